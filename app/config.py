@@ -1,0 +1,152 @@
+"""Settings. This module alone reads the environment; everything else is handed a `Settings`.
+
+Every setting is a variable `AGENT_RUNNERS_<NAME>` (`AGENT_RUNNERS_DATA_DIR`, ...). `docs/settings.md` lists them and
+a test keeps that page true.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+PREFIX = "AGENT_RUNNERS_"
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used; the message names the variable and what it takes."""
+
+
+def setting(default: Any, help: str) -> Any:
+    return dataclasses.field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True)
+class Settings:
+    data_dir: Path = setting(Path(".data"), "Folder of everything the product keeps on this machine.")
+    database_url: str = setting("", "SQLAlchemy URL. Empty: SQLite in the data folder.")
+    broker_url: str = setting("", "Redis or Valkey URL. Empty: the embedded broker's unix socket.")
+    artifacts_dir: Path | None = setting(
+        None, "Folder of the local artifact store. Empty: `artifacts` in the data folder."
+    )
+    work_dir: Path | None = setting(
+        None, "Folder of mirrors and workspaces on a worker host. Empty: `work` in the data folder."
+    )
+    public_url: str = setting(
+        "http://127.0.0.1:8750", "Address under which callers reach the API; presigned URLs start with it."
+    )
+    secret_key: str = setting(
+        "", "Key that signs URLs and encrypts stored credentials. Empty: made once, kept in the data folder."
+    )
+    agents: tuple[str, ...] = setting(
+        ("shell", "claude", "codex"), "Agents that callers may name, comma-separated. The first is the default."
+    )
+    agent_environment: tuple[str, ...] = setting(
+        ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL"),
+        "Names of the worker's own variables that are handed to agents.",
+    )
+    sandbox: str = setting(
+        "bubblewrap", "What holds agents: `bubblewrap`, or `none` for agents and repositories that you trust."
+    )
+    sandbox_uid: int = setting(61000, "User id that agents run as where the worker is root.")
+    allow_ssh: bool = setting(False, "Accept `ssh://` repository URLs.")
+    allow_http: bool = setting(False, "Accept `http://` repository URLs.")
+    allow_private_addresses: bool = setting(
+        False, "Accept repository hosts on private, loopback or link-local addresses."
+    )
+    local_repositories: Path | None = setting(None, "Folder below which local repositories may be named. Empty: none.")
+    lease_seconds: float = setting(60.0, "How long a claim holds without a heartbeat.")
+    heartbeat_seconds: float = setting(10.0, "How often a worker extends its lease.")
+    sweep_seconds: float = setting(10.0, "How often the sweep repairs what was lost.")
+    bell_seconds: float = setting(30.0, "First wait before a queued session is rung again; doubles up to ten minutes.")
+    soft_shutdown_seconds: float = setting(
+        20.0, "How long a stopping worker lets a session go on before it is put back in the queue."
+    )
+    max_workers_lost: int = setting(3, "Lost workers after which a session ends with `worker_lost`.")
+    max_duration_seconds: int = setting(
+        3600, "Time limit of a session where neither the caller nor the site names one."
+    )
+    stall_seconds: int = setting(900, "Silence of an agent after which its session ends with `stalled`.")
+    max_queued_sessions: int = setting(1000, "Waiting sessions an account may have before POST answers `queue_full`.")
+    max_diff_bytes: int = setting(256 * 1024 * 1024, "Largest diff of a session.")
+    max_diff_files: int = setting(50_000, "Most files in the diff of a session.")
+    max_output_bytes: int = setting(256 * 1024 * 1024, "Most output of an agent in a session.")
+    max_listeners: int = setting(50, "Event streams that one web process serves at once.")
+    fetch_timeout_seconds: int = setting(900, "Time limit of one fetch of a repository.")
+    session_workers: int = setting(2, "Sessions that one worker process runs at once.")
+    web_host: str = setting("127.0.0.1", "Address the web process listens on.")
+    web_port: int = setting(8750, "Port the web process listens on.")
+    flower_port: int = setting(8751, "Port of Flower, on loopback.")
+    flower_auth: str = setting("", "`user:password` for Flower. Empty: made once, kept in the data folder.")
+    log_format: str = setting("json", "`json`, or `text` for people.")
+    log_level: str = setting("INFO", "Least level that is logged.")
+
+    @property
+    def database(self) -> str:
+        return self.database_url or f"sqlite:///{self.data_dir.absolute() / 'agent-runners.db'}"
+
+    @property
+    def broker(self) -> str:
+        return self.broker_url or f"redis+socket://{self.runtime_dir / 'broker.sock'}?virtual_host=0"
+
+    @property
+    def artifacts(self) -> Path:
+        return (self.artifacts_dir or self.data_dir / "artifacts").absolute()
+
+    @property
+    def work(self) -> Path:
+        return (self.work_dir or self.data_dir / "work").absolute()
+
+    @property
+    def runtime_dir(self) -> Path:
+        """A short, private folder for sockets: a unix socket's path has room for about 100 characters."""
+        tail = hashlib.sha256(str(self.data_dir.absolute()).encode()).hexdigest()[:10]
+        base = os.environ.get("XDG_RUNTIME_DIR") or "/tmp"
+        return Path(base) / f"agent-runners-{os.getuid()}-{tail}"
+
+    @classmethod
+    def from_environment(cls, environment: dict[str, str] | None = None) -> Settings:
+        """Read every setting; raises `SettingsError` for an unknown name below the prefix or a value of the wrong kind."""
+        given = {k: v for k, v in (os.environ if environment is None else environment).items() if k.startswith(PREFIX)}
+        hints = get_type_hints(cls)
+        values: dict[str, Any] = {}
+        for name, text in given.items():
+            field = name.removeprefix(PREFIX).lower()
+            if field not in hints:
+                raise SettingsError(f"{name} is no setting; docs/settings.md lists them")
+            values[field] = _parse(name, text, hints[field])
+        return cls(**values)
+
+
+def agent_environment(settings: Settings) -> dict[str, str]:
+    """The worker's own variables that are handed to agents, model keys among them."""
+    return {name: os.environ[name] for name in settings.agent_environment if os.environ.get(name)}
+
+
+@functools.cache
+def settings() -> Settings:
+    """The settings of this process, read once."""
+    return Settings.from_environment()
+
+
+def _parse(name: str, text: str, kind: Any) -> Any:
+    try:
+        if kind is bool:
+            return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False, "": False}[
+                text.lower()
+            ]
+        if kind is int or kind is float:
+            return kind(text)
+        if kind == tuple[str, ...]:
+            return tuple(part.strip() for part in text.split(",") if part.strip())
+        if kind == Path | None:
+            return Path(text) if text else None
+        if kind is Path:
+            return Path(text)
+        return text
+    except (KeyError, ValueError):
+        raise SettingsError(f"{name}={text!r} is not a {getattr(kind, '__name__', kind)}") from None

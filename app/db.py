@@ -1,0 +1,150 @@
+"""Transactions, the database's clock, and what happens after a commit.
+
+The outermost caller (a view, a task, a command) opens `with transaction():`. Services and models never commit.
+`session` is the ORM's session of the transaction in progress.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import sqlalchemy as sa
+import uuid_utils.compat
+from sqlalchemy import orm
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+
+_engine: sa.Engine | None = None
+_factory = orm.sessionmaker(expire_on_commit=False)
+session: orm.scoped_session[orm.Session] = orm.scoped_session(_factory)
+_local = threading.local()
+
+SQLITE_BUSY_MILLISECONDS = 20_000
+
+
+def new_id() -> uuid.UUID:
+    """A UUIDv7 (RFC 9562): unique, and ordered by the time it was made."""
+    return uuid_utils.compat.uuid7()
+
+
+def configure(url: str) -> None:
+    """Point this process at a database. Call it again after a fork: connections must not be shared."""
+    global _engine
+    if _engine is not None:
+        # The parent still uses the sockets that a fork copied, so they are let go of without being closed.
+        _engine.dispose(close=False)
+    _engine = make_engine(url)
+    _factory.configure(bind=_engine)
+
+
+def make_engine(url: str) -> sa.Engine:
+    """An engine with this product's settings: WAL and `BEGIN IMMEDIATE` on SQLite, psycopg 3 on Postgres."""
+    parsed = sa.make_url(url)
+    if parsed.get_backend_name() == "postgresql":
+        return sa.create_engine(
+            parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True, pool_size=10, max_overflow=40
+        )
+    engine = sa.create_engine(
+        parsed, connect_args={"timeout": SQLITE_BUSY_MILLISECONDS / 1000}, pool_size=10, max_overflow=60
+    )
+    sa.event.listen(engine, "connect", _prepare_sqlite)
+    sa.event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # The driver must not begin by itself; `_begin_sqlite` does.
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    # A transaction that read first and then wants to write cannot wait for another writer in SQLite, it fails
+    # at once. So writers take the write lock at the start, where the busy time-out applies.
+    connection.exec_driver_sql("BEGIN" if getattr(_local, "read_only", False) else "BEGIN IMMEDIATE")
+
+
+@contextlib.contextmanager
+def transaction(*, read_only: bool = False) -> Iterator[None]:
+    """One transaction; inside another one it is part of that.
+
+    On success it commits and then runs what `after_commit` collected; on any exception it rolls back and forgets it.
+    """
+    if getattr(_local, "open", False):
+        yield
+        return
+    _local.open, _local.read_only, _local.callbacks = True, read_only, []
+    try:
+        yield
+        session.commit()
+    except BaseException:
+        session.rollback()
+        _local.callbacks = []
+        raise
+    finally:
+        session.remove()
+        _local.open = False
+    for callback in _local.callbacks:
+        callback()
+
+
+def after_commit(callback: Callable[[], None]) -> None:
+    """Run `callback` once the transaction in progress has been committed; never if it is rolled back."""
+    _local.callbacks.append(callback)
+
+
+def dialect() -> str:
+    """`sqlite` or `postgresql`."""
+    return session.get_bind().dialect.name
+
+
+def ping() -> None:
+    """Raise unless the database answers."""
+    with transaction(read_only=True):
+        session.execute(sa.text("SELECT 1"))
+
+
+class Timestamp(sa.types.TypeDecorator[datetime.datetime]):
+    """A moment in UTC. SQLite keeps text in one fixed width, so that comparing text compares moments."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime.datetime | None, dialect: sa.Dialect) -> datetime.datetime | None:
+        return None if value is None else value.astimezone(datetime.UTC)
+
+    def process_result_value(self, value: datetime.datetime | None, dialect: sa.Dialect) -> datetime.datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=datetime.UTC) if value.tzinfo is None else value.astimezone(datetime.UTC)
+
+
+class now(FunctionElement[datetime.datetime]):
+    """The database's clock, which alone decides about leases, plus some seconds."""
+
+    type = Timestamp()
+    inherit_cache = True
+    name = "now"
+
+    def __init__(self, plus_seconds: float | sa.ColumnElement[float] = 0.0) -> None:
+        super().__init__(
+            sa.literal(plus_seconds, sa.Float()) if isinstance(plus_seconds, int | float) else plus_seconds
+        )
+
+
+@compiles(now, "postgresql")
+def _now_postgresql(element: now, compiler: Any, **kw: Any) -> str:
+    # clock_timestamp moves within a transaction, which may have waited for a lock; now() stands still.
+    return f"(clock_timestamp() + make_interval(secs => {compiler.process(element.clauses, **kw)}))"
+
+
+@compiles(now, "sqlite")
+def _now_sqlite(element: now, compiler: Any, **kw: Any) -> str:
+    seconds = compiler.process(element.clauses, **kw)
+    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', ({seconds}) || ' seconds')"

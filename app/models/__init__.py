@@ -1,0 +1,24 @@
+"""The record."""
+
+from app.models.account import Account, Token, User
+from app.models.agent_runner import AgentRunner
+from app.models.agent_runner_session import AgentRunnerSession, SessionFile
+from app.models.base import Base
+from app.models.event import Event
+from app.models.idempotency_key import IdempotencyKey
+from app.models.publication import Publication
+from app.models.site import Site
+
+__all__ = [
+    "Account",
+    "AgentRunner",
+    "AgentRunnerSession",
+    "Base",
+    "Event",
+    "IdempotencyKey",
+    "Publication",
+    "SessionFile",
+    "Site",
+    "Token",
+    "User",
+]

@@ -1,0 +1,45 @@
+"""Who asks: an account is a team, users belong to it, tokens to users."""
+
+from __future__ import annotations
+
+import datetime
+import uuid
+
+from sqlalchemy import ForeignKey, String
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from app.models.base import Base, StateType
+from app.models.states import Scope
+
+
+class Account(Base):
+    __tablename__ = "accounts"
+
+    name: Mapped[str] = mapped_column(String(200))
+    max_concurrent_sessions: Mapped[int | None]
+    max_queued_sessions: Mapped[int | None]
+
+
+class User(Base):
+    __tablename__ = "users"
+
+    account_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("accounts.id"), index=True)
+    email: Mapped[str] = mapped_column(String(320), unique=True)
+    full_name: Mapped[str] = mapped_column(String(200))
+    avatar_url: Mapped[str | None] = mapped_column(String(2000))
+
+
+class Token(Base):
+    """A bearer token, kept as the SHA-256 of its text. One made for an external worker's attempt names that attempt."""
+
+    __tablename__ = "tokens"
+
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"), index=True)
+    name: Mapped[str] = mapped_column(String(200))
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    scope: Mapped[Scope] = mapped_column(StateType(Scope))
+    session_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("agent_runner_sessions.id"), index=True)
+    attempt: Mapped[int | None]
+    revoked_at: Mapped[datetime.datetime | None]
+
+    user: Mapped[User] = relationship(lazy="joined")

@@ -1,0 +1,71 @@
+"""A runner: the lasting line of work on one branch of one site."""
+
+from __future__ import annotations
+
+import datetime
+import uuid
+
+from sqlalchemy import ForeignKey, Index, String, Text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from app.models.account import User
+from app.models.base import Base, StateType, Updated
+from app.models.site import Site
+from app.models.states import PullRequestState, RunnerState
+
+
+class AgentRunner(Updated, Base):
+    __tablename__ = "agent_runners"
+    __table_args__ = (
+        Index("ix_agent_runners_newest", "account_id", "last_session_created_at", "id"),
+        Index("ix_agent_runners_site_id_result_branch", "site_id", "result_branch"),
+    )
+
+    account_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("accounts.id"))
+    site_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("sites.id"))
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"), index=True)
+    parent_agent_runner_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("agent_runners.id"))
+    state: Mapped[RunnerState] = mapped_column(StateType(RunnerState), default=RunnerState.NEW)
+    title: Mapped[str] = mapped_column(String(500))
+    branch: Mapped[str] = mapped_column(String(255))
+    sha: Mapped[str | None] = mapped_column(String(64))
+    base_sha: Mapped[str | None] = mapped_column(String(64))
+    base_deploy_id: Mapped[str | None] = mapped_column(String(200))
+    behind_by: Mapped[int | None]
+    current_task: Mapped[str | None] = mapped_column(String(500))
+    last_session_created_at: Mapped[datetime.datetime]
+    active_session_created_at: Mapped[datetime.datetime | None]
+    done_at: Mapped[datetime.datetime | None]
+    latest_session_id: Mapped[uuid.UUID | None]
+    """The newest session, whatever became of it. No foreign key: the two tables would need each other."""
+    head_session_id: Mapped[uuid.UUID | None]
+    """The session whose cumulative diff is the runner's diff; None is the base itself."""
+    diff_key: Mapped[str | None] = mapped_column(String(1000))
+    """The runner's diff: the head's cumulative diff, or what a caller put in its place until the next session."""
+    last_event_seq: Mapped[int] = mapped_column(default=0)
+
+    result_branch: Mapped[str | None] = mapped_column(String(255))
+    pr_url: Mapped[str | None] = mapped_column(String(2000))
+    pr_branch: Mapped[str | None] = mapped_column(String(255))
+    pr_state: Mapped[PullRequestState | None] = mapped_column(StateType(PullRequestState))
+    pr_number: Mapped[int | None]
+    pr_is_being_created: Mapped[bool] = mapped_column(default=False)
+    pr_error: Mapped[str | None] = mapped_column(Text)
+    merge_commit_sha: Mapped[str | None] = mapped_column(String(64))
+    merge_commit_error: Mapped[str | None] = mapped_column(Text)
+    merge_commit_is_being_created: Mapped[bool] = mapped_column(default=False)
+
+    site: Mapped[Site] = relationship(lazy="joined")
+    user: Mapped[User] = relationship(lazy="joined")
+
+    @property
+    def site_name(self) -> str:
+        return self.site.name
+
+    @property
+    def has_result_diff(self) -> bool:
+        return self.diff_key is not None
+
+    @property
+    def is_archived(self) -> bool:
+        return self.state == RunnerState.ARCHIVED

@@ -1,0 +1,113 @@
+"""A session: one prompt, what came of it, and all that claim, lease, fence and bell need."""
+
+from __future__ import annotations
+
+import datetime
+import uuid
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import ForeignKey, Index, String, Text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from app.models.account import User
+from app.models.base import Base, StateType, Updated
+from app.models.states import ACTIVE, Mode, SessionState
+
+IS_ACTIVE = sa.text("state IN ('NEW', 'RUNNING')")
+
+
+class AgentRunnerSession(Updated, Base):
+    __tablename__ = "agent_runner_sessions"
+    __table_args__ = (
+        # At most one session of a runner is active; the index says so, not only the code.
+        Index(
+            "uq_agent_runner_sessions_active",
+            "agent_runner_id",
+            unique=True,
+            sqlite_where=IS_ACTIVE,
+            postgresql_where=IS_ACTIVE,
+        ),
+        Index("ix_agent_runner_sessions_runner", "agent_runner_id", "created_at", "id"),
+        Index(
+            "ix_agent_runner_sessions_active",
+            "state",
+            "next_bell_at",
+            "lease_expires_at",
+            sqlite_where=IS_ACTIVE,
+            postgresql_where=IS_ACTIVE,
+        ),
+        Index("ix_agent_runner_sessions_account", "account_id", "state"),
+    )
+
+    account_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("accounts.id"))
+    site_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("sites.id"), index=True)
+    agent_runner_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("agent_runners.id"))
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"), index=True)
+    parent_session_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("agent_runner_sessions.id"))
+    state: Mapped[SessionState] = mapped_column(StateType(SessionState), default=SessionState.NEW)
+    mode: Mapped[Mode] = mapped_column(StateType(Mode), default=Mode.NORMAL)
+    title: Mapped[str | None] = mapped_column(String(500))
+    prompt: Mapped[str] = mapped_column(Text)
+    agent: Mapped[str] = mapped_column(String(100))
+    model: Mapped[str | None] = mapped_column(String(200))
+    effort: Mapped[str | None] = mapped_column(String(50))
+    limits: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    attached_file_keys: Mapped[list[str]] = mapped_column(default=list)
+    start_diff_key: Mapped[str | None] = mapped_column(String(1000))
+    """The cumulative diff that this session builds on, fixed when it was made; None is the base itself."""
+    base_deploy_id: Mapped[str | None] = mapped_column(String(200))
+
+    result: Mapped[str | None] = mapped_column(Text)
+    current_task: Mapped[str | None] = mapped_column(String(500))
+    failure: Mapped[dict[str, Any] | None]
+    duration: Mapped[int | None]
+    """Milliseconds from the claim to the end, or what an external worker reports."""
+    steps_count: Mapped[int] = mapped_column(default=0)
+    usage: Mapped[dict[str, Any] | None]
+    started_at: Mapped[datetime.datetime | None]
+    done_at: Mapped[datetime.datetime | None]
+    base_sha: Mapped[str | None] = mapped_column(String(64))
+    commit_sha: Mapped[str | None] = mapped_column(String(64))
+    result_branch: Mapped[str | None] = mapped_column(String(255))
+    is_discarded: Mapped[bool] = mapped_column(default=False)
+    result_diff_key: Mapped[str | None] = mapped_column(String(1000))
+    cumulative_diff_key: Mapped[str | None] = mapped_column(String(1000))
+    contains_secret: Mapped[bool] = mapped_column(default=False)
+    work_saved_at: Mapped[datetime.datetime | None]
+    """When the work of a session that had ended without it was stored; it is stored once."""
+
+    attempt: Mapped[int] = mapped_column(default=0)
+    """The number of the latest claim. It only grows, and fences every write of a worker."""
+    workers_lost: Mapped[int] = mapped_column(default=0)
+    task_id: Mapped[str | None] = mapped_column(String(64))
+    lease_expires_at: Mapped[datetime.datetime | None]
+    next_bell_at: Mapped[datetime.datetime | None]
+    bells: Mapped[int] = mapped_column(default=0)
+
+    user: Mapped[User] = relationship(lazy="joined")
+
+    @property
+    def is_active(self) -> bool:
+        return self.state in ACTIVE
+
+    @property
+    def has_result_diff(self) -> bool:
+        return self.result_diff_key is not None
+
+    @property
+    def has_cumulative_diff(self) -> bool:
+        return self.cumulative_diff_key is not None
+
+    @property
+    def agent_config(self) -> dict[str, str | None]:
+        return {"agent": self.agent, "model": self.model, "effort": self.effort}
+
+
+class SessionFile(Base):
+    """An uploaded file that a session uses, and which therefore must not be deleted."""
+
+    __tablename__ = "session_files"
+
+    session_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("agent_runner_sessions.id"), index=True)
+    file_key: Mapped[str] = mapped_column(String(1000), index=True)

@@ -1,0 +1,56 @@
+"""What every row shares."""
+
+from __future__ import annotations
+
+import datetime
+import enum
+import uuid
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from app import db
+
+
+class StateType(sa.types.TypeDecorator[Any]):
+    """An enumeration kept as text, so that a migration never has to alter a database type."""
+
+    impl = sa.String(20)
+    cache_ok = True
+
+    def __init__(self, kind: type[enum.StrEnum]) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def process_bind_param(self, value: Any, dialect: sa.Dialect) -> str | None:
+        return None if value is None else self.kind(value).value
+
+    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> Any:
+        return None if value is None else self.kind(value)
+
+
+class Base(DeclarativeBase):
+    metadata = sa.MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {
+        datetime.datetime: db.Timestamp(),
+        uuid.UUID: sa.Uuid(),
+        dict[str, Any]: sa.JSON(),
+        list[str]: sa.JSON(),
+    }
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=db.new_id)
+    created_at: Mapped[datetime.datetime] = mapped_column(default=db.now())
+
+
+class Updated:
+    """For rows that change: when they last did, by the database's clock."""
+
+    updated_at: Mapped[datetime.datetime] = mapped_column(default=db.now(), onupdate=db.now())

@@ -1,0 +1,27 @@
+"""What happened to a runner, in order. Steps are events of kind `step`."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.models.base import Base
+
+
+class Event(Base):
+    __tablename__ = "events"
+    __table_args__ = (
+        UniqueConstraint("agent_runner_id", "seq"),
+        Index("ix_events_session", "session_id", "attempt", "kind", "seq"),
+    )
+
+    agent_runner_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("agent_runners.id"))
+    seq: Mapped[int]
+    """Counted from 1 within the runner, under its lock: no number is ever missing or repeated."""
+    session_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("agent_runner_sessions.id"))
+    attempt: Mapped[int] = mapped_column(default=0)
+    kind: Mapped[str] = mapped_column(String(20))
+    payload: Mapped[dict[str, Any]] = mapped_column(default=dict)

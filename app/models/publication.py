@@ -1,0 +1,51 @@
+"""The intent to publish a runner's diff, as a pull request or a commit, and what became of it."""
+
+from __future__ import annotations
+
+import datetime
+import uuid
+
+import sqlalchemy as sa
+from sqlalchemy import ForeignKey, Index, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.models.base import Base, StateType, Updated
+from app.models.states import PublicationKind, PublicationState
+
+IS_PENDING = sa.text("state = 'pending'")
+
+
+class Publication(Updated, Base):
+    __tablename__ = "publications"
+    __table_args__ = (
+        # One of a kind at a time for each runner.
+        Index(
+            "uq_publications_pending",
+            "agent_runner_id",
+            "kind",
+            unique=True,
+            sqlite_where=IS_PENDING,
+            postgresql_where=IS_PENDING,
+        ),
+        Index("ix_publications_pending", "state", "next_bell_at"),
+    )
+
+    agent_runner_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("agent_runners.id"), index=True)
+    session_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("agent_runner_sessions.id"))
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"))
+    kind: Mapped[PublicationKind] = mapped_column(StateType(PublicationKind))
+    state: Mapped[PublicationState] = mapped_column(StateType(PublicationState), default=PublicationState.PENDING)
+    diff_key: Mapped[str] = mapped_column(String(1000))
+    branch: Mapped[str] = mapped_column(String(255))
+    """The branch that is pushed: the runner's own for a pull request, the target for a commit."""
+    title: Mapped[str | None] = mapped_column(String(500))
+    body: Mapped[str | None] = mapped_column(Text)
+    draft: Mapped[bool] = mapped_column(default=False)
+    squash: Mapped[bool] = mapped_column(default=False)
+    pushed_sha: Mapped[str | None] = mapped_column(String(64))
+    error: Mapped[str | None] = mapped_column(Text)
+    attempt: Mapped[int] = mapped_column(default=0)
+    lease_expires_at: Mapped[datetime.datetime | None]
+    next_bell_at: Mapped[datetime.datetime | None]
+    bells: Mapped[int] = mapped_column(default=0)
+    finished_at: Mapped[datetime.datetime | None]

@@ -1,0 +1,43 @@
+"""A repository that runners work on, and what the operator allows there."""
+
+from __future__ import annotations
+
+import datetime
+import uuid
+
+from sqlalchemy import Float, ForeignKey, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.models.base import Base, StateType, Updated
+from app.models.states import Execution, Forge
+
+
+class Site(Updated, Base):
+    __tablename__ = "sites"
+
+    account_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("accounts.id"), index=True)
+    name: Mapped[str] = mapped_column(String(200))
+    repo_url: Mapped[str] = mapped_column(String(2000))
+    default_branch: Mapped[str] = mapped_column(String(255))
+    forge: Mapped[Forge] = mapped_column(StateType(Forge))
+    forge_api_url: Mapped[str | None] = mapped_column(String(2000))
+    default_agent: Mapped[str | None] = mapped_column(String(100))
+    default_model: Mapped[str | None] = mapped_column(String(200))
+    setup_command: Mapped[str | None] = mapped_column(Text)
+    protected_branches: Mapped[list[str] | None]
+    egress_hosts: Mapped[list[str]] = mapped_column(default=list)
+    max_duration_seconds: Mapped[int | None]
+    max_cost_usd: Mapped[float | None] = mapped_column(Float)
+    max_concurrent_sessions: Mapped[int | None]
+    execution: Mapped[Execution] = mapped_column(StateType(Execution), default=Execution.INTERNAL)
+    access_token_encrypted: Mapped[str | None] = mapped_column(Text)
+    deleted_at: Mapped[datetime.datetime | None]
+
+    @property
+    def has_access_token(self) -> bool:
+        return self.access_token_encrypted is not None
+
+    @property
+    def protected(self) -> list[str]:
+        """Branches that nothing is committed to directly: the default branch unless the site says otherwise."""
+        return [self.default_branch] if self.protected_branches is None else self.protected_branches

@@ -1,0 +1,94 @@
+"""The state machine, whole.
+
+session   NEW -> RUNNING -> DONE | ERROR | CANCELLED        NEW -> CANCELLED | ERROR        the last three are final
+runner    a function of its sessions, written in the same transaction; ARCHIVED is the only state set by hand
+"""
+
+from __future__ import annotations
+
+import enum
+
+
+class SessionState(enum.StrEnum):
+    NEW = "NEW"
+    RUNNING = "RUNNING"
+    ERROR = "ERROR"
+    DONE = "DONE"
+    CANCELLED = "CANCELLED"
+
+
+class RunnerState(enum.StrEnum):
+    NEW = "NEW"
+    RUNNING = "RUNNING"
+    ERROR = "ERROR"
+    DONE = "DONE"
+    ARCHIVED = "ARCHIVED"
+
+
+class Mode(enum.StrEnum):
+    NORMAL = "normal"
+    ASK = "ask"
+
+
+class Scope(enum.StrEnum):
+    READ = "read"
+    WRITE = "write"
+    WORKER = "worker"
+    ADMIN = "admin"
+
+
+class Forge(enum.StrEnum):
+    GITHUB = "github"
+    GITLAB = "gitlab"
+    GITEA = "gitea"
+    BITBUCKET = "bitbucket"
+    NONE = "none"
+
+
+class Execution(enum.StrEnum):
+    INTERNAL = "internal"
+    EXTERNAL = "external"
+
+
+class PullRequestState(enum.StrEnum):
+    OPEN = "open"
+    CLOSED = "closed"
+    MERGED = "merged"
+    DRAFT = "draft"
+
+
+class PublicationKind(enum.StrEnum):
+    PULL_REQUEST = "pull_request"
+    COMMIT = "commit"
+
+
+class PublicationState(enum.StrEnum):
+    PENDING = "pending"
+    DONE = "done"
+    FAILED = "failed"
+
+
+ACTIVE = frozenset({SessionState.NEW, SessionState.RUNNING})
+FINAL = frozenset({SessionState.DONE, SessionState.ERROR, SessionState.CANCELLED})
+
+# RUNNING goes back to NEW when a worker is drained or lost, which no caller may ask for.
+MOVES = {
+    SessionState.NEW: frozenset({SessionState.RUNNING, SessionState.CANCELLED, SessionState.ERROR}),
+    SessionState.RUNNING: FINAL,
+    SessionState.DONE: frozenset(),
+    SessionState.ERROR: frozenset(),
+    SessionState.CANCELLED: frozenset(),
+}
+
+
+def may_move(old: SessionState, new: SessionState) -> bool:
+    """Whether a session in state `old` may be told to become `new`."""
+    return new in MOVES[old]
+
+
+def runner_state(active: SessionState | None, latest_kept: SessionState | None) -> RunnerState:
+    """The state of a runner that is not archived.
+
+    An active session decides; else the latest session that is neither cancelled nor discarded; else DONE.
+    """
+    return RunnerState(active or latest_kept or RunnerState.DONE)

@@ -1,0 +1,126 @@
+"""The one door to Celery. No caller ever waits for the broker.
+
+Messages are doorbells: the database holds what is to be done, and the sweep rings again for what was lost here.
+They are handed to a thread of this process, which alone talks to the broker and gives up quickly.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import queue
+import threading
+import uuid
+from collections.abc import Callable
+
+import structlog
+from celery import Celery
+
+from app.config import settings
+
+log = structlog.get_logger()
+
+SESSIONS, CONTROL, SWEEP = "sessions", "control", "sweep"
+RUN_SESSION, PUBLISH, SWEEP_ALL = "sessions.run", "control.publish", "sweep.all"
+WAITING_AT_MOST = 10_000
+
+
+@functools.cache
+def celery() -> Celery:
+    """The Celery application; `tasks` adds the task definitions. Settings as measured on Celery 5.7 with Redis."""
+    app = Celery("agent_runners", broker=settings().broker, set_as_current=False)
+    app.conf.update(
+        accept_content=["json"],
+        task_serializer="json",
+        # Late acknowledgement on Redis delivers a task again once it is longer than the visibility time-out.
+        task_acks_late=False,
+        task_ignore_result=True,
+        task_default_queue=CONTROL,
+        task_routes={"sessions.*": {"queue": SESSIONS}, "control.*": {"queue": CONTROL}, "sweep.*": {"queue": SWEEP}},
+        worker_prefetch_multiplier=1,
+        worker_disable_prefetch=True,
+        worker_send_task_events=True,
+        task_send_sent_event=True,
+        worker_hijack_root_logger=False,
+        broker_connection_max_retries=None,
+        broker_connection_retry_on_startup=True,
+        # It ended tasks whose database record was perfectly well.
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_soft_shutdown_timeout=settings().soft_shutdown_seconds,
+        broker_pool_acquire_timeout=3,
+        task_publish_retry_policy={"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.3},
+        broker_transport_options={
+            "visibility_timeout": 86_400,
+            "socket_timeout": 10,
+            "socket_connect_timeout": 2,
+            "health_check_interval": 10,
+            "socket_keepalive": True,
+            "max_retries": 1,
+            "interval_start": 0,
+            "interval_step": 0.2,
+            "interval_max": 0.3,
+        },
+    )
+    return app
+
+
+def send(task: str, *args: str, expires: float | None = None) -> None:
+    """Ring for `task`, named as in this module, under a fresh task id. The message is worthless after `expires` seconds."""
+    task_id = str(uuid.uuid4())
+    _publisher.put(lambda: celery().send_task(task, args, task_id=task_id, expires=expires))
+
+
+def revoke(task_id: str) -> None:
+    """Ask for the end of a running task. It only makes a stop faster: the worker also learns from the record."""
+    _publisher.put(lambda: celery().control.revoke(task_id, terminate=True, signal="SIGTERM"))
+
+
+class _Publisher:
+    """A thread that talks to the broker, started on first use in each process."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        self._calls: queue.Queue[Callable[[], object]] = queue.Queue(WAITING_AT_MOST)
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def put(self, call: Callable[[], object]) -> None:
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+                self._thread.start()
+        try:
+            self._calls.put_nowait(call)
+        except queue.Full:
+            log.warning("bell_dropped", reason="the broker has not answered for a long time")
+
+    def _run(self) -> None:
+        while True:
+            call = self._calls.get()
+            try:
+                call()
+            except Exception as error:
+                log.warning("bell_not_rung", error=type(error).__name__)
+            finally:
+                self._calls.task_done()
+
+    def flush(self, seconds: float) -> None:
+        """Wait until what was handed over has been sent, for `seconds` at most."""
+        with self._calls.all_tasks_done:
+            self._calls.all_tasks_done.wait_for(lambda: not self._calls.unfinished_tasks, timeout=seconds)
+
+
+_publisher = _Publisher()
+# A fork copies the queue but not its thread.
+os.register_at_fork(after_in_child=_publisher.forget)
+
+
+def flush(seconds: float = 2.0) -> None:
+    """Wait until every bell handed over so far has been rung, for `seconds` at most."""
+    _publisher.flush(seconds)
+
+
+atexit.register(flush)

@@ -1,0 +1,65 @@
+"""The deployment's one secret: it signs URLs and encrypts what must not lie readable in the database."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import functools
+import hashlib
+import hmac
+import os
+import secrets
+from pathlib import Path
+
+from cryptography.fernet import Fernet, InvalidToken
+
+from app.config import settings
+
+
+class SecretKeyChanged(RuntimeError):
+    """Something was encrypted with another key than the one in use."""
+
+
+def made_once(path: Path, make: str) -> str:
+    """The text kept at `path`, which is `make` the first time. Two processes that start at once agree on one text."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not path.exists():
+        draft = path.with_name(f"{path.name}.{os.getpid()}")
+        draft.touch(mode=0o600)
+        draft.write_text(make)
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)  # Unlike a rename, a link never replaces what another process made first.
+        draft.unlink()
+    return path.read_text()
+
+
+@functools.cache
+def _key() -> bytes:
+    text = settings().secret_key or made_once(settings().data_dir / "secret.key", secrets.token_urlsafe(48))
+    return hashlib.sha256(text.encode()).digest()
+
+
+def _fernet() -> Fernet:
+    return Fernet(base64.urlsafe_b64encode(hmac.digest(_key(), b"encrypt", "sha256")))
+
+
+def encrypt(text: str) -> str:
+    return _fernet().encrypt(text.encode()).decode()
+
+
+def decrypt(text: str) -> str:
+    """The text that `encrypt` was given; raises `SecretKeyChanged` where the key is another one."""
+    try:
+        return _fernet().decrypt(text.encode()).decode()
+    except InvalidToken:
+        raise SecretKeyChanged(
+            "AGENT_RUNNERS_SECRET_KEY is not the key that stored credentials were encrypted with"
+        ) from None
+
+
+def sign(text: str) -> str:
+    return hmac.digest(hmac.digest(_key(), b"sign", "sha256"), text.encode(), "sha256").hex()
+
+
+def is_signed(text: str, signature: str) -> bool:
+    return hmac.compare_digest(sign(text).encode(), signature.encode())

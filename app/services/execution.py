@@ -1,0 +1,237 @@
+"""The right to work on a session: claimed, extended, given back, and every write that it allows.
+
+The database's clock decides. `attempt` is the fence: each write names the attempt it belongs to, and one that no
+longer holds the session changes nothing and is told so.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from app import db
+from app.config import settings
+from app.errors import Conflict
+from app.models import Account, AgentRunner, AgentRunnerSession, Site
+from app.models.states import FINAL, Execution, SessionState
+from app.services import events, lifecycle, lookup
+
+
+class LeaseLost(Conflict):
+    """Another attempt owns the session: kill the agent and publish nothing."""
+
+    error_code = "lease_lost"
+
+
+class Cancelled(Conflict):
+    """The session was stopped: kill the agent and keep its work."""
+
+    error_code = "session_cancelled"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a worker was given: the session's attempt, and the rows it needs to make a job of it."""
+
+    session: AgentRunnerSession
+    runner: AgentRunner
+    site: Site
+
+    @property
+    def attempt(self) -> int:
+        return self.session.attempt
+
+
+def claim(session_id: uuid.UUID, task_id: str) -> Claim | None:
+    """Take a waiting session, or one whose lease has run out. None: it is not to be had, drop the message."""
+    found = db.session.get(AgentRunnerSession, session_id)
+    if found is None:
+        return None
+    account = lookup.lock_account(found.account_id)
+    site = db.session.scalars(sa.select(Site).where(Site.id == found.site_id).with_for_update()).one()
+    locked = lookup.lock_session(session_id)
+    assert locked is not None
+    runner, session = locked
+    expire_lease(runner, session)
+    if session.state != SessionState.NEW or site.execution != Execution.INTERNAL or not _has_room(account, site):
+        return None
+    begin(runner, session, task_id)
+    return Claim(session, runner, site)
+
+
+def begin(runner: AgentRunner, session: AgentRunnerSession, task_id: str | None) -> None:
+    """Start the next attempt at a locked session that is NEW."""
+    session.attempt += 1
+    session.task_id = task_id
+    session.bells = 0
+    session.next_bell_at = None
+    session.steps_count = 0
+    session.failure = None
+    session.started_at = db.now()
+    session.lease_expires_at = db.now(settings().lease_seconds)
+    lifecycle.enter(runner, session, SessionState.RUNNING)
+    if session.workers_lost:
+        message = f"The worker of attempt {session.attempt - 1} was lost. This is attempt {session.attempt}."
+        add_step(session, "Started again", message)
+
+
+def expire_lease(runner: AgentRunner, session: AgentRunnerSession) -> None:
+    """Where the lease of a locked session has run out, count the worker as lost and queue it again, or give it up."""
+    if session.state != SessionState.RUNNING or not db.session.scalar(sa.select(session.lease_expires_at < db.now())):
+        return
+    session.workers_lost += 1
+    session.lease_expires_at = None
+    if session.workers_lost >= settings().max_workers_lost:
+        message = f"{session.workers_lost} workers were lost while they ran this session."
+        session.failure = {"code": "worker_lost", "stage": "agent", "retryable": True, "message": message}
+        lifecycle.enter(runner, session, SessionState.ERROR)
+    else:
+        session.task_id = None
+        lifecycle.ring(session)
+        lifecycle.enter(runner, session, SessionState.NEW)
+
+
+def _has_room(account: Account, site: Site) -> bool:
+    """Whether the limits of concurrent sessions allow one more. The account and the site are locked."""
+    for limit, mine in (
+        (account.max_concurrent_sessions, AgentRunnerSession.account_id == account.id),
+        (site.max_concurrent_sessions, AgentRunnerSession.site_id == site.id),
+    ):
+        running = sa.select(sa.func.count()).where(mine, AgentRunnerSession.state == SessionState.RUNNING)
+        if limit is not None and (db.session.scalar(running) or 0) >= limit:
+            return False
+    return True
+
+
+def beat(session_id: uuid.UUID, attempt: int) -> None:
+    """Extend the lease; raises `LeaseLost` or `Cancelled` where the attempt no longer holds the session."""
+    _write(session_id, attempt, lease_expires_at=db.now(settings().lease_seconds))
+
+
+def record_base(session_id: uuid.UUID, attempt: int, base_sha: str) -> None:
+    """Write the commit that the checkout stands on; the runner's first one stays its base."""
+    runner, session = _hold(session_id, attempt)
+    session.base_sha = base_sha
+    runner.base_sha = runner.base_sha or base_sha
+
+
+def record_step(session_id: uuid.UUID, attempt: int, title: str, message: str) -> None:
+    """Append one step; it is also what the session and its runner are busy with."""
+    runner, session = _hold(session_id, attempt)
+    add_step(session, title, message)
+    session.current_task = runner.current_task = title[:500]
+
+
+def add_step(session: AgentRunnerSession, title: str, message: str) -> None:
+    session.steps_count += 1
+    events.record(session, events.STEP, {"title": title, "message": message})
+
+
+def record_usage(session_id: uuid.UUID, attempt: int, usage: dict[str, Any]) -> None:
+    """Replace the usage by newer totals."""
+    _, session = _hold(session_id, attempt)
+    session.usage = usage
+    events.record(session, events.USAGE, usage)
+
+
+def finish(session_id: uuid.UUID, attempt: int, state: SessionState, fields: dict[str, Any]) -> None:
+    """End the attempt and the session. `fields` are columns; the diffs they name are stored already."""
+    runner, session = _hold(session_id, attempt)
+    end(runner, session, state, fields)
+
+
+def end(runner: AgentRunner, session: AgentRunnerSession, state: SessionState, fields: dict[str, Any]) -> None:
+    """Move a locked session to a final state with all that came of it; DONE with a diff moves the head."""
+    assert state in FINAL
+    for name, value in fields.items():
+        setattr(session, name, value)
+    session.current_task = runner.current_task = None
+    if session.has_result_diff or session.has_cumulative_diff:
+        session.work_saved_at = db.now()
+    lifecycle.enter(runner, session, state)
+    if state == SessionState.DONE and (session.has_result_diff or session.has_cumulative_diff):
+        lifecycle.move_head(runner, session)
+
+
+def keep_work(session_id: uuid.UUID, attempt: int, fields: dict[str, Any]) -> bool:
+    """Store what came of an attempt whose session had ended without it: once, for that attempt, never the state."""
+    locked = lookup.lock_session(session_id)
+    if locked is None:
+        return False
+    _, session = locked
+    ended = session.state in (SessionState.CANCELLED, SessionState.ERROR)
+    if session.attempt != attempt or not ended or session.work_saved_at is not None:
+        return False
+    for name in ("result_diff_key", "cumulative_diff_key", "usage", "base_sha"):
+        if fields.get(name) is not None:
+            setattr(session, name, fields[name])
+    session.work_saved_at = db.now()
+    events.record(session, events.STATE, {"state": session.state.value, "attempt": attempt, "work_saved": True})
+    return True
+
+
+def put_back(session_id: uuid.UUID, attempt: int) -> bool:
+    """Queue the session again for another worker, counting no lost worker. False where it is not ours any more."""
+    locked = lookup.lock_session(session_id)
+    if locked is None or not _is_held(locked[1], attempt):
+        return False
+    runner, session = locked
+    session.task_id = session.lease_expires_at = None
+    lifecycle.ring(session)
+    lifecycle.enter(runner, session, SessionState.NEW)
+    return True
+
+
+def is_cancelled(session_id: uuid.UUID, attempt: int) -> bool:
+    """Whether that attempt's session was stopped, so that its work is to be kept."""
+    session = db.session.get(AgentRunnerSession, session_id)
+    return session is not None and session.attempt == attempt and session.state == SessionState.CANCELLED
+
+
+def find_live() -> set[tuple[str, int]]:
+    """The session ids and attempts that run somewhere; every other workspace is a leftover."""
+    rows = db.session.execute(
+        sa.select(AgentRunnerSession.id, AgentRunnerSession.attempt).where(
+            AgentRunnerSession.state == SessionState.RUNNING
+        )
+    )
+    return {(str(session_id), attempt) for session_id, attempt in rows}
+
+
+def _is_held(session: AgentRunnerSession, attempt: int) -> bool:
+    return session.attempt == attempt and session.state == SessionState.RUNNING
+
+
+def _hold(session_id: uuid.UUID, attempt: int) -> tuple[AgentRunner, AgentRunnerSession]:
+    """Lock the session for a write of `attempt`; raises where the attempt no longer holds it."""
+    locked = lookup.lock_session(session_id)
+    if locked is None or not _is_held(locked[1], attempt):
+        _refuse(locked[1] if locked else None, attempt)
+        raise AssertionError
+    return locked
+
+
+def _write(session_id: uuid.UUID, attempt: int, **values: Any) -> None:
+    """One fenced UPDATE, for the write that happens most and must not wait for the runner's lock."""
+    held = db.session.scalar(
+        sa.update(AgentRunnerSession)
+        .where(
+            AgentRunnerSession.id == session_id,
+            AgentRunnerSession.attempt == attempt,
+            AgentRunnerSession.state == SessionState.RUNNING,
+        )
+        .values(**values)
+        .returning(AgentRunnerSession.id)
+        .execution_options(synchronize_session=False)
+    )
+    if held is None:
+        _refuse(db.session.get(AgentRunnerSession, session_id), attempt)
+
+
+def _refuse(session: AgentRunnerSession | None, attempt: int) -> None:
+    if session is not None and session.attempt == attempt and session.state == SessionState.CANCELLED:
+        raise Cancelled("the session was stopped")
+    raise LeaseLost(f"attempt {attempt} no longer holds this session")

@@ -1,0 +1,108 @@
+"""What follows from a session's change of state, written in the same transaction. Runner and session are locked."""
+
+from __future__ import annotations
+
+import functools
+import uuid
+
+import sqlalchemy as sa
+
+from app import db, queue
+from app.config import settings
+from app.models import AgentRunner, AgentRunnerSession
+from app.models.states import ACTIVE, RunnerState, SessionState, runner_state
+from app.services import events
+
+LONGEST_BELL_SECONDS = 600.0
+
+
+def ring(session: AgentRunnerSession) -> None:
+    """Tell the workers, after the commit, of a session that waits; the sweep rings again if nobody comes."""
+    wait = min(settings().bell_seconds * 2**session.bells, LONGEST_BELL_SECONDS)
+    session.bells += 1
+    session.next_bell_at = db.now(wait)
+    session_id = str(session.id)
+    db.after_commit(lambda: queue.send(queue.RUN_SESSION, session_id, expires=wait))
+
+
+def ring_next(site_id: uuid.UUID, account_id: uuid.UUID) -> None:
+    """Ring the oldest waiting session of the site and of the account: a limit that held it back may have room now."""
+    waiting = sa.select(AgentRunnerSession).where(
+        AgentRunnerSession.state == SessionState.NEW, AgentRunnerSession.next_bell_at.is_not(None)
+    )
+    oldest = sa.asc(AgentRunnerSession.created_at)
+    for mine in (AgentRunnerSession.site_id == site_id, AgentRunnerSession.account_id == account_id):
+        session_id = db.session.scalar(
+            waiting.with_only_columns(AgentRunnerSession.id)
+            .where(mine)
+            .order_by(oldest, AgentRunnerSession.id)
+            .limit(1)
+        )
+        if session_id is not None:
+            send = functools.partial(queue.send, queue.RUN_SESSION, str(session_id), expires=LONGEST_BELL_SECONDS)
+            db.after_commit(send)
+
+
+def enter(runner: AgentRunner, session: AgentRunnerSession, state: SessionState) -> None:
+    """Move the session to `state`, and everything with it: clocks, lease, event, the runner's state."""
+    session.state = state
+    if state in ACTIVE:
+        runner.active_session_created_at = session.created_at
+    else:
+        session.done_at = db.now()
+        session.lease_expires_at = session.next_bell_at = None
+        runner.active_session_created_at = None
+        ring_next(session.site_id, session.account_id)
+    db.session.flush()
+    if state not in ACTIVE:
+        db.session.refresh(session, ["done_at"])
+        if session.started_at is not None and session.duration is None and session.done_at is not None:
+            session.duration = round((session.done_at - session.started_at).total_seconds() * 1000)
+        runner.done_at = session.done_at
+    events.record_state(session)
+    refresh_runner(runner)
+
+
+def move_head(runner: AgentRunner, session: AgentRunnerSession | None) -> None:
+    """Make `session`, or the base, what the runner's diff, pull request, commits and next session follow."""
+    runner.head_session_id = session.id if session else None
+    runner.diff_key = session.cumulative_diff_key if session else None
+    mark_discarded(runner)
+    refresh_runner(runner)
+
+
+def mark_discarded(runner: AgentRunner) -> None:
+    """Write `is_discarded`: DONE, and neither the head nor an ancestor of it.
+
+    A session that changed nothing was never the head; it shares the lot of the session that it followed.
+    """
+    db.session.flush()
+    sessions = list(
+        db.session.scalars(sa.select(AgentRunnerSession).where(AgentRunnerSession.agent_runner_id == runner.id))
+    )
+    parents = {session.id: session.parent_session_id for session in sessions}
+    kept: set[uuid.UUID | None] = {None}
+    step = runner.head_session_id
+    while step is not None:
+        kept.add(step)
+        step = parents[step]
+    for session in sessions:
+        stands_on = session.id if session.has_result_diff or session.has_cumulative_diff else session.parent_session_id
+        session.is_discarded = session.state == SessionState.DONE and stands_on not in kept
+
+
+def refresh_runner(runner: AgentRunner) -> None:
+    """Write the runner's state, which its sessions decide, unless it is archived."""
+    if runner.is_archived:
+        return
+    db.session.flush()
+    mine = sa.select(AgentRunnerSession.state).where(AgentRunnerSession.agent_runner_id == runner.id)
+    active = db.session.scalar(mine.where(AgentRunnerSession.state.in_(ACTIVE)))
+    latest_kept = db.session.scalar(
+        mine.where(AgentRunnerSession.state != SessionState.CANCELLED, AgentRunnerSession.is_discarded.is_(False))
+        .order_by(AgentRunnerSession.created_at.desc(), AgentRunnerSession.id.desc())
+        .limit(1)
+    )
+    runner.state = runner_state(active, latest_kept)
+    if runner.state in (RunnerState.NEW, RunnerState.RUNNING):
+        runner.done_at = None

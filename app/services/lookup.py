@@ -1,0 +1,79 @@
+"""Finding rows within the caller's account, and locking them in the one order: account, site, runner, session."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TypeVar
+
+import sqlalchemy as sa
+
+from app import db
+from app.errors import NotFound
+from app.models import Account, AgentRunner, AgentRunnerSession, Site
+from app.services.callers import Caller
+
+T = TypeVar("T")
+
+
+def lock_account(account_id: uuid.UUID) -> Account:
+    return db.session.scalars(
+        sa.select(Account).where(Account.id == account_id).with_for_update().execution_options(populate_existing=True)
+    ).one()
+
+
+def get_site(caller: Caller, site_id: uuid.UUID, *, lock: bool = False) -> Site:
+    """The caller's site; raises `NotFound` for one that is hidden or another account's."""
+    query = sa.select(Site).where(Site.id == site_id, Site.account_id == caller.account_id, Site.deleted_at.is_(None))
+    site = db.session.scalar(_locked(query, Site) if lock else query)
+    if site is None:
+        raise NotFound("there is no such site", error_code="site_not_found")
+    return site
+
+
+def get_runner(caller: Caller, runner_id: uuid.UUID, *, lock: bool = False) -> AgentRunner:
+    """The caller's runner; raises `NotFound` for another account's or one whose site is hidden."""
+    query = (
+        sa.select(AgentRunner)
+        .join(AgentRunner.site)
+        .where(AgentRunner.id == runner_id, AgentRunner.account_id == caller.account_id, Site.deleted_at.is_(None))
+    )
+    runner = db.session.scalar(_locked(query, AgentRunner) if lock else query)
+    if runner is None:
+        raise NotFound("there is no such agent runner", error_code="agent_runner_not_found")
+    return runner
+
+
+def get_session(runner: AgentRunner, session_id: uuid.UUID, *, lock: bool = False) -> AgentRunnerSession:
+    """A session of that runner; raises `NotFound`."""
+    query = sa.select(AgentRunnerSession).where(
+        AgentRunnerSession.id == session_id, AgentRunnerSession.agent_runner_id == runner.id
+    )
+    session = db.session.scalar(_locked(query, AgentRunnerSession) if lock else query)
+    if session is None:
+        raise NotFound("there is no such session", error_code="session_not_found")
+    return session
+
+
+def find_active_session(runner: AgentRunner) -> AgentRunnerSession | None:
+    """The runner's session that is NEW or RUNNING, locked."""
+    query = sa.select(AgentRunnerSession).where(
+        AgentRunnerSession.agent_runner_id == runner.id, AgentRunnerSession.state.in_(("NEW", "RUNNING"))
+    )
+    return db.session.scalar(_locked(query, AgentRunnerSession))
+
+
+def lock_session(session_id: uuid.UUID) -> tuple[AgentRunner, AgentRunnerSession] | None:
+    """A session and its runner, whoever's they are, locked in order; None where there is no such session."""
+    runner_id = db.session.scalar(
+        sa.select(AgentRunnerSession.agent_runner_id).where(AgentRunnerSession.id == session_id)
+    )
+    if runner_id is None:
+        return None
+    runner = db.session.scalars(_locked(sa.select(AgentRunner).where(AgentRunner.id == runner_id), AgentRunner)).one()
+    query = sa.select(AgentRunnerSession).where(AgentRunnerSession.id == session_id)
+    return runner, db.session.scalars(_locked(query, AgentRunnerSession)).one()
+
+
+def _locked(query: sa.Select[T], model: type[T]) -> sa.Select[T]:
+    # What was read before the lock was granted may be stale, so the row is read again.
+    return query.with_for_update(of=model).execution_options(populate_existing=True)

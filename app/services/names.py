@@ -1,0 +1,89 @@
+"""Names that reach git: checked here first, so that what git would refuse or misread never gets that far."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from app.config import settings
+from app.errors import invalid
+
+_BAD_IN_BRANCH = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|//|@\{|(^|/)\.|\.lock(/|$)|/$|^/|\.$")
+_BAD_IN_URL = re.compile(r"[\x00-\x20\x7f]|\$")
+_PRIVATE_SUFFIXES = (".localhost", ".local", ".internal", ".localdomain", ".home.arpa")
+
+
+def check_branch(field: str, name: str | None) -> None:
+    """Refuse what `git check-ref-format --branch` refuses, and names that git could take for something else."""
+    if name is None:
+        return
+    if not name or len(name) > 255 or name.startswith("-") or name in ("@", "HEAD") or _BAD_IN_BRANCH.search(name):
+        raise invalid(field, f"{name!r} is no branch name", error_code="bad_branch")
+
+
+def check_repo_url(url: str) -> None:
+    """Refuse a repository address that the operator's settings do not allow. Nothing is fetched to find out."""
+    if url.startswith("-") or "::" in url.split("/", 1)[0] or _BAD_IN_URL.search(url):
+        raise _refused("is not a plain repository address")
+    if url.startswith(("/", "file://")):
+        _check_local(url)
+        return
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        raise _refused("is not a URL") from None
+    allowed = {"https", *(("ssh",) if settings().allow_ssh else ()), *(("http",) if settings().allow_http else ())}
+    if parts.scheme not in allowed:
+        raise _refused(f"must begin with {' or '.join(f'{scheme}://' for scheme in sorted(allowed))}")
+    # ssh wants a user name; anything else in front of the host is a credential in the open.
+    if parts.password is not None or (parts.username is not None and parts.scheme != "ssh"):
+        raise _refused("must not contain credentials; use access_token", error_code="credentials_in_url")
+    if not host or host.startswith("-") or parts.path.strip("/") == "" or parts.query or parts.fragment:
+        raise _refused("must name a host and a repository, and nothing else")
+    if ".." in unquote(parts.path).split("/"):
+        raise _refused("must not climb out of its path")
+    if not settings().allow_private_addresses and _is_private(host):
+        raise _refused("is on a private network, which this deployment does not reach", error_code="private_address")
+
+
+def _check_local(url: str) -> None:
+    parent = settings().local_repositories
+    if url.startswith("file://") and not url.startswith("file:///"):
+        raise _refused("must be an absolute path")
+    path = Path(unquote(url.removeprefix("file://")))
+    # Resolved, so that neither `..` nor a link leads out of the folder that the operator named.
+    if parent is None or not path.resolve().is_relative_to(parent.resolve()) or path.resolve() == parent.resolve():
+        raise _refused("is a local path, which this deployment does not allow", error_code="local_path")
+
+
+def _is_private(host: str) -> bool:
+    """Whether a host is written as an address that is not global, or has a name that only private networks use."""
+    host = host.rstrip(".").lower()
+    if host == "localhost" or ("." not in host and ":" not in host and not _packed(host)):
+        return True
+    if host.endswith(_PRIVATE_SUFFIXES):
+        return True
+    try:
+        address = ipaddress.ip_address(_packed(host) or host.split("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return not (mapped or address).is_global
+
+
+def _packed(host: str) -> bytes | None:
+    """The four bytes of an IPv4 address in any spelling that resolvers take: decimal, octal, hexadecimal, shortened."""
+    if not re.fullmatch(r"(0x[0-9a-f]*|\d+)(\.(0x[0-9a-f]*|\d+)){0,3}", host):
+        return None
+    try:
+        return socket.inet_aton(host)
+    except OSError:
+        return None
+
+
+def _refused(reason: str, error_code: str = "bad_repo_url") -> Exception:
+    return invalid("repo_url", reason, error_code=error_code)

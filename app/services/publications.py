@@ -1,0 +1,117 @@
+"""Publishing a runner's diff: the intent is recorded here, a task does the rest."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+import uuid
+from fnmatch import fnmatchcase
+from typing import Any
+
+import sqlalchemy as sa
+
+from app import db, queue
+from app.config import settings
+from app.errors import BadRequest, Conflict, Invalid
+from app.models import AgentRunner, Publication
+from app.models.states import Forge, PublicationKind, PublicationState, Scope
+from app.services import agent_runners, lookup, names
+from app.services.callers import Caller
+
+SLUG_LENGTH = 40
+
+
+def request_pull_request(caller: Caller, runner_id: uuid.UUID, fields: dict[str, Any]) -> AgentRunner:
+    """Record that the runner's diff is to become a pull request, or to update the one there is."""
+    runner = _lock_publishable(caller, runner_id)
+    if runner.pr_is_being_created:
+        raise Conflict("a pull request is being made already", error_code="pull_request_in_progress")
+    if runner.site.forge == Forge.NONE:
+        raise Invalid("this site's forge has no pull requests; use commit", error_code="forge_without_pull_requests")
+    names.check_branch("branch", fields.get("branch"))
+    branch = runner.pr_branch or runner.result_branch or fields.get("branch") or branch_name(runner)
+    if any(fnmatchcase(branch, pattern) for pattern in runner.site.protected):
+        raise BadRequest(f"{branch} is a protected branch", error_code="protected_branch")
+    runner.result_branch = branch
+    runner.pr_is_being_created, runner.pr_error = True, None
+    _record(caller, runner, PublicationKind.PULL_REQUEST, branch, fields)
+    return runner
+
+
+def request_commit(caller: Caller, runner_id: uuid.UUID, fields: dict[str, Any]) -> AgentRunner:
+    """Record that the runner's diff is to be committed to a branch."""
+    runner = _lock_publishable(caller, runner_id)
+    if runner.merge_commit_is_being_created:
+        raise Conflict("a commit is being made already", error_code="commit_in_progress")
+    names.check_branch("target_branch", fields["target_branch"])
+    if any(fnmatchcase(fields["target_branch"], pattern) for pattern in runner.site.protected):
+        raise BadRequest(f"{fields['target_branch']} is a protected branch", error_code="protected_branch")
+    runner.merge_commit_is_being_created, runner.merge_commit_error = True, None
+    fields = {"body": fields.get("message"), "squash": fields.get("squash", False), "target": fields["target_branch"]}
+    _record(caller, runner, PublicationKind.COMMIT, fields.pop("target"), fields)
+    return runner
+
+
+def branch_name(runner: AgentRunner) -> str:
+    """`agent/<slug>-<id tail>`: computed once and stored, so that every later try pushes to the same branch."""
+    ascii_title = unicodedata.normalize("NFKD", runner.title).encode("ascii", "ignore").decode().lower()
+    slug = re.sub(r"[^a-z0-9]+", "-", ascii_title)[:SLUG_LENGTH].strip("-") or "change"
+    return f"agent/{slug}-{runner.id.hex[-8:]}"
+
+
+def _lock_publishable(caller: Caller, runner_id: uuid.UUID) -> AgentRunner:
+    caller.require(Scope.WRITE)
+    runner = lookup.get_runner(caller, runner_id, lock=True)
+    agent_runners.refuse_archived(runner)
+    if runner.diff_key is None:
+        raise Invalid("the agent runner has no diff to publish", error_code="no_diff")
+    return runner
+
+
+def _record(caller: Caller, runner: AgentRunner, kind: PublicationKind, branch: str, fields: dict[str, Any]) -> None:
+    assert runner.diff_key is not None
+    publication = Publication(
+        id=db.new_id(),
+        agent_runner_id=runner.id,
+        session_id=runner.head_session_id,
+        user_id=caller.user_id,
+        kind=kind,
+        diff_key=runner.diff_key,
+        branch=branch,
+        title=fields.get("title"),
+        body=fields.get("body"),
+        draft=fields.get("draft") or False,
+        squash=fields.get("squash") or False,
+    )
+    db.session.add(publication)
+    ring(publication)
+    db.session.flush()
+    db.session.refresh(runner)
+
+
+def ring(publication: Publication) -> None:
+    """Tell the control workers, after the commit; the sweep rings again if nobody comes."""
+    wait = min(settings().bell_seconds * 2 ** (publication.bells or 0), 600.0)
+    publication.bells = (publication.bells or 0) + 1
+    publication.next_bell_at = db.now(wait)
+    publication_id = str(publication.id)
+    db.after_commit(lambda: queue.send(queue.PUBLISH, publication_id, expires=wait))
+
+
+def fail(publication_id: uuid.UUID, error: str) -> None:
+    """Settle a pending publication with an error that the runner shows; a settled one stays as it is."""
+    publication = db.session.get(Publication, publication_id)
+    if publication is None:
+        return
+    runner = db.session.scalars(
+        sa.select(AgentRunner).where(AgentRunner.id == publication.agent_runner_id).with_for_update(of=AgentRunner)
+    ).one()
+    db.session.refresh(publication, with_for_update=True)
+    if publication.state != PublicationState.PENDING:
+        return
+    publication.state, publication.error = PublicationState.FAILED, error
+    publication.finished_at, publication.next_bell_at = db.now(), None
+    if publication.kind == PublicationKind.PULL_REQUEST:
+        runner.pr_is_being_created, runner.pr_error = False, error
+    else:
+        runner.merge_commit_is_being_created, runner.merge_commit_error = False, error

@@ -1,0 +1,158 @@
+"""What a worker outside our own reports by PATCH: the claim, the steps, the diffs, the end."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from app import artifacts, db
+from app.artifacts import SignedUrl
+from app.config import settings
+from app.errors import Conflict, Forbidden, invalid
+from app.models import AgentRunner, AgentRunnerSession, User
+from app.models.states import FINAL, Execution, Scope, SessionState, may_move
+from app.services import diffs, events, execution, lookup, tokens
+from app.services.callers import Caller
+
+UPLOAD_SECONDS = 14 * 60
+DIFF_TYPE = "text/x-diff"
+KINDS = ("result", "cumulative")
+_PLAIN = ("title", "result", "result_branch", "duration", "current_task", "commit_sha", "base_deploy_id")
+
+
+def report(
+    caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID, fields: dict[str, Any]
+) -> tuple[AgentRunnerSession, str | None]:
+    """Take a report. The second value is the session token, once, where the report was the claim."""
+    runner = lookup.get_runner(caller, runner_id, lock=True)
+    session = lookup.get_session(runner, session_id, lock=True)
+    if not _is_worker(caller, session):
+        return _retitle(caller, session, fields), None
+    wanted = fields.get("state")
+    _check_move(caller, session, wanted)
+    token = None
+    if wanted == SessionState.RUNNING and session.state == SessionState.NEW:
+        token = _claim(caller, runner, session)
+    elif session.state == SessionState.RUNNING:
+        execution.beat(session.id, session.attempt)
+    _apply(runner, session, fields)
+    if wanted in FINAL:
+        _end(runner, session, wanted)
+    db.session.flush()
+    db.session.refresh(session)
+    return session, token
+
+
+def _is_worker(caller: Caller, session: AgentRunnerSession) -> bool:
+    """Whether the caller reports on this attempt; raises for a session token of another one."""
+    if caller.session_id is None:
+        return caller.may(Scope.WORKER)
+    if caller.session_id != session.id:
+        raise Forbidden("this session token belongs to another session", error_code="session_token_scope")
+    if caller.attempt != session.attempt or session.state == SessionState.NEW:
+        raise execution.LeaseLost(f"attempt {caller.attempt} no longer holds this session")
+    return True
+
+
+def _retitle(caller: Caller, session: AgentRunnerSession, fields: dict[str, Any]) -> AgentRunnerSession:
+    caller.require(Scope.WRITE)
+    if set(fields) - {"title"}:
+        raise Forbidden(
+            "this needs a token of scope worker; a token of scope write may change title only",
+            error_code="scope_missing",
+        )
+    if "title" in fields:
+        session.title = fields["title"]
+    db.session.flush()
+    db.session.refresh(session)
+    return session
+
+
+def _check_move(caller: Caller, session: AgentRunnerSession, wanted: SessionState | None) -> None:
+    stays = wanted is None or wanted == session.state
+    if stays and (session.is_active or (caller.session_id is None and wanted is None)):
+        return
+    if wanted is None or not may_move(session.state, wanted):
+        raise Conflict(
+            f"a session that is {session.state.value} cannot become {(wanted or session.state).value}",
+            error_code="bad_transition",
+        )
+
+
+def _claim(caller: Caller, runner: AgentRunner, session: AgentRunnerSession) -> str:
+    if runner.site.execution != Execution.EXTERNAL:
+        raise Conflict("sessions of this site are run by the deployment's own workers", error_code="not_external")
+    execution.begin(runner, session, None)
+    user = db.session.get_one(User, caller.user_id)
+    name = f"session {session.id} attempt {session.attempt}"
+    return tokens.create(user, Scope.WORKER, name, session_id=session.id, attempt=session.attempt)[1]
+
+
+def _apply(runner: AgentRunner, session: AgentRunnerSession, fields: dict[str, Any]) -> None:
+    for name in _PLAIN:
+        if name in fields:
+            setattr(session, name, fields[name])
+    if "current_task" in fields:
+        runner.current_task = fields["current_task"]
+    if fields.get("usage") is not None:
+        session.usage = fields["usage"]
+        events.record(session, events.USAGE, fields["usage"])
+    for step in _new_steps(session, fields.get("steps") or []):
+        execution.add_step(session, step["title"], step.get("message") or "")
+    for kind in KINDS:
+        key = _stored_diff(session, kind, fields)
+        if key is not None:
+            setattr(session, f"{kind}_diff_key", key)
+
+
+def _new_steps(session: AgentRunnerSession, steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The steps that are not recorded yet. A report may carry only new ones, or the whole list once more."""
+    known = [(step["title"], step["message"]) for step in events.steps_of([session])[session.id]]
+    told = [(step["title"], step.get("message") or "") for step in steps]
+    return steps[len(known) :] if known and told[: len(known)] == known else steps
+
+
+def _stored_diff(session: AgentRunnerSession, kind: str, fields: dict[str, Any]) -> str | None:
+    """The key of the diff that a report brings, stored first where it came with the report itself."""
+    issued = diffs.attempt_key(session.agent_runner_id, session.id, session.attempt, kind)
+    inline, key = fields.get(f"{kind}_diff"), fields.get(f"{kind}_diff_s3_key")
+    if inline is not None:
+        diffs.check_is_diff(f"{kind}_diff", inline.encode())
+        if not inline:
+            return None
+        artifacts.store().put(issued, [inline.encode()])
+        return issued
+    if key is None:
+        return None
+    if key != issued or artifacts.store().size(key) is None:
+        raise invalid(
+            f"{kind}_diff_s3_key", "was not issued for this attempt, or nothing was uploaded", error_code="bad_key"
+        )
+    return key
+
+
+def _end(runner: AgentRunner, session: AgentRunnerSession, state: SessionState) -> None:
+    failure = None
+    if state == SessionState.ERROR:
+        message = session.result or "The worker reported an error without a word."
+        failure = {"code": "worker_reported", "stage": "agent", "retryable": False, "message": message}
+    execution.end(runner, session, state, {"failure": failure})
+
+
+def upload_urls(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID) -> dict[str, tuple[str, SignedUrl]]:
+    """Where the attempt in progress may upload its diffs: key and URL of each kind."""
+    runner = lookup.get_runner(caller, runner_id)
+    session = lookup.get_session(runner, session_id)
+    if not _is_worker(caller, session):
+        raise Forbidden("this needs a token of scope worker", error_code="scope_missing")
+    if session.state != SessionState.RUNNING:
+        raise Conflict("only a session that is RUNNING takes diffs", error_code="not_running")
+    urls = {}
+    for kind in KINDS:
+        key = diffs.attempt_key(runner.id, session.id, session.attempt, kind)
+        limit = settings().max_diff_bytes
+        urls[kind] = (
+            key,
+            artifacts.store().signed_put(key, DIFF_TYPE, length=None, limit=limit, seconds=UPLOAD_SECONDS),
+        )
+    return urls

@@ -1,0 +1,85 @@
+"""The verbs on sites."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import sqlalchemy as sa
+
+from app import db, secrets
+from app.config import settings
+from app.errors import Conflict, invalid
+from app.models import AgentRunnerSession, Site
+from app.models.states import ACTIVE, Scope
+from app.services import lookup, names
+from app.services.callers import Caller
+from app.services.pages import Page, by_cursor, by_number
+
+
+def create(caller: Caller, fields: dict[str, Any]) -> Site:
+    """Record a repository to work on."""
+    caller.require(Scope.WRITE)
+    _check(fields)
+    site = Site(account_id=caller.account_id)
+    _apply(site, fields)
+    db.session.add(site)
+    db.session.flush()
+    return site
+
+
+def get(caller: Caller, site_id: uuid.UUID) -> Site:
+    caller.require(Scope.READ)
+    return lookup.get_site(caller, site_id)
+
+
+def find(caller: Caller, filters: dict[str, Any]) -> Page[Site]:
+    """A page of the account's sites, oldest first."""
+    caller.require(Scope.READ)
+    keys = (Site.created_at, Site.id)
+    query = sa.select(Site).where(Site.account_id == caller.account_id, Site.deleted_at.is_(None)).order_by(*keys)
+    if filters.get("cursor"):
+        return by_cursor(query, keys, filters["cursor"], filters["per_page"], descending=False)
+    return by_number(query, keys, filters["page"], filters["per_page"])
+
+
+def update(caller: Caller, site_id: uuid.UUID, fields: dict[str, Any]) -> Site:
+    """Change what the fields name and leave the rest."""
+    caller.require(Scope.WRITE)
+    _check(fields)
+    site = lookup.get_site(caller, site_id, lock=True)
+    if "repo_url" in fields and fields["repo_url"] != site.repo_url and "access_token" not in fields:
+        # A token was given for one repository; it is not sent to another host because an address changed.
+        fields = {**fields, "access_token": None}
+    _apply(site, fields)
+    db.session.flush()
+    db.session.refresh(site)
+    return site
+
+
+def delete(caller: Caller, site_id: uuid.UUID) -> None:
+    """Hide the site and its runners; raises `Conflict` while a session is active."""
+    caller.require(Scope.WRITE)
+    site = lookup.get_site(caller, site_id, lock=True)
+    active = sa.exists().where(AgentRunnerSession.site_id == site.id, AgentRunnerSession.state.in_(ACTIVE))
+    if db.session.scalar(sa.select(active)):
+        raise Conflict("a session of this site is still active", error_code="active_session_exists")
+    site.deleted_at = db.now()
+    site.access_token_encrypted = None
+
+
+def _check(fields: dict[str, Any]) -> None:
+    if "repo_url" in fields:
+        names.check_repo_url(fields["repo_url"])
+    if "default_branch" in fields:
+        names.check_branch("default_branch", fields["default_branch"])
+    if fields.get("default_agent") is not None and fields["default_agent"] not in settings().agents:
+        raise invalid("default_agent", f"is not one of {', '.join(settings().agents)}", error_code="unknown_agent")
+
+
+def _apply(site: Site, fields: dict[str, Any]) -> None:
+    for name, value in fields.items():
+        if name == "access_token":
+            site.access_token_encrypted = secrets.encrypt(value) if value else None
+        else:
+            setattr(site, name, value)

@@ -1,0 +1,62 @@
+"""The periodic repair: what was lost on the way is found in the record. Safe to run several at once."""
+
+from __future__ import annotations
+
+import uuid
+
+import sqlalchemy as sa
+
+from app import db
+from app.models import AgentRunnerSession, IdempotencyKey, Publication
+from app.models.states import PublicationState, SessionState
+from app.services import execution, lifecycle, lookup, publications
+
+IDEMPOTENCY_SECONDS = 24 * 3600.0
+AT_ONCE = 200
+
+
+def find_due() -> list[uuid.UUID]:
+    """Sessions whose bell or lease has run out, the oldest first."""
+    due = sa.or_(
+        sa.and_(AgentRunnerSession.state == SessionState.NEW, AgentRunnerSession.next_bell_at < db.now()),
+        sa.and_(AgentRunnerSession.state == SessionState.RUNNING, AgentRunnerSession.lease_expires_at < db.now()),
+    )
+    query = sa.select(AgentRunnerSession.id).where(due).order_by(AgentRunnerSession.created_at).limit(AT_ONCE)
+    return list(db.session.scalars(query))
+
+
+def repair(session_id: uuid.UUID) -> None:
+    """Ring again for a session that waits, queue one again whose worker was lost. Looks again under the lock."""
+    locked = lookup.lock_session(session_id)
+    if locked is None:
+        return
+    runner, session = locked
+    if session.state == SessionState.NEW and db.session.scalar(sa.select(session.next_bell_at < db.now())):
+        lifecycle.ring(session)
+    else:
+        execution.expire_lease(runner, session)
+
+
+def find_stale_publications() -> list[uuid.UUID]:
+    """Publications that were to be taken up by now."""
+    query = sa.select(Publication.id).where(
+        Publication.state == PublicationState.PENDING, Publication.next_bell_at < db.now()
+    )
+    return list(db.session.scalars(query.order_by(Publication.created_at).limit(AT_ONCE)))
+
+
+def resume_publication(publication_id: uuid.UUID) -> None:
+    """Ring again for a publication, unless another sweep just did."""
+    query = sa.select(Publication).where(
+        Publication.id == publication_id,
+        Publication.state == PublicationState.PENDING,
+        Publication.next_bell_at < db.now(),
+    )
+    publication = db.session.scalar(query.with_for_update())
+    if publication is not None:
+        publications.ring(publication)
+
+
+def drop_idempotency_keys() -> None:
+    """Forget the answers that are older than 24 hours."""
+    db.session.execute(sa.delete(IdempotencyKey).where(IdempotencyKey.created_at < db.now(-IDEMPOTENCY_SECONDS)))

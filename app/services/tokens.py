@@ -1,0 +1,81 @@
+"""Tokens: made, shown once, looked up by their digest, revoked."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import uuid
+
+import sqlalchemy as sa
+
+from app import db
+from app.errors import NotFound, Unauthorized
+from app.models import Token, User
+from app.models.states import Scope
+from app.services.callers import Caller
+
+PREFIX = "ar_"
+
+
+def authenticate(text: str) -> Caller:
+    """The holder of a token; raises `Unauthorized` where it is unknown or revoked."""
+    token = db.session.scalar(sa.select(Token).where(Token.digest == _digest(text)))
+    if token is None or token.revoked_at is not None:
+        raise Unauthorized("the token is unknown or has been revoked", error_code="bad_token")
+    return Caller(token.user.account_id, token.user_id, token.id, token.scope, token.session_id, token.attempt)
+
+
+def create(
+    user: User, scope: Scope, name: str, *, session_id: uuid.UUID | None = None, attempt: int | None = None
+) -> tuple[Token, str]:
+    """A new token and its text, which is kept nowhere."""
+    text = PREFIX + secrets.token_urlsafe(32)
+    token = Token(user_id=user.id, name=name, digest=_digest(text), scope=scope, session_id=session_id, attempt=attempt)
+    db.session.add(token)
+    db.session.flush()
+    return token, text
+
+
+def create_for_caller(caller: Caller, scope: Scope, name: str) -> tuple[Token, str]:
+    """A new token of the caller's own user; nobody hands out more than they hold."""
+    caller.require(Scope.WRITE)
+    caller.require(scope)
+    return create(db.session.get_one(User, caller.user_id), scope, name)
+
+
+def create_for_email(email: str, scope: Scope, name: str) -> tuple[Token, str]:
+    """A new token of the user with that address; raises `NotFound`."""
+    user = db.session.scalar(sa.select(User).where(User.email == email))
+    if user is None:
+        raise NotFound(f"no user has the address {email}", error_code="user_not_found")
+    return create(user, scope, name)
+
+
+def find_all() -> list[Token]:
+    """Every token that people made, oldest first, revoked ones too."""
+    return list(db.session.scalars(sa.select(Token).where(Token.session_id.is_(None)).order_by(Token.created_at)))
+
+
+def find_own(caller: Caller) -> list[Token]:
+    """The caller's own tokens, oldest first; an administrator sees the account's."""
+    caller.require(Scope.READ)
+    rows = sa.select(Token).join(User, Token.user_id == User.id).where(Token.session_id.is_(None))
+    mine = User.account_id == caller.account_id if caller.may(Scope.ADMIN) else Token.user_id == caller.user_id
+    return list(db.session.scalars(rows.where(mine).order_by(Token.created_at)))
+
+
+def revoke(token_id: uuid.UUID, caller: Caller | None = None) -> None:
+    """Make a token worthless; again is no error. A caller reaches what `find_own` shows, the command line any."""
+    if caller is not None:
+        caller.require(Scope.WRITE)
+    token = next((t for t in (find_all() if caller is None else find_own(caller)) if t.id == token_id), None)
+    if token is None:
+        raise NotFound("there is no such token", error_code="token_not_found")
+    db.session.execute(
+        sa.update(Token).where(Token.id == token_id, Token.revoked_at.is_(None)).values(revoked_at=db.now())
+    )
+
+
+def _digest(text: str) -> str:
+    # The text has 256 random bits, so a plain hash is as good as a slow one.
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,139 @@
+"""What goes into the engine and what comes out of it.
+
+The engine is a plain library: a `Job` is all it is told about the work, a `Host` all it is told about the
+machine, and it answers with events while it works and with one `Outcome` at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from workers.errors import EngineError
+from workers.lifeline import Lifeline
+
+DiffKind = Literal["result", "cumulative"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing the agent, or the engine on its behalf, reports."""
+
+    title: str
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What the attempt has consumed so far: totals, never increments. None means the agent did not say."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_input_tokens: int | None = None
+    cost_usd: float | None = None
+    tool_calls: int | None = None
+
+
+@dataclass(frozen=True)
+class Based:
+    """The commit that the checkout stands on, reported once, before the agent starts."""
+
+    base_sha: str
+
+
+Event = Step | Usage | Based
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Caps on one attempt. Seconds and bytes; the engine ends the attempt with a failure code when one is passed."""
+
+    max_duration_seconds: float = 3600
+    stall_seconds: float = 900
+    max_output_bytes: int = 256 * 1024 * 1024
+    max_line_bytes: int = 1024 * 1024
+    max_diff_bytes: int = 256 * 1024 * 1024
+    max_diff_files: int = 50_000
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """A file that the caller uploaded: its plain name and a way to read its bytes."""
+
+    name: str
+    read: Callable[[], Iterator[bytes]] = field(repr=False)
+
+
+class DiffSink(Protocol):
+    """Where diffs go: the bytes are stored completely before `write` returns, or it raises."""
+
+    def write(self, kind: DiffKind, chunks: Iterable[bytes]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Job:
+    """One attempt at one session, frozen when the attempt is claimed.
+
+    `sha` is the commit the caller asked for, `base_sha` the one that an earlier session of the runner resolved;
+    `start_diff` reads the cumulative diff that this session builds on (None: the base itself). `on_interrupt` is
+    called once when the attempt is interrupted (`SystemExit`, or `Interrupted` thrown into the generator), before
+    the agent is killed, and says whether the work so far is to be kept.
+    """
+
+    site_id: str
+    runner_id: str
+    session_id: str
+    attempt: int
+    repo_url: str
+    branch: str
+    prompt: str
+    agent: str
+    sink: DiffSink
+    lifeline: Lifeline
+    on_interrupt: Callable[[], bool]
+    sha: str | None = None
+    base_sha: str | None = None
+    start_diff: Callable[[], Iterator[bytes]] | None = field(default=None, repr=False)
+    credential: str | None = field(default=None, repr=False)
+    model: str | None = None
+    effort: str | None = None
+    mode: Literal["normal", "ask"] = "normal"
+    setup_command: str | None = None
+    attachments: tuple[Attachment, ...] = ()
+    limits: Limits = Limits()
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Variables for the agent alone, model keys among them. Never logged."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """This machine, as the operator's settings describe it."""
+
+    work_dir: Path
+    sandbox: Literal["bubblewrap", "none"] = "bubblewrap"
+    sandbox_uid: int = 61_000
+    """The uid that agents run as where the worker is root; ignored otherwise."""
+    allowed_protocols: tuple[str, ...] = ("https",)
+    local_repositories: Path | None = None
+    """Only below this folder may a local path or `file://` be cloned."""
+    fetch_timeout_seconds: float = 900
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the attempt ended. `failure` None and `interrupted` False is success, with or without a change.
+
+    `has_result_diff` and `has_cumulative_diff` say what the sink holds; work done before a failure or an
+    interruption counts. `result` is the agent's last word, `title` a name for what it did, where it gave them.
+    """
+
+    failure: EngineError | None = None
+    interrupted: bool = False
+    base_sha: str | None = None
+    has_result_diff: bool = False
+    has_cumulative_diff: bool = False
+    result: str | None = None
+    title: str | None = None
+    usage: Usage | None = None
