@@ -1,0 +1,59 @@
+"""Output as lines, in bounded memory whatever a program writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+Stream = Literal["out", "err"]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of output without its newline. `lost` counts the bytes that were cut off its end."""
+
+    data: bytes
+    stream: Stream = "out"
+    lost: int = 0
+
+    @property
+    def text(self) -> str:
+        """The line as text, with a note where it was cut."""
+        note = f" [... {self.lost:,} more bytes of this line were left out]" if self.lost else ""
+        return self.data.decode(errors="replace").rstrip("\r") + note
+
+
+class LineSplitter:
+    """Cuts the bytes of one stream into lines and keeps at most `limit` bytes of each."""
+
+    def __init__(self, stream: Stream, limit: int) -> None:
+        self._stream = stream
+        self._limit = limit
+        self._kept = bytearray()
+        self._lost = 0
+
+    def feed(self, data: bytes) -> Iterator[Line]:
+        """The lines that `data` completes."""
+        start = 0
+        while (end := data.find(b"\n", start)) >= 0:
+            self._keep(data[start:end])
+            yield self._take()
+            start = end + 1
+        self._keep(data[start:])
+
+    def finish(self) -> Iterator[Line]:
+        """The last line, where it did not end in a newline."""
+        if self._kept or self._lost:
+            yield self._take()
+
+    def _keep(self, part: bytes) -> None:
+        room = self._limit - len(self._kept)
+        self._kept += part[:room]
+        self._lost += max(len(part) - room, 0)
+
+    def _take(self) -> Line:
+        line = Line(bytes(self._kept), self._stream, self._lost)
+        self._kept.clear()
+        self._lost = 0
+        return line

@@ -1,0 +1,177 @@
+"""Runs one command under the supervisor and hands out its output, line by line, as it comes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from io import FileIO
+from pathlib import Path
+from typing import IO
+
+from workers import supervisor
+from workers.budget import Budget
+from workers.errors import Interrupted, Stage
+from workers.lifeline import Lifeline, boot_time
+from workers.lines import Line, LineSplitter, Stream
+
+# How long `lines` waits before it lets its caller look around.
+TICK_SECONDS = 0.5
+_CHUNK = 65_536
+_REAP_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What the supervisor starts. It travels over a pipe: neither argv nor environment of ours tells of it.
+
+    `uid` is the user to become, only possible as root. `exposed` pairs files and directories with the places
+    below /tmp where that user finds them (see `supervisor.expose`). `limits` are names and values of `resource`.
+    """
+
+    command: Sequence[str]
+    environment: Mapping[str, str] = field(repr=False)
+    directory: str
+    uid: int | None = None
+    exposed: Sequence[tuple[str, str]] = ()
+    limits: Mapping[str, int] = field(default_factory=dict)
+
+    def encode(self, deadline: float) -> bytes:
+        """The line that `supervisor.Orders` reads."""
+        words = {
+            "command": list(self.command),
+            "environment": dict(self.environment),
+            "directory": self.directory,
+            "uid": self.uid,
+            "exposed": list(self.exposed),
+            "limits": dict(self.limits),
+            "deadline": deadline,
+        }
+        return json.dumps(words).encode() + b"\n"
+
+
+class Process:
+    """A running command, made by `running`."""
+
+    def __init__(self, popen: subprocess.Popen[bytes], lifeline: Lifeline, budget: Budget, stage: Stage) -> None:
+        self._popen = popen
+        self._lifeline = lifeline
+        self._budget = budget
+        self._stage = stage
+        self.status: int | None = None
+        """The exit status, 128 + N after signal N; None until `lines` has come to its end."""
+
+    def lines(self) -> Iterator[Line | None]:
+        """Each line of output, and None whenever nothing came for a moment, until the command and all it left end.
+
+        Raises EngineError `time_limit`, `stalled` or `output_limit`, and Interrupted where the lifeline ran out.
+        """
+        with selectors.DefaultSelector() as selector:
+            self._listen(selector, self._popen.stdout, "out")
+            self._listen(selector, self._popen.stderr, "err")
+            heard = time.monotonic()
+            while selector.get_map():
+                self._budget.check_time(self._stage)
+                ready = selector.select(min(TICK_SECONDS, max(self._budget.seconds_left, 0)))
+                for key, _ in ready:
+                    yield from self._read(selector, key)
+                if ready:
+                    heard = time.monotonic()
+                elif self._popen.poll() is not None:
+                    break  # Someone killed the supervisor, and what it left still holds the pipes.
+                else:
+                    self._budget.check_silence(heard, self._stage)
+                    yield None
+        self.status = _as_status(self._popen.wait())
+        if boot_time() >= self._lifeline.deadline:
+            raise Interrupted("the lifeline ran out")
+
+    def _listen(self, selector: selectors.BaseSelector, pipe: IO[bytes] | None, stream: Stream) -> None:
+        if pipe is not None:
+            splitter = LineSplitter(stream, self._budget.limits.max_line_bytes)
+            selector.register(pipe, selectors.EVENT_READ, splitter)
+
+    def _read(self, selector: selectors.BaseSelector, key: selectors.SelectorKey) -> Iterator[Line]:
+        data = os.read(key.fd, _CHUNK)
+        self._budget.spend_output(len(data), self._stage)
+        if data:
+            yield from key.data.feed(data)
+        else:
+            selector.unregister(key.fileobj)
+            yield from key.data.finish()
+
+
+@contextlib.contextmanager
+def running(
+    launch: Launch, *, lifeline: Lifeline, budget: Budget, stage: Stage, stdin: bytes = b"", merged: bool = False
+) -> Iterator[Process]:
+    """Run `launch` while the context is open; its whole tree is dead when the context is left, however it is left.
+
+    `stdin` is what the command reads. `merged` sends what it writes to standard error to standard output, so that
+    the order is kept. `stage` is the one that failures of its `lines` name.
+
+    The closing of the pipe is what kills, and the pipe is there before the process is. So even where SIGTERM
+    raises SystemExit between any two instructions, nothing that was started stays behind.
+    """
+    popen: subprocess.Popen[bytes] | None = None
+    with contextlib.ExitStack() as stack:
+        source = stack.enter_context(tempfile.TemporaryFile())
+        source.write(stdin)
+        source.seek(0)
+        ear, mouth = os.pipe()
+        reader = stack.enter_context(FileIO(ear, "r"))
+        writer = stack.enter_context(FileIO(mouth, "w"))
+        try:
+            popen = _start_supervisor(reader.fileno(), source, merged)
+            reader.close()
+            _write_all(writer, launch.encode(lifeline.deadline))
+            os.set_blocking(writer.fileno(), False)
+            with lifeline.held_by(writer.fileno()):
+                yield Process(popen, lifeline, budget, stage)
+        finally:
+            writer.close()
+            if popen is not None:
+                _reap(popen)
+
+
+def _start_supervisor(pipe: int, stdin: IO[bytes], merged: bool) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", str(Path(supervisor.__file__)), str(pipe)],
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT if merged else subprocess.PIPE,
+        pass_fds=(pipe,),
+        start_new_session=True,
+        # Nothing of the worker's environment, except what a Python built with a shared library needs to start.
+        env={name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},
+    )
+
+
+def _write_all(writer: FileIO, data: bytes) -> None:
+    while data:
+        data = data[writer.write(data) :]
+
+
+def _reap(popen: subprocess.Popen[bytes]) -> None:
+    try:
+        popen.wait(_REAP_SECONDS)
+    except subprocess.TimeoutExpired:
+        # The supervisor was stopped by what it runs, which only a command without a sandbox can do.
+        supervisor.kill_descendants(popen.pid)
+        popen.kill()
+        popen.wait(_REAP_SECONDS)
+    finally:
+        for pipe in (popen.stdout, popen.stderr):
+            if pipe is not None:
+                pipe.close()
+
+
+def _as_status(code: int) -> int:
+    return code if code >= 0 else 128 - code

@@ -1,0 +1,18 @@
+"""Sandboxes: a port (`base`), its drivers, and the probe that says whether one works on this machine."""
+
+from __future__ import annotations
+
+from workers.job import Host
+from workers.sandbox.base import Directories, Place, Probe, Sandbox
+from workers.sandbox.bubblewrap import Bubblewrap
+from workers.sandbox.none import NoSandbox
+from workers.sandbox.probe import probe
+
+__all__ = ["Directories", "Place", "Probe", "Sandbox", "open_sandbox", "probe"]
+
+
+def open_sandbox(host: Host, directories: Directories) -> Sandbox:
+    """The sandbox that `host` asks for, around the directories of one workspace."""
+    if host.sandbox == "none":
+        return NoSandbox(directories)
+    return Bubblewrap(directories, host.sandbox_uid)

@@ -1,0 +1,85 @@
+"""The port of the sandboxes: what runs the commands of an attempt, and what these commands then see."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from workers.process import Launch
+
+ATTACHMENTS_VARIABLE = "AGENT_RUNNERS_ATTACHMENTS"
+
+_GIBIBYTE = 1024**3
+# No core dumps, which hold what was in memory; no file that fills the disk in one go.
+LIMITS: Mapping[str, int] = {"RLIMIT_CORE": 0, "RLIMIT_FSIZE": 16 * _GIBIBYTE, "RLIMIT_NOFILE": 65_536}
+
+
+class Directories(Protocol):
+    """The part of a workspace that a sandbox shows or uses. `root` holds the others and is never shown itself."""
+
+    @property
+    def root(self) -> Path: ...
+    @property
+    def checkout(self) -> Path: ...
+    @property
+    def home(self) -> Path: ...
+    @property
+    def attachments(self) -> Path: ...
+
+
+@dataclass(frozen=True)
+class Place:
+    """Paths as the command sees them. `isolated` tells whether a sandbox keeps it from the rest of the machine."""
+
+    checkout: str
+    home: str
+    temporary: str
+    attachments: str
+    isolated: bool
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Whether a sandbox works on this machine; if not why, and what a person can do about it."""
+
+    ok: bool
+    reason: str = ""
+    remedy: str = ""
+
+
+class Sandbox(Protocol):
+    """The sandbox of one attempt."""
+
+    name: str
+    description: str
+    """One sentence for the user of the session about what separates the agent from the machine."""
+    place: Place
+    owner: int | None
+    """The uid that its commands run as, where that is not the worker's own. What they write must belong to it."""
+
+    def launch(
+        self, command: Sequence[str], environment: Mapping[str, str], runtime_paths: Sequence[Path] = ()
+    ) -> Launch:
+        """What to start so that `command` runs in the checkout.
+
+        `environment` goes on top of the minimal one. `runtime_paths` are resolved host paths outside `/usr` that
+        the command needs; they are readable at the same path, and a program among them is found by its name.
+        """
+        ...
+
+
+def minimal_environment(place: Place, path: str, runtime_paths: Sequence[Path]) -> dict[str, str]:
+    """Variables that every command gets. Nothing of the worker's own environment is among them."""
+    programs = [str(each.parent) for each in runtime_paths if each.is_file()]
+    return {
+        "PATH": ":".join(dict.fromkeys([*path.split(":"), *programs])),
+        "HOME": place.home,
+        "TMPDIR": place.temporary,
+        "LANG": "C.UTF-8",
+        "USER": "agent",
+        "LOGNAME": "agent",
+        "SHELL": "/bin/sh",
+        ATTACHMENTS_VARIABLE: place.attachments,
+    }

@@ -1,0 +1,115 @@
+"""The bubblewrap sandbox: namespaces of its own, no capabilities, and only the files that it is given.
+
+Its PID namespace is what makes the end of an attempt certain: when its first process dies, all do.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from workers.process import Launch
+from workers.sandbox.base import LIMITS, Directories, Place, minimal_environment
+
+PLACE = Place(
+    checkout="/workspace", home="/home/agent", temporary="/tmp", attachments="/attachments", isolated=True
+)
+
+# `--share-net` stays until an egress proxy stands between the sandbox and the network.
+_ISOLATION = (
+    *("--unshare-user", "--unshare-all", "--share-net", "--disable-userns", "--cap-drop", "ALL"),
+    *("--die-with-parent", "--new-session", "--hostname", "sandbox"),
+)
+_TEMPORARY_BYTES = 2 * 1024**3
+_SYSTEM_LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+# What programs need to resolve names, trust certificates and find their libraries; no users, keys or services.
+_ETC = (
+    *("alternatives", "ca-certificates", "ca-certificates.conf", "pki", "ssl"),
+    *("gai.conf", "host.conf", "hosts", "nsswitch.conf", "protocols", "resolv.conf", "services"),
+    *("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "mime.types"),
+)
+# The limit counts all processes of the user, so it is set only where that user runs nothing but agents.
+_PROCESSES = 8192
+
+
+class Bubblewrap:
+    """Sandboxes of one attempt. Where the worker is root its commands run as `uid`, else as the worker's user."""
+
+    name = "bubblewrap"
+    description = "The sandbox shares this machine's network."
+    place = PLACE
+
+    def __init__(self, directories: Directories, uid: int) -> None:
+        self.owner = uid if os.geteuid() == 0 else None
+        self._directories = directories
+        self._users = _write_users(directories.root, os.geteuid() if self.owner is None else uid)
+
+    def launch(
+        self, command: Sequence[str], environment: Mapping[str, str], runtime_paths: Sequence[Path] = ()
+    ) -> Launch:
+        runtime = [path for path in runtime_paths if not path.is_relative_to("/usr")]
+        binds = [
+            ("--bind", self._directories.checkout, PLACE.checkout),
+            ("--bind", self._directories.home, PLACE.home),
+            ("--ro-bind", self._directories.attachments, PLACE.attachments),
+            *(("--ro-bind", file, f"/etc/{file.name}") for file in self._users),
+            *(("--ro-bind", path, str(path)) for path in runtime),
+        ]
+        exposed: list[tuple[str, str]] = []
+        mounts: list[str] = []
+        for option, source, target in binds:
+            # Another user may not be able to reach the source, so root lays it out below /tmp beforehand.
+            reachable = str(source) if self.owner is None else f"/tmp/{len(exposed)}"
+            exposed.append((str(source), reachable))
+            mounts += [option, reachable, target]
+        variables = {**minimal_environment(PLACE, "/usr/local/bin:/usr/bin:/bin", runtime), **environment}
+        return Launch(
+            command=[shutil.which("bwrap") or "bwrap", *_ISOLATION, *_system(), *mounts, *_inside(), *command],
+            environment=dict(_harmless(variables)),
+            directory="/",
+            uid=self.owner,
+            exposed=exposed if self.owner is not None else (),
+            limits=LIMITS if self.owner is None else {**LIMITS, "RLIMIT_NPROC": _PROCESSES},
+        )
+
+
+def _system() -> Iterator[str]:
+    """The operating system, read-only. Where /bin is no link into /usr, as on older systems, it is bound too."""
+    yield from ("--ro-bind", "/usr", "/usr")
+    for name in _SYSTEM_LINKS:
+        path = Path("/", name)
+        if path.is_symlink():
+            yield from ("--symlink", os.readlink(path), str(path))
+        elif path.is_dir():
+            yield from ("--ro-bind", str(path), str(path))
+    for name in _ETC:
+        yield from ("--ro-bind-try", f"/etc/{name}", f"/etc/{name}")
+    yield from ("--proc", "/proc", "--dev", "/dev", "--size", str(_TEMPORARY_BYTES), "--tmpfs", "/tmp")
+
+
+def _inside() -> Iterator[str]:
+    """The rest of the tree is closed once everything stands in it: it is memory, and nobody counts it."""
+    yield from ("--remount-ro", "/", "--chdir", PLACE.checkout, "--")
+
+
+def _harmless(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Leave out what steers the dynamic linker: bwrap itself gets these variables, and starts outside the sandbox."""
+    for name, value in environment.items():
+        if not name.startswith(("LD_", "GLIBC_", "MALLOC_")):
+            yield name, value
+
+
+def _write_users(root: Path, uid: int) -> list[Path]:
+    """Files that give the user of the sandbox a name, since some programs refuse to run without one."""
+    folder = root / "sandbox" / "etc"
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = {
+        "passwd": f"agent:x:{uid}:{uid}:agent:{PLACE.home}:/bin/sh\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",
+        "group": f"agent:x:{uid}:\nnogroup:x:65534:\n",
+    }
+    for name, text in lines.items():
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o644)
+    return [folder / name for name in lines]

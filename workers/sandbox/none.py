@@ -1,0 +1,40 @@
+"""No sandbox: commands run directly on the machine, as its operator has said they may."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from workers.process import Launch
+from workers.sandbox.base import LIMITS, Directories, Place, minimal_environment
+
+
+class NoSandbox:
+    """Home and temporary files lie in the workspace, so that an attempt leaves nothing behind by accident."""
+
+    name = "none"
+    description = "There is no sandbox: the agent runs directly on this machine, as its operator chose."
+    owner: int | None = None
+
+    def __init__(self, directories: Directories) -> None:
+        temporary = directories.home / "tmp"
+        temporary.mkdir(exist_ok=True)
+        self.place = Place(
+            checkout=str(directories.checkout),
+            home=str(directories.home),
+            temporary=str(temporary),
+            attachments=str(directories.attachments),
+            isolated=False,
+        )
+
+    def launch(
+        self, command: Sequence[str], environment: Mapping[str, str], runtime_paths: Sequence[Path] = ()
+    ) -> Launch:
+        path = os.environ.get("PATH", os.defpath)
+        return Launch(
+            command=command,
+            environment={**minimal_environment(self.place, path, runtime_paths), **environment},
+            directory=self.place.checkout,
+            limits=LIMITS,
+        )

@@ -1,0 +1,104 @@
+"""Does the sandbox work on this machine? Found out by running it, with the flags that sessions will use."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from workers.budget import Budget
+from workers.errors import EngineError
+from workers.job import Host, Limits
+from workers.lifeline import Lifeline
+from workers.process import running
+from workers.sandbox.base import Probe
+from workers.sandbox.bubblewrap import Bubblewrap
+
+INSTALL = "Install bubblewrap: `apt-get install bubblewrap`, `dnf install bubblewrap` or `apk add bubblewrap`."
+_OLDEST = (0, 8)
+_SECONDS = 20.0
+_works: set[Host] = set()
+
+
+@dataclass(frozen=True)
+class _Directories:
+    root: Path
+    checkout: Path
+    home: Path
+    attachments: Path
+
+
+def probe(host: Host) -> Probe:
+    """Try the sandbox of `host` once. That it works is remembered for this process; that it does not is tried again."""
+    if host.sandbox == "none" or host in _works:
+        return Probe(ok=True)
+    finding = _probe_version() or _probe_run(host)
+    if finding is None:
+        _works.add(host)
+        return Probe(ok=True)
+    return finding
+
+
+def _probe_version() -> Probe | None:
+    if sys.platform != "linux":
+        return Probe(False, "bubblewrap exists on Linux only.", "Run the worker on Linux.")
+    program = shutil.which("bwrap")
+    if program is None:
+        return Probe(False, "bubblewrap is not installed.", INSTALL)
+    answer = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=_SECONDS).stdout
+    numbers = re.search(r"(\d+)\.(\d+)", answer)
+    if numbers and (int(numbers[1]), int(numbers[2])) < _OLDEST:
+        remedy = "Version 0.8 or newer is needed. Debian 12 and Ubuntu 24.04 have it, and older systems in backports."
+        return Probe(False, f"{answer.strip()} is too old.", remedy)
+    return None
+
+
+def _probe_run(host: Host) -> Probe | None:
+    # Below the folder of the real workspaces, because whether that can be reached is a part of the question.
+    host.work_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="probe-", dir=host.work_dir) as folder:
+        directories = _Directories(*(Path(folder, name) for name in ("root", "checkout", "home", "attachments")))
+        for path in (directories.root, directories.checkout, directories.home, directories.attachments):
+            path.mkdir()
+        launch = Bubblewrap(directories, host.sandbox_uid).launch(["true"], {})
+        budget = Budget(Limits(max_duration_seconds=_SECONDS))
+        try:
+            with running(launch, lifeline=Lifeline(_SECONDS), budget=budget, stage="setup", merged=True) as process:
+                said = " ".join(line.text for line in process.lines() if line)
+        except EngineError as error:
+            return Probe(False, f"bubblewrap did not answer: {error.message}", _remedy())
+        if process.status != 0:
+            return Probe(False, f"bubblewrap does not work here: {said}", _remedy())
+    return None
+
+
+def _remedy() -> str:
+    """What to do where the kernel refuses, told from the switches that are known to make it refuse."""
+    if os.geteuid() != 0 and _switch("kernel/apparmor_restrict_unprivileged_userns") == "1":
+        return (
+            "AppArmor restricts user namespaces here, as on Ubuntu 24.04. Allow them to bwrap with a profile in "
+            "/etc/apparmor.d/bwrap (`abi <abi/4.0>, include <tunables/global> profile bwrap /usr/bin/bwrap "
+            "flags=(unconfined) { userns, }`, then `systemctl reload apparmor`), or to all programs with "
+            "`sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`."
+        )
+    if _switch("kernel/unprivileged_userns_clone") == "0":
+        return "User namespaces are switched off. Allow them: `sysctl -w kernel.unprivileged_userns_clone=1`."
+    if _switch("user/max_user_namespaces") == "0":
+        return "User namespaces are switched off. Allow them: `sysctl -w user.max_user_namespaces=15000`."
+    return (
+        "User namespaces or mounts are refused here. In a container, start it with `--security-opt seccomp=unconfined "
+        "--security-opt apparmor=unconfined --security-opt systempaths=unconfined`, with `--cap-add SYS_ADMIN` too "
+        "where the worker is root."
+    )
+
+
+def _switch(name: str) -> str | None:
+    try:
+        return Path("/proc/sys", name).read_text().strip()
+    except OSError:
+        return None
