@@ -1,0 +1,36 @@
+"""The Celery application as workers run it: `celery -A tasks.celery_app worker`.
+
+Web processes never import this room; they send tasks by name through `app.queue`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.logs import configure_logging
+from celery.signals import setup_logging, worker_process_init
+
+from app import db, queue
+from app.config import settings
+
+app = queue.celery()
+app.conf.imports = ("tasks.sessions", "tasks.control", "tasks.sweep")
+app.conf.beat_schedule = {
+    "sweep": {
+        "task": queue.SWEEP_ALL,
+        "schedule": settings().sweep_seconds,
+        # A sweep that nobody ran in time is worth nothing: the next one does the same.
+        "options": {"expires": settings().sweep_seconds * 2},
+    }
+}
+
+
+@worker_process_init.connect
+def open_database(**_: Any) -> None:
+    """Each process of the pool makes its own connections, after the fork."""
+    db.configure(settings().database)
+
+
+@setup_logging.connect
+def open_log(**_: Any) -> None:
+    configure_logging("worker")

@@ -1,0 +1,165 @@
+"""`agent-runners doctor`: each part of this deployment, as working, missing or off, with the remedy."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import redis
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from rich.console import Console
+from rich.table import Table
+
+from app import artifacts, db, queue
+from app.config import settings
+from migrations.config import alembic_config
+from tasks.jobs import this_host
+from workers.agents import find_missing
+from workers.sandbox import probe
+
+State = Literal["working", "missing", "off"]
+LEAST_FREE_BYTES = 2 * 1024**3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One part of the deployment. `remedy` is empty where nothing is to be done."""
+
+    part: str
+    state: State
+    told: str
+    remedy: str = ""
+
+
+def examine() -> Iterator[Finding]:
+    """Look at every part in turn; a part that breaks while it is looked at is told as missing."""
+    parts: list[tuple[str, Callable[[], Finding]]] = [
+        ("git", _git),
+        ("data folder", _data_folder),
+        ("database", _database),
+        ("broker", _broker),
+        ("workers", _workers),
+        ("artifact store", _artifacts),
+        ("sandbox", _sandbox),
+        ("network of agents", _network),
+    ]
+    for part, look in parts:
+        try:
+            yield look()
+        except Exception as error:
+            yield Finding(
+                part, "missing", f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            )
+    for agent in settings().agents:
+        reason = find_missing(agent)
+        yield Finding(f"agent {agent}", "missing" if reason else "working", reason or "installed")
+
+
+def _git() -> Finding:
+    path = shutil.which("git")
+    if path is None:
+        return Finding("git", "missing", "no git on PATH", "Install it: apt-get install git")
+    version = subprocess.run([path, "version"], capture_output=True, text=True, check=True).stdout.strip()
+    return Finding("git", "working", version)
+
+
+def _data_folder() -> Finding:
+    folder = settings().data_dir.absolute()
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    free = shutil.disk_usage(folder).free
+    told = f"{folder}, {free / 1024**3:.1f} GiB free"
+    if not os.access(folder, os.W_OK):
+        return Finding("data folder", "missing", told, "Make it writable, or set AGENT_RUNNERS_DATA_DIR")
+    if free < LEAST_FREE_BYTES:
+        return Finding("data folder", "missing", told, "Make room, or set AGENT_RUNNERS_DATA_DIR")
+    return Finding("data folder", "working", told)
+
+
+def _database() -> Finding:
+    engine = db.make_engine(settings().database)
+    with engine.connect() as connection:
+        revision = MigrationContext.configure(connection).get_current_revision()
+    told = f"{engine.dialect.name}, revision {revision}"
+    engine.dispose()
+    if revision != ScriptDirectory.from_config(alembic_config()).get_current_head():
+        return Finding("database", "missing", told, "Run: agent-runners migrate")
+    return Finding("database", "working", told)
+
+
+def _broker() -> Finding:
+    url = settings().broker.replace("redis+socket://", "unix://").replace("virtual_host=", "db=")
+    client = redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2)
+    try:
+        version = client.info("server")
+    except (redis.RedisError, OSError) as error:
+        remedy = "Start it: agent-runners up, or agent-runners broker; or set AGENT_RUNNERS_BROKER_URL"
+        return Finding("broker", "missing", type(error).__name__, remedy)
+    return Finding("broker", "working", f"{version.get('server_name', 'redis')} {version['redis_version']}")
+
+
+def _workers() -> Finding:
+    answers = queue.celery().control.inspect(timeout=1).active_queues() or {}
+    served = {each["name"] for queues in answers.values() for each in queues}
+    lacking = [name for name in (queue.SESSIONS, queue.CONTROL, queue.SWEEP) if name not in served]
+    if lacking:
+        remedy = "Start them: " + ", ".join(f"agent-runners worker {name}" for name in lacking)
+        return Finding("workers", "missing", f"nobody serves {', '.join(lacking)}", remedy)
+    return Finding("workers", "working", ", ".join(sorted(answers)))
+
+
+def _artifacts() -> Finding:
+    key = f"doctor/{db.new_id()}"
+    artifacts.store().put(key, [b"x"])
+    artifacts.store().delete(key)
+    return Finding("artifact store", "working", str(settings().artifacts))
+
+
+def _sandbox() -> Finding:
+    if settings().sandbox == "none":
+        return Finding("sandbox", "off", "agents run unconfined as the worker's user", "Unset AGENT_RUNNERS_SANDBOX")
+    finding = probe(this_host())
+    if not finding.ok:
+        return Finding("sandbox", "missing", finding.reason, finding.remedy)
+    return Finding("sandbox", "working", "bubblewrap")
+
+
+def _network() -> Finding:
+    told = "agents share this machine's network; the egress proxy is not part of this release"
+    return Finding("network of agents", "off", told, "Run workers where the network reaches nothing private")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the findings; the exit status is 1 where something is missing."""
+    parser = argparse.ArgumentParser(prog="agent-runners doctor", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print JSON, one finding a line")
+    asked = parser.parse_args(arguments)
+    findings = list(examine())
+    if asked.json:
+        for finding in findings:
+            print(json.dumps(dataclasses.asdict(finding)))
+    else:
+        _print(findings)
+    # An agent that is not installed is no fault: most deployments use one of them.
+    return int(any(finding.state == "missing" and not finding.part.startswith("agent ") for finding in findings))
+
+
+def _print(findings: list[Finding]) -> None:
+    table = Table("part", "state", "", box=None, header_style="dim")
+    colours = {"working": "green", "missing": "red", "off": "yellow"}
+    for finding in findings:
+        told = finding.told + (f"\n[bold]{finding.remedy}[/bold]" if finding.remedy else "")
+        table.add_row(finding.part, f"[{colours[finding.state]}]{finding.state}[/]", told)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""Holding the lease of an attempt, in a thread of its own, so that nothing the engine waits for delays it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import uuid
+from types import TracebackType
+
+import structlog
+
+from app import db
+from app.config import settings
+from app.services import execution
+from workers.lifeline import Lifeline, boot_time
+
+log = structlog.get_logger()
+
+
+class Heartbeat:
+    """Beats until it is stopped. Every beat lets the agent live a little less long than the lease.
+
+    An attempt that no longer holds the session is interrupted: its agent is killed and the main thread gets the same
+    SIGTERM that a revoke sends. A worker that cannot reach the database does nothing, and the agent's own deadline
+    ends it before the lease does.
+    """
+
+    # The agent dies this much before the lease ends: killing a tree and a slow clock take some time.
+    SHARE_OF_LEASE = 0.85
+
+    def __init__(self, session_id: uuid.UUID, attempt: int, lifeline: Lifeline) -> None:
+        self._session_id, self._attempt, self._lifeline = session_id, attempt, lifeline
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    @classmethod
+    def lifeline(cls) -> Lifeline:
+        """A lifeline for an attempt that was claimed just now."""
+        return Lifeline(settings().lease_seconds * cls.SHARE_OF_LEASE)
+
+    def __enter__(self) -> Heartbeat:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopped.set()
+        self._thread.join(timeout=settings().heartbeat_seconds)
+
+    def _run(self) -> None:
+        while not self._stopped.wait(settings().heartbeat_seconds):
+            asked_at = boot_time()
+            try:
+                with db.transaction():
+                    execution.beat(self._session_id, self._attempt)
+            except (execution.LeaseLost, execution.Cancelled) as reason:
+                log.info("interrupted", reason=reason.error_code)
+                self._interrupt()
+                return
+            except Exception as error:
+                log.warning("heartbeat_failed", error=type(error).__name__)
+            else:
+                self._lifeline.extend_to(asked_at + settings().lease_seconds * self.SHARE_OF_LEASE)
+
+    def _interrupt(self) -> None:
+        if not self._stopped.is_set():
+            self._lifeline.cut()
+            os.kill(os.getpid(), signal.SIGTERM)

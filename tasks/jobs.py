@@ -1,0 +1,91 @@
+"""From the record to the engine: the frozen job of a claim, and this machine as the settings describe it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from app import artifacts, secrets
+from app.config import agent_environment, settings
+from app.services import diffs
+from app.services.execution import Claim
+from workers.job import Attachment, DiffKind, Host, Job, Limits
+from workers.lifeline import Lifeline
+
+
+class StoredDiffs:
+    """The engine's diff sink: the artifact store, under the keys of this attempt."""
+
+    def __init__(self, claim: Claim) -> None:
+        self._claim = claim
+        self._keys: dict[str, str] = {}
+
+    def write(self, kind: DiffKind, chunks: Iterable[bytes]) -> None:
+        key = diffs.attempt_key(self._claim.runner.id, self._claim.session.id, self._claim.attempt, kind)
+        artifacts.store().put(key, chunks)
+        self._keys[f"{kind}_diff_key"] = key
+
+    def fields(self) -> dict[str, Any]:
+        """The session's columns for the diffs that are stored completely."""
+        return dict(self._keys)
+
+
+def job_of(claim: Claim, sink: StoredDiffs, lifeline: Lifeline, on_interrupt: Callable[[], bool]) -> Job:
+    """What the engine is told about the attempt."""
+    session, runner, site = claim.session, claim.runner, claim.site
+    return Job(
+        site_id=str(site.id),
+        runner_id=str(runner.id),
+        session_id=str(session.id),
+        attempt=session.attempt,
+        repo_url=site.repo_url,
+        branch=runner.branch,
+        sha=runner.sha,
+        base_sha=runner.base_sha,
+        start_diff=_reader(session.start_diff_key) if session.start_diff_key else None,
+        credential=secrets.decrypt(site.access_token_encrypted) if site.access_token_encrypted else None,
+        prompt=session.prompt,
+        agent=session.agent,
+        model=session.model,
+        effort=session.effort,
+        mode=session.mode.value,
+        setup_command=site.setup_command,
+        attachments=tuple(Attachment(Path(key).name, _reader(key)) for key in session.attached_file_keys),
+        limits=Limits(
+            max_duration_seconds=session.limits["max_duration_seconds"],
+            stall_seconds=settings().stall_seconds,
+            max_output_bytes=settings().max_output_bytes,
+            max_diff_bytes=settings().max_diff_bytes,
+            max_diff_files=settings().max_diff_files,
+        ),
+        environment=agent_environment(settings()),
+        sink=sink,
+        lifeline=lifeline,
+        on_interrupt=on_interrupt,
+    )
+
+
+def _reader(key: str) -> Callable[[], Iterator[bytes]]:
+    return functools.partial(artifacts.store().read, key)
+
+
+def this_host() -> Host:
+    """This machine as the settings describe it; raises `ValueError` for a sandbox that there is not."""
+    sandbox = settings().sandbox
+    if sandbox not in ("bubblewrap", "none"):
+        raise ValueError(f"AGENT_RUNNERS_SANDBOX={sandbox!r} is neither bubblewrap nor none")
+    protocols = ["https"]
+    if settings().allow_ssh:
+        protocols.append("ssh")
+    if settings().allow_http:
+        protocols.append("http")
+    return Host(
+        work_dir=settings().work,
+        sandbox="bubblewrap" if sandbox == "bubblewrap" else "none",
+        sandbox_uid=settings().sandbox_uid,
+        allowed_protocols=tuple(protocols),
+        local_repositories=settings().local_repositories,
+        fetch_timeout_seconds=settings().fetch_timeout_seconds,
+    )

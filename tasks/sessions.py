@@ -1,0 +1,150 @@
+"""Running a session: claim it, drive the engine, record what it tells, end it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import signal
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+import workers
+from app import db
+from app.models.states import SessionState
+from app.queue import RUN_SESSION
+from app.services import execution
+from app.services.execution import Claim
+from tasks.celery_app import app
+from tasks.heartbeat import Heartbeat
+from tasks.jobs import StoredDiffs, job_of, this_host
+from workers.job import Based, Event, Job, Outcome, Step, Usage
+
+log = structlog.get_logger()
+
+
+@app.task(name=RUN_SESSION, bind=True)
+def run_session(self: Any, session_id: str) -> None:
+    """Answer the bell of a session: whoever claims it runs it, everybody else drops the message."""
+    with db.transaction():
+        claim = execution.claim(uuid.UUID(session_id), self.request.id)
+    if claim is None:
+        return
+    with structlog.contextvars.bound_contextvars(session_id=session_id, attempt=claim.attempt):
+        log.info("claimed")
+        _work(claim)
+
+
+def _work(claim: Claim) -> None:
+    """Run the attempt and write down how it ended. What breaks here is ours, and ends the session as `internal`."""
+    lifeline, sink = Heartbeat.lifeline(), StoredDiffs(claim)
+    try:
+        with Heartbeat(claim.session.id, claim.attempt, lifeline):
+            job = job_of(claim, sink, lifeline, lambda: _on_interrupt(claim))
+            _sweep_workspaces()
+            outcome = _drive(claim, job)
+            _record_outcome(claim, sink, outcome)
+    except (execution.LeaseLost, execution.Cancelled) as reason:
+        log.info("dropped", reason=reason.error_code)
+    except SystemExit:
+        # The engine answers an interruption by itself; this one came before it began or after it was through.
+        if _on_interrupt(claim):
+            _keep_work(claim, sink.fields())
+    except Exception:
+        log.exception("broken")
+        _end(claim, SessionState.ERROR, {"failure": INTERNAL, **sink.fields()})
+
+
+INTERNAL = {
+    "code": "internal",
+    "stage": "agent",
+    "retryable": True,
+    "message": "Something broke in Agent Runners itself; the worker's log tells what.",
+}
+
+
+def _drive(claim: Claim, job: Job) -> Outcome:
+    """Record each event of the engine. A write that the fence refuses, or a SIGTERM meanwhile, is thrown into it."""
+    with contextlib.closing(workers.run(job, this_host())) as engine:
+        go_on: Callable[[], Event] = engine.__next__
+        while True:
+            try:
+                _record(claim, go_on())
+                go_on = engine.__next__
+            except StopIteration as stop:
+                outcome: Outcome = stop.value
+                return outcome
+            except (execution.LeaseLost, execution.Cancelled, SystemExit):
+                go_on = functools.partial(engine.throw, workers.Interrupted())
+
+
+def _record(claim: Claim, event: Event) -> None:
+    with db.transaction():
+        match event:
+            case Step(title, message):
+                execution.record_step(claim.session.id, claim.attempt, title, message)
+            case Usage():
+                execution.record_usage(claim.session.id, claim.attempt, dataclasses.asdict(event))
+            case Based(base_sha):
+                execution.record_base(claim.session.id, claim.attempt, base_sha)
+
+
+def _on_interrupt(claim: Claim) -> bool:
+    """Say whether the work is kept: yes if the session was stopped. One that is still ours goes back to the queue.
+
+    Cleaning up from here on must not be interrupted a second time.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with db.transaction():
+        if execution.is_cancelled(claim.session.id, claim.attempt):
+            return True
+        if execution.put_back(claim.session.id, claim.attempt):
+            log.info("put_back")
+    return False
+
+
+def _record_outcome(claim: Claim, sink: StoredDiffs, outcome: Outcome) -> None:
+    """Write down what the engine says; a stop from here on is too late to interrupt anything."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    fields = sink.fields()
+    if outcome.base_sha:
+        fields["base_sha"] = outcome.base_sha
+    if outcome.usage:
+        fields["usage"] = dataclasses.asdict(outcome.usage)
+    if outcome.interrupted:
+        _keep_work(claim, fields)
+        return
+    fields |= {"result": outcome.result, "title": outcome.title}
+    if (failure := outcome.failure) is None:
+        _end(claim, SessionState.DONE, fields)
+        return
+    names = ("code", "stage", "retryable", "message")
+    fields["failure"] = {name: getattr(failure, name) for name in names}
+    _end(claim, SessionState.ERROR, fields)
+
+
+def _end(claim: Claim, state: SessionState, fields: dict[str, Any]) -> None:
+    """End the session, or where it was stopped meanwhile keep what came of it."""
+    try:
+        with db.transaction():
+            execution.finish(claim.session.id, claim.attempt, state, fields)
+    except execution.Cancelled:
+        _keep_work(claim, fields)
+    else:
+        log.info("ended", state=state.value, failure=(fields.get("failure") or {}).get("code"))
+
+
+def _keep_work(claim: Claim, fields: dict[str, Any]) -> None:
+    with db.transaction():
+        kept = execution.keep_work(claim.session.id, claim.attempt, fields)
+    log.info("interrupted", work_kept=kept)
+
+
+def _sweep_workspaces() -> None:
+    """Remove what attempts left behind on this host whose worker died."""
+    with db.transaction(read_only=True):
+        live = execution.find_live()
+    workers.sweep_workspaces(this_host(), {f"{session_id}-{attempt}" for session_id, attempt in live})

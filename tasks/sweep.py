@@ -1,0 +1,29 @@
+"""The periodic repair."""
+
+from __future__ import annotations
+
+import structlog
+
+from app import db
+from app.queue import SWEEP_ALL
+from app.services import sweep
+from tasks.celery_app import app
+
+log = structlog.get_logger()
+
+
+@app.task(name=SWEEP_ALL)
+def sweep_all() -> None:
+    """Find in the record what was lost on the way; each repair is a transaction of its own."""
+    with db.transaction(read_only=True):
+        sessions, publications = sweep.find_due(), sweep.find_stale_publications()
+    for session_id in sessions:
+        with db.transaction():
+            sweep.repair(session_id)
+    for publication_id in publications:
+        with db.transaction():
+            sweep.resume_publication(publication_id)
+    with db.transaction():
+        sweep.drop_idempotency_keys()
+    if sessions or publications:
+        log.info("swept", sessions=len(sessions), publications=len(publications))

@@ -1,0 +1,204 @@
+"""A whole deployment of real processes on one machine: broker, web, workers on hosts of their own folders."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+PROGRAM = str(Path(sys.executable).with_name("agent-runners"))
+PATIENCE_SECONDS = 60.0
+
+
+def wait_for(what: str, probe: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> Any:
+    """The first true answer of `probe`; fails, naming `what`, when it does not come."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with contextlib.suppress(httpx.TransportError):
+            if answer := probe():
+                return answer
+        time.sleep(0.05)
+    raise AssertionError(f"{what} did not come within {seconds:g} s")
+
+
+class Deployment:
+    """Start and stop its processes by name; `api` speaks HTTP as any caller would."""
+
+    def __init__(self, folder: Path, database_url: str, port: int, **settings: str) -> None:
+        self.folder = folder
+        self.url = f"http://127.0.0.1:{port}"
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.settings = {
+            "DATA_DIR": str(folder / "data"),
+            "DATABASE_URL": database_url,
+            "PUBLIC_URL": self.url,
+            "WEB_PORT": str(port),
+            "FLOWER_PORT": str(port + 1),
+            "AGENTS": "shell,scripted,claude,codex",
+            "SANDBOX": "none",
+            "LOCAL_REPOSITORIES": str(folder / "repositories"),
+            "SECRET_KEY": "a key for tests",
+            "HEARTBEAT_SECONDS": "1",
+            "LEASE_SECONDS": "6",
+            "SWEEP_SECONDS": "1",
+            "BELL_SECONDS": "3",
+            "SOFT_SHUTDOWN_SECONDS": "1",
+            **settings,
+        }
+        self.api = httpx.Client(base_url=f"{self.url}/api/v1", timeout=30)
+
+    def environment(self, **settings: str) -> dict[str, str]:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("AGENT_RUNNERS_")}
+        mine = {f"AGENT_RUNNERS_{name}": value for name, value in {**self.settings, **settings}.items()}
+        return {**clean, "XDG_RUNTIME_DIR": str(self.folder / "run"), **mine}
+
+    def command(self, *arguments: str) -> str:
+        """Run a command of the product to its end and return what it printed."""
+        done = subprocess.run(
+            [PROGRAM, *arguments], env=self.environment(), capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def start(self, name: str, *arguments: str, **settings: str) -> subprocess.Popen[bytes]:
+        """Start a process of the product, its output in `NAME.log`."""
+        with open(self.folder / f"{name}.log", "ab") as log:
+            process = subprocess.Popen(
+                [PROGRAM, *arguments],
+                env=self.environment(**settings),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.processes[name] = process
+        return process
+
+    def start_all(self) -> None:
+        """Migrate, make the first account, and start everything with one session worker."""
+        (self.folder / "run").mkdir(parents=True, mode=0o700, exist_ok=True)
+        (self.folder / "repositories").mkdir(exist_ok=True)
+        self.start("broker", "broker")
+        self.command("migrate")
+        printed = self.command("init", "--email", "ada@example.org", "--name", "Ada Lovelace")
+        token = next(word for word in printed.split() if word.startswith("ar_"))
+        self.api.headers["Authorization"] = f"Bearer {token}"
+        self.start("web", "web")
+        self.start("sweep", "worker", "sweep")
+        self.start("control", "worker", "control")
+        self.start_worker("sessions-1")
+        wait_for("the API", lambda: httpx.get(f"{self.url}/readyz").status_code == 200)
+
+    def start_worker(self, host: str, **settings: str) -> subprocess.Popen[bytes]:
+        """Start a session worker with folders of its own, as on a host that shares nothing but the artifact store."""
+        return self.start(host, "worker", "sessions", "--name", host, WORK_DIR=str(self.folder / host), **settings)
+
+    def stop(self, name: str, how: int = signal.SIGTERM) -> None:
+        """Signal a process, and with SIGKILL all its children, and wait for its end."""
+        process = self.processes.pop(name)
+        if how == signal.SIGKILL:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                for child in psutil.Process(process.pid).children(recursive=True):
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        child.kill()
+        process.send_signal(how)
+        process.wait(timeout=PATIENCE_SECONDS)
+
+    def stop_all(self) -> None:
+        self.api.close()
+        for name in list(self.processes):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.stop(name, signal.SIGKILL)
+
+    def log(self, name: str) -> str:
+        return (self.folder / f"{name}.log").read_text(errors="replace")
+
+    # What callers do.
+
+    def call(self, method: str, path: str, **arguments: Any) -> Any:
+        """The JSON of a call that must succeed."""
+        answer = self.api.request(method, path, **arguments)
+        assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
+        return answer.json() if answer.headers.get("content-type", "").startswith("application/json") else answer.text
+
+    def make_repository(self, files: dict[str, str], name: str = "sample") -> Path:
+        """A git repository with one commit on `main`."""
+        path = self.folder / "repositories" / name
+        path.mkdir(parents=True)
+        for file, content in files.items():
+            (path / file).parent.mkdir(parents=True, exist_ok=True)
+            (path / file).write_text(content)
+        git(path, "init", "--quiet", "--initial-branch=main")
+        git(path, "add", "--all")
+        git(path, "commit", "--quiet", "--message=First")
+        return path
+
+    def make_site(self, repository: Path, **fields: Any) -> dict[str, Any]:
+        fields = {"name": "sample", "repo_url": str(repository), "default_branch": "main", "forge": "none", **fields}
+        return self.call("POST", "/sites", json=fields)
+
+    def run(self, site: dict[str, Any], prompt: str, **fields: Any) -> dict[str, Any]:
+        return self.call("POST", "/agent_runners", json={"site_id": site["id"], "prompt": prompt, **fields})
+
+    def follow_up(self, runner: dict[str, Any], prompt: str, **fields: Any) -> dict[str, Any]:
+        return self.call("POST", f"/agent_runners/{runner['id']}/sessions", json={"prompt": prompt, **fields})
+
+    def session(self, runner: dict[str, Any], session_id: str | None = None) -> dict[str, Any]:
+        runner_id = runner["id"]
+        session_id = session_id or self.call("GET", f"/agent_runners/{runner_id}")["latest_session_id"]
+        return self.call("GET", f"/agent_runners/{runner_id}/sessions/{session_id}")
+
+    def ended(self, runner: dict[str, Any]) -> dict[str, Any]:
+        """The runner's latest session, once it is final."""
+
+        def final() -> dict[str, Any] | None:
+            session = self.session(runner)
+            return session if session["state"] in ("DONE", "ERROR", "CANCELLED") else None
+
+        return wait_for("the end of the session", final)
+
+    def has_step(self, runner: dict[str, Any], text: str) -> dict[str, Any]:
+        """The runner's latest session, once a step of it contains `text`."""
+
+        def shown() -> dict[str, Any] | None:
+            session = self.session(runner)
+            return session if any(text in step["title"] + step["message"] for step in session["steps"]) else None
+
+        return wait_for(f"a step that says {text!r}", shown)
+
+    def diff(self, runner: dict[str, Any], session: dict[str, Any], kind: str) -> str:
+        return self.call("GET", f"/agent_runners/{runner['id']}/sessions/{session['id']}/diff/{kind}")
+
+
+def git(path: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
+    done = subprocess.run(["git", *identity, *arguments], cwd=path, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def processes_with(marker: str) -> list[int]:
+    """The processes whose command line contains `marker`."""
+    found = []
+    for process in psutil.process_iter(["pid", "cmdline"]):
+        if marker in " ".join(process.info["cmdline"] or []) and process.pid != os.getpid():
+            found.append(process.pid)
+    return found
+
+
+@contextlib.contextmanager
+def deployed(folder: Path, database_url: str, port: int, **settings: str) -> Iterator[Deployment]:
+    deployment = Deployment(folder, database_url, port, **settings)
+    try:
+        deployment.start_all()
+        yield deployment
+    finally:
+        deployment.stop_all()

@@ -1,0 +1,209 @@
+"""From a prompt to a diff and on, by real processes, on both databases."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from pathlib import Path
+
+import httpx
+
+from tests.e2e.deployment import Deployment, git, processes_with, wait_for
+
+
+def test_a_prompt_becomes_a_diff_that_applies(deployment: Deployment, tmp_path: Path) -> None:
+    repository = deployment.make_repository({"hello.txt": "hello\n", "old.txt": "old\n"}, "applies")
+    site = deployment.make_site(repository)
+    runner = deployment.run(site, "echo working; echo changed > hello.txt; rm old.txt; printf x > new.bin")
+    assert runner["state"] == "NEW"
+
+    session = deployment.ended(runner)
+
+    assert session["state"] == "DONE", session
+    assert session["attempt"] == 1
+    assert session["base_sha"] == git(repository, "rev-parse", "HEAD").strip()
+    assert any("working" in step["title"] + step["message"] for step in session["steps"])
+    diff = deployment.diff(runner, session, "result")
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "--quiet", str(repository), str(clone)], check=True)
+    subprocess.run(["git", "apply", "--binary"], cwd=clone, input=diff.encode(), check=True)
+    assert (clone / "hello.txt").read_text() == "changed\n"
+    assert (clone / "new.bin").read_text() == "x"
+    assert not (clone / "old.txt").exists()
+    runner = deployment.call("GET", f"/agent_runners/{runner['id']}")
+    assert (runner["state"], runner["has_result_diff"]) == ("DONE", True)
+    assert runner["head_session_id"] == session["id"]
+
+
+def test_a_follow_up_goes_on_at_a_worker_that_never_saw_the_first_session(deployment: Deployment) -> None:
+    repository = deployment.make_repository({"story.txt": "once\n"}, "follow-up")
+    site = deployment.make_site(repository)
+    runner = deployment.run(site, "echo upon >> story.txt")
+    first = deployment.ended(runner)
+    deployment.stop("sessions-1")
+    deployment.start_worker("sessions-2")
+    try:
+        deployment.follow_up(runner, "test \"$(tail -n 1 story.txt)\" = upon && echo 'a time' >> story.txt")
+        second = deployment.ended(runner)
+    finally:
+        deployment.stop("sessions-2")
+        deployment.start_worker("sessions-1")
+
+    assert (first["state"], second["state"]) == ("DONE", "DONE"), second
+    assert second["parent_session_id"] == first["id"]
+    result, cumulative = (deployment.diff(runner, second, kind) for kind in ("result", "cumulative"))
+    assert "+a time\n" in result and "+upon\n" not in result
+    assert "+upon\n+a time\n" in cumulative
+    assert deployment.call("GET", f"/agent_runners/{runner['id']}/diff") == cumulative
+
+
+def test_a_stop_in_mid_run_kills_the_whole_tree_and_keeps_the_work(deployment: Deployment) -> None:
+    repository = deployment.make_repository({"a.txt": "a\n"}, "stopped")
+    site = deployment.make_site(repository)
+    stubborn = "trap '' TERM HUP INT; (setsid sh -c 'trap \"\" TERM; exec sleep 986.5' &); "
+    runner = deployment.run(site, stubborn + "echo kept > a.txt; echo half-way; sleep 986.5")
+    deployment.has_step(runner, "half-way")
+    assert processes_with("986.5")
+
+    answer = deployment.api.delete(f"/agent_runners/{runner['id']}")
+
+    assert (answer.status_code, answer.content) == (202, b"")
+    wait_for("the end of every process", lambda: not processes_with("986.5"), seconds=20)
+    session = deployment.session(runner)
+    assert session["state"] == "CANCELLED"
+    wait_for("the work", lambda: deployment.session(runner)["has_result_diff"])
+    assert "+kept" in deployment.diff(runner, session, "result")
+    again = deployment.api.delete(f"/agent_runners/{runner['id']}/sessions/{session['id']}")
+    assert again.status_code == 202
+
+
+def test_an_attachment_reaches_the_agent(deployment: Deployment) -> None:
+    site = deployment.make_site(deployment.make_repository({"a.txt": "a\n"}, "attached"))
+    content = b"a specification\n"
+    ask = {"filename": "my spec.md", "content_type": "text/markdown", "size": len(content)}
+    upload = deployment.call("POST", "/agent_runners/upload_url", json=ask)
+    assert httpx.put(upload["upload_url"], content=content, headers=upload["headers"]).is_success
+
+    script = 'cat "$AGENT_RUNNERS_ATTACHMENTS/my spec.md" > a.txt'
+    session = deployment.ended(runner := deployment.run(site, script, file_keys=[upload["file_key"]]))
+
+    assert session["state"] == "DONE", session
+    assert session["attached_file_keys"] == [upload["file_key"]]
+    assert "+a specification" in deployment.diff(runner, session, "result")
+    refused = deployment.api.post("/agent_runners/delete_url", json={"file_key": upload["file_key"]})
+    assert refused.status_code == 409
+
+
+def test_a_lost_worker_s_session_runs_again(deployment: Deployment) -> None:
+    site = deployment.make_site(deployment.make_repository({"a.txt": "a\n"}, "lost"))
+    mark = deployment.folder / "first-attempt"
+    script = f"if test -e {mark}; then echo done > a.txt; else touch {mark}; echo started; sleep 985.5; fi"
+    runner = deployment.run(site, script)
+    deployment.has_step(runner, "started")
+
+    deployment.stop("sessions-1", signal.SIGKILL)
+    deployment.start_worker("sessions-1")
+    session = deployment.ended(runner)
+
+    assert (session["state"], session["attempt"]) == ("DONE", 2), session
+    assert not any("started" in step["message"] for step in session["steps"])
+    assert any("attempt 2" in step["message"] for step in session["steps"])
+    assert not processes_with("985.5")
+
+
+def test_a_drained_worker_puts_its_session_back_and_counts_no_loss(deployment: Deployment) -> None:
+    site = deployment.make_site(deployment.make_repository({"a.txt": "a\n"}, "drained"))
+    mark = deployment.folder / "drain-mark"
+    script = f"if test -e {mark}; then echo done > a.txt; else touch {mark}; echo started; sleep 984.5; fi"
+    runner = deployment.run(site, script)
+    deployment.has_step(runner, "started")
+
+    deployment.stop("sessions-1", signal.SIGTERM)
+
+    assert deployment.session(runner)["state"] == "NEW"
+    assert not processes_with("984.5")
+    deployment.start_worker("sessions-1")
+    session = deployment.ended(runner)
+    assert session["state"] == "DONE"
+    assert not any("lost" in step["message"] for step in session["steps"])
+
+
+def test_what_only_a_worker_can_see_ends_in_an_error_that_says_so(deployment: Deployment) -> None:
+    repository = deployment.make_repository({"a.txt": "a\n"}, "errors")
+    site = deployment.make_site(repository)
+    gone = deployment.make_site(deployment.folder / "repositories" / "nowhere")
+    broken = deployment.make_site(repository, setup_command="echo no such tool >&2; exit 3")
+    cases = {
+        ("checkout", "branch_not_found"): deployment.run(site, "true", branch="no-such-branch"),
+        ("checkout", "repository_unreachable"): deployment.run(gone, "true"),
+        ("setup", "setup_failed"): deployment.run(broken, "true"),
+        ("agent", "agent_failed"): deployment.run(site, "echo half > a.txt; echo oh no >&2; exit 1"),
+    }
+    for (stage, code), runner in cases.items():
+        session = deployment.ended(runner)
+        failure = session["failure"]
+        assert (session["state"], failure["stage"], failure["code"]) == ("ERROR", stage, code), session
+        assert len(failure["message"]) > 10
+    assert "+half" in deployment.diff(runner, session, "result"), "work before a failure is kept"
+
+
+def test_an_agent_that_changes_nothing_is_done_without_a_diff(deployment: Deployment) -> None:
+    site = deployment.make_site(deployment.make_repository({"a.txt": "a\n"}, "nothing"))
+    session = deployment.ended(runner := deployment.run(site, "echo looked around"))
+
+    assert (session["state"], session["has_result_diff"], session["is_discarded"]) == ("DONE", False, False)
+    assert deployment.api.get(f"/agent_runners/{runner['id']}/diff").status_code == 404
+
+
+def test_events_are_streamed_as_they_come_and_resume_without_a_gap(deployment: Deployment) -> None:
+    site = deployment.make_site(deployment.make_repository({"a.txt": "a\n"}, "events"))
+    runner = deployment.run(site, "for i in 1 2 3; do echo line $i; sleep 1; done")
+    path = f"/agent_runners/{runner['id']}/sessions/{runner['latest_session_id']}/events"
+    ids: list[int] = []
+    kinds: list[str] = []
+    while "done" not in kinds:
+        headers = {"Last-Event-ID": str(ids[-1])} if ids else {}
+        with deployment.api.stream("GET", path, headers=headers) as answer:
+            for line in answer.iter_lines():
+                if line.startswith("id:"):
+                    ids.append(int(line.removeprefix("id:")))
+                elif line.startswith("event:"):
+                    kinds.append(line.removeprefix("event:").strip())
+                if len(ids) == 3 and "resumed" not in kinds:
+                    kinds.append("resumed")
+                    break
+    assert ids == sorted(set(ids)), "no event comes twice"
+    assert "step" in kinds and "state" in kinds
+
+
+def test_publishing_is_recorded_and_settles_with_a_word_on_why_not(deployment: Deployment) -> None:
+    site = deployment.make_site(deployment.make_repository({"a.txt": "a\n"}, "published"))
+    runner = deployment.run(site, "echo b > a.txt")
+    deployment.ended(runner)
+    asked = deployment.call("POST", f"/agent_runners/{runner['id']}/commit", json={"target_branch": "topic"})
+    assert asked["merge_commit_is_being_created"] is True
+
+    def settled() -> str | None:
+        return deployment.call("GET", f"/agent_runners/{runner['id']}")["merge_commit_error"]
+
+    assert "cannot publish yet" in wait_for("the outcome", settled)
+
+
+def test_flower_lists_the_workers_and_the_tasks_and_asks_who_is_there(deployment: Deployment) -> None:
+    deployment.start("flower", "flower", FLOWER_AUTH="operator:secret word")
+    port = deployment.settings["FLOWER_PORT"]
+    try:
+        url = f"http://127.0.0.1:{port}"
+        wait_for("flower", lambda: httpx.get(f"{url}/healthcheck").is_success)
+        site = deployment.make_site(deployment.make_repository({"a.txt": "a\n"}, "flower"))
+        deployment.ended(deployment.run(site, "true"))
+        assert httpx.get(f"{url}/workers").status_code == 401
+        auth = ("operator", "secret word")
+
+        def shown(path: str, text: str) -> bool:
+            return text in httpx.get(f"{url}{path}", auth=auth, follow_redirects=True).text
+
+        wait_for("the workers in flower", lambda: shown("/workers?json=1", "sessions-1@"))
+        wait_for("the tasks in flower", lambda: shown("/metrics", 'task="sessions.run"'))
+    finally:
+        deployment.stop("flower")
