@@ -1,0 +1,72 @@
+"""The port of the agents. An adapter knows one program: how it is called, and what it says."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from workers.errors import EngineError
+from workers.job import Event, Job, Usage
+from workers.lines import Line
+from workers.sandbox import Place
+
+_ASK = "Answer the question below. Look around as you need to, but change no files: changes are thrown away.\n\n"
+
+
+class Agent(ABC):
+    """One run of an agent for one job.
+
+    It is made before anything else is done for the job, so that a job which cannot run fails at once: the
+    constructor raises EngineError `agent_not_installed` or `agent_auth`. `place` tells the paths inside the sandbox.
+    """
+
+    name: ClassVar[str]
+    merged: ClassVar[bool] = False
+    """Whether standard error comes in between the lines of standard output, in the order they were written."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.runtime_paths: tuple[Path, ...] = ()
+        """Host paths that must be readable inside the sandbox for the program to work."""
+        self.result: str | None = None
+        self.title: str | None = None
+        self.usage: Usage | None = None
+
+    @abstractmethod
+    def command(self, place: Place) -> Sequence[str]:
+        """What to execute. Never the prompt, which may be too long for an argument and is nobody else's business."""
+
+    def environment(self, place: Place) -> Mapping[str, str]:
+        """Variables that the program needs besides those of the job."""
+        return {}
+
+    def files(self, place: Place) -> Mapping[str, bytes]:
+        """Files to write before anything runs, by their path in the private home."""
+        return {}
+
+    def stdin(self, place: Place, attachments: Sequence[str]) -> bytes:
+        """What the program reads. `attachments` are the names of the files at `place.attachments`."""
+        return b""
+
+    @abstractmethod
+    def parse(self, line: Line) -> Iterable[Event]:
+        """What one line of output means."""
+
+    def tick(self, *, ended: bool = False) -> Iterable[Event]:
+        """What was held back and is due. Called when the program is silent for a moment, and when it has ended."""
+        return ()
+
+    @abstractmethod
+    def verdict(self, status: int) -> EngineError | None:
+        """Whether it failed, judged after its end by all that it said and by its exit status."""
+
+
+def prompt_with_attachments(job: Job, place: Place, attachments: Sequence[str]) -> bytes:
+    """The prompt for a language model: it has to be told about the files that come with it, and about `ask`."""
+    prompt = _ASK + job.prompt if job.mode == "ask" else job.prompt
+    if attachments:
+        listed = "\n".join(f"- {place.attachments}/{name}" for name in attachments)
+        prompt += f"\n\nThese files were attached to this request (read-only):\n{listed}\n"
+    return prompt.encode(errors="replace")

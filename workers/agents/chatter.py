@@ -1,0 +1,77 @@
+"""Plain output as steps: a few a minute for a program that talks, not one for each line of a flood."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import deque
+from collections.abc import Iterator
+
+from workers.job import Step
+
+_SECONDS = 0.5
+_HEAD_CHARACTERS = 4096
+_TAIL_LINES = 20
+_COLOURS = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+
+
+class Chatter:
+    """Gathers lines for half a second and makes one step of them. Of a flood it keeps the first 4 KB and the last lines."""
+
+    def __init__(self) -> None:
+        self._head: list[str] = []
+        self._head_size = 0
+        self._rest: deque[str] = deque(maxlen=_TAIL_LINES)
+        self._left_out = 0
+        self._since = 0.0
+        self._last: deque[str] = deque(maxlen=_TAIL_LINES)
+
+    @property
+    def tail(self) -> str:
+        """The last lines that were heard, for a message about a failure."""
+        return "\n".join(self._last).strip()
+
+    @property
+    def last_line(self) -> str | None:
+        """The last line with anything on it."""
+        return next((line for line in reversed(self._last) if line.strip()), None)
+
+    def hear(self, text: str) -> Iterator[Step]:
+        """Take a line, and give the step that is due."""
+        self.take(text)
+        yield from self.tick()
+
+    def take(self, text: str) -> None:
+        """Take a line."""
+        line = _COLOURS.sub("", text)[:_HEAD_CHARACTERS]
+        self._last.append(line)
+        if not self._head:
+            self._since = time.monotonic()
+        if self._head_size + len(line) <= _HEAD_CHARACTERS and not self._rest:
+            self._head.append(line)
+            self._head_size += len(line) + 1
+        else:
+            self._left_out += len(self._rest) == _TAIL_LINES
+            self._rest.append(line)
+
+    def tick(self) -> Iterator[Step]:
+        """Give the step that is due, if one is."""
+        if self._head and time.monotonic() - self._since >= _SECONDS:
+            yield from self.flush()
+
+    def flush(self) -> Iterator[Step]:
+        """Give what was gathered."""
+        note = [f"[... {self._left_out:,} lines were left out]"] if self._left_out else []
+        lines = [*self._head, *note, *self._rest]
+        self._head.clear()
+        self._rest.clear()
+        self._head_size = self._left_out = 0
+        text = "\n".join(lines).strip("\n")
+        if text.strip():
+            yield step(text)
+
+
+def step(text: str) -> Step:
+    """A step titled by the first line of `text`; what does not fit into a title becomes its message."""
+    first, _, more = text.strip().partition("\n")
+    return Step(first, text) if more or len(first) > 120 else Step(first)

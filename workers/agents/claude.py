@@ -1,0 +1,114 @@
+"""Claude Code, the agent of Anthropic, from npm. It is proprietary: whoever installs it accepts its terms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from workers.agents.chatter import step
+from workers.agents.stream import StreamAgent
+from workers.agents.values import cost_of, count_of, objects, text_of
+from workers.job import Event, Job, Step, Usage
+from workers.sandbox import Place
+
+# The argument that tells most about what a tool is about to do, best first.
+_TELLING = ("command", "file_path", "notebook_path", "pattern", "query", "url", "description", "path")
+
+_COUNTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens")
+
+
+class ClaudeAgent(StreamAgent):
+    """`claude -p` with a stream of JSON."""
+
+    name = "claude"
+    label = "Claude Code"
+    program = "claude"
+    install = "npm install -g @anthropic-ai/claude-code"
+    key_advice = "Check ANTHROPIC_API_KEY."
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job)
+        self._messages: dict[str, dict[str, Any]] = {}
+
+    def command(self, place: Place) -> Sequence[str]:
+        # Inside the sandbox it may do everything. Without one it may edit files, but not run what it likes.
+        permission = "bypassPermissions" if place.isolated else "acceptEdits"
+        chosen = {"--model": self.job.model, "--effort": self.job.effort}
+        return [
+            *(*self.called, "-p", "--output-format", "stream-json", "--verbose"),
+            *("--permission-mode", permission, f"--add-dir={place.attachments}"),
+            *(f"{option}={value}" for option, value in chosen.items() if value),
+        ]
+
+    def environment(self, place: Place) -> Mapping[str, str]:
+        variables = {
+            "DISABLE_AUTOUPDATER": "1",
+            "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+            # Left to itself it tries for over a minute, even where the key is wrong.
+            "CLAUDE_CODE_MAX_RETRIES": "4",
+        }
+        return {**variables, "IS_SANDBOX": "1"} if place.isolated else variables
+
+    def read(self, event: dict[str, Any]) -> Iterable[Event]:
+        match event:
+            case {"type": "system", "subtype": "init"}:
+                version = text_of(event.get("claude_code_version"))
+                yield Step(f"Claude Code {version} started".replace("  ", " "), f"Model: {event.get('model')}")
+            case {"type": "system", "subtype": "api_retry"}:
+                yield Step(f"The model provider answered with an error: {event.get('error')}", "Trying again.")
+            case {"type": "assistant", "message": dict(message)}:
+                yield from self._message(message)
+            case {"type": "user", "message": dict(message)}:
+                for block in objects(message.get("content")):
+                    if block.get("is_error"):
+                        yield Step("A tool failed", text_of(block.get("content")))
+            case {"type": "result"}:
+                yield self._finish(event)
+
+    def _message(self, message: dict[str, Any]) -> Iterable[Event]:
+        for block in objects(message.get("content")):
+            match block:
+                case {"type": "text", "text": str(text)} if text.strip():
+                    yield step(text)
+                case {"type": "tool_use", "name": str(tool)}:
+                    self.tool_calls += 1
+                    yield _tool_step(tool, block.get("input"))
+        # A message comes in parts, and each part repeats the usage of the whole so far.
+        usage, known = message.get("usage"), str(message.get("id"))
+        if isinstance(usage, dict) and self._messages.get(known) != usage:
+            self._messages[known] = usage
+            self.usage = self._total(self._messages.values())
+            yield self.usage
+
+    def _finish(self, event: dict[str, Any]) -> Usage:
+        # `subtype` is "success" even where it failed.
+        said = text_of(event.get("result"))
+        if event.get("is_error") or event.get("subtype") != "success":
+            errors = event.get("errors")
+            reasons = [str(each) for each in errors] if isinstance(errors, list) else []
+            self.failure = said or "\n".join(reasons) or f"It ended with {event.get('subtype')}."
+        else:
+            self.finished = True
+            self.result = said or None
+        usage = event.get("usage")
+        self.usage = self._total(
+            [usage] if isinstance(usage, dict) else self._messages.values(),
+            cost=cost_of(event.get("total_cost_usd")),
+        )
+        return self.usage
+
+    def _total(self, usages: Iterable[dict[str, Any]], cost: float | None = None) -> Usage:
+        """The sum. Anthropic counts what came from the cache and what went into it apart; here it is all input."""
+        totals = dict.fromkeys(_COUNTS, 0)
+        for usage in usages:
+            for name in _COUNTS:
+                totals[name] += count_of(usage.get(name)) or 0
+        fresh, written, cached, output = totals.values()
+        return Usage(fresh + written + cached, output, cached, cost, self.tool_calls)
+
+
+def _tool_step(tool: str, given: object) -> Step:
+    arguments = given if isinstance(given, dict) else {}
+    about = next((arguments[name] for name in _TELLING if isinstance(arguments.get(name), str)), "")
+    first, _, more = about.strip().partition("\n")
+    return Step(f"{tool}: {first}" if first else tool, about if more else "")

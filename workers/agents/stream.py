@@ -1,0 +1,83 @@
+"""What the adapters of real agents share: a stream of JSON lines, and a verdict that needs a final event."""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+from workers.agents.base import Agent, prompt_with_attachments
+from workers.agents.chatter import Chatter
+from workers.agents.installed import find_installed
+from workers.agents.values import as_object
+from workers.errors import EngineError
+from workers.job import Event, Job
+from workers.lines import Line
+from workers.sandbox import Place
+
+# Providers put it in many ways; the programs pass on the status, the words or both.
+_REFUSED = re.compile(
+    r"\b(401|403)\b|unauthori[sz]ed|authenticat|not logged in|(invalid|incorrect|missing).{0,20}key", re.I
+)
+_TOO_MUCH = re.compile(r"\b(429|529)\b|rate.?limit|too many requests|overloaded|high demand|quota|usage limit", re.I)
+
+
+class StreamAgent(Agent):
+    """An agent that prints one JSON object a line. What it says on standard error is only shown when it fails."""
+
+    label: ClassVar[str]
+    program: ClassVar[str]
+    wheel: ClassVar[str | None] = None
+    install: ClassVar[str]
+    key_advice: ClassVar[str]
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job)
+        installed = find_installed(self.program, self.wheel)
+        if installed is None:
+            message = f"{self.label} is not installed on the worker. Install it: `{self.install}`."
+            raise EngineError("agent_not_installed", "agent", message)
+        self.called = installed.command
+        self.runtime_paths = installed.runtime_paths
+        self.complaints = Chatter()
+        self.tool_calls = 0
+        self.finished = False
+        """Whether the final event has come that says the work was done."""
+        self.failure: str | None = None
+        """What it said about a failure, in its own words."""
+
+    def stdin(self, place: Place, attachments: Sequence[str]) -> bytes:
+        return prompt_with_attachments(self.job, place, attachments)
+
+    def parse(self, line: Line) -> Iterable[Event]:
+        event = as_object(line) if line.stream == "out" else None
+        if event is not None:
+            yield from self.read(event)
+        elif line.data.strip():
+            self.complaints.take(line.text)
+
+    @abstractmethod
+    def read(self, event: dict[str, Any]) -> Iterable[Event]:
+        """What one JSON object means. Fields may be missing or of any type: the program changes, the adapter not."""
+
+    def verdict(self, status: int) -> EngineError | None:
+        """The final event and the exit status both have to say that it went well; neither alone can be trusted."""
+        if self.failure is None and self.finished and status == 0:
+            return None
+        said = self.failure or self.complaints.tail or "It said nothing about why."
+        if _REFUSED.search(said):
+            message = f"{self.label} was refused by its model provider. {self.key_advice}\n{said}"
+            return EngineError("agent_auth", "agent", message)
+        if _TOO_MUCH.search(said):
+            message = f"The model provider of {self.label} takes no more requests for now.\n{said}"
+            return EngineError("agent_rate_limited", "agent", message, retryable=True)
+        if self.failure is not None:
+            return EngineError("agent_failed", "agent", f"{self.label} failed: {said}")
+        if status > 128:
+            message = f"{self.label} was killed by signal {status - 128}.\n{said}"
+            return EngineError("agent_crashed", "agent", message, retryable=True)
+        if status != 0:
+            return EngineError("agent_failed", "agent", f"{self.label} ended with exit status {status}.\n{said}")
+        message = f"{self.label} ended without saying that it was done.\n{said}"
+        return EngineError("agent_no_result", "agent", message, retryable=True)
