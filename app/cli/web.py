@@ -1,0 +1,29 @@
+"""Serve the API with gunicorn."""
+
+from __future__ import annotations
+
+import argparse
+
+from app.cli.processes import become_module
+from app.config import Settings
+
+PROCESSES = 2
+# Besides the listeners, each of which holds a thread for as long as it listens.
+REQUEST_THREADS = 16
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    pass
+
+
+def run(_args: argparse.Namespace, settings: Settings) -> int:
+    become_module(
+        settings,
+        "gunicorn",
+        "app.web:create_app()",
+        *("--worker-class", "gthread", "--workers", str(PROCESSES)),
+        *("--threads", str(settings.max_listeners + REQUEST_THREADS)),
+        *("--bind", f"{settings.web_host}:{settings.web_port}"),
+        *("--graceful-timeout", "10"),
+        "--no-control-socket",
+    )

@@ -1,0 +1,34 @@
+"""Work on one queue: sessions (hours long), control (publish, refresh), or sweep (repairs, with the clock that rings it)."""
+
+from __future__ import annotations
+
+import argparse
+
+from app.cli.processes import become_module, private_folder
+from app.config import Settings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("queue", choices=("sessions", "control", "sweep"))
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    private_folder(settings.data_dir)
+    become_module(
+        settings,
+        "celery",
+        *("--app", "tasks.celery_app", "worker", "--queues", args.queue, "--hostname", f"{args.queue}@%h"),
+        *("--pool", "prefork", "--without-gossip", "--without-mingle"),
+        *_options(args.queue, settings),
+        # A stop must reach the session that runs, which then goes back into the queue; other tasks are short.
+        variables={"REMAP_SIGTERM": "SIGQUIT"} if args.queue == "sessions" else None,
+    )
+
+
+def _options(queue: str, settings: Settings) -> list[str]:
+    if queue == "sessions":
+        # One session a process: ending the process of a session can then hit no stranger.
+        return ["--concurrency", str(settings.session_workers), "--max-tasks-per-child", "1"]
+    if queue == "sweep":
+        return ["--concurrency", "1", "--beat", "--schedule", str(settings.data_dir.absolute() / "beat-schedule")]
+    return ["--concurrency", "2"]
