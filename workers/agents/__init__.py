@@ -10,14 +10,22 @@ from workers.agents.shell import ShellAgent
 from workers.errors import EngineError
 from workers.job import Job
 
-__all__ = ["AGENTS", "Agent", "open_agent"]
+__all__ = ["AGENTS", "Agent", "find_missing", "open_agent"]
 
 AGENTS: dict[str, type[Agent]] = {each.name: each for each in (ClaudeAgent, CodexAgent, ScriptedAgent, ShellAgent)}
 
 
 def open_agent(job: Job) -> Agent:
-    """The agent that `job` asks for. Raises EngineError `agent_unknown`, `agent_not_installed` or `agent_auth`."""
+    """The agent that `job` asks for. Raises EngineError `agent_unknown` or `agent_not_installed`."""
     if job.agent not in AGENTS:
-        message = f"There is no agent named {job.agent!r}. Known are: {', '.join(AGENTS)}."
-        raise EngineError("agent_unknown", "agent", message)
+        raise EngineError("agent_unknown", "agent", _unknown(job.agent))
     return AGENTS[job.agent](job)
+
+
+def find_missing(name: str) -> str | None:
+    """What this machine lacks to run the agent `name`, and how to get it; None where nothing is missing."""
+    return AGENTS[name].find_missing() if name in AGENTS else _unknown(name)
+
+
+def _unknown(name: str) -> str:
+    return f"There is no agent named {name!r}. Known are: {', '.join(AGENTS)}."

@@ -19,7 +19,7 @@ class Agent(ABC):
     """One run of an agent for one job.
 
     It is made before anything else is done for the job, so that a job which cannot run fails at once: the
-    constructor raises EngineError `agent_not_installed` or `agent_auth`. `place` tells the paths inside the sandbox.
+    constructor raises EngineError `agent_not_installed`. `place` tells the paths inside the sandbox.
     """
 
     name: ClassVar[str]
@@ -33,6 +33,11 @@ class Agent(ABC):
         self.result: str | None = None
         self.title: str | None = None
         self.usage: Usage | None = None
+
+    @classmethod
+    def find_missing(cls) -> str | None:
+        """What is missing on this machine for the agent to work, and how to get it; None where nothing is."""
+        return None
 
     @abstractmethod
     def command(self, place: Place) -> Sequence[str]:

@@ -32,12 +32,17 @@ class StreamAgent(Agent):
     install: ClassVar[str]
     key_advice: ClassVar[str]
 
+    @classmethod
+    def find_missing(cls) -> str | None:
+        if find_installed(cls.program, cls.wheel):
+            return None
+        return f"{cls.label} is not installed on the worker. Install it: `{cls.install}`."
+
     def __init__(self, job: Job) -> None:
         super().__init__(job)
         installed = find_installed(self.program, self.wheel)
         if installed is None:
-            message = f"{self.label} is not installed on the worker. Install it: `{self.install}`."
-            raise EngineError("agent_not_installed", "agent", message)
+            raise EngineError("agent_not_installed", "agent", self.find_missing() or "")
         self.called = installed.command
         self.runtime_paths = installed.runtime_paths
         self.complaints = Chatter()

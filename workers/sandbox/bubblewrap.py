@@ -13,9 +13,7 @@ from pathlib import Path
 from workers.process import Launch
 from workers.sandbox.base import LIMITS, Directories, Place, minimal_environment
 
-PLACE = Place(
-    checkout="/workspace", home="/home/agent", temporary="/tmp", attachments="/attachments", isolated=True
-)
+PLACE = Place(checkout="/workspace", home="/home/agent", temporary="/tmp", attachments="/attachments", isolated=True)
 
 # `--share-net` stays until an egress proxy stands between the sandbox and the network.
 _ISOLATION = (

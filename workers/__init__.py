@@ -1,0 +1,30 @@
+"""The engine: it works on a job in a workspace and a sandbox, with an agent, and hands back diffs.
+
+A plain library. It knows no web server, no database and no queue.
+"""
+
+from __future__ import annotations
+
+from workers.errors import EngineError, Interrupted
+from workers.job import Attachment, Based, Event, Host, Job, Limits, Outcome, Step, Usage
+from workers.lifeline import Lifeline, boot_time
+from workers.run import run
+from workers.workspace import sweep_workspaces
+
+__all__ = [
+    "Attachment",
+    "Based",
+    "EngineError",
+    "Event",
+    "Host",
+    "Interrupted",
+    "Job",
+    "Lifeline",
+    "Limits",
+    "Outcome",
+    "Step",
+    "Usage",
+    "boot_time",
+    "run",
+    "sweep_workspaces",
+]

@@ -1,0 +1,73 @@
+"""Puts what a job brings along into a fresh workspace, before anything that is not trusted has run in it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from workers.job import Attachment
+from workers.sandbox import Directories, Sandbox
+
+_LONGEST_NAME = 120
+
+
+def write_attachments(folder: Path, attachments: Iterable[Attachment]) -> list[str]:
+    """Write the attached files, readable by everyone, and return the names that they got."""
+    names: list[str] = []
+    for attachment in attachments:
+        name = unique_name(plain_name(attachment.name), names)
+        names.append(name)
+        _write(folder / name, attachment.read(), 0o444)
+    return names
+
+
+def plain_name(name: str) -> str:
+    """The last part of a path, without anything that means something to a shell, a path or a terminal."""
+    last = PurePosixPath(name.replace("\\", "/")).name
+    plain = re.sub(r"[^\w.+@-]+", "_", last).lstrip(".-").encode()[:_LONGEST_NAME].decode(errors="ignore")
+    return plain or "attachment"
+
+
+def unique_name(name: str, taken: Sequence[str]) -> str:
+    """`name`, numbered before its suffix where it is taken. Some file systems do not tell `A` from `a`."""
+    lower = {each.lower() for each in taken}
+    path, number, candidate = PurePosixPath(name), 2, name
+    while candidate.lower() in lower:
+        candidate = f"{path.stem}-{number}{path.suffix}"
+        number += 1
+    return candidate
+
+
+def write_home(home: Path, files: Mapping[str, bytes]) -> None:
+    """Write files at their paths in the private home, readable by its owner alone."""
+    for relative, content in files.items():
+        path = home / relative
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, [content], 0o600)
+
+
+def hand_over(directories: Directories, sandbox: Sandbox) -> None:
+    """Make the user of the sandbox the owner of what the agent may change."""
+    if sandbox.owner is None:
+        return
+    _own(directories.home, sandbox.owner)
+    if directories.checkout.stat().st_uid != sandbox.owner:
+        _own(directories.checkout, sandbox.owner)
+
+
+def _write(path: Path, chunks: Iterable[bytes], mode: int) -> None:
+    # Never through a link: we may be root here.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        for chunk in chunks:
+            file.write(chunk)
+
+
+def _own(folder: Path, uid: int) -> None:
+    for parent, folders, files, descriptor in os.fwalk(folder):
+        del parent
+        for name in (*folders, *files):
+            os.chown(name, uid, uid, dir_fd=descriptor, follow_symlinks=False)
+    os.chown(folder, uid, uid)

@@ -1,0 +1,213 @@
+"""One attempt at one session, from the bare checkout to the stored diffs. Read it from the top."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable, Generator, Iterable
+
+from workers import diffs, furnish
+from workers.agents import Agent, open_agent
+from workers.agents.chatter import Chatter
+from workers.budget import Budget
+from workers.errors import EngineError, Interrupted, Stage
+from workers.interruption import Interruption
+from workers.job import Based, DiffKind, Event, Host, Job, Outcome, Step
+from workers.lines import Line
+from workers.process import Launch, running
+from workers.redact import Redactor
+from workers.sandbox import Sandbox, open_sandbox, probe
+from workers.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+Events = Generator[Event, None, None]
+Hear = Callable[[Line | None, bool], Iterable[Event]]
+"""What a line of output means; without a line, what is due now; and what is left when the command has ended."""
+
+_SETUP_SCRIPT = ".agent-runners/setup.sh"
+
+
+def run(job: Job, host: Host) -> Generator[Event, None, Outcome]:
+    """Work on `job`: yield what happens, write diffs to the job's sink and return how it ended.
+
+    An EngineError ends the attempt with a failure, SystemExit and Interrupted end it as interrupted; what was done so
+    far is stored in the first case, and in the second if `job.on_interrupt` wants it. Every other exception is a fault
+    of the engine and is raised. In each case no process and no workspace is left behind.
+    """
+    attempt = _Attempt(job, host)
+    try:
+        try:
+            yield from attempt.work()
+        except EngineError as failure:
+            attempt.failure = failure
+        yield from attempt.store()
+        attempt.dispose()
+    except (SystemExit, Interrupted):
+        attempt.end_interrupted()
+    finally:
+        attempt.dispose()
+    return attempt.outcome()
+
+
+class _Attempt:
+    def __init__(self, job: Job, host: Host) -> None:
+        self._job = job
+        self._host = host
+        self._budget = Budget(job.limits)
+        self._redactor = Redactor(job)
+        self._interruption = Interruption(job)
+        self._agent: Agent | None = None
+        self._workspace: Workspace | None = None
+        self._set_up = False
+        self._outcome = Outcome()
+        self.failure: EngineError | None = None
+
+    def work(self) -> Events:
+        """Everything up to the end of the agent. Raises EngineError where it does not come to a good one."""
+        agent = self._agent = open_agent(self._job)
+        self._check_sandbox()
+        workspace = self._workspace = Workspace.prepare(self._job, self._host)
+        self._outcome = Outcome(base_sha=workspace.base_sha)
+        yield Based(workspace.base_sha)
+        sandbox = open_sandbox(self._host, workspace)
+        yield Step(f"Sandbox: {sandbox.name}", sandbox.description)
+        attachments = self._furnish(workspace, sandbox, agent)
+        yield from self._run_setup(sandbox)
+        workspace.after_setup()
+        self._set_up = True
+        yield from self._run_agent(sandbox, agent, attachments)
+
+    def _check_sandbox(self) -> None:
+        finding = probe(self._host)
+        if not finding.ok:
+            raise EngineError("sandbox_unavailable", "setup", f"{finding.reason} {finding.remedy}")
+
+    def _furnish(self, workspace: Workspace, sandbox: Sandbox, agent: Agent) -> list[str]:
+        setup = {_SETUP_SCRIPT: self._job.setup_command.encode()} if self._job.setup_command else {}
+        furnish.write_home(workspace.home, {**agent.files(sandbox.place), **setup})
+        names = furnish.write_attachments(workspace.attachments, self._job.attachments)
+        furnish.hand_over(workspace, sandbox)
+        return names
+
+    def _run_setup(self, sandbox: Sandbox) -> Events:
+        """Run the setup command, without the variables that are for the agent alone."""
+        if not self._job.setup_command:
+            return
+        yield self._fit(Step("Setup", self._job.setup_command))
+        chatter = Chatter()
+
+        def hear(line: Line | None, ended: bool) -> Iterable[Event]:
+            return chatter.hear(line.text) if line else chatter.flush() if ended else chatter.tick()
+
+        launch = sandbox.launch(["sh", "-e", f"{sandbox.place.home}/{_SETUP_SCRIPT}"], {})
+        status = yield from self._run_command(launch, "setup", hear, merged=True)
+        if status != 0:
+            message = f"The setup command ended with exit status {status}.\n{chatter.tail}"
+            raise EngineError("setup_failed", "setup", message.strip())
+
+    def _run_agent(self, sandbox: Sandbox, agent: Agent, attachments: list[str]) -> Events:
+        def hear(line: Line | None, ended: bool) -> Iterable[Event]:
+            return agent.parse(line) if line else agent.tick(ended=ended)
+
+        environment = {**self._job.environment, **agent.environment(sandbox.place)}
+        launch = sandbox.launch(agent.command(sandbox.place), environment, agent.runtime_paths)
+        stdin = agent.stdin(sandbox.place, attachments)
+        status = yield from self._run_command(launch, "agent", hear, stdin=stdin, merged=agent.merged)
+        failure = agent.verdict(status)
+        if failure:
+            raise failure
+
+    def _run_command(
+        self, launch: Launch, stage: Stage, hear: Hear, *, stdin: bytes = b"", merged: bool
+    ) -> Generator[Event, None, int]:
+        failure: EngineError | None = None
+        with (
+            running(
+                launch, lifeline=self._job.lifeline, budget=self._budget, stage=stage, stdin=stdin, merged=merged
+            ) as process,
+            self._interruption.noticed(),
+        ):
+            try:
+                for line in process.lines():
+                    for event in hear(line, False):
+                        yield self._fit(event)
+                    if left := self._budget.nearly_used():
+                        yield Step("The time for this session is nearly used up", left)
+            except EngineError as error:
+                failure = error
+        for event in hear(None, True):
+            yield self._fit(event)
+        if failure:
+            raise failure
+        return process.status or 0
+
+    def store(self) -> Events:
+        """Write the diffs. A failure of the work itself, if there was one, stays the failure of the attempt."""
+        try:
+            changed = self._save()
+        except Exception as error:
+            if self.failure is None and isinstance(error, EngineError):
+                self.failure = error
+                return
+            if self.failure is None:
+                raise
+            log.exception("the work of a failed attempt could not be saved")
+            return
+        if changed and self._job.mode == "ask":
+            yield Step("The agent's edits were dropped", "This session only asked a question.")
+
+    def end_interrupted(self) -> None:
+        """Save the work if it is wanted. Nobody listens to steps any more."""
+        keep = self._interruption.notice()
+        self._outcome = dataclasses.replace(self._outcome, interrupted=True)
+        if keep:
+            try:
+                self._save()
+            except Exception:
+                log.exception("the work of an interrupted attempt could not be saved")
+
+    def _save(self) -> bool:
+        """Write the diffs to the sink, in ask mode to nowhere. Says whether anything was changed."""
+        workspace = self._workspace
+        if workspace is None:
+            return False
+        if not self._set_up:
+            # What a setup command left before it failed is no work of the agent either.
+            workspace.after_setup()
+            self._set_up = True
+        asked = self._job.mode == "ask"
+        job = dataclasses.replace(self._job, sink=_Nowhere()) if asked else self._job
+        result, cumulative = diffs.write_diffs(workspace, job, workspace.snapshot())
+        if not asked:
+            self._outcome = dataclasses.replace(self._outcome, has_result_diff=result, has_cumulative_diff=cumulative)
+        return result
+
+    def dispose(self) -> None:
+        """Remove the workspace. What cannot be removed is left to the sweep."""
+        workspace, self._workspace = self._workspace, None
+        if workspace is not None:
+            try:
+                workspace.dispose()
+            except Exception:
+                log.exception("a workspace could not be removed")
+
+    def outcome(self) -> Outcome:
+        agent = self._agent
+        outcome = dataclasses.replace(
+            self._outcome,
+            failure=self.failure,
+            result=agent and agent.result,
+            title=agent and agent.title,
+            usage=agent and agent.usage,
+        )
+        return self._redactor.outcome(outcome)
+
+    def _fit(self, event: Event) -> Event:
+        return self._redactor.event(event)
+
+
+class _Nowhere:
+    def write(self, kind: DiffKind, chunks: Iterable[bytes]) -> None:
+        for _ in chunks:
+            pass
