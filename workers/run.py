@@ -16,7 +16,7 @@ from workers.job import Based, DiffKind, Event, Host, Job, Outcome, Step
 from workers.lines import Line
 from workers.process import Launch, running
 from workers.redact import Redactor
-from workers.sandbox import Sandbox, open_sandbox, probe
+from workers.sandbox import Sandbox, describe, open_sandbox, probe
 from workers.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -67,11 +67,11 @@ class _Attempt:
         """Everything up to the end of the agent. Raises EngineError where it does not come to a good one."""
         agent = self._agent = open_agent(self._job)
         self._check_sandbox()
+        yield Step(f"Sandbox: {self._host.sandbox}", describe(self._host))
         workspace = self._workspace = Workspace.prepare(self._job, self._host)
         self._outcome = Outcome(base_sha=workspace.base_sha)
         yield Based(workspace.base_sha)
         sandbox = open_sandbox(self._host, workspace)
-        yield Step(f"Sandbox: {sandbox.name}", sandbox.description)
         attachments = self._furnish(workspace, sandbox, agent)
         yield from self._run_setup(sandbox)
         workspace.after_setup()
@@ -168,7 +168,7 @@ class _Attempt:
                 log.exception("the work of an interrupted attempt could not be saved")
 
     def _save(self) -> bool:
-        """Write the diffs to the sink, in ask mode to nowhere. Says whether anything was changed."""
+        """Write the diffs to the sink, unless the session only asked. Says whether the agent changed anything."""
         workspace = self._workspace
         if workspace is None:
             return False
@@ -176,11 +176,11 @@ class _Attempt:
             # What a setup command left before it failed is no work of the agent either.
             workspace.after_setup()
             self._set_up = True
-        asked = self._job.mode == "ask"
-        job = dataclasses.replace(self._job, sink=_Nowhere()) if asked else self._job
-        result, cumulative = diffs.write_diffs(workspace, job, workspace.snapshot())
-        if not asked:
-            self._outcome = dataclasses.replace(self._outcome, has_result_diff=result, has_cumulative_diff=cumulative)
+        tree = workspace.snapshot()
+        if self._job.mode == "ask":
+            return _is_changed(workspace, self._job, tree)
+        result, cumulative = diffs.write_diffs(workspace, self._job, tree)
+        self._outcome = dataclasses.replace(self._outcome, has_result_diff=result, has_cumulative_diff=cumulative)
         return result
 
     def dispose(self) -> None:
@@ -193,18 +193,21 @@ class _Attempt:
                 log.exception("a workspace could not be removed")
 
     def outcome(self) -> Outcome:
-        agent = self._agent
-        outcome = dataclasses.replace(
-            self._outcome,
-            failure=self.failure,
-            result=agent and agent.result,
-            title=agent and agent.title,
-            usage=agent and agent.usage,
-        )
+        """How it ended, with what the agent said last."""
+        outcome = dataclasses.replace(self._outcome, failure=self.failure)
+        if agent := self._agent:
+            outcome = dataclasses.replace(outcome, result=agent.result, title=agent.title, usage=agent.usage)
         return self._redactor.outcome(outcome)
 
     def _fit(self, event: Event) -> Event:
         return self._redactor.event(event)
+
+
+def _is_changed(workspace: Workspace, job: Job, tree: str) -> bool:
+    try:
+        return diffs.write_diffs(workspace, dataclasses.replace(job, sink=_Nowhere()), tree)[0]
+    except EngineError:
+        return True  # It is too large to be stored, which is no matter here.
 
 
 class _Nowhere:

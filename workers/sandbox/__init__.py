@@ -8,7 +8,12 @@ from workers.sandbox.bubblewrap import Bubblewrap
 from workers.sandbox.none import NoSandbox
 from workers.sandbox.probe import probe
 
-__all__ = ["Directories", "Place", "Probe", "Sandbox", "open_sandbox", "probe"]
+__all__ = ["Directories", "Place", "Probe", "Sandbox", "describe", "open_sandbox", "probe"]
+
+
+def describe(host: Host) -> str:
+    """One sentence for the user of a session about what separates the agent from this machine."""
+    return (NoSandbox if host.sandbox == "none" else Bubblewrap).description
 
 
 def open_sandbox(host: Host, directories: Directories) -> Sandbox:

@@ -52,9 +52,6 @@ class Probe:
 class Sandbox(Protocol):
     """The sandbox of one attempt."""
 
-    name: str
-    description: str
-    """One sentence for the user of the session about what separates the agent from the machine."""
     place: Place
     owner: int | None
     """The uid that its commands run as, where that is not the worker's own. What they write must belong to it."""

@@ -35,7 +35,6 @@ _PROCESSES = 8192
 class Bubblewrap:
     """Sandboxes of one attempt. Where the worker is root its commands run as `uid`, else as the worker's user."""
 
-    name = "bubblewrap"
     description = "The sandbox shares this machine's network."
     place = PLACE
 

@@ -13,7 +13,6 @@ from workers.sandbox.base import LIMITS, Directories, Place, minimal_environment
 class NoSandbox:
     """Home and temporary files lie in the workspace, so that an attempt leaves nothing behind by accident."""
 
-    name = "none"
     description = "There is no sandbox: the agent runs directly on this machine, as its operator chose."
     owner: int | None = None
 
