@@ -36,6 +36,10 @@ class Settings:
     work_dir: Path | None = setting(
         None, "Folder of mirrors and workspaces on a worker host. Empty: `work` in the data folder."
     )
+    s3_bucket: str = setting("", "S3 bucket of the artifact store. Empty: the local folder.")
+    s3_endpoint_url: str = setting("", "URL of an S3 server other than Amazon's.")
+    s3_region: str = setting("", "Region of the S3 bucket.")
+    s3_path_style: bool = setting(False, "Put the bucket into the path of S3 URLs, as most other servers want it.")
     public_url: str = setting(
         "http://127.0.0.1:8750", "Address under which callers reach the API; presigned URLs start with it."
     )

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from app import artifacts, db
-from app.artifacts import SignedUrl
+from app.artifacts import LocalStore, SignedUrl
 from app.errors import BadRequest, Conflict, NotFound, TooLarge, invalid
 from app.models import SessionFile
 from app.models.states import Scope
@@ -66,7 +66,8 @@ def check_usable(caller: Caller, keys: list[str]) -> list[str]:
 
 def put_blob(key: str, terms: dict[str, str], content_type: str, length: int | None, chunks: Iterable[bytes]) -> None:
     """Serve a signed upload; the terms of its URL bind type and length."""
-    terms = artifacts.store().verify("PUT", key, terms)
+    store = _local_store()
+    terms = store.verify("PUT", key, terms)
     if content_type != terms["type"]:
         raise BadRequest(f"the URL was signed for Content-Type {terms['type']}", error_code="wrong_content_type")
     if length is None:
@@ -75,7 +76,7 @@ def put_blob(key: str, terms: dict[str, str], content_type: str, length: int | N
         raise BadRequest(f"the URL was signed for {terms['length']} bytes", error_code="wrong_length")
     if length > int(terms["limit"]):
         raise TooLarge(f"the URL was signed for at most {terms['limit']} bytes")
-    artifacts.store().put(key, _exactly(length, chunks), limit=int(terms["limit"]))
+    store.put(key, _exactly(length, chunks), limit=int(terms["limit"]))
 
 
 def _exactly(length: int, chunks: Iterable[bytes]) -> Iterable[bytes]:
@@ -90,9 +91,17 @@ def _exactly(length: int, chunks: Iterable[bytes]) -> Iterable[bytes]:
 
 def delete_blob(key: str, terms: dict[str, str]) -> None:
     """Serve a signed deletion. A file that a session has come to use since stays."""
-    artifacts.store().verify("DELETE", key, terms)
+    store = _local_store()
+    store.verify("DELETE", key, terms)
     _refuse_used(key)
-    artifacts.store().delete(key)
+    store.delete(key)
+
+
+def _local_store() -> LocalStore:
+    store = artifacts.local_store()
+    if store is None:
+        raise NotFound("this deployment keeps its files elsewhere", error_code="no_local_store")
+    return store
 
 
 def _is_own(caller: Caller, key: str) -> bool:

@@ -1,0 +1,33 @@
+"""The artifact store: diffs and uploaded files, as bytes under keys, and signed URLs to put and delete them."""
+
+from __future__ import annotations
+
+import functools
+
+from app.artifacts.base import SignedUrl, Store
+from app.artifacts.local import LocalStore
+from app.config import settings
+
+__all__ = ["LocalStore", "SignedUrl", "Store", "local_store", "store"]
+
+
+@functools.cache
+def store() -> Store:
+    """The store that the settings name."""
+    if not settings().s3_bucket:
+        return LocalStore(settings().artifacts, settings().public_url)
+    # boto3 takes a tenth of a second to import, which deployments without S3 need not spend.
+    from app.artifacts.s3 import S3Store
+
+    return S3Store(
+        settings().s3_bucket,
+        settings().s3_endpoint_url,
+        settings().s3_region,
+        path_style=settings().s3_path_style,
+    )
+
+
+def local_store() -> LocalStore | None:
+    """The local store, whose signed URLs this product serves itself; None where another store is in use."""
+    found = store()
+    return found if isinstance(found, LocalStore) else None

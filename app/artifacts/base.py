@@ -1,0 +1,48 @@
+"""What every artifact store can do."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+CHUNK = 256 * 1024
+
+
+@dataclass(frozen=True)
+class SignedUrl:
+    """A request that anyone who holds it may make until `expires_at`, with exactly these headers."""
+
+    url: str
+    headers: dict[str, str]
+    expires_at: datetime.datetime
+
+
+class Store(Protocol):
+    """Bytes under keys. A key appears only once all its bytes are stored."""
+
+    def put(self, key: str, chunks: Iterable[bytes], *, limit: int | None = None) -> int:
+        """Store the chunks under `key` and return how many bytes they were; raises `TooLarge` past `limit` bytes."""
+        ...
+
+    def read(self, key: str) -> Iterator[bytes]:
+        """The bytes under `key`, in chunks; raises `FileNotFoundError` at once where there are none."""
+        ...
+
+    def size(self, key: str) -> int | None:
+        """How many bytes are under `key`; None where there is nothing."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove what is under `key`; nothing there is no error."""
+        ...
+
+    def signed_put(self, key: str, content_type: str, *, length: int | None, limit: int, seconds: int) -> SignedUrl:
+        """A URL to put bytes of that type under `key`: exactly `length` of them where it is given, else up to `limit`
+        where the store can check that."""
+        ...
+
+    def signed_delete(self, key: str, *, seconds: int) -> SignedUrl:
+        """A URL to delete what is under `key`."""
+        ...

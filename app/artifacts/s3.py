@@ -1,0 +1,110 @@
+"""Artifacts in an S3 bucket, or in anything else that speaks S3. Credentials come the way boto3 finds them."""
+
+from __future__ import annotations
+
+import datetime
+import io
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from app.artifacts.base import CHUNK, SignedUrl
+from app.errors import TooLarge
+
+_MISSING = {"404", "NoSuchKey", "NotFound"}
+
+
+class S3Store:
+    """Objects in one bucket. Signed URLs lead to the bucket itself (Signature Version 4, query string)."""
+
+    def __init__(self, bucket: str, endpoint_url: str | None, region: str | None, *, path_style: bool) -> None:
+        self.bucket = bucket
+        self._client = boto3.client(
+            "s3",
+            endpoint_url=endpoint_url or None,
+            region_name=region or None,
+            config=Config(
+                signature_version="s3v4",
+                connect_timeout=5,
+                read_timeout=60,
+                retries={"mode": "standard", "max_attempts": 4},
+                s3={"addressing_style": "path" if path_style else "auto"},
+                # Newer checksums by default are refused by many servers that speak S3.
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+            ),
+        )
+
+    def put(self, key: str, chunks: Iterable[bytes], *, limit: int | None = None) -> int:
+        source = _Readable(chunks, limit)
+        # Parts of an upload that breaks off are aborted, so that the key never shows half of it.
+        self._client.upload_fileobj(source, self.bucket, key)
+        return source.size
+
+    def read(self, key: str) -> Iterator[bytes]:
+        try:
+            body = self._client.get_object(Bucket=self.bucket, Key=key)["Body"]
+        except ClientError as error:
+            raise _missing(error, key) from None
+        return iter(body.iter_chunks(CHUNK))
+
+    def size(self, key: str) -> int | None:
+        try:
+            return int(self._client.head_object(Bucket=self.bucket, Key=key)["ContentLength"])
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _MISSING:
+                return None
+            raise
+
+    def delete(self, key: str) -> None:
+        self._client.delete_object(Bucket=self.bucket, Key=key)
+
+    def signed_put(self, key: str, content_type: str, *, length: int | None, limit: int, seconds: int) -> SignedUrl:
+        headers, bound = {"Content-Type": content_type}, {"ContentType": content_type}
+        if length is not None:
+            headers["Content-Length"] = str(length)
+            return self._signed("put_object", key, {**bound, "ContentLength": length}, headers, seconds)
+        return self._signed("put_object", key, bound, headers, seconds)
+
+    def signed_delete(self, key: str, *, seconds: int) -> SignedUrl:
+        return self._signed("delete_object", key, {}, {}, seconds)
+
+    def _signed(self, method: str, key: str, bound: dict[str, Any], headers: dict[str, str], seconds: int) -> SignedUrl:
+        expires_at = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=seconds)
+        parameters = {"Bucket": self.bucket, "Key": key, **bound}
+        url = self._client.generate_presigned_url(method, Params=parameters, ExpiresIn=seconds)
+        return SignedUrl(url, headers, expires_at)
+
+
+class _Readable(io.RawIOBase):
+    """Chunks as the file that boto3 wants, counted on their way."""
+
+    def __init__(self, chunks: Iterable[bytes], limit: int | None) -> None:
+        self._chunks, self._limit, self._rest = iter(chunks), limit, b""
+        self.size = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        parts, wanted = [self._rest], size - len(self._rest)
+        while size < 0 or wanted > 0:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                break
+            self.size += len(chunk)
+            if self._limit is not None and self.size > self._limit:
+                raise TooLarge(f"the content is larger than {self._limit} bytes")
+            parts.append(chunk)
+            wanted -= len(chunk)
+        content = b"".join(parts)
+        taken = len(content) if size < 0 else size
+        self._rest = content[taken:]
+        return content[:taken]
+
+
+def _missing(error: ClientError, key: str) -> Exception:
+    return FileNotFoundError(key) if error.response["Error"]["Code"] in _MISSING else error
