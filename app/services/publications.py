@@ -8,17 +8,16 @@ import uuid
 from fnmatch import fnmatchcase
 from typing import Any
 
-import sqlalchemy as sa
-
 from app import db, queue
 from app.config import settings
 from app.errors import BadRequest, Conflict, Invalid
 from app.models import AgentRunner, Publication
-from app.models.states import Forge, PublicationKind, PublicationState, Scope
+from app.models.states import Forge, PublicationKind, Scope
 from app.services import agent_runners, lookup, names
 from app.services.callers import Caller
 
 SLUG_LENGTH = 40
+LONGEST_BELL_SECONDS = 600.0
 
 
 def request_pull_request(caller: Caller, runner_id: uuid.UUID, fields: dict[str, Any]) -> AgentRunner:
@@ -89,29 +88,10 @@ def _record(caller: Caller, runner: AgentRunner, kind: PublicationKind, branch: 
     db.session.refresh(runner)
 
 
-def ring(publication: Publication) -> None:
+def ring(publication: Publication, wait: float | None = None) -> None:
     """Tell the control workers, after the commit; the sweep rings again if nobody comes."""
-    wait = min(settings().bell_seconds * 2 ** (publication.bells or 0), 600.0)
+    wait = wait or min(settings().bell_seconds * 2 ** (publication.bells or 0), LONGEST_BELL_SECONDS)
     publication.bells = (publication.bells or 0) + 1
     publication.next_bell_at = db.now(wait)
     publication_id = str(publication.id)
     db.after_commit(lambda: queue.send(queue.PUBLISH, publication_id, expires=wait))
-
-
-def fail(publication_id: uuid.UUID, error: str) -> None:
-    """Settle a pending publication with an error that the runner shows; a settled one stays as it is."""
-    publication = db.session.get(Publication, publication_id)
-    if publication is None:
-        return
-    runner = db.session.scalars(
-        sa.select(AgentRunner).where(AgentRunner.id == publication.agent_runner_id).with_for_update(of=AgentRunner)
-    ).one()
-    db.session.refresh(publication, with_for_update=True)
-    if publication.state != PublicationState.PENDING:
-        return
-    publication.state, publication.error = PublicationState.FAILED, error
-    publication.finished_at, publication.next_bell_at = db.now(), None
-    if publication.kind == PublicationKind.PULL_REQUEST:
-        runner.pr_is_being_created, runner.pr_error = False, error
-    else:
-        runner.merge_commit_is_being_created, runner.merge_commit_error = False, error

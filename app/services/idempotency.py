@@ -1,0 +1,113 @@
+"""The first answer to a POST, kept under the caller's key, so that a repeat is no second deed."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from app import db
+from app.errors import Conflict, Invalid
+from app.models import IdempotencyKey
+from app.services.callers import Caller
+
+KEPT_SECONDS = 24 * 3600.0
+_INSERT = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
+_LOCK_NOT_AVAILABLE = "55P03"
+
+
+class InFlight(Conflict):
+    """The first request with this key has not been answered yet."""
+
+    error_code = "idempotency_in_flight"
+
+
+class Reused(Invalid):
+    """The key was used for another request."""
+
+    error_code = "idempotency_key_reused"
+
+
+@dataclass(frozen=True)
+class Repeatable:
+    """A POST that carries a key: whose it is, and a digest of its body."""
+
+    token_id: uuid.UUID
+    key: str
+    method: str
+    path: str
+    body_digest: str
+
+    @property
+    def name(self) -> dict[str, Any]:
+        return {"token_id": self.token_id, "key": self.key, "method": self.method, "path": self.path}
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: str
+
+
+def repeatable(caller: Caller, key: str, method: str, path: str, body_digest: str) -> Repeatable:
+    return Repeatable(caller.token_id, key, method, path, body_digest)
+
+
+def begin(asked: Repeatable) -> Answer | None:
+    """Take the key for the transaction in progress. The answer of an earlier request, where there was one.
+
+    On Postgres this waits for a request in flight, two seconds at most; on SQLite the transaction's own start did.
+    """
+    name = [getattr(IdempotencyKey, column) == value for column, value in asked.name.items()]
+    too_old = IdempotencyKey.created_at < db.now(-KEPT_SECONDS)
+    db.session.execute(sa.delete(IdempotencyKey).where(*name, too_old))
+    if _insert(asked, body_digest=asked.body_digest):
+        return None
+    kept = db.session.scalars(sa.select(IdempotencyKey).where(*name)).one()
+    if kept.body_digest != asked.body_digest:
+        raise Reused(
+            "this Idempotency-Key was used with another body",
+            errors={"Idempotency-Key": ["was used with another body"]},
+        )
+    if kept.status is None:
+        raise InFlight("the first request with this Idempotency-Key is still in flight")
+    return Answer(kept.status, kept.headers or {}, kept.body or "")
+
+
+def keep(asked: Repeatable, answer: Answer) -> None:
+    """Keep the answer of the request that took the key."""
+    name = [getattr(IdempotencyKey, column) == value for column, value in asked.name.items()]
+    values = {"status": answer.status, "headers": answer.headers, "body": answer.body}
+    db.session.execute(sa.update(IdempotencyKey).where(*name).values(values))
+
+
+def keep_refusal(asked: Repeatable, answer: Answer) -> None:
+    """Keep the refusal of a request whose own transaction, and with it the key, was rolled back."""
+    _insert(
+        asked, body_digest=asked.body_digest, status=answer.status, headers=answer.headers, body=answer.body
+    )
+
+
+def _insert(asked: Repeatable, **values: Any) -> bool:
+    """Insert the row unless there is one; waits for a transaction that has just inserted it."""
+    statement = (
+        _INSERT[db.dialect()](IdempotencyKey)
+        .values(**asked.name, **values)
+        .on_conflict_do_nothing()
+        .returning(IdempotencyKey.id)
+    )
+    if db.dialect() == "sqlite":
+        return db.session.scalar(statement) is not None
+    db.session.execute(sa.text("SET LOCAL lock_timeout = '2s'"))
+    try:
+        inserted = db.session.scalar(statement) is not None
+    except sa.exc.OperationalError as error:
+        if getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
+            raise InFlight("the first request with this Idempotency-Key is still in flight") from None
+        raise
+    db.session.execute(sa.text("SET LOCAL lock_timeout TO DEFAULT"))
+    return inserted

@@ -1,0 +1,176 @@
+"""The work on a publication: claimed, held, settled. The intent is recorded by `publications`."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from app import db
+from app.config import settings
+from app.models import AgentRunner, AgentRunnerSession, Publication, Site, User
+from app.models.states import PublicationKind, PublicationState, PullRequestState
+from app.services.execution import LeaseLost
+
+FIRST_RETRY_SECONDS = 2.0
+LONGEST_RETRY_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class PublicationClaim:
+    """What a worker was given: the publication's attempt, and the rows it needs to make a job of it.
+
+    `sessions` are the head and its ancestors, the oldest first; `own_shas` are the commits that this runner pushed
+    to the branch, or was about to push when a worker died: nothing else may be replaced there.
+    """
+
+    publication: Publication
+    runner: AgentRunner
+    site: Site
+    user: User
+    sessions: list[AgentRunnerSession]
+    own_shas: frozenset[str]
+
+
+def claim(publication_id: uuid.UUID) -> PublicationClaim | None:
+    """Take a pending publication that nobody holds. None: it is not to be had, drop the message."""
+    locked = _lock(publication_id)
+    if locked is None:
+        return None
+    runner, publication = locked
+    held = publication.lease_expires_at is not None and db.session.scalar(
+        sa.select(publication.lease_expires_at > db.now())
+    )
+    if publication.state != PublicationState.PENDING or held:
+        return None
+    publication.attempt += 1
+    # The lease is also the next bell: the sweep finds a publication whose worker was lost by it.
+    publication.lease_expires_at = publication.next_bell_at = db.now(settings().lease_seconds)
+    db.session.flush()
+    db.session.refresh(publication)
+    user = db.session.get_one(User, publication.user_id)
+    return PublicationClaim(
+        publication, runner, runner.site, user, _lineage(publication.session_id), _own_shas(publication)
+    )
+
+
+def _lineage(session_id: uuid.UUID | None) -> list[AgentRunnerSession]:
+    """A session and all that it builds on, the oldest first."""
+    found: list[AgentRunnerSession] = []
+    while session_id is not None:
+        session = db.session.get_one(AgentRunnerSession, session_id)
+        found.insert(0, session)
+        session_id = session.parent_session_id
+    return found
+
+
+def _own_shas(publication: Publication) -> frozenset[str]:
+    return frozenset(
+        sha
+        for sha in db.session.scalars(
+            sa.select(Publication.pushed_sha).where(
+                Publication.agent_runner_id == publication.agent_runner_id, Publication.branch == publication.branch
+            )
+        )
+        if sha is not None
+    )
+
+
+def beat(publication_id: uuid.UUID, attempt: int) -> None:
+    """Extend the lease; raises `LeaseLost` where another attempt holds the publication."""
+    lease = db.now(settings().lease_seconds)
+    _write(publication_id, attempt, lease_expires_at=lease, next_bell_at=lease)
+
+
+def record_push(publication_id: uuid.UUID, attempt: int, sha: str) -> None:
+    """Write down the commit that is about to be pushed, by which a later attempt knows it again."""
+    _write(publication_id, attempt, pushed_sha=sha)
+
+
+def _write(publication_id: uuid.UUID, attempt: int, **values: object) -> None:
+    held = db.session.scalar(
+        sa.update(Publication)
+        .where(
+            Publication.id == publication_id,
+            Publication.attempt == attempt,
+            Publication.state == PublicationState.PENDING,
+        )
+        .values(**values)
+        .returning(Publication.id)
+        .execution_options(synchronize_session=False)
+    )
+    if held is None:
+        raise LeaseLost(f"attempt {attempt} no longer holds this publication")
+
+
+def retry_later(publication_id: uuid.UUID, attempt: int) -> None:
+    """Give the publication back for another attempt, after a wait that doubles. No message waits that long: the sweep
+    rings when it is time."""
+    wait = min(FIRST_RETRY_SECONDS * 2.0 ** (attempt - 1), LONGEST_RETRY_SECONDS)
+    _write(publication_id, attempt, lease_expires_at=None, next_bell_at=db.now(wait))
+
+
+@dataclass(frozen=True)
+class PullRequestFacts:
+    """What the forge says of a pull request."""
+
+    number: int
+    url: str
+    state: PullRequestState
+
+
+def succeed(publication_id: uuid.UUID, attempt: int, sha: str, pull_request: PullRequestFacts | None) -> None:
+    """Settle a publication that is on the forge."""
+    runner, publication = _hold(publication_id, attempt)
+    publication.pushed_sha = sha
+    _settle(runner, publication, PublicationState.DONE, None)
+    if publication.session_id is not None:
+        session = db.session.get_one(AgentRunnerSession, publication.session_id)
+        session.commit_sha, session.result_branch = sha, publication.branch
+    if pull_request is None:
+        runner.merge_commit_sha = sha
+    else:
+        runner.pr_branch = publication.branch
+        _show(runner, pull_request)
+
+
+def fail(publication_id: uuid.UUID, attempt: int, error: str, pull_request: PullRequestFacts | None = None) -> None:
+    """Settle a publication with an error that the runner shows, and the state that its pull request was found in."""
+    runner, publication = _hold(publication_id, attempt)
+    _settle(runner, publication, PublicationState.FAILED, error)
+    if pull_request is not None:
+        _show(runner, pull_request)
+
+
+def _show(runner: AgentRunner, pull_request: PullRequestFacts) -> None:
+    runner.pr_number, runner.pr_url, runner.pr_state = pull_request.number, pull_request.url, pull_request.state
+
+
+def _settle(runner: AgentRunner, publication: Publication, state: PublicationState, error: str | None) -> None:
+    publication.state, publication.error = state, error
+    publication.finished_at = db.now()
+    publication.lease_expires_at = publication.next_bell_at = None
+    if publication.kind == PublicationKind.PULL_REQUEST:
+        runner.pr_is_being_created, runner.pr_error = False, error
+    else:
+        runner.merge_commit_is_being_created, runner.merge_commit_error = False, error
+
+
+def _hold(publication_id: uuid.UUID, attempt: int) -> tuple[AgentRunner, Publication]:
+    locked = _lock(publication_id)
+    if locked is None or locked[1].attempt != attempt or locked[1].state != PublicationState.PENDING:
+        raise LeaseLost(f"attempt {attempt} no longer holds this publication")
+    return locked
+
+
+def _lock(publication_id: uuid.UUID) -> tuple[AgentRunner, Publication] | None:
+    """A publication and its runner, the runner locked first."""
+    publication = db.session.get(Publication, publication_id)
+    if publication is None:
+        return None
+    runner = db.session.scalars(
+        sa.select(AgentRunner).where(AgentRunner.id == publication.agent_runner_id).with_for_update(of=AgentRunner)
+    ).one()
+    db.session.refresh(publication, with_for_update=True)
+    return runner, publication

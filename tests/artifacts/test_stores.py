@@ -1,0 +1,131 @@
+"""Both stores behave alike, and a signed URL allows exactly what was signed."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
+
+import httpx
+import pytest
+
+from app import secrets
+from app.artifacts import LocalStore, SignedUrl, Store
+from app.artifacts.s3 import S3Store
+from app.config import settings
+from app.errors import TooLarge
+from tests.s3 import BUCKET, s3_server
+
+pytestmark = pytest.mark.xdist_group("s3")
+MANY = 9 * 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    with s3_server(tmp_path_factory.mktemp("s3")) as server, pytest.MonkeyPatch.context() as environment:
+        for name, value in server.credentials.items():
+            environment.setenv(name, value)
+        yield S3Store(BUCKET, server.url, "us-east-1", path_style=True)
+
+
+@pytest.fixture
+def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    monkeypatch.setenv("AGENT_RUNNERS_SECRET_KEY", "a key for tests")
+    settings.cache_clear()
+    secrets._key.cache_clear()
+    yield LocalStore(tmp_path / "artifacts", "http://127.0.0.1:1")
+    settings.cache_clear()
+    secrets._key.cache_clear()
+
+
+@pytest.fixture(params=["local", "s3"])
+def store(request: pytest.FixtureRequest) -> Store:
+    return request.getfixturevalue(request.param)
+
+
+def key(name: str) -> str:
+    return f"a folder/{datetime.datetime.now().timestamp()}/{name}"
+
+
+def test_bytes_come_back_as_they_were_put(store: Store) -> None:
+    name = key("ünï code+&?.patch")
+    content = [b"one\r\n", bytes(range(256)), b"", b"no newline at the end"]
+    assert store.size(name) is None
+    assert store.put(name, iter(content)) == len(b"".join(content))
+    assert b"".join(store.read(name)) == b"".join(content)
+    assert store.size(name) == len(b"".join(content))
+    store.delete(name)
+    store.delete(name)
+    assert store.size(name) is None
+    with pytest.raises(FileNotFoundError):
+        store.read(name)
+
+
+def test_what_is_larger_than_one_part_is_stored_whole(store: Store) -> None:
+    name = key("large")
+    assert store.put(name, (b"x" * 1000 for _ in range(MANY // 1000 + 1))) == (MANY // 1000 + 1) * 1000
+    assert sum(len(chunk) for chunk in store.read(name)) == (MANY // 1000 + 1) * 1000
+
+
+def test_nothing_is_stored_of_what_breaks_off_or_is_too_large(store: Store) -> None:
+    def breaks_off() -> Iterator[bytes]:
+        yield b"x" * MANY
+        raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone"):
+        store.put(name := key("half"), breaks_off())
+    with pytest.raises(TooLarge):
+        store.put(other := key("large"), iter([b"x" * 11]), limit=10)
+    assert store.size(name) is store.size(other) is None
+
+
+def test_a_signed_upload_and_deletion_work(s3: Store) -> None:
+    name = key("file name.txt")
+    signed = s3.signed_put(name, "text/plain", length=5, limit=100, seconds=60)
+    assert httpx.put(signed.url, content=b"hello", headers=signed.headers).status_code == 200
+    assert b"".join(s3.read(name)) == b"hello"
+    assert httpx.delete(s3.signed_delete(name, seconds=60).url).status_code == 204
+    assert s3.size(name) is None
+
+
+def _changed(url: str, **terms: str) -> str:
+    parts = urlsplit(url)
+    query = {name: values[0] for name, values in parse_qs(parts.query).items()} | terms
+    return urlunsplit(parts._replace(query=urlencode(query)))
+
+
+REFUSED: dict[str, Callable[[SignedUrl], httpx.Response]] = {
+    "another method": lambda signed: httpx.delete(signed.url),
+    "reading": lambda signed: httpx.get(signed.url),
+    "another key": lambda signed: httpx.put(
+        signed.url.replace("file.txt", "other.txt"), content=b"hello", headers=signed.headers
+    ),
+    "another type": lambda signed: httpx.put(
+        signed.url, content=b"hello", headers={**signed.headers, "Content-Type": "text/html"}
+    ),
+    "another length": lambda signed: httpx.put(
+        signed.url, content=b"hello!", headers={"Content-Type": signed.headers["Content-Type"]}
+    ),
+    "a longer life": lambda signed: httpx.put(
+        _changed(signed.url, **{"X-Amz-Expires": "604000"}), content=b"hello", headers=signed.headers
+    ),
+    "another signature": lambda signed: httpx.put(
+        _changed(signed.url, **{"X-Amz-Signature": "0" * 64}), content=b"hello", headers=signed.headers
+    ),
+}
+
+
+@pytest.mark.parametrize("change", REFUSED)
+def test_a_signed_upload_is_refused_for(s3: Store, change: str) -> None:
+    name = key("file.txt")
+    answer = REFUSED[change](s3.signed_put(name, "text/plain", length=5, limit=100, seconds=60))
+    assert answer.status_code == 403, answer.text
+    assert s3.size(name) is None
+
+
+def test_a_signed_upload_is_refused_once_it_has_expired(s3: Store) -> None:
+    signed = s3.signed_put(key("late"), "text/plain", length=5, limit=100, seconds=60)
+    date = (datetime.datetime.now(datetime.UTC) - datetime.timedelta(minutes=10)).strftime("%Y%m%dT%H%M%SZ")
+    answer = httpx.put(_changed(signed.url, **{"X-Amz-Date": date}), content=b"hello", headers=signed.headers)
+    assert answer.status_code == 403

@@ -1,0 +1,170 @@
+"""A real S3 server for tests: OpenStack Swift with its s3api, which checks every signature that it is shown.
+
+Other stand-ins take a request with a wrong signature, type or length, so they would prove nothing about signed URLs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import boto3
+
+BIN = Path(sys.executable).parent
+ACCESS_KEY, SECRET_KEY = "test:tester", "testing"
+BUCKET = "agent-runners"
+
+_STORAGE = """
+[DEFAULT]
+bind_ip = 127.0.0.1
+bind_port = {port}
+workers = 0
+user = {user}
+swift_dir = {folder}
+devices = {folder}/srv
+mount_check = false
+fallocate_reserve = 0
+[pipeline:main]
+pipeline = {name}-server
+[app:{name}-server]
+use = egg:swift#{name}
+"""
+
+_PROXY = """
+[DEFAULT]
+bind_ip = 127.0.0.1
+bind_port = {port}
+workers = 0
+user = {user}
+swift_dir = {folder}
+[pipeline:main]
+pipeline = catch_errors gatekeeper healthcheck cache listing_formats s3api tempauth copy slo dlo versioned_writes proxy-server
+[app:proxy-server]
+use = egg:swift#proxy
+account_autocreate = true
+[filter:catch_errors]
+use = egg:swift#catch_errors
+[filter:gatekeeper]
+use = egg:swift#gatekeeper
+[filter:healthcheck]
+use = egg:swift#healthcheck
+[filter:cache]
+use = egg:swift#memcache
+[filter:listing_formats]
+use = egg:swift#listing_formats
+[filter:s3api]
+use = egg:swift#s3api
+s3_acl = false
+location = us-east-1
+[filter:tempauth]
+use = egg:swift#tempauth
+user_test_tester = testing .admin
+[filter:copy]
+use = egg:swift#copy
+[filter:slo]
+use = egg:swift#slo
+[filter:dlo]
+use = egg:swift#dlo
+[filter:versioned_writes]
+use = egg:swift#versioned_writes
+allow_versioned_writes = true
+"""
+
+_SWIFT = "[swift-hash]\nswift_hash_path_suffix = tests\n[storage-policy:0]\nname = one\ndefault = yes\n"
+
+
+@dataclass(frozen=True)
+class S3Server:
+    """Where the server is, and what a process needs to use it."""
+
+    url: str
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The product's settings for it, without their prefix."""
+        return {
+            "S3_BUCKET": BUCKET,
+            "S3_ENDPOINT_URL": self.url,
+            "S3_REGION": "us-east-1",
+            "S3_PATH_STYLE": "true",
+        }
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """The variables in which boto3 looks for credentials."""
+        return {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
+
+
+@contextlib.contextmanager
+def s3_server(folder: Path) -> Iterator[S3Server]:
+    """Run a server with an empty bucket; its files lie in `folder`."""
+    (folder / "srv" / "d1").mkdir(parents=True)
+    (folder / "swift.conf").write_text(_SWIFT)
+    ports = dict(zip(("object", "container", "account", "proxy"), _free_ports(4), strict=True))
+    processes = []
+    try:
+        for name, port in ports.items():
+            template = _PROXY if name == "proxy" else _STORAGE
+            conf = folder / f"{name}-server.conf"
+            conf.write_text(template.format(name=name, port=port, user=getpass.getuser(), folder=folder))
+            if name != "proxy":
+                _make_ring(folder, name, port)
+            processes.append(_start(folder, name, conf))
+        server = S3Server(f"http://127.0.0.1:{ports['proxy']}")
+        _wait_for(server, folder)
+        yield server
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def _make_ring(folder: Path, name: str, port: int) -> None:
+    builder = str(folder / f"{name}.builder")
+    for arguments in (["create", "4", "1", "1"], ["add", f"r1z1-127.0.0.1:{port}/d1", "1"], ["rebalance"]):
+        done = subprocess.run([str(BIN / "swift-ring-builder"), builder, *arguments], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _start(folder: Path, name: str, conf: Path) -> subprocess.Popen[bytes]:
+    with open(folder / f"{name}.log", "ab") as log:
+        program = str(BIN / f"swift-{name}-server")
+        return subprocess.Popen([program, str(conf)], stdout=log, stderr=log, env={**os.environ, "PYTHONWARNINGS": ""})
+
+
+def _wait_for(server: S3Server, folder: Path) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            urllib.request.urlopen(f"{server.url}/healthcheck", timeout=2).close()
+            boto3.client(
+                "s3",
+                endpoint_url=server.url,
+                region_name="us-east-1",
+                aws_access_key_id=ACCESS_KEY,
+                aws_secret_access_key=SECRET_KEY,
+            ).create_bucket(Bucket=BUCKET)
+            return
+        except Exception as error:
+            if time.monotonic() > deadline:
+                logs = "\n".join(path.read_text()[-2000:] for path in folder.glob("*.log"))
+                raise AssertionError(f"the S3 server did not start: {error}\n{logs}") from error
+            time.sleep(0.1)
