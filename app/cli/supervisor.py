@@ -11,7 +11,6 @@ import datetime
 import os
 import queue
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from collections.abc import Callable, Iterable, Mapping
 from honcho.colour import get_colours
 from honcho.printer import Message, Printer
 
-from app.cli.processes import ROOT
+from app.cli.processes import ROOT, bound_to_us
 
 SYSTEM = "system"
 GRACE_SECONDS = 60.0
@@ -50,7 +49,7 @@ class Supervisor:
     def start(self, name: str, command: str) -> None:
         """Start one process from its line in the Procfile."""
         process = subprocess.Popen(
-            [*_bound_to_us(), *shlex.split(command)],
+            [*bound_to_us(), *shlex.split(command)],
             cwd=ROOT,
             env=self._environment,
             stdin=subprocess.DEVNULL,
@@ -114,12 +113,6 @@ class Supervisor:
 
     def _interrupt(self, _number: int, _frame: object) -> None:
         self._interrupts += 1
-
-
-def _bound_to_us() -> list[str]:
-    """A prefix under which a process gets SIGTERM when we die without a word, where the system has such a thing."""
-    program = shutil.which("setpriv") if sys.platform == "linux" else None
-    return [program, "--pdeathsig", "TERM", "--"] if program else []
 
 
 def _kill_group(pid: int) -> None:

@@ -1,0 +1,144 @@
+"""Everything that the demo needs, running: with settings, ports, a log and a sandbox of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from app.cli.demo_view import View
+from app.cli.errors import CommandError
+from app.cli.processes import ROOT, bound_to_us
+from app.cli.supervisor import BROKER_GRACE_SECONDS, GRACE_SECONDS
+from app.config import PREFIX, Settings
+
+START_SECONDS = 60.0
+NO_SANDBOX = "bubblewrap does not work here, so the demo's own script runs without a sandbox."
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A running deployment."""
+
+    url: str
+    token_file: Path
+    log: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def token(self) -> str:
+        return self.token_file.read_text()
+
+    def wait(self) -> None:
+        """Return at Ctrl-C; raises `CommandError` where the processes end by themselves."""
+        try:
+            self.process.wait()
+        except KeyboardInterrupt:
+            return
+        raise CommandError(f"the processes ended:\n{_tail(self.log)}")
+
+
+def choose_sandbox(data: Path, *, is_ours: bool, unsafe: bool, tell: Callable[[str], None]) -> str:
+    """`bubblewrap`, or `none` where the user says so or only our own script runs; else raises with the remedy."""
+    if unsafe:
+        return "none"
+    command = [sys.executable, "-m", "workers.sandbox", "--work-dir", str(data / "work")]
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if answer.returncode:
+        raise CommandError(f"the sandbox could not be tried: {answer.stderr.strip()}")
+    probe = json.loads(answer.stdout)
+    if probe["ok"]:
+        return "bubblewrap"
+    if is_ours:
+        tell(f"{NO_SANDBOX} {probe['reason']} {probe['remedy']}")
+        return "none"
+    raise CommandError(
+        f"{probe['reason']} {probe['remedy']}\nOr add --unsafe-no-sandbox, if you trust the script and the repository."
+    )
+
+
+@contextmanager
+def deployment(data: Path, sandbox: str, view: View) -> Iterator[Deployment]:
+    """Start everything, wait until the API answers, and stop it all at the end."""
+    web_port = _free_port(Settings.web_port)
+    url = f"http://127.0.0.1:{web_port}"
+    settings = {
+        "data_dir": data,
+        "local_repositories": data / "repositories",
+        "sandbox": sandbox,
+        "public_url": url,
+        "web_port": web_port,
+        "flower_port": _free_port(Settings.flower_port, taken=web_port),
+        "log_format": "text",
+    }
+    # The user's own settings are left out: they may name a database that is no place for a demo.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    environment |= {PREFIX + name.upper(): str(value) for name, value in settings.items()}
+    token_file, log = data / "token", data / "log.txt"
+    command = [sys.executable, "-m", "app.cli.main", "up", "--token-file", str(token_file)]
+    with open(log, "wb") as output:
+        process = subprocess.Popen(
+            [*bound_to_us(), *command],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            # Ctrl-C is for us alone, so that the processes are stopped in order.
+            start_new_session=True,
+        )
+    try:
+        with view.working("starting the processes"):
+            _wait_until_ready(url, process, log)
+        yield Deployment(url, token_file, log, process)
+    finally:
+        with view.working("stopping the processes"):
+            _stop(process)
+
+
+def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            if httpx.get(f"{url}/readyz", timeout=2).is_success:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.1)
+    raise CommandError(f"the processes did not start; {log} ends with:\n{_tail(log)}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    while process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(GRACE_SECONDS + BROKER_GRACE_SECONDS)
+        except KeyboardInterrupt:
+            continue  # Asked again, the processes stop without waiting.
+
+
+def _free_port(wanted: int, taken: int = 0) -> int:
+    """The port that is wanted, else any that nobody uses."""
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            if probe.getsockname()[1] != taken:
+                return int(probe.getsockname()[1])
+    raise CommandError("this machine has no free port")
+
+
+def _tail(log: Path, lines: int = 20) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])

@@ -1,0 +1,67 @@
+"""What the demo shows: steps as they happen, and diffs. On a terminal with colours and a clock, else as plain lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.syntax import Syntax
+
+from app.client import Event
+
+LINES_SHOWN = 200
+
+
+class View:
+    """The demo's side of the terminal."""
+
+    def __init__(self) -> None:
+        self.console = Console(highlight=False)
+
+    def say(self, text: str = "") -> None:
+        self.console.print(text, markup=False, soft_wrap=True)
+
+    def heading(self, text: str) -> None:
+        self.console.print(f"\n[bold]{escape(text)}[/bold]")
+
+    @contextmanager
+    def working(self, what: str) -> Iterator[None]:
+        """Show that something goes on, and for how long."""
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        interactive = self.console.is_terminal
+        if not interactive:
+            self.say(f"  {what} ...")
+        with Progress(*columns, console=self.console, transient=True, disable=not interactive) as progress:
+            progress.add_task(escape(what), total=None)
+            yield
+
+    def steps(self, events: Iterable[Event]) -> None:
+        """Show each step as it comes, until the events end."""
+        with self.working("the session runs"):
+            for event in events:
+                if event.kind == "step":
+                    title, message = readable(event.data["title"]), readable(event.data.get("message") or "")
+                    self.console.print(
+                        f"  [green]•[/green] {escape(title)} [dim]{escape(message)}[/dim]", soft_wrap=True
+                    )
+                elif event.kind == "state":
+                    self.console.print(f"  [cyan]{escape(event.data['state'])}[/cyan]")
+
+    def diff(self, text: bytes) -> None:
+        """Show a diff, or its beginning."""
+        lines = readable(text.decode(errors="replace")).splitlines()
+        shown = "\n".join(lines[:LINES_SHOWN])
+        if self.console.is_terminal:
+            self.console.print(Syntax(shown, "diff", background_color="default", word_wrap=True))
+        else:
+            self.say(shown)
+        if len(lines) > LINES_SHOWN:
+            self.say(f"... and {len(lines) - LINES_SHOWN} more lines")
+
+
+def readable(text: str) -> str:
+    """Text from a repository or an agent, with everything escaped that a terminal would obey."""
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)

@@ -1,0 +1,108 @@
+"""The calls that make up the main path: a site, a runner, its sessions, its diff."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from app.client.errors import ClientError, raise_for
+from app.client.events import Event, follow
+
+Json = dict[str, Any]
+
+
+class Client:
+    """Calls one deployment with one token. Every failure is a `ClientError`.
+
+    Fields that a method does not name are given by keyword, as in the API: `create_site(name=..., setup_command=...)`.
+    """
+
+    def __init__(self, url: str, token: str, *, timeout: float = 30.0) -> None:
+        self._http = httpx.Client(
+            base_url=f"{url.rstrip('/')}/api/v1", headers={"Authorization": f"Bearer {token}"}, timeout=timeout
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def sites(self) -> list[Json]:
+        return self._get_json("/sites")
+
+    def create_site(self, name: str, repo_url: str, **fields: Any) -> Json:
+        return self._post("/sites", {"name": name, "repo_url": repo_url, **fields})
+
+    def create_runner(self, site_id: str, prompt: str, **fields: Any) -> Json:
+        """A new runner and, with it, its first session."""
+        return self._post("/agent_runners", {"site_id": site_id, "prompt": prompt, **fields})
+
+    def get_runner(self, runner_id: str) -> Json:
+        return self._get_json(f"/agent_runners/{runner_id}")
+
+    def runners(self, **filters: Any) -> list[Json]:
+        return self._get_json("/agent_runners", filters)
+
+    def sessions(self, runner_id: str, **filters: Any) -> list[Json]:
+        return self._get_json(f"/agent_runners/{runner_id}/sessions", filters)
+
+    def get_session(self, runner_id: str, session_id: str) -> Json:
+        return self._get_json(f"/agent_runners/{runner_id}/sessions/{session_id}")
+
+    def follow_up(self, runner_id: str, prompt: str, **fields: Any) -> Json:
+        """A further session, which builds on what the runner has."""
+        return self._post(f"/agent_runners/{runner_id}/sessions", {"prompt": prompt, **fields})
+
+    def stop(self, runner_id: str) -> None:
+        """Stop the session in progress. Its work so far is kept."""
+        self._call("DELETE", f"/agent_runners/{runner_id}")
+
+    def diff(self, runner_id: str) -> bytes:
+        """The runner's diff. Bytes, because files need not be text in any one encoding."""
+        return self._call("GET", f"/agent_runners/{runner_id}/diff").content
+
+    def result_diff(self, runner_id: str, session_id: str) -> bytes:
+        """What this session alone changed."""
+        return self._call("GET", f"/agent_runners/{runner_id}/sessions/{session_id}/diff/result").content
+
+    def cumulative_diff(self, runner_id: str, session_id: str) -> bytes:
+        """What all sessions up to and with this one changed."""
+        return self._call("GET", f"/agent_runners/{runner_id}/sessions/{session_id}/diff/cumulative").content
+
+    def events(
+        self, runner_id: str, session_id: str, *, last_event_id: str | None = None, patience: float = 60.0
+    ) -> Iterator[Event]:
+        """What happens in a session, as it happens, up to its end."""
+        path = f"/agent_runners/{runner_id}/sessions/{session_id}/events"
+        return follow(self._http, path, last_event_id, patience)
+
+    def _get_json(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
+        return self._call("GET", path, params=query).json()
+
+    def _post(self, path: str, body: Json) -> Json:
+        # With a key of its own, a call whose answer got lost can be sent again without doing the work twice.
+        answer: Json = self._call("POST", path, json=body, headers={"Idempotency-Key": str(uuid.uuid4())}).json()
+        return answer
+
+    def _call(self, method: str, path: str, **options: Any) -> httpx.Response:
+        retries = 1 if method != "DELETE" else 0
+        while True:
+            try:
+                response = self._http.request(method, path, **options)
+                break
+            except httpx.TransportError as error:
+                if not retries:
+                    raise ClientError(f"{self._http.base_url} does not answer: {error}") from error
+                retries -= 1
+        raise_for(response)
+        return response

@@ -1,0 +1,72 @@
+"""Server-sent events, read without a gap or a repeat over any number of broken connections."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from app.client.errors import ClientError, raise_for
+
+DONE = "done"
+_RETRY_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event of a session: its kind (`step`, `state`, `usage`, `heartbeat`, `done`), number and payload."""
+
+    kind: str
+    id: str | None
+    data: Any
+
+
+def follow(http: httpx.Client, path: str, last_event_id: str | None, patience: float) -> Iterator[Event]:
+    """Yield events up to `done`, reconnecting where the last one was seen.
+
+    Raises `ClientError` for a refusal, and where nothing could be read for `patience` seconds.
+    """
+    heard = time.monotonic()
+    while True:
+        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last_event_id} if last_event_id else {})
+        wait = _RETRY_SECONDS
+        try:
+            with http.stream("GET", path, headers=headers) as response:
+                if response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+                    wait = float(response.headers.get("Retry-After", wait))
+                else:
+                    raise_for(response)
+                    for event in parse(response.iter_lines()):
+                        heard = time.monotonic()
+                        last_event_id = event.id or last_event_id
+                        yield event
+                        if event.kind == DONE:
+                            return
+        except httpx.TransportError as error:
+            if time.monotonic() - heard > patience:
+                raise ClientError(f"the event stream broke off: {error}") from error
+        if time.monotonic() - heard > patience:
+            raise ClientError("the event stream says nothing")
+        time.sleep(wait)
+
+
+def parse(lines: Iterable[str]) -> Iterator[Event]:
+    """Events from the lines of a stream, as https://html.spec.whatwg.org/multipage/server-sent-events.html has them."""
+    kind, number, data = "message", None, list[str]()
+    for line in lines:
+        field, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if not line:
+            if data:
+                yield Event(kind, number, json.loads("\n".join(data)))
+            kind, number, data = "message", None, []
+        elif field == "event":
+            kind = value
+        elif field == "id":
+            number = value
+        elif field == "data":
+            data.append(value)
