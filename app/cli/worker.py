@@ -10,6 +10,7 @@ from app.config import Settings
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("queue", choices=("sessions", "control", "sweep"))
+    parser.add_argument("--name", help="name of this worker, unique on its host; default: the queue")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
@@ -17,7 +18,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     become_module(
         settings,
         "celery",
-        *("--app", "tasks.celery_app", "worker", "--queues", args.queue, "--hostname", f"{args.queue}@%h"),
+        *("--app", "tasks.celery_app", "worker", "--queues", args.queue, "--hostname", f"{args.name or args.queue}@%h"),
         *("--pool", "prefork", "--without-gossip", "--without-mingle"),
         *_options(args.queue, settings),
         # A stop must reach the session that runs, which then goes back into the queue; other tasks are short.
