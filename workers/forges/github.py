@@ -1,0 +1,145 @@
+"""GitHub and GitHub Enterprise through PyGithub, and whatever answers as they do (`workers.forges.demo`)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import requests
+from github import Auth, Github, GithubException
+from github.PullRequest import PullRequest as Answer
+from github.Repository import Repository
+
+from workers.errors import EngineError
+from workers.forges import refusals
+from workers.forges.base import PullRequest, State
+
+_TIMEOUT_SECONDS = 15
+# Longer ones are refused by GitHub, and a pull request with a cut text is worth more than none.
+_TITLE_CHARACTERS = 256
+_BODY_CHARACTERS = 65_536
+_CUT = "\n\n[The rest was left out: a description may have 65,536 characters.]"
+_PATH = re.compile(r"/*(?P<owner>[\w.-]+)/(?P<name>[\w.-]+?)(\.git)?/*", re.ASCII)
+_SCP = re.compile(r"(?:[\w.-]+@)?(?P<host>[\w.-]+):(?P<path>[^/].*)", re.ASCII)
+
+
+class GitHub:
+    """`workers.forges.base.Forge` for one repository of GitHub.
+
+    Nothing is retried here: the caller knows how long it may wait, and whether the first try had an effect.
+    """
+
+    def __init__(self, repo_url: str, api_url: str | None, token: str) -> None:
+        self._full_name, default_api = parse(repo_url)
+        self._api_url = (api_url or default_api).rstrip("/")
+        self._token = token
+        if not re.match(r"https?://[^/\s@]+(/|$)", self._api_url):
+            raise EngineError("forge_refused", "publish", "The address of the forge's API must be an http(s) URL.")
+        self._github = Github(
+            auth=Auth.Token(token or "none"),
+            base_url=self._api_url,
+            timeout=_TIMEOUT_SECONDS,
+            retry=None,
+            per_page=100,
+            seconds_between_requests=None,
+            seconds_between_writes=None,
+        )
+        self._found: Repository | None = None
+
+    def find_pull_request(self, branch: str, base: str | None = None) -> PullRequest | None:
+        """See `Forge`. A renamed repository is found as well, under the name of today.
+
+        https://docs.github.com/en/rest/pulls/pulls#list-pull-requests
+        """
+        with self._words_of_ours(f"the pull requests of {self._full_name}"):
+            repository = self._repository()
+            filters = {"head": f"{repository.owner.login}:{branch}"} | ({"base": base} if base is not None else {})
+            for state in ("open", "closed"):
+                for answer in repository.get_pulls(state=state, sort="created", direction="desc", **filters):
+                    # The filter also lets forks of the same owner through.
+                    if answer.head.repo is not None and answer.head.repo.full_name == repository.full_name:
+                        return _pull_request(answer)
+        return None
+
+    def get_pull_request(self, number: int) -> PullRequest:
+        """See `Forge`. https://docs.github.com/en/rest/pulls/pulls#get-a-pull-request"""
+        with self._words_of_ours(f"pull request {number} of {self._full_name}"):
+            return _pull_request(self._repository().get_pull(number))
+
+    def create_pull_request(self, *, branch: str, base: str, title: str, body: str, draft: bool) -> PullRequest:
+        """See `Forge`. Where the repository's plan knows no drafts, an ordinary pull request is opened instead.
+
+        A title or body longer than GitHub takes is cut.
+        https://docs.github.com/en/rest/pulls/pulls#create-a-pull-request
+        """
+        title = title if len(title) <= _TITLE_CHARACTERS else title[: _TITLE_CHARACTERS - 1] + "…"
+        body = body if len(body) <= _BODY_CHARACTERS else body[: _BODY_CHARACTERS - len(_CUT)] + _CUT
+        with self._words_of_ours(f"a pull request in {self._full_name}"):
+            repository = self._repository()
+            try:
+                answer = repository.create_pull(base, branch, title=title, body=body, draft=draft)
+            except GithubException as error:
+                if not (draft and refusals.knows_no_drafts(error)):
+                    raise
+                answer = repository.create_pull(base, branch, title=title, body=body, draft=False)
+            return _pull_request(answer)
+
+    def _repository(self) -> Repository:
+        """As the forge describes it: its owner and name may have changed since somebody wrote the URL down."""
+        if self._found is None:
+            self._found = self._github.get_repo(self._full_name)
+        return self._found
+
+    @contextmanager
+    def _words_of_ours(self, what: str) -> Iterator[None]:
+        """Translate every failure of asking for `what` into an EngineError; the token never gets into one."""
+        host = urlsplit(self._api_url).hostname or ""
+        try:
+            yield
+        except GithubException as error:
+            failure = refusals.engine_error(error, host, what)
+        except requests.RequestException as error:
+            failure = refusals.unreachable(f"{host} did not answer: {refusals.reason(error)}.")
+        except (AssertionError, AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            # This is how PyGithub takes an answer that no GitHub gives: a proxy's page, or URLs of another host.
+            said = f"{type(error).__name__}: {error}"[:200]
+            failure = refusals.unreachable(f"{host} did not answer as GitHub does; is the API's URL right? ({said})")
+        else:
+            return
+        if self._token:
+            failure.message = failure.message.replace(self._token, "[redacted]")
+        raise EngineError(failure.code, failure.stage, failure.message, retryable=failure.retryable) from None
+
+
+def parse(repo_url: str) -> tuple[str, str]:
+    """`owner/name` and the default address of the API, from a clone URL of https or ssh.
+
+    An Enterprise server has its API below `/api/v3`:
+    https://docs.github.com/en/enterprise-server/rest/enterprise-admin. Raise EngineError `forge_refused`.
+    """
+    scp = _SCP.fullmatch(repo_url) if "://" not in repo_url else None
+    if scp:
+        scheme, place, path = "ssh", scp["host"], scp["path"]
+    else:
+        parts = urlsplit(repo_url)
+        # A port of ssh is not that of the API, and a user name in a URL is nobody's address.
+        place = parts.netloc.rpartition("@")[2] if parts.scheme in ("http", "https") else parts.hostname or ""
+        scheme, path = parts.scheme, parts.path
+    names = _PATH.fullmatch(path)
+    if scheme not in ("http", "https", "ssh") or not place or not names:
+        raise EngineError("forge_refused", "publish", "The URL of the repository names no owner and repository.")
+    full_name = f"{names['owner']}/{names['name']}"
+    if place.lower() in ("github.com", "www.github.com", "ssh.github.com"):
+        return full_name, "https://api.github.com"
+    return full_name, f"{'http' if scheme == 'http' else 'https'}://{place}/api/v3"
+
+
+def _pull_request(answer: Answer) -> PullRequest:
+    state: State = "open" if answer.state == "open" else "closed"
+    if answer.merged_at is not None:
+        state = "merged"
+    elif state == "open" and answer.draft:
+        state = "draft"
+    return PullRequest(answer.number, answer.html_url, state, answer.head.ref, answer.base.ref, answer.head.sha)
