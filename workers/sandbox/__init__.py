@@ -6,7 +6,7 @@ from workers.job import Host
 from workers.sandbox.base import Directories, Place, Probe, Sandbox
 from workers.sandbox.bubblewrap import Bubblewrap
 from workers.sandbox.none import NoSandbox
-from workers.sandbox.probe import probe
+from workers.sandbox.probing import probe
 
 __all__ = ["Directories", "Place", "Probe", "Sandbox", "describe", "open_sandbox", "probe"]
 

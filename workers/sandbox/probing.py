@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,24 +71,25 @@ def _probe_run(host: Host) -> Probe | None:
             with running(launch, lifeline=Lifeline(_SECONDS), budget=budget, stage="setup", merged=True) as process:
                 said = " ".join(line.text for line in process.lines() if line)
         except EngineError as error:
-            return Probe(False, f"bubblewrap did not answer: {error.message}", _remedy())
+            return Probe(False, f"bubblewrap did not answer: {error.message}", remedy())
         if process.status != 0:
-            return Probe(False, f"bubblewrap does not work here: {said}", _remedy())
+            return Probe(False, f"bubblewrap does not work here: {said}", remedy())
     return None
 
 
-def _remedy() -> str:
-    """What to do where the kernel refuses, told from the switches that are known to make it refuse."""
-    if os.geteuid() != 0 and _switch("kernel/apparmor_restrict_unprivileged_userns") == "1":
+def remedy(switch: Callable[[str], str | None] | None = None) -> str:
+    """What to do where the kernel refuses, told from the switches in /proc/sys that are known to make it refuse."""
+    switch = switch or _switch
+    if switch("kernel/apparmor_restrict_unprivileged_userns") == "1":
         return (
             "AppArmor restricts user namespaces here, as on Ubuntu 24.04. Allow them to bwrap with a profile in "
             "/etc/apparmor.d/bwrap (`abi <abi/4.0>, include <tunables/global> profile bwrap /usr/bin/bwrap "
             "flags=(unconfined) { userns, }`, then `systemctl reload apparmor`), or to all programs with "
             "`sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`."
         )
-    if _switch("kernel/unprivileged_userns_clone") == "0":
+    if switch("kernel/unprivileged_userns_clone") == "0":
         return "User namespaces are switched off. Allow them: `sysctl -w kernel.unprivileged_userns_clone=1`."
-    if _switch("user/max_user_namespaces") == "0":
+    if switch("user/max_user_namespaces") == "0":
         return "User namespaces are switched off. Allow them: `sysctl -w user.max_user_namespaces=15000`."
     return (
         "User namespaces or mounts are refused here. In a container, start it with `--security-opt seccomp=unconfined "

@@ -1,0 +1,233 @@
+"""What the tests of the engine's process side share: real processes, and ways to see whether they are gone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from workers.budget import Budget
+from workers.job import DiffKind, Host, Job, Limits
+from workers.lifeline import Lifeline
+from workers.lines import Line
+from workers.process import Launch, running
+from workers.sandbox import Sandbox, open_sandbox, probe
+
+ROOT = Path(__file__).parents[2]
+IS_ROOT = os.geteuid() == 0
+TOOLS = {"PATH": os.environ.get("PATH", os.defpath)}
+linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+
+
+def _why_no_bubblewrap() -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        finding = probe(Host(work_dir=Path(folder)))
+    return "" if finding.ok else f"{finding.reason} {finding.remedy}"
+
+
+_REASON = _why_no_bubblewrap()
+needs_bubblewrap = pytest.mark.skipif(bool(_REASON), reason=f"NOT TESTED: {_REASON}")
+SANDBOXES = [pytest.param("bubblewrap", marks=needs_bubblewrap), "none"]
+
+
+@dataclass(frozen=True)
+class Folders:
+    """The directories of a workspace without a repository."""
+
+    root: Path
+    checkout: Path
+    home: Path
+    attachments: Path
+
+
+def folders(below: Path, owner: int | None = None) -> Folders:
+    made = Folders(*(below / name for name in ("root", "checkout", "home", "attachments")))
+    for path in (made.root, made.checkout, made.home, made.attachments):
+        path.mkdir(parents=True)
+        if owner is not None:
+            os.chown(path, owner, owner)
+    return made
+
+
+def sandbox_in(below: Path, kind: str) -> Sandbox:
+    """A sandbox around fresh directories below a folder."""
+    host = Host(work_dir=below, sandbox="bubblewrap" if kind == "bubblewrap" else "none")
+    owner = host.sandbox_uid if kind == "bubblewrap" and IS_ROOT else None
+    return open_sandbox(host, folders(below, owner))
+
+
+def shell(script: str) -> Launch:
+    """A launch without any sandbox."""
+    return Launch(["sh", "-c", script], TOOLS, "/")
+
+
+@dataclass
+class Ran:
+    """What a command did."""
+
+    lines: list[Line]
+    status: int | None
+
+    @property
+    def out(self) -> str:
+        return "\n".join(line.text for line in self.lines if line.stream == "out")
+
+    @property
+    def err(self) -> str:
+        return "\n".join(line.text for line in self.lines if line.stream == "err")
+
+
+def finish(
+    launch: Launch, *, limits: Limits | None = None, stdin: bytes = b"", merged: bool = False, lease: float = 60
+) -> Ran:
+    """Run a command to its end."""
+    budget = Budget(limits or Limits())
+    lines: list[Line] = []
+    with running(launch, lifeline=Lifeline(lease), budget=budget, stage="agent", stdin=stdin, merged=merged) as process:
+        lines += [line for line in process.lines() if line]
+    return Ran(lines, process.status)
+
+
+class Stubborn:
+    """A tree of processes that does all it can to outlive what started it. They are known by an odd argument."""
+
+    def __init__(self) -> None:
+        self._mark = f"3{random.randrange(10**8):08}"
+
+    @property
+    def script(self) -> str:
+        """Ignores signals, leaves the session, orphans itself; then waits."""
+        sleep = f"sleep {self._mark}"
+        return textwrap.dedent(f"""\
+            trap '' TERM INT HUP QUIT
+            {sleep} &
+            setsid {sleep} &
+            (setsid sh -c '{sleep} & {sleep} & exit' &)
+            (trap '' TERM; (setsid sh -c 'trap "" TERM; {sleep}; :' &) &)
+            echo ready
+            """)
+
+    def alive(self) -> int:
+        """How many of the tree are alive, seen from outside of every sandbox."""
+        found = 0
+        for command in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                words = command.read_bytes().split(b"\0")
+                found += words[:2] == [b"sleep", self._mark.encode()]
+        return found
+
+    def rises(self) -> None:
+        eventually(lambda: self.alive() >= 5, "the tree never stood")
+
+    def falls(self) -> None:
+        eventually(lambda: self.alive() == 0, "processes survived")
+
+
+def eventually(condition: Callable[[], bool], otherwise: str, seconds: float = 20) -> None:
+    """Wait until something is so. The time is only there to end a test that fails."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, otherwise
+        time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def another_worker(below: Path, kind: str, script: str, lease: float) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that runs `script` the way a worker does, to be killed or frozen."""
+    code = (
+        "import sys, pathlib; from tests.workers.engine import finish, sandbox_in;"
+        "below, kind, script, lease = sys.argv[1:];"
+        "finish(sandbox_in(pathlib.Path(below), kind).launch(['sh', '-c', script], {}), lease=float(lease))"
+    )
+    worker = subprocess.Popen([sys.executable, "-c", code, str(below), kind, script, str(lease)], cwd=ROOT)
+    try:
+        yield worker
+    finally:
+        worker.kill()
+        worker.wait()
+
+
+@dataclass
+class MemorySink:
+    """Keeps diffs in memory."""
+
+    diffs: dict[DiffKind, bytes] = field(default_factory=dict)
+
+    def write(self, kind: DiffKind, chunks: Iterable[bytes]) -> None:
+        self.diffs[kind] = b"".join(chunks)
+
+
+def job(prompt: str = "", *, agent: str = "shell", **more: object) -> Job:
+    """A job with nothing special about it."""
+    settings: dict[str, object] = {
+        "site_id": "site",
+        "runner_id": "runner",
+        "session_id": f"session-{random.randrange(10**9)}",
+        "attempt": 1,
+        "repo_url": "https://example.com/repository.git",
+        "branch": "main",
+        "prompt": prompt,
+        "agent": agent,
+        "sink": MemorySink(),
+        "lifeline": Lifeline(60),
+        "on_interrupt": lambda: True,
+    }
+    return Job(**{**settings, **more})  # type: ignore[arg-type]
+
+
+@contextlib.contextmanager
+def sigterm_raises() -> Iterator[None]:
+    """SIGTERM raises SystemExit in the main thread, as it does in a Celery worker."""
+
+    def handler(number: int, frame: object) -> None:
+        raise SystemExit(number)
+
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def sigterm_once(condition: Callable[[], bool]) -> threading.Thread:
+    """Send SIGTERM to this process when something has become so."""
+
+    def wait() -> None:
+        eventually(condition, "nothing to interrupt")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
+
+
+def git(where: Path, *arguments: str) -> str:
+    """Run git in a folder of the test's own."""
+    names = {f"GIT_{who}_{what}": "test@example.com" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    clean = {**TOOLS, **names, "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null"}
+    return subprocess.run(
+        ["git", *arguments], cwd=where, env=clean, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def repository(at: Path, files: Sequence[tuple[str, str]] = (("README", "hello\n"),)) -> Path:
+    """A repository with one commit on `main`."""
+    at.mkdir(parents=True)
+    git(at, "init", "-q", "-b", "main")
+    for name, content in files:
+        (at / name).write_text(content)
+    git(at, "add", ".")
+    git(at, "commit", "-qm", "first")
+    return at

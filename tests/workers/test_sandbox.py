@@ -1,0 +1,222 @@
+"""What a sandboxed command can see and do, and what it is told where there is no sandbox."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.workers.engine import IS_ROOT, SANDBOXES, Ran, finish, needs_bubblewrap, sandbox_in
+from workers.job import Host
+from workers.sandbox import Sandbox, probe
+from workers.sandbox.base import Probe
+from workers.sandbox.probing import remedy
+
+
+def run_in(sandbox: Sandbox, script: str, environment: Mapping[str, str] | None = None) -> Ran:
+    return finish(sandbox.launch(["sh", "-c", script], environment or {}))
+
+
+@pytest.fixture
+def bubblewrap(tmp_path: Path) -> Sandbox:
+    return sandbox_in(tmp_path / "work", "bubblewrap")
+
+
+@pytest.mark.parametrize("kind", SANDBOXES)
+def test_the_command_finds_its_places(tmp_path: Path, kind: str) -> None:
+    sandbox = sandbox_in(tmp_path / "work", kind)
+    (tmp_path / "work" / "attachments" / "note.txt").write_text("attached")
+    ran = run_in(
+        sandbox,
+        'cat "$AGENT_RUNNERS_ATTACHMENTS/note.txt"; echo; echo made > in-checkout; echo made > ~/in-home;'
+        'echo made > "$TMPDIR/in-tmp" && pwd && echo "$HOME"',
+    )
+    assert ran.out == f"attached\n{sandbox.place.checkout}\n{sandbox.place.home}"
+    assert (tmp_path / "work" / "checkout" / "in-checkout").read_text() == "made\n"
+    assert (tmp_path / "work" / "home" / "in-home").read_text() == "made\n"
+
+
+@pytest.mark.parametrize("kind", SANDBOXES)
+def test_nothing_of_the_workers_environment_is_passed_on(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_PASSWORD", "hunter2hunter2")
+    ran = run_in(
+        sandbox_in(tmp_path, kind), "env; for pid in 1 $$; do tr '\\0' '\\n' < /proc/$pid/environ; done", {"GIVEN": "x"}
+    )
+    assert "GIVEN=x" in ran.out.splitlines()
+    assert kind == "none" or "hunter2" not in ran.out
+    variables = {line.split("=")[0] for line in run_in(sandbox_in(tmp_path / "2", kind), "env").out.splitlines()}
+    assert variables <= {
+        *("PATH", "HOME", "TMPDIR", "LANG", "USER", "LOGNAME", "SHELL", "PWD", "SHLVL", "_"),
+        "AGENT_RUNNERS_ATTACHMENTS",
+    }
+
+
+@pytest.mark.parametrize("kind", SANDBOXES)
+def test_secrets_are_on_no_command_line(tmp_path: Path, kind: str) -> None:
+    look = "for file in /proc/[0-9]*/cmdline; do tr '\\0' '\\n' < $file; done 2>/dev/null"
+    launch = sandbox_in(tmp_path, kind).launch(["sh", "-c", look], {"KEY": "s3cret-value-of-a-key"})
+    assert "s3cret" not in " ".join(launch.command)
+    assert "s3cret" not in repr(launch)
+    assert "s3cret" not in finish(launch).out
+
+
+@pytest.mark.parametrize("kind", SANDBOXES)
+def test_the_standard_streams_can_be_opened_by_name(tmp_path: Path, kind: str) -> None:
+    """Scripts do that all the time, and fail where the pipes belong to another user."""
+    ran = run_in(sandbox_in(tmp_path, kind), "echo out > /dev/stdout; echo err > /dev/stderr; cat < /dev/stdin")
+    assert (ran.status, ran.out, ran.err) == (0, "out", "err")
+
+
+@needs_bubblewrap
+def test_the_host_is_out_of_sight(bubblewrap: Sandbox, tmp_path: Path) -> None:
+    """Neither its files, nor its processes, nor its users."""
+    (tmp_path / "host-file").write_text("private")
+    home = Path.home()
+    ran = run_in(
+        bubblewrap, f"ls {home} {tmp_path} /var /root /run; ls -d /proc/[0-9]* | wc -l; cat /etc/passwd | wc -l"
+    )
+    assert ran.err.count("No such file") == 5
+    assert [int(number) <= 4 for number in ran.out.split()] == [True, True]
+    for name in ("/etc/shadow", "/etc/ssh", "/etc/hostname", "/sys"):
+        assert run_in(bubblewrap, f"test -e {name}").status == 1
+
+
+@needs_bubblewrap
+def test_what_is_not_its_own_cannot_be_changed(bubblewrap: Sandbox) -> None:
+    for place in ("/", "/usr", "/etc", "/attachments", "/home"):
+        assert run_in(bubblewrap, f"touch {place}/new").status != 0, place
+    assert run_in(bubblewrap, "touch /tmp/new /dev/shm/new ./new ~/new").status == 0
+
+
+@needs_bubblewrap
+def test_it_has_no_rights_and_gets_none(bubblewrap: Sandbox) -> None:
+    ran = run_in(
+        bubblewrap, "grep -E 'Cap(Eff|Prm|Bnd)|NoNewPrivs' /proc/self/status; id -u; unshare -Ur true; echo $?"
+    )
+    capabilities, user, nested = ran.out.splitlines()[:-2], *ran.out.splitlines()[-2:]
+    assert all(int(line.split()[1], 16) == 0 for line in capabilities if line.startswith("Cap"))
+    assert "NoNewPrivs:\t1" in capabilities
+    assert int(user) == (Host(work_dir=Path()).sandbox_uid if IS_ROOT else os.geteuid())
+    assert nested != "0"
+
+
+@needs_bubblewrap
+def test_the_network_is_shared_for_now(bubblewrap: Sandbox) -> None:
+    """The session says so. This test is to be turned round when the egress proxy comes."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        bash = bubblewrap.launch(["bash", "-c", f"exec 3<>/dev/tcp/127.0.0.1/{port}"], {})
+        assert finish(bash).status == 0
+
+
+@needs_bubblewrap
+def test_what_steers_the_linker_does_not_reach_bubblewrap(bubblewrap: Sandbox) -> None:
+    launch = bubblewrap.launch(["true"], {"LD_PRELOAD": "/tmp/evil.so", "GLIBC_TUNABLES": "x", "KEPT": "1"})
+    assert {"LD_PRELOAD", "GLIBC_TUNABLES"}.isdisjoint(launch.environment)
+    assert launch.environment["KEPT"] == "1"
+
+
+@needs_bubblewrap
+def test_resources_are_limited(bubblewrap: Sandbox) -> None:
+    assert run_in(bubblewrap, "ulimit -c").out == "0"
+    assert int(run_in(bubblewrap, "ulimit -f").out) > 0
+    assert run_in(bubblewrap, "df -k /tmp | tail -1 | awk '{print $2}'").out == str(2 * 1024**2)
+
+
+@needs_bubblewrap
+def test_a_workspace_below_a_private_folder_can_be_used(tmp_path: Path) -> None:
+    """As where the worker is root and its data lies in /root: the sandbox's user cannot get there by itself."""
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    sandbox = sandbox_in(private / "data", "bubblewrap")
+    assert probe(Host(work_dir=private / "data")).ok
+    assert run_in(sandbox, "echo made > file; cat file; ls /attachments").out == "made"
+    assert stat.S_IMODE(private.stat().st_mode) == 0o700
+    made = private / "data" / "checkout" / "file"
+    assert made.stat().st_uid == (Host(work_dir=private).sandbox_uid if IS_ROOT else os.geteuid())
+    assert not any(path.name.isdigit() for path in Path("/tmp").glob("[0-9]"))
+
+
+@needs_bubblewrap
+def test_runtime_paths_are_readable_in_their_place(tmp_path: Path, bubblewrap: Sandbox) -> None:
+    """A program that lies in somebody's home, with what it needs beside it, but not with the rest of the home."""
+    private = tmp_path / "someone"
+    package = private / "lib" / "package"
+    package.mkdir(parents=True)
+    private.chmod(0o700)
+    (private / "diary").write_text("private")
+    (package / "greeting").write_text("hello from the package")
+    program = private / "bin" / "greet"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\ncat {package}/greeting\n")
+    program.chmod(0o755)
+    launch = bubblewrap.launch(["sh", "-c", f"greet; ls {private}; touch {package}/new"], {}, [program, package])
+    ran = finish(launch)
+    assert ran.out.splitlines()[0].startswith("hello from the package")
+    assert "diary" not in ran.out
+    assert "Read-only" in ran.err
+
+
+def test_what_works_is_not_probed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Host(work_dir=tmp_path / "remembered")
+    first = probe(host)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert probe(host).ok == first.ok
+    assert not probe(Host(work_dir=tmp_path / "another")).ok
+
+
+def test_a_missing_bubblewrap_is_told_with_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    finding = probe(Host(work_dir=tmp_path))
+    assert (finding.ok, finding.reason) == (False, "bubblewrap is not installed.")
+    assert "apt-get install bubblewrap" in finding.remedy
+
+
+def test_an_old_bubblewrap_is_told_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    finding = probe_with("echo bubblewrap 0.4.1", monkeypatch)
+    assert (finding.ok, finding.reason) == (False, "bubblewrap 0.4.1 is too old.")
+    assert "0.8" in finding.remedy
+
+
+def test_a_bubblewrap_that_is_refused_is_told_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = 'test "$1" = --version && echo bubblewrap 0.9.0 || { echo no permission to make namespaces >&2; exit 1; }'
+    finding = probe_with(refused, monkeypatch)
+    assert not finding.ok
+    assert "no permission to make namespaces" in finding.reason
+    assert finding.remedy
+
+
+def probe_with(script: str, monkeypatch: pytest.MonkeyPatch) -> Probe:
+    """Probe with another program in the place of bwrap. Not below /tmp, which the sandbox covers."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        Path(folder).chmod(0o755)
+        program = Path(folder, "bwrap")
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+        return probe(Host(work_dir=Path(folder, "work")))
+
+
+def test_each_switch_of_the_kernel_has_a_remedy() -> None:
+    switches: dict[str, str] = {}
+    assert "container" in remedy(switches.get)
+    switches["user/max_user_namespaces"] = "0"
+    assert "max_user_namespaces" in remedy(switches.get)
+    switches["kernel/unprivileged_userns_clone"] = "0"
+    assert "unprivileged_userns_clone" in remedy(switches.get)
+    switches["kernel/apparmor_restrict_unprivileged_userns"] = "1"
+    assert "/etc/apparmor.d/bwrap" in remedy(switches.get)
+
+
+def test_none_is_always_there(tmp_path: Path) -> None:
+    assert probe(Host(work_dir=tmp_path, sandbox="none")).ok
+    sandbox = sandbox_in(tmp_path / "work", "none")
+    assert (sandbox.owner, sandbox.place.isolated) == (None, False)
+    assert sandbox.place.temporary.startswith(sandbox.place.home)
