@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 from workers.job import Host
-from workers.sandbox.probe import probe
+from workers.sandbox import probe
 
 parser = argparse.ArgumentParser(prog="python -m workers.sandbox", description=__doc__)
 parser.add_argument("--work-dir", type=Path, required=True, help="folder of the workspaces")
