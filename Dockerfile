@@ -1,0 +1,25 @@
+FROM python:3.12-slim
+
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends bubblewrap git \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --create-home --uid 10001 runners \
+    && install -d -o runners -g runners -m 0700 /data
+
+WORKDIR /app
+# The dependencies change less often than the code, so they get a layer of their own.
+COPY setup.cfg pyproject.toml constraints.txt README.md LICENSE ./
+RUN pip install --no-cache-dir --constraint constraints.txt --editable .
+COPY app ./app
+COPY tasks ./tasks
+COPY workers ./workers
+COPY migrations ./migrations
+# Again, now that the packages are there to be found.
+RUN pip install --no-cache-dir --no-deps --editable .
+
+USER runners
+ENV AGENT_RUNNERS_DATA_DIR=/data \
+    AGENT_RUNNERS_WEB_HOST=0.0.0.0
+VOLUME /data
+ENTRYPOINT ["agent-runners"]
+CMD ["web"]
