@@ -13,7 +13,7 @@ from app.errors import BadRequest, Conflict, invalid
 from app.models import AgentRunner, AgentRunnerSession, Publication, Site, User
 from app.models.states import PublicationKind, PublicationState, RunnerState, Scope, SessionState
 from app.services import agent_runner_sessions as sessions
-from app.services import diffs, lifecycle, lookup
+from app.services import diffs, lifecycle, lookup, names
 from app.services.callers import Caller
 from app.services.pages import Page, by_cursor, by_number
 
@@ -23,6 +23,7 @@ TITLE_LENGTH = 80
 def create(caller: Caller, fields: dict[str, Any]) -> AgentRunner:
     """Record a runner and its first session, and ring for a worker. `fields` as in the POST."""
     caller.require(Scope.WRITE)
+    names.check_branch("branch", fields.get("branch"))
     account = lookup.lock_account(caller.account_id)
     site = lookup.get_site(caller, fields["site_id"], lock=True)
     parent = None

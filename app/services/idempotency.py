@@ -87,9 +87,7 @@ def keep(asked: Repeatable, answer: Answer) -> None:
 
 def keep_refusal(asked: Repeatable, answer: Answer) -> None:
     """Keep the refusal of a request whose own transaction, and with it the key, was rolled back."""
-    _insert(
-        asked, body_digest=asked.body_digest, status=answer.status, headers=answer.headers, body=answer.body
-    )
+    _insert(asked, body_digest=asked.body_digest, status=answer.status, headers=answer.headers, body=answer.body)
 
 
 def _insert(asked: Repeatable, **values: Any) -> bool:

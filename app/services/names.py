@@ -13,6 +13,7 @@ from app.errors import invalid
 
 _BAD_IN_BRANCH = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|//|@\{|(^|/)\.|\.lock(/|$)|/$|^/|\.$")
 _BAD_IN_URL = re.compile(r"[\x00-\x20\x7f]|\$")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _PRIVATE_SUFFIXES = (".localhost", ".local", ".internal", ".localdomain", ".home.arpa")
 
 
@@ -26,7 +27,8 @@ def check_branch(field: str, name: str | None) -> None:
 
 def check_repo_url(url: str) -> None:
     """Refuse a repository address that the operator's settings do not allow. Nothing is fetched to find out."""
-    if url.startswith("-") or "::" in url.split("/", 1)[0] or _BAD_IN_URL.search(url):
+    hidden = _CONTROL.search(unquote(url))
+    if url.startswith("-") or "::" in url.split("/", 1)[0] or _BAD_IN_URL.search(url) or hidden:
         raise _refused("is not a plain repository address")
     if url.startswith(("/", "file://")):
         _check_local(url)
@@ -48,6 +50,22 @@ def check_repo_url(url: str) -> None:
         raise _refused("must not climb out of its path")
     if not settings().allow_private_addresses and _is_private(host):
         raise _refused("is on a private network, which this deployment does not reach", error_code="private_address")
+
+
+def check_api_url(field: str, url: str) -> None:
+    """Refuse a forge's address that the operator's settings do not allow: our token is sent there."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        raise invalid(field, "is not a URL", error_code="bad_forge_api_url") from None
+    allowed = {"https", *(("http",) if settings().allow_http else ())}
+    plain = parts.username is None and parts.password is None and not parts.query and not parts.fragment
+    if _BAD_IN_URL.search(url) or parts.scheme not in allowed or not host or not plain:
+        raise invalid(field, "must be a plain https:// address", error_code="bad_forge_api_url")
+    if not settings().allow_private_addresses and _is_private(host):
+        message = "is on a private network, which this deployment does not reach"
+        raise invalid(field, message, error_code="private_address")
 
 
 def _check_local(url: str) -> None:

@@ -55,8 +55,8 @@ def _values_of(cursor: str) -> tuple[Any, Any]:
     try:
         moment, id_ = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         return (
-            sa.literal(datetime.datetime.fromisoformat(moment), db.Timestamp()),
+            sa.literal(datetime.datetime.fromisoformat(moment).astimezone(datetime.UTC), db.Timestamp()),
             sa.literal(uuid.UUID(hex=id_), sa.Uuid()),
         )
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError, AttributeError):
         raise invalid("cursor", "is no cursor of this list") from None

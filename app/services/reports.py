@@ -11,7 +11,7 @@ from app.config import settings
 from app.errors import Conflict, Forbidden, invalid
 from app.models import AgentRunner, AgentRunnerSession, User
 from app.models.states import FINAL, Execution, Scope, SessionState, may_move
-from app.services import diffs, events, execution, lookup, tokens
+from app.services import diffs, events, execution, lookup, names, tokens
 from app.services.callers import Caller
 
 UPLOAD_SECONDS = 14 * 60
@@ -30,6 +30,7 @@ def report(
         return _retitle(caller, session, fields), None
     wanted = fields.get("state")
     _check_move(caller, session, wanted)
+    names.check_branch("result_branch", fields.get("result_branch"))
     token = None
     if wanted == SessionState.RUNNING and session.state == SessionState.NEW:
         token = _claim(caller, runner, session)

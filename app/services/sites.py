@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import sqlalchemy as sa
 
@@ -11,10 +12,12 @@ from app import db, secrets
 from app.config import settings
 from app.errors import Conflict, invalid
 from app.models import AgentRunnerSession, Site
-from app.models.states import ACTIVE, Scope
+from app.models.states import ACTIVE, Forge, Scope
 from app.services import lookup, names
 from app.services.callers import Caller
 from app.services.pages import Page, by_cursor, by_number
+
+_FORGES = {"github.com": Forge.GITHUB, "gitlab.com": Forge.GITLAB, "bitbucket.org": Forge.BITBUCKET}
 
 
 def create(caller: Caller, fields: dict[str, Any]) -> Site:
@@ -22,10 +25,17 @@ def create(caller: Caller, fields: dict[str, Any]) -> Site:
     caller.require(Scope.WRITE)
     _check(fields)
     site = Site(account_id=caller.account_id)
-    _apply(site, fields)
+    _apply(site, {**_defaults(fields["repo_url"]), **fields})
     db.session.add(site)
     db.session.flush()
     return site
+
+
+def _defaults(repo_url: str) -> dict[str, Any]:
+    """What an address tells of its site: the repository's name, and the forge where the host is a well-known one."""
+    name = unquote(urlsplit(repo_url).path).rstrip("/").rsplit("/", 1)[-1].removesuffix(".git")
+    forge = _FORGES.get((urlsplit(repo_url).hostname or "").lower(), Forge.NONE)
+    return {"name": name[:200] or "repository", "default_branch": "main", "forge": forge}
 
 
 def get(caller: Caller, site_id: uuid.UUID) -> Site:
@@ -73,6 +83,8 @@ def _check(fields: dict[str, Any]) -> None:
         names.check_repo_url(fields["repo_url"])
     if "default_branch" in fields:
         names.check_branch("default_branch", fields["default_branch"])
+    if fields.get("forge_api_url") is not None:
+        names.check_api_url("forge_api_url", fields["forge_api_url"])
     if fields.get("default_agent") is not None and fields["default_agent"] not in settings().agents:
         raise invalid("default_agent", f"is not one of {', '.join(settings().agents)}", error_code="unknown_agent")
 
