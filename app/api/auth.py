@@ -1,0 +1,36 @@
+"""Who asks: the bearer token of a request becomes `g.caller`."""
+
+from __future__ import annotations
+
+import structlog
+from flask import g, request
+
+from app import db
+from app.errors import Unauthorized
+from app.services import tokens
+from app.services.callers import Caller
+
+_CHALLENGE = 'Bearer realm="agent-runners"'
+
+
+def identify() -> None:
+    """Run before each request of a blueprint that is not open to everybody."""
+    scheme, _, text = request.headers.get("Authorization", "").partition(" ")
+    text = text.strip()
+    if scheme.lower() != "bearer" or not text:
+        raise Unauthorized(
+            "send Authorization: Bearer <token>", error_code="token_missing", headers={"WWW-Authenticate": _CHALLENGE}
+        )
+    try:
+        with db.transaction(read_only=True):
+            g.caller = tokens.authenticate(text)
+    except Unauthorized as error:
+        error.headers["WWW-Authenticate"] = f'{_CHALLENGE}, error="invalid_token"'
+        raise
+    structlog.contextvars.bind_contextvars(user_id=str(g.caller.user_id), token_id=str(g.caller.token_id))
+
+
+def caller() -> Caller:
+    """Who makes the request in progress."""
+    found: Caller = g.caller
+    return found

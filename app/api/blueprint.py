@@ -1,0 +1,106 @@
+"""The blueprint that all of the API is made of: bodies read strictly, operations described in full."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, NoReturn, TypeVar
+
+import flask
+import flask_smorest
+import marshmallow
+from webargs import core
+from webargs.flaskparser import FlaskParser
+
+from app.api import auth, requests
+from app.errors import BadRequest, Invalid
+
+F = TypeVar("F", bound=Callable[..., Any])
+REFUSALS = (400, 401, 403, 404, 413, 415, 422, 429, 500)
+
+IDEMPOTENCY_KEY = {
+    "in": "header",
+    "name": "Idempotency-Key",
+    "description": "A repeat with the same key and body gets the first answer again.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    "example": "5f0c2c1e-order-17",
+}
+REQUEST_ID = {
+    "in": "header",
+    "name": "X-Request-Id",
+    "description": "Taken over into the logs and echoed; made where it is missing.",
+    "schema": {"type": "string", "maxLength": 128},
+    "example": "checkout-4711",
+}
+PAGE_HEADERS = {
+    "Total": {"description": "Rows of the whole list; not told on a walk by cursor.", "schema": {"type": "integer"}},
+    "Link": {"description": "`first`, `prev`, `next` and `last` (RFC 8288).", "schema": {"type": "string"}},
+}
+
+
+class Parser(FlaskParser):
+    """Reads a request's body and query; what is wrong with them is told in the one error shape."""
+
+    def _raw_load_json(self, req: flask.Request) -> Any:
+        body = req.get_data()
+        if not body:
+            return core.missing
+        try:
+            return json.loads(body, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError):
+            raise BadRequest("the body is not well-formed JSON", error_code="malformed_json") from None
+
+    def handle_error(self, error: marshmallow.ValidationError, *_: Any, **__: Any) -> NoReturn:
+        # Messages come by location and then by field; callers only care for the fields.
+        located: Any = error.messages
+        errors: dict[str, Any] = {}
+        for messages in located.values():
+            errors.update(messages if isinstance(messages, dict) else {"_schema": messages})
+        raise Invalid(f"not acceptable: {', '.join(map(str, errors))}", errors=errors) from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
+
+
+class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
+    """Routes of one kind of thing. All but open ones need a bearer token and take JSON only."""
+
+    ARGUMENTS_PARSER = Parser()
+
+    def __init__(self, name: str, import_name: str, *, is_open: bool = False, **kwargs: Any) -> None:
+        super().__init__(name, import_name, **kwargs)
+        self.is_open = is_open
+        self._prepare_doc_cbks.append(self._describe_headers)
+        if not is_open:
+            self.before_request(auth.identify)
+            self.before_request(requests.check_body)
+
+    def operation(
+        self, operation_id: str, *, conflict: str = "", also: dict[int, str] | None = None, links: Any = None
+    ) -> Callable[[F], F]:
+        """Name an operation and declare how it refuses. Its summary is the first line of the view's docstring.
+
+        `conflict` says when it answers 409, `also` gives other statuses, `links` the follow-ups of its success.
+        """
+        responses: dict[int, Any] = {status: HTTPStatus(status).name for status in REFUSALS}
+        for status, description in {**({409: conflict} if conflict else {}), **(also or {})}.items():
+            content = {"application/json": {"schema": "ErrorSchema"}}
+            responses[status] = {"description": description, "content": content}
+        for status, followed in (links or {}).items():
+            responses[status] = {"links": followed}
+        manual = {"operationId": operation_id, "responses": responses, **({"security": []} if self.is_open else {})}
+        return self.doc(**manual)  # type: ignore[no-any-return]
+
+    @staticmethod
+    def _describe_headers(doc: dict[str, Any], _info: Any, *, method: str, **_: Any) -> dict[str, Any]:
+        doc.setdefault("parameters", []).extend([REQUEST_ID, *([IDEMPOTENCY_KEY] if method == "post" else [])])
+        return doc
+
+
+def empty(status: int) -> flask.Response:
+    """An answer without a body."""
+    response = flask.Response(status=status)
+    del response.headers["Content-Type"]
+    return response

@@ -1,0 +1,47 @@
+"""The headers of a list: `Total`, and `Link` with first, prev, next and last (RFC 8288)."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+from flask import request
+
+from app.config import settings
+from app.services.pages import Page
+
+
+def headers(page: Page[Any]) -> dict[str, str]:
+    """The headers of a page. Asked for with `cursor=`, even an empty one, the next page is named by its cursor."""
+    if "cursor" in request.args:
+        following = {"cursor": page.next_cursor} if page.next_cursor else None
+        links = {"first": {"cursor": ""}, "next": following}
+    else:
+        links = numbered(page.number, page.per_page, page.total or 0)
+    total = {} if page.total is None else {"Total": str(page.total)}
+    return {**total, "Link": link({**links})}
+
+
+def numbered(number: int, per_page: int, total: int) -> dict[str, dict[str, str] | None]:
+    """The pages around page `number`; None where there is none."""
+    last = max(1, -(-total // per_page))
+    return {
+        "first": {"page": "1"},
+        "prev": {"page": str(min(number - 1, last))} if number > 1 else None,
+        "next": {"page": str(number + 1)} if number < last else None,
+        "last": {"page": str(last)},
+    }
+
+
+def link(pages: dict[str, dict[str, str] | None]) -> str:
+    """A Link header; each page keeps the other parameters of the query."""
+    kept = [(name, value) for name, value in request.args.items(multi=True) if name not in ("page", "cursor")]
+    base = settings().public_url.rstrip("/") + request.path
+    return ", ".join(
+        f'<{base}?{urlencode([*kept, *terms.items()])}>; rel="{rel}"' for rel, terms in pages.items() if terms
+    )
+
+
+def address(path: str) -> str:
+    """The address under which callers reach a path of the API."""
+    return f"{settings().public_url.rstrip('/')}/api/v1{path}"

@@ -1,0 +1,59 @@
+"""What happens around every request: its id, its body's limits, and its line in the log."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+
+import structlog
+from flask import Flask, Response, g, request
+
+from app.errors import AppError, TooLarge
+
+MOST_BODY_BYTES = 8 * 1024 * 1024
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+log = structlog.get_logger("app.requests")
+
+
+class UnsupportedMediaType(AppError):
+    status, error_code = 415, "unsupported_media_type"
+
+
+def register(app: Flask) -> None:
+    app.before_request(_begin)
+    app.after_request(_end)
+    app.teardown_request(lambda _error: structlog.contextvars.clear_contextvars())
+
+
+def _begin() -> None:
+    given = request.headers.get("X-Request-Id", "")
+    g.began = time.monotonic()
+    # Only a plain id is taken over: it goes into logs and back into a header.
+    g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(request_id=g.request_id)
+
+
+def _end(response: Response) -> Response:
+    response.headers["X-Request-Id"] = g.request_id
+    response.headers.setdefault("Cache-Control", "no-store")
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    # The path without its query: that of a signed URL is a credential.
+    log.info(
+        "request",
+        method=request.method,
+        path=request.path,
+        status=response.status_code,
+        milliseconds=round((time.monotonic() - g.began) * 1000, 1),
+    )
+    return response
+
+
+def check_body() -> None:
+    """Refuse a body that is too large or no JSON, before anything reads it."""
+    if (request.content_length or 0) > MOST_BODY_BYTES:
+        raise TooLarge(f"a request body may have at most {MOST_BODY_BYTES} bytes")
+    has_body = bool(request.content_length) or "Transfer-Encoding" in request.headers
+    if has_body and request.method in ("POST", "PATCH", "PUT") and not request.is_json:
+        raise UnsupportedMediaType("send Content-Type: application/json")

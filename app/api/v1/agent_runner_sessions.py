@@ -1,0 +1,79 @@
+"""The sessions of a runner: `/agent_runners/:id/sessions`."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from flask import Response
+from flask.views import MethodView
+
+from app.api import examples, paging, show
+from app.api.auth import caller
+from app.api.blueprint import PAGE_HEADERS, Blueprint, empty
+from app.api.idempotency import idempotent
+from app.api.transactions import reading, writing
+from app.schemas.agent_runner_session import (
+    CreateSessionBody,
+    ReportBody,
+    ReportedSessionSchema,
+    SessionQuery,
+    SessionSchema,
+)
+from app.services import agent_runner_sessions, reports
+
+blp = Blueprint("Sessions", __name__, url_prefix="/api/v1/agent_runners/<uuid:agent_runner_id>/sessions")
+
+
+@blp.route("")
+class AgentRunnerSessions(MethodView):
+    @reading
+    @blp.operation("listSessions")
+    @blp.arguments(SessionQuery, location="query")
+    @blp.response(200, SessionSchema(many=True), headers=PAGE_HEADERS, example=[examples.SESSION])
+    def get(self, filters: dict[str, Any], agent_runner_id: uuid.UUID) -> Any:
+        """List the sessions of an agent runner, oldest first."""
+        page = agent_runner_sessions.find(caller(), agent_runner_id, filters)
+        return show.sessions(page.items), paging.headers(page)
+
+    @idempotent()
+    @blp.operation(
+        "createSession", conflict="`active_session_exists` or `runner_archived`", links=examples.SESSION_LINKS
+    )
+    @blp.arguments(CreateSessionBody, example={"prompt": "Add a test for it."})
+    @blp.response(201, SessionSchema, example=examples.SESSION)
+    def post(self, fields: dict[str, Any], agent_runner_id: uuid.UUID) -> Any:
+        """Create a session with a prompt; it builds on the runner's diff."""
+        session = agent_runner_sessions.create(caller(), agent_runner_id, fields)
+        location = paging.address(f"/agent_runners/{agent_runner_id}/sessions/{session.id}")
+        return show.session(session), {"Location": location}
+
+
+@blp.route("/<uuid:session_id>")
+class AgentRunnerSession(MethodView):
+    @reading
+    @blp.operation("getSession", links=examples.GOT_SESSION_LINKS)
+    @blp.response(200, SessionSchema, example=examples.SESSION)
+    def get(self, agent_runner_id: uuid.UUID, session_id: uuid.UUID) -> Any:
+        """Get a session with the steps of its current attempt."""
+        return show.session(agent_runner_sessions.get(caller(), agent_runner_id, session_id))
+
+    @writing
+    @blp.operation("updateSession", conflict="`bad_transition`, `lease_lost` or `not_external`")
+    @blp.arguments(ReportBody, example=examples.REPORT)
+    @blp.response(200, ReportedSessionSchema, example={**examples.SESSION, "session_token": None})
+    def patch(self, fields: dict[str, Any], agent_runner_id: uuid.UUID, session_id: uuid.UUID) -> Any:
+        """Report on a session, as its worker; or change its title.
+
+        `state: RUNNING` is the claim of an external worker. Its answer carries the session token, once.
+        """
+        session, token = reports.report(caller(), agent_runner_id, session_id, fields)
+        return show.session(session, session_token=token)
+
+    @writing
+    @blp.operation("stopSession", conflict="`session_ended`")
+    @blp.response(202)
+    def delete(self, agent_runner_id: uuid.UUID, session_id: uuid.UUID) -> Response:
+        """Stop a session; again is no error."""
+        agent_runner_sessions.stop(caller(), agent_runner_id, session_id)
+        return empty(202)

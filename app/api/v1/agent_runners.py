@@ -1,0 +1,133 @@
+"""The runners: `/agent_runners`."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from flask import Response
+from flask.views import MethodView
+
+from app.api import examples, paging, show, streams
+from app.api.auth import caller
+from app.api.blueprint import PAGE_HEADERS, Blueprint, empty
+from app.api.idempotency import idempotent
+from app.api.transactions import reading, writing
+from app.schemas.agent_runner import (
+    CommitBody,
+    CreateRunnerBody,
+    PullRequestBody,
+    RevertBody,
+    RunnerDiffQuery,
+    RunnerQuery,
+    RunnerSchema,
+    UpdateRunnerBody,
+)
+from app.services import agent_runner_sessions, agent_runners, diffs, publications
+
+blp = Blueprint("Agent runners", __name__, url_prefix="/api/v1/agent_runners")
+
+
+@blp.route("")
+class AgentRunners(MethodView):
+    @reading
+    @blp.operation("listAgentRunners")
+    @blp.arguments(RunnerQuery, location="query")
+    @blp.response(200, RunnerSchema(many=True), headers=PAGE_HEADERS, example=[examples.RUNNER])
+    def get(self, filters: dict[str, Any]) -> Any:
+        """List agent runners, the one with the newest session first.
+
+        Archived ones are listed only where `state` names ARCHIVED.
+        """
+        page = agent_runners.find(caller(), filters)
+        return show.runners(page.items), paging.headers(page)
+
+    @idempotent()
+    @blp.operation("createAgentRunner", links=examples.RUNNER_LINKS)
+    @blp.arguments(CreateRunnerBody, example=examples.CREATE_RUNNER)
+    @blp.response(201, RunnerSchema, example=examples.RUNNER)
+    def post(self, fields: dict[str, Any]) -> Any:
+        """Create an agent runner with a prompt; its first session waits for a worker."""
+        runner = agent_runners.create(caller(), fields)
+        return show.runner(runner), {"Location": paging.address(f"/agent_runners/{runner.id}")}
+
+
+@blp.route("/<uuid:agent_runner_id>")
+class AgentRunner(MethodView):
+    @reading
+    @blp.operation("getAgentRunner", links=examples.GOT_RUNNER_LINKS)
+    @blp.response(200, RunnerSchema, example=examples.RUNNER)
+    def get(self, agent_runner_id: uuid.UUID) -> Any:
+        """Get an agent runner."""
+        return show.runner(agent_runners.get(caller(), agent_runner_id))
+
+    @writing
+    @blp.operation("updateAgentRunner", conflict="`already_started`, or `active_session_exists` for a diff")
+    @blp.arguments(UpdateRunnerBody, example={"title": "Health endpoint"})
+    @blp.response(200, RunnerSchema, example=examples.RUNNER)
+    def patch(self, fields: dict[str, Any], agent_runner_id: uuid.UUID) -> Any:
+        """Change the title, the commit to begin on, the deploy, or the diff that the next session builds on."""
+        return show.runner(agent_runners.update(caller(), agent_runner_id, fields))
+
+    @writing
+    @blp.operation("stopAgentRunner", conflict="`no_active_session`")
+    @blp.response(202)
+    def delete(self, agent_runner_id: uuid.UUID) -> Response:
+        """Stop the session in progress."""
+        agent_runner_sessions.stop_active(caller(), agent_runner_id)
+        return empty(202)
+
+
+@blp.route("/<uuid:agent_runner_id>/diff")
+class AgentRunnerDiff(MethodView):
+    @reading
+    @blp.operation("getAgentRunnerDiff")
+    @blp.arguments(RunnerDiffQuery, location="query")
+    @blp.response(200, {"type": "string"}, content_type="text/plain", headers=PAGE_HEADERS, example=examples.DIFF)
+    def get(self, query: dict[str, Any], agent_runner_id: uuid.UUID) -> Response:
+        """Get the runner's diff as text, whole or by pages of files."""
+        diff = diffs.read_runner_diff(caller(), agent_runner_id, **query)
+        return streams.diff(diff, page=query["page"], per_page=query["per_page"])
+
+
+@blp.route("/<uuid:agent_runner_id>/archive")
+class Archive(MethodView):
+    @idempotent()
+    @blp.operation("archiveAgentRunner", conflict="`active_session_exists`")
+    @blp.response(202, RunnerSchema, example=examples.RUNNER)
+    def post(self, agent_runner_id: uuid.UUID) -> Any:
+        """Archive an agent runner; again is no error."""
+        return show.runner(agent_runners.archive(caller(), agent_runner_id))
+
+
+@blp.route("/<uuid:agent_runner_id>/revert")
+class Revert(MethodView):
+    @idempotent()
+    @blp.operation("revertAgentRunner", conflict="`active_session_exists` or `runner_archived`")
+    @blp.arguments(RevertBody, example={"session_id": examples.SESSION_ID})
+    @blp.response(200, RunnerSchema, example=examples.RUNNER)
+    def post(self, fields: dict[str, Any], agent_runner_id: uuid.UUID) -> Any:
+        """Move the runner's head to a session with a cumulative diff, or with null back to the base."""
+        return show.runner(agent_runners.revert(caller(), agent_runner_id, fields["session_id"]))
+
+
+@blp.route("/<uuid:agent_runner_id>/pull_request")
+class PullRequest(MethodView):
+    @idempotent()
+    @blp.operation("createPullRequest", conflict="`pull_request_in_progress` or `runner_archived`")
+    @blp.arguments(PullRequestBody, example={"title": "Add a health endpoint", "draft": True}, required=False)
+    @blp.response(200, RunnerSchema, example=examples.RUNNER)
+    def post(self, fields: dict[str, Any], agent_runner_id: uuid.UUID) -> Any:
+        """Make a pull request of the runner's diff, or push a follow-up to the one there is. Poll the runner."""
+        return show.runner(publications.request_pull_request(caller(), agent_runner_id, fields))
+
+
+@blp.route("/<uuid:agent_runner_id>/commit")
+class Commit(MethodView):
+    @idempotent()
+    @blp.operation("commitAgentRunner", conflict="`commit_in_progress` or `runner_archived`")
+    @blp.arguments(CommitBody, example={"target_branch": "staging", "message": "Add a health endpoint"})
+    @blp.response(200, RunnerSchema, example=examples.RUNNER)
+    def post(self, fields: dict[str, Any], agent_runner_id: uuid.UUID) -> Any:
+        """Commit the runner's diff to a branch. Poll the runner."""
+        return show.runner(publications.request_commit(caller(), agent_runner_id, fields))

@@ -1,0 +1,34 @@
+"""Where signed URLs of the local artifact store lead: `/blobs/:key`. The signature is the permission."""
+
+from __future__ import annotations
+
+from flask import Response, request
+from flask.views import MethodView
+
+from app.api.blueprint import Blueprint, empty
+from app.api.transactions import writing
+from app.services import uploads
+
+blp = Blueprint("Blobs", __name__, url_prefix="/api/v1/blobs", is_open=True)
+CHUNK = 256 * 1024
+
+
+@blp.route("/<path:key>")
+class Blob(MethodView):
+    @blp.operation("putBlob")
+    @blp.response(200)
+    def put(self, key: str) -> Response:
+        """Upload to a signed URL, with exactly the headers that it was signed with."""
+        # The signature names the limit, so the one of JSON bodies does not apply.
+        request.max_content_length = None
+        chunks = iter(lambda: request.stream.read(CHUNK), b"")
+        uploads.put_blob(key, request.args.to_dict(), request.content_type or "", request.content_length, chunks)
+        return empty(200)
+
+    @writing
+    @blp.operation("deleteBlob", conflict="`file_in_use`")
+    @blp.response(204)
+    def delete(self, key: str) -> Response:
+        """Delete by a signed URL."""
+        uploads.delete_blob(key, request.args.to_dict())
+        return empty(204)

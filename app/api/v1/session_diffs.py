@@ -1,0 +1,51 @@
+"""The diffs of a session: `/agent_runners/:id/sessions/:session_id/diff`."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from flask import Response
+from flask.views import MethodView
+
+from app.api import examples, streams
+from app.api.auth import caller
+from app.api.blueprint import Blueprint
+from app.api.idempotency import idempotent
+from app.api.transactions import reading
+from app.schemas.upload import DiffUploadsSchema
+from app.services import diffs, reports
+
+PREFIX = "/api/v1/agent_runners/<uuid:agent_runner_id>/sessions/<uuid:session_id>/diff"
+blp = Blueprint("Session diffs", __name__, url_prefix=PREFIX)
+
+
+@blp.route("/result")
+class ResultDiff(MethodView):
+    @reading
+    @blp.operation("getSessionResultDiff")
+    @blp.response(200, {"type": "string"}, content_type="text/plain", example=examples.DIFF)
+    def get(self, agent_runner_id: uuid.UUID, session_id: uuid.UUID) -> Response:
+        """Get what this session alone changed, as text."""
+        return streams.diff(diffs.read_session_diff(caller(), agent_runner_id, session_id, "result"))
+
+
+@blp.route("/cumulative")
+class CumulativeDiff(MethodView):
+    @reading
+    @blp.operation("getSessionCumulativeDiff")
+    @blp.response(200, {"type": "string"}, content_type="text/plain", example=examples.DIFF)
+    def get(self, agent_runner_id: uuid.UUID, session_id: uuid.UUID) -> Response:
+        """Get what all sessions up to and with this one changed, as text."""
+        return streams.diff(diffs.read_session_diff(caller(), agent_runner_id, session_id, "cumulative"))
+
+
+@blp.route("/upload_urls")
+class UploadUrls(MethodView):
+    @idempotent()
+    @blp.operation("createDiffUploadUrls", conflict="`not_running` or `lease_lost`")
+    @blp.response(200, DiffUploadsSchema, example=examples.DIFF_UPLOADS)
+    def post(self, agent_runner_id: uuid.UUID, session_id: uuid.UUID) -> Any:
+        """Get the URLs to upload the diffs of the attempt in progress, as its worker."""
+        urls = reports.upload_urls(caller(), agent_runner_id, session_id)
+        return {kind: {"upload_url": signed.url, "s3_key": key} for kind, (key, signed) in urls.items()}

@@ -1,0 +1,67 @@
+"""The sites: `/sites`."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from flask import Response
+from flask.views import MethodView
+
+from app.api import examples, paging
+from app.api.auth import caller
+from app.api.blueprint import PAGE_HEADERS, Blueprint, empty
+from app.api.idempotency import idempotent
+from app.api.transactions import reading, writing
+from app.schemas.base import PageQuery
+from app.schemas.site import CreateSiteBody, SiteSchema, UpdateSiteBody
+from app.services import sites
+
+blp = Blueprint("Sites", __name__, url_prefix="/api/v1/sites")
+
+
+@blp.route("")
+class Sites(MethodView):
+    @reading
+    @blp.operation("listSites")
+    @blp.arguments(PageQuery, location="query")
+    @blp.response(200, SiteSchema(many=True), headers=PAGE_HEADERS, example=[examples.SITE])
+    def get(self, filters: dict[str, Any]) -> Any:
+        """List the account's sites, oldest first."""
+        page = sites.find(caller(), filters)
+        return page.items, paging.headers(page)
+
+    @idempotent()
+    @blp.operation("createSite", links=examples.SITE_LINKS)
+    @blp.arguments(CreateSiteBody, example=examples.CREATE_SITE)
+    @blp.response(201, SiteSchema, example=examples.SITE)
+    def post(self, fields: dict[str, Any]) -> Any:
+        """Create a site: a repository to work on. Nothing is fetched yet."""
+        site = sites.create(caller(), fields)
+        return site, {"Location": paging.address(f"/sites/{site.id}")}
+
+
+@blp.route("/<uuid:site_id>")
+class Site(MethodView):
+    @reading
+    @blp.operation("getSite")
+    @blp.response(200, SiteSchema, example=examples.SITE)
+    def get(self, site_id: uuid.UUID) -> Any:
+        """Get a site."""
+        return sites.get(caller(), site_id)
+
+    @writing
+    @blp.operation("updateSite")
+    @blp.arguments(UpdateSiteBody, example={"setup_command": "npm ci"})
+    @blp.response(200, SiteSchema, example=examples.SITE)
+    def patch(self, fields: dict[str, Any], site_id: uuid.UUID) -> Any:
+        """Change a site. An access token stays with the address that it was given for."""
+        return sites.update(caller(), site_id, fields)
+
+    @writing
+    @blp.operation("deleteSite", conflict="`active_session_exists`")
+    @blp.response(204)
+    def delete(self, site_id: uuid.UUID) -> Response:
+        """Hide a site and its runners."""
+        sites.delete(caller(), site_id)
+        return empty(204)

@@ -1,0 +1,50 @@
+"""The bearer tokens: `/tokens`."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from flask import Response
+from flask.views import MethodView
+
+from app.api import examples
+from app.api.auth import caller
+from app.api.blueprint import Blueprint, empty
+from app.api.idempotency import idempotent
+from app.api.show import Shown
+from app.api.transactions import reading, writing
+from app.schemas.token import CreateTokenBody, NewTokenSchema, TokenSchema
+from app.services import tokens
+
+blp = Blueprint("Tokens", __name__, url_prefix="/api/v1/tokens")
+
+
+@blp.route("")
+class Tokens(MethodView):
+    @reading
+    @blp.operation("listTokens")
+    @blp.response(200, TokenSchema(many=True), example=[examples.TOKEN])
+    def get(self) -> Any:
+        """List your tokens, revoked ones too; an administrator sees the account's."""
+        return tokens.find_own(caller())
+
+    @idempotent(secret="token")
+    @blp.operation("createToken")
+    @blp.arguments(CreateTokenBody, example={"name": "ci", "scope": "write"})
+    @blp.response(201, NewTokenSchema, example={**examples.TOKEN, "token": "ar_..."})
+    def post(self, fields: dict[str, Any]) -> Any:
+        """Create a token for yourself; its text is in this answer and nowhere else."""
+        row, text = tokens.create_for_caller(caller(), fields["scope"], fields["name"])
+        return Shown(row, token=text)
+
+
+@blp.route("/<uuid:token_id>")
+class Token(MethodView):
+    @writing
+    @blp.operation("revokeToken")
+    @blp.response(204)
+    def delete(self, token_id: uuid.UUID) -> Response:
+        """Revoke a token; again is no error."""
+        tokens.revoke(token_id, caller())
+        return empty(204)

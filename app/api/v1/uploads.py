@@ -1,0 +1,45 @@
+"""Files for agents: `/agent_runners/upload_url` and `/agent_runners/delete_url`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask.views import MethodView
+
+from app.api import examples
+from app.api.auth import caller
+from app.api.blueprint import Blueprint
+from app.api.idempotency import idempotent
+from app.schemas.upload import DeleteUrlBody, DeleteUrlSchema, UploadUrlBody, UploadUrlSchema
+from app.services import uploads
+
+blp = Blueprint("Uploads", __name__, url_prefix="/api/v1/agent_runners")
+
+
+@blp.route("/upload_url")
+class UploadUrl(MethodView):
+    @idempotent()
+    @blp.operation("createUploadUrl", links=examples.UPLOAD_LINKS)
+    @blp.arguments(UploadUrlBody, example=examples.UPLOAD)
+    @blp.response(200, UploadUrlSchema, example=examples.UPLOAD_URL)
+    def post(self, fields: dict[str, Any]) -> Any:
+        """Get a presigned URL to upload a file for agents."""
+        key, signed = uploads.upload_url(caller(), fields)
+        return {
+            "upload_url": signed.url,
+            "file_key": key,
+            "headers": signed.headers,
+            "expires_at": signed.expires_at,
+        }
+
+
+@blp.route("/delete_url")
+class DeleteUrl(MethodView):
+    @idempotent()
+    @blp.operation("createDeleteUrl", conflict="`file_in_use`")
+    @blp.arguments(DeleteUrlBody, example={"file_key": examples.FILE_KEY})
+    @blp.response(200, DeleteUrlSchema, example=examples.DELETE_URL)
+    def post(self, fields: dict[str, Any]) -> Any:
+        """Get a presigned URL to delete an uploaded file."""
+        signed = uploads.delete_url(caller(), fields["file_key"])
+        return {"delete_url": signed.url, "file_key": fields["file_key"]}

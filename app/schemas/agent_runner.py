@@ -1,0 +1,197 @@
+"""Runners in JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, post_load, validate
+
+from app.models.states import Mode, PullRequestState, RunnerState, SessionState
+from app.schemas.base import Body, PageQuery, Query, UserSchema
+from app.schemas.fields import (
+    Amount,
+    Choice,
+    Choices,
+    Flag,
+    InlineDiff,
+    Moment,
+    Prompt,
+    Reference,
+    Text,
+    Whole,
+)
+
+NAME_LIKE = validate.Regexp(r"\A[A-Za-z0-9][A-Za-z0-9 ._:/@+\[\]()-]*\Z", error="Must be a plain name.")
+SHA = validate.Regexp(r"\A[0-9a-fA-F]{7,64}\Z", error="Must be a commit's hexadecimal id.")
+
+
+class UsageSchema(Schema):
+    """What was consumed; null where nobody reported it."""
+
+    input_tokens = fields.Integer(required=True, allow_none=True)
+    output_tokens = fields.Integer(required=True, allow_none=True)
+    cached_input_tokens = fields.Integer(required=True, allow_none=True)
+    cost_usd = fields.Float(required=True, allow_none=True)
+    tool_calls = fields.Integer(required=True, allow_none=True)
+
+    def get_attribute(self, obj: Any, attr: str, default: Any) -> Any:
+        """A number that is not there is null, never left out."""
+        return obj.get(attr)
+
+
+class LimitsSchema(Schema):
+    """The limits that a session runs under."""
+
+    max_duration_seconds = fields.Integer(required=True, allow_none=True)
+    max_cost_usd = fields.Float(required=True, allow_none=True)
+    max_tokens = fields.Integer(required=True, allow_none=True)
+
+
+class LimitsBody(Body):
+    """Limits asked for; the site's own are never exceeded."""
+
+    max_duration_seconds = Whole(least=1, allow_none=True, metadata={"example": 1800})
+    max_cost_usd = Amount(above=0, allow_none=True, metadata={"example": 2.5})
+    max_tokens = Whole(least=1, most=2**53 - 1, allow_none=True)
+
+
+class PromptBody(Body):
+    """What every session is asked with."""
+
+    prompt = Prompt(required=True, metadata={"minLength": 1, "example": "Add a health endpoint."})
+    agent = Text(100, least=1, allow_none=True, metadata={"description": "The site's default if left out."})
+    model = Text(200, least=1, allow_none=True, validate=[NAME_LIKE])
+    effort = Text(50, least=1, allow_none=True, validate=[NAME_LIKE])
+    mode = Choice(Mode, allow_none=True, metadata={"description": "`ask` changes nothing."})
+    file_keys = fields.List(
+        Text(1000, least=1), allow_none=True, validate=validate.Length(max=100), metadata={"description": "Uploads."}
+    )
+    limits = fields.Nested(LimitsBody, allow_none=True)
+
+
+class CreateRunnerBody(PromptBody):
+    """A new runner and its first session."""
+
+    site_id = Reference(required=True)
+    branch = Text(255, least=1, allow_none=True, metadata={"description": "The site's default branch if left out."})
+    sha = Text(64, allow_none=True, validate=[SHA], metadata={"description": "The commit to begin on."})
+    title = Text(500, least=1, allow_none=True)
+    parent_agent_runner_id = Reference(allow_none=True)
+    base_deploy_id = Text(200, allow_none=True)
+
+
+class UpdateRunnerBody(Body):
+    """What may be changed afterwards."""
+
+    title = Text(500, least=1)
+    sha = Text(64, allow_none=True, validate=[SHA])
+    base_deploy_id = Text(200, allow_none=True)
+    result_diff = InlineDiff(allow_none=True)
+    result_diff_s3_key = Text(1000, least=1, allow_none=True)
+
+    @post_load
+    def one_diff(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        if data.get("result_diff") is not None and data.get("result_diff_s3_key") is not None:
+            raise ValidationError("Give the diff or its key, not both.", "result_diff_s3_key")
+        return data
+
+
+class RevertBody(Body):
+    """Where the runner's head goes."""
+
+    session_id = Reference(required=True, allow_none=True, metadata={"description": "null: back to the base."})
+
+
+class PullRequestBody(Body):
+    """How the pull request looks. Everything has a default."""
+
+    title = Text(500, least=1, allow_none=True)
+    body = Text(60_000, allow_none=True)
+    draft = Flag(allow_none=True)
+    branch = Text(255, least=1, allow_none=True)
+
+
+class CommitBody(Body):
+    """Where the commit goes."""
+
+    target_branch = Text(255, least=1, required=True, metadata={"example": "staging"})
+    message = Text(60_000, least=1, allow_none=True)
+    squash = Flag(allow_none=True)
+
+
+class CreatedBetween(Query):
+    """Bounds on the time of creation, both inclusive; `from` and `to` are short for them."""
+
+    created_at_from = Moment(metadata={"description": "ISO-8601 or Unix seconds."})
+    created_at_to = Moment(metadata={"description": "ISO-8601 or Unix seconds."})
+    short_from = Moment(data_key="from", metadata={"description": "Alias of `created_at_from`."})
+    short_to = Moment(data_key="to", metadata={"description": "Alias of `created_at_to`."})
+
+    @post_load
+    def take_aliases(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        for short, name in (("short_from", "created_at_from"), ("short_to", "created_at_to")):
+            if short in data:
+                data.setdefault(name, data.pop(short))
+        return data
+
+
+class RunnerQuery(CreatedBetween, PageQuery):
+    """Which runners."""
+
+    state = Choices(RunnerState)
+    title = Text(500, metadata={"description": "Contained in the title, in any case."})
+    branch = Text(255)
+    result_branch = Text(255)
+    user_id = fields.UUID()
+    site_id = fields.UUID()
+
+
+class RunnerDiffQuery(Query):
+    """Which files of a diff."""
+
+    page = fields.Integer(
+        load_default=None, validate=validate.Range(1, 10**9), metadata={"description": "All files if left out."}
+    )
+    per_page = fields.Integer(load_default=100, validate=validate.Range(1))
+    strip_binary = fields.Boolean(load_default=False, metadata={"description": "Leave out the content of binaries."})
+
+
+class RunnerSchema(Schema):
+    """A runner: the lasting line of work on one branch."""
+
+    id = fields.UUID(required=True)
+    site_id = fields.UUID(required=True)
+    site_name = fields.String(required=True)
+    parent_agent_runner_id = fields.UUID(required=True, allow_none=True)
+    state = Choice(RunnerState, required=True)
+    title = fields.String(required=True)
+    branch = fields.String(required=True)
+    result_branch = fields.String(required=True, allow_none=True)
+    sha = fields.String(required=True, allow_none=True)
+    base_deploy_id = fields.String(required=True, allow_none=True)
+    current_task = fields.String(required=True, allow_none=True)
+    created_at = Moment(required=True)
+    updated_at = Moment(required=True)
+    done_at = Moment(required=True, allow_none=True)
+    last_session_created_at = Moment(required=True)
+    active_session_created_at = Moment(required=True, allow_none=True)
+    has_result_diff = fields.Boolean(required=True)
+    attached_file_keys = fields.List(fields.String(), required=True)
+    latest_session_id = fields.UUID(required=True, allow_none=True)
+    latest_session_state = Choice(SessionState, required=True, allow_none=True)
+    latest_session_mode = Choice(Mode, required=True, allow_none=True)
+    pr_url = fields.String(required=True, allow_none=True)
+    pr_branch = fields.String(required=True, allow_none=True)
+    pr_state = Choice(PullRequestState, required=True, allow_none=True)
+    pr_number = fields.Integer(required=True, allow_none=True)
+    pr_is_being_created = fields.Boolean(required=True)
+    pr_error = fields.String(required=True, allow_none=True)
+    merge_commit_sha = fields.String(required=True, allow_none=True)
+    merge_commit_error = fields.String(required=True, allow_none=True)
+    merge_commit_is_being_created = fields.Boolean(required=True)
+    base_sha = fields.String(required=True, allow_none=True)
+    behind_by = fields.Integer(required=True, allow_none=True)
+    head_session_id = fields.UUID(required=True, allow_none=True)
+    usage = fields.Nested(UsageSchema, required=True)
+    user = fields.Nested(UserSchema, required=True)
+    contributors = fields.List(fields.Nested(UserSchema), required=True)

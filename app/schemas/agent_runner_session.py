@@ -1,0 +1,148 @@
+"""Sessions in JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, validate
+
+from app.models.states import Mode, SessionState
+from app.schemas.agent_runner import SHA, CreatedBetween, LimitsSchema, PromptBody, UsageSchema
+from app.schemas.base import Body, PageQuery, UserSchema
+from app.schemas.fields import Amount, Choice, Choices, InlineDiff, Moment, Text, Whole
+
+RESULT_LENGTH = 1024 * 1024
+MESSAGE_LENGTH = 256 * 1024
+LARGEST_COUNT = 2**53 - 1
+
+
+class CreateSessionBody(PromptBody):
+    """A follow-up."""
+
+
+class StepBody(Schema):
+    """One thing that the agent did. A step that was read may be sent again as it is."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+    title = Text(500, load_default="")
+    message = Text(MESSAGE_LENGTH, allow_none=True)
+
+
+class UsageBody(Body):
+    """The totals so far."""
+
+    input_tokens = Whole(most=LARGEST_COUNT, allow_none=True)
+    output_tokens = Whole(most=LARGEST_COUNT, allow_none=True)
+    cached_input_tokens = Whole(most=LARGEST_COUNT, allow_none=True)
+    cost_usd = Amount(allow_none=True)
+    tool_calls = Whole(most=LARGEST_COUNT, allow_none=True)
+
+
+class ReportBody(Body):
+    """What a worker reports; anybody else may change the title."""
+
+    title = Text(500, allow_none=True)
+    steps = fields.List(fields.Nested(StepBody), validate=validate.Length(max=10_000))
+    result = Text(RESULT_LENGTH, allow_none=True)
+    result_branch = Text(255, least=1, allow_none=True)
+    state = Choice(SessionState)
+    duration = Whole(allow_none=True, metadata={"description": "Milliseconds."})
+    current_task = Text(500, allow_none=True)
+    result_diff = InlineDiff(allow_none=True)
+    result_diff_s3_key = Text(1000, least=1, allow_none=True)
+    cumulative_diff = InlineDiff(allow_none=True)
+    cumulative_diff_s3_key = Text(1000, least=1, allow_none=True)
+    usage = fields.Nested(UsageBody, allow_none=True)
+    commit_sha = Text(64, allow_none=True, validate=[SHA])
+    base_deploy_id = Text(200, allow_none=True)
+
+    @post_load
+    def one_diff(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        for kind in ("result", "cumulative"):
+            if data.get(f"{kind}_diff") is not None and data.get(f"{kind}_diff_s3_key") is not None:
+                raise ValidationError("Give the diff or its key, not both.", f"{kind}_diff_s3_key")
+        return data
+
+
+class SessionQuery(CreatedBetween, PageQuery):
+    """Which sessions of a runner."""
+
+    state = Choices(SessionState)
+    order_by = fields.String(load_default="asc", metadata={"enum": ["asc", "desc"]})
+    include_discarded = fields.Boolean(load_default=False)
+
+    @post_load
+    def check_order(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        data["order_by"] = data["order_by"].lower()
+        if data["order_by"] not in ("asc", "desc"):
+            raise ValidationError("Must be asc or desc.", "order_by")
+        return data
+
+
+class AgentConfigSchema(Schema):
+    """Who worked, and how."""
+
+    agent = fields.String(required=True)
+    model = fields.String(required=True, allow_none=True)
+    effort = fields.String(required=True, allow_none=True)
+
+
+class FailureSchema(Schema):
+    """Why a session ended in ERROR."""
+
+    code = fields.String(required=True, metadata={"example": "branch_not_found"})
+    stage = fields.String(required=True, metadata={"example": "checkout"})
+    retryable = fields.Boolean(required=True)
+    message = fields.String(required=True)
+
+
+class StepSchema(Schema):
+    """One thing that the agent reported."""
+
+    id = fields.UUID(required=True)
+    title = fields.String(required=True)
+    message = fields.String(required=True)
+    created_at = Moment(required=True)
+
+
+class SessionSchema(Schema):
+    """A session: one prompt and what came of it."""
+
+    id = fields.UUID(required=True)
+    agent_runner_id = fields.UUID(required=True)
+    state = Choice(SessionState, required=True)
+    mode = Choice(Mode, required=True)
+    title = fields.String(required=True, allow_none=True)
+    prompt = fields.String(required=True)
+    agent_config = fields.Nested(AgentConfigSchema, required=True)
+    result = fields.String(required=True, allow_none=True)
+    current_task = fields.String(required=True, allow_none=True)
+    failure = fields.Nested(FailureSchema, required=True, allow_none=True)
+    duration = fields.Integer(required=True, allow_none=True)
+    steps = fields.List(fields.Nested(StepSchema), required=True)
+    steps_count = fields.Integer(required=True)
+    attempt = fields.Integer(required=True)
+    parent_session_id = fields.UUID(required=True, allow_none=True)
+    created_at = Moment(required=True)
+    updated_at = Moment(required=True)
+    started_at = Moment(required=True, allow_none=True)
+    done_at = Moment(required=True, allow_none=True)
+    commit_sha = fields.String(required=True, allow_none=True)
+    base_sha = fields.String(required=True, allow_none=True)
+    result_branch = fields.String(required=True, allow_none=True)
+    base_deploy_id = fields.String(required=True, allow_none=True)
+    attached_file_keys = fields.List(fields.String(), required=True)
+    is_discarded = fields.Boolean(required=True)
+    has_result_diff = fields.Boolean(required=True)
+    has_cumulative_diff = fields.Boolean(required=True)
+    limits = fields.Nested(LimitsSchema, required=True)
+    usage = fields.Nested(UsageSchema, required=True, allow_none=True)
+    user = fields.Nested(UserSchema, required=True)
+
+
+class ReportedSessionSchema(SessionSchema):
+    """The session after a report. The claim's answer carries the session token, once."""
+
+    session_token = fields.String(required=True, allow_none=True)

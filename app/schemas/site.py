@@ -1,0 +1,66 @@
+"""Sites in JSON."""
+
+from __future__ import annotations
+
+from marshmallow import Schema, fields, validate
+
+from app.models.states import Execution, Forge
+from app.schemas.base import Body
+from app.schemas.fields import Amount, Choice, Moment, Text, Whole
+
+HOST = validate.Regexp(r"\A(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:\d{1,5})?\Z", error="Must be a host name.")
+
+
+class UpdateSiteBody(Body):
+    """What may be changed about a site."""
+
+    name = Text(200, least=1, metadata={"example": "shop"})
+    repo_url = Text(2000, least=1, metadata={"example": "https://github.com/example/shop.git"})
+    default_branch = Text(255, least=1, metadata={"example": "main"})
+    forge = Choice(Forge)
+    forge_api_url = Text(2000, least=1, allow_none=True)
+    default_agent = Text(100, least=1, allow_none=True)
+    default_model = Text(200, least=1, allow_none=True)
+    setup_command = Text(65_536, allow_none=True)
+    protected_branches = fields.List(
+        Text(255, least=1),
+        allow_none=True,
+        validate=validate.Length(max=100),
+        metadata={"description": "Names or patterns; null protects the default branch."},
+    )
+    egress_hosts = fields.List(Text(255, least=1, validate=[HOST]), validate=validate.Length(max=200))
+    max_duration_seconds = Whole(least=1, allow_none=True)
+    max_cost_usd = Amount(above=0, allow_none=True)
+    max_concurrent_sessions = Whole(least=1, allow_none=True)
+    execution = Choice(Execution)
+    access_token = Text(10_000, least=1, allow_none=True, metadata={"description": "Never read back."})
+
+
+class CreateSiteBody(UpdateSiteBody):
+    """A repository to work on."""
+
+    repo_url = Text(2000, least=1, required=True, metadata={"example": "https://github.com/example/shop.git"})
+
+
+class SiteSchema(Schema):
+    """A repository that runners work on."""
+
+    id = fields.UUID(required=True)
+    account_id = fields.UUID(required=True)
+    name = fields.String(required=True)
+    repo_url = fields.String(required=True)
+    default_branch = fields.String(required=True)
+    forge = Choice(Forge, required=True)
+    forge_api_url = fields.String(required=True, allow_none=True)
+    default_agent = fields.String(required=True, allow_none=True)
+    default_model = fields.String(required=True, allow_none=True)
+    setup_command = fields.String(required=True, allow_none=True)
+    protected_branches = fields.List(fields.String(), required=True, attribute="protected")
+    egress_hosts = fields.List(fields.String(), required=True)
+    max_duration_seconds = fields.Integer(required=True, allow_none=True)
+    max_cost_usd = fields.Float(required=True, allow_none=True)
+    max_concurrent_sessions = fields.Integer(required=True, allow_none=True)
+    execution = Choice(Execution, required=True)
+    has_access_token = fields.Boolean(required=True)
+    created_at = Moment(required=True)
+    updated_at = Moment(required=True)

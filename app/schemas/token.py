@@ -1,0 +1,33 @@
+"""Tokens in JSON. Their text is shown once, when they are made."""
+
+from __future__ import annotations
+
+from marshmallow import Schema, fields
+
+from app.models.states import Scope
+from app.schemas.base import Body
+from app.schemas.fields import Choice, Moment, Text
+
+
+class CreateTokenBody(Body):
+    """A token of the caller's own user."""
+
+    name = Text(200, least=1, required=True, metadata={"example": "ci"})
+    scope = Choice(Scope, required=True)
+
+
+class TokenSchema(Schema):
+    """A token, without its text."""
+
+    id = fields.UUID(required=True)
+    user_id = fields.UUID(required=True)
+    name = fields.String(required=True)
+    scope = Choice(Scope, required=True)
+    created_at = Moment(required=True)
+    revoked_at = Moment(required=True, allow_none=True)
+
+
+class NewTokenSchema(TokenSchema):
+    """A token with its text; null in a replayed answer."""
+
+    token = fields.String(required=True, allow_none=True)

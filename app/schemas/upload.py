@@ -1,0 +1,53 @@
+"""Uploads in JSON: the URLs that are handed out to put and delete bytes."""
+
+from __future__ import annotations
+
+from marshmallow import Schema, fields
+
+from app.schemas.base import Body
+from app.schemas.fields import Moment, Reference, Text, Whole
+
+
+class UploadUrlBody(Body):
+    """The file to be uploaded."""
+
+    filename = Text(1000, least=1, required=True, metadata={"example": "sketch.png"})
+    content_type = Text(1000, least=1, required=True, metadata={"example": "image/png"})
+    size = Whole(least=-(2**31), allow_none=True, metadata={"description": "Bytes; signed where given."})
+    account_id = Reference(allow_none=True)
+
+
+class UploadUrlSchema(Schema):
+    """Where and how to put the file, by PUT with exactly these headers."""
+
+    upload_url = fields.String(required=True)
+    file_key = fields.String(required=True)
+    headers = fields.Dict(keys=fields.String(), values=fields.String(), required=True)
+    expires_at = Moment(required=True)
+
+
+class DeleteUrlBody(Body):
+    """The file to be deleted."""
+
+    file_key = Text(1000, least=1, required=True)
+
+
+class DeleteUrlSchema(Schema):
+    """Where to delete the file, by DELETE."""
+
+    delete_url = fields.String(required=True)
+    file_key = fields.String(required=True)
+
+
+class DiffUploadSchema(Schema):
+    """Where to put one diff, by PUT with `Content-Type: text/x-diff`, and the key to report afterwards."""
+
+    upload_url = fields.String(required=True)
+    s3_key = fields.String(required=True)
+
+
+class DiffUploadsSchema(Schema):
+    """Where a worker puts the diffs of its attempt."""
+
+    result = fields.Nested(DiffUploadSchema, required=True)
+    cumulative = fields.Nested(DiffUploadSchema, required=True)

@@ -1,0 +1,86 @@
+"""The web process: a Flask application that serves the API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flask_smorest
+import structlog
+from flask import Flask
+from sqlalchemy.exc import InterfaceError, OperationalError
+
+from app import db
+from app.api import errors, health, requests
+from app.api.v1 import (
+    agent_runner_sessions,
+    agent_runners,
+    blobs,
+    session_diffs,
+    sites,
+    tokens,
+    uploads,
+)
+from app.config import settings
+from app.errors import Unavailable
+from app.logs import configure_logging
+from app.schemas.base import ErrorSchema
+
+log = structlog.get_logger()
+PARTS = (agent_runners, agent_runner_sessions, session_diffs, uploads, sites, tokens, blobs, health)
+VERSION = "0.1.0"
+
+DESCRIPTION = """From a prompt to a reviewed pull request, with any coding agent.
+
+A *runner* is a lasting line of work on one branch of a *site*; a *session* is one prompt and what came of it.
+"""
+CONFIGURATION = {
+    "API_TITLE": "Agent Runners",
+    "API_VERSION": VERSION,
+    "OPENAPI_VERSION": "3.1.0",
+    "OPENAPI_URL_PREFIX": "/api/v1",
+    "OPENAPI_JSON_PATH": "openapi.json",
+    "API_SPEC_OPTIONS": {
+        "info": {"description": DESCRIPTION, "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}},
+        "components": {"securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}}},
+        "security": [{"bearer": []}],
+    },
+    "MAX_CONTENT_LENGTH": requests.MOST_BODY_BYTES,
+    "PROPAGATE_EXCEPTIONS": False,
+    "TRAP_HTTP_EXCEPTIONS": False,
+}
+
+
+class Api(flask_smorest.Api):  # type: ignore[misc]
+    """Describes every error in the one shape, and leaves answering it to `app.api.errors`."""
+
+    ERROR_SCHEMA = ErrorSchema
+
+    def _register_error_handlers(self) -> None:
+        pass
+
+
+def create_app() -> Flask:
+    """The application, with its database; the WSGI server calls this in each of its processes."""
+    configure_logging("web")
+    db.configure(settings().database)
+    app = Flask(__name__, static_folder=None)
+    app.config.update(CONFIGURATION)
+    # A body lists its fields in the order of the schema, which is the order of the documentation.
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.url_map.merge_slashes = False
+    requests.register(app)
+    errors.register(app)
+    for error in (OperationalError, InterfaceError):
+        app.register_error_handler(error, _answer_database_error)
+    api = Api(app)
+    for part in PARTS:
+        api.register_blueprint(part.blp)
+    return app
+
+
+def _answer_database_error(error: Any) -> Any:
+    log.error("database_unavailable", error=type(error.orig).__name__)
+    unavailable = Unavailable(
+        "the database does not answer", error_code="database_unavailable", headers={"Retry-After": "5"}
+    )
+    return errors.answer(unavailable)
