@@ -38,6 +38,7 @@ class Supervisor:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._lines: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._interrupts = 0
+        self._expected_interrupts = 0
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._interrupt)
 
@@ -67,11 +68,11 @@ class Supervisor:
             self._print_lines(seconds=0.1)
             if ended := self._ended():
                 return ended[0]
+        self._expected_interrupts = min(self._interrupts, 1)
         return None
 
     def stop(self, names: Iterable[str], seconds: float = GRACE_SECONDS) -> None:
-        """Ask these processes to end, wait, and kill what is left; a second interrupt ends the waiting."""
-        patience = self._interrupts + 1
+        """Ask these processes to end, wait, and kill what is left; a further interrupt ends the waiting."""
         deadline = time.monotonic() + seconds
         stopping = [name for name in names if name in self._running]
         for name in stopping:
@@ -79,7 +80,7 @@ class Supervisor:
         while any(name in self._running for name in stopping):
             self._print_lines(seconds=0.1)
             self._ended()
-            if time.monotonic() > deadline or self._interrupts > patience:
+            if time.monotonic() > deadline or self._interrupts > self._expected_interrupts:
                 self._kill(name for name in stopping if name in self._running)
 
     def say(self, text: str) -> None:

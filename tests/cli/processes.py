@@ -1,0 +1,34 @@
+"""How tests of the command line run it: with a data folder of their own and none of the tester's settings."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+PROGRAM = str(Path(sys.executable).with_name("agent-runners"))
+
+
+def environment(folder: Path, **settings: str) -> dict[str, str]:
+    """An environment in which all data lies below `folder`."""
+    runtime = folder / "run"
+    runtime.mkdir(mode=0o700, exist_ok=True)
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("AGENT_RUNNERS_")}
+    mine = {f"AGENT_RUNNERS_{name}": value for name, value in {"DATA_DIR": str(folder / "data"), **settings}.items()}
+    return {**clean, "XDG_RUNTIME_DIR": str(runtime), **mine}
+
+
+def run(folder: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    command = [PROGRAM, *arguments]
+    return subprocess.run(command, env=environment(folder, **settings), capture_output=True, text=True, timeout=60)
+
+
+def wait_for(what: str, probe: Callable[[], object], seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not probe():
+        assert time.monotonic() < deadline, f"{what} did not come within {seconds:g} s"
+        time.sleep(0.05)

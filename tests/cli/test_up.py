@@ -1,0 +1,124 @@
+"""`agent-runners up` with real processes: the broker first and last, patience, and no survivors."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.cli.processes import PROGRAM, environment, run, wait_for
+
+# Stands in for a worker: notes when it starts, whether the broker answers then, and how it ends.
+WORKER = """
+import pathlib, signal, sys, time
+folder, name, seconds = pathlib.Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
+broker_is_there = bool(list(folder.glob("run/*/broker.sock")))
+def end(*_):
+    time.sleep(seconds)
+    broker_is_there = bool(list(folder.glob("run/*/broker.sock")))
+    (folder / f"{name}.ended").write_text(str(broker_is_there))
+    sys.exit()
+signal.signal(signal.SIGTERM, end)
+(folder / f"{name}.started").write_text(str(broker_is_there))
+while True:
+    time.sleep(1)
+"""
+
+
+class Up:
+    """`up` on a Procfile of a broker and such workers."""
+
+    def __init__(self, folder: Path, *workers: tuple[str, float]) -> None:
+        self.folder = folder
+        (folder / "worker.py").write_text(WORKER)
+        lines = [
+            f"{name}: {sys.executable} {folder / 'worker.py'} {folder} {name} {seconds}" for name, seconds in workers
+        ]
+        (folder / "Procfile").write_text("\n".join([*lines, "broker: agent-runners broker"]))
+        command = [PROGRAM, "up", "--procfile", str(folder / "Procfile")]
+        with open(folder / "log", "wb") as log:
+            self.process = subprocess.Popen(command, env=environment(folder), stdout=log, stderr=subprocess.STDOUT)
+        for name, _ in workers:
+            wait_for(f"the start of {name}", lambda name=name: (folder / f"{name}.started").exists())
+        self.children = psutil.Process(self.process.pid).children(recursive=True)
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def kill(self) -> None:
+        for process in self.children:
+            if process.is_running():
+                process.kill()
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def started(folder: Path) -> Iterator[list[Up]]:
+    everything: list[Up] = []
+    yield everything
+    for up in everything:
+        up.kill()
+
+
+def test_the_broker_starts_first_and_stops_last(folder: Path, started: list[Up]) -> None:
+    up = Up(folder, ("one", 0), ("two", 1))
+    started.append(up)
+    assert (folder / "one.started").read_text() == "True"
+    up.process.send_signal(signal.SIGINT)
+    assert up.process.wait(30) == 0
+    assert (folder / "two.ended").read_text() == "True"
+    assert "killed" not in up.log
+    assert not any(child.is_running() for child in up.children)
+
+
+def test_the_first_start_shows_a_token_and_the_next_does_not(folder: Path, started: list[Up]) -> None:
+    for has_token in (True, False):
+        up = Up(folder, ("one", 0))
+        started.append(up)
+        up.process.terminate()
+        up.process.wait(30)
+        assert ("ar_" in up.log) is has_token
+
+
+def test_a_second_interrupt_does_not_wait(folder: Path, started: list[Up]) -> None:
+    up = Up(folder, ("slow", 50))
+    started.append(up)
+    up.process.send_signal(signal.SIGINT)
+    wait_for("the first interrupt", lambda: "stopping" in up.log)
+    up.process.send_signal(signal.SIGINT)
+    assert up.process.wait(10) == 0
+    assert "slow did not stop, so it is killed" in up.log
+    assert not any(child.is_running() for child in up.children)
+
+
+def test_a_process_that_dies_is_named_and_ends_everything(folder: Path, started: list[Up]) -> None:
+    up = Up(folder, ("one", 0), ("two", 0))
+    started.append(up)
+    next(child for child in up.children if "two" in child.cmdline()).kill()
+    assert up.process.wait(30) == 1
+    assert "stopping, because two ended" in up.log
+    assert not any(child.is_running() for child in up.children)
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv (util-linux) is not there to bind processes to us")
+def test_nothing_outlives_a_killed_supervisor(folder: Path, started: list[Up]) -> None:
+    up = Up(folder, ("one", 0))
+    started.append(up)
+    up.process.kill()
+    up.process.wait()
+    wait_for("the end of all", lambda: not any(child.is_running() for child in up.children))
+
+
+def test_two_at_once_on_one_data_folder_are_refused(folder: Path, started: list[Up]) -> None:
+    started.append(Up(folder, ("one", 0)))
+    done = run(folder, "up")
+    assert done.returncode == 1
+    assert "everything runs already on" in done.stderr

@@ -1,0 +1,26 @@
+"""The walls of the house: what may import what. The rules stand in setup.cfg."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+HEAVY = ("git", "tasks", "workers")
+
+
+def test_every_room_imports_only_what_it_may() -> None:
+    program = Path(sys.executable).with_name("lint-imports")
+    command = [str(program), "--config", "setup.cfg", "--no-cache"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("module", ["app.web", "app.cli.main", "app.client"])
+def test_the_web_process_loads_neither_engine_nor_tasks(module: str) -> None:
+    code = f"import sys, {module}; print([name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
