@@ -1,0 +1,76 @@
+"""The diffs of a session, from tree to tree, handled as bytes throughout.
+
+`git apply --binary` of what is stored, on the tree it starts from, gives the tree it ends with, byte for byte.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import tempfile
+from contextlib import closing
+from typing import IO
+
+from workers.errors import EngineError
+from workers.git import Git
+from workers.job import DiffKind, Job, Limits
+from workers.trees import changes
+from workers.workspace import Workspace
+
+# Renames are found as long as they are few; copies are not looked for, as the source of one need not be in the diff.
+_DIFF = (
+    "diff",
+    "--binary",
+    "--full-index",
+    "--no-color",
+    "--no-ext-diff",
+    "--no-textconv",
+    "--find-renames",
+    "-l400",
+    "--submodule=short",
+    "--ignore-submodules=none",
+    "--src-prefix=a/",
+    "--dst-prefix=b/",
+)
+_CHUNK = 1 << 18
+
+
+def write_diffs(workspace: Workspace, job: Job, final_tree: str) -> tuple[bool, bool]:
+    """Write the session's own diff and the cumulative one to the job's sink; say which of them there was to write.
+
+    An empty diff is not written, and neither is any in mode "ask". Both are made completely before the first is
+    stored, so that none is stored alone because the other was too large. Raises EngineError `too_many_files` and
+    `diff_too_large` with stage diff, and whatever the sink raises.
+    """
+    if job.mode == "ask":
+        return False, False
+    git = workspace.saving
+    with tempfile.TemporaryFile(dir=workspace.root) as result, tempfile.TemporaryFile(dir=workspace.root) as cumulative:
+        has_result = _make(git, workspace.start_tree, final_tree, job.limits, result)
+        if workspace.start_tree == workspace.base_tree:
+            return has_result and _store(job, "result", result), has_result and _store(job, "cumulative", result)
+        has_cumulative = _make(git, workspace.base_tree, final_tree, job.limits, cumulative)
+        return has_result and _store(job, "result", result), has_cumulative and _store(job, "cumulative", cumulative)
+
+
+def _make(git: Git, old: str, new: str, limits: Limits, file: IO[bytes]) -> bool:
+    """Write the diff to `file`; False where the trees are the same. Files are counted before anything is made."""
+    with closing(changes(git, old, new)) as found:
+        count = sum(1 for _ in itertools.islice(found, limits.max_diff_files + 1))
+    if count > limits.max_diff_files:
+        message = f"The change touches more than {limits.max_diff_files} files."
+        raise EngineError("too_many_files", "diff", message)
+    if count:
+        with closing(git.stream(*_DIFF, old, new, "--")) as chunks:
+            for chunk in chunks:
+                file.write(chunk)
+                if file.tell() > limits.max_diff_bytes:
+                    message = f"The diff is larger than {limits.max_diff_bytes} bytes."
+                    raise EngineError("diff_too_large", "diff", message)
+    return count > 0
+
+
+def _store(job: Job, kind: DiffKind, file: IO[bytes]) -> bool:
+    file.seek(0)
+    job.sink.write(kind, iter(functools.partial(file.read, _CHUNK), b""))
+    return True

@@ -1,0 +1,227 @@
+"""The one way in which the engine runs git.
+
+Only directories of ours are ever handed to it, and nothing but what stands here configures it: neither the machine,
+the worker's environment nor a repository. The rule behind it: host git on a checkout that an agent could tamper with
+runs the agent's code, host git on a directory of its own does not (`docs/security.md`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, BinaryIO, cast
+
+import git
+
+from workers.errors import EngineError, Interrupted, Stage
+from workers.lifeline import Lifeline, boot_time
+
+CONFIG: Mapping[str, str] = {
+    "core.hooksPath": os.devnull,
+    "core.attributesFile": os.devnull,
+    "core.excludesFile": os.devnull,
+    "core.fsmonitor": "false",
+    "core.untrackedCache": "false",
+    "core.autocrlf": "false",
+    "core.askPass": "",
+    "credential.helper": "",
+    # Whoever left its mark on a file cannot hide a change by setting back the clock of that file.
+    "core.checkStat": "default",
+    "core.trustctime": "true",
+    # Bigger files are diffed as binary ones, which takes a fraction of the memory.
+    "core.bigFileThreshold": "64m",
+    "checkout.workers": "0",
+    "gc.auto": "0",
+    "maintenance.auto": "false",
+    "submodule.recurse": "false",
+    "fetch.recurseSubmodules": "false",
+    # A pack is moved into place when it is complete, so an interrupted fetch leaves no commit without its trees.
+    "fetch.unpackLimit": "1",
+    "transfer.fsckObjects": "true",
+    # Old and harmless slips that the histories of well-known projects hold.
+    "fetch.fsck.badTimezone": "ignore",
+    "fetch.fsck.missingSpaceBeforeDate": "ignore",
+    "fetch.fsck.zeroPaddedFilemode": "ignore",
+    "http.followRedirects": "false",
+    # A fetch whose worker has died ends by itself when the other side falls silent.
+    "http.lowSpeedLimit": "1",
+    "http.lowSpeedTime": "120",
+    "protocol.version": "2",
+}
+
+# What git may see of the worker's environment; the rest holds the worker's secrets or changes what git does.
+_INHERITED = {"PATH", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO", "SSH_AUTH_SOCK"}
+_PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
+_CHUNK = 1 << 18
+_TICK_SECONDS = 0.25
+_GRACE_SECONDS = 2.0
+_KEPT_ERRORS = 16_384
+
+
+class GitFailed(EngineError):
+    """Git ended with an error that nobody translated. `errors` is what it wrote, for those who do translate."""
+
+    def __init__(self, verb: str, status: int, errors: str, stage: Stage) -> None:
+        lines = errors.strip().splitlines()[-3:]
+        super().__init__("git_failed", stage, f"git {verb} failed: {' '.join(lines) or f'exit status {status}'}")
+        self.status = status
+        self.errors = errors
+
+
+@dataclass(frozen=True)
+class Git:
+    """Git on one directory of ours. `index` and `work_tree` are only set where a command is to use them.
+
+    Every command ends with the lifeline, if it has one, and is killed, with all its children, whenever an exception passes through.
+    """
+
+    directory: Path
+    lifeline: Lifeline | None = None
+    stage: Stage = "checkout"
+    work_tree: Path | None = None
+    index: Path | None = None
+
+    def run(
+        self,
+        *arguments: str,
+        stdin: IO[bytes] | None = None,
+        access: Access | None = None,
+        timeout: float | None = None,
+        holding: tuple[int, ...] = (),
+    ) -> bytes:
+        """The whole standard output of one command. For the arguments and errors see `stream`."""
+        return b"".join(self.stream(*arguments, stdin=stdin, access=access, timeout=timeout, holding=holding))
+
+    def line(self, *arguments: str) -> str:
+        """The output of a command that prints one line."""
+        return self.run(*arguments).decode().rstrip("\n")
+
+    def stream(
+        self,
+        *arguments: str,
+        stdin: IO[bytes] | None = None,
+        access: Access | None = None,
+        timeout: float | None = None,
+        holding: tuple[int, ...] = (),
+    ) -> Generator[bytes, None, None]:
+        """The standard output of one command as it comes, so that its size never matters.
+
+        `stdin` is an open file, `access` what the command may reach over the network (default: nothing), `holding`
+        are descriptors of locks that are to stay taken as long as git or a child of it lives. Raises GitFailed,
+        TimeoutError after `timeout` seconds, and Interrupted where the lifeline ran out.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        errors = bytearray()
+        with self._started(arguments, stdin, access or Access(), holding) as popen:
+            for data, is_error in _pump(popen):
+                self.check_time(deadline)
+                if is_error:
+                    errors += data
+                    del errors[:-_KEPT_ERRORS]
+                elif data:
+                    yield data
+            status = popen.wait()
+        if status:
+            raise GitFailed(arguments[0], status, errors.decode(errors="replace"), self.stage)
+
+    @contextlib.contextmanager
+    def _started(
+        self, arguments: tuple[str, ...], stdin: IO[bytes] | None, access: Access, holding: tuple[int, ...]
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        where = [f"--git-dir={self.directory}", *([f"--work-tree={self.work_tree}"] if self.work_tree else [])]
+        environment = self._environment(access)
+        process: git.Git.AutoInterrupt = git.Git(self.directory).execute(
+            [*_without_the_rest(environment), "git", *where, *arguments],
+            as_process=True,
+            istream=cast(BinaryIO, stdin),
+            env=environment,
+            start_new_session=True,
+            pass_fds=holding,
+        )
+        popen = cast("subprocess.Popen[bytes]", process.proc)
+        try:
+            yield popen
+        finally:
+            _end(popen)
+
+    def _environment(self, access: Access) -> dict[str, str]:
+        config = [*CONFIG.items(), *access.config]
+        return {
+            "HOME": os.devnull,
+            "LC_ALL": "C",
+            "LANGUAGE": "C",
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "GIT_ATTR_NOSYSTEM": "1",
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_ASKPASS": "",
+            "GIT_SSH_COMMAND": "ssh -o BatchMode=yes -o ControlMaster=no",
+            "GIT_ALLOW_PROTOCOL": ":".join(access.protocols),
+            "GIT_CONFIG_COUNT": str(len(config)),
+            **{f"GIT_CONFIG_KEY_{number}": key for number, (key, _) in enumerate(config)},
+            **{f"GIT_CONFIG_VALUE_{number}": value for number, (_, value) in enumerate(config)},
+            **({"GIT_INDEX_FILE": str(self.index)} if self.index else {}),
+        }
+
+    def check_time(self, deadline: float | None) -> None:
+        """Raise Interrupted where the lifeline ran out, and TimeoutError after `deadline` (monotonic clock)."""
+        if self.lifeline is not None and boot_time() >= self.lifeline.deadline:
+            raise Interrupted("the lifeline ran out")
+        if deadline is not None and time.monotonic() >= deadline:
+            raise TimeoutError("git took too long")
+
+
+@dataclass(frozen=True)
+class Access:
+    """What one command may reach: protocols of git, and configuration that may hold a credential.
+
+    The configuration travels in the environment of that one command, so it is in no argument list, URL or log.
+    """
+
+    protocols: tuple[str, ...] = ()
+    config: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+
+def _without_the_rest(environment: Mapping[str, str]) -> list[str]:
+    """A prefix that takes the worker's other variables away: GitPython always hands on the whole environment."""
+    kept = _INHERITED | _PROXIES | set(environment)
+    names = [name for name in os.environ if name not in kept and name.upper() not in _PROXIES]
+    return ["env", *(word for name in sorted(names) for word in ("-u", name))] if names else []
+
+
+def _pump(popen: subprocess.Popen[bytes]) -> Iterator[tuple[bytes, bool]]:
+    """What the process writes, with whether it is an error, and an empty piece whenever nothing came for a moment."""
+    with selectors.DefaultSelector() as selector:
+        for pipe in (popen.stdout, popen.stderr):
+            assert pipe is not None
+            selector.register(pipe, selectors.EVENT_READ)
+        while selector.get_map():
+            for key, _ in selector.select(_TICK_SECONDS):
+                data = os.read(key.fd, _CHUNK)
+                if data:
+                    yield data, key.fileobj is popen.stderr
+                else:
+                    selector.unregister(key.fileobj)
+            yield b"", False
+
+
+def _end(popen: subprocess.Popen[bytes]) -> None:
+    """Kill what is left of the command. Git gets a moment to remove its lock files; its helpers share its session."""
+    if popen.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(popen.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            popen.wait(_GRACE_SECONDS)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(popen.pid, signal.SIGKILL)
+        popen.wait()
+    for pipe in (popen.stdout, popen.stderr):
+        if pipe is not None:
+            pipe.close()

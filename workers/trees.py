@@ -1,0 +1,84 @@
+"""Comparing trees, and taking out of one what the setup command left."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from workers.git import Git
+
+_NOTHING = b"0" * 40
+
+
+@dataclass(frozen=True)
+class Change:
+    """How one path differs between two trees. A mode of `000000` means that the path is not there."""
+
+    path: bytes
+    old_mode: bytes
+    new_mode: bytes
+    old_id: bytes
+
+    @property
+    def exists(self) -> bool:
+        """Whether the newer tree has the path."""
+        return self.new_mode != b"000000"
+
+
+def changes(git: Git, old: str, new: str) -> Generator[Change, None, None]:
+    """Every path in which two trees differ, read as it comes. Names are bytes, whatever they hold."""
+    with closing(git.stream("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", old, new)) as output:
+        fields = _split(output)
+        for field in fields:
+            old_mode, new_mode, old_id, _, _ = field.removeprefix(b":").split(b" ")
+            yield Change(next(fields), old_mode, new_mode, old_id)
+
+
+def without_setup(git: Git, start: str, setup: str, final: str) -> str:
+    """The tree `final` in which every path that still is as setup left it is again as it was in `start`.
+
+    That is the rule "What `setup_command` leaves untracked and the agent does not touch is no part of the diff",
+    applied to tracked files too: a lock file that only setup rewrote is no work of the agent's, and one that the
+    agent changed further counts in full, as there is no telling whose lines are whose.
+    """
+    touched = {change.path: change.exists for change in changes(git, setup, final)}
+    left = [change for change in changes(git, start, setup) if change.path not in touched]
+    if not left:
+        return final
+    # A file of the start that setup turned into a folder cannot come back where the agent has put files into it.
+    added = {path for path, exists in touched.items() if exists}
+    folders = {path[:cut] for path in added for cut in _slashes(path)}
+    restored = [c for c in left if c.path not in folders and not any(c.path[:cut] in added for cut in _slashes(c.path))]
+    return _rewritten(git, final, restored)
+
+
+def _rewritten(git: Git, tree: str, restored: list[Change]) -> str:
+    """`tree` with the old side of each change, in an index that nothing else uses."""
+    with tempfile.TemporaryDirectory(dir=git.directory) as folder, tempfile.TemporaryFile() as lines:
+        # Removals come first, so that a file may take the place of a folder and the other way round.
+        for change in sorted(restored, key=lambda change: change.old_mode != b"000000"):
+            mode, name = (b"0", _NOTHING) if change.old_mode == b"000000" else (change.old_mode, change.old_id)
+            lines.write(mode + b" " + name + b"\t" + change.path + b"\0")
+        lines.seek(0)
+        apart = replace(git, index=Path(folder) / "index", work_tree=None)
+        if git.index is not None and git.index.exists():
+            shutil.copyfile(git.index, Path(folder) / "index")
+        apart.run("read-tree", tree)
+        apart.run("update-index", "-z", "--index-info", stdin=lines)
+        return apart.line("write-tree")
+
+
+def _slashes(path: bytes) -> Iterator[int]:
+    return (place for place, byte in enumerate(path) if byte == ord("/"))
+
+
+def _split(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The fields of output that ends each with a zero byte."""
+    rest = b""
+    for chunk in chunks:
+        *fields, rest = (rest + chunk).split(b"\0")
+        yield from fields

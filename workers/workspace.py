@@ -1,0 +1,203 @@
+"""The directory of one attempt. `prepare`, `snapshot` and `dispose` are all that callers know of it.
+
+    workspaces/<session_id>-<attempt>/
+        ours.git/      our git directory; borrows objects from the mirror; the agent never sees it
+        checkout/      the agent's files, with a `.git` of the agent's own that is never read back
+        attachments/   what the caller uploaded
+        home/          the agent's home
+
+Host git runs in `ours.git` alone. Of the agent's files it reads contents and ignore rules, never configuration.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from workers import trash
+from workers.agent_repository import give_repository
+from workers.errors import EngineError
+from workers.git import Git, GitFailed
+from workers.hiding import hidden
+from workers.job import Host, Job
+from workers.mirror import Mirror, plain_name
+from workers.trees import without_setup
+
+# The attributes in our directory outrank those in the checkout. Files are stored as they are, byte for byte, and
+# no driver of any kind has a name; whether a file is text is left to what it holds (`!diff`).
+_ATTRIBUTES = "* -text -eol -crlf -ident -filter -working-tree-encoding -whitespace !diff !merge\n"
+# Git refuses a few names in any tree, such as `.GIT`; a file called so is none that git can track.
+_REFUSED_NAME = ("error: invalid path ", "error: unable to add ", "error: unable to index file ", "warning: ", "hint: ")
+# Sparse files can be larger than any disk; a tree that honest work left is staged in seconds.
+_ADD_SECONDS = 900.0
+
+
+class Workspace:
+    """Made by `prepare`. `base_tree` is the base commit's tree, `start_tree` the one this session begins on."""
+
+    base_sha: str
+    base_tree: str
+    start_tree: str
+
+    def __init__(self, job: Job, host: Host) -> None:
+        self._host = host
+        self.root = host.work_dir / "workspaces" / f"{plain_name(job.session_id)}-{job.attempt}"
+        self.checkout = self.root / "checkout"
+        self.home = self.root / "home"
+        self.attachments = self.root / "attachments"
+        self.git = Git(self.root / "ours.git", job.lifeline, index=self.root / "ours.git" / "index")
+        """Git on our directory, with no work tree: what only looks at trees never looks at the agent's files."""
+        self.saving = replace(self.git, lifeline=None, stage="diff")
+        """The same for saving work, which goes on when the agent has been killed by its lifeline."""
+        self._setup_tree: str | None = None
+
+    @classmethod
+    def prepare(cls, job: Job, host: Host) -> Workspace:
+        """Make the directory: the base, what earlier sessions did to it (`start_diff`), and folders for the rest.
+
+        Raises EngineError with stage checkout: those of `Mirror.obtain`, and `diff_does_not_apply`. Whatever is
+        raised, nothing is left behind.
+        """
+        workspace = cls(job, host)
+        trash.discard(host, workspace.root)
+        try:
+            workspace._make(job)
+        except BaseException:
+            workspace.dispose()
+            raise
+        return workspace
+
+    def after_setup(self) -> None:
+        """Remember what the setup command left, so that it is no part of the diff unless the agent changes it."""
+        self._setup_tree = self._stage()
+
+    def snapshot(self) -> str:
+        """Store the files as they are now and return the id of their tree, without what only setup did.
+
+        The tree is what git tracks plus what it does not ignore. Call it when nothing of the agent's runs any more.
+        Raises EngineError `snapshot_failed` with stage diff.
+        """
+        final = self._stage()
+        if self._setup_tree is None:
+            return final
+        return without_setup(self.saving, self.start_tree, self._setup_tree, final)
+
+    def dispose(self) -> None:
+        """Remove the directory. Quick, and never an error: what cannot be deleted now is left to the sweep."""
+        trash.discard(self._host, self.root)
+
+    @property
+    def _with_files(self) -> Git:
+        return replace(self.git, work_tree=self.checkout)
+
+    def _make(self, job: Job) -> None:
+        mirror = Mirror(self._host, job.site_id, job.lifeline)
+        self.base_sha = mirror.obtain(job)
+        self._make_folders()
+        self._make_git_directory(mirror.directory)
+        self.base_tree = self.git.line("rev-parse", f"{self.base_sha}^{{tree}}")
+        self._fill_index(job.start_diff)
+        self._with_files.run("checkout-index", "--all", "--force", "--quiet", "--index")
+        self._hand_over(job)
+
+    def _make_folders(self) -> None:
+        # Other users may pass through to the folders that become theirs, and see nothing on their way.
+        self.root.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+        self.root.mkdir(mode=0o711)
+        for folder, mode in ((self.checkout, 0o700), (self.home, 0o700), (self.attachments, 0o755)):
+            folder.mkdir(mode=mode)
+
+    def _make_git_directory(self, mirror: Path) -> None:
+        ours = self.git.directory
+        self.git.run("init", "--quiet", "--bare", "--template=", str(ours))
+        ours.chmod(0o700)
+        (ours / "info").mkdir(exist_ok=True)
+        (ours / "info" / "attributes").write_text(_ATTRIBUTES)
+        (ours / "objects" / "info" / "alternates").write_text(f"{mirror / 'objects'}\n")
+
+    def _fill_index(self, start_diff: Callable[[], Iterator[bytes]] | None) -> None:
+        self.git.run("read-tree", self.base_sha)
+        if start_diff is not None:
+            patch = self.root / "start.patch"
+            with open(patch, "w+b") as file:
+                file.writelines(start_diff())
+                file.seek(0)
+                self._apply(patch)
+            patch.unlink()
+        self.start_tree = self.git.line("write-tree")
+
+    def _apply(self, patch: Path) -> None:
+        if not patch.stat().st_size:
+            return
+        try:
+            self.git.run("apply", "--cached", "--binary", "--whitespace=nowarn", "--", str(patch))
+        except GitFailed as failed:
+            message = f"What earlier sessions did no longer applies to the base: {failed.errors.strip()[-500:]}"
+            raise EngineError("diff_does_not_apply", "checkout", message) from failed
+
+    def _hand_over(self, job: Job) -> None:
+        """Give the agent a repository of its own, and all the files to the user that it runs as."""
+        uid = self._host.sandbox_uid if os.geteuid() == 0 and self._host.sandbox == "bubblewrap" else None
+        if uid is not None:
+            _give(self.checkout, uid)
+            _give(self.home, uid)
+            # The new owner is part of what the index remembers of each file.
+            self._with_files.run("update-index", "-q", "--refresh")
+        give_repository(self.git, self.checkout, self.base_sha, job.branch, job.repo_url)
+        if uid is not None:
+            _give(self.checkout / ".git", uid)
+
+    def _stage(self) -> str:
+        """Bring our index up to date with the files and return its tree."""
+        git = replace(self.saving, work_tree=self.checkout)
+        try:
+            self._restore_folder()
+            with hidden(self.checkout, self.root / "aside"):
+                _add_all(git)
+            return git.line("write-tree")
+        except TimeoutError as error:
+            raise EngineError("snapshot_failed", "diff", "The files are too large to be read in time.") from error
+        except OSError as error:
+            raise EngineError("snapshot_failed", "diff", f"The files could not be read: {error.strerror}.") from error
+        except GitFailed as failed:
+            raise EngineError("snapshot_failed", "diff", failed.message) from failed
+
+    def _restore_folder(self) -> None:
+        """A checkout that was deleted, or replaced by a link to elsewhere, is an empty one."""
+        with contextlib.suppress(FileNotFoundError):
+            if stat.S_ISDIR(os.lstat(self.checkout).st_mode):
+                return
+            self.checkout.unlink()
+        self.checkout.mkdir(mode=0o700)
+
+
+def sweep_workspaces(host: Host, keep: set[str]) -> None:
+    """Remove every workspace whose name (`<session_id>-<attempt>`) is not in `keep`, and empty the trash."""
+    with contextlib.suppress(FileNotFoundError):
+        for folder in list((host.work_dir / "workspaces").iterdir()):
+            if folder.name not in keep:
+                trash.discard(host, folder)
+    trash.empty(host)
+
+
+def _add_all(git: Git) -> None:
+    """Stage everything. Names that git can put into no tree are passed over; any other error counts."""
+    try:
+        git.run(
+            "-c", "advice.addEmbeddedRepo=false", "add", "--all", "--ignore-errors", "--", ".", timeout=_ADD_SECONDS
+        )
+    except GitFailed as failed:
+        if failed.status != 1 or not all(line.startswith(_REFUSED_NAME) for line in failed.errors.splitlines()):
+            raise
+
+
+def _give(folder: Path, uid: int) -> None:
+    """Make `uid` the owner of `folder` and all it holds; links themselves, not what they lead to."""
+    os.chown(folder, uid, uid, follow_symlinks=False)
+    for parent, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            os.chown(os.path.join(parent, name), uid, uid, follow_symlinks=False)
