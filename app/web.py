@@ -15,6 +15,8 @@ from app.api.v1 import (
     agent_runner_sessions,
     agent_runners,
     blobs,
+    docs,
+    events,
     session_diffs,
     sites,
     tokens,
@@ -26,7 +28,7 @@ from app.logs import configure_logging
 from app.schemas.base import ErrorSchema
 
 log = structlog.get_logger()
-PARTS = (agent_runners, agent_runner_sessions, session_diffs, uploads, sites, tokens, blobs, health)
+PARTS = (agent_runners, agent_runner_sessions, session_diffs, events, uploads, sites, tokens, blobs, docs, health)
 VERSION = "0.1.0"
 
 DESCRIPTION = """From a prompt to a reviewed pull request, with any coding agent.
@@ -50,7 +52,7 @@ CONFIGURATION = {
 }
 
 
-class Api(flask_smorest.Api):  # type: ignore[misc]
+class Api(flask_smorest.Api):
     """Describes every error in the one shape, and leaves answering it to `app.api.errors`."""
 
     ERROR_SCHEMA = ErrorSchema

@@ -15,6 +15,7 @@ from webargs.flaskparser import FlaskParser
 
 from app.api import auth, requests
 from app.errors import BadRequest, Invalid
+from app.schemas.base import ErrorSchema
 
 F = TypeVar("F", bound=Callable[..., Any])
 REFUSALS = (400, 401, 403, 404, 413, 415, 422, 429, 500)
@@ -64,7 +65,7 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")
 
 
-class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
+class Blueprint(flask_smorest.Blueprint):
     """Routes of one kind of thing. All but open ones need a bearer token and take JSON only."""
 
     ARGUMENTS_PARSER = Parser()
@@ -86,12 +87,12 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
         """
         responses: dict[int, Any] = {status: HTTPStatus(status).name for status in REFUSALS}
         for status, description in {**({409: conflict} if conflict else {}), **(also or {})}.items():
-            content = {"application/json": {"schema": "ErrorSchema"}}
+            content = {"application/json": {"schema": ErrorSchema}}
             responses[status] = {"description": description, "content": content}
         for status, followed in (links or {}).items():
             responses[status] = {"links": followed}
         manual = {"operationId": operation_id, "responses": responses, **({"security": []} if self.is_open else {})}
-        return self.doc(**manual)  # type: ignore[no-any-return]
+        return self.doc(**manual)
 
     @staticmethod
     def _describe_headers(doc: dict[str, Any], _info: Any, *, method: str, **_: Any) -> dict[str, Any]:

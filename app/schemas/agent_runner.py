@@ -15,14 +15,15 @@ from app.schemas.fields import (
     Flag,
     InlineDiff,
     Moment,
+    Pattern,
     Prompt,
     Reference,
     Text,
     Whole,
 )
 
-NAME_LIKE = validate.Regexp(r"\A[A-Za-z0-9][A-Za-z0-9 ._:/@+\[\]()-]*\Z", error="Must be a plain name.")
-SHA = validate.Regexp(r"\A[0-9a-fA-F]{7,64}\Z", error="Must be a commit's hexadecimal id.")
+NAME_LIKE = Pattern(r"^[A-Za-z0-9][A-Za-z0-9 ._:/@+\[\]()-]*$", error="Must be a plain name.")
+SHA = Pattern(r"^[0-9a-fA-F]{7,64}$", error="Must be a commit's hexadecimal id.")
 
 
 class UsageSchema(Schema):

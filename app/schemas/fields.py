@@ -29,6 +29,15 @@ class Text(fields.String):
         return whole_text(super()._deserialize(value, attr, data, **kwargs))
 
 
+class Pattern(validate.Regexp):
+    """A pattern that all of the text fits. Python's `$` alone would let a newline at the end through."""
+
+    def __call__(self, value: str) -> str:
+        if self.regex.fullmatch(value) is None:
+            raise ValidationError(self.error or "Does not fit the pattern.")
+        return value
+
+
 class Prompt(fields.String):
     """What the agent is told: at most 1 MiB of UTF-8, and more than blanks."""
 
@@ -78,9 +87,10 @@ class Amount(fields.Float):
 
     def __init__(self, *, above: float | None = None, **kwargs: Any) -> None:
         bounds = validate.Range(0 if above is None else above, 1e9, min_inclusive=above is None)
-        super().__init__(validate=bounds, **kwargs)
+        exclusive = {} if above is None else {"exclusiveMinimum": above}
+        super().__init__(validate=bounds, metadata={**exclusive, **kwargs.pop("metadata", {})}, **kwargs)
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> float | None:
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> float:
         if not isinstance(value, int | float) or isinstance(value, bool):
             raise self.make_error("invalid")
         return super()._deserialize(value, attr, data, **kwargs)
@@ -98,7 +108,7 @@ class Flag(fields.Boolean):
 class Reference(fields.UUID):
     """The id of another thing. What is no UUID names nothing, so it answers as an id does that nobody has."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> uuid.UUID | None:
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> uuid.UUID:
         try:
             return super()._deserialize(value, attr, data, **kwargs)
         except ValidationError:
@@ -114,7 +124,7 @@ class Choice(fields.Field[Any]):
         self.kind = kind
         metadata = {"type": "string", "enum": [member.value for member in kind], **kwargs.pop("metadata", {})}
         if kwargs.get("allow_none"):
-            metadata.update(type=["string", "null"], enum=[*metadata["enum"], None])
+            metadata["enum"] = [*metadata["enum"], None]
         super().__init__(metadata=metadata, **kwargs)
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
@@ -153,8 +163,7 @@ class Moment(fields.Field[Any]):
     """A moment: ISO-8601 UTC with milliseconds going out, ISO-8601 or Unix seconds coming in."""
 
     def __init__(self, **kwargs: Any) -> None:
-        kind: Any = ["string", "null"] if kwargs.get("allow_none") else "string"
-        metadata = {"type": kind, "format": "date-time", "example": "2026-01-31T12:00:00.000Z"}
+        metadata = {"type": "string", "format": "date-time", "example": "2026-01-31T12:00:00.000Z"}
         super().__init__(metadata={**metadata, **kwargs.pop("metadata", {})}, **kwargs)
 
     def _serialize(self, value: datetime.datetime | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:

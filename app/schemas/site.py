@@ -6,9 +6,9 @@ from marshmallow import Schema, fields, validate
 
 from app.models.states import Execution, Forge
 from app.schemas.base import Body
-from app.schemas.fields import Amount, Choice, Moment, Text, Whole
+from app.schemas.fields import Amount, Choice, Moment, Pattern, Text, Whole
 
-HOST = validate.Regexp(r"\A(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:\d{1,5})?\Z", error="Must be a host name.")
+HOST = Pattern(r"^(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?$", error="Must be a host name.")
 
 
 class UpdateSiteBody(Body):

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from app import db
 from app.models import AgentRunner, AgentRunnerSession, Event
+from app.models.states import Scope, SessionState
+from app.services import lookup
+from app.services.callers import Caller
 
 STEP, STATE, USAGE = "step", "state", "usage"
+MOST_AT_ONCE = 500
 
 
 def record(session: AgentRunnerSession, kind: str, payload: dict[str, Any]) -> Event:
@@ -41,7 +46,7 @@ def record_state(session: AgentRunnerSession) -> Event:
     )
 
 
-def find_after(session: AgentRunnerSession, seq: int, *, most: int = 500) -> list[Event]:
+def find_after(session: AgentRunnerSession, seq: int, *, most: int = MOST_AT_ONCE) -> list[Event]:
     """The session's events with a number above `seq`, in order."""
     return list(
         db.session.scalars(
@@ -51,6 +56,24 @@ def find_after(session: AgentRunnerSession, seq: int, *, most: int = 500) -> lis
             .limit(most)
         )
     )
+
+
+@dataclass(frozen=True)
+class News:
+    """What happened to a session since; `state` is the one it is in, and `is_over` says that nothing will follow."""
+
+    events: list[Event]
+    state: SessionState
+    is_over: bool
+
+
+def read_after(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID, seq: int) -> News:
+    """What happened to the caller's session after the event with that number."""
+    caller.require(Scope.READ)
+    # The state is read before the events: a final state is then never older than the last event that goes with it.
+    session = lookup.get_session(lookup.get_runner(caller, runner_id), session_id)
+    found = find_after(session, seq, most=MOST_AT_ONCE)
+    return News(found, session.state, not session.is_active and len(found) < MOST_AT_ONCE)
 
 
 def steps_of(sessions: list[AgentRunnerSession]) -> dict[uuid.UUID, list[dict[str, Any]]]:

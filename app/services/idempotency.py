@@ -15,7 +15,7 @@ from app.models import IdempotencyKey
 from app.services.callers import Caller
 
 KEPT_SECONDS = 24 * 3600.0
-_INSERT = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
+_INSERT: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 _LOCK_NOT_AVAILABLE = "55P03"
 
 

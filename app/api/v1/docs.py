@@ -1,0 +1,39 @@
+"""A page to read the API's description, without anything from another host: `/docs`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flask import Response
+from flask.views import MethodView
+
+from app.api.blueprint import Blueprint
+
+PAGE = Path(__file__).parents[1] / "docs"
+TYPES = {"page.js": "text/javascript", "page.css": "text/css"}
+POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'"
+
+blp = Blueprint("Documentation", __name__, url_prefix="/api/v1", is_open=True)
+
+
+@blp.route("/docs")
+class Docs(MethodView):
+    @blp.operation("getDocs")
+    @blp.response(200, {"type": "string"}, content_type="text/html")
+    def get(self) -> Response:
+        """Read this description as a page."""
+        return served("page.html", "text/html")
+
+
+@blp.route("/docs/<any('page.js', 'page.css'):name>")
+class DocsPart(MethodView):
+    @blp.operation("getDocsPart")
+    @blp.response(200, {"type": "string"}, content_type="text/plain")
+    def get(self, name: str) -> Response:
+        """The page's script and style."""
+        return served(name, TYPES[name])
+
+
+def served(name: str, kind: str) -> Response:
+    headers = {"Content-Security-Policy": POLICY, "Cache-Control": "no-cache"}
+    return Response((PAGE / name).read_bytes(), 200, headers, content_type=f"{kind}; charset=utf-8")

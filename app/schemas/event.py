@@ -1,0 +1,38 @@
+"""Events in JSON, as an event stream carries them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marshmallow import EXCLUDE, Schema, fields, validate
+
+from app.schemas.fields import Moment
+
+
+class ResumeHeaders(Schema):
+    """Where a listener left off."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+    last_event_id = fields.Integer(
+        data_key="Last-Event-ID",
+        load_default=0,
+        validate=validate.Range(0, 2**31 - 1),
+        metadata={"description": "The id of the last event that was seen; the stream goes on behind it."},
+    )
+
+
+class EventSchema(Schema):
+    """One event; what its kind tells lies beside these fields."""
+
+    seq = fields.Integer(required=True)
+    session_id = fields.UUID(required=True)
+    attempt = fields.Integer(required=True)
+    created_at = Moment(required=True)
+
+
+def event_json(event: Any) -> dict[str, Any]:
+    """An event and what it tells. A step has the id under which the session shows it."""
+    told = {"id": str(event.id), **event.payload} if event.kind == "step" else event.payload
+    return {**EventSchema().dump(event), **told}
