@@ -2,18 +2,64 @@
 
 from __future__ import annotations
 
+import functools
 import uuid
 
-from app import db
-from app.queue import PUBLISH
-from app.services import publications
-from tasks.celery_app import app
+import structlog
 
-NOT_YET = "This release records the intent but cannot publish yet; fetch the diff and apply it with `git apply`."
+from app import db
+from app.models.states import PullRequestState
+from app.queue import PUBLISH
+from app.services import publishing
+from app.services.execution import LeaseLost
+from app.services.publishing import PublicationClaim, PullRequestFacts
+from tasks.celery_app import app
+from tasks.heartbeat import Heartbeat
+from tasks.jobs import this_host
+from tasks.publish_jobs import publish_job_of
+from workers.errors import EngineError
+from workers.forges.base import PullRequest
+from workers.publish import publish as bring_to_forge
+
+log = structlog.get_logger()
+MOST_ATTEMPTS = 12
 
 
 @app.task(name=PUBLISH)
 def publish(publication_id: str) -> None:
-    """Settle a publication."""
+    """Answer the bell of a publication: whoever claims it brings it to the forge, everybody else drops the message."""
     with db.transaction():
-        publications.fail(uuid.UUID(publication_id), NOT_YET)
+        claim = publishing.claim(uuid.UUID(publication_id))
+    if claim is None:
+        return
+    number, attempt = claim.publication.id, claim.publication.attempt
+    lifeline = Heartbeat.lifeline()
+    with structlog.contextvars.bound_contextvars(publication_id=publication_id, attempt=attempt):
+        try:
+            with Heartbeat(functools.partial(publishing.beat, number, attempt), lifeline):
+                done = bring_to_forge(publish_job_of(claim, lifeline), this_host())
+            with db.transaction():
+                publishing.succeed(number, attempt, done.sha, _facts(done.pull_request))
+            log.info("published", sha=done.sha)
+        except LeaseLost as reason:
+            log.info("dropped", reason=reason.error_code)
+        except EngineError as failure:
+            _settle(claim, failure)
+        except Exception:
+            log.exception("broken")
+            _settle(claim, EngineError("internal", "publish", "Something broke in Agent Runners itself; see the log."))
+
+
+def _settle(claim: PublicationClaim, failure: EngineError) -> None:
+    """Try again later where that may help, else tell the caller what the forge said."""
+    number, attempt = claim.publication.id, claim.publication.attempt
+    log.info("publishing_failed", code=failure.code, retryable=failure.retryable)
+    with db.transaction():
+        if failure.retryable and attempt < MOST_ATTEMPTS:
+            publishing.retry_later(number, attempt)
+        else:
+            publishing.fail(number, attempt, failure.message, _facts(getattr(failure, "pull_request", None)))
+
+
+def _facts(found: PullRequest | None) -> PullRequestFacts | None:
+    return PullRequestFacts(found.number, found.url, PullRequestState(found.state)) if found else None

@@ -1,11 +1,11 @@
-"""Holding the lease of an attempt, in a thread of its own, so that nothing the engine waits for delays it."""
+"""Holding a lease, in a thread of its own, so that nothing the engine waits for delays it."""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
-import uuid
+from collections.abc import Callable
 from types import TracebackType
 
 import structlog
@@ -29,8 +29,9 @@ class Heartbeat:
     # The agent dies this much before the lease ends: killing a tree and a slow clock take some time.
     SHARE_OF_LEASE = 0.85
 
-    def __init__(self, session_id: uuid.UUID, attempt: int, lifeline: Lifeline) -> None:
-        self._session_id, self._attempt, self._lifeline = session_id, attempt, lifeline
+    def __init__(self, beat: Callable[[], None], lifeline: Lifeline) -> None:
+        """`beat` extends the lease in the record, and raises `LeaseLost` or `Cancelled` where it is not ours."""
+        self._beat, self._lifeline = beat, lifeline
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
@@ -54,7 +55,7 @@ class Heartbeat:
             asked_at = boot_time()
             try:
                 with db.transaction():
-                    execution.beat(self._session_id, self._attempt)
+                    self._beat()
             except (execution.LeaseLost, execution.Cancelled) as reason:
                 log.info("interrupted", reason=reason.error_code)
                 self._interrupt()

@@ -9,6 +9,7 @@ from typing import Any
 
 from app import artifacts, secrets
 from app.config import agent_environment, settings
+from app.models import Site
 from app.services import diffs
 from app.services.execution import Claim
 from workers.job import Attachment, DiffKind, Host, Job, Limits
@@ -44,15 +45,15 @@ def job_of(claim: Claim, sink: StoredDiffs, lifeline: Lifeline, on_interrupt: Ca
         branch=runner.branch,
         sha=runner.sha,
         base_sha=runner.base_sha,
-        start_diff=_reader(session.start_diff_key) if session.start_diff_key else None,
-        credential=secrets.decrypt(site.access_token_encrypted) if site.access_token_encrypted else None,
+        start_diff=reader(session.start_diff_key) if session.start_diff_key else None,
+        credential=credential_of(site),
         prompt=session.prompt,
         agent=session.agent,
         model=session.model,
         effort=session.effort,
         mode=session.mode.value,
         setup_command=site.setup_command,
-        attachments=tuple(Attachment(Path(key).name, _reader(key)) for key in session.attached_file_keys),
+        attachments=tuple(Attachment(Path(key).name, reader(key)) for key in session.attached_file_keys),
         limits=Limits(
             max_duration_seconds=session.limits["max_duration_seconds"],
             stall_seconds=settings().stall_seconds,
@@ -67,7 +68,13 @@ def job_of(claim: Claim, sink: StoredDiffs, lifeline: Lifeline, on_interrupt: Ca
     )
 
 
-def _reader(key: str) -> Callable[[], Iterator[bytes]]:
+def credential_of(site: Site) -> str | None:
+    """The site's access token, in the clear; it goes to the one command that needs it and nowhere else."""
+    return secrets.decrypt(site.access_token_encrypted) if site.access_token_encrypted else None
+
+
+def reader(key: str) -> Callable[[], Iterator[bytes]]:
+    """How to read a stored diff or file, when it is needed."""
     return functools.partial(artifacts.store().read, key)
 
 

@@ -41,8 +41,9 @@ def run_session(self: Any, session_id: str) -> None:
 def _work(claim: Claim) -> None:
     """Run the attempt and write down how it ended. What breaks here is ours, and ends the session as `internal`."""
     lifeline, sink = Heartbeat.lifeline(), StoredDiffs(claim)
+    beat = functools.partial(execution.beat, claim.session.id, claim.attempt)
     try:
-        with Heartbeat(claim.session.id, claim.attempt, lifeline):
+        with Heartbeat(beat, lifeline):
             job = job_of(claim, sink, lifeline, lambda: _on_interrupt(claim))
             _sweep_workspaces()
             outcome = _drive(claim, job)

@@ -72,6 +72,21 @@ class DiffSink(Protocol):
     def write(self, kind: DiffKind, chunks: Iterable[bytes]) -> None: ...
 
 
+class Source(Protocol):
+    """Where the files come from: the repository, and the commit or branch that is asked for."""
+
+    @property
+    def repo_url(self) -> str: ...
+    @property
+    def branch(self) -> str: ...
+    @property
+    def sha(self) -> str | None: ...
+    @property
+    def base_sha(self) -> str | None: ...
+    @property
+    def credential(self) -> str | None: ...
+
+
 @dataclass(frozen=True)
 class Job:
     """One attempt at one session, frozen when the attempt is claimed.

@@ -1,0 +1,95 @@
+"""From the record to the engine: the frozen job of a claimed publication."""
+
+from __future__ import annotations
+
+import functools
+import uuid
+
+from app import db
+from app.models import AgentRunnerSession
+from app.models.states import PublicationKind
+from app.services import publishing
+from app.services.agent_runners import title_from
+from app.services.publishing import PublicationClaim
+from tasks.jobs import credential_of, reader
+from workers.commits import Change
+from workers.lifeline import Lifeline
+from workers.publish import PublishJob, Wish
+
+LONGEST_SUBJECT = 72
+
+
+def publish_job_of(claim: PublicationClaim, lifeline: Lifeline) -> PublishJob:
+    """What the engine is told about the publication."""
+    publication, runner, site = claim.publication, claim.runner, claim.site
+    assert runner.base_sha is not None, "a runner with a diff has a base"
+    changes = [_change_of(session) for session in claim.sessions if session.cumulative_diff_key]
+    last = Change(
+        author_name=claim.user.full_name,
+        author_email=claim.user.email,
+        seconds=int(publication.created_at.timestamp()),
+        message=publication.body or _subject(publication.title or runner.title),
+        diff=reader(publication.diff_key),
+    )
+    edited = not claim.sessions or claim.sessions[-1].cumulative_diff_key != publication.diff_key
+    return PublishJob(
+        site_id=str(site.id),
+        repo_url=site.repo_url,
+        base_sha=runner.base_sha,
+        branch=publication.branch,
+        changes=(*changes, last) if edited else tuple(changes),
+        last=last,
+        lifeline=lifeline,
+        on_push=functools.partial(_record_push, publication.id, publication.attempt),
+        own_shas=claim.own_shas,
+        planned_sha=publication.pushed_sha,
+        squash=publication.squash,
+        wish=_wish_of(claim) if publication.kind == PublicationKind.PULL_REQUEST else None,
+        credential=credential_of(site),
+    )
+
+
+def _record_push(publication_id: uuid.UUID, attempt: int, sha: str) -> None:
+    with db.transaction():
+        publishing.record_push(publication_id, attempt, sha)
+
+
+def _wish_of(claim: PublicationClaim) -> Wish:
+    publication, runner, site = claim.publication, claim.runner, claim.site
+    return Wish(
+        forge=site.forge.value,
+        api_url=site.forge_api_url,
+        base=runner.branch,
+        title=publication.title or runner.title,
+        body=publication.body if publication.body is not None else _body(claim.sessions),
+        draft=publication.draft,
+        number=runner.pr_number,
+    )
+
+
+def _body(sessions: list[AgentRunnerSession]) -> str:
+    """What a reviewer wants to know first: what was asked for, and what the agent says it did."""
+    parts = []
+    for session in sessions:
+        asked = "\n".join(f"> {line}" for line in session.prompt.strip().splitlines()[:40])
+        parts.append(f"{asked}\n\n{session.result or ''}".strip())
+    return "\n\n---\n\n".join(parts)[:60_000]
+
+
+def _change_of(session: AgentRunnerSession) -> Change:
+    """One commit for a session: whoever asked for it is the author, the agent a co-author."""
+    assert session.cumulative_diff_key and session.done_at
+    trailers = f"Co-authored-by: {session.agent} <{session.agent}@agent-runners.invalid>"
+    parts = [_subject(session.title or title_from(session.prompt)), (session.result or "").strip()[:10_000], trailers]
+    return Change(
+        author_name=session.user.full_name,
+        author_email=session.user.email,
+        seconds=int(session.done_at.timestamp()),
+        message="\n\n".join(part for part in parts if part),
+        diff=reader(session.cumulative_diff_key),
+    )
+
+
+def _subject(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST_SUBJECT else line[: LONGEST_SUBJECT - 1] + "…"

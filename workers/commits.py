@@ -1,0 +1,138 @@
+"""Commits made from stored diffs, in a throw-away git directory that borrows the mirror's objects.
+
+The same job always makes the same commits, dates included, so a publication that is taken up again after a crash
+finds its own work on the forge instead of doing it twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from workers.errors import EngineError
+from workers.git import Git, GitFailed
+from workers.job import Host
+from workers.lifeline import Lifeline
+
+COMMITTER = "Agent Runners <agent-runners@noreply.invalid>"
+
+
+@dataclass(frozen=True)
+class Change:
+    """One commit to make: the tree that `diff`, cumulative, makes of the base; who asked for it, when, and why."""
+
+    author_name: str
+    author_email: str
+    seconds: int
+    """Unix time."""
+    message: str
+    diff: Callable[[], Iterator[bytes]] = field(repr=False)
+
+
+class Merging(Exception):
+    """A three-way merge found conflicts in `files`."""
+
+    def __init__(self, files: list[str]) -> None:
+        super().__init__(", ".join(files))
+        self.files = files
+
+
+class Commits:
+    """Makes commits in `git`, whose directory is a bare one of its own."""
+
+    def __init__(self, git: Git) -> None:
+        self.git = git
+
+    def chain(self, base_sha: str, changes: Iterable[Change]) -> str:
+        """One commit for each change on top of the base; one that changes nothing is left out. The last one's id.
+
+        Raises EngineError `diff_does_not_apply` and `nothing_to_publish`.
+        """
+        tip = base_sha
+        for change in changes:
+            tree = self._tree(base_sha, change)
+            if tree != self.tree_of(tip):
+                tip = self.commit(tree, [tip], change)
+        if self.tree_of(tip) == self.tree_of(base_sha):
+            raise EngineError(
+                "nothing_to_publish", "publish", "The diff leaves nothing changed, so there is nothing to publish."
+            )
+        return tip
+
+    def _tree(self, base_sha: str, change: Change) -> str:
+        with tempfile.TemporaryFile(dir=self.git.directory) as patch:
+            for chunk in change.diff():
+                patch.write(chunk)
+            size = patch.tell()
+            patch.seek(0)
+            self.git.run("read-tree", base_sha)
+            try:
+                if size:
+                    self.git.run("apply", "--cached", "--binary", "--whitespace=nowarn", stdin=patch)
+            except GitFailed as failed:
+                message = f"The diff does not apply to {base_sha}: {failed.message}"
+                raise EngineError("diff_does_not_apply", "publish", message) from None
+            return self.git.line("write-tree")
+
+    def tree_of(self, commit: str) -> str:
+        return self.git.line("rev-parse", "--verify", f"{commit}^{{tree}}")
+
+    def commit(self, tree: str, parents: Iterable[str], change: Change) -> str:
+        """Store a commit object and return its id. The format is that of `git cat-file commit`."""
+        author = f"{_plain(change.author_name) or 'Unknown'} <{_plain(change.author_email)}>"
+        lines = [f"tree {tree}", *(f"parent {parent}" for parent in parents)]
+        lines += [f"author {author} {change.seconds} +0000", f"committer {COMMITTER} {change.seconds} +0000", ""]
+        text = "\n".join([*lines, change.message.replace("\0", "").strip(), ""])
+        with tempfile.TemporaryFile(dir=self.git.directory) as file:
+            file.write(text.encode(errors="replace"))
+            file.seek(0)
+            return self.git.run("hash-object", "-t", "commit", "-w", "--stdin", stdin=file).decode().strip()
+
+    def is_ancestor(self, one: str, other: str) -> bool:
+        """Whether `one` is `other` or in its history; a commit that is not here is in nobody's."""
+        try:
+            self.git.run("merge-base", "--is-ancestor", one, other)
+        except GitFailed:
+            return False
+        return True
+
+    def merge(self, ours: str, theirs: str) -> str:
+        """The tree of both commits merged; raises `Merging` with the names of the files that conflict."""
+        output = b""
+        try:
+            for chunk in self.git.stream(
+                "merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", ours, theirs
+            ):
+                output += chunk
+        except GitFailed as failed:
+            if failed.status != 1:
+                raise
+            _, *files = output.decode(errors="replace").split("\0")
+            raise Merging(list(dict.fromkeys(file for file in files if file))) from None
+        return output.decode().strip("\0\n")
+
+
+@contextlib.contextmanager
+def scratch(host: Host, mirror: Path, lifeline: Lifeline) -> Iterator[Commits]:
+    """A throw-away bare git directory on top of the mirror's objects."""
+    folder = host.work_dir / "publications"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    directory = Path(tempfile.mkdtemp(dir=folder))
+    git = Git(directory, lifeline, stage="publish", index=directory / "index")
+    try:
+        dataclasses.replace(git, index=None).run("init", "--quiet", "--bare", "--template=", str(directory))
+        (directory / "objects" / "info").mkdir(exist_ok=True)
+        (directory / "objects" / "info" / "alternates").write_text(f"{mirror / 'objects'}\n")
+        yield Commits(git)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[<>\x00-\x1f\x7f]+", " ", text).strip()
