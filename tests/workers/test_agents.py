@@ -60,7 +60,7 @@ def test_codex_runs_a_command(programs: Path) -> None:
     agent = open_agent(job(agent="codex"))
     warning, command, answer = titles(replay(agent, "codex-command"))
     assert warning.startswith("Model metadata for")
-    assert command.startswith("/bin/bash -lc")
+    assert command == "python3 - <<'EOF_FAKE'"
     assert answer == agent.result
 
 

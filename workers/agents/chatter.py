@@ -74,4 +74,4 @@ class Chatter:
 def step(text: str) -> Step:
     """A step titled by the first line of `text`; what does not fit into a title becomes its message."""
     first, _, more = text.strip().partition("\n")
-    return Step(first, text) if more or len(first) > 120 else Step(first)
+    return Step(first, text) if more or len(first) > 200 else Step(first)

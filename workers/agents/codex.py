@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -88,9 +89,7 @@ class CodexAgent(StreamAgent):
             case {"type": "reasoning", "text": str(text)}:
                 yield step(text)
             case {"type": "command_execution", "command": str(command)}:
-                code = item.get("exit_code")
-                ending = f"\n[exit status {code}]" if code else ""
-                yield Step(command, (text_of(item.get("aggregated_output")) + ending).strip())
+                yield _command_step(_unwrapped(command), item)
             case {"type": "file_change"}:
                 for change in objects(item.get("changes")):
                     failed = " (failed)" if item.get("status") == "failed" else ""
@@ -101,6 +100,26 @@ class CodexAgent(StreamAgent):
                 yield Step(f"{text_of(item.get('server'))}: {text_of(item.get('tool'))}")
             case {"type": "web_search"}:
                 yield Step(f"Search the web: {text_of(item.get('query'))}")
+
+
+def _command_step(command: str, item: dict[str, Any]) -> Step:
+    first, _, more = command.partition("\n")
+    status = item.get("exit_code")
+    parts = [
+        command if more else "",
+        text_of(item.get("aggregated_output")),
+        f"[exit status {status}]" if status else "",
+    ]
+    return Step(first, "\n".join(part.strip("\n") for part in parts if part))
+
+
+def _unwrapped(command: str) -> str:
+    """The command itself, without the shell that codex runs it in."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return command
+    return words[2] if len(words) == 3 and words[1] in ("-c", "-lc") else command
 
 
 def _toml(values: Mapping[str, object]) -> list[str]:

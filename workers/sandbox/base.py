@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +78,6 @@ def minimal_environment(place: Place, path: str, runtime_paths: Sequence[Path]) 
         "LANG": "C.UTF-8",
         "USER": "agent",
         "LOGNAME": "agent",
-        "SHELL": "/bin/sh",
+        "SHELL": "/bin/bash" if os.path.exists("/bin/bash") else "/bin/sh",
         ATTACHMENTS_VARIABLE: place.attachments,
     }
