@@ -49,12 +49,13 @@ def write_home(home: Path, files: Mapping[str, bytes]) -> None:
 
 
 def hand_over(directories: Directories, sandbox: Sandbox) -> None:
-    """Make the user of the sandbox the owner of what the agent may change."""
-    if sandbox.owner is None:
+    """Make the user that the agent runs as the owner of what it may change: git mistrusts the files of others."""
+    if os.geteuid() != 0:
         return
-    _own(directories.home, sandbox.owner)
-    if directories.checkout.stat().st_uid != sandbox.owner:
-        _own(directories.checkout, sandbox.owner)
+    owner = sandbox.owner or 0
+    _own(directories.home, owner)
+    if directories.checkout.stat().st_uid != owner:
+        _own(directories.checkout, owner)
 
 
 def _write(path: Path, chunks: Iterable[bytes], mode: int) -> None:

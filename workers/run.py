@@ -68,7 +68,8 @@ class _Attempt:
         agent = self._agent = open_agent(self._job)
         self._check_sandbox()
         yield Step(f"Sandbox: {self._host.sandbox}", describe(self._host))
-        workspace = self._workspace = Workspace.prepare(self._job, self._host)
+        # The attachments are written by `_furnish`, under names that suit any agent.
+        workspace = self._workspace = Workspace.prepare(dataclasses.replace(self._job, attachments=()), self._host)
         self._outcome = Outcome(base_sha=workspace.base_sha)
         yield Based(workspace.base_sha)
         sandbox = open_sandbox(self._host, workspace)
