@@ -1,0 +1,128 @@
+"""The demonstration forge as a process of its own, for tests that publish."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from workers.forges.demo.repositories import Repositories, Repository
+
+TOKEN = "a-token-that-may-write"
+READ_ONLY_TOKEN = "a-token-that-may-read"
+
+
+class DemoForge:
+    """Started when it is made. `url` serves git and pages, `api_url` the API; `token` may read and write."""
+
+    token = TOKEN
+    read_only_token = READ_ONLY_TOKEN
+
+    def __init__(self, root: Path, *options: str) -> None:
+        self.root = root
+        root.mkdir(parents=True, exist_ok=True)
+        self._options = options
+        self._repositories = Repositories(root)
+        self._process, self.url = self._started(0)
+        self.api_url = f"{self.url}/api/v3"
+        self.http = httpx.Client(base_url=self.api_url, headers={"Authorization": f"Bearer {TOKEN}"}, trust_env=False)
+
+    def make_repository(
+        self, owner: str, name: str, files: Mapping[str, str | bytes], *, private: bool = False
+    ) -> Repository:
+        """A repository with one commit on `main`. Its `commit` puts more on any branch, as if somebody had pushed."""
+        return self._repositories.create(owner, name, files, private=private)
+
+    def clone_url(self, full_name: str, token: str | None = None) -> str:
+        """With `token`, one that git can push to without being asked."""
+        url = f"{self.url}/{full_name}.git"
+        return url.replace("://", f"://anybody:{token}@") if token else url
+
+    def pulls(self, full_name: str, **filters: str | int) -> list[dict[str, Any]]:
+        """All pull requests as the API tells of them, the newest first."""
+        answer = self.http.get(f"/repos/{full_name}/pulls", params={"state": "all", "per_page": 100, **filters})
+        return list(answer.raise_for_status().json())
+
+    def merge(self, full_name: str, number: int) -> str:
+        """Merge a pull request; the sha of the merge."""
+        answer = self.http.put(f"/repos/{full_name}/pulls/{number}/merge", json={})
+        return str(answer.raise_for_status().json()["sha"])
+
+    def close(self, full_name: str, number: int) -> None:
+        """Close a pull request without merging it."""
+        self.http.patch(f"/repos/{full_name}/pulls/{number}", json={"state": "closed"}).raise_for_status()
+
+    def down(self, seconds: float) -> None:
+        """Answer everything with 503 for that long; 0 ends it."""
+        self.order(down=seconds)
+
+    def revoke(self) -> None:
+        """Make every token a bad one, until `restore`."""
+        self.order(revoked=True)
+
+    def restore(self) -> None:
+        self.order(revoked=False)
+
+    def order(self, **faults: Any) -> None:
+        """Order faults by name: see `workers.forges.demo.faults`."""
+        self.http.put(f"{self.url}/-/faults", json=faults).raise_for_status()
+
+    def kill(self) -> None:
+        """End the process without a warning."""
+        self._end(signal.SIGKILL)
+
+    def start(self) -> None:
+        """Start it again, at the same address and with what it knew."""
+        self._process, _ = self._started(int(self.url.rpartition(":")[2]))
+
+    def stop(self) -> None:
+        self._end(signal.SIGTERM)
+        self.http.close()
+
+    def _started(self, port: int) -> tuple[subprocess.Popen[str], str]:
+        command = [sys.executable, "-m", "workers.forges.demo", "--root", str(self.root), "--port", str(port)]
+        options = ["--token", TOKEN, "--read-only-token", READ_ONLY_TOKEN, "--faults", *self._options]
+        process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        found = re.search(r"http://\S+", process.stdout.readline())
+        if not found:
+            raise RuntimeError("The demonstration forge did not start.")
+        return process, found[0]
+
+    def _end(self, signal_number: int) -> None:
+        self._process.send_signal(signal_number)
+        self._process.communicate(timeout=20)
+
+
+@contextlib.contextmanager
+def demo_forge(root: Path, *options: str) -> Iterator[DemoForge]:
+    forge = DemoForge(root, *options)
+    try:
+        yield forge
+    finally:
+        forge.stop()
+
+
+def git(*arguments: str | Path, at: Path | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Real git, as somebody runs it whose configuration is empty."""
+    who = {f"GIT_{role}_{what}": "dev@example.com" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    clean = {
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+        "LC_ALL": "C.UTF-8",
+    }
+    path = {"PATH": os.environ["PATH"], "HOME": os.devnull}
+    command = ["git", *map(str, arguments)]
+    result = subprocess.run(command, cwd=at, env={**path, **clean, **who}, capture_output=True, text=True, check=False)
+    if check and result.returncode:
+        raise AssertionError(f"git {arguments[0]} failed: {result.stderr}")
+    return result
