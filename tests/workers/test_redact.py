@@ -1,0 +1,57 @@
+"""Known secrets are taken out of everything that is stored, and everything that is stored is bounded."""
+
+from __future__ import annotations
+
+from tests.workers.engine import job
+from workers.errors import EngineError
+from workers.job import Outcome, Step, Usage
+from workers.redact import Redactor, shortened
+
+
+def redactor(*values: str, credential: str | None = None) -> Redactor:
+    return Redactor(job(environment={str(number): value for number, value in enumerate(values)}, credential=credential))
+
+
+def test_values_are_taken_out_wherever_they_stand() -> None:
+    secrets = redactor("key-of-model", credential="token-of-forge")
+    assert secrets.text("a key-of-model, token-of-forge.") == "a [redacted], [redacted]."
+
+
+def test_short_values_are_words_like_others() -> None:
+    assert redactor("true", "1234567").text("it is true that 1234567") == "it is true that 1234567"
+
+
+def test_a_secret_that_holds_another_is_taken_out_whole() -> None:
+    assert redactor("password", "password-and-more").text("password-and-more") == "[redacted]"
+
+
+def test_one_line_of_a_key_tells_of_it_too() -> None:
+    secrets = redactor("-----BEGIN KEY-----\nMIIEvQIBADANBg\n-----END KEY-----\n")
+    assert secrets.text("see MIIEvQIBADANBg") == "see [redacted]"
+
+
+def test_the_parts_of_an_outcome_are_clean() -> None:
+    failure = EngineError("agent_failed", "agent", "because s3cret-value", retryable=True)
+    outcome = redactor("s3cret-value").outcome(
+        Outcome(failure=failure, result="s3cret-value", title="s3cret-value", usage=Usage(1))
+    )
+    assert "s3cret" not in repr(outcome) + str(outcome.failure)
+    assert outcome.failure
+    assert (outcome.failure.code, outcome.failure.retryable, outcome.usage) == ("agent_failed", True, Usage(1))
+
+
+def test_a_secret_is_taken_out_before_the_text_is_cut() -> None:
+    step = redactor("s3cret-value").event(Step("x" * 195 + "s3cret-value", "y" * 8147 + "s3cret-value" * 1000))
+    assert isinstance(step, Step)
+    assert "s3c" not in step.title + step.message
+
+
+def test_long_text_keeps_its_beginning_and_its_end() -> None:
+    text = shortened("begin" + "ä" * 100_000 + "end", 1000)
+    assert len(text.encode()) <= 1000
+    assert text.startswith("begin") and text.endswith("end") and "were left out" in text
+
+
+def test_what_no_database_takes_is_replaced() -> None:
+    step = redactor().event(Step("a\0b\n c", "\ud800"))
+    assert step == Step("a\ufffdb c", "?")
