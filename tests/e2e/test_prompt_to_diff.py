@@ -19,7 +19,7 @@ def test_a_prompt_becomes_a_diff_that_applies(deployment: Deployment, tmp_path: 
 
     session = deployment.ended(runner)
 
-    assert session["state"] == "DONE", session
+    assert session["state"] == "DONE", session["failure"]
     assert session["attempt"] == 1
     assert session["base_sha"] == git(repository, "rev-parse", "HEAD").strip()
     assert any("working" in step["title"] + step["message"] for step in session["steps"])
@@ -87,7 +87,7 @@ def test_an_attachment_reaches_the_agent(deployment: Deployment) -> None:
     script = 'cat "$AGENT_RUNNERS_ATTACHMENTS/my spec.md" > a.txt'
     session = deployment.ended(runner := deployment.run(site, script, file_keys=[upload["file_key"]]))
 
-    assert session["state"] == "DONE", session
+    assert session["state"] == "DONE", session["failure"]
     assert session["attached_file_keys"] == [upload["file_key"]]
     assert "+a specification" in deployment.diff(runner, session, "result")
     refused = deployment.api.post("/agent_runners/delete_url", json={"file_key": upload["file_key"]})
@@ -105,7 +105,7 @@ def test_a_lost_worker_s_session_runs_again(deployment: Deployment) -> None:
     deployment.start_worker("sessions-1")
     session = deployment.ended(runner)
 
-    assert (session["state"], session["attempt"]) == ("DONE", 2), session
+    assert (session["state"], session["attempt"]) == ("DONE", 2), session["failure"]
     assert not any("started" in step["message"] for step in session["steps"])
     assert any("attempt 2" in step["message"] for step in session["steps"])
     assert not processes_with("985.5")
@@ -142,7 +142,7 @@ def test_what_only_a_worker_can_see_ends_in_an_error_that_says_so(deployment: De
     for (stage, code), runner in cases.items():
         session = deployment.ended(runner)
         failure = session["failure"]
-        assert (session["state"], failure["stage"], failure["code"]) == ("ERROR", stage, code), session
+        assert (session["state"], failure["stage"], failure["code"]) == ("ERROR", stage, code), session["failure"]
         assert len(failure["message"]) > 10
     assert "+half" in deployment.diff(runner, session, "result"), "work before a failure is kept"
 

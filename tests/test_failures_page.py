@@ -1,0 +1,34 @@
+"""`docs/failures.md` names every code that a failure can have, and no other."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+CODE = re.compile(r"[a-z]+(_[a-z]+)*")
+
+
+def codes_in(path: Path) -> Iterator[str]:
+    """The first argument of each EngineError, and the `code` of each failure that is written out as a dictionary."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and node.args and isinstance(first := node.args[0], ast.Constant):
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            second = node.args[1] if len(node.args) > 1 else None
+            is_error = name == "EngineError" or name == "__init__" and second is not None
+            if is_error and isinstance(first.value, str) and CODE.fullmatch(first.value):
+                yield first.value
+        if isinstance(node, ast.Dict):
+            for key, value in zip(node.keys, node.values, strict=True):
+                if isinstance(key, ast.Constant) and key.value == "code" and isinstance(value, ast.Constant):
+                    yield str(value.value)
+
+
+def test_the_page_names_every_code() -> None:
+    rooms = [ROOT / "workers", ROOT / "tasks", ROOT / "app" / "services"]
+    sources = [path for room in rooms for path in room.rglob("*.py") if "demo" not in path.parts]
+    raised = {code for path in sources for code in codes_in(path)}
+    told = set(re.findall(r"^\| `([a-z_]+)` \|", (ROOT / "docs" / "failures.md").read_text(), re.MULTILINE))
+    assert told == raised
