@@ -96,7 +96,7 @@ def public_user(origin: str, login: str) -> dict[str, Any]:
     nothing = dict.fromkeys(["bio", "blog", "company", "email", "hireable", "location"])
     counts = dict.fromkeys(["followers", "following", "public_gists", "public_repos"], 0)
     moments = {"created_at": _EPOCH, "updated_at": _EPOCH}
-    return {**user(origin, login), **nothing, **counts, **moments, "name": login}
+    return {**user(origin, login), **nothing, **counts, **moments, "name": login, "user_view_type": "public"}
 
 
 def repository(origin: str, of: Repository) -> dict[str, Any]:
