@@ -43,12 +43,18 @@ class View:
         with self.working("the session runs"):
             for event in events:
                 if event.kind == "step":
-                    title, message = readable(event.data["title"]), readable(event.data.get("message") or "")
-                    self.console.print(
-                        f"  [green]•[/green] {escape(title)} [dim]{escape(message)}[/dim]", soft_wrap=True
-                    )
+                    self._step(event.data["title"], event.data["message"] or "")
                 elif event.kind == "state":
                     self.console.print(f"  [cyan]{escape(event.data['state'])}[/cyan]")
+
+    def _step(self, title: str, message: str) -> None:
+        lines = readable(message).splitlines()
+        # A title that was taken from the message need not be read twice.
+        if lines and lines[0] == readable(title):
+            del lines[0]
+        self.console.print(f"  [green]•[/green] {escape(readable(title))}", soft_wrap=True)
+        for line in lines:
+            self.console.print(f"    [dim]{escape(line)}[/dim]", soft_wrap=True)
 
     def diff(self, text: bytes) -> None:
         """Show a diff, or its beginning."""
