@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Stream = Literal["out", "err"]
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """One line of output without its newline. `lost` counts the bytes that were cut off its end."""
 
     data: bytes
@@ -35,12 +33,14 @@ class LineSplitter:
 
     def feed(self, data: bytes) -> Iterator[Line]:
         """The lines that `data` completes."""
-        start = 0
-        while (end := data.find(b"\n", start)) >= 0:
-            self._keep(data[start:end])
-            yield self._take()
-            start = end + 1
-        self._keep(data[start:])
+        *complete, begun = data.split(b"\n")
+        for part in complete:
+            if self._kept or self._lost or len(part) > self._limit:
+                self._keep(part)
+                yield self._take()
+            else:
+                yield Line(part, self._stream)
+        self._keep(begun)
 
     def finish(self) -> Iterator[Line]:
         """The last line, where it did not end in a newline."""

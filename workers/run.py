@@ -12,7 +12,7 @@ from workers.agents.chatter import Chatter
 from workers.budget import Budget
 from workers.errors import EngineError, Interrupted, Stage
 from workers.interruption import Interruption
-from workers.job import Based, DiffKind, Event, Host, Job, Outcome, Step
+from workers.job import Based, Event, Host, Job, Outcome, Step
 from workers.lines import Line
 from workers.process import Launch, running
 from workers.redact import Redactor
@@ -179,7 +179,7 @@ class _Attempt:
             self._set_up = True
         tree = workspace.snapshot()
         if self._job.mode == "ask":
-            return _is_changed(workspace, self._job, tree)
+            return tree != workspace.start_tree
         result, cumulative = diffs.write_diffs(workspace, self._job, tree)
         self._outcome = dataclasses.replace(self._outcome, has_result_diff=result, has_cumulative_diff=cumulative)
         return result
@@ -202,16 +202,3 @@ class _Attempt:
 
     def _fit(self, event: Event) -> Event:
         return self._redactor.event(event)
-
-
-def _is_changed(workspace: Workspace, job: Job, tree: str) -> bool:
-    try:
-        return diffs.write_diffs(workspace, dataclasses.replace(job, sink=_Nowhere()), tree)[0]
-    except EngineError:
-        return True  # It is too large to be stored, which is no matter here.
-
-
-class _Nowhere:
-    def write(self, kind: DiffKind, chunks: Iterable[bytes]) -> None:
-        for _ in chunks:
-            pass
