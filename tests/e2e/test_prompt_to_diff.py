@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -84,7 +85,7 @@ def test_an_attachment_reaches_the_agent(deployment: Deployment) -> None:
     upload = deployment.call("POST", "/agent_runners/upload_url", json=ask)
     assert httpx.put(upload["upload_url"], content=content, headers=upload["headers"]).is_success
 
-    script = 'cat "$AGENT_RUNNERS_ATTACHMENTS/my spec.md" > a.txt'
+    script = 'cat "$AGENT_RUNNERS_ATTACHMENTS/my_spec.md" > a.txt'
     session = deployment.ended(runner := deployment.run(site, script, file_keys=[upload["file_key"]]))
 
     assert session["state"] == "DONE", session["failure"]
@@ -159,34 +160,42 @@ def test_events_are_streamed_as_they_come_and_resume_without_a_gap(deployment: D
     site = deployment.make_site(deployment.make_repository({"a.txt": "a\n"}, "events"))
     runner = deployment.run(site, "for i in 1 2 3; do echo line $i; sleep 1; done")
     path = f"/agent_runners/{runner['id']}/sessions/{runner['latest_session_id']}/events"
-    ids: list[int] = []
-    kinds: list[str] = []
-    while "done" not in kinds:
-        headers = {"Last-Event-ID": str(ids[-1])} if ids else {}
-        with deployment.api.stream("GET", path, headers=headers) as answer:
+    seen: list[tuple[int, str]] = []
+    while not seen or seen[-1][1] != "done":
+        resuming = {"Last-Event-ID": str(seen[-1][0])} if seen else {}
+        with deployment.api.stream("GET", path, headers=resuming) as answer:
+            fields: dict[str, str] = {}
             for line in answer.iter_lines():
-                if line.startswith("id:"):
-                    ids.append(int(line.removeprefix("id:")))
-                elif line.startswith("event:"):
-                    kinds.append(line.removeprefix("event:").strip())
-                if len(ids) == 3 and "resumed" not in kinds:
-                    kinds.append("resumed")
-                    break
-    assert ids == sorted(set(ids)), "no event comes twice"
-    assert "step" in kinds and "state" in kinds
+                name, _, value = line.partition(":")
+                fields[name] = value.strip()
+                if not line and "event" in fields:
+                    seen.append((int(fields["id"]), fields["event"]))
+                    fields = {}
+                    if len(seen) == 3:
+                        break
+    numbers = [number for number, kind in seen if kind not in ("heartbeat", "done")]
+    assert numbers == list(range(1, len(numbers) + 1)), "none is missing and none comes twice"
+    assert {"step", "state", "done"} <= {kind for _, kind in seen}
 
 
-def test_publishing_is_recorded_and_settles_with_a_word_on_why_not(deployment: Deployment) -> None:
-    site = deployment.make_site(deployment.make_repository({"a.txt": "a\n"}, "published"))
-    runner = deployment.run(site, "echo b > a.txt")
+def test_a_commit_lands_on_a_branch_with_its_asker_as_author(deployment: Deployment) -> None:
+    repository = deployment.make_repository({"a.txt": "a\n"}, "published")
+    runner = deployment.run(deployment.make_site(repository), "echo b > a.txt", title="Say b instead")
     deployment.ended(runner)
     asked = deployment.call("POST", f"/agent_runners/{runner['id']}/commit", json={"target_branch": "topic"})
     assert asked["merge_commit_is_being_created"] is True
 
-    def settled() -> str | None:
-        return deployment.call("GET", f"/agent_runners/{runner['id']}")["merge_commit_error"]
+    def settled() -> dict[str, Any] | None:
+        found = deployment.call("GET", f"/agent_runners/{runner['id']}")
+        return None if found["merge_commit_is_being_created"] else found
 
-    assert "cannot publish yet" in wait_for("the outcome", settled)
+    published = wait_for("the outcome", settled)
+    assert published["merge_commit_error"] is None
+    assert published["merge_commit_sha"] == git(repository, "rev-parse", "topic").strip()
+    assert git(repository, "show", "topic:a.txt") == "b\n"
+    assert git(repository, "log", "-1", "--format=%an <%ae>", "topic").strip() == "Ada Lovelace <ada@example.org>"
+    refused = deployment.api.post(f"/agent_runners/{runner['id']}/commit", json={"target_branch": "main"})
+    assert (refused.status_code, refused.json()["error_code"]) == (400, "protected_branch")
 
 
 def test_flower_lists_the_workers_and_the_tasks_and_asks_who_is_there(deployment: Deployment) -> None:
