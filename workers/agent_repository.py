@@ -41,7 +41,7 @@ def give_repository(ours: Git, checkout: Path, base_sha: str, branch: str, repo_
     (repository / "shallow").write_text(f"{base_sha}\n")
     assert ours.index is not None
     shutil.copyfile(ours.index, repository / "index")
-    replace(ours, index=repository / "index").run("read-tree", "-m", base_sha)
+    replace(ours, index=repository / "index").run("read-tree", "-m", "-i", base_sha)
 
 
 def _copy_commit(ours: Git, base_sha: str, folder: Path) -> None:

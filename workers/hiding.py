@@ -8,16 +8,14 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-# Git reads these wherever it meets them; opening one that is a pipe would wait for ever.
-_READ_BY_GIT = {".gitignore", ".gitattributes"}
-
 
 @contextlib.contextmanager
 def hidden(checkout: Path, aside: Path) -> Iterator[None]:
     """While open, what git must not meet in `checkout` lies in `aside`; afterwards it is back in its place.
 
     Each `.git` goes, so that a nested repository counts as plain files, a submodule keeps the commit that its
-    repository records for it, and nothing of the agent's is ever taken for a repository. The agent is not running.
+    repository records for it, and nothing of the agent's is ever taken for a repository. So do pipes, sockets and
+    devices: git would wait for ever for a `.gitignore` that is a pipe. The agent is not running.
     """
     aside.mkdir(mode=0o700, exist_ok=True)
     moved: list[tuple[str, Path]] = []
@@ -44,10 +42,10 @@ def _unfit(checkout: Path) -> Iterator[str]:
                 yield entry.path
             elif entry.is_dir(follow_symlinks=False):
                 folders.append(entry.path)
-            elif entry.name in _READ_BY_GIT and not (entry.is_file(follow_symlinks=False) or entry.is_symlink()):
-                yield entry.path
-            else:
+            elif entry.is_symlink() or entry.is_file(follow_symlinks=False):
                 _permit(entry)
+            else:
+                yield entry.path
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:

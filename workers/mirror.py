@@ -173,7 +173,9 @@ class _Fetch:
 
     def _speak(self, *arguments: str) -> bytes:
         try:
-            return self._git.run(*arguments, access=self._remote.access, timeout=self._timeout, holding=(self._lock,))
+            with _in_time():
+                held = (self._lock,)
+                return self._git.run(*arguments, access=self._remote.access, timeout=self._timeout, holding=held)
         except GitFailed as failed:
             raise self._remote.translate(failed) from None
 

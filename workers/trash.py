@@ -17,6 +17,8 @@ _DELETE = 'trap "" TERM; { chmod -R u+rwx -- "$1"; rm -rf --one-file-system -- "
 
 def discard(host: Host, folder: Path) -> None:
     """Move `folder`, where it exists, to the trash, and begin to empty that. A failure is left to the sweep."""
+    if not os.path.lexists(folder):
+        return
     trash = host.work_dir / "trash"
     with contextlib.suppress(OSError):
         trash.mkdir(mode=0o700, exist_ok=True)

@@ -1,0 +1,143 @@
+"""Real repositories for tests: origins to fetch from, jobs and hosts to fetch with, and what comes of the diffs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from workers import diffs
+from workers.job import DiffKind, Host, Job
+from workers.lifeline import Lifeline
+from workers.workspace import Workspace
+
+ENVIRONMENT = {
+    "PATH": os.environ.get("PATH", os.defpath),
+    "HOME": os.devnull,
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_AUTHOR_NAME": "Author",
+    "GIT_AUTHOR_EMAIL": "author@example.org",
+    "GIT_COMMITTER_NAME": "Author",
+    "GIT_COMMITTER_EMAIL": "author@example.org",
+    "GIT_ALLOW_PROTOCOL": "file",
+}
+
+
+def git(folder: Path, *arguments: str, stdin: bytes | None = None, **environment: str) -> str:
+    """Run plain git as a developer would, and return what it printed."""
+    done = subprocess.run(
+        ["git", "-c", "safe.directory=*", *arguments],
+        cwd=folder,
+        input=stdin,
+        capture_output=True,
+        env={**ENVIRONMENT, **environment},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode(errors="replace")
+    return done.stdout.decode(errors="replace").strip()
+
+
+def commit_all(repository: Path, message: str = "a commit") -> str:
+    """Commit every file of the folder as it is and return the commit."""
+    git(repository, "add", "--all", "--force")
+    git(repository, "commit", "--quiet", "--allow-empty", "--message", message)
+    return git(repository, "rev-parse", "HEAD")
+
+
+def write(folder: Path, files: dict[str, str | bytes]) -> None:
+    """Write files, making their folders."""
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def make_origin(folder: Path, files: dict[str, str | bytes]) -> Path:
+    """A repository with one commit on `main`."""
+    folder.mkdir(parents=True)
+    git(folder, "init", "--quiet", "--initial-branch=main")
+    write(folder, files)
+    commit_all(folder)
+    return folder
+
+
+class Sink:
+    """Keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.diffs: dict[DiffKind, bytes] = {}
+
+    def write(self, kind: DiffKind, chunks: Iterable[bytes]) -> None:
+        self.diffs[kind] = b"".join(chunks)
+
+
+def make_host(folder: Path, **settings: Any) -> Host:
+    """A host that may use the local repositories of the test."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return Host(**{"work_dir": folder, "sandbox": "none", "local_repositories": folder.parent, **settings})
+
+
+def make_job(repo_url: object, **settings: Any) -> Job:
+    """A job on `main` of a repository, with a sink of its own."""
+    given = {
+        "site_id": "site",
+        "runner_id": "runner",
+        "session_id": "session",
+        "attempt": 1,
+        "repo_url": str(repo_url),
+        "branch": "main",
+        "prompt": "Do it.",
+        "agent": "shell",
+        "sink": Sink(),
+        "lifeline": Lifeline(600),
+        "on_interrupt": lambda: True,
+    }
+    return Job(**{**given, **settings})
+
+
+def following(job: Job, attempt: int, **settings: Any) -> Job:
+    """The next session of the same runner, which builds on the cumulative diff of `job`."""
+    stored = stored_diffs(job).get("cumulative")
+
+    def start_diff() -> Iterator[bytes]:
+        assert stored is not None
+        yield from (stored[place : place + 1000] for place in range(0, len(stored), 1000))
+
+    return make_job(job.repo_url, attempt=attempt, start_diff=start_diff if stored else None, **settings)
+
+
+def stored_diffs(job: Job) -> dict[DiffKind, bytes]:
+    """What the job's sink holds."""
+    assert isinstance(job.sink, Sink)
+    return job.sink.diffs
+
+
+def finish(workspace: Workspace, job: Job) -> str:
+    """Store the diffs and return the id of the final tree."""
+    tree = workspace.snapshot()
+    assert diffs.write_diffs(workspace, job, tree) == ("result" in stored_diffs(job), "cumulative" in stored_diffs(job))
+    return tree
+
+
+def applied(origin: Path, base: str, *patches: bytes) -> str:
+    """The tree that plain `git apply --binary` of `patches`, one after the other, makes of a fresh checkout.
+
+    The checkout is one without conversions. It is read anew in the end, so what counts is the bytes of the files.
+    """
+    fresh = origin.parent / f"fresh-{os.urandom(4).hex()}"
+    git(origin.parent, "clone", "--quiet", "--no-checkout", str(origin), str(fresh))
+    write(fresh / ".git", {"info/attributes": "* -text -ident -filter -working-tree-encoding\n"})
+    git(fresh, "checkout", "--quiet", "--detach", base)
+    for patch in patches:
+        git(fresh, "apply", "--binary", "--index", "--whitespace=nowarn", "-", stdin=patch)
+    assert git(fresh, "diff", "--name-only") == ""
+    return git(fresh, "write-tree")
+
+
+def names(workspace: Workspace, tree: str) -> set[str]:
+    """The paths of a tree."""
+    listed = workspace.git.run("ls-tree", "-r", "-z", "--name-only", tree)
+    return {os.fsdecode(name) for name in listed.split(b"\0") if name}
