@@ -1,0 +1,263 @@
+"""The adapter for GitHub, against the demonstration forge."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from tests.forges.conftest import adapter, with_feature
+from tests.forges.forge import DemoForge, demo_forge
+from workers.errors import EngineError
+from workers.forges.base import Forge, PullRequest, make_forge
+from workers.forges.demo.repositories import Repository
+from workers.forges.github import parse
+
+
+def opened(github: Forge, branch: str = "feature", **values: str | bool) -> PullRequest:
+    told = {"branch": branch, "base": "main", "title": "A feature", "body": "What it does", "draft": False}
+    return github.create_pull_request(**{**told, **values})  # type: ignore[arg-type]
+
+
+def test_opens_a_pull_request_and_finds_it_again(github: Forge, forge: DemoForge, repository: Repository) -> None:
+    assert github.find_pull_request("feature") is None
+    pull = opened(github)
+    page = f"{forge.url}/{repository.full_name}/pull/1"
+    assert pull == PullRequest(1, page, "open", "feature", "main", repository.branches()["feature"])
+    assert github.find_pull_request("feature") == github.get_pull_request(1) == pull
+    [told] = forge.pulls(repository.full_name)
+    assert (told["title"], told["body"]) == ("A feature", "What it does")
+
+
+def test_tells_the_states_apart(github: Forge, forge: DemoForge, repository: Repository) -> None:
+    draft = opened(github, draft=True)
+    assert draft.state == github.find_pull_request("feature").state == "draft"
+    forge.close(repository.full_name, 1)
+    assert github.get_pull_request(1).state == "closed"
+    assert opened(github).state == "open"
+    forge.merge(repository.full_name, 2)
+    assert github.find_pull_request("feature") == replace(github.get_pull_request(2), state="merged")
+
+
+def test_finds_the_open_one_before_a_newer_one_that_is_closed(
+    github: Forge, forge: DemoForge, repository: Repository
+) -> None:
+    repository.commit("release", {"r": "1"}, "Release", start=repository.branches()["main"])
+    opened(github)
+    opened(github, base="release")
+    assert github.find_pull_request("feature").number == 2
+    forge.close(repository.full_name, 2)
+    assert github.find_pull_request("feature").number == 1
+    assert github.find_pull_request("feature", "release").number == 2
+    assert github.find_pull_request("feature", "elsewhere") is None
+    assert github.find_pull_request("featur") is None
+
+
+def test_a_second_one_for_the_same_branches_exists_already(github: Forge) -> None:
+    opened(github)
+    failure = refused("pull_request_exists", lambda: opened(github))
+    assert "A pull request already exists for acme:feature." in failure.message
+    assert not failure.retryable
+
+
+@pytest.mark.parametrize(
+    ("branch", "base", "words"),
+    [
+        ("nowhere", "main", "head is not valid"),
+        ("feature", "nowhere", "base is not valid"),
+        ("main", "main", "No commits between main and main"),
+        ("same", "main", "No commits between main and same"),
+        ("stranger", "main", "The stranger branch has no history in common with main"),
+    ],
+)
+def test_a_refusal_is_told_in_the_words_of_the_forge(
+    github: Forge, repository: Repository, branch: str, base: str, words: str
+) -> None:
+    repository.move("refs/heads/same", repository.branches()["main"])
+    repository.commit("stranger", {"s": "1"}, "Of no family")
+    failure = refused("forge_refused", lambda: opened(github, branch, base=base))
+    assert words in failure.message
+
+
+def test_an_empty_title_is_refused(github: Forge) -> None:
+    assert "title is missing" in refused("forge_refused", lambda: opened(github, title=" ")).message
+
+
+def test_a_bad_token_names_the_permission_and_not_the_token(forge: DemoForge, repository: Repository) -> None:
+    for token, words in (("wrong-token", "Bad credentials"), (forge.read_only_token, "Resource not accessible")):
+        failure = refused("forge_auth", lambda token=token: opened(adapter(forge, repository, token)))
+        assert words in failure.message and "Pull requests: read and write" in failure.message
+        assert token not in failure.message
+        assert not failure.retryable
+
+
+def test_what_is_not_there_is_not_found(github: Forge, forge: DemoForge, repository: Repository) -> None:
+    refused("forge_not_found", lambda: github.get_pull_request(99))
+    nothing = make_forge("github", f"{forge.url}/acme/none", None, forge.token)
+    assert "acme/none" in refused("forge_not_found", lambda: nothing.find_pull_request("feature")).message
+
+
+def test_a_draft_becomes_an_ordinary_one_where_there_are_no_drafts(tmp_path) -> None:
+    with demo_forge(tmp_path, "--no-drafts") as forge:
+        assert opened(adapter(forge, with_feature(forge)), draft=True).state == "open"
+
+
+def test_texts_arrive_as_they_are_and_too_long_ones_cut(
+    github: Forge, forge: DemoForge, repository: Repository
+) -> None:
+    opened(github, title="Ünï 🎉 <b>&amp;" + "x" * 300, body="é\r\n\t🎉" * 16_000)
+    [told] = forge.pulls(repository.full_name)
+    assert told["title"].startswith("Ünï 🎉 <b>&amp;x") and len(told["title"]) == 256
+    assert told["body"].startswith("é\r\n\t🎉é") and len(told["body"]) <= 65_536
+    assert told["body"].endswith("may have 65,536 characters.]")
+
+
+def test_of_two_at_once_one_is_opened(forge: DemoForge, repository: Repository) -> None:
+    outcomes: list[str] = []
+    start = threading.Barrier(4)
+
+    def create() -> None:
+        github = adapter(forge, repository)
+        github.find_pull_request("feature")
+        start.wait()
+        try:
+            opened(github)
+            outcomes.append("opened")
+        except EngineError as failure:
+            outcomes.append(failure.code)
+
+    threads = [threading.Thread(target=create) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["opened", *["pull_request_exists"] * 3]
+    assert len(forge.pulls(repository.full_name)) == 1
+
+
+def test_a_forge_that_is_away_may_be_tried_again(own_forge: DemoForge) -> None:
+    github = adapter(own_forge, with_feature(own_forge))
+    own_forge.down(60)
+    assert refused("forge_unreachable", lambda: opened(github)).retryable
+    own_forge.down(0)
+    own_forge.order(slow_down=40)
+    failure = refused("forge_unreachable", lambda: opened(github))
+    assert failure.retryable and "wait 40 seconds" in failure.message
+    own_forge.order(slow_down=0)
+    assert opened(github).number == 1
+    own_forge.kill()
+    started = time.monotonic()
+    failure = refused("forge_unreachable", lambda: github.find_pull_request("feature"))
+    assert failure.retryable and "refused" in failure.message
+    assert time.monotonic() - started < 5
+
+
+def test_a_lost_answer_may_be_looked_up(own_forge: DemoForge) -> None:
+    github = adapter(own_forge, with_feature(own_forge))
+    own_forge.order(lost_answers=1)
+    assert refused("forge_unreachable", lambda: opened(github)).retryable
+    assert github.find_pull_request("feature").number == 1
+    refused("pull_request_exists", lambda: opened(github))
+
+
+def test_a_revoked_token_is_told(own_forge: DemoForge) -> None:
+    github = adapter(own_forge, with_feature(own_forge))
+    opened(github)
+    own_forge.revoke()
+    refused("forge_auth", lambda: github.find_pull_request("feature"))
+    own_forge.restore()
+    assert github.find_pull_request("feature").number == 1
+
+
+class Stranger(BaseHTTPRequestHandler):
+    """Something that is no forge, and repeats what it is told."""
+
+    def do_GET(self) -> None:
+        status, kind = map(str, self.path.split("/")[1:3])
+        texts = {
+            "page": b"<html>Sign in first</html>",
+            "list": b"[1, 2]",
+            "broken": b'{"id": ',
+            "elsewhere": b'{"url": "http://elsewhere.example/repos/a/b", "full_name": "a/b", "owner": {"login": "a"}}',
+            "echo": b'{"message": "No: %s"}' % self.headers["Authorization"].encode(),
+            "odd": b'{"message": "No", "errors": ["odd", {"field": "head"}, 1]}',
+        }
+        self.send_response(int(status))
+        self.send_header("Location", "http://elsewhere.example/")
+        self.send_header("X-RateLimit-Remaining", "0" if kind == "spent" else "7")
+        self.end_headers()
+        self.wfile.write(texts.get(kind, b"{}"))
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        ("200/page", "forge_unreachable"),
+        ("200/list", "forge_unreachable"),
+        ("200/broken", "forge_unreachable"),
+        ("200/elsewhere", "forge_unreachable"),
+        ("301/page", "forge_unreachable"),
+        ("302/page", "forge_unreachable"),
+        ("502/page", "forge_unreachable"),
+        ("403/spent", "forge_unreachable"),
+        ("403/echo", "forge_auth"),
+        ("400/echo", "forge_refused"),
+        ("422/odd", "forge_refused"),
+        ("429/page", "forge_unreachable"),
+        ("404/page", "forge_not_found"),
+    ],
+)
+def test_whatever_answers_the_failure_is_an_engine_error(answer: str, code: str) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Stranger)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    try:
+        github = make_forge(
+            "github", "https://github.com/a/b", f"http://127.0.0.1:{server.server_port}/{answer}", "s3cr3t"
+        )
+        failure = refused(code, lambda: github.find_pull_request("feature"))
+        assert "s3cr3t" not in failure.message and "<" not in failure.message
+        assert failure.retryable == (code == "forge_unreachable")
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("url", "found"),
+    [
+        ("https://github.com/a/b.git", ("a/b", "https://api.github.com")),
+        ("https://github.com/a/b", ("a/b", "https://api.github.com")),
+        ("https://user@GitHub.com/a/b.c.git/", ("a/b.c", "https://api.github.com")),
+        ("git@github.com:a/b.git", ("a/b", "https://api.github.com")),
+        ("ssh://git@ghe.example:2222/a/b.git", ("a/b", "https://ghe.example/api/v3")),
+        ("https://ghe.example:8443/a/b", ("a/b", "https://ghe.example:8443/api/v3")),
+        ("http://127.0.0.1:90/a/b.git", ("a/b", "http://127.0.0.1:90/api/v3")),
+    ],
+)
+def test_owner_name_and_api_come_from_the_url_of_the_repository(url: str, found: tuple[str, str]) -> None:
+    assert parse(url) == found
+
+
+@pytest.mark.parametrize("url", ["https://github.com/a", "file:///a/b", "https:///a/b", "https://h/a/b/c", "a/b", ""])
+def test_a_url_that_names_no_repository_is_refused(url: str) -> None:
+    refused("forge_refused", lambda: make_forge("github", url, None, "t"))
+
+
+def test_other_forges_and_other_addresses_are_refused() -> None:
+    failure = refused("forge_unsupported", lambda: make_forge("sourceforge", "https://h/a/b", None, "t"))
+    assert "github" in failure.message
+    for api_url in ("ftp://h", "https://user:pass@h", "h"):
+        refused("forge_refused", lambda api_url=api_url: make_forge("github", "https://h/a/b", api_url, "t"))
+
+
+def refused(code: str, action) -> EngineError:
+    with pytest.raises(EngineError) as caught:
+        action()
+    assert (caught.value.code, caught.value.stage) == (code, "publish"), caught.value.message
+    return caught.value
