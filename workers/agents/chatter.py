@@ -43,7 +43,7 @@ class Chatter:
 
     def take(self, text: str) -> None:
         """Take a line."""
-        line = _COLOURS.sub("", text)[:_HEAD_CHARACTERS]
+        line = (_COLOURS.sub("", text) if "\x1b" in text else text)[:_HEAD_CHARACTERS]
         self._last.append(line)
         if not self._head:
             self._since = time.monotonic()
