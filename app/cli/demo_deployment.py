@@ -79,6 +79,8 @@ def deployment(data: Path, sandbox: str, view: View) -> Iterator[Deployment]:
         "web_port": web_port,
         "flower_port": _free_port(Settings.flower_port, taken=web_port),
         "log_format": "text",
+        # Whoever presses Ctrl-C in mid-session does not want to wait for its end.
+        "soft_shutdown_seconds": 1,
     }
     # The user's own settings are left out: they may name a database that is no place for a demo.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}

@@ -49,17 +49,22 @@ class Supervisor:
 
     def start(self, name: str, command: str) -> None:
         """Start one process from its line in the Procfile."""
+        reading, writing = os.pipe()
         process = subprocess.Popen(
             [*bound_to_us(), *shlex.split(command)],
             cwd=ROOT,
             env=self._environment,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=writing,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            # Each holds the other end too: a worker whose output breaks off in the middle of its shutdown, because we
+            # were killed, hangs in it for ever.
+            pass_fds=[reading],
         )
+        os.close(writing)
         self._running[name] = process
-        threading.Thread(target=self._read, args=(name, process, next(self._colours)), daemon=True).start()
+        threading.Thread(target=self._read, args=(name, reading, next(self._colours)), daemon=True).start()
         self.say(f"{name} started (pid {process.pid})")
 
     def wait(self, until: Callable[[], bool] = lambda: False) -> str | None:
@@ -101,10 +106,10 @@ class Supervisor:
             self.say(f"{name} did not stop, so it is killed")
             _kill_group(self._running[name].pid)
 
-    def _read(self, name: str, process: subprocess.Popen[bytes], colour: str) -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
-            self._lines.put(Message("line", line, datetime.datetime.now(), name, colour))
+    def _read(self, name: str, reading: int, colour: str) -> None:
+        with open(reading, "rb") as output:
+            for line in output:
+                self._lines.put(Message("line", line, datetime.datetime.now(), name, colour))
 
     def _print_lines(self, seconds: float) -> None:
         with contextlib.suppress(queue.Empty):

@@ -29,7 +29,7 @@ def theirs(folder: Path) -> Path:
     return path
 
 
-def test_a_prompt_becomes_a_diff_and_a_second_one_builds_on_it(folder: Path) -> None:
+def test_a_prompt_becomes_a_diff_and_a_failure_is_told(folder: Path) -> None:
     done = demo(folder)
     assert done.returncode == 0, done.stdout + done.stderr
     first, both = done.stdout.split("What both changed")
@@ -38,8 +38,11 @@ def test_a_prompt_becomes_a_diff_and_a_second_one_builds_on_it(folder: Path) -> 
     assert "+There are [2 notes](TODO.md)" in both and "+# To do" in both
     assert "/api/v1/docs" in done.stdout and "bin/dev" in done.stdout
     assert "ar_" in done.stdout
-    again = demo(folder)
-    assert again.returncode == 0, again.stdout + again.stderr
+
+    # A second time, on what the first one left.
+    done = demo(folder, "echo trying; exit 3")
+    assert done.returncode == 1
+    assert "trying" in done.stdout and "ERROR" in done.stdout
 
 
 def test_a_repository_of_the_users_is_never_written(folder: Path, theirs: Path) -> None:
@@ -49,12 +52,6 @@ def test_a_repository_of_the_users_is_never_written(folder: Path, theirs: Path) 
     assert "changes that are not committed" in done.stdout
     assert "+print(1)" in done.stdout and "+# Files by kind" in done.stdout
     assert snapshot(theirs) == before
-
-
-def test_a_script_that_fails_is_told_and_ends_with_an_error(folder: Path) -> None:
-    done = demo(folder, "echo trying; exit 3")
-    assert done.returncode == 1
-    assert "trying" in done.stdout and "ERROR" in done.stdout
 
 
 def test_nothing_outlives_a_killed_demo(folder: Path) -> None:
