@@ -111,6 +111,9 @@ class Commits:
             ):
                 output += chunk
         except GitFailed as failed:
+            if "unrelated histories" in failed.errors:
+                message = "The branch shares no history with the commit that this runner began on."
+                raise EngineError("unrelated_histories", "publish", message) from None
             if failed.status != 1:
                 raise
             _, *files = output.decode(errors="replace").split("\0")

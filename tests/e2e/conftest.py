@@ -1,4 +1,4 @@
-"""One deployment for each database, shared by the tests of this folder."""
+"""Two deployments, shared by the tests of this folder: SQLite and local files, Postgres and S3."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.deployment import Deployment, deployed
+from tests.forges.forge import DemoForge, demo_forge
 from tests.postgres import postgres_database
+from tests.s3 import s3_server
 
-DATABASES = [pytest.param(name, marks=pytest.mark.xdist_group(f"e2e-{name}")) for name in ("sqlite", "postgres")]
+DATABASES = [pytest.param(name, marks=pytest.mark.xdist_group(f"e2e-{name}")) for name in ("sqlite", "postgres-s3")]
 
 
 @pytest.fixture(scope="session", params=DATABASES)
@@ -20,8 +22,18 @@ def deployment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
         with deployed(folder, "", free_port()) as running:
             yield running
     else:
-        with postgres_database() as url, deployed(folder, url, free_port()) as running:
+        with (
+            postgres_database() as url,
+            s3_server(folder / "s3") as s3,
+            deployed(folder, url, free_port(), s3.credentials, **s3.settings) as running,
+        ):
             yield running
+
+
+@pytest.fixture(scope="session")
+def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoForge]:
+    with demo_forge(tmp_path_factory.mktemp("forge")) as running:
+        yield running
 
 
 def free_port() -> int:

@@ -33,8 +33,11 @@ def wait_for(what: str, probe: Callable[[], Any], seconds: float = PATIENCE_SECO
 class Deployment:
     """Start and stop its processes by name; `api` speaks HTTP as any caller would."""
 
-    def __init__(self, folder: Path, database_url: str, port: int, **settings: str) -> None:
+    def __init__(
+        self, folder: Path, database_url: str, port: int, variables: dict[str, str] | None = None, **settings: str
+    ) -> None:
         self.folder = folder
+        self.variables = variables or {}
         self.url = f"http://127.0.0.1:{port}"
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.settings = {
@@ -46,6 +49,8 @@ class Deployment:
             "AGENTS": "shell,scripted,claude,codex",
             "SANDBOX": "none",
             "LOCAL_REPOSITORIES": str(folder / "repositories"),
+            "ALLOW_HTTP": "true",
+            "ALLOW_PRIVATE_ADDRESSES": "true",
             "SECRET_KEY": "a key for tests",
             "HEARTBEAT_SECONDS": "1",
             "LEASE_SECONDS": "6",
@@ -59,7 +64,7 @@ class Deployment:
     def environment(self, **settings: str) -> dict[str, str]:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("AGENT_RUNNERS_")}
         mine = {f"AGENT_RUNNERS_{name}": value for name, value in {**self.settings, **settings}.items()}
-        return {**clean, "XDG_RUNTIME_DIR": str(self.folder / "run"), **mine}
+        return {**clean, "XDG_RUNTIME_DIR": str(self.folder / "run"), **mine, **self.variables}
 
     def command(self, *arguments: str) -> str:
         """Run a command of the product to its end and return what it printed."""
@@ -166,6 +171,16 @@ class Deployment:
 
         return wait_for("the end of the session", final)
 
+    def published(self, runner: dict[str, Any]) -> dict[str, Any]:
+        """The runner, once neither a pull request nor a commit of it is being made."""
+
+        def settled() -> dict[str, Any] | None:
+            found = self.call("GET", f"/agent_runners/{runner['id']}")
+            busy = found["pr_is_being_created"] or found["merge_commit_is_being_created"]
+            return None if busy else found
+
+        return wait_for("the end of the publication", settled)
+
     def has_step(self, runner: dict[str, Any], text: str) -> dict[str, Any]:
         """The runner's latest session, once a step of it contains `text`."""
 
@@ -195,8 +210,10 @@ def processes_with(marker: str) -> list[int]:
 
 
 @contextlib.contextmanager
-def deployed(folder: Path, database_url: str, port: int, **settings: str) -> Iterator[Deployment]:
-    deployment = Deployment(folder, database_url, port, **settings)
+def deployed(
+    folder: Path, database_url: str, port: int, variables: dict[str, str] | None = None, **settings: str
+) -> Iterator[Deployment]:
+    deployment = Deployment(folder, database_url, port, variables, **settings)
     try:
         deployment.start_all()
         yield deployment

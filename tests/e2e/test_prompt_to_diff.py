@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import httpx
 
@@ -184,12 +183,7 @@ def test_a_commit_lands_on_a_branch_with_its_asker_as_author(deployment: Deploym
     deployment.ended(runner)
     asked = deployment.call("POST", f"/agent_runners/{runner['id']}/commit", json={"target_branch": "topic"})
     assert asked["merge_commit_is_being_created"] is True
-
-    def settled() -> dict[str, Any] | None:
-        found = deployment.call("GET", f"/agent_runners/{runner['id']}")
-        return None if found["merge_commit_is_being_created"] else found
-
-    published = wait_for("the outcome", settled)
+    published = deployment.published(runner)
     assert published["merge_commit_error"] is None
     assert published["merge_commit_sha"] == git(repository, "rev-parse", "topic").strip()
     assert git(repository, "show", "topic:a.txt") == "b\n"
