@@ -51,9 +51,12 @@ def _end(response: Response) -> Response:
 
 
 def check_body() -> None:
-    """Refuse a body that is too large or no JSON, before anything reads it."""
-    if (request.content_length or 0) > MOST_BODY_BYTES:
+    """Refuse a body that is too large or no JSON, before anything else reads it."""
+    if request.method not in ("POST", "PATCH"):
+        return
+    # A body that comes in chunks has no length to look at, and is cut off at the limit without a word.
+    request.max_content_length = MOST_BODY_BYTES + 1
+    if (request.content_length or 0) > MOST_BODY_BYTES or len(request.get_data()) > MOST_BODY_BYTES:
         raise TooLarge(f"a request body may have at most {MOST_BODY_BYTES} bytes")
-    has_body = bool(request.content_length) or "Transfer-Encoding" in request.headers
-    if has_body and request.method in ("POST", "PATCH", "PUT") and not request.is_json:
+    if request.get_data() and not request.is_json:
         raise UnsupportedMediaType("send Content-Type: application/json")

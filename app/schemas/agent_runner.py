@@ -147,13 +147,15 @@ class RunnerQuery(CreatedBetween, PageQuery):
     site_id = fields.UUID()
 
 
-class RunnerDiffQuery(Query):
+class RunnerDiffQuery(PageQuery):
     """Which files of a diff."""
 
+    class Meta(PageQuery.Meta):
+        exclude = ("cursor",)
+
     page = fields.Integer(
-        load_default=None, validate=validate.Range(1, 10**9), metadata={"description": "All files if left out."}
+        load_default=None, validate=validate.Range(1), metadata={"description": "From 1; all files if left out."}
     )
-    per_page = fields.Integer(load_default=100, validate=validate.Range(1))
     strip_binary = fields.Boolean(load_default=False, metadata={"description": "Leave out the content of binaries."})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import EXCLUDE, RAISE, Schema, fields, post_load
+from marshmallow import EXCLUDE, RAISE, Schema, fields, post_load, validate
 
 from app.schemas.fields import Text
 
@@ -30,26 +30,20 @@ class Query(Schema):
 class PageQuery(Query):
     """Which part of a list: a page by its number, or what follows a cursor."""
 
-    page = fields.Integer(
-        load_default=1, validate=lambda n: n >= 1, metadata={"minimum": 1, "description": "Page number, from 1."},
-        error_messages={"validator_failed": "Must be 1 or more."},
-    )  # fmt: skip
+    page = fields.Integer(load_default=1, validate=validate.Range(1), metadata={"description": "From 1."})
     per_page = fields.Integer(
-        load_default=MOST_PER_PAGE, validate=lambda n: n >= 1,
-        metadata={"minimum": 1, "description": "Rows of a page; more than 100 means 100."},
-        error_messages={"validator_failed": "Must be 1 or more."},
-    )  # fmt: skip
+        load_default=MOST_PER_PAGE,
+        validate=validate.Range(1),
+        metadata={"description": "Rows of a page; more than 100 means 100."},
+    )
     cursor = Text(
         500, metadata={"description": "Walk by cursor: empty for the first page; `Link` carries the next one."}
     )
 
     @post_load
     def clamp(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        return {
-            **data,
-            "page": min(data["page"] or 1, LAST_PAGE),
-            "per_page": min(data["per_page"], MOST_PER_PAGE),
-        }
+        page = data["page"] and min(data["page"], LAST_PAGE)
+        return {**data, "page": page, "per_page": min(data["per_page"], MOST_PER_PAGE)}
 
 
 class UserSchema(Schema):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import enum
 import math
+import re
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -33,7 +34,7 @@ class Pattern(validate.Regexp):
     """A pattern that all of the text fits. Python's `$` alone would let a newline at the end through."""
 
     def __call__(self, value: str) -> str:
-        if self.regex.fullmatch(value) is None:
+        if re.fullmatch(str(self.regex.pattern), value) is None:
             raise ValidationError(self.error or "Does not fit the pattern.")
         return value
 

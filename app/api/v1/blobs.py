@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from flask import Response, request
 from flask.views import MethodView
 
@@ -20,7 +22,7 @@ class Blob(MethodView):
     def put(self, key: str) -> Response:
         """Upload to a signed URL, with exactly the headers that it was signed with."""
         # The signature names the limit, so the one of JSON bodies does not apply.
-        request.max_content_length = None
+        request.max_content_length = sys.maxsize
         chunks = iter(lambda: request.stream.read(CHUNK), b"")
         uploads.put_blob(key, request.args.to_dict(), request.content_type or "", request.content_length, chunks)
         return empty(200)

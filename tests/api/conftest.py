@@ -1,0 +1,145 @@
+"""The API as a caller sees it, and a worker that is played by calling the verbs that tasks call."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+
+from app import artifacts, db
+from app.models.states import SessionState
+from app.services import accounts, diffs, execution
+from app.services.execution import Claim
+from app.web import create_app
+from tests.api.calling import Api, Person, created, ok, patch_of, path_of, session_path
+
+_apps: dict[str, Flask] = {}
+
+
+@pytest.fixture
+def app(record: sa.Engine, database_url: str) -> Flask:
+    """The application; it reads its settings with each request, so one serves all tests on a database."""
+    if database_url not in _apps:
+        _apps[database_url] = create_app()
+    return _apps[database_url]
+
+
+@pytest.fixture
+def join(app: Flask) -> Callable[[str], Person]:
+    """Make an account with one user."""
+
+    def make(name: str) -> Person:
+        with db.transaction():
+            user, token = accounts.create(f"{name}'s team", f"{name.lower()}@example.org", name)
+        return Person(user, Api(app.test_client(), token))
+
+    return make
+
+
+@pytest.fixture
+def ada(join: Callable[[str], Person]) -> Person:
+    return join("Ada")
+
+
+@pytest.fixture
+def api(ada: Person) -> Api:
+    """Ada, who administers her account."""
+    return ada.admin
+
+
+@pytest.fixture
+def make_site(api: Api) -> Callable[..., dict[str, Any]]:
+    def make(by: Api = api, **fields: Any) -> dict[str, Any]:
+        return created(by.post("/sites", {"repo_url": "https://github.com/example/shop.git", **fields}))
+
+    return make
+
+
+@pytest.fixture
+def make_runner(api: Api, make_site: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """Make a runner, on a new site unless `site` is given."""
+
+    def make(by: Api = api, site: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
+        site = site or make_site(by)
+        return created(by.post("/agent_runners", {"site_id": site["id"], "prompt": "Say hello.", **fields}))
+
+    return make
+
+
+class Worker:
+    """One of our own workers, which writes to the record."""
+
+    def claim(self, session_id: str) -> Claim:
+        claim = self.find_claim(session_id)
+        assert claim is not None, "the session is not to be had"
+        return claim
+
+    def find_claim(self, session_id: str) -> Claim | None:
+        with db.transaction():
+            return execution.claim(uuid.UUID(session_id), str(uuid.uuid4()))
+
+    def step(self, claim: Claim, title: str, message: str = "") -> None:
+        with db.transaction():
+            execution.record_step(claim.session.id, claim.attempt, title, message)
+
+    def store(self, claim: Claim, kind: str, text: str | bytes) -> str:
+        key = diffs.attempt_key(claim.runner.id, claim.session.id, claim.attempt, kind)
+        artifacts.store().put(key, [text.encode() if isinstance(text, str) else text])
+        return key
+
+    def finish(
+        self,
+        claim: Claim,
+        state: SessionState = SessionState.DONE,
+        diff: str | bytes | None = None,
+        **fields: Any,
+    ) -> None:
+        if diff is not None:
+            fields |= {f"{kind}_diff_key": self.store(claim, kind, diff) for kind in ("result", "cumulative")}
+        with db.transaction():
+            execution.finish(claim.session.id, claim.attempt, state, fields)
+
+    def run(self, session_id: str, diff: str | bytes | None = None, **arguments: Any) -> Claim:
+        """Claim and finish a session at once."""
+        claim = self.claim(session_id)
+        self.finish(claim, diff=diff, **arguments)
+        return claim
+
+    def lose(self, claim: Claim) -> None:
+        """Let the lease run out, as if the worker had died."""
+        with db.transaction():
+            row = db.session.merge(claim.session)
+            row.lease_expires_at = db.now(-1)
+
+
+@pytest.fixture
+def worker(record: sa.Engine) -> Worker:
+    return Worker()
+
+
+@pytest.fixture
+def make_done_runner(api: Api, make_runner: Callable[..., dict[str, Any]], worker: Worker) -> Callable[..., Any]:
+    """Make a runner whose first session is DONE, with a diff unless told otherwise."""
+
+    def make(diff: str | bytes | None = patch_of("one"), **fields: Any) -> dict[str, Any]:
+        runner = make_runner(**fields)
+        worker.run(runner["latest_session_id"], diff)
+        return ok(api.get(path_of(runner)))
+
+    return make
+
+
+@pytest.fixture
+def follow_up(api: Api, worker: Worker) -> Callable[..., dict[str, Any]]:
+    """Ask for another session of a runner and have it done, with a diff if one is given."""
+
+    def ask(runner: dict[str, Any], diff: str | bytes | None = None, **arguments: Any) -> dict[str, Any]:
+        session = created(api.post(path_of(runner, "/sessions"), {"prompt": "More."}))
+        worker.run(session["id"], diff, **arguments)
+        return ok(api.get(session_path(runner, session["id"])))
+
+    return ask

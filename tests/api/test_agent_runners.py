@@ -1,0 +1,222 @@
+"""Creating, reading and changing runners."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.api.calling import NOBODY, created, ok, patch_of, path_of, refused, session_path
+
+MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+RUNNER_FIELDS = [
+    "id",
+    "site_id",
+    "site_name",
+    "parent_agent_runner_id",
+    "state",
+    "title",
+    "branch",
+    "result_branch",
+    "sha",
+    "base_deploy_id",
+    "current_task",
+    "created_at",
+    "updated_at",
+    "done_at",
+    "last_session_created_at",
+    "active_session_created_at",
+    "has_result_diff",
+    "attached_file_keys",
+    "latest_session_id",
+    "latest_session_state",
+    "latest_session_mode",
+    "pr_url",
+    "pr_branch",
+    "pr_state",
+    "pr_number",
+    "pr_is_being_created",
+    "pr_error",
+    "merge_commit_sha",
+    "merge_commit_error",
+    "merge_commit_is_being_created",
+    "base_sha",
+    "behind_by",
+    "head_session_id",
+    "usage",
+    "user",
+    "contributors",
+]
+
+
+def test_a_new_runner_shows_every_field_and_its_first_session(api, ada, make_site):
+    site = make_site(name="shop", default_branch="trunk")
+    response = api.post("/agent_runners", {"site_id": site["id"], "prompt": "# Add tests\nfor all of it"})
+    runner = created(response)
+    assert set(RUNNER_FIELDS) <= set(runner)
+    assert response.headers["Location"] == f"http://testserver/api/v1/agent_runners/{runner['id']}"
+    assert runner["state"] == runner["latest_session_state"] == "NEW"
+    assert (runner["title"], runner["branch"], runner["site_name"]) == ("# Add tests", "trunk", "shop")
+    assert runner["latest_session_mode"] == "normal" and runner["attached_file_keys"] == []
+    ada_json = {"id": str(ada.user.id), "full_name": "Ada", "email": "ada@example.org", "avatar_url": None}
+    assert runner["user"] == ada_json and runner["contributors"] == [ada_json]
+    assert MOMENT.fullmatch(runner["created_at"]) and MOMENT.fullmatch(runner["last_session_created_at"])
+    assert runner["active_session_created_at"] == runner["last_session_created_at"]
+    assert set(runner["usage"].values()) == {None}
+    absent = ["parent_agent_runner_id", "sha", "base_sha", "done_at", "pr_url", "pr_state", "behind_by", "current_task"]
+    assert all(runner[name] is None for name in absent)
+    assert ok(api.get(path_of(runner))) == runner
+    session = ok(api.get(session_path(runner)))
+    assert session["prompt"] == "# Add tests\nfor all of it" and session["state"] == "NEW"
+
+
+def test_everything_a_caller_may_ask_for_is_kept(api, make_site):
+    fields = {
+        "site_id": make_site()["id"],
+        "prompt": "Say hello.",
+        "branch": "release/2",
+        "sha": "a" * 40,
+        "title": "Greeting",
+        "agent": "codex",
+        "model": "gpt-5.1-codex",
+        "effort": "high",
+        "mode": "ASK",
+        "base_deploy_id": "deploy-7",
+        "limits": {"max_duration_seconds": 60, "max_cost_usd": 1.5, "max_tokens": 1000},
+    }
+    runner = created(api.post("/agent_runners", fields))
+    for name in ("branch", "sha", "title", "base_deploy_id"):
+        assert runner[name] == fields[name]
+    session = ok(api.get(session_path(runner)))
+    assert session["agent_config"] == {"agent": "codex", "model": "gpt-5.1-codex", "effort": "high"}
+    assert session["mode"] == "ask" and session["limits"] == fields["limits"]
+
+
+def test_optional_fields_may_be_null(api, make_site):
+    names = [
+        "branch",
+        "sha",
+        "title",
+        "agent",
+        "model",
+        "effort",
+        "mode",
+        "parent_agent_runner_id",
+        "file_keys",
+        "limits",
+    ]
+    fields = {"site_id": make_site()["id"], "prompt": "Say hello.", **dict.fromkeys(names)}
+    assert created(api.post("/agent_runners", fields))["branch"] == "main"
+
+
+def test_limits_stay_within_those_of_the_site(api, make_runner, make_site):
+    site = make_site(max_duration_seconds=100, max_cost_usd=2)
+    runner = make_runner(site=site, limits={"max_duration_seconds": 500, "max_cost_usd": 5})
+    assert ok(api.get(session_path(runner)))["limits"] == {
+        "max_duration_seconds": 100,
+        "max_cost_usd": 2,
+        "max_tokens": None,
+    }
+
+
+def test_a_child_begins_with_the_work_of_its_parent(api, make_done_runner, make_runner, make_site):
+    site = make_site()
+    parent = make_done_runner(site=site, branch="topic")
+    child = make_runner(site=site, parent_agent_runner_id=parent["id"])
+    assert child["parent_agent_runner_id"] == parent["id"] and child["branch"] == "topic"
+    assert api.get(path_of(child, "/diff")).text == patch_of("one")
+
+
+def test_a_parent_must_be_of_the_same_site(api, make_runner, make_site):
+    fields = {"site_id": make_site()["id"], "prompt": "x", "parent_agent_runner_id": make_runner()["id"]}
+    assert "parent_agent_runner_id" in refused(api.post("/agent_runners", fields), 422, "invalid")["errors"]
+
+
+@pytest.mark.parametrize("site_id", [NOBODY, "shop", ""])
+def test_an_unknown_site_answers_404(api, site_id):
+    response = api.post("/agent_runners", {"site_id": site_id, "prompt": "x"})
+    assert response.status_code == 404, response.text
+
+
+@pytest.mark.parametrize("runner_id", [NOBODY, "12", "not-a-uuid", NOBODY[:-1], "%00"])
+def test_an_unknown_runner_answers_404(api, runner_id):
+    response = api.get(f"/agent_runners/{runner_id}")
+    assert response.status_code == 404 and response.json["code"] == 404
+
+
+def test_an_unknown_agent_is_refused(api, make_site):
+    fields = {"site_id": make_site()["id"], "prompt": "x", "agent": "clippy"}
+    assert "agent" in refused(api.post("/agent_runners", fields), 422, "unknown_agent")["errors"]
+
+
+def test_the_queue_of_an_account_has_an_end(api, make_runner, make_site, configure):
+    configure(MAX_QUEUED_SESSIONS="1")
+    site = make_site()
+    make_runner(site=site)
+    response = api.post("/agent_runners", {"site_id": site["id"], "prompt": "x"})
+    refused(response, 429, "queue_full")
+    assert int(response.headers["Retry-After"]) > 0
+
+
+def test_title_sha_and_deploy_may_be_changed_before_the_first_claim(api, make_runner):
+    runner = make_runner()
+    changed = ok(api.patch(path_of(runner), {"title": "New", "sha": "b" * 40, "base_deploy_id": "d1"}))
+    assert (changed["title"], changed["sha"], changed["base_deploy_id"]) == ("New", "b" * 40, "d1")
+    assert changed["updated_at"] >= runner["updated_at"]
+    assert ok(api.patch(path_of(runner), {}))["title"] == "New"
+    assert ok(api.patch(path_of(runner), {"base_deploy_id": None}))["base_deploy_id"] is None
+
+
+def test_the_sha_is_fixed_by_the_first_claim(api, make_done_runner):
+    runner = make_done_runner()
+    refused(api.patch(path_of(runner), {"sha": "b" * 40}), 409, "already_started")
+    assert ok(api.patch(path_of(runner), {"title": "Later"}))["title"] == "Later"
+
+
+def test_a_diff_put_in_place_is_the_runners_until_the_next_session_which_builds_on_it(
+    api, make_done_runner, worker, follow_up
+):
+    runner = make_done_runner()
+    changed = ok(api.patch(path_of(runner), {"result_diff": patch_of("by hand")}))
+    assert changed["has_result_diff"]
+    assert api.get(path_of(runner, "/diff")).text == patch_of("by hand")
+    follow = created(api.post(path_of(runner, "/sessions"), {"prompt": "More."}))
+    claim = worker.claim(follow["id"])
+    assert claim.session.start_diff_key == claim.runner.diff_key
+    worker.finish(claim, diff=patch_of("both"))
+    assert api.get(path_of(runner, "/diff")).text == patch_of("both")
+
+
+def test_a_diff_may_be_put_in_place_by_its_key(api, make_done_runner, worker, make_runner):
+    runner = make_done_runner()
+    key = f"agent-runner-sessions-diffs/{runner['id']}/{runner['latest_session_id']}/1/result.patch"
+    assert ok(api.patch(path_of(runner), {"result_diff_s3_key": key}))["has_result_diff"]
+    for bad in (
+        key.replace("/1/", "/2/"),
+        f"agent-runner-sessions-diffs/{NOBODY}/x/1/result.patch",
+        "../../secret.key",
+    ):
+        refused(api.patch(path_of(runner), {"result_diff_s3_key": bad}), 422, "bad_key")
+
+
+def test_what_is_no_diff_is_refused(api, make_done_runner):
+    runner = make_done_runner()
+    refused(api.patch(path_of(runner), {"result_diff": "hello"}), 422, "not_a_diff")
+    assert not ok(api.patch(path_of(runner), {"result_diff": ""}))["has_result_diff"]
+
+
+def test_a_diff_is_not_replaced_under_a_session_at_work(api, make_runner):
+    refused(api.patch(path_of(make_runner()), {"result_diff": patch_of("x")}), 409, "active_session_exists")
+
+
+def test_usage_is_the_sum_of_all_sessions(api, make_runner, worker, follow_up):
+    runner = make_runner()
+    worker.run(runner["latest_session_id"], usage={"input_tokens": 10, "cost_usd": 0.5})
+    follow_up(runner, usage={"input_tokens": 5, "output_tokens": 2, "cost_usd": None})
+    assert ok(api.get(path_of(runner)))["usage"] == {
+        "input_tokens": 15,
+        "output_tokens": 2,
+        "cached_input_tokens": None,
+        "cost_usd": 0.5,
+        "tool_calls": None,
+    }

@@ -1,0 +1,154 @@
+"""What a body may hold, and how one that may not is refused."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+
+from tests.api.calling import created, ok, path_of, refused, session_path
+
+MIB = 1024 * 1024
+
+
+def test_a_prompt_may_have_a_mebibyte_of_utf8(api, make_site):
+    site = make_site()
+    longest = "é" * (MIB // 2)
+    runner = created(api.post("/agent_runners", {"site_id": site["id"], "prompt": longest}))
+    assert ok(api.get(session_path(runner)))["prompt"] == longest
+    refused(api.post("/agent_runners", {"site_id": site["id"], "prompt": longest + "x"}), 413, "too_large")
+
+
+def test_an_inline_diff_may_have_four_mebibytes(api, make_done_runner):
+    runner = make_done_runner()
+    start = "diff --git a/x b/x\n"
+    ok(api.patch(path_of(runner), {"result_diff": start + "x" * (4 * MIB - len(start))}))
+    refused(api.patch(path_of(runner), {"result_diff": start + "x" * (4 * MIB)}), 413, "too_large")
+
+
+def test_a_body_may_have_eight_mebibytes(api):
+    body = json.dumps({"prompt": "x" * (8 * MIB)})
+    refused(api.post("/agent_runners", data=body, content_type="application/json"), 413, "too_large")
+    # The same without a length, as chunks come.
+    chunked = {"CONTENT_LENGTH": "", "HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True}
+    arguments = {"input_stream": io.BytesIO(body.encode()), "content_type": "application/json"}
+    refused(api.post("/agent_runners", environ_overrides=chunked, **arguments), 413, "too_large")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"{", b"", b"nul", b"\xff\xfe\xff", b'{"a": NaN}', b"[" * 100_000, b'{"a": ' + b"9" * 5000 + b"}", b"{}{}"],
+)
+def test_malformed_json_is_refused(api, body):
+    response = api.post("/agent_runners", data=body, content_type="application/json")
+    if body:
+        refused(response, 400, "malformed_json")
+    else:
+        assert {"prompt", "site_id"} <= set(refused(response, 422, "invalid")["errors"])
+
+
+@pytest.mark.parametrize("body", [[], "text", 1, None, [{}]])
+def test_json_that_is_no_object_is_refused(api, body):
+    refused(api.post("/agent_runners", data=json.dumps(body), content_type="application/json"), 422, "invalid")
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])
+def test_a_body_of_another_type_is_refused(api, kind):
+    for method, path in (("POST", "/agent_runners"), ("PATCH", "/sites/0197c1de-0000-7000-8000-000000000001")):
+        refused(api(method, path, data=b"{}", content_type=kind), 415, "unsupported_media_type")
+
+
+def test_the_types_of_json_with_a_suffix_or_a_charset_are_json(api, make_site):
+    body = json.dumps({"site_id": make_site()["id"], "prompt": "x"})
+    for kind in ("application/json; charset=utf-8", "application/merge-patch+json"):
+        created(api.post("/agent_runners", data=body, content_type=kind))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("prompt", ""),
+        ("prompt", " \n\t"),
+        ("prompt", 5),
+        ("prompt", None),
+        ("prompt", "a\0b"),
+        ("prompt", "\ud800"),
+        ("prompt", ["x"]),
+        ("site_id", 5),
+        ("site_id", None),
+        ("title", ""),
+        ("title", "x" * 501),
+        ("title", "\0"),
+        ("title", "\udfff"),
+        ("title", {"x": 1}),
+        ("branch", ""),
+        ("branch", "x" * 256),
+        ("sha", "HEAD"),
+        ("sha", "--upload-pack=x"),
+        ("sha", "a" * 40 + "\n"),
+        ("sha", "abc"),
+        ("agent", 1),
+        ("model", "--dangerous"),
+        ("model", "x\n"),
+        ("effort", "$(reboot)"),
+        ("mode", "yolo"),
+        ("mode", 1),
+        ("file_keys", "x"),
+        ("file_keys", [1]),
+        ("file_keys", ["x"] * 101),
+        ("limits", []),
+        ("limits", {"max_duration_seconds": 0}),
+        ("limits", {"max_duration_seconds": "60"}),
+        ("limits", {"max_duration_seconds": 1.5}),
+        ("limits", {"max_duration_seconds": True}),
+        ("limits", {"max_duration_seconds": 2**31}),
+        ("limits", {"max_cost_usd": -1}),
+        ("limits", {"max_cost_usd": 0}),
+        ("limits", {"max_cost_usd": "1"}),
+        ("limits", {"max_tokens": 2**60}),
+        ("limits", {"max_patience": 1}),
+        ("base_deploy_id", "x" * 201),
+        ("prompts", "misspelt"),
+        ("state", "DONE"),
+    ],
+)
+def test_a_senseless_field_is_refused_by_name(api, make_site, field, value):
+    fields = {"site_id": make_site()["id"], "prompt": "x", field: value}
+    assert list(refused(api.post("/agent_runners", fields), 422, "invalid")["errors"]) == [field]
+
+
+@pytest.mark.parametrize(
+    "branch",
+    [
+        "-x",
+        "a..b",
+        "a b",
+        "a~b",
+        "a:b",
+        "x.lock",
+        "/x",
+        "x/",
+        "HEAD",
+        "@",
+        "a\\b",
+        "a\x7fb",
+        ".x",
+        "a/.b",
+        "x.",
+        "a@{b",
+        "*",
+    ],
+)
+def test_a_branch_that_git_would_refuse_or_misread_is_refused(api, make_site, make_done_runner, branch):
+    site = make_site()
+    refused(api.post("/agent_runners", {"site_id": site["id"], "prompt": "x", "branch": branch}), 422, "bad_branch")
+    refused(api.patch(f"/sites/{site['id']}", {"default_branch": branch}), 422, "bad_branch")
+    runner = make_done_runner(site=site)
+    refused(api.post(path_of(runner, "/commit"), {"target_branch": branch}), 422, "bad_branch")
+
+
+def test_a_prompt_of_any_characters_comes_back_as_it_was(api, make_runner):
+    prompt = "tab\t, CR\r\n, 😀, \u202e, \u2028, 'quotes\"; DROP TABLE sites; --, \x01 and $(reboot)"
+    runner = make_runner(prompt=prompt)
+    assert ok(api.get(session_path(runner)))["prompt"] == prompt

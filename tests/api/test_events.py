@@ -1,0 +1,116 @@
+"""The stream of a session's events."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+
+import pytest
+
+from app.models.states import SessionState
+from tests.api.calling import Api, empty, ok, path_of, refused, session_path
+
+
+def messages(lines):
+    """The messages of an event stream: (id, event, data)."""
+    for block in lines.decode().split("\n\n")[:-1]:
+        fields = dict(line.split(": ", 1) for line in block.split("\n"))
+        yield int(fields["id"]) if "id" in fields else None, fields["event"], json.loads(fields["data"])
+
+
+def listen(api, runner, after=None):
+    headers = {} if after is None else {"Last-Event-ID": str(after)}
+    return list(messages(api.get(session_path(runner, rest="/events"), headers=headers).data))
+
+
+@pytest.fixture
+def told(api, make_runner, worker):
+    """A runner whose session was lost once, and then ended."""
+    runner = make_runner()
+    first = worker.claim(runner["latest_session_id"])
+    worker.step(first, "Lost", "before the crash")
+    worker.lose(first)
+    second = worker.claim(runner["latest_session_id"])
+    worker.step(second, "Found", "ünïcode\nand lines")
+    worker.finish(second, usage={"input_tokens": 1})
+    return runner
+
+
+def test_a_stream_tells_everything_in_order_and_ends(api, told):
+    response = api.get(session_path(told, rest="/events"))
+    assert response.headers["Content-Type"] == "text/event-stream; charset=utf-8"
+    assert response.headers["Cache-Control"] == "no-store"
+    heard = list(messages(response.data))
+    names = [(event, data.get("state") or data.get("title")) for _, event, data in heard]
+    assert names == [
+        ("state", "NEW"),
+        ("state", "RUNNING"),
+        ("step", "Lost"),
+        ("state", "NEW"),
+        ("state", "RUNNING"),
+        ("step", "Started again"),
+        ("step", "Found"),
+        ("state", "DONE"),
+        ("done", "DONE"),
+    ]
+    numbers = [number for number, _, _ in heard[:-1]]
+    assert numbers == sorted(set(numbers)) and heard[-1][0] == numbers[-1]
+    steps = {step["id"]: step for step in ok(api.get(session_path(told)))["steps"]}
+    found = heard[6][2]
+    assert steps[found["id"]]["message"] == found["message"] == "ünïcode\nand lines"
+    assert found["created_at"] == steps[found["id"]]["created_at"] and found["attempt"] == 2
+
+
+def test_a_stream_goes_on_where_it_broke_off(api, told):
+    heard = listen(api, told)
+    for index, (number, _, _) in enumerate(heard[:-1]):
+        assert listen(api, told, number) == heard[index + 1 :]
+    assert [event for _, event, _ in listen(api, told, 10_000)] == ["done"]
+
+
+@pytest.mark.parametrize("place", ["x", "-1", "1.5", str(2**40)])
+def test_a_senseless_place_is_refused(api, told, place):
+    response = api.get(session_path(told, rest="/events"), headers={"Last-Event-ID": place})
+    assert list(refused(response, 422, "invalid")["errors"]) == ["Last-Event-ID"]
+
+
+def test_a_listener_hears_of_things_as_they_happen(api, app, make_runner, worker):
+    runner = make_runner()
+    claim = worker.claim(runner["latest_session_id"])
+    listener = Api(app.test_client(), api.token)
+    response = listener.get(session_path(runner, rest="/events"))
+    stream = response.iter_encoded()
+    assert [next(messages(next(stream)))[2]["state"] for _ in range(2)] == ["NEW", "RUNNING"]
+    began = time.monotonic()
+    threading.Timer(0.2, worker.step, (claim, "Late")).start()
+    assert next(messages(next(stream)))[2]["title"] == "Late"
+    assert 0.1 < time.monotonic() - began < 5
+    empty(api.delete(path_of(runner)), 202)
+    rest = list(messages(b"".join(stream)))
+    assert [event for _, event, _ in rest] == ["state", "done"] and rest[-1][2] == {"state": "CANCELLED"}
+
+
+def test_there_are_only_so_many_listeners_and_who_leaves_makes_room(api, app, make_runner, configure):
+    configure(MAX_LISTENERS="1")
+    runner = make_runner()
+    path = session_path(runner, rest="/events")
+    first = Api(app.test_client(), api.token).get(path)
+    next(first.iter_encoded())
+    response = api.get(path)
+    refused(response, 503, "too_many_listeners")
+    assert int(response.headers["Retry-After"]) > 0
+    first.close()
+    never_read = Api(app.test_client(), api.token).get(path)
+    assert never_read.status_code == 200
+    never_read.close()
+    api.delete(path_of(runner))
+    assert [event for _, event, _ in listen(api, runner)] == ["state", "state", "done"]
+    assert [event for _, event, _ in listen(api, runner)] == ["state", "state", "done"]
+
+
+def test_a_failure_is_told(api, make_runner, worker):
+    runner = make_runner()
+    failure = {"code": "x", "stage": "agent", "retryable": False, "message": "No."}
+    worker.run(runner["latest_session_id"], state=SessionState.ERROR, failure=failure)
+    assert listen(api, runner)[-2][2]["failure"] == failure

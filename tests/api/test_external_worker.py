@@ -1,0 +1,195 @@
+"""A worker outside our own: it claims, reports and ends by PATCH."""
+
+from __future__ import annotations
+
+import pytest
+
+from app import db
+from app.models import AgentRunnerSession
+from app.models.states import Scope
+from app.services import sweep
+from tests.api.calling import Api, created, empty, ok, patch_of, path_of, refused, session_path
+
+
+@pytest.fixture
+def outside(ada) -> Api:
+    """A caller with a token of scope worker."""
+    return ada.holding(Scope.WORKER)
+
+
+@pytest.fixture
+def runner(make_site, make_runner):
+    return make_runner(site=make_site(execution="external"))
+
+
+@pytest.fixture
+def claimed(outside, runner) -> Api:
+    """A caller with the session token of the first attempt."""
+    return outside.with_token(ok(outside.patch(session_path(runner), {"state": "running"}))["session_token"])
+
+
+def let_lease_run_out():
+    with db.transaction():
+        db.session.query(AgentRunnerSession).update({"lease_expires_at": db.now(-1)})
+    with db.transaction():
+        for session_id in sweep.find_due():
+            sweep.repair(session_id)
+
+
+def test_a_session_of_an_external_site_waits_for_its_claim(api, runner, worker, outside):
+    assert worker.find_claim(runner["latest_session_id"]) is None
+    session = ok(outside.patch(session_path(runner), {"state": "RUNNING"}))
+    assert session["session_token"].startswith("ar_")
+    assert (session["state"], session["attempt"]) == ("RUNNING", 1) and session["started_at"]
+    again = ok(outside.patch(session_path(runner), {"state": "RUNNING"}))
+    assert again["session_token"] is None and again["attempt"] == 1
+    assert ok(api.get(path_of(runner)))["state"] == "RUNNING"
+
+
+def test_a_session_of_our_own_is_not_claimed_from_outside(outside, make_runner):
+    refused(outside.patch(session_path(make_runner()), {"state": "RUNNING"}), 409, "not_external")
+
+
+def test_a_worker_reports_and_ends(api, claimed, runner):
+    path = session_path(runner)
+    step = {"title": "Read", "message": "all of it"}
+    usage = {"input_tokens": 5, "output_tokens": 1, "cached_input_tokens": None, "cost_usd": 0.1, "tool_calls": 1}
+    session = ok(claimed.patch(path, {"steps": [step], "usage": usage, "current_task": "Reading"}))
+    assert session["steps"][0]["title"] == "Read" and session["usage"] == usage
+    assert ok(api.get(path_of(runner)))["current_task"] == "Reading"
+    told_again = [{key: session["steps"][0][key] for key in session["steps"][0]}, {"title": "Write"}]
+    session = ok(claimed.patch(path, {"steps": told_again}))
+    assert [(s["title"], s["message"]) for s in session["steps"]] == [("Read", "all of it"), ("Write", "")]
+    end = {
+        "state": "DONE",
+        "result": "There.",
+        "duration": 1234,
+        "commit_sha": "c" * 40,
+        "result_branch": "agent/x",
+        "result_diff": patch_of("result"),
+        "cumulative_diff": patch_of("all"),
+    }
+    session = ok(claimed.patch(path, end))
+    assert (session["state"], session["duration"], session["result"]) == ("DONE", 1234, "There.")
+    assert session["commit_sha"] == "c" * 40 and session["result_branch"] == "agent/x"
+    assert api.get(session_path(runner, rest="/diff/result")).text == patch_of("result")
+    assert api.get(path_of(runner, "/diff")).text == patch_of("all")
+    assert ok(api.get(path_of(runner)))["head_session_id"] == session["id"]
+
+
+def test_diffs_are_uploaded_by_signed_urls_of_the_attempt(api, claimed, runner):
+    urls = ok(claimed.post(session_path(runner, rest="/diff/upload_urls")))
+    prefix = f"agent-runner-sessions-diffs/{runner['id']}/{runner['latest_session_id']}/1"
+    assert {kind: url["s3_key"] for kind, url in urls.items()} == {
+        "result": f"{prefix}/result.patch",
+        "cumulative": f"{prefix}/cumulative.patch",
+    }
+    keys = {f"{kind}_diff_s3_key": url["s3_key"] for kind, url in urls.items()}
+    refused(claimed.patch(session_path(runner), keys), 422, "bad_key")
+    for kind, url in urls.items():
+        headers = {"Content-Type": "text/x-diff"}
+        empty(claimed.with_token(None)("PUT", url["upload_url"], data=patch_of(kind), headers=headers), 200)
+    ok(claimed.patch(session_path(runner), {"state": "DONE", **keys}))
+    assert api.get(session_path(runner, rest="/diff/cumulative")).text == patch_of("cumulative")
+
+
+@pytest.mark.parametrize("key", ["x", "{prefix}/2/result.patch", "{prefix}/1/cumulative.patch", "../secret.key"])
+def test_a_key_that_was_not_issued_for_this_attempt_is_refused(claimed, runner, key):
+    prefix = f"agent-runner-sessions-diffs/{runner['id']}/{runner['latest_session_id']}"
+    refused(claimed.patch(session_path(runner), {"result_diff_s3_key": key.format(prefix=prefix)}), 422, "bad_key")
+
+
+def test_an_error_says_what_the_worker_said(api, claimed, runner):
+    session = ok(claimed.patch(session_path(runner), {"state": "ERROR", "result": "No disk left."}))
+    assert session["failure"]["code"] == "worker_reported" and session["failure"]["message"] == "No disk left."
+    assert ok(api.get(path_of(runner)))["state"] == "ERROR"
+
+
+def test_a_session_token_is_for_its_session_alone(claimed, runner, make_runner, make_site):
+    other = make_runner(site=make_site(execution="external"))
+    ok(claimed.get(session_path(runner)))
+    refused(claimed.patch(session_path(other), {"state": "RUNNING"}), 403, "session_token_scope")
+    for method, path, body in [
+        ("GET", "/agent_runners", None),
+        ("GET", path_of(runner), None),
+        ("GET", session_path(other), None),
+        ("GET", session_path(runner, rest="/events"), None),
+        ("GET", "/tokens", None),
+        ("POST", "/tokens", {"name": "x", "scope": "read"}),
+        ("DELETE", session_path(runner), None),
+        ("POST", path_of(runner, "/archive"), None),
+        ("GET", "/sites", None),
+    ]:
+        refused(claimed(method, path, **({"json": body} if body else {})), 403, "session_token_scope")
+
+
+def test_each_report_is_a_heartbeat_and_silence_loses_the_lease(api, claimed, runner, outside):
+    ok(claimed.patch(session_path(runner), {}))
+    let_lease_run_out()
+    session = ok(api.get(session_path(runner)))
+    assert (session["state"], session["attempt"]) == ("NEW", 1)
+    refused(claimed.patch(session_path(runner), {}), 409, "lease_lost")
+    refused(claimed.post(session_path(runner, rest="/diff/upload_urls")), 409, "lease_lost")
+    second = outside.with_token(ok(outside.patch(session_path(runner), {"state": "RUNNING"}))["session_token"])
+    refused(claimed.patch(session_path(runner), {"state": "DONE"}), 409, "lease_lost")
+    assert ok(second.patch(session_path(runner), {"state": "DONE"}))["attempt"] == 2
+
+
+def test_three_lost_workers_end_a_session(api, runner, outside):
+    for _ in range(3):
+        ok(outside.patch(session_path(runner), {"state": "RUNNING"}))
+        let_lease_run_out()
+    session = ok(api.get(session_path(runner)))
+    assert session["state"] == "ERROR" and session["failure"]["code"] == "worker_lost"
+
+
+def test_what_the_state_machine_forbids_is_a_conflict(api, outside, runner):
+    path = session_path(runner)
+    refused(outside.patch(path, {"state": "DONE"}), 409, "bad_transition")
+    refused(outside.patch(path, {"state": "asleep"}), 422, "invalid")
+    token = ok(outside.patch(path, {"state": "RUNNING"}))["session_token"]
+    refused(outside.patch(path, {"state": "NEW"}), 409, "bad_transition")
+    ok(outside.with_token(token).patch(path, {"state": "DONE"}))
+    for state in ("NEW", "RUNNING", "DONE", "ERROR", "CANCELLED"):
+        refused(outside.patch(path, {"state": state}), 409, "bad_transition")
+    assert ok(outside.patch(path, {"title": "Afterwards"}))["title"] == "Afterwards"
+
+
+def test_a_stopped_session_takes_no_more_reports(api, claimed, runner):
+    empty(api.delete(session_path(runner)), 202)
+    for report in ({}, {"steps": [{"title": "x"}]}, {"state": "DONE"}):
+        assert claimed.patch(session_path(runner), report).status_code == 409
+    assert ok(api.get(session_path(runner)))["steps"] == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("duration", -1),
+        ("duration", 2**31),
+        ("duration", "5"),
+        ("steps", {}),
+        ("steps", ["x"]),
+        ("steps", [{"title": 5}]),
+        ("steps", [{"title": "\0"}]),
+        ("usage", {"input_tokens": -1}),
+        ("usage", {"tokens": 1}),
+        ("usage", {"cost_usd": "1"}),
+        ("commit_sha", "main"),
+        ("result", "\0"),
+        ("result_branch", "-x"),
+        ("result_diff", "hello"),
+        ("title", "x" * 501),
+        ("attempt", 5),
+    ],
+)
+def test_a_senseless_report_is_refused_by_name(claimed, runner, field, value):
+    response = claimed.patch(session_path(runner), {field: value})
+    assert response.status_code == 422 and list(response.json["errors"]) == [field], response.text
+
+
+def test_a_follow_up_is_claimed_anew(api, claimed, runner, outside):
+    ok(claimed.patch(session_path(runner), {"state": "DONE", "cumulative_diff": patch_of("x")}))
+    follow = created(api.post(path_of(runner, "/sessions"), {"prompt": "x"}))
+    refused(claimed.patch(session_path(runner, follow["id"]), {"state": "RUNNING"}), 403, "session_token_scope")
+    assert ok(outside.patch(session_path(runner, follow["id"]), {"state": "RUNNING"}))["session_token"]

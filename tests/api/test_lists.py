@@ -1,0 +1,180 @@
+"""Pages, cursors, order and filters."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.api.calling import NOBODY, created, ok, path_of, refused
+
+
+def links(response):
+    return {rel: url for url, rel in re.findall(r'<([^>]+)>; rel="(\w+)"', response.headers["Link"])}
+
+
+def ids(response):
+    return [row["id"] for row in ok(response)]
+
+
+@pytest.fixture
+def five(make_runner, make_site):
+    """Five runners of one site, the newest first."""
+    site = make_site()
+    return [make_runner(site=site, title=f"Runner {n}")["id"] for n in range(5)][::-1]
+
+
+def test_pages_tell_the_total_and_their_neighbours(api, five):
+    first = api.get("/agent_runners?per_page=2&title=runner")
+    assert ids(first) == five[:2] and first.headers["Total"] == "5"
+    assert set(links(first)) == {"first", "next", "last"}
+    second = api.get(links(first)["next"])
+    assert ids(second) == five[2:4] and set(links(second)) == {"first", "prev", "next", "last"}
+    assert "title=runner" in links(second)["prev"] and "per_page=2" in links(second)["last"]
+    last = api.get(links(second)["last"])
+    assert ids(last) == five[4:] and set(links(last)) == {"first", "prev", "last"}
+    assert ids(api.get(links(last)["first"])) == five[:2]
+
+
+def test_past_the_end_there_is_nothing(api, five):
+    response = api.get("/agent_runners?page=9&per_page=2")
+    assert ids(response) == [] and response.headers["Total"] == "5"
+    assert "page=3" in links(response)["prev"]
+    assert ids(api.get("/agent_runners?page=99999999999999999999999")) == []
+
+
+def test_an_empty_list_is_an_array(api):
+    response = api.get("/agent_runners")
+    assert ok(response) == [] and response.headers["Total"] == "0"
+    assert set(links(response)) == {"first", "last"}
+
+
+def test_more_than_a_hundred_rows_of_a_page_are_clamped(api, five):
+    assert len(ids(api.get("/agent_runners?per_page=1000"))) == 5
+
+
+@pytest.mark.parametrize("query", ["page=0", "page=-1", "page=x", "per_page=0", "per_page=x", "page=1.5"])
+def test_a_senseless_page_is_refused(api, query):
+    body = refused(api.get(f"/agent_runners?{query}"), 422, "invalid")
+    assert query.split("=")[0] in body["errors"]
+
+
+def test_a_walk_by_cursor_sees_each_row_once(api, five, make_runner, make_site):
+    response, seen = api.get("/agent_runners?cursor=&per_page=2"), []
+    while True:
+        seen += ids(response)
+        if len(seen) == 2:
+            make_runner()  # What is new lies behind the walker, in front of the list.
+        if "next" not in links(response):
+            break
+        assert "cursor=" in links(response)["next"] and "&page=" not in links(response)["next"]
+        response = api.get(links(response)["next"])
+        assert "Total" not in response.headers
+    assert seen == five
+
+
+@pytest.mark.parametrize(
+    "cursor", ["x", "!!", "W10", "bnVsbA", "WzEsMl0", "é", "WyIwMDAxLTAxLTAxVDAwOjAwOjAwKzIzOjU5IiwgIjAiXQ"]
+)
+def test_a_made_up_cursor_is_refused(api, cursor):
+    assert "cursor" in refused(api.get("/agent_runners", query_string={"cursor": cursor}), 422, "invalid")["errors"]
+
+
+def test_sessions_are_walked_both_ways(api, make_done_runner, follow_up):
+    runner = make_done_runner()
+    all_ids = [runner["latest_session_id"], *(follow_up(runner)["id"] for _ in range(3))]
+    path = path_of(runner, "/sessions")
+    assert ids(api.get(path)) == all_ids
+    assert ids(api.get(f"{path}?order_by=DESC")) == all_ids[::-1]
+    for order, expected in (("asc", all_ids), ("desc", all_ids[::-1])):
+        first = api.get(f"{path}?cursor=&per_page=3&order_by={order}")
+        assert ids(first) + ids(api.get(links(first)["next"])) == expected
+    refused(api.get(f"{path}?order_by=sideways"), 422, "invalid")
+
+
+def test_sites_and_their_order(api, make_site):
+    sites = [make_site(name=f"site {n}")["id"] for n in range(3)]
+    assert ids(api.get("/sites")) == sites
+    first = api.get("/sites?cursor=&per_page=2")
+    assert ids(first) + ids(api.get(links(first)["next"])) == sites
+
+
+def test_a_follow_up_moves_a_runner_to_the_front(api, make_done_runner, follow_up):
+    old, new = make_done_runner(), make_done_runner()
+    assert ids(api.get("/agent_runners")) == [new["id"], old["id"]]
+    follow_up(old)
+    assert ids(api.get("/agent_runners")) == [old["id"], new["id"]]
+
+
+def test_runners_are_filtered_by_state(api, make_runner, make_done_runner):
+    waiting, done = make_runner(), make_done_runner()
+    assert ids(api.get("/agent_runners?state=new")) == [waiting["id"]]
+    assert ids(api.get("/agent_runners?state=Done, NEW")) == [done["id"], waiting["id"]]
+    assert ids(api.get("/agent_runners?state=error")) == []
+    assert "state" in refused(api.get("/agent_runners?state=asleep"), 422, "invalid")["errors"]
+
+
+def test_archived_runners_are_listed_only_when_asked_for(api, make_done_runner):
+    put_away, other = make_done_runner(), make_done_runner()
+    api.post(path_of(put_away, "/archive"))
+    assert ids(api.get("/agent_runners")) == [other["id"]]
+    assert ids(api.get("/agent_runners?state=archived")) == [put_away["id"]]
+    assert len(ids(api.get("/agent_runners?state=archived,done"))) == 2
+
+
+def test_runners_are_filtered_by_what_they_are(api, ada, make_runner, make_site):
+    site = make_site()
+    one = make_runner(site=site, title="Fix 100% of it", branch="main")
+    two = make_runner(title="Other_thing", branch="topic")
+    for query, expected in {
+        "title=FIX": [one],
+        "title=%25": [one],
+        "title=r_t": [two],
+        "title=rxt": [],
+        "branch=topic": [two],
+        f"site_id={site['id']}": [one],
+        f"user_id={ada.user.id}": [two, one],
+        f"user_id={NOBODY}": [],
+        "result_branch=agent/x": [],
+        "nonsense=1": [two, one],
+    }.items():
+        assert ids(api.get(f"/agent_runners?{query}")) == [runner["id"] for runner in expected], query
+    refused(api.get("/agent_runners?user_id=me"), 422, "invalid")
+    refused(api.get("/agent_runners?title=%00"), 422, "invalid")
+
+
+def test_bounds_of_time_are_inclusive_and_take_several_spellings(api, make_runner):
+    runner = make_runner()
+    made = runner["created_at"]
+    for query, found in {
+        f"created_at_from={made}&created_at_to={made}": True,
+        f"from={made}&to={made}": True,
+        f"created_at_from={made[:-1]}%2B00:00": True,
+        f"created_at_from={made[:-1]}+00:00": True,
+        "from=2000-01-01": True,
+        "from=0": True,
+        "to=0": False,
+        "from=4102444800": False,
+        "created_at_to=2000-01-01T00:00:00Z": False,
+    }.items():
+        assert bool(ids(api.get(f"/agent_runners?{query}"))) == found, query
+        of_session = query.replace(made[:-1], runner["last_session_created_at"][:-1])
+        assert bool(ids(api.get(f"{path_of(runner, '/sessions')}?{of_session}"))) == found, query
+
+
+@pytest.mark.parametrize("moment", ["yesterday", "inf", "nan", "1e300", "0001-01-01T00:00:00+23:59", ""])
+def test_what_is_no_moment_is_refused(api, moment):
+    response = api.get("/agent_runners", query_string={"created_at_from": moment})
+    assert "created_at_from" in refused(response, 422, "invalid")["errors"]
+
+
+def test_sessions_are_filtered_by_state_and_discarded_ones_left_out(api, make_done_runner, follow_up):
+    runner = make_done_runner()
+    second = follow_up(runner, "diff --git a/b b/b\n")
+    ok(api.post(path_of(runner, "/revert"), {"session_id": runner["latest_session_id"]}))
+    path = path_of(runner, "/sessions")
+    assert ids(api.get(path)) == [runner["latest_session_id"]]
+    assert ids(api.get(f"{path}?include_discarded=true")) == [runner["latest_session_id"], second["id"]]
+    assert ids(api.get(f"{path}?state=cancelled,error")) == []
+    waiting = created(api.post(path, {"prompt": "x"}))
+    assert ids(api.get(f"{path}?state=new")) == [waiting["id"]]

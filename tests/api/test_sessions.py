@@ -1,0 +1,163 @@
+"""Sessions: asking for one, reading them, stopping them, archiving their runner."""
+
+from __future__ import annotations
+
+from app.models.states import SessionState
+from tests.api.calling import NOBODY, created, empty, ok, patch_of, path_of, refused, session_path
+
+SESSION_FIELDS = [
+    "id",
+    "agent_runner_id",
+    "state",
+    "mode",
+    "title",
+    "prompt",
+    "agent_config",
+    "result",
+    "current_task",
+    "failure",
+    "duration",
+    "steps",
+    "steps_count",
+    "attempt",
+    "parent_session_id",
+    "created_at",
+    "updated_at",
+    "started_at",
+    "done_at",
+    "commit_sha",
+    "base_sha",
+    "result_branch",
+    "attached_file_keys",
+    "is_discarded",
+    "has_result_diff",
+    "has_cumulative_diff",
+    "limits",
+    "usage",
+    "user",
+]
+
+
+def test_a_new_session_shows_every_field(api, make_runner):
+    runner = make_runner()
+    session = ok(api.get(session_path(runner)))
+    assert set(SESSION_FIELDS) <= set(session)
+    absent = ["title", "result", "current_task", "failure", "duration", "started_at", "done_at", "usage", "base_sha"]
+    assert all(session[name] is None for name in [*absent, "parent_session_id", "commit_sha", "result_branch"])
+    assert session["steps"] == [] and session["steps_count"] == session["attempt"] == 0
+    assert ok(api.get(path_of(runner, "/sessions"))) == [session]
+
+
+def test_a_session_tells_how_it_went(api, make_runner, worker):
+    runner = make_runner()
+    claim = worker.claim(runner["latest_session_id"])
+    worker.step(claim, "Read", "twelve files")
+    session = ok(api.get(session_path(runner)))
+    assert session["state"] == "RUNNING" and session["attempt"] == 1 and session["started_at"]
+    assert session["current_task"] == ok(api.get(path_of(runner)))["current_task"] == "Read"
+    assert [(step["title"], step["message"]) for step in session["steps"]] == [("Read", "twelve files")]
+    usage = {"input_tokens": 3, "output_tokens": 1, "cached_input_tokens": 0, "cost_usd": 0.01, "tool_calls": 2}
+    worker.finish(claim, diff=patch_of("x"), result="Done.", usage=usage)
+    session = ok(api.get(session_path(runner)))
+    assert session["state"] == "DONE" and session["result"] == "Done." and session["usage"] == usage
+    assert session["duration"] >= 0 and session["done_at"] >= session["started_at"] and session["current_task"] is None
+    assert session["has_result_diff"] and session["has_cumulative_diff"]
+    runner = ok(api.get(path_of(runner)))
+    assert (runner["state"], runner["head_session_id"]) == ("DONE", session["id"])
+    assert runner["done_at"] == session["done_at"] and runner["active_session_created_at"] is None
+
+
+def test_a_failure_says_where_and_why(api, make_runner, worker):
+    runner = make_runner()
+    failure = {"code": "branch_not_found", "stage": "checkout", "retryable": False, "message": "There is no topic."}
+    worker.run(runner["latest_session_id"], state=SessionState.ERROR, failure=failure)
+    assert ok(api.get(session_path(runner)))["failure"] == failure
+    assert ok(api.get(path_of(runner)))["state"] == "ERROR"
+
+
+def test_a_second_attempt_shows_its_own_steps_only(api, make_runner, worker):
+    runner = make_runner()
+    first = worker.claim(runner["latest_session_id"])
+    worker.step(first, "Lost")
+    worker.lose(first)
+    worker.step(worker.claim(runner["latest_session_id"]), "Found")
+    session = ok(api.get(session_path(runner)))
+    assert [step["title"] for step in session["steps"]] == ["Started again", "Found"]
+    assert session["attempt"] == session["steps_count"] == 2
+
+
+def test_one_session_of_a_runner_is_active_at_most(api, make_runner, worker):
+    runner = make_runner()
+    refused(api.post(path_of(runner, "/sessions"), {"prompt": "x"}), 409, "active_session_exists")
+    worker.claim(runner["latest_session_id"])
+    refused(api.post(path_of(runner, "/sessions"), {"prompt": "x"}), 409, "active_session_exists")
+
+
+def test_a_follow_up_builds_on_the_head(api, make_done_runner, worker, join):
+    runner = make_done_runner()
+    response = api.post(path_of(runner, "/sessions"), {"prompt": "More.", "mode": "ask", "agent": "claude"})
+    session = created(response)
+    assert response.headers["Location"].endswith(session_path(runner, session["id"]))
+    assert session["parent_session_id"] == runner["head_session_id"]
+    assert worker.claim(session["id"]).session.start_diff_key.endswith("cumulative.patch")
+    runner = ok(api.get(path_of(runner)))
+    assert (runner["state"], runner["latest_session_id"], runner["latest_session_mode"]) == (
+        "RUNNING",
+        session["id"],
+        "ask",
+    )
+
+
+def test_unknown_sessions_answer_404(api, make_runner):
+    mine, other = make_runner(), make_runner()
+    for session_id in (NOBODY, "x", other["latest_session_id"]):
+        for rest in ("", "/diff/result", "/diff/cumulative", "/events"):
+            assert api.get(session_path(mine, session_id, rest)).status_code == 404
+        assert api.delete(session_path(mine, session_id)).status_code == 404
+        assert api.patch(session_path(mine, session_id), {"title": "x"}).status_code == 404
+
+
+def test_a_waiting_session_is_stopped(api, make_runner, worker):
+    runner = make_runner()
+    empty(api.delete(path_of(runner)), 202)
+    session = ok(api.get(session_path(runner)))
+    assert session["state"] == "CANCELLED" and session["done_at"] and session["duration"] is None
+    assert ok(api.get(path_of(runner)))["state"] == "DONE"
+    assert worker.find_claim(session["id"]) is None
+    refused(api.delete(path_of(runner)), 409, "no_active_session")
+
+
+def test_stopping_a_session_again_is_no_error_and_changes_nothing(api, make_runner, worker):
+    runner = make_runner()
+    worker.claim(runner["latest_session_id"])
+    empty(api.delete(session_path(runner)), 202)
+    session = ok(api.get(session_path(runner)))
+    assert session["state"] == "CANCELLED" and session["duration"] is not None
+    empty(api.delete(session_path(runner)), 202)
+    assert ok(api.get(session_path(runner))) == session
+
+
+def test_a_session_that_has_ended_cannot_be_stopped(api, make_done_runner):
+    runner = make_done_runner()
+    refused(api.delete(session_path(runner)), 409, "session_ended")
+    refused(api.delete(path_of(runner)), 409, "no_active_session")
+
+
+def test_a_title_is_given_afterwards(api, make_runner):
+    runner = make_runner()
+    assert ok(api.patch(session_path(runner), {"title": "First try"}))["title"] == "First try"
+    assert ok(api.patch(session_path(runner), {"title": None}))["title"] is None
+
+
+def test_archiving(api, make_done_runner, make_runner):
+    refused(api.post(path_of(make_runner(), "/archive")), 409, "active_session_exists")
+    runner = make_done_runner()
+    for _ in range(2):
+        response = api.post(path_of(runner, "/archive"))
+        assert response.status_code == 202 and response.json["state"] == "ARCHIVED"
+    refused(api.post(path_of(runner, "/sessions"), {"prompt": "x"}), 409, "runner_archived")
+    refused(api.post(path_of(runner, "/revert"), {"session_id": None}), 409, "runner_archived")
+    refused(api.post(path_of(runner, "/pull_request"), {}), 409, "runner_archived")
+    refused(api.post(path_of(runner, "/commit"), {"target_branch": "x"}), 409, "runner_archived")
+    assert ok(api.get(path_of(runner)))["state"] == "ARCHIVED"
+    assert api.get(path_of(runner, "/diff")).status_code == 200

@@ -1,0 +1,218 @@
+"""Sites, and the addresses that they may not have."""
+
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+
+from tests.api.calling import created, empty, ok, path_of, refused
+
+SITE_FIELDS = [
+    "id",
+    "account_id",
+    "name",
+    "repo_url",
+    "default_branch",
+    "forge",
+    "forge_api_url",
+    "default_agent",
+    "default_model",
+    "setup_command",
+    "protected_branches",
+    "egress_hosts",
+    "max_duration_seconds",
+    "max_cost_usd",
+    "max_concurrent_sessions",
+    "execution",
+    "created_at",
+    "updated_at",
+    "has_access_token",
+]
+
+HOSTILE = [
+    "ext::sh -c 'touch /tmp/owned'",
+    "ext::sh",
+    "fd::17",
+    "--upload-pack=touch /tmp/owned",
+    "-oProxyCommand=id",
+    "file:///etc",
+    "/etc/passwd",
+    "../x",
+    "x",
+    "git://example.org/x.git",
+    "http://example.org/x.git",
+    "ssh://git@example.org/x.git",
+    "git@example.org:x.git",
+    "ssh://-oProxyCommand=id/x",
+    "https://user:secret@example.org/x.git",
+    "https://token@example.org/x.git",
+    "https://example.org/$HOME/x.git",
+    "https://example.org/x.git\n--upload-pack=id",
+    "https://example.org/x y.git",
+    "https://example.org/%0ahost",
+    "https://example.org/%00",
+    "https://example.org/a/../../b",
+    "https://example.org/%2e%2e/b",
+    "https://example.org/x.git?a=b",
+    "https://example.org/x.git#main",
+    "https://example.org",
+    "https://example.org/",
+    "https:///x.git",
+    "https://",
+    "https://[::1/x",
+    "https://example.org:99999/x",
+    "https://localhost/x.git",
+    "https://metadata/x.git",
+    "https://git.internal/x.git",
+    "https://printer.local/x.git",
+    "https://127.0.0.1/x.git",
+    "https://127.1/x.git",
+    "https://2130706433/x.git",
+    "https://0x7f000001/x.git",
+    "https://0177.0.0.1/x.git",
+    "https://0/x.git",
+    "https://10.0.0.8/x.git",
+    "https://192.168.1.1/x.git",
+    "https://172.16.0.1/x.git",
+    "https://100.64.0.1/x.git",
+    "https://169.254.169.254/latest/meta-data",
+    "https://[::1]/x.git",
+    "https://[fd00::1]/x.git",
+    "https://[fe80::1%25eth0]/x.git",
+    "https://[::ffff:127.0.0.1]/x.git",
+    "https://localhost./x.git",
+    "",
+    "\0",
+]
+
+
+def test_a_site_shows_every_field_and_never_its_token(api, ada):
+    response = api.post("/sites", {"repo_url": "https://github.com/example/shop.git", "access_token": "gh-hush"})
+    site = created(response)
+    assert set(site) == set(SITE_FIELDS)
+    assert (site["name"], site["default_branch"], site["forge"], site["execution"]) == (
+        "shop",
+        "main",
+        "github",
+        "internal",
+    )
+    assert site["account_id"] == str(ada.user.account_id) and site["has_access_token"]
+    assert site["protected_branches"] == ["main"] and site["egress_hosts"] == []
+    assert site["max_cost_usd"] is None and site["forge_api_url"] is None
+    assert ok(api.get(f"/sites/{site['id']}")) == site and ok(api.get("/sites")) == [site]
+    assert response.headers["Location"].endswith(f"/api/v1/sites/{site['id']}")
+    assert "gh-hush" not in response.text + api.get("/sites").text
+
+
+def test_a_token_is_encrypted_at_rest(api, make_site, engine):
+    make_site(access_token="gh-hush")
+    with engine.connect() as connection:
+        kept = connection.scalar(sa.text("SELECT access_token_encrypted FROM sites"))
+    assert kept and "gh-hush" not in kept
+
+
+def test_a_site_is_changed_field_by_field(api, make_site):
+    site = make_site()
+    fields = {
+        "name": "Shop",
+        "default_branch": "trunk",
+        "forge": "GITLAB",
+        "forge_api_url": "https://git.example.org/api/v4",
+        "default_agent": "claude",
+        "default_model": "opus",
+        "setup_command": "npm ci",
+        "protected_branches": ["trunk", "release/*"],
+        "egress_hosts": ["registry.npmjs.org", "*.example.org:8443"],
+        "max_duration_seconds": 60,
+        "max_cost_usd": 1.5,
+        "max_concurrent_sessions": 2,
+        "execution": "external",
+    }
+    changed = ok(api.patch(f"/sites/{site['id']}", fields))
+    assert {name: changed[name] for name in fields} == {**fields, "forge": "gitlab"}
+    assert ok(api.patch(f"/sites/{site['id']}", {"protected_branches": []}))["protected_branches"] == []
+    assert ok(api.patch(f"/sites/{site['id']}", {"protected_branches": None}))["protected_branches"] == ["trunk"]
+    assert ok(api.patch(f"/sites/{site['id']}", {"max_cost_usd": None}))["max_cost_usd"] is None
+
+
+def test_a_token_is_not_taken_along_to_another_address(api, make_site):
+    site = make_site(access_token="gh-hush")
+    path = f"/sites/{site['id']}"
+    assert ok(api.patch(path, {"repo_url": site["repo_url"]}))["has_access_token"]
+    assert not ok(api.patch(path, {"repo_url": "https://evil.example.org/shop.git"}))["has_access_token"]
+    assert ok(api.patch(path, {"access_token": "again"}))["has_access_token"]
+    assert not ok(api.patch(path, {"access_token": None}))["has_access_token"]
+
+
+@pytest.mark.parametrize("url", HOSTILE)
+def test_a_hostile_address_is_refused_at_once(api, make_site, url):
+    for response in (
+        api.post("/sites", {"repo_url": url}),
+        api.patch(f"/sites/{make_site()['id']}", {"repo_url": url}),
+    ):
+        assert response.status_code == 422, response.text
+        assert list(response.json["errors"]) == ["repo_url"]
+        assert "secret" not in response.text
+
+
+def test_local_repositories_are_for_the_folder_that_the_operator_names(api, tmp_path, configure):
+    (tmp_path / "repositories" / "shop").mkdir(parents=True)
+    (tmp_path / "repositories" / "link").symlink_to("/etc")
+    configure(LOCAL_REPOSITORIES=str(tmp_path / "repositories"))
+    inside = tmp_path / "repositories" / "shop"
+    for url in (str(inside), f"file://{inside}"):
+        assert created(api.post("/sites", {"repo_url": url}))["forge"] == "none"
+    for url in (
+        f"{inside}/../../data",
+        str(tmp_path / "repositories"),
+        str(tmp_path / "repositories" / "link"),
+        "/etc",
+    ):
+        refused(api.post("/sites", {"repo_url": url}), 422, "local_path")
+
+
+def test_what_the_operator_allows_is_allowed(api, configure):
+    configure(ALLOW_SSH="1", ALLOW_HTTP="1", ALLOW_PRIVATE_ADDRESSES="1")
+    for url in ("ssh://git@git.example.org/x.git", "http://10.0.0.8/x.git", "https://localhost:3000/x/y.git"):
+        created(api.post("/sites", {"repo_url": url}))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", ""),
+        ("name", None),
+        ("forge", "sourceforge"),
+        ("forge_api_url", "http://169.254.169.254/"),
+        ("forge_api_url", "https://127.0.0.1/api"),
+        ("forge_api_url", "https://a:b@example.org"),
+        ("forge_api_url", "file:///etc"),
+        ("default_agent", "clippy"),
+        ("protected_branches", "main"),
+        ("egress_hosts", ["http://x"]),
+        ("egress_hosts", ["a b"]),
+        ("egress_hosts", None),
+        ("max_concurrent_sessions", 0),
+        ("max_duration_seconds", "60"),
+        ("execution", "elsewhere"),
+        ("has_access_token", True),
+        ("id", "x"),
+    ],
+)
+def test_a_senseless_field_is_refused_by_name(api, make_site, field, value):
+    response = api.patch(f"/sites/{make_site()['id']}", {field: value})
+    assert response.status_code == 422 and list(response.json["errors"]) == [field]
+
+
+def test_deleting_a_site_hides_it_and_its_runners(api, make_site, make_done_runner, make_runner):
+    site = make_site(access_token="gh-hush")
+    runner = make_done_runner(site=site)
+    waiting = make_runner(site=site)
+    refused(api.delete(f"/sites/{site['id']}"), 409, "active_session_exists")
+    empty(api.delete(path_of(waiting)), 202)
+    empty(api.delete(f"/sites/{site['id']}"), 204)
+    refused(api.get(f"/sites/{site['id']}"), 404, "site_not_found")
+    refused(api.delete(f"/sites/{site['id']}"), 404, "site_not_found")
+    refused(api.get(path_of(runner)), 404, "agent_runner_not_found")
+    assert ok(api.get("/sites")) == ok(api.get("/agent_runners")) == []
+    refused(api.post("/agent_runners", {"site_id": site["id"], "prompt": "x"}), 404, "site_not_found")

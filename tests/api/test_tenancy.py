@@ -1,0 +1,86 @@
+"""What belongs to another account is not there, whatever one asks of it. The routes come from the URL map."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.web import create_app
+from tests.api.calling import BASE, ok, path_of
+
+BODIES = {
+    "revert": {"session_id": None},
+    "commit": {"target_branch": "x"},
+    "sessions": {"prompt": "x"},
+    "delete_url": {"file_key": "x"},
+}
+
+
+def routes_with_ids(app):
+    """Every method and rule of the API that names something by its id."""
+    for rule in app.url_map.iter_rules():
+        if rule.rule.startswith(BASE) and "uuid:" in rule.rule:
+            for method in sorted(rule.methods - {"HEAD", "OPTIONS"}):
+                yield method, rule
+
+
+def test_another_accounts_things_are_not_there(app, api, join, make_done_runner, uploaded_by):
+    runner = make_done_runner()
+    token = ok(api.get("/tokens"))[0]
+    ids = {
+        "agent_runner_id": runner["id"],
+        "session_id": runner["latest_session_id"],
+        "site_id": runner["site_id"],
+        "token_id": token["id"],
+    }
+    eve, tried = join("Eve").admin, 0
+    for method, rule in routes_with_ids(app):
+        _, path = rule.build({name: ids[name] for name in rule.arguments}, append_unknown=False)
+        body = BODIES.get(path.rsplit("/", 1)[-1], {}) if method in ("POST", "PATCH") else None
+        response = eve(method, path.removeprefix(BASE), **({} if body is None else {"json": body}))
+        assert response.status_code == 404 and response.json["code"] == 404, (method, path, response.text)
+        assert "Ada" not in response.text
+        tried += 1
+    assert tried >= 20
+    assert ok(api.get(path_of(runner)))["state"] == "DONE"
+
+
+def test_another_accounts_things_cannot_be_built_on(api, join, make_done_runner, make_site, uploaded_by):
+    runner = make_done_runner()
+    eve = join("Eve").admin
+    site = make_site(eve)
+    fields = {"site_id": site["id"], "prompt": "x"}
+    assert eve.post("/agent_runners", {**fields, "site_id": runner["site_id"]}).status_code == 404
+    assert eve.post("/agent_runners", {**fields, "parent_agent_runner_id": runner["id"]}).status_code == 404
+    assert eve.post("/agent_runners", {**fields, "file_keys": [uploaded_by(api)]}).status_code == 422
+    assert eve.post("/agent_runners/delete_url", {"file_key": uploaded_by(api)}).status_code == 404
+    for filters in ("", f"?site_id={runner['site_id']}", f"?user_id={runner['user']['id']}"):
+        assert ok(eve.get(f"/agent_runners{filters}")) == []
+    assert len(ok(eve.get("/sites"))) == 1
+
+
+def test_a_session_is_not_reached_through_another_runner(api, make_done_runner):
+    one, two = make_done_runner(), make_done_runner()
+    for rest in ("", "/diff/result", "/diff/cumulative", "/events"):
+        assert api.get(path_of(one, f"/sessions/{two['latest_session_id']}{rest}")).status_code == 404
+    assert api.post(path_of(one, "/revert"), {"session_id": two["latest_session_id"]}).status_code == 404
+
+
+@pytest.fixture
+def uploaded_by():
+    """Upload a file as somebody; its key."""
+
+    def upload(api):
+        fields = {"filename": "x.txt", "content_type": "text/plain", "size": 1}
+        answer = ok(api.post("/agent_runners/upload_url", fields))
+        assert api("PUT", answer["upload_url"], data=b"x", headers=answer["headers"]).status_code == 200
+        return answer["file_key"]
+
+    return upload
+
+
+def test_the_description_lists_every_route(configured):
+    app = create_app()
+    described = app.test_client().get(f"{BASE}/openapi.json").json["paths"]
+    assert len(described) == len(
+        [rule for rule in app.url_map.iter_rules() if rule.endpoint != "api-docs.openapi_json"]
+    )

