@@ -21,7 +21,9 @@ def messages(lines):
 
 def listen(api, runner, after=None):
     headers = {} if after is None else {"Last-Event-ID": str(after)}
-    return list(messages(api.get(session_path(runner, rest="/events"), headers=headers).data))
+    # A server closes what it has sent; a test client leaves that to the test.
+    with api.get(session_path(runner, rest="/events"), headers=headers) as response:
+        return list(messages(response.data))
 
 
 @pytest.fixture
@@ -38,10 +40,10 @@ def told(api, make_runner, worker):
 
 
 def test_a_stream_tells_everything_in_order_and_ends(api, told):
-    response = api.get(session_path(told, rest="/events"))
+    with api.get(session_path(told, rest="/events")) as response:
+        heard = list(messages(response.data))
     assert response.headers["Content-Type"] == "text/event-stream; charset=utf-8"
     assert response.headers["Cache-Control"] == "no-store"
-    heard = list(messages(response.data))
     names = [(event, data.get("state") or data.get("title")) for _, event, data in heard]
     assert names == [
         ("state", "NEW"),
@@ -88,6 +90,7 @@ def test_a_listener_hears_of_things_as_they_happen(api, app, make_runner, worker
     assert 0.1 < time.monotonic() - began < 5
     empty(api.delete(path_of(runner)), 202)
     rest = list(messages(b"".join(stream)))
+    response.close()
     assert [event for _, event, _ in rest] == ["state", "done"] and rest[-1][2] == {"state": "CANCELLED"}
 
 
@@ -96,6 +99,7 @@ def test_there_are_only_so_many_listeners_and_who_leaves_makes_room(api, app, ma
     runner = make_runner()
     path = session_path(runner, rest="/events")
     first = Api(app.test_client(), api.token).get(path)
+    assert first.status_code == 200
     next(first.iter_encoded())
     response = api.get(path)
     refused(response, 503, "too_many_listeners")
@@ -106,6 +110,7 @@ def test_there_are_only_so_many_listeners_and_who_leaves_makes_room(api, app, ma
     never_read.close()
     api.delete(path_of(runner))
     assert [event for _, event, _ in listen(api, runner)] == ["state", "state", "done"]
+    # That one has left too.
     assert [event for _, event, _ in listen(api, runner)] == ["state", "state", "done"]
 
 

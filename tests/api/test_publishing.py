@@ -1,0 +1,128 @@
+"""Asking for pull requests and commits: what is recorded, and when it is refused."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import sqlalchemy as sa
+
+from app import db
+from app.models import Publication
+from app.services import publishing
+from tests.api.calling import empty, ok, path_of, refused
+
+
+def settle(engine, error=None):
+    """Play the control worker that takes up the newest publication and makes it, or fails with an error."""
+    publication_id = recorded(engine)[-1]["id"]
+    with db.transaction():
+        attempt = publishing.claim(publication_id).publication.attempt
+    with db.transaction():
+        if error:
+            publishing.fail(publication_id, attempt, error)
+        else:
+            publishing.succeed(publication_id, attempt, "d" * 40, None)
+
+
+def recorded(engine):
+    with engine.connect() as connection:
+        return connection.execute(sa.select(Publication.__table__).order_by(Publication.id)).mappings().all()
+
+
+def test_a_pull_request_is_asked_for_and_recorded(api, make_done_runner, engine):
+    runner = make_done_runner(title="Fix the Größe — now!")
+    changed = ok(api.post(path_of(runner, "/pull_request"), {"title": "T", "body": "B", "draft": True}))
+    assert changed["pr_is_being_created"] is True and changed["pr_error"] is None
+    assert re.fullmatch(r"agent/fix-the-groe-now-[0-9a-f]{8}", changed["result_branch"])
+    (row,) = recorded(engine)
+    assert (row["title"], row["body"], row["draft"], row["branch"]) == ("T", "B", True, changed["result_branch"])
+    assert str(row["session_id"]) == runner["head_session_id"]
+    refused(api.post(path_of(runner, "/pull_request"), {}), 409, "pull_request_in_progress")
+
+
+@pytest.mark.parametrize("arguments", [{}, {"json": {}}, {"json": {"title": None, "body": None, "draft": None}}])
+def test_nothing_has_to_be_said_about_a_pull_request(api, make_done_runner, arguments):
+    assert ok(api("POST", path_of(make_done_runner(), "/pull_request"), **arguments))["pr_is_being_created"]
+
+
+def test_a_follow_up_goes_to_the_same_branch(api, make_done_runner, engine, follow_up):
+    runner = make_done_runner()
+    first = ok(api.post(path_of(runner, "/pull_request"), {"branch": "agent/mine"}))
+    assert first["result_branch"] == "agent/mine"
+    settle(engine)
+    follow_up(runner, "diff --git a/b b/b\n")
+    again = ok(api.post(path_of(runner, "/pull_request"), {"branch": "agent/other"}))
+    assert again["result_branch"] == "agent/mine"
+    assert [row["branch"] for row in recorded(engine)] == ["agent/mine"] * 2
+    assert [row["id"] for row in ok(api.get("/agent_runners?result_branch=agent/mine"))] == [runner["id"]]
+
+
+def test_a_commit_is_asked_for_and_recorded(api, make_done_runner, engine):
+    runner = make_done_runner()
+    changed = ok(api.post(path_of(runner, "/commit"), {"target_branch": "staging", "message": "M", "squash": True}))
+    assert changed["merge_commit_is_being_created"] is True and changed["result_branch"] is None
+    (row,) = recorded(engine)
+    assert (row["branch"], row["body"], row["squash"]) == ("staging", "M", True)
+    refused(api.post(path_of(runner, "/commit"), {"target_branch": "staging"}), 409, "commit_in_progress")
+    ok(api.post(path_of(runner, "/pull_request"), {}))
+
+
+def test_without_a_diff_there_is_nothing_to_publish(api, make_done_runner, make_runner):
+    for runner in (make_done_runner(None), make_runner()):
+        refused(api.post(path_of(runner, "/pull_request"), {}), 422, "no_diff")
+        refused(api.post(path_of(runner, "/commit"), {"target_branch": "staging"}), 422, "no_diff")
+
+
+def test_protected_branches_are_not_pushed_to(api, make_done_runner, make_site):
+    runner = make_done_runner(site=make_site(protected_branches=["main", "release/*"]))
+    for branch in ("main", "release/2"):
+        refused(api.post(path_of(runner, "/commit"), {"target_branch": branch}), 400, "protected_branch")
+        refused(api.post(path_of(runner, "/pull_request"), {"branch": branch}), 400, "protected_branch")
+    ok(api.post(path_of(runner, "/commit"), {"target_branch": "other"}))
+
+
+def test_the_default_branch_is_protected_unless_the_site_says_otherwise(api, make_done_runner, make_site):
+    refused(api.post(path_of(make_done_runner(), "/commit"), {"target_branch": "main"}), 400, "protected_branch")
+    free = make_done_runner(site=make_site(protected_branches=[]))
+    ok(api.post(path_of(free, "/commit"), {"target_branch": "main"}))
+
+
+def test_a_forge_without_pull_requests_takes_commits_only(api, make_done_runner, make_site):
+    runner = make_done_runner(site=make_site(forge="none"))
+    refused(api.post(path_of(runner, "/pull_request"), {}), 422, "forge_without_pull_requests")
+    ok(api.post(path_of(runner, "/commit"), {"target_branch": "staging"}))
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/commit", {}),
+        ("/commit", {"target_branch": ""}),
+        ("/commit", {"target_branch": 5}),
+        ("/commit", {"target_branch": "x", "squash": "yes"}),
+        ("/commit", {"target_branch": "x", "squash": 1}),
+        ("/commit", {"target_branch": "x", "author": "me"}),
+        ("/pull_request", {"title": ""}),
+        ("/pull_request", {"draft": "true"}),
+        ("/pull_request", {"body": "\0"}),
+    ],
+)
+def test_senseless_wishes_are_refused(api, make_done_runner, path, body):
+    refused(api.post(path_of(make_done_runner(), path), body), 422, "invalid")
+
+
+def test_an_error_of_publishing_is_shown_and_may_be_tried_again(api, make_done_runner, engine):
+    runner = make_done_runner()
+    ok(api.post(path_of(runner, "/pull_request"), {}))
+    settle(engine, error="the forge said no")
+    shown = ok(api.get(path_of(runner)))
+    assert (shown["pr_is_being_created"], shown["pr_error"]) == (False, "the forge said no")
+    assert ok(api.post(path_of(runner, "/pull_request"), {}))["pr_error"] is None
+
+
+def test_stopping_is_not_for_publications(api, make_done_runner):
+    runner = make_done_runner()
+    ok(api.post(path_of(runner, "/commit"), {"target_branch": "staging"}))
+    refused(api.delete(path_of(runner)), 409, "no_active_session")
+    empty(api.delete(f"/sites/{runner['site_id']}"), 204)
