@@ -90,7 +90,9 @@ def expire_lease(runner: AgentRunner, session: AgentRunnerSession) -> None:
         lifecycle.enter(runner, session, SessionState.ERROR)
     else:
         session.task_id = None
-        lifecycle.ring(session)
+        # Workers outside our own look for sessions themselves.
+        if runner.site.execution == Execution.INTERNAL:
+            lifecycle.ring(session)
         lifecycle.enter(runner, session, SessionState.NEW)
 
 

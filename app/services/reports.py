@@ -26,16 +26,16 @@ def report(
     """Take a report. The second value is the session token, once, where the report was the claim."""
     runner = lookup.get_runner(caller, runner_id, lock=True)
     session = lookup.get_session(runner, session_id, lock=True)
-    if not _is_worker(caller, session):
+    if not _is_worker(caller, session) or (caller.session_id is None and set(fields) <= {"title"}):
         return _retitle(caller, session, fields), None
     wanted = fields.get("state")
-    _check_move(caller, session, wanted)
+    _check_move(session, wanted)
     names.check_branch("result_branch", fields.get("result_branch"))
     token = None
-    if wanted == SessionState.RUNNING and session.state == SessionState.NEW:
-        token = _claim(caller, runner, session)
-    elif session.state == SessionState.RUNNING:
+    if session.state == SessionState.RUNNING:
         execution.beat(session.id, session.attempt)
+    elif wanted == SessionState.RUNNING:
+        token = _claim(caller, runner, session)
     _apply(runner, session, fields)
     if wanted in FINAL:
         _end(runner, session, wanted)
@@ -45,18 +45,21 @@ def report(
 
 
 def _is_worker(caller: Caller, session: AgentRunnerSession) -> bool:
-    """Whether the caller reports on this attempt; raises for a session token of another one."""
+    """Whether the caller reports on this attempt; raises for a session token of another one, or of one stopped."""
     if caller.session_id is None:
         return caller.may(Scope.WORKER)
     if caller.session_id != session.id:
         raise Forbidden("this session token belongs to another session", error_code="session_token_scope")
     if caller.attempt != session.attempt or session.state == SessionState.NEW:
         raise execution.LeaseLost(f"attempt {caller.attempt} no longer holds this session")
+    if session.state == SessionState.CANCELLED:
+        raise execution.Cancelled("the session was stopped")
     return True
 
 
 def _retitle(caller: Caller, session: AgentRunnerSession, fields: dict[str, Any]) -> AgentRunnerSession:
-    caller.require(Scope.WRITE)
+    if not caller.may(Scope.WORKER):
+        caller.require(Scope.WRITE)
     if set(fields) - {"title"}:
         raise Forbidden(
             "this needs a token of scope worker; a token of scope write may change title only",
@@ -69,15 +72,15 @@ def _retitle(caller: Caller, session: AgentRunnerSession, fields: dict[str, Any]
     return session
 
 
-def _check_move(caller: Caller, session: AgentRunnerSession, wanted: SessionState | None) -> None:
-    stays = wanted is None or wanted == session.state
-    if stays and (session.is_active or (caller.session_id is None and wanted is None)):
+def _check_move(session: AgentRunnerSession, wanted: SessionState | None) -> None:
+    """Refuse a report on a session that is not being worked on, unless it claims it or ends it unclaimed."""
+    if session.state == SessionState.RUNNING and wanted in (None, SessionState.RUNNING):
         return
-    if wanted is None or not may_move(session.state, wanted):
-        raise Conflict(
-            f"a session that is {session.state.value} cannot become {(wanted or session.state).value}",
-            error_code="bad_transition",
-        )
+    if wanted is None:
+        raise Conflict(f"a session that is {session.state.value} takes no reports", error_code="not_running")
+    if not may_move(session.state, wanted):
+        message = f"a session that is {session.state.value} cannot become {wanted.value}"
+        raise Conflict(message, error_code="bad_transition")
 
 
 def _claim(caller: Caller, runner: AgentRunner, session: AgentRunnerSession) -> str:

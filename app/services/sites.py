@@ -12,7 +12,7 @@ from app import db, secrets
 from app.config import settings
 from app.errors import Conflict, invalid
 from app.models import AgentRunnerSession, Site
-from app.models.states import ACTIVE, Forge, Scope
+from app.models.states import ACTIVE, Execution, Forge, Scope, SessionState
 from app.services import lookup, names
 from app.services.callers import Caller
 from app.services.pages import Page, by_cursor, by_number
@@ -62,9 +62,18 @@ def update(caller: Caller, site_id: uuid.UUID, fields: dict[str, Any]) -> Site:
         # A token was given for one repository; it is not sent to another host because an address changed.
         fields = {**fields, "access_token": None}
     _apply(site, fields)
+    if "execution" in fields:
+        _hand_over_waiting(site)
     db.session.flush()
     db.session.refresh(site)
     return site
+
+
+def _hand_over_waiting(site: Site) -> None:
+    """Have the sweep ring for the sessions that wait, or no longer, as our own workers run them now or others do."""
+    bell = db.now() if site.execution == Execution.INTERNAL else sa.null()
+    waiting = sa.and_(AgentRunnerSession.site_id == site.id, AgentRunnerSession.state == SessionState.NEW)
+    db.session.execute(sa.update(AgentRunnerSession).where(waiting).values(next_bell_at=bell))
 
 
 def delete(caller: Caller, site_id: uuid.UUID) -> None:

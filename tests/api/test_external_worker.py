@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
+import sqlalchemy as sa
 
 from app import db
 from app.models import AgentRunnerSession
@@ -128,6 +131,7 @@ def test_each_report_is_a_heartbeat_and_silence_loses_the_lease(api, claimed, ru
     let_lease_run_out()
     session = ok(api.get(session_path(runner)))
     assert (session["state"], session["attempt"]) == ("NEW", 1)
+    assert due() == []
     refused(claimed.patch(session_path(runner), {}), 409, "lease_lost")
     refused(claimed.post(session_path(runner, rest="/diff/upload_urls")), 409, "lease_lost")
     second = outside.with_token(ok(outside.patch(session_path(runner), {"state": "RUNNING"}))["session_token"])
@@ -152,13 +156,48 @@ def test_what_the_state_machine_forbids_is_a_conflict(api, outside, runner):
     ok(outside.with_token(token).patch(path, {"state": "DONE"}))
     for state in ("NEW", "RUNNING", "DONE", "ERROR", "CANCELLED"):
         refused(outside.patch(path, {"state": state}), 409, "bad_transition")
+    refused(outside.patch(path, {"result": "Afterwards"}), 409, "not_running")
     assert ok(outside.patch(path, {"title": "Afterwards"}))["title"] == "Afterwards"
+
+
+def test_a_session_that_nobody_claimed_takes_no_reports_but_may_be_given_up(outside, runner):
+    path = session_path(runner)
+    refused(outside.patch(path, {"steps": [{"title": "x"}]}), 409, "not_running")
+    assert ok(outside.patch(path, {"state": "ERROR"}))["attempt"] == 0
+
+
+def test_a_new_title_is_no_heartbeat(api, claimed, runner, engine):
+    def lease():
+        with engine.connect() as connection:
+            return connection.scalar(sa.select(AgentRunnerSession.lease_expires_at))
+
+    before = lease()
+    ok(api.patch(session_path(runner), {"title": "x"}))
+    assert lease() == before
+    time.sleep(0.01)
+    ok(claimed.patch(session_path(runner), {}))
+    assert lease() > before
+
+
+def test_waiting_sessions_are_rung_for_once_a_site_is_our_own(api, runner, worker):
+    assert due() == []
+    ok(api.patch(f"/sites/{runner['site_id']}", {"execution": "internal"}))
+    time.sleep(0.01)
+    assert [str(session_id) for session_id in due()] == [runner["latest_session_id"]]
+    ok(api.patch(f"/sites/{runner['site_id']}", {"execution": "external"}))
+    assert due() == []
+
+
+def due():
+    with db.transaction(read_only=True):
+        return sweep.find_due()
 
 
 def test_a_stopped_session_takes_no_more_reports(api, claimed, runner):
     empty(api.delete(session_path(runner)), 202)
     for report in ({}, {"steps": [{"title": "x"}]}, {"state": "DONE"}):
-        assert claimed.patch(session_path(runner), report).status_code == 409
+        refused(claimed.patch(session_path(runner), report), 409, "session_cancelled")
+    refused(claimed.post(session_path(runner, rest="/diff/upload_urls")), 409, "session_cancelled")
     assert ok(api.get(session_path(runner)))["steps"] == []
 
 
