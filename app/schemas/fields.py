@@ -33,7 +33,7 @@ class Text(fields.String):
 class Pattern(validate.Regexp):
     """A pattern that all of the text fits. Python's `$` alone would let a newline at the end through."""
 
-    def __call__(self, value: str) -> str:
+    def __call__(self, value: Any) -> Any:
         if re.fullmatch(str(self.regex.pattern), value) is None:
             raise ValidationError(self.error or "Does not fit the pattern.")
         return value

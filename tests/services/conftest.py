@@ -1,0 +1,58 @@
+"""An account with a site, and runners made by the verbs themselves."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+
+import pytest
+import sqlalchemy as sa
+
+from app import db
+from app.models import AgentRunnerSession, Site
+from app.models.states import Scope
+from app.services import accounts, agent_runners, execution, sites
+from app.services.callers import Caller
+from app.services.execution import Claim
+
+
+@pytest.fixture
+def ada(record: sa.Engine) -> Caller:
+    with db.transaction():
+        user, _ = accounts.create("Ada's team", "ada@example.org", "Ada")
+        return Caller(user.account_id, user.id, uuid.uuid4(), Scope.ADMIN)
+
+
+@pytest.fixture
+def site(ada: Caller) -> Site:
+    with db.transaction():
+        return sites.create(ada, {"repo_url": "https://github.com/example/shop.git"})
+
+
+@pytest.fixture
+def ask(ada: Caller, site: Site) -> Callable[..., uuid.UUID]:
+    """Make a runner; the id of its session."""
+
+    def make(**fields: object) -> uuid.UUID:
+        with db.transaction():
+            runner = agent_runners.create(ada, {"site_id": site.id, "prompt": "Say hello.", **fields})
+            assert runner.latest_session_id is not None
+            return runner.latest_session_id
+
+    return make
+
+
+def claim(session_id: uuid.UUID, task_id: str = "task") -> Claim | None:
+    with db.transaction():
+        return execution.claim(session_id, task_id)
+
+
+def read(session_id: uuid.UUID) -> AgentRunnerSession:
+    with db.transaction(read_only=True):
+        return db.session.get_one(AgentRunnerSession, session_id)
+
+
+def write(session_id: uuid.UUID, **values: object) -> None:
+    """Change a row behind the verbs' back, as the passing of time does."""
+    with db.transaction():
+        db.session.execute(sa.update(AgentRunnerSession).where(AgentRunnerSession.id == session_id).values(**values))
