@@ -17,6 +17,7 @@ from app.services.callers import Caller
 UPLOAD_SECONDS = 14 * 60
 DIFF_TYPE = "text/x-diff"
 KINDS = ("result", "cumulative")
+_WORK = {"usage", *(f"{kind}_diff{form}" for kind in KINDS for form in ("", "_s3_key"))}
 _PLAIN = ("title", "result", "result_branch", "duration", "current_task", "commit_sha", "base_deploy_id")
 
 
@@ -26,6 +27,8 @@ def report(
     """Take a report. The second value is the session token, once, where the report was the claim."""
     runner = lookup.get_runner(caller, runner_id, lock=True)
     session = lookup.get_session(runner, session_id, lock=True)
+    if _may_keep_work(caller, session) and set(fields) - {"usage"} and set(fields) <= _WORK:
+        return _keep_work(session, fields), None
     if not _is_worker(caller, session) or (caller.session_id is None and set(fields) <= {"title"}):
         return _retitle(caller, session, fields), None
     wanted = fields.get("state")
@@ -42,6 +45,20 @@ def report(
     db.session.flush()
     db.session.refresh(session)
     return session, token
+
+
+def _may_keep_work(caller: Caller, session: AgentRunnerSession) -> bool:
+    """Whether the caller's attempt is the last one of a session that ended without its work, which is never lost."""
+    mine = caller.session_id == session.id and caller.attempt == session.attempt
+    return mine and session.state in (SessionState.CANCELLED, SessionState.ERROR) and session.work_saved_at is None
+
+
+def _keep_work(session: AgentRunnerSession, fields: dict[str, Any]) -> AgentRunnerSession:
+    kept = {f"{kind}_diff_key": _stored_diff(session, kind, fields) for kind in KINDS}
+    execution.keep_work(session.id, session.attempt, {**kept, "usage": fields.get("usage")})
+    db.session.flush()
+    db.session.refresh(session)
+    return session
 
 
 def _is_worker(caller: Caller, session: AgentRunnerSession) -> bool:
@@ -147,9 +164,10 @@ def upload_urls(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID) -> 
     """Where the attempt in progress may upload its diffs: key and URL of each kind."""
     runner = lookup.get_runner(caller, runner_id)
     session = lookup.get_session(runner, session_id)
-    if not _is_worker(caller, session):
+    may_keep_work = _may_keep_work(caller, session)
+    if not may_keep_work and not _is_worker(caller, session):
         raise Forbidden("this needs a token of scope worker", error_code="scope_missing")
-    if session.state != SessionState.RUNNING:
+    if not may_keep_work and session.state != SessionState.RUNNING:
         raise Conflict("only a session that is RUNNING takes diffs", error_code="not_running")
     urls = {}
     for kind in KINDS:

@@ -166,6 +166,25 @@ def test_a_session_that_nobody_claimed_takes_no_reports_but_may_be_given_up(outs
     assert ok(outside.patch(path, {"state": "ERROR"}))["attempt"] == 0
 
 
+def test_the_work_of_a_stopped_session_is_kept_once(api, claimed, runner, outside):
+    path = session_path(runner)
+    empty(api.delete(path), 202)
+    url = ok(claimed.post(f"{path}/diff/upload_urls"))["cumulative"]
+    headers = {"Content-Type": "text/x-diff"}
+    empty(claimed.with_token(None)("PUT", url["upload_url"], data=patch_of("all"), headers=headers), 200)
+    work = {"result_diff": patch_of("half"), "cumulative_diff_s3_key": url["s3_key"], "usage": {"input_tokens": 4}}
+    refused(outside.patch(path, work), 409, "not_running")
+    refused(claimed.patch(path, {**work, "state": "DONE"}), 409, "session_cancelled")
+    kept = ok(claimed.patch(path, work))
+    assert (kept["state"], kept["has_result_diff"], kept["usage"]["input_tokens"]) == ("CANCELLED", True, 4)
+    refused(claimed.patch(path, work), 409, "session_cancelled")
+    refused(claimed.post(f"{path}/diff/upload_urls"), 409, "session_cancelled")
+    assert api.get(f"{path}/diff/result").text == patch_of("half")
+    assert not ok(api.get(path_of(runner)))["has_result_diff"]
+    ok(api.post(path_of(runner, "/revert"), {"session_id": runner["latest_session_id"]}))
+    assert api.get(path_of(runner, "/diff")).text == patch_of("all")
+
+
 def test_a_new_title_is_no_heartbeat(api, claimed, runner, engine):
     def lease():
         with engine.connect() as connection:
@@ -197,7 +216,6 @@ def test_a_stopped_session_takes_no_more_reports(api, claimed, runner):
     empty(api.delete(session_path(runner)), 202)
     for report in ({}, {"steps": [{"title": "x"}]}, {"state": "DONE"}):
         refused(claimed.patch(session_path(runner), report), 409, "session_cancelled")
-    refused(claimed.post(session_path(runner, rest="/diff/upload_urls")), 409, "session_cancelled")
     assert ok(api.get(session_path(runner)))["steps"] == []
 
 
