@@ -61,8 +61,6 @@ def shaped(
 
 def _answer_framework(error: HTTPException) -> Response:
     status = error.code or 500
-    if status < 400:
-        return Response(status=status, headers=error.get_headers())
     kept = {name: value for name, value in error.get_headers() if name.lower() in ("allow", "retry-after")}
     return shaped(status, error.description or "", ERROR_CODES.get(status, f"http_{status}"), headers=kept)
 

@@ -25,16 +25,15 @@ def test_a_method_that_is_not_there_names_those_that_are(api):
     assert {"GET", "POST"} <= set(response.headers["Allow"].split(", "))
 
 
-def test_what_breaks_on_our_side_is_told_without_details(api, engine, caplog):
+def test_what_breaks_on_our_side_is_told_without_details_and_logged_with_them(api, make_runner, engine, caplog):
+    runner = make_runner()
     with engine.begin() as connection:
-        connection.execute(sa.text("ALTER TABLE agent_runners RENAME TO hidden"))
-    try:
-        response = api.get("/agent_runners")
-    finally:
-        with engine.begin() as connection:
-            connection.execute(sa.text("ALTER TABLE hidden RENAME TO agent_runners"))
-    assert response.status_code in (500, 503) and "agent_runners" not in response.text
-    assert response.json["code"] == response.status_code and response.json["error_code"]
+        connection.execute(sa.text("UPDATE agent_runners SET state = 'LOST'"))
+    response = api.get(path_of(runner), headers={"X-Request-Id": "broken-1"})
+    refused(response, 500, "internal")
+    assert "LOST" not in response.text
+    (line,) = [line for line in lines(caplog) if line["event"] == "request_broken"]
+    assert line["request_id"] == "broken-1" and "LOST" in str(line["exc_info"])
 
 
 def test_a_database_that_does_not_answer_is_told_apart(api, database_url):

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import threading
 import time
+import uuid
 
 import pytest
 
-from app.models.states import SessionState
+from app.api.v1.events import Listened
+from app.models.states import Scope, SessionState
+from app.services.callers import Caller
 from tests.api.calling import Api, empty, ok, path_of, refused, session_path
 
 
@@ -119,3 +122,14 @@ def test_a_failure_is_told(api, make_runner, worker):
     failure = {"code": "x", "stage": "agent", "retryable": False, "message": "No."}
     worker.run(runner["latest_session_id"], state=SessionState.ERROR, failure=failure)
     assert listen(api, runner)[-2][2]["failure"] == failure
+
+
+def test_silence_is_broken_by_heartbeats_that_do_not_move_the_place(ada, make_runner):
+    runner = make_runner()
+    ids = uuid.UUID(runner["id"]), uuid.UUID(runner["latest_session_id"])
+    who = Caller(ada.user.account_id, ada.user.id, ada.user.id, Scope.READ)
+    listened = Listened(who, *ids, silence=0.1)
+    stream = listened.stream(listened.after(0), 0)
+    heard = [next(messages(next(stream))) for _ in range(3)]
+    assert [(number, event) for number, event, _ in heard] == [(1, "state"), (None, "heartbeat"), (None, "heartbeat")]
+    stream.close()

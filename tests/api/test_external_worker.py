@@ -237,12 +237,26 @@ def test_a_stopped_session_takes_no_more_reports(api, claimed, runner):
         ("result_branch", "-x"),
         ("result_diff", "hello"),
         ("title", "x" * 501),
+        ("steps", [{"title": "x"}] * 10_001),
         ("attempt", 5),
     ],
 )
 def test_a_senseless_report_is_refused_by_name(claimed, runner, field, value):
     response = claimed.patch(session_path(runner), {field: value})
     assert response.status_code == 422 and list(response.json["errors"]) == [field], response.text
+
+
+def test_a_diff_comes_inline_or_by_key_but_not_both(claimed, runner, api, make_done_runner):
+    both = {"cumulative_diff": patch_of("x"), "cumulative_diff_s3_key": "x"}
+    errors = refused(claimed.patch(session_path(runner), both), 422, "invalid")["errors"]
+    assert list(errors) == ["cumulative_diff_s3_key"]
+    both = {"result_diff": patch_of("x"), "result_diff_s3_key": "x"}
+    refused(api.patch(path_of(make_done_runner()), both), 422, "invalid")
+    ok(claimed.patch(session_path(runner), {"result_diff": None, "result_diff_s3_key": None}))
+
+
+def test_an_empty_diff_is_no_diff(claimed, runner):
+    assert not ok(claimed.patch(session_path(runner), {"result_diff": "", "state": "DONE"}))["has_result_diff"]
 
 
 def test_a_follow_up_is_claimed_anew(api, claimed, runner, outside):

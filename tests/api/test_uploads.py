@@ -151,3 +151,13 @@ def test_nobody_puts_anything_without_a_signature(api, key):
     for method in ("PUT", "DELETE"):
         response = api.with_token(None)(method, f"/blobs/{key}", data=b"x", content_type="text/plain")
         assert response.status_code in (403, 404) and response.json["code"] == response.status_code
+
+
+def test_a_session_uses_twenty_files_at_most(api, make_done_runner):
+    runner, keys = make_done_runner(), []
+    for number in range(21):
+        upload = ask(api, filename=f"{number}.png")
+        put(api, upload)
+        keys.append(upload["file_key"])
+    refused(api.post(path_of(runner, "/sessions"), {"prompt": "x", "file_keys": keys}), 422, "too_many_files")
+    created(api.post(path_of(runner, "/sessions"), {"prompt": "x", "file_keys": keys[:20]}))

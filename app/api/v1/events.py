@@ -21,7 +21,7 @@ from app.services.callers import Caller
 from app.services.events import News
 
 PREFIX = "/api/v1/agent_runners/<uuid:agent_runner_id>/sessions/<uuid:session_id>"
-POLL_SECONDS, HEARTBEAT_SECONDS = 0.3, 15.0
+POLL_SECONDS = 0.3
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 blp = Blueprint("Events", __name__, url_prefix=PREFIX)
@@ -45,10 +45,10 @@ class SessionEvents(MethodView):
 
 
 class Listened:
-    """A session that somebody listens to."""
+    """A session that somebody listens to, and the seconds of silence after which a heartbeat is sent."""
 
-    def __init__(self, caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID) -> None:
-        self.ids = (caller, runner_id, session_id)
+    def __init__(self, caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID, silence: float = 15.0) -> None:
+        self.ids, self.silence = (caller, runner_id, session_id), silence
 
     def after(self, seq: int) -> News:
         """One short look; no connection is held while nothing happens."""
@@ -65,7 +65,7 @@ class Listened:
             if news.is_over:
                 yield message("done", {"state": news.state.value}, seq)
                 return
-            if time.monotonic() - spoke >= HEARTBEAT_SECONDS:
+            if time.monotonic() - spoke >= self.silence:
                 spoke = time.monotonic()
                 yield message("heartbeat", {"state": news.state.value}, None)
             time.sleep(POLL_SECONDS)
