@@ -8,16 +8,16 @@ from __future__ import annotations
 import functools
 import itertools
 import tempfile
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import IO
 
 from workers.errors import EngineError
-from workers.git import Git
+from workers.git import Git, GitFailed
 from workers.job import DiffKind, Job, Limits
-from workers.trees import changes
+from workers.trees import changes, index_apart, patched
 from workers.workspace import Workspace
 
-# Renames are found as long as they are few; copies are not looked for, as the source of one need not be in the diff.
+# Renames are looked for as long as they are few. Copies are not: it would cost a look at every file of the tree.
 _DIFF = (
     "diff",
     "--binary",
@@ -25,7 +25,6 @@ _DIFF = (
     "--no-color",
     "--no-ext-diff",
     "--no-textconv",
-    "--find-renames",
     "-l400",
     "--submodule=short",
     "--ignore-submodules=none",
@@ -61,13 +60,29 @@ def _make(git: Git, old: str, new: str, limits: Limits, file: IO[bytes]) -> bool
         message = f"The change touches more than {limits.max_diff_files} files."
         raise EngineError("too_many_files", "diff", message)
     if count:
-        with closing(git.stream(*_DIFF, old, new, "--")) as chunks:
-            for chunk in chunks:
-                file.write(chunk)
-                if file.tell() > limits.max_diff_bytes:
-                    message = f"The diff is larger than {limits.max_diff_bytes} bytes."
-                    raise EngineError("diff_too_large", "diff", message)
+        _compare(git, "--find-renames", old, new, limits, file)
+        # Git writes some renames so that it refuses to apply them, among them that of a link that a folder replaced.
+        if not _leads_to(git, old, new, file):
+            _compare(git, "--no-renames", old, new, limits, file)
     return count > 0
+
+
+def _compare(git: Git, renames: str, old: str, new: str, limits: Limits, file: IO[bytes]) -> None:
+    file.seek(0)
+    file.truncate()
+    with closing(git.stream(*_DIFF, renames, old, new, "--")) as chunks:
+        for chunk in chunks:
+            file.write(chunk)
+            if file.tell() > limits.max_diff_bytes:
+                message = f"The diff is larger than {limits.max_diff_bytes} bytes."
+                raise EngineError("diff_too_large", "diff", message)
+
+
+def _leads_to(git: Git, old: str, new: str, file: IO[bytes]) -> bool:
+    """Whether the diff, applied to `old`, gives `new`: the next session and every publication begin with that."""
+    with index_apart(git) as apart, suppress(GitFailed):
+        return patched(apart, old, file) == new
+    return False
 
 
 def _store(job: Job, kind: DiffKind, file: IO[bytes]) -> bool:

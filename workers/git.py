@@ -180,7 +180,7 @@ class Git:
 
 @dataclass(frozen=True)
 class Access:
-    """What one command may reach: protocols of git, and configuration that may hold a credential.
+    """What is granted to one command: protocols of git, and configuration that may hold a credential.
 
     The configuration travels in the environment of that one command, so it is in no argument list, URL or log.
     """

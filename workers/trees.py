@@ -1,13 +1,14 @@
-"""Comparing trees, and taking out of one what the setup command left."""
+"""Comparing trees, patching them, and taking out of one what the setup command left."""
 
 from __future__ import annotations
 
-import shutil
+import os
 import tempfile
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO
 
 from workers.git import Git
 
@@ -38,6 +39,23 @@ def changes(git: Git, old: str, new: str) -> Generator[Change, None, None]:
             yield Change(next(fields), old_mode, new_mode, old_id)
 
 
+def patched(git: Git, tree: str, patch: IO[bytes]) -> str:
+    """The tree that `patch` makes of `tree`, left in the index of `git`. Raises GitFailed where it does not apply."""
+    git.run("read-tree", tree)
+    # Git takes a patch without any content for a mistake.
+    if patch.seek(0, os.SEEK_END):
+        patch.seek(0)
+        git.run("apply", "--cached", "--binary", "--whitespace=nowarn", stdin=patch)
+    return git.line("write-tree")
+
+
+@contextmanager
+def index_apart(git: Git) -> Iterator[Git]:
+    """`git` with an empty index that nothing else uses."""
+    with tempfile.TemporaryDirectory(dir=git.directory) as folder:
+        yield replace(git, index=Path(folder) / "index", work_tree=None)
+
+
 def without_setup(git: Git, start: str, setup: str, final: str) -> str:
     """The tree `final` in which every path that still is as setup left it is again as it was in `start`.
 
@@ -58,15 +76,12 @@ def without_setup(git: Git, start: str, setup: str, final: str) -> str:
 
 def _rewritten(git: Git, tree: str, restored: list[Change]) -> str:
     """`tree` with the old side of each change, in an index that nothing else uses."""
-    with tempfile.TemporaryDirectory(dir=git.directory) as folder, tempfile.TemporaryFile() as lines:
+    with index_apart(git) as apart, tempfile.TemporaryFile() as lines:
         # Removals come first, so that a file may take the place of a folder and the other way round.
         for change in sorted(restored, key=lambda change: change.old_mode != b"000000"):
             mode, name = (b"0", _NOTHING) if change.old_mode == b"000000" else (change.old_mode, change.old_id)
             lines.write(mode + b" " + name + b"\t" + change.path + b"\0")
         lines.seek(0)
-        apart = replace(git, index=Path(folder) / "index", work_tree=None)
-        if git.index is not None and git.index.exists():
-            shutil.copyfile(git.index, Path(folder) / "index")
         apart.run("read-tree", tree)
         apart.run("update-index", "-z", "--index-info", stdin=lines)
         return apart.line("write-tree")

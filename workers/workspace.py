@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,17 +22,19 @@ from pathlib import Path
 from workers import trash
 from workers.agent_repository import give_repository
 from workers.errors import EngineError
-from workers.git import Git, GitFailed
+from workers.git import Access, Git, GitFailed
 from workers.hiding import hidden
 from workers.job import Host, Job
 from workers.mirror import Mirror, plain_name
-from workers.trees import without_setup
+from workers.trees import patched, without_setup
 
 # The attributes in our directory outrank those in the checkout. Files are stored as they are, byte for byte, and
 # no driver of any kind has a name; whether a file is text is left to what it holds (`!diff`).
 _ATTRIBUTES = "* -text -eol -crlf -ident -filter -working-tree-encoding -whitespace !diff !merge\n"
 # Git refuses a few names in any tree, such as `.GIT`; a file called so is none that git can track.
 _REFUSED_NAME = ("error: invalid path ", "error: unable to add ", "error: unable to index file ", "warning: ", "hint: ")
+# What git takes for big goes into one pack at once, which for thousands of files is far quicker than a file each.
+_INTO_ONE_PACK = Access(config=(("core.bigFileThreshold", "1"), ("advice.addEmbeddedRepo", "false")))
 # Sparse files can be larger than any disk; a tree that honest work left is staged in seconds.
 _ADD_SECONDS = 900.0
 
@@ -120,24 +123,13 @@ class Workspace:
         (ours / "objects" / "info" / "alternates").write_text(f"{mirror / 'objects'}\n")
 
     def _fill_index(self, start_diff: Callable[[], Iterator[bytes]] | None) -> None:
-        self.git.run("read-tree", self.base_sha)
-        if start_diff is not None:
-            patch = self.root / "start.patch"
-            with open(patch, "w+b") as file:
-                file.writelines(start_diff())
-                file.seek(0)
-                self._apply(patch)
-            patch.unlink()
-        self.start_tree = self.git.line("write-tree")
-
-    def _apply(self, patch: Path) -> None:
-        if not patch.stat().st_size:
-            return
-        try:
-            self.git.run("apply", "--cached", "--binary", "--whitespace=nowarn", "--", str(patch))
-        except GitFailed as failed:
-            message = f"What earlier sessions did no longer applies to the base: {failed.errors.strip()[-500:]}"
-            raise EngineError("diff_does_not_apply", "checkout", message) from failed
+        with tempfile.TemporaryFile(dir=self.root) as patch:
+            patch.writelines(start_diff() if start_diff else ())
+            try:
+                self.start_tree = patched(self.git, self.base_tree, patch)
+            except GitFailed as failed:
+                message = f"What earlier sessions did does not apply to the base: {failed.errors.strip()[-500:]}"
+                raise EngineError("diff_does_not_apply", "checkout", message) from failed
 
     def _hand_over(self, job: Job) -> None:
         """Give the agent a repository of its own, and all the files to the user that it runs as."""
@@ -187,9 +179,7 @@ def sweep_workspaces(host: Host, keep: set[str]) -> None:
 def _add_all(git: Git) -> None:
     """Stage everything. Names that git can put into no tree are passed over; any other error counts."""
     try:
-        git.run(
-            "-c", "advice.addEmbeddedRepo=false", "add", "--all", "--ignore-errors", "--", ".", timeout=_ADD_SECONDS
-        )
+        git.run("add", "--all", "--ignore-errors", "--", ".", access=_INTO_ONE_PACK, timeout=_ADD_SECONDS)
     except GitFailed as failed:
         if failed.status != 1 or not all(line.startswith(_REFUSED_NAME) for line in failed.errors.splitlines()):
             raise

@@ -315,12 +315,19 @@ def test_twenty_thousand_files_make_one_diff(host: Host, origin: Path) -> None:
     job = make_job(origin)
     workspace = Workspace.prepare(job, host)
     for number in range(20_000):
-        if number % 500 == 0:
-            (workspace.checkout / f"many/{number // 500}").mkdir(parents=True)
-        (workspace.checkout / f"many/{number // 500}/{number}").write_text(f"{number}\n")
+        path = workspace.checkout / f"many/{number // 500}/{number}"
+        if number < 200 or number % 500 == 0:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{number}\n")
+        else:
+            # Links are made much faster than files, and are files to git.
+            os.link(workspace.checkout / f"many/0/{number % 200}", path)
     tree = finish(workspace, job)
     assert len(names(workspace, tree)) == 20_000 + len(BASE) + 2
-    assert applied(origin, workspace.base_sha, stored_diffs(job)["cumulative"]) == tree
+    index = {"GIT_INDEX_FILE": str(workspace.root / "index")}
+    git(workspace.git.directory, "read-tree", workspace.base_sha, **index)
+    git(workspace.git.directory, "apply", "--cached", "--binary", stdin=stored_diffs(job)["cumulative"], **index)
+    assert git(workspace.git.directory, "write-tree", **index) == tree
 
 
 def test_result_and_cumulative_tell_one_session_from_all(host: Host, origin: Path) -> None:
@@ -409,6 +416,24 @@ def test_what_the_sink_raises_passes_through(host: Host, origin: Path) -> None:
     write(workspace.checkout, {"text": "changed\n"})
     with pytest.raises(ConnectionError):
         diffs.write_diffs(workspace, job, workspace.snapshot())
+
+
+def test_a_renamed_link_whose_place_a_folder_took_survives(host: Host, origin: Path) -> None:
+    """Git cannot apply what it writes for this one when it looks for renames."""
+    job = make_job(origin)
+    workspace = Workspace.prepare(job, host)
+    (workspace.checkout / "link").rename(workspace.checkout / "moved")
+    write(workspace.checkout, {"link/inside": "x\n"})
+    tree = finish(workspace, job)
+    assert applied(origin, workspace.base_sha, stored_diffs(job)["cumulative"]) == tree
+
+
+def test_a_rename_is_stored_as_one(host: Host, origin: Path) -> None:
+    job = make_job(origin)
+    workspace = Workspace.prepare(job, host)
+    (workspace.checkout / "text").rename(workspace.checkout / "renamed")
+    finish(workspace, job)
+    assert b"rename from text\nrename to renamed\n" in stored_diffs(job)["result"]
 
 
 @pytest.mark.parametrize("seed", range(6))
