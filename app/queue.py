@@ -24,6 +24,7 @@ log = structlog.get_logger()
 SESSIONS, CONTROL, SWEEP = "sessions", "control", "sweep"
 RUN_SESSION, PUBLISH, SWEEP_ALL = "sessions.run", "control.publish", "sweep.all"
 WAITING_AT_MOST = 10_000
+REQUEST_ID = "agent_runners_request_id"
 
 
 @functools.cache
@@ -68,7 +69,9 @@ def celery() -> Celery:
 def send(task: str, *args: str, expires: float | None = None) -> None:
     """Ring for `task`, named as in this module, under a fresh task id. The message is worthless after `expires` seconds."""
     task_id = str(uuid.uuid4())
-    _publisher.put(lambda: celery().send_task(task, args, task_id=task_id, expires=expires))
+    # The request that a task goes back to stands in the task's log lines, too.
+    headers = {REQUEST_ID: structlog.contextvars.get_contextvars().get("request_id")}
+    _publisher.put(lambda: celery().send_task(task, args, task_id=task_id, expires=expires, headers=headers))
 
 
 def revoke(task_id: str) -> None:

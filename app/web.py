@@ -33,7 +33,7 @@ VERSION = "0.1.0"
 
 DESCRIPTION = """From a prompt to a reviewed pull request, with any coding agent.
 
-A *runner* is a lasting line of work on one branch of a *site*; a *session* is one prompt and what came of it.
+A `runner` is a lasting line of work on one branch of a `site`; a `session` is one prompt and what came of it.
 """
 CONFIGURATION = {
     "API_TITLE": "Agent Runners",

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.logs import configure_logging
-from celery.signals import setup_logging, worker_process_init
+import structlog
+from celery.signals import setup_logging, task_prerun, worker_process_init
 
 from app import db, queue
 from app.config import settings
+from app.logs import configure_logging
 
 app = queue.celery()
 app.conf.imports = ("tasks.sessions", "tasks.control", "tasks.sweep")
@@ -29,6 +30,14 @@ app.conf.beat_schedule = {
 def open_database(**_: Any) -> None:
     """Each process of the pool makes its own connections, after the fork."""
     db.configure(settings().database)
+
+
+@task_prerun.connect
+def name_request(task: Any, **_: Any) -> None:
+    """Let each line of the task's log name the request that it goes back to, if it was one."""
+    structlog.contextvars.clear_contextvars()
+    if request_id := task.request.get(queue.REQUEST_ID):
+        structlog.contextvars.bind_contextvars(request_id=request_id)
 
 
 @setup_logging.connect

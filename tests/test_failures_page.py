@@ -17,7 +17,7 @@ def codes_in(path: Path) -> Iterator[str]:
         if isinstance(node, ast.Call) and node.args and isinstance(first := node.args[0], ast.Constant):
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             second = node.args[1] if len(node.args) > 1 else None
-            is_error = name == "EngineError" or name == "__init__" and second is not None
+            is_error = name == "EngineError" or (name == "__init__" and second is not None)
             if is_error and isinstance(first.value, str) and CODE.fullmatch(first.value):
                 yield first.value
         if isinstance(node, ast.Dict):

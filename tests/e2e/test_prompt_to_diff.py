@@ -210,3 +210,13 @@ def test_flower_lists_the_workers_and_the_tasks_and_asks_who_is_there(deployment
         wait_for("the tasks in flower", lambda: shown("/metrics", 'task="sessions.run"'))
     finally:
         deployment.stop("flower")
+
+
+def test_the_worker_s_log_names_the_request_that_asked(deployment: Deployment) -> None:
+    site = deployment.make_site(deployment.make_repository({"a.txt": "a\n"}, "logged"))
+    name = f"asked-by-a-test-{site['id']}"
+    runner = deployment.call(
+        "POST", "/agent_runners", json={"site_id": site["id"], "prompt": "true"}, headers={"X-Request-Id": name}
+    )
+    deployment.ended(runner)
+    wait_for("the request's id in the log", lambda: name in deployment.log("sessions-1"))
