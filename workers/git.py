@@ -2,7 +2,7 @@
 
 Only directories of ours are ever handed to it, and nothing but what stands here configures it: neither the machine,
 the worker's environment nor a repository. The rule behind it: host git on a checkout that an agent could tamper with
-runs the agent's code, host git on a directory of its own does not (`docs/security.md`).
+runs the agent's code, host git on a directory of its own does not (`tests/workers/test_git_safety.py` shows both).
 """
 
 from __future__ import annotations
