@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -9,16 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-import httpx
 
 from app.cli.demo_view import View
 from app.cli.errors import CommandError
 from app.cli.processes import ROOT, bound_to_us
 from app.cli.supervisor import BROKER_GRACE_SECONDS, GRACE_SECONDS
+from app.client import Client, ClientError
 from app.config import PREFIX, Settings
 
 START_SECONDS = 60.0
@@ -66,7 +65,7 @@ def choose_sandbox(data: Path, *, is_ours: bool, unsafe: bool, tell: Callable[[s
     )
 
 
-@contextmanager
+@contextlib.contextmanager
 def deployment(data: Path, sandbox: str, view: View) -> Iterator[Deployment]:
     """Start everything, wait until the API answers, and stop it all at the end."""
     web_port = _free_port(Settings.web_port)
@@ -98,25 +97,26 @@ def deployment(data: Path, sandbox: str, view: View) -> Iterator[Deployment]:
             # Ctrl-C is for us alone, so that the processes are stopped in order.
             start_new_session=True,
         )
+    running = Deployment(url, token_file, log, process)
     try:
         with view.working("starting the processes"):
-            _wait_until_ready(url, process, log)
-        yield Deployment(url, token_file, log, process)
+            _wait_until_ready(running)
+        yield running
     finally:
         with view.working("stopping the processes"):
             _stop(process)
 
 
-def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_until_ready(running: Deployment) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            if httpx.get(f"{url}/readyz", timeout=2).is_success:
+    while running.process.poll() is None and time.monotonic() < deadline:
+        if running.token_file.exists():
+            # Asked with the token, since somebody else's deployment may have been quicker to take the port.
+            with Client(running.url, running.token) as client, contextlib.suppress(ClientError):
+                client.sites()
                 return
-        except httpx.TransportError:
-            pass
         time.sleep(0.1)
-    raise CommandError(f"the processes did not start; {log} ends with:\n{_tail(log)}")
+    raise CommandError(f"the processes did not start; {running.log} ends with:\n{_tail(running.log)}")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

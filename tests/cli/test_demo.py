@@ -15,6 +15,9 @@ from app.cli.demo_view import LINES_SHOWN, View, readable
 from app.cli.errors import CommandError
 from tests.cli.processes import PROGRAM, environment, wait_for
 
+# One after the other, as they want the same port.
+WHOLE = pytest.mark.xdist_group("demo")
+
 
 @pytest.fixture
 def theirs(folder: Path) -> Path:
@@ -29,6 +32,7 @@ def theirs(folder: Path) -> Path:
     return path
 
 
+@WHOLE
 def test_a_prompt_becomes_a_diff_and_a_failure_is_told(folder: Path) -> None:
     done = demo(folder)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -45,6 +49,7 @@ def test_a_prompt_becomes_a_diff_and_a_failure_is_told(folder: Path) -> None:
     assert "trying" in done.stdout and "ERROR" in done.stdout
 
 
+@WHOLE
 def test_a_repository_of_the_users_is_never_written(folder: Path, theirs: Path) -> None:
     before = snapshot(theirs)
     done = demo(folder, "--repo", str(theirs), "echo 'print(1)' > new.py")
@@ -54,6 +59,7 @@ def test_a_repository_of_the_users_is_never_written(folder: Path, theirs: Path) 
     assert snapshot(theirs) == before
 
 
+@WHOLE
 def test_nothing_outlives_a_killed_demo(folder: Path) -> None:
     command = [PROGRAM, "demo", "--data-dir", str(folder / "demo"), "--unsafe-no-sandbox", "sleep 300"]
     with open(folder / "log", "wb") as log:
