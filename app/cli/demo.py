@@ -1,4 +1,4 @@
-"""Show a prompt becoming a diff, and a second prompt building on it, with everything running on this machine.
+"""Show a prompt becoming a diff, a second one building on it, and a pull request, with all of it on this machine.
 
 Without arguments it works on a small repository of its own. It keeps to a data folder of its own, too.
 """
@@ -8,11 +8,13 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any, NoReturn
 
 from app.cli import demo_repository, demo_scripts
 from app.cli.demo_deployment import Deployment, choose_sandbox, deployment
+from app.cli.demo_forge import OWNER, Forge, forge
 from app.cli.demo_repository import Repository
 from app.cli.demo_view import View, readable
 from app.cli.errors import CommandError
@@ -40,15 +42,19 @@ def run(args: argparse.Namespace, _settings: Settings) -> int:
     signal.signal(signal.SIGTERM, _end)
     view = View()
     data = private_folder(args.data_dir.absolute())
-    repository = _repository(args, private_folder(data / "repositories"), view)
+    repository = _repository(args, private_folder(private_folder(data / "forge") / OWNER), view)
     is_ours = args.repo is None and args.prompt is None and args.agent == SHELL
     sandbox = choose_sandbox(data, is_ours=is_ours, unsafe=args.unsafe_no_sandbox, tell=view.say)
-    with deployment(data, sandbox, view) as running, Client(running.url, running.token) as client:
+    with (
+        forge(data / "forge") as publisher,
+        deployment(data, sandbox, view) as running,
+        Client(running.url, running.token) as client,
+    ):
         try:
-            is_done = _tell_story(client, args, repository, view)
+            is_done = _tell_story(client, publisher, args, repository, view)
         except ClientError as error:
             raise CommandError(f"{error}; {running.log} says more") from error
-        _explain_next_steps(running, view)
+        _explain_next_steps(running, publisher, view)
         if not args.once:
             view.say("Ctrl-C stops everything.")
             running.wait()
@@ -64,9 +70,9 @@ def _repository(args: argparse.Namespace, folder: Path, view: View) -> Repositor
     return repository
 
 
-def _tell_story(client: Client, args: argparse.Namespace, repository: Repository, view: View) -> bool:
-    """Two sessions on one runner; returns whether both came to a good end."""
-    site = _site(client, repository)
+def _tell_story(client: Client, publisher: Forge, args: argparse.Namespace, repository: Repository, view: View) -> bool:
+    """Two sessions on one runner, and their pull request; returns whether all came to a good end."""
+    site = _site(client, publisher, repository)
     first, second = demo_scripts.prompts(args.prompt, is_script=args.agent == SHELL)
     view.heading(f"A prompt for the agent {args.agent} on {repository.name}, branch {repository.branch}")
     view.say(_indented(first))
@@ -81,13 +87,40 @@ def _tell_story(client: Client, args: argparse.Namespace, repository: Repository
     session = client.follow_up(runner["id"], second, agent=args.agent)
     session = _watch(client, runner["id"], session["id"], view)
     _show_diff("What both changed", session["has_cumulative_diff"], client.cumulative_diff, session, view)
-    return bool(session["state"] == "DONE")
+    if session["state"] != "DONE":
+        return False
+    return _publish(client, runner["id"], view)
 
 
-def _site(client: Client, repository: Repository) -> dict[str, Any]:
-    url = repository.path.as_uri()
+def _site(client: Client, publisher: Forge, repository: Repository) -> dict[str, Any]:
+    url = publisher.repository_url(repository.name)
     known = next((site for site in client.sites() if site["repo_url"] == url), None)
-    return known or client.create_site(repository.name, url, default_branch=repository.branch)
+    return known or client.create_site(
+        repository.name,
+        url,
+        default_branch=repository.branch,
+        forge="github",
+        forge_api_url=publisher.api_url,
+        access_token=publisher.token,
+    )
+
+
+def _publish(client: Client, runner_id: str, view: View) -> bool:
+    """Open a pull request on the demo's forge, for the user to merge or not."""
+    view.heading("A pull request of both")
+    if not client.get_runner(runner_id)["has_result_diff"]:
+        view.say("  there is nothing to publish")
+        return True
+    runner = client.create_pull_request(runner_id)
+    with view.working("the pull request is opened"):
+        while runner["pr_is_being_created"]:
+            time.sleep(0.2)
+            runner = client.get_runner(runner_id)
+    if runner["pr_error"]:
+        view.say(f"  {readable(runner['pr_error'])}")
+        return False
+    view.say(f"  {runner['pr_url']}, from the branch {runner['pr_branch']}; nothing has been merged")
+    return True
 
 
 def _watch(client: Client, runner_id: str, session_id: str, view: View) -> dict[str, Any]:
@@ -106,7 +139,7 @@ def _show_diff(title: str, exists: bool, fetch: Any, session: dict[str, Any], vi
         view.say("  nothing")
 
 
-def _explain_next_steps(running: Deployment, view: View) -> None:
+def _explain_next_steps(running: Deployment, publisher: Forge, view: View) -> None:
     view.heading("How to go on")
     view.say(f"  The API          {running.url}/api/v1")
     view.say(f"  Its reference    {running.url}/api/v1/docs")
@@ -114,6 +147,7 @@ def _explain_next_steps(running: Deployment, view: View) -> None:
     view.say(
         f'  Try it           curl -H "Authorization: Bearer $(cat {running.token_file})" {running.url}/api/v1/agent_runners'
     )
+    view.say(f"  Pull requests    {publisher.url}, a forge for demonstrations; look at the one above and merge it")
     view.say("  For daily use    bin/dev")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from app.cli.demo_view import View
 from app.cli.errors import CommandError
-from app.cli.processes import ROOT, bound_to_us
+from app.cli.processes import ROOT, bound_to_us, free_port
 from app.cli.supervisor import BROKER_GRACE_SECONDS, GRACE_SECONDS
 from app.client import Client, ClientError
 from app.config import PREFIX, Settings
@@ -68,15 +67,17 @@ def choose_sandbox(data: Path, *, is_ours: bool, unsafe: bool, tell: Callable[[s
 @contextlib.contextmanager
 def deployment(data: Path, sandbox: str, view: View) -> Iterator[Deployment]:
     """Start everything, wait until the API answers, and stop it all at the end."""
-    web_port = _free_port(Settings.web_port)
+    web_port = free_port(Settings.web_port)
     url = f"http://127.0.0.1:{web_port}"
     settings = {
         "data_dir": data,
-        "local_repositories": data / "repositories",
+        # The demo's forge is on this machine.
+        "allow_http": True,
+        "allow_private_addresses": True,
         "sandbox": sandbox,
         "public_url": url,
         "web_port": web_port,
-        "flower_port": _free_port(Settings.flower_port, taken=web_port),
+        "flower_port": free_port(Settings.flower_port, taken=web_port),
         "log_format": "text",
         # Whoever presses Ctrl-C in mid-session does not want to wait for its end.
         "soft_shutdown_seconds": 1,
@@ -126,20 +127,6 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
             process.wait(GRACE_SECONDS + BROKER_GRACE_SECONDS)
         except KeyboardInterrupt:
             continue  # Asked again, the processes stop without waiting.
-
-
-def _free_port(wanted: int, taken: int = 0) -> int:
-    """The port that is wanted, else any that nobody uses."""
-    for port in (wanted, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            if probe.getsockname()[1] != taken:
-                return int(probe.getsockname()[1])
-    raise CommandError("this machine has no free port")
 
 
 def _tail(log: Path, lines: int = 20) -> str:

@@ -1,9 +1,10 @@
-"""The repositories of the demo: a small sample, and clones of the user's own, which are only ever read."""
+"""The repositories of the demo's forge: a small sample, and clones of the user's own, which are only ever read."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -28,7 +29,7 @@ _AUTHOR = ("-c", "user.name=Agent Runners", "-c", "user.email=demo@localhost", "
 
 @dataclass(frozen=True)
 class Repository:
-    """A repository below the demo's folder: what the site is called, where it lies, and the branch to work on."""
+    """A bare repository in the forge's folder: what it is called, where it lies, and the branch to work on."""
 
     name: str
     path: Path
@@ -37,35 +38,42 @@ class Repository:
 
 def sample(folder: Path) -> Repository:
     """The sample repository, made once."""
-    path = folder / "sample"
+    path = folder / "sample.git"
     if not path.exists():
-        draft = Path(tempfile.mkdtemp(dir=folder, prefix=".sample-"))
-        for name, text in SAMPLE.items():
-            (draft / name).parent.mkdir(exist_ok=True)
-            (draft / name).write_text(text)
-        _git(draft, "init", "--quiet", "--initial-branch=main")
-        _git(draft, "add", "--all")
-        _git(draft, *_AUTHOR, "commit", "--quiet", "--message=A program that greets people")
-        draft.rename(path)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".sample-") as name:
+            draft = Path(name)
+            for file, text in SAMPLE.items():
+                (draft / file).parent.mkdir(exist_ok=True)
+                (draft / file).write_text(text)
+            _git(draft, "init", "--quiet", "--initial-branch=main")
+            _git(draft, "add", "--all")
+            _git(draft, *_AUTHOR, "commit", "--quiet", "--message=A program that greets people")
+            _clone(draft, path)
     return Repository("sample", path, "main")
 
 
 def clone(theirs: Path, folder: Path) -> Repository:
-    """A mirror of the user's repository as it is now, without links into it; raises `CommandError`."""
+    """A clone of the user's repository as it is now, without links into it; raises `CommandError`."""
     theirs = theirs.resolve()
     if not theirs.is_dir():
         raise CommandError(f"there is no folder {theirs}")
     branch = _git(theirs, "branch", "--show-current")
     if not branch:
         raise CommandError(f"{theirs} is on no branch; check one out first")
-    path = folder / f"{theirs.name}-{hashlib.sha256(bytes(theirs)).hexdigest()[:8]}.git"
+    plain = re.sub(r"[^A-Za-z0-9_-]+", "-", theirs.name).strip("-") or "repository"
+    path = folder / f"{plain}-{hashlib.sha256(bytes(theirs)).hexdigest()[:8]}.git"
     if path.exists():
-        _git(path, "remote", "update", "--prune")
+        # Their branches as they are now; those that the demo pushed stay.
+        _git(path, "fetch", "--quiet", "--no-tags", "origin", "+refs/heads/*:refs/heads/*")
     else:
-        draft = Path(tempfile.mkdtemp(dir=folder, prefix=".clone-"))
-        _git(draft, "clone", "--quiet", "--mirror", "--no-hardlinks", "--", str(theirs), str(draft))
-        draft.rename(path)
+        _clone(theirs, path)
     return Repository(path.stem, path, branch)
+
+
+def _clone(source: Path, path: Path) -> None:
+    draft = Path(tempfile.mkdtemp(dir=path.parent, prefix=".clone-"))
+    _git(draft, "clone", "--quiet", "--bare", "--no-hardlinks", "--", str(source), str(draft))
+    draft.rename(path)
 
 
 def has_uncommitted_changes(theirs: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+import socket
 import stat
 import sys
 from collections.abc import Mapping
@@ -48,3 +49,17 @@ def bound_to_us() -> list[str]:
     """A prefix under which a process gets SIGTERM when we die without a word, where the system has such a thing."""
     program = shutil.which("setpriv") if sys.platform == "linux" else None
     return [program, "--pdeathsig", "TERM", "--"] if program else []
+
+
+def free_port(wanted: int, taken: int = 0) -> int:
+    """The port that is wanted, else any that nobody uses."""
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            if probe.getsockname()[1] != taken:
+                return int(probe.getsockname()[1])
+    raise CommandError("this machine has no free port")

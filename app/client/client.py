@@ -67,6 +67,10 @@ class Client:
         """Stop the session in progress. Its work so far is kept."""
         self._call("DELETE", f"/agent_runners/{runner_id}")
 
+    def create_pull_request(self, runner_id: str, **fields: Any) -> Json:
+        """Ask for a pull request of the runner's diff; the runner shows what became of it."""
+        return self._post(f"/agent_runners/{runner_id}/pull_request", fields)
+
     def diff(self, runner_id: str) -> bytes:
         """The runner's diff. Bytes, because files need not be text in any one encoding."""
         return self._call("GET", f"/agent_runners/{runner_id}/diff").content

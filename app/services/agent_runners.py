@@ -53,8 +53,10 @@ def create(caller: Caller, fields: dict[str, Any]) -> AgentRunner:
 
 
 def title_from(prompt: str) -> str:
-    """A title for a runner whose caller gave none: the prompt's first line that says something, cut to fit."""
-    line = next((line.strip() for line in prompt.splitlines() if line.strip().strip("#!/-*=")), "Untitled")
+    """A title for a runner whose caller gave none: the prompt's first line that says something, without the marks of
+    a heading, list or comment, cut to fit."""
+    lines = (line.strip() for line in prompt.splitlines() if not line.startswith("#!"))
+    line = next((plain for line in lines if (plain := line.lstrip("#/*->= ").strip())), "Untitled")
     return line if len(line) <= TITLE_LENGTH else line[: TITLE_LENGTH - 1] + "…"
 
 

@@ -27,7 +27,7 @@ def run(folder: Path, *arguments: str, **settings: str) -> subprocess.CompletedP
     return subprocess.run(command, env=environment(folder, **settings), capture_output=True, text=True, timeout=60)
 
 
-def wait_for(what: str, probe: Callable[[], object], seconds: float = 30.0) -> None:
+def wait_for(what: str, probe: Callable[[], object], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not probe():
         assert time.monotonic() < deadline, f"{what} did not come within {seconds:g} s"

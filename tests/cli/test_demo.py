@@ -40,6 +40,7 @@ def test_a_prompt_becomes_a_diff_and_a_failure_is_told(folder: Path) -> None:
     assert "Collecting TODO and FIXME notes" in first
     assert "+* `greeter/greet.py`, line 2: TODO: greet in the language" in first
     assert "+There are [2 notes](TODO.md)" in both and "+# To do" in both
+    assert "/demo/sample/pull/1" in done.stdout and "nothing has been merged" in done.stdout
     assert "/api/v1/docs" in done.stdout and "bin/dev" in done.stdout
     assert "ar_" in done.stdout
 

@@ -89,7 +89,11 @@ class DemoForge:
 
     def _started(self, port: int) -> tuple[subprocess.Popen[str], str]:
         command = [sys.executable, "-m", "workers.forges.demo", "--root", str(self.root), "--port", str(port)]
-        options = ["--token", TOKEN, "--read-only-token", READ_ONLY_TOKEN, "--faults", *self._options]
+        files = {"token": TOKEN, "read-only-token": READ_ONLY_TOKEN}
+        for name, token in files.items():
+            (self.root / f".{name}").write_text(token)
+        options = [f"--{name}-file={self.root / f'.{name}'}" for name in files]
+        options += ["--faults", *self._options]
         process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         found = re.search(r"http://\S+", process.stdout.readline())

@@ -1,0 +1,64 @@
+"""A forge for the demo to publish to: git over HTTP, and pull requests with GitHub's rules, on this machine alone."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from app.cli.errors import CommandError
+from app.cli.processes import ROOT, bound_to_us, free_port
+from app.secrets import made_once
+
+OWNER = "demo"
+PORT = 8752
+
+
+@dataclass(frozen=True)
+class Forge:
+    """A running forge. Its token may push and open pull requests."""
+
+    url: str
+    token: str = field(repr=False)
+
+    @property
+    def api_url(self) -> str:
+        return f"{self.url}/api/v3"
+
+    def repository_url(self, name: str) -> str:
+        return f"{self.url}/{OWNER}/{name}.git"
+
+
+@contextlib.contextmanager
+def forge(folder: Path) -> Iterator[Forge]:
+    """Serve the bare repositories in `folder / OWNER`; raises `CommandError` where the forge does not start."""
+    token_file = folder / "token"
+    token = made_once(token_file, secrets.token_urlsafe(24))
+    command = [sys.executable, "-m", "workers.forges.demo", "--root", str(folder), "--token-file", str(token_file)]
+    log = folder / "log.txt"
+    with open(log, "wb") as errors:
+        process = subprocess.Popen(
+            [*bound_to_us(), *command, "--port", str(free_port(PORT))],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            start_new_session=True,
+        )
+    try:
+        assert process.stdout is not None
+        found = re.search(r"http://\S+", process.stdout.readline())
+        if found is None:
+            raise CommandError(f"the demo's forge did not start; {log} says why")
+        yield Forge(found[0], token)
+    finally:
+        process.terminate()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
