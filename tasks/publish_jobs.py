@@ -22,7 +22,6 @@ LONGEST_SUBJECT = 72
 def publish_job_of(claim: PublicationClaim, lifeline: Lifeline) -> PublishJob:
     """What the engine is told about the publication."""
     publication, runner, site = claim.publication, claim.runner, claim.site
-    assert runner.base_sha is not None, "a runner with a diff has a base"
     changes = [_change_of(session) for session in claim.sessions if session.cumulative_diff_key]
     last = Change(
         author_name=claim.user.full_name,
@@ -36,6 +35,8 @@ def publish_job_of(claim: PublicationClaim, lifeline: Lifeline) -> PublishJob:
         site_id=str(site.id),
         repo_url=site.repo_url,
         base_sha=runner.base_sha,
+        sha=runner.sha,
+        base_branch=runner.branch,
         branch=publication.branch,
         changes=(*changes, last) if edited else tuple(changes),
         last=last,

@@ -42,13 +42,15 @@ class PublishJob:
 
     `branch` is what is pushed; without a `wish` the changes land on it directly, as one commit where `squash` is set.
     `planned_sha` is what an earlier attempt was about to push, `own_shas` all that this runner ever was about to push
-    there. `on_push` is told of a commit before it is pushed.
+    there. `on_push` is told of a commit before it is pushed. `base_sha` is None where a worker outside did not say what
+    it worked on: then `sha`, which was asked for, or the branch as it is now, is the base.
     """
 
     site_id: str
     repo_url: str
-    base_sha: str
+    base_sha: str | None
     branch: str
+    base_branch: str
     changes: tuple[Change, ...]
     last: Change
     """Who asks for this publication, when, and with which message; its diff is the one to publish."""
@@ -102,11 +104,11 @@ class _Publication:
         if forge and wish and wish.number is not None:
             _refuse_ended(forge.get_pull_request(wish.number))
         mirror = Mirror(self._host, job.site_id, job.lifeline)
-        # The base commit is looked for on the branch of the pull request, should it not be handed out by its id.
-        mirror.obtain(replace(job, branch=wish.base) if wish else job)
+        # Where a commit is not handed out by its id, it is looked for on the branch that the runner began on.
+        base_sha = mirror.obtain(replace(job, branch=job.base_branch))
         with scratch(self._host, mirror.directory, job.lifeline) as commits:
             changes = (job.last,) if job.squash else job.changes
-            made = commits.chain(job.base_sha, changes)
+            made = commits.chain(base_sha, changes)
             if forge is None or wish is None:
                 return Published(self._land(commits, made))
             self._push_own(commits, made)

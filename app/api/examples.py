@@ -130,7 +130,11 @@ UPLOAD_URL = {
 DELETE_URL = {"delete_url": f"{BLOBS}/{FILE_KEY}?expires=1769861640&signature=...", "file_key": FILE_KEY}
 _PATCH = f"agent-runner-sessions-diffs/{RUNNER_ID}/{SESSION_ID}/1"
 DIFF_UPLOADS = {
-    kind: {"upload_url": f"{BLOBS}/{_PATCH}/{kind}.patch?...", "s3_key": f"{_PATCH}/{kind}.patch"}
+    kind: {
+        "upload_url": f"{BLOBS}/{_PATCH}/{kind}.patch?...",
+        "s3_key": f"{_PATCH}/{kind}.patch",
+        "headers": {"Content-Type": "text/x-diff"},
+    }
     for kind in ("result", "cumulative")
 }
 

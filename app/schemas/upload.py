@@ -40,10 +40,11 @@ class DeleteUrlSchema(Schema):
 
 
 class DiffUploadSchema(Schema):
-    """Where to put one diff, by PUT with `Content-Type: text/x-diff`, and the key to report afterwards."""
+    """Where to put one diff, by PUT with exactly these headers, and the key to report afterwards."""
 
     upload_url = fields.String(required=True)
     s3_key = fields.String(required=True)
+    headers = fields.Dict(keys=fields.String(), values=fields.String(), required=True)
 
 
 class DiffUploadsSchema(Schema):

@@ -56,7 +56,7 @@ def test_a_new_runner_shows_every_field_and_its_first_session(api, ada, make_sit
     assert set(RUNNER_FIELDS) <= set(runner)
     assert response.headers["Location"] == f"http://testserver/api/v1/agent_runners/{runner['id']}"
     assert runner["state"] == runner["latest_session_state"] == "NEW"
-    assert (runner["title"], runner["branch"], runner["site_name"]) == ("# Add tests", "trunk", "shop")
+    assert (runner["title"], runner["branch"], runner["site_name"]) == ("Add tests", "trunk", "shop")
     assert runner["latest_session_mode"] == "normal" and runner["attached_file_keys"] == []
     ada_json = {"id": str(ada.user.id), "full_name": "Ada", "email": "ada@example.org", "avatar_url": None}
     assert runner["user"] == ada_json and runner["contributors"] == [ada_json]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 from typing import Any
 
+import httpx
+
 from tests.e2e.deployment import Deployment, wait_for
 from tests.forges.forge import DemoForge, git
 from workers.forges.demo.repositories import Repository
@@ -169,3 +171,113 @@ def test_a_publication_whose_worker_was_killed_is_taken_up_again(deployment: Dep
     deployment.start("control", "worker", "control")
     assert deployment.published(runner)["pr_error"] is None
     wait_for("one pull request", lambda: len(forge.pulls(repository.full_name)) == 1)
+
+
+def test_what_the_forge_says_when_it_refuses_is_told(deployment: Deployment, forge: DemoForge) -> None:
+    runner, _ = changed_runner(deployment, forge, "refused")
+    path = f"/agent_runners/{runner['id']}"
+    forge.order(refused_pushes=1)
+    deployment.call("POST", f"{path}/commit", json={"target_branch": "topic"})
+    rejected = deployment.published(runner)
+    assert "rejected" in rejected["merge_commit_error"]
+
+    orphan = deployment.call("POST", "/agent_runners", json={"site_id": runner["site_id"], "prompt": "echo x > x"})
+    deployment.ended(orphan)
+    reading = {"access_token": forge.read_only_token}
+    deployment.call("PATCH", f"/sites/{runner['site_id']}", json=reading)
+    deployment.call("POST", f"/agent_runners/{orphan['id']}/pull_request", json={})
+    assert "token" in deployment.published(orphan)["pr_error"]
+
+
+def test_an_answer_that_got_lost_leads_to_no_second_pull_request(deployment: Deployment, forge: DemoForge) -> None:
+    runner, repository = changed_runner(deployment, forge, "unheard")
+    forge.order(lost_answers=1)
+    deployment.call("POST", f"/agent_runners/{runner['id']}/pull_request", json={})
+    published = deployment.published(runner)
+    assert (published["pr_error"], published["pr_number"]) == (None, 1)
+    assert len(forge.pulls(repository.full_name)) == 1
+
+
+def test_somebody_else_s_commits_on_the_branch_are_never_replaced(deployment: Deployment, forge: DemoForge) -> None:
+    runner, repository = changed_runner(deployment, forge, "theirs")
+    path = f"/agent_runners/{runner['id']}"
+    deployment.call("POST", f"{path}/pull_request", json={})
+    branch = deployment.published(runner)["pr_branch"]
+    theirs = repository.commit(branch, {"review.txt": "mended\n"}, "A reviewer's commit")
+    deployment.follow_up(runner, "echo more >> greeting.txt")
+    deployment.ended(runner)
+    deployment.call("POST", f"{path}/pull_request", json={})
+    assert "did not make" in deployment.published(runner)["pr_error"]
+    assert repository.branches()[branch] == theirs
+
+
+def test_a_caller_s_own_diff_takes_the_place_of_the_agent_s(deployment: Deployment, forge: DemoForge) -> None:
+    runner, repository = changed_runner(deployment, forge, "edited")
+    path = f"/agent_runners/{runner['id']}"
+    edited = deployment.call("GET", f"{path}/diff").replace("+bonjour", "+salut")
+    assert deployment.call("PATCH", path, json={"result_diff": edited})["has_result_diff"] is True
+    deployment.follow_up(runner, "grep -q salut greeting.txt; echo 2 > two.txt")
+    assert deployment.ended(runner)["state"] == "DONE"
+    deployment.call("POST", f"{path}/commit", json={"target_branch": "topic"})
+    assert deployment.published(runner)["merge_commit_error"] is None
+    shown = git("show", "topic:greeting.txt", at=repository.folder).stdout
+    assert shown == "salut\n"
+
+    broken = edited.replace("-hello", "-something that never stood there")
+    deployment.call("PATCH", path, json={"result_diff": broken})
+    deployment.call("POST", f"{path}/commit", json={"target_branch": "other"})
+    assert "does not apply" in deployment.published(runner)["merge_commit_error"]
+
+
+def test_a_runner_starts_from_another_one_s_diff(deployment: Deployment, forge: DemoForge) -> None:
+    parent, _ = changed_runner(deployment, forge, "parent")
+    fields = {"site_id": parent["site_id"], "prompt": "grep -q bonjour greeting.txt; echo child > child.txt"}
+    child = deployment.call("POST", "/agent_runners", json={**fields, "parent_agent_runner_id": parent["id"]})
+    session = deployment.ended(child)
+    assert session["state"] == "DONE", session["failure"]
+    assert "bonjour" not in deployment.diff(child, session, "result")
+    assert "+bonjour" in deployment.diff(child, session, "cumulative")
+
+
+def test_a_question_is_answered_and_changes_nothing(deployment: Deployment, forge: DemoForge) -> None:
+    runner, _ = changed_runner(deployment, forge, "asked")
+    before = deployment.call("GET", f"/agent_runners/{runner['id']}")
+    deployment.follow_up(runner, "cat greeting.txt; echo edited > greeting.txt", mode="ask")
+    session = deployment.ended(runner)
+    assert (session["state"], session["has_result_diff"], session["is_discarded"]) == ("DONE", False, False)
+    assert "bonjour" in session["result"]
+    assert any("dropped" in step["title"] for step in session["steps"])
+    after = deployment.call("GET", f"/agent_runners/{runner['id']}")
+    assert after["head_session_id"] == before["head_session_id"]
+
+
+def test_a_worker_outside_does_a_session_through_the_api_alone(deployment: Deployment, forge: DemoForge) -> None:
+    site, repository = site_on(deployment, forge, "outside")
+    deployment.call("PATCH", f"/sites/{site['id']}", json={"execution": "external"})
+    runner = deployment.run(site, "whatever the worker outside makes of it")
+    path = f"/agent_runners/{runner['id']}/sessions/{runner['latest_session_id']}"
+    assert deployment.call("GET", path)["state"] == "NEW"
+    token = deployment.call("POST", "/tokens", json={"name": "outside", "scope": "worker"})["token"]
+
+    def report(token: str, **fields: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {token}"}
+        return httpx.patch(f"{deployment.url}/api/v1{path}", json=fields, headers=headers)
+
+    claimed = report(token, state="running").json()
+    assert (claimed["state"], claimed["attempt"]) == ("RUNNING", 1)
+    mine = claimed["session_token"]
+    assert report(mine, steps=[{"title": "Thinking"}]).json()["steps_count"] == 1
+    urls = deployment.api.post(f"{path}/diff/upload_urls", headers={"Authorization": f"Bearer {mine}"}).json()
+    patch = (
+        b"diff --git a/new.txt b/new.txt\nnew file mode 100644\n--- /dev/null\n+++ b/new.txt\n@@ -0,0 +1 @@\n+outside\n"
+    )
+    for target in urls.values():
+        assert httpx.put(target["upload_url"], content=patch, headers=target["headers"]).is_success
+    keys = {f"{kind}_diff_s3_key": target["s3_key"] for kind, target in urls.items()}
+    done = report(mine, state="DONE", result="Made it", **keys)
+    assert done.status_code == 200, done.text
+    assert "+outside" in deployment.call("GET", f"/agent_runners/{runner['id']}/diff")
+    assert report(mine, steps=[{"title": "Late"}]).status_code == 409
+    deployment.call("POST", f"/agent_runners/{runner['id']}/commit", json={"target_branch": "topic"})
+    assert deployment.published(runner)["merge_commit_error"] is None
+    assert git("show", "topic:new.txt", at=repository.folder).stdout == "outside\n"

@@ -48,4 +48,7 @@ class UploadUrls(MethodView):
     def post(self, agent_runner_id: uuid.UUID, session_id: uuid.UUID) -> Any:
         """Get the URLs to upload the diffs of the attempt in progress, as its worker."""
         urls = reports.upload_urls(caller(), agent_runner_id, session_id)
-        return {kind: {"upload_url": signed.url, "s3_key": key} for kind, (key, signed) in urls.items()}
+        return {
+            kind: {"upload_url": signed.url, "s3_key": key, "headers": signed.headers}
+            for kind, (key, signed) in urls.items()
+        }
