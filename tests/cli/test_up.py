@@ -73,7 +73,7 @@ def test_the_broker_starts_first_and_stops_last(folder: Path, started: list[Up])
     started.append(up)
     assert (folder / "one.started").read_text() == "True"
     up.process.send_signal(signal.SIGINT)
-    assert up.process.wait(30) == 0
+    assert up.process.wait(60) == 0
     assert (folder / "two.ended").read_text() == "True"
     assert "killed" not in up.log
     assert not any(child.is_running() for child in up.children)
@@ -84,7 +84,7 @@ def test_the_first_start_shows_a_token_and_the_next_does_not(folder: Path, start
         up = Up(folder, ("one", 0))
         started.append(up)
         up.process.terminate()
-        up.process.wait(30)
+        up.process.wait(60)
         assert ("ar_" in up.log) is has_token
 
 
@@ -94,7 +94,7 @@ def test_a_second_interrupt_does_not_wait(folder: Path, started: list[Up]) -> No
     up.process.send_signal(signal.SIGINT)
     wait_for("the first interrupt", lambda: "stopping" in up.log)
     up.process.send_signal(signal.SIGINT)
-    assert up.process.wait(10) == 0
+    assert up.process.wait(30) == 0
     assert "slow did not stop, so it is killed" in up.log
     assert not any(child.is_running() for child in up.children)
 
@@ -103,7 +103,7 @@ def test_a_process_that_dies_is_named_and_ends_everything(folder: Path, started:
     up = Up(folder, ("one", 0), ("two", 0))
     started.append(up)
     next(child for child in up.children if "two" in child.cmdline()).kill()
-    assert up.process.wait(30) == 1
+    assert up.process.wait(60) == 1
     assert "stopping, because two ended" in up.log
     assert not any(child.is_running() for child in up.children)
 
