@@ -17,6 +17,7 @@ from app.services import agent_runners, lookup, names
 from app.services.callers import Caller
 
 SLUG_LENGTH = 40
+WITH_PULL_REQUESTS = {Forge.GITHUB}
 LONGEST_BELL_SECONDS = 600.0
 
 
@@ -25,8 +26,9 @@ def request_pull_request(caller: Caller, runner_id: uuid.UUID, fields: dict[str,
     runner = _lock_publishable(caller, runner_id)
     if runner.pr_is_being_created:
         raise Conflict("a pull request is being made already", error_code="pull_request_in_progress")
-    if runner.site.forge == Forge.NONE:
-        raise Invalid("this site's forge has no pull requests; use commit", error_code="forge_without_pull_requests")
+    if runner.site.forge not in WITH_PULL_REQUESTS:
+        message = f"pull requests are not made on a forge of the kind {runner.site.forge.value}; use commit"
+        raise Invalid(message, error_code="forge_without_pull_requests")
     names.check_branch("branch", fields.get("branch"))
     branch = runner.pr_branch or runner.result_branch or fields.get("branch") or branch_name(runner)
     if any(fnmatchcase(branch, pattern) for pattern in runner.site.protected):
