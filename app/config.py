@@ -51,7 +51,8 @@ class Settings:
     )
     agent_environment: tuple[str, ...] = setting(
         ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL"),
-        "Names of the worker's own variables that are handed to agents.",
+        "Names of the worker's own variables that are handed to agents. What is one agent's own, "
+        "such as `OPENAI_...`, reaches that agent alone; everything else reaches all.",
     )
     sandbox: str = setting(
         "bubblewrap", "What holds agents: `bubblewrap`, or `none` for agents and repositories that you trust."

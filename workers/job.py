@@ -119,7 +119,7 @@ class Job:
     attachments: tuple[Attachment, ...] = ()
     limits: Limits = Limits()
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Variables for the agent alone, model keys among them. Never logged."""
+    """Variables for agents alone, model keys among them; each agent gets what is meant for it. Never logged."""
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,7 @@ class _Attempt:
         def hear(line: Line | None, ended: bool) -> Iterable[Event]:
             return agent.parse(line) if line else agent.tick(ended=ended)
 
-        environment = {**self._job.environment, **agent.environment(sandbox.place)}
+        environment = {**agent.job.environment, **agent.environment(sandbox.place)}
         launch = sandbox.launch(agent.command(sandbox.place), environment, agent.runtime_paths)
         stdin = agent.stdin(sandbox.place, attachments)
         status = yield from self._run_command(launch, "agent", hear, stdin=stdin, merged=agent.merged)

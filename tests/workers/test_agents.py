@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tomllib
 from pathlib import Path
 
@@ -165,9 +166,18 @@ def test_codex_is_configured_by_a_file(programs: Path) -> None:
     assert settings["model_providers"]["configured"]["env_key"] == "OPENAI_API_KEY"
     assert settings["model_reasoning_effort"] == "high"
     assert "--model=-gpt" in agent.command(INSIDE)
+    assert settings["shell_environment_policy"]["exclude"] == ["CODEX_API_KEY", "OPENAI_API_KEY"]
     assert "sk-secret" not in str(agent.files(INSIDE)) + str(agent.command(INSIDE))
     home, temporary = agent.environment(OUTSIDE)["CODEX_HOME"], OUTSIDE.temporary
     assert not Path(home).is_relative_to(temporary)
+
+
+def test_each_agent_gets_its_own_variables_and_those_of_nobody(programs: Path) -> None:
+    environment = {"OPENAI_API_KEY": "1", "CODEX_CA": "2", "ANTHROPIC_API_KEY": "3", "CLAUDE_X": "4", "NPM_TOKEN": "5"}
+    given = {
+        name: "".join(open_agent(job(agent=name, environment=environment)).job.environment.values()) for name in AGENTS
+    }
+    assert given == {"codex": "125", "claude": "345", "scripted": "5", "shell": "5"}
 
 
 def test_agents_are_let_loose_only_inside_a_sandbox(programs: Path) -> None:
@@ -190,6 +200,7 @@ def test_prompts_are_read_and_tell_of_attachments(programs: Path) -> None:
 
 def test_missing_agents_are_told_with_how_to_get_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "path", [])
     for name, install in (("codex", "@openai/codex"), ("claude", "@anthropic-ai/claude-code")):
         with pytest.raises(EngineError, match=install) as failure:
             open_agent(job(agent=name))
@@ -232,7 +243,7 @@ def test_a_program_may_come_in_a_wheel(tmp_path: Path, monkeypatch: pytest.Monke
     (package / "__init__.py").touch()
     (package / "bin" / "thing").touch()
     monkeypatch.syspath_prepend(str(tmp_path))
-    installed = find_installed("thing", "some_wheel_of_a_test")
+    installed = find_installed("thing", "some_wheel_of_a_test/bin")
     assert installed
     assert (installed.command, installed.runtime_paths) == ((str(package / "bin" / "thing"),), (package,))
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
+
 from workers.agents.base import Agent
 from workers.agents.claude import ClaudeAgent
 from workers.agents.codex import CodexAgent
@@ -19,12 +22,23 @@ def open_agent(job: Job) -> Agent:
     """The agent that `job` asks for. Raises EngineError `agent_unknown` or `agent_not_installed`."""
     if job.agent not in AGENTS:
         raise EngineError("agent_unknown", "agent", _unknown(job.agent))
-    return AGENTS[job.agent](job)
+    agent = AGENTS[job.agent]
+    return agent(dataclasses.replace(job, environment=_own(job.environment, agent)))
 
 
 def find_missing(name: str) -> str | None:
     """What this machine lacks to run the agent `name`, and how to get it; None where nothing is missing."""
     return AGENTS[name].find_missing() if name in AGENTS else _unknown(name)
+
+
+def _own(environment: Mapping[str, str], agent: type[Agent]) -> dict[str, str]:
+    """The variables that are for `agent`, and those that are for agents of any kind."""
+    others = tuple(prefix for each in AGENTS.values() if each is not agent for prefix in each.variables)
+    return {
+        name: value
+        for name, value in environment.items()
+        if name.startswith(agent.variables) or not name.startswith(others)
+    }
 
 
 def _unknown(name: str) -> str:

@@ -25,6 +25,10 @@ class Agent(ABC):
     name: ClassVar[str]
     merged: ClassVar[bool] = False
     """Whether standard error comes in between the lines of standard output, in the order they were written."""
+    variables: ClassVar[tuple[str, ...]] = ()
+    """How the names of variables begin that are for this agent and no other, such as its keys."""
+    key: ClassVar[str | None] = None
+    """The variable that holds the key of its model provider, where it needs one."""
 
     def __init__(self, job: Job) -> None:
         self.job = job

