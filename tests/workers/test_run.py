@@ -7,100 +7,33 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from tests.workers.attempts import Engine, code, engine_in
 from tests.workers.engine import (
     IS_ROOT,
     SANDBOXES,
-    MemorySink,
     Stubborn,
     eventually,
-    job,
     linux,
-    repository,
     sigterm_once,
     sigterm_raises,
 )
 from workers import Interrupted, run
 from workers.errors import EngineError
-from workers.job import Attachment, Based, Event, Host, Job, Limits, Outcome, Step, Usage
+from workers.job import Attachment, Based, Host, Limits, Outcome, Step, Usage
 from workers.lifeline import Lifeline
 
 SECRET = "s3cret-key-of-the-model"
 CREDENTIAL = "s3cret-token-of-the-forge"
 
 
-@dataclass
-class Attempt:
-    """What an attempt said and how it ended."""
-
-    outcome: Outcome
-    events: list[Event]
-
-    @property
-    def steps(self) -> list[str]:
-        return [event.title for event in self.events if isinstance(event, Step)]
-
-    @property
-    def told(self) -> str:
-        """Everything that would be stored."""
-        return repr(self.events) + repr(self.outcome) + str(self.outcome.failure)
-
-
-@dataclass
-class Engine:
-    """The engine on one host with one repository."""
-
-    host: Host
-    source: Path
-    sink: MemorySink = field(default_factory=MemorySink)
-    noticed: list[bool] = field(default_factory=list)
-
-    def job(self, prompt: str, *, keep: bool = True, **more: object) -> Job:
-        def on_interrupt() -> bool:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            self.noticed.append(keep)
-            return keep
-
-        settings: dict[str, object] = {"repo_url": str(self.source), "sink": self.sink, "on_interrupt": on_interrupt}
-        return job(prompt, **{**settings, **more})
-
-    def run(self, prompt: str, **more: object) -> Attempt:
-        return self.finish(self.job(prompt, **more))
-
-    def finish(self, work: Job) -> Attempt:
-        events: list[Event] = []
-        engine = run(work, self.host)
-        while True:
-            try:
-                events.append(next(engine))
-            except StopIteration as stop:
-                return Attempt(stop.value, events)
-
-    @property
-    def diff(self) -> str:
-        return self.sink.diffs["result"].decode()
-
-    def is_clean(self) -> bool:
-        """Whether no workspace is left."""
-        return not list(self.host.work_dir.glob("workspaces/*"))
-
-
 @pytest.fixture(params=SANDBOXES)
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    """The work folder lies below a private one, which the sandbox's user cannot enter."""
-    (tmp_path / "private").mkdir(mode=0o700)
-    source = repository(tmp_path / "repositories" / "one")
-    host = Host(tmp_path / "private" / "work", sandbox=request.param, local_repositories=tmp_path / "repositories")
-    yield Engine(host, source)
-    assert Engine(host, source).is_clean()
-
-
-def code(outcome: Outcome) -> tuple[str, str] | None:
-    return (outcome.failure.code, outcome.failure.stage) if outcome.failure else None
+    with engine_in(tmp_path, request.param) as made:
+        yield made
 
 
 def test_a_change_becomes_a_diff(engine: Engine) -> None:

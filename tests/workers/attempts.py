@@ -1,0 +1,89 @@
+"""What tests of whole attempts share: the engine on a host with one repository, and what an attempt said."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from tests.workers.engine import MemorySink, job, repository
+from workers import run
+from workers.job import Event, Host, Job, Outcome, Step
+
+
+@dataclass
+class Attempt:
+    """What an attempt said and how it ended."""
+
+    outcome: Outcome
+    events: list[Event]
+
+    @property
+    def steps(self) -> list[str]:
+        return [event.title for event in self.events if isinstance(event, Step)]
+
+    @property
+    def told(self) -> str:
+        """Everything that would be stored."""
+        return repr(self.events) + repr(self.outcome) + str(self.outcome.failure)
+
+
+@dataclass
+class Engine:
+    """The engine on one host with one repository."""
+
+    host: Host
+    source: Path
+    sink: MemorySink = field(default_factory=MemorySink)
+    noticed: list[bool] = field(default_factory=list)
+
+    def job(self, prompt: str, *, keep: bool = True, **more: object) -> Job:
+        def on_interrupt() -> bool:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            self.noticed.append(keep)
+            return keep
+
+        settings: dict[str, object] = {"repo_url": str(self.source), "sink": self.sink, "on_interrupt": on_interrupt}
+        return job(prompt, **{**settings, **more})
+
+    def run(self, prompt: str, **more: object) -> Attempt:
+        return self.finish(self.job(prompt, **more))
+
+    def finish(self, work: Job, on_event: Callable[[Event], None] = lambda event: None) -> Attempt:
+        """Run a job to its end. `on_event` is called while the attempt stands still at an event."""
+        events: list[Event] = []
+        engine = run(work, self.host)
+        while True:
+            try:
+                events.append(next(engine))
+            except StopIteration as stop:
+                return Attempt(stop.value, events)
+            on_event(events[-1])
+
+    @property
+    def diff(self) -> str:
+        return self.sink.diffs["result"].decode()
+
+    def is_clean(self) -> bool:
+        """Whether no workspace is left."""
+        return not list(self.host.work_dir.glob("workspaces/*"))
+
+
+@contextlib.contextmanager
+def engine_in(
+    folder: Path, sandbox: str, files: Sequence[tuple[str, str]] = (("README", "hello\n"),)
+) -> Iterator[Engine]:
+    """An engine whose work folder lies below a private one, which the sandbox's user cannot enter."""
+    (folder / "private").mkdir(mode=0o700)
+    source = repository(folder / "repositories" / "one", files)
+    kind: Literal["bubblewrap", "none"] = "bubblewrap" if sandbox == "bubblewrap" else "none"
+    engine = Engine(Host(folder / "private" / "work", sandbox=kind, local_repositories=source.parent), source)
+    yield engine
+    assert engine.is_clean()
+
+
+def code(outcome: Outcome) -> tuple[str, str] | None:
+    return (outcome.failure.code, outcome.failure.stage) if outcome.failure else None
