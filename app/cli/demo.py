@@ -32,6 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--once", action="store_true", help="stop at the end instead of staying up")
     parser.add_argument("--data-dir", type=Path, default=ROOT / ".data" / "demo", help="default: %(default)s")
     parser.add_argument(
+        "--port",
+        type=int,
+        default=Settings.web_port,
+        help="of the API, with the next two for Flower and the forge; others where they are taken (default: %(default)s)",
+    )
+    parser.add_argument(
         "--unsafe-no-sandbox",
         action="store_true",
         help="run the agent as an ordinary process of yours, with no sandbox",
@@ -46,8 +52,8 @@ def run(args: argparse.Namespace, _settings: Settings) -> int:
     is_ours = args.repo is None and args.prompt is None and args.agent == SHELL
     sandbox = choose_sandbox(data, is_ours=is_ours, unsafe=args.unsafe_no_sandbox, tell=view.say)
     with (
-        forge(data / "forge") as publisher,
-        deployment(data, sandbox, view) as running,
+        forge(data / "forge", args.port + 2) as publisher,
+        deployment(data, sandbox, args.port, view) as running,
         Client(running.url, running.token) as client,
     ):
         try:

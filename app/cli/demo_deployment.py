@@ -17,7 +17,7 @@ from app.cli.errors import CommandError
 from app.cli.processes import ROOT, bound_to_us, free_port
 from app.cli.supervisor import BROKER_GRACE_SECONDS, GRACE_SECONDS
 from app.client import Client, ClientError
-from app.config import PREFIX, Settings
+from app.config import PREFIX
 
 START_SECONDS = 60.0
 NO_SANDBOX = "bubblewrap does not work here, so the demo's own script runs without a sandbox."
@@ -65,9 +65,9 @@ def choose_sandbox(data: Path, *, is_ours: bool, unsafe: bool, tell: Callable[[s
 
 
 @contextlib.contextmanager
-def deployment(data: Path, sandbox: str, view: View) -> Iterator[Deployment]:
+def deployment(data: Path, sandbox: str, port: int, view: View) -> Iterator[Deployment]:
     """Start everything, wait until the API answers, and stop it all at the end."""
-    web_port = free_port(Settings.web_port)
+    web_port = free_port(port)
     url = f"http://127.0.0.1:{web_port}"
     settings = {
         "data_dir": data,
@@ -77,7 +77,7 @@ def deployment(data: Path, sandbox: str, view: View) -> Iterator[Deployment]:
         "sandbox": sandbox,
         "public_url": url,
         "web_port": web_port,
-        "flower_port": free_port(Settings.flower_port, taken=web_port),
+        "flower_port": free_port(port + 1, taken=web_port),
         "log_format": "text",
         # Whoever presses Ctrl-C in mid-session does not want to wait for its end.
         "soft_shutdown_seconds": 1,

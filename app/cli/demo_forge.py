@@ -16,7 +16,6 @@ from app.cli.processes import ROOT, bound_to_us, free_port
 from app.secrets import made_once
 
 OWNER = "demo"
-PORT = 8752
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Forge:
 
 
 @contextlib.contextmanager
-def forge(folder: Path) -> Iterator[Forge]:
+def forge(folder: Path, port: int) -> Iterator[Forge]:
     """Serve the bare repositories in `folder / OWNER`; raises `CommandError` where the forge does not start."""
     token_file = folder / "token"
     token = made_once(token_file, secrets.token_urlsafe(24))
@@ -43,7 +42,7 @@ def forge(folder: Path) -> Iterator[Forge]:
     log = folder / "log.txt"
     with open(log, "wb") as errors:
         process = subprocess.Popen(
-            [*bound_to_us(), *command, "--port", str(free_port(PORT))],
+            [*bound_to_us(), *command, "--port", str(free_port(port))],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

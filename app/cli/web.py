@@ -24,6 +24,7 @@ def run(_args: argparse.Namespace, settings: Settings) -> int:
         *("--worker-class", "gthread", "--workers", str(PROCESSES)),
         *("--threads", str(settings.max_listeners + REQUEST_THREADS)),
         *("--bind", f"{settings.web_host}:{settings.web_port}"),
-        *("--graceful-timeout", "10"),
+        # Listeners never end by themselves, so a stop always takes this long while there are some.
+        *("--graceful-timeout", "5"),
         "--no-control-socket",
     )

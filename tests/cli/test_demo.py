@@ -13,10 +13,9 @@ from rich.console import Console
 from app.cli import demo_repository
 from app.cli.demo_view import LINES_SHOWN, View, readable
 from app.cli.errors import CommandError
-from tests.cli.processes import PROGRAM, environment, wait_for
+from tests.cli.processes import PROGRAM, environment, free_port, wait_for
 
-# One after the other, as they want the same port.
-WHOLE = pytest.mark.xdist_group("demo")
+DEMO = (PROGRAM, "demo")
 
 
 @pytest.fixture
@@ -32,7 +31,6 @@ def theirs(folder: Path) -> Path:
     return path
 
 
-@WHOLE
 def test_a_prompt_becomes_a_diff_and_a_failure_is_told(folder: Path) -> None:
     done = demo(folder)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -50,7 +48,6 @@ def test_a_prompt_becomes_a_diff_and_a_failure_is_told(folder: Path) -> None:
     assert "trying" in done.stdout and "ERROR" in done.stdout
 
 
-@WHOLE
 def test_a_repository_of_the_users_is_never_written(folder: Path, theirs: Path) -> None:
     before = snapshot(theirs)
     done = demo(folder, "--repo", str(theirs), "echo 'print(1)' > new.py")
@@ -60,9 +57,16 @@ def test_a_repository_of_the_users_is_never_written(folder: Path, theirs: Path) 
     assert snapshot(theirs) == before
 
 
-@WHOLE
 def test_nothing_outlives_a_killed_demo(folder: Path) -> None:
-    command = [PROGRAM, "demo", "--data-dir", str(folder / "demo"), "--unsafe-no-sandbox", "sleep 300"]
+    command = [
+        *DEMO,
+        "--data-dir",
+        str(folder / "demo"),
+        "--port",
+        str(free_port()),
+        "--unsafe-no-sandbox",
+        "sleep 300",
+    ]
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen(command, env=environment(folder), stdout=log, stderr=log)
     wait_for("the session", lambda: b"RUNNING" in (folder / "log").read_bytes())
@@ -76,7 +80,7 @@ def test_the_script_of_a_user_runs_in_a_sandbox_or_not_at_all(folder: Path) -> N
     tools.mkdir()
     for tool in ("git", "setpriv"):
         (tools / tool).symlink_to(str(shutil.which(tool)))
-    command = [PROGRAM, "demo", "--once", "--data-dir", str(folder / "demo"), "true"]
+    command = [*DEMO, "--once", "--data-dir", str(folder / "demo"), "true"]
     done = subprocess.run(
         command, env={**environment(folder), "PATH": str(tools)}, capture_output=True, text=True, timeout=60
     )
@@ -114,7 +118,7 @@ def test_of_a_long_diff_the_beginning_is_shown() -> None:
 
 
 def demo(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [PROGRAM, "demo", "--once", "--data-dir", str(folder / "demo"), *arguments]
+    command = [*DEMO, "--once", "--data-dir", str(folder / "demo"), "--port", str(free_port()), *arguments]
     return subprocess.run(command, env=environment(folder), capture_output=True, text=True, timeout=90)
 
 
