@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -34,6 +35,17 @@ def tree() -> Stubborn:
     return Stubborn()
 
 
+def our_supervisor() -> psutil.Process:
+    """The one supervisor among the children of this process, some of which may just have ended."""
+    found = []
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "supervisor.py" in " ".join(child.cmdline()):
+                found.append(child)
+    (supervisor,) = found
+    return supervisor
+
+
 def test_the_exit_status_is_passed_on() -> None:
     assert finish(shell("exit 3")).status == 3
     assert finish(shell("kill -9 $$")).status == 128 + signal.SIGKILL
@@ -47,7 +59,8 @@ def test_a_program_that_does_not_exist_is_told_of() -> None:
 
 def test_signals_are_as_a_program_expects_them() -> None:
     ignored = finish(shell("grep SigIgn /proc/self/status")).out.split()[1]
-    assert int(ignored, 16) == 0
+    # Only the standard signals: those above belong to the C library.
+    assert int(ignored, 16) & 0x7FFF_FFFF == 0
 
 
 @pytest.mark.parametrize("kind", SANDBOXES)
@@ -91,7 +104,7 @@ def test_signals_for_the_worker_do_not_reach_the_supervisor(tree: Stubborn) -> N
         shell(tree.script + "sleep 300"), lifeline=Lifeline(60), budget=Budget(Limits()), stage="agent"
     ) as process:
         tree.rises()
-        (supervisor,) = (child for child in psutil.Process().children() if "supervisor.py" in " ".join(child.cmdline()))
+        supervisor = our_supervisor()
         assert os.getsid(supervisor.pid) == supervisor.pid != os.getsid(0)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             supervisor.send_signal(number)
@@ -165,6 +178,6 @@ def test_the_supervisor_says_nothing_about_its_command(tmp_path: Path) -> None:
     with running(launch, lifeline=Lifeline(60), budget=Budget(Limits()), stage="agent") as process:
         next(line for line in process.lines() if line)
         listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-        (supervisor,) = (child for child in psutil.Process().children() if "supervisor.py" in " ".join(child.cmdline()))
+        supervisor = our_supervisor()
         assert secret not in listed
         assert set(supervisor.environ()) <= {"LD_LIBRARY_PATH", "LC_CTYPE"}
