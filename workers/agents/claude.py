@@ -14,6 +14,7 @@ from workers.sandbox import Place
 # The argument that tells most about what a tool is about to do, best first.
 _TELLING = ("command", "file_path", "notebook_path", "pattern", "query", "url", "description", "path")
 
+_RETRIES = "CLAUDE_CODE_MAX_RETRIES"
 _COUNTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens")
 
 
@@ -47,7 +48,7 @@ class ClaudeAgent(StreamAgent):
             "DISABLE_AUTOUPDATER": "1",
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
             # Left to itself it tries for over a minute, even where the key is wrong.
-            "CLAUDE_CODE_MAX_RETRIES": "4",
+            _RETRIES: self.job.environment.get(_RETRIES, "4"),
         }
         return {**variables, "IS_SANDBOX": "1"} if place.isolated else variables
 

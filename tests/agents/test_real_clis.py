@@ -1,0 +1,165 @@
+"""codex and claude themselves: each works on a real repository, against a model that does as the prompt says."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.agents.real import EDIT, IN_BOTH_SANDBOXES, SANDBOXED, Real
+from tests.models import KEY, directive
+from tests.models.script import FINAL
+from tests.workers.attempts import code
+from tests.workers.engine import eventually, job, linux, sigterm_once, sigterm_raises
+from workers import run
+from workers.job import Event, Host, Limits, Usage
+
+in_both_sandboxes = pytest.mark.parametrize("real", IN_BOTH_SANDBOXES, indirect=True)
+sandboxed = pytest.mark.parametrize("real", SANDBOXED, indirect=True)
+CHANGE = "-    return a - b\n+    return a + b\n"
+NOTE = directive("write", "notes/new.txt", "kept\n")
+
+
+@in_both_sandboxes
+def test_a_prompt_becomes_a_real_edit(real: Real) -> None:
+    attempt = real.run(*EDIT, NOTE)
+    assert attempt.outcome.failure is None
+    assert CHANGE in real.engine.diff and "+kept" in real.engine.diff
+    assert (attempt.outcome.result, attempt.steps[-1]) == (FINAL, FINAL)
+    assert any("calc.py" in step for step in attempt.steps) and any("new.txt" in step for step in attempt.steps)
+    usage = attempt.outcome.usage
+    assert usage and (usage.tool_calls, usage.output_tokens) == (3, 4 * 25)
+    assert usage in [event for event in attempt.events if isinstance(event, Usage)]
+
+
+@sandboxed
+def test_a_command_runs_in_the_checkout(real: Real) -> None:
+    attempt = real.run(directive("run", "sed s/-/+/ calc.py > sum.py && pwd > where.txt"))
+    assert attempt.outcome.failure is None
+    assert "+    return a + b" in real.engine.diff and "+/workspace" in real.engine.diff
+    assert any("sed s/-/+/" in step for step in attempt.steps)
+
+
+@in_both_sandboxes
+def test_a_follow_up_builds_on_what_was_done(real: Real) -> None:
+    base = real.run(*EDIT).outcome.base_sha
+    so_far = real.engine.sink.diffs["cumulative"]
+    attempt = real.run(
+        directive("read", "calc.py"),
+        directive("edit", "calc.py", "    return a + b", "    return b + a"),
+        base_sha=base,
+        start_diff=lambda: iter([so_far]),
+    )
+    assert attempt.outcome.failure is None
+    assert "-    return a + b\n+    return b + a\n" in real.engine.diff
+    assert "-    return a - b\n+    return b + a\n" in real.engine.sink.diffs["cumulative"].decode()
+
+
+@in_both_sandboxes
+def test_a_question_is_answered_and_changes_nothing(real: Real) -> None:
+    attempt = real.run(*EDIT, mode="ask")
+    assert (attempt.outcome.failure, attempt.outcome.result) == (None, FINAL)
+    assert not attempt.outcome.has_result_diff and real.engine.sink.diffs == {}
+    assert "change no files" in str(real.model.requests[0].body)
+
+
+@sandboxed
+def test_the_model_and_the_effort_are_those_of_the_session(real: Real) -> None:
+    name = {"codex": "gpt-6-luna", "claude": "claude-sonnet-4-6"}[real.agent]
+    assert real.run(model=name, effort="high").outcome.failure is None
+    asked = real.model.requests[-1].body
+    assert asked["model"] == name
+    assert "'effort': 'high'" in str(asked)
+
+
+@linux
+@in_both_sandboxes
+def test_a_stop_in_mid_run_keeps_the_work_and_leaves_no_process(real: Real) -> None:
+    with sigterm_raises():
+        waiter = sigterm_once(lambda: real.waits() and bool(real.programs()))
+        attempt = real.run(NOTE, directive("sleep", 300))
+        waiter.join()
+    assert attempt.outcome.interrupted
+    assert "+kept" in real.engine.diff
+    eventually(lambda: not real.processes(), "the agent survived")
+
+
+@pytest.mark.parametrize("agent", ["codex", "claude"])
+def test_a_program_that_is_missing_is_told_with_how_to_get_it(
+    agent: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "path", [])
+    with pytest.raises(StopIteration) as stop:
+        next(run(job(agent=agent), Host(tmp_path)))
+    assert code(stop.value.value) == ("agent_not_installed", "agent")
+    assert f"bin/install-agents {agent}" in str(stop.value.value.failure)
+
+
+@sandboxed
+def test_a_wrong_key_is_refused_soon_and_told_with_advice(real: Real) -> None:
+    began = time.monotonic()
+    keys = dict.fromkeys(("OPENAI_API_KEY", "ANTHROPIC_API_KEY"), "sk-wrong-9876543210")
+    attempt = real.run(*EDIT, variables=keys)
+    assert time.monotonic() - began < 60
+    assert code(attempt.outcome) == ("agent_auth", "agent")
+    assert "_API_KEY" in str(attempt.outcome.failure)
+    assert "sk-wrong" not in attempt.told
+
+
+@sandboxed
+def test_too_many_requests_are_told_apart(real: Real) -> None:
+    failure = real.run(directive("status", 429), variables={"CLAUDE_CODE_MAX_RETRIES": "1"}).outcome.failure
+    assert failure and (failure.code, failure.retryable) == ("agent_rate_limited", True)
+
+
+@pytest.mark.parametrize("real", SANDBOXED[1:], indirect=True)
+def test_an_answer_that_breaks_off_is_a_failure_and_keeps_the_work(real: Real) -> None:
+    attempt = real.run(NOTE, directive("end"))
+    assert code(attempt.outcome) == ("agent_failed", "agent")
+    assert "+kept" in real.engine.diff
+
+
+@linux
+@sandboxed
+def test_an_agent_that_is_killed_has_crashed_and_its_work_is_kept(real: Real) -> None:
+    real.once_it_waits(real.kill)
+    attempt = real.run(NOTE, directive("sleep", 300))
+    assert code(attempt.outcome) == ("agent_crashed", "agent")
+    assert "+kept" in real.engine.diff
+
+
+@linux
+@sandboxed
+def test_a_model_that_falls_silent_stalls_the_agent(real: Real) -> None:
+    attempt = real.run(NOTE, directive("hang"), limits=Limits(stall_seconds=2))
+    assert code(attempt.outcome) == ("stalled", "agent")
+    assert "+kept" in real.engine.diff
+    eventually(lambda: not real.processes(), "the agent survived")
+
+
+@linux
+@sandboxed
+def test_a_long_prompt_arrives_and_no_key_is_seen_anywhere(real: Real, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    seen: list[str] = []
+
+    def on_event(event: Event) -> None:
+        for file in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                words = file.read_text(errors="replace")
+            except OSError:
+                continue
+            if KEY in words or "Mend the calculator" in words:
+                seen.append(words)
+
+    attempt = real.engine.finish(real.job("x" * 400_000, *EDIT, directive("run", "env; false")), on_event)
+    assert attempt.outcome.failure is None
+    assert CHANGE in real.engine.diff
+    assert "x" * 400_000 in str(real.model.requests[0].body)
+    assert {request.key for request in real.model.requests} == {KEY}
+    assert seen == []
+    assert KEY not in attempt.told + caplog.text + str(real.engine.sink.diffs)
