@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from app.cli import demo_repository, demo_scripts
+from app.cli.demo_agent import check_agent
 from app.cli.demo_deployment import Deployment, choose_sandbox, deployment
 from app.cli.demo_forge import OWNER, Forge, forge
 from app.cli.demo_repository import Repository
@@ -26,9 +27,9 @@ SHELL = "shell"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("prompt", nargs="?", metavar="SCRIPT", help="what the agent gets; for `shell`, a script")
+    parser.add_argument("prompt", nargs="?", metavar="PROMPT", help="what the agent gets; for `shell`, a script")
     parser.add_argument("--repo", type=Path, metavar="PATH", help="work on a clone of this repository of yours")
-    parser.add_argument("--agent", default=SHELL, help="default: %(default)s, which needs no key")
+    parser.add_argument("--agent", default=SHELL, help="`codex`, `claude`, or %(default)s, which needs no key")
     parser.add_argument("--once", action="store_true", help="stop at the end instead of staying up")
     parser.add_argument("--data-dir", type=Path, default=ROOT / ".data" / "demo", help="default: %(default)s")
     parser.add_argument(
@@ -49,6 +50,8 @@ def run(args: argparse.Namespace, _settings: Settings) -> int:
     view = View()
     data = private_folder(args.data_dir.absolute())
     repository = _repository(args, private_folder(private_folder(data / "forge") / OWNER), view)
+    if args.agent != SHELL:
+        check_agent(args.agent)
     is_ours = args.repo is None and args.prompt is None and args.agent == SHELL
     sandbox = choose_sandbox(data, is_ours=is_ours, unsafe=args.unsafe_no_sandbox, tell=view.say)
     with (
