@@ -43,7 +43,7 @@ def test_a_command_runs_in_the_checkout(real: Real) -> None:
     assert any("sed s/-/+/" in step for step in attempt.steps)
 
 
-@in_both_sandboxes
+@sandboxed
 def test_a_follow_up_builds_on_what_was_done(real: Real) -> None:
     base = real.run(*EDIT).outcome.base_sha
     so_far = real.engine.sink.diffs["cumulative"]
