@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import signal
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -18,9 +17,11 @@ from app.models.states import SessionState
 from app.queue import RUN_SESSION
 from app.services import execution
 from app.services.execution import Claim
+from tasks import interrupts
 from tasks.celery_app import app
 from tasks.heartbeat import Heartbeat
 from tasks.jobs import StoredDiffs, job_of, this_host
+from tasks.transactions import transact
 from workers.job import Based, Event, Job, Outcome, Step, Usage
 
 log = structlog.get_logger()
@@ -29,13 +30,14 @@ log = structlog.get_logger()
 @app.task(name=RUN_SESSION, bind=True)
 def run_session(self: Any, session_id: str) -> None:
     """Answer the bell of a session: whoever claims it runs it, everybody else drops the message."""
-    with db.transaction():
-        claim = execution.claim(uuid.UUID(session_id), self.request.id)
-    if claim is None:
-        return
-    with structlog.contextvars.bound_contextvars(session_id=session_id, attempt=claim.attempt):
-        log.info("claimed")
-        _work(claim)
+    with interrupts.taken():
+        with db.transaction():
+            claim = execution.claim(uuid.UUID(session_id), self.request.id)
+        if claim is None:
+            return
+        with structlog.contextvars.bound_contextvars(session_id=session_id, attempt=claim.attempt):
+            log.info("claimed")
+            _work(claim)
 
 
 def _work(claim: Claim) -> None:
@@ -43,6 +45,7 @@ def _work(claim: Claim) -> None:
     lifeline, sink = Heartbeat.lifeline(), StoredDiffs(claim)
     beat = functools.partial(execution.beat, claim.session.id, claim.attempt)
     try:
+        interrupts.allow()
         with Heartbeat(beat, lifeline):
             job = job_of(claim, sink, lifeline, lambda: _on_interrupt(claim))
             _sweep_workspaces()
@@ -83,14 +86,14 @@ def _drive(claim: Claim, job: Job) -> Outcome:
 
 
 def _record(claim: Claim, event: Event) -> None:
-    with db.transaction():
-        match event:
-            case Step(title, message):
-                execution.record_step(claim.session.id, claim.attempt, title, message)
-            case Usage():
-                execution.record_usage(claim.session.id, claim.attempt, dataclasses.asdict(event))
-            case Based(base_sha):
-                execution.record_base(claim.session.id, claim.attempt, base_sha)
+    number, attempt = claim.session.id, claim.attempt
+    match event:
+        case Step(title, message):
+            transact(lambda: execution.record_step(number, attempt, title, message))
+        case Usage():
+            transact(lambda: execution.record_usage(number, attempt, dataclasses.asdict(event)))
+        case Based(base_sha):
+            transact(lambda: execution.record_base(number, attempt, base_sha))
 
 
 def _on_interrupt(claim: Claim) -> bool:
@@ -98,18 +101,21 @@ def _on_interrupt(claim: Claim) -> bool:
 
     Cleaning up from here on must not be interrupted a second time.
     """
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    with db.transaction():
-        if execution.is_cancelled(claim.session.id, claim.attempt):
-            return True
-        if execution.put_back(claim.session.id, claim.attempt):
-            log.info("put_back")
+    interrupts.ignore()
+    return transact(lambda: _is_stopped(claim))
+
+
+def _is_stopped(claim: Claim) -> bool:
+    if execution.is_cancelled(claim.session.id, claim.attempt):
+        return True
+    if execution.put_back(claim.session.id, claim.attempt):
+        log.info("put_back")
     return False
 
 
 def _record_outcome(claim: Claim, sink: StoredDiffs, outcome: Outcome) -> None:
     """Write down what the engine says; a stop from here on is too late to interrupt anything."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    interrupts.ignore()
     fields = sink.fields()
     if outcome.base_sha:
         fields["base_sha"] = outcome.base_sha
@@ -130,8 +136,7 @@ def _record_outcome(claim: Claim, sink: StoredDiffs, outcome: Outcome) -> None:
 def _end(claim: Claim, state: SessionState, fields: dict[str, Any]) -> None:
     """End the session, or where it was stopped meanwhile keep what came of it."""
     try:
-        with db.transaction():
-            execution.finish(claim.session.id, claim.attempt, state, fields)
+        transact(lambda: execution.finish(claim.session.id, claim.attempt, state, fields))
     except execution.Cancelled:
         _keep_work(claim, fields)
     else:
@@ -139,13 +144,14 @@ def _end(claim: Claim, state: SessionState, fields: dict[str, Any]) -> None:
 
 
 def _keep_work(claim: Claim, fields: dict[str, Any]) -> None:
-    with db.transaction():
-        kept = execution.keep_work(claim.session.id, claim.attempt, fields)
+    kept = transact(lambda: execution.keep_work(claim.session.id, claim.attempt, fields))
     log.info("interrupted", work_kept=kept)
 
 
 def _sweep_workspaces() -> None:
     """Remove what attempts left behind on this host whose worker died."""
-    with db.transaction(read_only=True):
-        live = execution.find_live()
-    workers.sweep_workspaces(this_host(), {f"{session_id}-{attempt}" for session_id, attempt in live})
+    # The folders are looked for first: one that is made later belongs to an attempt that this does not ask for.
+    host = this_host()
+    found = workers.find_workspaces(host)
+    needed = transact(lambda: execution.find_attempts_at_work(found))
+    workers.discard_workspaces(host, [folder for attempt, folder in found.items() if attempt not in needed])

@@ -9,7 +9,7 @@ from workers.errors import EngineError, Interrupted
 from workers.job import Attachment, Based, Event, Host, Job, Limits, Outcome, Step, Usage
 from workers.lifeline import Lifeline, boot_time
 from workers.run import run
-from workers.workspace import sweep_workspaces
+from workers.workspace import discard_workspaces, find_workspaces
 
 __all__ = [
     "Attachment",
@@ -25,6 +25,7 @@ __all__ = [
     "Step",
     "Usage",
     "boot_time",
+    "discard_workspaces",
+    "find_workspaces",
     "run",
-    "sweep_workspaces",
 ]

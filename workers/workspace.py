@@ -15,7 +15,7 @@ import contextlib
 import os
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -167,12 +167,20 @@ class Workspace:
         self.checkout.mkdir(mode=0o700)
 
 
-def sweep_workspaces(host: Host, keep: set[str]) -> None:
-    """Remove every workspace whose name (`<session_id>-<attempt>`) is not in `keep`, and empty the trash."""
+def find_workspaces(host: Host) -> dict[tuple[str, int], Path]:
+    """The folder of every attempt that has one on this host, by session id and attempt."""
+    found = {}
     with contextlib.suppress(FileNotFoundError):
-        for folder in list((host.work_dir / "workspaces").iterdir()):
-            if folder.name not in keep:
-                trash.discard(host, folder)
+        for folder in (host.work_dir / "workspaces").iterdir():
+            session_id, _, attempt = folder.name.rpartition("-")
+            found[session_id, int(attempt)] = folder
+    return found
+
+
+def discard_workspaces(host: Host, folders: Iterable[Path]) -> None:
+    """Remove workspaces that nobody needs any more, and empty the trash."""
+    for folder in folders:
+        trash.discard(host, folder)
     trash.empty(host)
 
 

@@ -7,6 +7,7 @@ longer holds the session changes nothing and is told so.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,9 @@ from app.errors import Conflict
 from app.models import Account, AgentRunner, AgentRunnerSession, Site
 from app.models.states import FINAL, Execution, SessionState
 from app.services import events, lifecycle, lookup
+
+SAVING_SECONDS = 3600.0
+"""Longer than it takes to save the work of a session that was stopped. Its files are kept for that long."""
 
 
 class LeaseLost(Conflict):
@@ -193,14 +197,21 @@ def is_cancelled(session_id: uuid.UUID, attempt: int) -> bool:
     return session is not None and session.attempt == attempt and session.state == SessionState.CANCELLED
 
 
-def find_live() -> set[tuple[str, int]]:
-    """The session ids and attempts that run somewhere; every other workspace is a leftover."""
+def find_attempts_at_work(asked: Iterable[tuple[str, int]]) -> set[tuple[str, int]]:
+    """Those of the attempts, named by session id and number, that run or may still be saving their work."""
+    attempts = set(asked)
+    is_saving = sa.and_(
+        AgentRunnerSession.state.in_((SessionState.CANCELLED, SessionState.ERROR)),
+        AgentRunnerSession.work_saved_at.is_(None),
+        AgentRunnerSession.done_at > db.now(-SAVING_SECONDS),
+    )
     rows = db.session.execute(
         sa.select(AgentRunnerSession.id, AgentRunnerSession.attempt).where(
-            AgentRunnerSession.state == SessionState.RUNNING
+            AgentRunnerSession.id.in_([uuid.UUID(session_id) for session_id, _ in attempts]),
+            sa.or_(AgentRunnerSession.state == SessionState.RUNNING, is_saving),
         )
     )
-    return {(str(session_id), attempt) for session_id, attempt in rows}
+    return attempts & {(str(session_id), attempt) for session_id, attempt in rows}
 
 
 def _is_held(session: AgentRunnerSession, attempt: int) -> bool:

@@ -167,11 +167,22 @@ def test_after_done_there_is_nothing_left_to_keep(ask):
     assert read(session_id).result_diff_key is None
 
 
-def test_what_is_live_is_what_runs(ask):
-    running, _waiting = ask(), ask()
+def test_an_attempt_that_was_stopped_is_at_work_until_its_work_is_saved(ask):
+    running, waiting, stopped = ask(), ask(), ask()
+    attempts = {(str(session_id), number) for session_id in (running, waiting, stopped) for number in (1, 2)}
     claim(running)
+    claim(stopped)
+    write(stopped, state=SessionState.CANCELLED, done_at=db.now())
+    assert at_work(attempts) == {(str(running), 1), (str(stopped), 1)}
+    assert at_work(set()) == set()
+    with db.transaction():
+        assert execution.keep_work(stopped, 1, {})
+    assert at_work(attempts) == {(str(running), 1)}
+
+
+def at_work(attempts):
     with db.transaction(read_only=True):
-        assert execution.find_live() == {(str(running), 1)}
+        return execution.find_attempts_at_work(attempts)
 
 
 def test_a_message_for_a_session_that_is_not_there_is_dropped(ada):

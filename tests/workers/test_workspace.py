@@ -29,7 +29,7 @@ from tests.workers.repositories import (
 from workers.errors import EngineError, Interrupted
 from workers.job import Host
 from workers.lifeline import Lifeline
-from workers.workspace import Workspace, sweep_workspaces
+from workers.workspace import Workspace, discard_workspaces, find_workspaces
 
 FILES: dict[str, str | bytes] = {
     "file": "one\n",
@@ -402,15 +402,18 @@ def test_what_stands_in_the_way_of_an_attempt_is_cleared(workspace: Workspace, h
     assert not (again.checkout / "old").exists()
 
 
-def test_the_sweep_removes_all_but_what_it_is_told_to_keep(host: Host, origin: Path) -> None:
-    sweep_workspaces(host, set())
+def test_the_workspaces_of_a_host_are_found_by_their_attempts_and_discarded(host: Host, origin: Path) -> None:
+    assert find_workspaces(host) == {}
+    discard_workspaces(host, [])
     for attempt in (1, 2, 3):
         Workspace.prepare(make_job(origin, attempt=attempt), host)
+    found = find_workspaces(host)
+    assert set(found) == {("session", attempt) for attempt in (1, 2, 3)}
     write(host.work_dir / "trash", {"left/behind": "x\n"})
-    sweep_workspaces(host, {"session-2"})
+    discard_workspaces(host, [found["session", 1], found["session", 3]])
     assert [path.name for path in leftovers(host)] == ["session-2"]
     wait_until_gone(host)
-    sweep_workspaces(host, {"session-2"})
+    discard_workspaces(host, [])
     wait_until_gone(host)
     assert not (host.work_dir / "trash").exists()
 

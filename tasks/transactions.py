@@ -1,0 +1,37 @@
+"""Reading and writing the record while a session runs, which a database that is away for a while must not end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import sqlalchemy as sa
+import structlog
+
+from app import db
+from app.config import settings
+from tasks import interrupts
+from workers.lifeline import boot_time
+
+log = structlog.get_logger()
+T = TypeVar("T")
+
+# What a database raises that is gone, restarts or is too busy. Asking again is safe, as every write is fenced.
+AWAY = (sa.exc.OperationalError, sa.exc.InterfaceError)
+RETRY_SECONDS = 0.5
+
+
+def transact(verb: Callable[[], T]) -> T:
+    """Run `verb` in a transaction that no signal interrupts, and again while the database is away: for as long as a
+    lease, after which the session is another attempt's."""
+    give_up_at = boot_time() + settings().lease_seconds
+    while True:
+        try:
+            with interrupts.held_off(), db.transaction():
+                return verb()
+        except AWAY as error:
+            if boot_time() >= give_up_at:
+                raise
+            log.warning("database_away", error=type(error).__name__)
+        time.sleep(RETRY_SECONDS)

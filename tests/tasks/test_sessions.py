@@ -1,0 +1,96 @@
+"""Running a session in this process: what a failing database and signals at bad moments do to it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+import sqlalchemy as sa
+
+from app import db
+from app.models.states import SessionState
+from app.services import execution
+from tasks import interrupts
+from tasks.sessions import run_session
+from tasks.transactions import transact
+from tests.tasks.conftest import read
+
+SCRIPT = "echo changed > a.txt; for i in 1 2 3 4 5 6 7 8; do echo step $i; sleep 0.4; done"
+
+
+def cut_connections(engine: sa.Engine, over: threading.Event) -> None:
+    """End every connection to a Postgres again and again, as a restart does."""
+    others = sa.text(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid != pg_backend_pid() AND application_name = ''"
+    )
+    while not over.wait(0.02):
+        with engine.connect() as connection:
+            connection.execute(others)
+
+
+def lock_out(engine: sa.Engine, over: threading.Event) -> None:
+    """Hold the write lock of a SQLite database for a while, again and again."""
+    while not over.wait(0.02):
+        with engine.begin():
+            over.wait(0.3)
+
+
+def test_a_session_outlives_a_database_that_comes_and_goes(ask, record):
+    session_id, over = ask(SCRIPT), threading.Event()
+    disturb = cut_connections if record.dialect.name == "postgresql" else lock_out
+    disturber = threading.Thread(target=disturb, args=(record, over))
+    threading.Timer(2.5, over.set).start()
+    bell = threading.Timer(0.5, disturber.start)
+    bell.start()
+    run_session(str(session_id))
+    bell.join()
+    over.set()
+    disturber.join()
+
+    session = read(session_id)
+    assert (session.state, session.attempt) == (SessionState.DONE, 1), session.failure
+    assert session.has_result_diff
+
+
+def test_a_signal_amid_a_transaction_interrupts_after_it(ask):
+    session_id = ask("true")
+    with db.transaction():
+        assert execution.claim(session_id, "task")
+
+    def step() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        execution.record_step(session_id, 1, "Written", "before the end")
+
+    with interrupts.taken():
+        interrupts.allow()
+        with pytest.raises(SystemExit):
+            transact(step)
+        os.kill(os.getpid(), signal.SIGTERM)
+        transact(lambda: execution.record_step(session_id, 1, "Cleaned up", "undisturbed"))
+    assert read(session_id).steps_count == 2
+
+
+def test_a_signal_before_it_is_allowed_waits(ask):
+    with interrupts.taken():
+        os.kill(os.getpid(), signal.SIGQUIT)
+        time.sleep(0.01)
+        with pytest.raises(SystemExit):
+            interrupts.allow()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
+def test_a_drained_session_goes_back_whenever_the_signal_comes(ask, number):
+    for wait in (0.05, 0.1, 0.2, 0.4, 0.6):
+        session_id = ask(SCRIPT)
+        before = signal.signal(number, signal.SIG_IGN)
+        timer = threading.Timer(wait, lambda: os.kill(os.getpid(), number))
+        timer.start()
+        run_session(str(session_id))
+        timer.join()
+        signal.signal(number, before)
+        session = read(session_id)
+        assert (session.state, session.workers_lost) == (SessionState.NEW, 0), wait
