@@ -115,10 +115,7 @@ SESSION = {
     "user": USER,
 }
 REPORT = {"steps": [{"title": "Read the routes", "message": "src/routes.py has 12 of them."}], "usage": USAGE}
-EVENTS = (
-    'id: 3\nevent: step\ndata: {"seq": 3, "title": "Read the routes"}\n\n'
-    'id: 4\nevent: done\ndata: {"state": "DONE"}\n\n'
-)
+MESSAGE = {"id": "3", "event": "step", "data": '{"seq": 3, "title": "Read the routes"}'}
 TOKEN = {"id": USER_ID, "user_id": USER_ID, "name": "ci", "scope": "write", "created_at": NOON, "revoked_at": None}
 UPLOAD = {"filename": "sketch.png", "content_type": "image/png", "size": 20480}
 UPLOAD_URL = {
@@ -193,3 +190,4 @@ UPLOAD_LINKS = {
         }
     }
 }
+REPORTED_SESSION = {**SESSION, "session_token": None, "attachment_urls": None, "start_diff_url": None}

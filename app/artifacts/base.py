@@ -43,6 +43,10 @@ class Store(Protocol):
         where the store can check that."""
         ...
 
+    def signed_get(self, key: str, *, seconds: int) -> SignedUrl:
+        """A URL to read what is under `key`."""
+        ...
+
     def signed_delete(self, key: str, *, seconds: int) -> SignedUrl:
         """A URL to delete what is under `key`."""
         ...

@@ -73,6 +73,9 @@ class LocalStore:
             terms["length"] = headers["Content-Length"] = str(length)
         return self._signed("PUT", key, terms, headers, seconds)
 
+    def signed_get(self, key: str, *, seconds: int) -> SignedUrl:
+        return self._signed("GET", key, {}, {}, seconds)
+
     def signed_delete(self, key: str, *, seconds: int) -> SignedUrl:
         return self._signed("DELETE", key, {}, {}, seconds)
 

@@ -69,6 +69,9 @@ class S3Store:
             return self._signed("put_object", key, {**bound, "ContentLength": length}, headers, seconds)
         return self._signed("put_object", key, bound, headers, seconds)
 
+    def signed_get(self, key: str, *, seconds: int) -> SignedUrl:
+        return self._signed("get_object", key, {}, {}, seconds)
+
     def signed_delete(self, key: str, *, seconds: int) -> SignedUrl:
         return self._signed("delete_object", key, {}, {}, seconds)
 

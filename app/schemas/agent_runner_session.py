@@ -7,7 +7,7 @@ from typing import Any
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, validate
 
 from app.models.states import Mode, SessionState
-from app.schemas.agent_runner import SHA, CreatedBetween, LimitsSchema, PromptBody, UsageSchema
+from app.schemas.agent_runner import SHA, CreatedBetween, LimitsSchema, PromptBody, UsageSchema, one_of_each_diff
 from app.schemas.base import Body, PageQuery, UserSchema
 from app.schemas.fields import Amount, Choice, Choices, InlineDiff, Moment, Text, Whole
 
@@ -60,10 +60,7 @@ class ReportBody(Body):
 
     @post_load
     def one_diff(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        for kind in ("result", "cumulative"):
-            if data.get(f"{kind}_diff") is not None and data.get(f"{kind}_diff_s3_key") is not None:
-                raise ValidationError("Give the diff or its key, not both.", f"{kind}_diff_s3_key")
-        return data
+        return one_of_each_diff(data, "result", "cumulative")
 
 
 class SessionQuery(CreatedBetween, PageQuery):
@@ -143,6 +140,9 @@ class SessionSchema(Schema):
 
 
 class ReportedSessionSchema(SessionSchema):
-    """The session after a report. The claim's answer carries the session token, once."""
+    """The session after a report. Only the claim's answer carries the session token, and where to read what the
+    session works with."""
 
     session_token = fields.String(required=True, allow_none=True)
+    attachment_urls = fields.Dict(keys=fields.String(), values=fields.String(), required=True, allow_none=True)
+    start_diff_url = fields.String(required=True, allow_none=True)

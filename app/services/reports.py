@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass, field
 from typing import Any
 
 from app import artifacts, db
@@ -14,17 +15,27 @@ from app.models.states import FINAL, Execution, Scope, SessionState, may_move
 from app.services import diffs, events, execution, lookup, names, tokens
 from app.services.callers import Caller
 
-UPLOAD_SECONDS = 14 * 60
+URL_SECONDS = 14 * 60
 DIFF_TYPE = "text/x-diff"
 KINDS = ("result", "cumulative")
 _WORK = {"usage", *(f"{kind}_diff{form}" for kind in KINDS for form in ("", "_s3_key"))}
 _PLAIN = ("title", "result", "result_branch", "duration", "current_task", "commit_sha", "base_deploy_id")
 
 
+@dataclass(frozen=True)
+class Handover:
+    """What the worker of a session is given with its claim, and never again: the session token, and where to read the
+    attached files and the diff that the session builds on."""
+
+    session_token: str = field(repr=False)
+    attachment_urls: dict[str, str] = field(repr=False)
+    start_diff_url: str | None = field(repr=False)
+
+
 def report(
     caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID, fields: dict[str, Any]
-) -> tuple[AgentRunnerSession, str | None]:
-    """Take a report. The second value is the session token, once, where the report was the claim."""
+) -> tuple[AgentRunnerSession, Handover | None]:
+    """Take a report. The second value is there where the report was the claim."""
     runner = lookup.get_runner(caller, runner_id, lock=True)
     session = lookup.get_session(runner, session_id, lock=True)
     if _may_keep_work(caller, session) and set(fields) - {"usage"} and set(fields) <= _WORK:
@@ -34,17 +45,17 @@ def report(
     wanted = fields.get("state")
     _check_move(session, wanted)
     names.check_branch("result_branch", fields.get("result_branch"))
-    token = None
+    handover = None
     if session.state == SessionState.RUNNING:
         execution.beat(session.id, session.attempt)
     elif wanted == SessionState.RUNNING:
-        token = _claim(caller, runner, session)
+        handover = _claim(caller, runner, session)
     _apply(runner, session, fields)
     if wanted in FINAL:
         _end(runner, session, wanted)
     db.session.flush()
     db.session.refresh(session)
-    return session, token
+    return session, handover
 
 
 def _may_keep_work(caller: Caller, session: AgentRunnerSession) -> bool:
@@ -100,13 +111,22 @@ def _check_move(session: AgentRunnerSession, wanted: SessionState | None) -> Non
         raise Conflict(message, error_code="bad_transition")
 
 
-def _claim(caller: Caller, runner: AgentRunner, session: AgentRunnerSession) -> str:
+def _claim(caller: Caller, runner: AgentRunner, session: AgentRunnerSession) -> Handover:
     if runner.site.execution != Execution.EXTERNAL:
         raise Conflict("sessions of this site are run by the deployment's own workers", error_code="not_external")
     execution.begin(runner, session, None)
     user = db.session.get_one(User, caller.user_id)
     name = f"session {session.id} attempt {session.attempt}"
-    return tokens.create(user, Scope.WORKER, name, session_id=session.id, attempt=session.attempt)[1]
+    _, token = tokens.create(user, Scope.WORKER, name, session_id=session.id, attempt=session.attempt)
+    return Handover(
+        session_token=token,
+        attachment_urls={key: _read_url(key) for key in session.attached_file_keys},
+        start_diff_url=_read_url(session.start_diff_key) if session.start_diff_key else None,
+    )
+
+
+def _read_url(key: str) -> str:
+    return artifacts.store().signed_get(key, seconds=URL_SECONDS).url
 
 
 def _apply(runner: AgentRunner, session: AgentRunnerSession, fields: dict[str, Any]) -> None:
@@ -175,6 +195,6 @@ def upload_urls(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID) -> 
         limit = settings().max_diff_bytes
         urls[kind] = (
             key,
-            artifacts.store().signed_put(key, DIFF_TYPE, length=None, limit=limit, seconds=UPLOAD_SECONDS),
+            artifacts.store().signed_put(key, DIFF_TYPE, length=None, limit=limit, seconds=URL_SECONDS),
         )
     return urls

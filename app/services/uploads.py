@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import sqlalchemy as sa
@@ -87,6 +87,16 @@ def _exactly(length: int, chunks: Iterable[bytes]) -> Iterable[bytes]:
         yield chunk
     if seen != length:
         raise BadRequest(f"only {seen} of {length} bytes arrived", error_code="incomplete_body")
+
+
+def read_blob(key: str, terms: dict[str, str]) -> Iterator[bytes]:
+    """Serve a signed read; raises `NotFound` where there is nothing (any more)."""
+    store = _local_store()
+    store.verify("GET", key, terms)
+    try:
+        return store.read(key)
+    except FileNotFoundError:
+        raise NotFound("there is no such file", error_code="file_not_found") from None
 
 
 def delete_blob(key: str, terms: dict[str, str]) -> None:

@@ -85,6 +85,8 @@ def test_a_signed_upload_and_deletion_work(s3: Store) -> None:
     signed = s3.signed_put(name, "text/plain", length=5, limit=100, seconds=60)
     assert httpx.put(signed.url, content=b"hello", headers=signed.headers).status_code == 200
     assert b"".join(s3.read(name)) == b"hello"
+    assert httpx.get(s3.signed_get(name, seconds=60).url).content == b"hello"
+    assert httpx.get(s3.signed_get(name, seconds=60).url.replace("file", "other")).status_code == 403
     assert httpx.delete(s3.signed_delete(name, seconds=60).url).status_code == 204
     assert s3.size(name) is None
 

@@ -254,7 +254,12 @@ def test_a_question_is_answered_and_changes_nothing(deployment: Deployment, forg
 def test_a_worker_outside_does_a_session_through_the_api_alone(deployment: Deployment, forge: DemoForge) -> None:
     site, repository = site_on(deployment, forge, "outside")
     deployment.call("PATCH", f"/sites/{site['id']}", json={"execution": "external"})
-    runner = deployment.run(site, "whatever the worker outside makes of it")
+    upload = deployment.call(
+        "POST", "/agent_runners/upload_url", json={"filename": "plan.txt", "content_type": "text/plain", "size": 6}
+    )
+    httpx.put(upload["upload_url"], content=b"a plan", headers=upload["headers"]).raise_for_status()
+    key = upload["file_key"]
+    runner = deployment.run(site, "whatever the worker outside makes of it", file_keys=[key])
     path = f"/agent_runners/{runner['id']}/sessions/{runner['latest_session_id']}"
     assert deployment.call("GET", path)["state"] == "NEW"
     token = deployment.call("POST", "/tokens", json={"name": "outside", "scope": "worker"})["token"]
@@ -266,6 +271,8 @@ def test_a_worker_outside_does_a_session_through_the_api_alone(deployment: Deplo
     claimed = report(token, state="running").json()
     assert (claimed["state"], claimed["attempt"]) == ("RUNNING", 1)
     mine = claimed["session_token"]
+    assert httpx.get(claimed["attachment_urls"][key]).content == b"a plan"
+    assert claimed["start_diff_url"] is None
     assert report(mine, steps=[{"title": "Thinking"}]).json()["steps_count"] == 1
     urls = deployment.api.post(f"{path}/diff/upload_urls", headers={"Authorization": f"Bearer {mine}"}).json()
     patch = (
@@ -278,6 +285,10 @@ def test_a_worker_outside_does_a_session_through_the_api_alone(deployment: Deplo
     assert done.status_code == 200, done.text
     assert "+outside" in deployment.call("GET", f"/agent_runners/{runner['id']}/diff")
     assert report(mine, steps=[{"title": "Late"}]).status_code == 409
+    second = deployment.follow_up(runner, "and on")
+    path = f"/agent_runners/{runner['id']}/sessions/{second['id']}"
+    assert httpx.get(report(token, state="RUNNING").json()["start_diff_url"]).content == patch
+    deployment.api.delete(path)
     deployment.call("POST", f"/agent_runners/{runner['id']}/commit", json={"target_branch": "topic"})
     assert deployment.published(runner)["merge_commit_error"] is None
     assert git("show", "topic:new.txt", at=repository.folder).stdout == "outside\n"

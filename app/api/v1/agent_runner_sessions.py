@@ -60,15 +60,17 @@ class AgentRunnerSession(MethodView):
 
     @writing
     @blp.operation("updateSession", conflict="`bad_transition`, `lease_lost` or `not_external`")
-    @blp.arguments(ReportBody, example=examples.REPORT)
-    @blp.response(200, ReportedSessionSchema, example={**examples.SESSION, "session_token": None})
+    @blp.arguments(ReportBody, example=examples.REPORT, required=False)
+    @blp.response(200, ReportedSessionSchema, example=examples.REPORTED_SESSION)
     def patch(self, fields: dict[str, Any], agent_runner_id: uuid.UUID, session_id: uuid.UUID) -> Any:
         """Report on a session, as its worker; or change its title.
 
-        `state: RUNNING` is the claim of an external worker. Its answer carries the session token, once.
+        `state: RUNNING` is the claim of an external worker. Its answer carries the session token, once, and URLs to
+        read the attached files and the diff that the session builds on.
         """
-        session, token = reports.report(caller(), agent_runner_id, session_id, fields)
-        return show.session(session, session_token=token)
+        session, handover = reports.report(caller(), agent_runner_id, session_id, fields)
+        given = ("session_token", "attachment_urls", "start_diff_url")
+        return show.session(session, **{name: getattr(handover, name, None) for name in given})
 
     @writing
     @blp.operation("stopSession", conflict="`session_ended`")

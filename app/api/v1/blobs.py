@@ -27,6 +27,13 @@ class Blob(MethodView):
         uploads.put_blob(key, request.args.to_dict(), request.content_type or "", request.content_length, chunks)
         return empty(200)
 
+    @blp.operation("getBlob")
+    @blp.response(200, {"type": "string", "format": "binary"}, content_type="application/octet-stream")
+    def get(self, key: str) -> Response:
+        """Read by a signed URL."""
+        chunks = uploads.read_blob(key, request.args.to_dict())
+        return Response(chunks, content_type="application/octet-stream")
+
     @writing
     @blp.operation("deleteBlob", conflict="`file_in_use`")
     @blp.response(204)
