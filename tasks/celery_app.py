@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import structlog
-from celery.signals import setup_logging, task_prerun, worker_process_init
+from celery.signals import setup_logging, task_prerun, worker_process_init, worker_process_shutdown
 
 from app import db, queue
 from app.config import settings
@@ -30,6 +30,12 @@ app.conf.beat_schedule = {
 def open_database(**_: Any) -> None:
     """Each process of the pool makes its own connections, after the fork."""
     db.configure(settings().database)
+
+
+@worker_process_shutdown.connect
+def ring_last_bells(**_: Any) -> None:
+    """A process that ends after one session still rings for the next; the pool ends it without `atexit`."""
+    queue.flush()
 
 
 @task_prerun.connect

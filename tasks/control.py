@@ -17,6 +17,7 @@ from tasks.celery_app import app
 from tasks.heartbeat import Heartbeat
 from tasks.jobs import this_host
 from tasks.publish_jobs import publish_job_of
+from tasks.transactions import AWAY
 from workers.errors import EngineError
 from workers.forges.base import PullRequest
 from workers.publish import publish as bring_to_forge
@@ -45,6 +46,9 @@ def publish(publication_id: str) -> None:
             log.info("dropped", reason=reason.error_code)
         except EngineError as failure:
             _settle(claim, failure)
+        except AWAY as error:
+            # What is on the forge by now is looked up there by the attempt that the sweep rings for.
+            log.warning("database_away", error=type(error).__name__)
         except Exception:
             log.exception("broken")
             _settle(claim, EngineError("internal", "publish", "Something broke in Agent Runners itself; see the log."))

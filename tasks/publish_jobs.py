@@ -6,13 +6,13 @@ import functools
 import uuid
 
 from app import db
-from app.models import AgentRunnerSession
+from app.models import AgentRunnerSession, Publication
 from app.models.states import PublicationKind
 from app.services import publishing
 from app.services.agent_runners import title_from
 from app.services.publishing import PublicationClaim
 from tasks.jobs import credential_of, reader
-from workers.commits import Change
+from workers.commits import Change, Landed
 from workers.lifeline import Lifeline
 from workers.publish import PublishJob, Wish
 
@@ -44,10 +44,16 @@ def publish_job_of(claim: PublicationClaim, lifeline: Lifeline) -> PublishJob:
         on_push=functools.partial(_record_push, publication.id, publication.attempt),
         own_shas=claim.own_shas,
         planned_sha=publication.pushed_sha,
+        landed=_landed_by(claim.landed) if claim.landed else None,
         squash=publication.squash,
         wish=_wish_of(claim) if publication.kind == PublicationKind.PULL_REQUEST else None,
         credential=credential_of(site),
     )
+
+
+def _landed_by(publication: Publication) -> Landed:
+    assert publication.pushed_sha is not None
+    return Landed(publication.pushed_sha, reader(publication.diff_key))
 
 
 def _record_push(publication_id: uuid.UUID, attempt: int, sha: str) -> None:

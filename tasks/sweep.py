@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Callable
+
 import structlog
 
 from app import db
@@ -18,12 +21,19 @@ def sweep_all() -> None:
     with db.transaction(read_only=True):
         sessions, publications = sweep.find_due(), sweep.find_stale_publications()
     for session_id in sessions:
-        with db.transaction():
-            sweep.repair(session_id)
+        _repair(sweep.repair, session_id)
     for publication_id in publications:
-        with db.transaction():
-            sweep.resume_publication(publication_id)
+        _repair(sweep.resume_publication, publication_id)
     with db.transaction():
         sweep.drop_idempotency_keys()
     if sessions or publications:
         log.info("swept", sessions=len(sessions), publications=len(publications))
+
+
+def _repair(repair: Callable[[uuid.UUID], None], number: uuid.UUID) -> None:
+    """One repair. One that fails is told of and does not keep the others from theirs."""
+    try:
+        with db.transaction():
+            repair(number)
+    except Exception:
+        log.exception("not_repaired", id=str(number))

@@ -43,6 +43,14 @@ class Merging(Exception):
         self.files = files
 
 
+@dataclass(frozen=True)
+class Landed:
+    """What landed on a branch before: the commit, and the cumulative diff that it brought there."""
+
+    sha: str
+    diff: Callable[[], Iterator[bytes]] = field(repr=False)
+
+
 class Commits:
     """Makes commits in `git`, whose directory is a bare one of its own."""
 
@@ -56,7 +64,7 @@ class Commits:
         """
         tip = base_sha
         for change in changes:
-            tree = self._tree(base_sha, change)
+            tree = self.tree(base_sha, change.diff)
             if tree != self.tree_of(tip):
                 tip = self.commit(tree, [tip], change)
         if self.tree_of(tip) == self.tree_of(base_sha):
@@ -65,9 +73,10 @@ class Commits:
             )
         return tip
 
-    def _tree(self, base_sha: str, change: Change) -> str:
+    def tree(self, base_sha: str, diff: Callable[[], Iterator[bytes]]) -> str:
+        """The tree that `diff` makes of the base; raises EngineError `diff_does_not_apply`."""
         with tempfile.TemporaryFile(dir=self.git.directory) as patch:
-            for chunk in change.diff():
+            for chunk in diff():
                 patch.write(chunk)
             size = patch.tell()
             patch.seek(0)
@@ -101,6 +110,12 @@ class Commits:
         except GitFailed:
             return False
         return True
+
+    def merge_since(self, base_tree: str, ours: str, theirs: str, change: Change) -> str:
+        """As `merge`, of what both did since `base_tree`, whatever their histories say."""
+        base = self.commit(base_tree, [], change)
+        sides = (self.commit(self.tree_of(side), [base], change) for side in (ours, theirs))
+        return self.merge(*sides)
 
     def merge(self, ours: str, theirs: str) -> str:
         """The tree of both commits merged; raises `Merging` with the names of the files that conflict."""

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from workers.commits import Change, Commits, Merging, scratch
+from workers.commits import Change, Commits, Landed, Merging, scratch
 from workers.errors import EngineError
 from workers.forges.base import Forge, PullRequest, make_forge
 from workers.git import GitFailed
@@ -42,7 +42,7 @@ class PublishJob:
 
     `branch` is what is pushed; without a `wish` the changes land on it directly, as one commit where `squash` is set.
     `planned_sha` is what an earlier attempt was about to push, `own_shas` all that this runner ever was about to push
-    there. `on_push` is told of a commit before it is pushed. `base_sha` is None where a worker outside did not say what
+    there. `landed` is what this runner committed to the branch last. `on_push` is told of a commit before it is pushed. `base_sha` is None where a worker outside did not say what
     it worked on: then `sha`, which was asked for, or the branch as it is now, is the base.
     """
 
@@ -58,6 +58,7 @@ class PublishJob:
     on_push: Callable[[str], None]
     own_shas: frozenset[str] = frozenset()
     planned_sha: str | None = None
+    landed: Landed | None = None
     squash: bool = False
     wish: Wish | None = None
     credential: str | None = field(default=None, repr=False)
@@ -110,7 +111,7 @@ class _Publication:
             changes = (job.last,) if job.squash else job.changes
             made = commits.chain(base_sha, changes)
             if forge is None or wish is None:
-                return Published(self._land(commits, made))
+                return Published(self._land(commits, base_sha, made))
             self._push_own(commits, made)
         return Published(made, _open(forge, wish, job.branch))
 
@@ -124,7 +125,7 @@ class _Publication:
             raise EngineError("branch_moved", "publish", message)
         self._push(commits, made, tip)
 
-    def _land(self, commits: Commits, made: str) -> str:
+    def _land(self, commits: Commits, base_sha: str, made: str) -> str:
         """Bring `made` onto the target branch, by a three-way merge where that has moved; its new commit."""
         for _ in range(_TRIES):
             tip = self._tip(commits)
@@ -135,7 +136,7 @@ class _Publication:
                     if landed and commits.is_ancestor(landed, tip):
                         return landed
                 if self._job.squash or not commits.is_ancestor(tip, made):
-                    new = self._merge(commits, tip, made)
+                    new = self._merge(commits, base_sha, tip, made)
                 if new == tip:
                     return tip
             try:
@@ -146,9 +147,14 @@ class _Publication:
         message = f"The branch {self._job.branch} moves faster than it can be merged into."
         raise EngineError("branch_moved", "publish", message, retryable=True)
 
-    def _merge(self, commits: Commits, tip: str, made: str) -> str:
+    def _merge(self, commits: Commits, base_sha: str, tip: str, made: str) -> str:
+        landed = self._job.landed
         try:
-            tree = commits.merge(tip, made)
+            if landed and commits.is_ancestor(landed.sha, tip):
+                # A squashed commit is none of the history of `made`, which would be merged once more all the same.
+                tree = commits.merge_since(commits.tree(base_sha, landed.diff), tip, made, self._job.last)
+            else:
+                tree = commits.merge(tip, made)
         except Merging as conflict:
             files = ", ".join(conflict.files[:20]) + (" and more" if len(conflict.files) > 20 else "")
             message = f"The branch {self._job.branch} has changed in the same places: {files}. Nothing was pushed."

@@ -148,8 +148,10 @@ def revert(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID | None) -
     was_discarded = {row.id for row in _sessions(runner) if row.is_discarded}
     lifecycle.move_head(runner, target)
     newly_discarded = {row.id for row in _sessions(runner) if row.is_discarded} - was_discarded
-    if newly_discarded & _landed(runner):
+    if newly_discarded & _committed(runner, PublicationState.DONE):
         raise BadRequest("a session that would be discarded has landed by commit", error_code="already_landed")
+    if newly_discarded & _committed(runner, PublicationState.PENDING):
+        raise Conflict("a session that would be discarded is landing by commit", error_code="commit_in_progress")
     db.session.refresh(runner)
     return runner
 
@@ -160,13 +162,13 @@ def _sessions(runner: AgentRunner) -> list[AgentRunnerSession]:
     return list(db.session.scalars(sa.select(AgentRunnerSession).where(mine)))
 
 
-def _landed(runner: AgentRunner) -> set[uuid.UUID | None]:
-    """The sessions whose work is on a branch by `commit`: the heads of those commits, and their ancestors."""
+def _committed(runner: AgentRunner, state: PublicationState) -> set[uuid.UUID | None]:
+    """The sessions whose work is brought to a branch by a `commit` in that state: its head and all ancestors."""
     heads = db.session.scalars(
         sa.select(Publication.session_id).where(
             Publication.agent_runner_id == runner.id,
             Publication.kind == PublicationKind.COMMIT,
-            Publication.state == PublicationState.DONE,
+            Publication.state == state,
         )
     )
     parents = {session.id: session.parent_session_id for session in _sessions(runner)}

@@ -73,7 +73,9 @@ def begin(runner: AgentRunner, session: AgentRunnerSession, task_id: str | None)
     session.bells = 0
     session.next_bell_at = None
     session.steps_count = 0
-    session.failure = None
+    for reported in ("failure", "result", "duration", "usage", "result_diff_key", "cumulative_diff_key"):
+        # What an earlier attempt reported before it was lost is no part of this one.
+        setattr(session, reported, None)
     session.started_at = db.now()
     session.lease_expires_at = db.now(settings().lease_seconds)
     lifecycle.enter(runner, session, SessionState.RUNNING)
@@ -93,11 +95,15 @@ def expire_lease(runner: AgentRunner, session: AgentRunnerSession) -> None:
         session.failure = {"code": "worker_lost", "stage": "agent", "retryable": True, "message": message}
         lifecycle.enter(runner, session, SessionState.ERROR)
     else:
-        session.task_id = None
-        # Workers outside our own look for sessions themselves.
-        if runner.site.execution == Execution.INTERNAL:
-            lifecycle.ring(session)
-        lifecycle.enter(runner, session, SessionState.NEW)
+        _queue_again(runner, session)
+
+
+def _queue_again(runner: AgentRunner, session: AgentRunnerSession) -> None:
+    session.task_id = session.lease_expires_at = None
+    # Workers outside our own look for sessions themselves.
+    if runner.site.execution == Execution.INTERNAL:
+        lifecycle.ring(session)
+    lifecycle.enter(runner, session, SessionState.NEW)
 
 
 def _has_room(account: Account, site: Site) -> bool:
@@ -184,10 +190,7 @@ def put_back(session_id: uuid.UUID, attempt: int) -> bool:
     locked = lookup.lock_session(session_id)
     if locked is None or not _is_held(locked[1], attempt):
         return False
-    runner, session = locked
-    session.task_id = session.lease_expires_at = None
-    lifecycle.ring(session)
-    lifecycle.enter(runner, session, SessionState.NEW)
+    _queue_again(*locked)
     return True
 
 

@@ -6,19 +6,26 @@ import functools
 import uuid
 
 import sqlalchemy as sa
+from sqlalchemy import orm
 
 from app import db, queue
 from app.config import settings
-from app.models import AgentRunner, AgentRunnerSession
+from app.models import AgentRunner, AgentRunnerSession, Site
 from app.models.states import ACTIVE, RunnerState, SessionState, runner_state
 from app.services import events
 
 LONGEST_BELL_SECONDS = 600.0
 
 
+def bell_wait(bells: int) -> float:
+    """Seconds until what has been rung for so often is rung for again."""
+    # What has waited for weeks has been rung for a thousand times, and no number is two to the power of that.
+    return min(settings().bell_seconds * 2.0 ** min(bells, 30), LONGEST_BELL_SECONDS)
+
+
 def ring(session: AgentRunnerSession) -> None:
     """Tell the workers, after the commit, of a session that waits; the sweep rings again if nobody comes."""
-    wait = min(settings().bell_seconds * 2**session.bells, LONGEST_BELL_SECONDS)
+    wait = bell_wait(session.bells)
     session.bells += 1
     session.next_bell_at = db.now(wait)
     session_id = str(session.id)
@@ -26,18 +33,22 @@ def ring(session: AgentRunnerSession) -> None:
 
 
 def ring_next(site_id: uuid.UUID, account_id: uuid.UUID) -> None:
-    """Ring the oldest waiting session of the site and of the account: a limit that held it back may have room now."""
-    waiting = sa.select(AgentRunnerSession).where(
-        AgentRunnerSession.state == SessionState.NEW, AgentRunnerSession.next_bell_at.is_not(None)
+    """Ring the oldest waiting session of the site and of the account: a limit that held it back may have room now.
+
+    One whose own site is full would be refused, and nobody else would be rung; it is passed over.
+    """
+    other = orm.aliased(AgentRunnerSession)
+    running = sa.select(sa.func.count()).where(other.site_id == Site.id, other.state == SessionState.RUNNING)
+    has_room = sa.or_(Site.max_concurrent_sessions.is_(None), Site.max_concurrent_sessions > running.scalar_subquery())
+    waiting = (
+        sa.select(AgentRunnerSession.id)
+        .join(Site, Site.id == AgentRunnerSession.site_id)
+        .where(AgentRunnerSession.state == SessionState.NEW, AgentRunnerSession.next_bell_at.is_not(None), has_room)
+        .order_by(AgentRunnerSession.created_at, AgentRunnerSession.id)
+        .limit(1)
     )
-    oldest = sa.asc(AgentRunnerSession.created_at)
     for mine in (AgentRunnerSession.site_id == site_id, AgentRunnerSession.account_id == account_id):
-        session_id = db.session.scalar(
-            waiting.with_only_columns(AgentRunnerSession.id)
-            .where(mine)
-            .order_by(oldest, AgentRunnerSession.id)
-            .limit(1)
-        )
+        session_id = db.session.scalar(waiting.where(mine))
         if session_id is not None:
             send = functools.partial(queue.send, queue.RUN_SESSION, str(session_id), expires=LONGEST_BELL_SECONDS)
             db.after_commit(send)
@@ -52,9 +63,9 @@ def enter(runner: AgentRunner, session: AgentRunnerSession, state: SessionState)
         session.done_at = db.now()
         session.lease_expires_at = session.next_bell_at = None
         runner.active_session_created_at = None
-        ring_next(session.site_id, session.account_id)
     db.session.flush()
     if state not in ACTIVE:
+        ring_next(session.site_id, session.account_id)
         db.session.refresh(session, ["done_at"])
         if session.started_at is not None and session.duration is None and session.done_at is not None:
             session.duration = round((session.done_at - session.started_at).total_seconds() * 1000)

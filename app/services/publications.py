@@ -9,16 +9,14 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from app import db, queue
-from app.config import settings
 from app.errors import BadRequest, Conflict, Invalid
 from app.models import AgentRunner, Publication
 from app.models.states import Forge, PublicationKind, Scope
-from app.services import agent_runners, lookup, names
+from app.services import agent_runners, lifecycle, lookup, names
 from app.services.callers import Caller
 
 SLUG_LENGTH = 40
 WITH_PULL_REQUESTS = {Forge.GITHUB}
-LONGEST_BELL_SECONDS = 600.0
 
 
 def request_pull_request(caller: Caller, runner_id: uuid.UUID, fields: dict[str, Any]) -> AgentRunner:
@@ -30,7 +28,7 @@ def request_pull_request(caller: Caller, runner_id: uuid.UUID, fields: dict[str,
         message = f"pull requests are not made on a forge of the kind {runner.site.forge.value}; use commit"
         raise Invalid(message, error_code="forge_without_pull_requests")
     names.check_branch("branch", fields.get("branch"))
-    branch = runner.pr_branch or runner.result_branch or fields.get("branch") or branch_name(runner)
+    branch = runner.pr_branch or _kept_branch(runner, fields) or fields.get("branch") or branch_name(runner)
     if any(fnmatchcase(branch, pattern) for pattern in runner.site.protected):
         raise BadRequest(f"{branch} is a protected branch", error_code="protected_branch")
     runner.result_branch = branch
@@ -51,6 +49,13 @@ def request_commit(caller: Caller, runner_id: uuid.UUID, fields: dict[str, Any])
     fields = {"body": fields.get("message"), "squash": fields.get("squash", False), "target": fields["target_branch"]}
     _record(caller, runner, PublicationKind.COMMIT, fields.pop("target"), fields)
     return runner
+
+
+def _kept_branch(runner: AgentRunner, fields: dict[str, Any]) -> str | None:
+    """The branch that an earlier try named. One that failed may be given up for another that the caller names: it may
+    belong to somebody else."""
+    gave_up = runner.pr_error is not None and runner.pr_number is None and fields.get("branch")
+    return None if gave_up else runner.result_branch
 
 
 def branch_name(runner: AgentRunner) -> str:
@@ -92,7 +97,7 @@ def _record(caller: Caller, runner: AgentRunner, kind: PublicationKind, branch: 
 
 def ring(publication: Publication, wait: float | None = None) -> None:
     """Tell the control workers, after the commit; the sweep rings again if nobody comes."""
-    wait = wait or min(settings().bell_seconds * 2 ** (publication.bells or 0), LONGEST_BELL_SECONDS)
+    wait = wait or lifecycle.bell_wait(publication.bells or 0)
     publication.bells = (publication.bells or 0) + 1
     publication.next_bell_at = db.now(wait)
     publication_id = str(publication.id)

@@ -22,7 +22,7 @@ class PublicationClaim:
     """What a worker was given: the publication's attempt, and the rows it needs to make a job of it.
 
     `sessions` are the head and its ancestors, the oldest first; `own_shas` are the commits that this runner pushed
-    to the branch, or was about to push when a worker died: nothing else may be replaced there.
+    to the branch of its pull request, or was about to push when a worker died: nothing else may be replaced there.
     """
 
     publication: Publication
@@ -31,6 +31,8 @@ class PublicationClaim:
     user: User
     sessions: list[AgentRunnerSession]
     own_shas: frozenset[str]
+    landed: Publication | None
+    """The runner's latest commit to the same branch."""
 
 
 def claim(publication_id: uuid.UUID) -> PublicationClaim | None:
@@ -50,9 +52,8 @@ def claim(publication_id: uuid.UUID) -> PublicationClaim | None:
     db.session.flush()
     db.session.refresh(publication)
     user = db.session.get_one(User, publication.user_id)
-    return PublicationClaim(
-        publication, runner, runner.site, user, _lineage(publication.session_id), _own_shas(publication)
-    )
+    lineage, landed = _lineage(publication.session_id), _find_landed(publication)
+    return PublicationClaim(publication, runner, runner.site, user, lineage, _own_shas(publication), landed)
 
 
 def _lineage(session_id: uuid.UUID | None) -> list[AgentRunnerSession]:
@@ -65,12 +66,25 @@ def _lineage(session_id: uuid.UUID | None) -> list[AgentRunnerSession]:
     return found
 
 
+def _find_landed(publication: Publication) -> Publication | None:
+    landed = sa.select(Publication).where(
+        Publication.agent_runner_id == publication.agent_runner_id,
+        Publication.branch == publication.branch,
+        Publication.kind == PublicationKind.COMMIT,
+        Publication.state == PublicationState.DONE,
+    )
+    return db.session.scalar(landed.order_by(Publication.finished_at.desc()).limit(1))
+
+
 def _own_shas(publication: Publication) -> frozenset[str]:
+    # What was committed to a branch stands on work of others, or has some on top: it is not the runner's to replace.
     return frozenset(
         sha
         for sha in db.session.scalars(
             sa.select(Publication.pushed_sha).where(
-                Publication.agent_runner_id == publication.agent_runner_id, Publication.branch == publication.branch
+                Publication.agent_runner_id == publication.agent_runner_id,
+                Publication.branch == publication.branch,
+                Publication.kind == PublicationKind.PULL_REQUEST,
             )
         )
         if sha is not None

@@ -62,7 +62,7 @@ def update(caller: Caller, site_id: uuid.UUID, fields: dict[str, Any]) -> Site:
         # A token was given for one repository; it is not sent to another host because an address changed.
         fields = {**fields, "access_token": None}
     _apply(site, fields)
-    if "execution" in fields:
+    if fields.keys() & {"execution", "max_concurrent_sessions"}:
         _hand_over_waiting(site)
     db.session.flush()
     db.session.refresh(site)
@@ -70,7 +70,7 @@ def update(caller: Caller, site_id: uuid.UUID, fields: dict[str, Any]) -> Site:
 
 
 def _hand_over_waiting(site: Site) -> None:
-    """Have the sweep ring for the sessions that wait, or no longer, as our own workers run them now or others do."""
+    """Have the sweep ring at once for the sessions that wait, or no longer where workers outside run them now."""
     bell = db.now() if site.execution == Execution.INTERNAL else sa.null()
     waiting = sa.and_(AgentRunnerSession.site_id == site.id, AgentRunnerSession.state == SessionState.NEW)
     db.session.execute(sa.update(AgentRunnerSession).where(waiting).values(next_bell_at=bell))

@@ -1,0 +1,129 @@
+"""Who is rung for, and that nobody who waits is forgotten."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+import sqlalchemy as sa
+
+from app import db, queue
+from app.models import Account, AgentRunner, Event, Site
+from app.models.states import Execution, SessionState
+from app.services import execution, lifecycle, sites, sweep
+from app.services.callers import Caller
+from tasks.sweep import sweep_all
+from tests.services.conftest import claim, read, write
+
+
+@pytest.fixture
+def rung(configure: Callable[..., None], record: sa.Engine) -> Iterator[Callable[[], list[str]]]:
+    """The sessions that were rung for since the last look, at a broker in this process's memory."""
+    configure(BROKER_URL="memory://")
+    with queue.celery().connection_for_read() as connection, connection.SimpleQueue(queue.SESSIONS) as bells:
+
+        def look() -> list[str]:
+            queue.flush()
+            found = []
+            while True:
+                try:
+                    message = bells.get_nowait()
+                except bells.Empty:
+                    return found
+                message.ack()
+                found.append(message.payload[0][0])
+
+        look()
+        yield look
+
+
+@pytest.fixture
+def other_site(ada: Caller) -> Site:
+    with db.transaction():
+        return sites.create(ada, {"repo_url": "https://github.com/example/other.git"})
+
+
+def limit(model: type[Account] | type[Site], number: uuid.UUID, most: int) -> None:
+    with db.transaction():
+        db.session.execute(sa.update(model).where(model.id == number).values(max_concurrent_sessions=most))
+
+
+def end(session_id: uuid.UUID, attempt: int = 1) -> None:
+    with db.transaction():
+        execution.finish(session_id, attempt, SessionState.DONE, {})
+
+
+def test_a_full_site_does_not_keep_the_bell_from_others_of_the_account(ada, site, other_site, ask, rung):
+    third = make_third(ada)
+    limit(Account, ada.account_id, 2)
+    limit(Site, site.id, 1)
+    full, other = ask(), ask(site_id=other_site.id)
+    assert claim(full) and claim(other)
+    held_back, waiting = ask(), ask(site_id=third.id)
+    assert claim(held_back) is None and claim(waiting) is None
+    rung()
+    end(other)
+    assert rung() == [str(waiting)]
+    end(full)
+    assert rung() == [str(held_back)] * 2
+
+
+def make_third(ada: Caller) -> Site:
+    with db.transaction():
+        return sites.create(ada, {"repo_url": "https://github.com/example/third.git"})
+
+
+def test_who_waits_is_rung_for_once_a_site_may_run_more(ada, site, ask):
+    limit(Site, site.id, 1)
+    running, waiting = ask(), ask()
+    assert claim(running) and claim(waiting) is None
+    with db.transaction():
+        sites.update(ada, site.id, {"max_concurrent_sessions": 2})
+    with db.transaction(read_only=True):
+        assert sweep.find_due() == [waiting]
+
+
+def test_what_waited_for_weeks_is_still_rung_for(ask):
+    session_id = ask()
+    write(session_id, bells=5000, next_bell_at=db.now(-1))
+    with db.transaction():
+        sweep.repair(session_id)
+    assert read(session_id).bells == 5001
+    assert lifecycle.bell_wait(5001) == lifecycle.LONGEST_BELL_SECONDS
+
+
+def test_one_that_cannot_be_repaired_does_not_keep_the_others_waiting(ask):
+    broken, waiting = ask(), ask()
+    for session_id in (broken, waiting):
+        write(session_id, next_bell_at=db.now(-1))
+    with db.transaction():
+        row = db.session.get_one(AgentRunner, read(broken).agent_runner_id)
+        # The number of its next event is taken already, so that nothing can be recorded of it.
+        db.session.add(Event(agent_runner_id=row.id, seq=row.last_event_seq + 1, kind="state"))
+    claim_behind_the_back(broken)
+    sweep_all()
+    assert read(waiting).bells == 2
+
+
+def claim_behind_the_back(session_id: uuid.UUID) -> None:
+    write(session_id, state=SessionState.RUNNING, attempt=1, lease_expires_at=db.now(-1))
+
+
+def test_a_session_that_is_given_back_to_workers_outside_is_not_rung_for(ada, site, ask):
+    session_id = ask()
+    claim(session_id)
+    with db.transaction():
+        sites.update(ada, site.id, {"execution": Execution.EXTERNAL})
+    with db.transaction():
+        assert execution.put_back(session_id, 1)
+    assert read(session_id).next_bell_at is None
+
+
+def test_what_a_lost_attempt_reported_is_no_part_of_the_next(ask):
+    session_id = ask()
+    claim(session_id)
+    write(session_id, result="half", result_diff_key="1/result.patch", duration=5, lease_expires_at=db.now(-1))
+    assert claim(session_id)
+    session = read(session_id)
+    assert (session.attempt, session.result, session.result_diff_key, session.duration) == (2, None, None, None)

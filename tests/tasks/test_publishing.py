@@ -1,0 +1,119 @@
+"""Publishing what sessions made, on a plain repository and without a pull request."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from app import db
+from app.errors import Conflict
+from app.models import Publication
+from app.models.states import Forge, PublicationKind, PublicationState, Scope
+from app.services import agent_runner_sessions, agent_runners, publications, publishing
+from app.services.callers import Caller
+from tasks.control import publish
+from tasks.sessions import run_session
+from tests.tasks.conftest import read, runner_of
+from tests.workers.repositories import commit_all, git, write
+
+
+def ada_of(session_id: uuid.UUID) -> Caller:
+    session = read(session_id)
+    return Caller(session.account_id, session.user_id, uuid.uuid4(), Scope.ADMIN)
+
+
+def follow_up(session_id: uuid.UUID, script: str) -> uuid.UUID:
+    with db.transaction():
+        made = agent_runner_sessions.create(
+            ada_of(session_id), runner_of(session_id).id, {"prompt": script, "agent": "shell"}
+        )
+    run_session(str(made.id))
+    return made.id
+
+
+def commit(session_id: uuid.UUID, **fields: Any) -> Publication:
+    """Ask for a commit and have it made."""
+    with db.transaction():
+        publications.request_commit(ada_of(session_id), runner_of(session_id).id, fields)
+        publication = newest(session_id)
+    publish(str(publication.id))
+    with db.transaction():
+        return newest(session_id)
+
+
+def newest(session_id: uuid.UUID) -> Publication:
+    mine = Publication.agent_runner_id == read(session_id).agent_runner_id
+    return db.session.scalars(sa.select(Publication).where(mine).order_by(Publication.id.desc())).first()
+
+
+@pytest.fixture
+def origin(tmp_path: Path, ask) -> Path:
+    return tmp_path / "origin"
+
+
+def test_what_was_committed_to_a_branch_is_not_replaced_by_a_pull_request(ask, origin):
+    git(origin, "branch", "shared")
+    session_id = ask("echo changed > a.txt")
+    run_session(str(session_id))
+    landed = commit(session_id, target_branch="shared")
+    assert landed.state == PublicationState.DONE, landed.error
+    with db.transaction():
+        runner = runner_of(session_id)
+        asked = Publication(
+            agent_runner_id=runner.id,
+            session_id=session_id,
+            user_id=runner.user_id,
+            kind=PublicationKind.PULL_REQUEST,
+            diff_key=runner.diff_key,
+            branch="shared",
+        )
+        db.session.add(asked)
+    with db.transaction():
+        assert publishing.claim(asked.id).own_shas == frozenset()
+
+
+@pytest.mark.parametrize("squash", [False, True])
+def test_a_follow_up_lands_on_top_of_what_landed(ask, origin, squash):
+    git(origin, "checkout", "--quiet", "-b", "shared")
+    write(origin, {"b.txt": "others\n"})
+    commit_all(origin)
+    git(origin, "checkout", "--quiet", "main")
+    session_id = ask("echo one > a.txt")
+    run_session(str(session_id))
+    assert commit(session_id, target_branch="shared", squash=squash).error is None
+    follow_up(session_id, "echo two > a.txt")
+    assert commit(session_id, target_branch="shared", squash=squash).error is None
+    assert git(origin, "show", "shared:a.txt") == "two"
+    assert git(origin, "show", "shared:b.txt") == "others"
+
+
+def test_a_revert_waits_for_a_commit_that_is_being_made(ask, origin):
+    session_id = ask("echo changed > a.txt")
+    run_session(str(session_id))
+    with db.transaction():
+        publications.request_commit(ada_of(session_id), runner_of(session_id).id, {"target_branch": "x"})
+    with pytest.raises(Conflict), db.transaction():
+        agent_runners.revert(ada_of(session_id), runner_of(session_id).id, None)
+
+
+def test_a_branch_that_a_pull_request_failed_on_may_be_given_up_for_another(ask, origin):
+    session_id = ask("echo changed > a.txt")
+    run_session(str(session_id))
+    branches = []
+    for asked in ("taken", "free", None):
+        with db.transaction():
+            runner = runner_of(session_id)
+            db.session.merge(runner.site).forge = Forge.GITHUB
+        with db.transaction():
+            made = publications.request_pull_request(ada_of(session_id), runner.id, {"branch": asked})
+            branches.append(made.result_branch)
+            publication = newest(session_id)
+        with db.transaction():
+            attempt = publishing.claim(publication.id).publication.attempt
+        with db.transaction():
+            publishing.fail(publication.id, attempt, "The branch holds commits that this runner did not make.")
+    assert branches == ["taken", "free", "free"]
