@@ -30,8 +30,8 @@ IDEMPOTENCY_KEY = {
 REQUEST_ID = {
     "in": "header",
     "name": "X-Request-Id",
-    "description": "Taken over into the logs and echoed; made where it is missing.",
-    "schema": {"type": "string", "maxLength": 128},
+    "description": "Up to 128 of `A-Za-z0-9._:/+=-`, taken over into the logs and echoed; else one is made.",
+    "schema": {"type": "string"},
     "example": "checkout-4711",
 }
 PAGE_HEADERS = {

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, post_load, validate
+from marshmallow import Schema, fields, post_load, validate
 
+from app.errors import invalid
 from app.models.states import Mode, PullRequestState, RunnerState, SessionState
 from app.schemas.base import Body, PageQuery, Query, UserSchema
 from app.schemas.fields import (
     Amount,
+    Bound,
     Choice,
     Choices,
     Flag,
@@ -59,7 +61,7 @@ class LimitsBody(Body):
 class PromptBody(Body):
     """What every session is asked with."""
 
-    prompt = Prompt(required=True, metadata={"minLength": 1, "example": "Add a health endpoint."})
+    prompt = Prompt(required=True, metadata={"example": "Add a health endpoint."})
     agent = Text(100, least=1, allow_none=True, metadata={"description": "The site's default if left out."})
     model = Text(200, least=1, allow_none=True, validate=[NAME_LIKE])
     effort = Text(50, least=1, allow_none=True, validate=[NAME_LIKE])
@@ -81,6 +83,14 @@ class CreateRunnerBody(PromptBody):
     base_deploy_id = Text(200, allow_none=True)
 
 
+def one_of_each_diff(data: dict[str, Any], *kinds: str) -> dict[str, Any]:
+    """Refuse a diff that comes both inline and as a key."""
+    for kind in kinds:
+        if data.get(f"{kind}_diff") is not None and data.get(f"{kind}_diff_s3_key") is not None:
+            raise invalid(f"{kind}_diff_s3_key", "give the diff or its key, not both", error_code="two_diffs")
+    return data
+
+
 class UpdateRunnerBody(Body):
     """What may be changed afterwards."""
 
@@ -92,9 +102,7 @@ class UpdateRunnerBody(Body):
 
     @post_load
     def one_diff(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        if data.get("result_diff") is not None and data.get("result_diff_s3_key") is not None:
-            raise ValidationError("Give the diff or its key, not both.", "result_diff_s3_key")
-        return data
+        return one_of_each_diff(data, "result")
 
 
 class RevertBody(Body):
@@ -123,10 +131,10 @@ class CommitBody(Body):
 class CreatedBetween(Query):
     """Bounds on the time of creation, both inclusive; `from` and `to` are short for them."""
 
-    created_at_from = Moment(metadata={"description": "ISO-8601 or Unix seconds."})
-    created_at_to = Moment(metadata={"description": "ISO-8601 or Unix seconds."})
-    short_from = Moment(data_key="from", metadata={"description": "Alias of `created_at_from`."})
-    short_to = Moment(data_key="to", metadata={"description": "Alias of `created_at_to`."})
+    created_at_from = Bound()
+    created_at_to = Bound()
+    short_from = Bound(data_key="from", metadata={"description": "Alias of `created_at_from`."})
+    short_to = Bound(data_key="to", metadata={"description": "Alias of `created_at_to`."})
 
     @post_load
     def take_aliases(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:

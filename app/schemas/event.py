@@ -32,6 +32,14 @@ class EventSchema(Schema):
     created_at = Moment(required=True)
 
 
+class MessageSchema(Schema):
+    """One message of an event stream."""
+
+    id = fields.String(metadata={"description": "The event's number; a heartbeat has none."})
+    event = fields.String(required=True, validate=validate.OneOf(["step", "state", "usage", "heartbeat", "done"]))
+    data = fields.String(required=True, metadata={"description": "JSON.", "contentMediaType": "application/json"})
+
+
 def event_json(event: Any) -> dict[str, Any]:
     """An event and what it tells. A step has the id under which the session shows it."""
     told = {"id": str(event.id), **event.payload} if event.kind == "step" else event.payload

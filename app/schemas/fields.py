@@ -16,7 +16,10 @@ from app.errors import NotFound, TooLarge
 
 PROMPT_BYTES = 1024 * 1024
 DIFF_BYTES = 4 * 1024 * 1024
+WITHOUT_NUL = r"^[^\x00]*$"
+MORE_THAN_BLANKS = r"^[^\x00]*[^\s\x00][^\x00]*$"
 LARGEST_INTEGER = 2**31 - 1
+_EARLIEST, _LATEST = (datetime.datetime(year, 1, 1, tzinfo=datetime.UTC) for year in (2, 9999))
 
 
 class Text(fields.String):
@@ -24,7 +27,9 @@ class Text(fields.String):
 
     def __init__(self, most: int, *, least: int = 0, **kwargs: Any) -> None:
         checks = [_refuse_nul, validate.Length(min=least or None, max=most), *kwargs.pop("validate", [])]
-        super().__init__(validate=checks, **kwargs)
+        # A pattern of its own among the checks says more, and leaves out NUL too.
+        pattern = {} if any(isinstance(check, Pattern) for check in checks) else {"pattern": WITHOUT_NUL}
+        super().__init__(validate=checks, metadata={**pattern, **kwargs.pop("metadata", {})}, **kwargs)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         return whole_text(super()._deserialize(value, attr, data, **kwargs))
@@ -41,6 +46,10 @@ class Pattern(validate.Regexp):
 
 class Prompt(fields.String):
     """What the agent is told: at most 1 MiB of UTF-8, and more than blanks."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        said = {"minLength": 1, "pattern": MORE_THAN_BLANKS, **kwargs.pop("metadata", {})}
+        super().__init__(metadata=said, **kwargs)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         text = whole_text(super()._deserialize(value, attr, data, **kwargs))
@@ -77,10 +86,14 @@ def _refuse_nul(text: str) -> None:
 
 
 class Whole(fields.Integer):
-    """A JSON integer, not one in quotes or with a fraction."""
+    """A JSON integer, not one in quotes or with a fraction. `5.0` is one: JSON knows no other numbers than these."""
 
     def __init__(self, *, least: int = 0, most: int = LARGEST_INTEGER, **kwargs: Any) -> None:
         super().__init__(strict=True, validate=validate.Range(least, most), **kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
+        whole = int(value) if isinstance(value, float) and value.is_integer() else value
+        return super()._deserialize(whole, attr, data, **kwargs)
 
 
 class Amount(fields.Float):
@@ -141,8 +154,10 @@ class Choices(fields.Field[Any]):
     def __init__(self, kind: type[enum.StrEnum], **kwargs: Any) -> None:
         self.kind = kind
         names = ", ".join(member.value for member in kind)
+        one = "|".join("".join(f"[{letter.upper()}{letter.lower()}]" for letter in member.value) for member in kind)
         metadata = {
             "type": "string",
+            "pattern": f"^ *({one})? *(, *({one})? *)*$",
             "description": f"A comma list of {names}, in any case.",
             "example": next(iter(kind)).value,
         }
@@ -179,6 +194,18 @@ class Moment(fields.Field[Any]):
         raise ValidationError("Must be a moment in ISO-8601 or Unix seconds.")
 
 
+class Bound(Moment):
+    """A moment in a query, which a list begins or ends with."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        seconds = {"type": "number", "minimum": _EARLIEST.timestamp(), "exclusiveMaximum": _LATEST.timestamp()}
+        either = {"anyOf": [{"type": "string", "format": "date-time"}, seconds]}
+        super().__init__(
+            metadata={**either, "description": "ISO-8601 or Unix seconds.", **kwargs.pop("metadata", {})}, **kwargs
+        )
+        del self.metadata["type"], self.metadata["format"]
+
+
 def written(moment: datetime.datetime) -> str:
     """`2026-01-31T12:00:00.000Z`"""
     return moment.astimezone(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -188,15 +215,19 @@ def _from_seconds(text: str) -> datetime.datetime:
     seconds = float(text)
     if not math.isfinite(seconds):
         raise ValueError
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    return _within(datetime.datetime.fromtimestamp(seconds, datetime.UTC))
 
 
 def _from_iso(text: str) -> datetime.datetime:
     # A plus sign that a caller did not escape in a query arrives as a blank.
     moment = datetime.datetime.fromisoformat(text.strip().replace(" ", "+") if "T" in text else text)
     moment = moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
-    # A day on either side keeps every later sum of moments within what Python can write.
-    if not 1 < moment.year < 9999:
+    return _within(moment)
+
+
+def _within(moment: datetime.datetime) -> datetime.datetime:
+    # A year on either side keeps every later sum of moments within what Python can write.
+    if not _EARLIEST <= moment < _LATEST:
         raise ValueError
     return moment.astimezone(datetime.UTC)
 

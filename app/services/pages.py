@@ -59,4 +59,4 @@ def _values_of(cursor: str) -> tuple[Any, Any]:
             sa.literal(uuid.UUID(hex=id_), sa.Uuid()),
         )
     except (ValueError, TypeError, OverflowError, AttributeError):
-        raise invalid("cursor", "is no cursor of this list") from None
+        raise invalid("cursor", "is no cursor of this list", error_code="bad_cursor") from None

@@ -248,10 +248,10 @@ def test_a_senseless_report_is_refused_by_name(claimed, runner, field, value):
 
 def test_a_diff_comes_inline_or_by_key_but_not_both(claimed, runner, api, make_done_runner):
     both = {"cumulative_diff": patch_of("x"), "cumulative_diff_s3_key": "x"}
-    errors = refused(claimed.patch(session_path(runner), both), 422, "invalid")["errors"]
+    errors = refused(claimed.patch(session_path(runner), both), 422, "two_diffs")["errors"]
     assert list(errors) == ["cumulative_diff_s3_key"]
     both = {"result_diff": patch_of("x"), "result_diff_s3_key": "x"}
-    refused(api.patch(path_of(make_done_runner()), both), 422, "invalid")
+    refused(api.patch(path_of(make_done_runner()), both), 422, "two_diffs")
     ok(claimed.patch(session_path(runner), {"result_diff": None, "result_diff_s3_key": None}))
 
 

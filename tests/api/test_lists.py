@@ -77,7 +77,7 @@ def test_a_walk_by_cursor_sees_each_row_once(api, five, make_runner, make_site):
     "cursor", ["x", "!!", "W10", "bnVsbA", "WzEsMl0", "é", "WyIwMDAxLTAxLTAxVDAwOjAwOjAwKzIzOjU5IiwgIjAiXQ"]
 )
 def test_a_made_up_cursor_is_refused(api, cursor):
-    assert "cursor" in refused(api.get("/agent_runners", query_string={"cursor": cursor}), 422, "invalid")["errors"]
+    assert "cursor" in refused(api.get("/agent_runners", query_string={"cursor": cursor}), 422, "bad_cursor")["errors"]
 
 
 def test_sessions_are_walked_both_ways(api, make_done_runner, follow_up):

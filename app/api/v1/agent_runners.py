@@ -63,7 +63,7 @@ class AgentRunner(MethodView):
 
     @writing
     @blp.operation("updateAgentRunner", conflict="`already_started`, or `active_session_exists` for a diff")
-    @blp.arguments(UpdateRunnerBody, example={"title": "Health endpoint"})
+    @blp.arguments(UpdateRunnerBody, example={"title": "Health endpoint"}, required=False)
     @blp.response(200, RunnerSchema, example=examples.RUNNER)
     def patch(self, fields: dict[str, Any], agent_runner_id: uuid.UUID) -> Any:
         """Change the title, the commit to begin on, the deploy, or the diff that the next session builds on."""

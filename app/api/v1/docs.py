@@ -28,7 +28,8 @@ class Docs(MethodView):
 @blp.route("/docs/<any('page.js', 'page.css'):name>")
 class DocsPart(MethodView):
     @blp.operation("getDocsPart")
-    @blp.response(200, {"type": "string"}, content_type="text/plain")
+    @blp.doc(responses={200: {"content": {kind: {"schema": {"type": "string"}} for kind in TYPES.values()}}})
+    @blp.response(200)
     def get(self, name: str) -> Response:
         """The page's script and style."""
         return served(name, TYPES[name])

@@ -15,7 +15,7 @@ from app import db
 from app.api import examples, listeners
 from app.api.auth import caller
 from app.api.blueprint import Blueprint
-from app.schemas.event import ResumeHeaders, event_json
+from app.schemas.event import MessageSchema, ResumeHeaders, event_json
 from app.services import events
 from app.services.callers import Caller
 from app.services.events import News
@@ -31,7 +31,7 @@ blp = Blueprint("Events", __name__, url_prefix=PREFIX)
 class SessionEvents(MethodView):
     @blp.operation("streamSessionEvents", also={503: "`too_many_listeners`; carries `Retry-After`"})
     @blp.arguments(ResumeHeaders, location="headers")
-    @blp.response(200, {"type": "string"}, content_type="text/event-stream", example=examples.EVENTS)
+    @blp.response(200, MessageSchema, content_type="text/event-stream", example=examples.MESSAGE)
     def get(self, headers: dict[str, Any], agent_runner_id: uuid.UUID, session_id: uuid.UUID) -> Response:
         """Follow a session: `step`, `state`, `usage`, `heartbeat`, and at its end `done`."""
         listened = Listened(caller(), agent_runner_id, session_id)

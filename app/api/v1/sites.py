@@ -52,7 +52,7 @@ class Site(MethodView):
 
     @writing
     @blp.operation("updateSite")
-    @blp.arguments(UpdateSiteBody, example={"setup_command": "npm ci"})
+    @blp.arguments(UpdateSiteBody, example={"setup_command": "npm ci"}, required=False)
     @blp.response(200, SiteSchema, example=examples.SITE)
     def patch(self, fields: dict[str, Any], site_id: uuid.UUID) -> Any:
         """Change a site. An access token stays with the address that it was given for."""

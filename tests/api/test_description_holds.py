@@ -1,0 +1,89 @@
+"""What fuzzing the API against its description found: each a promise that was not kept, or a kept one not made."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.api.calling import ok, path_of, refused, session_path
+
+
+@pytest.fixture
+def description(api):
+    return ok(api.get("/openapi.json"))
+
+
+@pytest.fixture
+def operations(description):
+    return {
+        operation["operationId"]: operation
+        for item in description["paths"].values()
+        for operation in item.values()
+        if "operationId" in operation
+    }
+
+
+def parameters(operation):
+    return {parameter["name"]: parameter["schema"] for parameter in operation["parameters"]}
+
+
+def test_a_whole_number_may_be_written_with_a_point(api, make_site):
+    site = make_site(max_duration_seconds=60.0)
+    assert site["max_duration_seconds"] == 60
+    refused(api.patch(f"/sites/{site['id']}", {"max_duration_seconds": 60.5}), 422, "invalid")
+    refused(api.patch(f"/sites/{site['id']}", {"max_duration_seconds": "60"}), 422, "invalid")
+
+
+def test_a_diff_inline_and_by_key_is_refused_by_name(api, make_done_runner):
+    runner = make_done_runner()
+    body = refused(api.patch(path_of(runner), {"result_diff": "x", "result_diff_s3_key": "y"}), 422, "two_diffs")
+    assert list(body["errors"]) == ["result_diff_s3_key"]
+    both = {"cumulative_diff": "x", "cumulative_diff_s3_key": "y"}
+    refused(api.patch(session_path(runner), both), 422, "two_diffs")
+
+
+def test_a_strange_cursor_is_refused_by_name(api):
+    refused(api.get("/agent_runners", query_string={"cursor": "0"}), 422, "bad_cursor")
+
+
+@pytest.mark.parametrize("seconds", ["-62135596800", "-62104060801", "253370764800", "1e300", "nan"])
+def test_unix_seconds_out_of_range_are_refused_as_dates_are(api, operations, seconds):
+    refused(api.get("/agent_runners", query_string={"to": seconds}), 422, "invalid")
+    refused(api.get("/agent_runners", query_string={"to": "0001-01-01T00:00:00Z"}), 422, "invalid")
+    assert ok(api.get("/agent_runners", query_string={"to": "-62104060800"})) == []
+    assert [kind["type"] for kind in parameters(operations["listAgentRunners"])["to"]["anyOf"]] == ["string", "number"]
+
+
+def test_the_description_says_what_text_leaves_out(description):
+    bodies = description["components"]["schemas"]
+    assert bodies["CreateTokenBody"]["properties"]["name"]["pattern"] == r"^[^\x00]*$"
+    assert bodies["CreateRunnerBody"]["properties"]["prompt"]["pattern"] == r"^[^\x00]*[^\s\x00][^\x00]*$"
+    assert bodies["CreateRunnerBody"]["properties"]["sha"]["pattern"] == "^[0-9a-fA-F]{7,64}$"
+
+
+def test_the_description_says_which_states_a_filter_takes(operations):
+    assert parameters(operations["listSessions"])["state"]["pattern"].startswith("^ *([Nn][Ee][Ww]|")
+
+
+def test_a_request_id_of_any_length_is_described_as_it_is_taken(api, operations):
+    answer = api.get("/sites", headers={"X-Request-Id": "x" * 129})
+    assert answer.status_code == 200 and answer.headers["X-Request-Id"] != "x" * 129
+    assert parameters(operations["listSites"])["X-Request-Id"] == {"type": "string"}
+
+
+def test_a_change_without_a_body_changes_nothing_and_is_described(api, operations, make_site):
+    site = make_site()
+    assert ok(api("PATCH", f"/sites/{site['id']}"))["name"] == site["name"]
+    for name in ("updateSite", "updateAgentRunner", "updateSession"):
+        assert operations[name]["requestBody"]["required"] is False
+
+
+def test_the_parts_of_the_page_have_the_types_that_are_described(api, operations):
+    described = set(operations["getDocsPart"]["responses"]["200"]["content"])
+    sent = {api.get(f"/docs/{name}").mimetype for name in ("page.js", "page.css")}
+    assert sent == described == {"text/javascript", "text/css"}
+
+
+def test_the_messages_of_an_event_stream_are_described(description, operations):
+    content = operations["streamSessionEvents"]["responses"]["200"]["content"]
+    assert content["text/event-stream"]["schema"] == {"$ref": "#/components/schemas/Message"}
+    assert description["components"]["schemas"]["Message"]["required"] == ["data", "event"]
