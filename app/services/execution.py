@@ -55,7 +55,7 @@ def claim(session_id: uuid.UUID, task_id: str) -> Claim | None:
     if found is None:
         return None
     account = lookup.lock_account(found.account_id)
-    site = db.session.scalars(sa.select(Site).where(Site.id == found.site_id).with_for_update()).one()
+    site = db.session.scalars(lookup.locked(sa.select(Site).where(Site.id == found.site_id), Site)).one()
     locked = lookup.lock_session(session_id)
     assert locked is not None
     runner, session = locked

@@ -16,15 +16,13 @@ T = TypeVar("T")
 
 
 def lock_account(account_id: uuid.UUID) -> Account:
-    return db.session.scalars(
-        sa.select(Account).where(Account.id == account_id).with_for_update().execution_options(populate_existing=True)
-    ).one()
+    return db.session.scalars(locked(sa.select(Account).where(Account.id == account_id), Account)).one()
 
 
 def get_site(caller: Caller, site_id: uuid.UUID, *, lock: bool = False) -> Site:
     """The caller's site; raises `NotFound` for one that is hidden or another account's."""
     query = sa.select(Site).where(Site.id == site_id, Site.account_id == caller.account_id, Site.deleted_at.is_(None))
-    site = db.session.scalar(_locked(query, Site) if lock else query)
+    site = db.session.scalar(locked(query, Site) if lock else query)
     if site is None:
         raise NotFound("there is no such site", error_code="site_not_found")
     return site
@@ -37,7 +35,7 @@ def get_runner(caller: Caller, runner_id: uuid.UUID, *, lock: bool = False) -> A
         .join(AgentRunner.site)
         .where(AgentRunner.id == runner_id, AgentRunner.account_id == caller.account_id, Site.deleted_at.is_(None))
     )
-    runner = db.session.scalar(_locked(query, AgentRunner) if lock else query)
+    runner = db.session.scalar(locked(query, AgentRunner) if lock else query)
     if runner is None:
         raise NotFound("there is no such agent runner", error_code="agent_runner_not_found")
     return runner
@@ -48,7 +46,7 @@ def get_session(runner: AgentRunner, session_id: uuid.UUID, *, lock: bool = Fals
     query = sa.select(AgentRunnerSession).where(
         AgentRunnerSession.id == session_id, AgentRunnerSession.agent_runner_id == runner.id
     )
-    session = db.session.scalar(_locked(query, AgentRunnerSession) if lock else query)
+    session = db.session.scalar(locked(query, AgentRunnerSession) if lock else query)
     if session is None:
         raise NotFound("there is no such session", error_code="session_not_found")
     return session
@@ -59,7 +57,7 @@ def find_active_session(runner: AgentRunner) -> AgentRunnerSession | None:
     query = sa.select(AgentRunnerSession).where(
         AgentRunnerSession.agent_runner_id == runner.id, AgentRunnerSession.state.in_(("NEW", "RUNNING"))
     )
-    return db.session.scalar(_locked(query, AgentRunnerSession))
+    return db.session.scalar(locked(query, AgentRunnerSession))
 
 
 def lock_session(session_id: uuid.UUID) -> tuple[AgentRunner, AgentRunnerSession] | None:
@@ -69,11 +67,14 @@ def lock_session(session_id: uuid.UUID) -> tuple[AgentRunner, AgentRunnerSession
     )
     if runner_id is None:
         return None
-    runner = db.session.scalars(_locked(sa.select(AgentRunner).where(AgentRunner.id == runner_id), AgentRunner)).one()
+    runner = db.session.scalars(locked(sa.select(AgentRunner).where(AgentRunner.id == runner_id), AgentRunner)).one()
     query = sa.select(AgentRunnerSession).where(AgentRunnerSession.id == session_id)
-    return runner, db.session.scalars(_locked(query, AgentRunnerSession)).one()
+    return runner, db.session.scalars(locked(query, AgentRunnerSession)).one()
 
 
-def _locked(query: sa.Select[T], model: type[T]) -> sa.Select[T]:
+def locked(query: sa.Select[T], model: type[T]) -> sa.Select[T]:
+    """The query, with a lock on the rows of `model` that it finds."""
+    # A write to a runner or a session makes Postgres hold the account and the site, which it refers to, against being
+    # deleted. It must not wait for us there, out of order; so the lock is the one that leaves the keys to others.
     # What was read before the lock was granted may be stale, so the row is read again.
-    return query.with_for_update(of=model).execution_options(populate_existing=True)
+    return query.with_for_update(of=model, key_share=True).execution_options(populate_existing=True)

@@ -11,6 +11,7 @@ from app import db
 from app.config import settings
 from app.models import AgentRunner, AgentRunnerSession, Publication, Site, User
 from app.models.states import PublicationKind, PublicationState, PullRequestState
+from app.services import lookup
 from app.services.execution import LeaseLost
 
 FIRST_RETRY_SECONDS = 2.0
@@ -183,8 +184,9 @@ def _lock(publication_id: uuid.UUID) -> tuple[AgentRunner, Publication] | None:
     publication = db.session.get(Publication, publication_id)
     if publication is None:
         return None
+    number = publication.agent_runner_id
     runner = db.session.scalars(
-        sa.select(AgentRunner).where(AgentRunner.id == publication.agent_runner_id).with_for_update(of=AgentRunner)
+        lookup.locked(sa.select(AgentRunner).where(AgentRunner.id == number), AgentRunner)
     ).one()
-    db.session.refresh(publication, with_for_update=True)
-    return runner, publication
+    query = sa.select(Publication).where(Publication.id == publication_id)
+    return runner, db.session.scalars(lookup.locked(query, Publication)).one()

@@ -52,7 +52,7 @@ def resume_publication(publication_id: uuid.UUID) -> None:
         Publication.state == PublicationState.PENDING,
         Publication.next_bell_at < db.now(),
     )
-    publication = db.session.scalar(query.with_for_update())
+    publication = db.session.scalar(lookup.locked(query, Publication))
     if publication is not None:
         publications.ring(publication)
 
