@@ -30,7 +30,7 @@ def create(caller: Caller, fields: dict[str, Any]) -> AgentRunner:
     if fields.get("parent_agent_runner_id"):
         parent = lookup.get_runner(caller, fields["parent_agent_runner_id"])
         if parent.site_id != site.id:
-            raise invalid("parent_agent_runner_id", "is a runner of another site")
+            raise invalid("parent_agent_runner_id", "is a runner of another site", error_code="other_site")
     runner = AgentRunner(
         id=db.new_id(),
         account_id=caller.account_id,

@@ -129,7 +129,7 @@ def test_a_child_begins_with_the_work_of_its_parent(api, make_done_runner, make_
 
 def test_a_parent_must_be_of_the_same_site(api, make_runner, make_site):
     fields = {"site_id": make_site()["id"], "prompt": "x", "parent_agent_runner_id": make_runner()["id"]}
-    assert "parent_agent_runner_id" in refused(api.post("/agent_runners", fields), 422, "invalid")["errors"]
+    assert "parent_agent_runner_id" in refused(api.post("/agent_runners", fields), 422, "other_site")["errors"]
 
 
 @pytest.mark.parametrize("site_id", [NOBODY, "shop", ""])
