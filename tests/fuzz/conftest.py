@@ -1,0 +1,150 @@
+"""A deployment with something of everything in it, and its description as the fuzzer reads it."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import schemathesis
+from flask import Flask
+from schemathesis.config import SchemathesisConfig
+from schemathesis.specs.openapi.schemas import OpenApiSchema
+
+from app.models.states import Scope, SessionState
+from tests.api.calling import BASE, NOBODY, Api, Person, created, ok, session_path
+
+# The same callers and the same worker as in the API's own tests.
+from tests.api.conftest import ada, api, app, follow_up, join, make_done_runner, make_runner, make_site, worker
+
+__all__ = ["ada", "api", "app", "follow_up", "join", "make_done_runner", "make_runner", "make_site", "worker"]
+
+# `FUZZ_EXAMPLES=500 FUZZ_SEED=7 pytest tests/fuzz` looks longer and elsewhere.
+EXAMPLES, SEED = int(os.environ.get("FUZZ_EXAMPLES", "6")), int(os.environ.get("FUZZ_SEED", "1"))
+
+
+@dataclass
+class World:
+    """What there is to be found."""
+
+    sites: list[str] = field(default_factory=list)
+    tokens: list[str] = field(default_factory=list)
+    sessions: list[tuple[str, str]] = field(default_factory=list)
+    """Runner and session."""
+
+    def add(self, runner: dict[str, Any], session_id: str | None = None) -> None:
+        self.sessions.append((runner["id"], session_id or runner["latest_session_id"]))
+
+    def place(self, parameters: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Have ids in a path name what there is, three times of four. What is no id stays as it is."""
+        for names, things in (
+            (("agent_runner_id", "session_id"), self.sessions),
+            (("site_id",), [(site,) for site in self.sites]),
+            (("token_id",), [(token,) for token in self.tokens]),
+        ):
+            number = _number((parameters or {}).get(names[0]))
+            if parameters and number is not None and number % 4:
+                known = zip(names, things[number // 4 % len(things)], strict=True)
+                parameters.update({name: id for name, id in known if _number(parameters.get(name)) is not None})
+        return parameters
+
+
+def _number(value: Any) -> int | None:
+    try:
+        return uuid.UUID(value).int
+    except (ValueError, AttributeError, TypeError):
+        return None
+
+
+@pytest.fixture
+def world(
+    ada: Person,
+    make_site: Callable[..., Any],
+    make_runner: Callable[..., Any],
+    make_done_runner: Callable[..., Any],
+    follow_up: Callable[..., Any],
+    worker: Any,
+) -> World:
+    """Runners in every state, with and without a diff, on sites of both kinds."""
+    done, archived = make_done_runner(), make_done_runner()
+    site = {"id": done["site_id"]}
+    outside = make_site(execution="external")
+    world = World([site["id"], outside["id"], make_site()["id"], make_site()["id"]])
+    waiting, failed, claimed = make_runner(site=site), make_runner(site=site), make_runner(site=outside)
+    worker.run(failed["latest_session_id"], state=SessionState.ERROR)
+    ok(ada.holding(Scope.WORKER).patch(session_path(claimed), {"state": "RUNNING"}))
+    assert ada.admin.post(f"/agent_runners/{archived['id']}/archive").status_code == 202
+    for runner in (done, waiting, failed, claimed, archived):
+        world.add(runner)
+    world.add(done, follow_up(done)["id"])
+    world.tokens = [created(ada.admin.post("/tokens", {"name": "spare", "scope": "read"}))["id"] for _ in range(3)]
+    return world
+
+
+class Deployment:
+    """The application, kept from what would end the fuzzing: see `__call__`."""
+
+    def __init__(self, app: Flask, api: Api) -> None:
+        self.app, self.api = app, api
+        (self.own_token,) = [token["id"] for token in ok(api.get("/tokens")) if token["name"] == "first token"]
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        path = environ["PATH_INFO"]
+        if path.endswith("/events"):
+            # Nobody works here, so a session is stopped before somebody listens to it: its events would never end.
+            self.api.delete(path.removeprefix(BASE).removesuffix("/events"))
+        if path.endswith(self.own_token):
+            # Behind its own token's revocation the fuzzer would see nothing but 401.
+            environ = {**environ, "PATH_INFO": path.replace(self.own_token, NOBODY)}
+        return self.app(environ, start_response)
+
+
+@pytest.fixture
+def description(app: Flask, api: Api, world: World) -> OpenApiSchema:
+    """The API's own description, and how the fuzzer reads it."""
+    config = {
+        "seed": SEED,
+        "headers": {"Authorization": f"Bearer {api.token}"},
+        "generation": {"max-examples": EXAMPLES, "deterministic": True, "database": "none"},
+        "phases": {"stateful": {"generation": {"max-examples": EXAMPLES * 10}}},
+        "cache": {"enabled": False},
+        "analysis": {"constants": {"enabled": False}},
+        "checks": {
+            # `test_openapi.takes_what_it_describes` stands in for it.
+            "positive_data_acceptance": {"enabled": False},
+            # It cannot repeat a request inside the process; `test_every_operation_wants_a_token` stands in for it.
+            "ignored_auth": {"enabled": False},
+        },
+        "operations": [
+            {
+                # DELETE on a runner or a session stops it and leaves it readable. Sites and tokens stay checked.
+                "include-path-regex": "^/api/v1/agent_runners",
+                "checks": {"use_after_free": {"enabled": False}},
+            },
+            {
+                # Anybody may add headers. The check for it takes an integer in a known header for text, hence broken.
+                "include-operation-id": "streamSessionEvents",
+                "generation": {"allow-extra-parameters": False},
+                "checks": {"use_after_free": {"enabled": False}},
+            },
+        ],
+        "dictionaries": {
+            "sites": {"values": world.sites},
+            "runners": {"values": [runner for runner, _ in world.sessions]},
+            "sessions": {"values": [session for _, session in world.sessions]},
+        },
+        "parameters": {
+            "body.site_id": {"dictionary": "sites", "probability": 0.75},
+            "body.session_id": {"dictionary": "sessions", "probability": 0.75},
+            "body.parent_agent_runner_id": {"dictionary": "runners", "probability": 0.25},
+        },
+    }
+    read = SchemathesisConfig.from_dict(config)
+    schema = schemathesis.openapi.from_wsgi("/api/v1/openapi.json", Deployment(app, api), config=read)
+    schema.hooks.register_hook_with_name(
+        lambda context, path_parameters: world.place(path_parameters), "map_path_parameters"
+    )
+    return schema

@@ -1,0 +1,101 @@
+"""The API against its own description: what schemathesis sends is answered as described, alone and in sequence."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+
+import schemathesis
+from schemathesis import Case, CheckContext, Response
+from schemathesis.engine import events, from_schema
+from schemathesis.specs.openapi.checks import RejectedPositiveData, positive_data_acceptance
+from schemathesis.specs.openapi.schemas import OpenApiSchema
+
+from tests.api.calling import Api, refused
+from tests.fuzz.conftest import EXAMPLES, SEED, World
+
+UNSPECIFIC = {"bad_request", "malformed_json", "unsupported_media_type", "invalid"}
+# Only who holds a signed URL gets anything here, and the fuzzer cannot sign.
+SIGNED = {"GET /api/v1/blobs/{key}", "PUT /api/v1/blobs/{key}", "DELETE /api/v1/blobs/{key}"}
+
+
+@schemathesis.check
+def takes_what_it_describes(context: CheckContext, response: Response, case: Case) -> None:
+    """What fits the description is refused only for a reason with a code of its own.
+
+    A schema cannot say which addresses are private or which agents there are; `private_address` and `unknown_agent`
+    say so. Plain `invalid` means that the description promises more than is taken.
+    """
+    try:
+        positive_data_acceptance(context, response, case)
+    except RejectedPositiveData:
+        if response.json()["error_code"] in UNSPECIFIC:
+            raise
+
+
+class Findings:
+    """What a run found, and which statuses each operation answered with."""
+
+    def __init__(self) -> None:
+        self.texts: dict[tuple[str, ...], str] = {}
+        self.statuses: defaultdict[str, Counter[int]] = defaultdict(Counter)
+        self.phases: Counter[str] = Counter()
+
+    def take(self, event: events.EngineEvent) -> None:
+        if isinstance(event, events.ScenarioFinished):
+            self._take_scenario(event)
+        elif isinstance(event, events.NonFatalError):
+            self.texts[("error", str(event.value))] = f"{event.label}: {event.value!r}"
+        elif isinstance(event, events.FatalError):
+            raise event.exception
+
+    def _take_scenario(self, event: events.ScenarioFinished) -> None:
+        self.phases[event.phase.value] += len(event.recorder.interactions)
+        for case_id, interaction in event.recorder.interactions.items():
+            if interaction.response is not None:
+                operation = event.recorder.cases[case_id].value.operation
+                self.statuses[operation.label][interaction.response.status_code] += 1
+        for case_id, check, info in _failures(event):
+            label = event.recorder.cases[case_id].value.operation.label
+            answer = event.recorder.interactions[case_id].response
+            text = f"{label}: {check}: {info.failure.title}\n{info.failure.message}\n{info.code_sample}"
+            shown = f"\n{answer.status_code} {answer.content[:500]!r}" if answer is not None else ""
+            self.texts.setdefault((label, check, info.failure.title), text + shown)
+
+
+def _failures(event: events.ScenarioFinished) -> Iterator[tuple[str, str, object]]:
+    for case_id, checks in event.recorder.checks.items():
+        for check in checks:
+            if check.failure_info is not None:
+                yield case_id, check.name, check.failure_info
+
+
+def test_answers_are_as_described(description: OpenApiSchema) -> None:
+    found = Findings()
+    for event in from_schema(description).execute():
+        found.take(event)
+    assert not found.texts, _report(found.texts.values())
+    assert {"examples", "coverage", "fuzzing", "stateful"} <= {name.lower() for name in found.phases}, found.phases
+    # Where nothing is ever found, little is tested. What is found may be in a state that forbids it.
+    reached = {label for label, seen in found.statuses.items() if seen.keys() & {200, 201, 202, 204, 409}}
+    assert found.statuses.keys() - reached <= SIGNED, found.statuses
+
+
+def _report(texts: object) -> str:
+    again = f"Again: FUZZ_SEED={SEED} FUZZ_EXAMPLES={EXAMPLES} pytest tests/fuzz"
+    return "\n\n".join([f"{len(list(texts))} findings. {again}", *texts])
+
+
+def test_every_operation_wants_a_token(description: OpenApiSchema, api: Api, world: World) -> None:
+    """Stands in for the check `ignored_auth`."""
+    asked = 0
+    for result in description.get_all_operations():
+        operation = result.ok()
+        if operation.definition.raw.get("security") == []:
+            continue
+        ids = dict.fromkeys(("agent_runner_id", "session_id", "site_id", "token_id"), world.sites[0])
+        path = operation.path.removeprefix("/api/v1").format(**ids)
+        for token, error_code in ((None, "token_missing"), ("ar_nobody", "bad_token")):
+            refused(api.with_token(token)(operation.method, path), 401, error_code)
+        asked += 1
+    assert asked > 20
