@@ -126,4 +126,9 @@ def take_runner_diff(runner: AgentRunner, fields: dict[str, Any]) -> str | None:
     if not key.startswith(mine) or ".." in key or artifacts.store().size(key) is None:
         raise invalid("result_diff_s3_key", "names no stored diff of this agent runner", error_code="bad_key")
     check_is_diff("result_diff_s3_key", next(artifacts.store().read(key), b""))
+    if key.startswith(uploads.PREFIX):
+        # An upload may still be replaced or deleted by whoever holds its URLs; the runner's diff may not.
+        own = f"agent-runners-diffs/{runner.id}/{uuid.uuid4()}.patch"
+        artifacts.store().put(own, artifacts.store().read(key))
+        return own
     return key

@@ -60,7 +60,7 @@ def claim(session_id: uuid.UUID, task_id: str) -> Claim | None:
     assert locked is not None
     runner, session = locked
     expire_lease(runner, session)
-    if session.state != SessionState.NEW or site.execution != Execution.INTERNAL or not _has_room(account, site):
+    if session.state != SessionState.NEW or site.execution != Execution.INTERNAL or not has_room(account, site):
         return None
     begin(runner, session, task_id)
     return Claim(session, runner, site)
@@ -106,7 +106,7 @@ def _queue_again(runner: AgentRunner, session: AgentRunnerSession) -> None:
     lifecycle.enter(runner, session, SessionState.NEW)
 
 
-def _has_room(account: Account, site: Site) -> bool:
+def has_room(account: Account, site: Site) -> bool:
     """Whether the limits of concurrent sessions allow one more. The account and the site are locked."""
     for limit, mine in (
         (account.max_concurrent_sessions, AgentRunnerSession.account_id == account.id),

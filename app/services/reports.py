@@ -9,8 +9,8 @@ from typing import Any
 from app import artifacts, db
 from app.artifacts import SignedUrl
 from app.config import settings
-from app.errors import Conflict, Forbidden, invalid
-from app.models import AgentRunner, AgentRunnerSession, User
+from app.errors import Conflict, Forbidden, TooMany, invalid
+from app.models import Account, AgentRunner, AgentRunnerSession, User
 from app.models.states import FINAL, Execution, Scope, SessionState, may_move
 from app.services import diffs, events, execution, lookup, names, tokens
 from app.services.callers import Caller
@@ -36,13 +36,20 @@ def report(
     caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID, fields: dict[str, Any]
 ) -> tuple[AgentRunnerSession, Handover | None]:
     """Take a report. The second value is there where the report was the claim."""
+    wanted = fields.get("state")
+    if wanted == SessionState.RUNNING:
+        # A claim counts the sessions that run; the account and the site are locked before the runner.
+        lookup.lock_account(caller.account_id)
+        lookup.get_site(caller, lookup.get_runner(caller, runner_id).site_id, lock=True)
     runner = lookup.get_runner(caller, runner_id, lock=True)
     session = lookup.get_session(runner, session_id, lock=True)
     if _may_keep_work(caller, session) and set(fields) - {"usage"} and set(fields) <= _WORK:
         return _keep_work(session, fields), None
     if not _is_worker(caller, session) or (caller.session_id is None and set(fields) <= {"title"}):
         return _retitle(caller, session, fields), None
-    wanted = fields.get("state")
+    if wanted == SessionState.RUNNING and caller.session_id is None:
+        # The claim of another worker must not keep the lease of one that was lost.
+        execution.expire_lease(runner, session)
     _check_move(session, wanted)
     names.check_branch("result_branch", fields.get("result_branch"))
     handover = None
@@ -114,6 +121,9 @@ def _check_move(session: AgentRunnerSession, wanted: SessionState | None) -> Non
 def _claim(caller: Caller, runner: AgentRunner, session: AgentRunnerSession) -> Handover:
     if runner.site.execution != Execution.EXTERNAL:
         raise Conflict("sessions of this site are run by the deployment's own workers", error_code="not_external")
+    if not execution.has_room(db.session.get_one(Account, runner.account_id), runner.site):
+        message = "as many sessions of the account or the site are running as may"
+        raise TooMany(message, error_code="too_many_running", headers={"Retry-After": "30"})
     execution.begin(runner, session, None)
     user = db.session.get_one(User, caller.user_id)
     name = f"session {session.id} attempt {session.attempt}"
