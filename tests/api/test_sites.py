@@ -122,7 +122,7 @@ def test_a_site_is_changed_field_by_field(api, make_site):
         "default_model": "opus",
         "setup_command": "npm ci",
         "protected_branches": ["trunk", "release/*"],
-        "egress_hosts": ["registry.npmjs.org", "*.example.org:8443"],
+        "egress_hosts": ["packages.example.com", "*.example.org:8443"],
         "max_duration_seconds": 60,
         "max_cost_usd": 1.5,
         "max_concurrent_sessions": 2,
