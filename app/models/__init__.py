@@ -4,6 +4,7 @@ from app.models.account import Account, Token, User
 from app.models.agent_runner import AgentRunner
 from app.models.agent_runner_session import AgentRunnerSession, SessionFile
 from app.models.base import Base
+from app.models.deployment import Counter, Mark
 from app.models.event import Event
 from app.models.idempotency_key import IdempotencyKey
 from app.models.publication import Publication
@@ -14,8 +15,10 @@ __all__ = [
     "AgentRunner",
     "AgentRunnerSession",
     "Base",
+    "Counter",
     "Event",
     "IdempotencyKey",
+    "Mark",
     "Publication",
     "SessionFile",
     "Site",

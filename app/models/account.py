@@ -18,6 +18,8 @@ class Account(Base):
     name: Mapped[str] = mapped_column(String(200))
     max_concurrent_sessions: Mapped[int | None]
     max_queued_sessions: Mapped[int | None]
+    last_claimed_at: Mapped[datetime.datetime | None]
+    """When a session of the account was last claimed: where several wait, the account that waits longest comes first."""
 
 
 class User(Base):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import uuid
 
+import sqlalchemy as sa
 from sqlalchemy import Float, ForeignKey, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -26,6 +27,8 @@ class Site(Updated, Base):
     setup_command: Mapped[str | None] = mapped_column(Text)
     protected_branches: Mapped[list[str] | None]
     egress_hosts: Mapped[list[str]] = mapped_column(default=list)
+    allow_agent_configuration: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
+    """Whether files of the repository that configure agents, and by that can run code, take effect."""
     max_duration_seconds: Mapped[int | None]
     max_cost_usd: Mapped[float | None] = mapped_column(Float)
     max_concurrent_sessions: Mapped[int | None]

@@ -1,0 +1,45 @@
+"""Fairness between accounts, marks and counters
+
+Revision ID: 0002
+Revises: 0001
+Create Date: 2026-11-24 20:37:51.347276
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+
+revision = '0002'
+down_revision = '0001'
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table('counters',
+    sa.Column('name', sa.String(length=100), nullable=False),
+    sa.Column('value', sa.BigInteger(), nullable=False),
+    sa.Column('id', sa.Uuid(), nullable=False),
+    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_counters')),
+    sa.UniqueConstraint('name', name=op.f('uq_counters_name'))
+    )
+    op.create_table('marks',
+    sa.Column('name', sa.String(length=100), nullable=False),
+    sa.Column('at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('id', sa.Uuid(), nullable=False),
+    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_marks')),
+    sa.UniqueConstraint('name', name=op.f('uq_marks_name'))
+    )
+    # Plain ALTERs: a batch would make both tables anew on SQLite, which the rows that refer to them forbid.
+    op.add_column('accounts', sa.Column('last_claimed_at', sa.DateTime(timezone=True), nullable=True))
+    # The release before this one adds sites without knowing the column.
+    op.add_column('sites', sa.Column('allow_agent_configuration', sa.Boolean(), server_default=sa.false(), nullable=False))
+
+
+def downgrade() -> None:
+    op.drop_column('sites', 'allow_agent_configuration')
+    op.drop_column('accounts', 'last_claimed_at')
+    op.drop_table('marks')
+    op.drop_table('counters')
