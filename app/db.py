@@ -104,6 +104,15 @@ def dialect() -> str:
     return session.get_bind().dialect.name
 
 
+def lock(name: str) -> None:
+    """Wait until no other transaction of the deployment holds the lock of that name, and hold it to the end of this one.
+
+    On SQLite the transaction itself is such a lock.
+    """
+    if dialect() == "postgresql":
+        session.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(name))))
+
+
 def ping() -> None:
     """Raise unless the database answers."""
     with transaction(read_only=True):

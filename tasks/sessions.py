@@ -29,13 +29,13 @@ log = structlog.get_logger()
 
 @app.task(name=RUN_SESSION, bind=True)
 def run_session(self: Any, session_id: str) -> None:
-    """Answer the bell of a session: whoever claims it runs it, everybody else drops the message."""
+    """Answer a bell: run the session whose turn it is, or drop the message where there is none."""
     with interrupts.taken():
         with db.transaction():
             claim = execution.claim(uuid.UUID(session_id), self.request.id)
         if claim is None:
             return
-        with structlog.contextvars.bound_contextvars(session_id=session_id, attempt=claim.attempt):
+        with structlog.contextvars.bound_contextvars(session_id=str(claim.session.id), attempt=claim.attempt):
             log.info("claimed")
             _work(claim)
 

@@ -25,6 +25,7 @@ def sweep_all() -> None:
     for publication_id in publications:
         _repair(sweep.resume_publication, publication_id)
     with db.transaction():
+        sweep.ring_for_next()
         sweep.drop_idempotency_keys()
     if sessions or publications:
         log.info("swept", sessions=len(sessions), publications=len(publications))

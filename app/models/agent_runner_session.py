@@ -38,6 +38,8 @@ class AgentRunnerSession(Updated, Base):
             postgresql_where=IS_ACTIVE,
         ),
         Index("ix_agent_runner_sessions_account", "account_id", "state"),
+        # All that a claim asks of the sessions that wait, and of those that run.
+        Index("ix_agent_runner_sessions_turn", "state", "account_id", "site_id", "created_at", "id"),
     )
 
     account_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("accounts.id"))

@@ -16,12 +16,14 @@ import sqlalchemy as sa
 from app import db
 from app.config import settings
 from app.errors import Conflict
-from app.models import Account, AgentRunner, AgentRunnerSession, Site
+from app.models import AgentRunner, AgentRunnerSession, Site
 from app.models.states import FINAL, Execution, SessionState
-from app.services import events, lifecycle, lookup
+from app.services import events, lifecycle, lookup, turns
 
 SAVING_SECONDS = 3600.0
 """Longer than it takes to save the work of a session that was stopped. Its files are kept for that long."""
+MOST_TRIES = 10
+"""Sessions that a claim looks at, each of which is taken from it at the last moment, before it gives up."""
 
 
 class LeaseLost(Conflict):
@@ -50,20 +52,39 @@ class Claim:
 
 
 def claim(session_id: uuid.UUID, task_id: str) -> Claim | None:
-    """Take a waiting session, or one whose lease has run out. None: it is not to be had, drop the message."""
+    """Answer a bell: take the session whose turn it is, whichever was rung for. None: none is to be had, drop the message.
+
+    The session that was rung for is put back first where its lease has run out.
+    """
+    # One claim at a time in the whole deployment, so that each sees what the ones before it took: none comes away
+    # empty while others wait, and it may lock rows of several accounts, as nobody else does.
+    db.lock("claim")
+    _expire_lease_of(session_id)
+    for _ in range(MOST_TRIES):
+        turn = turns.find_next()
+        if turn is None:
+            return None
+        account, site = lookup.lock_account(turn.account_id), lookup.lock_site(turn.site_id)
+        locked = lookup.lock_session(turn.session_id)
+        assert locked is not None
+        runner, session = locked
+        # It may have been stopped, or its site given to workers outside, before the locks were granted.
+        if session.state == SessionState.NEW and site.execution == Execution.INTERNAL and turns.has_room(account, site):
+            account.last_claimed_at = db.now()
+            begin(runner, session, task_id)
+            return Claim(session, runner, site)
+    return None
+
+
+def _expire_lease_of(session_id: uuid.UUID) -> None:
     found = db.session.get(AgentRunnerSession, session_id)
-    if found is None:
-        return None
-    account = lookup.lock_account(found.account_id)
-    site = db.session.scalars(lookup.locked(sa.select(Site).where(Site.id == found.site_id), Site)).one()
+    if found is None or found.state != SessionState.RUNNING:
+        return
+    lookup.lock_account(found.account_id)
+    lookup.lock_site(found.site_id)
     locked = lookup.lock_session(session_id)
     assert locked is not None
-    runner, session = locked
-    expire_lease(runner, session)
-    if session.state != SessionState.NEW or site.execution != Execution.INTERNAL or not has_room(account, site):
-        return None
-    begin(runner, session, task_id)
-    return Claim(session, runner, site)
+    expire_lease(*locked)
 
 
 def begin(runner: AgentRunner, session: AgentRunnerSession, task_id: str | None) -> None:
@@ -104,18 +125,6 @@ def _queue_again(runner: AgentRunner, session: AgentRunnerSession) -> None:
     if runner.site.execution == Execution.INTERNAL:
         lifecycle.ring(session)
     lifecycle.enter(runner, session, SessionState.NEW)
-
-
-def has_room(account: Account, site: Site) -> bool:
-    """Whether the limits of concurrent sessions allow one more. The account and the site are locked."""
-    for limit, mine in (
-        (account.max_concurrent_sessions, AgentRunnerSession.account_id == account.id),
-        (site.max_concurrent_sessions, AgentRunnerSession.site_id == site.id),
-    ):
-        running = sa.select(sa.func.count()).where(mine, AgentRunnerSession.state == SessionState.RUNNING)
-        if limit is not None and (db.session.scalar(running) or 0) >= limit:
-            return False
-    return True
 
 
 def beat(session_id: uuid.UUID, attempt: int) -> None:

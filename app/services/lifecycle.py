@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import uuid
 
 import sqlalchemy as sa
-from sqlalchemy import orm
 
 from app import db, queue
 from app.config import settings
-from app.models import AgentRunner, AgentRunnerSession, Site
+from app.models import AgentRunner, AgentRunnerSession
 from app.models.states import ACTIVE, RunnerState, SessionState, runner_state
-from app.services import events
+from app.services import events, turns
 
 LONGEST_BELL_SECONDS = 600.0
 
@@ -32,31 +30,17 @@ def ring(session: AgentRunnerSession) -> None:
     db.after_commit(lambda: queue.send(queue.RUN_SESSION, session_id, expires=wait))
 
 
-def ring_next(site_id: uuid.UUID, account_id: uuid.UUID) -> None:
-    """Ring the oldest waiting session of the site and of the account: a limit that held it back may have room now.
-
-    One whose own site is full would be refused, and nobody else would be rung; it is passed over.
-    """
-    other = orm.aliased(AgentRunnerSession)
-    running = sa.select(sa.func.count()).where(other.site_id == Site.id, other.state == SessionState.RUNNING)
-    has_room = sa.or_(Site.max_concurrent_sessions.is_(None), Site.max_concurrent_sessions > running.scalar_subquery())
-    waiting = (
-        sa.select(AgentRunnerSession.id)
-        .join(Site, Site.id == AgentRunnerSession.site_id)
-        .where(AgentRunnerSession.state == SessionState.NEW, AgentRunnerSession.next_bell_at.is_not(None), has_room)
-        .order_by(AgentRunnerSession.created_at, AgentRunnerSession.id)
-        .limit(1)
-    )
-    for mine in (AgentRunnerSession.site_id == site_id, AgentRunnerSession.account_id == account_id):
-        session_id = db.session.scalar(waiting.where(mine))
-        if session_id is not None:
-            send = functools.partial(queue.send, queue.RUN_SESSION, str(session_id), expires=LONGEST_BELL_SECONDS)
-            db.after_commit(send)
+def ring_next(expires: float = LONGEST_BELL_SECONDS) -> None:
+    """Ring for the session whose turn it is, if there is one. Whoever hears it takes the one whose turn it is then."""
+    turn = turns.find_next()
+    if turn is not None:
+        session_id = str(turn.session_id)
+        db.after_commit(lambda: queue.send(queue.RUN_SESSION, session_id, expires=expires))
 
 
 def enter(runner: AgentRunner, session: AgentRunnerSession, state: SessionState) -> None:
     """Move the session to `state`, and everything with it: clocks, lease, event, the runner's state."""
-    session.state = state
+    was_running, session.state = session.state == SessionState.RUNNING, state
     if state in ACTIVE:
         runner.active_session_created_at = session.created_at
     else:
@@ -65,7 +49,9 @@ def enter(runner: AgentRunner, session: AgentRunnerSession, state: SessionState)
         runner.active_session_created_at = None
     db.session.flush()
     if state not in ACTIVE:
-        ring_next(session.site_id, session.account_id)
+        if was_running:
+            # A worker is free, and a limit that held somebody back may have room.
+            ring_next()
         db.session.refresh(session, ["done_at"])
         if session.started_at is not None and session.duration is None and session.done_at is not None:
             session.duration = round((session.done_at - session.started_at).total_seconds() * 1000)

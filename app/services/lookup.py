@@ -19,6 +19,10 @@ def lock_account(account_id: uuid.UUID) -> Account:
     return db.session.scalars(locked(sa.select(Account).where(Account.id == account_id), Account)).one()
 
 
+def lock_site(site_id: uuid.UUID) -> Site:
+    return db.session.scalars(locked(sa.select(Site).where(Site.id == site_id), Site)).one()
+
+
 def get_site(caller: Caller, site_id: uuid.UUID, *, lock: bool = False) -> Site:
     """The caller's site; raises `NotFound` for one that is hidden or another account's."""
     query = sa.select(Site).where(Site.id == site_id, Site.account_id == caller.account_id, Site.deleted_at.is_(None))

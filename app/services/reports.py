@@ -12,7 +12,7 @@ from app.config import settings
 from app.errors import Conflict, Forbidden, TooMany, invalid
 from app.models import Account, AgentRunner, AgentRunnerSession, User
 from app.models.states import FINAL, Execution, Scope, SessionState, may_move
-from app.services import diffs, events, execution, lookup, names, tokens
+from app.services import diffs, events, execution, lookup, names, tokens, turns
 from app.services.callers import Caller
 
 URL_SECONDS = 14 * 60
@@ -121,7 +121,7 @@ def _check_move(session: AgentRunnerSession, wanted: SessionState | None) -> Non
 def _claim(caller: Caller, runner: AgentRunner, session: AgentRunnerSession) -> Handover:
     if runner.site.execution != Execution.EXTERNAL:
         raise Conflict("sessions of this site are run by the deployment's own workers", error_code="not_external")
-    if not execution.has_room(db.session.get_one(Account, runner.account_id), runner.site):
+    if not turns.has_room(db.session.get_one(Account, runner.account_id), runner.site):
         message = "as many sessions of the account or the site are running as may"
         raise TooMany(message, error_code="too_many_running", headers={"Retry-After": "30"})
     execution.begin(runner, session, None)

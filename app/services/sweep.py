@@ -7,6 +7,7 @@ import uuid
 import sqlalchemy as sa
 
 from app import db
+from app.config import settings
 from app.models import AgentRunnerSession, IdempotencyKey, Publication
 from app.models.states import PublicationState, SessionState
 from app.services import execution, lifecycle, lookup, publications
@@ -35,6 +36,11 @@ def repair(session_id: uuid.UUID) -> None:
         lifecycle.ring(session)
     else:
         execution.expire_lease(runner, session)
+
+
+def ring_for_next() -> None:
+    """Ring for the session whose turn it is: where a broker lost its messages, idle workers have heard of none."""
+    lifecycle.ring_next(expires=2 * settings().sweep_seconds)
 
 
 def find_stale_publications() -> list[uuid.UUID]:

@@ -36,9 +36,11 @@ def upgrade() -> None:
     op.add_column('accounts', sa.Column('last_claimed_at', sa.DateTime(timezone=True), nullable=True))
     # The release before this one adds sites without knowing the column.
     op.add_column('sites', sa.Column('allow_agent_configuration', sa.Boolean(), server_default=sa.false(), nullable=False))
+    op.create_index('ix_agent_runner_sessions_turn', 'agent_runner_sessions', ['state', 'account_id', 'site_id', 'created_at', 'id'])
 
 
 def downgrade() -> None:
+    op.drop_index('ix_agent_runner_sessions_turn', 'agent_runner_sessions')
     op.drop_column('sites', 'allow_agent_configuration')
     op.drop_column('accounts', 'last_claimed_at')
     op.drop_table('marks')

@@ -107,9 +107,9 @@ def test_a_follow_up_moves_a_runner_to_the_front(api, make_done_runner, follow_u
 
 
 def test_runners_are_filtered_by_state(api, make_runner, make_done_runner):
-    waiting, done = make_runner(), make_done_runner()
+    done, waiting = make_done_runner(), make_runner()
     assert ids(api.get("/agent_runners?state=new")) == [waiting["id"]]
-    assert ids(api.get("/agent_runners?state=Done, NEW")) == [done["id"], waiting["id"]]
+    assert ids(api.get("/agent_runners?state=Done, NEW")) == [waiting["id"], done["id"]]
     assert ids(api.get("/agent_runners?state=error")) == []
     assert "state" in refused(api.get("/agent_runners?state=asleep"), 422, "invalid")["errors"]
 

@@ -150,8 +150,8 @@ def test_a_title_is_given_afterwards(api, make_runner):
 
 
 def test_archiving(api, make_done_runner, make_runner):
-    refused(api.post(path_of(make_runner(), "/archive")), 409, "active_session_exists")
     runner = make_done_runner()
+    refused(api.post(path_of(make_runner(), "/archive")), 409, "active_session_exists")
     for _ in range(2):
         response = api.post(path_of(runner, "/archive"))
         assert response.status_code == 202 and response.json["state"] == "ARCHIVED"

@@ -43,6 +43,7 @@ def ask(ada: Caller, site: Site) -> Callable[..., uuid.UUID]:
 
 
 def claim(session_id: uuid.UUID, task_id: str = "task") -> Claim | None:
+    """Answer the bell of a session. What is claimed is the one whose turn it is."""
     with db.transaction():
         return execution.claim(session_id, task_id)
 

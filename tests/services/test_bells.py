@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from app import db, queue
 from app.models import Account, AgentRunner, Event, Site
 from app.models.states import Execution, SessionState
-from app.services import execution, lifecycle, sites, sweep
+from app.services import agent_runner_sessions, execution, lifecycle, sites, sweep
 from app.services.callers import Caller
 from tasks.sweep import sweep_all
 from tests.services.conftest import claim, read, write
@@ -54,24 +54,33 @@ def end(session_id: uuid.UUID, attempt: int = 1) -> None:
         execution.finish(session_id, attempt, SessionState.DONE, {})
 
 
-def test_a_full_site_does_not_keep_the_bell_from_others_of_the_account(ada, site, other_site, ask, rung):
-    third = make_third(ada)
+def test_the_end_of_a_session_rings_for_the_one_whose_turn_it_is(ada, site, other_site, ask, rung):
     limit(Account, ada.account_id, 2)
     limit(Site, site.id, 1)
     full, other = ask(), ask(site_id=other_site.id)
     assert claim(full) and claim(other)
-    held_back, waiting = ask(), ask(site_id=third.id)
+    held_back, waiting = ask(), ask(site_id=other_site.id)
     assert claim(held_back) is None and claim(waiting) is None
     rung()
     end(other)
     assert rung() == [str(waiting)]
     end(full)
-    assert rung() == [str(held_back)] * 2
+    assert rung() == [str(held_back)]
 
 
-def make_third(ada: Caller) -> Site:
+def test_the_end_of_what_never_ran_rings_for_nobody(ada, ask, rung):
+    stopped, _ = ask(), ask()
+    rung()
     with db.transaction():
-        return sites.create(ada, {"repo_url": "https://github.com/example/third.git"})
+        agent_runner_sessions.stop(ada, read(stopped).agent_runner_id, stopped)
+    assert rung() == []
+
+
+def test_each_sweep_rings_for_who_is_next_so_that_no_lost_message_keeps_a_worker_idle(ask, rung):
+    waiting = [ask(), ask()]
+    rung()
+    sweep_all()
+    assert rung() == [str(waiting[0])]
 
 
 def test_who_waits_is_rung_for_once_a_site_may_run_more(ada, site, ask):

@@ -168,7 +168,7 @@ def test_after_done_there_is_nothing_left_to_keep(ask):
 
 
 def test_an_attempt_that_was_stopped_is_at_work_until_its_work_is_saved(ask):
-    running, waiting, stopped = ask(), ask(), ask()
+    running, stopped, waiting = ask(), ask(), ask()
     attempts = {(str(session_id), number) for session_id in (running, waiting, stopped) for number in (1, 2)}
     claim(running)
     claim(stopped)

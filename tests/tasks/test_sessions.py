@@ -84,8 +84,8 @@ def test_a_signal_before_it_is_allowed_waits(ask):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
 def test_a_drained_session_goes_back_whenever_the_signal_comes(ask, number):
-    for wait in (0.05, 0.1, 0.2, 0.4, 0.6):
-        session_id = ask(SCRIPT)
+    session_id = ask(SCRIPT)
+    for attempt, wait in enumerate((0.05, 0.1, 0.2, 0.4, 0.6), start=1):
         before = signal.signal(number, signal.SIG_IGN)
         timer = threading.Timer(wait, lambda: os.kill(os.getpid(), number))
         timer.start()
@@ -93,4 +93,4 @@ def test_a_drained_session_goes_back_whenever_the_signal_comes(ask, number):
         timer.join()
         signal.signal(number, before)
         session = read(session_id)
-        assert (session.state, session.workers_lost) == (SessionState.NEW, 0), wait
+        assert (session.state, session.attempt, session.workers_lost) == (SessionState.NEW, attempt, 0), wait

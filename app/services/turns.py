@@ -1,0 +1,76 @@
+"""Whose turn it is: which of the waiting sessions a worker takes next, and whether the limits allow one more."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy import orm
+
+from app import db
+from app.models import Account, AgentRunnerSession, Site
+from app.models.states import Execution, SessionState
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A session that may be claimed, with the rows that are locked before it."""
+
+    account_id: uuid.UUID
+    site_id: uuid.UUID
+    session_id: uuid.UUID
+
+
+def find_next() -> Turn | None:
+    """The waiting session that comes next, among those that our own workers run and that have room.
+
+    Of the accounts the one that runs fewest sessions comes first, then the one that has waited longest since its last
+    claim; of its sessions the oldest. So no account waits for another to empty its queue, be there one worker only.
+    """
+    session = AgentRunnerSession
+    of_account, of_site = _running(session.account_id), _running(session.site_id)
+    running_here = sa.func.coalesce(of_account.c.internal, 0)
+    query = (
+        sa.select(session.account_id, session.site_id, session.id)
+        .join(Site, Site.id == session.site_id)
+        .join(Account, Account.id == session.account_id)
+        .outerjoin(of_account, of_account.c.whose == session.account_id)
+        .outerjoin(of_site, of_site.c.whose == session.site_id)
+        .where(
+            session.state == SessionState.NEW,
+            Site.execution == Execution.INTERNAL,
+            _is_below(Account.max_concurrent_sessions, of_account),
+            _is_below(Site.max_concurrent_sessions, of_site),
+        )
+        .order_by(running_here, Account.last_claimed_at.nulls_first(), session.created_at, session.id)
+        .limit(1)
+    )
+    found = db.session.execute(query).one_or_none()
+    return Turn(*found) if found else None
+
+
+def _running(whose: orm.InstrumentedAttribute[uuid.UUID]) -> sa.Subquery:
+    """How many sessions run, of each account or site: all of them, and those that are not on workers outside."""
+    internal = sa.func.count().filter(Site.execution == Execution.INTERNAL)
+    counts = sa.select(whose.label("whose"), sa.func.count().label("all"), internal.label("internal"))
+    running = counts.join(Site, Site.id == AgentRunnerSession.site_id).where(
+        AgentRunnerSession.state == SessionState.RUNNING
+    )
+    return running.group_by(whose).subquery()
+
+
+def _is_below(limit: orm.InstrumentedAttribute[int | None], running: sa.Subquery) -> sa.ColumnElement[bool]:
+    return sa.or_(limit.is_(None), sa.func.coalesce(running.c["all"], 0) < limit)
+
+
+def has_room(account: Account, site: Site) -> bool:
+    """Whether the limits of concurrent sessions allow one more. The account and the site are locked."""
+    for limit, mine in (
+        (account.max_concurrent_sessions, AgentRunnerSession.account_id == account.id),
+        (site.max_concurrent_sessions, AgentRunnerSession.site_id == site.id),
+    ):
+        running = sa.select(sa.func.count()).where(mine, AgentRunnerSession.state == SessionState.RUNNING)
+        if limit is not None and (db.session.scalar(running) or 0) >= limit:
+            return False
+    return True
