@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.deployment import Deployment, deployed
+from tests.deployment import Deployment, deployed, free_port
 from tests.forges.forge import DemoForge, demo_forge
 from tests.postgres import postgres_database
 from tests.s3 import s3_server
@@ -34,15 +33,3 @@ def deployment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoForge]:
     with demo_forge(tmp_path_factory.mktemp("forge")) as running:
         yield running
-
-
-def free_port() -> int:
-    """A port that is free, as is the one above it."""
-    while True:
-        with socket.socket() as one, socket.socket() as next_one:
-            one.bind(("127.0.0.1", 0))
-            try:
-                next_one.bind(("127.0.0.1", one.getsockname()[1] + 1))
-            except OSError:
-                continue
-            return int(one.getsockname()[1])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.e2e.deployment import Deployment, git, processes_with, wait_for
+from tests.deployment import Deployment, git, processes_with, wait_for
 
 
 def test_a_prompt_becomes_a_diff_that_applies(deployment: Deployment, tmp_path: Path) -> None:

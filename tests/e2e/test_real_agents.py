@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.agents.real import REAL_AGENTS
+from tests.deployment import Deployment
 from tests.e2e.conftest import DATABASES
-from tests.e2e.deployment import Deployment
 from tests.models import KEY, ModelServer, directive, model_server
 from tests.models.script import FINAL
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from tests.e2e.deployment import Deployment, wait_for
+from tests.deployment import Deployment, wait_for
 from tests.forges.forge import DemoForge, git
 from workers.forges.demo.repositories import Repository
 

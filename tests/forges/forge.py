@@ -41,6 +41,10 @@ class DemoForge:
         """A repository with one commit on `main`. Its `commit` puts more on any branch, as if somebody had pushed."""
         return self._repositories.create(owner, name, files, private=private)
 
+    def full_names(self) -> list[str]:
+        """Of every repository that it holds."""
+        return [repository.full_name for repository in self._repositories.all()]
+
     def clone_url(self, full_name: str, token: str | None = None) -> str:
         """With `token`, one that git can push to without being asked."""
         url = f"{self.url}/{full_name}.git"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -64,7 +65,8 @@ class Deployment:
     def environment(self, **settings: str) -> dict[str, str]:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("AGENT_RUNNERS_")}
         mine = {f"AGENT_RUNNERS_{name}": value for name, value in {**self.settings, **settings}.items()}
-        return {**clean, "XDG_RUNTIME_DIR": str(self.folder / "run"), **mine, **self.variables}
+        folders = {"XDG_RUNTIME_DIR": str(self.folder / "run"), "TMPDIR": str(self.folder / "tmp")}
+        return {**clean, **folders, **mine, **self.variables}
 
     def command(self, *arguments: str) -> str:
         """Run a command of the product to its end and return what it printed."""
@@ -91,7 +93,8 @@ class Deployment:
     def start_all(self) -> None:
         """Migrate, make the first account, and start everything with one session worker."""
         (self.folder / "run").mkdir(parents=True, mode=0o700, exist_ok=True)
-        (self.folder / "repositories").mkdir(exist_ok=True)
+        for name in ("repositories", "tmp"):
+            (self.folder / name).mkdir(exist_ok=True)
         self.start("broker", "broker")
         self.command("migrate")
         printed = self.command("init", "--email", "ada@example.org", "--name", "Ada Lovelace")
@@ -107,6 +110,11 @@ class Deployment:
         """Start a session worker with folders of its own, as on a host that shares nothing but the artifact store."""
         return self.start(host, "worker", "sessions", "--name", host, WORK_DIR=str(self.folder / host), **settings)
 
+    @property
+    def database_url(self) -> str:
+        """The database that the processes use, SQLite in the data folder where none was named."""
+        return self.settings["DATABASE_URL"] or f"sqlite:///{self.folder / 'data' / 'agent-runners.db'}"
+
     def stop(self, name: str, how: int = signal.SIGTERM) -> None:
         """Signal a process, and with SIGKILL all its children, and wait for its end."""
         process = self.processes.pop(name)
@@ -117,6 +125,12 @@ class Deployment:
                         child.kill()
         process.send_signal(how)
         process.wait(timeout=PATIENCE_SECONDS)
+
+    def kill(self, name: str) -> None:
+        """End one process without a warning, and none of its children."""
+        process = self.processes.pop(name)
+        process.kill()
+        process.wait()
 
     def stop_all(self) -> None:
         self.api.close()
@@ -192,6 +206,18 @@ class Deployment:
 
     def diff(self, runner: dict[str, Any], session: dict[str, Any], kind: str) -> str:
         return self.call("GET", f"/agent_runners/{runner['id']}/sessions/{session['id']}/diff/{kind}")
+
+
+def free_port() -> int:
+    """A port that is free, as is the one above it."""
+    while True:
+        with socket.socket() as one, socket.socket() as next_one:
+            one.bind(("127.0.0.1", 0))
+            try:
+                next_one.bind(("127.0.0.1", one.getsockname()[1] + 1))
+            except OSError:
+                continue
+            return int(one.getsockname()[1])
 
 
 def git(path: Path, *arguments: str) -> str:

@@ -1,0 +1,84 @@
+"""The processes of agents on this machine, found as the system tells of them and not as the product does."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import psutil
+
+from tests.deployment import Deployment, processes_with, wait_for
+
+
+@dataclass(frozen=True)
+class AtWork:
+    """Who runs an agent: a process of the pool, which belongs to the worker of that name in the deployment."""
+
+    agents: list[int]
+    pool: psutil.Process
+    worker: str
+
+    @property
+    def worker_processes(self) -> list[psutil.Process]:
+        """The worker with its whole pool, and without the agents that these run."""
+        parent = self.pool.parent()
+        assert parent is not None
+        return [parent, *parent.children()]
+
+    def freeze(self) -> None:
+        for process in self.worker_processes:
+            process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        for process in self.worker_processes:
+            process.send_signal(signal.SIGCONT)
+
+
+def at_work(deployment: Deployment, marker: str) -> AtWork:
+    """Who runs the agent whose command line contains `marker`, once there is one."""
+
+    def found() -> AtWork | None:
+        workers = {process.pid: name for name, process in deployment.processes.items()}
+        agents = processes_with(marker)
+        for pid in agents:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                line = psutil.Process(pid).parents()
+                for pool, worker in itertools.pairwise(line):
+                    if worker.pid in workers:
+                        return AtWork(agents, pool, workers[worker.pid])
+        return None
+
+    at_work: AtWork = wait_for(f"an agent that shows {marker!r}", found)
+    return at_work
+
+
+def agents_of(deployment: Deployment) -> dict[int, str]:
+    """Every process that an attempt of the deployment started, its supervisor included, with its command."""
+    ours = set(_workers_of(deployment))
+    found = {}
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.pid not in ours and any(str(deployment.folder) in trace for trace in _traces(process)):
+                found[process.pid] = " ".join(process.cmdline())
+    return found
+
+
+def _workers_of(deployment: Deployment) -> Iterator[int]:
+    for process in deployment.processes.values():
+        yield process.pid
+        with contextlib.suppress(psutil.NoSuchProcess):
+            yield from (child.pid for child in psutil.Process(process.pid).children())
+
+
+def _traces(process: psutil.Process) -> Iterator[str]:
+    """What ties a process to a folder: where it stands, what it was told, and what it was given to read.
+
+    The last is a file in the deployment's folder for temporary ones, also where a sandbox hides all the rest.
+    """
+    yield process.cwd()
+    yield " ".join(process.cmdline())
+    yield os.readlink(f"/proc/{process.pid}/fd/0")

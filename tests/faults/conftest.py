@@ -1,0 +1,63 @@
+"""Deployments with two session workers, shared by the tests of this folder: SQLite and local files, Postgres and S3.
+
+Each test takes one as it finds it, with everything running, and leaves it so. What must hold after any fault is
+checked after each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.deployment import Deployment, deployed, free_port
+from tests.faults import invariants
+from tests.postgres import postgres_database
+from tests.s3 import S3Server, s3_server
+
+SHORT = {"BELL_SECONDS": "1", "AGENTS": "shell"}
+WORKERS = ("sessions-1", "sessions-2")
+
+
+@pytest.fixture(scope="session")
+def on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    with deployed(tmp_path_factory.mktemp("sqlite"), "", free_port(), **SHORT) as running:
+        running.start_worker("sessions-2")
+        yield running
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with s3_server(tmp_path_factory.mktemp("s3") / "server") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def on_postgres(tmp_path_factory: pytest.TempPathFactory, s3: S3Server) -> Iterator[Deployment]:
+    folder, settings = tmp_path_factory.mktemp("postgres"), {**SHORT, **s3.settings}
+    with postgres_database() as url, deployed(folder, url, free_port(), s3.credentials, **settings) as running:
+        running.start_worker("sessions-2")
+        yield running
+
+
+BOTH = [pytest.param(name, marks=pytest.mark.xdist_group(f"faults-{name}")) for name in ("on_sqlite", "on_postgres")]
+
+
+@pytest.fixture(params=BOTH)
+def deployment(request: pytest.FixtureRequest) -> Iterator[Deployment]:
+    """A deployment of each kind."""
+    yield from _checked(request.getfixturevalue(request.param))
+
+
+@pytest.fixture
+def one_deployment(on_postgres: Deployment) -> Iterator[Deployment]:
+    """The one on Postgres, for faults of what does not depend on the database. Such tests join its group."""
+    yield from _checked(on_postgres)
+
+
+def _checked(deployment: Deployment) -> Iterator[Deployment]:
+    yield deployment
+    for name in WORKERS:
+        if name not in deployment.processes:
+            deployment.start_worker(name)
+    invariants.check(deployment)
