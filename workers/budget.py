@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 from workers.errors import EngineError, Stage
-from workers.job import Limits
+from workers.job import Limits, Step
 
-# From here on the caller is warned that the time is nearly used up.
+# From here on the caller is warned that the time is nearly used up, or a silence long.
 _NEARLY_ALL = 0.9
+_LONG_SILENCE = 0.75
 
 
 class Budget:
@@ -17,8 +19,9 @@ class Budget:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self._started = time.monotonic()
+        self._heard = self._started
         self._output = 0
-        self._warned = False
+        self._warned_of_time = self._warned_of_silence = False
 
     @property
     def seconds_left(self) -> float:
@@ -30,9 +33,14 @@ class Budget:
             limit = _spoken(self.limits.max_duration_seconds)
             raise EngineError("time_limit", stage, f"The session was ended at its time limit of {limit}.")
 
-    def check_silence(self, since: float, stage: Stage) -> None:
-        """Raise EngineError `stalled` where nothing was heard since `since`, on `time.monotonic`, for too long."""
-        if time.monotonic() - since >= self.limits.stall_seconds:
+    def hear(self) -> None:
+        """Something was heard of the command just now."""
+        self._heard = time.monotonic()
+        self._warned_of_silence = False
+
+    def check_silence(self, stage: Stage) -> None:
+        """Raise EngineError `stalled` where nothing was heard for too long."""
+        if time.monotonic() - self._heard >= self.limits.stall_seconds:
             limit = _spoken(self.limits.stall_seconds)
             raise EngineError("stalled", stage, f"There was no output for {limit}.", retryable=True)
 
@@ -43,12 +51,17 @@ class Budget:
             limit = self.limits.max_output_bytes
             raise EngineError("output_limit", stage, f"There was more output than the limit of {limit:,} bytes.")
 
-    def nearly_used(self) -> str | None:
-        """Say once, when most of the time is gone, how much is left."""
-        if self._warned or self.seconds_left > self.limits.max_duration_seconds * (1 - _NEARLY_ALL):
-            return None
-        self._warned = True
-        return f"{_spoken(max(self.seconds_left, 0))} of {_spoken(self.limits.max_duration_seconds)} are left."
+    def warnings(self) -> Iterator[Step]:
+        """Say once that most of the time is gone, and once in each silence that it has lasted long."""
+        total, longest = self.limits.max_duration_seconds, self.limits.stall_seconds
+        if not self._warned_of_time and self.seconds_left <= total * (1 - _NEARLY_ALL):
+            self._warned_of_time = True
+            left = f"{_spoken(max(self.seconds_left, 0))} of {_spoken(total)} are left."
+            yield Step("The time for this session is nearly used up", left)
+        silence = time.monotonic() - self._heard
+        if not self._warned_of_silence and silence >= longest * _LONG_SILENCE:
+            self._warned_of_silence = True
+            yield Step(f"Nothing was heard for {_spoken(silence)}", f"At {_spoken(longest)} the session will be ended.")
 
 
 def _spoken(seconds: float) -> str:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Literal
+
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+"""Numbers of the OSError that means what `disk_full` says."""
 
 Stage = Literal["checkout", "setup", "agent", "diff", "upload", "publish"]
 
@@ -20,6 +24,12 @@ class EngineError(Exception):
         self.stage = stage
         self.message = message
         self.retryable = retryable
+
+
+def disk_full(stage: Stage) -> EngineError:
+    """The failure where the file system of the worker, rather than the session, has no room left."""
+    message = "The worker's disk is full. Its operator can make room, or set AGENT_RUNNERS_WORK_DIR to a larger disk."
+    return EngineError("disk_full", stage, message, retryable=True)
 
 
 class Interrupted(BaseException):

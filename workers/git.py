@@ -20,7 +20,8 @@ from typing import IO, BinaryIO, cast
 
 import git
 
-from workers.errors import EngineError, Interrupted, Stage
+from workers.budget import Budget
+from workers.errors import EngineError, Interrupted, Stage, disk_full
 from workers.lifeline import Lifeline, boot_time
 
 CONFIG: Mapping[str, str] = {
@@ -79,7 +80,8 @@ class GitFailed(EngineError):
 class Git:
     """Git on one directory of ours. `index` and `work_tree` are only set where a command is to use them.
 
-    Every command ends with the lifeline, if it has one, and is killed, with all its children, whenever an exception passes through.
+    Every command ends with the lifeline and the time of the budget, if it has them, and is killed, with all its
+    children, whenever an exception passes through.
     """
 
     directory: Path
@@ -87,6 +89,7 @@ class Git:
     stage: Stage = "checkout"
     work_tree: Path | None = None
     index: Path | None = None
+    budget: Budget | None = None
 
     def run(
         self,
@@ -115,7 +118,7 @@ class Git:
 
         `stdin` is an open file, `access` what the command may reach over the network (default: nothing), `holding`
         are descriptors of locks that are to stay taken as long as git or a child of it lives. Raises GitFailed,
-        TimeoutError after `timeout` seconds, and Interrupted where the lifeline ran out.
+        EngineError `disk_full`, TimeoutError after `timeout` seconds, and what `check_time` raises.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         errors = bytearray()
@@ -128,6 +131,8 @@ class Git:
                 elif data:
                     yield data
             status = popen.wait()
+        if status and b"No space left on device" in errors:
+            raise disk_full(self.stage)
         if status:
             raise GitFailed(arguments[0], status, errors.decode(errors="replace"), self.stage)
 
@@ -171,9 +176,12 @@ class Git:
         }
 
     def check_time(self, deadline: float | None) -> None:
-        """Raise Interrupted where the lifeline ran out, and TimeoutError after `deadline` (monotonic clock)."""
+        """Raise Interrupted where the lifeline ran out, EngineError `time_limit` where the budget is used up, and
+        TimeoutError after `deadline` (monotonic clock)."""
         if self.lifeline is not None and boot_time() >= self.lifeline.deadline:
             raise Interrupted("the lifeline ran out")
+        if self.budget is not None:
+            self.budget.check_time(self.stage)
         if deadline is not None and time.monotonic() >= deadline:
             raise TimeoutError("git took too long")
 

@@ -56,6 +56,18 @@ class Limits:
     max_line_bytes: int = 1024 * 1024
     max_diff_bytes: int = 256 * 1024 * 1024
     max_diff_files: int = 50_000
+    max_memory_bytes: int = 4 * 1024**3
+    max_processes: int = 1024
+    """Threads count, as they do for the kernel."""
+    max_cpus: float = 0
+    """0: as many as there are."""
+    max_open_files: int = 65_536
+    """For each process."""
+    max_file_bytes: int = 4 * 1024**3
+    max_disk_bytes: int = 10 * 1024**3
+    """What checkout and home may take up on the disk together."""
+    max_disk_files: int = 1_000_000
+    """Files and folders in checkout and home together."""
 
 
 @dataclass(frozen=True)

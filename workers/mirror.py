@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Protocol
 
+from workers.budget import Budget
 from workers.errors import EngineError
 from workers.git import Git, GitFailed
 from workers.job import Host
@@ -49,11 +50,11 @@ class Wish(Protocol):
 class Mirror:
     """The mirror of `site_id`. Safe to use from several processes at once; only fetching takes turns."""
 
-    def __init__(self, host: Host, site_id: str, lifeline: Lifeline) -> None:
+    def __init__(self, host: Host, site_id: str, lifeline: Lifeline, budget: Budget | None = None) -> None:
         self._host = host
         self._folder = host.work_dir / "mirrors"
         self.directory = self._folder / plain_name(site_id)
-        self._git = Git(self.directory, lifeline)
+        self._git = Git(self.directory, lifeline, budget=budget)
 
     def obtain(self, wish: Wish) -> str:
         """The full id of the commit that is wanted, which is in the mirror and will stay there.

@@ -9,7 +9,6 @@ import selectors
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import FileIO
@@ -21,6 +20,7 @@ from workers.budget import Budget
 from workers.errors import Interrupted, Stage
 from workers.lifeline import Lifeline, boot_time
 from workers.lines import Line, LineSplitter, Stream
+from workers.watch import Watch
 
 # How long `lines` waits before it lets its caller look around.
 TICK_SECONDS = 0.5
@@ -34,6 +34,7 @@ class Launch:
 
     `uid` is the user to become, only possible as root. `exposed` pairs files and directories with the places
     below /tmp where that user finds them (see `supervisor.expose`). `limits` are names and values of `resource`.
+    `groups` are the `cgroup.procs` files of the control groups to join.
     """
 
     command: Sequence[str]
@@ -42,6 +43,7 @@ class Launch:
     uid: int | None = None
     exposed: Sequence[tuple[str, str]] = ()
     limits: Mapping[str, int] = field(default_factory=dict)
+    groups: Sequence[str] = ()
 
     def encode(self, deadline: float) -> bytes:
         """The line that `supervisor.Orders` reads."""
@@ -52,6 +54,7 @@ class Launch:
             "uid": self.uid,
             "exposed": list(self.exposed),
             "limits": dict(self.limits),
+            "groups": list(self.groups),
             "deadline": deadline,
         }
         return json.dumps(words).encode() + b"\n"
@@ -60,10 +63,13 @@ class Launch:
 class Process:
     """A running command, made by `running`."""
 
-    def __init__(self, popen: subprocess.Popen[bytes], lifeline: Lifeline, budget: Budget, stage: Stage) -> None:
+    def __init__(
+        self, popen: subprocess.Popen[bytes], lifeline: Lifeline, budget: Budget, watch: Watch | None, stage: Stage
+    ) -> None:
         self._popen = popen
         self._lifeline = lifeline
         self._budget = budget
+        self._watch = watch
         self._stage = stage
         self.status: int | None = None
         """The exit status, 128 + N after signal N; None until `lines` has come to its end."""
@@ -71,23 +77,26 @@ class Process:
     def lines(self) -> Iterator[Line | None]:
         """Each line of output, and None whenever nothing came for a moment, until the command and all it left end.
 
-        Raises EngineError `time_limit`, `stalled` or `output_limit`, and Interrupted where the lifeline ran out.
+        Raises EngineError `time_limit`, `stalled`, `output_limit` and those of `Watch.check`, and Interrupted where
+        the lifeline ran out.
         """
         with selectors.DefaultSelector() as selector:
             self._listen(selector, self._popen.stdout, "out")
             self._listen(selector, self._popen.stderr, "err")
-            heard = time.monotonic()
+            self._budget.hear()
             while selector.get_map():
                 self._budget.check_time(self._stage)
+                if self._watch:
+                    self._watch.check(self._stage)
                 ready = selector.select(min(TICK_SECONDS, max(self._budget.seconds_left, 0)))
                 for key, _ in ready:
                     yield from self._read(selector, key)
                 if ready:
-                    heard = time.monotonic()
+                    self._budget.hear()
                 elif self._popen.poll() is not None:
                     break  # Someone killed the supervisor, and what it left still holds the pipes.
                 else:
-                    self._budget.check_silence(heard, self._stage)
+                    self._budget.check_silence(self._stage)
                     yield None
         self.status = _as_status(self._popen.wait())
         if boot_time() >= self._lifeline.deadline:
@@ -110,7 +119,14 @@ class Process:
 
 @contextlib.contextmanager
 def running(
-    launch: Launch, *, lifeline: Lifeline, budget: Budget, stage: Stage, stdin: bytes = b"", merged: bool = False
+    launch: Launch,
+    *,
+    lifeline: Lifeline,
+    budget: Budget,
+    stage: Stage,
+    watch: Watch | None = None,
+    stdin: bytes = b"",
+    merged: bool = False,
 ) -> Iterator[Process]:
     """Run `launch` while the context is open; its whole tree is dead when the context is left, however it is left.
 
@@ -133,8 +149,8 @@ def running(
             reader.close()
             _write_all(writer, launch.encode(lifeline.deadline))
             os.set_blocking(writer.fileno(), False)
-            with lifeline.held_by(writer.fileno()):
-                yield Process(popen, lifeline, budget, stage)
+            with lifeline.held_by(writer.fileno()), watch.over(popen.pid) if watch else contextlib.nullcontext():
+                yield Process(popen, lifeline, budget, watch, stage)
         finally:
             writer.close()
             if popen is not None:

@@ -68,8 +68,6 @@ class Remote:
             return _refused("The protocol of the repository's address is not allowed on this worker.")
         if "fsck error" in text or "fsckobjects" in text:
             return _refused(f"The repository holds objects that git considers damaged or unsafe: {_last_line(errors)}")
-        if "no space left on device" in text:
-            return EngineError("git_failed", "checkout", "The worker's disk is full.", retryable=True)
         if _REDIRECT.search(text):
             message = "The repository's address answers with a redirect. Set the site to the address it leads to."
             return EngineError("repository_unreachable", "checkout", message)

@@ -10,13 +10,15 @@ from workers import diffs, furnish
 from workers.agents import Agent, open_agent
 from workers.agents.chatter import Chatter
 from workers.budget import Budget
-from workers.errors import EngineError, Interrupted, Stage
+from workers.cgroups import Group, open_group
+from workers.errors import FULL_DISK, EngineError, Interrupted, Stage, disk_full
 from workers.interruption import Interruption
 from workers.job import Based, Event, Host, Job, Outcome, Step
 from workers.lines import Line
 from workers.process import Launch, running
 from workers.redact import Redactor
 from workers.sandbox import Sandbox, describe, open_sandbox, probe
+from workers.watch import Watch
 from workers.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -25,6 +27,7 @@ Events = Generator[Event, None, None]
 Hear = Callable[[Line | None, bool], Iterable[Event]]
 """What a line of output means; without a line, what is due now; and what is left when the command has ended."""
 
+_NAMED = 100
 _SETUP_SCRIPT = ".agent-runners/setup.sh"
 
 
@@ -41,6 +44,10 @@ def run(job: Job, host: Host) -> Generator[Event, None, Outcome]:
             yield from attempt.work()
         except EngineError as failure:
             attempt.failure = failure
+        except OSError as error:
+            if error.errno not in FULL_DISK:
+                raise
+            attempt.failure = disk_full("checkout")
         yield from attempt.store()
         attempt.dispose()
     except (SystemExit, Interrupted):
@@ -59,6 +66,8 @@ class _Attempt:
         self._interruption = Interruption(job)
         self._agent: Agent | None = None
         self._workspace: Workspace | None = None
+        self._group: Group | None = None
+        self._watch: Watch | None = None
         self._set_up = False
         self._outcome = Outcome()
         self.failure: EngineError | None = None
@@ -69,10 +78,14 @@ class _Attempt:
         self._check_sandbox()
         yield Step(f"Sandbox: {self._host.sandbox}", describe(self._host))
         # The attachments are written by `_furnish`, under names that suit any agent.
-        workspace = self._workspace = Workspace.prepare(dataclasses.replace(self._job, attachments=()), self._host)
+        workspace = self._workspace = Workspace.prepare(
+            dataclasses.replace(self._job, attachments=()), self._host, self._budget
+        )
         self._outcome = Outcome(base_sha=workspace.base_sha)
         yield Based(workspace.base_sha)
-        sandbox = open_sandbox(self._host, workspace)
+        self._group = open_group(workspace.root.name, self._job.limits)
+        self._watch = Watch(self._job.limits, (workspace.checkout, workspace.home), self._group)
+        sandbox = open_sandbox(self._host, workspace, self._job.limits)
         attachments = self._furnish(workspace, sandbox, agent)
         yield from self._run_setup(sandbox)
         workspace.after_setup()
@@ -123,9 +136,17 @@ class _Attempt:
         self, launch: Launch, stage: Stage, hear: Hear, *, stdin: bytes = b"", merged: bool
     ) -> Generator[Event, None, int]:
         failure: EngineError | None = None
+        watch = self._watch
+        assert watch
         with (
             running(
-                launch, lifeline=self._job.lifeline, budget=self._budget, stage=stage, stdin=stdin, merged=merged
+                dataclasses.replace(launch, groups=self._group.entrances if self._group else ()),
+                lifeline=self._job.lifeline,
+                budget=self._budget,
+                watch=watch,
+                stage=stage,
+                stdin=stdin,
+                merged=merged,
             ) as process,
             self._interruption.noticed(),
         ):
@@ -133,28 +154,30 @@ class _Attempt:
                 for line in process.lines():
                     for event in hear(line, False):
                         yield self._fit(event)
-                    if left := self._budget.nearly_used():
-                        yield Step("The time for this session is nearly used up", left)
+                    yield from self._budget.warnings()
             except EngineError as error:
                 failure = error
         for event in hear(None, True):
             yield self._fit(event)
         if failure:
             raise failure
+        if process.status:
+            watch.check_end(process.status, stage)
         return process.status or 0
 
     def store(self) -> Events:
         """Write the diffs. A failure of the work itself, if there was one, stays the failure of the attempt."""
         try:
-            changed = self._save()
+            changed = self._save(all_of_it=self.failure is None)
         except Exception as error:
-            if self.failure is None and isinstance(error, EngineError):
-                self.failure = error
-                return
             if self.failure is None:
-                raise
+                self.failure = _as_failure(error)
+                yield from self.store()
+                return
             log.exception("the work of a failed attempt could not be saved")
             return
+        if self._workspace and (left_out := self._workspace.left_out):
+            yield self._fit(Step("Not everything fits into a diff; what was left out", "\n".join(left_out[:_NAMED])))
         if changed and self._job.mode == "ask":
             yield Step("The agent's edits were dropped", "This session only asked a question.")
 
@@ -164,20 +187,22 @@ class _Attempt:
         self._outcome = dataclasses.replace(self._outcome, interrupted=True)
         if keep:
             try:
-                self._save()
+                self._save(all_of_it=False)
             except Exception:
                 log.exception("the work of an interrupted attempt could not be saved")
 
-    def _save(self) -> bool:
-        """Write the diffs to the sink, unless the session only asked. Says whether the agent changed anything."""
+    def _save(self, *, all_of_it: bool) -> bool:
+        """Write the diffs to the sink, unless the session only asked. Says whether the agent changed anything.
+
+        `all_of_it` fails where it is too much; without it, what fits is kept.
+        """
         workspace = self._workspace
         if workspace is None:
             return False
-        if not self._set_up:
-            # What a setup command left before it failed is no work of the agent either.
-            workspace.after_setup()
-            self._set_up = True
-        tree = workspace.snapshot()
+        tree = workspace.start_tree
+        # What a setup command left before it failed is no work of the agent either.
+        if self._set_up:
+            tree = workspace.snapshot(None if all_of_it else self._job.limits)
         if self._job.mode == "ask":
             return tree != workspace.start_tree
         result, cumulative = diffs.write_diffs(workspace, self._job, tree)
@@ -186,7 +211,10 @@ class _Attempt:
 
     def dispose(self) -> None:
         """Remove the workspace. What cannot be removed is left to the sweep."""
+        group, self._group = self._group, None
         workspace, self._workspace = self._workspace, None
+        if group is not None:
+            group.remove()
         if workspace is not None:
             try:
                 workspace.dispose()
@@ -202,3 +230,12 @@ class _Attempt:
 
     def _fit(self, event: Event) -> Event:
         return self._redactor.event(event)
+
+
+def _as_failure(error: Exception) -> EngineError:
+    """The failure that an error while the work was saved is; one of our own faults is raised again."""
+    if isinstance(error, OSError) and error.errno in FULL_DISK:
+        return disk_full("diff")
+    if isinstance(error, EngineError):
+        return error
+    raise error

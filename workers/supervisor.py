@@ -29,6 +29,7 @@ CANNOT_START = 127
 _BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _DEAF_TO = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
+_NICENESS, _CHOSEN_FIRST = 10, 1000
 # From <linux/prctl.h>, <linux/sched.h> and <linux/mount.h>.
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _CLONE_NEWNS = 0x00020000
@@ -141,7 +142,7 @@ def kill_everything(child: int) -> None:
 def kill_descendants(root: int) -> None:
     """Stop every descendant of the process `root` first, so that none can fork away, and then kill them all."""
     stopped: set[int] = set()
-    while fresh := descendants(root) - stopped:
+    while fresh := descendants(root).keys() - stopped:
         for pid in fresh:
             _signal(pid, signal.SIGSTOP)
         stopped |= fresh
@@ -149,22 +150,26 @@ def kill_descendants(root: int) -> None:
         _signal(pid, signal.SIGKILL)
 
 
-def descendants(root: int) -> set[int]:
-    """The ids of all processes below `root`, as the parents in /proc tell. Empty where there is no /proc."""
+def descendants(root: int) -> dict[int, list[bytes]]:
+    """All processes below `root` by their ids, each with the fields of its /proc/ID/stat that come after its name.
+
+    Empty where there is no /proc.
+    """
+    stats: dict[int, list[bytes]] = {}
     children: dict[int, list[int]] = {}
     names = os.listdir("/proc") if os.path.isdir("/proc") else []
     for name in names:
         if name.isdigit():
             # A process may end between the listing and the look. Its name may contain spaces and parentheses.
             with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as stat:
-                parent = int(stat.read().rpartition(b")")[2].split()[1])
-                children.setdefault(parent, []).append(int(name))
-    found: set[int] = set()
+                fields = stats[int(name)] = stat.read().rpartition(b")")[2].split()
+                children.setdefault(int(fields[1]), []).append(int(name))
+    found: dict[int, list[bytes]] = {}
     unseen = [root]
     while unseen:
         below = children.get(unseen.pop(), [])
         unseen += below
-        found.update(below)
+        found.update((pid, stats[pid]) for pid in below)
     return found
 
 
@@ -183,6 +188,10 @@ def become_the_command(launch: dict[str, Any]) -> None:
         for number in (*_DEAF_TO, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        for entrance in launch["groups"]:
+            with open(entrance, "w") as procs:
+                procs.write("0")
+        step_back()
         for name, value in launch["limits"].items():
             _limit(getattr(resource, name), value)
         if launch["exposed"]:
@@ -198,6 +207,14 @@ def become_the_command(launch: dict[str, Any]) -> None:
         os.write(2, f"cannot start {launch['command'][0]}: {error}\n".encode(errors="replace"))
     finally:
         os._exit(CANNOT_START)
+
+
+def step_back() -> None:
+    """Let the worker and its neighbours go first, and let the kernel choose the command where memory runs out."""
+    os.nice(_NICENESS)
+    if LINUX:
+        with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
+            score.write(str(_CHOSEN_FIRST))
 
 
 def _limit(kind: int, value: int) -> None:

@@ -33,7 +33,7 @@ class Change:
 def changes(git: Git, old: str, new: str) -> Generator[Change, None, None]:
     """Every path in which two trees differ, read as it comes. Names are bytes, whatever they hold."""
     with closing(git.stream("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", old, new)) as output:
-        fields = _split(output)
+        fields = fields_of(output)
         for field in fields:
             old_mode, new_mode, old_id, _, _ = field.removeprefix(b":").split(b" ")
             yield Change(next(fields), old_mode, new_mode, old_id)
@@ -91,7 +91,7 @@ def _slashes(path: bytes) -> Iterator[int]:
     return (place for place, byte in enumerate(path) if byte == ord("/"))
 
 
-def _split(chunks: Iterator[bytes]) -> Iterator[bytes]:
+def fields_of(chunks: Iterator[bytes]) -> Iterator[bytes]:
     """The fields of output that ends each with a zero byte."""
     rest = b""
     for chunk in chunks:

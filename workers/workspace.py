@@ -21,11 +21,14 @@ from pathlib import Path
 
 from workers import trash
 from workers.agent_repository import give_repository
-from workers.errors import EngineError
+from workers.budget import Budget
+from workers.cgroups import remove_group
+from workers.errors import FULL_DISK, EngineError, disk_full
 from workers.git import Access, Git, GitFailed
 from workers.hiding import hidden
-from workers.job import Host, Job
+from workers.job import Host, Job, Limits
 from workers.mirror import Mirror, plain_name
+from workers.salvage import stage_what_fits
 from workers.trees import patched, without_setup
 
 # The attributes in our directory outrank those in the checkout. Files are stored as they are, byte for byte, and
@@ -46,26 +49,28 @@ class Workspace:
     base_tree: str
     start_tree: str
 
-    def __init__(self, job: Job, host: Host) -> None:
+    def __init__(self, job: Job, host: Host, budget: Budget | None) -> None:
         self._host = host
         self.root = host.work_dir / "workspaces" / f"{plain_name(job.session_id)}-{job.attempt}"
         self.checkout = self.root / "checkout"
         self.home = self.root / "home"
         self.attachments = self.root / "attachments"
-        self.git = Git(self.root / "ours.git", job.lifeline, index=self.root / "ours.git" / "index")
+        self.git = Git(self.root / "ours.git", job.lifeline, index=self.root / "ours.git" / "index", budget=budget)
         """Git on our directory, with no work tree: what only looks at trees never looks at the agent's files."""
-        self.saving = replace(self.git, lifeline=None, stage="diff")
-        """The same for saving work, which goes on when the agent has been killed by its lifeline."""
+        self.saving = replace(self.git, lifeline=None, budget=None, stage="diff")
+        """The same for saving work, which goes on when the agent has been killed by its lifeline, or for its time."""
+        self.left_out: list[str] = []
+        """What the last `snapshot` did not keep, because no diff could hold it."""
         self._setup_tree: str | None = None
 
     @classmethod
-    def prepare(cls, job: Job, host: Host) -> Workspace:
+    def prepare(cls, job: Job, host: Host, budget: Budget | None = None) -> Workspace:
         """Make the directory: the base, what earlier sessions did to it (`start_diff`), and folders for the rest.
 
-        Raises EngineError with stage checkout: those of `Mirror.obtain`, and `diff_does_not_apply`. Whatever is
-        raised, nothing is left behind.
+        Raises EngineError with stage checkout: those of `Mirror.obtain`, `diff_does_not_apply`, `disk_full`, and
+        `time_limit` where `budget` is used up. Whatever is raised, nothing is left behind.
         """
-        workspace = cls(job, host)
+        workspace = cls(job, host, budget)
         trash.discard(host, workspace.root)
         try:
             workspace._make(job)
@@ -78,13 +83,14 @@ class Workspace:
         """Remember what the setup command left, so that it is no part of the diff unless the agent changes it."""
         self._setup_tree = self._stage()
 
-    def snapshot(self) -> str:
+    def snapshot(self, what_fits: Limits | None = None) -> str:
         """Store the files as they are now and return the id of their tree, without what only setup did.
 
-        The tree is what git tracks plus what it does not ignore. Call it when nothing of the agent's runs any more.
-        Raises EngineError `snapshot_failed` with stage diff.
+        The tree is what git tracks plus what it does not ignore; with `what_fits` no more of it than fits into a diff
+        of those limits. Call it when nothing of the agent's runs any more. Raises EngineError `snapshot_failed` and
+        `disk_full` with stage diff.
         """
-        final = self._stage()
+        final = self._stage(what_fits)
         if self._setup_tree is None:
             return final
         return without_setup(self.saving, self.start_tree, self._setup_tree, final)
@@ -98,7 +104,7 @@ class Workspace:
         return replace(self.git, work_tree=self.checkout)
 
     def _make(self, job: Job) -> None:
-        mirror = Mirror(self._host, job.site_id, job.lifeline)
+        mirror = Mirror(self._host, job.site_id, job.lifeline, self.git.budget)
         self.base_sha = mirror.obtain(job)
         self._make_folders()
         self._make_git_directory(mirror.directory)
@@ -143,17 +149,19 @@ class Workspace:
         if uid is not None:
             _give(self.checkout / ".git", uid)
 
-    def _stage(self) -> str:
+    def _stage(self, what_fits: Limits | None = None) -> str:
         """Bring our index up to date with the files and return its tree."""
         git = replace(self.saving, work_tree=self.checkout)
         try:
             self._restore_folder()
             with hidden(self.checkout, self.root / "aside"):
-                _add_all(git)
+                self.left_out = stage_what_fits(git, self.checkout, what_fits) if what_fits else _add_all(git)
             return git.line("write-tree")
         except TimeoutError as error:
             raise EngineError("snapshot_failed", "diff", "The files are too large to be read in time.") from error
         except OSError as error:
+            if error.errno in FULL_DISK:
+                raise disk_full("diff") from error
             raise EngineError("snapshot_failed", "diff", f"The files could not be read: {error.strerror}.") from error
         except GitFailed as failed:
             raise EngineError("snapshot_failed", "diff", failed.message) from failed
@@ -178,19 +186,21 @@ def find_workspaces(host: Host) -> dict[tuple[str, int], Path]:
 
 
 def discard_workspaces(host: Host, folders: Iterable[Path]) -> None:
-    """Remove workspaces that nobody needs any more, and empty the trash."""
+    """Remove workspaces that nobody needs any more, with what still runs in their groups, and empty the trash."""
     for folder in folders:
+        remove_group(folder.name)
         trash.discard(host, folder)
     trash.empty(host)
 
 
-def _add_all(git: Git) -> None:
+def _add_all(git: Git) -> list[str]:
     """Stage everything. Names that git can put into no tree are passed over; any other error counts."""
     try:
         git.run("add", "--all", "--ignore-errors", "--", ".", access=_INTO_ONE_PACK, timeout=_ADD_SECONDS)
     except GitFailed as failed:
         if failed.status != 1 or not all(line.startswith(_REFUSED_NAME) for line in failed.errors.splitlines()):
             raise
+    return []
 
 
 def _give(folder: Path, uid: int) -> None:

@@ -117,10 +117,22 @@ def test_time_and_output_are_shared_by_the_commands_of_an_attempt() -> None:
 
 def test_the_end_of_the_time_is_announced_once() -> None:
     budget = Budget(Limits(max_duration_seconds=1))
-    assert budget.nearly_used() is None
+    assert list(budget.warnings()) == []
     time.sleep(0.95)
-    assert "of 1 seconds are left" in str(budget.nearly_used())
-    assert budget.nearly_used() is None
+    (warning,) = budget.warnings()
+    assert "of 1 seconds are left" in warning.message
+    assert list(budget.warnings()) == []
+
+
+def test_each_long_silence_is_announced_once() -> None:
+    budget = Budget(Limits(stall_seconds=0.4))
+    for _ in range(2):
+        budget.hear()
+        assert list(budget.warnings()) == []
+        time.sleep(0.35)
+        (warning,) = budget.warnings()
+        assert "Nothing was heard for" in warning.title and "At 0.4 seconds" in warning.message
+        assert list(budget.warnings()) == []
 
 
 def test_a_silent_command_lets_the_caller_look_around() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workers.job import Host
+from workers.job import Host, Limits
 from workers.sandbox.base import Directories, Place, Probe, Sandbox
 from workers.sandbox.bubblewrap import Bubblewrap
 from workers.sandbox.none import NoSandbox
@@ -16,8 +16,8 @@ def describe(host: Host) -> str:
     return (NoSandbox if host.sandbox == "none" else Bubblewrap).description
 
 
-def open_sandbox(host: Host, directories: Directories) -> Sandbox:
+def open_sandbox(host: Host, directories: Directories, limits: Limits) -> Sandbox:
     """The sandbox that `host` asks for, around the directories of one workspace."""
     if host.sandbox == "none":
-        return NoSandbox(directories)
-    return Bubblewrap(directories, host.sandbox_uid)
+        return NoSandbox(directories, limits)
+    return Bubblewrap(directories, host.sandbox_uid, limits)

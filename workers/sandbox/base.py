@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from workers.job import Limits
 from workers.process import Launch
 
 ATTACHMENTS_VARIABLE = "AGENT_RUNNERS_ATTACHMENTS"
 
-_GIBIBYTE = 1024**3
-# No core dumps, which hold what was in memory; no file that fills the disk in one go.
-LIMITS: Mapping[str, int] = {"RLIMIT_CORE": 0, "RLIMIT_FSIZE": 16 * _GIBIBYTE, "RLIMIT_NOFILE": 65_536}
+# The kernel's limit counts all processes of the user, who may run several sessions and more than sessions. It is
+# there to stop what grows faster than control groups, where there are none, or the watch can act.
+_PROCESSES_OF_USER = 8
 
 
 class Directories(Protocol):
@@ -66,6 +67,20 @@ class Sandbox(Protocol):
         the command needs; they are readable at the same path, and a program among them is found by its name.
         """
         ...
+
+
+def resource_limits(limits: Limits) -> dict[str, int]:
+    """Limits of each process, as names and values of `resource`. No core dumps, which hold what was in memory.
+
+    There is none on address space: programs that reserve far more of it than they use, as Node and Go do, would not
+    start.
+    """
+    return {
+        "RLIMIT_CORE": 0,
+        "RLIMIT_FSIZE": limits.max_file_bytes,
+        "RLIMIT_NOFILE": limits.max_open_files,
+        "RLIMIT_NPROC": limits.max_processes * _PROCESSES_OF_USER,
+    }
 
 
 def minimal_environment(place: Place, path: str, runtime_paths: Sequence[Path]) -> dict[str, str]:

@@ -10,8 +10,9 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from workers.job import Limits
 from workers.process import Launch
-from workers.sandbox.base import LIMITS, Directories, Place, minimal_environment
+from workers.sandbox.base import Directories, Place, minimal_environment, resource_limits
 
 PLACE = Place(checkout="/workspace", home="/home/agent", temporary="/tmp", attachments="/attachments", isolated=True)
 
@@ -21,6 +22,7 @@ _ISOLATION = (
     *("--die-with-parent", "--new-session", "--hostname", "sandbox"),
 )
 _TEMPORARY_BYTES = 2 * 1024**3
+_SHARED_BYTES = 512 * 1024**2
 _SYSTEM_LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 # What programs need to resolve names, trust certificates and find their libraries; no users, keys or services.
 _ETC = (
@@ -28,8 +30,6 @@ _ETC = (
     *("gai.conf", "host.conf", "hosts", "nsswitch.conf", "protocols", "resolv.conf", "services"),
     *("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "mime.types"),
 )
-# The limit counts all processes of the user, so it is set only where that user runs nothing but agents.
-_PROCESSES = 8192
 
 
 class Bubblewrap:
@@ -38,7 +38,8 @@ class Bubblewrap:
     description = "The sandbox shares this machine's network."
     place = PLACE
 
-    def __init__(self, directories: Directories, uid: int) -> None:
+    def __init__(self, directories: Directories, uid: int, limits: Limits) -> None:
+        self._limits = limits
         self.owner = uid if os.geteuid() == 0 else None
         self._directories = directories
         self._users = _write_users(directories.root, os.geteuid() if self.owner is None else uid)
@@ -68,7 +69,7 @@ class Bubblewrap:
             directory="/",
             uid=self.owner,
             exposed=exposed if self.owner is not None else (),
-            limits=LIMITS if self.owner is None else {**LIMITS, "RLIMIT_NPROC": _PROCESSES},
+            limits=resource_limits(self._limits),
         )
 
 
@@ -83,7 +84,9 @@ def _system() -> Iterator[str]:
             yield from ("--ro-bind", str(path), str(path))
     for name in _ETC:
         yield from ("--ro-bind-try", f"/etc/{name}", f"/etc/{name}")
-    yield from ("--proc", "/proc", "--dev", "/dev", "--size", str(_TEMPORARY_BYTES), "--tmpfs", "/tmp")
+    yield from ("--proc", "/proc", "--dev", "/dev", "--size", str(_SHARED_BYTES), "--tmpfs", "/dev/shm")
+    # What lies in a file system without a size is memory that nobody counts.
+    yield from ("--remount-ro", "/dev", "--size", str(_TEMPORARY_BYTES), "--tmpfs", "/tmp")
 
 
 def _inside() -> Iterator[str]:

@@ -6,8 +6,9 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from workers.job import Limits
 from workers.process import Launch
-from workers.sandbox.base import LIMITS, Directories, Place, minimal_environment
+from workers.sandbox.base import Directories, Place, minimal_environment, resource_limits
 
 
 class NoSandbox:
@@ -16,7 +17,8 @@ class NoSandbox:
     description = "There is no sandbox: the agent runs directly on this machine, as its operator chose."
     owner: int | None = None
 
-    def __init__(self, directories: Directories) -> None:
+    def __init__(self, directories: Directories, limits: Limits) -> None:
+        self._limits = limits
         temporary = directories.home / "tmp"
         temporary.mkdir(exist_ok=True)
         self.place = Place(
@@ -35,5 +37,5 @@ class NoSandbox:
             command=command,
             environment={**minimal_environment(self.place, path, runtime_paths), **environment},
             directory=self.place.checkout,
-            limits=LIMITS,
+            limits=resource_limits(self._limits),
         )

@@ -65,7 +65,7 @@ def _probe_run(host: Host) -> Probe | None:
         directories = _Directories(*(Path(folder, name) for name in ("root", "checkout", "home", "attachments")))
         for path in (directories.root, directories.checkout, directories.home, directories.attachments):
             path.mkdir()
-        launch = Bubblewrap(directories, host.sandbox_uid).launch(["true"], {})
+        launch = Bubblewrap(directories, host.sandbox_uid, Limits()).launch(["true"], {})
         budget = Budget(Limits(max_duration_seconds=_SECONDS))
         try:
             with running(launch, lifeline=Lifeline(_SECONDS), budget=budget, stage="setup", merged=True) as process:

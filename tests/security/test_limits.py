@@ -1,0 +1,152 @@
+"""What uses too much ends with the code of the limit, its work kept: bombs, hogs and floods of real size."""
+
+from __future__ import annotations
+
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.workers.attempts import Engine, code, engine_in
+from tests.workers.engine import SANDBOXES, eventually, linux
+from workers.job import Limits
+
+pytestmark = linux
+MEBIBYTE = 1024**2
+WORK = "echo work > work\n"
+
+
+@pytest.fixture(params=SANDBOXES)
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    with engine_in(tmp_path, request.param) as made:
+        yield made
+
+
+def python(program: str) -> str:
+    """A shell script that runs a Python program."""
+    return f"exec python3 - <<'END'\n{textwrap.dedent(program)}\nEND\n"
+
+
+FORK_BOMB = "bomb() { bomb | bomb & }; bomb; sleep 300"
+TEMPERATE_BOMB = """
+    import os, time
+    while True:
+        try:
+            if os.fork() == 0:
+                time.sleep(300)
+        except OSError:
+            time.sleep(1)
+"""
+MEMORY_HOG = """
+    hoard = []
+    while True:
+        hoard.append(b"x" * 2**20)
+"""
+SHARED_HOG = """
+    import os, time
+    hoard = b"x" * (40 * 2**20)
+    for _ in range(5):
+        if os.fork() == 0:
+            time.sleep(300)
+    own = [b"y" * 2**20 for _ in range(60)]
+    print("all of it is shared", flush=True)
+"""
+
+
+@pytest.mark.parametrize("bomb", [FORK_BOMB, python(TEMPERATE_BOMB)], ids=["pipes", "loop"])
+def test_a_fork_bomb_ends_with_process_limit(engine: Engine, bomb: str) -> None:
+    before = len(psutil.pids())
+    attempt = engine.run(WORK + bomb, limits=Limits(max_processes=200))
+    assert code(attempt.outcome) == ("process_limit", "agent")
+    assert "+work" in engine.diff
+    eventually(lambda: len(psutil.pids()) < before + 50, "the bomb goes on")
+
+
+def test_a_memory_hog_ends_with_memory_limit(engine: Engine) -> None:
+    attempt = engine.run(WORK + python(MEMORY_HOG), limits=Limits(max_memory_bytes=300 * MEBIBYTE))
+    assert code(attempt.outcome) == ("memory_limit", "agent")
+    assert "+work" in engine.diff
+
+
+def test_memory_that_processes_share_counts_once(engine: Engine) -> None:
+    attempt = engine.run(python(SHARED_HOG), limits=Limits(max_memory_bytes=250 * MEBIBYTE))
+    assert attempt.outcome.failure is None
+
+
+@pytest.mark.parametrize(
+    "writes",
+    [
+        "truncate -s 10G big",
+        "fallocate -l 10G big",
+        "cat /dev/zero > big",
+        python("open('big', 'wb').truncate(10 * 10**9)"),
+        python("file = open('big', 'wb')\nwhile True: file.write(bytes(2**20))"),
+    ],
+    ids=["sparse", "allocated", "written", "sparse-python", "written-python"],
+)
+def test_a_file_that_is_too_large_ends_with_disk_limit(engine: Engine, writes: str) -> None:
+    attempt = engine.run(WORK + writes, limits=Limits(max_file_bytes=400 * MEBIBYTE))
+    if "truncate(" in writes:
+        assert code(attempt.outcome) == ("agent_failed", "agent"), "Python meets an error, and leaves no trace of it"
+        assert "File too large" in str(attempt.outcome.failure)
+    else:
+        assert code(attempt.outcome) == ("disk_limit", "agent")
+    assert "+work" in engine.diff
+
+
+def test_many_large_files_end_with_disk_limit(engine: Engine) -> None:
+    script = WORK + "for n in 1 2 3 4 5 6 7 8; do fallocate -l 100M $n; done; sleep 300"
+    attempt = engine.run(script, limits=Limits(max_disk_bytes=500 * MEBIBYTE))
+    assert code(attempt.outcome) == ("disk_limit", "agent")
+    assert "+work" in engine.diff
+
+
+def test_a_large_sparse_file_is_no_large_file_on_the_disk(engine: Engine) -> None:
+    attempt = engine.run("truncate -s 1G $HOME/sparse; sleep 2", limits=Limits(max_disk_bytes=100 * MEBIBYTE))
+    assert attempt.outcome.failure is None
+
+
+MANY_FILES = """
+    import os
+    os.mkdir("many")
+    for number in range({count}):
+        os.close(os.open(f"many/{{number}}", os.O_CREAT | os.O_WRONLY))
+    import time
+    time.sleep(300)
+"""
+
+
+def test_many_files_end_with_file_limit(engine: Engine) -> None:
+    script = WORK + "echo more >> README\n" + python(MANY_FILES.format(count=100_000))
+    attempt = engine.run(script, limits=Limits(max_disk_files=20_000, max_diff_files=5_000))
+    assert code(attempt.outcome) == ("file_limit", "agent")
+    assert "+work" in engine.diff and "+more" in engine.diff
+    assert "many/" not in engine.diff
+
+
+def test_directories_of_any_depth_do_no_harm(engine: Engine) -> None:
+    deep = "import os\nfor _ in range(20000):\n    os.mkdir('d')\n    os.chdir('d')\n"
+    attempt = engine.run(WORK + python(deep))
+    assert attempt.outcome.failure is None
+    assert "+work" in engine.diff
+
+
+def test_open_files_are_limited(engine: Engine) -> None:
+    attempt = engine.run(
+        WORK + python("hoard = [open('/dev/null') for _ in range(2000)]"), limits=Limits(max_open_files=1000)
+    )
+    assert code(attempt.outcome) == ("agent_failed", "agent")
+    assert "Too many open files" in str(attempt.outcome.failure)
+    assert "+work" in engine.diff
+
+
+def test_a_processor_hog_ends_at_its_time(engine: Engine) -> None:
+    script = WORK + "(while :; do :; done) & (while :; do :; done) & while :; do :; done"
+    started = time.monotonic()
+    attempt = engine.run(script, limits=Limits(max_duration_seconds=3))
+    assert code(attempt.outcome) == ("time_limit", "agent")
+    assert time.monotonic() - started < 30
+    assert "+work" in engine.diff

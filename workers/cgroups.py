@@ -1,0 +1,176 @@
+"""Control groups: the kernel counts and limits what the processes of one attempt use together.
+
+Both versions are used, wherever the worker may make groups of its own: as root, or in a subtree that was delegated to
+its user (systemd's `Delegate=yes` with `DelegateSubgroup=`). The files are those of the kernel's
+Documentation/admin-guide/cgroup-v2.rst and cgroup-v1. Each attempt has one group, named like its workspace.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from workers.job import Limits
+
+_CONTROLLERS = ("memory", "pids", "cpu")
+_PARENT = "agent-runners"
+_CPU_PERIOD = 100_000
+# The kernel's default is 100, and 1024 in version 1: the worker, the database and the API go first.
+_WEIGHT, _SHARES = 25, 256
+_REMOVE_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Places:
+    """The folder for groups of attempts of each controller. With version 2 it is the same one for all."""
+
+    folders: Mapping[str, Path]
+    version: int
+
+
+class Group:
+    """The group of one attempt, made by `open_group`."""
+
+    def __init__(self, name: str, places: Places) -> None:
+        self._folders = {controller: folder / name for controller, folder in places.folders.items()}
+
+    @property
+    def entrances(self) -> Sequence[str]:
+        """Where a process writes itself to join."""
+        return [str(folder / "cgroup.procs") for folder in sorted(set(self._folders.values()))]
+
+    def out_of_memory(self) -> int:
+        """How many processes were killed because the memory was used up."""
+        return self._count("memory", ("memory.events", "memory.oom_control"), "oom_kill")
+
+    def refused_processes(self) -> int:
+        """How many processes or threads were not made because there were too many."""
+        return self._count("pids", ("pids.events",), "max")
+
+    def remove(self) -> None:
+        """Kill what is left in it and remove it; what cannot be removed now is left to the sweep."""
+        for folder in set(self._folders.values()):
+            end = time.monotonic() + _REMOVE_SECONDS
+            while folder.exists() and time.monotonic() < end:
+                _kill(folder)
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+                    break
+                time.sleep(0.01)
+
+    def _count(self, controller: str, names: Sequence[str], word: str) -> int:
+        if folder := self._folders.get(controller):
+            for name in names:
+                with contextlib.suppress(OSError):
+                    lines = (line.split() for line in (folder / name).read_text().splitlines())
+                    return next((int(line[1]) for line in lines if line[0] == word), 0)
+        return 0
+
+
+def open_group(name: str, limits: Limits) -> Group | None:
+    """A new group with the limits of an attempt; None where the worker may not make any."""
+    places = find_places()
+    if not places.folders:
+        return None
+    group = Group(name, places)
+    group.remove()
+    for controller, parent in places.folders.items():
+        (parent / name).mkdir(exist_ok=True)
+        for file, value in _settings(controller, places.version, limits):
+            # Swap is not accounted on every machine.
+            with contextlib.suppress(FileNotFoundError, PermissionError):
+                (parent / name / file).write_text(value)
+    return group
+
+
+def remove_group(name: str) -> None:
+    """Remove the group of an attempt whose worker has gone."""
+    Group(name, find_places()).remove()
+
+
+def _settings(controller: str, version: int, limits: Limits) -> Iterator[tuple[str, str]]:
+    memory, quota = str(limits.max_memory_bytes), int(limits.max_cpus * _CPU_PERIOD)
+    if controller == "pids":
+        yield "pids.max", str(limits.max_processes)
+    elif controller == "memory":
+        both = (("memory.limit_in_bytes", memory), ("memory.memsw.limit_in_bytes", memory))
+        yield from both if version == 1 else (("memory.max", memory), ("memory.swap.max", "0"))
+    elif quota:
+        both = (("cpu.cfs_period_us", str(_CPU_PERIOD)), ("cpu.cfs_quota_us", str(quota)))
+        yield from both if version == 1 else (("cpu.max", f"{quota} {_CPU_PERIOD}"),)
+
+
+@functools.cache
+def find_places() -> Places:
+    """Where this worker may make groups; found out once, by making the folder that all of them lie in."""
+    mounts = _mounts()
+    own = dict(line.split(":", 2)[1:] for line in _lines("/proc/self/cgroup"))
+    if "" in mounts and (folder := _delegated(mounts[""], own.get("", "/"))):
+        return Places(dict.fromkeys(_CONTROLLERS, folder), 2)
+    folders = {}
+    for controller in _CONTROLLERS:
+        if controller in mounts:
+            here = mounts[controller] / own.get(controller, "/").lstrip("/")
+            folder = (here if here.is_dir() else mounts[controller]) / _PARENT
+            with contextlib.suppress(OSError):
+                folder.mkdir(exist_ok=True)
+                if controller == "cpu":
+                    (folder / "cpu.shares").write_text(str(_SHARES))
+                folders[controller] = folder
+    return Places(folders, 1)
+
+
+def _mounts() -> dict[str, Path]:
+    """Where each controller of version 1 is mounted, and under the empty name the tree of version 2."""
+    found = {}
+    for line in _lines("/proc/self/mounts"):
+        _, target, kind, options, *_ = line.split(" ")
+        if kind == "cgroup2":
+            found[""] = Path(target)
+        elif kind == "cgroup":
+            found.update((name, Path(target)) for name in _CONTROLLERS if name in options.split(","))
+    return found
+
+
+def _delegated(mount: Path, own: str) -> Path | None:
+    """A folder of version 2 whose groups have all controllers.
+
+    It lies beside the worker's own group, because a group with processes in it cannot have others below; else, as a
+    worker that is root may, below the root.
+    """
+    for parent in dict.fromkeys((mount / own.lstrip("/") / "..", mount)):
+        parent = Path(os.path.normpath(parent))
+        with contextlib.suppress(OSError):
+            if not parent.is_relative_to(mount):
+                continue
+            if not set(_CONTROLLERS) <= set((parent / "cgroup.controllers").read_text().split()):
+                continue
+            wanted = " ".join(f"+{name}" for name in _CONTROLLERS)
+            (parent / "cgroup.subtree_control").write_text(wanted)
+            (parent / _PARENT).mkdir(exist_ok=True)
+            (parent / _PARENT / "cgroup.subtree_control").write_text(wanted)
+            (parent / _PARENT / "cpu.weight").write_text(str(_WEIGHT))
+            return parent / _PARENT
+    return None
+
+
+def _kill(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        (folder / "cgroup.kill").write_text("1")
+        return
+    for line in _lines(str(folder / "cgroup.procs")):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(int(line), signal.SIGKILL)
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text().splitlines()
+    except OSError:
+        return []
