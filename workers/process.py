@@ -34,7 +34,7 @@ class Launch:
 
     `uid` is the user to become, only possible as root. `exposed` pairs files and directories with the places
     below /tmp where that user finds them (see `supervisor.expose`). `limits` are names and values of `resource`.
-    `groups` are the `cgroup.procs` files of the control groups to join.
+    `filter` is a file with a seccomp program, which the command, being bubblewrap, is told to use. `groups` are the `cgroup.procs` files of the control groups to join.
     """
 
     command: Sequence[str]
@@ -44,6 +44,7 @@ class Launch:
     exposed: Sequence[tuple[str, str]] = ()
     limits: Mapping[str, int] = field(default_factory=dict)
     groups: Sequence[str] = ()
+    filter: str | None = None
 
     def encode(self, deadline: float) -> bytes:
         """The line that `supervisor.Orders` reads."""
@@ -55,6 +56,7 @@ class Launch:
             "exposed": list(self.exposed),
             "limits": dict(self.limits),
             "groups": list(self.groups),
+            "filter": self.filter,
             "deadline": deadline,
         }
         return json.dumps(words).encode() + b"\n"

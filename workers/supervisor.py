@@ -194,6 +194,10 @@ def become_the_command(launch: dict[str, Any]) -> None:
         step_back()
         for name, value in launch["limits"].items():
             _limit(getattr(resource, name), value)
+        if launch["filter"]:
+            descriptor = os.open(launch["filter"], os.O_RDONLY)
+            os.set_inheritable(descriptor, True)
+            launch["command"][1:1] = ["--seccomp", str(descriptor)]
         if launch["exposed"]:
             expose(launch["exposed"])
         if launch["uid"] is not None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from workers.job import Limits
 from workers.process import Launch
+from workers.sandbox import seccomp
 from workers.sandbox.base import Directories, Place, minimal_environment, resource_limits
 
 PLACE = Place(checkout="/workspace", home="/home/agent", temporary="/tmp", attachments="/attachments", isolated=True)
@@ -40,6 +41,7 @@ class Bubblewrap:
 
     def __init__(self, directories: Directories, uid: int, limits: Limits) -> None:
         self._limits = limits
+        self._filter = _write_filter(directories.root)
         self.owner = uid if os.geteuid() == 0 else None
         self._directories = directories
         self._users = _write_users(directories.root, os.geteuid() if self.owner is None else uid)
@@ -70,6 +72,7 @@ class Bubblewrap:
             uid=self.owner,
             exposed=exposed if self.owner is not None else (),
             limits=resource_limits(self._limits),
+            filter=self._filter,
         )
 
 
@@ -99,6 +102,17 @@ def _harmless(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for name, value in environment.items():
         if not name.startswith(("LD_", "GLIBC_", "MALLOC_")):
             yield name, value
+
+
+def _write_filter(root: Path) -> str | None:
+    """Write the system call filter, where there is one, and return its path."""
+    program = seccomp.program()
+    if program is None:
+        return None
+    path = root / "sandbox" / "filter"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(program)
+    return str(path)
 
 
 def _write_users(root: Path, uid: int) -> list[Path]:
