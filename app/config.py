@@ -61,7 +61,12 @@ class Settings:
     allow_ssh: bool = setting(False, "Accept `ssh://` repository URLs.")
     allow_http: bool = setting(False, "Accept `http://` repository URLs.")
     allow_private_addresses: bool = setting(
-        False, "Accept repository hosts on private, loopback or link-local addresses."
+        False, "Accept repositories, and hosts that sites let their agents reach, at private or loopback addresses."
+    )
+    egress_hosts: tuple[str, ...] = setting(
+        (),
+        "Hosts that agents of all sites may reach, such as mirrors of packages: `host`, `*.host` or `host:port`, "
+        "comma-separated. They may be at private or loopback addresses.",
     )
     local_repositories: Path | None = setting(None, "Folder below which local repositories may be named. Empty: none.")
     lease_seconds: float = setting(60.0, "How long a claim holds without a heartbeat.")

@@ -133,8 +133,14 @@ def _sandbox() -> Finding:
 
 
 def _network() -> Finding:
-    told = "agents share this machine's network; the egress proxy is not part of this release"
-    return Finding("network of agents", "off", told, "Run workers where the network reaches nothing private")
+    if settings().sandbox == "none":
+        told, remedy = "agents reach whatever this machine reaches", "Unset AGENT_RUNNERS_SANDBOX"
+        return Finding("network of agents", "off", told, remedy)
+    if not probe(this_host()).ok:
+        return Finding("network of agents", "missing", "there is no sandbox to keep it from", "See the sandbox above")
+    everyone = ", ".join(settings().egress_hosts) or "nothing else"
+    told = f"through a proxy, which lets through the model's host, what the site names, and {everyone}"
+    return Finding("network of agents", "working", told)
 
 
 def main(arguments: list[str] | None = None) -> int:

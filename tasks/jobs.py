@@ -12,6 +12,7 @@ from app.config import agent_environment, settings
 from app.models import Site
 from app.services import diffs
 from app.services.execution import Claim
+from workers.egress.rules import Rule
 from workers.job import Attachment, DiffKind, Host, Job, Limits
 from workers.lifeline import Lifeline
 
@@ -53,6 +54,7 @@ def job_of(claim: Claim, sink: StoredDiffs, lifeline: Lifeline, on_interrupt: Ca
         effort=session.effort,
         mode=session.mode.value,
         setup_command=site.setup_command,
+        egress_hosts=tuple(site.egress_hosts),
         attachments=tuple(Attachment(Path(key).name, reader(key)) for key in session.attached_file_keys),
         limits=Limits(
             max_duration_seconds=session.limits["max_duration_seconds"],
@@ -86,10 +88,12 @@ def reader(key: str) -> Callable[[], Iterator[bytes]]:
 
 
 def this_host() -> Host:
-    """This machine as the settings describe it; raises `ValueError` for a sandbox that there is not."""
+    """This machine as the settings describe it; raises `ValueError` for a sandbox or host that cannot be one."""
     sandbox = settings().sandbox
     if sandbox not in ("bubblewrap", "none"):
         raise ValueError(f"AGENT_RUNNERS_SANDBOX={sandbox!r} is neither bubblewrap nor none")
+    for text in settings().egress_hosts:
+        Rule.parse(text)
     protocols = ["https"]
     if settings().allow_ssh:
         protocols.append("ssh")
@@ -102,4 +106,6 @@ def this_host() -> Host:
         allowed_protocols=tuple(protocols),
         local_repositories=settings().local_repositories,
         fetch_timeout_seconds=settings().fetch_timeout_seconds,
+        egress_hosts=settings().egress_hosts,
+        allow_private_addresses=settings().allow_private_addresses,
     )

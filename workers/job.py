@@ -26,6 +26,13 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Refusal(Step):
+    """The step that tells of connections which the proxy of the sandbox did not let through, and how many."""
+
+    times: int = 1
+
+
+@dataclass(frozen=True)
 class Usage:
     """What the attempt has consumed so far: totals, never increments. None means the agent did not say."""
 
@@ -128,6 +135,8 @@ class Job:
     effort: str | None = None
     mode: Literal["normal", "ask"] = "normal"
     setup_command: str | None = None
+    egress_hosts: tuple[str, ...] = ()
+    """What the site lets its commands reach: `host`, `*.host` or `host:port`."""
     attachments: tuple[Attachment, ...] = ()
     limits: Limits = Limits()
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -146,6 +155,12 @@ class Host:
     local_repositories: Path | None = None
     """Only below this folder may a local path or `file://` be cloned."""
     fetch_timeout_seconds: float = 900
+    egress_hosts: tuple[str, ...] = ()
+    """What every sandbox may reach, at private addresses too, in the forms of `Job.egress_hosts`."""
+    allow_private_addresses: bool = False
+    """Whether repositories and the hosts that sites name may be at private addresses."""
+    resolve: tuple[tuple[str, str], ...] = ()
+    """Names and addresses that outrank the resolver's."""
 
 
 @dataclass(frozen=True)

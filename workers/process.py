@@ -34,7 +34,9 @@ class Launch:
 
     `uid` is the user to become, only possible as root. `exposed` pairs files and directories with the places
     below /tmp where that user finds them (see `supervisor.expose`). `limits` are names and values of `resource`.
-    `filter` is a file with a seccomp program, which the command, being bubblewrap, is told to use. `groups` are the `cgroup.procs` files of the control groups to join.
+    `filter` is a file with a seccomp program, which the command, being bubblewrap, is told to use. `groups` are the
+    `cgroup.procs` files of the control groups to join. `descriptors` are those of ours that the command gets, under the
+    same numbers.
     """
 
     command: Sequence[str]
@@ -45,6 +47,7 @@ class Launch:
     limits: Mapping[str, int] = field(default_factory=dict)
     groups: Sequence[str] = ()
     filter: str | None = None
+    descriptors: Sequence[int] = ()
 
     def encode(self, deadline: float) -> bytes:
         """The line that `supervisor.Orders` reads."""
@@ -57,6 +60,7 @@ class Launch:
             "limits": dict(self.limits),
             "groups": list(self.groups),
             "filter": self.filter,
+            "descriptors": list(self.descriptors),
             "deadline": deadline,
         }
         return json.dumps(words).encode() + b"\n"
@@ -147,7 +151,7 @@ def running(
         reader = stack.enter_context(FileIO(ear, "r"))
         writer = stack.enter_context(FileIO(mouth, "w"))
         try:
-            popen = _start_supervisor(reader.fileno(), source, merged)
+            popen = _start_supervisor((reader.fileno(), *launch.descriptors), source, merged)
             reader.close()
             _write_all(writer, launch.encode(lifeline.deadline))
             os.set_blocking(writer.fileno(), False)
@@ -159,13 +163,13 @@ def running(
                 _reap(popen)
 
 
-def _start_supervisor(pipe: int, stdin: IO[bytes], merged: bool) -> subprocess.Popen[bytes]:
+def _start_supervisor(descriptors: tuple[int, ...], stdin: IO[bytes], merged: bool) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-I", "-S", str(Path(supervisor.__file__)), str(pipe)],
+        [sys.executable, "-I", "-S", str(Path(supervisor.__file__)), str(descriptors[0])],
         stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT if merged else subprocess.PIPE,
-        pass_fds=(pipe,),
+        pass_fds=descriptors,
         start_new_session=True,
         # Nothing of the worker's environment, except what a Python built with a shared library needs to start.
         env={name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},

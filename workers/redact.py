@@ -37,7 +37,7 @@ class Redactor:
         title = " ".join(self.text(event.title).split())
         if len(title) > _TITLE_CHARACTERS:
             title = title[: _TITLE_CHARACTERS - 3] + "..."
-        return Step(title, shortened(self.text(event.message), _MESSAGE_BYTES))
+        return replace(event, title=title, message=shortened(self.text(event.message), _MESSAGE_BYTES))
 
     def failure(self, failure: EngineError) -> EngineError:
         """A failure whose message may be shown."""

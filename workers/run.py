@@ -11,6 +11,8 @@ from workers.agents import Agent, open_agent
 from workers.agents.chatter import Chatter
 from workers.budget import Budget
 from workers.cgroups import Group, open_group
+from workers.egress.process import Egress, open_egress
+from workers.egress.rules import Rule
 from workers.errors import FULL_DISK, EngineError, Interrupted, Stage, disk_full
 from workers.interruption import Interruption
 from workers.job import Based, Event, Host, Job, Outcome, Step
@@ -48,6 +50,7 @@ def run(job: Job, host: Host) -> Generator[Event, None, Outcome]:
             if error.errno not in FULL_DISK:
                 raise
             attempt.failure = disk_full("checkout")
+        yield from attempt.end_network()
         yield from attempt.store()
         attempt.dispose()
     except (SystemExit, Interrupted):
@@ -68,6 +71,7 @@ class _Attempt:
         self._workspace: Workspace | None = None
         self._group: Group | None = None
         self._watch: Watch | None = None
+        self._egress: Egress | None = None
         self._set_up = False
         self._outcome = Outcome()
         self.failure: EngineError | None = None
@@ -76,7 +80,11 @@ class _Attempt:
         """Everything up to the end of the agent. Raises EngineError where it does not come to a good one."""
         agent = self._agent = open_agent(self._job)
         self._check_sandbox()
-        yield Step(f"Sandbox: {self._host.sandbox}", describe(self._host))
+        rules = _rules(self._job, self._host, agent)
+        yield Step(f"Sandbox: {self._host.sandbox}", describe(self._host, rules["agent"]))
+        if self._host.sandbox != "none":
+            # It gets ready while the workspace is made.
+            self._egress = open_egress(self._host, rules)
         # The attachments are written by `_furnish`, under names that suit any agent.
         workspace = self._workspace = Workspace.prepare(
             dataclasses.replace(self._job, attachments=()), self._host, self._budget
@@ -85,7 +93,7 @@ class _Attempt:
         yield Based(workspace.base_sha)
         self._group = open_group(workspace.root.name, self._job.limits)
         self._watch = Watch(self._job.limits, (workspace.checkout, workspace.home), self._group)
-        sandbox = open_sandbox(self._host, workspace, self._job.limits)
+        sandbox = open_sandbox(self._host, workspace, self._job.limits, self._egress)
         attachments = self._furnish(workspace, sandbox, agent)
         yield from self._run_setup(sandbox)
         workspace.after_setup()
@@ -114,7 +122,7 @@ class _Attempt:
         def hear(line: Line | None, ended: bool) -> Iterable[Event]:
             return chatter.hear(line.text) if line else chatter.flush() if ended else chatter.tick()
 
-        launch = sandbox.launch(["sh", "-e", f"{sandbox.place.home}/{_SETUP_SCRIPT}"], {})
+        launch = sandbox.launch(["sh", "-e", f"{sandbox.place.home}/{_SETUP_SCRIPT}"], {}, stage="setup")
         status = yield from self._run_command(launch, "setup", hear, merged=True)
         if status != 0:
             message = f"The setup command ended with exit status {status}.\n{chatter.tail}"
@@ -154,16 +162,27 @@ class _Attempt:
                 for line in process.lines():
                     for event in hear(line, False):
                         yield self._fit(event)
+                    yield from self._refused()
                     yield from self._budget.warnings()
             except EngineError as error:
                 failure = error
         for event in hear(None, True):
             yield self._fit(event)
+        yield from self._refused()
         if failure:
             raise failure
         if process.status:
             watch.check_end(process.status, stage)
         return process.status or 0
+
+    def _refused(self) -> Events:
+        for refusal in self._egress.heard() if self._egress else ():
+            yield self._fit(refusal)
+
+    def end_network(self) -> Events:
+        """End the proxy, and tell what it refused more than once."""
+        for refusal in self._egress.finish() if self._egress else ():
+            yield self._fit(refusal)
 
     def store(self) -> Events:
         """Write the diffs. A failure of the work itself, if there was one, stays the failure of the attempt."""
@@ -210,7 +229,10 @@ class _Attempt:
         return result
 
     def dispose(self) -> None:
-        """Remove the workspace. What cannot be removed is left to the sweep."""
+        """End the proxy and remove the workspace. What cannot be removed is left to the sweep."""
+        egress, self._egress = self._egress, None
+        if egress is not None:
+            egress.close()
         group, self._group = self._group, None
         workspace, self._workspace = self._workspace, None
         if group is not None:
@@ -239,3 +261,10 @@ def _as_failure(error: Exception) -> EngineError:
     if isinstance(error, EngineError):
         return error
     raise error
+
+
+def _rules(job: Job, host: Host, agent: Agent) -> dict[Stage, list[Rule]]:
+    """What each stage may reach. What the operator named may be anywhere, what a site named only where it is public."""
+    site = [Rule.parse(text, private=host.allow_private_addresses) for text in job.egress_hosts]
+    site += [Rule.parse(text, private=True) for text in host.egress_hosts]
+    return {"setup": site, "agent": [*site, *(Rule.parse(text, private=True) for text in agent.model_hosts)]}

@@ -87,6 +87,8 @@ def main(pipe: int) -> int:
     child = os.fork()
     if child == 0:
         become_the_command(launch)
+    for number in launch["descriptors"]:
+        os.close(number)
     try:
         return wait_for_end(child, pipe, bell, orders)
     finally:

@@ -28,7 +28,14 @@ class UpdateSiteBody(Body):
         validate=validate.Length(max=100),
         metadata={"description": "Names or patterns; null protects the default branch."},
     )
-    egress_hosts = fields.List(Text(255, least=1, validate=[HOST]), validate=validate.Length(max=200))
+    egress_hosts = fields.List(
+        Text(255, least=1, validate=[HOST]),
+        validate=validate.Length(max=200),
+        metadata={
+            "description": "What agents and the setup command may reach besides the model: `host`, `*.host` or `host:port`.",
+            "example": ["pypi.org", "*.pythonhosted.org"],
+        },
+    )
     max_duration_seconds = Whole(least=1, allow_none=True)
     max_cost_usd = Amount(above=0, allow_none=True)
     max_concurrent_sessions = Whole(least=1, allow_none=True)

@@ -65,7 +65,7 @@ def sandbox_in(below: Path, kind: str) -> Sandbox:
     """A sandbox around fresh directories below a folder."""
     host = Host(work_dir=below, sandbox="bubblewrap" if kind == "bubblewrap" else "none")
     owner = host.sandbox_uid if kind == "bubblewrap" and IS_ROOT else None
-    return open_sandbox(host, folders(below, owner), Limits())
+    return open_sandbox(host, folders(below, owner), Limits(), None)
 
 
 def shell(script: str) -> Launch:

@@ -48,10 +48,10 @@ def test_a_change_becomes_a_diff(engine: Engine) -> None:
     assert attempt.steps[-1] == "done"
 
 
-def test_the_user_is_told_that_the_network_is_shared(engine: Engine) -> None:
-    first = engine.run("true").events[0]
+def test_the_user_is_told_what_the_agent_may_reach(engine: Engine) -> None:
+    first = engine.run("true", egress_hosts=("*.example.com",)).events[0]
     assert isinstance(first, Step)
-    expected = "shares this machine's network" if engine.host.sandbox == "bubblewrap" else "There is no sandbox"
+    expected = "lets through: *.example.com." if engine.host.sandbox == "bubblewrap" else "There is no sandbox"
     assert expected in first.message
 
 

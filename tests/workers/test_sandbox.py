@@ -108,12 +108,12 @@ def test_it_has_no_rights_and_gets_none(bubblewrap: Sandbox) -> None:
 
 
 @needs_bubblewrap
-def test_the_network_is_shared_for_now(bubblewrap: Sandbox) -> None:
-    """The session says so. This test is to be turned round when the egress proxy comes."""
+def test_there_is_no_network_without_a_proxy(bubblewrap: Sandbox) -> None:
+    """What the proxy lets through is tested in `tests/security`."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         bash = bubblewrap.launch(["bash", "-c", f"exec 3<>/dev/tcp/127.0.0.1/{port}"], {})
-        assert finish(bash).status == 0
+        assert finish(bash).status != 0
 
 
 @needs_bubblewrap

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
+from urllib.parse import urlsplit
 
 from workers.errors import EngineError
 from workers.job import Event, Job, Usage
@@ -29,6 +30,8 @@ class Agent(ABC):
     """How the names of variables begin that are for this agent and no other, such as its keys."""
     key: ClassVar[str | None] = None
     """The variable that holds the key of its model provider, where it needs one."""
+    provider: ClassVar[tuple[str, str] | None] = None
+    """The variable that holds the address of its model provider, and the address where that is not set."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -37,6 +40,16 @@ class Agent(ABC):
         self.result: str | None = None
         self.title: str | None = None
         self.usage: Usage | None = None
+
+    @property
+    def model_hosts(self) -> tuple[str, ...]:
+        """`host:port` of its model provider, which is all that it has to reach."""
+        if self.provider is None:
+            return ()
+        variable, usual = self.provider
+        parts = urlsplit(self.job.environment.get(variable, usual))
+        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+        return (f"{host}:{parts.port or (80 if parts.scheme == 'http' else 443)}",)
 
     @classmethod
     def find_missing(cls) -> str | None:

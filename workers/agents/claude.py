@@ -28,6 +28,7 @@ class ClaudeAgent(StreamAgent):
     install = "npm install -g @anthropic-ai/claude-code"
     variables = ("ANTHROPIC_", "CLAUDE_")
     key = "ANTHROPIC_API_KEY"
+    provider = ("ANTHROPIC_BASE_URL", "https://api.anthropic.com")
 
     def __init__(self, job: Job) -> None:
         super().__init__(job)

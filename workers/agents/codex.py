@@ -27,6 +27,7 @@ class CodexAgent(StreamAgent):
     install = "npm install -g @openai/codex"
     variables = ("OPENAI_", "CODEX_")
     key = "OPENAI_API_KEY"
+    provider = ("OPENAI_BASE_URL", "https://api.openai.com/v1")
 
     def command(self, place: Place) -> Sequence[str]:
         # Its own sandbox cannot be made inside ours, and is not needed there. Without ours it keeps its own.
@@ -46,7 +47,7 @@ class CodexAgent(StreamAgent):
         given = self.job.environment
         provider = {
             "name": "OpenAI",
-            "base_url": given.get("OPENAI_BASE_URL", "https://api.openai.com/v1"),
+            "base_url": given.get(*self.provider),
             "wire_api": "responses",
         }
         key = next((name for name in _KEYS if name in given), None)
@@ -60,6 +61,11 @@ class CodexAgent(StreamAgent):
             # The commands that the model runs have no use for its key.
             "[shell_environment_policy]",
             *_toml({"exclude": _KEYS}),
+            # Counting how it is used, and looking for plugins, are done at other hosts than the model's.
+            "[analytics]",
+            *_toml({"enabled": False}),
+            "[features]",
+            *_toml({"plugins": False}),
         ]
         return {".codex/config.toml": "\n".join([*lines, ""]).encode()}
 

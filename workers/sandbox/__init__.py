@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from workers.egress.process import Egress
+from workers.egress.rules import Rule
 from workers.job import Host, Limits
 from workers.sandbox.base import Directories, Place, Probe, Sandbox
 from workers.sandbox.bubblewrap import Bubblewrap
@@ -11,13 +15,16 @@ from workers.sandbox.probing import probe
 __all__ = ["Directories", "Place", "Probe", "Sandbox", "describe", "open_sandbox", "probe"]
 
 
-def describe(host: Host) -> str:
-    """One sentence for the user of a session about what separates the agent from this machine."""
-    return (NoSandbox if host.sandbox == "none" else Bubblewrap).description
+def describe(host: Host, reachable: Sequence[Rule]) -> str:
+    """One sentence for the user of a session about what separates the agent from this machine and its network."""
+    if host.sandbox == "none":
+        return NoSandbox.description
+    hosts = ", ".join(str(rule) for rule in reachable) or "nothing"
+    return f"It has no network but a proxy, which lets through: {hosts}."
 
 
-def open_sandbox(host: Host, directories: Directories, limits: Limits) -> Sandbox:
-    """The sandbox that `host` asks for, around the directories of one workspace."""
+def open_sandbox(host: Host, directories: Directories, limits: Limits, egress: Egress | None) -> Sandbox:
+    """The sandbox that `host` asks for, around the directories of one workspace. Its network is `egress`, or none."""
     if host.sandbox == "none":
         return NoSandbox(directories, limits)
-    return Bubblewrap(directories, host.sandbox_uid, limits)
+    return Bubblewrap(directories, host.sandbox_uid, limits, egress)

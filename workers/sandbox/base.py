@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from workers.errors import Stage
 from workers.job import Limits
 from workers.process import Launch
 
@@ -59,12 +60,17 @@ class Sandbox(Protocol):
     """The uid that its commands run as, where that is not the worker's own. What they write must belong to it."""
 
     def launch(
-        self, command: Sequence[str], environment: Mapping[str, str], runtime_paths: Sequence[Path] = ()
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        runtime_paths: Sequence[Path] = (),
+        stage: Stage = "agent",
     ) -> Launch:
         """What to start so that `command` runs in the checkout.
 
         `environment` goes on top of the minimal one. `runtime_paths` are resolved host paths outside `/usr` that
         the command needs; they are readable at the same path, and a program among them is found by its name.
+        `stage` says what the command may reach over the network.
         """
         ...
 

@@ -7,21 +7,27 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
+import sysconfig
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from workers.egress.process import PORT, Egress
+from workers.errors import Stage
 from workers.job import Limits
 from workers.process import Launch
-from workers.sandbox import seccomp
+from workers.sandbox import entry, seccomp
 from workers.sandbox.base import Directories, Place, minimal_environment, resource_limits
 
 PLACE = Place(checkout="/workspace", home="/home/agent", temporary="/tmp", attachments="/attachments", isolated=True)
 
-# `--share-net` stays until an egress proxy stands between the sandbox and the network.
+PYTHON = str(Path(sys.executable).resolve())
+
 _ISOLATION = (
-    *("--unshare-user", "--unshare-all", "--share-net", "--disable-userns", "--cap-drop", "ALL"),
+    *("--unshare-user", "--unshare-all", "--disable-userns", "--cap-drop", "ALL"),
     *("--die-with-parent", "--new-session", "--hostname", "sandbox"),
 )
+_ENTRY = "/entry.py"
 _TEMPORARY_BYTES = 2 * 1024**3
 _SHARED_BYTES = 512 * 1024**2
 _SYSTEM_LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
@@ -36,26 +42,32 @@ _ETC = (
 class Bubblewrap:
     """Sandboxes of one attempt. Where the worker is root its commands run as `uid`, else as the worker's user."""
 
-    description = "The sandbox shares this machine's network."
     place = PLACE
 
-    def __init__(self, directories: Directories, uid: int, limits: Limits) -> None:
+    def __init__(self, directories: Directories, uid: int, limits: Limits, egress: Egress | None = None) -> None:
         self._limits = limits
         self._filter = _write_filter(directories.root)
         self.owner = uid if os.geteuid() == 0 else None
         self._directories = directories
+        self._egress = egress
         self._users = _write_users(directories.root, os.geteuid() if self.owner is None else uid)
 
     def launch(
-        self, command: Sequence[str], environment: Mapping[str, str], runtime_paths: Sequence[Path] = ()
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        runtime_paths: Sequence[Path] = (),
+        stage: Stage = "agent",
     ) -> Launch:
         runtime = [path for path in runtime_paths if not path.is_relative_to("/usr")]
+        egress = self._egress
         binds = [
             ("--bind", self._directories.checkout, PLACE.checkout),
             ("--bind", self._directories.home, PLACE.home),
             ("--ro-bind", self._directories.attachments, PLACE.attachments),
             *(("--ro-bind", file, f"/etc/{file.name}") for file in self._users),
             *(("--ro-bind", path, str(path)) for path in runtime),
+            *_entry_binds(egress),
         ]
         exposed: list[tuple[str, str]] = []
         mounts: list[str] = []
@@ -65,6 +77,9 @@ class Bubblewrap:
             exposed.append((str(source), reachable))
             mounts += [option, reachable, target]
         variables = {**minimal_environment(PLACE, "/usr/local/bin:/usr/bin:/bin", runtime), **environment}
+        if egress is not None:
+            variables |= egress.variables(stage)
+            command = [PYTHON, "-I", "-S", _ENTRY, str(egress.channel), str(PORT), stage, *command]
         return Launch(
             command=[shutil.which("bwrap") or "bwrap", *_ISOLATION, *_system(), *mounts, *_inside(), *command],
             environment=dict(_harmless(variables)),
@@ -73,6 +88,7 @@ class Bubblewrap:
             exposed=exposed if self.owner is not None else (),
             limits=resource_limits(self._limits),
             filter=self._filter,
+            descriptors=(egress.channel,) if egress is not None else (),
         )
 
 
@@ -90,6 +106,17 @@ def _system() -> Iterator[str]:
     yield from ("--proc", "/proc", "--dev", "/dev", "--size", str(_SHARED_BYTES), "--tmpfs", "/dev/shm")
     # What lies in a file system without a size is memory that nobody counts.
     yield from ("--remount-ro", "/dev", "--size", str(_TEMPORARY_BYTES), "--tmpfs", "/tmp")
+
+
+def _entry_binds(egress: Egress | None) -> Iterator[tuple[str, Path, str]]:
+    """The entry program, and what our own interpreter needs to run it where that is not a part of the system."""
+    if egress is None:
+        return
+    yield "--ro-bind", Path(entry.__file__), _ENTRY
+    library = Path(sysconfig.get_config_var("LIBDIR") or "", sysconfig.get_config_var("INSTSONAME") or "")
+    for path in dict.fromkeys((Path(PYTHON), Path(os.__file__).resolve().parent, library)):
+        if path.exists() and not path.is_relative_to("/usr"):
+            yield "--ro-bind", path, str(path)
 
 
 def _inside() -> Iterator[str]:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from workers.errors import Stage
 from workers.job import Limits
 from workers.process import Launch
 from workers.sandbox.base import Directories, Place, minimal_environment, resource_limits
@@ -14,7 +15,7 @@ from workers.sandbox.base import Directories, Place, minimal_environment, resour
 class NoSandbox:
     """Home and temporary files lie in the workspace, so that an attempt leaves nothing behind by accident."""
 
-    description = "There is no sandbox: the agent runs directly on this machine, as its operator chose."
+    description = "There is no sandbox: the agent runs directly on this machine, as its operator chose, and reaches what it reaches."
     owner: int | None = None
 
     def __init__(self, directories: Directories, limits: Limits) -> None:
@@ -30,7 +31,11 @@ class NoSandbox:
         )
 
     def launch(
-        self, command: Sequence[str], environment: Mapping[str, str], runtime_paths: Sequence[Path] = ()
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        runtime_paths: Sequence[Path] = (),
+        stage: Stage = "agent",
     ) -> Launch:
         path = os.environ.get("PATH", os.defpath)
         return Launch(

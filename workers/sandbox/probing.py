@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 import subprocess
@@ -12,16 +13,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workers.budget import Budget
+from workers.egress.process import PORT, open_egress
 from workers.errors import EngineError
 from workers.job import Host, Limits
 from workers.lifeline import Lifeline
 from workers.process import running
 from workers.sandbox.base import Probe
-from workers.sandbox.bubblewrap import Bubblewrap
+from workers.sandbox.bubblewrap import PYTHON, Bubblewrap
 
 INSTALL = "Install bubblewrap: `apt-get install bubblewrap`, `dnf install bubblewrap` or `apk add bubblewrap`."
 _OLDEST = (0, 8)
 _SECONDS = 20.0
+# Asks the proxy for something that it refuses, which only a proxy that can be reached does.
+_ASK = f"""
+import socket
+asking = socket.create_connection(("127.0.0.1", {PORT}), {_SECONDS})
+asking.sendall(b"CONNECT refused.invalid:443 HTTP/1.1\\r\\nHost: refused.invalid:443\\r\\n\\r\\n")
+if b" 403 " not in asking.recv(64):
+    raise SystemExit("the proxy does not answer")
+"""
 _works: set[Host] = set()
 
 
@@ -65,11 +75,13 @@ def _probe_run(host: Host) -> Probe | None:
         directories = _Directories(*(Path(folder, name) for name in ("root", "checkout", "home", "attachments")))
         for path in (directories.root, directories.checkout, directories.home, directories.attachments):
             path.mkdir()
-        launch = Bubblewrap(directories, host.sandbox_uid, Limits()).launch(["true"], {})
         budget = Budget(Limits(max_duration_seconds=_SECONDS))
         try:
-            with running(launch, lifeline=Lifeline(_SECONDS), budget=budget, stage="setup", merged=True) as process:
-                said = " ".join(line.text for line in process.lines() if line)
+            with contextlib.closing(open_egress(host, {"setup": ()})) as egress:
+                sandbox = Bubblewrap(directories, host.sandbox_uid, Limits(), egress)
+                launch = sandbox.launch([PYTHON, "-I", "-S", "-c", _ASK], {}, stage="setup")
+                with running(launch, lifeline=Lifeline(_SECONDS), budget=budget, stage="setup", merged=True) as process:
+                    said = " ".join(line.text for line in process.lines() if line)
         except EngineError as error:
             return Probe(False, f"bubblewrap did not answer: {error.message}", remedy())
         if process.status != 0:

@@ -1,0 +1,111 @@
+"""The worker's side of the proxy: starts it for an attempt, hears what it refuses, and ends it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import h11
+
+from workers.egress.rules import Rule
+from workers.errors import Stage
+from workers.job import Host, Refusal
+
+PORT = 3128
+"""Where the proxy is found inside the sandbox, on its loopback address."""
+
+# The proxy's package by itself, with the one library that it needs: nothing else of ours is read, which is quicker too.
+_START = "import sys; sys.path += sys.argv[1:]; from egress.proxy import main; main()"
+_PATH = (str(Path(__file__).parents[1]), str(Path(h11.__file__).parents[1]))
+_PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_END_SECONDS = 5.0
+_PIECE = 1 << 16
+
+
+class Egress:
+    """A running proxy, made by `open_egress`. `channel` is a descriptor that takes listening sockets."""
+
+    def __init__(self, rules: Mapping[Stage, Sequence[Rule]], popen: subprocess.Popen[bytes], channel: socket.socket):
+        self._rules = rules
+        self._popen = popen
+        self._channel = channel
+        self._unread = b""
+        assert popen.stdout
+        os.set_blocking(popen.stdout.fileno(), False)
+
+    @property
+    def channel(self) -> int:
+        return self._channel.fileno()
+
+    def variables(self, stage: Stage) -> dict[str, str]:
+        """What leads programs to the proxy. A host of the sandbox itself is not asked for there."""
+        proxy = dict.fromkeys(_PROXY_VARIABLES, f"http://127.0.0.1:{PORT}")
+        # A loopback name that is allowed means the machine outside, such as a model that is served there.
+        inside = [name for name in _LOOPBACK if not any(rule.names(name) for rule in self._rules.get(stage, ()))]
+        upper = {**proxy, "NO_PROXY": ",".join(inside)}
+        return {**upper, **{name.lower(): value for name, value in upper.items()}, "NODE_USE_ENV_PROXY": "1"}
+
+    def heard(self) -> Iterator[Refusal]:
+        """What was refused since it was last asked for. Never waits."""
+        assert self._popen.stdout
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(self._popen.stdout.fileno(), _PIECE):
+                *lines, self._unread = (self._unread + data).split(b"\n")
+                yield from (_refusal(**json.loads(line)) for line in lines)
+
+    def finish(self) -> Iterator[Refusal]:
+        """End the proxy, and tell what was not yet told."""
+        assert self._popen.stdin
+        self._popen.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._popen.wait(_END_SECONDS)
+        yield from self.heard()
+
+    def close(self) -> None:
+        """End the proxy, whatever state it is in."""
+        self._popen.kill()
+        self._popen.wait()
+        self._channel.close()
+        for pipe in (self._popen.stdin, self._popen.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+def open_egress(host: Host, rules: Mapping[Stage, Sequence[Rule]]) -> Egress:
+    """Start a proxy that lets through what `rules` allow in each stage. It ends with this process at the latest."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        popen = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _START, *_PATH],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            pass_fds=(theirs.fileno(),),
+            start_new_session=True,
+            cwd="/",
+            # Nothing of the worker's environment, except what a Python built with a shared library needs to start.
+            env={name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},
+        )
+        orders = {
+            "uid": host.sandbox_uid if os.geteuid() == 0 else None,
+            "channel": theirs.fileno(),
+            "resolve": dict(host.resolve),
+            "rules": {stage: [(str(rule), rule.private) for rule in listed] for stage, listed in rules.items()},
+        }
+        assert popen.stdin
+        with contextlib.suppress(BrokenPipeError):
+            popen.stdin.write(json.dumps(orders).encode() + b"\n")
+            popen.stdin.flush()
+    return Egress(rules, popen, ours)
+
+
+def _refusal(target: str, reason: str, times: int) -> Refusal:
+    often = "" if times == 1 else f" {times:,} more times"
+    return Refusal(f"Network: {target} was refused{often}", reason, times)

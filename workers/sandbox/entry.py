@@ -1,0 +1,32 @@
+"""The first program of a sandbox with a network: opens the way to the proxy, and becomes the command.
+
+`entry.py CHANNEL PORT STAGE COMMAND...` listens on the sandbox's loopback address, gives the socket to the proxy
+outside, and keeps nothing of it. A socket belongs to the network in which it was made, whoever accepts on it, so
+nothing has to go on running here.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+
+
+def main(channel_number: int, port: int, stage: str, command: list[str]) -> None:
+    try:
+        with (
+            socket.socket(fileno=channel_number) as channel,
+            socket.create_server(("127.0.0.1", port), backlog=128) as listener,
+        ):
+            socket.send_fds(channel, [stage.encode()], [listener.fileno()])
+    except OSError as error:
+        sys.exit(f"the network of the sandbox cannot be opened: {error}")
+    try:
+        os.execvp(command[0], command)
+    except OSError as error:
+        print(f"cannot start {command[0]}: {error.strerror}", file=sys.stderr)
+        sys.exit(127)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4:])
