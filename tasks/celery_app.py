@@ -8,12 +8,15 @@ from __future__ import annotations
 from typing import Any
 
 import structlog
-from celery.signals import setup_logging, task_prerun, worker_process_init, worker_process_shutdown
+from celery.signals import setup_logging, task_prerun, worker_process_init, worker_process_shutdown, worker_ready
 
 from app import db, queue
 from app.config import settings
 from app.logs import configure_logging
+from tasks.jobs import limits_of, this_host
+from workers.sandbox.layers import layers
 
+log = structlog.get_logger()
 app = queue.celery()
 app.conf.imports = ("tasks.sessions", "tasks.control", "tasks.sweep")
 app.conf.beat_schedule = {
@@ -24,6 +27,17 @@ app.conf.beat_schedule = {
         "options": {"expires": settings().sweep_seconds * 2},
     }
 }
+
+
+@worker_ready.connect
+def tell_what_is_missing(**_: Any) -> None:
+    """Say at the start of a worker that runs agents what does not stand between them and this machine."""
+    if queue.SESSIONS not in app.amqp.queues.consume_from:
+        return
+    for layer in layers(this_host(), limits_of(settings().max_duration_seconds)):
+        if layer.state != "working":
+            tell = log.error if layer.state == "missing" else log.warning
+            tell(f"{layer.name}_{layer.state}".replace(" ", "_"), told=layer.told, remedy=layer.remedy)
 
 
 @worker_process_init.connect

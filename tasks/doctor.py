@@ -22,9 +22,9 @@ from rich.table import Table
 from app import artifacts, db, queue
 from app.config import settings
 from migrations.config import alembic_config
-from tasks.jobs import this_host
+from tasks.jobs import limits_of, this_host
 from workers.agents import find_missing
-from workers.sandbox import probe
+from workers.sandbox.layers import layers
 
 State = Literal["working", "missing", "off"]
 LEAST_FREE_BYTES = 2 * 1024**3
@@ -49,19 +49,26 @@ def examine() -> Iterator[Finding]:
         ("broker", _broker),
         ("workers", _workers),
         ("artifact store", _artifacts),
-        ("sandbox", _sandbox),
         ("network of agents", _network),
     ]
     for part, look in parts:
         try:
             yield look()
         except Exception as error:
-            yield Finding(
-                part, "missing", f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-            )
+            yield _broken(part, error)
+    try:
+        for layer in layers(this_host(), limits_of(settings().max_duration_seconds)):
+            yield Finding(layer.name, layer.state, layer.told, layer.remedy)
+    except Exception as error:
+        yield _broken("sandbox", error)
     for agent in settings().agents:
         reason = find_missing(agent)
         yield Finding(f"agent {agent}", "missing" if reason else "working", reason or "installed")
+
+
+def _broken(part: str, error: Exception) -> Finding:
+    told = str(error).splitlines()[0] if str(error) else ""
+    return Finding(part, "missing", f"{type(error).__name__}: {told}")
 
 
 def _git() -> Finding:
@@ -121,15 +128,6 @@ def _artifacts() -> Finding:
     artifacts.store().put(key, [b"x"])
     artifacts.store().delete(key)
     return Finding("artifact store", "working", str(settings().artifacts))
-
-
-def _sandbox() -> Finding:
-    if settings().sandbox == "none":
-        return Finding("sandbox", "off", "agents run unconfined as the worker's user", "Unset AGENT_RUNNERS_SANDBOX")
-    finding = probe(this_host())
-    if not finding.ok:
-        return Finding("sandbox", "missing", finding.reason, finding.remedy)
-    return Finding("sandbox", "working", "bubblewrap")
 
 
 def _network() -> Finding:

@@ -56,24 +56,29 @@ def job_of(claim: Claim, sink: StoredDiffs, lifeline: Lifeline, on_interrupt: Ca
         setup_command=site.setup_command,
         egress_hosts=tuple(site.egress_hosts),
         attachments=tuple(Attachment(Path(key).name, reader(key)) for key in session.attached_file_keys),
-        limits=Limits(
-            max_duration_seconds=session.limits["max_duration_seconds"],
-            stall_seconds=settings().stall_seconds,
-            max_output_bytes=settings().max_output_bytes,
-            max_diff_bytes=settings().max_diff_bytes,
-            max_diff_files=settings().max_diff_files,
-            max_memory_bytes=settings().max_memory_bytes,
-            max_processes=settings().max_processes,
-            max_cpus=settings().max_cpus,
-            max_open_files=settings().max_open_files,
-            max_file_bytes=settings().max_file_bytes,
-            max_disk_bytes=settings().max_disk_bytes,
-            max_disk_files=settings().max_disk_files,
-        ),
+        limits=limits_of(session.limits["max_duration_seconds"]),
         environment=agent_environment(settings()),
         sink=sink,
         lifeline=lifeline,
         on_interrupt=on_interrupt,
+    )
+
+
+def limits_of(max_duration_seconds: float) -> Limits:
+    """The limits of a session: its time is its own, the rest is the operator's."""
+    return Limits(
+        max_duration_seconds=max_duration_seconds,
+        stall_seconds=settings().stall_seconds,
+        max_output_bytes=settings().max_output_bytes,
+        max_diff_bytes=settings().max_diff_bytes,
+        max_diff_files=settings().max_diff_files,
+        max_memory_bytes=settings().max_memory_bytes,
+        max_processes=settings().max_processes,
+        max_cpus=settings().max_cpus,
+        max_open_files=settings().max_open_files,
+        max_file_bytes=settings().max_file_bytes,
+        max_disk_bytes=settings().max_disk_bytes,
+        max_disk_files=settings().max_disk_files,
     )
 
 
