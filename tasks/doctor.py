@@ -24,6 +24,7 @@ from app.config import settings
 from migrations.config import alembic_config
 from tasks.jobs import limits_of, this_host
 from workers.agents import find_missing
+from workers.sandbox import probe
 from workers.sandbox.layers import layers
 
 State = Literal["working", "missing", "off"]
