@@ -134,6 +134,13 @@ def test_directories_of_any_depth_do_no_harm(engine: Engine) -> None:
     assert "+work" in engine.diff
 
 
+def test_signals_are_as_programs_expect_them(engine: Engine) -> None:
+    """The kernel's for a file that is too large, and for a pipe that nobody reads: without it `yes | head` goes on."""
+    attempt = engine.run("grep SigIgn /proc/self/status")
+    ignored = int(str(attempt.outcome.result).split()[1], 16)
+    assert ignored & 0x7FFF_FFFF == 0
+
+
 def test_open_files_are_limited(engine: Engine) -> None:
     attempt = engine.run(
         WORK + python("hoard = [open('/dev/null') for _ in range(2000)]"), limits=Limits(max_open_files=1000)

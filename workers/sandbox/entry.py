@@ -8,6 +8,7 @@ nothing has to go on running here.
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 
@@ -21,6 +22,9 @@ def main(channel_number: int, port: int, stage: str, command: list[str]) -> None
             socket.send_fds(channel, [stage.encode()], [listener.fileno()])
     except OSError as error:
         sys.exit(f"the network of the sandbox cannot be opened: {error}")
+    # Python ignores these, and what is ignored stays so in the command.
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
     try:
         os.execvp(command[0], command)
     except OSError as error:
