@@ -1,0 +1,314 @@
+"""What an agent in a real sandbox can reach: what was allowed, through the proxy, and nothing else in any other way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.security.outside import Outside, python, web_server
+from tests.workers.attempts import Attempt, Engine, engine_in
+from tests.workers.engine import (
+    IS_ROOT,
+    ROOT,
+    TOOLS,
+    Ran,
+    eventually,
+    finish,
+    folders,
+    linux,
+    needs_bubblewrap,
+    sigterm_once,
+    sigterm_raises,
+)
+from workers.egress.process import open_egress
+from workers.egress.rules import Rule
+from workers.job import Host, Limits, Refusal
+from workers.sandbox import open_sandbox
+
+pytestmark = [linux, needs_bubblewrap]
+ORDINARY_USER = 12_345
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    """A host on which two names lead to this machine, as the names of inner services do elsewhere."""
+    with engine_in(tmp_path, "bubblewrap") as made:
+        names = (("allowed.example", "127.0.0.1"), ("inner.example", "127.0.0.1"), ("cloud.example", "169.254.169.254"))
+        made.host = replace(made.host, resolve=names, allow_private_addresses=True)
+        yield made
+
+
+@pytest.fixture
+def outside() -> Iterator[Outside]:
+    with web_server() as running:
+        yield running
+
+
+def refusals(attempt: Attempt) -> dict[str, str]:
+    """What was refused, with the reason."""
+    found = [event for event in attempt.events if isinstance(event, Refusal)]
+    return {event.title.removeprefix("Network: ").split(" was refused")[0]: event.message for event in found}
+
+
+def test_an_allowed_host_is_reached_by_its_name(engine: Engine, outside: Outside) -> None:
+    url = f"http://allowed.example:{outside.port}/some/path?query=1"
+    attempt = engine.run(
+        python(f"""
+            print(urllib.request.urlopen("{url}", b"a body").read().decode())
+            tunnel, answer = connect("allowed.example:{outside.port}")
+            assert b" 200 " in answer, answer
+            tunnel.sendall(b"GET /tunnelled HTTP/1.1\\r\\nHost: inside\\r\\nConnection: close\\r\\n\\r\\n")
+            print(tunnel.makefile().read())
+        """),
+        egress_hosts=(f"ALLOWED.example:{outside.port}",),
+    )
+    assert attempt.outcome.failure is None, attempt.told
+    assert attempt.told.count("hello from outside") >= 2
+    assert outside.asked == [
+        (f"allowed.example:{outside.port}", "/some/path?query=1", b"a body"),
+        ("inside", "/tunnelled", b""),
+    ]
+    assert refusals(attempt) == {}
+
+
+def test_git_and_curl_find_the_proxy_by_themselves(engine: Engine, outside: Outside) -> None:
+    base = f"http://allowed.example:{outside.port}"
+    attempt = engine.run(
+        f"git ls-remote {base}/repository.git || true; curl -sS {base}/curled",
+        egress_hosts=(f"*.example:{outside.port}",),
+    )
+    assert [path.split("?")[0] for _, path, _ in outside.asked] == ["/repository.git/info/refs", "/curled"]
+    assert refusals(attempt) == {}
+
+
+def test_everything_else_is_refused_and_told(engine: Engine, outside: Outside) -> None:
+    targets = {
+        "another.example:443": "not among the allowed",
+        "below.allowed.example:443": "not among the allowed",
+        "93.184.216.34:443": "not among the allowed",
+        f"127.0.0.1:{outside.port}": "not among the allowed",
+        f"localhost:{outside.port}": "not among the allowed",
+        "169.254.169.254:80": "not among the allowed",
+        "[fd00:ec2::254]:80": "not among the allowed",
+        f"[::ffff:127.0.0.1]:{outside.port}": "not among the allowed",
+        f"0x7f.1:{outside.port}": "not among the allowed",
+        f"2130706433:{outside.port}": "not among the allowed",
+        "allowed.example:22": "Port 22",
+        "cloud.example:80": "metadata",
+    }
+    attempt = engine.run(
+        python(f"for target in {list(targets)}: refused(target)"), egress_hosts=("allowed.example", "cloud.example")
+    )
+    told = refusals(attempt)
+    # An address has one spelling in what is told.
+    told = {name.replace("::ffff:7f00:1", "::ffff:127.0.0.1"): reason for name, reason in told.items()}
+    assert {name: reason in told.get(name, "") for name, reason in targets.items()} == dict.fromkeys(targets, True), (
+        told
+    )
+    assert attempt.told.count(" 403") >= len(targets)
+    assert outside.asked == []
+
+
+def test_private_addresses_are_for_the_operator_to_allow(engine: Engine, outside: Outside) -> None:
+    """A site's word does not lead inside, the operator's does, and nobody's leads to a cloud's metadata."""
+    script = python(f"refused('inner.example:{outside.port}'); refused('cloud.example:80')")
+    engine.host = replace(engine.host, allow_private_addresses=False)
+    attempt = engine.run(script, egress_hosts=(f"inner.example:{outside.port}", "cloud.example"))
+    assert "private" in refusals(attempt)[f"inner.example:{outside.port}"]
+    engine.host = replace(engine.host, egress_hosts=(f"inner.example:{outside.port}", "cloud.example"))
+    attempt = engine.run(script)
+    assert f"asked for inner.example:{outside.port} 200" in attempt.told
+    assert set(refusals(attempt)) == {"cloud.example:80"}
+
+
+def test_there_is_no_way_around_the_proxy(engine: Engine) -> None:
+    """No address, no datagram, no name, nothing of this machine's loopback, none of its abstract sockets."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as service,
+        socket.socket(socket.AF_UNIX) as hidden,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams,
+    ):
+        hidden.bind(f"\0agent-runners-test-{os.getpid()}")
+        hidden.listen()
+        datagrams.bind(("127.0.0.1", 0))
+        attempt = engine.run(
+            python(f"""
+                def fails(what, action):
+                    try:
+                        action()
+                    except OSError as error:
+                        print(what, "failed:", error, flush=True)
+                    else:
+                        sys.exit(f"{{what}} worked")
+
+                def datagram(address):
+                    sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                    sender.connect(address)
+                    sender.send(b"x")
+                    sender.settimeout(5)
+                    sender.recv(1)
+
+                def unix():
+                    socket.socket(socket.AF_UNIX).connect("\\0agent-runners-test-{os.getpid()}")
+
+                fails("address", lambda: socket.create_connection(("93.184.216.34", 443), 5))
+                fails("metadata", lambda: socket.create_connection(("169.254.169.254", 80), 5))
+                fails("loopback", lambda: socket.create_connection(("127.0.0.1", {service.getsockname()[1]}), 5))
+                fails("name", lambda: socket.getaddrinfo("example.com", 443))
+                fails("dns", lambda: datagram(("9.9.9.9", 53)))
+                fails("udp", lambda: datagram(("127.0.0.1", {datagrams.getsockname()[1]})))
+                fails("raw", lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 1))
+                fails("unix", unix)
+                assert [name for _, name in socket.if_nameindex()] == ["lo"]
+            """)
+        )
+        assert attempt.outcome.failure is None, attempt.told
+        service.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            service.accept()
+
+
+def test_a_redirect_inwards_is_judged_like_any_other_request(engine: Engine, outside: Outside) -> None:
+    with web_server() as inner:
+        outside.redirect = f"http://127.0.0.1:{inner.port}/secrets"
+        attempt = engine.run(
+            f"curl -sS -L http://allowed.example:{outside.port}/redirect || true; "
+            # curl keeps loopback addresses to itself, as it is told; whoever does not is refused.
+            f"NO_PROXY= no_proxy= curl -sS -L http://allowed.example:{outside.port}/redirect",
+            egress_hosts=(f"allowed.example:{outside.port}",),
+        )
+        assert inner.asked == []
+    assert set(refusals(attempt)) == {f"127.0.0.1:{inner.port}"}
+
+
+def test_the_setup_command_does_not_reach_the_model(tmp_path: Path, outside: Outside) -> None:
+    model = f"127.0.0.1:{outside.port}"
+    with closing(open_egress(Host(tmp_path), {"setup": [], "agent": [Rule.parse(model, private=True)]})) as egress:
+        host = Host(tmp_path)
+        sandbox = open_sandbox(host, folders(tmp_path / "w", host.sandbox_uid if IS_ROOT else None), Limits(), egress)
+
+        def ask(stage: str) -> Ran:
+            command = ["sh", "-c", python(f"refused('{model}')") + "env"]
+            return finish(sandbox.launch(command, {}, stage="setup" if stage == "setup" else "agent"))
+
+        assert f"asked for {model} 403" in ask("setup").out
+        assert f"asked for {model} 200" in ask("agent").out
+        assert "127.0.0.1" in egress.variables("setup")["NO_PROXY"]
+        assert "127.0.0.1" not in egress.variables("agent")["NO_PROXY"]
+
+
+def test_a_flood_of_refusals_is_told_in_few_steps(engine: Engine) -> None:
+    attempt = engine.run(
+        python("""
+            for number in range(300):
+                connect(f"host-{number}.example:443")
+            for again in range(50):
+                connect("host-1.example:443")
+        """)
+    )
+    told = [event for event in attempt.events if isinstance(event, Refusal)]
+    assert 100 < len(told) <= 110
+    assert sum(event.times for event in told) == 350
+    assert any("50 more times" in event.title for event in told)
+
+
+def proxies() -> list[psutil.Process]:
+    """The proxies that this process has started and that are alive."""
+    children = psutil.Process().children()
+    return [each for each in children if any("egress.proxy" in word for word in each.cmdline())]
+
+
+def test_the_proxy_has_nothing_that_is_worth_stealing(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_PASSWORD", "canary-of-the-worker")
+    seen: list[psutil.Process] = []
+
+    def look(event: object) -> None:
+        for proxy in proxies():
+            seen.append(proxy)
+            assert set(proxy.environ()) <= {"LD_LIBRARY_PATH", "LC_CTYPE"}
+            assert "canary" not in " ".join(proxy.cmdline())
+            assert proxy.cwd() == "/"
+            kinds = [os.readlink(file).split(":")[0] for file in Path(f"/proc/{proxy.pid}/fd").iterdir()]
+            assert set(kinds) <= {"pipe", "socket", "/dev/null"}
+            if IS_ROOT:
+                eventually(lambda: set(proxies()[0].uids()) == {engine.host.sandbox_uid}, "it stayed root")
+                assert set(proxy.gids()) == {engine.host.sandbox_uid}
+
+    work = engine.job("echo one; sleep 1; echo two", credential="canary-of-the-site", environment={"KEY": "canary-key"})
+    engine.finish(work, look)
+    assert seen
+
+
+def test_the_proxy_ends_with_the_attempt(engine: Engine) -> None:
+    engine.run("true")
+    engine.run("exit 3")
+    assert proxies() == []
+    with sigterm_raises():
+        waiter = sigterm_once(lambda: bool(list(engine.host.work_dir.glob("workspaces/*/checkout/started"))))
+        engine.run("touch started; sleep 300")
+        waiter.join()
+    assert proxies() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_the_proxy_ends_with_a_killed_worker(engine: Engine, tmp_path: Path, number: signal.Signals) -> None:
+    code = (
+        "import sys, pathlib; from tests.workers.attempts import engine_in;"
+        "engine_in(pathlib.Path(sys.argv[1]), 'bubblewrap').__enter__().run('touch ~/started; sleep 300')"
+    )
+    (tmp_path / "other").mkdir()
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "other")], cwd=ROOT) as worker:
+        started = "other/private/work/workspaces/*/home/started"
+        eventually(lambda: bool(list(tmp_path.glob(started))), "it never ran")
+        below = psutil.Process(worker.pid).children(recursive=True)
+        assert any("egress.proxy" in word for each in below for word in each.cmdline())
+        worker.send_signal(number)
+    eventually(lambda: not any(each.is_running() for each in below), "something outlived the worker")
+
+
+def test_the_agent_gets_no_hold_of_the_proxy(engine: Engine) -> None:
+    """Neither of its listening socket, nor of the way by which that was handed out."""
+    attempt = engine.run("for fd in /proc/[0-9]*/fd/*; do readlink $fd; done | grep -c socket || true")
+    assert attempt.outcome.result == "0"
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="NOT TESTED: an ordinary user beside root; run the tests as root too")
+def test_it_is_the_same_for_an_ordinary_user(tmp_path: Path) -> None:
+    """All of the above once more, by a worker that is not root."""
+    again = (sys.executable, "-m", "pytest", "-q", "-p", "pytest_timeout", "-p", "no:cacheprovider", __file__)
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as place:
+        os.chown(place, ORDINARY_USER, ORDINARY_USER)
+        done = subprocess.run(
+            [*as_ordinary_user(), *again, f"--basetemp={place}/tests"],
+            cwd=ROOT,
+            env={**TOOLS, "HOME": place, "PYTHONDONTWRITEBYTECODE": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+            capture_output=True,
+            text=True,
+        )
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
+    assert "1 skipped" in done.stdout
+
+
+def as_ordinary_user() -> list[str]:
+    """What to put before a command to run it as a user who can reach our interpreter and code wherever they lie."""
+    needed = [Path(sys.base_prefix), Path(sys.prefix), ROOT]
+    closed = {next((up for up in reversed(path.parents) if not up.stat().st_mode & 1), None) for path in needed}
+    tops = [str(top) for top in closed if top]
+    below = [str(path) for path in needed if any(path.is_relative_to(top) for top in tops)]
+    script = ["set -e", "mount -t tmpfs tmpfs /mnt"]
+    script += [f"mkdir /mnt/{number}; mount --bind '{path}' /mnt/{number}" for number, path in enumerate(below)]
+    script += [f"mount -t tmpfs -o mode=755 tmpfs '{top}'" for top in tops]
+    script += [f"mkdir -p '{path}'; mount --bind /mnt/{number} '{path}'" for number, path in enumerate(below)]
+    user = f"--reuid={ORDINARY_USER} --regid={ORDINARY_USER} --clear-groups"
+    return ["unshare", "--mount", "sh", "-c", "\n".join([*script, f'exec setpriv {user} "$@"']), "sh"]
