@@ -120,6 +120,8 @@ def find_places() -> Places:
             folder = (here if here.is_dir() else mounts[controller]) / _PARENT
             with contextlib.suppress(OSError):
                 folder.mkdir(exist_ok=True)
+                if not os.access(folder, os.W_OK):
+                    continue  # The worker of another user made it.
                 if controller == "cpu":
                     (folder / "cpu.shares").write_text(str(_SHARES))
                 folders[controller] = folder
