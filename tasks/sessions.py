@@ -21,7 +21,7 @@ from tasks import interrupts
 from tasks.celery_app import app
 from tasks.heartbeat import Heartbeat
 from tasks.jobs import StoredDiffs, job_of, this_host
-from tasks.transactions import transact
+from tasks.transactions import DatabaseAway, transact
 from workers.job import Based, Event, Job, Outcome, Step, Usage
 
 log = structlog.get_logger()
@@ -53,6 +53,9 @@ def _work(claim: Claim) -> None:
             _record_outcome(claim, sink, outcome)
     except (execution.LeaseLost, execution.Cancelled) as reason:
         log.info("dropped", reason=reason.error_code)
+    except DatabaseAway:
+        # Nothing is written any more, not even once the database is back: whoever takes the session next runs it.
+        log.warning("dropped", reason="database_away")
     except SystemExit:
         # The engine answers an interruption by itself; this one came before it began or after it was through.
         if _on_interrupt(claim):

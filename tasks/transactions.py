@@ -22,9 +22,13 @@ AWAY = (sa.exc.OperationalError, sa.exc.InterfaceError)
 RETRY_SECONDS = 0.5
 
 
+class DatabaseAway(Exception):
+    """The database did not answer for as long as a lease holds: by now the session is nobody's, or another attempt's."""
+
+
 def transact(verb: Callable[[], T]) -> T:
     """Run `verb` in a transaction that no signal interrupts, and again while the database is away: for as long as a
-    lease, after which the session is another attempt's."""
+    lease, then raises `DatabaseAway`."""
     give_up_at = boot_time() + settings().lease_seconds
     while True:
         try:
@@ -32,6 +36,6 @@ def transact(verb: Callable[[], T]) -> T:
                 return verb()
         except AWAY as error:
             if boot_time() >= give_up_at:
-                raise
+                raise DatabaseAway from error
             log.warning("database_away", error=type(error).__name__)
         time.sleep(RETRY_SECONDS)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -15,7 +16,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import boto3
@@ -83,11 +83,22 @@ allow_versioned_writes = true
 _SWIFT = "[swift-hash]\nswift_hash_path_suffix = tests\n[storage-policy:0]\nname = one\ndefault = yes\n"
 
 
-@dataclass(frozen=True)
 class S3Server:
-    """Where the server is, and what a process needs to use it."""
+    """A server with an empty bucket, whose files lie in `folder`. It can be killed or frozen and brought back."""
 
-    url: str
+    def __init__(self, folder: Path) -> None:
+        (folder / "srv" / "d1").mkdir(parents=True)
+        (folder / "swift.conf").write_text(_SWIFT)
+        self.folder = folder
+        self._ports = dict(zip(("object", "container", "account", "proxy"), _free_ports(4), strict=True))
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self.url = f"http://127.0.0.1:{self._ports['proxy']}"
+        for name, port in self._ports.items():
+            template = _PROXY if name == "proxy" else _STORAGE
+            settings = {"name": name, "port": port, "user": getpass.getuser(), "folder": folder}
+            (folder / f"{name}-server.conf").write_text(template.format(**settings))
+            if name != "proxy":
+                _make_ring(folder, name, port)
 
     @property
     def settings(self) -> dict[str, str]:
@@ -104,29 +115,35 @@ class S3Server:
         """The variables in which boto3 looks for credentials."""
         return {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
 
+    def start(self) -> None:
+        """Start it, or start it again with what it held, and wait until it answers."""
+        self._processes = [_start(self.folder, name) for name in self._ports]
+        _wait_for(self, self.folder)
+
+    def kill(self) -> None:
+        for process in self._processes:
+            process.kill()
+            process.wait()
+
+    def freeze(self) -> None:
+        """Let it take connections and answer none."""
+        for process in self._processes:
+            process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        for process in self._processes:
+            process.send_signal(signal.SIGCONT)
+
 
 @contextlib.contextmanager
 def s3_server(folder: Path) -> Iterator[S3Server]:
     """Run a server with an empty bucket; its files lie in `folder`."""
-    (folder / "srv" / "d1").mkdir(parents=True)
-    (folder / "swift.conf").write_text(_SWIFT)
-    ports = dict(zip(("object", "container", "account", "proxy"), _free_ports(4), strict=True))
-    processes = []
+    server = S3Server(folder)
     try:
-        for name, port in ports.items():
-            template = _PROXY if name == "proxy" else _STORAGE
-            conf = folder / f"{name}-server.conf"
-            conf.write_text(template.format(name=name, port=port, user=getpass.getuser(), folder=folder))
-            if name != "proxy":
-                _make_ring(folder, name, port)
-            processes.append(_start(folder, name, conf))
-        server = S3Server(f"http://127.0.0.1:{ports['proxy']}")
-        _wait_for(server, folder)
+        server.start()
         yield server
     finally:
-        for process in processes:
-            process.kill()
-            process.wait()
+        server.kill()
 
 
 def _free_ports(count: int) -> list[int]:
@@ -144,10 +161,15 @@ def _make_ring(folder: Path, name: str, port: int) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def _start(folder: Path, name: str, conf: Path) -> subprocess.Popen[bytes]:
+def _start(folder: Path, name: str) -> subprocess.Popen[bytes]:
     with open(folder / f"{name}.log", "ab") as log:
         program = str(BIN / f"swift-{name}-server")
-        return subprocess.Popen([program, str(conf)], stdout=log, stderr=log, env={**os.environ, "PYTHONWARNINGS": ""})
+        return subprocess.Popen(
+            [program, str(folder / f"{name}-server.conf")],
+            stdout=log,
+            stderr=log,
+            env={**os.environ, "PYTHONWARNINGS": ""},
+        )
 
 
 def _wait_for(server: S3Server, folder: Path) -> None:
@@ -155,13 +177,15 @@ def _wait_for(server: S3Server, folder: Path) -> None:
     while True:
         try:
             urllib.request.urlopen(f"{server.url}/healthcheck", timeout=2).close()
-            boto3.client(
+            client = boto3.client(
                 "s3",
                 endpoint_url=server.url,
                 region_name="us-east-1",
                 aws_access_key_id=ACCESS_KEY,
                 aws_secret_access_key=SECRET_KEY,
-            ).create_bucket(Bucket=BUCKET)
+            )
+            with contextlib.suppress(client.exceptions.BucketAlreadyOwnedByYou):
+                client.create_bucket(Bucket=BUCKET)
             return
         except Exception as error:
             if time.monotonic() > deadline:

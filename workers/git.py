@@ -64,6 +64,8 @@ _CHUNK = 1 << 18
 _TICK_SECONDS = 0.25
 _GRACE_SECONDS = 2.0
 _KEPT_ERRORS = 16_384
+# What git says of a full disk: the system's words, or where a pack came out short its own.
+_NO_ROOM = (b"No space left on device", b"Disk quota exceeded", b"Out of diskspace")
 
 
 class GitFailed(EngineError):
@@ -131,7 +133,7 @@ class Git:
                 elif data:
                     yield data
             status = popen.wait()
-        if status and b"No space left on device" in errors:
+        if status and any(words in errors for words in _NO_ROOM):
             raise disk_full(self.stage)
         if status:
             raise GitFailed(arguments[0], status, errors.decode(errors="replace"), self.stage)

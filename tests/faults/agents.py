@@ -67,6 +67,16 @@ def agents_of(deployment: Deployment) -> dict[int, str]:
     return found
 
 
+def zombies_of(deployment: Deployment) -> list[int]:
+    """The processes of pools that ended and that nobody has buried."""
+    found = []
+    for pid in _workers_of(deployment):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                found.append(pid)
+    return found
+
+
 def _workers_of(deployment: Deployment) -> Iterator[int]:
     for process in deployment.processes.values():
         yield process.pid

@@ -1,11 +1,12 @@
 """Deployments with two session workers, shared by the tests of this folder: SQLite and local files, Postgres and S3.
 
-Each test takes one as it finds it, with everything running, and leaves it so. What must hold after any fault is
-checked after each.
+Each test takes one with everything running; workers that it stopped are started again after it, and those that it
+started are ended. What must hold after any fault is checked after each.
 """
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -17,6 +18,7 @@ from tests.s3 import S3Server, s3_server
 
 SHORT = {"BELL_SECONDS": "1", "AGENTS": "shell"}
 WORKERS = ("sessions-1", "sessions-2")
+ALWAYS = {"broker", "web", "sweep", "control", *WORKERS}
 
 
 @pytest.fixture(scope="session")
@@ -57,6 +59,8 @@ def one_deployment(on_postgres: Deployment) -> Iterator[Deployment]:
 
 def _checked(deployment: Deployment) -> Iterator[Deployment]:
     yield deployment
+    for name in set(deployment.processes) - ALWAYS:
+        deployment.stop(name, signal.SIGKILL)
     for name in WORKERS:
         if name not in deployment.processes:
             deployment.start_worker(name)

@@ -13,7 +13,7 @@ from app.models import Event
 from app.models.states import SessionState
 from app.services import events
 from tests.deployment import Deployment, wait_for
-from tests.faults.agents import agents_of
+from tests.faults.agents import agents_of, zombies_of
 from tests.forges.forge import DemoForge
 
 FINAL = ("DONE", "ERROR", "CANCELLED")
@@ -27,6 +27,7 @@ def check(
     """Assert all of it for all that the deployment has run so far; with `forge`, also what that holds."""
     wait_for("the end of every session", lambda: _all_final(deployment), final_within)
     wait_for("the end of every agent", lambda: not agents_of(deployment), GONE_WITHIN_SECONDS)
+    wait_for("the burial of every process", lambda: not zombies_of(deployment), GONE_WITHIN_SECONDS)
     for runner in _runners(deployment):
         sessions = _sessions(deployment, runner)
         _check_artifacts(deployment, runner, sessions)

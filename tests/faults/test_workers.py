@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
+import time
 import uuid
-from typing import Any
 
-from tests.deployment import Deployment, processes_with, wait_for
+import pytest
+
+from app.config import Settings
+from tests.deployment import Deployment, deployed, free_port, processes_with, wait_for
+from tests.faults import invariants
 from tests.faults.agents import at_work
+from tests.faults.conftest import WORKERS
+from tests.faults.sessions import assert_ran_again, hanging_once, start
+from tests.workers.engine import needs_bubblewrap
 
-
-def hanging_once(deployment: Deployment) -> tuple[str, str]:
-    """A script whose first run writes and then hangs, while later ones end; and what marks the agent that hangs."""
-    mark = deployment.folder / f"mark-{uuid.uuid4().hex}"
-    seconds = f"9{uuid.uuid4().int % 10**12}"
-    hangs = f"touch {mark}; echo lost > a.txt; echo first try; sleep {seconds}"
-    return f"if test -e {mark}; then echo second > a.txt; echo second try; else {hangs}; fi", seconds
-
-
-def start(deployment: Deployment, name: str, prompt: str) -> dict[str, Any]:
-    site = deployment.make_site(deployment.make_repository({"a.txt": "a\n"}, name), name=name)
-    return deployment.run(site, prompt)
-
-
-def assert_ran_again(deployment: Deployment, runner: dict[str, Any]) -> dict[str, Any]:
-    """The second attempt won and says which it is; the first one's steps are on record and not shown."""
-    session = deployment.ended(runner)
-    assert (session["state"], session["attempt"]) == ("DONE", 2), session["failure"]
-    shown = [f"{step['title']} {step['message']}" for step in session["steps"]]
-    assert any("This is attempt 2" in text for text in shown), shown
-    assert any("second try" in text for text in shown) and not any("first try" in text for text in shown), shown
-    assert "+second" in deployment.diff(runner, session, "result")
-    path = f"/agent_runners/{runner['id']}/sessions/{session['id']}/events"
-    assert "first try" in deployment.call("GET", path), "the lost attempt's steps stay on record"
-    return session
+REAL = ("LEASE_SECONDS", "HEARTBEAT_SECONDS", "SWEEP_SECONDS", "BELL_SECONDS", "SOFT_SHUTDOWN_SECONDS")
 
 
 def test_a_worker_that_is_killed_leaves_no_agent_and_the_session_runs_again(deployment: Deployment) -> None:
@@ -80,3 +63,102 @@ def test_a_worker_that_is_frozen_past_its_lease_loses_the_session_and_writes_not
 
     wait_for("the end of the thawed process", lambda: not found.pool.is_running(), seconds=30)
     assert deployment.session(runner) == session, "the thawed worker changed something"
+
+
+def test_a_worker_that_dies_between_its_claim_and_its_first_heartbeat_loses_nothing(deployment: Deployment) -> None:
+    for name in WORKERS:
+        deployment.stop(name)
+    deployment.start_worker("never-beats", HEARTBEAT_SECONDS="3600")
+    mark = deployment.folder / f"mark-{uuid.uuid4().hex}"
+    runner = start(deployment, "claimed", f"test -e {mark} || sleep 3600; echo second > a.txt; echo second try")
+    wait_for("the claim", lambda: deployment.session(runner)["state"] == "RUNNING")
+
+    deployment.kill("never-beats")
+
+    mark.touch()
+    for name in WORKERS:
+        deployment.start_worker(name)
+    session = deployment.ended(runner)
+    assert (session["state"], session["attempt"]) == ("DONE", 2), session["failure"]
+    assert any("This is attempt 2" in step["message"] for step in session["steps"])
+
+
+@needs_bubblewrap
+@pytest.mark.parametrize("victim", ["worker", "pool"])
+def test_nothing_in_a_sandbox_outlives_its_worker(deployment: Deployment, victim: str) -> None:
+    for name in WORKERS:
+        deployment.stop(name)
+    deployment.start_worker("walled", SANDBOX="bubblewrap")
+    marker = f"9{uuid.uuid4().int % 10**12}"
+    stubborn = (
+        f"trap '' TERM HUP; (setsid sh -c 'trap \"\" TERM; sleep {marker} & wait' &); echo first try; sleep {marker}"
+    )
+    script = f"if test -d /workspace; then {stubborn}; else echo second > a.txt; echo second try; fi"
+    runner = start(deployment, f"walled-{victim}", script)
+    found = at_work(deployment, marker)
+    deployment.has_step(runner, "first try")
+
+    if victim == "worker":
+        deployment.kill("walled")
+    else:
+        found.pool.kill()
+    wait_for("the end of every process", lambda: not processes_with(marker), seconds=6)
+
+    if victim == "pool":
+        deployment.stop("walled")
+    for name in WORKERS:
+        deployment.start_worker(name)
+    assert_ran_again(deployment, runner)
+
+
+def test_a_session_that_kills_its_worker_each_time_is_given_up_after_three_attempts(deployment: Deployment) -> None:
+    up = "p=$(sed -n 's/^PPid:[[:space:]]*//p' /proc/$p/status)"
+    to_supervisor = f"p=$$; until grep -q supervisor.py /proc/$p/cmdline; do {up}; done"
+    runner = start(deployment, "poison", f"echo poison; sleep 0.5; {to_supervisor}; {up}; kill -9 $p; sleep 3600")
+
+    session = deployment.ended(runner)
+
+    assert (session["state"], session["attempt"]) == ("ERROR", 3)
+    assert (session["failure"]["code"], session["failure"]["retryable"]) == ("worker_lost", True)
+    after = start(deployment, "after-poison", "echo fine > a.txt")
+    assert deployment.ended(after)["state"] == "DONE", "the workers go on"
+
+
+def test_a_rolling_restart_under_load_loses_nothing_and_counts_no_lost_worker(deployment: Deployment) -> None:
+    repository = deployment.make_repository({"a.txt": "a\n"}, "rolling")
+    site = deployment.make_site(repository, name="rolling")
+    scripts = [f"sleep {seconds}; echo {number} > a.txt" for number, seconds in enumerate([6, 0.2, 0.2] * 4)]
+    runners = [deployment.run(site, script) for script in scripts]
+    wait_for("the first sessions to end", lambda: any(deployment.session(each)["state"] == "DONE" for each in runners))
+
+    for name in WORKERS:
+        deployment.stop(name)
+        deployment.start_worker(name)
+
+    for number, runner in enumerate(runners):
+        session = deployment.ended(runner)
+        assert session["state"] == "DONE", session["failure"]
+        assert not any("was lost" in step["message"] for step in session["steps"]), session["steps"]
+        assert f"+{number}\n" in deployment.diff(runner, session, "result")
+
+
+@pytest.mark.xdist_group("faults-on_sqlite")
+@pytest.mark.timeout(240)
+def test_at_real_settings_a_killed_worker_s_session_runs_again_within_75_seconds(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    real = {name: f"{getattr(Settings, name.lower()):g}" for name in REAL}
+    with deployed(tmp_path_factory.mktemp("real"), "", free_port(), AGENTS="shell", **real) as deployment:
+        deployment.start_worker("sessions-2")
+        script, marker = hanging_once(deployment)
+        runner = start(deployment, "real", script)
+        found = at_work(deployment, marker)
+        deployment.has_step(runner, "first try")
+
+        killed_at = time.monotonic()
+        deployment.kill(found.worker)
+
+        wait_for("the next attempt", lambda: deployment.session(runner)["attempt"] == 2, seconds=90)
+        assert time.monotonic() - killed_at < 75
+        assert_ran_again(deployment, runner)
+        invariants.check(deployment)

@@ -1,0 +1,34 @@
+"""Sessions that a fault is done to, and what must have come of them."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from tests.deployment import Deployment
+
+
+def hanging_once(deployment: Deployment) -> tuple[str, str]:
+    """A script whose first run writes and then hangs, while later ones end; and what marks the agent that hangs."""
+    mark = deployment.folder / f"mark-{uuid.uuid4().hex}"
+    seconds = f"9{uuid.uuid4().int % 10**12}"
+    hangs = f"touch {mark}; echo lost > a.txt; echo first try; sleep {seconds}"
+    return f"if test -e {mark}; then echo second > a.txt; echo second try; else {hangs}; fi", seconds
+
+
+def start(deployment: Deployment, name: str, prompt: str) -> dict[str, Any]:
+    site = deployment.make_site(deployment.make_repository({"a.txt": "a\n"}, name), name=name)
+    return deployment.run(site, prompt)
+
+
+def assert_ran_again(deployment: Deployment, runner: dict[str, Any]) -> dict[str, Any]:
+    """The second attempt won and says which it is; the first one's steps are on record and not shown."""
+    session = deployment.ended(runner)
+    assert (session["state"], session["attempt"]) == ("DONE", 2), session["failure"]
+    shown = [f"{step['title']} {step['message']}" for step in session["steps"]]
+    assert any("This is attempt 2" in text for text in shown), shown
+    assert any("second try" in text for text in shown) and not any("first try" in text for text in shown), shown
+    assert "+second" in deployment.diff(runner, session, "result")
+    path = f"/agent_runners/{runner['id']}/sessions/{session['id']}/events"
+    assert "first try" in deployment.call("GET", path), "the lost attempt's steps stay on record"
+    return session

@@ -1,0 +1,139 @@
+"""A broker that is killed, emptied, frozen or out of reach: everything runs once, and no caller waits for it."""
+
+from __future__ import annotations
+
+import signal
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from tests.deployment import Deployment, processes_with, wait_for
+from tests.faults.agents import at_work
+from tests.faults.conftest import WORKERS
+from tests.faults.network import network
+
+pytestmark = pytest.mark.xdist_group("faults-on_postgres")
+
+
+def broker_socket(deployment: Deployment) -> Path:
+    return next(deployment.folder.glob("run/*/broker.sock"))
+
+
+def held_back(deployment: Deployment, name: str, count: int) -> tuple[list[dict[str, Any]], Path]:
+    """Sessions that end once the file that is told of exists."""
+    mark = deployment.folder / f"mark-{uuid.uuid4().hex}"
+    site = deployment.make_site(deployment.make_repository({"a.txt": "a\n"}, name), name=name)
+    script = f"until test -e {mark}; do sleep 0.2; done; echo done > a.txt"
+    return [deployment.run(site, script) for _ in range(count)], mark
+
+
+def count(deployment: Deployment, runners: list[dict[str, Any]], state: str) -> int:
+    return sum(deployment.session(runner)["state"] == state for runner in runners)
+
+
+def assert_done_at_once(deployment: Deployment, runners: list[dict[str, Any]]) -> None:
+    """Each is DONE at its first attempt."""
+    for runner in runners:
+        session = deployment.ended(runner)
+        assert (session["state"], session["attempt"]) == ("DONE", 1), session
+        assert "+done" in deployment.diff(runner, session, "result")
+
+
+@pytest.fixture
+def busy(one_deployment: Deployment) -> Deployment:
+    """With one worker, which runs three sessions at once."""
+    for name in WORKERS:
+        one_deployment.stop(name)
+    one_deployment.start_worker("three", SESSION_WORKERS="3")
+    return one_deployment
+
+
+def test_a_broker_that_is_down_for_half_a_minute_delays_what_waits_and_nothing_else(busy: Deployment) -> None:
+    runners, mark = held_back(busy, "broker-killed", 6)
+    wait_for("three to run", lambda: count(busy, runners, "RUNNING") == 3)
+
+    busy.kill("broker")
+    down_until = time.monotonic() + 30
+    mark.touch()
+    wait_for("the end of those that ran", lambda: count(busy, runners, "DONE") == 3, seconds=25)
+    assert count(busy, runners, "NEW") == 3
+    time.sleep(max(down_until - time.monotonic(), 0))
+    busy.start("broker", "broker")
+
+    assert_done_at_once(busy, runners)
+
+
+def test_a_broker_that_lost_everything_is_rung_anew(busy: Deployment) -> None:
+    runners, mark = held_back(busy, "flushed", 6)
+    wait_for("three to run", lambda: count(busy, runners, "RUNNING") == 3)
+
+    with redis.Redis(unix_socket_path=str(broker_socket(busy))) as broker:
+        broker.flushall()
+        mark.touch()
+        assert_done_at_once(busy, runners)
+        broker.flushall()
+    late, mark = held_back(busy, "after-the-flush", 1)
+    mark.touch()
+    assert_done_at_once(busy, late)
+
+
+def test_nobody_waits_for_a_frozen_broker_and_a_stop_takes_effect_by_heartbeat(one_deployment: Deployment) -> None:
+    deployment = one_deployment
+    site = deployment.make_site(deployment.make_repository({"a.txt": "a\n"}, "broker-frozen"), name="broker-frozen")
+    marker = f"9{uuid.uuid4().int % 10**12}"
+    running = deployment.run(site, f"echo kept > a.txt; echo half-way; sleep {marker}")
+    at_work(deployment, marker)
+    deployment.has_step(running, "half-way")
+
+    def slowest() -> float:
+        """Seconds that the slowest call took, of a number of starts and stops."""
+        took = []
+        for _ in range(10):
+            began = time.monotonic()
+            runner = deployment.run(site, "sleep 3600")
+            took.append(time.monotonic() - began)
+            began = time.monotonic()
+            assert deployment.api.delete(f"/agent_runners/{runner['id']}").status_code == 202
+            took.append(time.monotonic() - began)
+        return max(took)
+
+    usual = slowest()
+    broker = deployment.processes["broker"]
+    broker.send_signal(signal.SIGSTOP)
+    try:
+        assert slowest() < 3 * usual + 1, "a caller waited for the broker"
+        assert deployment.api.delete(f"/agent_runners/{running['id']}").status_code == 202
+        wait_for("the end of the agent", lambda: not processes_with(marker), seconds=20)
+        wait_for("the work so far", lambda: deployment.session(running)["has_result_diff"])
+    finally:
+        broker.send_signal(signal.SIGCONT)
+    after = deployment.run(site, "echo done > a.txt")
+    assert_done_at_once(deployment, [after])
+
+
+@pytest.mark.timeout(240)
+def test_a_worker_cut_off_from_the_broker_for_70_seconds_goes_on_and_takes_up_what_waits(
+    one_deployment: Deployment,
+) -> None:
+    deployment = one_deployment
+    for name in WORKERS:
+        deployment.stop(name)
+    with network(broker_socket(deployment)) as between:
+        deployment.start_worker("far", BROKER_URL=between.url)
+        runners, mark = held_back(deployment, "cut-off", 4)
+        wait_for("two to run", lambda: count(deployment, runners, "RUNNING") == 2)
+
+        between.cut()
+        mended_at = time.monotonic() + 70
+        mark.touch()
+        wait_for("the end of those that ran", lambda: count(deployment, runners, "DONE") == 2, seconds=40)
+        time.sleep(max(mended_at - time.monotonic(), 0))
+        assert count(deployment, runners, "NEW") == 2
+        between.mend()
+
+        assert_done_at_once(deployment, runners)
+        deployment.stop("far")
