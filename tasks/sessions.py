@@ -15,14 +15,14 @@ import workers
 from app import db
 from app.models.states import SessionState
 from app.queue import RUN_SESSION
-from app.services import execution
+from app.services import execution, metrics
 from app.services.execution import Claim
 from tasks import interrupts
 from tasks.celery_app import app
 from tasks.heartbeat import Heartbeat
 from tasks.jobs import StoredDiffs, job_of, this_host
 from tasks.transactions import DatabaseAway, transact
-from workers.job import Based, Event, Job, Outcome, Step, Usage
+from workers.job import Based, Event, Job, Outcome, Refusal, Step, Usage
 
 log = structlog.get_logger()
 
@@ -91,12 +91,19 @@ def _drive(claim: Claim, job: Job) -> Outcome:
 def _record(claim: Claim, event: Event) -> None:
     number, attempt = claim.session.id, claim.attempt
     match event:
+        case Refusal():
+            transact(lambda: _record_refusal(number, attempt, event))
         case Step(title, message):
             transact(lambda: execution.record_step(number, attempt, title, message))
         case Usage():
             transact(lambda: execution.record_usage(number, attempt, dataclasses.asdict(event)))
         case Based(base_sha):
             transact(lambda: execution.record_base(number, attempt, base_sha))
+
+
+def _record_refusal(number: uuid.UUID, attempt: int, refusal: Refusal) -> None:
+    execution.record_step(number, attempt, refusal.title, refusal.message)
+    metrics.count("egress_refused", refusal.times)
 
 
 def _on_interrupt(claim: Claim) -> bool:

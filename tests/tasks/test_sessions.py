@@ -11,12 +11,15 @@ import pytest
 import sqlalchemy as sa
 
 from app import db
+from app.models import Counter, Event
 from app.models.states import SessionState
 from app.services import execution
 from tasks import interrupts
 from tasks.sessions import run_session
 from tasks.transactions import transact
+from tests.security.outside import python
 from tests.tasks.conftest import read
+from tests.workers.engine import needs_bubblewrap
 
 SCRIPT = "echo changed > a.txt; for i in 1 2 3 4 5 6 7 8; do echo step $i; sleep 0.4; done"
 
@@ -94,3 +97,16 @@ def test_a_drained_session_goes_back_whenever_the_signal_comes(ask, number):
         signal.signal(number, before)
         session = read(session_id)
         assert (session.state, session.attempt, session.workers_lost) == (SessionState.NEW, attempt, 0), wait
+
+
+@needs_bubblewrap
+def test_what_the_proxy_refuses_is_a_step_and_counted(ask, configure):
+    configure(SANDBOX="bubblewrap")
+    session_id = ask(python("for again in range(3): refused('elsewhere.example:443')"))
+    run_session(str(session_id))
+    with db.transaction(read_only=True):
+        steps = [step.payload["title"] for step in db.session.scalars(sa.select(Event).where(Event.kind == "step"))]
+        counted = db.session.scalar(sa.select(Counter.value).where(Counter.name == "egress_refused"))
+    assert "Network: elsewhere.example:443 was refused" in steps
+    assert "Network: elsewhere.example:443 was refused 2 more times" in steps
+    assert counted == 3
