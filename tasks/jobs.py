@@ -54,6 +54,7 @@ def job_of(claim: Claim, sink: StoredDiffs, lifeline: Lifeline, on_interrupt: Ca
         effort=session.effort,
         mode=session.mode.value,
         setup_command=site.setup_command,
+        allow_agent_configuration=site.allow_agent_configuration,
         egress_hosts=tuple(site.egress_hosts),
         attachments=tuple(Attachment(Path(key).name, reader(key)) for key in session.attached_file_keys),
         limits=limits_of(session.limits["max_duration_seconds"]),

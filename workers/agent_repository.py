@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 from workers.git import Git
 from workers.remote import public_url
+from workers.trees import fields_of
 
 _CONFIG = """\
 [core]
@@ -23,11 +27,14 @@ _CONFIG = """\
 """
 
 
-def give_repository(ours: Git, checkout: Path, base_sha: str, branch: str, repo_url: str) -> None:
+def give_repository(
+    ours: Git, checkout: Path, base_sha: str, branch: str, repo_url: str, is_absent: Callable[[str], bool]
+) -> None:
     """Make `checkout/.git` a shallow repository that holds the base commit and refers to nothing outside it.
 
     Its index is that of `ours`, led back to the base: what earlier sessions of the runner did shows as uncommitted
-    changes. The commit is copied out of the mirror as one pack, so the size of the history does not matter.
+    changes; that files are missing which will be absent by our doing does not. The commit is copied out of the mirror
+    as one pack, so the size of the history does not matter.
     """
     repository = checkout / ".git"
     for folder in ("objects/pack", "objects/info", "refs/heads", "refs/tags", "info", "hooks"):
@@ -41,7 +48,19 @@ def give_repository(ours: Git, checkout: Path, base_sha: str, branch: str, repo_
     (repository / "shallow").write_text(f"{base_sha}\n")
     assert ours.index is not None
     shutil.copyfile(ours.index, repository / "index")
-    replace(ours, index=repository / "index").run("read-tree", "-m", "-i", base_sha)
+    theirs = replace(ours, index=repository / "index", work_tree=checkout)
+    theirs.run("read-tree", "-m", "-i", base_sha)
+    _expect_absence(theirs, is_absent)
+
+
+def _expect_absence(theirs: Git, is_absent: Callable[[str], bool]) -> None:
+    """Have `git status` take no notice of tracked files that are not there."""
+    with closing(theirs.stream("ls-files", "-z")) as output:
+        absent = [path for path in fields_of(output) if is_absent(os.fsdecode(path))]
+    with tempfile.TemporaryFile() as paths:
+        paths.writelines(path + b"\0" for path in absent)
+        paths.seek(0)
+        theirs.run("update-index", "--skip-worktree", "-z", "--stdin", stdin=paths)
 
 
 def _copy_commit(ours: Git, base_sha: str, folder: Path) -> None:

@@ -36,7 +36,7 @@ def _unfit(checkout: Path) -> Iterator[str]:
     folders = [str(checkout)]
     while folders:
         folder = folders.pop()
-        for entry in _entries(folder):
+        for entry in entries(folder):
             if entry.name.lower() == ".git":
                 _permit(entry)
                 yield entry.path
@@ -48,7 +48,7 @@ def _unfit(checkout: Path) -> Iterator[str]:
                 yield entry.path
 
 
-def _entries(folder: str) -> list[os.DirEntry[str]]:
+def entries(folder: str) -> list[os.DirEntry[str]]:
     """What lies in `folder`; nothing where it cannot be read at all, as with a path that is too long for the system."""
     with contextlib.suppress(OSError):
         if os.geteuid():

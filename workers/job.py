@@ -135,6 +135,8 @@ class Job:
     effort: str | None = None
     mode: Literal["normal", "ask"] = "normal"
     setup_command: str | None = None
+    allow_agent_configuration: bool = False
+    """Whether files of the repository that configure agents, and by that can run code, take effect."""
     egress_hosts: tuple[str, ...] = ()
     """What the site lets its commands reach: `host`, `*.host` or `host:port`."""
     attachments: tuple[Attachment, ...] = ()

@@ -98,6 +98,9 @@ class _Attempt:
         yield from self._run_setup(sandbox)
         workspace.after_setup()
         self._set_up = True
+        if withheld := workspace.withheld:
+            message = "\n".join(withheld[:_NAMED])
+            yield self._fit(Step("Not in effect, since the site does not allow it: configuration of agents", message))
         yield from self._run_agent(sandbox, agent, attachments)
 
     def _check_sandbox(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -65,13 +65,22 @@ def without_setup(git: Git, start: str, setup: str, final: str) -> str:
     """
     touched = {change.path: change.exists for change in changes(git, setup, final)}
     left = [change for change in changes(git, start, setup) if change.path not in touched]
-    if not left:
-        return final
+    return _restored(git, final, left, added={path for path, exists in touched.items() if exists})
+
+
+def with_kept(git: Git, before: str, final: str, is_kept: Callable[[str], bool]) -> str:
+    """The tree `final` in which every path that `is_kept`, and that only the tree `before` has, is again as there."""
+    changed = list(changes(git, before, final))
+    missing = [change for change in changed if not change.exists and is_kept(os.fsdecode(change.path))]
+    return _restored(git, final, missing, added={change.path for change in changed if change.exists})
+
+
+def _restored(git: Git, tree: str, old: list[Change], added: set[bytes]) -> str:
+    """`tree` with the old side of each change, except where a path that was `added` is in the way."""
     # A file of the start that setup turned into a folder cannot come back where the agent has put files into it.
-    added = {path for path, exists in touched.items() if exists}
     folders = {path[:cut] for path in added for cut in _slashes(path)}
-    restored = [c for c in left if c.path not in folders and not any(c.path[:cut] in added for cut in _slashes(c.path))]
-    return _rewritten(git, final, restored)
+    fitting = [c for c in old if c.path not in folders and not any(c.path[:cut] in added for cut in _slashes(c.path))]
+    return _rewritten(git, tree, fitting) if fitting else tree
 
 
 def _rewritten(git: Git, tree: str, restored: list[Change]) -> str:

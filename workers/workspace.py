@@ -5,6 +5,7 @@
         checkout/      the agent's files, with a `.git` of the agent's own that is never read back
         attachments/   what the caller uploaded
         home/          the agent's home
+        withheld/      what configures agents, out of their reach
 
 Host git runs in `ours.git` alone. Of the agent's files it reads contents and ignore rules, never configuration.
 """
@@ -29,7 +30,8 @@ from workers.hiding import hidden
 from workers.job import Host, Job, Limits
 from workers.mirror import Mirror, plain_name
 from workers.salvage import stage_what_fits
-from workers.trees import patched, without_setup
+from workers.trees import patched, with_kept, without_setup
+from workers.withheld import is_withheld, withhold
 
 # The attributes in our directory outrank those in the checkout. Files are stored as they are, byte for byte, and
 # no driver of any kind has a name; whether a file is text is left to what it holds (`!diff`).
@@ -61,6 +63,9 @@ class Workspace:
         """The same for saving work, which goes on when the agent has been killed by its lifeline, or for its time."""
         self.left_out: list[str] = []
         """What the last `snapshot` did not keep, because no diff could hold it."""
+        self.withheld: list[str] = []
+        """What `after_setup` moved out of the agent's reach, by its paths in the checkout."""
+        self._withholds = not job.allow_agent_configuration
         self._setup_tree: str | None = None
 
     @classmethod
@@ -80,8 +85,22 @@ class Workspace:
         return workspace
 
     def after_setup(self) -> None:
-        """Remember what the setup command left, so that it is no part of the diff unless the agent changes it."""
+        """Remember what the setup command left, so that it is no part of the diff unless the agent changes it.
+
+        What configures agents is then moved away, unless the site allows it. It comes back in
+        the tree of `snapshot`; the files themselves end with the workspace. Raises EngineError as `snapshot` does, and
+        `setup_failed`.
+        """
         self._setup_tree = self._stage()
+        if not self._withholds:
+            return
+        try:
+            self.withheld = withhold(self.checkout, self.root / "withheld")
+        except OSError as error:
+            if error.errno in FULL_DISK:
+                raise disk_full("setup") from error
+            message = f"A file that configures agents could not be moved away: {error.strerror}."
+            raise EngineError("setup_failed", "setup", message) from error
 
     def snapshot(self, what_fits: Limits | None = None) -> str:
         """Store the files as they are now and return the id of their tree, without what only setup did.
@@ -93,6 +112,9 @@ class Workspace:
         final = self._stage(what_fits)
         if self._setup_tree is None:
             return final
+        if self._withholds:
+            # The agent never saw these files, so that they are missing is none of its doing.
+            final = with_kept(self.saving, self._setup_tree, final, is_withheld)
         return without_setup(self.saving, self.start_tree, self._setup_tree, final)
 
     def dispose(self) -> None:
@@ -145,7 +167,8 @@ class Workspace:
             _give(self.home, uid)
             # The new owner is part of what the index remembers of each file.
             self._with_files.run("update-index", "-q", "--refresh")
-        give_repository(self.git, self.checkout, self.base_sha, job.branch, job.repo_url)
+        is_absent = is_withheld if self._withholds else lambda path: False
+        give_repository(self.git, self.checkout, self.base_sha, job.branch, job.repo_url, is_absent)
         if uid is not None:
             _give(self.checkout / ".git", uid)
 

@@ -34,6 +34,7 @@ SITE = {
     "setup_command": None,
     "protected_branches": ["main"],
     "egress_hosts": [],
+    "allow_agent_configuration": False,
     "max_duration_seconds": None,
     "max_cost_usd": None,
     "max_concurrent_sessions": None,

@@ -6,7 +6,7 @@ from marshmallow import Schema, fields, validate
 
 from app.models.states import Execution, Forge
 from app.schemas.base import Body
-from app.schemas.fields import Amount, Choice, Moment, Pattern, Text, Whole
+from app.schemas.fields import Amount, Choice, Flag, Moment, Pattern, Text, Whole
 
 HOST = Pattern(r"^(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?$", error="Must be a host name.")
 
@@ -36,6 +36,11 @@ class UpdateSiteBody(Body):
             "example": ["pypi.org", "*.pythonhosted.org"],
         },
     )
+    allow_agent_configuration = Flag(
+        metadata={
+            "description": "Whether files of the repository that configure agents, and by that can run code, take effect."
+        }
+    )
     max_duration_seconds = Whole(least=1, allow_none=True)
     max_cost_usd = Amount(above=0, allow_none=True)
     max_concurrent_sessions = Whole(least=1, allow_none=True)
@@ -64,6 +69,7 @@ class SiteSchema(Schema):
     setup_command = fields.String(required=True, allow_none=True)
     protected_branches = fields.List(fields.String(), required=True, attribute="protected")
     egress_hosts = fields.List(fields.String(), required=True)
+    allow_agent_configuration = fields.Boolean(required=True)
     max_duration_seconds = fields.Integer(required=True, allow_none=True)
     max_cost_usd = fields.Float(required=True, allow_none=True)
     max_concurrent_sessions = fields.Integer(required=True, allow_none=True)

@@ -20,6 +20,7 @@ SITE_FIELDS = [
     "setup_command",
     "protected_branches",
     "egress_hosts",
+    "allow_agent_configuration",
     "max_duration_seconds",
     "max_cost_usd",
     "max_concurrent_sessions",
@@ -98,6 +99,7 @@ def test_a_site_shows_every_field_and_never_its_token(api, ada):
     )
     assert site["account_id"] == str(ada.user.account_id) and site["has_access_token"]
     assert site["protected_branches"] == ["main"] and site["egress_hosts"] == []
+    assert site["allow_agent_configuration"] is False
     assert site["max_cost_usd"] is None and site["forge_api_url"] is None
     assert ok(api.get(f"/sites/{site['id']}")) == site and ok(api.get("/sites")) == [site]
     assert response.headers["Location"].endswith(f"/api/v1/sites/{site['id']}")
@@ -123,6 +125,7 @@ def test_a_site_is_changed_field_by_field(api, make_site):
         "setup_command": "npm ci",
         "protected_branches": ["trunk", "release/*"],
         "egress_hosts": ["packages.example.com", "*.example.org:8443"],
+        "allow_agent_configuration": True,
         "max_duration_seconds": 60,
         "max_cost_usd": 1.5,
         "max_concurrent_sessions": 2,
@@ -192,6 +195,8 @@ def test_what_the_operator_allows_is_allowed(api, configure):
         ("egress_hosts", ["http://x"]),
         ("egress_hosts", ["a b"]),
         ("egress_hosts", None),
+        ("allow_agent_configuration", "yes"),
+        ("allow_agent_configuration", None),
         ("max_concurrent_sessions", 0),
         ("max_duration_seconds", "60"),
         ("execution", "elsewhere"),

@@ -1,0 +1,65 @@
+"""Files of a repository that configure agents and by that can run code. They take effect only by leave of the site.
+
+Instruction files, such as AGENTS.md, CLAUDE.md and GEMINI.md, are text that a model reads, and are not among them.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from workers.hiding import entries
+
+# Hooks, servers that an agent starts, commands, plugins: by the documentation of Claude Code, Codex, Gemini CLI,
+# OpenCode, Qwen Code, Cursor, Copilot, Crush, Kiro and Amazon Q, in this order.
+_FOLDERS = frozenset(
+    (".claude", ".codex", ".gemini", ".opencode", ".qwen", ".cursor", ".copilot", ".crush", ".kiro", ".amazonq")
+)
+_FILES = frozenset((".mcp.json", "opencode.json", "opencode.jsonc", "crush.json", ".crush.json", ".aider.conf.yml"))
+# Variables that many programs take over from where they start; the examples are for people.
+_VARIABLES = ".env"
+_EXAMPLES = frozenset((".env.example", ".env.sample", ".env.template", ".env.dist"))
+
+
+def is_withheld(path: str, *, is_folder: bool = False) -> bool:
+    """Whether a path of the checkout is one that configures agents, or lies in a folder that does.
+
+    Case does not count, since there are file systems that do not tell it apart.
+    """
+    *parents, name = path.casefold().split("/")
+    if name in _FOLDERS or not _FOLDERS.isdisjoint(parents):
+        return True
+    is_variables = name == _VARIABLES or (name.startswith(f"{_VARIABLES}.") and name not in _EXAMPLES)
+    return not is_folder and (name in _FILES or is_variables)
+
+
+def withhold(checkout: Path, aside: Path) -> list[str]:
+    """Move everything that is withheld out of `checkout` into the new folder `aside`; its paths, relative, in order.
+
+    Links are moved themselves and never followed. Nothing of the agent's is running. Raises OSError.
+    """
+    aside.mkdir(mode=0o700)
+    moved: list[str] = []
+    for path in _find(checkout):
+        try:
+            os.rename(path, aside / str(len(moved)))
+        except OSError as error:
+            # What lies too deep to be named lies too deep for git, and for whatever looks for configuration.
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+        else:
+            moved.append(os.path.relpath(path, checkout))
+    return sorted(moved)
+
+
+def _find(checkout: Path) -> Iterator[str]:
+    folders = [str(checkout)]
+    while folders:
+        for entry in entries(folders.pop()):
+            is_folder = entry.is_dir(follow_symlinks=False)
+            if is_withheld(entry.name, is_folder=is_folder):
+                yield entry.path
+            elif is_folder and entry.name.lower() != ".git":
+                folders.append(entry.path)
