@@ -28,7 +28,7 @@ def web_server() -> Iterator[Outside]:
     http = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     outside = Outside(http.server_port)
     http.outside = outside  # type: ignore[attr-defined]
-    thread = threading.Thread(target=http.serve_forever, daemon=True)
+    thread = threading.Thread(target=http.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield outside

@@ -108,9 +108,11 @@ def test_everything_else_is_refused_and_told(engine: Engine, outside: Outside) -
         "cloud.example:80": "metadata",
     }
     attempt = engine.run(
-        python(f"for target in {list(targets)}: refused(target)"), egress_hosts=("allowed.example", "cloud.example")
+        python(f"for target in {[*targets, 'user@allowed.example:443']}: refused(target)"),
+        egress_hosts=("allowed.example", "cloud.example"),
     )
     told = refusals(attempt)
+    assert "names no host" in told["a malformed request"]
     # An address has one spelling in what is told.
     told = {name.replace("::ffff:7f00:1", "::ffff:127.0.0.1"): reason for name, reason in told.items()}
     assert {name: reason in told.get(name, "") for name, reason in targets.items()} == dict.fromkeys(targets, True), (

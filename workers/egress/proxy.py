@@ -30,7 +30,7 @@ def main() -> None:
     }
     refusals = Refusals(sys.stdout.buffer)
     channel = socket.socket(fileno=orders["channel"])
-    threading.Thread(target=_receive, args=(channel, Server(refusals), rules), daemon=True).start()
+    threading.Thread(target=receive_listeners, args=(channel, Server(refusals), rules), daemon=True).start()
     while sys.stdin.buffer.read(4096):
         pass
     refusals.finish()
@@ -44,7 +44,7 @@ def _become(uid: int | None) -> None:
         os.setuid(uid)
 
 
-def _receive(channel: socket.socket, server: Server, rules: dict[str, Rules]) -> None:
+def receive_listeners(channel: socket.socket, server: Server, rules: dict[str, Rules]) -> None:
     """Serve each listening socket that comes; the sandbox that it belongs to runs one command of the attempt."""
     while True:
         stage, descriptors, _, _ = socket.recv_fds(channel, 64, 1)

@@ -1,0 +1,390 @@
+"""The proxy against whoever speaks to it: names that move, addresses in disguise, requests that lie, clients that dawdle."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.security.outside import Outside, python, web_server
+from tests.workers.engine import IS_ROOT, eventually, finish, folders, needs_bubblewrap
+from workers.egress.addresses import kind_of, permitted
+from workers.egress.process import Egress
+from workers.egress.proxy import receive_listeners
+from workers.egress.refusals import Refusals
+from workers.egress.rules import Names, Refused, Rule, Rules, canonical
+from workers.egress.server import Caps, Server
+from workers.job import Host, Limits
+from workers.sandbox import open_sandbox
+
+NAMES = {"allowed.example": ["127.0.0.1"]}
+
+
+@dataclass
+class Proxy:
+    """A proxy in this process, whose resolver and caps are the test's."""
+
+    port: int
+    told: io.BytesIO
+
+    def connect(self) -> socket.socket:
+        client = socket.create_connection(("127.0.0.1", self.port), 20)
+        client.settimeout(20)
+        return client
+
+    def ask(self, request: bytes) -> bytes:
+        """All that is answered to some bytes."""
+        with self.connect() as client:
+            client.sendall(request)
+            return b"".join(iter(lambda: client.recv(65536), b""))
+
+    @property
+    def refusals(self) -> list[str]:
+        return [json.loads(line)["reason"] for line in self.told.getvalue().splitlines()]
+
+
+@contextlib.contextmanager
+def proxy(
+    *hosts: str, resolve: Callable[[str], list[str]] = NAMES.__getitem__, caps: Caps | None = None
+) -> Iterator[Proxy]:
+    told = io.BytesIO()
+    rules = Rules([Rule.parse(host, private=True) for host in hosts], Names(resolve))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=Server(Refusals(told), caps).serve, args=(listener, rules), daemon=True).start()
+        yield Proxy(listener.getsockname()[1], told)
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def outside() -> Iterator[Outside]:
+    with web_server() as running:
+        yield running
+
+
+PUBLIC = ["93.184.216.34", "2606:2800:220:1::1", "::ffff:93.184.216.34", "64:ff9b::5db8:d822"]
+PRIVATE = [
+    *("10.0.0.1", "172.16.0.1", "192.168.1.1", "127.0.0.1", "127.255.255.254", "0.0.0.0", "0.1.2.3", "100.64.0.1"),
+    *(
+        "224.0.0.1",
+        "239.1.1.1",
+        "240.0.0.1",
+        "255.255.255.255",
+        "192.0.2.1",
+        "198.18.0.1",
+        "198.51.100.1",
+        "203.0.113.9",
+    ),
+    *("::", "::1", "fc00::1", "fd12::1", "fec0::1", "ff02::1", "2001:db8::1", "100::1", "::7f00:1", "::ffff:10.0.0.1"),
+    *(
+        "::ffff:127.0.0.1",
+        "64:ff9b::a00:1",
+        "64:ff9b:1::1",
+        "2002:a00:1::",
+        "2002:5db8:d822::1",
+        "2001:0:1::1",
+        "5f00::1",
+    ),
+]
+METADATA = [
+    *(
+        "169.254.169.254",
+        "169.254.170.2",
+        "fe80::1",
+        "fe80::1%eth0",
+        "fd00:ec2::254",
+        "168.63.129.16",
+        "100.100.100.200",
+    ),
+    *("192.0.0.192", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1", "::169.254.169.254"),
+    "2001:0:a9fe:a9fe::1",
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "address"),
+    [
+        (kind, each)
+        for kind, some in (("public", PUBLIC), ("private", PRIVATE), ("metadata", METADATA))
+        for each in some
+    ],
+)
+def test_each_kind_of_address_is_told_apart(kind: str, address: str) -> None:
+    assert kind_of(address) == kind
+    assert bool(permitted([address], private=True)) == (kind != "metadata")
+    assert bool(permitted([address], private=False)) == (kind == "public")
+
+
+@pytest.mark.parametrize(
+    ("rule", "host", "port", "allowed"),
+    [
+        ("example.com", "example.com", 443, True),
+        ("example.com", "example.com", 80, True),
+        ("example.com", "example.com", 8443, False),
+        ("example.com:8443", "example.com", 8443, True),
+        ("example.com:8443", "example.com", 443, False),
+        ("Example.COM.", "example.com", 443, True),
+        ("example.com", "EXAMPLE.com.", 443, True),
+        ("example.com", "sub.example.com", 443, False),
+        ("*.example.com", "a.b.example.com", 443, True),
+        ("*.example.com", "example.com", 443, False),
+        ("*.example.com", "badexample.com", 443, False),
+        ("*.example.com", "example.com.evil.org", 443, False),
+        ("[::1]:80", "[0:0::1]", 80, True),
+    ],
+)
+def test_a_rule_means_what_it_says(rule: str, host: str, port: int, allowed: bool) -> None:
+    rules = Rules([Rule.parse(rule, private=True)], Names(lambda name: ["93.184.216.34"]))
+    with contextlib.nullcontext() if allowed else pytest.raises(Refused):
+        assert rules.addresses(canonical(host), port)
+
+
+def test_a_name_at_a_forbidden_and_an_allowed_address_leads_to_the_allowed_one() -> None:
+    rules = Rules([Rule.parse("two.example")], Names(lambda name: ["10.0.0.1", "93.184.216.34", "169.254.169.254"]))
+    assert rules.addresses("two.example", 443) == ["93.184.216.34"]
+
+
+def test_a_wildcard_does_not_fill_the_memory() -> None:
+    names = Names(lambda name: ["93.184.216.34"])
+    rules = Rules([Rule.parse("*.example")], names)
+    with pytest.raises(Refused, match="More than"):
+        for number in range(5000):
+            rules.addresses(f"{number}.example", 443)
+
+
+class Moving:
+    """A name that is at another place whenever it is asked for."""
+
+    def __init__(self) -> None:
+        self.looked_up = 0
+
+    def __call__(self, host: str) -> list[str]:
+        self.looked_up += 1
+        return [f"127.0.0.{self.looked_up}"]
+
+
+@needs_bubblewrap
+def test_a_name_that_moves_stays_where_it_was(tmp_path: Path, outside: Outside) -> None:
+    """Asked for from a real sandbox, in one command and in the next."""
+    moving, told = Moving(), io.BytesIO()
+    rules = Rules([Rule.parse(f"moving.example:{outside.port}", private=True)], Names(moving))
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    threading.Thread(
+        target=receive_listeners, args=(theirs, Server(Refusals(told)), {"agent": rules}), daemon=True
+    ).start()
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as nothing:
+        host, egress = Host(tmp_path), Egress({}, nothing, ours)
+        sandbox = open_sandbox(host, folders(tmp_path / "w", host.sandbox_uid if IS_ROOT else None), Limits(), egress)
+        url = f"http://moving.example:{outside.port}"
+        for path in ("one", "two"):
+            twice = python(f"for again in 1, 2: urllib.request.urlopen('{url}/{path}').read()")
+            ran = finish(sandbox.launch(["sh", "-c", twice], {}))
+            assert ran.status == 0, ran.err
+        egress.close()
+    assert [path for _, path, _ in outside.asked] == ["/one", "/one", "/two", "/two"]
+    assert moving.looked_up == 1
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        *("user@allowed.example:{port}", "allowed.example", "allowed.example:", "allowed.example:port", ":{port}"),
+        *("allowed.example:{port}/path", "allowed.example#@elsewhere:{port}", "[allowed.example]:{port}", "::1:{port}"),
+        *("allowed.example:00{port}0", "allowed.example\\@elsewhere:{port}", "http://allowed.example:{port}"),
+    ],
+)
+def test_a_tunnel_to_an_odd_place_is_refused(outside: Outside, target: str) -> None:
+    with proxy(f"allowed.example:{outside.port}") as running:
+        odd = target.format(port=outside.port)
+        answer = running.ask(f"CONNECT {odd} HTTP/1.1\r\nHost: allowed.example\r\n\r\n".encode())
+        assert answer.split()[1] in (b"400", b"403"), answer
+        assert len(running.refusals) == 1
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        *(
+            "/path",
+            "*",
+            "https://allowed.example:{port}/",
+            "ftp://allowed.example:{port}/",
+            "//allowed.example:{port}/",
+        ),
+        *("http://user@allowed.example:{port}/", "http://allowed.example:{port}@elsewhere/", "http:///path"),
+        *("http://allowed.example:{port}\\@elsewhere/", "http://allowed.example:0{port}/", "http://allowed.example:x/"),
+        *("http://elsewhere/?http://allowed.example:{port}/", "http://allowed.example:{port}.elsewhere/"),
+    ],
+)
+def test_a_request_for_an_odd_place_is_refused(outside: Outside, target: str) -> None:
+    with proxy(f"allowed.example:{outside.port}") as running:
+        odd = target.format(port=outside.port)
+        answer = running.ask(f"GET {odd} HTTP/1.1\r\nHost: allowed.example:{outside.port}\r\n\r\n".encode())
+        assert answer.split()[1] in (b"400", b"403"), answer
+        assert len(running.refusals) == 1
+    assert outside.asked == []
+
+
+HIDDEN = b"GET /hidden HTTP/1.1\r\nHost: other.example\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "arrives"),
+    [
+        (b"Content-Length: 5\r\n", b"hello" + HIDDEN, b"hello"),
+        (b"Content-Length: 5\r\nConnection: content-length, keep-alive\r\n", b"hello" + HIDDEN, b"hello"),
+        (b"Content-Length: 5\r\nContent-Length: 5\r\n", b"hello" + HIDDEN, b"hello"),
+        (b"", HIDDEN, b""),
+        (b"Content-Length: 5\r\nContent-Length: 50\r\n", b"hello" + HIDDEN, None),
+        (b"Content-Length: +5\r\n", b"hello" + HIDDEN, None),
+        (b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", b"0\r\n\r\n" + HIDDEN, None),
+        (b"Transfer-Encoding: xchunked\r\n", b"0\r\n\r\n" + HIDDEN, None),
+        (b"Transfer-Encoding: chunked, identity\r\n", b"0\r\n\r\n" + HIDDEN, None),
+        (b"Transfer-Encoding : chunked\r\n", b"0\r\n\r\n" + HIDDEN, None),
+        (b"Transfer-Encoding:\x0bchunked\r\n", b"0\r\n\r\n" + HIDDEN, None),
+        (b"X: y\rTransfer-Encoding: chunked\r\n", b"0\r\n\r\n" + HIDDEN, None),
+        (b"Host: other.example\r\n", HIDDEN, None),
+    ],
+)
+def test_no_second_request_is_smuggled_along(
+    outside: Outside, headers: bytes, body: bytes, arrives: bytes | None
+) -> None:
+    place = f"allowed.example:{outside.port}"
+    with proxy(place) as running:
+        head = f"POST http://{place}/ HTTP/1.1\r\nHost: other.example\r\nProxy-Authorization: x\r\n"
+        answer = running.ask(head.encode() + headers + b"\r\n" + body)
+    if arrives is None:
+        assert answer.split()[1] in (b"400", b"501")
+        assert len(running.refusals) == 1
+    assert outside.asked == ([] if arrives is None else [(place, "/", arrives)])
+
+
+def test_a_chunked_body_is_written_anew(outside: Outside) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        place = f"allowed.example:{server.getsockname()[1]}"
+        with proxy(place) as running, running.connect() as client:
+            client.sendall(f"POST http://{place}/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+            client.sendall(b"5;hidden=1\r\nhello\r\n0\r\nTrailer: x\r\n\r\n" + HIDDEN)
+            upstream, _ = server.accept()
+            with upstream:
+                upstream.settimeout(20)
+                written = b""
+                while not written.endswith(b"0\r\n\r\n"):
+                    written += upstream.recv(65536)
+                assert written.endswith(b"\r\n\r\n5\r\nhello\r\n0\r\n\r\n")
+                upstream.settimeout(0.2)
+                with pytest.raises(TimeoutError):
+                    upstream.recv(1)
+
+
+def test_huge_headers_and_what_is_no_http_are_refused() -> None:
+    with proxy("allowed.example") as running:
+        endless = b"GET http://allowed.example/ HTTP/1.1\r\nX: " + b"x" * 70_000
+        assert running.ask(endless).split()[1] == b"431"
+        assert running.ask(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n").split()[1] == b"400"
+        assert running.ask(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").split()[1] == b"400"
+        assert len(running.refusals) == 3
+
+
+def test_whoever_dawdles_is_sent_away(outside: Outside) -> None:
+    with proxy(f"allowed.example:{outside.port}", caps=Caps(head_seconds=0.5)) as running, running.connect() as client:
+        began = time.monotonic()
+        with contextlib.suppress(OSError):
+            while time.monotonic() - began < 20:
+                client.sendall(b"G")
+                time.sleep(0.05)
+        assert time.monotonic() - began < 15
+        eventually(lambda: len(running.refusals) == 1, "it was not told")
+        assert "0.5 seconds" in running.refusals[0]
+
+
+def test_who_comes_when_all_places_are_taken_waits_for_one(outside: Outside) -> None:
+    place = f"allowed.example:{outside.port}"
+    with proxy(place, caps=Caps(connections=2)) as running:
+        holders = [running.connect() for _ in range(2)]
+        with running.connect() as client:
+            client.sendall(f"CONNECT {place} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            client.settimeout(0.3)
+            with pytest.raises(TimeoutError):
+                client.recv(100)
+            holders.pop().close()
+            client.settimeout(20)
+            assert b" 200 " in client.recv(100)
+        holders.pop().close()
+
+
+@contextlib.contextmanager
+def tunnel(caps: Caps | None = None) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Both ends of a tunnel through a proxy."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        place = f"allowed.example:{server.getsockname()[1]}"
+        with proxy(place, caps=caps) as running, running.connect() as client:
+            client.sendall(f"CONNECT {place} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            assert b" 200 " in client.recv(100)
+            upstream, _ = server.accept()
+            with upstream:
+                upstream.settimeout(20)
+                yield client, upstream
+
+
+def test_a_tunnel_in_which_nothing_is_said_ends() -> None:
+    with tunnel(Caps(idle_seconds=0.3)) as (client, upstream):
+        assert client.recv(1) == b"" and upstream.recv(1) == b""
+
+
+def test_a_side_that_talks_keeps_the_silent_one_connected() -> None:
+    with tunnel(Caps(idle_seconds=1.0)) as (client, upstream):
+        for _ in range(15):
+            upstream.sendall(b"x")
+            assert client.recv(1) == b"x"
+            time.sleep(0.1)
+        client.sendall(b"y")
+        assert upstream.recv(1) == b"y"
+
+
+def test_a_half_closed_tunnel_carries_the_answer() -> None:
+    with tunnel() as (client, upstream):
+        client.sendall(b"question")
+        client.shutdown(socket.SHUT_WR)
+        assert upstream.recv(100) == b"question" and upstream.recv(1) == b""
+        upstream.sendall(b"answer")
+        assert client.recv(100) == b"answer"
+
+
+def test_who_does_not_read_holds_up_the_sender_and_no_memory() -> None:
+    with tunnel() as (_, upstream):
+        upstream.settimeout(1)
+        sent, piece = 0, b"x" * 65536
+        with pytest.raises(TimeoutError):
+            while sent < 500 * 2**20:
+                sent += upstream.send(piece)
+        assert sent < 100 * 2**20
+
+
+def test_both_directions_flow_at_once() -> None:
+    """Neither waits for the other, however much both have to say."""
+    data = b"x" * (8 * 2**20)
+
+    def read(end: socket.socket) -> None:
+        left = len(data)
+        while left and (piece := end.recv(65536)):
+            left -= len(piece)
+        got.append(left)
+
+    got: list[int] = []
+    with tunnel() as ends:
+        threads = [threading.Thread(target=end.sendall, args=(data,)) for end in ends]
+        threads += [threading.Thread(target=read, args=(end,)) for end in ends]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+    assert got == [0, 0]
