@@ -111,10 +111,10 @@ def test_a_later_session_does_not_see_it_either_and_keeps_what_the_first_made(en
 
 
 @linux
-@pytest.mark.parametrize("end", ["stop", "kill", "time", "fail"])
+@pytest.mark.parametrize("end", ["stop", "kill", "silence", "fail"])
 def test_however_the_attempt_ends_nothing_of_it_is_deleted(engine: Engine, end: str, tmp_path: Path) -> None:
     prompt = "echo work > work; echo ready; " + {"fail": "exit 3", "kill": "kill -9 $$"}.get(end, "sleep 300")
-    limits = Limits(max_duration_seconds=3) if end == "time" else Limits()
+    limits = Limits(stall_seconds=2) if end == "silence" else Limits()
     with sigterm_raises():
         ready = tmp_path / "ready"
         waiter = sigterm_once(ready.exists) if end == "stop" else None
@@ -125,7 +125,7 @@ def test_however_the_attempt_ends_nothing_of_it_is_deleted(engine: Engine, end: 
     assert attempt.outcome.interrupted == (end == "stop")
     assert code(attempt.outcome) == {
         "stop": None,
-        "time": ("time_limit", "agent"),
+        "silence": ("stalled", "agent"),
         "kill": ("agent_failed", "agent"),
         "fail": ("agent_failed", "agent"),
     }.get(end)
