@@ -144,6 +144,12 @@ def agent_environment(settings: Settings) -> dict[str, str]:
     return {name: os.environ[name] for name in settings.agent_environment if os.environ.get(name)}
 
 
+def own_secrets(settings: Settings) -> dict[str, str]:
+    """Settings that hold a secret, or a URL that may have a password in it, by their names."""
+    names = ("secret_key", "flower_auth", "database_url", "broker_url")
+    return {name: getattr(settings, name) for name in names}
+
+
 @functools.cache
 def settings() -> Settings:
     """The settings of this process, read once."""

@@ -1,14 +1,17 @@
-"""Structured logs, one line for each event, on standard error. Web, tasks and commands share this."""
+"""Structured logs, one line for each event, on standard error, without secrets. Web, tasks and commands share this."""
 
 from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import structlog
 
-from app.config import settings
+from app.config import agent_environment, own_secrets, settings
+from app.readable import readable
+from app.redaction import Secrets, secrets_at_hand
 
 # These write addresses of requests with their query strings, and a signed URL is a credential.
 TALKATIVE = ("httpx", "httpcore", "werkzeug", "urllib3")
@@ -62,7 +65,35 @@ def configure_logging(process: str) -> None:
 
 
 def _rendering() -> list[structlog.typing.Processor]:
+    known = Secrets(environment={**own_secrets(settings()), **agent_environment(settings())})
+
+    def redact(text: str) -> str:
+        return (secrets_at_hand() or known).redact(text)
+
+    def redact_event(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        return _each_text(event, redact)
+
+    def escape_event(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        return _each_text(event, readable)
+
+    # Frames come without their locals: a local may be a token.
+    told: list[structlog.typing.Processor] = [structlog.processors.format_exc_info, redact_event]
     if settings().log_format == "text":
-        return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
-    # Frames without their locals: a local may be a token.
-    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        plain = structlog.dev.plain_traceback
+        return [*told, escape_event, structlog.dev.ConsoleRenderer(sys.stderr.isatty(), exception_formatter=plain)]
+    # JSON escapes whatever is not plain ASCII by itself.
+    return [*told, structlog.processors.JSONRenderer()]
+
+
+def _each_text(value: Any, change: Callable[[str], str]) -> Any:
+    """`value` with every text in it changed, in whatever it is nested; what is no text is told as it tells itself."""
+    match value:
+        case str():
+            return change(value)
+        case dict():
+            return {_each_text(name, change): _each_text(each, change) for name, each in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_each_text(each, change) for each in value]
+        case None | bool() | int() | float():
+            return value
+    return change(repr(value))

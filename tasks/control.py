@@ -10,9 +10,11 @@ import structlog
 from app import db
 from app.models.states import PullRequestState
 from app.queue import PUBLISH
+from app.redaction import Secrets, kept_out_of_logs
 from app.services import publishing
 from app.services.execution import LeaseLost
 from app.services.publishing import PublicationClaim, PullRequestFacts
+from app.services.secrecy import secrets_of
 from tasks.celery_app import app
 from tasks.heartbeat import Heartbeat
 from tasks.jobs import this_host
@@ -34,27 +36,29 @@ def publish(publication_id: str) -> None:
     if claim is None:
         return
     number, attempt = claim.publication.id, claim.publication.attempt
-    lifeline = Heartbeat.lifeline()
-    with structlog.contextvars.bound_contextvars(publication_id=publication_id, attempt=attempt):
+    lifeline, secrets = Heartbeat.lifeline(), secrets_of(claim.site)
+    names = structlog.contextvars.bound_contextvars(publication_id=publication_id, attempt=attempt)
+    with names, kept_out_of_logs(secrets):
         try:
             with Heartbeat(functools.partial(publishing.beat, number, attempt), lifeline):
-                done = bring_to_forge(publish_job_of(claim, lifeline), this_host())
+                done = bring_to_forge(publish_job_of(claim, secrets, lifeline), this_host())
             with db.transaction():
                 publishing.succeed(number, attempt, done.sha, _facts(done.pull_request))
             log.info("published", sha=done.sha)
         except LeaseLost as reason:
             log.info("dropped", reason=reason.error_code)
         except EngineError as failure:
-            _settle(claim, failure)
+            _settle(claim, failure, secrets)
         except AWAY as error:
             # What is on the forge by now is looked up there by the attempt that the sweep rings for.
             log.warning("database_away", error=type(error).__name__)
         except Exception:
             log.exception("broken")
-            _settle(claim, EngineError("internal", "publish", "Something broke in Agent Runners itself; see the log."))
+            failure = EngineError("internal", "publish", "Something broke in Agent Runners itself; see the log.")
+            _settle(claim, failure, secrets)
 
 
-def _settle(claim: PublicationClaim, failure: EngineError) -> None:
+def _settle(claim: PublicationClaim, failure: EngineError, secrets: Secrets) -> None:
     """Try again later where that may help, else tell the caller what the forge said."""
     number, attempt = claim.publication.id, claim.publication.attempt
     log.info("publishing_failed", code=failure.code, retryable=failure.retryable)
@@ -62,7 +66,12 @@ def _settle(claim: PublicationClaim, failure: EngineError) -> None:
         if failure.retryable and attempt < MOST_ATTEMPTS:
             publishing.retry_later(number, attempt)
         else:
-            publishing.fail(number, attempt, failure.message, _facts(getattr(failure, "pull_request", None)))
+            publishing.fail(
+                number,
+                attempt,
+                secrets.redact(failure.message),
+                _facts(getattr(failure, "pull_request", None)),
+            )
 
 
 def _facts(found: PullRequest | None) -> PullRequestFacts | None:

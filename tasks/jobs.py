@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from app import artifacts, secrets
+from app import artifacts
 from app.config import agent_environment, settings
-from app.models import Site
+from app.redaction import Secrets
 from app.services import diffs
 from app.services.execution import Claim
+from app.services.secrecy import credential_of
 from workers.egress.rules import Rule
 from workers.job import Attachment, DiffKind, Host, Job, Limits
 from workers.lifeline import Lifeline
@@ -22,19 +23,21 @@ class StoredDiffs:
 
     def __init__(self, claim: Claim) -> None:
         self._claim = claim
-        self._keys: dict[str, str] = {}
+        self._columns: dict[str, Any] = {}
 
-    def write(self, kind: DiffKind, chunks: Iterable[bytes]) -> None:
+    def write(self, kind: DiffKind, chunks: Iterable[bytes], *, contains_secret: bool) -> None:
         key = diffs.attempt_key(self._claim.runner.id, self._claim.session.id, self._claim.attempt, kind)
         artifacts.store().put(key, chunks)
-        self._keys[f"{kind}_diff_key"] = key
+        self._columns |= {f"{kind}_diff_key": key, "contains_secret": contains_secret}
 
     def fields(self) -> dict[str, Any]:
         """The session's columns for the diffs that are stored completely."""
-        return dict(self._keys)
+        return dict(self._columns)
 
 
-def job_of(claim: Claim, sink: StoredDiffs, lifeline: Lifeline, on_interrupt: Callable[[], bool]) -> Job:
+def job_of(
+    claim: Claim, sink: StoredDiffs, secrets: Secrets, lifeline: Lifeline, on_interrupt: Callable[[], bool]
+) -> Job:
     """What the engine is told about the attempt."""
     session, runner, site = claim.session, claim.runner, claim.site
     return Job(
@@ -60,6 +63,7 @@ def job_of(claim: Claim, sink: StoredDiffs, lifeline: Lifeline, on_interrupt: Ca
         limits=limits_of(session.limits["max_duration_seconds"]),
         environment=agent_environment(settings()),
         sink=sink,
+        secrets=secrets,
         lifeline=lifeline,
         on_interrupt=on_interrupt,
     )
@@ -81,11 +85,6 @@ def limits_of(max_duration_seconds: float) -> Limits:
         max_disk_bytes=settings().max_disk_bytes,
         max_disk_files=settings().max_disk_files,
     )
-
-
-def credential_of(site: Site) -> str | None:
-    """The site's access token, in the clear; it goes to the one command that needs it and nowhere else."""
-    return secrets.decrypt(site.access_token_encrypted) if site.access_token_encrypted else None
 
 
 def reader(key: str) -> Callable[[], Iterator[bytes]]:

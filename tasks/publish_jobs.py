@@ -4,30 +4,41 @@ from __future__ import annotations
 
 import functools
 import uuid
+from collections.abc import Callable
 
 from app import db
 from app.models import AgentRunnerSession, Publication
 from app.models.states import PublicationKind
+from app.readable import readable
+from app.redaction import Secrets
 from app.services import publishing
 from app.services.agent_runners import title_from
 from app.services.publishing import PublicationClaim
-from tasks.jobs import credential_of, reader
+from app.services.secrecy import credential_of
+from tasks.jobs import reader
 from workers.commits import Change, Landed
 from workers.lifeline import Lifeline
 from workers.publish import PublishJob, Wish
 
 LONGEST_SUBJECT = 72
+LONGEST_BODY = 60_000
+Fit = Callable[[str], str]
 
 
-def publish_job_of(claim: PublicationClaim, lifeline: Lifeline) -> PublishJob:
-    """What the engine is told about the publication."""
+def publish_job_of(claim: PublicationClaim, secrets: Secrets, lifeline: Lifeline) -> PublishJob:
+    """What the engine is told about the publication. What is said on the forge quotes prompts and agents, so it is told
+    without secrets, and everything in it is seen."""
     publication, runner, site = claim.publication, claim.runner, claim.site
-    changes = [_change_of(session) for session in claim.sessions if session.cumulative_diff_key]
+
+    def fit(text: str) -> str:
+        return readable(secrets.redact(text))
+
+    changes = [_change_of(session, fit) for session in claim.sessions if session.cumulative_diff_key]
     last = Change(
-        author_name=claim.user.full_name,
-        author_email=claim.user.email,
+        author_name=readable(claim.user.full_name),
+        author_email=readable(claim.user.email),
         seconds=int(publication.created_at.timestamp()),
-        message=publication.body or _subject(publication.title or runner.title),
+        message=fit(publication.body or "") or _subject(fit(publication.title or runner.title)),
         diff=reader(publication.diff_key),
     )
     edited = not claim.sessions or claim.sessions[-1].cumulative_diff_key != publication.diff_key
@@ -40,13 +51,14 @@ def publish_job_of(claim: PublicationClaim, lifeline: Lifeline) -> PublishJob:
         branch=publication.branch,
         changes=(*changes, last) if edited else tuple(changes),
         last=last,
+        secrets=secrets,
         lifeline=lifeline,
         on_push=functools.partial(_record_push, publication.id, publication.attempt),
         own_shas=claim.own_shas,
         planned_sha=publication.pushed_sha,
         landed=_landed_by(claim.landed) if claim.landed else None,
         squash=publication.squash,
-        wish=_wish_of(claim) if publication.kind == PublicationKind.PULL_REQUEST else None,
+        wish=_wish_of(claim, fit) if publication.kind == PublicationKind.PULL_REQUEST else None,
         credential=credential_of(site),
     )
 
@@ -61,14 +73,14 @@ def _record_push(publication_id: uuid.UUID, attempt: int, sha: str) -> None:
         publishing.record_push(publication_id, attempt, sha)
 
 
-def _wish_of(claim: PublicationClaim) -> Wish:
+def _wish_of(claim: PublicationClaim, fit: Fit) -> Wish:
     publication, runner, site = claim.publication, claim.runner, claim.site
     return Wish(
         forge=site.forge.value,
         api_url=site.forge_api_url,
         base=runner.branch,
-        title=publication.title or runner.title,
-        body=publication.body if publication.body is not None else _body(claim.sessions),
+        title=fit(publication.title or runner.title),
+        body=fit(publication.body if publication.body is not None else _body(claim.sessions))[:LONGEST_BODY],
         draft=publication.draft,
         number=runner.pr_number,
     )
@@ -80,17 +92,21 @@ def _body(sessions: list[AgentRunnerSession]) -> str:
     for session in sessions:
         asked = "\n".join(f"> {line}" for line in session.prompt.strip().splitlines()[:40])
         parts.append(f"{asked}\n\n{session.result or ''}".strip())
-    return "\n\n---\n\n".join(parts)[:60_000]
+    return "\n\n---\n\n".join(parts)
 
 
-def _change_of(session: AgentRunnerSession) -> Change:
+def _change_of(session: AgentRunnerSession, fit: Fit) -> Change:
     """One commit for a session: whoever asked for it is the author, the agent a co-author."""
     assert session.cumulative_diff_key and session.done_at
     trailers = f"Co-authored-by: {session.agent} <{session.agent}@agent-runners.invalid>"
-    parts = [_subject(session.title or title_from(session.prompt)), (session.result or "").strip()[:10_000], trailers]
+    parts = [
+        _subject(fit(session.title or title_from(session.prompt))),
+        fit(session.result or "").strip()[:10_000],
+        trailers,
+    ]
     return Change(
-        author_name=session.user.full_name,
-        author_email=session.user.email,
+        author_name=readable(session.user.full_name),
+        author_email=readable(session.user.email),
         seconds=int(session.done_at.timestamp()),
         message="\n\n".join(part for part in parts if part),
         diff=reader(session.cumulative_diff_key),

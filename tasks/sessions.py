@@ -15,8 +15,10 @@ import workers
 from app import db
 from app.models.states import SessionState
 from app.queue import RUN_SESSION
+from app.redaction import Secrets, kept_out_of_logs
 from app.services import execution, metrics
 from app.services.execution import Claim
+from app.services.secrecy import secrets_of
 from tasks import interrupts
 from tasks.celery_app import app
 from tasks.heartbeat import Heartbeat
@@ -35,19 +37,21 @@ def run_session(self: Any, session_id: str) -> None:
             claim = execution.claim(uuid.UUID(session_id), self.request.id)
         if claim is None:
             return
-        with structlog.contextvars.bound_contextvars(session_id=str(claim.session.id), attempt=claim.attempt):
+        secrets = secrets_of(claim.site)
+        names = structlog.contextvars.bound_contextvars(session_id=str(claim.session.id), attempt=claim.attempt)
+        with names, kept_out_of_logs(secrets):
             log.info("claimed")
-            _work(claim)
+            _work(claim, secrets)
 
 
-def _work(claim: Claim) -> None:
+def _work(claim: Claim, secrets: Secrets) -> None:
     """Run the attempt and write down how it ended. What breaks here is ours, and ends the session as `internal`."""
     lifeline, sink = Heartbeat.lifeline(), StoredDiffs(claim)
     beat = functools.partial(execution.beat, claim.session.id, claim.attempt)
     try:
         interrupts.allow()
         with Heartbeat(beat, lifeline):
-            job = job_of(claim, sink, lifeline, lambda: _on_interrupt(claim))
+            job = job_of(claim, sink, secrets, lifeline, lambda: _on_interrupt(claim))
             _sweep_workspaces()
             outcome = _drive(claim, job)
             _record_outcome(claim, sink, outcome)

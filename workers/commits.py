@@ -11,15 +11,20 @@ import dataclasses
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from workers.errors import EngineError
 from workers.git import Git, GitFailed
-from workers.job import Host
+from workers.job import Host, Secrets
 from workers.lifeline import Lifeline
+from workers.trees import holds_secret
 
+_SECRET = (
+    "A file that was changed holds a value which is known to be secret, such as the site's access token. Nothing was "
+    "pushed. Have the value taken out by another session, or go back to before it."
+)
 COMMITTER = "Agent Runners <agent-runners@noreply.invalid>"
 
 
@@ -54,20 +59,26 @@ class Landed:
 class Commits:
     """Makes commits in `git`, whose directory is a bare one of its own."""
 
-    def __init__(self, git: Git) -> None:
+    def __init__(self, git: Git, secrets: Secrets) -> None:
         self.git = git
+        self._secrets = secrets
 
-    def chain(self, base_sha: str, changes: Iterable[Change]) -> str:
-        """One commit for each change on top of the base; one that changes nothing is left out. The last one's id.
+    def chain(self, base_sha: str, changes: Sequence[Change]) -> str:
+        """One commit for each change on top of the base; the last one's id.
 
-        Raises EngineError `diff_does_not_apply` and `nothing_to_publish`.
+        A change that changes nothing is left out, and so is one that leaves a known secret in a file: what else it
+        did is part of the next commit. Raises EngineError `contains_secret` where that is the last one, and
+        `diff_does_not_apply` and `nothing_to_publish`.
         """
-        tip = base_sha
+        base_tree, tip = self.tree_of(base_sha), base_sha
         for change in changes:
             tree = self.tree(base_sha, change.diff)
-            if tree != self.tree_of(tip):
+            if holds_secret(self.git, base_tree, tree, self._secrets):
+                if change is changes[-1]:
+                    raise EngineError("contains_secret", "publish", _SECRET)
+            elif tree != self.tree_of(tip):
                 tip = self.commit(tree, [tip], change)
-        if self.tree_of(tip) == self.tree_of(base_sha):
+        if self.tree_of(tip) == base_tree:
             raise EngineError(
                 "nothing_to_publish", "publish", "The diff leaves nothing changed, so there is nothing to publish."
             )
@@ -137,7 +148,7 @@ class Commits:
 
 
 @contextlib.contextmanager
-def scratch(host: Host, mirror: Path, lifeline: Lifeline) -> Iterator[Commits]:
+def scratch(host: Host, mirror: Path, secrets: Secrets, lifeline: Lifeline) -> Iterator[Commits]:
     """A throw-away bare git directory on top of the mirror's objects."""
     folder = host.work_dir / "publications"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -147,7 +158,7 @@ def scratch(host: Host, mirror: Path, lifeline: Lifeline) -> Iterator[Commits]:
         dataclasses.replace(git, index=None).run("init", "--quiet", "--bare", "--template=", str(directory))
         (directory / "objects" / "info").mkdir(exist_ok=True)
         (directory / "objects" / "info" / "alternates").write_text(f"{mirror / 'objects'}\n")
-        yield Commits(git)
+        yield Commits(git, secrets)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 

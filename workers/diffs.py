@@ -9,12 +9,13 @@ import functools
 import itertools
 import tempfile
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from typing import IO
 
 from workers.errors import EngineError
 from workers.git import Git, GitFailed
 from workers.job import DiffKind, Job, Limits
-from workers.trees import changes, index_apart, patched
+from workers.trees import changes, holds_secret, index_apart, patched
 from workers.workspace import Workspace
 
 # Renames are looked for as long as they are few. Copies are not: it would cost a look at every file of the tree.
@@ -34,22 +35,38 @@ _DIFF = (
 _CHUNK = 1 << 18
 
 
-def write_diffs(workspace: Workspace, job: Job, final_tree: str) -> tuple[bool, bool]:
-    """Write the session's own diff and the cumulative one to the job's sink; say which of them there was to write.
+@dataclass(frozen=True)
+class Written:
+    """Which diffs there were to write, and whether the cumulative one contains a secret that is known."""
+
+    result: bool = False
+    cumulative: bool = False
+    contains_secret: bool = False
+
+
+def write_diffs(workspace: Workspace, job: Job, final_tree: str) -> Written:
+    """Write the session's own diff and the cumulative one to the job's sink, unaltered whatever they contain.
 
     An empty diff is not written, and neither is any in mode "ask". Both are made completely before the first is
     stored, so that none is stored alone because the other was too large. Raises EngineError `too_many_files` and
     `diff_too_large` with stage diff, and whatever the sink raises.
     """
     if job.mode == "ask":
-        return False, False
+        return Written()
     git = workspace.saving
     with tempfile.TemporaryFile(dir=workspace.root) as result, tempfile.TemporaryFile(dir=workspace.root) as cumulative:
         has_result = _make(git, workspace.start_tree, final_tree, job.limits, result)
+        has_cumulative = has_result
         if workspace.start_tree == workspace.base_tree:
-            return has_result and _store(job, "result", result), has_result and _store(job, "cumulative", result)
-        has_cumulative = _make(git, workspace.base_tree, final_tree, job.limits, cumulative)
-        return has_result and _store(job, "result", result), has_cumulative and _store(job, "cumulative", cumulative)
+            cumulative = result
+        else:
+            has_cumulative = _make(git, workspace.base_tree, final_tree, job.limits, cumulative)
+        contains_secret = has_cumulative and holds_secret(git, workspace.base_tree, final_tree, job.secrets)
+        if has_result:
+            _store(job, "result", result, contains_secret)
+        if has_cumulative:
+            _store(job, "cumulative", cumulative, contains_secret)
+        return Written(has_result, has_cumulative, contains_secret)
 
 
 def _make(git: Git, old: str, new: str, limits: Limits, file: IO[bytes]) -> bool:
@@ -85,7 +102,6 @@ def _leads_to(git: Git, old: str, new: str, file: IO[bytes]) -> bool:
     return False
 
 
-def _store(job: Job, kind: DiffKind, file: IO[bytes]) -> bool:
+def _store(job: Job, kind: DiffKind, file: IO[bytes], contains_secret: bool) -> None:
     file.seek(0)
-    job.sink.write(kind, iter(functools.partial(file.read, _CHUNK), b""))
-    return True
+    job.sink.write(kind, iter(functools.partial(file.read, _CHUNK), b""), contains_secret=contains_secret)

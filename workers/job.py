@@ -86,9 +86,24 @@ class Attachment:
 
 
 class DiffSink(Protocol):
-    """Where diffs go: the bytes are stored completely before `write` returns, or it raises."""
+    """Where diffs go: the bytes are stored completely before `write` returns, or it raises.
 
-    def write(self, kind: DiffKind, chunks: Iterable[bytes]) -> None: ...
+    `contains_secret` says that a file which the diff leaves behind holds a secret that is known.
+    """
+
+    def write(self, kind: DiffKind, chunks: Iterable[bytes], *, contains_secret: bool) -> None: ...
+
+
+class Secrets(Protocol):
+    """What must not be told. It is known to those who hand out jobs, as they hold more secrets than one."""
+
+    def redact(self, text: str) -> str:
+        """`text` without secrets."""
+        ...
+
+    def are_in(self, chunks: Iterable[bytes]) -> bool:
+        """Whether a secret stands in the stream."""
+        ...
 
 
 class Source(Protocol):
@@ -125,6 +140,7 @@ class Job:
     prompt: str
     agent: str
     sink: DiffSink
+    secrets: Secrets
     lifeline: Lifeline
     on_interrupt: Callable[[], bool]
     sha: str | None = None

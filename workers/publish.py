@@ -14,7 +14,7 @@ from workers.commits import Change, Commits, Landed, Merging, scratch
 from workers.errors import EngineError
 from workers.forges.base import Forge, PullRequest, make_forge
 from workers.git import GitFailed
-from workers.job import Host
+from workers.job import Host, Secrets
 from workers.lifeline import Lifeline
 from workers.mirror import Mirror
 from workers.remote import Remote
@@ -54,6 +54,7 @@ class PublishJob:
     changes: tuple[Change, ...]
     last: Change
     """Who asks for this publication, when, and with which message; its diff is the one to publish."""
+    secrets: Secrets
     lifeline: Lifeline
     on_push: Callable[[str], None]
     own_shas: frozenset[str] = frozenset()
@@ -107,7 +108,7 @@ class _Publication:
         mirror = Mirror(self._host, job.site_id, job.lifeline)
         # Where a commit is not handed out by its id, it is looked for on the branch that the runner began on.
         base_sha = mirror.obtain(replace(job, branch=job.base_branch))
-        with scratch(self._host, mirror.directory, job.lifeline) as commits:
+        with scratch(self._host, mirror.directory, job.secrets, job.lifeline) as commits:
             changes = (job.last,) if job.squash else job.changes
             made = commits.chain(base_sha, changes)
             if forge is None or wish is None:

@@ -1,34 +1,26 @@
-"""Makes text fit to be stored and shown: without secrets that are known, and not longer than it may be."""
+"""Makes text fit to be stored and shown: without secrets, and then not longer than it may be."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from workers.errors import EngineError
-from workers.job import Event, Job, Outcome, Step
+from workers.job import Event, Outcome, Secrets, Step
 
 _TITLE_CHARACTERS = 200
 _MESSAGE_BYTES = 16 * 1024
 _RESULT_BYTES = 64 * 1024
-# Shorter values, such as `true`, are words of many an innocent text.
-_SHORTEST_SECRET = 8
 
 
 class Redactor:
-    """Knows the secrets of one job: the credential of its repository, and what the agent's variables hold."""
+    """Goes through what one job tells. Cutting comes last, so that it never leaves half of a secret."""
 
-    def __init__(self, job: Job) -> None:
-        values = {job.credential or "", *job.environment.values()}
-        # A key of several lines is also told by one of them.
-        lines = {line.strip() for value in values if "\n" in value for line in value.splitlines()}
-        longest_first = sorted(values | lines, key=len, reverse=True)
-        self._secrets = [value for value in longest_first if len(value) >= _SHORTEST_SECRET]
+    def __init__(self, secrets: Secrets) -> None:
+        self._secrets = secrets
 
     def text(self, text: str) -> str:
         """`text` without secrets, and without what no database takes: NUL and halves of surrogate pairs."""
-        for secret in self._secrets:
-            text = text.replace(secret, "[redacted]")
-        return text.replace("\0", "\ufffd").encode(errors="replace").decode()
+        return self._secrets.redact(text).replace("\0", "\ufffd").encode(errors="replace").decode()
 
     def event(self, event: Event) -> Event:
         """An event as it may be stored."""

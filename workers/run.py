@@ -30,6 +30,10 @@ Hear = Callable[[Line | None, bool], Iterable[Event]]
 """What a line of output means; without a line, what is due now; and what is left when the command has ended."""
 
 _NAMED = 100
+_SECRET = (
+    "A file that was changed holds a value which is known to be secret, such as the site's access token. The diff is "
+    "stored as it is, but it is not published. Have the value taken out by another session, or go back to before it."
+)
 _SETUP_SCRIPT = ".agent-runners/setup.sh"
 
 
@@ -65,7 +69,7 @@ class _Attempt:
         self._job = job
         self._host = host
         self._budget = Budget(job.limits)
-        self._redactor = Redactor(job)
+        self._redactor = Redactor(job.secrets)
         self._interruption = Interruption(job)
         self._agent: Agent | None = None
         self._workspace: Workspace | None = None
@@ -73,6 +77,7 @@ class _Attempt:
         self._watch: Watch | None = None
         self._egress: Egress | None = None
         self._set_up = False
+        self._contains_secret = False
         self._outcome = Outcome()
         self.failure: EngineError | None = None
 
@@ -200,6 +205,8 @@ class _Attempt:
             return
         if self._workspace and (left_out := self._workspace.left_out):
             yield self._fit(Step("Not everything fits into a diff; what was left out", "\n".join(left_out[:_NAMED])))
+        if self._contains_secret:
+            yield Step("The diff contains a secret", _SECRET)
         if changed and self._job.mode == "ask":
             yield Step("The agent's edits were dropped", "This session only asked a question.")
 
@@ -227,9 +234,12 @@ class _Attempt:
             tree = workspace.snapshot(None if all_of_it else self._job.limits)
         if self._job.mode == "ask":
             return tree != workspace.start_tree
-        result, cumulative = diffs.write_diffs(workspace, self._job, tree)
-        self._outcome = dataclasses.replace(self._outcome, has_result_diff=result, has_cumulative_diff=cumulative)
-        return result
+        written = diffs.write_diffs(workspace, self._job, tree)
+        self._contains_secret = written.contains_secret
+        self._outcome = dataclasses.replace(
+            self._outcome, has_result_diff=written.result, has_cumulative_diff=written.cumulative
+        )
+        return written.result
 
     def dispose(self) -> None:
         """End the proxy and remove the workspace. What cannot be removed is left to the sweep."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from workers.git import Git
+from workers.job import Secrets
 
 _NOTHING = b"0" * 40
 
@@ -23,6 +24,7 @@ class Change:
     old_mode: bytes
     new_mode: bytes
     old_id: bytes
+    new_id: bytes
 
     @property
     def exists(self) -> bool:
@@ -35,8 +37,26 @@ def changes(git: Git, old: str, new: str) -> Generator[Change, None, None]:
     with closing(git.stream("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", old, new)) as output:
         fields = fields_of(output)
         for field in fields:
-            old_mode, new_mode, old_id, _, _ = field.removeprefix(b":").split(b" ")
-            yield Change(next(fields), old_mode, new_mode, old_id)
+            old_mode, new_mode, old_id, new_id, _ = field.removeprefix(b":").split(b" ")
+            yield Change(next(fields), old_mode, new_mode, old_id, new_id)
+
+
+def holds_secret(git: Git, old: str, new: str, secrets: Secrets) -> bool:
+    """Whether a path that differs between two trees, or what the newer one has there, holds a secret that is known.
+
+    What the files hold is read rather than the patch, in which binary ones are compressed.
+    """
+    with tempfile.TemporaryFile() as names:
+        with closing(changes(git, old, new)) as found:
+            for change in found:
+                if change.exists:
+                    names.write(change.new_id + b"\n")
+                    if secrets.are_in([change.path]):
+                        return True
+        names.seek(0)
+        # Their headers stand between the contents; those hold nothing but an id, a word and a length.
+        with closing(git.stream("cat-file", "--batch", "--buffer", stdin=names)) as contents:
+            return secrets.are_in(contents)
 
 
 def patched(git: Git, tree: str, patch: IO[bytes]) -> str:

@@ -17,11 +17,12 @@ from app.cli.demo_agent import check_agent
 from app.cli.demo_deployment import Deployment, choose_sandbox, deployment
 from app.cli.demo_forge import OWNER, Forge, forge
 from app.cli.demo_repository import Repository
-from app.cli.demo_view import View, readable
+from app.cli.demo_view import View
 from app.cli.errors import CommandError
 from app.cli.processes import ROOT, private_folder
 from app.client import Client, ClientError
 from app.config import Settings
+from app.readable import readable
 
 SHELL = "shell"
 

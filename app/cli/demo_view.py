@@ -11,6 +11,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.syntax import Syntax
 
 from app.client import Event
+from app.readable import readable
 
 LINES_SHOWN = 200
 
@@ -66,8 +67,3 @@ class View:
             self.say(shown)
         if len(lines) > LINES_SHOWN:
             self.say(f"... and {len(lines) - LINES_SHOWN} more lines")
-
-
-def readable(text: str) -> str:
-    """Text from a repository or an agent, with everything escaped that a terminal would obey."""
-    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)

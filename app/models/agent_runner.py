@@ -42,6 +42,8 @@ class AgentRunner(Updated, Base):
     """The session whose cumulative diff is the runner's diff; None is the base itself."""
     diff_key: Mapped[str | None] = mapped_column(String(1000))
     """The runner's diff: the head's cumulative diff, or what a caller put in its place until the next session."""
+    contains_secret: Mapped[bool] = mapped_column(default=False)
+    """Whether the runner's diff holds a secret that is known, so that it is not to be published."""
     last_event_seq: Mapped[int] = mapped_column(default=0)
 
     result_branch: Mapped[str | None] = mapped_column(String(255))

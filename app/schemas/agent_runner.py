@@ -187,6 +187,9 @@ class RunnerSchema(Schema):
     last_session_created_at = Moment(required=True)
     active_session_created_at = Moment(required=True, allow_none=True)
     has_result_diff = fields.Boolean(required=True)
+    contains_secret = fields.Boolean(
+        required=True, metadata={"description": "The runner's diff holds a secret that is known; it is not published."}
+    )
     attached_file_keys = fields.List(fields.String(), required=True)
     latest_session_id = fields.UUID(required=True, allow_none=True)
     latest_session_state = Choice(SessionState, required=True, allow_none=True)

@@ -134,6 +134,10 @@ class SessionSchema(Schema):
     is_discarded = fields.Boolean(required=True)
     has_result_diff = fields.Boolean(required=True)
     has_cumulative_diff = fields.Boolean(required=True)
+    contains_secret = fields.Boolean(
+        required=True,
+        metadata={"description": "What the session leaves holds a secret that is known; it is not published."},
+    )
     limits = fields.Nested(LimitsSchema, required=True)
     usage = fields.Nested(UsageSchema, required=True, allow_none=True)
     user = fields.Nested(UserSchema, required=True)

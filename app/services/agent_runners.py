@@ -13,7 +13,7 @@ from app.errors import BadRequest, Conflict, invalid
 from app.models import AgentRunner, AgentRunnerSession, Publication, Site, User
 from app.models.states import PublicationKind, PublicationState, RunnerState, Scope, SessionState
 from app.services import agent_runner_sessions as sessions
-from app.services import diffs, lifecycle, lookup, names
+from app.services import diffs, lifecycle, lookup, names, secrecy
 from app.services.callers import Caller
 from app.services.pages import Page, by_cursor, by_number
 
@@ -43,6 +43,7 @@ def create(caller: Caller, fields: dict[str, Any]) -> AgentRunner:
         base_sha=parent.base_sha if parent and not fields.get("sha") else None,
         base_deploy_id=fields.get("base_deploy_id"),
         diff_key=parent.diff_key if parent else None,
+        contains_secret=parent is not None and parent.contains_secret,
         last_session_created_at=db.now(),
     )
     db.session.add(runner)
@@ -112,6 +113,7 @@ def update(caller: Caller, runner_id: uuid.UUID, fields: dict[str, Any]) -> Agen
     if new_diff:
         _refuse_while_active(runner)
         runner.diff_key = diffs.take_runner_diff(runner, fields)
+        runner.contains_secret = secrecy.holds_secret(runner.site, runner.diff_key)
     for name in ("title", "sha", "base_deploy_id"):
         if name in fields:
             setattr(runner, name, fields[name])

@@ -94,6 +94,7 @@ def begin(runner: AgentRunner, session: AgentRunnerSession, task_id: str | None)
     session.bells = 0
     session.next_bell_at = None
     session.steps_count = 0
+    session.contains_secret = False
     for reported in ("failure", "result", "duration", "usage", "result_diff_key", "cumulative_diff_key"):
         # What an earlier attempt reported before it was lost is no part of this one.
         setattr(session, reported, None)
@@ -186,7 +187,7 @@ def keep_work(session_id: uuid.UUID, attempt: int, fields: dict[str, Any]) -> bo
     ended = session.state in (SessionState.CANCELLED, SessionState.ERROR)
     if session.attempt != attempt or not ended or session.work_saved_at is not None:
         return False
-    for name in ("result_diff_key", "cumulative_diff_key", "usage", "base_sha"):
+    for name in ("result_diff_key", "cumulative_diff_key", "contains_secret", "usage", "base_sha"):
         if fields.get(name) is not None:
             setattr(session, name, fields[name])
     session.work_saved_at = db.now()

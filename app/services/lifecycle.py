@@ -64,6 +64,7 @@ def move_head(runner: AgentRunner, session: AgentRunnerSession | None) -> None:
     """Make `session`, or the base, what the runner's diff, pull request, commits and next session follow."""
     runner.head_session_id = session.id if session else None
     runner.diff_key = session.cumulative_diff_key if session else None
+    runner.contains_secret = session is not None and session.contains_secret
     mark_discarded(runner)
     refresh_runner(runner)
 

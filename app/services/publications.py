@@ -12,7 +12,7 @@ from app import db, queue
 from app.errors import BadRequest, Conflict, Invalid
 from app.models import AgentRunner, Publication
 from app.models.states import Forge, PublicationKind, Scope
-from app.services import agent_runners, lifecycle, lookup, names
+from app.services import agent_runners, lifecycle, lookup, names, secrecy
 from app.services.callers import Caller
 
 SLUG_LENGTH = 40
@@ -60,7 +60,8 @@ def _kept_branch(runner: AgentRunner, fields: dict[str, Any]) -> str | None:
 
 def branch_name(runner: AgentRunner) -> str:
     """`agent/<slug>-<id tail>`: computed once and stored, so that every later try pushes to the same branch."""
-    ascii_title = unicodedata.normalize("NFKD", runner.title).encode("ascii", "ignore").decode().lower()
+    title = secrecy.secrets_of(runner.site).redact(runner.title)
+    ascii_title = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
     slug = re.sub(r"[^a-z0-9]+", "-", ascii_title)[:SLUG_LENGTH].strip("-") or "change"
     return f"agent/{slug}-{runner.id.hex[-8:]}"
 
@@ -71,6 +72,12 @@ def _lock_publishable(caller: Caller, runner_id: uuid.UUID) -> AgentRunner:
     agent_runners.refuse_archived(runner)
     if runner.diff_key is None:
         raise Invalid("the agent runner has no diff to publish", error_code="no_diff")
+    if runner.contains_secret:
+        message = (
+            "the diff contains a secret that is known, such as the site's access token; have it taken out by another "
+            "session, or go back to before it with revert"
+        )
+        raise Invalid(message, error_code="contains_secret")
     return runner
 
 

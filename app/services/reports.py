@@ -10,15 +10,16 @@ from app import artifacts, db
 from app.artifacts import SignedUrl
 from app.config import settings
 from app.errors import Conflict, Forbidden, TooMany, invalid
-from app.models import Account, AgentRunner, AgentRunnerSession, User
+from app.models import Account, AgentRunner, AgentRunnerSession, Site, User
 from app.models.states import FINAL, Execution, Scope, SessionState, may_move
-from app.services import diffs, events, execution, lookup, names, tokens, turns
+from app.services import diffs, events, execution, lookup, names, secrecy, tokens, turns
 from app.services.callers import Caller
 
 URL_SECONDS = 14 * 60
 DIFF_TYPE = "text/x-diff"
 KINDS = ("result", "cumulative")
 _WORK = {"usage", *(f"{kind}_diff{form}" for kind in KINDS for form in ("", "_s3_key"))}
+_SAID = ("title", "result", "current_task")
 _PLAIN = ("title", "result", "result_branch", "duration", "current_task", "commit_sha", "base_deploy_id")
 
 
@@ -43,8 +44,9 @@ def report(
         lookup.get_site(caller, lookup.get_runner(caller, runner_id).site_id, lock=True)
     runner = lookup.get_runner(caller, runner_id, lock=True)
     session = lookup.get_session(runner, session_id, lock=True)
+    fields = _without_secrets(runner.site, fields)
     if _may_keep_work(caller, session) and set(fields) - {"usage"} and set(fields) <= _WORK:
-        return _keep_work(session, fields), None
+        return _keep_work(runner, session, fields), None
     if not _is_worker(caller, session) or (caller.session_id is None and set(fields) <= {"title"}):
         return _retitle(caller, session, fields), None
     if wanted == SessionState.RUNNING and caller.session_id is None:
@@ -71,8 +73,20 @@ def _may_keep_work(caller: Caller, session: AgentRunnerSession) -> bool:
     return mine and session.state in (SessionState.CANCELLED, SessionState.ERROR) and session.work_saved_at is None
 
 
-def _keep_work(session: AgentRunnerSession, fields: dict[str, Any]) -> AgentRunnerSession:
-    kept = {f"{kind}_diff_key": _stored_diff(session, kind, fields) for kind in KINDS}
+def _without_secrets(site: Site, fields: dict[str, Any]) -> dict[str, Any]:
+    """What a report says, as it may be stored. Its diffs are stored as they are."""
+    redact = secrecy.secrets_of(site).redact
+    said: dict[str, Any] = {name: redact(fields[name]) for name in _SAID if fields.get(name)}
+    if fields.get("steps"):
+        said["steps"] = [
+            {"title": redact(step["title"]), "message": redact(step.get("message") or "")} for step in fields["steps"]
+        ]
+    return {**fields, **said}
+
+
+def _keep_work(runner: AgentRunner, session: AgentRunnerSession, fields: dict[str, Any]) -> AgentRunnerSession:
+    kept: dict[str, Any] = {f"{kind}_diff_key": _stored_diff(session, kind, fields) for kind in KINDS}
+    kept["contains_secret"] = any(secrecy.holds_secret(runner.site, key) for key in kept.values())
     execution.keep_work(session.id, session.attempt, {**kept, "usage": fields.get("usage")})
     db.session.flush()
     db.session.refresh(session)
@@ -154,6 +168,7 @@ def _apply(runner: AgentRunner, session: AgentRunnerSession, fields: dict[str, A
         key = _stored_diff(session, kind, fields)
         if key is not None:
             setattr(session, f"{kind}_diff_key", key)
+            session.contains_secret |= secrecy.holds_secret(runner.site, key)
 
 
 def _new_steps(session: AgentRunnerSession, steps: list[dict[str, Any]]) -> list[dict[str, Any]]:

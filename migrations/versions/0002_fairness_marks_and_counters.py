@@ -34,7 +34,8 @@ def upgrade() -> None:
     )
     # Plain ALTERs: a batch would make both tables anew on SQLite, which the rows that refer to them forbid.
     op.add_column('accounts', sa.Column('last_claimed_at', sa.DateTime(timezone=True), nullable=True))
-    # The release before this one adds sites without knowing the column.
+    # The release before this one adds runners and sites without knowing the columns.
+    op.add_column('agent_runners', sa.Column('contains_secret', sa.Boolean(), server_default=sa.false(), nullable=False))
     op.add_column('sites', sa.Column('allow_agent_configuration', sa.Boolean(), server_default=sa.false(), nullable=False))
     op.create_index('ix_agent_runner_sessions_turn', 'agent_runner_sessions', ['state', 'account_id', 'site_id', 'created_at', 'id'])
 
@@ -42,6 +43,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_index('ix_agent_runner_sessions_turn', 'agent_runner_sessions')
     op.drop_column('sites', 'allow_agent_configuration')
+    op.drop_column('agent_runners', 'contains_secret')
     op.drop_column('accounts', 'last_claimed_at')
     op.drop_table('marks')
     op.drop_table('counters')

@@ -12,12 +12,13 @@ import tempfile
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from app.redaction import Secrets
 from workers.budget import Budget
 from workers.job import DiffKind, Host, Job, Limits
 from workers.lifeline import Lifeline
@@ -164,12 +165,21 @@ class MemorySink:
     """Keeps diffs in memory."""
 
     diffs: dict[DiffKind, bytes] = field(default_factory=dict)
+    contains_secret: bool = False
 
-    def write(self, kind: DiffKind, chunks: Iterable[bytes]) -> None:
+    def write(self, kind: DiffKind, chunks: Iterable[bytes], *, contains_secret: bool) -> None:
         self.diffs[kind] = b"".join(chunks)
+        self.contains_secret = contains_secret
 
 
-def job(prompt: str = "", *, agent: str = "shell", **more: object) -> Job:
+def job(
+    prompt: str = "",
+    *,
+    agent: str = "shell",
+    credential: str | None = None,
+    environment: Mapping[str, str] | None = None,
+    **more: object,
+) -> Job:
     """A job with nothing special about it."""
     settings: dict[str, object] = {
         "site_id": "site",
@@ -181,6 +191,9 @@ def job(prompt: str = "", *, agent: str = "shell", **more: object) -> Job:
         "prompt": prompt,
         "agent": agent,
         "sink": MemorySink(),
+        "secrets": Secrets(credential, environment),
+        "credential": credential,
+        "environment": environment or {},
         "lifeline": Lifeline(60),
         "on_interrupt": lambda: True,
     }

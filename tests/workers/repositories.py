@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from app.redaction import Secrets
 from workers import diffs
 from workers.job import DiffKind, Host, Job
 from workers.lifeline import Lifeline
@@ -69,9 +70,11 @@ class Sink:
 
     def __init__(self) -> None:
         self.diffs: dict[DiffKind, bytes] = {}
+        self.contains_secret = False
 
-    def write(self, kind: DiffKind, chunks: Iterable[bytes]) -> None:
+    def write(self, kind: DiffKind, chunks: Iterable[bytes], *, contains_secret: bool) -> None:
         self.diffs[kind] = b"".join(chunks)
+        self.contains_secret = contains_secret
 
 
 def make_host(folder: Path, **settings: Any) -> Host:
@@ -92,6 +95,7 @@ def make_job(repo_url: object, **settings: Any) -> Job:
         "prompt": "Do it.",
         "agent": "shell",
         "sink": Sink(),
+        "secrets": Secrets(settings.get("credential"), settings.get("environment")),
         "lifeline": Lifeline(600),
         "on_interrupt": lambda: True,
     }
@@ -118,7 +122,8 @@ def stored_diffs(job: Job) -> dict[DiffKind, bytes]:
 def finish(workspace: Workspace, job: Job) -> str:
     """Store the diffs and return the id of the final tree."""
     tree = workspace.snapshot()
-    assert diffs.write_diffs(workspace, job, tree) == ("result" in stored_diffs(job), "cumulative" in stored_diffs(job))
+    written = diffs.write_diffs(workspace, job, tree)
+    assert (written.result, written.cumulative) == ("result" in stored_diffs(job), "cumulative" in stored_diffs(job))
     return tree
 
 

@@ -348,7 +348,7 @@ def test_result_and_cumulative_tell_one_session_from_all(host: Host, origin: Pat
 def test_no_change_writes_nothing(host: Host, origin: Path) -> None:
     job = make_job(origin)
     workspace = Workspace.prepare(job, host)
-    assert diffs.write_diffs(workspace, job, workspace.snapshot()) == (False, False)
+    assert diffs.write_diffs(workspace, job, workspace.snapshot()) == diffs.Written(False, False)
     assert stored_diffs(job) == {}
 
 
@@ -359,7 +359,7 @@ def test_a_follow_up_without_a_change_keeps_the_cumulative_diff(host: Host, orig
     finish(workspace, first)
     second = following(first, 2)
     workspace = Workspace.prepare(second, host)
-    assert diffs.write_diffs(workspace, second, workspace.snapshot()) == (False, True)
+    assert diffs.write_diffs(workspace, second, workspace.snapshot()) == diffs.Written(False, True)
     assert stored_diffs(second) == {"cumulative": stored_diffs(first)["cumulative"]}
 
 
@@ -371,14 +371,14 @@ def test_undoing_all_of_it_leaves_no_cumulative_diff(host: Host, origin: Path) -
     second = following(first, 2)
     workspace = Workspace.prepare(second, host)
     (workspace.checkout / "first").unlink()
-    assert diffs.write_diffs(workspace, second, workspace.snapshot()) == (True, False)
+    assert diffs.write_diffs(workspace, second, workspace.snapshot()) == diffs.Written(True, False)
 
 
 def test_a_question_stores_no_diff(host: Host, origin: Path) -> None:
     job = make_job(origin, mode="ask")
     workspace = Workspace.prepare(job, host)
     write(workspace.checkout, {"text": "changed\n"})
-    assert diffs.write_diffs(workspace, job, workspace.snapshot()) == (False, False)
+    assert diffs.write_diffs(workspace, job, workspace.snapshot()) == diffs.Written(False, False)
     assert stored_diffs(job) == {}
 
 
@@ -386,7 +386,7 @@ def test_too_many_files_are_counted_before_a_diff_is_made(host: Host, origin: Pa
     job = make_job(origin, limits=Limits(max_diff_files=3))
     workspace = Workspace.prepare(job, host)
     write(workspace.checkout, {"1": "", "2": "", "3": ""})
-    assert diffs.write_diffs(workspace, job, workspace.snapshot()) == (True, True)
+    assert diffs.write_diffs(workspace, job, workspace.snapshot()) == diffs.Written(True, True)
     write(workspace.checkout, {"4": ""})
     assert refusal(workspace, job) == ("too_many_files", "diff")
 
@@ -407,7 +407,7 @@ def refusal(workspace: Workspace, job: object) -> tuple[str, str]:
 
 def test_what_the_sink_raises_passes_through(host: Host, origin: Path) -> None:
     class Broken:
-        def write(self, kind: DiffKind, chunks: Iterable[bytes]) -> None:
+        def write(self, kind: DiffKind, chunks: Iterable[bytes], *, contains_secret: bool) -> None:
             next(iter(chunks))
             raise ConnectionError(kind)
 

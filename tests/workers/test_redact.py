@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from tests.workers.engine import job
+from app.redaction import Secrets
 from workers.errors import EngineError
 from workers.job import Outcome, Step, Usage
 from workers.redact import Redactor, shortened
 
 
 def redactor(*values: str, credential: str | None = None) -> Redactor:
-    return Redactor(job(environment={str(number): value for number, value in enumerate(values)}, credential=credential))
+    return Redactor(Secrets(credential, {str(number): value for number, value in enumerate(values)}))
 
 
 def test_values_are_taken_out_wherever_they_stand() -> None:

@@ -179,7 +179,7 @@ def test_a_repository_that_cannot_be_fetched_is_a_failure(engine: Engine) -> Non
 
 def test_a_failure_while_saving_does_not_hide_the_first(engine: Engine) -> None:
     class Full:
-        def write(self, kind: str, chunks: object) -> None:
+        def write(self, kind: str, chunks: object, *, contains_secret: bool) -> None:
             raise OSError("no space left")
 
     attempt = engine.run("echo x > x; false", sink=Full())
@@ -189,7 +189,7 @@ def test_a_failure_while_saving_does_not_hide_the_first(engine: Engine) -> None:
 
 def test_a_fault_of_ours_is_raised(engine: Engine) -> None:
     class Broken:
-        def write(self, kind: str, chunks: object) -> None:
+        def write(self, kind: str, chunks: object, *, contains_secret: bool) -> None:
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -198,7 +198,7 @@ def test_a_fault_of_ours_is_raised(engine: Engine) -> None:
 
 def test_a_failure_while_saving_is_the_failure_of_good_work(engine: Engine) -> None:
     class Refusing:
-        def write(self, kind: str, chunks: object) -> None:
+        def write(self, kind: str, chunks: object, *, contains_secret: bool) -> None:
             raise EngineError("upload_failed", "upload", "the store is away", retryable=True)
 
     assert code(engine.run("echo x > x", sink=Refusing()).outcome) == ("upload_failed", "upload")

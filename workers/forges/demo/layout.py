@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from html import escape
+import html
+import unicodedata
 
 from workers.forges.demo.store import Pull
 
+_UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --quiet: #777; --plus: #1a7f37; --minus: #cf222e; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
@@ -26,6 +28,17 @@ button.merge { background: #1a7f37; color: #fff; }
 .diff .file { font-weight: 600; background: #8882; } .diff .hunk { color: #3b6fd4; }
 .diff .added { background: #2da44e26; } .diff .removed { background: #cf222e22; }
 """
+
+
+def escape(text: str) -> str:
+    """HTML that shows `text`, with an escape in the place of what would not be seen or would turn what stands next to it
+    around: all of Unicode's other characters (`C...`) and separators of lines, but for newlines and tabs."""
+    seen = (c if c in "\n\t" or unicodedata.category(c) not in _UNSEEN else _escaped(c) for c in text)
+    return html.escape("".join(seen))
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
 
 
 def page(title: str, body: str) -> str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
-from html import escape
 from urllib.parse import parse_qs
 
 from workers.forges.demo.access import Access, readable
-from workers.forges.demo.layout import badge, diff, page
+from workers.forges.demo.layout import badge, diff, escape, page
 from workers.forges.demo.messages import Answer, Refused, Request
 from workers.forges.demo.pulls import Pulls
 from workers.forges.demo.repositories import Repositories, Repository

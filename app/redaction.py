@@ -1,0 +1,100 @@
+"""Takes secrets out of text before it is stored, and finds them in diffs.
+
+Two kinds of secrets are told apart. *Known* ones are values that this deployment holds: the site's access token, what
+the agents' variables hold, keys of its own. They are found in several forms, in text and in diffs. *Well-known shapes*
+are tokens of any forge, cloud or model server that their makers gave a mark to be found by. They are taken out of text;
+in a diff they are let be, as fixtures of tests are full of examples.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextvars import ContextVar
+from urllib.parse import quote, urlsplit
+
+from app.token_shapes import without_shapes
+
+REPLACEMENT = "[redacted]"
+# Shorter values, such as `true`, are words of many an innocent text.
+SHORTEST = 8
+# Variables whose names end so hold what may be told, unless it is a URL with a password.
+OPEN_NAMES = ("URL", "HOST", "ENDPOINT", "REGION", "LOCATION", "MODEL", "PATH", "DIR", "VERSION")
+
+
+class Secrets:
+    """The secrets that are known where a job is done: a forge's credential, and variables by their names."""
+
+    def __init__(self, credential: str | None = None, environment: Mapping[str, str] | None = None) -> None:
+        values = {credential or "", *_secret_values(environment or {})}
+        # The credential may be `user:password`, of which the second half is no less secret.
+        values |= {(credential or "").partition(":")[2]}
+        # A key of several lines is also told by one of them; its frame is that of every key.
+        lines = {line.strip() for value in values if "\n" in value for line in value.splitlines()}
+        values |= {line for line in lines if " " not in line and not line.startswith("-----")}
+        kept = [value for value in values if len(value.encode(errors="replace")) >= SHORTEST]
+        self._words = sorted({form for value in kept for form in _forms(value)}, key=len, reverse=True)
+        wide = {value.encode(coding, errors="replace") for value in kept for coding in ("utf-16-le", "utf-16-be")}
+        self._bytes = [word.encode(errors="replace") for word in self._words] + sorted(wide)
+
+    def redact(self, text: str) -> str:
+        """`text` without known secrets and without what has the shape of a token."""
+        for word in self._words:
+            text = text.replace(word, REPLACEMENT)
+        return without_shapes(text, REPLACEMENT)
+
+    def are_in(self, chunks: Iterable[bytes]) -> bool:
+        """Whether any known secret stands in a stream of bytes, be it cut where it may."""
+        overlap = max(map(len, self._bytes), default=1) - 1
+        rest = b""
+        for chunk in chunks:
+            window = rest + chunk
+            if any(secret in window for secret in self._bytes):
+                return True
+            rest = window[-overlap:] if overlap else b""
+        return False
+
+
+def _secret_values(environment: Mapping[str, str]) -> Iterator[str]:
+    for name, value in environment.items():
+        if "://" in value:
+            with contextlib.suppress(ValueError):
+                yield urlsplit(value).password or ""
+        if not name.upper().endswith(OPEN_NAMES):
+            yield value
+
+
+def _forms(value: str) -> Iterator[str]:
+    """The ways in which a value shows up: as it is, in a URL, in JSON, and in base64 of any text that holds it."""
+    yield value
+    yield quote(value, safe="")
+    yield json.dumps(value)[1:-1]
+    data = value.encode(errors="replace")
+    for before in range(3):
+        # Base64 turns three bytes into four characters, so there are three ways to come out, and the characters at
+        # both ends also depend on what stands next to the value.
+        encoded = base64.b64encode(b"\0" * before + data).decode()
+        end = (before + len(data)) // 3 * 4
+        core = encoded[-(-before * 4 // 3) : end]
+        yield core
+        yield core.translate(str.maketrans("+/", "-_"))
+
+
+_of_thread: ContextVar[Secrets | None] = ContextVar("secrets", default=None)
+
+
+@contextlib.contextmanager
+def kept_out_of_logs(secrets: Secrets) -> Iterator[None]:
+    """While this lasts, what this thread logs is written without `secrets`."""
+    token = _of_thread.set(secrets)
+    try:
+        yield
+    finally:
+        _of_thread.reset(token)
+
+
+def secrets_at_hand() -> Secrets | None:
+    """What `kept_out_of_logs` was given in this thread."""
+    return _of_thread.get()
