@@ -54,8 +54,8 @@ def publish(publication_id: str) -> None:
             log.warning("database_away", error=type(error).__name__)
         except Exception:
             log.exception("broken")
-            failure = EngineError("internal", "publish", "Something broke in Agent Runners itself; see the log.")
-            _settle(claim, failure, secrets)
+            broken = "Something broke in Agent Runners itself; see the log."
+            _settle(claim, EngineError("internal", "publish", broken), secrets)
 
 
 def _settle(claim: PublicationClaim, failure: EngineError, secrets: Secrets) -> None:
@@ -66,12 +66,8 @@ def _settle(claim: PublicationClaim, failure: EngineError, secrets: Secrets) -> 
         if failure.retryable and attempt < MOST_ATTEMPTS:
             publishing.retry_later(number, attempt)
         else:
-            publishing.fail(
-                number,
-                attempt,
-                secrets.redact(failure.message),
-                _facts(getattr(failure, "pull_request", None)),
-            )
+            found = _facts(getattr(failure, "pull_request", None))
+            publishing.fail(number, attempt, secrets.redact(failure.message), found)
 
 
 def _facts(found: PullRequest | None) -> PullRequestFacts | None:
