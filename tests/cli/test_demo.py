@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import shutil
+import os
 import subprocess
 from pathlib import Path
 
@@ -11,9 +11,11 @@ import pytest
 from rich.console import Console
 
 from app.cli import demo_repository
+from app.cli.demo_deployment import NO_SANDBOX
 from app.cli.demo_view import LINES_SHOWN, View, readable
 from app.cli.errors import CommandError
 from tests.cli.processes import PROGRAM, environment, free_port, wait_for
+from tests.workers.engine import SANDBOXES
 
 DEMO = (PROGRAM, "demo")
 
@@ -31,9 +33,12 @@ def theirs(folder: Path) -> Path:
     return path
 
 
-def test_a_prompt_becomes_a_diff_and_a_failure_is_told(folder: Path) -> None:
-    done = demo(folder)
+@pytest.mark.parametrize("sandbox", SANDBOXES)
+def test_a_prompt_becomes_a_diff(folder: Path, sandbox: str) -> None:
+    done = demo(folder, path=None if sandbox == "bubblewrap" else path_without_bubblewrap(folder))
     assert done.returncode == 0, done.stdout + done.stderr
+    assert f"Sandbox: {sandbox}" in done.stdout
+    assert (NO_SANDBOX in unwrapped(done.stdout)) == (sandbox == "none")
     first, both = done.stdout.split("What both changed")
     assert "Collecting TODO and FIXME notes" in first
     assert "+* `greeter/greet.py`, line 2: TODO: greet in the language" in first
@@ -43,14 +48,16 @@ def test_a_prompt_becomes_a_diff_and_a_failure_is_told(folder: Path) -> None:
     assert "ar_" in done.stdout
 
     # A second time, on what the first one left.
-    done = demo(folder, "echo trying; exit 3")
+    done = demo(folder, "--unsafe-no-sandbox", "echo trying; exit 3")
     assert done.returncode == 1
     assert "trying" in done.stdout and "ERROR" in done.stdout
 
 
-def test_a_repository_of_the_users_is_never_written(folder: Path, theirs: Path) -> None:
+@pytest.mark.parametrize("sandbox", SANDBOXES)
+def test_a_repository_of_the_users_is_never_written(folder: Path, theirs: Path, sandbox: str) -> None:
     before = snapshot(theirs)
-    done = demo(folder, "--repo", str(theirs), "echo 'print(1)' > new.py")
+    unsafe = ["--unsafe-no-sandbox"] if sandbox == "none" else []
+    done = demo(folder, *unsafe, "--repo", str(theirs), "echo 'print(1)' > new.py")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "changes that are not committed" in done.stdout
     assert "+print(1)" in done.stdout and "+# Files by kind" in done.stdout
@@ -76,14 +83,7 @@ def test_nothing_outlives_a_killed_demo(folder: Path) -> None:
 
 
 def test_the_script_of_a_user_runs_in_a_sandbox_or_not_at_all(folder: Path) -> None:
-    tools = folder / "tools"
-    tools.mkdir()
-    for tool in ("git", "setpriv"):
-        (tools / tool).symlink_to(str(shutil.which(tool)))
-    command = [*DEMO, "--once", "--data-dir", str(folder / "demo"), "true"]
-    done = subprocess.run(
-        command, env={**environment(folder), "PATH": str(tools)}, capture_output=True, text=True, timeout=60
-    )
+    done = demo(folder, "true", path=path_without_bubblewrap(folder))
     assert done.returncode == 1
     assert "bubblewrap is not installed" in done.stderr and "--unsafe-no-sandbox" in done.stderr
 
@@ -117,9 +117,26 @@ def test_of_a_long_diff_the_beginning_is_shown() -> None:
     assert view.console.file.getvalue().splitlines()[-1] == "... and 5 more lines"
 
 
-def demo(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def demo(folder: Path, *arguments: str, path: str | None = None) -> subprocess.CompletedProcess[str]:
     command = [*DEMO, "--once", "--data-dir", str(folder / "demo"), "--port", str(free_port()), *arguments]
-    return subprocess.run(command, env=environment(folder), capture_output=True, text=True, timeout=90)
+    variables = {**environment(folder), **({"PATH": path} if path else {})}
+    return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=120)
+
+
+def path_without_bubblewrap(folder: Path) -> str:
+    """A search path on which every program of this machine is found but bwrap."""
+    tools = folder / "tools"
+    tools.mkdir()
+    for place in reversed(os.get_exec_path()):
+        for program in Path(place).glob("*"):
+            (tools / program.name).unlink(missing_ok=True)
+            (tools / program.name).symlink_to(program)
+    (tools / "bwrap").unlink(missing_ok=True)
+    return str(tools)
+
+
+def unwrapped(text: str) -> str:
+    return " ".join(text.split())
 
 
 def git(path: Path, *arguments: str) -> str:
