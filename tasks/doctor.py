@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from workers.sandbox import probe
 from workers.sandbox.layers import layers
 
 State = Literal["working", "missing", "off"]
+PINS_ADDRESSES = (2, 37)
 LEAST_FREE_BYTES = 2 * 1024**3
 
 
@@ -77,6 +79,10 @@ def _git() -> Finding:
     if path is None:
         return Finding("git", "missing", "no git on PATH", "Install it: apt-get install git")
     version = subprocess.run([path, "version"], capture_output=True, text=True, check=True).stdout.strip()
+    number = re.search(r"(\d+)\.(\d+)", version)
+    if number and (int(number[1]), int(number[2])) < PINS_ADDRESSES:
+        told = f"{version}; older than 2.37, so the address of a repository is checked, but git looks it up once more"
+        return Finding("git", "working", told, "Install a newer one")
     return Finding("git", "working", version)
 
 

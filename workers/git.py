@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
+import shlex
 import signal
 import subprocess
 import time
@@ -62,6 +63,7 @@ _INHERITED = {"PATH", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DI
 _PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
 _CHUNK = 1 << 18
 _TICK_SECONDS = 0.25
+_SSH_OPTIONS = ("BatchMode=yes", "ControlMaster=no")
 _GRACE_SECONDS = 2.0
 _KEPT_ERRORS = 16_384
 # What git says of a full disk: the system's words, or where a pack came out short its own.
@@ -169,7 +171,7 @@ class Git:
             "GIT_ATTR_NOSYSTEM": "1",
             "GIT_TERMINAL_PROMPT": "0",
             "GIT_ASKPASS": "",
-            "GIT_SSH_COMMAND": "ssh -o BatchMode=yes -o ControlMaster=no",
+            "GIT_SSH_COMMAND": shlex.join(["ssh", *(f"-o{each}" for each in (*_SSH_OPTIONS, *access.ssh_options))]),
             "GIT_ALLOW_PROTOCOL": ":".join(access.protocols),
             "GIT_CONFIG_COUNT": str(len(config)),
             **{f"GIT_CONFIG_KEY_{number}": key for number, (key, _) in enumerate(config)},
@@ -193,10 +195,12 @@ class Access:
     """What is granted to one command: protocols of git, and configuration that may hold a credential.
 
     The configuration travels in the environment of that one command, so it is in no argument list, URL or log.
+    `ssh_options` are for the ssh that it may start.
     """
 
     protocols: tuple[str, ...] = ()
     config: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    ssh_options: tuple[str, ...] = ()
 
 
 def _without_the_rest(environment: Mapping[str, str]) -> list[str]:

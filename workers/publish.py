@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from urllib.parse import urlsplit
 
 from workers.commits import Change, Commits, Landed, Merging, scratch
 from workers.errors import EngineError
@@ -17,6 +18,7 @@ from workers.git import GitFailed
 from workers.job import Host, Secrets
 from workers.lifeline import Lifeline
 from workers.mirror import Mirror
+from workers.pinning import find_addresses
 from workers.remote import Remote
 
 _TRIES = 5
@@ -102,6 +104,9 @@ class _Publication:
 
     def run(self) -> Published:
         job, wish = self._job, self._job.wish
+        if wish and wish.api_url:
+            # The token goes there. What the API's client looks up later is not held on to.
+            find_addresses(urlsplit(wish.api_url).hostname or "", self._host)
         forge = make_forge(wish.forge, job.repo_url, wish.api_url, job.credential or "") if wish else None
         if forge and wish and wish.number is not None:
             _refuse_ended(forge.get_pull_request(wish.number))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import base64
+import functools
 import os
 import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from workers.egress.rules import is_address
 from workers.errors import EngineError
 from workers.git import Access, GitFailed
 from workers.job import Host
+from workers.pinning import ascii_name, find_addresses, proxy_for
 
 _SCP_STYLE = re.compile(r"(?:[\w.-]+@)?[\w.-]+:(?!:)[^:]+")
 _USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
@@ -38,13 +41,33 @@ class Remote:
         self._credential = credential
         if not url or url.startswith("-") or re.search(r"[\x00-\x20\x7f]", url):
             raise _refused("The address of the repository is empty or holds characters that are not allowed.")
+        self._host = host
         self.is_local = url.startswith(("/", "file://"))
+        self.url = str(_local_path(url, host)) if self.is_local else url
+        self._protocol = "file" if self.is_local else _protocol(url, host)
+
+    @functools.cached_property
+    def access(self) -> Access:
+        """What a command that speaks to this repository is granted. Its host is looked up once, and stays where it was.
+
+        Raises EngineError, see `find_addresses`.
+        """
         if self.is_local:
-            self.url = str(_local_path(url, host))
-            self.access = Access(("file",))
-        else:
-            self.url = url
-            self.access = Access((_protocol(url, host),), self._authorization())
+            return Access(("file",))
+        name, port = _place(self.url)
+        proxy = None if is_address(name) else proxy_for(self._protocol, name)
+        if proxy:
+            # Said once more, so that git goes the way that was thought of here.
+            return Access((self._protocol,), (*self._authorization(), ("http.proxy", proxy)))
+        addresses = find_addresses(name, self._host)
+        if self._protocol == "ssh":
+            # The key that the server has to show is that of its name.
+            alias = name if port in (None, 22) else f"[{name}]:{port}"
+            return Access(("ssh",), ssh_options=(f"HostName={addresses[0]}", f"HostKeyAlias={alias}"))
+        port = port or (443 if self._protocol == "https" else 80)
+        # Git 2.37 is the first to know of this; an older one looks the name up again.
+        pin = ("http.curloptResolve", f"{name}:{port}:{','.join(addresses)}")
+        return Access((self._protocol,), (*self._authorization(), *(() if is_address(name) else (pin,))))
 
     @property
     def options(self) -> list[str]:
@@ -96,6 +119,16 @@ def public_url(url: str) -> str | None:
     if url.startswith(("/", "file://")):
         return None
     return url if url.startswith("ssh://") else _USERINFO.sub("", url)
+
+
+def _place(url: str) -> tuple[str, int | None]:
+    """The host that a remote address names, and its port where it names one. Raises EngineError `repository_refused`."""
+    try:
+        parts = urlsplit(url)
+        named = parts.hostname if "://" in url else url.partition(":")[0].rpartition("@")[2]
+        return ascii_name(named or ""), parts.port if "://" in url else None
+    except ValueError:
+        raise _refused("The address of the repository names no host.") from None
 
 
 def _local_path(url: str, host: Host) -> Path:

@@ -375,7 +375,7 @@ def server(origin: Path) -> Iterator[Server]:
 
 @pytest.fixture
 def web_host(host: Host) -> Host:
-    return dataclasses.replace(host, allowed_protocols=("http",))
+    return dataclasses.replace(host, allowed_protocols=("http",), allow_private_addresses=True)
 
 
 def obtain(host: Host, job: Job) -> str:

@@ -109,7 +109,7 @@ def test_a_repository_that_is_not_there_cannot_be_reached(host: Host, tmp_path: 
 
 
 def test_a_server_that_does_not_listen_cannot_be_reached_for_now(host: Host) -> None:
-    open_host = dataclasses.replace(host, allowed_protocols=("http",))
+    open_host = dataclasses.replace(host, allowed_protocols=("http",), allow_private_addresses=True)
     error = failure(open_host, make_job("http://127.0.0.1:9/repository.git"))
     assert (error.code, error.retryable) == ("repository_unreachable", True)
 

@@ -235,7 +235,9 @@ def test_sigterm_while_the_repository_is_fetched(engine: Engine) -> None:
             return True
 
         waiter = sigterm_once(connected)
-        host = Host(engine.host.work_dir, sandbox=engine.host.sandbox, allowed_protocols=("http",))
+        host = Host(
+            engine.host.work_dir, sandbox=engine.host.sandbox, allowed_protocols=("http",), allow_private_addresses=True
+        )
         attempt = Engine(host, engine.source, noticed=engine.noticed).run("true", repo_url=url)
         waiter.join()
     for connection in held:

@@ -82,7 +82,7 @@ class Names:
 
     def find(self, host: str) -> list[str]:
         """The addresses of a canonical name. Raises OSError where it has none, and Refused for one name too many."""
-        if _is_address(host):
+        if is_address(host):
             return [host]
         if host not in self._pinned:
             found = self._resolve(host)
@@ -97,7 +97,7 @@ def canonical(host: str) -> str:
     """The one spelling of a host: lower case, no dot at its end, no brackets. Raises ValueError for what is no host."""
     if host.startswith("[") and host.endswith("]"):
         return str(ipaddress.IPv6Address(host[1:-1]))
-    if _is_address(host):
+    if is_address(host):
         return str(ipaddress.ip_address(host))
     name = host.lower().removesuffix(".")
     if not _NAME.fullmatch(name):
@@ -105,7 +105,8 @@ def canonical(host: str) -> str:
     return name
 
 
-def _is_address(host: str) -> bool:
+def is_address(host: str) -> bool:
+    """Whether a host is written as an address."""
     try:
         ipaddress.ip_address(host)
     except ValueError:

@@ -1,0 +1,166 @@
+"""Where the worker itself goes for a repository or a forge: never to an inner address that somebody else chose."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.workers.repositories import commit_all, git, make_host, make_job, make_origin
+from tests.workers.test_git_safety import TOKEN, Server, serving
+from workers.commits import Change
+from workers.errors import EngineError
+from workers.git import Git, GitFailed
+from workers.job import Host
+from workers.lifeline import Lifeline
+from workers.mirror import Mirror
+from workers.publish import PublishJob, Wish, publish
+from workers.remote import Remote
+
+
+@pytest.fixture(autouse=True)
+def direct(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever proxy this machine needs, these tests go without."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    with serving(make_origin(tmp_path / "origin", {"a.txt": "a\n"})) as running:
+        yield running
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    """It knows names that no resolver knows, so whatever is reached by them was pinned."""
+    names = (("forge.example", "127.0.0.1"), ("cloud.example", "169.254.169.254"), ("ssh.example", "93.184.216.34"))
+    return make_host(tmp_path / "host", resolve=names, allowed_protocols=("http", "ssh"), allow_private_addresses=True)
+
+
+def obtain(host: Host, url: str) -> str:
+    job = make_job(url, credential=TOKEN)
+    return Mirror(host, job.site_id, job.lifeline).obtain(job)
+
+
+def refused(host: Host, url: str) -> EngineError:
+    with pytest.raises(EngineError) as caught:
+        obtain(host, url)
+    return caught.value
+
+
+def named(server: Server) -> str:
+    return server.url.replace("127.0.0.1", "Forge.example")
+
+
+def test_a_fetch_goes_to_the_address_that_was_judged(host: Host, server: Server) -> None:
+    assert obtain(host, named(server)) == git(server.repository, "rev-parse", "HEAD")
+
+
+def test_a_push_goes_there_too(host: Host, server: Server, tmp_path: Path) -> None:
+    commit_all(make_origin(tmp_path / "local", {"b.txt": "b\n"}))
+    remote = Remote(named(server), TOKEN, host)
+    with contextlib.suppress(GitFailed):
+        Git(tmp_path / "local" / ".git").run("push", "--", remote.url, "HEAD:refs/heads/new", access=remote.access)
+    assert "/repository.git/info/refs?service=git-receive-pack" in server.asked
+
+
+def test_a_name_that_leads_inside_is_refused_before_anything_is_asked(host: Host, server: Server) -> None:
+    closed = dataclasses.replace(host, allow_private_addresses=False)
+    error = refused(closed, named(server))
+    assert (error.code, error.stage) == ("repository_refused", "checkout")
+    assert "private address" in error.message
+    assert server.asked == []
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        *(
+            "127.0.0.1",
+            "localhost",
+            "0x7f.1",
+            "2130706433",
+            "127.1",
+            "0177.0.0.1",
+            "[::1]",
+            "[::ffff:127.0.0.1]",
+            "0.0.0.0",
+        ),
+        *("localhost.", "LOCALHOST", "169.254.169.254", "10.0.0.1", "[fd00:ec2::254]"),
+    ],
+)
+def test_no_spelling_of_an_inner_address_gets_past(host: Host, server: Server, place: str) -> None:
+    closed = dataclasses.replace(host, allow_private_addresses=False)
+    assert refused(closed, f"http://{place}:{server.server_port}/repository.git").code == "repository_refused"
+    assert refused(closed, f"ssh://git@{place}:{server.server_port}/repository.git").code == "repository_refused"
+    assert server.asked == []
+
+
+def test_the_metadata_of_a_cloud_is_refused_whatever_is_set(host: Host) -> None:
+    for url in ("http://cloud.example/x.git", "http://169.254.169.254/x.git", "git@cloud.example:x.git"):
+        assert refused(host, url).code == "repository_refused"
+
+
+def test_a_name_that_there_is_not_may_be_there_later(host: Host) -> None:
+    error = refused(host, "http://nowhere.invalid/x.git")
+    assert (error.code, error.retryable) == ("repository_unreachable", True)
+
+
+@pytest.mark.parametrize(
+    ("url", "alias"),
+    [
+        ("ssh://git@ssh.example/x.git", "ssh.example"),
+        ("git@ssh.example:x.git", "ssh.example"),
+        ("ssh://git@ssh.example:2222/x.git", "[ssh.example]:2222"),
+    ],
+)
+def test_ssh_connects_to_the_address_and_asks_for_the_key_of_the_name(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, alias: str
+) -> None:
+    ssh = tmp_path / "bin" / "ssh"
+    ssh.parent.mkdir()
+    ssh.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/called\nexit 255\n')
+    ssh.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{ssh.parent}:{os.environ['PATH']}")
+    refused(dataclasses.replace(host, allow_private_addresses=False), url)
+    called = (tmp_path / "called").read_text()
+    assert "-oHostName=93.184.216.34" in called and f"-oHostKeyAlias={alias}" in called
+
+
+def test_a_proxy_of_the_operators_looks_names_up_by_itself(
+    host: Host, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Addresses are judged all the same."""
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{server.server_port}")
+    closed = dataclasses.replace(host, allow_private_addresses=False)
+    refused(closed, "http://nowhere.invalid/repository.git")
+    assert any(path.startswith("http://nowhere.invalid/repository.git/info/refs") for path in server.asked)
+    assert refused(closed, "http://127.0.0.1/repository.git").code == "repository_refused"
+
+
+def test_the_token_goes_to_no_inner_address_of_a_forge(host: Host, server: Server) -> None:
+    change = Change("Ada", "ada@example.org", 0, "message", lambda: iter([b""]))
+    job = PublishJob(
+        site_id="site",
+        repo_url="http://forge.example/x.git",
+        base_sha=None,
+        branch="new",
+        base_branch="main",
+        changes=(change,),
+        last=change,
+        lifeline=Lifeline(60),
+        on_push=lambda sha: None,
+        wish=Wish("github", f"http://127.0.0.1:{server.server_port}", "main", "title", "body", False, 1),
+        credential=TOKEN,
+        secrets=(TOKEN,),
+    )
+    with pytest.raises(EngineError) as caught:
+        publish(job, dataclasses.replace(host, allow_private_addresses=False))
+    assert (caught.value.code, caught.value.stage) == ("repository_refused", "publish")
+    assert server.asked == []
