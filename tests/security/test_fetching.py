@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from app.redaction import Secrets
 from tests.workers.repositories import commit_all, git, make_host, make_job, make_origin
 from tests.workers.test_git_safety import TOKEN, Server, serving
 from workers.commits import Change
@@ -158,7 +159,7 @@ def test_the_token_goes_to_no_inner_address_of_a_forge(host: Host, server: Serve
         on_push=lambda sha: None,
         wish=Wish("github", f"http://127.0.0.1:{server.server_port}", "main", "title", "body", False, 1),
         credential=TOKEN,
-        secrets=(TOKEN,),
+        secrets=Secrets(TOKEN),
     )
     with pytest.raises(EngineError) as caught:
         publish(job, dataclasses.replace(host, allow_private_addresses=False))

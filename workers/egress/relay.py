@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 
-_PIECE = 1 << 18
+_PIECE = 1 << 16
 
 
 class Relay:

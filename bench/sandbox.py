@@ -1,0 +1,181 @@
+"""What the sandbox and its proxy add: to the start of a command, and to what it asks of the network.
+
+    .venv/bin/python -m bench.sandbox [--rounds N]
+
+Every figure is a median, and a ratio to the same thing without a sandbox, measured in turns in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import multiprocessing
+import os
+import socket
+import socketserver
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from workers.budget import Budget
+from workers.egress.process import PORT, Egress, open_egress
+from workers.egress.rules import Rule
+from workers.job import Host, Limits
+from workers.lifeline import Lifeline
+from workers.process import Launch, running
+from workers.sandbox import open_sandbox
+
+MEBIBYTE = 2**20
+DOWNLOAD_BYTES = 256 * MEBIBYTE
+# Prints the seconds of each request and of one download, as JSON. With a proxy's port it opens a tunnel first.
+CLIENT = """
+import json, socket, sys, time
+
+port, proxy, requests, size = (int(each) for each in sys.argv[1:])
+
+def ask(count):
+    begun = time.perf_counter()
+    with socket.create_connection(("127.0.0.1", proxy or port)) as server:
+        if proxy:
+            server.sendall(b"CONNECT 127.0.0.1:%d HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n" % port)
+            assert b" 200 " in server.recv(100)
+        server.sendall(b"%d\\n" % count)
+        buffer, left = bytearray(1 << 18), count
+        while left:
+            left -= server.recv_into(buffer)
+    return time.perf_counter() - begun
+
+ask(1)
+print(json.dumps([[ask(1) for _ in range(requests)], ask(size)]))
+"""
+
+
+@dataclass(frozen=True)
+class Folders:
+    root: Path
+    checkout: Path
+    home: Path
+    attachments: Path
+
+
+class Bytes(socketserver.StreamRequestHandler):
+    """Answers a number with as many bytes."""
+
+    def handle(self) -> None:
+        left, piece = int(self.rfile.readline()), bytes(1 << 18)
+        while left > 0:
+            left -= self.connection.send(piece[:left])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.sandbox", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=30)
+    rounds = parser.parse_args().rounds
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder, server() as port:
+        host = Host(Path(folder))
+        with contextlib.closing(
+            open_egress(host, {"agent": [Rule.parse(f"127.0.0.1:{port}", private=True)]})
+        ) as egress:
+            measure_starts(host, egress, rounds)
+            measure_requests(host, egress, port, rounds)
+
+
+@contextlib.contextmanager
+def server() -> Iterator[int]:
+    """A server in a process of its own; its port."""
+    listener = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Bytes)
+    process = multiprocessing.get_context("fork").Process(target=listener.serve_forever, daemon=True)
+    process.start()
+    yield listener.server_address[1]
+    process.kill()
+    listener.server_close()
+
+
+def measure_starts(host: Host, egress: Egress, rounds: int) -> None:
+    bare = Launch(["true"], {"PATH": os.environ["PATH"]}, "/")
+    sealed, open_ = (launch(host, each, ["true"]) for each in (None, egress))
+
+    def start_proxy() -> None:
+        with (
+            contextlib.closing(open_egress(host, {"setup": ()})) as one,
+            socket.create_server(("127.0.0.1", 0)) as listener,
+        ):
+            socket.send_fds(socket.socket(fileno=os.dup(one.channel)), [b"setup"], [listener.fileno()])
+            with socket.create_connection(listener.getsockname()) as client:
+                client.sendall(b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n")
+                client.recv(10)
+
+    show(
+        "start and end of `true`",
+        in_turns(
+            rounds,
+            {
+                "bare": lambda: subprocess.run(["true"], check=True),
+                "under the supervisor": lambda: run(bare),
+                "in bubblewrap, no network": lambda: run(sealed),
+                "in bubblewrap, with the proxy": lambda: run(open_),
+                "once an attempt, meanwhile: start of a proxy": start_proxy,
+            },
+        ),
+    )
+
+
+def measure_requests(host: Host, egress: Egress, port: int, rounds: int) -> None:
+    def client(proxy: int) -> list[str]:
+        return ["/usr/bin/python3", "-c", CLIENT, str(port), str(proxy), "50", str(DOWNLOAD_BYTES)]
+
+    requests: dict[str, list[float]] = {"bare": [], "through the proxy": []}
+    downloads: dict[str, list[float]] = {name: [] for name in requests}
+    inside = launch(host, egress, client(PORT))
+    for _ in range(max(rounds // 6, 3)):
+        answers = (subprocess.check_output(client(0)), run(inside))
+        for name, answer in zip(requests, answers, strict=True):
+            latencies, download = json.loads(answer)
+            requests[name] += latencies
+            downloads[name].append(download)
+    show("connection, request and answer of one byte", requests)
+    show(f"download of {DOWNLOAD_BYTES // MEBIBYTE} MiB", downloads, DOWNLOAD_BYTES / MEBIBYTE)
+
+
+def launch(host: Host, egress: Egress | None, command: list[str]) -> Launch:
+    below = Path(tempfile.mkdtemp(dir=host.work_dir))
+    folders = Folders(*(below / name for name in ("root", "checkout", "home", "attachments")))
+    for path in (folders.root, folders.checkout, folders.home, folders.attachments):
+        path.mkdir()
+    return open_sandbox(host, folders, Limits(), egress).launch(command, {})
+
+
+def run(launch: Launch) -> bytes:
+    with running(launch, lifeline=Lifeline(60), budget=Budget(Limits()), stage="agent") as process:
+        lines = [line.data for line in process.lines() if line]
+    assert process.status == 0, lines
+    return b"\n".join(lines)
+
+
+def in_turns(rounds: int, ways: Mapping[str, Callable[[], object]]) -> dict[str, list[float]]:
+    """Seconds of each way, tried one after the other so that whatever else the machine does meets all of them."""
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            begun = time.perf_counter()
+            way()
+            seconds[name].append(time.perf_counter() - begun)
+    return seconds
+
+
+def show(what: str, seconds: Mapping[str, list[float]], mebibytes: float = 0) -> None:
+    print(f"\n{what}")
+    first = statistics.median(next(iter(seconds.values())))
+    for name, found in seconds.items():
+        median = statistics.median(found)
+        rate = f"{mebibytes / median:8,.0f} MiB/s" if mebibytes else ""
+        print(f"  {name:46}{median * 1000:9.2f} ms{median / first:8.1f} x  {rate}")
+
+
+if __name__ == "__main__":
+    main()
