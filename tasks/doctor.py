@@ -25,7 +25,6 @@ from app.config import settings
 from migrations.config import alembic_config
 from tasks.jobs import limits_of, this_host
 from workers.agents import find_missing
-from workers.sandbox import probe
 from workers.sandbox.layers import layers
 
 State = Literal["working", "missing", "off"]
@@ -52,7 +51,6 @@ def examine() -> Iterator[Finding]:
         ("broker", _broker),
         ("workers", _workers),
         ("artifact store", _artifacts),
-        ("network of agents", _network),
     ]
     for part, look in parts:
         try:
@@ -135,17 +133,6 @@ def _artifacts() -> Finding:
     artifacts.store().put(key, [b"x"])
     artifacts.store().delete(key)
     return Finding("artifact store", "working", str(settings().artifacts))
-
-
-def _network() -> Finding:
-    if settings().sandbox == "none":
-        told, remedy = "agents reach whatever this machine reaches", "Unset AGENT_RUNNERS_SANDBOX"
-        return Finding("network of agents", "off", told, remedy)
-    if not probe(this_host()).ok:
-        return Finding("network of agents", "missing", "there is no sandbox to keep it from", "See the sandbox above")
-    everyone = ", ".join(settings().egress_hosts) or "nothing else"
-    told = f"through a proxy, which lets through the model's host, what the site names, and {everyone}"
-    return Finding("network of agents", "working", told)
 
 
 def main(arguments: list[str] | None = None) -> int:

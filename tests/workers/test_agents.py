@@ -277,3 +277,21 @@ def test_output_that_is_spoken_slowly_is_told_soon() -> None:
     assert list(chatter.hear("\x1b[31mred\x1b[0m")) == []
     assert list(chatter.flush()) == [Step("red")]
     assert list(chatter.flush()) == []
+
+
+@pytest.mark.parametrize(
+    ("agent", "variables", "hosts"),
+    [
+        ("codex", {}, ("api.openai.com:443",)),
+        ("codex", {"OPENAI_BASE_URL": "http://127.0.0.1:8000/v1"}, ("127.0.0.1:8000",)),
+        ("codex", {"ANTHROPIC_BASE_URL": "https://elsewhere.example"}, ("api.openai.com:443",)),
+        ("claude", {}, ("api.anthropic.com:443",)),
+        ("claude", {"ANTHROPIC_BASE_URL": "http://models.example"}, ("models.example:80",)),
+        ("claude", {"ANTHROPIC_BASE_URL": "https://[::1]:8443/v1"}, ("[::1]:8443",)),
+        ("shell", {"OPENAI_BASE_URL": "https://models.example"}, ()),
+    ],
+)
+def test_an_agent_reaches_the_host_of_its_model(
+    programs: Path, agent: str, variables: dict[str, str], hosts: tuple[str, ...]
+) -> None:
+    assert open_agent(job(agent=agent, environment=variables)).model_hosts == hosts

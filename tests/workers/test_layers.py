@@ -24,6 +24,7 @@ def test_the_layers_of_this_machine(tmp_path: Path) -> None:
     states = {name: layer.state for name, layer in look(Host(tmp_path)).items()}
     assert states == {
         "sandbox": "working",
+        "network of agents": "working",
         "user of agents": "working" if IS_ROOT else "off",
         "system call filter": "working" if seccomp.program() else "missing",
         "control groups": "working" if len(find_places().folders) == 3 else "missing",
@@ -33,14 +34,16 @@ def test_the_layers_of_this_machine(tmp_path: Path) -> None:
 
 def test_without_a_sandbox_what_belongs_to_it_is_off(tmp_path: Path) -> None:
     found = look(Host(tmp_path, sandbox="none"))
-    for name in ("sandbox", "user of agents", "system call filter"):
+    for name in ("sandbox", "network of agents", "user of agents", "system call filter"):
         assert (found[name].state, "AGENT_RUNNERS_SANDBOX" in found[name].remedy) == ("off", True)
 
 
 def test_a_sandbox_that_is_not_installed_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    layer = look(Host(tmp_path))["sandbox"]
+    found = look(Host(tmp_path))
+    layer = found["sandbox"]
     assert (layer.state, "apt-get install bubblewrap" in layer.remedy) == ("missing", True)
+    assert found["network of agents"].state == "missing"
 
 
 def test_limits_are_told_in_units_that_people_use(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ class Layer:
 def layers(host: Host, limits: Limits) -> Iterator[Layer]:
     """Look at every layer in turn."""
     yield _bubblewrap(host)
+    yield _network(host)
     yield _user(host)
     yield _filter(host)
     yield _groups()
@@ -46,6 +47,16 @@ def _bubblewrap(host: Host) -> Layer:
     if not finding.ok:
         return Layer("sandbox", "missing", finding.reason, finding.remedy)
     return Layer("sandbox", "working", "bubblewrap")
+
+
+def _network(host: Host) -> Layer:
+    if host.sandbox == "none":
+        return Layer("network of agents", "off", "agents reach whatever this machine reaches", _SET)
+    if not probe(host).ok:
+        return Layer("network of agents", "missing", "there is no sandbox to keep it from", "See the sandbox above")
+    named = ", ".join(host.egress_hosts)
+    every = f", and {named} for all" if named else ""
+    return Layer("network of agents", "working", f"only a proxy to the model's host and what the site names{every}")
 
 
 def _user(host: Host) -> Layer:
