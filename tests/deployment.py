@@ -41,6 +41,8 @@ class Deployment:
         self.variables = variables or {}
         self.url = f"http://127.0.0.1:{port}"
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.descriptors: tuple[int, ...] = ()
+        """What the processes inherit, as they may from whatever starts them."""
         self.settings = {
             "DATA_DIR": str(folder / "data"),
             "DATABASE_URL": database_url,
@@ -86,6 +88,7 @@ class Deployment:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                pass_fds=self.descriptors,
             )
         self.processes[name] = process
         return process

@@ -1,0 +1,121 @@
+"""What an agent does that looks for secrets: `search.py FOLDER...` prints each one it finds, and dumps what it saw.
+
+A secret is printed backwards, so that whoever redacts it does not hide the find. It uses nothing but Python.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import re
+import socket
+import stat
+import sys
+from collections.abc import Iterator
+
+# Neither word matches itself, since this text lies in the checkout.
+SECRET = re.compile(rb"canary-[a-z]+-[0-9a-f]{16}|a-token-that-m[a]y-write")
+LARGEST = 1 << 26
+# The system itself, which is gigabytes that no secret of a worker lies in; and what is looked at in its own way.
+PASSED_OVER = ("/usr", "/proc", "/sys")
+PTRACE_ATTACH = 16
+seen: dict[str, int] = {}
+dump: list[bytes] = []
+
+
+def main(folders: list[str]) -> None:
+    check("environment", b"\n".join(name + b"=" + value for name, value in os.environb.items()))
+    for process in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
+        look_at_process(process, with_memory=not folders)
+    for name in os.listdir("/proc/net"):
+        check("network", read(f"/proc/net/{name}"))
+    for address in addresses():
+        check("socket", ask(address))
+    for path in files(folders or ["/"]):
+        check("file", path.encode(errors="surrogateescape"))
+        check("file", read(path))
+    with open("dump.txt", "wb") as file:
+        file.write(b"\n".join(dump).replace(b"\0", b"\n"))
+    print("looked at", seen)
+
+
+def check(kind: str, data: bytes) -> None:
+    seen[kind] = seen.get(kind, 0) + 1
+    for secret in set(SECRET.findall(data)):
+        print("FOUND", kind, secret[::-1].decode(), flush=True)
+
+
+def read(path: str) -> bytes:
+    """A regular file; anything else could be somebody's pipe, or wait for ever."""
+    with contextlib.suppress(OSError):
+        kind = os.stat(path).st_mode
+        if stat.S_ISREG(kind):
+            with open(path, "rb") as file:
+                return file.read(LARGEST)
+    return b""
+
+
+def look_at_process(process: int, *, with_memory: bool) -> None:
+    folder = f"/proc/{process}"
+    for name in ("environ", "cmdline", "maps", "mountinfo", "cgroup", "status"):
+        data = read(f"{folder}/{name}")
+        dump.append(f"== {process} {name}".encode() + b"\n" + data)
+        check("process", data)
+    with contextlib.suppress(OSError):
+        for name in os.listdir(f"{folder}/fd"):
+            with contextlib.suppress(OSError):
+                dump.append(f"== {process} fd {name} {os.readlink(f'{folder}/fd/{name}')}".encode())
+            check("descriptor", read(f"{folder}/fd/{name}"))
+    if with_memory and process != os.getpid():
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.ptrace(PTRACE_ATTACH, process, None, None) == 0:
+            print("TRACED", process, flush=True)
+            os.waitpid(process, 0x40000000)
+        for data in memory(folder):
+            check("memory", data)
+
+
+def memory(folder: str) -> Iterator[bytes]:
+    with contextlib.suppress(OSError), open(f"{folder}/mem", "rb", 0) as file:
+        for line in read(f"{folder}/maps").decode().splitlines():
+            start, end = (int(part, 16) for part in line.split()[0].split("-"))
+            with contextlib.suppress(OSError, ValueError, OverflowError):
+                file.seek(start)
+                yield file.read(min(end - start, LARGEST))
+
+
+def addresses() -> Iterator[tuple[int, str | tuple[str, int]]]:
+    """Everything that listens: abstract sockets by the kernel's list, and ports by trying each."""
+    for line in read("/proc/net/unix").decode(errors="replace").splitlines()[1:]:
+        if " @" in line:
+            yield socket.AF_UNIX, "\0" + line.split(" @", 1)[1]
+    for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+        for port in range(1, 65536):
+            with contextlib.suppress(OSError), socket.socket(family) as one:
+                if one.connect_ex((host, port)) == 0:
+                    yield family, (host, port)
+
+
+def ask(address: tuple[int, str | tuple[str, int]]) -> bytes:
+    with contextlib.suppress(OSError), socket.socket(address[0]) as one:
+        one.settimeout(1)
+        one.connect(address[1])
+        one.sendall(b"GET canary\r\n\r\n")
+        return one.recv(65536)
+    return b""
+
+
+def files(folders: list[str]) -> Iterator[str]:
+    for top in folders:
+        for parent, names, found in os.walk(top):
+            names[:] = [name for name in names if os.path.join(parent, name) not in PASSED_OVER]
+            for name in found:
+                path = os.path.join(parent, name)
+                with contextlib.suppress(OSError):
+                    if stat.S_ISSOCK(os.lstat(path).st_mode):
+                        check("socket", ask((socket.AF_UNIX, path)))
+                yield path
+
+
+main(sys.argv[1:])
