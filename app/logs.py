@@ -80,7 +80,11 @@ def _rendering() -> list[structlog.typing.Processor]:
     told: list[structlog.typing.Processor] = [structlog.processors.format_exc_info, redact_event]
     if settings().log_format == "text":
         plain = structlog.dev.plain_traceback
-        return [*told, escape_event, structlog.dev.ConsoleRenderer(sys.stderr.isatty(), exception_formatter=plain)]
+        return [
+            *told,
+            escape_event,
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain),
+        ]
     # JSON escapes whatever is not plain ASCII by itself.
     return [*told, structlog.processors.JSONRenderer()]
 

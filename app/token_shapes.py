@@ -29,7 +29,7 @@ _SHAPES: tuple[tuple[tuple[str, ...], str], ...] = (
         _START + r"(?:A3T[A-Z0-9]|AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}(?![A-Za-z0-9])",
     ),
     (("ecret",), r"(?i:secret_?access_?key)[\"']?\s{0,3}[=:]{1,2}>?\s{0,3}[\"']?[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])"),
-    (("xox", "xapp-"), r"(?:xox[a-z](?:\.xox[a-z])?|xapp)-[A-Za-z0-9-]{10,255}"),
+    (("xox", "xapp-"), r"(?:xox[abeoprs](?:\.xox[bp])?|xapp)-\d[A-Za-z0-9-]{9,255}"),
     (("hooks.slack.com",), r"hooks\.slack\.com/(?:services|workflows|triggers)/[A-Za-z0-9+/]{40,80}"),
     (("discord",), r"discord(?:app)?\.com/api/webhooks/\d{17,20}/[\w-]{60,80}"),
     # Anthropic, OpenRouter, OpenAI's newer and older keys.

@@ -27,6 +27,7 @@ RUNNER_FIELDS = [
     "last_session_created_at",
     "active_session_created_at",
     "has_result_diff",
+    "contains_secret",
     "attached_file_keys",
     "latest_session_id",
     "latest_session_state",

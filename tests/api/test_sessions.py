@@ -32,6 +32,7 @@ SESSION_FIELDS = [
     "is_discarded",
     "has_result_diff",
     "has_cumulative_diff",
+    "contains_secret",
     "limits",
     "usage",
     "user",

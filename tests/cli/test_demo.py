@@ -12,7 +12,7 @@ from rich.console import Console
 
 from app.cli import demo_repository
 from app.cli.demo_deployment import NO_SANDBOX
-from app.cli.demo_view import LINES_SHOWN, View, readable
+from app.cli.demo_view import LINES_SHOWN, View
 from app.cli.errors import CommandError
 from tests.cli.processes import PROGRAM, environment, free_port, wait_for
 from tests.workers.engine import SANDBOXES
@@ -104,10 +104,6 @@ def test_what_cannot_be_cloned_is_told(folder: Path, theirs: Path) -> None:
     git(theirs, "checkout", "--quiet", "--detach")
     with pytest.raises(CommandError, match="is on no branch"):
         demo_repository.clone(theirs, folder)
-
-
-def test_text_of_agents_cannot_steer_the_terminal() -> None:
-    assert readable("a\x1b]0;gotcha\x07\r\tb\n") == "a\\x1b]0;gotcha\\x07\\r\tb\n"
 
 
 def test_of_a_long_diff_the_beginning_is_shown() -> None:

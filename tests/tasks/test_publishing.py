@@ -10,15 +10,17 @@ import pytest
 import sqlalchemy as sa
 
 from app import db
-from app.errors import Conflict
+from app.errors import Conflict, Invalid
 from app.models import Publication
 from app.models.states import Forge, PublicationKind, PublicationState, Scope
-from app.services import agent_runner_sessions, agent_runners, publications, publishing
+from app.services import agent_runner_sessions, agent_runners, publications, publishing, sites
 from app.services.callers import Caller
 from tasks.control import publish
 from tasks.sessions import run_session
 from tests.tasks.conftest import read, runner_of
 from tests.workers.repositories import commit_all, git, write
+
+SECRET = "the-token-of-the-forge-1"
 
 
 def ada_of(session_id: uuid.UUID) -> Caller:
@@ -117,3 +119,53 @@ def test_a_branch_that_a_pull_request_failed_on_may_be_given_up_for_another(ask,
         with db.transaction():
             publishing.fail(publication.id, attempt, "The branch holds commits that this runner did not make.")
     assert branches == ["taken", "free", "free"]
+
+
+def holding(session_id: uuid.UUID, token: str) -> None:
+    """Give the site of a session an access token."""
+    with db.transaction():
+        runner = runner_of(session_id)
+        sites.update(ada_of(session_id), runner.site_id, {"access_token": token})
+
+
+@pytest.mark.parametrize("squash", [False, True])
+def test_a_secret_that_a_later_session_took_out_reaches_no_commit(ask, origin, squash):
+    first = ask(f"echo more > b.txt; echo {SECRET} > a.txt")
+    holding(first, SECRET)
+    run_session(str(first))
+    assert read(first).contains_secret and runner_of(first).contains_secret
+    with pytest.raises(Invalid, match="another session") as refused:
+        commit(first, target_branch="x")
+    assert refused.value.error_code == "contains_secret"
+    follow_up(first, "echo clean > a.txt")
+    assert not runner_of(first).contains_secret
+    landed = commit(first, target_branch="x", squash=squash)
+    assert landed.error is None
+    assert git(origin, "show", "x:b.txt") == "more"
+    assert git(origin, "log", "--format=%s", "main..x").count("\n") == 0
+    assert SECRET not in git(origin, "log", "--patch", "--format=fuller", "main..x")
+
+
+def test_a_secret_that_became_known_after_the_session_is_found_before_the_push(ask, origin):
+    session_id = ask(f"printf '\\000{SECRET}' > b.bin")
+    run_session(str(session_id))
+    assert not read(session_id).contains_secret
+    holding(session_id, SECRET)
+    failed = commit(session_id, target_branch="x")
+    assert (failed.state, failed.pushed_sha) == (PublicationState.FAILED, None)
+    assert "Nothing was pushed" in failed.error
+    assert git(origin, "branch", "--list", "x") == ""
+
+
+def test_what_a_commit_says_quotes_no_secret_and_nothing_unseen(ask, origin):
+    shape = "ghp" + "_" + "a1B2" * 9
+    session_id = ask(
+        f"#{SECRET} {shape} \u202e\necho changed > a.txt; printf '{SECRET} {shape} \\342\\200\\256 \\033[31m'"
+    )
+    holding(session_id, SECRET)
+    run_session(str(session_id))
+    for fields in ({}, {"message": f"by {SECRET}\n\n{shape}\u2066", "squash": True}):
+        assert commit(session_id, target_branch=f"x{len(fields)}", **fields).error is None
+    said = git(origin, "log", "--format=%B", "main..x0") + git(origin, "log", "--format=%B", "main..x2")
+    assert SECRET not in said and shape not in said and "[redacted]" in said
+    assert not set("\u202e\u2066\x1b") & set(said) and "\\u202e" in said and "\\u2066" in said

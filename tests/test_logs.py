@@ -1,0 +1,74 @@
+"""What is logged holds no secret and nothing that a terminal would obey."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+
+import pytest
+import structlog
+
+from app.logs import configure_logging
+from app.redaction import Secrets, kept_out_of_logs
+
+SHAPE = "ghp" + "_" + "a1B2" * 9
+KEY = "key-of-the-model-42"
+TOKEN = "token-of-the-forge-17"
+
+
+@pytest.fixture
+def configure_logs(configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    def make(log_format: str) -> None:
+        monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+        configure(LOG_FORMAT=log_format, SECRET_KEY="the-key-of-it-all", DATABASE_URL="postgresql://a:pass-word@b/c")
+        configure_logging("test")
+
+    return make
+
+
+class Odd:
+    def __repr__(self) -> str:
+        return f"Odd({KEY})"
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_no_secret_gets_into_a_line(
+    configure_logs: Callable[[str], None], log_format: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logs(log_format)
+    log = structlog.get_logger("one")
+    with kept_out_of_logs(Secrets(TOKEN, {"K": KEY})):
+        log.info(f"event {SHAPE}", word=f"{TOKEN} {KEY}", nested={"list": [SHAPE, (KEY,)], KEY: 1}, odd=Odd())
+        logging.getLogger("two").warning("arguments %s", TOKEN, extra={"more": {"deep": KEY}})
+        try:
+            local = KEY  # noqa: F841
+            raise RuntimeError(f"{SHAPE} {TOKEN}")
+        except RuntimeError:
+            log.exception("broken")
+            logging.getLogger("two").exception("broken too")
+    logging.getLogger("two").error("afterwards %s %s %s %s", SHAPE, KEY, "the-key-of-it-all", "pass-word")
+    told = capsys.readouterr().err
+    assert told.count("RuntimeError: [redacted] [redacted]") == 2 and "Odd([redacted])" in told
+    assert not [secret for secret in (SHAPE, KEY, TOKEN, "the-key-of-it-all", "pass-word") if secret in told]
+    assert "afterwards [redacted] [redacted] [redacted] [redacted]" in told
+
+
+def test_numbers_and_nothing_stay_what_they_are(
+    configure_logs: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logs("json")
+    structlog.get_logger().info("event", number=1, share=0.5, yes=True, none=None, words=["a", {"b": 2}])
+    line = json.loads(capsys.readouterr().err)
+    assert [line[name] for name in ("number", "share", "yes", "none", "words")] == [1, 0.5, True, None, ["a", {"b": 2}]]
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_what_would_not_be_seen_is_escaped(
+    configure_logs: Callable[[str], None], log_format: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logs(log_format)
+    hidden = "\x1b]0;gotcha\x07\x9b\u202e\u2066\u200b\u2028"
+    structlog.get_logger().info(f"event{hidden}", word=hidden)
+    told = capsys.readouterr().err
+    assert "event" in told and not (set(hidden) - set("]0;gotcha")) & set(told)

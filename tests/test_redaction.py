@@ -1,0 +1,211 @@
+"""Secrets are found in every form in which they show up, and what only looks odd is left alone."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import random
+import string
+import time
+import tracemalloc
+import uuid
+from collections.abc import Iterator
+from urllib.parse import quote
+
+import pytest
+
+from app.redaction import Secrets
+
+TOKEN = "a+token/of the=forge"
+NOTHING = Secrets()
+
+
+def some(count: int, alphabet: str = string.ascii_letters + string.digits) -> str:
+    """As many characters as if somebody had drawn them, with a digit at the end."""
+    return "".join(random.Random(count).choices(alphabet, k=count - 1)) + "7"
+
+
+def encoded(value: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
+
+
+HEX = "0123456789abcdef"
+UPPER = string.ascii_uppercase + "234567"
+# No token stands here in one piece, or those who search repositories for tokens would find this file.
+TOKENS = {
+    "github": "ghp" + "_" + some(36),
+    "github oauth": "gho" + "_" + some(36),
+    "github app": "ghs" + "_" + some(36),
+    "github app, newer": "ghs"
+    + "_123456_"
+    + ".".join([encoded({"alg": "RS256"}), encoded({"iss": "1234567"}), some(40)]),
+    "github fine-grained": "github" + "_pat_" + some(22) + "_" + some(59),
+    "gitlab": "glpat" + "-" + some(20),
+    "gitlab, routable": "glpat" + "-" + some(30) + ".01." + some(9),
+    "gitlab runner": "glrt" + "-" + some(20),
+    "bitbucket": "ATBB" + "T3" + some(180),
+    "aws": "AKIA" + some(15, UPPER) + "Q",
+    "aws, for a while": "ASIA" + some(15, UPPER) + "Q",
+    "aws secret": "aws_secret_access_key = " + some(40),
+    "slack bot": "xoxb" + "-123456789012-123456789012-" + some(24),
+    "slack app": "xapp" + "-1-A0123456789-1234567890-" + some(40),
+    "slack hook": "https://hooks.slack.com" + "/services/T00000000/B00000000/" + some(24),
+    "openai": "sk-" + "proj-" + some(48) + "_" + some(20),
+    "openai, older": "sk-" + some(48),
+    "anthropic": "sk-" + "ant-api03-" + some(93) + "AA",
+    "openrouter": "sk-" + "or-v1-" + some(64, HEX),
+    "google": "AIza" + some(35),
+    "google oauth": "GOCSPX" + "-" + some(28),
+    "npm": "npm" + "_" + some(36),
+    "pypi": "pypi-" + "AgEIcHlwaS5vcmc" + some(80),
+    "stripe": "sk" + "_live_" + some(24),
+    "sendgrid": "SG" + "." + some(22) + "." + some(43),
+    "hugging face": "hf" + "_" + "".join(random.Random(1).choices(string.ascii_letters, k=34)),
+    "docker": "dckr" + "_pat_" + some(27),
+    "digitalocean": "dop" + "_v1_" + some(64, HEX),
+    "vault": "hvs" + "." + some(95),
+    "shopify": "shpat" + "_" + some(32, HEX),
+    "our own": "ar" + "_" + some(43),
+    "json web token": ".".join([encoded({"alg": "HS256", "typ": "JWT"}), encoded({"sub": "1234567890"}), some(43)]),
+    "header": "Authorization: Basic " + base64.b64encode(b"x-access-token:whatever").decode(),
+    "private key": f"-----BEGIN RSA PRIVATE KEY-----\n{some(64)}\n{some(64)}\n{some(30)}==\n-----END RSA PRIVATE KEY-----",
+    "private key without an end": f"-----BEGIN OPENSSH PRIVATE KEY-----\n{some(70)}\n{some(70)}",
+}
+
+
+@pytest.mark.parametrize("kind", TOKENS)
+@pytest.mark.parametrize(
+    "around", ["{}", "It is {}, he said", "TOKEN={}\n", '{{"key": "{}"}}', "https://x:{}@example.org/"]
+)
+def test_tokens_of_well_known_shapes_are_taken_out(kind: str, around: str) -> None:
+    found = NOTHING.redact(around.format(TOKENS[kind]))
+    secret = max(TOKENS[kind].replace("/", " ").split(), key=len)
+    assert "[redacted]" in found and secret[8:] not in found and secret[-12:] not in found
+
+
+@pytest.mark.parametrize("kind", TOKENS)
+def test_a_token_is_found_inside_of_json_inside_of_text(kind: str) -> None:
+    found = NOTHING.redact(json.dumps({"text": f"one\n{TOKENS[kind]}\ntwo"}))
+    assert "[redacted]" in found and TOKENS[kind][-12:] not in found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        hashlib.sha1(b"a").hexdigest(),
+        hashlib.sha256(b"a").hexdigest(),
+        f"commit {hashlib.sha1(b'b').hexdigest()}\nAuthor: Ada <ada@example.org>",
+        str(uuid.UUID(int=2**127)),
+        "index 3f786850e387550fdab836ed7e6dc881de23001b..89e6c98d92887913cadf06b2adb97f26cde4849b 100644",
+        '"integrity": "sha512-' + base64.b64encode(hashlib.sha512(b"a").digest()).decode() + '"',
+        "sha256:" + hashlib.sha256(b"b").hexdigest(),
+        "npm_config_registry npm_lifecycle_event npm_package_dependencies_with_a_long_name",
+        "div.sk-toggleable__content.sk-estimator-doc-link-with-a-long-name-0",
+        "a task-list-of-a-well-known-kind-0123456789012345678901234567890",
+        "risk-assessment-0123456789012345678901234567890123456789",
+        "ghp_ and github_pat_ and glpat- and sk- and AKIA are prefixes",
+        "car_parts_that_are_longer_than_forty_three_characters_in_all",
+        "-----BEGIN PUBLIC KEY-----\nMIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8A\n-----END PUBLIC KEY-----",
+        "-----BEGIN CERTIFICATE-----\nMIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8A\n-----END CERTIFICATE-----",
+        "authorization: see the chapter on tokens. Authorization is not authentication",
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIG0123456789abcdef ada@example.org",
+        "eyJust kidding. eyJ is not a token.",
+        "xoxo-love-and-kisses",
+    ],
+)
+def test_what_is_no_secret_stays_readable(text: str) -> None:
+    assert NOTHING.redact(text) == text
+
+
+def test_a_known_value_is_found_in_each_form() -> None:
+    secrets = Secrets(TOKEN)
+    pair = base64.b64encode(f"x-access-token:{TOKEN}".encode()).decode()
+    forms = [TOKEN, quote(TOKEN, safe=""), json.dumps(f'"{TOKEN}')[3:-1], pair]
+    for text in forms:
+        assert TOKEN not in secrets.redact(f"<{text}>") and "[redacted]" in secrets.redact(f"<{text}>"), text
+        assert secrets.are_in([f"<{text}>".encode()]), text
+
+
+@pytest.mark.parametrize("before", range(5))
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
+def test_a_known_value_is_found_in_the_base64_of_whatever_holds_it(before: int, encode: object) -> None:
+    secrets = Secrets("??>>~~secret-value~~>>??")
+    text = encode(b"x" * before + b"??>>~~secret-value~~>>?? and more").decode()  # type: ignore[operator]
+    found = secrets.redact(text)
+    assert "[redacted]" in found and len(found.replace("[redacted]", "")) < len(text) - 28
+    assert secrets.are_in([text.encode()])
+
+
+def test_the_password_of_a_credential_with_a_user_is_a_secret_too() -> None:
+    assert Secrets("ada:correct-horse").redact("correct-horse") == "[redacted]"
+
+
+@pytest.mark.parametrize("name", ["OPENAI_BASE_URL", "AWS_REGION", "ANTHROPIC_MODEL"])
+def test_what_a_variable_calls_an_address_or_a_model_may_be_told(name: str) -> None:
+    secrets = Secrets(None, {name: "https://models.example.org/v1"})
+    assert secrets.redact("https://models.example.org/v1") == "https://models.example.org/v1"
+    assert not secrets.are_in([b"https://models.example.org/v1"])
+
+
+def test_a_password_within_an_address_may_not() -> None:
+    secrets = Secrets(None, {"DATABASE_URL": "postgresql://ada:correct-horse@db/shop"})
+    assert secrets.redact("postgresql://ada:correct-horse@db/shop") == "postgresql://ada:[redacted]@db/shop"
+
+
+def test_the_frame_of_a_key_is_no_secret() -> None:
+    key = f"-----BEGIN KEY-----\n{some(60)}\n-----END KEY-----\n"
+    secrets = Secrets(None, {"SIGNING_KEY": key})
+    assert secrets.are_in([some(60).encode()]) and not secrets.are_in([b"-----BEGIN KEY-----"])
+
+
+@pytest.mark.parametrize("coding", ["utf-8", "utf-16-le", "utf-16-be"])
+def test_a_value_is_found_wherever_the_stream_is_cut(coding: str) -> None:
+    secrets = Secrets(TOKEN)
+    data = f"before {TOKEN} after".encode(coding)
+    for cut in range(len(data)):
+        assert secrets.are_in([data[:cut], data[cut:]])
+    assert secrets.are_in(data[place : place + 1] for place in range(len(data)))
+    assert not secrets.are_in([data.replace("forge".encode(coding), "other".encode(coding))])
+
+
+def test_a_stream_with_a_shape_or_with_nothing_known_holds_no_secret() -> None:
+    assert not Secrets(TOKEN).are_in([TOKENS["github"].encode(), TOKENS["private key"].encode()])
+    assert not NOTHING.are_in([b"x" * 1000, b""])
+
+
+def test_memory_stays_flat_whatever_the_size_of_a_stream() -> None:
+    def stream() -> Iterator[bytes]:
+        for number in range(500):
+            yield number.to_bytes(2) * (1 << 17)
+
+    tracemalloc.start()
+    try:
+        assert not Secrets(TOKEN, {"KEY": some(50)}).are_in(stream())
+        assert tracemalloc.get_traced_memory()[1] < 4 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
+
+
+HOSTILE = ["eyJ", "eyJ-", "eyJaaaaaaaaaaaaaaaaaaaa-", "eyJ" + "a" * 20 + ".", "ghs_1_eyJ", "-ghs_1_eyJ", "gl", "hvs."]
+HOSTILE += ["sk-", "-sk-a", "AKIA", "SG.", "xoxb-", "authorization: ", "authorization:basic ", "secret_access_key="]
+HOSTILE += [
+    "AccountKey=",
+    "-----BEGIN ",
+    "-----BEGIN RSA PRIVATE KEY-----",
+    "-",
+    "github_pat_",
+    "ATATT3",
+    "\\n",
+    "/",
+    "a",
+]
+
+
+@pytest.mark.parametrize("piece", HOSTILE)
+def test_no_text_makes_it_slow(piece: str) -> None:
+    text = (piece * 2**20)[: 2**20]
+    start = time.process_time()
+    NOTHING.redact(text)
+    # It takes a tenth of a second or less; an expression that goes back and forth takes minutes.
+    assert time.process_time() - start < 5
