@@ -81,6 +81,8 @@ class Settings:
         3600, "Time limit of a session where neither the caller nor the site names one."
     )
     stall_seconds: int = setting(900, "Silence of an agent after which its session ends with `stalled`.")
+    garbage_seconds: float = setting(3600.0, "How often stored objects that nothing refers to are looked for.")
+    orphan_seconds: float = setting(86_400.0, "Age from which a stored object that nothing refers to is deleted.")
     max_queued_sessions: int = setting(1000, "Waiting sessions an account may have before POST answers `queue_full`.")
     max_diff_bytes: int = setting(256 * 1024 * 1024, "Largest diff of a session.")
     max_diff_files: int = setting(50_000, "Most files in the diff of a session.")
@@ -99,6 +101,7 @@ class Settings:
     web_port: int = setting(8750, "Port the web process listens on.")
     flower_port: int = setting(8751, "Port of Flower, on loopback.")
     flower_auth: str = setting("", "`user:password` for Flower. Empty: made once, kept in the data folder.")
+    metrics_token: str = setting("", "Token that `/metrics` asks for. Empty: made once, kept in the data folder.")
     log_format: str = setting("json", "`json`, or `text` for people.")
     log_level: str = setting("INFO", "Least level that is logged.")
 

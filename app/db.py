@@ -16,6 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 import uuid_utils.compat
 from sqlalchemy import orm
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -118,6 +119,11 @@ def after_commit(callback: Callable[[], None]) -> None:
 def dialect() -> str:
     """`sqlite` or `postgresql`."""
     return session.get_bind().dialect.name
+
+
+def insert(model: type[orm.DeclarativeBase]) -> Any:
+    """An INSERT that knows `ON CONFLICT`, which SQLAlchemy has for each database apart."""
+    return (postgresql.insert if dialect() == "postgresql" else sqlite.insert)(model)
 
 
 def lock(name: str) -> None:

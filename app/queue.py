@@ -23,6 +23,7 @@ log = structlog.get_logger()
 
 SESSIONS, CONTROL, SWEEP = "sessions", "control", "sweep"
 RUN_SESSION, PUBLISH, SWEEP_ALL = "sessions.run", "control.publish", "sweep.all"
+COLLECT_GARBAGE = "control.collect_garbage"
 WAITING_AT_MOST = 10_000
 REQUEST_ID = "agent_runners_request_id"
 

@@ -10,7 +10,7 @@ from flask import Flask
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from app import db
-from app.api import errors, health, requests
+from app.api import errors, health, metrics, requests
 from app.api.v1 import (
     agent_runner_sessions,
     agent_runners,
@@ -28,7 +28,19 @@ from app.logs import configure_logging
 from app.schemas.base import ErrorSchema
 
 log = structlog.get_logger()
-PARTS = (agent_runners, agent_runner_sessions, session_diffs, events, uploads, sites, tokens, blobs, docs, health)
+PARTS = (
+    agent_runners,
+    agent_runner_sessions,
+    session_diffs,
+    events,
+    uploads,
+    sites,
+    tokens,
+    blobs,
+    docs,
+    health,
+    metrics,
+)
 VERSION = "0.1.0"
 
 DESCRIPTION = """From a prompt to a reviewed pull request, with any coding agent.

@@ -5,6 +5,8 @@ Web processes never import this room; they send tasks by name through `app.queue
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import structlog
@@ -38,6 +40,15 @@ def tell_what_is_missing(**_: Any) -> None:
         if layer.state != "working":
             tell = log.error if layer.state == "missing" else log.warning
             tell(f"{layer.name}_{layer.state}".replace(" ", "_"), told=layer.told, remedy=layer.remedy)
+
+
+@worker_ready.connect
+def remove_what_was_left(**_: Any) -> None:
+    """Make room at the start of a worker, which may have ended badly before; later each session does."""
+    if queue.SESSIONS not in app.amqp.queues.consume_from:
+        return
+    # Beside the worker, whose processes are copies of it that must not share a connection.
+    subprocess.Popen([sys.executable, "-m", "tasks.leftovers"], stdin=subprocess.DEVNULL, start_new_session=True)
 
 
 @worker_process_init.connect

@@ -9,9 +9,9 @@ import structlog
 
 from app import db
 from app.models.states import PullRequestState
-from app.queue import PUBLISH
+from app.queue import COLLECT_GARBAGE, PUBLISH
 from app.redaction import Secrets, kept_out_of_logs
-from app.services import publishing
+from app.services import garbage, publishing
 from app.services.execution import LeaseLost
 from app.services.publishing import PublicationClaim, PullRequestFacts
 from app.services.secrecy import secrets_of
@@ -72,3 +72,13 @@ def _settle(claim: PublicationClaim, failure: EngineError, secrets: Secrets) -> 
 
 def _facts(found: PullRequest | None) -> PullRequestFacts | None:
     return PullRequestFacts(found.number, found.url, PullRequestState(found.state)) if found else None
+
+
+@app.task(name=COLLECT_GARBAGE)
+def collect_garbage() -> None:
+    """Delete stored objects that nothing refers to. It takes as long as the store is large, so no sweep waits for it."""
+    deleted = 0
+    for keys in garbage.find_unreferenced():
+        with db.transaction(read_only=True):
+            deleted += garbage.delete(keys)
+    log.info("garbage_collected", deleted=deleted)

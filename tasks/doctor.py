@@ -22,6 +22,7 @@ from rich.table import Table
 
 from app import artifacts, db, queue
 from app.config import settings
+from app.services import marks
 from migrations.config import alembic_config
 from tasks.jobs import limits_of, this_host
 from workers.agents import find_missing
@@ -30,6 +31,8 @@ from workers.sandbox.layers import layers
 State = Literal["working", "missing", "off"]
 PINS_ADDRESSES = (2, 37)
 LEAST_FREE_BYTES = 2 * 1024**3
+# So many sweeps may be late before something is wrong.
+LATE_SWEEPS = 6
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ def examine() -> Iterator[Finding]:
         ("database", _database),
         ("broker", _broker),
         ("workers", _workers),
+        ("sweep", _sweep),
         ("artifact store", _artifacts),
     ]
     for part, look in parts:
@@ -126,6 +130,17 @@ def _workers() -> Finding:
         remedy = "Start them: " + ", ".join(f"agent-runners worker {name}" for name in lacking)
         return Finding("workers", "missing", f"nobody serves {', '.join(lacking)}", remedy)
     return Finding("workers", "working", ", ".join(sorted(answers)))
+
+
+def _sweep() -> Finding:
+    db.configure(settings().database)
+    with db.transaction(read_only=True):
+        age = marks.age(marks.SWEEP)
+    told = "there has been none yet" if age is None else f"the last one ended {age:.0f} s ago"
+    if age is None or age > settings().sweep_seconds * LATE_SWEEPS:
+        remedy = "Start its worker: agent-runners worker sweep. Without it nothing that was lost is found again"
+        return Finding("sweep", "missing", told, remedy)
+    return Finding("sweep", "working", told)
 
 
 def _artifacts() -> Finding:

@@ -23,6 +23,7 @@ from tasks import interrupts
 from tasks.celery_app import app
 from tasks.heartbeat import Heartbeat
 from tasks.jobs import StoredDiffs, job_of, this_host
+from tasks.leftovers import sweep_workspaces
 from tasks.transactions import DatabaseAway, transact
 from workers.job import Based, Event, Job, Outcome, Refusal, Step, Usage
 
@@ -52,7 +53,7 @@ def _work(claim: Claim, secrets: Secrets) -> None:
         interrupts.allow()
         with Heartbeat(beat, lifeline):
             job = job_of(claim, sink, secrets, lifeline, lambda: _on_interrupt(claim))
-            _sweep_workspaces()
+            sweep_workspaces()
             outcome = _drive(claim, job)
             _record_outcome(claim, sink, outcome)
     except (execution.LeaseLost, execution.Cancelled) as reason:
@@ -160,12 +161,3 @@ def _end(claim: Claim, state: SessionState, fields: dict[str, Any]) -> None:
 def _keep_work(claim: Claim, fields: dict[str, Any]) -> None:
     kept = transact(lambda: execution.keep_work(claim.session.id, claim.attempt, fields))
     log.info("interrupted", work_kept=kept)
-
-
-def _sweep_workspaces() -> None:
-    """Remove what attempts left behind on this host whose worker died."""
-    # The folders are looked for first: one that is made later belongs to an attempt that this does not ask for.
-    host = this_host()
-    found = workers.find_workspaces(host)
-    needed = transact(lambda: execution.find_attempts_at_work(found))
-    workers.discard_workspaces(host, [folder for attempt, folder in found.items() if attempt not in needed])

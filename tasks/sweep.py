@@ -26,7 +26,9 @@ def sweep_all() -> None:
         _repair(sweep.resume_publication, publication_id)
     with db.transaction():
         sweep.ring_for_next()
+        sweep.ring_for_garbage()
         sweep.drop_idempotency_keys()
+        sweep.finish()
     if sessions or publications:
         log.info("swept", sessions=len(sessions), publications=len(publications))
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import fcntl
+import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +28,7 @@ _SECRET = (
     "A file that was changed holds a value which is known to be secret, such as the site's access token. Nothing was "
     "pushed. Have the value taken out by another session, or go back to before it."
 )
+_BEING_MADE_SECONDS = 60.0
 COMMITTER = "Agent Runners <agent-runners@noreply.invalid>"
 
 
@@ -152,7 +156,10 @@ def scratch(host: Host, mirror: Path, secrets: Secrets, lifeline: Lifeline) -> I
     """A throw-away bare git directory on top of the mirror's objects."""
     folder = host.work_dir / "publications"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _remove_left(folder)
     directory = Path(tempfile.mkdtemp(dir=folder))
+    held = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    fcntl.flock(held, fcntl.LOCK_EX)
     git = Git(directory, lifeline, stage="publish", index=directory / "index")
     try:
         dataclasses.replace(git, index=None).run("init", "--quiet", "--bare", "--template=", str(directory))
@@ -161,6 +168,21 @@ def scratch(host: Host, mirror: Path, secrets: Secrets, lifeline: Lifeline) -> I
         yield Commits(git, secrets)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+        os.close(held)
+
+
+def _remove_left(folder: Path) -> None:
+    """Remove what workers left that died: a directory that is in use is locked by its process."""
+    for directory in folder.iterdir():
+        with contextlib.suppress(OSError):
+            held = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                # One that was made this moment is not locked yet.
+                if time.time() - os.fstat(held).st_mtime > _BEING_MADE_SECONDS:
+                    fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(directory, ignore_errors=True)
+            finally:
+                os.close(held)
 
 
 def _plain(text: str) -> str:

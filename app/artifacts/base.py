@@ -34,6 +34,10 @@ class Store(Protocol):
         """How many bytes are under `key`; None where there is nothing."""
         ...
 
+    def list(self, prefix: str) -> Iterator[tuple[str, datetime.datetime]]:
+        """The keys that begin with `prefix`, which ends in a slash, and when each was stored."""
+        ...
+
     def delete(self, key: str) -> None:
         """Remove what is under `key`; nothing there is no error."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import time
@@ -62,6 +63,15 @@ class LocalStore:
             return self._path(key).stat().st_size
         except FileNotFoundError:
             return None
+
+    def list(self, prefix: str) -> Iterator[tuple[str, datetime.datetime]]:
+        # What a process that was killed had begun to store is among them, under a name that nothing refers to.
+        for folder, _, names in os.walk(self._path(prefix.rstrip("/"))):
+            for name in names:
+                path = Path(folder, name)
+                with contextlib.suppress(FileNotFoundError):
+                    stored_at = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)
+                    yield path.relative_to(self.root).as_posix(), stored_at
 
     def delete(self, key: str) -> None:
         self._path(key).unlink(missing_ok=True)

@@ -59,6 +59,11 @@ class S3Store:
                 return None
             raise
 
+    def list(self, prefix: str) -> Iterator[tuple[str, datetime.datetime]]:
+        for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
+            for found in page.get("Contents", ()):
+                yield found["Key"], found["LastModified"]
+
     def delete(self, key: str) -> None:
         self._client.delete_object(Bucket=self.bucket, Key=key)
 

@@ -45,6 +45,7 @@ class Publication(Updated, Base):
     pushed_sha: Mapped[str | None] = mapped_column(String(64))
     error: Mapped[str | None] = mapped_column(Text)
     attempt: Mapped[int] = mapped_column(default=0)
+    workers_lost: Mapped[int] = mapped_column(default=0, server_default=sa.text("0"))
     lease_expires_at: Mapped[datetime.datetime | None]
     next_bell_at: Mapped[datetime.datetime | None]
     bells: Mapped[int] = mapped_column(default=0)

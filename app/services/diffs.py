@@ -17,6 +17,8 @@ from app.services.callers import Caller
 
 FILE_START = b"diff --git "
 BINARY_START = b"GIT binary patch"
+# The folders of the artifact store that hold diffs of attempts, and those that callers put in the place of a runner's.
+SESSIONS, RUNNERS = "agent-runner-sessions-diffs", "agent-runners-diffs"
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Diff:
 
 def attempt_key(runner_id: uuid.UUID, session_id: uuid.UUID, attempt: int, kind: str) -> str:
     """Where an attempt stores a diff of `kind` result or cumulative. The attempt in it is part of the fence."""
-    return f"agent-runner-sessions-diffs/{runner_id}/{session_id}/{attempt}/{kind}.patch"
+    return f"{SESSIONS}/{runner_id}/{session_id}/{attempt}/{kind}.patch"
 
 
 def read_runner_diff(
@@ -118,7 +120,7 @@ def take_runner_diff(runner: AgentRunner, fields: dict[str, Any]) -> str | None:
         check_is_diff("result_diff", content)
         if not content:
             return None
-        key = f"agent-runners-diffs/{runner.id}/{uuid.uuid4()}.patch"
+        key = f"{RUNNERS}/{runner.id}/{uuid.uuid4()}.patch"
         artifacts.store().put(key, [content])
         return key
     key = fields["result_diff_s3_key"]

@@ -18,7 +18,7 @@ from app.config import settings
 from app.errors import Conflict
 from app.models import AgentRunner, AgentRunnerSession, Site
 from app.models.states import FINAL, Execution, SessionState
-from app.services import events, lifecycle, lookup, turns
+from app.services import events, lifecycle, lookup, metrics, turns
 
 SAVING_SECONDS = 3600.0
 """Longer than it takes to save the work of a session that was stopped. Its files are kept for that long."""
@@ -111,6 +111,7 @@ def expire_lease(runner: AgentRunner, session: AgentRunnerSession) -> None:
     if session.state != SessionState.RUNNING or not db.session.scalar(sa.select(session.lease_expires_at < db.now())):
         return
     session.workers_lost += 1
+    metrics.count("workers_lost")
     session.lease_expires_at = None
     if session.workers_lost >= settings().max_workers_lost:
         message = f"{session.workers_lost} workers were lost while they ran this session."

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from app import db
 from app.errors import Conflict, Invalid
@@ -15,7 +14,6 @@ from app.models import IdempotencyKey
 from app.services.callers import Caller
 
 KEPT_SECONDS = 24 * 3600.0
-_INSERT: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 _LOCK_NOT_AVAILABLE = "55P03"
 
 
@@ -93,10 +91,7 @@ def keep_refusal(asked: Repeatable, answer: Answer) -> None:
 def _insert(asked: Repeatable, **values: Any) -> bool:
     """Insert the row unless there is one; waits for a transaction that has just inserted it."""
     statement = (
-        _INSERT[db.dialect()](IdempotencyKey)
-        .values(**asked.name, **values)
-        .on_conflict_do_nothing()
-        .returning(IdempotencyKey.id)
+        db.insert(IdempotencyKey).values(**asked.name, **values).on_conflict_do_nothing().returning(IdempotencyKey.id)
     )
     if db.dialect() == "sqlite":
         return db.session.scalar(statement) is not None

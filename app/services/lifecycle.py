@@ -10,7 +10,7 @@ from app import db, queue
 from app.config import settings
 from app.models import AgentRunner, AgentRunnerSession
 from app.models.states import ACTIVE, RunnerState, SessionState, runner_state
-from app.services import events, turns
+from app.services import events, metrics, turns
 
 LONGEST_BELL_SECONDS = 600.0
 
@@ -49,6 +49,9 @@ def enter(runner: AgentRunner, session: AgentRunnerSession, state: SessionState)
         runner.active_session_created_at = None
     db.session.flush()
     if state not in ACTIVE:
+        metrics.count(f"sessions_ended/{state.value}")
+        if session.failure is not None:
+            metrics.count(f"sessions_failed/{session.failure['code']}")
         if was_running:
             # A worker is free, and a limit that held somebody back may have room.
             ring_next()

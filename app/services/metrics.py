@@ -1,20 +1,69 @@
-"""What operators watch for, counted in the record, because no process lives as long as the deployment."""
+"""What operators watch: read from the record when they ask, because no process lives as long as the deployment."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
-from sqlalchemy.dialects import postgresql, sqlite
+import sqlalchemy as sa
+import structlog
 
 from app import db
-from app.models import Counter
+from app.models import AgentRunnerSession, Counter, Publication
+from app.models.states import ACTIVE, PublicationState, SessionState
+from app.services import marks
 
-_INSERT: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The deployment as it is now. Seconds are None where there is nothing to measure."""
+
+    sweep_age_seconds: float | None
+    sessions: dict[str, int]
+    """How many are in each of the states that are not final."""
+    oldest_waiting_seconds: float
+    expired_leases: int
+    pending_publications: int
+    counted: dict[str, int]
+    """The counters by name, as `count` was told them."""
 
 
 def count(name: str, times: int = 1) -> None:
-    """Count `times` more of what `name` says has happened."""
-    insert = _INSERT[db.dialect()](Counter).values(name=name, value=times)
-    db.session.execute(
-        insert.on_conflict_do_update(index_elements=[Counter.name], set_={"value": Counter.value + times})
+    """Count `times` more of what `name` says has happened, once the transaction in progress has been committed.
+
+    A counter is a row that many write to, so nobody waits for it while holding others: it has a transaction of its own.
+    What a process that dies in between does not count is no harm.
+    """
+    db.after_commit(lambda: _add(name, times))
+
+
+def _add(name: str, times: int) -> None:
+    try:
+        with db.transaction():
+            insert = db.insert(Counter).values(name=name, value=times)
+            more = {"value": Counter.value + times}
+            db.session.execute(insert.on_conflict_do_update(index_elements=[Counter.name], set_=more))
+    except sa.exc.SQLAlchemyError as error:
+        log.warning("not_counted", counter=name, error=type(error).__name__)
+
+
+def measure() -> Measured:
+    """Read all of it, in the transaction in progress."""
+    session = AgentRunnerSession
+    by_state = sa.select(session.state, sa.func.count()).where(session.state.in_(ACTIVE)).group_by(session.state)
+    found = {state.value: number for state, number in db.session.execute(by_state)}
+    since = sa.select(sa.func.min(session.created_at), db.now()).where(session.state == SessionState.NEW)
+    oldest, now = db.session.execute(since).one()
+    pending = sa.select(sa.func.count()).where(Publication.state == PublicationState.PENDING)
+    expired = sa.select(sa.func.count()).where(
+        session.state == SessionState.RUNNING, session.lease_expires_at < db.now()
+    )
+    return Measured(
+        sweep_age_seconds=marks.age(marks.SWEEP),
+        sessions={state.value: found.get(state.value, 0) for state in sorted(ACTIVE)},
+        oldest_waiting_seconds=(now - oldest).total_seconds() if oldest else 0.0,
+        expired_leases=db.session.scalar(expired) or 0,
+        pending_publications=db.session.scalar(pending) or 0,
+        counted={counter.name: counter.value for counter in db.session.scalars(sa.select(Counter))},
     )

@@ -11,7 +11,7 @@ from app import db
 from app.config import settings
 from app.models import AgentRunner, AgentRunnerSession, Publication, Site, User
 from app.models.states import PublicationKind, PublicationState, PullRequestState
-from app.services import lookup
+from app.services import lookup, metrics
 from app.services.execution import LeaseLost
 
 FIRST_RETRY_SECONDS = 2.0
@@ -45,7 +45,7 @@ def claim(publication_id: uuid.UUID) -> PublicationClaim | None:
     held = publication.lease_expires_at is not None and db.session.scalar(
         sa.select(publication.lease_expires_at > db.now())
     )
-    if publication.state != PublicationState.PENDING or held:
+    if publication.state != PublicationState.PENDING or held or _is_given_up(runner, publication):
         return None
     publication.attempt += 1
     # The lease is also the next bell: the sweep finds a publication whose worker was lost by it.
@@ -55,6 +55,19 @@ def claim(publication_id: uuid.UUID) -> PublicationClaim | None:
     user = db.session.get_one(User, publication.user_id)
     lineage, landed = _lineage(publication.session_id), _find_landed(publication)
     return PublicationClaim(publication, runner, runner.site, user, lineage, _own_shas(publication), landed)
+
+
+def _is_given_up(runner: AgentRunner, publication: Publication) -> bool:
+    """Count the worker as lost that let the lease of this publication run out; after too many of them it fails."""
+    if publication.lease_expires_at is None:
+        return False
+    publication.workers_lost += 1
+    metrics.count("workers_lost")
+    if publication.workers_lost < settings().max_workers_lost:
+        return False
+    error = f"{publication.workers_lost} workers were lost while they published this; the workers' logs may tell why."
+    _settle(runner, publication, PublicationState.FAILED, error)
+    return True
 
 
 def _lineage(session_id: uuid.UUID | None) -> list[AgentRunnerSession]:

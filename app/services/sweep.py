@@ -6,11 +6,11 @@ import uuid
 
 import sqlalchemy as sa
 
-from app import db
+from app import db, queue
 from app.config import settings
 from app.models import AgentRunnerSession, IdempotencyKey, Publication
 from app.models.states import PublicationState, SessionState
-from app.services import execution, lifecycle, lookup, publications
+from app.services import execution, lifecycle, lookup, marks, publications
 
 IDEMPOTENCY_SECONDS = 24 * 3600.0
 AT_ONCE = 200
@@ -61,6 +61,17 @@ def resume_publication(publication_id: uuid.UUID) -> None:
     publication = db.session.scalar(lookup.locked(query, Publication))
     if publication is not None:
         publications.ring(publication)
+
+
+def ring_for_garbage() -> None:
+    """Have what nothing refers to removed from the artifact store, when it is time again."""
+    if marks.take(marks.GARBAGE, settings().garbage_seconds):
+        db.after_commit(lambda: queue.send(queue.COLLECT_GARBAGE, expires=settings().garbage_seconds))
+
+
+def finish() -> None:
+    """Write down that a sweep came to its end: its age is what tells whether anybody repairs anything."""
+    marks.put(marks.SWEEP)
 
 
 def drop_idempotency_keys() -> None:

@@ -38,9 +38,11 @@ def upgrade() -> None:
     op.add_column('agent_runners', sa.Column('contains_secret', sa.Boolean(), server_default=sa.false(), nullable=False))
     op.add_column('sites', sa.Column('allow_agent_configuration', sa.Boolean(), server_default=sa.false(), nullable=False))
     op.create_index('ix_agent_runner_sessions_turn', 'agent_runner_sessions', ['state', 'account_id', 'site_id', 'created_at', 'id'])
+    op.add_column('publications', sa.Column('workers_lost', sa.Integer(), server_default=sa.text('0'), nullable=False))
 
 
 def downgrade() -> None:
+    op.drop_column('publications', 'workers_lost')
     op.drop_index('ix_agent_runner_sessions_turn', 'agent_runner_sessions')
     op.drop_column('sites', 'allow_agent_configuration')
     op.drop_column('agent_runners', 'contains_secret')

@@ -131,3 +131,15 @@ def test_a_signed_upload_is_refused_once_it_has_expired(s3: Store) -> None:
     date = (datetime.datetime.now(datetime.UTC) - datetime.timedelta(minutes=10)).strftime("%Y%m%dT%H%M%SZ")
     answer = httpx.put(_changed(signed.url, **{"X-Amz-Date": date}), content=b"hello", headers=signed.headers)
     assert answer.status_code == 403
+
+
+def test_what_is_stored_is_listed_by_its_folder_with_its_time(store: Store) -> None:
+    folder = f"listed-{datetime.datetime.now().timestamp()}"
+    names = [f"{folder}/a/ünï code+&?.patch", f"{folder}/b"]
+    for name in (*names, f"{folder}-other/c"):
+        store.put(name, [b"x"])
+    found = dict(store.list(f"{folder}/"))
+    assert sorted(found) == sorted(names)
+    now = datetime.datetime.now(datetime.UTC)
+    assert all(abs(now - stored_at) < datetime.timedelta(minutes=5) for stored_at in found.values())
+    assert list(store.list("no-such-folder/")) == []

@@ -169,3 +169,34 @@ def test_what_a_commit_says_quotes_no_secret_and_nothing_unseen(ask, origin):
     said = git(origin, "log", "--format=%B", "main..x0") + git(origin, "log", "--format=%B", "main..x2")
     assert SECRET not in said and shape not in said and "[redacted]" in said
     assert not set("\u202e\u2066\x1b") & set(said) and "\\u202e" in said and "\\u2066" in said
+
+
+def test_a_publication_that_kills_its_worker_each_time_fails_after_three(ask, origin):
+    session_id = ask("echo changed > a.txt")
+    run_session(str(session_id))
+    with db.transaction():
+        publications.request_commit(ada_of(session_id), runner_of(session_id).id, {"target_branch": "notes"})
+        number = newest(session_id).id
+    for _ in range(3):
+        assert claim_and_die(number)
+    assert not claim_and_die(number)
+
+    settled, runner = newest_settled(session_id), runner_of(session_id)
+    assert (settled.state, settled.attempt, settled.workers_lost) == (PublicationState.FAILED, 3, 3)
+    assert "3 workers were lost" in runner.merge_commit_error
+    assert not runner.merge_commit_is_being_created
+    assert commit(session_id, target_branch="notes").state == PublicationState.DONE, "it may be asked for again"
+
+
+def claim_and_die(number: uuid.UUID) -> bool:
+    """Claim a publication and let its lease run out."""
+    with db.transaction():
+        claimed = publishing.claim(number)
+        if claimed is not None:
+            claimed.publication.lease_expires_at = db.now(-1)
+    return claimed is not None
+
+
+def newest_settled(session_id: uuid.UUID) -> Publication:
+    with db.transaction(read_only=True):
+        return newest(session_id)
