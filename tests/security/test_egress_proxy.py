@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.security.outside import Outside, python, web_server
-from tests.workers.engine import IS_ROOT, eventually, finish, folders, needs_bubblewrap
+from tests.workers.engine import IS_ROOT, ROOT, eventually, finish, folders, needs_bubblewrap
 from workers.egress.addresses import kind_of, permitted
 from workers.egress.process import Egress
 from workers.egress.proxy import receive_listeners
@@ -54,10 +56,13 @@ class Proxy:
 
 @contextlib.contextmanager
 def proxy(
-    *hosts: str, resolve: Callable[[str], list[str]] = NAMES.__getitem__, caps: Caps | None = None
+    *hosts: str,
+    resolve: Callable[[str], list[str]] = NAMES.__getitem__,
+    caps: Caps | None = None,
+    private: bool = True,
 ) -> Iterator[Proxy]:
     told = io.BytesIO()
-    rules = Rules([Rule.parse(host, private=True) for host in hosts], Names(resolve))
+    rules = Rules([Rule.parse(host, private=private) for host in hosts], Names(resolve))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=Server(Refusals(told), caps).serve, args=(listener, rules), daemon=True).start()
         yield Proxy(listener.getsockname()[1], told)
@@ -144,12 +149,12 @@ def test_each_kind_of_address_is_told_apart(kind: str, address: str) -> None:
 def test_a_rule_means_what_it_says(rule: str, host: str, port: int, allowed: bool) -> None:
     rules = Rules([Rule.parse(rule, private=True)], Names(lambda name: ["93.184.216.34"]))
     with contextlib.nullcontext() if allowed else pytest.raises(Refused):
-        assert rules.addresses(canonical(host), port)
+        assert rules.find(canonical(host), port)
 
 
 def test_a_name_at_a_forbidden_and_an_allowed_address_leads_to_the_allowed_one() -> None:
     rules = Rules([Rule.parse("two.example")], Names(lambda name: ["10.0.0.1", "93.184.216.34", "169.254.169.254"]))
-    assert rules.addresses("two.example", 443) == ["93.184.216.34"]
+    assert rules.find("two.example", 443) == (["93.184.216.34"], False)
 
 
 def test_a_wildcard_does_not_fill_the_memory() -> None:
@@ -157,7 +162,27 @@ def test_a_wildcard_does_not_fill_the_memory() -> None:
     rules = Rules([Rule.parse("*.example")], names)
     with pytest.raises(Refused, match="More than"):
         for number in range(5000):
-            rules.addresses(f"{number}.example", 443)
+            rules.find(f"{number}.example", 443)
+
+
+@pytest.mark.skipif(
+    not IS_ROOT or shutil.which("ip") is None,
+    reason="NOT TESTED: a machine with a public address; run the tests as root, with `apt-get install iproute2`",
+)
+def test_a_public_address_of_the_worker_itself_is_no_way_in() -> None:
+    """In a network of the test's own, where the machine has such an address, and a service that listens everywhere."""
+    code = """
+from tests.security.test_egress_proxy import proxy
+import socket
+place, there = "own.example:4433", lambda name: ["93.184.216.34"]
+with socket.create_server(("0.0.0.0", 4433)), proxy(place, private=False, resolve=there) as running:
+    assert b" 403 " in running.ask(b"CONNECT own.example:4433 HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
+    assert running.refusals == ["It is the worker's own machine."]
+"""
+    network = 'ip link set lo up && ip address add 93.184.216.34/32 dev lo && exec "$@"'
+    subprocess.run(
+        ["unshare", "--net", "sh", "-c", network, "sh", sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60
+    )
 
 
 class Moving:
@@ -291,7 +316,7 @@ def test_huge_headers_and_what_is_no_http_are_refused() -> None:
         assert running.ask(endless).split()[1] == b"431"
         assert running.ask(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n").split()[1] == b"400"
         assert running.ask(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").split()[1] == b"400"
-        assert len(running.refusals) == 3
+        assert len(running.refusals) == 2
 
 
 def test_whoever_dawdles_is_sent_away(outside: Outside) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
 import h11
@@ -34,13 +35,9 @@ class Target:
 class Malformed(Exception):
     """The request cannot be taken for one; the message says what is wrong with it."""
 
-    error_status_hint = 400
-
-
-class Late(Malformed):
-    """The request did not come to its end in time."""
-
-    error_status_hint = 408
+    def __init__(self, message: str, status: int = HTTPStatus.BAD_REQUEST) -> None:
+        super().__init__(message)
+        self.status = int(status)
 
 
 def target_of(request: h11.Request) -> Target:

@@ -58,18 +58,22 @@ class Rules:
         self._rules = tuple(rules)
         self._names = names
 
-    def addresses(self, host: str, port: int) -> list[str]:
-        """Where to connect to for `host`, a canonical name. Raises Refused, and OSError where there is no such name."""
+    def find(self, host: str, port: int) -> tuple[list[str], bool]:
+        """Where to connect to for `host`, a canonical name, and whether that may be a private place.
+
+        Raises Refused, and OSError where there is no such name.
+        """
         named = [rule for rule in self._rules if rule.names(host)]
         if not named:
             raise Refused("It is not among the allowed hosts.")
         matching = [rule for rule in named if rule.opens(port)]
         if not matching:
             raise Refused(f"Port {port} is not allowed on that host.")
-        found = permitted(self._names.find(host), private=any(rule.private for rule in matching))
+        private = any(rule.private for rule in matching)
+        found = permitted(self._names.find(host), private=private)
         if not found:
             raise Refused("Its address is a private one, or one of a cloud's metadata.")
-        return found
+        return found, private
 
 
 class Names:

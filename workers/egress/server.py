@@ -11,12 +11,13 @@ import socket
 import threading
 import time
 from dataclasses import dataclass
+from http import HTTPStatus
 
 import h11
 
 from .refusals import Refusals
 from .relay import Relay
-from .requests import Late, Malformed, Target, forwarded, target_of
+from .requests import Malformed, Target, forwarded, target_of
 from .rules import Refused, Rules
 
 _PIECE = 1 << 16
@@ -68,13 +69,13 @@ class Server:
             if request is None:
                 return
             target = target_of(request)
-            server = self._connect(rules.addresses(target.host, target.port), target.port)
+            server = self._connect(target.port, *rules.find(target.host, target.port))
         except Refused as refused:
             self._refusals.note(str(target), str(refused))
             _reply(client, 403, f"{target} was refused. {refused}")
-        except (Malformed, h11.RemoteProtocolError) as error:
+        except Malformed as error:
             self._refusals.note("a malformed request", str(error))
-            _reply(client, error.error_status_hint, str(error))
+            _reply(client, error.status, str(error))
         except OSError as error:
             _reply(client, 502, f"{target} cannot be reached: {error.strerror or error}")
         else:
@@ -85,7 +86,11 @@ class Server:
         """The request; None where the client has gone."""
         deadline = time.monotonic() + self._caps.head_seconds
         while True:
-            event = inbound.next_event()
+            try:
+                event = inbound.next_event()
+            except h11.RemoteProtocolError as error:
+                # What the library says repeats the request, however long it is.
+                raise Malformed("It is no request that HTTP knows.", error.error_status_hint) from None
             if isinstance(event, h11.Request):
                 return event
             if event is not h11.NEED_DATA:
@@ -94,16 +99,27 @@ class Server:
             try:
                 data = client.recv(_PIECE)
             except TimeoutError:
-                raise Late(f"It was not complete after {self._caps.head_seconds:g} seconds.") from None
+                words = f"It was not complete after {self._caps.head_seconds:g} seconds."
+                raise Malformed(words, HTTPStatus.REQUEST_TIMEOUT) from None
             if not data:
                 return None
             inbound.receive_data(data)
 
-    def _connect(self, addresses: list[str], port: int) -> socket.socket:
-        for address in addresses[:-1]:
-            with contextlib.suppress(OSError):
-                return socket.create_connection((address, port), self._caps.connect_seconds)
-        return socket.create_connection((addresses[-1], port), self._caps.connect_seconds)
+    def _connect(self, port: int, addresses: list[str], private: bool) -> socket.socket:
+        """Connect to the first address that answers. Raises Refused where that is this machine, and it may not be."""
+        failure = OSError("no address")
+        for address in addresses:
+            try:
+                server = socket.create_connection((address, port), self._caps.connect_seconds)
+            except OSError as error:
+                failure = error
+                continue
+            # A machine speaks to itself from the very address that it speaks to, which may be a public one.
+            if not private and server.getsockname()[0] == server.getpeername()[0]:
+                server.close()
+                raise Refused("It is the worker's own machine.")
+            return server
+        raise failure
 
     def _carry(
         self,
@@ -152,7 +168,10 @@ class Server:
 def _reply(client: socket.socket, status: int, words: str) -> None:
     body = f"Agent Runners: {words}\n".encode()
     head = (
-        f"HTTP/1.1 {status} -\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
+        "Content-Type: text/plain",
+        f"Content-Length: {len(body)}",
+        "Connection: close",
     )
     client.settimeout(1)
-    client.sendall(head.encode() + body)
+    client.sendall("\r\n".join((*head, "", "")).encode() + body)
