@@ -14,8 +14,9 @@ def hidden(checkout: Path, aside: Path) -> Iterator[None]:
     """While open, what git must not meet in `checkout` lies in `aside`; afterwards it is back in its place.
 
     Each `.git` goes, so that a nested repository counts as plain files, a submodule keeps the commit that its
-    repository records for it, and nothing of the agent's is ever taken for a repository. So do pipes, sockets and
-    devices: git would wait for ever for a `.gitignore` that is a pipe. The agent is not running.
+    repository records for it, and nothing of the agent's is ever taken for a repository. So does a `.gitmodules` that
+    is a link: git would take it in the place of a file, and then refuse the diff that holds it. So do pipes, sockets
+    and devices: git would wait for ever for a `.gitignore` that is a pipe. The agent is not running.
     """
     aside.mkdir(mode=0o700, exist_ok=True)
     moved: list[tuple[str, Path]] = []
@@ -37,7 +38,8 @@ def _unfit(checkout: Path) -> Iterator[str]:
     while folders:
         folder = folders.pop()
         for entry in entries(folder):
-            if entry.name.lower() == ".git":
+            name = entry.name.lower()
+            if name == ".git" or (name == ".gitmodules" and entry.is_symlink()):
                 _permit(entry)
                 yield entry.path
             elif entry.is_dir(follow_symlinks=False):
