@@ -11,25 +11,28 @@ from tests.deployment import Deployment
 from tests.e2e.conftest import DATABASES
 from tests.models import KEY, ModelServer, directive, model_server
 from tests.models.script import FINAL
+from tests.workers.engine import needs_bubblewrap
 
 sqlite_only = pytest.mark.parametrize("deployment", DATABASES[:1], indirect=True)
 
 
 @pytest.fixture
 def model(deployment: Deployment) -> Iterator[ModelServer]:
-    """The deployment's worker as one that has keys of models."""
+    """The deployment's worker as one that has keys of models, and a sandbox from which only these are reached."""
     before = deployment.variables
+    deployment.settings["SANDBOX"] = "bubblewrap"
     with model_server() as running:
         deployment.stop("sessions-1")
         deployment.variables = before | running.environment()
         deployment.start_worker("sessions-1")
         yield running
         deployment.stop("sessions-1")
-        deployment.variables = before
+        deployment.variables, deployment.settings["SANDBOX"] = before, "none"
         deployment.start_worker("sessions-1")
 
 
 @sqlite_only
+@needs_bubblewrap
 @pytest.mark.parametrize("agent", REAL_AGENTS)
 def test_a_prompt_for_a_real_agent_becomes_a_diff(deployment: Deployment, model: ModelServer, agent: str) -> None:
     site = deployment.make_site(deployment.make_repository({"calc.py": "a - b\n"}, f"real-{agent}"))
@@ -44,6 +47,8 @@ def test_a_prompt_for_a_real_agent_becomes_a_diff(deployment: Deployment, model:
 
     assert session["state"] == "DONE", session["failure"]
     assert session["result"] == FINAL
+    assert "Sandbox: bubblewrap" in [step["title"] for step in session["steps"]]
+    assert not any("refused" in step["title"] for step in session["steps"])
     assert session["usage"]["tool_calls"] == 2
     assert any("calc.py" in step["title"] for step in session["steps"])
     assert "-a - b\n+a + b\n" in deployment.diff(runner, session, "result")
