@@ -13,9 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from app.redaction import Secrets
 from tests.workers.attempts import Attempt, Engine, engine_in
 from tests.workers.engine import SANDBOXES, git, linux
 from tests.workers.repositories import ENVIRONMENT, applied
+from workers.commits import Change
+from workers.lifeline import Lifeline
+from workers.publish import PublishJob, publish
 
 pytestmark = linux
 SECRET = "secret-of-the-host"
@@ -211,3 +215,45 @@ def test_a_gitignore_hides_new_files_only(scene: Scene) -> None:
         "+tracked" in scene.engine.diff and "-one\n+two" in scene.engine.diff and "folder/inside" in scene.engine.diff
     )
     assert "hidden" not in scene.engine.diff
+
+
+REDIRECTING = """
+    git config remote.origin.url OUTSIDE/evil; git config remote.origin.pushurl OUTSIDE/evil
+    for where in --local --global; do
+        git config $where url.OUTSIDE/evil.insteadOf SOURCE; git config $where url.OUTSIDE/evil.pushInsteadOf SOURCE
+        git config $where core.sshCommand 'CANARY'; git config $where credential.helper '!CANARY'
+        git config $where core.hooksPath "$PWD/hooks"; git config $where remote.origin.receivepack 'CANARY'
+        git config $where commit.gpgSign true; git config $where gpg.program 'CANARY'
+        git config $where http.proxy http://127.0.0.1:9; git config $where user.name Mallory
+    done
+    mkdir -p hooks; for hook in pre-push pre-commit commit-msg reference-transaction; do
+        for folder in hooks .git/hooks; do printf '#!/bin/sh\\nCANARY\\n' > $folder/$hook; chmod +x $folder/$hook; done
+    done
+    git branch -f agent/work || true
+"""
+
+
+def test_a_push_goes_where_the_site_says_whatever_the_agent_configured(scene: Scene) -> None:
+    source, evil = scene.engine.source, scene.outside / "evil"
+    git(scene.outside, "init", "-q", "--bare", "evil")
+    attempt = scene.run(REDIRECTING.replace("SOURCE", str(source)))
+    assert attempt.outcome.failure is None, attempt.told
+    scene.canary.unlink(missing_ok=True)  # Without a sandbox the agent's own git obeys it.
+    change = Change("Ada", "ada@example.org", 0, "Work", lambda: iter([scene.engine.sink.diffs["cumulative"]]))
+    job = PublishJob(
+        site_id="site",
+        repo_url=str(source),
+        base_sha=attempt.outcome.base_sha,
+        branch="agent/work",
+        base_branch="main",
+        changes=(change,),
+        last=change,
+        secrets=Secrets(),
+        lifeline=Lifeline(60),
+        on_push=lambda sha: None,
+    )
+    published = publish(job, scene.engine.host)
+    assert git(source, "rev-parse", "refs/heads/agent/work") == published.sha
+    assert git(source, "show", "-s", "--format=%an %ce %P", published.sha).startswith("Ada ")
+    assert git(source, "show", f"{published.sha}:file") == "two"
+    assert git(evil, "for-each-ref") == "" and not scene.canary.exists()
