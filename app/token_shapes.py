@@ -11,10 +11,12 @@ made to read a character more than a bounded number of times, and each is only t
 from __future__ import annotations
 
 import re
+import string
 
 # The start of a word, or what follows a newline that JSON wrote as two characters.
 _START = r"(?:(?<![A-Za-z0-9_])|(?<=\\[nrt]))"
 _ALONE = r"(?:(?<![\w-])|(?<=\\[nrt]))"
+_LABEL = r"[A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?"
 _SHAPES: tuple[tuple[tuple[str, ...], str], ...] = (
     # https://github.blog/engineering/platform-security/behind-githubs-new-authentication-token-formats/
     (("ghs_",), _ALONE + r"ghs_\d{1,12}_eyJ[\w-]{10,1024}\.[\w-]{10,8192}\.[\w-]{10,1024}"),
@@ -70,14 +72,15 @@ _SHAPES: tuple[tuple[tuple[str, ...], str], ...] = (
         ("uthorization",),
         r"(?i:authorization)[\"']?\s{0,3}[:=]\s{0,3}[\"']?(?i:basic|bearer|token)\s{1,3}[\w.~+/=-]{16,8192}",
     ),
-    # RFC 7468; without its end, all that may still be part of it.
+    # RFC 7468; without its end, all that may still be part of it, in quotes or with numbers of lines as well.
     (
         ("PRIVATE KEY",),
-        r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?:[\sA-Za-z0-9+/=\\:,.]|-(?!-))*"
-        r"(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----)?",
+        rf"-----BEGIN {_LABEL}-----(?:[\sA-Za-z0-9+/=\\:,.>|→]|-(?!-))*(?:-----END {_LABEL}-----)?",
     ),
 )
 _TABLE = tuple((marks, re.compile(shape)) for marks, shape in _SHAPES)
+_END_OF_KEY = re.compile(rf"-----END {_LABEL}-----")
+_PARTS_OF_KEY = string.ascii_letters + string.digits + string.whitespace + "+/=\\>|→"
 
 
 def without_shapes(text: str, replacement: str) -> str:
@@ -85,4 +88,6 @@ def without_shapes(text: str, replacement: str) -> str:
     for marks, shape in _TABLE:
         if any(mark in text for mark in marks):
             text = shape.sub(replacement, text)
-    return text
+    # The last lines of a longer text may begin amid a key.
+    *before, last = _END_OF_KEY.split(text)
+    return replacement.join([*(part.rstrip(_PARTS_OF_KEY) for part in before), last])

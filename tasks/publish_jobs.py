@@ -80,18 +80,18 @@ def _wish_of(claim: PublicationClaim, fit: Fit) -> Wish:
         api_url=site.forge_api_url,
         base=runner.branch,
         title=fit(publication.title or runner.title),
-        body=fit(publication.body if publication.body is not None else _body(claim.sessions))[:LONGEST_BODY],
+        body=(_body(claim.sessions, fit) if publication.body is None else fit(publication.body))[:LONGEST_BODY],
         draft=publication.draft,
         number=runner.pr_number,
     )
 
 
-def _body(sessions: list[AgentRunnerSession]) -> str:
+def _body(sessions: list[AgentRunnerSession], fit: Fit) -> str:
     """What a reviewer wants to know first: what was asked for, and what the agent says it did."""
     parts = []
     for session in sessions:
-        asked = "\n".join(f"> {line}" for line in session.prompt.strip().splitlines()[:40])
-        parts.append(f"{asked}\n\n{session.result or ''}".strip())
+        asked = "\n".join(f"> {line}" for line in fit(session.prompt).strip().splitlines()[:40])
+        parts.append(f"{asked}\n\n{fit(session.result or '')}".strip())
     return "\n\n---\n\n".join(parts)
 
 
@@ -100,7 +100,7 @@ def _change_of(session: AgentRunnerSession, fit: Fit) -> Change:
     assert session.cumulative_diff_key and session.done_at
     trailers = f"Co-authored-by: {session.agent} <{session.agent}@agent-runners.invalid>"
     parts = [
-        _subject(fit(session.title or title_from(session.prompt))),
+        _subject(fit(session.title) if session.title else title_from(fit(session.prompt))),
         fit(session.result or "").strip()[:10_000],
         trailers,
     ]

@@ -90,6 +90,20 @@ def test_a_token_is_found_inside_of_json_inside_of_text(kind: str) -> None:
     assert "[redacted]" in found and TOKENS[kind][-12:] not in found
 
 
+def test_the_rest_of_a_key_whose_beginning_was_left_out_is_taken_out_too() -> None:
+    lines = [some(64) + "/" for _ in range(19)]
+    tail = "\n".join(["[... 9 lines were left out]", *lines, "-----END RSA PRIVATE KEY-----", "done (all of it)"])
+    assert NOTHING.redact(tail) == "[... 9 lines were left out][redacted]\ndone (all of it)"
+
+
+@pytest.mark.parametrize("before", ["> ", "    12\t", "12→", "+", "-", "| "])
+def test_a_key_in_a_quotation_a_listing_or_a_diff_is_a_key(before: str) -> None:
+    lines = TOKENS["private key"].splitlines()
+    found = NOTHING.redact("Look (here):\n" + "\n".join(before + line for line in lines) + "\n(end)")
+    assert not [line for line in lines if line[:20] in found and not line.startswith("-----")]
+    assert found.startswith("Look (here):") and found.endswith("(end)")
+
+
 @pytest.mark.parametrize(
     "text",
     [

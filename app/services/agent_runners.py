@@ -37,7 +37,8 @@ def create(caller: Caller, fields: dict[str, Any]) -> AgentRunner:
         site_id=site.id,
         user_id=caller.user_id,
         parent_agent_runner_id=parent.id if parent else None,
-        title=fields.get("title") or title_from(fields["prompt"]),
+        # A prompt is kept as it is, a part of it that was cut in the middle of a secret would not be known again.
+        title=fields.get("title") or title_from(secrecy.secrets_of(site).redact(fields["prompt"])),
         branch=fields.get("branch") or (parent.branch if parent else site.default_branch),
         sha=fields.get("sha"),
         base_sha=parent.base_sha if parent and not fields.get("sha") else None,

@@ -144,3 +144,10 @@ def test_the_name_of_a_branch_does_not_quote_a_secret(api, make_done_runner, sit
     runner = make_done_runner(site=site, title=f"use {SHAPE} or {TOKEN}")
     branch = ok(api.post(path_of(runner, "/pull_request"), {}))["result_branch"]
     assert branch.startswith("agent/use-redacted-or-redacted-")
+
+
+def test_a_title_taken_from_a_prompt_quotes_no_part_of_a_secret(api, make_runner, site):
+    for secret in (SHAPE, TOKEN):
+        for before in range(36, 80, 4):
+            title = make_runner(site=site, prompt=f"{'x' * before} {secret}")["title"]
+            assert secret[:8] not in title and title.startswith("xxx")

@@ -15,10 +15,13 @@ from app.models import Publication
 from app.models.states import Forge, PublicationKind, PublicationState, Scope
 from app.services import agent_runner_sessions, agent_runners, publications, publishing, sites
 from app.services.callers import Caller
+from app.services.secrecy import secrets_of
 from tasks.control import publish
+from tasks.publish_jobs import publish_job_of
 from tasks.sessions import run_session
 from tests.tasks.conftest import read, runner_of
 from tests.workers.repositories import commit_all, git, write
+from workers.lifeline import Lifeline
 
 SECRET = "the-token-of-the-forge-1"
 
@@ -200,3 +203,22 @@ def claim_and_die(number: uuid.UUID) -> bool:
 def newest_settled(session_id: uuid.UUID) -> Publication:
     with db.transaction(read_only=True):
         return newest(session_id)
+
+
+def test_what_a_pull_request_says_quotes_no_secret_and_nothing_unseen(ask, origin):
+    body = "\n".join(f"{'MIIEvQIBADANBgkqhkiG9w0BAQEFAASC' * 2}{number:02}" for number in range(50))
+    key = f"-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----"
+    session_id = ask(f"# {SECRET} \u202e {'x' * 50}{SECRET}\necho changed > a.txt; echo {SECRET}\n: '\n{key}'")
+    holding(session_id, SECRET)
+    run_session(str(session_id))
+    with db.transaction():
+        db.session.merge(runner_of(session_id).site).forge = Forge.GITHUB
+    with db.transaction():
+        publications.request_pull_request(ada_of(session_id), runner_of(session_id).id, {})
+        publication = newest(session_id)
+    with db.transaction():
+        claim = publishing.claim(publication.id)
+    job = publish_job_of(claim, secrets_of(claim.site), Lifeline(60))
+    said = "\n".join([job.wish.title, job.wish.body, job.branch, *(change.message for change in job.changes)])
+    assert SECRET not in said and SECRET[:12] not in said and "MIIEvQ" not in said
+    assert said.count("[redacted]") >= 4 and "\u202e" not in said

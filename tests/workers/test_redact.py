@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from app.redaction import Secrets
+from workers.agents.chatter import Chatter
 from workers.errors import EngineError
 from workers.job import Outcome, Step, Usage
 from workers.redact import Redactor, shortened
@@ -55,3 +58,12 @@ def test_long_text_keeps_its_beginning_and_its_end() -> None:
 def test_what_no_database_takes_is_replaced() -> None:
     step = redactor().event(Step("a\0b\n c", "\ud800"))
     assert step == Step("a\ufffdb c", "?")
+
+
+@pytest.mark.parametrize("before", range(4050, 4100))
+def test_output_that_is_cut_shows_no_half_of_a_secret(before: int) -> None:
+    chatter = Chatter()
+    chatter.take("x" * (before - 100) + " " + "y" * 99 + "s3cret-value" + " more" * 100)
+    [step] = chatter.flush()
+    told = redactor("s3cret-value").event(step)
+    assert isinstance(told, Step) and "s3c" not in told.title + told.message and "xxx" in told.title

@@ -12,6 +12,7 @@ from workers.job import Step
 _SECONDS = 0.5
 _HEAD_CHARACTERS = 4096
 _TAIL_LINES = 20
+_LONGEST_WORD = 1024
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 
@@ -43,7 +44,9 @@ class Chatter:
 
     def take(self, text: str) -> None:
         """Take a line."""
-        line = (_COLOURS.sub("", text) if "\x1b" in text else text)[:_HEAD_CHARACTERS]
+        line = _COLOURS.sub("", text) if "\x1b" in text else text
+        if len(line) > _HEAD_CHARACTERS:
+            line = _cut(line)
         self._last.append(line)
         if not self._head:
             self._since = time.monotonic()
@@ -69,6 +72,13 @@ class Chatter:
         text = "\n".join(lines).strip("\n")
         if text.strip():
             yield step(text)
+
+
+def _cut(line: str) -> str:
+    """The beginning of a line, without the word that it was cut in: half of a secret would not be known again."""
+    kept = line[:_HEAD_CHARACTERS]
+    end = max(kept.rfind(" "), _HEAD_CHARACTERS - _LONGEST_WORD)
+    return f"{kept[:end]} ..."
 
 
 def step(text: str) -> Step:
