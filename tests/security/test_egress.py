@@ -225,6 +225,22 @@ def test_a_flood_of_refusals_is_told_in_few_steps(engine: Engine) -> None:
     assert any("50 more times" in event.title for event in told)
 
 
+def test_what_nobody_listened_to_is_told_at_the_end(tmp_path: Path) -> None:
+    """It is more than a pipe holds."""
+    with (
+        closing(open_egress(Host(tmp_path), {"setup": []})) as egress,
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.socket(fileno=os.dup(egress.channel)) as channel,
+    ):
+        socket.send_fds(channel, [b"setup"], [listener.fileno()])
+        for number in range(240):
+            with socket.create_connection(listener.getsockname(), 20) as client:
+                name = f"{number % 120}.{'long.' * 60}"
+                client.sendall(f"CONNECT {name}example:443 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                assert b" 403 " in client.recv(100)
+        assert sum(refusal.times for refusal in egress.finish()) == 240
+
+
 def proxies() -> list[psutil.Process]:
     """The proxies that this process has started and that are alive."""
     children = psutil.Process().children()

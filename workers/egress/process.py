@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -26,6 +27,7 @@ _PATH = (str(Path(__file__).parents[1]), str(Path(h11.__file__).parents[1]))
 _PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _END_SECONDS = 5.0
+_TICK_SECONDS = 0.005
 _PIECE = 1 << 16
 
 
@@ -64,8 +66,11 @@ class Egress:
         """End the proxy, and tell what was not yet told."""
         assert self._popen.stdin
         self._popen.stdin.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._popen.wait(_END_SECONDS)
+        deadline = time.monotonic() + _END_SECONDS
+        while self._popen.poll() is None and time.monotonic() < deadline:
+            # It may have more to tell than a pipe holds.
+            yield from self.heard()
+            time.sleep(_TICK_SECONDS)
         yield from self.heard()
 
     def close(self) -> None:
