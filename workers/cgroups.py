@@ -73,9 +73,9 @@ class Group:
         return 0
 
 
-def open_group(name: str, limits: Limits) -> Group | None:
+def open_group(name: str, limits: Limits, places: Places | None = None) -> Group | None:
     """A new group with the limits of an attempt; None where the worker may not make any."""
-    places = find_places()
+    places = places or find_places()
     if not places.folders:
         return None
     group = Group(name, places)
@@ -107,10 +107,13 @@ def _settings(controller: str, version: int, limits: Limits) -> Iterator[tuple[s
 
 
 @functools.cache
-def find_places() -> Places:
+def find_places(about_us: Path = Path("/proc/self")) -> Places:
     """Where this worker may make groups; found out once, by making the folder that all of them lie in."""
-    mounts = _mounts()
-    own = dict(line.split(":", 2)[1:] for line in _lines("/proc/self/cgroup"))
+    mounts = _mounts(about_us / "mounts")
+    own = {}
+    for line in _lines(about_us / "cgroup"):
+        _, names, path = line.split(":", 2)
+        own.update(dict.fromkeys(names.split(","), path))
     if "" in mounts and (folder := _delegated(mounts[""], own.get("", "/"))):
         return Places(dict.fromkeys(_CONTROLLERS, folder), 2)
     folders = {}
@@ -128,10 +131,10 @@ def find_places() -> Places:
     return Places(folders, 1)
 
 
-def _mounts() -> dict[str, Path]:
+def _mounts(table: Path) -> dict[str, Path]:
     """Where each controller of version 1 is mounted, and under the empty name the tree of version 2."""
     found = {}
-    for line in _lines("/proc/self/mounts"):
+    for line in _lines(table):
         _, target, kind, options, *_ = line.split(" ")
         if kind == "cgroup2":
             found[""] = Path(target)
@@ -166,13 +169,13 @@ def _kill(folder: Path) -> None:
     with contextlib.suppress(OSError):
         (folder / "cgroup.kill").write_text("1")
         return
-    for line in _lines(str(folder / "cgroup.procs")):
+    for line in _lines(folder / "cgroup.procs"):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(int(line), signal.SIGKILL)
 
 
-def _lines(path: str) -> list[str]:
+def _lines(path: Path) -> list[str]:
     try:
-        return Path(path).read_text().splitlines()
+        return path.read_text().splitlines()
     except OSError:
         return []

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import selectors
 import shlex
 import signal
@@ -68,6 +69,7 @@ _GRACE_SECONDS = 2.0
 _KEPT_ERRORS = 16_384
 # What git says of a full disk: the system's words, or where a pack came out short its own.
 _NO_ROOM = (b"No space left on device", b"Disk quota exceeded", b"Out of diskspace")
+_ROOM = 1024**2
 
 
 class GitFailed(EngineError):
@@ -135,7 +137,7 @@ class Git:
                 elif data:
                     yield data
             status = popen.wait()
-        if status and any(words in errors for words in _NO_ROOM):
+        if status and _tells_of_full_disk(bytes(errors), self.directory):
             raise disk_full(self.stage)
         if status:
             raise GitFailed(arguments[0], status, errors.decode(errors="replace"), self.stage)
@@ -224,6 +226,16 @@ def _pump(popen: subprocess.Popen[bytes]) -> Iterator[tuple[bytes, bool]]:
                 else:
                     selector.unregister(key.fileobj)
             yield b"", False
+
+
+def _tells_of_full_disk(errors: bytes, folder: Path) -> bool:
+    """Whether git failed because the disk is full. Not all of its commands say why they could not write."""
+    if any(words in errors for words in _NO_ROOM):
+        return True
+    if not re.search(rb"(unable|failed|could not|cannot) (to )?(write|create)|write error", errors):
+        return False
+    left = os.statvfs(folder if folder.exists() else folder.parent)
+    return left.f_bavail * left.f_frsize < _ROOM or left.f_favail == 0 < left.f_files
 
 
 def _end(popen: subprocess.Popen[bytes]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import signal
 import socket
@@ -144,7 +145,7 @@ def test_a_question_changes_nothing(engine: Engine) -> None:
     ("script", "limits", "expected"),
     [
         ("sleep 300", Limits(max_duration_seconds=2), "time_limit"),
-        ("sleep 300", Limits(stall_seconds=1), "stalled"),
+        ("sleep 300", Limits(stall_seconds=3), "stalled"),
         ("yes", Limits(max_output_bytes=1_000_000), "output_limit"),
     ],
 )
@@ -153,6 +154,7 @@ def test_limits_end_the_attempt_and_keep_the_work(engine: Engine, script: str, l
     assert code(attempt.outcome) == (expected, "agent")
     assert "+work" in engine.diff
     assert ("The time for this session is nearly used up" in attempt.steps) == (expected == "time_limit")
+    assert any("Nothing was heard for" in step for step in attempt.steps) == (expected == "stalled")
 
 
 def test_an_unknown_agent_fails_before_anything_is_fetched(engine: Engine) -> None:
@@ -244,6 +246,20 @@ def test_sigterm_while_the_repository_is_fetched(engine: Engine) -> None:
         connection.close()
     assert (attempt.outcome.interrupted, engine.noticed) == (True, [True])
     assert not attempt.outcome.has_result_diff
+
+
+def test_the_time_of_a_session_counts_while_its_repository_is_fetched(engine: Engine) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/x.git"
+        host = dataclasses.replace(engine.host, allowed_protocols=("http",), allow_private_addresses=True)
+        attempt = Engine(host, engine.source).run("true", repo_url=url, limits=Limits(max_duration_seconds=1))
+    assert code(attempt.outcome) == ("time_limit", "checkout")
+    assert attempt.outcome.failure and not attempt.outcome.failure.retryable
+
+
+def test_the_time_of_a_session_counts_during_setup(engine: Engine) -> None:
+    attempt = engine.run("true", setup_command="sleep 300", limits=Limits(max_duration_seconds=2))
+    assert code(attempt.outcome) == ("time_limit", "setup")
 
 
 def test_an_interruption_that_is_thrown_in_ends_the_attempt(engine: Engine) -> None:

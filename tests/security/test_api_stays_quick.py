@@ -1,0 +1,56 @@
+"""While sessions do their worst the API answers, and each ends with its own code. A real deployment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.deployment import Deployment, deployed, free_port
+from tests.workers.engine import SANDBOXES, linux
+
+# One deployment at a time: two of them would only slow each other down.
+pytestmark = [linux, pytest.mark.xdist_group("bombs")]
+# Generous: a busy machine of two cores has other things to do.
+SLOWEST_SECONDS = 5.0
+BOMB = "bomb() { bomb | bomb & }; bomb; sleep 300"
+HOG = "echo begun; for n in 1 2 3 4 5 6 7 8; do (while :; do :; done) & done; yes"
+HOARD = "exec python3 -c 'hoard = []\nwhile True: hoard.append(b\"x\" * 2**20)'"
+
+
+@pytest.fixture(params=SANDBOXES)
+def deployment(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Deployment]:
+    limits = {"MAX_PROCESSES": "300", "MAX_MEMORY_BYTES": str(400 * 1024**2), "MAX_OUTPUT_BYTES": str(1024**4)}
+    with deployed(tmp_path, "", free_port(), SANDBOX=request.param, SESSION_WORKERS="3", **limits) as running:
+        yield running
+
+
+def longest(call: Callable[[], Any], times: int) -> float:
+    """The seconds that the slowest of several calls took."""
+    seconds = []
+    for _ in range(times):
+        started = time.monotonic()
+        call()
+        seconds.append(time.monotonic() - started)
+    return max(seconds)
+
+
+def test_the_api_answers_while_sessions_do_their_worst(deployment: Deployment) -> None:
+    site = deployment.make_site(deployment.make_repository({"README": "hello\n"}))
+    hog = deployment.run(site, HOG, limits={"max_duration_seconds": 20})
+    runners = {"process_limit": deployment.run(site, BOMB), "memory_limit": deployment.run(site, HOARD)}
+    deployment.has_step(hog, "begun")
+    healthy = longest(lambda: httpx.get(f"{deployment.url}/healthz").raise_for_status(), 20)
+    posted = longest(lambda: deployment.run(site, "true"), 5)
+    assert deployment.session(hog)["state"] == "RUNNING", "the API was asked too late"
+    for code, runner in {**runners, "time_limit": hog}.items():
+        session = deployment.ended(runner)
+        assert (session["state"], session["failure"]["code"]) == ("ERROR", code)
+    print(f"healthz {healthy:.3f} s, POST {posted:.3f} s at most")
+    assert max(healthy, posted) < SLOWEST_SECONDS
+    if deployment.settings["SANDBOX"] == "none":
+        assert "sandbox_off" in deployment.log("sessions-1"), "the worker says so when it starts"
