@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.workers.engine import IS_ROOT, SANDBOXES, Ran, finish, needs_bubblewrap, sandbox_in
+from tests.workers.engine import IS_ROOT, SANDBOXES, Ran, finish, linux, needs_bubblewrap, sandbox_in
 from workers.job import Host
 from workers.sandbox import Sandbox, probe
 from workers.sandbox.base import Probe
@@ -89,6 +89,20 @@ def test_the_host_is_out_of_sight(bubblewrap: Sandbox, tmp_path: Path) -> None:
 
 
 @needs_bubblewrap
+def test_private_keys_of_the_system_are_out_of_sight(bubblewrap: Sandbox) -> None:
+    script = "for each in /etc/ssl/private /etc/pki/tls/private; do test ! -e $each || ls -A $each; done"
+    ran = finish(bubblewrap.launch(["sh", "-c", script], {}))
+    assert (ran.status, ran.out) == (0, "")
+
+
+@linux
+@pytest.mark.parametrize("kind", SANDBOXES)
+def test_what_it_reads_cannot_be_written_to(tmp_path: Path, kind: str) -> None:
+    script = "chmod 600 /dev/stdin; echo more >> /dev/stdin; echo more >&0; cat"
+    ran = finish(sandbox_in(tmp_path, kind).launch(["sh", "-c", script], {}), stdin=b"given")
+    assert ran.out == "given"
+
+
 def test_what_is_not_its_own_cannot_be_changed(bubblewrap: Sandbox) -> None:
     for place in ("/", "/usr", "/etc", "/attachments", "/home"):
         assert run_in(bubblewrap, f"touch {place}/new").status != 0, place

@@ -30,6 +30,7 @@ _ISOLATION = (
 _ENTRY = "/entry.py"
 _TEMPORARY_BYTES = 2 * 1024**3
 _SHARED_BYTES = 512 * 1024**2
+_NO_BYTES = 4096
 _SYSTEM_LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 # What programs need to resolve names, trust certificates and find their libraries; no users, keys or services.
 _ETC = (
@@ -37,6 +38,7 @@ _ETC = (
     *("gai.conf", "host.conf", "hosts", "nsswitch.conf", "protocols", "resolv.conf", "services"),
     *("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "mime.types"),
 )
+_PRIVATE = ("/etc/ssl/private", "/etc/pki/tls/private")
 
 
 class Bubblewrap:
@@ -103,6 +105,10 @@ def _system() -> Iterator[str]:
             yield from ("--ro-bind", str(path), str(path))
     for name in _ETC:
         yield from ("--ro-bind-try", f"/etc/{name}", f"/etc/{name}")
+    for name in _PRIVATE:
+        # The worker's user may be of a group that reads keys of servers; the agent is not to be.
+        if os.path.isdir(name):
+            yield from ("--size", str(_NO_BYTES), "--tmpfs", name, "--remount-ro", name)
     yield from ("--proc", "/proc", "--dev", "/dev", "--size", str(_SHARED_BYTES), "--tmpfs", "/dev/shm")
     # What lies in a file system without a size is memory that nobody counts.
     yield from ("--remount-ro", "/dev", "--size", str(_TEMPORARY_BYTES), "--tmpfs", "/tmp")
