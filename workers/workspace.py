@@ -177,6 +177,9 @@ class Workspace:
         git = replace(self.saving, work_tree=self.checkout)
         try:
             self._restore_folder()
+            if what_fits:
+                # Where everything was staged before, what turned out to be too much is to be new again.
+                git.run("read-tree", "-m", self._setup_tree or self.start_tree)
             with hidden(self.checkout, self.root / "aside"):
                 self.left_out = stage_what_fits(git, self.checkout, what_fits) if what_fits else _add_all(git)
             return git.line("write-tree")

@@ -12,7 +12,7 @@ import pytest
 
 from tests.workers.attempts import Engine, code, engine_in
 from tests.workers.engine import SANDBOXES, eventually, linux
-from workers.job import Limits
+from workers.job import Limits, Step
 
 pytestmark = linux
 MEBIBYTE = 1024**2
@@ -125,6 +125,27 @@ def test_many_files_end_with_file_limit(engine: Engine) -> None:
     assert code(attempt.outcome) == ("file_limit", "agent")
     assert "+work" in engine.diff and "+more" in engine.diff
     assert "many/" not in engine.diff
+    assert Step("Not everything fits into a diff; what was left out", "many/") in attempt.events
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [(Limits(max_diff_files=100), "too_many_files"), (Limits(max_diff_bytes=100_000), "diff_too_large")],
+)
+def test_what_fits_is_kept_of_a_diff_that_is_too_large(engine: Engine, limits: Limits, expected: str) -> None:
+    script = WORK + "rm README; mkdir -p new/deep; for n in $(seq 200); do seq 500 > new/deep/$n; done"
+    attempt = engine.run(script, limits=limits)
+    assert code(attempt.outcome) == (expected, "diff")
+    assert "+work" in engine.diff and "-hello" in engine.diff and "new/deep" not in engine.diff
+    assert Step("Not everything fits into a diff; what was left out", "new/") in attempt.events
+
+
+def test_a_tracked_file_that_grew_too_large_stays_as_it_was(engine: Engine) -> None:
+    script = WORK + "truncate -s 1G README; false"
+    attempt = engine.run(script, limits=Limits(max_diff_bytes=MEBIBYTE))
+    assert code(attempt.outcome) == ("agent_failed", "agent")
+    assert "+work" in engine.diff and "README" not in engine.diff
+    assert Step("Not everything fits into a diff; what was left out", "README") in attempt.events
 
 
 def test_directories_of_any_depth_do_no_harm(engine: Engine) -> None:

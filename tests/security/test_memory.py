@@ -31,7 +31,7 @@ ATTEMPT = """
 
     class Counting:
         size = 0
-        def write(self, kind, chunks):
+        def write(self, kind, chunks, **more):
             self.size += sum(len(chunk) for chunk in chunks)
 
     def memory(name):
