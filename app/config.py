@@ -95,6 +95,9 @@ class Settings:
     max_disk_bytes: int = setting(10 * 1024**3, "Most disk space of a session's checkout and home, together.")
     max_disk_files: int = setting(1_000_000, "Most files and folders in a session's checkout and home, together.")
     max_listeners: int = setting(50, "Event streams that one web process serves at once.")
+    upload_patience_seconds: float = setting(
+        300.0, "How long a worker goes on trying to reach an artifact store that does not answer."
+    )
     fetch_timeout_seconds: int = setting(900, "Time limit of one fetch of a repository.")
     session_workers: int = setting(2, "Sessions that one worker process runs at once.")
     web_host: str = setting("127.0.0.1", "Address the web process listens on.")

@@ -47,8 +47,10 @@ def remove_what_was_left(**_: Any) -> None:
     """Make room at the start of a worker, which may have ended badly before; later each session does."""
     if queue.SESSIONS not in app.amqp.queues.consume_from:
         return
-    # Beside the worker, whose processes are copies of it that must not share a connection.
-    subprocess.Popen([sys.executable, "-m", "tasks.leftovers"], stdin=subprocess.DEVNULL, start_new_session=True)
+    # Beside the worker, whose processes are copies of it that must not share a connection; and by a shell, which leaves
+    # nobody behind to be buried.
+    command = ["sh", "-c", '"$@" &', "sh", sys.executable, "-m", "tasks.leftovers"]
+    subprocess.run(command, stdin=subprocess.DEVNULL, start_new_session=True, check=False)
 
 
 @worker_process_init.connect

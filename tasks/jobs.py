@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from app import artifacts
 from app.config import agent_environment, settings
 from app.redaction import Secrets
-from app.services import diffs
 from app.services.execution import Claim
 from app.services.secrecy import credential_of
+from tasks.storing import StoredDiffs, reader
 from workers.egress.rules import Rule
-from workers.job import Attachment, DiffKind, Host, Job, Limits
+from workers.job import Attachment, Host, Job, Limits
 from workers.lifeline import Lifeline
-
-
-class StoredDiffs:
-    """The engine's diff sink: the artifact store, under the keys of this attempt."""
-
-    def __init__(self, claim: Claim) -> None:
-        self._claim = claim
-        self._columns: dict[str, Any] = {}
-
-    def write(self, kind: DiffKind, chunks: Iterable[bytes], *, contains_secret: bool) -> None:
-        key = diffs.attempt_key(self._claim.runner.id, self._claim.session.id, self._claim.attempt, kind)
-        artifacts.store().put(key, chunks)
-        self._columns |= {f"{kind}_diff_key": key, "contains_secret": contains_secret}
-
-    def fields(self) -> dict[str, Any]:
-        """The session's columns for the diffs that are stored completely."""
-        return dict(self._columns)
 
 
 def job_of(
@@ -85,11 +65,6 @@ def limits_of(max_duration_seconds: float) -> Limits:
         max_disk_bytes=settings().max_disk_bytes,
         max_disk_files=settings().max_disk_files,
     )
-
-
-def reader(key: str) -> Callable[[], Iterator[bytes]]:
-    """How to read a stored diff or file, when it is needed."""
-    return functools.partial(artifacts.store().read, key)
 
 
 def this_host() -> Host:

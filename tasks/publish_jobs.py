@@ -15,7 +15,7 @@ from app.services import publishing
 from app.services.agent_runners import title_from
 from app.services.publishing import PublicationClaim
 from app.services.secrecy import credential_of
-from tasks.jobs import reader
+from tasks.storing import reader
 from workers.commits import Change, Landed
 from workers.lifeline import Lifeline
 from workers.publish import PublishJob, Wish

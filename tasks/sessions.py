@@ -22,8 +22,9 @@ from app.services.secrecy import secrets_of
 from tasks import interrupts
 from tasks.celery_app import app
 from tasks.heartbeat import Heartbeat
-from tasks.jobs import StoredDiffs, job_of, this_host
+from tasks.jobs import job_of, this_host
 from tasks.leftovers import sweep_workspaces
+from tasks.storing import StoredDiffs
 from tasks.transactions import DatabaseAway, transact
 from workers.job import Based, Event, Job, Outcome, Refusal, Step, Usage
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import itertools
 import tempfile
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import IO
@@ -103,5 +104,15 @@ def _leads_to(git: Git, old: str, new: str, file: IO[bytes]) -> bool:
 
 
 def _store(job: Job, kind: DiffKind, file: IO[bytes], contains_secret: bool) -> None:
-    file.seek(0)
-    job.sink.write(kind, iter(functools.partial(file.read, _CHUNK), b""), contains_secret=contains_secret)
+    job.sink.write(kind, _Chunks(file), contains_secret=contains_secret)
+
+
+class _Chunks:
+    """The bytes of a file, from its start each time that they are gone through."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._file.seek(0)
+        return iter(functools.partial(self._file.read, _CHUNK), b"")

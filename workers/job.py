@@ -88,6 +88,7 @@ class Attachment:
 class DiffSink(Protocol):
     """Where diffs go: the bytes are stored completely before `write` returns, or it raises.
 
+    Each time that `chunks` are gone through they start anew, so that a sink can try again.
     `contains_secret` says that a file which the diff leaves behind holds a secret that is known.
     """
 

@@ -10,6 +10,10 @@ from typing import Protocol
 CHUNK = 256 * 1024
 
 
+class StoreAway(Exception):
+    """The store did not answer, or could not take it for now; the same may succeed when it is asked again."""
+
+
 @dataclass(frozen=True)
 class SignedUrl:
     """A request that anyone who holds it may make until `expires_at`, with exactly these headers."""
@@ -20,7 +24,11 @@ class SignedUrl:
 
 
 class Store(Protocol):
-    """Bytes under keys. A key appears only once all its bytes are stored."""
+    """Bytes under keys. A key appears only once all its bytes are stored.
+
+    `put` and `read` raise `StoreAway` where the store does not answer. A `put` may then be tried again, with chunks that
+    start anew.
+    """
 
     def put(self, key: str, chunks: Iterable[bytes], *, limit: int | None = None) -> int:
         """Store the chunks under `key` and return how many bytes they were; raises `TooLarge` past `limit` bytes."""

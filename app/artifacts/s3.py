@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import io
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import boto3
+from boto3.exceptions import S3UploadFailedError
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
-from app.artifacts.base import CHUNK, SignedUrl
+from app.artifacts.base import CHUNK, SignedUrl, StoreAway
 from app.errors import TooLarge
 
 _MISSING = {"404", "NoSuchKey", "NotFound"}
@@ -41,12 +43,14 @@ class S3Store:
     def put(self, key: str, chunks: Iterable[bytes], *, limit: int | None = None) -> int:
         source = _Readable(chunks, limit)
         # Parts of an upload that breaks off are aborted, so that the key never shows half of it.
-        self._client.upload_fileobj(source, self.bucket, key)
+        with _answered():
+            self._client.upload_fileobj(source, self.bucket, key)
         return source.size
 
     def read(self, key: str) -> Iterator[bytes]:
         try:
-            body = self._client.get_object(Bucket=self.bucket, Key=key)["Body"]
+            with _answered():
+                body = self._client.get_object(Bucket=self.bucket, Key=key)["Body"]
         except ClientError as error:
             raise _missing(error, key) from None
         return iter(body.iter_chunks(CHUNK))
@@ -112,6 +116,19 @@ class _Readable(io.RawIOBase):
         taken = len(content) if size < 0 else size
         self._rest = content[taken:]
         return content[:taken]
+
+
+@contextlib.contextmanager
+def _answered() -> Iterator[None]:
+    """Raise `StoreAway` where the server cannot be reached, breaks off or has a fault of its own."""
+    try:
+        yield
+    except (BotoCoreError, S3UploadFailedError) as error:
+        raise StoreAway(str(error)) from error
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] < 500:
+            raise
+        raise StoreAway(str(error)) from error
 
 
 def _missing(error: ClientError, key: str) -> Exception:

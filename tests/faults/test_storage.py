@@ -1,16 +1,18 @@
-"""A disk that is full."""
+"""An artifact store that is away for a while, and a disk that is full."""
 
 from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.deployment import Deployment
 from tests.faults.conftest import WORKERS
 from tests.faults.sessions import start
+from tests.s3 import S3Server
 
 pytestmark = pytest.mark.xdist_group("faults-on_postgres")
 
@@ -43,3 +45,42 @@ def test_a_full_disk_ends_the_session_with_its_own_code_and_the_worker_goes_on(s
 
     assert (full["state"], full["failure"]["code"]) == ("ERROR", "disk_full"), full["failure"]
     assert [before["state"], after["state"]] == ["DONE", "DONE"], after["failure"]
+
+
+@pytest.mark.parametrize(
+    ("away", "back"), [(S3Server.kill, S3Server.start), (S3Server.freeze, S3Server.thaw)], ids=["killed", "frozen"]
+)
+def test_a_store_that_is_away_for_a_while_costs_no_work(
+    one_deployment: Deployment, s3: S3Server, away: Callable[[S3Server], None], back: Callable[[S3Server], None]
+) -> None:
+    runner = start(one_deployment, f"store-{away.__name__}", "echo begun; sleep 3; echo done > a.txt")
+    one_deployment.has_step(runner, "begun")
+
+    away(s3)
+    try:
+        time.sleep(10)
+        assert one_deployment.session(runner)["state"] == "RUNNING"
+    finally:
+        back(s3)
+
+    session = one_deployment.ended(runner)
+    assert (session["state"], session["attempt"]) == ("DONE", 1), session["failure"]
+    assert "+done" in one_deployment.diff(runner, session, "result")
+
+
+def test_a_store_that_stays_away_ends_the_session_with_its_own_code(one_deployment: Deployment, s3: S3Server) -> None:
+    for name in WORKERS:
+        one_deployment.stop(name)
+    one_deployment.start_worker("hasty", UPLOAD_PATIENCE_SECONDS="1")
+    runner = start(one_deployment, "store-gone", "echo begun; sleep 2; echo done > a.txt")
+    one_deployment.has_step(runner, "begun")
+
+    s3.kill()
+    try:
+        session = one_deployment.ended(runner)
+    finally:
+        s3.start()
+
+    assert session["state"] == "ERROR"
+    assert (session["failure"]["code"], session["failure"]["retryable"]) == ("artifact_store_unavailable", True)
+    assert not session["has_result_diff"]

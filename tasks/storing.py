@@ -1,0 +1,62 @@
+"""The artifact store as sessions and publications use it, which a store that is away for a while must not end."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+import structlog
+
+from app import artifacts
+from app.config import settings
+from app.services import diffs
+from app.services.execution import Claim
+from workers.errors import EngineError
+from workers.job import DiffKind
+from workers.lifeline import boot_time
+
+log = structlog.get_logger()
+T = TypeVar("T")
+
+RETRY_SECONDS = 1.0
+
+
+class StoredDiffs:
+    """The engine's diff sink: the artifact store, under the keys of this attempt."""
+
+    def __init__(self, claim: Claim) -> None:
+        self._claim = claim
+        self._columns: dict[str, Any] = {}
+
+    def write(self, kind: DiffKind, chunks: Iterable[bytes], *, contains_secret: bool) -> None:
+        key = diffs.attempt_key(self._claim.runner.id, self._claim.session.id, self._claim.attempt, kind)
+        _patiently(lambda: artifacts.store().put(key, chunks))
+        self._columns |= {f"{kind}_diff_key": key, "contains_secret": contains_secret}
+
+    def fields(self) -> dict[str, Any]:
+        """The session's columns for the diffs that are stored completely."""
+        return dict(self._columns)
+
+
+def reader(key: str) -> Callable[[], Iterator[bytes]]:
+    """How to read a stored diff or file, when it is needed."""
+    return functools.partial(_patiently, lambda: artifacts.store().read(key))
+
+
+def _patiently(ask: Callable[[], T]) -> T:
+    """What the store says, asked again while it is away. Raises EngineError `artifact_store_unavailable` in the end.
+
+    The agent's work is done by then and would be lost, so this waits for a long time, as the lease allows it.
+    """
+    give_up_at = boot_time() + settings().upload_patience_seconds
+    while True:
+        try:
+            return ask()
+        except artifacts.StoreAway as error:
+            if boot_time() >= give_up_at:
+                message = "The artifact store could not be reached for a long time. The worker's log has what it said."
+                raise EngineError("artifact_store_unavailable", "upload", message, retryable=True) from error
+            log.warning("store_away", error=str(error))
+        time.sleep(RETRY_SECONDS)
