@@ -15,7 +15,9 @@ from tests.deployment import Deployment, deployed, free_port
 from tests.faults import invariants
 from tests.postgres import postgres_database
 from tests.s3 import S3Server, s3_server
+from tests.services.conftest import ada, ask, site
 
+__all__ = ["ada", "ask", "site"]
 SHORT = {"BELL_SECONDS": "1", "AGENTS": "shell"}
 WORKERS = ("sessions-1", "sessions-2")
 ALWAYS = {"broker", "web", "sweep", "control", *WORKERS}

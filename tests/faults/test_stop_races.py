@@ -1,0 +1,102 @@
+"""DELETE and the end of a session at once, over and over: one of them comes first, and everything agrees on which."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import random
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+import sqlalchemy as sa
+
+from app import db
+from app.errors import Conflict
+from app.models import AgentRunner, Event
+from app.models.states import Scope, SessionState
+from app.services import agent_runner_sessions, diffs, events, execution
+from app.services.callers import Caller
+from app.services.execution import Cancelled
+from tests.services.conftest import claim, read
+
+INTERLEAVINGS = 1000
+LONGEST_DELAY_SECONDS = 0.002
+
+
+@pytest.mark.timeout(600)
+def test_a_stop_that_races_the_end_leaves_one_outcome_and_the_work(
+    ask: Callable[..., uuid.UUID], configure: Callable[..., None]
+) -> None:
+    configure(MAX_QUEUED_SESSIONS=str(INTERLEAVINGS + 1))
+    with concurrent.futures.ThreadPoolExecutor(2) as threads:
+        outcomes = Counter(race(ask(), threads) for _ in range(INTERLEAVINGS))
+    # A race that always ends the same way is none.
+    assert set(outcomes) == {SessionState.DONE, SessionState.CANCELLED}, outcomes
+
+
+def race(session_id: uuid.UUID, threads: concurrent.futures.ThreadPoolExecutor) -> SessionState:
+    """Stop and finish the session at once; the state that both agree on."""
+    claim(session_id)
+    runner_id = read(session_id).agent_runner_id
+    start = threading.Barrier(2)
+    stopped = threads.submit(stop, runner_id, session_id, start)
+    finished = threads.submit(finish, runner_id, session_id, start)
+    was_stopped, was_finished = stopped.result(timeout=60), finished.result(timeout=60)
+
+    session = read(session_id)
+    assert was_stopped != was_finished, "one of them came first, and the other was told so"
+    assert session.state == (SessionState.CANCELLED if was_stopped else SessionState.DONE)
+    assert session.result_diff_key is not None and session.work_saved_at is not None, "the work is kept either way"
+    with db.transaction(read_only=True):
+        runner = db.session.get_one(AgentRunner, runner_id)
+        told = db.session.scalars(
+            sa.select(Event.payload).where(Event.session_id == session_id, Event.kind == events.STATE)
+        )
+        ends = [
+            each["state"] for each in told if not each.get("work_saved") and each["state"] not in ("NEW", "RUNNING")
+        ]
+    assert ends == [session.state.value]
+    assert runner.head_session_id == (session_id if was_finished else None)
+    return session.state
+
+
+def stop(runner_id: uuid.UUID, session_id: uuid.UUID, start: threading.Barrier) -> bool:
+    """What DELETE does; whether it stopped anything."""
+    caller = caller_of(session_id)
+    wait(start)
+    try:
+        with db.transaction():
+            agent_runner_sessions.stop(caller, runner_id, session_id)
+    except Conflict as refused:
+        assert refused.error_code == "session_ended"
+        return False
+    return True
+
+
+def finish(runner_id: uuid.UUID, session_id: uuid.UUID, start: threading.Barrier) -> bool:
+    """What a worker does at the end of an attempt; whether it ended the session."""
+    key = diffs.attempt_key(runner_id, session_id, 1, "result")
+    wait(start)
+    try:
+        with db.transaction():
+            execution.finish(session_id, 1, SessionState.DONE, {"result_diff_key": key})
+    except Cancelled:
+        with db.transaction():
+            assert execution.keep_work(session_id, 1, {"result_diff_key": key})
+        with db.transaction():
+            assert not execution.keep_work(session_id, 1, {"result_diff_key": "another"})
+        return False
+    return True
+
+
+def wait(start: threading.Barrier) -> None:
+    start.wait(timeout=60)
+    time.sleep(random.random() * LONGEST_DELAY_SECONDS)
+
+
+def caller_of(session_id: uuid.UUID) -> Caller:
+    session = read(session_id)
+    return Caller(session.account_id, session.user_id, uuid.uuid4(), Scope.ADMIN)
