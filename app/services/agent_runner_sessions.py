@@ -20,21 +20,25 @@ from app.services.pages import Page, by_cursor, by_number
 def create(caller: Caller, runner_id: uuid.UUID, fields: dict[str, Any]) -> AgentRunnerSession:
     """Follow up: record a session that builds on the runner's diff, and ring for a worker."""
     caller.require(Scope.WRITE)
+    site_id = lookup.get_runner(caller, runner_id).site_id
+    file_keys = uploads.check_usable(caller, fields.get("file_keys") or [])
     account = lookup.lock_account(caller.account_id)
-    site = lookup.get_site(caller, lookup.get_runner(caller, runner_id).site_id, lock=True)
+    site = lookup.get_site(caller, site_id, lock=True)
     runner = lookup.get_runner(caller, runner_id, lock=True)
     agent_runners.refuse_archived(runner)
     if lookup.find_active_session(runner) is not None:
         raise Conflict("a session of this agent runner is still active", error_code="active_session_exists")
-    return add(caller, account, site, runner, fields)
+    return add(caller, account, site, runner, fields, file_keys)
 
 
 def add(
-    caller: Caller, account: Account, site: Site, runner: AgentRunner, fields: dict[str, Any]
+    caller: Caller, account: Account, site: Site, runner: AgentRunner, fields: dict[str, Any], file_keys: list[str]
 ) -> AgentRunnerSession:
-    """Record a session of `runner`; all four rows are locked or new."""
+    """Record a session of `runner`; all four rows are locked or new.
+
+    `file_keys` were looked for in the artifact store before: nobody is to wait for a lock because that is slow.
+    """
     _refuse_full_queue(account)
-    file_keys = uploads.check_usable(caller, fields.get("file_keys") or [])
     session = AgentRunnerSession(
         id=db.new_id(),
         account_id=runner.account_id,

@@ -13,7 +13,7 @@ from app.errors import BadRequest, Conflict, invalid
 from app.models import AgentRunner, AgentRunnerSession, Publication, Site, User
 from app.models.states import PublicationKind, PublicationState, RunnerState, Scope, SessionState
 from app.services import agent_runner_sessions as sessions
-from app.services import diffs, lifecycle, lookup, names, secrecy
+from app.services import diffs, lifecycle, lookup, names, secrecy, uploads
 from app.services.callers import Caller
 from app.services.pages import Page, by_cursor, by_number
 
@@ -24,6 +24,8 @@ def create(caller: Caller, fields: dict[str, Any]) -> AgentRunner:
     """Record a runner and its first session, and ring for a worker. `fields` as in the POST."""
     caller.require(Scope.WRITE)
     names.check_branch("branch", fields.get("branch"))
+    lookup.get_site(caller, fields["site_id"])
+    file_keys = uploads.check_usable(caller, fields.get("file_keys") or [])
     account = lookup.lock_account(caller.account_id)
     site = lookup.get_site(caller, fields["site_id"], lock=True)
     parent = None
@@ -49,7 +51,7 @@ def create(caller: Caller, fields: dict[str, Any]) -> AgentRunner:
     )
     db.session.add(runner)
     db.session.flush()
-    sessions.add(caller, account, site, runner, fields)
+    sessions.add(caller, account, site, runner, fields, file_keys)
     db.session.refresh(runner)
     return runner
 
