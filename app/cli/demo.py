@@ -127,7 +127,7 @@ def _publish(client: Client, runner_id: str, view: View) -> bool:
             time.sleep(0.2)
             runner = client.get_runner(runner_id)
     if runner["pr_error"]:
-        view.say(f"  {readable(runner['pr_error'])}")
+        view.say(f"  {runner['pr_error']}")
         return False
     view.say(f"  {runner['pr_url']}, from the branch {runner['pr_branch']}; nothing has been merged")
     return True
@@ -137,7 +137,7 @@ def _watch(client: Client, runner_id: str, session_id: str, view: View) -> dict[
     view.steps(client.events(runner_id, session_id))
     session = client.get_session(runner_id, session_id)
     if failure := session["failure"]:
-        view.say(f"  {failure['stage']}: {readable(failure['message'])} ({failure['code']})")
+        view.say(f"  {failure['stage']}: {failure['message']} ({failure['code']})")
     return session
 
 

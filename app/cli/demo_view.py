@@ -17,16 +17,16 @@ LINES_SHOWN = 200
 
 
 class View:
-    """The demo's side of the terminal."""
+    """The demo's side of the terminal, which obeys nothing that it is given to show."""
 
     def __init__(self) -> None:
         self.console = Console(highlight=False)
 
     def say(self, text: str = "") -> None:
-        self.console.print(text, markup=False, soft_wrap=True)
+        self.console.print(readable(text), markup=False, soft_wrap=True)
 
     def heading(self, text: str) -> None:
-        self.console.print(f"\n[bold]{escape(text)}[/bold]")
+        self.console.print(f"\n[bold]{escape(readable(text))}[/bold]")
 
     @contextmanager
     def working(self, what: str) -> Iterator[None]:

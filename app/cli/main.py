@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from app.cli.errors import CommandError
 from app.config import Settings, SettingsError
 from app.errors import AppError
+from app.readable import readable
 
 COMMANDS = {
     "demo": "show a prompt becoming a diff, on a sample repository or a clone of yours",
@@ -37,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return module.run(parser.parse_args(arguments[1:]), Settings.from_environment())
     except (AppError, CommandError, SettingsError) as error:
-        print(f"agent-runners {name}: {error}", file=sys.stderr)
+        print(f"agent-runners {name}: {readable(str(error))}", file=sys.stderr)
         return 1
 
 

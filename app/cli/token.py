@@ -10,6 +10,7 @@ from app import db
 from app.cli.init import EMAIL
 from app.config import Settings
 from app.models.states import Scope
+from app.readable import readable
 from app.services import tokens
 
 
@@ -40,9 +41,8 @@ def _create(args: argparse.Namespace) -> None:
 def _list(_args: argparse.Namespace) -> None:
     for token in tokens.find_all():
         state = f"revoked {token.revoked_at:%Y-%m-%d}" if token.revoked_at else "valid"
-        print(
-            f"{token.id}  {token.scope:<6}  {token.created_at:%Y-%m-%d}  {state:<18}  {token.user.email}  {token.name}"
-        )
+        whose = readable(f"{token.user.email}  {token.name}")
+        print(f"{token.id}  {token.scope:<6}  {token.created_at:%Y-%m-%d}  {state:<18}  {whose}")
 
 
 def _revoke(args: argparse.Namespace) -> None:

@@ -14,6 +14,7 @@ from app.cli import demo_repository
 from app.cli.demo_deployment import NO_SANDBOX
 from app.cli.demo_view import LINES_SHOWN, View
 from app.cli.errors import CommandError
+from app.client import Event
 from tests.cli.processes import PROGRAM, environment, free_port, wait_for
 from tests.workers.engine import SANDBOXES
 
@@ -104,6 +105,17 @@ def test_what_cannot_be_cloned_is_told(folder: Path, theirs: Path) -> None:
     git(theirs, "checkout", "--quiet", "--detach")
     with pytest.raises(CommandError, match="is on no branch"):
         demo_repository.clone(theirs, folder)
+
+
+def test_whatever_the_demo_shows_cannot_steer_the_terminal() -> None:
+    view, hidden = View(), "\x1b]0;gotcha\x07\u202e\u200b"
+    view.console = Console(file=io.StringIO(), width=80)
+    view.say(hidden)
+    view.heading(hidden)
+    view.steps([Event("step", None, {"title": hidden, "message": f"{hidden}\n{hidden}"})])
+    view.diff(f"+{hidden}\n".encode())
+    shown = view.console.file.getvalue()
+    assert shown.count("gotcha") >= 5 and not set("\x1b\x07\u202e\u200b") & set(shown)
 
 
 def test_of_a_long_diff_the_beginning_is_shown() -> None:
