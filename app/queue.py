@@ -1,7 +1,8 @@
 """The one door to Celery. No caller ever waits for the broker.
 
 Messages are doorbells: the database holds what is to be done, and the sweep rings again for what was lost here.
-They are handed to a thread of this process, which alone talks to the broker and gives up quickly.
+They are handed to a thread of this process, which alone talks to the broker, gives up quickly, and while the broker is
+away drops them unsent.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import functools
 import os
 import queue
 import threading
+import time
 import uuid
 from collections.abc import Callable
 
@@ -25,6 +27,7 @@ SESSIONS, CONTROL, SWEEP = "sessions", "control", "sweep"
 RUN_SESSION, PUBLISH, SWEEP_ALL = "sessions.run", "control.publish", "sweep.all"
 COLLECT_GARBAGE = "control.collect_garbage"
 WAITING_AT_MOST = 10_000
+REST_SECONDS = 1.0
 REQUEST_ID = "agent_runners_request_id"
 
 
@@ -90,6 +93,8 @@ class _Publisher:
         self._calls: queue.Queue[Callable[[], object]] = queue.Queue(WAITING_AT_MOST)
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self.rests_until = 0.0
+        """When the broker is tried again, after it was away; seconds of the monotonic clock."""
 
     def put(self, call: Callable[[], object]) -> None:
         with self._lock:
@@ -105,9 +110,12 @@ class _Publisher:
         while True:
             call = self._calls.get()
             try:
-                call()
+                # Each failure takes time from the callers, who share this process; so not every bell becomes one.
+                if time.monotonic() >= self.rests_until:
+                    call()
             except Exception as error:
-                log.warning("bell_not_rung", error=type(error).__name__)
+                self.rests_until = time.monotonic() + REST_SECONDS
+                log.warning("bell_not_rung", error=type(error).__name__, others_dropped_for_seconds=REST_SECONDS)
             finally:
                 self._calls.task_done()
 

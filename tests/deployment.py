@@ -94,7 +94,14 @@ class Deployment:
         return process
 
     def start_all(self) -> None:
-        """Migrate, make the first account, and start everything with one session worker."""
+        """Start everything with one session worker."""
+        self.start_api()
+        self.start("sweep", "worker", "sweep")
+        self.start("control", "worker", "control")
+        self.start_worker("sessions-1")
+
+    def start_api(self) -> None:
+        """Migrate, make the first account, and start the broker and the web process."""
         (self.folder / "run").mkdir(parents=True, mode=0o700, exist_ok=True)
         for name in ("repositories", "tmp"):
             (self.folder / name).mkdir(exist_ok=True)
@@ -104,9 +111,6 @@ class Deployment:
         token = next(word for word in printed.split() if word.startswith("ar_"))
         self.api.headers["Authorization"] = f"Bearer {token}"
         self.start("web", "web")
-        self.start("sweep", "worker", "sweep")
-        self.start("control", "worker", "control")
-        self.start_worker("sessions-1")
         wait_for("the API", lambda: httpx.get(f"{self.url}/readyz").status_code == 200)
 
     def start_worker(self, host: str, **settings: str) -> subprocess.Popen[bytes]:

@@ -1,0 +1,104 @@
+"""How long a caller waits for POST and DELETE with the broker up, killed and frozen; one caller at a time.
+
+    .venv/bin/python -m bench.posts [--rounds N]
+
+The three take turns in short rounds, so that whatever else the machine does meets all of them. On Postgres, and
+without workers: a caller only ever waits for the web process and the database.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import redis
+
+from app import queue
+from bench.figures import show
+from tests.deployment import Deployment, free_port, wait_for
+from tests.postgres import postgres_database
+
+EACH_ROUND = 20
+STATES = ("up", "killed", "frozen")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.posts", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=30)
+    rounds = parser.parse_args().rounds
+    posts: dict[str, list[float]] = {state: [] for state in STATES}
+    deletes: dict[str, list[float]] = {state: [] for state in STATES}
+    with tempfile.TemporaryDirectory() as folder, postgres_database() as url:
+        deployment = Deployment(Path(folder), url, free_port())
+        try:
+            deployment.start_api()
+            site = deployment.make_site(deployment.make_repository({"a.txt": "a\n"}))
+            # Which of them comes after which changes, too.
+            for order in itertools.islice(itertools.cycle(itertools.permutations(STATES)), rounds):
+                for state in order:
+                    wait_until_bells_ring(deployment, site["id"])
+                    with broker(deployment, state):
+                        for _ in range(EACH_ROUND):
+                            post, delete = start_and_stop(deployment, site["id"])
+                            posts[state].append(post)
+                            deletes[state].append(delete)
+        finally:
+            deployment.stop_all()
+    show("POST /agent_runners, by what the broker is", posts)
+    show("DELETE /agent_runners/{id}, by what the broker is", deletes)
+
+
+@contextlib.contextmanager
+def broker(deployment: Deployment, state: str) -> Iterator[None]:
+    """The broker in that state; up again afterwards."""
+    match state:
+        case "killed":
+            deployment.kill("broker")
+            yield
+            deployment.start("broker", "broker")
+        case "frozen":
+            process = deployment.processes["broker"]
+            process.send_signal(signal.SIGSTOP)
+            yield
+            process.send_signal(signal.SIGCONT)
+        case _:
+            yield
+
+
+def wait_until_bells_ring(deployment: Deployment, site_id: str) -> None:
+    """Return once the bell of a new session reaches the broker, so that nothing is left over from the round before."""
+    address = str(next(deployment.folder.glob("run/*/broker.sock")))
+
+    def rings() -> bool:
+        with contextlib.suppress(redis.RedisError), redis.Redis(unix_socket_path=address) as client:
+            before = client.llen(queue.SESSIONS)
+            start_and_stop(deployment, site_id)
+            time.sleep(0.1)
+            return bool(client.llen(queue.SESSIONS) == before + 1)
+        return False
+
+    wait_for("a bell", rings)
+
+
+def start_and_stop(deployment: Deployment, site_id: str) -> tuple[float, float]:
+    """Seconds of a POST and of a DELETE."""
+    begun = time.perf_counter()
+    answer = deployment.api.post("/agent_runners", json={"site_id": site_id, "prompt": "true"})
+    posted = time.perf_counter()
+    assert answer.status_code == 201, answer.text
+    address = f"/agent_runners/{answer.json()['id']}"
+    stopping = time.perf_counter()
+    answer = deployment.api.delete(address)
+    stopped = time.perf_counter()
+    assert answer.status_code == 202, answer.text
+    return posted - begun, stopped - stopping
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""How long a session whose worker is killed waits until it runs again on another, at the default settings.
+
+    .venv/bin/python -m bench.recovery [--rounds N]
+
+The lease is 60 s, its last heartbeat up to 10 s old, and the next sweep up to 10 s away: 50 to 70 s, and the claim.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+from app.config import Settings
+from tests.deployment import Deployment, deployed, free_port, wait_for
+from tests.faults.agents import at_work
+from tests.faults.sessions import assert_ran_again, hanging_once, start
+from tests.postgres import postgres_database
+
+AT_MOST_SECONDS = 75.0
+DEFAULTS = ("LEASE_SECONDS", "HEARTBEAT_SECONDS", "SWEEP_SECONDS", "BELL_SECONDS", "SOFT_SHUTDOWN_SECONDS")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.recovery", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=2)
+    rounds = parser.parse_args().rounds
+    settings = {name: f"{getattr(Settings, name.lower()):g}" for name in DEFAULTS}
+    print("kill -9 of a worker until its session runs again on another")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        postgres_database() as url,
+        deployed(Path(folder), url, free_port(), AGENTS="shell", **settings) as deployment,
+    ):
+        deployment.start_worker("sessions-2")
+        for number in range(1, rounds + 1):
+            seconds = recovery(deployment, f"killed-{number}")
+            ratio = seconds / AT_MOST_SECONDS
+            print(f"  round {number}{seconds:8.1f} s{ratio:8.2f} x of the {AT_MOST_SECONDS:g} s allowed", flush=True)
+            assert seconds < AT_MOST_SECONDS
+
+
+def recovery(deployment: Deployment, name: str) -> float:
+    script, marker = hanging_once(deployment)
+    runner = start(deployment, name, script)
+    worker = at_work(deployment, marker).worker
+    killed_at = time.monotonic()
+    deployment.kill(worker)
+    wait_for("the next attempt", lambda: deployment.session(runner)["attempt"] == 2, seconds=120)
+    seconds = time.monotonic() - killed_at
+    assert_ran_again(deployment, runner)
+    deployment.start_worker(worker)
+    return seconds
+
+
+if __name__ == "__main__":
+    main()
