@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 from typing import Any
 
 from tests.deployment import Deployment
@@ -19,6 +20,26 @@ def hanging_once(deployment: Deployment) -> tuple[str, str]:
 def start(deployment: Deployment, name: str, prompt: str) -> dict[str, Any]:
     site = deployment.make_site(deployment.make_repository({"a.txt": "a\n"}, name), name=name)
     return deployment.run(site, prompt)
+
+
+def held_back(deployment: Deployment, name: str, count: int) -> tuple[list[dict[str, Any]], Path]:
+    """Sessions that end once the file that is told of exists."""
+    mark = deployment.folder / f"mark-{uuid.uuid4().hex}"
+    site = deployment.make_site(deployment.make_repository({"a.txt": "a\n"}, name), name=name)
+    script = f"until test -e {mark}; do sleep 0.2; done; echo done > a.txt"
+    return [deployment.run(site, script) for _ in range(count)], mark
+
+
+def count(deployment: Deployment, runners: list[dict[str, Any]], state: str) -> int:
+    return sum(deployment.session(runner)["state"] == state for runner in runners)
+
+
+def assert_done_at_once(deployment: Deployment, runners: list[dict[str, Any]]) -> None:
+    """Each is DONE at its first attempt."""
+    for runner in runners:
+        session = deployment.ended(runner)
+        assert (session["state"], session["attempt"]) == ("DONE", 1), session
+        assert "+done" in deployment.diff(runner, session, "result")
 
 
 def assert_ran_again(deployment: Deployment, runner: dict[str, Any]) -> dict[str, Any]:

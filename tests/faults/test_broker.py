@@ -6,7 +6,6 @@ import signal
 import time
 import uuid
 from pathlib import Path
-from typing import Any
 
 import pytest
 import redis
@@ -15,32 +14,13 @@ from tests.deployment import Deployment, processes_with, wait_for
 from tests.faults.agents import at_work
 from tests.faults.conftest import WORKERS
 from tests.faults.network import network
+from tests.faults.sessions import assert_done_at_once, count, held_back
 
 pytestmark = pytest.mark.xdist_group("faults-on_postgres")
 
 
 def broker_socket(deployment: Deployment) -> Path:
     return next(deployment.folder.glob("run/*/broker.sock"))
-
-
-def held_back(deployment: Deployment, name: str, count: int) -> tuple[list[dict[str, Any]], Path]:
-    """Sessions that end once the file that is told of exists."""
-    mark = deployment.folder / f"mark-{uuid.uuid4().hex}"
-    site = deployment.make_site(deployment.make_repository({"a.txt": "a\n"}, name), name=name)
-    script = f"until test -e {mark}; do sleep 0.2; done; echo done > a.txt"
-    return [deployment.run(site, script) for _ in range(count)], mark
-
-
-def count(deployment: Deployment, runners: list[dict[str, Any]], state: str) -> int:
-    return sum(deployment.session(runner)["state"] == state for runner in runners)
-
-
-def assert_done_at_once(deployment: Deployment, runners: list[dict[str, Any]]) -> None:
-    """Each is DONE at its first attempt."""
-    for runner in runners:
-        session = deployment.ended(runner)
-        assert (session["state"], session["attempt"]) == ("DONE", 1), session
-        assert "+done" in deployment.diff(runner, session, "result")
 
 
 @pytest.fixture

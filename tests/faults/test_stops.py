@@ -1,0 +1,211 @@
+"""A stop while queued, fetched, set up and at work: CANCELLED at once, nothing left that runs, the work so far and the steps kept."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from app.config import Settings
+from tests.deployment import Deployment, processes_with, wait_for
+from tests.faults.agents import agents_of, at_work
+from tests.faults.conftest import WORKERS
+from tests.faults.sessions import assert_done_at_once, count, held_back, start
+from tests.workers.engine import needs_bubblewrap
+
+GONE_WITHIN_SECONDS = 20.0
+
+
+def seconds_to_sleep() -> str:
+    """A time that no other process sleeps, by which those that do are found."""
+    return f"9{uuid.uuid4().int % 10**12}"
+
+
+def stop(deployment: Deployment, runner: dict[str, Any]) -> dict[str, Any]:
+    """Stop what the runner does: the caller finds it CANCELLED at once, with the steps that it had."""
+    before = deployment.session(runner)
+    asked_at = time.monotonic()
+    assert deployment.api.delete(f"/agent_runners/{runner['id']}").status_code == 202
+    took = time.monotonic() - asked_at
+    session = deployment.session(runner)
+    assert session["state"] == "CANCELLED"
+    assert took < 5, f"the caller waited for {took:.1f} s"
+    shown = [step["id"] for step in session["steps"]]
+    assert shown[: len(before["steps"])] == [step["id"] for step in before["steps"]], "the steps stay"
+    return session
+
+
+def assert_kept(deployment: Deployment, runner: dict[str, Any], work: str | None) -> None:
+    """The work so far became the session's diff, where there was some, and the session stays as it was stopped."""
+    if work is not None:
+        session = wait_for("the work so far", lambda: with_work(deployment, runner))
+        assert work in deployment.diff(runner, session, "result")
+    session = deployment.session(runner)
+    assert (session["state"], session["attempt"], session["failure"]) == ("CANCELLED", 1, None)
+    assert session["has_result_diff"] == (work is not None)
+
+
+def with_work(deployment: Deployment, runner: dict[str, Any]) -> dict[str, Any] | None:
+    session = deployment.session(runner)
+    return session if session["has_result_diff"] else None
+
+
+def assert_every_worker_goes_on(deployment: Deployment, name: str) -> None:
+    """As many sessions run at once as the workers have room for, and end."""
+    room = len(WORKERS) * Settings.session_workers
+    runners, mark = held_back(deployment, f"after-{name}", room)
+    wait_for("every worker to be busy", lambda: count(deployment, runners, "RUNNING") == room)
+    mark.touch()
+    assert_done_at_once(deployment, runners)
+
+
+# A tree that does all it can to stay.
+
+
+def stubborn(marker: str) -> str:
+    """Deaf to signals, with orphans that were forked twice, and others in sessions and groups of their own."""
+    deaf = "trap '' TERM HUP INT QUIT"
+    orphan = f'sh -c "{deaf}; while :; do sleep {marker}; done"'
+    return "\n".join(
+        [
+            deaf,
+            "echo kept > a.txt",
+            f"({orphan} &)",
+            f"(setsid {orphan} &)",
+            f'setsid sh -c "{deaf}; (setsid sleep {marker} &); sleep {marker}" &',
+            f"nohup setsid sleep {marker} > /dev/null 2>&1 &",
+            "echo begun",
+            f"while :; do sleep {marker}; done",
+        ]
+    )
+
+
+def assert_stubborn_is_stopped(deployment: Deployment, name: str) -> None:
+    marker = seconds_to_sleep()
+    runner = start(deployment, name, stubborn(marker))
+    deployment.has_step(runner, "begun")
+    wait_for("the whole tree", lambda: len(processes_with(f"sleep {marker}")) >= 8)
+
+    stop(deployment, runner)
+
+    wait_for("the end of the tree", lambda: not processes_with(marker), GONE_WITHIN_SECONDS)
+    assert_kept(deployment, runner, "+kept")
+    assert any("begun" in step["title"] + step["message"] for step in deployment.session(runner)["steps"])
+
+
+def test_nothing_is_left_of_a_tree_that_does_all_it_can_to_stay(deployment: Deployment) -> None:
+    assert_stubborn_is_stopped(deployment, "stubborn")
+
+
+@needs_bubblewrap
+@pytest.mark.xdist_group("faults-on_postgres")
+def test_nothing_is_left_of_such_a_tree_in_a_sandbox(one_deployment: Deployment) -> None:
+    for name in WORKERS:
+        one_deployment.stop(name)
+    one_deployment.start_worker("walled", SANDBOX="bubblewrap")
+    assert_stubborn_is_stopped(one_deployment, "stubborn-walled")
+
+
+# While nobody is there to run it.
+
+
+def test_a_session_that_is_stopped_while_no_worker_is_up_never_runs(deployment: Deployment) -> None:
+    for name in WORKERS:
+        deployment.stop(name)
+    mark = deployment.folder / f"mark-{uuid.uuid4().hex}"
+    stopped = start(deployment, "queued", f"touch {mark}; echo ran > a.txt")
+
+    stop(deployment, stopped)
+
+    later = start(deployment, "queued-later", "echo done > a.txt")
+    for name in WORKERS:
+        deployment.start_worker(name)
+    assert_done_at_once(deployment, [later])
+    session = deployment.session(stopped)
+    assert (session["state"], session["attempt"], session["steps"]) == ("CANCELLED", 0, [])
+    assert not mark.exists()
+
+
+# While a worker has it.
+
+
+@contextlib.contextmanager
+def being_fetched(deployment: Deployment, name: str) -> Iterator[dict[str, Any]]:
+    """Its repository's server takes the connection and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(60)
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/{name}.git"
+        site = deployment.call("POST", "/sites", json={"name": name, "repo_url": url, "forge": "none"})
+        runner = deployment.run(site, "echo done > a.txt")
+        connection, _ = server.accept()
+        with connection:
+            yield runner
+
+
+@contextlib.contextmanager
+def being_set_up(deployment: Deployment, name: str) -> Iterator[dict[str, Any]]:
+    marker = seconds_to_sleep()
+    repository = deployment.make_repository({"a.txt": "a\n"}, name)
+    setup = f"echo no work > a.txt; echo set up; sleep {marker}"
+    runner = deployment.run(deployment.make_site(repository, name=name, setup_command=setup), "echo done > a.txt")
+    deployment.has_step(runner, "set up")
+    yield runner
+
+
+@contextlib.contextmanager
+def at_its_agent(deployment: Deployment, name: str) -> Iterator[dict[str, Any]]:
+    marker = seconds_to_sleep()
+    runner = start(deployment, name, f"echo kept > a.txt; echo begun; sleep {marker}")
+    deployment.has_step(runner, "begun")
+    at_work(deployment, marker)
+    yield runner
+
+
+@dataclass(frozen=True)
+class State:
+    """How to bring a session there, and a line of the work that is kept of it."""
+
+    reach: Callable[[Deployment, str], AbstractContextManager[dict[str, Any]]]
+    work: str | None
+
+
+STATES = [
+    State(being_fetched, None),
+    State(being_set_up, None),
+    State(at_its_agent, "+kept"),
+]
+
+
+@pytest.mark.xdist_group("faults-on_postgres")
+@pytest.mark.parametrize("state", STATES, ids=lambda state: state.reach.__name__)
+def test_a_stop_reaches_a_session_while_it_is(one_deployment: Deployment, state: State) -> None:
+    deployment, name = one_deployment, f"stopped-{state.reach.__name__}"
+    with state.reach(deployment, name) as runner:
+        stop(deployment, runner)
+        wait_for("the end of every process", lambda: not agents_of(deployment), GONE_WITHIN_SECONDS)
+        assert_kept(deployment, runner, state.work)
+        assert_every_worker_goes_on(deployment, name)
+
+
+@pytest.mark.xdist_group("faults-on_postgres")
+def test_a_stop_whose_message_is_lost_takes_effect_all_the_same(one_deployment: Deployment) -> None:
+    deployment = one_deployment
+    with contextlib.ExitStack() as reached:
+        runners = [reached.enter_context(state.reach(deployment, f"lost-{state.reach.__name__}")) for state in STATES]
+        deployment.kill("broker")
+        try:
+            for runner in runners:
+                stop(deployment, runner)
+            wait_for("the end of every process", lambda: not agents_of(deployment), GONE_WITHIN_SECONDS)
+            for state, runner in zip(STATES, runners, strict=True):
+                assert_kept(deployment, runner, state.work)
+        finally:
+            deployment.start("broker", "broker")
+    assert_every_worker_goes_on(deployment, "lost")
