@@ -21,10 +21,8 @@ FINAL_WITHIN_SECONDS = 60.0
 GONE_WITHIN_SECONDS = 20.0
 
 
-def check(
-    deployment: Deployment, forge: DemoForge | None = None, *, final_within: float = FINAL_WITHIN_SECONDS
-) -> None:
-    """Assert all of it for all that the deployment has run so far; with `forge`, also what that holds."""
+def check(deployment: Deployment, *, final_within: float = FINAL_WITHIN_SECONDS) -> None:
+    """Assert all of it for all that the deployment has run so far."""
     wait_for("the end of every session", lambda: _all_final(deployment), final_within)
     wait_for("the end of every agent", lambda: not agents_of(deployment), GONE_WITHIN_SECONDS)
     wait_for("the burial of every process", lambda: not zombies_of(deployment), GONE_WITHIN_SECONDS)
@@ -38,8 +36,13 @@ def check(
             _check_events(deployment, connection)
     finally:
         engine.dispose()
-    if forge is not None:
-        _check_forge(forge)
+
+
+def check_forge(forge: DemoForge) -> None:
+    """Assert that a branch has one pull request at most, open or not."""
+    for name in forge.full_names():
+        heads = [pull["head"]["ref"] for pull in forge.pulls(name)]
+        assert len(heads) == len(set(heads)), f"{name} has more than one pull request of a branch: {heads}"
 
 
 def _all_final(deployment: Deployment) -> bool:
@@ -106,10 +109,3 @@ def _check_attempts(deployment: Deployment, runner_id: Any, session_id: Any, row
     assert shown["attempt"] == len(claimed), f"session {session_id} shows attempt {shown['attempt']} of {claimed}"
     current = [row for row in rows if row.kind == events.STEP and row.attempt == shown["attempt"]]
     assert [step["id"] for step in shown["steps"]] == [str(row.id) for row in current], f"steps of {session_id}"
-
-
-def _check_forge(forge: DemoForge) -> None:
-    """A branch has one pull request at most, open or not."""
-    for name in forge.full_names():
-        heads = [pull["head"]["ref"] for pull in forge.pulls(name)]
-        assert len(heads) == len(set(heads)), f"{name} has more than one pull request of a branch: {heads}"

@@ -79,6 +79,10 @@ class DemoForge:
         """Order faults by name: see `workers.forges.demo.faults`."""
         self.http.put(f"{self.url}/-/faults", json=faults).raise_for_status()
 
+    def held(self) -> list[str]:
+        """The ordered `holds` that have a request waiting."""
+        return list(self.http.get(f"{self.url}/-/faults").raise_for_status().json()["held"])
+
     def kill(self) -> None:
         """End the process without a warning."""
         self._end(signal.SIGKILL)

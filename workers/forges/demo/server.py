@@ -14,7 +14,7 @@ from workers.forges.demo import api, faults
 from workers.forges.demo.access import Access
 from workers.forges.demo.faults import Faults
 from workers.forges.demo.hooks import write_hooks
-from workers.forges.demo.messages import Answer, Refused, Request, body_pieces, discard_body
+from workers.forges.demo.messages import Answer, Refused, Request, as_json, body_pieces, discard_body
 from workers.forges.demo.pages import Pages
 from workers.forges.demo.pulls import Pulls
 from workers.forges.demo.repositories import Repositories
@@ -82,12 +82,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer_request(self) -> None:
         url = urlsplit(self.path)
+        asked = f"{self.command} {self.path}"
+        self.server.faults.hold("before", asked)
         away = self.server.faults.instead()
         if away is not None and url.path != faults.PATH:
             discard_body(self.headers, self.rfile)
             self._send(away)
             return
-        if self.server.git.serve(self, url.path, url.query, self.server.faults.protected):
+        if self.server.git.serve(self, url.path, url.query, self.server.faults):
             return
         request = self._read(url.path, url.query)
         if request is None:
@@ -96,6 +98,7 @@ class Handler(BaseHTTPRequestHandler):
             self._send(self._order(request))
         elif request.path.startswith(api.PREFIX):
             answer = self.server.api.answer(request)
+            self.server.faults.hold("after", asked)
             if request.method == "POST" and self.server.faults.loses_answer():
                 self.close_connection = True
                 self.connection.shutdown(socket.SHUT_RDWR)
@@ -124,8 +127,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def _order(self, request: Request) -> Answer:
         try:
-            if request.method != "PUT" or not self.server.access.owns(request.headers):
+            if request.method not in ("GET", "PUT") or not self.server.access.owns(request.headers):
                 raise Refused(404, "Not Found")
+            if request.method == "GET":
+                return as_json(self.server.faults.told())
             self.server.faults.order(json.loads(request.body))
         except Refused as refusal:
             return refusal.answer()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 import subprocess
 import threading
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from workers.forges.demo.access import Access, Caller
+from workers.forges.demo.faults import Faults
 from workers.forges.demo.messages import Refused, body_pieces, discard_body
 from workers.forges.demo.repositories import Repositories, Repository, git_environment
 
@@ -29,7 +31,7 @@ class SmartHttp:
         self._hooks = hooks
         self._orders = orders
 
-    def serve(self, handler: BaseHTTPRequestHandler, path: str, query: str, protected: list[str]) -> bool:
+    def serve(self, handler: BaseHTTPRequestHandler, path: str, query: str, faults: Faults) -> bool:
         """Answer a request of git's; False where it is none."""
         route = _PATH.fullmatch(path)
         if route is None:
@@ -49,9 +51,9 @@ class SmartHttp:
             "QUERY_STRING": query,
             "REMOTE_USER": caller.login if caller else "",
             **_cgi_variables(handler),
-            **self._settings(protected),
+            **self._settings(faults.protected),
         }
-        _run(handler, git_environment(**variables))
+        _run(handler, git_environment(**variables), faults)
         return True
 
     def _admitted(self, caller: Caller | None, owner: str, name: str, service: str) -> Repository:
@@ -112,7 +114,7 @@ def _refuse(handler: BaseHTTPRequestHandler, refusal: Refused) -> None:
     handler.wfile.write(text)
 
 
-def _run(handler: BaseHTTPRequestHandler, environment: dict[str, str]) -> None:
+def _run(handler: BaseHTTPRequestHandler, environment: dict[str, str], faults: Faults) -> None:
     """Let the program read the request and write the answer, both as they come."""
     command = ["git", "http-backend"]
     with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -120,13 +122,18 @@ def _run(handler: BaseHTTPRequestHandler, environment: dict[str, str]) -> None:
         feeder = threading.Thread(target=_feed, args=(handler, process, process.stdin), daemon=True)
         feeder.start()
         headers = dict(_headers(process.stdout))
+        pieces = iter(functools.partial(process.stdout.read1, _PIECE), b"")  # type: ignore[attr-defined]
+        if handler.command == "POST" and handler.path.endswith("/git-receive-pack"):
+            # What is told of a push is short, and none of it is told before the push is done.
+            pieces = iter(list(pieces))
+            faults.hold("after", f"{handler.command} {handler.path}")
         status = int(headers.pop("Status", "200" if headers else "500").split()[0])
         handler.send_response(status)
         for name, value in headers.items():
             handler.send_header(name, value)
         handler.send_header("Connection", "close")
         handler.end_headers()
-        while piece := process.stdout.read1(_PIECE):  # type: ignore[attr-defined]
+        for piece in pieces:
             handler.wfile.write(piece)
         handler.wfile.flush()
         feeder.join()
