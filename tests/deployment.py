@@ -122,6 +122,11 @@ class Deployment:
         """The database that the processes use, SQLite in the data folder where none was named."""
         return self.settings["DATABASE_URL"] or f"sqlite:///{self.folder / 'data' / 'agent-runners.db'}"
 
+    @property
+    def broker_socket(self) -> Path:
+        """The unix socket of the embedded broker."""
+        return next(self.folder.glob("run/*/broker.sock"))
+
     def stop(self, name: str, how: int = signal.SIGTERM) -> None:
         """Signal a process, and with SIGKILL all its children, and wait for its end."""
         process = self.processes.pop(name)

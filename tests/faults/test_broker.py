@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import time
 import uuid
-from pathlib import Path
 
 import pytest
 import redis
@@ -17,10 +16,6 @@ from tests.faults.network import network
 from tests.faults.sessions import assert_done_at_once, count, held_back
 
 pytestmark = pytest.mark.xdist_group("faults-on_postgres")
-
-
-def broker_socket(deployment: Deployment) -> Path:
-    return next(deployment.folder.glob("run/*/broker.sock"))
 
 
 @pytest.fixture
@@ -51,7 +46,7 @@ def test_a_broker_that_lost_everything_is_rung_anew(busy: Deployment) -> None:
     runners, mark = held_back(busy, "flushed", 6)
     wait_for("three to run", lambda: count(busy, runners, "RUNNING") == 3)
 
-    with redis.Redis(unix_socket_path=str(broker_socket(busy))) as broker:
+    with redis.Redis(unix_socket_path=str(busy.broker_socket)) as broker:
         broker.flushall()
         mark.touch()
         assert_done_at_once(busy, runners)
@@ -102,7 +97,7 @@ def test_a_worker_cut_off_from_the_broker_for_70_seconds_goes_on_and_takes_up_wh
     deployment = one_deployment
     for name in WORKERS:
         deployment.stop(name)
-    with network(broker_socket(deployment)) as between:
+    with network(deployment.broker_socket) as between:
         deployment.start_worker("far", BROKER_URL=between.url)
         runners, mark = held_back(deployment, "cut-off", 4)
         wait_for("two to run", lambda: count(deployment, runners, "RUNNING") == 2)
