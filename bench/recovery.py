@@ -45,6 +45,7 @@ def recovery(deployment: Deployment, name: str) -> float:
     script, marker = hanging_once(deployment)
     runner = start(deployment, name, script)
     worker = at_work(deployment, marker).worker
+    deployment.has_step(runner, "first try")
     killed_at = time.monotonic()
     deployment.kill(worker)
     wait_for("the next attempt", lambda: deployment.session(runner)["attempt"] == 2, seconds=120)
