@@ -176,6 +176,8 @@ class Workspace:
         """Bring our index up to date with the files and return its tree."""
         git = replace(self.saving, work_tree=self.checkout)
         try:
+            # Where a stop came amid an earlier staging, git was killed; nobody else uses this index.
+            (self.git.directory / "index.lock").unlink(missing_ok=True)
             self._restore_folder()
             if what_fits:
                 # Where everything was staged before, what turned out to be too much is to be new again.

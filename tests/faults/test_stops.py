@@ -1,8 +1,10 @@
-"""A stop while queued, fetched, set up and at work: CANCELLED at once, nothing left that runs, the work so far and the steps kept."""
+"""A stop from every state: CANCELLED at once, nothing left that runs, the work so far and the steps kept."""
 
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import socket
 import time
 import uuid
@@ -11,6 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
+import psutil
 import pytest
 
 from app.config import Settings
@@ -18,6 +21,7 @@ from tests.deployment import Deployment, processes_with, wait_for
 from tests.faults.agents import agents_of, at_work
 from tests.faults.conftest import WORKERS
 from tests.faults.sessions import assert_done_at_once, count, held_back, start
+from tests.s3 import S3Server
 from tests.workers.engine import needs_bubblewrap
 
 GONE_WITHIN_SECONDS = 20.0
@@ -168,6 +172,23 @@ def at_its_agent(deployment: Deployment, name: str) -> Iterator[dict[str, Any]]:
     yield runner
 
 
+@contextlib.contextmanager
+def having_its_diff_made(deployment: Deployment, name: str) -> Iterator[dict[str, Any]]:
+    """Git has much to do, and is stopped amid it."""
+    runner = start(deployment, name, "echo kept > a.txt; mkdir new; cd new; seq 20000 | split -l 1 -a 5")
+
+    def stopped() -> bool:
+        for pid, command in agents_of(deployment).items():
+            if command.startswith("git ") and " add " in command:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGSTOP)
+                    return psutil.pid_exists(pid)
+        return False
+
+    wait_for("git to stage the work", stopped)
+    yield runner
+
+
 @dataclass(frozen=True)
 class State:
     """How to bring a session there, and a line of the work that is kept of it."""
@@ -180,6 +201,7 @@ STATES = [
     State(being_fetched, None),
     State(being_set_up, None),
     State(at_its_agent, "+kept"),
+    State(having_its_diff_made, "+kept"),
 ]
 
 
@@ -209,3 +231,30 @@ def test_a_stop_whose_message_is_lost_takes_effect_all_the_same(one_deployment: 
         finally:
             deployment.start("broker", "broker")
     assert_every_worker_goes_on(deployment, "lost")
+
+
+@pytest.mark.xdist_group("faults-on_postgres")
+def test_the_work_of_a_session_that_is_stopped_amid_its_upload_is_kept_once_the_store_is_back(
+    one_deployment: Deployment, s3: S3Server
+) -> None:
+    mark, marker = one_deployment.folder / f"mark-{uuid.uuid4().hex}", seconds_to_sleep()
+    waiting = f"sh -c 'until test -e {mark}; do sleep 0.2; done' {marker}"
+    runner = start(one_deployment, "uploading", f"echo kept > a.txt; echo begun; {waiting}")
+    session = one_deployment.has_step(runner, "begun")
+    worker = at_work(one_deployment, marker).worker
+
+    def upload_failed() -> bool:
+        lines = one_deployment.log(worker).splitlines()
+        return any("store_away" in line and session["id"] in line for line in lines)
+
+    s3.kill()
+    try:
+        mark.touch()
+        wait_for("the upload to fail", upload_failed)
+        stop(one_deployment, runner)
+        wait_for("the end of every process", lambda: not agents_of(one_deployment), GONE_WITHIN_SECONDS)
+    finally:
+        s3.start()
+
+    assert_kept(one_deployment, runner, "+kept")
+    assert_every_worker_goes_on(one_deployment, "uploading")
