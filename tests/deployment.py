@@ -188,14 +188,14 @@ class Deployment:
         session_id = session_id or self.call("GET", f"/agent_runners/{runner_id}")["latest_session_id"]
         return self.call("GET", f"/agent_runners/{runner_id}/sessions/{session_id}")
 
-    def ended(self, runner: dict[str, Any]) -> dict[str, Any]:
+    def ended(self, runner: dict[str, Any], seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
         """The runner's latest session, once it is final."""
 
         def final() -> dict[str, Any] | None:
             session = self.session(runner)
             return session if session["state"] in ("DONE", "ERROR", "CANCELLED") else None
 
-        return wait_for("the end of the session", final)
+        return wait_for("the end of the session", final, seconds)
 
     def published(self, runner: dict[str, Any]) -> dict[str, Any]:
         """The runner, once neither a pull request nor a commit of it is being made."""

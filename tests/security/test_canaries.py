@@ -22,8 +22,10 @@ from tests.deployment import Deployment, free_port
 from tests.forges.forge import TOKEN, DemoForge, demo_forge
 from tests.workers.engine import linux, needs_bubblewrap
 
-pytestmark = [linux, needs_bubblewrap, pytest.mark.xdist_group("canaries")]
+[linux, needs_bubblewrap, pytest.mark.xdist_group("canaries"), pytest.mark.timeout(300)]
 SEARCH = Path(__file__).with_name("search.py")
+# The agent, which is given less of the machine than others, looks at all there is, twice.
+SEARCH_SECONDS = 240.0
 KINDS = ("environment", "setting", "descriptor", "home", "broker", "database", "port", "abstract")
 """Where the secrets lie. The site's access token is one more; in the clear it is in the worker's memory alone."""
 
@@ -117,7 +119,7 @@ def test_an_agent_that_looks_everywhere_finds_no_secret(planted: Planted) -> Non
         },
     )
     runner = deployment.run(site, "python3 search.py | tee agent.txt; cp setup.txt of-setup.txt")
-    session = deployment.ended(runner)
+    session = deployment.ended(runner, SEARCH_SECONDS)
     assert session["state"] == "DONE", session["failure"]
     diff = deployment.diff(runner, session, "result")
     assert "looked at {" in diff and "agent.txt" in diff and "dump.txt" in diff, "it looked"
