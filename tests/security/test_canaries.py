@@ -22,7 +22,7 @@ from tests.deployment import Deployment, free_port
 from tests.forges.forge import TOKEN, DemoForge, demo_forge
 from tests.workers.engine import linux, needs_bubblewrap
 
-[linux, needs_bubblewrap, pytest.mark.xdist_group("canaries"), pytest.mark.timeout(300)]
+pytestmark = [linux, needs_bubblewrap, pytest.mark.xdist_group("canaries"), pytest.mark.timeout(300)]
 SEARCH = Path(__file__).with_name("search.py")
 # The agent, which is given less of the machine than others, looks at all there is, twice.
 SEARCH_SECONDS = 240.0
