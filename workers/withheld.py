@@ -12,8 +12,8 @@ from pathlib import Path
 
 from workers.hiding import entries
 
-# Hooks, servers that an agent starts, commands, plugins: by the documentation of Claude Code, Codex, Gemini CLI,
-# OpenCode, Qwen Code, Cursor, Copilot, Crush, Kiro and Amazon Q, in this order.
+# Hooks, servers that an agent starts, commands, plugins. Those of Claude Code and Codex are tried with the programs
+# themselves; the others are where Gemini CLI, OpenCode, Qwen Code, Cursor, Copilot, Crush, Kiro and Amazon Q look.
 _FOLDERS = frozenset(
     (".claude", ".codex", ".gemini", ".opencode", ".qwen", ".cursor", ".copilot", ".crush", ".kiro", ".amazonq")
 )
