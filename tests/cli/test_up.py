@@ -108,7 +108,9 @@ def test_a_process_that_dies_is_named_and_ends_everything(folder: Path, started:
     assert not any(child.is_running() for child in up.children)
 
 
-@pytest.mark.skipif(shutil.which("setpriv") is None, reason="NOT TESTED: no setpriv; install it with `apt-get install util-linux`")
+@pytest.mark.skipif(
+    shutil.which("setpriv") is None, reason="NOT TESTED: no setpriv; install it with `apt-get install util-linux`"
+)
 def test_nothing_outlives_a_killed_supervisor(folder: Path, started: list[Up]) -> None:
     up = Up(folder, ("one", 0))
     started.append(up)
