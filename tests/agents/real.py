@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.models import ModelServer, directive
+from tests.processes import each_process
 from tests.workers.attempts import Attempt, Engine
 from tests.workers.engine import eventually, needs_bubblewrap
 from workers.agents import AGENTS, find_missing
@@ -82,12 +83,7 @@ class Real:
 
     def processes(self) -> list[int]:
         """What runs for this test, seen from outside of the sandbox."""
-        found = []
-        for file in Path("/proc").glob("[0-9]*/environ"):
-            with contextlib.suppress(OSError):
-                if self.mark.encode() in file.read_bytes():
-                    found.append(int(file.parent.name))
-        return found
+        return [process for process, environ in each_process("environ") if self.mark.encode() in environ]
 
     def programs(self) -> list[int]:
         """Those of `processes` that are the agent itself."""

@@ -12,6 +12,7 @@ import pytest
 from tests.agents.real import EDIT, IN_BOTH_SANDBOXES, SANDBOXED, Real
 from tests.models import KEY, directive
 from tests.models.script import FINAL
+from tests.processes import each_process
 from tests.workers.attempts import code
 from tests.workers.engine import eventually, job, linux, sigterm_once, sigterm_raises
 from workers import run
@@ -148,11 +149,8 @@ def test_a_long_prompt_arrives_and_no_key_is_seen_anywhere(real: Real, caplog: p
     seen: list[str] = []
 
     def on_event(event: Event) -> None:
-        for file in Path("/proc").glob("[0-9]*/cmdline"):
-            try:
-                words = file.read_text(errors="replace")
-            except OSError:
-                continue
+        for _, line in each_process("cmdline"):
+            words = line.decode(errors="replace")
             if KEY in words or "Mend the calculator" in words:
                 seen.append(words)
 

@@ -16,6 +16,7 @@ from app.cli.demo_view import LINES_SHOWN, View
 from app.cli.errors import CommandError
 from app.client import Event
 from tests.cli.processes import PROGRAM, environment, free_port, wait_for
+from tests.processes import each_process
 from tests.workers.engine import SANDBOXES
 
 DEMO = (PROGRAM, "demo")
@@ -160,11 +161,5 @@ def snapshot(path: Path) -> dict[str, tuple[int, bytes]]:
 
 def processes_of(folder: Path) -> list[str]:
     """Command lines of live processes that were given a folder below `folder`."""
-    found = []
-    for file in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            if bytes(folder) in file.read_bytes():
-                found.append(file.with_name("cmdline").read_text().replace("\0", " "))
-        except OSError:
-            continue
-    return found
+    ours = {process for process, environ in each_process("environ") if bytes(folder) in environ}
+    return [line.decode().replace("\0", " ") for process, line in each_process("cmdline") if process in ours]

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from app.redaction import Secrets
+from tests.processes import each_process
 from workers.budget import Budget
 from workers.job import DiffKind, Host, Job, Limits
 from workers.lifeline import Lifeline
@@ -122,12 +123,8 @@ class Stubborn:
 
     def alive(self) -> int:
         """How many of the tree are alive, seen from outside of every sandbox."""
-        found = 0
-        for command in Path("/proc").glob("[0-9]*/cmdline"):
-            with contextlib.suppress(OSError):
-                words = command.read_bytes().split(b"\0")
-                found += words[:2] == [b"sleep", self._mark.encode()]
-        return found
+        words = [b"sleep", self._mark.encode()]
+        return sum(line.split(b"\0")[:2] == words for _, line in each_process("cmdline"))
 
     def rises(self) -> None:
         eventually(lambda: self.alive() >= 5, "the tree never stood")

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import each_process
 from tests.workers.repositories import (
     ENVIRONMENT,
     applied,
@@ -410,11 +411,9 @@ def _watching_arguments(seen: list[bytes]) -> Iterator[None]:
 
     def watch() -> None:
         while not done.is_set():
-            for folder in Path("/proc").glob("[0-9]*"):
-                with contextlib.suppress(OSError):
-                    line = (folder / "cmdline").read_bytes()
-                    if line not in seen:
-                        seen.append(line)
+            for _, line in each_process("cmdline"):
+                if line not in seen:
+                    seen.append(line)
 
     thread = threading.Thread(target=watch)
     thread.start()
@@ -465,12 +464,9 @@ def test_a_branch_that_is_missing_over_http_is_named(web_host: Host, server: Ser
 
 def processes_of(folder: Path) -> list[int]:
     """Processes with the folder in their arguments."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if os.fsencode(folder) in (entry / "cmdline").read_bytes() and int(entry.name) != os.getpid():
-                found.append(int(entry.name))
-    return found
+    return [
+        process for process, line in each_process("cmdline") if os.fsencode(folder) in line and process != os.getpid()
+    ]
 
 
 def test_a_fetch_that_takes_too_long_is_given_up(web_host: Host, server: Server) -> None:

@@ -1,0 +1,20 @@
+"""The processes of this machine, as tests look at them from outside of every sandbox."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def each_process(file: str) -> Iterator[tuple[int, bytes]]:
+    """The id of each live process, and what its `file` below /proc holds ("cmdline", "environ").
+
+    Processes that end while we look are passed over. `Path.glob` does not do that: it asks after each file that it has
+    listed, and raises `ProcessLookupError` for a process that has just ended.
+    """
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                content = Path("/proc", name, file).read_bytes()
+            except OSError:
+                continue
+            yield int(name), content
