@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 PREFIX = "AGENT_RUNNERS_"
+_LONGEST_SOCKET_PATH = 103
 
 
 class SettingsError(ValueError):
@@ -114,7 +115,19 @@ class Settings:
 
     @property
     def broker(self) -> str:
-        return self.broker_url or f"redis+socket://{self.runtime_dir / 'broker.sock'}?virtual_host=0"
+        return self.broker_url or f"redis+socket://{self.broker_socket}?virtual_host=0"
+
+    @property
+    def broker_socket(self) -> Path:
+        """Where the embedded broker listens: in `XDG_RUNTIME_DIR`, or in /tmp where that would make too long a path.
+
+        A unix socket's path has room for 107 bytes on Linux and for 103 on macOS (`sun_path`), and a server may cut a
+        longer one off without a word.
+        """
+        tail = hashlib.sha256(str(self.data_dir.absolute()).encode()).hexdigest()[:10]
+        name = Path(f"agent-runners-{os.getuid()}-{tail}", "broker.sock")
+        path = Path(os.environ.get("XDG_RUNTIME_DIR") or "/tmp") / name
+        return path if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH else Path("/tmp") / name
 
     @property
     def artifacts(self) -> Path:
@@ -123,13 +136,6 @@ class Settings:
     @property
     def work(self) -> Path:
         return (self.work_dir or self.data_dir / "work").absolute()
-
-    @property
-    def runtime_dir(self) -> Path:
-        """A short, private folder for sockets: a unix socket's path has room for about 100 characters."""
-        tail = hashlib.sha256(str(self.data_dir.absolute()).encode()).hexdigest()[:10]
-        base = os.environ.get("XDG_RUNTIME_DIR") or "/tmp"
-        return Path(base) / f"agent-runners-{os.getuid()}-{tail}"
 
     @classmethod
     def from_environment(cls, environment: dict[str, str] | None = None) -> Settings:

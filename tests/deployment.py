@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,6 +39,8 @@ class Deployment:
         self, folder: Path, database_url: str, port: int, variables: dict[str, str] | None = None, **settings: str
     ) -> None:
         self.folder = folder
+        # Not below `folder`, which may lie too deep for the path of a socket.
+        self._runtime = tempfile.TemporaryDirectory(prefix="ar-run-", dir="/tmp")
         self.variables = variables or {}
         self.url = f"http://127.0.0.1:{port}"
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -67,7 +70,7 @@ class Deployment:
     def environment(self, **settings: str) -> dict[str, str]:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("AGENT_RUNNERS_")}
         mine = {f"AGENT_RUNNERS_{name}": value for name, value in {**self.settings, **settings}.items()}
-        folders = {"XDG_RUNTIME_DIR": str(self.folder / "run"), "TMPDIR": str(self.folder / "tmp")}
+        folders = {"XDG_RUNTIME_DIR": self._runtime.name, "TMPDIR": str(self.folder / "tmp")}
         return {**clean, **folders, **mine, **self.variables}
 
     def command(self, *arguments: str) -> str:
@@ -102,9 +105,8 @@ class Deployment:
 
     def start_api(self) -> None:
         """Migrate, make the first account, and start the broker and the web process."""
-        (self.folder / "run").mkdir(parents=True, mode=0o700, exist_ok=True)
         for name in ("repositories", "tmp"):
-            (self.folder / name).mkdir(exist_ok=True)
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
         self.start("broker", "broker")
         self.command("migrate")
         printed = self.command("init", "--email", "ada@example.org", "--name", "Ada Lovelace")
@@ -125,7 +127,7 @@ class Deployment:
     @property
     def broker_socket(self) -> Path:
         """The unix socket of the embedded broker."""
-        return next(self.folder.glob("run/*/broker.sock"))
+        return next(Path(self._runtime.name).glob("*/broker.sock"))
 
     def stop(self, name: str, how: int = signal.SIGTERM) -> None:
         """Signal a process, and with SIGKILL all its children, and wait for its end."""
@@ -149,6 +151,7 @@ class Deployment:
         for name in list(self.processes):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.stop(name, signal.SIGKILL)
+        self._runtime.cleanup()
 
     def log(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text(errors="replace")

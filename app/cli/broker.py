@@ -26,9 +26,10 @@ def run(_args: argparse.Namespace, settings: Settings) -> int:
     if settings.broker_url:
         print("AGENT_RUNNERS_BROKER_URL names another broker, so none is started here.", file=sys.stderr)
         return 0
+    private_folder(settings.broker_socket.parent)
     command = [
         find_server(),
-        *("--unixsocket", str(private_folder(settings.runtime_dir) / "broker.sock"), "--unixsocketperm", "600"),
+        *("--unixsocket", str(settings.broker_socket), "--unixsocketperm", "600"),
         *("--port", "0"),
         *("--dir", str(private_folder(settings.data_dir.absolute() / "broker"))),
         *("--appendonly", "yes", "--save", ""),

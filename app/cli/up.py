@@ -81,9 +81,8 @@ def _supervise(commands: dict[str, str], settings: Settings) -> int:
 
 
 def _answers(settings: Settings) -> bool:
-    socket = settings.runtime_dir / "broker.sock"
     try:
-        with redis.Redis(unix_socket_path=str(socket), socket_timeout=1) as broker:
+        with redis.Redis(unix_socket_path=str(settings.broker_socket), socket_timeout=1) as broker:
             return bool(broker.ping())
     except redis.RedisError:
         return False

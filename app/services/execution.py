@@ -180,7 +180,10 @@ def end(runner: AgentRunner, session: AgentRunnerSession, state: SessionState, f
 
 
 def keep_work(session_id: uuid.UUID, attempt: int, fields: dict[str, Any]) -> bool:
-    """Store what came of an attempt whose session had ended without it: once, for that attempt, never the state."""
+    """Store what came of an attempt whose session had ended without it: once, for that attempt, never the state.
+
+    Says whether the session has got a diff by it; what an attempt used is written down without one too.
+    """
     locked = lookup.lock_session(session_id)
     if locked is None:
         return False
@@ -191,6 +194,8 @@ def keep_work(session_id: uuid.UUID, attempt: int, fields: dict[str, Any]) -> bo
     for name in ("result_diff_key", "cumulative_diff_key", "contains_secret", "usage", "base_sha"):
         if fields.get(name) is not None:
             setattr(session, name, fields[name])
+    if not (session.has_result_diff or session.has_cumulative_diff):
+        return False
     session.work_saved_at = db.now()
     events.record(session, events.STATE, {"state": session.state.value, "attempt": attempt, "work_saved": True})
     return True

@@ -13,6 +13,7 @@ import redis
 
 from app.cli.broker import find_server
 from app.cli.errors import CommandError
+from app.config import Settings
 from tests.cli.processes import PROGRAM, environment, run, wait_for
 
 
@@ -33,6 +34,25 @@ def test_it_answers_on_a_private_socket_and_on_no_port(folder: Path) -> None:
     with running(folder) as client:
         assert client.config_get("port") == {"port": "0"}
         assert next(folder.glob("run/*")).stat().st_mode & 0o777 == 0o700
+
+
+def test_a_runtime_folder_that_lies_too_deep_for_a_socket_is_not_used(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = folder / ("deep" * 30)
+    deep.mkdir()
+    variables = {**environment(folder), "XDG_RUNTIME_DIR": str(deep)}
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(deep))
+    socket = Settings(data_dir=folder / "data").broker_socket
+    process = subprocess.Popen([PROGRAM, "broker"], env=variables, stdout=subprocess.DEVNULL)
+    try:
+        wait_for("the socket", socket.exists)
+        with redis.Redis(unix_socket_path=str(socket)) as client:
+            wait_for("PONG", client.ping)
+    finally:
+        process.terminate()
+        process.wait()
+    socket.parent.rmdir()
 
 
 def test_what_was_queued_outlives_a_restart(folder: Path) -> None:

@@ -45,7 +45,6 @@ class Planted:
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planted]:
-    # The path of the broker's socket has to be short.
     folder = tmp_path_factory.mktemp("all")
     canaries = {kind: f"canary-{kind}-{secrets.token_hex(8)}" for kind in KINDS}
     home, held = folder / "home", folder / "held"
@@ -72,8 +71,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planted]:
 
 
 def _plant(running: Deployment, canaries: dict[str, str]) -> None:
-    broker = next(running.folder.rglob("broker.sock"))
-    with closing(redis.Redis(unix_socket_path=str(broker))) as client:
+    with closing(redis.Redis(unix_socket_path=str(running.broker_socket))) as client:
         client.set("canary", canaries["broker"])
     engine = sa.create_engine(running.database_url)
     with engine.begin() as connection:

@@ -19,6 +19,8 @@ from tests.forges.forge import DemoForge, demo_forge, git
 from tests.postgres import postgres_database
 from workers.forges.demo.repositories import Repository
 
+# The tests tell one story on one deployment, the last of them about what those before it stored.
+pytestmark = pytest.mark.xdist_group("secrets")
 LEAK = Path(__file__).with_name("leak.py").read_text()
 MODEL_KEY = "the key of the model, 17"
 SHAPES = [

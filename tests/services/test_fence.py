@@ -158,6 +158,16 @@ def test_work_is_kept_once_after_a_stop_by_its_own_attempt(ask, ada):
     assert session.usage == {"input_tokens": 3} and session.work_saved_at is not None
 
 
+def test_where_no_diff_could_be_stored_nothing_claims_that_work_was_saved(ask):
+    session_id = ask()
+    claim(session_id)
+    write(session_id, state=SessionState.CANCELLED, done_at=db.now())
+    with db.transaction():
+        assert not execution.keep_work(session_id, 1, {"usage": {"input_tokens": 3}})
+    session = read(session_id)
+    assert session.usage == {"input_tokens": 3} and session.work_saved_at is None
+
+
 def test_after_done_there_is_nothing_left_to_keep(ask):
     session_id = ask()
     claim(session_id)
@@ -176,7 +186,7 @@ def test_an_attempt_that_was_stopped_is_at_work_until_its_work_is_saved(ask):
     assert at_work(attempts) == {(str(running), 1), (str(stopped), 1)}
     assert at_work(set()) == set()
     with db.transaction():
-        assert execution.keep_work(stopped, 1, {})
+        assert execution.keep_work(stopped, 1, KEYS)
     assert at_work(attempts) == {(str(running), 1)}
 
 
