@@ -5,15 +5,26 @@ Web processes never import this room; they send tasks by name through `app.queue
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import threading
+import time
 from typing import Any
 
 import structlog
-from celery.signals import setup_logging, task_prerun, worker_process_init, worker_process_shutdown, worker_ready
+from celery.signals import (
+    beat_embedded_init,
+    setup_logging,
+    task_prerun,
+    worker_init,
+    worker_process_init,
+    worker_process_shutdown,
+    worker_ready,
+)
 
 from app import db, queue
-from app.config import settings
+from app.config import SettingsError, settings
 from app.logs import configure_logging
 from tasks.jobs import limits_of, this_host
 from workers.sandbox.layers import layers
@@ -29,6 +40,16 @@ app.conf.beat_schedule = {
         "options": {"expires": settings().sweep_seconds * 2},
     }
 }
+
+
+@worker_init.connect
+def refuse_what_cannot_be(**_: Any) -> None:
+    """End a worker whose settings would end each of its sessions. Celery swallows any other exception here."""
+    if queue.SESSIONS in app.amqp.queues.consume_from:
+        try:
+            this_host()
+        except SettingsError as error:
+            sys.exit(f"agent-runners: {error}")
 
 
 @worker_ready.connect
@@ -51,6 +72,19 @@ def remove_what_was_left(**_: Any) -> None:
     # nobody behind to be buried.
     command = ["sh", "-c", '"$@" &', "sh", sys.executable, "-m", "tasks.leftovers"]
     subprocess.run(command, stdin=subprocess.DEVNULL, start_new_session=True, check=False)
+
+
+@beat_embedded_init.connect
+def end_the_clock_with_its_worker(**_: Any) -> None:
+    """Beat is a process beside the sweep's worker, and would ring for ever once that was killed."""
+    worker = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == worker:
+            time.sleep(1)
+        os._exit(0)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @worker_process_init.connect

@@ -18,10 +18,12 @@ import redis
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from app import artifacts, db, queue
-from app.config import settings
+from app.config import SettingsError, own_secrets, settings
+from app.redaction import Secrets
 from app.services import marks
 from migrations.config import alembic_config
 from tasks.jobs import limits_of, this_host
@@ -47,33 +49,37 @@ class Finding:
 
 def examine() -> Iterator[Finding]:
     """Look at every part in turn; a part that breaks while it is looked at is told as missing."""
-    parts: list[tuple[str, Callable[[], Finding]]] = [
-        ("git", _git),
-        ("data folder", _data_folder),
-        ("database", _database),
-        ("broker", _broker),
-        ("workers", _workers),
-        ("sweep", _sweep),
-        ("artifact store", _artifacts),
+    parts: list[tuple[str, Callable[[], Finding], str]] = [
+        ("git", _git, "Install it: apt-get install git"),
+        ("data folder", _data_folder, "Make it writable, or set AGENT_RUNNERS_DATA_DIR"),
+        ("database", _database, "Start it, or set AGENT_RUNNERS_DATABASE_URL"),
+        ("broker", _broker, "Start it: agent-runners up, or agent-runners broker; or set AGENT_RUNNERS_BROKER_URL"),
+        ("workers", _workers, "Mend the broker first; they are asked through it"),
+        ("sweep", _sweep, "Mend the database first; it tells when the last one ended"),
+        ("artifact store", _artifacts, "Start it, or see to the settings AGENT_RUNNERS_S3_... or _ARTIFACTS_DIR"),
     ]
-    for part, look in parts:
+    for part, look, remedy in parts:
         try:
             yield look()
         except Exception as error:
-            yield _broken(part, error)
+            yield _broken(part, error, remedy)
     try:
         for layer in layers(this_host(), limits_of(settings().max_duration_seconds)):
             yield Finding(layer.name, layer.state, layer.told, layer.remedy)
+    except SettingsError as error:
+        yield Finding("settings", "missing", str(error), "Mend it; docs/settings.md says what each setting takes")
     except Exception as error:
-        yield _broken("sandbox", error)
+        yield _broken("sandbox", error, "Set AGENT_RUNNERS_LOG_LEVEL=DEBUG, and see what a session worker says")
     for agent in settings().agents:
         reason = find_missing(agent)
         yield Finding(f"agent {agent}", "missing" if reason else "working", reason or "installed")
 
 
-def _broken(part: str, error: Exception) -> Finding:
+def _broken(part: str, error: Exception, remedy: str) -> Finding:
     told = str(error).splitlines()[0] if str(error) else ""
-    return Finding(part, "missing", f"{type(error).__name__}: {told}")
+    return Finding(
+        part, "missing", Secrets(None, own_secrets(settings())).redact(f"{type(error).__name__}: {told}"), remedy
+    )
 
 
 def _git() -> Finding:
@@ -114,11 +120,7 @@ def _database() -> Finding:
 def _broker() -> Finding:
     url = settings().broker.replace("redis+socket://", "unix://").replace("virtual_host=", "db=")
     client = redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2)
-    try:
-        version = client.info("server")
-    except (redis.RedisError, OSError) as error:
-        remedy = "Start it: agent-runners up, or agent-runners broker; or set AGENT_RUNNERS_BROKER_URL"
-        return Finding("broker", "missing", type(error).__name__, remedy)
+    version = client.info("server")
     return Finding("broker", "working", f"{version.get('server_name', 'redis')} {version['redis_version']}")
 
 
@@ -147,7 +149,8 @@ def _artifacts() -> Finding:
     key = f"doctor/{db.new_id()}"
     artifacts.store().put(key, [b"x"])
     artifacts.store().delete(key)
-    return Finding("artifact store", "working", str(settings().artifacts))
+    place = f"bucket {settings().s3_bucket}" if settings().s3_bucket else str(settings().artifacts)
+    return Finding("artifact store", "working", place)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -169,9 +172,9 @@ def _print(findings: list[Finding]) -> None:
     table = Table("part", "state", "", box=None, header_style="dim")
     colours = {"working": "green", "missing": "red", "off": "yellow"}
     for finding in findings:
-        told = finding.told + (f"\n[bold]{finding.remedy}[/bold]" if finding.remedy else "")
+        told = escape(finding.told) + (f"\n[bold]{escape(finding.remedy)}[/bold]" if finding.remedy else "")
         table.add_row(finding.part, f"[{colours[finding.state]}]{finding.state}[/]", told)
-    Console().print(table)
+    Console(emoji=False).print(table)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from app.config import agent_environment, settings
+from app.config import SettingsError, agent_environment, settings
 from app.redaction import Secrets
 from app.services.execution import Claim
 from app.services.secrecy import credential_of
@@ -68,12 +68,15 @@ def limits_of(max_duration_seconds: float) -> Limits:
 
 
 def this_host() -> Host:
-    """This machine as the settings describe it; raises `ValueError` for a sandbox or host that cannot be one."""
+    """This machine as the settings describe it; raises `SettingsError` for a sandbox or host that cannot be one."""
     sandbox = settings().sandbox
     if sandbox not in ("bubblewrap", "none"):
-        raise ValueError(f"AGENT_RUNNERS_SANDBOX={sandbox!r} is neither bubblewrap nor none")
+        raise SettingsError(f"AGENT_RUNNERS_SANDBOX={sandbox!r} is neither bubblewrap nor none")
     for text in settings().egress_hosts:
-        Rule.parse(text)
+        try:
+            Rule.parse(text)
+        except ValueError as error:
+            raise SettingsError(f"AGENT_RUNNERS_EGRESS_HOSTS: {error}") from None
     protocols = ["https"]
     if settings().allow_ssh:
         protocols.append("ssh")

@@ -20,7 +20,7 @@ class View:
     """The demo's side of the terminal, which obeys nothing that it is given to show."""
 
     def __init__(self) -> None:
-        self.console = Console(highlight=False)
+        self.console = Console(highlight=False, emoji=False)
 
     def say(self, text: str = "") -> None:
         self.console.print(readable(text), markup=False, soft_wrap=True)

@@ -199,7 +199,6 @@ def test_flower_lists_the_workers_and_the_tasks_and_asks_who_is_there(deployment
         url = f"http://127.0.0.1:{port}"
         wait_for("flower", lambda: httpx.get(f"{url}/healthcheck").is_success)
         site = deployment.make_site(deployment.make_repository({"a.txt": "a\n"}, "flower"))
-        deployment.ended(deployment.run(site, "true"))
         assert httpx.get(f"{url}/workers").status_code == 401
         auth = ("operator", "secret word")
 
@@ -207,7 +206,13 @@ def test_flower_lists_the_workers_and_the_tasks_and_asks_who_is_there(deployment
             return text in httpx.get(f"{url}{path}", auth=auth, follow_redirects=True).text
 
         wait_for("the workers in flower", lambda: shown("/workers?json=1", "sessions-1@"))
-        wait_for("the tasks in flower", lambda: shown("/metrics", 'task="sessions.run"'))
+
+        def told_of_a_session() -> bool:
+            # It knows of what happens while it listens, and says nowhere since when it does.
+            deployment.ended(deployment.run(site, "true"))
+            return shown("/metrics", 'task="sessions.run"')
+
+        wait_for("the tasks in flower", told_of_a_session)
     finally:
         deployment.stop("flower")
 

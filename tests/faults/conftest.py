@@ -44,6 +44,8 @@ def on_postgres(tmp_path_factory: pytest.TempPathFactory, s3: S3Server) -> Itera
         yield running
 
 
+# Those that wait for minutes have a deployment of their own, beside the others.
+SLOW = pytest.mark.xdist_group("faults-slow")
 BOTH = [pytest.param(name, marks=pytest.mark.xdist_group(f"faults-{name}")) for name in ("on_sqlite", "on_postgres")]
 
 
@@ -55,7 +57,7 @@ def deployment(request: pytest.FixtureRequest) -> Iterator[Deployment]:
 
 @pytest.fixture
 def one_deployment(on_postgres: Deployment) -> Iterator[Deployment]:
-    """The one on Postgres, for faults of what does not depend on the database. Such tests join its group."""
+    """The one on Postgres, for faults of what does not depend on the database. Such tests join a group that has it."""
     yield from _checked(on_postgres)
 
 

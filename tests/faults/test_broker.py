@@ -11,20 +11,18 @@ import redis
 
 from tests.deployment import Deployment, processes_with, wait_for
 from tests.faults.agents import at_work
-from tests.faults.conftest import WORKERS
+from tests.faults.conftest import SLOW, WORKERS
 from tests.faults.network import network
 from tests.faults.sessions import assert_done_at_once, count, held_back
 
-pytestmark = pytest.mark.xdist_group("faults-on_postgres")
-
 
 @pytest.fixture
-def busy(one_deployment: Deployment) -> Deployment:
+def busy(deployment: Deployment) -> Deployment:
     """With one worker, which runs three sessions at once."""
     for name in WORKERS:
-        one_deployment.stop(name)
-    one_deployment.start_worker("three", SESSION_WORKERS="3")
-    return one_deployment
+        deployment.stop(name)
+    deployment.start_worker("three", SESSION_WORKERS="3")
+    return deployment
 
 
 def test_a_broker_that_is_down_for_half_a_minute_delays_what_waits_and_nothing_else(busy: Deployment) -> None:
@@ -56,8 +54,7 @@ def test_a_broker_that_lost_everything_is_rung_anew(busy: Deployment) -> None:
     assert_done_at_once(busy, late)
 
 
-def test_nobody_waits_for_a_frozen_broker_and_a_stop_takes_effect_by_heartbeat(one_deployment: Deployment) -> None:
-    deployment = one_deployment
+def test_nobody_waits_for_a_frozen_broker_and_a_stop_takes_effect_by_heartbeat(deployment: Deployment) -> None:
     site = deployment.make_site(deployment.make_repository({"a.txt": "a\n"}, "broker-frozen"), name="broker-frozen")
     marker = f"9{uuid.uuid4().int % 10**12}"
     running = deployment.run(site, f"echo kept > a.txt; echo half-way; sleep {marker}")
@@ -90,6 +87,7 @@ def test_nobody_waits_for_a_frozen_broker_and_a_stop_takes_effect_by_heartbeat(o
     assert_done_at_once(deployment, [after])
 
 
+@SLOW
 @pytest.mark.timeout(240)
 def test_a_worker_cut_off_from_the_broker_for_70_seconds_goes_on_and_takes_up_what_waits(
     one_deployment: Deployment,

@@ -205,10 +205,9 @@ STATES = [
 ]
 
 
-@pytest.mark.xdist_group("faults-on_postgres")
 @pytest.mark.parametrize("state", STATES, ids=lambda state: state.reach.__name__)
-def test_a_stop_reaches_a_session_while_it_is(one_deployment: Deployment, state: State) -> None:
-    deployment, name = one_deployment, f"stopped-{state.reach.__name__}"
+def test_a_stop_reaches_a_session_while_it_is(deployment: Deployment, state: State) -> None:
+    name = f"stopped-{state.reach.__name__}"
     with state.reach(deployment, name) as runner:
         stop(deployment, runner)
         wait_for("the end of every process", lambda: not agents_of(deployment), GONE_WITHIN_SECONDS)

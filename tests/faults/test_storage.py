@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.deployment import Deployment
-from tests.faults.conftest import WORKERS
-from tests.faults.sessions import start
+from tests.faults.conftest import SLOW, WORKERS
+from tests.faults.sessions import assert_done_at_once, count, start
 from tests.s3 import S3Server
 
-pytestmark = pytest.mark.xdist_group("faults-on_postgres")
+pytestmark = SLOW
 
 DISK_MEGABYTES = 32
 
@@ -47,25 +47,31 @@ def test_a_full_disk_ends_the_session_with_its_own_code_and_the_worker_goes_on(s
     assert [before["state"], after["state"]] == ["DONE", "DONE"], after["failure"]
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
-    ("away", "back"), [(S3Server.kill, S3Server.start), (S3Server.freeze, S3Server.thaw)], ids=["killed", "frozen"]
+    ("away", "back", "seconds"),
+    [(S3Server.kill, S3Server.start, 120), (S3Server.freeze, S3Server.thaw, 30)],
+    ids=["killed", "frozen"],
 )
 def test_a_store_that_is_away_for_a_while_costs_no_work(
-    one_deployment: Deployment, s3: S3Server, away: Callable[[S3Server], None], back: Callable[[S3Server], None]
+    one_deployment: Deployment,
+    s3: S3Server,
+    away: Callable[[S3Server], None],
+    back: Callable[[S3Server], None],
+    seconds: float,
 ) -> None:
-    runner = start(one_deployment, f"store-{away.__name__}", "echo begun; sleep 3; echo done > a.txt")
-    one_deployment.has_step(runner, "begun")
+    begun = start(one_deployment, f"store-{away.__name__}", "echo begun; sleep 3; echo done > a.txt")
+    one_deployment.has_step(begun, "begun")
 
     away(s3)
     try:
-        time.sleep(10)
-        assert one_deployment.session(runner)["state"] == "RUNNING"
+        meanwhile = start(one_deployment, f"meanwhile-{away.__name__}", "echo done > a.txt")
+        time.sleep(seconds)
+        assert count(one_deployment, [begun, meanwhile], "RUNNING") == 2, "both wait with their work"
     finally:
         back(s3)
 
-    session = one_deployment.ended(runner)
-    assert (session["state"], session["attempt"]) == ("DONE", 1), session["failure"]
-    assert "+done" in one_deployment.diff(runner, session, "result")
+    assert_done_at_once(one_deployment, [begun, meanwhile])
 
 
 def test_a_store_that_stays_away_ends_the_session_with_its_own_code(one_deployment: Deployment, s3: S3Server) -> None:

@@ -111,16 +111,26 @@ def test_nothing_in_a_sandbox_outlives_its_worker(deployment: Deployment, victim
     assert_ran_again(deployment, runner)
 
 
-def test_a_session_that_kills_its_worker_each_time_is_given_up_after_three_attempts(deployment: Deployment) -> None:
+@pytest.mark.parametrize(("victim", "generations"), [("pool", 1), ("worker", 2)])
+def test_a_session_that_kills_its_worker_each_time_is_given_up_after_three_attempts(
+    deployment: Deployment, victim: str, generations: int
+) -> None:
     up = "p=$(sed -n 's/^PPid:[[:space:]]*//p' /proc/$p/status)"
-    to_supervisor = f"p=$$; until grep -q supervisor.py /proc/$p/cmdline; do {up}; done"
-    runner = start(deployment, "poison", f"echo poison; sleep 0.5; {to_supervisor}; {up}; kill -9 $p; sleep 3600")
+    to_victim = "; ".join([f"p=$$; until grep -q supervisor.py /proc/$p/cmdline; do {up}; done", *[up] * generations])
+    poison = start(deployment, f"poison-{victim}", f"echo poison; sleep 0.5; {to_victim}; kill -9 $p; sleep 3600")
 
-    session = deployment.ended(runner)
+    def final_while_the_dead_are_replaced() -> bool:
+        for name in WORKERS:
+            if deployment.processes[name].poll() is not None:
+                deployment.start_worker(name)
+        return deployment.session(poison)["state"] == "ERROR"
 
-    assert (session["state"], session["attempt"]) == ("ERROR", 3)
+    wait_for("the end of the session", final_while_the_dead_are_replaced)
+
+    session = deployment.session(poison)
+    assert session["attempt"] == 3
     assert (session["failure"]["code"], session["failure"]["retryable"]) == ("worker_lost", True)
-    after = start(deployment, "after-poison", "echo fine > a.txt")
+    after = start(deployment, f"after-poison-{victim}", "echo fine > a.txt")
     assert deployment.ended(after)["state"] == "DONE", "the workers go on"
 
 

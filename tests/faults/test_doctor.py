@@ -1,0 +1,36 @@
+"""`agent-runners doctor` in a deployment that runs, and in one of which a part has gone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+from tests.cli.processes import PROGRAM
+from tests.deployment import Deployment, wait_for
+
+
+def missing(deployment: Deployment) -> dict[str, str]:
+    """The parts that are missing, each with its remedy, but for agents, which a machine need not have."""
+    command = [PROGRAM, "doctor", "--json"]
+    done = subprocess.run(command, env=deployment.environment(), capture_output=True, text=True, timeout=60)
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    lacking = {each["part"]: each["remedy"] for each in found if each["state"] == "missing"}
+    return {part: remedy for part, remedy in lacking.items() if not part.startswith("agent ")}
+
+
+def test_the_part_that_has_gone_is_named_with_its_remedy(deployment: Deployment) -> None:
+    wait_for("every part to work", lambda: not missing(deployment))
+
+    deployment.kill("sweep")
+    wait_for("the sweep to be missed", lambda: missing(deployment).keys() == {"workers", "sweep"})
+    assert all("agent-runners worker sweep" in remedy for remedy in missing(deployment).values())
+    deployment.start("sweep", "worker", "sweep")
+    wait_for("every part to work", lambda: not missing(deployment))
+
+    deployment.kill("broker")
+    try:
+        found = missing(deployment)
+        assert found.keys() == {"broker", "workers"} and "agent-runners broker" in found["broker"], found
+    finally:
+        deployment.start("broker", "broker")
+    wait_for("every part to work", lambda: not missing(deployment))
