@@ -1,13 +1,15 @@
 """The outermost decorators of views that read and of those that change something without being a POST.
 
 They stand outside `response`, so that an answer is written while the rows it shows are still at hand.
+
+`after` stands outside of them, for what has to be done first and in no transaction.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from app import db
 
@@ -35,3 +37,19 @@ def writing(view: Callable[P, R]) -> Callable[P, R]:
             return view(*args, **kwargs)
 
     return wrapper
+
+
+def after(bring: Callable[..., Any]) -> Callable[[Callable[..., R]], Callable[..., R]]:
+    """First do what may take long, such as storing what the body brings: nobody shall wait for a row meanwhile.
+
+    `bring` is called with the arguments of the view, and the view is given what it returns as `brought`.
+    """
+
+    def decorate(view: Callable[..., R]) -> Callable[..., R]:
+        @functools.wraps(view)
+        def wrapper(self: Any, *args: Any, **kwargs: Any) -> R:
+            return view(self, *args, brought=bring(*args, **kwargs), **kwargs)
+
+        return wrapper
+
+    return decorate

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import uuid
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -106,17 +107,39 @@ def moments(column: Any, filters: dict[str, datetime.datetime]) -> list[sa.Colum
     return conditions
 
 
-def update(caller: Caller, runner_id: uuid.UUID, fields: dict[str, Any]) -> AgentRunner:
-    """Change the title, the commit asked for, the deploy, or put another diff in the place of the runner's own."""
+@dataclass(frozen=True)
+class BroughtDiff:
+    """A diff that a caller puts in the place of a runner's own, stored; no key where it is empty."""
+
+    key: str | None
+    contains_secret: bool
+
+
+def bring_diff(caller: Caller, runner_id: uuid.UUID, fields: dict[str, Any]) -> BroughtDiff | None:
+    """Store the diff that comes with an update, if one does.
+
+    To be called in no transaction: the store may take long, and nobody shall wait for a row meanwhile.
+    """
+    if fields.get("result_diff") is None and fields.get("result_diff_s3_key") is None:
+        return None
+    with db.transaction(read_only=True):
+        caller.require(Scope.WRITE)
+        runner = lookup.get_runner(caller, runner_id)
+        account_id, secrets = runner.account_id, secrecy.secrets_of(runner.site)
+    key = diffs.take_runner_diff(runner_id, account_id, fields)
+    return BroughtDiff(key, key is not None and secrecy.holds_secret(secrets, key))
+
+
+def update(caller: Caller, runner_id: uuid.UUID, fields: dict[str, Any], brought: BroughtDiff | None) -> AgentRunner:
+    """Change the title, the commit asked for, the deploy, or put the diff that `bring_diff` stored in the place of the
+    runner's own."""
     caller.require(Scope.WRITE)
     runner = lookup.get_runner(caller, runner_id, lock=True)
     if fields.get("sha") is not None and (runner.base_sha or _has_been_claimed(runner)):
         raise Conflict("the commit was resolved when the first session began", error_code="already_started")
-    new_diff = fields.get("result_diff") is not None or fields.get("result_diff_s3_key") is not None
-    if new_diff:
+    if brought is not None:
         _refuse_while_active(runner)
-        runner.diff_key = diffs.take_runner_diff(runner, fields)
-        runner.contains_secret = secrecy.holds_secret(runner.site, runner.diff_key)
+        runner.diff_key, runner.contains_secret = brought.key, brought.contains_secret
     for name in ("title", "sha", "base_deploy_id"):
         if name in fields:
             setattr(runner, name, fields[name])

@@ -10,7 +10,6 @@ from typing import Any
 
 from app import artifacts
 from app.errors import NotFound, invalid
-from app.models import AgentRunner
 from app.models.states import Scope
 from app.services import lookup, uploads
 from app.services.callers import Caller
@@ -113,24 +112,24 @@ def check_is_diff(field: str, content: bytes) -> None:
         raise invalid(field, "is no git diff; it must begin with 'diff --git '", error_code="not_a_diff")
 
 
-def take_runner_diff(runner: AgentRunner, fields: dict[str, Any]) -> str | None:
+def take_runner_diff(runner_id: uuid.UUID, account_id: uuid.UUID, fields: dict[str, Any]) -> str | None:
     """Store the diff that a caller puts in place of the runner's own and return its key; empty means none at all."""
     if fields.get("result_diff") is not None:
         content = fields["result_diff"].encode()
         check_is_diff("result_diff", content)
         if not content:
             return None
-        key = f"{RUNNERS}/{runner.id}/{uuid.uuid4()}.patch"
+        key = f"{RUNNERS}/{runner_id}/{uuid.uuid4()}.patch"
         artifacts.store().put(key, [content])
         return key
     key = fields["result_diff_s3_key"]
-    mine = (f"{uploads.PREFIX}/{runner.account_id}/", f"agent-runner-sessions-diffs/{runner.id}/")
+    mine = (f"{uploads.PREFIX}/{account_id}/", f"agent-runner-sessions-diffs/{runner_id}/")
     if not key.startswith(mine) or ".." in key or artifacts.store().size(key) is None:
         raise invalid("result_diff_s3_key", "names no stored diff of this agent runner", error_code="bad_key")
     check_is_diff("result_diff_s3_key", next(artifacts.store().read(key), b""))
     if key.startswith(uploads.PREFIX):
         # An upload may still be replaced or deleted by whoever holds its URLs; the runner's diff may not.
-        own = f"agent-runners-diffs/{runner.id}/{uuid.uuid4()}.patch"
+        own = f"agent-runners-diffs/{runner_id}/{uuid.uuid4()}.patch"
         artifacts.store().put(own, artifacts.store().read(key))
         return own
     return key

@@ -18,9 +18,18 @@ from app.services.callers import Caller
 URL_SECONDS = 14 * 60
 DIFF_TYPE = "text/x-diff"
 KINDS = ("result", "cumulative")
-_WORK = {"usage", *(f"{kind}_diff{form}" for kind in KINDS for form in ("", "_s3_key"))}
+_DIFFS = {f"{kind}_diff{form}" for kind in KINDS for form in ("", "_s3_key")}
+_WORK = {"usage", *_DIFFS}
 _SAID = ("title", "result", "current_task")
 _PLAIN = ("title", "result", "result_branch", "duration", "current_task", "commit_sha", "base_deploy_id")
+
+
+@dataclass(frozen=True)
+class Brought:
+    """The diffs of a report, stored: the key of each kind, and whether one of them holds a known secret."""
+
+    keys: dict[str, str] = field(default_factory=dict)
+    contains_secret: bool = False
 
 
 @dataclass(frozen=True)
@@ -33,10 +42,30 @@ class Handover:
     start_diff_url: str | None = field(repr=False)
 
 
+def bring(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID, fields: dict[str, Any]) -> Brought:
+    """Store the diffs that a report brings, or look at those that were uploaded.
+
+    To be called in no transaction: the store may take long, and nobody shall wait for a row meanwhile. What is stored
+    lies under the keys of the caller's attempt, so it does no harm where `report` then refuses the rest.
+    """
+    if not _brings_diffs(fields):
+        return Brought()
+    with db.transaction(read_only=True):
+        runner = lookup.get_runner(caller, runner_id)
+        session = lookup.get_session(runner, session_id)
+        if not (_holds(caller, session) or _may_keep_work(caller, session)):
+            return Brought()  # `report` says why.
+        secrets = secrecy.secrets_of(runner.site)
+        prefix = {kind: diffs.attempt_key(runner.id, session.id, session.attempt, kind) for kind in KINDS}
+    found = {kind: _stored_diff(prefix[kind], kind, fields) for kind in KINDS}
+    keys = {kind: key for kind, key in found.items() if key is not None}
+    return Brought(keys, any(secrecy.holds_secret(secrets, key) for key in keys.values()))
+
+
 def report(
-    caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID, fields: dict[str, Any]
+    caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID, fields: dict[str, Any], brought: Brought
 ) -> tuple[AgentRunnerSession, Handover | None]:
-    """Take a report. The second value is there where the report was the claim."""
+    """Take a report, whose diffs `bring` has stored. The second value is there where the report was the claim."""
     wanted = fields.get("state")
     if wanted == SessionState.RUNNING:
         # A claim counts the sessions that run; the account and the site are locked before the runner.
@@ -46,25 +75,41 @@ def report(
     session = lookup.get_session(runner, session_id, lock=True)
     fields = _without_secrets(runner.site, fields)
     if _may_keep_work(caller, session) and set(fields) - {"usage"} and set(fields) <= _WORK:
-        return _keep_work(runner, session, fields), None
+        return _keep_work(session, fields, brought), None
     if not _is_worker(caller, session) or (caller.session_id is None and set(fields) <= {"title"}):
         return _retitle(caller, session, fields), None
     if wanted == SessionState.RUNNING and caller.session_id is None:
         # The claim of another worker must not keep the lease of one that was lost.
         execution.expire_lease(runner, session)
     _check_move(session, wanted)
+    if session.state == SessionState.RUNNING and caller.session_id is None:
+        # Only the session token tells the worker that has the session from one that had it before.
+        message = "a worker has this session; it reports with the session token that its claim was answered with"
+        raise Conflict(message, error_code="already_claimed")
+    if session.state != SessionState.RUNNING and _brings_diffs(fields):
+        raise Conflict(f"a session that is {session.state.value} takes no diffs", error_code="not_running")
     names.check_branch("result_branch", fields.get("result_branch"))
     handover = None
     if session.state == SessionState.RUNNING:
         execution.beat(session.id, session.attempt)
     elif wanted == SessionState.RUNNING:
         handover = _claim(caller, runner, session)
-    _apply(runner, session, fields)
+    _apply(runner, session, fields, brought)
     if wanted in FINAL:
         _end(runner, session, wanted)
     db.session.flush()
     db.session.refresh(session)
     return session, handover
+
+
+def _brings_diffs(fields: dict[str, Any]) -> bool:
+    return any(fields.get(name) for name in _DIFFS)
+
+
+def _holds(caller: Caller, session: AgentRunnerSession) -> bool:
+    """Whether the caller has the session token of the attempt that is running."""
+    mine = caller.session_id == session.id and caller.attempt == session.attempt
+    return mine and session.state == SessionState.RUNNING
 
 
 def _may_keep_work(caller: Caller, session: AgentRunnerSession) -> bool:
@@ -84,10 +129,10 @@ def _without_secrets(site: Site, fields: dict[str, Any]) -> dict[str, Any]:
     return {**fields, **said}
 
 
-def _keep_work(runner: AgentRunner, session: AgentRunnerSession, fields: dict[str, Any]) -> AgentRunnerSession:
-    kept: dict[str, Any] = {f"{kind}_diff_key": _stored_diff(session, kind, fields) for kind in KINDS}
-    kept["contains_secret"] = any(secrecy.holds_secret(runner.site, key) for key in kept.values())
-    execution.keep_work(session.id, session.attempt, {**kept, "usage": fields.get("usage")})
+def _keep_work(session: AgentRunnerSession, fields: dict[str, Any], brought: Brought) -> AgentRunnerSession:
+    kept = {f"{kind}_diff_key": key for kind, key in brought.keys.items()}
+    usage = {"usage": fields.get("usage"), "contains_secret": brought.contains_secret}
+    execution.keep_work(session.id, session.attempt, {**kept, **usage})
     db.session.flush()
     db.session.refresh(session)
     return session
@@ -153,7 +198,7 @@ def _read_url(key: str) -> str:
     return artifacts.store().signed_get(key, seconds=URL_SECONDS).url
 
 
-def _apply(runner: AgentRunner, session: AgentRunnerSession, fields: dict[str, Any]) -> None:
+def _apply(runner: AgentRunner, session: AgentRunnerSession, fields: dict[str, Any], brought: Brought) -> None:
     for name in _PLAIN:
         if name in fields:
             setattr(session, name, fields[name])
@@ -164,11 +209,9 @@ def _apply(runner: AgentRunner, session: AgentRunnerSession, fields: dict[str, A
         events.record(session, events.USAGE, fields["usage"])
     for step in _new_steps(session, fields.get("steps") or []):
         execution.add_step(session, step["title"], step.get("message") or "")
-    for kind in KINDS:
-        key = _stored_diff(session, kind, fields)
-        if key is not None:
-            setattr(session, f"{kind}_diff_key", key)
-            session.contains_secret |= secrecy.holds_secret(runner.site, key)
+    for kind, key in brought.keys.items():
+        setattr(session, f"{kind}_diff_key", key)
+    session.contains_secret |= brought.contains_secret
 
 
 def _new_steps(session: AgentRunnerSession, steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -178,9 +221,8 @@ def _new_steps(session: AgentRunnerSession, steps: list[dict[str, Any]]) -> list
     return steps[len(known) :] if known and told[: len(known)] == known else steps
 
 
-def _stored_diff(session: AgentRunnerSession, kind: str, fields: dict[str, Any]) -> str | None:
+def _stored_diff(issued: str, kind: str, fields: dict[str, Any]) -> str | None:
     """The key of the diff that a report brings, stored first where it came with the report itself."""
-    issued = diffs.attempt_key(session.agent_runner_id, session.id, session.attempt, kind)
     inline, key = fields.get(f"{kind}_diff"), fields.get(f"{kind}_diff_s3_key")
     if inline is not None:
         diffs.check_is_diff(f"{kind}_diff", inline.encode())

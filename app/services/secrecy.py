@@ -27,10 +27,10 @@ def secrets_of(site: Site) -> Secrets:
     return Secrets(credential, {**own_secrets(settings()), **agent_environment(settings())})
 
 
-def holds_secret(site: Site, key: str | None) -> bool:
+def holds_secret(secrets: Secrets, key: str) -> bool:
     """Whether the stored diff adds a known secret, as far as lines of text show it. Binary patches are looked into when
-    the diff is published."""
-    return key is not None and secrets_of(site).are_in(_added(artifacts.store().read(key)))
+    the diff is published. This reads all of it, so it is to be called in no transaction."""
+    return secrets.are_in(_added(artifacts.store().read(key)))
 
 
 def _added(diff: Iterable[bytes]) -> Iterator[bytes]:

@@ -44,8 +44,7 @@ def test_a_session_of_an_external_site_waits_for_its_claim(api, runner, worker, 
     session = ok(outside.patch(session_path(runner), {"state": "RUNNING"}))
     assert session["session_token"].startswith("ar_")
     assert (session["state"], session["attempt"]) == ("RUNNING", 1) and session["started_at"]
-    again = ok(outside.patch(session_path(runner), {"state": "RUNNING"}))
-    assert again["session_token"] is None and again["attempt"] == 1
+    refused(outside.patch(session_path(runner), {"state": "RUNNING"}), 409, "already_claimed")
     assert ok(api.get(path_of(runner)))["state"] == "RUNNING"
 
 

@@ -12,7 +12,7 @@ from app.api import examples, paging, show
 from app.api.auth import caller
 from app.api.blueprint import PAGE_HEADERS, Blueprint, empty
 from app.api.idempotency import idempotent
-from app.api.transactions import reading, writing
+from app.api.transactions import after, reading, writing
 from app.schemas.agent_runner_session import (
     CreateSessionBody,
     ReportBody,
@@ -58,17 +58,20 @@ class AgentRunnerSession(MethodView):
         """Get a session with the steps of its current attempt."""
         return show.session(agent_runner_sessions.get(caller(), agent_runner_id, session_id))
 
-    @writing
-    @blp.operation("updateSession", conflict="`bad_transition`, `lease_lost` or `not_external`")
+    @blp.operation("updateSession", conflict="`bad_transition`, `already_claimed`, `lease_lost` or `not_external`")
     @blp.arguments(ReportBody, example=examples.REPORT, required=False)
+    @after(lambda fields, agent_runner_id, session_id: reports.bring(caller(), agent_runner_id, session_id, fields))
+    @writing
     @blp.response(200, ReportedSessionSchema, example=examples.REPORTED_SESSION)
-    def patch(self, fields: dict[str, Any], agent_runner_id: uuid.UUID, session_id: uuid.UUID) -> Any:
+    def patch(
+        self, fields: dict[str, Any], agent_runner_id: uuid.UUID, session_id: uuid.UUID, brought: reports.Brought
+    ) -> Any:
         """Report on a session, as its worker; or change its title.
 
         `state: RUNNING` is the claim of an external worker. Its answer carries the session token, once, and URLs to
         read the attached files and the diff that the session builds on.
         """
-        session, handover = reports.report(caller(), agent_runner_id, session_id, fields)
+        session, handover = reports.report(caller(), agent_runner_id, session_id, fields, brought)
         given = ("session_token", "attachment_urls", "start_diff_url")
         return show.session(session, **{name: getattr(handover, name, None) for name in given})
 

@@ -12,7 +12,7 @@ from app.api import examples, paging, show, streams
 from app.api.auth import caller
 from app.api.blueprint import PAGE_HEADERS, Blueprint, empty
 from app.api.idempotency import idempotent
-from app.api.transactions import reading, writing
+from app.api.transactions import after, reading, writing
 from app.schemas.agent_runner import (
     CommitBody,
     CreateRunnerBody,
@@ -61,13 +61,16 @@ class AgentRunner(MethodView):
         """Get an agent runner."""
         return show.runner(agent_runners.get(caller(), agent_runner_id))
 
-    @writing
     @blp.operation("updateAgentRunner", conflict="`already_started`, or `active_session_exists` for a diff")
     @blp.arguments(UpdateRunnerBody, example={"title": "Health endpoint"}, required=False)
+    @after(lambda fields, agent_runner_id: agent_runners.bring_diff(caller(), agent_runner_id, fields))
+    @writing
     @blp.response(200, RunnerSchema, example=examples.RUNNER)
-    def patch(self, fields: dict[str, Any], agent_runner_id: uuid.UUID) -> Any:
+    def patch(
+        self, fields: dict[str, Any], agent_runner_id: uuid.UUID, brought: agent_runners.BroughtDiff | None
+    ) -> Any:
         """Change the title, the commit to begin on, the deploy, or the diff that the next session builds on."""
-        return show.runner(agent_runners.update(caller(), agent_runner_id, fields))
+        return show.runner(agent_runners.update(caller(), agent_runner_id, fields, brought))
 
     @writing
     @blp.operation("stopAgentRunner", conflict="`no_active_session`")
