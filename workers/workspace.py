@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -42,6 +43,8 @@ _REFUSED_NAME = ("error: invalid path ", "error: unable to add ", "error: unable
 _INTO_ONE_PACK = Access(config=(("core.bigFileThreshold", "1"), ("advice.addEmbeddedRepo", "false")))
 # Sparse files can be larger than any disk; a tree that honest work left is staged in seconds.
 _ADD_SECONDS = 900.0
+# What the record calls a session is a UUID.
+_NAME = re.compile(r"(?P<session_id>[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})-(?P<attempt>[0-9]+)")
 
 
 class Workspace:
@@ -204,12 +207,15 @@ class Workspace:
 
 
 def find_workspaces(host: Host) -> dict[tuple[str, int], Path]:
-    """The folder of every attempt that has one on this host, by session id and attempt."""
+    """The folder of every attempt that has one on this host, by session id and attempt.
+
+    What bears another name is none of ours, such as the `lost+found` of a disk that is mounted there.
+    """
     found = {}
     with contextlib.suppress(FileNotFoundError):
         for folder in (host.work_dir / "workspaces").iterdir():
-            session_id, _, attempt = folder.name.rpartition("-")
-            found[session_id, int(attempt)] = folder
+            if ours := _NAME.fullmatch(folder.name):
+                found[ours["session_id"], int(ours["attempt"])] = folder
     return found
 
 

@@ -11,10 +11,11 @@ import pytest
 import sqlalchemy as sa
 
 from app import db
+from app.config import settings
 from app.models import Counter, Event
 from app.models.states import SessionState
 from app.services import execution
-from tasks import interrupts
+from tasks import interrupts, sessions
 from tasks.sessions import run_session
 from tasks.transactions import transact
 from tests.security.outside import python
@@ -110,3 +111,23 @@ def test_what_the_proxy_refuses_is_a_step_and_counted(ask, configure):
     assert "Network: elsewhere.example:443 was refused" in steps
     assert "Network: elsewhere.example:443 was refused 2 more times" in steps
     assert counted == 3
+
+
+@pytest.mark.parametrize("name", ["lost+found", ".DS_Store", "notes-1", "1", "-"])
+def test_what_else_lies_beside_the_workspaces_stays_and_ends_no_session(ask, name):
+    stranger = settings().work / "workspaces" / name
+    stranger.mkdir(parents=True)
+    session_id = ask("true")
+    run_session(str(session_id))
+    assert read(session_id).state == SessionState.DONE, read(session_id).failure
+    assert stranger.is_dir()
+
+
+def test_a_search_for_leftovers_that_breaks_ends_no_session(ask, monkeypatch):
+    def broken() -> None:
+        raise OSError("the disk does not say what is on it")
+
+    monkeypatch.setattr(sessions, "sweep_workspaces", broken)
+    session_id = ask("true")
+    run_session(str(session_id))
+    assert read(session_id).state == SessionState.DONE, read(session_id).failure

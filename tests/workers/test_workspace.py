@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import time
+import uuid
 from pathlib import Path
 
 import pytest
@@ -405,13 +406,14 @@ def test_what_stands_in_the_way_of_an_attempt_is_cleared(workspace: Workspace, h
 def test_the_workspaces_of_a_host_are_found_by_their_attempts_and_discarded(host: Host, origin: Path) -> None:
     assert find_workspaces(host) == {}
     discard_workspaces(host, [])
+    session_id = str(uuid.uuid4())
     for attempt in (1, 2, 3):
-        Workspace.prepare(make_job(origin, attempt=attempt), host)
+        Workspace.prepare(make_job(origin, session_id=session_id, attempt=attempt), host)
     found = find_workspaces(host)
-    assert set(found) == {("session", attempt) for attempt in (1, 2, 3)}
+    assert set(found) == {(session_id, attempt) for attempt in (1, 2, 3)}
     write(host.work_dir / "trash", {"left/behind": "x\n"})
-    discard_workspaces(host, [found["session", 1], found["session", 3]])
-    assert [path.name for path in leftovers(host)] == ["session-2"]
+    discard_workspaces(host, [found[session_id, 1], found[session_id, 3]])
+    assert [path.name for path in leftovers(host)] == [f"{session_id}-2"]
     wait_until_gone(host)
     discard_workspaces(host, [])
     wait_until_gone(host)
