@@ -88,6 +88,8 @@ class Settings:
     max_diff_bytes: int = setting(256 * 1024 * 1024, "Largest diff of a session.")
     max_diff_files: int = setting(50_000, "Most files in the diff of a session.")
     max_output_bytes: int = setting(256 * 1024 * 1024, "Most output of an agent in a session.")
+    max_steps: int = setting(10_000, "Most steps of a session that are kept. Further ones are counted and left out.")
+    max_steps_bytes: int = setting(16 * 1024 * 1024, "Most text in the steps of a session that are kept.")
     max_memory_bytes: int = setting(4 * 1024**3, "Most memory of a session's processes, together.")
     max_processes: int = setting(1024, "Most processes and threads of a session.")
     max_cpus: float = setting(0.0, "Most processors of a session, where control groups can be made. 0: all there are.")

@@ -55,6 +55,8 @@ def limits_of(max_duration_seconds: float) -> Limits:
         max_duration_seconds=max_duration_seconds,
         stall_seconds=settings().stall_seconds,
         max_output_bytes=settings().max_output_bytes,
+        max_steps=settings().max_steps,
+        max_steps_bytes=settings().max_steps_bytes,
         max_diff_bytes=settings().max_diff_bytes,
         max_diff_files=settings().max_diff_files,
         max_memory_bytes=settings().max_memory_bytes,

@@ -61,6 +61,9 @@ class Limits:
     stall_seconds: float = 900
     max_output_bytes: int = 256 * 1024 * 1024
     max_line_bytes: int = 1024 * 1024
+    max_steps: int = 10_000
+    """Of setup and agent together. Passing this or the next ends nothing: what comes after is left out."""
+    max_steps_bytes: int = 16 * 1024 * 1024
     max_diff_bytes: int = 256 * 1024 * 1024
     max_diff_files: int = 50_000
     max_memory_bytes: int = 4 * 1024**3

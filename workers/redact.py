@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from workers.errors import EngineError
-from workers.job import Event, Outcome, Secrets, Step
+from workers.job import Outcome, Secrets, Step
 
 _TITLE_CHARACTERS = 200
 _MESSAGE_BYTES = 16 * 1024
@@ -22,14 +22,12 @@ class Redactor:
         """`text` without secrets, and without what no database takes: NUL and halves of surrogate pairs."""
         return self._secrets.redact(text).replace("\0", "\ufffd").encode(errors="replace").decode()
 
-    def event(self, event: Event) -> Event:
-        """An event as it may be stored."""
-        if not isinstance(event, Step):
-            return event
-        title = " ".join(self.text(event.title).split())
+    def step(self, step: Step) -> Step:
+        """A step as it may be stored."""
+        title = " ".join(self.text(step.title).split())
         if len(title) > _TITLE_CHARACTERS:
             title = title[: _TITLE_CHARACTERS - 3] + "..."
-        return replace(event, title=title, message=shortened(self.text(event.message), _MESSAGE_BYTES))
+        return replace(step, title=title, message=shortened(self.text(step.message), _MESSAGE_BYTES))
 
     def failure(self, failure: EngineError) -> EngineError:
         """A failure whose message may be shown."""

@@ -20,6 +20,7 @@ from workers.lines import Line
 from workers.process import Launch, running
 from workers.redact import Redactor
 from workers.sandbox import Sandbox, describe, open_sandbox, probe
+from workers.transcript import Transcript
 from workers.watch import Watch
 from workers.workspace import Workspace
 
@@ -55,6 +56,7 @@ def run(job: Job, host: Host) -> Generator[Event, None, Outcome]:
                 raise
             attempt.failure = disk_full("checkout")
         yield from attempt.end_network()
+        yield from attempt.end_transcript()
         yield from attempt.store()
         attempt.dispose()
     except (SystemExit, Interrupted):
@@ -70,6 +72,7 @@ class _Attempt:
         self._host = host
         self._budget = Budget(job.limits)
         self._redactor = Redactor(job.secrets)
+        self._transcript = Transcript(job.limits, self._redactor)
         self._interruption = Interruption(job)
         self._agent: Agent | None = None
         self._workspace: Workspace | None = None
@@ -168,14 +171,12 @@ class _Attempt:
         ):
             try:
                 for line in process.lines():
-                    for event in hear(line, False):
-                        yield self._fit(event)
+                    yield from self._transcript.take(hear(line, False))
                     yield from self._refused()
                     yield from self._budget.warnings()
             except EngineError as error:
                 failure = error
-        for event in hear(None, True):
-            yield self._fit(event)
+        yield from self._transcript.end_command(hear(None, True))
         yield from self._refused()
         if failure:
             raise failure
@@ -191,6 +192,10 @@ class _Attempt:
         """End the proxy, and tell what it refused more than once."""
         for refusal in self._egress.finish() if self._egress else ():
             yield self._fit(refusal)
+
+    def end_transcript(self) -> Events:
+        """Tell how much of what the commands told was left out."""
+        yield from self._transcript.finish()
 
     def store(self) -> Events:
         """Write the diffs. A failure of the work itself, if there was one, stays the failure of the attempt."""
@@ -263,8 +268,8 @@ class _Attempt:
             outcome = dataclasses.replace(outcome, result=agent.result, title=agent.title, usage=agent.usage)
         return self._redactor.outcome(outcome)
 
-    def _fit(self, event: Event) -> Event:
-        return self._redactor.event(event)
+    def _fit(self, step: Step) -> Step:
+        return self._redactor.step(step)
 
 
 def _as_failure(error: Exception) -> EngineError:

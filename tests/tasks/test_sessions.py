@@ -100,6 +100,17 @@ def test_a_drained_session_goes_back_whenever_the_signal_comes(ask, number):
         assert (session.state, session.attempt, session.workers_lost) == (SessionState.NEW, attempt, 0), wait
 
 
+def test_steps_are_kept_up_to_the_settings(ask, configure):
+    configure(MAX_STEPS="2")
+    session_id = ask("for n in 1 2 3 4; do echo $n; sleep 0.6; done")
+    run_session(str(session_id))
+    with db.transaction(read_only=True):
+        query = sa.select(Event).where(Event.kind == "step").order_by(Event.seq)
+        steps = [step.payload["title"] for step in db.session.scalars(query)]
+    assert steps[1:] == ["1", "2", "Steps are left out from here on", "2 steps were left out"]
+    assert read(session_id).steps_count == len(steps)
+
+
 @needs_bubblewrap
 def test_what_the_proxy_refuses_is_a_step_and_counted(ask, configure):
     configure(SANDBOX="bubblewrap")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 import tomllib
 from pathlib import Path
 
@@ -80,6 +81,23 @@ def test_claude_edits_a_file(programs: Path) -> None:
     totals = [event.input_tokens or 0 for event in events if isinstance(event, Usage)]
     assert totals == sorted(totals), "totals never fall"
     assert (agent.result, verdict(agent, 0)) == ("Done: the requested change is in place.", None)
+
+
+def test_claude_counts_each_message_once_however_many_parts_and_messages_there_are(programs: Path) -> None:
+    agent = open_agent(job(agent="claude"))
+
+    def say(number: int, tokens: int) -> None:
+        usage = {"input_tokens": 1, "cache_read_input_tokens": 2, "output_tokens": tokens}
+        message = {"type": "assistant", "message": {"id": f"msg_{number}", "usage": usage}}
+        list(agent.parse(Line(json.dumps(message).encode())))
+
+    started = time.process_time()
+    for number in range(20_000):
+        say(number, 1)
+        say(number, 3)
+        say(max(number - 10, 0), 3)
+    assert agent.usage == Usage(60_000, 60_000, 40_000, None, 0)
+    assert time.process_time() - started < 20, "the work for each message does not grow with their number"
 
 
 @pytest.mark.parametrize("name", ["codex", "claude"])

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -330,6 +332,48 @@ def test_steps_are_bounded_and_fit_for_any_database(engine: Engine) -> None:
             assert len(event.title) <= 200
             assert len(event.message.encode()) <= 16 * 1024
             assert "\0" not in event.title + event.message
+
+
+FEW = Limits(max_steps=5, max_steps_bytes=1000)
+
+
+@pytest.mark.parametrize("message", ["", "x" * 300])
+def test_more_steps_than_an_attempt_may_have_are_counted_and_left_out(engine: Engine, message: str) -> None:
+    step = json.dumps({"type": "step", "title": "Step of the agent", "message": message})
+    attempt = engine.run(f"for n in 1 2 3 4 5 6 7 8; do echo '{step}'; done; echo x > x", agent="scripted", limits=FEW)
+    kept = 3 if message else 5
+    assert attempt.outcome.failure is None and attempt.outcome.has_result_diff
+    assert attempt.steps.count("Step of the agent") == kept
+    assert attempt.steps[-2:] == ["Steps are left out from here on", f"{8 - kept} steps were left out"]
+    assert "5 steps and 1,000 bytes" in attempt.told
+
+
+def test_setup_and_agent_share_the_steps_of_an_attempt(engine: Engine) -> None:
+    lines = "for n in 1 2 3; do echo $n; sleep 0.6; done"
+    attempt = engine.run(lines, setup_command=lines, limits=dataclasses.replace(FEW, max_steps=4))
+    assert [step for step in attempt.steps if step.isdecimal()] == ["1", "2", "3", "1"]
+    assert attempt.steps[-1] == "2 steps were left out"
+
+
+def test_what_the_engine_tells_itself_is_never_left_out(engine: Engine) -> None:
+    step = '{"type":"step","title":"Step of the agent"}'
+    script = f"for n in 1 2 3; do echo '{step}'; done; echo {CREDENTIAL} > README; sleep 300"
+    limits = Limits(max_steps=0, stall_seconds=3)
+    attempt = engine.run(script, agent="scripted", limits=limits, credential=CREDENTIAL)
+    assert code(attempt.outcome) == ("stalled", "agent")
+    assert "Step of the agent" not in attempt.steps
+    assert any("Nothing was heard for" in step for step in attempt.steps)
+    assert attempt.steps[-2:] == ["3 steps were left out", "The diff contains a secret"]
+
+
+def test_usage_is_told_once_a_second_and_the_last_of_it_always(engine: Engine) -> None:
+    started = time.monotonic()
+    script = """seq 1 5000 | sed 's/.*/{"type":"usage","input_tokens":&}/'; sleep 1.5; echo '{"type":"usage","input_tokens":9}'"""
+    attempt = engine.run(script, agent="scripted")
+    told = [event for event in attempt.events if isinstance(event, Usage)]
+    assert told[0] == Usage(1) and told[-1] == attempt.outcome.usage == Usage(9)
+    assert Usage(5000) in told, "what was held back is told while the agent is silent"
+    assert len(told) <= time.monotonic() - started + 2
 
 
 def test_files_belong_to_the_user_of_the_sandbox(engine: Engine) -> None:

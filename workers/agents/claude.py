@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ _TELLING = ("command", "file_path", "notebook_path", "pattern", "query", "url", 
 
 _RETRIES = "CLAUDE_CODE_MAX_RETRIES"
 _COUNTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens")
+# Messages whose parts may still come: of one that speaks, and of others that work at the same time.
+_REMEMBERED = 1000
 
 
 class ClaudeAgent(StreamAgent):
@@ -32,7 +35,8 @@ class ClaudeAgent(StreamAgent):
 
     def __init__(self, job: Job) -> None:
         super().__init__(job)
-        self._messages: dict[str, dict[str, Any]] = {}
+        self._messages: dict[str, Counter[str]] = {}
+        self._totals: Counter[str] = Counter()
 
     def command(self, place: Place) -> Sequence[str]:
         # Inside the sandbox it may do everything. Without one it may edit files, but not run what it likes.
@@ -79,9 +83,13 @@ class ClaudeAgent(StreamAgent):
                     yield _tool_step(tool, block.get("input"))
         # A message comes in parts, and each part repeats the usage of the whole so far.
         usage, known = message.get("usage"), str(message.get("id"))
-        if isinstance(usage, dict) and self._messages.get(known) != usage:
-            self._messages[known] = usage
-            self.usage = self._total(self._messages.values())
+        if isinstance(usage, dict) and self._messages.get(known) != (counts := _counts_of(usage)):
+            self._totals.update(counts)
+            self._totals.subtract(self._messages.pop(known, {}))
+            self._messages[known] = counts
+            if len(self._messages) > _REMEMBERED:
+                del self._messages[next(iter(self._messages))]
+            self.usage = self._sum(self._totals)
             yield self.usage
 
     def _finish(self, event: dict[str, Any]) -> Usage:
@@ -95,20 +103,18 @@ class ClaudeAgent(StreamAgent):
             self.finished = True
             self.result = said or None
         usage = event.get("usage")
-        self.usage = self._total(
-            [usage] if isinstance(usage, dict) else self._messages.values(),
-            cost=cost_of(event.get("total_cost_usd")),
-        )
+        counts = _counts_of(usage) if isinstance(usage, dict) else self._totals
+        self.usage = self._sum(counts, cost_of(event.get("total_cost_usd")))
         return self.usage
 
-    def _total(self, usages: Iterable[dict[str, Any]], cost: float | None = None) -> Usage:
-        """The sum. Anthropic counts what came from the cache and what went into it apart; here it is all input."""
-        totals = dict.fromkeys(_COUNTS, 0)
-        for usage in usages:
-            for name in _COUNTS:
-                totals[name] += count_of(usage.get(name)) or 0
-        fresh, written, cached, output = totals.values()
+    def _sum(self, counts: Counter[str], cost: float | None = None) -> Usage:
+        """Anthropic counts what came from the cache and what went into it apart; here it is all input."""
+        fresh, written, cached, output = (counts[name] for name in _COUNTS)
         return Usage(fresh + written + cached, output, cached, cost, self.tool_calls)
+
+
+def _counts_of(usage: dict[str, Any]) -> Counter[str]:
+    return Counter({name: count_of(usage.get(name)) or 0 for name in _COUNTS})
 
 
 def _tool_step(tool: str, given: object) -> Step:

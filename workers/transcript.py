@@ -1,0 +1,69 @@
+"""What the commands of one attempt tell: fit to be recorded, and no more of it than a record should hold."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+
+from workers.job import Event, Limits, Step, Usage
+from workers.redact import Redactor
+
+_USAGE_SECONDS = 1.0
+
+
+class Transcript:
+    """Setup and agent share one. What we tell ourselves, such as what was refused, is no part of it: it is never left out."""
+
+    def __init__(self, limits: Limits, redactor: Redactor) -> None:
+        self._limits = limits
+        self._redactor = redactor
+        self._steps = self._bytes = self._left_out = 0
+        self._usage: Usage | None = None
+        self._usage_due = 0.0
+
+    def take(self, events: Iterable[Event]) -> Iterator[Event]:
+        """What to record of `events`, and of usage that was held back the newest once a second."""
+        for event in events:
+            match event:
+                case Step():
+                    yield from self._take_step(event)
+                case Usage():
+                    self._usage = event
+                case _:
+                    yield event
+        if time.monotonic() >= self._usage_due:
+            yield from self._newest_usage()
+
+    def end_command(self, events: Iterable[Event]) -> Iterator[Event]:
+        """The same for the last that a command tells, with nothing held back any more."""
+        yield from self.take(events)
+        yield from self._newest_usage()
+
+    def finish(self) -> Iterator[Step]:
+        """Say how many steps were left out, if any were."""
+        if self._left_out:
+            yield Step(f"{self._left_out:,} steps were left out", self._reason)
+
+    def _take_step(self, step: Step) -> Iterator[Step]:
+        if not self._left_out:
+            fit = self._redactor.step(step)
+            size = len(fit.title.encode()) + len(fit.message.encode())
+            if self._steps < self._limits.max_steps and self._bytes + size <= self._limits.max_steps_bytes:
+                self._steps += 1
+                self._bytes += size
+                yield fit
+                return
+            # Whoever looks on, and whoever stops the session and so never hears the number, learns it here.
+            yield Step("Steps are left out from here on", self._reason)
+        self._left_out += 1
+
+    def _newest_usage(self) -> Iterator[Usage]:
+        if self._usage:
+            usage, self._usage = self._usage, None
+            self._usage_due = time.monotonic() + _USAGE_SECONDS
+            yield usage
+
+    @property
+    def _reason(self) -> str:
+        limits = self._limits
+        return f"A session keeps {limits.max_steps:,} steps and {limits.max_steps_bytes:,} bytes of their text."
