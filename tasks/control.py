@@ -20,7 +20,7 @@ from tasks.heartbeat import Heartbeat
 from tasks.jobs import this_host
 from tasks.publish_jobs import publish_job_of
 from tasks.transactions import AWAY
-from workers.errors import EngineError
+from workers.errors import EngineError, Interrupted
 from workers.forges.base import PullRequest
 from workers.publish import publish as bring_to_forge
 
@@ -47,6 +47,8 @@ def publish(publication_id: str) -> None:
             log.info("published", sha=done.sha)
         except LeaseLost as reason:
             log.info("dropped", reason=reason.error_code)
+        except Interrupted as reason:
+            log.warning("dropped", reason=str(reason))
         except EngineError as failure:
             _settle(claim, failure, secrets)
         except AWAY as error:

@@ -55,7 +55,7 @@ def publish_job_of(claim: PublicationClaim, secrets: Secrets, lifeline: Lifeline
         lifeline=lifeline,
         on_push=functools.partial(_record_push, publication.id, publication.attempt),
         own_shas=claim.own_shas,
-        planned_sha=publication.pushed_sha,
+        planned_shas=tuple(publication.planned_shas),
         landed=_landed_by(claim.landed) if claim.landed else None,
         squash=publication.squash,
         wish=_wish_of(claim, fit) if publication.kind == PublicationKind.PULL_REQUEST else None,

@@ -23,8 +23,8 @@ from typing import IO, BinaryIO, cast
 import git
 
 from workers.budget import Budget
-from workers.errors import EngineError, Interrupted, Stage, disk_full
-from workers.lifeline import Lifeline, boot_time
+from workers.errors import EngineError, Stage, disk_full
+from workers.lifeline import Lifeline
 
 CONFIG: Mapping[str, str] = {
     "core.hooksPath": os.devnull,
@@ -184,8 +184,8 @@ class Git:
     def check_time(self, deadline: float | None) -> None:
         """Raise Interrupted where the lifeline ran out, EngineError `time_limit` where the budget is used up, and
         TimeoutError after `deadline` (monotonic clock)."""
-        if self.lifeline is not None and boot_time() >= self.lifeline.deadline:
-            raise Interrupted("the lifeline ran out")
+        if self.lifeline is not None:
+            self.lifeline.check()
         if self.budget is not None:
             self.budget.check_time(self.stage)
         if deadline is not None and time.monotonic() >= deadline:

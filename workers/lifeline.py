@@ -12,6 +12,8 @@ import threading
 import time
 from collections.abc import Iterator
 
+from workers.errors import Interrupted
+
 # CLOCK_BOOTTIME counts the time that a machine was suspended, so a deadline also passes while it sleeps.
 BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
@@ -33,6 +35,11 @@ class Lifeline:
     def deadline(self) -> float:
         """When the processes die unless they are extended, on `boot_time`."""
         return self._deadline
+
+    def check(self) -> None:
+        """Raise Interrupted where the deadline has passed, as it has for whoever was frozen or cut off for long."""
+        if boot_time() >= self._deadline:
+            raise Interrupted("the lifeline ran out")
 
     def extend_to(self, deadline: float) -> None:
         """Let the processes live until `deadline`, on `boot_time`. A deadline never moves back, and never again after `cut`."""

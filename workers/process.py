@@ -18,8 +18,8 @@ from typing import IO
 
 from workers import supervisor
 from workers.budget import Budget
-from workers.errors import Interrupted, Stage
-from workers.lifeline import Lifeline, boot_time
+from workers.errors import Stage
+from workers.lifeline import Lifeline
 from workers.lines import Line, LineSplitter, Stream
 from workers.watch import Watch
 
@@ -106,8 +106,7 @@ class Process:
                     self._budget.check_silence(self._stage)
                     yield None
         self.status = _as_status(self._popen.wait())
-        if boot_time() >= self._lifeline.deadline:
-            raise Interrupted("the lifeline ran out")
+        self._lifeline.check()
 
     def _listen(self, selector: selectors.BaseSelector, pipe: IO[bytes] | None, stream: Stream) -> None:
         if pipe is not None:

@@ -43,9 +43,10 @@ class PublishJob:
     """One attempt at one publication, frozen when it was claimed.
 
     `branch` is what is pushed; without a `wish` the changes land on it directly, as one commit where `squash` is set.
-    `planned_sha` is what an earlier attempt was about to push, `own_shas` all that this runner ever was about to push
-    there. `landed` is what this runner committed to the branch last. `on_push` is told of a commit before it is pushed. `base_sha` is None where a worker outside did not say what
-    it worked on: then `sha`, which was asked for, or the branch as it is now, is the base.
+    `planned_shas` is what earlier attempts were about to push, `own_shas` all that this runner ever was about to push
+    there. `landed` is what this runner committed to the branch last. `on_push` is told of a commit before it is pushed.
+    `base_sha` is None where a worker outside did not say what it worked on: then `sha`, which was asked for, or the
+    branch as it is now, is the base.
     """
 
     site_id: str
@@ -60,7 +61,7 @@ class PublishJob:
     lifeline: Lifeline
     on_push: Callable[[str], None]
     own_shas: frozenset[str] = frozenset()
-    planned_sha: str | None = None
+    planned_shas: tuple[str, ...] = ()
     landed: Landed | None = None
     squash: bool = False
     wish: Wish | None = None
@@ -119,7 +120,7 @@ class _Publication:
             if forge is None or wish is None:
                 return Published(self._land(commits, base_sha, made))
             self._push_own(commits, made)
-        return Published(made, _open(forge, wish, job.branch))
+        return Published(made, _open(forge, wish, job.branch, job.lifeline))
 
     def _push_own(self, commits: Commits, made: str) -> None:
         """Bring the runner's own branch to `made`, replacing nothing that the runner did not push."""
@@ -138,8 +139,8 @@ class _Publication:
             new = made
             if tip is not None:
                 tip = self._fetch(commits)
-                for landed in (self._job.planned_sha, made):
-                    if landed and commits.is_ancestor(landed, tip):
+                for landed in (*self._job.planned_shas, made):
+                    if commits.is_ancestor(landed, tip):
                         return landed
                 if self._job.squash or not commits.is_ancestor(tip, made):
                     new = self._merge(commits, base_sha, tip, made)
@@ -224,10 +225,12 @@ def _refuse_ended(found: PullRequest) -> None:
         raise PullRequestEnded(found)
 
 
-def _open(forge: Forge, wish: Wish, branch: str) -> PullRequest:
+def _open(forge: Forge, wish: Wish, branch: str, lifeline: Lifeline) -> PullRequest:
     """The pull request of the branch: looked up, created, looked up again where somebody was quicker."""
     found = forge.find_pull_request(branch)
     if found is None:
+        # Whoever was frozen since the look does not know what became of the one that another attempt may have made.
+        lifeline.check()
         try:
             return forge.create_pull_request(
                 branch=branch, base=wish.base, title=wish.title, body=wish.body, draft=wish.draft

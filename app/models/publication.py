@@ -42,6 +42,8 @@ class Publication(Updated, Base):
     body: Mapped[str | None] = mapped_column(Text)
     draft: Mapped[bool] = mapped_column(default=False)
     squash: Mapped[bool] = mapped_column(default=False)
+    planned_shas: Mapped[list[str]] = mapped_column(default=list, server_default="[]")
+    """Every commit that was about to be pushed, by which what is on the forge is known again."""
     pushed_sha: Mapped[str | None] = mapped_column(String(64))
     error: Mapped[str | None] = mapped_column(Text)
     attempt: Mapped[int] = mapped_column(default=0)

@@ -92,17 +92,12 @@ def _find_landed(publication: Publication) -> Publication | None:
 
 def _own_shas(publication: Publication) -> frozenset[str]:
     # What was committed to a branch stands on work of others, or has some on top: it is not the runner's to replace.
-    return frozenset(
-        sha
-        for sha in db.session.scalars(
-            sa.select(Publication.pushed_sha).where(
-                Publication.agent_runner_id == publication.agent_runner_id,
-                Publication.branch == publication.branch,
-                Publication.kind == PublicationKind.PULL_REQUEST,
-            )
-        )
-        if sha is not None
+    planned = sa.select(Publication.planned_shas).where(
+        Publication.agent_runner_id == publication.agent_runner_id,
+        Publication.branch == publication.branch,
+        Publication.kind == PublicationKind.PULL_REQUEST,
     )
+    return frozenset(sha for shas in db.session.scalars(planned) for sha in shas)
 
 
 def beat(publication_id: uuid.UUID, attempt: int) -> None:
@@ -112,8 +107,13 @@ def beat(publication_id: uuid.UUID, attempt: int) -> None:
 
 
 def record_push(publication_id: uuid.UUID, attempt: int, sha: str) -> None:
-    """Write down the commit that is about to be pushed, by which a later attempt knows it again."""
-    _write(publication_id, attempt, pushed_sha=sha)
+    """Write down the commit that is about to be pushed, by which a later attempt knows it again.
+
+    Each is kept: an attempt may make another commit than the one before it, whose push may have come through.
+    """
+    _, publication = _hold(publication_id, attempt)
+    if sha not in publication.planned_shas:
+        publication.planned_shas = [*publication.planned_shas, sha]
 
 
 def _write(publication_id: uuid.UUID, attempt: int, **values: object) -> None:

@@ -191,6 +191,29 @@ def test_a_crash_before_the_answer_is_recorded_leads_to_one_pull_request(
     assert_published_once(deployment, forge, changed, commits=1)
 
 
+def test_attempts_that_make_different_commits_know_each_other_s_and_lead_to_one_pull_request(
+    publishing: Deployment, forge: DemoForge
+) -> None:
+    changed = changed_runners(publishing, forge, ["retitled"])
+    [(runner, repository)] = changed.values()
+    path = f"/agent_runners/{runner['id']}"
+    # The first attempt has pushed when it dies, the second has not; a new title makes a new commit of the same work.
+    for step, title in ((CREATE["looked-up"], "First"), (PUSH["before-the-push"], "Second")):
+        held = step.format(repository.full_name)
+        forge.order(holds=[held])
+        publishing.call("PATCH", f"{path}/sessions/{runner['latest_session_id']}", json={"title": title})
+        if title == "First":
+            publishing.call("POST", f"{path}/pull_request", json={})
+        else:
+            publishing.start("control", "worker", "control")
+        wait_for(step, lambda held=held: forge.held() == [held])
+        publishing.stop("control", signal.SIGKILL)
+    forge.order(holds=[])
+    publishing.start("control", "worker", "control")
+
+    assert_published_once(publishing, forge, changed, commits=1)
+
+
 def test_there_is_no_pull_request_of_a_cancelled_session(publishing: Deployment, forge: DemoForge) -> None:
     site, repository = site_on(publishing, forge, "cancelled")
     marker = f"9{uuid.uuid4().int % 10**12}"
