@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from app import db
+from app.config import settings
 from app.models import AgentRunner, AgentRunnerSession, Event
 from app.models.states import Scope, SessionState
 from app.services import lookup
@@ -16,6 +17,9 @@ from app.services.callers import Caller
 
 STEP, STATE, USAGE = "step", "state", "usage"
 MOST_AT_ONCE = 500
+# Besides what an agent tells, which settings bound, there is what we tell of its session; it is always less than this.
+_OUR_STEPS = 1000
+_OUR_BYTES = 1024 * 1024
 
 
 def record(session: AgentRunnerSession, kind: str, payload: dict[str, Any]) -> Event:
@@ -77,20 +81,34 @@ def read_after(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID, seq:
 
 
 def steps_of(sessions: list[AgentRunnerSession]) -> dict[uuid.UUID, list[dict[str, Any]]]:
-    """The steps of each session's current attempt, in order, by session id."""
+    """The steps of each session's current attempt, in order, by session id.
+
+    All of them together are no more, and have no more text, than one session may have: the sessions that come first
+    have all of theirs, and what there is no room for is left out at the end.
+    """
     steps: dict[uuid.UUID, list[dict[str, Any]]] = {session.id: [] for session in sessions}
-    rows = db.session.scalars(
+    if not sessions:
+        return steps
+    room = settings().max_steps_bytes + _OUR_BYTES
+    places = {session.id: place for place, session in enumerate(sessions)}
+    query = (
         sa.select(Event)
         .join(
             AgentRunnerSession,
             sa.and_(AgentRunnerSession.id == Event.session_id, AgentRunnerSession.attempt == Event.attempt),
         )
         .where(Event.session_id.in_(steps), Event.kind == STEP)
-        .order_by(Event.seq)
+        .order_by(sa.case(places, value=Event.session_id), Event.seq)
+        .limit(settings().max_steps + _OUR_STEPS)
     )
-    for event in rows:
-        assert event.session_id is not None
-        steps[event.session_id].append(step_json(event))
+    # A few at a time, so that no more is loaded than there is room for.
+    with db.session.scalars(query, execution_options={"yield_per": 100}) as rows:
+        for event in rows:
+            room -= sum(len(text.encode()) for text in event.payload.values())
+            if room < 0:
+                break
+            assert event.session_id is not None
+            steps[event.session_id].append(step_json(event))
     return steps
 
 

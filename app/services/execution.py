@@ -153,6 +153,15 @@ def add_step(session: AgentRunnerSession, title: str, message: str) -> None:
     events.record(session, events.STEP, {"title": title, "message": message})
 
 
+def add_reported_step(session: AgentRunnerSession, title: str, message: str) -> None:
+    """Append a step that a worker outside reports. One beyond the most that are kept is left out, and that told once."""
+    most = settings().max_steps
+    if session.steps_count < most:
+        add_step(session, title, message)
+    elif session.steps_count == most:
+        add_step(session, "Steps are left out from here on", f"A session keeps {most:,} steps.")
+
+
 def record_usage(session_id: uuid.UUID, attempt: int, usage: dict[str, Any]) -> None:
     """Replace the usage by newer totals."""
     _, session = _hold(session_id, attempt)

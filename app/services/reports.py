@@ -208,7 +208,7 @@ def _apply(runner: AgentRunner, session: AgentRunnerSession, fields: dict[str, A
         session.usage = fields["usage"]
         events.record(session, events.USAGE, fields["usage"])
     for step in _new_steps(session, fields.get("steps") or []):
-        execution.add_step(session, step["title"], step.get("message") or "")
+        execution.add_reported_step(session, step["title"], step.get("message") or "")
     for kind, key in brought.keys.items():
         setattr(session, f"{kind}_diff_key", key)
     session.contains_secret |= brought.contains_secret
@@ -218,7 +218,8 @@ def _new_steps(session: AgentRunnerSession, steps: list[dict[str, Any]]) -> list
     """The steps that are not recorded yet. A report may carry only new ones, or the whole list once more."""
     known = [(step["title"], step["message"]) for step in events.steps_of([session])[session.id]]
     told = [(step["title"], step.get("message") or "") for step in steps]
-    return steps[len(known) :] if known and told[: len(known)] == known else steps
+    # Where there is much text, not all that is recorded is known here.
+    return steps[session.steps_count :] if known and told[: len(known)] == known else steps
 
 
 def _stored_diff(issued: str, kind: str, fields: dict[str, Any]) -> str | None:

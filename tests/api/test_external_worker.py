@@ -48,6 +48,25 @@ def test_a_session_of_an_external_site_waits_for_its_claim(api, runner, worker, 
     assert ok(api.get(path_of(runner)))["state"] == "RUNNING"
 
 
+def test_more_steps_than_a_session_may_have_are_left_out_and_cost_no_work(api, claimed, runner, configure):
+    configure(MAX_STEPS="3")
+    path, steps = session_path(runner), [{"title": f"Step {number}"} for number in range(5)]
+    for report in (steps[:2], steps, steps, [{"title": "One more"}]):
+        ok(claimed.patch(path, {"steps": report}))
+    session = ok(claimed.patch(path, {"steps": steps, "state": "DONE", "result_diff": patch_of("one")}))
+    kept = ["Step 0", "Step 1", "Step 2", "Steps are left out from here on"]
+    assert [step["title"] for step in session["steps"]] == kept and session["steps_count"] == 4
+    assert session["state"] == "DONE" and session["has_result_diff"]
+
+
+def test_the_whole_list_of_steps_is_known_again_however_long_it_is(claimed, runner, configure):
+    configure(MAX_STEPS_BYTES="0")
+    path, steps = session_path(runner), [{"title": f"Step {n}", "message": "x" * 250 * 1024} for n in range(7)]
+    session = ok(claimed.patch(path, {"steps": steps[:6]}))
+    assert len(session["steps"]) < session["steps_count"] == 6
+    assert ok(claimed.patch(path, {"steps": steps}))["steps_count"] == 7
+
+
 def test_a_session_of_our_own_is_not_claimed_from_outside(outside, make_runner):
     refused(outside.patch(session_path(make_runner()), {"state": "RUNNING"}), 409, "not_external")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from app import db
 from app.models.states import SessionState
+from app.services import execution
 from tests.api.calling import NOBODY, created, empty, ok, patch_of, path_of, refused, session_path
 
 SESSION_FIELDS = [
@@ -85,6 +87,39 @@ def test_a_second_attempt_shows_its_own_steps_only(api, make_runner, worker):
     session = ok(api.get(session_path(runner)))
     assert [step["title"] for step in session["steps"]] == ["Started again", "Found"]
     assert session["attempt"] == session["steps_count"] == 2
+
+
+def test_one_answer_holds_no_more_text_of_steps_than_a_session_may_have(api, make_runner, worker, configure):
+    configure(MAX_STEPS_BYTES="0")  # What is left is the room for what the product itself tells: 1 MiB.
+    runner = make_runner()
+
+    def tell(session_id: str) -> None:
+        claim = worker.claim(session_id)
+        for number in range(3):
+            worker.step(claim, f"Step {number}", "x" * 300 * 1024)
+        worker.finish(claim)
+
+    tell(first := runner["latest_session_id"])
+    tell(second := created(api.post(path_of(runner, "/sessions"), {"prompt": "More."}))["id"])
+    for order in ("asc", "desc"):
+        full, cut = ok(api.get(path_of(runner, f"/sessions?order_by={order}")))
+        assert (len(full["steps"]), len(cut["steps"])) == (3, 0)
+        assert full["steps_count"] == cut["steps_count"] == 3
+    for session_id in (first, second):
+        steps = ok(api.get(session_path(runner, session_id)))["steps"]
+        assert [step["title"] for step in steps] == ["Step 0", "Step 1", "Step 2"]
+
+
+def test_one_answer_holds_no_more_steps_than_a_session_may_have(api, make_runner, worker, configure):
+    configure(MAX_STEPS="10")  # And 1,000 that the product itself tells.
+    runner = make_runner()
+    claim = worker.claim(runner["latest_session_id"])
+    with db.transaction():
+        for number in range(1020):
+            execution.record_step(claim.session.id, claim.attempt, f"Step {number}", "")
+    session = ok(api.get(session_path(runner)))
+    assert (len(session["steps"]), session["steps"][-1]["title"]) == (1010, "Step 1009")
+    assert session["steps_count"] == 1020
 
 
 def test_one_session_of_a_runner_is_active_at_most(api, make_runner, worker):
