@@ -79,8 +79,4 @@ def _facts(found: PullRequest | None) -> PullRequestFacts | None:
 @app.task(name=COLLECT_GARBAGE)
 def collect_garbage() -> None:
     """Delete stored objects that nothing refers to. It takes as long as the store is large, so no sweep waits for it."""
-    deleted = 0
-    for keys in garbage.find_unreferenced():
-        with db.transaction(read_only=True):
-            deleted += garbage.delete(keys)
-    log.info("garbage_collected", deleted=deleted)
+    log.info("garbage_collected", deleted=garbage.collect())

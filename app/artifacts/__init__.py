@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 
-from app.artifacts.base import SignedUrl, Store, StoreAway
+from app.artifacts.base import SignedUrl, Store, StoreAway, Stored
 from app.artifacts.local import LocalStore
 from app.config import settings
 
-__all__ = ["LocalStore", "SignedUrl", "Store", "StoreAway", "local_store", "store"]
+__all__ = ["LocalStore", "SignedUrl", "Store", "StoreAway", "Stored", "local_store", "store"]
 
 
 @functools.cache

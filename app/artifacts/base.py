@@ -23,11 +23,19 @@ class SignedUrl:
     expires_at: datetime.datetime
 
 
+@dataclass(frozen=True)
+class Stored:
+    """What is known of an object: its size in bytes, and when it was stored."""
+
+    size: int
+    stored_at: datetime.datetime
+
+
 class Store(Protocol):
     """Bytes under keys. A key appears only once all its bytes are stored.
 
-    `put` and `read` raise `StoreAway` where the store does not answer. A `put` may then be tried again, with chunks that
-    start anew.
+    Whatever asks the store raises `StoreAway` where it does not answer. A `put` may then be tried again, with chunks
+    that start anew.
     """
 
     def put(self, key: str, chunks: Iterable[bytes], *, limit: int | None = None) -> int:
@@ -38,8 +46,8 @@ class Store(Protocol):
         """The bytes under `key`, in chunks; raises `FileNotFoundError` at once where there are none."""
         ...
 
-    def size(self, key: str) -> int | None:
-        """How many bytes are under `key`; None where there is nothing."""
+    def stat(self, key: str) -> Stored | None:
+        """What is known of the object under `key`; None where there is nothing."""
         ...
 
     def list(self, prefix: str) -> Iterator[tuple[str, datetime.datetime]]:

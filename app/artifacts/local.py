@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import quote, urlencode
 
 from app import secrets
-from app.artifacts.base import CHUNK, SignedUrl
+from app.artifacts.base import CHUNK, SignedUrl, Stored
 from app.errors import Forbidden, TooLarge
 
 
@@ -58,9 +58,9 @@ class LocalStore:
 
         return chunks()
 
-    def size(self, key: str) -> int | None:
+    def stat(self, key: str) -> Stored | None:
         try:
-            return self._path(key).stat().st_size
+            return _stored(self._path(key))
         except FileNotFoundError:
             return None
 
@@ -70,8 +70,7 @@ class LocalStore:
             for name in names:
                 path = Path(folder, name)
                 with contextlib.suppress(FileNotFoundError):
-                    stored_at = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)
-                    yield path.relative_to(self.root).as_posix(), stored_at
+                    yield path.relative_to(self.root).as_posix(), _stored(path).stored_at
 
     def delete(self, key: str) -> None:
         self._path(key).unlink(missing_ok=True)
@@ -105,6 +104,11 @@ class LocalStore:
         if int(terms["expires"]) < time.time():
             raise Forbidden("the URL has expired", error_code="url_expired")
         return terms
+
+
+def _stored(path: Path) -> Stored:
+    found = path.stat()
+    return Stored(found.st_size, datetime.datetime.fromtimestamp(found.st_mtime, datetime.UTC))
 
 
 def _text_to_sign(method: str, key: str, terms: dict[str, str]) -> str:

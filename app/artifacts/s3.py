@@ -13,7 +13,7 @@ from boto3.exceptions import S3UploadFailedError
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from app.artifacts.base import CHUNK, SignedUrl, StoreAway
+from app.artifacts.base import CHUNK, SignedUrl, StoreAway, Stored
 from app.errors import TooLarge
 
 _MISSING = {"404", "NoSuchKey", "NotFound"}
@@ -55,21 +55,25 @@ class S3Store:
             raise _missing(error, key) from None
         return iter(body.iter_chunks(CHUNK))
 
-    def size(self, key: str) -> int | None:
+    def stat(self, key: str) -> Stored | None:
         try:
-            return int(self._client.head_object(Bucket=self.bucket, Key=key)["ContentLength"])
+            with _answered():
+                found = self._client.head_object(Bucket=self.bucket, Key=key)
+            return Stored(found["ContentLength"], found["LastModified"])
         except ClientError as error:
             if error.response["Error"]["Code"] in _MISSING:
                 return None
             raise
 
     def list(self, prefix: str) -> Iterator[tuple[str, datetime.datetime]]:
-        for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
-            for found in page.get("Contents", ()):
-                yield found["Key"], found["LastModified"]
+        with _answered():
+            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
+                for found in page.get("Contents", ()):
+                    yield found["Key"], found["LastModified"]
 
     def delete(self, key: str) -> None:
-        self._client.delete_object(Bucket=self.bucket, Key=key)
+        with _answered():
+            self._client.delete_object(Bucket=self.bucket, Key=key)
 
     def signed_put(self, key: str, content_type: str, *, length: int | None, limit: int, seconds: int) -> SignedUrl:
         headers, bound = {"Content-Type": content_type}, {"ContentType": content_type}

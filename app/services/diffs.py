@@ -11,7 +11,7 @@ from typing import Any
 from app import artifacts
 from app.errors import NotFound, invalid
 from app.models.states import Scope
-from app.services import lookup, uploads
+from app.services import lookup, references, uploads
 from app.services.callers import Caller
 
 FILE_START = b"diff --git "
@@ -124,8 +124,10 @@ def take_runner_diff(runner_id: uuid.UUID, account_id: uuid.UUID, fields: dict[s
         return key
     key = fields["result_diff_s3_key"]
     mine = (f"{uploads.PREFIX}/{account_id}/", f"agent-runner-sessions-diffs/{runner_id}/")
-    if not key.startswith(mine) or ".." in key or artifacts.store().size(key) is None:
+    stored = artifacts.store().stat(key) if key.startswith(mine) and ".." not in key else None
+    if stored is None:
         raise invalid("result_diff_s3_key", "names no stored diff of this agent runner", error_code="bad_key")
+    references.refuse_expired("result_diff_s3_key", key, stored)
     check_is_diff("result_diff_s3_key", next(artifacts.store().read(key), b""))
     if key.startswith(uploads.PREFIX):
         # An upload may still be replaced or deleted by whoever holds its URLs; the runner's diff may not.

@@ -2,64 +2,57 @@
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import itertools
 from collections.abc import Iterable, Iterator
 
-import sqlalchemy as sa
+import structlog
 
 from app import artifacts, db
 from app.config import settings
-from app.models import AgentRunner, AgentRunnerSession, Publication, SessionFile
-from app.services import diffs, uploads
+from app.services import diffs, references, uploads
+
+log = structlog.get_logger()
 
 _PREFIXES = (f"{diffs.SESSIONS}/", f"{diffs.RUNNERS}/", f"{uploads.PREFIX}/")
-_COLUMNS = (
-    AgentRunnerSession.result_diff_key,
-    AgentRunnerSession.cumulative_diff_key,
-    AgentRunnerSession.start_diff_key,
-    AgentRunner.diff_key,
-    Publication.diff_key,
-    SessionFile.file_key,
-)
-"""Every column that holds the key of a stored object."""
-AT_ONCE = 500
+_AT_ONCE = 50
 
 
-def find_unreferenced() -> Iterator[list[str]]:
-    """Keys of old objects that nothing refers to, some at a time. It opens a transaction of its own.
+def collect() -> int:
+    """Delete old objects that nothing refers to; how many they were.
 
-    What is young may be about to be referred to: artifacts come first and rows second.
+    Its transactions are its own and short, and none is open while the store is asked, which may take its time.
     """
+    deleted, found = 0, _find_unreferenced()
+    while batch := list(itertools.islice(found, _AT_ONCE)):
+        with db.transaction(read_only=True):
+            doomed = set(batch) - references.those_among(batch)
+        deleted += _delete(doomed)
+    return deleted
+
+
+def _find_unreferenced() -> Iterator[str]:
+    """What is young is left out, as it may be about to be referred to: artifacts come first and rows second."""
     with db.transaction(read_only=True):
-        known = {_digest(key) for key in _referenced()}
-        oldest = db.session.scalar(sa.select(db.now(-settings().orphan_seconds)))
-    assert isinstance(oldest, datetime.datetime)
-    found = (
-        key
-        for prefix in _PREFIXES
-        for key, stored_at in artifacts.store().list(prefix)
-        if stored_at < oldest and _digest(key) not in known
-    )
-    while batch := list(itertools.islice(found, AT_ONCE)):
-        yield batch
+        oldest = references.moment(settings().orphan_seconds)
+        known = {_digest(key) for key in references.every_key()}
+    for prefix in _PREFIXES:
+        for key, stored_at in artifacts.store().list(prefix):
+            if stored_at < oldest and _digest(key) not in known:
+                yield key
 
 
-def delete(keys: Iterable[str]) -> int:
-    """Delete those of the objects that nothing has come to refer to meanwhile; how many they were."""
-    doomed = set(keys)
-    for column in _COLUMNS:
-        doomed -= set(db.session.scalars(sa.select(column).where(column.in_(doomed))))
-    for key in doomed:
-        artifacts.store().delete(key)
-    return len(doomed)
-
-
-def _referenced() -> Iterator[str]:
-    for column in _COLUMNS:
-        query = sa.select(column).where(column.is_not(None)).execution_options(yield_per=10_000)
-        yield from (key for key in db.session.scalars(query) if key)
+def _delete(keys: Iterable[str]) -> int:
+    deleted = 0
+    for key in keys:
+        try:
+            artifacts.store().delete(key)
+        except Exception as error:
+            # It is found again the next time; the others are not to wait for that.
+            log.warning("garbage_not_deleted", key=key, error=str(error))
+        else:
+            deleted += 1
+    return deleted
 
 
 def _digest(key: str) -> int:

@@ -12,7 +12,7 @@ from app.config import settings
 from app.errors import Conflict, Forbidden, TooMany, invalid
 from app.models import Account, AgentRunner, AgentRunnerSession, Site, User
 from app.models.states import FINAL, Execution, Scope, SessionState, may_move
-from app.services import diffs, events, execution, lookup, names, secrecy, tokens, turns
+from app.services import diffs, events, execution, lookup, names, references, secrecy, tokens, turns
 from app.services.callers import Caller
 
 URL_SECONDS = 14 * 60
@@ -233,10 +233,11 @@ def _stored_diff(issued: str, kind: str, fields: dict[str, Any]) -> str | None:
         return issued
     if key is None:
         return None
-    if key != issued or artifacts.store().size(key) is None:
-        raise invalid(
-            f"{kind}_diff_s3_key", "was not issued for this attempt, or nothing was uploaded", error_code="bad_key"
-        )
+    field = f"{kind}_diff_s3_key"
+    stored = artifacts.store().stat(key) if key == issued else None
+    if stored is None:
+        raise invalid(field, "was not issued for this attempt, or nothing was uploaded", error_code="bad_key")
+    references.refuse_expired(field, key, stored)
     return key
 
 

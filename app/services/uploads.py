@@ -14,6 +14,7 @@ from app.artifacts import LocalStore, SignedUrl
 from app.errors import BadRequest, Conflict, NotFound, TooLarge, invalid
 from app.models import SessionFile
 from app.models.states import Scope
+from app.services import references
 from app.services.callers import Caller
 
 MOST_BYTES = 10 * 1024 * 1024
@@ -44,23 +45,24 @@ def upload_url(caller: Caller, fields: dict[str, Any]) -> tuple[str, SignedUrl]:
 def delete_url(caller: Caller, key: str) -> SignedUrl:
     """A URL to delete an uploaded file; raises `Conflict` for one that a session uses."""
     caller.require(Scope.WRITE)
-    if not _is_own(caller, key) or artifacts.store().size(key) is None:
+    if not _is_own(caller, key) or artifacts.store().stat(key) is None:
         raise NotFound("there is no such file", error_code="file_not_found")
     _refuse_used(key)
     return artifacts.store().signed_delete(key, seconds=SECONDS)
 
 
 def check_usable(caller: Caller, keys: list[str]) -> list[str]:
-    """The keys, each once; raises `Invalid` for one that is not the caller's, not uploaded yet or too large."""
+    """The keys, each once; raises `Invalid` for one that is not the caller's, not uploaded yet, too large or expired."""
     keys = list(dict.fromkeys(keys))
     if len(keys) > MOST_FILES:
         raise invalid("file_keys", f"may name at most {MOST_FILES} files", error_code="too_many_files")
     for key in keys:
-        size = artifacts.store().size(key) if _is_own(caller, key) else None
-        if size is None:
+        stored = artifacts.store().stat(key) if _is_own(caller, key) else None
+        if stored is None:
             raise invalid("file_keys", f"{key!r} has not been uploaded", error_code="file_not_found")
-        if size > MOST_BYTES:
+        if stored.size > MOST_BYTES:
             raise invalid("file_keys", f"{key!r} is larger than {MOST_BYTES} bytes", error_code="bad_size")
+        references.refuse_expired("file_keys", key, stored)
     return keys
 
 

@@ -6,7 +6,9 @@ import re
 
 import pytest
 
+from app import artifacts
 from tests.api.calling import NOBODY, created, ok, patch_of, path_of, refused, session_path
+from tests.stores import make_older
 
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 RUNNER_FIELDS = [
@@ -198,6 +200,17 @@ def test_a_diff_may_be_put_in_place_by_its_key(api, make_done_runner, worker, ma
         "../../secret.key",
     ):
         refused(api.patch(path_of(runner), {"result_diff_s3_key": bad}), 422, "bad_key")
+
+
+def test_an_old_diff_is_put_in_place_only_where_something_refers_to_it(api, make_done_runner):
+    runner = make_done_runner()
+    referred_to = f"agent-runner-sessions-diffs/{runner['id']}/{runner['latest_session_id']}/1/result.patch"
+    lost = referred_to.replace("/1/", "/0/")
+    artifacts.store().put(lost, [patch_of("lost").encode()])
+    for key in (referred_to, lost):
+        make_older(key, 48 * 3600)
+    ok(api.patch(path_of(runner), {"result_diff_s3_key": referred_to}))
+    refused(api.patch(path_of(runner), {"result_diff_s3_key": lost}), 422, "file_expired")
 
 
 def test_what_is_no_diff_is_refused(api, make_done_runner):

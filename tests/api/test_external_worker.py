@@ -12,6 +12,7 @@ from app.models import AgentRunnerSession
 from app.models.states import Scope
 from app.services import sweep
 from tests.api.calling import Api, created, empty, ok, patch_of, path_of, refused, session_path
+from tests.stores import make_older
 
 
 @pytest.fixture
@@ -118,6 +119,14 @@ def test_diffs_are_uploaded_by_signed_urls_of_the_attempt(api, claimed, runner):
 def test_a_key_that_was_not_issued_for_this_attempt_is_refused(claimed, runner, key):
     prefix = f"agent-runner-sessions-diffs/{runner['id']}/{runner['latest_session_id']}"
     refused(claimed.patch(session_path(runner), {"result_diff_s3_key": key.format(prefix=prefix)}), 422, "bad_key")
+
+
+def test_a_diff_that_was_uploaded_long_before_it_is_reported_is_refused(claimed, runner):
+    url = ok(claimed.post(session_path(runner, rest="/diff/upload_urls")))["result"]
+    headers = {"Content-Type": "text/x-diff"}
+    empty(claimed.with_token(None)("PUT", url["upload_url"], data=patch_of("late"), headers=headers), 200)
+    make_older(url["s3_key"], 48 * 3600)
+    refused(claimed.patch(session_path(runner), {"result_diff_s3_key": url["s3_key"]}), 422, "file_expired")
 
 
 def test_an_error_says_what_the_worker_said(api, claimed, runner):

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import datetime
 import re
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
 import pytest
 
 from app import artifacts
 from app.models.states import Scope
+from tasks.control import collect_garbage
 from tests.api.calling import NOBODY, created, empty, ok, path_of, refused, session_path
+from tests.stores import BusyStore, is_stored, make_older
 
+HOURS = 3600.0
 FILE = {"filename": "sketch.png", "content_type": "image/png", "size": 5}
 MIB = 1024 * 1024
 
@@ -138,6 +142,40 @@ def test_a_session_uses_only_files_of_its_own_account_that_are_there(api, upload
         refused(api.post(path_of(runner, "/sessions"), {"prompt": "x", "file_keys": [key]}), 422, "file_not_found")
     refused(eve.post("/agent_runners/delete_url", {"file_key": uploaded}), 404, "file_not_found")
     created(api.post(path_of(runner, "/sessions"), {"prompt": "x", "file_keys": [uploaded]}))
+
+
+@pytest.mark.parametrize("moment", ["on_list", "on_delete"])
+def test_no_session_is_promised_a_file_that_is_just_being_collected(
+    api, make_done_runner, uploaded, monkeypatch, moment
+):
+    path, body, answers = path_of(make_done_runner(), "/sessions"), {"prompt": "Look.", "file_keys": [uploaded]}, []
+
+    def use(key):
+        with ThreadPoolExecutor() as beside:
+            answers.append(beside.submit(api.post, path, body).result())
+
+    make_older(uploaded, 48 * HOURS)
+    BusyStore(**{moment: use}).use(monkeypatch)
+    collect_garbage()
+    refused(answers[0], 422, "file_expired")
+    assert not is_stored(uploaded)
+
+
+@pytest.mark.parametrize(("hours", "answer"), [(21, 201), (22, 422)])
+def test_a_file_is_usable_for_so_long_that_no_session_is_left_without_it(
+    api, make_done_runner, uploaded, hours, answer
+):
+    body = {"prompt": "Look at it.", "file_keys": [make_older(uploaded, hours * HOURS)]}
+    assert api.post(path_of(make_done_runner(), "/sessions"), body).status_code == answer
+    make_older(uploaded, 48 * HOURS)
+    collect_garbage()
+    assert is_stored(uploaded) == (answer == 201)
+
+
+def test_a_file_that_a_session_uses_may_be_used_again_however_old_it_is(api, make_done_runner, uploaded):
+    runner = make_done_runner(file_keys=[uploaded])
+    body = {"prompt": "Look again.", "file_keys": [make_older(uploaded, 48 * HOURS)]}
+    created(api.post(path_of(runner, "/sessions"), body))
 
 
 def test_a_reader_uploads_nothing(ada):

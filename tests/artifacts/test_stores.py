@@ -51,13 +51,15 @@ def key(name: str) -> str:
 def test_bytes_come_back_as_they_were_put(store: Store) -> None:
     name = key("ünï code+&?.patch")
     content = [b"one\r\n", bytes(range(256)), b"", b"no newline at the end"]
-    assert store.size(name) is None
+    assert store.stat(name) is None
     assert store.put(name, iter(content)) == len(b"".join(content))
     assert b"".join(store.read(name)) == b"".join(content)
-    assert store.size(name) == len(b"".join(content))
+    found = store.stat(name)
+    assert found and found.size == len(b"".join(content))
+    assert abs(datetime.datetime.now(datetime.UTC) - found.stored_at) < datetime.timedelta(minutes=5)
     store.delete(name)
     store.delete(name)
-    assert store.size(name) is None
+    assert store.stat(name) is None
     with pytest.raises(FileNotFoundError):
         store.read(name)
 
@@ -77,7 +79,7 @@ def test_nothing_is_stored_of_what_breaks_off_or_is_too_large(store: Store) -> N
         store.put(name := key("half"), breaks_off())
     with pytest.raises(TooLarge):
         store.put(other := key("large"), iter([b"x" * 11]), limit=10)
-    assert store.size(name) is store.size(other) is None
+    assert store.stat(name) is store.stat(other) is None
 
 
 def test_a_signed_upload_and_deletion_work(s3: Store) -> None:
@@ -88,7 +90,7 @@ def test_a_signed_upload_and_deletion_work(s3: Store) -> None:
     assert httpx.get(s3.signed_get(name, seconds=60).url).content == b"hello"
     assert httpx.get(s3.signed_get(name, seconds=60).url.replace("file", "other")).status_code == 403
     assert httpx.delete(s3.signed_delete(name, seconds=60).url).status_code == 204
-    assert s3.size(name) is None
+    assert s3.stat(name) is None
 
 
 def _changed(url: str, **terms: str) -> str:
@@ -123,7 +125,7 @@ def test_a_signed_upload_is_refused_for(s3: Store, change: str) -> None:
     name = key("file.txt")
     answer = REFUSED[change](s3.signed_put(name, "text/plain", length=5, limit=100, seconds=60))
     assert answer.status_code == 403, answer.text
-    assert s3.size(name) is None
+    assert s3.stat(name) is None
 
 
 def test_a_signed_upload_is_refused_once_it_has_expired(s3: Store) -> None:

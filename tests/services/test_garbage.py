@@ -2,40 +2,25 @@
 
 from __future__ import annotations
 
-import datetime
-import os
 import uuid
 from collections.abc import Callable
 
 import pytest
+import sqlalchemy as sa
 
 from app import artifacts, db
-from app.config import settings
 from app.models import AgentRunner, SessionFile
 from app.models.states import SessionState
 from app.services import diffs, execution, garbage, uploads
 from tests.services.conftest import claim, read
+from tests.stores import BusyStore, is_stored, make_older
 
-TWO_DAYS = datetime.timedelta(days=2)
+HOURS = 3600.0
 
 
-def store(key: str, age: datetime.timedelta = TWO_DAYS) -> str:
+def store(key: str, seconds: float = 48 * HOURS) -> str:
     artifacts.store().put(key, [b"x"])
-    stored_at = (datetime.datetime.now() - age).timestamp()
-    os.utime(settings().artifacts / key, (stored_at, stored_at))
-    return key
-
-
-def is_stored(key: str) -> bool:
-    return artifacts.store().size(key) is not None
-
-
-def collect() -> int:
-    deleted = 0
-    for keys in garbage.find_unreferenced():
-        with db.transaction(read_only=True):
-            deleted += garbage.delete(keys)
-    return deleted
+    return make_older(key, seconds)
 
 
 def test_what_a_lost_attempt_stored_goes_and_what_a_session_refers_to_stays(ask: Callable[..., uuid.UUID]) -> None:
@@ -45,7 +30,7 @@ def test_what_a_lost_attempt_stored_goes_and_what_a_session_refers_to_stays(ask:
     lost, kept = (store(diffs.attempt_key(runner_id, session_id, attempt, "result")) for attempt in (0, 1))
     with db.transaction():
         execution.finish(session_id, 1, SessionState.DONE, {"result_diff_key": kept})
-    assert collect() == 1
+    assert garbage.collect() == 1
     assert (is_stored(lost), is_stored(kept)) == (False, True)
 
 
@@ -59,26 +44,58 @@ def test_what_something_else_refers_to_stays(ask: Callable[..., uuid.UUID], held
             db.session.get_one(AgentRunner, runner_id).diff_key = key
         else:
             db.session.add(SessionFile(session_id=session_id, file_key=key))
-    assert collect() == 0 and is_stored(key)
+    assert garbage.collect() == 0 and is_stored(key)
 
 
 def test_what_is_young_stays_because_a_row_may_be_about_to_refer_to_it(ask: Callable[..., uuid.UUID]) -> None:
-    young = store(f"{uploads.PREFIX}/{uuid.uuid4()}/a", datetime.timedelta(hours=23))
-    assert collect() == 0 and is_stored(young)
+    young = store(f"{uploads.PREFIX}/{uuid.uuid4()}/a", 23 * HOURS)
+    assert garbage.collect() == 0 and is_stored(young)
 
 
-def test_what_came_to_be_referred_to_after_it_was_found_stays(ask: Callable[..., uuid.UUID]) -> None:
+def test_what_came_to_be_referred_to_after_it_was_found_stays(
+    ask: Callable[..., uuid.UUID], monkeypatch: pytest.MonkeyPatch
+) -> None:
     key = store(f"{uploads.PREFIX}/{uuid.uuid4()}/a")
-    found = list(garbage.find_unreferenced())
-    assert found == [[key]]
+
+    def refer(found: str) -> None:
+        with db.transaction():
+            db.session.add(SessionFile(session_id=session_id, file_key=found))
+
     session_id = ask()
-    with db.transaction():
-        db.session.add(SessionFile(session_id=session_id, file_key=key))
-    with db.transaction(read_only=True):
-        assert garbage.delete(found[0]) == 0
-    assert is_stored(key)
+    BusyStore(on_list=refer).use(monkeypatch)
+    assert garbage.collect() == 0 and is_stored(key)
 
 
-def test_what_a_killed_process_had_begun_to_store_goes(ask: Callable[..., uuid.UUID]) -> None:
-    store(f"{diffs.SESSIONS}/{uuid.uuid4()}/.{uuid.uuid4().hex}.draft")
-    assert collect() == 1
+def test_a_key_that_cannot_be_deleted_keeps_no_other(
+    ask: Callable[..., uuid.UUID], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [store(f"{uploads.PREFIX}/{uuid.uuid4()}/a") for _ in range(3)]
+
+    def refuse(key: str) -> None:
+        if key == keys[1]:
+            raise PermissionError("no")
+
+    BusyStore(on_delete=refuse).use(monkeypatch)
+    assert garbage.collect() == 2
+    assert [is_stored(key) for key in keys] == [False, True, False]
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+def test_no_transaction_lies_idle_while_the_store_deletes(
+    ask: Callable[..., uuid.UUID], record: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Postgres would end it after half a minute."""
+    for _ in range(3):
+        store(f"{uploads.PREFIX}/{uuid.uuid4()}/a")
+    query = sa.text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'"
+    )
+    idle = []
+
+    def look(key: str) -> None:
+        with record.connect() as connection:
+            idle.append(connection.scalar(query))
+
+    BusyStore(on_delete=look).use(monkeypatch)
+    assert garbage.collect() == 3
+    assert idle == [0, 0, 0]
