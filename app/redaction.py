@@ -10,18 +10,22 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import itertools
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, quote_plus, urlsplit
 
 from app.token_shapes import without_shapes
+from app.wrapped_base64 import WrappedBase64
 
 REPLACEMENT = "[redacted]"
 # Shorter values, such as `true`, are words of many an innocent text.
 SHORTEST = 8
 # Variables whose names end so hold what may be told, unless it is a URL with a password.
 OPEN_NAMES = ("URL", "HOST", "ENDPOINT", "REGION", "LOCATION", "MODEL", "PATH", "DIR", "VERSION")
+_ESCAPE = re.compile("%[0-9A-F]{2}")
 
 
 class Secrets:
@@ -35,23 +39,31 @@ class Secrets:
         lines = {line.strip() for value in values if "\n" in value for line in value.splitlines()}
         values |= {line for line in lines if " " not in line and not line.startswith("-----")}
         kept = [value for value in values if len(value.encode(errors="replace")) >= SHORTEST]
-        self._words = sorted({form for value in kept for form in _forms(value)}, key=len, reverse=True)
+        encoded = {form for value in kept for form in _base64_forms(value)}
+        self._wrapped = WrappedBase64(encoded)
+        self._words = sorted(encoded.union(*map(_forms, kept)), key=len, reverse=True)
+        self._encoded = [form.encode() for form in encoded]
         wide = {value.encode(coding, errors="replace") for value in kept for coding in ("utf-16-le", "utf-16-be")}
         self._bytes = [word.encode(errors="replace") for word in self._words] + sorted(wide)
 
     def redact(self, text: str) -> str:
         """`text` without known secrets and without what has the shape of a token."""
+        text = self._wrapped.without(text, REPLACEMENT)
         for word in self._words:
             text = text.replace(word, REPLACEMENT)
         return without_shapes(text, REPLACEMENT)
 
     def are_in(self, chunks: Iterable[bytes]) -> bool:
         """Whether any known secret stands in a stream of bytes, be it cut where it may."""
-        overlap = max(map(len, self._bytes), default=1) - 1
+        # Twice as much as one needs, as ends of lines may come between.
+        overlap = 2 * max(map(len, self._bytes), default=0)
         rest = b""
         for chunk in chunks:
             window = rest + chunk
             if any(secret in window for secret in self._bytes):
+                return True
+            unbroken = window.translate(None, b"\r\n\t ")
+            if any(secret in unbroken for secret in self._encoded):
                 return True
             rest = window[-overlap:] if overlap else b""
         return False
@@ -67,10 +79,19 @@ def _secret_values(environment: Mapping[str, str]) -> Iterator[str]:
 
 
 def _forms(value: str) -> Iterator[str]:
-    """The ways in which a value shows up: as it is, in a URL, in JSON, and in base64 of any text that holds it."""
+    """The ways in which a value shows up: as it is, in a URL and in JSON."""
     yield value
-    yield quote(value, safe="")
-    yield json.dumps(value)[1:-1]
+    for escape, kept in itertools.product((quote, quote_plus), ("", "/")):
+        escaped = escape(value, safe=kept)
+        yield escaped
+        yield _ESCAPE.sub(lambda found: found[0].lower(), escaped)
+    in_json = json.dumps(value)[1:-1]
+    yield in_json
+    yield in_json.replace("/", r"\/")
+
+
+def _base64_forms(value: str) -> Iterator[str]:
+    """What base64 of any text that holds the value has in it."""
     data = value.encode(errors="replace")
     for before in range(3):
         # Base64 turns three bytes into four characters, so there are three ways to come out, and the characters at
