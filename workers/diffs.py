@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -16,8 +17,8 @@ from typing import IO
 from workers.errors import EngineError
 from workers.git import Git, GitFailed
 from workers.job import DiffKind, Job, Limits
-from workers.trees import changes, holds_secret, index_apart, patched
-from workers.workspace import Workspace
+from workers.trees import changes, fields_of, holds_secret, index_apart, patched
+from workers.workspace import ATTRIBUTES, Workspace
 
 # Renames are looked for as long as they are few. Copies are not: it would cost a look at every file of the tree.
 _DIFF = (
@@ -34,6 +35,7 @@ _DIFF = (
     "--dst-prefix=b/",
 )
 _CHUNK = 1 << 18
+_BIG_TEXT = 8 * 1024**2
 
 
 @dataclass(frozen=True)
@@ -78,11 +80,41 @@ def _make(git: Git, old: str, new: str, limits: Limits, file: IO[bytes]) -> bool
         message = f"The change touches more than {limits.max_diff_files} files."
         raise EngineError("too_many_files", "diff", message)
     if count:
+        _take_big_ones_for_binary(git, old, new)
         _compare(git, "--find-renames", old, new, limits, file)
         # Git writes some renames so that it refuses to apply them, among them that of a link that a folder replaced.
         if not _leads_to(git, old, new, file):
             _compare(git, "--no-renames", old, new, limits, file)
     return count > 0
+
+
+def _take_big_ones_for_binary(git: Git, old: str, new: str) -> None:
+    """Have every changed file that is too big for it compared as bytes.
+
+    As text git needs 41 bytes for each line, and where no line is like another a time that grows with the square of
+    their number. `core.bigFileThreshold` does not do it: with `--binary` git looks at the beginning of a file only.
+    """
+    with tempfile.TemporaryFile(dir=git.directory) as ids:
+        with closing(changes(git, old, new)) as found:
+            ids.writelines(change.old_id + b"\n" + change.new_id + b"\n" for change in found)
+        ids.seek(0)
+        with (
+            closing(changes(git, old, new)) as found,
+            closing(git.stream("cat-file", "--batch-check=%(objectsize)", "--buffer", stdin=ids)) as output,
+            open(git.directory / "info" / "attributes", "wb") as attributes,
+        ):
+            attributes.write(ATTRIBUTES.encode())
+            sizes = fields_of(output, b"\n")
+            for change, *both in zip(found, sizes, sizes, strict=True):
+                # What is on one side only has no size on the other, and a submodule has none at all.
+                if any(size.isdigit() and int(size) > _BIG_TEXT for size in both):
+                    attributes.write(_only(change.path) + b" -diff\n")
+
+
+def _only(path: bytes) -> bytes:
+    """The pattern of gitattributes(5) that one path matches and no other, quoted as it may hold anything."""
+    literal = re.sub(rb"[\\*?\[]", rb"\\\g<0>", path)
+    return b'"/' + re.sub(rb"[^ !#-\[\]-~]", lambda byte: b"\\%03o" % ord(byte[0]), literal) + b'"'
 
 
 def _compare(git: Git, renames: str, old: str, new: str, limits: Limits, file: IO[bytes]) -> None:

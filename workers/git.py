@@ -10,10 +10,12 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import resource
 import selectors
 import shlex
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -38,7 +40,7 @@ CONFIG: Mapping[str, str] = {
     # Whoever left its mark on a file cannot hide a change by setting back the clock of that file.
     "core.checkStat": "default",
     "core.trustctime": "true",
-    # Bigger files are diffed as binary ones, which takes a fraction of the memory.
+    # Bigger files are passed through rather than held in memory, where git can do that.
     "core.bigFileThreshold": "64m",
     "checkout.workers": "0",
     "gc.auto": "0",
@@ -64,7 +66,8 @@ _INHERITED = {"PATH", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DI
 _PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
 _CHUNK = 1 << 18
 _TICK_SECONDS = 0.25
-_SSH_OPTIONS = ("BatchMode=yes", "ControlMaster=no")
+# The server is asked for a sign of life, as in `http.lowSpeedTime`.
+_SSH_OPTIONS = ("BatchMode=yes", "ControlMaster=no", "ServerAliveInterval=15", "ServerAliveCountMax=8")
 _GRACE_SECONDS = 2.0
 _KEPT_ERRORS = 16_384
 # What git says of a full disk: the system's words, or where a pack came out short its own.
@@ -82,12 +85,22 @@ class GitFailed(EngineError):
         self.errors = errors
 
 
+class OutOfMemory(EngineError):
+    """Git would have needed more memory than it may take up: `diff_too_large`."""
+
+    def __init__(self, stage: Stage) -> None:
+        message = "The change is too large for git: it would need more memory than it may take up here."
+        super().__init__("diff_too_large", stage, message)
+
+
 @dataclass(frozen=True)
 class Git:
     """Git on one directory of ours. `index` and `work_tree` are only set where a command is to use them.
 
     Every command ends with the lifeline and the time of the budget, if it has them, and is killed, with all its
-    children, whenever an exception passes through.
+    children, whenever an exception passes through. `timeout` is in seconds, for commands that are given none. `memory`
+    is how many bytes each process may take up where the system can see to that (Linux): git reads whole what an agent
+    has left, and outside of the agent's limits.
     """
 
     directory: Path
@@ -96,6 +109,8 @@ class Git:
     work_tree: Path | None = None
     index: Path | None = None
     budget: Budget | None = None
+    timeout: float | None = None
+    memory: int | None = None
 
     def run(
         self,
@@ -124,8 +139,9 @@ class Git:
 
         `stdin` is an open file, `access` what the command may reach over the network (default: nothing), `holding`
         are descriptors of locks that are to stay taken as long as git or a child of it lives. Raises GitFailed,
-        EngineError `disk_full`, TimeoutError after `timeout` seconds, and what `check_time` raises.
+        EngineError `disk_full`, OutOfMemory, TimeoutError after `timeout` seconds, and what `check_time` raises.
         """
+        timeout = self.timeout if timeout is None else timeout
         deadline = None if timeout is None else time.monotonic() + timeout
         errors = bytearray()
         with self._started(arguments, stdin, access or Access(), holding) as popen:
@@ -139,6 +155,8 @@ class Git:
             status = popen.wait()
         if status and _tells_of_full_disk(bytes(errors), self.directory):
             raise disk_full(self.stage)
+        if status and self.memory and b"ut of memory" in errors:
+            raise OutOfMemory(self.stage)
         if status:
             raise GitFailed(arguments[0], status, errors.decode(errors="replace"), self.stage)
 
@@ -158,6 +176,8 @@ class Git:
         )
         popen = cast("subprocess.Popen[bytes]", process.proc)
         try:
+            if self.memory is not None:
+                _limit_memory(popen.pid, self.memory)
             yield popen
         finally:
             _end(popen)
@@ -226,6 +246,14 @@ def _pump(popen: subprocess.Popen[bytes]) -> Iterator[tuple[bytes, bool]]:
                 else:
                     selector.unregister(key.fileobj)
             yield b"", False
+
+
+def _limit_memory(pid: int, most: int) -> None:
+    """Limit a process that has just been started, and what it starts, which is too early to have done anything yet."""
+    if sys.platform == "linux":
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            # Its data rather than its address space, in which whole packs lie that take up no memory.
+            resource.prlimit(pid, resource.RLIMIT_DATA, (most, most))
 
 
 def _tells_of_full_disk(errors: bytes, folder: Path) -> bool:

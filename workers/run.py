@@ -276,6 +276,8 @@ def _as_failure(error: Exception) -> EngineError:
     """The failure that an error while the work was saved is; one of our own faults is raised again."""
     if isinstance(error, OSError) and error.errno in FULL_DISK:
         return disk_full("diff")
+    if isinstance(error, TimeoutError):
+        return EngineError("diff_too_large", "diff", "The change takes git more time to compare than it may.")
     if isinstance(error, EngineError):
         return error
     raise error

@@ -120,9 +120,9 @@ def _slashes(path: bytes) -> Iterator[int]:
     return (place for place, byte in enumerate(path) if byte == ord("/"))
 
 
-def fields_of(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """The fields of output that ends each with a zero byte."""
+def fields_of(chunks: Iterator[bytes], end: bytes = b"\0") -> Iterator[bytes]:
+    """The fields of output that ends each with `end`."""
     rest = b""
     for chunk in chunks:
-        *fields, rest = (rest + chunk).split(b"\0")
+        *fields, rest = (rest + chunk).split(end)
         yield from fields

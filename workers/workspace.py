@@ -36,13 +36,17 @@ from workers.withheld import is_withheld, withhold
 
 # The attributes in our directory outrank those in the checkout. Files are stored as they are, byte for byte, and
 # no driver of any kind has a name; whether a file is text is left to what it holds (`!diff`).
-_ATTRIBUTES = "* -text -eol -crlf -ident -filter -working-tree-encoding -whitespace !diff !merge\n"
+ATTRIBUTES = "* -text -eol -crlf -ident -filter -working-tree-encoding -whitespace !diff !merge\n"
 # Git refuses a few names in any tree, such as `.GIT`; a file called so is none that git can track.
 _REFUSED_NAME = ("error: invalid path ", "error: unable to add ", "error: unable to index file ", "warning: ", "hint: ")
 # What git takes for big goes into one pack at once, which for thousands of files is far quicker than a file each.
 _INTO_ONE_PACK = Access(config=(("core.bigFileThreshold", "1"), ("advice.addEmbeddedRepo", "false")))
 # Sparse files can be larger than any disk; a tree that honest work left is staged in seconds.
 _ADD_SECONDS = 900.0
+# A diff as large as may be is made in seconds too, unless it was made to take long.
+_SAVING_SECONDS = 300.0
+# What git needs at most for a binary file that fills a diff, and for a text file that it does not take for binary.
+_MEMORY_FOR_DIFF, _LEAST_MEMORY = 8, 2**30
 # What the record calls a session is a UUID.
 _NAME = re.compile(r"(?P<session_id>[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})-(?P<attempt>[0-9]+)")
 
@@ -62,7 +66,10 @@ class Workspace:
         self.attachments = self.root / "attachments"
         self.git = Git(self.root / "ours.git", job.lifeline, index=self.root / "ours.git" / "index", budget=budget)
         """Git on our directory, with no work tree: what only looks at trees never looks at the agent's files."""
-        self.saving = replace(self.git, lifeline=None, budget=None, stage="diff")
+        memory = max(_LEAST_MEMORY, _MEMORY_FOR_DIFF * job.limits.max_diff_bytes)
+        self.saving = replace(
+            self.git, lifeline=None, budget=None, stage="diff", timeout=_SAVING_SECONDS, memory=memory
+        )
         """The same for saving work, which goes on when the agent has been killed by its lifeline, or for its time."""
         self.left_out: list[str] = []
         """What the last `snapshot` did not keep, because no diff could hold it."""
@@ -150,7 +157,7 @@ class Workspace:
         self.git.run("init", "--quiet", "--bare", "--template=", str(ours))
         ours.chmod(0o700)
         (ours / "info").mkdir(exist_ok=True)
-        (ours / "info" / "attributes").write_text(_ATTRIBUTES)
+        (ours / "info" / "attributes").write_text(ATTRIBUTES)
         (ours / "objects" / "info" / "alternates").write_text(f"{mirror / 'objects'}\n")
 
     def _fill_index(self, start_diff: Callable[[], Iterator[bytes]] | None) -> None:

@@ -109,6 +109,23 @@ def test_a_large_sparse_file_is_no_large_file_on_the_disk(engine: Engine) -> Non
     assert attempt.outcome.failure is None
 
 
+def test_a_file_that_git_would_read_whole_ends_with_diff_too_large_and_the_rest_is_kept(engine: Engine) -> None:
+    attempt = engine.run(WORK + "truncate -s 3G hole")
+    assert code(attempt.outcome) == ("diff_too_large", "diff")
+    assert "memory" in str(attempt.outcome.failure)
+    assert "+work" in engine.diff and "hole" not in engine.diff
+
+
+def test_a_text_that_git_would_need_much_memory_for_is_taken_for_binary(engine: Engine) -> None:
+    # 41 bytes for each of its lines, as text; and names that mean something else in a pattern.
+    many = "head -c 60000000 /dev/zero | tr '\\0' '\\n'"
+    attempt = engine.run(
+        f"{many} > 'l[i]*n?s\"\\\\ ü'; mkdir '!a'; {many} | tee '!a/#b' > /dev/null; echo few > linens"
+    )
+    assert attempt.outcome.failure is None
+    assert engine.diff.count("GIT binary patch") == 2 and "+few" in engine.diff
+
+
 MANY_FILES = """
     import os
     os.mkdir("many")
