@@ -6,10 +6,13 @@ from dataclasses import replace
 
 from workers.errors import EngineError
 from workers.job import Outcome, Secrets, Step
+from workers.lines import Line
 
 _TITLE_CHARACTERS = 200
 _MESSAGE_BYTES = 16 * 1024
 _RESULT_BYTES = 64 * 1024
+# No secret is longer.
+_SECRET_CHARACTERS = 16 * 1024
 
 
 class Redactor:
@@ -21,6 +24,13 @@ class Redactor:
     def text(self, text: str) -> str:
         """`text` without secrets, and without what no database takes: NUL and halves of surrogate pairs."""
         return self._secrets.redact(text).replace("\0", "\ufffd").encode(errors="replace").decode()
+
+    def line(self, line: Line) -> Line:
+        """A line as it may be read: one whose end was lost ends early enough to hold no beginning of a secret there."""
+        if not line.lost:
+            return line
+        kept = self.text(line.data.decode(errors="replace"))[:-_SECRET_CHARACTERS].encode()
+        return line._replace(data=kept, lost=line.lost + len(line.data) - len(kept))
 
     def step(self, step: Step) -> Step:
         """A step as it may be stored."""

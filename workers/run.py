@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterable
 
 from workers import diffs, furnish
 from workers.agents import Agent, open_agent
+from workers.agents.base import blaming_output
 from workers.agents.chatter import Chatter
 from workers.budget import Budget
 from workers.cgroups import Group, open_group
@@ -128,7 +129,7 @@ class _Attempt:
         if not self._job.setup_command:
             return
         yield self._fit(Step("Setup", self._job.setup_command))
-        chatter = Chatter()
+        chatter = Chatter(self._job.secrets)
 
         def hear(line: Line | None, ended: bool) -> Iterable[Event]:
             return chatter.hear(line.text) if line else chatter.flush() if ended else chatter.tick()
@@ -141,13 +142,15 @@ class _Attempt:
 
     def _run_agent(self, sandbox: Sandbox, agent: Agent, attachments: list[str]) -> Events:
         def hear(line: Line | None, ended: bool) -> Iterable[Event]:
-            return agent.parse(line) if line else agent.tick(ended=ended)
+            with blaming_output():
+                yield from agent.parse(line) if line else agent.tick(ended=ended)
 
         environment = {**agent.job.environment, **agent.environment(sandbox.place)}
         launch = sandbox.launch(agent.command(sandbox.place), environment, agent.runtime_paths)
         stdin = agent.stdin(sandbox.place, attachments)
         status = yield from self._run_command(launch, "agent", hear, stdin=stdin, merged=agent.merged)
-        failure = agent.verdict(status)
+        with blaming_output():
+            failure = agent.verdict(status)
         if failure:
             raise failure
 
@@ -171,7 +174,7 @@ class _Attempt:
         ):
             try:
                 for line in process.lines():
-                    yield from self._transcript.take(hear(line, False))
+                    yield from self._transcript.take(hear(line and self._redactor.line(line), False))
                     yield from self._refused()
                     yield from self._budget.warnings()
             except EngineError as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from app.redaction import Secrets
 from tests.workers.engine import job
 from workers.agents import AGENTS, Agent, find_missing, open_agent
 from workers.agents.chatter import Chatter
@@ -22,18 +23,6 @@ from workers.sandbox import Place
 STREAMS = Path(__file__).parent / "streams"
 INSIDE = Place("/workspace", "/home/agent", "/tmp", "/attachments", isolated=True)
 OUTSIDE = Place("/data/checkout", "/data/home", "/data/home/tmp", "/data/attachments", isolated=False)
-
-
-@pytest.fixture
-def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A PATH on which codex, claude and node are found."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    for name in ("codex", "claude", "node"):
-        (folder / name).write_text("#!/bin/sh\n")
-        (folder / name).chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
-    return folder
 
 
 def replay(agent: Agent, stream: str) -> list[Event]:
@@ -281,7 +270,7 @@ def test_a_script_reports_like_an_agent() -> None:
 
 
 def test_a_flood_becomes_a_few_steps() -> None:
-    chatter = Chatter()
+    chatter = Chatter(Secrets())
     steps = [step for number in range(200_000) for step in chatter.hear(f"line {number}")] + list(chatter.flush())
     assert 1 <= len(steps) < 20
     assert steps[0].title == "line 0"
@@ -291,7 +280,7 @@ def test_a_flood_becomes_a_few_steps() -> None:
 
 
 def test_output_that_is_spoken_slowly_is_told_soon() -> None:
-    chatter = Chatter()
+    chatter = Chatter(Secrets())
     assert list(chatter.hear("\x1b[31mred\x1b[0m")) == []
     assert list(chatter.flush()) == [Step("red")]
     assert list(chatter.flush()) == []

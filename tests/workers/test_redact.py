@@ -8,6 +8,7 @@ from app.redaction import Secrets
 from workers.agents.chatter import Chatter
 from workers.errors import EngineError
 from workers.job import Outcome, Step, Usage
+from workers.lines import Line
 from workers.redact import Redactor, shortened
 
 
@@ -61,8 +62,32 @@ def test_what_no_database_takes_is_replaced() -> None:
 
 @pytest.mark.parametrize("before", range(4050, 4100))
 def test_output_that_is_cut_shows_no_half_of_a_secret(before: int) -> None:
-    chatter = Chatter()
+    secrets = Secrets("s3cret-value")
+    chatter = Chatter(secrets)
     chatter.take("x" * (before - 100) + " " + "y" * 99 + "s3cret-value" + " more" * 100)
     [step] = chatter.flush()
-    told = redactor("s3cret-value").step(step)
+    told = Redactor(secrets).step(step)
     assert "s3c" not in told.title + told.message and "xxx" in told.title
+
+
+@pytest.mark.parametrize("end", [3074, 3080, 4095, 4096, 4097, 4103])
+def test_output_without_a_space_is_cut_after_the_secrets_in_it_are_gone(end: int) -> None:
+    secrets = Secrets("s3cret-value")
+    chatter = Chatter(secrets)
+    chatter.take("x" * (end - len("s3cret-value")) + "s3cret-value" + "y" * 3000)
+    [step] = chatter.flush()
+    assert "s3c" not in step.title + step.message + chatter.tail and "xxx" in step.message
+
+
+@pytest.mark.parametrize("kept", range(1, len("s3cret-value")))
+@pytest.mark.parametrize("before", ["x" * 20_000, "s3cret-value " * 20_000, ""])
+def test_a_line_of_which_the_end_was_lost_ends_before_a_secret_might_begin(before: str, kept: int) -> None:
+    data = (before + "s3cret-value"[:kept]).encode()
+    line = redactor("s3cret-value").line(Line(data, lost=100))
+    assert "s3c" not in line.text and f"{len(data) + 100 - len(line.data):,} more bytes" in line.text
+    assert len(line.data) > 3000 or not before.startswith("x")
+
+
+def test_a_line_that_is_whole_is_left_to_its_reader() -> None:
+    line = Line(b'{"text": "s3cret-value"}')
+    assert redactor("s3cret-value").line(line) == line

@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,9 +25,12 @@ from tests.workers.engine import (
     sigterm_raises,
 )
 from workers import Interrupted, run
+from workers.agents import AGENTS
+from workers.agents.shell import ShellAgent
 from workers.errors import EngineError
-from workers.job import Attachment, Based, Host, Limits, Outcome, Step, Usage
+from workers.job import Attachment, Based, Event, Host, Limits, Outcome, Step, Usage
 from workers.lifeline import Lifeline
+from workers.lines import Line
 
 SECRET = "s3cret-key-of-the-model"
 CREDENTIAL = "s3cret-token-of-the-forge"
@@ -189,6 +192,46 @@ def test_a_failure_while_saving_does_not_hide_the_first(engine: Engine) -> None:
     attempt = engine.run("echo x > x; false", sink=Full())
     assert code(attempt.outcome) == ("agent_failed", "agent")
     assert not attempt.outcome.has_result_diff
+
+
+@pytest.mark.parametrize("where", ["parse", "tick", "verdict"])
+def test_output_that_an_adapter_stumbles_over_costs_no_work(
+    engine: Engine, where: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Stumbling(ShellAgent):
+        def parse(self, line: Line) -> Iterable[Event]:
+            return self._stumble("parse") or super().parse(line)
+
+        def tick(self, *, ended: bool = False) -> Iterable[Event]:
+            return self._stumble("tick") or super().tick(ended=ended)
+
+        def verdict(self, status: int) -> EngineError | None:
+            return self._stumble("verdict") or super().verdict(status)
+
+        def _stumble(self, at: str) -> None:
+            if at == where:
+                raise OverflowError("an agent's own words")
+
+    monkeypatch.setitem(AGENTS, "shell", Stumbling)
+    attempt = engine.run("echo work > work; echo said")
+    assert code(attempt.outcome) == ("agent_failed", "agent")
+    assert "+work" in engine.diff
+    assert "OverflowError" in caplog.text and "own words" not in str(attempt.outcome.failure)
+
+
+def test_an_enormous_cost_is_no_cost(engine: Engine) -> None:
+    attempt = engine.run(f"""echo work > work; echo '{{"type":"usage","cost_usd":{10**400}}}'""", agent="scripted")
+    assert attempt.outcome.failure is None
+    assert attempt.outcome.usage == Usage()
+
+
+def test_a_line_that_is_cut_amid_a_secret_tells_no_part_of_it(engine: Engine) -> None:
+    limits = Limits(max_line_bytes=1000)
+    script = f"printf '%0990d' 0; echo {SECRET}; echo {{}} >&2"
+    for agent in ("shell", "scripted"):
+        attempt = engine.run(script, agent=agent, environment={"KEY": SECRET}, setup_command=script, limits=limits)
+        assert attempt.outcome.failure is None
+        assert "s3cret" not in attempt.told and "more bytes of this line were left out" in attempt.told
 
 
 def test_a_fault_of_ours_is_raised(engine: Engine) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import urlsplit
@@ -12,6 +14,8 @@ from workers.errors import EngineError
 from workers.job import Event, Job, Usage
 from workers.lines import Line
 from workers.sandbox import Place
+
+log = logging.getLogger(__name__)
 
 _ASK = "Answer the question below. Look around as you need to, but change no files: changes are thrown away.\n\n"
 
@@ -92,3 +96,19 @@ def prompt_with_attachments(job: Job, place: Place, attachments: Sequence[str]) 
         listed = "\n".join(f"- {place.attachments}/{name}" for name in attachments)
         prompt += f"\n\nThese files were attached to this request (read-only):\n{listed}\n"
     return prompt.encode(errors="replace")
+
+
+@contextlib.contextmanager
+def blaming_output() -> Iterator[None]:
+    """What an adapter stumbles over is what the agent wrote, which is no reason to lose what it did.
+
+    Raises EngineError `agent_failed` in the place of any other exception.
+    """
+    try:
+        yield
+    except EngineError:
+        raise
+    except Exception as error:
+        log.exception("the output of an agent could not be understood")
+        message = "The agent wrote something that could not be understood. The worker's log has the trace."
+        raise EngineError("agent_failed", "agent", message) from error

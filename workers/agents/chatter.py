@@ -7,19 +7,22 @@ import time
 from collections import deque
 from collections.abc import Iterator
 
-from workers.job import Step
+from workers.job import Secrets, Step
 
 _SECONDS = 0.5
 _HEAD_CHARACTERS = 4096
 _TAIL_LINES = 20
-_LONGEST_WORD = 1024
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 
 class Chatter:
-    """Gathers lines for half a second and makes one step of them. Of a flood it keeps the first 4 KB and the last lines."""
+    """Gathers lines for half a second and makes one step of them. Of a flood it keeps the first 4 KB and the last lines.
 
-    def __init__(self) -> None:
+    It is told of `secrets` since it cuts what it hears: half of a secret would not be known again.
+    """
+
+    def __init__(self, secrets: Secrets) -> None:
+        self._secrets = secrets
         self._head: list[str] = []
         self._head_size = 0
         self._rest: deque[str] = deque(maxlen=_TAIL_LINES)
@@ -46,7 +49,7 @@ class Chatter:
         """Take a line."""
         line = _COLOURS.sub("", text) if "\x1b" in text else text
         if len(line) > _HEAD_CHARACTERS:
-            line = _cut(line)
+            line = f"{self._secrets.redact(line)[:_HEAD_CHARACTERS]} ..."
         self._last.append(line)
         if not self._head:
             self._since = time.monotonic()
@@ -72,13 +75,6 @@ class Chatter:
         text = "\n".join(lines).strip("\n")
         if text.strip():
             yield step(text)
-
-
-def _cut(line: str) -> str:
-    """The beginning of a line, without the word that it was cut in: half of a secret would not be known again."""
-    kept = line[:_HEAD_CHARACTERS]
-    end = max(kept.rfind(" "), _HEAD_CHARACTERS - _LONGEST_WORD)
-    return f"{kept[:end]} ..."
 
 
 def step(text: str) -> Step:

@@ -110,7 +110,7 @@ class ClaudeAgent(StreamAgent):
     def _sum(self, counts: Counter[str], cost: float | None = None) -> Usage:
         """Anthropic counts what came from the cache and what went into it apart; here it is all input."""
         fresh, written, cached, output = (counts[name] for name in _COUNTS)
-        return Usage(fresh + written + cached, output, cached, cost, self.tool_calls)
+        return Usage(count_of(fresh + written + cached), count_of(output), count_of(cached), cost, self.tool_calls)
 
 
 def _counts_of(usage: dict[str, Any]) -> Counter[str]:

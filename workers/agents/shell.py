@@ -22,7 +22,7 @@ class ShellAgent(Agent):
 
     def __init__(self, job: Job) -> None:
         super().__init__(job)
-        self.chatter = Chatter()
+        self.chatter = Chatter(job.secrets)
 
     def command(self, place: Place) -> Sequence[str]:
         return ["sh", "-e", f"{place.home}/{SCRIPT}"]

@@ -45,7 +45,7 @@ class StreamAgent(Agent):
             raise EngineError("agent_not_installed", "agent", self.find_missing() or "")
         self.called = installed.command
         self.runtime_paths = installed.runtime_paths
-        self.complaints = Chatter()
+        self.complaints = Chatter(job.secrets)
         self.tool_calls = 0
         self.finished = False
         """Whether the final event has come that says the work was done."""

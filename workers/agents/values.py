@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from typing import Any
 
 from workers.lines import Line
@@ -35,9 +34,13 @@ def text_of(value: object) -> str:
 
 def count_of(value: object) -> int | None:
     """A number of things."""
-    return min(max(value, 0), _MOST) if isinstance(value, int) else None
+    # To `isinstance` true and false are numbers; to the record they are not.
+    return min(max(value, 0), _MOST) if type(value) is int else None
 
 
 def cost_of(value: object) -> float | None:
     """An amount of money."""
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) and 0 <= value < _MOST else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    # Compared first, as an int may be too large for any float. NaN is within no bounds.
+    return float(value) if 0 <= value < _MOST else None

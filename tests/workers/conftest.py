@@ -1,0 +1,19 @@
+"""What tests of adapters share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A PATH on which codex, claude and node are found."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in ("codex", "claude", "node"):
+        (folder / name).write_text("#!/bin/sh\n")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    return folder
