@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import dataclasses
 import json
@@ -223,6 +224,16 @@ def test_an_enormous_cost_is_no_cost(engine: Engine) -> None:
     attempt = engine.run(f"""echo work > work; echo '{{"type":"usage","cost_usd":{10**400}}}'""", agent="scripted")
     assert attempt.outcome.failure is None
     assert attempt.outcome.usage == Usage()
+
+
+def test_a_key_that_is_printed_in_base64_is_told_neither_by_the_first_line_nor_by_the_others(engine: Engine) -> None:
+    script = 'echo "$KEY" | base64; echo again >&2; exit 1'
+    key = "".join(f"{number:x}" for number in range(500, 536))
+    attempt = engine.run(script, environment={"KEY": key})
+    assert code(attempt.outcome) == ("agent_failed", "agent")
+    assert "[redacted]" in attempt.steps and "again" in attempt.told
+    encoded = base64.b64encode(key.encode()).decode()
+    assert not [part for part in (encoded[at : at + 8] for at in range(len(encoded) - 8)) if part in attempt.told]
 
 
 def test_a_line_that_is_cut_amid_a_secret_tells_no_part_of_it(engine: Engine) -> None:
