@@ -21,7 +21,8 @@ STREAM = """python3 -c 'import sys
 chunk = ("y" * 1023 + chr(10)).encode() * 64
 for _ in range(16384): sys.stdout.buffer.write(chunk)'"""
 SHORT_LINES = "yes | head -c 4M"
-DIFF = "for n in 1 2 3 4 5 6; do seq ${n}000000 9 $((n + 51))000000 > $n; done; du -sb ."
+# Larger files would be compared as bytes, which come out short.
+DIFF = "for n in $(seq 10 54); do seq ${n}000000 ${n}800000 > $n; done; du -sb ."
 ENDLESS = "cat /dev/zero"
 
 ATTEMPT = """
