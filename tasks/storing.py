@@ -41,8 +41,27 @@ class StoredDiffs:
 
 
 def reader(key: str) -> Callable[[], Iterator[bytes]]:
-    """How to read a stored diff or file, when it is needed."""
-    return functools.partial(_patiently, lambda: artifacts.store().read(key))
+    """How to read a stored diff or file, when it is needed. Raises EngineError as `_patiently` does."""
+    return functools.partial(_read, key)
+
+
+def _read(key: str) -> Iterator[bytes]:
+    """The chunks of an object. A read that breaks off goes on where it broke, with new patience for each chunk."""
+    chunks: Iterator[bytes] | None = None
+    position = 0
+
+    def next_chunk() -> bytes:
+        nonlocal chunks
+        try:
+            chunks = chunks or artifacts.store().read(key, position)
+            return next(chunks, b"")
+        except artifacts.StoreAway:
+            chunks = None
+            raise
+
+    while chunk := _patiently(next_chunk):
+        position += len(chunk)
+        yield chunk
 
 
 def _patiently(ask: Callable[[], T]) -> T:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -144,6 +146,52 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
         yield server
     finally:
         server.kill()
+
+
+class Breaking:
+    """A port that leads to a server. It breaks off what is longer than `after` bytes, the next `times`."""
+
+    def __init__(self, server: S3Server, after: int) -> None:
+        self._target = ("127.0.0.1", server._ports["proxy"])
+        self._after = after
+        self.times = 0.0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                threading.Thread(target=self._connect, args=[near], daemon=True).start()
+
+    def _connect(self, near: socket.socket) -> None:
+        """Carry requests there and answers back, and no longer answer than is allowed."""
+        answered = 0
+        with near, socket.create_connection(self._target) as far, contextlib.suppress(OSError):
+            while True:
+                for source in select.select([near, far], [], [])[0]:
+                    data = source.recv(16_384)
+                    answered = answered + len(data) if source is far else 0
+                    if self.times > 0 and answered > self._after:
+                        self.times -= 1
+                        return
+                    if not data:
+                        return
+                    (near if source is far else far).sendall(data)
+
+
+@contextlib.contextmanager
+def breaking(server: S3Server, after: int) -> Iterator[Breaking]:
+    """Stand before a server whose answers break off."""
+    made = Breaking(server, after)
+    try:
+        yield made
+    finally:
+        made.close()
 
 
 def _free_ports(count: int) -> list[int]:

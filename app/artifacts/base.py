@@ -34,16 +34,17 @@ class Stored:
 class Store(Protocol):
     """Bytes under keys. A key appears only once all its bytes are stored.
 
-    Whatever asks the store raises `StoreAway` where it does not answer. A `put` may then be tried again, with chunks
-    that start anew.
+    Whatever asks the store raises `StoreAway` where it does not answer, the chunks of a `read` too. A `put` may then be
+    tried again, with chunks that start anew, and a `read` go on where it broke off.
     """
 
     def put(self, key: str, chunks: Iterable[bytes], *, limit: int | None = None) -> int:
         """Store the chunks under `key` and return how many bytes they were; raises `TooLarge` past `limit` bytes."""
         ...
 
-    def read(self, key: str) -> Iterator[bytes]:
-        """The bytes under `key`, in chunks; raises `FileNotFoundError` at once where there are none."""
+    def read(self, key: str, start: int = 0) -> Iterator[bytes]:
+        """The bytes under `key` after the first `start` ones, in chunks; raises `FileNotFoundError` at once where there is
+        nothing."""
         ...
 
     def stat(self, key: str) -> Stored | None:

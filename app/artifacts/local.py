@@ -48,8 +48,9 @@ class LocalStore:
             draft.unlink(missing_ok=True)
         return size
 
-    def read(self, key: str) -> Iterator[bytes]:
+    def read(self, key: str, start: int = 0) -> Iterator[bytes]:
         file = self._path(key).open("rb")
+        file.seek(start)
 
         def chunks() -> Iterator[bytes]:
             with file:

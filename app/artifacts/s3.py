@@ -12,6 +12,8 @@ import boto3
 from boto3.exceptions import S3UploadFailedError
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.response import StreamingBody
+from urllib3.exceptions import HTTPError
 
 from app.artifacts.base import CHUNK, SignedUrl, StoreAway, Stored
 from app.errors import TooLarge
@@ -47,13 +49,14 @@ class S3Store:
             self._client.upload_fileobj(source, self.bucket, key)
         return source.size
 
-    def read(self, key: str) -> Iterator[bytes]:
+    def read(self, key: str, start: int = 0) -> Iterator[bytes]:
+        part = {"Range": f"bytes={start}-"} if start else {}
         try:
             with _answered():
-                body = self._client.get_object(Bucket=self.bucket, Key=key)["Body"]
+                body = self._client.get_object(Bucket=self.bucket, Key=key, **part)["Body"]
         except ClientError as error:
             raise _missing(error, key) from None
-        return iter(body.iter_chunks(CHUNK))
+        return _chunks(body)
 
     def stat(self, key: str) -> Stored | None:
         try:
@@ -122,12 +125,20 @@ class _Readable(io.RawIOBase):
         return content[:taken]
 
 
+def _chunks(body: StreamingBody) -> Iterator[bytes]:
+    with contextlib.closing(body), _answered():
+        yield from body.iter_chunks(CHUNK)
+
+
 @contextlib.contextmanager
 def _answered() -> Iterator[None]:
-    """Raise `StoreAway` where the server cannot be reached, breaks off or has a fault of its own."""
+    """Raise `StoreAway` where the server cannot be reached, breaks off or has a fault of its own.
+
+    What breaks a body off comes from urllib3 itself where botocore has no name for it, such as an end without TLS's.
+    """
     try:
         yield
-    except (BotoCoreError, S3UploadFailedError) as error:
+    except (BotoCoreError, S3UploadFailedError, HTTPError) as error:
         raise StoreAway(str(error)) from error
     except ClientError as error:
         if error.response["ResponseMetadata"]["HTTPStatusCode"] < 500:

@@ -15,7 +15,7 @@ from app.services import diffs, references, uploads
 log = structlog.get_logger()
 
 _PREFIXES = (f"{diffs.SESSIONS}/", f"{diffs.RUNNERS}/", f"{uploads.PREFIX}/")
-_AT_ONCE = 50
+_AT_ONCE = 20
 
 
 def collect() -> int:
@@ -27,7 +27,11 @@ def collect() -> int:
     while batch := list(itertools.islice(found, _AT_ONCE)):
         with db.transaction(read_only=True):
             doomed = set(batch) - references.those_among(batch)
-        deleted += _delete(doomed)
+        gone = _delete(doomed)
+        deleted += gone
+        if doomed and not gone:
+            # Nor would the store take the next ones, and whoever waits for this worker waits for each of them.
+            break
     return deleted
 
 

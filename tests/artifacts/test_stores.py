@@ -11,22 +11,27 @@ import httpx
 import pytest
 
 from app import secrets
-from app.artifacts import LocalStore, SignedUrl, Store
+from app.artifacts import LocalStore, SignedUrl, Store, StoreAway
 from app.artifacts.s3 import S3Store
 from app.config import settings
 from app.errors import TooLarge
-from tests.s3 import BUCKET, s3_server
+from tests.s3 import BUCKET, S3Server, breaking, s3_server
 
 pytestmark = pytest.mark.xdist_group("s3")
 MANY = 9 * 1024 * 1024
 
 
 @pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     with s3_server(tmp_path_factory.mktemp("s3")) as server, pytest.MonkeyPatch.context() as environment:
         for name, value in server.credentials.items():
             environment.setenv(name, value)
-        yield S3Store(BUCKET, server.url, "us-east-1", path_style=True)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def s3(server: S3Server) -> Store:
+    return S3Store(BUCKET, server.url, "us-east-1", path_style=True)
 
 
 @pytest.fixture
@@ -68,6 +73,22 @@ def test_what_is_larger_than_one_part_is_stored_whole(store: Store) -> None:
     name = key("large")
     assert store.put(name, (b"x" * 1000 for _ in range(MANY // 1000 + 1))) == (MANY // 1000 + 1) * 1000
     assert sum(len(chunk) for chunk in store.read(name)) == (MANY // 1000 + 1) * 1000
+
+
+def test_a_read_begins_where_it_is_told(store: Store) -> None:
+    store.put(name := key("parts"), [b"x" * MANY, b"the rest"])
+    assert b"".join(store.read(name, MANY)) == b"the rest"
+
+
+def test_a_body_that_breaks_off_says_that_the_store_is_away(s3: Store, server: S3Server) -> None:
+    s3.put(name := key("broken"), [b"x" * MANY])
+    with breaking(server, after=MANY // 2) as broken:
+        chunks = S3Store(BUCKET, broken.url, "us-east-1", path_style=True).read(name)
+        broken.times = 1
+        with pytest.raises(StoreAway):
+            for _ in chunks:
+                pass
+        assert broken.times == 0
 
 
 def test_nothing_is_stored_of_what_breaks_off_or_is_too_large(store: Store) -> None:

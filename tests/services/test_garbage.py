@@ -80,6 +80,22 @@ def test_a_key_that_cannot_be_deleted_keeps_no_other(
     assert [is_stored(key) for key in keys] == [False, True, False]
 
 
+def test_a_store_that_deletes_nothing_is_not_asked_for_ever(
+    ask: Callable[..., uuid.UUID], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(100):
+        store(f"{uploads.PREFIX}/{number}/a")
+    asked = []
+
+    def be_away(key: str) -> None:
+        asked.append(key)
+        raise artifacts.StoreAway("nobody answers")
+
+    BusyStore(on_delete=be_away).use(monkeypatch)
+    assert garbage.collect() == 0
+    assert 1 <= len(asked) < 100
+
+
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 def test_no_transaction_lies_idle_while_the_store_deletes(
     ask: Callable[..., uuid.UUID], record: sa.Engine, monkeypatch: pytest.MonkeyPatch

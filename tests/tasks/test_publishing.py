@@ -31,10 +31,10 @@ def ada_of(session_id: uuid.UUID) -> Caller:
     return Caller(session.account_id, session.user_id, uuid.uuid4(), Scope.ADMIN)
 
 
-def follow_up(session_id: uuid.UUID, script: str) -> uuid.UUID:
+def follow_up(session_id: uuid.UUID, script: str, **fields: Any) -> uuid.UUID:
     with db.transaction():
         made = agent_runner_sessions.create(
-            ada_of(session_id), runner_of(session_id).id, {"prompt": script, "agent": "shell"}
+            ada_of(session_id), runner_of(session_id).id, {"prompt": script, "agent": "shell", **fields}
         )
     run_session(str(made.id))
     return made.id
