@@ -1,4 +1,4 @@
-"""Puts what a job brings along into a fresh workspace, before anything that is not trusted has run in it."""
+"""Puts what a job brings along into a workspace, where nothing that is not trusted has run or has left anything."""
 
 from __future__ import annotations
 
@@ -48,6 +48,19 @@ def write_home(home: Path, files: Mapping[str, bytes]) -> None:
         _write(path, [content], 0o600)
 
 
+def tops(files: Iterable[str]) -> set[str]:
+    """The first parts of paths in the home."""
+    return {PurePosixPath(path).parts[0] for path in files}
+
+
+def hand_over_home(home: Path, files: Iterable[str], sandbox: Sandbox) -> None:
+    """`hand_over` of the files that were written into the home later."""
+    if os.geteuid() == 0:
+        for top in tops(files):
+            os.chown(home / top, sandbox.owner or 0, sandbox.owner or 0, follow_symlinks=False)
+            _own_content(home / top, sandbox.owner or 0)
+
+
 def hand_over(directories: Directories, sandbox: Sandbox) -> None:
     """Make the user that the agent runs as the owner of what it may change: git mistrusts the files of others."""
     if os.geteuid() != 0:
@@ -67,8 +80,12 @@ def _write(path: Path, chunks: Iterable[bytes], mode: int) -> None:
 
 
 def _own(folder: Path, uid: int) -> None:
+    _own_content(folder, uid)
+    os.chown(folder, uid, uid)
+
+
+def _own_content(folder: Path, uid: int) -> None:
     for parent, folders, files, descriptor in os.fwalk(folder):
         del parent
         for name in (*folders, *files):
             os.chown(name, uid, uid, dir_fd=descriptor, follow_symlinks=False)
-    os.chown(folder, uid, uid)

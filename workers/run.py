@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 
 from workers import diffs, furnish
 from workers.agents import Agent, open_agent
@@ -103,10 +103,14 @@ class _Attempt:
         self._group = open_group(workspace.root.name, self._job.limits)
         self._watch = Watch(self._job.limits, (workspace.checkout, workspace.home), self._group)
         sandbox = open_sandbox(self._host, workspace, self._job.limits, self._egress)
-        attachments = self._furnish(workspace, sandbox, agent)
+        files, may_be_changed = agent.files(sandbox.place), self._job.allow_agent_configuration
+        attachments = self._furnish(workspace, sandbox, files if may_be_changed else {})
         yield from self._run_setup(sandbox)
-        workspace.after_setup()
+        workspace.after_setup(furnish.tops(files))
         self._set_up = True
+        if not may_be_changed:
+            furnish.write_home(workspace.home, files)
+            furnish.hand_over_home(workspace.home, files, sandbox)
         if withheld := workspace.withheld:
             message = "\n".join(withheld[:_NAMED])
             yield self._fit(Step("Not in effect, since the site does not allow it: configuration of agents", message))
@@ -117,9 +121,9 @@ class _Attempt:
         if not finding.ok:
             raise EngineError("sandbox_unavailable", "setup", f"{finding.reason} {finding.remedy}")
 
-    def _furnish(self, workspace: Workspace, sandbox: Sandbox, agent: Agent) -> list[str]:
+    def _furnish(self, workspace: Workspace, sandbox: Sandbox, files: Mapping[str, bytes]) -> list[str]:
         setup = {_SETUP_SCRIPT: self._job.setup_command.encode()} if self._job.setup_command else {}
-        furnish.write_home(workspace.home, {**agent.files(sandbox.place), **setup})
+        furnish.write_home(workspace.home, {**files, **setup})
         names = furnish.write_attachments(workspace.attachments, self._job.attachments)
         furnish.hand_over(workspace, sandbox)
         return names

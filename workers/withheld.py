@@ -5,9 +5,10 @@ Instruction files, such as AGENTS.md, CLAUDE.md and GEMINI.md, are text that a m
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from workers.hiding import entries
@@ -18,6 +19,8 @@ _FOLDERS = frozenset(
     (".claude", ".codex", ".gemini", ".opencode", ".qwen", ".cursor", ".copilot", ".crush", ".kiro", ".amazonq")
 )
 _FILES = frozenset((".mcp.json", "opencode.json", "opencode.jsonc", "crush.json", ".crush.json", ".aider.conf.yml"))
+# What of an agent's own lies in the home beside such a folder.
+_AT_HOME = frozenset((".claude.json",))
 # Variables that many programs take over from where they start; the examples are for people.
 _VARIABLES = ".env"
 _EXAMPLES = frozenset((".env.example", ".env.sample", ".env.template", ".env.dist"))
@@ -52,6 +55,20 @@ def withhold(checkout: Path, aside: Path) -> list[str]:
         else:
             moved.append(os.path.relpath(path, checkout))
     return sorted(moved)
+
+
+def withhold_from_home(home: Path, aside: Path, ours: Iterable[str]) -> list[str]:
+    """Move what the setup command left at the top of the agent's home to configure agents into `aside`; its names.
+
+    `ours` are the names there that we are about to write ourselves: whatever is there by now makes room as well.
+    Links are moved themselves and never followed. Nothing of the agent's is running. Raises OSError.
+    """
+    names = [name for name in os.listdir(home) if is_withheld(name) or name in _AT_HOME]
+    aside.mkdir(mode=0o700)
+    for name in {*names, *ours}:
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(home / name, aside / name)
+    return sorted(names)
 
 
 def _find(checkout: Path) -> Iterator[str]:

@@ -6,6 +6,7 @@
         attachments/   what the caller uploaded
         home/          the agent's home
         withheld/      what configures agents, out of their reach
+        withheld-home/ the same of the home
 
 Host git runs in `ours.git` alone. Of the agent's files it reads contents and ignore rules, never configuration.
 """
@@ -32,7 +33,7 @@ from workers.job import Host, Job, Limits
 from workers.mirror import Mirror, plain_name
 from workers.salvage import stage_what_fits
 from workers.trees import patched, with_kept, without_setup
-from workers.withheld import is_withheld, withhold
+from workers.withheld import is_withheld, withhold, withhold_from_home
 
 # The attributes in our directory outrank those in the checkout. Files are stored as they are, byte for byte, and
 # no driver of any kind has a name; whether a file is text is left to what it holds (`!diff`).
@@ -74,7 +75,7 @@ class Workspace:
         self.left_out: list[str] = []
         """What the last `snapshot` did not keep, because no diff could hold it."""
         self.withheld: list[str] = []
-        """What `after_setup` moved out of the agent's reach, by its paths in the checkout."""
+        """What `after_setup` moved out of the agent's reach, by its paths in the checkout or its home."""
         self._withholds = not job.allow_agent_configuration
         self._setup_tree: str | None = None
 
@@ -94,18 +95,20 @@ class Workspace:
             raise
         return workspace
 
-    def after_setup(self) -> None:
+    def after_setup(self, of_agent: Iterable[str] = ()) -> None:
         """Remember what the setup command left, so that it is no part of the diff unless the agent changes it.
 
-        What configures agents is then moved away, unless the site allows it. It comes back in
-        the tree of `snapshot`; the files themselves end with the workspace. Raises EngineError as `snapshot` does, and
-        `setup_failed`.
+        What configures agents is then moved away, unless the site allows it, also out of the home, where `of_agent` are
+        the names that the agent's own files are to have. What was in the checkout comes back in the tree of `snapshot`;
+        the files themselves end with the workspace. Raises EngineError as `snapshot` does, and `setup_failed`.
         """
         self._setup_tree = self._stage()
         if not self._withholds:
             return
         try:
             self.withheld = withhold(self.checkout, self.root / "withheld")
+            in_home = withhold_from_home(self.home, self.root / "withheld-home", of_agent)
+            self.withheld += [f"~/{name}" for name in in_home]
         except OSError as error:
             if error.errno in FULL_DISK:
                 raise disk_full("setup") from error

@@ -146,3 +146,30 @@ def test_names_are_compared_as_the_most_careless_file_system_would(path: str) ->
 @pytest.mark.parametrize("path", ["claude/x", ".environment", "env", ".env.example", "AGENTS.md", ".mcp.json/x"])
 def test_other_names_are_left_alone(path: str) -> None:
     assert not is_withheld(path)
+
+
+AT_HOME = """
+mkdir ~/.claude ~/tools
+echo none | tee ~/.claude/settings.json ~/.claude.json > ~/tools/made
+rm -r ~/.agent-runners
+ln -s {elsewhere} ~/.agent-runners
+"""
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_what_a_setup_command_leaves_in_the_home_configures_no_agent(
+    engine: Engine, tmp_path: Path, allowed: bool
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    setup = AT_HOME.format(elsewhere=elsewhere) if not allowed else AT_HOME.split("rm -r")[0]
+    script = "ls -A ~ | grep -x -e .claude -e .claude.json -e tools > seen"
+    attempt = engine.run(script, setup_command=setup, allow_agent_configuration=allowed)
+    assert attempt.outcome.failure is None
+    configuration = [".claude", ".claude.json"]
+    for name in [*configuration, "tools"]:
+        assert (f"+{name}\n" in engine.diff) == (allowed or name == "tools")
+    assert [path for path in told(attempt) if path.startswith("~")] == (
+        [] if allowed else ["~/.claude", "~/.claude.json"]
+    )
+    assert list(elsewhere.iterdir()) == [], "nothing is written through a link"
