@@ -14,7 +14,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import IO
 
-from workers.errors import EngineError
+from workers.errors import EngineError, too_many_files
 from workers.git import Git, GitFailed
 from workers.job import DiffKind, Job, Limits
 from workers.trees import changes, fields_of, holds_secret, index_apart, patched
@@ -77,8 +77,7 @@ def _make(git: Git, old: str, new: str, limits: Limits, file: IO[bytes]) -> bool
     with closing(changes(git, old, new)) as found:
         count = sum(1 for _ in itertools.islice(found, limits.max_diff_files + 1))
     if count > limits.max_diff_files:
-        message = f"The change touches more than {limits.max_diff_files} files."
-        raise EngineError("too_many_files", "diff", message)
+        raise too_many_files(limits.max_diff_files)
     if count:
         _take_big_ones_for_binary(git, old, new)
         _compare(git, "--find-renames", old, new, limits, file)

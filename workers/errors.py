@@ -32,6 +32,11 @@ def disk_full(stage: Stage) -> EngineError:
     return EngineError("disk_full", stage, message, retryable=True)
 
 
+def too_many_files(limit: int) -> EngineError:
+    """The failure that says so of a diff."""
+    return EngineError("too_many_files", "diff", f"The change touches more than {limit} files.")
+
+
 class Interrupted(BaseException):
     """Thrown into the running engine when the lease is lost or the session is cancelled.
 

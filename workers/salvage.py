@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def stage_what_fits(git: Git, checkout: Path, limits: Limits) -> list[str]:
     large = _stage_tracked(git, checkout, largest)
     kept, left_out = _choose(git, checkout, largest, limits.max_diff_files // _SHARE)
     with tempfile.TemporaryFile(dir=git.directory) as paths:
-        for path in _others(git):
+        for path in others(git):
             if _at_top(path) in kept:
                 if _size(checkout, path) <= largest:
                     paths.write(path + b"\0")
@@ -62,7 +62,7 @@ def _stage_tracked(git: Git, checkout: Path, largest: int) -> list[bytes]:
 def _choose(git: Git, checkout: Path, most_bytes: int, most_files: int) -> tuple[set[bytes], list[bytes]]:
     """Which of the new files and folders at the top are kept, and which are left out."""
     sizes: dict[bytes, tuple[int, int]] = {}
-    for path in _others(git):
+    for path in others(git):
         name, own = _at_top(path), _size(checkout, path)
         files, size = sizes.get(name, (0, 0))
         sizes[name] = (files + 1, size + (own if own <= most_bytes else 0))
@@ -76,9 +76,9 @@ def _choose(git: Git, checkout: Path, most_bytes: int, most_files: int) -> tuple
     return kept, [name for name in sizes if name not in kept]
 
 
-def _others(git: Git) -> Iterator[bytes]:
-    """The files that are not tracked and not ignored, as git finds them."""
-    with closing(git.stream(*_OTHERS, timeout=_SECONDS)) as output:
+def others(git: Git, timeout: float = _SECONDS) -> Generator[bytes, None, None]:
+    """The files that are not tracked and not ignored, as git finds them. Raises what `Git.stream` does."""
+    with closing(git.stream(*_OTHERS, timeout=timeout)) as output:
         yield from fields_of(output)
 
 

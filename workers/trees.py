@@ -97,6 +97,8 @@ def with_kept(git: Git, before: str, final: str, is_kept: Callable[[str], bool])
 
 def _restored(git: Git, tree: str, old: list[Change], added: set[bytes]) -> str:
     """`tree` with the old side of each change, except where a path that was `added` is in the way."""
+    if not old:
+        return tree
     # A file of the start that setup turned into a folder cannot come back where the agent has put files into it.
     folders = {path[:cut] for path in added for cut in _slashes(path)}
     fitting = [c for c in old if c.path not in folders and not any(c.path[:cut] in added for cut in _slashes(c.path))]

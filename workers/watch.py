@@ -12,34 +12,22 @@ import signal
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from workers.cgroups import Group
 from workers.errors import EngineError, Stage
 from workers.job import Limits
 from workers.supervisor import descendants
+from workers.tally import Found, tally
 
 _LOOK_SECONDS = 0.5
 _BETWEEN_WALKS_SECONDS = 1.0
 # A walk goes on for a moment and then rests. Where the disk fills up quickly it hardly rests at all.
 _WALK_SECONDS, _REST_SECONDS, _SHORT_REST_SECONDS = 0.01, 0.2, 0.01
 _LAST_WALK_SECONDS = 5.0
-_MANY = 100
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-_BLOCK = 512
 # Fields of /proc/ID/stat, counted from the one after the name (proc(5)).
 _THREADS, _RESIDENT = 17, 21
-
-
-@dataclass
-class Found:
-    """What a walk has counted: files and folders, the bytes that they take up, and the size of the largest."""
-
-    files: int = 0
-    allocated: int = 0
-    largest: int = 0
-    complete: bool = False
 
 
 class Watch:
@@ -84,7 +72,7 @@ class Watch:
             thread.join()
 
     def _run(self, supervisor: int, stopped: threading.Event) -> None:
-        walk, walk_at, look_at = self._walk(), 0.0, 0.0
+        walk, walk_at, look_at = self._walk(supervisor), 0.0, 0.0
         pace = _Pace(self._limits, self._folders[0])
         while not self._passed and not stopped.wait(pace.rest):
             now = time.monotonic()
@@ -97,7 +85,7 @@ class Watch:
                 found = next((each for each in walk if each.complete or time.monotonic() >= end), Found(complete=True))
                 pace.choose(found)
                 if found.complete:
-                    walk, walk_at = self._walk(), time.monotonic() + _BETWEEN_WALKS_SECONDS
+                    walk, walk_at = self._walk(supervisor), time.monotonic() + _BETWEEN_WALKS_SECONDS
 
     def _look_at_group(self) -> None:
         if self._group and self._group.out_of_memory():
@@ -114,21 +102,13 @@ class Watch:
         if resident > self._limits.max_memory_bytes and _share(found) > self._limits.max_memory_bytes:
             self._pass_memory()
 
-    def _walk(self) -> Iterator[Found]:
+    def _walk(self, supervisor: int | None = None) -> Iterator[Found]:
         """Count what the folders hold, and stop where it is too much. Yields again and again what it has so far."""
-        found = Found()
-        unseen = [str(folder) for folder in self._folders]
-        while unseen and not self._passed:
-            with contextlib.suppress(OSError), os.scandir(unseen.pop()) as entries:
-                for number, entry in enumerate(entries, 1):
-                    _count(entry, found, unseen)
-                    if number % _MANY == 0:
-                        self._compare(found)
-                        yield found
+        for found in tally(self._folders, supervisor):
             self._compare(found)
             yield found
-        found.complete = True
-        yield found
+            if self._passed:
+                break
 
     def _compare(self, found: Found) -> None:
         limits = self._limits
@@ -174,18 +154,6 @@ class _Pace:
             left = os.statvfs(self._folder)
             return left.f_bfree * left.f_frsize, left.f_ffree
         return 0, 0
-
-
-def _count(entry: os.DirEntry[str], found: Found, folders: list[str]) -> None:
-    found.files += 1
-    with contextlib.suppress(OSError):
-        if entry.is_dir(follow_symlinks=False):
-            folders.append(entry.path)
-        else:
-            status = entry.stat(follow_symlinks=False)
-            # A file of several names is met under each of them.
-            found.allocated += status.st_blocks * _BLOCK // max(status.st_nlink, 1)
-            found.largest = max(found.largest, status.st_size)
 
 
 def _share(processes: Iterable[int]) -> int:

@@ -6,12 +6,11 @@ Instruction files, such as AGENTS.md, CLAUDE.md and GEMINI.md, are text that a m
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
-from workers.hiding import entries
+from workers.walk import Folder, walk
 
 # Hooks, servers that an agent starts, commands, plugins. Those of Claude Code and Codex are tried with the programs
 # themselves; the others are where Gemini CLI, OpenCode, Qwen Code, Cursor, Copilot, Crush, Kiro and Amazon Q look.
@@ -45,15 +44,10 @@ def withhold(checkout: Path, aside: Path) -> list[str]:
     """
     aside.mkdir(mode=0o700)
     moved: list[str] = []
-    for path in _find(checkout):
-        try:
-            os.rename(path, aside / str(len(moved)))
-        except OSError as error:
-            # What lies too deep to be named lies too deep for git, and for whatever looks for configuration.
-            if error.errno != errno.ENAMETOOLONG:
-                raise
-        else:
-            moved.append(os.path.relpath(path, checkout))
+    for folder in walk(checkout, by_force=True):
+        for name in _find(folder):
+            os.rename(name, aside / str(len(moved)), src_dir_fd=folder.descriptor)
+            moved.append(folder.path_of(name))
     return sorted(moved)
 
 
@@ -71,12 +65,14 @@ def withhold_from_home(home: Path, aside: Path, ours: Iterable[str]) -> list[str
     return sorted(names)
 
 
-def _find(checkout: Path) -> Iterator[str]:
-    folders = [str(checkout)]
-    while folders:
-        for entry in entries(folders.pop()):
+def _find(folder: Folder) -> list[str]:
+    """What is withheld of an open folder, by name; the rest is walked through."""
+    found = []
+    with os.scandir(folder.descriptor) as entries:
+        for entry in entries:
             is_folder = entry.is_dir(follow_symlinks=False)
             if is_withheld(entry.name, is_folder=is_folder):
-                yield entry.path
+                found.append(entry.name)
             elif is_folder and entry.name.lower() != ".git":
-                folders.append(entry.path)
+                folder.inner.append(entry.name)
+    return found

@@ -14,11 +14,13 @@ Host git runs in `ours.git` alone. Of the agent's files it reads contents and ig
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,12 +28,12 @@ from workers import trash
 from workers.agent_repository import give_repository
 from workers.budget import Budget
 from workers.cgroups import remove_group
-from workers.errors import FULL_DISK, EngineError, disk_full
+from workers.errors import FULL_DISK, EngineError, disk_full, too_many_files
 from workers.git import Access, Git, GitFailed
 from workers.hiding import hidden
 from workers.job import Host, Job, Limits
 from workers.mirror import Mirror, plain_name
-from workers.salvage import stage_what_fits
+from workers.salvage import others, stage_what_fits
 from workers.trees import patched, with_kept, without_setup
 from workers.withheld import is_withheld, withhold, withhold_from_home
 
@@ -77,6 +79,7 @@ class Workspace:
         self.withheld: list[str] = []
         """What `after_setup` moved out of the agent's reach, by its paths in the checkout or its home."""
         self._withholds = not job.allow_agent_configuration
+        self._most_new = job.limits.max_diff_files if job.mode != "ask" else None
         self._setup_tree: str | None = None
 
     @classmethod
@@ -119,15 +122,19 @@ class Workspace:
         """Store the files as they are now and return the id of their tree, without what only setup did.
 
         The tree is what git tracks plus what it does not ignore; with `what_fits` no more of it than fits into a diff
-        of those limits. Call it when nothing of the agent's runs any more. Raises EngineError `snapshot_failed` and
-        `disk_full` with stage diff.
+        of those limits. Call it when nothing of the agent's runs any more. Raises EngineError `snapshot_failed`,
+        `too_many_files` and `disk_full` with stage diff.
         """
         final = self._stage(what_fits)
         if self._setup_tree is None:
             return final
-        if self._withholds:
-            # The agent never saw these files, so that they are missing is none of its doing.
-            final = with_kept(self.saving, self._setup_tree, final, is_withheld)
+        left_out = frozenset(self.left_out)
+
+        def is_kept(path: str) -> bool:
+            # The agent never saw what is withheld, and did not remove what it made too large to be read.
+            return path in left_out or (self._withholds and is_withheld(path))
+
+        final = with_kept(self.saving, self._setup_tree, final, is_kept)
         return without_setup(self.saving, self.start_tree, self._setup_tree, final)
 
     def dispose(self) -> None:
@@ -195,8 +202,11 @@ class Workspace:
             if what_fits:
                 # Where everything was staged before, what turned out to be too much is to be new again.
                 git.run("read-tree", "-m", self._setup_tree or self.start_tree)
-            with hidden(self.checkout, self.root / "aside"):
-                self.left_out = stage_what_fits(git, self.checkout, what_fits) if what_fits else _add_all(git)
+            with hidden(self.checkout, self.root / "aside") as unreadable:
+                if self._setup_tree and self._most_new and not what_fits:
+                    _check_number(git, self._most_new)
+                passed_over = stage_what_fits(git, self.checkout, what_fits) if what_fits else _add_all(git)
+            self.left_out = [*unreadable, *passed_over]
             return git.line("write-tree")
         except TimeoutError as error:
             raise EngineError("snapshot_failed", "diff", "The files are too large to be read in time.") from error
@@ -235,6 +245,13 @@ def discard_workspaces(host: Host, folders: Iterable[Path]) -> None:
         remove_group(folder.name)
         trash.discard(host, folder)
     trash.empty(host)
+
+
+def _check_number(git: Git, most: int) -> None:
+    """To list the files that are new is quick. To store them, only to find that no diff can hold them, is not."""
+    with closing(others(git, timeout=_ADD_SECONDS)) as new:
+        if sum(1 for _ in itertools.islice(new, most + 1)) > most:
+            raise too_many_files(most)
 
 
 def _add_all(git: Git) -> list[str]:

@@ -165,11 +165,70 @@ def test_a_tracked_file_that_grew_too_large_stays_as_it_was(engine: Engine) -> N
     assert Step("Not everything fits into a diff; what was left out", "README") in attempt.events
 
 
+BELOW_WHAT_A_PATH_CAN_NAME = """
+    import os, time
+    for _ in range(20):
+        os.mkdir("x" * 250)
+        os.chdir("x" * 250)
+    for number in range({count}):
+        with open(str(number), "wb") as file:
+            os.posix_fallocate(file.fileno(), 0, {size})
+    time.sleep(300)
+"""
+WITHOUT_A_NAME = """
+    import os, time
+    hoard = []
+    for number in range({count}):
+        hoard.append(open(str(number), "wb"))
+        os.unlink(str(number))
+        os.posix_fallocate(hoard[-1].fileno(), 0, {size})
+    time.sleep(300)
+"""
+MUCH = {"count": 8, "size": 25 * MEBIBYTE}
+
+
+@pytest.mark.parametrize("where", ["", "cd $HOME\n"], ids=["checkout", "home"])
+@pytest.mark.parametrize("program", [BELOW_WHAT_A_PATH_CAN_NAME, WITHOUT_A_NAME], ids=["deep", "nameless"])
+def test_what_no_path_leads_to_takes_up_room_as_well(engine: Engine, program: str, where: str) -> None:
+    limits = Limits(max_disk_bytes=100 * MEBIBYTE, max_duration_seconds=60)
+    attempt = engine.run(WORK + where + python(program.format(**MUCH)), limits=limits)
+    assert code(attempt.outcome) == ("disk_limit", "agent")
+    assert "+work" in engine.diff
+
+
+@pytest.mark.parametrize("program", [BELOW_WHAT_A_PATH_CAN_NAME, WITHOUT_A_NAME], ids=["deep", "nameless"])
+def test_what_no_path_leads_to_counts_among_the_files(engine: Engine, program: str) -> None:
+    limits = Limits(max_disk_files=800, max_duration_seconds=60)
+    attempt = engine.run(WORK + python(program.format(count=1000, size=1)), limits=limits)
+    assert code(attempt.outcome) == ("file_limit", "agent")
+    assert "+work" in engine.diff
+
+
+def test_an_open_file_without_a_name_counts_once_whoever_holds_it(engine: Engine) -> None:
+    held = WITHOUT_A_NAME.format(count=1, size=60 * MEBIBYTE).replace("time.sleep(300)", "os.fork(); time.sleep(3)")
+    attempt = engine.run(python(held), limits=Limits(max_disk_bytes=100 * MEBIBYTE))
+    assert attempt.outcome.failure is None
+
+
 def test_directories_of_any_depth_do_no_harm(engine: Engine) -> None:
     deep = "import os\nfor _ in range(20000):\n    os.mkdir('d')\n    os.chdir('d')\n"
     attempt = engine.run(WORK + python(deep))
     assert attempt.outcome.failure is None
     assert "+work" in engine.diff
+
+
+def test_ignore_rules_and_attributes_of_any_size_are_not_read(engine: Engine) -> None:
+    """Git reads each whole and keeps those of all folders around a file; sparse ones take up no room on the disk."""
+    script = (
+        WORK + "for n in 1 2 3; do truncate -s 100M .gitignore .gitattributes; mkdir in; cd in; echo in > file; done"
+    )
+    attempt = engine.run(script)
+    assert attempt.outcome.failure is None, attempt.told
+    assert "+work" in engine.diff and engine.diff.count("+in\n") == 3
+    left_out = next(step for step in attempt.events if isinstance(step, Step) and "left out" in step.title)
+    places = ("", "in/", "in/in/")
+    names = (".gitignore", ".gitattributes")
+    assert sorted(left_out.message.splitlines()) == sorted(place + name for place in places for name in names)
 
 
 def test_signals_are_as_programs_expect_them(engine: Engine) -> None:

@@ -18,6 +18,7 @@ from tests.workers.attempts import Attempt, Engine, engine_in
 from tests.workers.engine import SANDBOXES, git, linux
 from tests.workers.repositories import ENVIRONMENT, applied
 from workers.commits import Change
+from workers.job import Step
 from workers.lifeline import Lifeline
 from workers.publish import PublishJob, publish
 
@@ -142,6 +143,44 @@ def test_nothing_runs_and_nothing_of_the_host_is_taken(scene: Scene, script: str
     later = scene.run("cat file > seen", base_sha=attempt.outcome.base_sha, start_diff=lambda: iter([diff]))
     assert later.outcome.failure is None, later.told
     assert "+two" in scene.engine.sink.diffs["result"].decode() and not scene.canary.exists()
+
+
+DEEP = """
+    git init -q nested; cd nested; echo x > x; git add x; git -c user.name=A -c user.email=a@b.c commit -qm x
+    git config core.fsmonitor CANARY; git config filter.x.clean CANARY; echo '* filter=x' > .gitattributes; cd ..
+    exec python3 - <<'END'
+import os
+length, top = 0, os.open(".", os.O_RDONLY)
+while length < {length}:
+    name = "x" * min(250, {length} - length)
+    os.mkdir(name)
+    os.chdir(name)
+    length += len(name) + 1
+    with open("level", "w") as file:
+        file.write("level\\n")
+{tampering}
+END
+"""
+TOO_DEEP = {
+    "a pipe": "os.mkfifo('.gitignore')",
+    "a folder": "os.mkdir('.git')",
+    "a pointer": "open('.git', 'w').write('gitdir: OUTSIDE')",
+    "a repository": "os.rename('nested', 'nested', src_dir_fd=top)",
+    "a repository itself": "os.rename('nested/.git', '.git', src_dir_fd=top)",
+}
+
+
+# The first length is one that git can name, from where it starts, and that no longer fits behind the path of a checkout.
+@pytest.mark.parametrize("length", [4070, 4400])
+@pytest.mark.parametrize("tampering", TOO_DEEP.values(), ids=TOO_DEEP.keys())
+def test_what_lies_too_deep_for_git_is_left_out_and_the_rest_kept(scene: Scene, tampering: str, length: int) -> None:
+    script = DEEP.format(length=length, tampering=tampering)
+    attempt = scene.run(f"({script}\n)")
+    assert attempt.outcome.failure is None, attempt.told
+    assert "+two" in scene.engine.diff and 10 < scene.engine.diff.count("+level\n") < 16
+    [left_out] = [step for step in attempt.events if isinstance(step, Step) and "left out" in step.title]
+    assert left_out.message.startswith("x" * 250 + "/") and len(left_out.message) < 3500
+    assert not scene.canary.exists()
 
 
 def test_the_tampering_is_real(scene: Scene, tmp_path: Path) -> None:

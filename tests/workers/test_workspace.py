@@ -28,7 +28,7 @@ from tests.workers.repositories import (
     write,
 )
 from workers.errors import EngineError, Interrupted
-from workers.job import Host
+from workers.job import Host, Limits
 from workers.lifeline import Lifeline
 from workers.workspace import Workspace, discard_workspaces, find_workspaces
 
@@ -300,6 +300,47 @@ def test_files_that_git_reads_by_itself_may_be_of_any_kind(
             _make_socket(path)
     found = names(workspace, workspace.snapshot())
     assert {"file", "sub/file", "new"} <= found
+
+
+def test_an_ignore_file_that_grew_too_large_stays_as_it_was(workspace: Workspace) -> None:
+    workspace.after_setup()
+    (workspace.checkout / ".gitignore").write_text("ignored\n" * 200_000)
+    write(workspace.checkout, {"new": "y\n"})
+    tree = workspace.snapshot()
+    assert names(workspace, tree) == {*FILES, "new"} and workspace.left_out == [".gitignore"]
+    assert git(workspace.git.directory, "cat-file", "blob", f"{tree}:.gitignore") == "ignored"
+    (workspace.checkout / ".gitignore").unlink()
+    assert names(workspace, workspace.snapshot()) == {*FILES, "new"} - {".gitignore"}
+
+
+def test_ignore_files_that_are_too_large_together_are_left_out(workspace: Workspace) -> None:
+    for number in range(20):
+        write(workspace.checkout, {f"{number}/.gitignore": b"#" * 1024**2, f"{number}/file": "x\n"})
+    found = names(workspace, workspace.snapshot())
+    assert {f"{number}/file" for number in range(20)} <= found
+    left_out = {f"{number}/.gitignore" for number in range(20)} - found
+    assert 4 <= len(left_out) <= 5 and left_out == set(workspace.left_out)
+
+
+def test_more_new_files_than_a_diff_may_have_are_not_even_stored(host: Host, origin: Path) -> None:
+    workspace = Workspace.prepare(make_job(origin, limits=Limits(max_diff_files=10)), host)
+    write(workspace.checkout, {f"setup/{number}": "x\n" for number in range(20)})
+    workspace.after_setup()
+    write(workspace.checkout, {f"new/{number}": "x\n" for number in range(10)})
+    assert len(names(workspace, workspace.snapshot())) == len(FILES) + 10
+    write(workspace.checkout, {f"newer/{number}": str(number) for number in range(11)})
+    before = git(workspace.git.directory, "count-objects", "-v")
+    with pytest.raises(EngineError, match="more than 10 files") as raised:
+        workspace.snapshot()
+    assert (raised.value.code, raised.value.stage) == ("too_many_files", "diff")
+    assert git(workspace.git.directory, "count-objects", "-v") == before
+
+
+def test_a_question_may_leave_as_many_files_as_it_likes(host: Host, origin: Path) -> None:
+    workspace = Workspace.prepare(make_job(origin, mode="ask", limits=Limits(max_diff_files=1)), host)
+    workspace.after_setup()
+    write(workspace.checkout, {"one": "x\n", "two": "x\n"})
+    assert names(workspace, workspace.snapshot()) == {*FILES, "one", "two"}
 
 
 def _make_socket(path: Path) -> None:
