@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, BinaryIO, cast
@@ -27,6 +27,7 @@ import git
 from workers.budget import Budget
 from workers.errors import EngineError, Stage, disk_full
 from workers.lifeline import Lifeline
+from workers.process import Launch, supervised
 
 CONFIG: Mapping[str, str] = {
     "core.hooksPath": os.devnull,
@@ -55,7 +56,7 @@ CONFIG: Mapping[str, str] = {
     "fetch.fsck.missingSpaceBeforeDate": "ignore",
     "fetch.fsck.zeroPaddedFilemode": "ignore",
     "http.followRedirects": "false",
-    # A fetch whose worker has died ends by itself when the other side falls silent.
+    # A fetch ends by itself when the other side falls silent.
     "http.lowSpeedLimit": "1",
     "http.lowSpeedTime": "120",
     "protocol.version": "2",
@@ -166,6 +167,15 @@ class Git:
     ) -> Iterator[subprocess.Popen[bytes]]:
         where = [f"--git-dir={self.directory}", *([f"--work-tree={self.work_tree}"] if self.work_tree else [])]
         environment = self._environment(access)
+        if access.protocols and self.lifeline is not None:
+            # What waits for another machine may wait for long, and must not go on when the worker has died.
+            kept = {name: os.environ[name] for name in _kept(os.environ) - environment.keys()}
+            launch = Launch(
+                ["git", *where, *arguments], {**kept, **environment}, str(self.directory), descriptors=holding
+            )
+            with supervised(launch, self.lifeline, stdin or subprocess.DEVNULL) as popen:
+                yield popen
+            return
         process: git.Git.AutoInterrupt = git.Git(self.directory).execute(
             [*_without_the_rest(environment), "git", *where, *arguments],
             as_process=True,
@@ -225,10 +235,14 @@ class Access:
     ssh_options: tuple[str, ...] = ()
 
 
+def _kept(names: Iterable[str]) -> set[str]:
+    """Those of the worker's variables that git gets."""
+    return {name for name in names if name in _INHERITED or name.upper() in _PROXIES}
+
+
 def _without_the_rest(environment: Mapping[str, str]) -> list[str]:
     """A prefix that takes the worker's other variables away: GitPython always hands on the whole environment."""
-    kept = _INHERITED | _PROXIES | set(environment)
-    names = [name for name in os.environ if name not in kept and name.upper() not in _PROXIES]
+    names = os.environ.keys() - _kept(os.environ) - environment.keys()
     return ["env", *(word for name in sorted(names) for word in ("-u", name))] if names else []
 
 

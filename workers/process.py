@@ -134,27 +134,39 @@ def running(
     stdin: bytes = b"",
     merged: bool = False,
 ) -> Iterator[Process]:
+    """`supervised` with output by lines, limits, and a failure for each that names `stage`.
+
+    `stdin` is what the command reads.
+    """
+    with (
+        _as_file(stdin) as source,
+        supervised(launch, lifeline, source, merged=merged) as popen,
+        watch.over(popen.pid) if watch else contextlib.nullcontext(),
+    ):
+        yield Process(popen, lifeline, budget, watch, stage)
+
+
+@contextlib.contextmanager
+def supervised(
+    launch: Launch, lifeline: Lifeline, stdin: IO[bytes] | int, *, merged: bool = False
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run `launch` while the context is open; its whole tree is dead when the context is left, however it is left.
 
-    `stdin` is what the command reads. `merged` sends what it writes to standard error to standard output, so that
-    the order is kept. `stage` is the one that failures of its `lines` name.
+    `merged` sends what it writes to standard error to standard output, so that the order is kept.
 
     The closing of the pipe is what kills, and the pipe is there before the process is. So even where SIGTERM
-    raises SystemExit between any two instructions, nothing that was started stays behind.
+    raises SystemExit between any two instructions, or the worker dies, nothing that was started stays behind.
     """
     popen: subprocess.Popen[bytes] | None = None
-    with contextlib.ExitStack() as stack:
-        source = stack.enter_context(_as_file(stdin))
-        ear, mouth = os.pipe()
-        reader = stack.enter_context(FileIO(ear, "r"))
-        writer = stack.enter_context(FileIO(mouth, "w"))
+    ear, mouth = os.pipe()
+    with FileIO(ear, "r") as reader, FileIO(mouth, "w") as writer:
         try:
-            popen = _start_supervisor((reader.fileno(), *launch.descriptors), source, merged)
+            popen = _start_supervisor((reader.fileno(), *launch.descriptors), stdin, merged)
             reader.close()
             _write_all(writer, launch.encode(lifeline.deadline))
             os.set_blocking(writer.fileno(), False)
-            with lifeline.held_by(writer.fileno()), watch.over(popen.pid) if watch else contextlib.nullcontext():
-                yield Process(popen, lifeline, budget, watch, stage)
+            with lifeline.held_by(writer.fileno()):
+                yield popen
         finally:
             writer.close()
             if popen is not None:
@@ -175,7 +187,7 @@ def _as_file(content: bytes) -> IO[bytes]:
     return memory
 
 
-def _start_supervisor(descriptors: tuple[int, ...], stdin: IO[bytes], merged: bool) -> subprocess.Popen[bytes]:
+def _start_supervisor(descriptors: tuple[int, ...], stdin: IO[bytes] | int, merged: bool) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-I", "-S", str(Path(supervisor.__file__)), str(descriptors[0])],
         stdin=stdin,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,19 @@ def held_back(deployment: Deployment, name: str, count: int) -> tuple[list[dict[
     site = deployment.make_site(deployment.make_repository({"a.txt": "a\n"}, name), name=name)
     script = f"until test -e {mark}; do sleep 0.2; done; echo done > a.txt"
     return [deployment.run(site, script) for _ in range(count)], mark
+
+
+@contextlib.contextmanager
+def being_fetched(deployment: Deployment, name: str) -> Iterator[dict[str, Any]]:
+    """Its repository's server takes the connection and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(60)
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/{name}.git"
+        site = deployment.call("POST", "/sites", json={"name": name, "repo_url": url, "forge": "none"})
+        runner = deployment.run(site, "echo done > a.txt")
+        connection, _ = server.accept()
+        with connection:
+            yield runner
 
 
 def count(deployment: Deployment, runners: list[dict[str, Any]], state: str) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ from app.config import Settings
 from tests.deployment import Deployment, processes_with, wait_for
 from tests.faults.agents import agents_of, at_work
 from tests.faults.conftest import WORKERS
-from tests.faults.sessions import assert_done_at_once, count, held_back, start
+from tests.faults.sessions import assert_done_at_once, being_fetched, count, held_back, start
 from tests.s3 import S3Server
 from tests.workers.engine import needs_bubblewrap
 
@@ -138,19 +137,6 @@ def test_a_session_that_is_stopped_while_no_worker_is_up_never_runs(deployment: 
 
 
 # While a worker has it.
-
-
-@contextlib.contextmanager
-def being_fetched(deployment: Deployment, name: str) -> Iterator[dict[str, Any]]:
-    """Its repository's server takes the connection and says nothing."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(60)
-        url = f"http://127.0.0.1:{server.getsockname()[1]}/{name}.git"
-        site = deployment.call("POST", "/sites", json={"name": name, "repo_url": url, "forge": "none"})
-        runner = deployment.run(site, "echo done > a.txt")
-        connection, _ = server.accept()
-        with connection:
-            yield runner
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from tests.deployment import Deployment, deployed, free_port, processes_with, wa
 from tests.faults import invariants
 from tests.faults.agents import at_work
 from tests.faults.conftest import WORKERS
-from tests.faults.sessions import assert_ran_again, hanging_once, start
+from tests.faults.sessions import assert_ran_again, being_fetched, hanging_once, start
 from tests.workers.engine import needs_bubblewrap
 
 REAL = ("LEASE_SECONDS", "HEARTBEAT_SECONDS", "SWEEP_SECONDS", "BELL_SECONDS", "SOFT_SHUTDOWN_SECONDS")
@@ -109,6 +109,22 @@ def test_nothing_in_a_sandbox_outlives_its_worker(deployment: Deployment, victim
     for name in WORKERS:
         deployment.start_worker(name)
     assert_ran_again(deployment, runner)
+
+
+@pytest.mark.parametrize("victim", ["worker", "pool"])
+def test_nothing_of_a_fetch_outlives_its_worker(deployment: Deployment, victim: str) -> None:
+    with being_fetched(deployment, f"fetched-{victim}-{uuid.uuid4().hex[:8]}") as runner:
+        url = deployment.call("GET", f"/sites/{runner['site_id']}")["repo_url"]
+        found = at_work(deployment, url)
+
+        if victim == "worker":
+            deployment.kill(found.worker)
+        else:
+            found.pool.kill()
+
+        # Another attempt may fetch by then.
+        wait_for("the end of git", lambda: not set(found.agents) & set(processes_with(url)), seconds=6)
+    assert deployment.ended(runner)["failure"]["stage"] == "checkout"
 
 
 @pytest.mark.parametrize(("victim", "generations"), [("pool", 1), ("worker", 2)])
