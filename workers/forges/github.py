@@ -104,13 +104,15 @@ class GitHub:
             failure = refusals.unreachable(f"{host} did not answer: {refusals.reason(error)}.")
         except (AssertionError, AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             # This is how PyGithub takes an answer that no GitHub gives: a proxy's page, or URLs of another host.
-            said = f"{type(error).__name__}: {error}"[:200]
+            said = self._without_token(f"{type(error).__name__}: {error}")[:200]
             failure = refusals.unreachable(f"{host} did not answer as GitHub does; is the API's URL right? ({said})")
         else:
             return
-        if self._token:
-            failure.message = failure.message.replace(self._token, "[redacted]")
-        raise EngineError(failure.code, failure.stage, failure.message, retryable=failure.retryable) from None
+        message = self._without_token(failure.message)
+        raise EngineError(failure.code, failure.stage, message, retryable=failure.retryable) from None
+
+    def _without_token(self, text: str) -> str:
+        return text.replace(self._token, "[redacted]") if self._token else text
 
 
 def parse(repo_url: str) -> tuple[str, str]:
