@@ -166,6 +166,19 @@ def test_each_report_is_a_heartbeat_and_silence_loses_the_lease(api, claimed, ru
     assert ok(second.patch(session_path(runner), {"state": "DONE"}))["attempt"] == 2
 
 
+def test_the_whole_list_of_steps_is_known_again_in_a_later_attempt_too(api, claimed, runner, outside):
+    let_lease_run_out()
+    second = outside.with_token(ok(outside.patch(session_path(runner), {"state": "RUNNING"}))["session_token"])
+    one, two, three = ({"title": title, "message": ""} for title in ("One", "Two", "Three"))
+    for told in ([one], [one, two]):
+        ok(second.patch(session_path(runner), {"steps": told}))
+    shown = ok(api.get(session_path(runner)))["steps"]
+    assert [step["title"] for step in shown] == ["Started again", "One", "Two"]
+    read = [{name: step[name] for name in ("title", "message")} for step in shown]
+    shown = ok(second.patch(session_path(runner), {"steps": [*read, three]}))["steps"]
+    assert [step["title"] for step in shown] == ["Started again", "One", "Two", "Three"]
+
+
 def test_three_lost_workers_end_a_session(api, runner, outside):
     for _ in range(3):
         ok(outside.patch(session_path(runner), {"state": "RUNNING"}))
