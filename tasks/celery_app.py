@@ -5,6 +5,7 @@ Web processes never import this room; they send tasks by name through `app.queue
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -22,11 +23,14 @@ from celery.signals import (
     worker_process_shutdown,
     worker_ready,
 )
+from sqlalchemy import orm
 
 from app import db, queue
 from app.config import SettingsError, settings
 from app.logs import configure_logging
+from app.services import turns
 from tasks.jobs import limits_of, this_host
+from tasks.transactions import AWAY
 from workers.sandbox.layers import layers
 
 log = structlog.get_logger()
@@ -50,6 +54,12 @@ def refuse_what_cannot_be(**_: Any) -> None:
             this_host()
         except SettingsError as error:
             sys.exit(f"agent-runners: {error}")
+
+
+@worker_init.connect
+def map_tables(**_: Any) -> None:
+    """Once, for all the processes of the pool: they are copies of this one."""
+    orm.configure_mappers()
 
 
 @worker_ready.connect
@@ -91,6 +101,15 @@ def end_the_clock_with_its_worker(**_: Any) -> None:
 def open_database(**_: Any) -> None:
     """Each process of the pool makes its own connections, after the fork."""
     db.configure(settings().database)
+    if queue.SESSIONS in app.amqp.queues.consume_from:
+        # Beside it, as a database that is away would keep the process from starting.
+        threading.Thread(target=_get_ready, daemon=True).start()
+
+
+def _get_ready() -> None:
+    """Connect, and prepare what a claim begins with, before there is a session: its process is made ahead of it."""
+    with contextlib.suppress(*AWAY), db.transaction(read_only=True):
+        turns.find_next()
 
 
 @worker_process_shutdown.connect
