@@ -35,6 +35,7 @@ from workers.job import Host, Job, Limits
 from workers.mirror import Mirror, plain_name
 from workers.salvage import others, stage_what_fits
 from workers.trees import patched, with_kept, without_setup
+from workers.walk import walk
 from workers.withheld import is_withheld, withhold, withhold_from_home
 
 # The attributes in our directory outrank those in the checkout. Files are stored as they are, byte for byte, and
@@ -264,9 +265,13 @@ def _add_all(git: Git) -> list[str]:
     return []
 
 
-def _give(folder: Path, uid: int) -> None:
-    """Make `uid` the owner of `folder` and all it holds; links themselves, not what they lead to."""
-    os.chown(folder, uid, uid, follow_symlinks=False)
-    for parent, folders, files in os.walk(folder):
-        for name in (*folders, *files):
-            os.chown(os.path.join(parent, name), uid, uid, follow_symlinks=False)
+def _give(top: Path, uid: int) -> None:
+    """Make `uid` the owner of `top` and all it holds; links themselves, not what they lead to."""
+    for folder in walk(top):
+        os.chown(folder.descriptor, uid, uid)
+        with os.scandir(folder.descriptor) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folder.inner.append(entry.name)
+                else:
+                    os.chown(entry.name, uid, uid, dir_fd=folder.descriptor, follow_symlinks=False)

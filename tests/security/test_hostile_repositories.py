@@ -174,6 +174,15 @@ def settings_in_the_tree(repository: Path, canary: str) -> str:
     return tree(repository, *sorted(entries, key=lambda each: each[1]))
 
 
+def a_path_that_is_too_long(repository: Path, canary: str) -> str:
+    """Git can still make it from where the checkout begins; together with the path of that, no system takes it."""
+    configuration = ("100644", ".mcp.json", blob(repository, "{}\n"))
+    inner = tree(repository, configuration, ("100644", "file", blob(repository, "x\n")))
+    for length in (50, *16 * (250,)):
+        inner = tree(repository, ("40000", "y" * length, inner))
+    return inner
+
+
 REFUSED = {
     "a .git in a tree": dot_git_in_a_tree,
     "a link and a folder of one name": a_link_and_a_folder_of_one_name,
@@ -195,6 +204,7 @@ HARMLESS = {
     "a submodule by ext": modules("ext::CANARY"),
     "a submodule of the host": modules("file:///etc"),
     "settings in the tree": settings_in_the_tree,
+    "a path that is too long": a_path_that_is_too_long,
 }
 
 
