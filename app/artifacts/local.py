@@ -50,7 +50,8 @@ class LocalStore:
 
     def read(self, key: str, start: int = 0) -> Iterator[bytes]:
         file = self._path(key).open("rb")
-        file.seek(start)
+        if start:
+            file.seek(start)
 
         def chunks() -> Iterator[bytes]:
             with file:
