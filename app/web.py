@@ -22,6 +22,7 @@ from app.api.v1 import (
     tokens,
     uploads,
 )
+from app.artifacts import StoreAway
 from app.config import settings
 from app.errors import Unavailable
 from app.logs import configure_logging
@@ -86,6 +87,7 @@ def create_app() -> Flask:
     errors.register(app)
     for error in (OperationalError, InterfaceError):
         app.register_error_handler(error, _answer_database_error)
+    app.register_error_handler(StoreAway, _answer_store_away)
     api = Api(app)
     for part in PARTS:
         api.register_blueprint(part.blp)
@@ -96,5 +98,13 @@ def _answer_database_error(error: Any) -> Any:
     log.error("database_unavailable", error=type(error.orig).__name__)
     unavailable = Unavailable(
         "the database does not answer", error_code="database_unavailable", headers={"Retry-After": "5"}
+    )
+    return errors.answer(unavailable)
+
+
+def _answer_store_away(error: StoreAway) -> Any:
+    log.error("artifact_store_unavailable", error=str(error))
+    unavailable = Unavailable(
+        "the artifact store does not answer", error_code="artifact_store_unavailable", headers={"Retry-After": "5"}
     )
     return errors.answer(unavailable)

@@ -120,3 +120,13 @@ def test_a_long_list_takes_no_more_statements_than_a_short_one(statements, make_
         make_done_runner()
         follow_up(runner)
     assert [statements(path) for path in paths] == short
+
+
+def test_an_artifact_store_that_does_not_answer_is_told_apart(api, make_done_runner, configure, configured):
+    runner = make_done_runner()
+    configured.setenv("AWS_ACCESS_KEY_ID", "nobody")
+    configured.setenv("AWS_SECRET_ACCESS_KEY", "nothing")
+    configure(S3_BUCKET="away", S3_ENDPOINT_URL="http://127.0.0.1:1", S3_REGION="here")
+    response = api.get(path_of(runner, "/diff"))
+    refused(response, 503, "artifact_store_unavailable")
+    assert response.headers["Retry-After"]
