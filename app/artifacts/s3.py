@@ -26,7 +26,7 @@ class S3Store:
 
     def __init__(self, bucket: str, endpoint_url: str | None, region: str | None, *, path_style: bool) -> None:
         self.bucket = bucket
-        self._client = boto3.client(
+        self._client = boto3.session.Session().client(
             "s3",
             endpoint_url=endpoint_url or None,
             region_name=region or None,
