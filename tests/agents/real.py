@@ -24,15 +24,15 @@ FILES = (("calc.py", "def add(a, b):\n    return a - b\n"),)
 EDIT = (directive("read", "calc.py"), directive("edit", "calc.py", "    return a - b", "    return a + b"))
 
 
-def needs(agent: str) -> pytest.MarkDecorator:
-    """Skip where the program of `agent` is not installed."""
+def needs(agent: str) -> list[pytest.MarkDecorator]:
+    """Run with `bin/test --agents` only, and skip where the program of `agent` is not installed."""
     reason = f"NOT TESTED: {agent} is not installed; install it with bin/install-agents {agent}"
-    return pytest.mark.skipif(find_missing(agent) is not None, reason=reason)
+    return [pytest.mark.real_agents, pytest.mark.skipif(find_missing(agent) is not None, reason=reason)]
 
 
 REAL_AGENTS = [pytest.param(name, marks=needs(name)) for name in ("codex", "claude")]
 SANDBOXED = [
-    pytest.param((name, "bubblewrap"), marks=[needs(name), needs_bubblewrap], id=name) for name in ("codex", "claude")
+    pytest.param((name, "bubblewrap"), marks=[*needs(name), needs_bubblewrap], id=name) for name in ("codex", "claude")
 ]
 IN_BOTH_SANDBOXES = [
     *[pytest.param(*each.values, marks=each.marks, id=f"{each.id}-bubblewrap") for each in SANDBOXED],

@@ -15,21 +15,21 @@ from app.artifacts import LocalStore, SignedUrl, Store, StoreAway
 from app.artifacts.s3 import S3Store
 from app.config import settings
 from app.errors import TooLarge
-from tests.s3 import BUCKET, S3Server, breaking, s3_server
+from tests.s3 import BUCKET, S3Server, breaking
 
 pytestmark = pytest.mark.xdist_group("s3")
 MANY = 9 * 1024 * 1024
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    with s3_server(tmp_path_factory.mktemp("s3")) as server, pytest.MonkeyPatch.context() as environment:
-        for name, value in server.credentials.items():
-            environment.setenv(name, value)
-        yield server
+@pytest.fixture
+def server(shared_s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """The server, with its credentials where boto3 looks for them."""
+    for name, value in shared_s3.credentials.items():
+        monkeypatch.setenv(name, value)
+    return shared_s3
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def s3(server: S3Server) -> Store:
     return S3Store(BUCKET, server.url, "us-east-1", path_style=True)
 

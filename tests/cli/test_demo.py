@@ -49,17 +49,16 @@ def test_a_prompt_becomes_a_diff(folder: Path, sandbox: str) -> None:
     assert "/api/v1/docs" in done.stdout and "bin/dev" in done.stdout
     assert "ar_" in done.stdout
 
-    # A second time, on what the first one left.
-    done = demo(folder, "--unsafe-no-sandbox", "echo trying; exit 3")
-    assert done.returncode == 1
-    assert "trying" in done.stdout and "ERROR" in done.stdout
+    if sandbox == "none":
+        # A second time, on what the first one left.
+        done = demo(folder, "--unsafe-no-sandbox", "echo trying; exit 3")
+        assert done.returncode == 1
+        assert "trying" in done.stdout and "ERROR" in done.stdout
 
 
-@pytest.mark.parametrize("sandbox", SANDBOXES)
-def test_a_repository_of_the_users_is_never_written(folder: Path, theirs: Path, sandbox: str) -> None:
+def test_a_repository_of_the_users_is_never_written(folder: Path, theirs: Path) -> None:
     before = snapshot(theirs)
-    unsafe = ["--unsafe-no-sandbox"] if sandbox == "none" else []
-    done = demo(folder, *unsafe, "--repo", str(theirs), "echo 'print(1)' > new.py")
+    done = demo(folder, "--unsafe-no-sandbox", "--repo", str(theirs), "echo 'print(1)' > new.py")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "changes that are not committed" in done.stdout
     assert "+print(1)" in done.stdout and "+# Files by kind" in done.stdout

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 
+import pytest
+
 from tests.cli.processes import PROGRAM
 from tests.deployment import Deployment, wait_for
 
@@ -18,7 +20,9 @@ def missing(deployment: Deployment) -> dict[str, str]:
     return {part: remedy for part, remedy in lacking.items() if not part.startswith("agent ")}
 
 
-def test_the_part_that_has_gone_is_named_with_its_remedy(deployment: Deployment) -> None:
+@pytest.mark.xdist_group("faults-on_postgres")
+def test_the_part_that_has_gone_is_named_with_its_remedy(one_deployment: Deployment) -> None:
+    deployment = one_deployment
     wait_for("every part to work", lambda: not missing(deployment))
 
     deployment.kill("sweep")

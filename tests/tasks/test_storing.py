@@ -14,7 +14,7 @@ from app.services import uploads
 from tasks import storing
 from tasks.control import publish
 from tasks.sessions import run_session
-from tests.s3 import Breaking, S3Server, breaking, s3_server
+from tests.s3 import Breaking, S3Server, breaking
 from tests.tasks.conftest import read
 from tests.tasks.test_publishing import commit, follow_up, newest
 from workers.errors import EngineError
@@ -25,20 +25,14 @@ CONTENT = bytes(range(256)) * 10_000
 LONG = "seq 1 200000 > a.txt"
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    with s3_server(tmp_path_factory.mktemp("s3")) as server:
-        yield server
-
-
 @pytest.fixture
-def broken(server: S3Server, configured: pytest.MonkeyPatch, configure: Callable[..., None]) -> Iterator[Breaking]:
+def broken(shared_s3: S3Server, configured: pytest.MonkeyPatch, configure: Callable[..., None]) -> Iterator[Breaking]:
     """The deployment's store, which breaks off as many long answers as the test says."""
-    for name, value in server.credentials.items():
+    for name, value in shared_s3.credentials.items():
         configured.setenv(name, value)
     configured.setattr(storing, "RETRY_SECONDS", 0.05)
-    with breaking(server, AFTER) as broken:
-        configure(**{**server.settings, "S3_ENDPOINT_URL": broken.url})
+    with breaking(shared_s3, AFTER) as broken:
+        configure(**{**shared_s3.settings, "S3_ENDPOINT_URL": broken.url})
         yield broken
 
 
