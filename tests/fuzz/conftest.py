@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from flask import Flask
 from schemathesis.config import SchemathesisConfig
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
+from app.api import examples
 from app.models.states import Scope, SessionState
 from tests.api.calling import BASE, NOBODY, Api, Person, created, ok, session_path
 
@@ -87,12 +89,14 @@ def world(
 class Deployment:
     """The application, kept from what would end the fuzzing: see `__call__`."""
 
-    def __init__(self, app: Flask, api: Api, kept_sites: list[str]) -> None:
-        self.app, self.api, self.kept_sites = app, api, kept_sites
+    def __init__(self, app: Flask, api: Api, world: World) -> None:
+        self.app, self.api = app, api
+        self.kept_sites, self.example = world.sites[:2], world.sessions[0]
         (self.own_token,) = [token["id"] for token in ok(api.get("/tokens")) if token["name"] == "first token"]
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
-        path = environ["PATH_INFO"]
+        path = self._exemplified(environ["PATH_INFO"])
+        environ = {**environ, "PATH_INFO": path}
         if path.endswith("/events"):
             # Nobody works here, so a session is stopped before somebody listens to it: its events would never end.
             self.api.delete(path.removeprefix(BASE).removesuffix("/events"))
@@ -103,6 +107,14 @@ class Deployment:
             # With its site a runner would be out of sight, and with these two all of them.
             environ = {**environ, "PATH_INFO": path[: -len(NOBODY)] + NOBODY}
         return self.app(environ, start_response)
+
+    def _exemplified(self, path: str) -> str:
+        """The path with a runner and a session that there are in the place of the example's."""
+        runner, session = self.example
+        if examples.RUNNER_ID not in path:
+            return path
+        path = path.replace(examples.RUNNER_ID, runner)
+        return re.sub(r"(?<=/sessions/)[0-9a-f-]{36}", session, path)
 
 
 @pytest.fixture
@@ -148,7 +160,7 @@ def description(app: Flask, api: Api, world: World, database_url: str) -> OpenAp
         },
     }
     read = SchemathesisConfig.from_dict(config)
-    schema = schemathesis.openapi.from_wsgi("/api/v1/openapi.json", Deployment(app, api, world.sites[:2]), config=read)
+    schema = schemathesis.openapi.from_wsgi("/api/v1/openapi.json", Deployment(app, api, world), config=read)
     schema.hooks.register_hook_with_name(
         lambda context, path_parameters: world.place(path_parameters), "map_path_parameters"
     )
