@@ -73,7 +73,7 @@ def broker(deployment: Deployment, state: str) -> Iterator[None]:
 
 def wait_until_bells_ring(deployment: Deployment, site_id: str) -> None:
     """Return once the bell of a new session reaches the broker, so that nothing is left over from the round before."""
-    address = str(next(deployment.folder.glob("run/*/broker.sock")))
+    address = str(deployment.broker_socket)
 
     def rings() -> bool:
         with contextlib.suppress(redis.RedisError), redis.Redis(unix_socket_path=address) as client:
