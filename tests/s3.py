@@ -13,7 +13,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -21,6 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
+
+from tests.listening import listen
 
 BIN = Path(sys.executable).parent
 ACCESS_KEY, SECRET_KEY = "test:tester", "testing"
@@ -155,18 +156,11 @@ class Breaking:
         self._target = ("127.0.0.1", server._ports["proxy"])
         self._after = after
         self.times = 0.0
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = listen(self._connect)
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
         self._listener.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                near, _ = self._listener.accept()
-                threading.Thread(target=self._connect, args=[near], daemon=True).start()
 
     def _connect(self, near: socket.socket) -> None:
         """Carry requests there and answers back, and no longer answer than is allowed."""

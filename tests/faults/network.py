@@ -8,17 +8,18 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.listening import listen
+
 
 class Network:
     """A TCP port that leads to a unix socket. While it is cut, new connections are taken and silent as well."""
 
     def __init__(self, target: Path) -> None:
         self._target = str(target)
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self._whole = threading.Event()
         self._whole.set()
+        self._listener = listen(self._connect)
         self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
-        threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self) -> None:
         self._whole.clear()
@@ -30,12 +31,6 @@ class Network:
     def close(self) -> None:
         self._whole.set()
         self._listener.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                near, _ = self._listener.accept()
-                threading.Thread(target=self._connect, args=[near], daemon=True).start()
 
     def _connect(self, near: socket.socket) -> None:
         self._whole.wait()
