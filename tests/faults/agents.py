@@ -6,12 +6,15 @@ import contextlib
 import itertools
 import os
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import psutil
 
 from tests.deployment import Deployment, processes_with, wait_for
+
+GONE_WITHIN_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -57,14 +60,37 @@ def at_work(deployment: Deployment, marker: str) -> AtWork:
 
 
 def agents_of(deployment: Deployment) -> dict[int, str]:
-    """Every process that an attempt of the deployment started, its supervisor included, with its command."""
+    """Every process that an attempt of the deployment started, its supervisor included, with its command.
+
+    What empties the trash of a host is none: it works at its leisure, for minutes where there is much to delete.
+    """
     ours = set(_workers_of(deployment))
     found = {}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             if process.pid not in ours and any(str(deployment.folder) in trace for trace in _traces(process)):
-                found[process.pid] = " ".join(process.cmdline())
+                command = " ".join(process.cmdline())
+                if not command.endswith("/trash.deleting"):
+                    found[process.pid] = command
     return found
+
+
+def assert_no_agent_stays(deployment: Deployment) -> None:
+    """Every process that an attempt started is gone in time, or the failure tells which are not, and how they are."""
+    try:
+        wait_for("the end of every agent", lambda: not agents_of(deployment), GONE_WITHIN_SECONDS)
+    except AssertionError as late:
+        described = [f"{command} ({_how(pid)})" for pid, command in agents_of(deployment).items()]
+        raise AssertionError(f"{late}: {described}") from None
+
+
+def _how(pid: int) -> str:
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(pid)
+        line = " < ".join(f"{each.pid} {each.name()}" for each in [process, *process.parents()])
+        age = time.time() - process.create_time()
+        return f"{process.status()}, {age:.0f} s old, stands in {process.cwd()}, {line}"
+    return "gone meanwhile"
 
 
 def zombies_of(deployment: Deployment) -> list[int]:

@@ -13,18 +13,17 @@ from app.models import Event
 from app.models.states import SessionState
 from app.services import events
 from tests.deployment import Deployment, wait_for
-from tests.faults.agents import agents_of, zombies_of
+from tests.faults.agents import GONE_WITHIN_SECONDS, assert_no_agent_stays, zombies_of
 from tests.forges.forge import DemoForge
 
 FINAL = ("DONE", "ERROR", "CANCELLED")
 FINAL_WITHIN_SECONDS = 60.0
-GONE_WITHIN_SECONDS = 20.0
 
 
 def check(deployment: Deployment, *, final_within: float = FINAL_WITHIN_SECONDS) -> None:
     """Assert all of it for all that the deployment has run so far."""
     wait_for("the end of every session", lambda: _all_final(deployment), final_within)
-    wait_for("the end of every agent", lambda: not agents_of(deployment), GONE_WITHIN_SECONDS)
+    assert_no_agent_stays(deployment)
     wait_for("the burial of every process", lambda: not zombies_of(deployment), GONE_WITHIN_SECONDS)
     for runner in _runners(deployment):
         sessions = _sessions(deployment, runner)

@@ -17,13 +17,11 @@ import pytest
 
 from app.config import Settings
 from tests.deployment import Deployment, processes_with, wait_for
-from tests.faults.agents import agents_of, at_work
+from tests.faults.agents import GONE_WITHIN_SECONDS, agents_of, assert_no_agent_stays, at_work
 from tests.faults.conftest import WORKERS
 from tests.faults.sessions import assert_done_at_once, being_fetched, count, held_back, start
 from tests.s3 import S3Server
 from tests.workers.engine import needs_bubblewrap
-
-GONE_WITHIN_SECONDS = 20.0
 
 
 def seconds_to_sleep() -> str:
@@ -161,7 +159,7 @@ def at_its_agent(deployment: Deployment, name: str) -> Iterator[dict[str, Any]]:
 @contextlib.contextmanager
 def having_its_diff_made(deployment: Deployment, name: str) -> Iterator[dict[str, Any]]:
     """Git has much to do, and is stopped amid it."""
-    runner = start(deployment, name, "echo kept > a.txt; mkdir new; cd new; seq 20000 | split -l 1 -a 5")
+    runner = start(deployment, name, "echo kept > a.txt; mkdir new; cd new; seq 8000 | split -l 1 -a 5")
 
     def stopped() -> bool:
         for pid, command in agents_of(deployment).items():
@@ -196,7 +194,7 @@ def test_a_stop_reaches_a_session_while_it_is(deployment: Deployment, state: Sta
     name = f"stopped-{state.reach.__name__}"
     with state.reach(deployment, name) as runner:
         stop(deployment, runner)
-        wait_for("the end of every process", lambda: not agents_of(deployment), GONE_WITHIN_SECONDS)
+        assert_no_agent_stays(deployment)
         assert_kept(deployment, runner, state.work)
         assert_every_worker_goes_on(deployment, name)
 
@@ -210,7 +208,7 @@ def test_a_stop_whose_message_is_lost_takes_effect_all_the_same(one_deployment: 
         try:
             for runner in runners:
                 stop(deployment, runner)
-            wait_for("the end of every process", lambda: not agents_of(deployment), GONE_WITHIN_SECONDS)
+            assert_no_agent_stays(deployment)
             for state, runner in zip(STATES, runners, strict=True):
                 assert_kept(deployment, runner, state.work)
         finally:
@@ -237,7 +235,7 @@ def test_the_work_of_a_session_that_is_stopped_amid_its_upload_is_kept_once_the_
         mark.touch()
         wait_for("the upload to fail", upload_failed)
         stop(one_deployment, runner)
-        wait_for("the end of every process", lambda: not agents_of(one_deployment), GONE_WITHIN_SECONDS)
+        assert_no_agent_stays(one_deployment)
     finally:
         s3.start()
 
