@@ -159,10 +159,12 @@ def at_its_agent(deployment: Deployment, name: str) -> Iterator[dict[str, Any]]:
 @contextlib.contextmanager
 def having_its_diff_made(deployment: Deployment, name: str) -> Iterator[dict[str, Any]]:
     """Git has much to do, and is stopped amid it."""
-    runner = start(deployment, name, "echo kept > a.txt; mkdir new; cd new; seq 8000 | split -l 1 -a 5")
+    mark = deployment.folder / f"mark-{uuid.uuid4().hex}"
+    runner = start(deployment, name, f"echo kept > a.txt; mkdir new; cd new; seq 8000 | split -l 1 -a 5; touch {mark}")
 
     def stopped() -> bool:
-        for pid, command in agents_of(deployment).items():
+        # Git also stages what there is before the agent begins.
+        for pid, command in agents_of(deployment).items() if mark.exists() else ():
             if command.startswith("git ") and " add " in command:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGSTOP)
