@@ -186,9 +186,18 @@ class _Publication:
         self._job.on_push(sha)
         lease = f"--force-with-lease={self._ref}:{expected or ''}"
         receive = ["--receive-pack=git -c safe.directory=* receive-pack"] if self._remote.is_local else []
-        self._speak(
-            commits, "push", "--porcelain", "--no-verify", lease, *receive, "--", self._remote.url, f"{sha}:{self._ref}"
-        )
+        try:
+            self._speak(
+                commits,
+                *("push", "--porcelain", "--no-verify", lease, *receive),
+                *("--", self._remote.url, f"{sha}:{self._ref}"),
+            )
+        except EngineError as error:
+            # Git compares with what it was told as the push began. A forge has many words for a branch that moved
+            # after that, by the push of a predecessor that is dead or of somebody else.
+            if error.code == "push_rejected" and self._tip(commits) != expected:
+                raise _Moved(self._job.branch) from error
+            raise
 
     def _speak(self, commits: Commits, *arguments: str) -> str:
         """Run a command that talks to the forge; what goes wrong is told in words for a person."""

@@ -96,6 +96,25 @@ def test_a_follow_up_lands_on_top_of_what_landed(ask, origin, squash):
     assert git(origin, "show", "shared:b.txt") == "others"
 
 
+def test_a_branch_that_moves_amid_the_push_is_merged_into(ask, origin):
+    git(origin, "checkout", "--quiet", "-b", "others")
+    write(origin, {"b.txt": "others\n"})
+    commit_all(origin)
+    git(origin, "checkout", "--quiet", "main")
+    git(origin, "branch", "shared")
+    hook = origin / ".git" / "hooks" / "pre-receive"
+    move = "env -u GIT_QUARANTINE_PATH git update-ref refs/heads/shared refs/heads/others"
+    hook.write_text(f'#!/bin/sh\nset -e\nrm "$0"\n{move}\n')
+    hook.chmod(0o755)
+    session_id = ask("echo mine > a.txt")
+    run_session(str(session_id))
+    landed = commit(session_id, target_branch="shared")
+    assert (landed.state, landed.error) == (PublicationState.DONE, None)
+    assert not hook.exists()
+    assert git(origin, "show", "shared:a.txt") == "mine"
+    assert git(origin, "show", "shared:b.txt") == "others"
+
+
 def test_a_revert_waits_for_a_commit_that_is_being_made(ask, origin):
     session_id = ask("echo changed > a.txt")
     run_session(str(session_id))
