@@ -11,6 +11,8 @@ from workers.job import Limits, Step
 # From here on the caller is warned that the time is nearly used up, or a silence long.
 _NEARLY_ALL = 0.9
 _LONG_SILENCE = 0.75
+# What goes on for so many times what is kept of a line was never meant to be lines.
+_LONGEST_LINE = 64
 
 
 class Budget:
@@ -50,6 +52,13 @@ class Budget:
         if self._output > self.limits.max_output_bytes:
             limit = self.limits.max_output_bytes
             raise EngineError("output_limit", stage, f"There was more output than the limit of {limit:,} bytes.")
+
+    def check_line(self, size: int, stage: Stage) -> None:
+        """Raise EngineError `output_limit` where one line goes on beyond all that can be meant, `size` bytes so far."""
+        limit = _LONGEST_LINE * self.limits.max_line_bytes
+        if size > limit:
+            message = f"There was a line of output that went on for more than the limit of {limit:,} bytes."
+            raise EngineError("output_limit", stage, message)
 
     def warnings(self) -> Iterator[Step]:
         """Say once that most of the time is gone, and once in each silence that it has lasted long."""

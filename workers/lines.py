@@ -31,6 +31,11 @@ class LineSplitter:
         self._kept = bytearray()
         self._lost = 0
 
+    @property
+    def begun(self) -> int:
+        """How many bytes there are so far of a line that has not ended."""
+        return len(self._kept) + self._lost
+
     def feed(self, data: bytes) -> Iterator[Line]:
         """The lines that `data` completes."""
         *complete, begun = data.split(b"\n")

@@ -118,6 +118,7 @@ class Process:
         self._budget.spend_output(len(data), self._stage)
         if data:
             yield from key.data.feed(data)
+            self._budget.check_line(key.data.begun, self._stage)
         else:
             selector.unregister(key.fileobj)
             yield from key.data.finish()

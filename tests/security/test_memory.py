@@ -16,14 +16,15 @@ pytestmark = linux
 MEBIBYTE = 1024**2
 GROWTH = 64 * MEBIBYTE
 
-LONG_LINE = "head -c 100M /dev/zero | tr '\\0' x; echo; echo after"
+LINE = "head -c {size}M /dev/zero | tr '\\0' x; echo; echo after"
 STREAM = """python3 -c 'import sys
 chunk = ("y" * 1023 + chr(10)).encode() * 64
 for _ in range(16384): sys.stdout.buffer.write(chunk)'"""
 SHORT_LINES = "yes | head -c 4M"
 # Larger files would be compared as bytes, which come out short.
 DIFF = "for n in $(seq 10 54); do seq ${n}000000 ${n}800000 > $n; done; du -sb ."
-ENDLESS = "cat /dev/zero"
+ENDLESS = 'yes "$(printf %01000d 0)"'
+TOO_MUCH = ["output_limit", "agent"]
 
 ATTEMPT = """
     import json, pathlib, sys, tempfile
@@ -55,11 +56,13 @@ ATTEMPT = """
 @pytest.mark.parametrize(
     ("prompt", "agent", "limits", "expected", "stored"),
     [
-        pytest.param(LONG_LINE, "shell", {}, None, 0, id="a line of 100 MB"),
-        pytest.param(LONG_LINE, "scripted", {}, None, 0, id="a line of 100 MB, looked at for JSON"),
+        pytest.param(LINE.format(size=60), "shell", {}, None, 0, id="a line of 60 MB"),
+        pytest.param(LINE.format(size=60), "scripted", {}, None, 0, id="a line of 60 MB, looked at for JSON"),
+        pytest.param(LINE.format(size=100), "shell", {}, TOO_MUCH, 0, id="a line of 100 MB"),
+        pytest.param("cat /dev/zero", "shell", {}, TOO_MUCH, 0, id="an endless line"),
         pytest.param(STREAM, "shell", {"max_output_bytes": 2 * 1024**3}, None, 0, id="a stream of 1 GB"),
         pytest.param(SHORT_LINES, "shell", {}, None, 0, id="two million lines"),
-        pytest.param(ENDLESS, "shell", {}, ["output_limit", "agent"], 0, id="endless output"),
+        pytest.param(ENDLESS, "shell", {}, TOO_MUCH, 0, id="endless output"),
         pytest.param(DIFF, "shell", {"max_diff_bytes": 1024**3}, None, 300 * MEBIBYTE, id="a diff of 300 MB"),
     ],
 )
