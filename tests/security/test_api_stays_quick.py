@@ -1,13 +1,19 @@
-"""While sessions do their worst the API answers, and each ends with its own code. A real deployment."""
+"""While sessions do their worst the API answers and the worker stays small, and each ends with its own code.
+
+A real deployment.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from tests.deployment import Deployment, deployed, free_port, wait_for
@@ -17,17 +23,33 @@ from tests.workers.engine import SANDBOXES, linux
 pytestmark = [linux, pytest.mark.xdist_group("bombs")]
 # Generous: a busy machine of two cores has other things to do.
 SLOWEST_SECONDS = 5.0
-BOMB = "bomb() { bomb | bomb & }; bomb; sleep 300"
+MEBIBYTE = 1024**2
+GROWTH = 100 * MEBIBYTE
 HOG = "for n in 1 2 3 4 5 6 7 8; do (while :; do :; done) & done; yes"
-HOARD = "exec python3 -c 'hoard = []\nwhile True: hoard.append(b\"x\" * 2**20)'"
+OTHERS = {
+    "process_limit": "bomb() { bomb | bomb & }; bomb; sleep 300",
+    "memory_limit": "exec python3 -c 'hoard = []\nwhile True: hoard.append(b\"x\" * 2**20)'",
+    "disk_limit": "head -c 10G /dev/zero > big",
+    "file_limit": "mkdir many; cd many; seq 1000000 | xargs touch; sleep 300",
+    "output_limit": "head -c 100M /dev/zero | tr '\\0' x; sleep 300",
+}
 
 
 @pytest.fixture(params=SANDBOXES)
 def deployment(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Deployment]:
     # A lease that no load makes a worker lose.
     lease = {"LEASE_SECONDS": "60", "HEARTBEAT_SECONDS": "5"}
-    limits = {"MAX_PROCESSES": "300", "MAX_MEMORY_BYTES": str(400 * 1024**2), "MAX_OUTPUT_BYTES": str(1024**4)}
-    with deployed(tmp_path, "", free_port(), SANDBOX=request.param, SESSION_WORKERS="3", **lease, **limits) as running:
+    limits = {
+        "MAX_PROCESSES": "300",
+        "MAX_MEMORY_BYTES": str(400 * MEBIBYTE),
+        "MAX_OUTPUT_BYTES": str(1024**4),
+        "MAX_FILE_BYTES": str(400 * MEBIBYTE),
+        "MAX_DISK_FILES": "20000",
+    }
+    workers = str(len(OTHERS) + 1)
+    with deployed(
+        tmp_path, "", free_port(), SANDBOX=request.param, SESSION_WORKERS=workers, **lease, **limits
+    ) as running:
         yield running
 
 
@@ -41,18 +63,49 @@ def longest(call: Callable[[], Any], times: int) -> float:
     return max(seconds)
 
 
-def test_the_api_answers_while_sessions_do_their_worst(deployment: Deployment) -> None:
+@contextlib.contextmanager
+def growth(worker: psutil.Process) -> Iterator[Callable[[], int]]:
+    """How many bytes more than the largest process of a worker's pool had at the start one of them has had since."""
+    before, most, ended = largest(worker), 0, threading.Event()
+
+    def watch() -> None:
+        nonlocal most
+        while not ended.wait(0.1):
+            most = max(most, largest(worker))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield lambda: most - before
+    finally:
+        ended.set()
+        thread.join()
+
+
+def largest(worker: psutil.Process) -> int:
+    """The bytes in memory of the largest process of a worker's pool, without what that runs."""
+    sizes = [0]
+    for process in worker.children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            sizes.append(process.memory_info().rss)
+    return max(sizes)
+
+
+def test_the_api_answers_and_the_worker_stays_small_while_sessions_do_their_worst(deployment: Deployment) -> None:
     site = deployment.make_site(deployment.make_repository({"README": "hello\n"}))
-    hog = deployment.run(site, HOG, limits={"max_duration_seconds": 20})
-    runners = {"process_limit": deployment.run(site, BOMB), "memory_limit": deployment.run(site, HOARD)}
-    wait_for("the hog", lambda: deployment.session(hog)["state"] == "RUNNING")
-    healthy = longest(lambda: httpx.get(f"{deployment.url}/healthz").raise_for_status(), 20)
-    posted = longest(lambda: deployment.run(site, "true"), 5)
-    assert deployment.session(hog)["state"] == "RUNNING", "the API was asked too late"
-    for code, runner in {**runners, "time_limit": hog}.items():
-        session = deployment.ended(runner)
-        assert (session["state"], session["failure"]["code"]) == ("ERROR", code)
-    print(f"healthz {healthy:.3f} s, POST {posted:.3f} s at most")
+    deployment.ended(deployment.run(site, "true"))
+    with growth(psutil.Process(deployment.processes["sessions-1"].pid)) as grown:
+        hog = deployment.run(site, HOG, limits={"max_duration_seconds": 20})
+        runners = {code: deployment.run(site, prompt) for code, prompt in OTHERS.items()}
+        wait_for("the hog", lambda: deployment.session(hog)["state"] == "RUNNING")
+        healthy = longest(lambda: httpx.get(f"{deployment.url}/healthz").raise_for_status(), 20)
+        posted = longest(lambda: deployment.run(site, "true"), 5)
+        assert deployment.session(hog)["state"] == "RUNNING", "the API was asked too late"
+        for code, runner in {**runners, "time_limit": hog}.items():
+            session = deployment.ended(runner)
+            assert (session["state"], (session["failure"] or {}).get("code")) == ("ERROR", code)
+    print(f"healthz {healthy:.3f} s, POST {posted:.3f} s at most, the worker {grown() / MEBIBYTE:.1f} MiB more")
     assert max(healthy, posted) < SLOWEST_SECONDS
+    assert grown() < GROWTH
     if deployment.settings["SANDBOX"] == "none":
         assert "sandbox_off" in deployment.log("sessions-1"), "the worker says so when it starts"
