@@ -84,7 +84,9 @@ class Settings:
     stall_seconds: int = setting(900, "Silence of an agent after which its session ends with `stalled`.")
     garbage_seconds: float = setting(3600.0, "How often stored objects that nothing refers to are looked for.")
     orphan_seconds: float = setting(86_400.0, "Age from which a stored object that nothing refers to is deleted.")
-    max_queued_sessions: int = setting(1000, "Waiting sessions an account may have before POST answers `queue_full`.")
+    max_queued_sessions: int = setting(
+        1000, "Waiting sessions an account may have before POST answers `queue_full`, where it has no limit of its own."
+    )
     max_diff_bytes: int = setting(256 * 1024 * 1024, "Largest diff of a session.")
     max_diff_files: int = setting(50_000, "Most files in the diff of a session.")
     max_output_bytes: int = setting(256 * 1024 * 1024, "Most output of an agent in a session.")

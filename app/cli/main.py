@@ -16,6 +16,7 @@ COMMANDS = {
     "demo": "show a prompt becoming a diff, on a sample repository or a clone of yours",
     "up": "start everything in the Procfile, and stop it in order",
     "init": "make the first account, its user and a token",
+    "account": "create and list accounts, and limit their sessions",
     "token": "create, list and revoke tokens",
     "migrate": "bring the database to the newest revision",
     "doctor": "say what works on this machine, and how to mend what does not",

@@ -1,8 +1,10 @@
-"""The first account and tokens, from the command line."""
+"""Accounts and tokens, from the command line."""
 
 from __future__ import annotations
 
 from pathlib import Path
+
+import pytest
 
 from tests.cli.processes import run
 
@@ -51,3 +53,42 @@ def test_a_token_of_nobody_is_refused(folder: Path) -> None:
     done = run(folder, "token", "create", "--user", "nobody@example.org")
     assert done.returncode == 1
     assert "nobody@example.org" in done.stderr
+
+
+def test_further_accounts_are_created_listed_and_limited(folder: Path) -> None:
+    run(folder, "migrate")
+    run(folder, "init")
+    created = run(folder, "account", "create", "Shop", "--email", "ada@example.org", "--max-queued-sessions", "50")
+    assert created.returncode == 0, created.stderr
+    assert created.stdout.startswith("ar_") and len(created.stdout.split()) == 1
+    first, second = run(folder, "account", "list").stdout.splitlines()
+    assert first.endswith("Default") and "running none    waiting none" in first
+    assert second.endswith("Shop") and "running none    waiting 50" in second
+    number = second.split()[0]
+    assert number in created.stderr
+    limits = ["--max-concurrent-sessions", "3", "--max-queued-sessions", "none"]
+    assert run(folder, "account", "set", number, *limits).returncode == 0
+    assert run(folder, "account", "set", number).returncode == 0, "what is not named stays"
+    unchanged, second = run(folder, "account", "list").stdout.splitlines()
+    assert unchanged == first and "running 3       waiting none" in second
+    assert "ada@example.org" in run(folder, "token", "list").stdout
+
+
+def test_an_address_belongs_to_one_user(folder: Path) -> None:
+    run(folder, "migrate")
+    run(folder, "init", "--email", "ada@example.org")
+    done = run(folder, "account", "create", "Shop", "--email", "ada@example.org")
+    assert done.returncode == 1 and "ada@example.org already" in done.stderr
+    assert len(run(folder, "account", "list").stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "many", "2147483648"])
+def test_a_limit_that_cannot_be_is_refused(folder: Path, limit: str) -> None:
+    done = run(folder, "account", "set", "00000000-0000-0000-0000-000000000000", f"--max-queued-sessions={limit}")
+    assert done.returncode == 2 and "whole number from 1 up" in done.stderr
+
+
+def test_limits_of_no_account_are_refused(folder: Path) -> None:
+    run(folder, "migrate")
+    done = run(folder, "account", "set", "00000000-0000-0000-0000-000000000000", "--max-queued-sessions", "1")
+    assert done.returncode == 1 and "there is no such account" in done.stderr

@@ -9,9 +9,10 @@ import pytest
 import sqlalchemy as sa
 
 from app import db, queue
+from app.errors import TooMany
 from app.models import Account, AgentRunner, Event, Site
 from app.models.states import Execution, SessionState
-from app.services import agent_runner_sessions, execution, lifecycle, sites, sweep
+from app.services import accounts, agent_runner_sessions, execution, lifecycle, sites, sweep
 from app.services.callers import Caller
 from tasks.sweep import sweep_all
 from tests.services.conftest import claim, read, write
@@ -91,6 +92,29 @@ def test_who_waits_is_rung_for_once_a_site_may_run_more(ada, site, ask):
         sites.update(ada, site.id, {"max_concurrent_sessions": 2})
     with db.transaction(read_only=True):
         assert sweep.find_due() == [waiting]
+
+
+def test_who_waits_is_rung_for_once_an_account_may_run_more(ada, ask):
+    with db.transaction():
+        accounts.set_limits(ada.account_id, {"max_concurrent_sessions": 1})
+    running, waiting = ask(), ask()
+    assert claim(running) and claim(waiting) is None
+    with db.transaction():
+        accounts.set_limits(ada.account_id, {"max_concurrent_sessions": None})
+    with db.transaction(read_only=True):
+        assert sweep.find_due() == [waiting]
+    assert claim(waiting)
+
+
+def test_an_account_may_have_fewer_waiting_than_others(ada, ask):
+    with db.transaction():
+        accounts.set_limits(ada.account_id, {"max_queued_sessions": 1})
+    ask()
+    with pytest.raises(TooMany):
+        ask()
+    with db.transaction():
+        accounts.set_limits(ada.account_id, {"max_queued_sessions": None})
+    assert ask()
 
 
 def test_what_waited_for_weeks_is_still_rung_for(ask):

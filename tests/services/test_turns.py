@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from app import db
-from app.models import Account, AgentRunnerSession, Site
+from app.models import AgentRunnerSession, Site
 from app.models.states import Execution, Scope, SessionState
 from app.services import accounts, agent_runner_sessions, agent_runners, execution, sites
 from app.services.callers import Caller
@@ -38,8 +38,7 @@ class Team:
 
     def limit(self, most: int) -> None:
         with db.transaction():
-            mine = Account.id == self.caller.account_id
-            db.session.execute(sa.update(Account).where(mine).values(max_concurrent_sessions=most))
+            accounts.set_limits(self.caller.account_id, {"max_concurrent_sessions": most})
 
 
 @pytest.fixture

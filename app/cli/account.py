@@ -1,0 +1,74 @@
+"""Create and list accounts, and limit how many sessions of one may run and wait at a time."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import uuid
+
+from app import db
+from app.config import Settings
+from app.readable import readable
+from app.services import accounts
+
+LIMITS = {"max_concurrent_sessions": "sessions that may run at once", "max_queued_sessions": "sessions that may wait"}
+NONE = "none"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True)
+    create = actions.add_parser("create", help="make an account, its user and an administrator's token, shown once")
+    create.add_argument("account", help="name of the account")
+    create.add_argument("--email", required=True, help="address of its user, which no other user has")
+    create.add_argument("--name", default="Administrator", help="name of its user (default: %(default)s)")
+    _add_limits(create)
+    actions.add_parser("list", help="show every account with its limits")
+    change = actions.add_parser("set", help="change the limits that are named, and leave the rest")
+    change.add_argument("id", type=uuid.UUID)
+    _add_limits(change)
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    for name, what in LIMITS.items():
+        option = f"--{name.replace('_', '-')}"
+        # What is not given is no attribute, as None takes a limit off.
+        parser.add_argument(
+            option, type=_limit, metavar="N", default=argparse.SUPPRESS, help=f"{what}; `{NONE}` takes the limit off"
+        )
+
+
+def _limit(text: str) -> int | None:
+    if text == NONE:
+        return None
+    if not text.isdecimal() or not 1 <= int(text) < 2**31:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a whole number from 1 up nor `{NONE}`")
+    return int(text)
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    db.configure(settings.database)
+    with db.transaction():
+        {"create": _create, "list": _list, "set": _set}[args.action](args)
+    return 0
+
+
+def _create(args: argparse.Namespace) -> None:
+    user, token = accounts.create(args.account, args.email, args.name)
+    accounts.set_limits(user.account_id, _limits(args))
+    print(f"Account {user.account_id}. The token of {user.email}, shown this once:", file=sys.stderr)
+    print(token)
+
+
+def _list(_args: argparse.Namespace) -> None:
+    for account in accounts.find_all():
+        running, waiting = (NONE if limit is None else limit for limit in _limits(account).values())
+        limits = f"running {running:<6}  waiting {waiting:<6}"
+        print(f"{account.id}  {account.created_at:%Y-%m-%d}  {limits}  {readable(account.name)}")
+
+
+def _set(args: argparse.Namespace) -> None:
+    accounts.set_limits(args.id, _limits(args))
+
+
+def _limits(given: object) -> dict[str, int | None]:
+    return {name: getattr(given, name) for name in LIMITS if hasattr(given, name)}
