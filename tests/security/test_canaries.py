@@ -20,6 +20,7 @@ import sqlalchemy as sa
 
 from tests.deployment import Deployment, free_port
 from tests.forges.forge import TOKEN, DemoForge, demo_forge
+from tests.security.ordinary_user import needs_root, run_again
 from tests.workers.engine import linux, needs_bubblewrap
 
 pytestmark = [linux, needs_bubblewrap, pytest.mark.xdist_group("canaries"), pytest.mark.timeout(300)]
@@ -144,3 +145,10 @@ def test_the_same_search_finds_them_where_nothing_is_in_the_way(planted: Planted
     )
     assert done.returncode == 0, done.stderr
     assert set(planted.canaries.values()) <= found(done.stdout)
+
+
+@needs_root
+@pytest.mark.timeout(600)
+def test_it_is_the_same_where_agent_and_worker_are_one_user() -> None:
+    """Both of the above once more, by a worker that is not root: the kernel alone would let its agents see it."""
+    run_again(__file__)

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -16,12 +15,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.security.ordinary_user import needs_root, run_again
 from tests.security.outside import Outside, python, web_server
 from tests.workers.attempts import Attempt, Engine, engine_in
 from tests.workers.engine import (
     IS_ROOT,
     ROOT,
-    TOOLS,
     Ran,
     eventually,
     finish,
@@ -37,7 +36,6 @@ from workers.job import Host, Limits, Refusal
 from workers.sandbox import open_sandbox
 
 pytestmark = [linux, needs_bubblewrap]
-ORDINARY_USER = 12_345
 
 
 @pytest.fixture
@@ -301,32 +299,7 @@ def test_the_agent_gets_no_hold_of_the_proxy(engine: Engine) -> None:
     assert attempt.outcome.result == "0"
 
 
-@pytest.mark.skipif(not IS_ROOT, reason="NOT TESTED: an ordinary user beside root; run the tests as root too")
-def test_it_is_the_same_for_an_ordinary_user(tmp_path: Path) -> None:
+@needs_root
+def test_it_is_the_same_for_an_ordinary_user() -> None:
     """All of the above once more, by a worker that is not root."""
-    again = (sys.executable, "-m", "pytest", "-q", "-p", "pytest_timeout", "-p", "no:cacheprovider", __file__)
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as place:
-        os.chown(place, ORDINARY_USER, ORDINARY_USER)
-        done = subprocess.run(
-            [*as_ordinary_user(), *again, f"--basetemp={place}/tests"],
-            cwd=ROOT,
-            env={**TOOLS, "HOME": place, "PYTHONDONTWRITEBYTECODE": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
-            capture_output=True,
-            text=True,
-        )
-    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
-    assert "1 skipped" in done.stdout
-
-
-def as_ordinary_user() -> list[str]:
-    """What to put before a command to run it as a user who can reach our interpreter and code wherever they lie."""
-    needed = [Path(sys.base_prefix), Path(sys.prefix), ROOT]
-    closed = {next((up for up in reversed(path.parents) if not up.stat().st_mode & 1), None) for path in needed}
-    tops = [str(top) for top in closed if top]
-    below = [str(path) for path in needed if any(path.is_relative_to(top) for top in tops)]
-    script = ["set -e", "mount -t tmpfs tmpfs /mnt"]
-    script += [f"mkdir /mnt/{number}; mount --bind '{path}' /mnt/{number}" for number, path in enumerate(below)]
-    script += [f"mount -t tmpfs -o mode=755 tmpfs '{top}'" for top in tops]
-    script += [f"mkdir -p '{path}'; mount --bind /mnt/{number} '{path}'" for number, path in enumerate(below)]
-    user = f"--reuid={ORDINARY_USER} --regid={ORDINARY_USER} --clear-groups"
-    return ["unshare", "--mount", "sh", "-c", "\n".join([*script, f'exec setpriv {user} "$@"']), "sh"]
+    run_again(__file__)
