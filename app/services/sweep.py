@@ -19,7 +19,7 @@ AT_ONCE = 200
 def find_due() -> list[uuid.UUID]:
     """Sessions whose bell or lease has run out, the oldest first."""
     due = sa.or_(
-        sa.and_(AgentRunnerSession.state == SessionState.NEW, AgentRunnerSession.next_bell_at < db.now()),
+        sa.and_(AgentRunnerSession.state == SessionState.NEW, AgentRunnerSession.next_bell_at <= db.now()),
         sa.and_(AgentRunnerSession.state == SessionState.RUNNING, AgentRunnerSession.lease_expires_at < db.now()),
     )
     query = sa.select(AgentRunnerSession.id).where(due).order_by(AgentRunnerSession.created_at).limit(AT_ONCE)
@@ -32,7 +32,7 @@ def repair(session_id: uuid.UUID) -> None:
     if locked is None:
         return
     runner, session = locked
-    if session.state == SessionState.NEW and db.session.scalar(sa.select(session.next_bell_at < db.now())):
+    if session.state == SessionState.NEW and db.session.scalar(sa.select(session.next_bell_at <= db.now())):
         lifecycle.ring(session)
     else:
         execution.expire_lease(runner, session)
