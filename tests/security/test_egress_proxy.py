@@ -165,12 +165,21 @@ def test_a_wildcard_does_not_fill_the_memory() -> None:
             rules.find(f"{number}.example", 443)
 
 
-@pytest.mark.skipif(
+needs_own_network = pytest.mark.skipif(
     not IS_ROOT or shutil.which("ip") is None,
-    reason="NOT TESTED: a machine with a public address; run the tests as root, with `apt-get install iproute2`",
+    reason="NOT TESTED: a network of the test's own; run the tests as root, with `apt-get install iproute2`",
 )
+
+
+def run_in_own_network(network: str, code: str) -> None:
+    """Run a Python program where nothing but this machine can be reached. `network` is a script that sets it up."""
+    command = ["sh", "-e", "-c", f'ip link set lo up\n{network}\nexec "$@"', "sh", sys.executable, "-c", code]
+    subprocess.run(["unshare", "--net", *command], cwd=ROOT, check=True, timeout=60)
+
+
+@needs_own_network
 def test_a_public_address_of_the_worker_itself_is_no_way_in() -> None:
-    """In a network of the test's own, where the machine has such an address, and a service that listens everywhere."""
+    """Where the machine has such an address, and a service that listens everywhere."""
     code = """
 from tests.security.test_egress_proxy import proxy
 import socket
@@ -179,27 +188,61 @@ with socket.create_server(("0.0.0.0", 4433)), proxy(place, private=False, resolv
     assert b" 403 " in running.ask(b"CONNECT own.example:4433 HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
     assert running.refusals == ["It is the worker's own machine."]
 """
-    network = 'ip link set lo up && ip address add 93.184.216.34/32 dev lo && exec "$@"'
-    subprocess.run(
-        ["unshare", "--net", "sh", "-c", network, "sh", sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60
-    )
+    run_in_own_network("ip address add 93.184.216.34/32 dev lo", code)
 
 
 class Moving:
     """A name that is at another place whenever it is asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, *places: str) -> None:
+        self._places = places
         self.looked_up = 0
 
     def __call__(self, host: str) -> list[str]:
         self.looked_up += 1
-        return [f"127.0.0.{self.looked_up}"]
+        return [self._places[self.looked_up - 1]]
+
+
+@needs_own_network
+def test_a_name_that_moves_inwards_is_not_followed() -> None:
+    """Where no public address can be reached and a service waits inside."""
+    code = """
+from tests.security.test_egress_proxy import Moving, proxy
+import socket
+moving = Moving("93.184.216.34", "127.0.0.1", "169.254.169.254")
+with (
+    socket.create_server(("127.0.0.1", 4433)) as inner,
+    proxy("moving.example:4433", private=False, resolve=moving) as running,
+):
+    for again in range(3):
+        answer = running.ask(b"CONNECT moving.example:4433 HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
+        assert b" 502 " in answer and b"Network is unreachable" in answer, answer
+    inner.settimeout(0.2)
+    try:
+        inner.accept()
+    except TimeoutError:
+        assert moving.looked_up == 1
+    else:
+        raise AssertionError("it was let in")
+"""
+    run_in_own_network("", code)
+
+
+@pytest.mark.parametrize("first", ["127.0.0.1", "10.0.0.1", "169.254.169.254"])
+def test_a_name_that_is_inside_at_first_is_refused_and_told_wherever_it_moves(outside: Outside, first: str) -> None:
+    moving = Moving(first, "127.0.0.1", "93.184.216.34")
+    with proxy(f"moving.example:{outside.port}", private=False, resolve=moving) as running:
+        for _ in range(3):
+            answer = running.ask(f"CONNECT moving.example:{outside.port} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            assert b" 403 " in answer
+        assert running.refusals == ["Its address is a private one, or one of a cloud's metadata."]
+    assert outside.asked == [] and moving.looked_up == 1
 
 
 @needs_bubblewrap
 def test_a_name_that_moves_stays_where_it_was(tmp_path: Path, outside: Outside) -> None:
     """Asked for from a real sandbox, in one command and in the next."""
-    moving, told = Moving(), io.BytesIO()
+    moving, told = Moving("127.0.0.1", "127.0.0.2"), io.BytesIO()
     rules = Rules([Rule.parse(f"moving.example:{outside.port}", private=True)], Names(moving))
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     threading.Thread(
