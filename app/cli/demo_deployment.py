@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 from app.cli.demo_view import View
 from app.cli.errors import CommandError
 from app.cli.processes import ROOT, bound_to_us, free_port
+from app.cli.sandbox import find_fault
 from app.cli.supervisor import BROKER_GRACE_SECONDS, GRACE_SECONDS
 from app.client import Client, ClientError
 from app.config import PREFIX
@@ -49,19 +49,13 @@ def choose_sandbox(data: Path, *, is_ours: bool, unsafe: bool, tell: Callable[[s
     """`bubblewrap`, or `none` where the user says so or only our own script runs; else raises with the remedy."""
     if unsafe:
         return "none"
-    command = [sys.executable, "-m", "workers.sandbox", "--work-dir", str(data / "work")]
-    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    if answer.returncode:
-        raise CommandError(f"the sandbox could not be tried: {answer.stderr.strip()}")
-    probe = json.loads(answer.stdout)
-    if probe["ok"]:
+    fault = find_fault(data / "work")
+    if fault is None:
         return "bubblewrap"
     if is_ours:
-        tell(f"{NO_SANDBOX} {probe['reason']} {probe['remedy']}")
+        tell(f"{NO_SANDBOX} {fault}")
         return "none"
-    raise CommandError(
-        f"{probe['reason']} {probe['remedy']}\nOr add --unsafe-no-sandbox, if you trust the script and the repository."
-    )
+    raise CommandError(f"{fault}\nOr add --unsafe-no-sandbox, if you trust the script and the repository.")
 
 
 @contextlib.contextmanager

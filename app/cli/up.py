@@ -20,6 +20,7 @@ from honcho.environ import parse_procfile
 from app.cli import init, migrate
 from app.cli.errors import CommandError
 from app.cli.processes import ROOT, absolute_paths, private_folder
+from app.cli.sandbox import find_warning
 from app.cli.supervisor import BROKER_GRACE_SECONDS, Supervisor
 from app.config import Settings
 
@@ -38,6 +39,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         init.add_arguments(first)
         given = ["--token-file", str(args.token_file)] if args.token_file else []
         init.run(first.parse_args(["--if-empty", *given]), settings)
+        if warning := find_warning(settings):
+            print(warning, file=sys.stderr, flush=True)
         return _supervise(_commands(args.procfile, settings), settings)
 
 

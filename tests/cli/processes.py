@@ -45,3 +45,15 @@ def free_port() -> int:
             for number in range(port, port + 3):
                 stack.enter_context(socket.socket()).bind(("127.0.0.1", number))
             return port
+
+
+def path_without_bubblewrap(folder: Path) -> str:
+    """A search path on which every program of this machine is found but bwrap."""
+    tools = folder / "tools"
+    tools.mkdir()
+    for place in reversed(os.get_exec_path()):
+        for program in Path(place).glob("*"):
+            (tools / program.name).unlink(missing_ok=True)
+            (tools / program.name).symlink_to(program)
+    (tools / "bwrap").unlink(missing_ok=True)
+    return str(tools)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import subprocess
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from app.cli.demo_deployment import NO_SANDBOX
 from app.cli.demo_view import LINES_SHOWN, View
 from app.cli.errors import CommandError
 from app.client import Event
-from tests.cli.processes import PROGRAM, environment, free_port, wait_for
+from tests.cli.processes import PROGRAM, environment, free_port, path_without_bubblewrap, wait_for
 from tests.processes import each_process
 from tests.workers.engine import SANDBOXES
 
@@ -129,18 +128,6 @@ def demo(folder: Path, *arguments: str, path: str | None = None) -> subprocess.C
     command = [*DEMO, "--once", "--data-dir", str(folder / "demo"), "--port", str(free_port()), *arguments]
     variables = {**environment(folder), **({"PATH": path} if path else {})}
     return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=120)
-
-
-def path_without_bubblewrap(folder: Path) -> str:
-    """A search path on which every program of this machine is found but bwrap."""
-    tools = folder / "tools"
-    tools.mkdir()
-    for place in reversed(os.get_exec_path()):
-        for program in Path(place).glob("*"):
-            (tools / program.name).unlink(missing_ok=True)
-            (tools / program.name).symlink_to(program)
-    (tools / "bwrap").unlink(missing_ok=True)
-    return str(tools)
 
 
 def unwrapped(text: str) -> str:

@@ -12,7 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.cli.processes import PROGRAM, environment, run, wait_for
+from tests.cli.processes import PROGRAM, environment, path_without_bubblewrap, run, wait_for
+from tests.workers.engine import needs_bubblewrap
 
 # Stands in for a worker: notes when it starts, whether the broker answers then, and how it ends.
 WORKER = """
@@ -34,16 +35,18 @@ while True:
 class Up:
     """`up` on a Procfile of a broker and such workers."""
 
-    def __init__(self, folder: Path, *workers: tuple[str, float]) -> None:
+    def __init__(self, folder: Path, *workers: tuple[str, float], more: str = "", **variables: str) -> None:
         self.folder = folder
         (folder / "worker.py").write_text(WORKER)
         lines = [
             f"{name}: {sys.executable} {folder / 'worker.py'} {folder} {name} {seconds}" for name, seconds in workers
         ]
-        (folder / "Procfile").write_text("\n".join([*lines, "broker: agent-runners broker"]))
+        (folder / "Procfile").write_text("\n".join([*lines, more, "broker: agent-runners broker"]))
         command = [PROGRAM, "up", "--procfile", str(folder / "Procfile")]
         with open(folder / "log", "wb") as log:
-            self.process = subprocess.Popen(command, env=environment(folder), stdout=log, stderr=subprocess.STDOUT)
+            self.process = subprocess.Popen(
+                command, env={**environment(folder), **variables}, stdout=log, stderr=subprocess.STDOUT
+            )
         for name, _ in workers:
             wait_for(f"the start of {name}", lambda name=name: (folder / f"{name}.started").exists())
         self.children = psutil.Process(self.process.pid).children(recursive=True)
@@ -86,6 +89,29 @@ def test_the_first_start_shows_a_token_and_the_next_does_not(folder: Path, start
         up.process.terminate()
         up.process.wait(60)
         assert ("ar_" in up.log) is has_token
+
+
+@pytest.mark.parametrize(("sandbox", "state"), [("bubblewrap", "missing"), ("none", "off")])
+def test_that_no_sandbox_holds_agents_is_said_to_the_person_and_in_the_log(
+    folder: Path, started: list[Up], sandbox: str, state: str
+) -> None:
+    path = {"PATH": path_without_bubblewrap(folder)} if state == "missing" else {}
+    worker = "sessions: agent-runners worker sessions"
+    up = Up(folder, ("one", 0), more=worker, AGENT_RUNNERS_SANDBOX=sandbox, **path)
+    started.append(up)
+    warning, _ = up.log.split("broker started")
+    named = {"missing": "Install bubblewrap: `apt-get install bubblewrap`", "off": "AGENT_RUNNERS_SANDBOX is `none`"}
+    assert "WARNING:" in warning and named[state] in warning
+    wait_for("the worker's word", lambda: f"sandbox_{state}" in up.log)
+    up.process.terminate()
+    assert up.process.wait(60) == 0
+
+
+@needs_bubblewrap
+def test_where_the_sandbox_works_nobody_is_warned(folder: Path, started: list[Up]) -> None:
+    up = Up(folder, ("one", 0))
+    started.append(up)
+    assert "WARNING:" not in up.log
 
 
 def test_a_second_interrupt_does_not_wait(folder: Path, started: list[Up]) -> None:
