@@ -41,6 +41,10 @@ def test_nothing_but_web_flower_and_the_store_is_published_and_that_on_loopback(
     assert all("127.0.0.1" in port for ports in published.values() for port in ports)
 
 
+def test_what_runs_agents_has_limits_as_a_whole() -> None:
+    assert {"mem_limit", "pids_limit"} <= set(OURS["sessions"])
+
+
 def test_every_secret_is_asked_for_and_stands_in_the_example() -> None:
     text = (ROOT / "docker-compose.yml").read_text()
     required = set(re.findall(r"\$\{(\w+):\?", text))

@@ -125,8 +125,11 @@ def _place(url: str) -> tuple[str, int | None]:
     """The host that a remote address names, and its port where it names one. Raises EngineError `repository_refused`."""
     try:
         parts = urlsplit(url)
-        named = parts.hostname if "://" in url else url.partition(":")[0].rpartition("@")[2]
-        return ascii_name(named or ""), parts.port if "://" in url else None
+        named = (parts.hostname if "://" in url else url.partition(":")[0].rpartition("@")[2]) or ""
+        if named.endswith("."):
+            # Git would look that spelling up by itself, whatever the name without the dot is pinned to.
+            raise _refused("The name of the repository's host must not end in a dot.")
+        return ascii_name(named), parts.port if "://" in url else None
     except ValueError:
         raise _refused("The address of the repository names no host.") from None
 

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# What it takes to list a folder, and to look at what is in it.
+_SEEN = stat.S_IRUSR | stat.S_IXUSR
 
 
 class Folder:
@@ -54,12 +56,12 @@ class Folder:
         return trail[::-1]
 
 
-def walk(top: Path, *, by_force: bool = False) -> Iterator[Folder]:
+def walk(top: str | Path, *, by_force: bool = False) -> Iterator[Folder]:
     """`top`, and then every folder that was added to the `inner` of the one before it.
 
     Links are never followed. A folder that cannot be opened is passed over, as is what is moved away meanwhile;
-    `by_force` makes those readable that are ours, for when nothing of the agent's runs. Raises OSError where `top`
-    cannot be opened.
+    `by_force` makes those readable that are ours and leaves them so, for when nothing of the agent's runs. Raises
+    OSError where `top` cannot be opened.
     """
     folder = Folder("", None, _opened(top, None, by_force))
     try:
@@ -81,7 +83,47 @@ def walk(top: Path, *, by_force: bool = False) -> Iterator[Folder]:
         os.close(folder.descriptor)
 
 
-def _above(folder: Folder, top: Path) -> Folder:
+def is_hidden(status: os.stat_result) -> bool:
+    """Whether what is described is a folder of ours that its mode keeps from us. Root needs no leave."""
+    mode = status.st_mode
+    return stat.S_ISDIR(mode) and mode & _SEEN != _SEEN and 0 < os.geteuid() == status.st_uid
+
+
+@contextlib.contextmanager
+def revealed(name: str | Path, within: int | None = None) -> Iterator[str]:
+    """A path to a hidden folder, which can be read as long as the context is open.
+
+    It is for while the agent runs, which is of our user then, and may want that mode for a test of its own: the mode is
+    put back unless it was changed meanwhile. Raises OSError where it cannot be done.
+    """
+    with _held(name, within) as path:
+        mode = stat.S_IMODE(os.stat(path).st_mode)
+        os.chmod(path, mode | stat.S_IRWXU)
+        try:
+            # With the dot it is no link.
+            yield f"{path}/."
+        finally:
+            if stat.S_IMODE(os.stat(path).st_mode) == mode | stat.S_IRWXU:
+                os.chmod(path, mode)
+
+
+def reveal(name: str, within: int) -> None:
+    """Make a hidden folder readable for good. Raises OSError where it cannot be done."""
+    with _held(name, within) as path:
+        os.chmod(path, stat.S_IMODE(os.stat(path).st_mode) | stat.S_IRWXU)
+
+
+@contextlib.contextmanager
+def _held(name: str | Path, within: int | None) -> Iterator[str]:
+    """A link that leads to that very folder, whatever takes its place meanwhile; a link is none (open(2), O_PATH)."""
+    handle = os.open(name, os.O_PATH | _FOLDER, dir_fd=within)
+    try:
+        yield f"/proc/self/fd/{handle}"
+    finally:
+        os.close(handle)
+
+
+def _above(folder: Folder, top: str | Path) -> Folder:
     """The folder that holds `folder`, open again; where that is no longer in its place, the nearest one that is."""
     assert folder.above
     with contextlib.suppress(OSError):

@@ -114,6 +114,8 @@ class Watch:
         limits = self._limits
         if found.allocated > limits.max_disk_bytes:
             self._pass_disk(f"The files take up more than the limit of {_spoken(limits.max_disk_bytes)}.")
+        elif found.memory > limits.max_memory_bytes:
+            self._pass_memory()
         elif found.files > limits.max_disk_files:
             message = f"There are more files and folders than the limit of {limits.max_disk_files:,}."
             self._passed = EngineError("file_limit", "agent", message)

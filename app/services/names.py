@@ -44,7 +44,15 @@ def check_repo_url(url: str) -> None:
     # ssh wants a user name; anything else in front of the host is a credential in the open.
     if parts.password is not None or (parts.username is not None and parts.scheme != "ssh"):
         raise _refused("must not contain credentials; use access_token", error_code="credentials_in_url")
-    if not host or host.startswith("-") or parts.path.strip("/") == "" or parts.query or parts.fragment:
+    # Git pins a name to the address that was judged, and would look the same one with a dot at its end up again.
+    if (
+        not host
+        or host.startswith("-")
+        or host.endswith(".")
+        or parts.path.strip("/") == ""
+        or parts.query
+        or parts.fragment
+    ):
         raise _refused("must name a host and a repository, and nothing else")
     if ".." in unquote(parts.path).split("/"):
         raise _refused("must not climb out of its path")

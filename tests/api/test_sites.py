@@ -82,6 +82,7 @@ HOSTILE = [
     "https://[fe80::1%25eth0]/x.git",
     "https://[::ffff:127.0.0.1]/x.git",
     "https://localhost./x.git",
+    "https://example.org./x.git",
     "",
     "\0",
 ]

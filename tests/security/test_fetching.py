@@ -93,7 +93,7 @@ def test_a_name_that_leads_inside_is_refused_before_anything_is_asked(host: Host
             "[::ffff:127.0.0.1]",
             "0.0.0.0",
         ),
-        *("localhost.", "LOCALHOST", "169.254.169.254", "10.0.0.1", "[fd00:ec2::254]"),
+        *("localhost.", "moved.example.", "LOCALHOST", "169.254.169.254", "10.0.0.1", "[fd00:ec2::254]"),
     ],
 )
 def test_no_spelling_of_an_inner_address_gets_past(host: Host, server: Server, place: str) -> None:

@@ -51,6 +51,10 @@ PROBE = """
         "socket ALG, long": (198 if arm else 41, 38 | 1 << 32, 5, 0),
         "socket NETLINK NETFILTER": (198 if arm else 41, 16, 3, 12),
         "socket NETLINK ROUTE": (198 if arm else 41, 16, 3, 0),
+        "socketpair PACKET": (199 if arm else 53, 17, 3, 0, 0),
+        "socketpair VSOCK": (199 if arm else 53, 40, 1, 0, 0),
+        "shmget of much": (194 if arm else 29, 1234567, 65537, 0o600),
+        "shmget of little": (194 if arm else 29, 1234567, 65536, 0o600),
         "socket UNIX": (198 if arm else 41, 1, 1, 0),
         "socket INET": (198 if arm else 41, 2, 1, 0),
         "socket INET6": (198 if arm else 41, 10, 1, 0),
@@ -72,9 +76,12 @@ def test_what_reaches_deep_into_the_kernel_is_refused(tmp_path: Path) -> None:
     ran = run_in(tmp_path, f"python3 - <<'END'\n{textwrap.dedent(PROBE)}\nEND")
     answers = dict(line.split("=") for line in ran.out.splitlines())
     absent = {"io_uring_setup", "clone3", "fsopen", "open_tree"}
+    memory = {"shmget of much": {"EINVAL"}, "shmget of little": {"ENOENT"}}
     for name, answer in answers.items():
         if name in ("socket NETLINK ROUTE", "socket UNIX", "socket INET", "socket INET6"):
             expected = {"OK", "EAFNOSUPPORT"} if "INET6" in name else {"OK"}
+        elif name in memory:
+            expected = memory[name]
         elif name in absent:
             expected = {"ENOSYS"}
         else:
@@ -90,6 +97,7 @@ def test_the_probe_finds_other_answers_without_the_filter(tmp_path: Path) -> Non
     assert answers["open_by_handle_at"] != "EPERM"
     assert answers["ioctl TIOCSTI"] == "EBADF"
     assert answers["unshare"] == "OK"
+    assert answers["shmget of much"] == "ENOENT"
 
 
 PROGRAMS = {

@@ -13,15 +13,24 @@ Resolve = Callable[[str], list[str]]
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-# Where clouds hand out credentials to whoever asks from inside: all of the link-local network, and what some chose instead.
+# Where clouds hand out credentials to whoever asks from inside: all of the link-local network, and what some chose
+# instead, Amazon, Google, Oracle, Linode and Scaleway in IPv6, then Azure, Alibaba and Oracle.
 # https://cloud.google.com/compute/docs/metadata https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
 # https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16 https://www.alibabacloud.com/help/ecs
+# https://docs.oracle.com/iaas/Content/Compute/Tasks/gettingmetadata.htm https://techdocs.akamai.com/cloud-computing/docs
+# https://github.com/canonical/cloud-init/blob/main/cloudinit/sources/DataSourceScaleway.py
 _METADATA = tuple(
     ipaddress.ip_network(each)
-    for each in ("169.254.0.0/16", "fe80::/10", "fd00:ec2::/32", "168.63.129.16", "100.100.100.200", "192.0.0.192")
+    for each in (
+        *("169.254.0.0/16", "fe80::/10"),
+        *("fd00:ec2::/32", "fd20:ce::254", "fd00:c1::a9fe:a9fe", "fd00:a9fe:a9fe::1", "fd00:42::42"),
+        *("168.63.129.16", "100.100.100.200", "192.0.0.192"),
+    )
 )
 _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# The same for a network's own use (RFC 8215). Where in it the IPv4 address stands depends on the prefix (RFC 6052).
+_LOCAL_NAT64 = ipaddress.ip_network("64:ff9b:1::/48")
 _IPV4_COMPATIBLE = ipaddress.ip_network("::/96")
 
 
@@ -70,7 +79,7 @@ def _embedded(address: _Address) -> list[ipaddress.IPv4Address]:
     if isinstance(address, ipaddress.IPv4Address):
         return []
     last = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    if address in _NAT64 or address in _IPV4_COMPATIBLE:
+    if address in _NAT64 or address in _LOCAL_NAT64 or address in _IPV4_COMPATIBLE:
         return [last]
     found = (address.ipv4_mapped, address.sixtofour, *(address.teredo or ()))
     return [each for each in found if each]

@@ -19,8 +19,12 @@ from .refusals import Refusals
 from .rules import Names, Rule, Rules
 from .server import Server
 
+_NICENESS = 10
+
 
 def main() -> None:
+    # It works for the agent, so like the agent it lets the worker and the API go first.
+    os.nice(_NICENESS)
     orders = json.loads(sys.stdin.buffer.readline())
     _become(orders["uid"])
     names = Names(resolver(orders["resolve"]))

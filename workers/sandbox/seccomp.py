@@ -41,6 +41,7 @@ _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 _UNIX, _INET, _INET6, _NETLINK = 1, 2, 10, 16
 _FAMILIES = (_UNIX, _INET, _INET6, _NETLINK)
 _LOW = 0xFFFFFFFF
+_LARGEST_SEGMENT = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -81,12 +82,16 @@ def _rules() -> Iterator[Rule]:
     # The kernel looks at the lower half of these arguments only.
     for request in (_TIOCSTI, _TIOCLINUX):
         yield Rule("ioctl", errno.EPERM, ((1, "MASKED_EQ", _LOW, request),))
-    for family in range(max(_FAMILIES)):
-        if family not in _FAMILIES:
-            yield Rule("socket", errno.EAFNOSUPPORT, ((0, "EQ", family, 0),))
-    yield Rule("socket", errno.EAFNOSUPPORT, ((0, "GT", max(_FAMILIES), 0),))
+    for call in ("socket", "socketpair"):
+        for family in range(max(_FAMILIES)):
+            if family not in _FAMILIES:
+                yield Rule(call, errno.EAFNOSUPPORT, ((0, "EQ", family, 0),))
+        yield Rule(call, errno.EAFNOSUPPORT, ((0, "GT", max(_FAMILIES), 0),))
     # Programs ask NETLINK_ROUTE, protocol 0, for the addresses of the machine.
     yield Rule("socket", errno.EPERM, ((0, "EQ", _NETLINK, 0), (2, "NE", 0, 0)))
+    # A segment that no process has mapped is nobody's memory, so there is no other way to hold it to a limit. Databases
+    # want a few bytes of one. The error is that of a system whose limit it is (shmget(2)).
+    yield Rule("shmget", errno.EINVAL, ((1, "GT", _LARGEST_SEGMENT, 0),))
 
 
 def _exported(made: Any) -> bytes:
