@@ -1,4 +1,4 @@
-"""`agent-runners doctor`: each part of this deployment, as working, missing or off, with the remedy."""
+"""`agent-runners doctor`: each part of this deployment, as working, missing, failing or off, with the remedy."""
 
 from __future__ import annotations
 
@@ -24,17 +24,25 @@ from rich.table import Table
 from app import artifacts, db, queue
 from app.config import SettingsError, own_secrets, settings
 from app.redaction import Secrets
-from app.services import marks
+from app.services import marks, metrics
+from app.services.metrics import Stuck
 from migrations.config import alembic_config
 from tasks.jobs import limits_of, this_host
 from workers.agents import find_missing
 from workers.sandbox.layers import layers
 
-State = Literal["working", "missing", "off"]
+State = Literal["working", "missing", "failing", "off"]
 PINS_ADDRESSES = (2, 37)
 LEAST_FREE_BYTES = 2 * 1024**3
 # So many sweeps may be late before something is wrong.
 LATE_SWEEPS = 6
+# These are explained in docs/faults.md. A session waits for two sweeps at most where a worker has room, and a
+# publication that the forge refuses for passing reasons is given up after ten minutes.
+LONGEST_WAIT_SECONDS = 60.0
+EXPIRED_LEASE_SECONDS = 120.0
+PENDING_SECONDS = 900.0
+RECENT_SECONDS = 3600.0
+FAULTS = "docs/faults.md says more"
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,10 @@ def examine() -> Iterator[Finding]:
             yield look()
         except Exception as error:
             yield _broken(part, error, remedy)
+    try:
+        yield from _stuck()
+    except Exception as error:
+        yield _broken("queue", error, "Mend the database first; it tells what waits")
     try:
         for layer in layers(this_host(), limits_of(settings().max_duration_seconds)):
             yield Finding(layer.name, layer.state, layer.told, layer.remedy)
@@ -145,6 +157,66 @@ def _sweep() -> Finding:
     return Finding("sweep", "working", told)
 
 
+def _stuck() -> Iterator[Finding]:
+    with db.transaction(read_only=True):
+        found = metrics.find_stuck(EXPIRED_LEASE_SECONDS, PENDING_SECONDS, RECENT_SECONDS)
+    yield _queue(found)
+    yield _judge(
+        "leases",
+        found.expired_leases,
+        f"sessions are RUNNING whose worker has not beaten, and which nobody swept, for {EXPIRED_LEASE_SECONDS:.0f} s",
+        "See to the sweep above, and to the log of its worker",
+    )
+    yield _judge(
+        "publications",
+        found.pending_publications,
+        f"pull requests and commits have not come to an end for {PENDING_SECONDS / 60:.0f} min",
+        "Start, or start anew: agent-runners worker control. Its log says what holds them up",
+    )
+    yield _judge(
+        "lost sessions",
+        found.lost_sessions,
+        f"sessions ended with `worker_lost` in the last {RECENT_SECONDS / 60:.0f} min",
+        "Read the logs of the session workers; memory is the usual reason",
+    )
+
+
+def _queue(found: Stuck) -> Finding:
+    """Whether sessions wait that could run: nobody's limits hold them back, and the workers have room."""
+    seconds = found.longest_wait_seconds
+    if seconds <= LONGEST_WAIT_SECONDS:
+        return Finding("queue", "working", "nobody waits long")
+    told, places = f"the oldest session that may run waits {seconds:.0f} s", _places()
+    if not places:
+        told, remedy = f"{told}, and no worker answers", "Start one: agent-runners worker sessions"
+    elif found.running < places:
+        told = f"{told}, though {found.running} run where {places} may"
+        remedy = "See to the broker and the sweep above, then start the session workers anew"
+    else:
+        # A long queue is no fault of ours, but whoever asks may want to know.
+        return Finding("queue", "working", f"{told}; all {places} places are taken", "Start more session workers")
+    return Finding("queue", "failing", told, f"{remedy}. {FAULTS}")
+
+
+def _places() -> int:
+    """How many sessions the workers that answer run at once; none where the broker does not, which its row tells."""
+    try:
+        ask = queue.celery().control.inspect(timeout=1)
+        served = ask.active_queues() or {}
+        pools = {name: each["pool"]["max-concurrency"] for name, each in (ask.stats() or {}).items()}
+    except Exception:
+        return 0
+    return sum(
+        pools.get(name, 0) for name, queues in served.items() if any(each["name"] == queue.SESSIONS for each in queues)
+    )
+
+
+def _judge(part: str, number: int, told: str, remedy: str) -> Finding:
+    if number:
+        return Finding(part, "failing", f"{number} {told}", f"{remedy}. {FAULTS}")
+    return Finding(part, "working", "nothing to see to")
+
+
 def _artifacts() -> Finding:
     key = f"doctor/{db.new_id()}"
     artifacts.store().put(key, [b"x"])
@@ -154,7 +226,7 @@ def _artifacts() -> Finding:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print the findings; the exit status is 1 where something is missing."""
+    """Print the findings; the exit status is 1 where something is missing or failing."""
     parser = argparse.ArgumentParser(prog="agent-runners doctor", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print JSON, one finding a line")
     asked = parser.parse_args(arguments)
@@ -165,12 +237,13 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         _print(findings)
     # An agent that is not installed is no fault: most deployments use one of them.
-    return int(any(finding.state == "missing" and not finding.part.startswith("agent ") for finding in findings))
+    faults = [finding for finding in findings if not finding.part.startswith("agent ")]
+    return int(any(finding.state in ("missing", "failing") for finding in faults))
 
 
 def _print(findings: list[Finding]) -> None:
     table = Table("part", "state", "", box=None, header_style="dim")
-    colours = {"working": "green", "missing": "red", "off": "yellow"}
+    colours = {"working": "green", "missing": "red", "failing": "red", "off": "yellow"}
     for finding in findings:
         told = escape(finding.told) + (f"\n[bold]{escape(finding.remedy)}[/bold]" if finding.remedy else "")
         table.add_row(finding.part, f"[{colours[finding.state]}]{finding.state}[/]", told)

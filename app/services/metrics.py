@@ -8,9 +8,9 @@ import sqlalchemy as sa
 import structlog
 
 from app import db
-from app.models import AgentRunnerSession, Counter, Publication
-from app.models.states import ACTIVE, PublicationState, SessionState
-from app.services import marks
+from app.models import AgentRunnerSession, Counter, Publication, Site
+from app.models.states import ACTIVE, Execution, PublicationState, SessionState
+from app.services import marks, turns
 
 log = structlog.get_logger()
 
@@ -27,6 +27,20 @@ class Measured:
     pending_publications: int
     counted: dict[str, int]
     """The counters by name, as `count` was told them."""
+
+
+@dataclass(frozen=True)
+class Stuck:
+    """What ought to have moved on by now."""
+
+    longest_wait_seconds: float
+    """Of the sessions that limits would let run."""
+    running: int
+    """Sessions on workers of ours."""
+    expired_leases: int
+    pending_publications: int
+    lost_sessions: int
+    """How many ended with `worker_lost`."""
 
 
 def count(name: str, times: int = 1) -> None:
@@ -66,4 +80,27 @@ def measure() -> Measured:
         expired_leases=db.session.scalar(expired) or 0,
         pending_publications=db.session.scalar(pending) or 0,
         counted={counter.name: counter.value for counter in db.session.scalars(sa.select(Counter))},
+    )
+
+
+def find_stuck(lease_seconds: float, publication_seconds: float, lost_seconds: float) -> Stuck:
+    """Read, in the transaction in progress, what ought not to be: leases that ran out so long ago, publications that
+    were asked for so long ago, and sessions that were lost since so long ago."""
+    session = AgentRunnerSession
+    ours = sa.select(Site.id).where(Site.execution == Execution.INTERNAL)
+    here = (session.state == SessionState.RUNNING, session.site_id.in_(ours))
+    expired = (session.state == SessionState.RUNNING, session.lease_expires_at < db.now(-lease_seconds))
+    pending = (Publication.state == PublicationState.PENDING, Publication.created_at < db.now(-publication_seconds))
+    lost = (
+        session.state == SessionState.ERROR,
+        session.done_at > db.now(-lost_seconds),
+        session.failure["code"].as_string() == "worker_lost",
+    )
+    number = sa.select(sa.func.count())
+    return Stuck(
+        longest_wait_seconds=turns.longest_wait(),
+        running=db.session.scalar(number.where(*here)) or 0,
+        expired_leases=db.session.scalar(number.where(*expired)) or 0,
+        pending_publications=db.session.scalar(number.where(*pending)) or 0,
+        lost_sessions=db.session.scalar(number.where(*lost)) or 0,
     )

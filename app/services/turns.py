@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import orm
@@ -28,11 +29,29 @@ def find_next() -> Turn | None:
     Of the accounts the one that runs fewest sessions comes first, then the one that has waited longest since its last
     claim; of its sessions the oldest. So no account waits for another to empty its queue, be there one worker only.
     """
+    query, running_here = _that_may_run(
+        AgentRunnerSession.account_id, AgentRunnerSession.site_id, AgentRunnerSession.id
+    )
+    order = (running_here, Account.last_claimed_at.nulls_first(), AgentRunnerSession.created_at, AgentRunnerSession.id)
+    found = db.session.execute(query.order_by(*order).limit(1)).one_or_none()
+    return Turn(*found) if found else None
+
+
+def longest_wait() -> float:
+    """How many seconds the oldest of the sessions waits that a worker of ours could run now; 0 where there is none."""
+    query, _ = _that_may_run(sa.func.min(AgentRunnerSession.created_at), db.now())
+    oldest, now = db.session.execute(query).one()
+    return (now - oldest).total_seconds() if oldest else 0.0
+
+
+def _that_may_run(*wanted: Any) -> tuple[sa.Select[Any], sa.ColumnElement[int]]:
+    """What is wanted of the waiting sessions that our own workers run and that have room, and how many sessions the
+    account of each runs on them."""
     session = AgentRunnerSession
     of_account, of_site = _running(session.account_id), _running(session.site_id)
-    running_here = sa.func.coalesce(of_account.c.internal, 0)
     query = (
-        sa.select(session.account_id, session.site_id, session.id)
+        sa.select(*wanted)
+        .select_from(session)
         .join(Site, Site.id == session.site_id)
         .join(Account, Account.id == session.account_id)
         .outerjoin(of_account, of_account.c.whose == session.account_id)
@@ -43,11 +62,8 @@ def find_next() -> Turn | None:
             _is_below(Account.max_concurrent_sessions, of_account),
             _is_below(Site.max_concurrent_sessions, of_site),
         )
-        .order_by(running_here, Account.last_claimed_at.nulls_first(), session.created_at, session.id)
-        .limit(1)
     )
-    found = db.session.execute(query).one_or_none()
-    return Turn(*found) if found else None
+    return query, sa.func.coalesce(of_account.c.internal, 0)
 
 
 def _running(whose: orm.InstrumentedAttribute[uuid.UUID]) -> sa.Subquery:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
-from tests.cli.processes import run
+from app import db
+from app.models import Account, AgentRunner, AgentRunnerSession, Publication
+from app.models.states import PublicationKind, Scope, SessionState
+from app.services import accounts, agent_runners, sites
+from app.services.callers import Caller
+from tests.cli.processes import PROGRAM, environment, run, wait_for
 
 
 def findings(folder: Path, **settings: str) -> dict[str, dict[str, Any]]:
@@ -16,7 +24,8 @@ def findings(folder: Path, **settings: str) -> dict[str, dict[str, Any]]:
     done = run(folder, "doctor", "--json", **settings)
     assert not done.stderr, done.stderr
     found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert done.returncode == any(each["state"] == "missing" and "agent" not in each["part"] for each in found)
+    faults = [each for each in found if each["state"] in ("missing", "failing") and "agent" not in each["part"]]
+    assert done.returncode == bool(faults)
     return {each["part"]: each for each in found}
 
 
@@ -28,6 +37,7 @@ def test_on_a_new_machine_it_names_what_is_missing_and_a_remedy_for_each(folder:
         "broker": "agent-runners broker",
         "workers": "broker first",
         "sweep": "database first",
+        "queue": "database first",
     }.items():
         assert found[part]["state"] == "missing" and remedy in found[part]["remedy"], found[part]
 
@@ -51,3 +61,85 @@ def test_a_setting_that_cannot_be_ends_a_worker_at_its_start(folder: Path, name:
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("agent-runners") and f"AGENT_RUNNERS_{name}" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def ask(account_name: str, **values: object) -> AgentRunner:
+    """A runner whose session was changed behind the verbs' back, as the passing of time does."""
+    with db.transaction():
+        user, _ = accounts.create(account_name, f"{account_name}@example.org", account_name)
+        caller = Caller(user.account_id, user.id, uuid.uuid4(), Scope.ADMIN)
+        site = sites.create(caller, {"repo_url": "https://github.com/example/shop.git"})
+        runner = agent_runners.create(caller, {"site_id": site.id, "prompt": "Say hello."})
+        mine = AgentRunnerSession.id == runner.latest_session_id
+        db.session.execute(sa.update(AgentRunnerSession).where(mine).values(**values))
+        return runner
+
+
+STUCK = ("queue", "leases", "publications", "lost sessions")
+
+
+def states(found: dict[str, dict[str, Any]]) -> dict[str, str]:
+    return {part: found[part]["state"] for part in STUCK}
+
+
+def test_what_goes_wrong_in_the_queue_is_told_with_its_remedy(
+    folder: Path, record: sa.Engine, database_url: str
+) -> None:
+    ask("waiting", created_at=db.now(-100))
+    ask("silent", state=SessionState.RUNNING, attempt=1, lease_expires_at=db.now(-130))
+    failure = {"code": "worker_lost", "stage": "agent", "retryable": True, "message": "Three were lost."}
+    ask("lost", state=SessionState.ERROR, done_at=db.now(-60), failure=failure)
+    runner = ask("publishing", state=SessionState.DONE, done_at=db.now(-2000))
+    with db.transaction():
+        user_id, kind = runner.user_id, PublicationKind.COMMIT
+        row = {"user_id": user_id, "kind": kind, "diff_key": "1/cumulative.patch", "branch": "notes"}
+        db.session.add(Publication(agent_runner_id=runner.id, created_at=db.now(-1000), **row))
+    found = findings(folder, DATABASE_URL=database_url)
+    assert states(found) == dict.fromkeys(STUCK, "failing")
+    for part, told, remedy in (
+        ("queue", "and no worker answers", "agent-runners worker sessions"),
+        ("leases", "1 sessions are RUNNING", "sweep"),
+        ("publications", "1 pull requests and commits", "agent-runners worker control"),
+        ("lost sessions", "1 sessions ended with `worker_lost`", "logs of the session workers"),
+    ):
+        assert told in found[part]["told"] and remedy in found[part]["remedy"], found[part]
+        assert "docs/faults.md" in found[part]["remedy"]
+
+
+def test_a_session_that_waits_is_told_of_where_a_worker_has_room_for_it(
+    folder: Path, record: sa.Engine, database_url: str
+) -> None:
+    # Nobody rings for the session, as the broker of this process is away and nobody sweeps.
+    ask("waiting", created_at=db.now(-100))
+    settings = {"DATABASE_URL": database_url, "SESSION_WORKERS": "1"}
+    (folder / "Procfile").write_text("broker: agent-runners broker\nsessions: agent-runners worker sessions")
+    command = [PROGRAM, "up", "--procfile", str(folder / "Procfile")]
+    with open(folder / "log", "wb") as log:
+        up = subprocess.Popen(command, env=environment(folder, **settings), stdout=log, stderr=log)
+    try:
+        wait_for("the worker", lambda: "0 run where 1 may" in findings(folder, **settings)["queue"]["told"])
+        ask("running", state=SessionState.RUNNING, attempt=1, lease_expires_at=db.now(600))
+        found = findings(folder, **settings)["queue"]
+        assert found["state"] == "working" and "all 1 places are taken" in found["told"]
+    finally:
+        up.terminate()
+        up.wait(60)
+
+
+def test_what_moves_on_by_itself_in_time_is_nothing_to_tell(folder: Path, record: sa.Engine, database_url: str) -> None:
+    ask("asking just now")
+    ask("silent for a moment", state=SessionState.RUNNING, attempt=1, lease_expires_at=db.now(-5))
+    failure = {"code": "worker_lost", "stage": "agent", "retryable": True, "message": "Three were lost."}
+    ask("lost long ago", state=SessionState.ERROR, done_at=db.now(-9000), failure=failure)
+    ask("failed otherwise", state=SessionState.ERROR, done_at=db.now(-60), failure={**failure, "code": "stalled"})
+    assert states(findings(folder, DATABASE_URL=database_url)) == dict.fromkeys(STUCK, "working")
+
+
+def test_who_waits_because_of_a_limit_waits_as_the_operator_wants(
+    folder: Path, record: sa.Engine, database_url: str
+) -> None:
+    limited = ask("limited", created_at=db.now(-100))
+    with db.transaction():
+        mine = Account.id == limited.account_id
+        db.session.execute(sa.update(Account).where(mine).values(max_concurrent_sessions=0))
+    assert states(findings(folder, DATABASE_URL=database_url))["queue"] == "working"
