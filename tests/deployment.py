@@ -156,6 +156,14 @@ class Deployment:
     def log(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text(errors="replace")
 
+    def memory(self, name: str) -> int:
+        """The bytes in memory of the largest process of a worker's pool, without the agent that it runs."""
+        sizes = [0]
+        for process in psutil.Process(self.processes[name].pid).children():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                sizes.append(process.memory_info().rss)
+        return max(sizes)
+
     # What callers do.
 
     def call(self, method: str, path: str, **arguments: Any) -> Any:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 
 from tests.deployment import Deployment, deployed, free_port, wait_for
@@ -64,14 +63,14 @@ def longest(call: Callable[[], Any], times: int) -> float:
 
 
 @contextlib.contextmanager
-def growth(worker: psutil.Process) -> Iterator[Callable[[], int]]:
-    """How many bytes more than the largest process of a worker's pool had at the start one of them has had since."""
-    before, most, ended = largest(worker), 0, threading.Event()
+def growth(deployment: Deployment) -> Iterator[Callable[[], int]]:
+    """How many bytes more than the largest process of the worker's pool had at the start one of them has had since."""
+    before, most, ended = deployment.memory("sessions-1"), 0, threading.Event()
 
     def watch() -> None:
         nonlocal most
         while not ended.wait(0.1):
-            most = max(most, largest(worker))
+            most = max(most, deployment.memory("sessions-1"))
 
     thread = threading.Thread(target=watch)
     thread.start()
@@ -82,19 +81,10 @@ def growth(worker: psutil.Process) -> Iterator[Callable[[], int]]:
         thread.join()
 
 
-def largest(worker: psutil.Process) -> int:
-    """The bytes in memory of the largest process of a worker's pool, without what that runs."""
-    sizes = [0]
-    for process in worker.children():
-        with contextlib.suppress(psutil.NoSuchProcess):
-            sizes.append(process.memory_info().rss)
-    return max(sizes)
-
-
 def test_the_api_answers_and_the_worker_stays_small_while_sessions_do_their_worst(deployment: Deployment) -> None:
     site = deployment.make_site(deployment.make_repository({"README": "hello\n"}))
     deployment.ended(deployment.run(site, "true"))
-    with growth(psutil.Process(deployment.processes["sessions-1"].pid)) as grown:
+    with growth(deployment) as grown:
         hog = deployment.run(site, HOG, limits={"max_duration_seconds": 20})
         runners = {code: deployment.run(site, prompt) for code, prompt in OTHERS.items()}
         wait_for("the hog", lambda: deployment.session(hog)["state"] == "RUNNING")
