@@ -6,6 +6,7 @@ a test keeps that page true.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -16,6 +17,9 @@ from typing import Any, get_type_hints
 
 PREFIX = "AGENT_RUNNERS_"
 _LONGEST_SOCKET_PATH = 103
+_MADE_ONCE = {"secret_key": "secret.key", "flower_auth": "flower.auth", "metrics_token": "metrics.token"}
+# Where boto3 looks for the secret half of credentials first.
+_OF_BOTO3 = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
 class SettingsError(ValueError):
@@ -160,10 +164,26 @@ def agent_environment(settings: Settings) -> dict[str, str]:
     return {name: os.environ[name] for name in settings.agent_environment if os.environ.get(name)}
 
 
+def made_once_file(settings: Settings, name: str) -> Path:
+    """Where the text lies that is made once in the place of a secret setting which is empty."""
+    return settings.data_dir / _MADE_ONCE[name]
+
+
 def own_secrets(settings: Settings) -> dict[str, str]:
-    """Settings that hold a secret, or a URL that may have a password in it, by their names."""
-    names = ("secret_key", "flower_auth", "database_url", "broker_url")
-    return {name: getattr(settings, name) for name in names}
+    """What this process can get hold of that is secret, or a URL that may have a password in it, by its name.
+
+    Texts that are made once are read where they have been made; nothing is made here.
+    """
+    found = {name: getattr(settings, name) or _made(settings, name) for name in _MADE_ONCE}
+    found |= {"flower_password": found["flower_auth"].partition(":")[2]}
+    found |= {name: getattr(settings, name) for name in ("database_url", "broker_url")}
+    return found | {name: os.environ.get(name, "") for name in _OF_BOTO3}
+
+
+def _made(settings: Settings, name: str) -> str:
+    with contextlib.suppress(OSError):
+        return made_once_file(settings, name).read_text().strip()
+    return ""
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import sys
 from collections.abc import Callable
@@ -65,13 +66,8 @@ def configure_logging(process: str) -> None:
 
 
 def _rendering() -> list[structlog.typing.Processor]:
-    known = Secrets(environment={**own_secrets(settings()), **agent_environment(settings())})
-
-    def redact(text: str) -> str:
-        return (secrets_at_hand() or known).redact(text)
-
     def redact_event(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-        return _each_text(event, redact)
+        return _each_text(event, (secrets_at_hand() or _own()).redact)
 
     def escape_event(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
         return _each_text(event, readable)
@@ -87,6 +83,16 @@ def _rendering() -> list[structlog.typing.Processor]:
         ]
     # JSON escapes whatever is not plain ASCII by itself.
     return [*told, structlog.processors.JSONRenderer()]
+
+
+def _own() -> Secrets:
+    """The secrets of the deployment. They are asked for anew, as some are made only after the process has begun."""
+    return _secrets(tuple({**own_secrets(settings()), **agent_environment(settings())}.items()))
+
+
+@functools.lru_cache(maxsize=2)
+def _secrets(variables: tuple[tuple[str, str], ...]) -> Secrets:
+    return Secrets(environment=dict(variables))
 
 
 def _each_text(value: Any, change: Callable[[str], str]) -> Any:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken
 
-from app.config import settings
+from app.config import made_once_file, settings
 
 
 class SecretKeyChanged(RuntimeError):
@@ -35,7 +35,7 @@ def made_once(path: Path, make: str) -> str:
 
 @functools.cache
 def _key() -> bytes:
-    text = settings().secret_key or made_once(settings().data_dir / "secret.key", secrets.token_urlsafe(48))
+    text = settings().secret_key or made_once(made_once_file(settings(), "secret_key"), secrets.token_urlsafe(48))
     return hashlib.sha256(text.encode()).digest()
 
 

@@ -9,8 +9,10 @@ from collections.abc import Callable
 import pytest
 import structlog
 
+from app.config import made_once_file, settings
 from app.logs import configure_logging
 from app.redaction import Secrets, kept_out_of_logs
+from app.secrets import made_once
 
 SHAPE = "ghp" + "_" + "a1B2" * 9
 KEY = "key-of-the-model-42"
@@ -72,3 +74,14 @@ def test_what_would_not_be_seen_is_escaped(
     structlog.get_logger().info(f"event{hidden}", word=hidden)
     told = capsys.readouterr().err
     assert "event" in told and not (set(hidden) - set("]0;gotcha")) & set(told)
+
+
+def test_a_secret_that_was_made_after_the_start_of_a_process_gets_into_no_line(
+    configure_logs: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logs("json")
+    log = structlog.get_logger("one")
+    log.info("there is no token yet")
+    token = made_once(made_once_file(settings(), "metrics_token"), "token-of-prometheus")
+    log.info("asked", by=token)
+    assert capsys.readouterr().err.count("[redacted]") == 1

@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 
 from app import db
 from app.api.blueprint import Blueprint
-from app.config import settings
+from app.config import made_once_file, settings
 from app.errors import Unauthorized
 from app.secrets import made_once
 from app.services import metrics
@@ -47,7 +47,8 @@ class Metrics(MethodView):
 
 
 def _check_token() -> None:
-    wanted = settings().metrics_token or made_once(settings().data_dir / "metrics.token", secrets.token_urlsafe(32))
+    file = made_once_file(settings(), "metrics_token")
+    wanted = settings().metrics_token or made_once(file, secrets.token_urlsafe(32))
     given = request.headers.get("Authorization", "").removeprefix("Bearer ")
     if not hmac.compare_digest(given.strip().encode(), wanted.strip().encode()):
         raise Unauthorized("send the token for metrics", error_code="bad_token", headers={"WWW-Authenticate": "Bearer"})

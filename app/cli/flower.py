@@ -7,7 +7,7 @@ import secrets
 
 from app.cli.errors import CommandError
 from app.cli.processes import become_module
-from app.config import Settings
+from app.config import Settings, made_once_file
 from app.secrets import made_once
 
 
@@ -28,7 +28,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 def credentials(settings: Settings) -> str:
     """`user:password`: the operator's, else one that is made once; raises `CommandError` for what is no such pair."""
-    text = settings.flower_auth or made_once(settings.data_dir / "flower.auth", f"flower:{secrets.token_urlsafe(24)}")
+    file = made_once_file(settings, "flower_auth")
+    text = settings.flower_auth or made_once(file, f"flower:{secrets.token_urlsafe(24)}")
     user, colon, password = text.partition(":")
     if not (user and colon and password):
         raise CommandError("AGENT_RUNNERS_FLOWER_AUTH must be `user:password`")

@@ -34,14 +34,17 @@ def create(caller: Caller, fields: dict[str, Any]) -> AgentRunner:
         parent = lookup.get_runner(caller, fields["parent_agent_runner_id"])
         if parent.site_id != site.id:
             raise invalid("parent_agent_runner_id", "is a runner of another site", error_code="other_site")
+    # A prompt is kept as it is, a part of it that was cut in the middle of a secret would not be known again.
+    secrets = secrecy.secrets_of(site)
+    given = fields.get("title")
+    title = secrecy.title_without(secrets, given) if given else title_from(secrets.redact(fields["prompt"]))
     runner = AgentRunner(
         id=db.new_id(),
         account_id=caller.account_id,
         site_id=site.id,
         user_id=caller.user_id,
         parent_agent_runner_id=parent.id if parent else None,
-        # A prompt is kept as it is, a part of it that was cut in the middle of a secret would not be known again.
-        title=fields.get("title") or title_from(secrecy.secrets_of(site).redact(fields["prompt"])),
+        title=title,
         branch=fields.get("branch") or (parent.branch if parent else site.default_branch),
         sha=fields.get("sha"),
         base_sha=parent.base_sha if parent and not fields.get("sha") else None,
@@ -140,7 +143,9 @@ def update(caller: Caller, runner_id: uuid.UUID, fields: dict[str, Any], brought
     if brought is not None:
         _refuse_while_active(runner)
         runner.diff_key, runner.contains_secret = brought.key, brought.contains_secret
-    for name in ("title", "sha", "base_deploy_id"):
+    if "title" in fields:
+        runner.title = secrecy.title_without(secrecy.secrets_of(runner.site), fields["title"])
+    for name in ("sha", "base_deploy_id"):
         if name in fields:
             setattr(runner, name, fields[name])
     db.session.flush()

@@ -83,6 +83,7 @@ def _lock_publishable(caller: Caller, runner_id: uuid.UUID) -> AgentRunner:
 
 def _record(caller: Caller, runner: AgentRunner, kind: PublicationKind, branch: str, fields: dict[str, Any]) -> None:
     assert runner.diff_key is not None
+    secrets = secrecy.secrets_of(runner.site)
     publication = Publication(
         id=db.new_id(),
         agent_runner_id=runner.id,
@@ -91,8 +92,8 @@ def _record(caller: Caller, runner: AgentRunner, kind: PublicationKind, branch: 
         kind=kind,
         diff_key=runner.diff_key,
         branch=branch,
-        title=fields.get("title"),
-        body=fields.get("body"),
+        title=secrecy.title_without(secrets, fields["title"]) if fields.get("title") else None,
+        body=secrets.redact(fields["body"]) if fields.get("body") else None,
         draft=fields.get("draft") or False,
         squash=fields.get("squash") or False,
     )

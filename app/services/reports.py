@@ -20,7 +20,7 @@ DIFF_TYPE = "text/x-diff"
 KINDS = ("result", "cumulative")
 _DIFFS = {f"{kind}_diff{form}" for kind in KINDS for form in ("", "_s3_key")}
 _WORK = {"usage", *_DIFFS}
-_SAID = ("title", "result", "current_task")
+_TITLES = ("title", "current_task")
 _PLAIN = ("title", "result", "result_branch", "duration", "current_task", "commit_sha", "base_deploy_id")
 
 
@@ -120,8 +120,11 @@ def _may_keep_work(caller: Caller, session: AgentRunnerSession) -> bool:
 
 def _without_secrets(site: Site, fields: dict[str, Any]) -> dict[str, Any]:
     """What a report says, as it may be stored. Its diffs are stored as they are."""
-    redact = secrecy.secrets_of(site).redact
-    said: dict[str, Any] = {name: redact(fields[name]) for name in _SAID if fields.get(name)}
+    secrets = secrecy.secrets_of(site)
+    redact = secrets.redact
+    said: dict[str, Any] = {name: secrecy.title_without(secrets, fields[name]) for name in _TITLES if fields.get(name)}
+    if fields.get("result"):
+        said["result"] = redact(fields["result"])
     if fields.get("steps"):
         said["steps"] = [
             {"title": redact(step["title"]), "message": redact(step.get("message") or "")} for step in fields["steps"]

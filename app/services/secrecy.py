@@ -11,6 +11,8 @@ from app.models import Site
 from app.redaction import Secrets
 from app.secrets import SecretKeyChanged
 
+TITLE_CHARACTERS = 500
+
 
 def credential_of(site: Site) -> str | None:
     """The site's access token, in the clear; it goes to the one command that needs it and nowhere else."""
@@ -25,6 +27,11 @@ def secrets_of(site: Site) -> Secrets:
         # Whoever needs the token itself is told so. What cannot be read cannot be given away either.
         credential = None
     return Secrets(credential, {**own_secrets(settings()), **agent_environment(settings())})
+
+
+def title_without(secrets: Secrets, title: str) -> str:
+    """A title as it may be stored. What stands in the place of a secret may be longer than it was."""
+    return secrets.redact(title)[:TITLE_CHARACTERS]
 
 
 def holds_secret(secrets: Secrets, key: str) -> bool:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 
 import pytest
+import sqlalchemy as sa
 
-from app.models.states import Scope, SessionState
+from app.models import Publication
+from app.models.states import PublicationKind, Scope, SessionState
 from tests.api.calling import created, empty, ok, patch_of, path_of, refused, session_path
 
 TOKEN = "the-token/of-the-forge+1"
@@ -151,3 +153,32 @@ def test_a_title_taken_from_a_prompt_quotes_no_part_of_a_secret(api, make_runner
         for before in range(36, 80, 4):
             title = make_runner(site=site, prompt=f"{'x' * before} {secret}")["title"]
             assert secret[:8] not in title and title.startswith("xxx")
+
+
+def test_a_title_that_a_caller_gives_is_stored_without_secrets(api, make_runner, site):
+    told, clean = f"use {SHAPE} or {TOKEN}", "use [redacted] or [redacted]"
+    runner = make_runner(site=site, title=told)
+    assert runner["title"] == clean
+    assert ok(api.patch(path_of(runner), {"title": f"not {told}"}))["title"] == f"not {clean}"
+    assert ok(api.patch(session_path(runner), {"title": told}))["title"] == clean
+    assert ok(api.get(path_of(runner)))["title"] == f"not {clean}"
+
+
+def test_a_title_fits_though_what_stands_for_a_secret_is_longer(api, make_runner, make_site):
+    site = make_site(access_token="8-signs-")
+    told = "8-signs-" * 62
+    runner = make_runner(site=site, title=told)
+    assert runner["title"] == ("[redacted]" * 50)
+    for path in (path_of(runner), session_path(runner)):
+        assert ok(api.patch(path, {"title": told}))["title"] == runner["title"]
+
+
+def test_what_a_publication_is_to_say_is_stored_without_secrets(api, make_done_runner, site, engine):
+    runner = make_done_runner(site=site)
+    told, clean = f"use {SHAPE} or {TOKEN}", "use [redacted] or [redacted]"
+    ok(api.post(path_of(runner, "/pull_request"), {"title": told, "body": told}))
+    ok(api.post(path_of(runner, "/commit"), {"target_branch": "notes", "message": told}))
+    with engine.connect() as connection:
+        rows = connection.execute(sa.select(Publication.kind, Publication.title, Publication.body))
+        found = {kind: (title, body) for kind, title, body in rows}
+    assert found == {PublicationKind.PULL_REQUEST: (clean, clean), PublicationKind.COMMIT: (None, clean)}
