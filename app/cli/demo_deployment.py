@@ -14,7 +14,7 @@ from pathlib import Path
 from app.cli.demo_view import View
 from app.cli.errors import CommandError
 from app.cli.processes import ROOT, bound_to_us, free_port
-from app.cli.sandbox import find_fault
+from app.cli.sandbox import find_fault, warn_of_none
 from app.cli.supervisor import BROKER_GRACE_SECONDS, GRACE_SECONDS
 from app.client import Client, ClientError
 from app.config import PREFIX
@@ -48,6 +48,7 @@ class Deployment:
 def choose_sandbox(data: Path, *, is_ours: bool, unsafe: bool, tell: Callable[[str], None]) -> str:
     """`bubblewrap`, or `none` where the user says so or only our own script runs; else raises with the remedy."""
     if unsafe:
+        tell(warn_of_none("--unsafe-no-sandbox was given", "Leave it out"))
         return "none"
     fault = find_fault(data / "work")
     if fault is None:

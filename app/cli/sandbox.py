@@ -21,14 +21,18 @@ def find_fault(work_dir: Path, *options: str) -> str | None:
     return None if probe["ok"] else f"{probe['reason']} {probe['remedy']}"
 
 
+def warn_of_none(why: str, remedy: str) -> str:
+    """What is told where somebody chose to run agents as ordinary processes."""
+    return (
+        f"WARNING: AGENTS RUN WITHOUT A SANDBOX, because {why}. They can read and change whatever you can, and reach "
+        f"whatever this machine reaches. {remedy}, unless you trust them and every repository."
+    )
+
+
 def find_warning(settings: Settings) -> str | None:
     """What a person who starts session workers is to know: that nothing holds agents, or that none will run."""
     if settings.sandbox == "none":
-        return (
-            "WARNING: AGENTS RUN WITHOUT A SANDBOX, because AGENT_RUNNERS_SANDBOX is `none`. They can read and change "
-            "whatever you can, and reach whatever this machine reaches. Unset it, unless you trust them and every "
-            "repository."
-        )
+        return warn_of_none("AGENT_RUNNERS_SANDBOX is `none`", "Unset it")
     fault = find_fault(settings.work, "--uid", str(settings.sandbox_uid))
     if fault is None:
         return None

@@ -53,6 +53,7 @@ def test_a_prompt_becomes_a_diff(folder: Path, sandbox: str) -> None:
         done = demo(folder, "--unsafe-no-sandbox", "echo trying; exit 3")
         assert done.returncode == 1
         assert "trying" in done.stdout and "ERROR" in done.stdout
+        assert "WARNING: AGENTS RUN WITHOUT A SANDBOX, because --unsafe-no-sandbox was given" in unwrapped(done.stdout)
 
 
 def test_a_repository_of_the_users_is_never_written(folder: Path, theirs: Path) -> None:
