@@ -30,11 +30,13 @@ from app.config import SettingsError, settings
 from app.logs import configure_logging
 from app.services import turns
 from tasks.jobs import limits_of, this_host
+from tasks.pool import Refill
 from tasks.transactions import AWAY
 from workers.sandbox.layers import layers
 
 log = structlog.get_logger()
 app = queue.celery()
+app.steps["consumer"].add(Refill)
 app.conf.imports = ("tasks.sessions", "tasks.control", "tasks.sweep")
 app.conf.beat_schedule = {
     "sweep": {
