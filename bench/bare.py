@@ -1,7 +1,8 @@
-"""A Celery application with the product's configuration and one task that does nothing but say when it began."""
+"""A Celery application with the product's configuration and two tasks that do nothing but say when they began."""
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -12,7 +13,20 @@ app = queue.celery()
 
 @app.task(name="bare.begin")
 def begin(file: str) -> None:
-    """Write the time, in seconds, to `file`, which appears with all of it."""
+    """Write the time, in seconds, to `file`."""
+    _write(file, repr(time.time()))
+
+
+@app.task(name="bare.hang")
+def hang(file: str) -> None:
+    """Write the id of this process to `file`, and sleep until something ends it."""
+    _write(file, str(os.getpid()))
+    while True:
+        time.sleep(3600)
+
+
+def _write(file: str, text: str) -> None:
+    """`file` appears with all of it."""
     unfinished = Path(f"{file}.new")
-    unfinished.write_text(repr(time.time()))
+    unfinished.write_text(text)
     unfinished.rename(file)

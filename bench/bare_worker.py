@@ -1,0 +1,76 @@
+"""A bare Celery worker beside a deployment: what the product's figures are compared with, in the same run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import psutil
+
+from app import queue
+from tests.deployment import Deployment, wait_for
+
+_BEGIN, _HANG, _QUEUE = "bare.begin", "bare.hang", "bare"
+_WORKER = [
+    *(sys.executable, "-m", "celery", "--app", "bench.bare", "worker", "--queues", _QUEUE),
+    *("--hostname", "bare@%h", "--pool", "prefork", "--without-gossip", "--without-mingle"),
+    *("--concurrency", "2", "--max-tasks-per-child", "1"),
+]
+
+
+class BareWorker:
+    """Its broker and settings, and the options of its pool, are those of the deployment's session workers."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._folder = deployment.folder
+        environment = deployment.environment()
+        # This process sends to it, with the settings of the others.
+        os.environ.update(environment)
+        queue.celery().conf.task_routes |= {"bare.*": {"queue": _QUEUE}}
+        with open(self._folder / "bare.log", "ab") as log:
+            deployment.processes["bare"] = subprocess.Popen(
+                _WORKER, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        # The first task waits for the start of the worker.
+        self.begin()
+
+    def begin(self) -> float:
+        """Seconds from the handing over of a task until it begins."""
+        file = self._new_file()
+        sent_at = time.time()
+        queue.send(_BEGIN, str(file))
+        wait_for("the bare task", file.exists)
+        return float(file.read_text()) - sent_at
+
+    def send(self) -> float:
+        """Seconds that the sending of a task takes, as Celery does it: the caller waits for the broker."""
+        file = self._new_file()
+        begun = time.perf_counter()
+        queue.celery().send_task(_BEGIN, (str(file),))
+        return time.perf_counter() - begun
+
+    def revoke(self) -> float:
+        """Seconds from the revoking of a task until its process has gone."""
+        file, task_id = self._new_file(), str(uuid.uuid4())
+        queue.celery().send_task(_HANG, (str(file),), task_id=task_id)
+        wait_for("the bare task", file.exists)
+        pid = int(file.read_text())
+        revoked_at = time.monotonic()
+        queue.revoke(task_id)
+        wait_for("its end", lambda: not _runs(pid))
+        return time.monotonic() - revoked_at
+
+    def _new_file(self) -> Path:
+        return self._folder / f"bare-{uuid.uuid4().hex}"
+
+
+def _runs(pid: int) -> bool:
+    """Celery may let the remains of a process lie for some seconds."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
