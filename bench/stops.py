@@ -12,13 +12,12 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-import uuid
 from pathlib import Path
 from typing import Any
 
 from bench.bare_worker import BareWorker
 from bench.figures import defaults, percentiles, show
-from tests.deployment import Deployment, deployed, free_port, processes_with, wait_for
+from tests.deployment import Deployment, deployed, free_port, processes_with, seconds_to_sleep, wait_for
 from tests.postgres import postgres_database
 
 STUBBORN = "trap '' TERM HUP INT; (setsid sh -c 'trap \"\" TERM; exec sleep {0}' &); echo kept > a.txt; sleep {0}"
@@ -53,7 +52,7 @@ def main() -> None:
 
 
 def stop(deployment: Deployment, site: dict[str, Any], *, lost: bool) -> float:
-    marker = f"9{uuid.uuid4().int % 10**12}"
+    marker = seconds_to_sleep()
     runner = deployment.run(site, STUBBORN.format(marker))
     wait_for("the agent", lambda: len(processes_with(f"sleep {marker}")) >= 2)
     if lost:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -232,21 +234,24 @@ class Deployment:
 
 
 def free_port() -> int:
-    """A port that is free, as is the one above it."""
+    """A port that is free, as are the next two; below those that the system hands out by itself meanwhile."""
     while True:
-        with socket.socket() as one, socket.socket() as next_one:
-            one.bind(("127.0.0.1", 0))
-            try:
-                next_one.bind(("127.0.0.1", one.getsockname()[1] + 1))
-            except OSError:
-                continue
-            return int(one.getsockname()[1])
+        port = random.randrange(20_000, 30_000)
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            for number in range(port, port + 3):
+                stack.enter_context(socket.socket()).bind(("127.0.0.1", number))
+            return port
 
 
 def git(path: Path, *arguments: str) -> str:
     identity = ["-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
     done = subprocess.run(["git", *identity, *arguments], cwd=path, capture_output=True, text=True, check=True)
     return done.stdout
+
+
+def seconds_to_sleep() -> str:
+    """A time that no other process sleeps, by which those that do are found."""
+    return f"9{uuid.uuid4().int % 10**12}"
 
 
 def processes_with(marker: str) -> list[int]:

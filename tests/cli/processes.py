@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import random
-import socket
 import subprocess
 import sys
 import time
@@ -35,16 +32,6 @@ def wait_for(what: str, probe: Callable[[], object], seconds: float = 60.0) -> N
     while not probe():
         assert time.monotonic() < deadline, f"{what} did not come within {seconds:g} s"
         time.sleep(0.05)
-
-
-def free_port() -> int:
-    """A port that is free, as are the next two; below those that the system hands out by itself meanwhile."""
-    while True:
-        port = random.randrange(20_000, 30_000)
-        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
-            for number in range(port, port + 3):
-                stack.enter_context(socket.socket()).bind(("127.0.0.1", number))
-            return port
 
 
 def path_without_bubblewrap(folder: Path) -> str:

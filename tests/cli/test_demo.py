@@ -14,7 +14,8 @@ from app.cli.demo_deployment import NO_SANDBOX
 from app.cli.demo_view import LINES_SHOWN, View
 from app.cli.errors import CommandError
 from app.client import Event
-from tests.cli.processes import PROGRAM, environment, free_port, path_without_bubblewrap, wait_for
+from tests.cli.processes import PROGRAM, environment, path_without_bubblewrap, wait_for
+from tests.deployment import free_port
 from tests.processes import each_process
 from tests.workers.engine import SANDBOXES
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.agents.real import REAL_AGENTS
-from tests.cli.processes import PROGRAM, environment, free_port
+from tests.cli.processes import PROGRAM, environment
+from tests.deployment import free_port
 from tests.models import KEY, directive, model_server
 from tests.models.script import FINAL
 from tests.workers.engine import needs_bubblewrap

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.deployment import Deployment, git, processes_with, wait_for
+from tests.deployment import Deployment, git, processes_with, seconds_to_sleep, wait_for
 
 
 def test_a_prompt_becomes_a_diff_that_applies(deployment: Deployment, tmp_path: Path) -> None:
@@ -60,15 +60,16 @@ def test_a_follow_up_goes_on_at_a_worker_that_never_saw_the_first_session(deploy
 def test_a_stop_in_mid_run_kills_the_whole_tree_and_keeps_the_work(deployment: Deployment) -> None:
     repository = deployment.make_repository({"a.txt": "a\n"}, "stopped")
     site = deployment.make_site(repository)
-    stubborn = "trap '' TERM HUP INT; (setsid sh -c 'trap \"\" TERM; exec sleep 986.5' &); "
-    runner = deployment.run(site, stubborn + "echo kept > a.txt; echo half-way; sleep 986.5")
+    marker = seconds_to_sleep()
+    stubborn = f"trap '' TERM HUP INT; (setsid sh -c 'trap \"\" TERM; exec sleep {marker}' &); "
+    runner = deployment.run(site, stubborn + f"echo kept > a.txt; echo half-way; sleep {marker}")
     deployment.has_step(runner, "half-way")
-    assert processes_with("986.5")
+    assert processes_with(marker)
 
     answer = deployment.api.delete(f"/agent_runners/{runner['id']}")
 
     assert (answer.status_code, answer.content) == (202, b"")
-    wait_for("the end of every process", lambda: not processes_with("986.5"), seconds=20)
+    wait_for("the end of every process", lambda: not processes_with(marker), seconds=20)
     session = deployment.session(runner)
     assert session["state"] == "CANCELLED"
     wait_for("the work", lambda: deployment.session(runner)["has_result_diff"])
@@ -96,8 +97,8 @@ def test_an_attachment_reaches_the_agent(deployment: Deployment) -> None:
 
 def test_a_lost_worker_s_session_runs_again(deployment: Deployment) -> None:
     site = deployment.make_site(deployment.make_repository({"a.txt": "a\n"}, "lost"))
-    mark = deployment.folder / "first-attempt"
-    script = f"if test -e {mark}; then echo done > a.txt; else touch {mark}; echo started; sleep 985.5; fi"
+    mark, marker = deployment.folder / "first-attempt", seconds_to_sleep()
+    script = f"if test -e {mark}; then echo done > a.txt; else touch {mark}; echo started; sleep {marker}; fi"
     runner = deployment.run(site, script)
     deployment.has_step(runner, "started")
 
@@ -108,20 +109,20 @@ def test_a_lost_worker_s_session_runs_again(deployment: Deployment) -> None:
     assert (session["state"], session["attempt"]) == ("DONE", 2), session["failure"]
     assert not any("started" in step["message"] for step in session["steps"])
     assert any("attempt 2" in step["message"] for step in session["steps"])
-    assert not processes_with("985.5")
+    assert not processes_with(marker)
 
 
 def test_a_drained_worker_puts_its_session_back_and_counts_no_loss(deployment: Deployment) -> None:
     site = deployment.make_site(deployment.make_repository({"a.txt": "a\n"}, "drained"))
-    mark = deployment.folder / "drain-mark"
-    script = f"if test -e {mark}; then echo done > a.txt; else touch {mark}; echo started; sleep 984.5; fi"
+    mark, marker = deployment.folder / "drain-mark", seconds_to_sleep()
+    script = f"if test -e {mark}; then echo done > a.txt; else touch {mark}; echo started; sleep {marker}; fi"
     runner = deployment.run(site, script)
     deployment.has_step(runner, "started")
 
     deployment.stop("sessions-1", signal.SIGTERM)
 
     assert deployment.session(runner)["state"] == "NEW"
-    assert not processes_with("984.5")
+    assert not processes_with(marker)
     deployment.start_worker("sessions-1")
     session = deployment.ended(runner)
     assert session["state"] == "DONE"

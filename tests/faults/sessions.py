@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.deployment import Deployment
+from tests.deployment import Deployment, seconds_to_sleep
 
 
 def hanging_once(deployment: Deployment) -> tuple[str, str]:
     """A script whose first run writes and then hangs, while later ones end; and what marks the agent that hangs."""
     mark = deployment.folder / f"mark-{uuid.uuid4().hex}"
-    seconds = f"9{uuid.uuid4().int % 10**12}"
+    seconds = seconds_to_sleep()
     hangs = f"touch {mark}; echo lost > a.txt; echo first try; sleep {seconds}"
     return f"if test -e {mark}; then echo second > a.txt; echo second try; else {hangs}; fi", seconds
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import signal
 import time
-import uuid
 
 import pytest
 import redis
 
-from tests.deployment import Deployment, processes_with, wait_for
+from tests.deployment import Deployment, processes_with, seconds_to_sleep, wait_for
 from tests.faults.agents import at_work
 from tests.faults.conftest import SLOW, WORKERS
 from tests.faults.network import network
@@ -56,7 +55,7 @@ def test_a_broker_that_lost_everything_is_rung_anew(busy: Deployment) -> None:
 
 def test_nobody_waits_for_a_frozen_broker_and_a_stop_takes_effect_by_heartbeat(deployment: Deployment) -> None:
     site = deployment.make_site(deployment.make_repository({"a.txt": "a\n"}, "broker-frozen"), name="broker-frozen")
-    marker = f"9{uuid.uuid4().int % 10**12}"
+    marker = seconds_to_sleep()
     running = deployment.run(site, f"echo kept > a.txt; echo half-way; sleep {marker}")
     at_work(deployment, marker)
     deployment.has_step(running, "half-way")

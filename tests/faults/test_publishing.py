@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from app import db
 from app.models import AgentRunner
-from tests.deployment import Deployment, wait_for
+from tests.deployment import Deployment, seconds_to_sleep, wait_for
 from tests.faults import invariants
 from tests.faults.agents import at_work
 from tests.forges.forge import DemoForge, demo_forge, git
@@ -216,7 +216,7 @@ def test_attempts_that_make_different_commits_know_each_other_s_and_lead_to_one_
 
 def test_there_is_no_pull_request_of_a_cancelled_session(publishing: Deployment, forge: DemoForge) -> None:
     site, repository = site_on(publishing, forge, "cancelled")
-    marker = f"9{uuid.uuid4().int % 10**12}"
+    marker = seconds_to_sleep()
     runner = publishing.run(site, f"sleep {marker}")
     at_work(publishing, marker)
     assert publishing.api.delete(f"/agent_runners/{runner['id']}").status_code == 202

@@ -16,17 +16,12 @@ import psutil
 import pytest
 
 from app.config import Settings
-from tests.deployment import Deployment, processes_with, wait_for
+from tests.deployment import Deployment, processes_with, seconds_to_sleep, wait_for
 from tests.faults.agents import GONE_WITHIN_SECONDS, agents_of, assert_no_agent_stays, at_work
 from tests.faults.conftest import WORKERS
 from tests.faults.sessions import assert_done_at_once, being_fetched, count, held_back, start
 from tests.s3 import S3Server
 from tests.workers.engine import needs_bubblewrap
-
-
-def seconds_to_sleep() -> str:
-    """A time that no other process sleeps, by which those that do are found."""
-    return f"9{uuid.uuid4().int % 10**12}"
 
 
 def stop(deployment: Deployment, runner: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import uuid
 import pytest
 
 from app.config import Settings
-from tests.deployment import Deployment, deployed, free_port, processes_with, wait_for
+from tests.deployment import Deployment, deployed, free_port, processes_with, seconds_to_sleep, wait_for
 from tests.faults import invariants
 from tests.faults.agents import at_work
 from tests.faults.conftest import WORKERS
@@ -89,7 +89,7 @@ def test_nothing_in_a_sandbox_outlives_its_worker(deployment: Deployment, victim
     for name in WORKERS:
         deployment.stop(name)
     deployment.start_worker("walled", SANDBOX="bubblewrap")
-    marker = f"9{uuid.uuid4().int % 10**12}"
+    marker = seconds_to_sleep()
     stubborn = (
         f"trap '' TERM HUP; (setsid sh -c 'trap \"\" TERM; sleep {marker} & wait' &); echo first try; sleep {marker}"
     )
