@@ -18,6 +18,7 @@ from app.services.callers import Caller
 from app.services.pages import Page, by_cursor, by_number
 
 _FORGES = {"github.com": Forge.GITHUB, "gitlab.com": Forge.GITLAB, "bitbucket.org": Forge.BITBUCKET}
+_DESTINATION = ("repo_url", "forge_api_url", "forge")
 
 
 def create(caller: Caller, fields: dict[str, Any]) -> Site:
@@ -58,7 +59,7 @@ def update(caller: Caller, site_id: uuid.UUID, fields: dict[str, Any]) -> Site:
     caller.require(Scope.WRITE)
     _check(fields)
     site = lookup.get_site(caller, site_id, lock=True)
-    if "repo_url" in fields and fields["repo_url"] != site.repo_url and "access_token" not in fields:
+    if "access_token" not in fields and _leads_elsewhere(site, fields):
         # A token was given for one repository; it is not sent to another host because an address changed.
         fields = {**fields, "access_token": None}
     _apply(site, fields)
@@ -67,6 +68,11 @@ def update(caller: Caller, site_id: uuid.UUID, fields: dict[str, Any]) -> Site:
     db.session.flush()
     db.session.refresh(site)
     return site
+
+
+def _leads_elsewhere(site: Site, fields: dict[str, Any]) -> bool:
+    """Whether the fields change one of those that say where the access token is sent."""
+    return any(name in fields and fields[name] != getattr(site, name) for name in _DESTINATION)
 
 
 def _hand_over_waiting(site: Site) -> None:

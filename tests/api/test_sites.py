@@ -139,11 +139,20 @@ def test_a_site_is_changed_field_by_field(api, make_site):
     assert ok(api.patch(f"/sites/{site['id']}", {"max_cost_usd": None}))["max_cost_usd"] is None
 
 
-def test_a_token_is_not_taken_along_to_another_address(api, make_site):
+@pytest.mark.parametrize(
+    ("field", "elsewhere"),
+    [
+        ("repo_url", "https://evil.example.org/shop.git"),
+        ("forge_api_url", "https://evil.example.org/api/v3"),
+        ("forge", "gitea"),
+    ],
+)
+def test_a_token_is_not_taken_along_to_another_address(api, make_site, field, elsewhere):
     site = make_site(access_token="gh-hush")
     path = f"/sites/{site['id']}"
-    assert ok(api.patch(path, {"repo_url": site["repo_url"]}))["has_access_token"]
-    assert not ok(api.patch(path, {"repo_url": "https://evil.example.org/shop.git"}))["has_access_token"]
+    assert ok(api.patch(path, {field: site[field], "name": "shop"}))["has_access_token"]
+    assert not ok(api.patch(path, {field: elsewhere}))["has_access_token"]
+    assert ok(api.patch(path, {field: site[field], "access_token": "gh-hush"}))["has_access_token"]
     assert ok(api.patch(path, {"access_token": "again"}))["has_access_token"]
     assert not ok(api.patch(path, {"access_token": None}))["has_access_token"]
 
