@@ -55,6 +55,9 @@ class Finding:
     remedy: str = ""
 
 
+_STORE_REMEDY = "Start or mount it, and run agent-runners migrate; or set AGENT_RUNNERS_S3_... or _ARTIFACTS_DIR"
+
+
 def examine() -> Iterator[Finding]:
     """Look at every part in turn; a part that breaks while it is looked at is told as missing."""
     parts: list[tuple[str, Callable[[], Finding], str]] = [
@@ -64,7 +67,7 @@ def examine() -> Iterator[Finding]:
         ("broker", _broker, "Start it: agent-runners up, or agent-runners broker; or set AGENT_RUNNERS_BROKER_URL"),
         ("workers", _workers, "Mend the broker first; they are asked through it"),
         ("sweep", _sweep, "Mend the database first; it tells when the last one ended"),
-        ("artifact store", _artifacts, "Start it, or see to the settings AGENT_RUNNERS_S3_... or _ARTIFACTS_DIR"),
+        ("artifact store", _artifacts, _STORE_REMEDY),
     ]
     for part, look, remedy in parts:
         try:

@@ -75,7 +75,14 @@ def _patiently(ask: Callable[[], T]) -> T:
             return ask()
         except artifacts.StoreAway as error:
             if boot_time() >= give_up_at:
-                message = "The artifact store could not be reached for a long time. The worker's log has what it said."
-                raise EngineError("artifact_store_unavailable", "upload", message, retryable=True) from error
+                raise _unavailable() from error
             log.warning("store_away", error=str(error))
         time.sleep(RETRY_SECONDS)
+
+
+def _unavailable() -> EngineError:
+    place = "the bucket of AGENT_RUNNERS_S3_BUCKET"
+    if not settings().s3_bucket:
+        place = "the folder of AGENT_RUNNERS_ARTIFACTS_DIR, which may be full or not mounted"
+    message = f"The artifact store ({place}) could not be used for a long time. The worker's log has what it said."
+    return EngineError("artifact_store_unavailable", "upload", message, retryable=True)

@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from app import artifacts, db, queue, secrets
+from app.artifacts import LocalStore
 from app.config import settings
 from app.models import Base
 from migrations.config import migrate
@@ -70,6 +71,7 @@ def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pyte
     }.items():
         monkeypatch.setenv(f"AGENT_RUNNERS_{name}", value)
     forget_settings()
+    LocalStore(settings().artifacts, settings().public_url).set_up()
     yield monkeypatch
     monkeypatch.undo()
     forget_settings()

@@ -127,6 +127,11 @@ class Deployment:
         return self.settings["DATABASE_URL"] or f"sqlite:///{self.folder / 'data' / 'agent-runners.db'}"
 
     @property
+    def artifacts(self) -> Path:
+        """The folder of the local artifact store."""
+        return self.folder / "data" / "artifacts"
+
+    @property
     def broker_socket(self) -> Path:
         """The unix socket of the embedded broker."""
         return next(Path(self._runtime.name).glob("*/broker.sock"))

@@ -6,24 +6,28 @@ import functools
 
 from app.artifacts.base import SignedUrl, Store, StoreAway, Stored
 from app.artifacts.local import LocalStore
-from app.config import settings
+from app.config import Settings, settings
 
-__all__ = ["LocalStore", "SignedUrl", "Store", "StoreAway", "Stored", "local_store", "store"]
+__all__ = ["LocalStore", "SignedUrl", "Store", "StoreAway", "Stored", "local_store", "make_store", "store"]
 
 
 @functools.cache
 def store() -> Store:
     """The store that the settings name."""
-    if not settings().s3_bucket:
-        return LocalStore(settings().artifacts, settings().public_url)
+    return make_store(settings())
+
+
+def make_store(settings: Settings) -> Store:
+    if not settings.s3_bucket:
+        return LocalStore(settings.artifacts, settings.public_url)
     # boto3 takes a tenth of a second to import, which deployments without S3 need not spend.
     from app.artifacts.s3 import S3Store
 
     return S3Store(
-        settings().s3_bucket,
-        settings().s3_endpoint_url,
-        settings().s3_region,
-        path_style=settings().s3_path_style,
+        settings.s3_bucket,
+        settings.s3_endpoint_url,
+        settings.s3_region,
+        path_style=settings.s3_path_style,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import os
 import time
 import uuid
@@ -12,16 +13,44 @@ from pathlib import Path
 from urllib.parse import quote, urlencode
 
 from app import secrets
-from app.artifacts.base import CHUNK, SignedUrl, Stored
+from app.artifacts.base import CHUNK, SignedUrl, StoreAway, Stored
 from app.errors import Forbidden, TooLarge
+
+_MISSING = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
+"""Numbers of the OSError that says that there is no file under a key, as long as the folder itself is there."""
+_MARKER = ".agent-runners-store"
 
 
 class LocalStore:
-    """Files below a folder. Signed URLs lead to this product's own `/blobs` route, which calls `verify`."""
+    """Files below a folder. Signed URLs lead to this product's own `/blobs` route, which calls `verify`.
+
+    A marker in the folder, made by `set_up`, tells it from a mount point on which nothing is mounted: there a file that
+    is missing is not gone, and one that was written would be out of sight later.
+    """
 
     def __init__(self, root: Path, public_url: str) -> None:
         self.root = root
         self.base = f"{public_url.rstrip('/')}/api/v1/blobs/"
+
+    def set_up(self) -> None:
+        """Make the folder, where there is none yet, and mark it as the store. Raises OSError."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        (self.root / _MARKER).touch()
+
+    def _check_marker(self) -> None:
+        if not os.path.exists(self.root / _MARKER):
+            raise StoreAway(f"{self.root} is not the store: it is not mounted, or `agent-runners migrate` never ran")
+
+    @contextlib.contextmanager
+    def _looked_up(self) -> Iterator[None]:
+        """Raise FileNotFoundError where there is no such file in the store, and `StoreAway` for all else."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in _MISSING:
+                raise StoreAway(str(error)) from error
+            self._check_marker()
+            raise FileNotFoundError(str(error)) from error
 
     def _path(self, key: str) -> Path:
         parts = key.split("/")
@@ -31,51 +60,69 @@ class LocalStore:
 
     def put(self, key: str, chunks: Iterable[bytes], *, limit: int | None = None) -> int:
         path = self._path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f".{uuid.uuid4().hex}.draft")
         size = 0
+        self._check_marker()
+        with _answered():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = open(draft, "wb")  # noqa: SIM115
         try:
-            with open(draft, "wb") as file:
-                for chunk in chunks:
-                    size += len(chunk)
-                    if limit is not None and size > limit:
-                        raise TooLarge(f"the content is larger than {limit} bytes")
+            # What the chunks raise is no fault of the store.
+            for chunk in chunks:
+                size += len(chunk)
+                if limit is not None and size > limit:
+                    raise TooLarge(f"the content is larger than {limit} bytes")
+                with _answered():
                     file.write(chunk)
+            with _answered():
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(draft, path)
+                os.replace(draft, path)
         finally:
-            draft.unlink(missing_ok=True)
+            # Closing writes what a full disk did not take, and fails again.
+            with contextlib.suppress(OSError):
+                file.close()
+            with contextlib.suppress(OSError):
+                draft.unlink()
         return size
 
     def read(self, key: str, start: int = 0) -> Iterator[bytes]:
-        file = self._path(key).open("rb")
-        if start:
-            file.seek(start)
+        with self._looked_up():
+            file = self._path(key).open("rb")
+            if start:
+                file.seek(start)
 
         def chunks() -> Iterator[bytes]:
             with file:
-                while chunk := file.read(CHUNK):
+                while chunk := next_chunk():
                     yield chunk
+
+        def next_chunk() -> bytes:
+            with _answered():
+                return file.read(CHUNK)
 
         return chunks()
 
     def stat(self, key: str) -> Stored | None:
         try:
-            return _stored(self._path(key))
+            with self._looked_up():
+                return _stored(self._path(key))
         except FileNotFoundError:
             return None
 
     def list(self, prefix: str) -> Iterator[tuple[str, datetime.datetime]]:
         # What a process that was killed had begun to store is among them, under a name that nothing refers to.
-        for folder, _, names in os.walk(self._path(prefix.rstrip("/"))):
+        self._check_marker()
+        for folder, _, names in os.walk(self._path(prefix.rstrip("/")), onerror=_refuse_unread):
             for name in names:
                 path = Path(folder, name)
-                with contextlib.suppress(FileNotFoundError):
-                    yield path.relative_to(self.root).as_posix(), _stored(path).stored_at
+                key = path.relative_to(self.root).as_posix()
+                if stored := self.stat(key):
+                    yield key, stored.stored_at
 
     def delete(self, key: str) -> None:
-        self._path(key).unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError), self._looked_up():
+            self._path(key).unlink()
 
     def signed_put(self, key: str, content_type: str, *, length: int | None, limit: int, seconds: int) -> SignedUrl:
         terms = {"type": content_type, "limit": str(limit)}
@@ -106,6 +153,20 @@ class LocalStore:
         if int(terms["expires"]) < time.time():
             raise Forbidden("the URL has expired", error_code="url_expired")
         return terms
+
+
+@contextlib.contextmanager
+def _answered() -> Iterator[None]:
+    """Raise `StoreAway` for what is wrong with the folder or its disk."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreAway(str(error)) from error
+
+
+def _refuse_unread(error: OSError) -> None:
+    if error.errno not in _MISSING:
+        raise StoreAway(str(error)) from error
 
 
 def _stored(path: Path) -> Stored:

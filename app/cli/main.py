@@ -18,7 +18,7 @@ COMMANDS = {
     "init": "make the first account, its user and a token",
     "account": "create and list accounts, and limit their sessions",
     "token": "create, list and revoke tokens",
-    "migrate": "bring the database to the newest revision",
+    "migrate": "bring the database to the newest revision, and mark the folder of artifacts",
     "doctor": "say what works on this machine, and how to mend what does not",
     "broker": "run the embedded broker",
     "web": "serve the API",

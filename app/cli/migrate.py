@@ -1,11 +1,15 @@
-"""Bring the database to the newest revision."""
+"""Bring the database to the newest revision, and set up the folder of artifacts where they are kept in one."""
 
 from __future__ import annotations
 
 import argparse
 
+from app import artifacts, db
+from app.artifacts import LocalStore
+from app.cli.errors import CommandError
 from app.cli.processes import private_folder
 from app.config import Settings
+from app.services import references
 from migrations import config
 
 
@@ -16,4 +20,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(_args: argparse.Namespace, settings: Settings) -> int:
     private_folder(settings.data_dir)
     config.migrate(settings.database)
+    if store := artifacts.local_store():
+        db.configure(settings.database)
+        _set_up(store)
     return 0
+
+
+def _set_up(store: LocalStore) -> None:
+    """Raises CommandError where the folder cannot be the store, such as a mount point on which nothing is mounted."""
+    with db.transaction(read_only=True):
+        is_used = any(references.every_key())
+    try:
+        if is_used and not any(store.root.iterdir()):
+            raise CommandError(f"{store.root} is empty, though the database refers to files in it; is it mounted?")
+        store.set_up()
+    except OSError as error:
+        raise CommandError(f"{error}; make the folder usable, or set AGENT_RUNNERS_ARTIFACTS_DIR") from error

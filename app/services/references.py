@@ -13,7 +13,7 @@ from app.config import settings
 from app.errors import invalid
 from app.models import AgentRunner, AgentRunnerSession, Publication, SessionFile
 
-_COLUMNS = (
+COLUMNS = (
     AgentRunnerSession.result_diff_key,
     AgentRunnerSession.cumulative_diff_key,
     AgentRunnerSession.start_diff_key,
@@ -29,7 +29,7 @@ that refers to it: by the time the object is old enough to be deleted, that row 
 
 def every_key() -> Iterator[str]:
     """All keys that are referred to, some of them more than once."""
-    for column in _COLUMNS:
+    for column in COLUMNS:
         query = sa.select(column).where(column.is_not(None)).execution_options(yield_per=10_000)
         yield from (key for key in db.session.scalars(query) if key)
 
@@ -37,7 +37,7 @@ def every_key() -> Iterator[str]:
 def those_among(keys: Iterable[str]) -> set[str]:
     """Those of the keys that are referred to."""
     asked = list(keys)
-    return {key for column in _COLUMNS for key in db.session.scalars(sa.select(column).where(column.in_(asked))) if key}
+    return {key for column in COLUMNS for key in db.session.scalars(sa.select(column).where(column.in_(asked))) if key}
 
 
 def refuse_expired(field: str, key: str, stored: Stored) -> None:

@@ -15,6 +15,7 @@ from app.artifacts import LocalStore, SignedUrl, Store, StoreAway
 from app.artifacts.s3 import S3Store
 from app.config import settings
 from app.errors import TooLarge
+from tests.mounts import needs_mounts, small_disk
 from tests.s3 import BUCKET, S3Server, breaking
 
 pytestmark = pytest.mark.xdist_group("s3")
@@ -35,11 +36,13 @@ def s3(server: S3Server) -> Store:
 
 
 @pytest.fixture
-def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalStore]:
     monkeypatch.setenv("AGENT_RUNNERS_SECRET_KEY", "a key for tests")
     settings.cache_clear()
     secrets._key.cache_clear()
-    yield LocalStore(tmp_path / "artifacts", "http://127.0.0.1:1")
+    store = LocalStore(tmp_path / "artifacts", "http://127.0.0.1:1")
+    store.set_up()
+    yield store
     settings.cache_clear()
     secrets._key.cache_clear()
 
@@ -166,3 +169,70 @@ def test_what_is_stored_is_listed_by_its_folder_with_its_time(store: Store) -> N
     now = datetime.datetime.now(datetime.UTC)
     assert all(abs(now - stored_at) < datetime.timedelta(minutes=5) for stored_at in found.values())
     assert list(store.list("no-such-folder/")) == []
+
+
+# What is wrong with a folder.
+
+
+def assert_away(store: Store, name: str) -> None:
+    """It says so to all that is asked of it."""
+    asked: list[Callable[[], object]] = [
+        lambda: store.put(name, [b"x"]),
+        lambda: store.read(name),
+        lambda: store.stat(name),
+        lambda: list(store.list("a folder/")),
+        lambda: store.delete(name),
+    ]
+    for ask in asked:
+        with pytest.raises(StoreAway):
+            ask()
+
+
+def replace_by_nothing(folder: Path) -> None:
+    pass
+
+
+def replace_by_mount_point(folder: Path) -> None:
+    folder.mkdir()
+
+
+def replace_by_file(folder: Path) -> None:
+    folder.write_text("no folder")
+
+
+@pytest.mark.parametrize("replace", [replace_by_nothing, replace_by_mount_point, replace_by_file])
+def test_a_folder_that_is_gone_is_away_and_has_lost_nothing(local: LocalStore, replace: Callable[[Path], None]) -> None:
+    local.put(name := key("kept"), [b"kept"])
+    elsewhere = local.root.rename(local.root.with_name("elsewhere"))
+    replace(local.root)
+    assert_away(local, name)
+
+    if local.root.is_dir():
+        assert list(local.root.iterdir()) == [], "nothing is written where it would be out of sight"
+        local.root.rmdir()
+    local.root.unlink(missing_ok=True)
+    elsewhere.rename(local.root)
+    assert b"".join(local.read(name)) == b"kept"
+
+
+@needs_mounts
+def test_a_full_disk_takes_nothing_and_shows_no_half_file_until_there_is_room(local: LocalStore) -> None:
+    with small_disk(local.root, megabytes=4):
+        local.set_up()
+        local.put(kept := key("kept"), [b"kept"])
+        (local.root / "other").write_bytes(b"x" * 3 * 1024**2)
+        with pytest.raises(StoreAway):
+            local.put(name := key("large"), [b"x" * 2 * 1024**2])
+        assert local.stat(name) is None and list(local.root.rglob("*.draft")) == []
+        assert b"".join(local.read(kept)) == b"kept"
+
+        (local.root / "other").unlink()
+        assert local.put(name, [b"x" * 2 * 1024**2]) == 2 * 1024**2
+
+
+def test_what_cannot_be_a_file_is_only_missing(local: LocalStore) -> None:
+    local.put(name := key("a"), [b"x"])
+    for other in (f"{name}/b", "x" * 300):
+        assert local.stat(other) is None
+        with pytest.raises(FileNotFoundError):
+            local.read(other)

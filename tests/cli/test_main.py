@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,24 @@ def test_a_setting_of_the_wrong_kind_is_refused(folder: Path) -> None:
     done = run(folder, "migrate", WEB_PORT="many")
     assert done.returncode == 1
     assert "AGENT_RUNNERS_WEB_PORT='many'" in done.stderr
+
+
+def test_an_empty_folder_is_not_taken_for_the_store_that_the_database_refers_to(folder: Path) -> None:
+    store = folder / "data" / "artifacts"
+    assert run(folder, "migrate").returncode == 0
+    marker = next(store.iterdir())
+    with contextlib.closing(sqlite3.connect(folder / "data" / "agent-runners.db")) as database, database:
+        # SQLite asks for the session that uses the file only where it is told to.
+        database.execute(
+            "INSERT INTO session_files (id, session_id, file_key, created_at) VALUES (?, ?, 'a/b', '2026-01-01')",
+            ("0" * 32, "0" * 32),
+        )
+    assert run(folder, "migrate").returncode == 0
+    marker.unlink()
+    done = run(folder, "migrate")
+    assert done.returncode == 1
+    assert f"{store} is empty" in done.stderr and "is it mounted?" in done.stderr
+    assert list(store.iterdir()) == []
 
 
 def test_flower_never_runs_without_a_password(folder: Path) -> None:

@@ -52,16 +52,17 @@ BOTH = [pytest.param(name, marks=pytest.mark.xdist_group(f"faults-{name}")) for 
 @pytest.fixture(params=BOTH)
 def deployment(request: pytest.FixtureRequest) -> Iterator[Deployment]:
     """A deployment of each kind."""
-    yield from _checked(request.getfixturevalue(request.param))
+    yield from checked(request.getfixturevalue(request.param))
 
 
 @pytest.fixture
 def one_deployment(on_postgres: Deployment) -> Iterator[Deployment]:
     """The one on Postgres, for faults of what does not depend on the database. Such tests join a group that has it."""
-    yield from _checked(on_postgres)
+    yield from checked(on_postgres)
 
 
-def _checked(deployment: Deployment) -> Iterator[Deployment]:
+def checked(deployment: Deployment) -> Iterator[Deployment]:
+    """The deployment, and after the test what must hold of it."""
     yield deployment
     for name in set(deployment.processes) - ALWAYS:
         deployment.stop(name, signal.SIGKILL)

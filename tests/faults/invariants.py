@@ -6,12 +6,14 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
-from app import db
+from app import artifacts, db
+from app.config import Settings
 from app.models import Event
 from app.models.states import SessionState
-from app.services import events
+from app.services import events, references
 from tests.deployment import Deployment, wait_for
 from tests.faults.agents import GONE_WITHIN_SECONDS, assert_no_agent_stays, zombies_of
 from tests.forges.forge import DemoForge
@@ -33,6 +35,7 @@ def check(deployment: Deployment, *, final_within: float = FINAL_WITHIN_SECONDS)
     try:
         with engine.connect() as connection:
             _check_events(deployment, connection)
+            _check_stored(deployment, connection)
     finally:
         engine.dispose()
 
@@ -73,6 +76,21 @@ def _check_artifacts(deployment: Deployment, runner: dict[str, Any], sessions: l
                 assert deployment.diff(runner, session, kind).startswith("diff --git"), session
     if runner["has_result_diff"]:
         assert deployment.call("GET", f"/agent_runners/{runner['id']}/diff")
+
+
+def _check_stored(deployment: Deployment, connection: sa.Connection) -> None:
+    """Every object that a row refers to is in the store."""
+    store = _store_of(deployment)
+    for column in references.COLUMNS:
+        for key in connection.scalars(sa.select(column).where(column.is_not(None)).distinct()):
+            assert store.stat(key) is not None, f"{column} refers to {key}, which is not stored"
+
+
+def _store_of(deployment: Deployment) -> artifacts.Store:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in deployment.variables.items():
+            patch.setenv(name, value)
+        return artifacts.make_store(Settings.from_environment(deployment.environment()))
 
 
 def _check_pull_request(runner: dict[str, Any], sessions: list[dict[str, Any]]) -> None:

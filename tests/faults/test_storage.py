@@ -2,51 +2,108 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
+import contextlib
+import shutil
+import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import httpx
 import pytest
 
-from tests.deployment import Deployment
-from tests.faults.conftest import SLOW, WORKERS
+from tests.deployment import Deployment, wait_for
+from tests.faults.conftest import SLOW, WORKERS, checked
 from tests.faults.sessions import assert_done_at_once, count, start
+from tests.mounts import needs_mounts, small_disk
 from tests.s3 import S3Server
 
-pytestmark = SLOW
-
 DISK_MEGABYTES = 32
+FULL_SECONDS = 10.0
 
 
 @pytest.fixture
-def small_disk(one_deployment: Deployment) -> Iterator[Deployment]:
+def small_work_disk(deployment: Deployment) -> Iterator[Deployment]:
     """With one worker, whose mirrors and workspaces lie on a small file system."""
-    if os.geteuid() != 0:
-        pytest.skip("NOT TESTED: only root mounts a small file system; run the tests as root")
     for name in WORKERS:
-        one_deployment.stop(name)
-    folder = one_deployment.folder / "small"
+        deployment.stop(name)
+    folder = deployment.folder / "small"
     folder.mkdir()
-    options = f"size={DISK_MEGABYTES}m,mode=0755"
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "small", str(folder)], check=True)
-    try:
-        one_deployment.start_worker("small")
-        yield one_deployment
-        one_deployment.stop("small")
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    with small_disk(folder, megabytes=DISK_MEGABYTES):
+        deployment.start_worker("small")
+        yield deployment
+        deployment.stop("small")
 
 
-def test_a_full_disk_ends_the_session_with_its_own_code_and_the_worker_goes_on(small_disk: Deployment) -> None:
-    before = small_disk.ended(start(small_disk, "room", "echo fine > a.txt"))
-    full = small_disk.ended(start(small_disk, "full", f"head -c {DISK_MEGABYTES}M /dev/urandom > big || true"))
-    after = small_disk.ended(start(small_disk, "room-again", "echo fine > a.txt"))
+@needs_mounts
+def test_a_full_disk_ends_the_session_with_its_own_code_and_the_worker_goes_on(small_work_disk: Deployment) -> None:
+    before = small_work_disk.ended(start(small_work_disk, "room", "echo fine > a.txt"))
+    full = small_work_disk.ended(
+        start(small_work_disk, "full", f"head -c {DISK_MEGABYTES}M /dev/urandom > big || true")
+    )
+    after = small_work_disk.ended(start(small_work_disk, "room-again", "echo fine > a.txt"))
 
     assert (full["state"], full["failure"]["code"]) == ("ERROR", "disk_full"), full["failure"]
     assert [before["state"], after["state"]] == ["DONE", "DONE"], after["failure"]
 
 
+@pytest.fixture
+def small_store(on_sqlite: Deployment) -> Iterator[Deployment]:
+    """Its artifacts lie on a small file system for a while, beside what was stored before."""
+    store = on_sqlite.artifacts
+    with tempfile.TemporaryDirectory() as before:
+        shutil.copytree(store, before, dirs_exist_ok=True)
+        with small_disk(store, megabytes=DISK_MEGABYTES):
+            shutil.copytree(before, store, dirs_exist_ok=True)
+            yield from checked(on_sqlite)
+            shutil.copytree(store, before, dirs_exist_ok=True)
+        shutil.copytree(before, store, dirs_exist_ok=True)
+
+
+def upload(deployment: Deployment) -> httpx.Response:
+    """The answer to an upload of a mebibyte."""
+    fields = {"filename": "a.bin", "content_type": "application/octet-stream"}
+    signed = deployment.call("POST", "/agent_runners/upload_url", json=fields)
+    return httpx.put(signed["upload_url"], headers=signed["headers"], content=b"x" * 1024**2)
+
+
+@needs_mounts
+@pytest.mark.xdist_group("faults-on_sqlite")
+def test_a_store_whose_disk_is_full_for_a_while_costs_no_work(small_store: Deployment) -> None:
+    mark = small_store.folder / f"mark-{uuid.uuid4().hex}"
+    script = f"echo begun; until test -e {mark}; do sleep 0.2; done; echo done > a.txt; head -c 64K /dev/urandom > b"
+    begun = start(small_store, "store-full", script)
+    session_id = small_store.has_step(begun, "begun")["id"]
+
+    fill(small_store.artifacts / "other")
+    try:
+        mark.touch()
+        wait_for("the upload to fail", lambda: any(away(small_store, name, session_id) for name in WORKERS))
+        refused = upload(small_store)
+        assert (refused.status_code, refused.json()["error_code"]) == (503, "artifact_store_unavailable")
+        time.sleep(FULL_SECONDS)
+        assert count(small_store, [begun], "RUNNING") == 1, "it waits with its work"
+    finally:
+        (small_store.artifacts / "other").unlink()
+
+    assert_done_at_once(small_store, [begun])
+    assert upload(small_store).is_success
+    assert not list(small_store.artifacts.rglob("*.draft"))
+
+
+def fill(path: Path) -> None:
+    """Write until there is no room."""
+    with contextlib.suppress(OSError), open(path, "wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 4096)
+
+
+def away(deployment: Deployment, worker: str, session_id: str) -> bool:
+    return any("store_away" in line and session_id in line for line in deployment.log(worker).splitlines())
+
+
+@SLOW
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("away", "back", "seconds"),
@@ -74,6 +131,7 @@ def test_a_store_that_is_away_for_a_while_costs_no_work(
     assert_done_at_once(one_deployment, [begun, meanwhile])
 
 
+@SLOW
 def test_a_store_that_stays_away_ends_the_session_with_its_own_code(one_deployment: Deployment, s3: S3Server) -> None:
     for name in WORKERS:
         one_deployment.stop(name)

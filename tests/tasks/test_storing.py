@@ -1,7 +1,8 @@
-"""Reading from a store whose answers break off in the middle."""
+"""A store whose answers break off in the middle, and one whose folder is not mounted."""
 
 from __future__ import annotations
 
+import contextlib
 import math
 import uuid
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from app import artifacts, db
+from app.config import settings
 from app.models.states import PublicationState, SessionState
 from app.services import uploads
 from tasks import storing
@@ -76,3 +78,40 @@ def test_a_publication_whose_diff_breaks_off_is_tried_again(
     publish(str(publication.id))
     with db.transaction():
         assert newest(session_id).state == PublicationState.DONE
+
+
+def test_a_folder_that_is_not_mounted_is_waited_for_and_then_named(
+    ask: Callable[..., uuid.UUID], configure: Callable[..., None]
+) -> None:
+    session_id = ask(LONG)
+    configure(UPLOAD_PATIENCE_SECONDS="0")
+    with not_mounted():
+        run_session(str(session_id))
+    session = read(session_id)
+    assert (session.state, session.failure["code"]) == (SessionState.ERROR, "artifact_store_unavailable")
+    assert "AGENT_RUNNERS_ARTIFACTS_DIR" in session.failure["message"]
+
+
+def test_a_publication_whose_diff_is_not_mounted_is_tried_again(
+    ask: Callable[..., uuid.UUID], configure: Callable[..., None]
+) -> None:
+    session_id = ask(LONG)
+    run_session(str(session_id))
+    configure(UPLOAD_PATIENCE_SECONDS="0")
+    with not_mounted():
+        publication = commit(session_id, target_branch="notes")
+        assert (publication.state, publication.error) == (PublicationState.PENDING, None)
+    publish(str(publication.id))
+    with db.transaction():
+        assert newest(session_id).state == PublicationState.DONE
+
+
+@contextlib.contextmanager
+def not_mounted() -> Iterator[None]:
+    """An empty folder in the place of the store."""
+    folder = settings().artifacts
+    elsewhere = folder.rename(folder.with_name("elsewhere"))
+    folder.mkdir()
+    yield
+    folder.rmdir()
+    elsewhere.rename(folder)
