@@ -33,6 +33,11 @@ def attempt_key(runner_id: uuid.UUID, session_id: uuid.UUID, attempt: int, kind:
     return f"{SESSIONS}/{runner_id}/{session_id}/{attempt}/{kind}.patch"
 
 
+def reported_key(issued: str) -> str:
+    """Where a report's diff is kept apart from `issued`, the key that its attempt may upload to."""
+    return f"{issued.removesuffix('.patch')}-{uuid.uuid4()}.patch"
+
+
 def read_runner_diff(
     caller: Caller, runner_id: uuid.UUID, *, page: int | None, per_page: int, strip_binary: bool
 ) -> Diff:
@@ -123,15 +128,18 @@ def take_runner_diff(runner_id: uuid.UUID, account_id: uuid.UUID, fields: dict[s
         artifacts.store().put(key, [content])
         return key
     key = fields["result_diff_s3_key"]
-    mine = (f"{uploads.PREFIX}/{account_id}/", f"agent-runner-sessions-diffs/{runner_id}/")
+    mine = (f"{uploads.PREFIX}/{account_id}/", f"{SESSIONS}/{runner_id}/")
     stored = artifacts.store().stat(key) if key.startswith(mine) and ".." not in key else None
     if stored is None:
         raise invalid("result_diff_s3_key", "names no stored diff of this agent runner", error_code="bad_key")
     references.refuse_expired("result_diff_s3_key", key, stored)
-    check_is_diff("result_diff_s3_key", next(artifacts.store().read(key), b""))
-    if key.startswith(uploads.PREFIX):
-        # An upload may still be replaced or deleted by whoever holds its URLs; the runner's diff may not.
-        own = f"agent-runners-diffs/{runner_id}/{uuid.uuid4()}.patch"
-        artifacts.store().put(own, artifacts.store().read(key))
-        return own
-    return key
+    own = copy(key, f"{RUNNERS}/{runner_id}/{uuid.uuid4()}.patch")
+    check_is_diff("result_diff_s3_key", next(artifacts.store().read(own), b""))
+    return own
+
+
+def copy(key: str, own: str) -> str:
+    """Copy what was uploaded to `own` and return that: an upload may still be replaced or deleted by whoever holds its
+    URLs, but not what has been looked at. It takes as long as the store does."""
+    artifacts.store().put(own, artifacts.store().read(key))
+    return own

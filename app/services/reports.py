@@ -22,6 +22,7 @@ _DIFFS = {f"{kind}_diff{form}" for kind in KINDS for form in ("", "_s3_key")}
 _WORK = {"usage", *_DIFFS}
 _TITLES = ("title", "current_task")
 _PLAIN = ("title", "result", "result_branch", "duration", "current_task", "commit_sha", "base_deploy_id")
+_CLAIMED = "a worker has this session; it reports with the session token that its claim was answered with"
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,10 @@ class Handover:
 
 
 def bring(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID, fields: dict[str, Any]) -> Brought:
-    """Store the diffs that a report brings, or look at those that were uploaded.
+    """Store the diffs that a report brings, or copies of those that were uploaded, and look at them.
 
     To be called in no transaction: the store may take long, and nobody shall wait for a row meanwhile. What is stored
-    lies under the keys of the caller's attempt, so it does no harm where `report` then refuses the rest.
+    lies under fresh keys, so it does no harm where `report` then refuses the rest.
     """
     if not _brings_diffs(fields):
         return Brought()
@@ -84,8 +85,7 @@ def report(
     _check_move(session, wanted)
     if session.state == SessionState.RUNNING and caller.session_id is None:
         # Only the session token tells the worker that has the session from one that had it before.
-        message = "a worker has this session; it reports with the session token that its claim was answered with"
-        raise Conflict(message, error_code="already_claimed")
+        raise Conflict(_CLAIMED, error_code="already_claimed")
     if session.state != SessionState.RUNNING and _brings_diffs(fields):
         raise Conflict(f"a session that is {session.state.value} takes no diffs", error_code="not_running")
     names.check_branch("result_branch", fields.get("result_branch"))
@@ -235,8 +235,9 @@ def _stored_diff(issued: str, kind: str, fields: dict[str, Any]) -> str | None:
         diffs.check_is_diff(f"{kind}_diff", inline.encode())
         if not inline:
             return None
-        artifacts.store().put(issued, [inline.encode()])
-        return issued
+        own = diffs.reported_key(issued)
+        artifacts.store().put(own, [inline.encode()])
+        return own
     if key is None:
         return None
     field = f"{kind}_diff_s3_key"
@@ -244,7 +245,7 @@ def _stored_diff(issued: str, kind: str, fields: dict[str, Any]) -> str | None:
     if stored is None:
         raise invalid(field, "was not issued for this attempt, or nothing was uploaded", error_code="bad_key")
     references.refuse_expired(field, key, stored)
-    return key
+    return diffs.copy(key, diffs.reported_key(issued))
 
 
 def _end(runner: AgentRunner, session: AgentRunnerSession, state: SessionState) -> None:
@@ -259,11 +260,12 @@ def upload_urls(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID) -> 
     """Where the attempt in progress may upload its diffs: key and URL of each kind."""
     runner = lookup.get_runner(caller, runner_id)
     session = lookup.get_session(runner, session_id)
-    may_keep_work = _may_keep_work(caller, session)
-    if not may_keep_work and not _is_worker(caller, session):
-        raise Forbidden("this needs a token of scope worker", error_code="scope_missing")
-    if not may_keep_work and session.state != SessionState.RUNNING:
-        raise Conflict("only a session that is RUNNING takes diffs", error_code="not_running")
+    if not (_holds(caller, session) or _may_keep_work(caller, session)):
+        if not _is_worker(caller, session):
+            raise Forbidden("this needs a token of scope worker", error_code="scope_missing")
+        if session.state != SessionState.RUNNING:
+            raise Conflict("only a session that is RUNNING takes diffs", error_code="not_running")
+        raise Conflict(_CLAIMED, error_code="already_claimed")
     urls = {}
     for kind in KINDS:
         key = diffs.attempt_key(runner.id, session.id, session.attempt, kind)

@@ -115,6 +115,30 @@ def test_diffs_are_uploaded_by_signed_urls_of_the_attempt(api, claimed, runner):
     assert api.get(session_path(runner, rest="/diff/cumulative")).text == patch_of("cumulative")
 
 
+def test_what_was_reported_is_not_replaced_by_a_later_upload(api, claimed, runner):
+    urls = ok(claimed.post(session_path(runner, rest="/diff/upload_urls")))
+
+    def upload(text: str) -> None:
+        for url in urls.values():
+            empty(claimed.with_token(None)("PUT", url["upload_url"], data=patch_of(text), headers=url["headers"]), 200)
+
+    upload("reviewed")
+    keys = {f"{kind}_diff_s3_key": url["s3_key"] for kind, url in urls.items()}
+    ok(claimed.patch(session_path(runner), {"state": "DONE", **keys}))
+    upload("replaced")
+    assert api.get(path_of(runner, "/diff")).text == patch_of("reviewed")
+    for kind in urls:
+        assert api.get(session_path(runner, rest=f"/diff/{kind}")).text == patch_of("reviewed")
+
+
+def test_only_the_worker_that_has_a_session_may_upload_its_diffs(api, claimed, runner, outside, worker, make_runner):
+    path = session_path(runner)
+    refused(outside.post(f"{path}/diff/upload_urls"), 409, "already_claimed")
+    ours = make_runner()
+    worker.claim(ours["latest_session_id"])
+    refused(outside.post(session_path(ours, rest="/diff/upload_urls")), 409, "already_claimed")
+
+
 @pytest.mark.parametrize("key", ["x", "{prefix}/2/result.patch", "{prefix}/1/cumulative.patch", "../secret.key"])
 def test_a_key_that_was_not_issued_for_this_attempt_is_refused(claimed, runner, key):
     prefix = f"agent-runner-sessions-diffs/{runner['id']}/{runner['latest_session_id']}"

@@ -138,13 +138,11 @@ def test_a_senseless_key_is_refused(api, body, key):
     refused(api.post("/agent_runners", body, headers={"Idempotency-Key": key}), 422, "invalid")
 
 
-def test_every_post_replays(api, make_done_runner, worker, make_site):
+def test_every_post_replays(ada, api, make_runner, make_done_runner, make_site):
+    outside, claimed = ada.holding(Scope.WORKER), make_runner(site=make_site(execution="external"))
+    session_token = ok(outside.patch(session_path(claimed), {"state": "RUNNING"}))["session_token"]
+    assert replays(api.with_token(session_token), session_path(claimed, rest="/diff/upload_urls"), None)
     runner = make_done_runner()
-    waiting = created(api.post(path_of(runner, "/sessions"), {"prompt": "x"}))
-    claim = worker.claim(waiting["id"])
-    posts = [(session_path(runner, waiting["id"], "/diff/upload_urls"), None)]
-    assert replays(api, *posts[0])
-    worker.finish(claim)
     for path, body in [
         (path_of(runner, "/revert"), {"session_id": runner["latest_session_id"]}),
         (path_of(runner, "/pull_request"), None),

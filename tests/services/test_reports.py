@@ -70,7 +70,7 @@ def test_a_worker_that_lost_its_session_cannot_end_the_attempt_of_the_next_one(o
             report(caller, session_id, {"state": SessionState.DONE, "result_diff": DIFF.decode()})
         assert refusal.value.error_code == code
     assert read(session_id).state == SessionState.RUNNING
-    assert artifacts.store().stat(diffs.attempt_key(read(session_id).agent_runner_id, session_id, 2, "result")) is None
+    assert not list(artifacts.store().list(f"{diffs.SESSIONS}/"))
 
 
 def test_a_session_of_our_own_workers_takes_no_reports_from_outside(outside, ada, site, ask):

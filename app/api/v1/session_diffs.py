@@ -43,7 +43,7 @@ class CumulativeDiff(MethodView):
 @blp.route("/upload_urls")
 class UploadUrls(MethodView):
     @idempotent()
-    @blp.operation("createDiffUploadUrls", conflict="`not_running` or `lease_lost`")
+    @blp.operation("createDiffUploadUrls", conflict="`not_running`, `already_claimed` or `lease_lost`")
     @blp.response(200, DiffUploadsSchema, example=examples.DIFF_UPLOADS)
     def post(self, agent_runner_id: uuid.UUID, session_id: uuid.UUID) -> Any:
         """Get the URLs to upload the diffs of the attempt in progress, as its worker."""
