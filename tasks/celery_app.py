@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
 import sys
 import threading
 import time
 from typing import Any
 
 import structlog
+from celery import bootsteps
 from celery.signals import (
     beat_embedded_init,
     setup_logging,
@@ -29,6 +29,7 @@ from app import db, queue
 from app.config import SettingsError, settings
 from app.logs import configure_logging
 from app.services import turns
+from tasks import leftovers
 from tasks.jobs import limits_of, this_host
 from tasks.pool import Refill
 from tasks.transactions import AWAY
@@ -46,6 +47,23 @@ app.conf.beat_schedule = {
         "options": {"expires": settings().sweep_seconds * 2},
     }
 }
+
+
+class Leftovers(bootsteps.StartStopStep):
+    """Looks at what was left on this host by workers that ended badly: when a worker of sessions starts, and then as
+    often as a lease may have run out. Celery starts it again after each loss of the broker."""
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def include_if(self, consumer: Any) -> bool:
+        return queue.SESSIONS in app.amqp.queues.consume_from
+
+    def start(self, consumer: Any) -> None:
+        leftovers.start_sweep()
+        consumer.timer.call_repeatedly(settings().lease_seconds, leftovers.start_sweep_where_needed)
+
+
+app.steps["consumer"].add(Leftovers)
 
 
 @worker_init.connect
@@ -73,17 +91,6 @@ def tell_what_is_missing(**_: Any) -> None:
         if layer.state != "working":
             tell = log.error if layer.state == "missing" else log.warning
             tell(f"{layer.name}_{layer.state}".replace(" ", "_"), told=layer.told, remedy=layer.remedy)
-
-
-@worker_ready.connect
-def remove_what_was_left(**_: Any) -> None:
-    """Make room at the start of a worker, which may have ended badly before; later each session does."""
-    if queue.SESSIONS not in app.amqp.queues.consume_from:
-        return
-    # Beside the worker, whose processes are copies of it that must not share a connection; and by a shell, which leaves
-    # nobody behind to be buried.
-    command = ["sh", "-c", '"$@" &', "sh", sys.executable, "-m", "tasks.leftovers"]
-    subprocess.run(command, stdin=subprocess.DEVNULL, start_new_session=True, check=False)
 
 
 @beat_embedded_init.connect

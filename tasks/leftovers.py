@@ -1,26 +1,82 @@
-"""What attempts left behind on this host whose worker died. `python -m tasks.leftovers` removes it."""
+"""What attempts left behind on this host whose worker died. `python -m tasks.leftovers` saves what is wanted of it and
+removes it, beside the workers: what makes a session's files hard to read is nobody else's trouble."""
 
 from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import structlog
 
 import workers
 from app import db
 from app.config import settings
 from app.logs import configure_logging
+from app.redaction import kept_out_of_logs
 from app.services import execution
-from tasks.jobs import this_host
+from app.services.execution import Claim
+from app.services.secrecy import secrets_of
+from tasks.heartbeat import Heartbeat
+from tasks.jobs import job_of, this_host
+from tasks.storing import StoredDiffs
 from tasks.transactions import transact
+from workers.supervisor import step_back
+
+log = structlog.get_logger()
+
+
+def start_sweep() -> None:
+    """Sweep in a process of its own, that a shell starts, which leaves nobody behind to be buried."""
+    command = ["sh", "-c", '"$@" &', "sh", sys.executable, "-m", "tasks.leftovers"]
+    subprocess.run(command, stdin=subprocess.DEVNULL, start_new_session=True, check=False)
+
+
+def start_sweep_where_needed() -> None:
+    """The same where there is a workspace that nobody is at work in any more."""
+    if any(map(workers.is_left, workers.find_workspaces(this_host()).values())):
+        start_sweep()
 
 
 def sweep_workspaces() -> None:
-    """Remove the workspaces that no attempt is at work in any more."""
+    """Remove the workspaces that no attempt is at work in any more, and first save the work that would be lost by it."""
     # The folders are looked for first: one that is made later belongs to an attempt that this does not ask for.
     host = this_host()
     found = workers.find_workspaces(host)
-    needed = transact(lambda: execution.find_attempts_at_work(found))
-    workers.discard_workspaces(host, [folder for attempt, folder in found.items() if attempt not in needed])
+    running = {_name(claim) for claim in transact(lambda: execution.find_running(found))}
+    unsaved = {_name(claim): claim for claim in transact(lambda: execution.find_without_work(found))}
+    # Those first that are quickly done: saving takes its time, and space on the disk.
+    unneeded = found.keys() - running - unsaved.keys()
+    workers.discard_workspaces(host, [found[name] for name in unneeded])
+    for name, claim in unsaved.items():
+        _save_and_discard(claim, found[name])
+
+
+def _name(claim: Claim) -> tuple[str, int]:
+    return str(claim.session.id), claim.attempt
+
+
+def _save_and_discard(claim: Claim, folder: Path) -> None:
+    """Leave it alone where its own attempt still saves the work, or another sweep does."""
+    secrets = secrets_of(claim.site)
+    names = structlog.contextvars.bound_contextvars(session_id=str(claim.session.id), attempt=claim.attempt)
+    with names, kept_out_of_logs(secrets), workers.taken(folder) as is_ours:
+        if not is_ours:
+            return
+        sink = StoredDiffs(claim)
+        try:
+            workers.save_lost_work(job_of(claim, sink, secrets, Heartbeat.lifeline(), lambda: True), this_host())
+            fields = sink.fields()
+            kept = transact(lambda: execution.keep_work(claim.session.id, claim.attempt, fields))
+            log.info("lost_work", kept=kept)
+        except Exception:
+            log.exception("lost_work_not_saved")
+        workers.discard_workspaces(this_host(), [folder])
 
 
 if __name__ == "__main__":
+    # Sessions go first.
+    step_back()
     configure_logging("worker")
     db.configure(settings().database)
     sweep_workspaces()

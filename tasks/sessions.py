@@ -23,7 +23,6 @@ from tasks import interrupts
 from tasks.celery_app import app
 from tasks.heartbeat import Heartbeat
 from tasks.jobs import job_of, this_host
-from tasks.leftovers import sweep_workspaces
 from tasks.storing import StoredDiffs
 from tasks.transactions import DatabaseAway, transact
 from workers.job import Based, Event, Job, Outcome, Refusal, Step, Usage
@@ -54,7 +53,6 @@ def _work(claim: Claim, secrets: Secrets) -> None:
         interrupts.allow()
         with Heartbeat(beat, lifeline):
             job = job_of(claim, sink, secrets, lifeline, lambda: _on_interrupt(claim))
-            _clear_up()
             outcome = _drive(claim, job)
             _record_outcome(claim, sink, outcome)
     except (execution.LeaseLost, execution.Cancelled) as reason:
@@ -77,14 +75,6 @@ INTERNAL = {
     "retryable": True,
     "message": "Something broke in Agent Runners itself; the worker's log tells what.",
 }
-
-
-def _clear_up() -> None:
-    """Remove what others left on this host. That this fails is no fault of the session that comes by."""
-    try:
-        sweep_workspaces()
-    except Exception:
-        log.exception("leftovers_not_removed")
 
 
 def _drive(claim: Claim, job: Job) -> Outcome:

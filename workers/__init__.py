@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from workers.errors import EngineError, Interrupted
 from workers.job import Attachment, Based, Event, Host, Job, Limits, Outcome, Step, Usage
+from workers.left import discard_workspaces, find_workspaces, is_left, save_lost_work, taken
 from workers.lifeline import Lifeline, boot_time
 from workers.run import run
-from workers.workspace import discard_workspaces, find_workspaces
 
 __all__ = [
     "Attachment",
@@ -27,5 +27,8 @@ __all__ = [
     "boot_time",
     "discard_workspaces",
     "find_workspaces",
+    "is_left",
     "run",
+    "save_lost_work",
+    "taken",
 ]

@@ -37,7 +37,7 @@ class Launch:
     below /tmp where that user finds them (see `supervisor.expose`). `limits` are names and values of `resource`.
     `filter` is a file with a seccomp program, which the command, being bubblewrap, is told to use. `groups` are the
     `cgroup.procs` files of the control groups to join. `descriptors` are those of ours that the command gets, under the
-    same numbers.
+    same numbers. `locks` are those that the supervisor alone keeps, for as long as anything of the command lives.
     """
 
     command: Sequence[str]
@@ -49,6 +49,7 @@ class Launch:
     groups: Sequence[str] = ()
     filter: str | None = None
     descriptors: Sequence[int] = ()
+    locks: Sequence[int] = ()
 
     def encode(self, deadline: float) -> bytes:
         """The line that `supervisor.Orders` reads."""
@@ -62,6 +63,7 @@ class Launch:
             "groups": list(self.groups),
             "filter": self.filter,
             "descriptors": list(self.descriptors),
+            "locks": list(self.locks),
             "deadline": deadline,
         }
         return json.dumps(words).encode() + b"\n"
@@ -162,7 +164,7 @@ def supervised(
     ear, mouth = os.pipe()
     with FileIO(ear, "r") as reader, FileIO(mouth, "w") as writer:
         try:
-            popen = _start_supervisor((reader.fileno(), *launch.descriptors), stdin, merged)
+            popen = _start_supervisor((reader.fileno(), *launch.descriptors, *launch.locks), stdin, merged)
             reader.close()
             _write_all(writer, launch.encode(lifeline.deadline))
             os.set_blocking(writer.fileno(), False)

@@ -162,11 +162,11 @@ class _Attempt:
         self, launch: Launch, stage: Stage, hear: Hear, *, stdin: bytes = b"", merged: bool
     ) -> Generator[Event, None, int]:
         failure: EngineError | None = None
-        watch = self._watch
-        assert watch
+        watch, workspace, group = self._watch, self._workspace, self._group
+        assert watch and workspace
         with (
             running(
-                dataclasses.replace(launch, groups=self._group.entrances if self._group else ()),
+                dataclasses.replace(launch, groups=group.entrances if group else (), locks=workspace.locks),
                 lifeline=self._job.lifeline,
                 budget=self._budget,
                 watch=watch,

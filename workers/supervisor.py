@@ -84,6 +84,8 @@ def main(pipe: int) -> int:
     launch = orders.read_launch()
     if launch is None:
         return ENDED_BY_US
+    for number in launch["locks"]:
+        os.set_inheritable(number, False)
     child = os.fork()
     if child == 0:
         become_the_command(launch)

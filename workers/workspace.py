@@ -1,6 +1,9 @@
-"""The directory of one attempt. `prepare`, `snapshot` and `dispose` are all that callers know of it.
+"""The directory of one attempt. `prepare`, `snapshot` and `dispose` are all that callers know of it, and `reopen` where
+the worker was lost.
 
     workspaces/<session_id>-<attempt>/
+        lock           held as long as anything of the attempt lives
+        notes.json     what it takes to save the work, once setup is through
         ours.git/      our git directory; borrows objects from the mirror; the agent never sees it
         checkout/      the agent's files, with a `.git` of the agent's own that is never read back
         attachments/   what the caller uploaded
@@ -14,20 +17,21 @@ Host git runs in `ours.git` alone. Of the agent's files it reads contents and ig
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import itertools
+import json
 import os
-import re
 import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from io import FileIO
 from pathlib import Path
 
 from workers import trash
 from workers.agent_repository import give_repository
 from workers.budget import Budget
-from workers.cgroups import remove_group
 from workers.errors import FULL_DISK, EngineError, disk_full, too_many_files
 from workers.git import Access, Git, GitFailed
 from workers.hiding import hidden
@@ -51,12 +55,13 @@ _ADD_SECONDS = 900.0
 _SAVING_SECONDS = 300.0
 # What git needs at most for a binary file that fills a diff, and for a text file that it does not take for binary.
 _MEMORY_FOR_DIFF, _LEAST_MEMORY = 8, 2**30
-# What the record calls a session is a UUID.
-_NAME = re.compile(r"(?P<session_id>[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})-(?P<attempt>[0-9]+)")
+LOCK, _NOTES = "lock", "notes.json"
+# What of a workspace no other process could find out.
+_NOTED = ("base_sha", "base_tree", "start_tree", "_setup_tree", "_withholds")
 
 
 class Workspace:
-    """Made by `prepare`. `base_tree` is the base commit's tree, `start_tree` the one this session begins on."""
+    """Made by `prepare` or `reopen`. `base_tree` is the base commit's tree, `start_tree` the one this session begins on."""
 
     base_sha: str
     base_tree: str
@@ -82,6 +87,7 @@ class Workspace:
         self._withholds = not job.allow_agent_configuration
         self._most_new = job.limits.max_diff_files if job.mode != "ask" else None
         self._setup_tree: str | None = None
+        self._lock: FileIO | None = None
 
     @classmethod
     def prepare(cls, job: Job, host: Host, budget: Budget | None = None) -> Workspace:
@@ -99,6 +105,27 @@ class Workspace:
             raise
         return workspace
 
+    @classmethod
+    def reopen(cls, job: Job, host: Host) -> Workspace | None:
+        """What an attempt left whose worker was lost, for one `snapshot`; None where its setup was not through, and at
+        a second call. Nothing of the attempt lives any more, and nobody else does this meanwhile."""
+        workspace = cls(job, host, budget=None)
+        notes = workspace.root / _NOTES
+        try:
+            vars(workspace).update(json.loads(notes.read_bytes()))
+            notes.unlink()
+            # The attempt was lost amid a snapshot: nobody knows any more where these things were.
+            with contextlib.suppress(FileNotFoundError):
+                workspace._aside.rename(workspace.root / "aside-lost")
+        except FileNotFoundError:
+            return None
+        return workspace
+
+    @property
+    def locks(self) -> tuple[int, ...]:
+        """Descriptors that say, as long as any process holds them, that the attempt lives."""
+        return () if self._lock is None else (self._lock.fileno(),)
+
     def after_setup(self, of_agent: Iterable[str] = ()) -> None:
         """Remember what the setup command left, so that it is no part of the diff unless the agent changes it.
 
@@ -107,17 +134,9 @@ class Workspace:
         the files themselves end with the workspace. Raises EngineError as `snapshot` does, and `setup_failed`.
         """
         self._setup_tree = self._stage()
-        if not self._withholds:
-            return
-        try:
-            self.withheld = withhold(self.checkout, self.root / "withheld")
-            in_home = withhold_from_home(self.home, self.root / "withheld-home", of_agent)
-            self.withheld += [f"~/{name}" for name in in_home]
-        except OSError as error:
-            if error.errno in FULL_DISK:
-                raise disk_full("setup") from error
-            message = f"A file that configures agents could not be moved away: {error.strerror}."
-            raise EngineError("setup_failed", "setup", message) from error
+        if self._withholds:
+            self._withhold(of_agent)
+        self._take_notes()
 
     def snapshot(self, what_fits: Limits | None = None) -> str:
         """Store the files as they are now and return the id of their tree, without what only setup did.
@@ -141,6 +160,8 @@ class Workspace:
     def dispose(self) -> None:
         """Remove the directory. Quick, and never an error: what cannot be deleted now is left to the sweep."""
         trash.discard(self._host, self.root)
+        if self._lock is not None:
+            self._lock.close()
 
     @property
     def _with_files(self) -> Git:
@@ -160,6 +181,8 @@ class Workspace:
         # Other users may pass through to the folders that become theirs, and see nothing on their way.
         self.root.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
         self.root.mkdir(mode=0o711)
+        self._lock = FileIO(os.open(self.root / LOCK, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), "w")
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
         for folder, mode in ((self.checkout, 0o700), (self.home, 0o700), (self.attachments, 0o755)):
             folder.mkdir(mode=mode)
 
@@ -193,6 +216,27 @@ class Workspace:
         if uid is not None:
             _give(self.checkout / ".git", uid)
 
+    def _withhold(self, of_agent: Iterable[str]) -> None:
+        try:
+            self.withheld = withhold(self.checkout, self.root / "withheld")
+            in_home = withhold_from_home(self.home, self.root / "withheld-home", of_agent)
+            self.withheld += [f"~/{name}" for name in in_home]
+        except OSError as error:
+            if error.errno in FULL_DISK:
+                raise disk_full("setup") from error
+            message = f"A file that configures agents could not be moved away: {error.strerror}."
+            raise EngineError("setup_failed", "setup", message) from error
+
+    def _take_notes(self) -> None:
+        """Write down what `reopen` reads, complete or not at all."""
+        new = self.root / f"{_NOTES}.new"
+        new.write_text(json.dumps({name: getattr(self, name) for name in _NOTED}))
+        new.replace(self.root / _NOTES)
+
+    @property
+    def _aside(self) -> Path:
+        return self.root / "aside"
+
     def _stage(self, what_fits: Limits | None = None) -> str:
         """Bring our index up to date with the files and return its tree."""
         git = replace(self.saving, work_tree=self.checkout)
@@ -203,7 +247,7 @@ class Workspace:
             if what_fits:
                 # Where everything was staged before, what turned out to be too much is to be new again.
                 git.run("read-tree", "-m", self._setup_tree or self.start_tree)
-            with hidden(self.checkout, self.root / "aside") as unreadable:
+            with hidden(self.checkout, self._aside) as unreadable:
                 if self._setup_tree and self._most_new and not what_fits:
                     _check_number(git, self._most_new)
                 passed_over = stage_what_fits(git, self.checkout, what_fits) if what_fits else _add_all(git)
@@ -225,27 +269,6 @@ class Workspace:
                 return
             self.checkout.unlink()
         self.checkout.mkdir(mode=0o700)
-
-
-def find_workspaces(host: Host) -> dict[tuple[str, int], Path]:
-    """The folder of every attempt that has one on this host, by session id and attempt.
-
-    What bears another name is none of ours, such as the `lost+found` of a disk that is mounted there.
-    """
-    found = {}
-    with contextlib.suppress(FileNotFoundError):
-        for folder in (host.work_dir / "workspaces").iterdir():
-            if ours := _NAME.fullmatch(folder.name):
-                found[ours["session_id"], int(ours["attempt"])] = folder
-    return found
-
-
-def discard_workspaces(host: Host, folders: Iterable[Path]) -> None:
-    """Remove workspaces that nobody needs any more, with what still runs in their groups, and empty the trash."""
-    for folder in folders:
-        remove_group(folder.name)
-        trash.discard(host, folder)
-    trash.empty(host)
 
 
 def _check_number(git: Git, most: int) -> None:

@@ -20,8 +20,6 @@ from app.models import AgentRunner, AgentRunnerSession, Site
 from app.models.states import FINAL, Execution, SessionState
 from app.services import events, lifecycle, lookup, metrics, turns
 
-SAVING_SECONDS = 3600.0
-"""Longer than it takes to save the work of a session that was stopped. Its files are kept for that long."""
 MOST_TRIES = 10
 """Sessions that a claim looks at, each of which is taken from it at the last moment, before it gives up."""
 
@@ -40,7 +38,7 @@ class Cancelled(Conflict):
 
 @dataclass(frozen=True)
 class Claim:
-    """What a worker was given: the session's attempt, and the rows it needs to make a job of it."""
+    """An attempt at a session as a worker deals with it: with the rows that it takes to make a job of it."""
 
     session: AgentRunnerSession
     runner: AgentRunner
@@ -225,21 +223,27 @@ def is_cancelled(session_id: uuid.UUID, attempt: int) -> bool:
     return session is not None and session.attempt == attempt and session.state == SessionState.CANCELLED
 
 
-def find_attempts_at_work(asked: Iterable[tuple[str, int]]) -> set[tuple[str, int]]:
-    """Those of the attempts, named by session id and number, that run or may still be saving their work."""
+def find_running(asked: Iterable[tuple[str, int]]) -> list[Claim]:
+    """Those of the attempts, named by session id and number, that hold their session."""
+    return _find(asked, AgentRunnerSession.state == SessionState.RUNNING)
+
+
+def find_without_work(asked: Iterable[tuple[str, int]]) -> list[Claim]:
+    """Those of the attempts whose session was stopped or given up, without a diff so far: `keep_work` would take it."""
+    ended = AgentRunnerSession.state.in_((SessionState.CANCELLED, SessionState.ERROR))
+    return _find(asked, sa.and_(ended, AgentRunnerSession.work_saved_at.is_(None)))
+
+
+def _find(asked: Iterable[tuple[str, int]], condition: sa.ColumnElement[bool]) -> list[Claim]:
+    """The attempts, of those that are asked for, that are the last of their session and meet the condition."""
     attempts = set(asked)
-    is_saving = sa.and_(
-        AgentRunnerSession.state.in_((SessionState.CANCELLED, SessionState.ERROR)),
-        AgentRunnerSession.work_saved_at.is_(None),
-        AgentRunnerSession.done_at > db.now(-SAVING_SECONDS),
-    )
     rows = db.session.execute(
-        sa.select(AgentRunnerSession.id, AgentRunnerSession.attempt).where(
-            AgentRunnerSession.id.in_([uuid.UUID(session_id) for session_id, _ in attempts]),
-            sa.or_(AgentRunnerSession.state == SessionState.RUNNING, is_saving),
-        )
+        sa.select(AgentRunnerSession, AgentRunner, Site)
+        .join(AgentRunner, AgentRunner.id == AgentRunnerSession.agent_runner_id)
+        .join(Site, Site.id == AgentRunner.site_id)
+        .where(AgentRunnerSession.id.in_([uuid.UUID(session_id) for session_id, _ in attempts]), condition)
     )
-    return attempts & {(str(session_id), attempt) for session_id, attempt in rows}
+    return [Claim(*row) for row in rows if (str(row[0].id), row[0].attempt) in attempts]
 
 
 def _is_held(session: AgentRunnerSession, attempt: int) -> bool:

@@ -46,6 +46,11 @@ def being_fetched(deployment: Deployment, name: str) -> Iterator[dict[str, Any]]
             yield runner
 
 
+def with_work(deployment: Deployment, runner: dict[str, Any]) -> dict[str, Any] | None:
+    session = deployment.session(runner)
+    return session if session["has_result_diff"] else None
+
+
 def count(deployment: Deployment, runners: list[dict[str, Any]], state: str) -> int:
     return sum(deployment.session(runner)["state"] == state for runner in runners)
 

@@ -19,7 +19,7 @@ from app.config import Settings
 from tests.deployment import Deployment, processes_with, seconds_to_sleep, wait_for
 from tests.faults.agents import GONE_WITHIN_SECONDS, agents_of, assert_no_agent_stays, at_work
 from tests.faults.conftest import WORKERS
-from tests.faults.sessions import assert_done_at_once, being_fetched, count, held_back, start
+from tests.faults.sessions import assert_done_at_once, being_fetched, count, held_back, start, with_work
 from tests.s3 import S3Server
 from tests.workers.engine import needs_bubblewrap
 
@@ -46,11 +46,6 @@ def assert_kept(deployment: Deployment, runner: dict[str, Any], work: str | None
     session = deployment.session(runner)
     assert (session["state"], session["attempt"], session["failure"]) == ("CANCELLED", 1, None)
     assert session["has_result_diff"] == (work is not None)
-
-
-def with_work(deployment: Deployment, runner: dict[str, Any]) -> dict[str, Any] | None:
-    session = deployment.session(runner)
-    return session if session["has_result_diff"] else None
 
 
 def assert_every_worker_goes_on(deployment: Deployment, name: str) -> None:
@@ -194,6 +189,28 @@ def test_a_stop_reaches_a_session_while_it_is(deployment: Deployment, state: Sta
         assert_no_agent_stays(deployment)
         assert_kept(deployment, runner, state.work)
         assert_every_worker_goes_on(deployment, name)
+
+
+@pytest.mark.parametrize("victim", ["worker", "pool"])
+def test_the_work_of_a_session_that_is_stopped_when_its_worker_was_lost_is_kept(
+    deployment: Deployment, victim: str
+) -> None:
+    marker = seconds_to_sleep()
+    runner = start(deployment, f"lost-{victim}", f"echo kept > a.txt; echo begun; sleep {marker}")
+    deployment.has_step(runner, "begun")
+    found = at_work(deployment, marker)
+    if victim == "worker":
+        # With all its processes, so that none is left to save the work.
+        deployment.stop(found.worker, signal.SIGKILL)
+    else:
+        found.pool.kill()
+
+    stop(deployment, runner)
+
+    if victim == "worker":
+        deployment.start_worker(found.worker)
+    assert_kept(deployment, runner, "+kept")
+    assert_every_worker_goes_on(deployment, f"lost-{victim}")
 
 
 @pytest.mark.xdist_group("faults-on_postgres")

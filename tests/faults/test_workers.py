@@ -12,7 +12,7 @@ from tests.deployment import Deployment, deployed, free_port, processes_with, se
 from tests.faults import invariants
 from tests.faults.agents import at_work
 from tests.faults.conftest import WORKERS
-from tests.faults.sessions import assert_ran_again, being_fetched, hanging_once, start
+from tests.faults.sessions import assert_ran_again, being_fetched, hanging_once, start, with_work
 from tests.workers.engine import needs_bubblewrap
 
 REAL = ("LEASE_SECONDS", "HEARTBEAT_SECONDS", "SWEEP_SECONDS", "BELL_SECONDS", "SOFT_SHUTDOWN_SECONDS")
@@ -128,12 +128,13 @@ def test_nothing_of_a_fetch_outlives_its_worker(deployment: Deployment, victim: 
 
 
 @pytest.mark.parametrize(("victim", "generations"), [("pool", 1), ("worker", 2)])
-def test_a_session_that_kills_its_worker_each_time_is_given_up_after_three_attempts(
+def test_a_session_that_kills_its_worker_each_time_is_given_up_after_three_attempts_with_its_work(
     deployment: Deployment, victim: str, generations: int
 ) -> None:
     up = "p=$(sed -n 's/^PPid:[[:space:]]*//p' /proc/$p/status)"
     to_victim = "; ".join([f"p=$$; until grep -q supervisor.py /proc/$p/cmdline; do {up}; done", *[up] * generations])
-    poison = start(deployment, f"poison-{victim}", f"echo poison; sleep 0.5; {to_victim}; kill -9 $p; sleep 3600")
+    script = f"echo poisoned > a.txt; echo poison; sleep 0.5; {to_victim}; kill -9 $p; sleep 3600"
+    poison = start(deployment, f"poison-{victim}", script)
 
     def final_while_the_dead_are_replaced() -> bool:
         for name in WORKERS:
@@ -146,6 +147,9 @@ def test_a_session_that_kills_its_worker_each_time_is_given_up_after_three_attem
     session = deployment.session(poison)
     assert session["attempt"] == 3
     assert (session["failure"]["code"], session["failure"]["retryable"]) == ("worker_lost", True)
+    session = wait_for("its work", lambda: with_work(deployment, poison))
+    assert (session["state"], session["attempt"]) == ("ERROR", 3)
+    assert "+poisoned" in deployment.diff(poison, session, "result")
     after = start(deployment, f"after-poison-{victim}", "echo fine > a.txt")
     assert deployment.ended(after)["state"] == "DONE", "the workers go on"
 

@@ -177,22 +177,28 @@ def test_after_done_there_is_nothing_left_to_keep(ask):
     assert read(session_id).result_diff_key is None
 
 
-def test_an_attempt_that_was_stopped_is_at_work_until_its_work_is_saved(ask):
+def test_the_last_attempt_of_a_session_is_found_running_and_then_without_work_until_that_is_kept(ask):
     running, stopped, waiting = ask(), ask(), ask()
     attempts = {(str(session_id), number) for session_id in (running, waiting, stopped) for number in (1, 2)}
     claim(running)
     claim(stopped)
-    write(stopped, state=SessionState.CANCELLED, done_at=db.now())
-    assert at_work(attempts) == {(str(running), 1), (str(stopped), 1)}
-    assert at_work(set()) == set()
+    assert found(execution.find_running, attempts) == {running, stopped}
+    assert found(execution.find_without_work, attempts) == set()
+    write(stopped, state=SessionState.CANCELLED)
+    assert found(execution.find_running, attempts) == {running}
+    assert found(execution.find_without_work, attempts) == {stopped}
+    assert found(execution.find_running, set()) == found(execution.find_without_work, set()) == set()
     with db.transaction():
         assert execution.keep_work(stopped, 1, KEYS)
-    assert at_work(attempts) == {(str(running), 1)}
+    assert found(execution.find_without_work, attempts) == set()
 
 
-def at_work(attempts):
+def found(find, attempts):
+    """The sessions whose first attempt is found."""
     with db.transaction(read_only=True):
-        return execution.find_attempts_at_work(attempts)
+        claims = find(attempts)
+    assert all(each.attempt == 1 for each in claims)
+    return {each.session.id for each in claims}
 
 
 def test_a_message_for_a_session_that_is_not_there_is_dropped(ada):

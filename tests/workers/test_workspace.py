@@ -29,8 +29,9 @@ from tests.workers.repositories import (
 )
 from workers.errors import EngineError, Interrupted
 from workers.job import Host, Limits
+from workers.left import discard_workspaces, find_workspaces
 from workers.lifeline import Lifeline
-from workers.workspace import Workspace, discard_workspaces, find_workspaces
+from workers.workspace import Workspace
 
 FILES: dict[str, str | bytes] = {
     "file": "one\n",
