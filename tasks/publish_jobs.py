@@ -33,7 +33,10 @@ def publish_job_of(claim: PublicationClaim, secrets: Secrets, lifeline: Lifeline
     def fit(text: str) -> str:
         return readable(secrets.redact(text))
 
-    changes = [_change_of(session, fit) for session in claim.sessions if session.cumulative_diff_key]
+    # Whoever ran a session may have known secrets that this process does not, so what was flagged makes no commit of its
+    # own; what else it did is part of the next one.
+    told = [session for session in claim.sessions if session.cumulative_diff_key and not session.contains_secret]
+    changes = [_change_of(session, fit) for session in told]
     last = Change(
         author_name=readable(claim.user.full_name),
         author_email=readable(claim.user.email),
@@ -41,7 +44,7 @@ def publish_job_of(claim: PublicationClaim, secrets: Secrets, lifeline: Lifeline
         message=fit(publication.body or "") or _subject(fit(publication.title or runner.title)),
         diff=reader(publication.diff_key),
     )
-    edited = not claim.sessions or claim.sessions[-1].cumulative_diff_key != publication.diff_key
+    edited = not told or told[-1].cumulative_diff_key != publication.diff_key
     return PublishJob(
         site_id=str(site.id),
         repo_url=site.repo_url,

@@ -41,6 +41,11 @@ def test_nothing_but_web_flower_and_the_store_is_published_and_that_on_loopback(
     assert all("127.0.0.1" in port for ports in published.values() for port in ports)
 
 
+def test_what_shows_and_publishes_knows_the_keys_of_the_models_too() -> None:
+    for name in ("web", "sessions", "control"):
+        assert {"ANTHROPIC_API_KEY", "OPENAI_API_KEY"} <= set(OURS[name]["environment"])
+
+
 def test_what_runs_agents_has_limits_as_a_whole() -> None:
     assert {"mem_limit", "pids_limit"} <= set(OURS["sessions"])
 

@@ -168,6 +168,19 @@ def test_a_secret_that_a_later_session_took_out_reaches_no_commit(ask, origin, s
     assert SECRET not in git(origin, "log", "--patch", "--format=fuller", "main..x")
 
 
+@pytest.mark.parametrize("squash", [False, True])
+def test_a_secret_that_only_the_session_worker_knew_reaches_no_commit(ask, origin, monkeypatch, squash):
+    monkeypatch.setenv("ANTHROPIC_API_KEY", SECRET)
+    first = ask(f"echo more > b.txt; echo {SECRET} > a.txt")
+    run_session(str(first))
+    assert read(first).contains_secret
+    follow_up(first, "echo clean > a.txt")
+    monkeypatch.delenv("ANTHROPIC_API_KEY")
+    assert commit(first, target_branch="x", squash=squash).error is None
+    assert (git(origin, "show", "x:a.txt"), git(origin, "show", "x:b.txt")) == ("clean", "more")
+    assert SECRET not in git(origin, "log", "--patch", "--format=fuller", "main..x")
+
+
 def test_a_secret_that_became_known_after_the_session_is_found_before_the_push(ask, origin):
     session_id = ask(f"printf '\\000{SECRET}' > b.bin")
     run_session(str(session_id))
