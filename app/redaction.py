@@ -15,7 +15,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
-from urllib.parse import quote, quote_plus, urlsplit
+from urllib.parse import SplitResult, quote, quote_plus, unquote, unquote_plus, urlsplit
 
 from app.token_shapes import without_shapes
 from app.wrapped_base64 import WrappedBase64
@@ -73,9 +73,22 @@ def _secret_values(environment: Mapping[str, str]) -> Iterator[str]:
     for name, value in environment.items():
         if "://" in value:
             with contextlib.suppress(ValueError):
-                yield urlsplit(value).password or ""
+                yield from _secrets_of_url(urlsplit(value))
         if not name.upper().endswith(OPEN_NAMES):
             yield value
+
+
+def _secrets_of_url(url: SplitResult) -> Iterator[str]:
+    """What a URL holds that may be secret, as it is written there and as it is meant: the password, and on the web the
+    user where that stands for it, and the values of the query. The user and the options of a database are no secrets."""
+    secret, on_web = url.password or "", url.scheme in ("http", "https")
+    if on_web and secret in ("", "x-oauth-basic"):
+        secret = url.username or ""
+    yield from (secret, unquote(secret))
+    for pair in url.query.split("&") if on_web else ():
+        name, _, value = pair.partition("=")
+        if not name.upper().endswith(OPEN_NAMES):
+            yield from (value, unquote_plus(value))
 
 
 def _forms(value: str) -> Iterator[str]:

@@ -270,3 +270,22 @@ def test_no_text_makes_it_slow(piece: str) -> None:
     Secrets(TOKEN, {"KEY": LONG, "SAME": "a" * 1000}).redact(text)
     # It takes a tenth of a second or less; an expression that goes back and forth takes minutes.
     assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize(
+    ("url", "secret"),
+    [
+        ("https://ada:pass%2Fword%21@example.org", "pass/word!"),
+        ("https://ada:pass%2Fword%21@example.org", "pass%2Fword%21"),
+        ("https://user-token@example.org", "user-token"),
+        ("https://user-token:x-oauth-basic@example.org", "user-token"),
+        ("https://example.org/?a=b&key=query%2Btoken", "query+token"),
+    ],
+)
+def test_what_a_url_holds_that_is_secret_is_known_in_each_way_to_write_it(url, secret):
+    assert Secrets(environment={"MODEL_URL": url}).redact(f"is {secret} told") == "is [redacted] told"
+
+
+@pytest.mark.parametrize("url", ["postgresql://is-open-@h/d?sslmode=is-open-", "https://h/?api-version=is-open-"])
+def test_users_and_options_that_are_no_secrets_are_let_be(url):
+    assert Secrets(environment={"MODEL_URL": url}).redact("is-open-") == "is-open-"
