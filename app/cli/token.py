@@ -41,7 +41,8 @@ def _create(args: argparse.Namespace) -> None:
 def _list(_args: argparse.Namespace) -> None:
     for token in tokens.find_all():
         state = f"revoked {token.revoked_at:%Y-%m-%d}" if token.revoked_at else "valid"
-        whose = readable(f"{token.user.email}  {token.name}")
+        # A name is on the line of its token, and makes no further ones.
+        whose = readable(f"{token.user.email}  {' '.join(token.name.split())}")
         print(f"{token.id}  {token.scope:<6}  {token.created_at:%Y-%m-%d}  {state:<18}  {whose}")
 
 

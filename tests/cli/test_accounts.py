@@ -48,6 +48,14 @@ def test_tokens_are_created_listed_and_revoked(folder: Path) -> None:
     assert "revoked" in next(line for line in listed.splitlines() if "dashboards" in line)
 
 
+def test_a_token_is_listed_on_one_line_whatever_its_name(folder: Path) -> None:
+    run(folder, "migrate")
+    run(folder, "init")
+    run(folder, "token", "create", "--name", "ci\nforged\tline")
+    listed = run(folder, "token", "list").stdout.splitlines()
+    assert next(line for line in listed if "forged" in line).endswith("  ci forged line")
+
+
 def test_a_token_of_nobody_is_refused(folder: Path) -> None:
     run(folder, "migrate")
     done = run(folder, "token", "create", "--user", "nobody@example.org")
