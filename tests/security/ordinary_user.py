@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,17 @@ import pytest
 from tests.workers.engine import IS_ROOT, ROOT, TOOLS
 
 ORDINARY_USER = 12_345
-needs_root = pytest.mark.skipif(
-    not IS_ROOT, reason="NOT TESTED: an ordinary user beside root; run the tests as root too"
-)
+
+
+def needs_root(test: Callable[[], None]) -> Callable[[], None]:
+    """Mark a test that calls `run_again`: it needs a user to change from, and the time of a whole file."""
+    reason = "NOT TESTED: an ordinary user beside root; run the tests as root too"
+    return pytest.mark.timeout(600)(pytest.mark.skipif(not IS_ROOT, reason=reason)(test))
 
 
 def run_again(file: str) -> None:
     """Run the tests of a file, which pass but for the one that calls this: it is marked `needs_root`."""
-    plugins = ("-p", "pytest_timeout", "-p", "xdist", "-p", "no:cacheprovider")
+    plugins = ("-p", "pytest_timeout", "-p", "xdist", "-p", "no:cacheprovider", "--timeout=300")
     with tempfile.TemporaryDirectory(dir="/var/tmp") as place:
         os.chown(place, ORDINARY_USER, ORDINARY_USER)
         done = subprocess.run(
