@@ -1,18 +1,18 @@
-"""What an agent does that looks for secrets: `search.py FOLDER...` prints each one it finds, and dumps what it saw.
+"""What an agent does that looks for secrets: `search.py [--port PORT] [FOLDER...]` prints each one it finds, and dumps what it saw.
 
 A secret is printed backwards, so that whoever redacts it does not hide the find. It uses nothing but Python.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import ctypes
 import os
 import re
 import socket
 import stat
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 # Neither word matches itself, since this text lies in the checkout.
 SECRET = re.compile(rb"canary-[a-z]+-[0-9a-f]{16}|a-token-that-m[a]y-write")
@@ -24,13 +24,18 @@ seen: dict[str, int] = {}
 dump: list[bytes] = []
 
 
-def main(folders: list[str]) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folders", nargs="*", help="all of the machine, and the memory of its processes, by default")
+    parser.add_argument("--port", type=int, action="append", help="ask this one, and not all there are")
+    arguments = parser.parse_args()
+    folders, ports = arguments.folders, arguments.port or range(1, 65536)
     check("environment", b"\n".join(name + b"=" + value for name, value in os.environb.items()))
     for process in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
         look_at_process(process, with_memory=not folders)
     for name in os.listdir("/proc/net"):
         check("network", read(f"/proc/net/{name}"))
-    for address in addresses():
+    for address in addresses(ports):
         check("socket", ask(address))
     for path in files(folders or ["/"]):
         check("file", path.encode(errors="surrogateescape"))
@@ -85,13 +90,13 @@ def memory(folder: str) -> Iterator[bytes]:
                 yield file.read(min(end - start, LARGEST))
 
 
-def addresses() -> Iterator[tuple[int, str | tuple[str, int]]]:
-    """Everything that listens: abstract sockets by the kernel's list, and ports by trying each."""
+def addresses(ports: Iterable[int]) -> Iterator[tuple[int, str | tuple[str, int]]]:
+    """Everything that listens: abstract sockets by the kernel's list, and those of the ports that do."""
     for line in read("/proc/net/unix").decode(errors="replace").splitlines()[1:]:
         if " @" in line:
             yield socket.AF_UNIX, "\0" + line.split(" @", 1)[1]
     for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
-        for port in range(1, 65536):
+        for port in ports:
             with contextlib.suppress(OSError), socket.socket(family) as one:
                 if one.connect_ex((host, port)) == 0:
                     yield family, (host, port)
@@ -120,4 +125,4 @@ def files(folders: list[str]) -> Iterator[str]:
                 yield path
 
 
-main(sys.argv[1:])
+main()
