@@ -136,7 +136,7 @@ def test_an_agent_that_is_killed_has_crashed_and_its_work_is_kept(real: Real) ->
 @linux
 @sandboxed
 def test_a_model_that_falls_silent_stalls_the_agent(real: Real) -> None:
-    attempt = real.run(NOTE, directive("hang"), limits=Limits(stall_seconds=2))
+    attempt = real.run(NOTE, directive("hang"), limits=Limits(stall_seconds=15))
     assert code(attempt.outcome) == ("stalled", "agent")
     assert "+kept" in real.engine.diff
     eventually(lambda: not real.processes(), "the agent survived")
