@@ -18,7 +18,7 @@ from tests.s3 import S3Server, s3_server
 from tests.services.conftest import ada, ask, site
 
 __all__ = ["ada", "ask", "site"]
-SHORT = {"BELL_SECONDS": "1", "AGENTS": "shell"}
+SHORT = {"BELL_SECONDS": "1", "LEASE_SECONDS": "6", "AGENTS": "shell"}
 WORKERS = ("sessions-1", "sessions-2")
 ALWAYS = {"broker", "web", "sweep", "control", *WORKERS}
 
