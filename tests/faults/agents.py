@@ -6,11 +6,13 @@ import contextlib
 import itertools
 import os
 import signal
+import sqlite3
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import psutil
+import sqlalchemy as sa
 
 from tests.deployment import Deployment, processes_with, wait_for
 
@@ -24,6 +26,7 @@ class AtWork:
     agents: list[int]
     pool: psutil.Process
     worker: str
+    database_url: str
 
     @property
     def worker_processes(self) -> list[psutil.Process]:
@@ -33,12 +36,32 @@ class AtWork:
         return [parent, *parent.children()]
 
     def freeze(self) -> None:
-        for process in self.worker_processes:
-            process.send_signal(signal.SIGSTOP)
+        """Stop the worker, and on SQLite not amid a write, as nobody else could write until it goes on."""
+        self._signal(signal.SIGSTOP)
+        while _is_locked(self.database_url):
+            self.thaw()
+            time.sleep(0.5)
+            self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
         for process in self.worker_processes:
-            process.send_signal(signal.SIGCONT)
+            process.send_signal(number)
+
+
+def _is_locked(database_url: str) -> bool:
+    """Whether somebody is amid a write to a SQLite database for longer than a write takes."""
+    url = sa.make_url(database_url)
+    if url.get_backend_name() != "sqlite":
+        return False
+    with contextlib.closing(sqlite3.connect(str(url.database), timeout=1, isolation_level=None)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return True
+    return False
 
 
 def at_work(deployment: Deployment, marker: str) -> AtWork:
@@ -52,7 +75,7 @@ def at_work(deployment: Deployment, marker: str) -> AtWork:
                 line = psutil.Process(pid).parents()
                 for pool, worker in itertools.pairwise(line):
                     if worker.pid in workers:
-                        return AtWork(agents, pool, workers[worker.pid])
+                        return AtWork(agents, pool, workers[worker.pid], deployment.database_url)
         return None
 
     at_work: AtWork = wait_for(f"an agent that shows {marker!r}", found)
