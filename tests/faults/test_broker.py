@@ -76,7 +76,8 @@ def test_nobody_waits_for_a_frozen_broker_and_a_stop_takes_effect_by_heartbeat(d
     broker = deployment.processes["broker"]
     broker.send_signal(signal.SIGSTOP)
     try:
-        assert slowest() < 3 * usual + 1, "a caller waited for the broker"
+        # Who waited for the broker would wait until its socket's time-out of 10 s.
+        assert slowest() < 3 * usual + 5, "a caller waited for the broker"
         assert deployment.api.delete(f"/agent_runners/{running['id']}").status_code == 202
         wait_for("the end of the agent", lambda: not processes_with(marker), seconds=20)
         wait_for("the work so far", lambda: deployment.session(running)["has_result_diff"])

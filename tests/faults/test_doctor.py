@@ -34,7 +34,9 @@ def test_the_part_that_has_gone_is_named_with_its_remedy(one_deployment: Deploym
     deployment.kill("broker")
     try:
         found = missing(deployment)
-        assert found.keys() == {"broker", "workers"} and "agent-runners broker" in found["broker"], found
+        # Nobody sweeps meanwhile, which a slow doctor may see too.
+        assert found.keys() - {"sweep"} == {"broker", "workers"}, found
+        assert "agent-runners broker" in found["broker"], found
     finally:
         deployment.start("broker", "broker")
     wait_for("every part to work", lambda: not missing(deployment))

@@ -156,9 +156,10 @@ def having_its_diff_made(deployment: Deployment, name: str) -> Iterator[dict[str
         # Git also stages what there is before the agent begins.
         for pid, command in agents_of(deployment).items() if mark.exists() else ():
             if command.startswith("git ") and " add " in command:
-                with contextlib.suppress(ProcessLookupError):
+                with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
                     os.kill(pid, signal.SIGSTOP)
-                    return psutil.pid_exists(pid)
+                    # One that has ended and that nobody has buried takes the signal too.
+                    return psutil.Process(pid).status() == psutil.STATUS_STOPPED
         return False
 
     wait_for("git to stage the work", stopped)

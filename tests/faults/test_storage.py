@@ -117,11 +117,14 @@ def test_a_store_that_is_away_for_a_while_costs_no_work(
     back: Callable[[S3Server], None],
     seconds: float,
 ) -> None:
-    begun = start(one_deployment, f"store-{away.__name__}", "echo begun; sleep 3; echo done > a.txt")
+    mark = one_deployment.folder / f"mark-{away.__name__}"
+    script = f"echo begun; until test -e {mark}; do sleep 0.2; done; echo done > a.txt"
+    begun = start(one_deployment, f"store-{away.__name__}", script)
     one_deployment.has_step(begun, "begun")
 
     away(s3)
     try:
+        mark.touch()
         meanwhile = start(one_deployment, f"meanwhile-{away.__name__}", "echo done > a.txt")
         time.sleep(seconds)
         assert count(one_deployment, [begun, meanwhile], "RUNNING") == 2, "both wait with their work"
@@ -136,11 +139,14 @@ def test_a_store_that_stays_away_ends_the_session_with_its_own_code(one_deployme
     for name in WORKERS:
         one_deployment.stop(name)
     one_deployment.start_worker("hasty", UPLOAD_PATIENCE_SECONDS="1")
-    runner = start(one_deployment, "store-gone", "echo begun; sleep 2; echo done > a.txt")
+    mark = one_deployment.folder / "mark-store-gone"
+    script = f"echo begun; until test -e {mark}; do sleep 0.2; done; echo done > a.txt"
+    runner = start(one_deployment, "store-gone", script)
     one_deployment.has_step(runner, "begun")
 
     s3.kill()
     try:
+        mark.touch()
         session = one_deployment.ended(runner)
     finally:
         s3.start()
