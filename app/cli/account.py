@@ -63,7 +63,7 @@ def _list(_args: argparse.Namespace) -> None:
     for account in accounts.find_all():
         running, waiting = (NONE if limit is None else limit for limit in _limits(account).values())
         limits = f"running {running:<6}  waiting {waiting:<6}"
-        print(f"{account.id}  {account.created_at:%Y-%m-%d}  {limits}  {readable(account.name)}")
+        print(f"{account.id}  {account.created_at:%Y-%m-%d}  {limits}  {readable(' '.join(account.name.split()))}")
 
 
 def _set(args: argparse.Namespace) -> None:

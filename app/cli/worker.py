@@ -20,16 +20,18 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         "celery",
         *("--app", "tasks.celery_app", "worker", "--queues", args.queue, "--hostname", f"{args.name or args.queue}@%h"),
         *("--pool", "prefork", "--without-gossip", "--without-mingle"),
-        *_options(args.queue, settings),
+        *_options(args, settings),
         # A stop must reach the session that runs, which then goes back into the queue; other tasks are short.
         variables={"REMAP_SIGTERM": "SIGQUIT"} if args.queue == "sessions" else None,
     )
 
 
-def _options(queue: str, settings: Settings) -> list[str]:
-    if queue == "sessions":
+def _options(args: argparse.Namespace, settings: Settings) -> list[str]:
+    if args.queue == "sessions":
         # One session a process: ending the process of a session can then hit no stranger.
         return ["--concurrency", str(settings.session_workers), "--max-tasks-per-child", "1"]
-    if queue == "sweep":
-        return ["--concurrency", "1", "--beat", "--schedule", str(settings.data_dir.absolute() / "beat-schedule")]
+    if args.queue == "sweep":
+        # Several may share the folder, and each has a clock of its own.
+        schedule = settings.data_dir.absolute() / f"beat-schedule-{args.name or args.queue}"
+        return ["--concurrency", "1", "--beat", "--schedule", str(schedule)]
     return ["--concurrency", "2"]

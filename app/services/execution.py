@@ -99,9 +99,16 @@ def begin(runner: AgentRunner, session: AgentRunnerSession, task_id: str | None)
     session.started_at = db.now()
     session.lease_expires_at = db.now(settings().lease_seconds)
     lifecycle.enter(runner, session, SessionState.RUNNING)
-    if session.workers_lost:
-        message = f"The worker of attempt {session.attempt - 1} was lost. This is attempt {session.attempt}."
-        add_step(session, "Started again", message)
+    if session.attempt > 1:
+        add_step(session, "Started again", f"{_what_came_before(session)} This is attempt {session.attempt}.")
+
+
+def _what_came_before(session: AgentRunnerSession) -> str:
+    """Why the attempts before this one came to nothing: their workers were lost, or gave the session back."""
+    before, lost = session.attempt - 1, session.workers_lost
+    if lost in (0, before):
+        return f"The worker of attempt {before} {'was lost' if lost else 'was told to stop and gave the session back'}."
+    return f"Of the {before} attempts before, {lost} lost their worker; the workers of the others were told to stop."
 
 
 def expire_lease(runner: AgentRunner, session: AgentRunnerSession) -> None:

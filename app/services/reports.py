@@ -221,8 +221,8 @@ def _new_steps(session: AgentRunnerSession, steps: list[dict[str, Any]]) -> list
     """The steps that are not recorded yet. A report may carry only new ones, or the whole list once more."""
     known = [(step["title"], step["message"]) for step in events.steps_of([session])[session.id]]
     told = [(step["title"], step.get("message") or "") for step in steps]
-    # Where a worker was lost, the first step is ours and says so; a worker may know of it or not.
-    ours = int(session.workers_lost > 0 and told[:1] != known[:1])
+    # In a later attempt the first step is ours and says which it is; a worker may know of it or not.
+    ours = int(session.attempt > 1 and told[:1] != known[:1])
     known = known[ours:]
     # Where there is much text, not all that is recorded is known here.
     return steps[session.steps_count - ours :] if known and told[: len(known)] == known else steps

@@ -1,4 +1,4 @@
-"""Deployments with two session workers, shared by the tests of this folder: SQLite and local files, Postgres and S3.
+"""Deployments with two session workers and two that sweep, shared by the tests of this folder: SQLite and local files, Postgres and S3.
 
 Each test takes one with everything running; workers that it stopped are started again after it, and those that it
 started are ended. What must hold after any fault is checked after each.
@@ -20,13 +20,19 @@ from tests.services.conftest import ada, ask, site
 __all__ = ["ada", "ask", "site"]
 SHORT = {"BELL_SECONDS": "1", "LEASE_SECONDS": "6", "AGENTS": "shell"}
 WORKERS = ("sessions-1", "sessions-2")
-ALWAYS = {"broker", "web", "sweep", "control", *WORKERS}
+ALWAYS = {"broker", "web", "sweep", "sweep-2", "control", *WORKERS}
+
+
+def _double(deployment: Deployment) -> None:
+    """Two workers of each kind whose work more than one may do at once."""
+    deployment.start_worker("sessions-2")
+    deployment.start("sweep-2", "worker", "sweep", "--name", "sweep-2")
 
 
 @pytest.fixture(scope="session")
 def on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     with deployed(tmp_path_factory.mktemp("sqlite"), "", free_port(), **SHORT) as running:
-        running.start_worker("sessions-2")
+        _double(running)
         yield running
 
 
@@ -40,7 +46,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 def on_postgres(tmp_path_factory: pytest.TempPathFactory, s3: S3Server) -> Iterator[Deployment]:
     folder, settings = tmp_path_factory.mktemp("postgres"), {**SHORT, **s3.settings}
     with postgres_database() as url, deployed(folder, url, free_port(), s3.credentials, **settings) as running:
-        running.start_worker("sessions-2")
+        _double(running)
         yield running
 
 

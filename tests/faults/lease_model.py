@@ -103,7 +103,7 @@ class Model:
         session.has_lease, session.is_lease_over = True, False
         session.steps, session.diff = 0, None
         self._enter(session, "RUNNING")
-        if session.workers_lost:
+        if session.attempt > 1:
             self._add_step(session)
         return session
 

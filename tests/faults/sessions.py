@@ -13,11 +13,17 @@ from tests.deployment import Deployment, seconds_to_sleep
 
 
 def hanging_once(deployment: Deployment) -> tuple[str, str]:
-    """A script whose first run writes and then hangs, while later ones end; and what marks the agent that hangs."""
+    """A script whose first run writes and then hangs, while later ones end; and what marks the agent that hangs.
+
+    A later one whose work is not as it is to be has seen the first one still hang.
+    """
     mark = deployment.folder / f"mark-{uuid.uuid4().hex}"
     seconds = seconds_to_sleep()
     hangs = f"touch {mark}; echo lost > a.txt; echo first try; sleep {seconds}"
-    return f"if test -e {mark}; then echo second > a.txt; echo second try; else {hangs}; fi", seconds
+    second = (
+        f"grep -zqsx {seconds} /proc/[0-9]*/cmdline && echo overlap > a.txt || echo second > a.txt; echo second try"
+    )
+    return f"if test -e {mark}; then {second}; else {hangs}; fi", seconds
 
 
 def start(deployment: Deployment, name: str, prompt: str) -> dict[str, Any]:

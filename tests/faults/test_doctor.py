@@ -25,10 +25,12 @@ def test_the_part_that_has_gone_is_named_with_its_remedy(one_deployment: Deploym
     deployment = one_deployment
     wait_for("every part to work", lambda: not missing(deployment))
 
-    deployment.kill("sweep")
+    for name in ("sweep", "sweep-2"):
+        deployment.kill(name)
     wait_for("the sweep to be missed", lambda: missing(deployment).keys() == {"workers", "sweep"})
     assert all("agent-runners worker sweep" in remedy for remedy in missing(deployment).values())
-    deployment.start("sweep", "worker", "sweep")
+    for name in ("sweep", "sweep-2"):
+        deployment.start(name, "worker", "sweep", "--name", name)
     wait_for("every part to work", lambda: not missing(deployment))
 
     deployment.kill("broker")

@@ -26,8 +26,9 @@ def test_a_message_that_is_delivered_five_times_to_three_workers_is_one_attempt(
     runner = start(deployment, "delivered", script)
 
     sender = Celery(broker=f"redis+socket://{deployment.broker_socket}", set_as_current=False)
+    message = {"args": [runner["latest_session_id"]], "task_id": uuid.uuid4().hex, "ignore_result": True}
     for _ in range(DELIVERIES):
-        sender.send_task(RUN_SESSION, [runner["latest_session_id"]], queue=SESSIONS, ignore_result=True)
+        sender.send_task(RUN_SESSION, queue=SESSIONS, **message)
     with redis.Redis(unix_socket_path=str(deployment.broker_socket)) as broker:
         wait_for("the delivery of every message", lambda: broker.llen(SESSIONS) == 0)
     sender.close()

@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from app import db
+from app.artifacts import store
 from app.errors import Conflict
 from app.models import AgentRunner, Event
 from app.models.states import Scope, SessionState
@@ -35,8 +36,8 @@ def test_a_stop_that_races_the_end_leaves_one_outcome_and_the_work(
     configure(MAX_QUEUED_SESSIONS=str(number + 1))
     with concurrent.futures.ThreadPoolExecutor(2) as threads:
         outcomes = Counter(race(ask(), threads) for _ in range(number))
-    # A race that always ends the same way is none.
-    assert set(outcomes) == {SessionState.DONE, SessionState.CANCELLED}, outcomes
+    # A race that nearly always ends the same way is none.
+    assert min(outcomes[SessionState.DONE], outcomes[SessionState.CANCELLED]) >= number / 20, outcomes
 
 
 def race(session_id: uuid.UUID, threads: concurrent.futures.ThreadPoolExecutor) -> SessionState:
@@ -52,6 +53,7 @@ def race(session_id: uuid.UUID, threads: concurrent.futures.ThreadPoolExecutor) 
     assert was_stopped != was_finished, "one of them came first, and the other was told so"
     assert session.state == (SessionState.CANCELLED if was_stopped else SessionState.DONE)
     assert session.result_diff_key is not None and session.work_saved_at is not None, "the work is kept either way"
+    assert store().stat(session.result_diff_key) is not None
     with db.transaction(read_only=True):
         runner = db.session.get_one(AgentRunner, runner_id)
         told = db.session.scalars(
@@ -81,6 +83,7 @@ def stop(runner_id: uuid.UUID, session_id: uuid.UUID, start: threading.Barrier) 
 def finish(runner_id: uuid.UUID, session_id: uuid.UUID, start: threading.Barrier) -> bool:
     """What a worker does at the end of an attempt; whether it ended the session."""
     key = diffs.attempt_key(runner_id, session_id, 1, "result")
+    store().put(key, [b"a diff\n"])
     wait(start)
     try:
         with db.transaction():

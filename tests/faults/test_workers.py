@@ -46,6 +46,19 @@ def test_a_process_of_the_pool_that_is_killed_leaves_no_agent_and_a_worker_that_
     assert deployment.processes[found.worker].poll() is None
 
 
+def test_one_of_two_that_sweep_is_enough(deployment: Deployment) -> None:
+    deployment.kill("sweep")
+    try:
+        script, marker = hanging_once(deployment)
+        runner = start(deployment, "swept", script)
+        found = at_work(deployment, marker)
+        deployment.has_step(runner, "first try")
+        found.pool.kill()
+        assert_ran_again(deployment, runner)
+    finally:
+        deployment.start("sweep", "worker", "sweep")
+
+
 def test_a_worker_that_is_frozen_past_its_lease_loses_the_session_and_writes_nothing_when_it_thaws(
     deployment: Deployment,
 ) -> None:
@@ -165,11 +178,14 @@ def test_a_rolling_restart_under_load_loses_nothing_and_counts_no_lost_worker(de
         deployment.stop(name)
         deployment.start_worker(name)
 
-    for number, runner in enumerate(runners):
-        session = deployment.ended(runner)
+    sessions = [deployment.ended(runner) for runner in runners]
+    for number, (runner, session) in enumerate(zip(runners, sessions, strict=True)):
         assert session["state"] == "DONE", session["failure"]
         assert not any("was lost" in step["message"] for step in session["steps"]), session["steps"]
         assert f"+{number}\n" in deployment.diff(runner, session, "result")
+    given_back = [session for session in sessions if session["attempt"] > 1]
+    assert given_back, "no worker had to give a session back"
+    assert all("gave the session back" in session["steps"][0]["message"] for session in given_back)
 
 
 @pytest.mark.xdist_group("faults-on_sqlite")

@@ -8,10 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from app import db
+from app.models import Event
 from app.models.states import SessionState
-from app.services import agent_runner_sessions, execution, sites, sweep
+from app.services import agent_runner_sessions, events, execution, sites, sweep
 from app.services.execution import Cancelled, LeaseLost
 from tests.services.conftest import claim, read, write
 
@@ -126,6 +128,27 @@ def test_a_drained_worker_gives_its_session_back_without_being_counted_as_lost(a
     with db.transaction():
         assert not execution.put_back(session_id, 1)
     assert claim(session_id).attempt == 2
+    assert said(session_id) == "The worker of attempt 1 was told to stop and gave the session back. This is attempt 2."
+
+
+def test_a_session_that_is_started_again_says_what_came_before(ask):
+    session_id = ask()
+    claim(session_id)
+    write(session_id, lease_expires_at=db.now(-1))
+    assert claim(session_id).attempt == 2
+    assert said(session_id) == "The worker of attempt 1 was lost. This is attempt 2."
+    with db.transaction():
+        assert execution.put_back(session_id, 2)
+    assert claim(session_id).attempt == 3
+    both = "Of the 2 attempts before, 1 lost their worker; the workers of the others were told to stop."
+    assert said(session_id) == f"{both} This is attempt 3."
+
+
+def said(session_id):
+    """The message of the newest step."""
+    steps = sa.select(Event.payload).where(Event.session_id == session_id, Event.kind == events.STEP)
+    with db.transaction(read_only=True):
+        return db.session.scalars(steps.order_by(Event.seq.desc())).first()["message"]
 
 
 def test_a_limit_of_concurrent_sessions_leaves_the_next_one_waiting(ask, ada, site):

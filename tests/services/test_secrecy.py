@@ -20,7 +20,7 @@ def test_what_the_deployment_made_by_itself_is_known_once_it_is_made(
 ) -> None:
     configure(SECRET_KEY="")
     secrets_of(site)
-    assert not settings().data_dir.exists(), "to ask what is known makes nothing"
+    assert not made_once_file(settings(), "secret_key").exists(), "to ask what is known makes nothing"
     secrets.sign("a text")
     key = made_once_file(settings(), "secret_key").read_text()
     pair = credentials(settings())
