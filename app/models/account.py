@@ -32,7 +32,10 @@ class User(Base):
 
 
 class Token(Base):
-    """A bearer token, kept as the SHA-256 of its text. One made for an external worker's attempt names that attempt."""
+    """A bearer token, kept as the SHA-256 of its text.
+
+    One made for an external worker's attempt names that attempt, and the token that it was claimed with.
+    """
 
     __tablename__ = "tokens"
 
@@ -42,6 +45,7 @@ class Token(Base):
     scope: Mapped[Scope] = mapped_column(StateType(Scope))
     session_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("agent_runner_sessions.id"), index=True)
     attempt: Mapped[int | None]
+    claimed_with: Mapped[uuid.UUID | None]
     revoked_at: Mapped[datetime.datetime | None]
 
     user: Mapped[User] = relationship(lazy="joined")

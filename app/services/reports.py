@@ -10,7 +10,7 @@ from app import artifacts, db
 from app.artifacts import SignedUrl
 from app.config import settings
 from app.errors import Conflict, Forbidden, TooMany, invalid
-from app.models import Account, AgentRunner, AgentRunnerSession, Site, User
+from app.models import Account, AgentRunner, AgentRunnerSession, Site
 from app.models.states import FINAL, Execution, Scope, SessionState, may_move
 from app.services import diffs, events, execution, lookup, names, references, secrecy, tokens, turns
 from app.services.callers import Caller
@@ -187,11 +187,8 @@ def _claim(caller: Caller, runner: AgentRunner, session: AgentRunnerSession) -> 
         message = "as many sessions of the account or the site are running as may"
         raise TooMany(message, error_code="too_many_running", headers={"Retry-After": "30"})
     execution.begin(runner, session, None)
-    user = db.session.get_one(User, caller.user_id)
-    name = f"session {session.id} attempt {session.attempt}"
-    _, token = tokens.create(user, Scope.WORKER, name, session_id=session.id, attempt=session.attempt)
     return Handover(
-        session_token=token,
+        session_token=tokens.create_for_attempt(caller, session.id, session.attempt),
         attachment_urls={key: _read_url(key) for key in session.attached_file_keys},
         start_diff_url=_read_url(session.start_diff_key) if session.start_diff_key else None,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import uuid
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -25,12 +26,21 @@ def authenticate(text: str) -> Caller:
     return Caller(token.user.account_id, token.user_id, token.id, token.scope, token.session_id, token.attempt)
 
 
-def create(
-    user: User, scope: Scope, name: str, *, session_id: uuid.UUID | None = None, attempt: int | None = None
-) -> tuple[Token, str]:
+def create(user: User, scope: Scope, name: str) -> tuple[Token, str]:
     """A new token and its text, which is kept nowhere."""
+    return _create(user_id=user.id, scope=scope, name=name)
+
+
+def create_for_attempt(caller: Caller, session_id: uuid.UUID, attempt: int) -> str:
+    """The text of a new token that may report on that attempt alone, until the caller's own token is revoked."""
+    name = f"session {session_id} attempt {attempt}"
+    made_for = {"session_id": session_id, "attempt": attempt, "claimed_with": caller.token_id}
+    return _create(user_id=caller.user_id, scope=Scope.WORKER, name=name, **made_for)[1]
+
+
+def _create(**fields: Any) -> tuple[Token, str]:
     text = PREFIX + secrets.token_urlsafe(32)
-    token = Token(user_id=user.id, name=name, digest=_digest(text), scope=scope, session_id=session_id, attempt=attempt)
+    token = Token(digest=_digest(text), **fields)
     db.session.add(token)
     db.session.flush()
     return token, text
@@ -65,15 +75,17 @@ def find_own(caller: Caller) -> list[Token]:
 
 
 def revoke(token_id: uuid.UUID, caller: Caller | None = None) -> None:
-    """Make a token worthless; again is no error. A caller reaches what `find_own` shows, the command line any."""
+    """Make a token worthless, with those of the attempts that were claimed with it; again is no error.
+
+    A caller reaches what `find_own` shows, the command line any. Raises `NotFound`.
+    """
     if caller is not None:
         caller.require(Scope.WRITE)
     token = next((t for t in (find_all() if caller is None else find_own(caller)) if t.id == token_id), None)
     if token is None:
         raise NotFound("there is no such token", error_code="token_not_found")
-    db.session.execute(
-        sa.update(Token).where(Token.id == token_id, Token.revoked_at.is_(None)).values(revoked_at=db.now())
-    )
+    with_it = sa.or_(Token.id == token_id, Token.claimed_with == token_id)
+    db.session.execute(sa.update(Token).where(with_it, Token.revoked_at.is_(None)).values(revoked_at=db.now()))
 
 
 def _digest(text: str) -> str:

@@ -177,6 +177,13 @@ def test_a_session_token_is_for_its_session_alone(claimed, runner, make_runner, 
         refused(claimed(method, path, **({"json": body} if body else {})), 403, "session_token_scope")
 
 
+def test_the_session_token_is_worth_nothing_once_the_token_that_claimed_with_it_is_revoked(claimed, runner, ada):
+    [token] = [each for each in ok(ada.admin.get("/tokens")) if each["scope"] == "worker"]
+    ok(claimed.patch(session_path(runner), {"result": "Found."}))
+    empty(ada.admin.delete(f"/tokens/{token['id']}"), 204)
+    refused(claimed.patch(session_path(runner), {"result": "Found more."}), 401, "bad_token")
+
+
 def test_each_report_is_a_heartbeat_and_silence_loses_the_lease(api, claimed, runner, outside):
     ok(claimed.patch(session_path(runner), {}))
     let_lease_run_out()
