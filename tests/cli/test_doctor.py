@@ -107,6 +107,7 @@ def test_what_goes_wrong_in_the_queue_is_told_with_its_remedy(
         assert "docs/faults.md" in found[part]["remedy"]
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_session_that_waits_is_told_of_where_a_worker_has_room_for_it(
     folder: Path, record: sa.Engine, database_url: str
 ) -> None:

@@ -95,23 +95,6 @@ def test_an_attachment_reaches_the_agent(deployment: Deployment) -> None:
     assert refused.status_code == 409
 
 
-def test_a_lost_worker_s_session_runs_again(deployment: Deployment) -> None:
-    site = deployment.make_site(deployment.make_repository({"a.txt": "a\n"}, "lost"))
-    mark, marker = deployment.folder / "first-attempt", seconds_to_sleep()
-    script = f"if test -e {mark}; then echo done > a.txt; else touch {mark}; echo started; sleep {marker}; fi"
-    runner = deployment.run(site, script)
-    deployment.has_step(runner, "started")
-
-    deployment.stop("sessions-1", signal.SIGKILL)
-    deployment.start_worker("sessions-1")
-    session = deployment.ended(runner)
-
-    assert (session["state"], session["attempt"]) == ("DONE", 2), session["failure"]
-    assert not any("started" in step["message"] for step in session["steps"])
-    assert any("attempt 2" in step["message"] for step in session["steps"])
-    assert not processes_with(marker)
-
-
 def test_a_drained_worker_puts_its_session_back_and_counts_no_loss(deployment: Deployment) -> None:
     site = deployment.make_site(deployment.make_repository({"a.txt": "a\n"}, "drained"))
     mark, marker = deployment.folder / "drain-mark", seconds_to_sleep()

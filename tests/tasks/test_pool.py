@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.deployment import Deployment, free_port
 
-SESSIONS = 6
+SESSIONS = 4
 WORKER = [
     *(sys.executable, "-m", "celery", "--app", "tests.tasks.lingering", "worker", "--queues", "sessions"),
     *("--pool", "prefork", "--concurrency", "1", "--max-tasks-per-child", "1", "--without-gossip", "--without-mingle"),
@@ -17,7 +17,7 @@ WORKER = [
 
 
 def test_a_session_does_not_wait_until_celery_looks_for_processes_that_ended(tmp_path: Path) -> None:
-    """Celery looks every 5 s where it was too early the first time, so these waited for 25 s; they need some seconds."""
+    """Celery looks every 5 s where it was too early the first time, so these waited for 15 s; they need some seconds."""
     deployment = Deployment(tmp_path, "", free_port(), AGENTS="shell")
     try:
         deployment.start_api()
