@@ -21,6 +21,7 @@ def test_a_session_does_not_wait_until_celery_looks_for_processes_that_ended(tmp
     deployment = Deployment(tmp_path, "", free_port(), AGENTS="shell")
     try:
         deployment.start_api()
+        deployment.start("sweep", "worker", "sweep")
         with open(tmp_path / "worker.log", "wb") as log:
             deployment.processes["worker"] = subprocess.Popen(
                 WORKER, env=deployment.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
