@@ -7,7 +7,7 @@ from typing import Any
 import flask_smorest
 import structlog
 from flask import Flask
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, TimeoutError
 
 from app import db
 from app.api import errors, health, metrics, requests
@@ -85,7 +85,7 @@ def create_app() -> Flask:
     app.url_map.merge_slashes = False
     requests.register(app)
     errors.register(app)
-    for error in (OperationalError, InterfaceError):
+    for error in (OperationalError, InterfaceError, InternalError, TimeoutError):
         app.register_error_handler(error, _answer_database_error)
     app.register_error_handler(StoreAway, _answer_store_away)
     api = Api(app)
@@ -95,7 +95,7 @@ def create_app() -> Flask:
 
 
 def _answer_database_error(error: Any) -> Any:
-    log.error("database_unavailable", error=type(error.orig).__name__)
+    log.error("database_unavailable", error=type(getattr(error, "orig", error)).__name__)
     unavailable = Unavailable(
         "the database does not answer", error_code="database_unavailable", headers={"Retry-After": "5"}
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import threading
 import time
@@ -60,10 +61,37 @@ class Leftovers(bootsteps.StartStopStep):
 
     def start(self, consumer: Any) -> None:
         leftovers.start_sweep()
-        consumer.timer.call_repeatedly(settings().lease_seconds, leftovers.start_sweep_where_needed)
+        self._timer = consumer.timer.call_repeatedly(settings().lease_seconds, leftovers.start_sweep_where_needed)
+
+    def stop(self, consumer: Any) -> None:
+        self._timer.cancel()
 
 
 app.steps["consumer"].add(Leftovers)
+
+
+class Clock(bootsteps.StartStopStep):
+    """Ends a worker that sweeps once its clock is gone, the process that rings for the sweeps: Celery goes on without
+    it, and whoever looks after the worker starts both again."""
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def include_if(self, consumer: Any) -> bool:
+        return queue.SWEEP in app.amqp.queues.consume_from
+
+    def start(self, consumer: Any) -> None:
+        self._timer = consumer.timer.call_repeatedly(1.0, self._look, (consumer.controller.beat,))
+
+    def stop(self, consumer: Any) -> None:
+        self._timer.cancel()
+
+    def _look(self, clock: Any) -> None:
+        if not clock.is_alive():
+            log.error("clock_lost")
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+app.steps["consumer"].add(Clock)
 
 
 @worker_init.connect

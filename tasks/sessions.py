@@ -26,6 +26,7 @@ from tasks.jobs import job_of, this_host
 from tasks.storing import StoredDiffs
 from tasks.transactions import DatabaseAway, transact
 from workers.job import Based, Event, Job, Outcome, Refusal, Step, Usage
+from workers.lifeline import Lifeline
 
 log = structlog.get_logger()
 
@@ -52,7 +53,7 @@ def _work(claim: Claim, secrets: Secrets) -> None:
     try:
         interrupts.allow()
         with Heartbeat(beat, lifeline):
-            job = job_of(claim, sink, secrets, lifeline, lambda: _on_interrupt(claim))
+            job = job_of(claim, sink, secrets, lifeline, lambda: _on_interrupt(claim, lifeline))
             outcome = _drive(claim, job)
             _record_outcome(claim, sink, outcome)
     except (execution.LeaseLost, execution.Cancelled) as reason:
@@ -62,7 +63,7 @@ def _work(claim: Claim, secrets: Secrets) -> None:
         log.warning("dropped", reason="database_away")
     except SystemExit:
         # The engine answers an interruption by itself; this one came before it began or after it was through.
-        if _on_interrupt(claim):
+        if _on_interrupt(claim, lifeline):
             _keep_work(claim, sink.fields())
     except Exception:
         log.exception("broken")
@@ -110,19 +111,21 @@ def _record_refusal(number: uuid.UUID, attempt: int, refusal: Refusal) -> None:
     metrics.count("egress_refused", refusal.times)
 
 
-def _on_interrupt(claim: Claim) -> bool:
+def _on_interrupt(claim: Claim, lifeline: Lifeline) -> bool:
     """Say whether the work is kept: yes if the session was stopped. One that is still ours goes back to the queue.
 
     Cleaning up from here on must not be interrupted a second time.
     """
     interrupts.ignore()
-    return transact(lambda: _is_stopped(claim))
+    return transact(lambda: _is_stopped(claim, lifeline))
 
 
-def _is_stopped(claim: Claim) -> bool:
+def _is_stopped(claim: Claim, lifeline: Lifeline) -> bool:
     if execution.is_cancelled(claim.session.id, claim.attempt):
         return True
-    if execution.put_back(claim.session.id, claim.attempt):
+    # A worker that could not beat in time counts as lost, once its lease has ended: what keeps it from that may be the
+    # session, which would else be begun for ever.
+    if not lifeline.has_ended and execution.put_back(claim.session.id, claim.attempt):
         log.info("put_back")
     return False
 
@@ -138,7 +141,9 @@ def _record_outcome(claim: Claim, sink: StoredDiffs, outcome: Outcome) -> None:
     if outcome.interrupted:
         _keep_work(claim, fields)
         return
-    fields |= {"result": outcome.result, "title": outcome.title}
+    fields["result"] = outcome.result
+    if outcome.title is not None:
+        fields["title"] = outcome.title
     if (failure := outcome.failure) is None:
         _end(claim, SessionState.DONE, fields)
         return

@@ -17,8 +17,9 @@ from workers.lifeline import boot_time
 log = structlog.get_logger()
 T = TypeVar("T")
 
-# What a database raises that is gone, restarts or is too busy. Asking again is safe, as every write is fenced.
-AWAY = (sa.exc.OperationalError, sa.exc.InterfaceError)
+# What a database raises that is gone, restarts or is too busy. Asking again is safe, as every write is fenced. Among
+# what Postgres calls internal are a server that became read-only, and a transaction that it ended for being idle.
+AWAY = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError)
 RETRY_SECONDS = 0.5
 
 

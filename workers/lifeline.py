@@ -36,9 +36,14 @@ class Lifeline:
         """When the processes die unless they are extended, on `boot_time`."""
         return self._deadline
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the deadline has passed, as it has for whoever was frozen or cut off for long."""
+        return boot_time() >= self._deadline
+
     def check(self) -> None:
-        """Raise Interrupted where the deadline has passed, as it has for whoever was frozen or cut off for long."""
-        if boot_time() >= self._deadline:
+        """Raise Interrupted where the deadline has passed."""
+        if self.has_ended:
             raise Interrupted("the lifeline ran out")
 
     def extend_to(self, deadline: float) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import errno
 import os
+import stat
 import time
 import uuid
 from collections.abc import Iterable, Iterator
@@ -16,7 +17,7 @@ from app import secrets
 from app.artifacts.base import CHUNK, SignedUrl, StoreAway, Stored
 from app.errors import Forbidden, TooLarge
 
-_MISSING = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
+_MISSING = {errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
 """Numbers of the OSError that says that there is no file under a key, as long as the folder itself is there."""
 _MARKER = ".agent-runners-store"
 
@@ -171,6 +172,8 @@ def _refuse_unread(error: OSError) -> None:
 
 def _stored(path: Path) -> Stored:
     found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "is no file", str(path))
     return Stored(found.st_size, datetime.datetime.fromtimestamp(found.st_mtime, datetime.UTC))
 
 

@@ -132,8 +132,9 @@ def _chunks(body: StreamingBody) -> Iterator[bytes]:
 
 @contextlib.contextmanager
 def _answered() -> Iterator[None]:
-    """Raise `StoreAway` where the server cannot be reached, breaks off or has a fault of its own.
+    """Raise `StoreAway` where the server cannot be reached, breaks off or refuses what it will take another time.
 
+    Of its refusals only that of a missing key is for good: the others speak of credentials, clocks and load.
     What breaks a body off comes from urllib3 itself where botocore has no name for it, such as an end without TLS's.
     """
     try:
@@ -141,7 +142,7 @@ def _answered() -> Iterator[None]:
     except (BotoCoreError, S3UploadFailedError, HTTPError) as error:
         raise StoreAway(str(error)) from error
     except ClientError as error:
-        if error.response["ResponseMetadata"]["HTTPStatusCode"] < 500:
+        if error.response["Error"]["Code"] in _MISSING:
             raise
         raise StoreAway(str(error)) from error
 

@@ -247,6 +247,11 @@ def _stored_diff(issued: str, kind: str, fields: dict[str, Any]) -> str | None:
 
 def _end(runner: AgentRunner, session: AgentRunnerSession, state: SessionState) -> None:
     failure = None
+    if session.has_result_diff and not session.has_cumulative_diff:
+        # Nothing came before it, or the caller has to say what all of it comes to: what was there must not be lost.
+        if session.start_diff_key is not None:
+            raise invalid("cumulative_diff", "is wanted beside result_diff where earlier sessions left a diff")
+        session.cumulative_diff_key = session.result_diff_key
     if state == SessionState.ERROR:
         message = session.result or "The worker reported an error without a word."
         failure = {"code": "worker_reported", "stage": "agent", "retryable": False, "message": message}

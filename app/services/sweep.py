@@ -17,13 +17,17 @@ AT_ONCE = 200
 
 
 def find_due() -> list[uuid.UUID]:
-    """Sessions whose bell or lease has run out, the oldest first."""
-    due = sa.or_(
-        sa.and_(AgentRunnerSession.state == SessionState.NEW, AgentRunnerSession.next_bell_at <= db.now()),
-        sa.and_(AgentRunnerSession.state == SessionState.RUNNING, AgentRunnerSession.lease_expires_at < db.now()),
-    )
-    query = sa.select(AgentRunnerSession.id).where(due).order_by(AgentRunnerSession.created_at).limit(AT_ONCE)
-    return list(db.session.scalars(query))
+    """Sessions whose lease has run out, and then those whose bell has, the oldest of each first.
+
+    However many wait to be rung for, none that lost its worker waits behind them.
+    """
+    lost = sa.and_(AgentRunnerSession.state == SessionState.RUNNING, AgentRunnerSession.lease_expires_at < db.now())
+    waiting = sa.and_(AgentRunnerSession.state == SessionState.NEW, AgentRunnerSession.next_bell_at <= db.now())
+    found: list[uuid.UUID] = []
+    for due in (lost, waiting):
+        query = sa.select(AgentRunnerSession.id).where(due).order_by(AgentRunnerSession.created_at).limit(AT_ONCE)
+        found.extend(db.session.scalars(query))
+    return found
 
 
 def repair(session_id: uuid.UUID) -> None:

@@ -184,6 +184,19 @@ def test_the_session_token_is_worth_nothing_once_the_token_that_claimed_with_it_
     refused(claimed.patch(session_path(runner), {"result": "Found more."}), 401, "bad_token")
 
 
+def test_a_follow_up_says_what_all_of_it_comes_to(api, claimed, runner, outside):
+    path = path_of(runner)
+    first = ok(claimed.patch(session_path(runner), {"state": "DONE", "result_diff": patch_of("one")}))
+    assert first["has_cumulative_diff"], "it is the same where nothing came before"
+    second = f"{path}/sessions/{created(api.post(f'{path}/sessions', {'prompt': 'More.'}))['id']}"
+    worker = outside.with_token(ok(outside.patch(second, {"state": "RUNNING"}))["session_token"])
+    report = {"state": "DONE", "result_diff": patch_of("two")}
+    body = refused(worker.patch(second, report), 422, "invalid")
+    assert "cumulative_diff" in body["errors"]
+    assert ok(api.get(path))["has_result_diff"], "what there was is not lost"
+    ok(worker.patch(second, {**report, "cumulative_diff": patch_of("both")}))
+
+
 def test_each_report_is_a_heartbeat_and_silence_loses_the_lease(api, claimed, runner, outside):
     ok(claimed.patch(session_path(runner), {}))
     let_lease_run_out()

@@ -188,6 +188,12 @@ def assert_away(store: Store, name: str) -> None:
             ask()
 
 
+def test_a_store_that_refuses_credentials_is_away(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They may have expired, and be new in a moment; nobody's work is to end by that."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
+    assert_away(S3Store(BUCKET, server.url, "us-east-1", path_style=True), key("a"))
+
+
 def replace_by_nothing(folder: Path) -> None:
     pass
 
@@ -232,7 +238,7 @@ def test_a_full_disk_takes_nothing_and_shows_no_half_file_until_there_is_room(lo
 
 def test_what_cannot_be_a_file_is_only_missing(local: LocalStore) -> None:
     local.put(name := key("a"), [b"x"])
-    for other in (f"{name}/b", "x" * 300):
+    for other in (f"{name}/b", name.rpartition("/")[0], "x" * 300):
         assert local.stat(other) is None
         with pytest.raises(FileNotFoundError):
             local.read(other)

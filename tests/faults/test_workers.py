@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import uuid
 
+import psutil
 import pytest
 
 from app.config import Settings
@@ -57,6 +58,16 @@ def test_one_of_two_that_sweep_is_enough(deployment: Deployment) -> None:
         assert_ran_again(deployment, runner)
     finally:
         deployment.start("sweep", "worker", "sweep")
+
+
+@pytest.mark.xdist_group("faults-on_postgres")
+def test_a_worker_that_sweeps_ends_once_its_clock_is_gone(one_deployment: Deployment) -> None:
+    """So that whoever looks after it starts it again. The clock is a process beside it."""
+    sweeping = one_deployment.processes["sweep-2"]
+    for child in psutil.Process(sweeping.pid).children():
+        child.kill()
+    wait_for("the end of the worker", lambda: sweeping.poll() is not None)
+    one_deployment.start("sweep-2", "worker", "sweep", "--name", "sweep-2")
 
 
 def test_a_worker_that_is_frozen_past_its_lease_loses_the_session_and_writes_nothing_when_it_thaws(

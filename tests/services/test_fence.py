@@ -106,6 +106,16 @@ def test_the_sweep_sends_a_lost_session_round_again_and_twice_is_once(ask):
     assert session.next_bell_at is not None and session.lease_expires_at is None
 
 
+def test_a_session_that_lost_its_worker_waits_behind_none_that_wait_for_a_bell(ask, configure):
+    configure(MAX_QUEUED_SESSIONS=str(sweep.AT_ONCE + 1))
+    for _ in range(sweep.AT_ONCE):
+        write(ask(), next_bell_at=db.now(-1))
+    lost = ask()
+    write(lost, state=SessionState.RUNNING, attempt=1, lease_expires_at=db.now(-1), next_bell_at=None)
+    with db.transaction(read_only=True):
+        assert sweep.find_due()[0] == lost
+
+
 def test_the_sweep_rings_again_for_a_session_that_waits_less_and_less_often(ask):
     session_id = ask()
     assert read(session_id).bells == 1

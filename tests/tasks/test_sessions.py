@@ -12,13 +12,14 @@ import sqlalchemy as sa
 
 from app import db
 from app.config import settings
-from app.models import Counter, Event
+from app.models import AgentRunnerSession, Counter, Event
 from app.models.states import SessionState
-from app.services import execution
+from app.services import execution, sweep
 from tasks import interrupts
 from tasks.sessions import run_session
 from tasks.transactions import transact
 from tests.security.outside import python
+from tests.services.conftest import write
 from tests.tasks.conftest import read
 from tests.workers.engine import needs_bubblewrap
 
@@ -132,3 +133,47 @@ def test_what_else_lies_beside_the_workspaces_stays_and_ends_no_session(ask, nam
     run_session(str(session_id))
     assert read(session_id).state == SessionState.DONE, read(session_id).failure
     assert stranger.is_dir()
+
+
+def test_a_worker_that_cannot_beat_in_time_counts_as_lost(ask, configure):
+    """A session that keeps its worker from it would else begin for ever."""
+    configure(LEASE_SECONDS="2", HEARTBEAT_SECONDS="3600")
+    session_id = ask("sleep 60")
+    run_session(str(session_id))
+    session = read(session_id)
+    assert (session.state, session.attempt) == (SessionState.RUNNING, 1), "it is nobody's, until its lease has ended"
+    eventually_due(session_id)
+    with db.transaction():
+        sweep.repair(session_id)
+    assert (read(session_id).state, read(session_id).workers_lost) == (SessionState.NEW, 1)
+
+
+def eventually_due(session_id):
+    for _ in range(200):
+        with db.transaction(read_only=True):
+            if session_id in sweep.find_due():
+                return
+        time.sleep(0.05)
+    raise AssertionError("its lease never ends")
+
+
+def test_a_title_that_a_caller_gave_meanwhile_stays(ask):
+    session_id = ask("true")
+    write(session_id, title="My name for it")
+    run_session(str(session_id))
+    assert (read(session_id).state, read(session_id).title) == (SessionState.DONE, "My name for it")
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+def test_a_database_that_takes_no_writes_for_a_while_is_away(ask):
+    """As a server does that was a primary until now."""
+    session_id, tries = ask("true"), []
+
+    def write_title():
+        tries.append(None)
+        if len(tries) < 3:
+            db.session.execute(sa.text("SET TRANSACTION READ ONLY"))
+        db.session.execute(sa.update(AgentRunnerSession).values(title="written"))
+
+    transact(write_title)
+    assert read(session_id).title == "written" and len(tries) == 3
