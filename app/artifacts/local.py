@@ -17,7 +17,7 @@ from app import secrets
 from app.artifacts.base import CHUNK, SignedUrl, StoreAway, Stored
 from app.errors import Forbidden, TooLarge
 
-_MISSING = {errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
+_MISSING = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
 """Numbers of the OSError that says that there is no file under a key, as long as the folder itself is there."""
 _MARKER = ".agent-runners-store"
 
