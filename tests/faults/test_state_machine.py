@@ -30,7 +30,7 @@ MOST = st.sampled_from([None, 1, 2])
 LATE = st.sampled_from([0, 0, 0, 1, 2])
 """By how many attempts a worker is late: mostly it is the one that holds the session, or held it last."""
 # As many as take a minute or two on a busy machine.
-EXAMPLES = {"sqlite": 2000, "postgresql": 150}
+EXAMPLES = {"sqlite": 2000, "postgresql": 100}
 
 
 class Sessions(RuleBasedStateMachine):
@@ -258,7 +258,7 @@ def test_whatever_happens_in_whatever_order_the_record_stays_true(
         Sessions,
         settings=settings(
             max_examples=EXAMPLES[record.dialect.name],
-            stateful_step_count=16,
+            stateful_step_count=12,
             deadline=None,
             database=None,
             suppress_health_check=list(HealthCheck),
