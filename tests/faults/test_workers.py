@@ -64,7 +64,9 @@ def test_one_of_two_that_sweep_is_enough(deployment: Deployment) -> None:
 def test_a_worker_that_sweeps_ends_once_its_clock_is_gone(one_deployment: Deployment) -> None:
     """So that whoever looks after it starts it again. The clock is a process beside it."""
     sweeping = one_deployment.processes["sweep-2"]
-    for child in psutil.Process(sweeping.pid).children():
+    beside = psutil.Process(sweeping.pid).children
+    wait_for("the pool and the clock", lambda: len(beside()) == 2)
+    for child in beside():
         child.kill()
     wait_for("the end of the worker", lambda: sweeping.poll() is not None)
     one_deployment.start("sweep-2", "worker", "sweep", "--name", "sweep-2")
