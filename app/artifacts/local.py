@@ -172,8 +172,8 @@ def _refuse_unread(error: OSError) -> None:
 
 def _stored(path: Path) -> Stored:
     found = path.stat()
-    if not stat.S_ISREG(found.st_mode):
-        raise IsADirectoryError(errno.EISDIR, "is no file", str(path))
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "is a folder", str(path))
     return Stored(found.st_size, datetime.datetime.fromtimestamp(found.st_mtime, datetime.UTC))
 
 
