@@ -28,7 +28,6 @@ RUN_SESSION, PUBLISH, SWEEP_ALL = "sessions.run", "control.publish", "sweep.all"
 COLLECT_GARBAGE = "control.collect_garbage"
 WAITING_AT_MOST = 10_000
 REST_SECONDS = 1.0
-CLOCKS_APART_SECONDS = 3600.0
 REQUEST_ID = "agent_runners_request_id"
 
 
@@ -72,12 +71,7 @@ def celery() -> Celery:
 
 
 def send(task: str, *args: str, expires: float | None = None) -> None:
-    """Ring for `task`, named as in this module, under a fresh task id. The message is worthless after `expires` seconds.
-
-    It is dropped some time after that, as the worker compares the time of its own host with that of ours.
-    """
-    if expires is not None:
-        expires += CLOCKS_APART_SECONDS
+    """Ring for `task`, named as in this module, under a fresh task id. The message is worthless after `expires` seconds."""
     task_id = str(uuid.uuid4())
     # The request that a task goes back to stands in the task's log lines, too.
     headers = {REQUEST_ID: structlog.contextvars.get_contextvars().get("request_id")}
