@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from app import db, queue
+from app.artifacts import Stored
 from app.config import settings
 from app.errors import Conflict, TooMany, invalid
 from app.models import Account, AgentRunner, AgentRunnerSession, SessionFile, Site
@@ -17,11 +18,14 @@ from app.services.callers import Caller
 from app.services.pages import Page, by_cursor, by_number
 
 
-def create(caller: Caller, runner_id: uuid.UUID, fields: dict[str, Any]) -> AgentRunnerSession:
-    """Follow up: record a session that builds on the runner's diff, and ring for a worker."""
+def create(
+    caller: Caller, runner_id: uuid.UUID, fields: dict[str, Any], uploaded: dict[str, Stored]
+) -> AgentRunnerSession:
+    """Follow up: record a session that builds on the runner's diff, and ring for a worker. `uploaded` is what
+    `uploads.look_for` found of the files that `fields` name."""
     caller.require(Scope.WRITE)
     site_id = lookup.get_runner(caller, runner_id).site_id
-    file_keys = uploads.check_usable(caller, fields.get("file_keys") or [])
+    file_keys = uploads.check_usable(fields.get("file_keys") or [], uploaded)
     account = lookup.lock_account(caller.account_id)
     site = lookup.get_site(caller, site_id, lock=True)
     runner = lookup.get_runner(caller, runner_id, lock=True)
@@ -34,10 +38,7 @@ def create(caller: Caller, runner_id: uuid.UUID, fields: dict[str, Any]) -> Agen
 def add(
     caller: Caller, account: Account, site: Site, runner: AgentRunner, fields: dict[str, Any], file_keys: list[str]
 ) -> AgentRunnerSession:
-    """Record a session of `runner`; all four rows are locked or new.
-
-    `file_keys` were looked for in the artifact store before: nobody is to wait for a lock because that is slow.
-    """
+    """Record a session of `runner`; all four rows are locked or new."""
     _refuse_full_queue(account)
     session = AgentRunnerSession(
         id=db.new_id(),

@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from app import db
+from app.artifacts import Stored
 from app.errors import BadRequest, Conflict, invalid
 from app.models import AgentRunner, AgentRunnerSession, Publication, Site, User
 from app.models.states import PublicationKind, PublicationState, RunnerState, Scope, SessionState
@@ -21,12 +22,13 @@ from app.services.pages import Page, by_cursor, by_number
 TITLE_LENGTH = 80
 
 
-def create(caller: Caller, fields: dict[str, Any]) -> AgentRunner:
-    """Record a runner and its first session, and ring for a worker. `fields` as in the POST."""
+def create(caller: Caller, fields: dict[str, Any], uploaded: dict[str, Stored]) -> AgentRunner:
+    """Record a runner and its first session, and ring for a worker. `fields` as in the POST; `uploaded` is what
+    `uploads.look_for` found of the files that it names."""
     caller.require(Scope.WRITE)
     names.check_branch("branch", fields.get("branch"))
     lookup.get_site(caller, fields["site_id"])
-    file_keys = uploads.check_usable(caller, fields.get("file_keys") or [])
+    file_keys = uploads.check_usable(fields.get("file_keys") or [], uploaded)
     account = lookup.lock_account(caller.account_id)
     site = lookup.get_site(caller, fields["site_id"], lock=True)
     parent = None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from app import artifacts
+from app import artifacts, db
 from app.errors import NotFound, invalid
 from app.models.states import Scope
 from app.services import lookup, references, uploads
@@ -41,9 +41,13 @@ def reported_key(issued: str) -> str:
 def read_runner_diff(
     caller: Caller, runner_id: uuid.UUID, *, page: int | None, per_page: int, strip_binary: bool
 ) -> Diff:
-    """The runner's diff, whole or one page of its files; raises `NotFound` where there is none."""
-    caller.require(Scope.READ)
-    key = lookup.get_runner(caller, runner_id).diff_key
+    """The runner's diff, whole or one page of its files; raises `NotFound` where there is none.
+
+    To be called in no transaction, as the next: the store may take long, and no connection shall be held meanwhile.
+    """
+    with db.transaction(read_only=True):
+        caller.require(Scope.READ)
+        key = lookup.get_runner(caller, runner_id).diff_key
     files = _files(_lines(_read(key)))
     total = sum(1 for _ in _files(_lines(_read(key))))
     if page is not None:
@@ -57,9 +61,11 @@ def read_runner_diff(
 
 def read_session_diff(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID, kind: str) -> Diff:
     """What a session alone changed (`result`), or all up to and with it (`cumulative`); raises `NotFound`."""
-    caller.require(Scope.READ)
-    session = lookup.get_session(lookup.get_runner(caller, runner_id), session_id)
-    return Diff(_read(session.result_diff_key if kind == "result" else session.cumulative_diff_key))
+    with db.transaction(read_only=True):
+        caller.require(Scope.READ)
+        session = lookup.get_session(lookup.get_runner(caller, runner_id), session_id)
+        key = session.result_diff_key if kind == "result" else session.cumulative_diff_key
+    return Diff(_read(key))
 
 
 def _read(key: str | None) -> Iterator[bytes]:

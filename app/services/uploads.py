@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from app import artifacts, db
-from app.artifacts import LocalStore, SignedUrl
+from app.artifacts import LocalStore, SignedUrl, Stored
 from app.errors import BadRequest, Conflict, NotFound, TooLarge, invalid
 from app.models import SessionFile
 from app.models.states import Scope
@@ -42,22 +42,33 @@ def upload_url(caller: Caller, fields: dict[str, Any]) -> tuple[str, SignedUrl]:
     return key, artifacts.store().signed_put(key, content_type, length=size, limit=MOST_BYTES, seconds=SECONDS)
 
 
-def delete_url(caller: Caller, key: str) -> SignedUrl:
-    """A URL to delete an uploaded file; raises `Conflict` for one that a session uses."""
+def look_for(caller: Caller, keys: Iterable[str]) -> dict[str, Stored]:
+    """What is stored of the files that the caller uploaded under `keys`, by key.
+
+    To be called in no transaction: the store may take long, and nobody shall wait for a row meanwhile.
+    """
+    own = [key for key in dict.fromkeys(keys) if _is_own(caller, key)]
+    found = {key: artifacts.store().stat(key) for key in own[:MOST_FILES]}
+    return {key: stored for key, stored in found.items() if stored is not None}
+
+
+def delete_url(caller: Caller, key: str, found: dict[str, Stored]) -> SignedUrl:
+    """A URL to delete an uploaded file, one of those that `look_for` found; raises `Conflict` for one that a session
+    uses."""
     caller.require(Scope.WRITE)
-    if not _is_own(caller, key) or artifacts.store().stat(key) is None:
+    if key not in found:
         raise NotFound("there is no such file", error_code="file_not_found")
     _refuse_used(key)
     return artifacts.store().signed_delete(key, seconds=SECONDS)
 
 
-def check_usable(caller: Caller, keys: list[str]) -> list[str]:
-    """The keys, each once; raises `Invalid` for one that is not the caller's, not uploaded yet, too large or expired."""
+def check_usable(keys: list[str], found: dict[str, Stored]) -> list[str]:
+    """The keys, each once; raises `Invalid` for one that `look_for` did not find, and one too large or expired."""
     keys = list(dict.fromkeys(keys))
     if len(keys) > MOST_FILES:
         raise invalid("file_keys", f"may name at most {MOST_FILES} files", error_code="too_many_files")
     for key in keys:
-        stored = artifacts.store().stat(key) if _is_own(caller, key) else None
+        stored = found.get(key)
         if stored is None:
             raise invalid("file_keys", f"{key!r} has not been uploaded", error_code="file_not_found")
         if stored.size > MOST_BYTES:

@@ -70,7 +70,7 @@ def ask(account_name: str, **values: object) -> AgentRunner:
         user, _ = accounts.create(account_name, f"{account_name}@example.org", account_name)
         caller = Caller(user.account_id, user.id, uuid.uuid4(), Scope.ADMIN)
         site = sites.create(caller, {"repo_url": "https://github.com/example/shop.git"})
-        runner = agent_runners.create(caller, {"site_id": site.id, "prompt": "Say hello."})
+        runner = agent_runners.create(caller, {"site_id": site.id, "prompt": "Say hello."}, {})
         mine = AgentRunnerSession.id == runner.latest_session_id
         db.session.execute(sa.update(AgentRunnerSession).where(mine).values(**values))
         return runner

@@ -66,7 +66,7 @@ class Sessions(RuleBasedStateMachine):
         session = self.model.ask(places[site % len(places)])
         runner = session.runner
         with db.transaction():
-            made = agent_runners.create(self.caller(runner), {"site_id": self.ids[runner.site], "prompt": "Hello."})
+            made = agent_runners.create(self.caller(runner), {"site_id": self.ids[runner.site], "prompt": "Hello."}, {})
             assert made.latest_session_id is not None
             self.ids[runner], self.ids[session] = made.id, made.latest_session_id
         return session
@@ -76,7 +76,7 @@ class Sessions(RuleBasedStateMachine):
         runner = session.runner
         busy = any(each.is_active for each in runner.sessions)
         with raises("active_session_exists" if busy else None), db.transaction():
-            made = agent_runner_sessions.create(self.caller(runner), self.ids[runner], {"prompt": "More."})
+            made = agent_runner_sessions.create(self.caller(runner), self.ids[runner], {"prompt": "More."}, {})
         if busy:
             return multiple()
         followed = self.model.follow_up(runner)

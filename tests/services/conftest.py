@@ -35,7 +35,7 @@ def ask(ada: Caller, site: Site) -> Callable[..., uuid.UUID]:
 
     def make(**fields: object) -> uuid.UUID:
         with db.transaction():
-            runner = agent_runners.create(ada, {"site_id": site.id, "prompt": "Say hello.", **fields})
+            runner = agent_runners.create(ada, {"site_id": site.id, "prompt": "Say hello.", **fields}, {})
             assert runner.latest_session_id is not None
             return runner.latest_session_id
 

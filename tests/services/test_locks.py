@@ -21,7 +21,7 @@ def test_the_end_of_a_session_does_not_wait_for_who_holds_the_account(ask, ada):
         with db.transaction():
             lookup.lock_account(ada.account_id)
             has_account.set()
-            agent_runner_sessions.create(ada, runner_id, {"prompt": "More."})
+            agent_runner_sessions.create(ada, runner_id, {"prompt": "More."}, {})
 
     with concurrent.futures.ThreadPoolExecutor(1) as threads:
         with db.transaction():

@@ -32,7 +32,7 @@ class Team:
 
     def ask(self, site: Site | None = None) -> uuid.UUID:
         with db.transaction():
-            runner = agent_runners.create(self.caller, {"site_id": (site or self.site).id, "prompt": "Say hello."})
+            runner = agent_runners.create(self.caller, {"site_id": (site or self.site).id, "prompt": "Say hello."}, {})
             assert runner.latest_session_id is not None
             return runner.latest_session_id
 

@@ -29,7 +29,7 @@ def ask(record: sa.Engine, configure: Callable[..., None], tmp_path: Path) -> Ca
 
     def make(script: str, **fields: object) -> uuid.UUID:
         with db.transaction():
-            runner = agent_runners.create(ada, {"site_id": site.id, "prompt": script, "agent": "shell", **fields})
+            runner = agent_runners.create(ada, {"site_id": site.id, "prompt": script, "agent": "shell", **fields}, {})
             assert runner.latest_session_id is not None
             return runner.latest_session_id
 

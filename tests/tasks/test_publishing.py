@@ -34,7 +34,7 @@ def ada_of(session_id: uuid.UUID) -> Caller:
 def follow_up(session_id: uuid.UUID, script: str, **fields: Any) -> uuid.UUID:
     with db.transaction():
         made = agent_runner_sessions.create(
-            ada_of(session_id), runner_of(session_id).id, {"prompt": script, "agent": "shell", **fields}
+            ada_of(session_id), runner_of(session_id).id, {"prompt": script, "agent": "shell", **fields}, {}
         )
     run_session(str(made.id))
     return made.id

@@ -12,7 +12,9 @@ from app.api import examples, paging, show
 from app.api.auth import caller
 from app.api.blueprint import PAGE_HEADERS, Blueprint, empty
 from app.api.idempotency import idempotent
+from app.api.requests import strings_in_body
 from app.api.transactions import after, reading, writing
+from app.artifacts import Stored
 from app.schemas.agent_runner_session import (
     CreateSessionBody,
     ReportBody,
@@ -20,7 +22,7 @@ from app.schemas.agent_runner_session import (
     SessionQuery,
     SessionSchema,
 )
-from app.services import agent_runner_sessions, reports
+from app.services import agent_runner_sessions, reports, uploads
 
 blp = Blueprint("Sessions", __name__, url_prefix="/api/v1/agent_runners/<uuid:agent_runner_id>/sessions")
 
@@ -36,15 +38,16 @@ class AgentRunnerSessions(MethodView):
         page = agent_runner_sessions.find(caller(), agent_runner_id, filters)
         return show.sessions(page.items), paging.headers(page)
 
+    @after(lambda agent_runner_id: uploads.look_for(caller(), strings_in_body("file_keys")))
     @idempotent()
     @blp.operation(
         "createSession", conflict="`active_session_exists` or `runner_archived`", links=examples.SESSION_LINKS
     )
     @blp.arguments(CreateSessionBody, example={"prompt": "Add a test for it."})
     @blp.response(201, SessionSchema, example=examples.SESSION)
-    def post(self, fields: dict[str, Any], agent_runner_id: uuid.UUID) -> Any:
+    def post(self, fields: dict[str, Any], agent_runner_id: uuid.UUID, brought: dict[str, Stored]) -> Any:
         """Create a session with a prompt; it builds on the runner's diff."""
-        session = agent_runner_sessions.create(caller(), agent_runner_id, fields)
+        session = agent_runner_sessions.create(caller(), agent_runner_id, fields, brought)
         location = paging.address(f"/agent_runners/{agent_runner_id}/sessions/{session.id}")
         return show.session(session), {"Location": location}
 

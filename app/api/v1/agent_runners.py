@@ -12,7 +12,9 @@ from app.api import examples, paging, show, streams
 from app.api.auth import caller
 from app.api.blueprint import PAGE_HEADERS, Blueprint, empty
 from app.api.idempotency import idempotent
+from app.api.requests import strings_in_body
 from app.api.transactions import after, reading, writing
+from app.artifacts import Stored
 from app.schemas.agent_runner import (
     CommitBody,
     CreateRunnerBody,
@@ -23,7 +25,7 @@ from app.schemas.agent_runner import (
     RunnerSchema,
     UpdateRunnerBody,
 )
-from app.services import agent_runner_sessions, agent_runners, diffs, publications
+from app.services import agent_runner_sessions, agent_runners, diffs, publications, uploads
 
 blp = Blueprint("Agent runners", __name__, url_prefix="/api/v1/agent_runners")
 
@@ -42,13 +44,14 @@ class AgentRunners(MethodView):
         page = agent_runners.find(caller(), filters)
         return show.runners(page.items), paging.headers(page)
 
+    @after(lambda: uploads.look_for(caller(), strings_in_body("file_keys")))
     @idempotent()
     @blp.operation("createAgentRunner", links=examples.RUNNER_LINKS)
     @blp.arguments(CreateRunnerBody, example=examples.CREATE_RUNNER)
     @blp.response(201, RunnerSchema, example=examples.RUNNER)
-    def post(self, fields: dict[str, Any]) -> Any:
+    def post(self, fields: dict[str, Any], brought: dict[str, Stored]) -> Any:
         """Create an agent runner with a prompt; its first session waits for a worker."""
-        runner = agent_runners.create(caller(), fields)
+        runner = agent_runners.create(caller(), fields, brought)
         return show.runner(runner), {"Location": paging.address(f"/agent_runners/{runner.id}")}
 
 
@@ -83,7 +86,6 @@ class AgentRunner(MethodView):
 
 @blp.route("/<uuid:agent_runner_id>/diff")
 class AgentRunnerDiff(MethodView):
-    @reading
     @blp.operation("getAgentRunnerDiff")
     @blp.arguments(RunnerDiffQuery, location="query")
     @blp.response(200, {"type": "string"}, content_type="text/plain", headers=PAGE_HEADERS, example=examples.DIFF)

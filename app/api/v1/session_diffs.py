@@ -12,7 +12,6 @@ from app.api import examples, streams
 from app.api.auth import caller
 from app.api.blueprint import Blueprint
 from app.api.idempotency import idempotent
-from app.api.transactions import reading
 from app.schemas.upload import DiffUploadsSchema
 from app.services import diffs, reports
 
@@ -22,7 +21,6 @@ blp = Blueprint("Session diffs", __name__, url_prefix=PREFIX)
 
 @blp.route("/result")
 class ResultDiff(MethodView):
-    @reading
     @blp.operation("getSessionResultDiff")
     @blp.response(200, {"type": "string"}, content_type="text/plain", example=examples.DIFF)
     def get(self, agent_runner_id: uuid.UUID, session_id: uuid.UUID) -> Response:
@@ -32,7 +30,6 @@ class ResultDiff(MethodView):
 
 @blp.route("/cumulative")
 class CumulativeDiff(MethodView):
-    @reading
     @blp.operation("getSessionCumulativeDiff")
     @blp.response(200, {"type": "string"}, content_type="text/plain", example=examples.DIFF)
     def get(self, agent_runner_id: uuid.UUID, session_id: uuid.UUID) -> Response:

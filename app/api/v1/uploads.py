@@ -10,6 +10,9 @@ from app.api import examples
 from app.api.auth import caller
 from app.api.blueprint import Blueprint
 from app.api.idempotency import idempotent
+from app.api.requests import strings_in_body
+from app.api.transactions import after
+from app.artifacts import Stored
 from app.schemas.upload import DeleteUrlBody, DeleteUrlSchema, UploadUrlBody, UploadUrlSchema
 from app.services import uploads
 
@@ -35,11 +38,12 @@ class UploadUrl(MethodView):
 
 @blp.route("/delete_url")
 class DeleteUrl(MethodView):
+    @after(lambda: uploads.look_for(caller(), strings_in_body("file_key")))
     @idempotent()
     @blp.operation("createDeleteUrl", conflict="`file_in_use`")
     @blp.arguments(DeleteUrlBody, example={"file_key": examples.FILE_KEY})
     @blp.response(200, DeleteUrlSchema, example=examples.DELETE_URL)
-    def post(self, fields: dict[str, Any]) -> Any:
+    def post(self, fields: dict[str, Any], brought: dict[str, Stored]) -> Any:
         """Get a presigned URL to delete an uploaded file."""
-        signed = uploads.delete_url(caller(), fields["file_key"])
+        signed = uploads.delete_url(caller(), fields["file_key"], brought)
         return {"delete_url": signed.url, "file_key": fields["file_key"]}
