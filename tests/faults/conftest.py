@@ -7,6 +7,7 @@ started are ended. What must hold after any fault is checked after each.
 from __future__ import annotations
 
 import signal
+from collections import defaultdict
 from collections.abc import Iterator
 
 import pytest
@@ -20,6 +21,8 @@ from tests.services.conftest import ada, ask, site
 __all__ = ["ada", "ask", "site"]
 SHORT = {"BELL_SECONDS": "1", "LEASE_SECONDS": "6", "AGENTS": "shell"}
 WORKERS = ("sessions-1", "sessions-2")
+KNOWN: defaultdict[str, set[str]] = defaultdict(set)
+"""What was checked before of each deployment, by its URL."""
 ALWAYS = {"broker", "web", "sweep", "sweep-2", "control", *WORKERS}
 
 
@@ -34,6 +37,7 @@ def on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     with deployed(tmp_path_factory.mktemp("sqlite"), "", free_port(), **SHORT) as running:
         _double(running)
         yield running
+        invariants.check_all(running)
 
 
 @pytest.fixture(scope="session")
@@ -48,10 +52,12 @@ def on_postgres(tmp_path_factory: pytest.TempPathFactory, s3: S3Server) -> Itera
     with postgres_database() as url, deployed(folder, url, free_port(), s3.credentials, **settings) as running:
         _double(running)
         yield running
+        invariants.check_all(running)
 
 
-# Those that wait for minutes have a deployment of their own, beside the others.
+# Those that wait for minutes have a deployment of their own, beside the others, and so have those of one kind only.
 SLOW = pytest.mark.xdist_group("faults-slow")
+POSTGRES_ONLY = pytest.mark.xdist_group("faults-postgres-only")
 BOTH = [pytest.param(name, marks=pytest.mark.xdist_group(f"faults-{name}")) for name in ("on_sqlite", "on_postgres")]
 
 
@@ -63,7 +69,7 @@ def deployment(request: pytest.FixtureRequest) -> Iterator[Deployment]:
 
 @pytest.fixture
 def one_deployment(on_postgres: Deployment) -> Iterator[Deployment]:
-    """The one on Postgres, for faults of what does not depend on the database. Such tests join a group that has it."""
+    """The one on Postgres, for faults of what does not depend on the database. Such tests join a group that has one."""
     yield from checked(on_postgres)
 
 
@@ -75,4 +81,4 @@ def checked(deployment: Deployment) -> Iterator[Deployment]:
     for name in WORKERS:
         if name not in deployment.processes:
             deployment.start_worker(name)
-    invariants.check(deployment)
+    invariants.check(deployment, KNOWN[deployment.url])

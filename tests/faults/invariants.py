@@ -22,22 +22,30 @@ FINAL = ("DONE", "ERROR", "CANCELLED")
 FINAL_WITHIN_SECONDS = 60.0
 
 
-def check(deployment: Deployment, *, final_within: float = FINAL_WITHIN_SECONDS) -> None:
-    """Assert all of it for all that the deployment has run so far."""
-    wait_for("the end of every session", lambda: _all_final(deployment), final_within)
+def check(deployment: Deployment, known: set[str]) -> None:
+    """Assert all of it for what the deployment has run, but for what `known` names, runners by id and stored objects by
+    key. What was checked is known after it: a look at everything after each test would take longer than the tests."""
+    wait_for("the end of every session", lambda: _all_final(deployment, known), FINAL_WITHIN_SECONDS)
     assert_no_agent_stays(deployment)
     wait_for("the burial of every process", lambda: not zombies_of(deployment), GONE_WITHIN_SECONDS)
-    for runner in _runners(deployment):
+    new = _runners(deployment, known)
+    for runner in new:
         sessions = _sessions(deployment, runner)
         _check_artifacts(deployment, runner, sessions)
         _check_pull_request(runner, sessions)
     engine = db.make_engine(deployment.database_url)
     try:
         with engine.connect() as connection:
-            _check_events(deployment, connection)
-            _check_stored(deployment, connection)
+            _check_events(deployment, connection, known)
+            _check_stored(deployment, connection, known)
     finally:
         engine.dispose()
+    known |= {runner["id"] for runner in new}
+
+
+def check_all(deployment: Deployment) -> None:
+    """Assert all of it for all that the deployment has run."""
+    check(deployment, set())
 
 
 def check_forge(forge: DemoForge) -> None:
@@ -47,13 +55,13 @@ def check_forge(forge: DemoForge) -> None:
         assert len(heads) == len(set(heads)), f"{name} has more than one pull request of a branch: {heads}"
 
 
-def _all_final(deployment: Deployment) -> bool:
-    runners = _runners(deployment)
+def _all_final(deployment: Deployment, known: set[str]) -> bool:
+    runners = _runners(deployment, known)
     return all(session["state"] in FINAL for runner in runners for session in _sessions(deployment, runner))
 
 
-def _runners(deployment: Deployment) -> list[dict[str, Any]]:
-    return list(_pages(deployment, "/agent_runners"))
+def _runners(deployment: Deployment, known: set[str]) -> list[dict[str, Any]]:
+    return [runner for runner in _pages(deployment, "/agent_runners") if runner["id"] not in known]
 
 
 def _sessions(deployment: Deployment, runner: dict[str, Any]) -> list[dict[str, Any]]:
@@ -78,12 +86,13 @@ def _check_artifacts(deployment: Deployment, runner: dict[str, Any], sessions: l
         assert deployment.call("GET", f"/agent_runners/{runner['id']}/diff")
 
 
-def _check_stored(deployment: Deployment, connection: sa.Connection) -> None:
+def _check_stored(deployment: Deployment, connection: sa.Connection, known: set[str]) -> None:
     """Every object that a row refers to is in the store."""
     store = _store_of(deployment)
     for column in references.COLUMNS:
-        for key in connection.scalars(sa.select(column).where(column.is_not(None)).distinct()):
+        for key in set(connection.scalars(sa.select(column).where(column.is_not(None)))) - known:
             assert store.stat(key) is not None, f"{column} refers to {key}, which is not stored"
+            known.add(key)
 
 
 def _store_of(deployment: Deployment) -> artifacts.Store:
@@ -99,11 +108,12 @@ def _check_pull_request(runner: dict[str, Any], sessions: list[dict[str, Any]]) 
         assert any(session["state"] != "CANCELLED" for session in sessions), runner
 
 
-def _check_events(deployment: Deployment, connection: sa.Connection) -> None:
+def _check_events(deployment: Deployment, connection: sa.Connection, known: set[str]) -> None:
     """Numbers without gap or repeat, attempts that only grow, and steps of the current attempt alone."""
     of_runner: dict[Any, list[Any]] = {}
     for row in connection.execute(sa.select(Event.__table__).order_by(Event.agent_runner_id, Event.seq)):
-        of_runner.setdefault(row.agent_runner_id, []).append(row)
+        if str(row.agent_runner_id) not in known:
+            of_runner.setdefault(row.agent_runner_id, []).append(row)
     for runner_id, rows in of_runner.items():
         assert [row.seq for row in rows] == list(range(1, len(rows) + 1)), f"events of runner {runner_id}"
         of_session: dict[Any, list[Any]] = {}

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 
-import pytest
-
 from tests.cli.processes import PROGRAM
 from tests.deployment import Deployment, wait_for
+from tests.faults.conftest import POSTGRES_ONLY
 
 
 def missing(deployment: Deployment) -> dict[str, str]:
@@ -20,7 +19,7 @@ def missing(deployment: Deployment) -> dict[str, str]:
     return {part: remedy for part, remedy in lacking.items() if not part.startswith("agent ")}
 
 
-@pytest.mark.xdist_group("faults-on_postgres")
+@POSTGRES_ONLY
 def test_the_part_that_has_gone_is_named_with_its_remedy(one_deployment: Deployment) -> None:
     deployment = one_deployment
     wait_for("every part to work", lambda: not missing(deployment))

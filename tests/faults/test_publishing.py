@@ -15,6 +15,7 @@ from app.models import AgentRunner
 from tests.deployment import Deployment, seconds_to_sleep, wait_for
 from tests.faults import invariants
 from tests.faults.agents import at_work
+from tests.faults.conftest import POSTGRES_ONLY
 from tests.forges.forge import DemoForge, demo_forge, git
 from workers.forges.demo.repositories import Repository
 
@@ -162,7 +163,7 @@ def test_a_crash_at_any_step_leads_to_one_commit(publishing: Deployment, forge: 
         assert found["merge_commit_sha"] == tip, name
 
 
-@pytest.mark.xdist_group("faults-on_postgres")
+@POSTGRES_ONLY
 def test_a_crash_before_the_answer_is_recorded_leads_to_one_pull_request(
     publishing_on_postgres: Deployment, forge: DemoForge
 ) -> None:

@@ -18,7 +18,7 @@ import pytest
 from app.config import Settings
 from tests.deployment import Deployment, processes_with, seconds_to_sleep, wait_for
 from tests.faults.agents import GONE_WITHIN_SECONDS, agents_of, assert_no_agent_stays, at_work
-from tests.faults.conftest import WORKERS
+from tests.faults.conftest import POSTGRES_ONLY, WORKERS
 from tests.faults.sessions import assert_done_at_once, being_fetched, count, held_back, start, with_work
 from tests.s3 import S3Server
 from tests.workers.engine import needs_bubblewrap
@@ -96,7 +96,7 @@ def test_nothing_is_left_of_a_tree_that_does_all_it_can_to_stay(deployment: Depl
 
 
 @needs_bubblewrap
-@pytest.mark.xdist_group("faults-on_postgres")
+@POSTGRES_ONLY
 def test_nothing_is_left_of_such_a_tree_in_a_sandbox(one_deployment: Deployment) -> None:
     for name in WORKERS:
         one_deployment.stop(name)
@@ -214,7 +214,7 @@ def test_the_work_of_a_session_that_is_stopped_when_its_worker_was_lost_is_kept(
     assert_every_worker_goes_on(deployment, f"lost-{victim}")
 
 
-@pytest.mark.xdist_group("faults-on_postgres")
+@POSTGRES_ONLY
 def test_a_stop_whose_message_is_lost_takes_effect_all_the_same(one_deployment: Deployment) -> None:
     deployment = one_deployment
     with contextlib.ExitStack() as reached:
@@ -231,7 +231,7 @@ def test_a_stop_whose_message_is_lost_takes_effect_all_the_same(one_deployment: 
     assert_every_worker_goes_on(deployment, "lost")
 
 
-@pytest.mark.xdist_group("faults-on_postgres")
+@POSTGRES_ONLY
 def test_the_work_of_a_session_that_is_stopped_amid_its_upload_is_kept_once_the_store_is_back(
     one_deployment: Deployment, s3: S3Server
 ) -> None:

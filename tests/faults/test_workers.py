@@ -12,7 +12,7 @@ from app.config import Settings
 from tests.deployment import Deployment, deployed, free_port, processes_with, seconds_to_sleep, wait_for
 from tests.faults import invariants
 from tests.faults.agents import at_work
-from tests.faults.conftest import WORKERS
+from tests.faults.conftest import POSTGRES_ONLY, SLOW, WORKERS
 from tests.faults.sessions import assert_ran_again, being_fetched, hanging_once, start, with_work
 from tests.workers.engine import needs_bubblewrap
 
@@ -60,7 +60,7 @@ def test_one_of_two_that_sweep_is_enough(deployment: Deployment) -> None:
         deployment.start("sweep", "worker", "sweep")
 
 
-@pytest.mark.xdist_group("faults-on_postgres")
+@POSTGRES_ONLY
 def test_a_worker_that_sweeps_ends_once_its_clock_is_gone(one_deployment: Deployment) -> None:
     """So that whoever looks after it starts it again. The clock is a process beside it."""
     sweeping = one_deployment.processes["sweep-2"]
@@ -201,7 +201,7 @@ def test_a_rolling_restart_under_load_loses_nothing_and_counts_no_lost_worker(de
     assert all("gave the session back" in session["steps"][0]["message"] for session in given_back)
 
 
-@pytest.mark.xdist_group("faults-on_sqlite")
+@SLOW
 @pytest.mark.timeout(240)
 def test_at_real_settings_a_killed_worker_s_session_runs_again_within_75_seconds(
     tmp_path_factory: pytest.TempPathFactory,
@@ -221,4 +221,4 @@ def test_at_real_settings_a_killed_worker_s_session_runs_again_within_75_seconds
         claimed_at = datetime.datetime.fromisoformat(deployment.session(runner)["started_at"])
         assert claimed_at - killed_at < datetime.timedelta(seconds=75)
         assert_ran_again(deployment, runner)
-        invariants.check(deployment)
+        invariants.check_all(deployment)
