@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import datetime
 import json
 import os
 import re
@@ -24,9 +25,10 @@ from rich.table import Table
 from app import artifacts, db, queue
 from app.config import SettingsError, own_secrets, settings
 from app.redaction import Secrets
-from app.services import marks, metrics
+from app.services import marks, metrics, references
 from app.services.metrics import Stuck
 from migrations.config import alembic_config
+from tasks.heartbeat import Heartbeat
 from tasks.jobs import limits_of, this_host
 from workers.agents import find_missing
 from workers.sandbox.layers import layers
@@ -42,6 +44,10 @@ LONGEST_WAIT_SECONDS = 60.0
 EXPIRED_LEASE_SECONDS = 120.0
 PENDING_SECONDS = 900.0
 RECENT_SECONDS = 3600.0
+# Messages expire by the clocks of two hosts, the earliest after `bell_seconds`.
+CLOCKS_APART_SECONDS = 5.0
+# So many heartbeats may fail, or come late, and the lease still holds.
+SPARE_BEATS = 2
 FAULTS = "docs/faults.md says more"
 
 
@@ -64,6 +70,8 @@ def examine() -> Iterator[Finding]:
         ("git", _git, "Install it: apt-get install git"),
         ("data folder", _data_folder, "Make it writable, or set AGENT_RUNNERS_DATA_DIR"),
         ("database", _database, "Start it, or set AGENT_RUNNERS_DATABASE_URL"),
+        ("clock", _clock, "Mend the database first; this host's clock is compared with it"),
+        ("heartbeat", _heartbeat, ""),
         ("broker", _broker, "Start it: agent-runners up, or agent-runners broker; or set AGENT_RUNNERS_BROKER_URL"),
         ("workers", _workers, "Mend the broker first; they are asked through it"),
         ("sweep", _sweep, "Mend the database first; it tells when the last one ended"),
@@ -130,6 +138,25 @@ def _database() -> Finding:
     if revision != ScriptDirectory.from_config(alembic_config()).get_current_head():
         return Finding("database", "missing", told, "Run: agent-runners migrate")
     return Finding("database", "working", told)
+
+
+def _clock() -> Finding:
+    db.configure(settings().database)
+    with db.transaction(read_only=True):
+        apart = (datetime.datetime.now(datetime.UTC) - references.moment(0)).total_seconds()
+    if abs(apart) <= CLOCKS_APART_SECONDS:
+        return Finding("clock", "working", "as that of the database")
+    told = f"{abs(apart):.0f} s {'ahead of' if apart > 0 else 'behind'} that of the database"
+    return Finding("clock", "failing", told, f"Let both keep the network's time, by chrony for example. {FAULTS}")
+
+
+def _heartbeat() -> Finding:
+    beat, lease = settings().heartbeat_seconds, settings().lease_seconds
+    told = f"every {beat:g} s, for a lease of {lease:g} s"
+    if beat * (SPARE_BEATS + 1) > lease * Heartbeat.SHARE_OF_LEASE:
+        remedy = "Set AGENT_RUNNERS_HEARTBEAT_SECONDS to a quarter of AGENT_RUNNERS_LEASE_SECONDS or less"
+        return Finding("heartbeat", "failing", told, remedy)
+    return Finding("heartbeat", "working", told)
 
 
 def _broker() -> Finding:

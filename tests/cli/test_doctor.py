@@ -31,7 +31,7 @@ def findings(folder: Path, **settings: str) -> dict[str, dict[str, Any]]:
 
 def test_on_a_new_machine_it_names_what_is_missing_and_a_remedy_for_each(folder: Path) -> None:
     found = findings(folder)
-    assert {found[part]["state"] for part in ("git", "data folder")} == {"working"}
+    assert {found[part]["state"] for part in ("git", "data folder", "heartbeat")} == {"working"}
     for part, remedy in {
         "database": "agent-runners migrate",
         "artifact store": "agent-runners migrate",
@@ -41,6 +41,30 @@ def test_on_a_new_machine_it_names_what_is_missing_and_a_remedy_for_each(folder:
         "queue": "database first",
     }.items():
         assert found[part]["state"] == "missing" and remedy in found[part]["remedy"], found[part]
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+def test_a_clock_that_is_not_that_of_the_database_is_told(folder: Path, record: sa.Engine, database_url: str) -> None:
+    body = "SELECT pg_catalog.clock_timestamp() - interval '90 seconds'"
+    with record.begin() as connection:
+        connection.execute(sa.text("CREATE SCHEMA late"))
+        connection.execute(
+            sa.text(f"CREATE FUNCTION late.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $${body}$$")
+        )
+    try:
+        late = sa.make_url(database_url).update_query_dict({"options": "-csearch_path=late,pg_catalog,public"})
+        found = findings(folder, DATABASE_URL=late.render_as_string(hide_password=False))["clock"]
+    finally:
+        with record.begin() as connection:
+            connection.execute(sa.text("DROP SCHEMA late CASCADE"))
+    assert found["state"] == "failing" and found["told"].startswith(("90 s ahead of", "91 s ahead of")), found
+    assert "chrony" in found["remedy"]
+
+
+def test_a_heartbeat_that_is_too_slow_for_the_lease_is_told(folder: Path) -> None:
+    found = findings(folder, HEARTBEAT_SECONDS="30")["heartbeat"]
+    assert found["state"] == "failing" and "every 30 s, for a lease of 60 s" in found["told"]
+    assert "AGENT_RUNNERS_HEARTBEAT_SECONDS" in found["remedy"]
 
 
 def test_the_table_shows_what_is_told_as_it_is(folder: Path) -> None:
@@ -139,7 +163,8 @@ def test_what_moves_on_by_itself_in_time_is_nothing_to_tell(folder: Path, record
     failure = {"code": "worker_lost", "stage": "agent", "retryable": True, "message": "Three were lost."}
     ask("lost long ago", state=SessionState.ERROR, done_at=db.now(-9000), failure=failure)
     ask("failed otherwise", state=SessionState.ERROR, done_at=db.now(-60), failure={**failure, "code": "stalled"})
-    assert states(findings(folder, DATABASE_URL=database_url)) == dict.fromkeys(STUCK, "working")
+    found = findings(folder, DATABASE_URL=database_url)
+    assert states(found) == dict.fromkeys(STUCK, "working") and found["clock"]["state"] == "working"
 
 
 def test_who_waits_because_of_a_limit_waits_as_the_operator_wants(
