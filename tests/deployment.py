@@ -25,12 +25,14 @@ PATIENCE_SECONDS = 60.0
 
 def wait_for(what: str, probe: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> Any:
     """The first true answer of `probe`; fails, naming `what`, when it does not come."""
-    deadline = time.monotonic() + seconds
+    deadline, pause = time.monotonic() + seconds, 0.05
     while time.monotonic() < deadline:
         with contextlib.suppress(httpx.TransportError):
             if answer := probe():
                 return answer
-        time.sleep(0.05)
+        time.sleep(pause)
+        # What takes long is not asked for as often: the processors are for what is waited for.
+        pause = min(pause * 1.1, 0.3)
     raise AssertionError(f"{what} did not come within {seconds:g} s")
 
 
