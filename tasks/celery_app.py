@@ -60,7 +60,7 @@ class Leftovers(bootsteps.StartStopStep):
         return queue.SESSIONS in app.amqp.queues.consume_from
 
     def start(self, consumer: Any) -> None:
-        leftovers.start_sweep()
+        leftovers.start_sweep_where_needed()
         self._timer = consumer.timer.call_repeatedly(settings().lease_seconds, leftovers.start_sweep_where_needed)
 
     def stop(self, consumer: Any) -> None:

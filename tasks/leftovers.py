@@ -26,16 +26,16 @@ from workers.supervisor import step_back
 log = structlog.get_logger()
 
 
-def start_sweep() -> None:
-    """Sweep in a process of its own, that a shell starts, which leaves nobody behind to be buried."""
-    command = ["sh", "-c", '"$@" &', "sh", sys.executable, "-m", "tasks.leftovers"]
-    subprocess.run(command, stdin=subprocess.DEVNULL, start_new_session=True, check=False)
-
-
 def start_sweep_where_needed() -> None:
-    """The same where there is a workspace that nobody is at work in any more."""
-    if any(map(workers.is_left, workers.find_workspaces(this_host()).values())):
-        start_sweep()
+    """Sweep where there is a workspace that nobody is at work in any more, and in any case begin to empty the trash.
+
+    The sweep is a process of its own, that a shell starts, which leaves nobody behind to be buried.
+    """
+    host = this_host()
+    workers.discard_workspaces(host, [])
+    if any(map(workers.is_left, workers.find_workspaces(host).values())):
+        command = ["sh", "-c", '"$@" &', "sh", sys.executable, "-m", "tasks.leftovers"]
+        subprocess.run(command, stdin=subprocess.DEVNULL, start_new_session=True, check=False)
 
 
 def sweep_workspaces() -> None:

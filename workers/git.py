@@ -58,7 +58,7 @@ CONFIG: Mapping[str, str] = {
     "http.followRedirects": "false",
     # A fetch ends by itself when the other side falls silent.
     "http.lowSpeedLimit": "1",
-    "http.lowSpeedTime": "120",
+    "http.lowSpeedTime": "60",
     "protocol.version": "2",
 }
 
@@ -68,7 +68,7 @@ _PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
 _CHUNK = 1 << 18
 _TICK_SECONDS = 0.25
 # The server is asked for a sign of life, as in `http.lowSpeedTime`.
-_SSH_OPTIONS = ("BatchMode=yes", "ControlMaster=no", "ServerAliveInterval=15", "ServerAliveCountMax=8")
+_SSH_OPTIONS = ("BatchMode=yes", "ControlMaster=no", "ServerAliveInterval=15", "ServerAliveCountMax=4")
 _GRACE_SECONDS = 2.0
 _KEPT_ERRORS = 16_384
 # What git says of a full disk: the system's words, or where a pack came out short its own.

@@ -34,4 +34,5 @@ def _options(args: argparse.Namespace, settings: Settings) -> list[str]:
         # Several may share the folder, and each has a clock of its own.
         schedule = settings.data_dir.absolute() / f"beat-schedule-{args.name or args.queue}"
         return ["--concurrency", "1", "--beat", "--schedule", str(schedule)]
-    return ["--concurrency", "2"]
+    # Most of publishing is waiting for a forge.
+    return ["--concurrency", "4"]

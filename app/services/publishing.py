@@ -1,4 +1,7 @@
-"""The work on a publication: claimed, held, settled. The intent is recorded by `publications`."""
+"""The work on a publication: claimed, held, settled. The intent is recorded by `publications`.
+
+Those of one site take turns: a forge that does not answer then holds up nobody else's for want of a free worker.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from app import db
 from app.config import settings
 from app.models import AgentRunner, AgentRunnerSession, Publication, Site, User
 from app.models.states import PublicationKind, PublicationState, PullRequestState
-from app.services import lookup, metrics
+from app.services import lookup, metrics, publications
 from app.services.execution import LeaseLost
 
 FIRST_RETRY_SECONDS = 2.0
@@ -37,7 +40,8 @@ class PublicationClaim:
 
 
 def claim(publication_id: uuid.UUID) -> PublicationClaim | None:
-    """Take a pending publication that nobody holds. None: it is not to be had, drop the message."""
+    """Take a pending publication that nobody holds, where it is its site's turn. None: it is not to be had, drop the
+    message."""
     locked = _lock(publication_id)
     if locked is None:
         return None
@@ -45,7 +49,12 @@ def claim(publication_id: uuid.UUID) -> PublicationClaim | None:
     held = publication.lease_expires_at is not None and db.session.scalar(
         sa.select(publication.lease_expires_at > db.now())
     )
-    if publication.state != PublicationState.PENDING or held or _is_given_up(runner, publication):
+    if publication.state != PublicationState.PENDING or held:
+        return None
+    if _is_busy(runner.site_id):
+        _wait_for_turn(publication)
+        return None
+    if _is_given_up(runner, publication):
         return None
     publication.attempt += 1
     # The lease is also the next bell: the sweep finds a publication whose worker was lost by it.
@@ -55,6 +64,31 @@ def claim(publication_id: uuid.UUID) -> PublicationClaim | None:
     user = db.session.get_one(User, publication.user_id)
     lineage, landed = _lineage(publication.session_id), _find_landed(publication)
     return PublicationClaim(publication, runner, runner.site, user, lineage, _own_shas(publication), landed)
+
+
+def _is_busy(site_id: uuid.UUID) -> bool:
+    """Whether a worker is publishing for the site just now."""
+    held = (Publication.state == PublicationState.PENDING, Publication.lease_expires_at > db.now())
+    return bool(db.session.scalar(sa.select(sa.exists().where(_of_site(site_id), *held))))
+
+
+def _of_site(site_id: uuid.UUID) -> sa.ColumnElement[bool]:
+    return Publication.agent_runner_id.in_(sa.select(AgentRunner.id).where(AgentRunner.site_id == site_id))
+
+
+def _wait_for_turn(publication: Publication) -> None:
+    """Have it rung for by whoever gives the turn on. It has just been heard of, so its bells begin anew."""
+    publication.bells = 0
+    publication.next_bell_at = db.now(settings().bell_seconds)
+
+
+def _give_turn_on(site_id: uuid.UUID) -> None:
+    """Ring for the publication of the site that waits for its turn the longest."""
+    waiting = (Publication.state == PublicationState.PENDING, Publication.bells == 0)
+    query = sa.select(Publication).where(_of_site(site_id), *waiting).order_by(Publication.created_at).limit(1)
+    following = db.session.scalar(lookup.locked(query, Publication))
+    if following is not None:
+        publications.ring(following)
 
 
 def _is_given_up(runner: AgentRunner, publication: Publication) -> bool:
@@ -135,8 +169,10 @@ def _write(publication_id: uuid.UUID, attempt: int, **values: object) -> None:
 def retry_later(publication_id: uuid.UUID, attempt: int) -> None:
     """Give the publication back for another attempt, after a wait that doubles. No message waits that long: the sweep
     rings when it is time."""
+    runner, publication = _hold(publication_id, attempt)
     wait = min(FIRST_RETRY_SECONDS * 2.0 ** (attempt - 1), LONGEST_RETRY_SECONDS)
-    _write(publication_id, attempt, lease_expires_at=None, next_bell_at=db.now(wait))
+    publication.lease_expires_at, publication.next_bell_at = None, db.now(wait)
+    _give_turn_on(runner.site_id)
 
 
 @dataclass(frozen=True)
@@ -183,6 +219,7 @@ def _settle(runner: AgentRunner, publication: Publication, state: PublicationSta
         runner.pr_is_being_created, runner.pr_error = False, error
     else:
         runner.merge_commit_is_being_created, runner.merge_commit_error = False, error
+    _give_turn_on(runner.site_id)
 
 
 def _hold(publication_id: uuid.UUID, attempt: int) -> tuple[AgentRunner, Publication]:
@@ -193,11 +230,13 @@ def _hold(publication_id: uuid.UUID, attempt: int) -> tuple[AgentRunner, Publica
 
 
 def _lock(publication_id: uuid.UUID) -> tuple[AgentRunner, Publication] | None:
-    """A publication and its runner, the runner locked first."""
+    """A publication and its runner: first the turns of its site are locked, then the runner."""
     publication = db.session.get(Publication, publication_id)
     if publication is None:
         return None
     number = publication.agent_runner_id
+    site_id = db.session.scalar(sa.select(AgentRunner.site_id).where(AgentRunner.id == number))
+    db.lock(f"publications of {site_id}")
     runner = db.session.scalars(
         lookup.locked(sa.select(AgentRunner).where(AgentRunner.id == number), AgentRunner)
     ).one()

@@ -21,7 +21,7 @@ from workers.forges.demo.repositories import Repository
 
 pytestmark = pytest.mark.timeout(300)
 
-AT_ONCE = 2
+AT_ONCE = 4
 """Publications that one control worker has in hand."""
 PUSH = {
     "before-the-push": "before GET /{}.git/info/refs?service=git-receive-pack",
@@ -213,6 +213,30 @@ def test_attempts_that_make_different_commits_know_each_other_s_and_lead_to_one_
     publishing.start("control", "worker", "control")
 
     assert_published_once(publishing, forge, changed, commits=1)
+
+
+def test_a_forge_that_does_not_answer_holds_up_no_other_site(publishing: Deployment, forge: DemoForge) -> None:
+    dead, repository = site_on(publishing, forge, "dead")
+    waiting = [publishing.run(dead, "echo b > b.txt") for _ in range(AT_ONCE + 1)]
+    alive = changed_runners(publishing, forge, ["alive"])
+    for runner in waiting:
+        assert publishing.ended(runner)["state"] == "DONE"
+    silent = PUSH["before-the-push"].format(repository.full_name)
+    forge.order(holds=[silent])
+    for number, runner in enumerate(waiting):
+        path = f"/agent_runners/{runner['id']}/commit"
+        publishing.call("POST", path, json={"target_branch": f"topic-{number}"})
+    wait_for("the silence", lambda: forge.held() == [silent])
+    [(runner, _)] = alive.values()
+    publishing.call("POST", f"/agent_runners/{runner['id']}/pull_request", json={})
+
+    assert_published_once(publishing, forge, alive, commits=1)
+
+    assert forge.held() == [silent]
+    forge.order(holds=[])
+    for runner in waiting:
+        assert publishing.published(runner)["merge_commit_error"] is None
+    assert repository.branches().keys() == {"main", *(f"topic-{number}" for number in range(len(waiting)))}
 
 
 def test_there_is_no_pull_request_of_a_cancelled_session(publishing: Deployment, forge: DemoForge) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import sqlalchemy as sa
 
-from app import db
+from app import db, queue
 from app.models import AgentRunnerSession, Site
 from app.models.states import Scope
 from app.services import accounts, agent_runners, execution, sites
@@ -40,6 +41,26 @@ def ask(ada: Caller, site: Site) -> Callable[..., uuid.UUID]:
             return runner.latest_session_id
 
     return make
+
+
+@contextlib.contextmanager
+def listening(name: str) -> Iterator[Callable[[], list[str]]]:
+    """A look at what was rung for since the last one on the queue of that name, at a broker in this process's memory."""
+    with queue.celery().connection_for_read() as connection, connection.SimpleQueue(name) as bells:
+
+        def look() -> list[str]:
+            queue.flush()
+            found = []
+            while True:
+                try:
+                    message = bells.get_nowait()
+                except bells.Empty:
+                    return found
+                message.ack()
+                found += message.payload[0][:1]
+
+        look()
+        yield look
 
 
 def claim(session_id: uuid.UUID, task_id: str = "task") -> Claim | None:

@@ -15,27 +15,14 @@ from app.models.states import Execution, SessionState
 from app.services import accounts, agent_runner_sessions, execution, lifecycle, sites, sweep
 from app.services.callers import Caller
 from tasks.sweep import sweep_all
-from tests.services.conftest import claim, read, write
+from tests.services.conftest import claim, listening, read, write
 
 
 @pytest.fixture
 def rung(configure: Callable[..., None], record: sa.Engine) -> Iterator[Callable[[], list[str]]]:
-    """The sessions that were rung for since the last look, at a broker in this process's memory."""
+    """The sessions that were rung for since the last look."""
     configure(BROKER_URL="memory://")
-    with queue.celery().connection_for_read() as connection, connection.SimpleQueue(queue.SESSIONS) as bells:
-
-        def look() -> list[str]:
-            queue.flush()
-            found = []
-            while True:
-                try:
-                    message = bells.get_nowait()
-                except bells.Empty:
-                    return found
-                message.ack()
-                found.append(message.payload[0][0])
-
-        look()
+    with listening(queue.SESSIONS) as look:
         yield look
 
 
