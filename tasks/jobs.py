@@ -40,7 +40,7 @@ def job_of(
         allow_agent_configuration=site.allow_agent_configuration,
         egress_hosts=tuple(site.egress_hosts),
         attachments=tuple(Attachment(Path(key).name, reader(key)) for key in session.attached_file_keys),
-        limits=limits_of(session.limits["max_duration_seconds"]),
+        limits=limits_of(**session.limits),
         environment=agent_environment(settings()),
         sink=sink,
         secrets=secrets,
@@ -49,10 +49,12 @@ def job_of(
     )
 
 
-def limits_of(max_duration_seconds: float) -> Limits:
-    """The limits of a session: its time is its own, the rest is the operator's."""
+def limits_of(max_duration_seconds: float, max_tokens: int | None = None, max_cost_usd: float | None = None) -> Limits:
+    """The limits of a session: its time, tokens and money are its own, the rest is the operator's."""
     return Limits(
         max_duration_seconds=max_duration_seconds,
+        max_tokens=max_tokens,
+        max_cost_usd=max_cost_usd,
         stall_seconds=settings().stall_seconds,
         max_output_bytes=settings().max_output_bytes,
         max_steps=settings().max_steps,

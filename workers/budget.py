@@ -1,4 +1,4 @@
-"""What one attempt may still use of time and output. Its commands, setup and agent, share one budget."""
+"""What one attempt may still use of time, output, tokens and money. Its commands, setup and agent, share one budget."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterator
 
 from workers.errors import EngineError, Stage
-from workers.job import Limits, Step
+from workers.job import Limits, Step, Usage
 
-# From here on the caller is warned that the time is nearly used up, or a silence long.
+# From here on the caller is warned that time, tokens or money are nearly used up, or a silence long.
 _NEARLY_ALL = 0.9
 _LONG_SILENCE = 0.75
 # What goes on for so many times what is kept of a line was never meant to be lines.
@@ -23,7 +23,7 @@ class Budget:
         self._started = time.monotonic()
         self._heard = self._started
         self._output = 0
-        self._warned_of_time = self._warned_of_silence = False
+        self._warned_of_time = self._warned_of_silence = self._warned_of_usage = False
 
     @property
     def seconds_left(self) -> float:
@@ -59,6 +59,25 @@ class Budget:
         if size > limit:
             message = f"There was a line of output that went on for more than the limit of {limit:,} bytes."
             raise EngineError("output_limit", stage, message)
+
+    def spend(self, usage: Usage, stage: Stage, *, is_done: bool) -> Iterator[Step]:
+        """Take the totals that the agent tells, and say once that most of what it may use is gone.
+
+        Raises EngineError `budget_limit` where it used more than it may, unless it is done with its work: that has been
+        paid for.
+        """
+        tokens = (usage.input_tokens or 0) + (usage.output_tokens or 0)
+        for used, limit, told in (
+            (tokens, self.limits.max_tokens, "{:,} of {:,} tokens"),
+            (usage.cost_usd or 0, self.limits.max_cost_usd, "{:.4g} of {:.4g} US dollars"),
+        ):
+            if limit is None or used < limit * _NEARLY_ALL:
+                continue
+            if not self._warned_of_usage:
+                self._warned_of_usage = True
+                yield Step("The budget of this session is nearly used up", f"{told.format(used, limit)} are used.")
+            if used > limit and not is_done:
+                raise EngineError("budget_limit", stage, f"The session used {told.format(used, limit)}, and was ended.")
 
     def warnings(self) -> Iterator[Step]:
         """Say once that most of the time is gone, and once in each silence that it has lasted long."""

@@ -78,6 +78,9 @@ class Limits:
     """What checkout and home may take up on the disk together."""
     max_disk_files: int = 1_000_000
     """Files and folders in checkout and home together."""
+    max_tokens: int | None = None
+    """What goes into the model and comes out of it, cached input included. None: no limit."""
+    max_cost_usd: float | None = None
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from workers.egress.process import Egress, open_egress
 from workers.egress.rules import Rule
 from workers.errors import FULL_DISK, EngineError, Interrupted, Stage, disk_full
 from workers.interruption import Interruption
-from workers.job import Based, Event, Host, Job, Outcome, Step
+from workers.job import Based, Event, Host, Job, Outcome, Step, Usage
 from workers.lines import Line
 from workers.process import Launch, running
 from workers.redact import Redactor
@@ -147,7 +147,10 @@ class _Attempt:
     def _run_agent(self, sandbox: Sandbox, agent: Agent, attachments: list[str]) -> Events:
         def hear(line: Line | None, ended: bool) -> Iterable[Event]:
             with blaming_output():
-                yield from agent.parse(line) if line else agent.tick(ended=ended)
+                for event in agent.parse(line) if line else agent.tick(ended=ended):
+                    yield event
+                    if isinstance(event, Usage):
+                        yield from self._budget.spend(event, "agent", is_done=agent.finished)
 
         environment = {**agent.job.environment, **agent.environment(sandbox.place)}
         launch = sandbox.launch(agent.command(sandbox.place), environment, agent.runtime_paths)

@@ -20,6 +20,7 @@ from workers.job import Event, Host, Limits, Usage
 
 in_both_sandboxes = pytest.mark.parametrize("real", IN_BOTH_SANDBOXES, indirect=True)
 sandboxed = pytest.mark.parametrize("real", SANDBOXED, indirect=True)
+claude_sandboxed = pytest.mark.parametrize("real", [each for each in SANDBOXED if each.id == "claude"], indirect=True)
 CHANGE = "-    return a - b\n+    return a + b\n"
 NOTE = directive("write", "notes/new.txt", "kept\n")
 
@@ -34,6 +35,17 @@ def test_a_prompt_becomes_a_real_edit(real: Real) -> None:
     usage = attempt.outcome.usage
     assert usage and (usage.tool_calls, usage.output_tokens) == (3, 4 * 25)
     assert usage in [event for event in attempt.events if isinstance(event, Usage)]
+
+
+@claude_sandboxed
+def test_a_budget_ends_the_program(real: Real) -> None:
+    cheap = real.run(*EDIT, limits=Limits(max_cost_usd=0.001))
+    assert cheap.outcome.failure and cheap.outcome.failure.code == "budget_limit"
+    assert cheap.outcome.usage and cheap.outcome.usage.cost_usd
+    # Each answer of this model is 175 tokens; the third one only says that the edit is done.
+    short = real.run(*EDIT, limits=Limits(max_tokens=400))
+    assert short.outcome.failure and short.outcome.failure.code == "budget_limit"
+    assert CHANGE in real.engine.diff
 
 
 @sandboxed

@@ -16,7 +16,7 @@ from workers.agents import AGENTS, Agent, find_missing, open_agent
 from workers.agents.chatter import Chatter
 from workers.agents.installed import find_installed
 from workers.errors import EngineError
-from workers.job import Event, Step, Usage
+from workers.job import Event, Limits, Step, Usage
 from workers.lines import Line
 from workers.sandbox import Place
 
@@ -25,9 +25,12 @@ INSIDE = Place("/workspace", "/home/agent", "/tmp", "/attachments", isolated=Tru
 OUTSIDE = Place("/data/checkout", "/data/home", "/data/home/tmp", "/data/attachments", isolated=False)
 
 
+def stream_of(name: str) -> list[bytes]:
+    return (STREAMS / f"{name}.jsonl").read_bytes().splitlines()
+
+
 def replay(agent: Agent, stream: str) -> list[Event]:
-    lines = (STREAMS / f"{stream}.jsonl").read_bytes().splitlines()
-    return [event for line in lines for event in agent.parse(Line(line))] + list(agent.tick(ended=True))
+    return [event for line in stream_of(stream) for event in agent.parse(Line(line))] + list(agent.tick(ended=True))
 
 
 def titles(events: list[Event]) -> list[str]:
@@ -87,6 +90,26 @@ def test_claude_counts_each_message_once_however_many_parts_and_messages_there_a
         say(max(number - 10, 0), 3)
     assert agent.usage == Usage(60_000, 60_000, 40_000, None, 0)
     assert time.process_time() - started < 20, "the work for each message does not grow with their number"
+
+
+def test_claude_is_told_what_it_may_cost_and_is_believed_when_it_ends_for_it(programs: Path) -> None:
+    agent = open_agent(job(agent="claude", limits=Limits(max_cost_usd=0.00001)))
+    assert "--max-budget-usd=0.000010" in agent.command(INSIDE)
+    assert not any("budget" in word for word in open_agent(job(agent="claude")).command(INSIDE))
+    end = {"type": "result", "subtype": "error_max_budget_usd", "is_error": True, "total_cost_usd": 0.02}
+    said = []
+    with pytest.raises(EngineError) as failure:
+        for event in agent.parse(Line(json.dumps(end).encode())):
+            said.append(event)
+    assert failure.value.code == "budget_limit" and "1e-05 US dollars" in failure.value.message
+    assert said == [Usage(0, 0, 0, 0.02, 0)]
+
+
+def test_whoever_is_done_has_spent_what_it_took(programs: Path) -> None:
+    for name in ("codex", "claude"):
+        agent = open_agent(job(agent=name))
+        told = [(event, agent.finished) for line in stream_of(f"{name}-edit") for event in agent.parse(Line(line))]
+        assert [finished for event, finished in told if isinstance(event, Usage)][-1]
 
 
 @pytest.mark.parametrize("name", ["codex", "claude"])

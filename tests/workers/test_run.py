@@ -163,6 +163,36 @@ def test_limits_end_the_attempt_and_keep_the_work(engine: Engine, script: str, l
     assert any("Nothing was heard for" in step for step in attempt.steps) == (expected == "stalled")
 
 
+def tell_usage(**usage: float) -> str:
+    return f"echo '{json.dumps({'type': 'usage', **usage})}'"
+
+
+@pytest.mark.parametrize(
+    ("limits", "usage", "told"),
+    [
+        (Limits(max_tokens=1000), {"input_tokens": 900, "output_tokens": 101}, "1,001 of 1,000 tokens"),
+        (Limits(max_cost_usd=0.5), {"input_tokens": 10**6, "cost_usd": 0.51}, "0.51 of 0.5 US dollars"),
+    ],
+)
+def test_a_budget_that_is_used_up_ends_the_attempt_and_keeps_the_work(
+    engine: Engine, limits: Limits, usage: dict[str, float], told: str
+) -> None:
+    attempt = engine.run(f"echo work > work; {tell_usage(**usage)}; sleep 300", agent="scripted", limits=limits)
+    assert code(attempt.outcome) == ("budget_limit", "agent")
+    assert told in str(attempt.outcome.failure)
+    assert "+work" in engine.diff
+    assert attempt.steps.count("The budget of this session is nearly used up") == 1
+    assert attempt.outcome.usage in attempt.events
+
+
+def test_a_budget_that_is_nearly_used_up_is_told_once(engine: Engine) -> None:
+    says = [tell_usage(input_tokens=tokens) for tokens in (899, 900, 950, 1000)]
+    attempt = engine.run("\n".join(says), agent="scripted", limits=Limits(max_tokens=1000, max_cost_usd=1.0))
+    assert attempt.outcome.failure is None
+    assert attempt.steps.count("The budget of this session is nearly used up") == 1
+    assert "900 of 1,000 tokens" in attempt.told
+
+
 def test_an_unknown_agent_fails_before_anything_is_fetched(engine: Engine) -> None:
     attempt = engine.run("", agent="hal", repo_url="https://nowhere.invalid/x.git")
     assert (code(attempt.outcome), attempt.events) == (("agent_unknown", "agent"), [])

@@ -44,6 +44,8 @@ class Agent(ABC):
         self.result: str | None = None
         self.title: str | None = None
         self.usage: Usage | None = None
+        self.finished = False
+        """Whether it has said that its work is done."""
 
     @property
     def model_hosts(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 from workers.agents.chatter import step
 from workers.agents.stream import StreamAgent
 from workers.agents.values import cost_of, count_of, objects, text_of
+from workers.errors import EngineError
 from workers.job import Event, Job, Step, Usage
 from workers.sandbox import Place
 
@@ -41,7 +42,9 @@ class ClaudeAgent(StreamAgent):
     def command(self, place: Place) -> Sequence[str]:
         # Inside the sandbox it may do everything. Without one it may edit files, but not run what it likes.
         permission = "bypassPermissions" if place.isolated else "acceptEdits"
-        chosen = {"--model": self.job.model, "--effort": self.job.effort}
+        # It knows what a call costs before it tells us, which it does at its end only.
+        budget = self.job.limits.max_cost_usd
+        chosen = {"--model": self.job.model, "--effort": self.job.effort, "--max-budget-usd": budget and f"{budget:f}"}
         return [
             *(*self.called, "-p", "--output-format", "stream-json", "--verbose"),
             *("--permission-mode", permission, f"--add-dir={place.attachments}"),
@@ -72,6 +75,10 @@ class ClaudeAgent(StreamAgent):
                         yield Step("A tool failed", text_of(block.get("content")))
             case {"type": "result"}:
                 yield self._finish(event)
+                if event.get("subtype") == "error_max_budget_usd":
+                    limit = self.job.limits.max_cost_usd
+                    told = f"Claude Code ended at the limit of {limit:.4g} US dollars." if limit else str(self.failure)
+                    raise EngineError("budget_limit", "agent", told)
 
     def _message(self, message: dict[str, Any]) -> Iterable[Event]:
         for block in objects(message.get("content")):

@@ -47,8 +47,6 @@ class StreamAgent(Agent):
         self.runtime_paths = installed.runtime_paths
         self.complaints = Chatter(job.secrets)
         self.tool_calls = 0
-        self.finished = False
-        """Whether the final event has come that says the work was done."""
         self.failure: str | None = None
         """What it said about a failure, in its own words."""
 
