@@ -8,7 +8,6 @@ from typing import Any
 import sqlalchemy as sa
 
 from app import db, queue
-from app.artifacts import Stored
 from app.config import settings
 from app.errors import Conflict, TooMany, invalid
 from app.models import Account, AgentRunner, AgentRunnerSession, SessionFile, Site
@@ -19,7 +18,7 @@ from app.services.pages import Page, by_cursor, by_number
 
 
 def create(
-    caller: Caller, runner_id: uuid.UUID, fields: dict[str, Any], uploaded: dict[str, Stored]
+    caller: Caller, runner_id: uuid.UUID, fields: dict[str, Any], uploaded: uploads.Uploaded
 ) -> AgentRunnerSession:
     """Follow up: record a session that builds on the runner's diff, and ring for a worker. `uploaded` is what
     `uploads.look_for` found of the files that `fields` name."""

@@ -10,7 +10,6 @@ from typing import Any
 import sqlalchemy as sa
 
 from app import db
-from app.artifacts import Stored
 from app.errors import BadRequest, Conflict, invalid
 from app.models import AgentRunner, AgentRunnerSession, Publication, Site, User
 from app.models.states import PublicationKind, PublicationState, RunnerState, Scope, SessionState
@@ -22,7 +21,7 @@ from app.services.pages import Page, by_cursor, by_number
 TITLE_LENGTH = 80
 
 
-def create(caller: Caller, fields: dict[str, Any], uploaded: dict[str, Stored]) -> AgentRunner:
+def create(caller: Caller, fields: dict[str, Any], uploaded: uploads.Uploaded) -> AgentRunner:
     """Record a runner and its first session, and ring for a worker. `fields` as in the POST; `uploaded` is what
     `uploads.look_for` found of the files that it names."""
     caller.require(Scope.WRITE)

@@ -21,6 +21,8 @@ MOST_BYTES = 10 * 1024 * 1024
 MOST_FILES = 20
 SECONDS = 14 * 60
 PREFIX = "user-uploaded-content"
+Uploaded = dict[str, Stored]
+"""What is stored of files that were uploaded, by their keys."""
 
 _NAME = re.compile(r"[^/\\\x00-\x1f\x7f]{1,200}")
 _TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,100}/[A-Za-z0-9!#$&^_.+-]{1,100}(; ?charset=[A-Za-z0-9_-]{1,40})?")
@@ -42,7 +44,7 @@ def upload_url(caller: Caller, fields: dict[str, Any]) -> tuple[str, SignedUrl]:
     return key, artifacts.store().signed_put(key, content_type, length=size, limit=MOST_BYTES, seconds=SECONDS)
 
 
-def look_for(caller: Caller, keys: Iterable[str]) -> dict[str, Stored]:
+def look_for(caller: Caller, keys: Iterable[str]) -> Uploaded:
     """What is stored of the files that the caller uploaded under `keys`, by key.
 
     To be called in no transaction: the store may take long, and nobody shall wait for a row meanwhile.
@@ -52,7 +54,7 @@ def look_for(caller: Caller, keys: Iterable[str]) -> dict[str, Stored]:
     return {key: stored for key, stored in found.items() if stored is not None}
 
 
-def delete_url(caller: Caller, key: str, found: dict[str, Stored]) -> SignedUrl:
+def delete_url(caller: Caller, key: str, found: Uploaded) -> SignedUrl:
     """A URL to delete an uploaded file, one of those that `look_for` found; raises `Conflict` for one that a session
     uses."""
     caller.require(Scope.WRITE)
@@ -62,7 +64,7 @@ def delete_url(caller: Caller, key: str, found: dict[str, Stored]) -> SignedUrl:
     return artifacts.store().signed_delete(key, seconds=SECONDS)
 
 
-def check_usable(keys: list[str], found: dict[str, Stored]) -> list[str]:
+def check_usable(keys: list[str], found: Uploaded) -> list[str]:
     """The keys, each once; raises `Invalid` for one that `look_for` did not find, and one too large or expired."""
     keys = list(dict.fromkeys(keys))
     if len(keys) > MOST_FILES:

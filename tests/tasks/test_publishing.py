@@ -32,10 +32,11 @@ def ada_of(session_id: uuid.UUID) -> Caller:
 
 
 def follow_up(session_id: uuid.UUID, script: str, **fields: Any) -> uuid.UUID:
+    ada = ada_of(session_id)
+    uploaded = uploads.look_for(ada, fields.get("file_keys", []))
     with db.transaction():
-        made = agent_runner_sessions.create(
-            ada_of(session_id), runner_of(session_id).id, {"prompt": script, "agent": "shell", **fields}, {}
-        )
+        asked = {"prompt": script, "agent": "shell", **fields}
+        made = agent_runner_sessions.create(ada, runner_of(session_id).id, asked, uploaded)
     run_session(str(made.id))
     return made.id
 

@@ -14,7 +14,6 @@ from app.api.blueprint import PAGE_HEADERS, Blueprint, empty
 from app.api.idempotency import idempotent
 from app.api.requests import strings_in_body
 from app.api.transactions import after, reading, writing
-from app.artifacts import Stored
 from app.schemas.agent_runner_session import (
     CreateSessionBody,
     ReportBody,
@@ -45,7 +44,7 @@ class AgentRunnerSessions(MethodView):
     )
     @blp.arguments(CreateSessionBody, example={"prompt": "Add a test for it."})
     @blp.response(201, SessionSchema, example=examples.SESSION)
-    def post(self, fields: dict[str, Any], agent_runner_id: uuid.UUID, brought: dict[str, Stored]) -> Any:
+    def post(self, fields: dict[str, Any], agent_runner_id: uuid.UUID, brought: uploads.Uploaded) -> Any:
         """Create a session with a prompt; it builds on the runner's diff."""
         session = agent_runner_sessions.create(caller(), agent_runner_id, fields, brought)
         location = paging.address(f"/agent_runners/{agent_runner_id}/sessions/{session.id}")

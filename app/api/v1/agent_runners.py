@@ -14,7 +14,6 @@ from app.api.blueprint import PAGE_HEADERS, Blueprint, empty
 from app.api.idempotency import idempotent
 from app.api.requests import strings_in_body
 from app.api.transactions import after, reading, writing
-from app.artifacts import Stored
 from app.schemas.agent_runner import (
     CommitBody,
     CreateRunnerBody,
@@ -49,7 +48,7 @@ class AgentRunners(MethodView):
     @blp.operation("createAgentRunner", links=examples.RUNNER_LINKS)
     @blp.arguments(CreateRunnerBody, example=examples.CREATE_RUNNER)
     @blp.response(201, RunnerSchema, example=examples.RUNNER)
-    def post(self, fields: dict[str, Any], brought: dict[str, Stored]) -> Any:
+    def post(self, fields: dict[str, Any], brought: uploads.Uploaded) -> Any:
         """Create an agent runner with a prompt; its first session waits for a worker."""
         runner = agent_runners.create(caller(), fields, brought)
         return show.runner(runner), {"Location": paging.address(f"/agent_runners/{runner.id}")}

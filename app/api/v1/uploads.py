@@ -12,7 +12,6 @@ from app.api.blueprint import Blueprint
 from app.api.idempotency import idempotent
 from app.api.requests import strings_in_body
 from app.api.transactions import after
-from app.artifacts import Stored
 from app.schemas.upload import DeleteUrlBody, DeleteUrlSchema, UploadUrlBody, UploadUrlSchema
 from app.services import uploads
 
@@ -43,7 +42,7 @@ class DeleteUrl(MethodView):
     @blp.operation("createDeleteUrl", conflict="`file_in_use`")
     @blp.arguments(DeleteUrlBody, example={"file_key": examples.FILE_KEY})
     @blp.response(200, DeleteUrlSchema, example=examples.DELETE_URL)
-    def post(self, fields: dict[str, Any], brought: dict[str, Stored]) -> Any:
+    def post(self, fields: dict[str, Any], brought: uploads.Uploaded) -> Any:
         """Get a presigned URL to delete an uploaded file."""
         signed = uploads.delete_url(caller(), fields["file_key"], brought)
         return {"delete_url": signed.url, "file_key": fields["file_key"]}
