@@ -13,7 +13,7 @@ from app import db
 from app.errors import Conflict, Invalid
 from app.models import Publication
 from app.models.states import Forge, PublicationKind, PublicationState, Scope
-from app.services import agent_runner_sessions, agent_runners, publications, publishing, sites
+from app.services import agent_runner_sessions, agent_runners, publications, publishing, sites, uploads
 from app.services.callers import Caller
 from app.services.secrecy import secrets_of
 from tasks.control import publish
