@@ -20,6 +20,8 @@ from app.models import AgentRunner, AgentRunnerSession, Site
 from app.models.states import FINAL, Execution, SessionState
 from app.services import events, lifecycle, lookup, metrics, turns
 
+# A worker outside is to end its session itself; so long it may take to report what came of it.
+OVERTIME_SECONDS = 60.0
 MOST_TRIES = 10
 """Sessions that a claim looks at, each of which is taken from it at the last moment, before it gives up."""
 
@@ -124,6 +126,26 @@ def expire_lease(runner: AgentRunner, session: AgentRunnerSession) -> None:
         lifecycle.enter(runner, session, SessionState.ERROR)
     else:
         _queue_again(runner, session)
+
+
+def is_overtime() -> sa.ColumnElement[bool]:
+    """Whether a session runs outside, and has done so for longer than it may. Our own workers end theirs themselves."""
+    session = AgentRunnerSession
+    most = session.limits["max_duration_seconds"].as_float() + OVERTIME_SECONDS
+    outside = sa.and_(session.state == SessionState.RUNNING, session.task_id.is_(None))
+    return sa.and_(outside, session.started_at < db.now(-most))
+
+
+def end_overtime(runner: AgentRunner, session: AgentRunnerSession) -> None:
+    """End a locked session that runs outside for longer than it may. Its worker may still bring what it did."""
+    mine = AgentRunnerSession.id == session.id
+    if not db.session.scalar(sa.select(sa.exists().where(mine, is_overtime()))):
+        return
+    limit = session.limits["max_duration_seconds"]
+    message = f"The session was ended at its time limit of {limit:g} seconds: its worker went on reporting."
+    add_step(session, "The time for this session is used up", message)
+    session.failure = {"code": "time_limit", "stage": "agent", "retryable": False, "message": message}
+    lifecycle.enter(runner, session, SessionState.ERROR)
 
 
 def _queue_again(runner: AgentRunner, session: AgentRunnerSession) -> None:

@@ -17,21 +17,23 @@ AT_ONCE = 200
 
 
 def find_due() -> list[uuid.UUID]:
-    """Sessions whose lease has run out, and then those whose bell has, the oldest of each first.
+    """Sessions whose lease has run out, those that run outside for too long, and those whose bell is due, the oldest of
+    each first.
 
     However many wait to be rung for, none that lost its worker waits behind them.
     """
     lost = sa.and_(AgentRunnerSession.state == SessionState.RUNNING, AgentRunnerSession.lease_expires_at < db.now())
     waiting = sa.and_(AgentRunnerSession.state == SessionState.NEW, AgentRunnerSession.next_bell_at <= db.now())
     found: list[uuid.UUID] = []
-    for due in (lost, waiting):
+    for due in (lost, execution.is_overtime(), waiting):
         query = sa.select(AgentRunnerSession.id).where(due).order_by(AgentRunnerSession.created_at).limit(AT_ONCE)
         found.extend(db.session.scalars(query))
     return found
 
 
 def repair(session_id: uuid.UUID) -> None:
-    """Ring again for a session that waits, queue one again whose worker was lost. Looks again under the lock."""
+    """Ring again for a session that waits, queue one again whose worker was lost, end one that runs outside for too
+    long. Looks again under the lock."""
     locked = lookup.lock_session(session_id)
     if locked is None:
         return
@@ -40,6 +42,7 @@ def repair(session_id: uuid.UUID) -> None:
         lifecycle.ring(session)
     else:
         execution.expire_lease(runner, session)
+        execution.end_overtime(runner, session)
 
 
 def ring_for_next() -> None:

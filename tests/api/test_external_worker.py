@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 
 import pytest
 import sqlalchemy as sa
@@ -35,6 +36,10 @@ def claimed(outside, runner) -> Api:
 def let_lease_run_out():
     with db.transaction():
         db.session.query(AgentRunnerSession).update({"lease_expires_at": db.now(-1)})
+    repair()
+
+
+def repair():
     with db.transaction():
         for session_id in sweep.find_due():
             sweep.repair(session_id)
@@ -47,6 +52,32 @@ def test_a_session_of_an_external_site_waits_for_its_claim(api, runner, worker, 
     assert (session["state"], session["attempt"]) == ("RUNNING", 1) and session["started_at"]
     refused(outside.patch(session_path(runner), {"state": "RUNNING"}), 409, "already_claimed")
     assert ok(api.get(path_of(runner)))["state"] == "RUNNING"
+
+
+def test_a_worker_that_goes_on_for_longer_than_it_may_is_ended_and_may_bring_its_work(
+    api, outside, make_site, make_runner, worker
+):
+    limits = {"max_duration_seconds": 600}
+    external = make_site(execution="external")
+    late, in_time = (make_runner(site=external, limits=limits) for _ in range(2))
+    ours = make_runner(limits=limits)
+    worker.claim(ours["latest_session_id"])
+    tokens = {
+        each["id"]: ok(outside.patch(session_path(each), {"state": "RUNNING"}))["session_token"]
+        for each in (late, in_time)
+    }
+    for each, seconds in ((late, 661), (in_time, 650), (ours, 5000)):
+        with db.transaction():
+            mine = AgentRunnerSession.id == uuid.UUID(each["latest_session_id"])
+            db.session.execute(sa.update(AgentRunnerSession).where(mine).values(started_at=db.now(-seconds)))
+    repair()
+    assert [ok(api.get(path_of(each)))["state"] for each in (late, in_time, ours)] == ["ERROR", "RUNNING", "RUNNING"]
+    ended = ok(api.get(session_path(late)))
+    assert ended["failure"]["code"] == "time_limit" and "600 seconds" in ended["failure"]["message"]
+    assert ended["steps"][-1]["title"] == "The time for this session is used up"
+    token = outside.with_token(tokens[late["id"]])
+    refused(token.patch(session_path(late), {"steps": [{"title": "Going on"}]}), 409, "not_running")
+    assert ok(token.patch(session_path(late), {"result_diff": patch_of("one")}))["has_result_diff"]
 
 
 def test_more_steps_than_a_session_may_have_are_left_out_and_cost_no_work(api, claimed, runner, configure):

@@ -109,9 +109,11 @@ def test_a_worker_that_dies_between_its_claim_and_its_first_heartbeat_loses_noth
     assert any("This is attempt 2" in step["message"] for step in session["steps"])
 
 
+@POSTGRES_ONLY
 @needs_bubblewrap
 @pytest.mark.parametrize("victim", ["worker", "pool"])
-def test_nothing_in_a_sandbox_outlives_its_worker(deployment: Deployment, victim: str) -> None:
+def test_nothing_in_a_sandbox_outlives_its_worker(one_deployment: Deployment, victim: str) -> None:
+    deployment = one_deployment
     for name in WORKERS:
         deployment.stop(name)
     deployment.start_worker("walled", SANDBOX="bubblewrap")
@@ -137,8 +139,10 @@ def test_nothing_in_a_sandbox_outlives_its_worker(deployment: Deployment, victim
     assert_ran_again(deployment, runner)
 
 
+@POSTGRES_ONLY
 @pytest.mark.parametrize("victim", ["worker", "pool"])
-def test_nothing_of_a_fetch_outlives_its_worker(deployment: Deployment, victim: str) -> None:
+def test_nothing_of_a_fetch_outlives_its_worker(one_deployment: Deployment, victim: str) -> None:
+    deployment = one_deployment
     with being_fetched(deployment, f"fetched-{victim}-{uuid.uuid4().hex[:8]}") as runner:
         url = deployment.call("GET", f"/sites/{runner['site_id']}")["repo_url"]
         found = at_work(deployment, url)
