@@ -119,10 +119,9 @@ class Git:
         stdin: IO[bytes] | None = None,
         access: Access | None = None,
         timeout: float | None = None,
-        holding: tuple[int, ...] = (),
     ) -> bytes:
         """The whole standard output of one command. For the arguments and errors see `stream`."""
-        return b"".join(self.stream(*arguments, stdin=stdin, access=access, timeout=timeout, holding=holding))
+        return b"".join(self.stream(*arguments, stdin=stdin, access=access, timeout=timeout))
 
     def line(self, *arguments: str) -> str:
         """The output of a command that prints one line."""
@@ -134,18 +133,17 @@ class Git:
         stdin: IO[bytes] | None = None,
         access: Access | None = None,
         timeout: float | None = None,
-        holding: tuple[int, ...] = (),
     ) -> Generator[bytes, None, None]:
         """The standard output of one command as it comes, so that its size never matters.
 
-        `stdin` is an open file, `access` what the command may reach over the network (default: nothing), `holding`
-        are descriptors of locks that are to stay taken as long as git or a child of it lives. Raises GitFailed,
-        EngineError `disk_full`, OutOfMemory, TimeoutError after `timeout` seconds, and what `check_time` raises.
+        `stdin` is an open file, `access` what the command may reach over the network (default: nothing). Raises
+        GitFailed, EngineError `disk_full`, OutOfMemory, TimeoutError after `timeout` seconds, and what `check_time`
+        raises.
         """
         timeout = self.timeout if timeout is None else timeout
         deadline = None if timeout is None else time.monotonic() + timeout
         errors = bytearray()
-        with self._started(arguments, stdin, access or Access(), holding) as popen:
+        with self._started(arguments, stdin, access or Access()) as popen:
             for data, is_error in _pump(popen):
                 self.check_time(deadline)
                 if is_error:
@@ -163,16 +161,14 @@ class Git:
 
     @contextlib.contextmanager
     def _started(
-        self, arguments: tuple[str, ...], stdin: IO[bytes] | None, access: Access, holding: tuple[int, ...]
+        self, arguments: tuple[str, ...], stdin: IO[bytes] | None, access: Access
     ) -> Iterator[subprocess.Popen[bytes]]:
         where = [f"--git-dir={self.directory}", *([f"--work-tree={self.work_tree}"] if self.work_tree else [])]
         environment = self._environment(access)
         if access.protocols and self.lifeline is not None:
             # What waits for another machine may wait for long, and must not go on when the worker has died.
             kept = {name: os.environ[name] for name in _kept(os.environ) - environment.keys()}
-            launch = Launch(
-                ["git", *where, *arguments], {**kept, **environment}, str(self.directory), descriptors=holding
-            )
+            launch = Launch(["git", *where, *arguments], {**kept, **environment}, str(self.directory))
             with supervised(launch, self.lifeline, stdin or subprocess.DEVNULL) as popen:
                 yield popen
             return
@@ -182,7 +178,6 @@ class Git:
             istream=cast(BinaryIO, stdin),
             env=environment,
             start_new_session=True,
-            pass_fds=holding,
         )
         popen = cast("subprocess.Popen[bytes]", process.proc)
         try:

@@ -11,6 +11,7 @@ import fcntl
 import os
 import re
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,6 +22,7 @@ from workers.errors import EngineError
 from workers.git import Git, GitFailed
 from workers.job import Host
 from workers.lifeline import Lifeline
+from workers.process import Launch, supervised
 from workers.remote import Remote
 
 _TIP = "refs/fetched/tip"
@@ -28,6 +30,7 @@ _FULL_SHA = re.compile(r"[0-9a-f]{40}")
 _ANY_SHA = re.compile(r"[0-9a-fA-F]{7,40}")
 _FETCH = ("fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-auto-maintenance", "--no-write-fetch-head")
 _POLL_SECONDS = 0.05
+_FOR_EVER = ("tail", "-f", os.devnull)
 # From this many packs on, looking an object up becomes slow, and small packs are merged.
 _MANY_PACKS = 24
 
@@ -54,6 +57,7 @@ class Mirror:
         self._host = host
         self._folder = host.work_dir / "mirrors"
         self.directory = self._folder / plain_name(site_id)
+        self._lifeline = lifeline
         self._git = Git(self.directory, lifeline, budget=budget)
 
     def obtain(self, wish: Wish) -> str:
@@ -69,12 +73,12 @@ class Mirror:
             return wanted
         remote = Remote(wish.repo_url, wish.credential, self._host)
         self._check_branch(wish.branch)
-        with self._locked() as lock:
+        with self._locked():
             self._create()
-            fetch = _Fetch(self._git, remote, self._host.fetch_timeout_seconds, lock)
+            fetch = _Fetch(self._git, remote, self._host.fetch_timeout_seconds)
             base_sha = self._find(wanted, wish.branch, fetch) if wanted else fetch.branch(wish.branch)
             self._git.run("update-ref", f"refs/base/{base_sha}", base_sha)
-            self._merge_packs(lock)
+            self._merge_packs()
         return base_sha
 
     def _find(self, wanted: str, branch: str, fetch: _Fetch) -> str:
@@ -113,19 +117,25 @@ class Mirror:
             raise EngineError("repository_refused", "checkout", message) from None
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[int]:
-        """Hold the mirror's lock. Git gets its descriptor, so the lock outlives a worker that dies while git runs."""
+    def _locked(self) -> Iterator[None]:
+        """Hold the mirror's lock, through a process that ends with the lifeline as a fetch does: a worker that dies or
+        is frozen keeps nobody from the mirror for longer than its lease."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(f"{self.directory}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            deadline = time.monotonic() + self._host.fetch_timeout_seconds
-            with _in_time():
-                while not _try_lock(lock):
-                    self._git.check_time(deadline)
-                    time.sleep(_POLL_SECONDS)
-            yield lock
-        finally:
-            os.close(lock)
+        with contextlib.ExitStack() as held:
+            with open(f"{self.directory}.lock", "ab") as lock:
+                self._wait_for(lock.fileno())
+                keeper = Launch(
+                    _FOR_EVER, {"PATH": os.environ.get("PATH", os.defpath)}, str(self._folder), locks=(lock.fileno(),)
+                )
+                held.enter_context(supervised(keeper, self._lifeline, subprocess.DEVNULL))
+            yield
+
+    def _wait_for(self, lock: int) -> None:
+        deadline = time.monotonic() + self._host.fetch_timeout_seconds
+        with _in_time():
+            while not _try_lock(lock):
+                self._git.check_time(deadline)
+                time.sleep(_POLL_SECONDS)
 
     def _create(self) -> None:
         """Make the mirror where there is none, and clear away what a killed git left. The lock is held."""
@@ -138,19 +148,18 @@ class Mirror:
             for leftover in self.directory.glob(pattern):
                 leftover.unlink(missing_ok=True)
 
-    def _merge_packs(self, lock: int) -> None:
+    def _merge_packs(self) -> None:
         if sum(1 for _ in self.directory.glob("objects/pack/*.pack")) >= _MANY_PACKS:
-            self._git.run("repack", "--geometric=2", "-d", "--quiet", holding=(lock,))
+            self._git.run("repack", "--geometric=2", "-d", "--quiet")
 
 
 class _Fetch:
     """What can be fetched from one remote while the lock is held. Failures are translated for a person."""
 
-    def __init__(self, git: Git, remote: Remote, timeout: float, lock: int) -> None:
+    def __init__(self, git: Git, remote: Remote, timeout: float) -> None:
         self._git = git
         self._remote = remote
         self._timeout = timeout
-        self._lock = lock
 
     def branch(self, name: str) -> str:
         """Fetch a branch and return its commit."""
@@ -175,8 +184,7 @@ class _Fetch:
     def _speak(self, *arguments: str) -> bytes:
         try:
             with _in_time():
-                held = (self._lock,)
-                return self._git.run(*arguments, access=self._remote.access, timeout=self._timeout, holding=held)
+                return self._git.run(*arguments, access=self._remote.access, timeout=self._timeout)
         except GitFailed as failed:
             raise self._remote.translate(failed) from None
 

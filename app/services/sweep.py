@@ -51,11 +51,12 @@ def ring_for_next() -> None:
 
 
 def find_stale_publications() -> list[uuid.UUID]:
-    """Publications that were to be taken up by now."""
+    """Publications that were to be taken up by now, those that wait the longest for it first, so that none is kept
+    waiting by many others that are rung for again and again."""
     query = sa.select(Publication.id).where(
         Publication.state == PublicationState.PENDING, Publication.next_bell_at < db.now()
     )
-    return list(db.session.scalars(query.order_by(Publication.created_at).limit(AT_ONCE)))
+    return list(db.session.scalars(query.order_by(Publication.next_bell_at).limit(AT_ONCE)))
 
 
 def resume_publication(publication_id: uuid.UUID) -> None:

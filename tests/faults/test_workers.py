@@ -157,6 +157,23 @@ def test_nothing_of_a_fetch_outlives_its_worker(one_deployment: Deployment, vict
     assert deployment.ended(runner)["failure"]["stage"] == "checkout"
 
 
+@POSTGRES_ONLY
+def test_a_worker_that_is_frozen_amid_a_fetch_keeps_the_repository_from_nobody(one_deployment: Deployment) -> None:
+    deployment, name = one_deployment, f"frozen-fetch-{uuid.uuid4().hex[:8]}"
+    with being_fetched(deployment, name) as runner:
+        site = f"/sites/{runner['site_id']}"
+        found = at_work(deployment, deployment.call("GET", site)["repo_url"])
+        found.freeze()
+        try:
+            answers = deployment.make_repository({"a.txt": "a\n"}, name)
+            deployment.call("PATCH", site, json={"repo_url": str(answers)})
+            session = deployment.ended(runner)
+            assert (session["state"], session["attempt"]) == ("DONE", 2), session["failure"]
+            assert found.pool.status() == psutil.STATUS_STOPPED
+        finally:
+            found.thaw()
+
+
 @pytest.mark.parametrize(("victim", "generations"), [("pool", 1), ("worker", 2)])
 def test_a_session_that_kills_its_worker_each_time_is_given_up_after_three_attempts_with_its_work(
     deployment: Deployment, victim: str, generations: int

@@ -136,3 +136,11 @@ def test_whoever_waits_for_a_turn_is_rung_for_by_the_sweep_too(publish, rung):
         with db.transaction():
             sweep.resume_publication(number)
     assert rung() == [str(second)]
+
+
+def test_the_sweep_takes_first_whoever_waits_the_longest_for_a_bell(publish):
+    asked_first, asked_last = publish(), publish()
+    write(asked_first, next_bell_at=db.now(-1))
+    write(asked_last, next_bell_at=db.now(-60))
+    with db.transaction(read_only=True):
+        assert sweep.find_stale_publications() == [asked_last, asked_first]

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import multiprocessing
 import os
 import shutil
+import signal
+import socket
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.workers.repositories import commit_all, git, make_host, make_job, make_origin, write
 from workers.errors import EngineError
 from workers.job import Host, Job
+from workers.lifeline import Lifeline
 from workers.mirror import Mirror
 
 
@@ -220,10 +226,13 @@ def test_many_fetches_leave_few_packs(host: Host, origin: Path) -> None:
     assert git(mirror, "cat-file", "-t", first) == git(mirror, "cat-file", "-t", newest) == "commit"
 
 
-def test_attempts_in_several_processes_share_one_mirror(
-    host: Host, origin: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that are started find this module."""
     monkeypatch.syspath_prepend(Path(__file__).parents[2])
+
+
+def test_attempts_in_several_processes_share_one_mirror(host: Host, origin: Path, importable: None) -> None:
     expected = git(origin, "rev-parse", "HEAD")
     # Fresh processes: a forked one would run what this process registered for its exit.
     with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as pool:
@@ -236,11 +245,47 @@ def _obtain_in_process(work_dir: Path, origin: Path) -> str:
     return obtain(make_host(work_dir), make_job(origin))
 
 
-def test_waiting_for_another_attempts_fetch_has_an_end(host: Host, origin: Path) -> None:
-    job = make_job(origin)
-    with Mirror(host, "site", job.lifeline)._locked():
-        error = failure(dataclasses.replace(host, fetch_timeout_seconds=0.1), job)
+@contextlib.contextmanager
+def another_fetch(host: Host, lease: float = 60) -> Iterator[int]:
+    """The process of another worker amid a fetch for the same mirror, from a server that says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/repository.git"
+        worker = multiprocessing.get_context("spawn").Process(target=_fetch, args=(host.work_dir, url, lease))
+        worker.start()
+        try:
+            connection, _ = server.accept()
+            with connection:
+                assert worker.pid
+                yield worker.pid
+        finally:
+            worker.kill()
+            worker.join()
+
+
+def _fetch(work_dir: Path, url: str, lease: float) -> None:
+    host = make_host(work_dir, allowed_protocols=("http",), allow_private_addresses=True)
+    obtain(host, make_job(url, lifeline=Lifeline(lease)))
+
+
+def test_waiting_for_another_attempts_fetch_has_an_end(host: Host, origin: Path, importable: None) -> None:
+    with another_fetch(host):
+        error = failure(dataclasses.replace(host, fetch_timeout_seconds=0.1), make_job(origin))
     assert (error.code, error.retryable) == ("fetch_timeout", True)
+
+
+def test_a_worker_that_is_killed_amid_a_fetch_keeps_nobody_waiting(host: Host, origin: Path, importable: None) -> None:
+    with another_fetch(host) as worker:
+        os.kill(worker, signal.SIGKILL)
+        assert obtain(host, make_job(origin)) == git(origin, "rev-parse", "HEAD")
+
+
+def test_a_worker_that_is_frozen_amid_a_fetch_keeps_nobody_waiting_beyond_its_lease(
+    host: Host, origin: Path, importable: None
+) -> None:
+    with another_fetch(host, lease=5) as worker:
+        os.kill(worker, signal.SIGSTOP)
+        assert obtain(host, make_job(origin)) == git(origin, "rev-parse", "HEAD")
+        assert psutil.Process(worker).status() == psutil.STATUS_STOPPED
 
 
 def test_a_site_id_cannot_leave_its_folder(host: Host, origin: Path) -> None:
