@@ -192,6 +192,27 @@ def test_a_crash_before_the_answer_is_recorded_leads_to_one_pull_request(
     assert_published_once(deployment, forge, changed, commits=1)
 
 
+@POSTGRES_ONLY
+def test_a_control_worker_that_is_told_to_stop_ends_what_it_has_in_hand_first(
+    publishing_on_postgres: Deployment, forge: DemoForge
+) -> None:
+    deployment = publishing_on_postgres
+    changed = changed_runners(deployment, forge, ["in-hand"])
+    [(runner, repository)] = changed.values()
+    held = CREATE["created-not-answered"].format(repository.full_name)
+    forge.order(holds=[held])
+    deployment.call("POST", f"/agent_runners/{runner['id']}/pull_request", json={})
+    wait_for("the pull request", lambda: forge.held() == [held])
+
+    control = deployment.processes.pop("control")
+    control.send_signal(signal.SIGTERM)
+    forge.order(holds=[])
+    control.wait(60)
+
+    assert deployment.call("GET", f"/agent_runners/{runner['id']}")["pr_is_being_created"] is False
+    assert_published_once(deployment, forge, changed, commits=1)
+
+
 def test_attempts_that_make_different_commits_know_each_other_s_and_lead_to_one_pull_request(
     publishing: Deployment, forge: DemoForge
 ) -> None:
