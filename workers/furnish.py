@@ -4,22 +4,40 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
+from workers.budget import Budget
+from workers.errors import EngineError
 from workers.job import Attachment
 from workers.sandbox import Directories, Sandbox
 
 _LONGEST_NAME = 120
 
 
-def write_attachments(folder: Path, attachments: Iterable[Attachment]) -> list[str]:
-    """Write the attached files, readable by everyone, and return the names that they got."""
+def write_attachments(folder: Path, attachments: Iterable[Attachment], budget: Budget) -> list[str]:
+    """Write the attached files, readable by everyone, and return the names that they got.
+
+    A file may be uploaded again after it was looked at. Raises EngineError `disk_limit` where they take up more than the
+    session may, and `time_limit`.
+    """
     names: list[str] = []
+    left = budget.limits.max_disk_bytes
+
+    def within(chunks: Iterable[bytes]) -> Iterator[bytes]:
+        nonlocal left
+        for chunk in chunks:
+            budget.check_time("setup")
+            left -= len(chunk)
+            if left < 0:
+                message = "The attached files take up more than the session may have on the disk."
+                raise EngineError("disk_limit", "setup", message)
+            yield chunk
+
     for attachment in attachments:
         name = unique_name(plain_name(attachment.name), names)
         names.append(name)
-        _write(folder / name, attachment.read(), 0o444)
+        _write(folder / name, within(attachment.read()), 0o444)
     return names
 
 

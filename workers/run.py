@@ -124,7 +124,7 @@ class _Attempt:
     def _furnish(self, workspace: Workspace, sandbox: Sandbox, files: Mapping[str, bytes]) -> list[str]:
         setup = {_SETUP_SCRIPT: self._job.setup_command.encode()} if self._job.setup_command else {}
         furnish.write_home(workspace.home, {**files, **setup})
-        names = furnish.write_attachments(workspace.attachments, self._job.attachments)
+        names = furnish.write_attachments(workspace.attachments, self._job.attachments, self._budget)
         furnish.hand_over(workspace, sandbox)
         return names
 

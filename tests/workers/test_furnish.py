@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
 
+from workers.budget import Budget
+from workers.errors import EngineError
 from workers.furnish import plain_name, unique_name, write_attachments, write_home
-from workers.job import Attachment
+from workers.job import Attachment, Limits
 
 
 @pytest.mark.parametrize(
@@ -37,8 +40,23 @@ def test_names_are_unique() -> None:
 
 def test_attachments_are_written_in_order(tmp_path: Path) -> None:
     files = [Attachment("x/a", lambda: iter([b"1", b"2"])), Attachment("y/a", lambda: iter([]))]
-    assert write_attachments(tmp_path, files) == ["a", "a-2"]
+    assert write_attachments(tmp_path, files, Budget(Limits())) == ["a", "a-2"]
     assert (tmp_path / "a").read_bytes() == b"12"
+
+
+def test_attachments_that_have_no_end_are_written_up_to_the_limit_of_the_session(tmp_path: Path) -> None:
+    files = [Attachment("small", lambda: iter([b"1" * 60])), Attachment("endless", lambda: itertools.repeat(b"1" * 30))]
+    with pytest.raises(EngineError) as caught:
+        write_attachments(tmp_path, files, Budget(Limits(max_disk_bytes=100)))
+    assert (caught.value.code, caught.value.stage) == ("disk_limit", "setup")
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 100
+
+
+def test_attachments_that_take_too_long_end_with_the_time_of_the_session(tmp_path: Path) -> None:
+    files = [Attachment("slow", lambda: itertools.repeat(b"1"))]
+    with pytest.raises(EngineError) as caught:
+        write_attachments(tmp_path, files, Budget(Limits(max_duration_seconds=0.05)))
+    assert caught.value.code == "time_limit"
 
 
 def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
