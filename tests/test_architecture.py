@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-HEAVY = ("git", "tasks", "workers")
+HEAVY = ("git", "tasks", "workers", "app.demo")
 
 
 def test_every_room_imports_only_what_it_may() -> None:
@@ -20,7 +20,7 @@ def test_every_room_imports_only_what_it_may() -> None:
 
 
 @pytest.mark.parametrize("module", ["app.web", "app.cli.main", "app.client"])
-def test_the_web_process_loads_neither_engine_nor_tasks(module: str) -> None:
+def test_the_web_process_loads_neither_engine_nor_tasks_nor_demonstration(module: str) -> None:
     code = f"import sys, {module}; print([name for name in {HEAVY} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
+from app.demo.forge.layout import escape
 from app.readable import readable
-from workers.forges.demo.layout import escape
 
 UNSEEN = [
     *map(chr, [*range(9), *range(0xB, 0x20), *range(0x7F, 0xA0)]),

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.demo.forge import DemoForge, demo_forge
 from tests.deployment import Deployment, deployed, free_port
-from tests.forges.forge import DemoForge, demo_forge
 from tests.postgres import postgres_database
 from tests.s3 import s3_server
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import httpx
 
+from app.demo.forge.repositories import Repository
+from tests.demo.forge import DemoForge, git
 from tests.deployment import Deployment, wait_for
-from tests.forges.forge import DemoForge, git
-from workers.forges.demo.repositories import Repository
 
 
 def site_on(deployment: Deployment, forge: DemoForge, name: str) -> tuple[dict[str, Any], Repository]:

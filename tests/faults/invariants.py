@@ -14,9 +14,9 @@ from app.config import Settings
 from app.models import Event
 from app.models.states import SessionState
 from app.services import events, references
+from tests.demo.forge import DemoForge
 from tests.deployment import Deployment, wait_for
 from tests.faults.agents import GONE_WITHIN_SECONDS, assert_no_agent_stays, zombies_of
-from tests.forges.forge import DemoForge
 
 FINAL = ("DONE", "ERROR", "CANCELLED")
 FINAL_WITHIN_SECONDS = 60.0

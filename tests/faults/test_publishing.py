@@ -11,13 +11,13 @@ import pytest
 import sqlalchemy as sa
 
 from app import db
+from app.demo.forge.repositories import Repository
 from app.models import AgentRunner
+from tests.demo.forge import DemoForge, demo_forge, git
 from tests.deployment import Deployment, seconds_to_sleep, wait_for
 from tests.faults import invariants
 from tests.faults.agents import at_work
 from tests.faults.conftest import POSTGRES_ONLY
-from tests.forges.forge import DemoForge, demo_forge, git
-from workers.forges.demo.repositories import Repository
 
 pytestmark = pytest.mark.timeout(300)
 

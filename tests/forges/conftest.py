@@ -1,47 +1,20 @@
-"""One forge for all tests, a repository for each; tests that break the forge start one of their own."""
+"""The adapter for GitHub, on a repository of the demonstration forge."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
-from tests.forges.forge import DemoForge, demo_forge
+from app.demo.forge.repositories import Repository
+from tests.demo.conftest import forge, own_forge, repository
+from tests.demo.forge import DemoForge
 from workers.forges.base import Forge, make_forge
-from workers.forges.demo.repositories import Repository
 
-_numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="session")
-def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoForge]:
-    with demo_forge(tmp_path_factory.mktemp("forge")) as running:
-        yield running
-
-
-@pytest.fixture
-def own_forge(tmp_path: Path) -> Iterator[DemoForge]:
-    with demo_forge(tmp_path / "forge") as running:
-        yield running
-
-
-@pytest.fixture
-def repository(forge: DemoForge) -> Repository:
-    """With a branch `feature` that is one commit ahead of `main`."""
-    return with_feature(forge)
+__all__ = ["forge", "own_forge", "repository"]
 
 
 @pytest.fixture
 def github(forge: DemoForge, repository: Repository) -> Forge:
     return adapter(forge, repository)
-
-
-def with_feature(forge: DemoForge) -> Repository:
-    repository = forge.make_repository("acme", f"app-{next(_numbers)}", {"README.md": "# App\n"})
-    repository.commit("feature", {"feature.py": "print('new')\n"}, "A feature", start=repository.branches()["main"])
-    return repository
 
 
 def adapter(forge: DemoForge, repository: Repository, token: str | None = None) -> Forge:

@@ -9,11 +9,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tests.forges.conftest import adapter, with_feature
-from tests.forges.forge import DemoForge, demo_forge
+from app.demo.forge.repositories import Repository
+from tests.demo.forge import DemoForge, demo_forge, with_feature
+from tests.forges.conftest import adapter
 from workers.errors import EngineError
 from workers.forges.base import Forge, PullRequest, make_forge
-from workers.forges.demo.repositories import Repository
 from workers.forges.github import parse
 
 

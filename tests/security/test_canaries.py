@@ -18,8 +18,8 @@ import pytest
 import redis
 import sqlalchemy as sa
 
+from tests.demo.forge import TOKEN, DemoForge, demo_forge
 from tests.deployment import Deployment, free_port
-from tests.forges.forge import TOKEN, DemoForge, demo_forge
 from tests.security.ordinary_user import needs_root, run_again
 from tests.workers.engine import linux, needs_bubblewrap
 

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from app.demo.forge.repositories import Repository
+from tests.demo.forge import DemoForge, demo_forge, git
 from tests.deployment import Deployment, deployed, free_port
-from tests.forges.forge import DemoForge, demo_forge, git
 from tests.postgres import postgres_database
-from workers.forges.demo.repositories import Repository
 
 # The tests tell one story on one deployment, the last of them about what those before it stored.
 pytestmark = pytest.mark.xdist_group("secrets")

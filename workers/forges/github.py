@@ -1,4 +1,4 @@
-"""GitHub and GitHub Enterprise through PyGithub, and whatever answers as they do (`workers.forges.demo`)."""
+"""GitHub and GitHub Enterprise through PyGithub, and whatever answers as they do."""
 
 from __future__ import annotations
 

@@ -13,10 +13,10 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import IO
 
-from workers.forges.demo.access import Access, Caller
-from workers.forges.demo.faults import Faults
-from workers.forges.demo.messages import Refused, body_pieces, discard_body
-from workers.forges.demo.repositories import Repositories, Repository, git_environment
+from app.demo.forge.access import Access, Caller
+from app.demo.forge.faults import Faults
+from app.demo.forge.messages import Refused, body_pieces, discard_body
+from app.demo.forge.repositories import Repositories, Repository, git_environment
 
 _PATH = re.compile(r"/(?P<owner>[^/]+)/(?P<name>[^/]+?)(\.git)?/(?P<rest>info/refs|git-upload-pack|git-receive-pack)")
 _PIECE = 64 * 1024

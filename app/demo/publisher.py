@@ -38,7 +38,7 @@ def forge(folder: Path, port: int) -> Iterator[Forge]:
     """Serve the bare repositories in `folder / OWNER`; raises `CommandError` where the forge does not start."""
     token_file = folder / "token"
     token = made_once(token_file, secrets.token_urlsafe(24))
-    command = [sys.executable, "-m", "workers.forges.demo", "--root", str(folder), "--token-file", str(token_file)]
+    command = [sys.executable, "-m", "app.demo.forge", "--root", str(folder), "--token-file", str(token_file)]
     log = folder / "log.txt"
     with open(log, "wb") as errors:
         process = subprocess.Popen(

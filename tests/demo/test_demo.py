@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from app.cli import demo_repository
-from app.cli.demo_deployment import NO_SANDBOX
-from app.cli.demo_view import LINES_SHOWN, View
 from app.cli.errors import CommandError
 from app.client import Event
+from app.demo.deployment import NO_SANDBOX
+from app.demo.repository import clone
+from app.demo.view import LINES_SHOWN, View
 from tests.cli.processes import PROGRAM, environment, path_without_bubblewrap, wait_for
 from tests.deployment import free_port
 from tests.processes import each_process
@@ -91,21 +91,21 @@ def test_the_script_of_a_user_runs_in_a_sandbox_or_not_at_all(folder: Path) -> N
 
 
 def test_a_clone_follows_the_original(folder: Path, theirs: Path) -> None:
-    first = demo_repository.clone(theirs, folder)
+    first = clone(theirs, folder)
     git(theirs, "-c", "user.name=They", "-c", "user.email=they@example.org", "commit", "--quiet", "-am", "second")
-    again = demo_repository.clone(theirs, folder)
+    again = clone(theirs, folder)
     assert (again, again.branch) == (first, "trunk")
     assert git(again.path, "log", "--format=%s", "trunk").split() == ["second", "first"]
 
 
 def test_what_cannot_be_cloned_is_told(folder: Path, theirs: Path) -> None:
     with pytest.raises(CommandError, match="there is no folder"):
-        demo_repository.clone(folder / "nowhere", folder)
+        clone(folder / "nowhere", folder)
     with pytest.raises(CommandError, match="not a git repository"):
-        demo_repository.clone(folder, folder)
+        clone(folder, folder)
     git(theirs, "checkout", "--quiet", "--detach")
     with pytest.raises(CommandError, match="is on no branch"):
-        demo_repository.clone(theirs, folder)
+        clone(theirs, folder)
 
 
 def test_whatever_the_demo_shows_cannot_steer_the_terminal() -> None:

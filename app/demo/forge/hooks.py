@@ -6,7 +6,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from workers.forges.demo import protected
+from app.demo.forge import protected
 
 _PRE_RECEIVE = """\
 #!/bin/sh

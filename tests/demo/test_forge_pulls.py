@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.forges.conftest import with_feature
-from tests.forges.forge import DemoForge, git
-from workers.forges.demo.repositories import Repository
+from app.demo.forge.repositories import Repository
+from tests.demo.forge import DemoForge, git, with_feature
 
 
 def create(forge: DemoForge, repository: Repository, head: str = "feature", **values: Any) -> dict[str, Any]:

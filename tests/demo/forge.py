@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import signal
@@ -14,10 +15,11 @@ from typing import Any
 
 import httpx
 
-from workers.forges.demo.repositories import Repositories, Repository
+from app.demo.forge.repositories import Repositories, Repository
 
 TOKEN = "a-token-that-may-write"
 READ_ONLY_TOKEN = "a-token-that-may-read"
+_numbers = itertools.count(1)
 
 
 class DemoForge:
@@ -76,7 +78,7 @@ class DemoForge:
         self.order(revoked=False)
 
     def order(self, **faults: Any) -> None:
-        """Order faults by name: see `workers.forges.demo.faults`."""
+        """Order faults by name: see `app.demo.forge.faults`."""
         self.http.put(f"{self.url}/-/faults", json=faults).raise_for_status()
 
     def held(self) -> list[str]:
@@ -96,7 +98,7 @@ class DemoForge:
         self.http.close()
 
     def _started(self, port: int) -> tuple[subprocess.Popen[str], str]:
-        command = [sys.executable, "-m", "workers.forges.demo", "--root", str(self.root), "--port", str(port)]
+        command = [sys.executable, "-m", "app.demo.forge", "--root", str(self.root), "--port", str(port)]
         files = {"token": TOKEN, "read-only-token": READ_ONLY_TOKEN}
         for name, token in files.items():
             (self.root / f".{name}").write_text(token)
@@ -121,6 +123,13 @@ def demo_forge(root: Path, *options: str) -> Iterator[DemoForge]:
         yield forge
     finally:
         forge.stop()
+
+
+def with_feature(forge: DemoForge) -> Repository:
+    """A repository with a branch `feature` that is one commit ahead of `main`."""
+    repository = forge.make_repository("acme", f"app-{next(_numbers)}", {"README.md": "# App\n"})
+    repository.commit("feature", {"feature.py": "print('new')\n"}, "A feature", start=repository.branches()["main"])
+    return repository
 
 
 def git(*arguments: str | Path, at: Path | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:

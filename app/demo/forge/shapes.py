@@ -10,8 +10,8 @@ import base64
 import zlib
 from typing import Any
 
-from workers.forges.demo.repositories import Repository
-from workers.forges.demo.store import Pull
+from app.demo.forge.repositories import Repository
+from app.demo.forge.store import Pull
 
 _EPOCH = "2020-01-01T00:00:00Z"
 _USER_LINKS = [

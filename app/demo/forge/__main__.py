@@ -1,4 +1,4 @@
-"""`python -m workers.forges.demo`: serve the demonstration forge until told to stop."""
+"""`python -m app.demo.forge`: serve the demonstration forge until told to stop."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import signal
 import sys
 from pathlib import Path
 
-from workers.forges.demo.server import DemoForge, Options
+from app.demo.forge.server import DemoForge, Options
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m workers.forges.demo", description=sys.modules["__main__"].__doc__)
+    parser = argparse.ArgumentParser(prog="python -m app.demo.forge", description=sys.modules["__main__"].__doc__)
     parser.add_argument("--root", type=Path, required=True, help="folder of the repositories, <owner>/<name>.git")
     parser.add_argument("--port", type=int, default=0, help="port on loopback; without it, any that is free")
     parser.add_argument("--token-file", type=Path, required=True, help="its lines are tokens that may read and write")

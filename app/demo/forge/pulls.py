@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from workers.forges.demo.messages import Refused, against_the_rules, invalid, not_found
-from workers.forges.demo.repositories import Repository
-from workers.forges.demo.store import Pull, Store, now
+from app.demo.forge.messages import Refused, against_the_rules, invalid, not_found
+from app.demo.forge.repositories import Repository
+from app.demo.forge.store import Pull, Store, now
 
 _TITLE_CHARACTERS = 256
 _BODY_CHARACTERS = 65_536

@@ -7,8 +7,8 @@ import re
 import httpx
 import pytest
 
-from tests.forges.forge import DemoForge, git
-from workers.forges.demo.repositories import Repository
+from app.demo.forge.repositories import Repository
+from tests.demo.forge import DemoForge, git
 
 HOSTILE = "<script>alert('1')</script>\"><img src=x onerror=alert(1)>&lt;"
 

@@ -6,12 +6,12 @@ import re
 from collections.abc import Callable
 from urllib.parse import urlencode
 
-from workers.forges.demo import shapes
-from workers.forges.demo.access import LOGIN, Access, Caller, readable, require_writer
-from workers.forges.demo.messages import Answer, Refused, Request, as_json, invalid, not_found
-from workers.forges.demo.pulls import Pulls
-from workers.forges.demo.repositories import Repositories, Repository
-from workers.forges.demo.store import Pull
+from app.demo.forge import shapes
+from app.demo.forge.access import LOGIN, Access, Caller, readable, require_writer
+from app.demo.forge.messages import Answer, Refused, Request, as_json, invalid, not_found
+from app.demo.forge.pulls import Pulls
+from app.demo.forge.repositories import Repositories, Repository
+from app.demo.forge.store import Pull
 
 PREFIX = "/api/v3"
 _ROUTE = re.compile(

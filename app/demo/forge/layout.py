@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import unicodedata
 
-from workers.forges.demo.store import Pull
+from app.demo.forge.store import Pull
 
 _UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _STYLE = """

@@ -7,12 +7,12 @@ import re
 import secrets
 from urllib.parse import parse_qs
 
-from workers.forges.demo.access import Access, readable
-from workers.forges.demo.layout import badge, diff, escape, page
-from workers.forges.demo.messages import Answer, Refused, Request
-from workers.forges.demo.pulls import Pulls
-from workers.forges.demo.repositories import Repositories, Repository
-from workers.forges.demo.store import Pull
+from app.demo.forge.access import Access, readable
+from app.demo.forge.layout import badge, diff, escape, page
+from app.demo.forge.messages import Answer, Refused, Request
+from app.demo.forge.pulls import Pulls
+from app.demo.forge.repositories import Repositories, Repository
+from app.demo.forge.store import Pull
 
 _ROUTE = re.compile(
     r"/(?P<owner>[^/]+)/(?P<name>[^/]+?)(\.git)?(/pulls?(/(?P<number>[1-9]\d{0,8})(/(?P<verb>\w+))?)?)?/?"

@@ -10,9 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.forges.conftest import with_feature
-from tests.forges.forge import DemoForge, git
-from workers.forges.demo.repositories import Repository
+from app.demo.forge.repositories import Repository
+from tests.demo.forge import DemoForge, git, with_feature
 
 
 @pytest.fixture

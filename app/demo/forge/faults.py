@@ -9,8 +9,8 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from workers.forges.demo.access import Access
-from workers.forges.demo.messages import Answer, Refused
+from app.demo.forge.access import Access
+from app.demo.forge.messages import Answer, Refused
 
 PATH = "/-/faults"
 

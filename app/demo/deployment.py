@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.cli.demo_view import View
 from app.cli.errors import CommandError
 from app.cli.processes import ROOT, bound_to_us, free_port
 from app.cli.sandbox import find_fault, warn_of_none
 from app.cli.supervisor import BROKER_GRACE_SECONDS, GRACE_SECONDS
 from app.client import Client, ClientError
 from app.config import PREFIX
+from app.demo.view import View
 
 START_SECONDS = 60.0
 NO_SANDBOX = "bubblewrap does not work here, so the demo's own script runs without a sandbox."

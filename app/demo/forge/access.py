@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from email.message import Message
 
-from workers.forges.demo.messages import Refused, bad_credentials, not_found
-from workers.forges.demo.repositories import Repositories, Repository
+from app.demo.forge.messages import Refused, bad_credentials, not_found
+from app.demo.forge.repositories import Repositories, Repository
 
 LOGIN = "demo"
 

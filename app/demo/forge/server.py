@@ -10,16 +10,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
-from workers.forges.demo import api, faults
-from workers.forges.demo.access import Access
-from workers.forges.demo.faults import Faults
-from workers.forges.demo.hooks import write_hooks
-from workers.forges.demo.messages import Answer, Refused, Request, as_json, body_pieces, discard_body
-from workers.forges.demo.pages import Pages
-from workers.forges.demo.pulls import Pulls
-from workers.forges.demo.repositories import Repositories
-from workers.forges.demo.smart_http import SmartHttp
-from workers.forges.demo.store import Store
+from app.demo.forge import api, faults
+from app.demo.forge.access import Access
+from app.demo.forge.faults import Faults
+from app.demo.forge.hooks import write_hooks
+from app.demo.forge.messages import Answer, Refused, Request, as_json, body_pieces, discard_body
+from app.demo.forge.pages import Pages
+from app.demo.forge.pulls import Pulls
+from app.demo.forge.repositories import Repositories
+from app.demo.forge.smart_http import SmartHttp
+from app.demo.forge.store import Store
 
 _BODY_BYTES = 2 * 1024 * 1024
 

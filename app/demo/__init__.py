@@ -1,0 +1,1 @@
+"""The demonstration of the product: `agent-runners demo`, and a forge with GitHub's rules to publish to."""

@@ -1,0 +1,170 @@
+"""Show a prompt becoming a diff, a second one building on it, and a pull request, with all of it on this machine.
+
+Without arguments it works on a small repository of its own. It keeps to a data folder of its own, too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+from app.cli.errors import CommandError
+from app.cli.processes import ROOT, private_folder
+from app.client import Client, ClientError
+from app.config import Settings
+from app.demo.agent import check_agent
+from app.demo.deployment import Deployment, choose_sandbox, deployment
+from app.demo.prompts import prompts
+from app.demo.publisher import OWNER, Forge, forge
+from app.demo.repository import Repository, clone, has_uncommitted_changes, sample
+from app.demo.view import View
+from app.readable import readable
+
+SHELL = "shell"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("prompt", nargs="?", metavar="PROMPT", help="what the agent gets; for `shell`, a script")
+    parser.add_argument("--repo", type=Path, metavar="PATH", help="work on a clone of this repository of yours")
+    parser.add_argument("--agent", default=SHELL, help="`codex`, `claude`, or %(default)s, which needs no key")
+    parser.add_argument("--once", action="store_true", help="stop at the end instead of staying up")
+    parser.add_argument("--data-dir", type=Path, default=ROOT / ".data" / "demo", help="default: %(default)s")
+    parser.add_argument(
+        "--port",
+        type=int,
+        default=Settings.web_port,
+        help="of the API, with the next two for Flower and the forge; others where they are taken (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--unsafe-no-sandbox",
+        action="store_true",
+        help="run the agent as an ordinary process of yours, with no sandbox",
+    )
+
+
+def run(args: argparse.Namespace, _settings: Settings) -> int:
+    signal.signal(signal.SIGTERM, _end)
+    view = View()
+    data = private_folder(args.data_dir.absolute())
+    repository = _repository(args, private_folder(private_folder(data / "forge") / OWNER), view)
+    if args.agent != SHELL:
+        check_agent(args.agent)
+    is_ours = args.repo is None and args.prompt is None and args.agent == SHELL
+    sandbox = choose_sandbox(data, is_ours=is_ours, unsafe=args.unsafe_no_sandbox, tell=view.say)
+    with (
+        forge(data / "forge", args.port + 2) as publisher,
+        deployment(data, sandbox, args.port, view) as running,
+        Client(running.url, running.token) as client,
+    ):
+        try:
+            is_done = _tell_story(client, publisher, args, repository, view)
+        except ClientError as error:
+            raise CommandError(f"{error}; {running.log} says more") from error
+        _explain_next_steps(running, publisher, view)
+        if not args.once:
+            view.say("Ctrl-C stops everything.")
+            running.wait()
+    return 0 if is_done else 1
+
+
+def _repository(args: argparse.Namespace, folder: Path, view: View) -> Repository:
+    if args.repo is None:
+        return sample(folder)
+    repository = clone(args.repo, folder)
+    if has_uncommitted_changes(args.repo):
+        view.say("Your repository has changes that are not committed; the clone does not have them.")
+    return repository
+
+
+def _tell_story(client: Client, publisher: Forge, args: argparse.Namespace, repository: Repository, view: View) -> bool:
+    """Two sessions on one runner, and their pull request; returns whether all came to a good end."""
+    site = _site(client, publisher, repository)
+    first, second = prompts(args.prompt, is_script=args.agent == SHELL)
+    view.heading(f"A prompt for the agent {args.agent} on {repository.name}, branch {repository.branch}")
+    view.say(_indented(first))
+    runner = client.create_runner(site["id"], first, agent=args.agent, branch=repository.branch)
+    session = _watch(client, runner["id"], runner["latest_session_id"], view)
+    if session["state"] != "DONE":
+        return False
+    _show_diff("What the session changed", session["has_result_diff"], client.result_diff, session, view)
+
+    view.heading("A follow-up, which builds on that")
+    view.say(_indented(second))
+    session = client.follow_up(runner["id"], second, agent=args.agent)
+    session = _watch(client, runner["id"], session["id"], view)
+    _show_diff("What both changed", session["has_cumulative_diff"], client.cumulative_diff, session, view)
+    if session["state"] != "DONE":
+        return False
+    return _publish(client, runner["id"], view)
+
+
+def _site(client: Client, publisher: Forge, repository: Repository) -> dict[str, Any]:
+    url = publisher.repository_url(repository.name)
+    known = next((site for site in client.sites() if site["repo_url"] == url), None)
+    return known or client.create_site(
+        repository.name,
+        url,
+        default_branch=repository.branch,
+        forge="github",
+        forge_api_url=publisher.api_url,
+        access_token=publisher.token,
+    )
+
+
+def _publish(client: Client, runner_id: str, view: View) -> bool:
+    """Open a pull request on the demo's forge, for the user to merge or not."""
+    view.heading("A pull request of both")
+    if not client.get_runner(runner_id)["has_result_diff"]:
+        view.say("  there is nothing to publish")
+        return True
+    runner = client.create_pull_request(runner_id)
+    with view.working("the pull request is opened"):
+        while runner["pr_is_being_created"]:
+            time.sleep(0.2)
+            runner = client.get_runner(runner_id)
+    if runner["pr_error"]:
+        view.say(f"  {runner['pr_error']}")
+        return False
+    view.say(f"  {runner['pr_url']}, from the branch {runner['pr_branch']}; nothing has been merged")
+    return True
+
+
+def _watch(client: Client, runner_id: str, session_id: str, view: View) -> dict[str, Any]:
+    view.steps(client.events(runner_id, session_id))
+    session = client.get_session(runner_id, session_id)
+    if failure := session["failure"]:
+        view.say(f"  {failure['stage']}: {failure['message']} ({failure['code']})")
+    return session
+
+
+def _show_diff(title: str, exists: bool, fetch: Any, session: dict[str, Any], view: View) -> None:
+    view.heading(title)
+    if exists:
+        view.diff(fetch(session["agent_runner_id"], session["id"]))
+    else:
+        view.say("  nothing")
+
+
+def _explain_next_steps(running: Deployment, publisher: Forge, view: View) -> None:
+    view.heading("How to go on")
+    view.say(f"  The API          {running.url}/api/v1")
+    view.say(f"  Its reference    {running.url}/api/v1/docs")
+    view.say(f"  A token          {running.token}")
+    view.say(
+        f'  Try it           curl -H "Authorization: Bearer $(cat {running.token_file})" {running.url}/api/v1/agent_runners'
+    )
+    view.say(f"  Pull requests    {publisher.url}, a forge for demonstrations; look at the one above and merge it")
+    view.say("  For daily use    bin/dev")
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  | {line}" for line in readable(text).strip().splitlines())
+
+
+def _end(_number: int, _frame: object) -> NoReturn:
+    # An exception, so that everything that was started is stopped on the way out.
+    sys.exit(128 + signal.SIGTERM)
