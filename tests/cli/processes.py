@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.bubblewrap import REFUSED, fake_bubblewrap
+
 PROGRAM = str(Path(sys.executable).with_name("agent-runners"))
 
 
@@ -34,13 +36,6 @@ def wait_for(what: str, probe: Callable[[], object], seconds: float = 60.0) -> N
         time.sleep(0.05)
 
 
-def path_without_bubblewrap(folder: Path) -> str:
-    """A search path on which every program of this machine is found but bwrap."""
-    tools = folder / "tools"
-    tools.mkdir()
-    for place in reversed(os.get_exec_path()):
-        for program in Path(place).glob("*"):
-            (tools / program.name).unlink(missing_ok=True)
-            (tools / program.name).symlink_to(program)
-    (tools / "bwrap").unlink(missing_ok=True)
-    return str(tools)
+def path_with_refused_bubblewrap(folder: Path) -> str:
+    """A search path with a bubblewrap that the system lets do nothing, as where user namespaces are forbidden."""
+    return fake_bubblewrap(folder / "tools", REFUSED)

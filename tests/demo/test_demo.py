@@ -14,7 +14,7 @@ from app.client import Event
 from app.demo.deployment import NO_SANDBOX
 from app.demo.repository import clone
 from app.demo.view import LINES_SHOWN, View
-from tests.cli.processes import PROGRAM, environment, path_without_bubblewrap, wait_for
+from tests.cli.processes import PROGRAM, environment, path_with_refused_bubblewrap, wait_for
 from tests.deployment import free_port
 from tests.processes import each_process
 from tests.workers.engine import SANDBOXES
@@ -37,7 +37,7 @@ def theirs(folder: Path) -> Path:
 
 @pytest.mark.parametrize("sandbox", SANDBOXES)
 def test_a_prompt_becomes_a_diff(folder: Path, sandbox: str) -> None:
-    done = demo(folder, path=None if sandbox == "bubblewrap" else path_without_bubblewrap(folder))
+    done = demo(folder, path=None if sandbox == "bubblewrap" else path_with_refused_bubblewrap(folder))
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"Sandbox: {sandbox}" in done.stdout
     assert (NO_SANDBOX in unwrapped(done.stdout)) == (sandbox == "none")
@@ -85,9 +85,13 @@ def test_nothing_outlives_a_killed_demo(folder: Path) -> None:
 
 
 def test_the_script_of_a_user_runs_in_a_sandbox_or_not_at_all(folder: Path) -> None:
-    done = demo(folder, "true", path=path_without_bubblewrap(folder))
+    done = demo(folder, "true", path=path_with_refused_bubblewrap(folder))
     assert done.returncode == 1
-    assert "bubblewrap is not installed" in done.stderr and "--unsafe-no-sandbox" in done.stderr
+    assert (
+        "bubblewrap 0.9.0" in done.stderr
+        and "does not work here" in done.stderr
+        and "--unsafe-no-sandbox" in done.stderr
+    )
 
 
 def test_a_clone_follows_the_original(folder: Path, theirs: Path) -> None:

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.bubblewrap import REFUSED, fake_bubblewrap
 from tests.workers.engine import IS_ROOT, needs_bubblewrap
 from workers.cgroups import find_places
 from workers.job import Host, Limits
 from workers.sandbox import seccomp
 from workers.sandbox.layers import Layer, layers
+from workers.sandbox.program import find_program
 
 
 def look(host: Host) -> dict[str, Layer]:
@@ -21,7 +23,9 @@ def look(host: Host) -> dict[str, Layer]:
 
 @needs_bubblewrap
 def test_the_layers_of_this_machine(tmp_path: Path) -> None:
-    states = {name: layer.state for name, layer in look(Host(tmp_path)).items()}
+    found = look(Host(tmp_path))
+    assert found["sandbox"].told == str(find_program())
+    states = {name: layer.state for name, layer in found.items()}
     assert states == {
         "sandbox": "working",
         "network of agents": "working",
@@ -38,11 +42,10 @@ def test_without_a_sandbox_what_belongs_to_it_is_off(tmp_path: Path) -> None:
         assert (found[name].state, "AGENT_RUNNERS_SANDBOX" in found[name].remedy) == ("off", True)
 
 
-def test_a_sandbox_that_is_not_installed_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
+def test_a_sandbox_that_does_not_work_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", fake_bubblewrap(tmp_path / "tools", REFUSED))
     found = look(Host(tmp_path))
-    layer = found["sandbox"]
-    assert (layer.state, "apt-get install bubblewrap" in layer.remedy) == ("missing", True)
+    assert (found["sandbox"].state, "bubblewrap 0.9.0" in found["sandbox"].told) == ("missing", True)
     assert found["network of agents"].state == "missing"
 
 

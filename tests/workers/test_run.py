@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.bubblewrap import REFUSED, fake_bubblewrap
 from tests.workers.attempts import Engine, code, engine_in
 from tests.workers.engine import (
     IS_ROOT,
@@ -203,10 +204,10 @@ def test_a_sandbox_that_does_not_work_is_told_with_its_remedy(
 ) -> None:
     if engine.host.sandbox == "none":
         return
-    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PATH", fake_bubblewrap(tmp_path / "tools", REFUSED))
     attempt = engine.run("true")
     assert code(attempt.outcome) == ("sandbox_unavailable", "setup")
-    assert "apt-get install bubblewrap" in str(attempt.outcome.failure)
+    assert "bubblewrap 0.9.0" in str(attempt.outcome.failure) and "namespaces" in str(attempt.outcome.failure)
 
 
 def test_a_repository_that_cannot_be_fetched_is_a_failure(engine: Engine) -> None:

@@ -45,11 +45,15 @@ class Place:
 
 @dataclass(frozen=True)
 class Probe:
-    """Whether a sandbox works on this machine; if not why, and what a person can do about it."""
+    """Whether a sandbox works on this machine; if not why, and what a person can do about it.
+
+    `program` says which one works: its name, version and path.
+    """
 
     ok: bool
     reason: str = ""
     remedy: str = ""
+    program: str = ""
 
 
 class Sandbox(Protocol):

@@ -6,10 +6,9 @@ Its PID namespace is what makes the end of an attempt certain: when its first pr
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import sysconfig
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from workers.egress.process import PORT, Egress
@@ -18,6 +17,7 @@ from workers.job import Limits
 from workers.process import Launch
 from workers.sandbox import entry, seccomp
 from workers.sandbox.base import Directories, Place, minimal_environment, resource_limits
+from workers.sandbox.program import BubblewrapUnavailable, find_program
 
 PLACE = Place(checkout="/workspace", home="/home/agent", temporary="/tmp", attachments="/attachments", isolated=True)
 
@@ -47,6 +47,8 @@ class Bubblewrap:
     place = PLACE
 
     def __init__(self, directories: Directories, uid: int, limits: Limits, egress: Egress | None = None) -> None:
+        """Raises BubblewrapUnavailable where there is no program to start."""
+        self._program = find_program()
         self._limits = limits
         self._filter = _write_filter(directories.root)
         self.owner = uid if os.geteuid() == 0 else None
@@ -71,7 +73,10 @@ class Bubblewrap:
             *(("--ro-bind", path, str(path)) for path in runtime),
             *_entry_binds(egress),
         ]
-        exposed: list[tuple[str, str]] = []
+        _check_targets(target for _, _, target in binds)
+        program, exposed = str(self._program.path), list[tuple[str, str]]()
+        if self.owner is not None:
+            program, exposed = self._program.below("/tmp")
         mounts: list[str] = []
         for option, source, target in binds:
             # Another user may not be able to reach the source, so root lays it out below /tmp beforehand.
@@ -83,7 +88,7 @@ class Bubblewrap:
             variables |= egress.variables(stage)
             command = [PYTHON, "-I", "-S", _ENTRY, str(egress.channel), str(PORT), stage, *command]
         return Launch(
-            command=[shutil.which("bwrap") or "bwrap", *_ISOLATION, *_system(), *mounts, *_inside(), *command],
+            command=[program, *_ISOLATION, *_system(), *mounts, *_inside(), *command],
             environment=dict(_harmless(variables)),
             directory="/",
             uid=self.owner,
@@ -123,6 +128,18 @@ def _entry_binds(egress: Egress | None) -> Iterator[tuple[str, Path, str]]:
     for path in dict.fromkeys((Path(PYTHON), Path(os.__file__).resolve().parent, library)):
         if path.exists() and not path.is_relative_to("/usr"):
             yield "--ro-bind", path, str(path)
+
+
+def _check_targets(targets: Iterable[str]) -> None:
+    """Nothing is mounted below what the agent may write to, where it can have laid a symbolic link.
+
+    Before version 0.12, bubblewrap follows such a link out of the sandbox (GHSA-pxhw-h44j-8pfx).
+    """
+    for target in targets:
+        for place in (PLACE.checkout, PLACE.home):
+            if target.startswith(f"{place}/"):
+                reason = f"{target} lies in {place}, which belongs to the agent inside the sandbox."
+                raise BubblewrapUnavailable(reason, "Install the program that it belongs to in another folder.")
 
 
 def _inside() -> Iterator[str]:

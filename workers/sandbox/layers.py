@@ -46,7 +46,7 @@ def _bubblewrap(host: Host) -> Layer:
     finding = probe(host)
     if not finding.ok:
         return Layer("sandbox", "missing", finding.reason, finding.remedy)
-    return Layer("sandbox", "working", "bubblewrap")
+    return Layer("sandbox", "working", finding.program)
 
 
 def _network(host: Host) -> Layer:

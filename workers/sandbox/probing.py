@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
-import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -20,9 +17,8 @@ from workers.lifeline import Lifeline
 from workers.process import running
 from workers.sandbox.base import Probe
 from workers.sandbox.bubblewrap import PYTHON, Bubblewrap
+from workers.sandbox.program import BubblewrapUnavailable, Program, find_program
 
-INSTALL = "Install bubblewrap: `apt-get install bubblewrap`, `dnf install bubblewrap` or `apk add bubblewrap`."
-_OLDEST = (0, 8)
 _SECONDS = 20.0
 # Asks the proxy for something that it refuses, which only a proxy that can be reached does.
 _ASK = f"""
@@ -32,7 +28,7 @@ asking.sendall(b"CONNECT refused.invalid:443 HTTP/1.1\\r\\nHost: refused.invalid
 if b" 403 " not in asking.recv(64):
     raise SystemExit("the proxy does not answer")
 """
-_works: set[Host] = set()
+_works: dict[Host, Probe] = {}
 
 
 @dataclass(frozen=True)
@@ -45,30 +41,26 @@ class _Directories:
 
 def probe(host: Host) -> Probe:
     """Try the sandbox of `host` once. That it works is remembered for this process; that it does not is tried again."""
-    if host.sandbox == "none" or host in _works:
+    if host.sandbox == "none":
         return Probe(ok=True)
-    finding = _probe_version() or _probe_run(host)
-    if finding is None:
-        _works.add(host)
-        return Probe(ok=True)
-    return finding
-
-
-def _probe_version() -> Probe | None:
     if sys.platform != "linux":
         return Probe(False, "bubblewrap exists on Linux only.", "Run the worker on Linux.")
-    program = shutil.which("bwrap")
-    if program is None:
-        return Probe(False, "bubblewrap is not installed.", INSTALL)
-    answer = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=_SECONDS).stdout
-    numbers = re.search(r"(\d+)\.(\d+)", answer)
-    if numbers and (int(numbers[1]), int(numbers[2])) < _OLDEST:
-        remedy = "Version 0.8 or newer is needed. Debian 12 and Ubuntu 24.04 have it, and older systems in backports."
-        return Probe(False, f"{answer.strip()} is too old.", remedy)
-    return None
+    if host not in _works:
+        finding = _find_and_run(host)
+        if not finding.ok:
+            return finding
+        _works[host] = finding
+    return _works[host]
 
 
-def _probe_run(host: Host) -> Probe | None:
+def _find_and_run(host: Host) -> Probe:
+    try:
+        return _run(host, find_program())
+    except BubblewrapUnavailable as error:
+        return Probe(False, error.reason, error.remedy)
+
+
+def _run(host: Host, program: Program) -> Probe:
     # Below the folder of the real workspaces, because whether that can be reached is a part of the question.
     host.work_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="probe-", dir=host.work_dir) as folder:
@@ -82,11 +74,13 @@ def _probe_run(host: Host) -> Probe | None:
                 launch = sandbox.launch([PYTHON, "-I", "-S", "-c", _ASK], {}, stage="setup")
                 with running(launch, lifeline=Lifeline(_SECONDS), budget=budget, stage="setup", merged=True) as process:
                     said = " ".join(line.text for line in process.lines() if line)
+        except BubblewrapUnavailable:
+            raise
         except EngineError as error:
-            return Probe(False, f"bubblewrap did not answer: {error.message}", remedy())
+            return Probe(False, f"{program} did not answer: {error.message}", remedy())
         if process.status != 0:
-            return Probe(False, f"bubblewrap does not work here: {said}", remedy())
-    return None
+            return Probe(False, f"{program} does not work here: {said}", remedy())
+    return Probe(ok=True, program=str(program))
 
 
 def remedy(switch: Callable[[str], str | None] | None = None) -> str:
@@ -94,7 +88,8 @@ def remedy(switch: Callable[[str], str | None] | None = None) -> str:
     switch = switch or _switch
     if switch("kernel/apparmor_restrict_unprivileged_userns") == "1":
         return (
-            "AppArmor restricts user namespaces here, as on Ubuntu 24.04. Allow them to bwrap with a profile in "
+            "AppArmor restricts user namespaces here, as on Ubuntu 24.04. Install the system's bubblewrap "
+            "(`apt-get install bubblewrap`) and allow them to it with a profile in "
             "/etc/apparmor.d/bwrap (`abi <abi/4.0>, include <tunables/global> profile bwrap /usr/bin/bwrap "
             "flags=(unconfined) { userns, }`, then `systemctl reload apparmor`), or to all programs with "
             "`sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`."
