@@ -22,12 +22,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from workers.budget import Budget
 from workers.egress.process import PORT, Egress, open_egress
 from workers.egress.rules import Rule
 from workers.job import Host, Limits
-from workers.lifeline import Lifeline
-from workers.process import Launch, running
+from workers.limits.budget import Budget
+from workers.limits.command import running
+from workers.processes.launch import Launch
+from workers.processes.lifeline import Lifeline
 from workers.sandbox import open_sandbox
 
 MEBIBYTE = 2**20

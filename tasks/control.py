@@ -22,7 +22,7 @@ from tasks.publish_jobs import publish_job_of
 from tasks.transactions import AWAY
 from workers.errors import EngineError, Interrupted
 from workers.forges.base import PullRequest
-from workers.publish import publish as bring_to_forge
+from workers.publishing.publish import publish as bring_to_forge
 
 log = structlog.get_logger()
 MOST_ATTEMPTS = 12

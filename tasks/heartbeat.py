@@ -13,7 +13,7 @@ import structlog
 from app import db
 from app.config import settings
 from app.services import execution
-from workers.lifeline import Lifeline, boot_time
+from workers.processes.lifeline import Lifeline, boot_time
 
 log = structlog.get_logger()
 

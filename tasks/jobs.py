@@ -12,7 +12,7 @@ from app.services.secrecy import credential_of
 from tasks.storing import StoredDiffs, reader
 from workers.egress.rules import Rule
 from workers.job import Attachment, Host, Job, Limits
-from workers.lifeline import Lifeline
+from workers.processes.lifeline import Lifeline
 
 
 def job_of(

@@ -21,7 +21,7 @@ from tasks.heartbeat import Heartbeat
 from tasks.jobs import job_of, this_host
 from tasks.storing import StoredDiffs
 from tasks.transactions import transact
-from workers.supervisor import step_back
+from workers.processes.supervisor import step_back
 
 log = structlog.get_logger()
 

@@ -16,9 +16,9 @@ from app.services.agent_runners import title_from
 from app.services.publishing import PublicationClaim
 from app.services.secrecy import credential_of
 from tasks.storing import reader
-from workers.commits import Change, Landed
-from workers.lifeline import Lifeline
-from workers.publish import PublishJob, Wish
+from workers.processes.lifeline import Lifeline
+from workers.publishing.commits import Change, Landed
+from workers.publishing.publish import PublishJob, Wish
 
 LONGEST_SUBJECT = 72
 LONGEST_BODY = 60_000

@@ -26,7 +26,7 @@ from tasks.jobs import job_of, this_host
 from tasks.storing import StoredDiffs
 from tasks.transactions import DatabaseAway, transact
 from workers.job import Based, Event, Job, Outcome, Refusal, Step, Usage
-from workers.lifeline import Lifeline
+from workers.processes.lifeline import Lifeline
 
 log = structlog.get_logger()
 

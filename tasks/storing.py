@@ -15,7 +15,7 @@ from app.services import diffs
 from app.services.execution import Claim
 from workers.errors import EngineError
 from workers.job import DiffKind
-from workers.lifeline import boot_time
+from workers.processes.lifeline import boot_time
 
 log = structlog.get_logger()
 T = TypeVar("T")

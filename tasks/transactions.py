@@ -12,7 +12,7 @@ import structlog
 from app import db
 from app.config import settings
 from tasks import interrupts
-from workers.lifeline import boot_time
+from workers.processes.lifeline import boot_time
 
 log = structlog.get_logger()
 T = TypeVar("T")

@@ -5,11 +5,11 @@ A plain library. It knows no web server, no database and no queue.
 
 from __future__ import annotations
 
+from workers.attempt import run
 from workers.errors import EngineError, Interrupted
 from workers.job import Attachment, Based, Event, Host, Job, Limits, Outcome, Step, Usage
-from workers.left import discard_workspaces, find_workspaces, is_left, save_lost_work, taken
-from workers.lifeline import Lifeline, boot_time
-from workers.run import run
+from workers.processes.lifeline import Lifeline, boot_time
+from workers.workspace.orphans import discard_workspaces, find_workspaces, is_left, save_lost_work, taken
 
 __all__ = [
     "Attachment",

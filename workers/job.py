@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from workers.errors import EngineError
-from workers.lifeline import Lifeline
+from workers.processes.lifeline import Lifeline
 
 DiffKind = Literal["result", "cumulative"]
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 
 from workers.job import Event, Limits, Step, Usage
-from workers.redact import Redactor
+from workers.redaction import Redactor
 
 _USAGE_SECONDS = 1.0
 

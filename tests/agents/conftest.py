@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.agents.real import FILES, Real
-from tests.models import ModelServer, model_server
+from tests.model_servers import ModelServer, model_server
 from tests.workers.attempts import engine_in
 
 

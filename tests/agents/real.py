@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.models import ModelServer, directive
+from tests.model_servers import ModelServer, directive
 from tests.processes import each_process
 from tests.workers.attempts import Attempt, Engine
 from tests.workers.engine import eventually, needs_bubblewrap

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from tests.agents.real import EDIT, IN_BOTH_SANDBOXES, SANDBOXED, Real
-from tests.models import KEY, directive
-from tests.models.script import FINAL
+from tests.model_servers import KEY, directive
+from tests.model_servers.script import FINAL
 from tests.processes import each_process
 from tests.workers.attempts import code
 from tests.workers.engine import eventually, job, linux, sigterm_once, sigterm_raises
-from workers import run
+from workers.attempt import run
 from workers.job import Event, Host, Limits, Usage
 
 in_both_sandboxes = pytest.mark.parametrize("real", IN_BOTH_SANDBOXES, indirect=True)

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from tests.agents.real import EDIT, IN_BOTH_SANDBOXES, SANDBOXED, Real
-from tests.models import directive
+from tests.model_servers import directive
 from tests.workers.engine import git
 from workers.job import Step
 

@@ -9,8 +9,8 @@ import pytest
 from tests.agents.real import REAL_AGENTS
 from tests.deployment import Deployment
 from tests.e2e.conftest import DATABASES
-from tests.models import KEY, ModelServer, directive, model_server
-from tests.models.script import FINAL
+from tests.model_servers import KEY, ModelServer, directive, model_server
+from tests.model_servers.script import FINAL
 from tests.workers.engine import needs_bubblewrap
 
 sqlite_only = pytest.mark.parametrize("deployment", DATABASES[:1], indirect=True)

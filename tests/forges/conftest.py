@@ -7,7 +7,8 @@ import pytest
 from app.demo.forge.repositories import Repository
 from tests.demo.conftest import forge, own_forge, repository
 from tests.demo.forge import DemoForge
-from workers.forges.base import Forge, make_forge
+from workers.forges.base import Forge
+from workers.forges.registry import make_forge
 
 __all__ = ["forge", "own_forge", "repository"]
 

@@ -11,7 +11,7 @@ from app.demo.forge.repositories import Repository
 from tests.demo.forge import DemoForge
 from tests.forges.contract import Contract, Exchange, recorded
 from workers.errors import EngineError
-from workers.forges.base import make_forge
+from workers.forges.registry import make_forge
 
 
 def test_the_adapter_and_the_forge_keep_to_githubs_description(forge: DemoForge, repository: Repository) -> None:

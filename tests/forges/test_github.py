@@ -13,8 +13,9 @@ from app.demo.forge.repositories import Repository
 from tests.demo.forge import DemoForge, demo_forge, with_feature
 from tests.forges.conftest import adapter
 from workers.errors import EngineError
-from workers.forges.base import Forge, PullRequest, make_forge
+from workers.forges.base import Forge, PullRequest
 from workers.forges.github import parse
+from workers.forges.registry import make_forge
 
 
 def opened(github: Forge, branch: str = "feature", **values: str | bool) -> PullRequest:

@@ -12,15 +12,15 @@ import pytest
 
 from app.redaction import Secrets
 from tests.workers.repositories import commit_all, git, make_host, make_job, make_origin
-from tests.workers.test_git_safety import TOKEN, Server, serving
-from workers.commits import Change
+from tests.workers.repository.test_git_safety import TOKEN, Server, serving
 from workers.errors import EngineError
-from workers.git import Git, GitFailed
 from workers.job import Host
-from workers.lifeline import Lifeline
-from workers.mirror import Mirror
-from workers.publish import PublishJob, Wish, publish
-from workers.remote import Remote
+from workers.processes.lifeline import Lifeline
+from workers.publishing.commits import Change
+from workers.publishing.publish import PublishJob, Wish, publish
+from workers.repository.git import Git, GitFailed
+from workers.repository.mirror import Mirror
+from workers.repository.remote import Remote
 
 
 @pytest.fixture(autouse=True)

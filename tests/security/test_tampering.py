@@ -1,7 +1,7 @@
 """An agent tampers with its checkout in every way that we can think of: nothing runs outside, nothing of the host gets
 into the diff, and all that the agent did is in it.
 
-What our git does to a checkout, in detail, is tested in `tests/workers/test_git_safety.py`; here whole attempts run.
+What our git does to a checkout, in detail, is tested in `tests/workers/repository/test_git_safety.py`; here whole attempts run.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from app.redaction import Secrets
 from tests.workers.attempts import Attempt, Engine, engine_in
 from tests.workers.engine import SANDBOXES, git, linux
 from tests.workers.repositories import ENVIRONMENT, applied
-from workers.commits import Change
 from workers.job import Step
-from workers.lifeline import Lifeline
-from workers.publish import PublishJob, publish
+from workers.processes.lifeline import Lifeline
+from workers.publishing.commits import Change
+from workers.publishing.publish import PublishJob, publish
 
 pytestmark = linux
 SECRET = "secret-of-the-host"

@@ -17,7 +17,7 @@ from tasks.jobs import job_of, this_host
 from tasks.leftovers import sweep_workspaces
 from tasks.storing import StoredDiffs
 from tests.tasks.conftest import read
-from workers.workspace import Workspace
+from workers.workspace.workspace import Workspace
 
 
 def begin(session_id) -> Workspace:

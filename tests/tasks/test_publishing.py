@@ -21,7 +21,7 @@ from tasks.publish_jobs import publish_job_of
 from tasks.sessions import run_session
 from tests.tasks.conftest import read, runner_of
 from tests.workers.repositories import commit_all, git, write
-from workers.lifeline import Lifeline
+from workers.processes.lifeline import Lifeline
 
 SECRET = "the-token-of-the-forge-1"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from tests.workers.engine import MemorySink, job, repository
-from workers import run
+from workers.attempt import run
 from workers.job import Event, Host, Job, Outcome, Step
 
 

@@ -20,11 +20,12 @@ import pytest
 
 from app.redaction import Secrets
 from tests.processes import each_process
-from workers.budget import Budget
 from workers.job import DiffKind, Host, Job, Limits
-from workers.lifeline import Lifeline
-from workers.lines import Line
-from workers.process import Launch, running
+from workers.limits.budget import Budget
+from workers.limits.command import running
+from workers.processes.launch import Launch
+from workers.processes.lifeline import Lifeline
+from workers.processes.lines import Line
 from workers.sandbox import Sandbox, open_sandbox, probe
 
 ROOT = Path(__file__).parents[2]

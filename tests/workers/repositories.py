@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from app.redaction import Secrets
-from workers import diffs
 from workers.job import DiffKind, Host, Job
-from workers.lifeline import Lifeline
-from workers.workspace import Workspace
+from workers.processes.lifeline import Lifeline
+from workers.workspace import diffs
+from workers.workspace.workspace import Workspace
 
 ENVIRONMENT = {
     "PATH": os.environ.get("PATH", os.defpath),

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from workers.errors import EngineError
 from workers.job import Event, Job, Usage
-from workers.lines import Line
+from workers.processes.lines import Line
 from workers.sandbox import Place
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from typing import Any
 from workers.agents.shell import ShellAgent
 from workers.agents.values import as_object, cost_of, count_of, text_of
 from workers.job import Event, Step, Usage
-from workers.lines import Line
+from workers.processes.lines import Line
 
 
 class ScriptedAgent(ShellAgent):

@@ -8,7 +8,7 @@ from workers.agents.base import Agent
 from workers.agents.chatter import Chatter
 from workers.errors import EngineError
 from workers.job import Event, Job
-from workers.lines import Line
+from workers.processes.lines import Line
 from workers.sandbox import Place
 
 SCRIPT = ".agent-runners/prompt.sh"

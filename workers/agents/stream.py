@@ -13,7 +13,7 @@ from workers.agents.installed import find_installed
 from workers.agents.values import as_object
 from workers.errors import EngineError
 from workers.job import Event, Job
-from workers.lines import Line
+from workers.processes.lines import Line
 from workers.sandbox import Place
 
 # Providers put it in many ways; the programs pass on the status, the words or both.

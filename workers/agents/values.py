@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from workers.lines import Line
+from workers.processes.lines import Line
 
 # What a column of the record holds, and a JSON number everywhere.
 _MOST = 2**53

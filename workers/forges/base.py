@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from workers.errors import EngineError
-
 State = Literal["open", "closed", "merged", "draft"]
 
 
@@ -42,20 +40,3 @@ class Forge(Protocol):
 
     def create_pull_request(self, *, branch: str, base: str, title: str, body: str, draft: bool) -> PullRequest:
         """Open one. Raise EngineError `pull_request_exists` where one is open already: look it up again."""
-
-
-def make_forge(kind: str, repo_url: str, api_url: str | None, token: str) -> Forge:
-    """The adapter for `kind`, whose API is at `api_url` (None: where that kind has it by default).
-
-    Raise EngineError `forge_unsupported` where there is none.
-    """
-    # An adapter's client takes long to import; processes that publish nothing should not pay for it.
-    if kind == "github":
-        from workers.forges.github import GitHub
-
-        return GitHub(repo_url, api_url, token)
-    raise EngineError(
-        "forge_unsupported",
-        "publish",
-        f"Pull requests on a forge of the kind {kind!r} are not supported; supported are: github.",
-    )

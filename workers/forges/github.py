@@ -13,7 +13,7 @@ from github.PullRequest import PullRequest as Answer
 from github.Repository import Repository
 
 from workers.errors import EngineError
-from workers.forges import refusals
+from workers.forges import github_errors
 from workers.forges.base import PullRequest, State
 
 _TIMEOUT_SECONDS = 15
@@ -81,7 +81,7 @@ class GitHub:
             try:
                 answer = repository.create_pull(base, branch, title=title, body=body, draft=draft)
             except GithubException as error:
-                if not (draft and refusals.knows_no_drafts(error)):
+                if not (draft and github_errors.knows_no_drafts(error)):
                     raise
                 answer = repository.create_pull(base, branch, title=title, body=body, draft=False)
             return _pull_request(answer)
@@ -99,13 +99,15 @@ class GitHub:
         try:
             yield
         except GithubException as error:
-            failure = refusals.engine_error(error, host, what)
+            failure = github_errors.engine_error(error, host, what)
         except requests.RequestException as error:
-            failure = refusals.unreachable(f"{host} did not answer: {refusals.reason(error)}.")
+            failure = github_errors.unreachable(f"{host} did not answer: {github_errors.reason(error)}.")
         except (AssertionError, AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             # This is how PyGithub takes an answer that no GitHub gives: a proxy's page, or URLs of another host.
             said = self._without_token(f"{type(error).__name__}: {error}")[:200]
-            failure = refusals.unreachable(f"{host} did not answer as GitHub does; is the API's URL right? ({said})")
+            failure = github_errors.unreachable(
+                f"{host} did not answer as GitHub does; is the API's URL right? ({said})"
+            )
         else:
             return
         message = self._without_token(failure.message)

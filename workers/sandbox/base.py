@@ -10,7 +10,7 @@ from typing import Protocol
 
 from workers.errors import Stage
 from workers.job import Limits
-from workers.process import Launch
+from workers.processes.launch import Launch
 
 ATTACHMENTS_VARIABLE = "AGENT_RUNNERS_ATTACHMENTS"
 

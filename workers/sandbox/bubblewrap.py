@@ -14,7 +14,7 @@ from pathlib import Path
 from workers.egress.process import PORT, Egress
 from workers.errors import Stage
 from workers.job import Limits
-from workers.process import Launch
+from workers.processes.launch import Launch
 from workers.sandbox import entry, seccomp
 from workers.sandbox.base import Directories, Place, minimal_environment, resource_limits
 from workers.sandbox.program import BubblewrapUnavailable, find_program

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from workers.cgroups import find_places
 from workers.job import Host, Limits
+from workers.limits.cgroups import find_places
 from workers.sandbox import seccomp
 from workers.sandbox.probing import probe
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from workers.errors import Stage
 from workers.job import Limits
-from workers.process import Launch
+from workers.processes.launch import Launch
 from workers.sandbox.base import Directories, Place, minimal_environment, resource_limits
 
 

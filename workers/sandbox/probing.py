@@ -9,12 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from workers.budget import Budget
 from workers.egress.process import PORT, open_egress
 from workers.errors import EngineError
 from workers.job import Host, Limits
-from workers.lifeline import Lifeline
-from workers.process import running
+from workers.limits.budget import Budget
+from workers.limits.command import running
+from workers.processes.lifeline import Lifeline
 from workers.sandbox.base import Probe
 from workers.sandbox.bubblewrap import PYTHON, Bubblewrap
 from workers.sandbox.program import BubblewrapUnavailable, Program, find_program

@@ -1,0 +1,118 @@
+"""The HTTP side of the scripted model: it checks keys, records requests, and streams what `script` says."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from tests.model_servers import anthropic, openai
+from tests.model_servers.script import Directive
+
+KEY = "sk-scripted-0123456789abcdef"
+_PROVIDERS = {anthropic.PATH: anthropic, openai.PATH: openai}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a model was asked, and with which key."""
+
+    path: str
+    key: str
+    body: dict[str, Any]
+
+
+@dataclass
+class ModelServer:
+    """A running server."""
+
+    url: str
+    requests: list[Request] = field(default_factory=list)
+    closing: threading.Event = field(default_factory=threading.Event)
+
+    def environment(self, key: str = KEY) -> dict[str, str]:
+        """Variables that lead agents here."""
+        return {
+            "OPENAI_BASE_URL": f"{self.url}/v1",
+            "OPENAI_API_KEY": key,
+            "ANTHROPIC_BASE_URL": self.url,
+            "ANTHROPIC_API_KEY": key,
+        }
+
+
+@contextlib.contextmanager
+def model_server() -> Iterator[ModelServer]:
+    """Serve on a free port of this machine."""
+    http = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    model = ModelServer(f"http://127.0.0.1:{http.server_port}")
+    http.model = model  # type: ignore[attr-defined]
+    thread = threading.Thread(target=http.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield model
+    finally:
+        model.closing.set()
+        http.shutdown()
+        http.server_close()
+        thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        model: ModelServer = self.server.model  # type: ignore[attr-defined]
+        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or "{}")
+        path = self.path.partition("?")[0]
+        provider = _PROVIDERS.get(path)
+        if provider is None:
+            return self._send(404, {"error": {"message": f"there is no {path}"}})
+        key = provider.key_of({name.lower(): value for name, value in self.headers.items()})
+        model.requests.append(Request(path, key, body))
+        if key != KEY:
+            return self._send(401, provider.error(401))
+        reply = provider.reply_to(body)
+        for directive in reply.before:
+            if directive.name == "status":
+                status = int(directive.arguments[0])
+                return self._send(status, provider.error(status))
+        events = provider.events(body, reply)
+        # A client that is killed while it listens is what many a test is about.
+        with contextlib.suppress(ConnectionError):
+            if self._goes_on(model, reply.before, events):
+                for event in events:
+                    self._tell(event)
+
+    def _goes_on(self, model: ModelServer, before: tuple[Directive, ...], events: Iterator[dict[str, Any]]) -> bool:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.end_headers()
+        for directive in before:
+            match directive.name:
+                case "sleep":
+                    model.closing.wait(float(directive.arguments[0]))
+                case "hang":
+                    self._tell(next(events))
+                    model.closing.wait()
+                    return False
+                case "end":
+                    self._tell(next(events))
+                    return False
+        return True
+
+    def _tell(self, event: dict[str, Any]) -> None:
+        self.wfile.write(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode())
+        self.wfile.flush()
+
+    def _send(self, status: int, body: dict[str, Any]) -> None:
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Say nothing: a test says what it wants to see."""

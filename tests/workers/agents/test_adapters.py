@@ -1,0 +1,327 @@
+"""What the adapters make of what the programs say, from recorded output of the real ones."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from app.redaction import Secrets
+from tests.workers.engine import job
+from workers.agents import AGENTS, Agent, find_missing, open_agent
+from workers.agents.chatter import Chatter
+from workers.agents.installed import find_installed
+from workers.errors import EngineError
+from workers.job import Event, Limits, Step, Usage
+from workers.processes.lines import Line
+from workers.sandbox import Place
+
+STREAMS = Path(__file__).parent / "streams"
+INSIDE = Place("/workspace", "/home/agent", "/tmp", "/attachments", isolated=True)
+OUTSIDE = Place("/data/checkout", "/data/home", "/data/home/tmp", "/data/attachments", isolated=False)
+
+
+def stream_of(name: str) -> list[bytes]:
+    return (STREAMS / f"{name}.jsonl").read_bytes().splitlines()
+
+
+def replay(agent: Agent, stream: str) -> list[Event]:
+    return [event for line in stream_of(stream) for event in agent.parse(Line(line))] + list(agent.tick(ended=True))
+
+
+def titles(events: list[Event]) -> list[str]:
+    return [event.title for event in events if isinstance(event, Step)]
+
+
+def verdict(agent: Agent, status: int) -> tuple[str, bool] | None:
+    failure = agent.verdict(status)
+    return (failure.code, failure.retryable) if failure else None
+
+
+def test_codex_edits_a_file(programs: Path) -> None:
+    agent = open_agent(job(agent="codex"))
+    events = replay(agent, "codex-edit")
+    assert titles(events) == ["Update /workspace/calc.py", "Done: the requested change is in place."]
+    assert events[-1] == agent.usage == Usage(2000, 50, 100, None, 1)
+    assert (agent.result, verdict(agent, 0)) == ("Done: the requested change is in place.", None)
+
+
+def test_codex_runs_a_command(programs: Path) -> None:
+    agent = open_agent(job(agent="codex"))
+    warning, command, answer = titles(replay(agent, "codex-command"))
+    assert warning.startswith("Model metadata for")
+    assert command == "python3 - <<'EOF_FAKE'"
+    assert answer == agent.result
+
+
+def test_claude_edits_a_file(programs: Path) -> None:
+    agent = open_agent(job(agent="claude"))
+    events = replay(agent, "claude-edit")
+    assert titles(events) == [
+        "Claude Code 2.1.197 started",
+        "I will make the change.",
+        "Read: /workspace/calc.py",
+        "I will make the change.",
+        "Edit: /workspace/calc.py",
+        "Done: the requested change is in place.",
+    ]
+    assert events[-1] == agent.usage == Usage(3270, 75, 150, 0.01755, 2)
+    totals = [event.input_tokens or 0 for event in events if isinstance(event, Usage)]
+    assert totals == sorted(totals), "totals never fall"
+    assert (agent.result, verdict(agent, 0)) == ("Done: the requested change is in place.", None)
+
+
+def test_claude_counts_each_message_once_however_many_parts_and_messages_there_are(programs: Path) -> None:
+    agent = open_agent(job(agent="claude"))
+
+    def say(number: int, tokens: int) -> None:
+        usage = {"input_tokens": 1, "cache_read_input_tokens": 2, "output_tokens": tokens}
+        message = {"type": "assistant", "message": {"id": f"msg_{number}", "usage": usage}}
+        list(agent.parse(Line(json.dumps(message).encode())))
+
+    started = time.process_time()
+    for number in range(20_000):
+        say(number, 1)
+        say(number, 3)
+        say(max(number - 10, 0), 3)
+    assert agent.usage == Usage(60_000, 60_000, 40_000, None, 0)
+    assert time.process_time() - started < 20, "the work for each message does not grow with their number"
+
+
+def test_claude_is_told_what_it_may_cost_and_is_believed_when_it_ends_for_it(programs: Path) -> None:
+    agent = open_agent(job(agent="claude", limits=Limits(max_cost_usd=0.00001)))
+    assert "--max-budget-usd=0.000010" in agent.command(INSIDE)
+    assert not any("budget" in word for word in open_agent(job(agent="claude")).command(INSIDE))
+    end = {"type": "result", "subtype": "error_max_budget_usd", "is_error": True, "total_cost_usd": 0.02}
+    said = []
+    with pytest.raises(EngineError) as failure:
+        for event in agent.parse(Line(json.dumps(end).encode())):
+            said.append(event)
+    assert failure.value.code == "budget_limit" and "1e-05 US dollars" in failure.value.message
+    assert said == [Usage(0, 0, 0, 0.02, 0)]
+
+
+def test_whoever_is_done_has_spent_what_it_took(programs: Path) -> None:
+    for name in ("codex", "claude"):
+        agent = open_agent(job(agent=name))
+        told = [(event, agent.finished) for line in stream_of(f"{name}-edit") for event in agent.parse(Line(line))]
+        assert [finished for event, finished in told if isinstance(event, Usage)][-1]
+
+
+@pytest.mark.parametrize("name", ["codex", "claude"])
+@pytest.mark.parametrize(
+    ("stream", "status", "expected"),
+    [
+        ("401", 1, ("agent_auth", False)),
+        ("429", 1, ("agent_rate_limited", True)),
+        ("killed", 137, ("agent_crashed", True)),
+        ("killed", 1, ("agent_failed", False)),
+        ("killed", 0, ("agent_no_result", True)),
+        ("edit", 1, ("agent_failed", False)),
+    ],
+)
+def test_failures_are_told_apart(
+    programs: Path, name: str, stream: str, status: int, expected: tuple[str, bool]
+) -> None:
+    agent = open_agent(job(agent=name))
+    replay(agent, f"{name}-{stream}")
+    assert verdict(agent, status) == expected
+
+
+def test_an_exit_status_of_zero_does_not_make_a_failure_good(programs: Path) -> None:
+    for name in ("codex", "claude"):
+        agent = open_agent(job(agent=name))
+        replay(agent, f"{name}-401")
+        assert verdict(agent, 0) == ("agent_auth", False)
+
+
+def test_a_fault_of_the_provider_is_told_in_its_words(programs: Path) -> None:
+    agent = open_agent(job(agent="claude"))
+    replay(agent, "claude-500")
+    failure = agent.verdict(1)
+    assert failure
+    assert failure.code == "agent_failed"
+    assert "500" in failure.message
+
+
+def test_a_missing_key_is_told_with_advice(programs: Path) -> None:
+    agent = open_agent(job(agent="claude"))
+    replay(agent, "claude-no-key")
+    failure = agent.verdict(1)
+    assert failure
+    assert failure.code == "agent_auth"
+    assert "ANTHROPIC_API_KEY" in failure.message
+
+
+def test_what_is_said_on_standard_error_explains_a_failure(programs: Path) -> None:
+    agent = open_agent(job(agent="codex"))
+    assert list(agent.parse(Line(b"Error: the roof is on fire", "err"))) == []
+    failure = agent.verdict(2)
+    assert failure
+    assert "the roof is on fire" in failure.message
+
+
+@pytest.mark.parametrize("name", ["codex", "claude", "scripted"])
+def test_no_output_can_break_an_adapter(programs: Path, name: str) -> None:
+    """Programs change what they print, and an agent may be told by a repository to print anything."""
+    agent = open_agent(job(agent=name))
+    values = ["null", "1", '"x"', "[]", "{}", "[[]]", '[{"type":1}]', "1e999", '"\\ud800"', "-5", str(10**30)]
+    lines = [b"\xff\xfe", b"[" * 100_000, b"{" * 1000, b"1" * 5000]
+    for stream in STREAMS.glob("*.jsonl"):
+        for line in stream.read_text().splitlines():
+            event = json.loads(line)
+            lines += [f'{{"type":{value}}}'.encode() for value in values]
+            for key in event:
+                lines += [json.dumps({**event, key: json.loads(value)}).encode() for value in values]
+    lines += [
+        b'{"type":"usage","input_tokens":1e999,"cost_usd":NaN,"output_tokens":-1,"tool_calls":' + b"9" * 40 + b"}"
+    ]
+    for line in lines:
+        for heard in agent.parse(Line(line)):
+            if isinstance(heard, Usage):
+                counts = (heard.input_tokens, heard.output_tokens, heard.cached_input_tokens, heard.tool_calls)
+                assert all(0 <= (count or 0) < 2**63 for count in counts)
+    agent.verdict(0)
+
+
+def test_codex_is_configured_by_a_file(programs: Path) -> None:
+    environment = {"OPENAI_BASE_URL": 'http://model/v1?"quoted"', "OPENAI_API_KEY": "sk-secret-value"}
+    agent = open_agent(job("do it", agent="codex", environment=environment, model="-gpt", effort="high"))
+    settings = tomllib.loads(agent.files(INSIDE)[".codex/config.toml"].decode())
+    assert settings["model_providers"]["configured"]["base_url"] == environment["OPENAI_BASE_URL"]
+    assert settings["model_providers"]["configured"]["env_key"] == "OPENAI_API_KEY"
+    assert settings["model_reasoning_effort"] == "high"
+    assert "--model=-gpt" in agent.command(INSIDE)
+    assert settings["shell_environment_policy"]["exclude"] == ["CODEX_API_KEY", "OPENAI_API_KEY"]
+    assert "sk-secret" not in str(agent.files(INSIDE)) + str(agent.command(INSIDE))
+    home, temporary = agent.environment(OUTSIDE)["CODEX_HOME"], OUTSIDE.temporary
+    assert not Path(home).is_relative_to(temporary)
+
+
+def test_each_agent_gets_its_own_variables_and_those_of_nobody(programs: Path) -> None:
+    environment = {"OPENAI_API_KEY": "1", "CODEX_CA": "2", "ANTHROPIC_API_KEY": "3", "CLAUDE_X": "4", "NPM_TOKEN": "5"}
+    given = {
+        name: "".join(open_agent(job(agent=name, environment=environment)).job.environment.values()) for name in AGENTS
+    }
+    assert given == {"codex": "125", "claude": "345", "scripted": "5", "shell": "5"}
+
+
+def test_agents_are_let_loose_only_inside_a_sandbox(programs: Path) -> None:
+    codex, claude = (open_agent(job(agent=name)) for name in ("codex", "claude"))
+    assert "--dangerously-bypass-approvals-and-sandbox" in codex.command(INSIDE)
+    assert "bypassPermissions" in claude.command(INSIDE)
+    assert "--sandbox" in codex.command(OUTSIDE)
+    assert "acceptEdits" in claude.command(OUTSIDE)
+
+
+def test_prompts_are_read_and_tell_of_attachments(programs: Path) -> None:
+    for name in ("codex", "claude"):
+        agent = open_agent(job("make it so", agent=name))
+        assert agent.stdin(INSIDE, []) == b"make it so"
+        assert b"- /attachments/plan.pdf" in agent.stdin(INSIDE, ["plan.pdf"])
+        assert "make it so" not in " ".join(agent.command(INSIDE))
+        asked = open_agent(job("what is it?", agent=name, mode="ask"))
+        assert b"change no files" in asked.stdin(INSIDE, [])
+
+
+def test_missing_agents_are_told_with_how_to_get_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "path", [])
+    for name, install in (("codex", "@openai/codex"), ("claude", "@anthropic-ai/claude-code")):
+        with pytest.raises(EngineError, match=install) as failure:
+            open_agent(job(agent=name))
+        assert failure.value.code == "agent_not_installed"
+        assert install in str(find_missing(name))
+    assert find_missing("shell") is None
+
+
+def test_an_unknown_agent_is_told_with_those_that_are_known() -> None:
+    with pytest.raises(EngineError, match="claude, codex, scripted, shell") as failure:
+        open_agent(job(agent="hal"))
+    assert failure.value.code == "agent_unknown"
+    assert "hal" in str(find_missing("hal"))
+    assert set(AGENTS) == {"claude", "codex", "scripted", "shell"}
+
+
+def test_a_program_from_npm_needs_its_modules_and_node(programs: Path, tmp_path: Path) -> None:
+    package = tmp_path / "lib" / "node_modules" / "@openai" / "codex"
+    package.mkdir(parents=True)
+    script = package / "codex.js"
+    script.write_text("#!/usr/bin/env node\n")
+    script.chmod(0o755)
+    (programs / "codex").unlink()
+    (programs / "codex").symlink_to(script)
+    installed = find_installed("codex")
+    assert installed
+    assert installed.command == (str(programs / "node"), str(script))
+    assert installed.runtime_paths == (tmp_path / "lib" / "node_modules", programs / "node")
+
+
+def test_a_single_program_needs_only_itself(programs: Path) -> None:
+    installed = find_installed("claude")
+    assert installed
+    assert installed.runtime_paths == (programs / "claude",)
+
+
+def test_a_program_may_come_in_a_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "some_wheel_of_a_test"
+    (package / "bin").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "bin" / "thing").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    installed = find_installed("thing", "some_wheel_of_a_test/bin")
+    assert installed
+    assert (installed.command, installed.runtime_paths) == ((str(package / "bin" / "thing"),), (package,))
+
+
+def test_a_script_reports_like_an_agent() -> None:
+    agent = open_agent(job(agent="scripted"))
+    says = [
+        b'{"type": "step", "title": "Looking", "message": "around"}',
+        b'{"type": "usage", "input_tokens": 5, "cost_usd": 0.5}',
+        b"plain words",
+        b'{"type": "title", "text": "A title"}',
+        b'{"type": "result", "text": "All done"}',
+    ]
+    events = [event for line in says for event in agent.parse(Line(line))] + list(agent.tick(ended=True))
+    assert events == [Step("Looking", "around"), Usage(input_tokens=5, cost_usd=0.5), Step("plain words")]
+    assert (agent.title, agent.result, agent.verdict(0)) == ("A title", "All done", None)
+
+
+def test_a_flood_becomes_a_few_steps() -> None:
+    chatter = Chatter(Secrets())
+    steps = [step for number in range(200_000) for step in chatter.hear(f"line {number}")] + list(chatter.flush())
+    assert 1 <= len(steps) < 20
+    assert steps[0].title == "line 0"
+    assert "lines were left out]" in steps[-1].message
+    assert steps[-1].message.endswith("line 199999")
+    assert all(len(step.message) < 16_000 for step in steps)
+
+
+def test_output_that_is_spoken_slowly_is_told_soon() -> None:
+    chatter = Chatter(Secrets())
+    assert list(chatter.hear("\x1b[31mred\x1b[0m")) == []
+    assert list(chatter.flush()) == [Step("red")]
+    assert list(chatter.flush()) == []
+
+
+@pytest.mark.parametrize(
+    ("agent", "variables", "hosts"),
+    [
+        ("codex", {}, ("api.openai.com:443",)),
+        ("codex", {"OPENAI_BASE_URL": "http://127.0.0.1:8000/v1"}, ("127.0.0.1:8000",)),
+        ("codex", {"ANTHROPIC_BASE_URL": "https://elsewhere.example"}, ("api.openai.com:443",)),
+        ("claude", {}, ("api.anthropic.com:443",)),
+        ("claude", {"ANTHROPIC_BASE_URL": "http://models.example"}, ("models.example:80",)),
+        ("claude", {"ANTHROPIC_BASE_URL": "https://[::1]:8443/v1"}, ("[::1]:8443",)),
+        ("shell", {"OPENAI_BASE_URL": "https://models.example"}, ()),
+    ],
+)
+def test_an_agent_reaches_the_host_of_its_model(
+    programs: Path, agent: str, variables: dict[str, str], hosts: tuple[str, ...]
+) -> None:
+    assert open_agent(job(agent=agent, environment=variables)).model_hosts == hosts

@@ -1,0 +1,117 @@
+"""Control groups: the kernel's own where this machine lets us make some, and version 2 from files that look like it."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.workers.attempts import code, engine_in
+from tests.workers.engine import finish, linux, sandbox_in
+from workers import discard_workspaces
+from workers.job import Host, Limits
+from workers.limits.cgroups import Places, find_places, open_group
+from workers.processes.launch import Launch
+
+pytestmark = linux
+needs_groups = pytest.mark.skipif(
+    len(find_places().folders) < 3,
+    reason="NOT TESTED: no control groups can be made; run as root, or in a unit with Delegate=yes",
+)
+
+
+def folders_of(name: str) -> list[Path]:
+    return [folder / name for folder in find_places().folders.values()]
+
+
+@needs_groups
+def test_the_kernel_counts_what_a_command_makes() -> None:
+    group = open_group("test-counts", Limits(max_processes=5))
+    assert group
+    try:
+        script = "cat /proc/self/cgroup; for n in 1 2 3 4 5 6; do sleep 0.5 & done; wait"
+        ran = finish(Launch(["sh", "-c", script], {"PATH": "/usr/bin:/bin"}, "/", groups=group.entrances))
+        assert "test-counts" in ran.out
+        assert "fork" in ran.err
+        assert group.refused_processes() > 0
+        assert group.out_of_memory() == 0
+    finally:
+        group.remove()
+    assert not any(folder.exists() for folder in folders_of("test-counts"))
+
+
+@needs_groups
+def test_an_attempt_leaves_no_group_behind(tmp_path: Path) -> None:
+    with engine_in(tmp_path, "none") as engine:
+        job = engine.job("grep agent-runners /proc/self/cgroup", session_id="test-attempt")
+        attempt = engine.finish(job)
+    assert code(attempt.outcome) is None
+    assert "test-attempt-1" in str(attempt.outcome.result)
+    assert not any(folder.exists() for folder in folders_of("test-attempt-1"))
+
+
+@needs_groups
+def test_what_a_dead_worker_left_is_swept_with_its_processes(tmp_path: Path) -> None:
+    group = open_group("test-dead-1", Limits())
+    assert group
+    with subprocess.Popen(["sleep", "300"]) as left:
+        for entrance in group.entrances:
+            Path(entrance).write_text(str(left.pid))
+        discard_workspaces(Host(tmp_path), [tmp_path / "workspaces" / "test-dead-1"])
+        assert left.wait() == -9
+    assert not any(folder.exists() for folder in folders_of("test-dead-1"))
+
+
+@needs_groups
+def test_processors_are_limited(tmp_path: Path) -> None:
+    group = open_group("test-processors", Limits(max_cpus=0.2))
+    assert group
+    try:
+        script = (
+            "import time; end = time.monotonic() + 1.5\nwhile time.monotonic() < end: pass\nprint(time.process_time())"
+        )
+        launch = sandbox_in(tmp_path, "none").launch(["python3", "-c", script], {})
+        ran = finish(Launch(launch.command, launch.environment, launch.directory, groups=group.entrances))
+        assert float(ran.out) < 1
+    finally:
+        group.remove()
+
+
+def delegated(tmp_path: Path, own: str, *, parent: str) -> Path:
+    """What /proc/self shows of a tree of version 2 in which `parent` has all controllers; gives its folder."""
+    mount = tmp_path / "cgroup"
+    (mount / parent).mkdir(parents=True)
+    (mount / parent / "cgroup.controllers").write_text("cpuset cpu io memory pids\n")
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self" / "mounts").write_text(f"cgroup2 {mount} cgroup2 rw,nosuid 0 0\n")
+    (tmp_path / "self" / "cgroup").write_text(f"0::{own}\n")
+    return mount / parent
+
+
+@pytest.mark.parametrize(
+    ("own", "parent"),
+    [
+        pytest.param("/system.slice/worker.service/worker", "system.slice/worker.service", id="delegated"),
+        pytest.param("/user.slice/session-1.scope", ".", id="root"),
+    ],
+)
+def test_a_delegated_subtree_of_version_2_is_used(tmp_path: Path, own: str, parent: str) -> None:
+    folder = delegated(tmp_path, own, parent=parent)
+    places = find_places(tmp_path / "self")
+    assert places == Places(dict.fromkeys(("memory", "pids", "cpu"), folder / "agent-runners"), 2)
+    assert (folder / "cgroup.subtree_control").read_text() == "+memory +pids +cpu"
+    group = open_group("one-1", Limits(max_memory_bytes=1 << 30, max_processes=7, max_cpus=1.5), places)
+    assert group
+    made = folder / "agent-runners" / "one-1"
+    names = ("memory.max", "memory.swap.max", "pids.max", "cpu.max")
+    assert [(made / name).read_text() for name in names] == [str(1 << 30), "0", "7", "150000 100000"]
+    assert group.entrances == [str(made / "cgroup.procs")]
+    (made / "memory.events").write_text("low 0\nhigh 0\nmax 12\noom 3\noom_kill 2\noom_group_kill 0\n")
+    (made / "pids.events").write_text("max 4\n")
+    assert (group.out_of_memory(), group.refused_processes()) == (2, 4)
+
+
+def test_without_any_place_there_is_no_group(tmp_path: Path) -> None:
+    assert find_places(tmp_path) == Places({}, 1)
+    assert open_group("one-1", Limits(), find_places(tmp_path)) is None

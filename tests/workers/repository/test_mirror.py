@@ -1,0 +1,294 @@
+"""Fetching: what costs the network and what does not, which commit is taken, and what goes wrong how."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import multiprocessing
+import os
+import shutil
+import signal
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.workers.repositories import commit_all, git, make_host, make_job, make_origin, write
+from workers.errors import EngineError
+from workers.job import Host, Job
+from workers.processes.lifeline import Lifeline
+from workers.repository.mirror import Mirror
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> Path:
+    return make_origin(tmp_path / "origin", {"file": "one\n"})
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return make_host(tmp_path / "work")
+
+
+def obtain(host: Host, job: Job) -> str:
+    return Mirror(host, job.site_id, job.lifeline).obtain(job)
+
+
+def failure(host: Host, job: Job) -> EngineError:
+    with pytest.raises(EngineError) as caught:
+        obtain(host, job)
+    assert caught.value.stage == "checkout"
+    return caught.value
+
+
+def test_a_branch_is_resolved_to_its_newest_commit_each_time(host: Host, origin: Path) -> None:
+    assert obtain(host, make_job(origin)) == git(origin, "rev-parse", "HEAD")
+    write(origin, {"file": "two\n"})
+    newest = commit_all(origin)
+    assert obtain(host, make_job(origin)) == newest
+
+
+def test_a_branch_that_was_rewritten_is_followed_and_the_old_base_is_kept(host: Host, origin: Path) -> None:
+    old = obtain(host, make_job(origin))
+    git(origin, "commit", "--quiet", "--amend", "--message", "rewritten")
+    new = obtain(host, make_job(origin))
+    git(origin, "gc", "--quiet", "--prune=now")
+    assert new != old
+    assert obtain(host, make_job(origin, base_sha=old)) == old
+
+
+def test_a_known_base_costs_no_network(host: Host, origin: Path) -> None:
+    base = obtain(host, make_job(origin))
+    shutil.rmtree(origin)
+    assert obtain(host, make_job(origin, base_sha=base)) == base
+    assert obtain(host, make_job(origin, sha=base)) == base
+    assert obtain(host, make_job(origin, sha=base[:10].upper())) == base
+
+
+def test_an_unknown_commit_is_fetched_by_its_id(host: Host, origin: Path) -> None:
+    first = git(origin, "rev-parse", "HEAD")
+    write(origin, {"file": "two\n"})
+    commit_all(origin)
+    assert obtain(host, make_job(origin, sha=first)) == first
+    assert git(host.work_dir / "mirrors" / "site", "for-each-ref", "--format=%(refname)", "refs/base") == (
+        f"refs/base/{first}"
+    )
+
+
+def test_a_commit_of_another_branch_and_a_short_id_of_this_one_are_found(host: Host, origin: Path) -> None:
+    main = git(origin, "rev-parse", "HEAD")
+    git(origin, "checkout", "--quiet", "-b", "other")
+    other = commit_all(origin)
+    assert obtain(host, make_job(origin, sha=other)) == other
+    assert obtain(host, make_job(origin, site_id="second", sha=main[:8])) == main
+
+
+@pytest.mark.parametrize("sha", ["0" * 39 + "1", "abcdef1", "f" * 64, "main", "--all", "HEAD~1"])
+def test_a_commit_that_is_nowhere_is_gone(host: Host, origin: Path, sha: str) -> None:
+    assert failure(host, make_job(origin, sha=sha)).code == "base_gone"
+    assert failure(host, make_job(origin, base_sha=sha)).code == "base_gone"
+
+
+def test_a_tree_is_no_commit(host: Host, origin: Path) -> None:
+    tree = git(origin, "rev-parse", "HEAD^{tree}")
+    assert failure(host, make_job(origin, sha=tree)).code == "base_gone"
+
+
+def test_a_branch_that_does_not_exist_is_named(host: Host, origin: Path) -> None:
+    error = failure(host, make_job(origin, branch="no/such"))
+    assert (error.code, error.retryable) == ("branch_not_found", False)
+    assert "no/such" in error.message
+
+
+def test_an_empty_repository_says_so(host: Host, tmp_path: Path) -> None:
+    git(tmp_path, "init", "--quiet", "empty")
+    error = failure(host, make_job(tmp_path / "empty"))
+    assert error.code == "branch_not_found"
+    assert "empty" in error.message
+
+
+def test_a_repository_that_is_not_there_cannot_be_reached(host: Host, tmp_path: Path) -> None:
+    assert failure(host, make_job(tmp_path / "nowhere")).code == "repository_unreachable"
+
+
+def test_a_server_that_does_not_listen_cannot_be_reached_for_now(host: Host) -> None:
+    open_host = dataclasses.replace(host, allowed_protocols=("http",), allow_private_addresses=True)
+    error = failure(open_host, make_job("http://127.0.0.1:9/repository.git"))
+    assert (error.code, error.retryable) == ("repository_unreachable", True)
+
+
+@pytest.mark.parametrize(
+    "branch",
+    [
+        "",
+        "-x",
+        "--upload-pack=touch canary",
+        "a..b",
+        "a b",
+        "a~1",
+        "a:b",
+        "a.lock",
+        "/a",
+        "a//b",
+        "a\nb",
+        "a\0b",
+        "@{1}",
+    ],
+)
+def test_a_hostile_branch_is_refused_before_anything_is_fetched(host: Host, origin: Path, branch: str) -> None:
+    assert failure(host, make_job(origin, branch=branch)).code == "repository_refused"
+    assert not (host.work_dir / "mirrors" / "site").exists()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "-u./x",
+        "--upload-pack=touch canary",
+        "ext::sh -c 'touch canary'",
+        "ext::touch%20canary",
+        "fd::17",
+        "git://example.org/x",
+        "http://example.org/x",
+        "ssh://example.org/x",
+        "git@example.org:x",
+        "FILE:///etc",
+        "file://example.org/etc",
+        "/etc",
+        "file:///etc",
+        "relative/path",
+        "../origin",
+        "https://user:secret@example.org/x",
+        "https:///x",
+        "https://example.org/a\nb",
+    ],
+)
+def test_an_address_that_is_not_allowed_is_refused(host: Host, url: str) -> None:
+    error = failure(host, make_job(url))
+    assert error.code == "repository_refused"
+    assert "secret" not in error.message
+
+
+def test_a_link_out_of_the_folder_of_local_repositories_is_refused(host: Host, tmp_path: Path) -> None:
+    make_origin(tmp_path / "outside" / "origin", {"file": "secret\n"})
+    allowed = tmp_path / "allowed"
+    allowed.mkdir()
+    (allowed / "link").symlink_to(tmp_path / "outside" / "origin")
+    narrow = dataclasses.replace(host, local_repositories=allowed)
+    for url in (allowed / "link", f"file://{allowed}/link", f"{allowed}/../outside/origin"):
+        assert failure(narrow, make_job(url)).code == "repository_refused"
+    unset = dataclasses.replace(host, local_repositories=None)
+    assert failure(unset, make_job(tmp_path / "outside" / "origin")).code == "repository_refused"
+
+
+def test_a_local_repository_of_another_user_may_be_fetched(host: Host, origin: Path) -> None:
+    if os.geteuid() == 0:
+        for path in (origin, *origin.rglob("*")):
+            os.chown(path, 61_234, 61_234)
+    assert obtain(host, make_job(f"file://{origin}")) == git(origin, "rev-parse", "HEAD")
+
+
+def test_a_site_may_change_its_repository(host: Host, origin: Path, tmp_path: Path) -> None:
+    git(origin, "branch", "topic")
+    obtain(host, make_job(origin, branch="topic"))
+    second = make_origin(tmp_path / "second", {"other": "file\n"})
+    git(second, "branch", "topic/deeper")
+    assert obtain(host, make_job(second, branch="topic/deeper")) == git(second, "rev-parse", "main")
+
+
+def test_what_an_interrupted_creation_or_fetch_left_does_no_harm(host: Host, origin: Path) -> None:
+    write(host.work_dir / "mirrors", {"site.new/HEAD": "garbage", "site.new/objects/pack/tmp_pack_x": "garbage"})
+    obtain(host, make_job(origin))
+    mirror = host.work_dir / "mirrors" / "site"
+    write(mirror, {"packed-refs.lock": "", "refs/fetched/tip.lock": "", "objects/pack/tmp_pack_x": "half of one"})
+    write(origin, {"file": "two\n"})
+    newest = commit_all(origin)
+    assert obtain(host, make_job(origin)) == newest
+    assert not list(mirror.rglob("tmp_*"))
+
+
+def test_many_fetches_leave_few_packs(host: Host, origin: Path) -> None:
+    mirror = host.work_dir / "mirrors" / "site"
+    first = obtain(host, make_job(origin))
+    packs = mirror / "objects" / "pack"
+    for number in range(24):
+        data = f"blob {number}\n".encode()
+        name = git(mirror, "hash-object", "-w", "--stdin", stdin=data)
+        git(mirror, "pack-objects", "--quiet", str(packs / "pack"), stdin=f"{name}\n".encode())
+    write(origin, {"file": "two\n"})
+    newest = commit_all(origin)
+    assert obtain(host, make_job(origin)) == newest
+    assert len(list(packs.glob("*.pack"))) < 5
+    assert git(mirror, "cat-file", "-t", first) == git(mirror, "cat-file", "-t", newest) == "commit"
+
+
+@pytest.fixture
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that are started find this module."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[3])
+
+
+def test_attempts_in_several_processes_share_one_mirror(host: Host, origin: Path, importable: None) -> None:
+    expected = git(origin, "rev-parse", "HEAD")
+    # Fresh processes: a forked one would run what this process registered for its exit.
+    with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as pool:
+        found = list(pool.map(_obtain_in_process, [host.work_dir] * 8, [origin] * 8))
+    assert found == [expected] * 8
+    assert sorted(path.name for path in (host.work_dir / "mirrors").iterdir()) == ["site", "site.lock"]
+
+
+def _obtain_in_process(work_dir: Path, origin: Path) -> str:
+    return obtain(make_host(work_dir), make_job(origin))
+
+
+@contextlib.contextmanager
+def another_fetch(host: Host, lease: float = 60) -> Iterator[int]:
+    """The process of another worker amid a fetch for the same mirror, from a server that says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/repository.git"
+        worker = multiprocessing.get_context("spawn").Process(target=_fetch, args=(host.work_dir, url, lease))
+        worker.start()
+        try:
+            connection, _ = server.accept()
+            with connection:
+                assert worker.pid
+                yield worker.pid
+        finally:
+            worker.kill()
+            worker.join()
+
+
+def _fetch(work_dir: Path, url: str, lease: float) -> None:
+    host = make_host(work_dir, allowed_protocols=("http",), allow_private_addresses=True)
+    obtain(host, make_job(url, lifeline=Lifeline(lease)))
+
+
+def test_waiting_for_another_attempts_fetch_has_an_end(host: Host, origin: Path, importable: None) -> None:
+    with another_fetch(host):
+        error = failure(dataclasses.replace(host, fetch_timeout_seconds=0.1), make_job(origin))
+    assert (error.code, error.retryable) == ("fetch_timeout", True)
+
+
+def test_a_worker_that_is_killed_amid_a_fetch_keeps_nobody_waiting(host: Host, origin: Path, importable: None) -> None:
+    with another_fetch(host) as worker:
+        os.kill(worker, signal.SIGKILL)
+        assert obtain(host, make_job(origin)) == git(origin, "rev-parse", "HEAD")
+
+
+def test_a_worker_that_is_frozen_amid_a_fetch_keeps_nobody_waiting_beyond_its_lease(
+    host: Host, origin: Path, importable: None
+) -> None:
+    with another_fetch(host, lease=5) as worker:
+        os.kill(worker, signal.SIGSTOP)
+        assert obtain(host, make_job(origin)) == git(origin, "rev-parse", "HEAD")
+        assert psutil.Process(worker).status() == psutil.STATUS_STOPPED
+
+
+def test_a_site_id_cannot_leave_its_folder(host: Host, origin: Path) -> None:
+    for site_id in ("../x", "", "a/b", ".x"):
+        with pytest.raises(ValueError):
+            obtain(host, make_job(origin, site_id=site_id))

@@ -1,0 +1,54 @@
+"""Each layer of protection is told as working, missing or off, and never without a remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.bubblewrap import REFUSED, fake_bubblewrap
+from tests.workers.engine import IS_ROOT, needs_bubblewrap
+from workers.job import Host, Limits
+from workers.limits.cgroups import find_places
+from workers.sandbox import seccomp
+from workers.sandbox.layers import Layer, layers
+from workers.sandbox.program import find_program
+
+
+def look(host: Host) -> dict[str, Layer]:
+    found = {layer.name: layer for layer in layers(host, Limits())}
+    assert all(bool(layer.remedy) == (layer.state != "working") for layer in found.values())
+    return found
+
+
+@needs_bubblewrap
+def test_the_layers_of_this_machine(tmp_path: Path) -> None:
+    found = look(Host(tmp_path))
+    assert found["sandbox"].told == str(find_program())
+    states = {name: layer.state for name, layer in found.items()}
+    assert states == {
+        "sandbox": "working",
+        "network of agents": "working",
+        "user of agents": "working" if IS_ROOT else "off",
+        "system call filter": "working" if seccomp.program() else "missing",
+        "control groups": "working" if len(find_places().folders) == 3 else "missing",
+        "limits of a session": "working",
+    }
+
+
+def test_without_a_sandbox_what_belongs_to_it_is_off(tmp_path: Path) -> None:
+    found = look(Host(tmp_path, sandbox="none"))
+    for name in ("sandbox", "network of agents", "user of agents", "system call filter"):
+        assert (found[name].state, "AGENT_RUNNERS_SANDBOX" in found[name].remedy) == ("off", True)
+
+
+def test_a_sandbox_that_does_not_work_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", fake_bubblewrap(tmp_path / "tools", REFUSED))
+    found = look(Host(tmp_path))
+    assert (found["sandbox"].state, "bubblewrap 0.9.0" in found["sandbox"].told) == ("missing", True)
+    assert found["network of agents"].state == "missing"
+
+
+def test_limits_are_told_in_units_that_people_use(tmp_path: Path) -> None:
+    told = look(Host(tmp_path))["limits of a session"].told
+    assert "4 GiB of memory" in told and "1,024 processes" in told and "1,000,000 files" in told

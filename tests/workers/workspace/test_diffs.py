@@ -1,0 +1,481 @@
+"""What a diff must survive: plain git makes, of the stored bytes and the base, the very tree that the agent left."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+
+from tests.workers.repositories import (
+    applied,
+    commit_all,
+    finish,
+    following,
+    git,
+    make_host,
+    make_job,
+    make_origin,
+    names,
+    stored_diffs,
+    write,
+)
+from workers.errors import EngineError
+from workers.job import DiffKind, Host, Limits
+from workers.workspace import diffs
+from workers.workspace.workspace import Workspace
+
+BINARY = bytes(range(256)) * 40
+LINES = "".join(f"line {number}\n" for number in range(100))
+POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'a' * 64}\nsize 12345\n"
+SUBMODULE = "1" * 40
+
+BASE: dict[str, str | bytes] = {
+    "text": LINES,
+    "binary.bin": BINARY,
+    "crlf.txt": "one\r\ntwo\r\n",
+    "mixed.txt": "one\r\ntwo\n\rthree",
+    "no newline": "no newline at the end",
+    "latin1.txt": b"caf\xe9\n",
+    "utf16.txt": "text\n".encode("utf-16"),
+    "script.sh": "#!/bin/sh\n",
+    "folder/a": "a\n",
+    "folder/b": "b\n",
+    "big.lfs": POINTER,
+    "ident.c": "$Id$\n",
+    ".gitattributes": "*.txt text eol=crlf\n*.c ident\n*.lfs filter=lfs diff=lfs merge=lfs -text\n"
+    "utf16.txt working-tree-encoding=UTF-16\n*.bin diff=exif\nfolder/* export-ignore -diff\n",
+}
+
+
+def base_repository(folder: Path) -> Path:
+    origin = make_origin(folder, BASE)
+    # Made below the level of `add`, so that no conversion happens on the way into the base either.
+    blobs = {name: git(origin, "hash-object", "-w", "--no-filters", "--", name) for name in BASE}
+    lines = [f"100644 {blob}\t{name}" for name, blob in blobs.items()]
+    lines.append(f"160000 {SUBMODULE}\tmodule")
+    target = git(origin, "hash-object", "-w", "--stdin", stdin=b"folder/a")
+    lines.append(f"120000 {target}\tlink")
+    git(origin, "update-index", "--add", "--index-info", stdin="\n".join(lines).encode() + b"\n")
+    git(origin, "commit", "--quiet", "--message", "exact")
+    return origin
+
+
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return base_repository(tmp_path_factory.mktemp("base") / "origin")
+
+
+@pytest.fixture
+def host(origin: Path, tmp_path: Path) -> Host:
+    return make_host(tmp_path / "work", local_repositories=origin.parent)
+
+
+def edit_text(folder: Path) -> None:
+    (folder / "text").write_text(LINES.replace("line 50\n", "line fifty\n") + "more\n")
+
+
+def edit_binary(folder: Path) -> None:
+    (folder / "binary.bin").write_bytes(BINARY[:500] + b"\0changed\r\n" + BINARY[500:])
+    (folder / "new.bin").write_bytes(random.Random(1).randbytes(20_000))
+
+
+def rename(folder: Path) -> None:
+    (folder / "text").rename(folder / "renamed")
+    (folder / "binary.bin").rename(folder / "folder" / "other name.bin")
+
+
+def rename_and_edit(folder: Path) -> None:
+    (folder / "text").rename(folder / "renamed")
+    (folder / "renamed").write_text(LINES + "and more\n")
+
+
+def copy(folder: Path) -> None:
+    shutil.copy(folder / "text", folder / "copy")
+    shutil.copy(folder / "binary.bin", folder / "copy.bin")
+
+
+def change_mode(folder: Path) -> None:
+    (folder / "script.sh").chmod(0o755)
+
+
+def symlinks(folder: Path) -> None:
+    (folder / "link").unlink()
+    (folder / "link").symlink_to("folder/b")
+    (folder / "dangling").symlink_to("no/such\nplace")
+    (folder / "outside").symlink_to("/etc/passwd")
+
+
+def file_to_symlink_and_back(folder: Path) -> None:
+    (folder / "link").unlink()
+    (folder / "link").write_text("a file now\n")
+    (folder / "text").unlink()
+    (folder / "text").symlink_to("folder")
+
+
+def folder_to_symlink(folder: Path) -> None:
+    shutil.rmtree(folder / "folder")
+    (folder / "folder").symlink_to("/etc")
+
+
+def file_to_folder(folder: Path) -> None:
+    (folder / "text").unlink()
+    write(folder, {"text/inside": LINES, "text/deeper/still": "x\n"})
+
+
+def folder_to_file(folder: Path) -> None:
+    shutil.rmtree(folder / "folder")
+    (folder / "folder").write_text("a\n")
+
+
+def new_empty_file(folder: Path) -> None:
+    (folder / "empty").touch()
+    (folder / "deep" / "er").mkdir(parents=True)
+    (folder / "deep" / "er" / "empty").touch()
+
+
+def delete(folder: Path) -> None:
+    (folder / "text").unlink()
+    (folder / "binary.bin").unlink()
+    (folder / "link").unlink()
+    shutil.rmtree(folder / "folder")
+
+
+def delete_everything(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.name != ".git":
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def delete_submodule(folder: Path) -> None:
+    (folder / "module").rmdir()
+
+
+def edit_lfs_pointer(folder: Path) -> None:
+    (folder / "big.lfs").write_text(POINTER.replace("a" * 64, "b" * 64))
+    (folder / "new.lfs").write_text(POINTER)
+
+
+def edit_crlf(folder: Path) -> None:
+    (folder / "crlf.txt").write_bytes(b"one\r\n2\r\nthree\n")
+    (folder / "mixed.txt").write_bytes(b"one\ntwo\r\n\r\r\nthree\r")
+    (folder / "new.txt").write_bytes(b"a\r\nb\n")
+
+
+def edit_encodings(folder: Path) -> None:
+    (folder / "latin1.txt").write_bytes(b"th\xe9\n")
+    (folder / "utf16.txt").write_bytes("other\n".encode("utf-16"))
+    (folder / "ident.c").write_text("$Id: mine $\nint x;\n")
+
+
+def newline_at_the_end(folder: Path) -> None:
+    (folder / "no newline").write_text("still no newline\nat the end")
+    (folder / "text").write_text(LINES.rstrip("\n"))
+    (folder / "one byte").write_bytes(b"x")
+
+
+def trailing_whitespace(folder: Path) -> None:
+    (folder / "text").write_text("line 0  \t\n \n\n\n" + LINES + "\n\n   ")
+
+
+def strange_names(folder: Path) -> None:
+    for name in (
+        b"with space",
+        b" leading",
+        b"trailing ",
+        b'double"quote',
+        b"single'quote",
+        b"tab\there",
+        b"new\nline",
+        b"back\\slash",
+        b"-option",
+        b"--",
+        b"a => b",
+        b"{brace",
+        b"*.glob",
+        b":(top)magic",
+        b"\xc3\xa9t\xc3\xa9",
+        b"e\xcc\x81 decomposed",
+        b"latin1 \xe9\xff",
+        b"\x01control\x7f",
+        b"b/a/b",
+        b"dev/null",
+        b"C:",
+    ):
+        path = os.path.join(os.fsencode(folder), name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(b"content of " + name + b"\n")
+
+
+def rename_to_strange_names(folder: Path) -> None:
+    os.rename(folder / "text", os.path.join(os.fsencode(folder), b't\xe9xt \t"quoted" \xc3\xa9'))
+
+
+def lines_like_a_diff(folder: Path) -> None:
+    (folder / "text").write_text(
+        LINES + "diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-- \n2.39\n\\ No newline\n"
+    )
+
+
+def long_file(folder: Path) -> None:
+    lines = [f"line {number} {number * 7919 % 1000}\n" for number in range(100_000)]
+    (folder / "long").write_text("".join(lines))
+
+
+EDITS: list[Callable[[Path], None]] = [
+    edit_text,
+    edit_binary,
+    rename,
+    rename_and_edit,
+    copy,
+    change_mode,
+    symlinks,
+    file_to_symlink_and_back,
+    folder_to_symlink,
+    file_to_folder,
+    folder_to_file,
+    new_empty_file,
+    delete,
+    delete_everything,
+    delete_submodule,
+    edit_lfs_pointer,
+    edit_crlf,
+    edit_encodings,
+    newline_at_the_end,
+    trailing_whitespace,
+    strange_names,
+    rename_to_strange_names,
+    lines_like_a_diff,
+    long_file,
+]
+
+
+@pytest.mark.parametrize("edit", EDITS, ids=lambda edit: edit.__name__)
+def test_a_diff_survives(edit: Callable[[Path], None], host: Host, origin: Path, tmp_path: Path) -> None:
+    job = make_job(origin)
+    workspace = Workspace.prepare(job, host)
+    edit(workspace.checkout)
+    tree = finish(workspace, job)
+    assert tree != workspace.start_tree
+    assert applied(origin, workspace.base_sha, stored_diffs(job)["cumulative"]) == tree
+    assert stored_diffs(job)["result"] == stored_diffs(job)["cumulative"]
+
+    # Another host, which has seen nothing of the first, goes on from the stored bytes alone.
+    elsewhere = make_host(tmp_path / "elsewhere", local_repositories=origin.parent)
+    next_job = following(job, 2)
+    follow_up = Workspace.prepare(next_job, elsewhere)
+    assert follow_up.start_tree == tree
+    assert follow_up.snapshot() == tree
+    assert sorted(_listing(follow_up.checkout)) == sorted(_listing(workspace.checkout))
+    workspace.dispose()
+    follow_up.dispose()
+
+
+def _listing(folder: Path) -> Iterable[tuple[bytes, bytes]]:
+    """Each path with its bytes, or with what its link says; empty folders and the agent's repository left out."""
+    for parent, folders, files in os.walk(os.fsencode(folder)):
+        if b".git" in folders:
+            folders.remove(b".git")
+        for name in files + [name for name in folders if os.path.islink(os.path.join(parent, name))]:
+            path = os.path.join(parent, name)
+            is_link = os.path.islink(path)
+            yield (
+                os.path.relpath(path, os.fsencode(folder)),
+                os.readlink(path) if is_link else Path(os.fsdecode(path)).read_bytes(),
+            )
+
+
+def test_a_checkout_is_the_base_byte_for_byte(host: Host, origin: Path) -> None:
+    workspace = Workspace.prepare(make_job(origin), host)
+    for name, content in BASE.items():
+        data = content.encode() if isinstance(content, str) else content
+        assert (workspace.checkout / name).read_bytes() == data, name
+    assert workspace.snapshot() == workspace.start_tree == git(origin, "rev-parse", "HEAD^{tree}")
+
+
+def test_a_submodule_pointer_that_an_earlier_session_moved_survives(host: Host, origin: Path) -> None:
+    patch = (
+        f"diff --git a/module b/module\nindex {SUBMODULE}..{'2' * 40} 160000\n--- a/module\n+++ b/module\n"
+        f"@@ -1 +1 @@\n-Subproject commit {SUBMODULE}\n+Subproject commit {'2' * 40}\n"
+    ).encode()
+    job = make_job(origin, start_diff=lambda: iter([patch]))
+    workspace = Workspace.prepare(job, host)
+    write(workspace.checkout, {"module/checked/out": "a file of the module\n", "text": "changed\n"})
+    tree = finish(workspace, job)
+    assert f"160000 commit {'2' * 40}\tmodule" in git(workspace.git.directory, "ls-tree", tree)
+    assert applied(origin, workspace.base_sha, stored_diffs(job)["cumulative"]) == tree
+    assert applied(origin, workspace.base_sha, patch, stored_diffs(job)["result"]) == tree
+
+
+def test_twenty_thousand_files_make_one_diff(host: Host, origin: Path) -> None:
+    job = make_job(origin)
+    workspace = Workspace.prepare(job, host)
+    for number in range(20_000):
+        path = workspace.checkout / f"many/{number // 500}/{number}"
+        if number < 200 or number % 500 == 0:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{number}\n")
+        else:
+            # Links are made much faster than files, and are files to git.
+            os.link(workspace.checkout / f"many/0/{number % 200}", path)
+    tree = finish(workspace, job)
+    assert len(names(workspace, tree)) == 20_000 + len(BASE) + 2
+    index = {"GIT_INDEX_FILE": str(workspace.root / "index")}
+    git(workspace.git.directory, "read-tree", workspace.base_sha, **index)
+    git(workspace.git.directory, "apply", "--cached", "--binary", stdin=stored_diffs(job)["cumulative"], **index)
+    assert git(workspace.git.directory, "write-tree", **index) == tree
+
+
+def test_result_and_cumulative_tell_one_session_from_all(host: Host, origin: Path) -> None:
+    first = make_job(origin)
+    workspace = Workspace.prepare(first, host)
+    write(workspace.checkout, {"first": "1\n", "text": "first\n"})
+    finish(workspace, first)
+    second = following(first, 2)
+    workspace = Workspace.prepare(second, host)
+    write(workspace.checkout, {"second": "2\n", "text": "second\n"})
+    tree = finish(workspace, second)
+    result, cumulative = stored_diffs(second)["result"], stored_diffs(second)["cumulative"]
+    assert b"b/first" not in result and b"b/first" in cumulative
+    base = workspace.base_sha
+    assert applied(origin, base, stored_diffs(first)["cumulative"], result) == tree == applied(origin, base, cumulative)
+
+
+def test_no_change_writes_nothing(host: Host, origin: Path) -> None:
+    job = make_job(origin)
+    workspace = Workspace.prepare(job, host)
+    assert diffs.write_diffs(workspace, job, workspace.snapshot()) == diffs.Written(False, False)
+    assert stored_diffs(job) == {}
+
+
+def test_a_follow_up_without_a_change_keeps_the_cumulative_diff(host: Host, origin: Path) -> None:
+    first = make_job(origin)
+    workspace = Workspace.prepare(first, host)
+    write(workspace.checkout, {"first": "1\n"})
+    finish(workspace, first)
+    second = following(first, 2)
+    workspace = Workspace.prepare(second, host)
+    assert diffs.write_diffs(workspace, second, workspace.snapshot()) == diffs.Written(False, True)
+    assert stored_diffs(second) == {"cumulative": stored_diffs(first)["cumulative"]}
+
+
+def test_undoing_all_of_it_leaves_no_cumulative_diff(host: Host, origin: Path) -> None:
+    first = make_job(origin)
+    workspace = Workspace.prepare(first, host)
+    write(workspace.checkout, {"first": "1\n"})
+    finish(workspace, first)
+    second = following(first, 2)
+    workspace = Workspace.prepare(second, host)
+    (workspace.checkout / "first").unlink()
+    assert diffs.write_diffs(workspace, second, workspace.snapshot()) == diffs.Written(True, False)
+
+
+def test_a_question_stores_no_diff(host: Host, origin: Path) -> None:
+    job = make_job(origin, mode="ask")
+    workspace = Workspace.prepare(job, host)
+    write(workspace.checkout, {"text": "changed\n"})
+    assert diffs.write_diffs(workspace, job, workspace.snapshot()) == diffs.Written(False, False)
+    assert stored_diffs(job) == {}
+
+
+def test_too_many_files_are_counted_before_a_diff_is_made(host: Host, origin: Path) -> None:
+    job = make_job(origin, limits=Limits(max_diff_files=3))
+    workspace = Workspace.prepare(job, host)
+    write(workspace.checkout, {"1": "", "2": "", "3": ""})
+    assert diffs.write_diffs(workspace, job, workspace.snapshot()) == diffs.Written(True, True)
+    write(workspace.checkout, {"4": ""})
+    assert refusal(workspace, job) == ("too_many_files", "diff")
+
+
+def test_a_diff_that_is_too_large_is_stored_in_no_part(host: Host, origin: Path) -> None:
+    job = make_job(origin, limits=Limits(max_diff_bytes=100_000))
+    workspace = Workspace.prepare(job, host)
+    (workspace.checkout / "bomb").write_bytes(random.Random(2).randbytes(3_000_000))
+    assert refusal(workspace, job) == ("diff_too_large", "diff")
+    assert stored_diffs(job) == {}
+
+
+def refusal(workspace: Workspace, job: object) -> tuple[str, str]:
+    with pytest.raises(EngineError) as caught:
+        diffs.write_diffs(workspace, job, workspace.snapshot())  # type: ignore[arg-type]
+    return caught.value.code, caught.value.stage
+
+
+def test_what_the_sink_raises_passes_through(host: Host, origin: Path) -> None:
+    class Broken:
+        def write(self, kind: DiffKind, chunks: Iterable[bytes], *, contains_secret: bool) -> None:
+            next(iter(chunks))
+            raise ConnectionError(kind)
+
+    job = make_job(origin, sink=Broken())
+    workspace = Workspace.prepare(job, host)
+    write(workspace.checkout, {"text": "changed\n"})
+    with pytest.raises(ConnectionError):
+        diffs.write_diffs(workspace, job, workspace.snapshot())
+
+
+def test_a_renamed_link_whose_place_a_folder_took_survives(host: Host, origin: Path) -> None:
+    """Git cannot apply what it writes for this one when it looks for renames."""
+    job = make_job(origin)
+    workspace = Workspace.prepare(job, host)
+    (workspace.checkout / "link").rename(workspace.checkout / "moved")
+    write(workspace.checkout, {"link/inside": "x\n"})
+    tree = finish(workspace, job)
+    assert applied(origin, workspace.base_sha, stored_diffs(job)["cumulative"]) == tree
+
+
+def test_a_rename_is_stored_as_one(host: Host, origin: Path) -> None:
+    job = make_job(origin)
+    workspace = Workspace.prepare(job, host)
+    (workspace.checkout / "text").rename(workspace.checkout / "renamed")
+    finish(workspace, job)
+    assert b"rename from text\nrename to renamed\n" in stored_diffs(job)["result"]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_any_sequence_of_moves_survives(seed: int, host: Host, origin: Path) -> None:
+    """Files, folders and links change places at random; renames make this the hardest case for a patch."""
+    job = make_job(origin)
+    workspace = Workspace.prepare(job, host)
+    _shuffle(workspace.checkout, random.Random(seed))
+    tree = finish(workspace, job)
+    assert applied(origin, workspace.base_sha, stored_diffs(job)["cumulative"]) == tree
+
+
+def _shuffle(folder: Path, dice: random.Random) -> None:
+    places = ["text", "folder", "folder/a", "folder/b", "link", "crlf.txt", "x", "x/y", "x/y/z", "folder/c/d", "text/t"]
+    for _ in range(40):
+        source, target = folder / dice.choice(places), folder / dice.choice(places)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            match dice.randrange(5):
+                case 0:
+                    source.rename(target)
+                case 1:
+                    target.unlink()
+                    target.symlink_to(dice.choice(places))
+                case 2:
+                    target.write_text(LINES[: dice.randrange(len(LINES))])
+                case 3:
+                    shutil.copy(source, target, follow_symlinks=False)
+                case 4:
+                    target.chmod(dice.choice((0o644, 0o755)))
+        except OSError:
+            continue
+
+
+def test_a_branch_that_moved_on_does_not_matter(tmp_path: Path) -> None:
+    moving = make_origin(tmp_path / "moving", {"a": "1\n"})
+    host = make_host(tmp_path / "other")
+    first = make_job(moving)
+    workspace = Workspace.prepare(first, host)
+    write(workspace.checkout, {"b": "2\n"})
+    tree = finish(workspace, first)
+    write(moving, {"a": "changed\n"})
+    commit_all(moving)
+    second = following(first, 2, base_sha=workspace.base_sha)
+    assert Workspace.prepare(second, host).start_tree == tree

@@ -1,0 +1,153 @@
+"""What an attempt leaves whose worker is killed: it can be told from one that lives, and its work can be saved."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.workers.attempts import Engine, engine_in
+from tests.workers.engine import SANDBOXES, eventually, linux
+from workers import discard_workspaces, is_left, save_lost_work, taken
+from workers.attempt import run
+from workers.errors import EngineError
+from workers.job import Job, Limits, Step
+
+pytestmark = linux
+FILES = (("README", "hello\n"), ("lock.json", "{}\n"), (".env", "KEY=1\n"))
+WORK = "echo kept >> README; echo new > new; echo begun; sleep 3600"
+
+
+@pytest.fixture(params=SANDBOXES)
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    with engine_in(tmp_path, request.param, FILES) as made:
+        yield made
+        discard_workspaces(made.host, made.host.work_dir.glob("workspaces/*"))
+
+
+@contextlib.contextmanager
+def worker_on(engine: Engine, job: Job, step: str = "begun") -> Iterator[int]:
+    """A worker that runs the job up to a step, and is killed in the end."""
+    heard, told = os.pipe()
+    worker = os.fork()
+    if worker == 0:
+        with contextlib.suppress(BaseException):
+            for event in run(job, engine.host):
+                if isinstance(event, Step) and event.title == step:
+                    os.write(told, b".")
+        os._exit(1)
+    os.close(told)
+    try:
+        assert os.read(heard, 1) == b".", "the attempt ended before that step"
+        yield worker
+    finally:
+        os.close(heard)
+        os.kill(worker, signal.SIGKILL)
+        os.waitpid(worker, 0)
+
+
+def lose(engine: Engine, job: Job, step: str = "begun") -> Path:
+    """Have the job's worker killed when it is at a step; the workspace that is left, once all of the attempt is dead."""
+    with worker_on(engine, job, step):
+        folder = workspace_of(engine)
+        assert not is_left(folder), "the worker lives"
+    eventually(lambda: is_left(folder), "the attempt never died")
+    return folder
+
+
+def workspace_of(engine: Engine) -> Path:
+    (folder,) = engine.host.work_dir.glob("workspaces/*")
+    return folder
+
+
+def test_the_work_of_a_lost_attempt_is_saved_without_what_setup_did(engine: Engine) -> None:
+    job = engine.job(WORK, setup_command="echo set up > lock.json; echo made > made")
+    lose(engine, job)
+
+    save_lost_work(job, engine.host)
+
+    assert "+kept" in engine.diff and "+new" in engine.diff
+    for untouched in ("lock.json", "made", ".env"):
+        assert untouched not in engine.diff
+    assert engine.sink.diffs["cumulative"] == engine.sink.diffs["result"]
+
+
+def test_what_was_set_aside_amid_a_snapshot_does_not_stand_in_its_way(engine: Engine) -> None:
+    job = engine.job(WORK)
+    aside = lose(engine, job) / "aside"
+    (aside / "0" / "of the nested repository").mkdir(parents=True)
+
+    save_lost_work(job, engine.host)
+
+    assert "+kept" in engine.diff
+
+
+def test_what_is_too_large_of_lost_work_is_left_out(engine: Engine) -> None:
+    job = engine.job(f"head -c 300000 /dev/zero > large; {WORK}", limits=Limits(max_diff_bytes=100_000))
+    lose(engine, job)
+
+    save_lost_work(job, engine.host)
+
+    assert "+kept" in engine.diff and "large" not in engine.diff
+
+
+def test_lost_work_that_holds_a_secret_is_flagged(engine: Engine) -> None:
+    job = engine.job(f"echo a-token-of-the-forge > found; {WORK}", credential="a-token-of-the-forge")
+    lose(engine, job)
+
+    save_lost_work(job, engine.host)
+
+    assert engine.sink.contains_secret
+
+
+def test_what_setup_did_before_its_worker_was_lost_is_no_work(engine: Engine) -> None:
+    job = engine.job("true", setup_command="echo set up > lock.json; echo setting; sleep 3600")
+    lose(engine, job, "setting")
+
+    save_lost_work(job, engine.host)
+
+    assert engine.sink.diffs == {}
+
+
+def test_a_lost_question_leaves_no_work(engine: Engine) -> None:
+    job = engine.job(WORK, mode="ask")
+    lose(engine, job)
+
+    save_lost_work(job, engine.host)
+
+    assert engine.sink.diffs == {}
+
+
+def test_lost_work_is_tried_once_whatever_comes_of_it(engine: Engine) -> None:
+    job = engine.job(WORK, limits=Limits(max_diff_files=0))
+    lose(engine, job)
+    with pytest.raises(EngineError, match="more than 0 files"):
+        save_lost_work(job, engine.host)
+
+    save_lost_work(job, engine.host)
+
+    assert engine.sink.diffs == {}
+
+
+def test_a_workspace_is_taken_by_one_at_a_time_and_by_nobody_once_it_is_gone(engine: Engine) -> None:
+    folder = lose(engine, engine.job(WORK))
+    with taken(folder) as first, taken(folder) as second:
+        assert first and not second
+    discard_workspaces(engine.host, [folder])
+    assert not is_left(folder)
+
+
+@pytest.mark.parametrize("engine", ["none"], indirect=True)
+def test_a_workspace_is_not_left_before_the_last_process_of_its_agent_is_dead(engine: Engine) -> None:
+    with worker_on(engine, engine.job(WORK)) as worker:
+        (supervisor,) = [each for each in psutil.Process(worker).children() if "supervisor.py" in str(each.cmdline())]
+        supervisor.suspend()
+    folder = workspace_of(engine)
+    assert not is_left(folder), "the agent lives, as its supervisor is slow to kill it"
+    supervisor.resume()
+    eventually(lambda: is_left(folder), "the attempt never died")

@@ -1,0 +1,121 @@
+"""Runs one command within its limits and hands out its output, line by line, as it comes."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import selectors
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from typing import IO
+
+from workers.errors import Stage
+from workers.limits.budget import Budget
+from workers.limits.monitor import Watch
+from workers.processes.launch import Launch, supervised
+from workers.processes.lifeline import Lifeline
+from workers.processes.lines import Line, LineSplitter, Stream
+
+# How long `lines` waits before it lets its caller look around.
+TICK_SECONDS = 0.5
+_CHUNK = 65_536
+
+
+class Process:
+    """A running command, made by `running`."""
+
+    def __init__(
+        self, popen: subprocess.Popen[bytes], lifeline: Lifeline, budget: Budget, watch: Watch | None, stage: Stage
+    ) -> None:
+        self._popen = popen
+        self._lifeline = lifeline
+        self._budget = budget
+        self._watch = watch
+        self._stage = stage
+        self.status: int | None = None
+        """The exit status, 128 + N after signal N; None until `lines` has come to its end."""
+
+    def lines(self) -> Iterator[Line | None]:
+        """Each line of output, and None whenever nothing came for a moment, until the command and all it left end.
+
+        Raises EngineError `time_limit`, `stalled`, `output_limit` and those of `Watch.check`, and Interrupted where
+        the lifeline ran out.
+        """
+        with selectors.DefaultSelector() as selector:
+            self._listen(selector, self._popen.stdout, "out")
+            self._listen(selector, self._popen.stderr, "err")
+            self._budget.hear()
+            while selector.get_map():
+                self._budget.check_time(self._stage)
+                if self._watch:
+                    self._watch.check(self._stage)
+                ready = selector.select(min(TICK_SECONDS, max(self._budget.seconds_left, 0)))
+                for key, _ in ready:
+                    yield from self._read(selector, key)
+                if ready:
+                    self._budget.hear()
+                elif self._popen.poll() is not None:
+                    break  # Someone killed the supervisor, and what it left still holds the pipes.
+                else:
+                    self._budget.check_silence(self._stage)
+                    yield None
+        self.status = _as_status(self._popen.wait())
+        self._lifeline.check()
+
+    def _listen(self, selector: selectors.BaseSelector, pipe: IO[bytes] | None, stream: Stream) -> None:
+        if pipe is not None:
+            splitter = LineSplitter(stream, self._budget.limits.max_line_bytes)
+            selector.register(pipe, selectors.EVENT_READ, splitter)
+
+    def _read(self, selector: selectors.BaseSelector, key: selectors.SelectorKey) -> Iterator[Line]:
+        data = os.read(key.fd, _CHUNK)
+        self._budget.spend_output(len(data), self._stage)
+        if data:
+            yield from key.data.feed(data)
+            self._budget.check_line(key.data.begun, self._stage)
+        else:
+            selector.unregister(key.fileobj)
+            yield from key.data.finish()
+
+
+@contextlib.contextmanager
+def running(
+    launch: Launch,
+    *,
+    lifeline: Lifeline,
+    budget: Budget,
+    stage: Stage,
+    watch: Watch | None = None,
+    stdin: bytes = b"",
+    merged: bool = False,
+) -> Iterator[Process]:
+    """`supervised` with output by lines, limits, and a failure for each that names `stage`.
+
+    `stdin` is what the command reads.
+    """
+    with (
+        _as_file(stdin) as source,
+        supervised(launch, lifeline, source, merged=merged) as popen,
+        watch.over(popen.pid) if watch else contextlib.nullcontext(),
+    ):
+        yield Process(popen, lifeline, budget, watch, stage)
+
+
+def _as_file(content: bytes) -> IO[bytes]:
+    """An open file of `content`, which on Linux nobody can write to: whoever reads it may own it, and be an agent."""
+    if not hasattr(os, "memfd_create"):
+        file = tempfile.TemporaryFile()  # noqa: SIM115
+        file.write(content)
+        file.seek(0)
+        return file
+    memory = os.fdopen(os.memfd_create("stdin", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING), "w+b")
+    memory.write(content)
+    memory.seek(0)
+    fcntl.fcntl(memory, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
+    return memory
+
+
+def _as_status(code: int) -> int:
+    return code if code >= 0 else 128 - code

@@ -1,0 +1,104 @@
+"""Counting what an attempt takes up on the disk while it runs: files with a name, and open ones that have none."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from workers.processes.supervisor import descendants
+from workers.safe_walk import Folder, is_hidden, reveal, revealed, walk
+
+_MANY = 100
+_BLOCK = 512
+
+
+@dataclass
+class Found:
+    """What has been counted: files and folders, the bytes that they take up, and the size of the largest.
+
+    `memory` is the bytes of files that are nothing but memory (memfd_create(2)), of which a process that has not mapped
+    them does not count as the owner.
+    """
+
+    files: int = 0
+    allocated: int = 0
+    largest: int = 0
+    memory: int = 0
+    complete: bool = False
+
+
+def tally(folders: Sequence[Path], supervisor: int | None) -> Iterator[Found]:
+    """Count what lies in `folders`, and what processes below `supervisor` hold open that was removed from there.
+
+    Yields again and again what it has so far, which is the same object each time, and at last all of it.
+    """
+    found = Found()
+    yield from _count_nameless(folders, descendants(supervisor) if supervisor else (), found)
+    for top in folders:
+        with contextlib.suppress(OSError):
+            if is_hidden(os.lstat(top)):
+                yield from _count_hidden(top, None, found)
+            else:
+                for folder in walk(top):
+                    yield from _count_named(folder, found)
+    found.complete = True
+    yield found
+
+
+def _count_hidden(name: str | Path, within: int | None, found: Found) -> Iterator[Found]:
+    """Count what lies in a folder that its mode keeps from us, and which the agent may write to all the same."""
+    with contextlib.suppress(OSError), revealed(name, within) as path:
+        for folder in walk(path):
+            yield from _count_named(folder, found, is_inner=True)
+
+
+def _count_named(folder: Folder, found: Found, *, is_inner: bool = False) -> Iterator[Found]:
+    """Count what lies in `folder`. One that is hidden in a hidden one stays revealed: nobody tests with those."""
+    with contextlib.suppress(OSError), os.scandir(folder.descriptor) as entries:
+        for number, entry in enumerate(entries, 1):
+            found.files += 1
+            with contextlib.suppress(OSError):
+                status = entry.stat(follow_symlinks=False)
+                if is_hidden(status) and not is_inner:
+                    yield from _count_hidden(entry.name, folder.descriptor, found)
+                elif stat.S_ISDIR(status.st_mode):
+                    if is_hidden(status):
+                        reveal(entry.name, folder.descriptor)
+                    folder.inner.append(entry.name)
+                else:
+                    # A file of several names is met under each of them.
+                    found.allocated += status.st_blocks * _BLOCK // max(status.st_nlink, 1)
+                    found.largest = max(found.largest, status.st_size)
+            if number % _MANY == 0:
+                yield found
+    yield found
+
+
+def _count_nameless(folders: Iterable[Path], processes: Iterable[int], found: Found) -> Iterator[Found]:
+    """Count the open files that have no name: those on the file systems of `folders` that lost it, and pure memory."""
+    systems = set()
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            systems.add(os.lstat(folder).st_dev)
+    seen = set()
+    for pid in processes:
+        # A process may end meanwhile. Those of another user's are shown to root only.
+        with contextlib.suppress(OSError), os.scandir(f"/proc/{pid}/fd") as descriptors:
+            for number, descriptor in enumerate(descriptors, 1):
+                with contextlib.suppress(OSError):
+                    status = os.stat(descriptor.path)
+                    place = status.st_dev, status.st_ino
+                    if status.st_nlink == 0 and place not in seen:
+                        seen.add(place)
+                        if status.st_dev in systems:
+                            found.files += 1
+                            found.allocated += status.st_blocks * _BLOCK
+                        elif os.readlink(descriptor.path).startswith("/memfd:"):
+                            found.memory += status.st_blocks * _BLOCK
+                if number % _MANY == 0:
+                    yield found
+        yield found

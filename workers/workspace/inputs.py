@@ -1,0 +1,109 @@
+"""Puts what a job brings along into a workspace, where nothing that is not trusted has run or has left anything."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from workers.errors import EngineError
+from workers.job import Attachment
+from workers.limits.budget import Budget
+from workers.sandbox import Directories, Sandbox
+
+_LONGEST_NAME = 120
+
+
+def write_attachments(folder: Path, attachments: Iterable[Attachment], budget: Budget) -> list[str]:
+    """Write the attached files, readable by everyone, and return the names that they got.
+
+    A file may be uploaded again after it was looked at. Raises EngineError `disk_limit` where they take up more than the
+    session may, and `time_limit`.
+    """
+    names: list[str] = []
+    left = budget.limits.max_disk_bytes
+
+    def within(chunks: Iterable[bytes]) -> Iterator[bytes]:
+        nonlocal left
+        for chunk in chunks:
+            budget.check_time("setup")
+            left -= len(chunk)
+            if left < 0:
+                message = "The attached files take up more than the session may have on the disk."
+                raise EngineError("disk_limit", "setup", message)
+            yield chunk
+
+    for attachment in attachments:
+        name = unique_name(plain_name(attachment.name), names)
+        names.append(name)
+        _write(folder / name, within(attachment.read()), 0o444)
+    return names
+
+
+def plain_name(name: str) -> str:
+    """The last part of a path, without anything that means something to a shell, a path or a terminal."""
+    last = PurePosixPath(name.replace("\\", "/")).name
+    plain = re.sub(r"[^\w.+@-]+", "_", last).lstrip(".-").encode()[:_LONGEST_NAME].decode(errors="ignore")
+    return plain or "attachment"
+
+
+def unique_name(name: str, taken: Sequence[str]) -> str:
+    """`name`, numbered before its suffix where it is taken. Some file systems do not tell `A` from `a`."""
+    lower = {each.lower() for each in taken}
+    path, number, candidate = PurePosixPath(name), 2, name
+    while candidate.lower() in lower:
+        candidate = f"{path.stem}-{number}{path.suffix}"
+        number += 1
+    return candidate
+
+
+def write_home(home: Path, files: Mapping[str, bytes]) -> None:
+    """Write files at their paths in the private home, readable by its owner alone."""
+    for relative, content in files.items():
+        path = home / relative
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, [content], 0o600)
+
+
+def tops(files: Iterable[str]) -> set[str]:
+    """The first parts of paths in the home."""
+    return {PurePosixPath(path).parts[0] for path in files}
+
+
+def hand_over_home(home: Path, files: Iterable[str], sandbox: Sandbox) -> None:
+    """`hand_over` of the files that were written into the home later."""
+    if os.geteuid() == 0:
+        for top in tops(files):
+            os.chown(home / top, sandbox.owner or 0, sandbox.owner or 0, follow_symlinks=False)
+            _own_content(home / top, sandbox.owner or 0)
+
+
+def hand_over(directories: Directories, sandbox: Sandbox) -> None:
+    """Make the user that the agent runs as the owner of what it may change: git mistrusts the files of others."""
+    if os.geteuid() != 0:
+        return
+    owner = sandbox.owner or 0
+    _own(directories.home, owner)
+    if directories.checkout.stat().st_uid != owner:
+        _own(directories.checkout, owner)
+
+
+def _write(path: Path, chunks: Iterable[bytes], mode: int) -> None:
+    # Never through a link: we may be root here.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        for chunk in chunks:
+            file.write(chunk)
+
+
+def _own(folder: Path, uid: int) -> None:
+    _own_content(folder, uid)
+    os.chown(folder, uid, uid)
+
+
+def _own_content(folder: Path, uid: int) -> None:
+    for parent, folders, files, descriptor in os.fwalk(folder):
+        del parent
+        for name in (*folders, *files):
+            os.chown(name, uid, uid, dir_fd=descriptor, follow_symlinks=False)

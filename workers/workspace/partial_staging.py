@@ -1,0 +1,93 @@
+"""Staging what can be kept of an attempt that did not end well, however much it left.
+
+Git would read files for minutes that no diff can hold, and then nothing would be kept. So those are passed over: each
+file that is larger than a diff may be, and the folders that hold most of what is new where it is too much together.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Generator
+from contextlib import closing
+from pathlib import Path
+
+from workers.job import Limits
+from workers.repository.git import Git, GitFailed
+from workers.repository.trees import fields_of
+
+# The rest is left for what earlier sessions did, and for the longer form that diffs give to binary files.
+_SHARE = 2
+_SECONDS = 120.0
+_NAMED = 100
+_OTHERS = ("ls-files", "--others", "--exclude-standard", "-z")
+
+
+def stage_what_fits(git: Git, checkout: Path, limits: Limits) -> list[str]:
+    """Bring the index up to date as `git add --all` would, as far as a diff can hold it; say what was left out.
+
+    Changes of tracked files come first. Of what is new at the top, files and whole folders, the smallest are kept.
+    Raises what `Git.run` does.
+    """
+    largest = limits.max_diff_bytes // _SHARE
+    large = _stage_tracked(git, checkout, largest)
+    kept, left_out = _choose(git, checkout, largest, limits.max_diff_files // _SHARE)
+    with tempfile.TemporaryFile(dir=git.directory) as paths:
+        for path in others(git):
+            if _at_top(path) in kept:
+                if _size(checkout, path) <= largest:
+                    paths.write(path + b"\0")
+                elif len(large) < _NAMED:
+                    large.append(path)
+        paths.seek(0)
+        # A name that git can put into no tree ends the command; what came before it is staged.
+        with contextlib.suppress(GitFailed):
+            git.run("update-index", "--add", "-z", "--stdin", stdin=paths, timeout=_SECONDS)
+    return [os.fsdecode(path) for path in (*large, *left_out)]
+
+
+def _stage_tracked(git: Git, checkout: Path, largest: int) -> list[bytes]:
+    """Stage what was done to tracked files, and return those that have grown too large, which stay as they were."""
+    with closing(git.stream("diff-files", "--name-only", "-z")) as changed:
+        large = [path for path in fields_of(changed) if _size(checkout, path) > largest]
+    with tempfile.TemporaryFile(dir=git.directory) as paths:
+        paths.write(b"\0".join([b":/", *(b":(top,exclude,literal)" + path for path in large)]))
+        paths.seek(0)
+        words = ("add", "--update", "--ignore-errors", "--pathspec-from-file=-", "--pathspec-file-nul")
+        git.run(*words, stdin=paths, timeout=_SECONDS)
+    return large
+
+
+def _choose(git: Git, checkout: Path, most_bytes: int, most_files: int) -> tuple[set[bytes], list[bytes]]:
+    """Which of the new files and folders at the top are kept, and which are left out."""
+    sizes: dict[bytes, tuple[int, int]] = {}
+    for path in others(git):
+        name, own = _at_top(path), _size(checkout, path)
+        files, size = sizes.get(name, (0, 0))
+        sizes[name] = (files + 1, size + (own if own <= most_bytes else 0))
+        if len(sizes) > most_files:
+            return set(), [b"all new files"]
+    kept, files_left, bytes_left = set(), most_files, most_bytes
+    for name, (files, size) in sorted(sizes.items(), key=lambda item: item[1]):
+        if files <= files_left and size <= bytes_left:
+            kept.add(name)
+            files_left, bytes_left = files_left - files, bytes_left - size
+    return kept, [name for name in sizes if name not in kept]
+
+
+def others(git: Git, timeout: float = _SECONDS) -> Generator[bytes, None, None]:
+    """The files that are not tracked and not ignored, as git finds them. Raises what `Git.stream` does."""
+    with closing(git.stream(*_OTHERS, timeout=timeout)) as output:
+        yield from fields_of(output)
+
+
+def _at_top(path: bytes) -> bytes:
+    """The first part of a path, with its slash where it is a folder."""
+    return path[: path.find(b"/") + 1] or path
+
+
+def _size(checkout: Path, path: bytes) -> int:
+    with contextlib.suppress(OSError):
+        return os.lstat(os.path.join(os.fsencode(checkout), path)).st_size
+    return 0
