@@ -11,8 +11,8 @@ from typing import Any
 import structlog
 
 from app.config import agent_environment, own_secrets, settings
-from app.readable import readable
-from app.redaction import Secrets, secrets_at_hand
+from app.escaping import readable
+from app.redaction.secrets import Secrets, secrets_at_hand
 
 # These write addresses of requests with their query strings, and a signed URL is a credential.
 TALKATIVE = ("httpx", "httpcore", "werkzeug", "urllib3")

@@ -29,17 +29,17 @@ from sqlalchemy import orm
 from app import db, queue
 from app.config import SettingsError, settings
 from app.logs import configure_logging
-from app.services import turns
-from tasks import leftovers
-from tasks.jobs import limits_of, this_host
-from tasks.pool import Refill
+from app.services.execution import scheduling
+from tasks import orphans
+from tasks.bootsteps import Refill
+from tasks.session_jobs import limits_of, this_host
 from tasks.transactions import AWAY
 from workers.sandbox.layers import layers
 
 log = structlog.get_logger()
 app = queue.celery()
 app.steps["consumer"].add(Refill)
-app.conf.imports = ("tasks.sessions", "tasks.control", "tasks.sweep")
+app.conf.imports = ("tasks.sessions", "tasks.publications", "tasks.sweep")
 app.conf.beat_schedule = {
     "sweep": {
         "task": queue.SWEEP_ALL,
@@ -60,8 +60,8 @@ class Leftovers(bootsteps.StartStopStep):
         return queue.SESSIONS in app.amqp.queues.consume_from
 
     def start(self, consumer: Any) -> None:
-        leftovers.start_sweep_where_needed()
-        self._timer = consumer.timer.call_repeatedly(settings().lease_seconds, leftovers.start_sweep_where_needed)
+        orphans.start_sweep_where_needed()
+        self._timer = consumer.timer.call_repeatedly(settings().lease_seconds, orphans.start_sweep_where_needed)
 
     def stop(self, consumer: Any) -> None:
         self._timer.cancel()
@@ -146,7 +146,7 @@ def open_database(**_: Any) -> None:
 def _get_ready() -> None:
     """Connect, and prepare what a claim begins with, before there is a session: its process is made ahead of it."""
     with contextlib.suppress(*AWAY), db.transaction(read_only=True):
-        turns.find_next()
+        scheduling.find_next()
 
 
 @worker_process_shutdown.connect

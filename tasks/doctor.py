@@ -24,12 +24,13 @@ from rich.table import Table
 
 from app import artifacts, db, queue
 from app.config import SettingsError, own_secrets, settings
-from app.redaction import Secrets
-from app.services import marks, metrics, references
+from app.redaction.secrets import Secrets
+from app.services import last_runs, metrics
+from app.services.artifacts import references
 from app.services.metrics import Stuck
 from migrations.config import alembic_config
 from tasks.heartbeat import Heartbeat
-from tasks.jobs import limits_of, this_host
+from tasks.session_jobs import limits_of, this_host
 from workers.agents import find_missing
 from workers.sandbox.layers import layers
 
@@ -179,7 +180,7 @@ def _workers() -> Finding:
 def _sweep() -> Finding:
     db.configure(settings().database)
     with db.transaction(read_only=True):
-        age = marks.age(marks.SWEEP)
+        age = last_runs.age(last_runs.SWEEP)
     told = "there has been none yet" if age is None else f"the last one ended {age:.0f} s ago"
     if age is None or age > settings().sweep_seconds * LATE_SWEEPS:
         remedy = "Start its worker: agent-runners worker sweep. Without it nothing that was lost is found again"

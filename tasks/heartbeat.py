@@ -12,7 +12,7 @@ import structlog
 
 from app import db
 from app.config import settings
-from app.services import execution
+from app.services.execution import session_attempts
 from workers.processes.lifeline import Lifeline, boot_time
 
 log = structlog.get_logger()
@@ -56,7 +56,7 @@ class Heartbeat:
             try:
                 with db.transaction():
                     self._beat()
-            except (execution.LeaseLost, execution.Cancelled) as reason:
+            except (session_attempts.LeaseLost, session_attempts.Cancelled) as reason:
                 log.info("interrupted", reason=reason.error_code)
                 self._interrupt()
                 return

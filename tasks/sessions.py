@@ -15,15 +15,16 @@ import workers
 from app import db
 from app.models.states import SessionState
 from app.queue import RUN_SESSION
-from app.redaction import Secrets, kept_out_of_logs
-from app.services import execution, metrics
-from app.services.execution import Claim
-from app.services.secrecy import secrets_of
-from tasks import interrupts
+from app.redaction.secrets import Secrets, kept_out_of_logs
+from app.services import counters
+from app.services.execution import session_attempts
+from app.services.execution.session_attempts import Claim
+from app.services.sites.site_secrets import secrets_of
+from tasks import signals
+from tasks.artifact_io import StoredDiffs
 from tasks.celery_app import app
 from tasks.heartbeat import Heartbeat
-from tasks.jobs import job_of, this_host
-from tasks.storing import StoredDiffs
+from tasks.session_jobs import job_of, this_host
 from tasks.transactions import DatabaseAway, transact
 from workers.job import Based, Event, Job, Outcome, Refusal, Step, Usage
 from workers.processes.lifeline import Lifeline
@@ -34,9 +35,9 @@ log = structlog.get_logger()
 @app.task(name=RUN_SESSION, bind=True)
 def run_session(self: Any, session_id: str) -> None:
     """Answer a bell: run the session whose turn it is, or drop the message where there is none."""
-    with interrupts.taken():
+    with signals.taken():
         with db.transaction():
-            claim = execution.claim(uuid.UUID(session_id), self.request.id)
+            claim = session_attempts.claim(uuid.UUID(session_id), self.request.id)
         if claim is None:
             return
         secrets = secrets_of(claim.site)
@@ -49,14 +50,14 @@ def run_session(self: Any, session_id: str) -> None:
 def _work(claim: Claim, secrets: Secrets) -> None:
     """Run the attempt and write down how it ended. What breaks here is ours, and ends the session as `internal`."""
     lifeline, sink = Heartbeat.lifeline(), StoredDiffs(claim)
-    beat = functools.partial(execution.beat, claim.session.id, claim.attempt)
+    beat = functools.partial(session_attempts.beat, claim.session.id, claim.attempt)
     try:
-        interrupts.allow()
+        signals.allow()
         with Heartbeat(beat, lifeline):
             job = job_of(claim, sink, secrets, lifeline, lambda: _on_interrupt(claim, lifeline))
             outcome = _drive(claim, job)
             _record_outcome(claim, sink, outcome)
-    except (execution.LeaseLost, execution.Cancelled) as reason:
+    except (session_attempts.LeaseLost, session_attempts.Cancelled) as reason:
         log.info("dropped", reason=reason.error_code)
     except DatabaseAway:
         # Nothing is written any more, not even once the database is back: whoever takes the session next runs it.
@@ -89,7 +90,7 @@ def _drive(claim: Claim, job: Job) -> Outcome:
             except StopIteration as stop:
                 outcome: Outcome = stop.value
                 return outcome
-            except (execution.LeaseLost, execution.Cancelled, SystemExit):
+            except (session_attempts.LeaseLost, session_attempts.Cancelled, SystemExit):
                 go_on = functools.partial(engine.throw, workers.Interrupted())
 
 
@@ -99,16 +100,16 @@ def _record(claim: Claim, event: Event) -> None:
         case Refusal():
             transact(lambda: _record_refusal(number, attempt, event))
         case Step(title, message):
-            transact(lambda: execution.record_step(number, attempt, title, message))
+            transact(lambda: session_attempts.record_step(number, attempt, title, message))
         case Usage():
-            transact(lambda: execution.record_usage(number, attempt, dataclasses.asdict(event)))
+            transact(lambda: session_attempts.record_usage(number, attempt, dataclasses.asdict(event)))
         case Based(base_sha):
-            transact(lambda: execution.record_base(number, attempt, base_sha))
+            transact(lambda: session_attempts.record_base(number, attempt, base_sha))
 
 
 def _record_refusal(number: uuid.UUID, attempt: int, refusal: Refusal) -> None:
-    execution.record_step(number, attempt, refusal.title, refusal.message)
-    metrics.count("egress_refused", refusal.times)
+    session_attempts.record_step(number, attempt, refusal.title, refusal.message)
+    counters.count("egress_refused", refusal.times)
 
 
 def _on_interrupt(claim: Claim, lifeline: Lifeline) -> bool:
@@ -116,23 +117,23 @@ def _on_interrupt(claim: Claim, lifeline: Lifeline) -> bool:
 
     Cleaning up from here on must not be interrupted a second time.
     """
-    interrupts.ignore()
+    signals.ignore()
     return transact(lambda: _is_stopped(claim, lifeline))
 
 
 def _is_stopped(claim: Claim, lifeline: Lifeline) -> bool:
-    if execution.is_cancelled(claim.session.id, claim.attempt):
+    if session_attempts.is_cancelled(claim.session.id, claim.attempt):
         return True
     # A worker that could not beat in time counts as lost, once its lease has ended: what keeps it from that may be the
     # session, which would else be begun for ever.
-    if not lifeline.has_ended and execution.put_back(claim.session.id, claim.attempt):
+    if not lifeline.has_ended and session_attempts.put_back(claim.session.id, claim.attempt):
         log.info("put_back")
     return False
 
 
 def _record_outcome(claim: Claim, sink: StoredDiffs, outcome: Outcome) -> None:
     """Write down what the engine says; a stop from here on is too late to interrupt anything."""
-    interrupts.ignore()
+    signals.ignore()
     fields = sink.fields()
     if outcome.base_sha:
         fields["base_sha"] = outcome.base_sha
@@ -155,13 +156,13 @@ def _record_outcome(claim: Claim, sink: StoredDiffs, outcome: Outcome) -> None:
 def _end(claim: Claim, state: SessionState, fields: dict[str, Any]) -> None:
     """End the session, or where it was stopped meanwhile keep what came of it."""
     try:
-        transact(lambda: execution.finish(claim.session.id, claim.attempt, state, fields))
-    except execution.Cancelled:
+        transact(lambda: session_attempts.finish(claim.session.id, claim.attempt, state, fields))
+    except session_attempts.Cancelled:
         _keep_work(claim, fields)
     else:
         log.info("ended", state=state.value, failure=(fields.get("failure") or {}).get("code"))
 
 
 def _keep_work(claim: Claim, fields: dict[str, Any]) -> None:
-    kept = transact(lambda: execution.keep_work(claim.session.id, claim.attempt, fields))
+    kept = transact(lambda: session_attempts.keep_work(claim.session.id, claim.attempt, fields))
     log.info("interrupted", work_kept=kept)

@@ -11,7 +11,7 @@ import structlog
 
 from app import db
 from app.config import settings
-from tasks import interrupts
+from tasks import signals
 from workers.processes.lifeline import boot_time
 
 log = structlog.get_logger()
@@ -33,7 +33,7 @@ def transact(verb: Callable[[], T]) -> T:
     give_up_at = boot_time() + settings().lease_seconds
     while True:
         try:
-            with interrupts.held_off(), db.transaction():
+            with signals.held_off(), db.transaction():
                 return verb()
         except AWAY as error:
             if boot_time() >= give_up_at:

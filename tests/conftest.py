@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from app import artifacts, db, queue, secrets
+from app import artifacts, db, keys, queue
 from app.artifacts import LocalStore
 from app.config import settings
 from app.models import Base
@@ -27,7 +27,7 @@ def forget_settings() -> None:
     # What was handed over is for the broker of before, and whether that was away says nothing about the next.
     queue.flush()
     queue._publisher.rests_until = 0.0
-    for cached in (settings, artifacts.store, secrets._key, queue.celery):
+    for cached in (settings, artifacts.store, keys._key, queue.celery):
         cached.cache_clear()
 
 

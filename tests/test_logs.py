@@ -10,9 +10,9 @@ import pytest
 import structlog
 
 from app.config import made_once_file, settings
+from app.keys import made_once
 from app.logs import configure_logging
-from app.redaction import Secrets, kept_out_of_logs
-from app.secrets import made_once
+from app.redaction.secrets import Secrets, kept_out_of_logs
 
 SHAPE = "ghp" + "_" + "a1B2" * 9
 KEY = "key-of-the-model-42"

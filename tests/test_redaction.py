@@ -17,7 +17,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from app.redaction import Secrets
+from app.redaction.secrets import Secrets
 
 TOKEN = "a+token/of the=forge"
 NOTHING = Secrets()

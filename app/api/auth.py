@@ -7,7 +7,7 @@ from flask import g, request
 
 from app import db
 from app.errors import Unauthorized
-from app.services import tokens
+from app.services.accounts import tokens
 from app.services.callers import Caller
 
 _CHALLENGE = 'Bearer realm="agent-runners"'

@@ -17,7 +17,7 @@ from app import db
 from app.api.blueprint import Blueprint
 from app.config import made_once_file, settings
 from app.errors import Unauthorized
-from app.secrets import made_once
+from app.keys import made_once
 from app.services import metrics
 from app.services.metrics import Measured
 

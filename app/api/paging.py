@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from flask import request
 
 from app.config import settings
-from app.services.pages import Page
+from app.services.pagination import Page
 
 
 def headers(page: Page[Any]) -> dict[str, str]:

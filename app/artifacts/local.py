@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
-from app import secrets
+from app import keys
 from app.artifacts.base import CHUNK, SignedUrl, StoreAway, Stored
 from app.errors import Forbidden, TooLarge
 
@@ -141,7 +141,7 @@ class LocalStore:
     def _signed(self, method: str, key: str, terms: dict[str, str], headers: dict[str, str], seconds: int) -> SignedUrl:
         expires = int(time.time()) + seconds
         terms = {**terms, "expires": str(expires)}
-        signature = secrets.sign(_text_to_sign(method, key, terms))
+        signature = keys.sign(_text_to_sign(method, key, terms))
         url = f"{self.base}{quote(key)}?{urlencode({**terms, 'signature': signature})}"
         return SignedUrl(url, headers, datetime.datetime.fromtimestamp(expires, datetime.UTC))
 
@@ -149,7 +149,7 @@ class LocalStore:
         """The terms of a signed URL; raises `Forbidden` unless it was signed for exactly this request and still holds."""
         terms = dict(terms)
         signature = terms.pop("signature", "")
-        if not secrets.is_signed(_text_to_sign(method, key, terms), signature):
+        if not keys.is_signed(_text_to_sign(method, key, terms), signature):
             raise Forbidden("the URL was not signed for this request", error_code="bad_signature")
         if int(terms["expires"]) < time.time():
             raise Forbidden("the URL has expired", error_code="url_expired")

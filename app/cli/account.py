@@ -8,8 +8,8 @@ import uuid
 
 from app import db
 from app.config import Settings
-from app.readable import readable
-from app.services import accounts
+from app.escaping import readable
+from app.services.accounts import accounts
 
 LIMITS = {"max_concurrent_sessions": "sessions that may run at once", "max_queued_sessions": "sessions that may wait"}
 NONE = "none"

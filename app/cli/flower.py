@@ -8,7 +8,7 @@ import secrets
 from app.cli.errors import CommandError
 from app.cli.processes import become_module
 from app.config import Settings, made_once_file
-from app.secrets import made_once
+from app.keys import made_once
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

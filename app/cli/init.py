@@ -10,7 +10,7 @@ from app import db
 from app.cli.processes import private_folder
 from app.config import Settings
 from app.errors import Conflict
-from app.services import accounts
+from app.services.accounts import accounts
 
 EMAIL = "admin@localhost"
 

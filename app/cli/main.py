@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from app.cli.errors import CommandError
 from app.config import Settings, SettingsError
 from app.errors import AppError
-from app.readable import readable
+from app.escaping import readable
 
 COMMANDS = {
     "demo": "show a prompt becoming a diff, on a sample repository or a clone of yours",

@@ -9,7 +9,7 @@ from app.artifacts import LocalStore
 from app.cli.errors import CommandError
 from app.cli.processes import private_folder
 from app.config import Settings
-from app.services import references
+from app.services.artifacts import references
 from migrations import config
 
 

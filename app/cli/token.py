@@ -9,9 +9,9 @@ import uuid
 from app import db
 from app.cli.init import EMAIL
 from app.config import Settings
+from app.escaping import readable
 from app.models.states import Scope
-from app.readable import readable
-from app.services import tokens
+from app.services.accounts import tokens
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

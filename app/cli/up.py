@@ -20,8 +20,8 @@ from honcho.environ import parse_procfile
 from app.cli import init, migrate
 from app.cli.errors import CommandError
 from app.cli.processes import ROOT, absolute_paths, private_folder
+from app.cli.procfile_runner import BROKER_GRACE_SECONDS, Supervisor
 from app.cli.sandbox import find_warning
-from app.cli.supervisor import BROKER_GRACE_SECONDS, Supervisor
 from app.config import Settings
 
 BROKER = "broker"

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from app.cli.errors import CommandError
 from app.cli.processes import ROOT, bound_to_us, free_port
+from app.cli.procfile_runner import BROKER_GRACE_SECONDS, GRACE_SECONDS
 from app.cli.sandbox import find_fault, warn_of_none
-from app.cli.supervisor import BROKER_GRACE_SECONDS, GRACE_SECONDS
 from app.client import Client, ClientError
 from app.config import PREFIX
 from app.demo.view import View

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from app.cli.errors import CommandError
 from app.cli.processes import ROOT, bound_to_us, free_port
-from app.secrets import made_once
+from app.keys import made_once
 
 OWNER = "demo"
 

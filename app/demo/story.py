@@ -22,7 +22,7 @@ from app.demo.prompts import prompts
 from app.demo.publisher import OWNER, Forge, forge
 from app.demo.repository import Repository, clone, has_uncommitted_changes, sample
 from app.demo.view import View
-from app.readable import readable
+from app.escaping import readable
 
 SHELL = "shell"
 

@@ -11,7 +11,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.syntax import Syntax
 
 from app.client import Event
-from app.readable import readable
+from app.escaping import readable
 
 LINES_SHOWN = 200
 

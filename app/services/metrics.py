@@ -10,7 +10,8 @@ import structlog
 from app import db
 from app.models import AgentRunnerSession, Counter, Publication, Site
 from app.models.states import ACTIVE, Execution, PublicationState, SessionState
-from app.services import marks, turns
+from app.services import last_runs
+from app.services.execution import scheduling
 
 log = structlog.get_logger()
 
@@ -43,25 +44,6 @@ class Stuck:
     """How many ended with `worker_lost`."""
 
 
-def count(name: str, times: int = 1) -> None:
-    """Count `times` more of what `name` says has happened, once the transaction in progress has been committed.
-
-    A counter is a row that many write to, so nobody waits for it while holding others: it has a transaction of its own.
-    What a process that dies in between does not count is no harm.
-    """
-    db.after_commit(lambda: _add(name, times))
-
-
-def _add(name: str, times: int) -> None:
-    try:
-        with db.transaction():
-            insert = db.insert(Counter).values(name=name, value=times)
-            more = {"value": Counter.value + times}
-            db.session.execute(insert.on_conflict_do_update(index_elements=[Counter.name], set_=more))
-    except sa.exc.SQLAlchemyError as error:
-        log.warning("not_counted", counter=name, error=type(error).__name__)
-
-
 def measure() -> Measured:
     """Read all of it, in the transaction in progress."""
     session = AgentRunnerSession
@@ -74,7 +56,7 @@ def measure() -> Measured:
         session.state == SessionState.RUNNING, session.lease_expires_at < db.now()
     )
     return Measured(
-        sweep_age_seconds=marks.age(marks.SWEEP),
+        sweep_age_seconds=last_runs.age(last_runs.SWEEP),
         sessions={state.value: found.get(state.value, 0) for state in sorted(ACTIVE)},
         oldest_waiting_seconds=(now - oldest).total_seconds() if oldest else 0.0,
         expired_leases=db.session.scalar(expired) or 0,
@@ -98,7 +80,7 @@ def find_stuck(lease_seconds: float, publication_seconds: float, lost_seconds: f
     )
     number = sa.select(sa.func.count())
     return Stuck(
-        longest_wait_seconds=turns.longest_wait(),
+        longest_wait_seconds=scheduling.longest_wait(),
         running=db.session.scalar(number.where(*here)) or 0,
         expired_leases=db.session.scalar(number.where(*expired)) or 0,
         pending_publications=db.session.scalar(number.where(*pending)) or 0,

@@ -10,7 +10,9 @@ from app import db, queue
 from app.config import settings
 from app.models import AgentRunnerSession, IdempotencyKey, Publication
 from app.models.states import PublicationState, SessionState
-from app.services import execution, lifecycle, lookup, marks, publications
+from app.services import last_runs, lookup
+from app.services.execution import lifecycle, session_attempts
+from app.services.publishing import publications
 
 IDEMPOTENCY_SECONDS = 24 * 3600.0
 AT_ONCE = 200
@@ -25,7 +27,7 @@ def find_due() -> list[uuid.UUID]:
     lost = sa.and_(AgentRunnerSession.state == SessionState.RUNNING, AgentRunnerSession.lease_expires_at < db.now())
     waiting = sa.and_(AgentRunnerSession.state == SessionState.NEW, AgentRunnerSession.next_bell_at <= db.now())
     found: list[uuid.UUID] = []
-    for due in (lost, execution.is_overtime(), waiting):
+    for due in (lost, session_attempts.is_overtime(), waiting):
         query = sa.select(AgentRunnerSession.id).where(due).order_by(AgentRunnerSession.created_at).limit(AT_ONCE)
         found.extend(db.session.scalars(query))
     return found
@@ -41,8 +43,8 @@ def repair(session_id: uuid.UUID) -> None:
     if session.state == SessionState.NEW and db.session.scalar(sa.select(session.next_bell_at <= db.now())):
         lifecycle.ring(session)
     else:
-        execution.expire_lease(runner, session)
-        execution.end_overtime(runner, session)
+        session_attempts.expire_lease(runner, session)
+        session_attempts.end_overtime(runner, session)
 
 
 def ring_for_next() -> None:
@@ -73,13 +75,13 @@ def resume_publication(publication_id: uuid.UUID) -> None:
 
 def ring_for_garbage() -> None:
     """Have what nothing refers to removed from the artifact store, when it is time again."""
-    if marks.take(marks.GARBAGE, settings().garbage_seconds):
+    if last_runs.take(last_runs.GARBAGE, settings().garbage_seconds):
         db.after_commit(lambda: queue.send(queue.COLLECT_GARBAGE, expires=settings().garbage_seconds))
 
 
 def finish() -> None:
     """Write down that a sweep came to its end: its age is what tells whether anybody repairs anything."""
-    marks.put(marks.SWEEP)
+    last_runs.put(last_runs.SWEEP)
 
 
 def drop_idempotency_keys() -> None:

@@ -10,7 +10,7 @@ from werkzeug.test import TestResponse
 
 from app import db
 from app.models.states import Scope
-from app.services import tokens
+from app.services.accounts import tokens
 
 BASE = "/api/v1"
 NOBODY = "0197c1de-0000-7000-8000-000000000001"

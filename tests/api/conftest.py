@@ -12,8 +12,10 @@ from flask import Flask
 
 from app import artifacts, db
 from app.models.states import SessionState
-from app.services import accounts, diffs, execution
-from app.services.execution import Claim
+from app.services.accounts import accounts
+from app.services.artifacts import diffs
+from app.services.execution import session_attempts
+from app.services.execution.session_attempts import Claim
 from app.web import create_app
 from tests.api.calling import Api, Person, created, ok, patch_of, path_of, session_path
 
@@ -80,11 +82,11 @@ class Worker:
 
     def find_claim(self, session_id: str) -> Claim | None:
         with db.transaction():
-            return execution.claim(uuid.UUID(session_id), str(uuid.uuid4()))
+            return session_attempts.claim(uuid.UUID(session_id), str(uuid.uuid4()))
 
     def step(self, claim: Claim, title: str, message: str = "") -> None:
         with db.transaction():
-            execution.record_step(claim.session.id, claim.attempt, title, message)
+            session_attempts.record_step(claim.session.id, claim.attempt, title, message)
 
     def store(self, claim: Claim, kind: str, text: str | bytes) -> str:
         key = diffs.attempt_key(claim.runner.id, claim.session.id, claim.attempt, kind)
@@ -101,7 +103,7 @@ class Worker:
         if diff is not None:
             fields |= {f"{kind}_diff_key": self.store(claim, kind, diff) for kind in ("result", "cumulative")}
         with db.transaction():
-            execution.finish(claim.session.id, claim.attempt, state, fields)
+            session_attempts.finish(claim.session.id, claim.attempt, state, fields)
 
     def run(self, session_id: str, diff: str | bytes | None = None, **arguments: Any) -> Claim:
         """Claim and finish a session at once."""

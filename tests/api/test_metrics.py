@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from app import db
 from app.config import settings
 from app.models.states import SessionState
-from app.services import marks, metrics
+from app.services import counters, last_runs
 from tests.api.conftest import Worker
 
 Read = Callable[[], dict[str, float]]
@@ -41,8 +41,8 @@ def test_sessions_are_counted_by_state_and_by_how_they_ended(
 ) -> None:
     first, _, _ = make_runner(), make_runner(), make_runner()
     with db.transaction():
-        marks.put(marks.SWEEP)
-        metrics.count("egress_refused", 3)
+        last_runs.put(last_runs.SWEEP)
+        counters.count("egress_refused", 3)
     claim = worker.claim(first["latest_session_id"])
     now = read()
     assert (now["sessions/NEW"], now["sessions/RUNNING"]) == (2, 1)

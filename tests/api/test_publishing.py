@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from app import db
 from app.models import Publication
-from app.services import publishing
+from app.services.publishing import publication_attempts
 from tests.api.calling import empty, ok, path_of, refused
 
 
@@ -17,12 +17,12 @@ def settle(engine, error=None):
     """Play the control worker that takes up the newest publication and makes it, or fails with an error."""
     publication_id = recorded(engine)[-1]["id"]
     with db.transaction():
-        attempt = publishing.claim(publication_id).publication.attempt
+        attempt = publication_attempts.claim(publication_id).publication.attempt
     with db.transaction():
         if error:
-            publishing.fail(publication_id, attempt, error)
+            publication_attempts.fail(publication_id, attempt, error)
         else:
-            publishing.succeed(publication_id, attempt, "d" * 40, None)
+            publication_attempts.succeed(publication_id, attempt, "d" * 40, None)
 
 
 def recorded(engine):

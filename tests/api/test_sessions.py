@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app import db
 from app.models.states import SessionState
-from app.services import execution
+from app.services.execution import session_attempts
 from tests.api.calling import NOBODY, created, empty, ok, patch_of, path_of, refused, session_path
 
 SESSION_FIELDS = [
@@ -116,7 +116,7 @@ def test_one_answer_holds_no_more_steps_than_a_session_may_have(api, make_runner
     claim = worker.claim(runner["latest_session_id"])
     with db.transaction():
         for number in range(1020):
-            execution.record_step(claim.session.id, claim.attempt, f"Step {number}", "")
+            session_attempts.record_step(claim.session.id, claim.attempt, f"Step {number}", "")
     session = ok(api.get(session_path(runner)))
     assert (len(session["steps"]), session["steps"][-1]["title"]) == (1010, "Step 1009")
     assert session["steps_count"] == 1020

@@ -6,7 +6,7 @@ import pytest
 
 from app import db
 from app.models.states import Scope
-from app.services import tokens
+from app.services.accounts import tokens
 from tests.api.calling import NOBODY, created, empty, ok, path_of, refused, session_path
 
 

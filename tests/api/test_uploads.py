@@ -11,7 +11,7 @@ import pytest
 
 from app import artifacts
 from app.models.states import Scope
-from tasks.control import collect_garbage
+from tasks.publications import collect_garbage
 from tests.api.calling import NOBODY, created, empty, ok, path_of, refused, session_path
 from tests.stores import BusyStore, is_stored, make_older
 

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 import httpx
 import pytest
 
-from app import secrets
+from app import keys
 from app.artifacts import LocalStore, SignedUrl, Store, StoreAway
 from app.artifacts.s3 import S3Store
 from app.config import settings
@@ -39,12 +39,12 @@ def s3(server: S3Server) -> Store:
 def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalStore]:
     monkeypatch.setenv("AGENT_RUNNERS_SECRET_KEY", "a key for tests")
     settings.cache_clear()
-    secrets._key.cache_clear()
+    keys._key.cache_clear()
     store = LocalStore(tmp_path / "artifacts", "http://127.0.0.1:1")
     store.set_up()
     yield store
     settings.cache_clear()
-    secrets._key.cache_clear()
+    keys._key.cache_clear()
 
 
 @pytest.fixture(params=["local", "s3"])

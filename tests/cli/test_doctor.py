@@ -14,8 +14,10 @@ import sqlalchemy as sa
 from app import db
 from app.models import Account, AgentRunner, AgentRunnerSession, Publication
 from app.models.states import PublicationKind, Scope, SessionState
-from app.services import accounts, agent_runners, sites
+from app.services.accounts import accounts
 from app.services.callers import Caller
+from app.services.runners import agent_runners
+from app.services.sites import sites
 from tests.cli.processes import PROGRAM, environment, run, wait_for
 
 

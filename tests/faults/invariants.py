@@ -13,7 +13,8 @@ from app import artifacts, db
 from app.config import Settings
 from app.models import Event
 from app.models.states import SessionState
-from app.services import events, references
+from app.services import events
+from app.services.artifacts import references
 from tests.demo.forge import DemoForge
 from tests.deployment import Deployment, wait_for
 from tests.faults.agents import GONE_WITHIN_SECONDS, assert_no_agent_stays, zombies_of

@@ -21,8 +21,12 @@ from app import db
 from app.errors import Conflict
 from app.models import Account, AgentRunner, AgentRunnerSession, Base, Event
 from app.models.states import Scope, SessionState
-from app.services import accounts, agent_runner_sessions, agent_runners, execution, sites, sweep
+from app.services import sweep
+from app.services.accounts import accounts
 from app.services.callers import Caller
+from app.services.execution import session_attempts
+from app.services.runners import agent_runner_sessions, agent_runners
+from app.services.sites import sites
 from tests.faults import lease_model as model
 from tests.services.conftest import write
 
@@ -90,7 +94,7 @@ class Sessions(RuleBasedStateMachine):
     def _claim(self, session: model.Session) -> model.Session | None:
         wanted = self.model.claim(session)
         with db.transaction():
-            claim = execution.claim(self.ids[session], str(uuid.uuid4()))
+            claim = session_attempts.claim(self.ids[session], str(uuid.uuid4()))
         assert (claim and claim.session.id) == (wanted and self.ids[wanted])
         assert claim is None or wanted is None or claim.attempt == wanted.attempt
         return wanted
@@ -99,7 +103,7 @@ class Sessions(RuleBasedStateMachine):
     def beat(self, session: model.Session, late: int) -> None:
         attempt = session.attempt - late
         with self._fenced(session, attempt):
-            execution.beat(self.ids[session], attempt)
+            session_attempts.beat(self.ids[session], attempt)
         if late == 0 and session.state == "RUNNING":
             self.model.beat(session)
 
@@ -107,7 +111,7 @@ class Sessions(RuleBasedStateMachine):
     def step(self, session: model.Session, late: int) -> None:
         attempt = session.attempt - late
         with self._fenced(session, attempt):
-            execution.record_step(self.ids[session], attempt, "Edit", "a.txt")
+            session_attempts.record_step(self.ids[session], attempt, "Edit", "a.txt")
         if late == 0 and session.state == "RUNNING":
             self.model.step(session)
 
@@ -117,7 +121,7 @@ class Sessions(RuleBasedStateMachine):
         diff = f"{self.ids[session]}/{attempt}.patch" if changed else None
         fields = {"result_diff_key": diff, "cumulative_diff_key": diff} if diff else {}
         with self._fenced(session, attempt):
-            execution.finish(self.ids[session], attempt, SessionState(state), fields)
+            session_attempts.finish(self.ids[session], attempt, SessionState(state), fields)
         if late == 0 and session.state == "RUNNING":
             self.model.finish(session, state, diff)
 
@@ -139,7 +143,7 @@ class Sessions(RuleBasedStateMachine):
         attempt = session.attempt - late
         wanted = self.model.put_back(session, attempt)
         with db.transaction():
-            assert execution.put_back(self.ids[session], attempt) == wanted
+            assert session_attempts.put_back(self.ids[session], attempt) == wanted
 
     @rule(session=known, late=LATE)
     def keep_work(self, session: model.Session, late: int) -> None:
@@ -148,7 +152,7 @@ class Sessions(RuleBasedStateMachine):
         wanted = self.model.keep_work(session, attempt, diff)
         with db.transaction():
             fields = {"result_diff_key": diff, "cumulative_diff_key": diff}
-            assert execution.keep_work(self.ids[session], attempt, fields) == wanted
+            assert session_attempts.keep_work(self.ids[session], attempt, fields) == wanted
 
     @rule(session=known)
     def lease_ends(self, session: model.Session) -> None:

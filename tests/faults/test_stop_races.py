@@ -18,9 +18,12 @@ from app.artifacts import store
 from app.errors import Conflict
 from app.models import AgentRunner, Event
 from app.models.states import Scope, SessionState
-from app.services import agent_runner_sessions, diffs, events, execution
+from app.services import events
+from app.services.artifacts import diffs
 from app.services.callers import Caller
-from app.services.execution import Cancelled
+from app.services.execution import session_attempts
+from app.services.execution.session_attempts import Cancelled
+from app.services.runners import agent_runner_sessions
 from tests.services.conftest import claim, read
 
 # A thousand in all. SQLite lets one writer in at a time, so there is less that can be interleaved.
@@ -87,12 +90,12 @@ def finish(runner_id: uuid.UUID, session_id: uuid.UUID, start: threading.Barrier
     wait(start)
     try:
         with db.transaction():
-            execution.finish(session_id, 1, SessionState.DONE, {"result_diff_key": key})
+            session_attempts.finish(session_id, 1, SessionState.DONE, {"result_diff_key": key})
     except Cancelled:
         with db.transaction():
-            assert execution.keep_work(session_id, 1, {"result_diff_key": key})
+            assert session_attempts.keep_work(session_id, 1, {"result_diff_key": key})
         with db.transaction():
-            assert not execution.keep_work(session_id, 1, {"result_diff_key": "another"})
+            assert not session_attempts.keep_work(session_id, 1, {"result_diff_key": "another"})
         return False
     return True
 

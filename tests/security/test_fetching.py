@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from app.redaction import Secrets
+from app.redaction.secrets import Secrets
 from tests.workers.repositories import commit_all, git, make_host, make_job, make_origin
 from tests.workers.repository.test_git_safety import TOKEN, Server, serving
 from workers.errors import EngineError

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from app.redaction import Secrets
+from app.redaction.secrets import Secrets
 from tests.workers.attempts import Attempt, Engine, engine_in
 from tests.workers.engine import SANDBOXES, git, linux
 from tests.workers.repositories import ENVIRONMENT, applied

@@ -12,9 +12,12 @@ import sqlalchemy as sa
 from app import db, queue
 from app.models import AgentRunnerSession, Site
 from app.models.states import Scope
-from app.services import accounts, agent_runners, execution, sites
+from app.services.accounts import accounts
 from app.services.callers import Caller
-from app.services.execution import Claim
+from app.services.execution import session_attempts
+from app.services.execution.session_attempts import Claim
+from app.services.runners import agent_runners
+from app.services.sites import sites
 
 
 @pytest.fixture
@@ -66,7 +69,7 @@ def listening(name: str) -> Iterator[Callable[[], list[str]]]:
 def claim(session_id: uuid.UUID, task_id: str = "task") -> Claim | None:
     """Answer the bell of a session. What is claimed is the one whose turn it is."""
     with db.transaction():
-        return execution.claim(session_id, task_id)
+        return session_attempts.claim(session_id, task_id)
 
 
 def read(session_id: uuid.UUID) -> AgentRunnerSession:

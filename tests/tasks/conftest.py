@@ -12,8 +12,10 @@ import sqlalchemy as sa
 from app import db
 from app.models import AgentRunner, AgentRunnerSession
 from app.models.states import Scope
-from app.services import accounts, agent_runners, sites
+from app.services.accounts import accounts
 from app.services.callers import Caller
+from app.services.runners import agent_runners
+from app.services.sites import sites
 from tests.workers.repositories import make_origin
 
 

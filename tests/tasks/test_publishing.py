@@ -13,11 +13,14 @@ from app import db
 from app.errors import Conflict, Invalid
 from app.models import Publication
 from app.models.states import Forge, PublicationKind, PublicationState, Scope
-from app.services import agent_runner_sessions, agent_runners, publications, publishing, sites, uploads
+from app.services.artifacts import uploads
 from app.services.callers import Caller
-from app.services.secrecy import secrets_of
-from tasks.control import publish
-from tasks.publish_jobs import publish_job_of
+from app.services.publishing import publication_attempts, publications
+from app.services.runners import agent_runner_sessions, head
+from app.services.sites import sites
+from app.services.sites.site_secrets import secrets_of
+from tasks.publication_jobs import publish_job_of
+from tasks.publications import publish
 from tasks.sessions import run_session
 from tests.tasks.conftest import read, runner_of
 from tests.workers.repositories import commit_all, git, write
@@ -79,7 +82,7 @@ def test_what_was_committed_to_a_branch_is_not_replaced_by_a_pull_request(ask, o
         )
         db.session.add(asked)
     with db.transaction():
-        assert publishing.claim(asked.id).own_shas == frozenset()
+        assert publication_attempts.claim(asked.id).own_shas == frozenset()
 
 
 @pytest.mark.parametrize("squash", [False, True])
@@ -122,7 +125,7 @@ def test_a_revert_waits_for_a_commit_that_is_being_made(ask, origin):
     with db.transaction():
         publications.request_commit(ada_of(session_id), runner_of(session_id).id, {"target_branch": "x"})
     with pytest.raises(Conflict), db.transaction():
-        agent_runners.revert(ada_of(session_id), runner_of(session_id).id, None)
+        head.revert(ada_of(session_id), runner_of(session_id).id, None)
 
 
 def test_a_branch_that_a_pull_request_failed_on_may_be_given_up_for_another(ask, origin):
@@ -138,9 +141,11 @@ def test_a_branch_that_a_pull_request_failed_on_may_be_given_up_for_another(ask,
             branches.append(made.result_branch)
             publication = newest(session_id)
         with db.transaction():
-            attempt = publishing.claim(publication.id).publication.attempt
+            attempt = publication_attempts.claim(publication.id).publication.attempt
         with db.transaction():
-            publishing.fail(publication.id, attempt, "The branch holds commits that this runner did not make.")
+            publication_attempts.fail(
+                publication.id, attempt, "The branch holds commits that this runner did not make."
+            )
     assert branches == ["taken", "free", "free"]
 
 
@@ -227,7 +232,7 @@ def test_a_publication_that_kills_its_worker_each_time_fails_after_three(ask, or
 def claim_and_die(number: uuid.UUID) -> bool:
     """Claim a publication and let its lease run out."""
     with db.transaction():
-        claimed = publishing.claim(number)
+        claimed = publication_attempts.claim(number)
         if claimed is not None:
             claimed.publication.lease_expires_at = db.now(-1)
     return claimed is not None
@@ -250,7 +255,7 @@ def test_what_a_pull_request_says_quotes_no_secret_and_nothing_unseen(ask, origi
         publications.request_pull_request(ada_of(session_id), runner_of(session_id).id, {})
         publication = newest(session_id)
     with db.transaction():
-        claim = publishing.claim(publication.id)
+        claim = publication_attempts.claim(publication.id)
     job = publish_job_of(claim, secrets_of(claim.site), Lifeline(60))
     said = "\n".join([job.wish.title, job.wish.body, job.branch, *(change.message for change in job.changes)])
     assert SECRET not in said and SECRET[:12] not in said and "MIIEvQ" not in said

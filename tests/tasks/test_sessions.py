@@ -14,8 +14,9 @@ from app import db
 from app.config import settings
 from app.models import AgentRunnerSession, Counter, Event
 from app.models.states import SessionState
-from app.services import execution, sweep
-from tasks import interrupts
+from app.services import sweep
+from app.services.execution import session_attempts
+from tasks import signals
 from tasks.sessions import run_session
 from tasks.transactions import transact
 from tests.security.outside import python
@@ -64,27 +65,27 @@ def test_a_session_outlives_a_database_that_comes_and_goes(ask, record):
 def test_a_signal_amid_a_transaction_interrupts_after_it(ask):
     session_id = ask("true")
     with db.transaction():
-        assert execution.claim(session_id, "task")
+        assert session_attempts.claim(session_id, "task")
 
     def step() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
-        execution.record_step(session_id, 1, "Written", "before the end")
+        session_attempts.record_step(session_id, 1, "Written", "before the end")
 
-    with interrupts.taken():
-        interrupts.allow()
+    with signals.taken():
+        signals.allow()
         with pytest.raises(SystemExit):
             transact(step)
         os.kill(os.getpid(), signal.SIGTERM)
-        transact(lambda: execution.record_step(session_id, 1, "Cleaned up", "undisturbed"))
+        transact(lambda: session_attempts.record_step(session_id, 1, "Cleaned up", "undisturbed"))
     assert read(session_id).steps_count == 2
 
 
 def test_a_signal_before_it_is_allowed_waits(ask):
-    with interrupts.taken():
+    with signals.taken():
         os.kill(os.getpid(), signal.SIGQUIT)
         time.sleep(0.01)
         with pytest.raises(SystemExit):
-            interrupts.allow()
+            signals.allow()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])

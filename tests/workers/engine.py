@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from app.redaction import Secrets
+from app.redaction.secrets import Secrets
 from tests.processes import each_process
 from workers.job import DiffKind, Host, Job, Limits
 from workers.limits.budget import Budget

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from app.redaction import Secrets
+from app.redaction.secrets import Secrets
 from workers.job import DiffKind, Host, Job
 from workers.processes.lifeline import Lifeline
 from workers.workspace import diffs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.redaction import Secrets
+from app.redaction.secrets import Secrets
 from workers.agents.chatter import Chatter
 from workers.errors import EngineError
 from workers.job import Outcome, Step, Usage

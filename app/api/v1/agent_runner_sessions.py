@@ -8,7 +8,7 @@ from typing import Any
 from flask import Response
 from flask.views import MethodView
 
-from app.api import examples, paging, show
+from app.api import examples, paging, presenters
 from app.api.auth import caller
 from app.api.blueprint import PAGE_HEADERS, Blueprint, empty
 from app.api.idempotency import idempotent
@@ -21,7 +21,9 @@ from app.schemas.agent_runner_session import (
     SessionQuery,
     SessionSchema,
 )
-from app.services import agent_runner_sessions, reports, uploads
+from app.services.artifacts import uploads
+from app.services.execution import external_workers
+from app.services.runners import agent_runner_sessions
 
 blp = Blueprint("Sessions", __name__, url_prefix="/api/v1/agent_runners/<uuid:agent_runner_id>/sessions")
 
@@ -35,7 +37,7 @@ class AgentRunnerSessions(MethodView):
     def get(self, filters: dict[str, Any], agent_runner_id: uuid.UUID) -> Any:
         """List the sessions of an agent runner, oldest first."""
         page = agent_runner_sessions.find(caller(), agent_runner_id, filters)
-        return show.sessions(page.items), paging.headers(page)
+        return presenters.sessions(page.items), paging.headers(page)
 
     @after(lambda agent_runner_id: uploads.look_for(caller(), strings_in_body("file_keys")))
     @idempotent()
@@ -48,7 +50,7 @@ class AgentRunnerSessions(MethodView):
         """Create a session with a prompt; it builds on the runner's diff."""
         session = agent_runner_sessions.create(caller(), agent_runner_id, fields, brought)
         location = paging.address(f"/agent_runners/{agent_runner_id}/sessions/{session.id}")
-        return show.session(session), {"Location": location}
+        return presenters.session(session), {"Location": location}
 
 
 @blp.route("/<uuid:session_id>")
@@ -58,24 +60,32 @@ class AgentRunnerSession(MethodView):
     @blp.response(200, SessionSchema, example=examples.SESSION)
     def get(self, agent_runner_id: uuid.UUID, session_id: uuid.UUID) -> Any:
         """Get a session with the steps of its current attempt."""
-        return show.session(agent_runner_sessions.get(caller(), agent_runner_id, session_id))
+        return presenters.session(agent_runner_sessions.get(caller(), agent_runner_id, session_id))
 
     @blp.operation("updateSession", conflict="`bad_transition`, `already_claimed`, `lease_lost` or `not_external`")
     @blp.arguments(ReportBody, example=examples.REPORT, required=False)
-    @after(lambda fields, agent_runner_id, session_id: reports.bring(caller(), agent_runner_id, session_id, fields))
+    @after(
+        lambda fields, agent_runner_id, session_id: external_workers.bring(
+            caller(), agent_runner_id, session_id, fields
+        )
+    )
     @writing
     @blp.response(200, ReportedSessionSchema, example=examples.REPORTED_SESSION)
     def patch(
-        self, fields: dict[str, Any], agent_runner_id: uuid.UUID, session_id: uuid.UUID, brought: reports.Brought
+        self,
+        fields: dict[str, Any],
+        agent_runner_id: uuid.UUID,
+        session_id: uuid.UUID,
+        brought: external_workers.Brought,
     ) -> Any:
         """Report on a session, as its worker; or change its title.
 
         `state: RUNNING` is the claim of an external worker. Its answer carries the session token, once, and URLs to
         read the attached files and the diff that the session builds on.
         """
-        session, handover = reports.report(caller(), agent_runner_id, session_id, fields, brought)
+        session, handover = external_workers.report(caller(), agent_runner_id, session_id, fields, brought)
         given = ("session_token", "attachment_urls", "start_diff_url")
-        return show.session(session, **{name: getattr(handover, name, None) for name in given})
+        return presenters.session(session, **{name: getattr(handover, name, None) for name in given})
 
     @writing
     @blp.operation("stopSession", conflict="`session_ended`")

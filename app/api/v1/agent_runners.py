@@ -8,7 +8,7 @@ from typing import Any
 from flask import Response
 from flask.views import MethodView
 
-from app.api import examples, paging, show, streams
+from app.api import diff_response, examples, paging, presenters
 from app.api.auth import caller
 from app.api.blueprint import PAGE_HEADERS, Blueprint, empty
 from app.api.idempotency import idempotent
@@ -24,7 +24,9 @@ from app.schemas.agent_runner import (
     RunnerSchema,
     UpdateRunnerBody,
 )
-from app.services import agent_runner_sessions, agent_runners, diffs, publications, uploads
+from app.services.artifacts import diffs, uploads
+from app.services.publishing import publications
+from app.services.runners import agent_runner_sessions, agent_runners, head
 
 blp = Blueprint("Agent runners", __name__, url_prefix="/api/v1/agent_runners")
 
@@ -41,7 +43,7 @@ class AgentRunners(MethodView):
         Archived ones are listed only where `state` names ARCHIVED.
         """
         page = agent_runners.find(caller(), filters)
-        return show.runners(page.items), paging.headers(page)
+        return presenters.runners(page.items), paging.headers(page)
 
     @after(lambda: uploads.look_for(caller(), strings_in_body("file_keys")))
     @idempotent()
@@ -51,7 +53,7 @@ class AgentRunners(MethodView):
     def post(self, fields: dict[str, Any], brought: uploads.Uploaded) -> Any:
         """Create an agent runner with a prompt; its first session waits for a worker."""
         runner = agent_runners.create(caller(), fields, brought)
-        return show.runner(runner), {"Location": paging.address(f"/agent_runners/{runner.id}")}
+        return presenters.runner(runner), {"Location": paging.address(f"/agent_runners/{runner.id}")}
 
 
 @blp.route("/<uuid:agent_runner_id>")
@@ -61,7 +63,7 @@ class AgentRunner(MethodView):
     @blp.response(200, RunnerSchema, example=examples.RUNNER)
     def get(self, agent_runner_id: uuid.UUID) -> Any:
         """Get an agent runner."""
-        return show.runner(agent_runners.get(caller(), agent_runner_id))
+        return presenters.runner(agent_runners.get(caller(), agent_runner_id))
 
     @blp.operation("updateAgentRunner", conflict="`already_started`, or `active_session_exists` for a diff")
     @blp.arguments(UpdateRunnerBody, example={"title": "Health endpoint"}, required=False)
@@ -72,7 +74,7 @@ class AgentRunner(MethodView):
         self, fields: dict[str, Any], agent_runner_id: uuid.UUID, brought: agent_runners.BroughtDiff | None
     ) -> Any:
         """Change the title, the commit to begin on, the deploy, or the diff that the next session builds on."""
-        return show.runner(agent_runners.update(caller(), agent_runner_id, fields, brought))
+        return presenters.runner(agent_runners.update(caller(), agent_runner_id, fields, brought))
 
     @writing
     @blp.operation("stopAgentRunner", conflict="`no_active_session`")
@@ -91,7 +93,7 @@ class AgentRunnerDiff(MethodView):
     def get(self, query: dict[str, Any], agent_runner_id: uuid.UUID) -> Response:
         """Get the runner's diff as text, whole or by pages of files."""
         diff = diffs.read_runner_diff(caller(), agent_runner_id, **query)
-        return streams.diff(diff, page=query["page"], per_page=query["per_page"])
+        return diff_response.diff(diff, page=query["page"], per_page=query["per_page"])
 
 
 @blp.route("/<uuid:agent_runner_id>/archive")
@@ -101,7 +103,7 @@ class Archive(MethodView):
     @blp.response(202, RunnerSchema, example=examples.RUNNER)
     def post(self, agent_runner_id: uuid.UUID) -> Any:
         """Archive an agent runner; again is no error."""
-        return show.runner(agent_runners.archive(caller(), agent_runner_id))
+        return presenters.runner(agent_runners.archive(caller(), agent_runner_id))
 
 
 @blp.route("/<uuid:agent_runner_id>/revert")
@@ -112,7 +114,7 @@ class Revert(MethodView):
     @blp.response(200, RunnerSchema, example=examples.RUNNER)
     def post(self, fields: dict[str, Any], agent_runner_id: uuid.UUID) -> Any:
         """Move the runner's head to a session with a cumulative diff, or with null back to the base."""
-        return show.runner(agent_runners.revert(caller(), agent_runner_id, fields["session_id"]))
+        return presenters.runner(head.revert(caller(), agent_runner_id, fields["session_id"]))
 
 
 @blp.route("/<uuid:agent_runner_id>/pull_request")
@@ -123,7 +125,7 @@ class PullRequest(MethodView):
     @blp.response(200, RunnerSchema, example=examples.RUNNER)
     def post(self, fields: dict[str, Any], agent_runner_id: uuid.UUID) -> Any:
         """Make a pull request of the runner's diff, or push a follow-up to the one there is. Poll the runner."""
-        return show.runner(publications.request_pull_request(caller(), agent_runner_id, fields))
+        return presenters.runner(publications.request_pull_request(caller(), agent_runner_id, fields))
 
 
 @blp.route("/<uuid:agent_runner_id>/commit")
@@ -134,4 +136,4 @@ class Commit(MethodView):
     @blp.response(200, RunnerSchema, example=examples.RUNNER)
     def post(self, fields: dict[str, Any], agent_runner_id: uuid.UUID) -> Any:
         """Commit the runner's diff to a branch. Poll the runner."""
-        return show.runner(publications.request_commit(caller(), agent_runner_id, fields))
+        return presenters.runner(publications.request_commit(caller(), agent_runner_id, fields))

@@ -9,7 +9,7 @@ from flask.views import MethodView
 
 from app.api.blueprint import Blueprint, empty
 from app.api.transactions import writing
-from app.services import uploads
+from app.services.artifacts import uploads
 
 blp = Blueprint("Blobs", __name__, url_prefix="/api/v1/blobs", is_open=True)
 CHUNK = 256 * 1024

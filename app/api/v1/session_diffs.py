@@ -8,12 +8,13 @@ from typing import Any
 from flask import Response
 from flask.views import MethodView
 
-from app.api import examples, streams
+from app.api import diff_response, examples
 from app.api.auth import caller
 from app.api.blueprint import Blueprint
 from app.api.idempotency import idempotent
 from app.schemas.upload import DiffUploadsSchema
-from app.services import diffs, reports
+from app.services.artifacts import diffs
+from app.services.execution import external_workers
 
 PREFIX = "/api/v1/agent_runners/<uuid:agent_runner_id>/sessions/<uuid:session_id>/diff"
 blp = Blueprint("Session diffs", __name__, url_prefix=PREFIX)
@@ -25,7 +26,7 @@ class ResultDiff(MethodView):
     @blp.response(200, {"type": "string"}, content_type="text/plain", example=examples.DIFF)
     def get(self, agent_runner_id: uuid.UUID, session_id: uuid.UUID) -> Response:
         """Get what this session alone changed, as text."""
-        return streams.diff(diffs.read_session_diff(caller(), agent_runner_id, session_id, "result"))
+        return diff_response.diff(diffs.read_session_diff(caller(), agent_runner_id, session_id, "result"))
 
 
 @blp.route("/cumulative")
@@ -34,7 +35,7 @@ class CumulativeDiff(MethodView):
     @blp.response(200, {"type": "string"}, content_type="text/plain", example=examples.DIFF)
     def get(self, agent_runner_id: uuid.UUID, session_id: uuid.UUID) -> Response:
         """Get what all sessions up to and with this one changed, as text."""
-        return streams.diff(diffs.read_session_diff(caller(), agent_runner_id, session_id, "cumulative"))
+        return diff_response.diff(diffs.read_session_diff(caller(), agent_runner_id, session_id, "cumulative"))
 
 
 @blp.route("/upload_urls")
@@ -44,7 +45,7 @@ class UploadUrls(MethodView):
     @blp.response(200, DiffUploadsSchema, example=examples.DIFF_UPLOADS)
     def post(self, agent_runner_id: uuid.UUID, session_id: uuid.UUID) -> Any:
         """Get the URLs to upload the diffs of the attempt in progress, as its worker."""
-        urls = reports.upload_urls(caller(), agent_runner_id, session_id)
+        urls = external_workers.upload_urls(caller(), agent_runner_id, session_id)
         return {
             kind: {"upload_url": signed.url, "s3_key": key, "headers": signed.headers}
             for kind, (key, signed) in urls.items()

@@ -15,7 +15,7 @@ from app.api.idempotency import idempotent
 from app.api.transactions import reading, writing
 from app.schemas.base import PageQuery
 from app.schemas.site import CreateSiteBody, SiteSchema, UpdateSiteBody
-from app.services import sites
+from app.services.sites import sites
 
 blp = Blueprint("Sites", __name__, url_prefix="/api/v1/sites")
 

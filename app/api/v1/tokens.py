@@ -12,10 +12,10 @@ from app.api import examples
 from app.api.auth import caller
 from app.api.blueprint import Blueprint, empty
 from app.api.idempotency import idempotent
-from app.api.show import Shown
+from app.api.presenters import Shown
 from app.api.transactions import reading, writing
 from app.schemas.token import CreateTokenBody, NewTokenSchema, TokenSchema
-from app.services import tokens
+from app.services.accounts import tokens
 
 blp = Blueprint("Tokens", __name__, url_prefix="/api/v1/tokens")
 

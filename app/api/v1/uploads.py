@@ -13,7 +13,7 @@ from app.api.idempotency import idempotent
 from app.api.requests import strings_in_body
 from app.api.transactions import after
 from app.schemas.upload import DeleteUrlBody, DeleteUrlSchema, UploadUrlBody, UploadUrlSchema
-from app.services import uploads
+from app.services.artifacts import uploads
 
 blp = Blueprint("Uploads", __name__, url_prefix="/api/v1/agent_runners")
 

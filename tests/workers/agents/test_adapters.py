@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from app.redaction import Secrets
+from app.redaction.secrets import Secrets
 from tests.workers.engine import job
 from workers.agents import AGENTS, Agent, find_missing, open_agent
 from workers.agents.chatter import Chatter

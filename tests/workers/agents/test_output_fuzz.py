@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.redaction import Secrets
+from app.redaction.secrets import Secrets
 from tests.workers.engine import job
 from workers.agents import open_agent
 from workers.job import Event, Step, Usage

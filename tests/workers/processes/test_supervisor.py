@@ -122,7 +122,7 @@ def test_a_supervisor_that_the_command_kills_takes_the_command_with_it() -> None
 def test_a_supervisor_that_the_command_stops_is_killed_with_the_tree(
     tree: Stubborn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.limits.command._REAP_SECONDS", 0.5)
+    monkeypatch.setattr("workers.processes.launch._REAP_SECONDS", 0.5)
     with running(
         shell("kill -STOP $PPID;" + tree.script + "sleep 300"),
         lifeline=Lifeline(60),

@@ -1,0 +1,51 @@
+"""Rows with what else their JSON shows, fetched for a whole list at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from app.services.runners import agent_runner_sessions, summaries
+
+
+class Shown:
+    """A row and some more attributes; `extra` comes first."""
+
+    def __init__(self, row: Any, **extra: Any) -> None:
+        self._row, self._extra = row, extra
+
+    def __getattr__(self, name: str) -> Any:
+        return self._extra[name] if name in self._extra else getattr(self._row, name)
+
+
+def runners(rows: Sequence[Any]) -> list[Shown]:
+    """Runners with their latest session, their usage and everyone who took part."""
+    rows = list(rows)
+    latest, usage = summaries.latest_sessions(rows), summaries.usage(rows)
+    contributors = summaries.contributors(rows)
+    return [
+        Shown(
+            row,
+            latest_session_state=latest[row.id].state,
+            latest_session_mode=latest[row.id].mode,
+            attached_file_keys=latest[row.id].attached_file_keys,
+            usage=usage[row.id],
+            contributors=contributors[row.id],
+        )
+        for row in rows
+    ]
+
+
+def runner(row: Any) -> Shown:
+    return runners([row])[0]
+
+
+def sessions(rows: Sequence[Any]) -> list[Shown]:
+    """Sessions with the steps of their current attempt."""
+    rows = list(rows)
+    steps = agent_runner_sessions.steps(rows)
+    return [Shown(row, steps=steps[row.id]) for row in rows]
+
+
+def session(row: Any, **extra: Any) -> Shown:
+    return Shown(sessions([row])[0], **extra)

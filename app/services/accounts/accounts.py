@@ -1,0 +1,54 @@
+"""Accounts: made with their first user, listed, limited."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+
+import sqlalchemy as sa
+
+from app import db
+from app.errors import Conflict, NotFound
+from app.models import Account, AgentRunnerSession, User
+from app.models.states import Scope, SessionState
+from app.services import lookup
+from app.services.accounts import tokens
+
+
+def init(account_name: str, email: str, full_name: str) -> tuple[User, str]:
+    """Make the first account, its user and an administrator's token; raises `Conflict` where there is an account already."""
+    if db.session.scalar(sa.select(Account.id).limit(1)) is not None:
+        raise Conflict("this deployment has an account already", error_code="already_initialised")
+    return create(account_name, email, full_name)
+
+
+def create(account_name: str, email: str, full_name: str) -> tuple[User, str]:
+    """Make an account with one user; returns the user and the text of an administrator's token. Raises `Conflict` where
+    another user has the address."""
+    if db.session.scalar(sa.select(User.id).where(User.email == email)) is not None:
+        raise Conflict(f"there is a user with the address {email} already", error_code="user_exists")
+    account = Account(name=account_name)
+    db.session.add(account)
+    db.session.flush()
+    user = User(account_id=account.id, email=email, full_name=full_name)
+    db.session.add(user)
+    db.session.flush()
+    return user, tokens.create(user, Scope.ADMIN, "first token")[1]
+
+
+def find_all() -> list[Account]:
+    """Every account, oldest first."""
+    return list(db.session.scalars(sa.select(Account).order_by(Account.created_at)))
+
+
+def set_limits(account_id: uuid.UUID, limits: Mapping[str, int | None]) -> None:
+    """Change the limits that are named and leave the rest; None takes one off. Raises `NotFound`."""
+    if db.session.get(Account, account_id) is None:
+        raise NotFound("there is no such account", error_code="account_not_found")
+    account = lookup.lock_account(account_id)
+    for name, limit in limits.items():
+        setattr(account, name, limit)
+    # Who waited for room need not wait for a bell as well. What has none is rung for by nobody: workers outside take it.
+    waiting = (AgentRunnerSession.account_id == account.id, AgentRunnerSession.state == SessionState.NEW)
+    with_bell = sa.update(AgentRunnerSession).where(*waiting, AgentRunnerSession.next_bell_at.is_not(None))
+    db.session.execute(with_bell.values(next_bell_at=db.now()))

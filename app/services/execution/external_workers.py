@@ -1,0 +1,285 @@
+"""What a worker outside our own reports by PATCH: the claim, the steps, the diffs, the end."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+from app import artifacts, db
+from app.artifacts import SignedUrl
+from app.config import settings
+from app.errors import Conflict, Forbidden, TooMany, invalid
+from app.models import Account, AgentRunner, AgentRunnerSession, Site
+from app.models.states import FINAL, Execution, Scope, SessionState, may_move
+from app.services import events, lookup
+from app.services.accounts import tokens
+from app.services.artifacts import diffs, references
+from app.services.callers import Caller
+from app.services.execution import scheduling, session_attempts
+from app.services.sites import git_names, site_secrets
+
+URL_SECONDS = 14 * 60
+DIFF_TYPE = "text/x-diff"
+KINDS = ("result", "cumulative")
+_DIFFS = {f"{kind}_diff{form}" for kind in KINDS for form in ("", "_s3_key")}
+_WORK = {"usage", *_DIFFS}
+_TITLES = ("title", "current_task")
+_PLAIN = ("title", "result", "result_branch", "duration", "current_task", "commit_sha", "base_deploy_id")
+_CLAIMED = "a worker has this session; it reports with the session token that its claim was answered with"
+
+
+@dataclass(frozen=True)
+class Brought:
+    """The diffs of a report, stored: the key of each kind, and whether one of them holds a known secret."""
+
+    keys: dict[str, str] = field(default_factory=dict)
+    contains_secret: bool = False
+
+
+@dataclass(frozen=True)
+class Handover:
+    """What the worker of a session is given with its claim, and never again: the session token, and where to read the
+    attached files and the diff that the session builds on."""
+
+    session_token: str = field(repr=False)
+    attachment_urls: dict[str, str] = field(repr=False)
+    start_diff_url: str | None = field(repr=False)
+
+
+def bring(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID, fields: dict[str, Any]) -> Brought:
+    """Store the diffs that a report brings, or copies of those that were uploaded, and look at them.
+
+    To be called in no transaction: the store may take long, and nobody shall wait for a row meanwhile. What is stored
+    lies under fresh keys, so it does no harm where `report` then refuses the rest.
+    """
+    if not _brings_diffs(fields):
+        return Brought()
+    with db.transaction(read_only=True):
+        runner = lookup.get_runner(caller, runner_id)
+        session = lookup.get_session(runner, session_id)
+        if not (_holds(caller, session) or _may_keep_work(caller, session)):
+            return Brought()  # `report` says why.
+        secrets = site_secrets.secrets_of(runner.site)
+        prefix = {kind: diffs.attempt_key(runner.id, session.id, session.attempt, kind) for kind in KINDS}
+    found = {kind: _stored_diff(prefix[kind], kind, fields) for kind in KINDS}
+    keys = {kind: key for kind, key in found.items() if key is not None}
+    return Brought(keys, any(site_secrets.holds_secret(secrets, key) for key in keys.values()))
+
+
+def report(
+    caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID, fields: dict[str, Any], brought: Brought
+) -> tuple[AgentRunnerSession, Handover | None]:
+    """Take a report, whose diffs `bring` has stored. The second value is there where the report was the claim."""
+    wanted = fields.get("state")
+    if wanted == SessionState.RUNNING:
+        # A claim counts the sessions that run; the account and the site are locked before the runner.
+        lookup.lock_account(caller.account_id)
+        lookup.get_site(caller, lookup.get_runner(caller, runner_id).site_id, lock=True)
+    runner = lookup.get_runner(caller, runner_id, lock=True)
+    session = lookup.get_session(runner, session_id, lock=True)
+    fields = _without_secrets(runner.site, fields)
+    if _may_keep_work(caller, session) and set(fields) - {"usage"} and set(fields) <= _WORK:
+        return _keep_work(session, fields, brought), None
+    if not _is_worker(caller, session) or (caller.session_id is None and set(fields) <= {"title"}):
+        return _retitle(caller, session, fields), None
+    if wanted == SessionState.RUNNING and caller.session_id is None:
+        # The claim of another worker must not keep the lease of one that was lost.
+        session_attempts.expire_lease(runner, session)
+    _check_move(session, wanted)
+    if session.state == SessionState.RUNNING and caller.session_id is None:
+        # Only the session token tells the worker that has the session from one that had it before.
+        raise Conflict(_CLAIMED, error_code="already_claimed")
+    if session.state != SessionState.RUNNING and _brings_diffs(fields):
+        raise Conflict(f"a session that is {session.state.value} takes no diffs", error_code="not_running")
+    git_names.check_branch("result_branch", fields.get("result_branch"))
+    handover = None
+    if session.state == SessionState.RUNNING:
+        session_attempts.beat(session.id, session.attempt)
+    elif wanted == SessionState.RUNNING:
+        handover = _claim(caller, runner, session)
+    _apply(runner, session, fields, brought)
+    if wanted in FINAL:
+        _end(runner, session, wanted)
+    db.session.flush()
+    db.session.refresh(session)
+    return session, handover
+
+
+def _brings_diffs(fields: dict[str, Any]) -> bool:
+    return any(fields.get(name) for name in _DIFFS)
+
+
+def _holds(caller: Caller, session: AgentRunnerSession) -> bool:
+    """Whether the caller has the session token of the attempt that is running."""
+    mine = caller.session_id == session.id and caller.attempt == session.attempt
+    return mine and session.state == SessionState.RUNNING
+
+
+def _may_keep_work(caller: Caller, session: AgentRunnerSession) -> bool:
+    """Whether the caller's attempt is the last one of a session that ended without its work, which is never lost."""
+    mine = caller.session_id == session.id and caller.attempt == session.attempt
+    return mine and session.state in (SessionState.CANCELLED, SessionState.ERROR) and session.work_saved_at is None
+
+
+def _without_secrets(site: Site, fields: dict[str, Any]) -> dict[str, Any]:
+    """What a report says, as it may be stored. Its diffs are stored as they are."""
+    secrets = site_secrets.secrets_of(site)
+    redact = secrets.redact
+    said: dict[str, Any] = {
+        name: site_secrets.title_without(secrets, fields[name]) for name in _TITLES if fields.get(name)
+    }
+    if fields.get("result"):
+        said["result"] = redact(fields["result"])
+    if fields.get("steps"):
+        said["steps"] = [
+            {"title": redact(step["title"]), "message": redact(step.get("message") or "")} for step in fields["steps"]
+        ]
+    return {**fields, **said}
+
+
+def _keep_work(session: AgentRunnerSession, fields: dict[str, Any], brought: Brought) -> AgentRunnerSession:
+    kept = {f"{kind}_diff_key": key for kind, key in brought.keys.items()}
+    usage = {"usage": fields.get("usage"), "contains_secret": brought.contains_secret}
+    session_attempts.keep_work(session.id, session.attempt, {**kept, **usage})
+    db.session.flush()
+    db.session.refresh(session)
+    return session
+
+
+def _is_worker(caller: Caller, session: AgentRunnerSession) -> bool:
+    """Whether the caller reports on this attempt; raises for a session token of another one, or of one stopped."""
+    if caller.session_id is None:
+        return caller.may(Scope.WORKER)
+    if caller.session_id != session.id:
+        raise Forbidden("this session token belongs to another session", error_code="session_token_scope")
+    if caller.attempt != session.attempt or session.state == SessionState.NEW:
+        raise session_attempts.LeaseLost(f"attempt {caller.attempt} no longer holds this session")
+    if session.state == SessionState.CANCELLED:
+        raise session_attempts.Cancelled("the session was stopped")
+    return True
+
+
+def _retitle(caller: Caller, session: AgentRunnerSession, fields: dict[str, Any]) -> AgentRunnerSession:
+    if not caller.may(Scope.WORKER):
+        caller.require(Scope.WRITE)
+    if set(fields) - {"title"}:
+        raise Forbidden(
+            "this needs a token of scope worker; a token of scope write may change title only",
+            error_code="scope_missing",
+        )
+    if "title" in fields:
+        session.title = fields["title"]
+    db.session.flush()
+    db.session.refresh(session)
+    return session
+
+
+def _check_move(session: AgentRunnerSession, wanted: SessionState | None) -> None:
+    """Refuse a report on a session that is not being worked on, unless it claims it or ends it unclaimed."""
+    if session.state == SessionState.RUNNING and wanted in (None, SessionState.RUNNING):
+        return
+    if wanted is None:
+        raise Conflict(f"a session that is {session.state.value} takes no reports", error_code="not_running")
+    if not may_move(session.state, wanted):
+        message = f"a session that is {session.state.value} cannot become {wanted.value}"
+        raise Conflict(message, error_code="bad_transition")
+
+
+def _claim(caller: Caller, runner: AgentRunner, session: AgentRunnerSession) -> Handover:
+    if runner.site.execution != Execution.EXTERNAL:
+        raise Conflict("sessions of this site are run by the deployment's own workers", error_code="not_external")
+    if not scheduling.has_room(db.session.get_one(Account, runner.account_id), runner.site):
+        message = "as many sessions of the account or the site are running as may"
+        raise TooMany(message, error_code="too_many_running", headers={"Retry-After": "30"})
+    session_attempts.begin(runner, session, None)
+    return Handover(
+        session_token=tokens.create_for_attempt(caller, session.id, session.attempt),
+        attachment_urls={key: _read_url(key) for key in session.attached_file_keys},
+        start_diff_url=_read_url(session.start_diff_key) if session.start_diff_key else None,
+    )
+
+
+def _read_url(key: str) -> str:
+    return artifacts.store().signed_get(key, seconds=URL_SECONDS).url
+
+
+def _apply(runner: AgentRunner, session: AgentRunnerSession, fields: dict[str, Any], brought: Brought) -> None:
+    for name in _PLAIN:
+        if name in fields:
+            setattr(session, name, fields[name])
+    if "current_task" in fields:
+        runner.current_task = fields["current_task"]
+    if fields.get("usage") is not None:
+        session.usage = fields["usage"]
+        events.record(session, events.USAGE, fields["usage"])
+    for step in _new_steps(session, fields.get("steps") or []):
+        session_attempts.add_reported_step(session, step["title"], step.get("message") or "")
+    for kind, key in brought.keys.items():
+        setattr(session, f"{kind}_diff_key", key)
+    session.contains_secret |= brought.contains_secret
+
+
+def _new_steps(session: AgentRunnerSession, steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The steps that are not recorded yet. A report may carry only new ones, or the whole list once more."""
+    known = [(step["title"], step["message"]) for step in events.steps_of([session])[session.id]]
+    told = [(step["title"], step.get("message") or "") for step in steps]
+    # In a later attempt the first step is ours and says which it is; a worker may know of it or not.
+    ours = int(session.attempt > 1 and told[:1] != known[:1])
+    known = known[ours:]
+    # Where there is much text, not all that is recorded is known here.
+    return steps[session.steps_count - ours :] if known and told[: len(known)] == known else steps
+
+
+def _stored_diff(issued: str, kind: str, fields: dict[str, Any]) -> str | None:
+    """The key of the diff that a report brings, stored first where it came with the report itself."""
+    inline, key = fields.get(f"{kind}_diff"), fields.get(f"{kind}_diff_s3_key")
+    if inline is not None:
+        diffs.check_is_diff(f"{kind}_diff", inline.encode())
+        if not inline:
+            return None
+        own = diffs.reported_key(issued)
+        artifacts.store().put(own, [inline.encode()])
+        return own
+    if key is None:
+        return None
+    field = f"{kind}_diff_s3_key"
+    stored = artifacts.store().stat(key) if key == issued else None
+    if stored is None:
+        raise invalid(field, "was not issued for this attempt, or nothing was uploaded", error_code="bad_key")
+    references.refuse_expired(field, key, stored)
+    return diffs.copy(key, diffs.reported_key(issued))
+
+
+def _end(runner: AgentRunner, session: AgentRunnerSession, state: SessionState) -> None:
+    failure = None
+    if session.has_result_diff and not session.has_cumulative_diff:
+        # Nothing came before it, or the caller has to say what all of it comes to: what was there must not be lost.
+        if session.start_diff_key is not None:
+            raise invalid("cumulative_diff", "is wanted beside result_diff where earlier sessions left a diff")
+        session.cumulative_diff_key = session.result_diff_key
+    if state == SessionState.ERROR:
+        message = session.result or "The worker reported an error without a word."
+        failure = {"code": "worker_reported", "stage": "agent", "retryable": False, "message": message}
+    session_attempts.end(runner, session, state, {"failure": failure})
+
+
+def upload_urls(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID) -> dict[str, tuple[str, SignedUrl]]:
+    """Where the attempt in progress may upload its diffs: key and URL of each kind."""
+    runner = lookup.get_runner(caller, runner_id)
+    session = lookup.get_session(runner, session_id)
+    if not (_holds(caller, session) or _may_keep_work(caller, session)):
+        if not _is_worker(caller, session):
+            raise Forbidden("this needs a token of scope worker", error_code="scope_missing")
+        if session.state != SessionState.RUNNING:
+            raise Conflict("only a session that is RUNNING takes diffs", error_code="not_running")
+        raise Conflict(_CLAIMED, error_code="already_claimed")
+    urls = {}
+    for kind in KINDS:
+        key = diffs.attempt_key(runner.id, session.id, session.attempt, kind)
+        limit = settings().max_diff_bytes
+        urls[kind] = (
+            key,
+            artifacts.store().signed_put(key, DIFF_TYPE, length=None, limit=limit, seconds=URL_SECONDS),
+        )
+    return urls

@@ -1,0 +1,110 @@
+"""What follows from a session's change of state, written in the same transaction. Runner and session are locked."""
+
+from __future__ import annotations
+
+import uuid
+
+import sqlalchemy as sa
+
+from app import db, queue
+from app.config import settings
+from app.models import AgentRunner, AgentRunnerSession
+from app.models.states import ACTIVE, RunnerState, SessionState, runner_state
+from app.services import counters, events
+from app.services.execution import scheduling
+
+LONGEST_BELL_SECONDS = 600.0
+
+
+def bell_wait(bells: int) -> float:
+    """Seconds until what has been rung for so often is rung for again."""
+    # What has waited for weeks has been rung for a thousand times, and no number is two to the power of that.
+    return min(settings().bell_seconds * 2.0 ** min(bells, 30), LONGEST_BELL_SECONDS)
+
+
+def ring(session: AgentRunnerSession) -> None:
+    """Tell the workers, after the commit, of a session that waits; the sweep rings again if nobody comes."""
+    wait = bell_wait(session.bells)
+    session.bells += 1
+    session.next_bell_at = db.now(wait)
+    session_id = str(session.id)
+    db.after_commit(lambda: queue.send(queue.RUN_SESSION, session_id, expires=wait))
+
+
+def ring_next(expires: float = LONGEST_BELL_SECONDS) -> None:
+    """Ring for the session whose turn it is, if there is one. Whoever hears it takes the one whose turn it is then."""
+    turn = scheduling.find_next()
+    if turn is not None:
+        session_id = str(turn.session_id)
+        db.after_commit(lambda: queue.send(queue.RUN_SESSION, session_id, expires=expires))
+
+
+def enter(runner: AgentRunner, session: AgentRunnerSession, state: SessionState) -> None:
+    """Move the session to `state`, and everything with it: clocks, lease, event, the runner's state."""
+    was_running, session.state = session.state == SessionState.RUNNING, state
+    if state in ACTIVE:
+        runner.active_session_created_at = session.created_at
+    else:
+        session.done_at = db.now()
+        session.lease_expires_at = session.next_bell_at = None
+        runner.active_session_created_at = None
+    db.session.flush()
+    if state not in ACTIVE:
+        counters.count(f"sessions_ended/{state.value}")
+        if session.failure is not None:
+            counters.count(f"sessions_failed/{session.failure['code']}")
+        if was_running:
+            # A worker is free, and a limit that held somebody back may have room.
+            ring_next()
+        db.session.refresh(session, ["done_at"])
+        if session.started_at is not None and session.duration is None and session.done_at is not None:
+            session.duration = round((session.done_at - session.started_at).total_seconds() * 1000)
+        runner.done_at = session.done_at
+    events.record_state(session)
+    refresh_runner(runner)
+
+
+def move_head(runner: AgentRunner, session: AgentRunnerSession | None) -> None:
+    """Make `session`, or the base, what the runner's diff, pull request, commits and next session follow."""
+    runner.head_session_id = session.id if session else None
+    runner.diff_key = session.cumulative_diff_key if session else None
+    runner.contains_secret = session is not None and session.contains_secret
+    mark_discarded(runner)
+    refresh_runner(runner)
+
+
+def mark_discarded(runner: AgentRunner) -> None:
+    """Write `is_discarded`: DONE, and neither the head nor an ancestor of it.
+
+    A session that changed nothing was never the head; it shares the lot of the session that it followed.
+    """
+    db.session.flush()
+    sessions = list(
+        db.session.scalars(sa.select(AgentRunnerSession).where(AgentRunnerSession.agent_runner_id == runner.id))
+    )
+    parents = {session.id: session.parent_session_id for session in sessions}
+    kept: set[uuid.UUID | None] = {None}
+    step = runner.head_session_id
+    while step is not None:
+        kept.add(step)
+        step = parents[step]
+    for session in sessions:
+        stands_on = session.id if session.has_result_diff or session.has_cumulative_diff else session.parent_session_id
+        session.is_discarded = session.state == SessionState.DONE and stands_on not in kept
+
+
+def refresh_runner(runner: AgentRunner) -> None:
+    """Write the runner's state, which its sessions decide, unless it is archived."""
+    if runner.is_archived:
+        return
+    db.session.flush()
+    mine = sa.select(AgentRunnerSession.state).where(AgentRunnerSession.agent_runner_id == runner.id)
+    active = db.session.scalar(mine.where(AgentRunnerSession.state.in_(ACTIVE)))
+    latest_kept = db.session.scalar(
+        mine.where(AgentRunnerSession.state != SessionState.CANCELLED, AgentRunnerSession.is_discarded.is_(False))
+        .order_by(AgentRunnerSession.created_at.desc(), AgentRunnerSession.id.desc())
+        .limit(1)
+    )
+    runner.state = runner_state(active, latest_kept)
+    if runner.state in (RunnerState.NEW, RunnerState.RUNNING):
+        runner.done_at = None

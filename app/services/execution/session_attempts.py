@@ -1,0 +1,316 @@
+"""The right to work on a session: claimed, extended, given back, and every write that it allows.
+
+The database's clock decides. `attempt` is the fence: each write names the attempt it belongs to, and one that no
+longer holds the session changes nothing and is told so.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from app import db
+from app.config import settings
+from app.errors import Conflict
+from app.models import AgentRunner, AgentRunnerSession, Site
+from app.models.states import FINAL, Execution, SessionState
+from app.services import counters, events, lookup
+from app.services.execution import lifecycle, scheduling
+
+# A worker outside is to end its session itself; so long it may take to report what came of it.
+OVERTIME_SECONDS = 60.0
+MOST_TRIES = 10
+"""Sessions that a claim looks at, each of which is taken from it at the last moment, before it gives up."""
+
+
+class LeaseLost(Conflict):
+    """Another attempt owns the session: kill the agent and publish nothing."""
+
+    error_code = "lease_lost"
+
+
+class Cancelled(Conflict):
+    """The session was stopped: kill the agent and keep its work."""
+
+    error_code = "session_cancelled"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """An attempt at a session as a worker deals with it: with the rows that it takes to make a job of it."""
+
+    session: AgentRunnerSession
+    runner: AgentRunner
+    site: Site
+
+    @property
+    def attempt(self) -> int:
+        return self.session.attempt
+
+
+def claim(session_id: uuid.UUID, task_id: str) -> Claim | None:
+    """Answer a bell: take the session whose turn it is, whichever was rung for. None: none is to be had, drop the message.
+
+    The session that was rung for is put back first where its lease has run out.
+    """
+    # One claim at a time in the whole deployment, so that each sees what the ones before it took: none comes away
+    # empty while others wait, and it may lock rows of several accounts, as nobody else does.
+    db.lock("claim")
+    _expire_lease_of(session_id)
+    for _ in range(MOST_TRIES):
+        turn = scheduling.find_next()
+        if turn is None:
+            return None
+        account, site = lookup.lock_account(turn.account_id), lookup.lock_site(turn.site_id)
+        locked = lookup.lock_session(turn.session_id)
+        assert locked is not None
+        runner, session = locked
+        # It may have been stopped, or its site given to workers outside, before the locks were granted.
+        if (
+            session.state == SessionState.NEW
+            and site.execution == Execution.INTERNAL
+            and scheduling.has_room(account, site)
+        ):
+            account.last_claimed_at = db.now()
+            begin(runner, session, task_id)
+            return Claim(session, runner, site)
+    return None
+
+
+def _expire_lease_of(session_id: uuid.UUID) -> None:
+    found = db.session.get(AgentRunnerSession, session_id)
+    if found is None or found.state != SessionState.RUNNING:
+        return
+    lookup.lock_account(found.account_id)
+    lookup.lock_site(found.site_id)
+    locked = lookup.lock_session(session_id)
+    assert locked is not None
+    expire_lease(*locked)
+
+
+def begin(runner: AgentRunner, session: AgentRunnerSession, task_id: str | None) -> None:
+    """Start the next attempt at a locked session that is NEW."""
+    session.attempt += 1
+    session.task_id = task_id
+    session.bells = 0
+    session.next_bell_at = None
+    session.steps_count = 0
+    session.contains_secret = False
+    for reported in ("failure", "result", "duration", "usage", "result_diff_key", "cumulative_diff_key"):
+        # What an earlier attempt reported before it was lost is no part of this one.
+        setattr(session, reported, None)
+    session.started_at = db.now()
+    session.lease_expires_at = db.now(settings().lease_seconds)
+    lifecycle.enter(runner, session, SessionState.RUNNING)
+    if session.attempt > 1:
+        add_step(session, "Started again", f"{_what_came_before(session)} This is attempt {session.attempt}.")
+
+
+def _what_came_before(session: AgentRunnerSession) -> str:
+    """Why the attempts before this one came to nothing: their workers were lost, or gave the session back."""
+    before, lost = session.attempt - 1, session.workers_lost
+    if lost in (0, before):
+        return f"The worker of attempt {before} {'was lost' if lost else 'was told to stop and gave the session back'}."
+    return f"Of the {before} attempts before, {lost} lost their worker; the workers of the others were told to stop."
+
+
+def expire_lease(runner: AgentRunner, session: AgentRunnerSession) -> None:
+    """Where the lease of a locked session has run out, count the worker as lost and queue it again, or give it up."""
+    if session.state != SessionState.RUNNING or not db.session.scalar(sa.select(session.lease_expires_at < db.now())):
+        return
+    session.workers_lost += 1
+    counters.count("workers_lost")
+    session.lease_expires_at = None
+    if session.workers_lost >= settings().max_workers_lost:
+        message = f"{session.workers_lost} workers were lost while they ran this session."
+        session.failure = {"code": "worker_lost", "stage": "agent", "retryable": True, "message": message}
+        lifecycle.enter(runner, session, SessionState.ERROR)
+    else:
+        _queue_again(runner, session)
+
+
+def is_overtime() -> sa.ColumnElement[bool]:
+    """Whether a session runs outside, and has done so for longer than it may. Our own workers end theirs themselves."""
+    session = AgentRunnerSession
+    most = session.limits["max_duration_seconds"].as_float() + OVERTIME_SECONDS
+    outside = sa.and_(session.state == SessionState.RUNNING, session.task_id.is_(None))
+    return sa.and_(outside, session.started_at < db.now(-most))
+
+
+def end_overtime(runner: AgentRunner, session: AgentRunnerSession) -> None:
+    """End a locked session that runs outside for longer than it may. Its worker may still bring what it did."""
+    mine = AgentRunnerSession.id == session.id
+    if not db.session.scalar(sa.select(sa.exists().where(mine, is_overtime()))):
+        return
+    limit = session.limits["max_duration_seconds"]
+    message = f"The session was ended at its time limit of {limit:g} seconds: its worker went on reporting."
+    add_step(session, "The time for this session is used up", message)
+    session.failure = {"code": "time_limit", "stage": "agent", "retryable": False, "message": message}
+    lifecycle.enter(runner, session, SessionState.ERROR)
+
+
+def _queue_again(runner: AgentRunner, session: AgentRunnerSession) -> None:
+    session.task_id = session.lease_expires_at = None
+    # Workers outside our own look for sessions themselves.
+    if runner.site.execution == Execution.INTERNAL:
+        lifecycle.ring(session)
+    lifecycle.enter(runner, session, SessionState.NEW)
+
+
+def beat(session_id: uuid.UUID, attempt: int) -> None:
+    """Extend the lease; raises `LeaseLost` or `Cancelled` where the attempt no longer holds the session."""
+    _write(session_id, attempt, lease_expires_at=db.now(settings().lease_seconds))
+
+
+def record_base(session_id: uuid.UUID, attempt: int, base_sha: str) -> None:
+    """Write the commit that the checkout stands on; the runner's first one stays its base."""
+    runner, session = _hold(session_id, attempt)
+    session.base_sha = base_sha
+    runner.base_sha = runner.base_sha or base_sha
+
+
+def record_step(session_id: uuid.UUID, attempt: int, title: str, message: str) -> None:
+    """Append one step; it is also what the session and its runner are busy with."""
+    runner, session = _hold(session_id, attempt)
+    add_step(session, title, message)
+    session.current_task = runner.current_task = title[:500]
+
+
+def add_step(session: AgentRunnerSession, title: str, message: str) -> None:
+    session.steps_count += 1
+    events.record(session, events.STEP, {"title": title, "message": message})
+
+
+def add_reported_step(session: AgentRunnerSession, title: str, message: str) -> None:
+    """Append a step that a worker outside reports. One beyond the most that are kept is left out, and that told once."""
+    most = settings().max_steps
+    if session.steps_count < most:
+        add_step(session, title, message)
+    elif session.steps_count == most:
+        add_step(session, "Steps are left out from here on", f"A session keeps {most:,} steps.")
+
+
+def record_usage(session_id: uuid.UUID, attempt: int, usage: dict[str, Any]) -> None:
+    """Replace the usage by newer totals."""
+    _, session = _hold(session_id, attempt)
+    session.usage = usage
+    events.record(session, events.USAGE, usage)
+
+
+def finish(session_id: uuid.UUID, attempt: int, state: SessionState, fields: dict[str, Any]) -> None:
+    """End the attempt and the session. `fields` are columns; the diffs they name are stored already."""
+    runner, session = _hold(session_id, attempt)
+    end(runner, session, state, fields)
+
+
+def end(runner: AgentRunner, session: AgentRunnerSession, state: SessionState, fields: dict[str, Any]) -> None:
+    """Move a locked session to a final state with all that came of it; DONE with a diff moves the head."""
+    assert state in FINAL
+    for name, value in fields.items():
+        setattr(session, name, value)
+    session.current_task = runner.current_task = None
+    if session.has_result_diff or session.has_cumulative_diff:
+        session.work_saved_at = db.now()
+    lifecycle.enter(runner, session, state)
+    if state == SessionState.DONE and (session.has_result_diff or session.has_cumulative_diff):
+        lifecycle.move_head(runner, session)
+
+
+def keep_work(session_id: uuid.UUID, attempt: int, fields: dict[str, Any]) -> bool:
+    """Store what came of an attempt whose session had ended without it: once, for that attempt, never the state.
+
+    Says whether the session has got a diff by it; what an attempt used is written down without one too.
+    """
+    locked = lookup.lock_session(session_id)
+    if locked is None:
+        return False
+    _, session = locked
+    ended = session.state in (SessionState.CANCELLED, SessionState.ERROR)
+    if session.attempt != attempt or not ended or session.work_saved_at is not None:
+        return False
+    for name in ("result_diff_key", "cumulative_diff_key", "contains_secret", "usage", "base_sha"):
+        if fields.get(name) is not None:
+            setattr(session, name, fields[name])
+    if not (session.has_result_diff or session.has_cumulative_diff):
+        return False
+    session.work_saved_at = db.now()
+    events.record(session, events.STATE, {"state": session.state.value, "attempt": attempt, "work_saved": True})
+    return True
+
+
+def put_back(session_id: uuid.UUID, attempt: int) -> bool:
+    """Queue the session again for another worker, counting no lost worker. False where it is not ours any more."""
+    locked = lookup.lock_session(session_id)
+    if locked is None or not _is_held(locked[1], attempt):
+        return False
+    _queue_again(*locked)
+    return True
+
+
+def is_cancelled(session_id: uuid.UUID, attempt: int) -> bool:
+    """Whether that attempt's session was stopped, so that its work is to be kept."""
+    session = db.session.get(AgentRunnerSession, session_id)
+    return session is not None and session.attempt == attempt and session.state == SessionState.CANCELLED
+
+
+def find_running(asked: Iterable[tuple[str, int]]) -> list[Claim]:
+    """Those of the attempts, named by session id and number, that hold their session."""
+    return _find(asked, AgentRunnerSession.state == SessionState.RUNNING)
+
+
+def find_without_work(asked: Iterable[tuple[str, int]]) -> list[Claim]:
+    """Those of the attempts whose session was stopped or given up, without a diff so far: `keep_work` would take it."""
+    ended = AgentRunnerSession.state.in_((SessionState.CANCELLED, SessionState.ERROR))
+    return _find(asked, sa.and_(ended, AgentRunnerSession.work_saved_at.is_(None)))
+
+
+def _find(asked: Iterable[tuple[str, int]], condition: sa.ColumnElement[bool]) -> list[Claim]:
+    """The attempts, of those that are asked for, that are the last of their session and meet the condition."""
+    attempts = set(asked)
+    rows = db.session.execute(
+        sa.select(AgentRunnerSession, AgentRunner, Site)
+        .join(AgentRunner, AgentRunner.id == AgentRunnerSession.agent_runner_id)
+        .join(Site, Site.id == AgentRunner.site_id)
+        .where(AgentRunnerSession.id.in_([uuid.UUID(session_id) for session_id, _ in attempts]), condition)
+    )
+    return [Claim(*row) for row in rows if (str(row[0].id), row[0].attempt) in attempts]
+
+
+def _is_held(session: AgentRunnerSession, attempt: int) -> bool:
+    return session.attempt == attempt and session.state == SessionState.RUNNING
+
+
+def _hold(session_id: uuid.UUID, attempt: int) -> tuple[AgentRunner, AgentRunnerSession]:
+    """Lock the session for a write of `attempt`; raises where the attempt no longer holds it."""
+    locked = lookup.lock_session(session_id)
+    if locked is None or not _is_held(locked[1], attempt):
+        _refuse(locked[1] if locked else None, attempt)
+        raise AssertionError
+    return locked
+
+
+def _write(session_id: uuid.UUID, attempt: int, **values: Any) -> None:
+    """One fenced UPDATE, for the write that happens most and must not wait for the runner's lock."""
+    held = db.session.scalar(
+        sa.update(AgentRunnerSession)
+        .where(
+            AgentRunnerSession.id == session_id,
+            AgentRunnerSession.attempt == attempt,
+            AgentRunnerSession.state == SessionState.RUNNING,
+        )
+        .values(**values)
+        .returning(AgentRunnerSession.id)
+        .execution_options(synchronize_session=False)
+    )
+    if held is None:
+        _refuse(db.session.get(AgentRunnerSession, session_id), attempt)
+
+
+def _refuse(session: AgentRunnerSession | None, attempt: int) -> None:
+    if session is not None and session.attempt == attempt and session.state == SessionState.CANCELLED:
+        raise Cancelled("the session was stopped")
+    raise LeaseLost(f"attempt {attempt} no longer holds this session")

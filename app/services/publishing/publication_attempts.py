@@ -1,0 +1,245 @@
+"""The work on a publication: claimed, held, settled. The intent is recorded by `publications`.
+
+Those of one site take turns: a forge that does not answer then holds up nobody else's for want of a free worker.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from app import db
+from app.config import settings
+from app.models import AgentRunner, AgentRunnerSession, Publication, Site, User
+from app.models.states import PublicationKind, PublicationState, PullRequestState
+from app.services import counters, lookup
+from app.services.execution.session_attempts import LeaseLost
+from app.services.publishing import publications
+
+FIRST_RETRY_SECONDS = 2.0
+LONGEST_RETRY_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class PublicationClaim:
+    """What a worker was given: the publication's attempt, and the rows it needs to make a job of it.
+
+    `sessions` are the head and its ancestors, the oldest first; `own_shas` are the commits that this runner pushed
+    to the branch of its pull request, or was about to push when a worker died: nothing else may be replaced there.
+    """
+
+    publication: Publication
+    runner: AgentRunner
+    site: Site
+    user: User
+    sessions: list[AgentRunnerSession]
+    own_shas: frozenset[str]
+    landed: Publication | None
+    """The runner's latest commit to the same branch."""
+
+
+def claim(publication_id: uuid.UUID) -> PublicationClaim | None:
+    """Take a pending publication that nobody holds, where it is its site's turn. None: it is not to be had, drop the
+    message."""
+    locked = _lock(publication_id)
+    if locked is None:
+        return None
+    runner, publication = locked
+    held = publication.lease_expires_at is not None and db.session.scalar(
+        sa.select(publication.lease_expires_at > db.now())
+    )
+    if publication.state != PublicationState.PENDING or held:
+        return None
+    if _is_busy(runner.site_id):
+        _wait_for_turn(publication)
+        return None
+    if _is_given_up(runner, publication):
+        return None
+    publication.attempt += 1
+    # The lease is also the next bell: the sweep finds a publication whose worker was lost by it.
+    publication.lease_expires_at = publication.next_bell_at = db.now(settings().lease_seconds)
+    db.session.flush()
+    db.session.refresh(publication)
+    user = db.session.get_one(User, publication.user_id)
+    lineage, landed = _lineage(publication.session_id), _find_landed(publication)
+    return PublicationClaim(publication, runner, runner.site, user, lineage, _own_shas(publication), landed)
+
+
+def _is_busy(site_id: uuid.UUID) -> bool:
+    """Whether a worker is publishing for the site just now."""
+    held = (Publication.state == PublicationState.PENDING, Publication.lease_expires_at > db.now())
+    return bool(db.session.scalar(sa.select(sa.exists().where(_of_site(site_id), *held))))
+
+
+def _of_site(site_id: uuid.UUID) -> sa.ColumnElement[bool]:
+    return Publication.agent_runner_id.in_(sa.select(AgentRunner.id).where(AgentRunner.site_id == site_id))
+
+
+def _wait_for_turn(publication: Publication) -> None:
+    """Have it rung for by whoever gives the turn on. It has just been heard of, so its bells begin anew."""
+    publication.bells = 0
+    publication.next_bell_at = db.now(settings().bell_seconds)
+
+
+def _give_turn_on(site_id: uuid.UUID) -> None:
+    """Ring for the publication of the site that waits for its turn the longest."""
+    waiting = (Publication.state == PublicationState.PENDING, Publication.bells == 0)
+    query = sa.select(Publication).where(_of_site(site_id), *waiting).order_by(Publication.created_at).limit(1)
+    following = db.session.scalar(lookup.locked(query, Publication))
+    if following is not None:
+        publications.ring(following)
+
+
+def _is_given_up(runner: AgentRunner, publication: Publication) -> bool:
+    """Count the worker as lost that let the lease of this publication run out; after too many of them it fails."""
+    if publication.lease_expires_at is None:
+        return False
+    publication.workers_lost += 1
+    counters.count("workers_lost")
+    if publication.workers_lost < settings().max_workers_lost:
+        return False
+    error = f"{publication.workers_lost} workers were lost while they published this; the workers' logs may tell why."
+    _settle(runner, publication, PublicationState.FAILED, error)
+    return True
+
+
+def _lineage(session_id: uuid.UUID | None) -> list[AgentRunnerSession]:
+    """A session and all that it builds on, the oldest first."""
+    found: list[AgentRunnerSession] = []
+    while session_id is not None:
+        session = db.session.get_one(AgentRunnerSession, session_id)
+        found.insert(0, session)
+        session_id = session.parent_session_id
+    return found
+
+
+def _find_landed(publication: Publication) -> Publication | None:
+    landed = sa.select(Publication).where(
+        Publication.agent_runner_id == publication.agent_runner_id,
+        Publication.branch == publication.branch,
+        Publication.kind == PublicationKind.COMMIT,
+        Publication.state == PublicationState.DONE,
+    )
+    return db.session.scalar(landed.order_by(Publication.finished_at.desc()).limit(1))
+
+
+def _own_shas(publication: Publication) -> frozenset[str]:
+    # What was committed to a branch stands on work of others, or has some on top: it is not the runner's to replace.
+    planned = sa.select(Publication.planned_shas).where(
+        Publication.agent_runner_id == publication.agent_runner_id,
+        Publication.branch == publication.branch,
+        Publication.kind == PublicationKind.PULL_REQUEST,
+    )
+    return frozenset(sha for shas in db.session.scalars(planned) for sha in shas)
+
+
+def beat(publication_id: uuid.UUID, attempt: int) -> None:
+    """Extend the lease; raises `LeaseLost` where another attempt holds the publication."""
+    lease = db.now(settings().lease_seconds)
+    _write(publication_id, attempt, lease_expires_at=lease, next_bell_at=lease)
+
+
+def record_push(publication_id: uuid.UUID, attempt: int, sha: str) -> None:
+    """Write down the commit that is about to be pushed, by which a later attempt knows it again.
+
+    Each is kept: an attempt may make another commit than the one before it, whose push may have come through.
+    """
+    _, publication = _hold(publication_id, attempt)
+    if sha not in publication.planned_shas:
+        publication.planned_shas = [*publication.planned_shas, sha]
+
+
+def _write(publication_id: uuid.UUID, attempt: int, **values: object) -> None:
+    held = db.session.scalar(
+        sa.update(Publication)
+        .where(
+            Publication.id == publication_id,
+            Publication.attempt == attempt,
+            Publication.state == PublicationState.PENDING,
+        )
+        .values(**values)
+        .returning(Publication.id)
+        .execution_options(synchronize_session=False)
+    )
+    if held is None:
+        raise LeaseLost(f"attempt {attempt} no longer holds this publication")
+
+
+def retry_later(publication_id: uuid.UUID, attempt: int) -> None:
+    """Give the publication back for another attempt, after a wait that doubles. No message waits that long: the sweep
+    rings when it is time."""
+    runner, publication = _hold(publication_id, attempt)
+    wait = min(FIRST_RETRY_SECONDS * 2.0 ** (attempt - 1), LONGEST_RETRY_SECONDS)
+    publication.lease_expires_at, publication.next_bell_at = None, db.now(wait)
+    _give_turn_on(runner.site_id)
+
+
+@dataclass(frozen=True)
+class PullRequestFacts:
+    """What the forge says of a pull request."""
+
+    number: int
+    url: str
+    state: PullRequestState
+
+
+def succeed(publication_id: uuid.UUID, attempt: int, sha: str, pull_request: PullRequestFacts | None) -> None:
+    """Settle a publication that is on the forge."""
+    runner, publication = _hold(publication_id, attempt)
+    publication.pushed_sha = sha
+    _settle(runner, publication, PublicationState.DONE, None)
+    if publication.session_id is not None:
+        session = db.session.get_one(AgentRunnerSession, publication.session_id)
+        session.commit_sha, session.result_branch = sha, publication.branch
+    if pull_request is None:
+        runner.merge_commit_sha = sha
+    else:
+        runner.pr_branch = publication.branch
+        _show(runner, pull_request)
+
+
+def fail(publication_id: uuid.UUID, attempt: int, error: str, pull_request: PullRequestFacts | None = None) -> None:
+    """Settle a publication with an error that the runner shows, and the state that its pull request was found in."""
+    runner, publication = _hold(publication_id, attempt)
+    _settle(runner, publication, PublicationState.FAILED, error)
+    if pull_request is not None:
+        _show(runner, pull_request)
+
+
+def _show(runner: AgentRunner, pull_request: PullRequestFacts) -> None:
+    runner.pr_number, runner.pr_url, runner.pr_state = pull_request.number, pull_request.url, pull_request.state
+
+
+def _settle(runner: AgentRunner, publication: Publication, state: PublicationState, error: str | None) -> None:
+    publication.state, publication.error = state, error
+    publication.finished_at = db.now()
+    publication.lease_expires_at = publication.next_bell_at = None
+    if publication.kind == PublicationKind.PULL_REQUEST:
+        runner.pr_is_being_created, runner.pr_error = False, error
+    else:
+        runner.merge_commit_is_being_created, runner.merge_commit_error = False, error
+    _give_turn_on(runner.site_id)
+
+
+def _hold(publication_id: uuid.UUID, attempt: int) -> tuple[AgentRunner, Publication]:
+    locked = _lock(publication_id)
+    if locked is None or locked[1].attempt != attempt or locked[1].state != PublicationState.PENDING:
+        raise LeaseLost(f"attempt {attempt} no longer holds this publication")
+    return locked
+
+
+def _lock(publication_id: uuid.UUID) -> tuple[AgentRunner, Publication] | None:
+    """A publication and its runner: first the turns of its site are locked, then the runner."""
+    publication = db.session.get(Publication, publication_id)
+    if publication is None:
+        return None
+    number = publication.agent_runner_id
+    site_id = db.session.scalar(sa.select(AgentRunner.site_id).where(AgentRunner.id == number))
+    db.lock(f"publications of {site_id}")
+    runner = db.session.scalars(
+        lookup.locked(sa.select(AgentRunner).where(AgentRunner.id == number), AgentRunner)
+    ).one()
+    query = sa.select(Publication).where(Publication.id == publication_id)
+    return runner, db.session.scalars(lookup.locked(query, Publication)).one()

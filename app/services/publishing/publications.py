@@ -1,0 +1,115 @@
+"""Publishing a runner's diff: the intent is recorded here, a task does the rest."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+import uuid
+from fnmatch import fnmatchcase
+from typing import Any
+
+from app import db, queue
+from app.errors import BadRequest, Conflict, Invalid
+from app.models import AgentRunner, Publication
+from app.models.states import Forge, PublicationKind, Scope
+from app.services import lookup
+from app.services.callers import Caller
+from app.services.execution import lifecycle
+from app.services.runners.guards import refuse_archived
+from app.services.sites import git_names, site_secrets
+
+SLUG_LENGTH = 40
+WITH_PULL_REQUESTS = {Forge.GITHUB}
+
+
+def request_pull_request(caller: Caller, runner_id: uuid.UUID, fields: dict[str, Any]) -> AgentRunner:
+    """Record that the runner's diff is to become a pull request, or to update the one there is."""
+    runner = _lock_publishable(caller, runner_id)
+    if runner.pr_is_being_created:
+        raise Conflict("a pull request is being made already", error_code="pull_request_in_progress")
+    if runner.site.forge not in WITH_PULL_REQUESTS:
+        message = f"pull requests are not made on a forge of the kind {runner.site.forge.value}; use commit"
+        raise Invalid(message, error_code="forge_without_pull_requests")
+    git_names.check_branch("branch", fields.get("branch"))
+    branch = runner.pr_branch or _kept_branch(runner, fields) or fields.get("branch") or branch_name(runner)
+    if any(fnmatchcase(branch, pattern) for pattern in runner.site.protected):
+        raise BadRequest(f"{branch} is a protected branch", error_code="protected_branch")
+    runner.result_branch = branch
+    runner.pr_is_being_created, runner.pr_error = True, None
+    _record(caller, runner, PublicationKind.PULL_REQUEST, branch, fields)
+    return runner
+
+
+def request_commit(caller: Caller, runner_id: uuid.UUID, fields: dict[str, Any]) -> AgentRunner:
+    """Record that the runner's diff is to be committed to a branch."""
+    runner = _lock_publishable(caller, runner_id)
+    if runner.merge_commit_is_being_created:
+        raise Conflict("a commit is being made already", error_code="commit_in_progress")
+    git_names.check_branch("target_branch", fields["target_branch"])
+    if any(fnmatchcase(fields["target_branch"], pattern) for pattern in runner.site.protected):
+        raise BadRequest(f"{fields['target_branch']} is a protected branch", error_code="protected_branch")
+    runner.merge_commit_is_being_created, runner.merge_commit_error = True, None
+    fields = {"body": fields.get("message"), "squash": fields.get("squash", False), "target": fields["target_branch"]}
+    _record(caller, runner, PublicationKind.COMMIT, fields.pop("target"), fields)
+    return runner
+
+
+def _kept_branch(runner: AgentRunner, fields: dict[str, Any]) -> str | None:
+    """The branch that an earlier try named. One that failed may be given up for another that the caller names: it may
+    belong to somebody else."""
+    gave_up = runner.pr_error is not None and runner.pr_number is None and fields.get("branch")
+    return None if gave_up else runner.result_branch
+
+
+def branch_name(runner: AgentRunner) -> str:
+    """`agent/<slug>-<id tail>`: computed once and stored, so that every later try pushes to the same branch."""
+    title = site_secrets.secrets_of(runner.site).redact(runner.title)
+    ascii_title = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
+    slug = re.sub(r"[^a-z0-9]+", "-", ascii_title)[:SLUG_LENGTH].strip("-") or "change"
+    return f"agent/{slug}-{runner.id.hex[-8:]}"
+
+
+def _lock_publishable(caller: Caller, runner_id: uuid.UUID) -> AgentRunner:
+    caller.require(Scope.WRITE)
+    runner = lookup.get_runner(caller, runner_id, lock=True)
+    refuse_archived(runner)
+    if runner.diff_key is None:
+        raise Invalid("the agent runner has no diff to publish", error_code="no_diff")
+    if runner.contains_secret:
+        message = (
+            "the diff contains a secret that is known, such as the site's access token; have it taken out by another "
+            "session, or go back to before it with revert"
+        )
+        raise Invalid(message, error_code="contains_secret")
+    return runner
+
+
+def _record(caller: Caller, runner: AgentRunner, kind: PublicationKind, branch: str, fields: dict[str, Any]) -> None:
+    assert runner.diff_key is not None
+    secrets = site_secrets.secrets_of(runner.site)
+    publication = Publication(
+        id=db.new_id(),
+        agent_runner_id=runner.id,
+        session_id=runner.head_session_id,
+        user_id=caller.user_id,
+        kind=kind,
+        diff_key=runner.diff_key,
+        branch=branch,
+        title=site_secrets.title_without(secrets, fields["title"]) if fields.get("title") else None,
+        body=secrets.redact(fields["body"]) if fields.get("body") else None,
+        draft=fields.get("draft") or False,
+        squash=fields.get("squash") or False,
+    )
+    db.session.add(publication)
+    ring(publication)
+    db.session.flush()
+    db.session.refresh(runner)
+
+
+def ring(publication: Publication, wait: float | None = None) -> None:
+    """Tell the control workers, after the commit; the sweep rings again if nobody comes."""
+    wait = wait or lifecycle.bell_wait(publication.bells or 0)
+    publication.bells = (publication.bells or 0) + 1
+    publication.next_bell_at = db.now(wait)
+    publication_id = str(publication.id)
+    db.after_commit(lambda: queue.send(queue.PUBLISH, publication_id, expires=wait))

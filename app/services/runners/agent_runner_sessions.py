@@ -1,0 +1,168 @@
+"""The verbs on sessions: ask for one, read them, stop one."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import sqlalchemy as sa
+
+from app import db, queue
+from app.config import settings
+from app.errors import Conflict, TooMany, invalid
+from app.models import Account, AgentRunner, AgentRunnerSession, SessionFile, Site
+from app.models.states import Execution, Mode, Scope, SessionState
+from app.services import events, lookup
+from app.services.artifacts import uploads
+from app.services.callers import Caller
+from app.services.execution import lifecycle
+from app.services.pagination import Page, by_cursor, by_number, created_between
+from app.services.runners.guards import refuse_archived
+
+
+def create(
+    caller: Caller, runner_id: uuid.UUID, fields: dict[str, Any], uploaded: uploads.Uploaded
+) -> AgentRunnerSession:
+    """Follow up: record a session that builds on the runner's diff, and ring for a worker. `uploaded` is what
+    `uploads.look_for` found of the files that `fields` name."""
+    caller.require(Scope.WRITE)
+    site_id = lookup.get_runner(caller, runner_id).site_id
+    file_keys = uploads.check_usable(fields.get("file_keys") or [], uploaded)
+    account = lookup.lock_account(caller.account_id)
+    site = lookup.get_site(caller, site_id, lock=True)
+    runner = lookup.get_runner(caller, runner_id, lock=True)
+    refuse_archived(runner)
+    if lookup.find_active_session(runner) is not None:
+        raise Conflict("a session of this agent runner is still active", error_code="active_session_exists")
+    return add(caller, account, site, runner, fields, file_keys)
+
+
+def add(
+    caller: Caller, account: Account, site: Site, runner: AgentRunner, fields: dict[str, Any], file_keys: list[str]
+) -> AgentRunnerSession:
+    """Record a session of `runner`; all four rows are locked or new."""
+    _refuse_full_queue(account)
+    session = AgentRunnerSession(
+        id=db.new_id(),
+        account_id=runner.account_id,
+        site_id=site.id,
+        agent_runner_id=runner.id,
+        user_id=caller.user_id,
+        parent_session_id=runner.head_session_id,
+        prompt=fields["prompt"],
+        mode=fields.get("mode") or Mode.NORMAL,
+        agent=_agent(site, fields.get("agent")),
+        model=fields.get("model") or site.default_model,
+        effort=fields.get("effort"),
+        limits=_limits(site, fields.get("limits") or {}),
+        attached_file_keys=file_keys,
+        start_diff_key=runner.diff_key,
+        base_sha=runner.base_sha,
+        base_deploy_id=runner.base_deploy_id,
+    )
+    db.session.add(session)
+    db.session.flush()
+    db.session.add_all(SessionFile(session_id=session.id, file_key=key) for key in file_keys)
+    runner.latest_session_id = session.id
+    runner.last_session_created_at = session.created_at
+    runner.current_task = None
+    if site.execution == Execution.INTERNAL:
+        lifecycle.ring(session)
+    lifecycle.enter(runner, session, SessionState.NEW)
+    db.session.refresh(session)
+    return session
+
+
+def _refuse_full_queue(account: Account) -> None:
+    most = account.max_queued_sessions or settings().max_queued_sessions
+    waiting = db.session.scalar(
+        sa.select(sa.func.count()).where(
+            AgentRunnerSession.account_id == account.id, AgentRunnerSession.state == SessionState.NEW
+        )
+    )
+    if (waiting or 0) >= most:
+        message = f"{waiting} sessions of this account are waiting already, and {most} may"
+        raise TooMany(message, error_code="queue_full", headers={"Retry-After": "30"})
+
+
+def _agent(site: Site, asked: str | None) -> str:
+    known = settings().agents
+    agent = asked or site.default_agent or known[0]
+    if agent not in known:
+        raise invalid("agent", f"is not one of {', '.join(known)}", error_code="unknown_agent")
+    return agent
+
+
+def _limits(site: Site, asked: dict[str, Any]) -> dict[str, Any]:
+    """The limits of a session: what the caller asks for, within what the site allows."""
+    duration = min(
+        asked.get("max_duration_seconds") or site.max_duration_seconds or settings().max_duration_seconds,
+        site.max_duration_seconds or settings().max_duration_seconds,
+    )
+    costs = [cost for cost in (asked.get("max_cost_usd"), site.max_cost_usd) if cost is not None]
+    return {
+        "max_duration_seconds": duration,
+        "max_cost_usd": min(costs, default=None),
+        "max_tokens": asked.get("max_tokens"),
+    }
+
+
+def get(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID) -> AgentRunnerSession:
+    if caller.session_id != session_id:
+        caller.require(Scope.READ)
+    return lookup.get_session(lookup.get_runner(caller, runner_id), session_id)
+
+
+def find(caller: Caller, runner_id: uuid.UUID, filters: dict[str, Any]) -> Page[AgentRunnerSession]:
+    """A page of a runner's sessions, oldest first unless asked otherwise. `filters` as in the GET."""
+    caller.require(Scope.READ)
+    runner = lookup.get_runner(caller, runner_id)
+    descending = filters["order_by"] == "desc"
+    keys = (AgentRunnerSession.created_at, AgentRunnerSession.id)
+    query = (
+        sa.select(AgentRunnerSession)
+        .where(AgentRunnerSession.agent_runner_id == runner.id)
+        .where(*created_between(AgentRunnerSession.created_at, filters))
+        .order_by(*(key.desc() if descending else key.asc() for key in keys))
+    )
+    if filters.get("state"):
+        query = query.where(AgentRunnerSession.state.in_(filters["state"]))
+    if not filters.get("include_discarded"):
+        query = query.where(AgentRunnerSession.is_discarded.is_(False))
+    if filters.get("cursor"):
+        return by_cursor(query, keys, filters["cursor"], filters["per_page"], descending=descending)
+    return by_number(query, keys, filters["page"], filters["per_page"])
+
+
+def stop_active(caller: Caller, runner_id: uuid.UUID) -> None:
+    """Stop the runner's session in progress; raises `Conflict` where there is none."""
+    caller.require(Scope.WRITE)
+    runner = lookup.get_runner(caller, runner_id, lock=True)
+    session = lookup.find_active_session(runner)
+    if session is None:
+        raise Conflict("no session of this agent runner is active", error_code="no_active_session")
+    _cancel(runner, session)
+
+
+def stop(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID) -> None:
+    """Stop a session. One that is cancelled already is left alone, one that has ended otherwise is a `Conflict`."""
+    caller.require(Scope.WRITE)
+    runner = lookup.get_runner(caller, runner_id, lock=True)
+    session = lookup.get_session(runner, session_id, lock=True)
+    if session.state == SessionState.CANCELLED:
+        return
+    if not session.is_active:
+        raise Conflict(f"the session has ended: {session.state.value}", error_code="session_ended")
+    _cancel(runner, session)
+
+
+def _cancel(runner: AgentRunner, session: AgentRunnerSession) -> None:
+    task_id = session.task_id
+    lifecycle.enter(runner, session, SessionState.CANCELLED)
+    if task_id is not None:
+        db.after_commit(lambda: queue.revoke(task_id))
+
+
+def steps(sessions: list[AgentRunnerSession]) -> dict[uuid.UUID, list[dict[str, Any]]]:
+    """The steps of each session's current attempt, by session id."""
+    return events.steps_of(sessions)

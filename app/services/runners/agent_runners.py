@@ -1,0 +1,161 @@
+"""The verbs on runners."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from app import db
+from app.errors import Conflict, invalid
+from app.models import AgentRunner, AgentRunnerSession, Site
+from app.models.states import RunnerState, Scope
+from app.services import lookup
+from app.services.artifacts import diffs, uploads
+from app.services.callers import Caller
+from app.services.pagination import Page, by_cursor, by_number, created_between
+from app.services.runners import agent_runner_sessions as sessions
+from app.services.runners.guards import refuse_while_active
+from app.services.sites import git_names, site_secrets
+
+TITLE_LENGTH = 80
+
+
+def create(caller: Caller, fields: dict[str, Any], uploaded: uploads.Uploaded) -> AgentRunner:
+    """Record a runner and its first session, and ring for a worker. `fields` as in the POST; `uploaded` is what
+    `uploads.look_for` found of the files that it names."""
+    caller.require(Scope.WRITE)
+    git_names.check_branch("branch", fields.get("branch"))
+    lookup.get_site(caller, fields["site_id"])
+    file_keys = uploads.check_usable(fields.get("file_keys") or [], uploaded)
+    account = lookup.lock_account(caller.account_id)
+    site = lookup.get_site(caller, fields["site_id"], lock=True)
+    parent = None
+    if fields.get("parent_agent_runner_id"):
+        parent = lookup.get_runner(caller, fields["parent_agent_runner_id"])
+        if parent.site_id != site.id:
+            raise invalid("parent_agent_runner_id", "is a runner of another site", error_code="other_site")
+    # A prompt is kept as it is, a part of it that was cut in the middle of a secret would not be known again.
+    secrets = site_secrets.secrets_of(site)
+    given = fields.get("title")
+    title = site_secrets.title_without(secrets, given) if given else title_from(secrets.redact(fields["prompt"]))
+    runner = AgentRunner(
+        id=db.new_id(),
+        account_id=caller.account_id,
+        site_id=site.id,
+        user_id=caller.user_id,
+        parent_agent_runner_id=parent.id if parent else None,
+        title=title,
+        branch=fields.get("branch") or (parent.branch if parent else site.default_branch),
+        sha=fields.get("sha"),
+        base_sha=parent.base_sha if parent and not fields.get("sha") else None,
+        base_deploy_id=fields.get("base_deploy_id"),
+        diff_key=parent.diff_key if parent else None,
+        contains_secret=parent is not None and parent.contains_secret,
+        last_session_created_at=db.now(),
+    )
+    db.session.add(runner)
+    db.session.flush()
+    sessions.add(caller, account, site, runner, fields, file_keys)
+    db.session.refresh(runner)
+    return runner
+
+
+def title_from(prompt: str) -> str:
+    """A title for a runner whose caller gave none: the prompt's first line that says something, without the marks of
+    a heading, list or comment, cut to fit."""
+    lines = (line.strip() for line in prompt.splitlines() if not line.startswith("#!"))
+    line = next((plain for line in lines if (plain := line.lstrip("#/*->= ").strip())), "Untitled")
+    return line if len(line) <= TITLE_LENGTH else line[: TITLE_LENGTH - 1] + "…"
+
+
+def get(caller: Caller, runner_id: uuid.UUID) -> AgentRunner:
+    caller.require(Scope.READ)
+    return lookup.get_runner(caller, runner_id)
+
+
+def find(caller: Caller, filters: dict[str, Any]) -> Page[AgentRunner]:
+    """A page of the account's runners, the one with the newest session first. `filters` as in the GET."""
+    caller.require(Scope.READ)
+    keys = (AgentRunner.last_session_created_at, AgentRunner.id)
+    query = (
+        sa.select(AgentRunner)
+        .join(AgentRunner.site)
+        .where(AgentRunner.account_id == caller.account_id, Site.deleted_at.is_(None), *_conditions(filters))
+        .order_by(*(key.desc() for key in keys))
+    )
+    if filters.get("cursor"):
+        return by_cursor(query, keys, filters["cursor"], filters["per_page"], descending=True)
+    return by_number(query, keys, filters["page"], filters["per_page"])
+
+
+def _conditions(filters: dict[str, Any]) -> list[sa.ColumnElement[bool]]:
+    states = filters.get("state") or [state for state in RunnerState if state != RunnerState.ARCHIVED]
+    conditions: list[sa.ColumnElement[bool]] = [AgentRunner.state.in_(states)]
+    if filters.get("title"):
+        conditions.append(AgentRunner.title.icontains(filters["title"], autoescape=True))
+    for name in ("branch", "user_id", "site_id", "result_branch"):
+        if filters.get(name) is not None:
+            conditions.append(getattr(AgentRunner, name) == filters[name])
+    return conditions + created_between(AgentRunner.created_at, filters)
+
+
+@dataclass(frozen=True)
+class BroughtDiff:
+    """A diff that a caller puts in the place of a runner's own, stored; no key where it is empty."""
+
+    key: str | None
+    contains_secret: bool
+
+
+def bring_diff(caller: Caller, runner_id: uuid.UUID, fields: dict[str, Any]) -> BroughtDiff | None:
+    """Store the diff that comes with an update, if one does.
+
+    To be called in no transaction: the store may take long, and nobody shall wait for a row meanwhile.
+    """
+    if fields.get("result_diff") is None and fields.get("result_diff_s3_key") is None:
+        return None
+    with db.transaction(read_only=True):
+        caller.require(Scope.WRITE)
+        runner = lookup.get_runner(caller, runner_id)
+        account_id, secrets = runner.account_id, site_secrets.secrets_of(runner.site)
+    key = diffs.take_runner_diff(runner_id, account_id, fields)
+    return BroughtDiff(key, key is not None and site_secrets.holds_secret(secrets, key))
+
+
+def update(caller: Caller, runner_id: uuid.UUID, fields: dict[str, Any], brought: BroughtDiff | None) -> AgentRunner:
+    """Change the title, the commit asked for, the deploy, or put the diff that `bring_diff` stored in the place of the
+    runner's own."""
+    caller.require(Scope.WRITE)
+    runner = lookup.get_runner(caller, runner_id, lock=True)
+    if fields.get("sha") is not None and (runner.base_sha or _has_been_claimed(runner)):
+        raise Conflict("the commit was resolved when the first session began", error_code="already_started")
+    if brought is not None:
+        refuse_while_active(runner)
+        runner.diff_key, runner.contains_secret = brought.key, brought.contains_secret
+    if "title" in fields:
+        runner.title = site_secrets.title_without(site_secrets.secrets_of(runner.site), fields["title"])
+    for name in ("sha", "base_deploy_id"):
+        if name in fields:
+            setattr(runner, name, fields[name])
+    db.session.flush()
+    db.session.refresh(runner)
+    return runner
+
+
+def _has_been_claimed(runner: AgentRunner) -> bool:
+    mine = AgentRunnerSession.agent_runner_id == runner.id
+    return bool(db.session.scalar(sa.select(sa.exists().where(mine, AgentRunnerSession.attempt > 0))))
+
+
+def archive(caller: Caller, runner_id: uuid.UUID) -> AgentRunner:
+    """Put the runner away; again is no error, while a session is active it is."""
+    caller.require(Scope.WRITE)
+    runner = lookup.get_runner(caller, runner_id, lock=True)
+    refuse_while_active(runner)
+    runner.state = RunnerState.ARCHIVED
+    db.session.flush()
+    db.session.refresh(runner)
+    return runner

@@ -1,0 +1,48 @@
+"""What a list shows of each runner beside its own row, read for all of them at once."""
+
+from __future__ import annotations
+
+import uuid
+
+import sqlalchemy as sa
+
+from app import db
+from app.models import AgentRunner, AgentRunnerSession, User
+from app.models.states import SessionState
+
+
+def contributors(runners: list[AgentRunner]) -> dict[uuid.UUID, list[User]]:
+    """Everyone who prompted a session of each runner, the first one first."""
+    rows = db.session.execute(
+        sa.select(AgentRunnerSession.agent_runner_id, User)
+        .join(User, User.id == AgentRunnerSession.user_id)
+        .where(AgentRunnerSession.agent_runner_id.in_([runner.id for runner in runners]))
+        .order_by(AgentRunnerSession.created_at, AgentRunnerSession.id)
+    )
+    found: dict[uuid.UUID, dict[uuid.UUID, User]] = {runner.id: {} for runner in runners}
+    for runner_id, user in rows:
+        found[runner_id][user.id] = user
+    return {runner_id: list(users.values()) for runner_id, users in found.items()}
+
+
+def latest_sessions(runners: list[AgentRunner]) -> dict[uuid.UUID, AgentRunnerSession]:
+    """The newest session of each runner, by runner id."""
+    ids = [runner.latest_session_id for runner in runners]
+    rows = db.session.scalars(sa.select(AgentRunnerSession).where(AgentRunnerSession.id.in_(ids)))
+    return {session.agent_runner_id: session for session in rows}
+
+
+def usage(runners: list[AgentRunner]) -> dict[uuid.UUID, dict[str, float]]:
+    """What all sessions of each runner consumed together; a number that no session reported is left out."""
+    rows = db.session.execute(
+        sa.select(AgentRunnerSession.agent_runner_id, AgentRunnerSession.usage).where(
+            AgentRunnerSession.agent_runner_id.in_([runner.id for runner in runners]),
+            AgentRunnerSession.state != SessionState.NEW,
+        )
+    )
+    totals: dict[uuid.UUID, dict[str, float]] = {runner.id: {} for runner in runners}
+    for runner_id, used in rows:
+        for name, number in (used or {}).items():
+            if number is not None:
+                totals[runner_id][name] = totals[runner_id].get(name, 0) + number
+    return totals

@@ -1,0 +1,113 @@
+"""The verbs on sites."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import sqlalchemy as sa
+
+from app import db, keys
+from app.config import settings
+from app.errors import Conflict, invalid
+from app.models import AgentRunnerSession, Site
+from app.models.states import ACTIVE, Execution, Forge, Scope, SessionState
+from app.services import lookup
+from app.services.callers import Caller
+from app.services.pagination import Page, by_cursor, by_number
+from app.services.sites import git_names
+
+_FORGES = {"github.com": Forge.GITHUB, "gitlab.com": Forge.GITLAB, "bitbucket.org": Forge.BITBUCKET}
+_DESTINATION = ("repo_url", "forge_api_url", "forge")
+
+
+def create(caller: Caller, fields: dict[str, Any]) -> Site:
+    """Record a repository to work on."""
+    caller.require(Scope.WRITE)
+    _check(fields)
+    site = Site(account_id=caller.account_id)
+    _apply(site, {**_defaults(fields["repo_url"]), **fields})
+    db.session.add(site)
+    db.session.flush()
+    return site
+
+
+def _defaults(repo_url: str) -> dict[str, Any]:
+    """What an address tells of its site: the repository's name, and the forge where the host is a well-known one."""
+    name = unquote(urlsplit(repo_url).path).rstrip("/").rsplit("/", 1)[-1].removesuffix(".git")
+    forge = _FORGES.get((urlsplit(repo_url).hostname or "").lower(), Forge.NONE)
+    return {"name": name[:200] or "repository", "default_branch": "main", "forge": forge}
+
+
+def get(caller: Caller, site_id: uuid.UUID) -> Site:
+    caller.require(Scope.READ)
+    return lookup.get_site(caller, site_id)
+
+
+def find(caller: Caller, filters: dict[str, Any]) -> Page[Site]:
+    """A page of the account's sites, oldest first."""
+    caller.require(Scope.READ)
+    keys = (Site.created_at, Site.id)
+    query = sa.select(Site).where(Site.account_id == caller.account_id, Site.deleted_at.is_(None)).order_by(*keys)
+    if filters.get("cursor"):
+        return by_cursor(query, keys, filters["cursor"], filters["per_page"], descending=False)
+    return by_number(query, keys, filters["page"], filters["per_page"])
+
+
+def update(caller: Caller, site_id: uuid.UUID, fields: dict[str, Any]) -> Site:
+    """Change what the fields name and leave the rest."""
+    caller.require(Scope.WRITE)
+    _check(fields)
+    site = lookup.get_site(caller, site_id, lock=True)
+    if "access_token" not in fields and _leads_elsewhere(site, fields):
+        # A token was given for one repository; it is not sent to another host because an address changed.
+        fields = {**fields, "access_token": None}
+    _apply(site, fields)
+    if fields.keys() & {"execution", "max_concurrent_sessions"}:
+        _hand_over_waiting(site)
+    db.session.flush()
+    db.session.refresh(site)
+    return site
+
+
+def _leads_elsewhere(site: Site, fields: dict[str, Any]) -> bool:
+    """Whether the fields change one of those that say where the access token is sent."""
+    return any(name in fields and fields[name] != getattr(site, name) for name in _DESTINATION)
+
+
+def _hand_over_waiting(site: Site) -> None:
+    """Have the sweep ring at once for the sessions that wait, or no longer where workers outside run them now."""
+    bell = db.now() if site.execution == Execution.INTERNAL else sa.null()
+    waiting = sa.and_(AgentRunnerSession.site_id == site.id, AgentRunnerSession.state == SessionState.NEW)
+    db.session.execute(sa.update(AgentRunnerSession).where(waiting).values(next_bell_at=bell))
+
+
+def delete(caller: Caller, site_id: uuid.UUID) -> None:
+    """Hide the site and its runners; raises `Conflict` while a session is active."""
+    caller.require(Scope.WRITE)
+    site = lookup.get_site(caller, site_id, lock=True)
+    active = sa.exists().where(AgentRunnerSession.site_id == site.id, AgentRunnerSession.state.in_(ACTIVE))
+    if db.session.scalar(sa.select(active)):
+        raise Conflict("a session of this site is still active", error_code="active_session_exists")
+    site.deleted_at = db.now()
+    site.access_token_encrypted = None
+
+
+def _check(fields: dict[str, Any]) -> None:
+    if "repo_url" in fields:
+        git_names.check_repo_url(fields["repo_url"])
+    if "default_branch" in fields:
+        git_names.check_branch("default_branch", fields["default_branch"])
+    if fields.get("forge_api_url") is not None:
+        git_names.check_api_url("forge_api_url", fields["forge_api_url"])
+    if fields.get("default_agent") is not None and fields["default_agent"] not in settings().agents:
+        raise invalid("default_agent", f"is not one of {', '.join(settings().agents)}", error_code="unknown_agent")
+
+
+def _apply(site: Site, fields: dict[str, Any]) -> None:
+    for name, value in fields.items():
+        if name == "access_token":
+            site.access_token_encrypted = keys.encrypt(value) if value else None
+        else:
+            setattr(site, name, value)

@@ -1,0 +1,88 @@
+"""The artifact store as sessions and publications use it, which a store that is away for a while must not end."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+import structlog
+
+from app import artifacts
+from app.config import settings
+from app.services.artifacts import diffs
+from app.services.execution.session_attempts import Claim
+from workers.errors import EngineError
+from workers.job import DiffKind
+from workers.processes.lifeline import boot_time
+
+log = structlog.get_logger()
+T = TypeVar("T")
+
+RETRY_SECONDS = 1.0
+
+
+class StoredDiffs:
+    """The engine's diff sink: the artifact store, under the keys of this attempt."""
+
+    def __init__(self, claim: Claim) -> None:
+        self._claim = claim
+        self._columns: dict[str, Any] = {}
+
+    def write(self, kind: DiffKind, chunks: Iterable[bytes], *, contains_secret: bool) -> None:
+        key = diffs.attempt_key(self._claim.runner.id, self._claim.session.id, self._claim.attempt, kind)
+        _patiently(lambda: artifacts.store().put(key, chunks))
+        self._columns |= {f"{kind}_diff_key": key, "contains_secret": contains_secret}
+
+    def fields(self) -> dict[str, Any]:
+        """The session's columns for the diffs that are stored completely."""
+        return dict(self._columns)
+
+
+def reader(key: str) -> Callable[[], Iterator[bytes]]:
+    """How to read a stored diff or file, when it is needed. Raises EngineError as `_patiently` does."""
+    return functools.partial(_read, key)
+
+
+def _read(key: str) -> Iterator[bytes]:
+    """The chunks of an object. A read that breaks off goes on where it broke, with new patience for each chunk."""
+    chunks: Iterator[bytes] | None = None
+    position = 0
+
+    def next_chunk() -> bytes:
+        nonlocal chunks
+        try:
+            chunks = chunks or artifacts.store().read(key, position)
+            return next(chunks, b"")
+        except artifacts.StoreAway:
+            chunks = None
+            raise
+
+    while chunk := _patiently(next_chunk):
+        position += len(chunk)
+        yield chunk
+
+
+def _patiently(ask: Callable[[], T]) -> T:
+    """What the store says, asked again while it is away. Raises EngineError `artifact_store_unavailable` in the end.
+
+    The agent's work is done by then and would be lost, so this waits for a long time, as the lease allows it.
+    """
+    give_up_at = boot_time() + settings().upload_patience_seconds
+    while True:
+        try:
+            return ask()
+        except artifacts.StoreAway as error:
+            if boot_time() >= give_up_at:
+                raise _unavailable() from error
+            log.warning("store_away", error=str(error))
+        time.sleep(RETRY_SECONDS)
+
+
+def _unavailable() -> EngineError:
+    place = "the bucket of AGENT_RUNNERS_S3_BUCKET"
+    if not settings().s3_bucket:
+        place = "the folder of AGENT_RUNNERS_ARTIFACTS_DIR, which may be full or not mounted"
+    message = f"The artifact store ({place}) could not be used for a long time. The worker's log has what it said."
+    return EngineError("artifact_store_unavailable", "upload", message, retryable=True)

@@ -1,0 +1,121 @@
+"""From the record to the engine: the frozen job of a claimed publication."""
+
+from __future__ import annotations
+
+import functools
+import uuid
+from collections.abc import Callable
+
+from app import db
+from app.escaping import readable
+from app.models import AgentRunnerSession, Publication
+from app.models.states import PublicationKind
+from app.redaction.secrets import Secrets
+from app.services.publishing import publication_attempts
+from app.services.publishing.publication_attempts import PublicationClaim
+from app.services.runners.agent_runners import title_from
+from app.services.sites.site_secrets import credential_of
+from tasks.artifact_io import reader
+from workers.processes.lifeline import Lifeline
+from workers.publishing.commits import Change, Landed
+from workers.publishing.publish import PublishJob, Wish
+
+LONGEST_SUBJECT = 72
+LONGEST_BODY = 60_000
+Fit = Callable[[str], str]
+
+
+def publish_job_of(claim: PublicationClaim, secrets: Secrets, lifeline: Lifeline) -> PublishJob:
+    """What the engine is told about the publication. What is said on the forge quotes prompts and agents, so it is told
+    without secrets, and everything in it is seen."""
+    publication, runner, site = claim.publication, claim.runner, claim.site
+
+    def fit(text: str) -> str:
+        return readable(secrets.redact(text))
+
+    # Whoever ran a session may have known secrets that this process does not, so what was flagged makes no commit of its
+    # own; what else it did is part of the next one.
+    told = [session for session in claim.sessions if session.cumulative_diff_key and not session.contains_secret]
+    changes = [_change_of(session, fit) for session in told]
+    last = Change(
+        author_name=readable(claim.user.full_name),
+        author_email=readable(claim.user.email),
+        seconds=int(publication.created_at.timestamp()),
+        message=fit(publication.body or "") or _subject(fit(publication.title or runner.title)),
+        diff=reader(publication.diff_key),
+    )
+    edited = not told or told[-1].cumulative_diff_key != publication.diff_key
+    return PublishJob(
+        site_id=str(site.id),
+        repo_url=site.repo_url,
+        base_sha=runner.base_sha,
+        sha=runner.sha,
+        base_branch=runner.branch,
+        branch=publication.branch,
+        changes=(*changes, last) if edited else tuple(changes),
+        last=last,
+        secrets=secrets,
+        lifeline=lifeline,
+        on_push=functools.partial(_record_push, publication.id, publication.attempt),
+        own_shas=claim.own_shas,
+        planned_shas=tuple(publication.planned_shas),
+        landed=_landed_by(claim.landed) if claim.landed else None,
+        squash=publication.squash,
+        wish=_wish_of(claim, fit) if publication.kind == PublicationKind.PULL_REQUEST else None,
+        credential=credential_of(site),
+    )
+
+
+def _landed_by(publication: Publication) -> Landed:
+    assert publication.pushed_sha is not None
+    return Landed(publication.pushed_sha, reader(publication.diff_key))
+
+
+def _record_push(publication_id: uuid.UUID, attempt: int, sha: str) -> None:
+    with db.transaction():
+        publication_attempts.record_push(publication_id, attempt, sha)
+
+
+def _wish_of(claim: PublicationClaim, fit: Fit) -> Wish:
+    publication, runner, site = claim.publication, claim.runner, claim.site
+    return Wish(
+        forge=site.forge.value,
+        api_url=site.forge_api_url,
+        base=runner.branch,
+        title=fit(publication.title or runner.title),
+        body=(_body(claim.sessions, fit) if publication.body is None else fit(publication.body))[:LONGEST_BODY],
+        draft=publication.draft,
+        number=runner.pr_number,
+    )
+
+
+def _body(sessions: list[AgentRunnerSession], fit: Fit) -> str:
+    """What a reviewer wants to know first: what was asked for, and what the agent says it did."""
+    parts = []
+    for session in sessions:
+        asked = "\n".join(f"> {line}" for line in fit(session.prompt).strip().splitlines()[:40])
+        parts.append(f"{asked}\n\n{fit(session.result or '')}".strip())
+    return "\n\n---\n\n".join(parts)
+
+
+def _change_of(session: AgentRunnerSession, fit: Fit) -> Change:
+    """One commit for a session: whoever asked for it is the author, the agent a co-author."""
+    assert session.cumulative_diff_key and session.done_at
+    trailers = f"Co-authored-by: {session.agent} <{session.agent}@agent-runners.invalid>"
+    parts = [
+        _subject(fit(session.title) if session.title else title_from(fit(session.prompt))),
+        fit(session.result or "").strip()[:10_000],
+        trailers,
+    ]
+    return Change(
+        author_name=readable(session.user.full_name),
+        author_email=readable(session.user.email),
+        seconds=int(session.done_at.timestamp()),
+        message="\n\n".join(part for part in parts if part),
+        diff=reader(session.cumulative_diff_key),
+    )
+
+
+def _subject(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST_SUBJECT else line[: LONGEST_SUBJECT - 1] + "…"

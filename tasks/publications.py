@@ -1,0 +1,83 @@
+"""Publishing, apart from the sessions, which may fill their own workers for hours."""
+
+from __future__ import annotations
+
+import functools
+import uuid
+
+import structlog
+
+from app import db
+from app.models.states import PullRequestState
+from app.queue import COLLECT_GARBAGE, PUBLISH
+from app.redaction.secrets import Secrets, kept_out_of_logs
+from app.services.artifacts import garbage
+from app.services.execution.session_attempts import LeaseLost
+from app.services.publishing import publication_attempts
+from app.services.publishing.publication_attempts import PublicationClaim, PullRequestFacts
+from app.services.sites.site_secrets import secrets_of
+from tasks.celery_app import app
+from tasks.heartbeat import Heartbeat
+from tasks.publication_jobs import publish_job_of
+from tasks.session_jobs import this_host
+from tasks.transactions import AWAY
+from workers.errors import EngineError, Interrupted
+from workers.forges.base import PullRequest
+from workers.publishing.publish import publish as bring_to_forge
+
+log = structlog.get_logger()
+MOST_ATTEMPTS = 12
+
+
+@app.task(name=PUBLISH)
+def publish(publication_id: str) -> None:
+    """Answer the bell of a publication: whoever claims it brings it to the forge, everybody else drops the message."""
+    with db.transaction():
+        claim = publication_attempts.claim(uuid.UUID(publication_id))
+    if claim is None:
+        return
+    number, attempt = claim.publication.id, claim.publication.attempt
+    lifeline, secrets = Heartbeat.lifeline(), secrets_of(claim.site)
+    names = structlog.contextvars.bound_contextvars(publication_id=publication_id, attempt=attempt)
+    with names, kept_out_of_logs(secrets):
+        try:
+            with Heartbeat(functools.partial(publication_attempts.beat, number, attempt), lifeline):
+                done = bring_to_forge(publish_job_of(claim, secrets, lifeline), this_host())
+            with db.transaction():
+                publication_attempts.succeed(number, attempt, done.sha, _facts(done.pull_request))
+            log.info("published", sha=done.sha)
+        except LeaseLost as reason:
+            log.info("dropped", reason=reason.error_code)
+        except Interrupted as reason:
+            log.warning("dropped", reason=str(reason))
+        except EngineError as failure:
+            _settle(claim, failure, secrets)
+        except AWAY as error:
+            # What is on the forge by now is looked up there by the attempt that the sweep rings for.
+            log.warning("database_away", error=type(error).__name__)
+        except Exception:
+            log.exception("broken")
+            broken = "Something broke in Agent Runners itself; see the log."
+            _settle(claim, EngineError("internal", "publish", broken), secrets)
+
+
+def _settle(claim: PublicationClaim, failure: EngineError, secrets: Secrets) -> None:
+    """Try again later where that may help, else tell the caller what the forge said."""
+    number, attempt = claim.publication.id, claim.publication.attempt
+    log.info("publishing_failed", code=failure.code, retryable=failure.retryable)
+    with db.transaction():
+        if failure.retryable and attempt < MOST_ATTEMPTS:
+            publication_attempts.retry_later(number, attempt)
+        else:
+            found = _facts(getattr(failure, "pull_request", None))
+            publication_attempts.fail(number, attempt, secrets.redact(failure.message), found)
+
+
+def _facts(found: PullRequest | None) -> PullRequestFacts | None:
+    return PullRequestFacts(found.number, found.url, PullRequestState(found.state)) if found else None
+
+
+@app.task(name=COLLECT_GARBAGE)
+def collect_garbage() -> None:
+    """Delete stored objects that nothing refers to. It takes as long as the store is large, so no sweep waits for it."""
+    log.info("garbage_collected", deleted=garbage.collect())

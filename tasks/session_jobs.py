@@ -1,0 +1,98 @@
+"""From the record to the engine: the frozen job of a claim, and this machine as the settings describe it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from app.config import SettingsError, agent_environment, settings
+from app.redaction.secrets import Secrets
+from app.services.execution.session_attempts import Claim
+from app.services.sites.site_secrets import credential_of
+from tasks.artifact_io import StoredDiffs, reader
+from workers.egress.rules import Rule
+from workers.job import Attachment, Host, Job, Limits
+from workers.processes.lifeline import Lifeline
+
+
+def job_of(
+    claim: Claim, sink: StoredDiffs, secrets: Secrets, lifeline: Lifeline, on_interrupt: Callable[[], bool]
+) -> Job:
+    """What the engine is told about the attempt."""
+    session, runner, site = claim.session, claim.runner, claim.site
+    return Job(
+        site_id=str(site.id),
+        runner_id=str(runner.id),
+        session_id=str(session.id),
+        attempt=session.attempt,
+        repo_url=site.repo_url,
+        branch=runner.branch,
+        sha=runner.sha,
+        base_sha=runner.base_sha,
+        start_diff=reader(session.start_diff_key) if session.start_diff_key else None,
+        credential=credential_of(site),
+        prompt=session.prompt,
+        agent=session.agent,
+        model=session.model,
+        effort=session.effort,
+        mode=session.mode.value,
+        setup_command=site.setup_command,
+        allow_agent_configuration=site.allow_agent_configuration,
+        egress_hosts=tuple(site.egress_hosts),
+        attachments=tuple(Attachment(Path(key).name, reader(key)) for key in session.attached_file_keys),
+        limits=limits_of(**session.limits),
+        environment=agent_environment(settings()),
+        sink=sink,
+        secrets=secrets,
+        lifeline=lifeline,
+        on_interrupt=on_interrupt,
+    )
+
+
+def limits_of(max_duration_seconds: float, max_tokens: int | None = None, max_cost_usd: float | None = None) -> Limits:
+    """The limits of a session: its time, tokens and money are its own, the rest is the operator's."""
+    return Limits(
+        max_duration_seconds=max_duration_seconds,
+        max_tokens=max_tokens,
+        max_cost_usd=max_cost_usd,
+        stall_seconds=settings().stall_seconds,
+        max_output_bytes=settings().max_output_bytes,
+        max_steps=settings().max_steps,
+        max_steps_bytes=settings().max_steps_bytes,
+        max_diff_bytes=settings().max_diff_bytes,
+        max_diff_files=settings().max_diff_files,
+        max_memory_bytes=settings().max_memory_bytes,
+        max_processes=settings().max_processes,
+        max_cpus=settings().max_cpus,
+        max_open_files=settings().max_open_files,
+        max_file_bytes=settings().max_file_bytes,
+        max_disk_bytes=settings().max_disk_bytes,
+        max_disk_files=settings().max_disk_files,
+    )
+
+
+def this_host() -> Host:
+    """This machine as the settings describe it; raises `SettingsError` for a sandbox or host that cannot be one."""
+    sandbox = settings().sandbox
+    if sandbox not in ("bubblewrap", "none"):
+        raise SettingsError(f"AGENT_RUNNERS_SANDBOX={sandbox!r} is neither bubblewrap nor none")
+    for text in settings().egress_hosts:
+        try:
+            Rule.parse(text)
+        except ValueError as error:
+            raise SettingsError(f"AGENT_RUNNERS_EGRESS_HOSTS: {error}") from None
+    protocols = ["https"]
+    if settings().allow_ssh:
+        protocols.append("ssh")
+    if settings().allow_http:
+        protocols.append("http")
+    return Host(
+        work_dir=settings().work,
+        sandbox="bubblewrap" if sandbox == "bubblewrap" else "none",
+        sandbox_uid=settings().sandbox_uid,
+        allowed_protocols=tuple(protocols),
+        local_repositories=settings().local_repositories,
+        fetch_timeout_seconds=settings().fetch_timeout_seconds,
+        egress_hosts=settings().egress_hosts,
+        allow_private_addresses=settings().allow_private_addresses,
+    )

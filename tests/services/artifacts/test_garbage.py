@@ -1,0 +1,118 @@
+"""Stored objects that nothing refers to are deleted once they are old, and nothing else is."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+
+import pytest
+import sqlalchemy as sa
+
+from app import artifacts, db
+from app.models import AgentRunner, SessionFile
+from app.models.states import SessionState
+from app.services.artifacts import diffs, garbage, uploads
+from app.services.execution import session_attempts
+from tests.services.conftest import claim, read
+from tests.stores import BusyStore, is_stored, make_older
+
+HOURS = 3600.0
+
+
+def store(key: str, seconds: float = 48 * HOURS) -> str:
+    artifacts.store().put(key, [b"x"])
+    return make_older(key, seconds)
+
+
+def test_what_a_lost_attempt_stored_goes_and_what_a_session_refers_to_stays(ask: Callable[..., uuid.UUID]) -> None:
+    session_id = ask()
+    claim(session_id)
+    runner_id = read(session_id).agent_runner_id
+    lost, kept = (store(diffs.attempt_key(runner_id, session_id, attempt, "result")) for attempt in (0, 1))
+    with db.transaction():
+        session_attempts.finish(session_id, 1, SessionState.DONE, {"result_diff_key": kept})
+    assert garbage.collect() == 1
+    assert (is_stored(lost), is_stored(kept)) == (False, True)
+
+
+@pytest.mark.parametrize("held_by", ["runner", "upload of a session"])
+def test_what_something_else_refers_to_stays(ask: Callable[..., uuid.UUID], held_by: str) -> None:
+    session_id = ask()
+    runner_id = read(session_id).agent_runner_id
+    key = store(f"{diffs.RUNNERS if held_by == 'runner' else uploads.PREFIX}/{uuid.uuid4()}/a")
+    with db.transaction():
+        if held_by == "runner":
+            db.session.get_one(AgentRunner, runner_id).diff_key = key
+        else:
+            db.session.add(SessionFile(session_id=session_id, file_key=key))
+    assert garbage.collect() == 0 and is_stored(key)
+
+
+def test_what_is_young_stays_because_a_row_may_be_about_to_refer_to_it(ask: Callable[..., uuid.UUID]) -> None:
+    young = store(f"{uploads.PREFIX}/{uuid.uuid4()}/a", 23 * HOURS)
+    assert garbage.collect() == 0 and is_stored(young)
+
+
+def test_what_came_to_be_referred_to_after_it_was_found_stays(
+    ask: Callable[..., uuid.UUID], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = store(f"{uploads.PREFIX}/{uuid.uuid4()}/a")
+
+    def refer(found: str) -> None:
+        with db.transaction():
+            db.session.add(SessionFile(session_id=session_id, file_key=found))
+
+    session_id = ask()
+    BusyStore(on_list=refer).use(monkeypatch)
+    assert garbage.collect() == 0 and is_stored(key)
+
+
+def test_a_key_that_cannot_be_deleted_keeps_no_other(
+    ask: Callable[..., uuid.UUID], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [store(f"{uploads.PREFIX}/{uuid.uuid4()}/a") for _ in range(3)]
+
+    def refuse(key: str) -> None:
+        if key == keys[1]:
+            raise PermissionError("no")
+
+    BusyStore(on_delete=refuse).use(monkeypatch)
+    assert garbage.collect() == 2
+    assert [is_stored(key) for key in keys] == [False, True, False]
+
+
+def test_a_store_that_deletes_nothing_is_not_asked_for_ever(
+    ask: Callable[..., uuid.UUID], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(100):
+        store(f"{uploads.PREFIX}/{number}/a")
+    asked = []
+
+    def be_away(key: str) -> None:
+        asked.append(key)
+        raise artifacts.StoreAway("nobody answers")
+
+    BusyStore(on_delete=be_away).use(monkeypatch)
+    assert garbage.collect() == 0
+    assert 1 <= len(asked) < 100
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+def test_no_transaction_lies_idle_while_the_store_deletes(
+    ask: Callable[..., uuid.UUID], record: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Postgres would end it after half a minute."""
+    for _ in range(3):
+        store(f"{uploads.PREFIX}/{uuid.uuid4()}/a")
+    query = sa.text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'"
+    )
+    idle = []
+
+    def look(key: str) -> None:
+        with record.connect() as connection:
+            idle.append(connection.scalar(query))
+
+    BusyStore(on_delete=look).use(monkeypatch)
+    assert garbage.collect() == 3
+    assert idle == [0, 0, 0]

@@ -1,0 +1,153 @@
+"""Who is rung for, and that nobody who waits is forgotten."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+import sqlalchemy as sa
+
+from app import db, queue
+from app.errors import TooMany
+from app.models import Account, AgentRunner, Event, Site
+from app.models.states import Execution, SessionState
+from app.services import sweep
+from app.services.accounts import accounts
+from app.services.callers import Caller
+from app.services.execution import lifecycle, session_attempts
+from app.services.runners import agent_runner_sessions
+from app.services.sites import sites
+from tasks.sweep import sweep_all
+from tests.services.conftest import claim, listening, read, write
+
+
+@pytest.fixture
+def rung(configure: Callable[..., None], record: sa.Engine) -> Iterator[Callable[[], list[str]]]:
+    """The sessions that were rung for since the last look."""
+    configure(BROKER_URL="memory://")
+    with listening(queue.SESSIONS) as look:
+        yield look
+
+
+@pytest.fixture
+def other_site(ada: Caller) -> Site:
+    with db.transaction():
+        return sites.create(ada, {"repo_url": "https://github.com/example/other.git"})
+
+
+def limit(model: type[Account] | type[Site], number: uuid.UUID, most: int) -> None:
+    with db.transaction():
+        db.session.execute(sa.update(model).where(model.id == number).values(max_concurrent_sessions=most))
+
+
+def end(session_id: uuid.UUID, attempt: int = 1) -> None:
+    with db.transaction():
+        session_attempts.finish(session_id, attempt, SessionState.DONE, {})
+
+
+def test_the_end_of_a_session_rings_for_the_one_whose_turn_it_is(ada, site, other_site, ask, rung):
+    limit(Account, ada.account_id, 2)
+    limit(Site, site.id, 1)
+    full, other = ask(), ask(site_id=other_site.id)
+    assert claim(full) and claim(other)
+    held_back, waiting = ask(), ask(site_id=other_site.id)
+    assert claim(held_back) is None and claim(waiting) is None
+    rung()
+    end(other)
+    assert rung() == [str(waiting)]
+    end(full)
+    assert rung() == [str(held_back)]
+
+
+def test_the_end_of_what_never_ran_rings_for_nobody(ada, ask, rung):
+    stopped, _ = ask(), ask()
+    rung()
+    with db.transaction():
+        agent_runner_sessions.stop(ada, read(stopped).agent_runner_id, stopped)
+    assert rung() == []
+
+
+def test_each_sweep_rings_for_who_is_next_so_that_no_lost_message_keeps_a_worker_idle(ask, rung):
+    waiting = [ask(), ask()]
+    rung()
+    sweep_all()
+    assert rung() == [str(waiting[0])]
+
+
+def test_who_waits_is_rung_for_once_a_site_may_run_more(ada, site, ask):
+    limit(Site, site.id, 1)
+    running, waiting = ask(), ask()
+    assert claim(running) and claim(waiting) is None
+    with db.transaction():
+        sites.update(ada, site.id, {"max_concurrent_sessions": 2})
+    with db.transaction(read_only=True):
+        assert sweep.find_due() == [waiting]
+
+
+def test_who_waits_is_rung_for_once_an_account_may_run_more(ada, ask):
+    with db.transaction():
+        accounts.set_limits(ada.account_id, {"max_concurrent_sessions": 1})
+    running, waiting = ask(), ask()
+    assert claim(running) and claim(waiting) is None
+    with db.transaction():
+        accounts.set_limits(ada.account_id, {"max_concurrent_sessions": None})
+    with db.transaction(read_only=True):
+        assert sweep.find_due() == [waiting]
+    assert claim(waiting)
+
+
+def test_an_account_may_have_fewer_waiting_than_others(ada, ask):
+    with db.transaction():
+        accounts.set_limits(ada.account_id, {"max_queued_sessions": 1})
+    ask()
+    with pytest.raises(TooMany):
+        ask()
+    with db.transaction():
+        accounts.set_limits(ada.account_id, {"max_queued_sessions": None})
+    assert ask()
+
+
+def test_what_waited_for_weeks_is_still_rung_for(ask):
+    session_id = ask()
+    write(session_id, bells=5000, next_bell_at=db.now(-1))
+    with db.transaction():
+        sweep.repair(session_id)
+    assert read(session_id).bells == 5001
+    assert lifecycle.bell_wait(5001) == lifecycle.LONGEST_BELL_SECONDS
+
+
+def test_one_that_cannot_be_repaired_does_not_keep_the_others_waiting(ask):
+    broken, waiting = ask(), ask()
+    for session_id in (broken, waiting):
+        write(session_id, next_bell_at=db.now(-1))
+    with db.transaction():
+        row = db.session.get_one(AgentRunner, read(broken).agent_runner_id)
+        # The number of its next event is taken already, so that nothing can be recorded of it.
+        db.session.add(Event(agent_runner_id=row.id, seq=row.last_event_seq + 1, kind="state"))
+    claim_behind_the_back(broken)
+    sweep_all()
+    assert read(waiting).bells == 2
+
+
+def claim_behind_the_back(session_id: uuid.UUID) -> None:
+    write(session_id, state=SessionState.RUNNING, attempt=1, lease_expires_at=db.now(-1))
+
+
+def test_a_session_that_is_given_back_to_workers_outside_is_not_rung_for(ada, site, ask):
+    session_id = ask()
+    claim(session_id)
+    with db.transaction():
+        sites.update(ada, site.id, {"execution": Execution.EXTERNAL})
+    with db.transaction():
+        assert session_attempts.put_back(session_id, 1)
+    assert read(session_id).next_bell_at is None
+
+
+def test_what_a_lost_attempt_reported_is_no_part_of_the_next(ask):
+    session_id = ask()
+    claim(session_id)
+    write(session_id, result="half", result_diff_key="1/result.patch", duration=5, lease_expires_at=db.now(-1))
+    assert claim(session_id)
+    session = read(session_id)
+    assert (session.attempt, session.result, session.result_diff_key, session.duration) == (2, None, None, None)

@@ -1,0 +1,245 @@
+"""The right to write: claimed once, fenced by the attempt, lost with the lease."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from app import db
+from app.models import Event
+from app.models.states import SessionState
+from app.services import events, sweep
+from app.services.execution import session_attempts
+from app.services.execution.session_attempts import Cancelled, LeaseLost
+from app.services.runners import agent_runner_sessions
+from app.services.sites import sites
+from tests.services.conftest import claim, read, write
+
+KEYS = {"result_diff_key": "a/result.patch", "cumulative_diff_key": "a/cumulative.patch"}
+WRITES: dict[str, Callable[[Any, int], Any]] = {
+    "beat": lambda session_id, attempt: session_attempts.beat(session_id, attempt),
+    "record_base": lambda session_id, attempt: session_attempts.record_base(session_id, attempt, "a" * 40),
+    "record_step": lambda session_id, attempt: session_attempts.record_step(session_id, attempt, "x", "y"),
+    "record_usage": lambda session_id, attempt: session_attempts.record_usage(session_id, attempt, {"input_tokens": 1}),
+    "finish": lambda session_id, attempt: session_attempts.finish(session_id, attempt, SessionState.DONE, {}),
+}
+
+
+def do(name, session_id, attempt):
+    with db.transaction():
+        return WRITES[name](session_id, attempt)
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_a_write_of_an_earlier_attempt_changes_nothing(ask, name):
+    session_id = ask()
+    assert claim(session_id)
+    write(session_id, lease_expires_at=db.now(-1))
+    assert claim(session_id).attempt == 2
+    before = read(session_id)
+    with pytest.raises(LeaseLost):
+        do(name, session_id, 1)
+    after = read(session_id)
+    assert (after.state, after.attempt, after.steps_count, after.usage) == ("RUNNING", 2, 1, None)
+    assert after.lease_expires_at == before.lease_expires_at and after.base_sha is None
+    do(name, session_id, 2)
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_a_write_to_a_stopped_session_is_told_so(ask, ada, name):
+    session_id = ask()
+    attempt = claim(session_id).attempt
+    with db.transaction():
+        agent_runner_sessions.stop(ada, read(session_id).agent_runner_id, session_id)
+    with pytest.raises(Cancelled):
+        do(name, session_id, attempt)
+    assert read(session_id).state == SessionState.CANCELLED
+    with db.transaction(read_only=True):
+        assert session_attempts.is_cancelled(session_id, attempt) and not session_attempts.is_cancelled(
+            session_id, attempt + 1
+        )
+
+
+def test_a_session_is_claimed_by_one_worker_however_many_try(ask):
+    session_id = ask()
+    barrier = threading.Barrier(8)
+
+    def attempt(number):
+        barrier.wait()
+        return claim(session_id, f"task {number}")
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        claims = [found for found in pool.map(attempt, range(8)) if found]
+    assert len(claims) == 1 and read(session_id).attempt == 1
+
+
+def test_a_live_lease_is_not_taken_and_a_beat_keeps_it_alive(ask):
+    session_id = ask()
+    claim(session_id)
+    assert claim(session_id) is None
+    write(session_id, lease_expires_at=db.now(-1))
+    do("beat", session_id, 1)
+    assert claim(session_id) is None and read(session_id).attempt == 1
+
+
+def test_a_lost_worker_is_replaced_until_three_were_lost(ask):
+    session_id = ask()
+    for attempt in (1, 2, 3):
+        assert claim(session_id).attempt == attempt
+        write(session_id, lease_expires_at=db.now(-1))
+    assert claim(session_id) is None
+    session = read(session_id)
+    assert session.state == SessionState.ERROR and session.failure["code"] == "worker_lost"
+    assert session.workers_lost == 3 and session.attempt == 3
+
+
+def test_the_sweep_sends_a_lost_session_round_again_and_twice_is_once(ask):
+    session_id = ask()
+    claim(session_id)
+    write(session_id, lease_expires_at=db.now(-1))
+    for _ in range(2):
+        with db.transaction():
+            due = sweep.find_due()
+            sweep.repair(session_id)
+    session = read(session_id)
+    assert due == [] and (session.state, session.workers_lost, session.bells) == (SessionState.NEW, 1, 1)
+    assert session.next_bell_at is not None and session.lease_expires_at is None
+
+
+def test_a_session_that_lost_its_worker_waits_behind_none_that_wait_for_a_bell(ask, configure):
+    configure(MAX_QUEUED_SESSIONS=str(sweep.AT_ONCE + 1))
+    for _ in range(sweep.AT_ONCE):
+        write(ask(), next_bell_at=db.now(-1))
+    lost = ask()
+    write(lost, state=SessionState.RUNNING, attempt=1, lease_expires_at=db.now(-1), next_bell_at=None)
+    with db.transaction(read_only=True):
+        assert sweep.find_due()[0] == lost
+
+
+def test_the_sweep_rings_again_for_a_session_that_waits_less_and_less_often(ask):
+    session_id = ask()
+    assert read(session_id).bells == 1
+    for bells in (2, 3):
+        write(session_id, next_bell_at=db.now(-1))
+        with db.transaction():
+            assert sweep.find_due() == [session_id]
+            sweep.repair(session_id)
+        assert read(session_id).bells == bells
+    with db.transaction():
+        assert sweep.find_due() == []
+
+
+def test_a_drained_worker_gives_its_session_back_without_being_counted_as_lost(ask):
+    session_id = ask()
+    claim(session_id)
+    with db.transaction():
+        assert session_attempts.put_back(session_id, 1)
+    assert read(session_id).state == SessionState.NEW and read(session_id).workers_lost == 0
+    with db.transaction():
+        assert not session_attempts.put_back(session_id, 1)
+    assert claim(session_id).attempt == 2
+    assert said(session_id) == "The worker of attempt 1 was told to stop and gave the session back. This is attempt 2."
+
+
+def test_a_session_that_is_started_again_says_what_came_before(ask):
+    session_id = ask()
+    claim(session_id)
+    write(session_id, lease_expires_at=db.now(-1))
+    assert claim(session_id).attempt == 2
+    assert said(session_id) == "The worker of attempt 1 was lost. This is attempt 2."
+    with db.transaction():
+        assert session_attempts.put_back(session_id, 2)
+    assert claim(session_id).attempt == 3
+    both = "Of the 2 attempts before, 1 lost their worker; the workers of the others were told to stop."
+    assert said(session_id) == f"{both} This is attempt 3."
+
+
+def said(session_id):
+    """The message of the newest step."""
+    steps = sa.select(Event.payload).where(Event.session_id == session_id, Event.kind == events.STEP)
+    with db.transaction(read_only=True):
+        return db.session.scalars(steps.order_by(Event.seq.desc())).first()["message"]
+
+
+def test_a_limit_of_concurrent_sessions_leaves_the_next_one_waiting(ask, ada, site):
+    with db.transaction():
+        sites.update(ada, site.id, {"max_concurrent_sessions": 1})
+    first, second = ask(), ask()
+    assert claim(first) and claim(second) is None
+    assert read(second).state == SessionState.NEW
+    do("finish", first, 1)
+    assert claim(second)
+
+
+def test_work_is_kept_once_after_a_stop_by_its_own_attempt(ask, ada):
+    session_id = ask()
+    attempt = claim(session_id).attempt
+    runner_id = read(session_id).agent_runner_id
+
+    def keep(by=attempt, **fields):
+        with db.transaction():
+            return session_attempts.keep_work(session_id, by, {**KEYS, **fields})
+
+    assert not keep()
+    with db.transaction():
+        agent_runner_sessions.stop(ada, runner_id, session_id)
+    assert not keep(by=attempt + 1)
+    assert keep(usage={"input_tokens": 3}, state=SessionState.DONE)
+    assert not keep(result_diff_key="other")
+    session = read(session_id)
+    assert (session.state, session.result_diff_key) == (SessionState.CANCELLED, KEYS["result_diff_key"])
+    assert session.usage == {"input_tokens": 3} and session.work_saved_at is not None
+
+
+def test_where_no_diff_could_be_stored_nothing_claims_that_work_was_saved(ask):
+    session_id = ask()
+    claim(session_id)
+    write(session_id, state=SessionState.CANCELLED, done_at=db.now())
+    with db.transaction():
+        assert not session_attempts.keep_work(session_id, 1, {"usage": {"input_tokens": 3}})
+    session = read(session_id)
+    assert session.usage == {"input_tokens": 3} and session.work_saved_at is None
+
+
+def test_after_done_there_is_nothing_left_to_keep(ask):
+    session_id = ask()
+    claim(session_id)
+    do("finish", session_id, 1)
+    with db.transaction():
+        assert not session_attempts.keep_work(session_id, 1, KEYS)
+    assert read(session_id).result_diff_key is None
+
+
+def test_the_last_attempt_of_a_session_is_found_running_and_then_without_work_until_that_is_kept(ask):
+    running, stopped, waiting = ask(), ask(), ask()
+    attempts = {(str(session_id), number) for session_id in (running, waiting, stopped) for number in (1, 2)}
+    claim(running)
+    claim(stopped)
+    assert found(session_attempts.find_running, attempts) == {running, stopped}
+    assert found(session_attempts.find_without_work, attempts) == set()
+    write(stopped, state=SessionState.CANCELLED)
+    assert found(session_attempts.find_running, attempts) == {running}
+    assert found(session_attempts.find_without_work, attempts) == {stopped}
+    assert found(session_attempts.find_running, set()) == found(session_attempts.find_without_work, set()) == set()
+    with db.transaction():
+        assert session_attempts.keep_work(stopped, 1, KEYS)
+    assert found(session_attempts.find_without_work, attempts) == set()
+
+
+def found(find, attempts):
+    """The sessions whose first attempt is found."""
+    with db.transaction(read_only=True):
+        claims = find(attempts)
+    assert all(each.attempt == 1 for each in claims)
+    return {each.session.id for each in claims}
+
+
+def test_a_message_for_a_session_that_is_not_there_is_dropped(ada):
+    assert claim(db.new_id()) is None
+    with db.transaction():
+        sweep.repair(db.new_id())

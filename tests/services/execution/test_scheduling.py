@@ -1,0 +1,176 @@
+"""Whose turn it is: the oldest of the account that has least, and nobody else's meanwhile."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+import uuid
+from collections.abc import Callable
+
+import pytest
+import sqlalchemy as sa
+
+from app import db
+from app.models import AgentRunnerSession, Site
+from app.models.states import Execution, Scope, SessionState
+from app.services.accounts import accounts
+from app.services.callers import Caller
+from app.services.execution import session_attempts
+from app.services.runners import agent_runner_sessions, agent_runners
+from app.services.sites import sites
+from tests.services.conftest import claim, read, write
+
+BELL = uuid.UUID(int=0)
+"""What a bell names does not matter, so these name nothing."""
+
+
+class Team:
+    """An account with a site."""
+
+    def __init__(self, name: str) -> None:
+        with db.transaction():
+            user, _ = accounts.create(name, f"{name}@example.org", name)
+            self.caller = Caller(user.account_id, user.id, uuid.uuid4(), Scope.ADMIN)
+            self.site = sites.create(self.caller, {"repo_url": "https://github.com/example/shop.git"})
+
+    def ask(self, site: Site | None = None) -> uuid.UUID:
+        with db.transaction():
+            runner = agent_runners.create(self.caller, {"site_id": (site or self.site).id, "prompt": "Say hello."}, {})
+            assert runner.latest_session_id is not None
+            return runner.latest_session_id
+
+    def limit(self, most: int) -> None:
+        with db.transaction():
+            accounts.set_limits(self.caller.account_id, {"max_concurrent_sessions": most})
+
+
+@pytest.fixture
+def team(record: sa.Engine) -> Callable[[str], Team]:
+    return Team
+
+
+def claim_next() -> uuid.UUID | None:
+    found = claim(BELL)
+    return found.session.id if found else None
+
+
+def end(session_id: uuid.UUID) -> None:
+    with db.transaction():
+        session_attempts.finish(session_id, read(session_id).attempt, SessionState.DONE, {})
+
+
+def test_whatever_is_rung_for_the_oldest_is_taken(ask):
+    oldest, newest = ask(), ask()
+    taken = claim(newest)
+    assert taken and taken.session.id == oldest
+    assert claim_next() == newest and claim_next() is None
+
+
+def test_one_worker_serves_all_accounts_in_turn_however_much_one_of_them_asks_for(team):
+    many, few, late = team("many"), team("few"), team("late")
+    waiting = [many.ask() for _ in range(5)]
+    others = [few.ask(), late.ask(), few.ask()]
+    order = []
+    while (session_id := claim_next()) is not None:
+        order.append(session_id)
+        end(session_id)
+    assert order == [waiting[0], others[0], others[1], waiting[1], others[2], *waiting[2:]]
+
+
+def test_the_account_that_runs_fewest_comes_first(team):
+    busy, idle = team("busy"), team("idle")
+    first = [busy.ask() for _ in range(3)]
+    assert [claim_next(), claim_next()] == first[:2]
+    waiting = [idle.ask() for _ in range(3)]
+    assert [claim_next() for _ in range(4)] == [*waiting[:2], first[2], waiting[2]]
+
+
+def test_sessions_on_workers_outside_do_not_put_an_account_behind(team):
+    mixed, other = team("mixed"), team("other")
+    with db.transaction():
+        outside = sites.create(mixed.caller, {"repo_url": "https://github.com/example/docs.git"})
+        sites.update(mixed.caller, outside.id, {"execution": Execution.EXTERNAL})
+    write(mixed.ask(outside), state=SessionState.RUNNING, attempt=1)
+    first, second = mixed.ask(), other.ask()
+    assert [claim_next(), claim_next()] == [first, second]
+
+
+def test_what_has_no_room_is_passed_over(team):
+    full, other = team("full"), team("other")
+    with db.transaction():
+        small = sites.create(full.caller, {"repo_url": "https://github.com/example/docs.git"})
+        sites.update(full.caller, small.id, {"max_concurrent_sessions": 1})
+    running, held_back = full.ask(small), full.ask(small)
+    assert claim_next() == running
+    beside, much_later = full.ask(), other.ask()
+    full.limit(2)
+    assert [claim_next(), claim_next()] == [much_later, beside]
+    assert claim_next() is None
+    end(beside)
+    assert claim_next() is None
+    end(running)
+    assert claim_next() == held_back
+
+
+def test_it_is_never_the_turn_of_a_session_for_workers_outside(ada, site, ask):
+    with db.transaction():
+        sites.update(ada, site.id, {"execution": Execution.EXTERNAL})
+    ask()
+    assert claim_next() is None
+
+
+def test_a_lost_session_that_is_rung_for_goes_back_to_its_place(ask):
+    lost, waiting = ask(), ask()
+    assert claim_next() == lost
+    write(lost, lease_expires_at=db.now(-1))
+    again = claim(lost)
+    assert again and (again.session.id, again.attempt) == (lost, 2)
+    assert claim_next() == waiting
+
+
+def test_workers_that_claim_at_once_get_one_each_and_each_account_its_share(team):
+    first, second = team("first"), team("second")
+    waiting = {who: [who.ask() for _ in range(6)] for who in (first, second)}
+    claimed = at_once(8)
+    assert len(set(claimed)) == 8 and None not in claimed
+    assert all(len(set(claimed) & set(ids)) == 4 for ids in waiting.values())
+    assert sum(session_id is not None for session_id in at_once(8)) == 4
+
+
+def at_once(workers: int) -> list[uuid.UUID | None]:
+    barrier = threading.Barrier(workers)
+
+    def worker(_: int) -> uuid.UUID | None:
+        barrier.wait()
+        return claim_next()
+
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(worker, range(workers)))
+
+
+def test_claims_stops_and_follow_ups_at_once_wait_in_no_circle(team):
+    teams = [team(f"team-{number}") for number in range(3)]
+    asked = [who.ask() for who in teams for _ in range(8)]
+    barrier = threading.Barrier(9)
+
+    def work(number: int) -> None:
+        barrier.wait()
+        who = teams[number % 3]
+        if number < 3:
+            for _ in range(8):
+                claim(BELL)
+        elif number < 6:
+            for session_id in asked[number % 3 * 8 :][:8]:
+                with db.transaction():
+                    agent_runner_sessions.stop(who.caller, read(session_id).agent_runner_id, session_id)
+        else:
+            for _ in range(8):
+                who.ask()
+
+    with concurrent.futures.ThreadPoolExecutor(9) as pool:
+        list(pool.map(work, range(9)))
+    while claim_next():
+        pass
+    with db.transaction(read_only=True):
+        states = set(db.session.scalars(sa.select(AgentRunnerSession.state)))
+    assert states == {SessionState.RUNNING, SessionState.CANCELLED}

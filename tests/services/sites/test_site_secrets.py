@@ -1,0 +1,47 @@
+"""What is known to be secret where a site's sessions are dealt with."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+
+import pytest
+
+from app import keys
+from app.cli.flower import credentials
+from app.config import made_once_file, settings
+from app.keys import made_once
+from app.models import Site
+from app.services.sites.site_secrets import secrets_of
+
+
+def test_what_the_deployment_made_by_itself_is_known_once_it_is_made(
+    site: Site, configure: Callable[..., None]
+) -> None:
+    configure(SECRET_KEY="")
+    secrets_of(site)
+    assert not made_once_file(settings(), "secret_key").exists(), "to ask what is known makes nothing"
+    keys.sign("a text")
+    key = made_once_file(settings(), "secret_key").read_text()
+    pair = credentials(settings())
+    token = made_once(made_once_file(settings(), "metrics_token"), "a token for prometheus")
+    for secret in (key, pair, pair.removeprefix("flower:"), token):
+        assert secrets_of(site).redact(f"<{secret}>") == "<[redacted]>"
+        assert secrets_of(site).are_in([f"<{secret}>".encode()])
+    encoded = base64.b64encode(pair.encode()).decode()
+    assert encoded[4:-4] not in secrets_of(site).redact(f"Basic {encoded}")
+
+
+def test_what_settings_name_in_its_place_is_known(site: Site, configure: Callable[..., None]) -> None:
+    made_once(made_once_file(settings(), "metrics_token"), "an unused token")
+    configure(SECRET_KEY="key-of-the-operator", FLOWER_AUTH="ada:correct-horse", METRICS_TOKEN="token-of-prometheus")
+    told = "key-of-the-operator correct-horse token-of-prometheus, an unused token"
+    assert secrets_of(site).redact(told) == "[redacted] [redacted] [redacted], an unused token"
+
+
+def test_the_credentials_of_the_artifact_store_are_known(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "name-of-the-key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-of-the-store")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "token-of-the-store")
+    told = "name-of-the-key secret-of-the-store token-of-the-store"
+    assert secrets_of(site).redact(told) == "name-of-the-key [redacted] [redacted]"
