@@ -1,4 +1,4 @@
-"""`agent-runners COMMAND ...`. Each command is a module of this package, imported only when it is called."""
+"""`agent-runners COMMAND ...`. Each command is a module of its own, imported only when it is called."""
 
 from __future__ import annotations
 
@@ -26,6 +26,9 @@ COMMANDS = {
     "flower": "show workers and tasks in the browser",
 }
 
+# Commands that live outside this package. The demonstration uses this package, so this package must not import it.
+_MODULES = {"demo": "app.demo.story"}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
@@ -33,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments or arguments[0] not in COMMANDS:
         return _explain(arguments)
     name = arguments[0]
-    module = importlib.import_module(f"app.cli.{name}")
+    module = importlib.import_module(_MODULES.get(name, f"app.cli.{name}"))
     parser = argparse.ArgumentParser(prog=f"agent-runners {name}", description=module.__doc__)
     module.add_arguments(parser)
     try:
