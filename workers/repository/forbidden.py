@@ -1,0 +1,77 @@
+"""Which paths of a tree no server takes that checks what is pushed to it, because git forbids them.
+
+Git itself is asked (`git fsck --strict`), as servers with `transfer.fsckObjects` do, so its rules are not repeated here.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+from workers.repository.git import Git, GitFailed
+from workers.repository.trees import fields_of
+
+# Without `--full` only loose objects are read, and the `.gitmodules` that they name: what came as a pack from the
+# remote was checked on its way in.
+_CHECK = ("fsck", "--strict", "--no-full", "--no-dangling", "--no-reflogs", "--no-progress")
+_FINDING = re.compile(r"^error in (?:tree|blob) ([0-9a-f]+): (\w+): ", re.MULTILINE)
+# What git says beyond this much of the errors is cut off by `Git`, so there may be more than are found.
+_MOST = 100
+
+
+@dataclass(frozen=True)
+class _Entry:
+    mode: bytes
+    kind: bytes
+    id: str
+    path: bytes
+
+
+def find_forbidden(git: Git, tree: str) -> list[str]:
+    """The paths in `tree` that git forbids, each with the name of the rule, such as `.gitmodules (gitmodulesUpdate)`.
+
+    Looks at what is new in the directory of `git`: its loose objects, as `write-tree` and `apply` make them. Empty where
+    everything may be pushed. Raises what `Git.run` does.
+    """
+    rules = _broken_rules(git)
+    found: dict[bytes, str] = {}
+    for entry in _entries(git, tree, "-r", "-t") if rules else ():
+        if entry.kind == b"blob" and entry.id in rules:
+            found.setdefault(entry.path, rules[entry.id])
+        elif entry.kind == b"tree" and entry.id in rules:
+            found |= _within(git, entry.id, entry.path + b"/")
+    if tree in rules:
+        found |= _within(git, tree, b"")
+    return [f"{path.decode(errors='replace')} ({rule})" for path, rule in sorted(found.items())[:_MOST]]
+
+
+def _broken_rules(git: Git) -> dict[str, str]:
+    """The rule that each object breaks, by its id."""
+    try:
+        git.run(*_CHECK)
+    except GitFailed as failed:
+        return {name: rule for name, rule in _FINDING.findall(failed.errors)}
+    return {}
+
+
+def _within(git: Git, tree: str, folder: bytes) -> dict[bytes, str]:
+    """Which entries of a tree break a rule. Git names the tree alone, so each entry is given a tree of its own."""
+    entries = list(_entries(git, tree))
+    with tempfile.TemporaryFile(dir=git.directory) as lines:
+        for entry in entries:
+            lines.write(b"%s %s %s\t%s\0\0" % (entry.mode, entry.kind, entry.id.encode(), entry.path))
+        lines.seek(0)
+        alone = git.run("mktree", "--batch", "--missing", "-z", stdin=lines).decode().split()
+    rules = _broken_rules(git)
+    return {folder + entry.path: rules[name] for entry, name in zip(entries, alone, strict=True) if name in rules}
+
+
+def _entries(git: Git, tree: str, *options: str) -> Iterator[_Entry]:
+    with closing(git.stream("ls-tree", *options, "-z", tree)) as output:
+        for field in fields_of(output):
+            words, _, path = field.partition(b"\t")
+            mode, kind, name = words.split(b" ")
+            yield _Entry(mode, kind, name.decode(), path)
