@@ -52,7 +52,9 @@ class Settings:
         "", "Key that signs URLs and encrypts stored credentials. Empty: made once, kept in the data folder."
     )
     agents: tuple[str, ...] = setting(
-        ("shell", "claude", "codex"), "Agents that callers may name, comma-separated. The first is the default."
+        ("shell", "claude", "codex"),
+        "Agents that callers may name, comma-separated. The default is the first that takes a prompt in words: "
+        "`shell` and `scripted`, which run it as a script, are only used where a site or a caller names them.",
     )
     agent_environment: tuple[str, ...] = setting(
         ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL"),

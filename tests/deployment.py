@@ -195,8 +195,9 @@ class Deployment:
         return path
 
     def make_site(self, repository: Path, **fields: Any) -> dict[str, Any]:
-        fields = {"name": "sample", "repo_url": str(repository), "default_branch": "main", "forge": "none", **fields}
-        return self.call("POST", "/sites", json=fields)
+        """A site whose prompts are scripts, unless the fields say otherwise."""
+        defaults = {"name": "sample", "default_branch": "main", "forge": "none", "default_agent": "shell"}
+        return self.call("POST", "/sites", json={**defaults, "repo_url": str(repository), **fields})
 
     def run(self, site: dict[str, Any], prompt: str, **fields: Any) -> dict[str, Any]:
         return self.call("POST", "/agent_runners", json={"site_id": site["id"], "prompt": prompt, **fields})

@@ -21,6 +21,7 @@ def site_on(deployment: Deployment, forge: DemoForge, name: str) -> tuple[dict[s
         "name": name,
         "repo_url": forge.clone_url(repository.full_name),
         "default_branch": "main",
+        "default_agent": "shell",
         "forge": "github",
         "forge_api_url": forge.api_url,
         "access_token": forge.token,

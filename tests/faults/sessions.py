@@ -45,7 +45,9 @@ def being_fetched(deployment: Deployment, name: str) -> Iterator[dict[str, Any]]
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(60)
         url = f"http://127.0.0.1:{server.getsockname()[1]}/{name}.git"
-        site = deployment.call("POST", "/sites", json={"name": name, "repo_url": url, "forge": "none"})
+        site = deployment.call(
+            "POST", "/sites", json={"name": name, "repo_url": url, "forge": "none", "default_agent": "shell"}
+        )
         runner = deployment.run(site, "echo done > a.txt")
         connection, _ = server.accept()
         with connection:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from app import db, queue
 from app.config import settings
-from app.errors import Conflict, TooMany, invalid
+from app.errors import Conflict, TooMany
 from app.models import Account, AgentRunner, AgentRunnerSession, SessionFile, Site
 from app.models.states import Execution, Mode, Scope, SessionState
 from app.services import events, lookup
@@ -17,7 +18,8 @@ from app.services.artifacts import uploads
 from app.services.callers import Caller
 from app.services.execution import lifecycle
 from app.services.pagination import Page, by_cursor, by_number, created_between
-from app.services.runners.guards import refuse_archived
+from app.services.runners.configuration import Configuration, choose
+from app.services.runners.guards import refuse_archived, refuse_while_active
 
 
 def create(
@@ -32,37 +34,63 @@ def create(
     site = lookup.get_site(caller, site_id, lock=True)
     runner = lookup.get_runner(caller, runner_id, lock=True)
     refuse_archived(runner)
-    if lookup.find_active_session(runner) is not None:
-        raise Conflict("a session of this agent runner is still active", error_code="active_session_exists")
-    return add(caller, account, site, runner, fields, file_keys)
+    refuse_while_active(runner)
+    configuration = choose(site, fields, _latest(runner))
+    return add(caller, account, site, runner, Order(fields["prompt"], fields.get("mode"), configuration, file_keys))
+
+
+def _latest(runner: AgentRunner) -> AgentRunnerSession | None:
+    return lookup.get_session(runner, runner.latest_session_id) if runner.latest_session_id else None
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a new session is to do, and with what."""
+
+    prompt: str
+    mode: Mode | None
+    configuration: Configuration
+    file_keys: list[str]
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a session begins: at the diff that another session left, or without one at the base."""
+
+    session_id: uuid.UUID | None
+    diff_key: str | None
 
 
 def add(
-    caller: Caller, account: Account, site: Site, runner: AgentRunner, fields: dict[str, Any], file_keys: list[str]
+    caller: Caller, account: Account, site: Site, runner: AgentRunner, order: Order, start: Start | None = None
 ) -> AgentRunnerSession:
-    """Record a session of `runner`; all four rows are locked or new."""
+    """Record a session of `runner`, which begins at the runner's head unless `start` says otherwise.
+
+    The rows of account, site and runner are locked or new.
+    """
     _refuse_full_queue(account)
+    start = start or Start(runner.head_session_id, runner.diff_key)
     session = AgentRunnerSession(
         id=db.new_id(),
         account_id=runner.account_id,
         site_id=site.id,
         agent_runner_id=runner.id,
         user_id=caller.user_id,
-        parent_session_id=runner.head_session_id,
-        prompt=fields["prompt"],
-        mode=fields.get("mode") or Mode.NORMAL,
-        agent=_agent(site, fields.get("agent")),
-        model=fields.get("model") or site.default_model,
-        effort=fields.get("effort"),
-        limits=_limits(site, fields.get("limits") or {}),
-        attached_file_keys=file_keys,
-        start_diff_key=runner.diff_key,
+        parent_session_id=start.session_id,
+        prompt=order.prompt,
+        mode=order.mode or Mode.NORMAL,
+        agent=order.configuration.agent,
+        model=order.configuration.model,
+        effort=order.configuration.effort,
+        limits=order.configuration.limits,
+        attached_file_keys=order.file_keys,
+        start_diff_key=start.diff_key,
         base_sha=runner.base_sha,
         base_deploy_id=runner.base_deploy_id,
     )
     db.session.add(session)
     db.session.flush()
-    db.session.add_all(SessionFile(session_id=session.id, file_key=key) for key in file_keys)
+    db.session.add_all(SessionFile(session_id=session.id, file_key=key) for key in order.file_keys)
     runner.latest_session_id = session.id
     runner.last_session_created_at = session.created_at
     runner.current_task = None
@@ -83,28 +111,6 @@ def _refuse_full_queue(account: Account) -> None:
     if (waiting or 0) >= most:
         message = f"{waiting} sessions of this account are waiting already, and {most} may"
         raise TooMany(message, error_code="queue_full", headers={"Retry-After": "30"})
-
-
-def _agent(site: Site, asked: str | None) -> str:
-    known = settings().agents
-    agent = asked or site.default_agent or known[0]
-    if agent not in known:
-        raise invalid("agent", f"is not one of {', '.join(known)}", error_code="unknown_agent")
-    return agent
-
-
-def _limits(site: Site, asked: dict[str, Any]) -> dict[str, Any]:
-    """The limits of a session: what the caller asks for, within what the site allows."""
-    duration = min(
-        asked.get("max_duration_seconds") or site.max_duration_seconds or settings().max_duration_seconds,
-        site.max_duration_seconds or settings().max_duration_seconds,
-    )
-    costs = [cost for cost in (asked.get("max_cost_usd"), site.max_cost_usd) if cost is not None]
-    return {
-        "max_duration_seconds": duration,
-        "max_cost_usd": min(costs, default=None),
-        "max_tokens": asked.get("max_tokens"),
-    }
 
 
 def get(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID) -> AgentRunnerSession:

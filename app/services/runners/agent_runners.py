@@ -17,6 +17,7 @@ from app.services.artifacts import diffs, uploads
 from app.services.callers import Caller
 from app.services.pagination import Page, by_cursor, by_number, created_between
 from app.services.runners import agent_runner_sessions as sessions
+from app.services.runners.configuration import choose
 from app.services.runners.guards import refuse_while_active
 from app.services.sites import git_names, site_secrets
 
@@ -58,7 +59,8 @@ def create(caller: Caller, fields: dict[str, Any], uploaded: uploads.Uploaded) -
     )
     db.session.add(runner)
     db.session.flush()
-    sessions.add(caller, account, site, runner, fields, file_keys)
+    order = sessions.Order(fields["prompt"], fields.get("mode"), choose(site, fields), file_keys)
+    sessions.add(caller, account, site, runner, order)
     db.session.refresh(runner)
     return runner
 

@@ -1,0 +1,65 @@
+"""What a session runs with: its agent, model, effort and limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from app.config import settings
+from app.errors import invalid
+from app.models import AgentRunnerSession, Site
+
+# These agents run the prompt as a script. A prompt in words could do damage there, so they are never a default.
+RUN_SCRIPTS = frozenset({"shell", "scripted"})
+
+
+@dataclass(frozen=True)
+class Configuration:
+    agent: str
+    model: str | None
+    effort: str | None
+    limits: dict[str, Any]
+
+
+def choose(site: Site, asked: dict[str, Any], before: AgentRunnerSession | None = None) -> Configuration:
+    """The configuration of a session: what the caller asks for, else that of the session `before`, else the defaults.
+
+    A model and an effort belong to an agent, so another agent does not take them over.
+    """
+    agent = _agent(site, asked.get("agent"), before)
+    same = before if before is not None and before.agent == agent else None
+    limits = {name: number for name, number in (asked.get("limits") or {}).items() if number is not None}
+    return Configuration(
+        agent=agent,
+        model=asked.get("model") or (same.model if same else None) or site.default_model,
+        effort=asked.get("effort") or (same.effort if same else None),
+        limits=_limits(site, {**(before.limits if before else {}), **limits}),
+    )
+
+
+def _agent(site: Site, asked: str | None, before: AgentRunnerSession | None) -> str:
+    known = settings().agents
+    agent = asked or (before.agent if before else None) or site.default_agent
+    if agent is None:
+        agent = next((name for name in known if name not in RUN_SCRIPTS), None)
+    if agent is None:
+        message = f"is required: this site has no default_agent. Name one of {', '.join(known)}, here or on the site"
+        raise invalid("agent", message, error_code="no_default_agent")
+    if agent not in known:
+        message = f"'{agent}' is not available on this deployment; name one of {', '.join(known)}"
+        raise invalid("agent", message, error_code="unknown_agent")
+    return agent
+
+
+def _limits(site: Site, asked: dict[str, Any]) -> dict[str, Any]:
+    """The limits of a session: what was asked for, within what the site allows."""
+    duration = min(
+        asked.get("max_duration_seconds") or site.max_duration_seconds or settings().max_duration_seconds,
+        site.max_duration_seconds or settings().max_duration_seconds,
+    )
+    costs = [cost for cost in (asked.get("max_cost_usd"), site.max_cost_usd) if cost is not None]
+    return {
+        "max_duration_seconds": duration,
+        "max_cost_usd": min(costs, default=None),
+        "max_tokens": asked.get("max_tokens"),
+    }
