@@ -20,12 +20,15 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 LINUX = sys.platform == "linux"
 ENDED_BY_US = 124
 CANNOT_START = 127
 
+# Depends on how the kernel was built; see proc(5).
+_KERNEL_LISTS_CHILDREN = os.path.exists("/proc/thread-self/children")
 _BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _DEAF_TO = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
@@ -159,22 +162,45 @@ def descendants(root: int) -> dict[int, list[bytes]]:
 
     Empty where there is no /proc.
     """
-    stats: dict[int, list[bytes]] = {}
-    children: dict[int, list[int]] = {}
-    names = os.listdir("/proc") if os.path.isdir("/proc") else []
-    for name in names:
-        if name.isdigit():
-            # A process may end between the listing and the look. Its name may contain spaces and parentheses.
-            with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as stat:
-                fields = stats[int(name)] = stat.read().rpartition(b")")[2].split()
-                children.setdefault(int(fields[1]), []).append(int(name))
+    children_of = _listed_children if _KERNEL_LISTS_CHILDREN else _children_by_parent()
     found: dict[int, list[bytes]] = {}
     unseen = [root]
     while unseen:
-        below = children.get(unseen.pop(), [])
-        unseen += below
-        found.update((pid, stats[pid]) for pid in below)
+        for pid in children_of(unseen.pop()):
+            if pid not in found and (fields := _fields_of(pid)):
+                found[pid] = fields
+                unseen.append(pid)
     return found
+
+
+def _listed_children(pid: int) -> list[int]:
+    """The children of a process as the kernel lists them for each of its threads.
+
+    One that ends meanwhile may hide another. Whoever must find all of them stops those that it finds and asks again.
+    """
+    found: list[int] = []
+    # A process, or a thread, may end between the listing and the look.
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{thread}/children", "rb") as children:
+                found += map(int, children.read().split())
+    return found
+
+
+def _children_by_parent() -> Callable[[int], list[int]]:
+    """The same by a look at every process of the machine, for kernels that list no children."""
+    children: dict[int, list[int]] = {}
+    for name in os.listdir("/proc") if os.path.isdir("/proc") else ():
+        if name.isdigit() and (fields := _fields_of(int(name))):
+            children.setdefault(int(fields[1]), []).append(int(name))
+    return lambda pid: children.get(pid, [])
+
+
+def _fields_of(pid: int) -> list[bytes]:
+    """The fields of /proc/ID/stat after the name, which may contain spaces and parentheses; empty if it has ended."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", "rb") as stat:
+        return stat.read().rpartition(b")")[2].split()
+    return []
 
 
 def _signal(pid: int, number: int) -> None:

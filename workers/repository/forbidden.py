@@ -53,7 +53,7 @@ def _broken_rules(git: Git) -> dict[str, str]:
     try:
         git.run(*_CHECK)
     except GitFailed as failed:
-        return {name: rule for name, rule in _FINDING.findall(failed.errors)}
+        return dict(_FINDING.findall(failed.errors))
     return {}
 
 

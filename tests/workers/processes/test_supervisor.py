@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import signal
+import uuid
 from pathlib import Path
 
 import psutil
@@ -25,6 +27,7 @@ from workers.errors import Interrupted
 from workers.job import Limits
 from workers.limits.budget import Budget
 from workers.limits.command import running
+from workers.processes import supervisor
 from workers.processes.lifeline import Lifeline, boot_time
 
 pytestmark = linux
@@ -42,8 +45,8 @@ def our_supervisor() -> psutil.Process:
         with contextlib.suppress(psutil.NoSuchProcess):
             if "supervisor.py" in " ".join(child.cmdline()):
                 found.append(child)
-    (supervisor,) = found
-    return supervisor
+    (own,) = found
+    return own
 
 
 def test_the_exit_status_is_passed_on() -> None:
@@ -104,12 +107,12 @@ def test_signals_for_the_worker_do_not_reach_the_supervisor(tree: Stubborn) -> N
         shell(tree.script + "sleep 300"), lifeline=Lifeline(60), budget=Budget(Limits()), stage="agent"
     ) as process:
         tree.rises()
-        supervisor = our_supervisor()
-        assert os.getsid(supervisor.pid) == supervisor.pid != os.getsid(0)
+        own = our_supervisor()
+        assert os.getsid(own.pid) == own.pid != os.getsid(0)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            supervisor.send_signal(number)
+            own.send_signal(number)
         assert next(line.text for line in process.lines() if line) == "ready"
-        assert supervisor.is_running()
+        assert own.is_running()
     tree.falls()
 
 
@@ -161,13 +164,29 @@ def test_orphans_are_buried_while_the_command_goes_on() -> None:
     assert ran.out == "0"
 
 
-def test_a_fork_bomb_is_put_out(tree: Stubborn) -> None:
+def test_a_fork_bomb_is_put_out() -> None:
     """Every process makes a new one and ends, so that none of them is ever there for long."""
     script = "f() { (f &) & }; n=0; while [ $n -lt 5 ]; do (sh -c 'while :; do (true &); done' &); n=$((n+1)); done; echo ready; sleep 300"
-    before = len(psutil.pids())
-    with running(shell(script), lifeline=Lifeline(60), budget=Budget(Limits()), stage="agent") as process:
+    mark = str(uuid.uuid4())
+    launch = shell(script)
+    launch = dataclasses.replace(launch, environment={**launch.environment, "MARK": mark})
+    with running(launch, lifeline=Lifeline(60), budget=Budget(Limits()), stage="agent") as process:
         next(line for line in process.lines() if line)
-    eventually(lambda: len(psutil.pids()) < before + 20, "the bomb goes on")
+    eventually(lambda: not any(mark.encode() in held for _, held in each_process("environ")), "the bomb goes on")
+
+
+@pytest.mark.parametrize("kernel_lists_children", [True, False])
+def test_descendants_are_found_by_the_kernels_lists_and_without_them(
+    tree: Stubborn, monkeypatch: pytest.MonkeyPatch, kernel_lists_children: bool
+) -> None:
+    monkeypatch.setattr(supervisor, "_KERNEL_LISTS_CHILDREN", kernel_lists_children)
+    lifeline = Lifeline(60)
+    with running(shell(tree.script + "sleep 300"), lifeline=lifeline, budget=Budget(Limits()), stage="agent"):
+        tree.rises()
+        own = our_supervisor()
+        found = supervisor.descendants(own.pid)
+        assert set(found) == {child.pid for child in own.children(recursive=True)}
+        assert all(int(fields[1]) in {own.pid, *found} for fields in found.values())
 
 
 def test_the_supervisor_says_nothing_about_its_command(tmp_path: Path) -> None:
@@ -178,5 +197,5 @@ def test_the_supervisor_says_nothing_about_its_command(tmp_path: Path) -> None:
     with running(launch, lifeline=Lifeline(60), budget=Budget(Limits()), stage="agent") as process:
         next(line for line in process.lines() if line)
         assert not any(secret.encode() in arguments for _, arguments in each_process("cmdline"))
-        supervisor = our_supervisor()
-        assert set(supervisor.environ()) <= {"LD_LIBRARY_PATH", "LC_CTYPE"}
+        own = our_supervisor()
+        assert set(own.environ()) <= {"LD_LIBRARY_PATH", "LC_CTYPE"}
