@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable
 
 from app import db
-from app.escaping import readable
+from app.escaping import one_line, sendable
 from app.models import AgentRunnerSession, Publication
 from app.models.states import PublicationKind
 from app.redaction.secrets import Secrets
@@ -26,22 +26,24 @@ Fit = Callable[[str], str]
 
 
 def publish_job_of(claim: PublicationClaim, secrets: Secrets, lifeline: Lifeline) -> PublishJob:
-    """What the engine is told about the publication. What is said on the forge quotes prompts and agents, so it is told
-    without secrets, and everything in it is seen."""
+    """What the engine is told about the publication. What is said on the forge quotes prompts and agents, so known
+    secrets are taken out of it, and what could mislead a reader is escaped."""
     publication, runner, site = claim.publication, claim.runner, claim.site
 
     def fit(text: str) -> str:
-        return readable(secrets.redact(text))
+        return sendable(secrets.redact(text))
 
     # Whoever ran a session may have known secrets that this process does not, so what was flagged makes no commit of its
     # own; what else it did is part of the next one.
     told = [session for session in claim.sessions if session.cumulative_diff_key and not session.contains_secret]
     changes = [_change_of(session, fit) for session in told]
+    is_commit = publication.kind == PublicationKind.COMMIT
+    message = fit(publication.body) if is_commit and publication.body else None
     last = Change(
-        author_name=readable(claim.user.full_name),
-        author_email=readable(claim.user.email),
+        author_name=one_line(claim.user.full_name),
+        author_email=one_line(claim.user.email),
         seconds=int(publication.created_at.timestamp()),
-        message=fit(publication.body or "") or _subject(fit(publication.title or runner.title)),
+        message=message or _subject(fit(publication.title or runner.title)),
         diff=reader(publication.diff_key),
     )
     edited = not told or told[-1].cumulative_diff_key != publication.diff_key
@@ -61,7 +63,8 @@ def publish_job_of(claim: PublicationClaim, secrets: Secrets, lifeline: Lifeline
         planned_shas=tuple(publication.planned_shas),
         landed=_landed_by(claim.landed) if claim.landed else None,
         squash=publication.squash,
-        wish=_wish_of(claim, fit) if publication.kind == PublicationKind.PULL_REQUEST else None,
+        message=message,
+        wish=None if is_commit else _wish_of(claim, fit),
         credential=credential_of(site),
     )
 
@@ -82,7 +85,7 @@ def _wish_of(claim: PublicationClaim, fit: Fit) -> Wish:
         forge=site.forge.value,
         api_url=site.forge_api_url,
         base=runner.branch,
-        title=fit(publication.title or runner.title),
+        title=one_line(fit(publication.title or runner.title)),
         body=(_body(claim.sessions, fit) if publication.body is None else fit(publication.body))[:LONGEST_BODY],
         draft=publication.draft,
         number=runner.pr_number,
@@ -108,8 +111,8 @@ def _change_of(session: AgentRunnerSession, fit: Fit) -> Change:
         trailers,
     ]
     return Change(
-        author_name=readable(session.user.full_name),
-        author_email=readable(session.user.email),
+        author_name=one_line(session.user.full_name),
+        author_email=one_line(session.user.email),
         seconds=int(session.done_at.timestamp()),
         message="\n\n".join(part for part in parts if part),
         diff=reader(session.cumulative_diff_key),

@@ -1,4 +1,4 @@
-"""Text from outside is shown without being obeyed, on both sides of the wall between engine and record."""
+"""Text from outside is shown without being obeyed, and sent to a forge as it was meant."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from app.demo.forge.layout import escape
-from app.escaping import readable
+from app.escaping import one_line, readable, sendable
 
 UNSEEN = [
     *map(chr, [*range(9), *range(0xB, 0x20), *range(0x7F, 0xA0)]),
@@ -37,3 +37,11 @@ def test_what_is_not_seen_is_escaped_and_the_rest_is_left(show: Callable[[str], 
     assert show(plain) == plain
     assert show("a\x1b]0;gotcha\x07\r\tb\n") == "a\\x1b]0;gotcha\\x07\\r\tb\n"
     assert show("\ud800") == "\\ud800"
+
+
+def test_what_is_sent_keeps_all_but_controls_and_turns_of_direction() -> None:
+    plain = "Größe — «日本語»\u3000 👩\u200d👧 \u0646\u0645\u06cc\u200c\u062e \u200f\u05e9\u05dc\u05d5\u200e <b>\n\tend\u00ad\ufeff"
+    assert sendable(plain) == plain
+    assert sendable("one\r\ntwo\rthree\n") == "one\ntwo\nthree\n"
+    assert sendable("\x1b[31m\x00\x85\u202e\u2066\ud800") == "\\x1b[31m\\x00\\x85\\u202e\\u2066\\ud800"
+    assert one_line(" a\r\nb\u2028c\td\u202e ") == "a b c d\\u202e"

@@ -10,6 +10,7 @@ from app.errors import invalid
 from app.models.states import Mode, PullRequestState, RunnerState, SessionState
 from app.schemas.base import Body, PageQuery, Query, UserSchema
 from app.schemas.fields import (
+    NOT_BLANK,
     Amount,
     Bound,
     Choice,
@@ -78,7 +79,7 @@ class CreateRunnerBody(PromptBody):
     site_id = Reference(required=True)
     branch = Text(255, least=1, allow_none=True, metadata={"description": "The site's default branch if left out."})
     sha = Text(64, allow_none=True, validate=[SHA], metadata={"description": "The commit to begin on."})
-    title = Text(500, least=1, allow_none=True)
+    title = Text(500, least=1, allow_none=True, validate=[NOT_BLANK])
     parent_agent_runner_id = Reference(allow_none=True)
     base_deploy_id = Text(200, allow_none=True)
 
@@ -94,7 +95,7 @@ def one_of_each_diff(data: dict[str, Any], *kinds: str) -> dict[str, Any]:
 class UpdateRunnerBody(Body):
     """What may be changed afterwards."""
 
-    title = Text(500, least=1)
+    title = Text(500, least=1, validate=[NOT_BLANK])
     sha = Text(64, allow_none=True, validate=[SHA])
     base_deploy_id = Text(200, allow_none=True)
     result_diff = InlineDiff(allow_none=True)
@@ -114,7 +115,7 @@ class RevertBody(Body):
 class PullRequestBody(Body):
     """How the pull request looks. Everything has a default."""
 
-    title = Text(500, least=1, allow_none=True)
+    title = Text(500, least=1, allow_none=True, validate=[NOT_BLANK])
     body = Text(60_000, allow_none=True)
     draft = Flag(allow_none=True)
     branch = Text(255, least=1, allow_none=True)
@@ -124,7 +125,7 @@ class CommitBody(Body):
     """Where the commit goes."""
 
     target_branch = Text(255, least=1, required=True, metadata={"example": "staging"})
-    message = Text(60_000, least=1, allow_none=True)
+    message = Text(60_000, least=1, allow_none=True, validate=[NOT_BLANK])
     squash = Flag(allow_none=True)
 
 

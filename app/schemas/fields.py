@@ -44,6 +44,9 @@ class Pattern(validate.Regexp):
         return value
 
 
+NOT_BLANK = Pattern(MORE_THAN_BLANKS, error="Must not be blank.")
+
+
 class Prompt(fields.String):
     """What the agent is told: at most 1 MiB of UTF-8, and more than blanks."""
 

@@ -25,6 +25,7 @@ from tasks.sessions import run_session
 from tests.tasks.conftest import read, runner_of
 from tests.workers.repositories import commit_all, git, write
 from workers.processes.lifeline import Lifeline
+from workers.publishing.publish import PublishJob
 
 SECRET = "the-token-of-the-forge-1"
 
@@ -59,6 +60,14 @@ def newest(session_id: uuid.UUID) -> Publication:
     return db.session.scalars(sa.select(Publication).where(mine).order_by(Publication.id.desc())).first()
 
 
+def others_commit(origin: Path, name: str) -> None:
+    """Put a file onto the branch `shared`, as somebody else does."""
+    git(origin, "checkout", "--quiet", *([] if git(origin, "branch", "--list", "shared") else ["-b"]), "shared")
+    write(origin, {name: "others\n"})
+    commit_all(origin)
+    git(origin, "checkout", "--quiet", "main")
+
+
 @pytest.fixture
 def origin(tmp_path: Path, ask) -> Path:
     return tmp_path / "origin"
@@ -87,10 +96,7 @@ def test_what_was_committed_to_a_branch_is_not_replaced_by_a_pull_request(ask, o
 
 @pytest.mark.parametrize("squash", [False, True])
 def test_a_follow_up_lands_on_top_of_what_landed(ask, origin, squash):
-    git(origin, "checkout", "--quiet", "-b", "shared")
-    write(origin, {"b.txt": "others\n"})
-    commit_all(origin)
-    git(origin, "checkout", "--quiet", "main")
+    others_commit(origin, "b.txt")
     session_id = ask("echo one > a.txt")
     run_session(str(session_id))
     assert commit(session_id, target_branch="shared", squash=squash).error is None
@@ -98,6 +104,63 @@ def test_a_follow_up_lands_on_top_of_what_landed(ask, origin, squash):
     assert commit(session_id, target_branch="shared", squash=squash).error is None
     assert git(origin, "show", "shared:a.txt") == "two"
     assert git(origin, "show", "shared:b.txt") == "others"
+
+
+@pytest.mark.parametrize("message", [None, "Once more"])
+@pytest.mark.parametrize("squash", [False, True])
+def test_what_has_landed_is_not_committed_again(ask, origin, squash, message):
+    others_commit(origin, "b.txt")
+    session_id = ask("echo one > a.txt")
+    run_session(str(session_id))
+    first = commit(session_id, target_branch="shared", squash=squash)
+    assert first.pushed_sha == git(origin, "rev-parse", "shared")
+    others_commit(origin, "c.txt")
+    tip = git(origin, "rev-parse", "shared")
+    again = commit(session_id, target_branch="shared", squash=squash, message=message)
+    assert (again.state, git(origin, "rev-parse", "shared")) == (PublicationState.DONE, tip)
+    assert again.pushed_sha == runner_of(session_id).merge_commit_sha == first.pushed_sha
+
+
+def test_a_commit_that_a_lost_worker_merged_is_the_merge(ask, origin):
+    """The worker that pushed the merge pushed what went into it first, and was refused."""
+    others_commit(origin, "b.txt")
+    session_id = ask("echo one > a.txt")
+    run_session(str(session_id))
+    landed = commit(session_id, target_branch="shared")
+    merge, ours = git(origin, "rev-parse", "shared"), git(origin, "rev-parse", "shared^2")
+    with db.transaction():
+        row = db.session.get_one(Publication, landed.id)
+        row.state, row.planned_shas, row.pushed_sha = PublicationState.PENDING, [ours, merge], None
+    publish(str(landed.id))
+    assert newest_settled(session_id).pushed_sha == merge
+
+
+@pytest.mark.parametrize("squash", [False, True])
+def test_the_last_commit_says_what_the_caller_says(ask, origin, squash):
+    session_id = ask("echo one > a.txt")
+    run_session(str(session_id))
+    follow_up(session_id, "echo two > a.txt")
+    asked = {"target_branch": "x", "message": "My words\r\n\r\nAnd why.", "squash": squash}
+    assert commit(session_id, **asked).error is None
+    assert git(origin, "log", "-1", "--format=%B", "x").strip() == "My words\n\nAnd why."
+    assert git(origin, "log", "--format=%s", "main..x").splitlines()[1:] == ([] if squash else ["echo one > a.txt"])
+
+
+def test_a_message_that_is_not_for_the_last_session_is_not_lost(ask, origin):
+    session_id = ask("echo one > a.txt")
+    run_session(str(session_id))
+    follow_up(session_id, "echo two > a.txt")
+    follow_up(session_id, "echo one > a.txt; echo two > a.txt")
+    assert commit(session_id, target_branch="x", message="My words").error is None
+    assert git(origin, "log", "-1", "--format=%s", "x") == "My words"
+
+
+def test_a_merge_says_what_the_caller_says(ask, origin):
+    others_commit(origin, "b.txt")
+    session_id = ask("echo one > a.txt")
+    run_session(str(session_id))
+    assert commit(session_id, target_branch="shared", message="My words").error is None
+    assert git(origin, "log", "-1", "--format=%s", "shared") == "My words"
 
 
 def test_a_branch_that_moves_amid_the_push_is_merged_into(ask, origin):
@@ -212,6 +275,40 @@ def test_what_a_commit_says_quotes_no_secret_and_nothing_unseen(ask, origin):
     assert not set("\u202e\u2066\x1b") & set(said) and "\\u202e" in said and "\\u2066" in said
 
 
+FAMILY, PERSIAN = "\U0001f469\u200d\U0001f467", "\u0646\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"
+
+
+def test_words_arrive_as_they_were_written(ask, origin):
+    session_id = ask(
+        f"# {FAMILY} {PERSIAN}\r\n#\techo\r\necho changed > a.txt; printf 'Did \\342\\200\\215 more'",
+        title=f"{FAMILY}\r\n{PERSIAN}",
+    )
+    run_session(str(session_id))
+    with db.transaction():
+        runner = runner_of(session_id)
+        runner.user.full_name = f"Ada {PERSIAN}\r\nLovelace"
+        db.session.merge(runner.user)
+        db.session.merge(runner.site).forge = Forge.GITHUB
+    job = job_of(session_id, {"body": f"{FAMILY}\r\n{PERSIAN}\rend\x1b\u202e"})
+    assert job.wish.title == f"{FAMILY} {PERSIAN}"
+    assert job.wish.body == f"{FAMILY}\n{PERSIAN}\nend\\x1b\\u202e"
+    [change] = job.changes
+    assert change.message.startswith(f"{FAMILY} {PERSIAN}\n\nDid \u200d more\n\nCo-authored-by")
+    assert change.author_name == f"Ada {PERSIAN} Lovelace"
+    commit(session_id, target_branch="x")
+    assert f"Ada {PERSIAN} Lovelace" in git(origin, "log", "-1", "--format=%an %B", "x")
+
+
+def job_of(session_id: uuid.UUID, asked: dict[str, Any]) -> PublishJob:
+    """The job of a pull request that is asked for with these fields."""
+    with db.transaction():
+        publications.request_pull_request(ada_of(session_id), runner_of(session_id).id, asked)
+        publication = newest(session_id)
+    with db.transaction():
+        claim = publication_attempts.claim(publication.id)
+    return publish_job_of(claim, secrets_of(claim.site), Lifeline(60))
+
+
 def test_a_publication_that_kills_its_worker_each_time_fails_after_three(ask, origin):
     session_id = ask("echo changed > a.txt")
     run_session(str(session_id))
@@ -251,12 +348,7 @@ def test_what_a_pull_request_says_quotes_no_secret_and_nothing_unseen(ask, origi
     run_session(str(session_id))
     with db.transaction():
         db.session.merge(runner_of(session_id).site).forge = Forge.GITHUB
-    with db.transaction():
-        publications.request_pull_request(ada_of(session_id), runner_of(session_id).id, {})
-        publication = newest(session_id)
-    with db.transaction():
-        claim = publication_attempts.claim(publication.id)
-    job = publish_job_of(claim, secrets_of(claim.site), Lifeline(60))
+    job = job_of(session_id, {})
     said = "\n".join([job.wish.title, job.wish.body, job.branch, *(change.message for change in job.changes)])
     assert SECRET not in said and SECRET[:12] not in said and "MIIEvQ" not in said
     assert said.count("[redacted]") >= 4 and "\u202e" not in said

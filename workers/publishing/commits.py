@@ -22,12 +22,13 @@ from workers.errors import EngineError
 from workers.job import Host, Secrets
 from workers.processes.lifeline import Lifeline
 from workers.repository.git import Git, GitFailed
-from workers.repository.trees import holds_secret
+from workers.repository.trees import holds_secret, patched
 
 _SECRET = (
     "A file that was changed holds a value which is known to be secret, such as the site's access token. Nothing was "
     "pushed. Have the value taken out by another session, or go back to before it."
 )
+_NOTHING = "The diff leaves every file as it was, so there is nothing to publish."
 _BEING_MADE_SECONDS = 60.0
 COMMITTER = "Agent Runners <agent-runners@noreply.invalid>"
 
@@ -67,25 +68,31 @@ class Commits:
         self.git = git
         self._secrets = secrets
 
-    def chain(self, base_sha: str, changes: Sequence[Change]) -> str:
+    def chain(self, base_sha: str, changes: Sequence[Change], message: str | None = None) -> str:
         """One commit for each change on top of the base; the last one's id.
 
         A change that changes nothing is left out, and so is one that leaves a known secret in a file: what else it
-        did is part of the next commit. Raises EngineError `contains_secret` where that is the last one, and
-        `diff_does_not_apply` and `nothing_to_publish`.
+        did is part of the next commit. `message` is what the last commit says in place of its change's own message.
+        Raises EngineError `contains_secret` where the last change leaves a secret, and `diff_does_not_apply` and
+        `nothing_to_publish`.
         """
-        base_tree, tip = self.tree_of(base_sha), base_sha
+        base_tree = tree = self.tree_of(base_sha)
+        steps: list[tuple[str, Change]] = []
         for change in changes:
-            tree = self.tree(base_sha, change.diff)
-            if holds_secret(self.git, base_tree, tree, self._secrets):
+            changed = self.tree(base_sha, change.diff)
+            if holds_secret(self.git, base_tree, changed, self._secrets):
                 if change is changes[-1]:
                     raise EngineError("contains_secret", "publish", _SECRET)
-            elif tree != self.tree_of(tip):
-                tip = self.commit(tree, [tip], change)
-        if self.tree_of(tip) == base_tree:
-            raise EngineError(
-                "nothing_to_publish", "publish", "The diff leaves nothing changed, so there is nothing to publish."
-            )
+            elif changed != tree:
+                tree = changed
+                steps.append((changed, change))
+        if tree == base_tree:
+            raise EngineError("nothing_to_publish", "publish", _NOTHING)
+        if message is not None:
+            steps[-1] = (tree, dataclasses.replace(steps[-1][1], message=message))
+        tip = base_sha
+        for step, change in steps:
+            tip = self.commit(step, [tip], change)
         return tip
 
     def tree(self, base_sha: str, diff: Callable[[], Iterator[bytes]]) -> str:
@@ -93,16 +100,11 @@ class Commits:
         with tempfile.TemporaryFile(dir=self.git.directory) as patch:
             for chunk in diff():
                 patch.write(chunk)
-            size = patch.tell()
-            patch.seek(0)
-            self.git.run("read-tree", base_sha)
             try:
-                if size:
-                    self.git.run("apply", "--cached", "--binary", "--whitespace=nowarn", stdin=patch)
+                return patched(self.git, base_sha, patch)
             except GitFailed as failed:
                 message = f"The diff does not apply to {base_sha}: {failed.message}"
                 raise EngineError("diff_does_not_apply", "publish", message) from None
-            return self.git.line("write-tree")
 
     def tree_of(self, commit: str) -> str:
         return self.git.line("rev-parse", "--verify", f"{commit}^{{tree}}")

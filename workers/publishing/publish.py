@@ -65,6 +65,8 @@ class PublishJob:
     planned_shas: tuple[str, ...] = ()
     landed: Landed | None = None
     squash: bool = False
+    message: str | None = None
+    """What the last commit says in place of what is told of its session; None leaves that."""
     wish: Wish | None = None
     credential: str | None = field(default=None, repr=False)
     sha: str | None = None
@@ -117,7 +119,7 @@ class _Publication:
         base_sha = mirror.obtain(replace(job, branch=job.base_branch))
         with scratch(self._host, mirror.directory, job.secrets, job.lifeline) as commits:
             changes = (job.last,) if job.squash else job.changes
-            made = commits.chain(base_sha, changes)
+            made = commits.chain(base_sha, changes, job.message)
             if forge is None or wish is None:
                 return Published(self._land(commits, base_sha, made))
             self._push_own(commits, made)
@@ -140,9 +142,8 @@ class _Publication:
             new = made
             if tip is not None:
                 tip = self._fetch(commits)
-                for landed in (*self._job.planned_shas, made):
-                    if commits.is_ancestor(landed, tip):
-                        return landed
+                if landed := self._find_landed(commits, base_sha, made, tip):
+                    return landed
                 if self._job.squash or not commits.is_ancestor(tip, made):
                     new = self._merge(commits, base_sha, tip, made)
                 if new == tip:
@@ -154,6 +155,18 @@ class _Publication:
             return new
         message = f"The branch {self._job.branch} moves faster than it can be merged into."
         raise EngineError("branch_moved", "publish", message, retryable=True)
+
+    def _find_landed(self, commits: Commits, base_sha: str, made: str, tip: str) -> str | None:
+        """The commit below `tip` that brought all of `made` to the branch before; None where it is still to be done.
+
+        An earlier attempt may have pushed `made` as part of a merge, so what it planned last comes first. A
+        publication that landed the same tree before did so by the commit that it recorded.
+        """
+        candidates = [*reversed(self._job.planned_shas), made]
+        landed = self._job.landed
+        if landed and commits.tree(base_sha, landed.diff) == commits.tree_of(made):
+            candidates.insert(0, landed.sha)
+        return next((sha for sha in candidates if commits.is_ancestor(sha, tip)), None)
 
     def _merge(self, commits: Commits, base_sha: str, tip: str, made: str) -> str:
         landed = self._job.landed
