@@ -7,7 +7,6 @@ finds its own work on the forge instead of doing it twice.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import fcntl
 import os
 import re
@@ -15,13 +14,14 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from workers.errors import EngineError
 from workers.job import Host, Secrets
 from workers.processes.lifeline import Lifeline
 from workers.repository.git import Git, GitFailed
+from workers.repository.mirror import borrow
 from workers.repository.trees import holds_secret, patched
 
 _SECRET = (
@@ -89,7 +89,7 @@ class Commits:
         if tree == base_tree:
             raise EngineError("nothing_to_publish", "publish", _NOTHING)
         if message is not None:
-            steps[-1] = (tree, dataclasses.replace(steps[-1][1], message=message))
+            steps[-1] = (tree, replace(steps[-1][1], message=message))
         tip = base_sha
         for step, change in steps:
             tip = self.commit(step, [tip], change)
@@ -164,9 +164,7 @@ def scratch(host: Host, mirror: Path, secrets: Secrets, lifeline: Lifeline) -> I
     fcntl.flock(held, fcntl.LOCK_EX)
     git = Git(directory, lifeline, stage="publish", index=directory / "index")
     try:
-        dataclasses.replace(git, index=None).run("init", "--quiet", "--bare", "--template=", str(directory))
-        (directory / "objects" / "info").mkdir(exist_ok=True)
-        (directory / "objects" / "info" / "alternates").write_text(f"{mirror / 'objects'}\n")
+        borrow(git, mirror)
         yield Commits(git, secrets)
     finally:
         shutil.rmtree(directory, ignore_errors=True)

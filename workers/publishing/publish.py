@@ -191,7 +191,7 @@ class _Publication:
 
     def _fetch(self, commits: Commits) -> str:
         """Fetch the branch and return its commit, which may be newer than the one that was listed."""
-        options = ("--quiet", "--no-tags", "--no-write-fetch-head", *self._remote.options)
+        options = ("--quiet", "--no-tags", "--no-write-fetch-head", "--update-shallow", *self._remote.options)
         self._speak(commits, "fetch", *options, "--", self._remote.url, f"+{self._ref}:{_ASIDE}")
         return commits.git.line("rev-parse", "--verify", _ASIDE)
 

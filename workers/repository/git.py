@@ -51,10 +51,24 @@ CONFIG: Mapping[str, str] = {
     # A pack is moved into place when it is complete, so an interrupted fetch leaves no commit without its trees.
     "fetch.unpackLimit": "1",
     "transfer.fsckObjects": "true",
-    # Old and harmless slips that the histories of well-known projects hold.
-    "fetch.fsck.badTimezone": "ignore",
-    "fetch.fsck.missingSpaceBeforeDate": "ignore",
-    "fetch.fsck.zeroPaddedFilemode": "ignore",
+    # Slips of old tools in histories that cannot be rewritten any more. They are about how a person or a moment is
+    # written and do no harm. What decides which files a tree holds and where they end up stays an error.
+    **{
+        f"fetch.fsck.{rule}": "ignore"
+        for rule in (
+            *(
+                "badDate",
+                "badDateOverflow",
+                "badEmail",
+                "badName",
+                "badTimezone",
+                "missingEmail",
+                "missingNameBeforeEmail",
+            ),
+            *("missingSpaceBeforeDate", "missingSpaceBeforeEmail", "multipleAuthors", "zeroPaddedDate"),
+            "zeroPaddedFilemode",
+        )
+    },
     "http.followRedirects": "false",
     # A fetch ends by itself when the other side falls silent.
     "http.lowSpeedLimit": "1",

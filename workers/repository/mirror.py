@@ -15,6 +15,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Protocol
 
 from workers.errors import EngineError
@@ -22,13 +23,12 @@ from workers.job import Host
 from workers.limits.budget import Budget
 from workers.processes.launch import Launch, supervised
 from workers.processes.lifeline import Lifeline
+from workers.repository.fetch import Fetch, in_time
 from workers.repository.git import Git, GitFailed
 from workers.repository.remote import Remote
 
-_TIP = "refs/fetched/tip"
 _FULL_SHA = re.compile(r"[0-9a-f]{40}")
 _ANY_SHA = re.compile(r"[0-9a-fA-F]{7,40}")
-_FETCH = ("fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-auto-maintenance", "--no-write-fetch-head")
 _POLL_SECONDS = 0.05
 _FOR_EVER = ("tail", "-f", os.devnull)
 # From this many packs on, looking an object up becomes slow, and small packs are merged.
@@ -75,13 +75,13 @@ class Mirror:
         self._check_branch(wish.branch)
         with self._locked():
             self._create()
-            fetch = _Fetch(self._git, remote, self._host.fetch_timeout_seconds)
+            fetch = Fetch(self._git, remote, self._host.fetch_timeout_seconds)
             base_sha = self._find(wanted, wish.branch, fetch) if wanted else fetch.branch(wish.branch)
             self._git.run("update-ref", f"refs/base/{base_sha}", base_sha)
             self._merge_packs()
         return base_sha
 
-    def _find(self, wanted: str, branch: str, fetch: _Fetch) -> str:
+    def _find(self, wanted: str, branch: str, fetch: Fetch) -> str:
         """The commit `wanted`: from here, else by its id, else by its branch, as some servers hand out only tips."""
         with contextlib.suppress(GitFailed):
             return self._commit(wanted)
@@ -132,7 +132,7 @@ class Mirror:
 
     def _wait_for(self, lock: int) -> None:
         deadline = time.monotonic() + self._host.fetch_timeout_seconds
-        with _in_time():
+        with in_time():
             while not _try_lock(lock):
                 self._git.check_time(deadline)
                 time.sleep(_POLL_SECONDS)
@@ -153,40 +153,13 @@ class Mirror:
             self._git.run("repack", "--geometric=2", "-d", "--quiet")
 
 
-class _Fetch:
-    """What can be fetched from one remote while the lock is held. Failures are translated for a person."""
-
-    def __init__(self, git: Git, remote: Remote, timeout: float) -> None:
-        self._git = git
-        self._remote = remote
-        self._timeout = timeout
-
-    def branch(self, name: str) -> str:
-        """Fetch a branch and return its commit."""
-        try:
-            self._fetch(f"refs/heads/{name}")
-        except EngineError as error:
-            if error.code != "branch_not_found":
-                raise
-            empty = not self._speak("ls-remote", "--quiet", *self._remote.options, "--", self._remote.url)
-            what = "is empty: it has no commit yet" if empty else f"has no branch named {name}"
-            raise EngineError("branch_not_found", "checkout", f"The repository {what}.") from error
-        return self._git.line("rev-parse", "--verify", "--quiet", f"{_TIP}^{{commit}}")
-
-    def commit(self, sha: str) -> None:
-        """Fetch one commit by its full id; many servers hand out any that a branch leads to."""
-        self._fetch(sha)
-
-    def _fetch(self, what: str) -> None:
-        # One fixed name takes every tip, so that branches `a` and `a/b` of two repositories cannot collide.
-        self._speak(*_FETCH, *self._remote.options, "--", self._remote.url, f"+{what}:{_TIP}")
-
-    def _speak(self, *arguments: str) -> bytes:
-        try:
-            with _in_time():
-                return self._git.run(*arguments, access=self._remote.access, timeout=self._timeout)
-        except GitFailed as failed:
-            raise self._remote.translate(failed) from None
+def borrow(git: Git, mirror: Path) -> None:
+    """Make the directory of `git` a bare repository that has every object of the mirror, and its ends of history."""
+    replace(git, index=None).run("init", "--quiet", "--bare", "--template=", str(git.directory))
+    (git.directory / "info").mkdir(exist_ok=True)
+    (git.directory / "objects" / "info" / "alternates").write_text(f"{mirror / 'objects'}\n")
+    with contextlib.suppress(FileNotFoundError):
+        shutil.copyfile(mirror / "shallow", git.directory / "shallow")
 
 
 def plain_name(identifier: str) -> str:
@@ -194,16 +167,6 @@ def plain_name(identifier: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", identifier):
         raise ValueError(f"not a plain identifier: {identifier!r}")
     return identifier
-
-
-@contextlib.contextmanager
-def _in_time() -> Iterator[None]:
-    """Say it so that a person understands when git, or waiting for its lock, took too long."""
-    try:
-        yield
-    except TimeoutError:
-        message = "The repository did not answer in time. Try again, or raise the time limit for a fetch."
-        raise EngineError("fetch_timeout", "checkout", message, retryable=True) from None
 
 
 @contextlib.contextmanager

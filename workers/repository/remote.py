@@ -15,6 +15,7 @@ from workers.job import Host
 from workers.repository.git import Access, GitFailed
 from workers.repository.host_check import ascii_name, find_addresses, proxy_for
 
+_SETTINGS = {"ssh": "AGENT_RUNNERS_ALLOW_SSH", "http": "AGENT_RUNNERS_ALLOW_HTTP"}
 _SCP_STYLE = re.compile(r"(?:[\w.-]+@)?[\w.-]+:(?!:)[^:]+")
 _USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
 _AUTH = (
@@ -28,6 +29,7 @@ _AUTH = (
     "terminal prompts disabled",
 )
 _REDIRECT = re.compile(r"returned error: 30\d|redirect", re.IGNORECASE)
+_BROKEN_RULE = re.compile(r"^error: object ([0-9a-f]{40}): (\w+): (.*)$", re.MULTILINE)
 _MISSING = ("not found", "does not appear to be a git repository", "does not exist")
 
 
@@ -89,8 +91,14 @@ class Remote:
             return EngineError("base_gone", "checkout", "The repository no longer has that commit.")
         if "' not allowed" in text:
             return _refused("The protocol of the repository's address is not allowed on this worker.")
+        if "mismatched algorithms" in text:
+            return _refused(
+                "The repository names its objects by SHA-256, which is not supported yet. Use one that names them by SHA-1."
+            )
         if "fsck error" in text or "fsckobjects" in text:
-            return _refused(f"The repository holds objects that git considers damaged or unsafe: {_last_line(errors)}")
+            return _refused(
+                f"The repository holds an object that git considers damaged or unsafe: {_broken_rule(errors)}"
+            )
         if _REDIRECT.search(text):
             message = "The repository's address answers with a redirect. Set the site to the address it leads to."
             return EngineError("repository_unreachable", "checkout", message)
@@ -158,7 +166,12 @@ def _protocol(url: str, host: Host) -> str:
     else:
         raise _refused("The address of the repository is none that this worker understands.")
     if protocol == "file" or protocol not in host.allowed_protocols:
-        raise _refused(f"The protocol {protocol} is not allowed on this worker.")
+        how = (
+            f"Use https:// or have the operator set {_SETTINGS[protocol]}."
+            if protocol in _SETTINGS
+            else "Use https://."
+        )
+        raise _refused(f"The protocol {protocol} is not allowed on this worker. {how}")
     return protocol
 
 
@@ -173,6 +186,18 @@ def _last_line(errors: str) -> str:
     fatal = [line for line in lines if line.startswith("fatal: ")]
     chosen = (fatal or lines or errors.splitlines() or ["git gave no reason"])[0]
     return chosen.partition(": ")[2] or chosen
+
+
+def _broken_rule(errors: str) -> str:
+    """Which object breaks which rule of `git fsck`, and what can be done."""
+    found = _BROKEN_RULE.search(errors)
+    if found is None:
+        return f"{_last_line(errors)}. Run git fsck in the repository to find it."
+    object_id, rule, reason = found.groups()
+    return (
+        f"{object_id} breaks the rule {rule} ({reason}). Run git fsck in the repository to see it, and make the history "
+        "anew without it, for instance with git filter-repo."
+    )
 
 
 def _refused(message: str) -> EngineError:

@@ -33,7 +33,7 @@ from workers.errors import FULL_DISK, EngineError, disk_full, too_many_files
 from workers.job import Host, Job, Limits
 from workers.limits.budget import Budget
 from workers.repository.git import Access, Git, GitFailed
-from workers.repository.mirror import Mirror, plain_name
+from workers.repository.mirror import Mirror, borrow, plain_name
 from workers.repository.trees import patched, with_kept, without_setup
 from workers.safe_walk import walk
 from workers.workspace import trash
@@ -188,11 +188,9 @@ class Workspace:
 
     def _make_git_directory(self, mirror: Path) -> None:
         ours = self.git.directory
-        self.git.run("init", "--quiet", "--bare", "--template=", str(ours))
+        borrow(self.git, mirror)
         ours.chmod(0o700)
-        (ours / "info").mkdir(exist_ok=True)
         (ours / "info" / "attributes").write_text(ATTRIBUTES)
-        (ours / "objects" / "info" / "alternates").write_text(f"{mirror / 'objects'}\n")
 
     def _fill_index(self, start_diff: Callable[[], Iterator[bytes]] | None) -> None:
         with tempfile.TemporaryFile(dir=self.root) as patch:

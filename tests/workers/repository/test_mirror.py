@@ -103,6 +103,15 @@ def test_a_branch_that_does_not_exist_is_named(host: Host, origin: Path) -> None
     assert "no/such" in error.message
 
 
+def test_a_missing_branch_is_answered_with_the_default_one_and_those_of_like_names(host: Host, origin: Path) -> None:
+    git(origin, "branch", "--move", "main", "trunk")
+    for name in ("feature/login", "feature/logout", "other"):
+        git(origin, "branch", name)
+    message = failure(host, make_job(origin, branch="feature/logins")).message
+    assert "no branch named feature/logins" in message and "default branch is trunk" in message
+    assert "feature/login and feature/logout" in message and "other" not in message
+
+
 def test_an_empty_repository_says_so(host: Host, tmp_path: Path) -> None:
     git(tmp_path, "init", "--quiet", "empty")
     error = failure(host, make_job(tmp_path / "empty"))

@@ -1,0 +1,169 @@
+"""Repositories that people have: cut off, with slips of old tools in their history, or of a kind that is not supported."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import pytest
+
+from tests.workers.repositories import commit_all, git, make_host, make_job, make_origin, write
+from workers.errors import EngineError
+from workers.job import Host, Job
+from workers.publishing.commits import Change
+from workers.publishing.publish import PublishJob, publish
+from workers.repository.mirror import Mirror
+from workers.workspace.workspace import Workspace
+
+PERSON = b"A <a@example.org> 1700000000 +0000"
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> Path:
+    return make_origin(tmp_path / "origin", {"file": "one\n"})
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return make_host(tmp_path / "work")
+
+
+def obtain(host: Host, job: Job) -> str:
+    return Mirror(host, job.site_id, job.lifeline).obtain(job)
+
+
+def failure(host: Host, job: Job) -> EngineError:
+    with pytest.raises(EngineError) as caught:
+        obtain(host, job)
+    return caught.value
+
+
+def put(repository: Path, kind: str, content: bytes) -> str:
+    """Store an object as it is, whatever git thinks of it, and return its id."""
+    return git(repository, "hash-object", "-t", kind, "-w", "--stdin", "--literally", stdin=content)
+
+
+def put_commit(repository: Path, tree: str, author: bytes = PERSON, extra: bytes = b"") -> str:
+    """Make `main` a commit of `tree` by an author written in any way."""
+    header = b"tree %b\nauthor %b\n%bcommitter %b\n\nx\n" % (tree.encode(), author, extra, PERSON)
+    made = put(repository, "commit", header)
+    git(repository, "update-ref", "refs/heads/main", made)
+    return made
+
+
+@pytest.fixture
+def shallow(origin: Path, tmp_path: Path) -> Path:
+    """A clone whose history is cut off behind its newest two commits."""
+    for content in ("two\n", "three\n"):
+        write(origin, {"file": content})
+        commit_all(origin)
+    git(tmp_path, "clone", "--quiet", "--depth", "2", f"file://{origin}", "shallow")
+    return tmp_path / "shallow"
+
+
+def test_a_repository_that_is_itself_shallow_is_worked_on(host: Host, shallow: Path) -> None:
+    newest = git(shallow, "rev-parse", "HEAD")
+    job = make_job(shallow)
+    workspace = Workspace.prepare(job, host)
+    with contextlib.closing(contextlib.ExitStack()) as stack:
+        stack.callback(workspace.dispose)
+        assert workspace.base_sha == newest
+        assert (workspace.checkout / "file").read_text() == "three\n"
+        assert workspace.git.line("rev-list", "--count", newest) == "2"
+
+
+def test_changes_to_a_shallow_repository_are_merged_and_pushed(host: Host, shallow: Path) -> None:
+    base = git(shallow, "rev-parse", "HEAD")
+    git(shallow, "checkout", "--quiet", "-b", "stage")
+    write(shallow, {"other": "file\n"})
+    moved = commit_all(shallow)
+    git(shallow, "checkout", "--quiet", "main")
+    change = Change("A", "a@example.org", 1_700_000_000, "x", lambda: iter([NEW_FILE]))
+    job = make_job(shallow)
+    done = publish(
+        PublishJob(
+            site_id="site",
+            repo_url=str(shallow),
+            base_sha=base,
+            branch="stage",
+            base_branch="main",
+            changes=(change,),
+            last=change,
+            secrets=job.secrets,
+            lifeline=job.lifeline,
+            on_push=lambda sha: None,
+        ),
+        host,
+    )
+    assert git(shallow, "rev-parse", "stage") == done.sha
+    assert git(shallow, "rev-parse", "stage^") == moved
+    assert git(shallow, "ls-tree", "--name-only", "stage").split() == ["file", "new", "other"]
+
+
+NEW_FILE = b"diff --git a/new b/new\nnew file mode 100644\n--- /dev/null\n+++ b/new\n@@ -0,0 +1 @@\n+hello\n"
+
+
+def test_what_an_earlier_fetch_left_is_never_taken_for_what_this_one_brings(host: Host, origin: Path) -> None:
+    obtain(host, make_job(origin))
+    mirror = host.work_dir / "mirrors" / "site"
+    # Git refuses to set the ref, and the fetch goes on without it.
+    write(mirror, {"refs/fetched/tip": ""})
+    write(origin, {"file": "two\n"})
+    newest = commit_all(origin)
+    assert obtain(host, make_job(origin)) == newest
+
+
+@pytest.mark.parametrize(
+    "author",
+    [
+        b"A<a@example.org> 1700000000 +0000",
+        b"<a@example.org> 1700000000 +0000",
+        b"A 1700000000 +0000",
+        b"A a@example.org> 1700000000 +0000",
+        b"A > <a@example.org> 1700000000 +0000",
+        b"A <a@example.org> 01700000000 +0000",
+        b"A <a@example.org> 99999999999999999999 +0000",
+        b"A <a@example.org> 1700000000 +051800",
+        b"A <a@example.org>1700000000 +0000",
+    ],
+    ids=lambda author: author.decode(),
+)
+def test_a_history_with_harmless_slips_is_taken(host: Host, origin: Path, author: bytes) -> None:
+    made = put_commit(origin, git(origin, "rev-parse", "HEAD^{tree}"), author)
+    assert obtain(host, make_job(origin)) == made
+
+
+def test_a_commit_of_two_authors_and_a_mode_that_is_padded_are_taken(host: Host, origin: Path) -> None:
+    blob = bytes.fromhex(git(origin, "rev-parse", "HEAD:file"))
+    inner = put(origin, "tree", b"100644 file\0" + blob)
+    tree = put(origin, "tree", b"040000 folder\0" + bytes.fromhex(inner))
+    made = put_commit(origin, tree, extra=b"author " + PERSON + b"\n")
+    assert obtain(host, make_job(origin)) == made
+
+
+@pytest.mark.parametrize(
+    ("entries", "rule"),
+    [
+        (("a", "a"), "duplicateEntries"),
+        (("b", "a"), "treeNotSorted"),
+        ((".git",), "hasDotgit"),
+        (("..",), "hasDotdot"),
+    ],
+)
+def test_a_tree_that_is_ambiguous_or_unsafe_is_refused_by_name(
+    host: Host, origin: Path, entries: tuple[str, ...], rule: str
+) -> None:
+    blob = bytes.fromhex(git(origin, "rev-parse", "HEAD:file"))
+    tree = put(origin, "tree", b"".join(b"100644 %b\0%b" % (name.encode(), blob) for name in entries))
+    put_commit(origin, tree)
+    error = failure(host, make_job(origin))
+    assert (error.code, error.retryable) == ("repository_refused", False)
+    assert tree in error.message and rule in error.message and "git fsck" in error.message
+
+
+def test_a_repository_with_sha256_ids_is_refused_as_long_as_they_are_not_supported(host: Host, tmp_path: Path) -> None:
+    git(tmp_path, "init", "--quiet", "--initial-branch=main", "--object-format=sha256", "new")
+    commit_all(tmp_path / "new")
+    error = failure(host, make_job(tmp_path / "new"))
+    assert (error.code, error.retryable) == ("repository_refused", False)
+    assert "SHA-256" in error.message
