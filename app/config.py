@@ -79,9 +79,11 @@ class Settings:
     lease_seconds: float = setting(60.0, "How long a claim holds without a heartbeat.")
     heartbeat_seconds: float = setting(10.0, "How often a worker extends its lease.")
     sweep_seconds: float = setting(10.0, "How often the sweep repairs what was lost.")
-    bell_seconds: float = setting(30.0, "First wait before a queued session is rung again; doubles up to ten minutes.")
+    redispatch_seconds: float = setting(
+        30.0, "First wait before a queued session is dispatched again; doubles up to ten minutes."
+    )
     soft_shutdown_seconds: float = setting(
-        20.0, "How long a stopping worker lets a session go on before it is put back in the queue."
+        20.0, "How long a stopping worker lets a session go on before it is requeued."
     )
     max_workers_lost: int = setting(3, "Lost workers after which a session ends with `worker_lost`.")
     max_duration_seconds: int = setting(

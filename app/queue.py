@@ -1,8 +1,8 @@
 """The one door to Celery. No caller ever waits for the broker.
 
-Messages are doorbells: the database holds what is to be done, and the sweep rings again for what was lost here.
-They are handed to a thread of this process, which alone talks to the broker, gives up quickly, and while the broker is
-away drops them unsent.
+A message is only a hint: the database holds what is to be done, and the sweep dispatches again what was lost here.
+Messages are handed to a thread of this process, which alone talks to the broker, gives up quickly, and drops them
+while the broker is unavailable.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def celery() -> Celery:
 
 
 def send(task: str, *args: str, expires: float | None = None) -> None:
-    """Ring for `task`, named as in this module, under a fresh task id. The message is worthless after `expires` seconds."""
+    """Enqueue `task`, named as in this module, under a fresh task id. The message expires after `expires` seconds."""
     task_id = str(uuid.uuid4())
     # The request that a task goes back to stands in the task's log lines, too.
     headers = {REQUEST_ID: structlog.contextvars.get_contextvars().get("request_id")}
@@ -79,7 +79,7 @@ def send(task: str, *args: str, expires: float | None = None) -> None:
 
 
 def revoke(task_id: str) -> None:
-    """Ask for the end of a running task. It only makes a stop faster: the worker also learns from the record."""
+    """Terminate a running task. It only makes a stop faster: the worker's next heartbeat notices it as well."""
     _publisher.put(lambda: celery().control.revoke(task_id, terminate=True, signal="SIGTERM"))
 
 
@@ -94,7 +94,7 @@ class _Publisher:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self.rests_until = 0.0
-        """When the broker is tried again, after it was away; seconds of the monotonic clock."""
+        """When an unavailable broker is tried again, in seconds of the monotonic clock."""
 
     def put(self, call: Callable[[], object]) -> None:
         with self._lock:
@@ -104,18 +104,18 @@ class _Publisher:
         try:
             self._calls.put_nowait(call)
         except queue.Full:
-            log.warning("bell_dropped", reason="the broker has not answered for a long time")
+            log.warning("dispatch_dropped", reason="the broker has not answered for a long time")
 
     def _run(self) -> None:
         while True:
             call = self._calls.get()
             try:
-                # Each failure takes time from the callers, who share this process; so not every bell becomes one.
+                # Each failure takes time from the callers, who share this process; so the broker is not tried for every message.
                 if time.monotonic() >= self.rests_until:
                     call()
             except Exception as error:
                 self.rests_until = time.monotonic() + REST_SECONDS
-                log.warning("bell_not_rung", error=type(error).__name__, others_dropped_for_seconds=REST_SECONDS)
+                log.warning("broker_unavailable", error=type(error).__name__, others_dropped_for_seconds=REST_SECONDS)
             finally:
                 self._calls.task_done()
 
@@ -131,7 +131,7 @@ os.register_at_fork(after_in_child=_publisher.forget)
 
 
 def flush(seconds: float = 2.0) -> None:
-    """Wait until every bell handed over so far has been rung, for `seconds` at most."""
+    """Wait until every message handed over so far has been sent, for `seconds` at most."""
     _publisher.flush(seconds)
 
 

@@ -22,7 +22,7 @@ from app.api.v1 import (
     tokens,
     uploads,
 )
-from app.artifacts import StoreAway
+from app.artifacts import StoreUnavailable
 from app.config import settings
 from app.errors import Unavailable
 from app.logs import configure_logging
@@ -87,7 +87,7 @@ def create_app() -> Flask:
     errors.register(app)
     for error in (OperationalError, InterfaceError, InternalError, TimeoutError):
         app.register_error_handler(error, _answer_database_error)
-    app.register_error_handler(StoreAway, _answer_store_away)
+    app.register_error_handler(StoreUnavailable, _answer_store_unavailable)
     api = Api(app)
     for part in PARTS:
         api.register_blueprint(part.blp)
@@ -102,7 +102,7 @@ def _answer_database_error(error: Any) -> Any:
     return errors.answer(unavailable)
 
 
-def _answer_store_away(error: StoreAway) -> Any:
+def _answer_store_unavailable(error: StoreUnavailable) -> Any:
     log.error("artifact_store_unavailable", error=str(error))
     unavailable = Unavailable(
         "the artifact store does not answer", error_code="artifact_store_unavailable", headers={"Retry-After": "5"}

@@ -1,4 +1,4 @@
-"""The artifact store as sessions and publications use it, which a store that is away for a while must not end."""
+"""The artifact store as sessions and publications use it, which must outlive a store that is unavailable for a while."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _read(key: str) -> Iterator[bytes]:
         try:
             chunks = chunks or artifacts.store().read(key, position)
             return next(chunks, b"")
-        except artifacts.StoreAway:
+        except artifacts.StoreUnavailable:
             chunks = None
             raise
 
@@ -65,7 +65,7 @@ def _read(key: str) -> Iterator[bytes]:
 
 
 def _patiently(ask: Callable[[], T]) -> T:
-    """What the store says, asked again while it is away. Raises EngineError `artifact_store_unavailable` in the end.
+    """What the store says, asked again while it is unavailable. Raises EngineError `artifact_store_unavailable` in the end.
 
     The agent's work is done by then and would be lost, so this waits for a long time, as the lease allows it.
     """
@@ -73,10 +73,10 @@ def _patiently(ask: Callable[[], T]) -> T:
     while True:
         try:
             return ask()
-        except artifacts.StoreAway as error:
+        except artifacts.StoreUnavailable as error:
             if boot_time() >= give_up_at:
                 raise _unavailable() from error
-            log.warning("store_away", error=str(error))
+            log.warning("store_unavailable", error=str(error))
         time.sleep(RETRY_SECONDS)
 
 

@@ -33,7 +33,7 @@ from app.services.execution import scheduling
 from tasks import orphans
 from tasks.bootsteps import Refill
 from tasks.session_jobs import limits_of, this_host
-from tasks.transactions import AWAY
+from tasks.transactions import UNAVAILABLE
 from workers.sandbox.layers import layers
 
 log = structlog.get_logger()
@@ -71,8 +71,8 @@ app.steps["consumer"].add(Leftovers)
 
 
 class Clock(bootsteps.StartStopStep):
-    """Ends a worker that sweeps once its clock is gone, the process that rings for the sweeps: Celery goes on without
-    it, and whoever looks after the worker starts both again."""
+    """Ends a sweep worker once its clock, the process that enqueues the sweeps, is gone: Celery would go on without it,
+    and the process manager starts both again."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
@@ -123,7 +123,7 @@ def tell_what_is_missing(**_: Any) -> None:
 
 @beat_embedded_init.connect
 def end_the_clock_with_its_worker(**_: Any) -> None:
-    """Beat is a process beside the sweep's worker, and would ring for ever once that was killed."""
+    """Beat is a process beside the sweep's worker, and would enqueue sweeps for ever once that was killed."""
     worker = os.getppid()
 
     def watch() -> None:
@@ -139,19 +139,19 @@ def open_database(**_: Any) -> None:
     """Each process of the pool makes its own connections, after the fork."""
     db.configure(settings().database)
     if queue.SESSIONS in app.amqp.queues.consume_from:
-        # Beside it, as a database that is away would keep the process from starting.
+        # In a thread, as an unavailable database would keep the process from starting.
         threading.Thread(target=_get_ready, daemon=True).start()
 
 
 def _get_ready() -> None:
     """Connect, and prepare what a claim begins with, before there is a session: its process is made ahead of it."""
-    with contextlib.suppress(*AWAY), db.transaction(read_only=True):
+    with contextlib.suppress(*UNAVAILABLE), db.transaction(read_only=True):
         scheduling.find_next()
 
 
 @worker_process_shutdown.connect
-def ring_last_bells(**_: Any) -> None:
-    """A process that ends after one session still rings for the next; the pool ends it without `atexit`."""
+def flush_dispatches(**_: Any) -> None:
+    """Send what is handed over when a process ends after its session: the pool ends it without `atexit`."""
     queue.flush()
 
 

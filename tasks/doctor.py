@@ -45,7 +45,7 @@ LONGEST_WAIT_SECONDS = 60.0
 EXPIRED_LEASE_SECONDS = 120.0
 PENDING_SECONDS = 900.0
 RECENT_SECONDS = 3600.0
-# Messages expire by the clocks of two hosts, the earliest after `bell_seconds`.
+# Messages expire by the clocks of two hosts, the earliest after `redispatch_seconds`.
 CLOCKS_APART_SECONDS = 5.0
 # So many heartbeats may fail, or come late, and the lease still holds.
 SPARE_BEATS = 2

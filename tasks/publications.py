@@ -20,7 +20,7 @@ from tasks.celery_app import app
 from tasks.heartbeat import Heartbeat
 from tasks.publication_jobs import publish_job_of
 from tasks.session_jobs import this_host
-from tasks.transactions import AWAY
+from tasks.transactions import UNAVAILABLE
 from workers.errors import EngineError, Interrupted
 from workers.forges.base import PullRequest
 from workers.publishing.publish import publish as bring_to_forge
@@ -31,20 +31,20 @@ MOST_ATTEMPTS = 12
 
 @app.task(name=PUBLISH)
 def publish(publication_id: str) -> None:
-    """Answer the bell of a publication: whoever claims it brings it to the forge, everybody else drops the message."""
+    """Claim a publication and bring it to the forge, or drop the message where it cannot be claimed."""
     with db.transaction():
         claim = publication_attempts.claim(uuid.UUID(publication_id))
     if claim is None:
         return
-    number, attempt = claim.publication.id, claim.publication.attempt
+    publication, attempt = claim.publication, claim.publication.attempt
     lifeline, secrets = Heartbeat.lifeline(), secrets_of(claim.site)
     names = structlog.contextvars.bound_contextvars(publication_id=publication_id, attempt=attempt)
     with names, kept_out_of_logs(secrets):
         try:
-            with Heartbeat(functools.partial(publication_attempts.beat, number, attempt), lifeline):
+            with Heartbeat(functools.partial(publication_attempts.beat, publication.id, attempt), lifeline):
                 done = bring_to_forge(publish_job_of(claim, secrets, lifeline), this_host())
             with db.transaction():
-                publication_attempts.succeed(number, attempt, done.sha, _facts(done.pull_request))
+                publication_attempts.succeed(publication.id, attempt, done.sha, _facts(done.pull_request))
             log.info("published", sha=done.sha)
         except LeaseLost as reason:
             log.info("dropped", reason=reason.error_code)
@@ -52,9 +52,9 @@ def publish(publication_id: str) -> None:
             log.warning("dropped", reason=str(reason))
         except EngineError as failure:
             _settle(claim, failure, secrets)
-        except AWAY as error:
-            # What is on the forge by now is looked up there by the attempt that the sweep rings for.
-            log.warning("database_away", error=type(error).__name__)
+        except UNAVAILABLE as error:
+            # The sweep dispatches the next attempt, which looks up what is on the forge by then.
+            log.warning("database_unavailable", error=type(error).__name__)
         except Exception:
             log.exception("broken")
             broken = "Something broke in Agent Runners itself; see the log."
@@ -63,14 +63,14 @@ def publish(publication_id: str) -> None:
 
 def _settle(claim: PublicationClaim, failure: EngineError, secrets: Secrets) -> None:
     """Try again later where that may help, else tell the caller what the forge said."""
-    number, attempt = claim.publication.id, claim.publication.attempt
+    publication, attempt = claim.publication, claim.publication.attempt
     log.info("publishing_failed", code=failure.code, retryable=failure.retryable)
     with db.transaction():
         if failure.retryable and attempt < MOST_ATTEMPTS:
-            publication_attempts.retry_later(number, attempt)
+            publication_attempts.retry_later(publication.id, attempt)
         else:
             found = _facts(getattr(failure, "pull_request", None))
-            publication_attempts.fail(number, attempt, secrets.redact(failure.message), found)
+            publication_attempts.fail(publication.id, attempt, secrets.redact(failure.message), found)
 
 
 def _facts(found: PullRequest | None) -> PullRequestFacts | None:

@@ -25,7 +25,7 @@ from tasks.artifact_io import StoredDiffs
 from tasks.celery_app import app
 from tasks.heartbeat import Heartbeat
 from tasks.session_jobs import job_of, this_host
-from tasks.transactions import DatabaseAway, transact
+from tasks.transactions import DatabaseUnavailable, transact
 from workers.job import Based, Event, Job, Outcome, Refusal, Step, Usage
 from workers.processes.lifeline import Lifeline
 
@@ -34,7 +34,7 @@ log = structlog.get_logger()
 
 @app.task(name=RUN_SESSION, bind=True)
 def run_session(self: Any, session_id: str) -> None:
-    """Answer a bell: run the session whose turn it is, or drop the message where there is none."""
+    """Run the session that is scheduled next, or drop the message where there is none."""
     with signals.taken():
         with db.transaction():
             claim = session_attempts.claim(uuid.UUID(session_id), self.request.id)
@@ -59,9 +59,9 @@ def _work(claim: Claim, secrets: Secrets) -> None:
             _record_outcome(claim, sink, outcome)
     except (session_attempts.LeaseLost, session_attempts.Cancelled) as reason:
         log.info("dropped", reason=reason.error_code)
-    except DatabaseAway:
+    except DatabaseUnavailable:
         # Nothing is written any more, not even once the database is back: whoever takes the session next runs it.
-        log.warning("dropped", reason="database_away")
+        log.warning("dropped", reason="database_unavailable")
     except SystemExit:
         # The engine answers an interruption by itself; this one came before it began or after it was through.
         if _on_interrupt(claim, lifeline):
@@ -95,20 +95,20 @@ def _drive(claim: Claim, job: Job) -> Outcome:
 
 
 def _record(claim: Claim, event: Event) -> None:
-    number, attempt = claim.session.id, claim.attempt
+    session_id, attempt = claim.session.id, claim.attempt
     match event:
         case Refusal():
-            transact(lambda: _record_refusal(number, attempt, event))
+            transact(lambda: _record_refusal(session_id, attempt, event))
         case Step(title, message):
-            transact(lambda: session_attempts.record_step(number, attempt, title, message))
+            transact(lambda: session_attempts.record_step(session_id, attempt, title, message))
         case Usage():
-            transact(lambda: session_attempts.record_usage(number, attempt, dataclasses.asdict(event)))
+            transact(lambda: session_attempts.record_usage(session_id, attempt, dataclasses.asdict(event)))
         case Based(base_sha):
-            transact(lambda: session_attempts.record_base(number, attempt, base_sha))
+            transact(lambda: session_attempts.record_base(session_id, attempt, base_sha))
 
 
-def _record_refusal(number: uuid.UUID, attempt: int, refusal: Refusal) -> None:
-    session_attempts.record_step(number, attempt, refusal.title, refusal.message)
+def _record_refusal(session_id: uuid.UUID, attempt: int, refusal: Refusal) -> None:
+    session_attempts.record_step(session_id, attempt, refusal.title, refusal.message)
     counters.count("egress_refused", refusal.times)
 
 
@@ -126,8 +126,8 @@ def _is_stopped(claim: Claim, lifeline: Lifeline) -> bool:
         return True
     # A worker that could not beat in time counts as lost, once its lease has ended: what keeps it from that may be the
     # session, which would else be begun for ever.
-    if not lifeline.has_ended and session_attempts.put_back(claim.session.id, claim.attempt):
-        log.info("put_back")
+    if not lifeline.has_ended and session_attempts.requeue(claim.session.id, claim.attempt):
+        log.info("requeued")
     return False
 
 

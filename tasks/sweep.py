@@ -25,18 +25,18 @@ def sweep_all() -> None:
     for publication_id in publications:
         _repair(sweep.resume_publication, publication_id)
     with db.transaction():
-        sweep.ring_for_next()
-        sweep.ring_for_garbage()
+        sweep.dispatch_next()
+        sweep.request_garbage_collection()
         sweep.drop_idempotency_keys()
         sweep.finish()
     if sessions or publications:
         log.info("swept", sessions=len(sessions), publications=len(publications))
 
 
-def _repair(repair: Callable[[uuid.UUID], None], number: uuid.UUID) -> None:
-    """One repair. One that fails is told of and does not keep the others from theirs."""
+def _repair(repair: Callable[[uuid.UUID], None], row_id: uuid.UUID) -> None:
+    """One repair. A failure is logged and does not keep the others from theirs."""
     try:
         with db.transaction():
-            repair(number)
+            repair(row_id)
     except Exception:
-        log.exception("not_repaired", id=str(number))
+        log.exception("not_repaired", id=str(row_id))

@@ -1,4 +1,4 @@
-"""Reading and writing the record while a session runs, which a database that is away for a while must not end."""
+"""Reading and writing the record while a session runs, which must outlive a database that is unavailable for a while."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ T = TypeVar("T")
 
 # What a database raises that is gone, restarts or is too busy. Asking again is safe, as every write is fenced. Among
 # what Postgres calls internal are a server that became read-only, and a transaction that it ended for being idle.
-AWAY = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError)
+UNAVAILABLE = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError)
 RETRY_SECONDS = 0.5
 
 
-class DatabaseAway(Exception):
+class DatabaseUnavailable(Exception):
     """The database did not answer for as long as a lease holds: by now the session is nobody's, or another attempt's."""
 
 
 def transact(verb: Callable[[], T]) -> T:
-    """Run `verb` in a transaction that no signal interrupts, and again while the database is away: for as long as a
-    lease, then raises `DatabaseAway`."""
+    """Run `verb` in a transaction that no signal interrupts, and again while the database is unavailable: for as long as a
+    lease, then raises `DatabaseUnavailable`."""
     give_up_at = boot_time() + settings().lease_seconds
     while True:
         try:
             with signals.held_off(), db.transaction():
                 return verb()
-        except AWAY as error:
+        except UNAVAILABLE as error:
             if boot_time() >= give_up_at:
-                raise DatabaseAway from error
-            log.warning("database_away", error=type(error).__name__)
+                raise DatabaseUnavailable from error
+            log.warning("database_unavailable", error=type(error).__name__)
         time.sleep(RETRY_SECONDS)

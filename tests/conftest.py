@@ -24,7 +24,7 @@ UNREACHABLE_BROKER = "redis+socket:///nonexistent/broker.sock?virtual_host=0"
 
 def forget_settings() -> None:
     """Have the settings read again, and what was made of them made again."""
-    # What was handed over is for the broker of before, and whether that was away says nothing about the next.
+    # What was handed over is for the broker of before, and whether that was available says nothing about the next.
     queue.flush()
     queue._publisher.rests_until = 0.0
     for cached in (settings, artifacts.store, keys._key, queue.celery):

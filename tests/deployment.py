@@ -66,7 +66,7 @@ class Deployment:
             # Longer than a busy machine holds a heartbeat up; tests of its end set a shorter one.
             "LEASE_SECONDS": "15",
             "SWEEP_SECONDS": "1",
-            "BELL_SECONDS": "3",
+            "REDISPATCH_SECONDS": "3",
             "SOFT_SHUTDOWN_SECONDS": "1",
             **settings,
         }

@@ -1,4 +1,4 @@
-"""Bells and revokes at a real broker that goes away and comes back."""
+"""Messages and revokes at a real broker that is stopped and started again."""
 
 from __future__ import annotations
 
@@ -51,32 +51,32 @@ def answers(client: redis.Redis) -> bool:
         return False
 
 
-def ring() -> None:
+def enqueue() -> None:
     queue.send(queue.RUN_SESSION, "a session")
     queue.flush()
 
 
-def test_a_broker_that_is_away_is_not_tried_for_every_bell(socket: Path) -> None:
+def test_an_unavailable_broker_is_not_tried_for_every_message(socket: Path) -> None:
     with structlog.testing.capture_logs() as lines:
         began = time.monotonic()
         for _ in range(100):
-            ring()
+            enqueue()
         seconds = time.monotonic() - began
     told = [line["event"] for line in lines]
-    assert set(told) == {"bell_not_rung"}
+    assert set(told) == {"broker_unavailable"}
     assert len(told) <= 1 + seconds / queue.REST_SECONDS
 
 
-def test_bells_and_revokes_reach_a_broker_that_is_back(socket: Path) -> None:
+def test_messages_and_revokes_reach_a_broker_that_is_back(socket: Path) -> None:
     with broker(socket):
-        ring()
-    ring()
+        enqueue()
+    enqueue()
     with broker(socket) as client, client.pubsub() as listener:
-        wait_for("a bell", lambda: ring() or client.llen(queue.SESSIONS), seconds=10)
-        rung = client.llen(queue.SESSIONS)
+        wait_for("a message", lambda: enqueue() or client.llen(queue.SESSIONS), seconds=10)
+        sent = client.llen(queue.SESSIONS)
         for _ in range(5):
-            ring()
-        assert client.llen(queue.SESSIONS) == rung + 5
+            enqueue()
+        assert client.llen(queue.SESSIONS) == sent + 5
 
         listener.psubscribe("*")
         wait_for("the subscription", lambda: listener.get_message(timeout=1))

@@ -39,16 +39,16 @@ def writing(view: Callable[P, R]) -> Callable[P, R]:
     return wrapper
 
 
-def after(bring: Callable[..., Any]) -> Callable[[Callable[..., R]], Callable[..., R]]:
-    """First do what may take long, such as storing what the body brings: nobody shall wait for a row meanwhile.
+def after(prepare: Callable[..., Any]) -> Callable[[Callable[..., R]], Callable[..., R]]:
+    """First do what may take long, such as storing a diff from the body, so that no row is locked meanwhile.
 
-    `bring` is called with the arguments of the view, and the view is given what it returns as `brought`.
+    `prepare` is called with the arguments of the view, and the view is given what it returns as `prepared`.
     """
 
     def decorate(view: Callable[..., R]) -> Callable[..., R]:
         @functools.wraps(view)
         def wrapper(self: Any, *args: Any, **kwargs: Any) -> R:
-            return view(self, *args, brought=bring(*args, **kwargs), **kwargs)
+            return view(self, *args, prepared=prepare(*args, **kwargs), **kwargs)
 
         return wrapper
 

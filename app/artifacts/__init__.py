@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 
-from app.artifacts.base import SignedUrl, Store, StoreAway, Stored
+from app.artifacts.base import SignedUrl, Store, Stored, StoreUnavailable
 from app.artifacts.local import LocalStore
 from app.config import Settings, settings
 
-__all__ = ["LocalStore", "SignedUrl", "Store", "StoreAway", "Stored", "local_store", "make_store", "store"]
+__all__ = ["LocalStore", "SignedUrl", "Store", "StoreUnavailable", "Stored", "local_store", "make_store", "store"]
 
 
 @functools.cache

@@ -10,7 +10,7 @@ from typing import Protocol
 CHUNK = 256 * 1024
 
 
-class StoreAway(Exception):
+class StoreUnavailable(Exception):
     """The store did not answer, or could not take it for now; the same may succeed when it is asked again."""
 
 
@@ -34,7 +34,7 @@ class Stored:
 class Store(Protocol):
     """Bytes under keys. A key appears only once all its bytes are stored.
 
-    Whatever asks the store raises `StoreAway` where it does not answer, the chunks of a `read` too. A `put` may then be
+    Whatever asks the store raises `StoreUnavailable` where it does not answer, the chunks of a `read` too. A `put` may then be
     tried again, with chunks that start anew, and a `read` go on where it broke off.
     """
 

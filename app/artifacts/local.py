@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import quote, urlencode
 
 from app import keys
-from app.artifacts.base import CHUNK, SignedUrl, StoreAway, Stored
+from app.artifacts.base import CHUNK, SignedUrl, Stored, StoreUnavailable
 from app.errors import Forbidden, TooLarge
 
 _MISSING = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
@@ -40,16 +40,18 @@ class LocalStore:
 
     def _check_marker(self) -> None:
         if not os.path.exists(self.root / _MARKER):
-            raise StoreAway(f"{self.root} is not the store: it is not mounted, or `agent-runners migrate` never ran")
+            raise StoreUnavailable(
+                f"{self.root} is not the store: it is not mounted, or `agent-runners migrate` never ran"
+            )
 
     @contextlib.contextmanager
     def _looked_up(self) -> Iterator[None]:
-        """Raise FileNotFoundError where there is no such file in the store, and `StoreAway` for all else."""
+        """Raise FileNotFoundError where there is no such file in the store, and `StoreUnavailable` for all else."""
         try:
             yield
         except OSError as error:
             if error.errno not in _MISSING:
-                raise StoreAway(str(error)) from error
+                raise StoreUnavailable(str(error)) from error
             self._check_marker()
             raise FileNotFoundError(str(error)) from error
 
@@ -158,16 +160,16 @@ class LocalStore:
 
 @contextlib.contextmanager
 def _answered() -> Iterator[None]:
-    """Raise `StoreAway` for what is wrong with the folder or its disk."""
+    """Raise `StoreUnavailable` for what is wrong with the folder or its disk."""
     try:
         yield
     except OSError as error:
-        raise StoreAway(str(error)) from error
+        raise StoreUnavailable(str(error)) from error
 
 
 def _refuse_unread(error: OSError) -> None:
     if error.errno not in _MISSING:
-        raise StoreAway(str(error)) from error
+        raise StoreUnavailable(str(error)) from error
 
 
 def _stored(path: Path) -> Stored:

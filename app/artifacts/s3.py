@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.response import StreamingBody
 from urllib3.exceptions import HTTPError
 
-from app.artifacts.base import CHUNK, SignedUrl, StoreAway, Stored
+from app.artifacts.base import CHUNK, SignedUrl, Stored, StoreUnavailable
 from app.errors import TooLarge
 
 _MISSING = {"404", "NoSuchKey", "NotFound"}
@@ -132,7 +132,7 @@ def _chunks(body: StreamingBody) -> Iterator[bytes]:
 
 @contextlib.contextmanager
 def _answered() -> Iterator[None]:
-    """Raise `StoreAway` where the server cannot be reached, breaks off or refuses what it will take another time.
+    """Raise `StoreUnavailable` where the server cannot be reached, breaks off or refuses what it will take another time.
 
     Of its refusals only that of a missing key is for good: the others speak of credentials, clocks and load.
     What breaks a body off comes from urllib3 itself where botocore has no name for it, such as an end without TLS's.
@@ -140,11 +140,11 @@ def _answered() -> Iterator[None]:
     try:
         yield
     except (BotoCoreError, S3UploadFailedError, HTTPError) as error:
-        raise StoreAway(str(error)) from error
+        raise StoreUnavailable(str(error)) from error
     except ClientError as error:
         if error.response["Error"]["Code"] in _MISSING:
             raise
-        raise StoreAway(str(error)) from error
+        raise StoreUnavailable(str(error)) from error
 
 
 def _missing(error: ClientError, key: str) -> Exception:

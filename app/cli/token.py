@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     create.add_argument("--scope", type=Scope, choices=list(Scope), default=Scope.WRITE, help="default: %(default)s")
     create.add_argument("--name", default="", help="what it is for")
     actions.add_parser("list", help="show every token, never its text")
-    revoke = actions.add_parser("revoke", help="make a token worthless")
+    revoke = actions.add_parser("revoke", help="revoke a token")
     revoke.add_argument("id", type=uuid.UUID)
 
 

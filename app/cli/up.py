@@ -46,7 +46,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 @contextmanager
 def _alone(settings: Settings) -> Iterator[None]:
-    """Two sets of processes on one data folder would take each other's broker away."""
+    """Two sets of processes on one data folder would stop each other's broker."""
     with open(private_folder(settings.data_dir) / "up.lock", "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""Work on one queue: sessions (hours long), control (publish, refresh), or sweep (repairs, with the clock that rings it)."""
+"""Work on one queue: sessions (hours long), control (publish, refresh), or sweep (repairs, with its timer)."""
 
 from __future__ import annotations
 

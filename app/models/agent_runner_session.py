@@ -1,4 +1,4 @@
-"""A session: one prompt, what came of it, and all that claim, lease, fence and bell need."""
+"""A session: one prompt, what came of it, and its lease."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class AgentRunnerSession(Updated, Base):
         Index(
             "ix_agent_runner_sessions_active",
             "state",
-            "next_bell_at",
+            "next_dispatch_at",
             "lease_expires_at",
             sqlite_where=IS_ACTIVE,
             postgresql_where=IS_ACTIVE,
         ),
         Index("ix_agent_runner_sessions_account", "account_id", "state"),
         # All that a claim asks of the sessions that wait, and of those that run.
-        Index("ix_agent_runner_sessions_turn", "state", "account_id", "site_id", "created_at", "id"),
+        Index("ix_agent_runner_sessions_scheduling", "state", "account_id", "site_id", "created_at", "id"),
     )
 
     account_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("accounts.id"))
@@ -84,8 +84,8 @@ class AgentRunnerSession(Updated, Base):
     workers_lost: Mapped[int] = mapped_column(default=0)
     task_id: Mapped[str | None] = mapped_column(String(64))
     lease_expires_at: Mapped[datetime.datetime | None]
-    next_bell_at: Mapped[datetime.datetime | None]
-    bells: Mapped[int] = mapped_column(default=0)
+    next_dispatch_at: Mapped[datetime.datetime | None]
+    dispatches: Mapped[int] = mapped_column(default=0)
 
     user: Mapped[User] = relationship(lazy="joined")
 

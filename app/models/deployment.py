@@ -11,10 +11,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 from app.models.base import Base
 
 
-class Mark(Base):
-    """When something was last done, such as a sweep."""
+class LastRun(Base):
+    """When something last ran, such as a sweep."""
 
-    __tablename__ = "marks"
+    __tablename__ = "last_runs"
 
     name: Mapped[str] = mapped_column(String(100), unique=True)
     at: Mapped[datetime.datetime]

@@ -27,7 +27,7 @@ class Publication(Updated, Base):
             sqlite_where=IS_PENDING,
             postgresql_where=IS_PENDING,
         ),
-        Index("ix_publications_pending", "state", "next_bell_at"),
+        Index("ix_publications_pending", "state", "next_dispatch_at"),
     )
 
     agent_runner_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("agent_runners.id"), index=True)
@@ -49,6 +49,6 @@ class Publication(Updated, Base):
     attempt: Mapped[int] = mapped_column(default=0)
     workers_lost: Mapped[int] = mapped_column(default=0, server_default=sa.text("0"))
     lease_expires_at: Mapped[datetime.datetime | None]
-    next_bell_at: Mapped[datetime.datetime | None]
-    bells: Mapped[int] = mapped_column(default=0)
+    next_dispatch_at: Mapped[datetime.datetime | None]
+    dispatches: Mapped[int] = mapped_column(default=0)
     finished_at: Mapped[datetime.datetime | None]

@@ -19,68 +19,68 @@ AT_ONCE = 200
 
 
 def find_due() -> list[uuid.UUID]:
-    """Sessions whose lease has run out, those that run outside for too long, and those whose bell is due, the oldest of
-    each first.
+    """Sessions whose lease has run out, those of external workers that are past their time limit, and those due to be
+    dispatched again, the oldest of each first.
 
-    However many wait to be rung for, none that lost its worker waits behind them.
+    A session that lost its worker never waits behind those due to be dispatched, however many they are.
     """
     lost = sa.and_(AgentRunnerSession.state == SessionState.RUNNING, AgentRunnerSession.lease_expires_at < db.now())
-    waiting = sa.and_(AgentRunnerSession.state == SessionState.NEW, AgentRunnerSession.next_bell_at <= db.now())
+    waiting = sa.and_(AgentRunnerSession.state == SessionState.NEW, AgentRunnerSession.next_dispatch_at <= db.now())
     found: list[uuid.UUID] = []
-    for due in (lost, session_attempts.is_overtime(), waiting):
+    for due in (lost, session_attempts.is_past_time_limit(), waiting):
         query = sa.select(AgentRunnerSession.id).where(due).order_by(AgentRunnerSession.created_at).limit(AT_ONCE)
         found.extend(db.session.scalars(query))
     return found
 
 
 def repair(session_id: uuid.UUID) -> None:
-    """Ring again for a session that waits, queue one again whose worker was lost, end one that runs outside for too
-    long. Looks again under the lock."""
+    """Dispatch a waiting session again, requeue one whose worker was lost, end one of an external worker that is past
+    its time limit. Each is checked again under the lock."""
     locked = lookup.lock_session(session_id)
     if locked is None:
         return
     runner, session = locked
-    if session.state == SessionState.NEW and db.session.scalar(sa.select(session.next_bell_at <= db.now())):
-        lifecycle.ring(session)
+    if session.state == SessionState.NEW and db.session.scalar(sa.select(session.next_dispatch_at <= db.now())):
+        lifecycle.dispatch(session)
     else:
         session_attempts.expire_lease(runner, session)
-        session_attempts.end_overtime(runner, session)
+        session_attempts.end_past_time_limit(runner, session)
 
 
-def ring_for_next() -> None:
-    """Ring for the session whose turn it is: where a broker lost its messages, idle workers have heard of none."""
-    lifecycle.ring_next(expires=2 * settings().sweep_seconds)
+def dispatch_next() -> None:
+    """Dispatch the session that is next: where the broker lost its messages, idle workers have not heard of it."""
+    lifecycle.dispatch_next(expires=2 * settings().sweep_seconds)
 
 
 def find_stale_publications() -> list[uuid.UUID]:
-    """Publications that were to be taken up by now, those that wait the longest for it first, so that none is kept
-    waiting by many others that are rung for again and again."""
+    """Publications due to be dispatched, the longest due first, so that none waits behind many that are dispatched again
+    and again."""
     query = sa.select(Publication.id).where(
-        Publication.state == PublicationState.PENDING, Publication.next_bell_at < db.now()
+        Publication.state == PublicationState.PENDING, Publication.next_dispatch_at < db.now()
     )
-    return list(db.session.scalars(query.order_by(Publication.next_bell_at).limit(AT_ONCE)))
+    return list(db.session.scalars(query.order_by(Publication.next_dispatch_at).limit(AT_ONCE)))
 
 
 def resume_publication(publication_id: uuid.UUID) -> None:
-    """Ring again for a publication, unless another sweep just did."""
+    """Dispatch a publication again, unless another sweep just did."""
     query = sa.select(Publication).where(
         Publication.id == publication_id,
         Publication.state == PublicationState.PENDING,
-        Publication.next_bell_at < db.now(),
+        Publication.next_dispatch_at < db.now(),
     )
     publication = db.session.scalar(lookup.locked(query, Publication))
     if publication is not None:
-        publications.ring(publication)
+        publications.dispatch(publication)
 
 
-def ring_for_garbage() -> None:
-    """Have what nothing refers to removed from the artifact store, when it is time again."""
+def request_garbage_collection() -> None:
+    """Enqueue the removal of unreferenced artifacts, when it is due."""
     if last_runs.take(last_runs.GARBAGE, settings().garbage_seconds):
         db.after_commit(lambda: queue.send(queue.COLLECT_GARBAGE, expires=settings().garbage_seconds))
 
 
 def finish() -> None:
-    """Write down that a sweep came to its end: its age is what tells whether anybody repairs anything."""
+    """Record that a sweep has completed. The age of the last one is a metric."""
     last_runs.put(last_runs.SWEEP)
 
 

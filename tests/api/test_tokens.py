@@ -32,7 +32,7 @@ def test_a_token_is_shown_once_and_works(api, ada):
     assert [row["name"] for row in listed] == ["first token", "ci"] and all("token" not in row for row in listed)
 
 
-def test_a_revoked_token_is_worthless(api):
+def test_a_revoked_token_is_refused(api):
     token = created(api.post("/tokens", {"name": "ci", "scope": "read"}))
     for _ in range(2):
         empty(api.delete(f"/tokens/{token['id']}"), 204)

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from app import keys
-from app.artifacts import LocalStore, SignedUrl, Store, StoreAway
+from app.artifacts import LocalStore, SignedUrl, Store, StoreUnavailable
 from app.artifacts.s3 import S3Store
 from app.config import settings
 from app.errors import TooLarge
@@ -88,7 +88,7 @@ def test_a_body_that_breaks_off_says_that_the_store_is_away(s3: Store, server: S
     with breaking(server, after=MANY // 2) as broken:
         chunks = S3Store(BUCKET, broken.url, "us-east-1", path_style=True).read(name)
         broken.times = 1
-        with pytest.raises(StoreAway):
+        with pytest.raises(StoreUnavailable):
             for _ in chunks:
                 pass
         assert broken.times == 0
@@ -184,7 +184,7 @@ def assert_away(store: Store, name: str) -> None:
         lambda: store.delete(name),
     ]
     for ask in asked:
-        with pytest.raises(StoreAway):
+        with pytest.raises(StoreUnavailable):
             ask()
 
 
@@ -227,7 +227,7 @@ def test_a_full_disk_takes_nothing_and_shows_no_half_file_until_there_is_room(lo
         local.set_up()
         local.put(kept := key("kept"), [b"kept"])
         (local.root / "other").write_bytes(b"x" * 3 * 1024**2)
-        with pytest.raises(StoreAway):
+        with pytest.raises(StoreUnavailable):
             local.put(name := key("large"), [b"x" * 2 * 1024**2])
         assert local.stat(name) is None and list(local.root.rglob("*.draft")) == []
         assert b"".join(local.read(kept)) == b"kept"

@@ -57,9 +57,9 @@ def test_a_runtime_folder_that_lies_too_deep_for_a_socket_is_not_used(
 
 def test_what_was_queued_outlives_a_restart(folder: Path) -> None:
     with running(folder) as client:
-        client.lpush("sessions", "a bell")
+        client.lpush("sessions", "a message")
     with running(folder) as client:
-        assert client.lrange("sessions", 0, -1) == [b"a bell"]
+        assert client.lrange("sessions", 0, -1) == [b"a message"]
 
 
 def test_none_is_started_where_another_is_named(folder: Path) -> None:

@@ -137,7 +137,7 @@ def test_what_goes_wrong_in_the_queue_is_told_with_its_remedy(
 def test_a_session_that_waits_is_told_of_where_a_worker_has_room_for_it(
     folder: Path, record: sa.Engine, database_url: str
 ) -> None:
-    # Nobody rings for the session, as the broker of this process is away and nobody sweeps.
+    # The session is never dispatched, as this process has no broker and no sweep runs.
     ask("waiting", created_at=db.now(-100))
     settings = {"DATABASE_URL": database_url, "SESSION_WORKERS": "1"}
     (folder / "Procfile").write_text("broker: agent-runners broker\nsessions: agent-runners worker sessions")

@@ -1,6 +1,6 @@
 """What claim, beat, finish, stop and sweep are to do, said a second time and without a database.
 
-One thing happens at a time here, and time passes only where `pass_lease` and `pass_bell` say so.
+One thing happens at a time here, and time passes only where `pass_lease` and `pass_dispatch_wait` say so.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ class Session:
     state: str = "NEW"
     attempt: int = 0
     workers_lost: int = 0
-    bells: int = 1
-    waits_for_bell: bool = True
-    """It is to be rung for again at some time; `is_bell_due` says that the time has come."""
-    is_bell_due: bool = False
+    dispatches: int = 1
+    waits_for_dispatch: bool = True
+    """It is to be dispatched again at some time; `is_dispatch_due` says that the time has come."""
+    is_dispatch_due: bool = False
     has_lease: bool = False
     is_lease_over: bool = False
     steps: int = 0
@@ -90,7 +90,7 @@ class Model:
         return session
 
     def claim(self, rung_for: Session) -> Session | None:
-        """Answer the bell of a session; the one that is claimed, which is the one whose turn it is."""
+        """Receive the message of a session; what is claimed is the one scheduled next."""
         if rung_for.state == "RUNNING":
             self._lose_worker(rung_for)
         session = self._next()
@@ -99,7 +99,7 @@ class Model:
         self._claims += 1
         session.runner.site.account.last_claim = self._claims
         session.attempt += 1
-        session.bells, session.waits_for_bell, session.is_bell_due = 0, False, False
+        session.dispatches, session.waits_for_dispatch, session.is_dispatch_due = 0, False, False
         session.has_lease, session.is_lease_over = True, False
         session.steps, session.diff = 0, None
         self._enter(session, "RUNNING")
@@ -141,10 +141,10 @@ class Model:
     def stop(self, session: Session) -> None:
         self._enter(session, "CANCELLED")
 
-    def put_back(self, session: Session, attempt: int) -> bool:
+    def requeue(self, session: Session, attempt: int) -> bool:
         held = self.refusal(session, attempt) is None
         if held:
-            self._queue_again(session)
+            self._requeue(session)
         return held
 
     def keep_work(self, session: Session, attempt: int, diff: str) -> bool:
@@ -157,14 +157,14 @@ class Model:
     def pass_lease(self, session: Session) -> None:
         session.is_lease_over = session.has_lease
 
-    def pass_bell(self, session: Session) -> None:
-        session.is_bell_due = session.waits_for_bell
+    def pass_dispatch_wait(self, session: Session) -> None:
+        session.is_dispatch_due = session.waits_for_dispatch
 
     def due(self) -> set[Session]:
-        return {session for session in self.sessions() if session.is_lease_over or session.is_bell_due}
+        return {session for session in self.sessions() if session.is_lease_over or session.is_dispatch_due}
 
     def repair(self, session: Session) -> None:
-        if session.is_bell_due:
+        if session.is_dispatch_due:
             self._ring(session)
         else:
             self._lose_worker(session)
@@ -176,21 +176,21 @@ class Model:
         if session.workers_lost == MOST_LOST:
             self._enter(session, "ERROR")
         else:
-            self._queue_again(session)
+            self._requeue(session)
 
-    def _queue_again(self, session: Session) -> None:
+    def _requeue(self, session: Session) -> None:
         session.has_lease = session.is_lease_over = False
         self._ring(session)
         self._enter(session, "NEW")
 
     def _ring(self, session: Session) -> None:
-        session.bells += 1
-        session.waits_for_bell, session.is_bell_due = True, False
+        session.dispatches += 1
+        session.waits_for_dispatch, session.is_dispatch_due = True, False
 
     def _enter(self, session: Session, state: str) -> None:
         session.state = state
         if not session.is_active:
-            session.has_lease = session.is_lease_over = session.waits_for_bell = session.is_bell_due = False
+            session.has_lease = session.is_lease_over = session.waits_for_dispatch = session.is_dispatch_due = False
         session.runner.events.append(("state", session.attempt))
 
     def _add_step(self, session: Session) -> None:

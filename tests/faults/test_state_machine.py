@@ -88,7 +88,7 @@ class Sessions(RuleBasedStateMachine):
         return followed
 
     @rule(session=known)
-    def bell(self, session: model.Session) -> None:
+    def message(self, session: model.Session) -> None:
         self._claim(session)
 
     def _claim(self, session: model.Session) -> model.Session | None:
@@ -139,11 +139,11 @@ class Sessions(RuleBasedStateMachine):
             self.model.stop(session)
 
     @rule(session=known, late=LATE)
-    def put_back(self, session: model.Session, late: int) -> None:
+    def requeue(self, session: model.Session, late: int) -> None:
         attempt = session.attempt - late
-        wanted = self.model.put_back(session, attempt)
+        wanted = self.model.requeue(session, attempt)
         with db.transaction():
-            assert session_attempts.put_back(self.ids[session], attempt) == wanted
+            assert session_attempts.requeue(self.ids[session], attempt) == wanted
 
     @rule(session=known, late=LATE)
     def keep_work(self, session: model.Session, late: int) -> None:
@@ -162,15 +162,15 @@ class Sessions(RuleBasedStateMachine):
 
     @rule(session=known)
     def worker_is_lost(self, session: model.Session) -> None:
-        """Whoever hears the bell dies before its first beat."""
+        """The worker that claims dies before its first heartbeat."""
         if claimed := self._claim(session):
             self.lease_ends(claimed)
 
     @rule(session=known)
-    def bell_is_due(self, session: model.Session) -> None:
-        if session.waits_for_bell:
-            write(self.ids[session], next_bell_at=db.now(-1))
-        self.model.pass_bell(session)
+    def dispatch_is_due(self, session: model.Session) -> None:
+        if session.waits_for_dispatch:
+            write(self.ids[session], next_dispatch_at=db.now(-1))
+        self.model.pass_dispatch_wait(session)
 
     @rule()
     def sweep(self) -> None:
@@ -206,7 +206,7 @@ class Sessions(RuleBasedStateMachine):
             for place in (account, *account.sites):
                 assert place.most is None or self.model.running(place) <= place.most
         for session in self.model.sessions():
-            assert session.waits_for_bell == (session.state == "NEW")
+            assert session.waits_for_dispatch == (session.state == "NEW")
             assert session.has_lease == (session.state == "RUNNING")
         for runner in self.model.runners:
             assert sum(session.is_active for session in runner.sessions) <= 1
@@ -217,8 +217,8 @@ SESSIONS = sa.select(
     AgentRunnerSession.state,
     AgentRunnerSession.attempt,
     AgentRunnerSession.workers_lost,
-    AgentRunnerSession.bells,
-    AgentRunnerSession.next_bell_at.is_not(None),
+    AgentRunnerSession.dispatches,
+    AgentRunnerSession.next_dispatch_at.is_not(None),
     AgentRunnerSession.lease_expires_at.is_not(None),
     AgentRunnerSession.steps_count,
     AgentRunnerSession.result_diff_key,
@@ -233,8 +233,8 @@ def as_row(session: model.Session) -> tuple[Any, ...]:
         session.state,
         session.attempt,
         session.workers_lost,
-        session.bells,
-        session.waits_for_bell,
+        session.dispatches,
+        session.waits_for_dispatch,
         session.has_lease,
         session.steps,
         session.diff,

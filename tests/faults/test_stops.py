@@ -243,7 +243,7 @@ def test_the_work_of_a_session_that_is_stopped_amid_its_upload_is_kept_once_the_
 
     def upload_failed() -> bool:
         lines = one_deployment.log(worker).splitlines()
-        return any("store_away" in line and session["id"] in line for line in lines)
+        return any("store_unavailable" in line and session["id"] in line for line in lines)
 
     s3.kill()
     try:

@@ -1,4 +1,4 @@
-"""An artifact store that is away for a while, and a disk that is full."""
+"""An artifact store that is unavailable for a while, and a disk that is full."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_store_whose_disk_is_full_for_a_while_costs_no_work(small_store: Deplo
     fill(small_store.artifacts / "other")
     try:
         mark.touch()
-        wait_for("the upload to fail", lambda: any(away(small_store, name, session_id) for name in WORKERS))
+        wait_for("the upload to fail", lambda: any(is_unavailable(small_store, name, session_id) for name in WORKERS))
         refused = upload(small_store)
         assert (refused.status_code, refused.json()["error_code"]) == (503, "artifact_store_unavailable")
         time.sleep(FULL_SECONDS)
@@ -99,33 +99,33 @@ def fill(path: Path) -> None:
             file.write(b"x" * 4096)
 
 
-def away(deployment: Deployment, worker: str, session_id: str) -> bool:
-    return any("store_away" in line and session_id in line for line in deployment.log(worker).splitlines())
+def is_unavailable(deployment: Deployment, worker: str, session_id: str) -> bool:
+    return any("store_unavailable" in line and session_id in line for line in deployment.log(worker).splitlines())
 
 
 @SLOW
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
-    ("away", "back", "seconds"),
+    ("cut", "back", "seconds"),
     [(S3Server.kill, S3Server.start, 120), (S3Server.freeze, S3Server.thaw, 30)],
     ids=["killed", "frozen"],
 )
 def test_a_store_that_is_away_for_a_while_costs_no_work(
     one_deployment: Deployment,
     s3: S3Server,
-    away: Callable[[S3Server], None],
+    cut: Callable[[S3Server], None],
     back: Callable[[S3Server], None],
     seconds: float,
 ) -> None:
-    mark = one_deployment.folder / f"mark-{away.__name__}"
+    mark = one_deployment.folder / f"mark-{cut.__name__}"
     script = f"echo begun; until test -e {mark}; do sleep 0.2; done; echo done > a.txt"
-    begun = start(one_deployment, f"store-{away.__name__}", script)
+    begun = start(one_deployment, f"store-{cut.__name__}", script)
     one_deployment.has_step(begun, "begun")
 
-    away(s3)
+    cut(s3)
     try:
         mark.touch()
-        meanwhile = start(one_deployment, f"meanwhile-{away.__name__}", "echo done > a.txt")
+        meanwhile = start(one_deployment, f"meanwhile-{cut.__name__}", "echo done > a.txt")
         time.sleep(seconds)
         assert count(one_deployment, [begun, meanwhile], "RUNNING") == 2, "both wait with their work"
     finally:

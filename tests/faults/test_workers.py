@@ -16,7 +16,7 @@ from tests.faults.conftest import POSTGRES_ONLY, SLOW, WORKERS
 from tests.faults.sessions import assert_ran_again, being_fetched, hanging_once, start, with_work
 from tests.workers.engine import needs_bubblewrap
 
-REAL = ("LEASE_SECONDS", "HEARTBEAT_SECONDS", "SWEEP_SECONDS", "BELL_SECONDS", "SOFT_SHUTDOWN_SECONDS")
+REAL = ("LEASE_SECONDS", "HEARTBEAT_SECONDS", "SWEEP_SECONDS", "REDISPATCH_SECONDS", "SOFT_SHUTDOWN_SECONDS")
 
 
 def test_a_worker_that_is_killed_leaves_no_agent_and_the_session_runs_again(deployment: Deployment) -> None:

@@ -48,16 +48,16 @@ def ask(ada: Caller, site: Site) -> Callable[..., uuid.UUID]:
 
 @contextlib.contextmanager
 def listening(name: str) -> Iterator[Callable[[], list[str]]]:
-    """A look at what was rung for since the last one on the queue of that name, at a broker in this process's memory."""
-    with queue.celery().connection_for_read() as connection, connection.SimpleQueue(name) as bells:
+    """What was enqueued on the queue of that name since the last call, at a broker in this process's memory."""
+    with queue.celery().connection_for_read() as connection, connection.SimpleQueue(name) as messages:
 
         def look() -> list[str]:
             queue.flush()
             found = []
             while True:
                 try:
-                    message = bells.get_nowait()
-                except bells.Empty:
+                    message = messages.get_nowait()
+                except messages.Empty:
                     return found
                 message.ack()
                 found += message.payload[0][:1]
@@ -67,7 +67,7 @@ def listening(name: str) -> Iterator[Callable[[], list[str]]]:
 
 
 def claim(session_id: uuid.UUID, task_id: str = "task") -> Claim | None:
-    """Answer the bell of a session. What is claimed is the one whose turn it is."""
+    """Claim as a worker does that received the message of a session. What is claimed is the one scheduled next."""
     with db.transaction():
         return session_attempts.claim(session_id, task_id)
 

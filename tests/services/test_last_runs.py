@@ -1,4 +1,4 @@
-"""When something was last done, and whose turn it is to do it again."""
+"""When something last ran, and who runs it next."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import concurrent.futures
 import sqlalchemy as sa
 
 from app import db
-from app.models import Mark
+from app.models import LastRun
 from app.services import last_runs
 from tasks.sweep import sweep_all
 
@@ -25,7 +25,7 @@ def test_of_many_that_ask_at_once_one_is_to_do_it(record: sa.Engine) -> None:
 def test_it_is_time_again_when_so_many_seconds_have_passed(record: sa.Engine) -> None:
     assert take() and not take()
     with db.transaction():
-        db.session.execute(sa.update(Mark).values(at=db.now(-61)))
+        db.session.execute(sa.update(LastRun).values(at=db.now(-61)))
     assert take() and not take()
 
 
@@ -35,7 +35,7 @@ def test_the_age_of_the_sweep_is_that_of_the_last_one_that_came_to_its_end(recor
     sweep_all()
     with db.transaction():
         assert last_runs.age(last_runs.SWEEP) is not None
-        db.session.execute(sa.update(Mark).where(Mark.name == last_runs.SWEEP).values(at=db.now(-100)))
+        db.session.execute(sa.update(LastRun).where(LastRun.name == last_runs.SWEEP).values(at=db.now(-100)))
     with db.transaction(read_only=True):
         assert 100 <= (last_runs.age(last_runs.SWEEP) or 0) < 160
     sweep_all()

@@ -50,10 +50,10 @@ def test_a_session_outlives_a_database_that_comes_and_goes(ask, record):
     disturb = cut_connections if record.dialect.name == "postgresql" else lock_out
     disturber = threading.Thread(target=disturb, args=(record, over))
     threading.Timer(2.5, over.set).start()
-    bell = threading.Timer(0.5, disturber.start)
-    bell.start()
+    timer = threading.Timer(0.5, disturber.start)
+    timer.start()
     run_session(str(session_id))
-    bell.join()
+    timer.join()
     over.set()
     disturber.join()
 

@@ -289,7 +289,7 @@ def test_a_fault_of_ours_is_raised(engine: Engine) -> None:
 def test_a_failure_while_saving_is_the_failure_of_good_work(engine: Engine) -> None:
     class Refusing:
         def write(self, kind: str, chunks: object, *, contains_secret: bool) -> None:
-            raise EngineError("upload_failed", "upload", "the store is away", retryable=True)
+            raise EngineError("upload_failed", "upload", "the store is unavailable", retryable=True)
 
     assert code(engine.run("echo x > x", sink=Refusing()).outcome) == ("upload_failed", "upload")
 

@@ -46,9 +46,9 @@ class AgentRunnerSessions(MethodView):
     )
     @blp.arguments(CreateSessionBody, example={"prompt": "Add a test for it."})
     @blp.response(201, SessionSchema, example=examples.SESSION)
-    def post(self, fields: dict[str, Any], agent_runner_id: uuid.UUID, brought: uploads.Uploaded) -> Any:
+    def post(self, fields: dict[str, Any], agent_runner_id: uuid.UUID, prepared: uploads.Uploaded) -> Any:
         """Create a session with a prompt; it builds on the runner's diff."""
-        session = agent_runner_sessions.create(caller(), agent_runner_id, fields, brought)
+        session = agent_runner_sessions.create(caller(), agent_runner_id, fields, prepared)
         location = paging.address(f"/agent_runners/{agent_runner_id}/sessions/{session.id}")
         return presenters.session(session), {"Location": location}
 
@@ -65,7 +65,7 @@ class AgentRunnerSession(MethodView):
     @blp.operation("updateSession", conflict="`bad_transition`, `already_claimed`, `lease_lost` or `not_external`")
     @blp.arguments(ReportBody, example=examples.REPORT, required=False)
     @after(
-        lambda fields, agent_runner_id, session_id: external_workers.bring(
+        lambda fields, agent_runner_id, session_id: external_workers.store_reported_diffs(
             caller(), agent_runner_id, session_id, fields
         )
     )
@@ -76,14 +76,14 @@ class AgentRunnerSession(MethodView):
         fields: dict[str, Any],
         agent_runner_id: uuid.UUID,
         session_id: uuid.UUID,
-        brought: external_workers.Brought,
+        prepared: external_workers.ReportedDiffs,
     ) -> Any:
         """Report on a session, as its worker; or change its title.
 
         `state: RUNNING` is the claim of an external worker. Its answer carries the session token, once, and URLs to
         read the attached files and the diff that the session builds on.
         """
-        session, handover = external_workers.report(caller(), agent_runner_id, session_id, fields, brought)
+        session, handover = external_workers.report(caller(), agent_runner_id, session_id, fields, prepared)
         given = ("session_token", "attachment_urls", "start_diff_url")
         return presenters.session(session, **{name: getattr(handover, name, None) for name in given})
 

@@ -50,9 +50,9 @@ class AgentRunners(MethodView):
     @blp.operation("createAgentRunner", links=examples.RUNNER_LINKS)
     @blp.arguments(CreateRunnerBody, example=examples.CREATE_RUNNER)
     @blp.response(201, RunnerSchema, example=examples.RUNNER)
-    def post(self, fields: dict[str, Any], brought: uploads.Uploaded) -> Any:
+    def post(self, fields: dict[str, Any], prepared: uploads.Uploaded) -> Any:
         """Create an agent runner with a prompt; its first session waits for a worker."""
-        runner = agent_runners.create(caller(), fields, brought)
+        runner = agent_runners.create(caller(), fields, prepared)
         return presenters.runner(runner), {"Location": paging.address(f"/agent_runners/{runner.id}")}
 
 
@@ -67,14 +67,14 @@ class AgentRunner(MethodView):
 
     @blp.operation("updateAgentRunner", conflict="`already_started`, or `active_session_exists` for a diff")
     @blp.arguments(UpdateRunnerBody, example={"title": "Health endpoint"}, required=False)
-    @after(lambda fields, agent_runner_id: agent_runners.bring_diff(caller(), agent_runner_id, fields))
+    @after(lambda fields, agent_runner_id: agent_runners.store_replacement_diff(caller(), agent_runner_id, fields))
     @writing
     @blp.response(200, RunnerSchema, example=examples.RUNNER)
     def patch(
-        self, fields: dict[str, Any], agent_runner_id: uuid.UUID, brought: agent_runners.BroughtDiff | None
+        self, fields: dict[str, Any], agent_runner_id: uuid.UUID, prepared: agent_runners.ReplacementDiff | None
     ) -> Any:
         """Change the title, the commit to begin on, the deploy, or the diff that the next session builds on."""
-        return presenters.runner(agent_runners.update(caller(), agent_runner_id, fields, brought))
+        return presenters.runner(agent_runners.update(caller(), agent_runner_id, fields, prepared))
 
     @writing
     @blp.operation("stopAgentRunner", conflict="`no_active_session`")

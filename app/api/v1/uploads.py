@@ -42,7 +42,7 @@ class DeleteUrl(MethodView):
     @blp.operation("createDeleteUrl", conflict="`file_in_use`")
     @blp.arguments(DeleteUrlBody, example={"file_key": examples.FILE_KEY})
     @blp.response(200, DeleteUrlSchema, example=examples.DELETE_URL)
-    def post(self, fields: dict[str, Any], brought: uploads.Uploaded) -> Any:
+    def post(self, fields: dict[str, Any], prepared: uploads.Uploaded) -> Any:
         """Get a presigned URL to delete an uploaded file."""
-        signed = uploads.delete_url(caller(), fields["file_key"], brought)
+        signed = uploads.delete_url(caller(), fields["file_key"], prepared)
         return {"delete_url": signed.url, "file_key": fields["file_key"]}

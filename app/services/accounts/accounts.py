@@ -48,7 +48,7 @@ def set_limits(account_id: uuid.UUID, limits: Mapping[str, int | None]) -> None:
     account = lookup.lock_account(account_id)
     for name, limit in limits.items():
         setattr(account, name, limit)
-    # Who waited for room need not wait for a bell as well. What has none is rung for by nobody: workers outside take it.
+    # Sessions that waited for the limit are dispatched at once. Those of external workers are never dispatched.
     waiting = (AgentRunnerSession.account_id == account.id, AgentRunnerSession.state == SessionState.NEW)
-    with_bell = sa.update(AgentRunnerSession).where(*waiting, AgentRunnerSession.next_bell_at.is_not(None))
-    db.session.execute(with_bell.values(next_bell_at=db.now()))
+    dispatched = sa.update(AgentRunnerSession).where(*waiting, AgentRunnerSession.next_dispatch_at.is_not(None))
+    db.session.execute(dispatched.values(next_dispatch_at=db.now()))

@@ -75,7 +75,7 @@ def find_own(caller: Caller) -> list[Token]:
 
 
 def revoke(token_id: uuid.UUID, caller: Caller | None = None) -> None:
-    """Make a token worthless, with those of the attempts that were claimed with it; again is no error.
+    """Revoke a token, with those of the attempts that were claimed with it; again is no error.
 
     A caller reaches what `find_own` shows, the command line any. Raises `NotFound`.
     """

@@ -30,7 +30,7 @@ _CLAIMED = "a worker has this session; it reports with the session token that it
 
 
 @dataclass(frozen=True)
-class Brought:
+class ReportedDiffs:
     """The diffs of a report, stored: the key of each kind, and whether one of them holds a known secret."""
 
     keys: dict[str, str] = field(default_factory=dict)
@@ -47,30 +47,32 @@ class Handover:
     start_diff_url: str | None = field(repr=False)
 
 
-def bring(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID, fields: dict[str, Any]) -> Brought:
-    """Store the diffs that a report brings, or copies of those that were uploaded, and look at them.
+def store_reported_diffs(
+    caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID, fields: dict[str, Any]
+) -> ReportedDiffs:
+    """Store the diffs of a report, or copies of those that were uploaded, and look at them.
 
     To be called in no transaction: the store may take long, and nobody shall wait for a row meanwhile. What is stored
     lies under fresh keys, so it does no harm where `report` then refuses the rest.
     """
-    if not _brings_diffs(fields):
-        return Brought()
+    if not _has_diffs(fields):
+        return ReportedDiffs()
     with db.transaction(read_only=True):
         runner = lookup.get_runner(caller, runner_id)
         session = lookup.get_session(runner, session_id)
         if not (_holds(caller, session) or _may_keep_work(caller, session)):
-            return Brought()  # `report` says why.
+            return ReportedDiffs()  # `report` says why.
         secrets = site_secrets.secrets_of(runner.site)
         prefix = {kind: diffs.attempt_key(runner.id, session.id, session.attempt, kind) for kind in KINDS}
     found = {kind: _stored_diff(prefix[kind], kind, fields) for kind in KINDS}
     keys = {kind: key for kind, key in found.items() if key is not None}
-    return Brought(keys, any(site_secrets.holds_secret(secrets, key) for key in keys.values()))
+    return ReportedDiffs(keys, any(site_secrets.holds_secret(secrets, key) for key in keys.values()))
 
 
 def report(
-    caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID, fields: dict[str, Any], brought: Brought
+    caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID, fields: dict[str, Any], reported: ReportedDiffs
 ) -> tuple[AgentRunnerSession, Handover | None]:
-    """Take a report, whose diffs `bring` has stored. The second value is there where the report was the claim."""
+    """Take a report; `reported` are its diffs as stored before. The second value is given where the report is the claim."""
     wanted = fields.get("state")
     if wanted == SessionState.RUNNING:
         # A claim counts the sessions that run; the account and the site are locked before the runner.
@@ -80,7 +82,7 @@ def report(
     session = lookup.get_session(runner, session_id, lock=True)
     fields = _without_secrets(runner.site, fields)
     if _may_keep_work(caller, session) and set(fields) - {"usage"} and set(fields) <= _WORK:
-        return _keep_work(session, fields, brought), None
+        return _keep_work(session, fields, reported), None
     if not _is_worker(caller, session) or (caller.session_id is None and set(fields) <= {"title"}):
         return _retitle(caller, session, fields), None
     if wanted == SessionState.RUNNING and caller.session_id is None:
@@ -90,7 +92,7 @@ def report(
     if session.state == SessionState.RUNNING and caller.session_id is None:
         # Only the session token tells the worker that has the session from one that had it before.
         raise Conflict(_CLAIMED, error_code="already_claimed")
-    if session.state != SessionState.RUNNING and _brings_diffs(fields):
+    if session.state != SessionState.RUNNING and _has_diffs(fields):
         raise Conflict(f"a session that is {session.state.value} takes no diffs", error_code="not_running")
     git_names.check_branch("result_branch", fields.get("result_branch"))
     handover = None
@@ -98,7 +100,7 @@ def report(
         session_attempts.beat(session.id, session.attempt)
     elif wanted == SessionState.RUNNING:
         handover = _claim(caller, runner, session)
-    _apply(runner, session, fields, brought)
+    _apply(runner, session, fields, reported)
     if wanted in FINAL:
         _end(runner, session, wanted)
     db.session.flush()
@@ -106,7 +108,7 @@ def report(
     return session, handover
 
 
-def _brings_diffs(fields: dict[str, Any]) -> bool:
+def _has_diffs(fields: dict[str, Any]) -> bool:
     return any(fields.get(name) for name in _DIFFS)
 
 
@@ -138,9 +140,9 @@ def _without_secrets(site: Site, fields: dict[str, Any]) -> dict[str, Any]:
     return {**fields, **said}
 
 
-def _keep_work(session: AgentRunnerSession, fields: dict[str, Any], brought: Brought) -> AgentRunnerSession:
-    kept = {f"{kind}_diff_key": key for kind, key in brought.keys.items()}
-    usage = {"usage": fields.get("usage"), "contains_secret": brought.contains_secret}
+def _keep_work(session: AgentRunnerSession, fields: dict[str, Any], reported: ReportedDiffs) -> AgentRunnerSession:
+    kept = {f"{kind}_diff_key": key for kind, key in reported.keys.items()}
+    usage = {"usage": fields.get("usage"), "contains_secret": reported.contains_secret}
     session_attempts.keep_work(session.id, session.attempt, {**kept, **usage})
     db.session.flush()
     db.session.refresh(session)
@@ -204,7 +206,7 @@ def _read_url(key: str) -> str:
     return artifacts.store().signed_get(key, seconds=URL_SECONDS).url
 
 
-def _apply(runner: AgentRunner, session: AgentRunnerSession, fields: dict[str, Any], brought: Brought) -> None:
+def _apply(runner: AgentRunner, session: AgentRunnerSession, fields: dict[str, Any], reported: ReportedDiffs) -> None:
     for name in _PLAIN:
         if name in fields:
             setattr(session, name, fields[name])
@@ -215,9 +217,9 @@ def _apply(runner: AgentRunner, session: AgentRunnerSession, fields: dict[str, A
         events.record(session, events.USAGE, fields["usage"])
     for step in _new_steps(session, fields.get("steps") or []):
         session_attempts.add_reported_step(session, step["title"], step.get("message") or "")
-    for kind, key in brought.keys.items():
+    for kind, key in reported.keys.items():
         setattr(session, f"{kind}_diff_key", key)
-    session.contains_secret |= brought.contains_secret
+    session.contains_secret |= reported.contains_secret
 
 
 def _new_steps(session: AgentRunnerSession, steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -232,7 +234,7 @@ def _new_steps(session: AgentRunnerSession, steps: list[dict[str, Any]]) -> list
 
 
 def _stored_diff(issued: str, kind: str, fields: dict[str, Any]) -> str | None:
-    """The key of the diff that a report brings, stored first where it came with the report itself."""
+    """The key of a report's diff, which is stored first where the report contains it."""
     inline, key = fields.get(f"{kind}_diff"), fields.get(f"{kind}_diff_s3_key")
     if inline is not None:
         diffs.check_is_diff(f"{kind}_diff", inline.encode())

@@ -13,29 +13,29 @@ from app.models.states import ACTIVE, RunnerState, SessionState, runner_state
 from app.services import counters, events
 from app.services.execution import scheduling
 
-LONGEST_BELL_SECONDS = 600.0
+MAX_REDISPATCH_SECONDS = 600.0
 
 
-def bell_wait(bells: int) -> float:
-    """Seconds until what has been rung for so often is rung for again."""
-    # What has waited for weeks has been rung for a thousand times, and no number is two to the power of that.
-    return min(settings().bell_seconds * 2.0 ** min(bells, 30), LONGEST_BELL_SECONDS)
+def redispatch_wait(dispatches: int) -> float:
+    """Seconds until what was dispatched so many times is dispatched again."""
+    # After some weeks the count is above a thousand, and two to the power of that is no float.
+    return min(settings().redispatch_seconds * 2.0 ** min(dispatches, 30), MAX_REDISPATCH_SECONDS)
 
 
-def ring(session: AgentRunnerSession) -> None:
-    """Tell the workers, after the commit, of a session that waits; the sweep rings again if nobody comes."""
-    wait = bell_wait(session.bells)
-    session.bells += 1
-    session.next_bell_at = db.now(wait)
+def dispatch(session: AgentRunnerSession) -> None:
+    """Send a waiting session to the workers after the commit. The sweep sends it again if none claims it."""
+    wait = redispatch_wait(session.dispatches)
+    session.dispatches += 1
+    session.next_dispatch_at = db.now(wait)
     session_id = str(session.id)
     db.after_commit(lambda: queue.send(queue.RUN_SESSION, session_id, expires=wait))
 
 
-def ring_next(expires: float = LONGEST_BELL_SECONDS) -> None:
-    """Ring for the session whose turn it is, if there is one. Whoever hears it takes the one whose turn it is then."""
-    turn = scheduling.find_next()
-    if turn is not None:
-        session_id = str(turn.session_id)
+def dispatch_next(expires: float = MAX_REDISPATCH_SECONDS) -> None:
+    """Dispatch the session that is scheduled next, if any. The worker claims whichever is next by then."""
+    candidate = scheduling.find_next()
+    if candidate is not None:
+        session_id = str(candidate.session_id)
         db.after_commit(lambda: queue.send(queue.RUN_SESSION, session_id, expires=expires))
 
 
@@ -46,7 +46,7 @@ def enter(runner: AgentRunner, session: AgentRunnerSession, state: SessionState)
         runner.active_session_created_at = session.created_at
     else:
         session.done_at = db.now()
-        session.lease_expires_at = session.next_bell_at = None
+        session.lease_expires_at = session.next_dispatch_at = None
         runner.active_session_created_at = None
     db.session.flush()
     if state not in ACTIVE:
@@ -55,7 +55,7 @@ def enter(runner: AgentRunner, session: AgentRunnerSession, state: SessionState)
             counters.count(f"sessions_failed/{session.failure['code']}")
         if was_running:
             # A worker is free, and a limit that held somebody back may have room.
-            ring_next()
+            dispatch_next()
         db.session.refresh(session, ["done_at"])
         if session.started_at is not None and session.duration is None and session.done_at is not None:
             session.duration = round((session.done_at - session.started_at).total_seconds() * 1000)

@@ -1,4 +1,4 @@
-"""Whose turn it is: which of the waiting sessions a worker takes next, and whether the limits allow one more."""
+"""Which waiting session a worker claims next, and whether the limits allow one more to run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from app.models.states import Execution, SessionState
 
 
 @dataclass(frozen=True)
-class Turn:
+class Candidate:
     """A session that may be claimed, with the rows that are locked before it."""
 
     account_id: uuid.UUID
@@ -23,7 +23,7 @@ class Turn:
     session_id: uuid.UUID
 
 
-def find_next() -> Turn | None:
+def find_next() -> Candidate | None:
     """The waiting session that comes next, among those that our own workers run and that have room.
 
     Of the accounts the one that runs fewest sessions comes first, then the one that has waited longest since its last
@@ -34,7 +34,7 @@ def find_next() -> Turn | None:
     )
     order = (running_here, Account.last_claimed_at.nulls_first(), AgentRunnerSession.created_at, AgentRunnerSession.id)
     found = db.session.execute(query.order_by(*order).limit(1)).one_or_none()
-    return Turn(*found) if found else None
+    return Candidate(*found) if found else None
 
 
 def longest_wait() -> float:

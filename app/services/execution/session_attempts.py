@@ -1,7 +1,7 @@
 """The right to work on a session: claimed, extended, given back, and every write that it allows.
 
 The database's clock decides. `attempt` is the fence: each write names the attempt it belongs to, and one that no
-longer holds the session changes nothing and is told so.
+longer holds the session changes nothing and raises.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from app.models.states import FINAL, Execution, SessionState
 from app.services import counters, events, lookup
 from app.services.execution import lifecycle, scheduling
 
-# A worker outside is to end its session itself; so long it may take to report what came of it.
-OVERTIME_SECONDS = 60.0
+# An external worker ends its session itself. This is how long past the time limit it may take to report the outcome.
+REPORT_GRACE_SECONDS = 60.0
 MOST_TRIES = 10
 """Sessions that a claim looks at, each of which is taken from it at the last moment, before it gives up."""
 
@@ -53,20 +53,20 @@ class Claim:
 
 
 def claim(session_id: uuid.UUID, task_id: str) -> Claim | None:
-    """Answer a bell: take the session whose turn it is, whichever was rung for. None: none is to be had, drop the message.
+    """Claim the session that is scheduled next, whichever one the message names. None means: drop the message.
 
-    The session that was rung for is put back first where its lease has run out.
+    The session that the message names is requeued first if its lease has expired.
     """
-    # One claim at a time in the whole deployment, so that each sees what the ones before it took: none comes away
-    # empty while others wait, and it may lock rows of several accounts, as nobody else does.
+    # One claim at a time in the whole deployment, so that each sees what the ones before it took: none leaves
+    # empty-handed while sessions wait. It is also the only one that may lock rows of several accounts.
     db.lock("claim")
     _expire_lease_of(session_id)
     for _ in range(MOST_TRIES):
-        turn = scheduling.find_next()
-        if turn is None:
+        candidate = scheduling.find_next()
+        if candidate is None:
             return None
-        account, site = lookup.lock_account(turn.account_id), lookup.lock_site(turn.site_id)
-        locked = lookup.lock_session(turn.session_id)
+        account, site = lookup.lock_account(candidate.account_id), lookup.lock_site(candidate.site_id)
+        locked = lookup.lock_session(candidate.session_id)
         assert locked is not None
         runner, session = locked
         # It may have been stopped, or its site given to workers outside, before the locks were granted.
@@ -96,8 +96,8 @@ def begin(runner: AgentRunner, session: AgentRunnerSession, task_id: str | None)
     """Start the next attempt at a locked session that is NEW."""
     session.attempt += 1
     session.task_id = task_id
-    session.bells = 0
-    session.next_bell_at = None
+    session.dispatches = 0
+    session.next_dispatch_at = None
     session.steps_count = 0
     session.contains_secret = False
     for reported in ("failure", "result", "duration", "usage", "result_diff_key", "cumulative_diff_key"):
@@ -119,7 +119,7 @@ def _what_came_before(session: AgentRunnerSession) -> str:
 
 
 def expire_lease(runner: AgentRunner, session: AgentRunnerSession) -> None:
-    """Where the lease of a locked session has run out, count the worker as lost and queue it again, or give it up."""
+    """If the lease of a locked session has expired, count the worker as lost and requeue the session, or end it with ERROR."""
     if session.state != SessionState.RUNNING or not db.session.scalar(sa.select(session.lease_expires_at < db.now())):
         return
     session.workers_lost += 1
@@ -130,21 +130,21 @@ def expire_lease(runner: AgentRunner, session: AgentRunnerSession) -> None:
         session.failure = {"code": "worker_lost", "stage": "agent", "retryable": True, "message": message}
         lifecycle.enter(runner, session, SessionState.ERROR)
     else:
-        _queue_again(runner, session)
+        _requeue(runner, session)
 
 
-def is_overtime() -> sa.ColumnElement[bool]:
-    """Whether a session runs outside, and has done so for longer than it may. Our own workers end theirs themselves."""
+def is_past_time_limit() -> sa.ColumnElement[bool]:
+    """Whether an external worker's session is past its time limit. Our own workers end theirs themselves."""
     session = AgentRunnerSession
-    most = session.limits["max_duration_seconds"].as_float() + OVERTIME_SECONDS
+    most = session.limits["max_duration_seconds"].as_float() + REPORT_GRACE_SECONDS
     outside = sa.and_(session.state == SessionState.RUNNING, session.task_id.is_(None))
     return sa.and_(outside, session.started_at < db.now(-most))
 
 
-def end_overtime(runner: AgentRunner, session: AgentRunnerSession) -> None:
-    """End a locked session that runs outside for longer than it may. Its worker may still bring what it did."""
+def end_past_time_limit(runner: AgentRunner, session: AgentRunnerSession) -> None:
+    """End an external worker's session that is past its time limit. The worker may still send its diffs."""
     mine = AgentRunnerSession.id == session.id
-    if not db.session.scalar(sa.select(sa.exists().where(mine, is_overtime()))):
+    if not db.session.scalar(sa.select(sa.exists().where(mine, is_past_time_limit()))):
         return
     limit = session.limits["max_duration_seconds"]
     message = f"The session was ended at its time limit of {limit:g} seconds: its worker went on reporting."
@@ -153,11 +153,11 @@ def end_overtime(runner: AgentRunner, session: AgentRunnerSession) -> None:
     lifecycle.enter(runner, session, SessionState.ERROR)
 
 
-def _queue_again(runner: AgentRunner, session: AgentRunnerSession) -> None:
+def _requeue(runner: AgentRunner, session: AgentRunnerSession) -> None:
     session.task_id = session.lease_expires_at = None
-    # Workers outside our own look for sessions themselves.
+    # External workers look for sessions themselves.
     if runner.site.execution == Execution.INTERNAL:
-        lifecycle.ring(session)
+        lifecycle.dispatch(session)
     lifecycle.enter(runner, session, SessionState.NEW)
 
 
@@ -186,7 +186,7 @@ def add_step(session: AgentRunnerSession, title: str, message: str) -> None:
 
 
 def add_reported_step(session: AgentRunnerSession, title: str, message: str) -> None:
-    """Append a step that a worker outside reports. One beyond the most that are kept is left out, and that told once."""
+    """Append a step that an external worker reports. Steps beyond `max_steps` are left out, which one step says."""
     most = settings().max_steps
     if session.steps_count < most:
         add_step(session, title, message)
@@ -242,12 +242,12 @@ def keep_work(session_id: uuid.UUID, attempt: int, fields: dict[str, Any]) -> bo
     return True
 
 
-def put_back(session_id: uuid.UUID, attempt: int) -> bool:
-    """Queue the session again for another worker, counting no lost worker. False where it is not ours any more."""
+def requeue(session_id: uuid.UUID, attempt: int) -> bool:
+    """Requeue the session for another worker, counting no lost worker. False if the attempt no longer holds it."""
     locked = lookup.lock_session(session_id)
     if locked is None or not _is_held(locked[1], attempt):
         return False
-    _queue_again(*locked)
+    _requeue(*locked)
     return True
 
 

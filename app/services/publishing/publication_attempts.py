@@ -1,6 +1,6 @@
 """The work on a publication: claimed, held, settled. The intent is recorded by `publications`.
 
-Those of one site take turns: a forge that does not answer then holds up nobody else's for want of a free worker.
+One publication of a site runs at a time, so that a forge that does not answer occupies one worker at most.
 """
 
 from __future__ import annotations
@@ -41,8 +41,7 @@ class PublicationClaim:
 
 
 def claim(publication_id: uuid.UUID) -> PublicationClaim | None:
-    """Take a pending publication that nobody holds, where it is its site's turn. None: it is not to be had, drop the
-    message."""
+    """Claim a pending publication unless it is held, or another one of its site is. None means: drop the message."""
     locked = _lock(publication_id)
     if locked is None:
         return None
@@ -53,13 +52,13 @@ def claim(publication_id: uuid.UUID) -> PublicationClaim | None:
     if publication.state != PublicationState.PENDING or held:
         return None
     if _is_busy(runner.site_id):
-        _wait_for_turn(publication)
+        _wait_for_site(publication)
         return None
     if _is_given_up(runner, publication):
         return None
     publication.attempt += 1
-    # The lease is also the next bell: the sweep finds a publication whose worker was lost by it.
-    publication.lease_expires_at = publication.next_bell_at = db.now(settings().lease_seconds)
+    # The end of the lease is the next dispatch: by it the sweep finds a publication whose worker was lost.
+    publication.lease_expires_at = publication.next_dispatch_at = db.now(settings().lease_seconds)
     db.session.flush()
     db.session.refresh(publication)
     user = db.session.get_one(User, publication.user_id)
@@ -77,19 +76,19 @@ def _of_site(site_id: uuid.UUID) -> sa.ColumnElement[bool]:
     return Publication.agent_runner_id.in_(sa.select(AgentRunner.id).where(AgentRunner.site_id == site_id))
 
 
-def _wait_for_turn(publication: Publication) -> None:
-    """Have it rung for by whoever gives the turn on. It has just been heard of, so its bells begin anew."""
-    publication.bells = 0
-    publication.next_bell_at = db.now(settings().bell_seconds)
+def _wait_for_site(publication: Publication) -> None:
+    """Leave it to the end of the one that is running. The count of its dispatches starts again, which marks it as waiting."""
+    publication.dispatches = 0
+    publication.next_dispatch_at = db.now(settings().redispatch_seconds)
 
 
-def _give_turn_on(site_id: uuid.UUID) -> None:
-    """Ring for the publication of the site that waits for its turn the longest."""
-    waiting = (Publication.state == PublicationState.PENDING, Publication.bells == 0)
+def _dispatch_next(site_id: uuid.UUID) -> None:
+    """Dispatch the publication of the site that has been waiting longest."""
+    waiting = (Publication.state == PublicationState.PENDING, Publication.dispatches == 0)
     query = sa.select(Publication).where(_of_site(site_id), *waiting).order_by(Publication.created_at).limit(1)
     following = db.session.scalar(lookup.locked(query, Publication))
     if following is not None:
-        publications.ring(following)
+        publications.dispatch(following)
 
 
 def _is_given_up(runner: AgentRunner, publication: Publication) -> bool:
@@ -138,7 +137,7 @@ def _own_shas(publication: Publication) -> frozenset[str]:
 def beat(publication_id: uuid.UUID, attempt: int) -> None:
     """Extend the lease; raises `LeaseLost` where another attempt holds the publication."""
     lease = db.now(settings().lease_seconds)
-    _write(publication_id, attempt, lease_expires_at=lease, next_bell_at=lease)
+    _write(publication_id, attempt, lease_expires_at=lease, next_dispatch_at=lease)
 
 
 def record_push(publication_id: uuid.UUID, attempt: int, sha: str) -> None:
@@ -168,12 +167,12 @@ def _write(publication_id: uuid.UUID, attempt: int, **values: object) -> None:
 
 
 def retry_later(publication_id: uuid.UUID, attempt: int) -> None:
-    """Give the publication back for another attempt, after a wait that doubles. No message waits that long: the sweep
-    rings when it is time."""
+    """Give the publication back for another attempt, after a wait that doubles. The sweep
+    dispatches it when the wait is over."""
     runner, publication = _hold(publication_id, attempt)
     wait = min(FIRST_RETRY_SECONDS * 2.0 ** (attempt - 1), LONGEST_RETRY_SECONDS)
-    publication.lease_expires_at, publication.next_bell_at = None, db.now(wait)
-    _give_turn_on(runner.site_id)
+    publication.lease_expires_at, publication.next_dispatch_at = None, db.now(wait)
+    _dispatch_next(runner.site_id)
 
 
 @dataclass(frozen=True)
@@ -215,12 +214,12 @@ def _show(runner: AgentRunner, pull_request: PullRequestFacts) -> None:
 def _settle(runner: AgentRunner, publication: Publication, state: PublicationState, error: str | None) -> None:
     publication.state, publication.error = state, error
     publication.finished_at = db.now()
-    publication.lease_expires_at = publication.next_bell_at = None
+    publication.lease_expires_at = publication.next_dispatch_at = None
     if publication.kind == PublicationKind.PULL_REQUEST:
         runner.pr_is_being_created, runner.pr_error = False, error
     else:
         runner.merge_commit_is_being_created, runner.merge_commit_error = False, error
-    _give_turn_on(runner.site_id)
+    _dispatch_next(runner.site_id)
 
 
 def _hold(publication_id: uuid.UUID, attempt: int) -> tuple[AgentRunner, Publication]:
@@ -231,15 +230,15 @@ def _hold(publication_id: uuid.UUID, attempt: int) -> tuple[AgentRunner, Publica
 
 
 def _lock(publication_id: uuid.UUID) -> tuple[AgentRunner, Publication] | None:
-    """A publication and its runner: first the turns of its site are locked, then the runner."""
+    """A publication and its runner: first the lock of its site's publications, then the runner."""
     publication = db.session.get(Publication, publication_id)
     if publication is None:
         return None
-    number = publication.agent_runner_id
-    site_id = db.session.scalar(sa.select(AgentRunner.site_id).where(AgentRunner.id == number))
+    runner_id = publication.agent_runner_id
+    site_id = db.session.scalar(sa.select(AgentRunner.site_id).where(AgentRunner.id == runner_id))
     db.lock(f"publications of {site_id}")
     runner = db.session.scalars(
-        lookup.locked(sa.select(AgentRunner).where(AgentRunner.id == number), AgentRunner)
+        lookup.locked(sa.select(AgentRunner).where(AgentRunner.id == runner_id), AgentRunner)
     ).one()
     query = sa.select(Publication).where(Publication.id == publication_id)
     return runner, db.session.scalars(lookup.locked(query, Publication)).one()

@@ -101,15 +101,15 @@ def _record(caller: Caller, runner: AgentRunner, kind: PublicationKind, branch: 
         squash=fields.get("squash") or False,
     )
     db.session.add(publication)
-    ring(publication)
+    dispatch(publication)
     db.session.flush()
     db.session.refresh(runner)
 
 
-def ring(publication: Publication, wait: float | None = None) -> None:
-    """Tell the control workers, after the commit; the sweep rings again if nobody comes."""
-    wait = wait or lifecycle.bell_wait(publication.bells or 0)
-    publication.bells = (publication.bells or 0) + 1
-    publication.next_bell_at = db.now(wait)
+def dispatch(publication: Publication, wait: float | None = None) -> None:
+    """Send the publication to the control workers after the commit. The sweep sends it again if none claims it."""
+    wait = wait or lifecycle.redispatch_wait(publication.dispatches or 0)
+    publication.dispatches = (publication.dispatches or 0) + 1
+    publication.next_dispatch_at = db.now(wait)
     publication_id = str(publication.id)
     db.after_commit(lambda: queue.send(queue.PUBLISH, publication_id, expires=wait))

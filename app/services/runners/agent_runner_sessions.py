@@ -25,7 +25,7 @@ from app.services.runners.guards import refuse_archived, refuse_while_active
 def create(
     caller: Caller, runner_id: uuid.UUID, fields: dict[str, Any], uploaded: uploads.Uploaded
 ) -> AgentRunnerSession:
-    """Follow up: record a session that builds on the runner's diff, and ring for a worker. `uploaded` is what
+    """Follow up: record a session that builds on the runner's diff, and dispatch it. `uploaded` is what
     `uploads.look_for` found of the files that `fields` name."""
     caller.require(Scope.WRITE)
     site_id = lookup.get_runner(caller, runner_id).site_id
@@ -95,7 +95,7 @@ def add(
     runner.last_session_created_at = session.created_at
     runner.current_task = None
     if site.execution == Execution.INTERNAL:
-        lifecycle.ring(session)
+        lifecycle.dispatch(session)
     lifecycle.enter(runner, session, SessionState.NEW)
     db.session.refresh(session)
     return session

@@ -25,7 +25,7 @@ TITLE_LENGTH = 80
 
 
 def create(caller: Caller, fields: dict[str, Any], uploaded: uploads.Uploaded) -> AgentRunner:
-    """Record a runner and its first session, and ring for a worker. `fields` as in the POST; `uploaded` is what
+    """Record a runner and its first session, and dispatch it. `fields` as in the POST; `uploaded` is what
     `uploads.look_for` found of the files that it names."""
     caller.require(Scope.WRITE)
     git_names.check_branch("branch", fields.get("branch"))
@@ -105,14 +105,14 @@ def _conditions(filters: dict[str, Any]) -> list[sa.ColumnElement[bool]]:
 
 
 @dataclass(frozen=True)
-class BroughtDiff:
-    """A diff that a caller puts in the place of a runner's own, stored; no key where it is empty."""
+class ReplacementDiff:
+    """A diff that replaces a runner's own, stored; no key where it is empty."""
 
     key: str | None
     contains_secret: bool
 
 
-def bring_diff(caller: Caller, runner_id: uuid.UUID, fields: dict[str, Any]) -> BroughtDiff | None:
+def store_replacement_diff(caller: Caller, runner_id: uuid.UUID, fields: dict[str, Any]) -> ReplacementDiff | None:
     """Store the diff that comes with an update, if one does.
 
     To be called in no transaction: the store may take long, and nobody shall wait for a row meanwhile.
@@ -124,19 +124,21 @@ def bring_diff(caller: Caller, runner_id: uuid.UUID, fields: dict[str, Any]) -> 
         runner = lookup.get_runner(caller, runner_id)
         account_id, secrets = runner.account_id, site_secrets.secrets_of(runner.site)
     key = diffs.take_runner_diff(runner_id, account_id, fields)
-    return BroughtDiff(key, key is not None and site_secrets.holds_secret(secrets, key))
+    return ReplacementDiff(key, key is not None and site_secrets.holds_secret(secrets, key))
 
 
-def update(caller: Caller, runner_id: uuid.UUID, fields: dict[str, Any], brought: BroughtDiff | None) -> AgentRunner:
-    """Change the title, the commit asked for, the deploy, or put the diff that `bring_diff` stored in the place of the
-    runner's own."""
+def update(
+    caller: Caller, runner_id: uuid.UUID, fields: dict[str, Any], replacement: ReplacementDiff | None
+) -> AgentRunner:
+    """Change the title, the commit asked for, the deploy, or replace the runner's diff by the one
+    that `store_replacement_diff` stored."""
     caller.require(Scope.WRITE)
     runner = lookup.get_runner(caller, runner_id, lock=True)
     if fields.get("sha") is not None and (runner.base_sha or _has_been_claimed(runner)):
         raise Conflict("the commit was resolved when the first session began", error_code="already_started")
-    if brought is not None:
+    if replacement is not None:
         refuse_while_active(runner)
-        runner.diff_key, runner.contains_secret = brought.key, brought.contains_secret
+        runner.diff_key, runner.contains_secret = replacement.key, replacement.contains_secret
     if "title" in fields:
         runner.title = site_secrets.title_without(site_secrets.secrets_of(runner.site), fields["title"])
     for name in ("sha", "base_deploy_id"):
@@ -153,7 +155,7 @@ def _has_been_claimed(runner: AgentRunner) -> bool:
 
 
 def archive(caller: Caller, runner_id: uuid.UUID) -> AgentRunner:
-    """Put the runner away; again is no error, while a session is active it is."""
+    """Archive the runner. Archiving it again is no error; raises `Conflict` while a session is active."""
     caller.require(Scope.WRITE)
     runner = lookup.get_runner(caller, runner_id, lock=True)
     refuse_while_active(runner)

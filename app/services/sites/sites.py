@@ -77,10 +77,10 @@ def _leads_elsewhere(site: Site, fields: dict[str, Any]) -> bool:
 
 
 def _hand_over_waiting(site: Site) -> None:
-    """Have the sweep ring at once for the sessions that wait, or no longer where workers outside run them now."""
-    bell = db.now() if site.execution == Execution.INTERNAL else sa.null()
+    """Have the sweep dispatch the waiting sessions at once, or never where external workers run them now."""
+    next_dispatch_at = db.now() if site.execution == Execution.INTERNAL else sa.null()
     waiting = sa.and_(AgentRunnerSession.site_id == site.id, AgentRunnerSession.state == SessionState.NEW)
-    db.session.execute(sa.update(AgentRunnerSession).where(waiting).values(next_bell_at=bell))
+    db.session.execute(sa.update(AgentRunnerSession).where(waiting).values(next_dispatch_at=next_dispatch_at))
 
 
 def delete(caller: Caller, site_id: uuid.UUID) -> None:

@@ -90,7 +90,7 @@ def test_a_store_that_deletes_nothing_is_not_asked_for_ever(
 
     def be_away(key: str) -> None:
         asked.append(key)
-        raise artifacts.StoreAway("nobody answers")
+        raise artifacts.StoreUnavailable("nobody answers")
 
     BusyStore(on_delete=be_away).use(monkeypatch)
     assert garbage.collect() == 0

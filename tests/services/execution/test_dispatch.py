@@ -1,4 +1,4 @@
-"""Who is rung for, and that nobody who waits is forgotten."""
+"""Which sessions are dispatched, and that none that waits is forgotten."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from tests.services.conftest import claim, listening, read, write
 
 
 @pytest.fixture
-def rung(configure: Callable[..., None], record: sa.Engine) -> Iterator[Callable[[], list[str]]]:
-    """The sessions that were rung for since the last look."""
+def enqueued(configure: Callable[..., None], record: sa.Engine) -> Iterator[Callable[[], list[str]]]:
+    """The sessions that were enqueued since the last call."""
     configure(BROKER_URL="memory://")
     with listening(queue.SESSIONS) as look:
         yield look
@@ -46,36 +46,36 @@ def end(session_id: uuid.UUID, attempt: int = 1) -> None:
         session_attempts.finish(session_id, attempt, SessionState.DONE, {})
 
 
-def test_the_end_of_a_session_rings_for_the_one_whose_turn_it_is(ada, site, other_site, ask, rung):
+def test_the_end_of_a_session_dispatches_the_next_one(ada, site, other_site, ask, enqueued):
     limit(Account, ada.account_id, 2)
     limit(Site, site.id, 1)
     full, other = ask(), ask(site_id=other_site.id)
     assert claim(full) and claim(other)
     held_back, waiting = ask(), ask(site_id=other_site.id)
     assert claim(held_back) is None and claim(waiting) is None
-    rung()
+    enqueued()
     end(other)
-    assert rung() == [str(waiting)]
+    assert enqueued() == [str(waiting)]
     end(full)
-    assert rung() == [str(held_back)]
+    assert enqueued() == [str(held_back)]
 
 
-def test_the_end_of_what_never_ran_rings_for_nobody(ada, ask, rung):
+def test_the_end_of_a_session_that_never_ran_dispatches_none(ada, ask, enqueued):
     stopped, _ = ask(), ask()
-    rung()
+    enqueued()
     with db.transaction():
         agent_runner_sessions.stop(ada, read(stopped).agent_runner_id, stopped)
-    assert rung() == []
+    assert enqueued() == []
 
 
-def test_each_sweep_rings_for_who_is_next_so_that_no_lost_message_keeps_a_worker_idle(ask, rung):
+def test_each_sweep_dispatches_the_next_one_so_that_no_lost_message_keeps_a_worker_idle(ask, enqueued):
     waiting = [ask(), ask()]
-    rung()
+    enqueued()
     sweep_all()
-    assert rung() == [str(waiting[0])]
+    assert enqueued() == [str(waiting[0])]
 
 
-def test_who_waits_is_rung_for_once_a_site_may_run_more(ada, site, ask):
+def test_who_waits_is_enqueued_for_once_a_site_may_run_more(ada, site, ask):
     limit(Site, site.id, 1)
     running, waiting = ask(), ask()
     assert claim(running) and claim(waiting) is None
@@ -85,7 +85,7 @@ def test_who_waits_is_rung_for_once_a_site_may_run_more(ada, site, ask):
         assert sweep.find_due() == [waiting]
 
 
-def test_who_waits_is_rung_for_once_an_account_may_run_more(ada, ask):
+def test_who_waits_is_enqueued_for_once_an_account_may_run_more(ada, ask):
     with db.transaction():
         accounts.set_limits(ada.account_id, {"max_concurrent_sessions": 1})
     running, waiting = ask(), ask()
@@ -108,40 +108,40 @@ def test_an_account_may_have_fewer_waiting_than_others(ada, ask):
     assert ask()
 
 
-def test_what_waited_for_weeks_is_still_rung_for(ask):
+def test_what_waited_for_weeks_is_still_enqueued_for(ask):
     session_id = ask()
-    write(session_id, bells=5000, next_bell_at=db.now(-1))
+    write(session_id, dispatches=5000, next_dispatch_at=db.now(-1))
     with db.transaction():
         sweep.repair(session_id)
-    assert read(session_id).bells == 5001
-    assert lifecycle.bell_wait(5001) == lifecycle.LONGEST_BELL_SECONDS
+    assert read(session_id).dispatches == 5001
+    assert lifecycle.redispatch_wait(5001) == lifecycle.MAX_REDISPATCH_SECONDS
 
 
 def test_one_that_cannot_be_repaired_does_not_keep_the_others_waiting(ask):
     broken, waiting = ask(), ask()
     for session_id in (broken, waiting):
-        write(session_id, next_bell_at=db.now(-1))
+        write(session_id, next_dispatch_at=db.now(-1))
     with db.transaction():
         row = db.session.get_one(AgentRunner, read(broken).agent_runner_id)
         # The number of its next event is taken already, so that nothing can be recorded of it.
         db.session.add(Event(agent_runner_id=row.id, seq=row.last_event_seq + 1, kind="state"))
     claim_behind_the_back(broken)
     sweep_all()
-    assert read(waiting).bells == 2
+    assert read(waiting).dispatches == 2
 
 
 def claim_behind_the_back(session_id: uuid.UUID) -> None:
     write(session_id, state=SessionState.RUNNING, attempt=1, lease_expires_at=db.now(-1))
 
 
-def test_a_session_that_is_given_back_to_workers_outside_is_not_rung_for(ada, site, ask):
+def test_a_session_that_is_given_back_to_workers_outside_is_not_enqueued_for(ada, site, ask):
     session_id = ask()
     claim(session_id)
     with db.transaction():
         sites.update(ada, site.id, {"execution": Execution.EXTERNAL})
     with db.transaction():
-        assert session_attempts.put_back(session_id, 1)
-    assert read(session_id).next_bell_at is None
+        assert session_attempts.requeue(session_id, 1)
+    assert read(session_id).next_dispatch_at is None
 
 
 def test_what_a_lost_attempt_reported_is_no_part_of_the_next(ask):

@@ -1,4 +1,4 @@
-"""Claims of workers outside our own, and the diffs that callers bring."""
+"""Claims of external workers, and the diffs that callers send."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def outside(ada, site):
 
 def report(caller, session_id, fields):
     runner_id = read(session_id).agent_runner_id
-    brought = external_workers.bring(caller, runner_id, session_id, fields)
+    stored = external_workers.store_reported_diffs(caller, runner_id, session_id, fields)
     with db.transaction():
-        return external_workers.report(caller, runner_id, session_id, fields, brought)
+        return external_workers.report(caller, runner_id, session_id, fields, stored)
 
 
 def holding(caller, session_id):
@@ -129,9 +129,9 @@ def test_a_diff_that_was_uploaded_is_the_runner_s_own_from_then_on(ada, ask):
     upload = f"user-uploaded-content/{ada.account_id}/{uuid.uuid4()}/x.patch"
     artifacts.store().put(upload, [DIFF])
     fields = {"result_diff_s3_key": upload}
-    brought = agent_runners.bring_diff(ada, claimed.runner.id, fields)
+    stored = agent_runners.store_replacement_diff(ada, claimed.runner.id, fields)
     with db.transaction():
-        agent_runners.update(ada, claimed.runner.id, fields, brought)
+        agent_runners.update(ada, claimed.runner.id, fields, stored)
     artifacts.store().delete(upload)
     with db.transaction(read_only=True):
         key = db.session.get_one(AgentRunner, claimed.runner.id).diff_key

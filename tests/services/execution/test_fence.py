@@ -107,29 +107,29 @@ def test_the_sweep_sends_a_lost_session_round_again_and_twice_is_once(ask):
             due = sweep.find_due()
             sweep.repair(session_id)
     session = read(session_id)
-    assert due == [] and (session.state, session.workers_lost, session.bells) == (SessionState.NEW, 1, 1)
-    assert session.next_bell_at is not None and session.lease_expires_at is None
+    assert due == [] and (session.state, session.workers_lost, session.dispatches) == (SessionState.NEW, 1, 1)
+    assert session.next_dispatch_at is not None and session.lease_expires_at is None
 
 
-def test_a_session_that_lost_its_worker_waits_behind_none_that_wait_for_a_bell(ask, configure):
+def test_a_session_that_lost_its_worker_waits_behind_none_that_are_due_to_be_dispatched(ask, configure):
     configure(MAX_QUEUED_SESSIONS=str(sweep.AT_ONCE + 1))
     for _ in range(sweep.AT_ONCE):
-        write(ask(), next_bell_at=db.now(-1))
+        write(ask(), next_dispatch_at=db.now(-1))
     lost = ask()
-    write(lost, state=SessionState.RUNNING, attempt=1, lease_expires_at=db.now(-1), next_bell_at=None)
+    write(lost, state=SessionState.RUNNING, attempt=1, lease_expires_at=db.now(-1), next_dispatch_at=None)
     with db.transaction(read_only=True):
         assert sweep.find_due()[0] == lost
 
 
 def test_the_sweep_rings_again_for_a_session_that_waits_less_and_less_often(ask):
     session_id = ask()
-    assert read(session_id).bells == 1
-    for bells in (2, 3):
-        write(session_id, next_bell_at=db.now(-1))
+    assert read(session_id).dispatches == 1
+    for dispatches in (2, 3):
+        write(session_id, next_dispatch_at=db.now(-1))
         with db.transaction():
             assert sweep.find_due() == [session_id]
             sweep.repair(session_id)
-        assert read(session_id).bells == bells
+        assert read(session_id).dispatches == dispatches
     with db.transaction():
         assert sweep.find_due() == []
 
@@ -138,10 +138,10 @@ def test_a_drained_worker_gives_its_session_back_without_being_counted_as_lost(a
     session_id = ask()
     claim(session_id)
     with db.transaction():
-        assert session_attempts.put_back(session_id, 1)
+        assert session_attempts.requeue(session_id, 1)
     assert read(session_id).state == SessionState.NEW and read(session_id).workers_lost == 0
     with db.transaction():
-        assert not session_attempts.put_back(session_id, 1)
+        assert not session_attempts.requeue(session_id, 1)
     assert claim(session_id).attempt == 2
     assert said(session_id) == "The worker of attempt 1 was told to stop and gave the session back. This is attempt 2."
 
@@ -153,7 +153,7 @@ def test_a_session_that_is_started_again_says_what_came_before(ask):
     assert claim(session_id).attempt == 2
     assert said(session_id) == "The worker of attempt 1 was lost. This is attempt 2."
     with db.transaction():
-        assert session_attempts.put_back(session_id, 2)
+        assert session_attempts.requeue(session_id, 2)
     assert claim(session_id).attempt == 3
     both = "Of the 2 attempts before, 1 lost their worker; the workers of the others were told to stop."
     assert said(session_id) == f"{both} This is attempt 3."

@@ -1,4 +1,4 @@
-"""Whose turn it is: the oldest of the account that has least, and nobody else's meanwhile."""
+"""Which session is next: the oldest of the account that runs fewest."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from app.services.runners import agent_runner_sessions, agent_runners
 from app.services.sites import sites
 from tests.services.conftest import claim, read, write
 
-BELL = uuid.UUID(int=0)
-"""What a bell names does not matter, so these name nothing."""
+UNKNOWN = uuid.UUID(int=0)
+"""Which session a message names does not matter, so these name none."""
 
 
 class Team:
@@ -50,7 +50,7 @@ def team(record: sa.Engine) -> Callable[[str], Team]:
 
 
 def claim_next() -> uuid.UUID | None:
-    found = claim(BELL)
+    found = claim(UNKNOWN)
     return found.session.id if found else None
 
 
@@ -158,7 +158,7 @@ def test_claims_stops_and_follow_ups_at_once_wait_in_no_circle(team):
         who = teams[number % 3]
         if number < 3:
             for _ in range(8):
-                claim(BELL)
+                claim(UNKNOWN)
         elif number < 6:
             for session_id in asked[number % 3 * 8 :][:8]:
                 with db.transaction():

@@ -1,4 +1,4 @@
-"""Publications of one site take turns, so that its forge holds up nobody else."""
+"""One publication of a site runs at a time, so that its forge delays no other site's."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tests.services.conftest import claim, listening
 
 
 @pytest.fixture
-def rung(configure: Callable[..., None], record: sa.Engine) -> Iterator[Callable[[], list[str]]]:
-    """The publications that were rung for since the last look."""
+def enqueued(configure: Callable[..., None], record: sa.Engine) -> Iterator[Callable[[], list[str]]]:
+    """The publications that were enqueued since the last call."""
     configure(BROKER_URL="memory://")
     with listening(queue.CONTROL) as look:
         yield look
@@ -56,7 +56,7 @@ def publish(ada: Caller, ask: Callable[..., uuid.UUID]) -> Callable[..., uuid.UU
 
 
 def take(number: uuid.UUID) -> bool:
-    """Answer the bell of a publication; whether it was to be had."""
+    """Claim a publication; whether that succeeded."""
     with db.transaction():
         return publication_attempts.claim(number) is not None
 
@@ -80,10 +80,10 @@ def test_a_site_has_one_publication_at_work_and_other_sites_theirs(publish, othe
 
 
 @pytest.mark.parametrize("way", ["done", "failed", "later"])
-def test_the_turn_is_given_on_to_the_one_that_waits_the_longest(publish, rung, way):
+def test_the_end_of_one_dispatches_the_one_that_waits_longest(publish, enqueued, way):
     first, second, third = publish(), publish(), publish()
     assert take(first) and not take(third) and not take(second)
-    rung()
+    enqueued()
     with db.transaction():
         if way == "done":
             publication_attempts.succeed(first, 1, "a" * 40, None)
@@ -91,37 +91,37 @@ def test_the_turn_is_given_on_to_the_one_that_waits_the_longest(publish, rung, w
             publication_attempts.fail(first, 1, "The forge said no.")
         else:
             publication_attempts.retry_later(first, 1)
-    assert rung() == [str(second)]
+    assert enqueued() == [str(second)]
     assert take(second) and not take(third)
 
 
-def test_whoever_was_never_refused_is_not_rung_for_twice(publish, rung):
+def test_one_that_was_never_refused_is_not_dispatched_twice(publish, enqueued):
     first, _second = publish(), publish()
     assert take(first)
-    rung()
+    enqueued()
     with db.transaction():
         publication_attempts.succeed(first, 1, "a" * 40, None)
-    assert rung() == []
+    assert enqueued() == []
 
 
-def test_a_wait_for_a_retry_is_not_cut_short_by_the_turn_of_another(publish, rung):
+def test_a_wait_for_a_retry_is_not_cut_short_by_the_end_of_another(publish, enqueued):
     first, second = publish(), publish()
     assert take(first)
     with db.transaction():
         publication_attempts.retry_later(first, 1)
     assert take(second)
-    rung()
+    enqueued()
     with db.transaction():
         publication_attempts.succeed(second, 1, "a" * 40, None)
-    assert rung() == []
+    assert enqueued() == []
 
 
-def test_the_turn_of_a_lost_worker_is_free_once_its_lease_has_ended(publish, rung):
+def test_the_place_of_a_lost_worker_is_free_once_its_lease_has_expired(publish, enqueued):
     first, second = publish(), publish()
     assert take(first) and not take(second)
-    write(first, lease_expires_at=db.now(-1), next_bell_at=db.now(-1))
+    write(first, lease_expires_at=db.now(-1), next_dispatch_at=db.now(-1))
     assert take(second)
-    assert not take(first), "it waits for its turn, and loses nothing by that"
+    assert not take(first), "it waits for its site, and loses nothing by that"
     assert read(first).workers_lost == 0
     with db.transaction():
         publication_attempts.succeed(second, 1, "a" * 40, None)
@@ -129,22 +129,22 @@ def test_the_turn_of_a_lost_worker_is_free_once_its_lease_has_ended(publish, run
     assert read(first).workers_lost == 1
 
 
-def test_whoever_waits_for_a_turn_is_rung_for_by_the_sweep_too(publish, rung):
+def test_one_that_waits_for_its_site_is_dispatched_by_the_sweep_too(publish, enqueued):
     first, second = publish(), publish()
     assert take(first) and not take(second)
-    write(second, next_bell_at=db.now(-1))
-    rung()
+    write(second, next_dispatch_at=db.now(-1))
+    enqueued()
     with db.transaction():
         due = sweep.find_stale_publications()
     for number in due:
         with db.transaction():
             sweep.resume_publication(number)
-    assert rung() == [str(second)]
+    assert enqueued() == [str(second)]
 
 
-def test_the_sweep_takes_first_whoever_waits_the_longest_for_a_bell(publish):
+def test_the_sweep_takes_the_longest_due_first(publish):
     asked_first, asked_last = publish(), publish()
-    write(asked_first, next_bell_at=db.now(-1))
-    write(asked_last, next_bell_at=db.now(-60))
+    write(asked_first, next_dispatch_at=db.now(-1))
+    write(asked_last, next_dispatch_at=db.now(-60))
     with db.transaction(read_only=True):
         assert sweep.find_stale_publications() == [asked_last, asked_first]
