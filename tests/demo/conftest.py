@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from app.demo.forge.repositories import Repository
 from tests.cli.conftest import folder
-from tests.demo.forge import DemoForge, demo_forge, with_feature
+from tests.demo.forge import DemoForge, Repository, demo_forge, with_feature
 
 __all__ = ["folder", "forge", "own_forge", "repository"]
 

@@ -15,11 +15,33 @@ from typing import Any
 
 import httpx
 
-from app.demo.forge.repositories import Repositories, Repository
+from app.demo.forge import repositories
+from app.demo.forge.repositories import git_environment
 
 TOKEN = "a-token-that-may-write"
 READ_ONLY_TOKEN = "a-token-that-may-read"
 _numbers = itertools.count(1)
+
+
+class Repository(repositories.Repository):
+    """One that the test may change as if somebody had pushed."""
+
+    def commit(self, branch: str, files: Mapping[str, str | bytes], message: str, start: str | None = None) -> str:
+        """Put `files` into a commit on `branch`, which begins at `start` (a sha) where it is new; its sha."""
+        parent = self.branches().get(branch, start)
+        who = "committer Somebody <somebody@example.com> now"
+        stream = f"commit refs/heads/{branch}\n{who}\n".encode() + _data(message.encode())
+        stream += f"from {parent}\n".encode() if parent else b""
+        for path, content in files.items():
+            data = content.encode() if isinstance(content, str) else content
+            stream += f"M 100644 inline {path}\n".encode() + _data(data)
+        command = ["git", "fast-import", "--quiet", "--date-format=now"]
+        subprocess.run(command, cwd=self.folder, env=git_environment(), input=stream, check=True)
+        return self.branches()[branch]
+
+
+def _data(content: bytes) -> bytes:
+    return b"data %d\n%s\n" % (len(content), content)
 
 
 class DemoForge:
@@ -32,7 +54,6 @@ class DemoForge:
         self.root = root
         root.mkdir(parents=True, exist_ok=True)
         self._options = options
-        self._repositories = Repositories(root)
         self._process, self.url = self._started(0)
         self.api_url = f"{self.url}/api/v3"
         self.http = httpx.Client(base_url=self.api_url, headers={"Authorization": f"Bearer {TOKEN}"}, trust_env=False)
@@ -40,12 +61,18 @@ class DemoForge:
     def make_repository(
         self, owner: str, name: str, files: Mapping[str, str | bytes], *, private: bool = False
     ) -> Repository:
-        """A repository with one commit on `main`. Its `commit` puts more on any branch, as if somebody had pushed."""
-        return self._repositories.create(owner, name, files, private=private)
+        """A repository with one commit on `main`."""
+        repository = Repository(owner, name, self.root / owner / f"{name}.git")
+        command = ["git", "init", "--quiet", "--bare", "--initial-branch=main", "--template=", str(repository.folder)]
+        subprocess.run(command, env=git_environment(), check=True)
+        if private:
+            (repository.folder / "private").touch()
+        repository.commit("main", files, "The first commit")
+        return repository
 
     def full_names(self) -> list[str]:
         """Of every repository that it holds."""
-        return [repository.full_name for repository in self._repositories.all()]
+        return [repository.full_name for repository in repositories.find_all(self.root)]
 
     def clone_url(self, full_name: str, token: str | None = None) -> str:
         """With `token`, one that git can push to without being asked."""
@@ -78,7 +105,7 @@ class DemoForge:
         self.order(revoked=False)
 
     def order(self, **faults: Any) -> None:
-        """Order faults by name: see `app.demo.forge.faults`."""
+        """Order faults by name: see `app.demo.forge.forge`."""
         self.http.put(f"{self.url}/-/faults", json=faults).raise_for_status()
 
     def held(self) -> list[str]:

@@ -10,8 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.demo.forge.repositories import Repository
-from tests.demo.forge import DemoForge, git, with_feature
+from tests.demo.forge import DemoForge, Repository, git, with_feature
 
 
 @pytest.fixture

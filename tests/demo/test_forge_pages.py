@@ -7,8 +7,7 @@ import re
 import httpx
 import pytest
 
-from app.demo.forge.repositories import Repository
-from tests.demo.forge import DemoForge, git
+from tests.demo.forge import DemoForge, Repository, git
 
 HOSTILE = "<script>alert('1')</script>\"><img src=x onerror=alert(1)>&lt;"
 
@@ -30,7 +29,17 @@ def test_a_pull_request_is_shown_and_nothing_in_it_is_run(page: str) -> None:
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
     assert "ü🎉" * 30_000 in answer.text
     assert '<span class="badge open">open</span>' in answer.text
-    assert '<span class="added">+print(&#x27;new&#x27;)</span>' in answer.text
+    assert '<span class="added">+print(&#39;new&#39;)</span>' in answer.text
+
+
+def test_what_is_not_seen_is_escaped(forge: DemoForge, repository: Repository) -> None:
+    hidden = "\x1b]0;gotcha\x07\u202e\u200b"
+    repository.commit("feature", {"gotcha.py": hidden}, "Hidden")
+    told = {"title": hidden, "body": hidden, "head": "feature", "base": "main"}
+    page = forge.http.post(f"/repos/{repository.full_name}/pulls", json=told).json()["html_url"]
+    shown = httpx.get(page).text
+    assert shown.count("\\x1b]0;gotcha\\x07\\u202e\\u200b") == 4
+    assert not set("\x1b\x07\u202e\u200b") & set(shown)
 
 
 def test_the_lists_lead_to_it(forge: DemoForge, repository: Repository, page: str) -> None:

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.demo.forge.repositories import Repository
-from tests.demo.forge import DemoForge, git, with_feature
+from tests.demo.forge import DemoForge, Repository, git, with_feature
 
 
 def create(forge: DemoForge, repository: Repository, head: str = "feature", **values: Any) -> dict[str, Any]:

@@ -7,8 +7,7 @@ from typing import Any
 
 import httpx
 
-from app.demo.forge.repositories import Repository
-from tests.demo.forge import DemoForge, git
+from tests.demo.forge import DemoForge, Repository, git
 from tests.deployment import Deployment, wait_for
 
 

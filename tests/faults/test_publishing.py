@@ -11,9 +11,8 @@ import pytest
 import sqlalchemy as sa
 
 from app import db
-from app.demo.forge.repositories import Repository
 from app.models import AgentRunner
-from tests.demo.forge import DemoForge, demo_forge, git
+from tests.demo.forge import DemoForge, Repository, demo_forge, git
 from tests.deployment import Deployment, seconds_to_sleep, wait_for
 from tests.faults import invariants
 from tests.faults.agents import at_work

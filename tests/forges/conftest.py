@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.demo.forge.repositories import Repository
 from tests.demo.conftest import forge, own_forge, repository
-from tests.demo.forge import DemoForge
+from tests.demo.forge import DemoForge, Repository
 from workers.forges.base import Forge
 from workers.forges.registry import make_forge
 

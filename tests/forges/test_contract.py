@@ -7,8 +7,7 @@ import contextlib
 import httpx
 import pytest
 
-from app.demo.forge.repositories import Repository
-from tests.demo.forge import DemoForge
+from tests.demo.forge import DemoForge, Repository
 from tests.forges.contract import Contract, Exchange, recorded
 from workers.errors import EngineError
 from workers.forges.registry import make_forge

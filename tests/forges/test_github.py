@@ -9,8 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from app.demo.forge.repositories import Repository
-from tests.demo.forge import DemoForge, demo_forge, with_feature
+from tests.demo.forge import DemoForge, Repository, demo_forge, with_feature
 from tests.forges.conftest import adapter
 from workers.errors import EngineError
 from workers.forges.base import Forge, PullRequest

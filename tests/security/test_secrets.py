@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from app.demo.forge.repositories import Repository
-from tests.demo.forge import DemoForge, demo_forge, git
+from tests.demo.forge import DemoForge, Repository, demo_forge, git
 from tests.deployment import Deployment, deployed, free_port
 from tests.postgres import postgres_database
 

@@ -7,7 +7,20 @@ import signal
 import sys
 from pathlib import Path
 
-from app.demo.forge.server import DemoForge, Options
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from app.demo.forge.application import create_app
+from app.demo.forge.forge import Forge
+
+
+class Handler(WSGIRequestHandler):
+    # To a server of an older version git sends no large push.
+    protocol_version = "HTTP/1.1"
+    # Headers and body are two writes; the second would wait for the first one's acknowledgement.
+    disable_nagle_algorithm = True
+
+    def log_request(self, *_: object) -> None:
+        """Nothing is logged: a request's line may hold what nobody should read."""
 
 
 def main() -> None:
@@ -20,26 +33,13 @@ def main() -> None:
     parser.add_argument("--no-drafts", action="store_true", help="refuse drafts, as GitHub does on some plans")
     parser.add_argument("--faults", action="store_true", help="let callers order faults, for tests")
     given = parser.parse_args()
+    files = {given.read_only_token_file: False, given.token_file: True}
+    tokens = {token: may_write for file, may_write in files.items() if file for token in file.read_text().split()}
+    forge = Forge(given.root.resolve(), tokens, not given.no_drafts, given.faults, protected=given.protect)
+    server = make_server("127.0.0.1", given.port, create_app(forge), threaded=True, request_handler=Handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    forge = DemoForge(
-        Options(
-            root=given.root.resolve(),
-            port=given.port,
-            tokens=given.token_file.read_text().split(),
-            read_only_tokens=given.read_only_token_file.read_text().split() if given.read_only_token_file else [],
-            protected=given.protect,
-            drafts=not given.no_drafts,
-            faults=given.faults,
-        )
-    )
-    print(f"The demonstration forge listens at {forge.url}", flush=True)
-    try:
-        forge.serve_forever()
-    except KeyboardInterrupt:
-        pass
-    finally:
-        forge.server_close()
-        forge.store.close()
+    print(f"The demonstration forge listens at http://127.0.0.1:{server.server_port}", flush=True)
+    server.serve_forever()
 
 
 if __name__ == "__main__":

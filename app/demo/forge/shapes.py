@@ -10,184 +10,108 @@ import base64
 import zlib
 from typing import Any
 
+from flask import request
+
+from app.demo.forge.pulls import Pull
 from app.demo.forge.repositories import Repository
-from app.demo.forge.store import Pull
+
+LOGIN = "demo"
+"""Everybody with a good token is this one user."""
 
 _EPOCH = "2020-01-01T00:00:00Z"
-_USER_LINKS = [
-    "events",
-    "followers",
-    "following",
-    "gists",
-    "organizations",
-    "received_events",
-    "repos",
-    "starred",
-    "subscriptions",
-]
-_REPOSITORY_LINKS = [
-    "archive",
-    "assignees",
-    "blobs",
-    "branches",
-    "collaborators",
-    "comments",
-    "commits",
-    "compare",
-    "contents",
-    "contributors",
-    "deployments",
-    "downloads",
-    "events",
-    "forks",
-    "git_commits",
-    "git_refs",
-    "git_tags",
-    "hooks",
-    "issue_comment",
-    "issue_events",
-    "issues",
-    "keys",
-    "labels",
-    "languages",
-    "merges",
-    "milestones",
-    "notifications",
-    "pulls",
-    "releases",
-    "stargazers",
-    "statuses",
-    "subscribers",
-    "subscription",
-    "tags",
-    "teams",
-    "trees",
-]
-_COUNTS = [
-    "forks",
-    "forks_count",
-    "open_issues",
-    "open_issues_count",
-    "size",
-    "stargazers_count",
-    "watchers",
-    "watchers_count",
-]
+_USER_LINKS = "events followers following gists organizations received_events repos starred subscriptions"
+_REPOSITORY_LINKS = (
+    "archive assignees blobs branches collaborators comments commits compare contents contributors deployments "
+    "downloads events forks git_commits git_refs git_tags hooks issue_comment issue_events issues keys labels "
+    "languages merges milestones notifications pulls releases stargazers statuses subscribers subscription tags "
+    "teams trees"
+)
+_COUNTS = (
+    "forks forks_count network_count open_issues open_issues_count size stargazers_count subscribers_count watchers "
+    "watchers_count"
+)
+_SWITCHES = "archived disabled fork has_discussions has_downloads has_issues has_pages has_projects has_wiki"
+_PULL_FIELDS = "number title body draft state created_at updated_at closed_at merged_at merge_commit_sha"
 
 
-def user(origin: str, login: str) -> dict[str, Any]:
+def user(login: str) -> dict[str, Any]:
     """GitHub's `simple-user`."""
-    url = f"{origin}/api/v3/users/{login}"
-    return {
-        "login": login,
-        **_identity("User", login),
-        "avatar_url": f"{origin}/avatars/{login}",
-        "gravatar_id": "",
-        "url": url,
-        "html_url": f"{origin}/{login}",
-        "type": "User",
-        "site_admin": False,
-        **{f"{name}_url": f"{url}/{name}" for name in _USER_LINKS},
-    }
+    url, page = _addresses(f"users/{login}", login)
+    known = {"login": login, "type": "User", "site_admin": False, "gravatar_id": "", "avatar_url": f"{page}/avatar"}
+    return _identity("User", login, url, page) | known | _links(url, _USER_LINKS)
 
 
-def public_user(origin: str, login: str) -> dict[str, Any]:
+def public_user(login: str) -> dict[str, Any]:
     """GitHub's `public-user`: the answer to who the token belongs to."""
-    nothing = dict.fromkeys(["bio", "blog", "company", "email", "hireable", "location"])
+    unknown = dict.fromkeys(["bio", "blog", "company", "email", "hireable", "location"])
     counts = dict.fromkeys(["followers", "following", "public_gists", "public_repos"], 0)
-    moments = {"created_at": _EPOCH, "updated_at": _EPOCH}
-    return {**user(origin, login), **nothing, **counts, **moments, "name": login, "user_view_type": "public"}
+    more = {"name": login, "user_view_type": "public", "created_at": _EPOCH, "updated_at": _EPOCH}
+    return user(login) | unknown | counts | more
 
 
-def repository(origin: str, of: Repository) -> dict[str, Any]:
+def repository(of: Repository) -> dict[str, Any]:
     """GitHub's `full-repository`, which `repository` is a part of."""
-    url, page = f"{origin}/api/v3/repos/{of.full_name}", f"{origin}/{of.full_name}"
-    permissions = {"admin": False, "maintain": False, "push": True, "triage": True, "pull": True}
-    switches = dict.fromkeys(
-        ["has_discussions", "has_downloads", "has_issues", "has_pages", "has_projects", "has_wiki"], False
-    )
+    url, page = _addresses(f"repos/{of.full_name}", of.full_name)
     return {
-        **_identity("Repository", of.full_name),
+        **_identity("Repository", of.full_name, url, page),
+        **_links(url, _REPOSITORY_LINKS),
+        **dict.fromkeys(["clone_url", "git_url", "ssh_url", "svn_url"], f"{page}.git"),
+        **dict.fromkeys(["description", "homepage", "language", "license", "mirror_url"]),
+        **dict.fromkeys(_COUNTS.split(), 0),
+        **dict.fromkeys(_SWITCHES.split(), False),
+        **dict.fromkeys(["created_at", "updated_at", "pushed_at"], _EPOCH),
         "name": of.name,
         "full_name": of.full_name,
-        "owner": user(origin, of.owner),
+        "owner": user(of.owner),
         "private": of.is_private,
         "visibility": "private" if of.is_private else "public",
-        "html_url": page,
-        "url": url,
-        "clone_url": f"{page}.git",
-        "git_url": f"{page}.git",
-        "ssh_url": f"{page}.git",
-        "svn_url": page,
-        "default_branch": of.default_branch(),
-        **{f"{name}_url": f"{url}/{name}" for name in _REPOSITORY_LINKS},
-        **dict.fromkeys(["description", "homepage", "language", "license", "mirror_url"]),
-        **dict.fromkeys(_COUNTS, 0),
-        **dict.fromkeys(["network_count", "subscribers_count"], 0),
-        **dict.fromkeys(["archived", "disabled", "fork"], False),
-        **switches,
-        "permissions": permissions,
-        **dict.fromkeys(["created_at", "updated_at", "pushed_at"], _EPOCH),
+        "default_branch": of.default_branch,
+        "permissions": {"admin": False, "maintain": False, "push": True, "triage": True, "pull": True},
     }
 
 
-def pull_in_list(origin: str, of: Repository, pull: Pull) -> dict[str, Any]:
+def pull_in_list(of: Repository, pull: Pull) -> dict[str, Any]:
     """GitHub's `pull-request-simple`, as lists hold it."""
-    url, page = f"{origin}/api/v3/repos/{of.full_name}", f"{origin}/{of.full_name}/pull/{pull.number}"
-    api = {
-        "self": f"{url}/pulls/{pull.number}",
-        "issue": f"{url}/issues/{pull.number}",
-        "comments": f"{url}/issues/{pull.number}/comments",
-        "review_comments": f"{url}/pulls/{pull.number}/comments",
-        "review_comment": f"{url}/pulls/comments{{/number}}",
-        "commits": f"{url}/pulls/{pull.number}/commits",
-        "statuses": f"{url}/statuses/{pull.head_sha}",
+    base, _ = _addresses(f"repos/{of.full_name}", "")
+    url, page = _addresses(f"repos/{of.full_name}/pulls/{pull.number}", f"{of.full_name}/pull/{pull.number}")
+    issue = f"{base}/issues/{pull.number}"
+    links = {
+        "issue": issue,
+        "comments": f"{issue}/comments",
+        "commits": f"{url}/commits",
+        "review_comments": f"{url}/comments",
+        "review_comment": f"{base}/pulls/comments{{/number}}",
+        "statuses": f"{base}/statuses/{pull.head_sha}",
     }
-    links = {**api, "html": page}
-    whole = repository(origin, of)
     return {
-        **_identity("PullRequest", f"{of.full_name}#{pull.number}"),
-        "number": pull.number,
-        "url": api["self"],
-        "html_url": page,
-        "diff_url": f"{page}.diff",
-        "patch_url": f"{page}.patch",
-        **{f"{name}_url": address for name, address in api.items() if name != "self"},
-        "_links": {name: {"href": address} for name, address in links.items()},
-        "state": pull.state,
-        "locked": False,
-        "title": pull.title,
-        "body": pull.body,
-        "draft": pull.draft,
-        "user": user(origin, pull.author),
-        "author_association": "MEMBER",
-        "created_at": pull.created_at,
-        "updated_at": pull.updated_at,
-        "closed_at": pull.closed_at,
-        "merged_at": pull.merged_at,
-        "merge_commit_sha": pull.merge_commit_sha,
+        **_identity("PullRequest", f"{of.full_name}#{pull.number}", url, page),
+        **{name: getattr(pull, name) for name in _PULL_FIELDS.split()},
+        **{f"{name}_url": address for name, address in links.items()},
+        **{f"{kind}_url": f"{page}.{kind}" for kind in ("diff", "patch")},
         **dict.fromkeys(["assignee", "milestone", "auto_merge", "active_lock_reason"]),
         **{name: [] for name in ("assignees", "labels", "requested_reviewers", "requested_teams")},
-        "head": _side(origin, of, whole, pull.head, pull.head_sha),
-        "base": _side(origin, of, whole, pull.base, pull.base_sha),
+        "_links": {name: {"href": address} for name, address in (links | {"self": url, "html": page}).items()},
+        "locked": False,
+        "user": user(LOGIN),
+        "author_association": "MEMBER",
+        "head": _side(of, pull.head, pull.head_sha),
+        "base": _side(of, pull.base, pull.base_sha),
     }
 
 
-def pull_request(origin: str, of: Repository, pull: Pull) -> dict[str, Any]:
+def pull_request(of: Repository, pull: Pull) -> dict[str, Any]:
     """GitHub's `pull-request`: what a list tells, and what takes git to find out."""
     added, deleted, files = of.changes(pull.base_sha, pull.head_sha)
     mergeable = of.merged_tree(pull.base_sha, pull.head_sha) is not None if pull.is_open else None
     state = {True: "clean", False: "dirty", None: "unknown"}[mergeable]
     return {
-        **pull_in_list(origin, of, pull),
+        **pull_in_list(of, pull),
+        **dict.fromkeys(["comments", "review_comments"], 0),
+        **dict.fromkeys(["rebaseable", "maintainer_can_modify"], False),
         "merged": pull.merged_at is not None,
-        "merged_by": user(origin, pull.author) if pull.merged_at else None,
+        "merged_by": user(LOGIN) if pull.merged_at else None,
         "mergeable": mergeable,
-        "rebaseable": False,
         "mergeable_state": "draft" if pull.is_open and pull.draft else state,
-        "comments": 0,
-        "review_comments": 0,
-        "maintainer_can_modify": False,
         "commits": of.commits(pull.base_sha, pull.head_sha),
         "additions": added,
         "deletions": deleted,
@@ -195,12 +119,21 @@ def pull_request(origin: str, of: Repository, pull: Pull) -> dict[str, Any]:
     }
 
 
-def _side(origin: str, of: Repository, whole: dict[str, Any], branch: str, sha: str) -> dict[str, Any]:
-    label = f"{of.owner}:{branch}"
-    return {"label": label, "ref": branch, "sha": sha, "user": user(origin, of.owner), "repo": whole}
+def _side(of: Repository, branch: str, sha: str) -> dict[str, Any]:
+    return {"label": f"{of.owner}:{branch}", "ref": branch, "sha": sha, "user": user(of.owner), "repo": repository(of)}
 
 
-def _identity(kind: str, name: str) -> dict[str, Any]:
-    """Numbers that stay the same without being kept anywhere."""
+def _addresses(api: str, page: str) -> tuple[str, str]:
+    """In the API and for people, at this server as the caller names it: PyGithub takes no other name of it."""
+    return f"{request.host_url}api/v3/{api}", f"{request.host_url}{page}"
+
+
+def _links(url: str, names: str) -> dict[str, str]:
+    return {f"{name}_url": f"{url}/{name}" for name in names.split()}
+
+
+def _identity(kind: str, name: str, url: str, page: str) -> dict[str, Any]:
+    """The addresses of something, and numbers that stay the same without being kept anywhere."""
     number = zlib.crc32(f"{kind} {name}".encode())
-    return {"id": number, "node_id": base64.b64encode(f"{kind}{number}".encode()).decode()}
+    node_id = base64.b64encode(f"{kind}{number}".encode()).decode()
+    return {"id": number, "node_id": node_id, "url": url, "html_url": page}

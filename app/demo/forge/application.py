@@ -1,0 +1,86 @@
+"""The forge as a Flask application: GitHub's API, git over HTTP, and pages."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from flask import Flask, jsonify, render_template, request
+from markupsafe import Markup
+from werkzeug import Response
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, SecurityError
+
+from app.demo.forge.api import PREFIX, api
+from app.demo.forge.forge import FAULTS, Forge, Refused, forge, may_write
+from app.demo.forge.pages import pages
+from app.demo.forge.smart_http import git
+from app.escaping import readable
+
+_PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'",
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
+
+
+def create_app(serving: Forge) -> Flask:
+    app = Flask(__name__, static_folder=None)
+    app.extensions["forge"] = serving
+    # A name that somebody made to point here would let a page of theirs read the secret of the forms.
+    app.config.update(TRUSTED_HOSTS=["127.0.0.1", "localhost"])
+    app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True, "finalize": _seen}
+    app.url_map.strict_slashes = False
+    for blueprint in (api, git, pages):
+        app.register_blueprint(blueprint)
+    app.add_url_rule(FAULTS, view_func=_order, methods=["GET", "PUT"])
+    app.register_error_handler(HTTPException, _refuse)
+    app.before_request(serving.before_request)
+    app.after_request(serving.after_request)
+    app.after_request(_with_page_headers)
+    return app
+
+
+def _seen(value: Any) -> Any:
+    """What is put into a page: what would not be seen, or would turn around what stands next to it, is escaped."""
+    return readable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _order() -> Response:
+    """Take an order for faults, or tell which requests are held."""
+    if not forge().takes_orders or not may_write():
+        raise NotFound()
+    if request.method == "PUT":
+        forge().order(request.get_json())
+    return jsonify(held=[name for name, reached in forge().holds.items() if reached])
+
+
+def _refuse(error: HTTPException) -> Response:
+    """Say no as GitHub does: its API in JSON, git in words that it shows to its user, and else with a page."""
+    if isinstance(error, MethodNotAllowed):
+        error = NotFound()
+    if isinstance(error, SecurityError):
+        error = Refused(403, "This forge answers on loopback only.")
+    message = error.name if error.description == type(error).description else str(error.description)
+    errors = list(error.errors) if isinstance(error, Refused) else []
+    response = error.get_response()
+    if request.path.startswith(PREFIX):
+        body = {"message": message, "documentation_url": "https://docs.github.com/rest", "status": str(error.code)}
+        response.data = json.dumps(body | ({"errors": errors} if errors else {}))
+        response.content_type = "application/json; charset=utf-8"
+        return response
+    if error.code == 401:
+        response.headers["WWW-Authenticate"] = 'Basic realm="Demo forge"'
+    if request.blueprint == git.name:
+        response.data, response.content_type = message, "text/plain; charset=utf-8"
+    else:
+        details = [each["message"] for each in errors if "message" in each]
+        response.data = render_template("refusal.html", message="; ".join([message, *details]))
+    return response
+
+
+def _with_page_headers(response: Response) -> Response:
+    if response.mimetype == "text/html":
+        response.headers.update(_PAGE_HEADERS)
+    return response
