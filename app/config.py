@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import difflib
 import functools
 import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
+
+from app import setting_values as values
+from app.setting_values import Rule, SettingsError
 
 PREFIX = "AGENT_RUNNERS_"
 _LONGEST_SOCKET_PATH = 103
@@ -22,19 +26,15 @@ _MADE_ONCE = {"secret_key": "secret.key", "flower_auth": "flower.auth", "metrics
 _OF_BOTO3 = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
-class SettingsError(ValueError):
-    """A setting that cannot be used; the message names the variable and what it takes."""
-
-
-def setting(default: Any, help: str) -> Any:
-    return dataclasses.field(default=default, metadata={"help": help})
+def setting(default: Any, help: str, rule: Rule | None = None) -> Any:
+    return dataclasses.field(default=default, metadata={"help": help, "rule": rule})
 
 
 @dataclass(frozen=True)
 class Settings:
     data_dir: Path = setting(Path(".data"), "Folder of everything the product keeps on this machine.")
-    database_url: str = setting("", "SQLAlchemy URL. Empty: SQLite in the data folder.")
-    broker_url: str = setting("", "Redis or Valkey URL. Empty: the embedded broker's unix socket.")
+    database_url: str = setting("", "SQLAlchemy URL. Empty: SQLite in the data folder.", values.DATABASE_URL)
+    broker_url: str = setting("", "Redis or Valkey URL. Empty: the embedded broker's unix socket.", values.BROKER_URL)
     artifacts_dir: Path | None = setting(
         None, "Folder of the local artifact store. Empty: `artifacts` in the data folder."
     )
@@ -42,14 +42,18 @@ class Settings:
         None, "Folder of mirrors and workspaces on a worker host. Empty: `work` in the data folder."
     )
     s3_bucket: str = setting("", "S3 bucket of the artifact store. Empty: the local folder.")
-    s3_endpoint_url: str = setting("", "URL of an S3 server other than Amazon's.")
+    s3_endpoint_url: str = setting("", "URL of an S3 server other than Amazon's.", values.HTTP_URL)
     s3_region: str = setting("", "Region of the S3 bucket.")
     s3_path_style: bool = setting(False, "Put the bucket into the path of S3 URLs, as most other servers want it.")
     public_url: str = setting(
-        "http://127.0.0.1:8750", "Address under which callers reach the API; presigned URLs start with it."
+        "",
+        "URL under which callers reach the API; presigned URLs start with it. Empty: `http://127.0.0.1` and the web port.",
+        values.HTTP_URL,
     )
     secret_key: str = setting(
-        "", "Key that signs URLs and encrypts stored credentials. Empty: made once, kept in the data folder."
+        "",
+        "Key that signs URLs and encrypts stored credentials. Empty: made once, kept in the data folder.",
+        values.SECRET_KEY,
     )
     agents: tuple[str, ...] = setting(
         ("shell", "claude", "codex"),
@@ -62,7 +66,9 @@ class Settings:
         "such as `OPENAI_...`, reaches that agent alone; everything else reaches all.",
     )
     sandbox: str = setting(
-        "bubblewrap", "What holds agents: `bubblewrap`, or `none` for agents and repositories that you trust."
+        "bubblewrap",
+        "What holds agents: `bubblewrap`, or `none` for agents and repositories that you trust.",
+        values.one_of("bubblewrap", "none"),
     )
     sandbox_uid: int = setting(61000, "User id that agents run as where the worker is root.")
     allow_ssh: bool = setting(False, "Accept `ssh://` repository URLs.")
@@ -76,18 +82,18 @@ class Settings:
         "comma-separated. They may be at private or loopback addresses.",
     )
     local_repositories: Path | None = setting(None, "Folder below which local repositories may be named. Empty: none.")
-    lease_seconds: float = setting(60.0, "How long a claim holds without a heartbeat.")
-    heartbeat_seconds: float = setting(10.0, "How often a worker extends its lease.")
-    sweep_seconds: float = setting(10.0, "How often the sweep repairs what was lost.")
+    lease_seconds: float = setting(60.0, "How long a claim holds without a heartbeat.", values.ABOVE_ZERO)
+    heartbeat_seconds: float = setting(10.0, "How often a worker extends its lease.", values.ABOVE_ZERO)
+    sweep_seconds: float = setting(10.0, "How often the sweep repairs what was lost.", values.ABOVE_ZERO)
     redispatch_seconds: float = setting(
-        30.0, "First wait before a queued session is dispatched again; doubles up to ten minutes."
+        30.0, "First wait before a queued session is dispatched again; doubles up to ten minutes.", values.ABOVE_ZERO
     )
     soft_shutdown_seconds: float = setting(
         20.0, "How long a stopping worker lets a session go on before it is requeued."
     )
-    max_workers_lost: int = setting(3, "Lost workers after which a session ends with `worker_lost`.")
+    max_workers_lost: int = setting(3, "Lost workers after which a session ends with `worker_lost`.", values.ABOVE_ZERO)
     max_duration_seconds: int = setting(
-        3600, "Time limit of a session where neither the caller nor the site names one."
+        3600, "Time limit of a session where neither the caller nor the site names one.", values.ABOVE_ZERO
     )
     stall_seconds: int = setting(900, "Silence of an agent after which its session ends with `stalled`.")
     garbage_seconds: float = setting(3600.0, "How often stored objects that nothing refers to are looked for.")
@@ -112,14 +118,28 @@ class Settings:
         300.0, "How long a worker goes on trying to reach an artifact store that does not answer."
     )
     fetch_timeout_seconds: int = setting(900, "Time limit of one fetch of a repository.")
-    session_workers: int = setting(2, "Sessions that one worker process runs at once.")
+    session_workers: int = setting(2, "Sessions that one worker process runs at once.", values.ABOVE_ZERO)
     web_host: str = setting("127.0.0.1", "Address the web process listens on.")
-    web_port: int = setting(8750, "Port the web process listens on.")
-    flower_port: int = setting(8751, "Port of Flower, on loopback.")
-    flower_auth: str = setting("", "`user:password` for Flower. Empty: made once, kept in the data folder.")
+    web_port: int = setting(8750, "Port the web process listens on.", values.PORT)
+    flower_port: int = setting(8751, "Port of Flower, on loopback.", values.PORT)
+    flower_auth: str = setting(
+        "", "`user:password` for Flower. Empty: made once, kept in the data folder.", values.USER_AND_PASSWORD
+    )
     metrics_token: str = setting("", "Token that `/metrics` asks for. Empty: made once, kept in the data folder.")
-    log_format: str = setting("json", "`json`, or `text` for people.")
-    log_level: str = setting("INFO", "Least level that is logged.")
+    log_format: str = setting(
+        "auto",
+        "`json`, `text` for people, or `auto`: text on a terminal, JSON elsewhere.",
+        values.one_of("auto", "json", "text"),
+    )
+    log_level: str = setting(
+        "INFO",
+        "Least level that is logged: `DEBUG`, `INFO`, `WARNING` or `ERROR`.",
+        values.LOG_LEVEL,
+    )
+
+    def __post_init__(self) -> None:
+        if not self.public_url:
+            object.__setattr__(self, "public_url", f"http://127.0.0.1:{self.web_port}")
 
     @property
     def database(self) -> str:
@@ -153,14 +173,20 @@ class Settings:
     def from_environment(cls, environment: dict[str, str] | None = None) -> Settings:
         """Read every setting; raises `SettingsError` for an unknown name below the prefix or a value of the wrong kind."""
         given = {k: v for k, v in (os.environ if environment is None else environment).items() if k.startswith(PREFIX)}
-        hints = get_type_hints(cls)
-        values: dict[str, Any] = {}
+        hints, fields = get_type_hints(cls), {field.name: field for field in dataclasses.fields(cls)}
+        read: dict[str, Any] = {}
         for name, text in given.items():
-            field = name.removeprefix(PREFIX).lower()
-            if field not in hints:
-                raise SettingsError(f"{name} is no setting; docs/settings.md lists them")
-            values[field] = _parse(name, text, hints[field])
-        return cls(**values)
+            field = fields.get(name.removeprefix(PREFIX).lower())
+            if field is None:
+                raise SettingsError(_unknown(name, list(fields)))
+            read[field.name] = values.parse(name, text, hints[field.name], field.default, field.metadata["rule"])
+        return cls(**read)
+
+
+def _unknown(name: str, fields: list[str]) -> str:
+    near = difflib.get_close_matches(name.removeprefix(PREFIX).lower(), fields, n=1)
+    meant = f" Did you mean {PREFIX}{near[0].upper()}?" if near else ""
+    return f"{name} is not a setting.{meant} docs/settings.md lists them."
 
 
 def agent_environment(settings: Settings) -> dict[str, str]:
@@ -194,22 +220,3 @@ def _made(settings: Settings, name: str) -> str:
 def settings() -> Settings:
     """The settings of this process, read once."""
     return Settings.from_environment()
-
-
-def _parse(name: str, text: str, kind: Any) -> Any:
-    try:
-        if kind is bool:
-            return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False, "": False}[
-                text.lower()
-            ]
-        if kind is int or kind is float:
-            return kind(text)
-        if kind == tuple[str, ...]:
-            return tuple(part.strip() for part in text.split(",") if part.strip())
-        if kind == Path | None:
-            return Path(text) if text else None
-        if kind is Path:
-            return Path(text)
-        return text
-    except (KeyError, ValueError):
-        raise SettingsError(f"{name}={text!r} is not a {getattr(kind, '__name__', kind)}") from None

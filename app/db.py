@@ -25,6 +25,9 @@ _factory = orm.sessionmaker(expire_on_commit=False)
 session: orm.scoped_session[orm.Session] = orm.scoped_session(_factory)
 _local = threading.local()
 
+DatabaseError = sa.exc.DBAPIError
+"""What a database or its driver raises, with the driver's own error as `orig`."""
+
 SQLITE_BUSY_MILLISECONDS = 20_000
 # A server that vanished without a word is given up after half a minute, not after the quarter of an hour that TCP takes.
 # And the server gives up a client that fell silent amid a transaction, as a frozen process does: it holds locks. See

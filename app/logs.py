@@ -14,6 +14,10 @@ from app.config import agent_environment, own_secrets, settings
 from app.escaping import readable
 from app.redaction.secrets import Secrets, secrets_at_hand
 
+LOCAL_TIME = structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S", utc=False)
+# Celery tells of each message that it takes and each task that ends, sweeps among them, and of each tick of the clock.
+# What matters of it is told by our own lines.
+CHATTY = ("celery.worker.strategy", "celery.app.trace", "celery.beat")
 # These write addresses of requests with their query strings, and a signed URL is a credential.
 TALKATIVE = ("httpx", "httpcore", "werkzeug", "urllib3")
 
@@ -38,8 +42,8 @@ def configure_logging(process: str) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        name_process,
+        # A person knows whose terminal it is, and reads the time of the place.
+        *([LOCAL_TIME] if _is_text() else [structlog.processors.TimeStamper(fmt="iso", utc=True), name_process]),
     ]
     handler = _Handler()
     handler.setFormatter(
@@ -51,7 +55,7 @@ def configure_logging(process: str) -> None:
     root = logging.getLogger()
     root.handlers = [other for other in root.handlers if not isinstance(other, _Handler)] + [handler]
     root.setLevel(settings().log_level.upper())
-    for name in TALKATIVE:
+    for name in TALKATIVE if root.isEnabledFor(logging.DEBUG) else (*TALKATIVE, *CHATTY):
         logging.getLogger(name).setLevel(logging.WARNING)
     structlog.configure(
         processors=[
@@ -74,7 +78,7 @@ def _rendering() -> list[structlog.typing.Processor]:
 
     # Frames come without their locals: a local may be a token.
     told: list[structlog.typing.Processor] = [structlog.processors.format_exc_info, redact_event]
-    if settings().log_format == "text":
+    if _is_text():
         plain = structlog.dev.plain_traceback
         return [
             *told,
@@ -83,6 +87,11 @@ def _rendering() -> list[structlog.typing.Processor]:
         ]
     # JSON escapes whatever is not plain ASCII by itself.
     return [*told, structlog.processors.JSONRenderer()]
+
+
+def _is_text() -> bool:
+    """Whether a person reads along."""
+    return settings().log_format == "text" or (settings().log_format == "auto" and sys.stderr.isatty())
 
 
 def _own() -> Secrets:

@@ -11,10 +11,12 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from typing import Any
 
 import structlog
 from celery import bootsteps
+from celery.platforms import SecurityWarning
 from celery.signals import (
     beat_embedded_init,
     setup_logging,
@@ -27,9 +29,10 @@ from celery.signals import (
 from sqlalchemy import orm
 
 from app import db, queue
-from app.config import SettingsError, settings
+from app.config import settings
 from app.logs import configure_logging
 from app.services.execution import scheduling
+from app.setting_values import SettingsError
 from tasks import orphans
 from tasks.bootsteps import Refill
 from tasks.session_jobs import limits_of, this_host
@@ -37,9 +40,12 @@ from tasks.transactions import UNAVAILABLE
 from workers.sandbox.layers import layers
 
 log = structlog.get_logger()
+# Celery warns of root at length; agents of a worker that is root run as a user of their own.
+warnings.filterwarnings("ignore", category=SecurityWarning)
 app = queue.celery()
 app.steps["consumer"].add(Refill)
 app.conf.imports = ("tasks.sessions", "tasks.publications", "tasks.sweep")
+app.conf.result_backend = "tasks.results:NoResults"
 app.conf.beat_schedule = {
     "sweep": {
         "task": queue.SWEEP_ALL,

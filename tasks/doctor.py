@@ -23,11 +23,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from app import artifacts, db, queue
-from app.config import SettingsError, own_secrets, settings
+from app.config import own_secrets, settings
 from app.redaction.secrets import Secrets
 from app.services import last_runs, metrics
 from app.services.artifacts import references
 from app.services.metrics import Stuck
+from app.setting_values import SettingsError
 from migrations.config import alembic_config
 from tasks.heartbeat import Heartbeat
 from tasks.session_jobs import limits_of, this_host

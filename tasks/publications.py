@@ -80,4 +80,5 @@ def _facts(found: PullRequest | None) -> PullRequestFacts | None:
 @app.task(name=COLLECT_GARBAGE)
 def collect_garbage() -> None:
     """Delete stored objects that nothing refers to. It takes as long as the store is large, so no sweep waits for it."""
-    log.info("garbage_collected", deleted=garbage.collect())
+    if deleted := garbage.collect():
+        log.info("garbage_collected", deleted=deleted)

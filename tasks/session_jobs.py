@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from app.config import SettingsError, agent_environment, settings
+from app.config import agent_environment, settings
 from app.redaction.secrets import Secrets
 from app.services.execution.session_attempts import Claim
 from app.services.sites.site_secrets import credential_of
+from app.setting_values import SettingsError
 from tasks.artifact_io import StoredDiffs, reader
 from workers.egress.rules import Rule
 from workers.job import Attachment, Host, Job, Limits
@@ -72,10 +73,7 @@ def limits_of(max_duration_seconds: float, max_tokens: int | None = None, max_co
 
 
 def this_host() -> Host:
-    """This machine as the settings describe it; raises `SettingsError` for a sandbox or host that cannot be one."""
-    sandbox = settings().sandbox
-    if sandbox not in ("bubblewrap", "none"):
-        raise SettingsError(f"AGENT_RUNNERS_SANDBOX={sandbox!r} is neither bubblewrap nor none")
+    """This machine as the settings describe it; raises `SettingsError` for a host that cannot be one."""
     for text in settings().egress_hosts:
         try:
             Rule.parse(text)
@@ -88,7 +86,7 @@ def this_host() -> Host:
         protocols.append("http")
     return Host(
         work_dir=settings().work,
-        sandbox="bubblewrap" if sandbox == "bubblewrap" else "none",
+        sandbox="bubblewrap" if settings().sandbox == "bubblewrap" else "none",
         sandbox_uid=settings().sandbox_uid,
         allowed_protocols=tuple(protocols),
         local_repositories=settings().local_repositories,

@@ -65,7 +65,7 @@ def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pyte
     for name, value in {
         "DATA_DIR": str(tmp_path / "data"),
         "BROKER_URL": UNREACHABLE_BROKER,
-        "SECRET_KEY": "a key for tests",
+        "SECRET_KEY": "a key for tests, which is long enough",
         "PUBLIC_URL": "http://testserver",
         "LOG_LEVEL": "INFO",
     }.items():

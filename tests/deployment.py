@@ -61,7 +61,7 @@ class Deployment:
             "LOCAL_REPOSITORIES": str(folder / "repositories"),
             "ALLOW_HTTP": "true",
             "ALLOW_PRIVATE_ADDRESSES": "true",
-            "SECRET_KEY": "a key for tests",
+            "SECRET_KEY": "a key for tests, which is long enough",
             "HEARTBEAT_SECONDS": "1",
             # Longer than a busy machine holds a heartbeat up; tests of its end set a shorter one.
             "LEASE_SECONDS": "15",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -23,7 +24,11 @@ TOKEN = "token-of-the-forge-17"
 def configure_logs(configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     def make(log_format: str) -> None:
         monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
-        configure(LOG_FORMAT=log_format, SECRET_KEY="the-key-of-it-all", DATABASE_URL="postgresql://a:pass-word@b/c")
+        configure(
+            LOG_FORMAT=log_format,
+            SECRET_KEY="the-key-of-it-all-which-is-long-enough",
+            DATABASE_URL="postgresql://a:pass-word@b/c",
+        )
         configure_logging("test")
 
     return make
@@ -49,10 +54,16 @@ def test_no_secret_gets_into_a_line(
         except RuntimeError:
             log.exception("broken")
             logging.getLogger("two").exception("broken too")
-    logging.getLogger("two").error("afterwards %s %s %s %s", SHAPE, KEY, "the-key-of-it-all", "pass-word")
+    logging.getLogger("two").error(
+        "afterwards %s %s %s %s", SHAPE, KEY, "the-key-of-it-all-which-is-long-enough", "pass-word"
+    )
     told = capsys.readouterr().err
     assert told.count("RuntimeError: [redacted] [redacted]") == 2 and "Odd([redacted])" in told
-    assert not [secret for secret in (SHAPE, KEY, TOKEN, "the-key-of-it-all", "pass-word") if secret in told]
+    assert not [
+        secret
+        for secret in (SHAPE, KEY, TOKEN, "the-key-of-it-all-which-is-long-enough", "pass-word")
+        if secret in told
+    ]
     assert "afterwards [redacted] [redacted] [redacted] [redacted]" in told
 
 
@@ -85,3 +96,33 @@ def test_a_secret_that_was_made_after_the_start_of_a_process_gets_into_no_line(
     token = made_once(made_once_file(settings(), "metrics_token"), "token-of-prometheus")
     log.info("asked", by=token)
     assert capsys.readouterr().err.count("[redacted]") == 1
+
+
+@pytest.mark.parametrize(("terminal", "shown_as_json"), [(False, True), (True, False)])
+def test_a_terminal_gets_text_and_everything_else_json(
+    configure_logs: Callable[[str], None],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    terminal: bool,
+    shown_as_json: bool,
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    configure_logs("auto")
+    structlog.get_logger().info("event", word="here")
+    told = capsys.readouterr().err
+    assert "event" in told and told.startswith("{") is shown_as_json
+
+
+@pytest.mark.parametrize(("level", "is_shown"), [("INFO", False), ("DEBUG", True)])
+def test_what_celery_says_of_each_message_is_for_debugging(
+    configure: Callable[..., None], capsys: pytest.CaptureFixture[str], level: str, is_shown: bool
+) -> None:
+    configure(LOG_LEVEL=level)
+    for name in ("celery.worker.strategy", "celery.app.trace", "celery.beat"):
+        logging.getLogger(name).setLevel(logging.NOTSET)
+    configure_logging("test")
+    for name in ("celery.worker.strategy", "celery.app.trace", "celery.beat"):
+        logging.getLogger(name).info("Task sweep.all received")
+        logging.getLogger(name).error("Task sweep.all failed")
+    told = capsys.readouterr().err
+    assert ("received" in told) is is_shown and "failed" in told

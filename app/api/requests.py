@@ -13,6 +13,7 @@ from flask import Flask, Response, g, request
 from app.errors import AppError, TooLarge
 
 MOST_BODY_BYTES = 8 * 1024 * 1024
+_PROBES = ("/healthz", "/readyz", "/metrics")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 log = structlog.get_logger("app.requests")
 
@@ -40,8 +41,10 @@ def _end(response: Response) -> Response:
     response.headers["X-Request-Id"] = g.request_id
     response.headers.setdefault("Cache-Control", "no-store")
     response.headers["X-Content-Type-Options"] = "nosniff"
+    # Probes and scrapes come every few seconds, and say something only where they fail.
+    tell = log.debug if request.path in _PROBES and response.status_code < 400 else log.info
     # The path without its query: that of a signed URL is a credential.
-    log.info(
+    tell(
         "request",
         method=request.method,
         path=request.path,

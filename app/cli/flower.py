@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import secrets
 
-from app.cli.errors import CommandError
-from app.cli.processes import become_module
+from app.cli.processes import become_module, require_free_port
 from app.config import Settings, made_once_file
 from app.keys import made_once
 
@@ -16,10 +15,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
+    require_free_port(args.address, settings.flower_port, "AGENT_RUNNERS_FLOWER_PORT")
     become_module(
         settings,
         "celery",
-        *("--app", "tasks.celery_app", "flower"),
+        *("--app", "tasks.celery_app", "flower", "--logging=error"),
         *(f"--address={args.address}", f"--port={settings.flower_port}"),
         # Not an argument: every user of the machine can read those.
         variables={"FLOWER_BASIC_AUTH": credentials(settings)},
@@ -27,10 +27,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def credentials(settings: Settings) -> str:
-    """`user:password`: the operator's, else one that is made once; raises `CommandError` for what is no such pair."""
-    file = made_once_file(settings, "flower_auth")
-    text = settings.flower_auth or made_once(file, f"flower:{secrets.token_urlsafe(24)}")
-    user, colon, password = text.partition(":")
-    if not (user and colon and password):
-        raise CommandError("AGENT_RUNNERS_FLOWER_AUTH must be `user:password`")
-    return text
+    """`user:password`: the operator's, else one that is made once."""
+    return settings.flower_auth or made_once(
+        made_once_file(settings, "flower_auth"), f"flower:{secrets.token_urlsafe(24)}"
+    )

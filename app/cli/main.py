@@ -8,9 +8,10 @@ import sys
 from collections.abc import Sequence
 
 from app.cli.errors import CommandError
-from app.config import Settings, SettingsError
+from app.config import Settings, own_secrets, settings
 from app.errors import AppError
 from app.escaping import readable
+from app.setting_values import SettingsError
 
 COMMANDS = {
     "demo": "show a prompt becoming a diff, on a sample repository or a clone of yours",
@@ -42,8 +43,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return module.run(parser.parse_args(arguments[1:]), Settings.from_environment())
     except (AppError, CommandError, SettingsError) as error:
-        print(f"agent-runners {name}: {readable(str(error))}", file=sys.stderr)
-        return 1
+        message = str(error)
+    except Exception as error:
+        message = _explain_database_error(error)
+        if not message:
+            raise
+    print(f"agent-runners {name}: {readable(message)}", file=sys.stderr)
+    return 1
+
+
+def _explain_database_error(error: Exception) -> str:
+    """What to do about a database that does not answer or has no tables; empty for any other error."""
+    # Imported late: most commands become other programs and need no database.
+    from app import db
+    from app.redaction.secrets import Secrets
+
+    if not isinstance(error, db.DatabaseError):
+        return ""
+    said = str(error.orig).strip().splitlines()[0]
+    remedy = "Start the database or set AGENT_RUNNERS_DATABASE_URL, and run agent-runners migrate"
+    return f"the database failed: {Secrets(None, own_secrets(settings())).redact(said)}. {remedy}"
 
 
 def _explain(arguments: Sequence[str]) -> int:

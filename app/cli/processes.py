@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import shutil
 import socket
@@ -49,6 +50,23 @@ def bound_to_us() -> list[str]:
     """A prefix under which a process gets SIGTERM when we die without a word, where the system has such a thing."""
     program = shutil.which("setpriv") if sys.platform == "linux" else None
     return [program, "--pdeathsig", "TERM", "--"] if program else []
+
+
+def require_free_port(host: str, port: int, setting: str) -> None:
+    """Raise `CommandError`, which names the setting that changes it, where we cannot listen on the port.
+
+    The server that is about to start would say so less plainly, and only after some tries.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
+            raise CommandError(
+                f"port {port} on {host} {reason}. Stop what listens there, or choose another port with {setting}"
+            ) from None
 
 
 def free_port(wanted: int, taken: int = 0) -> int:

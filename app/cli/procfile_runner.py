@@ -26,6 +26,7 @@ from app.cli.processes import ROOT, bound_to_us
 SYSTEM = "system"
 GRACE_SECONDS = 60.0
 BROKER_GRACE_SECONDS = 10.0
+READ_SECONDS = 0.5
 
 
 class Supervisor:
@@ -37,6 +38,8 @@ class Supervisor:
         self._colours = get_colours()
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._lines: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._readers: dict[str, threading.Thread] = {}
+        self._last_lines: dict[str, str] = {}
         self._interrupts = 0
         self._expected_interrupts = 0
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -64,7 +67,9 @@ class Supervisor:
         )
         os.close(writing)
         self._running[name] = process
-        threading.Thread(target=self._read, args=(name, reading, next(self._colours)), daemon=True).start()
+        reader = threading.Thread(target=self._read, args=(name, reading, next(self._colours)), daemon=True)
+        self._readers[name] = reader
+        reader.start()
         self.say(f"{name} started (pid {process.pid})")
 
     def wait(self, until: Callable[[], bool] = lambda: False) -> str | None:
@@ -92,10 +97,17 @@ class Supervisor:
         """Print a line of our own between those of the processes."""
         self._printer.write(Message("line", text, datetime.datetime.now(), SYSTEM, None))
 
+    def last_line(self, name: str) -> str:
+        """The last line that a process has printed, which is usually the reason why it ended; `none` without one."""
+        return self._last_lines.get(name, "none")
+
     def _ended(self) -> list[str]:
         ended = [name for name, process in self._running.items() if process.poll() is not None]
         for name in ended:
             process = self._running.pop(name)
+            # What it said last is still on its way; a process that it left behind may hold the pipe open.
+            self._readers.pop(name).join(timeout=READ_SECONDS)
+            self._print_lines(seconds=0)
             self.say(f"{name} ended ({_explain(process.returncode)})")
             # A process that was killed leaves its pool behind, which would go on without it.
             _kill_group(process.pid)
@@ -113,9 +125,14 @@ class Supervisor:
 
     def _print_lines(self, seconds: float) -> None:
         with contextlib.suppress(queue.Empty):
-            self._printer.write(self._lines.get(timeout=seconds))
+            self._print(self._lines.get(timeout=seconds))
             while True:
-                self._printer.write(self._lines.get_nowait())
+                self._print(self._lines.get_nowait())
+
+    def _print(self, message: Message) -> None:
+        if text := message.data.decode(errors="replace").strip():
+            self._last_lines[message.name] = text
+        self._printer.write(message)
 
     def _interrupt(self, _number: int, _frame: object) -> None:
         self._interrupts += 1

@@ -10,21 +10,27 @@ import argparse
 import fcntl
 import os
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import redis
 from honcho.environ import parse_procfile
+from rich.console import Console
+from rich.panel import Panel
+from rich.text import Text
 
 from app.cli import init, migrate
 from app.cli.errors import CommandError
 from app.cli.processes import ROOT, absolute_paths, private_folder
 from app.cli.procfile_runner import BROKER_GRACE_SECONDS, Supervisor
 from app.cli.sandbox import find_warning
-from app.config import Settings
+from app.config import PREFIX, Settings, made_once_file
 
-BROKER = "broker"
+BROKER, FLOWER = "broker", "flower"
+ASK_SECONDS = 0.5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
+    commands = _commands(args.procfile, settings)
     with _alone(settings):
         migrate.run(args, settings)
         first = argparse.ArgumentParser()
@@ -41,7 +48,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         init.run(first.parse_args(["--if-empty", *given]), settings)
         if warning := find_warning(settings):
             print(warning, file=sys.stderr, flush=True)
-        return _supervise(_commands(args.procfile, settings), settings)
+        return _supervise(commands, settings)
 
 
 @contextmanager
@@ -56,15 +63,23 @@ def _alone(settings: Settings) -> Iterator[None]:
 
 
 def _commands(procfile: Path, settings: Settings) -> dict[str, str]:
-    commands = dict(parse_procfile(procfile.read_text()).processes)
+    try:
+        commands = dict(parse_procfile(procfile.read_text()).processes)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise CommandError(
+            f"{procfile} cannot be read: {reason}. Name a Procfile with --procfile; the project's own lies at the top of "
+            "its repository"
+        ) from None
+    if not commands:
+        raise CommandError(f"{procfile} names no process. Each line must be a name, a colon and a command")
     if settings.broker_url:
         commands.pop(BROKER, None)
     return commands
 
 
 def _supervise(commands: dict[str, str], settings: Settings) -> int:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    supervisor = Supervisor(commands, {**os.environ, **absolute_paths(settings), "PATH": path})
+    supervisor = Supervisor(commands, _environment(settings))
     ended = None
     if BROKER in commands:
         supervisor.start(BROKER, commands[BROKER])
@@ -73,14 +88,59 @@ def _supervise(commands: dict[str, str], settings: Settings) -> int:
     if not (ended or supervisor.interrupted):
         for name in others:
             supervisor.start(name, commands[name])
-        supervisor.say(
-            f"the API is at {settings.public_url}/api/v1, to be read about at {settings.public_url}/api/v1/docs"
-        )
-        ended = supervisor.wait()
+        ended = supervisor.wait(until=_readiness(_local_url(settings)))
+        if not (ended or supervisor.interrupted):
+            _show_ready(settings, has_flower=FLOWER in commands)
+            ended = supervisor.wait()
     supervisor.say(f"stopping, because {ended} ended" if ended else "stopping; once more to stop without waiting")
     supervisor.stop(others)
     supervisor.stop([BROKER], BROKER_GRACE_SECONDS)
-    return 1 if ended else 0
+    if ended:
+        raise CommandError(f"stopped, because {ended} ended. Its last line was: {supervisor.last_line(ended)}")
+    return 0
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    environment = {**os.environ, **absolute_paths(settings), "PATH": path}
+    if settings.log_format == "auto" and sys.stdout.isatty():
+        # The processes write into a pipe, and we show it on the terminal.
+        environment[f"{PREFIX}LOG_FORMAT"] = "text"
+    return environment
+
+
+def _local_url(settings: Settings) -> str:
+    """Where this machine reaches the API, which may be another address than the public one."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.web_host, settings.web_host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.web_port}"
+
+
+def _readiness(url: str) -> Callable[[], bool]:
+    """Asks the API whether it can serve, every half second however often it is called."""
+    next_at = 0.0
+
+    def is_ready() -> bool:
+        nonlocal next_at
+        if time.monotonic() < next_at:
+            return False
+        next_at = time.monotonic() + ASK_SECONDS
+        try:
+            return httpx.get(f"{url}/readyz", timeout=ASK_SECONDS, trust_env=False).status_code == httpx.codes.OK
+        except httpx.TransportError:
+            return False
+
+    return is_ready
+
+
+def _show_ready(settings: Settings, has_flower: bool) -> None:
+    rows = {"API": f"{settings.public_url}/api/v1", "Reference": f"{settings.public_url}/api/v1/docs"}
+    if has_flower:
+        password = "" if settings.flower_auth else f" (user:password in {made_once_file(settings, 'flower_auth')})"
+        rows["Flower"] = f"http://127.0.0.1:{settings.flower_port}{password}"
+    rows["Token"] = "agent-runners token create (the first start shows one)"
+    rows["Stop"] = "Ctrl-C"
+    text = Text("\n".join(f"{name:<11}{value}" for name, value in rows.items()), overflow="fold")
+    Console(file=sys.stdout, highlight=False).print(Panel(text, title="ready", expand=False))
 
 
 def _answers(settings: Settings) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from app.cli.processes import become_module
+from app.cli.processes import become_module, require_free_port
 from app.config import Settings
 
 PROCESSES = 2
@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(_args: argparse.Namespace, settings: Settings) -> int:
+    require_free_port(settings.web_host, settings.web_port, "AGENT_RUNNERS_WEB_PORT")
     become_module(
         settings,
         "gunicorn",
@@ -26,5 +27,6 @@ def run(_args: argparse.Namespace, settings: Settings) -> int:
         *("--bind", f"{settings.web_host}:{settings.web_port}"),
         # Listeners never end by themselves, so a stop always takes this long while there are some.
         *("--graceful-timeout", "5"),
+        *("--log-level", "warning"),
         "--no-control-socket",
     )

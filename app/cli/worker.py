@@ -18,7 +18,17 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     become_module(
         settings,
         "celery",
-        *("--app", "tasks.celery_app", "worker", "--queues", args.queue, "--hostname", f"{args.name or args.queue}@%h"),
+        # Its banner is left out: the settings say the same.
+        *(
+            "--quiet",
+            "--app",
+            "tasks.celery_app",
+            "worker",
+            "--queues",
+            args.queue,
+            "--hostname",
+            f"{args.name or args.queue}@%h",
+        ),
         *("--pool", "prefork", "--without-gossip", "--without-mingle"),
         *_options(args, settings),
         # A stop must reach the session that runs, which then goes back into the queue; other tasks are short.

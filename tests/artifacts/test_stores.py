@@ -37,7 +37,7 @@ def s3(server: S3Server) -> Store:
 
 @pytest.fixture
 def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalStore]:
-    monkeypatch.setenv("AGENT_RUNNERS_SECRET_KEY", "a key for tests")
+    monkeypatch.setenv("AGENT_RUNNERS_SECRET_KEY", "a key for tests, which is long enough")
     settings.cache_clear()
     keys._key.cache_clear()
     store = LocalStore(tmp_path / "artifacts", "http://127.0.0.1:1")

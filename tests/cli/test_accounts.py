@@ -90,6 +90,14 @@ def test_an_address_belongs_to_one_user(folder: Path) -> None:
     assert len(run(folder, "account", "list").stdout.splitlines()) == 1
 
 
+def test_what_is_no_email_address_is_refused(folder: Path) -> None:
+    run(folder, "migrate")
+    for command in (["init"], ["account", "create", "Shop"]):
+        done = run(folder, *command, "--email", "ada")
+        assert done.returncode == 1 and "'ada' is not an email address, such as ada@example.org" in done.stderr
+    assert run(folder, "account", "list").stdout == ""
+
+
 @pytest.mark.parametrize("limit", ["0", "-1", "many", "2147483648"])
 def test_a_limit_that_cannot_be_is_refused(folder: Path, limit: str) -> None:
     done = run(folder, "account", "set", "00000000-0000-0000-0000-000000000000", f"--max-queued-sessions={limit}")

@@ -93,7 +93,7 @@ def test_a_setting_that_cannot_be_ends_a_worker_at_its_start(folder: Path, name:
 def ask(account_name: str, **values: object) -> AgentRunner:
     """A runner whose session was changed behind the verbs' back, as the passing of time does."""
     with db.transaction():
-        user, _ = accounts.create(account_name, f"{account_name}@example.org", account_name)
+        user, _ = accounts.create(account_name, f"{account_name.replace(' ', '-')}@example.org", account_name)
         caller = Caller(user.account_id, user.id, uuid.uuid4(), Scope.ADMIN)
         site = sites.create(caller, {"repo_url": "https://github.com/example/shop.git"})
         runner = agent_runners.create(caller, {"site_id": site.id, "prompt": "Say hello."}, {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import sqlite3
 from pathlib import Path
 
@@ -31,16 +32,26 @@ def test_every_command_explains_itself(folder: Path, name: str) -> None:
     assert f"usage: agent-runners {name}" in done.stdout
 
 
-def test_an_unknown_setting_is_refused(folder: Path) -> None:
+def test_an_unknown_setting_is_refused_with_the_nearest_that_exists(folder: Path) -> None:
     done = run(folder, "migrate", WEB_PROT="1")
     assert done.returncode == 1
-    assert "AGENT_RUNNERS_WEB_PROT is no setting; docs/settings.md lists them" in done.stderr
+    assert "AGENT_RUNNERS_WEB_PROT is not a setting. Did you mean AGENT_RUNNERS_WEB_PORT?" in done.stderr
 
 
-def test_a_setting_of_the_wrong_kind_is_refused(folder: Path) -> None:
+def test_a_setting_of_the_wrong_kind_is_refused_in_one_line(folder: Path) -> None:
     done = run(folder, "migrate", WEB_PORT="many")
     assert done.returncode == 1
-    assert "AGENT_RUNNERS_WEB_PORT='many'" in done.stderr
+    wanted = "agent-runners migrate: AGENT_RUNNERS_WEB_PORT must be a whole number, such as 8750; it is 'many'"
+    assert done.stderr.splitlines() == [wanted]
+
+
+@pytest.mark.parametrize("url", ["", "postgresql://ada:correct-horse@127.0.0.1:1/there?connect_timeout=2"])
+def test_a_database_without_tables_or_an_answer_is_explained_in_one_line(folder: Path, url: str) -> None:
+    (folder / "data").mkdir()
+    done = run(folder, "token", "list", DATABASE_URL=url)
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
+    assert "the database failed" in done.stderr and "agent-runners migrate" in done.stderr
+    assert "correct-horse" not in done.stderr
 
 
 def test_an_empty_folder_is_not_taken_for_the_store_that_the_database_refers_to(folder: Path) -> None:
@@ -61,7 +72,10 @@ def test_an_empty_folder_is_not_taken_for_the_store_that_the_database_refers_to(
     assert list(store.iterdir()) == []
 
 
-def test_flower_never_runs_without_a_password(folder: Path) -> None:
-    done = run(folder, "flower", FLOWER_AUTH="someone")
+@pytest.mark.parametrize("name", ["web", "flower"])
+def test_a_port_that_is_taken_is_named_with_the_setting_that_changes_it(folder: Path, name: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = run(folder, name, **{f"{name.upper()}_PORT": port})
     assert done.returncode == 1
-    assert "must be `user:password`" in done.stderr
+    assert f"port {port} on 127.0.0.1 is in use" in done.stderr and f"AGENT_RUNNERS_{name.upper()}_PORT" in done.stderr

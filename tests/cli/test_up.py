@@ -130,7 +130,7 @@ def test_a_process_that_dies_is_named_and_ends_everything(folder: Path, started:
     started.append(up)
     next(child for child in up.children if "two" in child.cmdline()).kill()
     assert up.process.wait(60) == 1
-    assert "stopping, because two ended" in up.log
+    assert "stopping, because two ended" in up.log and up.log.splitlines()[-1].startswith("agent-runners up: stopped")
     assert not any(child.is_running() for child in up.children)
 
 
@@ -143,6 +143,25 @@ def test_nothing_outlives_a_killed_supervisor(folder: Path, started: list[Up]) -
     up.process.kill()
     up.process.wait()
     wait_for("the end of all", lambda: not any(child.is_running() for child in up.children))
+
+
+def test_a_process_that_ends_by_itself_is_named_with_its_last_line(folder: Path) -> None:
+    (folder / "Procfile").write_text("one: sh -c 'echo the port is in use; exit 3'")
+    done = run(folder, "up", "--procfile", str(folder / "Procfile"))
+    assert done.returncode == 1
+    wanted = "agent-runners up: stopped, because one ended. Its last line was: the port is in use"
+    assert done.stderr.splitlines()[-1] == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"), [(None, "No such file or directory"), ("", "names no process"), ("# web", "names no process")]
+)
+def test_a_procfile_that_cannot_be_used_is_refused(folder: Path, text: str | None, reason: str) -> None:
+    if text is not None:
+        (folder / "Procfile").write_text(text)
+    done = run(folder, "up", "--procfile", str(folder / "Procfile"))
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"agent-runners up: {folder / 'Procfile'}") and reason in done.stderr
 
 
 def test_two_at_once_on_one_data_folder_are_refused(folder: Path, started: list[Up]) -> None:

@@ -49,7 +49,7 @@ class Planted:
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planted]:
     folder = tmp_path_factory.mktemp("all")
-    canaries = {kind: f"canary-{kind}-{secrets.token_hex(8)}" for kind in KINDS}
+    canaries = {kind: f"canary-{kind}-{secrets.token_hex(16)}" for kind in KINDS}
     home, held = folder / "home", folder / "held"
     for name in (".netrc", ".ssh/id_ed25519", ".aws/credentials", ".claude/.credentials.json"):
         (home / name).parent.mkdir(parents=True, exist_ok=True)

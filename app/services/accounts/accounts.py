@@ -6,13 +6,17 @@ import uuid
 from collections.abc import Mapping
 
 import sqlalchemy as sa
+from marshmallow import ValidationError, validate
 
 from app import db
-from app.errors import Conflict, NotFound
+from app.errors import Conflict, NotFound, invalid
 from app.models import Account, AgentRunnerSession, User
 from app.models.states import Scope, SessionState
 from app.services import lookup
 from app.services.accounts import tokens
+
+LONGEST_NAME = 200
+LONGEST_EMAIL = 320
 
 
 def init(account_name: str, email: str, full_name: str) -> tuple[User, str]:
@@ -23,8 +27,15 @@ def init(account_name: str, email: str, full_name: str) -> tuple[User, str]:
 
 
 def create(account_name: str, email: str, full_name: str) -> tuple[User, str]:
-    """Make an account with one user; returns the user and the text of an administrator's token. Raises `Conflict` where
-    another user has the address."""
+    """Make an account with one user; returns the user and the text of an administrator's token.
+
+    Raises `Invalid` for what is no email address or a name of the wrong length, and `Conflict` where another user has
+    the address.
+    """
+    _check_email(email)
+    for field, name in (("account", account_name), ("name", full_name)):
+        if not 1 <= len(name) <= LONGEST_NAME:
+            raise invalid(field, f"must have 1 to {LONGEST_NAME} characters")
     if db.session.scalar(sa.select(User.id).where(User.email == email)) is not None:
         raise Conflict(f"there is a user with the address {email} already", error_code="user_exists")
     account = Account(name=account_name)
@@ -34,6 +45,13 @@ def create(account_name: str, email: str, full_name: str) -> tuple[User, str]:
     db.session.add(user)
     db.session.flush()
     return user, tokens.create(user, Scope.ADMIN, "first token")[1]
+
+
+def _check_email(email: str) -> None:
+    try:
+        validate.And(validate.Length(max=LONGEST_EMAIL), validate.Email())(email)
+    except ValidationError:
+        raise invalid("email", f"{email!r} is not an email address, such as ada@example.org") from None
 
 
 def find_all() -> list[Account]:

@@ -34,8 +34,12 @@ def test_what_the_deployment_made_by_itself_is_known_once_it_is_made(
 
 def test_what_settings_name_in_its_place_is_known(site: Site, configure: Callable[..., None]) -> None:
     made_once(made_once_file(settings(), "metrics_token"), "an unused token")
-    configure(SECRET_KEY="key-of-the-operator", FLOWER_AUTH="ada:correct-horse", METRICS_TOKEN="token-of-prometheus")
-    told = "key-of-the-operator correct-horse token-of-prometheus, an unused token"
+    configure(
+        SECRET_KEY="key-of-the-operator-which-is-long-enough",
+        FLOWER_AUTH="ada:correct-horse",
+        METRICS_TOKEN="token-of-prometheus",
+    )
+    told = "key-of-the-operator-which-is-long-enough correct-horse token-of-prometheus, an unused token"
     assert secrets_of(site).redact(told) == "[redacted] [redacted] [redacted], an unused token"
 
 

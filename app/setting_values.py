@@ -1,0 +1,110 @@
+"""From the text of a setting to its value, and what to say about a text that cannot be one."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SECRET_KEY_LENGTH = 32
+_LEAST_DIFFERENT_CHARACTERS = 8
+_BOOLEANS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False, "": False}
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used. The message names the variable and what it takes, never a secret value."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a value must be, beyond its type. `must_be` completes "NAME must be ...", with an example."""
+
+    must_be: str
+    holds: Callable[[Any], object]
+    is_secret: bool = False
+    """Whether the value, which may hold a password, is left out of messages."""
+
+
+def one_of(*choices: str) -> Rule:
+    """One of a few words."""
+    return Rule(f"{', '.join(choices[:-1])} or {choices[-1]}", lambda value: value in choices)
+
+
+def _matches(pattern: str) -> Callable[[str], object]:
+    # What is empty was not set: compose files pass every variable, empty or not.
+    return lambda value: not value or re.fullmatch(pattern, value, re.DOTALL)
+
+
+def _is_strong(value: str) -> bool:
+    return not value or (len(value) >= SECRET_KEY_LENGTH and len(set(value)) >= _LEAST_DIFFERENT_CHARACTERS)
+
+
+LOG_LEVEL = Rule("DEBUG, INFO, WARNING or ERROR", lambda value: value.upper() in ("DEBUG", "INFO", "WARNING", "ERROR"))
+ABOVE_ZERO = Rule("a number above 0", lambda value: value > 0)
+NOT_NEGATIVE = Rule("0 or more", lambda value: value >= 0)
+PORT = Rule("a port from 1 to 65535", lambda value: 1 <= value <= 65535)
+HTTP_URL = Rule("an http or https URL, such as https://runners.example.com", _matches(r"https?://[^\s/]\S*"))
+DATABASE_URL = Rule(
+    "the URL of a Postgres or SQLite database, such as postgresql://user:password@host/database",
+    _matches(r"(postgresql|sqlite)(\+\w+)?://.*"),
+    is_secret=True,
+)
+BROKER_URL = Rule(
+    "the URL of a Redis or Valkey server, such as redis://:password@host:6379/0",
+    _matches(r"(rediss?|redis\+socket|sentinel|memory)://.*"),
+    is_secret=True,
+)
+USER_AND_PASSWORD = Rule(
+    "a user and a password with a colon between them, such as operator:correct-horse",
+    _matches(r"[^:]+:.+"),
+    is_secret=True,
+)
+SECRET_KEY = Rule(
+    f"at least {SECRET_KEY_LENGTH} random characters. Make a key with: "
+    "python3 -c 'import secrets; print(secrets.token_hex(32))'",
+    _is_strong,
+    is_secret=True,
+)
+
+
+def parse(name: str, text: str, kind: Any, default: Any, rule: Rule | None) -> Any:
+    """The value of the variable `name`, of the type `kind`; raises `SettingsError`."""
+    try:
+        value = _convert(text, kind)
+    except (KeyError, ValueError):
+        raise SettingsError(f"{name} must be {_KINDS[kind]}{_example(default)}; it is {text!r}") from None
+    if kind in (int, float) and rule is None:
+        rule = NOT_NEGATIVE
+    if rule is None or rule.holds(value):
+        return value
+    if rule.is_secret:
+        raise SettingsError(f"{name} must be {rule.must_be}")
+    raise SettingsError(f"{name} must be {rule.must_be}{_example(default)}; it is {text!r}")
+
+
+_KINDS = {bool: "1 or 0", int: "a whole number", float: "a number"}
+
+
+def _convert(text: str, kind: Any) -> Any:
+    if kind is bool:
+        return _BOOLEANS[text.lower()]
+    if kind is float:
+        if not math.isfinite(number := float(text)):
+            raise ValueError
+        return number
+    if kind is int:
+        return int(text)
+    if kind == tuple[str, ...]:
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    if kind == Path | None:
+        return Path(text) if text else None
+    return kind(text)
+
+
+def _example(default: Any) -> str:
+    if isinstance(default, bool) or not isinstance(default, int | float):
+        return ""
+    return f", such as {default:g}" if isinstance(default, float) else f", such as {default}"

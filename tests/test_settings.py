@@ -1,0 +1,69 @@
+"""What settings take, and what is said about what they do not take."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.config import Settings
+from app.setting_values import SettingsError
+
+GOOD_KEY = "b1946ac92492d2347c6235b4d2611184"
+
+
+def read(**values: str) -> Settings:
+    return Settings.from_environment({f"AGENT_RUNNERS_{name}": value for name, value in values.items()})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("WEB_PORT", "70000", "a port from 1 to 65535, such as 8750; it is '70000'"),
+        ("SESSION_WORKERS", "two", "a whole number, such as 2; it is 'two'"),
+        ("LEASE_SECONDS", "nan", "a number, such as 60; it is 'nan'"),
+        ("HEARTBEAT_SECONDS", "0", "a number above 0, such as 10; it is '0'"),
+        ("MAX_STEPS", "-1", "0 or more, such as 10000; it is '-1'"),
+        ("ALLOW_SSH", "maybe", "1 or 0; it is 'maybe'"),
+        ("SANDBOX", "jail", "bubblewrap or none; it is 'jail'"),
+        ("LOG_FORMAT", "xml", "auto, json or text; it is 'xml'"),
+        ("LOG_LEVEL", "loud", "DEBUG, INFO, WARNING or ERROR; it is 'loud'"),
+        ("PUBLIC_URL", "runners.example.com", "such as https://runners.example.com; it is 'runners.example.com'"),
+    ],
+)
+def test_what_a_setting_takes_is_said_with_an_example(name: str, value: str, expected: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        read(**{name: value})
+    assert str(refused.value).startswith(f"AGENT_RUNNERS_{name} must be ") and str(refused.value).endswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "example"),
+    [
+        ("SECRET_KEY", "hunter2", "python3 -c 'import secrets; print(secrets.token_hex(32))'"),
+        ("SECRET_KEY", "hunter2" * 10, "at least 32 random characters"),
+        ("DATABASE_URL", "postgres://ada:hunter2@db/runners", "postgresql://user:password@host/database"),
+        ("BROKER_URL", "ada:hunter2@broker:6379", "redis://:password@host:6379/0"),
+        ("FLOWER_AUTH", "hunter2", "operator:correct-horse"),
+    ],
+)
+def test_a_secret_that_cannot_be_used_is_not_repeated(name: str, value: str, example: str) -> None:
+    with pytest.raises(SettingsError, match=f"^AGENT_RUNNERS_{name} must be ") as refused:
+        read(**{name: value})
+    assert example in str(refused.value) and "hunter2" not in str(refused.value)
+
+
+def test_what_is_right_is_taken() -> None:
+    settings = read(
+        SECRET_KEY=GOOD_KEY,
+        DATABASE_URL="postgresql+psycopg://ada:x@db/runners",
+        BROKER_URL="rediss://:x@broker:6379/0",
+        FLOWER_AUTH="ada:a:b",
+        LOG_LEVEL="debug",
+        MAX_CPUS="0",
+        S3_ENDPOINT_URL="",
+    )
+    assert settings.secret_key == GOOD_KEY and settings.max_cpus == 0.0
+
+
+def test_the_public_url_follows_the_port_where_nobody_names_one() -> None:
+    assert read(WEB_PORT="9000").public_url == "http://127.0.0.1:9000"
+    assert read(WEB_PORT="9000", PUBLIC_URL="https://runners.example.com").public_url == "https://runners.example.com"
