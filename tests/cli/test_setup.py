@@ -26,8 +26,8 @@ def project(folder: Path) -> Path:
     return folder
 
 
-def setup(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {"PATH": str(project / "tools"), "HOME": os.environ.get("HOME", "/")}
+def setup(project: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": str(project / "tools"), "HOME": os.environ.get("HOME", "/"), **variables}
     return subprocess.run(
         [project / "bin" / "setup", *arguments], env=environment, capture_output=True, text=True, timeout=60
     )
@@ -50,6 +50,24 @@ def test_no_python_at_all_is_told_in_one_line(project: Path) -> None:
     done = setup(project)
     assert done.returncode == 1
     assert "and no python3 was found" in done.stderr
+
+
+@pytest.mark.parametrize("named", ["python2.7", "/nowhere/python3"])
+def test_a_python_that_is_asked_for_is_used_or_refused(project: Path, named: str) -> None:
+    test_without_venv_uv_makes_the_environment(project)
+    add_tool(project, "python2.7", "exit 1")
+    done = setup(project, PYTHON=named)
+    assert done.returncode == 1
+    assert f"PYTHON={named} is not a Python 3.11 or newer" in done.stderr and len(done.stderr.splitlines()) == 1
+    assert (project / ".venv" / ".installed").exists()
+
+
+def test_an_environment_of_another_python_is_made_anew(project: Path) -> None:
+    test_without_venv_uv_makes_the_environment(project)
+    add_tool(project, "another", f"case $2 in *base_prefix*) echo another ;; *) {WITHOUT_VENV} ;; esac")
+    assert setup(project, PYTHON=sys.executable).stderr == ""
+    assert "installing" in setup(project, PYTHON="another").stderr
+    assert "--python another" in (project / "uv.log").read_text()
 
 
 # A new Python of a Debian that has split `ensurepip` off.

@@ -1,0 +1,14 @@
+"""The commands of README.md, as a reader copies them."""
+
+from __future__ import annotations
+
+import re
+
+from tests.workers.engine import ROOT
+
+
+def commands(heading: str) -> list[str]:
+    """The blocks of shell commands below a heading, in their order."""
+    section = re.split(r"^## ", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
+    [text] = [each for each in section if each.startswith(f"{heading}\n")]
+    return re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)

@@ -1,0 +1,88 @@
+"""What the README tells a new user works word for word on a bare Debian, with nothing installed but what it names."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from app.demo.deployment import NO_SANDBOX
+from tests.newcomer.bare_debian import UID, Machine, NoDebianError, make_root, why_not
+from tests.newcomer.readme import commands
+from tests.newcomer.registries import find_access
+from tests.workers.engine import ROOT
+
+pytestmark = [
+    pytest.mark.skipif(bool(why_not()), reason=f"NOT TESTED: {why_not()}"),
+    # Debian's packages and ours come over the network.
+    pytest.mark.timeout(1800),
+]
+
+BETWEEN = "--- the next block ---"
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A machine on which the first command was run, with what is committed here to clone from."""
+    install, *_ = commands("Try it")
+    scratch = tmp_path_factory.mktemp("newcomer")
+    project = scratch / "project.git"
+    subprocess.run(["git", "clone", "--quiet", "--bare", ROOT, project], check=True)
+    for path in (project, *project.rglob("*")):
+        os.chown(path, UID, UID)
+    access = find_access()
+    try:
+        root = make_root(install.replace("sudo ", ""), access)
+    except NoDebianError as error:
+        pytest.skip(f"NOT TESTED: no bare Debian could be made; see that debootstrap reaches a mirror: {error}")
+    yield Machine(root, scratch, access, shared=(project,))
+    shutil.rmtree(scratch)
+
+
+@pytest.fixture(scope="module")
+def demo(machine: Machine) -> str:
+    """What the second command shows: a clone, and the demo."""
+    _, start, *_ = commands("Try it")
+    script = start.replace("<this repository>", "/srv/project.git").replace("bin/demo\n", "bin/demo --once\n")
+    done = machine.run(f"set -e\n{script}", seconds=1200)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def test_the_demo_works(demo: str) -> None:
+    assert "Sandbox: bubblewrap" in demo and NO_SANDBOX not in demo
+    assert "/demo/sample/pull/1" in demo and "nothing has been merged" in demo
+
+
+def test_the_tour_works(machine: Machine, demo: str) -> None:
+    blocks = f"\necho '{BETWEEN}'\n".join(commands("Five minutes with curl"))
+    script = f"""set -e
+        cd agent-runners
+        bin/demo > ../log.txt 2>&1 &
+        until grep -q 'Ctrl-C stops everything' ../log.txt; do kill -0 $!; sleep 0.5; done
+        {blocks}
+        kill $!
+        git status --porcelain"""
+    done = machine.run(script, own_network=True, seconds=600)
+    assert done.returncode == 0, done.stdout
+    _, _, _, events, diff, followed, _, published, stopped, archived = done.stdout.split(f"{BETWEEN}\n")
+    assert events.endswith('data: {"state": "DONE"}\n\n') and '"2 notes"' in events
+    assert "+./greeter/greet.py:2:    # TODO" in diff
+    assert followed.endswith('data: {"state": "DONE"}\n\n')
+    assert "/demo/sample/pull/" in published and '"pr_error":null' in published
+    assert '"merge_commit_error":null' in published and '"merge_commit_sha":null' not in published.splitlines()[-1]
+    assert stopped.endswith('data: {"state": "CANCELLED"}\n\n')
+    assert archived.count('"state":"ARCHIVED"') == 1 and archived.count("\n") == 1, "files were left in the checkout"
+
+
+@pytest.mark.whole_suite
+@pytest.mark.timeout(7200)
+def test_all_tests_pass(machine: Machine, demo: str) -> None:
+    done = machine.run("cd agent-runners && bin/test", seconds=7000)
+    assert done.returncode == 0, done.stdout[-20_000:]
+    skipped = re.findall(r"^SKIPPED .*", done.stdout, re.MULTILINE)
+    print("\n".join(skipped))
