@@ -10,7 +10,7 @@ from flask import Flask
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, TimeoutError
 
 from app import db
-from app.api import errors, health, metrics, requests
+from app.api import errors, health, ids, metrics, requests
 from app.api.v1 import (
     agent_runner_sessions,
     agent_runners,
@@ -83,6 +83,7 @@ def create_app() -> Flask:
     # A body lists its fields in the order of the schema, which is the order of the documentation.
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.url_map.merge_slashes = False
+    app.url_map.converters["uuid"] = ids.Id
     requests.register(app)
     errors.register(app)
     for error in (OperationalError, InterfaceError, InternalError, TimeoutError):
@@ -91,13 +92,14 @@ def create_app() -> Flask:
     api = Api(app)
     for part in PARTS:
         api.register_blueprint(part.blp)
+    docs.lead_to(app)
     return app
 
 
 def _answer_database_error(error: Any) -> Any:
     log.error("database_unavailable", error=type(getattr(error, "orig", error)).__name__)
     unavailable = Unavailable(
-        "the database does not answer", error_code="database_unavailable", headers={"Retry-After": "5"}
+        "the database does not answer; try again later", error_code="database_unavailable", headers={"Retry-After": "5"}
     )
     return errors.answer(unavailable)
 
@@ -105,6 +107,8 @@ def _answer_database_error(error: Any) -> Any:
 def _answer_store_unavailable(error: StoreUnavailable) -> Any:
     log.error("artifact_store_unavailable", error=str(error))
     unavailable = Unavailable(
-        "the artifact store does not answer", error_code="artifact_store_unavailable", headers={"Retry-After": "5"}
+        "the artifact store does not answer; try again later",
+        error_code="artifact_store_unavailable",
+        headers={"Retry-After": "5"},
     )
     return errors.answer(unavailable)

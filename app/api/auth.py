@@ -19,7 +19,9 @@ def identify() -> None:
     text = text.strip()
     if scheme.lower() != "bearer" or not text:
         raise Unauthorized(
-            "send Authorization: Bearer <token>", error_code="token_missing", headers={"WWW-Authenticate": _CHALLENGE}
+            "no bearer token; send the header Authorization: Bearer <token>",
+            error_code="token_missing",
+            headers={"WWW-Authenticate": _CHALLENGE},
         )
     try:
         with db.transaction(read_only=True):

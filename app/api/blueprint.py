@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from typing import Any, NoReturn, TypeVar
 
@@ -43,14 +43,11 @@ PAGE_HEADERS = {
 class Parser(FlaskParser):
     """Reads a request's body and query; what is wrong with them is told in the one error shape."""
 
+    # The schema of a query says what becomes of parameters that it does not know, as that of a body does.
+    DEFAULT_UNKNOWN_BY_LOCATION = {**FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION, "query": None}
+
     def _raw_load_json(self, req: flask.Request) -> Any:
-        body = req.get_data()
-        if not body:
-            return core.missing
-        try:
-            return json.loads(body, parse_constant=_refuse_constant)
-        except (ValueError, RecursionError):
-            raise BadRequest("the body is not well-formed JSON", error_code="malformed_json") from None
+        return read_json(req.get_data(), core.missing)
 
     def handle_error(self, error: marshmallow.ValidationError, *_: Any, **__: Any) -> NoReturn:
         # Messages come by location and then by field; callers only care for the fields.
@@ -58,7 +55,39 @@ class Parser(FlaskParser):
         errors: dict[str, Any] = {}
         for messages in located.values():
             errors.update(messages if isinstance(messages, dict) else {"_schema": messages})
-        raise Invalid(f"not acceptable: {', '.join(map(str, errors))}", errors=errors) from None
+        raise refused(errors) from None
+
+
+def refused(errors: dict[str, Any]) -> Invalid:
+    """The refusal of fields, whose message is the first reason in words."""
+    (field, reason), *others = _reasons(errors)
+    more = f" (and {len(others)} more, see errors)" if others else ""
+    return Invalid(f"{field}: {reason}{more}", errors=errors)
+
+
+def _reasons(messages: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """The path of each refused field, such as `limits.max_tokens` or `file_keys[0]`, with the reason."""
+    if isinstance(messages, dict):
+        for name, inner in messages.items():
+            if name == "_schema":
+                place = path
+            elif isinstance(name, int):
+                place = f"{path}[{name}]"
+            else:
+                place = f"{path}.{name}" if path else str(name)
+            yield from _reasons(inner, place)
+    else:
+        yield from ((path or "the body", str(reason)) for reason in messages)
+
+
+def read_json(body: bytes, empty: Any) -> Any:
+    """The value of a JSON body, or `empty` where there is none; raises `BadRequest`."""
+    if not body:
+        return empty
+    try:
+        return json.loads(body, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        raise BadRequest("the body is not well-formed JSON", error_code="malformed_json") from None
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -77,6 +106,7 @@ class Blueprint(flask_smorest.Blueprint):
         if not is_open:
             self.before_request(auth.identify)
             self.before_request(requests.check_body)
+            self.before_request(_refuse_untaken)
 
     def operation(
         self, operation_id: str, *, conflict: str = "", also: dict[int, str] | None = None, links: Any = None
@@ -98,6 +128,27 @@ class Blueprint(flask_smorest.Blueprint):
     def _describe_headers(doc: dict[str, Any], _info: Any, *, method: str, **_: Any) -> dict[str, Any]:
         doc.setdefault("parameters", []).extend([REQUEST_ID, *([IDEMPOTENCY_KEY] if method == "post" else [])])
         return doc
+
+
+def _refuse_untaken() -> None:
+    """Refuse parameters and fields of a request whose operation takes none, as others refuse those they do not know."""
+    taken = _locations(flask.current_app.view_functions[str(flask.request.endpoint)])
+    if "query" not in taken and flask.request.args:
+        hint = "; send it in the JSON body" if "json" in taken else ""
+        raise refused({name: [f"is not a parameter of this operation{hint}"] for name in flask.request.args})
+    if "json" not in taken and flask.request.method in ("POST", "PATCH"):
+        body = read_json(flask.request.get_data(), {})
+        if not isinstance(body, dict):
+            raise refused({"_schema": ["must be an object"]})
+        if body:
+            raise refused({name: ["is not a field of this operation, which takes none"] for name in body})
+
+
+def _locations(view: Any) -> set[str]:
+    """Where the operation of the request in progress takes arguments from: `query`, `json`, `headers`."""
+    method = "get" if flask.request.method == "HEAD" else flask.request.method.lower()
+    described = getattr(getattr(view.view_class, method, None), "_apidoc", {})
+    return {argument["in"] for argument in described.get("arguments", {}).get("parameters", [])}
 
 
 def empty(status: int) -> flask.Response:

@@ -15,5 +15,5 @@ def diff(found: Diff, *, page: int | None = None, per_page: int = 0) -> Response
     if found.files is not None:
         response.headers["Total"] = str(found.files)
     if page is not None and found.files is not None:
-        response.headers["Link"] = paging.link(paging.numbered(page, per_page, found.files))
+        response.headers["Link"] = paging.link(paging.numbered(page, per_page, found.files), per_page)
     return response

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import structlog
-from flask import Flask, Response
-from werkzeug.exceptions import HTTPException
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 from werkzeug.http import HTTP_STATUS_CODES
 
 from app.errors import AppError
@@ -62,9 +62,23 @@ def shaped(
 def _answer_framework(error: HTTPException) -> Response:
     status = error.code or 500
     kept = {name: value for name, value in error.get_headers() if name.lower() in ("allow", "retry-after")}
-    return shaped(status, error.description or "", ERROR_CODES.get(status, f"http_{status}"), headers=kept)
+    return shaped(status, _in_words(error), ERROR_CODES.get(status, f"http_{status}"), headers=kept)
+
+
+def _in_words(error: HTTPException) -> str:
+    """What the framework refuses, in words that suit an API: its own are for people with a browser."""
+    match error:
+        case NotFound():
+            return f"there is no path {request.path}; /api/v1/docs lists those there are"
+        case MethodNotAllowed():
+            return f"{request.path} does not take {request.method}, only {', '.join(sorted(error.valid_methods or ()))}"
+        case RequestEntityTooLarge():
+            return "the request is too large"
+    return error.description or ""
 
 
 def _answer_broken(error: Exception) -> Response:
     log.error("request_broken", exc_info=error)
-    return shaped(500, "Something broke on our side. The request id names it in our logs.", "internal")
+    return shaped(
+        500, "something broke on our side; the header X-Request-Id of this answer names it in our logs", "internal"
+    )

@@ -36,6 +36,8 @@ class Ready(MethodView):
         except Exception as error:
             log.warning("not_ready", error=type(error).__name__)
             raise Unavailable(
-                "the database does not answer", error_code="database_unavailable", headers={"Retry-After": "5"}
+                "the database does not answer; try again later",
+                error_code="database_unavailable",
+                headers={"Retry-After": "5"},
             ) from None
         return {"status": "ok"}

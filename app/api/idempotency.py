@@ -56,7 +56,7 @@ def _asked() -> Repeatable | None:
     if key is None:
         return None
     if not _KEY.fullmatch(key):
-        raise invalid(HEADER, "must be 1 to 255 visible ASCII characters")
+        raise invalid(HEADER, "must have 1 to 255 visible ASCII characters")
     digest = hashlib.sha256(request.get_data()).hexdigest()
     return idempotency.repeatable(caller(), key, request.method, request.path, digest)
 

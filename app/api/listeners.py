@@ -18,7 +18,7 @@ def admit() -> Callable[[], None]:
     with _lock:
         if len(_listening) >= settings().max_listeners:
             raise Unavailable(
-                "too many listeners; poll, or come back later",
+                "too many event streams are open; poll the session, or try again later",
                 error_code="too_many_listeners",
                 headers={"Retry-After": "5"},
             )

@@ -19,7 +19,7 @@ def headers(page: Page[Any]) -> dict[str, str]:
     else:
         links = numbered(page.number, page.per_page, page.total or 0)
     total = {} if page.total is None else {"Total": str(page.total)}
-    return {**total, "Link": link({**links})}
+    return {**total, "Link": link({**links}, page.per_page)}
 
 
 def numbered(number: int, per_page: int, total: int) -> dict[str, dict[str, str] | None]:
@@ -33,9 +33,13 @@ def numbered(number: int, per_page: int, total: int) -> dict[str, dict[str, str]
     }
 
 
-def link(pages: dict[str, dict[str, str] | None]) -> str:
-    """A Link header; each page keeps the other parameters of the query."""
-    kept = [(name, value) for name, value in request.args.items(multi=True) if name not in ("page", "cursor")]
+def link(pages: dict[str, dict[str, str] | None], per_page: int) -> str:
+    """A Link header; each page keeps the other parameters of the query, with as many rows as a page really has."""
+    kept = [
+        (name, str(per_page) if name == "per_page" else value)
+        for name, value in request.args.items(multi=True)
+        if name not in ("page", "cursor")
+    ]
     base = settings().public_url.rstrip("/") + request.path
     return ", ".join(
         f'<{base}?{urlencode([*kept, *terms.items()])}>; rel="{rel}"' for rel, terms in pages.items() if terms

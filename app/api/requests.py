@@ -71,6 +71,8 @@ def check_body() -> None:
     # A body that comes in chunks has no length to look at, and is cut off at the limit without a word.
     request.max_content_length = MOST_BODY_BYTES + 1
     if (request.content_length or 0) > MOST_BODY_BYTES or len(request.get_data()) > MOST_BODY_BYTES:
-        raise TooLarge(f"a request body may have at most {MOST_BODY_BYTES} bytes")
+        raise TooLarge(f"the body is too large: at most {MOST_BODY_BYTES} bytes are taken")
     if request.get_data() and not request.is_json:
-        raise UnsupportedMediaType("send Content-Type: application/json")
+        raise UnsupportedMediaType(
+            f"the body is not JSON by its Content-Type ({request.content_type or 'none'}); send Content-Type: application/json"
+        )

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import Schema, fields, post_load, validate
+from marshmallow import fields, post_load, pre_load
 
 from app.errors import invalid
 from app.models.states import Mode, PullRequestState, RunnerState, SessionState
-from app.schemas.base import Body, PageQuery, Query, UserSchema
+from app.schemas.base import Body, PageQuery, Query, Schema, UserSchema
 from app.schemas.fields import (
     NOT_BLANK,
     Amount,
     Bound,
     Choice,
     Choices,
+    Cost,
     Flag,
     InlineDiff,
     Moment,
@@ -23,10 +24,14 @@ from app.schemas.fields import (
     Reference,
     Text,
     Whole,
+    from_to,
+    items,
 )
 
-NAME_LIKE = Pattern(r"^[A-Za-z0-9][A-Za-z0-9 ._:/@+\[\]()-]*$", error="Must be a plain name.")
-SHA = Pattern(r"^[0-9a-fA-F]{7,64}$", error="Must be a commit's hexadecimal id.")
+NAME_LIKE = Pattern(
+    r"^[A-Za-z0-9][A-Za-z0-9 ._:/@+\[\]()-]*$", error="must be a plain name of letters, digits, blanks and ._:/@+[]()-"
+)
+SHA = Pattern(r"^[0-9a-fA-F]{7,64}$", error="must be a commit's id, 7 to 64 hexadecimal digits")
 
 
 class UsageSchema(Schema):
@@ -35,7 +40,7 @@ class UsageSchema(Schema):
     input_tokens = fields.Integer(required=True, allow_none=True)
     output_tokens = fields.Integer(required=True, allow_none=True)
     cached_input_tokens = fields.Integer(required=True, allow_none=True)
-    cost_usd = fields.Float(required=True, allow_none=True)
+    cost_usd = Cost(required=True, allow_none=True)
     tool_calls = fields.Integer(required=True, allow_none=True)
 
     def get_attribute(self, obj: Any, attr: str, default: Any) -> Any:
@@ -47,7 +52,7 @@ class LimitsSchema(Schema):
     """The limits that a session runs under."""
 
     max_duration_seconds = fields.Integer(required=True, allow_none=True)
-    max_cost_usd = fields.Float(required=True, allow_none=True)
+    max_cost_usd = Cost(required=True, allow_none=True)
     max_tokens = fields.Integer(required=True, allow_none=True)
 
 
@@ -68,7 +73,7 @@ class PromptBody(Body):
     effort = Text(50, least=1, allow_none=True, validate=[NAME_LIKE])
     mode = Choice(Mode, allow_none=True, metadata={"description": "`ask` changes nothing."})
     file_keys = fields.List(
-        Text(1000, least=1), allow_none=True, validate=validate.Length(max=100), metadata={"description": "Uploads."}
+        Text(1000, least=1), allow_none=True, validate=items(100), metadata={"description": "Uploads."}
     )
     limits = fields.Nested(LimitsBody, allow_none=True)
 
@@ -88,7 +93,7 @@ def one_of_each_diff(data: dict[str, Any], *kinds: str) -> dict[str, Any]:
     """Refuse a diff that comes both inline and as a key."""
     for kind in kinds:
         if data.get(f"{kind}_diff") is not None and data.get(f"{kind}_diff_s3_key") is not None:
-            raise invalid(f"{kind}_diff_s3_key", "give the diff or its key, not both", error_code="two_diffs")
+            raise invalid(f"{kind}_diff_s3_key", "send either the diff or its key, not both", error_code="two_diffs")
     return data
 
 
@@ -163,9 +168,15 @@ class RunnerDiffQuery(PageQuery):
         exclude = ("cursor",)
 
     page = fields.Integer(
-        load_default=None, validate=validate.Range(1), metadata={"description": "From 1; all files if left out."}
+        load_default=None,
+        validate=from_to(1),
+        metadata={"description": "From 1. All files if neither `page` nor `per_page` is given."},
     )
     strip_binary = fields.Boolean(load_default=False, metadata={"description": "Leave out the content of binaries."})
+
+    @pre_load
+    def begin_at_the_first_page(self, data: Any, **_: Any) -> Any:
+        return {"page": 1, **data} if "per_page" in data else data
 
 
 class RunnerSchema(Schema):

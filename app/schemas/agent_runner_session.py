@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, validate
+from marshmallow import EXCLUDE, ValidationError, fields, post_load
 
 from app.models.states import Mode, SessionState
 from app.schemas.agent_runner import SHA, CreatedBetween, LimitsSchema, PromptBody, UsageSchema, one_of_each_diff
-from app.schemas.base import Body, PageQuery, UserSchema
-from app.schemas.fields import Amount, Choice, Choices, InlineDiff, Moment, Text, Whole
+from app.schemas.base import Body, PageQuery, Schema, UserSchema
+from app.schemas.fields import NOT_BLANK, Amount, Choice, Choices, InlineDiff, Moment, Text, Whole, items
 
 RESULT_LENGTH = 1024 * 1024
 MESSAGE_LENGTH = 256 * 1024
@@ -43,8 +43,8 @@ class UsageBody(Body):
 class ReportBody(Body):
     """What a worker reports; anybody else may change the title."""
 
-    title = Text(500, allow_none=True)
-    steps = fields.List(fields.Nested(StepBody), validate=validate.Length(max=10_000))
+    title = Text(500, allow_none=True, validate=[NOT_BLANK])
+    steps = fields.List(fields.Nested(StepBody), validate=items(10_000))
     result = Text(RESULT_LENGTH, allow_none=True)
     result_branch = Text(255, least=1, allow_none=True)
     state = Choice(SessionState)
@@ -74,7 +74,7 @@ class SessionQuery(CreatedBetween, PageQuery):
     def check_order(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
         data["order_by"] = data["order_by"].lower()
         if data["order_by"] not in ("asc", "desc"):
-            raise ValidationError("Must be asc or desc.", "order_by")
+            raise ValidationError("must be asc or desc", "order_by")
         return data
 
 

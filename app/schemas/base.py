@@ -4,36 +4,67 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import EXCLUDE, RAISE, Schema, fields, post_load, validate
+import marshmallow
+from marshmallow import RAISE, fields, post_load
 
-from app.schemas.fields import Text
+from app.schemas.fields import Text, from_to
 
 MOST_PER_PAGE = 100
 # Far behind the end of any list, and small enough for arithmetic in every database.
 LAST_PAGE = 10**9
 
 
+# What is wrong with a value that is not of the kind that a field takes.
+_WRONG_KIND: dict[type[fields.Field[Any]], str] = {
+    fields.UUID: "must be an id (UUID)",
+    fields.String: "must be text",
+    fields.Integer: "must be a whole number",
+    fields.Float: "must be a number",
+    fields.Boolean: "must be true or false",
+    fields.List: "must be a list",
+    fields.Nested: "must be an object",
+}
+
+
+class Schema(marshmallow.Schema):
+    """What all schemas share: plain words for what is wrong."""
+
+    error_messages = {"type": "must be an object"}
+
+    def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:
+        """Called by marshmallow with each field of the schema."""
+        words = next((words for kind, words in _WRONG_KIND.items() if isinstance(field_obj, kind)), None)
+        if words is not None:
+            wrong = ("invalid", "invalid_uuid", "invalid_utf8", "special", "too_large", "type")
+            field_obj.error_messages |= dict.fromkeys(wrong, words)
+        field_obj.error_messages |= {"required": "is required", "null": "must not be null"}
+
+
 class Body(Schema):
     """A JSON body. A field that nobody knows is refused, so that a misspelt one is not lost in silence."""
+
+    error_messages = {"unknown": "is not a field of this body"}
 
     class Meta:
         unknown = RAISE
 
 
 class Query(Schema):
-    """Parameters of a query. One that nobody knows is passed over."""
+    """Parameters of a query. One that nobody knows is refused, so that a misspelt filter does not return everything."""
+
+    error_messages = {"unknown": "is not a parameter of this operation"}
 
     class Meta:
-        unknown = EXCLUDE
+        unknown = RAISE
 
 
 class PageQuery(Query):
     """Which part of a list: a page by its number, or what follows a cursor."""
 
-    page = fields.Integer(load_default=1, validate=validate.Range(1), metadata={"description": "From 1."})
+    page = fields.Integer(load_default=1, validate=from_to(1), metadata={"description": "From 1."})
     per_page = fields.Integer(
         load_default=MOST_PER_PAGE,
-        validate=validate.Range(1),
+        validate=from_to(1),
         metadata={"description": "Rows of a page; more than 100 means 100."},
     )
     cursor = Text(

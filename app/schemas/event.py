@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import EXCLUDE, Schema, fields, validate
+from marshmallow import EXCLUDE, fields, validate
 
-from app.schemas.fields import Moment
+from app.schemas.agent_runner import UsageSchema
+from app.schemas.base import Schema
+from app.schemas.fields import Moment, from_to
 
 
 class ResumeHeaders(Schema):
@@ -18,7 +20,7 @@ class ResumeHeaders(Schema):
     last_event_id = fields.Integer(
         data_key="Last-Event-ID",
         load_default=0,
-        validate=validate.Range(0, 2**31 - 1),
+        validate=from_to(0, 2**31 - 1),
         metadata={"description": "The id of the last event that was seen; the stream goes on behind it."},
     )
 
@@ -42,5 +44,9 @@ class MessageSchema(Schema):
 
 def event_json(event: Any) -> dict[str, Any]:
     """An event and what it tells. A step has the id under which the session shows it."""
-    told = {"id": str(event.id), **event.payload} if event.kind == "step" else event.payload
-    return {**EventSchema().dump(event), **told}
+    said = event.payload
+    if event.kind == "step":
+        said = {"id": str(event.id), **said}
+    elif event.kind == "usage":
+        said = UsageSchema().dump(said)
+    return {**EventSchema().dump(event), **said}

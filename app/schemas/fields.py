@@ -7,7 +7,6 @@ import enum
 import math
 import re
 import uuid
-from collections.abc import Callable
 from typing import Any
 
 from marshmallow import ValidationError, fields, validate
@@ -19,14 +18,19 @@ DIFF_BYTES = 4 * 1024 * 1024
 WITHOUT_NUL = r"^[^\x00]*$"
 MORE_THAN_BLANKS = r"^[^\x00]*[^\s\x00][^\x00]*$"
 LARGEST_INTEGER = 2**31 - 1
+# A number of four to eight digits is taken for a date, such as 2026 or 20260131, never for a moment of the early 1970s.
+_AS_DATES = range(1_000, 100_000_000)
+_LOST_PLUS = re.compile(r"(\d[T ]\d[\d:.,]*) (\d\d(?::?\d\d)?)$")
 _EARLIEST, _LATEST = (datetime.datetime(year, 1, 1, tzinfo=datetime.UTC) for year in (2, 9999))
 
 
 class Text(fields.String):
     """Text that every database can store, of a length between `least` and `most` characters."""
 
+    default_error_messages = {"invalid": "must be text"}
+
     def __init__(self, most: int, *, least: int = 0, **kwargs: Any) -> None:
-        checks = [_refuse_nul, validate.Length(min=least or None, max=most), *kwargs.pop("validate", [])]
+        checks = [_refuse_nul, characters(least, most), *kwargs.pop("validate", [])]
         # A pattern of its own among the checks says more, and leaves out NUL too.
         pattern = {} if any(isinstance(check, Pattern) for check in checks) else {"pattern": WITHOUT_NUL}
         super().__init__(validate=checks, metadata={**pattern, **kwargs.pop("metadata", {})}, **kwargs)
@@ -35,16 +39,34 @@ class Text(fields.String):
         return whole_text(super()._deserialize(value, attr, data, **kwargs))
 
 
+def characters(least: int, most: int) -> validate.Length:
+    """The check that a text has from `least` to `most` characters."""
+    error = f"must have {least} to {most} characters" if least else f"must have at most {most} characters"
+    return validate.Length(min=least or None, max=most, error=error)
+
+
+def items(most: int) -> validate.Length:
+    """The check that a list has at most `most` items."""
+    return validate.Length(max=most, error=f"must have at most {most} items")
+
+
+def from_to(least: int, most: int | None = None) -> validate.Range:
+    """The check that a number lies between two others, both included."""
+    return validate.Range(
+        least, most, error=f"must be at least {least}" if most is None else f"must be from {least} to {most}"
+    )
+
+
 class Pattern(validate.Regexp):
     """A pattern that all of the text fits. Python's `$` alone would let a newline at the end through."""
 
     def __call__(self, value: Any) -> Any:
         if re.fullmatch(str(self.regex.pattern), value) is None:
-            raise ValidationError(self.error or "Does not fit the pattern.")
+            raise ValidationError(self.error)
         return value
 
 
-NOT_BLANK = Pattern(MORE_THAN_BLANKS, error="Must not be blank.")
+NOT_BLANK = Pattern(MORE_THAN_BLANKS, error="must not be blank")
 
 
 class Prompt(fields.String):
@@ -57,9 +79,8 @@ class Prompt(fields.String):
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         text = whole_text(super()._deserialize(value, attr, data, **kwargs))
         if len(text.encode()) > PROMPT_BYTES:
-            raise TooLarge(f"a prompt may have at most {PROMPT_BYTES} bytes of UTF-8")
-        if not text.strip():
-            raise ValidationError("Must not be blank.")
+            raise TooLarge(f"prompt: must have at most {PROMPT_BYTES} bytes of UTF-8")
+        _refuse_blank(text)
         _refuse_nul(text)
         return text
 
@@ -70,7 +91,7 @@ class InlineDiff(fields.String):
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         text = whole_text(super()._deserialize(value, attr, data, **kwargs))
         if len(text.encode()) > DIFF_BYTES:
-            raise TooLarge(f"an inline diff may have at most {DIFF_BYTES} bytes; upload it and name its _s3_key")
+            raise TooLarge(f"{attr}: must have at most {DIFF_BYTES} bytes; upload it and send {attr}_s3_key")
         return text
 
 
@@ -79,20 +100,25 @@ def whole_text(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise ValidationError("Must be valid Unicode, without lone surrogates.") from None
+        raise ValidationError("must be valid Unicode, without lone surrogates") from None
     return text
 
 
 def _refuse_nul(text: str) -> None:
     if "\0" in text:
-        raise ValidationError("Must not contain NUL characters.")
+        raise ValidationError("must not contain NUL characters")
+
+
+def _refuse_blank(text: str) -> None:
+    if not text.strip():
+        raise ValidationError("must not be blank")
 
 
 class Whole(fields.Integer):
     """A JSON integer, not one in quotes or with a fraction. `5.0` is one: JSON knows no other numbers than these."""
 
     def __init__(self, *, least: int = 0, most: int = LARGEST_INTEGER, **kwargs: Any) -> None:
-        super().__init__(strict=True, validate=validate.Range(least, most), **kwargs)
+        super().__init__(strict=True, validate=from_to(least, most), **kwargs)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
         whole = int(value) if isinstance(value, float) and value.is_integer() else value
@@ -103,7 +129,9 @@ class Amount(fields.Float):
     """A JSON number."""
 
     def __init__(self, *, above: float | None = None, **kwargs: Any) -> None:
-        bounds = validate.Range(0 if above is None else above, 1e9, min_inclusive=above is None)
+        lower = "from 0 to" if above is None else f"more than {above:g} and at most"
+        error = f"must be {lower} 1000000000"
+        bounds = validate.Range(0 if above is None else above, 1e9, min_inclusive=above is None, error=error)
         exclusive = {} if above is None else {"exclusiveMinimum": above}
         super().__init__(validate=bounds, metadata={**exclusive, **kwargs.pop("metadata", {})}, **kwargs)
 
@@ -111,6 +139,14 @@ class Amount(fields.Float):
         if not isinstance(value, int | float) or isinstance(value, bool):
             raise self.make_error("invalid")
         return super()._deserialize(value, attr, data, **kwargs)
+
+
+class Cost(fields.Float):
+    """US dollars as they are shown: to a millionth, without the tail that sums of fractions have in binary."""
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> Any:
+        number = super()._serialize(value, attr, obj, **kwargs)
+        return round(number, 6) if isinstance(number, float) else number
 
 
 class Flag(fields.Boolean):
@@ -130,7 +166,7 @@ class Reference(fields.UUID):
             return super()._deserialize(value, attr, data, **kwargs)
         except ValidationError:
             if isinstance(value, str):
-                raise NotFound(f"{attr} names nothing that there is") from None
+                raise NotFound(f"{attr}: there is nothing with this id in your account") from None
             raise
 
 
@@ -175,7 +211,7 @@ def member_of(kind: type[enum.StrEnum], value: Any) -> enum.StrEnum:
     for member in kind:
         if isinstance(value, str) and member.value.lower() == value.lower():
             return member
-    raise ValidationError(f"Must be one of {', '.join(kind)}.")
+    raise ValidationError(f"must be one of {', '.join(kind)}")
 
 
 class Moment(fields.Field[Any]):
@@ -189,20 +225,22 @@ class Moment(fields.Field[Any]):
         return None if value is None else written(value)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime.datetime:
-        for read in _READERS:
-            try:
-                return read(str(value))
-            except (ValueError, OverflowError, OSError):
-                continue
-        raise ValidationError("Must be a moment in ISO-8601 or Unix seconds.")
+        try:
+            return _within(read_moment(str(value)))
+        except (ValueError, OverflowError, OSError):
+            raise ValidationError(
+                "must be a time in ISO-8601, such as 2026-01-31T12:00:00Z, or in Unix seconds, from the year 2 to 9998"
+            ) from None
 
 
 class Bound(Moment):
     """A moment in a query, which a list begins or ends with."""
 
     def __init__(self, **kwargs: Any) -> None:
-        seconds = {"type": "number", "minimum": _EARLIEST.timestamp(), "exclusiveMaximum": _LATEST.timestamp()}
-        either = {"anyOf": [{"type": "string", "format": "date-time"}, seconds]}
+        before = {"minimum": _EARLIEST.timestamp(), "exclusiveMaximum": _AS_DATES.start}
+        after = {"minimum": _AS_DATES.stop, "exclusiveMaximum": _LATEST.timestamp()}
+        seconds = [{"type": "number", **range} for range in (before, after)]
+        either = {"anyOf": [{"type": "string", "format": "date-time"}, *seconds]}
         super().__init__(
             metadata={**either, "description": "ISO-8601 or Unix seconds.", **kwargs.pop("metadata", {})}, **kwargs
         )
@@ -214,18 +252,19 @@ def written(moment: datetime.datetime) -> str:
     return moment.astimezone(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _from_seconds(text: str) -> datetime.datetime:
-    seconds = float(text)
-    if not math.isfinite(seconds):
-        raise ValueError
-    return _within(datetime.datetime.fromtimestamp(seconds, datetime.UTC))
-
-
-def _from_iso(text: str) -> datetime.datetime:
+def read_moment(text: str) -> datetime.datetime:
+    """The moment that `text` names, in ISO-8601 or in Unix seconds; raises `ValueError`. Without a zone it is UTC."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = None
+    if seconds is not None and not _AS_DATES.start <= seconds < _AS_DATES.stop:
+        if not math.isfinite(seconds):
+            raise ValueError
+        return datetime.datetime.fromtimestamp(seconds, datetime.UTC)
     # A plus sign that a caller did not escape in a query arrives as a blank.
-    moment = datetime.datetime.fromisoformat(text.strip().replace(" ", "+") if "T" in text else text)
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
-    return _within(moment)
+    moment = datetime.datetime.fromisoformat(_LOST_PLUS.sub(r"\1+\2", text.strip().upper()))
+    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
 
 
 def _within(moment: datetime.datetime) -> datetime.datetime:
@@ -233,6 +272,3 @@ def _within(moment: datetime.datetime) -> datetime.datetime:
     if not _EARLIEST <= moment < _LATEST:
         raise ValueError
     return moment.astimezone(datetime.UTC)
-
-
-_READERS: tuple[Callable[[str], datetime.datetime], ...] = (_from_seconds, _from_iso)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from marshmallow import Schema, fields, validate
+from marshmallow import fields
 
 from app.models.states import Execution, Forge
-from app.schemas.base import Body
-from app.schemas.fields import Amount, Choice, Flag, Moment, Pattern, Text, Whole
+from app.schemas.base import Body, Schema
+from app.schemas.fields import NOT_BLANK, Amount, Choice, Cost, Flag, Moment, Pattern, Text, Whole, items
 
-HOST = Pattern(r"^(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?$", error="Must be a host name.")
+HOST = Pattern(
+    r"^(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?$",
+    error="must be a host name: host, *.host or host:port",
+)
 
 
 class UpdateSiteBody(Body):
     """What may be changed about a site."""
 
-    name = Text(200, least=1, metadata={"example": "shop"})
+    name = Text(200, least=1, validate=[NOT_BLANK], metadata={"example": "shop"})
     repo_url = Text(2000, least=1, metadata={"example": "https://github.com/example/shop.git"})
     default_branch = Text(255, least=1, metadata={"example": "main"})
     forge = Choice(Forge)
@@ -25,12 +28,12 @@ class UpdateSiteBody(Body):
     protected_branches = fields.List(
         Text(255, least=1),
         allow_none=True,
-        validate=validate.Length(max=100),
+        validate=items(100),
         metadata={"description": "Names or patterns; null protects the default branch."},
     )
     egress_hosts = fields.List(
         Text(255, least=1, validate=[HOST]),
-        validate=validate.Length(max=200),
+        validate=items(200),
         metadata={
             "description": "What agents and the setup command may reach besides the model: `host`, `*.host` or `host:port`.",
             "example": ["pypi.org", "*.pythonhosted.org"],
@@ -71,7 +74,7 @@ class SiteSchema(Schema):
     egress_hosts = fields.List(fields.String(), required=True)
     allow_agent_configuration = fields.Boolean(required=True)
     max_duration_seconds = fields.Integer(required=True, allow_none=True)
-    max_cost_usd = fields.Float(required=True, allow_none=True)
+    max_cost_usd = Cost(required=True, allow_none=True)
     max_concurrent_sessions = fields.Integer(required=True, allow_none=True)
     execution = Choice(Execution, required=True)
     has_access_token = fields.Boolean(required=True)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from marshmallow import Schema, fields
+from marshmallow import fields
 
 from app.models.states import Scope
-from app.schemas.base import Body
-from app.schemas.fields import Choice, Moment, Text
+from app.schemas.base import Body, Schema
+from app.schemas.fields import NOT_BLANK, Choice, Moment, Text
 
 
 class CreateTokenBody(Body):
     """A token of the caller's own user."""
 
-    name = Text(200, least=1, required=True, metadata={"example": "ci"})
+    name = Text(200, least=1, validate=[NOT_BLANK], required=True, metadata={"example": "ci"})
     scope = Choice(Scope, required=True)
 
 

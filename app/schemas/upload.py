@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from marshmallow import Schema, fields
+from marshmallow import fields
 
-from app.schemas.base import Body
+from app.schemas.base import Body, Schema
 from app.schemas.fields import Moment, Reference, Text, Whole
 
 

@@ -34,6 +34,12 @@ class Caller:
     def require(self, scope: Scope) -> None:
         """Raise `Forbidden` unless this caller's token carries `scope` and is no session token."""
         if self.session_id is not None:
-            raise Forbidden("a session token may only report on its session", error_code="session_token_scope")
+            raise Forbidden(
+                "a session token may only report on its own session; use a token that a person made",
+                error_code="session_token_scope",
+            )
         if not self.may(scope):
-            raise Forbidden(f"this needs a token of scope {scope.value}", error_code="scope_missing")
+            raise Forbidden(
+                f"this needs a token of scope {scope.value}, and yours has the scope {self.scope.value}",
+                error_code="scope_missing",
+            )

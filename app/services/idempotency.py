@@ -68,11 +68,11 @@ def begin(asked: Repeatable) -> Answer | None:
     kept = db.session.scalars(sa.select(IdempotencyKey).where(*name)).one()
     if kept.body_digest != asked.body_digest:
         raise Reused(
-            "this Idempotency-Key was used with another body",
+            "Idempotency-Key: was used with another body; use a new key for another request",
             errors={"Idempotency-Key": ["was used with another body"]},
         )
     if kept.status is None:
-        raise InFlight("the first request with this Idempotency-Key is still in flight")
+        raise InFlight("the first request with this Idempotency-Key is not answered yet; try again shortly")
     return Answer(kept.status, kept.headers or {}, kept.body or "")
 
 
@@ -100,7 +100,9 @@ def _insert(asked: Repeatable, **values: Any) -> bool:
         inserted = db.session.scalar(statement) is not None
     except sa.exc.OperationalError as error:
         if getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
-            raise InFlight("the first request with this Idempotency-Key is still in flight") from None
+            raise InFlight(
+                "the first request with this Idempotency-Key is not answered yet; try again shortly"
+            ) from None
         raise
     db.session.execute(sa.text("SET LOCAL lock_timeout TO DEFAULT"))
     return inserted

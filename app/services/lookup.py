@@ -28,7 +28,7 @@ def get_site(caller: Caller, site_id: uuid.UUID, *, lock: bool = False) -> Site:
     query = sa.select(Site).where(Site.id == site_id, Site.account_id == caller.account_id, Site.deleted_at.is_(None))
     site = db.session.scalar(locked(query, Site) if lock else query)
     if site is None:
-        raise NotFound("there is no such site", error_code="site_not_found")
+        raise NotFound("there is no site with this id in your account", error_code="site_not_found")
     return site
 
 
@@ -41,7 +41,7 @@ def get_runner(caller: Caller, runner_id: uuid.UUID, *, lock: bool = False) -> A
     )
     runner = db.session.scalar(locked(query, AgentRunner) if lock else query)
     if runner is None:
-        raise NotFound("there is no such agent runner", error_code="agent_runner_not_found")
+        raise NotFound("there is no agent runner with this id in your account", error_code="agent_runner_not_found")
     return runner
 
 
@@ -52,7 +52,7 @@ def get_session(runner: AgentRunner, session_id: uuid.UUID, *, lock: bool = Fals
     )
     session = db.session.scalar(locked(query, AgentRunnerSession) if lock else query)
     if session is None:
-        raise NotFound("there is no such session", error_code="session_not_found")
+        raise NotFound("this agent runner has no session with this id", error_code="session_not_found")
     return session
 
 

@@ -59,7 +59,9 @@ def _values_of(cursor: str) -> tuple[Any, Any]:
             sa.literal(uuid.UUID(hex=id_), sa.Uuid()),
         )
     except (ValueError, TypeError, OverflowError, AttributeError):
-        raise invalid("cursor", "is no cursor of this list", error_code="bad_cursor") from None
+        raise invalid(
+            "cursor", "is not a cursor of this list; take it from the Link header", error_code="bad_cursor"
+        ) from None
 
 
 def created_between(column: Any, filters: dict[str, datetime.datetime]) -> list[sa.ColumnElement[bool]]:

@@ -234,3 +234,35 @@ def test_usage_is_the_sum_of_all_sessions(api, make_runner, worker, follow_up):
         "cost_usd": 0.5,
         "tool_calls": None,
     }
+
+
+def test_costs_are_shown_to_a_millionth(api, make_runner, worker, follow_up):
+    runner = make_runner()
+    worker.run(runner["latest_session_id"], usage={"cost_usd": 0.1 + 0.2})
+    follow_up(runner, usage={"cost_usd": 0.018839999999999996})
+    assert ok(api.get(path_of(runner)))["usage"]["cost_usd"] == 0.31884
+    assert ok(api.get(session_path(runner)))["usage"] == {
+        "input_tokens": None,
+        "output_tokens": None,
+        "cached_input_tokens": None,
+        "cost_usd": 0.3,
+        "tool_calls": None,
+    }
+
+
+def test_a_blank_title_is_refused_wherever_one_is_given(api, make_runner):
+    runner = make_runner()
+    for path in (path_of(runner), session_path(runner)):
+        refused(api.patch(path, {"title": " \t"}), 422, "invalid")
+    refused(api.post("/tokens", {"name": " ", "scope": "read"}), 422, "invalid")
+    refused(api.patch(f"/sites/{runner['site_id']}", {"name": " "}), 422, "invalid")
+
+
+def test_a_runner_whose_only_session_was_stopped_does_not_pass_for_work_done(api, make_runner):
+    runner = make_runner()
+    api.delete(path_of(runner))
+    (shown,) = ok(api.get("/agent_runners"))
+    assert (shown["state"], shown["latest_session_state"], shown["has_result_diff"]) == ("DONE", "CANCELLED", False)
+    assert shown["head_session_id"] is None and set(shown["usage"].values()) == {None}
+    refused(api.post(path_of(runner, "/pull_request"), {}), 422, "no_diff")
+    refused(api.post(path_of(runner, "/commit"), {"target_branch": "x"}), 422, "no_diff")

@@ -10,12 +10,12 @@ import pytest
 import sqlalchemy as sa
 
 from app import db
-from tests.api.calling import created, ok, path_of, refused
+from tests.api.calling import NOBODY, created, ok, path_of, refused
 
 
 def test_an_unknown_route_answers_in_the_one_shape(api):
-    refused(api.get("/nothing/here"), 404, "route_not_found")
-    refused(api.client.get("/"), 404, "route_not_found")
+    body = refused(api.get("/nothing/here"), 404, "route_not_found")
+    assert "/api/v1/nothing/here" in body["message"] and "/api/v1/docs" in body["message"]
     refused(api.get("/agent_runners/"), 404, "route_not_found")
 
 
@@ -23,6 +23,62 @@ def test_a_method_that_is_not_there_names_those_that_are(api):
     response = api("PUT", "/agent_runners")
     refused(response, 405, "method_not_allowed")
     assert {"GET", "POST"} <= set(response.headers["Allow"].split(", "))
+    assert "does not take PUT" in response.json["message"]
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/api", "/api/v1", "/api/v1/"])
+def test_the_addresses_at_which_people_look_first_lead_to_the_docs(api, path):
+    response = api.client.get(path)
+    assert (response.status_code, response.headers["Location"]) == (302, "/api/v1/docs")
+
+
+@pytest.mark.parametrize("bad", ["12", "not-a-uuid", "%00", "{0197c1de-0000-7000-8000-000000000001}"])
+def test_an_id_that_is_none_gets_the_404_of_its_resource(api, make_runner, bad):
+    runner = make_runner()
+    for method, path, error_code in [
+        ("GET", f"/agent_runners/{bad}", "agent_runner_not_found"),
+        ("DELETE", f"/agent_runners/{bad}/sessions/{bad}", "agent_runner_not_found"),
+        ("GET", f"/agent_runners/{runner['id']}/sessions/{bad}", "session_not_found"),
+        ("GET", f"/agent_runners/{runner['id']}/sessions/{bad}/events", "session_not_found"),
+        ("GET", f"/sites/{bad}", "site_not_found"),
+        ("DELETE", f"/tokens/{bad}", "token_not_found"),
+    ]:
+        refused(api(method, path), 404, error_code)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"prompt": None}, "prompt: must not be null"),
+        ({"prompt": 5}, "prompt: must be text"),
+        ({"prompt": " "}, "prompt: must not be blank"),
+        ({"mode": "yolo"}, "mode: must be one of normal, ask"),
+        ({"limits": {"max_tokens": 0}}, "limits.max_tokens: must be from 1 to 9007199254740991"),
+        ({"limits": []}, "limits: must be an object"),
+        ({"file_keys": ["x", 1]}, "file_keys[1]: must be text"),
+        ({"titel": "x"}, "titel: is not a field of this body"),
+        ({"branch": "", "sha": "x"}, "branch: must have 1 to 255 characters (and 1 more, see errors)"),
+    ],
+)
+def test_the_message_of_a_422_is_the_first_reason_in_words(api, fields, message):
+    body = refused(api.post("/agent_runners", {"site_id": NOBODY, "prompt": "x", **fields}), 422, "invalid")
+    assert body["message"] == message
+
+
+def test_what_is_missing_or_no_object_is_told_in_words_too(api):
+    assert refused(api.post("/sites", {}), 422, "invalid")["message"] == "repo_url: is required"
+    assert refused(api.post("/sites", []), 422, "invalid")["message"] == "the body: must be an object"
+
+
+def test_fields_and_parameters_that_an_operation_does_not_take_are_refused(api, make_done_runner):
+    path = path_of(make_done_runner(), "/archive")
+    assert list(refused(api.post(path, {"reason": "old"}), 422, "invalid")["errors"]) == ["reason"]
+    assert list(refused(api.post(f"{path}?reason=old", {}), 422, "invalid")["errors"]) == ["reason"]
+    refused(api.post(path, []), 422, "invalid")
+    refused(api.post(path, data=b"{", content_type="application/json"), 400, "malformed_json")
+    in_body = refused(api.post("/agent_runners?prompt=x", {}), 422, "invalid")
+    assert "send it in the JSON body" in in_body["message"]
+    assert api.post(path, {}).status_code == 202
 
 
 def test_what_breaks_on_our_side_is_told_without_details_and_logged_with_them(api, make_runner, engine, caplog):
@@ -78,7 +134,7 @@ def test_no_secret_is_logged_or_shown(api, make_site, caplog):
     make_site(access_token="gh-hush")
     api.patch("/sites/x", {"access_token": "gh-hush"})
     token = created(api.post("/tokens", {"name": "ci", "scope": "read"}))["token"]
-    api.with_token(token).get("/sites?title=query-hush")
+    api.with_token(token).get("/agent_runners?title=query-hush")
     upload = ok(api.post("/agent_runners/upload_url", {"filename": "x", "content_type": "a/b"}))
     signature = upload["upload_url"].rsplit("signature=", 1)[1]
     api("PUT", upload["upload_url"], data=b"x", headers=upload["headers"])

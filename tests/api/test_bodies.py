@@ -78,6 +78,7 @@ def test_the_types_of_json_with_a_suffix_or_a_charset_are_json(api, make_site):
         ("site_id", 5),
         ("site_id", None),
         ("title", ""),
+        ("title", " \n"),
         ("title", "x" * 501),
         ("title", "\0"),
         ("title", "\udfff"),

@@ -50,12 +50,16 @@ def test_unix_seconds_out_of_range_are_refused_as_dates_are(api, operations, sec
     refused(api.get("/agent_runners", query_string={"to": seconds}), 422, "invalid")
     refused(api.get("/agent_runners", query_string={"to": "0001-01-01T00:00:00Z"}), 422, "invalid")
     assert ok(api.get("/agent_runners", query_string={"to": "-62104060800"})) == []
-    assert [kind["type"] for kind in parameters(operations["listAgentRunners"])["to"]["anyOf"]] == ["string", "number"]
+    assert [kind["type"] for kind in parameters(operations["listAgentRunners"])["to"]["anyOf"]] == [
+        "string",
+        "number",
+        "number",
+    ]
 
 
 def test_the_description_says_what_text_leaves_out(description):
     bodies = description["components"]["schemas"]
-    assert bodies["CreateTokenBody"]["properties"]["name"]["pattern"] == r"^[^\x00]*$"
+    assert bodies["CreateRunnerBody"]["properties"]["branch"]["pattern"] == r"^[^\x00]*$"
     assert bodies["CreateRunnerBody"]["properties"]["prompt"]["pattern"] == r"^[^\x00]*[^\s\x00][^\x00]*$"
     assert bodies["CreateRunnerBody"]["properties"]["sha"]["pattern"] == "^[0-9a-fA-F]{7,64}$"
 

@@ -65,6 +65,14 @@ def test_pages_are_of_files(api, seven_files):
     refused(api.get(f"{path}?page=0"), 422, "invalid")
 
 
+def test_a_size_of_page_alone_means_the_first_page(api, seven_files):
+    path = path_of(seven_files, "/diff")
+    response = api.get(f"{path}?per_page=3")
+    assert response.data == api.get(f"{path}?page=1&per_page=3").data
+    assert f"{path}?per_page=3&page=2>" in response.headers["Link"]
+    assert "per_page=100&" in api.get(f"{path}?per_page=500").headers["Link"]
+
+
 def test_the_content_of_binaries_may_be_left_out(api, make_done_runner):
     runner = make_done_runner(patch_of("a").encode() + BINARY + patch_of("b", "b.txt").encode())
     for query in ("strip_binary=true", "strip_binary=1&page=1"):

@@ -54,6 +54,18 @@ def test_without_a_size_the_limit_is_checked_where_the_file_arrives(api):
     empty(put(api, upload, b"x" * (10 * MIB)), 200)
 
 
+@pytest.mark.parametrize("size", [0, None])
+def test_an_empty_file_is_a_file_with_and_without_its_size(api, make_runner, size):
+    upload = ask(api, size=size)
+    empty(put(api, upload, b""), 200)
+    assert make_runner(file_keys=[upload["file_key"]])["attached_file_keys"] == [upload["file_key"]]
+
+
+def test_a_name_has_one_spelling_and_keeps_its_marks(api):
+    assert ask(api, filename="Abscha\u0308tzung.pdf")["file_key"].endswith("/Absch\u00e4tzung.pdf")
+    assert ask(api, filename="हिन्दी.txt")["file_key"].endswith("/हिन्दी.txt")
+
+
 @pytest.mark.parametrize(
     ("fields", "error_code"),
     [
@@ -65,7 +77,6 @@ def test_without_a_size_the_limit_is_checked_where_the_file_arrives(api):
         ({"filename": "a\nb"}, "bad_filename"),
         ({"content_type": "png"}, "bad_content_type"),
         ({"content_type": "image/png\r\nX: y"}, "bad_content_type"),
-        ({"size": 0}, "bad_size"),
         ({"size": -1}, "bad_size"),
         ({"size": 10 * MIB + 1}, "bad_size"),
         ({"size": "5"}, "invalid"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -43,9 +44,15 @@ def write_attachments(folder: Path, attachments: Iterable[Attachment], budget: B
 
 def plain_name(name: str) -> str:
     """The last part of a path, without anything that means something to a shell, a path or a terminal."""
-    last = PurePosixPath(name.replace("\\", "/")).name
-    plain = re.sub(r"[^\w.+@-]+", "_", last).lstrip(".-").encode()[:_LONGEST_NAME].decode(errors="ignore")
+    last = unicodedata.normalize("NFC", PurePosixPath(name.replace("\\", "/")).name)
+    spaced = "".join(character if _is_plain(character) else " " for character in last)
+    plain = re.sub(" +", "_", spaced).lstrip(".-").encode()[:_LONGEST_NAME].decode(errors="ignore")
     return plain or "attachment"
+
+
+def _is_plain(character: str) -> bool:
+    # Letters, numbers, and the marks that many languages write on and below them.
+    return character in "_.+@-" or unicodedata.category(character)[0] in "LNM"
 
 
 def unique_name(name: str, taken: Sequence[str]) -> str:

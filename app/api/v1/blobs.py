@@ -24,7 +24,10 @@ class Blob(MethodView):
         # The signature names the limit, so the one of JSON bodies does not apply.
         request.max_content_length = sys.maxsize
         chunks = iter(lambda: request.stream.read(CHUNK), b"")
-        uploads.put_blob(key, request.args.to_dict(), request.content_type or "", request.content_length, chunks)
+        length = request.content_length
+        if length is None and "Transfer-Encoding" not in request.headers:
+            length = 0  # A request that announces no content has none (RFC 9110, section 6.4).
+        uploads.put_blob(key, request.args.to_dict(), request.content_type or "", length, chunks)
         return empty(200)
 
     @blp.operation("getBlob")

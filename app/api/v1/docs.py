@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flask import Response
+from flask import Flask, Response, redirect
 from flask.views import MethodView
 
 from app.api.blueprint import Blueprint
@@ -33,6 +33,12 @@ class DocsPart(MethodView):
     def get(self, name: str) -> Response:
         """The page's script and style."""
         return served(name, TYPES[name])
+
+
+def lead_to(app: Flask) -> None:
+    """Lead from the addresses at which people look first to the page."""
+    for number, path in enumerate(("/", "/docs", "/api", "/api/v1", "/api/v1/")):
+        app.add_url_rule(path, f"to_docs_{number}", lambda: redirect("/api/v1/docs"))
 
 
 def served(name: str, kind: str) -> Response:

@@ -8,12 +8,13 @@ from typing import Any
 from flask import Response
 from flask.views import MethodView
 
-from app.api import examples
+from app.api import examples, paging
 from app.api.auth import caller
-from app.api.blueprint import Blueprint, empty
+from app.api.blueprint import PAGE_HEADERS, Blueprint, empty
 from app.api.idempotency import idempotent
 from app.api.presenters import Shown
 from app.api.transactions import reading, writing
+from app.schemas.base import PageQuery
 from app.schemas.token import CreateTokenBody, NewTokenSchema, TokenSchema
 from app.services.accounts import tokens
 
@@ -24,10 +25,12 @@ blp = Blueprint("Tokens", __name__, url_prefix="/api/v1/tokens")
 class Tokens(MethodView):
     @reading
     @blp.operation("listTokens")
-    @blp.response(200, TokenSchema(many=True), example=[examples.TOKEN])
-    def get(self) -> Any:
+    @blp.arguments(PageQuery, location="query")
+    @blp.response(200, TokenSchema(many=True), headers=PAGE_HEADERS, example=[examples.TOKEN])
+    def get(self, filters: dict[str, Any]) -> Any:
         """List your tokens, revoked ones too; an administrator sees the account's."""
-        return tokens.find_own(caller())
+        page = tokens.find_own(caller(), filters)
+        return page.items, paging.headers(page)
 
     @idempotent(secret="token")
     @blp.operation("createToken")

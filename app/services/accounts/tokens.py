@@ -14,6 +14,7 @@ from app.errors import NotFound, Unauthorized
 from app.models import Token, User
 from app.models.states import Scope
 from app.services.callers import Caller
+from app.services.pagination import Page, by_cursor, by_number
 
 PREFIX = "ar_"
 
@@ -22,7 +23,10 @@ def authenticate(text: str) -> Caller:
     """The holder of a token; raises `Unauthorized` where it is unknown or revoked."""
     token = db.session.scalar(sa.select(Token).where(Token.digest == _digest(text)))
     if token is None or token.revoked_at is not None:
-        raise Unauthorized("the token is unknown or has been revoked", error_code="bad_token")
+        raise Unauthorized(
+            "the token is unknown or was revoked; an administrator makes a new one with POST /tokens or `agent-runners token create`",
+            error_code="bad_token",
+        )
     return Caller(token.user.account_id, token.user_id, token.id, token.scope, token.session_id, token.attempt)
 
 
@@ -66,12 +70,20 @@ def find_all() -> list[Token]:
     return list(db.session.scalars(sa.select(Token).where(Token.session_id.is_(None)).order_by(Token.created_at)))
 
 
-def find_own(caller: Caller) -> list[Token]:
-    """The caller's own tokens, oldest first; an administrator sees the account's."""
+def find_own(caller: Caller, filters: dict[str, Any]) -> Page[Token]:
+    """A page of the caller's own tokens, oldest first; an administrator sees the account's."""
     caller.require(Scope.READ)
+    keys = (Token.created_at, Token.id)
+    query = _visible_to(caller).order_by(*keys)
+    if filters.get("cursor"):
+        return by_cursor(query, keys, filters["cursor"], filters["per_page"], descending=False)
+    return by_number(query, keys, filters["page"], filters["per_page"])
+
+
+def _visible_to(caller: Caller) -> sa.Select[Token]:
     rows = sa.select(Token).join(User, Token.user_id == User.id).where(Token.session_id.is_(None))
     mine = User.account_id == caller.account_id if caller.may(Scope.ADMIN) else Token.user_id == caller.user_id
-    return list(db.session.scalars(rows.where(mine).order_by(Token.created_at)))
+    return rows.where(mine)
 
 
 def revoke(token_id: uuid.UUID, caller: Caller | None = None) -> None:
@@ -81,9 +93,10 @@ def revoke(token_id: uuid.UUID, caller: Caller | None = None) -> None:
     """
     if caller is not None:
         caller.require(Scope.WRITE)
-    token = next((t for t in (find_all() if caller is None else find_own(caller)) if t.id == token_id), None)
+    found = sa.select(Token).where(Token.session_id.is_(None)) if caller is None else _visible_to(caller)
+    token = db.session.scalar(found.where(Token.id == token_id))
     if token is None:
-        raise NotFound("there is no such token", error_code="token_not_found")
+        raise NotFound("there is no token with this id that you may see", error_code="token_not_found")
     with_it = sa.or_(Token.id == token_id, Token.claimed_with == token_id)
     db.session.execute(sa.update(Token).where(with_it, Token.revoked_at.is_(None)).values(revoked_at=db.now()))
 

@@ -71,7 +71,7 @@ def read_session_diff(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUI
 
 def _read(key: str | None) -> Iterator[bytes]:
     if key is None:
-        raise NotFound("there is no diff", error_code="no_diff")
+        raise NotFound("there is no diff: nothing was changed, or the work has not ended", error_code="no_diff")
     try:
         return artifacts.store().read(key)
     except FileNotFoundError:

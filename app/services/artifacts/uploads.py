@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 import uuid
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -32,14 +33,17 @@ def upload_url(caller: Caller, fields: dict[str, Any]) -> tuple[str, SignedUrl]:
     """A new key and a URL to put the file under it. `size`, in bytes, is signed where it is given."""
     caller.require(Scope.WRITE)
     if fields.get("account_id") not in (None, caller.account_id):
-        raise NotFound("there is no such account", error_code="account_not_found")
-    name, content_type, size = fields["filename"], fields["content_type"], fields.get("size")
+        raise NotFound("account_id: there is no such account, or it is not yours", error_code="account_not_found")
+    # Some systems write an umlaut as two characters; a name has one spelling here.
+    name = unicodedata.normalize("NFC", fields["filename"])
+    content_type, size = fields["content_type"], fields.get("size")
     if not _NAME.fullmatch(name) or name in (".", "..") or len(name.encode()) > 255:
-        raise invalid("filename", "must be a plain file name", error_code="bad_filename")
+        message = "must be a file name of at most 200 characters and 255 bytes, without slashes and control characters"
+        raise invalid("filename", message, error_code="bad_filename")
     if not _TYPE.fullmatch(content_type):
-        raise invalid("content_type", "is no media type", error_code="bad_content_type")
-    if size is not None and not 0 < size <= MOST_BYTES:
-        raise invalid("size", f"must be from 1 to {MOST_BYTES} bytes", error_code="bad_size")
+        raise invalid("content_type", "must be a media type, such as image/png", error_code="bad_content_type")
+    if size is not None and not 0 <= size <= MOST_BYTES:
+        raise invalid("size", f"must be from 0 to {MOST_BYTES} bytes", error_code="bad_size")
     key = f"{PREFIX}/{caller.account_id}/{uuid.uuid4()}/{name}"
     return key, artifacts.store().signed_put(key, content_type, length=size, limit=MOST_BYTES, seconds=SECONDS)
 
@@ -59,7 +63,8 @@ def delete_url(caller: Caller, key: str, found: Uploaded) -> SignedUrl:
     uses."""
     caller.require(Scope.WRITE)
     if key not in found:
-        raise NotFound("there is no such file", error_code="file_not_found")
+        message = f"file_key: no file was uploaded under {key!r} in your account"
+        raise NotFound(message, error_code="file_not_found")
     _refuse_used(key)
     return artifacts.store().signed_delete(key, seconds=SECONDS)
 
@@ -72,7 +77,11 @@ def check_usable(keys: list[str], found: Uploaded) -> list[str]:
     for key in keys:
         stored = found.get(key)
         if stored is None:
-            raise invalid("file_keys", f"{key!r} has not been uploaded", error_code="file_not_found")
+            raise invalid(
+                "file_keys",
+                f"{key!r} has not been uploaded; ask for an upload_url and put the file there",
+                error_code="file_not_found",
+            )
         if stored.size > MOST_BYTES:
             raise invalid("file_keys", f"{key!r} is larger than {MOST_BYTES} bytes", error_code="bad_size")
         references.refuse_expired("file_keys", key, stored)
@@ -86,7 +95,7 @@ def put_blob(key: str, terms: dict[str, str], content_type: str, length: int | N
     if content_type != terms["type"]:
         raise BadRequest(f"the URL was signed for Content-Type {terms['type']}", error_code="wrong_content_type")
     if length is None:
-        raise BadRequest("Content-Length is needed", error_code="length_required")
+        raise BadRequest("send the header Content-Length, not a body in chunks", error_code="length_required")
     if "length" in terms and length != int(terms["length"]):
         raise BadRequest(f"the URL was signed for {terms['length']} bytes", error_code="wrong_length")
     if length > int(terms["limit"]):
@@ -111,7 +120,7 @@ def read_blob(key: str, terms: dict[str, str]) -> Iterator[bytes]:
     try:
         return store.read(key)
     except FileNotFoundError:
-        raise NotFound("there is no such file", error_code="file_not_found") from None
+        raise NotFound("the file is not stored, or no longer", error_code="file_not_found") from None
 
 
 def delete_blob(key: str, terms: dict[str, str]) -> None:
@@ -125,7 +134,7 @@ def delete_blob(key: str, terms: dict[str, str]) -> None:
 def _local_store() -> LocalStore:
     store = artifacts.local_store()
     if store is None:
-        raise NotFound("this deployment keeps its files elsewhere", error_code="no_local_store")
+        raise NotFound("this deployment keeps its files in S3, not below /blobs", error_code="no_local_store")
     return store
 
 
@@ -136,4 +145,4 @@ def _is_own(caller: Caller, key: str) -> bool:
 
 def _refuse_used(key: str) -> None:
     if db.session.scalar(sa.select(sa.exists().where(SessionFile.file_key == key))):
-        raise Conflict("a session uses this file", error_code="file_in_use")
+        raise Conflict("a session uses this file, so it cannot be deleted", error_code="file_in_use")

@@ -109,7 +109,7 @@ def _refuse_full_queue(account: Account) -> None:
         )
     )
     if (waiting or 0) >= most:
-        message = f"{waiting} sessions of this account are waiting already, and {most} may"
+        message = f"{waiting} sessions of this account are waiting, and at most {most} may; wait until some have begun"
         raise TooMany(message, error_code="queue_full", headers={"Retry-After": "30"})
 
 
@@ -146,7 +146,10 @@ def stop_active(caller: Caller, runner_id: uuid.UUID) -> None:
     runner = lookup.get_runner(caller, runner_id, lock=True)
     session = lookup.find_active_session(runner)
     if session is None:
-        raise Conflict("no session of this agent runner is active", error_code="no_active_session")
+        raise Conflict(
+            "no session of this agent runner is NEW or RUNNING, so there is nothing to stop",
+            error_code="no_active_session",
+        )
     _cancel(runner, session)
 
 
@@ -158,7 +161,10 @@ def stop(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID) -> None:
     if session.state == SessionState.CANCELLED:
         return
     if not session.is_active:
-        raise Conflict(f"the session has ended: {session.state.value}", error_code="session_ended")
+        raise Conflict(
+            f"the session has ended already, {session.state.value}, so there is nothing to stop",
+            error_code="session_ended",
+        )
     _cancel(runner, session)
 
 

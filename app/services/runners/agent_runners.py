@@ -37,7 +37,7 @@ def create(caller: Caller, fields: dict[str, Any], uploaded: uploads.Uploaded) -
     if fields.get("parent_agent_runner_id"):
         parent = lookup.get_runner(caller, fields["parent_agent_runner_id"])
         if parent.site_id != site.id:
-            raise invalid("parent_agent_runner_id", "is a runner of another site", error_code="other_site")
+            raise invalid("parent_agent_runner_id", "must be a runner of the same site", error_code="other_site")
     # A prompt is kept as it is, a part of it that was cut in the middle of a secret would not be known again.
     secrets = site_secrets.secrets_of(site)
     given = fields.get("title")
@@ -135,7 +135,10 @@ def update(
     caller.require(Scope.WRITE)
     runner = lookup.get_runner(caller, runner_id, lock=True)
     if fields.get("sha") is not None and (runner.base_sha or _has_been_claimed(runner)):
-        raise Conflict("the commit was resolved when the first session began", error_code="already_started")
+        raise Conflict(
+            "sha: cannot be changed once the first session has begun; create another agent runner",
+            error_code="already_started",
+        )
     if replacement is not None:
         refuse_while_active(runner)
         runner.diff_key, runner.contains_secret = replacement.key, replacement.contains_secret

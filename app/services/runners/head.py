@@ -24,14 +24,21 @@ def revert(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID | None) -
     refuse_while_active(runner)
     target = lookup.get_session(runner, session_id) if session_id else None
     if target is not None and not target.has_cumulative_diff:
-        raise BadRequest("that session has no cumulative diff to go back to", error_code="no_cumulative_diff")
+        raise BadRequest(
+            "session_id: that session left no cumulative diff to go back to", error_code="no_cumulative_diff"
+        )
     was_discarded = {row.id for row in _sessions(runner) if row.is_discarded}
     lifecycle.move_head(runner, target)
     newly_discarded = {row.id for row in _sessions(runner) if row.is_discarded} - was_discarded
     if newly_discarded & _committed(runner, PublicationState.DONE):
-        raise BadRequest("a session that would be discarded has landed by commit", error_code="already_landed")
+        raise BadRequest(
+            "this would discard a session whose work is on a branch already, by a commit", error_code="already_landed"
+        )
     if newly_discarded & _committed(runner, PublicationState.PENDING):
-        raise Conflict("a session that would be discarded is landing by commit", error_code="commit_in_progress")
+        raise Conflict(
+            "this would discard a session whose work is being committed; wait for the end of that",
+            error_code="commit_in_progress",
+        )
     db.session.refresh(runner)
     return runner
 

@@ -33,7 +33,10 @@ def latest_sessions(runners: list[AgentRunner]) -> dict[uuid.UUID, AgentRunnerSe
 
 
 def usage(runners: list[AgentRunner]) -> dict[uuid.UUID, dict[str, float]]:
-    """What all sessions of each runner consumed together; a number that no session reported is left out."""
+    """What all sessions of each runner consumed together; a number that no session reported is left out.
+
+    Costs are summed to a millionth of a dollar: fractions in binary would leave a tail of digits.
+    """
     rows = db.session.execute(
         sa.select(AgentRunnerSession.agent_runner_id, AgentRunnerSession.usage).where(
             AgentRunnerSession.agent_runner_id.in_([runner.id for runner in runners]),
@@ -44,5 +47,5 @@ def usage(runners: list[AgentRunner]) -> dict[uuid.UUID, dict[str, float]]:
     for runner_id, used in rows:
         for name, number in (used or {}).items():
             if number is not None:
-                totals[runner_id][name] = totals[runner_id].get(name, 0) + number
+                totals[runner_id][name] = round(totals[runner_id].get(name, 0) + number, 6)
     return totals

@@ -89,7 +89,9 @@ def delete(caller: Caller, site_id: uuid.UUID) -> None:
     site = lookup.get_site(caller, site_id, lock=True)
     active = sa.exists().where(AgentRunnerSession.site_id == site.id, AgentRunnerSession.state.in_(ACTIVE))
     if db.session.scalar(sa.select(active)):
-        raise Conflict("a session of this site is still active", error_code="active_session_exists")
+        raise Conflict(
+            "a session of this site is NEW or RUNNING; wait for its end or stop it", error_code="active_session_exists"
+        )
     site.deleted_at = db.now()
     site.access_token_encrypted = None
 
@@ -102,7 +104,7 @@ def _check(fields: dict[str, Any]) -> None:
     if fields.get("forge_api_url") is not None:
         git_names.check_api_url("forge_api_url", fields["forge_api_url"])
     if fields.get("default_agent") is not None and fields["default_agent"] not in settings().agents:
-        raise invalid("default_agent", f"is not one of {', '.join(settings().agents)}", error_code="unknown_agent")
+        raise invalid("default_agent", f"must be one of {', '.join(settings().agents)}", error_code="unknown_agent")
 
 
 def _apply(site: Site, fields: dict[str, Any]) -> None:
