@@ -1,0 +1,59 @@
+"""This machine: its programs, folders and settings, and the artifact store as it is seen from here."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+
+from app import artifacts, db
+from app.config import settings
+from tasks.doctor.finding import Finding
+from tasks.heartbeat import Heartbeat
+
+PINS_ADDRESSES = (2, 37)
+LEAST_FREE_BYTES = 2 * 1024**3
+# So many heartbeats may fail, or come late, and the lease still holds.
+SPARE_BEATS = 2
+
+
+def git() -> Finding:
+    path = shutil.which("git")
+    if path is None:
+        return Finding("git", "missing", "no git on PATH", "Install it: apt-get install git")
+    version = subprocess.run([path, "version"], capture_output=True, text=True, check=True).stdout.strip()
+    number = re.search(r"(\d+)\.(\d+)", version)
+    if number and (int(number[1]), int(number[2])) < PINS_ADDRESSES:
+        told = f"{version}; older than 2.37, so the address of a repository is checked, but git looks it up once more"
+        return Finding("git", "working", told, "Install a newer one")
+    return Finding("git", "working", version)
+
+
+def data_folder() -> Finding:
+    folder = settings().data_dir.absolute()
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    free = shutil.disk_usage(folder).free
+    told = f"{folder}, {free / 1024**3:.1f} GiB free"
+    if not os.access(folder, os.W_OK):
+        return Finding("data folder", "missing", told, "Make it writable, or set AGENT_RUNNERS_DATA_DIR")
+    if free < LEAST_FREE_BYTES:
+        return Finding("data folder", "missing", told, "Make room, or set AGENT_RUNNERS_DATA_DIR")
+    return Finding("data folder", "working", told)
+
+
+def heartbeat() -> Finding:
+    beat, lease = settings().heartbeat_seconds, settings().lease_seconds
+    told = f"every {beat:g} s, for a lease of {lease:g} s"
+    if beat * (SPARE_BEATS + 1) > lease * Heartbeat.SHARE_OF_LEASE:
+        remedy = "Set AGENT_RUNNERS_HEARTBEAT_SECONDS to a quarter of AGENT_RUNNERS_LEASE_SECONDS or less"
+        return Finding("heartbeat", "failing", told, remedy)
+    return Finding("heartbeat", "working", told)
+
+
+def artifact_store() -> Finding:
+    key = f"doctor/{db.new_id()}"
+    artifacts.store().put(key, [b"x"])
+    artifacts.store().delete(key)
+    place = f"bucket {settings().s3_bucket}" if settings().s3_bucket else str(settings().artifacts)
+    return Finding("artifact store", "working", place)

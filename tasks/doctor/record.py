@@ -1,0 +1,52 @@
+"""The database, and what it says of the deployment."""
+
+from __future__ import annotations
+
+import datetime
+
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from app import db
+from app.config import settings
+from app.services import last_runs
+from app.services.artifacts import references
+from migrations.config import alembic_config
+from tasks.doctor.finding import FAULTS, Finding
+
+# So many sweeps may be late before something is wrong.
+LATE_SWEEPS = 6
+# Messages expire by the clocks of two hosts, the earliest after `redispatch_seconds`.
+CLOCKS_APART_SECONDS = 5.0
+
+
+def database() -> Finding:
+    engine = db.make_engine(settings().database)
+    with engine.connect() as connection:
+        revision = MigrationContext.configure(connection).get_current_revision()
+    told = f"{engine.dialect.name}, revision {revision}"
+    engine.dispose()
+    if revision != ScriptDirectory.from_config(alembic_config()).get_current_head():
+        return Finding("database", "missing", told, "Run: agent-runners migrate")
+    return Finding("database", "working", told)
+
+
+def clock() -> Finding:
+    db.configure(settings().database)
+    with db.transaction(read_only=True):
+        apart = (datetime.datetime.now(datetime.UTC) - references.moment(0)).total_seconds()
+    if abs(apart) <= CLOCKS_APART_SECONDS:
+        return Finding("clock", "working", "as that of the database")
+    told = f"{abs(apart):.0f} s {'ahead of' if apart > 0 else 'behind'} that of the database"
+    return Finding("clock", "failing", told, f"Let both keep the network's time, by chrony for example. {FAULTS}")
+
+
+def sweep() -> Finding:
+    db.configure(settings().database)
+    with db.transaction(read_only=True):
+        age = last_runs.age(last_runs.SWEEP)
+    told = "there has been none yet" if age is None else f"the last one ended {age:.0f} s ago"
+    if age is None or age > settings().sweep_seconds * LATE_SWEEPS:
+        remedy = "Start its worker: agent-runners worker sweep. Without it nothing that was lost is found again"
+        return Finding("sweep", "missing", told, remedy)
+    return Finding("sweep", "working", told)
