@@ -57,6 +57,12 @@ def configure(url: str) -> None:
     _factory.configure(bind=_engine)
 
 
+def close() -> None:
+    """Close the connections of this process, which opens new ones when it needs them."""
+    if _engine is not None:
+        _engine.dispose()
+
+
 def make_engine(url: str) -> sa.Engine:
     """An engine with this product's settings: WAL and `BEGIN IMMEDIATE` on SQLite, psycopg 3 on Postgres."""
     parsed = sa.make_url(url)

@@ -6,8 +6,8 @@ Web processes never import this room; they send tasks by name through `app.queue
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
-import signal
 import sys
 import threading
 import time
@@ -15,7 +15,7 @@ import warnings
 from typing import Any
 
 import structlog
-from celery import bootsteps
+from celery.exceptions import CPendingDeprecationWarning
 from celery.platforms import SecurityWarning
 from celery.signals import (
     beat_embedded_init,
@@ -26,15 +26,16 @@ from celery.signals import (
     worker_process_shutdown,
     worker_ready,
 )
+from celery.worker.consumer import consumer
 from sqlalchemy import orm
 
 from app import db, queue
 from app.config import settings
 from app.logs import configure_logging
+from app.services import secret_key
 from app.services.execution import scheduling
 from app.setting_values import SettingsError
-from tasks import orphans
-from tasks.bootsteps import Refill
+from tasks.bootsteps import Clock, OrphanSweep, Refill
 from tasks.session_jobs import limits_of, this_host
 from tasks.transactions import UNAVAILABLE
 from workers.sandbox.layers import layers
@@ -42,8 +43,10 @@ from workers.sandbox.layers import layers
 log = structlog.get_logger()
 # Celery warns of root at length; agents of a worker that is root run as a user of their own.
 warnings.filterwarnings("ignore", category=SecurityWarning)
+# And of what `worker_cancel_long_running_tasks_on_connection_loss` will be by itself one day, which we chose.
+warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
 app = queue.celery()
-app.steps["consumer"].add(Refill)
+app.steps["consumer"].update((Refill, OrphanSweep, Clock))
 app.conf.imports = ("tasks.sessions", "tasks.publications", "tasks.sweep")
 app.conf.result_backend = "tasks.results:NoResults"
 app.conf.beat_schedule = {
@@ -56,50 +59,6 @@ app.conf.beat_schedule = {
 }
 
 
-class Leftovers(bootsteps.StartStopStep):
-    """Looks at what was left on this host by workers that ended badly: when a worker of sessions starts, and then as
-    often as a lease may have run out. Celery starts it again after each loss of the broker."""
-
-    requires = ("celery.worker.consumer.tasks:Tasks",)
-
-    def include_if(self, consumer: Any) -> bool:
-        return queue.SESSIONS in app.amqp.queues.consume_from
-
-    def start(self, consumer: Any) -> None:
-        orphans.start_sweep_where_needed()
-        self._timer = consumer.timer.call_repeatedly(settings().lease_seconds, orphans.start_sweep_where_needed)
-
-    def stop(self, consumer: Any) -> None:
-        self._timer.cancel()
-
-
-app.steps["consumer"].add(Leftovers)
-
-
-class Clock(bootsteps.StartStopStep):
-    """Ends a sweep worker once its clock, the process that enqueues the sweeps, is gone: Celery would go on without it,
-    and the process manager starts both again."""
-
-    requires = ("celery.worker.consumer.tasks:Tasks",)
-
-    def include_if(self, consumer: Any) -> bool:
-        return queue.SWEEP in app.amqp.queues.consume_from
-
-    def start(self, consumer: Any) -> None:
-        self._timer = consumer.timer.call_repeatedly(1.0, self._look, (consumer.controller.beat,))
-
-    def stop(self, consumer: Any) -> None:
-        self._timer.cancel()
-
-    def _look(self, clock: Any) -> None:
-        if not clock.is_alive():
-            log.error("clock_lost")
-            os.kill(os.getpid(), signal.SIGTERM)
-
-
-app.steps["consumer"].add(Clock)
-
-
 @worker_init.connect
 def refuse_what_cannot_be(**_: Any) -> None:
     """End a worker whose settings would end each of its sessions. Celery swallows any other exception here."""
@@ -108,6 +67,20 @@ def refuse_what_cannot_be(**_: Any) -> None:
             this_host()
         except SettingsError as error:
             sys.exit(f"agent-runners: {error}")
+
+
+@worker_init.connect
+def require_same_key(**_: Any) -> None:
+    """End a worker whose secret key is another one than the deployment's: it could read no credential."""
+    db.configure(settings().database)
+    try:
+        # Without its database the worker starts all the same, and waits for it.
+        with contextlib.suppress(*UNAVAILABLE), db.transaction():
+            secret_key.require_same()
+    except secret_key.OtherSecretKey as error:
+        sys.exit(f"agent-runners: {error}")
+    finally:
+        db.close()
 
 
 @worker_init.connect
@@ -125,6 +98,24 @@ def tell_what_is_missing(**_: Any) -> None:
         if layer.state != "working":
             tell = log.error if layer.state == "missing" else log.warning
             tell(f"{layer.name}_{layer.state}".replace(" ", "_"), told=layer.told, remedy=layer.remedy)
+
+
+@worker_ready.connect
+def warn_of_a_shared_name(sender: Any, **_: Any) -> None:
+    """Say where another worker has this one's name: what is asked of one of them reaches both."""
+
+    def ask() -> None:
+        try:
+            answers = app.control.broadcast("ping", destination=[sender.hostname], reply=True, limit=2, timeout=2) or []
+        except Exception as error:
+            log.info("worker_name_not_checked", error=type(error).__name__)
+            return
+        if len(answers) > 1:
+            remedy = "Give each worker of a host a name of its own: --name NAME"
+            log.warning("worker_name_is_shared", name=sender.hostname, workers=len(answers), remedy=remedy)
+
+    # In a thread, as the worker answers only once this handler has returned.
+    threading.Thread(target=ask, daemon=True).start()
 
 
 @beat_embedded_init.connect
@@ -172,3 +163,13 @@ def name_request(task: Any, **_: Any) -> None:
 @setup_logging.connect
 def open_log(**_: Any) -> None:
     configure_logging("worker")
+    logging.getLogger(consumer.__name__).addFilter(tell_of_broker)
+
+
+def tell_of_broker(record: logging.LogRecord) -> bool:
+    """Say in one line what Celery says in three of a broker that it cannot use, and which setting names it."""
+    if record.msg == consumer.CONNECTION_ERROR and isinstance(record.args, tuple):
+        url, error, next_step = record.args
+        record.msg = "The broker %s is unavailable: %s. AGENT_RUNNERS_BROKER_URL names it and its password. %s"
+        record.args = (url, str(error).rstrip("."), str(next_step).strip())
+    return True

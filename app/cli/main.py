@@ -19,6 +19,7 @@ COMMANDS = {
     "init": "make the first account, its user and a token",
     "account": "create and list accounts, and limit their sessions",
     "token": "create, list and revoke tokens",
+    "key": "check the secret key, or accept another one where it is lost",
     "migrate": "bring the database to the newest revision, and mark the folder of artifacts",
     "doctor": "say what works on this machine, and how to mend what does not",
     "broker": "run the embedded broker",

@@ -22,12 +22,14 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
+from app import db
 from app.cli import init, migrate
 from app.cli.errors import CommandError
 from app.cli.processes import ROOT, absolute_paths, private_folder
 from app.cli.procfile_runner import BROKER_GRACE_SECONDS, Supervisor
 from app.cli.sandbox import find_warning
 from app.config import PREFIX, Settings, made_once_file
+from app.services import secret_key
 
 BROKER, FLOWER = "broker", "flower"
 ASK_SECONDS = 0.5
@@ -46,6 +48,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         init.add_arguments(first)
         given = ["--token-file", str(args.token_file)] if args.token_file else []
         init.run(first.parse_args(["--if-empty", *given]), settings)
+        with db.transaction():
+            secret_key.require_same()
         if warning := find_warning(settings):
             print(warning, file=sys.stderr, flush=True)
         return _supervise(commands, settings)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 
+from app import db
 from app.cli.processes import become_module, require_free_port
 from app.config import Settings
+from app.services import secret_key
 
 PROCESSES = 2
 # Besides the listeners, each of which holds a thread for as long as it listens.
@@ -17,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(_args: argparse.Namespace, settings: Settings) -> int:
+    _require_same_key(settings)
     require_free_port(settings.web_host, settings.web_port, "AGENT_RUNNERS_WEB_PORT")
     become_module(
         settings,
@@ -30,3 +34,10 @@ def run(_args: argparse.Namespace, settings: Settings) -> int:
         *("--log-level", "warning"),
         "--no-control-socket",
     )
+
+
+def _require_same_key(settings: Settings) -> None:
+    db.configure(settings.database)
+    # Without its database the web process starts all the same, and answers 503 until there is one.
+    with contextlib.suppress(db.DatabaseError), db.transaction():
+        secret_key.require_same()

@@ -20,6 +20,15 @@ class LastRun(Base):
     at: Mapped[datetime.datetime]
 
 
+class Fingerprint(Base):
+    """Which secret the deployment uses, without the secret."""
+
+    __tablename__ = "fingerprints"
+
+    name: Mapped[str] = mapped_column(String(100), unique=True)
+    value: Mapped[str] = mapped_column(String(100))
+
+
 class Counter(Base):
     """How often something has happened since the deployment was made, for the metrics."""
 

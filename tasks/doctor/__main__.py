@@ -29,6 +29,7 @@ def examine() -> Iterator[Finding]:
         ("git", machine.git, "Install it: apt-get install git"),
         ("data folder", machine.data_folder, "Make it writable, or set AGENT_RUNNERS_DATA_DIR"),
         ("database", record.database, "Start it, or set AGENT_RUNNERS_DATABASE_URL"),
+        ("secret key", record.key, "Mend the database first; this host's key is compared with the deployment's"),
         ("clock", record.clock, "Mend the database first; this host's clock is compared with it"),
         ("heartbeat", machine.heartbeat, ""),
         (

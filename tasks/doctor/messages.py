@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import redis
 
 from app import queue
 from app.config import settings
 from tasks.doctor.finding import Finding
+
+SHARED_NAME = "Give each worker of a host a name of its own: agent-runners worker QUEUE --name NAME"
 
 
 def broker() -> Finding:
@@ -17,10 +21,15 @@ def broker() -> Finding:
 
 
 def workers() -> Finding:
-    answers = queue.celery().control.inspect(timeout=1).active_queues() or {}
-    served = {each["name"] for queues in answers.values() for each in queues}
+    # Not `inspect`, which takes two workers of one name for one.
+    replies = queue.celery().control.broadcast("active_queues", reply=True, timeout=1) or []
+    answers = [(name, queues) for reply in replies for name, queues in reply.items()]
+    served = {each["name"] for _, queues in answers for each in queues}
+    names = Counter(name for name, _ in answers)
+    if shared := sorted(name for name, number in names.items() if number > 1):
+        return Finding("workers", "failing", f"several workers are called {', '.join(shared)}", SHARED_NAME)
     lacking = [name for name in (queue.SESSIONS, queue.CONTROL, queue.SWEEP) if name not in served]
     if lacking:
         remedy = "Start them: " + ", ".join(f"agent-runners worker {name}" for name in lacking)
         return Finding("workers", "missing", f"nobody serves {', '.join(lacking)}", remedy)
-    return Finding("workers", "working", ", ".join(sorted(answers)))
+    return Finding("workers", "working", ", ".join(sorted(names)))

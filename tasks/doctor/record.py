@@ -8,8 +8,8 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from app import db
-from app.config import settings
-from app.services import last_runs
+from app.config import own_secrets, settings
+from app.services import last_runs, secret_key
 from app.services.artifacts import references
 from migrations.config import alembic_config
 from tasks.doctor.finding import FAULTS, Finding
@@ -39,6 +39,17 @@ def clock() -> Finding:
         return Finding("clock", "working", "as that of the database")
     told = f"{abs(apart):.0f} s {'ahead of' if apart > 0 else 'behind'} that of the database"
     return Finding("clock", "failing", told, f"Let both keep the network's time, by chrony for example. {FAULTS}")
+
+
+def key() -> Finding:
+    if not own_secrets(settings())["secret_key"]:
+        return Finding("secret key", "off", "this machine has none yet", "The first process that starts makes one")
+    db.configure(settings().database)
+    with db.transaction(read_only=True):
+        is_same = secret_key.is_same()
+    if is_same is False:
+        return Finding("secret key", "failing", "another one than the deployment's", secret_key.REMEDY)
+    return Finding("secret key", "working", "the deployment's" if is_same else "no process has started yet")
 
 
 def sweep() -> Finding:

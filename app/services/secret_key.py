@@ -1,0 +1,46 @@
+"""That all processes of a deployment have one secret key: the record keeps its fingerprint."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from app import db, keys
+from app.errors import Conflict
+from app.models import Fingerprint
+
+NAME = "secret_key"
+REMEDY = (
+    "Give every process the same AGENT_RUNNERS_SECRET_KEY, or the same secret.key in its data folder. If the old key is "
+    "lost, run agent-runners key accept with the new one, and set the credentials of each site again"
+)
+
+
+class OtherSecretKey(Conflict):
+    """This process could not read what the others encrypted, and its signatures would not be accepted."""
+
+    error_code = "other_secret_key"
+
+
+def require_same() -> None:
+    """Raise `OtherSecretKey` unless this process has the deployment's key. The first process that asks sets it."""
+    db.session.execute(_insert().on_conflict_do_nothing(index_elements=[Fingerprint.name]))
+    if not is_same():
+        raise OtherSecretKey(f"the other processes of this deployment have another secret key. {REMEDY}")
+
+
+def is_same() -> bool | None:
+    """Whether this process has the deployment's key; None as long as the deployment has none."""
+    recorded = db.session.scalar(sa.select(Fingerprint.value).where(Fingerprint.name == NAME))
+    return None if recorded is None else recorded == keys.fingerprint()
+
+
+def accept() -> None:
+    """Make this process's key the deployment's. What was encrypted with another one stays unreadable."""
+    change = {"value": keys.fingerprint()}
+    db.session.execute(_insert().on_conflict_do_update(index_elements=[Fingerprint.name], set_=change))
+
+
+def _insert() -> Any:
+    return db.insert(Fingerprint).values(name=NAME, value=keys.fingerprint())

@@ -1,0 +1,99 @@
+"""What a worker says at its start: of its secret key, of the broker, and of another worker with its name."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from app.cli.broker import find_server
+from tests.cli.processes import PROGRAM, environment, run, wait_for
+from tests.deployment import free_port
+
+PASSWORD = "correct-horse"
+OTHER_KEY = "another key for tests, which is long enough"
+
+
+def test_a_process_with_another_secret_key_refuses_to_start(folder: Path) -> None:
+    run(folder, "migrate")
+    assert run(folder, "key", "check").returncode == 0
+    for command in (["web"], ["worker", "control"], ["up"], ["key", "check"]):
+        done = run(folder, *command, SECRET_KEY=OTHER_KEY)
+        assert done.returncode == 1
+        assert "have another secret key" in done.stderr and "AGENT_RUNNERS_SECRET_KEY" in done.stderr
+        assert "Traceback" not in done.stderr and OTHER_KEY not in done.stderr
+    assert finding(folder, "secret key", SECRET_KEY=OTHER_KEY)["state"] == "failing"
+    assert run(folder, "key", "accept", SECRET_KEY=OTHER_KEY).returncode == 0
+    assert finding(folder, "secret key", SECRET_KEY=OTHER_KEY)["state"] == "working"
+
+
+def finding(folder: Path, part: str, **settings: str) -> dict[str, str]:
+    lines = run(folder, "doctor", "--json", **settings).stdout.splitlines()
+    return next(each for each in map(json.loads, lines) if each["part"] == part)
+
+
+@pytest.fixture
+def port(folder: Path) -> Iterator[int]:
+    """Where a broker with a password answers."""
+    number = free_port()
+    options = ["--port", str(number), "--requirepass", PASSWORD, "--save", "", "--dir", str(folder)]
+    broker = subprocess.Popen([find_server(), *options], stdout=subprocess.DEVNULL)
+    try:
+        with redis.Redis(port=number, password=PASSWORD) as client:
+            wait_for("the broker", lambda: answers(client))
+        yield number
+    finally:
+        broker.kill()
+        broker.wait()
+
+
+def answers(client: redis.Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except redis.RedisError:
+        return False
+
+
+@pytest.fixture
+def start(folder: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
+    running: list[subprocess.Popen[bytes]] = []
+    yield running
+    for process in running:
+        process.terminate()
+    for process in running:
+        process.wait(30)
+
+
+def start_worker(folder: Path, log: str, **settings: str) -> subprocess.Popen[bytes]:
+    with open(folder / log, "wb") as output:
+        command = [PROGRAM, "worker", "control"]
+        return subprocess.Popen(command, env=environment(folder, **settings), stdout=output, stderr=output)
+
+
+def test_a_broker_that_refuses_the_password_is_named_with_its_setting(
+    folder: Path, port: int, start: list[subprocess.Popen[bytes]]
+) -> None:
+    run(folder, "migrate")
+    start.append(start_worker(folder, "log", BROKER_URL=f"redis://:wrong-horse@127.0.0.1:{port}/0"))
+    wait_for("the worker's word", lambda: "AGENT_RUNNERS_BROKER_URL" in (folder / "log").read_text())
+    said = json.loads((folder / "log").read_text().splitlines()[0])
+    assert said["event"].startswith(
+        f"The broker redis://:**@127.0.0.1:{port}/0 is unavailable: invalid username-password"
+    )
+    assert "\n" not in said["event"] and "wrong-horse" not in (folder / "log").read_text()
+
+
+def test_two_workers_of_one_name_are_told_of(folder: Path, port: int, start: list[subprocess.Popen[bytes]]) -> None:
+    run(folder, "migrate")
+    url = f"redis://:{PASSWORD}@127.0.0.1:{port}/0"
+    start.append(start_worker(folder, "first", BROKER_URL=url))
+    wait_for("the first worker", lambda: "ready" in (folder / "first").read_text())
+    start.append(start_worker(folder, "second", BROKER_URL=url))
+    wait_for("the second one's word", lambda: "worker_name_is_shared" in (folder / "second").read_text())
+    assert "worker_name_is_shared" not in (folder / "first").read_text()
+    found = finding(folder, "workers", BROKER_URL=url)
+    assert found["state"] == "failing" and "several workers are called control@" in found["told"], found
