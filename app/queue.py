@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 SESSIONS, CONTROL, SWEEP = "sessions", "control", "sweep"
 RUN_SESSION, PUBLISH, SWEEP_ALL = "sessions.run", "control.publish", "sweep.all"
-COLLECT_GARBAGE = "control.collect_garbage"
+COLLECT_GARBAGE, CHECK_PULL_REQUESTS = "control.collect_garbage", "control.check_pull_requests"
 WAITING_AT_MOST = 10_000
 REST_SECONDS = 1.0
 REQUEST_ID = "agent_runners_request_id"

@@ -18,7 +18,8 @@ from app.services.sites.site_secrets import credential_of
 from tasks.artifact_io import reader
 from workers.processes.lifeline import Lifeline
 from workers.publishing.commits import Change, Landed
-from workers.publishing.publish import PublishJob, Wish
+from workers.publishing.publish import PublishJob
+from workers.publishing.pull_requests import Wish
 
 LONGEST_SUBJECT = 72
 LONGEST_BODY = 60_000
@@ -85,19 +86,24 @@ def _wish_of(claim: PublicationClaim, fit: Fit) -> Wish:
         forge=site.forge.value,
         api_url=site.forge_api_url,
         base=runner.branch,
-        title=one_line(fit(publication.title or runner.title)),
-        body=(_body(claim.sessions, fit) if publication.body is None else fit(publication.body))[:LONGEST_BODY],
-        draft=publication.draft,
+        default_title=one_line(fit(runner.title)),
+        sessions=_described(claim.sessions, fit),
+        title=one_line(fit(publication.title)) if publication.title else None,
+        body=None if publication.body is None else fit(publication.body),
+        draft=publication.draft if publication.draft_is_named else None,
         number=runner.pr_number,
     )
 
 
-def _body(sessions: list[AgentRunnerSession], fit: Fit) -> str:
-    """What a reviewer wants to know first: what was asked for, and what the agent says it did."""
+def _described(sessions: list[AgentRunnerSession], fit: Fit) -> str:
+    """What a reviewer wants to know first: what was asked for, and what the agent says it did. Each session has its
+    share of the room, so that a long one leaves none of the others out."""
+    room = LONGEST_BODY // max(1, len(sessions))
     parts = []
     for session in sessions:
         asked = "\n".join(f"> {line}" for line in fit(session.prompt).strip().splitlines()[:40])
-        parts.append(f"{asked}\n\n{fit(session.result or '')}".strip())
+        part = f"{asked}\n\n{fit(session.result or '')}".strip()
+        parts.append(part if len(part) <= room else part[: room - 1] + "…")
     return "\n\n---\n\n".join(parts)
 
 

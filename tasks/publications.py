@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import functools
+import time
 import uuid
 
 import structlog
 
 from app import db
+from app.keys import SecretKeyChanged
 from app.models.states import PullRequestState
-from app.queue import COLLECT_GARBAGE, PUBLISH
+from app.queue import CHECK_PULL_REQUESTS, COLLECT_GARBAGE, PUBLISH
 from app.redaction.secrets import Secrets, kept_out_of_logs
 from app.services.artifacts import garbage
 from app.services.execution.session_attempts import LeaseLost
-from app.services.publishing import publication_attempts
-from app.services.publishing.publication_attempts import PublicationClaim, PullRequestFacts
-from app.services.sites.site_secrets import secrets_of
+from app.services.publishing import publication_attempts, pull_requests
+from app.services.publishing.publication_attempts import PublicationClaim
+from app.services.publishing.pull_requests import PullRequestFacts
+from app.services.sites.site_secrets import credential_of, secrets_of
 from tasks.celery_app import app
 from tasks.heartbeat import Heartbeat
 from tasks.publication_jobs import publish_job_of
@@ -24,6 +27,7 @@ from tasks.transactions import UNAVAILABLE
 from workers.errors import EngineError, Interrupted
 from workers.forges.base import PullRequest
 from workers.publishing.publish import publish as bring_to_forge
+from workers.publishing.pull_requests import PullRequestEnded, connect
 
 log = structlog.get_logger()
 MOST_ATTEMPTS = 12
@@ -44,7 +48,8 @@ def publish(publication_id: str) -> None:
             with Heartbeat(functools.partial(publication_attempts.beat, publication.id, attempt), lifeline):
                 done = bring_to_forge(publish_job_of(claim, secrets, lifeline), this_host())
             with db.transaction():
-                publication_attempts.succeed(publication.id, attempt, done.sha, _facts(done.pull_request))
+                made = _facts(done.pull_request) if done.pull_request else None
+                publication_attempts.succeed(publication.id, attempt, done.sha, made)
             log.info("published", sha=done.sha)
         except LeaseLost as reason:
             log.info("dropped", reason=reason.error_code)
@@ -69,12 +74,39 @@ def _settle(claim: PublicationClaim, failure: EngineError, secrets: Secrets) -> 
         if failure.retryable and attempt < MOST_ATTEMPTS:
             publication_attempts.retry_later(publication.id, attempt)
         else:
-            found = _facts(getattr(failure, "pull_request", None))
+            found = _facts(failure.pull_request) if isinstance(failure, PullRequestEnded) else None
             publication_attempts.fail(publication.id, attempt, secrets.redact(failure.message), found)
 
 
-def _facts(found: PullRequest | None) -> PullRequestFacts | None:
-    return PullRequestFacts(found.number, found.url, PullRequestState(found.state)) if found else None
+def _facts(found: PullRequest) -> PullRequestFacts:
+    return PullRequestFacts(found.number, found.url, PullRequestState(found.state))
+
+
+@app.task(name=CHECK_PULL_REQUESTS)
+def check_pull_requests() -> None:
+    """Look at the pull requests that are due, as people merge and close them on the forge."""
+    give_up_at, silent_sites = time.monotonic() + pull_requests.EVERY_SECONDS, set[uuid.UUID]()
+    while time.monotonic() < give_up_at:
+        with db.transaction():
+            check = pull_requests.claim_check(silent_sites)
+        if check is None:
+            return
+        try:
+            found = _facts(_look_at(check))
+        except (EngineError, SecretKeyChanged) as failure:
+            # A forge that does not answer, or no longer takes the token, would say the same of the next one.
+            silent_sites.add(check.site.id)
+            log.info("pull_request_not_checked", agent_runner_id=str(check.runner_id), reason=str(failure))
+            continue
+        with db.transaction():
+            pull_requests.record_check(check, found)
+
+
+def _look_at(check: pull_requests.Check) -> PullRequest:
+    site = check.site
+    with kept_out_of_logs(secrets_of(site)):
+        forge = connect(site.forge.value, site.repo_url, site.forge_api_url, credential_of(site), this_host())
+        return forge.get_pull_request(check.number)
 
 
 @app.task(name=COLLECT_GARBAGE)

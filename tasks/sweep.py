@@ -10,6 +10,7 @@ import structlog
 from app import db
 from app.queue import SWEEP_ALL
 from app.services import sweep
+from app.services.publishing import pull_requests
 from tasks.celery_app import app
 
 log = structlog.get_logger()
@@ -27,6 +28,7 @@ def sweep_all() -> None:
     with db.transaction():
         sweep.dispatch_next()
         sweep.request_garbage_collection()
+        pull_requests.request_checks()
         sweep.drop_idempotency_keys()
         sweep.finish()
     if sessions or publications:

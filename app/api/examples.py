@@ -70,6 +70,7 @@ RUNNER = {
     "pr_url": None,
     "pr_branch": None,
     "pr_state": None,
+    "pr_checked_at": None,
     "pr_number": None,
     "pr_is_being_created": False,
     "pr_error": None,

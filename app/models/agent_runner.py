@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import uuid
 
+import sqlalchemy as sa
 from sqlalchemy import ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
@@ -19,6 +20,7 @@ class AgentRunner(Updated, Base):
     __table_args__ = (
         Index("ix_agent_runners_newest", "account_id", "last_session_created_at", "id"),
         Index("ix_agent_runners_site_id_result_branch", "site_id", "result_branch"),
+        Index("ix_agent_runners_pr_state_pr_check_due_at", "pr_state", "pr_check_due_at"),
     )
 
     account_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("accounts.id"))
@@ -53,6 +55,11 @@ class AgentRunner(Updated, Base):
     pr_number: Mapped[int | None]
     pr_is_being_created: Mapped[bool] = mapped_column(default=False)
     pr_error: Mapped[str | None] = mapped_column(Text)
+    pr_checked_at: Mapped[datetime.datetime | None]
+    """When the forge was last asked for the pull request's state."""
+    pr_check_due_at: Mapped[datetime.datetime | None]
+    pr_checks: Mapped[int] = mapped_column(default=0, server_default=sa.text("0"))
+    """How often it was looked at since the last publication."""
     merge_commit_sha: Mapped[str | None] = mapped_column(String(64))
     merge_commit_error: Mapped[str | None] = mapped_column(Text)
     merge_commit_is_being_created: Mapped[bool] = mapped_column(default=False)

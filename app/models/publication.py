@@ -41,6 +41,8 @@ class Publication(Updated, Base):
     title: Mapped[str | None] = mapped_column(String(500))
     body: Mapped[str | None] = mapped_column(Text)
     draft: Mapped[bool] = mapped_column(default=False)
+    draft_is_named: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
+    """Whether the caller said if it is to be a draft. Where they did not, a pull request that exists stays what it is."""
     squash: Mapped[bool] = mapped_column(default=False)
     planned_shas: Mapped[list[str]] = mapped_column(default=list, server_default="[]")
     """Every commit that was about to be pushed, by which what is on the forge is known again."""

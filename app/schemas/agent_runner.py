@@ -118,19 +118,31 @@ class RevertBody(Body):
 
 
 class PullRequestBody(Body):
-    """How the pull request looks. Everything has a default."""
+    """How the pull request looks. What is left out has a default, or stays as it is in one that exists."""
 
-    title = Text(500, least=1, allow_none=True, validate=[NOT_BLANK])
-    body = Text(60_000, allow_none=True)
+    title = Text(
+        500, least=1, allow_none=True, validate=[NOT_BLANK], metadata={"description": "The runner's if left out."}
+    )
+    body = Text(
+        60_000, allow_none=True, metadata={"description": "The whole description; made of the sessions if left out."}
+    )
     draft = Flag(allow_none=True)
-    branch = Text(255, least=1, allow_none=True)
+    branch = Text(
+        255, least=1, allow_none=True, metadata={"description": "Where to push; chosen once, made up if left out."}
+    )
 
 
 class CommitBody(Body):
     """Where the commit goes."""
 
     target_branch = Text(255, least=1, required=True, metadata={"example": "staging"})
-    message = Text(60_000, least=1, allow_none=True, validate=[NOT_BLANK])
+    message = Text(
+        60_000,
+        least=1,
+        allow_none=True,
+        validate=[NOT_BLANK],
+        metadata={"description": "Subject and body of the squash or merge commit, or of the last commit."},
+    )
     squash = Flag(allow_none=True)
 
 
@@ -208,7 +220,12 @@ class RunnerSchema(Schema):
     latest_session_mode = Choice(Mode, required=True, allow_none=True)
     pr_url = fields.String(required=True, allow_none=True)
     pr_branch = fields.String(required=True, allow_none=True)
-    pr_state = Choice(PullRequestState, required=True, allow_none=True)
+    pr_state = Choice(
+        PullRequestState, required=True, allow_none=True, metadata={"description": "As of `pr_checked_at`."}
+    )
+    pr_checked_at = Moment(
+        required=True, allow_none=True, metadata={"description": "When the forge was last asked for the pull request."}
+    )
     pr_number = fields.Integer(required=True, allow_none=True)
     pr_is_being_created = fields.Boolean(required=True)
     pr_error = fields.String(required=True, allow_none=True)
@@ -216,7 +233,9 @@ class RunnerSchema(Schema):
     merge_commit_error = fields.String(required=True, allow_none=True)
     merge_commit_is_being_created = fields.Boolean(required=True)
     base_sha = fields.String(required=True, allow_none=True)
-    behind_by = fields.Integer(required=True, allow_none=True)
+    behind_by = fields.Integer(
+        required=True, allow_none=True, metadata={"description": "null until measured, which is not done yet."}
+    )
     head_session_id = fields.UUID(required=True, allow_none=True)
     usage = fields.Nested(UsageSchema, required=True)
     user = fields.Nested(UserSchema, required=True)

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from app import db
 from app.models import LastRun
 
-SWEEP, GARBAGE = "sweep", "garbage"
+SWEEP, GARBAGE, PULL_REQUESTS = "sweep", "garbage", "pull_requests"
 
 
 def put(name: str) -> None:

@@ -52,8 +52,9 @@ def test_a_follow_up_goes_to_the_same_branch(api, make_done_runner, engine, foll
     assert first["result_branch"] == "agent/mine"
     settle(engine)
     follow_up(runner, "diff --git a/b b/b\n")
-    again = ok(api.post(path_of(runner, "/pull_request"), {"branch": "agent/other"}))
-    assert again["result_branch"] == "agent/mine"
+    told = refused(api.post(path_of(runner, "/pull_request"), {"branch": "agent/other"}), 422, "other_branch")
+    assert "agent/mine" in told["message"] and "branch" in told["errors"]
+    assert ok(api.post(path_of(runner, "/pull_request"), {"branch": "agent/mine"}))["result_branch"] == "agent/mine"
     assert [row["branch"] for row in recorded(engine)] == ["agent/mine"] * 2
     assert [row["id"] for row in ok(api.get("/agent_runners?result_branch=agent/mine"))] == [runner["id"]]
 
@@ -103,7 +104,9 @@ def test_a_forge_without_pull_requests_takes_commits_only(api, make_done_runner,
         ("/commit", {"target_branch": "x", "squash": "yes"}),
         ("/commit", {"target_branch": "x", "squash": 1}),
         ("/commit", {"target_branch": "x", "author": "me"}),
+        ("/commit", {"target_branch": "x", "message": " \n"}),
         ("/pull_request", {"title": ""}),
+        ("/pull_request", {"title": "\t "}),
         ("/pull_request", {"draft": "true"}),
         ("/pull_request", {"body": "\0"}),
     ],

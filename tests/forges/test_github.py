@@ -26,7 +26,8 @@ def test_opens_a_pull_request_and_finds_it_again(github: Forge, forge: DemoForge
     assert github.find_pull_request("feature") is None
     pull = opened(github)
     page = f"{forge.url}/{repository.full_name}/pull/1"
-    assert pull == PullRequest(1, page, "open", "feature", "main", repository.branches()["feature"])
+    said = ("A feature", "What it does")
+    assert pull == PullRequest(1, page, "open", "feature", "main", repository.branches()["feature"], *said)
     assert github.find_pull_request("feature") == github.get_pull_request(1) == pull
     [told] = forge.pulls(repository.full_name)
     assert (told["title"], told["body"]) == ("A feature", "What it does")
@@ -51,8 +52,6 @@ def test_finds_the_open_one_before_a_newer_one_that_is_closed(
     assert github.find_pull_request("feature").number == 2
     forge.close(repository.full_name, 2)
     assert github.find_pull_request("feature").number == 1
-    assert github.find_pull_request("feature", "release").number == 2
-    assert github.find_pull_request("feature", "elsewhere") is None
     assert github.find_pull_request("featur") is None
 
 
@@ -103,6 +102,37 @@ def test_what_is_not_there_is_not_found(github: Forge, forge: DemoForge, reposit
 def test_a_draft_becomes_an_ordinary_one_where_there_are_no_drafts(tmp_path) -> None:
     with demo_forge(tmp_path, "--no-drafts") as forge:
         assert opened(adapter(forge, with_feature(forge)), draft=True).state == "open"
+
+
+def test_changes_what_is_given_and_leaves_the_rest(github: Forge, forge: DemoForge, repository: Repository) -> None:
+    opened(github)
+    assert github.update_pull_request(1, title="New").title == "New"
+    assert github.update_pull_request(1, draft=True).state == "draft"
+    assert github.update_pull_request(1, draft=True).state == "draft"
+    changed = github.update_pull_request(1, body="é\r\n", draft=False)
+    assert (changed.title, changed.body, changed.state) == ("New", "é\r\n", "open")
+    assert github.update_pull_request(1, body="").body == ""
+    [now] = forge.pulls(repository.full_name)
+    assert (now["title"], now["body"], now["draft"]) == ("New", "", False)
+    github.update_pull_request(1, title="x" * 300, body="y" * 70_000)
+    [now] = forge.pulls(repository.full_name)
+    assert (len(now["title"]), len(now["body"])) == (256, 65_536)
+
+
+def test_a_change_that_is_refused_is_told(github: Forge, forge: DemoForge, repository: Repository) -> None:
+    opened(github)
+    reader = adapter(forge, repository, forge.read_only_token)
+    for changes in ({"title": "New"}, {"draft": True}):
+        failure = refused("forge_auth", lambda changes=changes: reader.update_pull_request(1, **changes))
+        assert "Pull requests: read and write" in failure.message
+    refused("forge_not_found", lambda: github.update_pull_request(99, title="New"))
+
+
+def test_without_drafts_it_stays_an_ordinary_one(tmp_path) -> None:
+    with demo_forge(tmp_path, "--no-drafts") as forge:
+        github = adapter(forge, with_feature(forge))
+        opened(github)
+        assert github.update_pull_request(1, draft=True).state == "open"
 
 
 def test_texts_arrive_as_they_are_and_too_long_ones_cut(

@@ -289,14 +289,14 @@ def test_words_arrive_as_they_were_written(ask, origin):
         runner.user.full_name = f"Ada {PERSIAN}\r\nLovelace"
         db.session.merge(runner.user)
         db.session.merge(runner.site).forge = Forge.GITHUB
+    assert commit(session_id, target_branch="x").error is None
+    assert f"Ada {PERSIAN} Lovelace" in git(origin, "log", "-1", "--format=%an %B", "x")
     job = job_of(session_id, {"body": f"{FAMILY}\r\n{PERSIAN}\rend\x1b\u202e"})
-    assert job.wish.title == f"{FAMILY} {PERSIAN}"
+    assert job.wish.default_title == f"{FAMILY} {PERSIAN}"
     assert job.wish.body == f"{FAMILY}\n{PERSIAN}\nend\\x1b\\u202e"
     [change] = job.changes
     assert change.message.startswith(f"{FAMILY} {PERSIAN}\n\nDid \u200d more\n\nCo-authored-by")
     assert change.author_name == f"Ada {PERSIAN} Lovelace"
-    commit(session_id, target_branch="x")
-    assert f"Ada {PERSIAN} Lovelace" in git(origin, "log", "-1", "--format=%an %B", "x")
 
 
 def job_of(session_id: uuid.UUID, asked: dict[str, Any]) -> PublishJob:
@@ -349,6 +349,8 @@ def test_what_a_pull_request_says_quotes_no_secret_and_nothing_unseen(ask, origi
     with db.transaction():
         db.session.merge(runner_of(session_id).site).forge = Forge.GITHUB
     job = job_of(session_id, {})
-    said = "\n".join([job.wish.title, job.wish.body, job.branch, *(change.message for change in job.changes)])
+    said = "\n".join(
+        [job.wish.default_title, job.wish.sessions, job.branch, *(change.message for change in job.changes)]
+    )
     assert SECRET not in said and SECRET[:12] not in said and "MIIEvQ" not in said
     assert said.count("[redacted]") >= 4 and "\u202e" not in said

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import requests
 from github import Auth, Github, GithubException
+from github.GithubObject import NotSet
 from github.PullRequest import PullRequest as Answer
 from github.Repository import Repository
 
@@ -48,16 +49,16 @@ class GitHub:
         )
         self._found: Repository | None = None
 
-    def find_pull_request(self, branch: str, base: str | None = None) -> PullRequest | None:
+    def find_pull_request(self, branch: str) -> PullRequest | None:
         """See `Forge`. A renamed repository is found as well, under the name of today.
 
         https://docs.github.com/en/rest/pulls/pulls#list-pull-requests
         """
         with self._words_of_ours(f"the pull requests of {self._full_name}"):
             repository = self._repository()
-            filters = {"head": f"{repository.owner.login}:{branch}"} | ({"base": base} if base is not None else {})
+            head = f"{repository.owner.login}:{branch}"
             for state in ("open", "closed"):
-                for answer in repository.get_pulls(state=state, sort="created", direction="desc", **filters):
+                for answer in repository.get_pulls(state=state, sort="created", direction="desc", head=head):
                     # The filter also lets forks of the same owner through.
                     if answer.head.repo is not None and answer.head.repo.full_name == repository.full_name:
                         return _pull_request(answer)
@@ -74,8 +75,7 @@ class GitHub:
         A title or body longer than GitHub takes is cut.
         https://docs.github.com/en/rest/pulls/pulls#create-a-pull-request
         """
-        title = title if len(title) <= _TITLE_CHARACTERS else title[: _TITLE_CHARACTERS - 1] + "…"
-        body = body if len(body) <= _BODY_CHARACTERS else body[: _BODY_CHARACTERS - len(_CUT)] + _CUT
+        title, body = _cut_title(title), _cut_body(body)
         with self._words_of_ours(f"a pull request in {self._full_name}"):
             repository = self._repository()
             try:
@@ -84,6 +84,26 @@ class GitHub:
                 if not (draft and github_errors.knows_no_drafts(error)):
                     raise
                 answer = repository.create_pull(base, branch, title=title, body=body, draft=False)
+            return _pull_request(answer)
+
+    def update_pull_request(
+        self, number: int, *, title: str | None = None, body: str | None = None, draft: bool | None = None
+    ) -> PullRequest:
+        """See `Forge`. Where the repository's plan knows no drafts, it stays an ordinary pull request.
+
+        A title or body longer than GitHub takes is cut.
+        https://docs.github.com/en/rest/pulls/pulls#update-a-pull-request; whether it is a draft can only be changed at
+        https://docs.github.com/en/graphql/reference/mutations#convertpullrequesttodraft
+        """
+        with self._words_of_ours(f"pull request {number} of {self._full_name}"):
+            answer = self._repository().get_pull(number)
+            if title is not None or body is not None:
+                answer.edit(
+                    title=NotSet if title is None else _cut_title(title),
+                    body=NotSet if body is None else _cut_body(body),
+                )
+            if draft is not None and draft != answer.draft:
+                _make_draft(answer, draft)
             return _pull_request(answer)
 
     def _repository(self) -> Repository:
@@ -140,10 +160,38 @@ def parse(repo_url: str) -> tuple[str, str]:
     return full_name, f"{'http' if scheme == 'http' else 'https'}://{place}/api/v3"
 
 
+def _cut_title(title: str) -> str:
+    return title if len(title) <= _TITLE_CHARACTERS else title[: _TITLE_CHARACTERS - 1] + "…"
+
+
+def _cut_body(body: str) -> str:
+    return body if len(body) <= _BODY_CHARACTERS else body[: _BODY_CHARACTERS - len(_CUT)] + _CUT
+
+
+def _make_draft(answer: Answer, draft: bool) -> None:
+    try:
+        if draft:
+            answer.convert_to_draft()
+        else:
+            answer.mark_ready_for_review()
+    except GithubException as error:
+        if not (draft and github_errors.knows_no_drafts(error)):
+            raise
+
+
 def _pull_request(answer: Answer) -> PullRequest:
     state: State = "open" if answer.state == "open" else "closed"
     if answer.merged_at is not None:
         state = "merged"
     elif state == "open" and answer.draft:
         state = "draft"
-    return PullRequest(answer.number, answer.html_url, state, answer.head.ref, answer.base.ref, answer.head.sha)
+    return PullRequest(
+        number=answer.number,
+        url=answer.html_url,
+        state=state,
+        branch=answer.head.ref,
+        base=answer.base.ref,
+        head_sha=answer.head.sha,
+        title=answer.title,
+        body=answer.body or "",
+    )

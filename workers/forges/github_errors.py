@@ -20,6 +20,9 @@ _CODES = {
     "already_exists": "exists already",
     "unprocessable": "was not accepted",
 }
+# PyGithub gives this status to answers of GraphQL, which are always 200 and name the kind of each error instead:
+# https://docs.github.com/en/graphql/guides/forming-calls-with-graphql
+_GRAPHQL = 400
 _PERMISSION = (
     'The token needs "Pull requests: read and write" and "Contents: read and write" on this repository '
     "(or, for a classic token, the scope `repo`)."
@@ -34,7 +37,7 @@ def engine_error(error: GithubException, host: str, what: str) -> EngineError:
         return unreachable(f"{host} asks for fewer requests{_wait(error)}{quoted}")
     if error.status >= 500 or error.status == 408:
         return unreachable(f"{host} could not answer{quoted}")
-    if error.status in (401, 403):
+    if error.status in (401, 403) or _kinds(error.data) & {"FORBIDDEN", "INSUFFICIENT_SCOPES"}:
         return EngineError("forge_auth", "publish", f"{host} refused the token{quoted} {_PERMISSION}")
     if error.status in (404, 410):
         return EngineError("forge_not_found", "publish", f"{host} knows no {what}, or the token may not see it.")
@@ -51,7 +54,7 @@ def unreachable(message: str) -> EngineError:
 def knows_no_drafts(error: GithubException) -> bool:
     """Drafts are not part of every plan: https://docs.github.com/en/pull-requests, "About pull requests"."""
     texts = [text.lower() for text in _texts(error.data)]
-    return error.status == 422 and any("draft" in text and "not supported" in text for text in texts)
+    return error.status in (_GRAPHQL, 422) and any("draft" in text and "not supported" in text for text in texts)
 
 
 def words(data: Any) -> str:
@@ -85,6 +88,16 @@ def _texts(data: Any) -> list[str]:
     return [text for part in parts if (text := _text(part))]
 
 
+def _kinds(data: Any) -> set[str]:
+    """The `type` of each error in an answer of GraphQL."""
+    errors = data.get("errors") if isinstance(data, dict) else None
+    return (
+        {str(part.get("type")) for part in errors or [] if isinstance(part, dict)}
+        if isinstance(errors, list)
+        else set()
+    )
+
+
 def _text(part: Any) -> str:
     if not isinstance(part, dict):
         return " ".join(str(part or "").split())
@@ -97,7 +110,8 @@ def _is_rate_limit(error: GithubException) -> bool:
     """https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api"""
     headers = error.headers or {}
     spent = "retry-after" in headers or headers.get("x-ratelimit-remaining") == "0"
-    return error.status == 429 or isinstance(error, RateLimitExceededException) or (error.status == 403 and spent)
+    told = error.status == 429 or isinstance(error, RateLimitExceededException) or "RATE_LIMITED" in _kinds(error.data)
+    return told or (error.status == 403 and spent)
 
 
 def _wait(error: GithubException) -> str:

@@ -9,34 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from urllib.parse import urlsplit
 
 from workers.errors import EngineError
-from workers.forges.base import Forge, PullRequest
-from workers.forges.registry import make_forge
+from workers.forges.base import PullRequest
 from workers.job import Host, Secrets
 from workers.processes.lifeline import Lifeline
 from workers.publishing.commits import Change, Commits, Landed, Merging, scratch
+from workers.publishing.pull_requests import Wish, bring, connect, refuse_ended
 from workers.repository.git import GitFailed
-from workers.repository.host_check import find_addresses
 from workers.repository.mirror import Mirror
 from workers.repository.remote import Remote
 
 _TRIES = 5
 _ASIDE = "refs/publication/target"
-
-
-@dataclass(frozen=True)
-class Wish:
-    """The pull request that is asked for. `number` is the one that there is already, as far as is known."""
-
-    forge: str
-    api_url: str | None
-    base: str
-    title: str
-    body: str
-    draft: bool
-    number: int | None
 
 
 @dataclass(frozen=True)
@@ -80,16 +65,6 @@ class Published:
     pull_request: PullRequest | None = None
 
 
-class PullRequestEnded(EngineError):
-    """The pull request was closed or merged by somebody else; there will be no second one."""
-
-    def __init__(self, pull_request: PullRequest) -> None:
-        number, state = pull_request.number, pull_request.state
-        remedy = "Reopen it to go on there" if state == "closed" else "Start a new runner to go on"
-        super().__init__("pull_request_ended", "publish", f"Pull request #{number} is {state} already. {remedy}.")
-        self.pull_request = pull_request
-
-
 def publish(job: PublishJob, host: Host) -> Published:
     """Push, and look the pull request up or open it. Every failure is an EngineError of the stage `publish`."""
     try:
@@ -108,12 +83,9 @@ class _Publication:
 
     def run(self) -> Published:
         job, wish = self._job, self._job.wish
-        if wish and wish.api_url:
-            # The token goes there. What the API's client looks up later is not held on to.
-            find_addresses(urlsplit(wish.api_url).hostname or "", self._host)
-        forge = make_forge(wish.forge, job.repo_url, wish.api_url, job.credential or "") if wish else None
+        forge = connect(wish.forge, job.repo_url, wish.api_url, job.credential, self._host) if wish else None
         if forge and wish and wish.number is not None:
-            _refuse_ended(forge.get_pull_request(wish.number))
+            refuse_ended(forge.get_pull_request(wish.number))
         mirror = Mirror(self._host, job.site_id, job.lifeline)
         # Where a commit is not handed out by its id, it is looked for on the branch that the runner began on.
         base_sha = mirror.obtain(replace(job, branch=job.base_branch))
@@ -123,7 +95,7 @@ class _Publication:
             if forge is None or wish is None:
                 return Published(self._land(commits, base_sha, made))
             self._push_own(commits, made)
-        return Published(made, _open(forge, wish, job.branch, job.lifeline))
+        return Published(made, bring(forge, wish, job.branch, job.lifeline))
 
     def _push_own(self, commits: Commits, made: str) -> None:
         """Bring the runner's own branch to `made`, replacing nothing that the runner did not push."""
@@ -241,28 +213,3 @@ class _Moved(EngineError):
 
     def __init__(self, branch: str) -> None:
         super().__init__("branch_moved", "publish", f"The branch {branch} was moved meanwhile.", retryable=True)
-
-
-def _refuse_ended(found: PullRequest) -> None:
-    if found.state in ("closed", "merged"):
-        raise PullRequestEnded(found)
-
-
-def _open(forge: Forge, wish: Wish, branch: str, lifeline: Lifeline) -> PullRequest:
-    """The pull request of the branch: looked up, created, looked up again where somebody was quicker."""
-    found = forge.find_pull_request(branch)
-    if found is None:
-        # Whoever was frozen since the look does not know what became of the one that another attempt may have made.
-        lifeline.check()
-        try:
-            return forge.create_pull_request(
-                branch=branch, base=wish.base, title=wish.title, body=wish.body, draft=wish.draft
-            )
-        except EngineError as error:
-            if error.code != "pull_request_exists":
-                raise
-            found = forge.find_pull_request(branch)
-            if found is None:
-                raise
-    _refuse_ended(found)
-    return found

@@ -10,8 +10,9 @@ from markupsafe import Markup
 from werkzeug import Response
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, SecurityError
 
-from app.demo.forge.api import PREFIX, api
+from app.demo.forge.api import api
 from app.demo.forge.forge import FAULTS, Forge, Refused, forge, may_write
+from app.demo.forge.graphql import graphql
 from app.demo.forge.pages import pages
 from app.demo.forge.smart_http import git
 from app.escaping import readable
@@ -32,7 +33,7 @@ def create_app(serving: Forge) -> Flask:
     app.config.update(TRUSTED_HOSTS=["127.0.0.1", "localhost"])
     app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True, "finalize": _seen}
     app.url_map.strict_slashes = False
-    for blueprint in (api, git, pages):
+    for blueprint in (api, graphql, git, pages):
         app.register_blueprint(blueprint)
     app.add_url_rule(FAULTS, view_func=_order, methods=["GET", "PUT"])
     app.register_error_handler(HTTPException, _refuse)
@@ -65,7 +66,7 @@ def _refuse(error: HTTPException) -> Response:
     message = error.name if error.description == type(error).description else str(error.description)
     errors = list(error.errors) if isinstance(error, Refused) else []
     response = error.get_response()
-    if request.path.startswith(PREFIX):
+    if request.path.startswith("/api/"):
         body = {"message": message, "documentation_url": "https://docs.github.com/rest", "status": str(error.code)}
         response.data = json.dumps(body | ({"errors": errors} if errors else {}))
         response.content_type = "application/json; charset=utf-8"

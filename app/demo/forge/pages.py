@@ -61,7 +61,7 @@ def press(number: int, verb: str) -> Response:
     if verb == "merge":
         pulls.merge(g.repository, number, {})
     elif verb == "ready":
-        pulls.make_ready(g.repository, number)
+        pulls.make_draft(g.repository, pulls.get(g.repository, number), draft=False)
     else:
         pulls.update(g.repository, number, {"state": "closed"})
     return redirect(f"/{g.repository.full_name}/pull/{number}", 303)

@@ -14,6 +14,7 @@ from app.demo.forge.forge import Refused, forge
 from app.demo.forge.repositories import Repository
 
 _FILE = "pulls.json"
+_NO_DRAFTS = "Draft pull requests are not supported in this repository."
 _MOST_CHARACTERS = {"title": 256, "body": 65_536}
 # The verbs are done one at a time, so that of two at once the second meets what the first has done.
 _lock = threading.RLock()
@@ -73,7 +74,7 @@ def create(repository: Repository, values: dict[str, Any]) -> Pull:
         raise invalid("title", "missing_field")
     draft = bool(values.get("draft"))
     if draft and not forge().has_drafts:
-        raise Refused(422, "Draft pull requests are not supported in this repository.")
+        raise Refused(422, _NO_DRAFTS)
     # The head may be given as `owner:branch`; forks, of which another owner would speak, there are none here.
     owner, _, head = (_text(values, "head") or "").rpartition(":")
     if owner not in ("", repository.owner):
@@ -108,10 +109,12 @@ def update(repository: Repository, number: int, values: dict[str, Any]) -> Pull:
         return _save(repository, pull, **changes)
 
 
-def make_ready(repository: Repository, number: int) -> Pull:
-    """Turn a draft into an ordinary pull request, which GitHub does by its page only."""
+def make_draft(repository: Repository, pull: Pull, *, draft: bool) -> Pull:
+    """Turn it into a draft, or one into an ordinary pull request."""
+    if draft and not forge().has_drafts:
+        raise Refused(422, _NO_DRAFTS)
     with _lock:
-        return _save(repository, get(repository, number), draft=False)
+        return _save(repository, get(repository, pull.number), draft=draft)
 
 
 def merge(repository: Repository, number: int, values: dict[str, Any]) -> Pull:

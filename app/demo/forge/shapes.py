@@ -135,5 +135,13 @@ def _links(url: str, names: str) -> dict[str, str]:
 def _identity(kind: str, name: str, url: str, page: str) -> dict[str, Any]:
     """The addresses of something, and numbers that stay the same without being kept anywhere."""
     number = zlib.crc32(f"{kind} {name}".encode())
-    node_id = base64.b64encode(f"{kind}{number}".encode()).decode()
-    return {"id": number, "node_id": node_id, "url": url, "html_url": page}
+    return {"id": number, "node_id": _node_id(kind, number), "url": url, "html_url": page}
+
+
+def node_id_of(of: Repository, pull: Pull) -> str:
+    """The name of a pull request in GraphQL."""
+    return _node_id("PullRequest", zlib.crc32(f"PullRequest {of.full_name}#{pull.number}".encode()))
+
+
+def _node_id(kind: str, number: int) -> str:
+    return base64.b64encode(f"{kind}{number}".encode()).decode()

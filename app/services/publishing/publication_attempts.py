@@ -13,10 +13,10 @@ import sqlalchemy as sa
 from app import db
 from app.config import settings
 from app.models import AgentRunner, AgentRunnerSession, Publication, Site, User
-from app.models.states import PublicationKind, PublicationState, PullRequestState
+from app.models.states import PublicationKind, PublicationState
 from app.services import counters, lookup
 from app.services.execution.session_attempts import LeaseLost
-from app.services.publishing import publications
+from app.services.publishing import publications, pull_requests
 
 FIRST_RETRY_SECONDS = 2.0
 LONGEST_RETRY_SECONDS = 120.0
@@ -175,16 +175,9 @@ def retry_later(publication_id: uuid.UUID, attempt: int) -> None:
     _dispatch_next(runner.site_id)
 
 
-@dataclass(frozen=True)
-class PullRequestFacts:
-    """What the forge says of a pull request."""
-
-    number: int
-    url: str
-    state: PullRequestState
-
-
-def succeed(publication_id: uuid.UUID, attempt: int, sha: str, pull_request: PullRequestFacts | None) -> None:
+def succeed(
+    publication_id: uuid.UUID, attempt: int, sha: str, pull_request: pull_requests.PullRequestFacts | None
+) -> None:
     """Settle a publication that is on the forge."""
     runner, publication = _hold(publication_id, attempt)
     publication.pushed_sha = sha
@@ -196,19 +189,17 @@ def succeed(publication_id: uuid.UUID, attempt: int, sha: str, pull_request: Pul
         runner.merge_commit_sha = sha
     else:
         runner.pr_branch = publication.branch
-        _show(runner, pull_request)
+        pull_requests.show(runner, pull_request)
 
 
-def fail(publication_id: uuid.UUID, attempt: int, error: str, pull_request: PullRequestFacts | None = None) -> None:
+def fail(
+    publication_id: uuid.UUID, attempt: int, error: str, pull_request: pull_requests.PullRequestFacts | None = None
+) -> None:
     """Settle a publication with an error that the runner shows, and the state that its pull request was found in."""
     runner, publication = _hold(publication_id, attempt)
     _settle(runner, publication, PublicationState.FAILED, error)
     if pull_request is not None:
-        _show(runner, pull_request)
-
-
-def _show(runner: AgentRunner, pull_request: PullRequestFacts) -> None:
-    runner.pr_number, runner.pr_url, runner.pr_state = pull_request.number, pull_request.url, pull_request.state
+        pull_requests.show(runner, pull_request)
 
 
 def _settle(runner: AgentRunner, publication: Publication, state: PublicationState, error: str | None) -> None:

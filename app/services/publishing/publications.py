@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from app import db, queue
-from app.errors import BadRequest, Conflict, Invalid
+from app.errors import BadRequest, Conflict, Invalid, invalid
 from app.models import AgentRunner, Publication
 from app.models.states import Forge, PublicationKind, Scope
 from app.services import lookup
@@ -31,7 +31,13 @@ def request_pull_request(caller: Caller, runner_id: uuid.UUID, fields: dict[str,
         message = f"pull requests are not made on a forge of the kind {runner.site.forge.value}; use commit"
         raise Invalid(message, error_code="forge_without_pull_requests")
     git_names.check_branch("branch", fields.get("branch"))
-    branch = runner.pr_branch or _kept_branch(runner, fields) or fields.get("branch") or branch_name(runner)
+    own, asked = runner.pr_branch or _kept_branch(runner, fields), fields.get("branch")
+    if own and asked and asked != own:
+        message = (
+            f"the pull request of this agent runner is on the branch {own}; leave branch out, or make a new runner"
+        )
+        raise invalid("branch", message, error_code="other_branch")
+    branch = own or asked or branch_name(runner)
     if any(fnmatchcase(branch, pattern) for pattern in runner.site.protected):
         raise BadRequest(f"{branch} is a protected branch", error_code="protected_branch")
     runner.result_branch = branch
@@ -96,8 +102,9 @@ def _record(caller: Caller, runner: AgentRunner, kind: PublicationKind, branch: 
         diff_key=runner.diff_key,
         branch=branch,
         title=site_secrets.title_without(secrets, fields["title"]) if fields.get("title") else None,
-        body=secrets.redact(fields["body"]) if fields.get("body") else None,
+        body=secrets.redact(fields["body"]) if fields.get("body") is not None else None,
         draft=fields.get("draft") or False,
+        draft_is_named=fields.get("draft") is not None,
         squash=fields.get("squash") or False,
     )
     db.session.add(publication)

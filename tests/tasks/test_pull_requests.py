@@ -1,0 +1,184 @@
+"""Pull requests on a forge: made, changed by a second request, and looked at again until they are decided."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from app import db, queue
+from app.models import AgentRunner, LastRun, Publication
+from app.models.states import PullRequestState
+from app.services.publishing import publications, pull_requests
+from app.services.runners import agent_runner_sessions
+from app.services.sites import sites
+from tasks.publications import check_pull_requests, publish
+from tasks.sessions import run_session
+from tests.demo.conftest import forge, own_forge
+from tests.demo.forge import DemoForge, Repository
+from tests.tasks.conftest import read, runner_of
+from tests.tasks.test_publishing import ada_of
+
+__all__ = ["forge", "own_forge"]
+
+
+class Work:
+    """A runner on a repository of the forge, whose first session is done."""
+
+    def __init__(self, forge: DemoForge, session_id: uuid.UUID) -> None:
+        self.forge, self.first = forge, session_id
+        self.repository: Repository = forge.make_repository("ada", f"r{session_id.hex}", {"a.txt": "a\n"})
+        self.ada = ada_of(session_id)
+        there = {"repo_url": forge.clone_url(self.repository.full_name), "forge": "github", "access_token": forge.token}
+        with db.transaction():
+            sites.update(self.ada, self.runner.site_id, there)
+        run_session(str(session_id))
+
+    @property
+    def runner(self) -> AgentRunner:
+        return runner_of(self.first)
+
+    @property
+    def pull(self) -> dict[str, Any]:
+        [pull] = self.forge.pulls(self.repository.full_name)
+        return pull
+
+    def follow_up(self, script: str) -> None:
+        with db.transaction():
+            made = agent_runner_sessions.create(self.ada, self.runner.id, {"prompt": script, "agent": "shell"}, {})
+        run_session(str(made.id))
+
+    def publish(self, **fields: Any) -> AgentRunner:
+        """Ask for the pull request and have it made; the runner then."""
+        with db.transaction():
+            publications.request_pull_request(self.ada, self.runner.id, fields)
+            mine = Publication.agent_runner_id == read(self.first).agent_runner_id
+            asked = db.session.scalars(sa.select(Publication).where(mine).order_by(Publication.id.desc())).first()
+        publish(str(asked.id))
+        assert self.runner.pr_error is None
+        return self.runner
+
+    def edit(self, **values: Any) -> None:
+        """Change the pull request as somebody does on the forge."""
+        self.forge.http.patch(f"/repos/{self.repository.full_name}/pulls/1", json=values).raise_for_status()
+
+    def wait(self) -> None:
+        """Let the time pass until the pull request is to be looked at."""
+        with db.transaction():
+            passed = {"pr_check_due_at": db.now(-1), "updated_at": AgentRunner.updated_at}
+            db.session.execute(sa.update(AgentRunner).values(passed))
+
+
+@pytest.fixture
+def work(ask: Callable[..., uuid.UUID], configure: Callable[..., None], forge: DemoForge) -> Work:
+    configure(ALLOW_HTTP="true", ALLOW_PRIVATE_ADDRESSES="true")
+    return Work(forge, ask("# Make one\necho one > a.txt; echo Did one."))
+
+
+def test_a_second_request_changes_what_it_names(work: Work) -> None:
+    work.publish(title="First", body="Because.", draft=True)
+    assert (work.pull["title"], work.pull["body"], work.pull["draft"]) == ("First", "Because.", True)
+    work.publish()
+    assert (work.pull["title"], work.pull["body"], work.pull["draft"]) == ("First", "Because.", True)
+    assert work.publish(title="Second", body="Well.", draft=False).pr_state == PullRequestState.OPEN
+    assert (work.pull["title"], work.pull["body"], work.pull["draft"]) == ("Second", "Well.", False)
+    assert work.publish(draft=True, body="").pr_state == PullRequestState.DRAFT
+    assert (work.pull["title"], work.pull["body"], work.pull["draft"]) == ("Second", "", True)
+
+
+def test_what_people_change_on_the_forge_stays(work: Work) -> None:
+    work.publish(draft=True)
+    work.edit(title="By a person", body=f"Before.\r\n\r\n{work.pull['body']}\r\n\r\nAfter.")
+    work.forge.http.post(
+        f"{work.forge.url}/api/graphql",
+        json={
+            "query": "mutation M { markPullRequestReadyForReview(input: $input) { pullRequest { isDraft } } }",
+            "variables": {"input": {"pullRequestId": work.pull["node_id"]}},
+        },
+    ).raise_for_status()
+    work.follow_up("# Make two\necho two > a.txt; echo Did two.")
+    assert work.publish().pr_state == PullRequestState.OPEN
+    body = work.pull["body"]
+    assert (work.pull["title"], work.pull["draft"]) == ("By a person", False)
+    assert body.startswith("Before.") and body.endswith("After.")
+    said = ("> # Make one", "Did one.", "> # Make two", "Did two.")
+    places = [body.index(words) for words in said]
+    assert places == sorted(places) and body.count("Did one.") == 2  # The prompt, and what the agent said.
+    unmarked = body.replace("<!-- agent-runners", "<!--")
+    work.edit(body=unmarked)
+    work.follow_up("echo three > a.txt")
+    work.publish()
+    assert work.pull["body"] == unmarked
+
+
+def test_a_merge_or_a_close_on_the_forge_shows(work: Work) -> None:
+    before = work.publish()
+    assert before.pr_checked_at is not None
+    check_pull_requests()
+    assert work.runner.pr_checked_at == before.pr_checked_at, "it was looked at just now"
+    work.wait()
+    check_pull_requests()
+    looked = work.runner
+    assert looked.pr_state == PullRequestState.OPEN and looked.pr_checked_at > before.pr_checked_at
+    assert looked.updated_at == before.updated_at, "nothing about it has changed"
+    work.forge.merge(work.repository.full_name, 1)
+    work.wait()
+    check_pull_requests()
+    merged = work.runner
+    assert merged.pr_state == PullRequestState.MERGED and merged.updated_at > before.updated_at
+    work.wait()
+    check_pull_requests()
+    assert work.runner.pr_checked_at == merged.pr_checked_at, "it is decided"
+
+
+def test_looks_grow_rarer_and_begin_anew_with_a_publication(work: Work) -> None:
+    work.publish()
+
+    def wait_after_look() -> float:
+        work.wait()
+        check_pull_requests()
+        return (work.runner.pr_check_due_at - work.runner.pr_checked_at).total_seconds()
+
+    waits = [round(wait_after_look(), -1) for _ in range(3)]
+    assert waits == [120, 240, 480]
+    with db.transaction():
+        db.session.execute(sa.update(AgentRunner).values(pr_checks=5_000))
+    assert round(wait_after_look()) == pull_requests.LONGEST_WAIT_SECONDS
+    work.publish()
+    assert round(wait_after_look(), -1) == 120
+
+
+def test_a_forge_that_is_away_is_asked_once(ask, configure, own_forge) -> None:
+    configure(ALLOW_HTTP="true", ALLOW_PRIVATE_ADDRESSES="true")
+    work = Work(own_forge, ask("echo one > a.txt"))
+    before = work.publish()
+    own_forge.kill()
+    work.wait()
+    check_pull_requests()
+    assert (work.runner.pr_state, work.runner.pr_checked_at) == (PullRequestState.OPEN, before.pr_checked_at)
+    assert work.runner.pr_check_due_at > before.pr_check_due_at
+    own_forge.start()
+
+
+def test_the_sweep_asks_for_a_look_once_where_one_is_due(work: Work, configure: Callable[..., None]) -> None:
+    configure(BROKER_URL="memory://")
+    work.publish()
+    with queue.celery().connection_for_read() as connection, connection.SimpleQueue(queue.CONTROL) as messages:
+
+        def enqueued() -> int:
+            before = messages.qsize()
+            with db.transaction():
+                pull_requests.request_checks()
+            queue.flush()
+            return int(messages.qsize() - before)
+
+        assert enqueued() == 0
+        work.wait()
+        assert (enqueued(), enqueued()) == (1, 0)
+        with db.transaction():
+            db.session.execute(sa.update(AgentRunner).values(pr_check_due_at=None))
+            db.session.execute(sa.delete(LastRun))
+        assert enqueued() == 1, "one that an earlier release made is looked at too"

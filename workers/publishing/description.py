@@ -1,0 +1,33 @@
+"""The part of a pull request's description that is made of its sessions, between two marks that no reader sees.
+
+What people write around it on the forge stays theirs, and so does all of a description whose marks they took out.
+"""
+
+from __future__ import annotations
+
+_BEGIN, _END = "<!-- agent-runners: sessions -->", "<!-- agent-runners: end of sessions -->"
+# GitHub takes 65,536 characters. What people write is kept in full, and what is generated gets the rest.
+_LONGEST = 65_000
+_CUT = "\n\n[The rest was left out: the description would be too long.]"
+
+
+def fresh(sessions: str) -> str:
+    """The description of a new pull request."""
+    return _marked(sessions, _LONGEST)
+
+
+def renewed(body: str, sessions: str) -> str | None:
+    """`body` with its generated part made anew; None where it has none."""
+    before, begin, rest = body.replace("\r\n", "\n").partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not begin or not end:
+        return None
+    return f"{before}{_marked(sessions, _LONGEST - len(before) - len(after))}{after}"
+
+
+def _marked(sessions: str, longest: int) -> str:
+    # A session may quote a description; marks within it would end the part early.
+    text = sessions.replace(_BEGIN, "").replace(_END, "")
+    room = max(0, longest - len(_BEGIN) - len(_END) - len(_CUT) - 4)
+    text = text if len(text) <= room else text[:room] + _CUT
+    return f"{_BEGIN}\n{text}\n{_END}"
