@@ -50,6 +50,11 @@ class Settings:
         "URL under which callers reach the API; presigned URLs start with it. Empty: `http://127.0.0.1` and the web port.",
         values.HTTP_URL,
     )
+    cors_origins: tuple[str, ...] = setting(
+        (),
+        "Origins of web pages that may call the API from a browser, comma-separated, such as `https://app.example.org`; "
+        "`*` for all. Empty: none.",
+    )
     secret_key: str = setting(
         "",
         "Key that signs URLs and encrypts stored credentials. Empty: made once, kept in the data folder.",

@@ -10,8 +10,9 @@ from flask import Flask
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, TimeoutError
 
 from app import db
-from app.api import errors, health, ids, metrics, requests
+from app.api import cors, errors, health, ids, metrics, requests
 from app.api.v1 import (
+    account,
     agent_runner_sessions,
     agent_runners,
     blobs,
@@ -36,6 +37,7 @@ PARTS = (
     events,
     uploads,
     sites,
+    account,
     tokens,
     blobs,
     docs,
@@ -84,6 +86,7 @@ def create_app() -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.url_map.merge_slashes = False
     app.url_map.converters["uuid"] = ids.Id
+    cors.register(app)
     requests.register(app)
     errors.register(app)
     for error in (OperationalError, InterfaceError, InternalError, TimeoutError):

@@ -60,15 +60,20 @@ def test_the_twenty_endpoints_of_the_reference_exist(app: Flask) -> None:
     assert len(REFERENCE) == 20 and set(REFERENCE) <= set(routes(app))
 
 
-def test_nothing_else_lies_below_agent_runners_but_the_events(app: Flask) -> None:
+def test_nothing_else_lies_below_agent_runners_but_what_we_added(app: Flask) -> None:
     below = {route for route in routes(app) if "/agent_runners" in route}
-    assert below - set(REFERENCE) == {"GET /agent_runners/:id/sessions/:session_id/events"}
+    assert below - set(REFERENCE) == {
+        "POST /agent_runners/:id/unarchive",
+        "GET /agent_runners/:id/sessions/:session_id/events",
+        "POST /agent_runners/:id/sessions/:session_id/retry",
+    }
 
 
 def test_every_other_route_stands_in_the_documentation(app: Flask) -> None:
     text = PAGE.replace("/api/v1", "").replace("`GET/POST /sites`", "`GET /sites` `POST /sites`")
     text = text.replace("`GET/PATCH/DELETE /sites/:id`", "`GET /sites/:id` `PATCH /sites/:id` `DELETE /sites/:id`")
     text = text.replace("`GET .../events`", "`GET /agent_runners/:id/sessions/:session_id/events`")
+    text = text.replace("`POST .../sessions/:session_id/", "`POST /agent_runners/:id/sessions/:session_id/")
     missing = [route for route in routes(app) if route not in REFERENCE and f"`{route}`" not in text]
     assert missing == []
 

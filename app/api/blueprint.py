@@ -104,9 +104,7 @@ class Blueprint(flask_smorest.Blueprint):
         self.is_open = is_open
         self._prepare_doc_cbks.append(self._describe_headers)
         if not is_open:
-            self.before_request(auth.identify)
-            self.before_request(requests.check_body)
-            self.before_request(_refuse_untaken)
+            self.before_request(_admit)
 
     def operation(
         self, operation_id: str, *, conflict: str = "", also: dict[int, str] | None = None, links: Any = None
@@ -128,6 +126,15 @@ class Blueprint(flask_smorest.Blueprint):
     def _describe_headers(doc: dict[str, Any], _info: Any, *, method: str, **_: Any) -> dict[str, Any]:
         doc.setdefault("parameters", []).extend([REQUEST_ID, *([IDEMPOTENCY_KEY] if method == "post" else [])])
         return doc
+
+
+def _admit() -> None:
+    """Check who asks and what comes with the request."""
+    # A browser asks with OPTIONS, and without a token, whether a page may make the request that it is about to make.
+    if flask.request.method != "OPTIONS":
+        auth.identify()
+        requests.check_body()
+        _refuse_untaken()
 
 
 def _refuse_untaken() -> None:

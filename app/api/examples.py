@@ -120,6 +120,18 @@ SESSION = {
 }
 REPORT = {"steps": [{"title": "Read the routes", "message": "src/routes.py has 12 of them."}], "usage": USAGE}
 MESSAGE = {"id": "3", "event": "step", "data": '{"seq": 3, "title": "Read the routes"}'}
+ME = {
+    **USER,
+    "account": {"id": ACCOUNT_ID, "name": "Analytical Engines"},
+    "token": {"id": USER_ID, "name": "ci", "scope": "write", "created_at": NOON},
+}
+ACCOUNT = {
+    "id": ACCOUNT_ID,
+    "name": "Analytical Engines",
+    "created_at": NOON,
+    "limits": {"max_concurrent_sessions": 4, "max_queued_sessions": 1000},
+    "used": {"running_sessions": 2, "queued_sessions": 5},
+}
 TOKEN = {"id": USER_ID, "user_id": USER_ID, "name": "ci", "scope": "write", "created_at": NOON, "revoked_at": None}
 UPLOAD = {"filename": "sketch.png", "content_type": "image/png", "size": 20480}
 UPLOAD_URL = {
@@ -166,6 +178,7 @@ def _of_session(runner_id: str, session_id: str) -> dict[str, Any]:
         "get": _link("getSession", "The session.", **ids),
         "events": _link("streamSessionEvents", "What happens, as it happens.", **ids),
         "stop": _link("stopSession", "Stop it.", **ids),
+        "retry": _link("retrySession", "Do it again.", **ids),
         "resultDiff": _link("getSessionResultDiff", "What it changed.", **ids),
         "cumulativeDiff": _link("getSessionCumulativeDiff", "What all sessions changed.", **ids),
     }

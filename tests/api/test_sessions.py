@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app import db
-from app.models.states import SessionState
+from app.models.states import Scope, SessionState
 from app.services.execution import session_attempts
 from tests.api.calling import NOBODY, created, empty, ok, patch_of, path_of, refused, session_path
 
@@ -197,3 +197,52 @@ def test_archiving(api, make_done_runner, make_runner):
     refused(api.post(path_of(runner, "/commit"), {"target_branch": "x"}), 409, "runner_archived")
     assert ok(api.get(path_of(runner)))["state"] == "ARCHIVED"
     assert api.get(path_of(runner, "/diff")).status_code == 200
+
+
+def test_a_session_is_tried_again_from_where_it_began(api, make_done_runner, worker):
+    runner = make_done_runner(agent="codex", model="m1", effort="high", limits={"max_tokens": 5})
+    failed = created(api.post(path_of(runner, "/sessions"), {"prompt": "Explain.", "mode": "ask"}))
+    worker.run(failed["id"], state=SessionState.ERROR)
+    response = api.post(session_path(runner, failed["id"], "/retry"))
+    again = created(response)
+    assert response.headers["Location"].endswith(session_path(runner, again["id"]))
+    same = ("prompt", "mode", "agent_config", "limits", "parent_session_id", "attached_file_keys")
+    assert {name: again[name] for name in same} == {name: failed[name] for name in same}
+    assert again["id"] != failed["id"] and again["agent_config"]["model"] == "m1" and again["mode"] == "ask"
+    refused(api.post(session_path(runner, failed["id"], "/retry")), 409, "active_session_exists")
+    assert worker.claim(again["id"]).session.start_diff_key.endswith("cumulative.patch")
+
+
+def test_a_session_tried_again_takes_the_place_of_what_was_built_on_it(api, make_done_runner, worker, follow_up):
+    runner = make_done_runner()
+    first = runner["latest_session_id"]
+    second = follow_up(runner, patch_of("two"))
+    again = created(api.post(session_path(runner, first, "/retry")))
+    assert again["parent_session_id"] is None
+    claim = worker.claim(again["id"])
+    assert claim.session.start_diff_key is None
+    worker.finish(claim, diff=patch_of("better"))
+    assert api.get(path_of(runner, "/diff")).text == patch_of("better")
+    for session_id in (first, second["id"]):
+        assert ok(api.get(session_path(runner, session_id)))["is_discarded"]
+
+
+def test_a_session_is_tried_again_only_where_there_is_one(api, make_done_runner, ada):
+    runner, other = make_done_runner(), make_done_runner()
+    refused(api.post(session_path(runner, NOBODY, "/retry")), 404, "session_not_found")
+    refused(api.post(session_path(runner, other["latest_session_id"], "/retry")), 404, "session_not_found")
+    api.post(path_of(runner, "/archive"))
+    refused(api.post(session_path(runner, rest="/retry")), 409, "runner_archived")
+    reader = ada.holding(Scope.READ)
+    refused(reader.post(session_path(other, rest="/retry")), 403, "scope_missing")
+
+
+def test_a_runner_is_taken_out_of_the_archive(api, make_runner, make_done_runner, worker):
+    failed = make_runner()
+    worker.run(failed["latest_session_id"], state=SessionState.ERROR)
+    for runner, state in ((make_done_runner(), "DONE"), (failed, "ERROR")):
+        api.post(path_of(runner, "/archive"))
+        for _ in range(2):
+            assert ok(api.post(path_of(runner, "/unarchive")))["state"] == state
+    created(api.post(path_of(failed, "/sessions"), {"prompt": "x"}))
+    assert ok(api.post(path_of(failed, "/unarchive")))["state"] == "NEW"

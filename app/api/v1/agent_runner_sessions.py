@@ -49,8 +49,7 @@ class AgentRunnerSessions(MethodView):
     def post(self, fields: dict[str, Any], agent_runner_id: uuid.UUID, prepared: uploads.Uploaded) -> Any:
         """Create a session with a prompt; it builds on the runner's diff."""
         session = agent_runner_sessions.create(caller(), agent_runner_id, fields, prepared)
-        location = paging.address(f"/agent_runners/{agent_runner_id}/sessions/{session.id}")
-        return presenters.session(session), {"Location": location}
+        return presenters.session(session), {"Location": _address(session)}
 
 
 @blp.route("/<uuid:session_id>")
@@ -94,3 +93,23 @@ class AgentRunnerSession(MethodView):
         """Stop a session; again is no error."""
         agent_runner_sessions.stop(caller(), agent_runner_id, session_id)
         return empty(202)
+
+
+@blp.route("/<uuid:session_id>/retry")
+class Retry(MethodView):
+    @idempotent()
+    @blp.operation(
+        "retrySession",
+        conflict="`active_session_exists`, `runner_archived` or `commit_in_progress`",
+        also={400: "`already_landed`"},
+        links=examples.SESSION_LINKS,
+    )
+    @blp.response(201, SessionSchema, example=examples.SESSION)
+    def post(self, agent_runner_id: uuid.UUID, session_id: uuid.UUID) -> Any:
+        """Create a session that does again what another one was to do."""
+        session = agent_runner_sessions.retry(caller(), agent_runner_id, session_id)
+        return presenters.session(session), {"Location": _address(session)}
+
+
+def _address(session: Any) -> str:
+    return paging.address(f"/agent_runners/{session.agent_runner_id}/sessions/{session.id}")

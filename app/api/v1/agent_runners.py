@@ -106,6 +106,16 @@ class Archive(MethodView):
         return presenters.runner(agent_runners.archive(caller(), agent_runner_id))
 
 
+@blp.route("/<uuid:agent_runner_id>/unarchive")
+class Unarchive(MethodView):
+    @idempotent()
+    @blp.operation("unarchiveAgentRunner")
+    @blp.response(200, RunnerSchema, example=examples.RUNNER)
+    def post(self, agent_runner_id: uuid.UUID) -> Any:
+        """Take an agent runner out of the archive."""
+        return presenters.runner(agent_runners.unarchive(caller(), agent_runner_id))
+
+
 @blp.route("/<uuid:agent_runner_id>/revert")
 class Revert(MethodView):
     @idempotent()

@@ -18,6 +18,7 @@ from app.services.artifacts import uploads
 from app.services.callers import Caller
 from app.services.execution import lifecycle
 from app.services.pagination import Page, by_cursor, by_number, created_between
+from app.services.runners import head
 from app.services.runners.configuration import Configuration, choose
 from app.services.runners.guards import refuse_archived, refuse_while_active
 
@@ -30,13 +31,33 @@ def create(
     caller.require(Scope.WRITE)
     site_id = lookup.get_runner(caller, runner_id).site_id
     file_keys = uploads.check_usable(fields.get("file_keys") or [], uploaded)
+    account, site, runner = _lock_idle(caller, site_id, runner_id)
+    configuration = choose(site, fields, _latest(runner))
+    return add(caller, account, site, runner, Order(fields["prompt"], fields.get("mode"), configuration, file_keys))
+
+
+def retry(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID) -> AgentRunnerSession:
+    """Record a session with the prompt, configuration and files of another one, which begins where that one began.
+
+    Raises `BadRequest` where that would discard work which has landed on a branch.
+    """
+    caller.require(Scope.WRITE)
+    account, site, runner = _lock_idle(caller, lookup.get_runner(caller, runner_id).site_id, runner_id)
+    before = lookup.get_session(runner, session_id)
+    head.refuse_to_discard_landed(runner, head.chain(runner, before.parent_session_id))
+    order = Order(before.prompt, before.mode, choose(site, {}, before), before.attached_file_keys)
+    start = Start(before.parent_session_id, before.start_diff_key)
+    return add(caller, account, site, runner, order, start)
+
+
+def _lock_idle(caller: Caller, site_id: uuid.UUID, runner_id: uuid.UUID) -> tuple[Account, Site, AgentRunner]:
+    """The rows that a new session of the runner needs, locked; raises `Conflict` for a runner that takes none now."""
     account = lookup.lock_account(caller.account_id)
     site = lookup.get_site(caller, site_id, lock=True)
     runner = lookup.get_runner(caller, runner_id, lock=True)
     refuse_archived(runner)
     refuse_while_active(runner)
-    configuration = choose(site, fields, _latest(runner))
-    return add(caller, account, site, runner, Order(fields["prompt"], fields.get("mode"), configuration, file_keys))
+    return account, site, runner
 
 
 def _latest(runner: AgentRunner) -> AgentRunnerSession | None:

@@ -15,6 +15,7 @@ from app.models.states import RunnerState, Scope
 from app.services import lookup
 from app.services.artifacts import diffs, uploads
 from app.services.callers import Caller
+from app.services.execution import lifecycle
 from app.services.pagination import Page, by_cursor, by_number, created_between
 from app.services.runners import agent_runner_sessions as sessions
 from app.services.runners.configuration import choose
@@ -165,4 +166,16 @@ def archive(caller: Caller, runner_id: uuid.UUID) -> AgentRunner:
     runner.state = RunnerState.ARCHIVED
     db.session.flush()
     db.session.refresh(runner)
+    return runner
+
+
+def unarchive(caller: Caller, runner_id: uuid.UUID) -> AgentRunner:
+    """Give an archived runner the state that its sessions decide. One that is not archived is left as it is."""
+    caller.require(Scope.WRITE)
+    runner = lookup.get_runner(caller, runner_id, lock=True)
+    if runner.is_archived:
+        runner.state = RunnerState.DONE
+        lifecycle.refresh_runner(runner)
+        db.session.flush()
+        db.session.refresh(runner)
     return runner

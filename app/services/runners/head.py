@@ -27,20 +27,31 @@ def revert(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID | None) -
         raise BadRequest(
             "session_id: that session left no cumulative diff to go back to", error_code="no_cumulative_diff"
         )
-    was_discarded = {row.id for row in _sessions(runner) if row.is_discarded}
+    refuse_to_discard_landed(runner, chain(runner, target.id if target else None))
     lifecycle.move_head(runner, target)
-    newly_discarded = {row.id for row in _sessions(runner) if row.is_discarded} - was_discarded
-    if newly_discarded & _committed(runner, PublicationState.DONE):
-        raise BadRequest(
-            "this would discard a session whose work is on a branch already, by a commit", error_code="already_landed"
-        )
-    if newly_discarded & _committed(runner, PublicationState.PENDING):
-        raise Conflict(
-            "this would discard a session whose work is being committed; wait for the end of that",
-            error_code="commit_in_progress",
-        )
     db.session.refresh(runner)
     return runner
+
+
+def refuse_to_discard_landed(runner: AgentRunner, kept: set[uuid.UUID]) -> None:
+    """Raise where the runner's work would be `kept` alone, and what is lost is on a branch or about to be."""
+    lost = chain(runner, runner.head_session_id) - kept
+    if lost & _committed(runner, PublicationState.DONE):
+        message = "this would discard a session whose work is on a branch already, by a commit"
+        raise BadRequest(message, error_code="already_landed")
+    if lost & _committed(runner, PublicationState.PENDING):
+        message = "this would discard a session whose work is being committed; wait for the end of that"
+        raise Conflict(message, error_code="commit_in_progress")
+
+
+def chain(runner: AgentRunner, session_id: uuid.UUID | None) -> set[uuid.UUID]:
+    """A session of the runner and those that it builds on."""
+    parents = {session.id: session.parent_session_id for session in _sessions(runner)}
+    found: set[uuid.UUID] = set()
+    while session_id is not None and session_id not in found:
+        found.add(session_id)
+        session_id = parents[session_id]
+    return found
 
 
 def _sessions(runner: AgentRunner) -> list[AgentRunnerSession]:
@@ -49,7 +60,7 @@ def _sessions(runner: AgentRunner) -> list[AgentRunnerSession]:
     return list(db.session.scalars(sa.select(AgentRunnerSession).where(mine)))
 
 
-def _committed(runner: AgentRunner, state: PublicationState) -> set[uuid.UUID | None]:
+def _committed(runner: AgentRunner, state: PublicationState) -> set[uuid.UUID]:
     """The sessions whose work is brought to a branch by a `commit` in that state: its head and all ancestors."""
     heads = db.session.scalars(
         sa.select(Publication.session_id).where(
@@ -58,11 +69,4 @@ def _committed(runner: AgentRunner, state: PublicationState) -> set[uuid.UUID | 
             Publication.state == state,
         )
     )
-    parents = {session.id: session.parent_session_id for session in _sessions(runner)}
-    landed: set[uuid.UUID | None] = set()
-    for head in heads:
-        step = head
-        while step is not None and step not in landed:
-            landed.add(step)
-            step = parents[step]
-    return landed
+    return {session_id for head in heads for session_id in chain(runner, head)}

@@ -1,0 +1,39 @@
+"""The caller and the account: `/me` and `/account`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask.views import MethodView
+
+from app.api import examples
+from app.api.auth import caller
+from app.api.blueprint import Blueprint
+from app.api.presenters import Shown
+from app.api.transactions import reading
+from app.schemas.account import AccountSchema, MeSchema
+from app.services.accounts import overview
+
+blp = Blueprint("Account", __name__, url_prefix="/api/v1")
+
+
+@blp.route("/me")
+class Me(MethodView):
+    @reading
+    @blp.operation("getMe")
+    @blp.response(200, MeSchema, example=examples.ME)
+    def get(self) -> Any:
+        """Get yourself: the user, the account and the token in use."""
+        me = overview.me(caller())
+        return Shown(me.user, account=me.account, token=me.token)
+
+
+@blp.route("/account")
+class Account(MethodView):
+    @reading
+    @blp.operation("getAccount")
+    @blp.response(200, AccountSchema, example=examples.ACCOUNT)
+    def get(self) -> Any:
+        """Get your account with its limits and what is used of them."""
+        found = overview.account(caller())
+        return Shown(found.account, limits=found.limits, used=found.used)

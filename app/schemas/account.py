@@ -1,0 +1,54 @@
+"""Callers and accounts in JSON."""
+
+from __future__ import annotations
+
+from marshmallow import fields
+
+from app.models.states import Scope
+from app.schemas.base import Schema, UserSchema
+from app.schemas.fields import Choice, Moment
+
+
+class AccountNameSchema(Schema):
+    """An account by its name."""
+
+    id = fields.UUID(required=True)
+    name = fields.String(required=True)
+
+
+class TokenInUseSchema(Schema):
+    """The token that a request came with."""
+
+    id = fields.UUID(required=True)
+    name = fields.String(required=True)
+    scope = Choice(Scope, required=True)
+    created_at = Moment(required=True)
+
+
+class MeSchema(UserSchema):
+    """The caller, with the account and the token in use."""
+
+    account = fields.Nested(AccountNameSchema, required=True)
+    token = fields.Nested(TokenInUseSchema, required=True)
+
+
+class AccountLimitsSchema(Schema):
+    """What an account may have at once. Null is no limit."""
+
+    max_concurrent_sessions = fields.Integer(required=True, allow_none=True)
+    max_queued_sessions = fields.Integer(required=True)
+
+
+class AccountUseSchema(Schema):
+    """What an account has now."""
+
+    running_sessions = fields.Integer(required=True)
+    queued_sessions = fields.Integer(required=True)
+
+
+class AccountSchema(AccountNameSchema):
+    """An account, its limits, and what is used of them."""
+
+    created_at = Moment(required=True)
+    limits = fields.Nested(AccountLimitsSchema, required=True)
+    used = fields.Nested(AccountUseSchema, required=True)
