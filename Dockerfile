@@ -10,6 +10,12 @@ WORKDIR /app
 # The dependencies change less often than the code, so they get a layer of their own.
 COPY setup.cfg pyproject.toml constraints.txt README.md LICENSE ./
 RUN pip install --no-cache-dir --constraint constraints.txt --editable .
+# The programs of agents, such as --build-arg AGENTS="codex claude"; `shell` needs none.
+ARG AGENTS=""
+COPY bin/install-agents ./bin/install-agents
+RUN [ -z "$AGENTS" ] || bin/install-agents $AGENTS
+COPY Procfile ./
+COPY docs ./docs
 COPY app ./app
 COPY tasks ./tasks
 COPY workers ./workers

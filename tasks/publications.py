@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import time
 import uuid
+from typing import Any
 
 import structlog
 
@@ -22,6 +23,7 @@ from app.services.sites.site_secrets import credential_of, secrets_of
 from tasks.celery_app import app
 from tasks.heartbeat import Heartbeat
 from tasks.publication_jobs import publish_job_of
+from tasks.results import TaskFailed, report
 from tasks.session_jobs import this_host
 from tasks.transactions import UNAVAILABLE
 from workers.errors import EngineError, Interrupted
@@ -33,16 +35,20 @@ log = structlog.get_logger()
 MOST_ATTEMPTS = 12
 
 
-@app.task(name=PUBLISH)
-def publish(publication_id: str) -> None:
+@app.task(name=PUBLISH, bind=True, throws=(TaskFailed,))
+def publish(self: Any, publication_id: str) -> None:
     """Claim a publication and bring it to the forge, or drop the message where it cannot be claimed."""
     with db.transaction():
         claim = publication_attempts.claim(uuid.UUID(publication_id))
-    if claim is None:
-        return
+    if claim is not None:
+        report(self, _bring(claim))
+
+
+def _bring(claim: PublicationClaim) -> str | None:
+    """Bring it to the forge; returns the code of a failure, after which it may be tried again later."""
     publication, attempt = claim.publication, claim.publication.attempt
     lifeline, secrets = Heartbeat.lifeline(), secrets_of(claim.site)
-    names = structlog.contextvars.bound_contextvars(publication_id=publication_id, attempt=attempt)
+    names = structlog.contextvars.bound_contextvars(publication_id=str(publication.id), attempt=attempt)
     with names, kept_out_of_logs(secrets):
         try:
             with Heartbeat(functools.partial(publication_attempts.beat, publication.id, attempt), lifeline):
@@ -56,17 +62,18 @@ def publish(publication_id: str) -> None:
         except Interrupted as reason:
             log.warning("dropped", reason=str(reason))
         except EngineError as failure:
-            _settle(claim, failure, secrets)
+            return _settle(claim, failure, secrets)
         except UNAVAILABLE as error:
             # The sweep dispatches the next attempt, which looks up what is on the forge by then.
             log.warning("database_unavailable", error=type(error).__name__)
         except Exception:
             log.exception("broken")
             broken = "Something broke in Agent Runners itself; see the log."
-            _settle(claim, EngineError("internal", "publish", broken), secrets)
+            return _settle(claim, EngineError("internal", "publish", broken), secrets)
+    return None
 
 
-def _settle(claim: PublicationClaim, failure: EngineError, secrets: Secrets) -> None:
+def _settle(claim: PublicationClaim, failure: EngineError, secrets: Secrets) -> str:
     """Try again later where that may help, else tell the caller what the forge said."""
     publication, attempt = claim.publication, claim.publication.attempt
     log.info("publishing_failed", code=failure.code, retryable=failure.retryable)
@@ -76,6 +83,7 @@ def _settle(claim: PublicationClaim, failure: EngineError, secrets: Secrets) -> 
         else:
             found = _facts(failure.pull_request) if isinstance(failure, PullRequestEnded) else None
             publication_attempts.fail(publication.id, attempt, secrets.redact(failure.message), found)
+    return failure.code
 
 
 def _facts(found: PullRequest) -> PullRequestFacts:

@@ -1,11 +1,24 @@
-"""What Celery is told of results: there are none, as the database holds what came of a task."""
+"""What Celery is told of results. The database holds what came of a task; Celery stores nothing, but counts failures."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from celery import states
+from celery import Task, states
 from celery.backends.base import DisabledBackend
+
+
+class TaskFailed(Exception):
+    """What the task was to do has failed, and that is recorded. The code is the failure's."""
+
+
+def report(task: Task, failure_code: str | None) -> None:
+    """End a task as FAILURE in Celery's events, and so in Flower, where its session or publication failed.
+
+    The last thing that a task does. A direct caller has the record to read, and gets no exception.
+    """
+    if failure_code and not task.request.called_directly:
+        raise TaskFailed(failure_code)
 
 
 class NoResults(DisabledBackend):

@@ -24,6 +24,7 @@ from tasks import signals
 from tasks.artifact_io import StoredDiffs
 from tasks.celery_app import app
 from tasks.heartbeat import Heartbeat
+from tasks.results import TaskFailed, report
 from tasks.session_jobs import job_of, this_host
 from tasks.transactions import DatabaseUnavailable, transact
 from workers.job import Based, Event, Job, Outcome, Refusal, Step, Usage
@@ -32,23 +33,31 @@ from workers.processes.lifeline import Lifeline
 log = structlog.get_logger()
 
 
-@app.task(name=RUN_SESSION, bind=True)
+@app.task(name=RUN_SESSION, bind=True, throws=(TaskFailed,))
 def run_session(self: Any, session_id: str) -> None:
     """Run the session that is scheduled next, or drop the message where there is none."""
     with signals.taken():
-        with db.transaction():
-            claim = session_attempts.claim(uuid.UUID(session_id), self.request.id)
-        if claim is None:
-            return
-        secrets = secrets_of(claim.site)
-        names = structlog.contextvars.bound_contextvars(session_id=str(claim.session.id), attempt=claim.attempt)
-        with names, kept_out_of_logs(secrets):
-            log.info("claimed")
-            _work(claim, secrets)
+        failure = _claim_and_work(uuid.UUID(session_id), self.request.id)
+    report(self, failure)
 
 
-def _work(claim: Claim, secrets: Secrets) -> None:
-    """Run the attempt and write down how it ended. What breaks here is ours, and ends the session as `internal`."""
+def _claim_and_work(session_id: uuid.UUID, task_id: str) -> str | None:
+    with db.transaction():
+        claim = session_attempts.claim(session_id, task_id)
+    if claim is None:
+        return None
+    secrets = secrets_of(claim.site)
+    names = structlog.contextvars.bound_contextvars(session_id=str(claim.session.id), attempt=claim.attempt)
+    with names, kept_out_of_logs(secrets):
+        log.info("claimed")
+        return _work(claim, secrets)
+
+
+def _work(claim: Claim, secrets: Secrets) -> str | None:
+    """Run the attempt and write down how it ended; returns the code of a failure that ended the session.
+
+    What breaks here is ours, and ends the session as `internal`.
+    """
     lifeline, sink = Heartbeat.lifeline(), StoredDiffs(claim)
     beat = functools.partial(session_attempts.beat, claim.session.id, claim.attempt)
     try:
@@ -56,7 +65,7 @@ def _work(claim: Claim, secrets: Secrets) -> None:
         with Heartbeat(beat, lifeline):
             job = job_of(claim, sink, secrets, lifeline, lambda: _on_interrupt(claim, lifeline))
             outcome = _drive(claim, job)
-            _record_outcome(claim, sink, outcome)
+            return _record_outcome(claim, sink, outcome)
     except (session_attempts.LeaseLost, session_attempts.Cancelled) as reason:
         log.info("dropped", reason=reason.error_code)
     except DatabaseUnavailable:
@@ -68,7 +77,8 @@ def _work(claim: Claim, secrets: Secrets) -> None:
             _keep_work(claim, sink.fields())
     except Exception:
         log.exception("broken")
-        _end(claim, SessionState.ERROR, {"failure": INTERNAL, **sink.fields()})
+        return _end(claim, SessionState.ERROR, {"failure": INTERNAL, **sink.fields()})
+    return None
 
 
 INTERNAL = {
@@ -131,7 +141,7 @@ def _is_stopped(claim: Claim, lifeline: Lifeline) -> bool:
     return False
 
 
-def _record_outcome(claim: Claim, sink: StoredDiffs, outcome: Outcome) -> None:
+def _record_outcome(claim: Claim, sink: StoredDiffs, outcome: Outcome) -> str | None:
     """Write down what the engine says; a stop from here on is too late to interrupt anything."""
     signals.ignore()
     fields = sink.fields()
@@ -141,26 +151,27 @@ def _record_outcome(claim: Claim, sink: StoredDiffs, outcome: Outcome) -> None:
         fields["usage"] = dataclasses.asdict(outcome.usage)
     if outcome.interrupted:
         _keep_work(claim, fields)
-        return
+        return None
     fields["result"] = outcome.result
     if outcome.title is not None:
         fields["title"] = outcome.title
     if (failure := outcome.failure) is None:
-        _end(claim, SessionState.DONE, fields)
-        return
+        return _end(claim, SessionState.DONE, fields)
     names = ("code", "stage", "retryable", "message")
     fields["failure"] = {name: getattr(failure, name) for name in names}
-    _end(claim, SessionState.ERROR, fields)
+    return _end(claim, SessionState.ERROR, fields)
 
 
-def _end(claim: Claim, state: SessionState, fields: dict[str, Any]) -> None:
-    """End the session, or where it was stopped meanwhile keep what came of it."""
+def _end(claim: Claim, state: SessionState, fields: dict[str, Any]) -> str | None:
+    """End the session, or where it was stopped meanwhile keep what came of it; returns the code of its failure."""
     try:
         transact(lambda: session_attempts.finish(claim.session.id, claim.attempt, state, fields))
     except session_attempts.Cancelled:
         _keep_work(claim, fields)
-    else:
-        log.info("ended", state=state.value, failure=(fields.get("failure") or {}).get("code"))
+        return None
+    code: str | None = (fields.get("failure") or {}).get("code")
+    log.info("ended", state=state.value, failure=code)
+    return code
 
 
 def _keep_work(claim: Claim, fields: dict[str, Any]) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +59,38 @@ def test_every_secret_is_asked_for_and_stands_in_the_example() -> None:
     assert required == {"POSTGRES_PASSWORD", "BROKER_PASSWORD", "SECRET_KEY", "FLOWER_AUTH"}
     known = set(re.findall(r"^#?(\w+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
     assert set(re.findall(r"(?<!\$)\$\{(\w+)", text)) <= known
+
+
+def copied() -> list[str]:
+    """What the image is made of, as paths of the project."""
+    lines = re.findall(r"^COPY (.*)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    return [source for line in lines for source in line.split()[:-1]]
+
+
+def test_the_image_is_made_of_what_exists() -> None:
+    assert all((ROOT / source).exists() for source in copied())
+
+
+def test_what_messages_name_is_in_the_image() -> None:
+    sources = [path for folder in ("app", "tasks", "workers") for path in (ROOT / folder).rglob("*.py")]
+    named = {name for path in sources for name in re.findall(r"docs/\w+\.md|bin/install-agents", path.read_text())}
+    assert named and all((ROOT / name).exists() for name in named)
+    assert all(any(name.split("/")[0] == source or name == source for source in copied()) for name in named)
+
+
+@pytest.mark.parametrize("agent", ["codex", "claude"])
+def test_the_image_installs_agents_beside_the_product(tmp_path: Path, agent: str) -> None:
+    """As in the image: `bin/install-agents` without `bin/setup`, and a Python on PATH."""
+    (tmp_path / "bin").mkdir()
+    shutil.copy(ROOT / "bin" / "install-agents", tmp_path / "bin")
+    python = tmp_path / "tools" / "python3"
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/log\n')
+    python.chmod(0o755)
+    path = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
+    subprocess.run([tmp_path / "bin" / "install-agents", agent], env={"PATH": path}, check=True, capture_output=True)
+    installed = (tmp_path / "log").read_text().splitlines()[-1]
+    assert re.fullmatch(rf"-m pip install .*{agent}-[\w-]+==[\d.]+", installed), installed
 
 
 def test_the_image_sets_only_settings_that_exist() -> None:

@@ -176,7 +176,7 @@ def test_a_commit_lands_on_a_branch_with_its_asker_as_author(deployment: Deploym
     assert (refused.status_code, refused.json()["error_code"]) == (400, "protected_branch")
 
 
-def test_flower_lists_the_workers_and_the_tasks_and_asks_who_is_there(deployment: Deployment) -> None:
+def test_flower_lists_the_workers_and_how_tasks_ended_and_asks_who_is_there(deployment: Deployment) -> None:
     deployment.start("flower", "flower", FLOWER_AUTH="operator:secret word")
     port = deployment.settings["FLOWER_PORT"]
     try:
@@ -193,10 +193,14 @@ def test_flower_lists_the_workers_and_the_tasks_and_asks_who_is_there(deployment
 
         def told_of_a_session() -> bool:
             # It knows of what happens while it listens, and says nowhere since when it does.
-            deployment.ended(deployment.run(site, "true"))
-            return shown("/metrics", 'task="sessions.run"')
+            for script in ("true", "exit 1"):
+                deployment.ended(deployment.run(site, script, agent="shell"))
+            metrics = httpx.get(f"{url}/metrics", auth=auth).text
+            ended = [line for line in metrics.splitlines() if 'task="sessions.run"' in line]
+            return all(any(f'type="{how}"' in line for line in ended) for how in ("task-succeeded", "task-failed"))
 
         wait_for("the tasks in flower", told_of_a_session)
+        assert "Traceback" not in deployment.log("sessions-1")
     finally:
         deployment.stop("flower")
 

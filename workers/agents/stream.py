@@ -36,7 +36,10 @@ class StreamAgent(Agent):
     def find_missing(cls) -> str | None:
         if find_installed(cls.program, cls.wheel):
             return None
-        return f"{cls.label} is not installed on the worker. Install it: `bin/install-agents {cls.name}`, or `{cls.install}`."
+        return (
+            f"{cls.label} is not installed on the worker. Install it: `bin/install-agents {cls.name}`, or `{cls.install}`. "
+            f"In containers: build the image with `--build-arg AGENTS={cls.name}`."
+        )
 
     def __init__(self, job: Job) -> None:
         super().__init__(job)
