@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.demo.forge import DemoForge, Repository, git, with_feature
+from tests.demo.forge import READ_ONLY_TOKEN, DemoForge, Repository, git, with_feature
 
 
 @pytest.fixture
@@ -51,6 +51,16 @@ def test_a_push_takes_a_token_that_may_write(forge: DemoForge, repository: Repos
     assert "new" not in repository.branches()
     assert push(forge, repository, clone, "HEAD:new", forge.token) is None
     assert repository.branches()["new"] == sha
+
+
+@pytest.mark.parametrize("token", [None, READ_ONLY_TOKEN])
+def test_a_push_cannot_be_passed_off_as_a_fetch(forge: DemoForge, repository: Repository, token: str | None) -> None:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    url = f"{forge.url}/{repository.full_name}.git"
+    pushed = httpx.post(f"{url}/git-receive-pack?service=git-upload-pack", content=b"0000", headers=headers)
+    asked = httpx.get(f"{url}/info/refs?service=git-upload-pack&service=git-receive-pack", headers=headers)
+    assert pushed.status_code == (403 if token else 401)
+    assert b"service=git-receive-pack" not in asked.content
 
 
 def test_a_bearer_header_is_a_token_too(forge: DemoForge, repository: Repository, clone: Path) -> None:

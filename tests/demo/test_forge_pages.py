@@ -28,7 +28,7 @@ def test_a_pull_request_is_shown_and_nothing_in_it_is_run(page: str) -> None:
     assert answer.text.count("&lt;script&gt;") == 4  # Twice as the title, then the body and the diff.
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
     assert "ü🎉" * 30_000 in answer.text
-    assert '<span class="badge open">open</span>' in answer.text
+    assert '<span class="badge open">open</span> demo wants to merge <code>feature</code>' in answer.text
     assert '<span class="added">+print(&#39;new&#39;)</span>' in answer.text
 
 

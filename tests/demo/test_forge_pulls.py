@@ -177,3 +177,8 @@ def test_faults_are_not_ordered_by_strangers(own_forge: DemoForge) -> None:
         answer = own_forge.http.put(url, json={"revoked": True}, headers={"Authorization": f"Bearer {token}"})
         assert answer.status_code == 404
     assert own_forge.http.get("/user").json()["login"] == "demo"
+
+
+def test_a_fault_that_does_not_exist_is_not_ordered_in_silence(own_forge: DemoForge) -> None:
+    answer = own_forge.http.put(f"{own_forge.url}/-/faults", json={"dwon": 60})
+    assert answer.status_code == 422 and "dwon" in answer.text

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from flask import Flask, jsonify, render_template, request
+from jinja2 import StrictUndefined
 from markupsafe import Markup
 from werkzeug import Response
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, SecurityError
@@ -31,7 +32,7 @@ def create_app(serving: Forge) -> Flask:
     app.extensions["forge"] = serving
     # A name that somebody made to point here would let a page of theirs read the secret of the forms.
     app.config.update(TRUSTED_HOSTS=["127.0.0.1", "localhost"])
-    app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True, "finalize": _seen}
+    app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True, "finalize": _seen, "undefined": StrictUndefined}
     app.url_map.strict_slashes = False
     for blueprint in (api, graphql, git, pages):
         app.register_blueprint(blueprint)

@@ -57,6 +57,8 @@ class Forge:
     changed: threading.Condition = field(default_factory=threading.Condition, repr=False)
 
     def order(self, values: dict[str, Any]) -> None:
+        if unknown := values.keys() - vars(self).keys():
+            raise Refused(422, f"There are no faults of these names: {', '.join(unknown)}")
         with self.changed:
             if "holds" in values:
                 values["holds"] = {name: self.holds.get(name, False) for name in values["holds"]}
@@ -77,15 +79,14 @@ class Forge:
             return None
         self._hold("before")
         is_down = self.down > time.monotonic()
-        if is_down or self.slow_down:
-            # A caller whose connection is cut while it still sends would never see the answer.
-            request.get_data()
+        if not is_down and not self.slow_down:
+            return None
+        # A caller whose connection is cut while it still sends would never see the answer.
+        request.get_data()
         if is_down:
             return Response("<html><h1>Unicorn!</h1>No server is available to service this request.</html>", 503)
-        if self.slow_down:
-            message = "You have exceeded a secondary rate limit. Please wait a few minutes."
-            raise TooManyRequests(message, retry_after=self.slow_down)
-        return None
+        message = "You have exceeded a secondary rate limit. Please wait a few minutes."
+        raise TooManyRequests(message, retry_after=self.slow_down)
 
     def after_request(self, response: Response) -> Response:
         self._hold("after")

@@ -9,8 +9,9 @@ from typing import Any
 from flask import Blueprint, g, redirect, render_template, request
 from werkzeug import Response
 
-from app.demo.forge import pulls, repositories
+from app.demo.forge import pulls
 from app.demo.forge.forge import Refused, forge, readable
+from app.demo.forge.repositories import find_all
 
 pages = Blueprint("pages", __name__)
 _DIFF_BYTES = 512 * 1024
@@ -27,7 +28,7 @@ def _admit(_: str | None, values: dict[str, Any] | None) -> None:
 
 @pages.get("/")
 def show_repositories() -> str:
-    shown = [repository for repository in repositories.find_all(forge().root) if not repository.is_private]
+    shown = [repository for repository in find_all(forge().root) if not repository.is_private]
     return render_template("repositories.html", repositories=shown)
 
 

@@ -147,7 +147,7 @@ def _comparable(repository: Repository, head: str, base: str, **more: str) -> tu
         if branch not in branches:
             raise invalid(name)
     shas = branches[head], branches[base]
-    if not repository.is_related(*shas):
+    if repository.run("merge-base", *shas).returncode:
         raise _against_the_rules(f"The {head} branch has no history in common with {base}", **more)
     if not repository.commits(shas[1], shas[0]):
         raise _against_the_rules(f"No commits between {base} and {head}", **more)

@@ -10,16 +10,14 @@ from pathlib import Path
 
 _NAME = re.compile(r"(?!\.)[\w.-]{1,100}(?<!\.git)", re.ASCII)
 _DIFF = ("diff", "--no-color", "--no-ext-diff", "--no-textconv", "--find-renames")
+_WHO = {f"GIT_{role}_NAME": "Demo Forge" for role in ("AUTHOR", "COMMITTER")}
+_WHO |= {f"GIT_{role}_EMAIL": "forge@example.com" for role in ("AUTHOR", "COMMITTER")}
 
 
 def git_environment(**more: str) -> dict[str, str]:
     """Nothing that the caller or the machine configured for git reaches the repositories of the forge."""
-    roles = ("AUTHOR", "COMMITTER")
-    who = {f"GIT_{role}_NAME": "Demo Forge" for role in roles} | {
-        f"GIT_{role}_EMAIL": "forge@localhost" for role in roles
-    }
     clean = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "LC_ALL": "C.UTF-8"}
-    return {"PATH": os.environ.get("PATH", os.defpath), **clean, **who, **more}
+    return {"PATH": os.environ.get("PATH", os.defpath), **clean, **_WHO, **more}
 
 
 @dataclass(frozen=True)
@@ -48,10 +46,7 @@ class Repository:
         return dict(line.rsplit(" ", 1) for line in lines)
 
     def is_ancestor(self, sha: str, of: str) -> bool:
-        return self._run("merge-base", "--is-ancestor", sha, of).returncode == 0
-
-    def is_related(self, one: str, other: str) -> bool:
-        return self._run("merge-base", one, other).returncode == 0
+        return self.run("merge-base", "--is-ancestor", sha, of).returncode == 0
 
     def commits(self, base: str, head: str) -> int:
         """How many commits `head` has that `base` has not."""
@@ -59,9 +54,9 @@ class Repository:
 
     def changes(self, base: str, head: str) -> tuple[int, int, int]:
         """Lines added, lines deleted, files changed since `head` left `base`."""
-        rows = [line.split("\t") for line in self.git(*_DIFF, "--numstat", f"{base}...{head}").splitlines()]
-        added, deleted = (sum(int(row[column]) for row in rows if row[column] != "-") for column in (0, 1))
-        return added, deleted, len(rows)
+        told = self.git(*_DIFF, "--shortstat", f"{base}...{head}")
+        added, deleted, files = (re.search(rf"(\d+) {what}", told) for what in ("insertion", "deletion", "file"))
+        return int(added[1]) if added else 0, int(deleted[1]) if deleted else 0, int(files[1]) if files else 0
 
     def diff(self, base: str, head: str, limit: int) -> str:
         """The diff since `head` left `base`, as far as `limit` bytes reach."""
@@ -72,34 +67,31 @@ class Repository:
 
     def merged_tree(self, base: str, head: str) -> str | None:
         """The tree of a merge of both; None where they are in conflict."""
-        merged = self._run("merge-tree", "--write-tree", base, head)
+        merged = self.run("merge-tree", "--write-tree", base, head)
         return merged.stdout.split("\n", 1)[0] if merged.returncode == 0 else None
 
     def move(self, ref: str, sha: str, old: str | None = None) -> bool:
         """Point `ref` at `sha`; False where it is no longer at `old`."""
-        return self._run("update-ref", ref, sha, *([old] if old else [])).returncode == 0
+        return self.run("update-ref", ref, sha, *([old] if old else [])).returncode == 0
 
     def git(self, *arguments: str, stdin: str = "") -> str:
         """What git prints. Raise RuntimeError where it fails."""
-        result = self._run(*arguments, stdin=stdin)
+        result = self.run(*arguments, stdin=stdin)
         if result.returncode:
             raise RuntimeError(f"git {arguments[0]} failed in {self.full_name}: {result.stderr.strip()}")
         return result.stdout
 
-    def _run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         command, environment = ["git", "-C", str(self.folder), *arguments], git_environment()
-        return subprocess.run(
-            command, env=environment, input=stdin, capture_output=True, encoding="utf-8", errors="replace"
-        )
+        return subprocess.run(command, env=environment, input=stdin, capture_output=True, text=True, errors="replace")
 
 
 def find(root: Path, owner: str, name: str) -> Repository | None:
-    if not (_NAME.fullmatch(owner) and _NAME.fullmatch(name)):
-        return None
     folder = root / owner / f"{name}.git"
-    return Repository(owner, name, folder) if (folder / "HEAD").is_file() else None
+    is_named = _NAME.fullmatch(owner) and _NAME.fullmatch(name)
+    return Repository(owner, name, folder) if is_named and (folder / "HEAD").is_file() else None
 
 
 def find_all(root: Path) -> list[Repository]:
-    found = (find(root, place.parent.name, place.stem) for place in sorted(root.glob("[!.]*/[!.]*.git")))
+    found = (find(root, place.parent.name, place.stem) for place in sorted(root.glob("*/*.git")))
     return [repository for repository in found if repository]

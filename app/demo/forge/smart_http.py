@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import shutil
 import subprocess
@@ -11,7 +10,6 @@ import tempfile
 from collections.abc import Iterator
 from http.client import parse_headers
 from pathlib import Path
-from typing import IO
 
 from flask import Blueprint, Response, request
 
@@ -20,7 +18,6 @@ from app.demo.forge.repositories import Repository, find, git_environment
 from app.demo.forge.shapes import LOGIN
 
 git = Blueprint("git", __name__)
-_HOOKS = Path(__file__).with_name("hooks")
 # All that git sends before a large push, to see whether it may.
 _PROBE = b"0000"
 
@@ -29,26 +26,27 @@ _PROBE = b"0000"
 @git.post("/<owner>/<name>/<any('git-upload-pack', 'git-receive-pack'):asked>")
 def serve(owner: str, name: str, asked: str) -> Response:
     """Let git answer, where the caller may have that of it."""
+    service = request.args.get("service", "") if asked == "info/refs" else asked
     with tempfile.TemporaryFile() as body:
         # All of it comes first: half a push must not look like a whole one, and who is refused is heard out too.
         shutil.copyfileobj(request.stream, body)
         size = body.tell()
         body.seek(0)
-        repository = _admitted(owner, name.removesuffix(".git"), request.args.get("service", asked))
+        repository = _admitted(owner, name.removesuffix(".git"), service)
         is_push = asked == "git-receive-pack" and size > len(_PROBE)
         variables = {
+            # The hooks want Python.
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+            "FORGE_REFUSES": "yes" if is_push and forge().takes("refused_pushes") else "",
             "GIT_PROJECT_ROOT": str(repository.folder.parent),
-            "PATH_INFO": f"/{repository.folder.name}/{asked}",
             "GIT_HTTP_EXPORT_ALL": "yes",
+            "GIT_PROTOCOL": request.headers.get("Git-Protocol", ""),
+            "PATH_INFO": f"/{repository.folder.name}/{asked}",
+            "QUERY_STRING": f"service={service}",
             "REQUEST_METHOD": request.method,
-            "QUERY_STRING": request.query_string.decode(),
             "CONTENT_TYPE": request.content_type or "",
             "CONTENT_LENGTH": str(size),
             "HTTP_CONTENT_ENCODING": request.headers.get("Content-Encoding", ""),
-            "GIT_PROTOCOL": request.headers.get("Git-Protocol", ""),
-            "FORGE_REFUSES": "yes" if is_push and forge().takes("refused_pushes") else "",
-            # Where the hooks find Python.
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
         }
         command = ["git", *_settings(), "http-backend"]
         process = subprocess.Popen(command, env=git_environment(**variables), stdin=body, stdout=subprocess.PIPE)
@@ -56,8 +54,8 @@ def serve(owner: str, name: str, asked: str) -> Response:
     headers = parse_headers(process.stdout)
     status = headers.get("Status", "200 OK" if headers else "500 Internal Server Error")
     del headers["Status"]
-    pieces = _pieces(process, process.stdout)
     # What is told of a push is short, and the push is done when it is complete.
+    pieces = _pieces(process)
     return Response(b"".join(pieces) if is_push else pieces, status, list(headers.items()))
 
 
@@ -77,12 +75,14 @@ def _admitted(owner: str, name: str, service: str) -> Repository:
 
 def _settings() -> list[str]:
     """Arguments with what need not be kept in a repository."""
+    hooks = f"core.hooksPath={Path(__file__).with_name('hooks')}"
     protected = [f"receive.procReceiveRefs=refs/heads/{branch}" for branch in forge().protected]
-    served = ["http.receivepack=true", "receive.fsckObjects=true", "receive.hideRefs=refs/pull"]
-    settings = [f"core.hooksPath={_HOOKS}", *served, *protected]
+    settings = [hooks, "http.receivepack=true", "receive.fsckObjects=true", "receive.hideRefs=refs/pull", *protected]
     return [argument for setting in settings for argument in ("-c", setting)]
 
 
-def _pieces(process: subprocess.Popen[bytes], output: IO[bytes]) -> Iterator[bytes]:
+def _pieces(process: subprocess.Popen[bytes]) -> Iterator[bytes]:
     with process:
-        yield from iter(functools.partial(output.read1, 64 * 1024), b"")  # type: ignore[attr-defined]
+        assert process.stdout is not None
+        while piece := process.stdout.read1(64 * 1024):  # type: ignore[attr-defined]
+            yield piece
