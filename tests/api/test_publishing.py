@@ -75,6 +75,17 @@ def test_without_a_diff_there_is_nothing_to_publish(api, make_done_runner, make_
         refused(api.post(path_of(runner, "/commit"), {"target_branch": "staging"}), 422, "no_diff")
 
 
+def test_a_runner_whose_only_session_was_stopped_has_nothing_to_publish(api, make_runner):
+    runner = make_runner()
+    empty(api.delete(path_of(runner)), 202)
+    shown = ok(api.get(path_of(runner)))
+    assert (shown["state"], shown["latest_session_state"]) == ("DONE", "CANCELLED")
+    assert (shown["has_result_diff"], shown["head_session_id"], shown["usage"]["tool_calls"]) == (False, None, None)
+    refused(api.post(path_of(runner, "/pull_request"), {}), 422, "no_diff")
+    refused(api.post(path_of(runner, "/commit"), {"target_branch": "staging"}), 422, "no_diff")
+    assert [row["latest_session_state"] for row in ok(api.get("/agent_runners?state=DONE"))] == ["CANCELLED"]
+
+
 def test_protected_branches_are_not_pushed_to(api, make_done_runner, make_site):
     runner = make_done_runner(site=make_site(protected_branches=["main", "release/*"]))
     for branch in ("main", "release/2"):

@@ -261,6 +261,26 @@ def test_a_secret_that_became_known_after_the_session_is_found_before_the_push(a
     assert git(origin, "branch", "--list", "x") == ""
 
 
+UPDATES_BY_COMMAND = '[submodule "x"]\\n\\tpath = x\\n\\turl = https://example.org/x\\n\\tupdate = !cmd\\n'
+
+
+@pytest.mark.parametrize("squash", [False, True])
+def test_what_git_forbids_reaches_no_commit(ask, origin, squash):
+    first = ask(
+        f"printf '{UPDATES_BY_COMMAND}' > .gitmodules; mkdir '.g\u200cit'; echo x > '.g\u200cit/config'; echo b > b"
+    )
+    run_session(str(first))
+    failed = commit(first, target_branch="x", squash=squash)
+    assert (failed.state, failed.pushed_sha) == (PublicationState.FAILED, None)
+    assert ".g\u200cit" in failed.error and ".gitmodules (gitmodulesUpdate)" in failed.error
+    assert "nothing was pushed" in failed.error and git(origin, "branch", "--list", "x") == ""
+    follow_up(first, "rm -r .gitmodules '.g\u200cit'")
+    git(origin, "config", "receive.fsckObjects", "true")
+    assert commit(first, target_branch="x", squash=squash).error is None
+    assert git(origin, "show", "x:b") == "b"
+    assert git(origin, "log", "--format=%s", "main..x").count("\n") == 0
+
+
 def test_what_a_commit_says_quotes_no_secret_and_nothing_unseen(ask, origin):
     shape = "ghp" + "_" + "a1B2" * 9
     session_id = ask(

@@ -20,6 +20,7 @@ from pathlib import Path
 from workers.errors import EngineError
 from workers.job import Host, Secrets
 from workers.processes.lifeline import Lifeline
+from workers.repository.forbidden import find_forbidden
 from workers.repository.git import Git, GitFailed
 from workers.repository.mirror import borrow
 from workers.repository.trees import holds_secret, patched
@@ -28,6 +29,11 @@ _SECRET = (
     "A file that was changed holds a value which is known to be secret, such as the site's access token. Nothing was "
     "pushed. Have the value taken out by another session, or go back to before it."
 )
+_FORBIDDEN = (
+    "Git forbids paths of this change: {}. Servers that check what they get refuse them, and so would this deployment, "
+    "so nothing was pushed. Have them taken out by another session, or go back to before it."
+)
+_MOST_NAMED = 20
 _NOTHING = "The diff leaves every file as it was, so there is nothing to publish."
 _BEING_MADE_SECONDS = 60.0
 COMMITTER = "Agent Runners <agent-runners@noreply.invalid>"
@@ -71,18 +77,18 @@ class Commits:
     def chain(self, base_sha: str, changes: Sequence[Change], message: str | None = None) -> str:
         """One commit for each change on top of the base; the last one's id.
 
-        A change that changes nothing is left out, and so is one that leaves a known secret in a file: what else it
+        A change that changes nothing is left out, and so is one that leaves what is not to be published: what else it
         did is part of the next commit. `message` is what the last commit says in place of its change's own message.
-        Raises EngineError `contains_secret` where the last change leaves a secret, and `diff_does_not_apply` and
-        `nothing_to_publish`.
+        Raises EngineError `contains_secret` and `forbidden_paths` where the last change leaves such a thing, and
+        `diff_does_not_apply` and `nothing_to_publish`.
         """
         base_tree = tree = self.tree_of(base_sha)
         steps: list[tuple[str, Change]] = []
         for change in changes:
             changed = self.tree(base_sha, change.diff)
-            if holds_secret(self.git, base_tree, changed, self._secrets):
+            if refusal := self._refusal(base_tree, changed):
                 if change is changes[-1]:
-                    raise EngineError("contains_secret", "publish", _SECRET)
+                    raise refusal
             elif changed != tree:
                 tree = changed
                 steps.append((changed, change))
@@ -94,6 +100,15 @@ class Commits:
         for step, change in steps:
             tip = self.commit(step, [tip], change)
         return tip
+
+    def _refusal(self, base_tree: str, tree: str) -> EngineError | None:
+        """Why `tree` is not to be published; None where it may be."""
+        if holds_secret(self.git, base_tree, tree, self._secrets):
+            return EngineError("contains_secret", "publish", _SECRET)
+        if forbidden := find_forbidden(self.git, tree):
+            named = ", ".join(forbidden[:_MOST_NAMED]) + (" and more" if len(forbidden) > _MOST_NAMED else "")
+            return EngineError("forbidden_paths", "publish", _FORBIDDEN.format(named))
+        return None
 
     def tree(self, base_sha: str, diff: Callable[[], Iterator[bytes]]) -> str:
         """The tree that `diff` makes of the base; raises EngineError `diff_does_not_apply`."""

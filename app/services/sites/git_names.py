@@ -25,12 +25,17 @@ def check_branch(field: str, name: str | None) -> None:
         raise invalid(field, f"{name!r} is no branch name", error_code="bad_branch")
 
 
+def is_local(url: str) -> bool:
+    """Whether a repository address is a path on the worker's machine."""
+    return url.startswith(("/", "file://"))
+
+
 def check_repo_url(url: str) -> None:
     """Refuse a repository address that the operator's settings do not allow. Nothing is fetched to find out."""
     hidden = _CONTROL.search(unquote(url))
     if url.startswith("-") or "::" in url.split("/", 1)[0] or _BAD_IN_URL.search(url) or hidden:
         raise _refused("is not a plain repository address")
-    if url.startswith(("/", "file://")):
+    if is_local(url):
         _check_local(url)
         return
     try:

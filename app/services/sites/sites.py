@@ -28,6 +28,7 @@ def create(caller: Caller, fields: dict[str, Any]) -> Site:
     _check(fields)
     site = Site(account_id=caller.account_id)
     _apply(site, {**_defaults(fields["repo_url"]), **fields})
+    _check_forge(site)
     db.session.add(site)
     db.session.flush()
     return site
@@ -64,6 +65,7 @@ def update(caller: Caller, site_id: uuid.UUID, fields: dict[str, Any]) -> Site:
         # A token was given for one repository; it is not sent to another host because an address changed.
         fields = {**fields, "access_token": None}
     _apply(site, fields)
+    _check_forge(site)
     if fields.keys() & {"execution", "max_concurrent_sessions"}:
         _hand_over_waiting(site)
     db.session.flush()
@@ -105,6 +107,16 @@ def _check(fields: dict[str, Any]) -> None:
         git_names.check_api_url("forge_api_url", fields["forge_api_url"])
     if fields.get("default_agent") is not None and fields["default_agent"] not in settings().agents:
         raise invalid("default_agent", f"must be one of {', '.join(settings().agents)}", error_code="unknown_agent")
+
+
+def _check_forge(site: Site) -> None:
+    """Refuse a forge where there can be none, and an address for one that nobody would ask."""
+    if site.forge == Forge.NONE and site.forge_api_url is not None:
+        message = "is of no use without a forge; name the forge as well, or leave this out"
+        raise invalid("forge_api_url", message, error_code="forge_missing")
+    if site.forge != Forge.NONE and git_names.is_local(site.repo_url):
+        message = f"must be none: the repository is a local path, which is on no {site.forge.value}"
+        raise invalid("forge", message, error_code="forge_of_local_path")
 
 
 def _apply(site: Site, fields: dict[str, Any]) -> None:
