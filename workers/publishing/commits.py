@@ -23,7 +23,8 @@ from workers.processes.lifeline import Lifeline
 from workers.repository.forbidden import find_forbidden
 from workers.repository.git import Git, GitFailed
 from workers.repository.mirror import borrow
-from workers.repository.trees import holds_secret, patched
+from workers.repository.patches import patched
+from workers.repository.trees import holds_secret
 
 _SECRET = (
     "A file that was changed holds a value which is known to be secret, such as the site's access token. Nothing was "
@@ -115,11 +116,7 @@ class Commits:
         with tempfile.TemporaryFile(dir=self.git.directory) as patch:
             for chunk in diff():
                 patch.write(chunk)
-            try:
-                return patched(self.git, base_sha, patch)
-            except GitFailed as failed:
-                message = f"The diff does not apply to {base_sha}: {failed.message}"
-                raise EngineError("diff_does_not_apply", "publish", message) from None
+            return patched(self.git, base_sha, patch)
 
     def tree_of(self, commit: str) -> str:
         return self.git.line("rev-parse", "--verify", f"{commit}^{{tree}}")

@@ -1,4 +1,4 @@
-"""Comparing trees, patching them, and taking out of one what the setup command left."""
+"""Comparing trees, and taking out of one what the setup command left."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
 
 from workers.job import Secrets
 from workers.repository.git import Git
@@ -57,16 +56,6 @@ def holds_secret(git: Git, old: str, new: str, secrets: Secrets) -> bool:
         # Their headers stand between the contents; those hold nothing but an id, a word and a length.
         with closing(git.stream("cat-file", "--batch", "--buffer", stdin=names)) as contents:
             return secrets.are_in(contents)
-
-
-def patched(git: Git, tree: str, patch: IO[bytes]) -> str:
-    """The tree that `patch` makes of `tree`, left in the index of `git`. Raises GitFailed where it does not apply."""
-    git.run("read-tree", tree)
-    # Git takes a patch without any content for a mistake.
-    if patch.seek(0, os.SEEK_END):
-        patch.seek(0)
-        git.run("apply", "--cached", "--binary", "--whitespace=nowarn", stdin=patch)
-    return git.line("write-tree")
 
 
 @contextmanager

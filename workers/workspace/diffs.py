@@ -16,8 +16,9 @@ from typing import IO
 
 from workers.errors import EngineError, too_many_files
 from workers.job import DiffKind, Job, Limits
-from workers.repository.git import Git, GitFailed
-from workers.repository.trees import changes, fields_of, holds_secret, index_apart, patched
+from workers.repository.git import Git
+from workers.repository.patches import DoesNotApply, patched
+from workers.repository.trees import changes, fields_of, holds_secret, index_apart
 from workers.workspace.workspace import ATTRIBUTES, Workspace
 
 # Renames are looked for as long as they are few. Copies are not: it would cost a look at every file of the tree.
@@ -129,7 +130,7 @@ def _compare(git: Git, renames: str, old: str, new: str, limits: Limits, file: I
 
 def _leads_to(git: Git, old: str, new: str, file: IO[bytes]) -> bool:
     """Whether the diff, applied to `old`, gives `new`: the next session and every publication begin with that."""
-    with index_apart(git) as apart, suppress(GitFailed):
+    with index_apart(git) as apart, suppress(DoesNotApply):
         return patched(apart, old, file) == new
     return False
 

@@ -34,7 +34,8 @@ from workers.job import Host, Job, Limits
 from workers.limits.budget import Budget
 from workers.repository.git import Access, Git, GitFailed
 from workers.repository.mirror import Mirror, borrow, plain_name
-from workers.repository.trees import patched, with_kept, without_setup
+from workers.repository.patches import patched
+from workers.repository.trees import with_kept, without_setup
 from workers.safe_walk import walk
 from workers.workspace import trash
 from workers.workspace.agent_configuration import is_withheld, withhold, withhold_from_home
@@ -195,11 +196,7 @@ class Workspace:
     def _fill_index(self, start_diff: Callable[[], Iterator[bytes]] | None) -> None:
         with tempfile.TemporaryFile(dir=self.root) as patch:
             patch.writelines(start_diff() if start_diff else ())
-            try:
-                self.start_tree = patched(self.git, self.base_tree, patch)
-            except GitFailed as failed:
-                message = f"What earlier sessions did does not apply to the base: {failed.errors.strip()[-500:]}"
-                raise EngineError("diff_does_not_apply", "checkout", message) from failed
+            self.start_tree = patched(self.git, self.base_sha, patch)
 
     def _hand_over(self, job: Job) -> None:
         """Give the agent a repository of its own, and all the files to the user that it runs as."""

@@ -1,0 +1,86 @@
+"""A stored patch is applied whole, or an error says what does not apply."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.workers.repositories import commit_all, git, make_origin, write
+from workers.errors import EngineError
+from workers.repository.git import Git
+from workers.repository.patches import patched
+
+FILES: dict[str, str | bytes] = {
+    "text": "".join(f"line {number}\n" for number in range(60)),
+    "image": bytes(range(256)) * 4,
+    "old name": "kept\n" * 20,
+    "script": "run\n",
+}
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_origin(tmp_path_factory.mktemp("patches") / "origin", FILES)
+
+
+@pytest.fixture(scope="module")
+def patch(repository: Path) -> bytes:
+    """Two hunks of text, a binary file, a rename, a mode, and lines that look like headers."""
+    text = str(FILES["text"]).replace("line 3\n", "-- line\n").replace("line 50\n", "++ b/line\n@@ -1 +1 @@\n")
+    write(repository, {"text": text, "image": bytes(range(255, -1, -1)) * 4, "new": "diff --git a/x b/x\n"})
+    (repository / "old name").rename(repository / "new name")
+    (repository / "script").chmod(0o755)
+    commit_all(repository)
+    made = git(repository, "diff", "--binary", "--full-index", "--find-renames", "HEAD^", "HEAD").encode() + b"\n"
+    assert made.endswith(b"\n") and b"rename from" in made and b"GIT binary patch" in made
+    return made
+
+
+def apply(repository: Path, patch: bytes) -> str:
+    with tempfile.TemporaryFile() as file, tempfile.TemporaryDirectory() as folder:
+        file.write(patch)
+        ours = Git(repository / ".git", index=Path(folder) / "index")
+        return patched(ours, git(repository, "rev-parse", "HEAD^"), file)
+
+
+def refusal(repository: Path, patch: bytes) -> str:
+    with pytest.raises(EngineError) as caught:
+        apply(repository, patch)
+    assert (caught.value.code, caught.value.retryable) == ("diff_does_not_apply", False)
+    assert "PATCH" in caught.value.message and "revert" in caught.value.message
+    return caught.value.message
+
+
+def test_a_whole_patch_gives_the_tree_that_it_was_made_from(repository: Path, patch: bytes) -> None:
+    assert apply(repository, patch) == git(repository, "rev-parse", "HEAD^{tree}")
+
+
+def test_a_hunk_that_does_not_apply_is_named_by_file_and_line(repository: Path, patch: bytes) -> None:
+    message = refusal(repository, patch.replace(b"-line 50\n", b"-line fifty\n"))
+    assert "text" in message and "line 48" in message
+
+
+def test_a_file_that_is_not_there_is_named(repository: Path) -> None:
+    message = refusal(repository, b"diff --git a/gone b/gone\n--- a/gone\n+++ b/gone\n@@ -1 +1 @@\n-a\n+b\n")
+    assert "gone" in message
+
+
+@pytest.mark.parametrize(
+    ("whole", "damaged"),
+    [
+        # Git takes what comes before a binary patch that is damaged, tells of an error, and ends well.
+        (b"GIT binary patch\nliteral ", b"GIT binary patch\nliteral 1"),
+        (b"GIT binary patch\nliteral ", b"GIT binary patch\nlitteral "),
+        (b"GIT binary patch\n", b"GIT binary path\n"),
+        (b"@@ -48,", b"@! -48,"),
+        (b"\n@@ -1,", b"\n@! -1,"),
+    ],
+    ids=["length", "word", "header", "second hunk", "first hunk"],
+)
+def test_a_patch_of_which_git_would_take_a_part_is_refused(
+    repository: Path, patch: bytes, whole: bytes, damaged: bytes
+) -> None:
+    assert whole in patch
+    assert refusal(repository, patch.replace(whole, damaged, 1))
