@@ -30,6 +30,7 @@ def publish_job_of(claim: PublicationClaim, secrets: Secrets, lifeline: Lifeline
     """What the engine is told about the publication. What is said on the forge quotes prompts and agents, so known
     secrets are taken out of it, and what could mislead a reader is escaped."""
     publication, runner, site = claim.publication, claim.runner, claim.site
+    assert runner.branch is not None
 
     def fit(text: str) -> str:
         return sendable(secrets.redact(text))
@@ -82,6 +83,7 @@ def _record_push(publication_id: uuid.UUID, attempt: int, sha: str) -> None:
 
 def _wish_of(claim: PublicationClaim, fit: Fit) -> Wish:
     publication, runner, site = claim.publication, claim.runner, claim.site
+    assert runner.branch is not None
     return Wish(
         forge=site.forge.value,
         api_url=site.forge_api_url,

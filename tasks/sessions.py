@@ -113,8 +113,8 @@ def _record(claim: Claim, event: Event) -> None:
             transact(lambda: session_attempts.record_step(session_id, attempt, title, message))
         case Usage():
             transact(lambda: session_attempts.record_usage(session_id, attempt, dataclasses.asdict(event)))
-        case Based(base_sha):
-            transact(lambda: session_attempts.record_base(session_id, attempt, base_sha))
+        case Based(base_sha, branch):
+            transact(lambda: session_attempts.record_base(session_id, attempt, base_sha, branch))
 
 
 def _record_refusal(session_id: uuid.UUID, attempt: int, refusal: Refusal) -> None:

@@ -100,7 +100,7 @@ class _Attempt:
             dataclasses.replace(self._job, attachments=()), self._host, self._budget
         )
         self._outcome = Outcome(base_sha=workspace.base_sha)
-        yield Based(workspace.base_sha)
+        yield Based(workspace.base_sha, workspace.branch)
         self._group = open_group(workspace.root.name, self._job.limits)
         self._watch = Watch(self._job.limits, (workspace.checkout, workspace.home), self._group)
         sandbox = open_sandbox(self._host, workspace, self._job.limits, self._egress)

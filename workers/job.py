@@ -45,9 +45,10 @@ class Usage:
 
 @dataclass(frozen=True)
 class Based:
-    """The commit that the checkout stands on, reported once, before the agent starts."""
+    """The commit and branch that the checkout stands on, reported once, before the agent starts."""
 
     base_sha: str
+    branch: str
 
 
 Event = Step | Usage | Based
@@ -119,7 +120,7 @@ class Source(Protocol):
     @property
     def repo_url(self) -> str: ...
     @property
-    def branch(self) -> str: ...
+    def branch(self) -> str | None: ...
     @property
     def sha(self) -> str | None: ...
     @property
@@ -132,7 +133,7 @@ class Source(Protocol):
 class Job:
     """One attempt at one session, frozen when the attempt is claimed.
 
-    `sha` is the commit the caller asked for, `base_sha` the one that an earlier session of the runner resolved;
+    Without a `branch` the remote's default one is taken. `sha` is the commit the caller asked for, `base_sha` the one that an earlier session of the runner resolved;
     `start_diff` reads the cumulative diff that this session builds on (None: the base itself). `on_interrupt` is
     called once when the attempt is interrupted (`SystemExit`, or `Interrupted` thrown into the generator), before
     the agent is killed, and says whether the work so far is to be kept.
@@ -143,7 +144,7 @@ class Job:
     session_id: str
     attempt: int
     repo_url: str
-    branch: str
+    branch: str | None
     prompt: str
     agent: str
     sink: DiffSink

@@ -29,7 +29,8 @@ class AgentRunner(Updated, Base):
     parent_agent_runner_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("agent_runners.id"))
     state: Mapped[RunnerState] = mapped_column(StateType(RunnerState), default=RunnerState.NEW)
     title: Mapped[str] = mapped_column(String(500))
-    branch: Mapped[str] = mapped_column(String(255))
+    branch: Mapped[str | None] = mapped_column(String(255))
+    """None until the first session finds out which one is the remote's default."""
     sha: Mapped[str | None] = mapped_column(String(64))
     base_sha: Mapped[str | None] = mapped_column(String(64))
     base_deploy_id: Mapped[str | None] = mapped_column(String(200))

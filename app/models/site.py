@@ -19,7 +19,8 @@ class Site(Updated, Base):
     account_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("accounts.id"), index=True)
     name: Mapped[str] = mapped_column(String(200))
     repo_url: Mapped[str] = mapped_column(String(2000))
-    default_branch: Mapped[str] = mapped_column(String(255))
+    default_branch: Mapped[str | None] = mapped_column(String(255))
+    """None until somebody names it or the first session finds out which one is the remote's."""
     forge: Mapped[Forge] = mapped_column(StateType(Forge))
     forge_api_url: Mapped[str | None] = mapped_column(String(2000))
     default_agent: Mapped[str | None] = mapped_column(String(100))
@@ -43,4 +44,5 @@ class Site(Updated, Base):
     @property
     def protected(self) -> list[str]:
         """Branches that nothing is committed to directly: the default branch unless the site says otherwise."""
-        return [self.default_branch] if self.protected_branches is None else self.protected_branches
+        default = [] if self.default_branch is None else [self.default_branch]
+        return default if self.protected_branches is None else self.protected_branches

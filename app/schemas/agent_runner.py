@@ -200,7 +200,11 @@ class RunnerSchema(Schema):
     parent_agent_runner_id = fields.UUID(required=True, allow_none=True)
     state = Choice(RunnerState, required=True)
     title = fields.String(required=True)
-    branch = fields.String(required=True)
+    branch = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "null where nobody named one, until the first session has fetched the repository."},
+    )
     result_branch = fields.String(required=True, allow_none=True)
     sha = fields.String(required=True, allow_none=True)
     base_deploy_id = fields.String(required=True, allow_none=True)

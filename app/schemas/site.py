@@ -19,7 +19,12 @@ class UpdateSiteBody(Body):
 
     name = Text(200, least=1, validate=[NOT_BLANK], metadata={"example": "shop"})
     repo_url = Text(2000, least=1, metadata={"example": "https://github.com/example/shop.git"})
-    default_branch = Text(255, least=1, metadata={"example": "main"})
+    default_branch = Text(
+        255,
+        least=1,
+        allow_none=True,
+        metadata={"example": "main", "description": "null: the repository's own, once a session has fetched it."},
+    )
     forge = Choice(Forge)
     forge_api_url = Text(2000, least=1, allow_none=True)
     default_agent = Text(100, least=1, allow_none=True)
@@ -64,7 +69,11 @@ class SiteSchema(Schema):
     account_id = fields.UUID(required=True)
     name = fields.String(required=True)
     repo_url = fields.String(required=True)
-    default_branch = fields.String(required=True)
+    default_branch = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "null until somebody names it or the first session fetches the repository."},
+    )
     forge = Choice(Forge, required=True)
     forge_api_url = fields.String(required=True, allow_none=True)
     default_agent = fields.String(required=True, allow_none=True)

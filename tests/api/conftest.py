@@ -56,7 +56,8 @@ def api(ada: Person) -> Api:
 @pytest.fixture
 def make_site(api: Api) -> Callable[..., dict[str, Any]]:
     def make(by: Api = api, **fields: Any) -> dict[str, Any]:
-        return created(by.post("/sites", {"repo_url": "https://github.com/example/shop.git", **fields}))
+        given = {"repo_url": "https://github.com/example/shop.git", "default_branch": "main", **fields}
+        return created(by.post("/sites", given))
 
     return make
 

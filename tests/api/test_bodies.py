@@ -131,7 +131,8 @@ def test_a_senseless_field_is_refused_by_name(api, make_site, field, value):
         "/x",
         "x/",
         "HEAD",
-        "@",
+        "refs/tags/v1",
+        "refs/heads/",
         "a\\b",
         "a\x7fb",
         ".x",
@@ -147,6 +148,18 @@ def test_a_branch_that_git_would_refuse_or_misread_is_refused(api, make_site, ma
     refused(api.patch(f"/sites/{site['id']}", {"default_branch": branch}), 422, "bad_branch")
     runner = make_done_runner(site=site)
     refused(api.post(path_of(runner, "/commit"), {"target_branch": branch}), 422, "bad_branch")
+
+
+@pytest.mark.parametrize("branch", ["ab\u200dc", "ab\u200cc", "ab\u00a0c", "😀/ü"])
+def test_a_branch_that_git_takes_is_taken(api, make_runner, branch):
+    assert make_runner(branch=branch)["branch"] == branch
+
+
+def test_a_branch_is_kept_without_its_prefix(api, make_runner):
+    runner = make_runner(branch="refs/heads/feature/x")
+    assert runner["branch"] == "feature/x"
+    for asked in ("feature/x", "heads/feature/x", "refs/heads/feature/x"):
+        assert [each["id"] for each in ok(api.get(f"/agent_runners?branch={asked}"))] == [runner["id"]]
 
 
 def test_a_prompt_of_any_characters_comes_back_as_it_was(api, make_runner):

@@ -88,7 +88,7 @@ def test_a_runner_whose_only_session_was_stopped_has_nothing_to_publish(api, mak
 
 def test_protected_branches_are_not_pushed_to(api, make_done_runner, make_site):
     runner = make_done_runner(site=make_site(protected_branches=["main", "release/*"]))
-    for branch in ("main", "release/2"):
+    for branch in ("main", "release/2", "refs/heads/main", "heads/release/2"):
         refused(api.post(path_of(runner, "/commit"), {"target_branch": branch}), 400, "protected_branch")
         refused(api.post(path_of(runner, "/pull_request"), {"branch": branch}), 400, "protected_branch")
     ok(api.post(path_of(runner, "/commit"), {"target_branch": "other"}))
@@ -98,6 +98,19 @@ def test_the_default_branch_is_protected_unless_the_site_says_otherwise(api, mak
     refused(api.post(path_of(make_done_runner(), "/commit"), {"target_branch": "main"}), 400, "protected_branch")
     free = make_done_runner(site=make_site(protected_branches=[]))
     ok(api.post(path_of(free, "/commit"), {"target_branch": "main"}))
+
+
+def test_what_is_pushed_to_is_named_without_a_prefix(api, make_done_runner, engine):
+    runner = make_done_runner()
+    ok(api.post(path_of(runner, "/commit"), {"target_branch": "refs/heads/staging"}))
+    assert ok(api.post(path_of(runner, "/pull_request"), {"branch": "heads/topic"}))["result_branch"] == "topic"
+    assert {row["branch"] for row in recorded(engine)} == {"staging", "topic"}
+
+
+def test_nothing_is_published_as_long_as_nobody_knows_which_branch_is_protected(api, make_done_runner, make_site):
+    runner = make_done_runner(site=make_site(default_branch=None))
+    for path, body in (("/commit", {"target_branch": "main"}), ("/pull_request", {})):
+        refused(api.post(path_of(runner, path), body), 422, "default_branch_unknown")
 
 
 def test_a_forge_without_pull_requests_takes_commits_only(api, make_done_runner, make_site):

@@ -94,12 +94,12 @@ def test_a_site_shows_every_field_and_never_its_token(api, ada):
     assert set(site) == set(SITE_FIELDS)
     assert (site["name"], site["default_branch"], site["forge"], site["execution"]) == (
         "shop",
-        "main",
+        None,
         "github",
         "internal",
     )
     assert site["account_id"] == str(ada.user.account_id) and site["has_access_token"]
-    assert site["protected_branches"] == ["main"] and site["egress_hosts"] == []
+    assert site["protected_branches"] == [] and site["egress_hosts"] == []
     assert site["allow_agent_configuration"] is False
     assert site["max_cost_usd"] is None and site["forge_api_url"] is None
     assert ok(api.get(f"/sites/{site['id']}")) == site and ok(api.get("/sites")) == [site]
@@ -188,6 +188,25 @@ def test_what_the_operator_allows_is_allowed(api, configure):
     configure(ALLOW_SSH="1", ALLOW_HTTP="1", ALLOW_PRIVATE_ADDRESSES="1")
     for url in ("ssh://git@git.example.org/x.git", "http://10.0.0.8/x.git", "https://localhost:3000/x/y.git"):
         created(api.post("/sites", {"repo_url": url}))
+
+
+@pytest.mark.parametrize("url", ["git@github.com:example/shop.git", "ssh://git@github.com/example/shop.git"])
+def test_an_ssh_address_is_answered_with_its_https_form_and_the_setting(api, configure, url):
+    response = api.post("/sites", {"repo_url": url})
+    refused(response, 422, "bad_repo_url")
+    assert "https://github.com/example/shop.git" in response.json["message"]
+    assert "AGENT_RUNNERS_ALLOW_SSH" in response.json["message"]
+    configure(ALLOW_SSH="1")
+    if url.startswith("git@"):
+        assert "ssh://git@github.com/example/shop.git" in api.post("/sites", {"repo_url": url}).json["message"]
+    else:
+        created(api.post("/sites", {"repo_url": url}))
+
+
+def test_branches_of_a_site_are_kept_without_their_prefix(api, make_site):
+    site = make_site(default_branch="refs/heads/trunk", protected_branches=["refs/heads/trunk", "heads/release/*"])
+    assert (site["default_branch"], site["protected_branches"]) == ("trunk", ["trunk", "release/*"])
+    assert ok(api.patch(f"/sites/{site['id']}", {"default_branch": None}))["default_branch"] is None
 
 
 @pytest.mark.parametrize(

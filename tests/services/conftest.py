@@ -30,7 +30,7 @@ def ada(record: sa.Engine) -> Caller:
 @pytest.fixture
 def site(ada: Caller) -> Site:
     with db.transaction():
-        return sites.create(ada, {"repo_url": "https://github.com/example/shop.git"})
+        return sites.create(ada, {"repo_url": "https://github.com/example/shop.git", "default_branch": "main"})
 
 
 @pytest.fixture

@@ -21,8 +21,9 @@ from tasks.sessions import run_session
 from tasks.transactions import transact
 from tests.security.outside import python
 from tests.services.conftest import write
-from tests.tasks.conftest import read
+from tests.tasks.conftest import read, runner_of
 from tests.workers.engine import needs_bubblewrap
+from tests.workers.repositories import git
 
 SCRIPT = "echo changed > a.txt; for i in 1 2 3 4 5 6 7 8; do echo step $i; sleep 0.4; done"
 
@@ -178,3 +179,22 @@ def test_a_database_that_takes_no_writes_for_a_while_is_away(ask):
 
     transact(write_title)
     assert read(session_id).title == "written" and len(tries) == 3
+
+
+def test_a_site_without_a_default_branch_takes_that_of_the_remote_at_the_first_fetch(ask, tmp_path):
+    git(tmp_path / "origin", "branch", "--move", "main", "trunk")
+    session_id, other_id = ask("git branch --show-current > a.txt"), ask("true")
+    assert runner_of(session_id).branch is runner_of(session_id).site.default_branch is None
+    run_session(str(session_id))
+    runner = runner_of(session_id)
+    assert (runner.branch, runner.site.default_branch, runner.site.protected) == ("trunk", "trunk", ["trunk"])
+    run_session(str(other_id))
+    assert runner_of(other_id).branch == "trunk"
+    assert runner_of(ask("true")).branch == "trunk"
+
+
+def test_a_branch_that_somebody_named_says_nothing_of_the_sites_default(ask, tmp_path):
+    git(tmp_path / "origin", "branch", "topic")
+    session_id = ask("true", branch="topic")
+    run_session(str(session_id))
+    assert (runner_of(session_id).branch, runner_of(session_id).site.default_branch) == ("topic", None)

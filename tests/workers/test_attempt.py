@@ -53,7 +53,7 @@ def test_a_change_becomes_a_diff(engine: Engine) -> None:
     assert "+changed" in engine.diff and "+new" in engine.diff
     sandbox, based, *_ = attempt.events
     assert isinstance(sandbox, Step) and sandbox.title == f"Sandbox: {engine.host.sandbox}"
-    assert based == Based(str(attempt.outcome.base_sha))
+    assert based == Based(str(attempt.outcome.base_sha), "main")
     assert attempt.steps[-1] == "done"
 
 

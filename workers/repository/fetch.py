@@ -18,6 +18,7 @@ _FETCH = (
     # The history of a remote may be cut off itself. Whoever borrows from the mirror learns where, see `borrow`.
     "--update-shallow",
 )
+_EMPTY = "It is empty: it has no commit yet. Push a first one, and try again."
 # A missing branch is compared with so many that there are, and so many of them are named.
 _COMPARED, _NAMED = 10_000, 3
 
@@ -29,6 +30,15 @@ class Fetch:
         self._git = git
         self._remote = remote
         self._timeout = timeout
+
+    def default_branch(self) -> str:
+        """The branch that the remote's HEAD names. Raises EngineError `branch_not_found` where there is none."""
+        default, _ = self._list("HEAD")
+        if default is not None:
+            return default
+        _, branches = self._list()
+        message = "Its HEAD names no branch that exists. Set the site's default_branch." if branches else _EMPTY
+        raise EngineError("branch_not_found", "checkout", f"The repository has no default branch. {message}")
 
     def branch(self, name: str) -> str:
         """Fetch a branch and return its commit. Raises EngineError `branch_not_found` with the names that there are."""
@@ -59,10 +69,9 @@ class Fetch:
 
     def _missing(self, name: str) -> EngineError:
         """That there is no such branch, which one is the default there, and which names are like it."""
-        listed = self._speak("ls-remote", "--symref", "--quiet", *self._remote.options, "--", self._remote.url)
-        if not listed:
-            return EngineError("branch_not_found", "checkout", "The repository is empty: it has no commit yet.")
-        default, branches = _branches(listed)
+        default, branches = self._list()
+        if not branches:
+            return EngineError("branch_not_found", "checkout", f"The repository has no branch named {name}. {_EMPTY}")
         close = difflib.get_close_matches(name, itertools.islice(branches, _COMPARED), n=_NAMED)
         said = [f"The repository has no branch named {name}."]
         if default:
@@ -70,6 +79,20 @@ class Fetch:
         if close := [each for each in close if each != default]:
             said.append(f"There {'is' if len(close) == 1 else 'are'} {' and '.join(close)}.")
         return EngineError("branch_not_found", "checkout", " ".join(said))
+
+    def _list(self, *refs: str) -> tuple[str | None, list[str]]:
+        """The branch that the remote's HEAD names, if it exists, and all its branches, or those of `refs` alone."""
+        patterns = refs or ("HEAD", f"{_HEADS}*")
+        options = ("--symref", "--quiet", *self._remote.options)
+        listed = self._speak("ls-remote", *options, "--", self._remote.url, *patterns)
+        default, branches = None, []
+        for line in listed.decode(errors="replace").splitlines():
+            what, _, ref = line.partition("\t")
+            if ref == "HEAD" and what.startswith(f"ref: {_HEADS}"):
+                default = what.removeprefix(f"ref: {_HEADS}")
+            elif ref.startswith(_HEADS):
+                branches.append(ref.removeprefix(_HEADS))
+        return default, branches
 
     def _speak(self, *arguments: str) -> bytes:
         try:
@@ -87,15 +110,3 @@ def in_time() -> Iterator[None]:
     except TimeoutError:
         message = "The repository did not answer in time. Try again, or raise the time limit for a fetch."
         raise EngineError("fetch_timeout", "checkout", message, retryable=True) from None
-
-
-def _branches(listed: bytes) -> tuple[str | None, list[str]]:
-    """The default branch and all branches, as `git ls-remote --symref` lists them."""
-    default, branches = None, []
-    for line in listed.decode(errors="replace").splitlines():
-        what, _, ref = line.partition("\t")
-        if ref == "HEAD" and what.startswith(f"ref: {_HEADS}"):
-            default = what.removeprefix(f"ref: {_HEADS}")
-        elif ref.startswith(_HEADS):
-            branches.append(ref.removeprefix(_HEADS))
-    return default, branches

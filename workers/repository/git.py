@@ -29,6 +29,12 @@ from workers.limits.budget import Budget
 from workers.processes.launch import Launch, supervised
 from workers.processes.lifeline import Lifeline
 
+# Rules of `git fsck` that old tools broke in histories which cannot be rewritten any more: how a person, a moment or a
+# mode is written. What decides which files a tree holds and where they end up stays an error.
+_HARMLESS_SLIPS = (
+    *("badDate", "badDateOverflow", "badEmail", "badName", "badTimezone", "missingEmail", "missingNameBeforeEmail"),
+    *("missingSpaceBeforeDate", "missingSpaceBeforeEmail", "multipleAuthors", "zeroPaddedDate", "zeroPaddedFilemode"),
+)
 CONFIG: Mapping[str, str] = {
     "core.hooksPath": os.devnull,
     "core.attributesFile": os.devnull,
@@ -51,24 +57,7 @@ CONFIG: Mapping[str, str] = {
     # A pack is moved into place when it is complete, so an interrupted fetch leaves no commit without its trees.
     "fetch.unpackLimit": "1",
     "transfer.fsckObjects": "true",
-    # Slips of old tools in histories that cannot be rewritten any more. They are about how a person or a moment is
-    # written and do no harm. What decides which files a tree holds and where they end up stays an error.
-    **{
-        f"fetch.fsck.{rule}": "ignore"
-        for rule in (
-            *(
-                "badDate",
-                "badDateOverflow",
-                "badEmail",
-                "badName",
-                "badTimezone",
-                "missingEmail",
-                "missingNameBeforeEmail",
-            ),
-            *("missingSpaceBeforeDate", "missingSpaceBeforeEmail", "multipleAuthors", "zeroPaddedDate"),
-            "zeroPaddedFilemode",
-        )
-    },
+    **dict.fromkeys((f"fetch.fsck.{rule}" for rule in _HARMLESS_SLIPS), "ignore"),
     "http.followRedirects": "false",
     # A fetch ends by itself when the other side falls silent.
     "http.lowSpeedLimit": "1",

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from workers.errors import EngineError
 from workers.job import Host
@@ -36,18 +36,26 @@ _MANY_PACKS = 24
 
 
 class Wish(Protocol):
-    """Which commit of which repository is wanted, as a `Job` says it: `base_sha`, else `sha`, else the branch's tip."""
+    """Which commit of which repository is wanted, as a `Job` says it: `base_sha`, else `sha`, else the tip of
+    the branch, which is the remote's default one if none is named."""
 
     @property
     def repo_url(self) -> str: ...
     @property
     def credential(self) -> str | None: ...
     @property
-    def branch(self) -> str: ...
+    def branch(self) -> str | None: ...
     @property
     def sha(self) -> str | None: ...
     @property
     def base_sha(self) -> str | None: ...
+
+
+class Base(NamedTuple):
+    """What an attempt stands on: a commit that is in the mirror and stays there, and the branch it was asked for on."""
+
+    sha: str
+    branch: str
 
 
 class Mirror:
@@ -60,26 +68,27 @@ class Mirror:
         self._lifeline = lifeline
         self._git = Git(self.directory, lifeline, budget=budget)
 
-    def obtain(self, wish: Wish) -> str:
-        """The full id of the commit that is wanted, which is in the mirror and will stay there.
+    def obtain(self, wish: Wish) -> Base:
+        """The commit that is wanted, by its full id, and the branch.
 
-        A known commit costs no network. Raises EngineError `branch_not_found`, `base_gone`, `repository_auth`,
-        `repository_unreachable`, `repository_refused` or `fetch_timeout`.
+        A known commit of a branch that is named costs no network. Raises EngineError `branch_not_found`, `base_gone`,
+        `repository_auth`, `repository_unreachable`, `repository_refused` or `fetch_timeout`.
         """
         wanted = (wish.base_sha or wish.sha or "").lower()
         if wanted and not _ANY_SHA.fullmatch(wanted):
             raise EngineError("base_gone", "checkout", "The commit asked for is not the id of a commit.")
-        if wanted and self._has(f"refs/base/{wanted}"):
-            return wanted
+        if wanted and wish.branch is not None and self._has(f"refs/base/{wanted}"):
+            return Base(wanted, wish.branch)
         remote = Remote(wish.repo_url, wish.credential, self._host)
         self._check_branch(wish.branch)
         with self._locked():
             self._create()
             fetch = Fetch(self._git, remote, self._host.fetch_timeout_seconds)
-            base_sha = self._find(wanted, wish.branch, fetch) if wanted else fetch.branch(wish.branch)
+            branch = fetch.default_branch() if wish.branch is None else wish.branch
+            base_sha = self._find(wanted, branch, fetch) if wanted else fetch.branch(branch)
             self._git.run("update-ref", f"refs/base/{base_sha}", base_sha)
             self._merge_packs()
-        return base_sha
+        return Base(base_sha, branch)
 
     def _find(self, wanted: str, branch: str, fetch: Fetch) -> str:
         """The commit `wanted`: from here, else by its id, else by its branch, as some servers hand out only tips."""
@@ -105,15 +114,16 @@ class Mirror:
             return self.directory.is_dir() and bool(self._commit(name))
         return False
 
-    def _check_branch(self, branch: str) -> None:
-        """Refuse what git itself would not accept as the name of a branch, and what it would take for an option."""
+    def _check_branch(self, branch: str | None) -> None:
+        """Refuse what git does not take for the name of a branch. The API has a rule of its own for it, as it has no git;
+        rows outlive rules."""
+        if branch is None:
+            return
         try:
-            if branch.startswith("-") or not branch.isprintable():
-                raise ValueError(branch)
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            replace(self._git, directory=self._folder).run("check-ref-format", f"refs/heads/{branch}")
+            replace(self._git, directory=self._folder).run("check-ref-format", "--branch", branch)
         except (ValueError, GitFailed):
-            message = "The name of the branch is not one that git allows."
+            message = f"{branch!r} is no name of a branch that git allows. Name another branch."
             raise EngineError("repository_refused", "checkout", message) from None
 
     @contextlib.contextmanager

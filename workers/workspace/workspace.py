@@ -62,9 +62,10 @@ _NOTED = ("base_sha", "base_tree", "start_tree", "_setup_tree", "_withholds")
 
 
 class Workspace:
-    """Made by `prepare` or `reopen`. `base_tree` is the base commit's tree, `start_tree` the one this session begins on."""
+    """Made by `prepare` or `reopen`. `branch` is the one that the base was found on, `base_tree` the base commit's tree, `start_tree` the one this session begins on."""
 
     base_sha: str
+    branch: str
     base_tree: str
     start_tree: str
 
@@ -170,7 +171,7 @@ class Workspace:
 
     def _make(self, job: Job) -> None:
         mirror = Mirror(self._host, job.site_id, job.lifeline, self.git.budget)
-        self.base_sha = mirror.obtain(job)
+        self.base_sha, self.branch = mirror.obtain(job)
         self._make_folders()
         self._make_git_directory(mirror.directory)
         self.base_tree = self.git.line("rev-parse", f"{self.base_sha}^{{tree}}")
@@ -207,7 +208,7 @@ class Workspace:
             # The new owner is part of what the index remembers of each file.
             self._with_files.run("update-index", "-q", "--refresh")
         is_absent = is_withheld if self._withholds else lambda path: False
-        give_repository(self.git, self.checkout, self.base_sha, job.branch, job.repo_url, is_absent)
+        give_repository(self.git, self.checkout, self.base_sha, self.branch, job.repo_url, is_absent)
         if uid is not None:
             _give(self.checkout / ".git", uid)
 

@@ -94,7 +94,7 @@ def report(
         raise Conflict(_CLAIMED, error_code="already_claimed")
     if session.state != SessionState.RUNNING and _has_diffs(fields):
         raise Conflict(f"a session that is {session.state.value} takes no diffs", error_code="not_running")
-    git_names.check_branch("result_branch", fields.get("result_branch"))
+    fields = git_names.with_plain_branches(fields, "result_branch")
     handover = None
     if session.state == SessionState.RUNNING:
         session_attempts.beat(session.id, session.attempt)

@@ -166,11 +166,20 @@ def beat(session_id: uuid.UUID, attempt: int) -> None:
     _write(session_id, attempt, lease_expires_at=db.now(settings().lease_seconds))
 
 
-def record_base(session_id: uuid.UUID, attempt: int, base_sha: str) -> None:
-    """Write the commit that the checkout stands on; the runner's first one stays its base."""
+def record_base(session_id: uuid.UUID, attempt: int, base_sha: str, branch: str) -> None:
+    """Write the commit and branch that the checkout stands on; the runner's first ones stay its own.
+
+    A branch that nobody named is the remote's default one, and becomes the site's as well.
+    """
+    found = db.session.get(AgentRunnerSession, session_id)
+    site = lookup.lock_site(found.site_id) if found else None
     runner, session = _hold(session_id, attempt)
     session.base_sha = base_sha
     runner.base_sha = runner.base_sha or base_sha
+    if runner.branch is None:
+        runner.branch = branch
+        if site is not None and site.default_branch is None:
+            site.default_branch = branch
 
 
 def record_step(session_id: uuid.UUID, attempt: int, title: str, message: str) -> None:

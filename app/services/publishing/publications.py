@@ -30,7 +30,7 @@ def request_pull_request(caller: Caller, runner_id: uuid.UUID, fields: dict[str,
     if runner.site.forge not in WITH_PULL_REQUESTS:
         message = f"pull requests are not made on a forge of the kind {runner.site.forge.value}; use commit"
         raise Invalid(message, error_code="forge_without_pull_requests")
-    git_names.check_branch("branch", fields.get("branch"))
+    fields = git_names.with_plain_branches(fields, "branch")
     own, asked = runner.pr_branch or _kept_branch(runner, fields), fields.get("branch")
     if own and asked and asked != own:
         message = (
@@ -38,8 +38,7 @@ def request_pull_request(caller: Caller, runner_id: uuid.UUID, fields: dict[str,
         )
         raise invalid("branch", message, error_code="other_branch")
     branch = own or asked or branch_name(runner)
-    if any(fnmatchcase(branch, pattern) for pattern in runner.site.protected):
-        raise BadRequest(f"{branch} is a protected branch", error_code="protected_branch")
+    _refuse_protected(runner, branch)
     runner.result_branch = branch
     runner.pr_is_being_created, runner.pr_error = True, None
     _record(caller, runner, PublicationKind.PULL_REQUEST, branch, fields)
@@ -51,13 +50,22 @@ def request_commit(caller: Caller, runner_id: uuid.UUID, fields: dict[str, Any])
     runner = _lock_publishable(caller, runner_id)
     if runner.merge_commit_is_being_created:
         raise Conflict("a commit is being made already", error_code="commit_in_progress")
-    git_names.check_branch("target_branch", fields["target_branch"])
-    if any(fnmatchcase(fields["target_branch"], pattern) for pattern in runner.site.protected):
-        raise BadRequest(f"{fields['target_branch']} is a protected branch", error_code="protected_branch")
+    fields = git_names.with_plain_branches(fields, "target_branch")
+    _refuse_protected(runner, fields["target_branch"])
     runner.merge_commit_is_being_created, runner.merge_commit_error = True, None
     fields = {"body": fields.get("message"), "squash": fields.get("squash", False), "target": fields["target_branch"]}
     _record(caller, runner, PublicationKind.COMMIT, fields.pop("target"), fields)
     return runner
+
+
+def _refuse_protected(runner: AgentRunner, branch: str) -> None:
+    """Raise `BadRequest` for a branch that the site protects, and `Invalid` where it is not known yet which those are."""
+    site = runner.site
+    if runner.branch is None or (site.default_branch is None and site.protected_branches is None):
+        message = "the repository's default branch is not known yet; set the site's default_branch"
+        raise Invalid(message, error_code="default_branch_unknown")
+    if any(fnmatchcase(branch, pattern) for pattern in site.protected):
+        raise BadRequest(f"{branch} is a protected branch of the site; name another", error_code="protected_branch")
 
 
 def _kept_branch(runner: AgentRunner, fields: dict[str, Any]) -> str | None:

@@ -23,13 +23,14 @@ from app.services.runners.guards import refuse_while_active
 from app.services.sites import git_names, site_secrets
 
 TITLE_LENGTH = 80
+_BRANCHES = ("branch", "result_branch")
 
 
 def create(caller: Caller, fields: dict[str, Any], uploaded: uploads.Uploaded) -> AgentRunner:
     """Record a runner and its first session, and dispatch it. `fields` as in the POST; `uploaded` is what
     `uploads.look_for` found of the files that it names."""
     caller.require(Scope.WRITE)
-    git_names.check_branch("branch", fields.get("branch"))
+    fields = git_names.with_plain_branches(fields, "branch")
     lookup.get_site(caller, fields["site_id"])
     file_keys = uploads.check_usable(fields.get("file_keys") or [], uploaded)
     account = lookup.lock_account(caller.account_id)
@@ -101,7 +102,8 @@ def _conditions(filters: dict[str, Any]) -> list[sa.ColumnElement[bool]]:
         conditions.append(AgentRunner.title.icontains(filters["title"], autoescape=True))
     for name in ("branch", "user_id", "site_id", "result_branch"):
         if filters.get(name) is not None:
-            conditions.append(getattr(AgentRunner, name) == filters[name])
+            value = git_names.without_prefix(filters[name]) if name in _BRANCHES else filters[name]
+            conditions.append(getattr(AgentRunner, name) == value)
     return conditions + created_between(AgentRunner.created_at, filters)
 
 

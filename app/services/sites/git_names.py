@@ -6,23 +6,43 @@ import ipaddress
 import re
 import socket
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from app.config import settings
 from app.errors import invalid
 
-_BAD_IN_BRANCH = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|//|@\{|(^|/)\.|\.lock(/|$)|/$|^/|\.$")
+_HEADS = re.compile(r"(refs/)?heads/")
+# The rules of git-check-ref-format(1). A test holds them against git itself, which is what workers ask.
+_BAD_IN_BRANCH = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|//|@\{|(^|/)\.|\.lock(/|\Z)|/\Z|^/|\.\Z|^-|^HEAD\Z")
 _BAD_IN_URL = re.compile(r"[\x00-\x20\x7f]|\$")
+_SCP_STYLE = re.compile(r"(?P<host>[\w.-]+@[\w.-]+):(?P<path>[^/:].*)")
+_SSH_URL = re.compile(r"ssh://(?P<host>[^/:]+)(:[0-9]*)?/(?P<path>.+)")
+_ALLOW_SSH = "SSH needs a deployment with AGENT_RUNNERS_ALLOW_SSH=1, and the form ssh://"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _PRIVATE_SUFFIXES = (".localhost", ".local", ".internal", ".localdomain", ".home.arpa")
 
 
-def check_branch(field: str, name: str | None) -> None:
-    """Refuse what `git check-ref-format --branch` refuses, and names that git could take for something else."""
-    if name is None:
-        return
-    if not name or len(name) > 255 or name.startswith("-") or name in ("@", "HEAD") or _BAD_IN_BRANCH.search(name):
-        raise invalid(field, f"{name!r} is no branch name", error_code="bad_branch")
+def plain_branch(field: str, name: str) -> str:
+    """The name of a branch without `refs/heads/` or `heads/`; raises `Invalid` for one that git would not take."""
+    plain = without_prefix(name)
+    if plain.startswith("refs/"):
+        raise invalid(field, f"{name!r} is no branch; name one without refs/, such as main", error_code="bad_branch")
+    if not plain or _BAD_IN_BRANCH.search(plain):
+        message = f"{name!r} is no branch name that git allows; see git help check-ref-format"
+        raise invalid(field, message, error_code="bad_branch")
+    return plain
+
+
+def without_prefix(name: str) -> str:
+    """The name or pattern of a branch as it is stored and compared: one `refs/heads/` or `heads/` is taken off."""
+    return _HEADS.sub("", name, count=1) if _HEADS.match(name) else name
+
+
+def with_plain_branches(fields: dict[str, Any], *names: str) -> dict[str, Any]:
+    """`fields` in which those that name a branch do so plainly; see `plain_branch`."""
+    given = {name: plain_branch(name, fields[name]) for name in names if fields.get(name) is not None}
+    return {**fields, **given}
 
 
 def is_local(url: str) -> bool:
@@ -38,6 +58,10 @@ def check_repo_url(url: str) -> None:
     if is_local(url):
         _check_local(url)
         return
+    if scp := _SCP_STYLE.fullmatch(url):
+        raise _refused(f"must be a URL: {_https_form(scp['host'], scp['path'])}{_or_ssh(scp)}")
+    if (ssh := _SSH_URL.fullmatch(url)) and not settings().allow_ssh:
+        raise _refused(f"must begin with https://, as {_https_form(ssh['host'], ssh['path'])} does; {_ALLOW_SSH}")
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port
@@ -63,6 +87,15 @@ def check_repo_url(url: str) -> None:
         raise _refused("must not climb out of its path")
     if not settings().allow_private_addresses and _is_private(host):
         raise _refused("is on a private network, which this deployment does not reach", error_code="private_address")
+
+
+def _https_form(host: str, path: str) -> str:
+    return f"https://{host.rpartition('@')[2]}/{path}"
+
+
+def _or_ssh(scp: re.Match[str]) -> str:
+    """The same address as a URL for ssh, or the setting that allows one."""
+    return f" or ssh://{scp['host']}/{scp['path']}" if settings().allow_ssh else f"; {_ALLOW_SSH}"
 
 
 def check_api_url(field: str, url: str) -> None:

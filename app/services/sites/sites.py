@@ -25,7 +25,7 @@ _DESTINATION = ("repo_url", "forge_api_url", "forge")
 def create(caller: Caller, fields: dict[str, Any]) -> Site:
     """Record a repository to work on."""
     caller.require(Scope.WRITE)
-    _check(fields)
+    fields = _checked(fields)
     site = Site(account_id=caller.account_id)
     _apply(site, {**_defaults(fields["repo_url"]), **fields})
     _check_forge(site)
@@ -38,7 +38,7 @@ def _defaults(repo_url: str) -> dict[str, Any]:
     """What an address tells of its site: the repository's name, and the forge where the host is a well-known one."""
     name = unquote(urlsplit(repo_url).path).rstrip("/").rsplit("/", 1)[-1].removesuffix(".git")
     forge = _FORGES.get((urlsplit(repo_url).hostname or "").lower(), Forge.NONE)
-    return {"name": name[:200] or "repository", "default_branch": "main", "forge": forge}
+    return {"name": name[:200] or "repository", "forge": forge}
 
 
 def get(caller: Caller, site_id: uuid.UUID) -> Site:
@@ -59,7 +59,7 @@ def find(caller: Caller, filters: dict[str, Any]) -> Page[Site]:
 def update(caller: Caller, site_id: uuid.UUID, fields: dict[str, Any]) -> Site:
     """Change what the fields name and leave the rest."""
     caller.require(Scope.WRITE)
-    _check(fields)
+    fields = _checked(fields)
     site = lookup.get_site(caller, site_id, lock=True)
     if "access_token" not in fields and _leads_elsewhere(site, fields):
         # A token was given for one repository; it is not sent to another host because an address changed.
@@ -98,15 +98,19 @@ def delete(caller: Caller, site_id: uuid.UUID) -> None:
     site.access_token_encrypted = None
 
 
-def _check(fields: dict[str, Any]) -> None:
+def _checked(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields with branches named plainly; raises `Invalid`."""
     if "repo_url" in fields:
         git_names.check_repo_url(fields["repo_url"])
-    if "default_branch" in fields:
-        git_names.check_branch("default_branch", fields["default_branch"])
     if fields.get("forge_api_url") is not None:
         git_names.check_api_url("forge_api_url", fields["forge_api_url"])
     if fields.get("default_agent") is not None and fields["default_agent"] not in settings().agents:
         raise invalid("default_agent", f"must be one of {', '.join(settings().agents)}", error_code="unknown_agent")
+    fields = git_names.with_plain_branches(fields, "default_branch")
+    if fields.get("protected_branches") is not None:
+        plain = [git_names.without_prefix(pattern) for pattern in fields["protected_branches"]]
+        fields = {**fields, "protected_branches": plain}
+    return fields
 
 
 def _check_forge(site: Site) -> None:

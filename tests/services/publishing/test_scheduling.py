@@ -31,7 +31,7 @@ def enqueued(configure: Callable[..., None], record: sa.Engine) -> Iterator[Call
 @pytest.fixture
 def other_site(ada: Caller) -> Site:
     with db.transaction():
-        return sites.create(ada, {"repo_url": "https://github.com/example/other.git"})
+        return sites.create(ada, {"repo_url": "https://github.com/example/other.git", "default_branch": "main"})
 
 
 @pytest.fixture

@@ -380,7 +380,7 @@ def web_host(host: Host) -> Host:
 
 
 def obtain(host: Host, job: Job) -> str:
-    return Mirror(host, job.site_id, job.lifeline).obtain(job)
+    return Mirror(host, job.site_id, job.lifeline).obtain(job).sha
 
 
 def failure(host: Host, job: Job) -> EngineError:

@@ -34,7 +34,7 @@ def host(tmp_path: Path) -> Host:
 
 
 def obtain(host: Host, job: Job) -> str:
-    return Mirror(host, job.site_id, job.lifeline).obtain(job)
+    return Mirror(host, job.site_id, job.lifeline).obtain(job).sha
 
 
 def failure(host: Host, job: Job) -> EngineError:
@@ -112,11 +112,25 @@ def test_a_missing_branch_is_answered_with_the_default_one_and_those_of_like_nam
     assert "feature/login and feature/logout" in message and "other" not in message
 
 
+def test_without_a_branch_the_default_one_of_the_remote_is_taken(host: Host, origin: Path) -> None:
+    git(origin, "branch", "--move", "main", "trunk/one")
+    newest = git(origin, "rev-parse", "HEAD")
+    assert Mirror(host, "site", Lifeline(60)).obtain(make_job(origin, branch=None)) == (newest, "trunk/one")
+    assert Mirror(host, "site", Lifeline(60)).obtain(make_job(origin, branch=None, sha=newest)) == (newest, "trunk/one")
+
+
+def test_a_remote_without_a_default_branch_says_what_to_set(host: Host, origin: Path) -> None:
+    git(origin, "symbolic-ref", "HEAD", "refs/heads/gone")
+    error = failure(host, make_job(origin, branch=None))
+    assert error.code == "branch_not_found" and "default_branch" in error.message
+
+
 def test_an_empty_repository_says_so(host: Host, tmp_path: Path) -> None:
     git(tmp_path, "init", "--quiet", "empty")
-    error = failure(host, make_job(tmp_path / "empty"))
-    assert error.code == "branch_not_found"
-    assert "empty" in error.message
+    for branch in ("main", None):
+        error = failure(host, make_job(tmp_path / "empty", branch=branch))
+        assert error.code == "branch_not_found"
+        assert "empty" in error.message
 
 
 def test_a_repository_that_is_not_there_cannot_be_reached(host: Host, tmp_path: Path) -> None:

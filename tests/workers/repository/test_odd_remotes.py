@@ -29,7 +29,7 @@ def host(tmp_path: Path) -> Host:
 
 
 def obtain(host: Host, job: Job) -> str:
-    return Mirror(host, job.site_id, job.lifeline).obtain(job)
+    return Mirror(host, job.site_id, job.lifeline).obtain(job).sha
 
 
 def failure(host: Host, job: Job) -> EngineError:
