@@ -48,7 +48,23 @@ VERSION = "0.1.0"
 
 DESCRIPTION = """From a prompt to a reviewed pull request, with any coding agent.
 
-A `runner` is a lasting line of work on one branch of a `site`; a `session` is one prompt and what came of it.
+A *site* is a repository. A *runner* is a lasting line of work on one branch of a site. A *session* is one prompt and
+what came of it; a follow-up is a further session of the same runner.
+
+**Authentication.** Send `Authorization: Bearer <token>`. `agent-runners token create` makes a token, and so does
+`POST /api/v1/tokens`.
+
+**Errors.** Every answer that is not a success has one shape: `message` says what is wrong and what to do, `error_code`
+is stable and for programs, `errors` holds the messages for each field of a 422. Unknown fields and parameters are refused.
+
+**Repeats.** Every POST takes an `Idempotency-Key`. A repeat with the same key and body gets the first answer again, so a
+request whose answer was lost can be sent again safely.
+
+**Lists.** `page` and `per_page` (at most 100), with the headers `Total` and `Link`. For long lists begin with `cursor=`
+and follow `Link rel="next"`.
+
+**Waiting.** Work is done in the background. Follow a session by its events, or poll it until its state is DONE, ERROR
+or CANCELLED.
 """
 CONFIGURATION = {
     "API_TITLE": "Agent Runners",
@@ -74,6 +90,9 @@ class Api(flask_smorest.Api):
 
     def _register_error_handlers(self) -> None:
         pass
+
+    def _register_pagination_header(self) -> None:
+        """Lists have the headers of `app.api.paging`, not those of flask-smorest."""
 
 
 def create_app() -> Flask:

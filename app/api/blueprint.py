@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from typing import Any, NoReturn, TypeVar
@@ -16,6 +17,7 @@ from webargs.flaskparser import FlaskParser
 from app.api import auth, requests
 from app.errors import BadRequest, Invalid
 from app.schemas.base import ErrorSchema
+from app.schemas.glossary import PATHS
 
 F = TypeVar("F", bound=Callable[..., Any])
 REFUSALS = (400, 401, 403, 404, 413, 415, 422, 429, 500)
@@ -34,6 +36,7 @@ REQUEST_ID = {
     "schema": {"type": "string"},
     "example": "checkout-4711",
 }
+_IN_PATH = re.compile(r"<(?:[^<>]+:)?(\w+)>")
 PAGE_HEADERS = {
     "Total": {"description": "Rows of the whole list; not told on a walk by cursor.", "schema": {"type": "integer"}},
     "Link": {"description": "`first`, `prev`, `next` and `last` (RFC 8288).", "schema": {"type": "string"}},
@@ -105,6 +108,12 @@ class Blueprint(flask_smorest.Blueprint):
         self._prepare_doc_cbks.append(self._describe_headers)
         if not is_open:
             self.before_request(_admit)
+
+    def route(self, rule: str, **options: Any) -> Callable[[F], F]:
+        """Serve a path, whose variable parts are described."""
+        names = _IN_PATH.findall(f"{self.url_prefix or ''}{rule}")
+        described = [{"in": "path", "name": name, "description": PATHS[name]} for name in names]
+        return super().route(rule, parameters=described, **options)
 
     def operation(
         self, operation_id: str, *, conflict: str = "", also: dict[int, str] | None = None, links: Any = None

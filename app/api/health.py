@@ -12,7 +12,7 @@ from app.api.blueprint import Blueprint
 from app.errors import Unavailable
 from app.schemas.base import HealthSchema
 
-blp = Blueprint("Health", __name__, is_open=True)
+blp = Blueprint("Health", __name__, description="Whether the process lives and can serve.", is_open=True)
 log = structlog.get_logger()
 
 
@@ -21,7 +21,10 @@ class Healthy(MethodView):
     @blp.operation("getHealth")
     @blp.response(200, HealthSchema)
     def get(self) -> Any:
-        """Whether the process lives."""
+        """Check whether the process lives.
+
+        It answers 200 even while the database does not answer.
+        """
         return {"status": "ok"}
 
 
@@ -30,7 +33,10 @@ class Ready(MethodView):
     @blp.operation("getReadiness", also={503: "`database_unavailable`"})
     @blp.response(200, HealthSchema)
     def get(self) -> Any:
-        """Whether the process can serve: the database answers."""
+        """Check whether the process can serve.
+
+        It answers 503 while the database does not answer.
+        """
         try:
             db.ping()
         except Exception as error:

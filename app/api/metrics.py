@@ -21,7 +21,7 @@ from app.keys import made_once
 from app.services import metrics
 from app.services.metrics import Measured
 
-blp = Blueprint("Metrics", __name__, is_open=True)
+blp = Blueprint("Metrics", __name__, description="Numbers for Prometheus.", is_open=True)
 
 _COUNTERS = {
     "egress_refused": ("Connections of agents that their proxies refused.", None),
@@ -37,7 +37,10 @@ class Metrics(MethodView):
     @blp.operation("getMetrics")
     @blp.response(200, {"type": "string"}, content_type="text/plain")
     def get(self) -> Response:
-        """The deployment for Prometheus; it takes the token of `AGENT_RUNNERS_METRICS_TOKEN` alone."""
+        """Get metrics for Prometheus.
+
+        It takes the token of `AGENT_RUNNERS_METRICS_TOKEN` alone, not one of the API.
+        """
         _check_token()
         with db.transaction(read_only=True):
             measured = metrics.measure()

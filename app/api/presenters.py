@@ -1,4 +1,4 @@
-"""Rows with what else their JSON shows, fetched for a whole list at once."""
+"""Rows as their JSON shows them, with what is kept elsewhere fetched for a whole list at once."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 from app.services.runners import agent_runner_sessions, summaries
 
 
-class Shown:
-    """A row and some more attributes; `extra` comes first."""
+class RowView:
+    """A row with further attributes, which take precedence over its own."""
 
     def __init__(self, row: Any, **extra: Any) -> None:
         self._row, self._extra = row, extra
@@ -18,13 +18,13 @@ class Shown:
         return self._extra[name] if name in self._extra else getattr(self._row, name)
 
 
-def runners(rows: Sequence[Any]) -> list[Shown]:
+def runners(rows: Sequence[Any]) -> list[RowView]:
     """Runners with their latest session, their usage and everyone who took part."""
     rows = list(rows)
     latest, usage = summaries.latest_sessions(rows), summaries.usage(rows)
     contributors = summaries.contributors(rows)
     return [
-        Shown(
+        RowView(
             row,
             latest_session_state=latest[row.id].state,
             latest_session_mode=latest[row.id].mode,
@@ -36,16 +36,16 @@ def runners(rows: Sequence[Any]) -> list[Shown]:
     ]
 
 
-def runner(row: Any) -> Shown:
+def runner(row: Any) -> RowView:
     return runners([row])[0]
 
 
-def sessions(rows: Sequence[Any]) -> list[Shown]:
+def sessions(rows: Sequence[Any]) -> list[RowView]:
     """Sessions with the steps of their current attempt."""
     rows = list(rows)
     steps = agent_runner_sessions.steps(rows)
-    return [Shown(row, steps=steps[row.id]) for row in rows]
+    return [RowView(row, steps=steps[row.id]) for row in rows]
 
 
-def session(row: Any, **extra: Any) -> Shown:
-    return Shown(sessions([row])[0], **extra)
+def session(row: Any, **extra: Any) -> RowView:
+    return RowView(sessions([row])[0], **extra)

@@ -68,13 +68,11 @@ class PromptBody(Body):
     """What every session is asked with."""
 
     prompt = Prompt(required=True, metadata={"example": "Add a health endpoint."})
-    agent = Text(100, least=1, allow_none=True, metadata={"description": "The site's default if left out."})
+    agent = Text(100, least=1, allow_none=True)
     model = Text(200, least=1, allow_none=True, validate=[NAME_LIKE])
     effort = Text(50, least=1, allow_none=True, validate=[NAME_LIKE])
-    mode = Choice(Mode, allow_none=True, metadata={"description": "`ask` changes nothing."})
-    file_keys = fields.List(
-        Text(1000, least=1), allow_none=True, validate=items(100), metadata={"description": "Uploads."}
-    )
+    mode = Choice(Mode, allow_none=True)
+    file_keys = fields.List(Text(1000, least=1), allow_none=True, validate=items(100))
     limits = fields.Nested(LimitsBody, allow_none=True)
 
 
@@ -82,8 +80,8 @@ class CreateRunnerBody(PromptBody):
     """A new runner and its first session."""
 
     site_id = Reference(required=True)
-    branch = Text(255, least=1, allow_none=True, metadata={"description": "The site's default branch if left out."})
-    sha = Text(64, allow_none=True, validate=[SHA], metadata={"description": "The commit to begin on."})
+    branch = Text(255, least=1, allow_none=True)
+    sha = Text(64, allow_none=True, validate=[SHA])
     title = Text(500, least=1, allow_none=True, validate=[NOT_BLANK])
     parent_agent_runner_id = Reference(allow_none=True)
     base_deploy_id = Text(200, allow_none=True)
@@ -114,22 +112,16 @@ class UpdateRunnerBody(Body):
 class RevertBody(Body):
     """Where the runner's head goes."""
 
-    session_id = Reference(required=True, allow_none=True, metadata={"description": "null: back to the base."})
+    session_id = Reference(required=True, allow_none=True)
 
 
 class PullRequestBody(Body):
     """How the pull request looks. What is left out has a default, or stays as it is in one that exists."""
 
-    title = Text(
-        500, least=1, allow_none=True, validate=[NOT_BLANK], metadata={"description": "The runner's if left out."}
-    )
-    body = Text(
-        60_000, allow_none=True, metadata={"description": "The whole description; made of the sessions if left out."}
-    )
+    title = Text(500, least=1, allow_none=True, validate=[NOT_BLANK])
+    body = Text(60_000, allow_none=True)
     draft = Flag(allow_none=True)
-    branch = Text(
-        255, least=1, allow_none=True, metadata={"description": "Where to push; chosen once, made up if left out."}
-    )
+    branch = Text(255, least=1, allow_none=True)
 
 
 class CommitBody(Body):
@@ -141,7 +133,6 @@ class CommitBody(Body):
         least=1,
         allow_none=True,
         validate=[NOT_BLANK],
-        metadata={"description": "Subject and body of the squash or merge commit, or of the last commit."},
     )
     squash = Flag(allow_none=True)
 
@@ -151,8 +142,8 @@ class CreatedBetween(Query):
 
     created_at_from = Bound()
     created_at_to = Bound()
-    short_from = Bound(data_key="from", metadata={"description": "Alias of `created_at_from`."})
-    short_to = Bound(data_key="to", metadata={"description": "Alias of `created_at_to`."})
+    short_from = Bound(data_key="from")
+    short_to = Bound(data_key="to")
 
     @post_load
     def take_aliases(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -166,7 +157,7 @@ class RunnerQuery(CreatedBetween, PageQuery):
     """Which runners."""
 
     state = Choices(RunnerState)
-    title = Text(500, metadata={"description": "Contained in the title, in any case."})
+    title = Text(500)
     branch = Text(255)
     result_branch = Text(255)
     user_id = fields.UUID()
@@ -182,9 +173,8 @@ class RunnerDiffQuery(PageQuery):
     page = fields.Integer(
         load_default=None,
         validate=from_to(1),
-        metadata={"description": "From 1. All files if neither `page` nor `per_page` is given."},
     )
-    strip_binary = fields.Boolean(load_default=False, metadata={"description": "Leave out the content of binaries."})
+    strip_binary = fields.Boolean(load_default=False)
 
     @pre_load
     def begin_at_the_first_page(self, data: Any, **_: Any) -> Any:
@@ -200,11 +190,7 @@ class RunnerSchema(Schema):
     parent_agent_runner_id = fields.UUID(required=True, allow_none=True)
     state = Choice(RunnerState, required=True)
     title = fields.String(required=True)
-    branch = fields.String(
-        required=True,
-        allow_none=True,
-        metadata={"description": "null where nobody named one, until the first session has fetched the repository."},
-    )
+    branch = fields.String(required=True, allow_none=True)
     result_branch = fields.String(required=True, allow_none=True)
     sha = fields.String(required=True, allow_none=True)
     base_deploy_id = fields.String(required=True, allow_none=True)
@@ -215,21 +201,15 @@ class RunnerSchema(Schema):
     last_session_created_at = Moment(required=True)
     active_session_created_at = Moment(required=True, allow_none=True)
     has_result_diff = fields.Boolean(required=True)
-    contains_secret = fields.Boolean(
-        required=True, metadata={"description": "The runner's diff holds a secret that is known; it is not published."}
-    )
+    contains_secret = fields.Boolean(required=True)
     attached_file_keys = fields.List(fields.String(), required=True)
     latest_session_id = fields.UUID(required=True, allow_none=True)
     latest_session_state = Choice(SessionState, required=True, allow_none=True)
     latest_session_mode = Choice(Mode, required=True, allow_none=True)
     pr_url = fields.String(required=True, allow_none=True)
     pr_branch = fields.String(required=True, allow_none=True)
-    pr_state = Choice(
-        PullRequestState, required=True, allow_none=True, metadata={"description": "As of `pr_checked_at`."}
-    )
-    pr_checked_at = Moment(
-        required=True, allow_none=True, metadata={"description": "When the forge was last asked for the pull request."}
-    )
+    pr_state = Choice(PullRequestState, required=True, allow_none=True)
+    pr_checked_at = Moment(required=True, allow_none=True)
     pr_number = fields.Integer(required=True, allow_none=True)
     pr_is_being_created = fields.Boolean(required=True)
     pr_error = fields.String(required=True, allow_none=True)
@@ -237,9 +217,7 @@ class RunnerSchema(Schema):
     merge_commit_error = fields.String(required=True, allow_none=True)
     merge_commit_is_being_created = fields.Boolean(required=True)
     base_sha = fields.String(required=True, allow_none=True)
-    behind_by = fields.Integer(
-        required=True, allow_none=True, metadata={"description": "null until measured, which is not done yet."}
-    )
+    behind_by = fields.Integer(required=True, allow_none=True)
     head_session_id = fields.UUID(required=True, allow_none=True)
     usage = fields.Nested(UsageSchema, required=True)
     user = fields.Nested(UserSchema, required=True)

@@ -48,7 +48,7 @@ class ReportBody(Body):
     result = Text(RESULT_LENGTH, allow_none=True)
     result_branch = Text(255, least=1, allow_none=True)
     state = Choice(SessionState)
-    duration = Whole(allow_none=True, metadata={"description": "Milliseconds."})
+    duration = Whole(allow_none=True)
     current_task = Text(500, allow_none=True)
     result_diff = InlineDiff(allow_none=True)
     result_diff_s3_key = Text(1000, least=1, allow_none=True)
@@ -136,7 +136,6 @@ class SessionSchema(Schema):
     has_cumulative_diff = fields.Boolean(required=True)
     contains_secret = fields.Boolean(
         required=True,
-        metadata={"description": "What the session leaves holds a secret that is known; it is not published."},
     )
     limits = fields.Nested(LimitsSchema, required=True)
     usage = fields.Nested(UsageSchema, required=True, allow_none=True)

@@ -8,6 +8,7 @@ import marshmallow
 from marshmallow import RAISE, fields, post_load
 
 from app.schemas.fields import Text, from_to
+from app.schemas.glossary import description_of
 
 MOST_PER_PAGE = 100
 # Far behind the end of any list, and small enough for arithmetic in every database.
@@ -27,9 +28,14 @@ _WRONG_KIND: dict[type[fields.Field[Any]], str] = {
 
 
 class Schema(marshmallow.Schema):
-    """What all schemas share: plain words for what is wrong."""
+    """What all schemas share: plain words for what is wrong, and a description of each field."""
 
     error_messages = {"type": "must be an object"}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # The description of the API takes that of a schema from its Meta.
+        cls.Meta = type("Meta", (cls.Meta,), {"description": " ".join((cls.__doc__ or "").split())})  # type: ignore[assignment, misc]
 
     def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:
         """Called by marshmallow with each field of the schema."""
@@ -38,6 +44,9 @@ class Schema(marshmallow.Schema):
             wrong = ("invalid", "invalid_uuid", "invalid_utf8", "special", "too_large", "type")
             field_obj.error_messages |= dict.fromkeys(wrong, words)
         field_obj.error_messages |= {"required": "is required", "null": "must not be null"}
+        description = description_of(type(self), field_name)
+        if description is not None:
+            field_obj.metadata = {"description": description, **field_obj.metadata}
 
 
 class Body(Schema):

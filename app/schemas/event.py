@@ -21,7 +21,6 @@ class ResumeHeaders(Schema):
         data_key="Last-Event-ID",
         load_default=0,
         validate=from_to(0, 2**31 - 1),
-        metadata={"description": "The id of the last event that was seen; the stream goes on behind it."},
     )
 
 
@@ -37,9 +36,9 @@ class EventSchema(Schema):
 class MessageSchema(Schema):
     """One message of an event stream."""
 
-    id = fields.String(metadata={"description": "The event's number; a heartbeat has none."})
+    id = fields.String()
     event = fields.String(required=True, validate=validate.OneOf(["step", "state", "usage", "heartbeat", "done"]))
-    data = fields.String(required=True, metadata={"description": "JSON.", "contentMediaType": "application/json"})
+    data = fields.String(required=True, metadata={"contentMediaType": "application/json"})
 
 
 def event_json(event: Any) -> dict[str, Any]:

@@ -241,9 +241,7 @@ class Bound(Moment):
         after = {"minimum": _AS_DATES.stop, "exclusiveMaximum": _LATEST.timestamp()}
         seconds = [{"type": "number", **range} for range in (before, after)]
         either = {"anyOf": [{"type": "string", "format": "date-time"}, *seconds]}
-        super().__init__(
-            metadata={**either, "description": "ISO-8601 or Unix seconds.", **kwargs.pop("metadata", {})}, **kwargs
-        )
+        super().__init__(metadata={**either, **kwargs.pop("metadata", {})}, **kwargs)
         del self.metadata["type"], self.metadata["format"]
 
 

@@ -19,12 +19,7 @@ class UpdateSiteBody(Body):
 
     name = Text(200, least=1, validate=[NOT_BLANK], metadata={"example": "shop"})
     repo_url = Text(2000, least=1, metadata={"example": "https://github.com/example/shop.git"})
-    default_branch = Text(
-        255,
-        least=1,
-        allow_none=True,
-        metadata={"example": "main", "description": "null: the repository's own, once a session has fetched it."},
-    )
+    default_branch = Text(255, least=1, allow_none=True, metadata={"example": "main"})
     forge = Choice(Forge)
     forge_api_url = Text(2000, least=1, allow_none=True)
     default_agent = Text(100, least=1, allow_none=True)
@@ -34,26 +29,20 @@ class UpdateSiteBody(Body):
         Text(255, least=1),
         allow_none=True,
         validate=items(100),
-        metadata={"description": "Names or patterns; null protects the default branch."},
     )
     egress_hosts = fields.List(
         Text(255, least=1, validate=[HOST]),
         validate=items(200),
         metadata={
-            "description": "What agents and the setup command may reach besides the model: `host`, `*.host` or `host:port`.",
             "example": ["pypi.org", "*.pythonhosted.org"],
         },
     )
-    allow_agent_configuration = Flag(
-        metadata={
-            "description": "Whether files of the repository that configure agents, and by that can run code, take effect."
-        }
-    )
+    allow_agent_configuration = Flag()
     max_duration_seconds = Whole(least=1, allow_none=True)
     max_cost_usd = Amount(above=0, allow_none=True)
     max_concurrent_sessions = Whole(least=1, allow_none=True)
     execution = Choice(Execution)
-    access_token = Text(10_000, least=1, allow_none=True, metadata={"description": "Never read back."})
+    access_token = Text(10_000, least=1, allow_none=True)
 
 
 class CreateSiteBody(UpdateSiteBody):
@@ -69,11 +58,7 @@ class SiteSchema(Schema):
     account_id = fields.UUID(required=True)
     name = fields.String(required=True)
     repo_url = fields.String(required=True)
-    default_branch = fields.String(
-        required=True,
-        allow_none=True,
-        metadata={"description": "null until somebody names it or the first session fetches the repository."},
-    )
+    default_branch = fields.String(required=True, allow_none=True)
     forge = Choice(Forge, required=True)
     forge_api_url = fields.String(required=True, allow_none=True)
     default_agent = fields.String(required=True, allow_none=True)

@@ -13,7 +13,7 @@ class UploadUrlBody(Body):
 
     filename = Text(1000, least=1, required=True, metadata={"example": "sketch.png"})
     content_type = Text(1000, least=1, required=True, metadata={"example": "image/png"})
-    size = Whole(least=-(2**31), allow_none=True, metadata={"description": "Bytes; signed where given."})
+    size = Whole(least=-(2**31), allow_none=True)
     account_id = Reference(allow_none=True)
 
 

@@ -7,6 +7,8 @@ import re
 import pytest
 from openapi_spec_validator import validate
 
+from app.schemas import glossary
+from app.schemas.event import EventSchema
 from app.web import create_app
 from tests.conftest import forget_settings
 
@@ -52,6 +54,32 @@ def test_every_operation_says_what_it_does_and_how_it_refuses(operations):
         assert "X-Request-Id" in names and (verb == "post") == ("Idempotency-Key" in names), name
         is_open = not path.startswith("/api/v1") or "/blobs/" in path or "/docs" in path
         assert (operation.get("security") == []) == is_open, name
+
+
+def test_everything_in_it_is_described(description, operations):
+    missing = [tag["name"] for tag in description["tags"] if not tag.get("description")]
+    for name, schema in description["components"]["schemas"].items():
+        missing += [] if schema.get("description") else [name]
+        missing += [f"{name}.{field}" for field, about in schema["properties"].items() if not about.get("description")]
+    for path, item in description["paths"].items():
+        missing += [f"{path} {about['name']}" for about in item.get("parameters", []) if not about.get("description")]
+    for name, (_, _, operation) in operations.items():
+        missing += [] if operation.get("description") else [name]
+        missing += [f"{name} {about['name']}" for about in operation["parameters"] if not about.get("description")]
+    assert missing == []
+
+
+def test_the_glossary_describes_nothing_that_is_not_there(description, operations):
+    shown = {about for schema in description["components"]["schemas"].values() for about in texts(schema["properties"])}
+    for _, _, operation in operations.values():
+        shown |= {about["description"] for about in operation["parameters"]}
+    shown |= set(texts({name: field.metadata for name, field in EventSchema().fields.items()}))
+    unused = {entry for entry, text in glossary.FIELDS.items() if text not in shown}
+    assert unused == set()
+
+
+def texts(properties):
+    return [about["description"] for about in properties.values()]
 
 
 def test_every_json_has_an_example(operations):

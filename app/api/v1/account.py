@@ -9,12 +9,12 @@ from flask.views import MethodView
 from app.api import examples
 from app.api.auth import caller
 from app.api.blueprint import Blueprint
-from app.api.presenters import Shown
+from app.api.presenters import RowView
 from app.api.transactions import reading
 from app.schemas.account import AccountSchema, MeSchema
 from app.services.accounts import overview
 
-blp = Blueprint("Account", __name__, url_prefix="/api/v1")
+blp = Blueprint("Account", __name__, description="The caller and the account.", url_prefix="/api/v1")
 
 
 @blp.route("/me")
@@ -23,9 +23,12 @@ class Me(MethodView):
     @blp.operation("getMe")
     @blp.response(200, MeSchema, example=examples.ME)
     def get(self) -> Any:
-        """Get yourself: the user, the account and the token in use."""
+        """Get yourself.
+
+        The user, the account and the token that the request came with.
+        """
         me = overview.me(caller())
-        return Shown(me.user, account=me.account, token=me.token)
+        return RowView(me.user, account=me.account, token=me.token)
 
 
 @blp.route("/account")
@@ -34,6 +37,9 @@ class Account(MethodView):
     @blp.operation("getAccount")
     @blp.response(200, AccountSchema, example=examples.ACCOUNT)
     def get(self) -> Any:
-        """Get your account with its limits and what is used of them."""
+        """Get your account.
+
+        Its limits, and what is used of them.
+        """
         found = overview.account(caller())
-        return Shown(found.account, limits=found.limits, used=found.used)
+        return RowView(found.account, limits=found.limits, used=found.used)

@@ -25,7 +25,12 @@ from app.services.artifacts import uploads
 from app.services.execution import external_workers
 from app.services.runners import agent_runner_sessions
 
-blp = Blueprint("Sessions", __name__, url_prefix="/api/v1/agent_runners/<uuid:agent_runner_id>/sessions")
+blp = Blueprint(
+    "Sessions",
+    __name__,
+    description="Prompts, and what came of them.",
+    url_prefix="/api/v1/agent_runners/<uuid:agent_runner_id>/sessions",
+)
 
 
 @blp.route("")
@@ -35,7 +40,11 @@ class AgentRunnerSessions(MethodView):
     @blp.arguments(SessionQuery, location="query")
     @blp.response(200, SessionSchema(many=True), headers=PAGE_HEADERS, example=[examples.SESSION])
     def get(self, filters: dict[str, Any], agent_runner_id: uuid.UUID) -> Any:
-        """List the sessions of an agent runner, oldest first."""
+        """List the sessions of an agent runner, oldest first.
+
+        Discarded ones are left out unless `include_discarded` is true. In a long list later sessions may come with
+        fewer steps than `steps_count`; read those sessions by themselves.
+        """
         page = agent_runner_sessions.find(caller(), agent_runner_id, filters)
         return presenters.sessions(page.items), paging.headers(page)
 
@@ -47,7 +56,12 @@ class AgentRunnerSessions(MethodView):
     @blp.arguments(CreateSessionBody, example={"prompt": "Add a test for it."})
     @blp.response(201, SessionSchema, example=examples.SESSION)
     def post(self, fields: dict[str, Any], agent_runner_id: uuid.UUID, prepared: uploads.Uploaded) -> Any:
-        """Create a session with a prompt; it builds on the runner's diff."""
+        """Follow up with a prompt.
+
+        The session builds on the runner's diff. The agent sees the files as they are then, but does not remember
+        earlier prompts and answers. Agent, model, effort and limits are those of the latest session unless the body
+        names others.
+        """
         session = agent_runner_sessions.create(caller(), agent_runner_id, fields, prepared)
         return presenters.session(session), {"Location": _address(session)}
 
@@ -58,7 +72,10 @@ class AgentRunnerSession(MethodView):
     @blp.operation("getSession", links=examples.GOT_SESSION_LINKS)
     @blp.response(200, SessionSchema, example=examples.SESSION)
     def get(self, agent_runner_id: uuid.UUID, session_id: uuid.UUID) -> Any:
-        """Get a session with the steps of its current attempt."""
+        """Get a session with its steps.
+
+        The steps are those of the current attempt. If a worker is lost, another attempt begins with steps of its own.
+        """
         return presenters.session(agent_runner_sessions.get(caller(), agent_runner_id, session_id))
 
     @blp.operation("updateSession", conflict="`bad_transition`, `already_claimed`, `lease_lost` or `not_external`")
@@ -77,10 +94,11 @@ class AgentRunnerSession(MethodView):
         session_id: uuid.UUID,
         prepared: external_workers.ReportedDiffs,
     ) -> Any:
-        """Report on a session, as its worker; or change its title.
+        """Report on a session as its worker, or change its title.
 
         `state: RUNNING` is the claim of an external worker. Its answer carries the session token, once, and URLs to
-        read the attached files and the diff that the session builds on.
+        read the attached files and the diff that the session builds on. Each further report, even an empty one, needs
+        that token and is a heartbeat.
         """
         session, handover = external_workers.report(caller(), agent_runner_id, session_id, fields, prepared)
         given = ("session_token", "attachment_urls", "start_diff_url")
@@ -90,7 +108,11 @@ class AgentRunnerSession(MethodView):
     @blp.operation("stopSession", conflict="`session_ended`")
     @blp.response(202)
     def delete(self, agent_runner_id: uuid.UUID, session_id: uuid.UUID) -> Response:
-        """Stop a session; again is no error."""
+        """Stop a session.
+
+        It becomes CANCELLED, and its work so far is kept. Stopping it again is no error; a session that is DONE or
+        ERROR is refused.
+        """
         agent_runner_sessions.stop(caller(), agent_runner_id, session_id)
         return empty(202)
 
@@ -106,7 +128,11 @@ class Retry(MethodView):
     )
     @blp.response(201, SessionSchema, example=examples.SESSION)
     def post(self, agent_runner_id: uuid.UUID, session_id: uuid.UUID) -> Any:
-        """Create a session that does again what another one was to do."""
+        """Try a session again.
+
+        The new session has the prompt, mode, agent, model, effort, limits and files of that one and begins where that
+        one began. If it ends DONE with a diff, it takes the place of that session and of those that were built on it.
+        """
         session = agent_runner_sessions.retry(caller(), agent_runner_id, session_id)
         return presenters.session(session), {"Location": _address(session)}
 

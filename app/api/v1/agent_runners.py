@@ -28,7 +28,12 @@ from app.services.artifacts import diffs, uploads
 from app.services.publishing import publications
 from app.services.runners import agent_runner_sessions, agent_runners, head
 
-blp = Blueprint("Agent runners", __name__, url_prefix="/api/v1/agent_runners")
+blp = Blueprint(
+    "Agent runners",
+    __name__,
+    description="Lasting lines of work, each on one branch of a site.",
+    url_prefix="/api/v1/agent_runners",
+)
 
 
 @blp.route("")
@@ -40,7 +45,8 @@ class AgentRunners(MethodView):
     def get(self, filters: dict[str, Any]) -> Any:
         """List agent runners, the one with the newest session first.
 
-        Archived ones are listed only where `state` names ARCHIVED.
+        A follow-up moves a runner to the front. Archived runners are listed only where `state` names ARCHIVED. A
+        runner whose only session was stopped is DONE, with `latest_session_state` CANCELLED.
         """
         page = agent_runners.find(caller(), filters)
         return presenters.runners(page.items), paging.headers(page)
@@ -51,7 +57,12 @@ class AgentRunners(MethodView):
     @blp.arguments(CreateRunnerBody, example=examples.CREATE_RUNNER)
     @blp.response(201, RunnerSchema, example=examples.RUNNER)
     def post(self, fields: dict[str, Any], prepared: uploads.Uploaded) -> Any:
-        """Create an agent runner with a prompt; its first session waits for a worker."""
+        """Create an agent runner with a prompt.
+
+        The answer comes at once, and the first session waits for a worker. Follow it by its events, or poll it.
+        Without `agent` the site's default agent is used, else the first of the deployment that takes a prompt in
+        words.
+        """
         runner = agent_runners.create(caller(), fields, prepared)
         return presenters.runner(runner), {"Location": paging.address(f"/agent_runners/{runner.id}")}
 
@@ -62,7 +73,11 @@ class AgentRunner(MethodView):
     @blp.operation("getAgentRunner", links=examples.GOT_RUNNER_LINKS)
     @blp.response(200, RunnerSchema, example=examples.RUNNER)
     def get(self, agent_runner_id: uuid.UUID) -> Any:
-        """Get an agent runner."""
+        """Get an agent runner.
+
+        While `pr_is_being_created` or `merge_commit_is_being_created` is true, poll until it is false; then the
+        result or the error is there.
+        """
         return presenters.runner(agent_runners.get(caller(), agent_runner_id))
 
     @blp.operation("updateAgentRunner", conflict="`already_started`, or `active_session_exists` for a diff")
@@ -73,14 +88,21 @@ class AgentRunner(MethodView):
     def patch(
         self, fields: dict[str, Any], agent_runner_id: uuid.UUID, prepared: agent_runners.ReplacementDiff | None
     ) -> Any:
-        """Change the title, the commit to begin on, the deploy, or the diff that the next session builds on."""
+        """Change an agent runner.
+
+        Title and deploy may be changed at any time, the commit to start from until the first session is claimed. A
+        `result_diff` takes the place of the runner's diff until the next session, which builds on it.
+        """
         return presenters.runner(agent_runners.update(caller(), agent_runner_id, fields, prepared))
 
     @writing
     @blp.operation("stopAgentRunner", conflict="`no_active_session`")
     @blp.response(202)
     def delete(self, agent_runner_id: uuid.UUID) -> Response:
-        """Stop the session in progress."""
+        """Stop the session in progress.
+
+        It becomes CANCELLED. The work so far is kept, and a revert to that session adopts it.
+        """
         agent_runner_sessions.stop_active(caller(), agent_runner_id)
         return empty(202)
 
@@ -91,7 +113,11 @@ class AgentRunnerDiff(MethodView):
     @blp.arguments(RunnerDiffQuery, location="query")
     @blp.response(200, {"type": "string"}, content_type="text/plain", headers=PAGE_HEADERS, example=examples.DIFF)
     def get(self, query: dict[str, Any], agent_runner_id: uuid.UUID) -> Response:
-        """Get the runner's diff as text, whole or by pages of files."""
+        """Get the runner's diff as text.
+
+        It is sent byte for byte as it is stored; `git apply --binary` applies it to the base. With `page` or
+        `per_page` it comes in pages of files.
+        """
         diff = diffs.read_runner_diff(caller(), agent_runner_id, **query)
         return diff_response.diff(diff, page=query["page"], per_page=query["per_page"])
 
@@ -102,7 +128,11 @@ class Archive(MethodView):
     @blp.operation("archiveAgentRunner", conflict="`active_session_exists`")
     @blp.response(202, RunnerSchema, example=examples.RUNNER)
     def post(self, agent_runner_id: uuid.UUID) -> Any:
-        """Archive an agent runner; again is no error."""
+        """Archive an agent runner.
+
+        It is no longer listed and takes no further sessions. Archiving it again is no error. While a session is NEW
+        or RUNNING it is refused.
+        """
         return presenters.runner(agent_runners.archive(caller(), agent_runner_id))
 
 
@@ -112,7 +142,10 @@ class Unarchive(MethodView):
     @blp.operation("unarchiveAgentRunner")
     @blp.response(200, RunnerSchema, example=examples.RUNNER)
     def post(self, agent_runner_id: uuid.UUID) -> Any:
-        """Take an agent runner out of the archive."""
+        """Take an agent runner out of the archive.
+
+        It gets the state that its sessions decide. A runner that is not archived is returned unchanged.
+        """
         return presenters.runner(agent_runners.unarchive(caller(), agent_runner_id))
 
 
@@ -123,7 +156,12 @@ class Revert(MethodView):
     @blp.arguments(RevertBody, example={"session_id": examples.SESSION_ID})
     @blp.response(200, RunnerSchema, example=examples.RUNNER)
     def post(self, fields: dict[str, Any], agent_runner_id: uuid.UUID) -> Any:
-        """Move the runner's head to a session with a cumulative diff, or with null back to the base."""
+        """Go back to an earlier session, or to the base.
+
+        That session's cumulative diff becomes the runner's diff, and the next session builds on it. Null goes back to
+        the base. Sessions that the diff no longer builds on are discarded; a revert to one of them brings it back. A
+        session that ended in ERROR or CANCELLED with work kept is adopted in the same way.
+        """
         return presenters.runner(head.revert(caller(), agent_runner_id, fields["session_id"]))
 
 
@@ -134,7 +172,11 @@ class PullRequest(MethodView):
     @blp.arguments(PullRequestBody, example={"title": "Add a health endpoint", "draft": True}, required=False)
     @blp.response(200, RunnerSchema, example=examples.RUNNER)
     def post(self, fields: dict[str, Any], agent_runner_id: uuid.UUID) -> Any:
-        """Make a pull request of the runner's diff, or push a follow-up to the one there is. Poll the runner."""
+        """Open a pull request with the runner's diff, or update it.
+
+        The answer comes at once; poll the runner until `pr_is_being_created` is false. After a follow-up the same
+        call pushes to the same branch and updates the same pull request.
+        """
         return presenters.runner(publications.request_pull_request(caller(), agent_runner_id, fields))
 
 
@@ -145,5 +187,9 @@ class Commit(MethodView):
     @blp.arguments(CommitBody, example={"target_branch": "staging", "message": "Add a health endpoint"})
     @blp.response(200, RunnerSchema, example=examples.RUNNER)
     def post(self, fields: dict[str, Any], agent_runner_id: uuid.UUID) -> Any:
-        """Commit the runner's diff to a branch. Poll the runner."""
+        """Commit the runner's diff to a branch.
+
+        The answer comes at once; poll the runner until `merge_commit_is_being_created` is false. Protected branches
+        are refused. Where the branch has moved, the work is merged.
+        """
         return presenters.runner(publications.request_commit(caller(), agent_runner_id, fields))

@@ -11,7 +11,13 @@ from app.api.blueprint import Blueprint, empty
 from app.api.transactions import writing
 from app.services.artifacts import uploads
 
-blp = Blueprint("Blobs", __name__, url_prefix="/api/v1/blobs", is_open=True)
+blp = Blueprint(
+    "Blobs",
+    __name__,
+    description="Where signed URLs of the local artifact store lead.",
+    url_prefix="/api/v1/blobs",
+    is_open=True,
+)
 CHUNK = 256 * 1024
 
 
@@ -20,7 +26,10 @@ class Blob(MethodView):
     @blp.operation("putBlob")
     @blp.response(200)
     def put(self, key: str) -> Response:
-        """Upload to a signed URL, with exactly the headers that it was signed with."""
+        """Upload to a signed URL.
+
+        Send exactly the headers that came with the URL. The signature is the permission, so no token is needed.
+        """
         # The signature names the limit, so the one of JSON bodies does not apply.
         request.max_content_length = sys.maxsize
         chunks = iter(lambda: request.stream.read(CHUNK), b"")
@@ -33,7 +42,10 @@ class Blob(MethodView):
     @blp.operation("getBlob")
     @blp.response(200, {"type": "string", "format": "binary"}, content_type="application/octet-stream")
     def get(self, key: str) -> Response:
-        """Read by a signed URL."""
+        """Read from a signed URL.
+
+        The signature is the permission, so no token is needed.
+        """
         chunks = uploads.read_blob(key, request.args.to_dict())
         return Response(chunks, content_type="application/octet-stream")
 
@@ -41,6 +53,9 @@ class Blob(MethodView):
     @blp.operation("deleteBlob", conflict="`file_in_use`")
     @blp.response(204)
     def delete(self, key: str) -> Response:
-        """Delete by a signed URL."""
+        """Delete by a signed URL.
+
+        The signature is the permission, so no token is needed. A file that a session has come to use is kept: 409.
+        """
         uploads.delete_blob(key, request.args.to_dict())
         return empty(204)

@@ -13,7 +13,7 @@ PAGE = Path(__file__).parents[1] / "docs"
 TYPES = {"page.js": "text/javascript", "page.css": "text/css"}
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'"
 
-blp = Blueprint("Documentation", __name__, url_prefix="/api/v1", is_open=True)
+blp = Blueprint("Documentation", __name__, description="This description.", url_prefix="/api/v1", is_open=True)
 
 
 @blp.route("/docs")
@@ -21,7 +21,10 @@ class Docs(MethodView):
     @blp.operation("getDocs")
     @blp.response(200, {"type": "string"}, content_type="text/html")
     def get(self) -> Response:
-        """Read this description as a page."""
+        """Read this description as a page.
+
+        Nothing on the page comes from another host.
+        """
         return served("page.html", "text/html")
 
 
@@ -31,7 +34,10 @@ class DocsPart(MethodView):
     @blp.doc(responses={200: {"content": {kind: {"schema": {"type": "string"}} for kind in TYPES.values()}}})
     @blp.response(200)
     def get(self, name: str) -> Response:
-        """The page's script and style."""
+        """Get the page's script or style.
+
+        The page loads them by itself.
+        """
         return served(name, TYPES[name])
 
 

@@ -24,7 +24,7 @@ PREFIX = "/api/v1/agent_runners/<uuid:agent_runner_id>/sessions/<uuid:session_id
 POLL_SECONDS = 0.3
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
-blp = Blueprint("Events", __name__, url_prefix=PREFIX)
+blp = Blueprint("Events", __name__, description="What happens in a session, as it happens.", url_prefix=PREFIX)
 
 
 @blp.route("/events")
@@ -33,7 +33,11 @@ class SessionEvents(MethodView):
     @blp.arguments(ResumeHeaders, location="headers")
     @blp.response(200, MessageSchema, content_type="text/event-stream", example=examples.MESSAGE)
     def get(self, headers: dict[str, Any], agent_runner_id: uuid.UUID, session_id: uuid.UUID) -> Response:
-        """Follow a session: `step`, `state`, `usage`, `heartbeat`, and at its end `done`."""
+        """Follow a session as it happens.
+
+        Server-sent events: `step`, `state`, `usage`, `heartbeat` after 15 s of silence, and `done` as the last one.
+        After a broken connection send the last `id` as `Last-Event-ID`, and nothing is missed or repeated.
+        """
         listened = Listened(caller(), agent_runner_id, session_id)
         first = listened.after(headers["last_event_id"])
         release = listeners.admit()

@@ -17,7 +17,7 @@ from app.services.artifacts import diffs
 from app.services.execution import external_workers
 
 PREFIX = "/api/v1/agent_runners/<uuid:agent_runner_id>/sessions/<uuid:session_id>/diff"
-blp = Blueprint("Session diffs", __name__, url_prefix=PREFIX)
+blp = Blueprint("Session diffs", __name__, description="What a session changed.", url_prefix=PREFIX)
 
 
 @blp.route("/result")
@@ -25,7 +25,10 @@ class ResultDiff(MethodView):
     @blp.operation("getSessionResultDiff")
     @blp.response(200, {"type": "string"}, content_type="text/plain", example=examples.DIFF)
     def get(self, agent_runner_id: uuid.UUID, session_id: uuid.UUID) -> Response:
-        """Get what this session alone changed, as text."""
+        """Get what this session alone changed, as text.
+
+        It is sent byte for byte as it is stored.
+        """
         return diff_response.diff(diffs.read_session_diff(caller(), agent_runner_id, session_id, "result"))
 
 
@@ -34,7 +37,10 @@ class CumulativeDiff(MethodView):
     @blp.operation("getSessionCumulativeDiff")
     @blp.response(200, {"type": "string"}, content_type="text/plain", example=examples.DIFF)
     def get(self, agent_runner_id: uuid.UUID, session_id: uuid.UUID) -> Response:
-        """Get what all sessions up to and with this one changed, as text."""
+        """Get what this session and those before it changed together, as text.
+
+        It is sent byte for byte as it is stored; `git apply --binary` applies it to the base.
+        """
         return diff_response.diff(diffs.read_session_diff(caller(), agent_runner_id, session_id, "cumulative"))
 
 
@@ -44,7 +50,11 @@ class UploadUrls(MethodView):
     @blp.operation("createDiffUploadUrls", conflict="`not_running`, `already_claimed` or `lease_lost`")
     @blp.response(200, DiffUploadsSchema, example=examples.DIFF_UPLOADS)
     def post(self, agent_runner_id: uuid.UUID, session_id: uuid.UUID) -> Any:
-        """Get the URLs to upload the diffs of the attempt in progress, as its worker."""
+        """Get URLs to upload the diffs of an attempt.
+
+        For an external worker, with the session token. Upload each diff with exactly the headers given, then report
+        its `s3_key`.
+        """
         urls = external_workers.upload_urls(caller(), agent_runner_id, session_id)
         return {
             kind: {"upload_url": signed.url, "s3_key": key, "headers": signed.headers}

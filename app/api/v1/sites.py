@@ -17,7 +17,7 @@ from app.schemas.base import PageQuery
 from app.schemas.site import CreateSiteBody, SiteSchema, UpdateSiteBody
 from app.services.sites import sites
 
-blp = Blueprint("Sites", __name__, url_prefix="/api/v1/sites")
+blp = Blueprint("Sites", __name__, description="Repositories to work on.", url_prefix="/api/v1/sites")
 
 
 @blp.route("")
@@ -27,7 +27,10 @@ class Sites(MethodView):
     @blp.arguments(PageQuery, location="query")
     @blp.response(200, SiteSchema(many=True), headers=PAGE_HEADERS, example=[examples.SITE])
     def get(self, filters: dict[str, Any]) -> Any:
-        """List the account's sites, oldest first."""
+        """List the account's sites, oldest first.
+
+        Deleted sites are left out.
+        """
         page = sites.find(caller(), filters)
         return page.items, paging.headers(page)
 
@@ -36,7 +39,11 @@ class Sites(MethodView):
     @blp.arguments(CreateSiteBody, example=examples.CREATE_SITE)
     @blp.response(201, SiteSchema, example=examples.SITE)
     def post(self, fields: dict[str, Any]) -> Any:
-        """Create a site: a repository to work on. Nothing is fetched yet."""
+        """Create a site, that is a repository to work on.
+
+        Only `repo_url` is needed. The address is checked, but nothing is fetched yet: what only a worker can see ends
+        the first session with a failure that names it.
+        """
         site = sites.create(caller(), fields)
         return site, {"Location": paging.address(f"/sites/{site.id}")}
 
@@ -47,7 +54,10 @@ class Site(MethodView):
     @blp.operation("getSite")
     @blp.response(200, SiteSchema, example=examples.SITE)
     def get(self, site_id: uuid.UUID) -> Any:
-        """Get a site."""
+        """Get a site.
+
+        Its access token is never shown; `has_access_token` says whether there is one.
+        """
         return sites.get(caller(), site_id)
 
     @writing
@@ -55,13 +65,20 @@ class Site(MethodView):
     @blp.arguments(UpdateSiteBody, example={"setup_command": "npm ci"}, required=False)
     @blp.response(200, SiteSchema, example=examples.SITE)
     def patch(self, fields: dict[str, Any], site_id: uuid.UUID) -> Any:
-        """Change a site. An access token stays with the address that it was given for."""
+        """Change a site.
+
+        Fields that are left out stay as they are. A new `repo_url`, `forge_api_url` or `forge` drops the access token
+        unless the same request brings one, because it was given for the other address.
+        """
         return sites.update(caller(), site_id, fields)
 
     @writing
     @blp.operation("deleteSite", conflict="`active_session_exists`")
     @blp.response(204)
     def delete(self, site_id: uuid.UUID) -> Response:
-        """Hide a site and its runners."""
+        """Delete a site.
+
+        The site and its runners are no longer shown. While a session is NEW or RUNNING it is refused.
+        """
         sites.delete(caller(), site_id)
         return empty(204)

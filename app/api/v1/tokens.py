@@ -12,13 +12,13 @@ from app.api import examples, paging
 from app.api.auth import caller
 from app.api.blueprint import PAGE_HEADERS, Blueprint, empty
 from app.api.idempotency import idempotent
-from app.api.presenters import Shown
+from app.api.presenters import RowView
 from app.api.transactions import reading, writing
 from app.schemas.base import PageQuery
 from app.schemas.token import CreateTokenBody, NewTokenSchema, TokenSchema
 from app.services.accounts import tokens
 
-blp = Blueprint("Tokens", __name__, url_prefix="/api/v1/tokens")
+blp = Blueprint("Tokens", __name__, description="Bearer tokens.", url_prefix="/api/v1/tokens")
 
 
 @blp.route("")
@@ -28,7 +28,10 @@ class Tokens(MethodView):
     @blp.arguments(PageQuery, location="query")
     @blp.response(200, TokenSchema(many=True), headers=PAGE_HEADERS, example=[examples.TOKEN])
     def get(self, filters: dict[str, Any]) -> Any:
-        """List your tokens, revoked ones too; an administrator sees the account's."""
+        """List tokens, oldest first.
+
+        Your own; for an administrator those of the account. Revoked ones are listed too.
+        """
         page = tokens.find_own(caller(), filters)
         return page.items, paging.headers(page)
 
@@ -37,9 +40,12 @@ class Tokens(MethodView):
     @blp.arguments(CreateTokenBody, example={"name": "ci", "scope": "write"})
     @blp.response(201, NewTokenSchema, example={**examples.TOKEN, "token": "ar_..."})
     def post(self, fields: dict[str, Any]) -> Any:
-        """Create a token for yourself; its text is in this answer and nowhere else."""
+        """Create a token for yourself.
+
+        Its text is in this answer and nowhere else. Nobody can give a token more than they have themselves.
+        """
         row, text = tokens.create_for_caller(caller(), fields["scope"], fields["name"])
-        return Shown(row, token=text)
+        return RowView(row, token=text)
 
 
 @blp.route("/<uuid:token_id>")
@@ -48,6 +54,10 @@ class Token(MethodView):
     @blp.operation("revokeToken")
     @blp.response(204)
     def delete(self, token_id: uuid.UUID) -> Response:
-        """Revoke a token; again is no error."""
+        """Revoke a token.
+
+        From then on it answers 401, and so do the session tokens of claims that were made with it. Revoking it again
+        is no error.
+        """
         tokens.revoke(token_id, caller())
         return empty(204)

@@ -15,7 +15,7 @@ from app.api.transactions import after
 from app.schemas.upload import DeleteUrlBody, DeleteUrlSchema, UploadUrlBody, UploadUrlSchema
 from app.services.artifacts import uploads
 
-blp = Blueprint("Uploads", __name__, url_prefix="/api/v1/agent_runners")
+blp = Blueprint("Uploads", __name__, description="Files that agents can read.", url_prefix="/api/v1/agent_runners")
 
 
 @blp.route("/upload_url")
@@ -25,7 +25,11 @@ class UploadUrl(MethodView):
     @blp.arguments(UploadUrlBody, example=examples.UPLOAD)
     @blp.response(200, UploadUrlSchema, example=examples.UPLOAD_URL)
     def post(self, fields: dict[str, Any]) -> Any:
-        """Get a presigned URL to upload a file for agents."""
+        """Get a signed URL to upload a file for agents.
+
+        PUT the file there with exactly the headers given, then name its `file_key` in `file_keys` of a session. A
+        file may have 10 MiB and may be empty.
+        """
         key, signed = uploads.upload_url(caller(), fields)
         return {
             "upload_url": signed.url,
@@ -43,6 +47,9 @@ class DeleteUrl(MethodView):
     @blp.arguments(DeleteUrlBody, example={"file_key": examples.FILE_KEY})
     @blp.response(200, DeleteUrlSchema, example=examples.DELETE_URL)
     def post(self, fields: dict[str, Any], prepared: uploads.Uploaded) -> Any:
-        """Get a presigned URL to delete an uploaded file."""
+        """Get a signed URL to delete an uploaded file.
+
+        A file that a session uses is kept: 409.
+        """
         signed = uploads.delete_url(caller(), fields["file_key"], prepared)
         return {"delete_url": signed.url, "file_key": fields["file_key"]}
