@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,3 +72,35 @@ def test_one_session_of_a_runner_is_active_at_most_even_past_the_code(fresh_url:
             else "SELECT indexdef FROM pg_indexes WHERE indexname = 'uq_agent_runner_sessions_active'"
         )
         assert "WHERE" in (connection.scalar(sa.text(query)) or "")
+
+
+def test_titles_that_were_there_before_can_be_searched_in_any_case(fresh_url: str, engine: sa.Engine) -> None:
+    command.upgrade(alembic_config(fresh_url), "0008")
+    tables = sa.MetaData()
+    tables.reflect(engine)
+
+    def add(table: str, **values: object) -> uuid.UUID:
+        """A row with `values`, and with something in every other column that must not be null."""
+        some = {sa.DateTime: datetime.datetime.now(datetime.UTC), sa.Integer: 0, sa.Boolean: False, sa.JSON: []}
+        needed = [
+            column for column in tables.tables[table].columns if not column.nullable and column.name not in values
+        ]
+        row = {column.name: next((v for k, v in some.items() if isinstance(column.type, k)), "x") for column in needed}
+        row |= {"id": db.new_id(), **values}
+        keys = {
+            name: value.hex if isinstance(value, uuid.UUID) and engine.dialect.name == "sqlite" else value
+            for name, value in row.items()
+        }
+        with engine.begin() as connection:
+            connection.execute(tables.tables[table].insert().values(keys))
+        return row["id"]
+
+    account = add("accounts")
+    user, site = add("users", account_id=account), add("sites", account_id=account)
+    for number in range(3):
+        whose = {"account_id": account, "user_id": user, "site_id": site}
+        add("agent_runners", title=f"GRÖSSE {number}", **whose)
+    migrate(fresh_url)
+    with engine.connect() as connection:
+        found = connection.scalars(sa.text("SELECT title_folded FROM agent_runners ORDER BY title")).all()
+    assert found == ["grösse 0", "grösse 1", "grösse 2"]

@@ -7,8 +7,9 @@ import uuid
 
 import sqlalchemy as sa
 from sqlalchemy import ForeignKey, Index, String, Text
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
+from app.folding import folded
 from app.models.account import User
 from app.models.base import Base, StateType, Updated
 from app.models.site import Site
@@ -29,6 +30,8 @@ class AgentRunner(Updated, Base):
     parent_agent_runner_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("agent_runners.id"))
     state: Mapped[RunnerState] = mapped_column(StateType(RunnerState), default=RunnerState.NEW)
     title: Mapped[str] = mapped_column(String(500))
+    title_folded: Mapped[str | None] = mapped_column(Text)
+    """The title as it is searched. Null where a release wrote it that did not know of this."""
     branch: Mapped[str | None] = mapped_column(String(255))
     """None until the first session finds out which one is the remote's default."""
     sha: Mapped[str | None] = mapped_column(String(64))
@@ -67,6 +70,11 @@ class AgentRunner(Updated, Base):
 
     site: Mapped[Site] = relationship(lazy="joined")
     user: Mapped[User] = relationship(lazy="joined")
+
+    @validates("title")
+    def _fold_title(self, _name: str, title: str) -> str:
+        self.title_folded = folded(title)
+        return title
 
     @property
     def site_name(self) -> str:

@@ -162,6 +162,24 @@ def test_runners_are_filtered_by_what_they_are(api, ada, make_runner, make_site)
     refused(api.get("/agent_runners?title=%00"), 422, "invalid")
 
 
+@pytest.mark.parametrize(
+    ("title", "others"),
+    [
+        ("Größe ändern", ["GRÖSSE", "Ändern", "A\u0308NDERN"]),
+        ("ПРИВЕТ", ["привет"]),
+        ("Οδός", ["ΟΔΌΣ", "οδόσ"]),
+        ("\u0130stanbul", ["i\u0307STANBUL"]),
+    ],
+)
+def test_titles_are_found_in_any_case_of_any_script(api, make_runner, title, others):
+    runner = make_runner(title=title)
+    for asked in (title, *others):
+        assert ids(api.get("/agent_runners", query_string={"title": asked})) == [runner["id"]], asked
+    ok(api.patch(path_of(runner), {"title": "Other"}))
+    assert ids(api.get("/agent_runners", query_string={"title": title})) == []
+    assert ids(api.get("/agent_runners", query_string={"title": "OTHER"})) == [runner["id"]]
+
+
 def test_bounds_of_time_are_inclusive_and_take_several_spellings(api, make_runner):
     runner = make_runner()
     made = runner["created_at"]

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from app import db
 from app.errors import Conflict, invalid
+from app.folding import folded
 from app.models import AgentRunner, AgentRunnerSession, Site
 from app.models.states import RunnerState, Scope
 from app.services import lookup
@@ -99,7 +100,8 @@ def _conditions(filters: dict[str, Any]) -> list[sa.ColumnElement[bool]]:
     states = filters.get("state") or [state for state in RunnerState if state != RunnerState.ARCHIVED]
     conditions: list[sa.ColumnElement[bool]] = [AgentRunner.state.in_(states)]
     if filters.get("title"):
-        conditions.append(AgentRunner.title.icontains(filters["title"], autoescape=True))
+        title = sa.func.coalesce(AgentRunner.title_folded, sa.func.lower(AgentRunner.title))
+        conditions.append(title.contains(folded(filters["title"]), autoescape=True))
     for name in ("branch", "user_id", "site_id", "result_branch"):
         if filters.get(name) is not None:
             value = git_names.without_prefix(filters[name]) if name in _BRANCHES else filters[name]
