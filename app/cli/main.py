@@ -1,4 +1,4 @@
-"""`agent-runners COMMAND ...`. Each command is a module of its own, imported only when it is called."""
+"""`agent-runners COMMAND ...`. Each command is a module of `app.cli.commands`, imported only when it is called."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments or arguments[0] not in COMMANDS:
         return _explain(arguments)
     name = arguments[0]
-    module = importlib.import_module(_MODULES.get(name, f"app.cli.{name}"))
+    module = importlib.import_module(_MODULES.get(name, f"app.cli.commands.{name}"))
     parser = argparse.ArgumentParser(prog=f"agent-runners {name}", description=module.__doc__)
     module.add_arguments(parser)
     try:

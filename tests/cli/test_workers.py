@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from app.cli.broker import find_server
+from app.cli.commands.broker import find_server
 from tests.cli.processes import PROGRAM, environment, run, wait_for
 from tests.deployment import free_port
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from app import keys
-from app.cli.flower import credentials
+from app.cli.commands.flower import credentials
 from app.config import made_once_file, settings
 from app.keys import made_once
 from app.models import Site

@@ -23,7 +23,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from app import db
-from app.cli import init, migrate
+from app.cli.commands import init, migrate
 from app.cli.errors import CommandError
 from app.cli.processes import ROOT, absolute_paths, private_folder
 from app.cli.procfile_runner import BROKER_GRACE_SECONDS, Supervisor

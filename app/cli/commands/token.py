@@ -7,7 +7,7 @@ import sys
 import uuid
 
 from app import db
-from app.cli.init import EMAIL
+from app.cli.commands.init import EMAIL
 from app.config import Settings
 from app.escaping import readable
 from app.models.states import Scope
