@@ -33,6 +33,9 @@ from workers.publishing.pull_requests import PullRequestEnded, connect
 
 log = structlog.get_logger()
 MOST_ATTEMPTS = 12
+_BROKEN = (
+    "Something broke in Agent Runners itself. Ask again; the control worker's log has the trace, under publication"
+)
 
 
 @app.task(name=PUBLISH, bind=True, throws=(TaskFailed,))

@@ -53,12 +53,16 @@ class Work:
 
     def publish(self, **fields: Any) -> AgentRunner:
         """Ask for the pull request and have it made; the runner then."""
+        runner = self.request(fields)
+        assert runner.pr_error is None
+        return runner
+
+    def request(self, fields: dict[str, Any]) -> AgentRunner:
         with db.transaction():
             publications.request_pull_request(self.ada, self.runner.id, fields)
             mine = Publication.agent_runner_id == read(self.first).agent_runner_id
             asked = db.session.scalars(sa.select(Publication).where(mine).order_by(Publication.id.desc())).first()
         publish(str(asked.id))
-        assert self.runner.pr_error is None
         return self.runner
 
     def edit(self, **values: Any) -> None:
@@ -112,6 +116,15 @@ def test_what_people_change_on_the_forge_stays(work: Work) -> None:
     work.follow_up("echo three > a.txt")
     work.publish()
     assert work.pull["body"] == unmarked
+
+
+@pytest.mark.parametrize("token", [DemoForge.read_only_token, None])
+def test_a_push_that_is_not_permitted_says_what_is_missing(work: Work, token: str | None) -> None:
+    with db.transaction():
+        sites.update(work.ada, work.runner.site_id, {"access_token": token})
+    error = work.request({}).pr_error
+    assert "access" in error and "Contents: read and write" in error
+    assert ("may not write" in error) == (token is not None)
 
 
 def test_a_merge_or_a_close_on_the_forge_shows(work: Work) -> None:

@@ -37,9 +37,13 @@ class GitHub:
         self._api_url = (api_url or default_api).rstrip("/")
         self._token = token
         if not re.match(r"https?://[^/\s@]+(/|$)", self._api_url):
-            raise EngineError("forge_refused", "publish", "The address of the forge's API must be an http(s) URL.")
+            message = "The site's forge_api_url must be an http:// or https:// address without a user name."
+            raise EngineError("forge_refused", "publish", message)
+        if not token:
+            message = f"The site has no access token, and pull requests need one. {github_errors.PERMISSION}"
+            raise EngineError("forge_auth", "publish", message)
         self._github = Github(
-            auth=Auth.Token(token or "none"),
+            auth=Auth.Token(token),
             base_url=self._api_url,
             timeout=_TIMEOUT_SECONDS,
             retry=None,
@@ -134,7 +138,7 @@ class GitHub:
         raise EngineError(failure.code, failure.stage, message, retryable=failure.retryable) from None
 
     def _without_token(self, text: str) -> str:
-        return text.replace(self._token, "[redacted]") if self._token else text
+        return text.replace(self._token, "[redacted]")
 
 
 def parse(repo_url: str) -> tuple[str, str]:
@@ -153,7 +157,8 @@ def parse(repo_url: str) -> tuple[str, str]:
         scheme, path = parts.scheme, parts.path
     names = _PATH.fullmatch(path)
     if scheme not in ("http", "https", "ssh") or not place or not names:
-        raise EngineError("forge_refused", "publish", "The URL of the repository names no owner and repository.")
+        message = "The site's repo_url names no owner and repository, as https://github.com/owner/name does."
+        raise EngineError("forge_refused", "publish", message)
     full_name = f"{names['owner']}/{names['name']}"
     if place.lower() in ("github.com", "www.github.com", "ssh.github.com"):
         return full_name, "https://api.github.com"

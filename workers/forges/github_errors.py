@@ -23,7 +23,7 @@ _CODES = {
 # PyGithub gives this status to answers of GraphQL, which are always 200 and name the kind of each error instead:
 # https://docs.github.com/en/graphql/guides/forming-calls-with-graphql
 _GRAPHQL = 400
-_PERMISSION = (
+PERMISSION = (
     'The token needs "Pull requests: read and write" and "Contents: read and write" on this repository '
     "(or, for a classic token, the scope `repo`)."
 )
@@ -38,7 +38,7 @@ def engine_error(error: GithubException, host: str, what: str) -> EngineError:
     if error.status >= 500 or error.status == 408:
         return unreachable(f"{host} could not answer{quoted}")
     if error.status in (401, 403) or _kinds(error.data) & {"FORBIDDEN", "INSUFFICIENT_SCOPES"}:
-        return EngineError("forge_auth", "publish", f"{host} refused the token{quoted} {_PERMISSION}")
+        return EngineError("forge_auth", "publish", f"{host} refused the token{quoted} {PERMISSION}")
     if error.status in (404, 410):
         return EngineError("forge_not_found", "publish", f"{host} knows no {what}, or the token may not see it.")
     if any("pull request already exists" in text.lower() for text in _texts(error.data)):

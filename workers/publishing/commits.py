@@ -35,7 +35,9 @@ _FORBIDDEN = (
     "so nothing was pushed. Have them taken out by another session, or go back to before it."
 )
 _MOST_NAMED = 20
-_NOTHING = "The diff leaves every file as it was, so there is nothing to publish."
+_NOTHING = (
+    "The diff leaves every file as it was, so there is nothing to publish. Have a session change something first."
+)
 _BEING_MADE_SECONDS = 60.0
 COMMITTER = "Agent Runners <agent-runners@noreply.invalid>"
 
@@ -156,7 +158,10 @@ class Commits:
                 output += chunk
         except GitFailed as failed:
             if "unrelated histories" in failed.errors:
-                message = "The branch shares no history with the commit that this runner began on."
+                message = (
+                    "The branch shares no history with the commit that this runner began on, so they cannot be merged. "
+                    "Commit to a branch that does, or to a new one."
+                )
                 raise EngineError("unrelated_histories", "publish", message) from None
             if failed.status != 1:
                 raise

@@ -103,7 +103,11 @@ class _Publication:
         if tip == made:
             return
         if tip is not None and tip not in self._job.own_shas:
-            message = f"The branch {self._job.branch} holds commits that this runner did not make; nothing was pushed."
+            is_bound = self._job.wish is not None and self._job.wish.number is not None
+            message = (
+                f"The branch {self._job.branch} holds commits on the forge that this runner did not make, so nothing was "
+                f"pushed. Take them off it, or {'start a new runner' if is_bound else 'ask again with another branch'}."
+            )
             raise EngineError("branch_moved", "publish", message)
         self._push(commits, made, tip)
 
@@ -125,7 +129,9 @@ class _Publication:
             except _Moved:
                 continue
             return new
-        message = f"The branch {self._job.branch} moves faster than it can be merged into."
+        message = (
+            f"The branch {self._job.branch} was moved by others at each of {_TRIES} tries to push. Ask again later."
+        )
         raise EngineError("branch_moved", "publish", message, retryable=True)
 
     def _find_landed(self, commits: Commits, base_sha: str, made: str, tip: str) -> str | None:
@@ -150,7 +156,10 @@ class _Publication:
                 tree = commits.merge(tip, made)
         except Merging as conflict:
             files = ", ".join(conflict.files[:20]) + (" and more" if len(conflict.files) > 20 else "")
-            message = f"The branch {self._job.branch} has changed in the same places: {files}. Nothing was pushed."
+            message = (
+                f"The branch {self._job.branch} has changed in the same places: {files}. Nothing was pushed. Start a new "
+                "runner from that branch, or commit to another branch and merge it by hand."
+            )
             raise EngineError("merge_conflict", "publish", message) from None
         if tree == commits.tree_of(tip):
             return tip
@@ -183,7 +192,16 @@ class _Publication:
             # after that, by the push of a predecessor that is dead or of somebody else.
             if error.code == "push_rejected" and self._tip(commits) != expected:
                 raise _Moved(self._job.branch) from error
+            if error.code == "repository_auth":
+                raise EngineError("forge_auth", "publish", self._missing_permission()) from None
             raise
+
+    def _missing_permission(self) -> str:
+        why = "the token may not write to it" if self._job.credential else "the site has no access token"
+        return (
+            f"The forge refused the push to the branch {self._job.branch}: {why}. Set the site's access_token to one that "
+            'may push there (on GitHub, "Contents: read and write").'
+        )
 
     def _speak(self, commits: Commits, *arguments: str) -> str:
         """Run a command that talks to the forge; what goes wrong is told in words for a person."""

@@ -99,7 +99,10 @@ def _is_given_up(runner: AgentRunner, publication: Publication) -> bool:
     counters.count("workers_lost")
     if publication.workers_lost < settings().max_workers_lost:
         return False
-    error = f"{publication.workers_lost} workers were lost while they published this; the workers' logs may tell why."
+    error = (
+        f"{publication.workers_lost} workers were lost while they published this. "
+        "Ask again; if it fails again, see the logs of the control workers."
+    )
     _settle(runner, publication, PublicationState.FAILED, error)
     return True
 

@@ -26,9 +26,10 @@ def request_pull_request(caller: Caller, runner_id: uuid.UUID, fields: dict[str,
     """Record that the runner's diff is to become a pull request, or to update the one there is."""
     runner = _lock_publishable(caller, runner_id)
     if runner.pr_is_being_created:
-        raise Conflict("a pull request is being made already", error_code="pull_request_in_progress")
+        message = "a pull request of this agent runner is being made; wait until pr_is_being_created is false"
+        raise Conflict(message, error_code="pull_request_in_progress")
     if runner.site.forge not in WITH_PULL_REQUESTS:
-        message = f"pull requests are not made on a forge of the kind {runner.site.forge.value}; use commit"
+        message = f"the site's forge is {runner.site.forge.value}, where no pull requests are made; use commit instead"
         raise Invalid(message, error_code="forge_without_pull_requests")
     fields = git_names.with_plain_branches(fields, "branch")
     own, asked = runner.pr_branch or _kept_branch(runner, fields), fields.get("branch")
@@ -49,7 +50,8 @@ def request_commit(caller: Caller, runner_id: uuid.UUID, fields: dict[str, Any])
     """Record that the runner's diff is to be committed to a branch."""
     runner = _lock_publishable(caller, runner_id)
     if runner.merge_commit_is_being_created:
-        raise Conflict("a commit is being made already", error_code="commit_in_progress")
+        message = "a commit of this agent runner is being made; wait until merge_commit_is_being_created is false"
+        raise Conflict(message, error_code="commit_in_progress")
     fields = git_names.with_plain_branches(fields, "target_branch")
     _refuse_protected(runner, fields["target_branch"])
     runner.merge_commit_is_being_created, runner.merge_commit_error = True, None
@@ -65,7 +67,8 @@ def _refuse_protected(runner: AgentRunner, branch: str) -> None:
         message = "the repository's default branch is not known yet; set the site's default_branch"
         raise Invalid(message, error_code="default_branch_unknown")
     if any(fnmatchcase(branch, pattern) for pattern in site.protected):
-        raise BadRequest(f"{branch} is a protected branch of the site; name another", error_code="protected_branch")
+        message = f"{branch} is a protected branch; name another one, or change the site's protected_branches"
+        raise BadRequest(message, error_code="protected_branch")
 
 
 def _kept_branch(runner: AgentRunner, fields: dict[str, Any]) -> str | None:
@@ -88,7 +91,8 @@ def _lock_publishable(caller: Caller, runner_id: uuid.UUID) -> AgentRunner:
     runner = lookup.get_runner(caller, runner_id, lock=True)
     refuse_archived(runner)
     if runner.diff_key is None:
-        raise Invalid("the agent runner has no diff to publish", error_code="no_diff")
+        message = "the agent runner has no diff, so there is nothing to publish; have a session change something first"
+        raise Invalid(message, error_code="no_diff")
     if runner.contains_secret:
         message = (
             "the diff contains a secret that is known, such as the site's access token; have it taken out by another "

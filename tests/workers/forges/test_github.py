@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from tests.demo.forge import DemoForge, Repository, demo_forge, with_feature
-from tests.forges.conftest import adapter
+from tests.workers.forges.conftest import adapter
 from workers.errors import EngineError
 from workers.forges.base import Forge, PullRequest
 from workers.forges.github import parse

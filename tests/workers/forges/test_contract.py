@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.demo.forge import DemoForge, Repository
-from tests.forges.contract import Contract, Exchange, recorded
+from tests.workers.forges.contract import Contract, Exchange, recorded
 from workers.errors import EngineError
 from workers.forges.registry import make_forge
 

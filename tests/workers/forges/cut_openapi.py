@@ -1,7 +1,7 @@
 """Cut GitHub's description of its REST API down to what is used here, so that tests can hold answers against it.
 
     npm pack @octokit/openapi && tar xzf octokit-openapi-*.tgz
-    python tests/forges/cut_openapi.py package/generated/api.github.com.json tests/forges/github-openapi.json.gz
+    python tests/workers/forges/cut_openapi.py package/generated/api.github.com.json tests/workers/forges/github-openapi.json.gz
 
 The description is GitHub's, under the MIT licence: https://github.com/github/rest-api-description
 """
