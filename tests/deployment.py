@@ -19,6 +19,8 @@ from typing import Any
 import httpx
 import psutil
 
+from tests.program import run_program
+
 PROGRAM = str(Path(sys.executable).with_name("agent-runners"))
 PATIENCE_SECONDS = 60.0
 
@@ -80,9 +82,7 @@ class Deployment:
 
     def command(self, *arguments: str) -> str:
         """Run a command of the product to its end and return what it printed."""
-        done = subprocess.run(
-            [PROGRAM, *arguments], env=self.environment(), capture_output=True, text=True, timeout=60, check=False
-        )
+        done = run_program([*arguments], self.environment())
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

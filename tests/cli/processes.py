@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.bubblewrap import REFUSED, fake_bubblewrap
+from tests.program import run_program
 
 PROGRAM = str(Path(sys.executable).with_name("agent-runners"))
 
@@ -25,8 +26,7 @@ def environment(folder: Path, **settings: str) -> dict[str, str]:
 
 def run(folder: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
-    command = [PROGRAM, *arguments]
-    return subprocess.run(command, env=environment(folder, **settings), capture_output=True, text=True, timeout=60)
+    return run_program([*arguments], environment(folder, **settings))
 
 
 def wait_for(what: str, probe: Callable[[], object], seconds: float = 60.0) -> None:

@@ -1,0 +1,62 @@
+"""The command line, run in a process that is forked from one which has imported it already.
+
+A command imports for a second what takes it a hundredth of one to do, and tests run hundreds of them. A command that
+becomes another module goes on in the same process instead of starting Python again.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import runpy
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from typing import IO, NoReturn
+
+from app.cli.main import main
+
+SECONDS = 60.0
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(["tests.program_modules"])
+
+
+def run_program(arguments: list[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run `agent-runners` with these arguments to its end, as `subprocess.run` does."""
+    with tempfile.NamedTemporaryFile("w+") as out, tempfile.NamedTemporaryFile("w+") as err:
+        process = _context.Process(target=_become, args=(arguments, dict(environment), out.name, err.name))
+        process.start()
+        process.join(SECONDS)
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+            raise subprocess.TimeoutExpired(arguments, SECONDS)
+        return subprocess.CompletedProcess(arguments, process.exitcode, _read(out), _read(err))
+
+
+def _read(file: IO[str]) -> str:
+    file.seek(0)
+    return file.read()
+
+
+def _become(arguments: list[str], environment: dict[str, str], out: str, err: str) -> NoReturn:
+    for path, flags, descriptor in ((os.devnull, os.O_RDONLY, 0), (out, os.O_WRONLY, 1), (err, os.O_WRONLY, 2)):
+        os.dup2(os.open(path, flags), descriptor)
+    sys.stdin, sys.stdout, sys.stderr = (os.fdopen(number, mode) for number, mode in ((0, "r"), (1, "w"), (2, "w")))
+    # What could not be imported is passed over in silence otherwise, and paid for by each command.
+    assert "tests.program_modules" in sys.modules
+    os.environ.clear()
+    os.environ.update(environment)
+    os.execve = _go_on_as_module
+    sys.argv = ["agent-runners", *arguments]
+    sys.exit(main())
+
+
+def _go_on_as_module(_program: str, command: list[str], environment: Mapping[str, str]) -> NoReturn:
+    """What `python -m MODULE ...` does, without another Python."""
+    os.environ.update(environment)
+    module = command[command.index("-m") + 1]
+    sys.argv = [module, *command[command.index("-m") + 2 :]]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    sys.exit(0)

@@ -1,0 +1,17 @@
+"""What commands import, for the process that theirs are forked from. Nothing here reads a setting."""
+
+from __future__ import annotations
+
+import importlib
+
+from app.config import settings
+
+for name in ("account", "doctor", "init", "key", "migrate", "token", "up", "web", "worker"):
+    importlib.import_module(f"app.cli.{name}")
+for name in ("app.web", "migrations.config", "tasks.doctor", "tasks.session_jobs"):
+    importlib.import_module(name)
+
+for name in ("machine", "messages", "record", "stuck"):
+    importlib.import_module(f"tasks.doctor.{name}")
+
+assert settings.cache_info().currsize == 0, "each command has settings of its own"
