@@ -22,7 +22,6 @@ from tests.newcomer.registries import Access
 
 USER, UID = "ada", 1000
 HOME = f"/home/{USER}"
-SUITE = "trixie"
 _PROGRAMS = ("debootstrap", "unshare", "pivot_root", "setpriv")
 _INSTALL = "apt-get install debootstrap debian-archive-keyring util-linux"
 _APT_ASKS_NOBODY = 'APT::Get::Assume-Yes "true";\n'
@@ -62,7 +61,9 @@ class Machine:
         """
         user = "root" if as_root else USER
         home = "/root" if as_root else HOME
-        become = [] if as_root else ["setpriv", f"--reuid={UID}", f"--regid={UID}", "--init-groups", "--inh-caps=-all"]
+        ids = [f"--reuid={UID}", f"--regid={UID}", "--init-groups", "--inh-caps=-all"]
+        # The change of user clears the signal by which --kill-child ends the command together with us.
+        become = [] if as_root else ["setpriv", *ids, "--pdeathsig=KILL"]
         variables = {"HOME": home, "USER": user, "LOGNAME": user, "LANG": "C.UTF-8", **self.access.variables}
         environment = [f"{name}={value}" for name, value in variables.items()]
         command = [*become, "env", "-i", *environment, "sh", "-lc", f"cd {home}\n{script}"]
@@ -110,26 +111,26 @@ def _make_place(at: Path, is_folder: bool) -> None:
         at.touch()
 
 
-def make_root(install: str, access: Access) -> Path:
-    """The root folder of a Debian on which root ran the command `install`; made anew where the command has changed.
+def make_root(release: str, install: str, access: Access) -> Path:
+    """The root folder of a release of Debian on which root ran the command `install`, which is kept for the next time.
 
     Raises NoDebianError, and RuntimeError where the command fails.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "agent-runners-tests")
     cache.mkdir(parents=True, exist_ok=True)
-    root = cache / f"{SUITE}-{hashlib.sha256(install.encode()).hexdigest()[:12]}"
+    root = cache / f"{release}-{hashlib.sha256(install.encode()).hexdigest()[:12]}"
     with open(cache / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not root.exists():
             with tempfile.TemporaryDirectory(dir=cache) as folder:
-                _bootstrap(Path(folder, "root"), install, access, Path(folder, "scratch"))
+                _bootstrap(Path(folder, "root"), release, install, access, Path(folder, "scratch"))
                 Path(folder, "root").rename(root)
     return root
 
 
-def _bootstrap(root: Path, install: str, access: Access, scratch: Path) -> None:
+def _bootstrap(root: Path, release: str, install: str, access: Access, scratch: Path) -> None:
     root.mkdir(mode=0o755)
-    made = subprocess.run(["debootstrap", "--variant=minbase", SUITE, root], text=True, stdout=subprocess.PIPE)
+    made = subprocess.run(["debootstrap", "--variant=minbase", release, root], text=True, stdout=subprocess.PIPE)
     if made.returncode:
         raise NoDebianError(made.stdout[-2000:])
     (root / "etc/apt/apt.conf.d/yes").write_text(_APT_ASKS_NOBODY)
