@@ -152,9 +152,12 @@ class LocalStore:
         terms = dict(terms)
         signature = terms.pop("signature", "")
         if not keys.is_signed(_text_to_sign(method, key, terms), signature):
-            raise Forbidden("the URL was not signed for this request", error_code="bad_signature")
+            raise Forbidden(
+                "the URL was not signed for this request; send exactly the method and the headers that it came with",
+                error_code="bad_signature",
+            )
         if int(terms["expires"]) < time.time():
-            raise Forbidden("the URL has expired", error_code="url_expired")
+            raise Forbidden("the URL has expired; ask for a new one", error_code="url_expired")
         return terms
 
 

@@ -26,7 +26,7 @@ _DIFFS = {f"{kind}_diff{form}" for kind in KINDS for form in ("", "_s3_key")}
 _WORK = {"usage", *_DIFFS}
 _TITLES = ("title", "current_task")
 _PLAIN = ("title", "result", "result_branch", "duration", "current_task", "commit_sha", "base_deploy_id")
-_CLAIMED = "a worker has this session; it reports with the session token that its claim was answered with"
+_CLAIMED = "a worker has claimed this session; report with the session token in the answer to that claim"
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,10 @@ def report(
         # Only the session token tells the worker that has the session from one that had it before.
         raise Conflict(_CLAIMED, error_code="already_claimed")
     if session.state != SessionState.RUNNING and _has_diffs(fields):
-        raise Conflict(f"a session that is {session.state.value} takes no diffs", error_code="not_running")
+        raise Conflict(
+            f"a session that is {session.state.value} takes no diffs; only one that is RUNNING does",
+            error_code="not_running",
+        )
     fields = git_names.with_plain_branches(fields, "result_branch")
     handover = None
     if session.state == SessionState.RUNNING:
@@ -154,11 +157,16 @@ def _is_worker(caller: Caller, session: AgentRunnerSession) -> bool:
     if caller.session_id is None:
         return caller.may(Scope.WORKER)
     if caller.session_id != session.id:
-        raise Forbidden("this session token belongs to another session", error_code="session_token_scope")
+        raise Forbidden(
+            "this session token belongs to another session; use the one that the claim of this session was answered with",
+            error_code="session_token_scope",
+        )
     if caller.attempt != session.attempt or session.state == SessionState.NEW:
-        raise session_attempts.LeaseLost(f"attempt {caller.attempt} no longer holds this session")
+        raise session_attempts.LeaseLost(
+            f"attempt {caller.attempt} no longer has this session, as its lease expired; stop the work"
+        )
     if session.state == SessionState.CANCELLED:
-        raise session_attempts.Cancelled("the session was stopped")
+        raise session_attempts.Cancelled("the session was stopped by a caller; stop the work")
     return True
 
 
@@ -182,7 +190,10 @@ def _check_move(session: AgentRunnerSession, wanted: SessionState | None) -> Non
     if session.state == SessionState.RUNNING and wanted in (None, SessionState.RUNNING):
         return
     if wanted is None:
-        raise Conflict(f"a session that is {session.state.value} takes no reports", error_code="not_running")
+        raise Conflict(
+            f"a session that is {session.state.value} takes no reports; claim it first with state: RUNNING",
+            error_code="not_running",
+        )
     if not may_move(session.state, wanted):
         message = f"a session that is {session.state.value} cannot become {wanted.value}"
         raise Conflict(message, error_code="bad_transition")
@@ -190,9 +201,12 @@ def _check_move(session: AgentRunnerSession, wanted: SessionState | None) -> Non
 
 def _claim(caller: Caller, runner: AgentRunner, session: AgentRunnerSession) -> Handover:
     if runner.site.execution != Execution.EXTERNAL:
-        raise Conflict("sessions of this site are run by the deployment's own workers", error_code="not_external")
+        raise Conflict(
+            "this deployment's own workers run the sessions of this site; only a site with execution: external is claimed by the API",
+            error_code="not_external",
+        )
     if not scheduling.has_room(db.session.get_one(Account, runner.account_id), runner.site):
-        message = "as many sessions of the account or the site are running as may"
+        message = "the account or the site runs as many sessions as its limits allow; claim again later"
         raise TooMany(message, error_code="too_many_running", headers={"Retry-After": "30"})
     session_attempts.begin(runner, session, None)
     return Handover(
@@ -248,7 +262,11 @@ def _stored_diff(issued: str, kind: str, fields: dict[str, Any]) -> str | None:
     field = f"{kind}_diff_s3_key"
     stored = artifacts.store().stat(key) if key == issued else None
     if stored is None:
-        raise invalid(field, "was not issued for this attempt, or nothing was uploaded", error_code="bad_key")
+        raise invalid(
+            field,
+            "was not issued for this attempt, or nothing was uploaded; ask for diff/upload_urls and upload there",
+            error_code="bad_key",
+        )
     references.refuse_expired(field, key, stored)
     return diffs.copy(key, diffs.reported_key(issued))
 
@@ -258,10 +276,10 @@ def _end(runner: AgentRunner, session: AgentRunnerSession, state: SessionState) 
     if session.has_result_diff and not session.has_cumulative_diff:
         # Nothing came before it, or the caller has to say what all of it comes to: what was there must not be lost.
         if session.start_diff_key is not None:
-            raise invalid("cumulative_diff", "is wanted beside result_diff where earlier sessions left a diff")
+            raise invalid("cumulative_diff", "is required with result_diff, because earlier sessions left a diff")
         session.cumulative_diff_key = session.result_diff_key
     if state == SessionState.ERROR:
-        message = session.result or "The worker reported an error without a word."
+        message = session.result or "The worker reported an error and gave no reason."
         failure = {"code": "worker_reported", "stage": "agent", "retryable": False, "message": message}
     session_attempts.end(runner, session, state, {"failure": failure})
 

@@ -19,6 +19,10 @@ _BAD_IN_URL = re.compile(r"[\x00-\x20\x7f]|\$")
 _SCP_STYLE = re.compile(r"(?P<host>[\w.-]+@[\w.-]+):(?P<path>[^/:].*)")
 _SSH_URL = re.compile(r"ssh://(?P<host>[^/:]+)(:[0-9]*)?/(?P<path>.+)")
 _ALLOW_SSH = "SSH needs a deployment with AGENT_RUNNERS_ALLOW_SSH=1, and the form ssh://"
+_PRIVATE = (
+    "is on a private network, which this deployment does not reach; "
+    "the operator can allow it with AGENT_RUNNERS_ALLOW_PRIVATE_ADDRESSES"
+)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _PRIVATE_SUFFIXES = (".localhost", ".local", ".internal", ".localdomain", ".home.arpa")
 
@@ -54,7 +58,7 @@ def check_repo_url(url: str) -> None:
     """Refuse a repository address that the operator's settings do not allow. Nothing is fetched to find out."""
     hidden = _CONTROL.search(unquote(url))
     if url.startswith("-") or "::" in url.split("/", 1)[0] or _BAD_IN_URL.search(url) or hidden:
-        raise _refused("is not a plain repository address")
+        raise _refused("must be a plain repository address, such as https://github.com/example/shop.git")
     if is_local(url):
         _check_local(url)
         return
@@ -66,7 +70,7 @@ def check_repo_url(url: str) -> None:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port
     except ValueError:
-        raise _refused("is not a URL") from None
+        raise _refused("must be a URL, such as https://github.com/example/shop.git") from None
     allowed = {"https", *(("ssh",) if settings().allow_ssh else ()), *(("http",) if settings().allow_http else ())}
     if parts.scheme not in allowed:
         raise _refused(f"must begin with {' or '.join(f'{scheme}://' for scheme in sorted(allowed))}")
@@ -84,9 +88,9 @@ def check_repo_url(url: str) -> None:
     ):
         raise _refused("must name a host and a repository, and nothing else")
     if ".." in unquote(parts.path).split("/"):
-        raise _refused("must not climb out of its path")
+        raise _refused("must not contain .. in its path")
     if not settings().allow_private_addresses and _is_private(host):
-        raise _refused("is on a private network, which this deployment does not reach", error_code="private_address")
+        raise _refused(_PRIVATE, error_code="private_address")
 
 
 def _https_form(host: str, path: str) -> str:
@@ -104,14 +108,13 @@ def check_api_url(field: str, url: str) -> None:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port
     except ValueError:
-        raise invalid(field, "is not a URL", error_code="bad_forge_api_url") from None
+        raise invalid(field, "must be a URL, such as https://api.github.com", error_code="bad_forge_api_url") from None
     allowed = {"https", *(("http",) if settings().allow_http else ())}
     plain = parts.username is None and parts.password is None and not parts.query and not parts.fragment
     if _BAD_IN_URL.search(url) or parts.scheme not in allowed or not host or not plain:
         raise invalid(field, "must be a plain https:// address", error_code="bad_forge_api_url")
     if not settings().allow_private_addresses and _is_private(host):
-        message = "is on a private network, which this deployment does not reach"
-        raise invalid(field, message, error_code="private_address")
+        raise invalid(field, _PRIVATE, error_code="private_address")
 
 
 def _check_local(url: str) -> None:
@@ -121,7 +124,10 @@ def _check_local(url: str) -> None:
     path = Path(unquote(url.removeprefix("file://")))
     # Resolved, so that neither `..` nor a link leads out of the folder that the operator named.
     if parent is None or not path.resolve().is_relative_to(parent.resolve()) or path.resolve() == parent.resolve():
-        raise _refused("is a local path, which this deployment does not allow", error_code="local_path")
+        raise _refused(
+            "is a local path, which this deployment does not allow; the operator can allow a folder with AGENT_RUNNERS_LOCAL_REPOSITORIES",
+            error_code="local_path",
+        )
 
 
 def _is_private(host: str) -> bool:

@@ -23,7 +23,7 @@ from tests.services.conftest import claim, read, write
 KEYS = {"result_diff_key": "a/result.patch", "cumulative_diff_key": "a/cumulative.patch"}
 WRITES: dict[str, Callable[[Any, int], Any]] = {
     "beat": lambda session_id, attempt: session_attempts.beat(session_id, attempt),
-    "record_base": lambda session_id, attempt: session_attempts.record_base(session_id, attempt, "a" * 40),
+    "record_base": lambda session_id, attempt: session_attempts.record_base(session_id, attempt, "a" * 40, "main"),
     "record_step": lambda session_id, attempt: session_attempts.record_step(session_id, attempt, "x", "y"),
     "record_usage": lambda session_id, attempt: session_attempts.record_usage(session_id, attempt, {"input_tokens": 1}),
     "finish": lambda session_id, attempt: session_attempts.finish(session_id, attempt, SessionState.DONE, {}),
