@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import re
+import uuid
 
 import pytest
 
@@ -267,3 +269,31 @@ def test_a_runner_whose_only_session_was_stopped_does_not_pass_for_work_done(api
     assert shown["head_session_id"] is None and set(shown["usage"].values()) == {None}
     refused(api.post(path_of(runner, "/pull_request"), {}), 422, "no_diff")
     refused(api.post(path_of(runner, "/commit"), {"target_branch": "x"}), 422, "no_diff")
+
+
+def brought(api, runner, diff, form):
+    """PATCH a diff in, inline or by the key of an upload."""
+    if form == "inline":
+        return api.patch(path_of(runner), {"result_diff": diff})
+    key = f"user-uploaded-content/{runner_account(api, runner)}/{uuid.uuid4()}/change.patch"
+    artifacts.store().put(key, [diff.encode()])
+    return api.patch(path_of(runner), {"result_diff_s3_key": key})
+
+
+def runner_account(api, runner):
+    return ok(api.get(f"/sites/{runner['site_id']}"))["account_id"]
+
+
+@pytest.mark.parametrize("form", ["inline", "key"])
+def test_a_diff_is_checked_alike_inline_and_by_key(api, make_done_runner, form):
+    runner = make_done_runner()
+    field = "result_diff" if form == "inline" else "result_diff_s3_key"
+    whole = patch_of("new")
+    for damaged in ("this is no diff", whole.replace("+1 @@", "+1,2 @@"), whole + "more\n"):
+        response = brought(api, runner, damaged, form)
+        refused(response, 422, "not_a_diff")
+        assert list(response.json["errors"]) == [field] and "line" in response.json["message"]
+    assert api.get(path_of(runner, "/diff")).text == patch_of("one"), "what there was is still there"
+    for sent in (whole, whole.rstrip("\n"), base64.b64encode(whole.encode()).decode()):
+        ok(brought(api, runner, sent, form))
+        assert api.get(path_of(runner, "/diff")).text == whole

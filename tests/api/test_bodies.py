@@ -22,7 +22,7 @@ def test_a_prompt_may_have_a_mebibyte_of_utf8(api, make_site):
 
 def test_an_inline_diff_may_have_four_mebibytes(api, make_done_runner):
     runner = make_done_runner()
-    start = "diff --git a/x b/x\n"
+    start = "diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -0,0 +1 @@\n+"
     ok(api.patch(path_of(runner), {"result_diff": start + "x" * (4 * MIB - len(start))}))
     refused(api.patch(path_of(runner), {"result_diff": start + "x" * (4 * MIB)}), 413, "too_large")
 

@@ -8,7 +8,7 @@ import uuid
 import pytest
 import sqlalchemy as sa
 
-from app import db
+from app import artifacts, db
 from app.models import AgentRunnerSession
 from app.models.states import Scope
 from app.services import sweep
@@ -368,6 +368,16 @@ def test_a_diff_comes_inline_or_by_key_but_not_both(claimed, runner, api, make_d
     both = {"result_diff": patch_of("x"), "result_diff_s3_key": "x"}
     refused(api.patch(path_of(make_done_runner()), both), 422, "two_diffs")
     ok(claimed.patch(session_path(runner), {"result_diff": None, "result_diff_s3_key": None}))
+
+
+@pytest.mark.parametrize("kind", ["result", "cumulative"])
+def test_a_reported_diff_is_checked_alike_inline_and_by_key(claimed, runner, kind):
+    urls = ok(claimed.post(session_path(runner, rest="/diff/upload_urls")))
+    key = urls[kind]["s3_key"]
+    artifacts.store().put(key, [b"this is no diff"])
+    for body in ({f"{kind}_diff": "this is no diff"}, {f"{kind}_diff_s3_key": key}):
+        errors = refused(claimed.patch(session_path(runner), {**body, "state": "DONE"}), 422, "not_a_diff")["errors"]
+        assert list(errors) == list(body)
 
 
 def test_an_empty_diff_is_no_diff(claimed, runner):

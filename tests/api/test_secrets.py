@@ -92,7 +92,8 @@ def test_another_attempt_is_not_blamed_for_the_one_before(api, make_runner, work
 @pytest.mark.parametrize("way", ["inline", "upload"])
 def test_a_diff_that_a_caller_brings_is_looked_through(api, make_done_runner, site, line, is_secret, way):
     runner = make_done_runner(site=site)
-    diff = f"diff --git a/b b/b\n--- a/b\n+++ b/b\n@@ -1 +1 @@\n{line}\n"
+    counts = {"+": "-0,0 +1", "-": "-1 +0,0", " ": "-1 +1"}[line[0]]
+    diff = f"diff --git a/b b/b\n--- a/b\n+++ b/b\n@@ {counts} @@\n{line}\n"
     if way == "inline":
         body = {"result_diff": diff}
     else:

@@ -9,10 +9,12 @@ from itertools import islice
 from typing import Any
 
 from app import artifacts, db
+from app.config import settings
 from app.errors import NotFound, invalid
 from app.models.states import Scope
 from app.services import lookup
 from app.services.artifacts import references, uploads
+from app.services.artifacts.patch_check import DamagedDiff, whole_diff
 from app.services.callers import Caller
 
 FILE_START = b"diff --git "
@@ -118,35 +120,29 @@ def _without_binary(file: Iterator[bytes]) -> Iterator[bytes]:
         yield line
 
 
-def check_is_diff(field: str, content: bytes) -> None:
-    """Refuse what is plainly no git diff. Whether it applies is seen when it is used."""
-    if content and not content.startswith(FILE_START):
-        raise invalid(field, "is no git diff; it must begin with 'diff --git '", error_code="not_a_diff")
-
-
 def take_runner_diff(runner_id: uuid.UUID, account_id: uuid.UUID, fields: dict[str, Any]) -> str | None:
     """Store the diff that a caller puts in place of the runner's own and return its key; empty means none at all."""
+    own = f"{RUNNERS}/{runner_id}/{uuid.uuid4()}.patch"
     if fields.get("result_diff") is not None:
-        content = fields["result_diff"].encode()
-        check_is_diff("result_diff", content)
-        if not content:
-            return None
-        key = f"{RUNNERS}/{runner_id}/{uuid.uuid4()}.patch"
-        artifacts.store().put(key, [content])
-        return key
+        return take("result_diff", [fields["result_diff"].encode()], own)
     key = fields["result_diff_s3_key"]
     mine = (f"{uploads.PREFIX}/{account_id}/", f"{SESSIONS}/{runner_id}/")
     stored = artifacts.store().stat(key) if key.startswith(mine) and ".." not in key else None
     if stored is None:
         raise invalid("result_diff_s3_key", "names no stored diff of this agent runner", error_code="bad_key")
     references.refuse_expired("result_diff_s3_key", key, stored)
-    own = copy(key, f"{RUNNERS}/{runner_id}/{uuid.uuid4()}.patch")
-    check_is_diff("result_diff_s3_key", next(artifacts.store().read(own), b""))
-    return own
+    return take("result_diff_s3_key", artifacts.store().read(key), own)
 
 
-def copy(key: str, own: str) -> str:
-    """Copy what was uploaded to `own` and return that: an upload may still be replaced or deleted by whoever holds its
-    URLs, but not what has been looked at. It takes as long as the store does."""
-    artifacts.store().put(own, artifacts.store().read(key))
-    return own
+def take(field: str, content: Iterable[bytes], own: str) -> str | None:
+    """Store a diff that a caller brings under `own` and return that; None where it is empty. Raises `Invalid` for what is
+    no git diff, or not a complete one.
+
+    What was uploaded is copied by this: it may still be replaced or deleted by whoever holds its URLs, but not what has
+    been looked at. It takes as long as the store does. Whether the diff applies is seen when it is used.
+    """
+    try:
+        stored = artifacts.store().put(own, whole_diff(content, settings().max_file_bytes))
+    except DamagedDiff as damage:
+        raise invalid(field, f"is no complete git diff: {damage}", error_code="not_a_diff") from None
+    return own if stored else None

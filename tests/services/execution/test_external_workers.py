@@ -21,7 +21,7 @@ from app.services.sites import sites
 from tests.services.conftest import read, write
 
 RUNNING = {"state": SessionState.RUNNING}
-DIFF = b"diff --git a/a b/a\n"
+DIFF = b"diff --git a/a b/a\nold mode 100644\nnew mode 100755\n"
 
 
 @pytest.fixture
