@@ -174,8 +174,10 @@ def test_title_sha_and_deploy_may_be_changed_before_the_first_claim(api, make_ru
 
 
 def test_the_sha_is_fixed_by_the_first_claim(api, make_done_runner):
-    runner = make_done_runner()
-    refused(api.patch(path_of(runner), {"sha": "b" * 40}), 409, "already_started")
+    runner = make_done_runner(sha="a" * 40)
+    for other in ("b" * 40, None):
+        refused(api.patch(path_of(runner), {"sha": other}), 409, "already_started")
+    assert ok(api.patch(path_of(runner), {"sha": "a" * 40}))["sha"] == "a" * 40
     assert ok(api.patch(path_of(runner), {"title": "Later"}))["title"] == "Later"
 
 

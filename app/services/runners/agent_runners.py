@@ -139,7 +139,7 @@ def update(
     that `store_replacement_diff` stored."""
     caller.require(Scope.WRITE)
     runner = lookup.get_runner(caller, runner_id, lock=True)
-    if fields.get("sha") is not None and (runner.base_sha or _has_been_claimed(runner)):
+    if fields.get("sha", runner.sha) != runner.sha and (runner.base_sha or _has_been_claimed(runner)):
         raise Conflict(
             "sha: cannot be changed once the first session has begun; create another agent runner",
             error_code="already_started",
