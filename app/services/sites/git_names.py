@@ -131,7 +131,11 @@ def _check_local(url: str) -> None:
 
 
 def _is_private(host: str) -> bool:
-    """Whether a host is written as an address that is not global, or has a name that only private networks use."""
+    """Whether a host is written as an address that is not global, or has a name that only private networks use.
+
+    This refuses at once what can be told without a lookup. What counts is the worker's check of what a name resolves to
+    (`workers/egress/addresses.py`), as names and networks change and a request must not wait for a resolver.
+    """
     host = host.rstrip(".").lower()
     if host == "localhost" or ("." not in host and ":" not in host and not _packed(host)):
         return True
