@@ -7,7 +7,7 @@ import importlib
 from app.config import settings
 
 for name in ("account", "doctor", "init", "key", "migrate", "token", "up", "web", "worker"):
-    importlib.import_module(f"app.cli.{name}")
+    importlib.import_module(f"app.cli.commands.{name}")
 for name in ("app.web", "migrations.config", "tasks.doctor", "tasks.session_jobs"):
     importlib.import_module(name)
 
