@@ -37,6 +37,16 @@ def test_a_prompt_becomes_a_real_edit(real: Real) -> None:
     assert usage in [event for event in attempt.events if isinstance(event, Usage)]
 
 
+@sandboxed
+def test_a_prompt_that_begins_like_a_command_of_the_program_is_text(real: Real) -> None:
+    prompt = "/login page shows no button; mend it"
+    work = real.engine.job("\n".join((prompt, *EDIT)), agent=real.agent, environment=real.model.environment())
+    attempt = real.engine.finish(work)
+    assert attempt.outcome.failure is None
+    assert CHANGE in real.engine.diff
+    assert prompt in str(real.model.requests[0].body)
+
+
 @claude_sandboxed
 def test_a_budget_ends_the_program(real: Real) -> None:
     cheap = real.run(*EDIT, limits=Limits(max_cost_usd=0.001))

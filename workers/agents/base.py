@@ -18,6 +18,7 @@ from workers.sandbox import Place
 log = logging.getLogger(__name__)
 
 _ASK = "Answer the question below. Look around as you need to, but change no files: changes are thrown away.\n\n"
+_TASK = "Here is the task:\n\n"
 
 
 class Agent(ABC):
@@ -92,8 +93,16 @@ class Agent(ABC):
 
 
 def prompt_with_attachments(job: Job, place: Place, attachments: Sequence[str]) -> bytes:
-    """The prompt for a language model: it has to be told about the files that come with it, and about `ask`."""
-    prompt = _ASK + job.prompt if job.mode == "ask" else job.prompt
+    """The prompt for a language model: it has to be told about the files that come with it, and about `ask`.
+
+    Programs take a prompt that begins with `/`, and some with `!`, `#` or `@`, for a command of their own. They look at
+    the first character only, so a line of words goes before every prompt that does not begin with a letter or digit.
+    """
+    prompt = job.prompt
+    if job.mode == "ask":
+        prompt = _ASK + prompt
+    elif not prompt[:1].isalnum():
+        prompt = _TASK + prompt
     if attachments:
         listed = "\n".join(f"- {place.attachments}/{name}" for name in attachments)
         prompt += f"\n\nThese files were attached to this request (read-only):\n{listed}\n"

@@ -228,6 +228,15 @@ def test_prompts_are_read_and_tell_of_attachments(programs: Path) -> None:
         assert b"change no files" in asked.stdin(INSIDE, [])
 
 
+@pytest.mark.parametrize("name", ["codex", "claude"])
+@pytest.mark.parametrize(
+    "prompt", ["/login page shows no button", "/clear", "!ls", "#note", "@calc.py", "$skill", "\ufeff/x"]
+)
+def test_a_prompt_that_begins_like_a_command_of_the_program_is_text(programs: Path, name: str, prompt: str) -> None:
+    said = open_agent(job(prompt, agent=name)).stdin(INSIDE, []).decode()
+    assert said[0].isalpha() and said.endswith(f"\n\n{prompt}")
+
+
 def test_missing_agents_are_told_with_how_to_get_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "path", [])
