@@ -24,7 +24,8 @@ USER, UID = "ada", 1000
 HOME = f"/home/{USER}"
 _PROGRAMS = ("debootstrap", "unshare", "pivot_root", "setpriv")
 _INSTALL = "apt-get install debootstrap debian-archive-keyring util-linux"
-_APT_ASKS_NOBODY = 'APT::Get::Assume-Yes "true";\n'
+# Nobody is there to answer, and a mirror may be older than its own date allows.
+_APT = 'APT::Get::Assume-Yes "true";\nAcquire::Check-Valid-Until "false";\n'
 _LOOPBACK_UP = "import fcntl, socket, struct; fcntl.ioctl(socket.socket(), 0x8914, struct.pack('16sH14x', b'lo', 1))"
 
 
@@ -133,7 +134,7 @@ def _bootstrap(root: Path, release: str, install: str, access: Access, scratch: 
     made = subprocess.run(["debootstrap", "--variant=minbase", release, root], text=True, stdout=subprocess.PIPE)
     if made.returncode:
         raise NoDebianError(made.stdout[-2000:])
-    (root / "etc/apt/apt.conf.d/yes").write_text(_APT_ASKS_NOBODY)
+    (root / "etc/apt/apt.conf.d/yes").write_text(_APT)
     # Its own packages write where the certificates of this machine would be mounted.
     machine = Machine(root, scratch, Access(access.variables, ()))
     user = f"useradd --create-home --uid {UID} --shell /bin/bash {USER}"
