@@ -17,7 +17,7 @@ from app.demo.view import LINES_SHOWN, View
 from tests.cli.processes import PROGRAM, environment, path_with_refused_bubblewrap, wait_for
 from tests.deployment import free_port
 from tests.processes import each_process
-from tests.workers.engine import SANDBOXES
+from tests.workers.engine import USUAL_SANDBOX
 
 DEMO = (PROGRAM, "demo")
 
@@ -35,7 +35,7 @@ def theirs(folder: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("sandbox", SANDBOXES)
+@pytest.mark.parametrize("sandbox", USUAL_SANDBOX)
 def test_a_prompt_becomes_a_diff(folder: Path, sandbox: str) -> None:
     done = demo(folder, path=None if sandbox == "bubblewrap" else path_with_refused_bubblewrap(folder))
     assert done.returncode == 0, done.stdout + done.stderr
@@ -57,28 +57,17 @@ def test_a_prompt_becomes_a_diff(folder: Path, sandbox: str) -> None:
         assert "WARNING: AGENTS RUN WITHOUT A SANDBOX, because --unsafe-no-sandbox was given" in unwrapped(done.stdout)
 
 
-def test_a_repository_of_the_users_is_never_written(folder: Path, theirs: Path) -> None:
+def test_a_demo_never_writes_to_the_users_repository_and_leaves_nothing_when_killed(folder: Path, theirs: Path) -> None:
     before = snapshot(theirs)
-    done = demo(folder, "--unsafe-no-sandbox", "--repo", str(theirs), "echo 'print(1)' > new.py")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "changes that are not committed" in done.stdout
-    assert "+print(1)" in done.stdout and "+# Files by kind" in done.stdout
-    assert snapshot(theirs) == before
-
-
-def test_nothing_outlives_a_killed_demo(folder: Path) -> None:
-    command = [
-        *DEMO,
-        "--data-dir",
-        str(folder / "demo"),
-        "--port",
-        str(free_port()),
-        "--unsafe-no-sandbox",
-        "sleep 300",
-    ]
+    arguments = ["--data-dir", str(folder / "demo"), "--port", str(free_port()), "--unsafe-no-sandbox"]
+    command = [*DEMO, *arguments, "--repo", str(theirs), "echo 'print(1)' > new.py"]
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen(command, env=environment(folder), stdout=log, stderr=log)
-    wait_for("the session", lambda: b"RUNNING" in (folder / "log").read_bytes())
+    wait_for("the end of the story", lambda: b"Ctrl-C stops everything" in (folder / "log").read_bytes())
+    shown = (folder / "log").read_text()
+    assert "changes that are not committed" in shown
+    assert "+print(1)" in shown and "+# Files by kind" in shown
+    assert snapshot(theirs) == before
     process.kill()
     process.wait()
     wait_for("the end of all", lambda: not processes_of(folder))

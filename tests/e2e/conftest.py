@@ -8,10 +8,12 @@ import pytest
 
 from tests.demo.forge import DemoForge, demo_forge
 from tests.deployment import Deployment, deployed, free_port
+from tests.matrix import usual
 from tests.postgres import postgres_database
 from tests.s3 import s3_server
 
-DATABASES = [pytest.param(name, marks=pytest.mark.xdist_group(f"e2e-{name}")) for name in ("sqlite", "postgres-s3")]
+_KINDS = ("sqlite", "postgres-s3")
+DATABASES = usual([pytest.param(name, marks=pytest.mark.xdist_group(f"e2e-{name}")) for name in _KINDS])
 
 
 @pytest.fixture(scope="session", params=DATABASES)

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from tests.deployment import Deployment, deployed, free_port, wait_for
-from tests.workers.engine import SANDBOXES, linux
+from tests.workers.engine import USUAL_SANDBOX, linux
 
 # One deployment at a time: two of them would only slow each other down.
 pytestmark = [linux, pytest.mark.xdist_group("bombs"), pytest.mark.timeout(300)]
@@ -34,7 +34,7 @@ OTHERS = {
 }
 
 
-@pytest.fixture(params=SANDBOXES)
+@pytest.fixture(params=USUAL_SANDBOX)
 def deployment(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Deployment]:
     # A lease that no load makes a worker lose.
     lease = {"LEASE_SECONDS": "60", "HEARTBEAT_SECONDS": "5"}

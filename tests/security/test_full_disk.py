@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.workers.attempts import Attempt, Engine, code
-from tests.workers.engine import IS_ROOT, SANDBOXES, repository
+from tests.workers.engine import IS_ROOT, USUAL_SANDBOX, repository
 from workers.job import Host
 
 pytestmark = pytest.mark.skipif(not IS_ROOT, reason="NOT TESTED: a small disk is mounted for it; run the tests as root")
@@ -24,7 +24,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
-@pytest.fixture(params=SANDBOXES)
+@pytest.fixture(params=USUAL_SANDBOX)
 def engine(request: pytest.FixtureRequest, small_disk: Path, tmp_path: Path) -> Engine:
     source = repository(tmp_path / "repositories" / "one", [("README", "hello\n"), ("big", "x" * 1024**2)])
     return Engine(Host(small_disk / "work", sandbox=request.param, local_repositories=source.parent), source)

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from app.redaction.secrets import Secrets
+from tests.matrix import usual
 from tests.processes import each_process
 from workers.job import DiffKind, Host, Job, Limits
 from workers.limits.budget import Budget
@@ -43,6 +44,8 @@ def _why_no_bubblewrap() -> str:
 _REASON = _why_no_bubblewrap()
 needs_bubblewrap = pytest.mark.skipif(bool(_REASON), reason=f"NOT TESTED: {_REASON}")
 SANDBOXES = [pytest.param("bubblewrap", marks=needs_bubblewrap), "none"]
+# What does not depend on how a process is held is tried in one of them.
+USUAL_SANDBOX = SANDBOXES if _REASON else usual(SANDBOXES)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from tests.bubblewrap import REFUSED, fake_bubblewrap
 from tests.workers.attempts import Engine, code, engine_in
 from tests.workers.engine import (
     IS_ROOT,
-    SANDBOXES,
+    USUAL_SANDBOX,
     Stubborn,
     eventually,
     linux,
@@ -39,7 +39,7 @@ SECRET = "s3cret-key-of-the-model"
 CREDENTIAL = "s3cret-token-of-the-forge"
 
 
-@pytest.fixture(params=SANDBOXES)
+@pytest.fixture(params=USUAL_SANDBOX)
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     with engine_in(tmp_path, request.param) as made:
         yield made

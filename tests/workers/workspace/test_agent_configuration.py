@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.workers.attempts import Attempt, Engine, code, engine_in
-from tests.workers.engine import SANDBOXES, git, linux, sigterm_once, sigterm_raises
+from tests.workers.engine import USUAL_SANDBOX, git, linux, sigterm_once, sigterm_raises
 from workers.job import Limits, Step
 from workers.workspace.agent_configuration import is_withheld
 
@@ -28,7 +28,7 @@ LOOK = "find . -path ./.git -prune -o -type f -print | sort"
 WITHHELD = "Not in effect, since the site does not allow it: configuration of agents"
 
 
-@pytest.fixture(params=SANDBOXES)
+@pytest.fixture(params=USUAL_SANDBOX)
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     with engine_in(tmp_path, request.param) as made:
         for name, content in {**FILES, **KEPT}.items():

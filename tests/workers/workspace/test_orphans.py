@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.workers.attempts import Engine, engine_in
-from tests.workers.engine import SANDBOXES, eventually, linux
+from tests.workers.engine import USUAL_SANDBOX, eventually, linux
 from workers import discard_workspaces, is_left, save_lost_work, taken
 from workers.attempt import run
 from workers.errors import EngineError
@@ -23,7 +23,7 @@ FILES = (("README", "hello\n"), ("lock.json", "{}\n"), (".env", "KEY=1\n"))
 WORK = "echo kept >> README; echo new > new; echo begun; sleep 3600"
 
 
-@pytest.fixture(params=SANDBOXES)
+@pytest.fixture(params=USUAL_SANDBOX)
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     with engine_in(tmp_path, request.param, FILES) as made:
         yield made

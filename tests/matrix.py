@@ -1,0 +1,15 @@
+"""Which combinations are tested: the usual one each time, all of them by `bin/test --full`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+FULL = os.environ.get("AGENT_RUNNERS_TESTS") == "full"
+
+
+def usual(combinations: Sequence[T]) -> list[T]:
+    """The first combination, or all of them where everything is asked for."""
+    return list(combinations if FULL else combinations[:1])
