@@ -10,7 +10,7 @@ from flask import Flask
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, TimeoutError
 
 from app import db
-from app.api import cors, errors, health, ids, metrics, requests
+from app.api import cors, description, errors, health, ids, metrics, requests
 from app.api.v1 import (
     account,
     agent_runner_sessions,
@@ -111,7 +111,7 @@ def create_app() -> Flask:
     for error in (OperationalError, InterfaceError, InternalError, TimeoutError):
         app.register_error_handler(error, _answer_database_error)
     app.register_error_handler(StoreUnavailable, _answer_store_unavailable)
-    api = Api(app)
+    api = Api(app, spec_kwargs={"marshmallow_plugin": description.Plugin()})
     for part in PARTS:
         api.register_blueprint(part.blp)
     docs.lead_to(app)

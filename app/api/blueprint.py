@@ -77,7 +77,7 @@ def _reasons(messages: Any, path: str = "") -> Iterator[tuple[str, str]]:
             elif isinstance(name, int):
                 place = f"{path}[{name}]"
             else:
-                place = f"{path}.{name}" if path else str(name)
+                place = f"{path}.{name}" if path else str(name) or '""'
             yield from _reasons(inner, place)
     else:
         yield from ((path or "the body", str(reason)) for reason in messages)

@@ -32,11 +32,6 @@ class Schema(marshmallow.Schema):
 
     error_messages = {"type": "must be an object"}
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        # The description of the API takes that of a schema from its Meta.
-        cls.Meta = type("Meta", (cls.Meta,), {"description": " ".join((cls.__doc__ or "").split())})  # type: ignore[assignment, misc]
-
     def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:
         """Called by marshmallow with each field of the schema."""
         words = next((words for kind, words in _WRONG_KIND.items() if isinstance(field_obj, kind)), None)

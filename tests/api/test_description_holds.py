@@ -64,6 +64,22 @@ def test_the_description_says_what_text_leaves_out(description):
     assert bodies["CreateRunnerBody"]["properties"]["sha"]["pattern"] == "^[0-9a-fA-F]{7,64}$"
 
 
+def test_the_description_says_that_further_fields_are_refused(description):
+    bodies = [schema for name, schema in description["components"]["schemas"].items() if name.endswith("Body")]
+    # A step that was read may be sent again as it is, with what else it shows.
+    assert len([body for body in bodies if body.get("additionalProperties") is not False]) == 1
+
+
+def test_a_name_that_stands_where_an_id_may_stand_is_not_an_id(api):
+    for name in ("upload_url", "delete_url"):
+        for method in ("GET", "PATCH", "DELETE"):
+            refused(api(method, f"/agent_runners/{name}"), 405, "method_not_allowed")
+
+
+def test_a_field_without_a_name_is_told_apart_from_the_body(api):
+    assert refused(api.post("/sites", {"repo_url": "x", "": 1}), 422, "invalid")["message"].startswith('"": is not')
+
+
 def test_the_description_says_which_states_a_filter_takes(operations):
     assert parameters(operations["listSessions"])["state"]["pattern"].startswith("^ *([Nn][Ee][Ww]|")
 
