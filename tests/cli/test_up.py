@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from tests.cli.processes import PROGRAM, environment, path_with_refused_bubblewrap, run, wait_for
+from tests.deployment import free_port
 from tests.workers.engine import needs_bubblewrap
 
 # Stands in for a worker: notes when it starts, whether the broker answers then, and how it ends.
@@ -107,6 +108,20 @@ def test_that_no_sandbox_holds_agents_is_said_to_the_person_and_in_the_log(
     assert up.process.wait(60) == 0
 
 
+def test_once_the_api_is_ready_one_box_says_where_everything_is(folder: Path, started: list[Up]) -> None:
+    port = str(free_port())
+    up = Up(folder, ("flower", 0), more="web: agent-runners web", AGENT_RUNNERS_WEB_PORT=port)
+    started.append(up)
+    wait_for("the box", lambda: "Ctrl-C" in up.log)
+    _, box = up.log.split("─ ready ─")
+    for told in (f"http://127.0.0.1:{port}/api/v1/docs", "agent-runners token create", "flower.auth"):
+        assert told in box, box
+    assert "/readyz" not in up.log, "asking whether it is ready is not logged"
+    up.process.terminate()
+    assert up.process.wait(60) == 0
+    assert up.log.count("─ ready ─") == 1
+
+
 @needs_bubblewrap
 def test_where_the_sandbox_works_nobody_is_warned(folder: Path, started: list[Up]) -> None:
     up = Up(folder, ("one", 0))
@@ -150,7 +165,7 @@ def test_a_process_that_ends_by_itself_is_named_with_its_last_line(folder: Path)
     done = run(folder, "up", "--procfile", str(folder / "Procfile"))
     assert done.returncode == 1
     wanted = "agent-runners up: stopped, because one ended. Its last line was: the port is in use"
-    assert done.stderr.splitlines()[-1] == wanted
+    assert done.stderr.splitlines()[-1] == wanted, done.stderr
 
 
 @pytest.mark.parametrize(
