@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
 from workers.agents import Agent, open_agent
 from workers.agents.base import blaming_output
@@ -19,11 +19,13 @@ from workers.limits.cgroups import Group, open_group
 from workers.limits.command import running
 from workers.limits.monitor import Watch
 from workers.processes.launch import Launch
+from workers.processes.lifeline import Lifeline
 from workers.processes.lines import Line
 from workers.redaction import Redactor
 from workers.sandbox import Sandbox, describe, open_sandbox, probe
+from workers.stages.saving import as_failure, save_work
 from workers.transcript import Transcript
-from workers.workspace import diffs, inputs
+from workers.workspace import inputs
 from workers.workspace.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -33,10 +35,6 @@ Hear = Callable[[Line | None, bool], Iterable[Event]]
 """What a line of output means; without a line, what is due now; and what is left when the command has ended."""
 
 _NAMED = 100
-_SECRET = (
-    "A file that was changed holds a value which is known to be secret, such as the site's access token. The diff is "
-    "stored as it is, but it is not published. Have the value taken out by another session, or go back to before it."
-)
 _SETUP_SCRIPT = ".agent-runners/setup.sh"
 
 
@@ -82,7 +80,6 @@ class _Attempt:
         self._watch: Watch | None = None
         self._egress: Egress | None = None
         self._set_up = False
-        self._contains_secret = False
         self._outcome = Outcome()
         self.failure: EngineError | None = None
 
@@ -211,20 +208,16 @@ class _Attempt:
     def store(self) -> Events:
         """Write the diffs. A failure of the work itself, if there was one, stays the failure of the attempt."""
         try:
-            changed = self._save(all_of_it=self.failure is None)
+            steps = self._save(all_of_it=self.failure is None, lifeline=self._job.lifeline)
         except Exception as error:
             if self.failure is None:
-                self.failure = _as_failure(error)
+                self.failure = as_failure(error)
                 yield from self.store()
                 return
             log.exception("the work of a failed attempt could not be saved")
             return
-        if self._workspace and (left_out := self._workspace.left_out):
-            yield self._fit(Step("Not everything fits into a diff; what was left out", "\n".join(left_out[:_NAMED])))
-        if self._contains_secret:
-            yield Step("The diff contains a secret", _SECRET)
-        if changed and self._job.mode == "ask":
-            yield Step("The agent's edits were dropped", "This session only asked a question.")
+        for step in steps:
+            yield self._fit(step)
 
     def end_interrupted(self) -> None:
         """Save the work if it is wanted. Nobody listens to steps any more."""
@@ -236,26 +229,14 @@ class _Attempt:
             except Exception:
                 log.exception("the work of an interrupted attempt could not be saved")
 
-    def _save(self, *, all_of_it: bool) -> bool:
-        """Write the diffs to the sink, unless the session only asked. Says whether the agent changed anything.
-
-        `all_of_it` fails where it is too much; without it, what fits is kept.
-        """
-        workspace = self._workspace
-        if workspace is None:
-            return False
-        tree = workspace.start_tree
-        # What a setup command left before it failed is no work of the agent either.
-        if self._set_up:
-            tree = workspace.snapshot(None if all_of_it else self._job.limits)
-        if self._job.mode == "ask":
-            return tree != workspace.start_tree
-        written = diffs.write_diffs(workspace, self._job, tree)
-        self._contains_secret = written.contains_secret
+    def _save(self, *, all_of_it: bool, lifeline: Lifeline | None = None) -> Sequence[Step]:
+        if self._workspace is None:
+            return ()
+        saved = save_work(self._job, self._workspace, began=self._set_up, all_of_it=all_of_it, lifeline=lifeline)
         self._outcome = dataclasses.replace(
-            self._outcome, has_result_diff=written.result, has_cumulative_diff=written.cumulative
+            self._outcome, has_result_diff=saved.written.result, has_cumulative_diff=saved.written.cumulative
         )
-        return written.result
+        return saved.steps
 
     def dispose(self) -> None:
         """End the proxy and remove the workspace. What cannot be removed is left to the sweep."""
@@ -281,17 +262,6 @@ class _Attempt:
 
     def _fit(self, step: Step) -> Step:
         return self._redactor.step(step)
-
-
-def _as_failure(error: Exception) -> EngineError:
-    """The failure that an error while the work was saved is; one of our own faults is raised again."""
-    if isinstance(error, OSError) and error.errno in FULL_DISK:
-        return disk_full("diff")
-    if isinstance(error, TimeoutError):
-        return EngineError("diff_too_large", "diff", "The change takes git more time to compare than it may.")
-    if isinstance(error, EngineError):
-        return error
-    raise error
 
 
 def _rules(job: Job, host: Host, agent: Agent) -> dict[Stage, list[Rule]]:

@@ -123,8 +123,8 @@ def test_to_hide_what_git_must_not_meet_takes_no_memory_for_each_file(top: Path)
     os.close(descriptor)
     tracemalloc.start()
     try:
-        with hidden(top, top.parent / "aside") as left_out:
-            assert left_out == []
+        with hidden(top, top.parent / "aside") as found:
+            assert found.left_out == []
         assert tracemalloc.get_traced_memory()[1] < 2_000_000
     finally:
         tracemalloc.stop()

@@ -24,6 +24,7 @@ from workers.repository.forbidden import find_forbidden
 from workers.repository.git import Git, GitFailed
 from workers.repository.mirror import borrow
 from workers.repository.patches import patched
+from workers.repository.trees import changes as changed_paths
 from workers.repository.trees import holds_secret
 
 _SECRET = (
@@ -106,7 +107,7 @@ class Commits:
 
     def _refusal(self, base_tree: str, tree: str) -> EngineError | None:
         """Why `tree` is not to be published; None where it may be."""
-        if holds_secret(self.git, base_tree, tree, self._secrets):
+        if holds_secret(self.git, changed_paths(self.git, base_tree, tree), self._secrets):
             return EngineError("contains_secret", "publish", _SECRET)
         if forbidden := find_forbidden(self.git, tree):
             named = ", ".join(forbidden[:_MOST_NAMED]) + (" and more" if len(forbidden) > _MOST_NAMED else "")

@@ -102,9 +102,9 @@ class Git:
     """Git on one directory of ours. `index` and `work_tree` are only set where a command is to use them.
 
     Every command ends with the lifeline and the time of the budget, if it has them, and is killed, with all its
-    children, whenever an exception passes through. `timeout` is in seconds, for commands that are given none. `memory`
-    is how many bytes each process may take up where the system can see to that (Linux): git reads whole what an agent
-    has left, and outside of the agent's limits.
+    children, whenever an exception passes through. `deadline` is when all commands together end, on the monotonic clock.
+    `memory` is how many bytes each process may take up where the system can see to that (Linux): git reads whole what an
+    agent has left, and outside of the agent's limits.
     """
 
     directory: Path
@@ -113,7 +113,7 @@ class Git:
     work_tree: Path | None = None
     index: Path | None = None
     budget: Budget | None = None
-    timeout: float | None = None
+    deadline: float | None = None
     memory: int | None = None
 
     def run(
@@ -140,11 +140,11 @@ class Git:
         """The standard output of one command as it comes, so that its size never matters.
 
         `stdin` is an open file, `access` what the command may reach over the network (default: nothing). Raises
-        GitFailed, EngineError `disk_full`, OutOfMemory, TimeoutError after `timeout` seconds, and what `check_time`
-        raises.
+        GitFailed, EngineError `disk_full`, OutOfMemory, TimeoutError after `timeout` seconds or at the deadline, and what
+        `check_time` raises.
         """
-        timeout = self.timeout if timeout is None else timeout
-        deadline = None if timeout is None else time.monotonic() + timeout
+        ends = [each for each in (self.deadline, timeout and time.monotonic() + timeout) if each is not None]
+        deadline = min(ends, default=None)
         errors = bytearray()
         with self._started(arguments, stdin, access or Access()) as popen:
             for data, is_error in _pump(popen):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,18 +40,17 @@ def changes(git: Git, old: str, new: str) -> Generator[Change, None, None]:
             yield Change(next(fields), old_mode, new_mode, old_id, new_id)
 
 
-def holds_secret(git: Git, old: str, new: str, secrets: Secrets) -> bool:
-    """Whether a path that differs between two trees, or what the newer one has there, holds a secret that is known.
+def holds_secret(git: Git, changed: Iterable[Change], secrets: Secrets) -> bool:
+    """Whether a path that changed, or what a newer tree has there, holds a secret that is known.
 
     What the files hold is read rather than the patch, in which binary ones are compressed.
     """
     with tempfile.TemporaryFile() as names:
-        with closing(changes(git, old, new)) as found:
-            for change in found:
-                if change.exists:
-                    names.write(change.new_id + b"\n")
-                    if secrets.are_in([change.path]):
-                        return True
+        for change in changed:
+            if change.exists:
+                names.write(change.new_id + b"\n")
+                if secrets.are_in([change.path]):
+                    return True
         names.seek(0)
         # Their headers stand between the contents; those hold nothing but an id, a word and a length.
         with closing(git.stream("cat-file", "--batch", "--buffer", stdin=names)) as contents:
@@ -65,23 +64,26 @@ def index_apart(git: Git) -> Iterator[Git]:
         yield replace(git, index=Path(folder) / "index", work_tree=None)
 
 
-def without_setup(git: Git, start: str, setup: str, final: str) -> str:
+def without_setup(
+    git: Git, start: str, setup: str, final: str, changed: Sequence[Change], is_kept: Callable[[bytes], bool]
+) -> str:
     """The tree `final` in which every path that still is as setup left it is again as it was in `start`.
 
     That is the rule "What `setup_command` leaves untracked and the agent does not touch is no part of the diff",
     applied to tracked files too: a lock file that only setup rewrote is no work of the agent's, and one that the
     agent changed further counts in full, as there is no telling whose lines are whose.
+
+    `changed` is how `final` differs from `setup`. A path that is missing from it although it `is_kept` counts as one that
+    the agent did not touch.
     """
-    touched = {change.path: change.exists for change in changes(git, setup, final)}
-    left = [change for change in changes(git, start, setup) if change.path not in touched]
-    return _restored(git, final, left, added={path for path, exists in touched.items() if exists})
-
-
-def with_kept(git: Git, before: str, final: str, is_kept: Callable[[str], bool]) -> str:
-    """The tree `final` in which every path that `is_kept`, and that only the tree `before` has, is again as there."""
-    changed = list(changes(git, before, final))
-    missing = [change for change in changed if not change.exists and is_kept(os.fsdecode(change.path))]
-    return _restored(git, final, missing, added={change.path for change in changed if change.exists})
+    missing = [change for change in changed if not change.exists and is_kept(change.path)]
+    touched = {change.path: change.exists for change in changed} if missing or setup != start else {}
+    for change in missing:
+        del touched[change.path]
+    left = [change for change in changes(git, start, setup) if change.path not in touched] if setup != start else []
+    untouched = {change.path for change in left}
+    restored = [*left, *(change for change in missing if change.path not in untouched)]
+    return _restored(git, final, restored, added={path for path, exists in touched.items() if exists})
 
 
 def _restored(git: Git, tree: str, old: list[Change], added: set[bytes]) -> str:

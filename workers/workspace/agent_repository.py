@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -28,13 +28,19 @@ _CONFIG = """\
 
 
 def give_repository(
-    ours: Git, checkout: Path, base_sha: str, branch: str, repo_url: str, is_absent: Callable[[str], bool]
+    ours: Git,
+    checkout: Path,
+    base_sha: str,
+    branch: str,
+    repo_url: str,
+    submodules: Mapping[str, str],
+    is_absent: Callable[[str], bool],
 ) -> None:
     """Make `checkout/.git` a shallow repository that holds the base commit and refers to nothing outside it.
 
-    Its index is that of `ours`, led back to the base: what earlier sessions of the runner did shows as uncommitted
-    changes; that files are missing which will be absent by our doing does not. The commit is copied out of the mirror
-    as one pack, so the size of the history does not matter.
+    Its index is that of `ours`, led back to the base but for `submodules`, which are to be checked out as they are now:
+    what earlier sessions of the runner did shows as changes; that files are missing which will be absent by our doing
+    does not. The commit is copied out of the mirror as one pack, so the size of the history does not matter.
     """
     repository = checkout / ".git"
     for folder in ("objects/pack", "objects/info", "refs/heads", "refs/tags", "info", "hooks"):
@@ -50,17 +56,35 @@ def give_repository(
     shutil.copyfile(ours.index, repository / "index")
     theirs = replace(ours, index=repository / "index", work_tree=checkout)
     theirs.run("read-tree", "-m", "-i", base_sha)
-    _expect_absence(theirs, is_absent)
+    with closing(theirs.stream("ls-files", "-s", "-z")) as output:
+        _adapt_index(theirs, fields_of(output), submodules, is_absent)
 
 
-def _expect_absence(theirs: Git, is_absent: Callable[[str], bool]) -> None:
-    """Have `git status` take no notice of tracked files that are not there."""
-    with closing(theirs.stream("ls-files", "-z")) as output:
-        absent = [path for path in fields_of(output) if is_absent(os.fsdecode(path))]
-    with tempfile.TemporaryFile() as paths:
-        paths.writelines(path + b"\0" for path in absent)
-        paths.seek(0)
-        theirs.run("update-index", "--skip-worktree", "-z", "--stdin", stdin=paths)
+def _adapt_index(
+    theirs: Git, entries: Iterator[bytes], submodules: Mapping[str, str], is_absent: Callable[[str], bool]
+) -> None:
+    """Record the submodules as they are now, and have `git status` take no notice of files that are not there."""
+    absent: list[bytes] = []
+    known: dict[str, str] = {}
+    for entry in entries:
+        words, _, path = entry.partition(b"\t")
+        mode, commit, _ = words.decode().split(" ")
+        name = os.fsdecode(path)
+        if mode == "160000":
+            known[name] = commit
+        elif is_absent(name):
+            absent.append(path + b"\0")
+    gone = [f"0 {'0' * 40}\t{name}\0" for name in known.keys() - submodules.keys()]
+    new = [f"160000 {commit}\t{name}\0" for name, commit in submodules.items() if known.get(name) != commit]
+    for options, lines in (
+        (["--index-info"], [os.fsencode(line) for line in (*gone, *new)]),
+        (["--skip-worktree", "--stdin"], absent),
+    ):
+        if lines:
+            with tempfile.TemporaryFile() as stdin:
+                stdin.writelines(lines)
+                stdin.seek(0)
+                theirs.run("update-index", "-z", *options, stdin=stdin)
 
 
 def _copy_commit(ours: Git, base_sha: str, folder: Path) -> None:

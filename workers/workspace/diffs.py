@@ -18,8 +18,9 @@ from workers.errors import EngineError, too_many_files
 from workers.job import DiffKind, Job, Limits
 from workers.repository.git import Git
 from workers.repository.patches import DoesNotApply, patched
-from workers.repository.trees import changes, fields_of, holds_secret, index_apart
-from workers.workspace.workspace import ATTRIBUTES, Workspace
+from workers.repository.trees import Change, changes, fields_of, holds_secret, index_apart
+from workers.workspace.preparation import ATTRIBUTES
+from workers.workspace.workspace import Workspace
 
 # Renames are looked for as long as they are few. Copies are not: it would cost a look at every file of the tree.
 _DIFF = (
@@ -59,13 +60,14 @@ def write_diffs(workspace: Workspace, job: Job, final_tree: str) -> Written:
         return Written()
     git = workspace.saving
     with tempfile.TemporaryFile(dir=workspace.root) as result, tempfile.TemporaryFile(dir=workspace.root) as cumulative:
-        has_result = _make(git, workspace.start_tree, final_tree, job.limits, result)
-        has_cumulative = has_result
+        changed = _make(git, workspace.start_tree, final_tree, job.limits, result)
+        has_result = has_cumulative = bool(changed)
         if workspace.start_tree == workspace.base_tree:
             cumulative = result
         else:
-            has_cumulative = _make(git, workspace.base_tree, final_tree, job.limits, cumulative)
-        contains_secret = has_cumulative and holds_secret(git, workspace.base_tree, final_tree, job.secrets)
+            changed = _make(git, workspace.base_tree, final_tree, job.limits, cumulative)
+            has_cumulative = bool(changed)
+        contains_secret = has_cumulative and holds_secret(git, changed, job.secrets)
         if has_result:
             _store(job, "result", result, contains_secret)
         if has_cumulative:
@@ -73,39 +75,37 @@ def write_diffs(workspace: Workspace, job: Job, final_tree: str) -> Written:
         return Written(has_result, has_cumulative, contains_secret)
 
 
-def _make(git: Git, old: str, new: str, limits: Limits, file: IO[bytes]) -> bool:
-    """Write the diff to `file`; False where the trees are the same. Files are counted before anything is made."""
+def _make(git: Git, old: str, new: str, limits: Limits, file: IO[bytes]) -> list[Change]:
+    """Write the diff to `file`, and return what changed. Files are counted before anything is made."""
     with closing(changes(git, old, new)) as found:
-        count = sum(1 for _ in itertools.islice(found, limits.max_diff_files + 1))
-    if count > limits.max_diff_files:
+        changed = list(itertools.islice(found, limits.max_diff_files + 1))
+    if len(changed) > limits.max_diff_files:
         raise too_many_files(limits.max_diff_files)
-    if count:
-        _take_big_ones_for_binary(git, old, new)
+    if changed:
+        _take_big_ones_for_binary(git, changed)
         _compare(git, "--find-renames", old, new, limits, file)
         # Git writes some renames so that it refuses to apply them, among them that of a link that a folder replaced.
         if not _leads_to(git, old, new, file):
             _compare(git, "--no-renames", old, new, limits, file)
-    return count > 0
+    return changed
 
 
-def _take_big_ones_for_binary(git: Git, old: str, new: str) -> None:
+def _take_big_ones_for_binary(git: Git, changed: list[Change]) -> None:
     """Have every changed file that is too big for it compared as bytes.
 
     As text git needs 41 bytes for each line, and where no line is like another a time that grows with the square of
     their number. `core.bigFileThreshold` does not do it: with `--binary` git looks at the beginning of a file only.
     """
     with tempfile.TemporaryFile(dir=git.directory) as ids:
-        with closing(changes(git, old, new)) as found:
-            ids.writelines(change.old_id + b"\n" + change.new_id + b"\n" for change in found)
+        ids.writelines(change.old_id + b"\n" + change.new_id + b"\n" for change in changed)
         ids.seek(0)
         with (
-            closing(changes(git, old, new)) as found,
             closing(git.stream("cat-file", "--batch-check=%(objectsize)", "--buffer", stdin=ids)) as output,
             open(git.directory / "info" / "attributes", "wb") as attributes,
         ):
             attributes.write(ATTRIBUTES.encode())
             sizes = fields_of(output, b"\n")
-            for change, *both in zip(found, sizes, sizes, strict=True):
+            for change, *both in zip(changed, sizes, sizes, strict=True):
                 # What is on one side only has no size on the other, and a submodule has none at all.
                 if any(size.isdigit() and int(size) > _BIG_TEXT for size in both):
                     attributes.write(_only(change.path) + b" -diff\n")

@@ -67,6 +67,7 @@ def save_lost_work(job: Job, host: Host) -> None:
         return
     # The supervisor has seen to it, unless it was killed as well.
     remove_group(workspace.root.name)
+    workspace.begin_saving()
     write_diffs(workspace, job, workspace.snapshot(job.limits))
 
 

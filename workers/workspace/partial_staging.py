@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
 
 from workers.job import Limits
@@ -19,31 +20,33 @@ from workers.repository.trees import fields_of
 
 # The rest is left for what earlier sessions did, and for the longer form that diffs give to binary files.
 _SHARE = 2
-_SECONDS = 120.0
 _NAMED = 100
 _OTHERS = ("ls-files", "--others", "--exclude-standard", "-z")
 
 
-def stage_what_fits(git: Git, checkout: Path, limits: Limits) -> list[str]:
+def stage_what_fits(git: Git, checkout: Path, limits: Limits, forced: Sequence[bytes] = ()) -> list[str]:
     """Bring the index up to date as `git add --all` would, as far as a diff can hold it; say what was left out.
 
     Changes of tracked files come first. Of what is new at the top, files and whole folders, the smallest are kept.
-    Raises what `Git.run` does.
+    `forced` are new files that count although they are ignored. Raises what `Git.run` does.
     """
     largest = limits.max_diff_bytes // _SHARE
     large = _stage_tracked(git, checkout, largest)
-    kept, left_out = _choose(git, checkout, largest, limits.max_diff_files // _SHARE)
+    new = chain(others(git), forced)
+    kept, left_out = _choose(new, checkout, largest, limits.max_diff_files // _SHARE)
     with tempfile.TemporaryFile(dir=git.directory) as paths:
-        for path in others(git):
+        for path in chain(others(git), forced):
             if _at_top(path) in kept:
                 if _size(checkout, path) <= largest:
                     paths.write(path + b"\0")
                 elif len(large) < _NAMED:
                     large.append(path)
         paths.seek(0)
-        # A name that git can put into no tree ends the command; what came before it is staged.
-        with contextlib.suppress(GitFailed):
-            git.run("update-index", "--add", "-z", "--stdin", stdin=paths, timeout=_SECONDS)
+        try:
+            git.run("update-index", "--add", "-z", "--stdin", stdin=paths)
+        except GitFailed as failed:
+            # A name that git can put into no tree ends the command; what came before it is staged.
+            left_out.append(f"new files after one that git refuses: {failed.errors.strip()[-200:]}".encode())
     return [os.fsdecode(path) for path in (*large, *left_out)]
 
 
@@ -55,14 +58,14 @@ def _stage_tracked(git: Git, checkout: Path, largest: int) -> list[bytes]:
         paths.write(b"\0".join([b":/", *(b":(top,exclude,literal)" + path for path in large)]))
         paths.seek(0)
         words = ("add", "--update", "--ignore-errors", "--pathspec-from-file=-", "--pathspec-file-nul")
-        git.run(*words, stdin=paths, timeout=_SECONDS)
+        git.run(*words, stdin=paths)
     return large
 
 
-def _choose(git: Git, checkout: Path, most_bytes: int, most_files: int) -> tuple[set[bytes], list[bytes]]:
+def _choose(new: Iterable[bytes], checkout: Path, most_bytes: int, most_files: int) -> tuple[set[bytes], list[bytes]]:
     """Which of the new files and folders at the top are kept, and which are left out."""
     sizes: dict[bytes, tuple[int, int]] = {}
-    for path in others(git):
+    for path in new:
         name, own = _at_top(path), _size(checkout, path)
         files, size = sizes.get(name, (0, 0))
         sizes[name] = (files + 1, size + (own if own <= most_bytes else 0))
@@ -76,9 +79,9 @@ def _choose(git: Git, checkout: Path, most_bytes: int, most_files: int) -> tuple
     return kept, [name for name in sizes if name not in kept]
 
 
-def others(git: Git, timeout: float = _SECONDS) -> Generator[bytes, None, None]:
+def others(git: Git) -> Generator[bytes, None, None]:
     """The files that are not tracked and not ignored, as git finds them. Raises what `Git.stream` does."""
-    with closing(git.stream(*_OTHERS, timeout=timeout)) as output:
+    with closing(git.stream(*_OTHERS)) as output:
         yield from fields_of(output)
 
 

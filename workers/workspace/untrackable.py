@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from workers.safe_walk import Folder, walk
@@ -15,23 +17,37 @@ from workers.safe_walk import Folder, walk
 _LONGEST_PATH = 3072
 # Git reads these whole and keeps those of all folders around a file, so that a few sparse ones would take all memory.
 # The largest repositories have some kilobytes in one, and less than a megabyte in all of them.
-_READ_WHOLE = frozenset((".gitignore", ".gitattributes"))
+_READ_WHOLE = frozenset((".gitignore", ".gitattributes", ".gitmodules"))
 _LARGEST_READ_WHOLE = 1024**2
 _MOST_READ_WHOLE = 16 * 1024**2
 _NAMED = 1000
+# Names that git puts into no tree, as there are systems which take them for `.git` (is_ntfs_dotgit in git's path.c).
+_REFUSED = re.compile(r"(?:^|.*\\)(?:\.git|git~1)[. ]*(?:[:\\].*)?", re.IGNORECASE | re.DOTALL)
+
+
+@dataclass
+class Hidden:
+    """What was met of the agent's work that git cannot track, by its paths, a thousand of each at most.
+
+    `left_out` is lost to a diff. `repositories` are the folders of nested repositories, whose history is. `files` is how
+    many files there are beside those.
+    """
+
+    left_out: list[str] = field(default_factory=list)
+    repositories: set[str] = field(default_factory=set)
+    files: int = 0
 
 
 @contextlib.contextmanager
-def hidden(checkout: Path, aside: Path) -> Iterator[list[str]]:
+def hidden(checkout: Path, aside: Path) -> Iterator[Hidden]:
     """While open, what git must not meet in `checkout` lies in `aside`; afterwards it is back in its place.
 
-    Each `.git` goes, so that a nested repository counts as plain files, a submodule keeps the commit that its
-    repository records for it, and nothing of the agent's is ever taken for a repository. So does a `.gitmodules` that
-    is a link: git would take it in the place of a file, and then refuse the diff that holds it. So do pipes, sockets
-    and devices: git would wait for ever for a `.gitignore` that is a pipe. The agent is not running.
+    Each `.git` goes, so that nothing of the agent's is ever taken for a repository, and so do other names that git
+    refuses. So does a `.gitmodules` that is a link: git would take it in the place of a file, and then refuse the diff
+    that holds it. So do pipes, sockets and devices: git would wait for ever for a `.gitignore` that is a pipe. The agent
+    is not running.
 
-    Folders that lie too deep for git go too, and ignore rules and attributes that are too large for it. Those are work
-    of the agent's that is left out: their paths, or a thousand of them, are what the context gives. Raises OSError.
+    Folders that lie too deep for git go too, and ignore rules and attributes that are too large for it. Raises OSError.
     """
     aside.mkdir(mode=0o700, exist_ok=True)
     sieve = _Sieve()
@@ -41,7 +57,7 @@ def hidden(checkout: Path, aside: Path) -> Iterator[list[str]]:
             for name in sieve.unfit(folder):
                 os.rename(name, aside / str(len(moved)), src_dir_fd=folder.descriptor)
                 moved.append((folder, name))
-        yield sieve.left_out
+        yield sieve.found
     finally:
         _put_back(checkout, aside, moved)
 
@@ -62,7 +78,7 @@ class _Sieve:
     """Tells what git must not meet from the rest."""
 
     def __init__(self) -> None:
-        self.left_out: list[str] = []
+        self.found = Hidden()
         self._read_whole = 0
 
     def unfit(self, folder: Folder) -> list[str]:
@@ -71,15 +87,24 @@ class _Sieve:
         with os.scandir(folder.descriptor) as entries:
             for entry in entries:
                 _permit(folder, entry)
-                if _is_nothing_to_track(entry):
+                if entry.name == ".git":
                     unfit.append(entry.name)
-                elif self._is_too_much(folder, entry):
+                    self._note_repository(folder)
+                elif _is_of_no_kind(entry):
                     unfit.append(entry.name)
-                    if len(self.left_out) < _NAMED:
-                        self.left_out.append(folder.path_of(entry.name))
+                elif _is_refused(entry) or self._is_too_much(folder, entry):
+                    unfit.append(entry.name)
+                    if len(self.found.left_out) < _NAMED:
+                        self.found.left_out.append(folder.path_of(entry.name))
                 elif entry.is_dir(follow_symlinks=False):
                     folder.inner.append(entry.name)
+                else:
+                    self.found.files += 1
         return unfit
+
+    def _note_repository(self, folder: Folder) -> None:
+        if folder.above and len(self.found.repositories) < _NAMED:
+            self.found.repositories.add(folder.path)
 
     def _is_too_much(self, folder: Folder, entry: os.DirEntry[str]) -> bool:
         if entry.is_dir(follow_symlinks=False):
@@ -91,11 +116,13 @@ class _Sieve:
         return size > _LARGEST_READ_WHOLE or self._read_whole > _MOST_READ_WHOLE
 
 
-def _is_nothing_to_track(entry: os.DirEntry[str]) -> bool:
-    name = entry.name.lower()
-    if name == ".git" or entry.is_symlink():
-        return name in (".git", ".gitmodules")
-    return not entry.is_dir(follow_symlinks=False) and not entry.is_file(follow_symlinks=False)
+def _is_of_no_kind(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a pipe, a socket or a device."""
+    return not (entry.is_symlink() or entry.is_dir(follow_symlinks=False) or entry.is_file(follow_symlinks=False))
+
+
+def _is_refused(entry: os.DirEntry[str]) -> bool:
+    return bool(_REFUSED.fullmatch(entry.name)) or (entry.name.lower() == ".gitmodules" and entry.is_symlink())
 
 
 def _permit(folder: Folder, entry: os.DirEntry[str]) -> None:

@@ -18,51 +18,42 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import itertools
 import json
 import os
-import stat
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+import time
+from collections.abc import Iterable
 from dataclasses import replace
 from io import FileIO
 from pathlib import Path
 
-from workers.errors import FULL_DISK, EngineError, disk_full, too_many_files
+from workers.errors import FULL_DISK, EngineError, disk_full
 from workers.job import Host, Job, Limits
 from workers.limits.budget import Budget
-from workers.repository.git import Access, Git, GitFailed
-from workers.repository.mirror import Mirror, borrow, plain_name
-from workers.repository.patches import patched
-from workers.repository.trees import with_kept, without_setup
-from workers.safe_walk import walk
-from workers.workspace import trash
+from workers.processes.lifeline import Lifeline
+from workers.repository.git import Git
+from workers.repository.mirror import Mirror, plain_name
+from workers.repository.trees import Change, changes, without_setup
+from workers.workspace import preparation, trash
 from workers.workspace.agent_configuration import is_withheld, withhold, withhold_from_home
+from workers.workspace.agent_index import AgentIndex, read_agent_index
 from workers.workspace.agent_repository import give_repository
-from workers.workspace.partial_staging import others, stage_what_fits
-from workers.workspace.untrackable import hidden
+from workers.workspace.staging import Staged, stage
 
-# The attributes in our directory outrank those in the checkout. Files are stored as they are, byte for byte, and
-# no driver of any kind has a name; whether a file is text is left to what it holds (`!diff`).
-ATTRIBUTES = "* -text -eol -crlf -ident -filter -working-tree-encoding -whitespace !diff !merge\n"
-# Git refuses a few names in any tree, such as `.GIT`; a file called so is none that git can track.
-_REFUSED_NAME = ("error: invalid path ", "error: unable to add ", "error: unable to index file ", "warning: ", "hint: ")
-# What git takes for big goes into one pack at once, which for thousands of files is far quicker than a file each.
-_INTO_ONE_PACK = Access(config=(("core.bigFileThreshold", "1"), ("advice.addEmbeddedRepo", "false")))
-# Sparse files can be larger than any disk; a tree that honest work left is staged in seconds.
-_ADD_SECONDS = 900.0
-# A diff as large as may be is made in seconds too, unless it was made to take long.
-_SAVING_SECONDS = 300.0
+# Saving goes on until the session's own end, and for so long at least; after a stop for so long at most.
+_SAVING_SECONDS, _STOPPED_SECONDS = 300.0, 120.0
 # What git needs at most for a binary file that fills a diff, and for a text file that it does not take for binary.
 _MEMORY_FOR_DIFF, _LEAST_MEMORY = 8, 2**30
 LOCK, _NOTES = "lock", "notes.json"
 # What of a workspace no other process could find out.
-_NOTED = ("base_sha", "base_tree", "start_tree", "_setup_tree", "_withholds")
+_NOTED = ("base_sha", "base_tree", "start_tree", "_setup_tree", "_withholds", "_submodules", "_index_mark")
 
 
 class Workspace:
-    """Made by `prepare` or `reopen`. `branch` is the one that the base was found on, `base_tree` the base commit's tree, `start_tree` the one this session begins on."""
+    """Made by `prepare` or `reopen`.
+
+    `branch` is the one that the base was found on, `base_tree` the base commit's tree, `start_tree` the one that this
+    session begins on.
+    """
 
     base_sha: str
     branch: str
@@ -75,20 +66,22 @@ class Workspace:
         self.checkout = self.root / "checkout"
         self.home = self.root / "home"
         self.attachments = self.root / "attachments"
+        memory = max(_LEAST_MEMORY, _MEMORY_FOR_DIFF * job.limits.max_diff_bytes)
         self.git = Git(self.root / "ours.git", job.lifeline, index=self.root / "ours.git" / "index", budget=budget)
         """Git on our directory, with no work tree: what only looks at trees never looks at the agent's files."""
-        memory = max(_LEAST_MEMORY, _MEMORY_FOR_DIFF * job.limits.max_diff_bytes)
-        self.saving = replace(
-            self.git, lifeline=None, budget=None, stage="diff", timeout=_SAVING_SECONDS, memory=memory
-        )
-        """The same for saving work, which goes on when the agent has been killed by its lifeline, or for its time."""
+        self.saving = replace(self.git, stage="diff", memory=memory)
+        """The same on what the agent left. From `snapshot` on it has a time of its own."""
         self.left_out: list[str] = []
-        """What the last `snapshot` did not keep, because no diff could hold it."""
+        """Paths that the last `snapshot` did not keep, because no diff could hold them."""
+        self.notes: list[str] = []
+        """What else it did not keep, in words."""
         self.withheld: list[str] = []
         """What `after_setup` moved out of the agent's reach, by its paths in the checkout or its home."""
         self._withholds = not job.allow_agent_configuration
         self._most_new = job.limits.max_diff_files if job.mode != "ask" else None
         self._setup_tree: str | None = None
+        self._submodules: dict[str, str] = {}
+        self._index_mark: list[int] = []
         self._lock: FileIO | None = None
 
     @classmethod
@@ -133,12 +126,22 @@ class Workspace:
 
         What configures agents is then moved away, unless the site allows it, also out of the home, where `of_agent` are
         the names that the agent's own files are to have. What was in the checkout comes back in the tree of `snapshot`;
-        the files themselves end with the workspace. Raises EngineError as `snapshot` does, and `setup_failed`.
+        the files themselves end with the workspace. Raises EngineError as `snapshot` does, `setup_failed`, and
+        `time_limit`.
         """
-        self._setup_tree = self._stage()
+        said = self._ask_agent_index() if _mark(self.checkout) != self._index_mark else None
+        self._setup_tree = self._stage(said).tree
+        self._index_mark = _mark(self.checkout)
         if self._withholds:
             self._withhold(of_agent)
         self._take_notes()
+
+    def begin_saving(self, lifeline: Lifeline | None = None) -> None:
+        """Give `saving` a time of its own: until the session's end, but not longer than `lifeline`. Without a lifeline the
+        attempt was stopped, and two minutes are all there is."""
+        left = self.git.budget.seconds_left if self.git.budget else 0
+        seconds = max(left, _SAVING_SECONDS) if lifeline else _STOPPED_SECONDS
+        self.saving = replace(self.saving, lifeline=lifeline, budget=None, deadline=time.monotonic() + seconds)
 
     def snapshot(self, what_fits: Limits | None = None) -> str:
         """Store the files as they are now and return the id of their tree, without what only setup did.
@@ -147,17 +150,20 @@ class Workspace:
         of those limits. Call it when nothing of the agent's runs any more. Raises EngineError `snapshot_failed`,
         `too_many_files` and `disk_full` with stage diff.
         """
-        final = self._stage(what_fits)
+        said = self._ask_agent_index()
+        staged = self._stage(said, what_fits)
+        self.left_out, self.notes = staged.left_out, staged.notes
         if self._setup_tree is None:
-            return final
-        left_out = frozenset(self.left_out)
+            return staged.tree
+        changed = list(changes(self.saving, self._setup_tree, staged.tree))
+        self.notes += _histories(staged.repositories, changed)
+        kept = {os.fsencode(path) for path in self.left_out} | (said.sparse if said else frozenset())
 
-        def is_kept(path: str) -> bool:
+        def is_kept(path: bytes) -> bool:
             # The agent never saw what is withheld, and did not remove what it made too large to be read.
-            return path in left_out or (self._withholds and is_withheld(path))
+            return path in kept or (self._withholds and is_withheld(os.fsdecode(path)))
 
-        final = with_kept(self.saving, self._setup_tree, final, is_kept)
-        return without_setup(self.saving, self.start_tree, self._setup_tree, final)
+        return without_setup(self.saving, self.start_tree, self._setup_tree, staged.tree, changed, is_kept)
 
     def dispose(self) -> None:
         """Remove the directory. Quick, and never an error: what cannot be deleted now is left to the sweep."""
@@ -165,19 +171,18 @@ class Workspace:
         if self._lock is not None:
             self._lock.close()
 
-    @property
-    def _with_files(self) -> Git:
-        return replace(self.git, work_tree=self.checkout)
-
     def _make(self, job: Job) -> None:
         mirror = Mirror(self._host, job.site_id, job.lifeline, self.git.budget)
         self.base_sha, self.branch = mirror.obtain(job)
         self._make_folders()
-        self._make_git_directory(mirror.directory)
+        preparation.make_git_directory(self.git, mirror.directory)
         self.base_tree = self.git.line("rev-parse", f"{self.base_sha}^{{tree}}")
-        self._fill_index(job.start_diff)
-        self._with_files.run("checkout-index", "--all", "--force", "--quiet", "--index")
-        self._hand_over(job)
+        self.start_tree = preparation.fill_index(self.git, self.base_sha, job.start_diff)
+        self._submodules = preparation.find_submodules(self.git)
+        with_files = replace(self.git, work_tree=self.checkout)
+        with_files.run("checkout-index", "--all", "--force", "--quiet", "--index")
+        self._hand_over(job, with_files)
+        self._index_mark = _mark(self.checkout)
 
     def _make_folders(self) -> None:
         # Other users may pass through to the folders that become theirs, and see nothing on their way.
@@ -188,29 +193,18 @@ class Workspace:
         for folder, mode in ((self.checkout, 0o700), (self.home, 0o700), (self.attachments, 0o755)):
             folder.mkdir(mode=mode)
 
-    def _make_git_directory(self, mirror: Path) -> None:
-        ours = self.git.directory
-        borrow(self.git, mirror)
-        ours.chmod(0o700)
-        (ours / "info" / "attributes").write_text(ATTRIBUTES)
-
-    def _fill_index(self, start_diff: Callable[[], Iterator[bytes]] | None) -> None:
-        with tempfile.TemporaryFile(dir=self.root) as patch:
-            patch.writelines(start_diff() if start_diff else ())
-            self.start_tree = patched(self.git, self.base_sha, patch)
-
-    def _hand_over(self, job: Job) -> None:
+    def _hand_over(self, job: Job, with_files: Git) -> None:
         """Give the agent a repository of its own, and all the files to the user that it runs as."""
         uid = self._host.sandbox_uid if os.geteuid() == 0 and self._host.sandbox == "bubblewrap" else None
         if uid is not None:
-            _give(self.checkout, uid)
-            _give(self.home, uid)
+            preparation.give(self.checkout, uid)
+            preparation.give(self.home, uid)
             # The new owner is part of what the index remembers of each file.
-            self._with_files.run("update-index", "-q", "--refresh")
+            with_files.run("update-index", "-q", "--refresh")
         is_absent = is_withheld if self._withholds else lambda path: False
-        give_repository(self.git, self.checkout, self.base_sha, self.branch, job.repo_url, is_absent)
+        give_repository(self.git, self.checkout, self.base_sha, self.branch, job.repo_url, self._submodules, is_absent)
         if uid is not None:
-            _give(self.checkout / ".git", uid)
+            preparation.give(self.checkout / ".git", uid)
 
     def _withhold(self, of_agent: Iterable[str]) -> None:
         try:
@@ -233,64 +227,39 @@ class Workspace:
     def _aside(self) -> Path:
         return self.root / "aside"
 
-    def _stage(self, what_fits: Limits | None = None) -> str:
-        """Bring our index up to date with the files and return its tree."""
-        git = replace(self.saving, work_tree=self.checkout)
-        try:
-            # Where a stop came amid an earlier staging, git was killed; nobody else uses this index.
-            (self.git.directory / "index.lock").unlink(missing_ok=True)
-            self._restore_folder()
-            if what_fits:
-                # Where everything was staged before, what turned out to be too much is to be new again.
-                git.run("read-tree", "-m", self._setup_tree or self.start_tree)
-            with hidden(self.checkout, self._aside) as unreadable:
-                if self._setup_tree and self._most_new and not what_fits:
-                    _check_number(git, self._most_new)
-                passed_over = stage_what_fits(git, self.checkout, what_fits) if what_fits else _add_all(git)
-            self.left_out = [*unreadable, *passed_over]
-            return git.line("write-tree")
-        except TimeoutError as error:
-            raise EngineError("snapshot_failed", "diff", "The files are too large to be read in time.") from error
-        except OSError as error:
-            if error.errno in FULL_DISK:
-                raise disk_full("diff") from error
-            raise EngineError("snapshot_failed", "diff", f"The files could not be read: {error.strerror}.") from error
-        except GitFailed as failed:
-            raise EngineError("snapshot_failed", "diff", failed.message) from failed
+    def _ask_agent_index(self) -> AgentIndex | None:
+        """What the agent's index says; None where there is none, or where nothing touched it since we last looked."""
+        if self.checkout.is_symlink() or not os.path.lexists(self.checkout / ".git"):
+            return None
+        if _mark(self.checkout) == self._index_mark and not self._submodules:
+            return None
+        return read_agent_index(self._host, self, self.base_sha, self.locks)
 
-    def _restore_folder(self) -> None:
-        """A checkout that was deleted, or replaced by a link to elsewhere, is an empty one."""
-        with contextlib.suppress(FileNotFoundError):
-            if stat.S_ISDIR(os.lstat(self.checkout).st_mode):
-                return
-            self.checkout.unlink()
-        self.checkout.mkdir(mode=0o700)
+    def _stage(self, said: AgentIndex | None, what_fits: Limits | None = None) -> Staged:
+        return stage(
+            self.saving,
+            self.checkout,
+            self._aside,
+            submodules={os.fsencode(path): commit for path, commit in self._submodules.items()},
+            said=said,
+            most_new=self._most_new if self._setup_tree else None,
+            what_fits=what_fits,
+            before=self._setup_tree or self.start_tree,
+        )
 
 
-def _check_number(git: Git, most: int) -> None:
-    """To list the files that are new is quick. To store them, only to find that no diff can hold them, is not."""
-    with closing(others(git, timeout=_ADD_SECONDS)) as new:
-        if sum(1 for _ in itertools.islice(new, most + 1)) > most:
-            raise too_many_files(most)
-
-
-def _add_all(git: Git) -> list[str]:
-    """Stage everything. Names that git can put into no tree are passed over; any other error counts."""
-    try:
-        git.run("add", "--all", "--ignore-errors", "--", ".", access=_INTO_ONE_PACK, timeout=_ADD_SECONDS)
-    except GitFailed as failed:
-        if failed.status != 1 or not all(line.startswith(_REFUSED_NAME) for line in failed.errors.splitlines()):
-            raise
+def _mark(checkout: Path) -> list[int]:
+    """What changes whenever the index of the agent's repository does."""
+    with contextlib.suppress(OSError):
+        status = os.lstat(checkout / ".git" / "index")
+        return [status.st_ino, status.st_size, status.st_ctime_ns]
     return []
 
 
-def _give(top: Path, uid: int) -> None:
-    """Make `uid` the owner of `top` and all it holds; links themselves, not what they lead to."""
-    for folder in walk(top):
-        os.chown(folder.descriptor, uid, uid)
-        with os.scandir(folder.descriptor) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    folder.inner.append(entry.name)
-                else:
-                    os.chown(entry.name, uid, uid, dir_fd=folder.descriptor, follow_symlinks=False)
+def _histories(repositories: set[str], changed: list[Change]) -> list[str]:
+    """A word on each nested repository of which the agent's work holds the files: what it knows besides is not kept."""
+    found = set()
+    for change in changed if repositories else ():
+        parts = os.fsdecode(change.path).split("/") if change.exists else []
+        found |= repositories.intersection("/".join(parts[:cut]) for cut in range(1, len(parts)))
+    return [f"{folder}/.git: the history of a nested repository; its files are kept" for folder in sorted(found)]

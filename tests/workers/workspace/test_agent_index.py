@@ -1,0 +1,214 @@
+"""What the agent tells its own git counts: what it tracks although it is ignored, and what it tracks no longer."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.workers.attempts import Attempt, Engine, engine_in
+from tests.workers.engine import SANDBOXES, git
+from tests.workers.repositories import (
+    ENVIRONMENT,
+    finish,
+    following,
+    make_host,
+    make_job,
+    make_origin,
+    names,
+    write,
+)
+from workers.job import Host, Job, Limits
+from workers.workspace.agent_index import read_agent_index
+from workers.workspace.workspace import Workspace
+
+FILES: dict[str, str | bytes] = {"README": "hello\n", "config.local": "x=1\n", ".gitignore": "dist/\nconfig.local\n"}
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> Path:
+    return make_origin(tmp_path / "origin", FILES)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return make_host(tmp_path / "work")
+
+
+@pytest.fixture
+def job(origin: Path) -> Job:
+    return make_job(origin)
+
+
+@pytest.fixture
+def workspace(host: Host, job: Job) -> Workspace:
+    made = Workspace.prepare(job, host)
+    made.after_setup()
+    return made
+
+
+def work(workspace: Workspace, script: str) -> None:
+    """What an agent does in its checkout."""
+    subprocess.run(["sh", "-ec", script], cwd=workspace.checkout, env=ENVIRONMENT, check=True)
+
+
+def after(workspace: Workspace, script: str, what_fits: Limits | None = None) -> set[str]:
+    work(workspace, script)
+    return names(workspace, workspace.snapshot(what_fits))
+
+
+STAGED = "mkdir dist; echo built > dist/app.js; echo map > dist/app.map; git add -f dist/app.js"
+
+
+@pytest.mark.parametrize("what_fits", [None, Limits()], ids=["all", "what fits"])
+@pytest.mark.parametrize("committed", [False, True])
+def test_an_ignored_file_that_was_added_by_force_counts(
+    workspace: Workspace, committed: bool, what_fits: Limits | None
+) -> None:
+    script = STAGED + ("; git commit -qm built" if committed else "")
+    assert after(workspace, script, what_fits) == {*FILES, "dist/app.js"}
+
+
+@pytest.mark.parametrize("what_fits", [None, Limits()], ids=["all", "what fits"])
+def test_an_ignored_file_that_is_tracked_no_longer_is_gone(workspace: Workspace, what_fits: Limits | None) -> None:
+    assert after(workspace, "git rm -q --cached config.local", what_fits) == FILES.keys() - {"config.local"}
+    assert (workspace.checkout / "config.local").exists()
+
+
+def test_a_file_that_is_tracked_no_longer_but_not_ignored_stays(workspace: Workspace) -> None:
+    assert after(workspace, "git rm -q --cached README; echo more >> README") == FILES.keys()
+
+
+def test_both_survive_in_later_sessions(host: Host, job: Job) -> None:
+    first = Workspace.prepare(job, host)
+    work(first, STAGED + "; git rm -q --cached config.local")
+    tree = finish(first, job)
+    later = Workspace.prepare(following(job, 2), host)
+    assert later.start_tree == tree
+    later.after_setup()
+    assert after(later, "git status; echo more >> dist/app.js") == {*FILES, "dist/app.js"} - {"config.local"}
+
+
+def test_what_the_index_says_of_files_that_are_not_there_adds_none(workspace: Workspace, tmp_path: Path) -> None:
+    write(tmp_path, {"outside/app.js": "canary\n"})
+    script = (
+        f"{STAGED}; git add -f dist/app.map; rm -r dist; ln -s {tmp_path}/outside dist; rm README; ln -s dist README"
+    )
+    assert after(workspace, script) == {*FILES, "dist"}
+
+
+def test_files_of_a_sparse_checkout_that_are_not_there_stay(workspace: Workspace) -> None:
+    write(workspace.checkout, {"new": "x\n"})
+    assert after(workspace, "git sparse-checkout set --no-cone /new; test ! -e README") == {*FILES, "new"}
+
+
+def test_what_setup_told_the_index_is_no_work_of_the_agent(host: Host, job: Job) -> None:
+    workspace = Workspace.prepare(job, host)
+    work(workspace, STAGED + "; git rm -q --cached config.local")
+    workspace.after_setup()
+    work(workspace, "git status")
+    assert workspace.snapshot() == workspace.start_tree
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "rm -rf .git",
+        "rm .git/index",
+        "git rm -rq --cached .",
+        "head -c 100000 /dev/urandom > .git/index",
+        "rm -rf .git; git init -q; git add README",
+        "rm -rf .git; mkfifo .git",
+        "rm .git/index; mkfifo .git/index",
+        "rm -rf .git; ln -s / .git",
+        "printf '[core]\\n\\tbare = perhaps\\n' > .git/config",
+    ],
+)
+def test_an_index_that_says_nothing_loses_nothing(
+    workspace: Workspace, script: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.workspace.agent_index._SECONDS", 2.0)
+    assert after(workspace, f"{script}; echo > new") == {*FILES, "new"}
+
+
+def test_an_index_that_nobody_touched_is_not_even_asked_for(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.workspace.workspace.read_agent_index", None)
+    assert after(workspace, "echo > new") == {*FILES, "new"}
+
+
+# Answers of a program that stands where git should be
+
+
+@pytest.fixture
+def answering(host: Host, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What `git` prints for each of its commands, by name, in the place of git."""
+    answers = tmp_path / "answers"
+    write(tmp_path, {"programs/git": f'#!/bin/sh\ncat "{answers}/$1" 2> /dev/null\n'})
+    (tmp_path / "programs/git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/programs{os.pathsep}{os.environ['PATH']}")
+    write(answers, {"ls-files": "x"})
+    return answers
+
+
+ADDED = b":000000 100644 " + b"0" * 40 + b" " + b"1" * 40 + b" A\0"
+
+
+@pytest.mark.parametrize(
+    "difference",
+    [
+        ADDED + b"../../etc/passwd\0",
+        ADDED + b"/etc/passwd\0",
+        ADDED + b"dist/../../x\0",
+        ADDED + b".git/config\0",
+        ADDED + b"dist//x\0",
+        ADDED,
+        ADDED + b"x" * 5000 + b"\0",
+        b"no difference\0dist/app.js\0",
+        b"\0\0\0\0\0",
+        b"\n" * 1000,
+    ],
+)
+def test_an_answer_that_makes_no_sense_is_none(
+    answering: Path, host: Host, workspace: Workspace, difference: bytes
+) -> None:
+    (answering / "diff-index").write_bytes(difference)
+    said = read_agent_index(host, workspace, workspace.base_sha)
+    assert said is None or not (said.staged or said.dropped)
+
+
+def test_an_answer_without_an_end_is_cut_off(
+    answering: Path, host: Host, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.workspace.agent_index._MOST_BYTES", 100_000)
+    (answering / "diff-index").symlink_to("/dev/zero")
+    assert read_agent_index(host, workspace, workspace.base_sha) is None
+
+
+# Whole attempts
+
+
+@pytest.fixture(params=SANDBOXES)
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    files = [(name, str(content)) for name, content in FILES.items() if name != "config.local"]
+    with engine_in(tmp_path, request.param, files) as made:
+        (made.source / "config.local").write_text("x=1\n")
+        git(made.source, "add", "-f", "config.local")
+        git(made.source, "commit", "-qm", "slip")
+        yield made
+
+
+def run(engine: Engine, script: str, **more: object) -> Attempt:
+    attempt = engine.run(f"{STAGED}; git rm -q --cached config.local; {script}", **more)
+    assert "+built" in engine.diff and "-x=1" in engine.diff and "+map" not in engine.diff
+    return attempt
+
+
+def test_the_index_counts_however_a_session_ends(engine: Engine) -> None:
+    assert run(engine, "git commit -qm done").outcome.failure is None
+    assert run(engine, "false").outcome.failure
+    assert run(engine, "sleep 300", limits=Limits(max_duration_seconds=3)).outcome.failure

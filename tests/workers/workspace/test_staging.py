@@ -1,0 +1,149 @@
+"""Saving ends, whatever the agent left for git to stumble over, and what git refuses is named."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.workers.engine import eventually
+from tests.workers.repositories import (
+    finish,
+    following,
+    git,
+    make_host,
+    make_job,
+    make_origin,
+    names,
+    stored_diffs,
+    write,
+)
+from workers.errors import EngineError, Interrupted
+from workers.job import Host, Job, Limits
+from workers.processes.lifeline import Lifeline
+from workers.workspace.workspace import Workspace
+
+FILES: dict[str, str | bytes] = {"file": "one\n", "folder/inside": "x\n", ".gitignore": "ignored\n"}
+WAYS = pytest.mark.parametrize("what_fits", [None, Limits()], ids=["all", "what fits"])
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return make_host(tmp_path / "work")
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    return make_job(make_origin(tmp_path / "origin", FILES))
+
+
+@pytest.fixture
+def workspace(host: Host, job: Job) -> Workspace:
+    made = Workspace.prepare(job, host)
+    made.after_setup()
+    return made
+
+
+@WAYS
+@pytest.mark.parametrize("name", [".gitattributes", ".gitignore", ".gitmodules", "folder/.gitattributes"])
+def test_a_pipe_that_git_would_read_blocks_nothing(workspace: Workspace, name: str, what_fits: Limits | None) -> None:
+    path = workspace.checkout / name
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    write(workspace.checkout, {"file": "two\n", "new": "x\n"})
+    found = names(workspace, workspace.snapshot(what_fits))
+    assert found == {*FILES, "new"} - {name}
+
+
+@WAYS
+@pytest.mark.parametrize("name", [".GIT", "git~1", "folder/.Git.", "a\\.git", "GIT~1::$INDEX_ALLOCATION"])
+def test_a_name_that_git_refuses_is_left_out_and_named(
+    workspace: Workspace, name: str, what_fits: Limits | None
+) -> None:
+    write(workspace.checkout, {f"{name}/config": "[core]\n", "a": "x\n", "z": "x\n"})
+    assert names(workspace, workspace.snapshot(what_fits)) == {*FILES, "a", "z"}
+    assert workspace.left_out == [name]
+    assert (workspace.checkout / name / "config").exists()
+
+
+def test_a_list_of_submodules_that_is_a_link_is_left_out_and_named(workspace: Workspace) -> None:
+    (workspace.checkout / ".gitmodules").symlink_to("file")
+    (workspace.checkout / "gitmod~1").symlink_to("file")
+    assert names(workspace, workspace.snapshot()) == FILES.keys()
+    assert sorted(workspace.left_out) == [".gitmodules", "gitmod~1"]
+
+
+# Time
+
+
+@pytest.fixture
+def stuck(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A program in git's place that begins and never ends; the file that tells of it."""
+    began = tmp_path / "began"
+    write(tmp_path, {"programs/git": f'#!/bin/sh\necho >> "{began}"\nexec sleep 300\n'})
+    (tmp_path / "programs/git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/programs{os.pathsep}{os.environ['PATH']}")
+    return began
+
+
+@pytest.mark.usefixtures("stuck")
+@WAYS
+def test_saving_ends_at_its_deadline(
+    workspace: Workspace, what_fits: Limits | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.workspace.workspace._STOPPED_SECONDS", 0.5)
+    workspace.begin_saving()
+    with pytest.raises(EngineError) as caught:
+        workspace.snapshot(what_fits)
+    assert (caught.value.code, caught.value.stage) == ("snapshot_failed", "diff")
+
+
+@WAYS
+def test_a_stop_ends_saving(workspace: Workspace, stuck: Path, what_fits: Limits | None) -> None:
+    lifeline = Lifeline(600)
+    workspace.begin_saving(lifeline)
+
+    def stop() -> None:
+        eventually(stuck.exists, "nothing to stop")
+        lifeline.cut()
+
+    stopper = threading.Thread(target=stop)
+    stopper.start()
+    with pytest.raises(Interrupted):
+        workspace.snapshot(what_fits)
+    stopper.join()
+
+
+# How much of git it takes
+
+
+@pytest.fixture
+def count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file with one line for each git that was started."""
+    log = tmp_path / "log"
+    real = git(tmp_path, "--exec-path") + "/git"
+    write(tmp_path, {"programs/git": f'#!/bin/sh\nPATH="${{PATH#*:}}"\necho "$*" >> "{log}"\nexec "{real}" "$@"\n'})
+    (tmp_path / "programs/git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/programs{os.pathsep}{os.environ['PATH']}")
+    return log
+
+
+@pytest.mark.parametrize("files", [3, 600])
+@pytest.mark.parametrize("is_follow_up", [False, True])
+def test_saving_takes_few_commands_however_much_there_is(
+    host: Host, job: Job, count: Path, files: int, is_follow_up: bool
+) -> None:
+    workspace = Workspace.prepare(job, host)
+    if is_follow_up:
+        write(workspace.checkout, {"earlier": "x\n"})
+        finish(workspace, job)
+        job = following(job, 2)
+        workspace = Workspace.prepare(job, host)
+    workspace.after_setup()
+    write(workspace.checkout, {f"new/{number // 20}/{number}": f"{number}\n" * 1000 for number in range(files)})
+    count.unlink()
+    finish(workspace, job)
+    assert len(count.read_text().splitlines()) <= (16 if is_follow_up else 10)
+    assert stored_diffs(job)["result"].count(b"diff --git") == files

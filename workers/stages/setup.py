@@ -1,0 +1,34 @@
+"""The setup command of a site: it gets the checkout ready for the agent, and what it does is no part of the diff."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from workers.agents.chatter import Chatter
+from workers.errors import EngineError
+from workers.interruption import Interruption
+from workers.job import Event, Job
+from workers.processes.lines import Line
+from workers.sandbox import Sandbox
+from workers.stages.commands import Commands, Events
+
+_SCRIPT = ".agent-runners/setup.sh"
+
+
+def setup_files(job: Job) -> dict[str, bytes]:
+    """What the setup command needs in the agent's home."""
+    return {_SCRIPT: job.setup_command.encode()} if job.setup_command else {}
+
+
+def run_setup(job: Job, sandbox: Sandbox, commands: Commands, interruption: Interruption) -> Events:
+    """Run the setup command, without the variables that are for the agent alone. Raises EngineError `setup_failed`."""
+    chatter = Chatter(job.secrets)
+
+    def report(line: Line | None, ended: bool) -> Iterable[Event]:
+        return chatter.hear(line.text) if line else chatter.flush() if ended else chatter.tick()
+
+    launch = sandbox.launch(["sh", "-e", f"{sandbox.place.home}/{_SCRIPT}"], {}, stage="setup")
+    status = yield from commands.run(launch, "setup", report, interruption, merged=True)
+    if status != 0:
+        message = f"The setup command ended with exit status {status}.\n{chatter.tail}"
+        raise EngineError("setup_failed", "setup", message.strip())

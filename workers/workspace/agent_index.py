@@ -1,0 +1,165 @@
+"""What the agent told its own git: files that it tracks although they are ignored, files that it tracks no longer, and
+submodules.
+
+Git reads the agent's repository inside the sandbox, without a network, as the agent could have done itself. What it
+prints is the agent's word: paths are checked, and only ever used as hints about files that lie in the checkout.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from workers.errors import EngineError, Interrupted
+from workers.job import Host, Limits
+from workers.limits.budget import Budget
+from workers.limits.command import running
+from workers.processes.lifeline import Lifeline
+from workers.sandbox import Directories, open_sandbox
+
+_SECONDS = 20.0
+_MOST_BYTES = 64 * 1024**2
+_MEMORY = 2 * 1024**3
+_SETTINGS = (("core.fsmonitor", "false"), ("core.untrackedCache", "false"), ("core.hooksPath", os.devnull))
+_ENVIRONMENT = {
+    "LC_ALL": "C",
+    "GIT_ALLOW_PROTOCOL": "none",
+    "GIT_ATTR_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_COUNT": str(len(_SETTINGS)),
+    **{f"GIT_CONFIG_KEY_{number}": key for number, (key, _) in enumerate(_SETTINGS)},
+    **{f"GIT_CONFIG_VALUE_{number}": value for number, (_, value) in enumerate(_SETTINGS)},
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_TERMINAL_PROMPT": "0",
+}
+# Three lists, with an empty field after each: how the index differs from the base ($1), which of its files need not be
+# there (sparse checkout), and its submodules. An index without anything in it says nothing. Of a submodule: what the
+# index records, its own HEAD, whether a remote has that, and ($2) whether it has changes that are not committed; that
+# is not asked without isolation, since it can run programs of the repository's configuration.
+_SCRIPT = r"""
+[ -n "$(git ls-files | head -c 1)" ] || exit 1
+git diff-index --cached --raw -z --no-renames --no-abbrev --ignore-submodules=none --ita-visible-in-index "$1" -- ||
+    exit 1
+printf '\0'
+git ls-files -t -z | grep -az '^S '
+printf '\0'
+git ls-files -s -z | grep -az '^160000 ' | ISOLATED=$2 xargs -0 -r -n 1 sh -c '
+    path=${1#*"$(printf "\t")"} recorded=${1#* } head= where=local state=clean
+    if [ -e "$path/.git" ]; then
+        module() { git --git-dir="$path/.git" --work-tree="$path" "$@" 2>/dev/null; }
+        head=$(module rev-parse -q --verify "HEAD^{commit}") || head=
+        [ -z "$(module for-each-ref --count=1 --contains "$head" refs/remotes)" ] || where=remote
+        [ -z "$ISOLATED" ] || [ -z "$(module status --porcelain | head -c 1)" ] || state=changed
+    fi
+    printf "%s %s %s %s\t%s\0" "${recorded%% *}" "${head:-none}" "$where" "$state" "$path"
+' sh
+printf '\0'
+"""
+_CHANGE = re.compile(rb":[0-7]{6} ([0-7]{6}) [0-9a-f]{40} [0-9a-f]{40} [A-Z][0-9]*")
+_SUBMODULE = re.compile(rb"([0-9a-f]{40}) ([0-9a-f]{40}|none) (local|remote) (clean|changed)\t(.+)", re.DOTALL)
+_FILES = (b"100644", b"100755", b"120000")
+_LONGEST_PATH = 4096
+
+
+@dataclass(frozen=True)
+class Submodule:
+    """A submodule that the agent's index has. `commit` is what `git add` would record: its own HEAD if it has one.
+
+    `is_published` tells whether a branch of a remote has that commit, `is_changed` whether there are changes beside it.
+    """
+
+    commit: str
+    is_published: bool = True
+    is_changed: bool = False
+
+
+@dataclass(frozen=True)
+class AgentIndex:
+    """How the agent's index differs from the base, by path: files that were staged and files that were dropped.
+
+    `sparse` are those that it has although they need not lie in the checkout.
+    """
+
+    staged: Sequence[bytes] = ()
+    dropped: Sequence[bytes] = ()
+    sparse: frozenset[bytes] = frozenset()
+    submodules: Mapping[bytes, Submodule] = field(default_factory=dict)
+
+
+def read_agent_index(
+    host: Host, directories: Directories, base_sha: str, locks: Sequence[int] = ()
+) -> AgentIndex | None:
+    """Ask the agent's repository; None where it gives no answer that makes sense, or not in time.
+
+    Nothing of the agent's runs any more. Takes 20 seconds at most, and what was started dies with this process; it holds
+    `locks` until then.
+    """
+    limits = Limits(max_duration_seconds=_SECONDS, max_output_bytes=_MOST_BYTES, max_line_bytes=_MOST_BYTES)
+    try:
+        sandbox = open_sandbox(host, directories, limits, None)
+        command = ["sh", "-c", _SCRIPT, "sh", base_sha, "isolated" if sandbox.place.isolated else ""]
+        # Where there is no repository, none that lies further up is to be taken for it.
+        environment = {**_ENVIRONMENT, "GIT_CEILING_DIRECTORIES": str(Path(sandbox.place.checkout).parent)}
+        launch = sandbox.launch(command, environment)
+        launch = replace(launch, locks=locks, limits={**launch.limits, "RLIMIT_DATA": _MEMORY})
+        with running(launch, lifeline=Lifeline(_SECONDS), budget=Budget(limits), stage="diff") as process:
+            lines = [line for line in process.lines() if line]
+    except (EngineError, Interrupted, OSError):
+        return None
+    output = b"\n".join(line.data for line in lines if line.stream == "out")
+    if process.status != 0 or any(line.lost for line in lines):
+        return None
+    try:
+        return _parse(output)
+    except ValueError:
+        return None
+
+
+def _parse(output: bytes) -> AgentIndex:
+    """Raises ValueError for anything but what `_SCRIPT` prints."""
+    fields = iter(output.split(b"\0"))
+    staged: list[bytes] = []
+    dropped: list[bytes] = []
+    for change in _list(fields):
+        found, path = _CHANGE.fullmatch(change), _checked(next(fields, b""))
+        if not found:
+            raise ValueError("no difference")
+        if found[1] in _FILES:
+            staged.append(path)
+        elif found[1] == b"000000":
+            dropped.append(path)
+    sparse = frozenset(_checked(entry.removeprefix(b"S ")) for entry in _list(fields))
+    submodules = dict(_submodule(entry) for entry in _list(fields))
+    return AgentIndex(staged, dropped, sparse, submodules)
+
+
+def _list(fields: Iterator[bytes]) -> Iterator[bytes]:
+    """The fields up to the next empty one."""
+    for each in fields:
+        if not each:
+            return
+        yield each
+    raise ValueError("the list has no end")
+
+
+def _submodule(entry: bytes) -> tuple[bytes, Submodule]:
+    found = _SUBMODULE.fullmatch(entry)
+    if not found:
+        raise ValueError("no submodule")
+    recorded, head, where, state, path = found.groups()
+    commit = recorded if head == b"none" else head
+    return _checked(path), Submodule(commit.decode(), head == b"none" or where == b"remote", state == b"changed")
+
+
+def _checked(path: bytes) -> bytes:
+    """`path`, if it leads to something in the checkout that git may track."""
+    parts = path.split(b"/")
+    if len(path) > _LONGEST_PATH or any(part.lower() in (b"", b".", b"..", b".git") for part in parts):
+        raise ValueError("no path")
+    return path

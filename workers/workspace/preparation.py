@@ -1,0 +1,52 @@
+"""Making what a new workspace holds: our git directory, the files of the base, and what earlier sessions did to it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+from workers.repository.git import Git
+from workers.repository.mirror import borrow
+from workers.repository.patches import patched
+from workers.repository.trees import fields_of
+from workers.safe_walk import walk
+
+# The attributes in our directory outrank those in the checkout. Files are stored as they are, byte for byte, and
+# no driver of any kind has a name; whether a file is text is left to what it holds (`!diff`).
+ATTRIBUTES = "* -text -eol -crlf -ident -filter -working-tree-encoding -whitespace !diff !merge\n"
+
+
+def make_git_directory(git: Git, mirror: Path) -> None:
+    """Make the directory of `git`, which borrows the objects of `mirror`."""
+    borrow(git, mirror)
+    git.directory.chmod(0o700)
+    (git.directory / "info" / "attributes").write_text(ATTRIBUTES)
+
+
+def fill_index(git: Git, base_sha: str, start_diff: Callable[[], Iterator[bytes]] | None) -> str:
+    """Put the base and what earlier sessions did to it into the index, and return the tree. Raises DoesNotApply."""
+    with tempfile.TemporaryFile(dir=git.directory) as patch:
+        patch.writelines(start_diff() if start_diff else ())
+        return patched(git, base_sha, patch)
+
+
+def find_submodules(git: Git) -> dict[str, str]:
+    """The commit of each submodule in the index, by its path."""
+    with closing(git.stream("ls-files", "-s", "-z")) as output:
+        entries = [field for field in fields_of(output) if field.startswith(b"160000 ")]
+    return {os.fsdecode(entry.partition(b"\t")[2]): entry.split(b" ")[1].decode() for entry in entries}
+
+
+def give(top: Path, uid: int) -> None:
+    """Make `uid` the owner of `top` and all it holds; links themselves, not what they lead to."""
+    for folder in walk(top):
+        os.chown(folder.descriptor, uid, uid)
+        with os.scandir(folder.descriptor) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folder.inner.append(entry.name)
+                else:
+                    os.chown(entry.name, uid, uid, dir_fd=folder.descriptor, follow_symlinks=False)

@@ -1,0 +1,100 @@
+"""What becomes of submodules: git records a commit for each (a gitlink), and never what lies in its folder."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from workers.repository.git import Git, GitFailed
+from workers.safe_walk import walk
+from workers.workspace.agent_index import AgentIndex, Submodule
+
+_PATHS = ("--no-includes", "-z", "--get-regexp", r"^submodule\..*\.path$")
+_NAMED = 100
+
+
+@dataclass
+class Submodules:
+    """The decision: which commits are recorded at which paths, where plain files take the place of a submodule, and what
+    of the agent's work is not kept by that, in words."""
+
+    recorded: dict[bytes, str] = field(default_factory=dict)
+    removed: list[bytes] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def settle_submodules(
+    git: Git, checkout: Path, tree: str, before: Mapping[bytes, str], said: AgentIndex | None, repositories: set[str]
+) -> Submodules:
+    """Decide on the submodules that there were `before`, in `tree`, and those of the agent's index, as `git add` would.
+
+    A folder whose files stand in no repository, and which `.gitmodules` does not name any more, is no submodule now. The
+    agent's repositories are hidden; `repositories` are the folders that they lie in. Raises what `Git.run` does.
+    """
+    known = {path: Submodule(commit) for path, commit in before.items()} if said is None else said.submodules
+    decision = Submodules()
+    named = functools.cache(lambda: _named_submodules(git, "--file", str(checkout / ".gitmodules")))
+    named_before = functools.cache(lambda: _named_submodules(git, "--blob", f"{tree}:.gitmodules"))
+    for path in sorted({*before, *known}):
+        if kind_of(checkout, path) != stat.S_IFDIR:
+            continue  # `git add` sees by itself that it is gone, or a file now.
+        if path not in known:
+            decision.removed.append(path)
+            continue
+        submodule, is_repository = known[path], os.fsdecode(path) in repositories
+        inside = [] if is_repository else list(itertools.islice(_files_in(checkout, path), _NAMED))
+        if inside and path in named_before() - named():
+            decision.removed.append(path)
+            continue
+        decision.recorded[path] = submodule.commit
+        decision.notes += [f"{each}: lies in a submodule that is not checked out" for each in inside]
+        has_address = path in before or path in named()
+        decision.notes += _lost_in(os.fsdecode(path), submodule, before.get(path), has_address)
+    return decision
+
+
+def kind_of(checkout: Path, path: bytes) -> int | None:
+    """The type of what lies at `path` (`stat.S_IFDIR` ...), where no link leads there; None where nothing does."""
+    place = os.fsencode(checkout)
+    kind = stat.S_IFDIR
+    for part in path.split(b"/"):
+        place = os.path.join(place, part)
+        try:
+            kind = stat.S_IFMT(os.lstat(place).st_mode) if kind == stat.S_IFDIR else 0
+        except OSError:
+            return None
+    return kind or None
+
+
+def _lost_in(name: str, submodule: Submodule, before: str | None, has_address: bool) -> Iterator[str]:
+    if not has_address:
+        yield f"{name}: the files of a repository that was added as a submodule, which .gitmodules does not name"
+    elif submodule.commit != before and not submodule.is_published:
+        yield f"{name}: the submodule's commit {submodule.commit}, of which the diff holds the id alone"
+    if submodule.is_changed:
+        yield f"{name}: changes in the submodule that are not committed there"
+
+
+def _files_in(checkout: Path, path: bytes) -> Iterator[str]:
+    top = os.fsdecode(path)
+    for folder in walk(checkout / top):
+        with os.scandir(folder.descriptor) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folder.inner.append(entry.name)
+                else:
+                    yield f"{top}/{folder.path_of(entry.name)}"
+
+
+def _named_submodules(git: Git, *source: str) -> frozenset[bytes]:
+    """The paths that a `.gitmodules` names; none where there is no such file."""
+    try:
+        output = git.run("config", *source, *_PATHS)
+    except GitFailed:
+        return frozenset()
+    return frozenset(each.partition(b"\n")[2].strip(b"/") for each in output.split(b"\0") if each)
