@@ -1,0 +1,56 @@
+"""What an attempt says of the work that it could not keep, or that is not to be published."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.workers.attempts import Attempt, Engine, code, engine_in
+from tests.workers.engine import SANDBOXES, needs_bubblewrap
+from workers.job import Step
+
+
+@pytest.fixture(params=SANDBOXES)
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    with engine_in(tmp_path, request.param) as made:
+        yield made
+
+
+def message_of(attempt: Attempt, title: str) -> str:
+    [step] = [event for event in attempt.events if isinstance(event, Step) and event.title == title]
+    return step.message
+
+
+def test_a_pipe_that_git_would_read_costs_no_work_of_an_agent_that_fails(engine: Engine) -> None:
+    attempt = engine.run("echo x >> README; mkfifo .gitattributes; exit 1")
+    assert code(attempt.outcome) == ("agent_failed", "agent")
+    assert "+x" in engine.diff
+
+
+def test_what_git_cannot_track_and_what_it_forbids_is_named(engine: Engine) -> None:
+    script = """
+        name=$(printf '.g\\342\\200\\214it'); mkdir "$name" .GIT; echo x | tee "$name/config" .GIT/config new
+        printf '[submodule "x"]\\n path = x\\n url = https://example.org/x\\n update = !touch canary\\n' > .gitmodules
+    """
+    attempt = engine.run(script)
+    assert attempt.outcome.failure is None
+    assert "/config" in engine.diff and "b/new" in engine.diff and "b/.GIT" not in engine.diff
+    assert message_of(attempt, "Not everything fits into a diff; what was left out") == ".GIT"
+    forbidden = message_of(attempt, "The diff holds what git forbids").splitlines()[1:]
+    assert sorted(forbidden) == [".gitmodules (gitmodulesUpdate)", ".g\u200cit (hasDotgit)"]
+
+
+@needs_bubblewrap
+@pytest.mark.parametrize("engine", ["bubblewrap"], indirect=True)
+def test_changes_in_a_submodule_that_are_not_committed_are_named(engine: Engine) -> None:
+    script = """
+        git init -q own; cd own; echo x > x; git add x; git -c user.name=A -c user.email=a@b.c commit -qm x
+        git update-ref refs/remotes/origin/main HEAD; echo y > y; cd ..; git add own
+        printf '[submodule "own"]\\n path = own\\n url = https://example.org/own\\n' > .gitmodules
+    """
+    attempt = engine.run(script)
+    assert attempt.outcome.failure is None and "+Subproject commit" in engine.diff
+    expected = "own: changes in the submodule that are not committed there"
+    assert message_of(attempt, "Not everything fits into a diff; what was left out") == expected
