@@ -114,21 +114,6 @@ class Secrets(Protocol):
         ...
 
 
-class Source(Protocol):
-    """Where the files come from: the repository, and the commit or branch that is asked for."""
-
-    @property
-    def repo_url(self) -> str: ...
-    @property
-    def branch(self) -> str | None: ...
-    @property
-    def sha(self) -> str | None: ...
-    @property
-    def base_sha(self) -> str | None: ...
-    @property
-    def credential(self) -> str | None: ...
-
-
 @dataclass(frozen=True)
 class Job:
     """One attempt at one session, frozen when the attempt is claimed.
