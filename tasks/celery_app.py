@@ -75,7 +75,7 @@ def require_same_key(**_: Any) -> None:
     db.configure(settings().database)
     try:
         # Without its database the worker starts all the same, and waits for it.
-        with contextlib.suppress(*UNAVAILABLE), db.transaction():
+        with contextlib.suppress(db.DatabaseError), db.transaction():
             secret_key.require_same()
     except secret_key.OtherSecretKey as error:
         sys.exit(f"agent-runners: {error}")
