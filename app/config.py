@@ -1,7 +1,7 @@
-"""Settings. This module alone reads the environment; everything else is handed a `Settings`.
+"""Settings. Only this module reads the environment; everything else is given a `Settings`.
 
-Every setting is a variable `AGENT_RUNNERS_<NAME>` (`AGENT_RUNNERS_DATA_DIR`, ...). `docs/settings.md` lists them and
-a test keeps that page true.
+Every setting is a variable `AGENT_RUNNERS_<NAME>` (`AGENT_RUNNERS_DATA_DIR`, ...). `docs/settings.md` lists them; a
+test keeps that page up to date.
 """
 
 from __future__ import annotations
@@ -32,113 +32,130 @@ def setting(default: Any, help: str, rule: Rule | None = None) -> Any:
 
 @dataclass(frozen=True)
 class Settings:
-    data_dir: Path = setting(Path(".data"), "Folder of everything the product keeps on this machine.")
-    database_url: str = setting("", "SQLAlchemy URL. Empty: SQLite in the data folder.", values.DATABASE_URL)
-    broker_url: str = setting("", "Redis or Valkey URL. Empty: the embedded broker's unix socket.", values.BROKER_URL)
-    artifacts_dir: Path | None = setting(
-        None, "Folder of the local artifact store. Empty: `artifacts` in the data folder."
-    )
-    work_dir: Path | None = setting(
-        None, "Folder of mirrors and workspaces on a worker host. Empty: `work` in the data folder."
-    )
-    s3_bucket: str = setting("", "S3 bucket of the artifact store. Empty: the local folder.")
-    s3_endpoint_url: str = setting("", "URL of an S3 server other than Amazon's.", values.HTTP_URL)
-    s3_region: str = setting("", "Region of the S3 bucket.")
-    s3_path_style: bool = setting(False, "Put the bucket into the path of S3 URLs, as most other servers want it.")
-    public_url: str = setting(
-        "",
-        "URL under which callers reach the API; presigned URLs start with it. Empty: `http://127.0.0.1` and the web port.",
-        values.HTTP_URL,
-    )
-    cors_origins: tuple[str, ...] = setting(
-        (),
-        "Origins of web pages that may call the API from a browser, comma-separated, such as `https://app.example.org`; "
-        "`*` for all. Empty: none.",
+    data_dir: Path = setting(Path(".data"), "Folder for everything that is kept on this machine.")
+    database_url: str = setting("", "SQLAlchemy URL of the database. Empty: SQLite in `DATA_DIR`.", values.DATABASE_URL)
+    broker_url: str = setting(
+        "", "Redis or Valkey URL. Empty: the unix socket of the embedded broker.", values.BROKER_URL
     )
     secret_key: str = setting(
         "",
-        "Key that signs URLs and encrypts stored credentials. Empty: made once, kept in the data folder.",
+        "Key that signs URLs and encrypts stored credentials. The same for all processes of a deployment. "
+        "Empty: created once, in `secret.key` in `DATA_DIR`.",
         values.SECRET_KEY,
+    )
+    artifacts_dir: Path | None = setting(None, "Folder of the local artifact store. Empty: `artifacts` in `DATA_DIR`.")
+    s3_bucket: str = setting("", "S3 bucket to store artifacts in. Empty: the local folder `ARTIFACTS_DIR`.")
+    s3_endpoint_url: str = setting("", "URL of an S3 server. Empty: Amazon S3.", values.HTTP_URL)
+    s3_region: str = setting("", "Region of the S3 bucket.")
+    s3_path_style: bool = setting(
+        False, "Put the bucket into the path of S3 URLs. Most servers but Amazon's need this."
+    )
+    upload_patience_seconds: float = setting(
+        300.0, "Time that a worker keeps retrying an artifact store that is unavailable."
+    )
+    garbage_seconds: float = setting(3600.0, "Interval at which unreferenced artifacts are looked for.")
+    orphan_seconds: float = setting(86_400.0, "Age at which an unreferenced artifact is deleted.")
+    work_dir: Path | None = setting(
+        None, "Folder of a worker's mirrors and workspaces. Empty: `work` in `DATA_DIR`. Needs no backup."
+    )
+    public_url: str = setting(
+        "",
+        "URL that callers reach the API at. Signed URLs and `Link` headers start with it. "
+        "Empty: `http://127.0.0.1` and `WEB_PORT`.",
+        values.HTTP_URL,
+    )
+    web_host: str = setting("127.0.0.1", "Address that the API listens on.")
+    web_port: int = setting(8750, "Port that the API listens on.", values.PORT)
+    cors_origins: tuple[str, ...] = setting(
+        (),
+        "Origins of web pages that may call the API from a browser, such as `https://app.example.org`. "
+        "`*`: all. Empty: none.",
+    )
+    max_listeners: int = setting(50, "Maximum number of event streams of one web process at once.")
+    max_queued_sessions: int = setting(
+        1000, "Waiting sessions of an account before POST answers `queue_full`, if the account has no limit of its own."
+    )
+    metrics_token: str = setting(
+        "", "Bearer token for `/metrics`. Empty: created once, in `metrics.token` in `DATA_DIR`."
     )
     agents: tuple[str, ...] = setting(
         ("shell", "claude", "codex"),
-        "Agents that callers may name, comma-separated. The default is the first that takes a prompt in words: "
-        "`shell` and `scripted`, which run it as a script, are only used where a site or a caller names them.",
+        "Agents that callers may use. The default agent is the first that takes plain language; `shell` and `scripted` "
+        "run the prompt as a script and must be named.",
     )
     agent_environment: tuple[str, ...] = setting(
         ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL"),
-        "Names of the worker's own variables that are handed to agents. What is one agent's own, "
-        "such as `OPENAI_...`, reaches that agent alone; everything else reaches all.",
+        "Variables of the worker that are passed to agents. `OPENAI_...` and `CODEX_...` reach only `codex`, "
+        "`ANTHROPIC_...` and `CLAUDE_...` only `claude`, all others every agent.",
     )
     sandbox: str = setting(
         "bubblewrap",
-        "What holds agents: `bubblewrap`, or `none` for agents and repositories that you trust.",
+        "`bubblewrap`, or `none` to run agents as ordinary processes. Use `none` only with agents and repositories that "
+        "you trust.",
         values.one_of("bubblewrap", "none"),
     )
-    sandbox_uid: int = setting(61000, "User id that agents run as where the worker is root.")
-    allow_ssh: bool = setting(False, "Accept `ssh://` repository URLs.")
-    allow_http: bool = setting(False, "Accept `http://` repository URLs.")
+    sandbox_uid: int = setting(61000, "User id that agents run as if the worker runs as root.")
+    allow_ssh: bool = setting(False, "Allow `ssh://` repository URLs.")
+    allow_http: bool = setting(False, "Allow `http://` repository URLs.")
     allow_private_addresses: bool = setting(
-        False, "Accept repositories, and hosts that sites let their agents reach, at private or loopback addresses."
+        False, "Allow private and loopback addresses for repositories and for the `egress_hosts` of sites."
     )
     egress_hosts: tuple[str, ...] = setting(
         (),
-        "Hosts that agents of all sites may reach, such as mirrors of packages: `host`, `*.host` or `host:port`, "
-        "comma-separated. They may be at private or loopback addresses.",
+        "Hosts that the agents of all sites may reach, such as package mirrors: `host`, `*.host` or `host:port`. "
+        "Private and loopback addresses are allowed.",
     )
-    local_repositories: Path | None = setting(None, "Folder below which local repositories may be named. Empty: none.")
-    lease_seconds: float = setting(60.0, "How long a claim holds without a heartbeat.", values.ABOVE_ZERO)
-    heartbeat_seconds: float = setting(10.0, "How often a worker extends its lease.", values.ABOVE_ZERO)
-    sweep_seconds: float = setting(10.0, "How often the sweep repairs what was lost.", values.ABOVE_ZERO)
+    local_repositories: Path | None = setting(
+        None, "Folder whose repositories may be used by local path. Empty: local paths are refused."
+    )
+    fetch_timeout_seconds: int = setting(900, "Time limit for one fetch of a repository.")
+    lease_seconds: float = setting(60.0, "Time after which a claim without a heartbeat expires.", values.ABOVE_ZERO)
+    heartbeat_seconds: float = setting(10.0, "Interval at which a worker extends its lease.", values.ABOVE_ZERO)
+    sweep_seconds: float = setting(10.0, "Interval of the sweep.", values.ABOVE_ZERO)
     redispatch_seconds: float = setting(
-        30.0, "First wait before a queued session is dispatched again; doubles up to ten minutes.", values.ABOVE_ZERO
+        30.0, "Time until a waiting session is dispatched again. Doubles up to ten minutes.", values.ABOVE_ZERO
     )
     soft_shutdown_seconds: float = setting(
-        20.0, "How long a stopping worker lets a session go on before it is requeued."
+        20.0, "Time that a stopping worker gives its sessions to finish before it requeues them."
     )
-    max_workers_lost: int = setting(3, "Lost workers after which a session ends with `worker_lost`.", values.ABOVE_ZERO)
+    max_workers_lost: int = setting(
+        3, "Number of lost workers after which a session fails with `worker_lost`.", values.ABOVE_ZERO
+    )
     max_duration_seconds: int = setting(
-        3600, "Time limit of a session where neither the caller nor the site names one.", values.ABOVE_ZERO
+        3600, "Time limit of a session if neither the caller nor the site sets one.", values.ABOVE_ZERO
     )
-    stall_seconds: int = setting(900, "Silence of an agent after which its session ends with `stalled`.")
-    garbage_seconds: float = setting(3600.0, "How often stored objects that nothing refers to are looked for.")
-    orphan_seconds: float = setting(86_400.0, "Age from which a stored object that nothing refers to is deleted.")
-    max_queued_sessions: int = setting(
-        1000, "Waiting sessions an account may have before POST answers `queue_full`, where it has no limit of its own."
+    stall_seconds: int = setting(900, "Time without output from the agent after which a session fails with `stalled`.")
+    max_diff_bytes: int = setting(256 * 1024 * 1024, "Maximum size of a session's diff.")
+    max_diff_files: int = setting(50_000, "Maximum number of files in a session's diff.")
+    max_output_bytes: int = setting(256 * 1024 * 1024, "Maximum output of an agent in a session.")
+    max_steps: int = setting(10_000, "Maximum number of steps kept for a session. Further steps are only counted.")
+    max_steps_bytes: int = setting(16 * 1024 * 1024, "Maximum text kept in the steps of a session.")
+    max_memory_bytes: int = setting(4 * 1024**3, "Maximum memory of all processes of a session together.")
+    max_processes: int = setting(1024, "Maximum number of processes and threads of a session.")
+    max_cpus: float = setting(
+        0.0, "Maximum number of CPUs of a session. Needs control groups; see operating.md. 0: no limit."
     )
-    max_diff_bytes: int = setting(256 * 1024 * 1024, "Largest diff of a session.")
-    max_diff_files: int = setting(50_000, "Most files in the diff of a session.")
-    max_output_bytes: int = setting(256 * 1024 * 1024, "Most output of an agent in a session.")
-    max_steps: int = setting(10_000, "Most steps of a session that are kept. Further ones are counted and left out.")
-    max_steps_bytes: int = setting(16 * 1024 * 1024, "Most text in the steps of a session that are kept.")
-    max_memory_bytes: int = setting(4 * 1024**3, "Most memory of a session's processes, together.")
-    max_processes: int = setting(1024, "Most processes and threads of a session.")
-    max_cpus: float = setting(0.0, "Most processors of a session, where control groups can be made. 0: all there are.")
-    max_open_files: int = setting(65_536, "Most open files of each process of a session.")
-    max_file_bytes: int = setting(4 * 1024**3, "Largest file that a session may write.")
-    max_disk_bytes: int = setting(10 * 1024**3, "Most disk space of a session's checkout and home, together.")
-    max_disk_files: int = setting(1_000_000, "Most files and folders in a session's checkout and home, together.")
-    max_listeners: int = setting(50, "Event streams that one web process serves at once.")
-    upload_patience_seconds: float = setting(
-        300.0, "How long a worker goes on trying to reach an artifact store that does not answer."
+    max_open_files: int = setting(65_536, "Maximum number of open files of each process of a session.")
+    max_file_bytes: int = setting(4 * 1024**3, "Maximum size of a file that a session writes.")
+    max_disk_bytes: int = setting(10 * 1024**3, "Maximum disk space of a session's checkout and home together.")
+    max_disk_files: int = setting(
+        1_000_000, "Maximum number of files and folders in a session's checkout and home together."
     )
-    fetch_timeout_seconds: int = setting(900, "Time limit of one fetch of a repository.")
-    session_workers: int = setting(2, "Sessions that one worker process runs at once.", values.ABOVE_ZERO)
-    web_host: str = setting("127.0.0.1", "Address the web process listens on.")
-    web_port: int = setting(8750, "Port the web process listens on.", values.PORT)
-    flower_port: int = setting(8751, "Port of Flower, on loopback.", values.PORT)
+    session_workers: int = setting(2, "Number of sessions that one worker runs at once.", values.ABOVE_ZERO)
+    flower_port: int = setting(8751, "Port that Flower listens on.", values.PORT)
     flower_auth: str = setting(
-        "", "`user:password` for Flower. Empty: made once, kept in the data folder.", values.USER_AND_PASSWORD
+        "",
+        "`user:password` for Flower. Empty: created once, in `flower.auth` in `DATA_DIR`.",
+        values.USER_AND_PASSWORD,
     )
-    metrics_token: str = setting("", "Token that `/metrics` asks for. Empty: made once, kept in the data folder.")
     log_format: str = setting(
         "auto",
-        "`json`, `text` for people, or `auto`: text on a terminal, JSON elsewhere.",
+        "`text`, `json`, or `auto`: text on a terminal, JSON elsewhere.",
         values.one_of("auto", "json", "text"),
     )
     log_level: str = setting(
         "INFO",
-        "Least level that is logged: `DEBUG`, `INFO`, `WARNING` or `ERROR`.",
+        "Lowest level that is logged: `DEBUG`, `INFO`, `WARNING` or `ERROR`.",
         values.LOG_LEVEL,
     )
 
@@ -156,10 +173,10 @@ class Settings:
 
     @property
     def broker_socket(self) -> Path:
-        """Where the embedded broker listens: in `XDG_RUNTIME_DIR`, or in /tmp where that would make too long a path.
+        """Where the embedded broker listens: in `XDG_RUNTIME_DIR`, or in /tmp if that path would be too long.
 
-        A unix socket's path has room for 107 bytes on Linux and for 103 on macOS (`sun_path`), and a server may cut a
-        longer one off without a word.
+        A unix socket's path has room for 107 bytes on Linux and for 103 on macOS (`sun_path`), and a server may
+        silently cut a longer one off.
         """
         tail = hashlib.sha256(str(self.data_dir.absolute()).encode()).hexdigest()[:10]
         name = Path(f"agent-runners-{os.getuid()}-{tail}", "broker.sock")
@@ -195,19 +212,19 @@ def _unknown(name: str, fields: list[str]) -> str:
 
 
 def agent_environment(settings: Settings) -> dict[str, str]:
-    """The worker's own variables that are handed to agents, model keys among them."""
+    """The worker's variables that are passed to agents, including the API keys of models."""
     return {name: os.environ[name] for name in settings.agent_environment if os.environ.get(name)}
 
 
 def made_once_file(settings: Settings, name: str) -> Path:
-    """Where the text lies that is made once in the place of a secret setting which is empty."""
+    """The file that holds the generated value of a secret setting that is empty."""
     return settings.data_dir / _MADE_ONCE[name]
 
 
 def own_secrets(settings: Settings) -> dict[str, str]:
-    """What this process can get hold of that is secret, or a URL that may have a password in it, by its name.
+    """Every secret of the deployment that this process can read, and URLs that may contain a password, by name.
 
-    Texts that are made once are read where they have been made; nothing is made here.
+    Generated secrets are read where they exist; none is created here.
     """
     found = {name: getattr(settings, name) or _made(settings, name) for name in _MADE_ONCE}
     found |= {"flower_password": found["flower_auth"].partition(":")[2]}
