@@ -21,7 +21,7 @@ from tasks.artifact_io import StoredDiffs
 from tasks.heartbeat import Heartbeat
 from tasks.session_jobs import job_of, this_host
 from tasks.transactions import transact
-from workers.processes.supervisor import step_back
+from workers.processes.supervisor import lower_priority
 
 log = structlog.get_logger()
 
@@ -33,7 +33,7 @@ def start_sweep_where_needed() -> None:
     """
     host = this_host()
     workers.discard_workspaces(host, [])
-    if any(map(workers.is_left, workers.find_workspaces(host).values())):
+    if any(map(workers.is_orphan, workers.find_workspaces(host).values())):
         command = ["sh", "-c", '"$@" &', "sh", sys.executable, "-m", "tasks.orphans"]
         subprocess.run(command, stdin=subprocess.DEVNULL, start_new_session=True, check=False)
 
@@ -60,7 +60,7 @@ def _save_and_discard(claim: Claim, folder: Path) -> None:
     """Leave it alone where its own attempt still saves the work, or another sweep does."""
     secrets = secrets_of(claim.site)
     names = structlog.contextvars.bound_contextvars(session_id=str(claim.session.id), attempt=claim.attempt)
-    with names, kept_out_of_logs(secrets), workers.taken(folder) as is_ours:
+    with names, kept_out_of_logs(secrets), workers.locked(folder) as is_ours:
         if not is_ours:
             return
         sink = StoredDiffs(claim)
@@ -76,7 +76,7 @@ def _save_and_discard(claim: Claim, folder: Path) -> None:
 
 if __name__ == "__main__":
     # Sessions go first.
-    step_back()
+    lower_priority()
     configure_logging("worker")
     db.configure(settings().database)
     sweep_workspaces()

@@ -9,7 +9,7 @@ from workers.attempt import run
 from workers.errors import EngineError, Interrupted
 from workers.job import Attachment, Based, Event, Host, Job, Limits, Outcome, Step, Usage
 from workers.processes.lifeline import Lifeline, boot_time
-from workers.workspace.orphans import discard_workspaces, find_workspaces, is_left, save_lost_work, taken
+from workers.workspace.orphans import discard_workspaces, find_workspaces, is_orphan, locked, save_lost_work
 
 __all__ = [
     "Attachment",
@@ -27,8 +27,8 @@ __all__ = [
     "boot_time",
     "discard_workspaces",
     "find_workspaces",
-    "is_left",
+    "is_orphan",
+    "locked",
     "run",
     "save_lost_work",
-    "taken",
 ]

@@ -54,8 +54,8 @@ class Egress:
         upper = {**proxy, "NO_PROXY": ",".join(inside)}
         return {**upper, **{name.lower(): value for name, value in upper.items()}, "NODE_USE_ENV_PROXY": "1"}
 
-    def heard(self) -> Iterator[Refusal]:
-        """What was refused since it was last asked for. Never waits."""
+    def new_refusals(self) -> Iterator[Refusal]:
+        """What was refused since the last call. Never waits."""
         assert self._popen.stdout
         with contextlib.suppress(BlockingIOError):
             while data := os.read(self._popen.stdout.fileno(), _PIECE):
@@ -69,9 +69,9 @@ class Egress:
         deadline = time.monotonic() + _END_SECONDS
         while self._popen.poll() is None and time.monotonic() < deadline:
             # It may have more to tell than a pipe holds.
-            yield from self.heard()
+            yield from self.new_refusals()
             time.sleep(_TICK_SECONDS)
-        yield from self.heard()
+        yield from self.new_refusals()
 
     def close(self) -> None:
         """End the proxy, whatever state it is in."""

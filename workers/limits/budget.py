@@ -21,7 +21,7 @@ class Budget:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self._started = time.monotonic()
-        self._heard = self._started
+        self._last_output = self._started
         self._output = 0
         self._warned_of_time = self._warned_of_silence = self._warned_of_usage = False
 
@@ -32,18 +32,18 @@ class Budget:
     def check_time(self, stage: Stage) -> None:
         """Raise EngineError `time_limit` once the wall-clock limit has passed."""
         if self.seconds_left <= 0:
-            limit = _spoken(self.limits.max_duration_seconds)
+            limit = _format_seconds(self.limits.max_duration_seconds)
             raise EngineError("time_limit", stage, f"The session was ended at its time limit of {limit}.")
 
-    def hear(self) -> None:
-        """Something was heard of the command just now."""
-        self._heard = time.monotonic()
+    def note_output(self) -> None:
+        """The command wrote something just now."""
+        self._last_output = time.monotonic()
         self._warned_of_silence = False
 
     def check_silence(self, stage: Stage) -> None:
         """Raise EngineError `stalled` where nothing was heard for too long."""
-        if time.monotonic() - self._heard >= self.limits.stall_seconds:
-            limit = _spoken(self.limits.stall_seconds)
+        if time.monotonic() - self._last_output >= self.limits.stall_seconds:
+            limit = _format_seconds(self.limits.stall_seconds)
             raise EngineError("stalled", stage, f"There was no output for {limit}.", retryable=True)
 
     def spend_output(self, size: int, stage: Stage) -> None:
@@ -84,13 +84,16 @@ class Budget:
         total, longest = self.limits.max_duration_seconds, self.limits.stall_seconds
         if not self._warned_of_time and self.seconds_left <= total * (1 - _NEARLY_ALL):
             self._warned_of_time = True
-            left = f"{_spoken(max(self.seconds_left, 0))} of {_spoken(total)} are left."
+            left = f"{_format_seconds(max(self.seconds_left, 0))} of {_format_seconds(total)} are left."
             yield Step("The time for this session is nearly used up", left)
-        silence = time.monotonic() - self._heard
+        silence = time.monotonic() - self._last_output
         if not self._warned_of_silence and silence >= longest * _LONG_SILENCE:
             self._warned_of_silence = True
-            yield Step(f"Nothing was heard for {_spoken(silence)}", f"At {_spoken(longest)} the session will be ended.")
+            yield Step(
+                f"Nothing was heard for {_format_seconds(silence)}",
+                f"At {_format_seconds(longest)} the session will be ended.",
+            )
 
 
-def _spoken(seconds: float) -> str:
+def _format_seconds(seconds: float) -> str:
     return f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.3g} seconds"

@@ -13,7 +13,7 @@ from typing import IO
 
 from workers.errors import Stage
 from workers.limits.budget import Budget
-from workers.limits.monitor import Watch
+from workers.limits.monitor import Monitor
 from workers.processes.launch import Launch, supervised
 from workers.processes.lifeline import Lifeline
 from workers.processes.lines import Line, LineSplitter, Stream
@@ -27,12 +27,12 @@ class Process:
     """A running command, made by `running`."""
 
     def __init__(
-        self, popen: subprocess.Popen[bytes], lifeline: Lifeline, budget: Budget, watch: Watch | None, stage: Stage
+        self, popen: subprocess.Popen[bytes], lifeline: Lifeline, budget: Budget, monitor: Monitor | None, stage: Stage
     ) -> None:
         self._popen = popen
         self._lifeline = lifeline
         self._budget = budget
-        self._watch = watch
+        self._monitor = monitor
         self._stage = stage
         self.status: int | None = None
         """The exit status, 128 + N after signal N; None until `lines` has come to its end."""
@@ -40,22 +40,22 @@ class Process:
     def lines(self) -> Iterator[Line | None]:
         """Each line of output, and None whenever nothing came for a moment, until the command and all it left end.
 
-        Raises EngineError `time_limit`, `stalled`, `output_limit` and those of `Watch.check`, and Interrupted where
+        Raises EngineError `time_limit`, `stalled`, `output_limit` and those of `Monitor.check`, and Interrupted where
         the lifeline ran out.
         """
         with selectors.DefaultSelector() as selector:
             self._listen(selector, self._popen.stdout, "out")
             self._listen(selector, self._popen.stderr, "err")
-            self._budget.hear()
+            self._budget.note_output()
             while selector.get_map():
                 self._budget.check_time(self._stage)
-                if self._watch:
-                    self._watch.check(self._stage)
+                if self._monitor:
+                    self._monitor.check(self._stage)
                 ready = selector.select(min(TICK_SECONDS, max(self._budget.seconds_left, 0)))
                 for key, _ in ready:
                     yield from self._read(selector, key)
                 if ready:
-                    self._budget.hear()
+                    self._budget.note_output()
                 elif self._popen.poll() is not None:
                     break  # Someone killed the supervisor, and what it left still holds the pipes.
                 else:
@@ -87,7 +87,7 @@ def running(
     lifeline: Lifeline,
     budget: Budget,
     stage: Stage,
-    watch: Watch | None = None,
+    monitor: Monitor | None = None,
     stdin: bytes = b"",
     merged: bool = False,
 ) -> Iterator[Process]:
@@ -98,9 +98,9 @@ def running(
     with (
         _as_file(stdin) as source,
         supervised(launch, lifeline, source, merged=merged) as popen,
-        watch.over(popen.pid) if watch else contextlib.nullcontext(),
+        monitor.over(popen.pid) if monitor else contextlib.nullcontext(),
     ):
-        yield Process(popen, lifeline, budget, watch, stage)
+        yield Process(popen, lifeline, budget, monitor, stage)
 
 
 def _as_file(content: bytes) -> IO[bytes]:

@@ -17,7 +17,7 @@ _BLOCK = 512
 
 
 @dataclass
-class Found:
+class DiskUsage:
     """What has been counted: files and folders, the bytes that they take up, and the size of the largest.
 
     `memory` is the bytes of files that are nothing but memory (memfd_create(2)), of which a process that has not mapped
@@ -31,12 +31,12 @@ class Found:
     complete: bool = False
 
 
-def tally(folders: Sequence[Path], supervisor: int | None) -> Iterator[Found]:
+def measure(folders: Sequence[Path], supervisor: int | None) -> Iterator[DiskUsage]:
     """Count what lies in `folders`, and what processes below `supervisor` hold open that was removed from there.
 
     Yields again and again what it has so far, which is the same object each time, and at last all of it.
     """
-    found = Found()
+    found = DiskUsage()
     yield from _count_nameless(folders, descendants(supervisor) if supervisor else (), found)
     for top in folders:
         with contextlib.suppress(OSError):
@@ -49,14 +49,14 @@ def tally(folders: Sequence[Path], supervisor: int | None) -> Iterator[Found]:
     yield found
 
 
-def _count_hidden(name: str | Path, within: int | None, found: Found) -> Iterator[Found]:
+def _count_hidden(name: str | Path, within: int | None, found: DiskUsage) -> Iterator[DiskUsage]:
     """Count what lies in a folder that its mode keeps from us, and which the agent may write to all the same."""
     with contextlib.suppress(OSError), revealed(name, within) as path:
         for folder in walk(path):
             yield from _count_named(folder, found, is_inner=True)
 
 
-def _count_named(folder: Folder, found: Found, *, is_inner: bool = False) -> Iterator[Found]:
+def _count_named(folder: Folder, found: DiskUsage, *, is_inner: bool = False) -> Iterator[DiskUsage]:
     """Count what lies in `folder`. One that is hidden in a hidden one stays revealed: nobody tests with those."""
     with contextlib.suppress(OSError), os.scandir(folder.descriptor) as entries:
         for number, entry in enumerate(entries, 1):
@@ -78,7 +78,7 @@ def _count_named(folder: Folder, found: Found, *, is_inner: bool = False) -> Ite
     yield found
 
 
-def _count_nameless(folders: Iterable[Path], processes: Iterable[int], found: Found) -> Iterator[Found]:
+def _count_nameless(folders: Iterable[Path], processes: Iterable[int], found: DiskUsage) -> Iterator[DiskUsage]:
     """Count the open files that have no name: those on the file systems of `folders` that lost it, and pure memory."""
     systems = set()
     for folder in folders:

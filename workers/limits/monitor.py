@@ -17,7 +17,7 @@ from pathlib import Path
 from workers.errors import EngineError, Stage
 from workers.job import Limits
 from workers.limits.cgroups import Group
-from workers.limits.disk_usage import Found, tally
+from workers.limits.disk_usage import DiskUsage, measure
 from workers.processes.supervisor import descendants
 
 _LOOK_SECONDS = 0.5
@@ -30,8 +30,8 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 _THREADS, _RESIDENT = 17, 21
 
 
-class Watch:
-    """The watch over the folders of one attempt and, while `over` is open, over the processes of one command."""
+class Monitor:
+    """Watches the folders of one attempt and, while `over` is open, the processes of one command."""
 
     def __init__(self, limits: Limits, folders: Sequence[Path], group: Group | None) -> None:
         self._limits = limits
@@ -48,7 +48,7 @@ class Watch:
     def check_end(self, status: int, stage: Stage) -> None:
         """The same for a command that failed: it may have been a limit of the kernel's that ended it."""
         self._look_at_group()
-        too_large = f"A file was to become larger than the limit of {_spoken(self._limits.max_file_bytes)}."
+        too_large = f"A file was to become larger than the limit of {_format_size(self._limits.max_file_bytes)}."
         if status == 128 + signal.SIGXFSZ:
             self._pass_disk(too_large)
         end = time.monotonic() + _LAST_WALK_SECONDS
@@ -63,7 +63,7 @@ class Watch:
     def over(self, supervisor: int) -> Iterator[None]:
         """Watch while the context is open. `supervisor` is the process that the command's processes descend from."""
         stopped = threading.Event()
-        thread = threading.Thread(target=self._run, args=(supervisor, stopped), name="watch", daemon=True)
+        thread = threading.Thread(target=self._run, args=(supervisor, stopped), name="monitor", daemon=True)
         thread.start()
         try:
             yield
@@ -82,7 +82,9 @@ class Watch:
                 look_at = now + _LOOK_SECONDS
             if now >= walk_at:
                 end = now + _WALK_SECONDS
-                found = next((each for each in walk if each.complete or time.monotonic() >= end), Found(complete=True))
+                found = next(
+                    (each for each in walk if each.complete or time.monotonic() >= end), DiskUsage(complete=True)
+                )
                 pace.choose(found)
                 if found.complete:
                     walk, walk_at = self._walk(supervisor), time.monotonic() + _BETWEEN_WALKS_SECONDS
@@ -102,18 +104,18 @@ class Watch:
         if resident > self._limits.max_memory_bytes and _share(found) > self._limits.max_memory_bytes:
             self._pass_memory()
 
-    def _walk(self, supervisor: int | None = None) -> Iterator[Found]:
+    def _walk(self, supervisor: int | None = None) -> Iterator[DiskUsage]:
         """Count what the folders hold, and stop where it is too much. Yields again and again what it has so far."""
-        for found in tally(self._folders, supervisor):
+        for found in measure(self._folders, supervisor):
             self._compare(found)
             yield found
             if self._passed:
                 break
 
-    def _compare(self, found: Found) -> None:
+    def _compare(self, found: DiskUsage) -> None:
         limits = self._limits
         if found.allocated > limits.max_disk_bytes:
-            self._pass_disk(f"The files take up more than the limit of {_spoken(limits.max_disk_bytes)}.")
+            self._pass_disk(f"The files take up more than the limit of {_format_size(limits.max_disk_bytes)}.")
         elif found.memory > limits.max_memory_bytes:
             self._pass_memory()
         elif found.files > limits.max_disk_files:
@@ -121,7 +123,7 @@ class Watch:
             self._passed = EngineError("file_limit", "agent", message)
 
     def _pass_memory(self) -> None:
-        message = f"The processes needed more memory than the limit of {_spoken(self._limits.max_memory_bytes)}."
+        message = f"The processes needed more memory than the limit of {_format_size(self._limits.max_memory_bytes)}."
         self._passed = EngineError("memory_limit", "agent", message)
 
     def _pass_processes(self) -> None:
@@ -133,16 +135,16 @@ class Watch:
 
 
 class _Pace:
-    """How long the watch rests. What is left on the file system tells at once that a lot is being written."""
+    """How long the monitor rests. What is left on the file system tells at once that a lot is being written."""
 
     def __init__(self, limits: Limits, folder: Path) -> None:
         self._limits = limits
         self._folder = folder
         self._bytes, self._files = self._left()
-        self._known = Found()
+        self._known = DiskUsage()
         self.rest = _SHORT_REST_SECONDS
 
-    def choose(self, found: Found) -> None:
+    def choose(self, found: DiskUsage) -> None:
         """Decide after a part of a walk, or a whole one."""
         free, files = self._left()
         taken = self._bytes - free > self._limits.max_disk_bytes - self._known.allocated
@@ -167,5 +169,5 @@ def _share(processes: Iterable[int]) -> int:
     return total
 
 
-def _spoken(size: int) -> str:
+def _format_size(size: int) -> str:
     return f"{size / 1024**3:.3g} GiB" if size >= 1024**3 else f"{size / 1024**2:.3g} MiB"

@@ -71,8 +71,8 @@ def supervised(
     raises SystemExit between any two instructions, or the worker dies, nothing that was started stays behind.
     """
     popen: subprocess.Popen[bytes] | None = None
-    ear, mouth = os.pipe()
-    with FileIO(ear, "r") as reader, FileIO(mouth, "w") as writer:
+    reading_end, writing_end = os.pipe()
+    with FileIO(reading_end, "r") as reader, FileIO(writing_end, "w") as writer:
         try:
             popen = _start_supervisor((reader.fileno(), *launch.descriptors, *launch.locks), stdin, merged)
             reader.close()

@@ -51,27 +51,27 @@ class Lifeline:
         with self._lock:
             if self._deadline:
                 self._deadline = max(self._deadline, deadline)
-                self._tell()
+                self._send_deadline()
 
     def cut(self) -> None:
         """Kill every process of the attempt now, and each one that is started later."""
         with self._lock:
             self._deadline = 0.0
-            self._tell()
+            self._send_deadline()
 
     @contextlib.contextmanager
     def held_by(self, pipe: int) -> Iterator[None]:
-        """Keep the supervisor at the other end of `pipe` (a writable descriptor) told of the deadline."""
+        """Keep the supervisor at the other end of `pipe` (a writable descriptor) informed of the deadline."""
         with self._lock:
             self._pipes.add(pipe)
-            self._tell()
+            self._send_deadline()
         try:
             yield
         finally:
             with self._lock:
                 self._pipes.discard(pipe)
 
-    def _tell(self) -> None:
+    def _send_deadline(self) -> None:
         line = f"{self._deadline:.3f}\n".encode()
         for pipe in self._pipes:
             # A supervisor that has gone has nothing left to keep alive; a full pipe belongs to one that is

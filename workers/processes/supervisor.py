@@ -30,7 +30,7 @@ CANNOT_START = 127
 # Depends on how the kernel was built; see proc(5).
 _KERNEL_LISTS_CHILDREN = os.path.exists("/proc/thread-self/children")
 _BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-_DEAF_TO = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+_IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 _NICENESS, _CHOSEN_FIRST = 10, 1000
 # From <linux/prctl.h>, <linux/sched.h> and <linux/mount.h>.
@@ -75,13 +75,13 @@ class Orders:
 
 def main(pipe: int) -> int:
     os.set_inheritable(pipe, False)
-    for number in _DEAF_TO:
+    for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
     if LINUX:
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    bell, ringer = os.pipe()
-    os.set_blocking(ringer, False)
-    signal.set_wakeup_fd(ringer, warn_on_full_buffer=False)
+    wakeup, waker = os.pipe()
+    os.set_blocking(waker, False)
+    signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     orders = Orders(pipe)
     launch = orders.read_launch()
@@ -95,12 +95,12 @@ def main(pipe: int) -> int:
     for number in launch["descriptors"]:
         os.close(number)
     try:
-        return wait_for_end(child, pipe, bell, orders)
+        return wait_for_end(child, pipe, wakeup, orders)
     finally:
         kill_everything(child)
 
 
-def wait_for_end(child: int, pipe: int, bell: int, orders: Orders) -> int:
+def wait_for_end(child: int, pipe: int, wakeup: int, orders: Orders) -> int:
     """Wait until the command has ended, its deadline has passed or the worker has let go of it."""
     while True:
         status = _reap(child)
@@ -110,11 +110,11 @@ def wait_for_end(child: int, pipe: int, bell: int, orders: Orders) -> int:
         if left <= 0:
             return ENDED_BY_US
         # Waiting does not count the time that the machine sleeps, so no wait is long.
-        ready, _, _ = select.select([pipe, bell], [], [], min(left, 1.0))
+        ready, _, _ = select.select([pipe, wakeup], [], [], min(left, 1.0))
         if pipe in ready and not orders.read_deadline():
             return ENDED_BY_US
-        if bell in ready:
-            os.read(bell, 4096)
+        if wakeup in ready:
+            os.read(wakeup, 4096)
 
 
 def _reap(child: int) -> int | None:
@@ -215,13 +215,13 @@ def become_the_command(launch: dict[str, Any]) -> None:
         # A session of its own, so that `kill 0` in a script does not reach the supervisor.
         os.setsid()
         os.umask(0o022)
-        for number in (*_DEAF_TO, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD):
+        for number in (*_IGNORED, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
         for entrance in launch["groups"]:
             with open(entrance, "w") as procs:
                 procs.write("0")
-        step_back()
+        lower_priority()
         for name, value in launch["limits"].items():
             _limit(getattr(resource, name), value)
         if launch["filter"]:
@@ -243,7 +243,7 @@ def become_the_command(launch: dict[str, Any]) -> None:
         os._exit(CANNOT_START)
 
 
-def step_back() -> None:
+def lower_priority() -> None:
     """Let the worker and its neighbours go first, and let the kernel choose the command where memory runs out."""
     os.nice(_NICENESS)
     if LINUX:

@@ -15,7 +15,7 @@ from workers.processes.launch import Launch
 ATTACHMENTS_VARIABLE = "AGENT_RUNNERS_ATTACHMENTS"
 
 # The kernel's limit counts all processes of the user, who may run several sessions and more than sessions. It is
-# there to stop what grows faster than control groups, where there are none, or the watch can act.
+# there to stop what grows faster than control groups, where there are none, or the monitor can act.
 _PROCESSES_OF_USER = 8
 
 

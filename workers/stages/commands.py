@@ -12,7 +12,7 @@ from workers.job import Event, Job
 from workers.limits.budget import Budget
 from workers.limits.cgroups import open_group
 from workers.limits.command import running
-from workers.limits.monitor import Watch
+from workers.limits.monitor import Monitor
 from workers.processes.launch import Launch
 from workers.processes.lines import Line
 from workers.redaction import Redactor
@@ -40,7 +40,7 @@ class Commands:
         self._egress = egress
         self._transcript = Transcript(job.limits, redactor)
         self._group = open_group(workspace.root.name, job.limits)
-        self._monitor = Watch(job.limits, (workspace.checkout, workspace.home), self._group)
+        self._monitor = Monitor(job.limits, (workspace.checkout, workspace.home), self._group)
 
     def run(
         self,
@@ -59,7 +59,7 @@ class Commands:
                 dataclasses.replace(launch, groups=self._group.entrances if self._group else (), locks=self._locks),
                 lifeline=self._lifeline,
                 budget=self._budget,
-                watch=self._monitor,
+                monitor=self._monitor,
                 stage=stage,
                 stdin=stdin,
                 merged=merged,
@@ -91,5 +91,5 @@ class Commands:
             self._group.remove()
 
     def _refusals(self) -> Events:
-        for refusal in self._egress.heard() if self._egress else ():
+        for refusal in self._egress.new_refusals() if self._egress else ():
             yield self._redactor.step(refusal)

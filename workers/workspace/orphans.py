@@ -32,7 +32,7 @@ def find_workspaces(host: Host) -> dict[tuple[str, int], Path]:
 
 
 @contextlib.contextmanager
-def taken(folder: Path) -> Iterator[bool]:
+def locked(folder: Path) -> Iterator[bool]:
     """Whether the workspace is ours while the context is open. It is not where its attempt, or whoever saves the work
     of it, still lives, and where it has gone."""
     try:
@@ -49,9 +49,9 @@ def taken(folder: Path) -> Iterator[bool]:
             yield True
 
 
-def is_left(folder: Path) -> bool:
+def is_orphan(folder: Path) -> bool:
     """Whether nobody is at work in the workspace any more."""
-    with taken(folder) as is_ours:
+    with locked(folder) as is_ours:
         return is_ours
 
 
@@ -59,7 +59,7 @@ def save_lost_work(job: Job, host: Host) -> None:
     """Write what fits of the work of a lost attempt to the job's sink, as `run` does for one that is interrupted.
 
     Nothing is written where the agent had not begun, and nothing at a second call: files that are the end of whoever
-    reads them are read once. The workspace is `taken`, and is not to be used afterwards. Raises what `snapshot` and
+    reads them are read once. The workspace is `locked`, and is not to be used afterwards. Raises what `snapshot` and
     `write_diffs` do.
     """
     workspace = Workspace.reopen(job, host)

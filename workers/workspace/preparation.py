@@ -40,7 +40,7 @@ def find_submodules(git: Git) -> dict[str, str]:
     return {os.fsdecode(entry.partition(b"\t")[2]): entry.split(b" ")[1].decode() for entry in entries}
 
 
-def give(top: Path, uid: int) -> None:
+def change_owner(top: Path, uid: int) -> None:
     """Make `uid` the owner of `top` and all it holds; links themselves, not what they lead to."""
     for folder in walk(top):
         os.chown(folder.descriptor, uid, uid)

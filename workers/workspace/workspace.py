@@ -197,14 +197,14 @@ class Workspace:
         """Give the agent a repository of its own, and all the files to the user that it runs as."""
         uid = self._host.sandbox_uid if os.geteuid() == 0 and self._host.sandbox == "bubblewrap" else None
         if uid is not None:
-            preparation.give(self.checkout, uid)
-            preparation.give(self.home, uid)
+            preparation.change_owner(self.checkout, uid)
+            preparation.change_owner(self.home, uid)
             # The new owner is part of what the index remembers of each file.
             with_files.run("update-index", "-q", "--refresh")
         is_absent = is_withheld if self._withholds else lambda path: False
         give_repository(self.git, self.checkout, self.base_sha, self.branch, job.repo_url, self._submodules, is_absent)
         if uid is not None:
-            preparation.give(self.checkout / ".git", uid)
+            preparation.change_owner(self.checkout / ".git", uid)
 
     def _withhold(self, of_agent: Iterable[str]) -> None:
         try:

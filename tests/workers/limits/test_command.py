@@ -137,7 +137,7 @@ def test_the_end_of_the_time_is_announced_once() -> None:
 def test_each_long_silence_is_announced_once() -> None:
     budget = Budget(Limits(stall_seconds=0.4))
     for _ in range(2):
-        budget.hear()
+        budget.note_output()
         assert list(budget.warnings()) == []
         time.sleep(0.35)
         (warning,) = budget.warnings()

@@ -13,7 +13,7 @@ import pytest
 
 from tests.workers.attempts import Engine, engine_in
 from tests.workers.engine import USUAL_SANDBOX, eventually, linux
-from workers import discard_workspaces, is_left, save_lost_work, taken
+from workers import discard_workspaces, is_orphan, locked, save_lost_work
 from workers.attempt import run
 from workers.errors import EngineError
 from workers.job import Job, Limits, Step
@@ -55,8 +55,8 @@ def lose(engine: Engine, job: Job, step: str = "begun") -> Path:
     """Have the job's worker killed when it is at a step; the workspace that is left, once all of the attempt is dead."""
     with worker_on(engine, job, step):
         folder = workspace_of(engine)
-        assert not is_left(folder), "the worker lives"
-    eventually(lambda: is_left(folder), "the attempt never died")
+        assert not is_orphan(folder), "the worker lives"
+    eventually(lambda: is_orphan(folder), "the attempt never died")
     return folder
 
 
@@ -136,10 +136,10 @@ def test_lost_work_is_tried_once_whatever_comes_of_it(engine: Engine) -> None:
 
 def test_a_workspace_is_taken_by_one_at_a_time_and_by_nobody_once_it_is_gone(engine: Engine) -> None:
     folder = lose(engine, engine.job(WORK))
-    with taken(folder) as first, taken(folder) as second:
+    with locked(folder) as first, locked(folder) as second:
         assert first and not second
     discard_workspaces(engine.host, [folder])
-    assert not is_left(folder)
+    assert not is_orphan(folder)
 
 
 @pytest.mark.parametrize("engine", ["none"], indirect=True)
@@ -148,6 +148,6 @@ def test_a_workspace_is_not_left_before_the_last_process_of_its_agent_is_dead(en
         (supervisor,) = [each for each in psutil.Process(worker).children() if "supervisor.py" in str(each.cmdline())]
         supervisor.suspend()
     folder = workspace_of(engine)
-    assert not is_left(folder), "the agent lives, as its supervisor is slow to kill it"
+    assert not is_orphan(folder), "the agent lives, as its supervisor is slow to kill it"
     supervisor.resume()
-    eventually(lambda: is_left(folder), "the attempt never died")
+    eventually(lambda: is_orphan(folder), "the attempt never died")
