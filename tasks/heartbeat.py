@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import threading
-from collections.abc import Callable
 from types import TracebackType
 
 import structlog
 
 from app import db
 from app.config import settings
-from app.services.execution import session_attempts
+from app.models.leased import Leased
+from app.services import leases
 from workers.processes.lifeline import Lifeline, boot_time
 
 log = structlog.get_logger()
@@ -21,7 +22,7 @@ log = structlog.get_logger()
 class Heartbeat:
     """Beats until it is stopped. Every beat lets the agent live a little less long than the lease.
 
-    An attempt that no longer holds the session is interrupted: its agent is killed and the main thread gets the same
+    An attempt that no longer holds its row is interrupted: its agent is killed and the main thread gets the same
     SIGTERM that a revoke sends. A worker that cannot reach the database does nothing, and the agent's own deadline
     ends it before the lease does.
     """
@@ -29,9 +30,10 @@ class Heartbeat:
     # The agent dies this much before the lease ends: killing a tree and a slow clock take some time.
     SHARE_OF_LEASE = 0.85
 
-    def __init__(self, beat: Callable[[], None], lifeline: Lifeline) -> None:
-        """`beat` extends the lease in the record, and raises `LeaseLost` or `Cancelled` where it is not ours."""
-        self._beat, self._lifeline = beat, lifeline
+    def __init__(self, row: Leased, lifeline: Lifeline) -> None:
+        """`row` as it was claimed: the attempt that it names is the one that beats."""
+        self._beat = functools.partial(leases.beat, type(row), row.id, row.attempt)
+        self._lifeline = lifeline
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
@@ -56,7 +58,7 @@ class Heartbeat:
             try:
                 with db.transaction():
                     self._beat()
-            except (session_attempts.LeaseLost, session_attempts.Cancelled) as reason:
+            except (leases.LeaseLost, leases.Cancelled) as reason:
                 log.info("interrupted", reason=reason.error_code)
                 self._interrupt()
                 return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import time
 import uuid
 from typing import Any
@@ -14,8 +13,8 @@ from app.keys import SecretKeyChanged
 from app.models.states import PullRequestState
 from app.queue import CHECK_PULL_REQUESTS, COLLECT_GARBAGE, PUBLISH
 from app.redaction.secrets import Secrets, kept_out_of_logs
+from app.services import leases
 from app.services.artifacts import garbage
-from app.services.execution.session_attempts import LeaseLost
 from app.services.publishing import publication_attempts, pull_requests
 from app.services.publishing.publication_attempts import PublicationClaim
 from app.services.publishing.pull_requests import PullRequestFacts
@@ -54,13 +53,13 @@ def _bring(claim: PublicationClaim) -> str | None:
     names = structlog.contextvars.bound_contextvars(publication_id=str(publication.id), attempt=attempt)
     with names, kept_out_of_logs(secrets):
         try:
-            with Heartbeat(functools.partial(publication_attempts.beat, publication.id, attempt), lifeline):
+            with Heartbeat(publication, lifeline):
                 done = bring_to_forge(publish_job_of(claim, secrets, lifeline), this_host())
             with db.transaction():
                 made = _facts(done.pull_request) if done.pull_request else None
                 publication_attempts.succeed(publication.id, attempt, done.sha, made)
             log.info("published", sha=done.sha)
-        except LeaseLost as reason:
+        except leases.LeaseLost as reason:
             log.info("dropped", reason=reason.error_code)
         except Interrupted as reason:
             log.warning("dropped", reason=str(reason))

@@ -16,7 +16,7 @@ from app import db
 from app.models.states import SessionState
 from app.queue import RUN_SESSION
 from app.redaction.secrets import Secrets, kept_out_of_logs
-from app.services import counters
+from app.services import counters, leases
 from app.services.execution import session_attempts
 from app.services.execution.session_attempts import Claim
 from app.services.sites.site_secrets import secrets_of
@@ -59,14 +59,13 @@ def _work(claim: Claim, secrets: Secrets) -> str | None:
     What breaks here is ours, and ends the session as `internal`.
     """
     lifeline, sink = Heartbeat.lifeline(), StoredDiffs(claim)
-    beat = functools.partial(session_attempts.beat, claim.session.id, claim.attempt)
     try:
         signals.allow()
-        with Heartbeat(beat, lifeline):
+        with Heartbeat(claim.session, lifeline):
             job = job_of(claim, sink, secrets, lifeline, lambda: _on_interrupt(claim, lifeline))
             outcome = _drive(claim, job)
             return _record_outcome(claim, sink, outcome)
-    except (session_attempts.LeaseLost, session_attempts.Cancelled) as reason:
+    except (leases.LeaseLost, leases.Cancelled) as reason:
         log.info("dropped", reason=reason.error_code)
     except DatabaseUnavailable:
         # Nothing is written any more, not even once the database is back: whoever takes the session next runs it.
@@ -100,7 +99,7 @@ def _drive(claim: Claim, job: Job) -> Outcome:
             except StopIteration as stop:
                 outcome: Outcome = stop.value
                 return outcome
-            except (session_attempts.LeaseLost, session_attempts.Cancelled, SystemExit):
+            except (leases.LeaseLost, leases.Cancelled, SystemExit):
                 go_on = functools.partial(engine.throw, workers.Interrupted())
 
 
@@ -166,7 +165,7 @@ def _end(claim: Claim, state: SessionState, fields: dict[str, Any]) -> str | Non
     """End the session, or where it was stopped meanwhile keep what came of it; returns the code of its failure."""
     try:
         transact(lambda: session_attempts.finish(claim.session.id, claim.attempt, state, fields))
-    except session_attempts.Cancelled:
+    except leases.Cancelled:
         _keep_work(claim, fields)
         return None
     code: str | None = (fields.get("failure") or {}).get("code")

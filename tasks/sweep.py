@@ -10,7 +10,8 @@ import structlog
 from app import db
 from app.queue import SWEEP_ALL
 from app.services import sweep
-from app.services.publishing import pull_requests
+from app.services.execution import session_attempts
+from app.services.publishing import publication_attempts, pull_requests
 from tasks.celery_app import app
 
 log = structlog.get_logger()
@@ -20,11 +21,11 @@ log = structlog.get_logger()
 def sweep_all() -> None:
     """Find in the record what was lost on the way; each repair is a transaction of its own."""
     with db.transaction(read_only=True):
-        sessions, publications = sweep.find_due(), sweep.find_stale_publications()
+        sessions, publications = sweep.find_sessions(), sweep.find_publications()
     for session_id in sessions:
-        _repair(sweep.repair, session_id)
+        _repair(session_attempts.repair, session_id)
     for publication_id in publications:
-        _repair(sweep.resume_publication, publication_id)
+        _repair(publication_attempts.repair, publication_id)
     with db.transaction():
         sweep.dispatch_next()
         sweep.request_garbage_collection()

@@ -11,14 +11,17 @@ from sqlalchemy import ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.models.account import User
-from app.models.base import Base, StateType, Updated
+from app.models.base import Base, StateType
+from app.models.leased import Leased
 from app.models.states import ACTIVE, Mode, SessionState
 
 IS_ACTIVE = sa.text("state IN ('NEW', 'RUNNING')")
 
 
-class AgentRunnerSession(Updated, Base):
+class AgentRunnerSession(Leased):
     __tablename__ = "agent_runner_sessions"
+    WAITING = SessionState.NEW
+    HELD = SessionState.RUNNING
     __table_args__ = (
         # At most one session of a runner is active; the index says so, not only the code.
         Index(
@@ -79,19 +82,18 @@ class AgentRunnerSession(Updated, Base):
     work_saved_at: Mapped[datetime.datetime | None]
     """When the work of a session that had ended without it was stored; it is stored once."""
 
-    attempt: Mapped[int] = mapped_column(default=0)
-    """The number of the latest claim. It only grows, and fences every write of a worker."""
-    workers_lost: Mapped[int] = mapped_column(default=0)
     task_id: Mapped[str | None] = mapped_column(String(64))
-    lease_expires_at: Mapped[datetime.datetime | None]
-    next_dispatch_at: Mapped[datetime.datetime | None]
-    dispatches: Mapped[int] = mapped_column(default=0)
+    """The Celery task of the latest attempt, which a stop revokes. None: an external worker's attempt."""
 
     user: Mapped[User] = relationship(lazy="joined")
 
     @property
     def is_active(self) -> bool:
         return self.state in ACTIVE
+
+    @property
+    def was_stopped(self) -> bool:
+        return self.state == SessionState.CANCELLED
 
     @property
     def has_result_diff(self) -> bool:

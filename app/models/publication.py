@@ -9,14 +9,16 @@ import sqlalchemy as sa
 from sqlalchemy import ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.models.base import Base, StateType, Updated
+from app.models.base import StateType
+from app.models.leased import Leased
 from app.models.states import PublicationKind, PublicationState
 
 IS_PENDING = sa.text("state = 'pending'")
 
 
-class Publication(Updated, Base):
+class Publication(Leased):
     __tablename__ = "publications"
+    WAITING = HELD = PublicationState.PENDING
     __table_args__ = (
         # One of a kind at a time for each runner.
         Index(
@@ -48,9 +50,6 @@ class Publication(Updated, Base):
     """Every commit that was about to be pushed, by which what is on the forge is known again."""
     pushed_sha: Mapped[str | None] = mapped_column(String(64))
     error: Mapped[str | None] = mapped_column(Text)
-    attempt: Mapped[int] = mapped_column(default=0)
-    workers_lost: Mapped[int] = mapped_column(default=0, server_default=sa.text("0"))
-    lease_expires_at: Mapped[datetime.datetime | None]
-    next_dispatch_at: Mapped[datetime.datetime | None]
-    dispatches: Mapped[int] = mapped_column(default=0)
+    waits_for_site: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
+    """Whether a claim was refused as another publication of the site was running, whose end dispatches this one."""
     finished_at: Mapped[datetime.datetime | None]

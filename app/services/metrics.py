@@ -10,7 +10,7 @@ import structlog
 from app import db
 from app.models import AgentRunnerSession, Counter, Publication, Site
 from app.models.states import ACTIVE, Execution, PublicationState, SessionState
-from app.services import last_runs
+from app.services import last_runs, leases
 from app.services.execution import scheduling
 
 log = structlog.get_logger()
@@ -48,13 +48,11 @@ def measure() -> Measured:
     """Read all of it, in the transaction in progress."""
     session = AgentRunnerSession
     by_state = sa.select(session.state, sa.func.count()).where(session.state.in_(ACTIVE)).group_by(session.state)
-    found = {state.value: number for state, number in db.session.execute(by_state)}
+    found = {state.value: count for state, count in db.session.execute(by_state)}
     since = sa.select(sa.func.min(session.created_at), db.now()).where(session.state == SessionState.NEW)
     oldest, now = db.session.execute(since).one()
     pending = sa.select(sa.func.count()).where(Publication.state == PublicationState.PENDING)
-    expired = sa.select(sa.func.count()).where(
-        session.state == SessionState.RUNNING, session.lease_expires_at < db.now()
-    )
+    expired = sa.select(sa.func.count()).where(leases.expired(session))
     return Measured(
         sweep_age_seconds=last_runs.age(last_runs.SWEEP),
         sessions={state.value: found.get(state.value, 0) for state in sorted(ACTIVE)},
@@ -71,18 +69,17 @@ def find_stuck(lease_seconds: float, publication_seconds: float, lost_seconds: f
     session = AgentRunnerSession
     ours = sa.select(Site.id).where(Site.execution == Execution.INTERNAL)
     here = (session.state == SessionState.RUNNING, session.site_id.in_(ours))
-    expired = (session.state == SessionState.RUNNING, session.lease_expires_at < db.now(-lease_seconds))
     pending = (Publication.state == PublicationState.PENDING, Publication.created_at < db.now(-publication_seconds))
     lost = (
         session.state == SessionState.ERROR,
         session.done_at > db.now(-lost_seconds),
         session.failure["code"].as_string() == "worker_lost",
     )
-    number = sa.select(sa.func.count())
+    count = sa.select(sa.func.count())
     return Stuck(
         longest_wait_seconds=scheduling.longest_wait(),
-        running=db.session.scalar(number.where(*here)) or 0,
-        expired_leases=db.session.scalar(number.where(*expired)) or 0,
-        pending_publications=db.session.scalar(number.where(*pending)) or 0,
-        lost_sessions=db.session.scalar(number.where(*lost)) or 0,
+        running=db.session.scalar(count.where(*here)) or 0,
+        expired_leases=db.session.scalar(count.where(leases.expired(session, lease_seconds))) or 0,
+        pending_publications=db.session.scalar(count.where(*pending)) or 0,
+        lost_sessions=db.session.scalar(count.where(*lost)) or 0,
     )

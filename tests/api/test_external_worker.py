@@ -12,6 +12,7 @@ from app import artifacts, db
 from app.models import AgentRunnerSession
 from app.models.states import Scope
 from app.services import sweep
+from app.services.execution import session_attempts
 from tests.api.calling import Api, created, empty, ok, patch_of, path_of, refused, session_path
 from tests.stores import make_older
 
@@ -41,8 +42,8 @@ def let_lease_run_out():
 
 def repair():
     with db.transaction():
-        for session_id in sweep.find_due():
-            sweep.repair(session_id)
+        for session_id in sweep.find_sessions():
+            session_attempts.repair(session_id)
 
 
 def test_a_session_of_an_external_site_waits_for_its_claim(api, runner, worker, outside):
@@ -324,7 +325,7 @@ def test_waiting_sessions_are_rung_for_once_a_site_is_our_own(api, runner, worke
 
 def due():
     with db.transaction(read_only=True):
-        return sweep.find_due()
+        return sweep.find_sessions()
 
 
 def test_a_stopped_session_takes_no_more_reports(api, claimed, runner):

@@ -21,7 +21,7 @@ from app import db
 from app.errors import Conflict
 from app.models import Account, AgentRunner, AgentRunnerSession, Base, Event
 from app.models.states import Scope, SessionState
-from app.services import sweep
+from app.services import leases, sweep
 from app.services.accounts import accounts
 from app.services.callers import Caller
 from app.services.execution import session_attempts
@@ -103,7 +103,7 @@ class Sessions(RuleBasedStateMachine):
     def beat(self, session: model.Session, late: int) -> None:
         attempt = session.attempt - late
         with self._fenced(session, attempt):
-            session_attempts.beat(self.ids[session], attempt)
+            leases.beat(AgentRunnerSession, self.ids[session], attempt)
         if late == 0 and session.state == "RUNNING":
             self.model.beat(session)
 
@@ -175,7 +175,7 @@ class Sessions(RuleBasedStateMachine):
     @rule()
     def sweep(self) -> None:
         with db.transaction(read_only=True):
-            found = sweep.find_due()
+            found = sweep.find_sessions()
         due = self.model.due()
         assert set(found) == {self.ids[session] for session in due}
         for session in due:
@@ -186,7 +186,7 @@ class Sessions(RuleBasedStateMachine):
         """Another sweep may have been quicker, so a repair may come for a session that needs none."""
         self.model.repair(session)
         with db.transaction():
-            sweep.repair(self.ids[session])
+            session_attempts.repair(self.ids[session])
 
     @invariant()
     def the_record_is_as_the_model_says(self) -> None:

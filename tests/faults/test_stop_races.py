@@ -22,7 +22,7 @@ from app.services import events
 from app.services.artifacts import diffs
 from app.services.callers import Caller
 from app.services.execution import session_attempts
-from app.services.execution.session_attempts import Cancelled
+from app.services.leases import Cancelled
 from app.services.runners import agent_runner_sessions
 from tests.services.conftest import claim, read
 

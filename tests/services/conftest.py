@@ -10,12 +10,14 @@ import pytest
 import sqlalchemy as sa
 
 from app import db, queue
-from app.models import AgentRunnerSession, Site
-from app.models.states import Scope
+from app.models import AgentRunnerSession, Publication, Site
+from app.models.states import Scope, SessionState
 from app.services.accounts import accounts
+from app.services.artifacts import diffs
 from app.services.callers import Caller
 from app.services.execution import session_attempts
 from app.services.execution.session_attempts import Claim
+from app.services.publishing import publications
 from app.services.runners import agent_runners
 from app.services.sites import sites
 
@@ -42,6 +44,27 @@ def ask(ada: Caller, site: Site) -> Callable[..., uuid.UUID]:
             runner = agent_runners.create(ada, {"site_id": site.id, "prompt": "Say hello.", **fields}, {})
             assert runner.latest_session_id is not None
             return runner.latest_session_id
+
+    return make
+
+
+@pytest.fixture
+def publish(ada: Caller, ask: Callable[..., uuid.UUID]) -> Callable[..., uuid.UUID]:
+    """Ask for a commit of a runner that has a diff; the publication."""
+
+    def make(**fields: object) -> uuid.UUID:
+        made = claim(ask(**fields))
+        assert made is not None
+        key = diffs.attempt_key(made.runner.id, made.session.id, 1, "cumulative")
+        with db.transaction():
+            session_attempts.finish(
+                made.session.id, 1, SessionState.DONE, {"cumulative_diff_key": key, "result_diff_key": key}
+            )
+        with db.transaction():
+            publications.request_commit(ada, made.runner.id, {"target_branch": "notes"})
+        with db.transaction(read_only=True):
+            newest = sa.select(Publication.id).where(Publication.agent_runner_id == made.runner.id)
+            return db.session.scalars(newest).one()
 
     return make
 

@@ -146,14 +146,14 @@ def test_a_worker_that_cannot_beat_in_time_counts_as_lost(ask, configure):
     assert (session.state, session.attempt) == (SessionState.RUNNING, 1), "it is nobody's, until its lease has ended"
     eventually_due(session_id)
     with db.transaction():
-        sweep.repair(session_id)
+        session_attempts.repair(session_id)
     assert (read(session_id).state, read(session_id).workers_lost) == (SessionState.NEW, 1)
 
 
 def eventually_due(session_id):
     for _ in range(200):
         with db.transaction(read_only=True):
-            if session_id in sweep.find_due():
+            if session_id in sweep.find_sessions():
                 return
         time.sleep(0.05)
     raise AssertionError("its lease never ends")

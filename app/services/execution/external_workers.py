@@ -12,7 +12,7 @@ from app.config import settings
 from app.errors import Conflict, Forbidden, TooMany, invalid
 from app.models import Account, AgentRunner, AgentRunnerSession, Site
 from app.models.states import FINAL, Execution, Scope, SessionState, may_move
-from app.services import events, lookup
+from app.services import events, leases, lookup
 from app.services.accounts import tokens
 from app.services.artifacts import diffs, references
 from app.services.callers import Caller
@@ -100,7 +100,7 @@ def report(
     fields = git_names.with_plain_branches(fields, "result_branch")
     handover = None
     if session.state == SessionState.RUNNING:
-        session_attempts.beat(session.id, session.attempt)
+        leases.beat(AgentRunnerSession, session.id, session.attempt)
     elif wanted == SessionState.RUNNING:
         handover = _claim(caller, runner, session)
     _apply(runner, session, fields, reported)
@@ -161,12 +161,8 @@ def _is_worker(caller: Caller, session: AgentRunnerSession) -> bool:
             "this session token belongs to another session; use the one that the claim of this session was answered with",
             error_code="session_token_scope",
         )
-    if caller.attempt != session.attempt or session.state == SessionState.NEW:
-        raise session_attempts.LeaseLost(
-            f"attempt {caller.attempt} no longer has this session, as its lease expired; stop the work"
-        )
-    if session.state == SessionState.CANCELLED:
-        raise session_attempts.Cancelled("the session was stopped by a caller; stop the work")
+    if caller.attempt != session.attempt or session.state in (SessionState.NEW, SessionState.CANCELLED):
+        raise leases.refusal(session, caller.attempt or 0)
     return True
 
 

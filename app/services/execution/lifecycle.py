@@ -7,31 +7,13 @@ import uuid
 import sqlalchemy as sa
 
 from app import db, queue
-from app.config import settings
 from app.models import AgentRunner, AgentRunnerSession
 from app.models.states import ACTIVE, RunnerState, SessionState, runner_state
-from app.services import counters, events
+from app.services import counters, events, leases
 from app.services.execution import scheduling
 
-MAX_REDISPATCH_SECONDS = 600.0
 
-
-def redispatch_wait(dispatches: int) -> float:
-    """Seconds until what was dispatched so many times is dispatched again."""
-    # After some weeks the count is above a thousand, and two to the power of that is no float.
-    return min(settings().redispatch_seconds * 2.0 ** min(dispatches, 30), MAX_REDISPATCH_SECONDS)
-
-
-def dispatch(session: AgentRunnerSession) -> None:
-    """Send a waiting session to the workers after the commit. The sweep sends it again if none claims it."""
-    wait = redispatch_wait(session.dispatches)
-    session.dispatches += 1
-    session.next_dispatch_at = db.now(wait)
-    session_id = str(session.id)
-    db.after_commit(lambda: queue.send(queue.RUN_SESSION, session_id, expires=wait))
-
-
-def dispatch_next(expires: float = MAX_REDISPATCH_SECONDS) -> None:
+def dispatch_next(expires: float = leases.MAX_REDISPATCH_SECONDS) -> None:
     """Dispatch the session that is scheduled next, if any. The worker claims whichever is next by then."""
     candidate = scheduling.find_next()
     if candidate is not None:
@@ -46,7 +28,7 @@ def enter(runner: AgentRunner, session: AgentRunnerSession, state: SessionState)
         runner.active_session_created_at = session.created_at
     else:
         session.done_at = db.now()
-        session.lease_expires_at = session.next_dispatch_at = None
+        leases.release(session)
         runner.active_session_created_at = None
     db.session.flush()
     if state not in ACTIVE:

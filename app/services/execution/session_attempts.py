@@ -1,8 +1,4 @@
-"""The right to work on a session: claimed, extended, given back, and every write that it allows.
-
-The database's clock decides. `attempt` is the fence: each write names the attempt it belongs to, and one that no
-longer holds the session changes nothing and raises.
-"""
+"""An attempt at a session: how it is claimed, every write that it may make, and how it ends. See `leases`."""
 
 from __future__ import annotations
 
@@ -13,30 +9,17 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app import db
+from app import db, queue
 from app.config import settings
-from app.errors import Conflict
 from app.models import AgentRunner, AgentRunnerSession, Site
 from app.models.states import FINAL, Execution, SessionState
-from app.services import counters, events, lookup
+from app.services import events, leases, lookup
 from app.services.execution import lifecycle, scheduling
 
 # An external worker ends its session itself. This is how long past the time limit it may take to report the outcome.
 REPORT_GRACE_SECONDS = 60.0
 MOST_TRIES = 10
 """Sessions that a claim looks at, each of which is taken from it at the last moment, before it gives up."""
-
-
-class LeaseLost(Conflict):
-    """Another attempt owns the session: kill the agent and publish nothing."""
-
-    error_code = "lease_lost"
-
-
-class Cancelled(Conflict):
-    """The session was stopped: kill the agent and keep its work."""
-
-    error_code = "session_cancelled"
 
 
 @dataclass(frozen=True)
@@ -94,17 +77,14 @@ def _expire_lease_of(session_id: uuid.UUID) -> None:
 
 def begin(runner: AgentRunner, session: AgentRunnerSession, task_id: str | None) -> None:
     """Start the next attempt at a locked session that is NEW."""
-    session.attempt += 1
+    leases.begin(session)
     session.task_id = task_id
-    session.dispatches = 0
-    session.next_dispatch_at = None
     session.steps_count = 0
     session.contains_secret = False
     for reported in ("failure", "result", "duration", "usage", "result_diff_key", "cumulative_diff_key"):
         # What an earlier attempt reported before it was lost is no part of this one.
         setattr(session, reported, None)
     session.started_at = db.now()
-    session.lease_expires_at = db.now(settings().lease_seconds)
     lifecycle.enter(runner, session, SessionState.RUNNING)
     if session.attempt > 1:
         add_step(session, "Started again", f"{_what_came_before(session)} This is attempt {session.attempt}.")
@@ -120,12 +100,9 @@ def _what_came_before(session: AgentRunnerSession) -> str:
 
 def expire_lease(runner: AgentRunner, session: AgentRunnerSession) -> None:
     """If the lease of a locked session has expired, count the worker as lost and requeue the session, or end it with ERROR."""
-    if session.state != SessionState.RUNNING or not db.session.scalar(sa.select(session.lease_expires_at < db.now())):
+    if not leases.has_expired(session):
         return
-    session.workers_lost += 1
-    counters.count("workers_lost")
-    session.lease_expires_at = None
-    if session.workers_lost >= settings().max_workers_lost:
+    if leases.lose_worker(session):
         message = f"{session.workers_lost} workers were lost while they ran this session."
         session.failure = {"code": "worker_lost", "stage": "agent", "retryable": True, "message": message}
         lifecycle.enter(runner, session, SessionState.ERROR)
@@ -154,16 +131,26 @@ def end_past_time_limit(runner: AgentRunner, session: AgentRunnerSession) -> Non
 
 
 def _requeue(runner: AgentRunner, session: AgentRunnerSession) -> None:
-    session.task_id = session.lease_expires_at = None
+    session.task_id = None
+    leases.release(session)
     # External workers look for sessions themselves.
     if runner.site.execution == Execution.INTERNAL:
-        lifecycle.dispatch(session)
+        leases.dispatch(session, queue.RUN_SESSION)
     lifecycle.enter(runner, session, SessionState.NEW)
 
 
-def beat(session_id: uuid.UUID, attempt: int) -> None:
-    """Extend the lease; raises `LeaseLost` or `Cancelled` where the attempt no longer holds the session."""
-    _write(session_id, attempt, lease_expires_at=db.now(settings().lease_seconds))
+def repair(session_id: uuid.UUID) -> None:
+    """Dispatch a waiting session again, requeue one whose worker was lost, end one of an external worker that is past
+    its time limit. Each is checked again under the lock."""
+    locked = lookup.lock_session(session_id)
+    if locked is None:
+        return
+    runner, session = locked
+    if leases.is_due(session):
+        leases.dispatch(session, queue.RUN_SESSION)
+    else:
+        expire_lease(runner, session)
+        end_past_time_limit(runner, session)
 
 
 def record_base(session_id: uuid.UUID, attempt: int, base_sha: str, branch: str) -> None:
@@ -254,7 +241,7 @@ def keep_work(session_id: uuid.UUID, attempt: int, fields: dict[str, Any]) -> bo
 def requeue(session_id: uuid.UUID, attempt: int) -> bool:
     """Requeue the session for another worker, counting no lost worker. False if the attempt no longer holds it."""
     locked = lookup.lock_session(session_id)
-    if locked is None or not _is_held(locked[1], attempt):
+    if locked is None or not leases.is_held(locked[1], attempt):
         return False
     _requeue(*locked)
     return True
@@ -289,37 +276,9 @@ def _find(asked: Iterable[tuple[str, int]], condition: sa.ColumnElement[bool]) -
     return [Claim(*row) for row in rows if (str(row[0].id), row[0].attempt) in attempts]
 
 
-def _is_held(session: AgentRunnerSession, attempt: int) -> bool:
-    return session.attempt == attempt and session.state == SessionState.RUNNING
-
-
 def _hold(session_id: uuid.UUID, attempt: int) -> tuple[AgentRunner, AgentRunnerSession]:
     """Lock the session for a write of `attempt`; raises where the attempt no longer holds it."""
     locked = lookup.lock_session(session_id)
-    if locked is None or not _is_held(locked[1], attempt):
-        _refuse(locked[1] if locked else None, attempt)
-        raise AssertionError
+    leases.check_held(locked[1] if locked else None, attempt)
+    assert locked is not None
     return locked
-
-
-def _write(session_id: uuid.UUID, attempt: int, **values: Any) -> None:
-    """One fenced UPDATE, for the write that happens most and must not wait for the runner's lock."""
-    held = db.session.scalar(
-        sa.update(AgentRunnerSession)
-        .where(
-            AgentRunnerSession.id == session_id,
-            AgentRunnerSession.attempt == attempt,
-            AgentRunnerSession.state == SessionState.RUNNING,
-        )
-        .values(**values)
-        .returning(AgentRunnerSession.id)
-        .execution_options(synchronize_session=False)
-    )
-    if held is None:
-        _refuse(db.session.get(AgentRunnerSession, session_id), attempt)
-
-
-def _refuse(session: AgentRunnerSession | None, attempt: int) -> None:
-    if session is not None and session.attempt == attempt and session.state == SessionState.CANCELLED:
-        raise Cancelled("the session was stopped")
-    raise LeaseLost(f"attempt {attempt} no longer holds this session")

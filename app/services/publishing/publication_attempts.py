@@ -10,13 +10,11 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from app import db
-from app.config import settings
+from app import db, queue
 from app.models import AgentRunner, AgentRunnerSession, Publication, Site, User
 from app.models.states import PublicationKind, PublicationState
-from app.services import counters, lookup
-from app.services.execution.session_attempts import LeaseLost
-from app.services.publishing import publications, pull_requests
+from app.services import leases, lookup
+from app.services.publishing import pull_requests
 
 FIRST_RETRY_SECONDS = 2.0
 LONGEST_RETRY_SECONDS = 120.0
@@ -46,19 +44,16 @@ def claim(publication_id: uuid.UUID) -> PublicationClaim | None:
     if locked is None:
         return None
     runner, publication = locked
-    held = publication.lease_expires_at is not None and db.session.scalar(
-        sa.select(publication.lease_expires_at > db.now())
-    )
-    if publication.state != PublicationState.PENDING or held:
+    if publication.state != PublicationState.PENDING or leases.is_live(publication):
         return None
     if _is_busy(runner.site_id):
-        _wait_for_site(publication)
+        publication.waits_for_site = True
         return None
-    if _is_given_up(runner, publication):
+    expire_lease(runner, publication)
+    if publication.state != PublicationState.PENDING:
         return None
-    publication.attempt += 1
-    # The end of the lease is the next dispatch: by it the sweep finds a publication whose worker was lost.
-    publication.lease_expires_at = publication.next_dispatch_at = db.now(settings().lease_seconds)
+    leases.begin(publication)
+    publication.waits_for_site = False
     db.session.flush()
     db.session.refresh(publication)
     user = db.session.get_one(User, publication.user_id)
@@ -76,35 +71,40 @@ def _of_site(site_id: uuid.UUID) -> sa.ColumnElement[bool]:
     return Publication.agent_runner_id.in_(sa.select(AgentRunner.id).where(AgentRunner.site_id == site_id))
 
 
-def _wait_for_site(publication: Publication) -> None:
-    """Leave it to the end of the one that is running. The count of its dispatches starts again, which marks it as waiting."""
-    publication.dispatches = 0
-    publication.next_dispatch_at = db.now(settings().redispatch_seconds)
-
-
 def _dispatch_next(site_id: uuid.UUID) -> None:
     """Dispatch the publication of the site that has been waiting longest."""
-    waiting = (Publication.state == PublicationState.PENDING, Publication.dispatches == 0)
+    waiting = (Publication.state == PublicationState.PENDING, Publication.waits_for_site)
     query = sa.select(Publication).where(_of_site(site_id), *waiting).order_by(Publication.created_at).limit(1)
     following = db.session.scalar(lookup.locked(query, Publication))
     if following is not None:
-        publications.dispatch(following)
+        following.waits_for_site = False
+        leases.dispatch(following, queue.PUBLISH)
 
 
-def _is_given_up(runner: AgentRunner, publication: Publication) -> bool:
-    """Count the worker as lost that let the lease of this publication run out; after too many of them it fails."""
-    if publication.lease_expires_at is None:
-        return False
-    publication.workers_lost += 1
-    counters.count("workers_lost")
-    if publication.workers_lost < settings().max_workers_lost:
-        return False
-    error = (
-        f"{publication.workers_lost} workers were lost while they published this. "
-        "Ask again; if it fails again, see the logs of the control workers."
-    )
-    _settle(runner, publication, PublicationState.FAILED, error)
-    return True
+def expire_lease(runner: AgentRunner, publication: Publication) -> None:
+    """If the lease of a locked publication has expired, count the worker as lost and dispatch it again, or let it fail."""
+    if not leases.has_expired(publication):
+        return
+    if leases.lose_worker(publication):
+        error = (
+            f"{publication.workers_lost} workers were lost while they published this. "
+            "Ask again; if it fails again, see the logs of the control workers."
+        )
+        _settle(runner, publication, PublicationState.FAILED, error)
+    else:
+        leases.dispatch(publication, queue.PUBLISH)
+
+
+def repair(publication_id: uuid.UUID) -> None:
+    """Dispatch a waiting publication again, or one whose worker was lost. Both are checked again under the lock."""
+    locked = _lock(publication_id)
+    if locked is None:
+        return
+    runner, publication = locked
+    if leases.has_expired(publication):
+        expire_lease(runner, publication)
+    elif leases.is_due(publication):
+        leases.dispatch(publication, queue.PUBLISH)
 
 
 def _lineage(session_id: uuid.UUID | None) -> list[AgentRunnerSession]:
@@ -137,12 +137,6 @@ def _own_shas(publication: Publication) -> frozenset[str]:
     return frozenset(sha for shas in db.session.scalars(planned) for sha in shas)
 
 
-def beat(publication_id: uuid.UUID, attempt: int) -> None:
-    """Extend the lease; raises `LeaseLost` where another attempt holds the publication."""
-    lease = db.now(settings().lease_seconds)
-    _write(publication_id, attempt, lease_expires_at=lease, next_dispatch_at=lease)
-
-
 def record_push(publication_id: uuid.UUID, attempt: int, sha: str) -> None:
     """Write down the commit that is about to be pushed, by which a later attempt knows it again.
 
@@ -153,28 +147,12 @@ def record_push(publication_id: uuid.UUID, attempt: int, sha: str) -> None:
         publication.planned_shas = [*publication.planned_shas, sha]
 
 
-def _write(publication_id: uuid.UUID, attempt: int, **values: object) -> None:
-    held = db.session.scalar(
-        sa.update(Publication)
-        .where(
-            Publication.id == publication_id,
-            Publication.attempt == attempt,
-            Publication.state == PublicationState.PENDING,
-        )
-        .values(**values)
-        .returning(Publication.id)
-        .execution_options(synchronize_session=False)
-    )
-    if held is None:
-        raise LeaseLost(f"attempt {attempt} no longer holds this publication")
-
-
 def retry_later(publication_id: uuid.UUID, attempt: int) -> None:
     """Give the publication back for another attempt, after a wait that doubles. The sweep
     dispatches it when the wait is over."""
     runner, publication = _hold(publication_id, attempt)
     wait = min(FIRST_RETRY_SECONDS * 2.0 ** (attempt - 1), LONGEST_RETRY_SECONDS)
-    publication.lease_expires_at, publication.next_dispatch_at = None, db.now(wait)
+    leases.release(publication, dispatch_in=wait)
     _dispatch_next(runner.site_id)
 
 
@@ -208,7 +186,7 @@ def fail(
 def _settle(runner: AgentRunner, publication: Publication, state: PublicationState, error: str | None) -> None:
     publication.state, publication.error = state, error
     publication.finished_at = db.now()
-    publication.lease_expires_at = publication.next_dispatch_at = None
+    leases.release(publication)
     if publication.kind == PublicationKind.PULL_REQUEST:
         runner.pr_is_being_created, runner.pr_error = False, error
     else:
@@ -217,9 +195,10 @@ def _settle(runner: AgentRunner, publication: Publication, state: PublicationSta
 
 
 def _hold(publication_id: uuid.UUID, attempt: int) -> tuple[AgentRunner, Publication]:
+    """Lock the publication for a write of `attempt`; raises where the attempt no longer holds it."""
     locked = _lock(publication_id)
-    if locked is None or locked[1].attempt != attempt or locked[1].state != PublicationState.PENDING:
-        raise LeaseLost(f"attempt {attempt} no longer holds this publication")
+    leases.check_held(locked[1] if locked else None, attempt)
+    assert locked is not None
     return locked
 
 

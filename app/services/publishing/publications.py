@@ -12,9 +12,8 @@ from app import db, queue
 from app.errors import BadRequest, Conflict, Invalid, invalid
 from app.models import AgentRunner, Publication
 from app.models.states import Forge, PublicationKind, Scope
-from app.services import lookup
+from app.services import leases, lookup
 from app.services.callers import Caller
-from app.services.execution import lifecycle
 from app.services.runners.guards import refuse_archived
 from app.services.sites import git_names, site_secrets
 
@@ -120,15 +119,7 @@ def _record(caller: Caller, runner: AgentRunner, kind: PublicationKind, branch: 
         squash=fields.get("squash") or False,
     )
     db.session.add(publication)
-    dispatch(publication)
+    db.session.flush()
+    leases.dispatch(publication, queue.PUBLISH)
     db.session.flush()
     db.session.refresh(runner)
-
-
-def dispatch(publication: Publication, wait: float | None = None) -> None:
-    """Send the publication to the control workers after the commit. The sweep sends it again if none claims it."""
-    wait = wait or lifecycle.redispatch_wait(publication.dispatches or 0)
-    publication.dispatches = (publication.dispatches or 0) + 1
-    publication.next_dispatch_at = db.now(wait)
-    publication_id = str(publication.id)
-    db.after_commit(lambda: queue.send(queue.PUBLISH, publication_id, expires=wait))

@@ -13,7 +13,7 @@ from app.config import settings
 from app.errors import Conflict, TooMany
 from app.models import Account, AgentRunner, AgentRunnerSession, SessionFile, Site
 from app.models.states import Execution, Mode, Scope, SessionState
-from app.services import events, lookup
+from app.services import events, leases, lookup
 from app.services.artifacts import uploads
 from app.services.callers import Caller
 from app.services.execution import lifecycle
@@ -116,7 +116,7 @@ def add(
     runner.last_session_created_at = session.created_at
     runner.current_task = None
     if site.execution == Execution.INTERNAL:
-        lifecycle.dispatch(session)
+        leases.dispatch(session, queue.RUN_SESSION)
     lifecycle.enter(runner, session, SessionState.NEW)
     db.session.refresh(session)
     return session

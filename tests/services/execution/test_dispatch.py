@@ -15,7 +15,7 @@ from app.models.states import Execution, SessionState
 from app.services import sweep
 from app.services.accounts import accounts
 from app.services.callers import Caller
-from app.services.execution import lifecycle, session_attempts
+from app.services.execution import session_attempts
 from app.services.runners import agent_runner_sessions
 from app.services.sites import sites
 from tasks.sweep import sweep_all
@@ -36,9 +36,9 @@ def other_site(ada: Caller) -> Site:
         return sites.create(ada, {"repo_url": "https://github.com/example/other.git"})
 
 
-def limit(model: type[Account] | type[Site], number: uuid.UUID, most: int) -> None:
+def limit(model: type[Account] | type[Site], row_id: uuid.UUID, most: int) -> None:
     with db.transaction():
-        db.session.execute(sa.update(model).where(model.id == number).values(max_concurrent_sessions=most))
+        db.session.execute(sa.update(model).where(model.id == row_id).values(max_concurrent_sessions=most))
 
 
 def end(session_id: uuid.UUID, attempt: int = 1) -> None:
@@ -75,17 +75,17 @@ def test_each_sweep_dispatches_the_next_one_so_that_no_lost_message_keeps_a_work
     assert enqueued() == [str(waiting[0])]
 
 
-def test_who_waits_is_enqueued_for_once_a_site_may_run_more(ada, site, ask):
+def test_a_waiting_session_is_dispatched_once_its_site_may_run_more(ada, site, ask):
     limit(Site, site.id, 1)
     running, waiting = ask(), ask()
     assert claim(running) and claim(waiting) is None
     with db.transaction():
         sites.update(ada, site.id, {"max_concurrent_sessions": 2})
     with db.transaction(read_only=True):
-        assert sweep.find_due() == [waiting]
+        assert sweep.find_sessions() == [waiting]
 
 
-def test_who_waits_is_enqueued_for_once_an_account_may_run_more(ada, ask):
+def test_a_waiting_session_is_dispatched_once_its_account_may_run_more(ada, ask):
     with db.transaction():
         accounts.set_limits(ada.account_id, {"max_concurrent_sessions": 1})
     running, waiting = ask(), ask()
@@ -93,7 +93,7 @@ def test_who_waits_is_enqueued_for_once_an_account_may_run_more(ada, ask):
     with db.transaction():
         accounts.set_limits(ada.account_id, {"max_concurrent_sessions": None})
     with db.transaction(read_only=True):
-        assert sweep.find_due() == [waiting]
+        assert sweep.find_sessions() == [waiting]
     assert claim(waiting)
 
 
@@ -106,15 +106,6 @@ def test_an_account_may_have_fewer_waiting_than_others(ada, ask):
     with db.transaction():
         accounts.set_limits(ada.account_id, {"max_queued_sessions": None})
     assert ask()
-
-
-def test_what_waited_for_weeks_is_still_enqueued_for(ask):
-    session_id = ask()
-    write(session_id, dispatches=5000, next_dispatch_at=db.now(-1))
-    with db.transaction():
-        sweep.repair(session_id)
-    assert read(session_id).dispatches == 5001
-    assert lifecycle.redispatch_wait(5001) == lifecycle.MAX_REDISPATCH_SECONDS
 
 
 def test_one_that_cannot_be_repaired_does_not_keep_the_others_waiting(ask):
@@ -134,7 +125,7 @@ def claim_behind_the_back(session_id: uuid.UUID) -> None:
     write(session_id, state=SessionState.RUNNING, attempt=1, lease_expires_at=db.now(-1))
 
 
-def test_a_session_that_is_given_back_to_workers_outside_is_not_enqueued_for(ada, site, ask):
+def test_a_session_that_is_requeued_for_external_workers_is_not_dispatched(ada, site, ask):
     session_id = ask()
     claim(session_id)
     with db.transaction():

@@ -1,9 +1,7 @@
-"""The right to write: claimed once, fenced by the attempt, lost with the lease."""
+"""What an attempt may write to its session. The rules that publications share are in `tests/services/test_leases.py`."""
 
 from __future__ import annotations
 
-import concurrent.futures
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -11,18 +9,17 @@ import pytest
 import sqlalchemy as sa
 
 from app import db
-from app.models import Event
+from app.models import AgentRunnerSession, Event
 from app.models.states import SessionState
-from app.services import events, sweep
+from app.services import events, leases
 from app.services.execution import session_attempts
-from app.services.execution.session_attempts import Cancelled, LeaseLost
 from app.services.runners import agent_runner_sessions
 from app.services.sites import sites
 from tests.services.conftest import claim, read, write
 
 KEYS = {"result_diff_key": "a/result.patch", "cumulative_diff_key": "a/cumulative.patch"}
 WRITES: dict[str, Callable[[Any, int], Any]] = {
-    "beat": lambda session_id, attempt: session_attempts.beat(session_id, attempt),
+    "beat": lambda session_id, attempt: leases.beat(AgentRunnerSession, session_id, attempt),
     "record_base": lambda session_id, attempt: session_attempts.record_base(session_id, attempt, "a" * 40, "main"),
     "record_step": lambda session_id, attempt: session_attempts.record_step(session_id, attempt, "x", "y"),
     "record_usage": lambda session_id, attempt: session_attempts.record_usage(session_id, attempt, {"input_tokens": 1}),
@@ -42,7 +39,7 @@ def test_a_write_of_an_earlier_attempt_changes_nothing(ask, name):
     write(session_id, lease_expires_at=db.now(-1))
     assert claim(session_id).attempt == 2
     before = read(session_id)
-    with pytest.raises(LeaseLost):
+    with pytest.raises(leases.LeaseLost):
         do(name, session_id, 1)
     after = read(session_id)
     assert (after.state, after.attempt, after.steps_count, after.usage) == ("RUNNING", 2, 1, None)
@@ -56,35 +53,13 @@ def test_a_write_to_a_stopped_session_is_told_so(ask, ada, name):
     attempt = claim(session_id).attempt
     with db.transaction():
         agent_runner_sessions.stop(ada, read(session_id).agent_runner_id, session_id)
-    with pytest.raises(Cancelled):
+    with pytest.raises(leases.Cancelled):
         do(name, session_id, attempt)
     assert read(session_id).state == SessionState.CANCELLED
     with db.transaction(read_only=True):
         assert session_attempts.is_cancelled(session_id, attempt) and not session_attempts.is_cancelled(
             session_id, attempt + 1
         )
-
-
-def test_a_session_is_claimed_by_one_worker_however_many_try(ask):
-    session_id = ask()
-    barrier = threading.Barrier(8)
-
-    def attempt(number):
-        barrier.wait()
-        return claim(session_id, f"task {number}")
-
-    with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        claims = [found for found in pool.map(attempt, range(8)) if found]
-    assert len(claims) == 1 and read(session_id).attempt == 1
-
-
-def test_a_live_lease_is_not_taken_and_a_beat_keeps_it_alive(ask):
-    session_id = ask()
-    claim(session_id)
-    assert claim(session_id) is None
-    write(session_id, lease_expires_at=db.now(-1))
-    do("beat", session_id, 1)
-    assert claim(session_id) is None and read(session_id).attempt == 1
 
 
 def test_a_lost_worker_is_replaced_until_three_were_lost(ask):
@@ -96,42 +71,6 @@ def test_a_lost_worker_is_replaced_until_three_were_lost(ask):
     session = read(session_id)
     assert session.state == SessionState.ERROR and session.failure["code"] == "worker_lost"
     assert session.workers_lost == 3 and session.attempt == 3
-
-
-def test_the_sweep_sends_a_lost_session_round_again_and_twice_is_once(ask):
-    session_id = ask()
-    claim(session_id)
-    write(session_id, lease_expires_at=db.now(-1))
-    for _ in range(2):
-        with db.transaction():
-            due = sweep.find_due()
-            sweep.repair(session_id)
-    session = read(session_id)
-    assert due == [] and (session.state, session.workers_lost, session.dispatches) == (SessionState.NEW, 1, 1)
-    assert session.next_dispatch_at is not None and session.lease_expires_at is None
-
-
-def test_a_session_that_lost_its_worker_waits_behind_none_that_are_due_to_be_dispatched(ask, configure):
-    configure(MAX_QUEUED_SESSIONS=str(sweep.AT_ONCE + 1))
-    for _ in range(sweep.AT_ONCE):
-        write(ask(), next_dispatch_at=db.now(-1))
-    lost = ask()
-    write(lost, state=SessionState.RUNNING, attempt=1, lease_expires_at=db.now(-1), next_dispatch_at=None)
-    with db.transaction(read_only=True):
-        assert sweep.find_due()[0] == lost
-
-
-def test_the_sweep_rings_again_for_a_session_that_waits_less_and_less_often(ask):
-    session_id = ask()
-    assert read(session_id).dispatches == 1
-    for dispatches in (2, 3):
-        write(session_id, next_dispatch_at=db.now(-1))
-        with db.transaction():
-            assert sweep.find_due() == [session_id]
-            sweep.repair(session_id)
-        assert read(session_id).dispatches == dispatches
-    with db.transaction():
-        assert sweep.find_due() == []
 
 
 def test_a_drained_worker_gives_its_session_back_without_being_counted_as_lost(ask):
@@ -237,9 +176,3 @@ def found(find, attempts):
         claims = find(attempts)
     assert all(each.attempt == 1 for each in claims)
     return {each.session.id for each in claims}
-
-
-def test_a_message_for_a_session_that_is_not_there_is_dropped(ada):
-    assert claim(db.new_id()) is None
-    with db.transaction():
-        sweep.repair(db.new_id())

@@ -10,14 +10,12 @@ import sqlalchemy as sa
 
 from app import db, queue
 from app.models import Publication, Site
-from app.models.states import PublicationState, SessionState
+from app.models.states import PublicationState
 from app.services import sweep
-from app.services.artifacts import diffs
 from app.services.callers import Caller
-from app.services.execution import session_attempts
-from app.services.publishing import publication_attempts, publications
+from app.services.publishing import publication_attempts
 from app.services.sites import sites
-from tests.services.conftest import claim, listening
+from tests.services.conftest import listening
 
 
 @pytest.fixture
@@ -34,41 +32,20 @@ def other_site(ada: Caller) -> Site:
         return sites.create(ada, {"repo_url": "https://github.com/example/other.git", "default_branch": "main"})
 
 
-@pytest.fixture
-def publish(ada: Caller, ask: Callable[..., uuid.UUID]) -> Callable[..., uuid.UUID]:
-    """Ask for a commit of a runner that has a diff; the publication."""
-
-    def make(**fields: object) -> uuid.UUID:
-        made = claim(ask(**fields))
-        assert made is not None
-        key = diffs.attempt_key(made.runner.id, made.session.id, 1, "cumulative")
-        with db.transaction():
-            session_attempts.finish(
-                made.session.id, 1, SessionState.DONE, {"cumulative_diff_key": key, "result_diff_key": key}
-            )
-        with db.transaction():
-            publications.request_commit(ada, made.runner.id, {"target_branch": "notes"})
-        with db.transaction(read_only=True):
-            newest = sa.select(Publication.id).where(Publication.agent_runner_id == made.runner.id)
-            return db.session.scalars(newest).one()
-
-    return make
-
-
-def take(number: uuid.UUID) -> bool:
+def take(publication_id: uuid.UUID) -> bool:
     """Claim a publication; whether that succeeded."""
     with db.transaction():
-        return publication_attempts.claim(number) is not None
+        return publication_attempts.claim(publication_id) is not None
 
 
-def write(number: uuid.UUID, **values: object) -> None:
+def write(publication_id: uuid.UUID, **values: object) -> None:
     with db.transaction():
-        db.session.execute(sa.update(Publication).where(Publication.id == number).values(**values))
+        db.session.execute(sa.update(Publication).where(Publication.id == publication_id).values(**values))
 
 
-def read(number: uuid.UUID) -> Publication:
+def read(publication_id: uuid.UUID) -> Publication:
     with db.transaction(read_only=True):
-        return db.session.get_one(Publication, number)
+        return db.session.get_one(Publication, publication_id)
 
 
 def test_a_site_has_one_publication_at_work_and_other_sites_theirs(publish, other_site):
@@ -135,16 +112,8 @@ def test_one_that_waits_for_its_site_is_dispatched_by_the_sweep_too(publish, enq
     write(second, next_dispatch_at=db.now(-1))
     enqueued()
     with db.transaction():
-        due = sweep.find_stale_publications()
-    for number in due:
+        due = sweep.find_publications()
+    for publication_id in due:
         with db.transaction():
-            sweep.resume_publication(number)
+            publication_attempts.repair(publication_id)
     assert enqueued() == [str(second)]
-
-
-def test_the_sweep_takes_the_longest_due_first(publish):
-    asked_first, asked_last = publish(), publish()
-    write(asked_first, next_dispatch_at=db.now(-1))
-    write(asked_last, next_dispatch_at=db.now(-60))
-    with db.transaction(read_only=True):
-        assert sweep.find_stale_publications() == [asked_last, asked_first]

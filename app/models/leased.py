@@ -1,0 +1,37 @@
+"""A row that one worker at a time works on: the columns of its lease. The rules are in `app/services/leases.py`."""
+
+from __future__ import annotations
+
+import datetime
+import enum
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.models.base import Base, Updated
+
+
+class Leased(Updated, Base):
+    __abstract__ = True
+
+    WAITING: ClassVar[enum.StrEnum]
+    """The state in which the row is dispatched until a worker claims it."""
+    HELD: ClassVar[enum.StrEnum]
+    """The state in which an attempt may hold the row."""
+
+    if TYPE_CHECKING:
+        state: Mapped[Any]
+
+    attempt: Mapped[int] = mapped_column(default=0)
+    """The number of the latest claim. It only grows, and fences every write of a worker."""
+    workers_lost: Mapped[int] = mapped_column(default=0)
+    lease_expires_at: Mapped[datetime.datetime | None]
+    """Until when the latest attempt holds the row. None: nobody holds it."""
+    next_dispatch_at: Mapped[datetime.datetime | None]
+    dispatches: Mapped[int] = mapped_column(default=0)
+    """How often the row was dispatched since it was last claimed."""
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether somebody stopped the row, so that what its attempt did so far is to be kept."""
+        return False

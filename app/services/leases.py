@@ -1,0 +1,145 @@
+"""The right to work on a row: dispatched until it is claimed, held by a lease, fenced, given back or lost.
+
+This is the same for all that is `Leased`: sessions and publications. The database's clock decides. `attempt` is the
+fence: each write of a worker names the attempt that it belongs to, and one that no longer holds the row changes nothing.
+Rows that a function takes are locked, unless it says otherwise.
+"""
+
+from __future__ import annotations
+
+import datetime
+import uuid
+
+import sqlalchemy as sa
+
+from app import db, queue
+from app.config import settings
+from app.errors import Conflict
+from app.models.leased import Leased
+from app.services import counters
+
+MAX_REDISPATCH_SECONDS = 600.0
+
+
+class LeaseLost(Conflict):
+    """Another attempt may own the row: kill what was started and publish nothing."""
+
+    error_code = "lease_lost"
+
+
+class Cancelled(Conflict):
+    """The session was stopped: kill the agent and keep its work."""
+
+    error_code = "session_cancelled"
+
+
+def redispatch_wait(dispatches: int) -> float:
+    """Seconds until what was dispatched so many times is dispatched again."""
+    # After some weeks the count is above a thousand, and two to the power of that is no float.
+    return min(settings().redispatch_seconds * 2.0 ** min(dispatches, 30), MAX_REDISPATCH_SECONDS)
+
+
+def dispatch(row: Leased, task: str) -> None:
+    """Send a waiting row to the workers after the commit. The sweep sends it again if none claims it."""
+    wait = redispatch_wait(row.dispatches)
+    row.dispatches += 1
+    row.next_dispatch_at = db.now(wait)
+    row_id = str(row.id)
+    db.after_commit(lambda: queue.send(task, row_id, expires=wait))
+
+
+def begin(row: Leased) -> None:
+    """Start the next attempt, which holds the row for `lease_seconds` from now."""
+    row.attempt += 1
+    row.dispatches = 0
+    row.next_dispatch_at = None
+    row.lease_expires_at = db.now(settings().lease_seconds)
+
+
+def beat(model: type[Leased], row_id: uuid.UUID, attempt: int) -> None:
+    """Extend the lease; raises `LeaseLost` or `Cancelled` where the attempt no longer holds the row.
+
+    One fenced UPDATE that locks nothing before: it is the write that happens most, and must wait for no other lock.
+    """
+    extend = sa.update(model).where(
+        model.id == row_id,
+        model.attempt == attempt,
+        model.state == model.HELD,
+        model.lease_expires_at.is_not(None),
+    )
+    extend = extend.values(lease_expires_at=db.now(settings().lease_seconds))
+    held = db.session.scalar(extend.returning(model.id).execution_options(synchronize_session=False))
+    if held is None:
+        raise refusal(db.session.get(model, row_id), attempt)
+
+
+def is_held(row: Leased, attempt: int) -> bool:
+    """Whether that attempt holds the row. A lease that has run out holds until somebody notices."""
+    return row.attempt == attempt and row.state == row.HELD and row.lease_expires_at is not None
+
+
+def check_held(row: Leased | None, attempt: int) -> None:
+    """Let a write of the attempt go on; raises `LeaseLost` or `Cancelled` where it no longer holds the row."""
+    if row is None or not is_held(row, attempt):
+        raise refusal(row, attempt)
+
+
+def refusal(row: Leased | None, attempt: int) -> LeaseLost | Cancelled:
+    """Why an attempt does not hold the row."""
+    if row is not None and row.attempt == attempt and row.was_stopped:
+        return Cancelled("the session was stopped by a caller; stop the work")
+    return LeaseLost(f"attempt {attempt} no longer holds the lease, which expired or was given back; stop the work")
+
+
+def release(row: Leased, *, dispatch_in: float | None = None) -> None:
+    """End the lease. The sweep dispatches the row after `dispatch_in` seconds; None: not by itself."""
+    row.lease_expires_at = None
+    row.next_dispatch_at = None if dispatch_in is None else db.now(dispatch_in)
+
+
+def lose_worker(row: Leased) -> bool:
+    """Count the worker of an expired lease as lost and end the lease. True: it was one too many, so give the row up."""
+    row.workers_lost += 1
+    counters.count("workers_lost")
+    release(row)
+    return row.workers_lost >= settings().max_workers_lost
+
+
+def has_expired(row: Leased) -> bool:
+    """Whether an attempt held the row whose lease has run out."""
+    return row.state == row.HELD and _has_passed(row.lease_expires_at)
+
+
+def is_live(row: Leased) -> bool:
+    """Whether an attempt holds the row whose lease has not run out."""
+    return row.state == row.HELD and row.lease_expires_at is not None and not _has_passed(row.lease_expires_at)
+
+
+def is_due(row: Leased) -> bool:
+    """Whether the row waits and is to be dispatched by now."""
+    return row.state == row.WAITING and _has_passed(row.next_dispatch_at)
+
+
+def _has_passed(moment: datetime.datetime | None) -> bool:
+    return moment is not None and bool(db.session.scalar(sa.select(moment < db.now())))
+
+
+def expired(model: type[Leased], seconds: float = 0.0) -> sa.ColumnElement[bool]:
+    """Rows whose lease ran out at least that many seconds ago."""
+    return sa.and_(model.state == model.HELD, model.lease_expires_at < db.now(-seconds))
+
+
+def find_expired(model: type[Leased], most: int) -> list[uuid.UUID]:
+    """Rows whose lease has run out, the longest ago first. None is locked."""
+    query = sa.select(model.id).where(expired(model)).order_by(model.lease_expires_at)
+    return list(db.session.scalars(query.limit(most)))
+
+
+def find_due(model: type[Leased], most: int) -> list[uuid.UUID]:
+    """Waiting rows that are to be dispatched by now, the longest due first. None is locked.
+
+    By that order none waits behind many that are dispatched again and again.
+    """
+    due = sa.and_(model.state == model.WAITING, model.next_dispatch_at < db.now())
+    query = sa.select(model.id).where(due).order_by(model.next_dispatch_at)
+    return list(db.session.scalars(query.limit(most)))
