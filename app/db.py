@@ -8,25 +8,34 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import os
 import threading
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import sqlalchemy as sa
+import structlog
 import uuid_utils.compat
 from sqlalchemy import orm
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
+log = structlog.get_logger()
+
 _engine: sa.Engine | None = None
+_configured_by: int | None = None
 _factory = orm.sessionmaker(expire_on_commit=False)
 session: orm.scoped_session[orm.Session] = orm.scoped_session(_factory)
 _local = threading.local()
 
 DatabaseError = sa.exc.DBAPIError
 """What a database or its driver raises, with the driver's own error as `orig`."""
+
+UNAVAILABLE = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError, sa.exc.TimeoutError)
+"""What is raised where the database is gone, restarts or is too busy, so that the same may succeed later. Among what
+Postgres calls internal are a server that became read-only, and a transaction that it ended for being idle."""
 
 SQLITE_BUSY_MILLISECONDS = 20_000
 # A server that vanished without a word is given up after half a minute, not after the quarter of an hour that TCP takes.
@@ -49,11 +58,11 @@ def new_id() -> uuid.UUID:
 
 def configure(url: str) -> None:
     """Point this process at a database. Call it again after a fork: connections must not be shared."""
-    global _engine
+    global _engine, _configured_by
     if _engine is not None:
         # The parent still uses the sockets that a fork copied, so they are let go of without being closed.
-        _engine.dispose(close=False)
-    _engine = make_engine(url)
+        _engine.dispose(close=_configured_by == os.getpid())
+    _engine, _configured_by = make_engine(url), os.getpid()
     _factory.configure(bind=_engine)
 
 
@@ -98,11 +107,14 @@ def _begin_sqlite(connection: sa.Connection) -> None:
 
 @contextlib.contextmanager
 def transaction(*, read_only: bool = False) -> Iterator[None]:
-    """One transaction; inside another one it is part of that.
+    """One transaction; inside another one it is part of that, but one that writes cannot be part of one that reads.
 
     On success it commits and then runs what `after_commit` collected; on any exception it rolls back and forgets it.
     """
     if getattr(_local, "open", False):
+        if _local.read_only and not read_only:
+            # On SQLite it would lack the write lock, and fail now and then where another writer is busy.
+            raise RuntimeError("a transaction that writes was begun inside one that is read-only")
         yield
         return
     _local.open, _local.read_only, _local.callbacks = True, read_only, []
@@ -117,11 +129,24 @@ def transaction(*, read_only: bool = False) -> Iterator[None]:
         session.remove()
         _local.open = False
     for callback in _local.callbacks:
+        _run(callback)
+
+
+def _run(callback: Callable[[], None]) -> None:
+    # What was committed is done, whatever becomes of this; the caller must not take it for undone.
+    try:
         callback()
+    except Exception:
+        log.exception("after_commit_failed")
 
 
 def after_commit(callback: Callable[[], None]) -> None:
-    """Run `callback` once the transaction in progress has been committed; never if it is rolled back."""
+    """Run `callback` once the transaction in progress has been committed; never if it is rolled back.
+
+    A callback that raises is logged, and keeps neither the others from running nor the caller from going on.
+    """
+    if not getattr(_local, "open", False):
+        raise RuntimeError("no transaction is in progress")
     _local.callbacks.append(callback)
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import flask_smorest
 import structlog
 from flask import Flask
-from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, TimeoutError
 
 from app import db
 from app.api import cors, description, errors, health, ids, metrics, requests
@@ -108,7 +107,7 @@ def create_app() -> Flask:
     cors.register(app)
     requests.register(app)
     errors.register(app)
-    for error in (OperationalError, InterfaceError, InternalError, TimeoutError):
+    for error in db.UNAVAILABLE:
         app.register_error_handler(error, _answer_database_error)
     app.register_error_handler(StoreUnavailable, _answer_store_unavailable)
     api = Api(app, spec_kwargs={"marshmallow_plugin": description.Plugin()})

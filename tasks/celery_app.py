@@ -37,7 +37,6 @@ from app.services.execution import scheduling
 from app.setting_values import SettingsError
 from tasks.bootsteps import Clock, OrphanSweep, Refill
 from tasks.session_jobs import limits_of, this_host
-from tasks.transactions import UNAVAILABLE
 from workers.sandbox.layers import layers
 
 log = structlog.get_logger()
@@ -142,7 +141,7 @@ def open_database(**_: Any) -> None:
 
 def _get_ready() -> None:
     """Connect, and prepare what a claim begins with, before there is a session: its process is made ahead of it."""
-    with contextlib.suppress(*UNAVAILABLE), db.transaction(read_only=True):
+    with contextlib.suppress(*db.UNAVAILABLE), db.transaction(read_only=True):
         scheduling.find_next()
 
 

@@ -24,7 +24,6 @@ from tasks.heartbeat import Heartbeat
 from tasks.publication_jobs import publish_job_of
 from tasks.results import TaskFailed, report
 from tasks.session_jobs import this_host
-from tasks.transactions import UNAVAILABLE
 from workers.errors import EngineError, Interrupted
 from workers.forges.base import PullRequest
 from workers.publishing.publish import publish as bring_to_forge
@@ -65,7 +64,7 @@ def _bring(claim: PublicationClaim) -> str | None:
             log.warning("dropped", reason=str(reason))
         except EngineError as failure:
             return _settle(claim, failure, secrets)
-        except UNAVAILABLE as error:
+        except db.UNAVAILABLE as error:
             # The sweep dispatches the next attempt, which looks up what is on the forge by then.
             log.warning("database_unavailable", error=type(error).__name__)
         except Exception:

@@ -9,7 +9,7 @@ import structlog
 
 from app import db
 from app.queue import SWEEP_ALL
-from app.services import sweep
+from app.services import idempotency, sweep
 from app.services.execution import session_attempts
 from app.services.publishing import publication_attempts, pull_requests
 from tasks.celery_app import app
@@ -30,7 +30,7 @@ def sweep_all() -> None:
         sweep.dispatch_next()
         sweep.request_garbage_collection()
         pull_requests.request_checks()
-        sweep.drop_idempotency_keys()
+        idempotency.forget_expired()
         sweep.finish()
     if sessions or publications:
         log.info("swept", sessions=len(sessions), publications=len(publications))

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-import sqlalchemy as sa
 import structlog
 
 from app import db
@@ -17,9 +16,6 @@ from workers.processes.lifeline import boot_time
 log = structlog.get_logger()
 T = TypeVar("T")
 
-# What a database raises that is gone, restarts or is too busy. Asking again is safe, as every write is fenced. Among
-# what Postgres calls internal are a server that became read-only, and a transaction that it ended for being idle.
-UNAVAILABLE = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError)
 RETRY_SECONDS = 0.5
 
 
@@ -29,13 +25,13 @@ class DatabaseUnavailable(Exception):
 
 def transact(verb: Callable[[], T]) -> T:
     """Run `verb` in a transaction that no signal interrupts, and again while the database is unavailable: for as long as a
-    lease, then raises `DatabaseUnavailable`."""
+    lease, then raises `DatabaseUnavailable`. Asking again is safe, as every write is fenced."""
     give_up_at = boot_time() + settings().lease_seconds
     while True:
         try:
             with signals.held_off(), db.transaction():
                 return verb()
-        except UNAVAILABLE as error:
+        except db.UNAVAILABLE as error:
             if boot_time() >= give_up_at:
                 raise DatabaseUnavailable from error
             log.warning("database_unavailable", error=type(error).__name__)

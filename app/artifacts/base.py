@@ -14,6 +14,15 @@ class StoreUnavailable(Exception):
     """The store did not answer, or could not take it for now; the same may succeed when it is asked again."""
 
 
+def begun(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """A generator of chunks that has run up to its first, empty one.
+
+    What it opens is opened at once, and is closed with it even where nobody comes to ask for a chunk.
+    """
+    next(chunks)
+    return chunks
+
+
 @dataclass(frozen=True)
 class SignedUrl:
     """A request that anyone who holds it may make until `expires_at`, with exactly these headers."""

@@ -11,10 +11,11 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import quote, urlencode
 
 from app import keys
-from app.artifacts.base import CHUNK, SignedUrl, Stored, StoreUnavailable
+from app.artifacts.base import CHUNK, SignedUrl, Stored, StoreUnavailable, begun
 from app.errors import Forbidden, TooLarge
 
 _MISSING = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
@@ -90,21 +91,22 @@ class LocalStore:
         return size
 
     def read(self, key: str, start: int = 0) -> Iterator[bytes]:
+        return begun(self._read(key, start))
+
+    def _read(self, key: str, start: int) -> Iterator[bytes]:
         with self._looked_up():
             file = self._path(key).open("rb")
-            if start:
-                file.seek(start)
-
-        def chunks() -> Iterator[bytes]:
-            with file:
-                while chunk := next_chunk():
-                    yield chunk
-
-        def next_chunk() -> bytes:
+        with file:
             with _answered():
-                return file.read(CHUNK)
+                file.seek(start)
+            yield b""
+            while chunk := self._next_chunk(file):
+                yield chunk
 
-        return chunks()
+    @staticmethod
+    def _next_chunk(file: BinaryIO) -> bytes:
+        with _answered():
+            return file.read(CHUNK)
 
     def stat(self, key: str) -> Stored | None:
         try:

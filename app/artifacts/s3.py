@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.response import StreamingBody
 from urllib3.exceptions import HTTPError
 
-from app.artifacts.base import CHUNK, SignedUrl, Stored, StoreUnavailable
+from app.artifacts.base import CHUNK, SignedUrl, Stored, StoreUnavailable, begun
 from app.errors import TooLarge
 
 _MISSING = {"404", "NoSuchKey", "NotFound"}
@@ -56,7 +56,7 @@ class S3Store:
                 body = self._client.get_object(Bucket=self.bucket, Key=key, **part)["Body"]
         except ClientError as error:
             raise _missing(error, key) from None
-        return _chunks(body)
+        return begun(_chunks(body))
 
     def stat(self, key: str) -> Stored | None:
         try:
@@ -127,6 +127,7 @@ class _Readable(io.RawIOBase):
 
 def _chunks(body: StreamingBody) -> Iterator[bytes]:
     with contextlib.closing(body), _answered():
+        yield b""
         yield from body.iter_chunks(CHUNK)
 
 

@@ -88,6 +88,11 @@ def keep_refusal(asked: Repeatable, answer: Answer) -> None:
     _insert(asked, body_digest=asked.body_digest, status=answer.status, headers=answer.headers, body=answer.body)
 
 
+def forget_expired() -> None:
+    """Delete the answers that are older than `KEPT_SECONDS`."""
+    db.session.execute(sa.delete(IdempotencyKey).where(IdempotencyKey.created_at < db.now(-KEPT_SECONDS)))
+
+
 def _insert(asked: Repeatable, **values: Any) -> bool:
     """Insert the row unless there is one; waits for a transaction that has just inserted it."""
     statement = (

@@ -16,7 +16,6 @@ from app import db
 from app.errors import invalid
 
 T = TypeVar("T")
-MOST_PER_PAGE = 100
 
 
 @dataclass(frozen=True)

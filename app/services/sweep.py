@@ -8,11 +8,10 @@ import sqlalchemy as sa
 
 from app import db, queue
 from app.config import settings
-from app.models import AgentRunnerSession, IdempotencyKey, Publication
+from app.models import AgentRunnerSession, Publication
 from app.services import last_runs, leases
 from app.services.execution import lifecycle, session_attempts
 
-IDEMPOTENCY_SECONDS = 24 * 3600.0
 AT_ONCE = 200
 
 
@@ -46,8 +45,3 @@ def request_garbage_collection() -> None:
 def finish() -> None:
     """Record that a sweep has completed. The age of the last one is a metric."""
     last_runs.put(last_runs.SWEEP)
-
-
-def drop_idempotency_keys() -> None:
-    """Forget the answers that are older than 24 hours."""
-    db.session.execute(sa.delete(IdempotencyKey).where(IdempotencyKey.created_at < db.now(-IDEMPOTENCY_SECONDS)))

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from app import db
 from app.models import AgentRunner, IdempotencyKey
 from app.models.states import Scope
-from app.services import sweep
+from app.services import idempotency
 from tests.api.calling import Api, created, ok, path_of, refused, session_path
 
 KEY = {"Idempotency-Key": "order-17"}
@@ -129,7 +129,7 @@ def test_after_a_day_a_key_is_forgotten(api, body, engine):
     created(api.post("/agent_runners", {**body, "title": "another day"}, headers=KEY))
     with db.transaction():
         db.session.execute(sa.update(IdempotencyKey).values(created_at=db.now(-24 * 3600 - 5)))
-        sweep.drop_idempotency_keys()
+        idempotency.forget_expired()
     assert count(engine, IdempotencyKey) == 0 and count(engine, AgentRunner) == 2
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import gc
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
@@ -54,6 +56,17 @@ def store(request: pytest.FixtureRequest) -> Store:
 
 def key(name: str) -> str:
     return f"a folder/{datetime.datetime.now().timestamp()}/{name}"
+
+
+def test_a_read_that_nobody_asks_for_a_chunk_closes_what_it_opened(store: Store) -> None:
+    name = key("unread.patch")
+    store.put(name, [b"content"])
+    with warnings.catch_warnings(record=True) as leaks:
+        warnings.simplefilter("always", ResourceWarning)
+        chunks = store.read(name)
+        del chunks
+        gc.collect()
+    assert leaks == []
 
 
 def test_bytes_come_back_as_they_were_put(store: Store) -> None:

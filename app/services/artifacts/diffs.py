@@ -51,14 +51,14 @@ def read_runner_diff(
     with db.transaction(read_only=True):
         caller.require(Scope.READ)
         key = lookup.get_runner(caller, runner_id).diff_key
-    files = _files(_lines(_read(key)))
     total = sum(1 for _ in _files(_lines(_read(key))))
+    if page is None and not strip_binary:
+        return Diff(_read(key), total)
+    files = _files(_lines(_read(key)))
     if page is not None:
         files = islice(files, (page - 1) * per_page, page * per_page)
     if strip_binary:
         files = (_without_binary(file) for file in files)
-    if page is None and not strip_binary:
-        return Diff(_read(key), total)
     return Diff((line for file in files for line in file), total)
 
 

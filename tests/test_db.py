@@ -1,0 +1,50 @@
+"""Transactions: what is part of what, and what happens after a commit."""
+
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+
+from app import db
+from app.models import Counter
+
+
+def names() -> list[str]:
+    with db.transaction(read_only=True):
+        return list(db.session.scalars(sa.select(Counter.name)))
+
+
+def test_what_follows_a_commit_may_fail_and_keeps_nothing_else_from_happening(record, capsys):
+    ran = []
+
+    def fail() -> None:
+        raise ConnectionError("nobody listens")
+
+    with db.transaction():
+        db.session.add(Counter(name="stored"))
+        db.after_commit(fail)
+        db.after_commit(lambda: ran.append("the next one"))
+    assert names() == ["stored"] and ran == ["the next one"]
+    assert "after_commit_failed" in "".join(capsys.readouterr())
+
+
+def test_what_follows_a_commit_does_not_follow_a_rollback(record):
+    ran = []
+    with pytest.raises(ValueError), db.transaction():
+        db.session.add(Counter(name="stored"))
+        db.after_commit(lambda: ran.append("it"))
+        raise ValueError
+    assert names() == [] and ran == []
+
+
+def test_a_transaction_that_writes_is_no_part_of_one_that_reads(record):
+    with db.transaction(read_only=True), pytest.raises(RuntimeError, match="read-only"), db.transaction():
+        db.session.add(Counter(name="stored"))
+    with db.transaction(), db.transaction(read_only=True), db.transaction():
+        db.session.add(Counter(name="kept"))
+    assert names() == ["kept"]
+
+
+def test_nothing_follows_the_commit_of_no_transaction(record):
+    with pytest.raises(RuntimeError, match="no transaction"):
+        db.after_commit(lambda: None)
