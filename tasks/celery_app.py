@@ -32,6 +32,7 @@ from sqlalchemy import orm
 from app import db, queue
 from app.config import settings
 from app.logs import configure_logging
+from app.models.limits import SessionLimits
 from app.services import secret_key
 from app.services.execution import scheduling
 from app.setting_values import SettingsError
@@ -93,7 +94,7 @@ def tell_what_is_missing(**_: Any) -> None:
     """Say at the start of a worker that runs agents what does not stand between them and this machine."""
     if queue.SESSIONS not in app.amqp.queues.consume_from:
         return
-    for layer in layers(this_host(), limits_of(settings().max_duration_seconds)):
+    for layer in layers(this_host(), limits_of(SessionLimits(settings().max_duration_seconds))):
         if layer.state != "working":
             tell = log.error if layer.state == "missing" else log.warning
             tell(f"{layer.name}_{layer.state}".replace(" ", "_"), told=layer.told, remedy=layer.remedy)

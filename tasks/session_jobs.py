@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
 from app.config import agent_environment, settings
+from app.models.limits import SessionLimits
 from app.redaction.secrets import Secrets
 from app.services.execution.session_attempts import Claim
 from app.services.sites.site_secrets import credential_of
@@ -41,7 +43,7 @@ def job_of(
         allow_agent_configuration=site.allow_agent_configuration,
         egress_hosts=tuple(site.egress_hosts),
         attachments=tuple(Attachment(Path(key).name, reader(key)) for key in session.attached_file_keys),
-        limits=limits_of(**session.limits),
+        limits=limits_of(SessionLimits.stored(session.limits)),
         environment=agent_environment(settings()),
         sink=sink,
         secrets=secrets,
@@ -50,12 +52,10 @@ def job_of(
     )
 
 
-def limits_of(max_duration_seconds: float, max_tokens: int | None = None, max_cost_usd: float | None = None) -> Limits:
-    """The limits of a session: its time, tokens and money are its own, the rest is the operator's."""
+def limits_of(chosen: SessionLimits) -> Limits:
+    """The limits of a session: those that its caller chose, the rest is the operator's."""
     return Limits(
-        max_duration_seconds=max_duration_seconds,
-        max_tokens=max_tokens,
-        max_cost_usd=max_cost_usd,
+        **dataclasses.asdict(chosen),
         stall_seconds=settings().stall_seconds,
         max_output_bytes=settings().max_output_bytes,
         max_steps=settings().max_steps,

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from app.config import settings
+from app.models.limits import SessionLimits
 from app.setting_values import SettingsError
 from tasks.doctor import machine, messages, record, stuck
 from tasks.doctor.finding import Finding, broken
@@ -51,7 +52,7 @@ def examine() -> Iterator[Finding]:
     except Exception as error:
         yield broken("queue", error, "Mend the database first; it tells what waits")
     try:
-        for layer in layers(this_host(), limits_of(settings().max_duration_seconds)):
+        for layer in layers(this_host(), limits_of(SessionLimits(settings().max_duration_seconds))):
             yield Finding(layer.name, layer.state, layer.told, layer.remedy)
     except SettingsError as error:
         yield Finding("settings", "missing", str(error), "Mend it; docs/settings.md says what each setting takes")

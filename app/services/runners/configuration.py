@@ -8,6 +8,7 @@ from typing import Any
 from app.config import settings
 from app.errors import invalid
 from app.models import AgentRunnerSession, Site
+from app.models.limits import LIMIT_NAMES
 
 # These agents run the prompt as a script. A prompt in words could do damage there, so they are never a default.
 RUN_SCRIPTS = frozenset({"shell", "scripted"})
@@ -52,14 +53,14 @@ def _agent(site: Site, asked: str | None, before: AgentRunnerSession | None) -> 
 
 
 def _limits(site: Site, asked: dict[str, Any]) -> dict[str, Any]:
-    """The limits of a session: what was asked for, within what the site allows."""
-    duration = min(
-        asked.get("max_duration_seconds") or site.max_duration_seconds or settings().max_duration_seconds,
-        site.max_duration_seconds or settings().max_duration_seconds,
-    )
-    costs = [cost for cost in (asked.get("max_cost_usd"), site.max_cost_usd) if cost is not None]
-    return {
-        "max_duration_seconds": duration,
-        "max_cost_usd": min(costs, default=None),
-        "max_tokens": asked.get("max_tokens"),
-    }
+    """The limits of a session: what was asked for, within what the site allows, or else the deployment."""
+    return {name: _lowest(asked.get(name), _cap(site, name)) for name in LIMIT_NAMES}
+
+
+def _cap(site: Site, name: str) -> float | None:
+    cap: float | None = getattr(site, name, None)
+    return getattr(settings(), name, None) if cap is None else cap
+
+
+def _lowest(*limits: float | None) -> float | None:
+    return min((limit for limit in limits if limit is not None), default=None)
