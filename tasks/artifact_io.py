@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import structlog
 
 from app import artifacts
 from app.config import settings
 from app.services.artifacts import diffs
+from app.services.execution.outcomes import Work
 from app.services.execution.session_attempts import Claim
 from workers.errors import EngineError
 from workers.job import DiffKind
@@ -28,16 +30,17 @@ class StoredDiffs:
 
     def __init__(self, claim: Claim) -> None:
         self._claim = claim
-        self._columns: dict[str, Any] = {}
+        self.work = Work()
+        """The diffs that are stored completely."""
 
     def write(self, kind: DiffKind, chunks: Iterable[bytes], *, contains_secret: bool) -> None:
         key = diffs.attempt_key(self._claim.runner.id, self._claim.session.id, self._claim.attempt, kind)
         _patiently(lambda: artifacts.store().put(key, chunks))
-        self._columns |= {f"{kind}_diff_key": key, "contains_secret": contains_secret}
-
-    def fields(self) -> dict[str, Any]:
-        """The session's columns for the diffs that are stored completely."""
-        return dict(self._columns)
+        match kind:
+            case "result":
+                self.work = dataclasses.replace(self.work, result_diff_key=key, contains_secret=contains_secret)
+            case "cumulative":
+                self.work = dataclasses.replace(self.work, cumulative_diff_key=key, contains_secret=contains_secret)
 
 
 def reader(key: str) -> Callable[[], Iterator[bytes]]:

@@ -66,8 +66,7 @@ def _save_and_discard(claim: Claim, folder: Path) -> None:
         sink = StoredDiffs(claim)
         try:
             workers.save_lost_work(job_of(claim, sink, secrets, Heartbeat.lifeline(), lambda: True), this_host())
-            fields = sink.fields()
-            kept = transact(lambda: session_attempts.keep_work(claim.session.id, claim.attempt, fields))
+            kept = transact(lambda: session_attempts.keep_work(claim.session.id, claim.attempt, sink.work))
             log.info("lost_work", kept=kept)
         except Exception:
             log.exception("lost_work_not_saved")

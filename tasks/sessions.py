@@ -17,7 +17,7 @@ from app.models.states import SessionState
 from app.queue import RUN_SESSION
 from app.redaction.secrets import Secrets, kept_out_of_logs
 from app.services import counters, leases
-from app.services.execution import session_attempts
+from app.services.execution import outcomes, session_attempts
 from app.services.execution.session_attempts import Claim
 from app.services.sites.site_secrets import secrets_of
 from tasks import signals
@@ -27,6 +27,7 @@ from tasks.heartbeat import Heartbeat
 from tasks.results import TaskFailed, report
 from tasks.session_jobs import job_of, this_host
 from tasks.transactions import DatabaseUnavailable, transact
+from workers.errors import EngineError
 from workers.job import Based, Event, Job, Outcome, Refusal, Step, Usage
 from workers.processes.lifeline import Lifeline
 
@@ -73,19 +74,16 @@ def _work(claim: Claim, secrets: Secrets) -> str | None:
     except SystemExit:
         # The engine answers an interruption by itself; this one came before it began or after it was through.
         if _on_interrupt(claim, lifeline):
-            _keep_work(claim, sink.fields())
+            _keep_work(claim, sink.work)
     except Exception:
         log.exception("broken")
-        return _end(claim, SessionState.ERROR, {"failure": INTERNAL, **sink.fields()})
+        return _end(claim, outcomes.Outcome(**vars(sink.work), failure=INTERNAL))
     return None
 
 
-INTERNAL = {
-    "code": "internal",
-    "stage": "agent",
-    "retryable": True,
-    "message": "Something broke in Agent Runners itself; the worker's log tells what.",
-}
+INTERNAL = outcomes.Failure(
+    "internal", "agent", retryable=True, message="Something broke in Agent Runners itself; the worker's log tells what."
+)
 
 
 def _drive(claim: Claim, job: Job) -> Outcome:
@@ -143,36 +141,32 @@ def _is_stopped(claim: Claim, lifeline: Lifeline) -> bool:
 def _record_outcome(claim: Claim, sink: StoredDiffs, outcome: Outcome) -> str | None:
     """Write down what the engine says; a stop from here on is too late to interrupt anything."""
     signals.ignore()
-    fields = sink.fields()
-    if outcome.base_sha:
-        fields["base_sha"] = outcome.base_sha
-    if outcome.usage:
-        fields["usage"] = dataclasses.asdict(outcome.usage)
+    usage = dataclasses.asdict(outcome.usage) if outcome.usage else None
+    work = dataclasses.replace(sink.work, base_sha=outcome.base_sha, usage=usage)
     if outcome.interrupted:
-        _keep_work(claim, fields)
+        _keep_work(claim, work)
         return None
-    fields["result"] = outcome.result
-    if outcome.title is not None:
-        fields["title"] = outcome.title
-    if (failure := outcome.failure) is None:
-        return _end(claim, SessionState.DONE, fields)
-    names = ("code", "stage", "retryable", "message")
-    fields["failure"] = {name: getattr(failure, name) for name in names}
-    return _end(claim, SessionState.ERROR, fields)
+    failure = _failure(outcome.failure) if outcome.failure else None
+    return _end(claim, outcomes.Outcome(**vars(work), result=outcome.result, title=outcome.title, failure=failure))
 
 
-def _end(claim: Claim, state: SessionState, fields: dict[str, Any]) -> str | None:
+def _failure(error: EngineError) -> outcomes.Failure:
+    return outcomes.Failure(error.code, error.stage, error.retryable, error.message)
+
+
+def _end(claim: Claim, outcome: outcomes.Outcome) -> str | None:
     """End the session, or where it was stopped meanwhile keep what came of it; returns the code of its failure."""
+    state = SessionState.ERROR if outcome.failure else SessionState.DONE
     try:
-        transact(lambda: session_attempts.finish(claim.session.id, claim.attempt, state, fields))
+        transact(lambda: session_attempts.finish(claim.session.id, claim.attempt, state, outcome))
     except leases.Cancelled:
-        _keep_work(claim, fields)
+        _keep_work(claim, outcome)
         return None
-    code: str | None = (fields.get("failure") or {}).get("code")
+    code = outcome.failure.code if outcome.failure else None
     log.info("ended", state=state.value, failure=code)
     return code
 
 
-def _keep_work(claim: Claim, fields: dict[str, Any]) -> None:
-    kept = transact(lambda: session_attempts.keep_work(claim.session.id, claim.attempt, fields))
+def _keep_work(claim: Claim, work: outcomes.Work) -> None:
+    kept = transact(lambda: session_attempts.keep_work(claim.session.id, claim.attempt, work))
     log.info("interrupted", work_kept=kept)

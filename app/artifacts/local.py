@@ -97,8 +97,9 @@ class LocalStore:
         with self._looked_up():
             file = self._path(key).open("rb")
         with file:
-            with _answered():
-                file.seek(start)
+            if start:
+                with _answered():
+                    file.seek(start)
             yield b""
             while chunk := self._next_chunk(file):
                 yield chunk

@@ -15,6 +15,7 @@ from app.models.states import SessionState
 from app.services.accounts import accounts
 from app.services.artifacts import diffs
 from app.services.execution import session_attempts
+from app.services.execution.outcomes import Outcome
 from app.services.execution.session_attempts import Claim
 from app.web import create_app
 from tests.api.calling import Api, Person, created, ok, patch_of, path_of, session_path
@@ -104,7 +105,7 @@ class Worker:
         if diff is not None:
             fields |= {f"{kind}_diff_key": self.store(claim, kind, diff) for kind in ("result", "cumulative")}
         with db.transaction():
-            session_attempts.finish(claim.session.id, claim.attempt, state, fields)
+            session_attempts.finish(claim.session.id, claim.attempt, state, Outcome(**fields))
 
     def run(self, session_id: str, diff: str | bytes | None = None, **arguments: Any) -> Claim:
         """Claim and finish a session at once."""

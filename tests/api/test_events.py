@@ -12,6 +12,7 @@ import pytest
 from app.api.v1.events import Listened
 from app.models.states import Scope, SessionState
 from app.services.callers import Caller
+from app.services.execution.outcomes import Failure
 from tests.api.calling import Api, empty, ok, path_of, refused, session_path
 
 
@@ -120,7 +121,7 @@ def test_there_are_only_so_many_listeners_and_who_leaves_makes_room(api, app, ma
 def test_a_failure_is_told(api, make_runner, worker):
     runner = make_runner()
     failure = {"code": "x", "stage": "agent", "retryable": False, "message": "No."}
-    worker.run(runner["latest_session_id"], state=SessionState.ERROR, failure=failure)
+    worker.run(runner["latest_session_id"], state=SessionState.ERROR, failure=Failure(**failure))
     assert listen(api, runner)[-2][2]["failure"] == failure
 
 

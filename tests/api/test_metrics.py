@@ -13,6 +13,7 @@ from app import db
 from app.config import settings
 from app.models.states import SessionState
 from app.services import counters, last_runs
+from app.services.execution.outcomes import Failure
 from tests.api.conftest import Worker
 
 Read = Callable[[], dict[str, float]]
@@ -51,7 +52,7 @@ def test_sessions_are_counted_by_state_and_by_how_they_ended(
     assert now["egress_refused_total"] == 3
 
     failure = {"code": "stalled", "stage": "agent", "retryable": True, "message": "It slept."}
-    worker.finish(claim, SessionState.ERROR, failure=failure)
+    worker.finish(claim, SessionState.ERROR, failure=Failure(**failure))
 
     then = read()
     assert (then["sessions/RUNNING"], then["sessions_ended_total/ERROR"]) == (0, 1)

@@ -8,6 +8,7 @@ from app import db
 from app.models import Publication
 from app.models.states import PublicationState, SessionState
 from app.services.execution import session_attempts
+from app.services.execution.outcomes import Work
 from tests.api.calling import NOBODY, created, empty, ok, patch_of, path_of, refused, session_path
 
 
@@ -67,7 +68,7 @@ def test_work_that_was_kept_is_adopted(api, two, worker):
     refused(revert(api, runner, stopped["id"]), 400, "no_cumulative_diff")
     keys = {f"{kind}_diff_key": worker.store(claim, kind, patch_of("kept")) for kind in ("result", "cumulative")}
     with db.transaction():
-        assert session_attempts.keep_work(claim.session.id, claim.attempt, keys)
+        assert session_attempts.keep_work(claim.session.id, claim.attempt, Work(**keys))
     assert api.get(path_of(runner, "/diff")).text == patch_of("two")
     assert api.get(session_path(runner, stopped["id"], "/diff/result")).text == patch_of("kept")
     assert ok(revert(api, runner, stopped["id"]))["head_session_id"] == stopped["id"]

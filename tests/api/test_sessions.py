@@ -5,6 +5,7 @@ from __future__ import annotations
 from app import db
 from app.models.states import Scope, SessionState
 from app.services.execution import session_attempts
+from app.services.execution.outcomes import Failure
 from tests.api.calling import NOBODY, created, empty, ok, patch_of, path_of, refused, session_path
 
 SESSION_FIELDS = [
@@ -73,7 +74,7 @@ def test_a_session_tells_how_it_went(api, make_runner, worker):
 def test_a_failure_says_where_and_why(api, make_runner, worker):
     runner = make_runner()
     failure = {"code": "branch_not_found", "stage": "checkout", "retryable": False, "message": "There is no topic."}
-    worker.run(runner["latest_session_id"], state=SessionState.ERROR, failure=failure)
+    worker.run(runner["latest_session_id"], state=SessionState.ERROR, failure=Failure(**failure))
     assert ok(api.get(session_path(runner)))["failure"] == failure
     assert ok(api.get(path_of(runner)))["state"] == "ERROR"
 

@@ -25,6 +25,7 @@ from app.services import leases, sweep
 from app.services.accounts import accounts
 from app.services.callers import Caller
 from app.services.execution import session_attempts
+from app.services.execution.outcomes import Outcome, Work
 from app.services.runners import agent_runner_sessions, agent_runners
 from app.services.sites import sites
 from tests.faults import lease_model as model
@@ -119,9 +120,9 @@ class Sessions(RuleBasedStateMachine):
     def finish(self, session: model.Session, late: int, state: str, changed: bool) -> None:
         attempt = session.attempt - late
         diff = f"{self.ids[session]}/{attempt}.patch" if changed else None
-        fields = {"result_diff_key": diff, "cumulative_diff_key": diff} if diff else {}
+        outcome = Outcome(result_diff_key=diff, cumulative_diff_key=diff)
         with self._fenced(session, attempt):
-            session_attempts.finish(self.ids[session], attempt, SessionState(state), fields)
+            session_attempts.finish(self.ids[session], attempt, SessionState(state), outcome)
         if late == 0 and session.state == "RUNNING":
             self.model.finish(session, state, diff)
 
@@ -151,8 +152,8 @@ class Sessions(RuleBasedStateMachine):
         diff = f"{self.ids[session]}/{attempt}.kept.patch"
         wanted = self.model.keep_work(session, attempt, diff)
         with db.transaction():
-            fields = {"result_diff_key": diff, "cumulative_diff_key": diff}
-            assert session_attempts.keep_work(self.ids[session], attempt, fields) == wanted
+            work = Work(result_diff_key=diff, cumulative_diff_key=diff)
+            assert session_attempts.keep_work(self.ids[session], attempt, work) == wanted
 
     @rule(session=known)
     def lease_ends(self, session: model.Session) -> None:

@@ -22,6 +22,7 @@ from app.services import events
 from app.services.artifacts import diffs
 from app.services.callers import Caller
 from app.services.execution import session_attempts
+from app.services.execution.outcomes import Outcome, Work
 from app.services.leases import Cancelled
 from app.services.runners import agent_runner_sessions
 from tests.services.conftest import claim, read
@@ -90,12 +91,12 @@ def finish(runner_id: uuid.UUID, session_id: uuid.UUID, start: threading.Barrier
     wait(start)
     try:
         with db.transaction():
-            session_attempts.finish(session_id, 1, SessionState.DONE, {"result_diff_key": key})
+            session_attempts.finish(session_id, 1, SessionState.DONE, Outcome(result_diff_key=key))
     except Cancelled:
         with db.transaction():
-            assert session_attempts.keep_work(session_id, 1, {"result_diff_key": key})
+            assert session_attempts.keep_work(session_id, 1, Work(result_diff_key=key))
         with db.transaction():
-            assert not session_attempts.keep_work(session_id, 1, {"result_diff_key": "another"})
+            assert not session_attempts.keep_work(session_id, 1, Work(result_diff_key="another"))
         return False
     return True
 

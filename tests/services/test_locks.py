@@ -9,6 +9,7 @@ from app import db
 from app.models.states import SessionState
 from app.services import lookup
 from app.services.execution import session_attempts
+from app.services.execution.outcomes import Outcome
 from app.services.runners import agent_runner_sessions
 from tests.services.conftest import claim, read
 
@@ -31,6 +32,6 @@ def test_the_end_of_a_session_does_not_wait_for_who_holds_the_account(ask, ada):
             created = threads.submit(follow_up)
             # With SQLite nobody else begins before this has ended.
             has_account.wait(0.5)
-            session_attempts.finish(session_id, 1, SessionState.DONE, {})
+            session_attempts.finish(session_id, 1, SessionState.DONE, Outcome())
         created.result(timeout=10)
     assert read(session_id).state == SessionState.DONE

@@ -17,6 +17,7 @@ from app.services.accounts import tokens
 from app.services.artifacts import diffs, references
 from app.services.callers import Caller
 from app.services.execution import scheduling, session_attempts
+from app.services.execution.outcomes import Failure, Outcome, Work
 from app.services.sites import git_names, site_secrets
 
 URL_SECONDS = 14 * 60
@@ -35,6 +36,9 @@ class ReportedDiffs:
 
     keys: dict[str, str] = field(default_factory=dict)
     contains_secret: bool = False
+
+    def work(self, usage: dict[str, Any] | None) -> Work:
+        return Work(self.keys.get("result"), self.keys.get("cumulative"), self.contains_secret, usage)
 
 
 @dataclass(frozen=True)
@@ -144,9 +148,7 @@ def _without_secrets(site: Site, fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _keep_work(session: AgentRunnerSession, fields: dict[str, Any], reported: ReportedDiffs) -> AgentRunnerSession:
-    kept = {f"{kind}_diff_key": key for kind, key in reported.keys.items()}
-    usage = {"usage": fields.get("usage"), "contains_secret": reported.contains_secret}
-    session_attempts.keep_work(session.id, session.attempt, {**kept, **usage})
+    session_attempts.keep_work(session.id, session.attempt, reported.work(fields.get("usage")))
     db.session.flush()
     db.session.refresh(session)
     return session
@@ -223,13 +225,10 @@ def _apply(runner: AgentRunner, session: AgentRunnerSession, fields: dict[str, A
     if "current_task" in fields:
         runner.current_task = fields["current_task"]
     if fields.get("usage") is not None:
-        session.usage = fields["usage"]
         events.record(session, events.USAGE, fields["usage"])
     for step in _new_steps(session, fields.get("steps") or []):
         session_attempts.add_reported_step(session, step["title"], step.get("message") or "")
-    for kind, key in reported.keys.items():
-        setattr(session, f"{kind}_diff_key", key)
-    session.contains_secret |= reported.contains_secret
+    reported.work(fields.get("usage")).write(session)
 
 
 def _new_steps(session: AgentRunnerSession, steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -271,8 +270,8 @@ def _end(runner: AgentRunner, session: AgentRunnerSession, state: SessionState) 
         session.cumulative_diff_key = session.result_diff_key
     if state == SessionState.ERROR:
         message = session.result or "The worker reported an error and gave no reason."
-        failure = {"code": "worker_reported", "stage": "agent", "retryable": False, "message": message}
-    session_attempts.end(runner, session, state, {"failure": failure})
+        failure = Failure("worker_reported", "agent", retryable=False, message=message)
+    session_attempts.end(runner, session, state, Outcome(failure=failure))
 
 
 def upload_urls(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID) -> dict[str, tuple[str, SignedUrl]]:

@@ -15,6 +15,7 @@ from app.models import AgentRunner, AgentRunnerSession, Site
 from app.models.states import FINAL, Execution, SessionState
 from app.services import events, leases, lookup
 from app.services.execution import lifecycle, scheduling
+from app.services.execution.outcomes import Failure, Outcome, Work
 
 # An external worker ends its session itself. This is how long past the time limit it may take to report the outcome.
 REPORT_GRACE_SECONDS = 60.0
@@ -104,7 +105,7 @@ def expire_lease(runner: AgentRunner, session: AgentRunnerSession) -> None:
         return
     if leases.lose_worker(session):
         message = f"{session.workers_lost} workers were lost while they ran this session."
-        session.failure = {"code": "worker_lost", "stage": "agent", "retryable": True, "message": message}
+        session.failure = Failure("worker_lost", "agent", retryable=True, message=message).to_json()
         lifecycle.enter(runner, session, SessionState.ERROR)
     else:
         _requeue(runner, session)
@@ -126,7 +127,7 @@ def end_past_time_limit(runner: AgentRunner, session: AgentRunnerSession) -> Non
     limit = session.limits["max_duration_seconds"]
     message = f"The session was ended at its time limit of {limit:g} seconds: its worker went on reporting."
     add_step(session, "The time for this session is used up", message)
-    session.failure = {"code": "time_limit", "stage": "agent", "retryable": False, "message": message}
+    session.failure = Failure("time_limit", "agent", retryable=False, message=message).to_json()
     lifecycle.enter(runner, session, SessionState.ERROR)
 
 
@@ -197,17 +198,16 @@ def record_usage(session_id: uuid.UUID, attempt: int, usage: dict[str, Any]) -> 
     events.record(session, events.USAGE, usage)
 
 
-def finish(session_id: uuid.UUID, attempt: int, state: SessionState, fields: dict[str, Any]) -> None:
-    """End the attempt and the session. `fields` are columns; the diffs they name are stored already."""
+def finish(session_id: uuid.UUID, attempt: int, state: SessionState, outcome: Outcome) -> None:
+    """End the attempt and the session. The diffs that the outcome names are stored already."""
     runner, session = _hold(session_id, attempt)
-    end(runner, session, state, fields)
+    end(runner, session, state, outcome)
 
 
-def end(runner: AgentRunner, session: AgentRunnerSession, state: SessionState, fields: dict[str, Any]) -> None:
+def end(runner: AgentRunner, session: AgentRunnerSession, state: SessionState, outcome: Outcome) -> None:
     """Move a locked session to a final state with all that came of it; DONE with a diff moves the head."""
     assert state in FINAL
-    for name, value in fields.items():
-        setattr(session, name, value)
+    outcome.write(session)
     session.current_task = runner.current_task = None
     if session.has_result_diff or session.has_cumulative_diff:
         session.work_saved_at = db.now()
@@ -216,7 +216,7 @@ def end(runner: AgentRunner, session: AgentRunnerSession, state: SessionState, f
         lifecycle.move_head(runner, session)
 
 
-def keep_work(session_id: uuid.UUID, attempt: int, fields: dict[str, Any]) -> bool:
+def keep_work(session_id: uuid.UUID, attempt: int, work: Work) -> bool:
     """Store what came of an attempt whose session had ended without it: once, for that attempt, never the state.
 
     Says whether the session has got a diff by it; what an attempt used is written down without one too.
@@ -228,9 +228,7 @@ def keep_work(session_id: uuid.UUID, attempt: int, fields: dict[str, Any]) -> bo
     ended = session.state in (SessionState.CANCELLED, SessionState.ERROR)
     if session.attempt != attempt or not ended or session.work_saved_at is not None:
         return False
-    for name in ("result_diff_key", "cumulative_diff_key", "contains_secret", "usage", "base_sha"):
-        if fields.get(name) is not None:
-            setattr(session, name, fields[name])
+    work.write(session)
     if not (session.has_result_diff or session.has_cumulative_diff):
         return False
     session.work_saved_at = db.now()

@@ -16,6 +16,7 @@ from app.services import sweep
 from app.services.accounts import accounts
 from app.services.callers import Caller
 from app.services.execution import session_attempts
+from app.services.execution.outcomes import Outcome
 from app.services.runners import agent_runner_sessions
 from app.services.sites import sites
 from tasks.sweep import sweep_all
@@ -43,7 +44,7 @@ def limit(model: type[Account] | type[Site], row_id: uuid.UUID, most: int) -> No
 
 def end(session_id: uuid.UUID, attempt: int = 1) -> None:
     with db.transaction():
-        session_attempts.finish(session_id, attempt, SessionState.DONE, {})
+        session_attempts.finish(session_id, attempt, SessionState.DONE, Outcome())
 
 
 def test_the_end_of_a_session_dispatches_the_next_one(ada, site, other_site, ask, enqueued):

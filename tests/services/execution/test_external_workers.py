@@ -16,6 +16,7 @@ from app.models import AgentRunner
 from app.models.states import Execution, Scope, SessionState
 from app.services.artifacts import diffs
 from app.services.execution import external_workers, session_attempts
+from app.services.execution.outcomes import Outcome
 from app.services.runners import agent_runner_sessions, agent_runners
 from app.services.sites import sites
 from tests.services.conftest import read, write
@@ -125,7 +126,7 @@ def test_a_diff_that_was_uploaded_is_the_runner_s_own_from_then_on(ada, ask):
     with db.transaction():
         claimed = session_attempts.claim(session_id, "task")
     with db.transaction():
-        session_attempts.finish(session_id, claimed.attempt, SessionState.DONE, {})
+        session_attempts.finish(session_id, claimed.attempt, SessionState.DONE, Outcome())
     upload = f"user-uploaded-content/{ada.account_id}/{uuid.uuid4()}/x.patch"
     artifacts.store().put(upload, [DIFF])
     fields = {"result_diff_s3_key": upload}

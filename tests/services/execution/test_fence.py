@@ -13,6 +13,7 @@ from app.models import AgentRunnerSession, Event
 from app.models.states import SessionState
 from app.services import events, leases
 from app.services.execution import session_attempts
+from app.services.execution.outcomes import Outcome, Work
 from app.services.runners import agent_runner_sessions
 from app.services.sites import sites
 from tests.services.conftest import claim, read, write
@@ -23,7 +24,7 @@ WRITES: dict[str, Callable[[Any, int], Any]] = {
     "record_base": lambda session_id, attempt: session_attempts.record_base(session_id, attempt, "a" * 40, "main"),
     "record_step": lambda session_id, attempt: session_attempts.record_step(session_id, attempt, "x", "y"),
     "record_usage": lambda session_id, attempt: session_attempts.record_usage(session_id, attempt, {"input_tokens": 1}),
-    "finish": lambda session_id, attempt: session_attempts.finish(session_id, attempt, SessionState.DONE, {}),
+    "finish": lambda session_id, attempt: session_attempts.finish(session_id, attempt, SessionState.DONE, Outcome()),
 }
 
 
@@ -122,13 +123,13 @@ def test_work_is_kept_once_after_a_stop_by_its_own_attempt(ask, ada):
 
     def keep(by=attempt, **fields):
         with db.transaction():
-            return session_attempts.keep_work(session_id, by, {**KEYS, **fields})
+            return session_attempts.keep_work(session_id, by, Work(**{**KEYS, **fields}))
 
     assert not keep()
     with db.transaction():
         agent_runner_sessions.stop(ada, runner_id, session_id)
     assert not keep(by=attempt + 1)
-    assert keep(usage={"input_tokens": 3}, state=SessionState.DONE)
+    assert keep(usage={"input_tokens": 3})
     assert not keep(result_diff_key="other")
     session = read(session_id)
     assert (session.state, session.result_diff_key) == (SessionState.CANCELLED, KEYS["result_diff_key"])
@@ -140,7 +141,7 @@ def test_where_no_diff_could_be_stored_nothing_claims_that_work_was_saved(ask):
     claim(session_id)
     write(session_id, state=SessionState.CANCELLED, done_at=db.now())
     with db.transaction():
-        assert not session_attempts.keep_work(session_id, 1, {"usage": {"input_tokens": 3}})
+        assert not session_attempts.keep_work(session_id, 1, Work(usage={"input_tokens": 3}))
     session = read(session_id)
     assert session.usage == {"input_tokens": 3} and session.work_saved_at is None
 
@@ -150,7 +151,7 @@ def test_after_done_there_is_nothing_left_to_keep(ask):
     claim(session_id)
     do("finish", session_id, 1)
     with db.transaction():
-        assert not session_attempts.keep_work(session_id, 1, KEYS)
+        assert not session_attempts.keep_work(session_id, 1, Work(**KEYS))
     assert read(session_id).result_diff_key is None
 
 
@@ -166,7 +167,7 @@ def test_the_last_attempt_of_a_session_is_found_running_and_then_without_work_un
     assert found(session_attempts.find_without_work, attempts) == {stopped}
     assert found(session_attempts.find_running, set()) == found(session_attempts.find_without_work, set()) == set()
     with db.transaction():
-        assert session_attempts.keep_work(stopped, 1, KEYS)
+        assert session_attempts.keep_work(stopped, 1, Work(**KEYS))
     assert found(session_attempts.find_without_work, attempts) == set()
 
 

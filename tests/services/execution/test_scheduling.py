@@ -16,6 +16,7 @@ from app.models.states import Execution, Scope, SessionState
 from app.services.accounts import accounts
 from app.services.callers import Caller
 from app.services.execution import session_attempts
+from app.services.execution.outcomes import Outcome
 from app.services.runners import agent_runner_sessions, agent_runners
 from app.services.sites import sites
 from tests.services.conftest import claim, read, write
@@ -56,7 +57,7 @@ def claim_next() -> uuid.UUID | None:
 
 def end(session_id: uuid.UUID) -> None:
     with db.transaction():
-        session_attempts.finish(session_id, read(session_id).attempt, SessionState.DONE, {})
+        session_attempts.finish(session_id, read(session_id).attempt, SessionState.DONE, Outcome())
 
 
 def test_whatever_is_rung_for_the_oldest_is_taken(ask):
