@@ -97,7 +97,7 @@ def tell_what_is_missing(**_: Any) -> None:
     for layer in layers(this_host(), limits_of(SessionLimits(settings().max_duration_seconds))):
         if layer.state != "working":
             tell = log.error if layer.state == "missing" else log.warning
-            tell(f"{layer.name}_{layer.state}".replace(" ", "_"), told=layer.told, remedy=layer.remedy)
+            tell(f"{layer.name}_{layer.state}".replace(" ", "_"), detail=layer.detail, remedy=layer.remedy)
 
 
 @worker_ready.connect

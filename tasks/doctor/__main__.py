@@ -25,7 +25,7 @@ _STORE_REMEDY = "Start or mount it, and run agent-runners migrate; or set AGENT_
 
 
 def examine() -> Iterator[Finding]:
-    """Look at every part in turn; a part that breaks while it is looked at is told as missing."""
+    """Look at every part in turn; a part that breaks while it is looked at is reported as missing."""
     parts: list[tuple[str, Callable[[], Finding], str]] = [
         ("git", machine.git, "Install it: apt-get install git"),
         ("data folder", machine.data_folder, "Make it writable, or set AGENT_RUNNERS_DATA_DIR"),
@@ -53,7 +53,7 @@ def examine() -> Iterator[Finding]:
         yield broken("queue", error, "Mend the database first; it tells what waits")
     try:
         for layer in layers(this_host(), limits_of(SessionLimits(settings().max_duration_seconds))):
-            yield Finding(layer.name, layer.state, layer.told, layer.remedy)
+            yield Finding(layer.name, layer.state, layer.detail, layer.remedy)
     except SettingsError as error:
         yield Finding("settings", "missing", str(error), "Mend it; docs/settings.md says what each setting takes")
     except Exception as error:
@@ -83,8 +83,8 @@ def _print(findings: list[Finding]) -> None:
     table = Table("part", "state", "", box=None, header_style="dim")
     colours = {"working": "green", "missing": "red", "failing": "red", "off": "yellow"}
     for finding in findings:
-        told = escape(finding.told) + (f"\n[bold]{escape(finding.remedy)}[/bold]" if finding.remedy else "")
-        table.add_row(finding.part, f"[{colours[finding.state]}]{finding.state}[/]", told)
+        detail = escape(finding.detail) + (f"\n[bold]{escape(finding.remedy)}[/bold]" if finding.remedy else "")
+        table.add_row(finding.part, f"[{colours[finding.state]}]{finding.state}[/]", detail)
     Console(emoji=False).print(table)
 
 

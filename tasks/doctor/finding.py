@@ -18,13 +18,13 @@ class Finding:
 
     part: str
     state: State
-    told: str
+    detail: str
     remedy: str = ""
 
 
 def broken(part: str, error: Exception, remedy: str) -> Finding:
     """A part that failed while it was looked at. Secrets of the deployment are left out of what it said."""
-    told = str(error).splitlines()[0] if str(error) else ""
+    detail = str(error).splitlines()[0] if str(error) else ""
     return Finding(
-        part, "missing", Secrets(None, own_secrets(settings())).redact(f"{type(error).__name__}: {told}"), remedy
+        part, "missing", Secrets(None, own_secrets(settings())).redact(f"{type(error).__name__}: {detail}"), remedy
     )

@@ -25,8 +25,8 @@ def git() -> Finding:
     version = subprocess.run([path, "version"], capture_output=True, text=True, check=True).stdout.strip()
     number = re.search(r"(\d+)\.(\d+)", version)
     if number and (int(number[1]), int(number[2])) < PINS_ADDRESSES:
-        told = f"{version}; older than 2.37, so the address of a repository is checked, but git looks it up once more"
-        return Finding("git", "working", told, "Install a newer one")
+        detail = f"{version}; older than 2.37, so the address of a repository is checked, but git looks it up once more"
+        return Finding("git", "working", detail, "Install a newer one")
     return Finding("git", "working", version)
 
 
@@ -34,21 +34,21 @@ def data_folder() -> Finding:
     folder = settings().data_dir.absolute()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     free = shutil.disk_usage(folder).free
-    told = f"{folder}, {free / 1024**3:.1f} GiB free"
+    detail = f"{folder}, {free / 1024**3:.1f} GiB free"
     if not os.access(folder, os.W_OK):
-        return Finding("data folder", "missing", told, "Make it writable, or set AGENT_RUNNERS_DATA_DIR")
+        return Finding("data folder", "missing", detail, "Make it writable, or set AGENT_RUNNERS_DATA_DIR")
     if free < LEAST_FREE_BYTES:
-        return Finding("data folder", "missing", told, "Make room, or set AGENT_RUNNERS_DATA_DIR")
-    return Finding("data folder", "working", told)
+        return Finding("data folder", "missing", detail, "Make room, or set AGENT_RUNNERS_DATA_DIR")
+    return Finding("data folder", "working", detail)
 
 
 def heartbeat() -> Finding:
     beat, lease = settings().heartbeat_seconds, settings().lease_seconds
-    told = f"every {beat:g} s, for a lease of {lease:g} s"
+    detail = f"every {beat:g} s, for a lease of {lease:g} s"
     if beat * (SPARE_BEATS + 1) > lease * Heartbeat.SHARE_OF_LEASE:
         remedy = "Set AGENT_RUNNERS_HEARTBEAT_SECONDS to a quarter of AGENT_RUNNERS_LEASE_SECONDS or less"
-        return Finding("heartbeat", "failing", told, remedy)
-    return Finding("heartbeat", "working", told)
+        return Finding("heartbeat", "failing", detail, remedy)
+    return Finding("heartbeat", "working", detail)
 
 
 def artifact_store() -> Finding:

@@ -24,11 +24,11 @@ def database() -> Finding:
     engine = db.make_engine(settings().database)
     with engine.connect() as connection:
         revision = MigrationContext.configure(connection).get_current_revision()
-    told = f"{engine.dialect.name}, revision {revision}"
+    detail = f"{engine.dialect.name}, revision {revision}"
     engine.dispose()
     if revision != ScriptDirectory.from_config(alembic_config()).get_current_head():
-        return Finding("database", "missing", told, "Run: agent-runners migrate")
-    return Finding("database", "working", told)
+        return Finding("database", "missing", detail, "Run: agent-runners migrate")
+    return Finding("database", "working", detail)
 
 
 def clock() -> Finding:
@@ -37,8 +37,8 @@ def clock() -> Finding:
         apart = (datetime.datetime.now(datetime.UTC) - references.moment(0)).total_seconds()
     if abs(apart) <= CLOCKS_APART_SECONDS:
         return Finding("clock", "working", "as that of the database")
-    told = f"{abs(apart):.0f} s {'ahead of' if apart > 0 else 'behind'} that of the database"
-    return Finding("clock", "failing", told, f"Let both keep the network's time, by chrony for example. {FAULTS}")
+    detail = f"{abs(apart):.0f} s {'ahead of' if apart > 0 else 'behind'} that of the database"
+    return Finding("clock", "failing", detail, f"Let both keep the network's time, by chrony for example. {FAULTS}")
 
 
 def key() -> Finding:
@@ -56,8 +56,8 @@ def sweep() -> Finding:
     db.configure(settings().database)
     with db.transaction(read_only=True):
         age = last_runs.age(last_runs.SWEEP)
-    told = "there has been none yet" if age is None else f"the last one ended {age:.0f} s ago"
+    detail = "there has been none yet" if age is None else f"the last one ended {age:.0f} s ago"
     if age is None or age > settings().sweep_seconds * LATE_SWEEPS:
         remedy = "Start its worker: agent-runners worker sweep. Without it nothing that was lost is found again"
-        return Finding("sweep", "missing", told, remedy)
-    return Finding("sweep", "working", told)
+        return Finding("sweep", "missing", detail, remedy)
+    return Finding("sweep", "working", detail)

@@ -46,16 +46,16 @@ def _queue(found: Stuck) -> Finding:
     seconds = found.longest_wait_seconds
     if seconds <= LONGEST_WAIT_SECONDS:
         return Finding("queue", "working", "nobody waits long")
-    told, places = f"the oldest session that may run waits {seconds:.0f} s", _places()
+    detail, places = f"the oldest session that may run waits {seconds:.0f} s", _places()
     if not places:
-        told, remedy = f"{told}, and no worker answers", "Start one: agent-runners worker sessions"
+        detail, remedy = f"{detail}, and no worker answers", "Start one: agent-runners worker sessions"
     elif found.running < places:
-        told = f"{told}, though {found.running} run where {places} may"
+        detail = f"{detail}, though {found.running} run where {places} may"
         remedy = "See to the broker and the sweep above, then start the session workers anew"
     else:
         # A long queue is no fault of ours, but whoever asks may want to know.
-        return Finding("queue", "working", f"{told}; all {places} places are taken", "Start more session workers")
-    return Finding("queue", "failing", told, f"{remedy}. {FAULTS}")
+        return Finding("queue", "working", f"{detail}; all {places} places are taken", "Start more session workers")
+    return Finding("queue", "failing", detail, f"{remedy}. {FAULTS}")
 
 
 def _places() -> int:
@@ -71,7 +71,7 @@ def _places() -> int:
     )
 
 
-def _judge(part: str, number: int, told: str, remedy: str) -> Finding:
+def _judge(part: str, number: int, detail: str, remedy: str) -> Finding:
     if number:
-        return Finding(part, "failing", f"{number} {told}", f"{remedy}. {FAULTS}")
+        return Finding(part, "failing", f"{number} {detail}", f"{remedy}. {FAULTS}")
     return Finding(part, "working", "nothing to see to")

@@ -1,4 +1,4 @@
-"""A worker outside our own: it claims, reports and ends by PATCH."""
+"""An external worker: it claims, reports and ends by PATCH."""
 
 from __future__ import annotations
 

@@ -59,13 +59,13 @@ def test_a_clock_that_is_not_that_of_the_database_is_told(folder: Path, record: 
     finally:
         with record.begin() as connection:
             connection.execute(sa.text("DROP SCHEMA late CASCADE"))
-    assert found["state"] == "failing" and found["told"].startswith(("90 s ahead of", "91 s ahead of")), found
+    assert found["state"] == "failing" and found["detail"].startswith(("90 s ahead of", "91 s ahead of")), found
     assert "chrony" in found["remedy"]
 
 
 def test_a_heartbeat_that_is_too_slow_for_the_lease_is_told(folder: Path) -> None:
     found = findings(folder, HEARTBEAT_SECONDS="30")["heartbeat"]
-    assert found["state"] == "failing" and "every 30 s, for a lease of 60 s" in found["told"]
+    assert found["state"] == "failing" and "every 30 s, for a lease of 60 s" in found["detail"]
     assert "AGENT_RUNNERS_HEARTBEAT_SECONDS" in found["remedy"]
 
 
@@ -123,13 +123,13 @@ def test_what_goes_wrong_in_the_queue_is_told_with_its_remedy(
         db.session.add(Publication(agent_runner_id=runner.id, created_at=db.now(-1000), **row))
     found = findings(folder, DATABASE_URL=database_url)
     assert states(found) == dict.fromkeys(STUCK, "failing")
-    for part, told, remedy in (
+    for part, detail, remedy in (
         ("queue", "and no worker answers", "agent-runners worker sessions"),
         ("leases", "1 sessions are RUNNING", "sweep"),
         ("publications", "1 pull requests and commits", "agent-runners worker control"),
         ("lost sessions", "1 sessions ended with `worker_lost`", "logs of the session workers"),
     ):
-        assert told in found[part]["told"] and remedy in found[part]["remedy"], found[part]
+        assert detail in found[part]["detail"] and remedy in found[part]["remedy"], found[part]
         assert "docs/faults.md" in found[part]["remedy"]
 
 
@@ -145,13 +145,13 @@ def test_a_session_that_waits_is_told_of_where_a_worker_has_room_for_it(
     with open(folder / "log", "wb") as log:
         up = subprocess.Popen(command, env=environment(folder, **settings), stdout=log, stderr=log)
     try:
-        wait_for("the worker", lambda: "0 run where 1 may" in findings(folder, **settings)["queue"]["told"])
+        wait_for("the worker", lambda: "0 run where 1 may" in findings(folder, **settings)["queue"]["detail"])
         ask("running", state=SessionState.RUNNING, attempt=1, lease_expires_at=db.now(600))
 
         def told_that_all_is_taken() -> bool:
             # A worker that has no second to answer in counts as none.
             found = findings(folder, **settings)["queue"]
-            return found["state"] == "working" and "all 1 places are taken" in found["told"]
+            return found["state"] == "working" and "all 1 places are taken" in found["detail"]
 
         wait_for("the place to be taken", told_that_all_is_taken)
     finally:

@@ -96,4 +96,4 @@ def test_two_workers_of_one_name_are_told_of(folder: Path, port: int, start: lis
     wait_for("the second one's word", lambda: "worker_name_is_shared" in (folder / "second").read_text())
     assert "worker_name_is_shared" not in (folder / "first").read_text()
     found = finding(folder, "workers", BROKER_URL=url)
-    assert found["state"] == "failing" and "several workers are called control@" in found["told"], found
+    assert found["state"] == "failing" and "several workers are called control@" in found["detail"], found

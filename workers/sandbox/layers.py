@@ -26,7 +26,7 @@ class Layer:
 
     name: str
     state: Literal["working", "missing", "off"]
-    told: str
+    detail: str
     remedy: str = ""
 
 
@@ -64,8 +64,8 @@ def _user(host: Host) -> Layer:
         return Layer("user of agents", "off", "agents have all the rights of the worker's user", _SET)
     if os.geteuid() == 0:
         return Layer("user of agents", "working", f"agents run as user {host.sandbox_uid}")
-    told = f"agents run as the worker's user, {os.geteuid()}, kept apart by the sandbox alone"
-    return Layer("user of agents", "off", told, "Only a worker that is root can give them a user of their own")
+    detail = f"agents run as the worker's user, {os.geteuid()}, kept apart by the sandbox alone"
+    return Layer("user of agents", "off", detail, "Only a worker that is root can give them a user of their own")
 
 
 def _filter(host: Host) -> Layer:
@@ -83,15 +83,15 @@ def _groups() -> Layer:
     places = find_places()
     lacking = [name for name in ("memory", "pids", "cpu") if name not in places.folders]
     if lacking:
-        told = f"the worker may make none for {', '.join(lacking)}"
-        return Layer("control groups", "missing", told, _DELEGATE)
+        detail = f"the worker may make none for {', '.join(lacking)}"
+        return Layer("control groups", "missing", detail, _DELEGATE)
     return Layer("control groups", "working", f"version {places.version}: {', '.join(places.folders)}")
 
 
 def _limits(limits: Limits) -> Layer:
-    told = (
+    detail = (
         f"{limits.max_memory_bytes / _GIBIBYTE:.3g} GiB of memory, {limits.max_processes:,} processes, "
         f"{limits.max_cpus or 'all'} processors, {limits.max_disk_bytes / _GIBIBYTE:.3g} GiB of disk in "
         f"{limits.max_disk_files:,} files of {limits.max_file_bytes / _GIBIBYTE:.3g} GiB at most"
     )
-    return Layer("limits of a session", "working", told)
+    return Layer("limits of a session", "working", detail)

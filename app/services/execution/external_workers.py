@@ -1,4 +1,4 @@
-"""What a worker outside our own reports by PATCH: the claim, the steps, the diffs, the end."""
+"""What an external worker reports by PATCH: the claim, the steps, the diffs, the end."""
 
 from __future__ import annotations
 
@@ -234,12 +234,12 @@ def _apply(runner: AgentRunner, session: AgentRunnerSession, fields: dict[str, A
 def _new_steps(session: AgentRunnerSession, steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The steps that are not recorded yet. A report may carry only new ones, or the whole list once more."""
     known = [(step["title"], step["message"]) for step in events.steps_of([session])[session.id]]
-    told = [(step["title"], step.get("message") or "") for step in steps]
+    reported_steps = [(step["title"], step.get("message") or "") for step in steps]
     # In a later attempt the first step is ours and says which it is; a worker may know of it or not.
-    ours = int(session.attempt > 1 and told[:1] != known[:1])
+    ours = int(session.attempt > 1 and reported_steps[:1] != known[:1])
     known = known[ours:]
     # Where there is much text, not all that is recorded is known here.
-    return steps[session.steps_count - ours :] if known and told[: len(known)] == known else steps
+    return steps[session.steps_count - ours :] if known and reported_steps[: len(known)] == known else steps
 
 
 def _stored_diff(issued: str, kind: str, fields: dict[str, Any]) -> str | None:

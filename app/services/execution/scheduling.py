@@ -67,7 +67,7 @@ def _that_may_run(*wanted: Any) -> tuple[sa.Select[Any], sa.ColumnElement[int]]:
 
 
 def _running(whose: orm.InstrumentedAttribute[uuid.UUID]) -> sa.Subquery:
-    """How many sessions run, of each account or site: all of them, and those that are not on workers outside."""
+    """How many sessions run, of each account or site: all of them, and those on our own workers."""
     internal = sa.func.count().filter(Site.execution == Execution.INTERNAL)
     counts = sa.select(whose.label("whose"), sa.func.count().label("all"), internal.label("internal"))
     running = counts.join(Site, Site.id == AgentRunnerSession.site_id).where(

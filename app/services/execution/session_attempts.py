@@ -53,7 +53,7 @@ def claim(session_id: uuid.UUID, task_id: str) -> Claim | None:
         locked = lookup.lock_session(candidate.session_id)
         assert locked is not None
         runner, session = locked
-        # It may have been stopped, or its site given to workers outside, before the locks were granted.
+        # It may have been stopped, or its site given to external workers, before the locks were granted.
         if (
             session.state == SessionState.NEW
             and site.execution == Execution.INTERNAL
@@ -95,8 +95,8 @@ def _what_came_before(session: AgentRunnerSession) -> str:
     """Why the attempts before this one came to nothing: their workers were lost, or gave the session back."""
     before, lost = session.attempt - 1, session.workers_lost
     if lost in (0, before):
-        return f"The worker of attempt {before} {'was lost' if lost else 'was told to stop and gave the session back'}."
-    return f"Of the {before} attempts before, {lost} lost their worker; the workers of the others were told to stop."
+        return f"The worker of attempt {before} {'was lost' if lost else 'was stopped and gave the session back'}."
+    return f"Of the {before} attempts before, {lost} lost their worker; the workers of the others were stopped."
 
 
 def expire_lease(runner: AgentRunner, session: AgentRunnerSession) -> None:

@@ -24,7 +24,7 @@ def look(host: Host) -> dict[str, Layer]:
 @needs_bubblewrap
 def test_the_layers_of_this_machine(tmp_path: Path) -> None:
     found = look(Host(tmp_path))
-    assert found["sandbox"].told == str(find_program())
+    assert found["sandbox"].detail == str(find_program())
     states = {name: layer.state for name, layer in found.items()}
     assert states == {
         "sandbox": "working",
@@ -45,10 +45,10 @@ def test_without_a_sandbox_what_belongs_to_it_is_off(tmp_path: Path) -> None:
 def test_a_sandbox_that_does_not_work_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", fake_bubblewrap(tmp_path / "tools", REFUSED))
     found = look(Host(tmp_path))
-    assert (found["sandbox"].state, "bubblewrap 0.9.0" in found["sandbox"].told) == ("missing", True)
+    assert (found["sandbox"].state, "bubblewrap 0.9.0" in found["sandbox"].detail) == ("missing", True)
     assert found["network of agents"].state == "missing"
 
 
 def test_limits_are_told_in_units_that_people_use(tmp_path: Path) -> None:
-    told = look(Host(tmp_path))["limits of a session"].told
-    assert "4 GiB of memory" in told and "1,024 processes" in told and "1,000,000 files" in told
+    detail = look(Host(tmp_path))["limits of a session"].detail
+    assert "4 GiB of memory" in detail and "1,024 processes" in detail and "1,000,000 files" in detail
