@@ -12,6 +12,7 @@ from workers.errors import EngineError
 from workers.job import Attachment
 from workers.limits.budget import Budget
 from workers.sandbox import Directories, Sandbox
+from workers.workspace.ownership import change_owner
 
 _LONGEST_NAME = 120
 
@@ -82,8 +83,7 @@ def hand_over_home(home: Path, files: Iterable[str], sandbox: Sandbox) -> None:
     """`hand_over` of the files that were written into the home later."""
     if os.geteuid() == 0:
         for top in tops(files):
-            os.chown(home / top, sandbox.owner or 0, sandbox.owner or 0, follow_symlinks=False)
-            _own_content(home / top, sandbox.owner or 0)
+            change_owner(home / top, sandbox.owner or 0)
 
 
 def hand_over(directories: Directories, sandbox: Sandbox) -> None:
@@ -91,9 +91,9 @@ def hand_over(directories: Directories, sandbox: Sandbox) -> None:
     if os.geteuid() != 0:
         return
     owner = sandbox.owner or 0
-    _own(directories.home, owner)
+    change_owner(directories.home, owner)
     if directories.checkout.stat().st_uid != owner:
-        _own(directories.checkout, owner)
+        change_owner(directories.checkout, owner)
 
 
 def _write(path: Path, chunks: Iterable[bytes], mode: int) -> None:
@@ -102,15 +102,3 @@ def _write(path: Path, chunks: Iterable[bytes], mode: int) -> None:
     with os.fdopen(descriptor, "wb") as file:
         for chunk in chunks:
             file.write(chunk)
-
-
-def _own(folder: Path, uid: int) -> None:
-    _own_content(folder, uid)
-    os.chown(folder, uid, uid)
-
-
-def _own_content(folder: Path, uid: int) -> None:
-    for parent, folders, files, descriptor in os.fwalk(folder):
-        del parent
-        for name in (*folders, *files):
-            os.chown(name, uid, uid, dir_fd=descriptor, follow_symlinks=False)

@@ -12,7 +12,6 @@ from workers.repository.git import Git
 from workers.repository.mirror import borrow
 from workers.repository.patches import patched
 from workers.repository.trees import fields_of
-from workers.safe_walk import walk
 
 # The attributes in our directory outrank those in the checkout. Files are stored as they are, byte for byte, and
 # no driver of any kind has a name; whether a file is text is left to what it holds (`!diff`).
@@ -38,15 +37,3 @@ def find_submodules(git: Git) -> dict[str, str]:
     with closing(git.stream("ls-files", "-s", "-z")) as output:
         entries = [field for field in fields_of(output) if field.startswith(b"160000 ")]
     return {os.fsdecode(entry.partition(b"\t")[2]): entry.split(b" ")[1].decode() for entry in entries}
-
-
-def change_owner(top: Path, uid: int) -> None:
-    """Make `uid` the owner of `top` and all it holds; links themselves, not what they lead to."""
-    for folder in walk(top):
-        os.chown(folder.descriptor, uid, uid)
-        with os.scandir(folder.descriptor) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    folder.inner.append(entry.name)
-                else:
-                    os.chown(entry.name, uid, uid, dir_fd=folder.descriptor, follow_symlinks=False)

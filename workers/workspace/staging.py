@@ -60,8 +60,8 @@ def stage(
     """Stage all that lies in `checkout`; with `what_fits` no more of it than fits into a diff of those limits.
 
     `before` is the tree that the work began on and `submodules` are those that there were, with their commits. `said` is
-    what the agent's index says, and `most_new` how many new files there may be at most. Nothing of the agent's is running. Raises EngineError
-    `snapshot_failed`, `too_many_files` and `disk_full`.
+    what the agent's index says, and `most_new` how many new files there may be at most. Nothing of the agent's is
+    running. Raises EngineError `snapshot_failed`, `too_many_files` and `disk_full`.
     """
     try:
         # Where a stop came amid an earlier staging, git was killed; nobody else uses this index.

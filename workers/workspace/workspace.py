@@ -37,6 +37,7 @@ from workers.workspace import preparation, trash
 from workers.workspace.agent_configuration import is_withheld, withhold, withhold_from_home
 from workers.workspace.agent_index import AgentIndex, read_agent_index
 from workers.workspace.agent_repository import give_repository
+from workers.workspace.ownership import change_owner
 from workers.workspace.staging import Staged, stage
 
 # Saving goes on until the session's own end, and for so long at least; after a stop for so long at most.
@@ -197,14 +198,14 @@ class Workspace:
         """Give the agent a repository of its own, and all the files to the user that it runs as."""
         uid = self._host.sandbox_uid if os.geteuid() == 0 and self._host.sandbox == "bubblewrap" else None
         if uid is not None:
-            preparation.change_owner(self.checkout, uid)
-            preparation.change_owner(self.home, uid)
+            change_owner(self.checkout, uid)
+            change_owner(self.home, uid)
             # The new owner is part of what the index remembers of each file.
             with_files.run("update-index", "-q", "--refresh")
         is_absent = is_withheld if self._withholds else lambda path: False
         give_repository(self.git, self.checkout, self.base_sha, self.branch, job.repo_url, self._submodules, is_absent)
         if uid is not None:
-            preparation.change_owner(self.checkout / ".git", uid)
+            change_owner(self.checkout / ".git", uid)
 
     def _withhold(self, of_agent: Iterable[str]) -> None:
         try:

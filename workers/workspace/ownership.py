@@ -1,0 +1,24 @@
+"""Giving files to the user that an agent runs as, which only root can do."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from workers.safe_walk import walk
+
+
+def change_owner(top: Path, uid: int) -> None:
+    """Make `uid` the owner of `top` and all it holds; links themselves, not what they lead to. Raises OSError."""
+    os.chown(top, uid, uid, follow_symlinks=False)
+    if not stat.S_ISDIR(os.lstat(top).st_mode):
+        return
+    for folder in walk(top):
+        os.chown(folder.descriptor, uid, uid)
+        with os.scandir(folder.descriptor) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folder.inner.append(entry.name)
+                else:
+                    os.chown(entry.name, uid, uid, dir_fd=folder.descriptor, follow_symlinks=False)
