@@ -133,7 +133,9 @@ class Settings:
     max_memory_bytes: int = setting(4 * 1024**3, "Maximum memory of all processes of a session together.")
     max_processes: int = setting(1024, "Maximum number of processes and threads of a session.")
     max_cpus: float = setting(
-        0.0, "Maximum number of CPUs of a session. Needs control groups; see operating.md. 0: no limit."
+        0.0,
+        "Maximum number of CPUs of a session. 0: no limit. Needs a worker that can create control groups: as root, or in a "
+        "systemd unit with `Delegate=yes`.",
     )
     max_open_files: int = setting(65_536, "Maximum number of open files of each process of a session.")
     max_file_bytes: int = setting(4 * 1024**3, "Maximum size of a file that a session writes.")
