@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from workers.agents import script
 from workers.agents.base import Agent
 from workers.agents.chatter import Chatter
 from workers.errors import EngineError
@@ -25,7 +26,7 @@ class ShellAgent(Agent):
         self.chatter = Chatter(job.secrets)
 
     def command(self, place: Place) -> Sequence[str]:
-        return ["sh", "-e", f"{place.home}/{SCRIPT}"]
+        return script.command(f"{place.home}/{SCRIPT}")
 
     def files(self, place: Place) -> Mapping[str, bytes]:
         # Not on standard input: the commands of the script would read the rest of it.
@@ -38,8 +39,9 @@ class ShellAgent(Agent):
         return self.chatter.flush() if ended else self.chatter.tick()
 
     def verdict(self, status: int) -> EngineError | None:
-        self.result = self.result or self.chatter.last_line
         if status == 0:
+            self.result = self.result or self.chatter.last_line
             return None
         how = f"was killed by signal {status - 128}" if status > 128 else f"ended with exit status {status}"
-        return EngineError("agent_failed", "agent", f"The script {how}.\n{self.chatter.tail}".strip())
+        message = f"The script {how}. {script.STOPS}\n{self.chatter.tail}"
+        return EngineError("agent_failed", "agent", message.strip())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from workers.agents import script
 from workers.agents.chatter import Chatter
 from workers.errors import EngineError
 from workers.interruption import Interruption
@@ -27,8 +28,8 @@ def run_setup(job: Job, sandbox: Sandbox, commands: Commands, interruption: Inte
     def report(line: Line | None, ended: bool) -> Iterable[Event]:
         return chatter.hear(line.text) if line else chatter.flush() if ended else chatter.tick()
 
-    launch = sandbox.launch(["sh", "-e", f"{sandbox.place.home}/{_SCRIPT}"], {}, stage="setup")
+    launch = sandbox.launch(script.command(f"{sandbox.place.home}/{_SCRIPT}"), {}, stage="setup")
     status = yield from commands.run(launch, "setup", report, interruption, merged=True)
     if status != 0:
-        message = f"The setup command ended with exit status {status}.\n{chatter.tail}"
+        message = f"The setup command ended with exit status {status}. {script.STOPS}\n{chatter.tail}"
         raise EngineError("setup_failed", "setup", message.strip())

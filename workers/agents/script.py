@@ -1,0 +1,80 @@
+"""Runs a script with `sh -e`, and says at which of its lines it failed. It stands alone, as it runs inside the sandbox.
+
+Shells do not tell: `LINENO` is empty in the `sh` of Debian, and tracing would mix with what the script writes. So the
+script comes through a pipe, one line in each read (`O_DIRECT`, see pipe(2)). A shell reads the next line when it has done
+the command before it, so the last line that it has read is the end of the command that failed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+STOPS = "It runs with `sh -e`, so the first command that fails ends it."
+
+# Others, such as bash, read one character at a time from what is no file, and would lose the rest of each packet.
+_READ_WHOLE_LINES = ("dash", "busybox", "ash")
+_PACKET_BYTES = 4096
+# How far up the beginning of a command such as `if` is looked for.
+_LONGEST_COMMAND = 30
+
+
+def command(path: str) -> list[str]:
+    """What to execute so that the script at `path`, a file of its own, runs with `sh -e`. The file is used up."""
+    return [str(Path(sys.executable).resolve()), "-I", "-S", "-c", Path(__file__).read_text(), path]
+
+
+def main(path: str) -> int:
+    """Run the script and return its exit status, 128 + N where signal N ended it."""
+    with open(path, "rb") as file:
+        lines = file.read().splitlines(keepends=True)
+    if os.path.basename(os.path.realpath(shutil.which("sh") or "")) not in _READ_WHOLE_LINES:
+        return _status(subprocess.call(["sh", "-e", path]))
+    reading, writing = os.pipe2(os.O_DIRECT | os.O_CLOEXEC)
+    # The name is what `$0` and the messages of the shell show.
+    os.unlink(path)
+    os.symlink(f"/proc/self/fd/{reading}", path)
+    numbers = [number for number, line in enumerate(lines, 1) for _ in range(0, len(line), _PACKET_BYTES)]
+    threading.Thread(target=_feed, args=(writing, lines), daemon=True).start()
+    status = _status(subprocess.call(["sh", "-e", path], pass_fds=(reading,)))
+    unread = 0
+    while os.read(reading, _PACKET_BYTES):
+        unread += 1
+    if status != 0 and unread < len(numbers):
+        first, last = _command_at(lines, numbers[len(numbers) - unread - 1])
+        where = f"line {last}" if first == last else f"lines {first} to {last}"
+        said = lines[first - 1].decode(errors="replace").strip()
+        print(f"[exit status {status} at {where} of the script: {said}]", file=sys.stderr, flush=True)
+    return status
+
+
+def _feed(pipe: int, lines: Iterable[bytes]) -> None:
+    for line in lines:
+        for start in range(0, len(line), _PACKET_BYTES):
+            os.write(pipe, line[start : start + _PACKET_BYTES])
+    os.close(pipe)
+
+
+def _status(code: int) -> int:
+    return code if code >= 0 else 128 - code
+
+
+def _command_at(lines: list[bytes], last: int) -> tuple[int, int]:
+    """The first and last line of the command that ends at `last`: the fewest lines that are a command of their own."""
+    for first in range(last, max(last - _LONGEST_COMMAND, 0), -1):
+        continues = first > 1 and lines[first - 2].endswith(b"\\\n")
+        text = b"".join(lines[first - 1 : last])
+        if text.strip() and not continues:
+            check = subprocess.run(["sh", "-n"], input=text, stderr=subprocess.DEVNULL, check=False)
+            if check.returncode == 0:
+                return first, last
+    return last, last
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
