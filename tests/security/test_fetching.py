@@ -46,7 +46,7 @@ def host(tmp_path: Path) -> Host:
 
 def obtain(host: Host, url: str) -> str:
     job = make_job(url, credential=TOKEN)
-    return Mirror(host, job.site_id, job.lifeline).obtain(job).sha
+    return Mirror(host, job.site_id, job.lifeline).obtain_base(job).sha
 
 
 def refused(host: Host, url: str) -> EngineError:

@@ -22,8 +22,8 @@ from workers.job import Host, Secrets
 from workers.processes.lifeline import Lifeline
 from workers.repository.forbidden import find_forbidden
 from workers.repository.git import Git, GitFailed
-from workers.repository.mirror import borrow
-from workers.repository.patches import patched
+from workers.repository.mirror import init_with_alternates
+from workers.repository.patches import apply_patch
 from workers.repository.trees import changes as changed_paths
 from workers.repository.trees import holds_secret
 
@@ -119,7 +119,7 @@ class Commits:
         with tempfile.TemporaryFile(dir=self.git.directory) as patch:
             for chunk in diff():
                 patch.write(chunk)
-            return patched(self.git, base_sha, patch)
+            return apply_patch(self.git, base_sha, patch)
 
     def tree_of(self, commit: str) -> str:
         return self.git.line("rev-parse", "--verify", f"{commit}^{{tree}}")
@@ -182,7 +182,7 @@ def scratch(host: Host, mirror: Path, secrets: Secrets, lifeline: Lifeline) -> I
     fcntl.flock(held, fcntl.LOCK_EX)
     git = Git(directory, lifeline, stage="publish", index=directory / "index")
     try:
-        borrow(git, mirror)
+        init_with_alternates(git, mirror)
         yield Commits(git, secrets)
     finally:
         shutil.rmtree(directory, ignore_errors=True)

@@ -88,7 +88,7 @@ class _Publication:
             refuse_ended(forge.get_pull_request(wish.number))
         mirror = Mirror(self._host, job.site_id, job.lifeline)
         # Where a commit is not handed out by its id, it is looked for on the branch that the runner began on.
-        base_sha, _ = mirror.obtain(replace(job, branch=job.base_branch))
+        base_sha, _ = mirror.obtain_base(replace(job, branch=job.base_branch))
         with scratch(self._host, mirror.directory, job.secrets, job.lifeline) as commits:
             changes = (job.last,) if job.squash else job.changes
             made = commits.chain(base_sha, changes, job.message)

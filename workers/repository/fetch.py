@@ -1,4 +1,4 @@
-"""Fetching from one remote into the mirror. Failures are translated for a person."""
+"""Fetch from one remote into the mirror, and translate failures into errors that a person can act on."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _TIP = "refs/fetched/tip"
 _HEADS = "refs/heads/"
 _FETCH = (
     *("fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-auto-maintenance", "--no-write-fetch-head"),
-    # The history of a remote may be cut off itself. Whoever borrows from the mirror learns where, see `borrow`.
+    # The remote may be a shallow repository itself. `init_with_alternates` copies its shallow boundary.
     "--update-shallow",
 )
-_EMPTY = "It is empty: it has no commit yet. Push a first one, and try again."
-# A missing branch is compared with so many that there are, and so many of them are named.
-_COMPARED, _NAMED = 10_000, 3
+_EMPTY = "It is empty. Push a first commit, then try again."
+# How many branches a missing name is compared with, and how many similar ones the error lists.
+_MAX_COMPARED, _MAX_SUGGESTED = 10_000, 3
 
 
 class Fetch:
-    """What can be fetched from one remote. The lock of the mirror is held meanwhile."""
+    """Fetches from one remote. The caller holds the lock of the mirror."""
 
     def __init__(self, git: Git, remote: Remote, timeout: float) -> None:
         self._git = git
@@ -32,59 +32,59 @@ class Fetch:
         self._timeout = timeout
 
     def default_branch(self) -> str:
-        """The branch that the remote's HEAD names. Raises EngineError `branch_not_found` where there is none."""
+        """The branch that the remote's HEAD names. Raises EngineError `branch_not_found` if there is none."""
         default, _ = self._list("HEAD")
         if default is not None:
             return default
         _, branches = self._list()
-        message = "Its HEAD names no branch that exists. Set the site's default_branch." if branches else _EMPTY
+        message = "Its HEAD names a branch that does not exist. Set the site's default_branch." if branches else _EMPTY
         raise EngineError("branch_not_found", "checkout", f"The repository has no default branch. {message}")
 
     def branch(self, name: str) -> str:
-        """Fetch a branch and return its commit. Raises EngineError `branch_not_found` with the names that there are."""
+        """Fetch a branch and return its commit. Raises EngineError `branch_not_found`, which suggests similar names."""
         try:
             self._fetch(f"{_HEADS}{name}")
         except EngineError as error:
             if error.code != "branch_not_found":
                 raise
-            raise self._missing(name) from error
+            raise self._branch_not_found(name) from error
         try:
             return self._git.line("rev-parse", "--verify", "--quiet", f"{_TIP}^{{commit}}")
         except GitFailed as failed:
             message = (
-                f"Git read the repository without an error and got no commit for {name}. Run git fsck there; if it is a "
-                "copy, use the repository that it was made from."
+                f"Git fetched the branch {name} without an error but received no commit. Run git fsck in the "
+                "repository; if it is a copy, use the original repository instead."
             )
             raise EngineError("repository_refused", "checkout", message) from failed
 
     def commit(self, sha: str) -> None:
-        """Fetch one commit by its full id, if there is one; many servers hand out any that a branch leads to."""
+        """Fetch one commit by its full id. Many servers allow this for any commit that a branch reaches."""
         self._fetch(sha)
 
     def _fetch(self, what: str) -> None:
-        # One fixed name takes every tip, so that branches `a` and `a/b` of two repositories cannot collide. Git ends
-        # well, with a warning, where it refuses to set a ref; what an earlier fetch left there must not be taken for it.
+        # Every tip is stored under one fixed name, so that branches `a` and `a/b` of two repositories cannot collide.
+        # Git exits with 0 and a warning when it refuses to set a ref, so the tip of an earlier fetch is removed first.
         (self._git.directory / _TIP).unlink(missing_ok=True)
-        self._speak(*_FETCH, *self._remote.options, "--", self._remote.url, f"+{what}:{_TIP}")
+        self._run(*_FETCH, *self._remote.options, "--", self._remote.url, f"+{what}:{_TIP}")
 
-    def _missing(self, name: str) -> EngineError:
-        """That there is no such branch, which one is the default there, and which names are like it."""
+    def _branch_not_found(self, name: str) -> EngineError:
+        """The error for a missing branch, with the default branch and similar names."""
         default, branches = self._list()
         if not branches:
             return EngineError("branch_not_found", "checkout", f"The repository has no branch named {name}. {_EMPTY}")
-        close = difflib.get_close_matches(name, itertools.islice(branches, _COMPARED), n=_NAMED)
-        said = [f"The repository has no branch named {name}."]
+        close = difflib.get_close_matches(name, itertools.islice(branches, _MAX_COMPARED), n=_MAX_SUGGESTED)
+        parts = [f"The repository has no branch named {name}."]
         if default:
-            said.append(f"Its default branch is {default}.")
+            parts.append(f"Its default branch is {default}.")
         if close := [each for each in close if each != default]:
-            said.append(f"There {'is' if len(close) == 1 else 'are'} {' and '.join(close)}.")
-        return EngineError("branch_not_found", "checkout", " ".join(said))
+            parts.append(f"Similar branches: {', '.join(close)}.")
+        return EngineError("branch_not_found", "checkout", " ".join(parts))
 
     def _list(self, *refs: str) -> tuple[str | None, list[str]]:
-        """The branch that the remote's HEAD names, if it exists, and all its branches, or those of `refs` alone."""
+        """The branch that the remote's HEAD names, if it exists, and its branches: all, or only those in `refs`."""
         patterns = refs or ("HEAD", f"{_HEADS}*")
         options = ("--symref", "--quiet", *self._remote.options)
-        listed = self._speak("ls-remote", *options, "--", self._remote.url, *patterns)
+        listed = self._run("ls-remote", *options, "--", self._remote.url, *patterns)
         default, branches = None, []
         for line in listed.decode(errors="replace").splitlines():
             what, _, ref = line.partition("\t")
@@ -94,19 +94,19 @@ class Fetch:
                 branches.append(ref.removeprefix(_HEADS))
         return default, branches
 
-    def _speak(self, *arguments: str) -> bytes:
+    def _run(self, *arguments: str) -> bytes:
         try:
-            with in_time():
+            with translate_timeout():
                 return self._git.run(*arguments, access=self._remote.access, timeout=self._timeout)
         except GitFailed as failed:
             raise self._remote.translate(failed) from None
 
 
 @contextlib.contextmanager
-def in_time() -> Iterator[None]:
-    """Say it so that a person understands when git, or waiting for its lock, took too long."""
+def translate_timeout() -> Iterator[None]:
+    """Turn a TimeoutError, of git or of waiting for the mirror's lock, into EngineError `fetch_timeout`."""
     try:
         yield
     except TimeoutError:
-        message = "The repository did not answer in time. Try again, or raise the time limit for a fetch."
+        message = "The repository did not answer in time. Try again, or raise AGENT_RUNNERS_FETCH_TIMEOUT_SECONDS."
         raise EngineError("fetch_timeout", "checkout", message, retryable=True) from None

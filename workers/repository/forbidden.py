@@ -1,6 +1,6 @@
-"""Which paths of a tree no server takes that checks what is pushed to it, because git forbids them.
+"""Find the paths of a tree that git forbids. Servers that check what is pushed to them reject such a tree.
 
-Git itself is asked (`git fsck --strict`), as servers with `transfer.fsckObjects` do, so its rules are not repeated here.
+`git fsck --strict` does the check, as on servers with `transfer.fsckObjects`, so its rules are not repeated here.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from workers.repository.git import Git, GitFailed
 from workers.repository.trees import fields_of
 
-# Without `--full` only loose objects are read, and the `.gitmodules` that they name: what came as a pack from the
-# remote was checked on its way in.
+# Without `--full` only loose objects are read, and the `.gitmodules` that they name. Packs from the remote were
+# already checked when they were fetched.
 _CHECK = ("fsck", "--strict", "--no-full", "--no-dangling", "--no-reflogs", "--no-progress")
 _FINDING = re.compile(r"^error in (?:tree|blob) ([0-9a-f]+): (\w+): ", re.MULTILINE)
-# What git says beyond this much of the errors is cut off by `Git`, so there may be more than are found.
-_MOST = 100
+# Paths listed at most. `Git` keeps only the end of long error output, so some findings may be missing.
+_MAX_PATHS = 100
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class _Entry:
 def find_forbidden(git: Git, tree: str) -> list[str]:
     """The paths in `tree` that git forbids, each with the name of the rule, such as `.gitmodules (gitmodulesUpdate)`.
 
-    Looks at what is new in the directory of `git`: its loose objects, as `write-tree` and `apply` make them. Empty where
-    everything may be pushed. Raises what `Git.run` does.
+    Checks what is new in the directory of `git`: its loose objects, as written by `write-tree` and `apply`. The list is
+    empty if everything may be pushed. Raises what `Git.run` raises.
     """
     rules = _broken_rules(git)
     found: dict[bytes, str] = {}
@@ -42,14 +42,14 @@ def find_forbidden(git: Git, tree: str) -> list[str]:
         if entry.kind == b"blob" and entry.id in rules:
             found.setdefault(entry.path, rules[entry.id])
         elif entry.kind == b"tree" and entry.id in rules:
-            found |= _within(git, entry.id, entry.path + b"/")
+            found |= _forbidden_entries(git, entry.id, entry.path + b"/")
     if tree in rules:
-        found |= _within(git, tree, b"")
-    return [f"{path.decode(errors='replace')} ({rule})" for path, rule in sorted(found.items())[:_MOST]]
+        found |= _forbidden_entries(git, tree, b"")
+    return [f"{path.decode(errors='replace')} ({rule})" for path, rule in sorted(found.items())[:_MAX_PATHS]]
 
 
 def _broken_rules(git: Git) -> dict[str, str]:
-    """The rule that each object breaks, by its id."""
+    """The rule that each bad object breaks, by object id."""
     try:
         git.run(*_CHECK)
     except GitFailed as failed:
@@ -57,8 +57,8 @@ def _broken_rules(git: Git) -> dict[str, str]:
     return {}
 
 
-def _within(git: Git, tree: str, folder: bytes) -> dict[bytes, str]:
-    """Which entries of a tree break a rule. Git names the tree alone, so each entry is given a tree of its own."""
+def _forbidden_entries(git: Git, tree: str, folder: bytes) -> dict[bytes, str]:
+    """Which entries of a tree break a rule. Git reports only the tree, so each entry is checked in its own tree."""
     entries = list(_entries(git, tree))
     with tempfile.TemporaryFile(dir=git.directory) as lines:
         for entry in entries:

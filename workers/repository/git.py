@@ -1,8 +1,8 @@
-"""The one way in which the engine runs git.
+"""The only way the engine runs git.
 
-Only directories of ours are ever handed to it, and nothing but what stands here configures it: neither the machine,
-the worker's environment nor a repository. The rule behind it: host git on a checkout that an agent could tamper with
-runs the agent's code, host git on a directory of its own does not (`tests/workers/repository/test_git_safety.py` shows both).
+Git runs only on directories that we own, and is configured only here: not by the machine, the worker's environment or a
+repository. Git on a checkout that an agent could tamper with runs the agent's code; git on a directory of our own does
+not (`tests/workers/repository/test_git_safety.py` shows both).
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from workers.limits.budget import Budget
 from workers.processes.launch import Launch, supervised
 from workers.processes.lifeline import Lifeline
 
-# Rules of `git fsck` that old tools broke in histories which cannot be rewritten any more: how a person, a moment or a
-# mode is written. What decides which files a tree holds and where they end up stays an error.
-_HARMLESS_SLIPS = (
+# Rules of `git fsck` that old tools broke in histories that can no longer be rewritten: the format of names, dates and
+# modes. Rules about which files a tree holds, and where they are written, stay errors.
+_IGNORED_FSCK_RULES = (
     *("badDate", "badDateOverflow", "badEmail", "badName", "badTimezone", "missingEmail", "missingNameBeforeEmail"),
     *("missingSpaceBeforeDate", "missingSpaceBeforeEmail", "multipleAuthors", "zeroPaddedDate", "zeroPaddedFilemode"),
 )
@@ -44,43 +44,43 @@ CONFIG: Mapping[str, str] = {
     "core.autocrlf": "false",
     "core.askPass": "",
     "credential.helper": "",
-    # Whoever left its mark on a file cannot hide a change by setting back the clock of that file.
+    # A change cannot be hidden by resetting the modification time of a file.
     "core.checkStat": "default",
     "core.trustctime": "true",
-    # Bigger files are passed through rather than held in memory, where git can do that.
+    # Bigger files are streamed rather than held in memory, where git supports it.
     "core.bigFileThreshold": "64m",
     "checkout.workers": "0",
     "gc.auto": "0",
     "maintenance.auto": "false",
     "submodule.recurse": "false",
     "fetch.recurseSubmodules": "false",
-    # A pack is moved into place when it is complete, so an interrupted fetch leaves no commit without its trees.
+    # Packs are moved into place only when complete, so an interrupted fetch leaves no commit without its trees.
     "fetch.unpackLimit": "1",
     "transfer.fsckObjects": "true",
-    **dict.fromkeys((f"fetch.fsck.{rule}" for rule in _HARMLESS_SLIPS), "ignore"),
+    **dict.fromkeys((f"fetch.fsck.{rule}" for rule in _IGNORED_FSCK_RULES), "ignore"),
     "http.followRedirects": "false",
-    # A fetch ends by itself when the other side falls silent.
+    # A fetch ends by itself when the server sends nothing for this long.
     "http.lowSpeedLimit": "1",
     "http.lowSpeedTime": "60",
     "protocol.version": "2",
 }
 
-# What git may see of the worker's environment; the rest holds the worker's secrets or changes what git does.
+# The worker's variables that git gets. The others may hold secrets or change what git does.
 _INHERITED = {"PATH", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO", "SSH_AUTH_SOCK"}
 _PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
 _CHUNK = 1 << 18
 _TICK_SECONDS = 0.25
-# The server is asked for a sign of life, as in `http.lowSpeedTime`.
+# Keepalives end a connection to a silent server after the same time as `http.lowSpeedTime`.
 _SSH_OPTIONS = ("BatchMode=yes", "ControlMaster=no", "ServerAliveInterval=15", "ServerAliveCountMax=4")
 _GRACE_SECONDS = 2.0
 _KEPT_ERRORS = 16_384
-# What git says of a full disk: the system's words, or where a pack came out short its own.
-_NO_ROOM = (b"No space left on device", b"Disk quota exceeded", b"Out of diskspace")
-_ROOM = 1024**2
+# How git reports a full disk: the system's messages, and git's own for an incomplete pack.
+_FULL_DISK_MESSAGES = (b"No space left on device", b"Disk quota exceeded", b"Out of diskspace")
+_MIN_FREE_BYTES = 1024**2
 
 
 class GitFailed(EngineError):
-    """Git ended with an error that nobody translated. `errors` is what it wrote, for those who do translate."""
+    """Git exited with an error. `errors` is its standard error, which callers may translate into a clearer failure."""
 
     def __init__(self, verb: str, status: int, errors: str, stage: Stage) -> None:
         lines = errors.strip().splitlines()[-3:]
@@ -90,21 +90,21 @@ class GitFailed(EngineError):
 
 
 class OutOfMemory(EngineError):
-    """Git would have needed more memory than it may take up: `diff_too_large`."""
+    """Git needed more memory than it is allowed: `diff_too_large`."""
 
     def __init__(self, stage: Stage) -> None:
-        message = "The change is too large for git: it would need more memory than it may take up here."
+        message = "The change is too large: git needs more memory than its limit to read it. Make the change smaller."
         super().__init__("diff_too_large", stage, message)
 
 
 @dataclass(frozen=True)
 class Git:
-    """Git on one directory of ours. `index` and `work_tree` are only set where a command is to use them.
+    """Git on one directory that we own. `index` and `work_tree` are set only for commands that use them.
 
-    Every command ends with the lifeline and the time of the budget, if it has them, and is killed, with all its
-    children, whenever an exception passes through. `deadline` is when all commands together end, on the monotonic clock.
-    `memory` is how many bytes each process may take up where the system can see to that (Linux): git reads whole what an
-    agent has left, and outside of the agent's limits.
+    Every command ends when the lifeline ends or the time of the budget is used up, if they are given. It is killed
+    with all its children when an exception is raised. `deadline` is the end for all commands together, on the
+    monotonic clock. `memory` is the limit of each process in bytes (Linux only): git reads files of the agent into
+    memory as a whole, and the agent's own limits do not apply to it.
     """
 
     directory: Path
@@ -123,7 +123,7 @@ class Git:
         access: Access | None = None,
         timeout: float | None = None,
     ) -> bytes:
-        """The whole standard output of one command. For the arguments and errors see `stream`."""
+        """The whole standard output of one command. For arguments and errors, see `stream`."""
         return b"".join(self.stream(*arguments, stdin=stdin, access=access, timeout=timeout))
 
     def line(self, *arguments: str) -> str:
@@ -137,17 +137,17 @@ class Git:
         access: Access | None = None,
         timeout: float | None = None,
     ) -> Generator[bytes, None, None]:
-        """The standard output of one command as it comes, so that its size never matters.
+        """The standard output of one command, in chunks as they arrive, so its size does not matter.
 
         `stdin` is an open file, `access` what the command may reach over the network (default: nothing). Raises
-        GitFailed, EngineError `disk_full`, OutOfMemory, TimeoutError after `timeout` seconds or at the deadline, and what
-        `check_time` raises.
+        GitFailed, EngineError `disk_full`, OutOfMemory, TimeoutError after `timeout` seconds or at the deadline, and
+        what `check_time` raises.
         """
         ends = [each for each in (self.deadline, timeout and time.monotonic() + timeout) if each is not None]
         deadline = min(ends, default=None)
         errors = bytearray()
         with self._started(arguments, stdin, access or Access()) as popen:
-            for data, is_error in _pump(popen):
+            for data, is_error in _read_output(popen):
                 self.check_time(deadline)
                 if is_error:
                     errors += data
@@ -155,7 +155,7 @@ class Git:
                 elif data:
                     yield data
             status = popen.wait()
-        if status and _tells_of_full_disk(bytes(errors), self.directory):
+        if status and _is_disk_full(bytes(errors), self.directory):
             raise disk_full(self.stage)
         if status and self.memory and b"ut of memory" in errors:
             raise OutOfMemory(self.stage)
@@ -169,14 +169,14 @@ class Git:
         where = [f"--git-dir={self.directory}", *([f"--work-tree={self.work_tree}"] if self.work_tree else [])]
         environment = self._environment(access)
         if access.protocols and self.lifeline is not None:
-            # What waits for another machine may wait for long, and must not go on when the worker has died.
-            kept = {name: os.environ[name] for name in _kept(os.environ) - environment.keys()}
-            launch = Launch(["git", *where, *arguments], {**kept, **environment}, str(self.directory))
+            # A command that waits for another machine may wait for long, and must end if the worker dies.
+            inherited = {name: os.environ[name] for name in _inherited(os.environ) - environment.keys()}
+            launch = Launch(["git", *where, *arguments], {**inherited, **environment}, str(self.directory))
             with supervised(launch, self.lifeline, stdin or subprocess.DEVNULL) as popen:
                 yield popen
             return
         process: git.Git.AutoInterrupt = git.Git(self.directory).execute(
-            [*_without_the_rest(environment), "git", *where, *arguments],
+            [*_unset_others(environment), "git", *where, *arguments],
             as_process=True,
             istream=cast(BinaryIO, stdin),
             env=environment,
@@ -188,7 +188,7 @@ class Git:
                 _limit_memory(popen.pid, self.memory)
             yield popen
         finally:
-            _end(popen)
+            _kill(popen)
 
     def _environment(self, access: Access) -> dict[str, str]:
         config = [*CONFIG.items(), *access.config]
@@ -210,7 +210,7 @@ class Git:
         }
 
     def check_time(self, deadline: float | None) -> None:
-        """Raise Interrupted where the lifeline ran out, EngineError `time_limit` where the budget is used up, and
+        """Raise Interrupted if the lifeline has ended, EngineError `time_limit` if the budget is used up, and
         TimeoutError after `deadline` (monotonic clock)."""
         if self.lifeline is not None:
             self.lifeline.check()
@@ -222,10 +222,10 @@ class Git:
 
 @dataclass(frozen=True)
 class Access:
-    """What is granted to one command: protocols of git, and configuration that may hold a credential.
+    """What one command may reach: git protocols, and configuration that may hold a credential.
 
-    The configuration travels in the environment of that one command, so it is in no argument list, URL or log.
-    `ssh_options` are for the ssh that it may start.
+    The configuration is passed in the environment of that one command, so it appears in no argument list, URL or log.
+    `ssh_options` are passed to ssh if git starts it.
     """
 
     protocols: tuple[str, ...] = ()
@@ -233,19 +233,19 @@ class Access:
     ssh_options: tuple[str, ...] = ()
 
 
-def _kept(names: Iterable[str]) -> set[str]:
-    """Those of the worker's variables that git gets."""
+def _inherited(names: Iterable[str]) -> set[str]:
+    """The worker's variables that git gets."""
     return {name for name in names if name in _INHERITED or name.upper() in _PROXIES}
 
 
-def _without_the_rest(environment: Mapping[str, str]) -> list[str]:
-    """A prefix that takes the worker's other variables away: GitPython always hands on the whole environment."""
-    names = os.environ.keys() - _kept(os.environ) - environment.keys()
+def _unset_others(environment: Mapping[str, str]) -> list[str]:
+    """A command prefix that unsets the worker's other variables: GitPython always passes on the whole environment."""
+    names = os.environ.keys() - _inherited(os.environ) - environment.keys()
     return ["env", *(word for name in sorted(names) for word in ("-u", name))] if names else []
 
 
-def _pump(popen: subprocess.Popen[bytes]) -> Iterator[tuple[bytes, bool]]:
-    """What the process writes, with whether it is an error, and an empty piece whenever nothing came for a moment."""
+def _read_output(popen: subprocess.Popen[bytes]) -> Iterator[tuple[bytes, bool]]:
+    """The output of the process, each chunk with whether it is standard error, and an empty chunk at every tick."""
     with selectors.DefaultSelector() as selector:
         for pipe in (popen.stdout, popen.stderr):
             assert pipe is not None
@@ -260,26 +260,26 @@ def _pump(popen: subprocess.Popen[bytes]) -> Iterator[tuple[bytes, bool]]:
             yield b"", False
 
 
-def _limit_memory(pid: int, most: int) -> None:
-    """Limit a process that has just been started, and what it starts, which is too early to have done anything yet."""
+def _limit_memory(pid: int, limit: int) -> None:
+    """Limit the memory of a process that was just started, in bytes. Processes that it starts inherit the limit."""
     if sys.platform == "linux":
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            # Its data rather than its address space, in which whole packs lie that take up no memory.
-            resource.prlimit(pid, resource.RLIMIT_DATA, (most, most))
+            # The limit is on data, not on address space: mapped packs use address space but no memory.
+            resource.prlimit(pid, resource.RLIMIT_DATA, (limit, limit))
 
 
-def _tells_of_full_disk(errors: bytes, folder: Path) -> bool:
-    """Whether git failed because the disk is full. Not all of its commands say why they could not write."""
-    if any(words in errors for words in _NO_ROOM):
+def _is_disk_full(errors: bytes, folder: Path) -> bool:
+    """Whether git failed because the disk is full. Some commands only say that they could not write, not why."""
+    if any(message in errors for message in _FULL_DISK_MESSAGES):
         return True
     if not re.search(rb"(unable|failed|could not|cannot) (to )?(write|create)|write error", errors):
         return False
-    left = os.statvfs(folder if folder.exists() else folder.parent)
-    return left.f_bavail * left.f_frsize < _ROOM or left.f_favail == 0 < left.f_files
+    free = os.statvfs(folder if folder.exists() else folder.parent)
+    return free.f_bavail * free.f_frsize < _MIN_FREE_BYTES or free.f_favail == 0 < free.f_files
 
 
-def _end(popen: subprocess.Popen[bytes]) -> None:
-    """Kill what is left of the command. Git gets a moment to remove its lock files; its helpers share its session."""
+def _kill(popen: subprocess.Popen[bytes]) -> None:
+    """End the command and its helpers, which share its session. SIGTERM first lets git remove its lock files."""
     if popen.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(popen.pid, signal.SIGTERM)

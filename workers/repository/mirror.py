@@ -1,7 +1,7 @@
 """The bare mirror of one site's repository on this host, shared by all attempts.
 
-It stores no address, so a site may change its repository at any time. What attempts stand on is kept by
-`refs/base/<sha>`; nothing is ever pruned, because workspaces borrow objects from here.
+It stores no URL, so a site may change its repository at any time. The base commits of attempts are kept by
+`refs/base/<sha>`. Nothing is ever pruned, because workspaces use its objects through alternates.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from workers.job import Host
 from workers.limits.budget import Budget
 from workers.processes.launch import Launch, supervised
 from workers.processes.lifeline import Lifeline
-from workers.repository.fetch import Fetch, in_time
+from workers.repository.fetch import Fetch, translate_timeout
 from workers.repository.git import Git, GitFailed
 from workers.repository.remote import Remote
 
 _FULL_SHA = re.compile(r"[0-9a-f]{40}")
 _ANY_SHA = re.compile(r"[0-9a-fA-F]{7,40}")
 _POLL_SECONDS = 0.05
-_FOR_EVER = ("tail", "-f", os.devnull)
-# From this many packs on, looking an object up becomes slow, and small packs are merged.
-_MANY_PACKS = 24
+_SLEEP_FOREVER = ("tail", "-f", os.devnull)
+# With this many packs looking up an object becomes slow, so small packs are merged.
+_MAX_PACKS = 24
 
 
-class Wish(Protocol):
-    """Which commit of which repository is wanted, as a `Job` says it: `base_sha`, else `sha`, else the tip of
-    the branch, which is the remote's default one if none is named."""
+class CommitRequest(Protocol):
+    """Which commit of which repository is wanted. `Job` is one. `base_sha` wins over `sha`, and `sha` over the tip of
+    the branch. Without a `branch`, it is the remote's default branch."""
 
     @property
     def repo_url(self) -> str: ...
@@ -52,14 +52,14 @@ class Wish(Protocol):
 
 
 class Base(NamedTuple):
-    """What an attempt stands on: a commit that is in the mirror and stays there, and the branch it was asked for on."""
+    """The base of an attempt: a commit that is in the mirror and stays there, and the branch that was asked for."""
 
     sha: str
     branch: str
 
 
 class Mirror:
-    """The mirror of `site_id`. Safe to use from several processes at once; only fetching takes turns."""
+    """The mirror of `site_id`. Safe to use from several processes at once; fetches run one at a time."""
 
     def __init__(self, host: Host, site_id: str, lifeline: Lifeline, budget: Budget | None = None) -> None:
         self._host = host
@@ -68,30 +68,37 @@ class Mirror:
         self._lifeline = lifeline
         self._git = Git(self.directory, lifeline, budget=budget)
 
-    def obtain(self, wish: Wish) -> Base:
-        """The commit that is wanted, by its full id, and the branch.
+    def obtain_base(self, request: CommitRequest) -> Base:
+        """The requested commit, by its full id, and its branch. Fetches it if it is not in the mirror.
 
-        A known commit of a branch that is named costs no network. Raises EngineError `branch_not_found`, `base_gone`,
-        `repository_auth`, `repository_unreachable`, `repository_refused` or `fetch_timeout`.
+        No network is used if the commit is known and the branch is named. Raises EngineError `branch_not_found`,
+        `base_gone`, `repository_auth`, `repository_unreachable`, `repository_refused` or `fetch_timeout`.
         """
-        wanted = (wish.base_sha or wish.sha or "").lower()
+        wanted = (request.base_sha or request.sha or "").lower()
         if wanted and not _ANY_SHA.fullmatch(wanted):
-            raise EngineError("base_gone", "checkout", "The commit asked for is not the id of a commit.")
-        if wanted and wish.branch is not None and self._has(f"refs/base/{wanted}"):
-            return Base(wanted, wish.branch)
-        remote = Remote(wish.repo_url, wish.credential, self._host)
-        self._check_branch(wish.branch)
+            raise EngineError(
+                "base_gone",
+                "checkout",
+                f"{wanted!r} is not a commit id. Use the full or abbreviated SHA-1 of a commit.",
+            )
+        if wanted and request.branch is not None and self._has(f"refs/base/{wanted}"):
+            return Base(wanted, request.branch)
+        remote = Remote(request.repo_url, request.credential, self._host)
+        self._check_branch(request.branch)
         with self._locked():
             self._create()
             fetch = Fetch(self._git, remote, self._host.fetch_timeout_seconds)
-            branch = fetch.default_branch() if wish.branch is None else wish.branch
+            branch = fetch.default_branch() if request.branch is None else request.branch
             base_sha = self._find(wanted, branch, fetch) if wanted else fetch.branch(branch)
             self._git.run("update-ref", f"refs/base/{base_sha}", base_sha)
             self._merge_packs()
         return Base(base_sha, branch)
 
     def _find(self, wanted: str, branch: str, fetch: Fetch) -> str:
-        """The commit `wanted`: from here, else by its id, else by its branch, as some servers hand out only tips."""
+        """The commit `wanted`: from the mirror, else fetched by its id, else through its branch.
+
+        Some servers allow only the tips of branches to be fetched.
+        """
         with contextlib.suppress(GitFailed):
             return self._commit(wanted)
         try:
@@ -103,7 +110,7 @@ class Mirror:
                 fetch.branch(branch)
             return self._commit(wanted)
         except GitFailed as failed:
-            message = f"The repository no longer has the commit {wanted}, or it is no commit."
+            message = f"The repository has no commit {wanted}. It may have been removed by a force push."
             raise EngineError("base_gone", "checkout", message) from failed
 
     def _commit(self, name: str) -> str:
@@ -115,40 +122,48 @@ class Mirror:
         return False
 
     def _check_branch(self, branch: str | None) -> None:
-        """Refuse what git does not take for the name of a branch. The API has a rule of its own for it, as it has no git;
-        rows outlive rules."""
+        """Refuse a name that git does not allow for a branch.
+
+        The API checks names too, by its own rule because it has no git. Rows may be older than that rule.
+        """
         if branch is None:
             return
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             replace(self._git, directory=self._folder).run("check-ref-format", "--branch", branch)
         except (ValueError, GitFailed):
-            message = f"{branch!r} is no name of a branch that git allows. Name another branch."
+            message = f"{branch!r} is not a branch name that git allows. Use another branch."
             raise EngineError("repository_refused", "checkout", message) from None
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """Hold the mirror's lock, through a process that ends with the lifeline as a fetch does: a worker that dies or
-        is frozen keeps nobody from the mirror for longer than its lease."""
+        """Hold the mirror's lock.
+
+        A supervised process holds it, which ends with the lifeline as a fetch does: a worker that dies or freezes
+        blocks others for no longer than its lease.
+        """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with contextlib.ExitStack() as held:
             with open(f"{self.directory}.lock", "ab") as lock:
                 self._wait_for(lock.fileno())
-                keeper = Launch(
-                    _FOR_EVER, {"PATH": os.environ.get("PATH", os.defpath)}, str(self._folder), locks=(lock.fileno(),)
+                holder = Launch(
+                    _SLEEP_FOREVER,
+                    {"PATH": os.environ.get("PATH", os.defpath)},
+                    str(self._folder),
+                    locks=(lock.fileno(),),
                 )
-                held.enter_context(supervised(keeper, self._lifeline, subprocess.DEVNULL))
+                held.enter_context(supervised(holder, self._lifeline, subprocess.DEVNULL))
             yield
 
     def _wait_for(self, lock: int) -> None:
         deadline = time.monotonic() + self._host.fetch_timeout_seconds
-        with in_time():
+        with translate_timeout():
             while not _try_lock(lock):
                 self._git.check_time(deadline)
                 time.sleep(_POLL_SECONDS)
 
     def _create(self) -> None:
-        """Make the mirror where there is none, and clear away what a killed git left. The lock is held."""
+        """Create the mirror if it does not exist, and remove temporary files of killed commands. The lock is held."""
         if not self.directory.exists():
             new = self.directory.with_name(self.directory.name + ".new")
             shutil.rmtree(new, ignore_errors=True)
@@ -159,12 +174,12 @@ class Mirror:
                 leftover.unlink(missing_ok=True)
 
     def _merge_packs(self) -> None:
-        if sum(1 for _ in self.directory.glob("objects/pack/*.pack")) >= _MANY_PACKS:
+        if sum(1 for _ in self.directory.glob("objects/pack/*.pack")) >= _MAX_PACKS:
             self._git.run("repack", "--geometric=2", "-d", "--quiet")
 
 
-def borrow(git: Git, mirror: Path) -> None:
-    """Make the directory of `git` a bare repository that has every object of the mirror, and its ends of history."""
+def init_with_alternates(git: Git, mirror: Path) -> None:
+    """Make the directory of `git` a bare repository that has every object of the mirror, and its shallow boundary."""
     replace(git, index=None).run("init", "--quiet", "--bare", "--template=", str(git.directory))
     (git.directory / "info").mkdir(exist_ok=True)
     (git.directory / "objects" / "info" / "alternates").write_text(f"{mirror / 'objects'}\n")
@@ -173,7 +188,7 @@ def borrow(git: Git, mirror: Path) -> None:
 
 
 def plain_name(identifier: str) -> str:
-    """`identifier`, which becomes the name of a folder. Ids are made by us, so a bad one is a mistake of ours."""
+    """`identifier`, checked for use as the name of a folder. We make the ids, so a bad one is a bug: ValueError."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", identifier):
         raise ValueError(f"not a plain identifier: {identifier!r}")
     return identifier
@@ -181,7 +196,7 @@ def plain_name(identifier: str) -> str:
 
 @contextlib.contextmanager
 def _ignoring(code: str) -> Iterator[None]:
-    """Go on after an EngineError of `code`."""
+    """Ignore an EngineError with this code."""
     try:
         yield
     except EngineError as error:

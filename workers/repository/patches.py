@@ -1,4 +1,4 @@
-"""Applying a stored patch to a tree: all of it, or none and an error that says where."""
+"""Apply a stored patch to a tree: completely, or not at all and with an error that says where it fails."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NAME_LENGTH = 500
 
 @dataclass
 class _File:
-    """What a patch has for one file. `lines` are those it adds and removes, None where it is binary."""
+    """One file of a patch. `lines` counts the lines it adds and removes; None for a binary file."""
 
     header: bytes
     lines: tuple[int, int] | None = (0, 0)
@@ -33,20 +33,20 @@ class DoesNotApply(EngineError):
 
     def __init__(self, stage: Stage, base: str, reason: str) -> None:
         message = (
-            f"The runner's diff does not apply to its base {base}: {reason}. Put a mended diff in its place with PATCH, "
+            f"The runner's diff does not apply to its base {base}: {reason}. Replace it with a corrected diff (PATCH), "
             "or revert to an earlier session or to the base."
         )
         super().__init__("diff_does_not_apply", stage, message)
 
 
-def patched(git: Git, base: str, patch: IO[bytes]) -> str:
-    """The tree that `patch`, an open file on the disk, makes of the tree or commit `base`, left in the index of `git`.
+def apply_patch(git: Git, base: str, patch: IO[bytes]) -> str:
+    """Apply `patch`, an open file on disk, to the tree or commit `base` in the index of `git`. Returns the new tree.
 
-    Raises DoesNotApply where any part of the patch does not apply: git passes over what it does
-    not understand, and may end well after that, so its own count is compared with what stands in the patch.
+    Raises DoesNotApply if any part does not apply. Git skips what it does not understand and may still exit with 0, so
+    the files and lines that it reports are compared with those in the patch.
     """
     git.run("read-tree", base)
-    # Git takes a patch without any content for a mistake.
+    # Git rejects an empty patch.
     if patch.seek(0, os.SEEK_END):
         patch.seek(0)
         try:
@@ -54,23 +54,23 @@ def patched(git: Git, base: str, patch: IO[bytes]) -> str:
         except GitFailed as failed:
             raise DoesNotApply(git.stage, base, _reason(failed.errors)) from failed
         if missing := _find_missing(patch, counted):
-            raise DoesNotApply(git.stage, base, f"git cannot read what it has for {missing}")
+            raise DoesNotApply(git.stage, base, f"git cannot read its part for {missing}")
     return git.line("write-tree")
 
 
 def _find_missing(patch: IO[bytes], counted: bytes) -> str | None:
-    """The first file of the patch of which git did not take everything, by its header."""
-    taken = [record.split(b"\t", 2)[:2] for record in counted.split(b"\0") if record]
+    """The header of the first file that git did not apply completely."""
+    applied = [record.split(b"\t", 2)[:2] for record in counted.split(b"\0") if record]
     files = _files(patch)
     for place, file in enumerate(files):
         expected = [b"-", b"-"] if file.lines is None else [b"%d" % number for number in file.lines]
-        if place >= len(taken) or taken[place] != expected:
+        if place >= len(applied) or applied[place] != expected:
             return file.header.removeprefix(b"diff --git ").decode(errors="replace")[:_NAME_LENGTH]
-    return None if len(files) == len(taken) else "a file without a header"
+    return None if len(files) == len(applied) else "a file without a header"
 
 
 def _files(patch: IO[bytes]) -> list[_File]:
-    """The files of a patch. Every line of content begins with a sign, so only a header can look like one."""
+    """The files of a patch. Lines of content begin with a sign, so only a header can match as a header."""
     files: list[_File] = []
     in_hunks = False
     with mmap.mmap(patch.fileno(), 0, access=mmap.ACCESS_READ) as content:
@@ -89,8 +89,8 @@ def _files(patch: IO[bytes]) -> list[_File]:
 
 
 def _reason(errors: str) -> str:
-    """What git says of the first thing that did not apply, with the file and the line of its hunk."""
+    """Why the first failing part did not apply, with the file and the line of its hunk."""
     if hunk := _FAILED_HUNK.search(errors):
-        return f"{hunk[1]} has other content where the hunk at line {hunk[2]} changes it"
-    said = _ERROR.search(errors)
-    return (said[1] if said else errors.strip() or "git gave no reason")[:_NAME_LENGTH]
+        return f"the content of {hunk[1]} differs from what the hunk at line {hunk[2]} expects"
+    error = _ERROR.search(errors)
+    return (error[1] if error else errors.strip() or "git gave no reason")[:_NAME_LENGTH]

@@ -1,4 +1,4 @@
-"""The repository on the other side: whether it may be fetched from, with which credential, and what its errors mean."""
+"""A remote repository: whether it may be fetched from, with which credential, and what its errors mean."""
 
 from __future__ import annotations
 
@@ -34,15 +34,17 @@ _MISSING = ("not found", "does not appear to be a git repository", "does not exi
 
 
 class Remote:
-    """One repository URL, checked. Raises EngineError `repository_refused` for one that this host may not fetch from.
+    """One repository URL, checked. Raises EngineError `repository_refused` if this host may not fetch from it.
 
-    The API checks URLs too; here they are checked again, because rows outlive settings.
+    The API checks URLs too. They are checked again here, because settings may have changed since then.
     """
 
     def __init__(self, url: str, credential: str | None, host: Host) -> None:
         self._credential = credential
         if not url or url.startswith("-") or re.search(r"[\x00-\x20\x7f]", url):
-            raise _refused("The address of the repository is empty or holds characters that are not allowed.")
+            raise _refused(
+                "The repository URL is empty or contains characters that are not allowed. Correct the site's repo_url."
+            )
         self._host = host
         self.is_local = url.startswith(("/", "file://"))
         self.url = str(_local_path(url, host)) if self.is_local else url
@@ -50,60 +52,70 @@ class Remote:
 
     @functools.cached_property
     def access(self) -> Access:
-        """What a command that speaks to this repository is granted. Its host is looked up once, and stays where it was.
+        """What a command that connects to this repository may reach. Its host is resolved once and pinned.
 
         Raises EngineError, see `find_addresses`.
         """
         if self.is_local:
             return Access(("file",))
-        name, port = _place(self.url)
+        name, port = _host_and_port(self.url)
         proxy = None if is_address(name) else proxy_for(self._protocol, name)
         if proxy:
-            # Said once more, so that git goes the way that was thought of here.
+            # Passed explicitly, so that git uses the proxy that was decided on here.
             return Access((self._protocol,), (*self._authorization(), ("http.proxy", proxy)))
         addresses = find_addresses(name, self._host)
         if self._protocol == "ssh":
-            # The key that the server has to show is that of its name.
+            # The host key is checked against the name, not the address.
             alias = name if port in (None, 22) else f"[{name}]:{port}"
             return Access(("ssh",), ssh_options=(f"HostName={addresses[0]}", f"HostKeyAlias={alias}"))
         port = port or (443 if self._protocol == "https" else 80)
-        # Git 2.37 is the first to know of this; an older one looks the name up again.
+        # Git 2.37 introduced this setting; older versions resolve the name again.
         pin = ("http.curloptResolve", f"{name}:{port}:{','.join(addresses)}")
         return Access((self._protocol,), (*self._authorization(), *(() if is_address(name) else (pin,))))
 
     @property
     def options(self) -> list[str]:
         """Options of `git fetch` and `git ls-remote` that this repository needs."""
-        # The operator named the folder, so it does not matter which user the repository belongs to. Configuration
-        # in the environment does not reach the git that serves a local repository.
+        # The operator chose the folder, so the owner of the repository does not matter. Configuration in the
+        # environment does not reach the git process that serves a local repository.
         return ["--upload-pack=git -c safe.directory=* upload-pack"] if self.is_local else []
 
     def translate(self, failed: GitFailed) -> EngineError:
-        """What `failed`, raised by a command that spoke to this repository, means to a person."""
+        """The failure of a command that connected to this repository, as an error that a person can act on."""
         errors = self.scrub(failed.errors)
         text = errors.lower()
         if any(phrase in text for phrase in _AUTH):
-            how = "The token was not accepted" if self._credential else "It asks for a token, and the site has none"
-            return EngineError("repository_auth", "checkout", f"The repository could not be read. {how}.")
+            how = (
+                "The site's access token was rejected. Replace it with one that may read the repository."
+                if self._credential
+                else "It requires an access token, and the site has none. Set the site's access_token."
+            )
+            return EngineError("repository_auth", "checkout", f"The repository could not be read. {how}")
         if "couldn't find remote ref" in text:
             return EngineError("branch_not_found", "checkout", "The repository has no such branch.")
         if "not our ref" in text or "unadvertised object" in text:
-            return EngineError("base_gone", "checkout", "The repository no longer has that commit.")
+            return EngineError(
+                "base_gone",
+                "checkout",
+                "The repository no longer has that commit. It may have been removed by a force push.",
+            )
         if "' not allowed" in text:
-            return _refused("The protocol of the repository's address is not allowed on this worker.")
+            return _refused("The protocol of the repository URL is not allowed on this worker. Use https://.")
         if "mismatched algorithms" in text:
             return _refused(
-                "The repository names its objects by SHA-256, which is not supported yet. Use one that names them by SHA-1."
+                "The repository uses the SHA-256 object format, which is not supported yet. Use one with SHA-1."
             )
         if "fsck error" in text or "fsckobjects" in text:
             return _refused(
-                f"The repository holds an object that git considers damaged or unsafe: {_broken_rule(errors)}"
+                f"The repository contains an object that git considers damaged or unsafe: {_broken_rule(errors)}"
             )
         if _REDIRECT.search(text):
-            message = "The repository's address answers with a redirect. Set the site to the address it leads to."
+            message = (
+                "The repository URL answers with a redirect. Set the site's repo_url to the address it redirects to."
+            )
             return EngineError("repository_unreachable", "checkout", message)
         is_missing = any(phrase in text for phrase in _MISSING)
-        message = f"The repository could not be reached: {_last_line(errors)}"
+        message = f"The repository could not be reached: {_main_line(errors)}"
         return EngineError("repository_unreachable", "checkout", message, retryable=not is_missing)
 
     def scrub(self, text: str) -> str:
@@ -114,7 +126,7 @@ class Remote:
         return _USERINFO.sub("", text)
 
     def _authorization(self) -> tuple[tuple[str, str], ...]:
-        """The header that carries the credential: `user:password`, or a token, which forges take for any user name."""
+        """The header with the credential: `user:password`, or a token, which forges accept with any user name."""
         parts = urlsplit(self.url)
         if not self._credential or parts.scheme not in ("https", "http"):
             return ()
@@ -123,51 +135,53 @@ class Remote:
 
 
 def public_url(url: str) -> str | None:
-    """The address as an agent may see it, without a user or password; None for one that is local to the worker."""
+    """The URL as an agent may see it, without a user or password; None for a path on the worker."""
     if url.startswith(("/", "file://")):
         return None
     return url if url.startswith("ssh://") else _USERINFO.sub("", url)
 
 
-def _place(url: str) -> tuple[str, int | None]:
-    """The host that a remote address names, and its port where it names one. Raises EngineError `repository_refused`."""
+def _host_and_port(url: str) -> tuple[str, int | None]:
+    """The host of a remote URL, and the port if it has one. Raises EngineError `repository_refused`."""
     try:
         parts = urlsplit(url)
         named = (parts.hostname if "://" in url else url.partition(":")[0].rpartition("@")[2]) or ""
         if named.endswith("."):
-            # Git would look that spelling up by itself, whatever the name without the dot is pinned to.
-            raise _refused("The name of the repository's host must not end in a dot.")
+            # Only the name without the dot is pinned, so git would resolve this one again.
+            raise _refused("The host name in the repository URL must not end in a dot. Remove the dot.")
         return ascii_name(named), parts.port if "://" in url else None
     except ValueError:
-        raise _refused("The address of the repository names no host.") from None
+        raise _refused("The repository URL has no host. Correct the site's repo_url.") from None
 
 
 def _local_path(url: str, host: Host) -> Path:
-    """The real path behind a local address, if it lies below the folder that the operator named."""
+    """The real path of a local repository, if it is below the folder that the operator's settings name."""
     parts = urlsplit(url)
     path = Path(os.path.realpath(unquote(parts.path) if parts.scheme else url))
     allowed = host.local_repositories and Path(os.path.realpath(host.local_repositories))
     if not allowed or parts.netloc not in ("", "localhost") or not path.is_relative_to(allowed):
-        raise _refused("Local repositories may only be used below the folder that the operator's settings name.")
+        raise _refused(
+            "Local repositories are allowed only below AGENT_RUNNERS_LOCAL_REPOSITORIES, which the operator sets."
+        )
     return path
 
 
 def _protocol(url: str, host: Host) -> str:
-    """The protocol git would use for `url`, if the operator allows it."""
+    """The protocol of `url`, if the operator allows it. Raises EngineError `repository_refused`."""
     parts = urlsplit(url)
     if "://" in url:
         protocol = parts.scheme
         if protocol in ("https", "http") and parts.username is not None:
-            raise _refused("The address of the repository must not hold a user or password; use the site's token.")
+            raise _refused("The repository URL must not contain a user or password. Use the site's access_token.")
         if not parts.hostname or parts.hostname.startswith("-"):
-            raise _refused("The address of the repository names no host.")
+            raise _refused("The repository URL has no host. Correct the site's repo_url.")
     elif _SCP_STYLE.fullmatch(url):
         protocol = "ssh"
     else:
-        raise _refused("The address of the repository is none that this worker understands.")
+        raise _refused("The repository URL has a form that is not supported. Use https://host/path.")
     if protocol == "file" or protocol not in host.allowed_protocols:
         how = (
-            f"Use https:// or have the operator set {_SETTINGS[protocol]}."
+            f"Use https://, or ask the operator to set {_SETTINGS[protocol]}."
             if protocol in _SETTINGS
             else "Use https://."
         )
@@ -180,8 +194,8 @@ def _basic(credential: str) -> str:
     return base64.b64encode(pair.encode()).decode()
 
 
-def _last_line(errors: str) -> str:
-    """The line that says most, without git's label."""
+def _main_line(errors: str) -> str:
+    """The most informative line of git's errors, without its label."""
     lines = [line for line in errors.splitlines() if line.startswith(("fatal: ", "error: ", "remote: "))]
     fatal = [line for line in lines if line.startswith("fatal: ")]
     chosen = (fatal or lines or errors.splitlines() or ["git gave no reason"])[0]
@@ -192,11 +206,11 @@ def _broken_rule(errors: str) -> str:
     """Which object breaks which rule of `git fsck`, and what can be done."""
     found = _BROKEN_RULE.search(errors)
     if found is None:
-        return f"{_last_line(errors)}. Run git fsck in the repository to find it."
+        return f"{_main_line(errors)}. Run git fsck in the repository to find it."
     object_id, rule, reason = found.groups()
     return (
-        f"{object_id} breaks the rule {rule} ({reason}). Run git fsck in the repository to see it, and make the history "
-        "anew without it, for instance with git filter-repo."
+        f"{object_id} breaks the rule {rule} ({reason}). Run git fsck in the repository to see it, and rewrite the "
+        "history without it, for example with git filter-repo."
     )
 
 

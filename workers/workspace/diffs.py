@@ -17,8 +17,8 @@ from typing import IO
 from workers.errors import EngineError, too_many_files
 from workers.job import DiffKind, Job, Limits
 from workers.repository.git import Git
-from workers.repository.patches import DoesNotApply, patched
-from workers.repository.trees import Change, changes, fields_of, holds_secret, index_apart
+from workers.repository.patches import DoesNotApply, apply_patch
+from workers.repository.trees import Change, changes, fields_of, holds_secret, temporary_index
 from workers.workspace.preparation import ATTRIBUTES
 from workers.workspace.workspace import Workspace
 
@@ -130,8 +130,8 @@ def _compare(git: Git, renames: str, old: str, new: str, limits: Limits, file: I
 
 def _leads_to(git: Git, old: str, new: str, file: IO[bytes]) -> bool:
     """Whether the diff, applied to `old`, gives `new`: the next session and every publication begin with that."""
-    with index_apart(git) as apart, suppress(DoesNotApply):
-        return patched(apart, old, file) == new
+    with temporary_index(git) as temporary, suppress(DoesNotApply):
+        return apply_patch(temporary, old, file) == new
     return False
 
 

@@ -9,8 +9,8 @@ from contextlib import closing
 from pathlib import Path
 
 from workers.repository.git import Git
-from workers.repository.mirror import borrow
-from workers.repository.patches import patched
+from workers.repository.mirror import init_with_alternates
+from workers.repository.patches import apply_patch
 from workers.repository.trees import fields_of
 
 # The attributes in our directory outrank those in the checkout. Files are stored as they are, byte for byte, and
@@ -20,7 +20,7 @@ ATTRIBUTES = "* -text -eol -crlf -ident -filter -working-tree-encoding -whitespa
 
 def make_git_directory(git: Git, mirror: Path) -> None:
     """Make the directory of `git`, which borrows the objects of `mirror`."""
-    borrow(git, mirror)
+    init_with_alternates(git, mirror)
     git.directory.chmod(0o700)
     (git.directory / "info" / "attributes").write_text(ATTRIBUTES)
 
@@ -29,7 +29,7 @@ def fill_index(git: Git, base_sha: str, start_diff: Callable[[], Iterator[bytes]
     """Put the base and what earlier sessions did to it into the index, and return the tree. Raises DoesNotApply."""
     with tempfile.TemporaryFile(dir=git.directory) as patch:
         patch.writelines(start_diff() if start_diff else ())
-        return patched(git, base_sha, patch)
+        return apply_patch(git, base_sha, patch)
 
 
 def find_submodules(git: Git) -> dict[str, str]:

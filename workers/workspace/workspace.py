@@ -32,7 +32,7 @@ from workers.limits.budget import Budget
 from workers.processes.lifeline import Lifeline
 from workers.repository.git import Git
 from workers.repository.mirror import Mirror, plain_name
-from workers.repository.trees import Change, changes, without_setup
+from workers.repository.trees import Change, changes, revert_setup_changes
 from workers.workspace import preparation, trash
 from workers.workspace.agent_configuration import is_withheld, withhold, withhold_from_home
 from workers.workspace.agent_index import AgentIndex, read_agent_index
@@ -89,7 +89,7 @@ class Workspace:
     def prepare(cls, job: Job, host: Host, budget: Budget | None = None) -> Workspace:
         """Make the directory: the base, what earlier sessions did to it (`start_diff`), and folders for the rest.
 
-        Raises EngineError with stage checkout: those of `Mirror.obtain`, `diff_does_not_apply`, `disk_full`, and
+        Raises EngineError with stage checkout: those of `Mirror.obtain_base`, `diff_does_not_apply`, `disk_full`, and
         `time_limit` where `budget` is used up. Whatever is raised, nothing is left behind.
         """
         workspace = cls(job, host, budget)
@@ -164,7 +164,7 @@ class Workspace:
             # The agent never saw what is withheld, and did not remove what it made too large to be read.
             return path in kept or (self._withholds and is_withheld(os.fsdecode(path)))
 
-        return without_setup(self.saving, self.start_tree, self._setup_tree, staged.tree, changed, is_kept)
+        return revert_setup_changes(self.saving, self.start_tree, self._setup_tree, staged.tree, changed, is_kept)
 
     def dispose(self) -> None:
         """Remove the directory. Quick, and never an error: what cannot be deleted now is left to the sweep."""
@@ -174,7 +174,7 @@ class Workspace:
 
     def _make(self, job: Job) -> None:
         mirror = Mirror(self._host, job.site_id, job.lifeline, self.git.budget)
-        self.base_sha, self.branch = mirror.obtain(job)
+        self.base_sha, self.branch = mirror.obtain_base(job)
         self._make_folders()
         preparation.make_git_directory(self.git, mirror.directory)
         self.base_tree = self.git.line("rev-parse", f"{self.base_sha}^{{tree}}")

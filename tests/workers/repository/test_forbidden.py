@@ -1,4 +1,4 @@
-"""Trees that hold what git forbids are told by the paths in them, before anybody pushes one."""
+"""Forbidden paths in a tree are found before the tree is pushed."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def host(tmp_path: Path) -> Host:
 
 @pytest.fixture
 def ours(host: Host, tmp_path: Path) -> Git:
-    """Our directory of a workspace: what is new there is loose, the rest comes out of the mirror's packs."""
+    """Our directory of a workspace: new objects are loose, the others are in the mirror's packs."""
     origin = make_origin(tmp_path / "origin", {"file": "one\n", "folder/inside": "x\n"})
     return Workspace.prepare(make_job(origin), host).git
 
 
 def tree_with(ours: Git, *paths: str, content: str = "x\n") -> str:
-    """The tree of the index with files at `paths`, whatever git thinks of their names."""
+    """The tree of the index with files at `paths`, even if git forbids their names."""
     blob = git(ours.directory, "hash-object", "-w", "--stdin", stdin=content.encode())
     lines = "".join(f"100644 {blob}\t{path}\0" for path in paths)
     with tempfile.TemporaryFile() as source:
@@ -39,11 +39,11 @@ def tree_with(ours: Git, *paths: str, content: str = "x\n") -> str:
     return ours.line("write-tree")
 
 
-def test_an_ordinary_tree_holds_nothing_that_is_forbidden(ours: Git) -> None:
+def test_an_ordinary_tree_has_no_forbidden_paths(ours: Git) -> None:
     assert find_forbidden(ours, tree_with(ours, "new", "folder/new", ".gitignore", ".github/x")) == []
 
 
-def test_names_that_some_systems_take_for_git_are_told_by_their_paths(ours: Git) -> None:
+def test_names_that_some_systems_treat_as_git_are_reported_by_path(ours: Git) -> None:
     names = [".g\u200cit/config", "folder/.gi\u200dt", "folder/deep/.\u200cgit/hooks/pre-commit"]
     tree = tree_with(ours, "folder/fine", *names)
     assert find_forbidden(ours, tree) == sorted(
@@ -52,17 +52,17 @@ def test_names_that_some_systems_take_for_git_are_told_by_their_paths(ours: Git)
 
 
 @pytest.mark.parametrize("name", [".gitmodules", "folder/.gitmodules"])
-def test_submodules_that_run_a_command_are_told(ours: Git, name: str) -> None:
+def test_submodules_that_run_a_command_are_reported(ours: Git, name: str) -> None:
     assert find_forbidden(ours, tree_with(ours, name, content=HARMFUL)) == [f"{name} (gitmodulesUpdate)"]
 
 
-def test_what_another_tree_holds_does_not_count(ours: Git) -> None:
+def test_objects_of_another_tree_do_not_count(ours: Git) -> None:
     before = ours.line("write-tree")
     tree_with(ours, ".g\u200cit/config")
     assert find_forbidden(ours, before) == []
 
 
-def test_a_server_that_checks_refuses_exactly_those(ours: Git, tmp_path: Path) -> None:
+def test_a_server_that_checks_pushes_refuses_exactly_those(ours: Git, tmp_path: Path) -> None:
     git(tmp_path, "init", "--quiet", "--bare", "strict.git")
     git(tmp_path / "strict.git", "config", "receive.fsckObjects", "true")
     for number, (paths, content) in enumerate(

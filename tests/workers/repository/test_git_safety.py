@@ -1,4 +1,4 @@
-"""What nobody can make our git do: run their code, follow their redirect, or tell of a credential.
+"""Neither an agent nor a server can make our git run their code, follow a redirect or leak a credential.
 
 Each tampering plants a canary: a command that would make a file. A test fails if that file ever appears.
 """
@@ -204,8 +204,8 @@ def _diff(job: Job) -> Iterator[bytes]:
     yield stored_diffs(job)["cumulative"]
 
 
-def test_the_tamperings_are_real(origin: Path, tmp_path: Path) -> None:
-    """Git run in the checkout itself falls for some of them, so the canaries do sing."""
+def test_git_in_the_checkout_would_run_the_agents_code(origin: Path, tmp_path: Path) -> None:
+    """Shows that the tampering and the canaries work: git in the checkout itself runs some of the code."""
     sung = set()
     for number, (name, tampering) in enumerate(TAMPERINGS.items()):
         checkout = make_origin(tmp_path / f"naive{number}" / "checkout", {"file": "one\n", "folder/inside": "x\n"})
@@ -283,7 +283,7 @@ def test_a_base_with_a_name_that_escapes_is_refused(host: Host, tmp_path: Path, 
 
 
 class Server(ThreadingHTTPServer):
-    """Serves one repository by `git http-backend`, to those who know the token."""
+    """Serves one repository with `git http-backend` to clients that send the token."""
 
     daemon_threads = True
 
@@ -379,19 +379,19 @@ def web_host(host: Host) -> Host:
     return dataclasses.replace(host, allowed_protocols=("http",), allow_private_addresses=True)
 
 
-def obtain(host: Host, job: Job) -> str:
-    return Mirror(host, job.site_id, job.lifeline).obtain(job).sha
+def fetch_base(host: Host, job: Job) -> str:
+    return Mirror(host, job.site_id, job.lifeline).obtain_base(job).sha
 
 
 def failure(host: Host, job: Job) -> EngineError:
     with pytest.raises(EngineError) as caught:
-        obtain(host, job)
+        fetch_base(host, job)
     for secret in (TOKEN, base64.b64encode(f"x-access-token:{TOKEN}".encode()).decode()):
         assert secret not in repr(caught.value) + caught.value.message + repr(caught.getrepr(style="long"))
     return caught.value
 
 
-def test_a_token_opens_the_repository_and_is_kept_nowhere(web_host: Host, server: Server, origin: Path) -> None:
+def test_a_token_gives_access_and_is_stored_nowhere(web_host: Host, server: Server, origin: Path) -> None:
     job = make_job(server.url, credential=TOKEN)
     seen: list[bytes] = []
     with _watching_arguments(seen):
@@ -425,10 +425,10 @@ def _watching_arguments(seen: list[bytes]) -> Iterator[None]:
 
 
 def test_a_user_and_password_may_be_given_as_well(web_host: Host, server: Server) -> None:
-    assert obtain(web_host, make_job(server.url, credential=f"x-access-token:{TOKEN}"))
+    assert fetch_base(web_host, make_job(server.url, credential=f"x-access-token:{TOKEN}"))
 
 
-def test_a_wrong_token_and_a_missing_one_are_told_apart(web_host: Host, server: Server) -> None:
+def test_a_wrong_token_and_a_missing_one_give_different_errors(web_host: Host, server: Server) -> None:
     wrong = failure(web_host, make_job(server.url, credential="wrong"))
     missing = failure(web_host, make_job(server.url))
     assert wrong.code == missing.code == "repository_auth"
@@ -439,7 +439,9 @@ def test_a_wrong_token_and_a_missing_one_are_told_apart(web_host: Host, server: 
     ("status", "code", "retryable"),
     [(403, "repository_auth", False), (404, "repository_unreachable", False), (503, "repository_unreachable", True)],
 )
-def test_what_a_server_answers_is_said(web_host: Host, server: Server, status: int, code: str, retryable: bool) -> None:
+def test_the_status_of_the_server_decides_the_error(
+    web_host: Host, server: Server, status: int, code: str, retryable: bool
+) -> None:
     server.status = status
     error = failure(web_host, make_job(server.url, credential=TOKEN))
     assert (error.code, error.retryable) == (code, retryable)
@@ -459,7 +461,7 @@ def test_a_branch_that_is_missing_over_http_is_named(web_host: Host, server: Ser
     assert error.code == "branch_not_found" and "other" in error.message
 
 
-# Fetches that do not come to an end
+# Fetches that do not end
 
 
 def processes_of(folder: Path) -> list[int]:
@@ -469,7 +471,7 @@ def processes_of(folder: Path) -> list[int]:
     ]
 
 
-def test_a_fetch_that_takes_too_long_is_given_up(web_host: Host, server: Server) -> None:
+def test_a_fetch_that_takes_too_long_times_out(web_host: Host, server: Server) -> None:
     server.stall = True
     hasty = dataclasses.replace(web_host, fetch_timeout_seconds=0.5)
     error = failure(hasty, make_job(server.url, credential=TOKEN))
@@ -511,12 +513,12 @@ def _signal_once_fetching(server: Server) -> None:
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR2)
 
 
-def test_a_lifeline_that_is_cut_ends_a_fetch(web_host: Host, server: Server) -> None:
+def test_an_expired_lifeline_ends_a_fetch(web_host: Host, server: Server) -> None:
     server.stall = True
     job = make_job(server.url, credential=TOKEN)
     timer = threading.Timer(0.3, job.lifeline.cut)
     timer.start()
     with pytest.raises(Interrupted):
-        obtain(web_host, job)
+        fetch_base(web_host, job)
     timer.join()
     assert processes_of(web_host.work_dir) == []

@@ -1,4 +1,4 @@
-"""Fetching: what costs the network and what does not, which commit is taken, and what goes wrong how."""
+"""Fetching into the mirror: when the network is used, which commit is chosen, and how it fails."""
 
 from __future__ import annotations
 
@@ -33,46 +33,46 @@ def host(tmp_path: Path) -> Host:
     return make_host(tmp_path / "work")
 
 
-def obtain(host: Host, job: Job) -> str:
-    return Mirror(host, job.site_id, job.lifeline).obtain(job).sha
+def fetch_base(host: Host, job: Job) -> str:
+    return Mirror(host, job.site_id, job.lifeline).obtain_base(job).sha
 
 
 def failure(host: Host, job: Job) -> EngineError:
     with pytest.raises(EngineError) as caught:
-        obtain(host, job)
+        fetch_base(host, job)
     assert caught.value.stage == "checkout"
     return caught.value
 
 
 def test_a_branch_is_resolved_to_its_newest_commit_each_time(host: Host, origin: Path) -> None:
-    assert obtain(host, make_job(origin)) == git(origin, "rev-parse", "HEAD")
+    assert fetch_base(host, make_job(origin)) == git(origin, "rev-parse", "HEAD")
     write(origin, {"file": "two\n"})
     newest = commit_all(origin)
-    assert obtain(host, make_job(origin)) == newest
+    assert fetch_base(host, make_job(origin)) == newest
 
 
 def test_a_branch_that_was_rewritten_is_followed_and_the_old_base_is_kept(host: Host, origin: Path) -> None:
-    old = obtain(host, make_job(origin))
+    old = fetch_base(host, make_job(origin))
     git(origin, "commit", "--quiet", "--amend", "--message", "rewritten")
-    new = obtain(host, make_job(origin))
+    new = fetch_base(host, make_job(origin))
     git(origin, "gc", "--quiet", "--prune=now")
     assert new != old
-    assert obtain(host, make_job(origin, base_sha=old)) == old
+    assert fetch_base(host, make_job(origin, base_sha=old)) == old
 
 
-def test_a_known_base_costs_no_network(host: Host, origin: Path) -> None:
-    base = obtain(host, make_job(origin))
+def test_a_known_base_needs_no_network(host: Host, origin: Path) -> None:
+    base = fetch_base(host, make_job(origin))
     shutil.rmtree(origin)
-    assert obtain(host, make_job(origin, base_sha=base)) == base
-    assert obtain(host, make_job(origin, sha=base)) == base
-    assert obtain(host, make_job(origin, sha=base[:10].upper())) == base
+    assert fetch_base(host, make_job(origin, base_sha=base)) == base
+    assert fetch_base(host, make_job(origin, sha=base)) == base
+    assert fetch_base(host, make_job(origin, sha=base[:10].upper())) == base
 
 
 def test_an_unknown_commit_is_fetched_by_its_id(host: Host, origin: Path) -> None:
     first = git(origin, "rev-parse", "HEAD")
     write(origin, {"file": "two\n"})
     commit_all(origin)
-    assert obtain(host, make_job(origin, sha=first)) == first
+    assert fetch_base(host, make_job(origin, sha=first)) == first
     assert git(host.work_dir / "mirrors" / "site", "for-each-ref", "--format=%(refname)", "refs/base") == (
         f"refs/base/{first}"
     )
@@ -82,17 +82,17 @@ def test_a_commit_of_another_branch_and_a_short_id_of_this_one_are_found(host: H
     main = git(origin, "rev-parse", "HEAD")
     git(origin, "checkout", "--quiet", "-b", "other")
     other = commit_all(origin)
-    assert obtain(host, make_job(origin, sha=other)) == other
-    assert obtain(host, make_job(origin, site_id="second", sha=main[:8])) == main
+    assert fetch_base(host, make_job(origin, sha=other)) == other
+    assert fetch_base(host, make_job(origin, site_id="second", sha=main[:8])) == main
 
 
 @pytest.mark.parametrize("sha", ["0" * 39 + "1", "abcdef1", "f" * 64, "main", "--all", "HEAD~1"])
-def test_a_commit_that_is_nowhere_is_gone(host: Host, origin: Path, sha: str) -> None:
+def test_an_unknown_commit_is_an_error(host: Host, origin: Path, sha: str) -> None:
     assert failure(host, make_job(origin, sha=sha)).code == "base_gone"
     assert failure(host, make_job(origin, base_sha=sha)).code == "base_gone"
 
 
-def test_a_tree_is_no_commit(host: Host, origin: Path) -> None:
+def test_a_tree_is_not_accepted_as_a_commit(host: Host, origin: Path) -> None:
     tree = git(origin, "rev-parse", "HEAD^{tree}")
     assert failure(host, make_job(origin, sha=tree)).code == "base_gone"
 
@@ -103,20 +103,23 @@ def test_a_branch_that_does_not_exist_is_named(host: Host, origin: Path) -> None
     assert "no/such" in error.message
 
 
-def test_a_missing_branch_is_answered_with_the_default_one_and_those_of_like_names(host: Host, origin: Path) -> None:
+def test_a_missing_branch_error_names_the_default_branch_and_similar_ones(host: Host, origin: Path) -> None:
     git(origin, "branch", "--move", "main", "trunk")
     for name in ("feature/login", "feature/logout", "other"):
         git(origin, "branch", name)
     message = failure(host, make_job(origin, branch="feature/logins")).message
     assert "no branch named feature/logins" in message and "default branch is trunk" in message
-    assert "feature/login and feature/logout" in message and "other" not in message
+    assert "Similar branches: feature/login, feature/logout." in message and "other" not in message
 
 
-def test_without_a_branch_the_default_one_of_the_remote_is_taken(host: Host, origin: Path) -> None:
+def test_without_a_branch_the_default_branch_of_the_remote_is_used(host: Host, origin: Path) -> None:
     git(origin, "branch", "--move", "main", "trunk/one")
     newest = git(origin, "rev-parse", "HEAD")
-    assert Mirror(host, "site", Lifeline(60)).obtain(make_job(origin, branch=None)) == (newest, "trunk/one")
-    assert Mirror(host, "site", Lifeline(60)).obtain(make_job(origin, branch=None, sha=newest)) == (newest, "trunk/one")
+    assert Mirror(host, "site", Lifeline(60)).obtain_base(make_job(origin, branch=None)) == (newest, "trunk/one")
+    assert Mirror(host, "site", Lifeline(60)).obtain_base(make_job(origin, branch=None, sha=newest)) == (
+        newest,
+        "trunk/one",
+    )
 
 
 def test_a_remote_without_a_default_branch_says_what_to_set(host: Host, origin: Path) -> None:
@@ -133,11 +136,11 @@ def test_an_empty_repository_says_so(host: Host, tmp_path: Path) -> None:
         assert "empty" in error.message
 
 
-def test_a_repository_that_is_not_there_cannot_be_reached(host: Host, tmp_path: Path) -> None:
+def test_a_missing_repository_is_unreachable(host: Host, tmp_path: Path) -> None:
     assert failure(host, make_job(tmp_path / "nowhere")).code == "repository_unreachable"
 
 
-def test_a_server_that_does_not_listen_cannot_be_reached_for_now(host: Host) -> None:
+def test_a_server_that_does_not_listen_is_retryable(host: Host) -> None:
     open_host = dataclasses.replace(host, allowed_protocols=("http",), allow_private_addresses=True)
     error = failure(open_host, make_job("http://127.0.0.1:9/repository.git"))
     assert (error.code, error.retryable) == ("repository_unreachable", True)
@@ -212,31 +215,31 @@ def test_a_local_repository_of_another_user_may_be_fetched(host: Host, origin: P
     if os.geteuid() == 0:
         for path in (origin, *origin.rglob("*")):
             os.chown(path, 61_234, 61_234)
-    assert obtain(host, make_job(f"file://{origin}")) == git(origin, "rev-parse", "HEAD")
+    assert fetch_base(host, make_job(f"file://{origin}")) == git(origin, "rev-parse", "HEAD")
 
 
 def test_a_site_may_change_its_repository(host: Host, origin: Path, tmp_path: Path) -> None:
     git(origin, "branch", "topic")
-    obtain(host, make_job(origin, branch="topic"))
+    fetch_base(host, make_job(origin, branch="topic"))
     second = make_origin(tmp_path / "second", {"other": "file\n"})
     git(second, "branch", "topic/deeper")
-    assert obtain(host, make_job(second, branch="topic/deeper")) == git(second, "rev-parse", "main")
+    assert fetch_base(host, make_job(second, branch="topic/deeper")) == git(second, "rev-parse", "main")
 
 
-def test_what_an_interrupted_creation_or_fetch_left_does_no_harm(host: Host, origin: Path) -> None:
+def test_leftovers_of_an_interrupted_creation_or_fetch_are_removed(host: Host, origin: Path) -> None:
     write(host.work_dir / "mirrors", {"site.new/HEAD": "garbage", "site.new/objects/pack/tmp_pack_x": "garbage"})
-    obtain(host, make_job(origin))
+    fetch_base(host, make_job(origin))
     mirror = host.work_dir / "mirrors" / "site"
     write(mirror, {"packed-refs.lock": "", "refs/fetched/tip.lock": "", "objects/pack/tmp_pack_x": "half of one"})
     write(origin, {"file": "two\n"})
     newest = commit_all(origin)
-    assert obtain(host, make_job(origin)) == newest
+    assert fetch_base(host, make_job(origin)) == newest
     assert not list(mirror.rglob("tmp_*"))
 
 
 def test_many_fetches_leave_few_packs(host: Host, origin: Path) -> None:
     mirror = host.work_dir / "mirrors" / "site"
-    first = obtain(host, make_job(origin))
+    first = fetch_base(host, make_job(origin))
     packs = mirror / "objects" / "pack"
     for number in range(24):
         data = f"blob {number}\n".encode()
@@ -244,14 +247,14 @@ def test_many_fetches_leave_few_packs(host: Host, origin: Path) -> None:
         git(mirror, "pack-objects", "--quiet", str(packs / "pack"), stdin=f"{name}\n".encode())
     write(origin, {"file": "two\n"})
     newest = commit_all(origin)
-    assert obtain(host, make_job(origin)) == newest
+    assert fetch_base(host, make_job(origin)) == newest
     assert len(list(packs.glob("*.pack"))) < 5
     assert git(mirror, "cat-file", "-t", first) == git(mirror, "cat-file", "-t", newest) == "commit"
 
 
 @pytest.fixture
 def importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Processes that are started find this module."""
+    """Let started processes import this module."""
     monkeypatch.syspath_prepend(Path(__file__).parents[3])
 
 
@@ -259,18 +262,18 @@ def test_attempts_in_several_processes_share_one_mirror(host: Host, origin: Path
     expected = git(origin, "rev-parse", "HEAD")
     # Fresh processes: a forked one would run what this process registered for its exit.
     with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as pool:
-        found = list(pool.map(_obtain_in_process, [host.work_dir] * 8, [origin] * 8))
+        found = list(pool.map(_fetch_base_in_process, [host.work_dir] * 8, [origin] * 8))
     assert found == [expected] * 8
     assert sorted(path.name for path in (host.work_dir / "mirrors").iterdir()) == ["site", "site.lock"]
 
 
-def _obtain_in_process(work_dir: Path, origin: Path) -> str:
-    return obtain(make_host(work_dir), make_job(origin))
+def _fetch_base_in_process(work_dir: Path, origin: Path) -> str:
+    return fetch_base(make_host(work_dir), make_job(origin))
 
 
 @contextlib.contextmanager
 def another_fetch(host: Host, lease: float = 60) -> Iterator[int]:
-    """The process of another worker amid a fetch for the same mirror, from a server that says nothing."""
+    """Another worker's process during a fetch for the same mirror, from a server that never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/repository.git"
         worker = multiprocessing.get_context("spawn").Process(target=_fetch, args=(host.work_dir, url, lease))
@@ -287,31 +290,31 @@ def another_fetch(host: Host, lease: float = 60) -> Iterator[int]:
 
 def _fetch(work_dir: Path, url: str, lease: float) -> None:
     host = make_host(work_dir, allowed_protocols=("http",), allow_private_addresses=True)
-    obtain(host, make_job(url, lifeline=Lifeline(lease)))
+    fetch_base(host, make_job(url, lifeline=Lifeline(lease)))
 
 
-def test_waiting_for_another_attempts_fetch_has_an_end(host: Host, origin: Path, importable: None) -> None:
+def test_waiting_for_another_attempts_fetch_times_out(host: Host, origin: Path, importable: None) -> None:
     with another_fetch(host):
         error = failure(dataclasses.replace(host, fetch_timeout_seconds=0.1), make_job(origin))
     assert (error.code, error.retryable) == ("fetch_timeout", True)
 
 
-def test_a_worker_that_is_killed_amid_a_fetch_keeps_nobody_waiting(host: Host, origin: Path, importable: None) -> None:
+def test_a_worker_killed_during_a_fetch_releases_the_lock(host: Host, origin: Path, importable: None) -> None:
     with another_fetch(host) as worker:
         os.kill(worker, signal.SIGKILL)
-        assert obtain(host, make_job(origin)) == git(origin, "rev-parse", "HEAD")
+        assert fetch_base(host, make_job(origin)) == git(origin, "rev-parse", "HEAD")
 
 
-def test_a_worker_that_is_frozen_amid_a_fetch_keeps_nobody_waiting_beyond_its_lease(
+def test_a_worker_frozen_during_a_fetch_holds_the_lock_no_longer_than_its_lease(
     host: Host, origin: Path, importable: None
 ) -> None:
     with another_fetch(host, lease=5) as worker:
         os.kill(worker, signal.SIGSTOP)
-        assert obtain(host, make_job(origin)) == git(origin, "rev-parse", "HEAD")
+        assert fetch_base(host, make_job(origin)) == git(origin, "rev-parse", "HEAD")
         assert psutil.Process(worker).status() == psutil.STATUS_STOPPED
 
 
 def test_a_site_id_cannot_leave_its_folder(host: Host, origin: Path) -> None:
     for site_id in ("../x", "", "a/b", ".x"):
         with pytest.raises(ValueError):
-            obtain(host, make_job(origin, site_id=site_id))
+            fetch_base(host, make_job(origin, site_id=site_id))

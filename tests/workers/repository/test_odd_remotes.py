@@ -1,4 +1,4 @@
-"""Repositories that people have: cut off, with slips of old tools in their history, or of a kind that is not supported."""
+"""Unusual repositories: shallow ones, histories with fsck errors of old tools, and unsupported formats."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ def host(tmp_path: Path) -> Host:
     return make_host(tmp_path / "work")
 
 
-def obtain(host: Host, job: Job) -> str:
-    return Mirror(host, job.site_id, job.lifeline).obtain(job).sha
+def fetch_base(host: Host, job: Job) -> str:
+    return Mirror(host, job.site_id, job.lifeline).obtain_base(job).sha
 
 
 def failure(host: Host, job: Job) -> EngineError:
     with pytest.raises(EngineError) as caught:
-        obtain(host, job)
+        fetch_base(host, job)
     return caught.value
 
 
 def put(repository: Path, kind: str, content: bytes) -> str:
-    """Store an object as it is, whatever git thinks of it, and return its id."""
+    """Store an object as it is, even if git considers it invalid, and return its id."""
     return git(repository, "hash-object", "-t", kind, "-w", "--stdin", "--literally", stdin=content)
 
 
 def put_commit(repository: Path, tree: str, author: bytes = PERSON, extra: bytes = b"") -> str:
-    """Make `main` a commit of `tree` by an author written in any way."""
+    """Make `main` a commit of `tree` with a raw author line."""
     header = b"tree %b\nauthor %b\n%bcommitter %b\n\nx\n" % (tree.encode(), author, extra, PERSON)
     made = put(repository, "commit", header)
     git(repository, "update-ref", "refs/heads/main", made)
@@ -53,7 +53,7 @@ def put_commit(repository: Path, tree: str, author: bytes = PERSON, extra: bytes
 
 @pytest.fixture
 def shallow(origin: Path, tmp_path: Path) -> Path:
-    """A clone whose history is cut off behind its newest two commits."""
+    """A shallow clone with the newest two commits."""
     for content in ("two\n", "three\n"):
         write(origin, {"file": content})
         commit_all(origin)
@@ -61,7 +61,7 @@ def shallow(origin: Path, tmp_path: Path) -> Path:
     return tmp_path / "shallow"
 
 
-def test_a_repository_that_is_itself_shallow_is_worked_on(host: Host, shallow: Path) -> None:
+def test_a_shallow_repository_is_supported(host: Host, shallow: Path) -> None:
     newest = git(shallow, "rev-parse", "HEAD")
     job = make_job(shallow)
     workspace = Workspace.prepare(job, host)
@@ -103,14 +103,14 @@ def test_changes_to_a_shallow_repository_are_merged_and_pushed(host: Host, shall
 NEW_FILE = b"diff --git a/new b/new\nnew file mode 100644\n--- /dev/null\n+++ b/new\n@@ -0,0 +1 @@\n+hello\n"
 
 
-def test_what_an_earlier_fetch_left_is_never_taken_for_what_this_one_brings(host: Host, origin: Path) -> None:
-    obtain(host, make_job(origin))
+def test_the_tip_of_an_earlier_fetch_is_never_used_for_this_one(host: Host, origin: Path) -> None:
+    fetch_base(host, make_job(origin))
     mirror = host.work_dir / "mirrors" / "site"
     # Git refuses to set the ref, and the fetch goes on without it.
     write(mirror, {"refs/fetched/tip": ""})
     write(origin, {"file": "two\n"})
     newest = commit_all(origin)
-    assert obtain(host, make_job(origin)) == newest
+    assert fetch_base(host, make_job(origin)) == newest
 
 
 @pytest.mark.parametrize(
@@ -128,17 +128,17 @@ def test_what_an_earlier_fetch_left_is_never_taken_for_what_this_one_brings(host
     ],
     ids=lambda author: author.decode(),
 )
-def test_a_history_with_harmless_slips_is_taken(host: Host, origin: Path, author: bytes) -> None:
+def test_a_history_with_harmless_fsck_errors_is_accepted(host: Host, origin: Path, author: bytes) -> None:
     made = put_commit(origin, git(origin, "rev-parse", "HEAD^{tree}"), author)
-    assert obtain(host, make_job(origin)) == made
+    assert fetch_base(host, make_job(origin)) == made
 
 
-def test_a_commit_of_two_authors_and_a_mode_that_is_padded_are_taken(host: Host, origin: Path) -> None:
+def test_a_commit_with_two_authors_and_a_padded_mode_are_accepted(host: Host, origin: Path) -> None:
     blob = bytes.fromhex(git(origin, "rev-parse", "HEAD:file"))
     inner = put(origin, "tree", b"100644 file\0" + blob)
     tree = put(origin, "tree", b"040000 folder\0" + bytes.fromhex(inner))
     made = put_commit(origin, tree, extra=b"author " + PERSON + b"\n")
-    assert obtain(host, make_job(origin)) == made
+    assert fetch_base(host, make_job(origin)) == made
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_a_tree_that_is_ambiguous_or_unsafe_is_refused_by_name(
     assert tree in error.message and rule in error.message and "git fsck" in error.message
 
 
-def test_a_repository_with_sha256_ids_is_refused_as_long_as_they_are_not_supported(host: Host, tmp_path: Path) -> None:
+def test_a_repository_with_sha256_ids_is_refused(host: Host, tmp_path: Path) -> None:
     git(tmp_path, "init", "--quiet", "--initial-branch=main", "--object-format=sha256", "new")
     commit_all(tmp_path / "new")
     error = failure(host, make_job(tmp_path / "new"))

@@ -1,4 +1,4 @@
-"""A stored patch is applied whole, or an error says what does not apply."""
+"""A stored patch is applied completely, or an error says what does not apply."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from tests.workers.repositories import commit_all, git, make_origin, write
 from workers.errors import EngineError
 from workers.repository.git import Git
-from workers.repository.patches import patched
+from workers.repository.patches import apply_patch
 
 FILES: dict[str, str | bytes] = {
     "text": "".join(f"line {number}\n" for number in range(60)),
@@ -42,7 +42,7 @@ def apply(repository: Path, patch: bytes) -> str:
     with tempfile.TemporaryFile() as file, tempfile.TemporaryDirectory() as folder:
         file.write(patch)
         ours = Git(repository / ".git", index=Path(folder) / "index")
-        return patched(ours, git(repository, "rev-parse", "HEAD^"), file)
+        return apply_patch(ours, git(repository, "rev-parse", "HEAD^"), file)
 
 
 def refusal(repository: Path, patch: bytes) -> str:
@@ -53,7 +53,7 @@ def refusal(repository: Path, patch: bytes) -> str:
     return caught.value.message
 
 
-def test_a_whole_patch_gives_the_tree_that_it_was_made_from(repository: Path, patch: bytes) -> None:
+def test_a_whole_patch_gives_the_tree_it_was_made_from(repository: Path, patch: bytes) -> None:
     assert apply(repository, patch) == git(repository, "rev-parse", "HEAD^{tree}")
 
 
@@ -62,7 +62,7 @@ def test_a_hunk_that_does_not_apply_is_named_by_file_and_line(repository: Path, 
     assert "text" in message and "line 48" in message
 
 
-def test_a_file_that_is_not_there_is_named(repository: Path) -> None:
+def test_a_missing_file_is_named(repository: Path) -> None:
     message = refusal(repository, b"diff --git a/gone b/gone\n--- a/gone\n+++ b/gone\n@@ -1 +1 @@\n-a\n+b\n")
     assert "gone" in message
 
@@ -70,7 +70,7 @@ def test_a_file_that_is_not_there_is_named(repository: Path) -> None:
 @pytest.mark.parametrize(
     ("whole", "damaged"),
     [
-        # Git takes what comes before a binary patch that is damaged, tells of an error, and ends well.
+        # Git applies what comes before a damaged binary patch, reports an error, and still exits with 0.
         (b"GIT binary patch\nliteral ", b"GIT binary patch\nliteral 1"),
         (b"GIT binary patch\nliteral ", b"GIT binary patch\nlitteral "),
         (b"GIT binary patch\n", b"GIT binary path\n"),
@@ -79,7 +79,7 @@ def test_a_file_that_is_not_there_is_named(repository: Path) -> None:
     ],
     ids=["length", "word", "header", "second hunk", "first hunk"],
 )
-def test_a_patch_of_which_git_would_take_a_part_is_refused(
+def test_a_patch_that_git_would_apply_in_part_is_refused(
     repository: Path, patch: bytes, whole: bytes, damaged: bytes
 ) -> None:
     assert whole in patch
