@@ -12,12 +12,12 @@ CODE = re.compile(r"[a-z]+(_[a-z]+)*")
 
 
 def codes_in(path: Path) -> Iterator[str]:
-    """The first argument of each EngineError, and the `code` of each failure that is written out as a dictionary."""
+    """The first argument of each EngineError and Failure, and the `code` of each failure that is written out as a dictionary."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call) and node.args and isinstance(first := node.args[0], ast.Constant):
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             second = node.args[1] if len(node.args) > 1 else None
-            is_error = name == "EngineError" or (name == "__init__" and second is not None)
+            is_error = name in ("EngineError", "Failure") or (name == "__init__" and second is not None)
             if is_error and isinstance(first.value, str) and CODE.fullmatch(first.value):
                 yield first.value
         if isinstance(node, ast.Dict):
@@ -30,5 +30,5 @@ def test_the_page_names_every_code() -> None:
     rooms = [ROOT / "workers", ROOT / "tasks", ROOT / "app" / "services"]
     sources = [path for room in rooms for path in room.rglob("*.py") if "demo" not in path.parts]
     raised = {code for path in sources for code in codes_in(path)}
-    told = set(re.findall(r"^\| `([a-z_]+)` \|", (ROOT / "docs" / "failures.md").read_text(), re.MULTILINE))
-    assert told == raised
+    documented = set(re.findall(r"^\| `([a-z_]+)` \|", (ROOT / "docs" / "failures.md").read_text(), re.MULTILINE))
+    assert documented == raised
