@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -10,10 +11,12 @@ from typing import Any
 from workers.agents.chatter import step
 from workers.agents.stream import StreamAgent
 from workers.agents.values import count_of, objects, text_of
-from workers.job import Event, Step, Usage
+from workers.errors import EngineError
+from workers.job import Event, Job, Step, Usage
 from workers.sandbox import Place
 
 _KEYS = ("CODEX_API_KEY", "OPENAI_API_KEY")
+_NO_TOOLS = re.compile(r"code.mode is unavailable|failed to spawn code-mode host", re.I)
 _TOOLS = ("command_execution", "file_change", "mcp_tool_call", "web_search")
 
 
@@ -23,11 +26,16 @@ class CodexAgent(StreamAgent):
     name = "codex"
     label = "Codex"
     program = "codex"
+    companions = ("codex-code-mode-host",)
     wheel = "codex_cli_bin/bin"
     install = "npm install -g @openai/codex"
     variables = ("OPENAI_", "CODEX_")
     key = "OPENAI_API_KEY"
     provider = ("OPENAI_BASE_URL", "https://api.openai.com/v1")
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job)
+        self._no_tools = ""
 
     def command(self, place: Place) -> Sequence[str]:
         # Its own sandbox cannot be made inside ours, and is not needed there. Without ours it keeps its own.
@@ -91,6 +99,13 @@ class CodexAgent(StreamAgent):
                 self.complaints.take(message)
                 yield step(message)
 
+    def verdict(self, status: int) -> EngineError | None:
+        # It then only talks, and says that it is done.
+        if self._no_tools and not self.tool_calls:
+            message = f"Codex could not start its tools. Install it with all of its programs.\n{self._no_tools}"
+            return EngineError("agent_failed", "agent", message)
+        return super().verdict(status)
+
     def _item(self, item: dict[str, Any]) -> Iterable[Step]:
         match item:
             case {"type": "agent_message", "text": str(text)}:
@@ -105,6 +120,8 @@ class CodexAgent(StreamAgent):
                     failed = " (failed)" if item.get("status") == "failed" else ""
                     yield Step(f"{text_of(change.get('kind')).capitalize()} {text_of(change.get('path'))}{failed}")
             case {"type": "error", "message": str(message)}:
+                if _NO_TOOLS.search(message):
+                    self._no_tools = message
                 yield step(message)
             case {"type": "mcp_tool_call"}:
                 yield Step(f"{text_of(item.get('server'))}: {text_of(item.get('tool'))}")

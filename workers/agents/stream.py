@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from workers.agents.base import Agent, prompt_with_attachments
 from workers.agents.chatter import Chatter
-from workers.agents.installed import find_installed
+from workers.agents.installed import find_installed, find_missing_companion
 from workers.agents.values import as_object
 from workers.errors import EngineError
 from workers.job import Event, Job
@@ -29,23 +29,28 @@ class StreamAgent(Agent):
     label: ClassVar[str]
     program: ClassVar[str]
     wheel: ClassVar[str | None] = None
+    companions: ClassVar[tuple[str, ...]] = ()
+    """Programs that have to lie beside it."""
     install: ClassVar[str]
     key: ClassVar[str]
 
     @classmethod
     def find_missing(cls) -> str | None:
-        if find_installed(cls.program, cls.wheel):
+        installed = find_installed(cls.program, cls.wheel)
+        lacking = find_missing_companion(installed, cls.companions) if installed else None
+        if installed and not lacking:
             return None
+        what = f"{lacking} is missing, which {cls.label} needs" if lacking else f"{cls.label} is not installed"
         return (
-            f"{cls.label} is not installed on the worker. Install it: `bin/install-agents {cls.name}`, or `{cls.install}`. "
+            f"{what} on the worker. Install it: `bin/install-agents {cls.name}`, or `{cls.install}`. "
             f"In containers: build the image with `--build-arg AGENTS={cls.name}`."
         )
 
     def __init__(self, job: Job) -> None:
         super().__init__(job)
-        installed = find_installed(self.program, self.wheel)
-        if installed is None:
-            raise EngineError("agent_not_installed", "agent", self.find_missing() or "")
+        installed, missing = find_installed(self.program, self.wheel), self.find_missing()
+        if installed is None or missing:
+            raise EngineError("agent_not_installed", "agent", missing or "")
         self.called = installed.command
         self.runtime_paths = installed.runtime_paths
         self.complaints = Chatter(job.secrets)

@@ -276,6 +276,40 @@ def test_a_single_program_needs_only_itself(programs: Path) -> None:
     assert installed.runtime_paths == (programs / "claude",)
 
 
+def test_a_program_needs_what_lies_beside_it_under_its_name(programs: Path, tmp_path: Path) -> None:
+    package = tmp_path / "package" / "bin"
+    package.mkdir(parents=True)
+    for name in ("codex", "codex-code-mode-host", "other"):
+        (package / name).write_bytes(b"\x7fELF")
+        (package / name).chmod(0o755)
+    (programs / "codex").unlink()
+    (programs / "codex").symlink_to(package / "codex")
+    installed = find_installed("codex")
+    assert installed and installed.runtime_paths == (package / "codex", package / "codex-code-mode-host")
+    (package.parent / "codex-package.json").touch()
+    installed = find_installed("codex")
+    assert installed and installed.runtime_paths == (package.parent,)
+    assert find_missing("codex") is None
+    (package / "codex-code-mode-host").unlink()
+    assert str(package / "codex-code-mode-host") in str(find_missing("codex"))
+    with pytest.raises(EngineError, match="codex-code-mode-host") as failure:
+        open_agent(job(agent="codex"))
+    assert failure.value.code == "agent_not_installed"
+
+
+def test_codex_without_its_tools_has_failed_although_it_says_that_it_is_done(programs: Path) -> None:
+    agent = open_agent(job(agent="codex"))
+    said = "Code Mode is unavailable because failed to spawn code-mode host /bin/codex-code-mode-host: not found."
+    warning = {"type": "item.completed", "item": {"type": "error", "message": said}}
+    done = {"type": "turn.completed", "usage": {"input_tokens": 1, "output_tokens": 1}}
+    for event in (warning, done):
+        list(agent.parse(Line(json.dumps(event).encode())))
+    failure = agent.verdict(0)
+    assert failure and failure.code == "agent_failed" and said in failure.message
+    replay(agent, "codex-edit")
+    assert agent.verdict(0) is None, "another way to its tools is as good"
+
+
 def test_a_program_may_come_in_a_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "some_wheel_of_a_test"
     (package / "bin").mkdir(parents=True)
