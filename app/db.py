@@ -34,13 +34,13 @@ DatabaseError = sa.exc.DBAPIError
 """What a database or its driver raises, with the driver's own error as `orig`."""
 
 UNAVAILABLE = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError, sa.exc.TimeoutError)
-"""What is raised where the database is gone, restarts or is too busy, so that the same may succeed later. Among what
-Postgres calls internal are a server that became read-only, and a transaction that it ended for being idle."""
+"""What is raised when the database is gone, restarting or too busy: a later try may succeed. Postgres reports as
+internal errors that a server became read-only, and that it ended a transaction for being idle."""
 
 SQLITE_BUSY_MILLISECONDS = 20_000
-# A server that vanished without a word is given up after half a minute, not after the quarter of an hour that TCP takes.
-# And the server gives up a client that fell silent amid a transaction, as a frozen process does: it holds locks. See
-# "Parameter Key Words" of libpq and "Client Connection Defaults" in PostgreSQL's documentation.
+# A connection to a server that stopped responding ends after half a minute, not after the quarter of an hour that TCP
+# takes. The server in turn ends a transaction in which the client is idle, as a frozen process is: it holds locks.
+# See "Parameter Key Words" of libpq and "Client Connection Defaults" in PostgreSQL's documentation.
 _POSTGRES = {
     "connect_timeout": 10,
     "keepalives_idle": 10,
@@ -60,14 +60,14 @@ def configure(url: str) -> None:
     """Point this process at a database. Call it again after a fork: connections must not be shared."""
     global _engine, _configured_by
     if _engine is not None:
-        # The parent still uses the sockets that a fork copied, so they are let go of without being closed.
+        # The parent still uses the sockets that a fork copied, so they are dropped without being closed.
         _engine.dispose(close=_configured_by == os.getpid())
     _engine, _configured_by = make_engine(url), os.getpid()
     _factory.configure(bind=_engine)
 
 
 def close() -> None:
-    """Close the connections of this process, which opens new ones when it needs them."""
+    """Close the connections of this process. It opens new ones when it needs them."""
     if _engine is not None:
         _engine.dispose()
 
@@ -81,7 +81,7 @@ def make_engine(url: str) -> sa.Engine:
             pool_pre_ping=True,
             pool_size=10,
             max_overflow=40,
-            # What the operator's URL says itself is left as it is.
+            # Parameters in the operator's URL take precedence.
             connect_args={name: value for name, value in _POSTGRES.items() if name not in parsed.query},
         )
     engine = sa.create_engine(
@@ -93,28 +93,28 @@ def make_engine(url: str) -> sa.Engine:
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # The driver must not begin by itself; `_begin_sqlite` does.
+    connection.isolation_level = None  # Keeps the driver from beginning a transaction; `_begin_sqlite` does.
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
     connection.execute("PRAGMA foreign_keys=ON")
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
-    # A transaction that read first and then wants to write cannot wait for another writer in SQLite, it fails
-    # at once. So writers take the write lock at the start, where the busy time-out applies.
+    # In SQLite a transaction that has read and then writes cannot wait for another writer: it fails at once. So
+    # writers take the write lock at the start, where the busy timeout applies.
     connection.exec_driver_sql("BEGIN" if getattr(_local, "read_only", False) else "BEGIN IMMEDIATE")
 
 
 @contextlib.contextmanager
 def transaction(*, read_only: bool = False) -> Iterator[None]:
-    """One transaction; inside another one it is part of that, but one that writes cannot be part of one that reads.
+    """Open a transaction, or join the one in progress. A writing transaction cannot join a read-only one.
 
-    On success it commits and then runs what `after_commit` collected; on any exception it rolls back and forgets it.
+    On success it commits, then runs the `after_commit` callbacks. On any exception it rolls back and drops them.
     """
     if getattr(_local, "open", False):
         if _local.read_only and not read_only:
-            # On SQLite it would lack the write lock, and fail now and then where another writer is busy.
-            raise RuntimeError("a transaction that writes was begun inside one that is read-only")
+            # On SQLite it would lack the write lock, and fail sometimes while another writer is busy.
+            raise RuntimeError("A writing transaction cannot join a read-only one.")
         yield
         return
     _local.open, _local.read_only, _local.callbacks = True, read_only, []
@@ -133,7 +133,7 @@ def transaction(*, read_only: bool = False) -> Iterator[None]:
 
 
 def _run(callback: Callable[[], None]) -> None:
-    # What was committed is done, whatever becomes of this; the caller must not take it for undone.
+    # The commit stands even if this fails, so the caller must not get an error.
     try:
         callback()
     except Exception:
@@ -143,10 +143,10 @@ def _run(callback: Callable[[], None]) -> None:
 def after_commit(callback: Callable[[], None]) -> None:
     """Run `callback` once the transaction in progress has been committed; never if it is rolled back.
 
-    A callback that raises is logged, and keeps neither the others from running nor the caller from going on.
+    An exception in a callback is logged. The other callbacks still run, and the caller gets no error.
     """
     if not getattr(_local, "open", False):
-        raise RuntimeError("no transaction is in progress")
+        raise RuntimeError("No transaction is in progress.")
     _local.callbacks.append(callback)
 
 
@@ -156,12 +156,12 @@ def dialect() -> str:
 
 
 def insert(model: type[orm.DeclarativeBase]) -> Any:
-    """An INSERT that knows `ON CONFLICT`, which SQLAlchemy has for each database apart."""
+    """An INSERT that supports `ON CONFLICT`, which SQLAlchemy implements for each database separately."""
     return (postgresql.insert if dialect() == "postgresql" else sqlite.insert)(model)
 
 
 def lock(name: str) -> None:
-    """Wait until no other transaction of the deployment holds the lock of that name, and hold it to the end of this one.
+    """Take the deployment-wide lock `name` and hold it to the end of the transaction; waits for another holder.
 
     On SQLite the transaction itself is such a lock.
     """
@@ -176,7 +176,7 @@ def ping() -> None:
 
 
 class Timestamp(sa.types.TypeDecorator[datetime.datetime]):
-    """A moment in UTC. SQLite keeps text in one fixed width, so that comparing text compares moments."""
+    """A time in UTC. SQLite stores text of a fixed width, so that comparing text compares times."""
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True
@@ -205,7 +205,7 @@ class now(FunctionElement[datetime.datetime]):
 
 @compiles(now, "postgresql")
 def _now_postgresql(element: now, compiler: Any, **kw: Any) -> str:
-    # clock_timestamp moves within a transaction, which may have waited for a lock; now() stands still.
+    # now() is the start of the transaction, which may have waited for a lock since then.
     return f"(clock_timestamp() + make_interval(secs => {compiler.process(element.clauses, **kw)}))"
 
 

@@ -48,9 +48,9 @@ VERSION = "0.1.0"
 DESCRIPTION = """From a prompt to a reviewed pull request, with any coding agent.
 
 A *site* is a repository. A *runner* is a lasting line of work on one branch of a site. A *session* is one prompt and
-what came of it; a follow-up is a further session of the same runner.
+its result; a follow-up is a further session of the same runner.
 
-**Authentication.** Send `Authorization: Bearer <token>`. `agent-runners token create` makes a token, and so does
+**Authentication.** Send `Authorization: Bearer <token>`. `agent-runners token create` creates a token, and so does
 `POST /api/v1/tokens`.
 
 **Errors.** Every answer that is not a success has one shape: `message` says what is wrong and what to do, `error_code`
@@ -59,10 +59,10 @@ is stable and for programs, `errors` holds the messages for each field of a 422.
 **Repeats.** Every POST takes an `Idempotency-Key`. A repeat with the same key and body gets the first answer again, so a
 request whose answer was lost can be sent again safely.
 
-**Lists.** `page` and `per_page` (at most 100), with the headers `Total` and `Link`. For long lists begin with `cursor=`
+**Lists.** `page` and `per_page` (at most 100), with the headers `Total` and `Link`. For long lists start with `cursor=`
 and follow `Link rel="next"`.
 
-**Waiting.** Work is done in the background. Follow a session by its events, or poll it until its state is DONE, ERROR
+**Waiting.** Work is done in the background. Follow the events of a session, or poll it until its state is DONE, ERROR
 or CANCELLED.
 """
 CONFIGURATION = {
@@ -76,14 +76,14 @@ CONFIGURATION = {
         "components": {"securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}}},
         "security": [{"bearer": []}],
     },
-    "MAX_CONTENT_LENGTH": requests.MOST_BODY_BYTES,
+    "MAX_CONTENT_LENGTH": requests.MAX_BODY_BYTES,
     "PROPAGATE_EXCEPTIONS": False,
     "TRAP_HTTP_EXCEPTIONS": False,
 }
 
 
 class Api(flask_smorest.Api):
-    """Describes every error in the one shape, and leaves answering it to `app.api.errors`."""
+    """Documents every error in the API's one shape. `app.api.errors` answers them."""
 
     ERROR_SCHEMA = ErrorSchema
 
@@ -95,12 +95,12 @@ class Api(flask_smorest.Api):
 
 
 def create_app() -> Flask:
-    """The application, with its database; the WSGI server calls this in each of its processes."""
+    """The application, with its database. The WSGI server calls this in each of its processes."""
     configure_logging("web")
     db.configure(settings().database)
     app = Flask(__name__, static_folder=None)
     app.config.update(CONFIGURATION)
-    # A body lists its fields in the order of the schema, which is the order of the documentation.
+    # Fields keep the order of the schema, which is also that of the documentation.
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.url_map.merge_slashes = False
     app.url_map.converters["uuid"] = ids.Id
@@ -113,14 +113,14 @@ def create_app() -> Flask:
     api = Api(app, spec_kwargs={"marshmallow_plugin": description.Plugin()})
     for part in PARTS:
         api.register_blueprint(part.blp)
-    docs.lead_to(app)
+    docs.redirect_to_docs(app)
     return app
 
 
 def _answer_database_error(error: Any) -> Any:
     log.error("database_unavailable", error=type(getattr(error, "orig", error)).__name__)
     unavailable = Unavailable(
-        "the database does not answer; try again later", error_code="database_unavailable", headers={"Retry-After": "5"}
+        "The database is unavailable. Try again later.", error_code="database_unavailable", headers={"Retry-After": "5"}
     )
     return errors.answer(unavailable)
 
@@ -128,7 +128,7 @@ def _answer_database_error(error: Any) -> Any:
 def _answer_store_unavailable(error: StoreUnavailable) -> Any:
     log.error("artifact_store_unavailable", error=str(error))
     unavailable = Unavailable(
-        "the artifact store does not answer; try again later",
+        "The artifact store is unavailable. Try again later.",
         error_code="artifact_store_unavailable",
         headers={"Retry-After": "5"},
     )

@@ -1,4 +1,4 @@
-"""Who asks: the bearer token of a request becomes `g.caller`."""
+"""Authentication: the bearer token of a request becomes `g.caller`."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _CHALLENGE = 'Bearer realm="agent-runners"'
 
 
 def identify() -> None:
-    """Run before each request of a blueprint that is not open to everybody."""
+    """Authenticate the request. Runs before each request of a blueprint that is not open."""
     scheme, _, text = request.headers.get("Authorization", "").partition(" ")
     text = text.strip()
     if scheme.lower() != "bearer" or not text:
         raise Unauthorized(
-            "no bearer token; send the header Authorization: Bearer <token>",
+            "The request has no bearer token. Send the header Authorization: Bearer <token>.",
             error_code="token_missing",
             headers={"WWW-Authenticate": _CHALLENGE},
         )
@@ -33,6 +33,6 @@ def identify() -> None:
 
 
 def caller() -> Caller:
-    """Who makes the request in progress."""
+    """The caller of the request in progress."""
     found: Caller = g.caller
     return found

@@ -1,4 +1,4 @@
-"""The blueprint that all of the API is made of: bodies read strictly, operations described in full."""
+"""The base blueprint of the API: it reads requests strictly and documents every operation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from app.schemas.base import ErrorSchema
 from app.schemas.glossary import PATHS
 
 F = TypeVar("F", bound=Callable[..., Any])
-REFUSALS = (400, 401, 403, 404, 413, 415, 422, 429, 500)
+ERROR_STATUSES = (400, 401, 403, 404, 413, 415, 422, 429, 500)
 
 IDEMPOTENCY_KEY = {
     "in": "header",
@@ -32,28 +32,31 @@ IDEMPOTENCY_KEY = {
 REQUEST_ID = {
     "in": "header",
     "name": "X-Request-Id",
-    "description": "Up to 128 of `A-Za-z0-9._:/+=-`, taken over into the logs and echoed; else one is made.",
+    "description": "Up to 128 of `A-Za-z0-9._:/+=-`. Logged, and returned in the answer. Generated if missing or malformed.",
     "schema": {"type": "string"},
     "example": "checkout-4711",
 }
 _IN_PATH = re.compile(r"<(?:[^<>]+:)?(\w+)>")
 PAGE_HEADERS = {
-    "Total": {"description": "Rows of the whole list; not told on a walk by cursor.", "schema": {"type": "integer"}},
+    "Total": {
+        "description": "The number of rows in the whole list. Not sent when paging by cursor.",
+        "schema": {"type": "integer"},
+    },
     "Link": {"description": "`first`, `prev`, `next` and `last` (RFC 8288).", "schema": {"type": "string"}},
 }
 
 
 class Parser(FlaskParser):
-    """Reads a request's body and query; what is wrong with them is told in the one error shape."""
+    """Reads a request's body and query. Errors are answered in the API's one error shape."""
 
-    # The schema of a query says what becomes of parameters that it does not know, as that of a body does.
+    # None leaves the decision about unknown parameters to the schema of the query, as for a body.
     DEFAULT_UNKNOWN_BY_LOCATION = {**FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION, "query": None}
 
     def _raw_load_json(self, req: flask.Request) -> Any:
         return read_json(req.get_data(), core.missing)
 
     def handle_error(self, error: marshmallow.ValidationError, *_: Any, **__: Any) -> NoReturn:
-        # Messages come by location and then by field; callers only care for the fields.
+        # Messages are grouped by location and then by field. Callers only need the fields.
         located: Any = error.messages
         errors: dict[str, Any] = {}
         for messages in located.values():
@@ -62,7 +65,7 @@ class Parser(FlaskParser):
 
 
 def refused(errors: dict[str, Any]) -> Invalid:
-    """The refusal of fields, whose message is the first reason in words."""
+    """The error for refused fields. Its message is the first of the reasons."""
     (field, reason), *others = _reasons(errors)
     more = f" (and {len(others)} more, see errors)" if others else ""
     return Invalid(f"{field}: {reason}{more}", errors=errors)
@@ -90,15 +93,16 @@ def read_json(body: bytes, empty: Any) -> Any:
     try:
         return json.loads(body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
-        raise BadRequest("the body is not well-formed JSON", error_code="malformed_json") from None
+        message = "The body is not well-formed JSON. Check its syntax; NaN and Infinity are not JSON."
+        raise BadRequest(message, error_code="malformed_json") from None
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 class Blueprint(flask_smorest.Blueprint):
-    """Routes of one kind of thing. All but open ones need a bearer token and take JSON only."""
+    """Routes of one resource. All but open blueprints need a bearer token and accept JSON only."""
 
     ARGUMENTS_PARSER = Parser()
 
@@ -110,7 +114,7 @@ class Blueprint(flask_smorest.Blueprint):
             self.before_request(_admit)
 
     def route(self, rule: str, **options: Any) -> Callable[[F], F]:
-        """Serve a path, whose variable parts are described."""
+        """Register a path and document its variable parts."""
         names = _IN_PATH.findall(f"{self.url_prefix or ''}{rule}")
         described = [{"in": "path", "name": name, "description": PATHS[name]} for name in names]
         return super().route(rule, parameters=described, **options)
@@ -118,11 +122,11 @@ class Blueprint(flask_smorest.Blueprint):
     def operation(
         self, operation_id: str, *, conflict: str = "", also: dict[int, str] | None = None, links: Any = None
     ) -> Callable[[F], F]:
-        """Name an operation and declare how it refuses. Its summary is the first line of the view's docstring.
+        """Name an operation and document its errors. Its summary is the first line of the view's docstring.
 
-        `conflict` says when it answers 409, `also` gives other statuses, `links` the follow-ups of its success.
+        `conflict` says when it answers 409, `also` describes other statuses, `links` holds the links of its success.
         """
-        responses: dict[int, Any] = {status: HTTPStatus(status).name for status in REFUSALS}
+        responses: dict[int, Any] = {status: HTTPStatus(status).name for status in ERROR_STATUSES}
         for status, description in {**({409: conflict} if conflict else {}), **(also or {})}.items():
             content = {"application/json": {"schema": ErrorSchema}}
             responses[status] = {"description": description, "content": content}
@@ -138,21 +142,21 @@ class Blueprint(flask_smorest.Blueprint):
 
 
 def _admit() -> None:
-    """Check who asks and what comes with the request."""
-    # A browser asks with OPTIONS, and without a token, whether a page may make the request that it is about to make.
+    """Authenticate the caller, and check the body and the parameters."""
+    # Before some requests a browser asks with OPTIONS, and without a token, whether the page may make them.
     if flask.request.method != "OPTIONS":
         auth.identify()
         requests.check_body()
-        _refuse_untaken()
+        _refuse_unexpected()
 
 
-def _refuse_untaken() -> None:
-    """Refuse parameters and fields of a request whose operation takes none, as others refuse those they do not know."""
-    taken = _locations(flask.current_app.view_functions[str(flask.request.endpoint)])
-    if "query" not in taken and flask.request.args:
-        hint = "; send it in the JSON body" if "json" in taken else ""
+def _refuse_unexpected() -> None:
+    """Refuse parameters and fields where the operation takes none. Elsewhere schemas refuse the unknown ones."""
+    accepted = _locations(flask.current_app.view_functions[str(flask.request.endpoint)])
+    if "query" not in accepted and flask.request.args:
+        hint = "; send it in the JSON body" if "json" in accepted else ""
         raise refused({name: [f"is not a parameter of this operation{hint}"] for name in flask.request.args})
-    if "json" not in taken and flask.request.method in ("POST", "PATCH"):
+    if "json" not in accepted and flask.request.method in ("POST", "PATCH"):
         body = read_json(flask.request.get_data(), {})
         if not isinstance(body, dict):
             raise refused({"_schema": ["must be an object"]})
@@ -161,14 +165,14 @@ def _refuse_untaken() -> None:
 
 
 def _locations(view: Any) -> set[str]:
-    """Where the operation of the request in progress takes arguments from: `query`, `json`, `headers`."""
+    """Where the current operation takes arguments from: `query`, `json`, `headers`."""
     method = "get" if flask.request.method == "HEAD" else flask.request.method.lower()
     described = getattr(getattr(view.view_class, method, None), "_apidoc", {})
     return {argument["in"] for argument in described.get("arguments", {}).get("parameters", [])}
 
 
 def empty(status: int) -> flask.Response:
-    """An answer without a body."""
+    """A response without a body."""
     response = flask.Response(status=status)
     del response.headers["Content-Type"]
     return response

@@ -7,14 +7,19 @@ from flask_cors import CORS
 
 from app.config import settings
 
-_READABLE = ["Total", "Link", "Location", "Retry-After", "Idempotent-Replayed", "X-Request-Id"]
-_SENDABLE = ["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "X-Request-Id"]
+_EXPOSED_HEADERS = ["Total", "Link", "Location", "Retry-After", "Idempotent-Replayed", "X-Request-Id"]
+_ALLOWED_HEADERS = ["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "X-Request-Id"]
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
 def register(app: Flask) -> None:
-    """Let pages of the origins that the operator names call the API. A caller is known by a token, never by a cookie."""
+    """Let pages from the operator's origins call the API. Callers are identified by a token, never by a cookie."""
     if settings().cors_origins:
         origins = list(settings().cors_origins)
-        rules = {"origins": origins, "methods": _METHODS, "allow_headers": _SENDABLE, "expose_headers": _READABLE}
+        rules = {
+            "origins": origins,
+            "methods": _METHODS,
+            "allow_headers": _ALLOWED_HEADERS,
+            "expose_headers": _EXPOSED_HEADERS,
+        }
         CORS(app, resources={r"/api/.*": rules}, max_age=600)

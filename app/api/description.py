@@ -1,4 +1,4 @@
-"""How schemas become part of the API's description."""
+"""How schemas are documented in the API's description."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from apispec.ext.marshmallow.openapi import OpenAPIConverter
 
 
 class Converter(OpenAPIConverter):
-    """Describes a schema by its docstring, and leaves what apispec says about further fields as it is."""
+    """Adds a schema's docstring as its description, and leaves the rest to apispec."""
 
     def schema2jsonschema(self, schema: Any) -> dict[str, Any]:
         described: dict[str, Any] = super().schema2jsonschema(schema)

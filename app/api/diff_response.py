@@ -1,4 +1,4 @@
-"""Answers that are sent as they are read."""
+"""Diffs as streamed responses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from app.services.artifacts.diffs import Diff
 
 
 def diff(found: Diff, *, page: int | None = None, per_page: int = 0) -> Response:
-    """A diff as text, byte for byte as it is stored; with a page number, the Link header of its pages too."""
+    """A diff as text, byte for byte as it is stored. With a page number it also has the Link header of its pages."""
     response = Response(found.chunks, content_type="text/plain; charset=utf-8")
     response.headers["X-Content-Type-Options"] = "nosniff"
     if found.files is not None:

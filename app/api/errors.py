@@ -1,4 +1,4 @@
-"""Every answer that is no success, in the one shape."""
+"""Error responses: every response that is not a success has the same shape."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from app.errors import AppError
 
 log = structlog.get_logger()
 
-# What the framework refuses by itself.
+# The codes of errors that the framework raises.
 ERROR_CODES = {
     400: "bad_request",
     404: "route_not_found",
@@ -29,10 +29,10 @@ ERROR_CODES = {
 
 
 def register(app: Flask) -> None:
-    """Have every error of `app`, our own, the framework's or unforeseen, answered in the one shape."""
+    """Answer every error of `app` in the same shape: our own, the framework's and unexpected ones."""
     app.register_error_handler(AppError, answer)
     app.register_error_handler(HTTPException, _answer_framework)
-    app.register_error_handler(Exception, _answer_broken)
+    app.register_error_handler(Exception, _answer_unexpected)
 
 
 def answer(error: AppError) -> Response:
@@ -47,7 +47,7 @@ def shaped(
     errors: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """The one shape. `error` repeats `message`, because older clients read only that."""
+    """An error response. `error` repeats `message`, because older clients read only that."""
     body = {
         "code": status,
         "status": HTTP_STATUS_CODES.get(status, "Error"),
@@ -62,23 +62,25 @@ def shaped(
 def _answer_framework(error: HTTPException) -> Response:
     status = error.code or 500
     kept = {name: value for name, value in error.get_headers() if name.lower() in ("allow", "retry-after")}
-    return shaped(status, _in_words(error), ERROR_CODES.get(status, f"http_{status}"), headers=kept)
+    return shaped(status, _message(error), ERROR_CODES.get(status, f"http_{status}"), headers=kept)
 
 
-def _in_words(error: HTTPException) -> str:
-    """What the framework refuses, in words that suit an API: its own are for people with a browser."""
+def _message(error: HTTPException) -> str:
+    """The message for a framework error. The framework's own messages are written for people with a browser."""
     match error:
         case NotFound():
-            return f"there is no path {request.path}; /api/v1/docs lists those there are"
+            return f"There is no path {request.path}. /api/v1/docs lists all paths."
         case MethodNotAllowed():
-            return f"{request.path} does not take {request.method}, only {', '.join(sorted(error.valid_methods or ()))}"
+            methods = ", ".join(sorted(error.valid_methods or ()))
+            return f"{request.path} does not accept {request.method}, only {methods}."
         case RequestEntityTooLarge():
-            return "the request is too large"
+            return "The request is too large."
     return error.description or ""
 
 
-def _answer_broken(error: Exception) -> Response:
-    log.error("request_broken", exc_info=error)
-    return shaped(
-        500, "something broke on our side; the header X-Request-Id of this answer names it in our logs", "internal"
+def _answer_unexpected(error: Exception) -> Response:
+    log.error("request_failed", exc_info=error)
+    message = (
+        "The server failed unexpectedly. Give the operator this answer's X-Request-Id: it is in the server's logs."
     )
+    return shaped(500, message, "internal")

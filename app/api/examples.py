@@ -176,9 +176,9 @@ def _of_session(runner_id: str, session_id: str) -> dict[str, Any]:
     ids = {"agent_runner_id": runner_id, "session_id": session_id}
     return {
         "get": _link("getSession", "The session.", **ids),
-        "events": _link("streamSessionEvents", "What happens, as it happens.", **ids),
+        "events": _link("streamSessionEvents", "Its events, as they happen.", **ids),
         "stop": _link("stopSession", "Stop it.", **ids),
-        "retry": _link("retrySession", "Do it again.", **ids),
+        "retry": _link("retrySession", "Try it again.", **ids),
         "resultDiff": _link("getSessionResultDiff", "What it changed.", **ids),
         "cumulativeDiff": _link("getSessionCumulativeDiff", "What all sessions changed.", **ids),
     }

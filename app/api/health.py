@@ -1,4 +1,4 @@
-"""Whether the process lives, and whether it can serve: `/healthz` and `/readyz`. Open to everybody."""
+"""Liveness and readiness: `/healthz` and `/readyz`. They need no token."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.api.blueprint import Blueprint
 from app.errors import Unavailable
 from app.schemas.base import HealthSchema
 
-blp = Blueprint("Health", __name__, description="Whether the process lives and can serve.", is_open=True)
+blp = Blueprint("Health", __name__, description="Liveness and readiness.", is_open=True)
 log = structlog.get_logger()
 
 
@@ -21,9 +21,9 @@ class Healthy(MethodView):
     @blp.operation("getHealth")
     @blp.response(200, HealthSchema)
     def get(self) -> Any:
-        """Check whether the process lives.
+        """Check whether the process is alive.
 
-        It answers 200 even while the database does not answer.
+        The answer is 200 even while the database is unavailable.
         """
         return {"status": "ok"}
 
@@ -33,16 +33,16 @@ class Ready(MethodView):
     @blp.operation("getReadiness", also={503: "`database_unavailable`"})
     @blp.response(200, HealthSchema)
     def get(self) -> Any:
-        """Check whether the process can serve.
+        """Check whether the process can serve requests.
 
-        It answers 503 while the database does not answer.
+        The answer is 503 while the database is unavailable.
         """
         try:
             db.ping()
         except Exception as error:
             log.warning("not_ready", error=type(error).__name__)
             raise Unavailable(
-                "the database does not answer; try again later",
+                "The database is unavailable. Try again later.",
                 error_code="database_unavailable",
                 headers={"Retry-After": "5"},
             ) from None

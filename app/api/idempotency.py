@@ -62,7 +62,7 @@ def _asked() -> Repeatable | None:
 
 
 def _is_final(error: AppError) -> bool:
-    """Whether a repeat must be refused alike. A caller who is told to come back later may come back."""
+    """Whether a repeat gets the same error. After an error that says to try again later, it does not."""
     return 400 <= error.status < 500 and error.status != 429 and not isinstance(error, InFlight | Reused)
 
 

@@ -7,17 +7,17 @@ import uuid
 
 from werkzeug.routing import UUIDConverter
 
-NOTHING = uuid.UUID(int=0)
-"""An id that nothing ever has."""
+UNKNOWN = uuid.UUID(int=0)
+"""An id that no resource has."""
 
 
 class Id(UUIDConverter):
-    """Takes any text for an id. What is no UUID names nothing, so it is answered as an id that nothing has: by the 404
-    of the resource, and not by the one of an unknown path."""
+    """Accepts any text as an id. Text that is not a UUID becomes the id of no resource, so the answer is the 404 of the
+    resource, not that of an unknown path."""
 
-    # Two names of the API's own stand where an id of a runner may stand; they are not ids.
+    # `upload_url` and `delete_url` are paths of the API in the place of a runner's id.
     regex = "(?!(?:upload|delete)_url$)[^/]+"
     part_isolating = True
 
     def to_python(self, value: str) -> uuid.UUID:
-        return super().to_python(value) if re.fullmatch(UUIDConverter.regex, value) else NOTHING
+        return super().to_python(value) if re.fullmatch(UUIDConverter.regex, value) else UNKNOWN

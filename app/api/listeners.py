@@ -1,4 +1,4 @@
-"""How many event streams a web process serves at once. Each holds a thread for as long as somebody listens."""
+"""The limit on event streams that a web process serves at once. Each holds a thread while its client is connected."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ _listening: set[object] = set()
 
 
 def admit() -> Callable[[], None]:
-    """Take a place and return how to give it back, once or more often; raises `Unavailable` where all are taken."""
-    place = object()
+    """Reserve a slot and return the function that releases it; raises `Unavailable` when all slots are taken.
+
+    The function may be called more than once.
+    """
+    slot = object()
     with _lock:
         if len(_listening) >= settings().max_listeners:
             raise Unavailable(
-                "too many event streams are open; poll the session, or try again later",
+                "Too many event streams are open. Poll the session instead, or try again later.",
                 error_code="too_many_listeners",
                 headers={"Retry-After": "5"},
             )
-        _listening.add(place)
+        _listening.add(slot)
 
     def release() -> None:
         with _lock:
-            _listening.discard(place)
+            _listening.discard(slot)
 
     return release

@@ -1,4 +1,4 @@
-"""What operators watch, in the format of Prometheus: `/metrics`. It tells of all accounts, so it has a token of its own."""
+"""Metrics for Prometheus: `/metrics`. They cover all accounts, so the endpoint has a token of its own."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from app.keys import made_once
 from app.services import metrics
 from app.services.metrics import Measured
 
-blp = Blueprint("Metrics", __name__, description="Numbers for Prometheus.", is_open=True)
+blp = Blueprint("Metrics", __name__, description="Metrics for Prometheus.", is_open=True)
 
 _COUNTERS = {
-    "egress_refused": ("Connections of agents that their proxies refused.", None),
-    "workers_lost": ("Attempts whose worker let its lease run out.", None),
-    "sessions_ended": ("Sessions that came to an end.", "state"),
+    "egress_refused": ("Connections of agents that the egress proxy refused.", None),
+    "workers_lost": ("Attempts whose lease expired.", None),
+    "sessions_ended": ("Sessions that ended.", "state"),
     "sessions_failed": ("Sessions that ended in ERROR.", "code"),
 }
-"""What is counted, and the label that stands behind a slash in the counter's name."""
+"""The help text of each counter, and its label. The label's value follows a slash in the stored counter's name."""
 
 
 @blp.route("/metrics")
@@ -39,7 +39,7 @@ class Metrics(MethodView):
     def get(self) -> Response:
         """Get metrics for Prometheus.
 
-        It takes the token of `AGENT_RUNNERS_METRICS_TOKEN` alone, not one of the API.
+        Only the token in `AGENT_RUNNERS_METRICS_TOKEN` is accepted, not a token of the API.
         """
         _check_token()
         with db.transaction(read_only=True):
@@ -54,11 +54,15 @@ def _check_token() -> None:
     wanted = settings().metrics_token or made_once(file, secrets.token_urlsafe(32))
     given = request.headers.get("Authorization", "").removeprefix("Bearer ")
     if not hmac.compare_digest(given.strip().encode(), wanted.strip().encode()):
-        raise Unauthorized("send the token for metrics", error_code="bad_token", headers={"WWW-Authenticate": "Bearer"})
+        message = (
+            "The token for metrics is missing or wrong. Send the header Authorization: Bearer <token> with the value of "
+            "AGENT_RUNNERS_METRICS_TOKEN or, if that is not set, of the file metrics.token in the data folder."
+        )
+        raise Unauthorized(message, error_code="bad_token", headers={"WWW-Authenticate": "Bearer"})
 
 
 class _Collector(Collector):
-    """What was measured, as families of metrics."""
+    """The measurements as Prometheus metrics."""
 
     def __init__(self, measured: Measured) -> None:
         self._measured = measured
@@ -66,28 +70,30 @@ class _Collector(Collector):
     def collect(self) -> Iterator[Metric]:
         found = self._measured
         if found.sweep_age_seconds is not None:
-            yield _gauge("sweep_age_seconds", "Time since the last sweep came to its end.", found.sweep_age_seconds)
-        sessions = GaugeMetricFamily("agent_runners_sessions", "Sessions that are not over.", labels=["state"])
-        for state, number in found.sessions.items():
-            sessions.add_metric([state], number)
+            yield _gauge("sweep_age_seconds", "Seconds since the last sweep completed.", found.sweep_age_seconds)
+        sessions = GaugeMetricFamily("agent_runners_sessions", "Sessions that have not ended.", labels=["state"])
+        for state, count in found.sessions.items():
+            sessions.add_metric([state], count)
         yield sessions
-        yield _gauge("oldest_waiting_seconds", "How long the oldest session waits.", found.oldest_waiting_seconds)
-        yield _gauge("expired_leases", "Running sessions whose worker does not beat.", found.expired_leases)
-        yield _gauge("pending_publications", "Pull requests and commits being made.", found.pending_publications)
-        for name, (words, label) in _COUNTERS.items():
-            yield self._counter(name, words, label)
+        yield _gauge(
+            "oldest_waiting_seconds", "How long the oldest waiting session has waited.", found.oldest_waiting_seconds
+        )
+        yield _gauge("expired_leases", "Running sessions whose lease has expired.", found.expired_leases)
+        yield _gauge("pending_publications", "Pull requests and commits in progress.", found.pending_publications)
+        for name, (help_text, label) in _COUNTERS.items():
+            yield self._counter(name, help_text, label)
 
-    def _counter(self, name: str, words: str, label: str | None) -> Metric:
-        counter = CounterMetricFamily(f"agent_runners_{name}", words, labels=[label] if label else [])
+    def _counter(self, name: str, help_text: str, label: str | None) -> Metric:
+        counter = CounterMetricFamily(f"agent_runners_{name}", help_text, labels=[label] if label else [])
         counted = self._measured.counted
         if label is None:
             counter.add_metric([], counted.get(name, 0))
-        for each, number in sorted(counted.items()):
-            kind, slash, value = each.partition("/")
+        for stored_name, count in sorted(counted.items()):
+            kind, slash, value = stored_name.partition("/")
             if slash and kind == name:
-                counter.add_metric([value], number)
+                counter.add_metric([value], count)
         return counter
 
 
-def _gauge(name: str, words: str, value: float) -> Metric:
-    return GaugeMetricFamily(f"agent_runners_{name}", words, value=value)
+def _gauge(name: str, help_text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"agent_runners_{name}", help_text, value=value)

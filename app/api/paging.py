@@ -12,7 +12,7 @@ from app.services.pagination import Page
 
 
 def headers(page: Page[Any]) -> dict[str, str]:
-    """The headers of a page. Asked for with `cursor=`, even an empty one, the next page is named by its cursor."""
+    """The headers of a page. With `cursor` in the query, even an empty one, the next page is linked by its cursor."""
     if "cursor" in request.args:
         following = {"cursor": page.next_cursor} if page.next_cursor else None
         links = {"first": {"cursor": ""}, "next": following}
@@ -34,7 +34,7 @@ def numbered(number: int, per_page: int, total: int) -> dict[str, dict[str, str]
 
 
 def link(pages: dict[str, dict[str, str] | None], per_page: int) -> str:
-    """A Link header; each page keeps the other parameters of the query, with as many rows as a page really has."""
+    """A Link header. Its links keep the other parameters of the query, with `per_page` as it was applied."""
     kept = [
         (name, str(per_page) if name == "per_page" else value)
         for name, value in request.args.items(multi=True)
@@ -46,6 +46,6 @@ def link(pages: dict[str, dict[str, str] | None], per_page: int) -> str:
     )
 
 
-def address(path: str) -> str:
-    """The address under which callers reach a path of the API."""
+def public_url(path: str) -> str:
+    """The URL at which callers reach a path of the API."""
     return f"{settings().public_url.rstrip('/')}/api/v1{path}"

@@ -1,4 +1,4 @@
-"""Rows as their JSON shows them, with what is kept elsewhere fetched for a whole list at once."""
+"""Rows with the related data that their JSON shows, fetched for a whole list at once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class RowView:
 
 
 def runners(rows: Sequence[Any]) -> list[RowView]:
-    """Runners with their latest session, their usage and everyone who took part."""
+    """Runners with their latest session, usage and contributors."""
     rows = list(rows)
     latest, usage = summaries.latest_sessions(rows), summaries.usage(rows)
     contributors = summaries.contributors(rows)

@@ -1,4 +1,4 @@
-"""What happens around every request: its id, its body's limits, and its line in the log."""
+"""What happens around every request: its id, the checks of its body, and its line in the log."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flask import Flask, Response, g, request
 
 from app.errors import AppError, TooLarge
 
-MOST_BODY_BYTES = 8 * 1024 * 1024
+MAX_BODY_BYTES = 8 * 1024 * 1024
 _PROBES = ("/healthz", "/readyz", "/metrics")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 log = structlog.get_logger("app.requests")
@@ -31,7 +31,7 @@ def register(app: Flask) -> None:
 def _begin() -> None:
     given = request.headers.get("X-Request-Id", "")
     g.began = time.monotonic()
-    # Only a plain id is taken over: it goes into logs and back into a header.
+    # Only a plain id is accepted, because it appears in logs and in a header of the response.
     g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=g.request_id)
@@ -41,10 +41,10 @@ def _end(response: Response) -> Response:
     response.headers["X-Request-Id"] = g.request_id
     response.headers.setdefault("Cache-Control", "no-store")
     response.headers["X-Content-Type-Options"] = "nosniff"
-    # Probes and scrapes come every few seconds, and say something only where they fail.
-    tell = log.debug if request.path in _PROBES and response.status_code < 400 else log.info
-    # The path without its query: that of a signed URL is a credential.
-    tell(
+    # Probes and scrapes come every few seconds, and are only of interest when they fail.
+    write = log.debug if request.path in _PROBES and response.status_code < 400 else log.info
+    # The query is left out of the path: that of a signed URL is a credential.
+    write(
         "request",
         method=request.method,
         path=request.path,
@@ -55,7 +55,7 @@ def _end(response: Response) -> Response:
 
 
 def strings_in_body(name: str) -> list[str]:
-    """The strings under `name` in a JSON body that nobody has checked yet: one, those of a list, or none at all."""
+    """The strings under `name` in a JSON body that is not validated yet: one, those of a list, or none."""
     try:
         body = json.loads(request.get_data())
     except (ValueError, RecursionError):
@@ -65,14 +65,14 @@ def strings_in_body(name: str) -> list[str]:
 
 
 def check_body() -> None:
-    """Refuse a body that is too large or no JSON, before anything else reads it."""
+    """Refuse a body that is too large or is not JSON, before anything else reads it."""
     if request.method not in ("POST", "PATCH"):
         return
-    # A body that comes in chunks has no length to look at, and is cut off at the limit without a word.
-    request.max_content_length = MOST_BODY_BYTES + 1
-    if (request.content_length or 0) > MOST_BODY_BYTES or len(request.get_data()) > MOST_BODY_BYTES:
-        raise TooLarge(f"the body is too large: at most {MOST_BODY_BYTES} bytes are taken")
+    # A chunked body has no length to check, and the framework cuts it off at this limit without an error.
+    request.max_content_length = MAX_BODY_BYTES + 1
+    if (request.content_length or 0) > MAX_BODY_BYTES or len(request.get_data()) > MAX_BODY_BYTES:
+        raise TooLarge(f"The body is too large. It may have at most {MAX_BODY_BYTES} bytes.")
     if request.get_data() and not request.is_json:
         raise UnsupportedMediaType(
-            f"the body is not JSON by its Content-Type ({request.content_type or 'none'}); send Content-Type: application/json"
+            f"The Content-Type of the body is {request.content_type or 'missing'}. Send Content-Type: application/json."
         )

@@ -1,8 +1,7 @@
-"""The outermost decorators of views that read and of those that change something without being a POST.
+"""Decorators that give views a transaction. A POST gets its own from `app.api.idempotency`.
 
-They stand outside `response`, so that an answer is written while the rows it shows are still at hand.
-
-`after` stands outside of them, for what has to be done first and in no transaction.
+`reading` and `writing` go outside `response`, so that the answer is serialized while the transaction is open.
+`prepared_by` goes outside of them, for work that must be done first and outside a transaction.
 """
 
 from __future__ import annotations
@@ -39,10 +38,10 @@ def writing(view: Callable[P, R]) -> Callable[P, R]:
     return wrapper
 
 
-def after(prepare: Callable[..., Any]) -> Callable[[Callable[..., R]], Callable[..., R]]:
-    """First do what may take long, such as storing a diff from the body, so that no row is locked meanwhile.
+def prepared_by(prepare: Callable[..., Any]) -> Callable[[Callable[..., R]], Callable[..., R]]:
+    """Call `prepare` before the view, for work that may take long, such as storing a diff: no row is locked meanwhile.
 
-    `prepare` is called with the arguments of the view, and the view is given what it returns as `prepared`.
+    `prepare` is called with the arguments of the view, and its result is passed to the view as `prepared`.
     """
 
     def decorate(view: Callable[..., R]) -> Callable[..., R]:

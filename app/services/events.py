@@ -1,4 +1,4 @@
-"""What happened to a runner, written with the change it tells of, and read as it comes."""
+"""The events of a runner: recorded in the transaction of the change that they describe, and read in order."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from app.services.callers import Caller
 
 STEP, STATE, USAGE = "step", "state", "usage"
 MOST_AT_ONCE = 500
-# Besides what an agent tells, which settings bound, there is what we tell of its session; it is always less than this.
-_OUR_STEPS = 1000
-_OUR_BYTES = 1024 * 1024
+# Settings limit the steps that an agent reports. The system adds steps of its own, always fewer than this.
+_SYSTEM_STEPS = 1000
+_SYSTEM_BYTES = 1024 * 1024
 
 
 def record(session: AgentRunnerSession, kind: str, payload: dict[str, Any]) -> Event:
@@ -44,7 +44,7 @@ def record(session: AgentRunnerSession, kind: str, payload: dict[str, Any]) -> E
 
 
 def record_state(session: AgentRunnerSession) -> Event:
-    """Tell of the state that the session is in now."""
+    """Record the state that the session is in now."""
     return record(
         session, STATE, {"state": session.state.value, "attempt": session.attempt, "failure": session.failure}
     )
@@ -63,33 +63,33 @@ def find_after(session: AgentRunnerSession, seq: int, *, most: int = MOST_AT_ONC
 
 
 @dataclass(frozen=True)
-class News:
-    """What happened to a session since; `state` is the one it is in, and `is_over` says that nothing will follow."""
+class EventBatch:
+    """Some events of a session, and the state that it is in. `is_last` says that no more events will follow."""
 
     events: list[Event]
     state: SessionState
-    is_over: bool
+    is_last: bool
 
 
-def read_after(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID, seq: int) -> News:
-    """What happened to the caller's session after the event with that number."""
+def read_after(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID, seq: int) -> EventBatch:
+    """The events of the caller's session after the one with that number."""
     caller.require(Scope.READ)
-    # The state is read before the events: a final state is then never older than the last event that goes with it.
+    # The state is read before the events, so that no event is missed when the state read is final.
     session = lookup.get_session(lookup.get_runner(caller, runner_id), session_id)
     found = find_after(session, seq, most=MOST_AT_ONCE)
-    return News(found, session.state, not session.is_active and len(found) < MOST_AT_ONCE)
+    return EventBatch(found, session.state, not session.is_active and len(found) < MOST_AT_ONCE)
 
 
 def steps_of(sessions: list[AgentRunnerSession]) -> dict[uuid.UUID, list[dict[str, Any]]]:
     """The steps of each session's current attempt, in order, by session id.
 
-    All of them together are no more, and have no more text, than one session may have: the sessions that come first
-    have all of theirs, and what there is no room for is left out at the end.
+    All of them together are limited in number and size as those of one session are. The first sessions have all of
+    their steps; what exceeds the limit at the end is left out.
     """
     steps: dict[uuid.UUID, list[dict[str, Any]]] = {session.id: [] for session in sessions}
     if not sessions:
         return steps
-    room = settings().max_steps_bytes + _OUR_BYTES
+    room = settings().max_steps_bytes + _SYSTEM_BYTES
     places = {session.id: place for place, session in enumerate(sessions)}
     query = (
         sa.select(Event)
@@ -99,9 +99,9 @@ def steps_of(sessions: list[AgentRunnerSession]) -> dict[uuid.UUID, list[dict[st
         )
         .where(Event.session_id.in_(steps), Event.kind == STEP)
         .order_by(sa.case(places, value=Event.session_id), Event.seq)
-        .limit(settings().max_steps + _OUR_STEPS)
+        .limit(settings().max_steps + _SYSTEM_STEPS)
     )
-    # A few at a time, so that no more is loaded than there is room for.
+    # Rows are loaded a few at a time, so that hardly more is read than there is room for.
     with db.session.scalars(query, execution_options={"yield_per": 100}) as rows:
         for event in rows:
             room -= sum(len(text.encode()) for text in event.payload.values())

@@ -23,7 +23,7 @@ def test_a_method_that_is_not_there_names_those_that_are(api):
     response = api("PUT", "/agent_runners")
     refused(response, 405, "method_not_allowed")
     assert {"GET", "POST"} <= set(response.headers["Allow"].split(", "))
-    assert "does not take PUT" in response.json["message"]
+    assert "does not accept PUT" in response.json["message"]
 
 
 @pytest.mark.parametrize("path", ["/", "/docs", "/api", "/api/v1", "/api/v1/"])
@@ -88,7 +88,7 @@ def test_what_breaks_on_our_side_is_told_without_details_and_logged_with_them(ap
     response = api.get(path_of(runner), headers={"X-Request-Id": "broken-1"})
     refused(response, 500, "internal")
     assert "LOST" not in response.text
-    (line,) = [line for line in lines(caplog) if line["event"] == "request_broken"]
+    (line,) = [line for line in lines(caplog) if line["event"] == "request_failed"]
     assert line["request_id"] == "broken-1" and "LOST" in str(line["exc_info"])
 
 

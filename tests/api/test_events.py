@@ -9,7 +9,7 @@ import uuid
 
 import pytest
 
-from app.api.v1.events import Listened
+from app.api.v1.events import EventStream
 from app.models.states import Scope, SessionState
 from app.services.callers import Caller
 from app.services.execution.outcomes import Failure
@@ -129,8 +129,8 @@ def test_silence_is_broken_by_heartbeats_that_do_not_move_the_place(ada, make_ru
     runner = make_runner()
     ids = uuid.UUID(runner["id"]), uuid.UUID(runner["latest_session_id"])
     who = Caller(ada.user.account_id, ada.user.id, ada.user.id, Scope.READ)
-    listened = Listened(who, *ids, silence=0.1)
-    stream = listened.stream(listened.after(0), 0)
+    events = EventStream(who, *ids, silence=0.1)
+    stream = events.messages(events.read_after(0), 0)
     heard = [next(messages(next(stream))) for _ in range(3)]
     assert [(number, event) for number, event, _ in heard] == [(1, "state"), (None, "heartbeat"), (None, "heartbeat")]
     stream.close()

@@ -37,7 +37,7 @@ def ada_of(session_id: uuid.UUID) -> Caller:
 
 def follow_up(session_id: uuid.UUID, script: str, **fields: Any) -> uuid.UUID:
     ada = ada_of(session_id)
-    uploaded = uploads.look_for(ada, fields.get("file_keys", []))
+    uploaded = uploads.find_uploaded(ada, fields.get("file_keys", []))
     with db.transaction():
         asked = {"prompt": script, "agent": "shell", **fields}
         made = agent_runner_sessions.create(ada, runner_of(session_id).id, asked, uploaded)

@@ -25,7 +25,7 @@ class Me(MethodView):
     def get(self) -> Any:
         """Get yourself.
 
-        The user, the account and the token that the request came with.
+        The user, the account and the token of the request.
         """
         me = overview.me(caller())
         return RowView(me.user, account=me.account, token=me.token)
@@ -39,7 +39,7 @@ class Account(MethodView):
     def get(self) -> Any:
         """Get your account.
 
-        Its limits, and what is used of them.
+        Its limits and how much of them is in use.
         """
         found = overview.account(caller())
         return RowView(found.account, limits=found.limits, used=found.used)

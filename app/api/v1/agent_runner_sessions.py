@@ -13,7 +13,7 @@ from app.api.auth import caller
 from app.api.blueprint import PAGE_HEADERS, Blueprint, empty
 from app.api.idempotency import idempotent
 from app.api.requests import strings_in_body
-from app.api.transactions import after, reading, writing
+from app.api.transactions import prepared_by, reading, writing
 from app.schemas.agent_runner_session import (
     CreateSessionBody,
     ReportBody,
@@ -28,7 +28,7 @@ from app.services.runners import agent_runner_sessions
 blp = Blueprint(
     "Sessions",
     __name__,
-    description="Prompts, and what came of them.",
+    description="Prompts and their results.",
     url_prefix="/api/v1/agent_runners/<uuid:agent_runner_id>/sessions",
 )
 
@@ -42,13 +42,13 @@ class AgentRunnerSessions(MethodView):
     def get(self, filters: dict[str, Any], agent_runner_id: uuid.UUID) -> Any:
         """List the sessions of an agent runner, oldest first.
 
-        Discarded ones are left out unless `include_discarded` is true. In a long list later sessions may come with
-        fewer steps than `steps_count`; read those sessions by themselves.
+        Discarded sessions are left out unless `include_discarded` is true. In a long list, later sessions may have
+        fewer steps than `steps_count`. Read such a session by itself to get all of them.
         """
         page = agent_runner_sessions.find(caller(), agent_runner_id, filters)
         return presenters.sessions(page.items), paging.headers(page)
 
-    @after(lambda agent_runner_id: uploads.look_for(caller(), strings_in_body("file_keys")))
+    @prepared_by(lambda agent_runner_id: uploads.find_uploaded(caller(), strings_in_body("file_keys")))
     @idempotent()
     @blp.operation(
         "createSession", conflict="`active_session_exists` or `runner_archived`", links=examples.SESSION_LINKS
@@ -58,12 +58,12 @@ class AgentRunnerSessions(MethodView):
     def post(self, fields: dict[str, Any], agent_runner_id: uuid.UUID, prepared: uploads.Uploaded) -> Any:
         """Follow up with a prompt.
 
-        The session builds on the runner's diff. The agent sees the files as they are then, but does not remember
-        earlier prompts and answers. Agent, model, effort and limits are those of the latest session unless the body
-        names others.
+        The session builds on the runner's diff. The agent sees the resulting files, but does not remember earlier
+        prompts and answers. Agent, model, effort and limits are those of the latest session unless the body names
+        others.
         """
         session = agent_runner_sessions.create(caller(), agent_runner_id, fields, prepared)
-        return presenters.session(session), {"Location": _address(session)}
+        return presenters.session(session), {"Location": _url(session)}
 
 
 @blp.route("/<uuid:session_id>")
@@ -80,7 +80,7 @@ class AgentRunnerSession(MethodView):
 
     @blp.operation("updateSession", conflict="`bad_transition`, `already_claimed`, `lease_lost` or `not_external`")
     @blp.arguments(ReportBody, example=examples.REPORT, required=False)
-    @after(
+    @prepared_by(
         lambda fields, agent_runner_id, session_id: external_workers.store_reported_diffs(
             caller(), agent_runner_id, session_id, fields
         )
@@ -96,13 +96,13 @@ class AgentRunnerSession(MethodView):
     ) -> Any:
         """Report on a session as its worker, or change its title.
 
-        `state: RUNNING` is the claim of an external worker. Its answer carries the session token, once, and URLs to
-        read the attached files and the diff that the session builds on. Each further report, even an empty one, needs
-        that token and is a heartbeat.
+        An external worker claims the session with `state: RUNNING`. Only the answer to the claim has the session token
+        and the URLs to read the attached files and the diff that the session builds on. Each further report, even an
+        empty one, needs that token and is a heartbeat.
         """
         session, handover = external_workers.report(caller(), agent_runner_id, session_id, fields, prepared)
-        given = ("session_token", "attachment_urls", "start_diff_url")
-        return presenters.session(session, **{name: getattr(handover, name, None) for name in given})
+        extra = ("session_token", "attachment_urls", "start_diff_url")
+        return presenters.session(session, **{name: getattr(handover, name, None) for name in extra})
 
     @writing
     @blp.operation("stopSession", conflict="`session_ended`")
@@ -110,8 +110,8 @@ class AgentRunnerSession(MethodView):
     def delete(self, agent_runner_id: uuid.UUID, session_id: uuid.UUID) -> Response:
         """Stop a session.
 
-        It becomes CANCELLED, and its work so far is kept. Stopping it again is no error; a session that is DONE or
-        ERROR is refused.
+        It becomes CANCELLED, and its work so far is kept. Stopping it again is not an error. A session that is DONE or
+        ERROR cannot be stopped.
         """
         agent_runner_sessions.stop(caller(), agent_runner_id, session_id)
         return empty(202)
@@ -130,12 +130,12 @@ class Retry(MethodView):
     def post(self, agent_runner_id: uuid.UUID, session_id: uuid.UUID) -> Any:
         """Try a session again.
 
-        The new session has the prompt, mode, agent, model, effort, limits and files of that one and begins where that
-        one began. If it ends DONE with a diff, it takes the place of that session and of those that were built on it.
+        The new session has the same prompt, mode, agent, model, effort, limits and files, and starts where the old one
+        started. If it ends DONE with a diff, it replaces the old session and those that build on it.
         """
         session = agent_runner_sessions.retry(caller(), agent_runner_id, session_id)
-        return presenters.session(session), {"Location": _address(session)}
+        return presenters.session(session), {"Location": _url(session)}
 
 
-def _address(session: Any) -> str:
-    return paging.address(f"/agent_runners/{session.agent_runner_id}/sessions/{session.id}")
+def _url(session: Any) -> str:
+    return paging.public_url(f"/agent_runners/{session.agent_runner_id}/sessions/{session.id}")

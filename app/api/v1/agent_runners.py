@@ -13,7 +13,7 @@ from app.api.auth import caller
 from app.api.blueprint import PAGE_HEADERS, Blueprint, empty
 from app.api.idempotency import idempotent
 from app.api.requests import strings_in_body
-from app.api.transactions import after, reading, writing
+from app.api.transactions import prepared_by, reading, writing
 from app.schemas.agent_runner import (
     CommitBody,
     CreateRunnerBody,
@@ -51,7 +51,7 @@ class AgentRunners(MethodView):
         page = agent_runners.find(caller(), filters)
         return presenters.runners(page.items), paging.headers(page)
 
-    @after(lambda: uploads.look_for(caller(), strings_in_body("file_keys")))
+    @prepared_by(lambda: uploads.find_uploaded(caller(), strings_in_body("file_keys")))
     @idempotent()
     @blp.operation("createAgentRunner", links=examples.RUNNER_LINKS)
     @blp.arguments(CreateRunnerBody, example=examples.CREATE_RUNNER)
@@ -59,12 +59,11 @@ class AgentRunners(MethodView):
     def post(self, fields: dict[str, Any], prepared: uploads.Uploaded) -> Any:
         """Create an agent runner with a prompt.
 
-        The answer comes at once, and the first session waits for a worker. Follow it by its events, or poll it.
-        Without `agent` the site's default agent is used, else the first of the deployment that takes a prompt in
-        words.
+        The answer comes at once, and the first session waits for a worker. Follow its events, or poll it. Without
+        `agent` the site's default agent is used, else the first agent of the deployment that takes plain language.
         """
         runner = agent_runners.create(caller(), fields, prepared)
-        return presenters.runner(runner), {"Location": paging.address(f"/agent_runners/{runner.id}")}
+        return presenters.runner(runner), {"Location": paging.public_url(f"/agent_runners/{runner.id}")}
 
 
 @blp.route("/<uuid:agent_runner_id>")
@@ -75,14 +74,16 @@ class AgentRunner(MethodView):
     def get(self, agent_runner_id: uuid.UUID) -> Any:
         """Get an agent runner.
 
-        While `pr_is_being_created` or `merge_commit_is_being_created` is true, poll until it is false; then the
-        result or the error is there.
+        While `pr_is_being_created` or `merge_commit_is_being_created` is true, poll until it is false. Then the result
+        or the error is set.
         """
         return presenters.runner(agent_runners.get(caller(), agent_runner_id))
 
     @blp.operation("updateAgentRunner", conflict="`already_started`, or `active_session_exists` for a diff")
     @blp.arguments(UpdateRunnerBody, example={"title": "Health endpoint"}, required=False)
-    @after(lambda fields, agent_runner_id: agent_runners.store_replacement_diff(caller(), agent_runner_id, fields))
+    @prepared_by(
+        lambda fields, agent_runner_id: agent_runners.store_replacement_diff(caller(), agent_runner_id, fields)
+    )
     @writing
     @blp.response(200, RunnerSchema, example=examples.RUNNER)
     def patch(
@@ -90,8 +91,8 @@ class AgentRunner(MethodView):
     ) -> Any:
         """Change an agent runner.
 
-        Title and deploy may be changed at any time, the commit to start from until the first session is claimed. A
-        `result_diff` takes the place of the runner's diff until the next session, which builds on it.
+        Title and deploy can be changed at any time, the commit to start from until the first session is claimed. A
+        `result_diff` replaces the runner's diff, and the next session builds on it.
         """
         return presenters.runner(agent_runners.update(caller(), agent_runner_id, fields, prepared))
 
@@ -101,7 +102,7 @@ class AgentRunner(MethodView):
     def delete(self, agent_runner_id: uuid.UUID) -> Response:
         """Stop the session in progress.
 
-        It becomes CANCELLED. The work so far is kept, and a revert to that session adopts it.
+        It becomes CANCELLED, and its work so far is kept. Revert to that session to adopt the work.
         """
         agent_runner_sessions.stop_active(caller(), agent_runner_id)
         return empty(202)
@@ -115,8 +116,8 @@ class AgentRunnerDiff(MethodView):
     def get(self, query: dict[str, Any], agent_runner_id: uuid.UUID) -> Response:
         """Get the runner's diff as text.
 
-        It is sent byte for byte as it is stored; `git apply --binary` applies it to the base. With `page` or
-        `per_page` it comes in pages of files.
+        It is sent byte for byte as it is stored. `git apply --binary` applies it to the base. With `page` or `per_page`
+        the answer is one page of its files.
         """
         diff = diffs.read_runner_diff(caller(), agent_runner_id, **query)
         return diff_response.diff(diff, page=query["page"], per_page=query["per_page"])
@@ -130,8 +131,8 @@ class Archive(MethodView):
     def post(self, agent_runner_id: uuid.UUID) -> Any:
         """Archive an agent runner.
 
-        It is no longer listed and takes no further sessions. Archiving it again is no error. While a session is NEW
-        or RUNNING it is refused.
+        It is no longer listed and takes no further sessions. Archiving it again is not an error. It cannot be archived
+        while a session is NEW or RUNNING.
         """
         return presenters.runner(agent_runners.archive(caller(), agent_runner_id))
 
@@ -142,9 +143,9 @@ class Unarchive(MethodView):
     @blp.operation("unarchiveAgentRunner")
     @blp.response(200, RunnerSchema, example=examples.RUNNER)
     def post(self, agent_runner_id: uuid.UUID) -> Any:
-        """Take an agent runner out of the archive.
+        """Unarchive an agent runner.
 
-        It gets the state that its sessions decide. A runner that is not archived is returned unchanged.
+        Its state follows from its sessions again. A runner that is not archived is returned unchanged.
         """
         return presenters.runner(agent_runners.unarchive(caller(), agent_runner_id))
 
@@ -159,8 +160,8 @@ class Revert(MethodView):
         """Go back to an earlier session, or to the base.
 
         That session's cumulative diff becomes the runner's diff, and the next session builds on it. Null goes back to
-        the base. Sessions that the diff no longer builds on are discarded; a revert to one of them brings it back. A
-        session that ended in ERROR or CANCELLED with work kept is adopted in the same way.
+        the base. Sessions that the diff no longer builds on are discarded; revert to one of them to restore it. Revert
+        to a session that ended in ERROR or CANCELLED to adopt the work that it left.
         """
         return presenters.runner(head.revert(caller(), agent_runner_id, fields["session_id"]))
 
@@ -189,7 +190,7 @@ class Commit(MethodView):
     def post(self, fields: dict[str, Any], agent_runner_id: uuid.UUID) -> Any:
         """Commit the runner's diff to a branch.
 
-        The answer comes at once; poll the runner until `merge_commit_is_being_created` is false. Protected branches
-        are refused. Where the branch has moved, the work is merged.
+        The answer comes at once; poll the runner until `merge_commit_is_being_created` is false. Protected branches are
+        refused. If the branch has moved, the work is merged.
         """
         return presenters.runner(publications.request_commit(caller(), agent_runner_id, fields))

@@ -1,4 +1,4 @@
-"""Where signed URLs of the local artifact store lead: `/blobs/:key`. The signature is the permission."""
+"""The endpoints of the local artifact store's signed URLs: `/blobs/:key`. The signature is the permission."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.services.artifacts import uploads
 blp = Blueprint(
     "Blobs",
     __name__,
-    description="Where signed URLs of the local artifact store lead.",
+    description="The endpoints of the local artifact store's signed URLs.",
     url_prefix="/api/v1/blobs",
     is_open=True,
 )
@@ -30,12 +30,12 @@ class Blob(MethodView):
 
         Send exactly the headers that came with the URL. The signature is the permission, so no token is needed.
         """
-        # The signature names the limit, so the one of JSON bodies does not apply.
+        # The signature sets the limit, so that of JSON bodies does not apply.
         request.max_content_length = sys.maxsize
         chunks = iter(lambda: request.stream.read(CHUNK), b"")
         length = request.content_length
         if length is None and "Transfer-Encoding" not in request.headers:
-            length = 0  # A request that announces no content has none (RFC 9110, section 6.4).
+            length = 0  # Without either header a request has no content (RFC 9110, section 6.4).
         uploads.put_blob(key, request.args.to_dict(), request.content_type or "", length, chunks)
         return empty(200)
 
@@ -55,7 +55,7 @@ class Blob(MethodView):
     def delete(self, key: str) -> Response:
         """Delete by a signed URL.
 
-        The signature is the permission, so no token is needed. A file that a session has come to use is kept: 409.
+        The signature is the permission, so no token is needed. A file that a session uses by now is not deleted.
         """
         uploads.delete_blob(key, request.args.to_dict())
         return empty(204)

@@ -1,4 +1,4 @@
-"""A page to read the API's description, without anything from another host: `/docs`."""
+"""The documentation page: `/docs`. It loads nothing from another host."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Docs(MethodView):
 
         Nothing on the page comes from another host.
         """
-        return served("page.html", "text/html")
+        return _page_part("page.html", "text/html")
 
 
 @blp.route("/docs/<any('page.js', 'page.css'):name>")
@@ -36,17 +36,17 @@ class DocsPart(MethodView):
     def get(self, name: str) -> Response:
         """Get the page's script or style.
 
-        The page loads them by itself.
+        The documentation page loads them.
         """
-        return served(name, TYPES[name])
+        return _page_part(name, TYPES[name])
 
 
-def lead_to(app: Flask) -> None:
-    """Lead from the addresses at which people look first to the page."""
+def redirect_to_docs(app: Flask) -> None:
+    """Redirect the paths that people try first to the documentation page."""
     for number, path in enumerate(("/", "/docs", "/api", "/api/v1", "/api/v1/")):
         app.add_url_rule(path, f"to_docs_{number}", lambda: redirect("/api/v1/docs"))
 
 
-def served(name: str, kind: str) -> Response:
+def _page_part(name: str, kind: str) -> Response:
     headers = {"Content-Security-Policy": POLICY, "Cache-Control": "no-cache"}
     return Response((PAGE / name).read_bytes(), 200, headers, content_type=f"{kind}; charset=utf-8")

@@ -39,13 +39,13 @@ class Sites(MethodView):
     @blp.arguments(CreateSiteBody, example=examples.CREATE_SITE)
     @blp.response(201, SiteSchema, example=examples.SITE)
     def post(self, fields: dict[str, Any]) -> Any:
-        """Create a site, that is a repository to work on.
+        """Create a site: a repository to work on.
 
-        Only `repo_url` is needed. The address is checked, but nothing is fetched yet: what only a worker can see ends
-        the first session with a failure that names it.
+        Only `repo_url` is needed. The address is checked, but nothing is fetched yet. A problem that only a worker can
+        find ends the first session with a failure that names it.
         """
         site = sites.create(caller(), fields)
-        return site, {"Location": paging.address(f"/sites/{site.id}")}
+        return site, {"Location": paging.public_url(f"/sites/{site.id}")}
 
 
 @blp.route("/<uuid:site_id>")
@@ -67,8 +67,8 @@ class Site(MethodView):
     def patch(self, fields: dict[str, Any], site_id: uuid.UUID) -> Any:
         """Change a site.
 
-        Fields that are left out stay as they are. A new `repo_url`, `forge_api_url` or `forge` drops the access token
-        unless the same request brings one, because it was given for the other address.
+        Fields that are left out stay as they are. A new `repo_url`, `forge_api_url` or `forge` removes the access token
+        unless the same request sends one, because the token was meant for the old address.
         """
         return sites.update(caller(), site_id, fields)
 
@@ -78,7 +78,7 @@ class Site(MethodView):
     def delete(self, site_id: uuid.UUID) -> Response:
         """Delete a site.
 
-        The site and its runners are no longer shown. While a session is NEW or RUNNING it is refused.
+        The site and its runners are no longer shown. A site cannot be deleted while a session is NEW or RUNNING.
         """
         sites.delete(caller(), site_id)
         return empty(204)

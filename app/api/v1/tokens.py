@@ -30,7 +30,7 @@ class Tokens(MethodView):
     def get(self, filters: dict[str, Any]) -> Any:
         """List tokens, oldest first.
 
-        Your own; for an administrator those of the account. Revoked ones are listed too.
+        Your own tokens, or all tokens of the account for an administrator. Revoked tokens are included.
         """
         page = tokens.find_own(caller(), filters)
         return page.items, paging.headers(page)
@@ -42,7 +42,7 @@ class Tokens(MethodView):
     def post(self, fields: dict[str, Any]) -> Any:
         """Create a token for yourself.
 
-        Its text is in this answer and nowhere else. Nobody can give a token more than they have themselves.
+        Its text is shown only in this answer. A token cannot be given a scope that your own token does not include.
         """
         row, text = tokens.create_for_caller(caller(), fields["scope"], fields["name"])
         return RowView(row, token=text)
@@ -56,8 +56,8 @@ class Token(MethodView):
     def delete(self, token_id: uuid.UUID) -> Response:
         """Revoke a token.
 
-        From then on it answers 401, and so do the session tokens of claims that were made with it. Revoking it again
-        is no error.
+        From then on requests with it get 401, and so do requests with session tokens of claims that were made with it.
+        Revoking it again is not an error.
         """
         tokens.revoke(token_id, caller())
         return empty(204)

@@ -11,7 +11,7 @@ from app.api.auth import caller
 from app.api.blueprint import Blueprint
 from app.api.idempotency import idempotent
 from app.api.requests import strings_in_body
-from app.api.transactions import after
+from app.api.transactions import prepared_by
 from app.schemas.upload import DeleteUrlBody, DeleteUrlSchema, UploadUrlBody, UploadUrlSchema
 from app.services.artifacts import uploads
 
@@ -27,8 +27,8 @@ class UploadUrl(MethodView):
     def post(self, fields: dict[str, Any]) -> Any:
         """Get a signed URL to upload a file for agents.
 
-        PUT the file there with exactly the headers given, then name its `file_key` in `file_keys` of a session. A
-        file may have 10 MiB and may be empty.
+        PUT the file there with exactly the headers given, then name its `file_key` in `file_keys` of a session. A file
+        may have at most 10 MiB and may be empty.
         """
         key, signed = uploads.upload_url(caller(), fields)
         return {
@@ -41,7 +41,7 @@ class UploadUrl(MethodView):
 
 @blp.route("/delete_url")
 class DeleteUrl(MethodView):
-    @after(lambda: uploads.look_for(caller(), strings_in_body("file_key")))
+    @prepared_by(lambda: uploads.find_uploaded(caller(), strings_in_body("file_key")))
     @idempotent()
     @blp.operation("createDeleteUrl", conflict="`file_in_use`")
     @blp.arguments(DeleteUrlBody, example={"file_key": examples.FILE_KEY})
@@ -49,7 +49,7 @@ class DeleteUrl(MethodView):
     def post(self, fields: dict[str, Any], prepared: uploads.Uploaded) -> Any:
         """Get a signed URL to delete an uploaded file.
 
-        A file that a session uses is kept: 409.
+        A file that a session uses cannot be deleted.
         """
         signed = uploads.delete_url(caller(), fields["file_key"], prepared)
         return {"delete_url": signed.url, "file_key": fields["file_key"]}

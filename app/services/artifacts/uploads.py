@@ -48,7 +48,7 @@ def upload_url(caller: Caller, fields: dict[str, Any]) -> tuple[str, SignedUrl]:
     return key, artifacts.store().signed_put(key, content_type, length=size, limit=MOST_BYTES, seconds=SECONDS)
 
 
-def look_for(caller: Caller, keys: Iterable[str]) -> Uploaded:
+def find_uploaded(caller: Caller, keys: Iterable[str]) -> Uploaded:
     """What is stored of the files that the caller uploaded under `keys`, by key.
 
     To be called in no transaction: the store may take long, and nobody shall wait for a row meanwhile.
@@ -59,7 +59,7 @@ def look_for(caller: Caller, keys: Iterable[str]) -> Uploaded:
 
 
 def delete_url(caller: Caller, key: str, found: Uploaded) -> SignedUrl:
-    """A URL to delete an uploaded file, one of those that `look_for` found; raises `Conflict` for one that a session
+    """A URL to delete an uploaded file, one of those that `find_uploaded` found; raises `Conflict` for one that a session
     uses."""
     caller.require(Scope.WRITE)
     if key not in found:
@@ -70,7 +70,7 @@ def delete_url(caller: Caller, key: str, found: Uploaded) -> SignedUrl:
 
 
 def check_usable(keys: list[str], found: Uploaded) -> list[str]:
-    """The keys, each once; raises `Invalid` for one that `look_for` did not find, and one too large or expired."""
+    """The keys, each once; raises `Invalid` for one that `find_uploaded` did not find, and one too large or expired."""
     keys = list(dict.fromkeys(keys))
     if len(keys) > MOST_FILES:
         raise invalid("file_keys", f"may name at most {MOST_FILES} files", error_code="too_many_files")

@@ -27,7 +27,7 @@ def create(
     caller: Caller, runner_id: uuid.UUID, fields: dict[str, Any], uploaded: uploads.Uploaded
 ) -> AgentRunnerSession:
     """Follow up: record a session that builds on the runner's diff, and dispatch it. `uploaded` is what
-    `uploads.look_for` found of the files that `fields` name."""
+    `uploads.find_uploaded` found of the files that `fields` name."""
     caller.require(Scope.WRITE)
     site_id = lookup.get_runner(caller, runner_id).site_id
     file_keys = uploads.check_usable(fields.get("file_keys") or [], uploaded)

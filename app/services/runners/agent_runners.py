@@ -29,7 +29,7 @@ _BRANCHES = ("branch", "result_branch")
 
 def create(caller: Caller, fields: dict[str, Any], uploaded: uploads.Uploaded) -> AgentRunner:
     """Record a runner and its first session, and dispatch it. `fields` as in the POST; `uploaded` is what
-    `uploads.look_for` found of the files that it names."""
+    `uploads.find_uploaded` found of the files that it names."""
     caller.require(Scope.WRITE)
     fields = git_names.with_plain_branches(fields, "branch")
     lookup.get_site(caller, fields["site_id"])
