@@ -1,7 +1,7 @@
 """Start everything in the Procfile, the broker first, and stop it in order, the broker last.
 
 The first start migrates the database and makes the first account; its token is shown once. Ctrl-C stops: workers get a
-minute to put their sessions back into the queue. Ctrl-C again does not wait for them.
+minute to requeue their sessions. Ctrl-C again does not wait for them.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         ),
         *("--pool", "prefork", "--without-gossip", "--without-mingle"),
         *_options(args, settings),
-        # A stop must reach the session that runs, which then goes back into the queue; other tasks are short.
+        # A stop must reach the session that runs, which is then requeued; other tasks are short.
         variables={"REMAP_SIGTERM": "SIGQUIT"} if args.queue == "sessions" else None,
     )
 
