@@ -21,6 +21,7 @@ from workers.stages.commands import Commands, Events
 from workers.stages.saving import as_failure, save_work
 from workers.stages.setup import run_setup, setup_files
 from workers.workspace import inputs
+from workers.workspace.agent_repository import IDENTITY
 from workers.workspace.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -98,7 +99,7 @@ class _Attempt:
         job = self._job
         files = agent.files(sandbox.place)
         early = files if job.allow_agent_configuration else {}
-        inputs.write_home(workspace.home, {**early, **setup_files(job)})
+        inputs.write_home(workspace.home, {".gitconfig": IDENTITY.encode(), **early, **setup_files(job)})
         attachments = inputs.write_attachments(workspace.attachments, job.attachments, self._budget)
         inputs.hand_over(workspace, sandbox)
         if job.setup_command:

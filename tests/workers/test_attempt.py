@@ -128,6 +128,15 @@ def test_the_credential_never_enters_the_sandbox(engine: Engine) -> None:
     assert "\n0\n" in str(attempt.outcome.failure)
 
 
+def test_the_agent_can_commit_in_any_repository(engine: Engine) -> None:
+    commit = (
+        "git init -q $TMPDIR/{0} && cd $TMPDIR/{0} && git commit -q --allow-empty -m x && git log --format='%an <%ae>'"
+    )
+    attempt = engine.run(commit.format("two"), setup_command=commit.format("one"))
+    assert attempt.outcome.failure is None
+    assert attempt.outcome.result == "Agent <agent@localhost>"
+
+
 def test_attachments_reach_the_agent_under_plain_names(engine: Engine) -> None:
     names = ("a.txt", "A.txt", "../../etc/passwd", ".hidden", "with space;$(rm).md", "..", "x/" + "y" * 300)
     attached = tuple(Attachment(name, lambda name=name: iter([name.encode(), b"!"])) for name in names)

@@ -14,15 +14,19 @@ from workers.repository.git import Git
 from workers.repository.remote import public_url
 from workers.repository.trees import fields_of
 
-_CONFIG = """\
+IDENTITY = """\
+[user]
+\tname = Agent
+\temail = agent@localhost
+"""
+"""Git's configuration for whoever commits as the agent, in this repository or in another one."""
+
+_CONFIG = f"""\
 [core]
 \trepositoryformatversion = 0
 \tfilemode = true
 \tbare = false
-[user]
-\tname = Agent
-\temail = agent@localhost
-[gc]
+{IDENTITY}[gc]
 \tauto = 0
 """
 
