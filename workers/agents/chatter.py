@@ -12,7 +12,11 @@ from workers.job import Secrets, Step
 _SECONDS = 0.5
 _HEAD_CHARACTERS = 4096
 _TAIL_LINES = 20
-_COLOURS = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+# Colours and movements of the cursor (CSI); titles, links and other strings (OSC, DCS, SOS, PM, APC), which end with a
+# bell or with ESC \\, or where one is cut off with the line; and the other sequences. No part of it can match the same
+# text in two ways, so the time it takes grows with the length of the line alone.
+_CONTROL_SEQUENCES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]?|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~]?)")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
 class Chatter:
@@ -47,7 +51,7 @@ class Chatter:
 
     def take(self, text: str) -> None:
         """Take a line."""
-        line = _COLOURS.sub("", text) if "\x1b" in text else text
+        line = plain(text)
         if len(line) > _HEAD_CHARACTERS:
             line = f"{self._secrets.redact(line)[:_HEAD_CHARACTERS]} ..."
         self._last.append(line)
@@ -75,6 +79,18 @@ class Chatter:
         text = "\n".join(lines).strip("\n")
         if text.strip():
             yield step(text)
+
+
+def plain(line: str) -> str:
+    """What stands on a terminal after `line`: the last frame of a progress bar, and no control sequences.
+
+    A carriage return begins a frame, and an empty frame erases nothing.
+    """
+    shown = line if line.isprintable() else _CONTROL_SEQUENCES.sub("", line)
+    if "\r" in shown:
+        frames = [frame for frame in shown.split("\r") if frame.strip()]
+        shown = frames[-1] if frames else ""
+    return shown if shown.isprintable() else _CONTROLS.sub("", shown)
 
 
 def step(text: str) -> Step:

@@ -13,7 +13,7 @@ import pytest
 from app.redaction.secrets import Secrets
 from tests.workers.engine import job
 from workers.agents import AGENTS, Agent, find_missing, open_agent
-from workers.agents.chatter import Chatter
+from workers.agents.chatter import Chatter, plain
 from workers.agents.installed import find_installed
 from workers.errors import EngineError
 from workers.job import Event, Limits, Step, Usage
@@ -343,6 +343,34 @@ def test_a_flood_becomes_a_few_steps() -> None:
     assert "lines were left out]" in steps[-1].message
     assert steps[-1].message.endswith("line 199999")
     assert all(len(step.message) < 16_000 for step in steps)
+
+
+@pytest.mark.parametrize(
+    ("line", "kept"),
+    [
+        ("10 %\r50 %\r100 %", "100 %"),
+        ("10 %\r100 %\r", "100 %"),
+        ("one\r\x1b[2K\x1b[1Gtwo\x1b[K", "two"),
+        ("see \x1b]8;;https://example.com\x1b\\the page\x1b]8;;\x1b\\ now", "see the page now"),
+        ("\x1b]0;a title\x07text", "text"),
+        ("\x1b[1;31mred\x1b[0m \x1b(Bplain\x1b[?25l", "red plain"),
+        ("cut off \x1b]8;;https://exa", "cut off "),
+        ("cut off \x1b[3", "cut off "),
+        ("a\tb \x07\x00é \u4e2d", "a\tb é \u4e2d"),
+        ("\r\r", ""),
+    ],
+)
+def test_what_is_meant_for_a_terminal_becomes_plain_text(line: str, kept: str) -> None:
+    assert plain(line) == kept
+
+
+@pytest.mark.parametrize(
+    "part", ["\x1b]", "\x1b[", "\x1b[0", "\r", "x\r", "\x1b", "\x1b]8;;\x1b", "\x1bP\x1b\\", "\x1b "]
+)
+def test_plain_text_is_found_in_linear_time(part: str) -> None:
+    started = time.process_time()
+    plain(part * 300_000)
+    assert time.process_time() - started < 10
 
 
 def test_output_that_is_spoken_slowly_is_told_soon() -> None:
