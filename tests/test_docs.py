@@ -1,12 +1,15 @@
-"""Every file, folder, link and heading that the documentation names exists."""
+"""Every file, folder, link, heading and setting that the documentation names exists."""
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from app.config import PREFIX, Settings
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "bench/README.md")]
@@ -44,3 +47,9 @@ def test_links_of_a_page_lead_somewhere(page: Path) -> None:
         if not path.exists() or (anchor and anchor not in anchors(path)):
             broken.append(link)
     assert broken == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_settings_that_a_page_names_exist(page: Path) -> None:
+    settings = {PREFIX + field.name.upper() for field in dataclasses.fields(Settings)}
+    assert set(re.findall(rf"\b{PREFIX}[A-Z]\w*", page.read_text())) - settings == set()
