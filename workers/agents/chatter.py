@@ -93,6 +93,11 @@ def plain(line: str) -> str:
     return shown if shown.isprintable() else _CONTROLS.sub("", shown)
 
 
+def plain_text(text: str) -> str:
+    """`plain` for each line of a text."""
+    return "\n".join(plain(line) for line in text.split("\n"))
+
+
 def step(text: str) -> Step:
     """A step titled by the first line of `text`; what does not fit into a title becomes its message."""
     first, _, more = text.strip().partition("\n")

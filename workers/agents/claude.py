@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from workers.agents.chatter import step
+from workers.agents.chatter import plain_text, step
 from workers.agents.stream import StreamAgent
 from workers.agents.values import cost_of, count_of, objects, text_of
 from workers.errors import EngineError
 from workers.job import Event, Job, Step, Usage
+from workers.redaction import shortened
 from workers.sandbox import Place
 
 # The argument that tells most about what a tool is about to do, best first.
@@ -20,6 +21,7 @@ _RETRIES = "CLAUDE_CODE_MAX_RETRIES"
 _COUNTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens")
 # Messages whose parts may still come: of one that speaks, and of others that work at the same time.
 _REMEMBERED = 1000
+_RESULT_BYTES = 4096
 
 
 class ClaudeAgent(StreamAgent):
@@ -36,6 +38,8 @@ class ClaudeAgent(StreamAgent):
 
     def __init__(self, job: Job) -> None:
         super().__init__(job)
+        self._called: dict[str, str] = {}
+        """The titles of tool calls without an answer yet, by their ids."""
         self._messages: dict[str, Counter[str]] = {}
         self._totals: Counter[str] = Counter()
 
@@ -71,8 +75,8 @@ class ClaudeAgent(StreamAgent):
                 yield from self._message(message)
             case {"type": "user", "message": dict(message)}:
                 for block in objects(message.get("content")):
-                    if block.get("is_error"):
-                        yield Step("A tool failed", text_of(block.get("content")))
+                    if block.get("type") == "tool_result":
+                        yield self._result_step(block)
             case {"type": "result"}:
                 yield self._finish(event)
                 if event.get("subtype") == "error_max_budget_usd":
@@ -87,7 +91,11 @@ class ClaudeAgent(StreamAgent):
                     yield step(text)
                 case {"type": "tool_use", "name": str(tool)}:
                     self.tool_calls += 1
-                    yield _tool_step(tool, block.get("input"))
+                    called = _tool_step(tool, block.get("input"))
+                    self._called[str(block.get("id"))] = called.title
+                    if len(self._called) > _REMEMBERED:
+                        del self._called[next(iter(self._called))]
+                    yield called
         # A message comes in parts, and each part repeats the usage of the whole so far.
         usage, known = message.get("usage"), str(message.get("id"))
         if isinstance(usage, dict) and self._messages.get(known) != (counts := _counts_of(usage)):
@@ -98,6 +106,14 @@ class ClaudeAgent(StreamAgent):
                 del self._messages[next(iter(self._messages))]
             self.usage = self._sum(self._totals)
             yield self.usage
+
+    def _result_step(self, block: dict[str, Any]) -> Step:
+        """What a tool answered, under the name of what was asked of it."""
+        called = self._called.pop(str(block.get("tool_use_id")), "a tool")
+        answer = text_of(block.get("content")).removeprefix("<tool_use_error>").removesuffix("</tool_use_error>")
+        # Redacted before it is cut: half of a secret would not be known again.
+        text = shortened(self.job.secrets.redact(plain_text(answer)), _RESULT_BYTES)
+        return Step(f"Failed: {called}" if block.get("is_error") else f"Result of {called}", text)
 
     def _finish(self, event: dict[str, Any]) -> Usage:
         # `subtype` is "success" even where it failed.

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from workers.agents.chatter import step
+from workers.agents.chatter import plain_text, step
 from workers.agents.stream import StreamAgent
 from workers.agents.values import count_of, objects, text_of
 from workers.errors import EngineError
@@ -134,7 +134,7 @@ def _command_step(command: str, item: dict[str, Any]) -> Step:
     status = item.get("exit_code")
     parts = [
         command if more else "",
-        text_of(item.get("aggregated_output")),
+        plain_text(text_of(item.get("aggregated_output"))),
         f"[exit status {status}]" if status else "",
     ]
     return Step(first, "\n".join(part.strip("\n") for part in parts if part))

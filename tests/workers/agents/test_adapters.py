@@ -65,14 +65,46 @@ def test_claude_edits_a_file(programs: Path) -> None:
         "Claude Code 2.1.197 started",
         "I will make the change.",
         "Read: /workspace/calc.py",
+        "Result of Read: /workspace/calc.py",
         "I will make the change.",
         "Edit: /workspace/calc.py",
+        "Result of Edit: /workspace/calc.py",
         "Done: the requested change is in place.",
     ]
     assert events[-1] == agent.usage == Usage(3270, 75, 150, 0.01755, 2)
     totals = [event.input_tokens or 0 for event in events if isinstance(event, Usage)]
     assert totals == sorted(totals), "totals never fall"
     assert (agent.result, verdict(agent, 0)) == ("Done: the requested change is in place.", None)
+
+
+def test_claude_shows_what_tools_answered_and_which_of_them_failed(programs: Path) -> None:
+    agent = open_agent(job(agent="claude", secrets=Secrets("s3cret-token-of-a-site")))
+    calls = [
+        {"type": "tool_use", "id": "1", "name": "Bash", "input": {"command": "make test"}},
+        {"type": "tool_use", "id": "2", "name": "Read", "input": {"file_path": "no.txt"}},
+    ]
+    answers = [
+        {
+            "type": "tool_result",
+            "tool_use_id": "2",
+            "is_error": True,
+            "content": "<tool_use_error>No file.</tool_use_error>",
+        },
+        {
+            "type": "tool_result",
+            "tool_use_id": "1",
+            "content": [{"type": "text", "text": "1 %\r100 %\nok " + "x" * 9000}],
+        },
+        {"type": "tool_result", "tool_use_id": "9", "is_error": True, "content": "s3cret-token-of-a-site" * 1000},
+    ]
+    said = [("assistant", calls), ("user", answers)]
+    lines = [json.dumps({"type": who, "message": {"content": content}}).encode() for who, content in said]
+    *_, failed, good, unknown = [event for line in lines for event in agent.parse(Line(line))]
+    assert failed == Step("Failed: Read: no.txt", "No file.")
+    assert isinstance(good, Step) and isinstance(unknown, Step)
+    assert good.title == "Result of Bash: make test" and good.message.startswith("100 %\nok xxx")
+    assert len(good.message) < 5000 and "bytes were left out" in good.message
+    assert unknown.title == "Failed: a tool" and "s3cret" not in unknown.message
 
 
 def test_claude_counts_each_message_once_however_many_parts_and_messages_there_are(programs: Path) -> None:
