@@ -1,4 +1,4 @@
-"""The error tree: what a caller may be told. HTTP status and `error_code` stand on the class."""
+"""The errors that callers see. The class sets the HTTP status and the default `error_code`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class AppError(Exception):
-    """Refused, by the caller's fault or the state of things. The message is shown as it is."""
+    """A request that is refused. The caller sees the message as it is: what is wrong and what to do."""
 
     status = 500
     error_code = "internal"
@@ -66,5 +66,5 @@ class Unavailable(AppError):
 
 
 def invalid(field: str, message: str, *, error_code: str | None = None) -> Invalid:
-    """The refusal of one field."""
+    """The error for one field. `message` follows the field's name, as in `size: must be at least 1`."""
     return Invalid(f"{field}: {message}", error_code=error_code, errors={field: [message]})

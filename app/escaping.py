@@ -1,34 +1,33 @@
-"""Text from outside, made fit to be shown here, and to be sent to others."""
+"""Makes text from outside safe to show here, and to send to others."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 
-# Control characters, among them those that begin a terminal's escapes; formats, among them marks of direction and
-# characters without any width; halves of pairs, private and unknown characters; separators of lines and paragraphs.
-# Unicode Standard, table 4-4; https://www.unicode.org/reports/tr9/ says what marks of direction do.
-_UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-# Control characters, and what turns the direction of the text around it.
+# Control characters, which include the start of terminal escapes; format characters, which include direction marks and
+# zero-width characters; surrogates, private-use and unassigned characters; line and paragraph separators. See the
+# Unicode Standard, table 4-4, and https://www.unicode.org/reports/tr9/ on direction marks.
+_INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+# Control characters, and those that change the direction of the text around them.
 _HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def readable(text: str) -> str:
-    """`text` for a terminal or a log: an escape, as Python writes it, for everything that is not seen, but for newlines
-    and tabs."""
+    """`text` for a terminal or a log: invisible characters other than newline and tab become Python escapes."""
     if text.isascii() and text.isprintable():
         return text
-    return "".join(c if c in "\n\t" or unicodedata.category(c) not in _UNSEEN else _escaped(c) for c in text)
+    return "".join(c if c in "\n\t" or unicodedata.category(c) not in _INVISIBLE else _escaped(c) for c in text)
 
 
 def sendable(text: str) -> str:
-    """`text` for a forge, where others show it: lines end in a newline, and there is an escape for control characters
-    and for what turns the direction of text. Everything else is kept, such as the joiners of emoji and of Persian."""
+    """`text` for a forge, which shows it to others: line ends become newlines, and control characters and direction
+    marks become escapes. Other invisible characters are kept, such as the joiners of emoji and of Persian."""
     return _HARMFUL.sub(lambda found: _escaped(found[0]), re.sub("\r\n?", "\n", text))
 
 
 def one_line(text: str) -> str:
-    """`text` for a forge as a title or a name: as `sendable`, with a blank for each run of white space."""
+    """`text` as a title or a name for a forge: as `sendable`, with one space for each run of white space."""
     return sendable(" ".join(text.split()))
 
 

@@ -1,4 +1,4 @@
-"""Comparing text in any case."""
+"""Case-insensitive comparison of text."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import unicodedata
 
 
 def folded(text: str) -> str:
-    """`text` as it compares with others in any case and spelling: case-folded, in Unicode's form NFC.
+    """`text` in a form that compares equal in any case and spelling: case-folded, in Unicode's form NFC.
 
-    It is done here because databases differ: SQLite only folds ASCII, and Postgres what its locale knows.
+    This is done here because databases differ: SQLite folds only ASCII, and Postgres depends on its locale.
     """
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())

@@ -1,4 +1,4 @@
-"""The deployment's one secret: it signs URLs and encrypts what must not lie readable in the database."""
+"""The deployment's secret key: it signs URLs and encrypts credentials in the database."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from app.config import made_once_file, settings
 
 
 class SecretKeyChanged(RuntimeError):
-    """Something was encrypted with another key than the one in use."""
+    """Something was encrypted with a key other than the one in use."""
 
 
 def made_once(path: Path, make: str) -> str:
-    """The text kept at `path`, which is `make` the first time. Two processes that start at once agree on one text."""
+    """The text in the file `path`, which is created with the text `make`. Two processes that start at once agree."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not path.exists():
         draft = path.with_name(f"{path.name}.{os.getpid()}")
         draft.touch(mode=0o600)
         draft.write_text(make)
         with contextlib.suppress(FileExistsError):
-            os.link(draft, path)  # Unlike a rename, a link never replaces what another process made first.
+            os.link(draft, path)  # Unlike a rename, a link never replaces a file that another process created.
         draft.unlink()
     return path.read_text()
 
@@ -48,17 +48,18 @@ def encrypt(text: str) -> str:
 
 
 def decrypt(text: str) -> str:
-    """The text that `encrypt` was given; raises `SecretKeyChanged` where the key is another one."""
+    """The text that was encrypted; raises `SecretKeyChanged` if that was with another key."""
     try:
         return _fernet().decrypt(text.encode()).decode()
     except InvalidToken:
         raise SecretKeyChanged(
-            "AGENT_RUNNERS_SECRET_KEY is not the key that stored credentials were encrypted with"
+            "The site's access_token was encrypted with another AGENT_RUNNERS_SECRET_KEY. Restore that key, or set the "
+            "access_token again."
         ) from None
 
 
 def fingerprint() -> str:
-    """Says whether two processes have the same key, and nothing else about it."""
+    """Shows whether two processes have the same key, and reveals nothing else about it."""
     return hmac.digest(_key(), b"fingerprint", "sha256").hex()[:32]
 
 

@@ -1,4 +1,4 @@
-"""Structured logs, one line for each event, on standard error, without secrets. Web, tasks and commands share this."""
+"""Structured logs on standard error, one line for each event, without secrets. All kinds of processes share this."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ from app.escaping import readable
 from app.redaction.secrets import Secrets, secrets_at_hand
 
 LOCAL_TIME = structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S", utc=False)
-# Celery tells of each message that it takes and each task that ends, sweeps among them, and of each tick of the clock.
-# What matters of it is told by our own lines.
-CHATTY = ("celery.worker.strategy", "celery.app.trace", "celery.beat")
-# These write addresses of requests with their query strings, and a signed URL is a credential.
-TALKATIVE = ("httpx", "httpcore", "werkzeug", "urllib3")
+# Celery logs each message, each task that ends and each tick of the beat. Our own lines log what matters of these.
+CELERY_LOGGERS = ("celery.worker.strategy", "celery.app.trace", "celery.beat")
+# These log URLs with their query strings, and a signed URL is a credential.
+HTTP_LOGGERS = ("httpx", "httpcore", "werkzeug", "urllib3")
 
 
 class _Handler(logging.Handler):
-    """Writes to whatever standard error is at the moment of writing."""
+    """Writes to what `sys.stderr` is at the time of writing."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -33,7 +32,7 @@ class _Handler(logging.Handler):
 
 
 def configure_logging(process: str) -> None:
-    """Send structlog's events and the standard library's records alike to standard error; `process` stands in each."""
+    """Send the events of structlog and of the standard library to standard error. Each event has the name `process`."""
 
     def name_process(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
         return {**event, "process": process}
@@ -42,7 +41,7 @@ def configure_logging(process: str) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
-        # A person knows whose terminal it is, and reads the time of the place.
+        # On a terminal it is clear which process logs, and local time is easier to read.
         *([LOCAL_TIME] if _is_text() else [structlog.processors.TimeStamper(fmt="iso", utc=True), name_process]),
     ]
     handler = _Handler()
@@ -55,7 +54,7 @@ def configure_logging(process: str) -> None:
     root = logging.getLogger()
     root.handlers = [other for other in root.handlers if not isinstance(other, _Handler)] + [handler]
     root.setLevel(settings().log_level.upper())
-    for name in TALKATIVE if root.isEnabledFor(logging.DEBUG) else (*TALKATIVE, *CHATTY):
+    for name in HTTP_LOGGERS if root.isEnabledFor(logging.DEBUG) else (*HTTP_LOGGERS, *CELERY_LOGGERS):
         logging.getLogger(name).setLevel(logging.WARNING)
     structlog.configure(
         processors=[
@@ -76,26 +75,26 @@ def _rendering() -> list[structlog.typing.Processor]:
     def escape_event(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
         return _each_text(event, readable)
 
-    # Frames come without their locals: a local may be a token.
-    told: list[structlog.typing.Processor] = [structlog.processors.format_exc_info, redact_event]
+    # Tracebacks are shown without local variables: one may hold a token.
+    redacting: list[structlog.typing.Processor] = [structlog.processors.format_exc_info, redact_event]
     if _is_text():
         plain = structlog.dev.plain_traceback
         return [
-            *told,
+            *redacting,
             escape_event,
             structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain),
         ]
-    # JSON escapes whatever is not plain ASCII by itself.
-    return [*told, structlog.processors.JSONRenderer()]
+    # The JSON renderer escapes everything that is not plain ASCII.
+    return [*redacting, structlog.processors.JSONRenderer()]
 
 
 def _is_text() -> bool:
-    """Whether a person reads along."""
+    """Whether the log is text for a person, not JSON."""
     return settings().log_format == "text" or (settings().log_format == "auto" and sys.stderr.isatty())
 
 
 def _own() -> Secrets:
-    """The secrets of the deployment. They are asked for anew, as some are made only after the process has begun."""
+    """The deployment's secrets. They are read each time, because some are created after the process has started."""
     return _secrets(tuple({**own_secrets(settings()), **agent_environment(settings())}.items()))
 
 
@@ -105,7 +104,7 @@ def _secrets(variables: tuple[tuple[str, str], ...]) -> Secrets:
 
 
 def _each_text(value: Any, change: Callable[[str], str]) -> Any:
-    """`value` with every text in it changed, in whatever it is nested; what is no text is told as it tells itself."""
+    """`value` with `change` applied to every string in it, at any depth. Other objects become their `repr`."""
     match value:
         case str():
             return change(value)

@@ -1,8 +1,7 @@
-"""The one door to Celery. No caller ever waits for the broker.
+"""The only module that sends to Celery. Callers never wait for the broker.
 
-A message is only a hint: the database holds what is to be done, and the sweep dispatches again what was lost here.
-Messages are handed to a thread of this process, which alone talks to the broker, gives up quickly, and drops them
-while the broker is unavailable.
+A message is only a hint: the database holds the work to do, and the sweep dispatches again what was lost here. One
+thread of this process talks to the broker. It gives up quickly, and drops messages while the broker is unavailable.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ log = structlog.get_logger()
 SESSIONS, CONTROL, SWEEP = "sessions", "control", "sweep"
 RUN_SESSION, PUBLISH, SWEEP_ALL = "sessions.run", "control.publish", "sweep.all"
 COLLECT_GARBAGE, CHECK_PULL_REQUESTS = "control.collect_garbage", "control.check_pull_requests"
-WAITING_AT_MOST = 10_000
-REST_SECONDS = 1.0
+MAX_WAITING_MESSAGES = 10_000
+BACKOFF_SECONDS = 1.0
 REQUEST_ID = "agent_runners_request_id"
 
 
@@ -38,7 +37,7 @@ def celery() -> Celery:
     app.conf.update(
         accept_content=["json"],
         task_serializer="json",
-        # Late acknowledgement on Redis delivers a task again once it is longer than the visibility time-out.
+        # With late acknowledgement Redis delivers a task again once it runs longer than the visibility timeout.
         task_acks_late=False,
         task_ignore_result=True,
         task_default_queue=CONTROL,
@@ -50,7 +49,7 @@ def celery() -> Celery:
         worker_hijack_root_logger=False,
         broker_connection_max_retries=None,
         broker_connection_retry_on_startup=True,
-        # It ended tasks whose database record was perfectly well.
+        # When on, it ended tasks that still held their lease in the database.
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_soft_shutdown_timeout=settings().soft_shutdown_seconds,
         broker_pool_acquire_timeout=3,
@@ -73,7 +72,7 @@ def celery() -> Celery:
 def send(task: str, *args: str, expires: float | None = None) -> None:
     """Enqueue `task`, named as in this module, under a fresh task id. The message expires after `expires` seconds."""
     task_id = str(uuid.uuid4())
-    # The request that a task goes back to stands in the task's log lines, too.
+    # The task's log lines then carry the id of the request that caused it.
     headers = {REQUEST_ID: structlog.contextvars.get_contextvars().get("request_id")}
     _publisher.put(lambda: celery().send_task(task, args, task_id=task_id, expires=expires, headers=headers))
 
@@ -87,13 +86,13 @@ class _Publisher:
     """A thread that talks to the broker, started on first use in each process."""
 
     def __init__(self) -> None:
-        self.forget()
+        self.reset()
 
-    def forget(self) -> None:
-        self._calls: queue.Queue[Callable[[], object]] = queue.Queue(WAITING_AT_MOST)
+    def reset(self) -> None:
+        self._calls: queue.Queue[Callable[[], object]] = queue.Queue(MAX_WAITING_MESSAGES)
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self.rests_until = 0.0
+        self.paused_until = 0.0
         """When an unavailable broker is tried again, in seconds of the monotonic clock."""
 
     def put(self, call: Callable[[], object]) -> None:
@@ -110,28 +109,28 @@ class _Publisher:
         while True:
             call = self._calls.get()
             try:
-                # Each failure takes time from the callers, who share this process; so the broker is not tried for every message.
-                if time.monotonic() >= self.rests_until:
+                # A failed call takes CPU time from the requests in this process, so not every message is tried.
+                if time.monotonic() >= self.paused_until:
                     call()
             except Exception as error:
-                self.rests_until = time.monotonic() + REST_SECONDS
-                log.warning("broker_unavailable", error=type(error).__name__, others_dropped_for_seconds=REST_SECONDS)
+                self.paused_until = time.monotonic() + BACKOFF_SECONDS
+                log.warning("broker_unavailable", error=type(error).__name__, messages_dropped_seconds=BACKOFF_SECONDS)
             finally:
                 self._calls.task_done()
 
     def flush(self, seconds: float) -> None:
-        """Wait until what was handed over has been sent, for `seconds` at most."""
+        """Wait until all messages have been sent, for `seconds` at most."""
         with self._calls.all_tasks_done:
             self._calls.all_tasks_done.wait_for(lambda: not self._calls.unfinished_tasks, timeout=seconds)
 
 
 _publisher = _Publisher()
 # A fork copies the queue but not its thread.
-os.register_at_fork(after_in_child=_publisher.forget)
+os.register_at_fork(after_in_child=_publisher.reset)
 
 
 def flush(seconds: float = 2.0) -> None:
-    """Wait until every message handed over so far has been sent, for `seconds` at most."""
+    """Wait until every message so far has been sent, for `seconds` at most."""
     _publisher.flush(seconds)
 
 

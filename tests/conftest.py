@@ -26,7 +26,7 @@ def forget_settings() -> None:
     """Have the settings read again, and what was made of them made again."""
     # What was handed over is for the broker of before, and whether that was available says nothing about the next.
     queue.flush()
-    queue._publisher.rests_until = 0.0
+    queue._publisher.paused_until = 0.0
     for cached in (settings, artifacts.store, keys._key, queue.celery):
         cached.cache_clear()
 

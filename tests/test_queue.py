@@ -64,7 +64,7 @@ def test_an_unavailable_broker_is_not_tried_for_every_message(socket: Path) -> N
         seconds = time.monotonic() - began
     told = [line["event"] for line in lines]
     assert set(told) == {"broker_unavailable"}
-    assert len(told) <= 1 + seconds / queue.REST_SECONDS
+    assert len(told) <= 1 + seconds / queue.BACKOFF_SECONDS
 
 
 def test_messages_and_revokes_reach_a_broker_that_is_back(socket: Path) -> None:

@@ -1,4 +1,4 @@
-"""Who asks: an account is a team, users belong to it, tokens to users."""
+"""Accounts, which are teams, their users, and the users' tokens."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Account(Base):
     max_concurrent_sessions: Mapped[int | None]
     max_queued_sessions: Mapped[int | None]
     last_claimed_at: Mapped[datetime.datetime | None]
-    """When a session of the account was last claimed: where several wait, the account that waits longest comes first."""
+    """When a session of the account was last claimed. Among accounts that wait, the one with the earliest time is next."""
 
 
 class User(Base):
@@ -32,9 +32,9 @@ class User(Base):
 
 
 class Token(Base):
-    """A bearer token, kept as the SHA-256 of its text.
+    """A bearer token, stored as the SHA-256 of its text.
 
-    One made for an external worker's attempt names that attempt, and the token that it was claimed with.
+    A session token, made for an external worker's attempt, also has that attempt and the token that claimed it.
     """
 
     __tablename__ = "tokens"

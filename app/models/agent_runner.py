@@ -31,9 +31,9 @@ class AgentRunner(Updated, Base):
     state: Mapped[RunnerState] = mapped_column(StateType(RunnerState), default=RunnerState.NEW)
     title: Mapped[str] = mapped_column(String(500))
     title_folded: Mapped[str | None] = mapped_column(Text)
-    """The title as it is searched. Null where a release wrote it that did not know of this."""
+    """The title in the form that is searched. Null if an older release wrote the title, without knowing this column."""
     branch: Mapped[str | None] = mapped_column(String(255))
-    """None until the first session finds out which one is the remote's default."""
+    """None until the first session detects the remote's default branch."""
     sha: Mapped[str | None] = mapped_column(String(64))
     base_sha: Mapped[str | None] = mapped_column(String(64))
     base_deploy_id: Mapped[str | None] = mapped_column(String(200))
@@ -43,13 +43,13 @@ class AgentRunner(Updated, Base):
     active_session_created_at: Mapped[datetime.datetime | None]
     done_at: Mapped[datetime.datetime | None]
     latest_session_id: Mapped[uuid.UUID | None]
-    """The newest session, whatever became of it. No foreign key: the two tables would need each other."""
+    """The newest session, in any state. No foreign key: the two tables would depend on each other."""
     head_session_id: Mapped[uuid.UUID | None]
     """The session whose cumulative diff is the runner's diff; None is the base itself."""
     diff_key: Mapped[str | None] = mapped_column(String(1000))
-    """The runner's diff: the head's cumulative diff, or what a caller put in its place until the next session."""
+    """The runner's diff: the head's cumulative diff, or a caller's replacement for it until the next session."""
     contains_secret: Mapped[bool] = mapped_column(default=False)
-    """Whether the runner's diff holds a secret that is known, so that it is not to be published."""
+    """Whether the runner's diff contains a known secret. Such a diff is not published."""
     last_event_seq: Mapped[int] = mapped_column(default=0)
 
     result_branch: Mapped[str | None] = mapped_column(String(255))
@@ -63,7 +63,7 @@ class AgentRunner(Updated, Base):
     """When the forge was last asked for the pull request's state."""
     pr_check_due_at: Mapped[datetime.datetime | None]
     pr_checks: Mapped[int] = mapped_column(default=0, server_default=sa.text("0"))
-    """How often it was looked at since the last publication."""
+    """How often it was checked since the last publication."""
     merge_commit_sha: Mapped[str | None] = mapped_column(String(64))
     merge_commit_error: Mapped[str | None] = mapped_column(Text)
     merge_commit_is_being_created: Mapped[bool] = mapped_column(default=False)

@@ -1,4 +1,4 @@
-"""A session: one prompt, what came of it, and its lease."""
+"""A session: one prompt, its outcome, and its lease."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class AgentRunnerSession(Leased):
     WAITING = SessionState.NEW
     HELD = SessionState.RUNNING
     __table_args__ = (
-        # At most one session of a runner is active; the index says so, not only the code.
+        # At most one session of a runner is active. The index enforces it, whatever the code does.
         Index(
             "uq_agent_runner_sessions_active",
             "agent_runner_id",
@@ -41,7 +41,7 @@ class AgentRunnerSession(Leased):
             postgresql_where=IS_ACTIVE,
         ),
         Index("ix_agent_runner_sessions_account", "account_id", "state"),
-        # All that a claim asks of the sessions that wait, and of those that run.
+        # Covers everything that a claim reads of waiting and running sessions.
         Index("ix_agent_runner_sessions_scheduling", "state", "account_id", "site_id", "created_at", "id"),
     )
 
@@ -60,7 +60,7 @@ class AgentRunnerSession(Leased):
     limits: Mapped[dict[str, Any]] = mapped_column(default=dict)
     attached_file_keys: Mapped[list[str]] = mapped_column(default=list)
     start_diff_key: Mapped[str | None] = mapped_column(String(1000))
-    """The cumulative diff that this session builds on, fixed when it was made; None is the base itself."""
+    """The cumulative diff that this session builds on, fixed when the session was created. None: the base itself."""
     base_deploy_id: Mapped[str | None] = mapped_column(String(200))
 
     result: Mapped[str | None] = mapped_column(Text)
@@ -80,10 +80,10 @@ class AgentRunnerSession(Leased):
     cumulative_diff_key: Mapped[str | None] = mapped_column(String(1000))
     contains_secret: Mapped[bool] = mapped_column(default=False)
     work_saved_at: Mapped[datetime.datetime | None]
-    """When the work of a session that had ended without it was stored; it is stored once."""
+    """When the work of a session was stored after the session had ended. It is stored only once."""
 
     task_id: Mapped[str | None] = mapped_column(String(64))
-    """The Celery task of the latest attempt, which a stop revokes. None: an external worker's attempt."""
+    """The Celery task of the latest attempt, which a stop revokes. None for an external worker's attempt."""
 
     user: Mapped[User] = relationship(lazy="joined")
 
@@ -109,7 +109,7 @@ class AgentRunnerSession(Leased):
 
 
 class SessionFile(Base):
-    """An uploaded file that a session uses, and which therefore must not be deleted."""
+    """An uploaded file that a session uses, so that it must not be deleted."""
 
     __tablename__ = "session_files"
 

@@ -1,4 +1,4 @@
-"""What every row shares."""
+"""The base class and the column types of all models."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app import db
 
 
 class StateType(sa.types.TypeDecorator[Any]):
-    """An enumeration kept as text, so that a migration never has to alter a database type."""
+    """An enumeration stored as text, so that a migration never has to alter a database type."""
 
     impl = sa.String(20)
     cache_ok = True
@@ -51,6 +51,6 @@ class Base(DeclarativeBase):
 
 
 class Updated:
-    """For rows that change: when they last did, by the database's clock."""
+    """For rows that change: the time of the last change, by the database's clock."""
 
     updated_at: Mapped[datetime.datetime] = mapped_column(default=db.now(), onupdate=db.now())

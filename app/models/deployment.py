@@ -1,4 +1,4 @@
-"""What the deployment knows of itself: when its repairs last ran, and how often what operators watch for happened."""
+"""Facts about the deployment: when periodic tasks last ran, which secret key it uses, and counters for metrics."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.models.base import Base
 
 
 class LastRun(Base):
-    """When something last ran, such as a sweep."""
+    """When a periodic task last ran, such as the sweep."""
 
     __tablename__ = "last_runs"
 
@@ -21,7 +21,7 @@ class LastRun(Base):
 
 
 class Fingerprint(Base):
-    """Which secret the deployment uses, without the secret."""
+    """Identifies a secret that the deployment uses, without revealing it."""
 
     __tablename__ = "fingerprints"
 
@@ -30,7 +30,7 @@ class Fingerprint(Base):
 
 
 class Counter(Base):
-    """How often something has happened since the deployment was made, for the metrics."""
+    """How often something has happened since the deployment was set up, for the metrics."""
 
     __tablename__ = "counters"
 

@@ -20,7 +20,7 @@ class Event(Base):
 
     agent_runner_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("agent_runners.id"))
     seq: Mapped[int]
-    """Counted from 1 within the runner, under its lock: no number is ever missing or repeated."""
+    """Counted from 1 within the runner, under its lock, so that no number is missing or repeated."""
     session_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("agent_runner_sessions.id"))
     attempt: Mapped[int] = mapped_column(default=0)
     kind: Mapped[str] = mapped_column(String(20))

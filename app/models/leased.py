@@ -26,12 +26,12 @@ class Leased(Updated, Base):
     """The number of the latest claim. It only grows, and fences every write of a worker."""
     workers_lost: Mapped[int] = mapped_column(default=0)
     lease_expires_at: Mapped[datetime.datetime | None]
-    """Until when the latest attempt holds the row. None: nobody holds it."""
+    """Until when the latest attempt holds the row. None: no attempt holds it."""
     next_dispatch_at: Mapped[datetime.datetime | None]
     dispatches: Mapped[int] = mapped_column(default=0)
     """How often the row was dispatched since it was last claimed."""
 
     @property
     def was_stopped(self) -> bool:
-        """Whether somebody stopped the row, so that what its attempt did so far is to be kept."""
+        """Whether a caller stopped the row. The work of its attempt so far is then kept."""
         return False

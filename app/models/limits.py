@@ -1,4 +1,4 @@
-"""The limits of a session that a caller may choose: one field each, by which all that deals with them goes."""
+"""The limits of a session that callers can set: one field each. All code that handles limits iterates over the fields."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class SessionLimits:
-    """None is no limit. A column or a setting of the same name caps what callers may ask for, on a site or everywhere.
+    """None means no limit. A site's column or a setting of the same name caps what callers may request.
 
     The API's fields are in `app/schemas/agent_runner.py`; the engine's `Limits` has fields of the same names.
     """
@@ -21,7 +21,7 @@ class SessionLimits:
 
     @classmethod
     def stored(cls, limits: Mapping[str, Any]) -> SessionLimits:
-        """Those of a session's row. Limits that a later release stored there are ignored."""
+        """The limits in a session's row. Limits that a later release stored there are ignored."""
         return cls(**{name: limits[name] for name in LIMIT_NAMES if name in limits})
 
 

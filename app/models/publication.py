@@ -1,4 +1,4 @@
-"""The intent to publish a runner's diff, as a pull request or a commit, and what became of it."""
+"""A request to publish a runner's diff, as a pull request or a commit, and its outcome."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Publication(Leased):
     __tablename__ = "publications"
     WAITING = HELD = PublicationState.PENDING
     __table_args__ = (
-        # One of a kind at a time for each runner.
+        # A runner has at most one pending publication of each kind.
         Index(
             "uq_publications_pending",
             "agent_runner_id",
@@ -44,12 +44,12 @@ class Publication(Leased):
     body: Mapped[str | None] = mapped_column(Text)
     draft: Mapped[bool] = mapped_column(default=False)
     draft_is_named: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
-    """Whether the caller said if it is to be a draft. Where they did not, a pull request that exists stays what it is."""
+    """Whether the caller sent `draft`. Otherwise an existing pull request stays a draft or not, as it is."""
     squash: Mapped[bool] = mapped_column(default=False)
     planned_shas: Mapped[list[str]] = mapped_column(default=list, server_default="[]")
-    """Every commit that was about to be pushed, by which what is on the forge is known again."""
+    """Every commit that was about to be pushed. A later attempt recognizes them on the forge as its own."""
     pushed_sha: Mapped[str | None] = mapped_column(String(64))
     error: Mapped[str | None] = mapped_column(Text)
     waits_for_site: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
-    """Whether a claim was refused as another publication of the site was running, whose end dispatches this one."""
+    """Whether a claim was refused because another publication of the site was running. Its end dispatches this one."""
     finished_at: Mapped[datetime.datetime | None]

@@ -1,4 +1,4 @@
-"""A repository that runners work on, and what the operator allows there."""
+"""A repository that runners work on, and what is allowed there."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Site(Updated, Base):
     name: Mapped[str] = mapped_column(String(200))
     repo_url: Mapped[str] = mapped_column(String(2000))
     default_branch: Mapped[str | None] = mapped_column(String(255))
-    """None until somebody names it or the first session finds out which one is the remote's."""
+    """None until a caller sets it or the first session detects the remote's default branch."""
     forge: Mapped[Forge] = mapped_column(StateType(Forge))
     forge_api_url: Mapped[str | None] = mapped_column(String(2000))
     default_agent: Mapped[str | None] = mapped_column(String(100))
@@ -29,7 +29,7 @@ class Site(Updated, Base):
     protected_branches: Mapped[list[str] | None]
     egress_hosts: Mapped[list[str]] = mapped_column(default=list)
     allow_agent_configuration: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
-    """Whether files of the repository that configure agents, and by that can run code, take effect."""
+    """Whether files in the repository that configure agents, and can thereby run code, take effect."""
     max_duration_seconds: Mapped[int | None]
     max_cost_usd: Mapped[float | None] = mapped_column(Float)
     max_concurrent_sessions: Mapped[int | None]

@@ -1,4 +1,4 @@
-"""The state machine, whole.
+"""The state machines of sessions and runners.
 
 session   NEW -> RUNNING -> DONE | ERROR | CANCELLED        NEW -> CANCELLED | ERROR        the last three are final
 runner    a function of its sessions, written in the same transaction; ARCHIVED is the only state set by hand
@@ -71,7 +71,7 @@ class PublicationState(enum.StrEnum):
 ACTIVE = frozenset({SessionState.NEW, SessionState.RUNNING})
 FINAL = frozenset({SessionState.DONE, SessionState.ERROR, SessionState.CANCELLED})
 
-# RUNNING goes back to NEW when a worker is drained or lost, which no caller may ask for.
+# A session whose worker was drained or lost also returns from RUNNING to NEW. Callers cannot request that.
 MOVES = {
     SessionState.NEW: frozenset({SessionState.RUNNING, SessionState.CANCELLED, SessionState.ERROR}),
     SessionState.RUNNING: FINAL,
@@ -82,7 +82,7 @@ MOVES = {
 
 
 def may_move(old: SessionState, new: SessionState) -> bool:
-    """Whether a session in state `old` may be told to become `new`."""
+    """Whether a caller may move a session from state `old` to `new`."""
     return new in MOVES[old]
 
 

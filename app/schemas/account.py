@@ -17,7 +17,7 @@ class AccountNameSchema(Schema):
 
 
 class TokenInUseSchema(Schema):
-    """The token that a request came with."""
+    """The token that authenticated the request."""
 
     id = fields.UUID(required=True)
     name = fields.String(required=True)
@@ -33,21 +33,21 @@ class MeSchema(UserSchema):
 
 
 class AccountLimitsSchema(Schema):
-    """What an account may have at once. Null is no limit."""
+    """The limits of an account. Null: no limit."""
 
     max_concurrent_sessions = fields.Integer(required=True, allow_none=True)
     max_queued_sessions = fields.Integer(required=True)
 
 
 class AccountUseSchema(Schema):
-    """What an account has now."""
+    """What an account uses now."""
 
     running_sessions = fields.Integer(required=True)
     queued_sessions = fields.Integer(required=True)
 
 
 class AccountSchema(AccountNameSchema):
-    """An account, its limits, and what is used of them."""
+    """An account, its limits and its current use."""
 
     created_at = Moment(required=True)
     limits = fields.Nested(AccountLimitsSchema, required=True)

@@ -29,13 +29,14 @@ from app.schemas.fields import (
 )
 
 NAME_LIKE = Pattern(
-    r"^[A-Za-z0-9][A-Za-z0-9 ._:/@+\[\]()-]*$", error="must be a plain name of letters, digits, blanks and ._:/@+[]()-"
+    r"^[A-Za-z0-9][A-Za-z0-9 ._:/@+\[\]()-]*$",
+    error="must begin with a letter or digit and have only letters, digits, spaces and ._:/@+[]()-",
 )
-SHA = Pattern(r"^[0-9a-fA-F]{7,64}$", error="must be a commit's id, 7 to 64 hexadecimal digits")
+SHA = Pattern(r"^[0-9a-fA-F]{7,64}$", error="must be a commit id of 7 to 64 hexadecimal digits")
 
 
 class UsageSchema(Schema):
-    """What was consumed; null where nobody reported it."""
+    """What was consumed. Null: not reported."""
 
     input_tokens = fields.Integer(required=True, allow_none=True)
     output_tokens = fields.Integer(required=True, allow_none=True)
@@ -44,7 +45,7 @@ class UsageSchema(Schema):
     tool_calls = fields.Integer(required=True, allow_none=True)
 
     def get_attribute(self, obj: Any, attr: str, default: Any) -> Any:
-        """A number that is not there is null, never left out."""
+        """Show a missing number as null instead of leaving it out."""
         return obj.get(attr)
 
 
@@ -57,7 +58,7 @@ class LimitsSchema(Schema):
 
 
 class LimitsBody(Body):
-    """Limits asked for; the site's own are never exceeded."""
+    """Requested limits. The limits of the site are never exceeded."""
 
     max_duration_seconds = Whole(least=1, allow_none=True, metadata={"example": 1800})
     max_cost_usd = Amount(above=0, allow_none=True, metadata={"example": 2.5})
@@ -65,7 +66,7 @@ class LimitsBody(Body):
 
 
 class PromptBody(Body):
-    """What every session is asked with."""
+    """The fields of every request for a session."""
 
     prompt = Prompt(required=True, metadata={"example": "Add a health endpoint."})
     agent = Text(100, least=1, allow_none=True)
@@ -87,8 +88,8 @@ class CreateRunnerBody(PromptBody):
     base_deploy_id = Text(200, allow_none=True)
 
 
-def one_of_each_diff(data: dict[str, Any], *kinds: str) -> dict[str, Any]:
-    """Refuse a diff that comes both inline and as a key."""
+def refuse_duplicate_diffs(data: dict[str, Any], *kinds: str) -> dict[str, Any]:
+    """Refuse a diff that is sent both inline and as a key."""
     for kind in kinds:
         if data.get(f"{kind}_diff") is not None and data.get(f"{kind}_diff_s3_key") is not None:
             raise invalid(f"{kind}_diff_s3_key", "send either the diff or its key, not both", error_code="two_diffs")
@@ -96,7 +97,7 @@ def one_of_each_diff(data: dict[str, Any], *kinds: str) -> dict[str, Any]:
 
 
 class UpdateRunnerBody(Body):
-    """What may be changed afterwards."""
+    """What can be changed later."""
 
     title = Text(500, least=1, validate=[NOT_BLANK])
     sha = Text(64, allow_none=True, validate=[SHA])
@@ -106,17 +107,17 @@ class UpdateRunnerBody(Body):
 
     @post_load
     def one_diff(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        return one_of_each_diff(data, "result")
+        return refuse_duplicate_diffs(data, "result")
 
 
 class RevertBody(Body):
-    """Where the runner's head goes."""
+    """The session to go back to."""
 
     session_id = Reference(required=True, allow_none=True)
 
 
 class PullRequestBody(Body):
-    """How the pull request looks. What is left out has a default, or stays as it is in one that exists."""
+    """How the pull request looks. Fields left out have a default, or stay as they are in an existing pull request."""
 
     title = Text(500, least=1, allow_none=True, validate=[NOT_BLANK])
     body = Text(60_000, allow_none=True)
@@ -125,7 +126,7 @@ class PullRequestBody(Body):
 
 
 class CommitBody(Body):
-    """Where the commit goes."""
+    """The commit to make."""
 
     target_branch = Text(255, least=1, required=True, metadata={"example": "staging"})
     message = Text(
@@ -154,7 +155,7 @@ class CreatedBetween(Query):
 
 
 class RunnerQuery(CreatedBetween, PageQuery):
-    """Which runners."""
+    """Which runners to list."""
 
     state = Choices(RunnerState)
     title = Text(500)
@@ -165,7 +166,7 @@ class RunnerQuery(CreatedBetween, PageQuery):
 
 
 class RunnerDiffQuery(PageQuery):
-    """Which files of a diff."""
+    """Which files of a diff to send."""
 
     class Meta(PageQuery.Meta):
         exclude = ("cursor",)

@@ -7,7 +7,7 @@ from typing import Any
 from marshmallow import EXCLUDE, ValidationError, fields, post_load
 
 from app.models.states import Mode, SessionState
-from app.schemas.agent_runner import SHA, CreatedBetween, LimitsSchema, PromptBody, UsageSchema, one_of_each_diff
+from app.schemas.agent_runner import SHA, CreatedBetween, LimitsSchema, PromptBody, UsageSchema, refuse_duplicate_diffs
 from app.schemas.base import Body, PageQuery, Schema, UserSchema
 from app.schemas.fields import NOT_BLANK, Amount, Choice, Choices, InlineDiff, Moment, Text, Whole, items
 
@@ -21,7 +21,7 @@ class CreateSessionBody(PromptBody):
 
 
 class StepBody(Schema):
-    """One thing that the agent did. A step that was read may be sent again as it is."""
+    """One thing that the agent did. Unknown fields are ignored, so that a step can be sent as it was read."""
 
     class Meta:
         unknown = EXCLUDE
@@ -41,7 +41,7 @@ class UsageBody(Body):
 
 
 class ReportBody(Body):
-    """What a worker reports; anybody else may change the title."""
+    """What a worker reports. Other callers can change the title."""
 
     title = Text(500, allow_none=True, validate=[NOT_BLANK])
     steps = fields.List(fields.Nested(StepBody), validate=items(10_000))
@@ -60,11 +60,11 @@ class ReportBody(Body):
 
     @post_load
     def one_diff(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        return one_of_each_diff(data, "result", "cumulative")
+        return refuse_duplicate_diffs(data, "result", "cumulative")
 
 
 class SessionQuery(CreatedBetween, PageQuery):
-    """Which sessions of a runner."""
+    """Which sessions of a runner to list."""
 
     state = Choices(SessionState)
     order_by = fields.String(load_default="asc", metadata={"enum": ["asc", "desc"]})
@@ -79,7 +79,7 @@ class SessionQuery(CreatedBetween, PageQuery):
 
 
 class AgentConfigSchema(Schema):
-    """Who worked, and how."""
+    """The agent of a session and its settings."""
 
     agent = fields.String(required=True)
     model = fields.String(required=True, allow_none=True)
@@ -105,7 +105,7 @@ class StepSchema(Schema):
 
 
 class SessionSchema(Schema):
-    """A session: one prompt and what came of it."""
+    """A session: one prompt and its result."""
 
     id = fields.UUID(required=True)
     agent_runner_id = fields.UUID(required=True)
@@ -143,8 +143,8 @@ class SessionSchema(Schema):
 
 
 class ReportedSessionSchema(SessionSchema):
-    """The session after a report. Only the claim's answer carries the session token, and where to read what the
-    session works with."""
+    """The session after a report. Only the answer to a claim has the session token and the URLs to read the session's
+    input."""
 
     session_token = fields.String(required=True, allow_none=True)
     attachment_urls = fields.Dict(keys=fields.String(), values=fields.String(), required=True, allow_none=True)

@@ -1,4 +1,4 @@
-"""What every schema shares."""
+"""The base classes of all schemas, and the schemas that several resources share."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from app.schemas.fields import Text, from_to
 from app.schemas.glossary import description_of
 
 MOST_PER_PAGE = 100
-# Far behind the end of any list, and small enough for arithmetic in every database.
+# Beyond the end of any list, and small enough for arithmetic in every database.
 LAST_PAGE = 10**9
 
 
-# What is wrong with a value that is not of the kind that a field takes.
-_WRONG_KIND: dict[type[fields.Field[Any]], str] = {
+# The message for a value of the wrong type.
+_WRONG_TYPE: dict[type[fields.Field[Any]], str] = {
     fields.UUID: "must be an id (UUID)",
     fields.String: "must be text",
     fields.Integer: "must be a whole number",
@@ -28,16 +28,16 @@ _WRONG_KIND: dict[type[fields.Field[Any]], str] = {
 
 
 class Schema(marshmallow.Schema):
-    """What all schemas share: plain words for what is wrong, and a description of each field."""
+    """The base of all schemas. It gives each field plain error messages and a description."""
 
     error_messages = {"type": "must be an object"}
 
     def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:
         """Called by marshmallow with each field of the schema."""
-        words = next((words for kind, words in _WRONG_KIND.items() if isinstance(field_obj, kind)), None)
-        if words is not None:
-            wrong = ("invalid", "invalid_uuid", "invalid_utf8", "special", "too_large", "type")
-            field_obj.error_messages |= dict.fromkeys(wrong, words)
+        message = next((message for kind, message in _WRONG_TYPE.items() if isinstance(field_obj, kind)), None)
+        if message is not None:
+            errors = ("invalid", "invalid_uuid", "invalid_utf8", "special", "too_large", "type")
+            field_obj.error_messages |= dict.fromkeys(errors, message)
         field_obj.error_messages |= {"required": "is required", "null": "must not be null"}
         description = description_of(type(self), field_name)
         if description is not None:
@@ -45,7 +45,7 @@ class Schema(marshmallow.Schema):
 
 
 class Body(Schema):
-    """A JSON body. A field that nobody knows is refused, so that a misspelt one is not lost in silence."""
+    """A JSON body. Unknown fields are refused, so that a misspelt one is not silently ignored."""
 
     error_messages = {"unknown": "is not a field of this body"}
 
@@ -54,7 +54,7 @@ class Body(Schema):
 
 
 class Query(Schema):
-    """Parameters of a query. One that nobody knows is refused, so that a misspelt filter does not return everything."""
+    """The parameters of a query. Unknown ones are refused, so that a misspelt filter does not return everything."""
 
     error_messages = {"unknown": "is not a parameter of this operation"}
 
@@ -63,16 +63,16 @@ class Query(Schema):
 
 
 class PageQuery(Query):
-    """Which part of a list: a page by its number, or what follows a cursor."""
+    """Which part of a list to send: a page by its number, or the rows after a cursor."""
 
     page = fields.Integer(load_default=1, validate=from_to(1), metadata={"description": "From 1."})
     per_page = fields.Integer(
         load_default=MOST_PER_PAGE,
         validate=from_to(1),
-        metadata={"description": "Rows of a page; more than 100 means 100."},
+        metadata={"description": "Rows on a page. More than 100 means 100."},
     )
     cursor = Text(
-        500, metadata={"description": "Walk by cursor: empty for the first page; `Link` carries the next one."}
+        500, metadata={"description": "Page by cursor: empty for the first page. `Link` has the next cursor."}
     )
 
     @post_load
@@ -82,7 +82,7 @@ class PageQuery(Query):
 
 
 class UserSchema(Schema):
-    """Who did it."""
+    """A user."""
 
     id = fields.UUID(required=True)
     full_name = fields.String(required=True)
@@ -91,16 +91,17 @@ class UserSchema(Schema):
 
 
 class ErrorSchema(Schema):
-    """Every answer that is no success."""
+    """Every answer that is not a success."""
 
     code = fields.Integer(required=True, metadata={"description": "The HTTP status.", "example": 409})
     status = fields.String(required=True, metadata={"description": "Its name.", "example": "Conflict"})
-    message = fields.String(required=True, metadata={"example": "a session of this agent runner is still active"})
+    message = fields.String(required=True, metadata={"example": "The agent runner is archived. Unarchive it first."})
     error = fields.String(
-        required=True, metadata={"description": "The message again.", "example": "a session is still active"}
+        required=True,
+        metadata={"description": "Same as `message`.", "example": "The agent runner is archived. Unarchive it first."},
     )
     error_code = fields.String(
-        required=True, metadata={"description": "Stable; to be tested by programs.", "example": "active_session_exists"}
+        required=True, metadata={"description": "A stable code for programs.", "example": "runner_archived"}
     )
     errors = fields.Dict(
         required=True, keys=fields.String(), metadata={"description": "Messages for each field of a 422, else empty."}
@@ -108,6 +109,6 @@ class ErrorSchema(Schema):
 
 
 class HealthSchema(Schema):
-    """How the process is."""
+    """The health of the process."""
 
     status = fields.String(required=True, metadata={"example": "ok"})

@@ -12,7 +12,7 @@ from app.schemas.fields import Moment, from_to
 
 
 class ResumeHeaders(Schema):
-    """Where a listener left off."""
+    """Where a client resumes a stream."""
 
     class Meta:
         unknown = EXCLUDE
@@ -25,7 +25,7 @@ class ResumeHeaders(Schema):
 
 
 class EventSchema(Schema):
-    """One event; what its kind tells lies beside these fields."""
+    """The fields of every event. The fields of its kind are added to them."""
 
     seq = fields.Integer(required=True)
     session_id = fields.UUID(required=True)
@@ -42,10 +42,10 @@ class MessageSchema(Schema):
 
 
 def event_json(event: Any) -> dict[str, Any]:
-    """An event and what it tells. A step has the id under which the session shows it."""
-    said = event.payload
+    """An event with the fields of its kind. A step has the same id as in the session."""
+    payload = event.payload
     if event.kind == "step":
-        said = {"id": str(event.id), **said}
+        payload = {"id": str(event.id), **payload}
     elif event.kind == "usage":
-        said = UsageSchema().dump(said)
-    return {**EventSchema().dump(event), **said}
+        payload = UsageSchema().dump(payload)
+    return {**EventSchema().dump(event), **payload}

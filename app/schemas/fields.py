@@ -1,4 +1,4 @@
-"""The kinds of values that JSON carries here, each strict about what it takes."""
+"""The field types of the schemas. Each is strict about what it accepts."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ DIFF_BYTES = 4 * 1024 * 1024
 WITHOUT_NUL = r"^[^\x00]*$"
 MORE_THAN_BLANKS = r"^[^\x00]*[^\s\x00][^\x00]*$"
 LARGEST_INTEGER = 2**31 - 1
-# A number of four to eight digits is taken for a date, such as 2026 or 20260131, never for a moment of the early 1970s.
+# A number of four to eight digits is read as a date, such as 2026 or 20260131, not as a time in the early 1970s.
 _AS_DATES = range(1_000, 100_000_000)
 _LOST_PLUS = re.compile(r"(\d[T ]\d[\d:.,]*) (\d\d(?::?\d\d)?)$")
 _EARLIEST, _LATEST = (datetime.datetime(year, 1, 1, tzinfo=datetime.UTC) for year in (2, 9999))
 
 
 class Text(fields.String):
-    """Text that every database can store, of a length between `least` and `most` characters."""
+    """Text that every database can store, with `least` to `most` characters."""
 
     default_error_messages = {"invalid": "must be text"}
 
     def __init__(self, most: int, *, least: int = 0, **kwargs: Any) -> None:
         checks = [_refuse_nul, characters(least, most), *kwargs.pop("validate", [])]
-        # A pattern of its own among the checks says more, and leaves out NUL too.
+        # Another pattern among the checks is more specific, and excludes NUL as well.
         pattern = {} if any(isinstance(check, Pattern) for check in checks) else {"pattern": WITHOUT_NUL}
         super().__init__(validate=checks, metadata={**pattern, **kwargs.pop("metadata", {})}, **kwargs)
 
@@ -51,14 +51,14 @@ def items(most: int) -> validate.Length:
 
 
 def from_to(least: int, most: int | None = None) -> validate.Range:
-    """The check that a number lies between two others, both included."""
+    """The check that a number is from `least` to `most`, both included."""
     return validate.Range(
         least, most, error=f"must be at least {least}" if most is None else f"must be from {least} to {most}"
     )
 
 
 class Pattern(validate.Regexp):
-    """A pattern that all of the text fits. Python's `$` alone would let a newline at the end through."""
+    """A pattern that the whole text must match. Python's `$` alone would accept a newline at the end."""
 
     def __call__(self, value: Any) -> Any:
         if re.fullmatch(str(self.regex.pattern), value) is None:
@@ -70,11 +70,11 @@ NOT_BLANK = Pattern(MORE_THAN_BLANKS, error="must not be blank")
 
 
 class Prompt(fields.String):
-    """What the agent is told: at most 1 MiB of UTF-8, and more than blanks."""
+    """A prompt: at most 1 MiB of UTF-8, and not blank."""
 
     def __init__(self, **kwargs: Any) -> None:
-        said = {"minLength": 1, "pattern": MORE_THAN_BLANKS, **kwargs.pop("metadata", {})}
-        super().__init__(metadata=said, **kwargs)
+        metadata = {"minLength": 1, "pattern": MORE_THAN_BLANKS, **kwargs.pop("metadata", {})}
+        super().__init__(metadata=metadata, **kwargs)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         text = whole_text(super()._deserialize(value, attr, data, **kwargs))
@@ -96,7 +96,7 @@ class InlineDiff(fields.String):
 
 
 def whole_text(text: str) -> str:
-    """The text; refuses half of a surrogate pair, which JSON can write and UTF-8 cannot."""
+    """The text; raises `ValidationError` for a lone surrogate, which JSON can express and UTF-8 cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -115,7 +115,7 @@ def _refuse_blank(text: str) -> None:
 
 
 class Whole(fields.Integer):
-    """A JSON integer, not one in quotes or with a fraction. `5.0` is one: JSON knows no other numbers than these."""
+    """A JSON integer, not a string or a number with a fraction. `5.0` is an integer: JSON has one type of number."""
 
     def __init__(self, *, least: int = 0, most: int = LARGEST_INTEGER, **kwargs: Any) -> None:
         super().__init__(strict=True, validate=from_to(least, most), **kwargs)
@@ -142,7 +142,7 @@ class Amount(fields.Float):
 
 
 class Cost(fields.Float):
-    """US dollars as they are shown: to a millionth, without the tail that sums of fractions have in binary."""
+    """US dollars, rounded to a millionth: sums of binary fractions have more digits than they should."""
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> Any:
         number = super()._serialize(value, attr, obj, **kwargs)
@@ -150,7 +150,7 @@ class Cost(fields.Float):
 
 
 class Flag(fields.Boolean):
-    """`true` or `false`, not a word or a number for it."""
+    """`true` or `false`, not a string or a number in their place."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
         if not isinstance(value, bool):
@@ -159,7 +159,7 @@ class Flag(fields.Boolean):
 
 
 class Reference(fields.UUID):
-    """The id of another thing. What is no UUID names nothing, so it answers as an id does that nobody has."""
+    """The id of another resource. Text that is not a UUID gets the same answer as an id that no resource has."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> uuid.UUID:
         try:
@@ -171,7 +171,7 @@ class Reference(fields.UUID):
 
 
 class Choice(fields.Field[Any]):
-    """A member of an enumeration, in any case when it comes in."""
+    """A member of an enumeration. Input may be in any case."""
 
     def __init__(self, kind: type[enum.StrEnum], **kwargs: Any) -> None:
         self.kind = kind
@@ -188,7 +188,7 @@ class Choice(fields.Field[Any]):
 
 
 class Choices(fields.Field[Any]):
-    """A comma list of members of an enumeration, in a query. Nothing between the commas is nothing."""
+    """A comma-separated list of members of an enumeration, in a query. Empty items are ignored."""
 
     def __init__(self, kind: type[enum.StrEnum], **kwargs: Any) -> None:
         self.kind = kind
@@ -197,7 +197,7 @@ class Choices(fields.Field[Any]):
         metadata = {
             "type": "string",
             "pattern": f"^ *({one})? *(, *({one})? *)*$",
-            "description": f"A comma list of {names}, in any case.",
+            "description": f"A comma-separated list of {names}, in any case.",
             "example": next(iter(kind)).value,
         }
         super().__init__(metadata=metadata, **kwargs)
@@ -215,14 +215,14 @@ def member_of(kind: type[enum.StrEnum], value: Any) -> enum.StrEnum:
 
 
 class Moment(fields.Field[Any]):
-    """A moment: ISO-8601 UTC with milliseconds going out, ISO-8601 or Unix seconds coming in."""
+    """A time. Output is ISO-8601 in UTC with milliseconds, input ISO-8601 or Unix seconds."""
 
     def __init__(self, **kwargs: Any) -> None:
         metadata = {"type": "string", "format": "date-time", "example": "2026-01-31T12:00:00.000Z"}
         super().__init__(metadata={**metadata, **kwargs.pop("metadata", {})}, **kwargs)
 
     def _serialize(self, value: datetime.datetime | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
-        return None if value is None else written(value)
+        return None if value is None else format_moment(value)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime.datetime:
         try:
@@ -234,7 +234,7 @@ class Moment(fields.Field[Any]):
 
 
 class Bound(Moment):
-    """A moment in a query, which a list begins or ends with."""
+    """A time in a query that a list begins or ends with."""
 
     def __init__(self, **kwargs: Any) -> None:
         before = {"minimum": _EARLIEST.timestamp(), "exclusiveMaximum": _AS_DATES.start}
@@ -245,13 +245,13 @@ class Bound(Moment):
         del self.metadata["type"], self.metadata["format"]
 
 
-def written(moment: datetime.datetime) -> str:
-    """`2026-01-31T12:00:00.000Z`"""
+def format_moment(moment: datetime.datetime) -> str:
+    """A time as in `2026-01-31T12:00:00.000Z`."""
     return moment.astimezone(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def read_moment(text: str) -> datetime.datetime:
-    """The moment that `text` names, in ISO-8601 or in Unix seconds; raises `ValueError`. Without a zone it is UTC."""
+    """The time in `text`, in ISO-8601 or Unix seconds; raises `ValueError`. Without a time zone it is UTC."""
     try:
         seconds = float(text)
     except ValueError:
@@ -260,13 +260,13 @@ def read_moment(text: str) -> datetime.datetime:
         if not math.isfinite(seconds):
             raise ValueError
         return datetime.datetime.fromtimestamp(seconds, datetime.UTC)
-    # A plus sign that a caller did not escape in a query arrives as a blank.
+    # A plus sign that a caller did not escape in a query arrives as a space.
     moment = datetime.datetime.fromisoformat(_LOST_PLUS.sub(r"\1+\2", text.strip().upper()))
     return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
 
 
 def _within(moment: datetime.datetime) -> datetime.datetime:
-    # A year on either side keeps every later sum of moments within what Python can write.
+    # A margin of a year on either side keeps later arithmetic within the range of Python's datetime.
     if not _EARLIEST <= moment < _LATEST:
         raise ValueError
     return moment.astimezone(datetime.UTC)

@@ -1,4 +1,4 @@
-"""What the fields of the API mean, in the words that its description shows.
+"""What the fields of the API mean, as the API's description shows it.
 
 A field is described by its name, the same wherever it appears. Where the name means something else in one schema, an
 entry `Schema.field` says so. A field that describes itself needs no entry.
@@ -45,7 +45,7 @@ FIELDS = {
     "effort": "How much the agent should think, in the agent's own terms, such as `high`. Null: its default.",
     "egress_hosts": "Hosts that agents and the setup command may reach besides the model: `host`, `*.host` or `host:port`.",
     "email": "The user's email address.",
-    "execution": "`internal`: this deployment's workers run the sessions. `external`: workers outside claim them by the API.",
+    "execution": "`internal`: this deployment's workers run the sessions. `external`: external workers claim them through the API.",
     "expires_at": "When the URL expires.",
     "failure": "Why the session ended in ERROR. Null otherwise.",
     "file_key": "The key under which the file is stored. Name it in `file_keys` of a session.",
@@ -63,12 +63,12 @@ FIELDS = {
     "include_discarded": "Also list sessions whose work was discarded by a revert or a retry. Default: false.",
     "input_tokens": "Tokens that the model read.",
     "is_discarded": "Whether the session is DONE, but the runner's diff does not build on it, after a revert or a retry.",
-    "last_event_id": "The id of the last event that was received. The stream goes on behind it.",
+    "last_event_id": "The id of the last event that was received. The stream continues after it.",
     "last_session_created_at": "When the latest session was created. Lists are ordered by this.",
-    "latest_session_id": "The newest session, whatever became of it.",
+    "latest_session_id": "The newest session, in any state.",
     "latest_session_mode": "The mode of the newest session.",
     "latest_session_state": "The state of the newest session. CANCELLED here and DONE in `state` means stopped, not finished.",
-    "limits": "At what limits the session is ended.",
+    "limits": "The limits at which the session is ended.",
     "max_concurrent_sessions": "How many sessions may run at once. Null: no limit.",
     "max_cost_usd": "A session that costs more is ended with `budget_limit`, its work kept. Null: no limit.",
     "max_duration_seconds": "A session that takes longer is ended with `time_limit`, its work kept.",
@@ -76,7 +76,7 @@ FIELDS = {
     "max_tokens": "A session that uses more tokens is ended with `budget_limit`, its work kept. Null: no limit.",
     "merge_commit_error": "Why the last commit to a branch failed, or null.",
     "merge_commit_is_being_created": "Whether a commit to a branch is in progress. Poll until it is false.",
-    "merge_commit_sha": "The commit that brought the work to a branch, or null.",
+    "merge_commit_sha": "The commit that put the work on a branch, or null.",
     "mode": "`normal` changes files; `ask` answers and changes nothing.",
     "model": "The model, in the agent's own terms. Null: the agent's default.",
     "name": "A name for people.",
@@ -89,13 +89,13 @@ FIELDS = {
     "pr_error": "Why the last request for a pull request failed, or null.",
     "pr_is_being_created": "Whether a pull request is being opened or updated. Poll until it is false.",
     "pr_number": "The number of the pull request on the forge, or null.",
-    "pr_state": "The state of the pull request when it was last looked at, or null.",
+    "pr_state": "The state of the pull request when it was last checked, or null.",
     "pr_url": "The page of the pull request, or null.",
     "prompt": "What the agent is asked to do. At most 1 MiB of UTF-8.",
     "protected_branches": "Branches, or patterns such as `release/*`, that nothing is committed to directly. Null: the default branch.",
     "queued_sessions": "Sessions that wait for a worker, in the state NEW.",
-    "repo_url": "The repository's address: `https://`, or what else the operator allows.",
-    "result": "The agent's last words. Null until the session ends.",
+    "repo_url": "The repository's address: `https://`, or another kind that the operator allows.",
+    "result": "The agent's final message. Null until the session ends.",
     "result_branch": "The branch that holds the work, or null.",
     "result_diff_s3_key": "The key of an uploaded diff, in place of `result_diff`.",
     "revoked_at": "When the token was revoked, or null.",
@@ -117,24 +117,24 @@ FIELDS = {
     "steps": "What happened in the current attempt, in order.",
     "steps_count": "How many steps the current attempt has. An answer may hold fewer of them.",
     "strip_binary": "Leave out the content of binary files. Default: false.",
-    "target_branch": "The branch to commit to. It is created if there is none.",
+    "target_branch": "The branch to commit to. It is created if it does not exist.",
     "title": "A title for people.",
     "token": "The token itself. It is shown once.",
     "tool_calls": "How often the agent used a tool.",
     "updated_at": "When it last changed.",
     "upload_url": "PUT the bytes to this URL, without a token.",
     "usage": "What was consumed.",
-    "used": "What the account has now.",
-    "user": "Who asked for it.",
+    "used": "What the account uses now.",
+    "user": "The user who asked for it.",
     "user_id": "The user that it belongs to.",
     # Names that mean something else in one place.
-    "AccountSchema.limits": "What the account may have at once.",
+    "AccountSchema.limits": "The account's limits.",
     "AccountSchema.name": "The account's name.",
     "AgentConfigSchema.agent": "The agent's name, such as `claude`.",
     "CommitBody.message": "Subject and body of the squash or merge commit, or of the last commit.",
     "CreateRunnerBody.branch": "The branch to start from. Left out: the site's default branch.",
     "CreateTokenBody.name": "What the token is for.",
-    "CreateTokenBody.scope": "What the token may do. Nobody can give more than they have.",
+    "CreateTokenBody.scope": "What the token may do. It cannot exceed the scope of your own token.",
     "DiffUploadsSchema.cumulative": "Where to upload what this session and those before it changed together.",
     "DiffUploadsSchema.result": "Where to upload what this session alone changed.",
     "ErrorSchema.message": "What is wrong and what to do, for people.",
@@ -147,7 +147,7 @@ FIELDS = {
     "HealthSchema.status": "`ok`.",
     "LimitsSchema.max_duration_seconds": "Seconds after which the session is ended with `time_limit`, its work kept.",
     "MeSchema.id": "The user's id.",
-    "MeSchema.token": "The token that the request came with.",
+    "MeSchema.token": "The token that authenticated the request.",
     "MessageSchema.data": "The event, as JSON.",
     "MessageSchema.event": "The kind of message. `done` is the last one.",
     "MessageSchema.id": "The event's number. A heartbeat has none.",
@@ -180,7 +180,7 @@ FIELDS = {
     "StepSchema.message": "More about the step. May be empty.",
     "StepSchema.title": "The step in one line.",
     "TokenSchema.name": "What the token is for.",
-    "UpdateRunnerBody.result_diff": "A git diff that takes the place of the runner's own, until the next session, which builds on it.",
+    "UpdateRunnerBody.result_diff": "A git diff that replaces the runner's diff. The next session builds on it.",
     "UploadUrlBody.account_id": "Your own account, if you want to name it.",
 }
 
@@ -189,13 +189,13 @@ PATHS = {
     "session_id": "The id of a session of that runner.",
     "site_id": "The site's id.",
     "token_id": "The token's id.",
-    "key": "The key of a stored file, as a signed URL has it.",
-    "name": "A part of the page.",
+    "key": "The key of a stored file, as in a signed URL.",
+    "name": "A file of the page.",
 }
-"""What stands in the paths of the API."""
+"""The variable parts of the API's paths."""
 
 
 def description_of(schema: type, field: str) -> str | None:
-    """What `field` means in `schema`, which may have it from a class that it extends; None where nothing is said."""
+    """What `field` means in `schema`, or in a class that it extends; None if there is no entry."""
     entries = (f"{kind.__name__}.{field}" for kind in schema.__mro__)
     return next((FIELDS[entry] for entry in entries if entry in FIELDS), FIELDS.get(field))

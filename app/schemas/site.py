@@ -15,7 +15,7 @@ HOST = Pattern(
 
 
 class UpdateSiteBody(Body):
-    """What may be changed about a site."""
+    """What can be changed about a site."""
 
     name = Text(200, least=1, validate=[NOT_BLANK], metadata={"example": "shop"})
     repo_url = Text(2000, least=1, metadata={"example": "https://github.com/example/shop.git"})

@@ -1,4 +1,4 @@
-"""Tokens in JSON. Their text is shown once, when they are made."""
+"""Tokens in JSON. Their text is shown once, when they are created."""
 
 from __future__ import annotations
 
@@ -28,6 +28,6 @@ class TokenSchema(Schema):
 
 
 class NewTokenSchema(TokenSchema):
-    """A token with its text; null in a replayed answer."""
+    """A token with its text, which is null in a replayed answer."""
 
     token = fields.String(required=True, allow_none=True)

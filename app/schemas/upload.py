@@ -1,4 +1,4 @@
-"""Uploads in JSON: the URLs that are handed out to put and delete bytes."""
+"""Uploads in JSON: signed URLs to upload and delete files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from app.schemas.fields import Moment, Reference, Text, Whole
 
 
 class UploadUrlBody(Body):
-    """The file to be uploaded."""
+    """The file to upload."""
 
     filename = Text(1000, least=1, required=True, metadata={"example": "sketch.png"})
     content_type = Text(1000, least=1, required=True, metadata={"example": "image/png"})
@@ -18,7 +18,7 @@ class UploadUrlBody(Body):
 
 
 class UploadUrlSchema(Schema):
-    """Where and how to put the file, by PUT with exactly these headers."""
+    """Where to PUT the file, with exactly these headers."""
 
     upload_url = fields.String(required=True)
     file_key = fields.String(required=True)
@@ -27,20 +27,20 @@ class UploadUrlSchema(Schema):
 
 
 class DeleteUrlBody(Body):
-    """The file to be deleted."""
+    """The file to delete."""
 
     file_key = Text(1000, least=1, required=True)
 
 
 class DeleteUrlSchema(Schema):
-    """Where to delete the file, by DELETE."""
+    """Where to send DELETE for the file."""
 
     delete_url = fields.String(required=True)
     file_key = fields.String(required=True)
 
 
 class DiffUploadSchema(Schema):
-    """Where to put one diff, by PUT with exactly these headers, and the key to report afterwards."""
+    """Where to PUT one diff, with exactly these headers, and the key to report afterwards."""
 
     upload_url = fields.String(required=True)
     s3_key = fields.String(required=True)
@@ -48,7 +48,7 @@ class DiffUploadSchema(Schema):
 
 
 class DiffUploadsSchema(Schema):
-    """Where a worker puts the diffs of its attempt."""
+    """Where a worker uploads the diffs of its attempt."""
 
     result = fields.Nested(DiffUploadSchema, required=True)
     cumulative = fields.Nested(DiffUploadSchema, required=True)
