@@ -19,7 +19,7 @@ from tasks.artifact_io import reader
 from workers.processes.lifeline import Lifeline
 from workers.publishing.commits import Change, Landed
 from workers.publishing.publish import PublishJob
-from workers.publishing.pull_requests import Wish
+from workers.publishing.pull_requests import PullRequestSpec
 
 LONGEST_SUBJECT = 72
 LONGEST_BODY = 60_000
@@ -66,7 +66,7 @@ def publish_job_of(claim: PublicationClaim, secrets: Secrets, lifeline: Lifeline
         landed=_landed_by(claim.landed) if claim.landed else None,
         squash=publication.squash,
         message=message,
-        wish=None if is_commit else _wish_of(claim, fit),
+        pull_request=None if is_commit else _pull_request_of(claim, fit),
         credential=credential_of(site),
     )
 
@@ -81,10 +81,10 @@ def _record_push(publication_id: uuid.UUID, attempt: int, sha: str) -> None:
         publication_attempts.record_push(publication_id, attempt, sha)
 
 
-def _wish_of(claim: PublicationClaim, fit: Fit) -> Wish:
+def _pull_request_of(claim: PublicationClaim, fit: Fit) -> PullRequestSpec:
     publication, runner, site = claim.publication, claim.runner, claim.site
     assert runner.branch is not None
-    return Wish(
+    return PullRequestSpec(
         forge=site.forge.value,
         api_url=site.forge_api_url,
         base=runner.branch,

@@ -1,4 +1,4 @@
-"""A small client of the API, for the command line and for programs of yours."""
+"""A small client for the API, for the command line and for your own programs."""
 
 from app.client.client import Client
 from app.client.errors import ClientError

@@ -1,4 +1,4 @@
-"""The calls that make up the main path: a site, a runner, its sessions, its diff."""
+"""The calls of the main workflow: a site, a runner, its sessions, its diff."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Json = dict[str, Any]
 class Client:
     """Calls one deployment with one token. Every failure is a `ClientError`.
 
-    Fields that a method does not name are given by keyword, as in the API: `create_site(name=..., setup_command=...)`.
+    Fields that a method does not list are passed by keyword, as in the API: `create_site(..., setup_command=...)`.
     """
 
     def __init__(self, url: str, token: str, *, timeout: float = 30.0) -> None:
@@ -44,7 +44,7 @@ class Client:
         return self._post("/sites", {"name": name, "repo_url": repo_url, **fields})
 
     def create_runner(self, site_id: str, prompt: str, **fields: Any) -> Json:
-        """A new runner and, with it, its first session."""
+        """Create a runner with its first session."""
         return self._post("/agent_runners", {"site_id": site_id, "prompt": prompt, **fields})
 
     def get_runner(self, runner_id: str) -> Json:
@@ -60,7 +60,7 @@ class Client:
         return self._get_json(f"/agent_runners/{runner_id}/sessions/{session_id}")
 
     def follow_up(self, runner_id: str, prompt: str, **fields: Any) -> Json:
-        """A further session, which builds on what the runner has."""
+        """Create a further session, which builds on the runner's diff."""
         return self._post(f"/agent_runners/{runner_id}/sessions", {"prompt": prompt, **fields})
 
     def stop(self, runner_id: str) -> None:
@@ -68,11 +68,11 @@ class Client:
         self._call("DELETE", f"/agent_runners/{runner_id}")
 
     def create_pull_request(self, runner_id: str, **fields: Any) -> Json:
-        """Ask for a pull request of the runner's diff; the runner shows what became of it."""
+        """Request a pull request with the runner's diff. Poll the runner for the result."""
         return self._post(f"/agent_runners/{runner_id}/pull_request", fields)
 
     def diff(self, runner_id: str) -> bytes:
-        """The runner's diff. Bytes, because files need not be text in any one encoding."""
+        """The runner's diff, in bytes: its files may have any encoding."""
         return self._call("GET", f"/agent_runners/{runner_id}/diff").content
 
     def result_diff(self, runner_id: str, session_id: str) -> bytes:
@@ -80,13 +80,16 @@ class Client:
         return self._call("GET", f"/agent_runners/{runner_id}/sessions/{session_id}/diff/result").content
 
     def cumulative_diff(self, runner_id: str, session_id: str) -> bytes:
-        """What all sessions up to and with this one changed."""
+        """What all sessions up to and including this one changed."""
         return self._call("GET", f"/agent_runners/{runner_id}/sessions/{session_id}/diff/cumulative").content
 
     def events(
         self, runner_id: str, session_id: str, *, last_event_id: str | None = None, patience: float = 60.0
     ) -> Iterator[Event]:
-        """What happens in a session, as it happens, up to its end."""
+        """The events of a session, as they happen, up to its end.
+
+        Raises `ClientError` if nothing can be read for `patience` seconds.
+        """
         path = f"/agent_runners/{runner_id}/sessions/{session_id}/events"
         return follow(self._http, path, last_event_id, patience)
 
@@ -94,7 +97,7 @@ class Client:
         return self._call("GET", path, params=query).json()
 
     def _post(self, path: str, body: Json) -> Json:
-        # With a key of its own, a call whose answer got lost can be sent again without doing the work twice.
+        # With the key, a call whose answer was lost can be sent again without doing the work twice.
         answer: Json = self._call("POST", path, json=body, headers={"Idempotency-Key": str(uuid.uuid4())}).json()
         return answer
 
@@ -106,7 +109,8 @@ class Client:
                 break
             except httpx.TransportError as error:
                 if not retries:
-                    raise ClientError(f"{self._http.base_url} does not answer: {error}") from error
+                    message = f"Cannot reach {self._http.base_url}: {error}. Check the URL, and that the server runs."
+                    raise ClientError(message) from error
                 retries -= 1
         raise_for(response)
         return response

@@ -1,4 +1,4 @@
-"""Server-sent events, read without a gap or a repeat over any number of broken connections."""
+"""Server-sent events, read without gaps or repeats across broken connections."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _RETRY_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Event:
-    """One event of a session: its kind (`step`, `state`, `usage`, `heartbeat`, `done`), number and payload."""
+    """One event of a session: its kind (`step`, `state`, `usage`, `heartbeat`, `done`), id and payload."""
 
     kind: str
     id: str | None
@@ -26,11 +26,11 @@ class Event:
 
 
 def follow(http: httpx.Client, path: str, last_event_id: str | None, patience: float) -> Iterator[Event]:
-    """Yield events up to `done`, reconnecting where the last one was seen.
+    """Yield events up to `done`. After a broken connection, resume after the last event.
 
-    Raises `ClientError` for a refusal, and where nothing could be read for `patience` seconds.
+    Raises `ClientError` if the API refuses, or if nothing can be read for `patience` seconds.
     """
-    heard = time.monotonic()
+    last_read = time.monotonic()
     while True:
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last_event_id} if last_event_id else {})
         wait = _RETRY_SECONDS
@@ -41,32 +41,34 @@ def follow(http: httpx.Client, path: str, last_event_id: str | None, patience: f
                 else:
                     raise_for(response)
                     for event in parse(response.iter_lines()):
-                        heard = time.monotonic()
+                        last_read = time.monotonic()
                         last_event_id = event.id or last_event_id
                         yield event
                         if event.kind == DONE:
                             return
         except httpx.TransportError as error:
-            if time.monotonic() - heard > patience:
-                raise ClientError(f"the event stream broke off: {error}") from error
-        if time.monotonic() - heard > patience:
-            raise ClientError("the event stream says nothing")
+            if time.monotonic() - last_read > patience:
+                message = f"The event stream was interrupted: {error}. Poll the session, or try again later."
+                raise ClientError(message) from error
+        if time.monotonic() - last_read > patience:
+            message = f"The event stream sent nothing for {patience:g} seconds. Poll the session, or try again later."
+            raise ClientError(message)
         time.sleep(wait)
 
 
 def parse(lines: Iterable[str]) -> Iterator[Event]:
-    """Events from the lines of a stream, as https://html.spec.whatwg.org/multipage/server-sent-events.html has them."""
-    kind, number, data = "message", None, list[str]()
+    """Events from the lines of a stream. See https://html.spec.whatwg.org/multipage/server-sent-events.html."""
+    kind, event_id, data = "message", None, list[str]()
     for line in lines:
         field, _, value = line.partition(":")
         value = value.removeprefix(" ")
         if not line:
             if data:
-                yield Event(kind, number, json.loads("\n".join(data)))
-            kind, number, data = "message", None, []
+                yield Event(kind, event_id, json.loads("\n".join(data)))
+            kind, event_id, data = "message", None, []
         elif field == "event":
             kind = value
         elif field == "id":
-            number = value
+            event_id = value
         elif field == "data":
             data.append(value)

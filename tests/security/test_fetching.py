@@ -17,7 +17,7 @@ from workers.errors import EngineError
 from workers.job import Host
 from workers.processes.lifeline import Lifeline
 from workers.publishing.commits import Change
-from workers.publishing.publish import PublishJob, Wish, publish
+from workers.publishing.publish import PublishJob, PullRequestSpec, publish
 from workers.repository.git import Git, GitFailed
 from workers.repository.mirror import Mirror
 from workers.repository.remote import Remote
@@ -157,7 +157,9 @@ def test_the_token_goes_to_no_inner_address_of_a_forge(host: Host, server: Serve
         last=change,
         lifeline=Lifeline(60),
         on_push=lambda sha: None,
-        wish=Wish("github", f"http://127.0.0.1:{server.server_port}", "main", "title", "body", False, 1),
+        pull_request=PullRequestSpec(
+            "github", f"http://127.0.0.1:{server.server_port}", "main", "title", "body", False, 1
+        ),
         credential=TOKEN,
         secrets=Secrets(TOKEN),
     )

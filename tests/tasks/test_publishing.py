@@ -273,7 +273,7 @@ def test_what_git_forbids_reaches_no_commit(ask, origin, squash):
     failed = commit(first, target_branch="x", squash=squash)
     assert (failed.state, failed.pushed_sha) == (PublicationState.FAILED, None)
     assert ".g\u200cit" in failed.error and ".gitmodules (gitmodulesUpdate)" in failed.error
-    assert "nothing was pushed" in failed.error and git(origin, "branch", "--list", "x") == ""
+    assert "Nothing was pushed" in failed.error and git(origin, "branch", "--list", "x") == ""
     follow_up(first, "rm -r .gitmodules '.g\u200cit'")
     git(origin, "config", "receive.fsckObjects", "true")
     assert commit(first, target_branch="x", squash=squash).error is None
@@ -312,8 +312,8 @@ def test_words_arrive_as_they_were_written(ask, origin):
     assert commit(session_id, target_branch="x").error is None
     assert f"Ada {PERSIAN} Lovelace" in git(origin, "log", "-1", "--format=%an %B", "x")
     job = job_of(session_id, {"body": f"{FAMILY}\r\n{PERSIAN}\rend\x1b\u202e"})
-    assert job.wish.default_title == f"{FAMILY} {PERSIAN}"
-    assert job.wish.body == f"{FAMILY}\n{PERSIAN}\nend\\x1b\\u202e"
+    assert job.pull_request.default_title == f"{FAMILY} {PERSIAN}"
+    assert job.pull_request.body == f"{FAMILY}\n{PERSIAN}\nend\\x1b\\u202e"
     [change] = job.changes
     assert change.message.startswith(f"{FAMILY} {PERSIAN}\n\nDid \u200d more\n\nCo-authored-by")
     assert change.author_name == f"Ada {PERSIAN} Lovelace"
@@ -370,7 +370,12 @@ def test_what_a_pull_request_says_quotes_no_secret_and_nothing_unseen(ask, origi
         db.session.merge(runner_of(session_id).site).forge = Forge.GITHUB
     job = job_of(session_id, {})
     said = "\n".join(
-        [job.wish.default_title, job.wish.sessions, job.branch, *(change.message for change in job.changes)]
+        [
+            job.pull_request.default_title,
+            job.pull_request.sessions,
+            job.branch,
+            *(change.message for change in job.changes),
+        ]
     )
     assert SECRET not in said and SECRET[:12] not in said and "MIIEvQ" not in said
     assert said.count("[redacted]") >= 4 and "\u202e" not in said

@@ -1,7 +1,7 @@
-"""Commits made from stored diffs, in a throw-away git directory that borrows the mirror's objects.
+"""Commits made from stored diffs, in a temporary git directory that borrows the mirror's objects.
 
-The same job always makes the same commits, dates included, so a publication that is taken up again after a crash
-finds its own work on the forge instead of doing it twice.
+The same job always makes the same commits, dates included. So a publication that resumes after a crash finds its own
+work on the forge instead of repeating it.
 """
 
 from __future__ import annotations
@@ -28,24 +28,22 @@ from workers.repository.trees import changes as changed_paths
 from workers.repository.trees import holds_secret
 
 _SECRET = (
-    "A file that was changed holds a value which is known to be secret, such as the site's access token. Nothing was "
-    "pushed. Have the value taken out by another session, or go back to before it."
+    "A changed file contains a known secret, such as the site's access token. Nothing was pushed. Have another session "
+    "remove the secret, or revert to an earlier session."
 )
 _FORBIDDEN = (
-    "Git forbids paths of this change: {}. Servers that check what they get refuse them, and so would this deployment, "
-    "so nothing was pushed. Have them taken out by another session, or go back to before it."
+    "Git forbids these paths in the change: {}. Servers that check pushes refuse them, and this deployment could not "
+    "fetch them. Nothing was pushed. Have another session remove them, or revert to an earlier session."
 )
 _MOST_NAMED = 20
-_NOTHING = (
-    "The diff leaves every file as it was, so there is nothing to publish. Have a session change something first."
-)
-_BEING_MADE_SECONDS = 60.0
+_NOTHING = "The diff changes no file, so there is nothing to publish. Have a session change something first."
+_CREATION_SECONDS = 60.0
 COMMITTER = "Agent Runners <agent-runners@noreply.invalid>"
 
 
 @dataclass(frozen=True)
 class Change:
-    """One commit to make: the tree that `diff`, cumulative, makes of the base; who asked for it, when, and why."""
+    """One commit to make: who asked for it, when, why, and the cumulative diff that turns the base into its tree."""
 
     author_name: str
     author_email: str
@@ -55,7 +53,7 @@ class Change:
     diff: Callable[[], Iterator[bytes]] = field(repr=False)
 
 
-class Merging(Exception):
+class MergeConflict(Exception):
     """A three-way merge found conflicts in `files`."""
 
     def __init__(self, files: list[str]) -> None:
@@ -65,26 +63,25 @@ class Merging(Exception):
 
 @dataclass(frozen=True)
 class Landed:
-    """What landed on a branch before: the commit, and the cumulative diff that it brought there."""
+    """What this runner committed to a branch before: the commit and its cumulative diff."""
 
     sha: str
     diff: Callable[[], Iterator[bytes]] = field(repr=False)
 
 
 class Commits:
-    """Makes commits in `git`, whose directory is a bare one of its own."""
+    """Makes commits in `git`, whose directory is bare and used for nothing else."""
 
     def __init__(self, git: Git, secrets: Secrets) -> None:
         self.git = git
         self._secrets = secrets
 
     def chain(self, base_sha: str, changes: Sequence[Change], message: str | None = None) -> str:
-        """One commit for each change on top of the base; the last one's id.
+        """Make one commit for each change on top of the base, and return the id of the last one.
 
-        A change that changes nothing is left out, and so is one that leaves what is not to be published: what else it
-        did is part of the next commit. `message` is what the last commit says in place of its change's own message.
-        Raises EngineError `contains_secret` and `forbidden_paths` where the last change leaves such a thing, and
-        `diff_does_not_apply` and `nothing_to_publish`.
+        A change without effect is left out. So is one that must not be published; the rest of it becomes part of the
+        next commit. `message` replaces the message of the last commit. Raises EngineError `contains_secret` or
+        `forbidden_paths` if the last change must not be published, `diff_does_not_apply`, or `nothing_to_publish`.
         """
         base_tree = tree = self.tree_of(base_sha)
         steps: list[tuple[str, Change]] = []
@@ -106,7 +103,7 @@ class Commits:
         return tip
 
     def _refusal(self, base_tree: str, tree: str) -> EngineError | None:
-        """Why `tree` is not to be published; None where it may be."""
+        """Why `tree` must not be published; None if it may be."""
         if holds_secret(self.git, changed_paths(self.git, base_tree, tree), self._secrets):
             return EngineError("contains_secret", "publish", _SECRET)
         if forbidden := find_forbidden(self.git, tree):
@@ -115,7 +112,7 @@ class Commits:
         return None
 
     def tree(self, base_sha: str, diff: Callable[[], Iterator[bytes]]) -> str:
-        """The tree that `diff` makes of the base; raises EngineError `diff_does_not_apply`."""
+        """The tree of the base with `diff` applied; raises EngineError `diff_does_not_apply`."""
         with tempfile.TemporaryFile(dir=self.git.directory) as patch:
             for chunk in diff():
                 patch.write(chunk)
@@ -136,7 +133,7 @@ class Commits:
             return self.git.run("hash-object", "-t", "commit", "-w", "--stdin", stdin=file).decode().strip()
 
     def is_ancestor(self, one: str, other: str) -> bool:
-        """Whether `one` is `other` or in its history; a commit that is not here is in nobody's."""
+        """Whether `one` is `other` or in its history. False if `one` is not in this repository."""
         try:
             self.git.run("merge-base", "--is-ancestor", one, other)
         except GitFailed:
@@ -144,13 +141,13 @@ class Commits:
         return True
 
     def merge_since(self, base_tree: str, ours: str, theirs: str, change: Change) -> str:
-        """As `merge`, of what both did since `base_tree`, whatever their histories say."""
+        """As `merge`, with `base_tree` as the base, whatever the commits' histories are."""
         base = self.commit(base_tree, [], change)
         sides = (self.commit(self.tree_of(side), [base], change) for side in (ours, theirs))
         return self.merge(*sides)
 
     def merge(self, ours: str, theirs: str) -> str:
-        """The tree of both commits merged; raises `Merging` with the names of the files that conflict."""
+        """The tree of the merge of both commits; raises `MergeConflict` with the files that conflict."""
         output = b""
         try:
             for chunk in self.git.stream(
@@ -160,23 +157,23 @@ class Commits:
         except GitFailed as failed:
             if "unrelated histories" in failed.errors:
                 message = (
-                    "The branch shares no history with the commit that this runner began on, so they cannot be merged. "
-                    "Commit to a branch that does, or to a new one."
+                    "The branch has no history in common with the commit that this runner started from, so they cannot "
+                    "be merged. Commit to a branch that has, or to a new one."
                 )
                 raise EngineError("unrelated_histories", "publish", message) from None
             if failed.status != 1:
                 raise
             _, *files = output.decode(errors="replace").split("\0")
-            raise Merging(list(dict.fromkeys(file for file in files if file))) from None
+            raise MergeConflict(list(dict.fromkeys(file for file in files if file))) from None
         return output.decode().strip("\0\n")
 
 
 @contextlib.contextmanager
-def scratch(host: Host, mirror: Path, secrets: Secrets, lifeline: Lifeline) -> Iterator[Commits]:
-    """A throw-away bare git directory on top of the mirror's objects."""
+def temporary_repository(host: Host, mirror: Path, secrets: Secrets, lifeline: Lifeline) -> Iterator[Commits]:
+    """A temporary bare git directory on top of the mirror's objects."""
     folder = host.work_dir / "publications"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _remove_left(folder)
+    _remove_orphans(folder)
     directory = Path(tempfile.mkdtemp(dir=folder))
     held = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
     fcntl.flock(held, fcntl.LOCK_EX)
@@ -189,14 +186,14 @@ def scratch(host: Host, mirror: Path, secrets: Secrets, lifeline: Lifeline) -> I
         os.close(held)
 
 
-def _remove_left(folder: Path) -> None:
-    """Remove what workers left that died: a directory that is in use is locked by its process."""
+def _remove_orphans(folder: Path) -> None:
+    """Remove the directories of lost workers. A directory in use is locked by its process."""
     for directory in folder.iterdir():
         with contextlib.suppress(OSError):
             held = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
             try:
-                # One that was made this moment is not locked yet.
-                if time.time() - os.fstat(held).st_mtime > _BEING_MADE_SECONDS:
+                # A directory that has just been created is not locked yet.
+                if time.time() - os.fstat(held).st_mtime > _CREATION_SECONDS:
                     fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     shutil.rmtree(directory, ignore_errors=True)
             finally:

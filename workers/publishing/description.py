@@ -1,23 +1,23 @@
-"""The part of a pull request's description that is made of its sessions, between two marks that no reader sees.
+"""The part of a pull request's description that is generated from its sessions, between two invisible marks.
 
-What people write around it on the forge stays theirs, and so does all of a description whose marks they took out.
+What people write around it on the forge is kept. If they removed the marks, the whole description is kept.
 """
 
 from __future__ import annotations
 
 _BEGIN, _END = "<!-- agent-runners: sessions -->", "<!-- agent-runners: end of sessions -->"
-# GitHub takes 65,536 characters. What people write is kept in full, and what is generated gets the rest.
+# GitHub allows 65,536 characters. What people wrote is kept in full, and the generated part gets the rest.
 _LONGEST = 65_000
 _CUT = "\n\n[The rest was left out: the description would be too long.]"
 
 
-def fresh(sessions: str) -> str:
+def new_description(sessions: str) -> str:
     """The description of a new pull request."""
     return _marked(sessions, _LONGEST)
 
 
-def renewed(body: str, sessions: str) -> str | None:
-    """`body` with its generated part made anew; None where it has none."""
+def updated_description(body: str, sessions: str) -> str | None:
+    """`body` with its generated part replaced; None if it has no such part."""
     before, begin, rest = body.replace("\r\n", "\n").partition(_BEGIN)
     _, end, after = rest.partition(_END)
     if not begin or not end:
@@ -26,7 +26,7 @@ def renewed(body: str, sessions: str) -> str | None:
 
 
 def _marked(sessions: str, longest: int) -> str:
-    # A session may quote a description; marks within it would end the part early.
+    # A session may quote a description. Marks within it would end the generated part early.
     text = sessions.replace(_BEGIN, "").replace(_END, "")
     room = max(0, longest - len(_BEGIN) - len(_END) - len(_CUT) - 4)
     text = text if len(text) <= room else text[:room] + _CUT

@@ -1,7 +1,7 @@
-"""Bringing a runner's diff to its forge: as a pull request, or as a commit on a branch.
+"""Publishes a runner's diff on its forge: as a pull request, or as a commit on a branch.
 
-Every step first looks whether it has been done, so that a publication may be taken up again after a crash between
-any two of them, any number of times, and there is still one branch and one pull request.
+Every step first checks whether it is done already. So a publication can resume after a crash between any two steps,
+any number of times, and there is still one branch and one pull request.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from workers.errors import EngineError
 from workers.forges.base import PullRequest
 from workers.job import Host, Secrets
 from workers.processes.lifeline import Lifeline
-from workers.publishing.commits import Change, Commits, Landed, Merging, scratch
-from workers.publishing.pull_requests import Wish, bring, connect, refuse_ended
+from workers.publishing.commits import Change, Commits, Landed, MergeConflict, temporary_repository
+from workers.publishing.pull_requests import PullRequestSpec, connect, open_or_update, refuse_ended
 from workers.repository.git import GitFailed
 from workers.repository.mirror import Mirror
 from workers.repository.remote import Remote
 
-_TRIES = 5
-_ASIDE = "refs/publication/target"
+_MAX_PUSHES = 5
+_FETCHED_REF = "refs/publication/target"
 
 
 @dataclass(frozen=True)
 class PublishJob:
     """One attempt at one publication, frozen when it was claimed.
 
-    `branch` is what is pushed; without a `wish` the changes land on it directly, as one commit where `squash` is set.
-    `planned_shas` is what earlier attempts were about to push, `own_shas` all that this runner ever was about to push
-    there. `landed` is what this runner committed to the branch last. `on_push` is told of a commit before it is pushed.
-    `base_sha` is None where a worker outside did not say what it worked on: then `sha`, which was asked for, or the
-    branch as it is now, is the base.
+    `branch` is the branch to push. Without a `pull_request` the changes are committed to it directly, as one commit if
+    `squash` is set. `planned_shas` are the commits that earlier attempts of this publication were about to push,
+    `own_shas` all that this runner was ever about to push there. `landed` is this runner's last commit to the branch.
+    `on_push` is called with each commit before it is pushed. `base_sha` is None if an external worker did not report
+    what it worked on: then the requested `sha`, or the tip of the branch, is the base.
     """
 
     site_id: str
@@ -42,7 +42,7 @@ class PublishJob:
     base_branch: str
     changes: tuple[Change, ...]
     last: Change
-    """Who asks for this publication, when, and with which message; its diff is the one to publish."""
+    """The publication's own commit: who asked for it, when, its message, and the diff to publish."""
     secrets: Secrets
     lifeline: Lifeline
     on_push: Callable[[str], None]
@@ -51,8 +51,8 @@ class PublishJob:
     landed: Landed | None = None
     squash: bool = False
     message: str | None = None
-    """What the last commit says in place of what is told of its session; None leaves that."""
-    wish: Wish | None = None
+    """Replaces the message of the last commit, which is made from its session. None: keep that."""
+    pull_request: PullRequestSpec | None = None
     credential: str | None = field(default=None, repr=False)
     sha: str | None = None
 
@@ -66,7 +66,7 @@ class Published:
 
 
 def publish(job: PublishJob, host: Host) -> Published:
-    """Push, and look the pull request up or open it. Every failure is an EngineError of the stage `publish`."""
+    """Push, then find or open the pull request. Every failure is an EngineError of the stage `publish`."""
     try:
         return _Publication(job, host).run()
     except EngineError as error:
@@ -82,38 +82,39 @@ class _Publication:
         self._ref = f"refs/heads/{job.branch}"
 
     def run(self) -> Published:
-        job, wish = self._job, self._job.wish
-        forge = connect(wish.forge, job.repo_url, wish.api_url, job.credential, self._host) if wish else None
-        if forge and wish and wish.number is not None:
-            refuse_ended(forge.get_pull_request(wish.number))
+        job, spec = self._job, self._job.pull_request
+        forge = connect(spec.forge, job.repo_url, spec.api_url, job.credential, self._host) if spec else None
+        if forge and spec and spec.number is not None:
+            refuse_ended(forge.get_pull_request(spec.number))
         mirror = Mirror(self._host, job.site_id, job.lifeline)
-        # Where a commit is not handed out by its id, it is looked for on the branch that the runner began on.
+        # A server that does not serve commits by id may have it on the branch that the runner started from.
         base_sha, _ = mirror.obtain_base(replace(job, branch=job.base_branch))
-        with scratch(self._host, mirror.directory, job.secrets, job.lifeline) as commits:
+        with temporary_repository(self._host, mirror.directory, job.secrets, job.lifeline) as commits:
             changes = (job.last,) if job.squash else job.changes
             made = commits.chain(base_sha, changes, job.message)
-            if forge is None or wish is None:
+            if forge is None or spec is None:
                 return Published(self._land(commits, base_sha, made))
             self._push_own(commits, made)
-        return Published(made, bring(forge, wish, job.branch, job.lifeline))
+        return Published(made, open_or_update(forge, spec, job.branch, job.lifeline))
 
     def _push_own(self, commits: Commits, made: str) -> None:
-        """Bring the runner's own branch to `made`, replacing nothing that the runner did not push."""
+        """Move the runner's own branch to `made`, replacing only commits that the runner pushed."""
         tip = self._tip(commits)
         if tip == made:
             return
         if tip is not None and tip not in self._job.own_shas:
-            is_bound = self._job.wish is not None and self._job.wish.number is not None
+            spec = self._job.pull_request
+            other_way = "start a new runner" if spec and spec.number is not None else "try again with another branch"
             message = (
-                f"The branch {self._job.branch} holds commits on the forge that this runner did not make, so nothing was "
-                f"pushed. Take them off it, or {'start a new runner' if is_bound else 'ask again with another branch'}."
+                f"The branch {self._job.branch} has commits on the forge that this runner did not make, so nothing was "
+                f"pushed. Remove them from the branch, or {other_way}."
             )
             raise EngineError("branch_moved", "publish", message)
         self._push(commits, made, tip)
 
     def _land(self, commits: Commits, base_sha: str, made: str) -> str:
-        """Bring `made` onto the target branch, by a three-way merge where that has moved; its new commit."""
-        for _ in range(_TRIES):
+        """Commit `made` to the target branch, by a three-way merge if that has moved; returns the branch's new commit."""
+        for _ in range(_MAX_PUSHES):
             tip = self._tip(commits)
             new = made
             if tip is not None:
@@ -126,19 +127,17 @@ class _Publication:
                     return tip
             try:
                 self._push(commits, new, tip)
-            except _Moved:
+            except _BranchMoved:
                 continue
             return new
-        message = (
-            f"The branch {self._job.branch} was moved by others at each of {_TRIES} tries to push. Ask again later."
-        )
+        message = f"Others pushed to the branch {self._job.branch} during each of {_MAX_PUSHES} tries to push. Try again later."
         raise EngineError("branch_moved", "publish", message, retryable=True)
 
     def _find_landed(self, commits: Commits, base_sha: str, made: str, tip: str) -> str | None:
-        """The commit below `tip` that brought all of `made` to the branch before; None where it is still to be done.
+        """The commit in the history of `tip` that already put all of `made` on the branch; None if there is none.
 
-        An earlier attempt may have pushed `made` as part of a merge, so what it planned last comes first. A
-        publication that landed the same tree before did so by the commit that it recorded.
+        An earlier attempt may have pushed `made` as part of a merge, so its last planned commit comes first. If an
+        earlier publication committed the same tree, the commit that it recorded is the one.
         """
         candidates = [*reversed(self._job.planned_shas), made]
         landed = self._job.landed
@@ -150,11 +149,11 @@ class _Publication:
         landed = self._job.landed
         try:
             if landed and commits.is_ancestor(landed.sha, tip):
-                # A squashed commit is none of the history of `made`, which would be merged once more all the same.
+                # A squashed commit is not in the history of `made`, so a plain merge would apply its changes again.
                 tree = commits.merge_since(commits.tree(base_sha, landed.diff), tip, made, self._job.last)
             else:
                 tree = commits.merge(tip, made)
-        except Merging as conflict:
+        except MergeConflict as conflict:
             files = ", ".join(conflict.files[:20]) + (" and more" if len(conflict.files) > 20 else "")
             message = (
                 f"The branch {self._job.branch} has changed in the same places: {files}. Nothing was pushed. Start a new "
@@ -166,32 +165,34 @@ class _Publication:
         return commits.commit(tree, [tip] if self._job.squash else [tip, made], self._job.last)
 
     def _tip(self, commits: Commits) -> str | None:
-        """The commit that the branch is at on the forge; None where there is no such branch."""
-        listed = self._speak(commits, "ls-remote", "--quiet", *self._remote.options, "--", self._remote.url, self._ref)
+        """The tip of the branch on the forge; None if there is no such branch."""
+        listed = self._run_remote(
+            commits, "ls-remote", "--quiet", *self._remote.options, "--", self._remote.url, self._ref
+        )
         return next((line.split("\t")[0] for line in listed.splitlines() if line.endswith(f"\t{self._ref}")), None)
 
     def _fetch(self, commits: Commits) -> str:
-        """Fetch the branch and return its commit, which may be newer than the one that was listed."""
+        """Fetch the branch and return its tip, which may be newer than the one that was listed."""
         options = ("--quiet", "--no-tags", "--no-write-fetch-head", "--update-shallow", *self._remote.options)
-        self._speak(commits, "fetch", *options, "--", self._remote.url, f"+{self._ref}:{_ASIDE}")
-        return commits.git.line("rev-parse", "--verify", _ASIDE)
+        self._run_remote(commits, "fetch", *options, "--", self._remote.url, f"+{self._ref}:{_FETCHED_REF}")
+        return commits.git.line("rev-parse", "--verify", _FETCHED_REF)
 
     def _push(self, commits: Commits, sha: str, expected: str | None) -> None:
-        """Push, if the branch is still at `expected` there. Raises `_Moved` where it is not."""
+        """Push if the branch is still at `expected` on the forge. Raises `_BranchMoved` if it is not."""
         self._job.on_push(sha)
         lease = f"--force-with-lease={self._ref}:{expected or ''}"
         receive = ["--receive-pack=git -c safe.directory=* receive-pack"] if self._remote.is_local else []
         try:
-            self._speak(
+            self._run_remote(
                 commits,
                 *("push", "--porcelain", "--no-verify", lease, *receive),
                 *("--", self._remote.url, f"{sha}:{self._ref}"),
             )
         except EngineError as error:
-            # Git compares with what it was told as the push began. A forge has many words for a branch that moved
-            # after that, by the push of a predecessor that is dead or of somebody else.
+            # Git compares with the tip that the server sent as the push began. If the branch moved after that, by the
+            # push of a lost attempt or of somebody else, the wording of the error depends on the forge.
             if error.code == "push_rejected" and self._tip(commits) != expected:
-                raise _Moved(self._job.branch) from error
+                raise _BranchMoved(self._job.branch) from error
             if error.code == "repository_auth":
                 raise EngineError("forge_auth", "publish", self._missing_permission()) from None
             raise
@@ -203,8 +204,8 @@ class _Publication:
             'may push there (on GitHub, "Contents: read and write").'
         )
 
-    def _speak(self, commits: Commits, *arguments: str) -> str:
-        """Run a command that talks to the forge; what goes wrong is told in words for a person."""
+    def _run_remote(self, commits: Commits, *arguments: str) -> str:
+        """Run a git command that contacts the forge; raises EngineError with a message for a person."""
         output = b""
         try:
             for chunk in commits.git.stream(
@@ -220,14 +221,15 @@ class _Publication:
         if rejected is None:
             return self._remote.translate(failed)
         if rejected[1] is None:
-            return _Moved(self._job.branch)
-        said = re.findall(r"^remote: (.*\S)\s*$", self._remote.scrub(failed.errors), re.MULTILINE)
-        words = " ".join([rejected[2], *said])[:2000]
-        return EngineError("push_rejected", "publish", f"The forge rejected the push to {self._job.branch}: {words}")
+            return _BranchMoved(self._job.branch)
+        remote_lines = re.findall(r"^remote: (.*\S)\s*$", self._remote.scrub(failed.errors), re.MULTILINE)
+        detail = " ".join([rejected[2], *remote_lines])[:2000]
+        return EngineError("push_rejected", "publish", f"The forge rejected the push to {self._job.branch}: {detail}")
 
 
-class _Moved(EngineError):
-    """The branch moved between the look and the push."""
+class _BranchMoved(EngineError):
+    """The branch moved after its tip was read and before the push."""
 
     def __init__(self, branch: str) -> None:
-        super().__init__("branch_moved", "publish", f"The branch {branch} was moved meanwhile.", retryable=True)
+        message = f"The branch {branch} moved during the push. Try again later."
+        super().__init__("branch_moved", "publish", message, retryable=True)

@@ -1,4 +1,4 @@
-"""Looking up, opening and changing the pull request of a runner's branch."""
+"""Finds, opens and updates the pull request of a runner's branch."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from workers.forges.base import Forge, PullRequest
 from workers.forges.registry import make_forge
 from workers.job import Host
 from workers.processes.lifeline import Lifeline
-from workers.publishing import description
+from workers.publishing.description import new_description, updated_description
 from workers.repository.host_check import find_addresses
 
 
 @dataclass(frozen=True)
-class Wish:
-    """The pull request that is asked for. `number` is the one that there is already, as far as is known.
+class PullRequestSpec:
+    """The requested pull request. `number` is that of the existing one, if one is known.
 
-    `title`, `body` and `draft` are None where the caller did not name them: a new pull request then has the
-    `default_title`, is no draft, and its body is `sessions`, what was asked for and done; one that there is keeps its
-    title, stays a draft or not, and in its body only the part that was made of `sessions` is made anew.
+    `title`, `body` and `draft` are None if the caller left them out. A new pull request then has the `default_title`,
+    is not a draft, and its body is `sessions`, a summary of what was asked for and done. An existing one keeps its
+    title and draft state, and only the part of its body that was generated from `sessions` is replaced.
     """
 
     forge: str
@@ -36,7 +36,7 @@ class Wish:
 
 
 class PullRequestEnded(EngineError):
-    """The pull request was closed or merged by somebody else; there will be no second one."""
+    """Somebody closed or merged the pull request. A second one is not opened."""
 
     def __init__(self, pull_request: PullRequest) -> None:
         number, state = pull_request.number, pull_request.state
@@ -46,51 +46,51 @@ class PullRequestEnded(EngineError):
 
 
 def refuse_ended(found: PullRequest) -> None:
-    """Raise `PullRequestEnded` for one that is closed or merged."""
+    """Raise `PullRequestEnded` if the pull request is closed or merged."""
     if found.state in ("closed", "merged"):
         raise PullRequestEnded(found)
 
 
 def connect(kind: str, repo_url: str, api_url: str | None, credential: str | None, host: Host) -> Forge:
-    """The forge of a repository, at an address that this deployment may reach. Raises EngineError."""
-    # The token goes there. What the API's client looks up later is not held on to.
+    """A client for the repository's forge. Raises EngineError if this deployment may not reach its address."""
+    # The token is sent there. The client resolves the name again later, and that address is not checked.
     find_addresses(urlsplit(api_url or repo_url).hostname or "", host)
     return make_forge(kind, repo_url, api_url, credential or "")
 
 
-def bring(forge: Forge, wish: Wish, branch: str, lifeline: Lifeline) -> PullRequest:
-    """The pull request of the branch as it is wished for: opened, or found and changed where it differs."""
+def open_or_update(forge: Forge, spec: PullRequestSpec, branch: str, lifeline: Lifeline) -> PullRequest:
+    """Open the pull request of the branch, or update the existing one where it differs from `spec`."""
     found = forge.find_pull_request(branch)
     if found is None:
-        # Whoever was frozen since the look does not know what became of the one that another attempt may have made.
+        # If this process was frozen since the lookup, another attempt may have opened one meanwhile.
         lifeline.check()
         try:
-            return _open(forge, wish, branch)
+            return _open(forge, spec, branch)
         except EngineError as error:
             found = forge.find_pull_request(branch) if error.code == "pull_request_exists" else None
             if found is None:
                 raise
     refuse_ended(found)
-    changes = _changes(found, wish)
+    changes = _changes(found, spec)
     if not changes:
         return found
     lifeline.check()
     return forge.update_pull_request(found.number, **changes)
 
 
-def _open(forge: Forge, wish: Wish, branch: str) -> PullRequest:
+def _open(forge: Forge, spec: PullRequestSpec, branch: str) -> PullRequest:
     return forge.create_pull_request(
         branch=branch,
-        base=wish.base,
-        title=wish.default_title if wish.title is None else wish.title,
-        body=description.fresh(wish.sessions) if wish.body is None else wish.body,
-        draft=wish.draft or False,
+        base=spec.base,
+        title=spec.default_title if spec.title is None else spec.title,
+        body=new_description(spec.sessions) if spec.body is None else spec.body,
+        draft=spec.draft or False,
     )
 
 
-def _changes(found: PullRequest, wish: Wish) -> dict[str, Any]:
-    """What of the pull request is not as it is wished for."""
-    body = description.renewed(found.body, wish.sessions) if wish.body is None else wish.body
-    wanted = {"title": wish.title, "body": body, "draft": wish.draft}
-    is_now = {"title": found.title, "body": found.body.replace("\r\n", "\n"), "draft": found.state == "draft"}
-    return {name: value for name, value in wanted.items() if value is not None and value != is_now[name]}
+def _changes(found: PullRequest, spec: PullRequestSpec) -> dict[str, Any]:
+    """The fields of the pull request that differ from `spec`, with their new values."""
+    body = updated_description(found.body, spec.sessions) if spec.body is None else spec.body
+    wanted = {"title": spec.title, "body": body, "draft": spec.draft}
+    current = {"title": found.title, "body": found.body.replace("\r\n", "\n"), "draft": found.state == "draft"}
+    return {name: value for name, value in wanted.items() if value is not None and value != current[name]}

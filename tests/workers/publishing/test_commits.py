@@ -11,15 +11,15 @@ from pathlib import Path
 
 from workers.job import Host
 from workers.processes.lifeline import Lifeline
-from workers.publishing.commits import scratch
+from workers.publishing.commits import temporary_repository
 
 HOLDING = """
 import sys, time
 from pathlib import Path
-from workers.publishing.commits import scratch
+from workers.publishing.commits import temporary_repository
 from workers.job import Host
 from workers.processes.lifeline import Lifeline
-with scratch(Host(Path(sys.argv[1])), Path("/nonexistent"), (), Lifeline(60)) as commits:
+with temporary_repository(Host(Path(sys.argv[1])), Path("/nonexistent"), (), Lifeline(60)) as commits:
     print(commits.git.directory, flush=True)
     time.sleep(60)
 """
@@ -37,7 +37,7 @@ def test_what_a_killed_worker_left_goes_with_the_next_publication_and_what_is_in
             an_hour_ago = time.time() - 3600
             for directory in (left, used):
                 os.utime(directory, (an_hour_ago, an_hour_ago))
-            with scratch(Host(tmp_path), Path("/nonexistent"), (), Lifeline(60)) as commits:
+            with temporary_repository(Host(tmp_path), Path("/nonexistent"), (), Lifeline(60)) as commits:
                 assert commits.git.directory.exists()
                 assert not left.exists() and used.exists()
         finally:
