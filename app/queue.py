@@ -43,6 +43,8 @@ def celery() -> Celery:
         task_default_queue=CONTROL,
         task_routes={"sessions.*": {"queue": SESSIONS}, "control.*": {"queue": CONTROL}, "sweep.*": {"queue": SWEEP}},
         worker_prefetch_multiplier=1,
+        # A new process of the pool that says nothing for so long is killed; a busy machine starts one slowly.
+        worker_proc_alive_timeout=30.0,
         worker_disable_prefetch=True,
         worker_send_task_events=True,
         task_send_sent_event=True,

@@ -27,6 +27,7 @@ from celery.signals import (
     worker_ready,
 )
 from celery.worker.consumer import consumer
+from kombu.exceptions import OperationalError
 from sqlalchemy import orm
 
 from app import db, queue
@@ -41,6 +42,8 @@ from tasks.session_jobs import limits_of, this_host
 from workers.sandbox.layers import layers
 
 log = structlog.get_logger()
+NAME_SECONDS = 0.5
+"""How long another worker of the same name gets to answer."""
 # Celery warns of root at length; agents of a worker that is root run as a user of their own.
 warnings.filterwarnings("ignore", category=SecurityWarning)
 # And of what `worker_cancel_long_running_tasks_on_connection_loss` will be by itself one day, which we chose.
@@ -57,6 +60,14 @@ app.conf.beat_schedule = {
         "options": {"expires": settings().sweep_seconds * 2},
     }
 }
+
+
+# What follows may have something to say before Celery asks for the log.
+@worker_init.connect
+@setup_logging.connect
+def open_log(**_: Any) -> None:
+    configure_logging("worker")
+    logging.getLogger(consumer.__name__).addFilter(tell_of_broker)
 
 
 @worker_init.connect
@@ -84,6 +95,27 @@ def require_same_key(**_: Any) -> None:
 
 
 @worker_init.connect
+def warn_of_a_shared_name(sender: Any, **_: Any) -> None:
+    """Warn where another worker has this one's name: what is asked of one of them reaches both.
+
+    Asked before there is a pool, on a connection that is closed afterwards: a process that is forked while a connection
+    waits for an answer inherits it, and waits for the same answer when it closes it.
+    """
+    try:
+        with app.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1, timeout=2)
+            answers = app.control.broadcast(
+                "ping", destination=[sender.hostname], reply=True, limit=1, timeout=NAME_SECONDS, connection=connection
+            )
+    except OperationalError:
+        # Celery names the broker that cannot be reached, and tries again.
+        return
+    if answers:
+        remedy = "Give each worker of a host a name of its own: --name NAME"
+        log.warning("worker_name_is_shared", name=sender.hostname, remedy=remedy)
+
+
+@worker_init.connect
 def map_tables(**_: Any) -> None:
     """Once, for all the processes of the pool: they are copies of this one."""
     orm.configure_mappers()
@@ -98,24 +130,6 @@ def tell_what_is_missing(**_: Any) -> None:
         if layer.state != "working":
             tell = log.error if layer.state == "missing" else log.warning
             tell(f"{layer.name}_{layer.state}".replace(" ", "_"), detail=layer.detail, remedy=layer.remedy)
-
-
-@worker_ready.connect
-def warn_of_a_shared_name(sender: Any, **_: Any) -> None:
-    """Say where another worker has this one's name: what is asked of one of them reaches both."""
-
-    def ask() -> None:
-        try:
-            answers = app.control.broadcast("ping", destination=[sender.hostname], reply=True, limit=2, timeout=2) or []
-        except Exception as error:
-            log.info("worker_name_not_checked", error=type(error).__name__)
-            return
-        if len(answers) > 1:
-            remedy = "Give each worker of a host a name of its own: --name NAME"
-            log.warning("worker_name_is_shared", name=sender.hostname, workers=len(answers), remedy=remedy)
-
-    # In a thread, as the worker answers only once this handler has returned.
-    threading.Thread(target=ask, daemon=True).start()
 
 
 @beat_embedded_init.connect
@@ -158,12 +172,6 @@ def name_request(task: Any, **_: Any) -> None:
     structlog.contextvars.clear_contextvars()
     if request_id := task.request.get(queue.REQUEST_ID):
         structlog.contextvars.bind_contextvars(request_id=request_id)
-
-
-@setup_logging.connect
-def open_log(**_: Any) -> None:
-    configure_logging("worker")
-    logging.getLogger(consumer.__name__).addFilter(tell_of_broker)
 
 
 def tell_of_broker(record: logging.LogRecord) -> bool:

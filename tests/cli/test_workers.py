@@ -93,7 +93,8 @@ def test_two_workers_of_one_name_are_told_of(folder: Path, port: int, start: lis
     start.append(start_worker(folder, "first", BROKER_URL=url))
     wait_for("the first worker", lambda: "ready" in (folder / "first").read_text())
     start.append(start_worker(folder, "second", BROKER_URL=url))
-    wait_for("the second one's word", lambda: "worker_name_is_shared" in (folder / "second").read_text())
+    wait_for("the second worker", lambda: "ready" in (folder / "second").read_text())
+    assert "worker_name_is_shared" in (folder / "second").read_text()
     assert "worker_name_is_shared" not in (folder / "first").read_text()
     found = finding(folder, "workers", BROKER_URL=url)
     assert found["state"] == "failing" and "several workers are called control@" in found["detail"], found
