@@ -28,7 +28,7 @@ from tasks.results import TaskFailed, report
 from tasks.session_jobs import job_of, this_host
 from tasks.transactions import DatabaseUnavailable, transact
 from workers.errors import EngineError
-from workers.job import Based, Event, Job, Outcome, Refusal, Step, Usage
+from workers.job import BaseCommit, Event, Job, Outcome, Refusal, Step, Usage
 from workers.processes.lifeline import Lifeline
 
 log = structlog.get_logger()
@@ -110,7 +110,7 @@ def _record(claim: Claim, event: Event) -> None:
             transact(lambda: session_attempts.record_step(session_id, attempt, title, message))
         case Usage():
             transact(lambda: session_attempts.record_usage(session_id, attempt, dataclasses.asdict(event)))
-        case Based(base_sha, branch):
+        case BaseCommit(base_sha, branch):
             transact(lambda: session_attempts.record_base(session_id, attempt, base_sha, branch))
 
 

@@ -11,7 +11,7 @@ from workers.egress.process import Egress, open_egress
 from workers.egress.rules import Rule
 from workers.errors import FULL_DISK, EngineError, Interrupted, Stage, disk_full
 from workers.interruption import Interruption
-from workers.job import Based, Event, Host, Job, Outcome, Step
+from workers.job import BaseCommit, Event, Host, Job, Outcome, Step
 from workers.limits.budget import Budget
 from workers.processes.lifeline import Lifeline
 from workers.redaction import Redactor
@@ -86,7 +86,7 @@ class _Attempt:
         # The attachments are written below, under names that suit any agent.
         workspace = self._workspace = Workspace.prepare(dataclasses.replace(job, attachments=()), host, self._budget)
         self._outcome = Outcome(base_sha=workspace.base_sha)
-        yield Based(workspace.base_sha, workspace.branch)
+        yield BaseCommit(workspace.base_sha, workspace.branch)
         commands = self._commands = Commands(job, workspace, self._budget, self._redactor, self._egress)
         sandbox = open_sandbox(host, workspace, job.limits, self._egress)
         attachments = yield from self._set_up(workspace, sandbox, commands, agent)
@@ -139,7 +139,7 @@ class _Attempt:
 
     def end_interrupted(self) -> None:
         """Save the work if it is wanted. Steps are not recorded any more."""
-        keep = self._interruption.notice()
+        keep = self._interruption.report()
         self._outcome = dataclasses.replace(self._outcome, interrupted=True)
         if keep:
             try:

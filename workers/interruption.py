@@ -1,4 +1,4 @@
-"""What an interruption means for the work so far: asked once, and before anything else is done."""
+"""Whether the work so far is kept after an interruption. The caller is asked once, before anything else is done."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from workers.job import Job
 
 
 class Interruption:
-    """The interruption that an attempt may meet: SIGTERM, which raises SystemExit, or a lost lease."""
+    """An interruption of one attempt: SIGTERM, which raises SystemExit, or a lost lease."""
 
     def __init__(self, job: Job) -> None:
         self._ask = job.on_interrupt
         self._keep: bool | None = None
 
-    def notice(self) -> bool:
-        """Tell the caller of the engine, the first time, and say whether the work so far is to be kept."""
+    def report(self) -> bool:
+        """Report the interruption to the caller of the engine, once. Returns whether to keep the work so far."""
         while self._keep is None:
-            # A second SIGTERM may come before the caller has seen to it that there is none.
+            # A second SIGTERM may arrive before the caller has blocked it.
             with contextlib.suppress(SystemExit):
                 self._keep = self._ask()
         return self._keep
 
     @contextlib.contextmanager
-    def noticed(self) -> Iterator[None]:
-        """Notice an interruption where it happens, before the contexts around end what they hold."""
+    def reporting(self) -> Iterator[None]:
+        """Report an interruption where it happens, before the enclosing contexts end their processes."""
         try:
             yield
         except (SystemExit, Interrupted):
-            self.notice()
+            self.report()
             raise

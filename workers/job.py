@@ -1,7 +1,7 @@
 """What goes into the engine and what comes out of it.
 
-The engine is a plain library: a `Job` is all it is told about the work, a `Host` all it is told about the
-machine, and it answers with events while it works and with one `Outcome` at the end.
+The engine is a plain library. A `Job` describes the work and a `Host` the machine. The engine yields events while it
+works and returns one `Outcome` at the end.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ DiffKind = Literal["result", "cumulative"]
 
 @dataclass(frozen=True)
 class Step:
-    """One thing the agent, or the engine on its behalf, reports."""
+    """One step reported by the agent, or by the engine."""
 
     title: str
     message: str = ""
@@ -27,14 +27,14 @@ class Step:
 
 @dataclass(frozen=True)
 class Refusal(Step):
-    """The step that tells of connections which the proxy of the sandbox did not let through, and how many."""
+    """The step for connections that the sandbox's proxy refused, with their number."""
 
     times: int = 1
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What the attempt has consumed so far: totals, never increments. None means the agent did not say."""
+    """What the attempt has consumed so far: totals, not increments. None means that the agent did not report it."""
 
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -44,73 +44,73 @@ class Usage:
 
 
 @dataclass(frozen=True)
-class Based:
-    """The commit and branch that the checkout stands on, reported once, before the agent starts."""
+class BaseCommit:
+    """The commit and branch that the checkout is based on, reported once, before the agent starts."""
 
     base_sha: str
     branch: str
 
 
-Event = Step | Usage | Based
+Event = Step | Usage | BaseCommit
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Caps on one attempt. Seconds and bytes; the engine ends the attempt with a failure code when one is passed."""
+    """Limits of one attempt, in seconds and bytes. Exceeding one ends the attempt with a failure code."""
 
     max_duration_seconds: float = 3600
     stall_seconds: float = 900
     max_output_bytes: int = 256 * 1024 * 1024
     max_line_bytes: int = 1024 * 1024
     max_steps: int = 10_000
-    """Of setup and agent together. Passing this or the next ends nothing: what comes after is left out."""
+    """Of setup and agent together. Exceeding this or the next limit only leaves out further steps."""
     max_steps_bytes: int = 16 * 1024 * 1024
     max_diff_bytes: int = 256 * 1024 * 1024
     max_diff_files: int = 50_000
     max_memory_bytes: int = 4 * 1024**3
     max_processes: int = 1024
-    """Threads count, as they do for the kernel."""
+    """Threads count as processes, as in the kernel."""
     max_cpus: float = 0
-    """0: as many as there are."""
+    """0: no limit."""
     max_open_files: int = 65_536
     """For each process."""
     max_file_bytes: int = 4 * 1024**3
     max_disk_bytes: int = 10 * 1024**3
-    """What checkout and home may take up on the disk together."""
+    """Disk space of checkout and home together."""
     max_disk_files: int = 1_000_000
     """Files and folders in checkout and home together."""
     max_tokens: int | None = None
-    """What goes into the model and comes out of it, cached input included. None: no limit."""
+    """Input and output tokens, cached input included. None: no limit."""
     max_cost_usd: float | None = None
 
 
 @dataclass(frozen=True)
 class Attachment:
-    """A file that the caller uploaded: its plain name and a way to read its bytes."""
+    """A file that the caller uploaded: its name, and a function that reads its bytes."""
 
     name: str
     read: Callable[[], Iterator[bytes]] = field(repr=False)
 
 
 class DiffSink(Protocol):
-    """Where diffs go: the bytes are stored completely before `write` returns, or it raises.
+    """Stores diffs. `write` returns when all bytes are stored, or raises.
 
-    Each time that `chunks` are gone through they start anew, so that a sink can try again.
-    `contains_secret` says that a file which the diff leaves behind holds a secret that is known.
+    `chunks` can be iterated more than once, so a sink can retry. `contains_secret` means that a file changed by the
+    diff holds a known secret.
     """
 
     def write(self, kind: DiffKind, chunks: Iterable[bytes], *, contains_secret: bool) -> None: ...
 
 
 class Secrets(Protocol):
-    """What must not be told. It is known to those who hand out jobs, as they hold more secrets than one."""
+    """The known secrets of a job. The caller provides them, because it knows more than those in the job."""
 
     def redact(self, text: str) -> str:
         """`text` without secrets."""
         ...
 
     def are_in(self, chunks: Iterable[bytes]) -> bool:
-        """Whether a secret stands in the stream."""
+        """Whether the stream holds a secret."""
         ...
 
 
@@ -118,10 +118,10 @@ class Secrets(Protocol):
 class Job:
     """One attempt at one session, frozen when the attempt is claimed.
 
-    Without a `branch` the remote's default one is taken. `sha` is the commit the caller asked for, `base_sha` the one that an earlier session of the runner resolved;
-    `start_diff` reads the cumulative diff that this session builds on (None: the base itself). `on_interrupt` is
-    called once when the attempt is interrupted (`SystemExit`, or `Interrupted` thrown into the generator), before
-    the agent is killed, and says whether the work so far is to be kept.
+    Without a `branch` the remote's default branch is used. `sha` is the commit that the caller asked for; `base_sha` is
+    the one that an earlier session of the runner resolved. `start_diff` reads the cumulative diff that this session
+    builds on (None: the base itself). `on_interrupt` is called once when the attempt is interrupted (`SystemExit`, or
+    `Interrupted` thrown into the generator), before the agent is killed. It returns whether to keep the work so far.
     """
 
     site_id: str
@@ -145,13 +145,13 @@ class Job:
     mode: Literal["normal", "ask"] = "normal"
     setup_command: str | None = None
     allow_agent_configuration: bool = False
-    """Whether files of the repository that configure agents, and by that can run code, take effect."""
+    """Whether the repository's configuration files for agents, which can run code, take effect."""
     egress_hosts: tuple[str, ...] = ()
-    """What the site lets its commands reach: `host`, `*.host` or `host:port`."""
+    """Hosts that the site lets its commands reach: `host`, `*.host` or `host:port`."""
     attachments: tuple[Attachment, ...] = ()
     limits: Limits = Limits()
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Variables for agents alone, model keys among them; each agent gets what is meant for it. Never logged."""
+    """Variables for agents only, including model keys. Each agent gets only its own. Never logged."""
 
 
 @dataclass(frozen=True)
@@ -161,25 +161,25 @@ class Host:
     work_dir: Path
     sandbox: Literal["bubblewrap", "none"] = "bubblewrap"
     sandbox_uid: int = 61_000
-    """The uid that agents run as where the worker is root; ignored otherwise."""
+    """The uid that agents run as if the worker is root; ignored otherwise."""
     allowed_protocols: tuple[str, ...] = ("https",)
     local_repositories: Path | None = None
-    """Only below this folder may a local path or `file://` be cloned."""
+    """Local paths and `file://` URLs may be cloned only from below this folder."""
     fetch_timeout_seconds: float = 900
     egress_hosts: tuple[str, ...] = ()
-    """What every sandbox may reach, at private addresses too, in the forms of `Job.egress_hosts`."""
+    """Hosts that every sandbox may reach, even at private addresses, in the form of `Job.egress_hosts`."""
     allow_private_addresses: bool = False
-    """Whether repositories and the hosts that sites name may be at private addresses."""
+    """Whether repositories and the hosts named by sites may have private addresses."""
     resolve: tuple[tuple[str, str], ...] = ()
-    """Names and addresses that outrank the resolver's."""
+    """Host names with addresses that override the resolver."""
 
 
 @dataclass(frozen=True)
 class Outcome:
     """How the attempt ended. `failure` None and `interrupted` False is success, with or without a change.
 
-    `has_result_diff` and `has_cumulative_diff` say what the sink holds; work done before a failure or an
-    interruption counts. `result` is the agent's last word, `title` a name for what it did, where it gave them.
+    `has_result_diff` and `has_cumulative_diff` say which diffs the sink holds, including work done before a failure or
+    an interruption. `result` is the agent's final message and `title` its name for the change, if it gave them.
     """
 
     failure: EngineError | None = None

@@ -1,4 +1,4 @@
-"""Makes text fit to be stored and shown: without secrets, and then not longer than it may be."""
+"""Makes text safe to store and show: removes secrets first, then shortens it to its limit."""
 
 from __future__ import annotations
 
@@ -11,51 +11,51 @@ from workers.processes.lines import Line
 _TITLE_CHARACTERS = 200
 _MESSAGE_BYTES = 16 * 1024
 _RESULT_BYTES = 64 * 1024
-# No secret is longer.
+# Longer than any known secret.
 _SECRET_CHARACTERS = 16 * 1024
 
 
 class Redactor:
-    """Goes through what one job tells. Cutting comes last, so that it never leaves half of a secret."""
+    """Redacts the text of one job. Text is shorten last, so that no part of a secret is left at a cut."""
 
     def __init__(self, secrets: Secrets) -> None:
         self._secrets = secrets
 
     def text(self, text: str) -> str:
-        """`text` without secrets, and without what no database takes: NUL and halves of surrogate pairs."""
+        """`text` without secrets, NUL and lone surrogates, which databases reject."""
         return self._secrets.redact(text).replace("\0", "\ufffd").encode(errors="replace").decode()
 
     def line(self, line: Line) -> Line:
-        """A line as it may be read: one whose end was lost ends early enough to hold no beginning of a secret there."""
+        """A line that is safe to read. A cut line loses its last part too, which may hold the start of a secret."""
         if not line.lost:
             return line
         kept = self.text(line.data.decode(errors="replace"))[:-_SECRET_CHARACTERS].encode()
         return line._replace(data=kept, lost=line.lost + len(line.data) - len(kept))
 
     def step(self, step: Step) -> Step:
-        """A step as it may be stored."""
+        """A step that is safe to store."""
         title = " ".join(self.text(step.title).split())
         if len(title) > _TITLE_CHARACTERS:
             title = title[: _TITLE_CHARACTERS - 3] + "..."
-        return replace(step, title=title, message=shortened(self.text(step.message), _MESSAGE_BYTES))
+        return replace(step, title=title, message=shorten(self.text(step.message), _MESSAGE_BYTES))
 
     def failure(self, failure: EngineError) -> EngineError:
-        """A failure whose message may be shown."""
-        message = shortened(self.text(failure.message), _MESSAGE_BYTES)
+        """A failure whose message is safe to show."""
+        message = shorten(self.text(failure.message), _MESSAGE_BYTES)
         return EngineError(failure.code, failure.stage, message, retryable=failure.retryable)
 
     def outcome(self, outcome: Outcome) -> Outcome:
-        """An outcome as it may be stored."""
+        """An outcome that is safe to store."""
         return replace(
             outcome,
             failure=outcome.failure and self.failure(outcome.failure),
-            result=outcome.result and shortened(self.text(outcome.result), _RESULT_BYTES),
+            result=outcome.result and shorten(self.text(outcome.result), _RESULT_BYTES),
             title=outcome.title and self.text(outcome.title)[:_TITLE_CHARACTERS],
         )
 
 
-def shortened(text: str, limit: int) -> str:
-    """`text` cut to about `limit` bytes of UTF-8: the middle goes, as what went wrong is mostly told at the end."""
+def shorten(text: str, limit: int) -> str:
+    """`text` cut to about `limit` bytes of UTF-8. The middle is removed, because errors are mostly at the end."""
     data = text.encode()
     if len(data) <= limit:
         return text

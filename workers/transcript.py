@@ -1,4 +1,4 @@
-"""What the commands of one attempt tell: fit to be recorded, and no more of it than a record should hold."""
+"""The steps and usage that the commands of one attempt report: redacted, and limited in number and size."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _USAGE_SECONDS = 1.0
 
 
 class Transcript:
-    """Setup and agent share one. What we tell ourselves, such as what was refused, is no part of it: it is never left out."""
+    """Shared by setup and agent. Steps of the engine itself, such as refusals, bypass it and are always kept."""
 
     def __init__(self, limits: Limits, redactor: Redactor) -> None:
         self._limits = limits
@@ -22,7 +22,7 @@ class Transcript:
         self._usage_due = 0.0
 
     def take(self, events: Iterable[Event]) -> Iterator[Event]:
-        """What to record of `events`, and of usage that was held back the newest once a second."""
+        """The events to record. Of usage, only the newest is passed on, at most once a second."""
         for event in events:
             match event:
                 case Step():
@@ -35,25 +35,25 @@ class Transcript:
             yield from self._newest_usage()
 
     def end_command(self, events: Iterable[Event]) -> Iterator[Event]:
-        """The same for the last that a command tells, with nothing held back any more."""
+        """Like `take`, for the last events of a command: usage that was held back follows."""
         yield from self.take(events)
         yield from self._newest_usage()
 
     def finish(self) -> Iterator[Step]:
-        """Say how many steps were left out, if any were."""
+        """The step that says how many steps were left out, if any."""
         if self._left_out:
             yield Step(f"{self._left_out:,} steps were left out", self._reason)
 
     def _take_step(self, step: Step) -> Iterator[Step]:
         if not self._left_out:
-            fit = self._redactor.step(step)
-            size = len(fit.title.encode()) + len(fit.message.encode())
+            redacted = self._redactor.step(step)
+            size = len(redacted.title.encode()) + len(redacted.message.encode())
             if self._steps < self._limits.max_steps and self._bytes + size <= self._limits.max_steps_bytes:
                 self._steps += 1
                 self._bytes += size
-                yield fit
+                yield redacted
                 return
-            # Whoever looks on, and whoever stops the session and so never hears the number, learns it here.
+            # Says it at once: a session that is stopped never gets the step with the number.
             yield Step("Steps are left out from here on", self._reason)
         self._left_out += 1
 

@@ -1,4 +1,4 @@
-"""What an agent in a real sandbox can reach: what was allowed, through the proxy, and nothing else in any other way."""
+"""What an agent in a real sandbox can reach: allowed hosts through the proxy, and nothing else."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ pytestmark = [linux, needs_bubblewrap]
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    """A host on which two names lead to this machine, as the names of inner services do elsewhere."""
+    """A host with two names that resolve to this machine, like the names of private services."""
     with engine_in(tmp_path, "bubblewrap") as made:
         names = (("allowed.example", "127.0.0.1"), ("inner.example", "127.0.0.1"), ("cloud.example", "169.254.169.254"))
         made.host = replace(made.host, resolve=names, allow_private_addresses=True)
@@ -54,7 +54,7 @@ def outside() -> Iterator[Outside]:
 
 
 def refusals(attempt: Attempt) -> dict[str, str]:
-    """What was refused, with the reason."""
+    """The refused targets, with the reasons."""
     found = [event for event in attempt.events if isinstance(event, Refusal)]
     return {event.title.removeprefix("Network: ").split(" was refused")[0]: event.message for event in found}
 
@@ -90,7 +90,7 @@ def test_git_and_curl_find_the_proxy_by_themselves(engine: Engine, outside: Outs
     assert refusals(attempt) == {}
 
 
-def test_everything_else_is_refused_and_told(engine: Engine, outside: Outside) -> None:
+def test_everything_else_is_refused_and_reported(engine: Engine, outside: Outside) -> None:
     targets = {
         "another.example:443": "not among the allowed",
         "below.allowed.example:443": "not among the allowed",
@@ -109,19 +109,19 @@ def test_everything_else_is_refused_and_told(engine: Engine, outside: Outside) -
         python(f"for target in {[*targets, 'user@allowed.example:443']}: refused(target)"),
         egress_hosts=("allowed.example", "cloud.example"),
     )
-    told = refusals(attempt)
-    assert "names no host" in told["a malformed request"]
-    # An address has one spelling in what is told.
-    told = {name.replace("::ffff:7f00:1", "::ffff:127.0.0.1"): reason for name, reason in told.items()}
-    assert {name: reason in told.get(name, "") for name, reason in targets.items()} == dict.fromkeys(targets, True), (
-        told
-    )
+    reported = refusals(attempt)
+    assert "no valid host" in reported["a malformed request"]
+    # An address has one spelling in what is reported.
+    reported = {name.replace("::ffff:7f00:1", "::ffff:127.0.0.1"): reason for name, reason in reported.items()}
+    assert {name: reason in reported.get(name, "") for name, reason in targets.items()} == dict.fromkeys(
+        targets, True
+    ), reported
     assert attempt.told.count(" 403") >= len(targets)
     assert outside.asked == []
 
 
-def test_private_addresses_are_for_the_operator_to_allow(engine: Engine, outside: Outside) -> None:
-    """A site's word does not lead inside, the operator's does, and nobody's leads to a cloud's metadata."""
+def test_only_the_operator_can_allow_private_addresses(engine: Engine, outside: Outside) -> None:
+    """A site's rule does not allow them, the operator's does, and no rule allows cloud metadata."""
     script = python(f"refused('inner.example:{outside.port}'); refused('cloud.example:80')")
     engine.host = replace(engine.host, allow_private_addresses=False)
     attempt = engine.run(script, egress_hosts=(f"inner.example:{outside.port}", "cloud.example"))
@@ -133,7 +133,7 @@ def test_private_addresses_are_for_the_operator_to_allow(engine: Engine, outside
 
 
 def test_there_is_no_way_around_the_proxy(engine: Engine) -> None:
-    """No address, no datagram, no name, nothing of this machine's loopback, none of its abstract sockets."""
+    """No address, datagram or name, nor this machine's loopback or abstract sockets."""
     with (
         socket.create_server(("127.0.0.1", 0)) as service,
         socket.socket(socket.AF_UNIX) as hidden,
@@ -179,12 +179,12 @@ def test_there_is_no_way_around_the_proxy(engine: Engine) -> None:
             service.accept()
 
 
-def test_a_redirect_inwards_is_judged_like_any_other_request(engine: Engine, outside: Outside) -> None:
+def test_a_redirect_to_a_private_address_is_checked_like_any_request(engine: Engine, outside: Outside) -> None:
     with web_server() as inner:
         outside.redirect = f"http://127.0.0.1:{inner.port}/secrets"
         attempt = engine.run(
             f"curl -sS -L http://allowed.example:{outside.port}/redirect || true; "
-            # curl keeps loopback addresses to itself, as it is told; whoever does not is refused.
+            # curl keeps loopback addresses to itself, as it is reported; whoever does not is refused.
             f"NO_PROXY= no_proxy= curl -sS -L http://allowed.example:{outside.port}/redirect",
             egress_hosts=(f"allowed.example:{outside.port}",),
         )
@@ -208,7 +208,7 @@ def test_the_setup_command_does_not_reach_the_model(tmp_path: Path, outside: Out
         assert "127.0.0.1" not in egress.variables("agent")["NO_PROXY"]
 
 
-def test_a_flood_of_refusals_is_told_in_few_steps(engine: Engine) -> None:
+def test_many_refusals_are_reported_in_few_steps(engine: Engine) -> None:
     attempt = engine.run(
         python("""
             for number in range(300):
@@ -217,14 +217,14 @@ def test_a_flood_of_refusals_is_told_in_few_steps(engine: Engine) -> None:
                 connect("host-1.example:443")
         """)
     )
-    told = [event for event in attempt.events if isinstance(event, Refusal)]
-    assert 100 < len(told) <= 110
-    assert sum(event.times for event in told) == 350
-    assert any("50 more times" in event.title for event in told)
+    reported = [event for event in attempt.events if isinstance(event, Refusal)]
+    assert 100 < len(reported) <= 110
+    assert sum(event.times for event in reported) == 350
+    assert any("50 more times" in event.title for event in reported)
 
 
-def test_what_nobody_listened_to_is_told_at_the_end(tmp_path: Path) -> None:
-    """It is more than a pipe holds."""
+def test_unread_refusals_are_reported_at_the_end(tmp_path: Path) -> None:
+    """There are more than a pipe holds."""
     with (
         closing(open_egress(Host(tmp_path), {"setup": []})) as egress,
         socket.create_server(("127.0.0.1", 0)) as listener,
@@ -240,12 +240,12 @@ def test_what_nobody_listened_to_is_told_at_the_end(tmp_path: Path) -> None:
 
 
 def proxies() -> list[psutil.Process]:
-    """The proxies that this process has started and that are alive."""
+    """The running proxies of this process."""
     children = psutil.Process().children()
     return [each for each in children if any("egress.proxy" in word for word in each.cmdline())]
 
 
-def test_the_proxy_has_nothing_that_is_worth_stealing(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_proxy_holds_no_secrets_or_privileges(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_PASSWORD", "canary-of-the-worker")
     seen: list[psutil.Process] = []
 
@@ -294,13 +294,13 @@ def test_the_proxy_ends_with_a_killed_worker(engine: Engine, tmp_path: Path, num
     eventually(lambda: not any(each.is_running() for each in below), "something outlived the worker")
 
 
-def test_the_agent_gets_no_hold_of_the_proxy(engine: Engine) -> None:
-    """Neither of its listening socket, nor of the way by which that was handed out."""
+def test_the_agent_cannot_access_the_proxys_sockets(engine: Engine) -> None:
+    """Neither its listening socket, nor the channel through which that was sent."""
     attempt = engine.run("for fd in /proc/[0-9]*/fd/*; do readlink $fd; done | grep -c socket || true")
     assert attempt.outcome.result == "0"
 
 
 @needs_root
-def test_it_is_the_same_for_an_ordinary_user() -> None:
-    """All of the above once more, by a worker that is not root."""
+def test_the_same_holds_for_an_ordinary_user() -> None:
+    """All tests above, with a worker that is not root."""
     run_again(__file__)

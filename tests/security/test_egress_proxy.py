@@ -1,4 +1,4 @@
-"""The proxy against whoever speaks to it: names that move, addresses in disguise, requests that lie, clients that dawdle."""
+"""The proxy against hostile clients: names that move, disguised addresses, malformed requests, slow clients."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ import pytest
 
 from tests.security.outside import Outside, python, web_server
 from tests.workers.engine import IS_ROOT, ROOT, eventually, finish, folders, needs_bubblewrap
-from workers.egress.addresses import kind_of, permitted
+from workers.egress.addresses import allowed_addresses, kind_of
 from workers.egress.process import Egress
 from workers.egress.proxy import receive_listeners
 from workers.egress.refusals import Refusals
-from workers.egress.rules import Names, Refused, Rule, Rules, canonical
+from workers.egress.rules import PinnedNames, Refused, Rule, Rules, canonical
 from workers.egress.server import Caps, Server
 from workers.job import Host, Limits
 from workers.sandbox import open_sandbox
@@ -36,7 +36,7 @@ class Proxy:
     """A proxy in this process, whose resolver and caps are the test's."""
 
     port: int
-    told: io.BytesIO
+    output: io.BytesIO
 
     def connect(self) -> socket.socket:
         client = socket.create_connection(("127.0.0.1", self.port), 20)
@@ -44,14 +44,14 @@ class Proxy:
         return client
 
     def ask(self, request: bytes) -> bytes:
-        """All that is answered to some bytes."""
+        """The whole answer to some bytes."""
         with self.connect() as client:
             client.sendall(request)
             return b"".join(iter(lambda: client.recv(65536), b""))
 
     @property
     def refusals(self) -> list[str]:
-        return [json.loads(line)["reason"] for line in self.told.getvalue().splitlines()]
+        return [json.loads(line)["reason"] for line in self.output.getvalue().splitlines()]
 
 
 @contextlib.contextmanager
@@ -61,11 +61,11 @@ def proxy(
     caps: Caps | None = None,
     private: bool = True,
 ) -> Iterator[Proxy]:
-    told = io.BytesIO()
-    rules = Rules([Rule.parse(host, private=private) for host in hosts], Names(resolve))
+    output = io.BytesIO()
+    rules = Rules([Rule.parse(host, private=private) for host in hosts], PinnedNames(resolve))
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=Server(Refusals(told), caps).serve, args=(listener, rules), daemon=True).start()
-        yield Proxy(listener.getsockname()[1], told)
+        threading.Thread(target=Server(Refusals(output), caps).serve, args=(listener, rules), daemon=True).start()
+        yield Proxy(listener.getsockname()[1], output)
         listener.shutdown(socket.SHUT_RDWR)
 
 
@@ -123,10 +123,10 @@ METADATA = [
         for each in some
     ],
 )
-def test_each_kind_of_address_is_told_apart(kind: str, address: str) -> None:
+def test_each_kind_of_address_is_recognized(kind: str, address: str) -> None:
     assert kind_of(address) == kind
-    assert bool(permitted([address], private=True)) == (kind != "metadata")
-    assert bool(permitted([address], private=False)) == (kind == "public")
+    assert bool(allowed_addresses([address], private=True)) == (kind != "metadata")
+    assert bool(allowed_addresses([address], private=False)) == (kind == "public")
 
 
 @pytest.mark.parametrize(
@@ -147,19 +147,21 @@ def test_each_kind_of_address_is_told_apart(kind: str, address: str) -> None:
         ("[::1]:80", "[0:0::1]", 80, True),
     ],
 )
-def test_a_rule_means_what_it_says(rule: str, host: str, port: int, allowed: bool) -> None:
-    rules = Rules([Rule.parse(rule, private=True)], Names(lambda name: ["93.184.216.34"]))
+def test_a_rule_allows_exactly_its_hosts_and_ports(rule: str, host: str, port: int, allowed: bool) -> None:
+    rules = Rules([Rule.parse(rule, private=True)], PinnedNames(lambda name: ["93.184.216.34"]))
     with contextlib.nullcontext() if allowed else pytest.raises(Refused):
         assert rules.find(canonical(host), port)
 
 
-def test_a_name_at_a_forbidden_and_an_allowed_address_leads_to_the_allowed_one() -> None:
-    rules = Rules([Rule.parse("two.example")], Names(lambda name: ["10.0.0.1", "93.184.216.34", "169.254.169.254"]))
+def test_a_name_with_a_forbidden_and_an_allowed_address_resolves_to_the_allowed_one() -> None:
+    rules = Rules(
+        [Rule.parse("two.example")], PinnedNames(lambda name: ["10.0.0.1", "93.184.216.34", "169.254.169.254"])
+    )
     assert rules.find("two.example", 443) == (["93.184.216.34"], False)
 
 
 def test_a_wildcard_does_not_fill_the_memory() -> None:
-    names = Names(lambda name: ["93.184.216.34"])
+    names = PinnedNames(lambda name: ["93.184.216.34"])
     rules = Rules([Rule.parse("*.example")], names)
     with pytest.raises(Refused, match="More than"):
         for number in range(5000):
@@ -173,27 +175,27 @@ needs_own_network = pytest.mark.skipif(
 
 
 def run_in_own_network(network: str, code: str) -> None:
-    """Run a Python program where nothing but this machine can be reached. `network` is a script that sets it up."""
+    """Run a Python program in a network of its own, which the script `network` sets up."""
     command = ["sh", "-e", "-c", f'ip link set lo up\n{network}\nexec "$@"', "sh", sys.executable, "-c", code]
     subprocess.run(["unshare", "--net", *command], cwd=ROOT, check=True, timeout=60)
 
 
 @needs_own_network
-def test_a_public_address_of_the_worker_itself_is_no_way_in() -> None:
-    """Where the machine has such an address, and a service that listens everywhere."""
+def test_a_public_address_of_the_worker_itself_is_refused() -> None:
+    """The machine has such an address, and a service that listens on all addresses."""
     code = """
 from tests.security.test_egress_proxy import proxy
 import socket
 place, there = "own.example:4433", lambda name: ["93.184.216.34"]
 with socket.create_server(("0.0.0.0", 4433)), proxy(place, private=False, resolve=there) as running:
     assert b" 403 " in running.ask(b"CONNECT own.example:4433 HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
-    assert running.refusals == ["It is the worker's own machine."]
+    assert running.refusals == ["It is an address of the worker's own machine."]
 """
     run_in_own_network("ip address add 93.184.216.34/32 dev lo", code)
 
 
 class Moving:
-    """A name that is at another place whenever it is asked for."""
+    """A name with another address at each lookup."""
 
     def __init__(self, *places: str) -> None:
         self._places = places
@@ -205,8 +207,8 @@ class Moving:
 
 
 @needs_own_network
-def test_a_name_that_moves_inwards_is_not_followed() -> None:
-    """Where no public address can be reached and a service waits inside."""
+def test_a_name_that_moves_to_a_private_address_is_not_followed() -> None:
+    """No public address is reachable, and a private service is listening."""
     code = """
 from tests.security.test_egress_proxy import Moving, proxy
 import socket
@@ -230,24 +232,24 @@ with (
 
 
 @pytest.mark.parametrize("first", ["127.0.0.1", "10.0.0.1", "169.254.169.254"])
-def test_a_name_that_is_inside_at_first_is_refused_and_told_wherever_it_moves(outside: Outside, first: str) -> None:
+def test_a_name_that_first_resolves_to_a_private_address_stays_refused(outside: Outside, first: str) -> None:
     moving = Moving(first, "127.0.0.1", "93.184.216.34")
     with proxy(f"moving.example:{outside.port}", private=False, resolve=moving) as running:
         for _ in range(3):
             answer = running.ask(f"CONNECT moving.example:{outside.port} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
             assert b" 403 " in answer
-        assert running.refusals == ["Its address is a private one, or one of a cloud's metadata."]
+        assert running.refusals == ["It resolves to a private address or a cloud metadata address."]
     assert outside.asked == [] and moving.looked_up == 1
 
 
 @needs_bubblewrap
-def test_a_name_that_moves_stays_where_it_was(tmp_path: Path, outside: Outside) -> None:
-    """Asked for from a real sandbox, in one command and in the next."""
-    moving, told = Moving("127.0.0.1", "127.0.0.2"), io.BytesIO()
-    rules = Rules([Rule.parse(f"moving.example:{outside.port}", private=True)], Names(moving))
+def test_a_name_that_moves_stays_pinned(tmp_path: Path, outside: Outside) -> None:
+    """Requested from a real sandbox, by one command and by the next."""
+    moving, output = Moving("127.0.0.1", "127.0.0.2"), io.BytesIO()
+    rules = Rules([Rule.parse(f"moving.example:{outside.port}", private=True)], PinnedNames(moving))
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     threading.Thread(
-        target=receive_listeners, args=(theirs, Server(Refusals(told)), {"agent": rules}), daemon=True
+        target=receive_listeners, args=(theirs, Server(Refusals(output)), {"agent": rules}), daemon=True
     ).start()
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as nothing:
         host, egress = Host(tmp_path), Egress({}, nothing, ours)
@@ -270,7 +272,7 @@ def test_a_name_that_moves_stays_where_it_was(tmp_path: Path, outside: Outside) 
         *("allowed.example:00{port}0", "allowed.example\\@elsewhere:{port}", "http://allowed.example:{port}"),
     ],
 )
-def test_a_tunnel_to_an_odd_place_is_refused(outside: Outside, target: str) -> None:
+def test_a_tunnel_to_an_invalid_target_is_refused(outside: Outside, target: str) -> None:
     with proxy(f"allowed.example:{outside.port}") as running:
         odd = target.format(port=outside.port)
         answer = running.ask(f"CONNECT {odd} HTTP/1.1\r\nHost: allowed.example\r\n\r\n".encode())
@@ -293,7 +295,7 @@ def test_a_tunnel_to_an_odd_place_is_refused(outside: Outside, target: str) -> N
         *("http://elsewhere/?http://allowed.example:{port}/", "http://allowed.example:{port}.elsewhere/"),
     ],
 )
-def test_a_request_for_an_odd_place_is_refused(outside: Outside, target: str) -> None:
+def test_a_request_for_an_invalid_target_is_refused(outside: Outside, target: str) -> None:
     with proxy(f"allowed.example:{outside.port}") as running:
         odd = target.format(port=outside.port)
         answer = running.ask(f"GET {odd} HTTP/1.1\r\nHost: allowed.example:{outside.port}\r\n\r\n".encode())
@@ -323,7 +325,7 @@ HIDDEN = b"GET /hidden HTTP/1.1\r\nHost: other.example\r\n\r\n"
         (b"Host: other.example\r\n", HIDDEN, None),
     ],
 )
-def test_no_second_request_is_smuggled_along(
+def test_no_second_request_can_be_smuggled(
     outside: Outside, headers: bytes, body: bytes, arrives: bytes | None
 ) -> None:
     place = f"allowed.example:{outside.port}"
@@ -336,7 +338,7 @@ def test_no_second_request_is_smuggled_along(
     assert outside.asked == ([] if arrives is None else [(place, "/", arrives)])
 
 
-def test_a_chunked_body_is_written_anew(outside: Outside) -> None:
+def test_a_chunked_body_is_rewritten(outside: Outside) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         place = f"allowed.example:{server.getsockname()[1]}"
         with proxy(place) as running, running.connect() as client:
@@ -354,7 +356,7 @@ def test_a_chunked_body_is_written_anew(outside: Outside) -> None:
                     upstream.recv(1)
 
 
-def test_huge_headers_and_what_is_no_http_are_refused() -> None:
+def test_huge_headers_and_invalid_http_are_refused() -> None:
     with proxy("allowed.example") as running:
         endless = b"GET http://allowed.example/ HTTP/1.1\r\nX: " + b"x" * 70_000
         assert running.ask(endless).split()[1] == b"431"
@@ -363,7 +365,7 @@ def test_huge_headers_and_what_is_no_http_are_refused() -> None:
         assert len(running.refusals) == 2
 
 
-def test_whoever_dawdles_is_sent_away(outside: Outside) -> None:
+def test_a_slow_client_is_disconnected(outside: Outside) -> None:
     with proxy(f"allowed.example:{outside.port}", caps=Caps(head_seconds=0.5)) as running, running.connect() as client:
         began = time.monotonic()
         with contextlib.suppress(OSError):
@@ -371,11 +373,11 @@ def test_whoever_dawdles_is_sent_away(outside: Outside) -> None:
                 client.sendall(b"G")
                 time.sleep(0.05)
         assert time.monotonic() - began < 15
-        eventually(lambda: len(running.refusals) == 1, "it was not told")
+        eventually(lambda: len(running.refusals) == 1, "it was not output")
         assert "0.5 seconds" in running.refusals[0]
 
 
-def test_who_comes_when_all_places_are_taken_waits_for_one(outside: Outside) -> None:
+def test_a_client_above_the_connection_limit_waits(outside: Outside) -> None:
     place = f"allowed.example:{outside.port}"
     with proxy(place, caps=Caps(connections=2)) as running:
         holders = [running.connect() for _ in range(2)]
@@ -404,12 +406,12 @@ def tunnel(caps: Caps | None = None) -> Iterator[tuple[socket.socket, socket.soc
                 yield client, upstream
 
 
-def test_a_tunnel_in_which_nothing_is_said_ends() -> None:
+def test_an_idle_tunnel_ends() -> None:
     with tunnel(Caps(idle_seconds=0.3)) as (client, upstream):
         assert client.recv(1) == b"" and upstream.recv(1) == b""
 
 
-def test_a_side_that_talks_keeps_the_silent_one_connected() -> None:
+def test_an_active_side_keeps_the_idle_side_connected() -> None:
     with tunnel(Caps(idle_seconds=5.0)) as (client, upstream):
         for _ in range(15):
             upstream.sendall(b"x")
@@ -428,7 +430,7 @@ def test_a_half_closed_tunnel_carries_the_answer() -> None:
         assert client.recv(100) == b"answer"
 
 
-def test_who_does_not_read_holds_up_the_sender_and_no_memory() -> None:
+def test_a_client_that_does_not_read_blocks_the_sender_and_uses_no_memory() -> None:
     with tunnel() as (_, upstream):
         upstream.settimeout(1)
         sent, piece = 0, b"x" * 65536
@@ -439,7 +441,7 @@ def test_who_does_not_read_holds_up_the_sender_and_no_memory() -> None:
 
 
 def test_both_directions_flow_at_once() -> None:
-    """Neither waits for the other, however much both have to say."""
+    """Neither waits for the other, however much both send."""
     data = b"x" * (8 * 2**20)
 
     def read(end: socket.socket) -> None:

@@ -31,7 +31,7 @@ from workers.agents import AGENTS
 from workers.agents.shell import ShellAgent
 from workers.attempt import run
 from workers.errors import EngineError
-from workers.job import Attachment, Based, Event, Host, Limits, Outcome, Step, Usage
+from workers.job import Attachment, BaseCommit, Event, Host, Limits, Outcome, Step, Usage
 from workers.processes.lifeline import Lifeline
 from workers.processes.lines import Line
 
@@ -53,7 +53,7 @@ def test_a_change_becomes_a_diff(engine: Engine) -> None:
     assert "+changed" in engine.diff and "+new" in engine.diff
     sandbox, based, *_ = attempt.events
     assert isinstance(sandbox, Step) and sandbox.title == f"Sandbox: {engine.host.sandbox}"
-    assert based == Based(str(attempt.outcome.base_sha), "main")
+    assert based == BaseCommit(str(attempt.outcome.base_sha), "main")
     assert attempt.steps[-1] == "done"
 
 

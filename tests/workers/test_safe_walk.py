@@ -1,4 +1,4 @@
-"""Going through folders: all of them, at any depth, with one of them open at a time, and never out of the tree."""
+"""Walking folders: all of them, at any depth, with one open at a time, and never out of the tree."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def top(tmp_path: Path) -> Iterator[Path]:
 
 
 def dig(top: Path, name: str, levels: int, *beside: str) -> None:
-    """Make folders within folders, each with some others beside the next."""
+    """Make nested folders, with some siblings at each level."""
     descriptor = os.open(top, os.O_RDONLY)
     for _ in range(levels):
         for each in (*beside, name):
@@ -39,7 +39,7 @@ def dig(top: Path, name: str, levels: int, *beside: str) -> None:
 
 def look(folder: Folder) -> None:
     with os.scandir(folder.descriptor) as entries:
-        folder.inner += [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+        folder.subfolders += [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
 
 
 def walked(top: Path) -> list[str]:
@@ -91,7 +91,7 @@ def test_links_are_not_followed_even_where_a_folder_becomes_one(top: Path, tmp_p
 
 
 @pytest.mark.parametrize("elsewhere", ["within", "outside"])
-def test_a_folder_that_is_moved_away_from_under_the_walk_does_not_lead_it_astray(
+def test_a_folder_that_is_moved_during_the_walk_does_not_misdirect_it(
     top: Path, tmp_path: Path, elsewhere: str
 ) -> None:
     for name in ("one", "two/a", "two/b", "two/c"):
@@ -112,7 +112,7 @@ def test_a_folder_that_is_moved_away_from_under_the_walk_does_not_lead_it_astray
     )
 
 
-def test_to_hide_what_git_must_not_meet_takes_no_memory_for_each_file(top: Path) -> None:
+def test_hiding_files_from_git_uses_no_memory_per_file(top: Path) -> None:
     dig(top, LONG, 12)
     descriptor = os.open(top, os.O_RDONLY)
     for _ in range(12):

@@ -1,5 +1,5 @@
-"""The only way from a sandbox to the network: a proxy of its own for each attempt, which lets through what is allowed.
+"""The only way from a sandbox to the network: one proxy for each attempt, which allows only the hosts in its rules.
 
-The proxy is a process outside the sandbox (`proxy`), started and heard by the worker (`process`). It runs without the
-rest of the engine, so the modules that it is made of import each other relatively and nothing else of ours.
+The proxy is a process outside the sandbox (`proxy`). The worker starts it and reads its reports (`process`). It runs
+without the rest of the engine, so its modules use relative imports and import nothing else of ours.
 """

@@ -1,4 +1,4 @@
-"""Which addresses a name may lead to. What is judged is always the address that is connected to."""
+"""Which addresses a connection may go to. The check is always on the address that is connected to, not on a name."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Literal
 
 Kind = Literal["public", "private", "metadata"]
 Resolve = Callable[[str], list[str]]
-"""The addresses of a name; raises OSError where there are none."""
+"""Returns the addresses of a name. Raises OSError if it has none."""
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-# Where clouds hand out credentials to whoever asks from inside: all of the link-local network, and what some chose
-# instead, Amazon, Google, Oracle, Linode and Scaleway in IPv6, then Azure, Alibaba and Oracle.
+# Metadata services of clouds, which give credentials to any process on the machine: the link-local networks, the IPv6
+# addresses of Amazon, Google, Oracle, Linode and Scaleway, and other addresses of Azure, Alibaba and Oracle.
 # https://cloud.google.com/compute/docs/metadata https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
 # https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16 https://www.alibabacloud.com/help/ecs
 # https://docs.oracle.com/iaas/Content/Compute/Tasks/gettingmetadata.htm https://techdocs.akamai.com/cloud-computing/docs
@@ -29,13 +29,13 @@ _METADATA = tuple(
 )
 _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
-# The same for a network's own use (RFC 8215). Where in it the IPv4 address stands depends on the prefix (RFC 6052).
+# NAT64 for local use (RFC 8215). The position of the IPv4 address depends on the prefix (RFC 6052).
 _LOCAL_NAT64 = ipaddress.ip_network("64:ff9b:1::/48")
 _IPV4_COMPATIBLE = ipaddress.ip_network("::/96")
 
 
 def kind_of(text: str) -> Kind:
-    """What kind of place an address is. Private is everything that is not plainly public: loopback, shared, reserved ..."""
+    """The kind of an address. Everything that is not clearly public is private: loopback, shared, reserved etc."""
     address = ipaddress.ip_address(text.partition("%")[0])
     inner = _embedded(address)
     if any(each in network for each in (address, *inner) for network in _METADATA):
@@ -44,18 +44,18 @@ def kind_of(text: str) -> Kind:
         return "public" if _is_public(address) else "private"
     if address in _NAT64 or address.ipv4_mapped:
         return "public" if _is_public(inner[0]) else "private"
-    # What is tunnelled ends up somewhere that cannot be told from outside.
+    # The destination of a tunnelled address is not known, so it does not count as public.
     return "public" if address in _GLOBAL_UNICAST and _is_public(address) and not inner else "private"
 
 
-def permitted(addresses: Iterable[str], *, private: bool) -> list[str]:
-    """Those of `addresses` that may be connected to, private ones only where that was allowed; metadata never."""
+def allowed_addresses(addresses: Iterable[str], *, private: bool) -> list[str]:
+    """The addresses that may be connected to: public ones, private ones if `private`, and never metadata services."""
     kinds = ("public", "private") if private else ("public",)
     return [each for each in addresses if kind_of(each) in kinds]
 
 
 def resolver(given: Mapping[str, str]) -> Resolve:
-    """The system's resolver, with `given` names and addresses that outrank it."""
+    """The system's resolver, except for the names in `given`, which have those addresses."""
 
     def resolve(host: str) -> list[str]:
         if host in given:
@@ -63,7 +63,7 @@ def resolver(given: Mapping[str, str]) -> Resolve:
         try:
             found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
         except UnicodeError:
-            # A part of the name is empty or too long.
+            # A label of the name is empty or too long.
             raise OSError("there is no such name") from None
         return list(dict.fromkeys(str(each[4][0]) for each in found))
 
@@ -75,7 +75,7 @@ def _is_public(address: _Address) -> bool:
 
 
 def _embedded(address: _Address) -> list[ipaddress.IPv4Address]:
-    """The IPv4 addresses inside one of IPv6: mapped, translated (NAT64) and tunnelled ones (6to4, Teredo)."""
+    """The IPv4 addresses inside an IPv6 address: mapped, translated (NAT64) or tunnelled (6to4, Teredo)."""
     if isinstance(address, ipaddress.IPv4Address):
         return []
     last = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)

@@ -1,4 +1,4 @@
-"""The worker's side of the proxy: starts it for an attempt, hears what it refuses, and ends it."""
+"""The worker's side of the proxy: starts it for an attempt, reads which connections it refused, and ends it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from workers.errors import Stage
 from workers.job import Host, Refusal
 
 PORT = 3128
-"""Where the proxy is found inside the sandbox, on its loopback address."""
+"""The port of the proxy on the loopback address inside the sandbox."""
 
-# The proxy's package by itself, with the one library that it needs: nothing else of ours is read, which is quicker too.
+# Imports only the proxy's package and the one library it needs. Not importing the rest of the engine is also faster.
 _START = "import sys; sys.path += sys.argv[1:]; from egress.proxy import main; main()"
 _PATH = (str(Path(__file__).parents[1]), str(Path(h11.__file__).parents[1]))
 _PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
@@ -32,7 +32,7 @@ _PIECE = 1 << 16
 
 
 class Egress:
-    """A running proxy, made by `open_egress`. `channel` is a descriptor that takes listening sockets."""
+    """A running proxy, made by `open_egress`. Listening sockets are sent to it through the descriptor `channel`."""
 
     def __init__(self, rules: Mapping[Stage, Sequence[Rule]], popen: subprocess.Popen[bytes], channel: socket.socket):
         self._rules = rules
@@ -47,15 +47,15 @@ class Egress:
         return self._channel.fileno()
 
     def variables(self, stage: Stage) -> dict[str, str]:
-        """What leads programs to the proxy. A host of the sandbox itself is not asked for there."""
+        """Variables that make programs use the proxy, except for hosts inside the sandbox itself."""
         proxy = dict.fromkeys(_PROXY_VARIABLES, f"http://127.0.0.1:{PORT}")
-        # A loopback name that is allowed means the machine outside, such as a model that is served there.
-        inside = [name for name in _LOOPBACK if not any(rule.names(name) for rule in self._rules.get(stage, ()))]
+        # An allowed loopback name means the machine outside, for example for a model served there.
+        inside = [name for name in _LOOPBACK if not any(rule.matches(name) for rule in self._rules.get(stage, ()))]
         upper = {**proxy, "NO_PROXY": ",".join(inside)}
         return {**upper, **{name.lower(): value for name, value in upper.items()}, "NODE_USE_ENV_PROXY": "1"}
 
     def new_refusals(self) -> Iterator[Refusal]:
-        """What was refused since the last call. Never waits."""
+        """The connections refused since the last call. Never blocks."""
         assert self._popen.stdout
         with contextlib.suppress(BlockingIOError):
             while data := os.read(self._popen.stdout.fileno(), _PIECE):
@@ -63,12 +63,12 @@ class Egress:
                 yield from (_refusal(**json.loads(line)) for line in lines)
 
     def finish(self) -> Iterator[Refusal]:
-        """End the proxy, and tell what was not yet told."""
+        """End the proxy, and yield the refusals that were not read yet."""
         assert self._popen.stdin
         self._popen.stdin.close()
         deadline = time.monotonic() + _END_SECONDS
         while self._popen.poll() is None and time.monotonic() < deadline:
-            # It may have more to tell than a pipe holds.
+            # It may have more to write than a pipe holds.
             yield from self.new_refusals()
             time.sleep(_TICK_SECONDS)
         yield from self.new_refusals()
@@ -84,7 +84,7 @@ class Egress:
 
 
 def open_egress(host: Host, rules: Mapping[Stage, Sequence[Rule]]) -> Egress:
-    """Start a proxy that lets through what `rules` allow in each stage. It ends with this process at the latest."""
+    """Start a proxy that allows what `rules` allow in each stage. It ends with this process at the latest."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         popen = subprocess.Popen(
@@ -98,7 +98,7 @@ def open_egress(host: Host, rules: Mapping[Stage, Sequence[Rule]]) -> Egress:
             # Nothing of the worker's environment, except what a Python built with a shared library needs to start.
             env={name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},
         )
-        orders = {
+        configuration = {
             "uid": host.sandbox_uid if os.geteuid() == 0 else None,
             "channel": theirs.fileno(),
             "resolve": dict(host.resolve),
@@ -106,11 +106,11 @@ def open_egress(host: Host, rules: Mapping[Stage, Sequence[Rule]]) -> Egress:
         }
         assert popen.stdin
         with contextlib.suppress(BrokenPipeError):
-            popen.stdin.write(json.dumps(orders).encode() + b"\n")
+            popen.stdin.write(json.dumps(configuration).encode() + b"\n")
             popen.stdin.flush()
     return Egress(rules, popen, ours)
 
 
 def _refusal(target: str, reason: str, times: int) -> Refusal:
-    often = "" if times == 1 else f" {times:,} more times"
-    return Refusal(f"Network: {target} was refused{often}", reason, times)
+    repeated = "" if times == 1 else f" {times:,} more times"
+    return Refusal(f"Network: {target} was refused{repeated}", reason, times)

@@ -1,12 +1,12 @@
-"""The proxy's process. It is told what to do by one line of JSON on standard input, and ends when that is closed.
+"""The proxy's process. It reads its configuration as one line of JSON from standard input, and ends when that closes.
 
-It has nothing of the worker: no environment, no files, no rights. From the sandbox it gets sockets that listen there,
-each with the name of the stage whose rules hold for it (`workers/sandbox/entry.py` sends them).
+It has nothing of the worker's: no environment, no files, no privileges. The sandbox sends it listening sockets, each
+with the name of the stage whose rules apply (`workers/sandbox/entry.py`).
 """
 
 from __future__ import annotations
 
-# The resolver needs it when it is first asked, and by then another user may not be able to read it.
+# The resolver loads this on first use. By then the process may run as a user who cannot read the file.
 import encodings.idna  # noqa: F401
 import json
 import os
@@ -16,24 +16,24 @@ import threading
 
 from .addresses import resolver
 from .refusals import Refusals
-from .rules import Names, Rule, Rules
+from .rules import PinnedNames, Rule, Rules
 from .server import Server
 
 _NICENESS = 10
 
 
 def main() -> None:
-    # It works for the agent, so like the agent it lets the worker and the API go first.
+    # It works for the agent, so like the agent it gets a lower priority than the worker and the API.
     os.nice(_NICENESS)
-    orders = json.loads(sys.stdin.buffer.readline())
-    _become(orders["uid"])
-    names = Names(resolver(orders["resolve"]))
+    configuration = json.loads(sys.stdin.buffer.readline())
+    _switch_user(configuration["uid"])
+    names = PinnedNames(resolver(configuration["resolve"]))
     rules = {
         stage: Rules([Rule.parse(text, private=private) for text, private in listed], names)
-        for stage, listed in orders["rules"].items()
+        for stage, listed in configuration["rules"].items()
     }
     refusals = Refusals(sys.stdout.buffer)
-    channel = socket.socket(fileno=orders["channel"])
+    channel = socket.socket(fileno=configuration["channel"])
     threading.Thread(target=receive_listeners, args=(channel, Server(refusals), rules), daemon=True).start()
     while sys.stdin.buffer.read(4096):
         pass
@@ -41,7 +41,7 @@ def main() -> None:
     os._exit(0)
 
 
-def _become(uid: int | None) -> None:
+def _switch_user(uid: int | None) -> None:
     if uid is not None:
         os.setgroups([])
         os.setgid(uid)
@@ -49,7 +49,7 @@ def _become(uid: int | None) -> None:
 
 
 def receive_listeners(channel: socket.socket, server: Server, rules: dict[str, Rules]) -> None:
-    """Serve each listening socket that comes; the sandbox that it belongs to runs one command of the attempt."""
+    """Serve each listening socket that arrives. Each belongs to one sandboxed command of the attempt."""
     while True:
         stage, descriptors, _, _ = socket.recv_fds(channel, 64, 1)
         if not stage:

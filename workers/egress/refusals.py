@@ -1,4 +1,4 @@
-"""Tells of what was refused: each thing once and at once, its repetitions as a number at the end."""
+"""Reports refused connections: each one once, immediately, and the number of its repetitions at the end."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import threading
 from collections import Counter
 from typing import IO
 
-# What is told is kept by the record; an agent that tries every host there is shall not fill it.
-_MOST = 100
-_OTHERS = ("other hosts", f"More than {_MOST} different connections were refused.")
+# Each report is stored as a step. The limit keeps an agent that tries many hosts from filling the record.
+_MAX_REPORTED = 100
+_OTHERS = ("other hosts", f"More than {_MAX_REPORTED} different connections were refused.")
 
 
 class Refusals:
@@ -18,28 +18,28 @@ class Refusals:
     def __init__(self, output: IO[bytes]) -> None:
         self._output = output
         self._lock = threading.Lock()
-        self._untold: Counter[tuple[str, str]] = Counter()
-        self._told: set[tuple[str, str]] = set()
+        self._repeated: Counter[tuple[str, str]] = Counter()
+        self._reported: set[tuple[str, str]] = set()
 
-    def note(self, target: str, reason: str) -> None:
-        """Tell of a refusal, or count it."""
+    def add(self, target: str, reason: str) -> None:
+        """Report a refusal, or count it if it was reported already."""
         with self._lock:
             refusal = (target[:260], reason)
-            if refusal not in self._told and len(self._told) >= _MOST:
+            if refusal not in self._reported and len(self._reported) >= _MAX_REPORTED:
                 refusal = _OTHERS
-            if refusal in self._told:
-                self._untold[refusal] += 1
+            if refusal in self._reported:
+                self._repeated[refusal] += 1
             else:
-                self._told.add(refusal)
-                self._tell(refusal, 1)
+                self._reported.add(refusal)
+                self._write(refusal, 1)
 
     def finish(self) -> None:
-        """Tell how often what was told already has happened since."""
+        """Report how often each refusal was repeated."""
         with self._lock:
-            for refusal, times in self._untold.items():
-                self._tell(refusal, times)
+            for refusal, times in self._repeated.items():
+                self._write(refusal, times)
 
-    def _tell(self, refusal: tuple[str, str], times: int) -> None:
+    def _write(self, refusal: tuple[str, str], times: int) -> None:
         target, reason = refusal
         self._output.write(json.dumps({"target": target, "reason": reason, "times": times}).encode() + b"\n")
         self._output.flush()

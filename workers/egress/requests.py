@@ -1,4 +1,4 @@
-"""What a request to the proxy asks for, and how it is written anew for the server that it is meant for."""
+"""Parses the target of a request to the proxy, and rewrites the request for the target's server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import h11
 from .rules import canonical
 
 _AUTHORITY = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\[\]:@/?#]+):(?P<port>\d{1,5})")
-# https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1, and what would end up with a server that it was not meant for.
+# https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1, and what must not reach the server.
 _HOP_BY_HOP = {b"connection", b"proxy-connection", b"keep-alive", b"te", b"trailer", b"upgrade", b"host"}
 _FOR_PROXIES = {b"proxy-authorization", b"proxy-authenticate"}
 
@@ -22,7 +22,7 @@ class Target:
     host: str
     port: int
     path: str | None
-    """What to ask for there; None for a tunnel."""
+    """The path to request; None for a tunnel."""
 
     def __str__(self) -> str:
         return self.authority(None)
@@ -33,7 +33,7 @@ class Target:
 
 
 class Malformed(Exception):
-    """The request cannot be taken for one; the message says what is wrong with it."""
+    """The request is not valid; the message says why."""
 
     def __init__(self, message: str, status: int = HTTPStatus.BAD_REQUEST) -> None:
         super().__init__(message)
@@ -41,9 +41,9 @@ class Malformed(Exception):
 
 
 def target_of(request: h11.Request) -> Target:
-    """Where a request wants to go. Raises Malformed where it could be understood in more than one way."""
+    """The target of a request. Raises Malformed if it is invalid or ambiguous."""
     if {b"transfer-encoding", b"content-length"} <= {name for name, _ in request.headers}:
-        raise Malformed("It tells the length of its body in two ways.")
+        raise Malformed("It has both a Content-Length and a Transfer-Encoding header.")
     text = request.target.decode("ascii", errors="replace")
     try:
         if request.method == b"CONNECT":
@@ -58,11 +58,11 @@ def target_of(request: h11.Request) -> Target:
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         return Target(canonical(host), 80 if parts.port is None else parts.port, path)
     except ValueError:
-        raise Malformed("It names no host in a way that this proxy takes.") from None
+        raise Malformed("It has no valid host. Use CONNECT host:port, or an absolute http:// URL.") from None
 
 
 def forwarded(request: h11.Request, target: Target, path: str) -> h11.Request:
-    """The request as the server gets it: for the host that was judged, and the only one of its connection."""
+    """The request as sent to the server: for the host that was checked, and the only one of its connection."""
     listed = {
         each.strip().lower() for name, value in request.headers if name == b"connection" for each in value.split(b",")
     }

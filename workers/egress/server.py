@@ -1,7 +1,7 @@
-"""The proxy's HTTP side: CONNECT, and plain requests with an absolute address; one request for each connection.
+"""The HTTP side of the proxy: CONNECT, and plain requests with an absolute URL. One request for each connection.
 
-A plain request is taken apart and written anew (h11), so that what is forwarded is what was judged and nothing more.
-Encryption is left alone: what is inside a tunnel is between the agent and the host that it was opened to.
+A plain request is parsed and rewritten (h11), so that only what was checked is forwarded. Tunnels are not decrypted:
+their content is between the agent and the host.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PIECE = 1 << 16
 
 @dataclass(frozen=True)
 class Caps:
-    """What one connection may use of bytes and seconds, and how many there may be at once."""
+    """Limits of one connection in bytes and seconds, and of the number of connections at once."""
 
     head_bytes: int = 64 * 1024
     head_seconds: float = 30
@@ -35,31 +35,31 @@ class Caps:
 
 
 class Server:
-    """Serves any number of listening sockets, each by its own rules."""
+    """Serves any number of listening sockets, each with its own rules."""
 
     def __init__(self, refusals: Refusals, caps: Caps | None = None) -> None:
         self._refusals = refusals
         self._caps = caps or Caps()
-        self._room = threading.BoundedSemaphore(self._caps.connections)
+        self._slots = threading.BoundedSemaphore(self._caps.connections)
 
     def serve(self, listener: socket.socket, rules: Rules) -> None:
-        """Accept connections for ever, or until the socket is shut down. Who comes when all places are taken waits."""
+        """Accept connections until the socket is shut down. At the limit of connections, further clients wait."""
         while True:
-            self._room.acquire()
+            self._slots.acquire()
             try:
                 client, _ = listener.accept()
             except OSError:
-                self._room.release()
+                self._slots.release()
                 return
-            threading.Thread(target=self._attend, args=(client, rules), daemon=True).start()
+            threading.Thread(target=self._handle, args=(client, rules), daemon=True).start()
 
-    def _attend(self, client: socket.socket, rules: Rules) -> None:
+    def _handle(self, client: socket.socket, rules: Rules) -> None:
         try:
-            # A connection that breaks is nothing to tell of: the agent sees it.
+            # A broken connection needs no report: the agent sees it.
             with client, contextlib.suppress(OSError):
                 self._answer(client, rules)
         finally:
-            self._room.release()
+            self._slots.release()
 
     def _answer(self, client: socket.socket, rules: Rules) -> None:
         inbound = h11.Connection(h11.SERVER, max_incomplete_event_size=self._caps.head_bytes)
@@ -71,26 +71,26 @@ class Server:
             target = target_of(request)
             server = self._connect(target.port, *rules.find(target.host, target.port))
         except Refused as refused:
-            self._refusals.note(str(target), str(refused))
+            self._refusals.add(str(target), str(refused))
             _reply(client, 403, f"{target} was refused. {refused}")
         except Malformed as error:
-            self._refusals.note("a malformed request", str(error))
+            self._refusals.add("a malformed request", str(error))
             _reply(client, error.status, str(error))
         except OSError as error:
-            _reply(client, 502, f"{target} cannot be reached: {error.strerror or error}")
+            _reply(client, 502, f"{target} is unreachable: {error.strerror or error}")
         else:
             with server:
-                self._carry(client, server, inbound, request, target)
+                self._relay(client, server, inbound, request, target)
 
     def _read_head(self, client: socket.socket, inbound: h11.Connection) -> h11.Request | None:
-        """The request; None where the client has gone."""
+        """The request; None if the client closed the connection."""
         deadline = time.monotonic() + self._caps.head_seconds
         while True:
             try:
                 event = inbound.next_event()
             except h11.RemoteProtocolError as error:
-                # What the library says repeats the request, however long it is.
-                raise Malformed("It is no request that HTTP knows.", error.error_status_hint) from None
+                # The library's message repeats the request, which may be very long.
+                raise Malformed("It is not a valid HTTP request.", error.error_status_hint) from None
             if isinstance(event, h11.Request):
                 return event
             if event is not h11.NEED_DATA:
@@ -99,14 +99,14 @@ class Server:
             try:
                 data = client.recv(_PIECE)
             except TimeoutError:
-                words = f"It was not complete after {self._caps.head_seconds:g} seconds."
-                raise Malformed(words, HTTPStatus.REQUEST_TIMEOUT) from None
+                message = f"Its headers were not complete after {self._caps.head_seconds:g} seconds."
+                raise Malformed(message, HTTPStatus.REQUEST_TIMEOUT) from None
             if not data:
                 return None
             inbound.receive_data(data)
 
     def _connect(self, port: int, addresses: list[str], private: bool) -> socket.socket:
-        """Connect to the first address that answers. Raises Refused where that is this machine, and it may not be."""
+        """Connect to the first address that answers. Raises Refused if that is this machine and `private` is false."""
         failure = OSError("no address")
         for address in addresses:
             try:
@@ -114,14 +114,14 @@ class Server:
             except OSError as error:
                 failure = error
                 continue
-            # A machine speaks to itself from the very address that it speaks to, which may be a public one.
+            # A connection to the same machine has the same address at both ends, even if it is a public one.
             if not private and server.getsockname()[0] == server.getpeername()[0]:
                 server.close()
-                raise Refused("It is the worker's own machine.")
+                raise Refused("It is an address of the worker's own machine.")
             return server
         raise failure
 
-    def _carry(
+    def _relay(
         self,
         client: socket.socket,
         server: socket.socket,
@@ -136,15 +136,15 @@ class Server:
             relay.run()
             return
         outbound = h11.Connection(h11.CLIENT)
-        answering = relay.start_answering()
+        responses = relay.start_responses()
         try:
             server.sendall(outbound.send(forwarded(request, target, target.path)) or b"")
-            self._carry_body(relay, client, server, inbound, outbound)
+            self._relay_body(relay, client, server, inbound, outbound)
         except (OSError, h11.ProtocolError):
-            relay.break_off()
-        answering.join()
+            relay.abort()
+        responses.join()
 
-    def _carry_body(
+    def _relay_body(
         self,
         relay: Relay,
         client: socket.socket,
@@ -152,7 +152,7 @@ class Server:
         inbound: h11.Connection,
         outbound: h11.Connection,
     ) -> None:
-        """Write the body of the request anew. What the client sends after its end is never looked at."""
+        """Rewrite the body of the request. What the client sends after its end is ignored."""
         piece = memoryview(bytearray(_PIECE))
         while True:
             event = inbound.next_event()
@@ -165,8 +165,8 @@ class Server:
                 return
 
 
-def _reply(client: socket.socket, status: int, words: str) -> None:
-    body = f"Agent Runners: {words}\n".encode()
+def _reply(client: socket.socket, status: int, message: str) -> None:
+    body = f"Agent Runners: {message}\n".encode()
     head = (
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
         "Content-Type: text/plain",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workers.processes.supervisor import descendants
-from workers.safe_walk import Folder, is_hidden, reveal, revealed, walk
+from workers.safe_walk import Folder, is_unreadable, make_readable, temporarily_readable, walk
 
 _MANY = 100
 _BLOCK = 512
@@ -40,7 +40,7 @@ def measure(folders: Sequence[Path], supervisor: int | None) -> Iterator[DiskUsa
     yield from _count_nameless(folders, descendants(supervisor) if supervisor else (), found)
     for top in folders:
         with contextlib.suppress(OSError):
-            if is_hidden(os.lstat(top)):
+            if is_unreadable(os.lstat(top)):
                 yield from _count_hidden(top, None, found)
             else:
                 for folder in walk(top):
@@ -51,7 +51,7 @@ def measure(folders: Sequence[Path], supervisor: int | None) -> Iterator[DiskUsa
 
 def _count_hidden(name: str | Path, within: int | None, found: DiskUsage) -> Iterator[DiskUsage]:
     """Count what lies in a folder that its mode keeps from us, and which the agent may write to all the same."""
-    with contextlib.suppress(OSError), revealed(name, within) as path:
+    with contextlib.suppress(OSError), temporarily_readable(name, within) as path:
         for folder in walk(path):
             yield from _count_named(folder, found, is_inner=True)
 
@@ -63,12 +63,12 @@ def _count_named(folder: Folder, found: DiskUsage, *, is_inner: bool = False) ->
             found.files += 1
             with contextlib.suppress(OSError):
                 status = entry.stat(follow_symlinks=False)
-                if is_hidden(status) and not is_inner:
+                if is_unreadable(status) and not is_inner:
                     yield from _count_hidden(entry.name, folder.descriptor, found)
                 elif stat.S_ISDIR(status.st_mode):
-                    if is_hidden(status):
-                        reveal(entry.name, folder.descriptor)
-                    folder.inner.append(entry.name)
+                    if is_unreadable(status):
+                        make_readable(entry.name, folder.descriptor)
+                    folder.subfolders.append(entry.name)
                 else:
                     # A file of several names is met under each of them.
                     found.allocated += status.st_blocks * _BLOCK // max(status.st_nlink, 1)

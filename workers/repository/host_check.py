@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import urllib.request
 
-from workers.egress.addresses import permitted, resolver
+from workers.egress.addresses import allowed_addresses, resolver
 from workers.egress.rules import canonical, is_address
 from workers.errors import EngineError
 from workers.job import Host
@@ -29,7 +29,7 @@ def find_addresses(name: str, host: Host) -> list[str]:
     except OSError as error:
         message = f"The host name {name} could not be resolved: {error.strerror or error}."
         raise EngineError("repository_unreachable", "checkout", message, retryable=True) from None
-    allowed = permitted(found, private=host.allow_private_addresses)
+    allowed = allowed_addresses(found, private=host.allow_private_addresses)
     if not allowed:
         message = f"{name} has a private address or a cloud metadata address, which this worker does not connect to."
         raise EngineError("repository_refused", "checkout", message)

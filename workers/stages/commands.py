@@ -64,7 +64,7 @@ class Commands:
                 stdin=stdin,
                 merged=merged,
             ) as process,
-            interruption.noticed(),
+            interruption.reporting(),
         ):
             try:
                 for line in process.lines():

@@ -44,7 +44,7 @@ def withhold(checkout: Path, aside: Path) -> list[str]:
     """
     aside.mkdir(mode=0o700)
     moved: list[str] = []
-    for folder in walk(checkout, by_force=True):
+    for folder in walk(checkout, force=True):
         for name in _find(folder):
             os.rename(name, aside / str(len(moved)), src_dir_fd=folder.descriptor)
             moved.append(folder.path_of(name))
@@ -74,5 +74,5 @@ def _find(folder: Folder) -> list[str]:
             if is_withheld(entry.name, is_folder=is_folder):
                 found.append(entry.name)
             elif is_folder and entry.name.lower() != ".git":
-                folder.inner.append(entry.name)
+                folder.subfolders.append(entry.name)
     return found

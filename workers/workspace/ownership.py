@@ -19,6 +19,6 @@ def change_owner(top: Path, uid: int) -> None:
         with os.scandir(folder.descriptor) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
-                    folder.inner.append(entry.name)
+                    folder.subfolders.append(entry.name)
                 else:
                     os.chown(entry.name, uid, uid, dir_fd=folder.descriptor, follow_symlinks=False)

@@ -86,7 +86,7 @@ def _files_in(checkout: Path, path: bytes) -> Iterator[str]:
         with os.scandir(folder.descriptor) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
-                    folder.inner.append(entry.name)
+                    folder.subfolders.append(entry.name)
                 else:
                     yield f"{top}/{folder.path_of(entry.name)}"
 

@@ -53,7 +53,7 @@ def hidden(checkout: Path, aside: Path) -> Iterator[Hidden]:
     sieve = _Sieve()
     moved: list[tuple[Folder, str]] = []
     try:
-        for folder in walk(checkout, by_force=True):
+        for folder in walk(checkout, force=True):
             for name in sieve.unfit(folder):
                 os.rename(name, aside / str(len(moved)), src_dir_fd=folder.descriptor)
                 moved.append((folder, name))
@@ -97,13 +97,13 @@ class _Sieve:
                     if len(self.found.left_out) < _NAMED:
                         self.found.left_out.append(folder.path_of(entry.name))
                 elif entry.is_dir(follow_symlinks=False):
-                    folder.inner.append(entry.name)
+                    folder.subfolders.append(entry.name)
                 else:
                     self.found.files += 1
         return unfit
 
     def _note_repository(self, folder: Folder) -> None:
-        if folder.above and len(self.found.repositories) < _NAMED:
+        if folder.parent and len(self.found.repositories) < _NAMED:
             self.found.repositories.add(folder.path)
 
     def _is_too_much(self, folder: Folder, entry: os.DirEntry[str]) -> bool:
