@@ -57,10 +57,10 @@ def test_a_change_becomes_a_diff(engine: Engine) -> None:
     assert attempt.steps[-1] == "done"
 
 
-def test_the_user_is_told_what_the_agent_may_reach(engine: Engine) -> None:
+def test_the_first_step_says_what_the_agent_may_reach(engine: Engine) -> None:
     first = engine.run("true", egress_hosts=("*.example.com",)).events[0]
     assert isinstance(first, Step)
-    expected = "lets through: *.example.com." if engine.host.sandbox == "bubblewrap" else "There is no sandbox"
+    expected = "allows: *.example.com." if engine.host.sandbox == "bubblewrap" else "There is no sandbox"
     assert expected in first.message
 
 

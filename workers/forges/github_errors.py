@@ -1,4 +1,4 @@
-"""What GitHub says when something is wrong, in the engine's words.
+"""Translates errors of GitHub into errors of the engine.
 
 https://docs.github.com/en/rest/using-the-rest-api/troubleshooting-the-rest-api
 """
@@ -20,7 +20,7 @@ _CODES = {
     "already_exists": "exists already",
     "unprocessable": "was not accepted",
 }
-# PyGithub gives this status to answers of GraphQL, which are always 200 and name the kind of each error instead:
+# PyGithub gives this status to errors of GraphQL. Their HTTP status is 200, and each error names its type:
 # https://docs.github.com/en/graphql/guides/forming-calls-with-graphql
 _GRAPHQL = 400
 PERMISSION = (
@@ -30,45 +30,49 @@ PERMISSION = (
 
 
 def engine_error(error: GithubException, host: str, what: str) -> EngineError:
-    """The failure of asking `host` for `what`."""
-    said = words(error.data)
-    quoted = f": {said}" if said else f" with status {error.status}."
+    """The failure of a request to `host` for `what`."""
+    message = error_text(error.data)
+    quoted = f": {message}" if message else f" with status {error.status}."
     if _is_rate_limit(error):
-        return unreachable(f"{host} asks for fewer requests{_wait(error)}{quoted}")
+        return unreachable(f"{host} limits the rate of requests{_wait(error)}{quoted}")
     if error.status >= 500 or error.status == 408:
-        return unreachable(f"{host} could not answer{quoted}")
+        return unreachable(f"{host} failed to answer{quoted}")
     if error.status in (401, 403) or _kinds(error.data) & {"FORBIDDEN", "INSUFFICIENT_SCOPES"}:
         return EngineError("forge_auth", "publish", f"{host} refused the token{quoted} {PERMISSION}")
     if error.status in (404, 410):
-        return EngineError("forge_not_found", "publish", f"{host} knows no {what}, or the token may not see it.")
+        return EngineError(
+            "forge_not_found",
+            "publish",
+            f"{host} answered 'not found' for {what}. Check the site's repo_url, and that its token may access it.",
+        )
     if any("pull request already exists" in text.lower() for text in _texts(error.data)):
         return EngineError("pull_request_exists", "publish", f"{host} refused {what}{quoted}")
     return EngineError("forge_refused", "publish", f"{host} refused {what}{quoted}")
 
 
 def unreachable(message: str) -> EngineError:
-    """No answer that counts: the same call may succeed later."""
+    """The forge did not answer the request. The same call may succeed later."""
     return EngineError("forge_unreachable", "publish", message, retryable=True)
 
 
-def knows_no_drafts(error: GithubException) -> bool:
-    """Drafts are not part of every plan: https://docs.github.com/en/pull-requests, "About pull requests"."""
+def has_no_drafts(error: GithubException) -> bool:
+    """Whether the plan does not include drafts: https://docs.github.com/en/pull-requests, "About pull requests"."""
     texts = [text.lower() for text in _texts(error.data)]
     return error.status in (_GRAPHQL, 422) and any("draft" in text and "not supported" in text for text in texts)
 
 
-def words(data: Any) -> str:
-    """The sentence or sentences in an answer that refuses; empty where there are none, as in a page of HTML."""
+def error_text(data: Any) -> str:
+    """The messages in an error response; empty if there are none, as in an HTML page."""
     texts = _texts(data)
-    # "Validation Failed" is only the heading of what follows.
+    # "Validation Failed" is only a heading of the messages that follow.
     texts = texts[1:] if len(texts) > 1 and texts[0] == "Validation Failed" else texts
     return "; ".join(texts)[:_LONGEST]
 
 
 def reason(error: requests.RequestException) -> str:
-    """Why no answer came, without the noise of the libraries in between."""
+    """Why there was no answer, in plain words instead of those of the HTTP libraries."""
     if isinstance(error, requests.Timeout):
-        return "it took too long"
+        return "the request timed out"
     if isinstance(error, requests.exceptions.SSLError):
         return "its certificate was not accepted"
     text = str(error).lower()
@@ -80,7 +84,7 @@ def reason(error: requests.RequestException) -> str:
 
 
 def _texts(data: Any) -> list[str]:
-    """`message`, then each of `errors`, which are objects or, for some answers, strings."""
+    """`message`, then each of `errors`. They are objects, or strings in some responses."""
     if not isinstance(data, dict):
         return []
     errors = data.get("errors") or []
@@ -89,7 +93,7 @@ def _texts(data: Any) -> list[str]:
 
 
 def _kinds(data: Any) -> set[str]:
-    """The `type` of each error in an answer of GraphQL."""
+    """The `type` of each error in a GraphQL response."""
     errors = data.get("errors") if isinstance(data, dict) else None
     return (
         {str(part.get("type")) for part in errors or [] if isinstance(part, dict)}
@@ -109,11 +113,13 @@ def _text(part: Any) -> str:
 def _is_rate_limit(error: GithubException) -> bool:
     """https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api"""
     headers = error.headers or {}
-    spent = "retry-after" in headers or headers.get("x-ratelimit-remaining") == "0"
-    told = error.status == 429 or isinstance(error, RateLimitExceededException) or "RATE_LIMITED" in _kinds(error.data)
-    return told or (error.status == 403 and spent)
+    is_exhausted = "retry-after" in headers or headers.get("x-ratelimit-remaining") == "0"
+    is_named = (
+        error.status == 429 or isinstance(error, RateLimitExceededException) or "RATE_LIMITED" in _kinds(error.data)
+    )
+    return is_named or (error.status == 403 and is_exhausted)
 
 
 def _wait(error: GithubException) -> str:
     seconds = str((error.headers or {}).get("retry-after", ""))
-    return f" and to wait {seconds[:8]} seconds" if seconds.isdigit() else ""
+    return f" and asks to wait {seconds[:8]} seconds" if seconds.isdigit() else ""

@@ -1,4 +1,4 @@
-"""Which forges there are. A new one is one file beside this one and one line here."""
+"""The supported forges. To add one, write a module in this package and add a line to `_ADAPTERS`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import cast
 from workers.errors import EngineError
 from workers.forges.base import Forge
 
-# An adapter's client takes long to import; processes that publish nothing should not pay for it.
+# Imported on first use: the client libraries are slow to import, and most processes do not publish.
 _ADAPTERS = {"github": ("workers.forges.github", "GitHub")}
 
 
 def make_forge(kind: str, repo_url: str, api_url: str | None, token: str) -> Forge:
-    """The adapter for `kind`, whose API is at `api_url` (None: where that kind has it by default).
+    """The adapter for `kind`, with its API at `api_url` (None: the default of that kind).
 
-    Raise EngineError `forge_unsupported` where there is none.
+    Raises EngineError `forge_unsupported` if there is no such adapter.
     """
     if kind not in _ADAPTERS:
         message = f"Pull requests on {kind!r} are not supported. Supported forges: {', '.join(_ADAPTERS)}."

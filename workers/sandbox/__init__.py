@@ -16,15 +16,15 @@ __all__ = ["Directories", "Place", "Probe", "Sandbox", "describe", "open_sandbox
 
 
 def describe(host: Host, reachable: Sequence[Rule]) -> str:
-    """One sentence for the user of a session about what separates the agent from this machine and its network."""
+    """One sentence for the user of a session: how the agent is separated from this machine and its network."""
     if host.sandbox == "none":
         return NoSandbox.description
     hosts = ", ".join(str(rule) for rule in reachable) or "nothing"
-    return f"It has no network but a proxy, which lets through: {hosts}."
+    return f"The agent reaches the network only through a proxy, which allows: {hosts}."
 
 
 def open_sandbox(host: Host, directories: Directories, limits: Limits, egress: Egress | None) -> Sandbox:
-    """The sandbox that `host` asks for, around the directories of one workspace. Its network is `egress`, or none."""
+    """The sandbox that `host` selects, for the directories of one workspace. Its only network is `egress`, if given."""
     if host.sandbox == "none":
         return NoSandbox(directories, limits)
     return Bubblewrap(directories, host.sandbox_uid, limits, egress)

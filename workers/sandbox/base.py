@@ -1,4 +1,4 @@
-"""The port of the sandboxes: what runs the commands of an attempt, and what these commands then see."""
+"""The port for sandboxes: how to run the commands of an attempt, and what these commands see."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from workers.processes.launch import Launch
 
 ATTACHMENTS_VARIABLE = "AGENT_RUNNERS_ATTACHMENTS"
 
-# The kernel's limit counts all processes of the user, who may run several sessions and more than sessions. It is
-# there to stop what grows faster than control groups, where there are none, or the monitor can act.
+# The kernel's limit counts all processes of the user, who may run several sessions and other programs. It stops fork
+# bombs that grow faster than the monitor can act, on machines without control groups.
 _PROCESSES_OF_USER = 8
 
 
 class Directories(Protocol):
-    """The part of a workspace that a sandbox shows or uses. `root` holds the others and is never shown itself."""
+    """The directories of a workspace that a sandbox uses. `root` contains the others and is not visible inside."""
 
     @property
     def root(self) -> Path: ...
@@ -34,7 +34,7 @@ class Directories(Protocol):
 
 @dataclass(frozen=True)
 class Place:
-    """Paths as the command sees them. `isolated` tells whether a sandbox keeps it from the rest of the machine."""
+    """Paths as the command sees them. `isolated` says whether a sandbox separates it from the rest of the machine."""
 
     checkout: str
     home: str
@@ -45,9 +45,9 @@ class Place:
 
 @dataclass(frozen=True)
 class Probe:
-    """Whether a sandbox works on this machine; if not why, and what a person can do about it.
+    """Whether the sandbox works on this machine; if not, the reason and the remedy.
 
-    `program` says which one works: its name, version and path.
+    `program` is the working sandbox program: its name, version and path.
     """
 
     ok: bool
@@ -61,7 +61,7 @@ class Sandbox(Protocol):
 
     place: Place
     owner: int | None
-    """The uid that its commands run as, where that is not the worker's own. What they write must belong to it."""
+    """The uid that its commands run as, if not the worker's own. The files that they write to must belong to it."""
 
     def launch(
         self,
@@ -72,17 +72,17 @@ class Sandbox(Protocol):
     ) -> Launch:
         """What to start so that `command` runs in the checkout.
 
-        `environment` goes on top of the minimal one. `runtime_paths` are resolved host paths outside `/usr` that
-        the command needs; they are readable at the same path, and a program among them is found by its name.
-        `stage` says what the command may reach over the network.
+        `environment` is added to the minimal one. `runtime_paths` are resolved host paths outside `/usr` that the
+        command needs; they are readable at the same path, and programs among them are on PATH. `stage` selects the
+        rules for the network.
         """
         ...
 
 
 def resource_limits(limits: Limits) -> dict[str, int]:
-    """Limits of each process, as names and values of `resource`. No core dumps, which hold what was in memory.
+    """Limits of each process, as names and values of `resource`. Core dumps are off, as they contain the memory.
 
-    There is none on address space: programs that reserve far more of it than they use, as Node and Go do, would not
+    Address space is not limited: programs that reserve far more of it than they use, such as Node and Go, would not
     start.
     """
     return {
@@ -94,7 +94,7 @@ def resource_limits(limits: Limits) -> dict[str, int]:
 
 
 def minimal_environment(place: Place, path: str, runtime_paths: Sequence[Path]) -> dict[str, str]:
-    """Variables that every command gets. Nothing of the worker's own environment is among them."""
+    """Variables that every command gets. None of them comes from the worker's environment, except a given `path`."""
     programs = [str(each.parent) for each in runtime_paths if each.is_file()]
     return {
         "PATH": ":".join(dict.fromkeys([*path.split(":"), *programs])),

@@ -1,6 +1,6 @@
-"""The bubblewrap sandbox: namespaces of its own, no capabilities, and only the files that it is given.
+"""The bubblewrap sandbox: its own namespaces, no capabilities, and only the files that it needs.
 
-Its PID namespace is what makes the end of an attempt certain: when its first process dies, all do.
+The PID namespace makes sure that an attempt ends completely: when its first process dies, all others are killed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _TEMPORARY_BYTES = 2 * 1024**3
 _SHARED_BYTES = 512 * 1024**2
 _NO_BYTES = 4096
 _SYSTEM_LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
-# What programs need to resolve names, trust certificates and find their libraries; no users, keys or services.
+# What programs need to resolve names, verify certificates and find their libraries; no users or keys.
 _ETC = (
     *("alternatives", "ca-certificates", "ca-certificates.conf", "pki", "ssl"),
     *("gai.conf", "host.conf", "hosts", "nsswitch.conf", "protocols", "resolv.conf", "services"),
@@ -42,12 +42,12 @@ _PRIVATE = ("/etc/ssl/private", "/etc/pki/tls/private")
 
 
 class Bubblewrap:
-    """Sandboxes of one attempt. Where the worker is root its commands run as `uid`, else as the worker's user."""
+    """The sandbox of one attempt. If the worker is root, commands run as `uid`, else as the worker's user."""
 
     place = PLACE
 
     def __init__(self, directories: Directories, uid: int, limits: Limits, egress: Egress | None = None) -> None:
-        """Raises BubblewrapUnavailable where there is no program to start."""
+        """Raises BubblewrapUnavailable if there is no usable program."""
         self._program = find_program()
         self._limits = limits
         self._filter = _write_filter(directories.root)
@@ -76,10 +76,10 @@ class Bubblewrap:
         _check_targets(target for _, _, target in binds)
         program, exposed = str(self._program.path), list[tuple[str, str]]()
         if self.owner is not None:
-            program, exposed = self._program.below("/tmp")
+            program, exposed = self._program.exposed_below("/tmp")
         mounts: list[str] = []
         for option, source, target in binds:
-            # Another user may not be able to reach the source, so root lays it out below /tmp beforehand.
+            # Another user may not be able to reach the source, so root mounts it below /tmp first.
             reachable = str(source) if self.owner is None else f"/tmp/{len(exposed)}"
             exposed.append((str(source), reachable))
             mounts += [option, reachable, target]
@@ -88,8 +88,8 @@ class Bubblewrap:
             variables |= egress.variables(stage)
             command = [PYTHON, "-I", "-S", _ENTRY, str(egress.channel), str(PORT), stage, *command]
         return Launch(
-            command=[program, *_ISOLATION, *_system(), *mounts, *_inside(), *command],
-            environment=dict(_harmless(variables)),
+            command=[program, *_ISOLATION, *_system(), *mounts, *_close_root(), *command],
+            environment=dict(_without_linker_variables(variables)),
             directory="/",
             uid=self.owner,
             exposed=exposed if self.owner is not None else (),
@@ -100,7 +100,7 @@ class Bubblewrap:
 
 
 def _system() -> Iterator[str]:
-    """The operating system, read-only. Where /bin is no link into /usr, as on older systems, it is bound too."""
+    """The operating system, read-only. On older systems /bin and others are folders, so they are bound too."""
     yield from ("--ro-bind", "/usr", "/usr")
     for name in _SYSTEM_LINKS:
         path = Path("/", name)
@@ -111,16 +111,16 @@ def _system() -> Iterator[str]:
     for name in _ETC:
         yield from ("--ro-bind-try", f"/etc/{name}", f"/etc/{name}")
     for name in _PRIVATE:
-        # The worker's user may be of a group that reads keys of servers; the agent is not to be.
+        # The worker's user may be in a group that can read the keys of servers. The agent must not read them.
         if os.path.isdir(name):
             yield from ("--size", str(_NO_BYTES), "--tmpfs", name, "--remount-ro", name)
     yield from ("--proc", "/proc", "--dev", "/dev", "--size", str(_SHARED_BYTES), "--tmpfs", "/dev/shm")
-    # What lies in a file system without a size is memory that nobody counts.
+    # The memory of a tmpfs without a size would not be limited.
     yield from ("--remount-ro", "/dev", "--size", str(_TEMPORARY_BYTES), "--tmpfs", "/tmp")
 
 
 def _entry_binds(egress: Egress | None) -> Iterator[tuple[str, Path, str]]:
-    """The entry program, and what our own interpreter needs to run it where that is not a part of the system."""
+    """The entry program, and the files that our interpreter needs to run it if it is not in /usr."""
     if egress is None:
         return
     yield "--ro-bind", Path(entry.__file__), _ENTRY
@@ -131,31 +131,31 @@ def _entry_binds(egress: Egress | None) -> Iterator[tuple[str, Path, str]]:
 
 
 def _check_targets(targets: Iterable[str]) -> None:
-    """Nothing is mounted below what the agent may write to, where it can have laid a symbolic link.
+    """Refuse to mount below a folder that the agent can write to, because it may have created a symbolic link there.
 
     Before version 0.12, bubblewrap follows such a link out of the sandbox (GHSA-pxhw-h44j-8pfx).
     """
     for target in targets:
         for place in (PLACE.checkout, PLACE.home):
             if target.startswith(f"{place}/"):
-                reason = f"{target} lies in {place}, which belongs to the agent inside the sandbox."
-                raise BubblewrapUnavailable(reason, "Install the program that it belongs to in another folder.")
+                reason = f"{target} is below {place}, which the agent can write to inside the sandbox."
+                raise BubblewrapUnavailable(reason, "Install the program that needs it in another folder.")
 
 
-def _inside() -> Iterator[str]:
-    """The rest of the tree is closed once everything stands in it: it is memory, and nobody counts it."""
+def _close_root() -> Iterator[str]:
+    """Make the root read-only after all mounts: it is a tmpfs, and its memory would not be limited."""
     yield from ("--remount-ro", "/", "--chdir", PLACE.checkout, "--")
 
 
-def _harmless(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Leave out what steers the dynamic linker: bwrap itself gets these variables, and starts outside the sandbox."""
+def _without_linker_variables(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Leave out variables of the dynamic linker: bwrap itself gets them too, and starts outside the sandbox."""
     for name, value in environment.items():
         if not name.startswith(("LD_", "GLIBC_", "MALLOC_")):
             yield name, value
 
 
 def _write_filter(root: Path) -> str | None:
-    """Write the system call filter, where there is one, and return its path."""
+    """Write the system call filter, if there is one, and return its path."""
     program = seccomp.program()
     if program is None:
         return None
@@ -166,7 +166,7 @@ def _write_filter(root: Path) -> str | None:
 
 
 def _write_users(root: Path, uid: int) -> list[Path]:
-    """Files that give the user of the sandbox a name, since some programs refuse to run without one."""
+    """Write passwd and group files for the sandbox's user, since some programs need the user to have a name."""
     folder = root / "sandbox" / "etc"
     folder.mkdir(parents=True, exist_ok=True)
     lines = {

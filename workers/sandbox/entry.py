@@ -1,8 +1,8 @@
-"""The first program of a sandbox with a network: opens the way to the proxy, and becomes the command.
+"""The first program in a sandbox with a network: connects it to the proxy, then executes the command.
 
-`entry.py CHANNEL PORT STAGE COMMAND...` listens on the sandbox's loopback address, gives the socket to the proxy
-outside, and keeps nothing of it. A socket belongs to the network in which it was made, whoever accepts on it, so
-nothing has to go on running here.
+`entry.py CHANNEL PORT STAGE COMMAND...` listens on the sandbox's loopback address, sends the socket to the
+proxy outside, and closes its own copy. A socket stays in the network namespace in which it was created, whichever
+process accepts on it, so no process has to keep running here.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ def main(channel_number: int, port: int, stage: str, command: list[str]) -> None
         ):
             socket.send_fds(channel, [stage.encode()], [listener.fileno()])
     except OSError as error:
-        sys.exit(f"the network of the sandbox cannot be opened: {error}")
-    # Python ignores these, and what is ignored stays so in the command.
+        sys.exit(f"the sandbox's network could not be set up: {error}")
+    # Python ignores these signals, and the command would inherit that.
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
     try:

@@ -1,4 +1,4 @@
-"""What stands between an agent and this machine: each layer as working, missing or off, with the remedy."""
+"""The layers that protect this machine from agents: each is working, missing or off, with the remedy."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from workers.sandbox.probing import probe
 _SET = "Unset AGENT_RUNNERS_SANDBOX"
 _DELEGATE = (
     "Give the worker's user a subtree of its own: `Delegate=yes` and `DelegateSubgroup=worker` in its systemd unit. "
-    "Until then limits are watched from outside, which acts within a second"
+    "Until then limits are only checked about once a second"
 )
 _GIBIBYTE = 1024**3
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer. `off` is what the operator chose or can live with; `remedy` is empty where nothing is to be done."""
+    """One layer. `off` means that the operator chose it or that it is optional. `remedy` is empty if it is working."""
 
     name: str
     state: Literal["working", "missing", "off"]
@@ -31,7 +31,7 @@ class Layer:
 
 
 def layers(host: Host, limits: Limits) -> Iterator[Layer]:
-    """Look at every layer in turn."""
+    """Check every layer."""
     yield _bubblewrap(host)
     yield _network(host)
     yield _user(host)
@@ -51,12 +51,13 @@ def _bubblewrap(host: Host) -> Layer:
 
 def _network(host: Host) -> Layer:
     if host.sandbox == "none":
-        return Layer("network of agents", "off", "agents reach whatever this machine reaches", _SET)
+        return Layer("network of agents", "off", "agents have the network access of this machine", _SET)
     if not probe(host).ok:
-        return Layer("network of agents", "missing", "there is no sandbox to keep it from", "See the sandbox above")
+        return Layer("network of agents", "missing", "it needs the sandbox", "See the remedy of the sandbox above")
     named = ", ".join(host.egress_hosts)
-    every = f", and {named} for all" if named else ""
-    return Layer("network of agents", "working", f"only a proxy to the model's host and what the site names{every}")
+    for_all = f", and {named} for all sites" if named else ""
+    detail = f"only through a proxy, to the model's host and the site's egress_hosts{for_all}"
+    return Layer("network of agents", "working", detail)
 
 
 def _user(host: Host) -> Layer:
@@ -64,16 +65,16 @@ def _user(host: Host) -> Layer:
         return Layer("user of agents", "off", "agents have all the rights of the worker's user", _SET)
     if os.geteuid() == 0:
         return Layer("user of agents", "working", f"agents run as user {host.sandbox_uid}")
-    detail = f"agents run as the worker's user, {os.geteuid()}, kept apart by the sandbox alone"
-    return Layer("user of agents", "off", detail, "Only a worker that is root can give them a user of their own")
+    detail = f"agents run as the worker's user, {os.geteuid()}, separated only by the sandbox"
+    return Layer("user of agents", "off", detail, "Run the worker as root to give agents a user of their own")
 
 
 def _filter(host: Host) -> Layer:
     if host.sandbox == "none":
-        return Layer("system call filter", "off", "it is a part of the sandbox", _SET)
+        return Layer("system call filter", "off", "it is part of the sandbox", _SET)
     if seccomp.program() is None:
         remedy = (
-            "Install libseccomp: `apt-get install libseccomp2` or `dnf install libseccomp`; then start the workers anew"
+            "Install libseccomp: `apt-get install libseccomp2` or `dnf install libseccomp`; then restart the workers"
         )
         return Layer("system call filter", "missing", "libseccomp is not installed", remedy)
     return Layer("system call filter", "working", "seccomp")
@@ -81,9 +82,9 @@ def _filter(host: Host) -> Layer:
 
 def _groups() -> Layer:
     places = find_places()
-    lacking = [name for name in ("memory", "pids", "cpu") if name not in places.folders]
-    if lacking:
-        detail = f"the worker may make none for {', '.join(lacking)}"
+    missing = [name for name in ("memory", "pids", "cpu") if name not in places.folders]
+    if missing:
+        detail = f"the worker cannot create control groups for {', '.join(missing)}"
         return Layer("control groups", "missing", detail, _DELEGATE)
     return Layer("control groups", "working", f"version {places.version}: {', '.join(places.folders)}")
 

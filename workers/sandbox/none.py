@@ -1,4 +1,4 @@
-"""No sandbox: commands run directly on the machine, as its operator has said they may."""
+"""No sandbox: commands run directly on the machine, because the operator chose it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from workers.sandbox.base import Directories, Place, minimal_environment, resour
 
 
 class NoSandbox:
-    """Home and temporary files lie in the workspace, so that an attempt leaves nothing behind by accident."""
+    """Home and temporary files are in the workspace, so that an attempt leaves no files behind by accident."""
 
-    description = "There is no sandbox: the agent runs directly on this machine, as its operator chose, and reaches what it reaches."
+    description = (
+        "There is no sandbox, as the operator chose: the agent runs on the worker's machine, with its network access."
+    )
     owner: int | None = None
 
     def __init__(self, directories: Directories, limits: Limits) -> None:

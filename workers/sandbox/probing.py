@@ -1,4 +1,4 @@
-"""Does the sandbox work on this machine? Found out by running it, with the flags that sessions will use."""
+"""Check whether the sandbox works on this machine, by running it with the flags that sessions use."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from workers.sandbox.bubblewrap import PYTHON, Bubblewrap
 from workers.sandbox.program import BubblewrapUnavailable, Program, find_program
 
 _SECONDS = 20.0
-# Asks the proxy for something that it refuses, which only a proxy that can be reached does.
-_ASK = f"""
+# Requests a host that the proxy refuses. The refusal shows that the proxy is reachable.
+_PROXY_CHECK = f"""
 import socket
 asking = socket.create_connection(("127.0.0.1", {PORT}), {_SECONDS})
 asking.sendall(b"CONNECT refused.invalid:443 HTTP/1.1\\r\\nHost: refused.invalid:443\\r\\n\\r\\n")
 if b" 403 " not in asking.recv(64):
-    raise SystemExit("the proxy does not answer")
+    raise SystemExit("the sandbox's network proxy does not answer")
 """
-_works: dict[Host, Probe] = {}
+_working: dict[Host, Probe] = {}
 
 
 @dataclass(frozen=True)
@@ -40,17 +40,17 @@ class _Directories:
 
 
 def probe(host: Host) -> Probe:
-    """Try the sandbox of `host` once. That it works is remembered for this process; that it does not is tried again."""
+    """Try the sandbox of `host`. Success is cached for this process; a failure is tried again the next time."""
     if host.sandbox == "none":
         return Probe(ok=True)
     if sys.platform != "linux":
-        return Probe(False, "bubblewrap exists on Linux only.", "Run the worker on Linux.")
-    if host not in _works:
+        return Probe(False, "bubblewrap runs on Linux only.", "Run the worker on Linux.")
+    if host not in _working:
         finding = _find_and_run(host)
         if not finding.ok:
             return finding
-        _works[host] = finding
-    return _works[host]
+        _working[host] = finding
+    return _working[host]
 
 
 def _find_and_run(host: Host) -> Probe:
@@ -61,7 +61,7 @@ def _find_and_run(host: Host) -> Probe:
 
 
 def _run(host: Host, program: Program) -> Probe:
-    # Below the folder of the real workspaces, because whether that can be reached is a part of the question.
+    # Uses the folder of the real workspaces, so that the check covers access to it.
     host.work_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="probe-", dir=host.work_dir) as folder:
         directories = _Directories(*(Path(folder, name) for name in ("root", "checkout", "home", "attachments")))
@@ -71,41 +71,41 @@ def _run(host: Host, program: Program) -> Probe:
         try:
             with contextlib.closing(open_egress(host, {"setup": ()})) as egress:
                 sandbox = Bubblewrap(directories, host.sandbox_uid, Limits(), egress)
-                launch = sandbox.launch([PYTHON, "-I", "-S", "-c", _ASK], {}, stage="setup")
+                launch = sandbox.launch([PYTHON, "-I", "-S", "-c", _PROXY_CHECK], {}, stage="setup")
                 with running(launch, lifeline=Lifeline(_SECONDS), budget=budget, stage="setup", merged=True) as process:
-                    said = " ".join(line.text for line in process.lines() if line)
+                    output = " ".join(line.text for line in process.lines() if line)
         except BubblewrapUnavailable:
             raise
         except EngineError as error:
             return Probe(False, f"{program} did not answer: {error.message}", remedy())
         if process.status != 0:
-            return Probe(False, f"{program} does not work here: {said}", remedy())
+            return Probe(False, f"{program} does not work here: {output}", remedy())
     return Probe(ok=True, program=str(program))
 
 
-def remedy(switch: Callable[[str], str | None] | None = None) -> str:
-    """What to do where the kernel refuses, told from the switches in /proc/sys that are known to make it refuse."""
-    switch = switch or _switch
-    if switch("kernel/apparmor_restrict_unprivileged_userns") == "1":
+def remedy(read_sysctl: Callable[[str], str | None] | None = None) -> str:
+    """What to do if the kernel refuses the sandbox, depending on the sysctls that are known to cause it."""
+    read_sysctl = read_sysctl or _read_sysctl
+    if read_sysctl("kernel/apparmor_restrict_unprivileged_userns") == "1":
         return (
             "AppArmor restricts user namespaces here, as on Ubuntu 24.04. Install the system's bubblewrap "
-            "(`apt-get install bubblewrap`) and allow them to it with a profile in "
+            "(`apt-get install bubblewrap`) and allow it to use them with a profile in "
             "/etc/apparmor.d/bwrap (`abi <abi/4.0>, include <tunables/global> profile bwrap /usr/bin/bwrap "
-            "flags=(unconfined) { userns, }`, then `systemctl reload apparmor`), or to all programs with "
+            "flags=(unconfined) { userns, }`, then `systemctl reload apparmor`), or allow all programs with "
             "`sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`."
         )
-    if switch("kernel/unprivileged_userns_clone") == "0":
-        return "User namespaces are switched off. Allow them: `sysctl -w kernel.unprivileged_userns_clone=1`."
-    if switch("user/max_user_namespaces") == "0":
-        return "User namespaces are switched off. Allow them: `sysctl -w user.max_user_namespaces=15000`."
+    if read_sysctl("kernel/unprivileged_userns_clone") == "0":
+        return "User namespaces are disabled. Enable them: `sysctl -w kernel.unprivileged_userns_clone=1`."
+    if read_sysctl("user/max_user_namespaces") == "0":
+        return "User namespaces are disabled. Enable them: `sysctl -w user.max_user_namespaces=15000`."
     return (
         "User namespaces or mounts are refused here. In a container, start it with `--security-opt seccomp=unconfined "
-        "--security-opt apparmor=unconfined --security-opt systempaths=unconfined`, with `--cap-add SYS_ADMIN` too "
-        "where the worker is root."
+        "--security-opt apparmor=unconfined --security-opt systempaths=unconfined`. If the worker runs as root, "
+        "add `--cap-add SYS_ADMIN`."
     )
 
 
-def _switch(name: str) -> str | None:
+def _read_sysctl(name: str) -> str | None:
     try:
         return Path("/proc/sys", name).read_text().strip()
     except OSError:

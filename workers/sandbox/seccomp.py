@@ -1,13 +1,13 @@
 """The system call filter of the sandbox, in the form that `bwrap --seccomp` takes.
 
-It lets everything through that is not named here, because compilers, debuggers, browsers and language runtimes are to
-work, and refuses what reaches parts of the kernel that such programs do not need and that have let others out of their
-sandboxes. The lists follow those of Flatpak (`setup_seccomp` in common/flatpak-run.c) and what Docker's default profile
-(profiles/seccomp/default.json of moby) lets through only with capabilities, which nothing in here has. `ptrace` stays, as
-in Docker: it reaches the sandbox's own processes alone. `io_uring`, which both let through, is refused as Docker did for
-its history of holes; runtimes fall back on their own.
+It allows every call that is not listed here, because compilers, debuggers, browsers and language runtimes must work. It
+refuses calls into parts of the kernel that such programs do not need and that have been used to escape from sandboxes.
+The lists follow Flatpak (`setup_seccomp` in common/flatpak-run.c) and the calls that Docker's default profile
+(profiles/seccomp/default.json of moby) allows only with capabilities, which no process in the sandbox has. `ptrace` is
+allowed, as in Docker: it reaches only the sandbox's own processes. `io_uring`, which both allowed at first, is refused
+because of its history of vulnerabilities, as Docker came to do; runtimes work without it.
 
-Programs of another architecture than the machine's, 32-bit ones among them, are killed: their calls have other numbers.
+Programs for another architecture, such as 32-bit ones, are killed, because their calls have other numbers.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ _REFUSED = (
     *("iopl", "ioperm", "settimeofday", "stime", "clock_settime", "clock_adjtime", "adjtimex", "vhangup"),
     *("sethostname", "setdomainname", "move_pages", "migrate_pages", "nfsservctl", "vm86", "vm86old"),
 )
-# Programs know that an older kernel lacks these, and do without. The arguments of clone3 cannot be looked at, and the
-# C library then takes clone.
+# Older kernels lack these, so programs work without them. A filter cannot check the arguments of clone3; the C library
+# falls back to clone.
 _ABSENT = (
     *("clone3", "io_uring_setup", "io_uring_enter", "io_uring_register", "open_tree", "move_mount", "mount_setattr"),
     *("fsopen", "fsconfig", "fsmount", "fspick", "memfd_secret"),
 )
-# CLONE_NEWTIME cannot be asked for with clone. From <linux/sched.h>: mnt, cgroup, uts, ipc, user, pid, net.
+# CLONE_NEWTIME cannot be used with clone. From <linux/sched.h>: mnt, cgroup, uts, ipc, user, pid, net.
 _NAMESPACES = (0x00020000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000)
-# Both put input into a terminal as if it had been typed.
+# Both insert input into a terminal as if it had been typed.
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 _UNIX, _INET, _INET6, _NETLINK = 1, 2, 10, 16
 _FAMILIES = (_UNIX, _INET, _INET6, _NETLINK)
@@ -46,9 +46,9 @@ _LARGEST_SEGMENT = 64 * 1024
 
 @dataclass(frozen=True)
 class Rule:
-    """A call to be refused: its name, the error it gets, and conditions on its arguments, all of which have to hold.
+    """A call to refuse: its name, the error it gets, and conditions on its arguments, all of which must hold.
 
-    A condition is the number of the argument, the name of a comparison of libseccomp, and its operands.
+    A condition is the index of the argument, the name of a libseccomp comparison, and its operands.
     """
 
     call: str
@@ -58,7 +58,7 @@ class Rule:
 
 @functools.cache
 def program() -> bytes | None:
-    """The filter for this machine; None where libseccomp, which makes it, is not installed."""
+    """The compiled filter for this machine; None if libseccomp is not installed."""
     try:
         import pyseccomp
     except (ImportError, OSError, RuntimeError, TypeError):
@@ -79,7 +79,7 @@ def _rules() -> Iterator[Rule]:
         yield Rule(call, errno.ENOSYS)
     for flag in _NAMESPACES:
         yield Rule("clone", errno.EPERM, ((0, "MASKED_EQ", flag, flag),))
-    # The kernel looks at the lower half of these arguments only.
+    # The kernel uses only the lower half of these arguments.
     for request in (_TIOCSTI, _TIOCLINUX):
         yield Rule("ioctl", errno.EPERM, ((1, "MASKED_EQ", _LOW, request),))
     for call in ("socket", "socketpair"):
@@ -87,10 +87,10 @@ def _rules() -> Iterator[Rule]:
             if family not in _FAMILIES:
                 yield Rule(call, errno.EAFNOSUPPORT, ((0, "EQ", family, 0),))
         yield Rule(call, errno.EAFNOSUPPORT, ((0, "GT", max(_FAMILIES), 0),))
-    # Programs ask NETLINK_ROUTE, protocol 0, for the addresses of the machine.
+    # Programs use NETLINK_ROUTE, protocol 0, to list the addresses of the machine.
     yield Rule("socket", errno.EPERM, ((0, "EQ", _NETLINK, 0), (2, "NE", 0, 0)))
-    # A segment that no process has mapped is nobody's memory, so there is no other way to hold it to a limit. Databases
-    # want a few bytes of one. The error is that of a system whose limit it is (shmget(2)).
+    # The memory of a segment that no process has mapped counts for no process, so no other limit applies to it.
+    # Databases need a few bytes of one. The error is the one for exceeding the system's own limit (shmget(2)).
     yield Rule("shmget", errno.EINVAL, ((1, "GT", _LARGEST_SEGMENT, 0),))
 
 

@@ -1,4 +1,4 @@
-"""GitHub's own description of its API, and a proxy that holds what passes against it."""
+"""GitHub's own description of its API, and a proxy that checks requests and answers against it."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Contract:
 
     def _check_query(self, exchange: Exchange, schemas: dict[str, Any]) -> None:
         for name, text in exchange.query.items():
-            assert name in schemas, f"GitHub knows no parameter {name} of {exchange.path}"
+            assert name in schemas, f"GitHub has no parameter {name} of {exchange.path}"
             value = int(text) if schemas[name].get("type") == "integer" and text.isdigit() else text
             if exchange.status < 400:
                 self._validate(schemas[name], value, exchange)
@@ -89,8 +89,8 @@ class Contract:
         if "$ref" in schema:
             whole = {"allOf": [schema], "components": self._description["components"]}
         errors = list(OAS30Validator(whole, format_checker=oas30_format_checker).iter_errors(value))
-        told = [f"{'/'.join(map(str, error.absolute_path))}: {error.message[:200]}" for error in errors]
-        assert not errors, f"{exchange.method} {exchange.path} {exchange.status}: {told}"
+        reported = [f"{'/'.join(map(str, error.absolute_path))}: {error.message[:200]}" for error in errors]
+        assert not errors, f"{exchange.method} {exchange.path} {exchange.status}: {reported}"
 
     def _resolved(self, value: dict[str, Any]) -> dict[str, Any]:
         if "$ref" not in value:
@@ -101,7 +101,7 @@ class Contract:
 
 @dataclass
 class Recorder:
-    """Stands before a forge at `url` and keeps what passes."""
+    """A proxy in front of the forge at `url` that records every exchange."""
 
     behind: str
     exchanges: list[Exchange] = field(default_factory=list)
@@ -149,7 +149,7 @@ class Recorder:
 
 
 def _json(text: bytes) -> Any:
-    """None where there is nothing, or nothing that is JSON."""
+    """The JSON value; None if there is none."""
     with contextlib.suppress(ValueError):
         return json.loads(text)
     return None

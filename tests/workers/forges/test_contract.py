@@ -1,4 +1,4 @@
-"""What the adapter asks, and what the demonstration forge answers, is as GitHub describes it."""
+"""Requests of the adapter and answers of the demonstration forge match GitHub's description of its API."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from workers.errors import EngineError
 from workers.forges.registry import make_forge
 
 
-def test_the_adapter_and_the_forge_keep_to_githubs_description(forge: DemoForge, repository: Repository) -> None:
+def test_the_adapter_and_the_forge_match_githubs_description(forge: DemoForge, repository: Repository) -> None:
     with recorded(forge.url) as between:
         api = f"{between.url}/api/v3"
         for token in ("wrong", forge.read_only_token, forge.token):
@@ -39,7 +39,7 @@ def test_the_adapter_and_the_forge_keep_to_githubs_description(forge: DemoForge,
     assert seen == {("GET", 200), ("GET", 401), ("GET", 404), ("PATCH", 200), *posts}
 
 
-def test_the_rest_of_the_api_keeps_to_it_too(forge: DemoForge, repository: Repository) -> None:
+def test_the_rest_of_the_api_matches_it_too(forge: DemoForge, repository: Repository) -> None:
     repository.commit("conflict", {"README.md": "# Theirs\n"}, "Theirs", start=repository.branches()["main"])
     pulls = f"/repos/{repository.full_name}/pulls"
     with (
@@ -74,7 +74,7 @@ def test_the_rest_of_the_api_keeps_to_it_too(forge: DemoForge, repository: Repos
     assert statuses == {200, 201, 204, 400, 401, 404, 405, 409, 422}
 
 
-def test_the_contract_tells_what_github_would_not_do(forge: DemoForge, repository: Repository) -> None:
+def test_the_contract_reports_what_github_would_not_do(forge: DemoForge, repository: Repository) -> None:
     path = f"/repos/{repository.full_name}"
     answer = forge.http.get(path).json()
     Contract().check(Exchange("GET", path, {}, None, 200, answer))

@@ -18,8 +18,8 @@ from workers.forges.registry import make_forge
 
 
 def opened(github: Forge, branch: str = "feature", **values: str | bool) -> PullRequest:
-    told = {"branch": branch, "base": "main", "title": "A feature", "body": "What it does", "draft": False}
-    return github.create_pull_request(**{**told, **values})  # type: ignore[arg-type]
+    pull = {"branch": branch, "base": "main", "title": "A feature", "body": "What it does", "draft": False}
+    return github.create_pull_request(**{**pull, **values})  # type: ignore[arg-type]
 
 
 def test_opens_a_pull_request_and_finds_it_again(github: Forge, forge: DemoForge, repository: Repository) -> None:
@@ -29,11 +29,11 @@ def test_opens_a_pull_request_and_finds_it_again(github: Forge, forge: DemoForge
     said = ("A feature", "What it does")
     assert pull == PullRequest(1, page, "open", "feature", "main", repository.branches()["feature"], *said)
     assert github.find_pull_request("feature") == github.get_pull_request(1) == pull
-    [told] = forge.pulls(repository.full_name)
-    assert (told["title"], told["body"]) == ("A feature", "What it does")
+    [pull] = forge.pulls(repository.full_name)
+    assert (pull["title"], pull["body"]) == ("A feature", "What it does")
 
 
-def test_tells_the_states_apart(github: Forge, forge: DemoForge, repository: Repository) -> None:
+def test_returns_the_right_state(github: Forge, forge: DemoForge, repository: Repository) -> None:
     draft = opened(github, draft=True)
     assert draft.state == github.find_pull_request("feature").state == "draft"
     forge.close(repository.full_name, 1)
@@ -55,7 +55,7 @@ def test_finds_the_open_one_before_a_newer_one_that_is_closed(
     assert github.find_pull_request("featur") is None
 
 
-def test_a_second_one_for_the_same_branches_exists_already(github: Forge) -> None:
+def test_a_second_one_for_the_same_branches_is_refused(github: Forge) -> None:
     opened(github)
     failure = refused("pull_request_exists", lambda: opened(github))
     assert "A pull request already exists for acme:feature." in failure.message
@@ -72,9 +72,7 @@ def test_a_second_one_for_the_same_branches_exists_already(github: Forge) -> Non
         ("stranger", "main", "The stranger branch has no history in common with main"),
     ],
 )
-def test_a_refusal_is_told_in_the_words_of_the_forge(
-    github: Forge, repository: Repository, branch: str, base: str, words: str
-) -> None:
+def test_a_refusal_quotes_the_forge(github: Forge, repository: Repository, branch: str, base: str, words: str) -> None:
     repository.move("refs/heads/same", repository.branches()["main"])
     repository.commit("stranger", {"s": "1"}, "Of no family")
     failure = refused("forge_refused", lambda: opened(github, branch, base=base))
@@ -93,13 +91,15 @@ def test_a_bad_token_names_the_permission_and_not_the_token(forge: DemoForge, re
         assert not failure.retryable
 
 
-def test_what_is_not_there_is_not_found(github: Forge, forge: DemoForge, repository: Repository) -> None:
+def test_a_missing_repository_or_pull_request_is_not_found(
+    github: Forge, forge: DemoForge, repository: Repository
+) -> None:
     refused("forge_not_found", lambda: github.get_pull_request(99))
     nothing = make_forge("github", f"{forge.url}/acme/none", None, forge.token)
     assert "acme/none" in refused("forge_not_found", lambda: nothing.find_pull_request("feature")).message
 
 
-def test_a_draft_becomes_an_ordinary_one_where_there_are_no_drafts(tmp_path) -> None:
+def test_without_drafts_an_ordinary_one_is_opened(tmp_path) -> None:
     with demo_forge(tmp_path, "--no-drafts") as forge:
         assert opened(adapter(forge, with_feature(forge)), draft=True).state == "open"
 
@@ -119,7 +119,7 @@ def test_changes_what_is_given_and_leaves_the_rest(github: Forge, forge: DemoFor
     assert (len(now["title"]), len(now["body"])) == (256, 65_536)
 
 
-def test_a_change_that_is_refused_is_told(github: Forge, forge: DemoForge, repository: Repository) -> None:
+def test_a_refused_change_is_an_error(github: Forge, forge: DemoForge, repository: Repository) -> None:
     opened(github)
     reader = adapter(forge, repository, forge.read_only_token)
     for changes in ({"title": "New"}, {"draft": True}):
@@ -135,17 +135,17 @@ def test_without_drafts_it_stays_an_ordinary_one(tmp_path) -> None:
         assert github.update_pull_request(1, draft=True).state == "open"
 
 
-def test_texts_arrive_as_they_are_and_too_long_ones_cut(
+def test_texts_arrive_unchanged_and_long_ones_are_shortened(
     github: Forge, forge: DemoForge, repository: Repository
 ) -> None:
     opened(github, title="Ünï 🎉 <b>&amp;" + "x" * 300, body="é\r\n\t🎉" * 16_000)
-    [told] = forge.pulls(repository.full_name)
-    assert told["title"].startswith("Ünï 🎉 <b>&amp;x") and len(told["title"]) == 256
-    assert told["body"].startswith("é\r\n\t🎉é") and len(told["body"]) <= 65_536
-    assert told["body"].endswith("may have 65,536 characters.]")
+    [pull] = forge.pulls(repository.full_name)
+    assert pull["title"].startswith("Ünï 🎉 <b>&amp;x") and len(pull["title"]) == 256
+    assert pull["body"].startswith("é\r\n\t🎉é") and len(pull["body"]) <= 65_536
+    assert pull["body"].endswith("may have at most 65,536 characters.]")
 
 
-def test_of_two_at_once_one_is_opened(forge: DemoForge, repository: Repository) -> None:
+def test_two_concurrent_requests_open_one(forge: DemoForge, repository: Repository) -> None:
     outcomes: list[str] = []
     start = threading.Barrier(4)
 
@@ -168,7 +168,7 @@ def test_of_two_at_once_one_is_opened(forge: DemoForge, repository: Repository) 
     assert len(forge.pulls(repository.full_name)) == 1
 
 
-def test_a_forge_that_is_away_may_be_tried_again(own_forge: DemoForge) -> None:
+def test_an_unavailable_forge_is_retryable(own_forge: DemoForge) -> None:
     github = adapter(own_forge, with_feature(own_forge))
     own_forge.down(60)
     assert refused("forge_unreachable", lambda: opened(github)).retryable
@@ -185,7 +185,7 @@ def test_a_forge_that_is_away_may_be_tried_again(own_forge: DemoForge) -> None:
     assert time.monotonic() - started < 5
 
 
-def test_a_lost_answer_may_be_looked_up(own_forge: DemoForge) -> None:
+def test_after_a_lost_answer_the_pull_request_is_found(own_forge: DemoForge) -> None:
     github = adapter(own_forge, with_feature(own_forge))
     own_forge.order(lost_answers=1)
     assert refused("forge_unreachable", lambda: opened(github)).retryable
@@ -193,7 +193,7 @@ def test_a_lost_answer_may_be_looked_up(own_forge: DemoForge) -> None:
     refused("pull_request_exists", lambda: opened(github))
 
 
-def test_a_revoked_token_is_told(own_forge: DemoForge) -> None:
+def test_a_revoked_token_is_reported(own_forge: DemoForge) -> None:
     github = adapter(own_forge, with_feature(own_forge))
     opened(github)
     own_forge.revoke()
@@ -203,7 +203,7 @@ def test_a_revoked_token_is_told(own_forge: DemoForge) -> None:
 
 
 class Stranger(BaseHTTPRequestHandler):
-    """Something that is no forge, and repeats what it is told."""
+    """A server that is not a forge, and echoes requests."""
 
     def do_GET(self) -> None:
         status, kind = map(str, self.path.split("/")[1:3])
@@ -243,7 +243,7 @@ class Stranger(BaseHTTPRequestHandler):
         ("404/page", "forge_not_found"),
     ],
 )
-def test_whatever_answers_the_failure_is_an_engine_error(answer: str, code: str) -> None:
+def test_any_unexpected_answer_is_an_engine_error(answer: str, code: str) -> None:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Stranger)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     try:
@@ -275,7 +275,7 @@ def test_owner_name_and_api_come_from_the_url_of_the_repository(url: str, found:
 
 
 @pytest.mark.parametrize("url", ["https://github.com/a", "file:///a/b", "https:///a/b", "https://h/a/b/c", "a/b", ""])
-def test_a_url_that_names_no_repository_is_refused(url: str) -> None:
+def test_a_url_without_a_repository_is_refused(url: str) -> None:
     refused("forge_refused", lambda: make_forge("github", url, None, "t"))
 
 

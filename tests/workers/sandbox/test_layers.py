@@ -1,4 +1,4 @@
-"""Each layer of protection is told as working, missing or off, and never without a remedy."""
+"""Each layer of protection is reported as working, missing or off, with a remedy unless it works."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ def test_the_layers_of_this_machine(tmp_path: Path) -> None:
     }
 
 
-def test_without_a_sandbox_what_belongs_to_it_is_off(tmp_path: Path) -> None:
+def test_without_a_sandbox_its_layers_are_off(tmp_path: Path) -> None:
     found = look(Host(tmp_path, sandbox="none"))
     for name in ("sandbox", "network of agents", "user of agents", "system call filter"):
         assert (found[name].state, "AGENT_RUNNERS_SANDBOX" in found[name].remedy) == ("off", True)
 
 
-def test_a_sandbox_that_does_not_work_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_sandbox_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", fake_bubblewrap(tmp_path / "tools", REFUSED))
     found = look(Host(tmp_path))
     assert (found["sandbox"].state, "bubblewrap 0.9.0" in found["sandbox"].detail) == ("missing", True)
     assert found["network of agents"].state == "missing"
 
 
-def test_limits_are_told_in_units_that_people_use(tmp_path: Path) -> None:
+def test_limits_are_shown_in_readable_units(tmp_path: Path) -> None:
     detail = look(Host(tmp_path))["limits of a session"].detail
     assert "4 GiB of memory" in detail and "1,024 processes" in detail and "1,000,000 files" in detail

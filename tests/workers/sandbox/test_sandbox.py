@@ -1,4 +1,4 @@
-"""What a sandboxed command can see and do, and what it is told where there is no sandbox."""
+"""What a sandboxed command can see and do, and what a command gets without a sandbox."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def bubblewrap(tmp_path: Path) -> Sandbox:
 
 
 @pytest.mark.parametrize("kind", SANDBOXES)
-def test_the_command_finds_its_places(tmp_path: Path, kind: str) -> None:
+def test_the_command_gets_its_paths(tmp_path: Path, kind: str) -> None:
     sandbox = sandbox_in(tmp_path / "work", kind)
     (tmp_path / "work" / "attachments" / "note.txt").write_text("attached")
     ran = run_in(
@@ -70,13 +70,13 @@ def test_secrets_are_on_no_command_line(tmp_path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", SANDBOXES)
 def test_the_standard_streams_can_be_opened_by_name(tmp_path: Path, kind: str) -> None:
-    """Scripts do that all the time, and fail where the pipes belong to another user."""
+    """Scripts often do that. It fails if the pipes belong to another user."""
     ran = run_in(sandbox_in(tmp_path, kind), "echo out > /dev/stdout; echo err > /dev/stderr; cat < /dev/stdin")
     assert (ran.status, ran.out, ran.err) == (0, "out", "err")
 
 
 @needs_bubblewrap
-def test_the_host_is_out_of_sight(bubblewrap: Sandbox, tmp_path: Path) -> None:
+def test_the_host_is_not_visible(bubblewrap: Sandbox, tmp_path: Path) -> None:
     """Neither its files, nor its processes, nor its users."""
     (tmp_path / "host-file").write_text("private")
     home = Path.home()
@@ -90,7 +90,7 @@ def test_the_host_is_out_of_sight(bubblewrap: Sandbox, tmp_path: Path) -> None:
 
 
 @needs_bubblewrap
-def test_private_keys_of_the_system_are_out_of_sight(bubblewrap: Sandbox) -> None:
+def test_private_keys_of_the_system_are_not_visible(bubblewrap: Sandbox) -> None:
     script = "for each in /etc/ssl/private /etc/pki/tls/private; do test ! -e $each || ls -A $each; done"
     ran = finish(bubblewrap.launch(["sh", "-c", script], {}))
     assert (ran.status, ran.out) == (0, "")
@@ -98,14 +98,14 @@ def test_private_keys_of_the_system_are_out_of_sight(bubblewrap: Sandbox) -> Non
 
 @linux
 @pytest.mark.parametrize("kind", SANDBOXES)
-def test_what_it_reads_cannot_be_written_to(tmp_path: Path, kind: str) -> None:
+def test_read_only_mounts_cannot_be_written(tmp_path: Path, kind: str) -> None:
     script = "chmod 600 /dev/stdin; echo more >> /dev/stdin; echo more >&0; cat"
     ran = finish(sandbox_in(tmp_path, kind).launch(["sh", "-c", script], {}), stdin=b"given")
     assert ran.out == "given"
 
 
 @needs_bubblewrap
-def test_what_is_not_its_own_cannot_be_changed(bubblewrap: Sandbox) -> None:
+def test_system_files_cannot_be_changed(bubblewrap: Sandbox) -> None:
     for place in ("/", "/usr", "/etc", "/attachments", "/home"):
         assert run_in(bubblewrap, f"touch {place}/new").status != 0, place
     assert run_in(bubblewrap, "touch /tmp/new /dev/shm/new ./new ~/new").status == 0
@@ -113,14 +113,14 @@ def test_what_is_not_its_own_cannot_be_changed(bubblewrap: Sandbox) -> None:
 
 @needs_bubblewrap
 @pytest.mark.parametrize("place", ["/workspace", "/home/agent"])
-def test_nothing_is_mounted_where_the_agent_can_lay_links(bubblewrap: Sandbox, place: str) -> None:
-    with pytest.raises(EngineError, match=f"lies in {place}") as refused:
+def test_nothing_is_mounted_where_the_agent_can_create_links(bubblewrap: Sandbox, place: str) -> None:
+    with pytest.raises(EngineError, match=f"is below {place}") as refused:
         bubblewrap.launch(["true"], {}, [Path(place, "bin/node")])
     assert refused.value.code == "sandbox_unavailable"
 
 
 @needs_bubblewrap
-def test_it_has_no_rights_and_gets_none(bubblewrap: Sandbox) -> None:
+def test_it_has_no_privileges_and_cannot_gain_any(bubblewrap: Sandbox) -> None:
     ran = run_in(
         bubblewrap, "grep -E 'Cap(Eff|Prm|Bnd)|NoNewPrivs' /proc/self/status; id -u; unshare -Ur true; echo $?"
     )
@@ -133,7 +133,7 @@ def test_it_has_no_rights_and_gets_none(bubblewrap: Sandbox) -> None:
 
 @needs_bubblewrap
 def test_there_is_no_network_without_a_proxy(bubblewrap: Sandbox) -> None:
-    """What the proxy lets through is tested in `tests/security`."""
+    """What the proxy allows is tested in `tests/security`."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         bash = bubblewrap.launch(["bash", "-c", f"exec 3<>/dev/tcp/127.0.0.1/{port}"], {})
@@ -141,7 +141,7 @@ def test_there_is_no_network_without_a_proxy(bubblewrap: Sandbox) -> None:
 
 
 @needs_bubblewrap
-def test_what_steers_the_linker_does_not_reach_bubblewrap(bubblewrap: Sandbox) -> None:
+def test_linker_variables_do_not_reach_bubblewrap(bubblewrap: Sandbox) -> None:
     launch = bubblewrap.launch(["true"], {"LD_PRELOAD": "/tmp/evil.so", "GLIBC_TUNABLES": "x", "KEPT": "1"})
     assert {"LD_PRELOAD", "GLIBC_TUNABLES"}.isdisjoint(launch.environment)
     assert launch.environment["KEPT"] == "1"
@@ -156,7 +156,7 @@ def test_resources_are_limited(bubblewrap: Sandbox) -> None:
 
 @needs_bubblewrap
 def test_a_workspace_below_a_private_folder_can_be_used(tmp_path: Path) -> None:
-    """As where the worker is root and its data lies in /root: the sandbox's user cannot get there by itself."""
+    """For example if the worker is root and its data is in /root, which the sandbox's user cannot access."""
     private = tmp_path / "private"
     private.mkdir(mode=0o700)
     sandbox = sandbox_in(private / "data", "bubblewrap")
@@ -169,8 +169,8 @@ def test_a_workspace_below_a_private_folder_can_be_used(tmp_path: Path) -> None:
 
 
 @needs_bubblewrap
-def test_runtime_paths_are_readable_in_their_place(tmp_path: Path, bubblewrap: Sandbox) -> None:
-    """A program that lies in somebody's home, with what it needs beside it, but not with the rest of the home."""
+def test_runtime_paths_are_readable_at_the_same_path(tmp_path: Path, bubblewrap: Sandbox) -> None:
+    """A program in a user's home, with the files that it needs, but without the rest of the home."""
     private = tmp_path / "someone"
     package = private / "lib" / "package"
     package.mkdir(parents=True)
@@ -188,7 +188,7 @@ def test_runtime_paths_are_readable_in_their_place(tmp_path: Path, bubblewrap: S
     assert "Read-only" in ran.err
 
 
-def test_what_works_is_not_probed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_working_sandbox_is_not_probed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     host = Host(work_dir=tmp_path / "remembered")
     first = probe(host)
     monkeypatch.setenv("PATH", fake_bubblewrap(tmp_path / "tools", REFUSED))
@@ -196,7 +196,7 @@ def test_what_works_is_not_probed_again(tmp_path: Path, monkeypatch: pytest.Monk
     assert not probe(Host(work_dir=tmp_path / "another")).ok
 
 
-def test_a_bubblewrap_that_is_refused_is_told_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_bubblewrap_is_reported_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     # Not below /tmp, which the sandbox of root covers.
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
         Path(folder).chmod(0o755)
@@ -207,18 +207,18 @@ def test_a_bubblewrap_that_is_refused_is_told_with_its_remedy(monkeypatch: pytes
     assert finding.remedy
 
 
-def test_each_switch_of_the_kernel_has_a_remedy() -> None:
-    switches: dict[str, str] = {}
-    assert "container" in remedy(switches.get)
-    switches["user/max_user_namespaces"] = "0"
-    assert "max_user_namespaces" in remedy(switches.get)
-    switches["kernel/unprivileged_userns_clone"] = "0"
-    assert "unprivileged_userns_clone" in remedy(switches.get)
-    switches["kernel/apparmor_restrict_unprivileged_userns"] = "1"
-    assert "/etc/apparmor.d/bwrap" in remedy(switches.get)
+def test_each_restricting_sysctl_has_a_remedy() -> None:
+    sysctls: dict[str, str] = {}
+    assert "container" in remedy(sysctls.get)
+    sysctls["user/max_user_namespaces"] = "0"
+    assert "max_user_namespaces" in remedy(sysctls.get)
+    sysctls["kernel/unprivileged_userns_clone"] = "0"
+    assert "unprivileged_userns_clone" in remedy(sysctls.get)
+    sysctls["kernel/apparmor_restrict_unprivileged_userns"] = "1"
+    assert "/etc/apparmor.d/bwrap" in remedy(sysctls.get)
 
 
-def test_none_is_always_there(tmp_path: Path) -> None:
+def test_none_is_always_available(tmp_path: Path) -> None:
     assert probe(Host(work_dir=tmp_path, sandbox="none")).ok
     sandbox = sandbox_in(tmp_path / "work", "none")
     assert (sandbox.owner, sandbox.place.isolated) == (None, False)
