@@ -11,7 +11,7 @@ from workers.agents.stream import StreamAgent
 from workers.agents.values import cost_of, count_of, objects, text_of
 from workers.errors import EngineError
 from workers.job import Event, Job, Step, Usage
-from workers.redaction import shortened
+from workers.redaction import shorten
 from workers.sandbox import Place
 
 # The argument that tells most about what a tool is about to do, best first.
@@ -112,7 +112,7 @@ class ClaudeAgent(StreamAgent):
         called = self._called.pop(str(block.get("tool_use_id")), "a tool")
         answer = text_of(block.get("content")).removeprefix("<tool_use_error>").removesuffix("</tool_use_error>")
         # Redacted before it is cut: half of a secret would not be known again.
-        text = shortened(self.job.secrets.redact(plain_text(answer)), _RESULT_BYTES)
+        text = shorten(self.job.secrets.redact(plain_text(answer)), _RESULT_BYTES)
         return Step(f"Failed: {called}" if block.get("is_error") else f"Result of {called}", text)
 
     def _finish(self, event: dict[str, Any]) -> Usage:
