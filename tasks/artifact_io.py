@@ -1,4 +1,4 @@
-"""The artifact store as sessions and publications use it, which must outlive a store that is unavailable for a while."""
+"""Access to the artifact store for sessions and publications. Each call is retried while the store is unavailable."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class StoredDiffs:
 
     def write(self, kind: DiffKind, chunks: Iterable[bytes], *, contains_secret: bool) -> None:
         key = diffs.attempt_key(self._claim.runner.id, self._claim.session.id, self._claim.attempt, kind)
-        _patiently(lambda: artifacts.store().put(key, chunks))
+        _retry(lambda: artifacts.store().put(key, chunks))
         match kind:
             case "result":
                 self.work = dataclasses.replace(self.work, result_diff_key=key, contains_secret=contains_secret)
@@ -44,12 +44,12 @@ class StoredDiffs:
 
 
 def reader(key: str) -> Callable[[], Iterator[bytes]]:
-    """How to read a stored diff or file, when it is needed. Raises EngineError as `_patiently` does."""
+    """A function that reads a stored diff or file when it is called. It raises EngineError as `_retry` does."""
     return functools.partial(_read, key)
 
 
 def _read(key: str) -> Iterator[bytes]:
-    """The chunks of an object. A read that breaks off goes on where it broke, with new patience for each chunk."""
+    """The chunks of an object. An interrupted read resumes where it stopped; each chunk has its own retry period."""
     chunks: Iterator[bytes] | None = None
     position = 0
 
@@ -62,20 +62,20 @@ def _read(key: str) -> Iterator[bytes]:
             chunks = None
             raise
 
-    while chunk := _patiently(next_chunk):
+    while chunk := _retry(next_chunk):
         position += len(chunk)
         yield chunk
 
 
-def _patiently(ask: Callable[[], T]) -> T:
-    """What the store says, asked again while it is unavailable. Raises EngineError `artifact_store_unavailable` in the end.
+def _retry(call: Callable[[], T]) -> T:
+    """Call the store, and retry while it is unavailable. Raises EngineError `artifact_store_unavailable` in the end.
 
-    The agent's work is done by then and would be lost, so this waits for a long time, as the lease allows it.
+    The agent's work is done by then and would be lost, so this retries for a long time. The heartbeat keeps the lease.
     """
     give_up_at = boot_time() + settings().upload_patience_seconds
     while True:
         try:
-            return ask()
+            return call()
         except artifacts.StoreUnavailable as error:
             if boot_time() >= give_up_at:
                 raise _unavailable() from error
@@ -87,5 +87,8 @@ def _unavailable() -> EngineError:
     place = "the bucket of AGENT_RUNNERS_S3_BUCKET"
     if not settings().s3_bucket:
         place = "the folder of AGENT_RUNNERS_ARTIFACTS_DIR, which may be full or not mounted"
-    message = f"The artifact store ({place}) could not be used for a long time. The worker's log has what it said."
+    message = (
+        f"The artifact store ({place}) was unavailable for {settings().upload_patience_seconds:g} seconds. "
+        "Repair it, then run the session or publication again; the worker's log has the store's errors."
+    )
     return EngineError("artifact_store_unavailable", "upload", message, retryable=True)

@@ -1,4 +1,4 @@
-"""What our workers do beside Celery's own: keep the pool full, look for orphans, watch the clock."""
+"""Additions to Celery's workers: keep the pool full, clean up after lost workers, stop with the beat process."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ from app.config import settings
 from tasks import orphans
 
 log = structlog.get_logger()
-LOOK_SECONDS = 0.1
+POOL_CHECK_SECONDS = 0.1
 
 
 class Refill(bootsteps.StartStopStep):
-    """Put a new process into the place of each that has ended, at once. Each process of the pool runs one session, and is
-    made ahead of it.
+    """Replace each process of the pool as soon as it has ended. A process runs one session and is started ahead of it.
 
-    Celery looks for it when the process has closed its files, which is a moment before it has ended. Where it then finds
-    nothing to replace, it looks again every 5 s only, and the next session waited for that
+    Celery checks the pool when a process has closed its files, which is a moment before it ends. If it finds nothing to
+    replace then, it checks again only every 5 s, and the next session would have to wait
     (https://github.com/celery/celery/issues/9588).
     """
 
@@ -33,15 +32,17 @@ class Refill(bootsteps.StartStopStep):
         return queue.SESSIONS in parent.app.amqp.queues.consume_from
 
     def start(self, parent: Consumer) -> None:
-        self._timer: Any = parent.timer.call_repeatedly(LOOK_SECONDS, parent.pool.maintain_pool)
+        self._timer: Any = parent.timer.call_repeatedly(POOL_CHECK_SECONDS, parent.pool.maintain_pool)
 
     def stop(self, parent: Consumer) -> None:
         self._timer.cancel()
 
 
 class OrphanSweep(bootsteps.StartStopStep):
-    """Looks at what was left on this host by workers that ended badly: when a worker of sessions starts, and then as
-    often as a lease may have run out. Celery starts it again after each loss of the broker."""
+    """Handles the workspaces of lost workers on this host: when a session worker starts, then once per lease period.
+
+    Celery restarts this step after each lost connection to the broker.
+    """
 
     requires = (Tasks,)
 
@@ -49,16 +50,18 @@ class OrphanSweep(bootsteps.StartStopStep):
         return queue.SESSIONS in parent.app.amqp.queues.consume_from
 
     def start(self, parent: Consumer) -> None:
-        orphans.start_sweep_where_needed()
-        self._timer = parent.timer.call_repeatedly(settings().lease_seconds, orphans.start_sweep_where_needed)
+        orphans.start_sweep_if_needed()
+        self._timer = parent.timer.call_repeatedly(settings().lease_seconds, orphans.start_sweep_if_needed)
 
     def stop(self, parent: Consumer) -> None:
         self._timer.cancel()
 
 
-class Clock(bootsteps.StartStopStep):
-    """Ends a sweep worker once its clock, the process that enqueues the sweeps, is gone: Celery would go on without it,
-    and the process manager starts both again."""
+class BeatCheck(bootsteps.StartStopStep):
+    """Stops a sweep worker when its beat process, which enqueues the sweeps, has died.
+
+    Celery would continue without beat. The process manager restarts both.
+    """
 
     requires = (Tasks,)
 
@@ -66,12 +69,12 @@ class Clock(bootsteps.StartStopStep):
         return queue.SWEEP in parent.app.amqp.queues.consume_from
 
     def start(self, parent: Consumer) -> None:
-        self._timer = parent.timer.call_repeatedly(1.0, self._look, (parent.controller.beat,))
+        self._timer = parent.timer.call_repeatedly(1.0, self._check, (parent.controller.beat,))
 
     def stop(self, parent: Consumer) -> None:
         self._timer.cancel()
 
-    def _look(self, clock: Any) -> None:
-        if not clock.is_alive():
-            log.error("clock_lost")
+    def _check(self, beat: Any) -> None:
+        if not beat.is_alive():
+            log.error("beat_lost", remedy="The worker stops now; its process manager must restart it.")
             os.kill(os.getpid(), signal.SIGTERM)

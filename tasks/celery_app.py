@@ -37,26 +37,26 @@ from app.models.limits import SessionLimits
 from app.services import secret_key
 from app.services.execution import scheduling
 from app.setting_values import SettingsError
-from tasks.bootsteps import Clock, OrphanSweep, Refill
+from tasks.bootsteps import BeatCheck, OrphanSweep, Refill
 from tasks.session_jobs import limits_of, this_host
 from workers.sandbox.layers import layers
 
 log = structlog.get_logger()
 NAME_SECONDS = 0.5
 """How long another worker of the same name gets to answer."""
-# Celery warns of root at length; agents of a worker that is root run as a user of their own.
+# Celery warns at length about running as root. Agents of a worker that is root run as a user of their own.
 warnings.filterwarnings("ignore", category=SecurityWarning)
-# And of what `worker_cancel_long_running_tasks_on_connection_loss` will be by itself one day, which we chose.
+# It also warns that the default of `worker_cancel_long_running_tasks_on_connection_loss` will change. We set it.
 warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
 app = queue.celery()
-app.steps["consumer"].update((Refill, OrphanSweep, Clock))
+app.steps["consumer"].update((Refill, OrphanSweep, BeatCheck))
 app.conf.imports = ("tasks.sessions", "tasks.publications", "tasks.sweep")
 app.conf.result_backend = "tasks.results:NoResults"
 app.conf.beat_schedule = {
     "sweep": {
         "task": queue.SWEEP_ALL,
         "schedule": settings().sweep_seconds,
-        # A sweep that nobody ran in time is worth nothing: the next one does the same.
+        # A sweep that no worker ran in time can expire: the next one does the same.
         "options": {"expires": settings().sweep_seconds * 2},
     }
 }
@@ -67,12 +67,12 @@ app.conf.beat_schedule = {
 @setup_logging.connect
 def open_log(**_: Any) -> None:
     configure_logging("worker")
-    logging.getLogger(consumer.__name__).addFilter(tell_of_broker)
+    logging.getLogger(consumer.__name__).addFilter(explain_broker_error)
 
 
 @worker_init.connect
-def refuse_what_cannot_be(**_: Any) -> None:
-    """End a worker whose settings would end each of its sessions. Celery swallows any other exception here."""
+def check_settings(**_: Any) -> None:
+    """Exit if the settings would make every session fail. Celery swallows any exception here but SystemExit."""
     if queue.SESSIONS in app.amqp.queues.consume_from:
         try:
             this_host()
@@ -82,10 +82,10 @@ def refuse_what_cannot_be(**_: Any) -> None:
 
 @worker_init.connect
 def require_same_key(**_: Any) -> None:
-    """End a worker whose secret key is another one than the deployment's: it could read no credential."""
+    """Exit if the worker's secret key is not the deployment's: it could read no credential."""
     db.configure(settings().database)
     try:
-        # Without its database the worker starts all the same, and waits for it.
+        # If the database is unavailable, the worker starts anyway and waits for it.
         with contextlib.suppress(db.DatabaseError), db.transaction():
             secret_key.require_same()
     except secret_key.OtherSecretKey as error:
@@ -117,24 +117,24 @@ def warn_of_a_shared_name(sender: Any, **_: Any) -> None:
 
 @worker_init.connect
 def map_tables(**_: Any) -> None:
-    """Once, for all the processes of the pool: they are copies of this one."""
+    """Configure the mappers once, before the pool's processes are forked from this one."""
     orm.configure_mappers()
 
 
 @worker_ready.connect
-def tell_what_is_missing(**_: Any) -> None:
-    """Say at the start of a worker that runs agents what does not stand between them and this machine."""
+def log_missing_layers(**_: Any) -> None:
+    """When a session worker starts, log each layer of isolation between agents and this machine that does not work."""
     if queue.SESSIONS not in app.amqp.queues.consume_from:
         return
     for layer in layers(this_host(), limits_of(SessionLimits(settings().max_duration_seconds))):
         if layer.state != "working":
-            tell = log.error if layer.state == "missing" else log.warning
-            tell(f"{layer.name}_{layer.state}".replace(" ", "_"), detail=layer.detail, remedy=layer.remedy)
+            write = log.error if layer.state == "missing" else log.warning
+            write(f"{layer.name}_{layer.state}".replace(" ", "_"), detail=layer.detail, remedy=layer.remedy)
 
 
 @beat_embedded_init.connect
-def end_the_clock_with_its_worker(**_: Any) -> None:
-    """Beat is a process beside the sweep's worker, and would enqueue sweeps for ever once that was killed."""
+def end_beat_with_worker(**_: Any) -> None:
+    """End beat when its sweep worker was killed. It is a process of its own and would enqueue sweeps for ever."""
     worker = os.getppid()
 
     def watch() -> None:
@@ -147,35 +147,35 @@ def end_the_clock_with_its_worker(**_: Any) -> None:
 
 @worker_process_init.connect
 def open_database(**_: Any) -> None:
-    """Each process of the pool makes its own connections, after the fork."""
+    """Open the connections of one process of the pool: connections must not be shared across a fork."""
     db.configure(settings().database)
     if queue.SESSIONS in app.amqp.queues.consume_from:
-        # In a thread, as an unavailable database would keep the process from starting.
-        threading.Thread(target=_get_ready, daemon=True).start()
+        # In a thread, because an unavailable database would keep the process from starting.
+        threading.Thread(target=_warm_up, daemon=True).start()
 
 
-def _get_ready() -> None:
-    """Connect, and prepare what a claim begins with, before there is a session: its process is made ahead of it."""
+def _warm_up() -> None:
+    """Connect and run the first query of a claim, so that the first session does not wait for it."""
     with contextlib.suppress(*db.UNAVAILABLE), db.transaction(read_only=True):
         scheduling.find_next()
 
 
 @worker_process_shutdown.connect
 def flush_dispatches(**_: Any) -> None:
-    """Send what is handed over when a process ends after its session: the pool ends it without `atexit`."""
+    """Send the messages still in the queue's thread before a process of the pool ends: it runs no `atexit` handlers."""
     queue.flush()
 
 
 @task_prerun.connect
 def name_request(task: Any, **_: Any) -> None:
-    """Let each line of the task's log name the request that it goes back to, if it was one."""
+    """Add the id of the API request that enqueued the task, if there was one, to each of its log lines."""
     structlog.contextvars.clear_contextvars()
     if request_id := task.request.get(queue.REQUEST_ID):
         structlog.contextvars.bind_contextvars(request_id=request_id)
 
 
-def tell_of_broker(record: logging.LogRecord) -> bool:
-    """Say in one line what Celery says in three of a broker that it cannot use, and which setting names it."""
+def explain_broker_error(record: logging.LogRecord) -> bool:
+    """Shorten Celery's three lines about an unavailable broker to one that names the setting."""
     if record.msg == consumer.CONNECTION_ERROR and isinstance(record.args, tuple):
         url, error, next_step = record.args
         record.msg = "The broker %s is unavailable: %s. AGENT_RUNNERS_BROKER_URL names it and its password. %s"

@@ -1,4 +1,4 @@
-"""Holding a lease, in a thread of its own, so that nothing the engine waits for delays it."""
+"""Extends the lease of an attempt, in a thread of its own, so that nothing the engine waits for can delay it."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ log = structlog.get_logger()
 
 
 class Heartbeat:
-    """Beats until it is stopped. Every beat lets the agent live a little less long than the lease.
+    """Extends the lease until it is stopped, and with it the agent's deadline, which is before the end of the lease.
 
-    An attempt that no longer holds its row is interrupted: its agent is killed and the main thread gets the same
-    SIGTERM that a revoke sends. A worker that cannot reach the database does nothing, and the agent's own deadline
-    ends it before the lease does.
+    An attempt that no longer holds its row is interrupted: its agent is killed, and the main thread gets the same
+    SIGTERM that a revoke sends. If the database is unavailable, nothing is extended, and the agent is killed at its
+    deadline, before another worker can claim the row.
     """
 
-    # The agent dies this much before the lease ends: killing a tree and a slow clock take some time.
+    # The agent's deadline as a share of the lease. The rest is for killing its processes and for a slow clock.
     SHARE_OF_LEASE = 0.85
 
     def __init__(self, row: Leased, lifeline: Lifeline) -> None:
-        """`row` as it was claimed: the attempt that it names is the one that beats."""
+        """`row` is the claimed row; its `attempt` fences the heartbeat."""
         self._beat = functools.partial(leases.beat, type(row), row.id, row.attempt)
         self._lifeline = lifeline
         self._stopped = threading.Event()

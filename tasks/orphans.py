@@ -1,5 +1,7 @@
-"""What attempts left behind on this host whose worker died. `python -m tasks.orphans` saves what is wanted of it and
-removes it, beside the workers: what makes a session's files hard to read is nobody else's trouble."""
+"""Workspaces left on this host by lost workers. `python -m tasks.orphans` saves the work in them and removes them.
+
+It is a process of its own, so that files that are slow to read do not delay a worker.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +28,10 @@ from workers.processes.supervisor import lower_priority
 log = structlog.get_logger()
 
 
-def start_sweep_where_needed() -> None:
-    """Sweep where there is a workspace that nobody is at work in any more, and in any case begin to empty the trash.
+def start_sweep_if_needed() -> None:
+    """Start the sweep if a workspace is an orphan. In any case, start to empty the trash.
 
-    The sweep is a process of its own, that a shell starts, which leaves nobody behind to be buried.
+    A shell starts the sweep in the background and exits, so the worker has no child process to reap.
     """
     host = this_host()
     workers.discard_workspaces(host, [])
@@ -39,13 +41,13 @@ def start_sweep_where_needed() -> None:
 
 
 def sweep_workspaces() -> None:
-    """Remove the workspaces that no attempt is at work in any more, and first save the work that would be lost by it."""
-    # The folders are looked for first: one that is made later belongs to an attempt that this does not ask for.
+    """Remove the workspaces of attempts that no longer run, after saving any work that is not stored yet."""
+    # List the folders before the query: a folder made after it belongs to an attempt that the query does not include.
     host = this_host()
     found = workers.find_workspaces(host)
     running = {_name(claim) for claim in transact(lambda: session_attempts.find_running(found))}
     unsaved = {_name(claim): claim for claim in transact(lambda: session_attempts.find_without_work(found))}
-    # Those first that are quickly done: saving takes its time, and space on the disk.
+    # First those with nothing to save: that is quick, and frees the disk space that saving needs.
     unneeded = found.keys() - running - unsaved.keys()
     workers.discard_workspaces(host, [found[name] for name in unneeded])
     for name, claim in unsaved.items():
@@ -57,7 +59,7 @@ def _name(claim: Claim) -> tuple[str, int]:
 
 
 def _save_and_discard(claim: Claim, folder: Path) -> None:
-    """Leave it alone where its own attempt still saves the work, or another sweep does."""
+    """Save the work and remove the workspace. Does nothing while its own attempt or another sweep holds its lock."""
     secrets = secrets_of(claim.site)
     names = structlog.contextvars.bound_contextvars(session_id=str(claim.session.id), attempt=claim.attempt)
     with names, kept_out_of_logs(secrets), workers.locked(folder) as is_ours:
@@ -67,14 +69,14 @@ def _save_and_discard(claim: Claim, folder: Path) -> None:
         try:
             workers.save_lost_work(job_of(claim, sink, secrets, Heartbeat.lifeline(), lambda: True), this_host())
             kept = transact(lambda: session_attempts.keep_work(claim.session.id, claim.attempt, sink.work))
-            log.info("lost_work", kept=kept)
+            log.info("orphan_saved", work_kept=kept)
         except Exception:
-            log.exception("lost_work_not_saved")
+            log.exception("orphan_not_saved")
         workers.discard_workspaces(this_host(), [folder])
 
 
 if __name__ == "__main__":
-    # Sessions go first.
+    # Running sessions have priority.
     lower_priority()
     configure_logging("worker")
     db.configure(settings().database)

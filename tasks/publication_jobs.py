@@ -1,4 +1,4 @@
-"""From the record to the engine: the frozen job of a claimed publication."""
+"""Builds the engine's job for a claimed publication."""
 
 from __future__ import annotations
 
@@ -27,18 +27,20 @@ Fit = Callable[[str], str]
 
 
 def publish_job_of(claim: PublicationClaim, secrets: Secrets, lifeline: Lifeline) -> PublishJob:
-    """What the engine is told about the publication. What is said on the forge quotes prompts and agents, so known
-    secrets are taken out of it, and what could mislead a reader is escaped."""
+    """The engine's job for the publication.
+
+    Texts for the forge quote prompts and agents, so known secrets are redacted and misleading characters are escaped.
+    """
     publication, runner, site = claim.publication, claim.runner, claim.site
     assert runner.branch is not None
 
     def fit(text: str) -> str:
         return sendable(secrets.redact(text))
 
-    # Whoever ran a session may have known secrets that this process does not, so what was flagged makes no commit of its
-    # own; what else it did is part of the next one.
-    told = [session for session in claim.sessions if session.cumulative_diff_key and not session.contains_secret]
-    changes = [_change_of(session, fit) for session in told]
+    # The worker of a session may have known secrets that this process does not. So a flagged session gets no commit of
+    # its own; its other changes become part of the next commit.
+    shown = [session for session in claim.sessions if session.cumulative_diff_key and not session.contains_secret]
+    changes = [_change_of(session, fit) for session in shown]
     is_commit = publication.kind == PublicationKind.COMMIT
     message = fit(publication.body) if is_commit and publication.body else None
     last = Change(
@@ -48,7 +50,7 @@ def publish_job_of(claim: PublicationClaim, secrets: Secrets, lifeline: Lifeline
         message=message or _subject(fit(publication.title or runner.title)),
         diff=reader(publication.diff_key),
     )
-    edited = not told or told[-1].cumulative_diff_key != publication.diff_key
+    edited = not shown or shown[-1].cumulative_diff_key != publication.diff_key
     return PublishJob(
         site_id=str(site.id),
         repo_url=site.repo_url,
@@ -98,8 +100,10 @@ def _pull_request_of(claim: PublicationClaim, fit: Fit) -> PullRequestSpec:
 
 
 def _described(sessions: list[AgentRunnerSession], fit: Fit) -> str:
-    """What a reviewer wants to know first: what was asked for, and what the agent says it did. Each session has its
-    share of the room, so that a long one leaves none of the others out."""
+    """The prompt and the agent's own summary of each session.
+
+    Each gets an equal share of the length, so that a long one crowds out none of the others.
+    """
     room = LONGEST_BODY // max(1, len(sessions))
     parts = []
     for session in sessions:
@@ -110,7 +114,7 @@ def _described(sessions: list[AgentRunnerSession], fit: Fit) -> str:
 
 
 def _change_of(session: AgentRunnerSession, fit: Fit) -> Change:
-    """One commit for a session: whoever asked for it is the author, the agent a co-author."""
+    """The commit of one session. Its author is the user who created the session; the agent is a co-author."""
     assert session.cumulative_diff_key and session.done_at
     trailers = f"Co-authored-by: {session.agent} <{session.agent}@agent-runners.invalid>"
     parts = [

@@ -1,4 +1,4 @@
-"""Publishing, apart from the sessions, which may fill their own workers for hours."""
+"""Tasks that publish. They have workers of their own, because sessions may occupy theirs for hours."""
 
 from __future__ import annotations
 
@@ -26,34 +26,35 @@ from tasks.results import TaskFailed, report
 from tasks.session_jobs import this_host
 from workers.errors import EngineError, Interrupted
 from workers.forges.base import PullRequest
-from workers.publishing.publish import publish as bring_to_forge
+from workers.publishing.publish import publish as publish_to_forge
 from workers.publishing.pull_requests import PullRequestEnded, connect
 
 log = structlog.get_logger()
 MOST_ATTEMPTS = 12
-_BROKEN = (
-    "Something broke in Agent Runners itself. Ask again; the control worker's log has the trace, under publication"
+_INTERNAL = (
+    "Agent Runners had an internal error. Request it again; if it fails again, report the traceback in the control "
+    "worker's log, under this publication_id:"
 )
 
 
 @app.task(name=PUBLISH, bind=True, throws=(TaskFailed,))
 def publish(self: Any, publication_id: str) -> None:
-    """Claim a publication and bring it to the forge, or drop the message where it cannot be claimed."""
+    """Claim a publication and publish it to the forge, or drop the message if it cannot be claimed."""
     with db.transaction():
         claim = publication_attempts.claim(uuid.UUID(publication_id))
     if claim is not None:
-        report(self, _bring(claim))
+        report(self, _publish(claim))
 
 
-def _bring(claim: PublicationClaim) -> str | None:
-    """Bring it to the forge; returns the code of a failure, after which it may be tried again later."""
+def _publish(claim: PublicationClaim) -> str | None:
+    """Publish to the forge, and record the outcome. Returns the code of a failure, which may be retried later."""
     publication, attempt = claim.publication, claim.publication.attempt
     lifeline, secrets = Heartbeat.lifeline(), secrets_of(claim.site)
     names = structlog.contextvars.bound_contextvars(publication_id=str(publication.id), attempt=attempt)
     with names, kept_out_of_logs(secrets):
         try:
             with Heartbeat(publication, lifeline):
-                done = bring_to_forge(publish_job_of(claim, secrets, lifeline), this_host())
+                done = publish_to_forge(publish_job_of(claim, secrets, lifeline), this_host())
             with db.transaction():
                 made = _facts(done.pull_request) if done.pull_request else None
                 publication_attempts.succeed(publication.id, attempt, done.sha, made)
@@ -65,17 +66,16 @@ def _bring(claim: PublicationClaim) -> str | None:
         except EngineError as failure:
             return _settle(claim, failure, secrets)
         except db.UNAVAILABLE as error:
-            # The sweep dispatches the next attempt, which looks up what is on the forge by then.
+            # The sweep dispatches the next attempt, which looks up what the forge already has.
             log.warning("database_unavailable", error=type(error).__name__)
         except Exception:
-            log.exception("broken")
-            broken = "Something broke in Agent Runners itself; see the log."
-            return _settle(claim, EngineError("internal", "publish", broken), secrets)
+            log.exception("internal_error")
+            return _settle(claim, EngineError("internal", "publish", f"{_INTERNAL} {publication.id}"), secrets)
     return None
 
 
 def _settle(claim: PublicationClaim, failure: EngineError, secrets: Secrets) -> str:
-    """Try again later where that may help, else tell the caller what the forge said."""
+    """Schedule a retry if one may help, otherwise record the failure for the caller."""
     publication, attempt = claim.publication, claim.publication.attempt
     log.info("publishing_failed", code=failure.code, retryable=failure.retryable)
     with db.transaction():
@@ -93,25 +93,25 @@ def _facts(found: PullRequest) -> PullRequestFacts:
 
 @app.task(name=CHECK_PULL_REQUESTS)
 def check_pull_requests() -> None:
-    """Look at the pull requests that are due, as people merge and close them on the forge."""
-    give_up_at, silent_sites = time.monotonic() + pull_requests.EVERY_SECONDS, set[uuid.UUID]()
+    """Check the pull requests that are due: people may have merged or closed them on the forge."""
+    give_up_at, failed_sites = time.monotonic() + pull_requests.EVERY_SECONDS, set[uuid.UUID]()
     while time.monotonic() < give_up_at:
         with db.transaction():
-            check = pull_requests.claim_check(silent_sites)
+            check = pull_requests.claim_check(failed_sites)
         if check is None:
             return
         try:
-            found = _facts(_look_at(check))
+            found = _facts(_get_pull_request(check))
         except (EngineError, SecretKeyChanged) as failure:
-            # A forge that does not answer, or no longer takes the token, would say the same of the next one.
-            silent_sites.add(check.site.id)
+            # If the forge is unavailable or rejects the token, the site's other checks would fail as well.
+            failed_sites.add(check.site.id)
             log.info("pull_request_not_checked", agent_runner_id=str(check.runner_id), reason=str(failure))
             continue
         with db.transaction():
             pull_requests.record_check(check, found)
 
 
-def _look_at(check: pull_requests.Check) -> PullRequest:
+def _get_pull_request(check: pull_requests.Check) -> PullRequest:
     site = check.site
     with kept_out_of_logs(secrets_of(site)):
         forge = connect(site.forge.value, site.repo_url, site.forge_api_url, credential_of(site), this_host())
@@ -120,6 +120,6 @@ def _look_at(check: pull_requests.Check) -> PullRequest:
 
 @app.task(name=COLLECT_GARBAGE)
 def collect_garbage() -> None:
-    """Delete stored objects that nothing refers to. It takes as long as the store is large, so no sweep waits for it."""
+    """Delete stored objects that nothing refers to. This is slow for a large store, so no sweep waits for it."""
     if deleted := garbage.collect():
         log.info("garbage_collected", deleted=deleted)

@@ -1,4 +1,4 @@
-"""What Celery is told of results. The database holds what came of a task; Celery stores nothing, but counts failures."""
+"""Task results in Celery. The database holds the results; Celery stores none, but its events report failures."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from celery.backends.base import DisabledBackend
 
 
 class TaskFailed(Exception):
-    """What the task was to do has failed, and that is recorded. The code is the failure's."""
+    """The task's work failed, and the failure is recorded already. The argument is its error code."""
 
 
 def report(task: Task, failure_code: str | None) -> None:
-    """End a task as FAILURE in Celery's events, and so in Flower, where its session or publication failed.
+    """Mark a task as FAILURE in Celery's events, and so in Flower, if its session or publication failed.
 
-    The last thing that a task does. A direct caller has the record to read, and gets no exception.
+    A task calls this last. A task that is called directly raises nothing, because the caller can read the record.
     """
     if failure_code and not task.request.called_directly:
         raise TaskFailed(failure_code)
 
 
 class NoResults(DisabledBackend):
-    """Stores nothing, and answers the one question that Celery asks all the same: the state of a task that is revoked.
+    """A result backend that stores nothing. Celery still asks it for the state of a task that is revoked.
 
-    Its own backend for this case raises, and the worker then warns at each stop that it could not mark the task.
+    `DisabledBackend` raises then, and the worker would log a warning for each revoked task.
     """
 
     def get_state(self, task_id: str) -> Any:
-        """What Celery says of a task of which no result has been stored."""
+        """The state that Celery gives to a task without a stored result."""
         return states.PENDING

@@ -1,4 +1,4 @@
-"""From the record to the engine: the frozen job of a claim, and this machine as the settings describe it."""
+"""Builds the engine's job for a claimed session, and the description of this host from the settings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from workers.processes.lifeline import Lifeline
 def job_of(
     claim: Claim, sink: StoredDiffs, secrets: Secrets, lifeline: Lifeline, on_interrupt: Callable[[], bool]
 ) -> Job:
-    """What the engine is told about the attempt."""
+    """The engine's job for the claimed attempt."""
     session, runner, site = claim.session, claim.runner, claim.site
     return Job(
         site_id=str(site.id),
@@ -53,7 +53,7 @@ def job_of(
 
 
 def limits_of(chosen: SessionLimits) -> Limits:
-    """The limits of a session: those that its caller chose, the rest is the operator's."""
+    """The limits of a session: those that its caller chose, and the operator's for the rest."""
     return Limits(
         **dataclasses.asdict(chosen),
         stall_seconds=settings().stall_seconds,
@@ -73,7 +73,7 @@ def limits_of(chosen: SessionLimits) -> Limits:
 
 
 def this_host() -> Host:
-    """This machine as the settings describe it; raises `SettingsError` for a host that cannot be one."""
+    """This host as the settings describe it. Raises `SettingsError` if an egress host in them is not valid."""
     for text in settings().egress_hosts:
         try:
             Rule.parse(text)

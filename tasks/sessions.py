@@ -1,4 +1,4 @@
-"""Running a session: claim it, drive the engine, record what it tells, end it."""
+"""Runs a session: claim it, drive the engine, record its events, end it."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ log = structlog.get_logger()
 
 @app.task(name=RUN_SESSION, bind=True, throws=(TaskFailed,))
 def run_session(self: Any, session_id: str) -> None:
-    """Run the session that is scheduled next, or drop the message where there is none."""
-    with signals.taken():
-        failure = _claim_and_work(uuid.UUID(session_id), self.request.id)
+    """Run the session that is scheduled next, or drop the message if there is none."""
+    with signals.handled():
+        failure = _claim_and_run(uuid.UUID(session_id), self.request.id)
     report(self, failure)
 
 
-def _claim_and_work(session_id: uuid.UUID, task_id: str) -> str | None:
+def _claim_and_run(session_id: uuid.UUID, task_id: str) -> str | None:
     with db.transaction():
         claim = session_attempts.claim(session_id, task_id)
     if claim is None:
@@ -51,17 +51,17 @@ def _claim_and_work(session_id: uuid.UUID, task_id: str) -> str | None:
     names = structlog.contextvars.bound_contextvars(session_id=str(claim.session.id), attempt=claim.attempt)
     with names, kept_out_of_logs(secrets):
         log.info("claimed")
-        return _work(claim, secrets)
+        return _run(claim, secrets)
 
 
-def _work(claim: Claim, secrets: Secrets) -> str | None:
-    """Run the attempt and write down how it ended; returns the code of a failure that ended the session.
+def _run(claim: Claim, secrets: Secrets) -> str | None:
+    """Run the attempt and record its outcome. Returns the code of a failure that ended the session.
 
-    What breaks here is ours, and ends the session as `internal`.
+    An unexpected exception is a bug of ours and ends the session with the code `internal`.
     """
     lifeline, sink = Heartbeat.lifeline(), StoredDiffs(claim)
     try:
-        signals.allow()
+        signals.unblock()
         with Heartbeat(claim.session, lifeline):
             job = job_of(claim, sink, secrets, lifeline, lambda: _on_interrupt(claim, lifeline))
             outcome = _drive(claim, job)
@@ -69,25 +69,29 @@ def _work(claim: Claim, secrets: Secrets) -> str | None:
     except (leases.LeaseLost, leases.Cancelled) as reason:
         log.info("dropped", reason=reason.error_code)
     except DatabaseUnavailable:
-        # Nothing is written any more, not even once the database is back: whoever takes the session next runs it.
+        # The lease has expired. Write nothing, even if the database is available again: another attempt runs next.
         log.warning("dropped", reason="database_unavailable")
     except SystemExit:
-        # The engine answers an interruption by itself; this one came before it began or after it was through.
+        # The engine handles an interruption while it runs. This one came before it started or after it ended.
         if _on_interrupt(claim, lifeline):
             _keep_work(claim, sink.work)
     except Exception:
-        log.exception("broken")
+        log.exception("internal_error")
         return _end(claim, outcomes.Outcome(**vars(sink.work), failure=INTERNAL))
     return None
 
 
 INTERNAL = outcomes.Failure(
-    "internal", "agent", retryable=True, message="Something broke in Agent Runners itself; the worker's log tells what."
+    "internal",
+    "agent",
+    retryable=True,
+    message="Agent Runners had an internal error. Run the session again; if it fails again, report the traceback in "
+    "the worker's log, under this session's id.",
 )
 
 
 def _drive(claim: Claim, job: Job) -> Outcome:
-    """Record each event of the engine. A write that the fence refuses, or a SIGTERM meanwhile, is thrown into it."""
+    """Record each event of the engine. On SIGTERM, or if the fence refuses a write, throw Interrupted into it."""
     with contextlib.closing(workers.run(job, this_host())) as engine:
         go_on: Callable[[], Event] = engine.__next__
         while True:
@@ -120,9 +124,9 @@ def _record_refusal(session_id: uuid.UUID, attempt: int, refusal: Refusal) -> No
 
 
 def _on_interrupt(claim: Claim, lifeline: Lifeline) -> bool:
-    """Say whether the work is kept: yes if the session was stopped. One that is still ours goes back to the queue.
+    """Whether to keep the work: yes if the session was stopped. A session that this attempt still holds is requeued.
 
-    Cleaning up from here on must not be interrupted a second time.
+    Further signals are ignored, so that they cannot interrupt the cleanup.
     """
     signals.ignore()
     return transact(lambda: _is_stopped(claim, lifeline))
@@ -131,15 +135,15 @@ def _on_interrupt(claim: Claim, lifeline: Lifeline) -> bool:
 def _is_stopped(claim: Claim, lifeline: Lifeline) -> bool:
     if session_attempts.is_cancelled(claim.session.id, claim.attempt):
         return True
-    # A worker that could not beat in time counts as lost, once its lease has ended: what keeps it from that may be the
-    # session, which would else be begun for ever.
+    # A worker whose heartbeat came too late counts as lost when its lease expires, instead of being requeued: the
+    # session itself may cause the delay, and would otherwise be started again for ever.
     if not lifeline.has_ended and session_attempts.requeue(claim.session.id, claim.attempt):
         log.info("requeued")
     return False
 
 
 def _record_outcome(claim: Claim, sink: StoredDiffs, outcome: Outcome) -> str | None:
-    """Write down what the engine says; a stop from here on is too late to interrupt anything."""
+    """Record the engine's outcome. Signals are ignored from here on: there is nothing left to interrupt."""
     signals.ignore()
     usage = dataclasses.asdict(outcome.usage) if outcome.usage else None
     work = dataclasses.replace(sink.work, base_sha=outcome.base_sha, usage=usage)
@@ -155,7 +159,7 @@ def _failure(error: EngineError) -> outcomes.Failure:
 
 
 def _end(claim: Claim, outcome: outcomes.Outcome) -> str | None:
-    """End the session, or where it was stopped meanwhile keep what came of it; returns the code of its failure."""
+    """End the session, or only keep its work if it was stopped meanwhile. Returns the code of its failure."""
     state = SessionState.ERROR if outcome.failure else SessionState.DONE
     try:
         transact(lambda: session_attempts.finish(claim.session.id, claim.attempt, state, outcome))

@@ -1,8 +1,8 @@
-"""How a running task is interrupted: SIGTERM from a revoke or from its own heartbeat, SIGQUIT from a draining worker.
+"""Signals that interrupt a running task: SIGTERM from a revoke or its own heartbeat, SIGQUIT from a draining worker.
 
-The first one raises SystemExit in the main thread, and the rest are ignored, so that nothing disturbs the cleaning
-up. None is raised amid a transaction: it would leave a connection behind that still holds its locks, with SQLite
-that of the whole database.
+The first signal raises SystemExit in the main thread. Later ones are ignored, so that they cannot interrupt the
+cleanup. During a transaction the exception is deferred: raised there, it would leave a connection that still holds its
+locks, and with SQLite that locks the whole database.
 """
 
 from __future__ import annotations
@@ -13,57 +13,57 @@ from collections.abc import Iterator
 from typing import Any
 
 _SIGNALS = (signal.SIGTERM, signal.SIGQUIT)
-_held_off = False
-_came = False
+_blocked = False
+_pending = False
 
 
 @contextlib.contextmanager
-def taken() -> Iterator[None]:
-    """Take the signals, at first without being interrupted by them: `allow` says from when on."""
-    global _held_off, _came
-    _held_off, _came = True, False
+def handled() -> Iterator[None]:
+    """Install the signal handlers. Signals stay pending until `unblock` is called."""
+    global _blocked, _pending
+    _blocked, _pending = True, False
     before = {number: signal.signal(number, _interrupt) for number in _SIGNALS}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        _held_off = False
+        _blocked = False
 
 
-def allow() -> None:
-    """From now on a signal interrupts; one that came meanwhile does so at once."""
-    global _held_off
-    _held_off = False
-    if _came:
+def unblock() -> None:
+    """Let signals interrupt from now on. A pending one interrupts at once."""
+    global _blocked
+    _blocked = False
+    if _pending:
         _interrupt()
 
 
 def ignore() -> None:
-    """Clean up undisturbed; nor does a signal reach the processes that are started from now on."""
-    global _came
+    """Ignore the signals, for the cleanup. Processes started from now on ignore them as well."""
+    global _pending
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    _came = False
+    _pending = False
 
 
 @contextlib.contextmanager
-def held_off() -> Iterator[None]:
-    """Let an interruption wait until the block has been left."""
-    global _held_off
-    before, _held_off = _held_off, True
+def blocked() -> Iterator[None]:
+    """Keep signals pending until the end of the block."""
+    global _blocked
+    before, _blocked = _blocked, True
     try:
         yield
     finally:
-        _held_off = before
+        _blocked = before
     if not before:
-        allow()
+        unblock()
 
 
 def _interrupt(*_: Any) -> None:
-    global _came
-    if _held_off:
-        _came = True
+    global _pending
+    if _blocked:
+        _pending = True
     else:
         ignore()
         raise SystemExit

@@ -19,7 +19,7 @@ log = structlog.get_logger()
 
 @app.task(name=SWEEP_ALL)
 def sweep_all() -> None:
-    """Find in the record what was lost on the way; each repair is a transaction of its own."""
+    """Find work whose message or worker was lost, and repair each in a transaction of its own."""
     with db.transaction(read_only=True):
         sessions, publications = sweep.find_sessions(), sweep.find_publications()
     for session_id in sessions:
@@ -37,7 +37,7 @@ def sweep_all() -> None:
 
 
 def _repair(repair: Callable[[uuid.UUID], None], row_id: uuid.UUID) -> None:
-    """One repair. A failure is logged and does not keep the others from theirs."""
+    """Run one repair. A failure is logged and does not stop the other repairs."""
     try:
         with db.transaction():
             repair(row_id)

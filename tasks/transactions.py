@@ -1,4 +1,4 @@
-"""Reading and writing the record while a session runs, which must outlive a database that is unavailable for a while."""
+"""Transactions of a running session. They are retried while the database is unavailable."""
 
 from __future__ import annotations
 
@@ -20,16 +20,18 @@ RETRY_SECONDS = 0.5
 
 
 class DatabaseUnavailable(Exception):
-    """The database did not answer for as long as a lease holds: by now the session is nobody's, or another attempt's."""
+    """The database was unavailable for a whole lease period, so the lease has expired; another attempt may own the row."""
 
 
 def transact(verb: Callable[[], T]) -> T:
-    """Run `verb` in a transaction that no signal interrupts, and again while the database is unavailable: for as long as a
-    lease, then raises `DatabaseUnavailable`. Asking again is safe, as every write is fenced."""
+    """Run `verb` in a transaction that no signal interrupts. Retry while the database is unavailable.
+
+    Raises `DatabaseUnavailable` after one lease period. A retry is safe, because every write is fenced.
+    """
     give_up_at = boot_time() + settings().lease_seconds
     while True:
         try:
-            with signals.held_off(), db.transaction():
+            with signals.blocked(), db.transaction():
                 return verb()
         except db.UNAVAILABLE as error:
             if boot_time() >= give_up_at:

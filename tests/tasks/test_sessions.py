@@ -72,8 +72,8 @@ def test_a_signal_amid_a_transaction_interrupts_after_it(ask):
         os.kill(os.getpid(), signal.SIGTERM)
         session_attempts.record_step(session_id, 1, "Written", "before the end")
 
-    with signals.taken():
-        signals.allow()
+    with signals.handled():
+        signals.unblock()
         with pytest.raises(SystemExit):
             transact(step)
         os.kill(os.getpid(), signal.SIGTERM)
@@ -82,11 +82,11 @@ def test_a_signal_amid_a_transaction_interrupts_after_it(ask):
 
 
 def test_a_signal_before_it_is_allowed_waits(ask):
-    with signals.taken():
+    with signals.handled():
         os.kill(os.getpid(), signal.SIGQUIT)
         time.sleep(0.01)
         with pytest.raises(SystemExit):
-            signals.allow()
+            signals.unblock()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])

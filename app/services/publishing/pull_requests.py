@@ -53,12 +53,12 @@ def request_checks() -> None:
         db.after_commit(lambda: queue.send(queue.CHECK_PULL_REQUESTS, expires=EVERY_SECONDS))
 
 
-def claim_check(silent_sites: Collection[uuid.UUID]) -> Check | None:
-    """Take the pull request that is due for the longest, but for those of `silent_sites`; None where there is none.
+def claim_check(failed_sites: Collection[uuid.UUID]) -> Check | None:
+    """Take the pull request that is due for the longest, but for those of `failed_sites`; None where there is none.
 
     When it is due again doubles with each look, so that one which lies open for long takes few calls.
     """
-    query = _due().where(AgentRunner.site_id.not_in(list(silent_sites))).order_by(AgentRunner.pr_check_due_at).limit(1)
+    query = _due().where(AgentRunner.site_id.not_in(list(failed_sites))).order_by(AgentRunner.pr_check_due_at).limit(1)
     runner = db.session.scalar(lookup.locked(query, AgentRunner))
     if runner is None:
         return None
