@@ -1,4 +1,4 @@
-"""Who asks, and what they may."""
+"""The caller of a request, and what the scope of its token allows."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from app.errors import Forbidden
 from app.models.states import Scope
 
-# Each scope may do what the ones it holds may. A worker reports; it does not order work.
-_HOLDS = {
+# The scopes that each scope includes. A worker reports on work, but does not request any.
+_INCLUDED = {
     Scope.READ: {Scope.READ},
     Scope.WRITE: {Scope.READ, Scope.WRITE},
     Scope.WORKER: {Scope.READ, Scope.WORKER},
@@ -29,17 +29,18 @@ class Caller:
     attempt: int | None = None
 
     def may(self, scope: Scope) -> bool:
-        return scope in _HOLDS[self.scope]
+        return scope in _INCLUDED[self.scope]
 
     def require(self, scope: Scope) -> None:
-        """Raise `Forbidden` unless this caller's token carries `scope` and is no session token."""
+        """Raise `Forbidden` unless the caller's token includes `scope` and is not a session token."""
         if self.session_id is not None:
             raise Forbidden(
-                "a session token may only report on its own session; use a token that a person made",
+                "A session token can only report on its own session. Use a token of a user.",
                 error_code="session_token_scope",
             )
         if not self.may(scope):
             raise Forbidden(
-                f"this needs a token of scope {scope.value}, and yours has the scope {self.scope.value}",
+                f"This needs the scope {scope.value}, and your token has the scope {self.scope.value}. "
+                f"Use a token that includes {scope.value}.",
                 error_code="scope_missing",
             )

@@ -1,4 +1,4 @@
-"""Counts of what has happened in the deployment, for its metrics."""
+"""Counters of what happens in the deployment, for its metrics."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ log = structlog.get_logger()
 
 
 def count(name: str, times: int = 1) -> None:
-    """Count `times` more of what `name` says has happened, once the transaction in progress has been committed.
+    """Add `times` to the counter `name` once the transaction in progress is committed.
 
-    A counter is a row that many write to, so nobody waits for it while holding others: it has a transaction of its own.
-    What a process that dies in between does not count is no harm.
+    Many write to the row of a counter, so it has a transaction of its own: nobody waits for it while holding other
+    locks. A process that dies in between loses the count, which does no harm.
     """
     db.after_commit(lambda: _add(name, times))
 
@@ -27,4 +27,4 @@ def _add(name: str, times: int) -> None:
             more = {"value": Counter.value + times}
             db.session.execute(insert.on_conflict_do_update(index_elements=[Counter.name], set_=more))
     except sa.exc.SQLAlchemyError as error:
-        log.warning("not_counted", counter=name, error=type(error).__name__)
+        log.warning("count_failed", counter=name, error=type(error).__name__)

@@ -1,4 +1,4 @@
-"""The first answer to a POST, kept under the caller's key, so that a repeat is no second deed."""
+"""Stores the first answer to a POST under the caller's key, so that a repeat does not do the work twice."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from app.services.callers import Caller
 
 KEPT_SECONDS = 24 * 3600.0
 _LOCK_NOT_AVAILABLE = "55P03"
+_NOT_ANSWERED = "The first request with this Idempotency-Key is still in progress. Try again shortly."
 
 
 class InFlight(Conflict):
@@ -31,7 +32,7 @@ class Reused(Invalid):
 
 @dataclass(frozen=True)
 class Repeatable:
-    """A POST that carries a key: whose it is, and a digest of its body."""
+    """A POST with a key: the token, the key, and a digest of the body."""
 
     token_id: uuid.UUID
     key: str
@@ -56,9 +57,9 @@ def repeatable(caller: Caller, key: str, method: str, path: str, body_digest: st
 
 
 def begin(asked: Repeatable) -> Answer | None:
-    """Take the key for the transaction in progress. The answer of an earlier request, where there was one.
+    """Claim the key in the transaction in progress; returns the answer to an earlier request, if there was one.
 
-    On Postgres this waits for a request in flight, two seconds at most; on SQLite the transaction's own start did.
+    On Postgres this waits up to two seconds for a request in flight. On SQLite the start of the transaction waited.
     """
     name = [getattr(IdempotencyKey, column) == value for column, value in asked.name.items()]
     too_old = IdempotencyKey.created_at < db.now(-KEPT_SECONDS)
@@ -68,23 +69,23 @@ def begin(asked: Repeatable) -> Answer | None:
     kept = db.session.scalars(sa.select(IdempotencyKey).where(*name)).one()
     if kept.body_digest != asked.body_digest:
         raise Reused(
-            "Idempotency-Key: was used with another body; use a new key for another request",
+            "Idempotency-Key: was used with another body. Use a new key for another request.",
             errors={"Idempotency-Key": ["was used with another body"]},
         )
     if kept.status is None:
-        raise InFlight("the first request with this Idempotency-Key is not answered yet; try again shortly")
+        raise InFlight(_NOT_ANSWERED)
     return Answer(kept.status, kept.headers or {}, kept.body or "")
 
 
 def keep(asked: Repeatable, answer: Answer) -> None:
-    """Keep the answer of the request that took the key."""
+    """Store the answer to the request that claimed the key."""
     name = [getattr(IdempotencyKey, column) == value for column, value in asked.name.items()]
     values = {"status": answer.status, "headers": answer.headers, "body": answer.body}
     db.session.execute(sa.update(IdempotencyKey).where(*name).values(values))
 
 
 def keep_refusal(asked: Repeatable, answer: Answer) -> None:
-    """Keep the refusal of a request whose own transaction, and with it the key, was rolled back."""
+    """Store the error answer to a request whose own transaction, and with it the key, was rolled back."""
     _insert(asked, body_digest=asked.body_digest, status=answer.status, headers=answer.headers, body=answer.body)
 
 
@@ -105,9 +106,7 @@ def _insert(asked: Repeatable, **values: Any) -> bool:
         inserted = db.session.scalar(statement) is not None
     except sa.exc.OperationalError as error:
         if getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
-            raise InFlight(
-                "the first request with this Idempotency-Key is not answered yet; try again shortly"
-            ) from None
+            raise InFlight(_NOT_ANSWERED) from None
         raise
     db.session.execute(sa.text("SET LOCAL lock_timeout TO DEFAULT"))
     return inserted

@@ -1,4 +1,4 @@
-"""When something was last done in the deployment, by the database's clock."""
+"""When periodic tasks last ran, by the database's clock."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from app.models import LastRun
 SWEEP, GARBAGE, PULL_REQUESTS = "sweep", "garbage", "pull_requests"
 
 
-def put(name: str) -> None:
+def record(name: str) -> None:
     """Record that `name` has run now."""
     db.session.execute(_upsert(name))
 
 
-def take(name: str, every_seconds: float) -> bool:
-    """Whether `name` is due, and if so record that it runs now. Of several that ask at once, one gets True."""
+def start_if_due(name: str, every_seconds: float) -> bool:
+    """Whether `name` is due; if so, record that it runs now. Of several concurrent calls, one returns True."""
     is_due = LastRun.at < db.now(-every_seconds)
     return db.session.scalar(_upsert(name, where=is_due).returning(LastRun.id)) is not None
 
 
 def age(name: str) -> float | None:
-    """Seconds since it was last done; None if it never was."""
+    """Seconds since `name` last ran; None if it never did."""
     times = db.session.execute(sa.select(LastRun.at, db.now()).where(LastRun.name == name)).one_or_none()
     return (times[1] - times[0]).total_seconds() if times else None
 

@@ -1,8 +1,8 @@
-"""The right to work on a row: dispatched until it is claimed, held by a lease, fenced, given back or lost.
+"""Leases: a row is dispatched until a worker claims it, held by an attempt, fenced, and released or lost.
 
-This is the same for all that is `Leased`: sessions and publications. The database's clock decides. `attempt` is the
-fence: each write of a worker names the attempt that it belongs to, and one that no longer holds the row changes nothing.
-Rows that a function takes are locked, unless it says otherwise.
+The rules are the same for all `Leased` rows: sessions and publications. The database's clock decides. `attempt` is the
+fence: each write of a worker carries its attempt, and an attempt that no longer holds the row cannot change it. The
+rows passed to these functions are locked, unless a docstring says otherwise.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ class Cancelled(Conflict):
 
 
 def redispatch_wait(dispatches: int) -> float:
-    """Seconds until what was dispatched so many times is dispatched again."""
-    # After some weeks the count is above a thousand, and two to the power of that is no float.
+    """Seconds until a row that was dispatched `dispatches` times is dispatched again."""
+    # After some weeks the count exceeds a thousand, and two to the power of that is too large for a float.
     return min(settings().redispatch_seconds * 2.0 ** min(dispatches, 30), MAX_REDISPATCH_SECONDS)
 
 
 def dispatch(row: Leased, task: str) -> None:
-    """Send a waiting row to the workers after the commit. The sweep sends it again if none claims it."""
+    """Enqueue a waiting row for the workers after the commit. The sweep does so again if no worker claims it."""
     wait = redispatch_wait(row.dispatches)
     row.dispatches += 1
     row.next_dispatch_at = db.now(wait)
@@ -57,9 +57,9 @@ def begin(row: Leased) -> None:
 
 
 def beat(model: type[Leased], row_id: uuid.UUID, attempt: int) -> None:
-    """Extend the lease; raises `LeaseLost` or `Cancelled` where the attempt no longer holds the row.
+    """Extend the lease; raises `LeaseLost` or `Cancelled` if the attempt no longer holds the row.
 
-    One fenced UPDATE that locks nothing before: it is the write that happens most, and must wait for no other lock.
+    This is one fenced UPDATE on a row that need not be locked: the most frequent write must not wait for other locks.
     """
     extend = sa.update(model).where(
         model.id == row_id,
@@ -74,12 +74,12 @@ def beat(model: type[Leased], row_id: uuid.UUID, attempt: int) -> None:
 
 
 def is_held(row: Leased, attempt: int) -> bool:
-    """Whether that attempt holds the row. A lease that has run out holds until somebody notices."""
+    """Whether that attempt holds the row. An expired lease still counts until the sweep or a claim ends it."""
     return row.attempt == attempt and row.state == row.HELD and row.lease_expires_at is not None
 
 
 def check_held(row: Leased | None, attempt: int) -> None:
-    """Let a write of the attempt go on; raises `LeaseLost` or `Cancelled` where it no longer holds the row."""
+    """Raise `LeaseLost` or `Cancelled` if the attempt no longer holds the row."""
     if row is None or not is_held(row, attempt):
         raise refusal(row, attempt)
 
@@ -87,18 +87,18 @@ def check_held(row: Leased | None, attempt: int) -> None:
 def refusal(row: Leased | None, attempt: int) -> LeaseLost | Cancelled:
     """Why an attempt does not hold the row."""
     if row is not None and row.attempt == attempt and row.was_stopped:
-        return Cancelled("the session was stopped by a caller; stop the work")
-    return LeaseLost(f"attempt {attempt} no longer holds the lease, which expired or was given back; stop the work")
+        return Cancelled("A caller stopped the session. Stop the work.")
+    return LeaseLost(f"Attempt {attempt} no longer holds the lease: it expired or was released. Stop the work.")
 
 
 def release(row: Leased, *, dispatch_in: float | None = None) -> None:
-    """End the lease. The sweep dispatches the row after `dispatch_in` seconds; None: not by itself."""
+    """End the lease. The sweep dispatches the row after `dispatch_in` seconds; None: it does not."""
     row.lease_expires_at = None
     row.next_dispatch_at = None if dispatch_in is None else db.now(dispatch_in)
 
 
 def lose_worker(row: Leased) -> bool:
-    """Count the worker of an expired lease as lost and end the lease. True: it was one too many, so give the row up."""
+    """End an expired lease and count its worker as lost. True: too many workers were lost, so the row must fail."""
     row.workers_lost += 1
     counters.count("workers_lost")
     release(row)
@@ -106,17 +106,17 @@ def lose_worker(row: Leased) -> bool:
 
 
 def has_expired(row: Leased) -> bool:
-    """Whether an attempt held the row whose lease has run out."""
+    """Whether an attempt holds the row with an expired lease."""
     return row.state == row.HELD and _has_passed(row.lease_expires_at)
 
 
 def is_live(row: Leased) -> bool:
-    """Whether an attempt holds the row whose lease has not run out."""
+    """Whether an attempt holds the row with a lease that has not expired."""
     return row.state == row.HELD and row.lease_expires_at is not None and not _has_passed(row.lease_expires_at)
 
 
 def is_due(row: Leased) -> bool:
-    """Whether the row waits and is to be dispatched by now."""
+    """Whether the row is waiting and due to be dispatched."""
     return row.state == row.WAITING and _has_passed(row.next_dispatch_at)
 
 
@@ -125,20 +125,20 @@ def _has_passed(moment: datetime.datetime | None) -> bool:
 
 
 def expired(model: type[Leased], seconds: float = 0.0) -> sa.ColumnElement[bool]:
-    """Rows whose lease ran out at least that many seconds ago."""
+    """Selects rows whose lease expired at least `seconds` ago."""
     return sa.and_(model.state == model.HELD, model.lease_expires_at < db.now(-seconds))
 
 
 def find_expired(model: type[Leased], most: int) -> list[uuid.UUID]:
-    """Rows whose lease has run out, the longest ago first. None is locked."""
+    """The ids of rows whose lease has expired, the earliest first. The rows are not locked."""
     query = sa.select(model.id).where(expired(model)).order_by(model.lease_expires_at)
     return list(db.session.scalars(query.limit(most)))
 
 
 def find_due(model: type[Leased], most: int) -> list[uuid.UUID]:
-    """Waiting rows that are to be dispatched by now, the longest due first. None is locked.
+    """The ids of waiting rows that are due to be dispatched, the earliest first. The rows are not locked.
 
-    By that order none waits behind many that are dispatched again and again.
+    In this order no row waits behind many others that are dispatched again and again.
     """
     due = sa.and_(model.state == model.WAITING, model.next_dispatch_at < db.now())
     query = sa.select(model.id).where(due).order_by(model.next_dispatch_at)

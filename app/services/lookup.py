@@ -1,4 +1,4 @@
-"""Finding rows within the caller's account, and locking them in the one order: account, site, runner, session."""
+"""Finds rows in the caller's account, and locks them in one fixed order: account, site, runner, session."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def lock_site(site_id: uuid.UUID) -> Site:
 
 
 def get_site(caller: Caller, site_id: uuid.UUID, *, lock: bool = False) -> Site:
-    """The caller's site; raises `NotFound` for one that is hidden or another account's."""
+    """The caller's site; raises `NotFound` if it is deleted or belongs to another account."""
     query = sa.select(Site).where(Site.id == site_id, Site.account_id == caller.account_id, Site.deleted_at.is_(None))
     site = db.session.scalar(locked(query, Site) if lock else query)
     if site is None:
-        raise NotFound("there is no site with this id in your account", error_code="site_not_found")
+        raise NotFound("Your account has no site with this id. GET /sites lists them.", error_code="site_not_found")
     return site
 
 
 def get_runner(caller: Caller, runner_id: uuid.UUID, *, lock: bool = False) -> AgentRunner:
-    """The caller's runner; raises `NotFound` for another account's or one whose site is hidden."""
+    """The caller's runner; raises `NotFound` if it belongs to another account or its site is deleted."""
     query = (
         sa.select(AgentRunner)
         .join(AgentRunner.site)
@@ -41,7 +41,8 @@ def get_runner(caller: Caller, runner_id: uuid.UUID, *, lock: bool = False) -> A
     )
     runner = db.session.scalar(locked(query, AgentRunner) if lock else query)
     if runner is None:
-        raise NotFound("there is no agent runner with this id in your account", error_code="agent_runner_not_found")
+        message = "Your account has no agent runner with this id. GET /agent_runners lists them."
+        raise NotFound(message, error_code="agent_runner_not_found")
     return runner
 
 
@@ -52,7 +53,8 @@ def get_session(runner: AgentRunner, session_id: uuid.UUID, *, lock: bool = Fals
     )
     session = db.session.scalar(locked(query, AgentRunnerSession) if lock else query)
     if session is None:
-        raise NotFound("this agent runner has no session with this id", error_code="session_not_found")
+        message = "This agent runner has no session with this id. GET the sessions of the runner for a list."
+        raise NotFound(message, error_code="session_not_found")
     return session
 
 
@@ -65,7 +67,7 @@ def find_active_session(runner: AgentRunner) -> AgentRunnerSession | None:
 
 
 def lock_session(session_id: uuid.UUID) -> tuple[AgentRunner, AgentRunnerSession] | None:
-    """A session and its runner, whoever's they are, locked in order; None where there is no such session."""
+    """A session and its runner, of any account, locked in order; None if there is no such session."""
     runner_id = db.session.scalar(
         sa.select(AgentRunnerSession.agent_runner_id).where(AgentRunnerSession.id == session_id)
     )
@@ -78,7 +80,7 @@ def lock_session(session_id: uuid.UUID) -> tuple[AgentRunner, AgentRunnerSession
 
 def locked(query: sa.Select[T], model: type[T]) -> sa.Select[T]:
     """The query, with a lock on the rows of `model` that it finds."""
-    # A write to a runner or a session makes Postgres hold the account and the site, which it refers to, against being
-    # deleted. It must not wait for us there, out of order; so the lock is the one that leaves the keys to others.
+    # A write to a runner or a session makes Postgres lock the account and the site that it refers to against deletion.
+    # That must not wait for us, out of order, so this is the weaker lock that allows such references.
     # What was read before the lock was granted may be stale, so the row is read again.
     return query.with_for_update(of=model, key_share=True).execution_options(populate_existing=True)

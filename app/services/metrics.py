@@ -1,4 +1,4 @@
-"""What operators watch: read from the record when they ask, because no process lives as long as the deployment."""
+"""Metrics for operators. They are read from the database, because no process lives as long as the deployment."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Measured:
-    """The deployment as it is now. Seconds are None where there is nothing to measure."""
+    """The deployment as it is now. `sweep_age_seconds` is None before the first sweep."""
 
     sweep_age_seconds: float | None
     sessions: dict[str, int]
-    """How many are in each of the states that are not final."""
+    """The number of sessions in each state that is not final."""
     oldest_waiting_seconds: float
     expired_leases: int
     pending_publications: int
     counted: dict[str, int]
-    """The counters by name, as `count` was told them."""
+    """The values of the counters, by name."""
 
 
 @dataclass(frozen=True)
 class Stuck:
-    """What ought to have moved on by now."""
+    """Work that should have progressed by now."""
 
     longest_wait_seconds: float
-    """Of the sessions that limits would let run."""
+    """Of the sessions that no limit keeps from running."""
     running: int
-    """Sessions on workers of ours."""
+    """Sessions on internal workers."""
     expired_leases: int
     pending_publications: int
     lost_sessions: int
-    """How many ended with `worker_lost`."""
+    """Sessions that ended with `worker_lost`."""
 
 
 def measure() -> Measured:
-    """Read all of it, in the transaction in progress."""
+    """Measure the deployment in the transaction in progress."""
     session = AgentRunnerSession
     by_state = sa.select(session.state, sa.func.count()).where(session.state.in_(ACTIVE)).group_by(session.state)
     found = {state.value: count for state, count in db.session.execute(by_state)}
@@ -64,8 +64,11 @@ def measure() -> Measured:
 
 
 def find_stuck(lease_seconds: float, publication_seconds: float, lost_seconds: float) -> Stuck:
-    """Read, in the transaction in progress, what ought not to be: leases that ran out so long ago, publications that
-    were asked for so long ago, and sessions that were lost since so long ago."""
+    """Read what is stuck, in the transaction in progress.
+
+    Counts leases that expired more than `lease_seconds` ago, pending publications older than `publication_seconds`, and
+    sessions that were lost within the last `lost_seconds`.
+    """
     session = AgentRunnerSession
     ours = sa.select(Site.id).where(Site.execution == Execution.INTERNAL)
     here = (session.state == SessionState.RUNNING, session.site_id.in_(ours))

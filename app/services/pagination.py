@@ -1,4 +1,4 @@
-"""Pages of a list: by number, with a total, or by cursor, at constant cost."""
+"""Pages of a list: by number, with a total, or by cursor, at a constant cost."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Page(Generic[T]):
-    """Some rows of a list. `total` is None on a walk by cursor; `next_cursor` is None at its end."""
+    """Some rows of a list. `total` is None when paging by cursor. `next_cursor` is None at the end of the list."""
 
     items: list[T]
     number: int
@@ -30,7 +30,7 @@ class Page(Generic[T]):
 
 
 def by_number(query: sa.Select[T], keys: Sequence[Any], number: int, per_page: int) -> Page[T]:
-    """Page `number`, from 1, of a query that is ordered already; `keys` are the columns it is ordered by."""
+    """Page `number`, from 1, of a query that is ordered by the columns `keys`."""
     total = db.session.scalar(sa.select(sa.func.count()).select_from(query.order_by(None).subquery())) or 0
     items = list(db.session.scalars(query.limit(per_page).offset((number - 1) * per_page)))
     more = number * per_page < total
@@ -38,7 +38,7 @@ def by_number(query: sa.Select[T], keys: Sequence[Any], number: int, per_page: i
 
 
 def by_cursor(query: sa.Select[T], keys: Sequence[Any], cursor: str, per_page: int, *, descending: bool) -> Page[T]:
-    """The rows behind `cursor`; the query is ordered by `keys`, all in one direction, the last of them unique."""
+    """The rows after `cursor`. The query is ordered by `keys`, all in one direction, and the last of them is unique."""
     row, values = sa.tuple_(*keys), sa.tuple_(*_values_of(cursor))
     items = list(db.session.scalars(query.where(row < values if descending else row > values).limit(per_page + 1)))
     more, items = len(items) > per_page, items[:per_page]
@@ -64,8 +64,8 @@ def _values_of(cursor: str) -> tuple[Any, Any]:
 
 
 def created_between(column: Any, filters: dict[str, datetime.datetime]) -> list[sa.ColumnElement[bool]]:
-    """The inclusive bounds `created_at_from` and `created_at_to`. Moments are shown in milliseconds, so the upper one
-    takes in the whole of its last millisecond."""
+    """Conditions for `created_at_from` and `created_at_to`, both inclusive. Times are shown in milliseconds, so the
+    upper bound includes the whole of its last millisecond."""
     conditions = []
     if filters.get("created_at_from"):
         conditions.append(column >= filters["created_at_from"])

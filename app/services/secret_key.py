@@ -1,4 +1,4 @@
-"""That all processes of a deployment have one secret key: the record keeps its fingerprint."""
+"""Checks that all processes of a deployment have the same secret key. The database stores its fingerprint."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ REMEDY = (
 
 
 class OtherSecretKey(Conflict):
-    """This process could not read what the others encrypted, and its signatures would not be accepted."""
+    """This process has another key than the others: it cannot decrypt their data, nor they verify its signatures."""
 
     error_code = "other_secret_key"
 
 
 def require_same() -> None:
-    """Raise `OtherSecretKey` unless this process has the deployment's key. The first process that asks sets it."""
+    """Raise `OtherSecretKey` unless this process has the deployment's key. The first process to call this sets it."""
     db.session.execute(_insert().on_conflict_do_nothing(index_elements=[Fingerprint.name]))
     if not is_same():
-        raise OtherSecretKey(f"the other processes of this deployment have another secret key. {REMEDY}")
+        raise OtherSecretKey(f"The other processes of this deployment have another secret key. {REMEDY}.")
 
 
 def is_same() -> bool | None:
-    """Whether this process has the deployment's key; None as long as the deployment has none."""
+    """Whether this process has the deployment's key; None if the deployment has no key yet."""
     recorded = db.session.scalar(sa.select(Fingerprint.value).where(Fingerprint.name == NAME))
     return None if recorded is None else recorded == keys.fingerprint()
 
 
 def accept() -> None:
-    """Make this process's key the deployment's. What was encrypted with another one stays unreadable."""
+    """Make this process's key the deployment's. Data encrypted with another key stays unreadable."""
     change = {"value": keys.fingerprint()}
     db.session.execute(_insert().on_conflict_do_update(index_elements=[Fingerprint.name], set_=change))
 

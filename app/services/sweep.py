@@ -1,4 +1,4 @@
-"""The periodic repair: what was lost on the way is found in the record. Safe to run several at once."""
+"""The periodic repair: it finds lost work in the database. Several sweeps may safely run at once."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ AT_ONCE = 200
 
 
 def find_sessions() -> list[uuid.UUID]:
-    """Sessions whose lease has expired, those of external workers that are past their time limit, and those due to be
-    dispatched, in this order: however many are due, none that lost its worker waits behind them."""
+    """Sessions with an expired lease, sessions of external workers past their time limit, and sessions due to be
+    dispatched. In this order a session that lost its worker never waits behind many that are due."""
     past_limit = sa.select(AgentRunnerSession.id).where(session_attempts.is_past_time_limit())
     return [
         *leases.find_expired(AgentRunnerSession, AT_ONCE),
@@ -27,21 +27,21 @@ def find_sessions() -> list[uuid.UUID]:
 
 
 def find_publications() -> list[uuid.UUID]:
-    """Publications whose lease has expired, and those due to be dispatched."""
+    """Publications with an expired lease, and those due to be dispatched."""
     return [*leases.find_expired(Publication, AT_ONCE), *leases.find_due(Publication, AT_ONCE)]
 
 
 def dispatch_next() -> None:
-    """Dispatch the session that is next: where the broker lost its messages, idle workers have not heard of it."""
+    """Dispatch the next session. If the broker lost its message, idle workers would not know of it."""
     lifecycle.dispatch_next(expires=2 * settings().sweep_seconds)
 
 
 def request_garbage_collection() -> None:
-    """Enqueue the removal of unreferenced artifacts, when it is due."""
-    if last_runs.take(last_runs.GARBAGE, settings().garbage_seconds):
+    """Enqueue the removal of unreferenced artifacts if it is due."""
+    if last_runs.start_if_due(last_runs.GARBAGE, settings().garbage_seconds):
         db.after_commit(lambda: queue.send(queue.COLLECT_GARBAGE, expires=settings().garbage_seconds))
 
 
 def finish() -> None:
     """Record that a sweep has completed. The age of the last one is a metric."""
-    last_runs.put(last_runs.SWEEP)
+    last_runs.record(last_runs.SWEEP)

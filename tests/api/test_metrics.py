@@ -42,7 +42,7 @@ def test_sessions_are_counted_by_state_and_by_how_they_ended(
 ) -> None:
     first, _, _ = make_runner(), make_runner(), make_runner()
     with db.transaction():
-        last_runs.put(last_runs.SWEEP)
+        last_runs.record(last_runs.SWEEP)
         counters.count("egress_refused", 3)
     claim = worker.claim(first["latest_session_id"])
     now = read()

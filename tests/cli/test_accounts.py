@@ -17,7 +17,7 @@ def test_init_makes_an_account_once_and_shows_only_the_token_on_standard_output(
     assert "ada@example.org" in first.stderr
     again = run(folder, "init")
     assert again.returncode == 1
-    assert "has an account already" in again.stderr
+    assert "it has an account" in again.stderr
     quiet = run(folder, "init", "--if-empty")
     assert (quiet.returncode, quiet.stdout) == (0, "")
 
@@ -86,7 +86,7 @@ def test_an_address_belongs_to_one_user(folder: Path) -> None:
     run(folder, "migrate")
     run(folder, "init", "--email", "ada@example.org")
     done = run(folder, "account", "create", "Shop", "--email", "ada@example.org")
-    assert done.returncode == 1 and "ada@example.org already" in done.stderr
+    assert done.returncode == 1 and "ada@example.org exists already" in done.stderr
     assert len(run(folder, "account", "list").stdout.splitlines()) == 1
 
 
@@ -107,4 +107,4 @@ def test_a_limit_that_cannot_be_is_refused(folder: Path, limit: str) -> None:
 def test_limits_of_no_account_are_refused(folder: Path) -> None:
     run(folder, "migrate")
     done = run(folder, "account", "set", "00000000-0000-0000-0000-000000000000", "--max-queued-sessions", "1")
-    assert done.returncode == 1 and "there is no such account" in done.stderr
+    assert done.returncode == 1 and "There is no account with the id" in done.stderr

@@ -14,7 +14,7 @@ from tasks.sweep import sweep_all
 
 def take(every_seconds: float = 60.0) -> bool:
     with db.transaction():
-        return last_runs.take("cleaning", every_seconds)
+        return last_runs.start_if_due("cleaning", every_seconds)
 
 
 def test_of_many_that_ask_at_once_one_is_to_do_it(record: sa.Engine) -> None:

@@ -1,4 +1,4 @@
-"""Accounts: made with their first user, listed, limited."""
+"""Accounts: created with their first user, listed, limited."""
 
 from __future__ import annotations
 
@@ -20,24 +20,29 @@ LONGEST_EMAIL = 320
 
 
 def init(account_name: str, email: str, full_name: str) -> tuple[User, str]:
-    """Make the first account, its user and an administrator's token; raises `Conflict` where there is an account already."""
+    """Create the first account, its user and an administrator's token; raises `Conflict` if an account exists."""
     if db.session.scalar(sa.select(Account.id).limit(1)) is not None:
-        raise Conflict("this deployment has an account already", error_code="already_initialised")
+        message = (
+            "This deployment is initialised already: it has an account. Use agent-runners account create for another."
+        )
+        raise Conflict(message, error_code="already_initialised")
     return create(account_name, email, full_name)
 
 
 def create(account_name: str, email: str, full_name: str) -> tuple[User, str]:
-    """Make an account with one user; returns the user and the text of an administrator's token.
+    """Create an account with one user; returns the user and the text of an administrator's token.
 
-    Raises `Invalid` for what is no email address or a name of the wrong length, and `Conflict` where another user has
-    the address.
+    Raises `Invalid` for a malformed email address or a name of the wrong length, and `Conflict` if another user has the
+    address.
     """
     _check_email(email)
     for field, name in (("account", account_name), ("name", full_name)):
         if not 1 <= len(name) <= LONGEST_NAME:
             raise invalid(field, f"must have 1 to {LONGEST_NAME} characters")
     if db.session.scalar(sa.select(User.id).where(User.email == email)) is not None:
-        raise Conflict(f"there is a user with the address {email} already", error_code="user_exists")
+        raise Conflict(
+            f"A user with the address {email} exists already. Use another address.", error_code="user_exists"
+        )
     account = Account(name=account_name)
     db.session.add(account)
     db.session.flush()
@@ -60,13 +65,14 @@ def find_all() -> list[Account]:
 
 
 def set_limits(account_id: uuid.UUID, limits: Mapping[str, int | None]) -> None:
-    """Change the limits that are named and leave the rest; None takes one off. Raises `NotFound`."""
+    """Change the given limits and leave the others; None removes a limit. Raises `NotFound`."""
     if db.session.get(Account, account_id) is None:
-        raise NotFound("there is no such account", error_code="account_not_found")
+        message = f"There is no account with the id {account_id}. agent-runners account list shows all accounts."
+        raise NotFound(message, error_code="account_not_found")
     account = lookup.lock_account(account_id)
     for name, limit in limits.items():
         setattr(account, name, limit)
-    # Sessions that waited for the limit are dispatched at once. Those of external workers are never dispatched.
+    # Sessions that waited because of the limit are dispatched at once. Those of external workers are never dispatched.
     waiting = (AgentRunnerSession.account_id == account.id, AgentRunnerSession.state == SessionState.NEW)
     dispatched = sa.update(AgentRunnerSession).where(*waiting, AgentRunnerSession.next_dispatch_at.is_not(None))
     db.session.execute(dispatched.values(next_dispatch_at=db.now()))

@@ -1,4 +1,4 @@
-"""What callers may know of themselves and of their account."""
+"""What callers can read about themselves and their account."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Me:
 
 @dataclass(frozen=True)
 class Overview:
-    """An account, its limits, where None is no limit, and what is used of them."""
+    """An account, its limits, of which None means no limit, and its current use."""
 
     account: Account
     limits: dict[str, int | None]

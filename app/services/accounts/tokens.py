@@ -1,4 +1,4 @@
-"""Tokens: made, shown once, looked up by their digest, revoked."""
+"""Tokens: created, shown once, looked up by their digest, revoked."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ PREFIX = "ar_"
 
 
 def authenticate(text: str) -> Caller:
-    """The holder of a token; raises `Unauthorized` where it is unknown or revoked."""
+    """The holder of a token; raises `Unauthorized` if it is unknown or revoked."""
     token = db.session.scalar(sa.select(Token).where(Token.digest == _digest(text)))
     if token is None or token.revoked_at is not None:
         raise Unauthorized(
-            "the token is unknown or was revoked; an administrator makes a new one with POST /tokens or `agent-runners token create`",
+            "The token is unknown or was revoked. Create a new one with POST /tokens or `agent-runners token create`.",
             error_code="bad_token",
         )
     return Caller(token.user.account_id, token.user_id, token.id, token.scope, token.session_id, token.attempt)
 
 
 def create(user: User, scope: Scope, name: str) -> tuple[Token, str]:
-    """A new token and its text, which is kept nowhere."""
+    """Create a token; returns it with its text, which is not stored."""
     return _create(user_id=user.id, scope=scope, name=name)
 
 
 def create_for_attempt(caller: Caller, session_id: uuid.UUID, attempt: int) -> str:
-    """The text of a new token that may report on that attempt alone, until the caller's own token is revoked."""
+    """The text of a new token that can report only on that attempt. It is revoked together with the caller's token."""
     name = f"session {session_id} attempt {attempt}"
-    made_for = {"session_id": session_id, "attempt": attempt, "claimed_with": caller.token_id}
-    return _create(user_id=caller.user_id, scope=Scope.WORKER, name=name, **made_for)[1]
+    purpose = {"session_id": session_id, "attempt": attempt, "claimed_with": caller.token_id}
+    return _create(user_id=caller.user_id, scope=Scope.WORKER, name=name, **purpose)[1]
 
 
 def _create(**fields: Any) -> tuple[Token, str]:
@@ -51,27 +51,27 @@ def _create(**fields: Any) -> tuple[Token, str]:
 
 
 def create_for_caller(caller: Caller, scope: Scope, name: str) -> tuple[Token, str]:
-    """A new token of the caller's own user; nobody hands out more than they hold."""
+    """Create a token of the caller's own user; raises `Forbidden` for a scope that the caller does not have."""
     caller.require(Scope.WRITE)
     caller.require(scope)
     return create(db.session.get_one(User, caller.user_id), scope, name)
 
 
 def create_for_email(email: str, scope: Scope, name: str) -> tuple[Token, str]:
-    """A new token of the user with that address; raises `NotFound`."""
+    """Create a token of the user with that address; raises `NotFound`."""
     user = db.session.scalar(sa.select(User).where(User.email == email))
     if user is None:
-        raise NotFound(f"no user has the address {email}", error_code="user_not_found")
+        raise NotFound(f"No user has the address {email}. Check its spelling.", error_code="user_not_found")
     return create(user, scope, name)
 
 
 def find_all() -> list[Token]:
-    """Every token that people made, oldest first, revoked ones too."""
+    """Every token except session tokens, oldest first, including revoked ones."""
     return list(db.session.scalars(sa.select(Token).where(Token.session_id.is_(None)).order_by(Token.created_at)))
 
 
 def find_own(caller: Caller, filters: dict[str, Any]) -> Page[Token]:
-    """A page of the caller's own tokens, oldest first; an administrator sees the account's."""
+    """A page of the caller's own tokens, oldest first. An administrator sees all tokens of the account."""
     caller.require(Scope.READ)
     keys = (Token.created_at, Token.id)
     query = _visible_to(caller).order_by(*keys)
@@ -87,20 +87,20 @@ def _visible_to(caller: Caller) -> sa.Select[Token]:
 
 
 def revoke(token_id: uuid.UUID, caller: Caller | None = None) -> None:
-    """Revoke a token, with those of the attempts that were claimed with it; again is no error.
+    """Revoke a token, and the session tokens of claims made with it. Revoking it again is not an error.
 
-    A caller reaches what `find_own` shows, the command line any. Raises `NotFound`.
+    A caller can revoke the tokens that `find_own` returns, the command line any. Raises `NotFound`.
     """
     if caller is not None:
         caller.require(Scope.WRITE)
     found = sa.select(Token).where(Token.session_id.is_(None)) if caller is None else _visible_to(caller)
     token = db.session.scalar(found.where(Token.id == token_id))
     if token is None:
-        raise NotFound("there is no token with this id that you may see", error_code="token_not_found")
-    with_it = sa.or_(Token.id == token_id, Token.claimed_with == token_id)
-    db.session.execute(sa.update(Token).where(with_it, Token.revoked_at.is_(None)).values(revoked_at=db.now()))
+        raise NotFound("You have no token with this id. Check the list of tokens.", error_code="token_not_found")
+    affected = sa.or_(Token.id == token_id, Token.claimed_with == token_id)
+    db.session.execute(sa.update(Token).where(affected, Token.revoked_at.is_(None)).values(revoked_at=db.now()))
 
 
 def _digest(text: str) -> str:
-    # The text has 256 random bits, so a plain hash is as good as a slow one.
+    # The text has 256 random bits, so a slow hash would add no security.
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Stored diffs: their keys, reading them whole or by pages of files, and putting one in another's place."""
+"""Stored diffs: their keys, reading them whole or in pages of files, and storing those that callers send."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ from app.services.callers import Caller
 
 FILE_START = b"diff --git "
 BINARY_START = b"GIT binary patch"
-# The folders of the artifact store that hold diffs of attempts, and those that callers put in the place of a runner's.
+# The folders in the artifact store for diffs of attempts, and for diffs that callers sent to replace a runner's.
 SESSIONS, RUNNERS = "agent-runner-sessions-diffs", "agent-runners-diffs"
 
 
 @dataclass(frozen=True)
 class Diff:
-    """A diff to be sent: its bytes, and how many files all of it has."""
+    """A diff to send: its bytes, and the number of files in the whole diff."""
 
     chunks: Iterator[bytes]
     files: int | None = None
 
 
 def attempt_key(runner_id: uuid.UUID, session_id: uuid.UUID, attempt: int, kind: str) -> str:
-    """Where an attempt stores a diff of `kind` result or cumulative. The attempt in it is part of the fence."""
+    """The key under which an attempt stores its diff of `kind` result or cumulative. Its attempt is part of the fence."""
     return f"{SESSIONS}/{runner_id}/{session_id}/{attempt}/{kind}.patch"
 
 
 def reported_key(issued: str) -> str:
-    """Where a report's diff is kept apart from `issued`, the key that its attempt may upload to."""
+    """The key for a report's diff. It differs from `issued`, to which the attempt's upload URL still allows writes."""
     return f"{issued.removesuffix('.patch')}-{uuid.uuid4()}.patch"
 
 
 def read_runner_diff(
     caller: Caller, runner_id: uuid.UUID, *, page: int | None, per_page: int, strip_binary: bool
 ) -> Diff:
-    """The runner's diff, whole or one page of its files; raises `NotFound` where there is none.
+    """The runner's diff, whole or one page of its files; raises `NotFound` if there is none.
 
-    To be called in no transaction, as the next: the store may take long, and no connection shall be held meanwhile.
+    Call this and `read_session_diff` outside a transaction: the store may be slow, and no connection is held meanwhile.
     """
     with db.transaction(read_only=True):
         caller.require(Scope.READ)
@@ -63,7 +63,7 @@ def read_runner_diff(
 
 
 def read_session_diff(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID, kind: str) -> Diff:
-    """What a session alone changed (`result`), or all up to and with it (`cumulative`); raises `NotFound`."""
+    """What a session alone changed (`result`), or all up to and including it (`cumulative`); raises `NotFound`."""
     with db.transaction(read_only=True):
         caller.require(Scope.READ)
         session = lookup.get_session(lookup.get_runner(caller, runner_id), session_id)
@@ -73,11 +73,13 @@ def read_session_diff(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUI
 
 def _read(key: str | None) -> Iterator[bytes]:
     if key is None:
-        raise NotFound("there is no diff: nothing was changed, or the work has not ended", error_code="no_diff")
+        message = "There is no diff. Either nothing was changed, or the work has not ended: check the session's state."
+        raise NotFound(message, error_code="no_diff")
     try:
         return artifacts.store().read(key)
     except FileNotFoundError:
-        raise NotFound("the diff is no longer stored", error_code="diff_gone") from None
+        message = "The diff is missing from the artifact store. Run the session again, or ask the operator."
+        raise NotFound(message, error_code="diff_gone") from None
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -91,8 +93,8 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _files(lines: Iterator[bytes]) -> Iterator[Iterator[bytes]]:
-    """The lines of each file. A line of content begins with a sign and one of a binary patch has no space, so only a
-    header can look like one. Each file must be read, or skipped by asking for the next one."""
+    """The lines of each file. A line of content begins with a sign, and a line of a binary patch has no space, so only
+    a header can look like one. Iterating to the next file skips the rest of the current one."""
     head: bytes | None = next(lines, None)
 
     def one() -> Iterator[bytes]:
@@ -120,29 +122,30 @@ def _without_binary(file: Iterator[bytes]) -> Iterator[bytes]:
         yield line
 
 
-def take_runner_diff(runner_id: uuid.UUID, account_id: uuid.UUID, fields: dict[str, Any]) -> str | None:
-    """Store the diff that a caller puts in place of the runner's own and return its key; empty means none at all."""
-    own = f"{RUNNERS}/{runner_id}/{uuid.uuid4()}.patch"
+def store_runner_diff(runner_id: uuid.UUID, account_id: uuid.UUID, fields: dict[str, Any]) -> str | None:
+    """Store the diff with which a caller replaces the runner's own, and return its key; None if the diff is empty."""
+    new_key = f"{RUNNERS}/{runner_id}/{uuid.uuid4()}.patch"
     if fields.get("result_diff") is not None:
-        return take("result_diff", [fields["result_diff"].encode()], own)
+        return store("result_diff", [fields["result_diff"].encode()], new_key)
     key = fields["result_diff_s3_key"]
     mine = (f"{uploads.PREFIX}/{account_id}/", f"{SESSIONS}/{runner_id}/")
     stored = artifacts.store().stat(key) if key.startswith(mine) and ".." not in key else None
     if stored is None:
-        raise invalid("result_diff_s3_key", "names no stored diff of this agent runner", error_code="bad_key")
+        message = "is not the key of a stored diff of this agent runner; upload the diff first"
+        raise invalid("result_diff_s3_key", message, error_code="bad_key")
     references.refuse_expired("result_diff_s3_key", key, stored)
-    return take("result_diff_s3_key", artifacts.store().read(key), own)
+    return store("result_diff_s3_key", artifacts.store().read(key), new_key)
 
 
-def take(field: str, content: Iterable[bytes], own: str) -> str | None:
-    """Store a diff that a caller brings under `own` and return that; None where it is empty. Raises `Invalid` for what is
-    no git diff, or not a complete one.
+def store(field: str, content: Iterable[bytes], key: str) -> str | None:
+    """Store a caller's diff under `key` and return the key; None if the diff is empty. Raises `Invalid` unless it is a
+    complete git diff.
 
-    What was uploaded is copied by this: it may still be replaced or deleted by whoever holds its URLs, but not what has
-    been looked at. It takes as long as the store does. Whether the diff applies is seen when it is used.
+    An uploaded diff is copied, because the holder of its upload URL can still replace or delete the original after the
+    check. This takes as long as the artifact store does. Whether the diff applies is checked when it is used.
     """
     try:
-        stored = artifacts.store().put(own, whole_diff(content, settings().max_file_bytes))
+        stored = artifacts.store().put(key, whole_diff(content, settings().max_file_bytes))
     except DamagedDiff as damage:
-        raise invalid(field, f"is no complete git diff: {damage}", error_code="not_a_diff") from None
-    return own if stored else None
+        raise invalid(field, f"is not a complete git diff: {damage}", error_code="not_a_diff") from None
+    return key if stored else None

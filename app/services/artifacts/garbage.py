@@ -1,4 +1,4 @@
-"""Stored objects that no row refers to: diffs of attempts that were lost, and uploads that no session came to use."""
+"""Deletes stored objects that no row refers to: diffs of lost attempts, and uploads that no session used."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ _AT_ONCE = 20
 
 
 def collect() -> int:
-    """Delete old objects that nothing refers to; how many they were.
+    """Delete old objects that nothing refers to; returns how many were deleted.
 
-    Its transactions are its own and short, and none is open while the store is asked, which may take its time.
+    It opens short transactions of its own. None is open during calls to the store, which may be slow.
     """
     deleted, found = 0, _find_unreferenced()
     while batch := list(itertools.islice(found, _AT_ONCE)):
         with db.transaction(read_only=True):
-            doomed = set(batch) - references.those_among(batch)
-        gone = _delete(doomed)
-        deleted += gone
-        if doomed and not gone:
-            # Nor would the store take the next ones, and whoever waits for this worker waits for each of them.
+            unreferenced = set(batch) - references.find_referenced(batch)
+        count = _delete(unreferenced)
+        deleted += count
+        if unreferenced and not count:
+            # The store would fail on the next ones too, and other tasks wait for this worker.
             break
     return deleted
 
 
 def _find_unreferenced() -> Iterator[str]:
-    """What is young is left out, as it may be about to be referred to: artifacts come first and rows second."""
+    """Skips young objects: a row may be about to refer to one, because artifacts are stored before their rows."""
     with db.transaction(read_only=True):
         oldest = references.moment(settings().orphan_seconds)
         known = {_digest(key) for key in references.every_key()}
@@ -52,13 +52,13 @@ def _delete(keys: Iterable[str]) -> int:
         try:
             artifacts.store().delete(key)
         except Exception as error:
-            # It is found again the next time; the others are not to wait for that.
-            log.warning("garbage_not_deleted", key=key, error=str(error))
+            # It is found again the next time, and must not delay the others.
+            log.warning("garbage_delete_failed", key=key, error=str(error))
         else:
             deleted += 1
     return deleted
 
 
 def _digest(key: str) -> int:
-    """A number for a key, as a million keys would take a lot of memory. Two that share one are both kept."""
+    """A short hash of a key, because a million keys would take much memory. On a collision both objects are kept."""
     return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest())

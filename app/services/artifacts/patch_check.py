@@ -1,7 +1,7 @@
-"""Whether a diff that a caller brings is a git diff and complete, read as it comes: nothing is held but one line.
+"""Checks that a caller's diff is a complete git diff. It is read as a stream, with one line in memory.
 
-`git apply` passes over what it does not understand, so every line has to be accounted for. What a line may be is what
-git writes, see "GENERATING PATCH TEXT WITH -p" in git-diff(1). Whether the diff applies is seen where git is.
+`git apply` skips lines that it does not understand, so this checks every line against the format that git writes. See
+"GENERATING PATCH TEXT WITH -p" in git-diff(1). Whether the diff applies is checked later, by git.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 
 _HEAD_BYTES = 65_536
-"""More of a line is never looked at. Two names of 4,096 bytes each, in octal escapes, have fewer."""
+"""How much of a line is read. Two names of 4,096 bytes each in octal escapes are shorter."""
 _FILE = b"diff --git "
 _IN_BASE64 = base64.b64encode(_FILE)[:-4]
 _METADATA = re.compile(
@@ -27,14 +27,14 @@ _LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
 class DamagedDiff(ValueError):
-    """What was brought is no git diff, or not all of one. The message says where and why."""
+    """The content is not a complete git diff. The message says where and why."""
 
 
 def whole_diff(chunks: Iterable[bytes], most_bytes: int) -> Iterator[bytes]:
-    """The diff in `chunks`, with the newlines at its end that got lost, and decoded where all of it came as base64.
+    """The diff in `chunks`, with missing newlines at the end restored, and decoded if it is base64.
 
-    Raises DamagedDiff once everything before the damage has been yielded, or where the binary files in it would come to
-    more than `most_bytes`. The diff is to be used only when this has ended.
+    Raises DamagedDiff after yielding everything before the damage, or if the binary files in it exceed `most_bytes`.
+    Use the diff only when the iterator has ended.
     """
     check = _Check(most_bytes)
     for chunk in _decoded(chunks):
@@ -45,7 +45,7 @@ def whole_diff(chunks: Iterable[bytes], most_bytes: int) -> Iterator[bytes]:
 
 
 class _Check:
-    """Reads a diff line by line. `_expect` is what the next line has to be."""
+    """Reads a diff line by line. `_expect` checks the next line."""
 
     def __init__(self, most_bytes: int) -> None:
         self._left = most_bytes
@@ -74,7 +74,7 @@ class _Check:
         self._expect(line)
 
     def end(self) -> bytes:
-        """What is missing at the end of a diff that is otherwise complete; nothing as a rule."""
+        """What is missing at the end of an otherwise complete diff; usually nothing."""
         missing = b""
         if self._line:
             self._next()
@@ -101,10 +101,10 @@ class _Check:
 
     def _end_file(self) -> None:
         if not self._has_content and (self._needs_content or not self._seen - {b"index "}):
-            raise self._damaged("the file before has no content")
+            raise self._damaged("the previous file has no content")
 
     def _next_file(self, line: bytes) -> None:
-        """What follows a complete part of a file: the next file. Empty lines between two do no harm."""
+        """After a complete part of a file the next file may begin. Empty lines between two files are ignored."""
         if line:
             self._end_file()
             self._file(line)
@@ -127,16 +127,16 @@ class _Check:
 
     def _note(self, header: bytes) -> None:
         if header in self._seen:
-            raise self._damaged(f"'{header.decode().strip()}' stands there twice for one file")
+            raise self._damaged(f"'{header.decode().strip()}' appears twice for one file")
         self._seen.add(header)
 
-    def _check_name(self, line: bytes, is_that_of_header: bool) -> None:
-        if not is_that_of_header and _name(line) != b"/dev/null":
+    def _check_name(self, line: bytes, matches_header: bool) -> None:
+        if not matches_header and _name(line) != b"/dev/null":
             raise self._damaged("the file has another name than in its 'diff --git' line")
 
     def _new_name(self, line: bytes) -> None:
         if not line.startswith(b"+++ "):
-            raise self._damaged("'+++' must follow on '---'")
+            raise self._damaged("'+++' must follow '---'")
         self._check_name(line, self._header.endswith(b" " + _name(line)))
         self._expect = self._hunk
 
@@ -155,13 +155,13 @@ class _Check:
         elif sign == b"-":
             self._old -= 1
         elif sign in (b" ", b""):
-            # Some programs strip a blank at the end of a line, and git takes an empty line for an empty one of the context.
+            # Some programs strip trailing spaces, and git reads an empty line as an empty context line.
             self._old -= 1
             self._new -= 1
         elif not line.startswith(b"\\ "):
-            raise self._damaged("a line of a hunk must begin with a blank, '+', '-' or a backslash")
+            raise self._damaged("a line of a hunk must begin with a space, '+', '-' or a backslash")
         if self._old < 0 or self._new < 0:
-            raise self._damaged("the hunk has other lines than its '@@' counts")
+            raise self._damaged("the hunk does not have the numbers of lines in its '@@' line")
         if self._old == self._new == 0:
             self._expect = self._after_hunk
 
@@ -178,7 +178,7 @@ class _Check:
         self._missing = int(size[1])
         self._left -= self._missing
         if self._left < 0:
-            raise self._damaged("the binary files are larger than a session's may be")
+            raise self._damaged("the binary files are larger than this deployment allows")
         self._inflate = zlib.decompressobj()
         self._has_content = True
         self._is_forward = self._expect == self._binary_forward
@@ -199,7 +199,7 @@ class _Check:
         return self._inflate.eof and not self._missing
 
     def _inflated(self, line: bytes) -> int:
-        """How many bytes a line of a binary file comes to. Each line has 52 bytes at most, which bounds that as well."""
+        """The number of bytes that a line of a binary file inflates to. A line has at most 52 bytes, which bounds it."""
         length = _LETTERS.find(line[:1]) + 1
         try:
             data = base64.b85decode(line[1:])
@@ -210,7 +210,7 @@ class _Check:
             raise self._damaged("the content of a binary file is damaged") from None
 
     def _binary_reverse(self, line: bytes) -> None:
-        """After the content there may be the old one, for applying the diff backwards."""
+        """The old content may follow the new one, for applying the diff in reverse."""
         if _BINARY.fullmatch(line):
             self._binary_forward(line)
         else:
@@ -218,17 +218,17 @@ class _Check:
 
 
 def _name(line: bytes) -> bytes:
-    """The file that a '---' or '+++' names. A tab marks the end of a name with blanks."""
+    """The file name in a '---' or '+++' line. A tab marks the end of a name with spaces."""
     return line[4:].removesuffix(b"\t")
 
 
 def _is_empty(object_id: bytes) -> bool:
-    """Whether an id, which may be shortened, is that of no file or of an empty one."""
+    """Whether an id, which may be abbreviated, is that of no file or of an empty one."""
     return not object_id.strip(b"0") or _EMPTY_FILE.startswith(object_id)
 
 
 def _decoded(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The chunks, decoded where they are one diff in base64, as some clients send whatever holds a binary file."""
+    """The chunks, decoded if they are a diff in base64, as some clients send diffs with binary files."""
     is_base64: bool | None = None
     rest = b""
     for chunk in chunks:
@@ -254,4 +254,4 @@ def _from_base64(text: bytes) -> Iterator[bytes]:
         if data := base64.b64decode(text, validate=True):
             yield data
     except binascii.Error:
-        raise DamagedDiff("it came as base64, which is damaged") from None
+        raise DamagedDiff("it is base64 that cannot be decoded") from None

@@ -1,4 +1,4 @@
-"""Which stored objects rows refer to, and how old one may be that a row comes to refer to."""
+"""Which stored objects rows refer to, and until what age an unused object can still be used."""
 
 from __future__ import annotations
 
@@ -23,37 +23,37 @@ COLUMNS = (
 )
 """Every column that holds the key of a stored object."""
 _USABLE = 0.9
-"""The part of `orphan_seconds` for which an object may come to be used. What is left is time enough to commit the row
-that refers to it: by the time the object is old enough to be deleted, that row is there to be seen."""
+"""The part of `orphan_seconds` during which an unused object can be used. The rest is enough time to commit the row that
+refers to it, so that the row is visible before the object is old enough to be deleted."""
 
 
 def every_key() -> Iterator[str]:
-    """All keys that are referred to, some of them more than once."""
+    """All keys that rows refer to, some of them more than once."""
     for column in COLUMNS:
         query = sa.select(column).where(column.is_not(None)).execution_options(yield_per=10_000)
         yield from (key for key in db.session.scalars(query) if key)
 
 
-def those_among(keys: Iterable[str]) -> set[str]:
-    """Those of the keys that are referred to."""
-    asked = list(keys)
-    return {key for column in COLUMNS for key in db.session.scalars(sa.select(column).where(column.in_(asked))) if key}
+def find_referenced(keys: Iterable[str]) -> set[str]:
+    """The subset of `keys` that rows refer to."""
+    keys = list(keys)
+    return {key for column in COLUMNS for key in db.session.scalars(sa.select(column).where(column.in_(keys))) if key}
 
 
 def refuse_expired(field: str, key: str, stored: Stored) -> None:
-    """Raise `Invalid` for an object that may be deleted at any moment, as it is old and nothing refers to it.
+    """Raise `Invalid` for an object that may be deleted at any time, because it is old and nothing refers to it.
 
-    Where no transaction is in progress it opens one.
+    Opens a transaction if none is in progress.
     """
     with db.transaction(read_only=True):
-        expired = stored.stored_at < moment(settings().orphan_seconds * _USABLE) and not those_among([key])
+        expired = stored.stored_at < moment(settings().orphan_seconds * _USABLE) and not find_referenced([key])
     if expired:
         message = f"{key!r} was stored too long ago without being used; upload it again"
         raise invalid(field, message, error_code="file_expired")
 
 
 def moment(seconds: float) -> datetime.datetime:
-    """When it was so many seconds ago, by the database's clock."""
-    then = db.session.scalar(sa.select(db.now(-seconds)))
-    assert isinstance(then, datetime.datetime)
-    return then
+    """The time `seconds` ago, by the database's clock."""
+    time = db.session.scalar(sa.select(db.now(-seconds)))
+    assert isinstance(time, datetime.datetime)
+    return time

@@ -1,4 +1,4 @@
-"""Files that callers upload for agents: signed URLs to put and delete them, and who may use which."""
+"""Files that callers upload for agents: signed URLs to upload and delete them, and which files a caller may use."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ MOST_FILES = 20
 SECONDS = 14 * 60
 PREFIX = "user-uploaded-content"
 Uploaded = dict[str, Stored]
-"""What is stored of files that were uploaded, by their keys."""
+"""What is stored of uploaded files, by key."""
 
 _NAME = re.compile(r"[^/\\\x00-\x1f\x7f]{1,200}")
 _TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,100}/[A-Za-z0-9!#$&^_.+-]{1,100}(; ?charset=[A-Za-z0-9_-]{1,40})?")
 
 
 def upload_url(caller: Caller, fields: dict[str, Any]) -> tuple[str, SignedUrl]:
-    """A new key and a URL to put the file under it. `size`, in bytes, is signed where it is given."""
+    """A new key and a URL to upload the file under it. `size` in bytes is signed if it is given."""
     caller.require(Scope.WRITE)
     if fields.get("account_id") not in (None, caller.account_id):
-        raise NotFound("account_id: there is no such account, or it is not yours", error_code="account_not_found")
-    # Some systems write an umlaut as two characters; a name has one spelling here.
+        message = "account_id: is not the id of your account; leave it out"
+        raise NotFound(message, error_code="account_not_found")
+    # Some systems write an umlaut as two characters. Names are normalized, so that each has one spelling.
     name = unicodedata.normalize("NFC", fields["filename"])
     content_type, size = fields["content_type"], fields.get("size")
     if not _NAME.fullmatch(name) or name in (".", "..") or len(name.encode()) > 255:
@@ -51,7 +52,7 @@ def upload_url(caller: Caller, fields: dict[str, Any]) -> tuple[str, SignedUrl]:
 def find_uploaded(caller: Caller, keys: Iterable[str]) -> Uploaded:
     """What is stored of the files that the caller uploaded under `keys`, by key.
 
-    To be called in no transaction: the store may take long, and nobody shall wait for a row meanwhile.
+    Call it outside a transaction: the store may be slow, and no row may be locked meanwhile.
     """
     own = [key for key in dict.fromkeys(keys) if _is_own(caller, key)]
     found = {key: artifacts.store().stat(key) for key in own[:MOST_FILES]}
@@ -59,18 +60,17 @@ def find_uploaded(caller: Caller, keys: Iterable[str]) -> Uploaded:
 
 
 def delete_url(caller: Caller, key: str, found: Uploaded) -> SignedUrl:
-    """A URL to delete an uploaded file, one of those that `find_uploaded` found; raises `Conflict` for one that a session
-    uses."""
+    """A URL to delete an uploaded file that `find_uploaded` found; raises `Conflict` if a session uses it."""
     caller.require(Scope.WRITE)
     if key not in found:
-        message = f"file_key: no file was uploaded under {key!r} in your account"
+        message = f"file_key: your account has no uploaded file {key!r}"
         raise NotFound(message, error_code="file_not_found")
     _refuse_used(key)
     return artifacts.store().signed_delete(key, seconds=SECONDS)
 
 
 def check_usable(keys: list[str], found: Uploaded) -> list[str]:
-    """The keys, each once; raises `Invalid` for one that `find_uploaded` did not find, and one too large or expired."""
+    """The keys without duplicates; raises `Invalid` for a file that was not found, is too large or has expired."""
     keys = list(dict.fromkeys(keys))
     if len(keys) > MOST_FILES:
         raise invalid("file_keys", f"may name at most {MOST_FILES} files", error_code="too_many_files")
@@ -79,11 +79,11 @@ def check_usable(keys: list[str], found: Uploaded) -> list[str]:
         if stored is None:
             raise invalid(
                 "file_keys",
-                f"{key!r} has not been uploaded; ask for an upload_url and put the file there",
+                f"{key!r} has not been uploaded; request an upload_url and PUT the file there",
                 error_code="file_not_found",
             )
         if stored.size > MOST_BYTES:
-            raise invalid("file_keys", f"{key!r} is larger than {MOST_BYTES} bytes", error_code="bad_size")
+            raise invalid("file_keys", f"{key!r} has more than {MOST_BYTES} bytes", error_code="bad_size")
         references.refuse_expired("file_keys", key, stored)
     return keys
 
@@ -93,38 +93,43 @@ def put_blob(key: str, terms: dict[str, str], content_type: str, length: int | N
     store = _local_store()
     terms = store.verify("PUT", key, terms)
     if content_type != terms["type"]:
-        raise BadRequest(f"the URL was signed for Content-Type {terms['type']}", error_code="wrong_content_type")
+        message = f"The URL was signed for another Content-Type. Send Content-Type: {terms['type']}."
+        raise BadRequest(message, error_code="wrong_content_type")
     if length is None:
-        raise BadRequest("send the header Content-Length, not a body in chunks", error_code="length_required")
+        message = "The body has no Content-Length. Send that header instead of a chunked body."
+        raise BadRequest(message, error_code="length_required")
     if "length" in terms and length != int(terms["length"]):
-        raise BadRequest(f"the URL was signed for {terms['length']} bytes", error_code="wrong_length")
+        message = f"The URL was signed for {terms['length']} bytes, and the body has {length}. Request a new URL."
+        raise BadRequest(message, error_code="wrong_length")
     if length > int(terms["limit"]):
-        raise TooLarge(f"the URL was signed for at most {terms['limit']} bytes")
+        raise TooLarge(f"The body has {length} bytes. The URL was signed for at most {terms['limit']}.")
     store.put(key, _exactly(length, chunks), limit=int(terms["limit"]))
 
 
 def _exactly(length: int, chunks: Iterable[bytes]) -> Iterable[bytes]:
-    """The chunks; raises where the connection ended before `length` bytes, so that half a file is never stored."""
+    """The chunks; raises if the connection ends before `length` bytes, so that half a file is never stored."""
     seen = 0
     for chunk in chunks:
         seen += len(chunk)
         yield chunk
     if seen != length:
-        raise BadRequest(f"only {seen} of {length} bytes arrived", error_code="incomplete_body")
+        message = f"Only {seen} of {length} bytes arrived. Upload the file again."
+        raise BadRequest(message, error_code="incomplete_body")
 
 
 def read_blob(key: str, terms: dict[str, str]) -> Iterator[bytes]:
-    """Serve a signed read; raises `NotFound` where there is nothing (any more)."""
+    """Serve a signed read; raises `NotFound` if the file is not stored."""
     store = _local_store()
     store.verify("GET", key, terms)
     try:
         return store.read(key)
     except FileNotFoundError:
-        raise NotFound("the file is not stored, or no longer", error_code="file_not_found") from None
+        message = "The file is not stored: it was never uploaded, or has been deleted."
+        raise NotFound(message, error_code="file_not_found") from None
 
 
 def delete_blob(key: str, terms: dict[str, str]) -> None:
-    """Serve a signed deletion. A file that a session has come to use since stays."""
+    """Serve a signed deletion; raises `Conflict` if a session uses the file by now."""
     store = _local_store()
     store.verify("DELETE", key, terms)
     _refuse_used(key)
@@ -134,7 +139,8 @@ def delete_blob(key: str, terms: dict[str, str]) -> None:
 def _local_store() -> LocalStore:
     store = artifacts.local_store()
     if store is None:
-        raise NotFound("this deployment keeps its files in S3, not below /blobs", error_code="no_local_store")
+        message = "This deployment stores files in S3, not under /blobs. Request a new URL."
+        raise NotFound(message, error_code="no_local_store")
     return store
 
 
@@ -145,4 +151,4 @@ def _is_own(caller: Caller, key: str) -> bool:
 
 def _refuse_used(key: str) -> None:
     if db.session.scalar(sa.select(sa.exists().where(SessionFile.file_key == key))):
-        raise Conflict("a session uses this file, so it cannot be deleted", error_code="file_in_use")
+        raise Conflict("A session uses this file, so it cannot be deleted.", error_code="file_in_use")

@@ -246,7 +246,7 @@ def _stored_diff(issued: str, kind: str, fields: dict[str, Any]) -> str | None:
     """The key of a report's diff, which is stored first where the report contains it."""
     inline, key = fields.get(f"{kind}_diff"), fields.get(f"{kind}_diff_s3_key")
     if inline is not None:
-        return diffs.take(f"{kind}_diff", [inline.encode()], diffs.reported_key(issued))
+        return diffs.store(f"{kind}_diff", [inline.encode()], diffs.reported_key(issued))
     if key is None:
         return None
     field = f"{kind}_diff_s3_key"
@@ -258,7 +258,7 @@ def _stored_diff(issued: str, kind: str, fields: dict[str, Any]) -> str | None:
             error_code="bad_key",
         )
     references.refuse_expired(field, key, stored)
-    return diffs.take(field, artifacts.store().read(key), diffs.reported_key(issued))
+    return diffs.store(field, artifacts.store().read(key), diffs.reported_key(issued))
 
 
 def _end(runner: AgentRunner, session: AgentRunnerSession, state: SessionState) -> None:

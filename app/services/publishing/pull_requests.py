@@ -49,7 +49,7 @@ def show(runner: AgentRunner, facts: PullRequestFacts) -> None:
 
 def request_checks() -> None:
     """Enqueue the task that looks at pull requests, where one is due and no other task was enqueued just now."""
-    if db.session.scalar(sa.select(_due().exists())) and last_runs.take(last_runs.PULL_REQUESTS, EVERY_SECONDS):
+    if db.session.scalar(sa.select(_due().exists())) and last_runs.start_if_due(last_runs.PULL_REQUESTS, EVERY_SECONDS):
         db.after_commit(lambda: queue.send(queue.CHECK_PULL_REQUESTS, expires=EVERY_SECONDS))
 
 

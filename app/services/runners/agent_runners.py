@@ -128,7 +128,7 @@ def store_replacement_diff(caller: Caller, runner_id: uuid.UUID, fields: dict[st
         caller.require(Scope.WRITE)
         runner = lookup.get_runner(caller, runner_id)
         account_id, secrets = runner.account_id, site_secrets.secrets_of(runner.site)
-    key = diffs.take_runner_diff(runner_id, account_id, fields)
+    key = diffs.store_runner_diff(runner_id, account_id, fields)
     return ReplacementDiff(key, key is not None and site_secrets.holds_secret(secrets, key))
 
 
