@@ -46,5 +46,5 @@ def test_a_transaction_that_writes_is_no_part_of_one_that_reads(record):
 
 
 def test_nothing_follows_the_commit_of_no_transaction(record):
-    with pytest.raises(RuntimeError, match="no transaction"):
+    with pytest.raises(RuntimeError, match="No transaction"):
         db.after_commit(lambda: None)

@@ -1,6 +1,6 @@
-"""The work on a publication: claimed, held, settled. The intent is recorded by `publications`.
+"""Attempts at a publication: claimed, held, ended. `publications` records the request.
 
-One publication of a site runs at a time, so that a forge that does not answer occupies one worker at most.
+One publication of a site runs at a time, so that an unresponsive forge occupies at most one worker.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ LONGEST_RETRY_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class PublicationClaim:
-    """What a worker was given: the publication's attempt, and the rows it needs to make a job of it.
+    """What a worker gets: the publication with its attempt, and the rows needed to build the job.
 
-    `sessions` are the head and its ancestors, the oldest first; `own_shas` are the commits that this runner pushed
-    to the branch of its pull request, or was about to push when a worker died: nothing else may be replaced there.
+    `sessions` are the head and its ancestors, the oldest first. `own_shas` are the commits that this runner pushed to
+    the branch of its pull request, or was about to push when a worker died. Only these may be replaced on the branch.
     """
 
     publication: Publication
@@ -39,7 +39,7 @@ class PublicationClaim:
 
 
 def claim(publication_id: uuid.UUID) -> PublicationClaim | None:
-    """Claim a pending publication unless it is held, or another one of its site is. None means: drop the message."""
+    """Claim a pending publication unless it or another one of its site is held. None means: drop the message."""
     locked = _lock(publication_id)
     if locked is None:
         return None
@@ -62,7 +62,7 @@ def claim(publication_id: uuid.UUID) -> PublicationClaim | None:
 
 
 def _is_busy(site_id: uuid.UUID) -> bool:
-    """Whether a worker is publishing for the site just now."""
+    """Whether a worker is publishing for the site."""
     held = (Publication.state == PublicationState.PENDING, Publication.lease_expires_at > db.now())
     return bool(db.session.scalar(sa.select(sa.exists().where(_of_site(site_id), *held))))
 
@@ -82,21 +82,21 @@ def _dispatch_next(site_id: uuid.UUID) -> None:
 
 
 def expire_lease(runner: AgentRunner, publication: Publication) -> None:
-    """If the lease of a locked publication has expired, count the worker as lost and dispatch it again, or let it fail."""
+    """If the lease of a locked publication has expired, dispatch it again, or end it if too many workers were lost."""
     if not leases.has_expired(publication):
         return
     if leases.lose_worker(publication):
         error = (
-            f"{publication.workers_lost} workers were lost while they published this. "
-            "Ask again; if it fails again, see the logs of the control workers."
+            f"{publication.workers_lost} workers were lost while publishing this. "
+            "Try again. If it fails again, see the logs of the control workers."
         )
-        _settle(runner, publication, PublicationState.FAILED, error)
+        _end(runner, publication, PublicationState.FAILED, error)
     else:
         leases.dispatch(publication, queue.PUBLISH)
 
 
 def repair(publication_id: uuid.UUID) -> None:
-    """Dispatch a waiting publication again, or one whose worker was lost. Both are checked again under the lock."""
+    """Dispatch a publication that is due, or one whose worker was lost. Both are checked again under the lock."""
     locked = _lock(publication_id)
     if locked is None:
         return
@@ -128,7 +128,7 @@ def _find_landed(publication: Publication) -> Publication | None:
 
 
 def _own_shas(publication: Publication) -> frozenset[str]:
-    # What was committed to a branch stands on work of others, or has some on top: it is not the runner's to replace.
+    # A branch with a commit of the runner also has work of others below or above it, which must not be replaced.
     planned = sa.select(Publication.planned_shas).where(
         Publication.agent_runner_id == publication.agent_runner_id,
         Publication.branch == publication.branch,
@@ -138,9 +138,9 @@ def _own_shas(publication: Publication) -> frozenset[str]:
 
 
 def record_push(publication_id: uuid.UUID, attempt: int, sha: str) -> None:
-    """Write down the commit that is about to be pushed, by which a later attempt knows it again.
+    """Record the commit that is about to be pushed, so that a later attempt recognizes it.
 
-    Each is kept: an attempt may make another commit than the one before it, whose push may have come through.
+    All of them are kept: an attempt may make a different commit than the one before, whose push may have succeeded.
     """
     _, publication = _hold(publication_id, attempt)
     if sha not in publication.planned_shas:
@@ -148,8 +148,7 @@ def record_push(publication_id: uuid.UUID, attempt: int, sha: str) -> None:
 
 
 def retry_later(publication_id: uuid.UUID, attempt: int) -> None:
-    """Give the publication back for another attempt, after a wait that doubles. The sweep
-    dispatches it when the wait is over."""
+    """Release the publication for another attempt, after a wait that doubles. Then the sweep dispatches it."""
     runner, publication = _hold(publication_id, attempt)
     wait = min(FIRST_RETRY_SECONDS * 2.0 ** (attempt - 1), LONGEST_RETRY_SECONDS)
     leases.release(publication, dispatch_in=wait)
@@ -159,10 +158,10 @@ def retry_later(publication_id: uuid.UUID, attempt: int) -> None:
 def succeed(
     publication_id: uuid.UUID, attempt: int, sha: str, pull_request: pull_requests.PullRequestFacts | None
 ) -> None:
-    """Settle a publication that is on the forge."""
+    """End a publication that is on the forge."""
     runner, publication = _hold(publication_id, attempt)
     publication.pushed_sha = sha
-    _settle(runner, publication, PublicationState.DONE, None)
+    _end(runner, publication, PublicationState.DONE, None)
     if publication.session_id is not None:
         session = db.session.get_one(AgentRunnerSession, publication.session_id)
         session.commit_sha, session.result_branch = sha, publication.branch
@@ -170,20 +169,20 @@ def succeed(
         runner.merge_commit_sha = sha
     else:
         runner.pr_branch = publication.branch
-        pull_requests.show(runner, pull_request)
+        pull_requests.record(runner, pull_request)
 
 
 def fail(
     publication_id: uuid.UUID, attempt: int, error: str, pull_request: pull_requests.PullRequestFacts | None = None
 ) -> None:
-    """Settle a publication with an error that the runner shows, and the state that its pull request was found in."""
+    """End a publication with an error that the runner shows, and the state in which its pull request was found."""
     runner, publication = _hold(publication_id, attempt)
-    _settle(runner, publication, PublicationState.FAILED, error)
+    _end(runner, publication, PublicationState.FAILED, error)
     if pull_request is not None:
-        pull_requests.show(runner, pull_request)
+        pull_requests.record(runner, pull_request)
 
 
-def _settle(runner: AgentRunner, publication: Publication, state: PublicationState, error: str | None) -> None:
+def _end(runner: AgentRunner, publication: Publication, state: PublicationState, error: str | None) -> None:
     publication.state, publication.error = state, error
     publication.finished_at = db.now()
     leases.release(publication)
@@ -195,7 +194,7 @@ def _settle(runner: AgentRunner, publication: Publication, state: PublicationSta
 
 
 def _hold(publication_id: uuid.UUID, attempt: int) -> tuple[AgentRunner, Publication]:
-    """Lock the publication for a write of `attempt`; raises where the attempt no longer holds it."""
+    """Lock the publication for a write of `attempt`; raises `LeaseLost` if the attempt no longer holds it."""
     locked = _lock(publication_id)
     leases.check_held(locked[1] if locked else None, attempt)
     assert locked is not None
@@ -203,7 +202,7 @@ def _hold(publication_id: uuid.UUID, attempt: int) -> tuple[AgentRunner, Publica
 
 
 def _lock(publication_id: uuid.UUID) -> tuple[AgentRunner, Publication] | None:
-    """A publication and its runner: first the lock of its site's publications, then the runner."""
+    """A publication and its runner, locked. The order is: the site's publications, the runner, the publication."""
     publication = db.session.get(Publication, publication_id)
     if publication is None:
         return None

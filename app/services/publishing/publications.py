@@ -1,4 +1,4 @@
-"""Publishing a runner's diff: the intent is recorded here, a task does the rest."""
+"""Requests to publish a runner's diff. They are recorded here, and a task does the work."""
 
 from __future__ import annotations
 
@@ -22,19 +22,22 @@ WITH_PULL_REQUESTS = {Forge.GITHUB}
 
 
 def request_pull_request(caller: Caller, runner_id: uuid.UUID, fields: dict[str, Any]) -> AgentRunner:
-    """Record that the runner's diff is to become a pull request, or to update the one there is."""
+    """Record the request to open a pull request with the runner's diff, or to update the existing one."""
     runner = _lock_publishable(caller, runner_id)
     if runner.pr_is_being_created:
-        message = "a pull request of this agent runner is being made; wait until pr_is_being_created is false"
+        message = "A pull request of this agent runner is in progress. Wait until pr_is_being_created is false."
         raise Conflict(message, error_code="pull_request_in_progress")
     if runner.site.forge not in WITH_PULL_REQUESTS:
-        message = f"the site's forge is {runner.site.forge.value}, where no pull requests are made; use commit instead"
+        message = (
+            f"The site's forge is {runner.site.forge.value}, on which pull requests are not supported. Commit to a branch "
+            "instead."
+        )
         raise Invalid(message, error_code="forge_without_pull_requests")
     fields = git_names.with_plain_branches(fields, "branch")
     own, asked = runner.pr_branch or _kept_branch(runner, fields), fields.get("branch")
     if own and asked and asked != own:
         message = (
-            f"the pull request of this agent runner is on the branch {own}; leave branch out, or make a new runner"
+            f"the pull request of this agent runner is on the branch {own}; leave branch out, or create a new runner"
         )
         raise invalid("branch", message, error_code="other_branch")
     branch = own or asked or branch_name(runner)
@@ -46,10 +49,10 @@ def request_pull_request(caller: Caller, runner_id: uuid.UUID, fields: dict[str,
 
 
 def request_commit(caller: Caller, runner_id: uuid.UUID, fields: dict[str, Any]) -> AgentRunner:
-    """Record that the runner's diff is to be committed to a branch."""
+    """Record the request to commit the runner's diff to a branch."""
     runner = _lock_publishable(caller, runner_id)
     if runner.merge_commit_is_being_created:
-        message = "a commit of this agent runner is being made; wait until merge_commit_is_being_created is false"
+        message = "A commit of this agent runner is in progress. Wait until merge_commit_is_being_created is false."
         raise Conflict(message, error_code="commit_in_progress")
     fields = git_names.with_plain_branches(fields, "target_branch")
     _refuse_protected(runner, fields["target_branch"])
@@ -60,21 +63,21 @@ def request_commit(caller: Caller, runner_id: uuid.UUID, fields: dict[str, Any])
 
 
 def _refuse_protected(runner: AgentRunner, branch: str) -> None:
-    """Raise `BadRequest` for a branch that the site protects, and `Invalid` where it is not known yet which those are."""
+    """Raise `BadRequest` for a protected branch, and `Invalid` if the site's protected branches are not known yet."""
     site = runner.site
     if runner.branch is None or (site.default_branch is None and site.protected_branches is None):
-        message = "the repository's default branch is not known yet; set the site's default_branch"
+        message = "The repository's default branch is not known yet. Set the site's default_branch."
         raise Invalid(message, error_code="default_branch_unknown")
     if any(fnmatchcase(branch, pattern) for pattern in site.protected):
-        message = f"{branch} is a protected branch; name another one, or change the site's protected_branches"
+        message = f"{branch} is a protected branch. Use another branch, or change the site's protected_branches."
         raise BadRequest(message, error_code="protected_branch")
 
 
 def _kept_branch(runner: AgentRunner, fields: dict[str, Any]) -> str | None:
-    """The branch that an earlier try named. One that failed may be given up for another that the caller names: it may
+    """The branch of an earlier request. If that failed, the caller may choose another branch, because the first may
     belong to somebody else."""
-    gave_up = runner.pr_error is not None and runner.pr_number is None and fields.get("branch")
-    return None if gave_up else runner.result_branch
+    is_replaced = runner.pr_error is not None and runner.pr_number is None and fields.get("branch")
+    return None if is_replaced else runner.result_branch
 
 
 def branch_name(runner: AgentRunner) -> str:
@@ -90,12 +93,12 @@ def _lock_publishable(caller: Caller, runner_id: uuid.UUID) -> AgentRunner:
     runner = lookup.get_runner(caller, runner_id, lock=True)
     refuse_archived(runner)
     if runner.diff_key is None:
-        message = "the agent runner has no diff, so there is nothing to publish; have a session change something first"
+        message = "The agent runner has no diff, so there is nothing to publish. Have a session change something first."
         raise Invalid(message, error_code="no_diff")
     if runner.contains_secret:
         message = (
-            "the diff contains a secret that is known, such as the site's access token; have it taken out by another "
-            "session, or go back to before it with revert"
+            "The diff contains a known secret, such as the site's access token. Have another session remove it, or revert "
+            "to an earlier session."
         )
         raise Invalid(message, error_code="contains_secret")
     return runner

@@ -1,4 +1,4 @@
-"""What is known of pull requests on their forges, and when to look at them again: people merge and close them there."""
+"""The state of pull requests on their forges, which is checked regularly: people merge and close them there."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from app.services import last_runs, lookup
 
 FIRST_WAIT_SECONDS = 60.0
 LONGEST_WAIT_SECONDS = 6 * 3600.0
-# One task a minute looks at them, one after another, for at most as long: a few calls, whatever there is to look at.
+# One task a minute checks them one after another, and ends within a minute. That limits the calls to forges.
 EVERY_SECONDS = 60.0
 _UNDECIDED = (PullRequestState.OPEN, PullRequestState.DRAFT)
 
 
 @dataclass(frozen=True)
 class PullRequestFacts:
-    """What the forge says of a pull request."""
+    """A pull request as the forge shows it."""
 
     number: int
     url: str
@@ -32,7 +32,7 @@ class PullRequestFacts:
 
 @dataclass(frozen=True)
 class Check:
-    """A pull request that is to be looked at. `count` tells this look from later ones."""
+    """A pull request to check. `count` distinguishes this check from later ones."""
 
     runner_id: uuid.UUID
     site: Site
@@ -40,23 +40,23 @@ class Check:
     count: int
 
 
-def show(runner: AgentRunner, facts: PullRequestFacts) -> None:
-    """Write what a publication found onto its runner; the pull request is looked at again soon."""
+def record(runner: AgentRunner, facts: PullRequestFacts) -> None:
+    """Write what a publication found to its runner. The pull request is checked again soon."""
     runner.pr_number, runner.pr_url, runner.pr_state = facts.number, facts.url, facts.state
     runner.pr_checked_at, runner.pr_checks = db.now(), 0
     runner.pr_check_due_at = db.now(FIRST_WAIT_SECONDS)
 
 
 def request_checks() -> None:
-    """Enqueue the task that looks at pull requests, where one is due and no other task was enqueued just now."""
+    """Enqueue the task that checks pull requests, if one is due and the task was not enqueued within the last minute."""
     if db.session.scalar(sa.select(_due().exists())) and last_runs.start_if_due(last_runs.PULL_REQUESTS, EVERY_SECONDS):
         db.after_commit(lambda: queue.send(queue.CHECK_PULL_REQUESTS, expires=EVERY_SECONDS))
 
 
 def claim_check(failed_sites: Collection[uuid.UUID]) -> Check | None:
-    """Take the pull request that is due for the longest, but for those of `failed_sites`; None where there is none.
+    """Claim the pull request that has been due longest, except on `failed_sites`; None if none is due.
 
-    When it is due again doubles with each look, so that one which lies open for long takes few calls.
+    The wait until the next check doubles with each check, so that a pull request that stays open takes few calls.
     """
     query = _due().where(AgentRunner.site_id.not_in(list(failed_sites))).order_by(AgentRunner.pr_check_due_at).limit(1)
     runner = db.session.scalar(lookup.locked(query, AgentRunner))
@@ -64,14 +64,14 @@ def claim_check(failed_sites: Collection[uuid.UUID]) -> Check | None:
         return None
     assert runner.pr_number is not None
     count = runner.pr_checks + 1
-    # What has been looked at for years has a count that no power of two is made of.
+    # The exponent is limited because the count grows for years, and a float does not hold such a power of two.
     wait = min(FIRST_WAIT_SECONDS * 2.0 ** min(count, 30), LONGEST_WAIT_SECONDS)
     _write(runner.id, pr_checks=count, pr_check_due_at=db.now(wait))
     return Check(runner.id, runner.site, runner.pr_number, count)
 
 
 def record_check(check: Check, facts: PullRequestFacts) -> None:
-    """Write what the forge said, unless a publication or a later look has written since."""
+    """Record what the forge showed, unless a publication or a later check has written since."""
     query = sa.select(AgentRunner).where(AgentRunner.id == check.runner_id, AgentRunner.pr_checks == check.count)
     runner = db.session.scalar(lookup.locked(query, AgentRunner))
     if runner is None or runner.pr_is_being_created:
@@ -83,7 +83,7 @@ def record_check(check: Check, facts: PullRequestFacts) -> None:
 
 
 def _due() -> sa.Select[Any]:
-    # One without a time was made by a release that looked at none.
+    # A row without a time is from a release that did not check pull requests.
     is_due = sa.or_(AgentRunner.pr_check_due_at.is_(None), AgentRunner.pr_check_due_at <= db.now())
     return (
         sa.select(AgentRunner)
@@ -100,7 +100,7 @@ def _due() -> sa.Select[Any]:
 
 
 def _write(runner_id: uuid.UUID, **values: Any) -> None:
-    """Write to a runner without touching `updated_at`: nothing about it has changed."""
+    """Write to a runner without changing `updated_at`: nothing that callers would notice has changed."""
     written = sa.update(AgentRunner).where(AgentRunner.id == runner_id)
     db.session.execute(
         written.values(**values, updated_at=AgentRunner.updated_at).execution_options(synchronize_session=False)

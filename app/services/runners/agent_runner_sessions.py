@@ -1,4 +1,4 @@
-"""The verbs on sessions: ask for one, read them, stop one."""
+"""Operations on sessions: create, retry, read, stop."""
 
 from __future__ import annotations
 
@@ -26,8 +26,10 @@ from app.services.runners.guards import refuse_archived, refuse_while_active
 def create(
     caller: Caller, runner_id: uuid.UUID, fields: dict[str, Any], uploaded: uploads.Uploaded
 ) -> AgentRunnerSession:
-    """Follow up: record a session that builds on the runner's diff, and dispatch it. `uploaded` is what
-    `uploads.find_uploaded` found of the files that `fields` name."""
+    """Create a follow-up session, which builds on the runner's diff, and dispatch it.
+
+    `uploaded` is the result of `uploads.find_uploaded` for the files in `fields`.
+    """
     caller.require(Scope.WRITE)
     site_id = lookup.get_runner(caller, runner_id).site_id
     file_keys = uploads.check_usable(fields.get("file_keys") or [], uploaded)
@@ -37,9 +39,9 @@ def create(
 
 
 def retry(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID) -> AgentRunnerSession:
-    """Record a session with the prompt, configuration and files of another one, which begins where that one began.
+    """Create a session with the prompt, configuration and files of another one, which starts where that one started.
 
-    Raises `BadRequest` where that would discard work which has landed on a branch.
+    Raises `BadRequest` if that would discard work that is committed to a branch.
     """
     caller.require(Scope.WRITE)
     account, site, runner = _lock_idle(caller, lookup.get_runner(caller, runner_id).site_id, runner_id)
@@ -51,7 +53,7 @@ def retry(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID) -> AgentR
 
 
 def _lock_idle(caller: Caller, site_id: uuid.UUID, runner_id: uuid.UUID) -> tuple[Account, Site, AgentRunner]:
-    """The rows that a new session of the runner needs, locked; raises `Conflict` for a runner that takes none now."""
+    """Lock the rows that a new session of the runner needs; raises `Conflict` if the runner cannot take one now."""
     account = lookup.lock_account(caller.account_id)
     site = lookup.get_site(caller, site_id, lock=True)
     runner = lookup.get_runner(caller, runner_id, lock=True)
@@ -66,7 +68,7 @@ def _latest(runner: AgentRunner) -> AgentRunnerSession | None:
 
 @dataclass(frozen=True)
 class Order:
-    """What a new session is to do, and with what."""
+    """The prompt, configuration and files of a new session."""
 
     prompt: str
     mode: Mode | None
@@ -76,7 +78,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Start:
-    """Where a session begins: at the diff that another session left, or without one at the base."""
+    """Where a session starts: at another session's cumulative diff, or without one at the base."""
 
     session_id: uuid.UUID | None
     diff_key: str | None
@@ -85,9 +87,9 @@ class Start:
 def add(
     caller: Caller, account: Account, site: Site, runner: AgentRunner, order: Order, start: Start | None = None
 ) -> AgentRunnerSession:
-    """Record a session of `runner`, which begins at the runner's head unless `start` says otherwise.
+    """Create a session of `runner`, which starts at the runner's head unless `start` is given.
 
-    The rows of account, site and runner are locked or new.
+    The rows of account, site and runner must be locked or new.
     """
     _refuse_full_queue(account)
     start = start or Start(runner.head_session_id, runner.diff_key)
@@ -130,7 +132,7 @@ def _refuse_full_queue(account: Account) -> None:
         )
     )
     if (waiting or 0) >= most:
-        message = f"{waiting} sessions of this account are waiting, and at most {most} may; wait until some have begun"
+        message = f"{waiting} sessions of this account are waiting. The limit is {most}. Wait until some have started."
         raise TooMany(message, error_code="queue_full", headers={"Retry-After": "30"})
 
 
@@ -141,7 +143,7 @@ def get(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID) -> AgentRun
 
 
 def find(caller: Caller, runner_id: uuid.UUID, filters: dict[str, Any]) -> Page[AgentRunnerSession]:
-    """A page of a runner's sessions, oldest first unless asked otherwise. `filters` as in the GET."""
+    """A page of a runner's sessions, oldest first unless `order_by` says otherwise. `filters` as in the GET."""
     caller.require(Scope.READ)
     runner = lookup.get_runner(caller, runner_id)
     descending = filters["order_by"] == "desc"
@@ -162,20 +164,20 @@ def find(caller: Caller, runner_id: uuid.UUID, filters: dict[str, Any]) -> Page[
 
 
 def stop_active(caller: Caller, runner_id: uuid.UUID) -> None:
-    """Stop the runner's session in progress; raises `Conflict` where there is none."""
+    """Stop the runner's active session; raises `Conflict` if there is none."""
     caller.require(Scope.WRITE)
     runner = lookup.get_runner(caller, runner_id, lock=True)
     session = lookup.find_active_session(runner)
     if session is None:
         raise Conflict(
-            "no session of this agent runner is NEW or RUNNING, so there is nothing to stop",
+            "No session of this agent runner is NEW or RUNNING, so there is nothing to stop.",
             error_code="no_active_session",
         )
     _cancel(runner, session)
 
 
 def stop(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID) -> None:
-    """Stop a session. One that is cancelled already is left alone, one that has ended otherwise is a `Conflict`."""
+    """Stop a session. Has no effect on a cancelled one; raises `Conflict` if it is DONE or ERROR."""
     caller.require(Scope.WRITE)
     runner = lookup.get_runner(caller, runner_id, lock=True)
     session = lookup.get_session(runner, session_id, lock=True)
@@ -183,7 +185,7 @@ def stop(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID) -> None:
         return
     if not session.is_active:
         raise Conflict(
-            f"the session has ended already, {session.state.value}, so there is nothing to stop",
+            f"The session has ended already, in the state {session.state.value}, so there is nothing to stop.",
             error_code="session_ended",
         )
     _cancel(runner, session)

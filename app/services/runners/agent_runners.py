@@ -1,4 +1,4 @@
-"""The verbs on runners."""
+"""Operations on runners: create, read, update, archive."""
 
 from __future__ import annotations
 
@@ -28,8 +28,10 @@ _BRANCHES = ("branch", "result_branch")
 
 
 def create(caller: Caller, fields: dict[str, Any], uploaded: uploads.Uploaded) -> AgentRunner:
-    """Record a runner and its first session, and dispatch it. `fields` as in the POST; `uploaded` is what
-    `uploads.find_uploaded` found of the files that it names."""
+    """Create a runner with its first session, and dispatch that.
+
+    `fields` as in the POST. `uploaded` is the result of `uploads.find_uploaded` for the files in `fields`.
+    """
     caller.require(Scope.WRITE)
     fields = git_names.with_plain_branches(fields, "branch")
     lookup.get_site(caller, fields["site_id"])
@@ -41,7 +43,7 @@ def create(caller: Caller, fields: dict[str, Any], uploaded: uploads.Uploaded) -
         parent = lookup.get_runner(caller, fields["parent_agent_runner_id"])
         if parent.site_id != site.id:
             raise invalid("parent_agent_runner_id", "must be a runner of the same site", error_code="other_site")
-    # A prompt is kept as it is, a part of it that was cut in the middle of a secret would not be known again.
+    # The prompt is redacted before the title is cut from it: half of a secret would not be recognized.
     secrets = site_secrets.secrets_of(site)
     given = fields.get("title")
     title = site_secrets.title_without(secrets, given) if given else title_from(secrets.redact(fields["prompt"]))
@@ -69,8 +71,8 @@ def create(caller: Caller, fields: dict[str, Any], uploaded: uploads.Uploaded) -
 
 
 def title_from(prompt: str) -> str:
-    """A title for a runner whose caller gave none: the prompt's first line that says something, without the marks of
-    a heading, list or comment, cut to fit."""
+    """A default title: the first line of the prompt with text, without the marks of a heading, list or comment, cut to
+    `TITLE_LENGTH`."""
     lines = (line.strip() for line in prompt.splitlines() if not line.startswith("#!"))
     line = next((plain for line in lines if (plain := line.lstrip("#/*->= ").strip())), "Untitled")
     return line if len(line) <= TITLE_LENGTH else line[: TITLE_LENGTH - 1] + "…"
@@ -111,16 +113,16 @@ def _conditions(filters: dict[str, Any]) -> list[sa.ColumnElement[bool]]:
 
 @dataclass(frozen=True)
 class ReplacementDiff:
-    """A diff that replaces a runner's own, stored; no key where it is empty."""
+    """A stored diff that replaces a runner's own. The key is None if it is empty."""
 
     key: str | None
     contains_secret: bool
 
 
 def store_replacement_diff(caller: Caller, runner_id: uuid.UUID, fields: dict[str, Any]) -> ReplacementDiff | None:
-    """Store the diff that comes with an update, if one does.
+    """Store the diff that an update contains, if any.
 
-    To be called in no transaction: the store may take long, and nobody shall wait for a row meanwhile.
+    Call it outside a transaction: the store may be slow, and no row may be locked meanwhile.
     """
     if fields.get("result_diff") is None and fields.get("result_diff_s3_key") is None:
         return None
@@ -135,13 +137,13 @@ def store_replacement_diff(caller: Caller, runner_id: uuid.UUID, fields: dict[st
 def update(
     caller: Caller, runner_id: uuid.UUID, fields: dict[str, Any], replacement: ReplacementDiff | None
 ) -> AgentRunner:
-    """Change the title, the commit asked for, the deploy, or replace the runner's diff by the one
-    that `store_replacement_diff` stored."""
+    """Change the title, the requested commit or the deploy, or replace the runner's diff by the one that
+    `store_replacement_diff` stored."""
     caller.require(Scope.WRITE)
     runner = lookup.get_runner(caller, runner_id, lock=True)
     if fields.get("sha", runner.sha) != runner.sha and (runner.base_sha or _has_been_claimed(runner)):
         raise Conflict(
-            "sha: cannot be changed once the first session has begun; create another agent runner",
+            "sha: cannot be changed after the first session has started; create another agent runner",
             error_code="already_started",
         )
     if replacement is not None:
@@ -163,7 +165,7 @@ def _has_been_claimed(runner: AgentRunner) -> bool:
 
 
 def archive(caller: Caller, runner_id: uuid.UUID) -> AgentRunner:
-    """Archive the runner. Archiving it again is no error; raises `Conflict` while a session is active."""
+    """Archive the runner. Archiving it again is not an error; raises `Conflict` while a session is active."""
     caller.require(Scope.WRITE)
     runner = lookup.get_runner(caller, runner_id, lock=True)
     refuse_while_active(runner)
@@ -174,7 +176,7 @@ def archive(caller: Caller, runner_id: uuid.UUID) -> AgentRunner:
 
 
 def unarchive(caller: Caller, runner_id: uuid.UUID) -> AgentRunner:
-    """Give an archived runner the state that its sessions decide. One that is not archived is left as it is."""
+    """Unarchive the runner, whose state then follows from its sessions. Has no effect on one that is not archived."""
     caller.require(Scope.WRITE)
     runner = lookup.get_runner(caller, runner_id, lock=True)
     if runner.is_archived:

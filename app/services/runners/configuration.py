@@ -1,4 +1,4 @@
-"""What a session runs with: its agent, model, effort and limits."""
+"""The configuration of a session: its agent, model, effort and limits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.errors import invalid
 from app.models import AgentRunnerSession, Site
 from app.models.limits import LIMIT_NAMES
 
-# These agents run the prompt as a script. A prompt in words could do damage there, so they are never a default.
+# These agents run the prompt as a script. Plain language could do damage there, so they are never the default.
 RUN_SCRIPTS = frozenset({"shell", "scripted"})
 
 
@@ -23,9 +23,9 @@ class Configuration:
 
 
 def choose(site: Site, asked: dict[str, Any], before: AgentRunnerSession | None = None) -> Configuration:
-    """The configuration of a session: what the caller asks for, else that of the session `before`, else the defaults.
+    """The configuration of a session: what the caller requests, else that of the session `before`, else the defaults.
 
-    A model and an effort belong to an agent, so another agent does not take them over.
+    Model and effort belong to an agent, so they are not carried over to another agent.
     """
     agent = _agent(site, asked.get("agent"), before)
     same = before if before is not None and before.agent == agent else None
@@ -53,7 +53,7 @@ def _agent(site: Site, asked: str | None, before: AgentRunnerSession | None) -> 
 
 
 def _limits(site: Site, asked: dict[str, Any]) -> dict[str, Any]:
-    """The limits of a session: what was asked for, within what the site allows, or else the deployment."""
+    """The limits of a session: what was requested, capped by the site or else by the deployment."""
     return {name: _lowest(asked.get(name), _cap(site, name)) for name in LIMIT_NAMES}
 
 

@@ -1,4 +1,4 @@
-"""Moving a runner's head to another of its sessions, or back to the base."""
+"""Moves a runner's head to another of its sessions, or back to the base."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from app.services.runners.guards import refuse_archived, refuse_while_active
 
 
 def revert(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID | None) -> AgentRunner:
-    """Move the runner's head to a session with a cumulative diff, or with None back to the base."""
+    """Move the runner's head to a session with a cumulative diff, or to the base if `session_id` is None."""
     caller.require(Scope.WRITE)
     runner = lookup.get_runner(caller, runner_id, lock=True)
     refuse_archived(runner)
@@ -25,7 +25,8 @@ def revert(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID | None) -
     target = lookup.get_session(runner, session_id) if session_id else None
     if target is not None and not target.has_cumulative_diff:
         raise BadRequest(
-            "session_id: that session left no cumulative diff to go back to", error_code="no_cumulative_diff"
+            "session_id: that session has no cumulative diff; choose one whose has_cumulative_diff is true",
+            error_code="no_cumulative_diff",
         )
     refuse_to_discard_landed(runner, chain(runner, target.id if target else None))
     lifecycle.move_head(runner, target)
@@ -34,18 +35,24 @@ def revert(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID | None) -
 
 
 def refuse_to_discard_landed(runner: AgentRunner, kept: set[uuid.UUID]) -> None:
-    """Raise where the runner's work would be `kept` alone, and what is lost is on a branch or about to be."""
+    """Raise if keeping only the sessions `kept` would discard work that is on a branch or is being committed."""
     lost = chain(runner, runner.head_session_id) - kept
     if lost & _committed(runner, PublicationState.DONE):
-        message = "this would discard a session whose work is on a branch already, by a commit"
+        message = (
+            "This would discard a session whose work is committed to a branch already. Undo it in a follow-up instead, or "
+            "create a new runner."
+        )
         raise BadRequest(message, error_code="already_landed")
     if lost & _committed(runner, PublicationState.PENDING):
-        message = "this would discard a session whose work is being committed; wait for the end of that"
+        message = (
+            "This would discard a session whose work is being committed. Wait until merge_commit_is_being_created is "
+            "false."
+        )
         raise Conflict(message, error_code="commit_in_progress")
 
 
 def chain(runner: AgentRunner, session_id: uuid.UUID | None) -> set[uuid.UUID]:
-    """A session of the runner and those that it builds on."""
+    """The ids of a session of the runner and of those that it builds on."""
     parents = {session.id: session.parent_session_id for session in _sessions(runner)}
     found: set[uuid.UUID] = set()
     while session_id is not None and session_id not in found:
@@ -61,7 +68,7 @@ def _sessions(runner: AgentRunner) -> list[AgentRunnerSession]:
 
 
 def _committed(runner: AgentRunner, state: PublicationState) -> set[uuid.UUID]:
-    """The sessions whose work is brought to a branch by a `commit` in that state: its head and all ancestors."""
+    """The ids of the sessions whose work is part of a commit in that state: its head and all ancestors."""
     heads = db.session.scalars(
         sa.select(Publication.session_id).where(
             Publication.agent_runner_id == runner.id,

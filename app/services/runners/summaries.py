@@ -1,4 +1,4 @@
-"""What a list shows of each runner beside its own row, read for all of them at once."""
+"""The related data that a list shows for each runner, read for all of them at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.models.states import SessionState
 
 
 def contributors(runners: list[AgentRunner]) -> dict[uuid.UUID, list[User]]:
-    """Everyone who prompted a session of each runner, the first one first."""
+    """The users who requested sessions of each runner, in order of their first session."""
     rows = db.session.execute(
         sa.select(AgentRunnerSession.agent_runner_id, User)
         .join(User, User.id == AgentRunnerSession.user_id)
@@ -33,9 +33,9 @@ def latest_sessions(runners: list[AgentRunner]) -> dict[uuid.UUID, AgentRunnerSe
 
 
 def usage(runners: list[AgentRunner]) -> dict[uuid.UUID, dict[str, float]]:
-    """What all sessions of each runner consumed together; a number that no session reported is left out.
+    """The total usage of all sessions of each runner. A number that no session reported is left out.
 
-    Costs are summed to a millionth of a dollar: fractions in binary would leave a tail of digits.
+    Costs are rounded to a millionth of a dollar: sums of binary fractions have more digits than they should.
     """
     rows = db.session.execute(
         sa.select(AgentRunnerSession.agent_runner_id, AgentRunnerSession.usage).where(

@@ -1,4 +1,4 @@
-"""Names that reach git: checked here first, so that what git would refuse or misread never gets that far."""
+"""Checks names before they reach git, so that git never sees one that it would refuse or misread."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from app.config import settings
 from app.errors import invalid
 
 _HEADS = re.compile(r"(refs/)?heads/")
-# The rules of git-check-ref-format(1). A test holds them against git itself, which is what workers ask.
+# The rules of git-check-ref-format(1). A test compares them with git itself, which workers use.
 _BAD_IN_BRANCH = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|//|@\{|(^|/)\.|\.lock(/|\Z)|/\Z|^/|\.\Z|^-|^HEAD\Z")
 _BAD_IN_URL = re.compile(r"[\x00-\x20\x7f]|\$")
 _SCP_STYLE = re.compile(r"(?P<host>[\w.-]+@[\w.-]+):(?P<path>[^/:].*)")
 _SSH_URL = re.compile(r"ssh://(?P<host>[^/:]+)(:[0-9]*)?/(?P<path>.+)")
-_ALLOW_SSH = "SSH needs a deployment with AGENT_RUNNERS_ALLOW_SSH=1, and the form ssh://"
+_ALLOW_SSH = "SSH needs a deployment with AGENT_RUNNERS_ALLOW_SSH=1, and an ssh:// URL"
 _PRIVATE = (
-    "is on a private network, which this deployment does not reach; "
+    "is on a private network, which this deployment does not allow; "
     "the operator can allow it with AGENT_RUNNERS_ALLOW_PRIVATE_ADDRESSES"
 )
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -28,23 +28,25 @@ _PRIVATE_SUFFIXES = (".localhost", ".local", ".internal", ".localdomain", ".home
 
 
 def plain_branch(field: str, name: str) -> str:
-    """The name of a branch without `refs/heads/` or `heads/`; raises `Invalid` for one that git would not take."""
+    """The name of a branch without `refs/heads/` or `heads/`; raises `Invalid` for a name that git would refuse."""
     plain = without_prefix(name)
     if plain.startswith("refs/"):
-        raise invalid(field, f"{name!r} is no branch; name one without refs/, such as main", error_code="bad_branch")
+        raise invalid(
+            field, f"{name!r} is not a branch; use a name without refs/, such as main", error_code="bad_branch"
+        )
     if not plain or _BAD_IN_BRANCH.search(plain):
-        message = f"{name!r} is no branch name that git allows; see git help check-ref-format"
+        message = f"{name!r} is not a branch name that git allows; see git help check-ref-format"
         raise invalid(field, message, error_code="bad_branch")
     return plain
 
 
 def without_prefix(name: str) -> str:
-    """The name or pattern of a branch as it is stored and compared: one `refs/heads/` or `heads/` is taken off."""
+    """The name or pattern of a branch as it is stored and compared: without one leading `refs/heads/` or `heads/`."""
     return _HEADS.sub("", name, count=1) if _HEADS.match(name) else name
 
 
 def with_plain_branches(fields: dict[str, Any], *names: str) -> dict[str, Any]:
-    """`fields` in which those that name a branch do so plainly; see `plain_branch`."""
+    """`fields` with `plain_branch` applied to the branches in `names`."""
     given = {name: plain_branch(name, fields[name]) for name in names if fields.get(name) is not None}
     return {**fields, **given}
 
@@ -55,7 +57,7 @@ def is_local(url: str) -> bool:
 
 
 def check_repo_url(url: str) -> None:
-    """Refuse a repository address that the operator's settings do not allow. Nothing is fetched to find out."""
+    """Refuse a repository address that the operator's settings do not allow. This fetches nothing."""
     hidden = _CONTROL.search(unquote(url))
     if url.startswith("-") or "::" in url.split("/", 1)[0] or _BAD_IN_URL.search(url) or hidden:
         raise _refused("must be a plain repository address, such as https://github.com/example/shop.git")
@@ -65,7 +67,7 @@ def check_repo_url(url: str) -> None:
     if scp := _SCP_STYLE.fullmatch(url):
         raise _refused(f"must be a URL: {_https_form(scp['host'], scp['path'])}{_or_ssh(scp)}")
     if (ssh := _SSH_URL.fullmatch(url)) and not settings().allow_ssh:
-        raise _refused(f"must begin with https://, as {_https_form(ssh['host'], ssh['path'])} does; {_ALLOW_SSH}")
+        raise _refused(f"must begin with https://, as in {_https_form(ssh['host'], ssh['path'])}; {_ALLOW_SSH}")
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port
@@ -74,10 +76,10 @@ def check_repo_url(url: str) -> None:
     allowed = {"https", *(("ssh",) if settings().allow_ssh else ()), *(("http",) if settings().allow_http else ())}
     if parts.scheme not in allowed:
         raise _refused(f"must begin with {' or '.join(f'{scheme}://' for scheme in sorted(allowed))}")
-    # ssh wants a user name; anything else in front of the host is a credential in the open.
+    # ssh needs a user name. Anything else before the host would be a credential in plain text.
     if parts.password is not None or (parts.username is not None and parts.scheme != "ssh"):
         raise _refused("must not contain credentials; use access_token", error_code="credentials_in_url")
-    # Git pins a name to the address that was judged, and would look the same one with a dot at its end up again.
+    # A worker pins the host name to the address that it checked. With a dot at the end git would resolve it again.
     if (
         not host
         or host.startswith("-")
@@ -98,12 +100,12 @@ def _https_form(host: str, path: str) -> str:
 
 
 def _or_ssh(scp: re.Match[str]) -> str:
-    """The same address as a URL for ssh, or the setting that allows one."""
+    """The same address as an ssh:// URL, or the setting that allows one."""
     return f" or ssh://{scp['host']}/{scp['path']}" if settings().allow_ssh else f"; {_ALLOW_SSH}"
 
 
 def check_api_url(field: str, url: str) -> None:
-    """Refuse a forge's address that the operator's settings do not allow: our token is sent there."""
+    """Refuse a forge's address that the operator's settings do not allow: the access token is sent there."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port
@@ -122,7 +124,7 @@ def _check_local(url: str) -> None:
     if url.startswith("file://") and not url.startswith("file:///"):
         raise _refused("must be an absolute path")
     path = Path(unquote(url.removeprefix("file://")))
-    # Resolved, so that neither `..` nor a link leads out of the folder that the operator named.
+    # The path is resolved, so that neither `..` nor a link leads out of the operator's folder.
     if parent is None or not path.resolve().is_relative_to(parent.resolve()) or path.resolve() == parent.resolve():
         raise _refused(
             "is a local path, which this deployment does not allow; the operator can allow a folder with AGENT_RUNNERS_LOCAL_REPOSITORIES",
@@ -131,10 +133,10 @@ def _check_local(url: str) -> None:
 
 
 def _is_private(host: str) -> bool:
-    """Whether a host is written as an address that is not global, or has a name that only private networks use.
+    """Whether a host is an address that is not global, or has a name that only private networks use.
 
-    This refuses at once what can be told without a lookup. What counts is the worker's check of what a name resolves to
-    (`workers/egress/addresses.py`), as names and networks change and a request must not wait for a resolver.
+    This finds at once what needs no DNS lookup, because a request must not wait for a resolver. The check that counts is
+    the worker's, of the addresses that a name resolves to (`workers/egress/addresses.py`).
     """
     host = host.rstrip(".").lower()
     if host == "localhost" or ("." not in host and ":" not in host and not _packed(host)):
@@ -150,7 +152,7 @@ def _is_private(host: str) -> bool:
 
 
 def _packed(host: str) -> bytes | None:
-    """The four bytes of an IPv4 address in any spelling that resolvers take: decimal, octal, hexadecimal, shortened."""
+    """The four bytes of an IPv4 address in any form that resolvers accept: decimal, octal, hexadecimal, shortened."""
     if not re.fullmatch(r"(0x[0-9a-f]*|\d+)(\.(0x[0-9a-f]*|\d+)){0,3}", host):
         return None
     try:

@@ -1,4 +1,4 @@
-"""What must not be told of a site: which secrets are known, and whether a diff gives one away."""
+"""The known secrets of a site, and whether a diff contains one."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ TITLE_CHARACTERS = 500
 
 
 def credential_of(site: Site) -> str | None:
-    """The site's access token, in the clear; it goes to the one command that needs it and nowhere else."""
+    """The site's access token in plain text. It is passed only to the command that needs it."""
     return keys.decrypt(site.access_token_encrypted) if site.access_token_encrypted else None
 
 
 def secrets_of(site: Site) -> Secrets:
-    """Every secret that is known where the site's sessions are dealt with."""
+    """Every secret that may appear in the site's sessions: its access token, the agents' and our own."""
     try:
         credential = credential_of(site)
     except SecretKeyChanged:
-        # Whoever needs the token itself is told so. What cannot be read cannot be given away either.
+        # Code that needs the token itself gets this error. A token that cannot be decrypted cannot leak either.
         credential = None
     return Secrets(credential, {**own_secrets(settings()), **agent_environment(settings())})
 
 
 def title_without(secrets: Secrets, title: str) -> str:
-    """A title as it may be stored. What stands in the place of a secret may be longer than it was."""
+    """A title with its secrets redacted, cut to fit: the replacement for a secret may be longer than the secret."""
     return secrets.redact(title)[:TITLE_CHARACTERS]
 
 
 def holds_secret(secrets: Secrets, key: str) -> bool:
-    """Whether the stored diff adds a known secret, as far as lines of text show it. Binary patches are looked into when
-    the diff is published. This reads all of it, so it is to be called in no transaction."""
+    """Whether the lines of text that the stored diff adds contain a known secret. Binary patches are checked when the
+    diff is published. Call this outside a transaction, because it reads the whole diff."""
     return secrets.are_in(_added(artifacts.store().read(key)))
 
 
 def _added(diff: Iterable[bytes]) -> Iterator[bytes]:
-    """The parts of a diff that stand in lines which it adds, however long they are."""
+    """The lines that a diff adds, in pieces if they are long."""
     at_start, is_added = True, False
     for chunk in diff:
         for line in re.findall(rb"[^\n]*\n|[^\n]+", chunk):

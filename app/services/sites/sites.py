@@ -1,4 +1,4 @@
-"""The verbs on sites."""
+"""Operations on sites: create, read, update, delete."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DESTINATION = ("repo_url", "forge_api_url", "forge")
 
 
 def create(caller: Caller, fields: dict[str, Any]) -> Site:
-    """Record a repository to work on."""
+    """Create a site."""
     caller.require(Scope.WRITE)
     fields = _checked(fields)
     site = Site(account_id=caller.account_id)
@@ -35,7 +35,7 @@ def create(caller: Caller, fields: dict[str, Any]) -> Site:
 
 
 def _defaults(repo_url: str) -> dict[str, Any]:
-    """What an address tells of its site: the repository's name, and the forge where the host is a well-known one."""
+    """Defaults from an address: the repository's name, and the forge if the host is a well-known one."""
     name = unquote(urlsplit(repo_url).path).rstrip("/").rsplit("/", 1)[-1].removesuffix(".git")
     forge = _FORGES.get((urlsplit(repo_url).hostname or "").lower(), Forge.NONE)
     return {"name": name[:200] or "repository", "forge": forge}
@@ -57,49 +57,50 @@ def find(caller: Caller, filters: dict[str, Any]) -> Page[Site]:
 
 
 def update(caller: Caller, site_id: uuid.UUID, fields: dict[str, Any]) -> Site:
-    """Change what the fields name and leave the rest."""
+    """Change the given fields and leave the others."""
     caller.require(Scope.WRITE)
     fields = _checked(fields)
     site = lookup.get_site(caller, site_id, lock=True)
-    if "access_token" not in fields and _leads_elsewhere(site, fields):
-        # A token was given for one repository; it is not sent to another host because an address changed.
+    if "access_token" not in fields and _changes_destination(site, fields):
+        # The token was meant for the old address, so it must not be sent to the new one.
         fields = {**fields, "access_token": None}
     _apply(site, fields)
     _check_forge(site)
     if fields.keys() & {"execution", "max_concurrent_sessions"}:
-        _hand_over_waiting(site)
+        _reschedule_waiting(site)
     db.session.flush()
     db.session.refresh(site)
     return site
 
 
-def _leads_elsewhere(site: Site, fields: dict[str, Any]) -> bool:
-    """Whether the fields change one of those that say where the access token is sent."""
+def _changes_destination(site: Site, fields: dict[str, Any]) -> bool:
+    """Whether the fields change where the access token is sent."""
     return any(name in fields and fields[name] != getattr(site, name) for name in _DESTINATION)
 
 
-def _hand_over_waiting(site: Site) -> None:
-    """Have the sweep dispatch the waiting sessions at once, or never where external workers run them now."""
+def _reschedule_waiting(site: Site) -> None:
+    """Make the sweep dispatch the waiting sessions at once, or never if external workers run them now."""
     next_dispatch_at = db.now() if site.execution == Execution.INTERNAL else sa.null()
     waiting = sa.and_(AgentRunnerSession.site_id == site.id, AgentRunnerSession.state == SessionState.NEW)
     db.session.execute(sa.update(AgentRunnerSession).where(waiting).values(next_dispatch_at=next_dispatch_at))
 
 
 def delete(caller: Caller, site_id: uuid.UUID) -> None:
-    """Hide the site and its runners; raises `Conflict` while a session is active."""
+    """Delete the site, which hides it and its runners; raises `Conflict` while a session is active."""
     caller.require(Scope.WRITE)
     site = lookup.get_site(caller, site_id, lock=True)
     active = sa.exists().where(AgentRunnerSession.site_id == site.id, AgentRunnerSession.state.in_(ACTIVE))
     if db.session.scalar(sa.select(active)):
         raise Conflict(
-            "a session of this site is NEW or RUNNING; wait for its end or stop it", error_code="active_session_exists"
+            "A session of this site is NEW or RUNNING. Wait until it ends, or stop it.",
+            error_code="active_session_exists",
         )
     site.deleted_at = db.now()
     site.access_token_encrypted = None
 
 
 def _checked(fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields with branches named plainly; raises `Invalid`."""
+    """The fields with normalized branch names; raises `Invalid`."""
     if "repo_url" in fields:
         git_names.check_repo_url(fields["repo_url"])
     if fields.get("forge_api_url") is not None:
@@ -114,12 +115,12 @@ def _checked(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_forge(site: Site) -> None:
-    """Refuse a forge where there can be none, and an address for one that nobody would ask."""
+    """Refuse a forge for a local path, and a forge's address without a forge."""
     if site.forge == Forge.NONE and site.forge_api_url is not None:
-        message = "is of no use without a forge; name the forge as well, or leave this out"
+        message = "has no effect without a forge; set forge as well, or leave this out"
         raise invalid("forge_api_url", message, error_code="forge_missing")
     if site.forge != Forge.NONE and git_names.is_local(site.repo_url):
-        message = f"must be none: the repository is a local path, which is on no {site.forge.value}"
+        message = f"must be none: the repository is a local path, which {site.forge.value} does not host"
         raise invalid("forge", message, error_code="forge_of_local_path")
 
 
