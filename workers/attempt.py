@@ -30,11 +30,11 @@ _NAMED = 100
 
 
 def run(job: Job, host: Host) -> Generator[Event, None, Outcome]:
-    """Work on `job`: yield what happens, write diffs to the job's sink and return how it ended.
+    """Run `job`: yield its events, write diffs to the job's sink and return the outcome.
 
-    An EngineError ends the attempt with a failure, SystemExit and Interrupted end it as interrupted; what was done so
-    far is stored in the first case, and in the second if `job.on_interrupt` wants it. Every other exception is a fault
-    of the engine and is raised. In each case no process and no workspace is left behind.
+    An EngineError ends the attempt with a failure; SystemExit and Interrupted end it as interrupted. The work so far is
+    stored in the first case, and in the second if `job.on_interrupt` returns True. Any other exception is a bug in the
+    engine and is raised. In each case no process and no workspace is left behind.
     """
     attempt = _Attempt(job, host)
     try:
@@ -57,7 +57,7 @@ def run(job: Job, host: Host) -> Generator[Event, None, Outcome]:
 
 
 class _Attempt:
-    """What an attempt holds while it works, so that it can be let go of however the attempt ends."""
+    """The resources of an attempt, so that they are released however the attempt ends."""
 
     def __init__(self, job: Job, host: Host) -> None:
         self._job = job
@@ -74,16 +74,16 @@ class _Attempt:
         self.failure: EngineError | None = None
 
     def work(self) -> Events:
-        """Everything up to the end of the agent. Raises EngineError where it does not come to a good one."""
+        """Everything up to the end of the agent. Raises EngineError if a part of it fails."""
         job, host = self._job, self._host
         agent = self._agent = open_agent(job)
         _check_sandbox(host)
         rules = _network_rules(job, host, agent)
         yield Step(f"Sandbox: {host.sandbox}", describe(host, rules["agent"]))
         if host.sandbox != "none":
-            # It gets ready while the workspace is made.
+            # The proxy starts while the workspace is prepared.
             self._egress = open_egress(host, rules)
-        # The attachments are written below, under names that suit any agent.
+        # `_set_up` writes the attachments, under names that are safe for any agent.
         workspace = self._workspace = Workspace.prepare(dataclasses.replace(job, attachments=()), host, self._budget)
         self._outcome = Outcome(base_sha=workspace.base_sha)
         yield BaseCommit(workspace.base_sha, workspace.branch)
@@ -112,21 +112,21 @@ class _Attempt:
             inputs.hand_over_home(workspace.home, files, sandbox)
         if withheld := workspace.withheld:
             message = "\n".join(withheld[:_NAMED])
-            title = "Not in effect, since the site does not allow it: configuration of agents"
+            title = "Agent configuration not used, because allow_agent_configuration is off for the site"
             yield self._redactor.step(Step(title, message))
         return attachments
 
     def end_commands(self) -> Events:
-        """End the proxy, say what it refused more than once, and how much of what the commands said was left out."""
+        """End the proxy; report what it refused more than once, and how much output was left out."""
         for refusal in self._egress.finish() if self._egress else ():
             yield self._redactor.step(refusal)
         if self._commands:
             yield from self._commands.finish()
 
     def store(self) -> Events:
-        """Write the diffs. A failure of the work itself, if there was one, stays the failure of the attempt."""
+        """Write the diffs. If the work itself failed, that stays the failure of the attempt."""
         try:
-            steps = self._save(all_of_it=self.failure is None, lifeline=self._job.lifeline)
+            steps = self._save(complete=self.failure is None, lifeline=self._job.lifeline)
         except Exception as error:
             if self.failure is None:
                 self.failure = as_failure(error)
@@ -138,26 +138,26 @@ class _Attempt:
             yield self._redactor.step(step)
 
     def end_interrupted(self) -> None:
-        """Save the work if it is wanted. Steps are not recorded any more."""
+        """Save the work if `job.on_interrupt` wants it. Steps are no longer recorded."""
         keep = self._interruption.report()
         self._outcome = dataclasses.replace(self._outcome, interrupted=True)
         if keep:
             try:
-                self._save(all_of_it=False)
+                self._save(complete=False)
             except Exception:
                 log.exception("the work of an interrupted attempt could not be saved")
 
-    def _save(self, *, all_of_it: bool, lifeline: Lifeline | None = None) -> Sequence[Step]:
+    def _save(self, *, complete: bool, lifeline: Lifeline | None = None) -> Sequence[Step]:
         if self._workspace is None:
             return ()
-        saved = save_work(self._job, self._workspace, began=self._agent_began, all_of_it=all_of_it, lifeline=lifeline)
+        saved = save_work(self._job, self._workspace, began=self._agent_began, complete=complete, lifeline=lifeline)
         self._outcome = dataclasses.replace(
             self._outcome, has_result_diff=saved.written.result, has_cumulative_diff=saved.written.cumulative
         )
         return saved.steps
 
     def dispose(self) -> None:
-        """End the proxy and remove the workspace. What cannot be removed is left to the sweep."""
+        """End the proxy and remove the workspace. The sweep removes it if this fails."""
         egress, self._egress = self._egress, None
         if egress is not None:
             egress.close()
@@ -172,7 +172,7 @@ class _Attempt:
                 log.exception("a workspace could not be removed")
 
     def outcome(self) -> Outcome:
-        """How it ended, with what the agent said last."""
+        """The outcome, with the agent's result, title and usage."""
         outcome = dataclasses.replace(self._outcome, failure=self.failure)
         if agent := self._agent:
             outcome = dataclasses.replace(outcome, result=agent.result, title=agent.title, usage=agent.usage)
@@ -186,7 +186,8 @@ def _check_sandbox(host: Host) -> None:
 
 
 def _network_rules(job: Job, host: Host, agent: Agent) -> dict[Stage, list[Rule]]:
-    """What each stage may reach. What the operator named may be anywhere, what a site named only where it is public."""
+    """The hosts that each stage may reach. Hosts set by the operator may be private. Those set by a site must be public,
+    unless the operator allows private addresses."""
     site = [Rule.parse(text, private=host.allow_private_addresses) for text in job.egress_hosts]
     site += [Rule.parse(text, private=True) for text in host.egress_hosts]
     return {"setup": site, "agent": [*site, *(Rule.parse(text, private=True) for text in agent.model_hosts)]}

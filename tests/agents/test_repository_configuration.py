@@ -48,7 +48,9 @@ def test_without_leave_nothing_of_it_runs_and_instructions_are_read(real: Real) 
     assert attempt.outcome.failure is None
     assert "mark-of" not in real.engine.diff and real.engine.diff.count("diff --git") == 1
     withheld = next(
-        event.message for event in attempt.events if isinstance(event, Step) and "Not in effect" in event.title
+        event.message
+        for event in attempt.events
+        if isinstance(event, Step) and "Agent configuration not used" in event.title
     )
     assert withheld.split() == [".claude", ".codex", ".env", ".mcp.json"]
     assert "Instructions of the repository: be kind." in str(real.model.requests[0].body)

@@ -75,7 +75,7 @@ def test_a_worker_that_goes_on_for_longer_than_it_may_is_ended_and_may_bring_its
     assert [ok(api.get(path_of(each)))["state"] for each in (late, in_time, ours)] == ["ERROR", "RUNNING", "RUNNING"]
     ended = ok(api.get(session_path(late)))
     assert ended["failure"]["code"] == "time_limit" and "600 seconds" in ended["failure"]["message"]
-    assert ended["steps"][-1]["title"] == "The time for this session is used up"
+    assert ended["steps"][-1]["title"] == "The session reached its time limit"
     token = outside.with_token(tokens[late["id"]])
     refused(token.patch(session_path(late), {"steps": [{"title": "Going on"}]}), 409, "not_running")
     assert ok(token.patch(session_path(late), {"result_diff": patch_of("one")}))["has_result_diff"]

@@ -219,7 +219,7 @@ def test_a_rolling_restart_under_load_loses_nothing_and_counts_no_lost_worker(de
         assert f"+{number}\n" in deployment.diff(runner, session, "result")
     given_back = [session for session in sessions if session["attempt"] > 1]
     assert given_back, "no worker had to give a session back"
-    assert all("gave the session back" in session["steps"][0]["message"] for session in given_back)
+    assert all("requeued the session" in session["steps"][0]["message"] for session in given_back)
 
 
 @SLOW

@@ -144,7 +144,7 @@ def test_many_files_end_with_file_limit(engine: Engine) -> None:
     assert code(attempt.outcome) == ("file_limit", "agent")
     assert "+work" in engine.diff and "+more" in engine.diff
     assert "many/" not in engine.diff
-    assert Step("Not everything fits into a diff; what was left out", "many/") in attempt.events
+    assert Step("Left out of the diff", "many/") in attempt.events
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_what_fits_is_kept_of_a_diff_that_is_too_large(engine: Engine, limits: L
     attempt = engine.run(script, limits=limits)
     assert code(attempt.outcome) == (expected, "diff")
     assert "+work" in engine.diff and "-hello" in engine.diff and "new/deep" not in engine.diff
-    assert Step("Not everything fits into a diff; what was left out", "new/") in attempt.events
+    assert Step("Left out of the diff", "new/") in attempt.events
 
 
 def test_a_tracked_file_that_grew_too_large_stays_as_it_was(engine: Engine) -> None:
@@ -164,7 +164,7 @@ def test_a_tracked_file_that_grew_too_large_stays_as_it_was(engine: Engine) -> N
     attempt = engine.run(script, limits=Limits(max_diff_bytes=MEBIBYTE))
     assert code(attempt.outcome) == ("agent_failed", "agent")
     assert "+work" in engine.diff and "README" not in engine.diff
-    assert Step("Not everything fits into a diff; what was left out", "README") in attempt.events
+    assert Step("Left out of the diff", "README") in attempt.events
 
 
 BELOW_WHAT_A_PATH_CAN_NAME = """

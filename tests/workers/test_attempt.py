@@ -154,8 +154,8 @@ def test_a_question_changes_nothing(engine: Engine) -> None:
     attempt = engine.run("echo edit > edit; echo forty-two", mode="ask")
     assert attempt.outcome == Outcome(base_sha=attempt.outcome.base_sha, result="forty-two")
     assert engine.sink.diffs == {}
-    assert attempt.steps[-1] == "The agent's edits were dropped"
-    assert "The agent's edits were dropped" not in engine.run("echo nothing", mode="ask").steps
+    assert attempt.steps[-1] == "The agent's edits were discarded"
+    assert "The agent's edits were discarded" not in engine.run("echo nothing", mode="ask").steps
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,9 @@ def run_agent(
     budget: Budget,
     attachments: Sequence[str],
 ) -> Events:
-    """Run `agent` to its end. `attachments` are the names of the files that come with the prompt.
+    """Run `agent` to its end. `attachments` are the names of the attached files.
 
-    Raises EngineError for a limit that was passed, and where the agent failed by its own verdict.
+    Raises EngineError if a limit was exceeded, or if `agent.verdict` reports a failure.
     """
 
     def report(line: Line | None, ended: bool) -> Iterable[Event]:

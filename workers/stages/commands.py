@@ -1,4 +1,4 @@
-"""Runs the commands of one attempt, setup and agent, and hands out what they say as events."""
+"""Runs the commands of one attempt, setup and agent, and yields their output as events."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from workers.workspace.workspace import Workspace
 
 Events = Generator[Event, None, None]
 Report = Callable[[Line | None, bool], Iterable[Event]]
-"""What a line of output means; without a line, what is due now; and what is left when the command has ended."""
+"""Returns the events of a line of output; without a line, the events that are due; at the end, the remaining ones."""
 
 
 class Commands:
     """The commands of one attempt share its budget, its limits on the machine, and one transcript.
 
-    `egress` is their way to the network, if they have one.
+    `egress` is their access to the network, if they have any.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Commands:
         return process.status or 0
 
     def finish(self) -> Events:
-        """Say how much of what the commands said was left out."""
+        """Report how much of the commands' output was left out."""
         yield from self._transcript.finish()
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Saving what an attempt did: its diffs go to the job's sink, and what they could not keep becomes steps."""
+"""Saves the work of an attempt: its diffs go to the job's sink, and steps report what the diffs could not keep."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ log = logging.getLogger(__name__)
 
 _NAMED = 100
 _SECRET = (
-    "A file that was changed holds a value which is known to be secret, such as the site's access token. The diff is "
-    "stored as it is, but it is not published. Have the value taken out by another session, or go back to before it."
+    "A changed file contains a known secret, such as the site's access token. The diff is stored unchanged, but cannot "
+    "be published. Remove the value in another session, or revert to a session before this one."
 )
 _FORBIDDEN = (
-    "Git forbids these paths, or what they hold, because they are used to attack whoever checks them out. The diff is "
-    "stored as it is, but it is not published. Have another session rename or remove them:\n"
+    "Git forbids these paths or their content, because they can be used to attack whoever checks them out. The diff is "
+    "stored unchanged, but cannot be published. Rename or remove them in another session:\n"
 )
 
 
 @dataclass(frozen=True)
 class Saved:
-    """What came of it: which diffs were written, whether anything was changed at all, and what there is to say."""
+    """What was saved: which diffs were written, whether anything was changed, and the steps to report."""
 
     written: Written = field(default_factory=Written)
     is_changed: bool = False
@@ -38,30 +38,32 @@ class Saved:
 
 
 def save_work(
-    job: Job, workspace: Workspace, *, began: bool, all_of_it: bool, lifeline: Lifeline | None = None
+    job: Job, workspace: Workspace, *, began: bool, complete: bool, lifeline: Lifeline | None = None
 ) -> Saved:
-    """Write the diffs of what the agent did, unless the session only asked.
+    """Write the diffs of the agent's work, unless the session's mode is ask.
 
-    Where the agent never `began`, that is what earlier sessions did. `all_of_it` fails where it is too much; without it,
-    what fits is kept. `lifeline` is the attempt's, if it was not stopped. Raises what `snapshot` and `write_diffs` do.
+    If the agent never `began`, only the work of earlier sessions is written. With `complete`, work that exceeds the
+    limits is an error; without it, what fits is kept. `lifeline` is the attempt's, if it was not stopped. Raises what
+    `snapshot` and `write_diffs` do.
     """
     workspace.begin_saving(lifeline)
-    # What a setup command left before it failed is no work of the agent.
-    tree = workspace.snapshot(None if all_of_it else job.limits) if began else workspace.start_tree
+    # Files of a setup command that failed are not the agent's work.
+    tree = workspace.snapshot(None if complete else job.limits) if began else workspace.start_tree
     if job.mode == "ask":
         changed = tree != workspace.start_tree
-        edits = Step("The agent's edits were dropped", "This session only asked a question.")
+        edits = Step("The agent's edits were discarded", "Mode ask keeps no edits. Use mode normal to keep them.")
         return Saved(is_changed=changed, steps=(edits,) if changed else ())
     written = write_diffs(workspace, job, tree)
     return Saved(written, written.result, tuple(_steps(workspace, tree, written)))
 
 
 def as_failure(error: Exception) -> EngineError:
-    """The failure that an error while the work was saved is; one of our own faults is raised again."""
+    """The EngineError for an error during saving. An error that is a bug of ours is raised again."""
     if isinstance(error, OSError) and error.errno in FULL_DISK:
         return disk_full("diff")
     if isinstance(error, TimeoutError):
-        return EngineError("diff_too_large", "diff", "The change takes git more time to compare than it may.")
+        message = "Git took too long to compare the files. Change fewer or smaller files in one session."
+        return EngineError("diff_too_large", "diff", message)
     if isinstance(error, EngineError):
         return error
     raise error
@@ -70,18 +72,18 @@ def as_failure(error: Exception) -> EngineError:
 def _steps(workspace: Workspace, tree: str, written: Written) -> Iterator[Step]:
     lost = [*workspace.left_out, *workspace.notes]
     if lost:
-        yield Step("Not everything fits into a diff; what was left out", _listed(lost))
+        yield Step("Left out of the diff", _listed(lost))
     if written.contains_secret:
         yield Step("The diff contains a secret", _SECRET)
     if written.cumulative and (forbidden := _find_forbidden(workspace, tree)):
-        yield Step("The diff holds what git forbids", _FORBIDDEN + _listed(forbidden))
+        yield Step("The diff contains files that git forbids", _FORBIDDEN + _listed(forbidden))
 
 
 def _find_forbidden(workspace: Workspace, tree: str) -> list[str]:
-    """The diffs are stored by now, and publishing looks again, so that it took too long is no reason to fail."""
+    """The paths that git forbids. A timeout is only logged: the diffs are stored, and publishing checks again."""
     with contextlib.suppress(EngineError, TimeoutError):
         return find_forbidden(workspace.saving, tree)
-    log.warning("whether git forbids what an agent made could not be found out")
+    log.warning("a diff could not be checked for files that git forbids; it is checked again before it is published")
     return []
 
 

@@ -1,4 +1,4 @@
-"""The setup command of a site: it gets the checkout ready for the agent, and what it does is no part of the diff."""
+"""The setup command of a site. It prepares the checkout for the agent; its changes are not part of the diff."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _SCRIPT = ".agent-runners/setup.sh"
 
 
 def setup_files(job: Job) -> dict[str, bytes]:
-    """What the setup command needs in the agent's home."""
+    """The files that the setup command needs in the agent's home."""
     return {_SCRIPT: job.setup_command.encode()} if job.setup_command else {}
 
 
 def run_setup(job: Job, sandbox: Sandbox, commands: Commands, interruption: Interruption) -> Events:
-    """Run the setup command, without the variables that are for the agent alone. Raises EngineError `setup_failed`."""
+    """Run the setup command, without the agent's own variables. Raises EngineError `setup_failed`."""
     chatter = Chatter(job.secrets)
 
     def report(line: Line | None, ended: bool) -> Iterable[Event]:

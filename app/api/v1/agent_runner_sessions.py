@@ -100,9 +100,9 @@ class AgentRunnerSession(MethodView):
         and the URLs to read the attached files and the diff that the session builds on. Each further report, even an
         empty one, needs that token and is a heartbeat.
         """
-        session, handover = external_workers.report(caller(), agent_runner_id, session_id, fields, prepared)
+        session, answer = external_workers.report(caller(), agent_runner_id, session_id, fields, prepared)
         extra = ("session_token", "attachment_urls", "start_diff_url")
-        return presenters.session(session, **{name: getattr(handover, name, None) for name in extra})
+        return presenters.session(session, **{name: getattr(answer, name, None) for name in extra})
 
     @writing
     @blp.operation("stopSession", conflict="`session_ended`")

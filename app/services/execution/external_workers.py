@@ -1,4 +1,4 @@
-"""What an external worker reports by PATCH: the claim, the steps, the diffs, the end."""
+"""Reports of an external worker by PATCH: its claim, steps, diffs and the end of the session."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _CLAIMED = "a worker has claimed this session; report with the session token in 
 
 @dataclass(frozen=True)
 class ReportedDiffs:
-    """The diffs of a report, stored: the key of each kind, and whether one of them holds a known secret."""
+    """The stored diffs of a report: the key of each kind, and whether one of them contains a known secret."""
 
     keys: dict[str, str] = field(default_factory=dict)
     contains_secret: bool = False
@@ -42,9 +42,9 @@ class ReportedDiffs:
 
 
 @dataclass(frozen=True)
-class Handover:
-    """What the worker of a session is given with its claim, and never again: the session token, and where to read the
-    attached files and the diff that the session builds on."""
+class ClaimAnswer:
+    """What a worker gets in the answer to its claim, and never again: the session token, and signed URLs to read the
+    attached files and the diff that the session starts from."""
 
     session_token: str = field(repr=False)
     attachment_urls: dict[str, str] = field(repr=False)
@@ -54,10 +54,10 @@ class Handover:
 def store_reported_diffs(
     caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID, fields: dict[str, Any]
 ) -> ReportedDiffs:
-    """Store the diffs of a report, or copies of those that were uploaded, and look at them.
+    """Store the diffs of a report, or copies of uploaded ones, and check them for secrets.
 
-    To be called in no transaction: the store may take long, and nobody shall wait for a row meanwhile. What is stored
-    lies under fresh keys, so it does no harm where `report` then refuses the rest.
+    Call it outside any transaction: the store may be slow, and must not hold row locks meanwhile. The diffs get new
+    keys, so nothing needs to be undone if `report` then refuses the rest.
     """
     if not _has_diffs(fields):
         return ReportedDiffs()
@@ -65,7 +65,7 @@ def store_reported_diffs(
         runner = lookup.get_runner(caller, runner_id)
         session = lookup.get_session(runner, session_id)
         if not (_holds(caller, session) or _may_keep_work(caller, session)):
-            return ReportedDiffs()  # `report` says why.
+            return ReportedDiffs()  # `report` raises the error.
         secrets = site_secrets.secrets_of(runner.site)
         prefix = {kind: diffs.attempt_key(runner.id, session.id, session.attempt, kind) for kind in KINDS}
     found = {kind: _stored_diff(prefix[kind], kind, fields) for kind in KINDS}
@@ -75,11 +75,11 @@ def store_reported_diffs(
 
 def report(
     caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID, fields: dict[str, Any], reported: ReportedDiffs
-) -> tuple[AgentRunnerSession, Handover | None]:
-    """Take a report; `reported` are its diffs as stored before. The second value is given where the report is the claim."""
+) -> tuple[AgentRunnerSession, ClaimAnswer | None]:
+    """Apply a report. `reported` are its diffs, stored before. The second value is set if the report is a claim."""
     wanted = fields.get("state")
     if wanted == SessionState.RUNNING:
-        # A claim counts the sessions that run; the account and the site are locked before the runner.
+        # A claim counts the running sessions. The account and the site must be locked before the runner.
         lookup.lock_account(caller.account_id)
         lookup.get_site(caller, lookup.get_runner(caller, runner_id).site_id, lock=True)
     runner = lookup.get_runner(caller, runner_id, lock=True)
@@ -90,11 +90,11 @@ def report(
     if not _is_worker(caller, session) or (caller.session_id is None and set(fields) <= {"title"}):
         return _retitle(caller, session, fields), None
     if wanted == SessionState.RUNNING and caller.session_id is None:
-        # The claim of another worker must not keep the lease of one that was lost.
+        # Expire the lease of a lost worker first, so that this worker can claim the session.
         session_attempts.expire_lease(runner, session)
     _check_move(session, wanted)
     if session.state == SessionState.RUNNING and caller.session_id is None:
-        # Only the session token tells the worker that has the session from one that had it before.
+        # Only the session token distinguishes the worker of this attempt from one that had the session before.
         raise Conflict(_CLAIMED, error_code="already_claimed")
     if session.state != SessionState.RUNNING and _has_diffs(fields):
         raise Conflict(
@@ -102,17 +102,17 @@ def report(
             error_code="not_running",
         )
     fields = git_names.with_plain_branches(fields, "result_branch")
-    handover = None
+    answer = None
     if session.state == SessionState.RUNNING:
         leases.beat(AgentRunnerSession, session.id, session.attempt)
     elif wanted == SessionState.RUNNING:
-        handover = _claim(caller, runner, session)
+        answer = _claim(caller, runner, session)
     _apply(runner, session, fields, reported)
     if wanted in FINAL:
         _end(runner, session, wanted)
     db.session.flush()
     db.session.refresh(session)
-    return session, handover
+    return session, answer
 
 
 def _has_diffs(fields: dict[str, Any]) -> bool:
@@ -126,25 +126,25 @@ def _holds(caller: Caller, session: AgentRunnerSession) -> bool:
 
 
 def _may_keep_work(caller: Caller, session: AgentRunnerSession) -> bool:
-    """Whether the caller's attempt is the last one of a session that ended without its work, which is never lost."""
+    """Whether the caller's attempt is the last one of a session that ended before its work was stored."""
     mine = caller.session_id == session.id and caller.attempt == session.attempt
     return mine and session.state in (SessionState.CANCELLED, SessionState.ERROR) and session.work_saved_at is None
 
 
 def _without_secrets(site: Site, fields: dict[str, Any]) -> dict[str, Any]:
-    """What a report says, as it may be stored. Its diffs are stored as they are."""
+    """The texts of a report with known secrets redacted. Its diffs are stored unchanged."""
     secrets = site_secrets.secrets_of(site)
     redact = secrets.redact
-    said: dict[str, Any] = {
+    redacted: dict[str, Any] = {
         name: site_secrets.title_without(secrets, fields[name]) for name in _TITLES if fields.get(name)
     }
     if fields.get("result"):
-        said["result"] = redact(fields["result"])
+        redacted["result"] = redact(fields["result"])
     if fields.get("steps"):
-        said["steps"] = [
+        redacted["steps"] = [
             {"title": redact(step["title"]), "message": redact(step.get("message") or "")} for step in fields["steps"]
         ]
-    return {**fields, **said}
+    return {**fields, **redacted}
 
 
 def _keep_work(session: AgentRunnerSession, fields: dict[str, Any], reported: ReportedDiffs) -> AgentRunnerSession:
@@ -155,12 +155,12 @@ def _keep_work(session: AgentRunnerSession, fields: dict[str, Any], reported: Re
 
 
 def _is_worker(caller: Caller, session: AgentRunnerSession) -> bool:
-    """Whether the caller reports on this attempt; raises for a session token of another one, or of one stopped."""
+    """Whether the caller is the worker of this attempt. Raises for the token of another or a stopped attempt."""
     if caller.session_id is None:
         return caller.may(Scope.WORKER)
     if caller.session_id != session.id:
         raise Forbidden(
-            "this session token belongs to another session; use the one that the claim of this session was answered with",
+            "this session token belongs to another session; use the token from the answer to this session's claim",
             error_code="session_token_scope",
         )
     if caller.attempt != session.attempt or session.state in (SessionState.NEW, SessionState.CANCELLED):
@@ -184,7 +184,7 @@ def _retitle(caller: Caller, session: AgentRunnerSession, fields: dict[str, Any]
 
 
 def _check_move(session: AgentRunnerSession, wanted: SessionState | None) -> None:
-    """Refuse a report on a session that is not being worked on, unless it claims it or ends it unclaimed."""
+    """Refuse a report on a session that is not RUNNING, unless the report claims it or ends it unclaimed."""
     if session.state == SessionState.RUNNING and wanted in (None, SessionState.RUNNING):
         return
     if wanted is None:
@@ -197,17 +197,18 @@ def _check_move(session: AgentRunnerSession, wanted: SessionState | None) -> Non
         raise Conflict(message, error_code="bad_transition")
 
 
-def _claim(caller: Caller, runner: AgentRunner, session: AgentRunnerSession) -> Handover:
+def _claim(caller: Caller, runner: AgentRunner, session: AgentRunnerSession) -> ClaimAnswer:
     if runner.site.execution != Execution.EXTERNAL:
         raise Conflict(
-            "this deployment's own workers run the sessions of this site; only a site with execution: external is claimed by the API",
+            "this deployment's own workers run the sessions of this site; set the site's execution to external to claim "
+            "them by the API",
             error_code="not_external",
         )
     if not scheduling.has_room(db.session.get_one(Account, runner.account_id), runner.site):
-        message = "the account or the site runs as many sessions as its limits allow; claim again later"
+        message = "the account or the site is at its limit of concurrent sessions; claim again later"
         raise TooMany(message, error_code="too_many_running", headers={"Retry-After": "30"})
     session_attempts.begin(runner, session, None)
-    return Handover(
+    return ClaimAnswer(
         session_token=tokens.create_for_attempt(caller, session.id, session.attempt),
         attachment_urls={key: _read_url(key) for key in session.attached_file_keys},
         start_diff_url=_read_url(session.start_diff_key) if session.start_diff_key else None,
@@ -232,18 +233,18 @@ def _apply(runner: AgentRunner, session: AgentRunnerSession, fields: dict[str, A
 
 
 def _new_steps(session: AgentRunnerSession, steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The steps that are not recorded yet. A report may carry only new ones, or the whole list once more."""
+    """The steps that are not recorded yet. A report may contain only new steps, or the whole list again."""
     known = [(step["title"], step["message"]) for step in events.steps_of([session])[session.id]]
     reported_steps = [(step["title"], step.get("message") or "") for step in steps]
-    # In a later attempt the first step is ours and says which it is; a worker may know of it or not.
+    # In a later attempt the first step is our own "Started again"; the worker's list may include it or not.
     ours = int(session.attempt > 1 and reported_steps[:1] != known[:1])
     known = known[ours:]
-    # Where there is much text, not all that is recorded is known here.
+    # `steps_of` limits the text it returns, so `known` may be shorter than what is recorded.
     return steps[session.steps_count - ours :] if known and reported_steps[: len(known)] == known else steps
 
 
 def _stored_diff(issued: str, kind: str, fields: dict[str, Any]) -> str | None:
-    """The key of a report's diff, which is stored first where the report contains it."""
+    """Store a diff of the report, or a copy of the uploaded one, and return its key."""
     inline, key = fields.get(f"{kind}_diff"), fields.get(f"{kind}_diff_s3_key")
     if inline is not None:
         return diffs.store(f"{kind}_diff", [inline.encode()], diffs.reported_key(issued))
@@ -264,18 +265,19 @@ def _stored_diff(issued: str, kind: str, fields: dict[str, Any]) -> str | None:
 def _end(runner: AgentRunner, session: AgentRunnerSession, state: SessionState) -> None:
     failure = None
     if session.has_result_diff and not session.has_cumulative_diff:
-        # Nothing came before it, or the caller has to say what all of it comes to: what was there must not be lost.
+        # Without earlier diffs the result diff is the cumulative one. Otherwise only the worker can compute it, and
+        # without it the changes of the earlier sessions would be lost.
         if session.start_diff_key is not None:
             raise invalid("cumulative_diff", "is required with result_diff, because earlier sessions left a diff")
         session.cumulative_diff_key = session.result_diff_key
     if state == SessionState.ERROR:
-        message = session.result or "The worker reported an error and gave no reason."
+        message = session.result or "The external worker reported an error without a reason. Read that worker's log."
         failure = Failure("worker_reported", "agent", retryable=False, message=message)
     session_attempts.end(runner, session, state, Outcome(failure=failure))
 
 
 def upload_urls(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID) -> dict[str, tuple[str, SignedUrl]]:
-    """Where the attempt in progress may upload its diffs: key and URL of each kind."""
+    """The key and the signed upload URL for each kind of diff of the running attempt."""
     runner = lookup.get_runner(caller, runner_id)
     session = lookup.get_session(runner, session_id)
     if not (_holds(caller, session) or _may_keep_work(caller, session)):

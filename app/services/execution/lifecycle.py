@@ -1,4 +1,4 @@
-"""What follows from a session's change of state, written in the same transaction. Runner and session are locked."""
+"""Changes of a session's state and what depends on it, in one transaction. Runner and session are locked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.services.execution import scheduling
 
 
 def dispatch_next(expires: float = leases.MAX_REDISPATCH_SECONDS) -> None:
-    """Dispatch the session that is scheduled next, if any. The worker claims whichever is next by then."""
+    """Dispatch the session that is scheduled next, if any. The worker claims whichever session is next at that time."""
     candidate = scheduling.find_next()
     if candidate is not None:
         session_id = str(candidate.session_id)
@@ -22,7 +22,7 @@ def dispatch_next(expires: float = leases.MAX_REDISPATCH_SECONDS) -> None:
 
 
 def enter(runner: AgentRunner, session: AgentRunnerSession, state: SessionState) -> None:
-    """Move the session to `state`, and everything with it: clocks, lease, event, the runner's state."""
+    """Move the session to `state`, and update its times, lease, event and the runner's state."""
     was_running, session.state = session.state == SessionState.RUNNING, state
     if state in ACTIVE:
         runner.active_session_created_at = session.created_at
@@ -36,7 +36,7 @@ def enter(runner: AgentRunner, session: AgentRunnerSession, state: SessionState)
         if session.failure is not None:
             counters.count(f"sessions_failed/{session.failure['code']}")
         if was_running:
-            # A worker is free, and a limit that held somebody back may have room.
+            # A worker is free now, and a concurrency limit may allow another session.
             dispatch_next()
         db.session.refresh(session, ["done_at"])
         if session.started_at is not None and session.duration is None and session.done_at is not None:
@@ -47,7 +47,7 @@ def enter(runner: AgentRunner, session: AgentRunnerSession, state: SessionState)
 
 
 def move_head(runner: AgentRunner, session: AgentRunnerSession | None) -> None:
-    """Make `session`, or the base, what the runner's diff, pull request, commits and next session follow."""
+    """Make `session` (None: the base) the head: the runner's diff, pull request, commits and next session follow it."""
     runner.head_session_id = session.id if session else None
     runner.diff_key = session.cumulative_diff_key if session else None
     runner.contains_secret = session is not None and session.contains_secret
@@ -58,7 +58,7 @@ def move_head(runner: AgentRunner, session: AgentRunnerSession | None) -> None:
 def mark_discarded(runner: AgentRunner) -> None:
     """Write `is_discarded`: DONE, and neither the head nor an ancestor of it.
 
-    A session that changed nothing was never the head; it shares the lot of the session that it followed.
+    A session that changed nothing was never the head; it is discarded if the session that it followed is.
     """
     db.session.flush()
     sessions = list(
@@ -71,12 +71,12 @@ def mark_discarded(runner: AgentRunner) -> None:
         kept.add(step)
         step = parents[step]
     for session in sessions:
-        stands_on = session.id if session.has_result_diff or session.has_cumulative_diff else session.parent_session_id
-        session.is_discarded = session.state == SessionState.DONE and stands_on not in kept
+        follows = session.id if session.has_result_diff or session.has_cumulative_diff else session.parent_session_id
+        session.is_discarded = session.state == SessionState.DONE and follows not in kept
 
 
 def refresh_runner(runner: AgentRunner) -> None:
-    """Write the runner's state, which its sessions decide, unless it is archived."""
+    """Update the runner's state from its sessions, unless it is archived."""
     if runner.is_archived:
         return
     db.session.flush()

@@ -1,4 +1,4 @@
-"""What came of an attempt at a session, as its worker says it."""
+"""The outcome of an attempt at a session, as its worker reports it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Failure:
     message: str
 
     def to_json(self) -> dict[str, Any]:
-        """As a session's `failure` has it."""
+        """The value of a session's `failure`."""
         return dataclasses.asdict(self)
 
 
 @dataclass(frozen=True)
 class Work:
-    """What an attempt did, which is kept whatever became of its session. None: there is nothing to write."""
+    """The work of an attempt, which is kept however its session ended. None: there is nothing to write."""
 
     result_diff_key: str | None = None
     cumulative_diff_key: str | None = None
@@ -34,7 +34,7 @@ class Work:
     base_sha: str | None = None
 
     def write(self, session: AgentRunnerSession) -> None:
-        """Add it to what the session has."""
+        """Set the session's fields; a None keeps the value that the session has."""
         session.result_diff_key = self.result_diff_key or session.result_diff_key
         session.cumulative_diff_key = self.cumulative_diff_key or session.cumulative_diff_key
         session.contains_secret = self.contains_secret or session.contains_secret
@@ -44,7 +44,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Outcome(Work):
-    """The end of an attempt: its work, what the agent said last, a title for what it did, and why it failed if it did."""
+    """The end of an attempt: its work, the agent's final message, a title for the work, and the failure, if any."""
 
     result: str | None = None
     title: str | None = None

@@ -1,4 +1,4 @@
-"""Which waiting session a worker claims next, and whether the limits allow one more to run."""
+"""Which waiting session a worker claims next, and whether the concurrency limits allow one more to run."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Candidate:
 
 
 def find_next() -> Candidate | None:
-    """The waiting session that comes next, among those that our own workers run and that have room.
+    """The waiting session that is next, of those that our own workers run and that the concurrency limits allow.
 
-    Of the accounts the one that runs fewest sessions comes first, then the one that has waited longest since its last
-    claim; of its sessions the oldest. So no account waits for another to empty its queue, be there one worker only.
+    The account with the fewest running sessions comes first, then the one whose last claim is the longest ago; within
+    an account, the oldest session. So no account has to wait until another's queue is empty, even with one worker.
     """
     query, running_here = _that_may_run(
         AgentRunnerSession.account_id, AgentRunnerSession.site_id, AgentRunnerSession.id
@@ -38,15 +38,15 @@ def find_next() -> Candidate | None:
 
 
 def longest_wait() -> float:
-    """How many seconds the oldest of the sessions waits that a worker of ours could run now; 0 where there is none."""
+    """Seconds that the oldest session has waited which our own workers could run now; 0 if there is none."""
     query, _ = _that_may_run(sa.func.min(AgentRunnerSession.created_at), db.now())
     oldest, now = db.session.execute(query).one()
     return (now - oldest).total_seconds() if oldest else 0.0
 
 
 def _that_may_run(*wanted: Any) -> tuple[sa.Select[Any], sa.ColumnElement[int]]:
-    """What is wanted of the waiting sessions that our own workers run and that have room, and how many sessions the
-    account of each runs on them."""
+    """A query for columns of the waiting sessions that our own workers may run now, and the number of sessions that the
+    account of each is running on them."""
     session = AgentRunnerSession
     of_account, of_site = _running(session.account_id), _running(session.site_id)
     query = (
@@ -67,7 +67,7 @@ def _that_may_run(*wanted: Any) -> tuple[sa.Select[Any], sa.ColumnElement[int]]:
 
 
 def _running(whose: orm.InstrumentedAttribute[uuid.UUID]) -> sa.Subquery:
-    """How many sessions run, of each account or site: all of them, and those on our own workers."""
+    """The number of running sessions of each account or site: all of them, and those on our own workers."""
     internal = sa.func.count().filter(Site.execution == Execution.INTERNAL)
     counts = sa.select(whose.label("whose"), sa.func.count().label("all"), internal.label("internal"))
     running = counts.join(Site, Site.id == AgentRunnerSession.site_id).where(
@@ -81,7 +81,7 @@ def _is_below(limit: orm.InstrumentedAttribute[int | None], running: sa.Subquery
 
 
 def has_room(account: Account, site: Site) -> bool:
-    """Whether the limits of concurrent sessions allow one more. The account and the site are locked."""
+    """Whether the concurrency limits allow one more session. The account and the site are locked."""
     for limit, mine in (
         (account.max_concurrent_sessions, AgentRunnerSession.account_id == account.id),
         (site.max_concurrent_sessions, AgentRunnerSession.site_id == site.id),

@@ -1,4 +1,4 @@
-"""An attempt at a session: how it is claimed, every write that it may make, and how it ends. See `leases`."""
+"""An attempt at a session: its claim, the writes that it may make, and its end. See `leases`."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from app.services import events, leases, lookup
 from app.services.execution import lifecycle, scheduling
 from app.services.execution.outcomes import Failure, Outcome, Work
 
-# An external worker ends its session itself. This is how long past the time limit it may take to report the outcome.
+# How long past the time limit an external worker may still report the outcome. It ends its session itself.
 REPORT_GRACE_SECONDS = 60.0
 MOST_TRIES = 10
-"""Sessions that a claim looks at, each of which is taken from it at the last moment, before it gives up."""
+"""How many sessions a claim tries, if each becomes unavailable before it is locked, before it gives up."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """An attempt at a session as a worker deals with it: with the rows that it takes to make a job of it."""
+    """A claimed attempt, with the rows that the engine's job is made of."""
 
     session: AgentRunnerSession
     runner: AgentRunner
@@ -41,8 +41,8 @@ def claim(session_id: uuid.UUID, task_id: str) -> Claim | None:
 
     The session that the message names is requeued first if its lease has expired.
     """
-    # One claim at a time in the whole deployment, so that each sees what the ones before it took: none leaves
-    # empty-handed while sessions wait. It is also the only one that may lock rows of several accounts.
+    # One claim at a time in the whole deployment, so that each sees the claims before it, and none finds nothing while
+    # sessions wait. The lock also makes it safe to lock rows of several accounts, which nothing else may do.
     db.lock("claim")
     _expire_lease_of(session_id)
     for _ in range(MOST_TRIES):
@@ -83,28 +83,31 @@ def begin(runner: AgentRunner, session: AgentRunnerSession, task_id: str | None)
     session.steps_count = 0
     session.contains_secret = False
     for reported in ("failure", "result", "duration", "usage", "result_diff_key", "cumulative_diff_key"):
-        # What an earlier attempt reported before it was lost is no part of this one.
+        # An earlier attempt may have reported these before its worker was lost.
         setattr(session, reported, None)
     session.started_at = db.now()
     lifecycle.enter(runner, session, SessionState.RUNNING)
     if session.attempt > 1:
-        add_step(session, "Started again", f"{_what_came_before(session)} This is attempt {session.attempt}.")
+        add_step(session, "Started again", f"{_restart_reason(session)} This is attempt {session.attempt}.")
 
 
-def _what_came_before(session: AgentRunnerSession) -> str:
-    """Why the attempts before this one came to nothing: their workers were lost, or gave the session back."""
+def _restart_reason(session: AgentRunnerSession) -> str:
+    """Why the attempts before this one did not finish: their workers were lost, or were stopped and requeued it."""
     before, lost = session.attempt - 1, session.workers_lost
     if lost in (0, before):
-        return f"The worker of attempt {before} {'was lost' if lost else 'was stopped and gave the session back'}."
-    return f"Of the {before} attempts before, {lost} lost their worker; the workers of the others were stopped."
+        return f"The worker of attempt {before} {'was lost' if lost else 'was stopped and requeued the session'}."
+    return f"Of {before} earlier attempts, {lost} lost their worker; the workers of the others were stopped."
 
 
 def expire_lease(runner: AgentRunner, session: AgentRunnerSession) -> None:
-    """If the lease of a locked session has expired, count the worker as lost and requeue the session, or end it with ERROR."""
+    """If a locked session's lease has expired, count a lost worker, and requeue the session or end it with ERROR."""
     if not leases.has_expired(session):
         return
     if leases.lose_worker(session):
-        message = f"{session.workers_lost} workers were lost while they ran this session."
+        message = (
+            f"{session.workers_lost} workers were lost while they ran this session. The session itself may crash them; "
+            "read the workers' logs before you run it again."
+        )
         session.failure = Failure("worker_lost", "agent", retryable=True, message=message).to_json()
         lifecycle.enter(runner, session, SessionState.ERROR)
     else:
@@ -112,7 +115,7 @@ def expire_lease(runner: AgentRunner, session: AgentRunnerSession) -> None:
 
 
 def is_past_time_limit() -> sa.ColumnElement[bool]:
-    """Whether an external worker's session is past its time limit. Our own workers end theirs themselves."""
+    """Whether an external worker's session is past its time limit. Our own workers enforce the limit themselves."""
     session = AgentRunnerSession
     most = session.limits["max_duration_seconds"].as_float() + REPORT_GRACE_SECONDS
     outside = sa.and_(session.state == SessionState.RUNNING, session.task_id.is_(None))
@@ -125,8 +128,11 @@ def end_past_time_limit(runner: AgentRunner, session: AgentRunnerSession) -> Non
     if not db.session.scalar(sa.select(sa.exists().where(mine, is_past_time_limit()))):
         return
     limit = session.limits["max_duration_seconds"]
-    message = f"The session was ended at its time limit of {limit:g} seconds: its worker went on reporting."
-    add_step(session, "The time for this session is used up", message)
+    message = (
+        f"The session was ended at its time limit of {limit:g} seconds, which its external worker did not enforce. "
+        "Raise limits.max_duration_seconds, or split the task."
+    )
+    add_step(session, "The session reached its time limit", message)
     session.failure = Failure("time_limit", "agent", retryable=False, message=message).to_json()
     lifecycle.enter(runner, session, SessionState.ERROR)
 
@@ -134,15 +140,15 @@ def end_past_time_limit(runner: AgentRunner, session: AgentRunnerSession) -> Non
 def _requeue(runner: AgentRunner, session: AgentRunnerSession) -> None:
     session.task_id = None
     leases.release(session)
-    # External workers look for sessions themselves.
+    # External workers poll for sessions.
     if runner.site.execution == Execution.INTERNAL:
         leases.dispatch(session, queue.RUN_SESSION)
     lifecycle.enter(runner, session, SessionState.NEW)
 
 
 def repair(session_id: uuid.UUID) -> None:
-    """Dispatch a waiting session again, requeue one whose worker was lost, end one of an external worker that is past
-    its time limit. Each is checked again under the lock."""
+    """Redispatch a waiting session, requeue one whose worker was lost, or end one of an external worker that is past
+    its time limit. Each condition is checked again under the lock."""
     locked = lookup.lock_session(session_id)
     if locked is None:
         return
@@ -155,9 +161,9 @@ def repair(session_id: uuid.UUID) -> None:
 
 
 def record_base(session_id: uuid.UUID, attempt: int, base_sha: str, branch: str) -> None:
-    """Write the commit and branch that the checkout stands on; the runner's first ones stay its own.
+    """Record the commit and branch of the checkout. The runner keeps its first ones.
 
-    A branch that nobody named is the remote's default one, and becomes the site's as well.
+    If no branch was named, `branch` is the remote's default branch, and becomes the site's default as well.
     """
     found = db.session.get(AgentRunnerSession, session_id)
     site = lookup.lock_site(found.site_id) if found else None
@@ -171,7 +177,7 @@ def record_base(session_id: uuid.UUID, attempt: int, base_sha: str, branch: str)
 
 
 def record_step(session_id: uuid.UUID, attempt: int, title: str, message: str) -> None:
-    """Append one step; it is also what the session and its runner are busy with."""
+    """Append one step, and set it as the current task of the session and its runner."""
     runner, session = _hold(session_id, attempt)
     add_step(session, title, message)
     session.current_task = runner.current_task = title[:500]
@@ -183,7 +189,7 @@ def add_step(session: AgentRunnerSession, title: str, message: str) -> None:
 
 
 def add_reported_step(session: AgentRunnerSession, title: str, message: str) -> None:
-    """Append a step that an external worker reports. Steps beyond `max_steps` are left out, which one step says."""
+    """Append a step that an external worker reports. Steps beyond `max_steps` are left out; one last step says so."""
     most = settings().max_steps
     if session.steps_count < most:
         add_step(session, title, message)
@@ -199,13 +205,13 @@ def record_usage(session_id: uuid.UUID, attempt: int, usage: dict[str, Any]) -> 
 
 
 def finish(session_id: uuid.UUID, attempt: int, state: SessionState, outcome: Outcome) -> None:
-    """End the attempt and the session. The diffs that the outcome names are stored already."""
+    """End the attempt and the session. The outcome's diffs must be stored already."""
     runner, session = _hold(session_id, attempt)
     end(runner, session, state, outcome)
 
 
 def end(runner: AgentRunner, session: AgentRunnerSession, state: SessionState, outcome: Outcome) -> None:
-    """Move a locked session to a final state with all that came of it; DONE with a diff moves the head."""
+    """Move a locked session to a final state and record its outcome. DONE with a diff moves the head."""
     assert state in FINAL
     outcome.write(session)
     session.current_task = runner.current_task = None
@@ -217,9 +223,9 @@ def end(runner: AgentRunner, session: AgentRunnerSession, state: SessionState, o
 
 
 def keep_work(session_id: uuid.UUID, attempt: int, work: Work) -> bool:
-    """Store what came of an attempt whose session had ended without it: once, for that attempt, never the state.
+    """Record the work of an attempt whose session has already ended: once for that attempt, and never its state.
 
-    Says whether the session has got a diff by it; what an attempt used is written down without one too.
+    Returns whether the session now has a diff. Usage is recorded without a diff too.
     """
     locked = lookup.lock_session(session_id)
     if locked is None:
@@ -237,7 +243,7 @@ def keep_work(session_id: uuid.UUID, attempt: int, work: Work) -> bool:
 
 
 def requeue(session_id: uuid.UUID, attempt: int) -> bool:
-    """Requeue the session for another worker, counting no lost worker. False if the attempt no longer holds it."""
+    """Requeue the session for another worker, without counting a lost worker. False if the attempt does not hold it."""
     locked = lookup.lock_session(session_id)
     if locked is None or not leases.is_held(locked[1], attempt):
         return False
@@ -246,24 +252,24 @@ def requeue(session_id: uuid.UUID, attempt: int) -> bool:
 
 
 def is_cancelled(session_id: uuid.UUID, attempt: int) -> bool:
-    """Whether that attempt's session was stopped, so that its work is to be kept."""
+    """Whether that attempt's session was stopped, so that its work must be kept."""
     session = db.session.get(AgentRunnerSession, session_id)
     return session is not None and session.attempt == attempt and session.state == SessionState.CANCELLED
 
 
 def find_running(asked: Iterable[tuple[str, int]]) -> list[Claim]:
-    """Those of the attempts, named by session id and number, that hold their session."""
+    """The attempts, of those given by session id and number, that hold their session."""
     return _find(asked, AgentRunnerSession.state == SessionState.RUNNING)
 
 
 def find_without_work(asked: Iterable[tuple[str, int]]) -> list[Claim]:
-    """Those of the attempts whose session was stopped or given up, without a diff so far: `keep_work` would take it."""
+    """The attempts whose session was stopped or failed, and has no diff yet: `keep_work` would accept one."""
     ended = AgentRunnerSession.state.in_((SessionState.CANCELLED, SessionState.ERROR))
     return _find(asked, sa.and_(ended, AgentRunnerSession.work_saved_at.is_(None)))
 
 
 def _find(asked: Iterable[tuple[str, int]], condition: sa.ColumnElement[bool]) -> list[Claim]:
-    """The attempts, of those that are asked for, that are the last of their session and meet the condition."""
+    """The given attempts that are the last of their session and meet the condition."""
     attempts = set(asked)
     rows = db.session.execute(
         sa.select(AgentRunnerSession, AgentRunner, Site)
@@ -275,7 +281,7 @@ def _find(asked: Iterable[tuple[str, int]], condition: sa.ColumnElement[bool]) -
 
 
 def _hold(session_id: uuid.UUID, attempt: int) -> tuple[AgentRunner, AgentRunnerSession]:
-    """Lock the session for a write of `attempt`; raises where the attempt no longer holds it."""
+    """Lock the session for a write of `attempt`. Raises if the attempt no longer holds it."""
     locked = lookup.lock_session(session_id)
     leases.check_held(locked[1] if locked else None, attempt)
     assert locked is not None

@@ -83,7 +83,7 @@ def test_a_drained_worker_gives_its_session_back_without_being_counted_as_lost(a
     with db.transaction():
         assert not session_attempts.requeue(session_id, 1)
     assert claim(session_id).attempt == 2
-    assert said(session_id) == "The worker of attempt 1 was stopped and gave the session back. This is attempt 2."
+    assert said(session_id) == "The worker of attempt 1 was stopped and requeued the session. This is attempt 2."
 
 
 def test_a_session_that_is_started_again_says_what_came_before(ask):
@@ -95,7 +95,7 @@ def test_a_session_that_is_started_again_says_what_came_before(ask):
     with db.transaction():
         assert session_attempts.requeue(session_id, 2)
     assert claim(session_id).attempt == 3
-    both = "Of the 2 attempts before, 1 lost their worker; the workers of the others were stopped."
+    both = "Of 2 earlier attempts, 1 lost their worker; the workers of the others were stopped."
     assert said(session_id) == f"{both} This is attempt 3."
 
 

@@ -37,8 +37,8 @@ def test_what_git_cannot_track_and_what_it_forbids_is_named(engine: Engine) -> N
     attempt = engine.run(script)
     assert attempt.outcome.failure is None
     assert "/config" in engine.diff and "b/new" in engine.diff and "b/.GIT" not in engine.diff
-    assert message_of(attempt, "Not everything fits into a diff; what was left out") == ".GIT"
-    forbidden = message_of(attempt, "The diff holds what git forbids").splitlines()[1:]
+    assert message_of(attempt, "Left out of the diff") == ".GIT"
+    forbidden = message_of(attempt, "The diff contains files that git forbids").splitlines()[1:]
     assert sorted(forbidden) == [".gitmodules (gitmodulesUpdate)", ".g\u200cit (hasDotgit)"]
 
 
@@ -53,4 +53,4 @@ def test_changes_in_a_submodule_that_are_not_committed_are_named(engine: Engine)
     attempt = engine.run(script)
     assert attempt.outcome.failure is None and "+Subproject commit" in engine.diff
     expected = "own: changes in the submodule that are not committed there"
-    assert message_of(attempt, "Not everything fits into a diff; what was left out") == expected
+    assert message_of(attempt, "Left out of the diff") == expected

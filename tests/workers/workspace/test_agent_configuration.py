@@ -25,7 +25,7 @@ FILES = {
 }
 KEPT = {".env.example": "A=\n", "CLAUDE.md": "Be kind.\n", "AGENTS.md": "Be kind.\n", "deep/settings.json": "{}\n"}
 LOOK = "find . -path ./.git -prune -o -type f -print | sort"
-WITHHELD = "Not in effect, since the site does not allow it: configuration of agents"
+WITHHELD = "Agent configuration not used, because allow_agent_configuration is off for the site"
 
 
 @pytest.fixture(params=USUAL_SANDBOX)
@@ -135,7 +135,7 @@ def test_however_the_attempt_ends_nothing_of_it_is_deleted(engine: Engine, end: 
 def test_a_question_about_it_changes_nothing(engine: Engine) -> None:
     attempt = engine.run("true", mode="ask")
     assert attempt.outcome.failure is None and not attempt.outcome.has_result_diff
-    assert "The agent's edits were dropped" not in attempt.steps
+    assert "The agent's edits were discarded" not in attempt.steps
 
 
 @pytest.mark.parametrize("path", [".ENV", "a/.Claude/x", ".env.production", "opencode.j\u017fon", "x/.mcp.json"])
