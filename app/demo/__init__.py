@@ -1,1 +1,1 @@
-"""The demonstration of the product: `agent-runners demo`, and a forge with GitHub's rules to publish to."""
+"""The demo, `agent-runners demo`, and a demonstration forge with GitHub's rules that it publishes to."""

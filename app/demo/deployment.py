@@ -1,4 +1,4 @@
-"""Everything that the demo needs, running: with settings, ports, a log and a sandbox of its own."""
+"""A deployment for the demo, with its own settings, ports, log and sandbox."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.cli.errors import CommandError
-from app.cli.processes import ROOT, bound_to_us, free_port
+from app.cli.processes import ROOT, end_with_parent, free_port
 from app.cli.procfile_runner import BROKER_GRACE_SECONDS, GRACE_SECONDS
-from app.cli.sandbox import find_fault, warn_of_none
+from app.cli.sandbox import find_fault, no_sandbox_warning
 from app.client import Client, ClientError
 from app.config import PREFIX
 from app.demo.view import View
@@ -37,18 +37,18 @@ class Deployment:
         return self.token_file.read_text()
 
     def wait(self) -> None:
-        """Return at Ctrl-C; raises `CommandError` where the processes end by themselves."""
+        """Wait for Ctrl-C. Raises `CommandError` if the processes end by themselves."""
         try:
             self.process.wait()
         except KeyboardInterrupt:
             return
-        raise CommandError(f"the processes ended:\n{_tail(self.log)}")
+        raise CommandError(f"the processes ended. The end of {self.log}:\n{_tail(self.log)}")
 
 
 def choose_sandbox(data: Path, *, is_ours: bool, unsafe: bool, tell: Callable[[str], None]) -> str:
-    """`bubblewrap`, or `none` where the user says so or only our own script runs; else raises with the remedy."""
+    """`bubblewrap`, or `none` if the user chose it or only our own script runs. Else raises `CommandError`."""
     if unsafe:
-        tell(warn_of_none("--unsafe-no-sandbox was given", "Leave it out"))
+        tell(no_sandbox_warning("--unsafe-no-sandbox was given", "Omit it"))
         return "none"
     fault = find_fault(data / "work")
     if fault is None:
@@ -56,12 +56,12 @@ def choose_sandbox(data: Path, *, is_ours: bool, unsafe: bool, tell: Callable[[s
     if is_ours:
         tell(f"{NO_SANDBOX} {fault}")
         return "none"
-    raise CommandError(f"{fault}\nOr add --unsafe-no-sandbox, if you trust the script and the repository.")
+    raise CommandError(f"{fault}\nOr add --unsafe-no-sandbox if you trust the prompt and the repository.")
 
 
 @contextlib.contextmanager
 def deployment(data: Path, sandbox: str, port: int, view: View) -> Iterator[Deployment]:
-    """Start everything, wait until the API answers, and stop it all at the end."""
+    """Start all processes, wait until the API answers, and stop them at the end."""
     web_port = free_port(port)
     url = f"http://127.0.0.1:{web_port}"
     settings = {
@@ -74,23 +74,23 @@ def deployment(data: Path, sandbox: str, port: int, view: View) -> Iterator[Depl
         "web_port": web_port,
         "flower_port": free_port(port + 1, taken=web_port),
         "log_format": "text",
-        # Whoever presses Ctrl-C in mid-session does not want to wait for its end.
+        # After Ctrl-C during a session, the user does not want to wait for it.
         "soft_shutdown_seconds": 1,
     }
-    # The user's own settings are left out: they may name a database that is no place for a demo.
+    # The user's own settings are left out, because they may name a database that the demo must not use.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     environment |= {PREFIX + name.upper(): str(value) for name, value in settings.items()}
     token_file, log = data / "token", data / "log.txt"
     command = [sys.executable, "-m", "app.cli.main", "up", "--token-file", str(token_file)]
     with open(log, "wb") as output:
         process = subprocess.Popen(
-            [*bound_to_us(), *command],
+            [*end_with_parent(), *command],
             cwd=ROOT,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            # Ctrl-C is for us alone, so that the processes are stopped in order.
+            # Only we receive Ctrl-C, so that we can stop the processes in order.
             start_new_session=True,
         )
     running = Deployment(url, token_file, log, process)
@@ -107,12 +107,12 @@ def _wait_until_ready(running: Deployment) -> None:
     deadline = time.monotonic() + START_SECONDS
     while running.process.poll() is None and time.monotonic() < deadline:
         if running.token_file.exists():
-            # Asked with the token, since somebody else's deployment may have been quicker to take the port.
+            # The token is used because another deployment may have taken the port first.
             with Client(running.url, running.token) as client, contextlib.suppress(ClientError):
                 client.sites()
                 return
         time.sleep(0.1)
-    raise CommandError(f"the processes did not start; {running.log} ends with:\n{_tail(running.log)}")
+    raise CommandError(f"the processes did not start. The end of {running.log}:\n{_tail(running.log)}")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
@@ -121,7 +121,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         try:
             process.wait(GRACE_SECONDS + BROKER_GRACE_SECONDS)
         except KeyboardInterrupt:
-            continue  # Asked again, the processes stop without waiting.
+            continue  # Terminated a second time, the processes stop without waiting.
 
 
 def _tail(log: Path, lines: int = 20) -> str:

@@ -1,9 +1,9 @@
-"""What the demo asks of the agent."""
+"""The prompts of the demo."""
 
 from __future__ import annotations
 
 COLLECT = r"""
-# Collect the notes that stand in the code, and tidy the ends of lines.
+# Collect the notes in the code, and remove blanks at the ends of lines.
 set -eu
 echo "Collecting TODO and FIXME notes"
 {
@@ -20,17 +20,17 @@ done
 """
 
 LINK = r"""
-# Go on from what the last session left: its TODO.md is here.
+# Continue from the last session: its TODO.md exists.
 set -eu
 count=$(grep -c '^\*' TODO.md || true)
 echo "Linking $count notes from the README"
-printf '\nThere are [%s notes](TODO.md) on what is left to do.\n' "$count" >> README.md
+printf '\nThere are [%s notes](TODO.md) on open tasks.\n' "$count" >> README.md
 """
 
 REPORT = r"""
-# Go on from what the last session left, and note down what the tree looks like now.
+# Continue from the last session, and describe the files that exist now.
 set -eu
-echo "Counting files by their kind"
+echo "Counting files by kind"
 {
     printf '# Files by kind\n\n'
     find . -type f -not -path './.git/*' | sed -E 's/.*\///; s/.*\././' | sort | uniq -c | sort -rn | head -20
@@ -39,11 +39,11 @@ echo "Counting files by their kind"
 
 COLLECT_IN_WORDS = "Collect all TODO and FIXME notes of this repository, with file and line, in a new file TODO.md."
 LINK_IN_WORDS = "Link TODO.md from the README, with the number of notes in it."
-REVIEW_IN_WORDS = "Review the change that you made, and improve what you find wanting."
+REVIEW_IN_WORDS = "Review the change that you made, and fix the problems that you find."
 
 
 def prompts(given: str | None, *, is_script: bool) -> tuple[str, str]:
-    """The first prompt and the one that follows up on it; `given` is the user's own first one."""
+    """The first prompt and its follow-up. `given` is the user's own first prompt, if any."""
     if is_script:
         return (given, REPORT) if given else (COLLECT, LINK)
     return (given, REVIEW_IN_WORDS) if given else (COLLECT_IN_WORDS, LINK_IN_WORDS)

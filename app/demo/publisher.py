@@ -1,4 +1,4 @@
-"""A forge for the demo to publish to: git over HTTP, and pull requests with GitHub's rules, on this machine alone."""
+"""Run the demonstration forge, to which the demo publishes: git over HTTP, and pull requests with GitHub's rules."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from app.cli.errors import CommandError
-from app.cli.processes import ROOT, bound_to_us, free_port
+from app.cli.processes import ROOT, end_with_parent, free_port
 from app.keys import made_once
 
 OWNER = "demo"
@@ -20,7 +20,7 @@ OWNER = "demo"
 
 @dataclass(frozen=True)
 class Forge:
-    """A running forge. Its token may push and open pull requests."""
+    """A running forge. The token may push and open pull requests."""
 
     url: str
     token: str = field(repr=False)
@@ -35,14 +35,14 @@ class Forge:
 
 @contextlib.contextmanager
 def forge(folder: Path, port: int) -> Iterator[Forge]:
-    """Serve the bare repositories in `folder / OWNER`; raises `CommandError` where the forge does not start."""
+    """Serve the bare repositories in `folder / OWNER`; raises `CommandError` if the forge does not start."""
     token_file = folder / "token"
     token = made_once(token_file, secrets.token_urlsafe(24))
     command = [sys.executable, "-m", "app.demo.forge", "--root", str(folder), "--token-file", str(token_file)]
     log = folder / "log.txt"
     with open(log, "wb") as errors:
         process = subprocess.Popen(
-            [*bound_to_us(), *command, "--port", str(free_port(port))],
+            [*end_with_parent(), *command, "--port", str(free_port(port))],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -54,7 +54,7 @@ def forge(folder: Path, port: int) -> Iterator[Forge]:
         assert process.stdout is not None
         found = re.search(r"http://\S+", process.stdout.readline())
         if found is None:
-            raise CommandError(f"the demo's forge did not start; {log} says why")
+            raise CommandError(f"the demo's forge did not start. See {log} for the reason")
         yield Forge(found[0], token)
     finally:
         process.terminate()

@@ -1,4 +1,4 @@
-"""The repositories of the demo's forge: a small sample, and clones of the user's own, which are only ever read."""
+"""The repositories of the demo's forge: a small sample, and clones of the user's own, which are only read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SAMPLE = {
     "README.md": "# Greeter\n\nGreets people, politely.\n",
     "greeter/__init__.py": '"""Greets people."""\n',
     "greeter/greet.py": (
-        'def greet(name):   \n    # TODO: greet in the language of the one who is greeted\n    return f"Hello, {name}!"\t\n'
+        'def greet(name):   \n    # TODO: greet people in their own language\n    return f"Hello, {name}!"\t\n'
     ),
     "greeter/__main__.py": (
         "import sys\n\nfrom greeter.greet import greet\n\n# FIXME: says nothing useful without a name\n"
@@ -29,7 +29,7 @@ _AUTHOR = ("-c", "user.name=Agent Runners", "-c", "user.email=demo@localhost", "
 
 @dataclass(frozen=True)
 class Repository:
-    """A bare repository in the forge's folder: what it is called, where it lies, and the branch to work on."""
+    """A bare repository in the forge's folder: its name and path, and the branch to work on."""
 
     name: str
     path: Path
@@ -37,7 +37,7 @@ class Repository:
 
 
 def sample(folder: Path) -> Repository:
-    """The sample repository, made once."""
+    """The sample repository, created on first use."""
     path = folder / "sample.git"
     if not path.exists():
         with tempfile.TemporaryDirectory(dir=folder, prefix=".sample-") as name:
@@ -52,21 +52,21 @@ def sample(folder: Path) -> Repository:
     return Repository("sample", path, "main")
 
 
-def clone(theirs: Path, folder: Path) -> Repository:
-    """A clone of the user's repository as it is now, without links into it; raises `CommandError`."""
-    theirs = theirs.resolve()
-    if not theirs.is_dir():
-        raise CommandError(f"there is no folder {theirs}")
-    branch = _git(theirs, "branch", "--show-current")
+def clone(original: Path, folder: Path) -> Repository:
+    """An up-to-date clone of the user's repository that shares no files with it. Raises `CommandError`."""
+    original = original.resolve()
+    if not original.is_dir():
+        raise CommandError(f"there is no folder {original}. Give --repo the path of a git repository")
+    branch = _git(original, "branch", "--show-current")
     if not branch:
-        raise CommandError(f"{theirs} is on no branch; check one out first")
-    plain = re.sub(r"[^A-Za-z0-9_-]+", "-", theirs.name).strip("-") or "repository"
-    path = folder / f"{plain}-{hashlib.sha256(bytes(theirs)).hexdigest()[:8]}.git"
+        raise CommandError(f"{original} is not on a branch. Check one out first")
+    plain = re.sub(r"[^A-Za-z0-9_-]+", "-", original.name).strip("-") or "repository"
+    path = folder / f"{plain}-{hashlib.sha256(bytes(original)).hexdigest()[:8]}.git"
     if path.exists():
-        # Their branches as they are now; those that the demo pushed stay.
+        # Update the user's branches, and keep those that the demo pushed.
         _git(path, "fetch", "--quiet", "--no-tags", "origin", "+refs/heads/*:refs/heads/*")
     else:
-        _clone(theirs, path)
+        _clone(original, path)
     return Repository(path.stem, path, branch)
 
 
@@ -76,15 +76,15 @@ def _clone(source: Path, path: Path) -> None:
     draft.rename(path)
 
 
-def has_uncommitted_changes(theirs: Path) -> bool:
-    # Without optional locks, since even `status` would otherwise write the index of a repository that is not ours.
-    return bool(_git(theirs, "--no-optional-locks", "status", "--porcelain"))
+def has_uncommitted_changes(original: Path) -> bool:
+    # Without optional locks, because `status` would otherwise write to the index of the user's repository.
+    return bool(_git(original, "--no-optional-locks", "status", "--porcelain"))
 
 
 def _git(folder: Path, *arguments: str) -> str:
     program = shutil.which("git")
     if program is None:
-        raise CommandError("git is needed; install it (`apt-get install git`)")
+        raise CommandError("git is not installed. Install it: apt-get install git")
     done = subprocess.run(
         [program, *arguments],
         cwd=folder,

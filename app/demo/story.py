@@ -1,6 +1,6 @@
-"""Show a prompt becoming a diff, a second one building on it, and a pull request, with all of it on this machine.
+"""Run two sessions that build on each other and open a pull request, with everything on this machine.
 
-Without arguments it works on a small repository of its own. It keeps to a data folder of its own, too.
+Without arguments, the demo uses a small sample repository. It always has its own data folder.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ SHELL = "shell"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("prompt", nargs="?", metavar="PROMPT", help="what the agent gets; for `shell`, a script")
-    parser.add_argument("--repo", type=Path, metavar="PATH", help="work on a clone of this repository of yours")
+    parser.add_argument("prompt", nargs="?", metavar="PROMPT", help="prompt for the agent; for `shell`, a script")
+    parser.add_argument("--repo", type=Path, metavar="PATH", help="work on a clone of this repository")
     parser.add_argument("--agent", default=SHELL, help="`codex`, `claude`, or %(default)s, which needs no key")
-    parser.add_argument("--once", action="store_true", help="stop at the end instead of staying up")
+    parser.add_argument("--once", action="store_true", help="exit at the end instead of keeping the processes running")
     parser.add_argument("--data-dir", type=Path, default=ROOT / ".data" / "demo", help="default: %(default)s")
     parser.add_argument(
         "--port",
         type=int,
         default=Settings.web_port,
-        help="of the API, with the next two for Flower and the forge; others where they are taken (default: %(default)s)",
+        help="port of the API; the next two are for Flower and the forge, or others if taken (default: %(default)s)",
     )
     parser.add_argument(
         "--unsafe-no-sandbox",
         action="store_true",
-        help="run the agent as an ordinary process of yours, with no sandbox",
+        help="run the agent as an ordinary process, without a sandbox",
     )
 
 
@@ -63,10 +63,10 @@ def run(args: argparse.Namespace, _settings: Settings) -> int:
         try:
             is_done = _tell_story(client, publisher, args, repository, view)
         except ClientError as error:
-            raise CommandError(f"{error}; {running.log} says more") from error
+            raise CommandError(f"{error}. See {running.log} for details") from error
         _explain_next_steps(running, publisher, view)
         if not args.once:
-            view.say("Ctrl-C stops everything.")
+            view.say("Press Ctrl-C to stop everything.")
             running.wait()
     return 0 if is_done else 1
 
@@ -76,12 +76,12 @@ def _repository(args: argparse.Namespace, folder: Path, view: View) -> Repositor
         return sample(folder)
     repository = clone(args.repo, folder)
     if has_uncommitted_changes(args.repo):
-        view.say("Your repository has changes that are not committed; the clone does not have them.")
+        view.say("Your repository has uncommitted changes. The clone does not contain them.")
     return repository
 
 
 def _tell_story(client: Client, publisher: Forge, args: argparse.Namespace, repository: Repository, view: View) -> bool:
-    """Two sessions on one runner, and their pull request; returns whether all came to a good end."""
+    """Run two sessions on one runner and open their pull request. Returns whether all succeeded."""
     site = _site(client, publisher, repository)
     first, second = prompts(args.prompt, is_script=args.agent == SHELL)
     view.heading(f"A prompt for the agent {args.agent} on {repository.name}, branch {repository.branch}")
@@ -92,11 +92,11 @@ def _tell_story(client: Client, publisher: Forge, args: argparse.Namespace, repo
         return False
     _show_diff("What the session changed", session["has_result_diff"], client.result_diff, session, view)
 
-    view.heading("A follow-up, which builds on that")
+    view.heading("A follow-up that builds on the first session")
     view.say(_indented(second))
     session = client.follow_up(runner["id"], second, agent=args.agent)
     session = _watch(client, runner["id"], session["id"], view)
-    _show_diff("What both changed", session["has_cumulative_diff"], client.cumulative_diff, session, view)
+    _show_diff("What both sessions changed", session["has_cumulative_diff"], client.cumulative_diff, session, view)
     if session["state"] != "DONE":
         return False
     return _publish(client, runner["id"], view)
@@ -116,20 +116,20 @@ def _site(client: Client, publisher: Forge, repository: Repository) -> dict[str,
 
 
 def _publish(client: Client, runner_id: str, view: View) -> bool:
-    """Open a pull request on the demo's forge, for the user to merge or not."""
-    view.heading("A pull request of both")
+    """Open a pull request on the demo's forge. The user decides whether to merge it."""
+    view.heading("A pull request with both changes")
     if not client.get_runner(runner_id)["has_result_diff"]:
-        view.say("  there is nothing to publish")
+        view.say("  There is nothing to publish.")
         return True
     runner = client.create_pull_request(runner_id)
-    with view.working("the pull request is opened"):
+    with view.working("opening the pull request"):
         while runner["pr_is_being_created"]:
             time.sleep(0.2)
             runner = client.get_runner(runner_id)
     if runner["pr_error"]:
         view.say(f"  {runner['pr_error']}")
         return False
-    view.say(f"  {runner['pr_url']}, from the branch {runner['pr_branch']}; nothing has been merged")
+    view.say(f"  {runner['pr_url']}, from the branch {runner['pr_branch']}. It is not merged yet.")
     return True
 
 
@@ -150,14 +150,14 @@ def _show_diff(title: str, exists: bool, fetch: Any, session: dict[str, Any], vi
 
 
 def _explain_next_steps(running: Deployment, publisher: Forge, view: View) -> None:
-    view.heading("How to go on")
+    view.heading("Next steps")
     view.say(f"  The API          {running.url}/api/v1")
     view.say(f"  Its reference    {running.url}/api/v1/docs")
     view.say(f"  A token          {running.token}")
     view.say(
         f'  Try it           curl -H "Authorization: Bearer $(cat {running.token_file})" {running.url}/api/v1/agent_runners'
     )
-    view.say(f"  Pull requests    {publisher.url}, a forge for demonstrations; look at the one above and merge it")
+    view.say(f"  Pull requests    {publisher.url}, the demonstration forge; review and merge the pull request there")
     view.say("  For daily use    bin/dev")
 
 
@@ -166,5 +166,5 @@ def _indented(text: str) -> str:
 
 
 def _end(_number: int, _frame: object) -> NoReturn:
-    # An exception, so that everything that was started is stopped on the way out.
+    # Raises an exception, so that everything that was started is stopped.
     sys.exit(128 + signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""What the demo shows: steps as they happen, and diffs. On a terminal with colours and a clock, else as plain lines."""
+"""The output of the demo: steps as they happen, and diffs. With colours and a timer on a terminal, else plain lines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LINES_SHOWN = 200
 
 
 class View:
-    """The demo's side of the terminal, which obeys nothing that it is given to show."""
+    """Writes to the terminal. Control characters and markup in the given text have no effect."""
 
     def __init__(self) -> None:
         self.console = Console(highlight=False, emoji=False)
@@ -30,7 +30,7 @@ class View:
 
     @contextmanager
     def working(self, what: str) -> Iterator[None]:
-        """Show that something goes on, and for how long."""
+        """Show that something is in progress, and for how long."""
         columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
         interactive = self.console.is_terminal
         if not interactive:
@@ -40,8 +40,8 @@ class View:
             yield
 
     def steps(self, events: Iterable[Event]) -> None:
-        """Show each step as it comes, until the events end."""
-        with self.working("the session runs"):
+        """Show each step as it arrives, until the events end."""
+        with self.working("running the session"):
             for event in events:
                 if event.kind == "step":
                     self._step(event.data["title"], event.data["message"] or "")
@@ -50,7 +50,7 @@ class View:
 
     def _step(self, title: str, message: str) -> None:
         lines = readable(message).splitlines()
-        # A title that was taken from the message need not be read twice.
+        # A title that repeats the first line of the message is not shown twice.
         if lines and lines[0] == readable(title):
             del lines[0]
         self.console.print(f"  [green]•[/green] {escape(readable(title))}", soft_wrap=True)

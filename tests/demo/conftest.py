@@ -1,4 +1,4 @@
-"""One forge for all tests, a repository for each; tests that break the forge start one of their own."""
+"""One forge for all tests, with a repository for each. Tests that inject faults start their own forge."""
 
 from __future__ import annotations
 

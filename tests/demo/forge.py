@@ -1,4 +1,4 @@
-"""The demonstration forge as a process of its own, for tests that publish."""
+"""The demonstration forge as a separate process, for tests that publish."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _numbers = itertools.count(1)
 
 
 class Repository(repositories.Repository):
-    """One that the test may change as if somebody had pushed."""
+    """A repository that the test can change directly, instead of a push."""
 
     def commit(self, branch: str, files: Mapping[str, str | bytes], message: str, start: str | None = None) -> str:
-        """Put `files` into a commit on `branch`, which begins at `start` (a sha) where it is new; its sha."""
+        """Commit `files` to `branch`, which is created at `start` (a sha) if it is new. Returns the sha."""
         parent = self.branches().get(branch, start)
         who = "committer Somebody <somebody@example.com> now"
         stream = f"commit refs/heads/{branch}\n{who}\n".encode() + _data(message.encode())
@@ -45,7 +45,7 @@ def _data(content: bytes) -> bytes:
 
 
 class DemoForge:
-    """Started when it is made. `url` serves git and pages, `api_url` the API; `token` may read and write."""
+    """Starts a forge. `url` serves git and pages, `api_url` the API; `token` may read and write."""
 
     token = TOKEN
     read_only_token = READ_ONLY_TOKEN
@@ -71,16 +71,16 @@ class DemoForge:
         return repository
 
     def full_names(self) -> list[str]:
-        """Of every repository that it holds."""
+        """The names of all its repositories."""
         return [repository.full_name for repository in repositories.find_all(self.root)]
 
     def clone_url(self, full_name: str, token: str | None = None) -> str:
-        """With `token`, one that git can push to without being asked."""
+        """The URL for git, with `token` as the credential if it is given."""
         url = f"{self.url}/{full_name}.git"
         return url.replace("://", f"://anybody:{token}@") if token else url
 
     def pulls(self, full_name: str, **filters: str | int) -> list[dict[str, Any]]:
-        """All pull requests as the API tells of them, the newest first."""
+        """All pull requests from the API, newest first."""
         answer = self.http.get(f"/repos/{full_name}/pulls", params={"state": "all", "per_page": 100, **filters})
         return list(answer.raise_for_status().json())
 
@@ -94,30 +94,30 @@ class DemoForge:
         self.http.patch(f"/repos/{full_name}/pulls/{number}", json={"state": "closed"}).raise_for_status()
 
     def down(self, seconds: float) -> None:
-        """Answer everything with 503 for that long; 0 ends it."""
-        self.order(down=seconds)
+        """Answer every request with 503 for that many seconds; 0 ends it."""
+        self.set_faults(down=seconds)
 
     def revoke(self) -> None:
-        """Make every token a bad one, until `restore`."""
-        self.order(revoked=True)
+        """Make all tokens invalid, until `restore`."""
+        self.set_faults(revoked=True)
 
     def restore(self) -> None:
-        self.order(revoked=False)
+        self.set_faults(revoked=False)
 
-    def order(self, **faults: Any) -> None:
-        """Order faults by name: see `app.demo.forge.forge`."""
+    def set_faults(self, **faults: Any) -> None:
+        """Set faults by name, see `app.demo.forge.forge`."""
         self.http.put(f"{self.url}/-/faults", json=faults).raise_for_status()
 
     def held(self) -> list[str]:
-        """The ordered `holds` that have a request waiting."""
+        """The `holds` with a waiting request."""
         return list(self.http.get(f"{self.url}/-/faults").raise_for_status().json()["held"])
 
     def kill(self) -> None:
-        """End the process without a warning."""
+        """Kill the process."""
         self._end(signal.SIGKILL)
 
     def start(self) -> None:
-        """Start it again, at the same address and with what it knew."""
+        """Start it again, with the same URL and data."""
         self._process, _ = self._started(int(self.url.rpartition(":")[2]))
 
     def stop(self) -> None:
@@ -160,7 +160,7 @@ def with_feature(forge: DemoForge) -> Repository:
 
 
 def git(*arguments: str | Path, at: Path | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Real git, as somebody runs it whose configuration is empty."""
+    """Run git with an empty configuration."""
     who = {f"GIT_{role}_{what}": "dev@example.com" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     clean = {
         "GIT_CONFIG_GLOBAL": os.devnull,

@@ -39,7 +39,7 @@ def test_a_real_agent_changes_the_sample_with_the_users_own_key(folder: Path, ag
 
 
 @pytest.mark.parametrize("agent", REAL_AGENTS)
-def test_a_key_that_is_missing_is_told_before_anything_starts(folder: Path, agent: str) -> None:
+def test_a_missing_key_is_reported_before_anything_starts(folder: Path, agent: str) -> None:
     done = demo(folder, agent, "anything", {})
     assert done.returncode == 1
     assert f"export {KEYS[agent]}=" in done.stderr
@@ -47,7 +47,7 @@ def test_a_key_that_is_missing_is_told_before_anything_starts(folder: Path, agen
 
 
 @pytest.mark.parametrize("agent", KEYS)
-def test_a_program_that_is_missing_is_told_with_how_to_install_it(folder: Path, agent: str) -> None:
+def test_a_missing_program_is_reported_with_the_install_command(folder: Path, agent: str) -> None:
     for package in ("codex_cli_bin", "claude_agent_sdk"):
         (folder / "empty" / package).mkdir(parents=True)
         (folder / "empty" / package / "__init__.py").touch()
@@ -59,7 +59,7 @@ def test_a_program_that_is_missing_is_told_with_how_to_install_it(folder: Path, 
     assert f"bin/install-agents {agent}" in done.stderr
 
 
-def test_an_agent_that_nobody_knows_is_told_with_those_that_are_known(folder: Path) -> None:
+def test_an_unknown_agent_is_reported_with_the_known_ones(folder: Path) -> None:
     done = demo(folder, "hal", "anything", {})
     assert done.returncode == 1
     assert "Known are: claude, codex" in done.stderr

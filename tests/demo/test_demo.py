@@ -41,11 +41,11 @@ def test_a_prompt_becomes_a_diff(folder: Path, sandbox: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"Sandbox: {sandbox}" in done.stdout
     assert (NO_SANDBOX in unwrapped(done.stdout)) == (sandbox == "none")
-    first, both = done.stdout.split("What both changed")
+    first, both = done.stdout.split("What both sessions changed")
     assert "Collecting TODO and FIXME notes" in first
-    assert "+* `greeter/greet.py`, line 2: TODO: greet in the language" in first
+    assert "+* `greeter/greet.py`, line 2: TODO: greet people in their own language" in first
     assert "+There are [2 notes](TODO.md)" in both and "+# To do" in both
-    assert "/demo/sample/pull/1" in done.stdout and "nothing has been merged" in done.stdout
+    assert "/demo/sample/pull/1" in done.stdout and "It is not merged yet." in done.stdout
     assert "/api/v1/docs" in done.stdout and "bin/dev" in done.stdout
     assert "ar_" in done.stdout
 
@@ -63,9 +63,9 @@ def test_a_demo_never_writes_to_the_users_repository_and_leaves_nothing_when_kil
     command = [*DEMO, *arguments, "--repo", str(theirs), "echo 'print(1)' > new.py"]
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen(command, env=environment(folder), stdout=log, stderr=log)
-    wait_for("the end of the story", lambda: b"Ctrl-C stops everything" in (folder / "log").read_bytes())
+    wait_for("the end of the story", lambda: b"Press Ctrl-C to stop everything" in (folder / "log").read_bytes())
     shown = (folder / "log").read_text()
-    assert "changes that are not committed" in shown
+    assert "uncommitted changes" in shown
     assert "+print(1)" in shown and "+# Files by kind" in shown
     assert snapshot(theirs) == before
     process.kill()
@@ -73,7 +73,7 @@ def test_a_demo_never_writes_to_the_users_repository_and_leaves_nothing_when_kil
     wait_for("the end of all", lambda: not processes_of(folder))
 
 
-def test_the_script_of_a_user_runs_in_a_sandbox_or_not_at_all(folder: Path) -> None:
+def test_a_users_script_runs_only_in_a_sandbox(folder: Path) -> None:
     done = demo(folder, "true", path=path_with_refused_bubblewrap(folder))
     assert done.returncode == 1
     assert (
@@ -91,17 +91,17 @@ def test_a_clone_follows_the_original(folder: Path, theirs: Path) -> None:
     assert git(again.path, "log", "--format=%s", "trunk").split() == ["second", "first"]
 
 
-def test_what_cannot_be_cloned_is_told(folder: Path, theirs: Path) -> None:
+def test_a_repository_that_cannot_be_cloned_is_reported(folder: Path, theirs: Path) -> None:
     with pytest.raises(CommandError, match="there is no folder"):
         clone(folder / "nowhere", folder)
     with pytest.raises(CommandError, match="not a git repository"):
         clone(folder, folder)
     git(theirs, "checkout", "--quiet", "--detach")
-    with pytest.raises(CommandError, match="is on no branch"):
+    with pytest.raises(CommandError, match="is not on a branch"):
         clone(theirs, folder)
 
 
-def test_whatever_the_demo_shows_cannot_steer_the_terminal() -> None:
+def test_output_of_the_demo_cannot_control_the_terminal() -> None:
     view, hidden = View(), "\x1b]0;gotcha\x07\u202e\u200b"
     view.console = Console(file=io.StringIO(), width=80)
     view.say(hidden)
@@ -112,7 +112,7 @@ def test_whatever_the_demo_shows_cannot_steer_the_terminal() -> None:
     assert shown.count("gotcha") >= 5 and not set("\x1b\x07\u202e\u200b") & set(shown)
 
 
-def test_of_a_long_diff_the_beginning_is_shown() -> None:
+def test_only_the_beginning_of_a_long_diff_is_shown() -> None:
     view = View()
     view.console = Console(file=io.StringIO(), width=80)
     view.diff(b"+line\n" * (LINES_SHOWN + 5))

@@ -29,7 +29,7 @@ def commit(clone: Path, path: str, content: bytes) -> str:
 def push(
     forge: DemoForge, repository: Repository, clone: Path, ref: str, token: str | None, *options: str
 ) -> str | None:
-    """None where it went well, or what git said."""
+    """The errors of git; None if it succeeded."""
     url = forge.clone_url(repository.full_name, token)
     result = git(*options, "push", "--porcelain", url, ref, at=clone, check=False)
     return result.stdout + result.stderr if result.returncode else None
@@ -40,7 +40,7 @@ def test_a_public_repository_is_cloned_without_a_token(clone: Path) -> None:
     assert git("symbolic-ref", "HEAD", at=clone).stdout.strip() == "refs/heads/main"
 
 
-def test_a_push_takes_a_token_that_may_write(forge: DemoForge, repository: Repository, clone: Path) -> None:
+def test_a_push_needs_a_token_that_may_write(forge: DemoForge, repository: Repository, clone: Path) -> None:
     sha = commit(clone, "new", b"new")
     for token, words in (
         (None, "could not read Username"),
@@ -63,12 +63,12 @@ def test_a_push_cannot_be_passed_off_as_a_fetch(forge: DemoForge, repository: Re
     assert b"service=git-receive-pack" not in asked.content
 
 
-def test_a_bearer_header_is_a_token_too(forge: DemoForge, repository: Repository, clone: Path) -> None:
+def test_a_bearer_header_is_accepted(forge: DemoForge, repository: Repository, clone: Path) -> None:
     header = f"http.extraHeader=Authorization: Bearer {forge.token}"
     assert push(forge, repository, clone, "HEAD:new", None, "-c", header) is None
 
 
-def test_a_private_repository_shows_itself_to_no_stranger(forge: DemoForge, tmp_path: Path) -> None:
+def test_a_private_repository_is_hidden_without_a_token(forge: DemoForge, tmp_path: Path) -> None:
     forge.make_repository("acme", "secret", {"a": "b"}, private=True)
     for name in ("acme/secret", "acme/none"):
         assert "could not read Username" in git("ls-remote", forge.clone_url(name), check=False).stderr
@@ -135,8 +135,8 @@ def test_references_of_pull_requests_can_be_fetched_but_not_pushed(
     assert "hidden ref" in push(forge, repository, clone, "HEAD:refs/pull/1/head", forge.token)
 
 
-def test_a_protected_branch_takes_no_push(own_forge: DemoForge, tmp_path: Path) -> None:
-    own_forge.order(protected=["main"])
+def test_a_protected_branch_accepts_no_push(own_forge: DemoForge, tmp_path: Path) -> None:
+    own_forge.set_faults(protected=["main"])
     repository = with_feature(own_forge)
     main = repository.branches()["main"]
     clone = tmp_path / "clone"
@@ -153,11 +153,11 @@ def test_a_protected_branch_takes_no_push(own_forge: DemoForge, tmp_path: Path) 
     assert repository.branches()["main"] != main
 
 
-def test_pushes_are_refused_to_order(own_forge: DemoForge, tmp_path: Path) -> None:
+def test_pushes_are_refused_by_an_injected_fault(own_forge: DemoForge, tmp_path: Path) -> None:
     repository = with_feature(own_forge)
     clone = tmp_path / "clone"
     git("clone", "--quiet", own_forge.clone_url(repository.full_name), clone)
-    own_forge.order(refused_pushes=1)
+    own_forge.set_faults(refused_pushes=1)
     assert "pre-receive hook declined" in push(own_forge, repository, clone, "HEAD:new", own_forge.token)
     assert push(own_forge, repository, clone, "HEAD:new", own_forge.token) is None
     own_forge.down(60)
@@ -174,7 +174,7 @@ def test_no_path_leads_out_of_the_repositories(forge: DemoForge, path: str) -> N
     assert answer.status_code in (404, 401)
 
 
-def test_clones_at_once_are_served(forge: DemoForge, repository: Repository, tmp_path: Path) -> None:
+def test_concurrent_clones_are_served(forge: DemoForge, repository: Repository, tmp_path: Path) -> None:
     url = forge.clone_url(repository.full_name)
     threads = [threading.Thread(target=git, args=("clone", "--quiet", url, tmp_path / str(n))) for n in range(4)]
     for thread in threads:

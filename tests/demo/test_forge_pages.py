@@ -14,10 +14,10 @@ HOSTILE = "<script>alert('1')</script>\"><img src=x onerror=alert(1)>&lt;"
 
 @pytest.fixture
 def page(forge: DemoForge, repository: Repository) -> str:
-    """The address of a pull request that wishes its readers ill."""
+    """The URL of a hostile pull request."""
     repository.commit("feature", {"evil<b>.html": HOSTILE + "\n"}, "Evil")
-    told = {"title": HOSTILE, "body": HOSTILE + "\n" + "ü🎉" * 30_000, "head": "feature", "base": "main"}
-    answer = forge.http.post(f"/repos/{repository.full_name}/pulls", json=told)
+    values = {"title": HOSTILE, "body": HOSTILE + "\n" + "ü🎉" * 30_000, "head": "feature", "base": "main"}
+    answer = forge.http.post(f"/repos/{repository.full_name}/pulls", json=values)
     return str(answer.raise_for_status().json()["html_url"])
 
 
@@ -32,17 +32,17 @@ def test_a_pull_request_is_shown_and_nothing_in_it_is_run(page: str) -> None:
     assert '<span class="added">+print(&#39;new&#39;)</span>' in answer.text
 
 
-def test_what_is_not_seen_is_escaped(forge: DemoForge, repository: Repository) -> None:
+def test_invisible_characters_are_escaped(forge: DemoForge, repository: Repository) -> None:
     hidden = "\x1b]0;gotcha\x07\u202e\u200b"
     repository.commit("feature", {"gotcha.py": hidden}, "Hidden")
-    told = {"title": hidden, "body": hidden, "head": "feature", "base": "main"}
-    page = forge.http.post(f"/repos/{repository.full_name}/pulls", json=told).json()["html_url"]
+    values = {"title": hidden, "body": hidden, "head": "feature", "base": "main"}
+    page = forge.http.post(f"/repos/{repository.full_name}/pulls", json=values).json()["html_url"]
     shown = httpx.get(page).text
     assert shown.count("\\x1b]0;gotcha\\x07\\u202e\\u200b") == 4
     assert not set("\x1b\x07\u202e\u200b") & set(shown)
 
 
-def test_the_lists_lead_to_it(forge: DemoForge, repository: Repository, page: str) -> None:
+def test_the_lists_link_to_it(forge: DemoForge, repository: Repository, page: str) -> None:
     assert f'href="/{repository.full_name}"' in httpx.get(forge.url).text
     for path in (repository.full_name, f"{repository.full_name}/pulls"):
         shown = httpx.get(f"{forge.url}/{path}").text
@@ -62,8 +62,8 @@ def test_the_button_merges(page: str, repository: Repository) -> None:
 
 
 def test_a_draft_is_made_ready_and_one_can_be_closed(forge: DemoForge, repository: Repository) -> None:
-    told = {"title": "T", "head": "feature", "base": "main", "draft": True}
-    page = forge.http.post(f"/repos/{repository.full_name}/pulls", json=told).json()["html_url"]
+    values = {"title": "T", "head": "feature", "base": "main", "draft": True}
+    page = forge.http.post(f"/repos/{repository.full_name}/pulls", json=values).json()["html_url"]
     shown = httpx.get(page).text
     secret = re.findall(r'name="secret" value="([^"]+)"', shown)[0]
     assert "/merge" not in shown
@@ -90,6 +90,6 @@ def test_a_conflict_has_no_merge_button(page: str, repository: Repository) -> No
     assert "There are conflicts" in shown and "/merge" not in shown
 
 
-def test_what_is_not_there_says_so(forge: DemoForge, repository: Repository) -> None:
+def test_a_missing_page_is_not_found(forge: DemoForge, repository: Repository) -> None:
     for path in ("none/none", f"{repository.full_name}/pull/7", f"{repository.full_name}/other", "favicon.ico"):
         assert httpx.get(f"{forge.url}/{path}").status_code == 404

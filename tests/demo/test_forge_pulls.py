@@ -1,4 +1,4 @@
-"""What becomes of pull requests on the demonstration forge: the rules of GitHub."""
+"""Pull requests on the demonstration forge follow the rules of GitHub."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_commits_that_reach_the_base_by_a_push_merge_it(forge: DemoForge, reposi
     assert (pull["state"], pull["merged"]) == ("closed", True)
 
 
-def test_a_branch_put_back_onto_the_base_closes_it(forge: DemoForge, repository: Repository) -> None:
+def test_resetting_the_branch_to_the_base_closes_it(forge: DemoForge, repository: Repository) -> None:
     create(forge, repository)
     repository.move("refs/heads/feature", repository.branches()["main"])
     pull = get(forge, repository)
@@ -88,7 +88,7 @@ def test_a_merge_of_another_head_is_refused(forge: DemoForge, repository: Reposi
     assert (answer.status_code, answer.json()["message"][:25]) == (409, "Head branch was modified.")
 
 
-def test_of_merges_at_once_one_is_made(forge: DemoForge, repository: Repository) -> None:
+def test_one_of_concurrent_merges_succeeds(forge: DemoForge, repository: Repository) -> None:
     create(forge, repository)
     statuses: list[int] = []
     path = f"/repos/{repository.full_name}/pulls/1/merge"
@@ -102,7 +102,7 @@ def test_of_merges_at_once_one_is_made(forge: DemoForge, repository: Repository)
     assert sorted(statuses) == [200, 405, 405, 405]
 
 
-def test_a_closed_one_makes_room_and_cannot_come_back_beside_another(forge: DemoForge, repository: Repository) -> None:
+def test_a_closed_one_cannot_be_reopened_beside_another(forge: DemoForge, repository: Repository) -> None:
     create(forge, repository)
     forge.close(repository.full_name, 1)
     assert create(forge, repository)["number"] == 2
@@ -152,7 +152,7 @@ def test_lists_are_filtered_and_come_in_pages(forge: DemoForge, repository: Repo
         ({"body": "x" * 65_537}, {"resource": "Issue", "field": "body", "code": "custom"}),
     ],
 )
-def test_values_that_make_no_sense_are_refused(
+def test_invalid_values_are_refused(
     forge: DemoForge, repository: Repository, values: dict[str, Any], told: dict[str, str]
 ) -> None:
     answer = create(forge, repository, **{"head": "feature", **values})
@@ -171,7 +171,7 @@ def test_pull_requests_outlive_the_process(own_forge: DemoForge) -> None:
     assert create(own_forge, repository)["errors"][0]["message"] == "A pull request already exists for acme:feature."
 
 
-def test_faults_are_not_ordered_by_strangers(own_forge: DemoForge) -> None:
+def test_faults_need_a_token_that_may_write(own_forge: DemoForge) -> None:
     url = f"{own_forge.url}/-/faults"
     for token in ("wrong", own_forge.read_only_token):
         answer = own_forge.http.put(url, json={"revoked": True}, headers={"Authorization": f"Bearer {token}"})
@@ -179,6 +179,6 @@ def test_faults_are_not_ordered_by_strangers(own_forge: DemoForge) -> None:
     assert own_forge.http.get("/user").json()["login"] == "demo"
 
 
-def test_a_fault_that_does_not_exist_is_not_ordered_in_silence(own_forge: DemoForge) -> None:
+def test_an_unknown_fault_is_refused(own_forge: DemoForge) -> None:
     answer = own_forge.http.put(f"{own_forge.url}/-/faults", json={"dwon": 60})
     assert answer.status_code == 422 and "dwon" in answer.text

@@ -176,7 +176,7 @@ def test_a_publication_whose_worker_was_killed_is_taken_up_again(deployment: Dep
 def test_what_the_forge_says_when_it_refuses_is_told(deployment: Deployment, forge: DemoForge) -> None:
     runner, _ = changed_runner(deployment, forge, "refused")
     path = f"/agent_runners/{runner['id']}"
-    forge.order(refused_pushes=1)
+    forge.set_faults(refused_pushes=1)
     deployment.call("POST", f"{path}/commit", json={"target_branch": "topic"})
     rejected = deployment.published(runner)
     assert "rejected" in rejected["merge_commit_error"]
@@ -191,7 +191,7 @@ def test_what_the_forge_says_when_it_refuses_is_told(deployment: Deployment, for
 
 def test_an_answer_that_got_lost_leads_to_no_second_pull_request(deployment: Deployment, forge: DemoForge) -> None:
     runner, repository = changed_runner(deployment, forge, "unheard")
-    forge.order(lost_answers=1)
+    forge.set_faults(lost_answers=1)
     deployment.call("POST", f"/agent_runners/{runner['id']}/pull_request", json={})
     published = deployment.published(runner)
     assert (published["pr_error"], published["pr_number"]) == (None, 1)

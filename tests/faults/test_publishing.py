@@ -57,7 +57,7 @@ def publishing_on_postgres(one_deployment: Deployment, forge: DemoForge) -> Iter
 
 def _with_control(deployment: Deployment, forge: DemoForge) -> Iterator[Deployment]:
     yield deployment
-    forge.order(holds=[])
+    forge.set_faults(holds=[])
     if "control" not in deployment.processes:
         deployment.start("control", "worker", "control")
     invariants.check_forge(forge)
@@ -97,14 +97,14 @@ def publish_and_kill(
     for name in set(workers) - deployment.processes.keys():
         deployment.start(name, "worker", "control", "--name", name)
     holds = {step.format(changed[name][1].full_name) for name, step in steps.items()}
-    forge.order(holds=list(holds))
+    forge.set_faults(holds=list(holds))
     for name in steps:
         deployment.call("POST", f"/agent_runners/{changed[name][0]['id']}/{call}", json=fields)
     wait_for("each publication at its step", lambda: set(forge.held()) == holds)
 
     for name in workers:
         deployment.stop(name, signal.SIGKILL)
-    forge.order(holds=[])
+    forge.set_faults(holds=[])
     for name in changed.keys() - steps.keys():
         deployment.call("POST", f"/agent_runners/{changed[name][0]['id']}/{call}", json=fields)
     deployment.start("control", "worker", "control")
@@ -174,14 +174,14 @@ def test_a_crash_before_the_answer_is_recorded_leads_to_one_pull_request(
         "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
     )
     created = CREATE["created-not-answered"].format(changed["not-recorded"][1].full_name)
-    forge.order(holds=[created])
+    forge.set_faults(holds=[created])
     deployment.call("POST", f"/agent_runners/{runner['id']}/pull_request", json={})
     wait_for("the pull request", lambda: forge.held() == [created])
 
     # Who writes down that it is published locks the runner; nothing else does meanwhile.
     with engine.begin() as locking, engine.connect() as watching:
         locking.execute(sa.select(AgentRunner.id).where(AgentRunner.id == runner["id"]).with_for_update())
-        forge.order(holds=[])
+        forge.set_faults(holds=[])
         wait_for("the record", lambda: watching.execute(waiting).scalar())
         deployment.stop("control", signal.SIGKILL)
     engine.dispose()
@@ -199,13 +199,13 @@ def test_a_control_worker_that_is_told_to_stop_ends_what_it_has_in_hand_first(
     changed = changed_runners(deployment, forge, ["in-hand"])
     [(runner, repository)] = changed.values()
     held = CREATE["created-not-answered"].format(repository.full_name)
-    forge.order(holds=[held])
+    forge.set_faults(holds=[held])
     deployment.call("POST", f"/agent_runners/{runner['id']}/pull_request", json={})
     wait_for("the pull request", lambda: forge.held() == [held])
 
     control = deployment.processes.pop("control")
     control.send_signal(signal.SIGTERM)
-    forge.order(holds=[])
+    forge.set_faults(holds=[])
     control.wait(60)
 
     assert deployment.call("GET", f"/agent_runners/{runner['id']}")["pr_is_being_created"] is False
@@ -221,7 +221,7 @@ def test_attempts_that_make_different_commits_know_each_other_s_and_lead_to_one_
     # The first attempt has pushed when it dies, the second has not; a new title makes a new commit of the same work.
     for step, title in ((CREATE["looked-up"], "First"), (PUSH["before-the-push"], "Second")):
         held = step.format(repository.full_name)
-        forge.order(holds=[held])
+        forge.set_faults(holds=[held])
         publishing.call("PATCH", f"{path}/sessions/{runner['latest_session_id']}", json={"title": title})
         if title == "First":
             publishing.call("POST", f"{path}/pull_request", json={})
@@ -229,7 +229,7 @@ def test_attempts_that_make_different_commits_know_each_other_s_and_lead_to_one_
             publishing.start("control", "worker", "control")
         wait_for(step, lambda held=held: forge.held() == [held])
         publishing.stop("control", signal.SIGKILL)
-    forge.order(holds=[])
+    forge.set_faults(holds=[])
     publishing.start("control", "worker", "control")
 
     assert_published_once(publishing, forge, changed, commits=1)
@@ -242,7 +242,7 @@ def test_a_forge_that_does_not_answer_holds_up_no_other_site(publishing: Deploym
     for runner in waiting:
         assert publishing.ended(runner)["state"] == "DONE"
     silent = PUSH["before-the-push"].format(repository.full_name)
-    forge.order(holds=[silent])
+    forge.set_faults(holds=[silent])
     for number, runner in enumerate(waiting):
         path = f"/agent_runners/{runner['id']}/commit"
         publishing.call("POST", path, json={"target_branch": f"topic-{number}"})
@@ -253,7 +253,7 @@ def test_a_forge_that_does_not_answer_holds_up_no_other_site(publishing: Deploym
     assert_published_once(publishing, forge, alive, commits=1)
 
     assert forge.held() == [silent]
-    forge.order(holds=[])
+    forge.set_faults(holds=[])
     for runner in waiting:
         assert publishing.published(runner)["merge_commit_error"] is None
     assert repository.branches().keys() == {"main", *(f"topic-{number}" for number in range(len(waiting)))}

@@ -61,7 +61,7 @@ def demo(machine: Machine) -> str:
 
 def test_the_demo_works(demo: str) -> None:
     assert "Sandbox: bubblewrap" in demo and NO_SANDBOX not in demo
-    assert "/demo/sample/pull/1" in demo and "nothing has been merged" in demo
+    assert "/demo/sample/pull/1" in demo and "It is not merged yet." in demo
 
 
 def test_the_tour_works(machine: Machine, demo: str) -> None:
@@ -69,7 +69,7 @@ def test_the_tour_works(machine: Machine, demo: str) -> None:
     script = f"""set -e
         cd agent-runners
         bin/demo > ../log.txt 2>&1 &
-        until grep -q 'Ctrl-C stops everything' ../log.txt; do kill -0 $!; sleep 0.5; done
+        until grep -q 'Press Ctrl-C to stop everything' ../log.txt; do kill -0 $!; sleep 0.5; done
         {blocks}
         kill $!
         git status --porcelain"""

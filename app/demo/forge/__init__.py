@@ -1,6 +1,6 @@
-"""A forge to try publishing on: git over HTTP, and pull requests with the rules of GitHub.
+"""A demonstration forge to try publishing with: git over HTTP, and pull requests with the rules of GitHub.
 
-It runs as a process of its own (`python -m app.demo.forge --root DIR --token-file FILE`), on loopback only. The adapter
-for GitHub talks to it as to a GitHub Enterprise server, with the API below `/api/v3`; a test holds its answers against
-the description of the API that GitHub publishes.
+It runs as a separate process (`python -m app.demo.forge --root DIR --token-file FILE`), on loopback only. The adapter
+for GitHub uses it like a GitHub Enterprise server, with the API below `/api/v3`. A test checks its answers against the
+description of the API that GitHub publishes.
 """

@@ -1,4 +1,4 @@
-"""`python -m app.demo.forge`: serve the demonstration forge until told to stop."""
+"""`python -m app.demo.forge`: serve the demonstration forge until SIGTERM."""
 
 from __future__ import annotations
 
@@ -14,24 +14,28 @@ from app.demo.forge.forge import Forge
 
 
 class Handler(WSGIRequestHandler):
-    # To a server of an older version git sends no large push.
+    # Git cannot send a large push to a server with an older version.
     protocol_version = "HTTP/1.1"
-    # Headers and body are two writes; the second would wait for the first one's acknowledgement.
+    # Headers and body are two writes. With Nagle's algorithm the second would wait for an acknowledgement.
     disable_nagle_algorithm = True
 
     def log_request(self, *_: object) -> None:
-        """Nothing is logged: a request's line may hold what nobody should read."""
+        """Log nothing, because request lines may contain secrets."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m app.demo.forge", description=sys.modules["__main__"].__doc__)
     parser.add_argument("--root", type=Path, required=True, help="folder of the repositories, <owner>/<name>.git")
-    parser.add_argument("--port", type=int, default=0, help="port on loopback; without it, any that is free")
-    parser.add_argument("--token-file", type=Path, required=True, help="its lines are tokens that may read and write")
-    parser.add_argument("--read-only-token-file", type=Path, help="its lines are tokens that may read")
-    parser.add_argument("--protect", action="append", default=[], metavar="BRANCH", help="takes no push, only merges")
+    parser.add_argument("--port", type=int, default=0, help="port on loopback (default: any free port)")
+    parser.add_argument(
+        "--token-file", type=Path, required=True, help="file with tokens that may read and write, one a line"
+    )
+    parser.add_argument("--read-only-token-file", type=Path, help="file with tokens that may only read, one a line")
+    parser.add_argument(
+        "--protect", action="append", default=[], metavar="BRANCH", help="branch that accepts no pushes, only merges"
+    )
     parser.add_argument("--no-drafts", action="store_true", help="refuse drafts, as GitHub does on some plans")
-    parser.add_argument("--faults", action="store_true", help="let callers order faults, for tests")
+    parser.add_argument("--faults", action="store_true", help="let clients inject faults, for tests")
     given = parser.parse_args()
     files = {given.read_only_token_file: False, given.token_file: True}
     tokens = {token: may_write for file, may_write in files.items() if file for token in file.read_text().split()}

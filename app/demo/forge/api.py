@@ -1,4 +1,4 @@
-"""The part of GitHub's REST API that opening, looking up and merging pull requests takes."""
+"""The part of GitHub's REST API that opens, finds and merges pull requests."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from flask import Blueprint, Response, g, jsonify, request
 from werkzeug.exceptions import NotFound
 
 from app.demo.forge import pulls, shapes
-from app.demo.forge.forge import Refused, is_known, may_write, readable
+from app.demo.forge.forge import Refused, is_authenticated, may_write, readable_repository
 from app.demo.forge.pulls import Pull
 
 PREFIX = "/api/v3"
-"""The place where an Enterprise server has its API."""
+"""The path of the API on an Enterprise server."""
 
 api = Blueprint("api", __name__, url_prefix=PREFIX)
 _PULLS = "/repos/<owner>/<name>/pulls"
 
 
 @api.url_value_preprocessor
-def _admit(_: str | None, values: dict[str, Any] | None) -> None:
+def _authorize(_: str | None, values: dict[str, Any] | None) -> None:
     if values:
-        g.repository = readable(values.pop("owner"), values.pop("name"))
-    if (request.method != "GET" or not values) and not is_known():
+        g.repository = readable_repository(values.pop("owner"), values.pop("name"))
+    if (request.method != "GET" or not values) and not is_authenticated():
         raise Refused(401, "Requires authentication")
     if request.method != "GET" and not may_write():
         raise Refused(403, "Resource not accessible by personal access token")
@@ -84,7 +84,7 @@ def merge_pull(number: int) -> dict[str, Any]:
 
 
 def _values() -> dict[str, Any]:
-    """The object in the body, whatever its type is said to be; none is an empty one."""
+    """The JSON object in the body, whatever its Content-Type. An empty body is an empty object."""
     try:
         values = json.loads(request.get_data() or b"{}")
     except ValueError:
@@ -95,12 +95,12 @@ def _values() -> dict[str, Any]:
 
 
 def _selected(found: list[Pull]) -> list[Pull]:
-    """Those that the filters of the request let through, in the order it asks for."""
+    """The pull requests that match the request's filters, in the requested order."""
     query = {"state": "open", "sort": "created", **request.args}
     if query["state"] not in ("open", "closed", "all"):
         raise pulls.invalid("state")
     owner, _, head = query.get("head", "").partition(":")
-    # GitHub ignores a head that names no owner.
+    # GitHub ignores a head without an owner.
     heads = [pull for pull in found if not head or (owner, head) == (g.repository.owner, pull.head)]
     bases = [pull for pull in heads if query.get("base", pull.base) == pull.base]
     chosen = [pull for pull in bases if query["state"] in ("all", pull.state)]

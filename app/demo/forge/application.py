@@ -30,13 +30,13 @@ _PAGE_HEADERS = {
 def create_app(serving: Forge) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.extensions["forge"] = serving
-    # A name that somebody made to point here would let a page of theirs read the secret of the forms.
+    # A foreign name that resolves to this server would let a page of that site read the secret in the forms.
     app.config.update(TRUSTED_HOSTS=["127.0.0.1", "localhost"])
-    app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True, "finalize": _seen, "undefined": StrictUndefined}
+    app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True, "finalize": _visible, "undefined": StrictUndefined}
     app.url_map.strict_slashes = False
     for blueprint in (api, graphql, git, pages):
         app.register_blueprint(blueprint)
-    app.add_url_rule(FAULTS, view_func=_order, methods=["GET", "PUT"])
+    app.add_url_rule(FAULTS, view_func=_faults, methods=["GET", "PUT"])
     app.register_error_handler(HTTPException, _refuse)
     app.before_request(serving.before_request)
     app.after_request(serving.after_request)
@@ -44,26 +44,26 @@ def create_app(serving: Forge) -> Flask:
     return app
 
 
-def _seen(value: Any) -> Any:
-    """What is put into a page: what would not be seen, or would turn around what stands next to it, is escaped."""
+def _visible(value: Any) -> Any:
+    """A value for a page. Invisible characters, and those that change the text direction, are escaped."""
     return readable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _order() -> Response:
-    """Take an order for faults, or tell which requests are held."""
-    if not forge().takes_orders or not may_write():
+def _faults() -> Response:
+    """Set faults, or list the holds with a waiting request."""
+    if not forge().allow_faults or not may_write():
         raise NotFound()
     if request.method == "PUT":
-        forge().order(request.get_json())
+        forge().set_faults(request.get_json())
     return jsonify(held=[name for name, reached in forge().holds.items() if reached])
 
 
 def _refuse(error: HTTPException) -> Response:
-    """Say no as GitHub does: its API in JSON, git in words that it shows to its user, and else with a page."""
+    """Answer an error like GitHub: as JSON in the API, as text for git to show, else as a page."""
     if isinstance(error, MethodNotAllowed):
         error = NotFound()
     if isinstance(error, SecurityError):
-        error = Refused(403, "This forge answers on loopback only.")
+        error = Refused(403, "This forge accepts requests on loopback only. Use 127.0.0.1 or localhost.")
     message = error.name if error.description == type(error).description else str(error.description)
     errors = list(error.errors) if isinstance(error, Refused) else []
     response = error.get_response()

@@ -1,4 +1,4 @@
-"""What a running forge knows: who may do what, and the troubles that tests of those who publish here order."""
+"""The state of a running forge: permissions of tokens, and faults that tests of publishing can inject."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FAULTS = "/-/faults"
 
 
 class Refused(HTTPException):
-    """A refusal in the words of GitHub. Each of `errors` says what is wrong with one value."""
+    """A refusal with GitHub's wording. Each of `errors` says what is wrong with one value."""
 
     def __init__(self, code: int, message: str, *errors: dict[str, str]) -> None:
         super().__init__(message)
@@ -29,24 +29,24 @@ class Refused(HTTPException):
 
 @dataclass
 class Forge:
-    """Each of `tokens` may read every repository below `root`, and write as well where it says so.
+    """Each of `tokens` may read every repository below `root`. It may also write if its value is true.
 
-    With `takes_orders`, `PUT /-/faults` with a token that may write changes the values of these, each off at first:
+    With `allow_faults`, `PUT /-/faults` with a token that may write sets these values, which are off at first:
 
-    * `down`: for that many seconds every request is answered 503; `slow_down`: 429, with so long to wait;
-    * `lost_answers`: that many of the next POSTs to the API are done, but not answered;
+    * `down`: every request is answered 503 for that many seconds; `slow_down`: 429, with that many seconds to wait;
+    * `lost_answers`: that many of the next POSTs to the API are executed, but not answered;
     * `refused_pushes`: that many of the next pushes are refused;
-    * `revoked`: no token is good any more;
-    * `protected`: the branches that take no push, in every repository;
-    * `holds`: each is `before` or `after`, a method, and how a request's path and query begin; the next request like
-      that waits before it is done, or after it was done and before it is answered, until `holds` are ordered without
-      it. `GET /-/faults` tells which have a request waiting.
+    * `revoked`: no token is valid any more;
+    * `protected`: branches that accept no push, in every repository;
+    * `holds`: each is `before` or `after`, a method, and the beginning of a path and query. The next matching request
+      waits before it is executed, or after that and before it is answered, until `holds` is set without it.
+      `GET /-/faults` lists those with a waiting request.
     """
 
     root: Path
     tokens: dict[str, bool] = field(repr=False)
     has_drafts: bool
-    takes_orders: bool
+    allow_faults: bool
     down: float = 0
     slow_down: int = 0
     lost_answers: int = 0
@@ -56,9 +56,9 @@ class Forge:
     holds: dict[str, bool] = field(default_factory=dict)
     changed: threading.Condition = field(default_factory=threading.Condition, repr=False)
 
-    def order(self, values: dict[str, Any]) -> None:
+    def set_faults(self, values: dict[str, Any]) -> None:
         if unknown := values.keys() - vars(self).keys():
-            raise Refused(422, f"There are no faults of these names: {', '.join(unknown)}")
+            raise Refused(422, f"Unknown faults: {', '.join(unknown)}")
         with self.changed:
             if "holds" in values:
                 values["holds"] = {name: self.holds.get(name, False) for name in values["holds"]}
@@ -67,12 +67,12 @@ class Forge:
             vars(self).update(values)
             self.changed.notify_all()
 
-    def takes(self, fault: str) -> bool:
-        """Whether this is one of those that were ordered to go wrong; each time counts."""
+    def consume(self, fault: str) -> bool:
+        """Whether the fault applies to this request. Counts it down."""
         with self.changed:
-            left = getattr(self, fault)
-            setattr(self, fault, max(0, left - 1))
-        return left > 0
+            remaining = getattr(self, fault)
+            setattr(self, fault, max(0, remaining - 1))
+        return remaining > 0
 
     def before_request(self) -> Response | None:
         if request.path == FAULTS:
@@ -81,7 +81,7 @@ class Forge:
         is_down = self.down > time.monotonic()
         if not is_down and not self.slow_down:
             return None
-        # A caller whose connection is cut while it still sends would never see the answer.
+        # The body is read first: a client whose connection closes while it still sends would not see the answer.
         request.get_data()
         if is_down:
             return Response("<html><h1>Unicorn!</h1>No server is available to service this request.</html>", 503)
@@ -90,16 +90,16 @@ class Forge:
 
     def after_request(self, response: Response) -> Response:
         self._hold("after")
-        if request.method == "POST" and request.path.startswith("/api/") and self.takes("lost_answers"):
+        if request.method == "POST" and request.path.startswith("/api/") and self.consume("lost_answers"):
             request.environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
         return response
 
     def _hold(self, when: str) -> None:
-        """Wait, where that is ordered for this moment of this request; one that was held before is let through."""
-        asked = f"{when} {request.method} {request.environ['RAW_URI']}"
+        """Wait if a hold matches this request and has not held another one yet."""
+        description = f"{when} {request.method} {request.environ['RAW_URI']}"
         with self.changed:
             waiting = (name for name, reached in self.holds.items() if not reached)
-            name = next((name for name in waiting if asked.startswith(name)), None)
+            name = next((name for name in waiting if description.startswith(name)), None)
             if name is not None:
                 self.holds[name] = True
                 self.changed.wait_for(lambda: name not in self.holds)
@@ -111,27 +111,29 @@ def forge() -> Forge:
 
 
 def may_write() -> bool | None:
-    """What the token is good for that is shown, revoked or not; None where it is unknown, or none is shown.
+    """Whether the request's token may write, even if tokens are revoked; None for an unknown or missing token.
 
-    It is that of `Bearer` or `token`, or the password of `Basic`:
+    The token is that of `Bearer` or `token`, or the password of `Basic`:
     https://docs.github.com/en/rest/authentication/authenticating-to-the-rest-api
     """
     given = request.authorization
-    shown = ((given.password or given.token or "") if given else "").encode()
-    return next((may for token, may in forge().tokens.items() if hmac.compare_digest(token.encode(), shown)), None)
+    token_given = ((given.password or given.token or "") if given else "").encode()
+    return next(
+        (may for token, may in forge().tokens.items() if hmac.compare_digest(token.encode(), token_given)), None
+    )
 
 
-def is_known() -> bool:
-    """Whether a token is shown. Raise `Refused` 401 for one that is not, or no longer, good."""
-    is_shown = bool(request.headers.get("Authorization"))
-    if is_shown and (may_write() is None or forge().revoked):
+def is_authenticated() -> bool:
+    """Whether the request has a token. Raises `Refused` 401 if the token is invalid or revoked."""
+    has_token = bool(request.headers.get("Authorization"))
+    if has_token and (may_write() is None or forge().revoked):
         raise Refused(401, "Bad credentials")
-    return is_shown
+    return has_token
 
 
-def readable(owner: str, name: str) -> Repository:
-    """The repository, if there is one and the caller may see it. Raise `NotFound` for both alike, as GitHub does."""
-    known, repository = is_known(), find(forge().root, owner, name)
-    if repository is None or (repository.is_private and not known):
+def readable_repository(owner: str, name: str) -> Repository:
+    """The repository. Raises `NotFound` if it does not exist or the caller may not see it, like GitHub."""
+    authenticated, repository = is_authenticated(), find(forge().root, owner, name)
+    if repository is None or (repository.is_private and not authenticated):
         raise NotFound()
     return repository

@@ -1,4 +1,4 @@
-"""What GitHub does by GraphQL alone: turning a pull request into a draft, and back."""
+"""Operations that GitHub has only in GraphQL: turning a pull request into a draft, and back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from flask import Blueprint, request
 
 from app.demo.forge import pulls, repositories, shapes
-from app.demo.forge.forge import Refused, forge, is_known, may_write
+from app.demo.forge.forge import Refused, forge, is_authenticated, may_write
 from app.demo.forge.pulls import Pull
 from app.demo.forge.repositories import Repository
 
@@ -19,12 +19,12 @@ _TO_DRAFT = {"convertPullRequestToDraft": True, "markPullRequestReadyForReview":
 @graphql.post("/api/graphql")
 def mutate() -> dict[str, Any]:
     """https://docs.github.com/en/graphql/reference/mutations#convertpullrequesttodraft"""
-    if not is_known():
+    if not is_authenticated():
         raise Refused(401, "This endpoint requires you to be authenticated.")
     asked = json.loads(request.get_data())
     name = next((name for name in _TO_DRAFT if f"{name}(" in asked["query"]), None)
     if name is None:
-        return _refusal("undefinedField", "The demonstration forge knows no such mutation.")
+        return _refusal("undefinedField", "The demonstration forge does not support this mutation.")
     if not may_write():
         return _refusal("FORBIDDEN", "Resource not accessible by personal access token")
     node_id = asked["variables"]["input"]["pullRequestId"]
@@ -47,5 +47,5 @@ def _find(node_id: str) -> tuple[Repository, Pull] | None:
 
 
 def _refusal(kind: str, message: str) -> dict[str, Any]:
-    """An error in an answer with status 200, as GraphQL has it."""
+    """An error in a response with status 200, as in GraphQL."""
     return {"data": None, "errors": [{"type": kind, "message": message}]}

@@ -1,4 +1,4 @@
-"""The pages for people: what is there, what one pull request says and changes, and a button to merge it."""
+"""Web pages: the repositories and pull requests, and one pull request with its diff and buttons."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from flask import Blueprint, g, redirect, render_template, request
 from werkzeug import Response
 
 from app.demo.forge import pulls
-from app.demo.forge.forge import Refused, forge, readable
+from app.demo.forge.forge import Refused, forge, readable_repository
 from app.demo.forge.repositories import find_all
 
 pages = Blueprint("pages", __name__)
 _DIFF_BYTES = 512 * 1024
 _KINDS = {"+": "added", "-": "removed", "@": "hunk"}
-# A form carries a secret of this process that no other site can read.
+# Forms contain this secret, which other sites cannot read, so they cannot submit the forms.
 _SECRET = secrets.token_urlsafe()
 
 
 @pages.url_value_preprocessor
-def _admit(_: str | None, values: dict[str, Any] | None) -> None:
+def _find_repository(_: str | None, values: dict[str, Any] | None) -> None:
     if values:
-        g.repository = readable(values.pop("owner"), values.pop("name").removesuffix(".git"))
+        g.repository = readable_repository(values.pop("owner"), values.pop("name").removesuffix(".git"))
 
 
 @pages.get("/")
@@ -56,9 +56,9 @@ def show_pull(number: int) -> str:
 
 @pages.post("/<owner>/<name>/pull/<int:number>/<any(merge, ready, close):verb>")
 def press(number: int, verb: str) -> Response:
-    """What a button asks for; then back to the page."""
+    """Do what the button says, then return to the page."""
     if not hmac.compare_digest(request.form.get("secret", "").encode(), _SECRET.encode()):
-        raise Refused(403, "The page was too old. Go back, load it again, and press the button there.")
+        raise Refused(403, "The page has expired. Go back, reload it, and press the button again.")
     if verb == "merge":
         pulls.merge(g.repository, number, {})
     elif verb == "ready":
@@ -69,7 +69,7 @@ def press(number: int, verb: str) -> Response:
 
 
 def _files(diff: str) -> list[tuple[str, list[tuple[str, str]]]]:
-    """The name of each file, and the lines of its diff with what each of them is."""
+    """The name of each file, and the lines of its diff with the kind of each."""
     files = []
     for part in f"\n{diff}".split("\ndiff --git ")[1:]:
         first, *lines = part.removesuffix("\n").split("\n")

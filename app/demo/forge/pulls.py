@@ -1,4 +1,4 @@
-"""What may become of a pull request: the rules of GitHub. Each repository keeps its own in a file."""
+"""Pull requests, with the rules of GitHub. Each repository stores its own in a file."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from app.demo.forge.repositories import Repository
 
 _FILE = "pulls.json"
 _NO_DRAFTS = "Draft pull requests are not supported in this repository."
-_MOST_CHARACTERS = {"title": 256, "body": 65_536}
-# The verbs are done one at a time, so that of two at once the second meets what the first has done.
+_MAX_CHARACTERS = {"title": 256, "body": 65_536}
+# Changes run one at a time, so that the second of two concurrent ones sees the result of the first.
 _lock = threading.RLock()
 
 
@@ -26,7 +26,7 @@ def now() -> str:
 
 @dataclass(frozen=True)
 class Pull:
-    """One pull request. While it is open, the shas are those of its branches; then, those it ended with."""
+    """One pull request. The shas are those of its branches while it is open, and stay as they were when it ended."""
 
     number: int
     title: str
@@ -49,15 +49,15 @@ class Pull:
 
     @property
     def label(self) -> str:
-        """The state in one word, for people."""
+        """The state in one word, as shown on pages."""
         return "merged" if self.merged_at else "draft" if self.is_open and self.draft else self.state
 
 
 def get_all(repository: Repository) -> list[Pull]:
-    """The newest first, after whatever pushes have done to the open ones."""
+    """All pull requests, newest first. Open ones are updated after pushes first."""
     with _lock:
         branches = repository.branches()
-        return [_settled(repository, pull, branches) if pull.is_open else pull for pull in _stored(repository)]
+        return [_updated(repository, pull, branches) if pull.is_open else pull for pull in _stored(repository)]
 
 
 def get(repository: Repository, number: int) -> Pull:
@@ -75,14 +75,14 @@ def create(repository: Repository, values: dict[str, Any]) -> Pull:
     draft = bool(values.get("draft"))
     if draft and not forge().has_drafts:
         raise Refused(422, _NO_DRAFTS)
-    # The head may be given as `owner:branch`; forks, of which another owner would speak, there are none here.
+    # The head may be given as `owner:branch`. There are no forks here, so the owner must be that of the repository.
     owner, _, head = (_text(values, "head") or "").rpartition(":")
     if owner not in ("", repository.owner):
         raise invalid("head")
     with _lock:
         number = 1 + max((pull.number for pull in get_all(repository)), default=0)
-        head_sha, base_sha = _comparable(repository, head, base)
-        # Before the pull request, as it must not be there without what it shows.
+        head_sha, base_sha = _mergeable_shas(repository, head, base)
+        # The ref is created first, because a pull request must not exist without its commits.
         repository.move(f"refs/pull/{number}/head", head_sha)
         return _save(repository, Pull(number, title, body, draft, head, base, head_sha, base_sha))
 
@@ -93,7 +93,7 @@ def update(repository: Repository, number: int, values: dict[str, Any]) -> Pull:
     if state not in (None, "open", "closed"):
         raise invalid("state")
     if "base" in values:
-        raise _against_the_rules("Changing the base is not supported by the demonstration forge.", field="base")
+        raise _unprocessable("Changing the base is not supported by the demonstration forge.", field="base")
     with _lock:
         pull = get(repository, number)
         changes: dict[str, Any] = {"title": title or pull.title, "body": body if "body" in values else pull.body}
@@ -101,16 +101,16 @@ def update(repository: Repository, number: int, values: dict[str, Any]) -> Pull:
             changes |= {"state": "closed", "closed_at": now()}
         if state == "open" and not pull.is_open:
             if pull.merged_at:
-                raise _against_the_rules("state cannot be changed. The pull request was merged.", field="state")
+                raise _unprocessable("state cannot be changed. The pull request was merged.", field="state")
             if not {pull.head, pull.base} <= repository.branches().keys():
-                raise _against_the_rules("state cannot be changed. The branch has been deleted.", field="state")
-            head_sha, base_sha = _comparable(repository, pull.head, pull.base, field="state")
+                raise _unprocessable("state cannot be changed. The branch has been deleted.", field="state")
+            head_sha, base_sha = _mergeable_shas(repository, pull.head, pull.base, field="state")
             changes |= {"state": "open", "closed_at": None, "head_sha": head_sha, "base_sha": base_sha}
         return _save(repository, pull, **changes)
 
 
 def make_draft(repository: Repository, pull: Pull, *, draft: bool) -> Pull:
-    """Turn it into a draft, or one into an ordinary pull request."""
+    """Turn a pull request into a draft, or a draft into an ordinary one."""
     if draft and not forge().has_drafts:
         raise Refused(422, _NO_DRAFTS)
     with _lock:
@@ -140,24 +140,24 @@ def merge(repository: Repository, number: int, values: dict[str, Any]) -> Pull:
         return _save(repository, pull, state="closed", closed_at=now(), merged_at=now(), merge_commit_sha=sha)
 
 
-def _comparable(repository: Repository, head: str, base: str, **more: str) -> tuple[str, str]:
-    """The shas of two branches between which there is something to merge, and no open pull request yet."""
+def _mergeable_shas(repository: Repository, head: str, base: str, **more: str) -> tuple[str, str]:
+    """The shas of two branches. Raises `Refused` if there is nothing to merge, or a pull request is open already."""
     branches = repository.branches()
     for name, branch in (("head", head), ("base", base)):
         if branch not in branches:
             raise invalid(name)
     shas = branches[head], branches[base]
     if repository.run("merge-base", *shas).returncode:
-        raise _against_the_rules(f"The {head} branch has no history in common with {base}", **more)
+        raise _unprocessable(f"The {head} branch has no history in common with {base}", **more)
     if not repository.commits(shas[1], shas[0]):
-        raise _against_the_rules(f"No commits between {base} and {head}", **more)
+        raise _unprocessable(f"No commits between {base} and {head}", **more)
     if any(pull.is_open and (pull.head, pull.base) == (head, base) for pull in _stored(repository)):
-        raise _against_the_rules(f"A pull request already exists for {repository.owner}:{head}.", **more)
+        raise _unprocessable(f"A pull request already exists for {repository.owner}:{head}.", **more)
     return shas
 
 
-def _settled(repository: Repository, pull: Pull, branches: dict[str, str]) -> Pull:
-    """An open one after what a push of its branches has done to it: it may have moved, ended or been merged."""
+def _updated(repository: Repository, pull: Pull, branches: dict[str, str]) -> Pull:
+    """An open pull request, updated after pushes to its branches: it may have moved, been closed or been merged."""
     head, base = branches.get(pull.head), branches.get(pull.base)
     if (head, base) == (pull.head_sha, pull.base_sha):
         return pull
@@ -176,7 +176,7 @@ def _stored(repository: Repository) -> list[Pull]:
 
 
 def _save(repository: Repository, pull: Pull, **changes: Any) -> Pull:
-    """Keep `pull` with its changes. The file is replaced as a whole, so that the end of the process breaks none."""
+    """Store `pull` with its changes. The file is replaced atomically, so a crash cannot damage it."""
     pull = replace(pull, updated_at=now(), **changes)
     pulls = {other.number: other for other in _stored(repository)} | {pull.number: pull}
     draft = repository.folder / f"{_FILE}.new"
@@ -189,9 +189,9 @@ def _text(values: dict[str, Any], name: str) -> str | None:
     value = values.get(name)
     if value is not None and not isinstance(value, str):
         raise Refused(422, f"Invalid request.\n\nFor 'properties/{name}', {value!r} is not a string.")
-    most = _MOST_CHARACTERS.get(name)
-    if value and most and len(value) > most:
-        raise _against_the_rules(f"{name} is too long (maximum is {most} characters)", "Issue", field=name)
+    limit = _MAX_CHARACTERS.get(name)
+    if value and limit and len(value) > limit:
+        raise _unprocessable(f"{name} is too long (maximum is {limit} characters)", "Issue", field=name)
     return value
 
 
@@ -199,5 +199,5 @@ def invalid(name: str, code: str = "invalid") -> Refused:
     return Refused(422, "Validation Failed", {"resource": "PullRequest", "field": name, "code": code})
 
 
-def _against_the_rules(message: str, resource: str = "PullRequest", **more: str) -> Refused:
+def _unprocessable(message: str, resource: str = "PullRequest", **more: str) -> Refused:
     return Refused(422, "Validation Failed", {"resource": resource, "code": "custom", "message": message, **more})

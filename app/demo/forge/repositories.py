@@ -1,4 +1,4 @@
-"""Bare repositories below one folder, `<owner>/<name>.git`, worked on by git's plumbing."""
+"""Bare repositories below one folder, `<owner>/<name>.git`, used through git's plumbing commands."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WHO |= {f"GIT_{role}_EMAIL": "forge@example.com" for role in ("AUTHOR", "COMMIT
 
 
 def git_environment(**more: str) -> dict[str, str]:
-    """Nothing that the caller or the machine configured for git reaches the repositories of the forge."""
+    """A minimal environment, so that git configuration of the caller or the machine has no effect."""
     clean = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "LC_ALL": "C.UTF-8"}
     return {"PATH": os.environ.get("PATH", os.defpath), **clean, **_WHO, **more}
 
@@ -49,33 +49,33 @@ class Repository:
         return self.run("merge-base", "--is-ancestor", sha, of).returncode == 0
 
     def commits(self, base: str, head: str) -> int:
-        """How many commits `head` has that `base` has not."""
+        """The number of commits in `head` that are not in `base`."""
         return int(self.git("rev-list", "--count", f"{base}..{head}"))
 
     def changes(self, base: str, head: str) -> tuple[int, int, int]:
         """Lines added, lines deleted, files changed since `head` left `base`."""
-        told = self.git(*_DIFF, "--shortstat", f"{base}...{head}")
-        added, deleted, files = (re.search(rf"(\d+) {what}", told) for what in ("insertion", "deletion", "file"))
+        summary = self.git(*_DIFF, "--shortstat", f"{base}...{head}")
+        added, deleted, files = (re.search(rf"(\d+) {what}", summary) for what in ("insertion", "deletion", "file"))
         return int(added[1]) if added else 0, int(deleted[1]) if deleted else 0, int(files[1]) if files else 0
 
     def diff(self, base: str, head: str, limit: int) -> str:
-        """The diff since `head` left `base`, as far as `limit` bytes reach."""
+        """The first `limit` bytes of the diff since `head` left `base`."""
         command = ["git", *_DIFF, f"{base}...{head}"]
         with subprocess.Popen(command, cwd=self.folder, env=git_environment(), stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             return process.stdout.read(limit).decode(errors="replace")
 
     def merged_tree(self, base: str, head: str) -> str | None:
-        """The tree of a merge of both; None where they are in conflict."""
+        """The tree of a merge of both; None if they conflict."""
         merged = self.run("merge-tree", "--write-tree", base, head)
         return merged.stdout.split("\n", 1)[0] if merged.returncode == 0 else None
 
     def move(self, ref: str, sha: str, old: str | None = None) -> bool:
-        """Point `ref` at `sha`; False where it is no longer at `old`."""
+        """Point `ref` at `sha`. Returns False if it is no longer at `old`."""
         return self.run("update-ref", ref, sha, *([old] if old else [])).returncode == 0
 
     def git(self, *arguments: str, stdin: str = "") -> str:
-        """What git prints. Raise RuntimeError where it fails."""
+        """The output of git. Raises RuntimeError if it fails."""
         result = self.run(*arguments, stdin=stdin)
         if result.returncode:
             raise RuntimeError(f"git {arguments[0]} failed in {self.full_name}: {result.stderr.strip()}")

@@ -1,7 +1,6 @@
-"""How GitHub writes a user, a repository and a pull request in JSON: https://docs.github.com/en/rest/pulls/pulls
+"""GitHub's JSON for users, repositories and pull requests: https://docs.github.com/en/rest/pulls/pulls
 
-Most of it is addresses, of which the forge serves few; they are here because the published description of the API
-requires them.
+Most of it is URLs. The forge serves only a few of them, but the published description of the API requires them all.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from app.demo.forge.pulls import Pull
 from app.demo.forge.repositories import Repository
 
 LOGIN = "demo"
-"""Everybody with a good token is this one user."""
+"""The one user, to whom all valid tokens belong."""
 
 _EPOCH = "2020-01-01T00:00:00Z"
 _LINKS = {
@@ -27,7 +26,7 @@ _LINKS = {
     "teams trees",
     "PullRequest": "comments commits diff issue patch review_comment review_comments statuses",
 }
-# What is the same for all of a kind: a value, and the fields that have it.
+# Values that are the same for all objects of a kind, and the fields that have them.
 _VALUES: dict[str, list[tuple[Any, str]]] = {
     "User": [("User", "type"), (False, "site_admin"), ("", "gravatar_id")],
     "Repository": [
@@ -49,11 +48,11 @@ _VALUES: dict[str, list[tuple[Any, str]]] = {
 
 def user(login: str) -> dict[str, Any]:
     """GitHub's `simple-user`."""
-    return _thing("User", login, f"users/{login}", login) | {"login": login}
+    return _common_fields("User", login, f"users/{login}", login) | {"login": login}
 
 
 def public_user(login: str) -> dict[str, Any]:
-    """GitHub's `public-user`: the answer to who the token belongs to."""
+    """GitHub's `public-user`, the answer for the owner of a token."""
     unknown = dict.fromkeys(["bio", "blog", "company", "email", "hireable", "location"])
     counts = dict.fromkeys(["followers", "following", "public_gists", "public_repos"], 0)
     more = {"name": login, "user_view_type": "public", "created_at": _EPOCH, "updated_at": _EPOCH}
@@ -61,8 +60,8 @@ def public_user(login: str) -> dict[str, Any]:
 
 
 def repository(of: Repository) -> dict[str, Any]:
-    """GitHub's `full-repository`, which `repository` is a part of."""
-    itself = _thing("Repository", of.full_name, f"repos/{of.full_name}", of.full_name)
+    """GitHub's `full-repository`, which includes `repository`."""
+    itself = _common_fields("Repository", of.full_name, f"repos/{of.full_name}", of.full_name)
     return {
         **itself,
         **dict.fromkeys(["clone_url", "git_url", "ssh_url", "svn_url"], f"{itself['html_url']}.git"),
@@ -76,9 +75,9 @@ def repository(of: Repository) -> dict[str, Any]:
 
 
 def pull_in_list(of: Repository, pull: Pull) -> dict[str, Any]:
-    """GitHub's `pull-request-simple`, as lists hold it."""
+    """GitHub's `pull-request-simple`, used in lists."""
     path, number = of.full_name, pull.number
-    itself = _thing("PullRequest", f"{path}#{number}", f"repos/{path}/pulls/{number}", f"{path}/pull/{number}")
+    itself = _common_fields("PullRequest", f"{path}#{number}", f"repos/{path}/pulls/{number}", f"{path}/pull/{number}")
     links = {"self" if name == "url" else name[:-4]: {"href": itself[name]} for name in itself if name.endswith("url")}
     shown = "number title body draft state created_at updated_at closed_at merged_at merge_commit_sha"
     return {
@@ -92,7 +91,7 @@ def pull_in_list(of: Repository, pull: Pull) -> dict[str, Any]:
 
 
 def pull_request(of: Repository, pull: Pull) -> dict[str, Any]:
-    """GitHub's `pull-request`: what a list tells, and what takes git to find out."""
+    """GitHub's `pull-request`: the fields of lists, and those that need git."""
     added, deleted, files = of.changes(pull.base_sha, pull.head_sha)
     mergeable = of.merged_tree(pull.base_sha, pull.head_sha) is not None if pull.is_open else None
     state = {True: "clean", False: "dirty", None: "unknown"}[mergeable]
@@ -116,8 +115,8 @@ def _side(of: Repository, branch: str, sha: str) -> dict[str, Any]:
     return {"label": f"{of.owner}:{branch}", "ref": branch, "sha": sha, "user": user(of.owner), "repo": repository(of)}
 
 
-def _thing(kind: str, name: str, path: str, page: str) -> dict[str, Any]:
-    """What everything of a kind has. Its addresses are at this server as the caller names it."""
+def _common_fields(kind: str, name: str, path: str, page: str) -> dict[str, Any]:
+    """The fields that all objects of a kind have. URLs use the host name of the request."""
     url = f"{request.host_url}api/v3/{path}"
     links = {f"{link}_url": f"{url}/{link}" for link in _LINKS[kind].split()}
     values = {field: value for value, fields in _VALUES[kind] for field in fields.split()}
@@ -125,11 +124,11 @@ def _thing(kind: str, name: str, path: str, page: str) -> dict[str, Any]:
 
 
 def node_id_of(of: Repository, pull: Pull) -> str:
-    """The name of a pull request in GraphQL."""
+    """The id of a pull request in GraphQL."""
     return str(_identity("PullRequest", f"{of.full_name}#{pull.number}")["node_id"])
 
 
 def _identity(kind: str, name: str) -> dict[str, Any]:
-    """Numbers that stay the same without being kept anywhere."""
+    """Ids that are derived from the name, so they stay the same without being stored."""
     number = zlib.crc32(f"{kind} {name}".encode())
     return {"id": number, "node_id": base64.b64encode(f"{kind}{number}".encode()).decode()}

@@ -13,31 +13,32 @@ from pathlib import Path
 
 from flask import Blueprint, Response, request
 
-from app.demo.forge.forge import Refused, forge, is_known, may_write
+from app.demo.forge.forge import Refused, forge, is_authenticated, may_write
 from app.demo.forge.repositories import Repository, find, git_environment
 from app.demo.forge.shapes import LOGIN
 
 git = Blueprint("git", __name__)
-# All that git sends before a large push, to see whether it may.
+# The body of git's probe request before a large push.
 _PROBE = b"0000"
 
 
 @git.get("/<owner>/<name>/info/refs", defaults={"asked": "info/refs"})
 @git.post("/<owner>/<name>/<any('git-upload-pack', 'git-receive-pack'):asked>")
 def serve(owner: str, name: str, asked: str) -> Response:
-    """Let git answer, where the caller may have that of it."""
+    """Let git answer the request, if the caller may use the service."""
     service = request.args.get("service", "") if asked == "info/refs" else asked
     with tempfile.TemporaryFile() as body:
-        # All of it comes first: half a push must not look like a whole one, and who is refused is heard out too.
+        # The whole body is read first: an incomplete push must not look complete, and a client that is refused must be
+        # able to finish sending.
         shutil.copyfileobj(request.stream, body)
         size = body.tell()
         body.seek(0)
-        repository = _admitted(owner, name.removesuffix(".git"), service)
+        repository = _authorized(owner, name.removesuffix(".git"), service)
         is_push = asked == "git-receive-pack" and size > len(_PROBE)
         variables = {
-            # The hooks want Python.
+            # The hooks need Python.
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
-            "FORGE_REFUSES": "yes" if is_push and forge().takes("refused_pushes") else "",
+            "FORGE_REFUSES": "yes" if is_push and forge().consume("refused_pushes") else "",
             "GIT_PROJECT_ROOT": str(repository.folder.parent),
             "GIT_HTTP_EXPORT_ALL": "yes",
             "GIT_PROTOCOL": request.headers.get("Git-Protocol", ""),
@@ -54,17 +55,17 @@ def serve(owner: str, name: str, asked: str) -> Response:
     headers = parse_headers(process.stdout)
     status = headers.get("Status", "200 OK" if headers else "500 Internal Server Error")
     del headers["Status"]
-    # What is told of a push is short, and the push is done when it is complete.
+    # The answer to a push is short, and the push is finished when it is complete.
     pieces = _pieces(process)
     return Response(b"".join(pieces) if is_push else pieces, status, list(headers.items()))
 
 
-def _admitted(owner: str, name: str, service: str) -> Repository:
-    """The repository, for a caller who may have this service of it. Raise `Refused` as GitHub does."""
+def _authorized(owner: str, name: str, service: str) -> Repository:
+    """The repository, if the caller may use this service. Raises `Refused` like GitHub."""
     if service not in ("git-upload-pack", "git-receive-pack"):
         raise Refused(403, "Please upgrade your git client.")
-    known, repository = is_known(), find(forge().root, owner, name)
-    if not known and (repository is None or repository.is_private or service == "git-receive-pack"):
+    authenticated, repository = is_authenticated(), find(forge().root, owner, name)
+    if not authenticated and (repository is None or repository.is_private or service == "git-receive-pack"):
         raise Refused(401, "Authentication is required.")
     if repository is None:
         raise Refused(404, "Repository not found.")
@@ -74,7 +75,7 @@ def _admitted(owner: str, name: str, service: str) -> Repository:
 
 
 def _settings() -> list[str]:
-    """Arguments with what need not be kept in a repository."""
+    """Command-line arguments for the settings that are the same for all repositories."""
     hooks = f"core.hooksPath={Path(__file__).with_name('hooks')}"
     protected = [f"receive.procReceiveRefs=refs/heads/{branch}" for branch in forge().protected]
     settings = [hooks, "http.receivepack=true", "receive.fsckObjects=true", "receive.hideRefs=refs/pull", *protected]

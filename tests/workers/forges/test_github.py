@@ -173,10 +173,10 @@ def test_an_unavailable_forge_is_retryable(own_forge: DemoForge) -> None:
     own_forge.down(60)
     assert refused("forge_unreachable", lambda: opened(github)).retryable
     own_forge.down(0)
-    own_forge.order(slow_down=40)
+    own_forge.set_faults(slow_down=40)
     failure = refused("forge_unreachable", lambda: opened(github))
     assert failure.retryable and "wait 40 seconds" in failure.message
-    own_forge.order(slow_down=0)
+    own_forge.set_faults(slow_down=0)
     assert opened(github).number == 1
     own_forge.kill()
     started = time.monotonic()
@@ -187,7 +187,7 @@ def test_an_unavailable_forge_is_retryable(own_forge: DemoForge) -> None:
 
 def test_after_a_lost_answer_the_pull_request_is_found(own_forge: DemoForge) -> None:
     github = adapter(own_forge, with_feature(own_forge))
-    own_forge.order(lost_answers=1)
+    own_forge.set_faults(lost_answers=1)
     assert refused("forge_unreachable", lambda: opened(github)).retryable
     assert github.find_pull_request("feature").number == 1
     refused("pull_request_exists", lambda: opened(github))
