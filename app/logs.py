@@ -12,7 +12,7 @@ import structlog
 
 from app.config import agent_environment, own_secrets, settings
 from app.escaping import readable
-from app.redaction.secrets import Secrets, secrets_at_hand
+from app.redaction.secrets import Secrets, current_secrets
 
 LOCAL_TIME = structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S", utc=False)
 # Celery logs each message, each task that ends and each tick of the beat. Our own lines log what matters of these.
@@ -70,7 +70,7 @@ def configure_logging(process: str) -> None:
 
 def _rendering() -> list[structlog.typing.Processor]:
     def redact_event(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-        return _each_text(event, (secrets_at_hand() or _own()).redact)
+        return _each_text(event, (current_secrets() or _own()).redact)
 
     def escape_event(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
         return _each_text(event, readable)

@@ -15,7 +15,7 @@ import workers
 from app import db
 from app.config import settings
 from app.logs import configure_logging
-from app.redaction.secrets import kept_out_of_logs
+from app.redaction.secrets import redacted_logs
 from app.services.execution import session_attempts
 from app.services.execution.session_attempts import Claim
 from app.services.sites.site_secrets import secrets_of
@@ -62,7 +62,7 @@ def _save_and_discard(claim: Claim, folder: Path) -> None:
     """Save the work and remove the workspace. Does nothing while its own attempt or another sweep holds its lock."""
     secrets = secrets_of(claim.site)
     names = structlog.contextvars.bound_contextvars(session_id=str(claim.session.id), attempt=claim.attempt)
-    with names, kept_out_of_logs(secrets), workers.locked(folder) as is_ours:
+    with names, redacted_logs(secrets), workers.locked(folder) as is_ours:
         if not is_ours:
             return
         sink = StoredDiffs(claim)

@@ -12,7 +12,7 @@ from app import db
 from app.keys import SecretKeyChanged
 from app.models.states import PullRequestState
 from app.queue import CHECK_PULL_REQUESTS, COLLECT_GARBAGE, PUBLISH
-from app.redaction.secrets import Secrets, kept_out_of_logs
+from app.redaction.secrets import Secrets, redacted_logs
 from app.services import leases
 from app.services.artifacts import garbage
 from app.services.publishing import publication_attempts, pull_requests
@@ -51,7 +51,7 @@ def _publish(claim: PublicationClaim) -> str | None:
     publication, attempt = claim.publication, claim.publication.attempt
     lifeline, secrets = Heartbeat.lifeline(), secrets_of(claim.site)
     names = structlog.contextvars.bound_contextvars(publication_id=str(publication.id), attempt=attempt)
-    with names, kept_out_of_logs(secrets):
+    with names, redacted_logs(secrets):
         try:
             with Heartbeat(publication, lifeline):
                 done = publish_to_forge(publish_job_of(claim, secrets, lifeline), this_host())
@@ -113,7 +113,7 @@ def check_pull_requests() -> None:
 
 def _get_pull_request(check: pull_requests.Check) -> PullRequest:
     site = check.site
-    with kept_out_of_logs(secrets_of(site)):
+    with redacted_logs(secrets_of(site)):
         forge = connect(site.forge.value, site.repo_url, site.forge_api_url, credential_of(site), this_host())
         return forge.get_pull_request(check.number)
 

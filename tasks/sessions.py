@@ -15,7 +15,7 @@ import workers
 from app import db
 from app.models.states import SessionState
 from app.queue import RUN_SESSION
-from app.redaction.secrets import Secrets, kept_out_of_logs
+from app.redaction.secrets import Secrets, redacted_logs
 from app.services import counters, leases
 from app.services.execution import outcomes, session_attempts
 from app.services.execution.session_attempts import Claim
@@ -49,7 +49,7 @@ def _claim_and_run(session_id: uuid.UUID, task_id: str) -> str | None:
         return None
     secrets = secrets_of(claim.site)
     names = structlog.contextvars.bound_contextvars(session_id=str(claim.session.id), attempt=claim.attempt)
-    with names, kept_out_of_logs(secrets):
+    with names, redacted_logs(secrets):
         log.info("claimed")
         return _run(claim, secrets)
 

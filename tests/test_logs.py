@@ -13,7 +13,7 @@ import structlog
 from app.config import made_once_file, settings
 from app.keys import made_once
 from app.logs import configure_logging
-from app.redaction.secrets import Secrets, kept_out_of_logs
+from app.redaction.secrets import Secrets, redacted_logs
 
 SHAPE = "ghp" + "_" + "a1B2" * 9
 KEY = "key-of-the-model-42"
@@ -45,7 +45,7 @@ def test_no_secret_gets_into_a_line(
 ) -> None:
     configure_logs(log_format)
     log = structlog.get_logger("one")
-    with kept_out_of_logs(Secrets(TOKEN, {"K": KEY})):
+    with redacted_logs(Secrets(TOKEN, {"K": KEY})):
         log.info(f"event {SHAPE}", word=f"{TOKEN} {KEY}", nested={"list": [SHAPE, (KEY,)], KEY: 1}, odd=Odd())
         logging.getLogger("two").warning("arguments %s", TOKEN, extra={"more": {"deep": KEY}})
         try:

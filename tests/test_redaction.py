@@ -1,4 +1,4 @@
-"""Secrets are found in every form in which they show up, and what only looks odd is left alone."""
+"""Secrets are found in all their forms, and text that only looks random stays."""
 
 from __future__ import annotations
 
@@ -80,26 +80,26 @@ TOKENS = {
 @pytest.mark.parametrize(
     "around", ["{}", "It is {}, he said", "TOKEN={}\n", '{{"key": "{}"}}', "https://x:{}@example.org/"]
 )
-def test_tokens_of_well_known_shapes_are_taken_out(kind: str, around: str) -> None:
+def test_token_shapes_are_redacted(kind: str, around: str) -> None:
     found = NOTHING.redact(around.format(TOKENS[kind]))
     secret = max(TOKENS[kind].replace("/", " ").split(), key=len)
     assert "[redacted]" in found and secret[8:] not in found and secret[-12:] not in found
 
 
 @pytest.mark.parametrize("kind", TOKENS)
-def test_a_token_is_found_inside_of_json_inside_of_text(kind: str) -> None:
+def test_a_token_is_found_in_json_in_text(kind: str) -> None:
     found = NOTHING.redact(json.dumps({"text": f"one\n{TOKENS[kind]}\ntwo"}))
     assert "[redacted]" in found and TOKENS[kind][-12:] not in found
 
 
-def test_the_rest_of_a_key_whose_beginning_was_left_out_is_taken_out_too() -> None:
+def test_the_rest_of_a_key_with_a_missing_beginning_is_redacted() -> None:
     lines = [some(64) + "/" for _ in range(19)]
     tail = "\n".join(["[... 9 lines were left out]", *lines, "-----END RSA PRIVATE KEY-----", "done (all of it)"])
     assert NOTHING.redact(tail) == "[... 9 lines were left out][redacted]\ndone (all of it)"
 
 
 @pytest.mark.parametrize("before", ["> ", "    12\t", "12→", "+", "-", "| "])
-def test_a_key_in_a_quotation_a_listing_or_a_diff_is_a_key(before: str) -> None:
+def test_a_key_in_a_quotation_a_listing_or_a_diff_is_redacted(before: str) -> None:
     lines = TOKENS["private key"].splitlines()
     found = NOTHING.redact("Look (here):\n" + "\n".join(before + line for line in lines) + "\n(end)")
     assert not [line for line in lines if line[:20] in found and not line.startswith("-----")]
@@ -130,7 +130,7 @@ def test_a_key_in_a_quotation_a_listing_or_a_diff_is_a_key(before: str) -> None:
         "xoxo-love-and-kisses",
     ],
 )
-def test_what_is_no_secret_stays_readable(text: str) -> None:
+def test_other_text_stays_readable(text: str) -> None:
     assert NOTHING.redact(text) == text
 
 
@@ -148,7 +148,7 @@ def test_a_known_value_is_found_in_each_form() -> None:
 
 @pytest.mark.parametrize("before", range(5))
 @pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
-def test_a_known_value_is_found_in_the_base64_of_whatever_holds_it(before: int, encode: object) -> None:
+def test_a_known_value_is_found_in_the_base64_of_text_that_contains_it(before: int, encode: object) -> None:
     secrets = Secrets("??>>~~secret-value~~>>??")
     text = encode(b"x" * before + b"??>>~~secret-value~~>>?? and more").decode()  # type: ignore[operator]
     found = secrets.redact(text)
@@ -162,7 +162,7 @@ LONG = some(108)
 @pytest.mark.parametrize("before", [*range(8), 40, 41, 42, 56, 57, 58, 1000])
 @pytest.mark.parametrize("columns", [64, 76])
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "\n    ", "\\n", "\\r\\n"])
-def test_a_known_value_is_found_in_base64_that_is_broken_into_lines(before: int, columns: int, line_end: str) -> None:
+def test_a_known_value_is_found_in_wrapped_base64(before: int, columns: int, line_end: str) -> None:
     for value in (LONG, LONG[-20:], LONG[-8:]):
         secrets = Secrets(value)
         plain = base64.b64encode(b"?" * before + value.encode() + b"\n").decode()
@@ -176,7 +176,7 @@ def test_a_known_value_is_found_in_base64_that_is_broken_into_lines(before: int,
 
 
 @pytest.mark.parametrize("before", range(6))
-def test_one_line_of_the_base64_of_a_known_value_tells_of_it_too(before: int) -> None:
+def test_a_single_line_of_the_base64_of_a_known_value_is_redacted(before: int) -> None:
     text = base64.encodebytes(b"?" * before + LONG.encode()).decode()
     first, second = text.splitlines()
     secrets = Secrets(LONG)
@@ -184,7 +184,7 @@ def test_one_line_of_the_base64_of_a_known_value_tells_of_it_too(before: int) ->
     assert len(secrets.redact(second).replace("[redacted]", "")) <= 6
 
 
-def test_base64_of_something_else_stays_readable() -> None:
+def test_other_base64_stays_readable() -> None:
     text = "key:\n      \r\n\n" + base64.encodebytes(hashlib.sha512(b"a").digest() * 20).decode() + "    \n\\n    end"
     assert Secrets(LONG).redact(text) == text and not Secrets(LONG).are_in([text.encode()])
 
@@ -199,25 +199,25 @@ def test_the_password_of_a_credential_with_a_user_is_a_secret_too() -> None:
 
 
 @pytest.mark.parametrize("name", ["OPENAI_BASE_URL", "AWS_REGION", "ANTHROPIC_MODEL"])
-def test_what_a_variable_calls_an_address_or_a_model_may_be_told(name: str) -> None:
+def test_variables_with_public_names_are_not_secret(name: str) -> None:
     secrets = Secrets(None, {name: "https://models.example.org/v1"})
     assert secrets.redact("https://models.example.org/v1") == "https://models.example.org/v1"
     assert not secrets.are_in([b"https://models.example.org/v1"])
 
 
-def test_a_password_within_an_address_may_not() -> None:
+def test_a_password_in_a_url_is_secret() -> None:
     secrets = Secrets(None, {"DATABASE_URL": "postgresql://ada:correct-horse@db/shop"})
     assert secrets.redact("postgresql://ada:correct-horse@db/shop") == "postgresql://ada:[redacted]@db/shop"
 
 
-def test_the_frame_of_a_key_is_no_secret() -> None:
+def test_the_header_and_footer_of_a_key_are_not_secret() -> None:
     key = f"-----BEGIN KEY-----\n{some(60)}\n-----END KEY-----\n"
     secrets = Secrets(None, {"SIGNING_KEY": key})
     assert secrets.are_in([some(60).encode()]) and not secrets.are_in([b"-----BEGIN KEY-----"])
 
 
 @pytest.mark.parametrize("coding", ["utf-8", "utf-16-le", "utf-16-be"])
-def test_a_value_is_found_wherever_the_stream_is_cut(coding: str) -> None:
+def test_a_value_is_found_however_the_stream_is_split(coding: str) -> None:
     secrets = Secrets(TOKEN)
     data = f"before {TOKEN} after".encode(coding)
     for cut in range(len(data)):
@@ -226,12 +226,12 @@ def test_a_value_is_found_wherever_the_stream_is_cut(coding: str) -> None:
     assert not secrets.are_in([data.replace("forge".encode(coding), "other".encode(coding))])
 
 
-def test_a_stream_with_a_shape_or_with_nothing_known_holds_no_secret() -> None:
+def test_a_stream_with_only_a_token_shape_holds_no_secret() -> None:
     assert not Secrets(TOKEN).are_in([TOKENS["github"].encode(), TOKENS["private key"].encode()])
     assert not NOTHING.are_in([b"x" * 1000, b""])
 
 
-def test_memory_stays_flat_whatever_the_size_of_a_stream() -> None:
+def test_memory_does_not_grow_with_the_size_of_a_stream() -> None:
     def stream() -> Iterator[bytes]:
         for number in range(500):
             yield number.to_bytes(2) * (1 << 17)
@@ -282,10 +282,10 @@ def test_no_text_makes_it_slow(piece: str) -> None:
         ("https://example.org/?a=b&key=query%2Btoken", "query+token"),
     ],
 )
-def test_what_a_url_holds_that_is_secret_is_known_in_each_way_to_write_it(url, secret):
+def test_secrets_in_a_url_are_known_encoded_and_decoded(url, secret):
     assert Secrets(environment={"MODEL_URL": url}).redact(f"is {secret} told") == "is [redacted] told"
 
 
 @pytest.mark.parametrize("url", ["postgresql://is-open-@h/d?sslmode=is-open-", "https://h/?api-version=is-open-"])
-def test_users_and_options_that_are_no_secrets_are_let_be(url):
+def test_users_and_options_that_are_not_secret_stay(url):
     assert Secrets(environment={"MODEL_URL": url}).redact("is-open-") == "is-open-"

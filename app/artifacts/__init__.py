@@ -1,4 +1,4 @@
-"""The artifact store: diffs and uploaded files, as bytes under keys, and signed URLs to put and delete them."""
+"""The artifact store: diffs and uploaded files, stored under keys, and signed URLs to upload, read and delete them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ __all__ = ["LocalStore", "SignedUrl", "Store", "StoreUnavailable", "Stored", "lo
 
 @functools.cache
 def store() -> Store:
-    """The store that the settings name."""
+    """The store selected by the settings."""
     return make_store(settings())
 
 
 def make_store(settings: Settings) -> Store:
     if not settings.s3_bucket:
         return LocalStore(settings.artifacts, settings.public_url)
-    # boto3 takes a tenth of a second to import, which deployments without S3 need not spend.
+    # Imported only here, because boto3 takes a tenth of a second to import.
     from app.artifacts.s3 import S3Store
 
     return S3Store(
@@ -32,6 +32,6 @@ def make_store(settings: Settings) -> Store:
 
 
 def local_store() -> LocalStore | None:
-    """The local store, whose signed URLs this product serves itself; None where another store is in use."""
+    """The local store, whose signed URLs the API serves itself; None if another store is used."""
     found = store()
     return found if isinstance(found, LocalStore) else None

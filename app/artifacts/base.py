@@ -1,4 +1,4 @@
-"""What every artifact store can do."""
+"""The port for artifact stores."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ CHUNK = 256 * 1024
 
 
 class StoreUnavailable(Exception):
-    """The store did not answer, or could not take it for now; the same may succeed when it is asked again."""
+    """The store did not answer, or cannot do this at the moment. A retry may succeed."""
 
 
-def begun(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """A generator of chunks that has run up to its first, empty one.
+def started(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """A generator of chunks, advanced to its first chunk, which is empty.
 
-    What it opens is opened at once, and is closed with it even where nobody comes to ask for a chunk.
+    So the file is opened immediately, and closed with the generator even if no chunk is ever read.
     """
     next(chunks)
     return chunks
@@ -25,7 +25,7 @@ def begun(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 @dataclass(frozen=True)
 class SignedUrl:
-    """A request that anyone who holds it may make until `expires_at`, with exactly these headers."""
+    """A request that anyone with the URL may make until `expires_at`, with exactly these headers."""
 
     url: str
     headers: dict[str, str]
@@ -34,49 +34,48 @@ class SignedUrl:
 
 @dataclass(frozen=True)
 class Stored:
-    """What is known of an object: its size in bytes, and when it was stored."""
+    """An object's size in bytes, and when it was stored."""
 
     size: int
     stored_at: datetime.datetime
 
 
 class Store(Protocol):
-    """Bytes under keys. A key appears only once all its bytes are stored.
+    """Bytes under keys. A key exists only after all its bytes are stored.
 
-    Whatever asks the store raises `StoreUnavailable` where it does not answer, the chunks of a `read` too. A `put` may then be
-    tried again, with chunks that start anew, and a `read` go on where it broke off.
+    Every method, and the chunks of a `read`, raises `StoreUnavailable` if the store does not answer. A `put` may then
+    be retried with the chunks from the start, and a `read` continued where it stopped.
     """
 
     def put(self, key: str, chunks: Iterable[bytes], *, limit: int | None = None) -> int:
-        """Store the chunks under `key` and return how many bytes they were; raises `TooLarge` past `limit` bytes."""
+        """Store the chunks under `key` and return their size. Raises `TooLarge` if they exceed `limit` bytes."""
         ...
 
     def read(self, key: str, start: int = 0) -> Iterator[bytes]:
-        """The bytes under `key` after the first `start` ones, in chunks; raises `FileNotFoundError` at once where there is
-        nothing."""
+        """The bytes under `key` from offset `start`, in chunks. Raises `FileNotFoundError` at once if missing."""
         ...
 
     def stat(self, key: str) -> Stored | None:
-        """What is known of the object under `key`; None where there is nothing."""
+        """Size and time of the object under `key`; None if there is none."""
         ...
 
     def list(self, prefix: str) -> Iterator[tuple[str, datetime.datetime]]:
-        """The keys that begin with `prefix`, which ends in a slash, and when each was stored."""
+        """The keys that begin with `prefix`, which ends with a slash, and when each was stored."""
         ...
 
     def delete(self, key: str) -> None:
-        """Remove what is under `key`; nothing there is no error."""
+        """Delete the object under `key`. A missing object is not an error."""
         ...
 
     def signed_put(self, key: str, content_type: str, *, length: int | None, limit: int, seconds: int) -> SignedUrl:
-        """A URL to put bytes of that type under `key`: exactly `length` of them where it is given, else up to `limit`
-        where the store can check that."""
+        """A URL to upload bytes of that type to `key`: exactly `length` if it is given, else at most `limit` if the
+        store can check it."""
         ...
 
     def signed_get(self, key: str, *, seconds: int) -> SignedUrl:
-        """A URL to read what is under `key`."""
+        """A URL to read the object under `key`."""
         ...
 
     def signed_delete(self, key: str, *, seconds: int) -> SignedUrl:
-        """A URL to delete what is under `key`."""
+        """A URL to delete the object under `key`."""
         ...

@@ -1,4 +1,4 @@
-"""Artifacts in a folder, for one machine or a shared disk."""
+"""Artifacts in a folder, on one machine or a shared disk."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from typing import BinaryIO
 from urllib.parse import quote, urlencode
 
 from app import keys
-from app.artifacts.base import CHUNK, SignedUrl, Stored, StoreUnavailable, begun
+from app.artifacts.base import CHUNK, SignedUrl, Stored, StoreUnavailable, started
 from app.errors import Forbidden, TooLarge
 
 _MISSING = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
-"""Numbers of the OSError that says that there is no file under a key, as long as the folder itself is there."""
+"""The `errno` values that mean that there is no file under a key, provided that the folder itself exists."""
 _MARKER = ".agent-runners-store"
 
 
 class LocalStore:
-    """Files below a folder. Signed URLs lead to this product's own `/blobs` route, which calls `verify`.
+    """Files below a folder. Signed URLs lead to the API's own `/blobs` route, which calls `verify`.
 
-    A marker in the folder, made by `set_up`, tells it from a mount point on which nothing is mounted: there a file that
-    is missing is not gone, and one that was written would be out of sight later.
+    `set_up` creates a marker file in the folder. Without it, the folder may be a mount point whose disk is not mounted:
+    files would seem to be missing, and new files would be hidden by a later mount.
     """
 
     def __init__(self, root: Path, public_url: str) -> None:
@@ -35,19 +35,19 @@ class LocalStore:
         self.base = f"{public_url.rstrip('/')}/api/v1/blobs/"
 
     def set_up(self) -> None:
-        """Make the folder, where there is none yet, and mark it as the store. Raises OSError."""
+        """Create the folder if needed, and mark it as the store. Raises OSError."""
         self.root.mkdir(parents=True, exist_ok=True)
         (self.root / _MARKER).touch()
 
     def _check_marker(self) -> None:
         if not os.path.exists(self.root / _MARKER):
             raise StoreUnavailable(
-                f"{self.root} is not the store: it is not mounted, or `agent-runners migrate` never ran"
+                f"{self.root} is not set up as the artifact store. Mount its disk, or run `agent-runners migrate`"
             )
 
     @contextlib.contextmanager
-    def _looked_up(self) -> Iterator[None]:
-        """Raise FileNotFoundError where there is no such file in the store, and `StoreUnavailable` for all else."""
+    def _access(self) -> Iterator[None]:
+        """Raise FileNotFoundError if the file does not exist, and `StoreUnavailable` for any other OSError."""
         try:
             yield
         except OSError as error:
@@ -59,7 +59,7 @@ class LocalStore:
     def _path(self, key: str) -> Path:
         parts = key.split("/")
         if any(part in ("", ".", "..") or "\0" in part for part in parts):
-            raise Forbidden(f"{key!r} is no key of this store")
+            raise Forbidden(f"{key!r} is not a valid key of the artifact store")
         return self.root.joinpath(*parts)
 
     def put(self, key: str, chunks: Iterable[bytes], *, limit: int | None = None) -> int:
@@ -67,23 +67,23 @@ class LocalStore:
         draft = path.with_name(f".{uuid.uuid4().hex}.draft")
         size = 0
         self._check_marker()
-        with _answered():
+        with _unavailable_on_error():
             path.parent.mkdir(parents=True, exist_ok=True)
             file = open(draft, "wb")  # noqa: SIM115
         try:
-            # What the chunks raise is no fault of the store.
+            # Errors that the chunks raise are not errors of the store.
             for chunk in chunks:
                 size += len(chunk)
                 if limit is not None and size > limit:
                     raise TooLarge(f"the content is larger than {limit} bytes")
-                with _answered():
+                with _unavailable_on_error():
                     file.write(chunk)
-            with _answered():
+            with _unavailable_on_error():
                 file.flush()
                 os.fsync(file.fileno())
                 os.replace(draft, path)
         finally:
-            # Closing writes what a full disk did not take, and fails again.
+            # On a full disk, closing tries to write the rest again, and fails.
             with contextlib.suppress(OSError):
                 file.close()
             with contextlib.suppress(OSError):
@@ -91,14 +91,14 @@ class LocalStore:
         return size
 
     def read(self, key: str, start: int = 0) -> Iterator[bytes]:
-        return begun(self._read(key, start))
+        return started(self._read(key, start))
 
     def _read(self, key: str, start: int) -> Iterator[bytes]:
-        with self._looked_up():
+        with self._access():
             file = self._path(key).open("rb")
         with file:
             if start:
-                with _answered():
+                with _unavailable_on_error():
                     file.seek(start)
             yield b""
             while chunk := self._next_chunk(file):
@@ -106,20 +106,20 @@ class LocalStore:
 
     @staticmethod
     def _next_chunk(file: BinaryIO) -> bytes:
-        with _answered():
+        with _unavailable_on_error():
             return file.read(CHUNK)
 
     def stat(self, key: str) -> Stored | None:
         try:
-            with self._looked_up():
+            with self._access():
                 return _stored(self._path(key))
         except FileNotFoundError:
             return None
 
     def list(self, prefix: str) -> Iterator[tuple[str, datetime.datetime]]:
-        # What a process that was killed had begun to store is among them, under a name that nothing refers to.
+        # The list includes drafts of killed processes, under names that nothing refers to.
         self._check_marker()
-        for folder, _, names in os.walk(self._path(prefix.rstrip("/")), onerror=_refuse_unread):
+        for folder, _, names in os.walk(self._path(prefix.rstrip("/")), onerror=_raise_unless_missing):
             for name in names:
                 path = Path(folder, name)
                 key = path.relative_to(self.root).as_posix()
@@ -127,7 +127,7 @@ class LocalStore:
                     yield key, stored.stored_at
 
     def delete(self, key: str) -> None:
-        with contextlib.suppress(FileNotFoundError), self._looked_up():
+        with contextlib.suppress(FileNotFoundError), self._access():
             self._path(key).unlink()
 
     def signed_put(self, key: str, content_type: str, *, length: int | None, limit: int, seconds: int) -> SignedUrl:
@@ -151,7 +151,7 @@ class LocalStore:
         return SignedUrl(url, headers, datetime.datetime.fromtimestamp(expires, datetime.UTC))
 
     def verify(self, method: str, key: str, terms: dict[str, str]) -> dict[str, str]:
-        """The terms of a signed URL; raises `Forbidden` unless it was signed for exactly this request and still holds."""
+        """The terms of a signed URL. Raises `Forbidden` unless it was signed for this request and is still valid."""
         terms = dict(terms)
         signature = terms.pop("signature", "")
         if not keys.is_signed(_text_to_sign(method, key, terms), signature):
@@ -165,15 +165,15 @@ class LocalStore:
 
 
 @contextlib.contextmanager
-def _answered() -> Iterator[None]:
-    """Raise `StoreUnavailable` for what is wrong with the folder or its disk."""
+def _unavailable_on_error() -> Iterator[None]:
+    """Raise `StoreUnavailable` for an OSError of the folder or its disk."""
     try:
         yield
     except OSError as error:
         raise StoreUnavailable(str(error)) from error
 
 
-def _refuse_unread(error: OSError) -> None:
+def _raise_unless_missing(error: OSError) -> None:
     if error.errno not in _MISSING:
         raise StoreUnavailable(str(error)) from error
 

@@ -1,4 +1,4 @@
-"""Artifacts in an S3 bucket, or in anything else that speaks S3. Credentials come the way boto3 finds them."""
+"""Artifacts in an S3 bucket, or on a server with a compatible API. boto3 finds the credentials in its usual ways."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.response import StreamingBody
 from urllib3.exceptions import HTTPError
 
-from app.artifacts.base import CHUNK, SignedUrl, Stored, StoreUnavailable, begun
+from app.artifacts.base import CHUNK, SignedUrl, Stored, StoreUnavailable, started
 from app.errors import TooLarge
 
 _MISSING = {"404", "NoSuchKey", "NotFound"}
@@ -36,7 +36,7 @@ class S3Store:
                 read_timeout=60,
                 retries={"mode": "standard", "max_attempts": 4},
                 s3={"addressing_style": "path" if path_style else "auto"},
-                # Newer checksums by default are refused by many servers that speak S3.
+                # Many compatible servers reject the newer default checksums.
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
             ),
@@ -44,23 +44,23 @@ class S3Store:
 
     def put(self, key: str, chunks: Iterable[bytes], *, limit: int | None = None) -> int:
         source = _Readable(chunks, limit)
-        # Parts of an upload that breaks off are aborted, so that the key never shows half of it.
-        with _answered():
+        # An interrupted multipart upload is aborted, so the key never has partial content.
+        with _unavailable_on_error():
             self._client.upload_fileobj(source, self.bucket, key)
         return source.size
 
     def read(self, key: str, start: int = 0) -> Iterator[bytes]:
         part = {"Range": f"bytes={start}-"} if start else {}
         try:
-            with _answered():
+            with _unavailable_on_error():
                 body = self._client.get_object(Bucket=self.bucket, Key=key, **part)["Body"]
         except ClientError as error:
             raise _missing(error, key) from None
-        return begun(_chunks(body))
+        return started(_chunks(body))
 
     def stat(self, key: str) -> Stored | None:
         try:
-            with _answered():
+            with _unavailable_on_error():
                 found = self._client.head_object(Bucket=self.bucket, Key=key)
             return Stored(found["ContentLength"], found["LastModified"])
         except ClientError as error:
@@ -69,13 +69,13 @@ class S3Store:
             raise
 
     def list(self, prefix: str) -> Iterator[tuple[str, datetime.datetime]]:
-        with _answered():
+        with _unavailable_on_error():
             for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
                 for found in page.get("Contents", ()):
                     yield found["Key"], found["LastModified"]
 
     def delete(self, key: str) -> None:
-        with _answered():
+        with _unavailable_on_error():
             self._client.delete_object(Bucket=self.bucket, Key=key)
 
     def signed_put(self, key: str, content_type: str, *, length: int | None, limit: int, seconds: int) -> SignedUrl:
@@ -99,7 +99,7 @@ class S3Store:
 
 
 class _Readable(io.RawIOBase):
-    """Chunks as the file that boto3 wants, counted on their way."""
+    """Chunks as a file object for boto3. Counts the bytes."""
 
     def __init__(self, chunks: Iterable[bytes], limit: int | None) -> None:
         self._chunks, self._limit, self._rest = iter(chunks), limit, b""
@@ -126,17 +126,17 @@ class _Readable(io.RawIOBase):
 
 
 def _chunks(body: StreamingBody) -> Iterator[bytes]:
-    with contextlib.closing(body), _answered():
+    with contextlib.closing(body), _unavailable_on_error():
         yield b""
         yield from body.iter_chunks(CHUNK)
 
 
 @contextlib.contextmanager
-def _answered() -> Iterator[None]:
-    """Raise `StoreUnavailable` where the server cannot be reached, breaks off or refuses what it will take another time.
+def _unavailable_on_error() -> Iterator[None]:
+    """Raise `StoreUnavailable` if the server is unreachable, breaks the connection or refuses a request.
 
-    Of its refusals only that of a missing key is for good: the others speak of credentials, clocks and load.
-    What breaks a body off comes from urllib3 itself where botocore has no name for it, such as an end without TLS's.
+    Only the error for a missing key is permanent. The others are about credentials, clocks and load. urllib3 itself
+    raises for some interrupted bodies, such as one without the end of TLS, which botocore does not translate.
     """
     try:
         yield

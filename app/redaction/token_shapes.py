@@ -1,11 +1,11 @@
-"""Tokens that are known by their shape.
+"""Tokens that are recognized by their shape.
 
-A table of our own, since no library serves: detect-secrets, the one for Python, has had no release since May 2024,
-knows neither the newer tokens of GitHub nor those of npm, Google and the model servers, takes a commit's id for a
-secret, and needs 0.2 s for 16 KiB. The shapes follow the rules of gitleaks (config/gitleaks.toml at
-https://github.com/gitleaks/gitleaks) and what the makers say of their tokens. Only shapes with a mark of their own are
-here, never "looks random": ids of commits, UUIDs and checksums must stay readable. No expression can be
-made to read a character more than a bounded number of times, and each is only tried on text that holds its mark.
+The table is our own because no library fits: detect-secrets, the one for Python, has had no release since May 2024,
+does not know the newer tokens of GitHub or those of npm, Google and the model servers, takes commit ids for secrets,
+and needs 0.2 s for 16 KiB. The shapes follow the rules of gitleaks (config/gitleaks.toml at
+https://github.com/gitleaks/gitleaks) and the documentation of the issuers. Every shape has a distinctive mark; there is
+no rule for strings that look random, because commit ids, UUIDs and checksums must stay readable. Every expression reads
+each character a bounded number of times, and is tried only on text that contains its mark.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 import string
 
-# The start of a word, or what follows a newline that JSON wrote as two characters.
+# The start of a word, or the position after an escape such as `\n`, which JSON writes as two characters.
 _START = r"(?:(?<![A-Za-z0-9_])|(?<=\\[nrt]))"
 _ALONE = r"(?:(?<![\w-])|(?<=\\[nrt]))"
 _LABEL = r"[A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?"
@@ -63,16 +63,16 @@ _SHAPES: tuple[tuple[tuple[str, ...], str], ...] = (
     (("glc_", "glsa_"), _START + r"gl(?:c|sa)_[A-Za-z0-9+/_]{32,400}={0,2}"),
     (("sntry",), r"sntry[su]_[A-Za-z0-9+/=_]{60,400}"),
     (("AGE-SECRET-KEY-1",), r"AGE-SECRET-KEY-1[A-Z0-9]{58}"),
-    # This product's own.
+    # Tokens of Agent Runners.
     (("ar_",), _START + r"ar_[\w-]{43}(?![\w-])"),
-    # JSON Web Tokens, RFC 7519: two objects in base64 and a signature.
+    # JSON Web Tokens, RFC 7519: two base64 objects and a signature.
     (("eyJ",), _ALONE + r"eyJ[\w-]{14,8192}\.eyJ[\w-]{14,8192}\.[\w-]{10,8192}"),
-    # A header of HTTP with what it authorizes by, RFC 7617 and RFC 6750.
+    # The HTTP Authorization header, RFC 7617 and RFC 6750.
     (
         ("uthorization",),
         r"(?i:authorization)[\"']?\s{0,3}[:=]\s{0,3}[\"']?(?i:basic|bearer|token)\s{1,3}[\w.~+/=-]{16,8192}",
     ),
-    # RFC 7468; without its end, all that may still be part of it, in quotes or with numbers of lines as well.
+    # RFC 7468. If the end is missing, everything that may still be part of the key, even quoted or with line numbers.
     (
         ("PRIVATE KEY",),
         rf"-----BEGIN {_LABEL}-----(?:[\sA-Za-z0-9+/=\\:,.>|→]|-(?!-))*(?:-----END {_LABEL}-----)?",
@@ -83,11 +83,11 @@ _END_OF_KEY = re.compile(rf"-----END {_LABEL}-----")
 _PARTS_OF_KEY = string.ascii_letters + string.digits + string.whitespace + "+/=\\>|→"
 
 
-def without_shapes(text: str, replacement: str) -> str:
-    """`text` with `replacement` in the place of everything that has the shape of a token."""
+def redact_shapes(text: str, replacement: str) -> str:
+    """`text` with every token shape replaced by `replacement`."""
     for marks, shape in _TABLE:
         if any(mark in text for mark in marks):
             text = shape.sub(replacement, text)
-    # The last lines of a longer text may begin amid a key.
+    # Text that was cut may begin in the middle of a key, so everything before an end of a key is removed, too.
     *before, last = _END_OF_KEY.split(text)
     return replacement.join([*(part.rstrip(_PARTS_OF_KEY) for part in before), last])

@@ -1,8 +1,8 @@
-"""Secrets in base64 that is broken into lines, as the program of that name breaks it after 76 characters.
+"""Secrets in base64 that is wrapped into lines, as the program `base64` wraps it after 76 characters.
 
-It is broken between groups of four characters, whatever the columns. So a secret that goes on beyond an end of a line
-is known by the eight characters there, which are looked up, whatever the length of the text. Each line is known without
-the others: a title is the first of many, and of a flood some are left out.
+Lines are wrapped between groups of four characters. So a secret that continues on the next line is recognized by the
+eight characters around the line break, with one lookup for each break. Each line is recognized without the others,
+because a title may be only the first line, and some lines of long output are left out.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 _GROUP = 4
-# An end of a line, and what JSON makes of one. Where each choice begins with a letter of its own the search is quick.
+# A line break, plain or escaped in JSON. The search is fast because the alternatives start with a newline or backslash.
 _BREAK = re.compile(r"(\n|\\n|\\r)")
 
 
 class WrappedBase64:
-    """Knows secrets by their base64, of which each ends with a whole group."""
+    """Finds secrets by their base64 forms. Each form ends with a complete group."""
 
     def __init__(self, encoded: Iterable[str]) -> None:
-        # Where two have eight characters in common the longer one is looked for.
+        # If two have eight characters in common, the longer one is searched for.
         self._places = {
             whole[start : start + 2 * _GROUP]: (whole, start)
             for whole in sorted(encoded, key=len)
             for start in range(len(whole) % _GROUP, len(whole) - _GROUP, _GROUP)
         }
 
-    def without(self, text: str, replacement: str) -> str:
-        """`text` with `replacement` in the place of what each line has of a secret that is broken at one of its ends."""
+    def redact(self, text: str, replacement: str) -> str:
+        """`text` with the part of a wrapped secret on each line replaced by `replacement`."""
         if not self._places:
             return text
         parts = _BREAK.split(text)
@@ -49,7 +49,7 @@ class WrappedBase64:
         return "".join(parts)
 
     def _at_break(self, before: str, after: str) -> Iterable[tuple[str, str]]:
-        """What is known to be broken between these lines, as what stands before the break and what behind it."""
+        """The secrets that are wrapped between these lines, as the parts before and after the break."""
         windows = (before[-2 * _GROUP :], 2), (before[-_GROUP:] + after[:_GROUP], 1), (after[: 2 * _GROUP], 0)
         for window, groups_before in windows:
             if window in self._places:

@@ -1,4 +1,4 @@
-"""Both stores behave alike, and a signed URL allows exactly what was signed."""
+"""Both stores behave the same, and a signed URL allows exactly what was signed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MANY = 9 * 1024 * 1024
 
 @pytest.fixture
 def server(shared_s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
-    """The server, with its credentials where boto3 looks for them."""
+    """The server, with its credentials in the variables that boto3 reads."""
     for name, value in shared_s3.credentials.items():
         monkeypatch.setenv(name, value)
     return shared_s3
@@ -58,7 +58,7 @@ def key(name: str) -> str:
     return f"a folder/{datetime.datetime.now().timestamp()}/{name}"
 
 
-def test_a_read_that_nobody_asks_for_a_chunk_closes_what_it_opened(store: Store) -> None:
+def test_an_unused_read_closes_its_file(store: Store) -> None:
     name = key("unread.patch")
     store.put(name, [b"content"])
     with warnings.catch_warnings(record=True) as leaks:
@@ -85,18 +85,18 @@ def test_bytes_come_back_as_they_were_put(store: Store) -> None:
         store.read(name)
 
 
-def test_what_is_larger_than_one_part_is_stored_whole(store: Store) -> None:
+def test_content_larger_than_one_part_is_stored_completely(store: Store) -> None:
     name = key("large")
     assert store.put(name, (b"x" * 1000 for _ in range(MANY // 1000 + 1))) == (MANY // 1000 + 1) * 1000
     assert sum(len(chunk) for chunk in store.read(name)) == (MANY // 1000 + 1) * 1000
 
 
-def test_a_read_begins_where_it_is_told(store: Store) -> None:
+def test_a_read_starts_at_the_given_offset(store: Store) -> None:
     store.put(name := key("parts"), [b"x" * MANY, b"the rest"])
     assert b"".join(store.read(name, MANY)) == b"the rest"
 
 
-def test_a_body_that_breaks_off_says_that_the_store_is_away(s3: Store, server: S3Server) -> None:
+def test_an_interrupted_body_means_that_the_store_is_unavailable(s3: Store, server: S3Server) -> None:
     s3.put(name := key("broken"), [b"x" * MANY])
     with breaking(server, after=MANY // 2) as broken:
         chunks = S3Store(BUCKET, broken.url, "us-east-1", path_style=True).read(name)
@@ -107,7 +107,7 @@ def test_a_body_that_breaks_off_says_that_the_store_is_away(s3: Store, server: S
         assert broken.times == 0
 
 
-def test_nothing_is_stored_of_what_breaks_off_or_is_too_large(store: Store) -> None:
+def test_an_interrupted_or_too_large_upload_stores_nothing(store: Store) -> None:
     def breaks_off() -> Iterator[bytes]:
         yield b"x" * MANY
         raise OSError("gone")
@@ -165,14 +165,14 @@ def test_a_signed_upload_is_refused_for(s3: Store, change: str) -> None:
     assert s3.stat(name) is None
 
 
-def test_a_signed_upload_is_refused_once_it_has_expired(s3: Store) -> None:
+def test_an_expired_signed_upload_is_refused(s3: Store) -> None:
     signed = s3.signed_put(key("late"), "text/plain", length=5, limit=100, seconds=60)
     date = (datetime.datetime.now(datetime.UTC) - datetime.timedelta(minutes=10)).strftime("%Y%m%dT%H%M%SZ")
     answer = httpx.put(_changed(signed.url, **{"X-Amz-Date": date}), content=b"hello", headers=signed.headers)
     assert answer.status_code == 403
 
 
-def test_what_is_stored_is_listed_by_its_folder_with_its_time(store: Store) -> None:
+def test_objects_are_listed_by_prefix_with_their_time(store: Store) -> None:
     folder = f"listed-{datetime.datetime.now().timestamp()}"
     names = [f"{folder}/a/ünï code+&?.patch", f"{folder}/b"]
     for name in (*names, f"{folder}-other/c"):
@@ -184,11 +184,11 @@ def test_what_is_stored_is_listed_by_its_folder_with_its_time(store: Store) -> N
     assert list(store.list("no-such-folder/")) == []
 
 
-# What is wrong with a folder.
+# Faults of the folder.
 
 
 def assert_away(store: Store, name: str) -> None:
-    """It says so to all that is asked of it."""
+    """Every method of the store reports it."""
     asked: list[Callable[[], object]] = [
         lambda: store.put(name, [b"x"]),
         lambda: store.read(name),
@@ -201,8 +201,8 @@ def assert_away(store: Store, name: str) -> None:
             ask()
 
 
-def test_a_store_that_refuses_credentials_is_away(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They may have expired, and be new in a moment; nobody's work is to end by that."""
+def test_a_store_that_refuses_credentials_is_unavailable(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credentials may have expired and be renewed soon. No session may fail because of that."""
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
     assert_away(S3Store(BUCKET, server.url, "us-east-1", path_style=True), key("a"))
 
@@ -220,7 +220,7 @@ def replace_by_file(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("replace", [replace_by_nothing, replace_by_mount_point, replace_by_file])
-def test_a_folder_that_is_gone_is_away_and_has_lost_nothing(local: LocalStore, replace: Callable[[Path], None]) -> None:
+def test_a_missing_folder_is_unavailable_and_loses_nothing(local: LocalStore, replace: Callable[[Path], None]) -> None:
     local.put(name := key("kept"), [b"kept"])
     elsewhere = local.root.rename(local.root.with_name("elsewhere"))
     replace(local.root)
@@ -235,7 +235,7 @@ def test_a_folder_that_is_gone_is_away_and_has_lost_nothing(local: LocalStore, r
 
 
 @needs_mounts
-def test_a_full_disk_takes_nothing_and_shows_no_half_file_until_there_is_room(local: LocalStore) -> None:
+def test_a_full_disk_stores_no_partial_file(local: LocalStore) -> None:
     with small_disk(local.root, megabytes=4):
         local.set_up()
         local.put(kept := key("kept"), [b"kept"])
@@ -249,7 +249,7 @@ def test_a_full_disk_takes_nothing_and_shows_no_half_file_until_there_is_room(lo
         assert local.put(name, [b"x" * 2 * 1024**2]) == 2 * 1024**2
 
 
-def test_what_cannot_be_a_file_is_only_missing(local: LocalStore) -> None:
+def test_a_key_that_cannot_be_a_file_is_missing(local: LocalStore) -> None:
     local.put(name := key("a"), [b"x"])
     for other in (f"{name}/b", name.rpartition("/")[0], "x" * 300):
         assert local.stat(other) is None
