@@ -1,4 +1,4 @@
-"""A Celery application with the product's configuration and two tasks that do nothing but say when they began."""
+"""A Celery application with the product's configuration and two tasks that only record that they have started."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def begin(file: str) -> None:
 
 @app.task(name="bare.hang")
 def hang(file: str) -> None:
-    """Write the id of this process to `file`, and sleep until something ends it."""
+    """Write the id of this process to `file`, and sleep until the process is killed."""
     _write(file, str(os.getpid()))
     while True:
         time.sleep(3600)
 
 
 def _write(file: str, text: str) -> None:
-    """`file` appears with all of it."""
+    """Write `file` atomically."""
     unfinished = Path(f"{file}.new")
     unfinished.write_text(text)
     unfinished.rename(file)

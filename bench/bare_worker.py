@@ -1,4 +1,4 @@
-"""A bare Celery worker beside a deployment: what the product's figures are compared with, in the same run."""
+"""A bare Celery worker next to a deployment, as the baseline for measurements in the same run."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ _WORKER = [
 
 
 class BareWorker:
-    """Its broker and settings, and the options of its pool, are those of the deployment's session workers."""
+    """Uses the broker, settings and pool options of the deployment's session workers."""
 
     def __init__(self, deployment: Deployment) -> None:
         self._folder = deployment.folder
         environment = deployment.environment()
-        # This process sends to it, with the settings of the others.
+        # This process sends the tasks, so it needs the deployment's settings.
         os.environ.update(environment)
         queue.celery().conf.task_routes |= {"bare.*": {"queue": _QUEUE}}
         with open(self._folder / "bare.log", "ab") as log:
             deployment.processes["bare"] = subprocess.Popen(
                 _WORKER, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
-        # The first task waits for the start of the worker.
+        # The first task waits until the worker has started.
         self.begin()
 
     def begin(self) -> float:
-        """Seconds from the handing over of a task until it begins."""
+        """Seconds from sending a task until it starts."""
         file = self._new_file()
         sent_at = time.time()
         queue.send(_BEGIN, str(file))
@@ -47,14 +47,14 @@ class BareWorker:
         return float(file.read_text()) - sent_at
 
     def send(self) -> float:
-        """Seconds that the sending of a task takes, as Celery does it: the caller waits for the broker."""
+        """Seconds that Celery's own call for sending a task takes, in which the caller waits for the broker."""
         file = self._new_file()
         begun = time.perf_counter()
         queue.celery().send_task(_BEGIN, (str(file),))
         return time.perf_counter() - begun
 
     def revoke(self) -> float:
-        """Seconds from the revoking of a task until its process has gone."""
+        """Seconds from revoking a task until its process has ended."""
         file, task_id = self._new_file(), str(uuid.uuid4())
         queue.celery().send_task(_HANG, (str(file),), task_id=task_id)
         wait_for("the bare task", file.exists)
@@ -69,7 +69,7 @@ class BareWorker:
 
 
 def _runs(pid: int) -> bool:
-    """Celery may let the remains of a process lie for some seconds."""
+    """Whether the process runs. A zombie does not count: Celery may reap it only seconds later."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

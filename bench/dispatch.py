@@ -1,11 +1,11 @@
-"""How long a session waits for an idle worker: from the answer to POST until a worker has claimed it.
+"""Measure how long a session waits for an idle worker: from the answer to POST until a worker has claimed it.
 
     .venv/bin/python -m bench.dispatch [--rounds N]
 
-Beside it, in turns, a bare Celery task: handed to the same publisher, sent through the same broker, begun by a worker
-with the same options. On Postgres, whose clock is this machine's. What a session does after its claim is not measured.
-Each comes half a second after the one before, and then once more right after it: a worker makes a new process for each
-session, and whether that is ready makes the difference.
+It alternates with a bare Celery task that uses the same publisher and broker, and a worker with the same options. The
+database is Postgres, whose clock is this machine's. What a session does after its claim is not measured. Each is
+measured half a second after the one before, and then again without a pause: a worker starts a new process for each
+session, and the result depends on whether that is ready.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main() -> None:
                 "bare Celery task": BareWorker(deployment).begin,
                 "session, from the answer to POST": lambda: begin_session(deployment, site),
             }
-            # The first waits for its worker to start.
+            # The first session waits until the worker has started.
             begin_session(deployment, site)
             for rest in (REST_SECONDS, 0):
                 seconds: dict[str, list[float]] = {name: [] for name in measured}
@@ -48,7 +48,7 @@ def main() -> None:
                     for name, measure in measured.items():
                         time.sleep(rest)
                         seconds[name].append(measure())
-                show(f"until a worker begins, {rest:g} s after the end of the one before", seconds)
+                show(f"until a worker starts, {rest:g} s after the end of the one before", seconds)
         finally:
             deployment.stop_all()
 

@@ -1,4 +1,4 @@
-"""How latencies are told: medians and 99th percentiles, and their ratios to those of the first row."""
+"""Print latencies as medians and 99th percentiles, with their ratios to those of the first row."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Mapping
 
 from app.config import Settings
 
-_TIMES = ("LEASE_SECONDS", "HEARTBEAT_SECONDS", "SWEEP_SECONDS", "BELL_SECONDS", "SOFT_SHUTDOWN_SECONDS")
+_TIMES = ("LEASE_SECONDS", "HEARTBEAT_SECONDS", "SWEEP_SECONDS", "REDISPATCH_SECONDS", "SOFT_SHUTDOWN_SECONDS")
 
 
 def defaults() -> dict[str, str]:
-    """The settings of a deployment that tests shorten, as users have them."""
+    """The default values of the settings that tests shorten."""
     return {name: f"{getattr(Settings, name.lower()):g}" for name in _TIMES}
 
 
@@ -25,6 +25,6 @@ def show(what: str, seconds: Mapping[str, list[float]]) -> None:
 
 
 def percentiles(seconds: list[float]) -> tuple[float, float]:
-    """The 50th and the 99th."""
+    """The 50th and the 99th percentile."""
     hundredths = statistics.quantiles(seconds, n=100, method="inclusive")
     return hundredths[49], hundredths[98]

@@ -1,9 +1,9 @@
-"""What a session costs that makes files without an end: until it is ended, in memory of the worker, and to be rid of.
+"""Measure a session that creates files without end: until it is stopped, memory of the worker, and the deletion.
 
     .venv/bin/python -m bench.files
 
-With the default limits of a session, one million files and folders among them, on the disk of /var/tmp, which wants room
-for several million of them.
+It uses the default limits of a session, which include one million files and folders, and the disk of /var/tmp, which
+needs space for several million of them.
 """
 
 from __future__ import annotations
@@ -54,17 +54,17 @@ def measure(deployment: Deployment) -> None:
     begun = time.monotonic()
     most, files, slowest = small, 0, 0.0
     while (session := deployment.session(runner))["state"] == "RUNNING":
-        assert time.monotonic() - begun < PATIENCE_SECONDS, "it went on for too long"
+        assert time.monotonic() - begun < PATIENCE_SECONDS, "the session was not stopped in time"
         most = max(most, deployment.memory("sessions-1"))
         files = max(files, free - free_files(deployment))
         slowest = max(slowest, answer(deployment))
         time.sleep(0.05)
     ended = time.monotonic()
-    print(f"ended with {session['failure']['code']} after {ended - begun:.1f} s, {files:,} files and folders")
+    print(f"stopped with {session['failure']['code']} after {ended - begun:.1f} s, {files:,} files and folders")
     print(f"the worker: {small / MEBIBYTE:.0f} MiB before, {most / MEBIBYTE:.0f} MiB at most")
-    print(f"the slowest answer of the API meanwhile: {slowest * 1000:.0f} ms")
-    wait_for("the end of the files", lambda: not any(left_behind(deployment)), PATIENCE_SECONDS)
-    print(f"all of it was deleted {time.monotonic() - ended:.1f} s later")
+    print(f"slowest answer of the API in that time: {slowest * 1000:.0f} ms")
+    wait_for("the deletion of the files", lambda: not any(left_behind(deployment)), PATIENCE_SECONDS)
+    print(f"all files were deleted {time.monotonic() - ended:.1f} s later")
 
 
 def free_files(deployment: Deployment) -> int:
@@ -78,7 +78,7 @@ def answer(deployment: Deployment) -> float:
 
 
 def left_behind(deployment: Deployment) -> Iterator[Path]:
-    """What the worker has not yet deleted."""
+    """Folders that the worker has not deleted yet."""
     for pattern in ("workspaces/*", "trash/*", "trash.deleting"):
         yield from (deployment.folder / "sessions-1").glob(pattern)
 

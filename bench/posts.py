@@ -1,11 +1,11 @@
-"""How long a caller waits for POST and DELETE with the broker up, killed and frozen; one caller at a time.
+"""Measure POST and DELETE with the broker up, killed and frozen, with one caller at a time.
 
     .venv/bin/python -m bench.posts [--rounds N] [--sqlite]
 
-The three take turns in short rounds, so that whatever else the machine does meets all of them. On Postgres, or on what
-there is without settings, and without session workers: a caller only ever waits for the web process and the database.
-Beside it, while the broker is up, the sending of a bare Celery task. Fails where callers wait longer than is promised:
-half of them under 100 ms, and the slowest hundredth no more than 1.1 times as long without the broker as with it.
+The three states alternate in short rounds, so that other load of the machine affects all of them. The database is
+Postgres, or SQLite with `--sqlite`. There are no session workers: a caller waits only for the web process and the
+database. While the broker is up, sending a bare Celery task is measured, too. Fails if callers wait longer than
+guaranteed: a median under 100 ms, and a 99th percentile without the broker of at most 1.1 times that with it.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ def main() -> None:
             deployment.start_api()
             bare_worker = BareWorker(deployment)
             site = deployment.make_site(deployment.make_repository({"a.txt": "a\n"}))
-            # Which of them comes after which changes, too.
+            # The order of the states varies, too.
             for order in itertools.islice(itertools.cycle(itertools.permutations(STATES)), arguments.rounds):
                 for state in order:
-                    wait_until_bells_ring(deployment, site["id"])
+                    wait_until_dispatched(deployment, site["id"])
                     with broker(deployment, state):
                         for _ in range(EACH_ROUND):
                             post, delete = start_and_stop(deployment, site["id"])
@@ -61,11 +61,11 @@ def main() -> None:
         finally:
             deployment.stop_all()
     show(
-        "what a caller waits for, the broker up",
+        "latency with the broker up",
         {"bare Celery task": bare, "POST": posts["up"], "DELETE": deletes["up"]},
     )
-    show("POST /agent_runners, by what the broker is", posts)
-    show("DELETE /agent_runners/{id}, by what the broker is", deletes)
+    show("POST /agent_runners, by state of the broker", posts)
+    show("DELETE /agent_runners/{id}, by state of the broker", deletes)
     for latencies in (posts, deletes):
         p50, p99 = percentiles(latencies["up"])
         assert p50 < P50_SECONDS, "callers wait too long"
@@ -75,7 +75,7 @@ def main() -> None:
 
 @contextlib.contextmanager
 def broker(deployment: Deployment, state: str) -> Iterator[None]:
-    """The broker in that state; up again afterwards."""
+    """Put the broker into that state, and restore it afterwards."""
     match state:
         case "killed":
             deployment.kill("broker")
@@ -90,11 +90,11 @@ def broker(deployment: Deployment, state: str) -> Iterator[None]:
             yield
 
 
-def wait_until_bells_ring(deployment: Deployment, site_id: str) -> None:
-    """Return once the bell of a new session reaches the broker, so that nothing is left over from the round before."""
+def wait_until_dispatched(deployment: Deployment, site_id: str) -> None:
+    """Wait until the message of a new session reaches the broker, so that none is left over from the round before."""
     address = str(deployment.broker_socket)
 
-    def rings() -> bool:
+    def is_dispatched() -> bool:
         with contextlib.suppress(redis.RedisError), redis.Redis(unix_socket_path=address) as client:
             before = client.llen(queue.SESSIONS)
             start_and_stop(deployment, site_id)
@@ -102,11 +102,11 @@ def wait_until_bells_ring(deployment: Deployment, site_id: str) -> None:
             return bool(client.llen(queue.SESSIONS) == before + 1)
         return False
 
-    wait_for("a bell", rings)
+    wait_for("a message", is_dispatched)
 
 
 def start_and_stop(deployment: Deployment, site_id: str) -> tuple[float, float]:
-    """Seconds of a POST and of a DELETE."""
+    """Seconds that a POST and a DELETE take."""
     begun = time.perf_counter()
     answer = deployment.api.post("/agent_runners", json={"site_id": site_id, "prompt": "true"})
     posted = time.perf_counter()

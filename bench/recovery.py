@@ -1,10 +1,10 @@
-"""How long a session whose worker is killed waits until it runs again on another, at the default settings.
+"""Measure how long a session whose worker is killed waits until it runs again on another, at the default settings.
 
     .venv/bin/python -m bench.recovery [--rounds N]
 
-The lease is 60 s, its last heartbeat up to 10 s old, and the next sweep up to 10 s away: 50 to 70 s, and the claim. A
-bare Celery task has nothing to compare with: its message is lost with the worker, or with `acks_late` delivered again
-after the visibility time-out, which is an hour unless it is set. Each round takes a minute and a half.
+The lease is 60 s, its last heartbeat is up to 10 s old, and the next sweep starts within 10 s: so 50 to 70 s, and the
+claim. There is no comparison with a bare Celery task: its message is lost with the worker, or with `acks_late`
+delivered again after the visibility timeout, which is an hour by default. Each round takes a minute and a half.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What the sandbox and its proxy add: to the start of a command, and to what it asks of the network.
+"""Measure the time that the sandbox and its proxy add to the start of a command and to its network requests.
 
     .venv/bin/python -m bench.sandbox [--rounds N]
 
-Every figure is a median, and a ratio to the same thing without a sandbox, measured in turns in the same run.
+Every result is a median with its ratio to the same operation without a sandbox. Both alternate in the same run.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from workers.sandbox import open_sandbox
 
 MEBIBYTE = 2**20
 DOWNLOAD_BYTES = 256 * MEBIBYTE
-# Prints the seconds of each request and of one download, as JSON. With a proxy's port it opens a tunnel first.
+# Prints the seconds of each request and of one download as JSON. With the port of a proxy, it opens a tunnel first.
 CLIENT = """
 import json, socket, sys, time
 
@@ -65,7 +65,7 @@ class Folders:
 
 
 class Bytes(socketserver.StreamRequestHandler):
-    """Answers a number with as many bytes."""
+    """Answers a number with that many bytes."""
 
     def handle(self) -> None:
         left, piece = int(self.rfile.readline()), bytes(1 << 18)
@@ -88,7 +88,7 @@ def main() -> None:
 
 @contextlib.contextmanager
 def server() -> Iterator[int]:
-    """A server in a process of its own; its port."""
+    """Run a server in its own process. Yields its port."""
     listener = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Bytes)
     process = multiprocessing.get_context("fork").Process(target=listener.serve_forever, daemon=True)
     process.start()
@@ -120,7 +120,7 @@ def measure_starts(host: Host, egress: Egress, rounds: int) -> None:
                 "under the supervisor": lambda: run(bare),
                 "in bubblewrap, no network": lambda: run(sealed),
                 "in bubblewrap, with the proxy": lambda: run(open_),
-                "once an attempt, meanwhile: start of a proxy": start_proxy,
+                "start of a proxy, once per attempt in parallel": start_proxy,
             },
         ),
     )
@@ -159,7 +159,7 @@ def run(launch: Launch) -> bytes:
 
 
 def in_turns(rounds: int, ways: Mapping[str, Callable[[], object]]) -> dict[str, list[float]]:
-    """Seconds of each way, tried one after the other so that whatever else the machine does meets all of them."""
+    """Seconds of each variant. The variants alternate, so that other load of the machine affects all of them."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():

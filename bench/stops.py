@@ -1,10 +1,10 @@
-"""How long after DELETE the last process of a stubborn agent is gone, with the revoke and without it.
+"""Measure how long after DELETE the last process of a stubborn agent has ended, with and without the revoke.
 
     .venv/bin/python -m bench.stops [--stops N] [--lost N]
 
-At the default settings. Without the revoke, which a dead broker does not carry, the worker learns of the stop at its next
-heartbeat, within ten seconds. Beside it, in turns, a bare Celery task that sleeps, from its revoke until its process is
-gone. Fails where a stop takes longer than is promised: 1 s with the revoke (p99), 20 s at worst.
+It uses the default settings. Without the revoke, which needs the broker, the worker notices the stop at its next
+heartbeat, within ten seconds. It alternates with a bare Celery task that sleeps, from its revoke until its process has
+ended. Fails if a stop takes longer than guaranteed: 1 s with the revoke (p99), 20 s in all cases.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ NORMALLY_SECONDS, AT_WORST_SECONDS = 1.0, 20.0
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.stops", description=__doc__)
-    parser.add_argument("--stops", type=int, default=200, help="with the revoke")
-    parser.add_argument("--lost", type=int, default=20, help="with the broker dead")
+    parser.add_argument("--stops", type=int, default=200, help="stops with the revoke")
+    parser.add_argument("--lost", type=int, default=20, help="stops with the broker killed")
     arguments = parser.parse_args()
     bare, revoked, lost = [], [], []
     with (

@@ -1,5 +1,5 @@
-"""What ends a command."""
+"""The error that ends a command."""
 
 
 class CommandError(Exception):
-    """A command cannot go on; the message says what to do."""
+    """The command cannot continue. The message says why and what to do."""

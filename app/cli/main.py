@@ -14,17 +14,17 @@ from app.escaping import readable
 from app.setting_values import SettingsError
 
 COMMANDS = {
-    "demo": "show a prompt becoming a diff, on a sample repository or a clone of yours",
-    "up": "start everything in the Procfile, and stop it in order",
-    "init": "make the first account, its user and a token",
+    "demo": "turn a prompt into a pull request, on a sample repository or a clone of yours",
+    "up": "start all processes in the Procfile, and stop them in order",
+    "init": "create the first account, its user and a token",
     "account": "create and list accounts, and limit their sessions",
     "token": "create, list and revoke tokens",
-    "key": "check the secret key, or accept another one where it is lost",
-    "migrate": "bring the database to the newest revision, and mark the folder of artifacts",
-    "doctor": "say what works on this machine, and how to mend what does not",
+    "key": "check the secret key, or replace it if it is lost",
+    "migrate": "upgrade the database to the newest revision, and set up the folder for artifacts",
+    "doctor": "check every part of this deployment, and say how to fix what does not work",
     "broker": "run the embedded broker",
     "web": "serve the API",
-    "worker": "work on one queue: sessions, control or sweep",
+    "worker": "run a worker for one queue: sessions, control or sweep",
     "flower": "show workers and tasks in the browser",
 }
 
@@ -54,25 +54,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _explain_database_error(error: Exception) -> str:
-    """What to do about a database that does not answer or has no tables; empty for any other error."""
-    # Imported late: most commands become other programs and need no database.
+    """The message for a database that does not answer or has no tables; empty for any other error."""
+    # Imported only here, because most commands execute other programs and need no database.
     from app import db
     from app.redaction.secrets import Secrets
 
     if not isinstance(error, db.DatabaseError):
         return ""
-    said = str(error.orig).strip().splitlines()[0]
+    reason = str(error.orig).strip().splitlines()[0]
     remedy = "Start the database or set AGENT_RUNNERS_DATABASE_URL, and run agent-runners migrate"
-    return f"the database failed: {Secrets(None, own_secrets(settings())).redact(said)}. {remedy}"
+    return f"the database failed: {Secrets(None, own_secrets(settings())).redact(reason)}. {remedy}"
 
 
 def _explain(arguments: Sequence[str]) -> int:
     lines = "\n".join(f"  {name:<9} {what}" for name, what in COMMANDS.items())
-    text = f"usage: agent-runners COMMAND [--help]\n\n{lines}\n\nSettings are variables; docs/settings.md lists them."
+    text = (
+        f"usage: agent-runners COMMAND [--help]\n\n{lines}\n\ndocs/settings.md lists the settings, which are variables."
+    )
     if arguments and arguments[0] in ("-h", "--help"):
         print(text)
         return 0
-    unknown = f"agent-runners: there is no command {arguments[0]!r}\n\n" if arguments else ""
+    unknown = f"agent-runners: unknown command {arguments[0]!r}\n\n" if arguments else ""
     print(unknown + text, file=sys.stderr)
     return 2
 

@@ -1,7 +1,7 @@
-"""Starts processes, shows what they say, and stops them in order.
+"""Start processes, print their output, and stop them in order.
 
 Honcho parses the Procfile and prints the lines. Its manager stops everything at once and kills after five seconds,
-so the order and the patience are here.
+so the order of the stop and its longer time limits are implemented here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Mapping
 from honcho.colour import get_colours
 from honcho.printer import Message, Printer
 
-from app.cli.processes import ROOT, bound_to_us
+from app.cli.processes import ROOT, end_with_parent
 
 SYSTEM = "system"
 GRACE_SECONDS = 60.0
@@ -30,7 +30,7 @@ READ_SECONDS = 0.5
 
 
 class Supervisor:
-    """A set of named processes, each in a session of its own, so that Ctrl-C in a terminal reaches only us."""
+    """A set of named processes. Each has its own session, so that Ctrl-C in a terminal reaches only us."""
 
     def __init__(self, names: Iterable[str], environment: Mapping[str, str]) -> None:
         self._environment = dict(environment)
@@ -47,22 +47,22 @@ class Supervisor:
 
     @property
     def interrupted(self) -> bool:
-        """Whether somebody has asked for the end."""
+        """Whether a signal has asked us to stop."""
         return self._interrupts > 0
 
     def start(self, name: str, command: str) -> None:
         """Start one process from its line in the Procfile."""
         reading, writing = os.pipe()
         process = subprocess.Popen(
-            [*bound_to_us(), *shlex.split(command)],
+            [*end_with_parent(), *shlex.split(command)],
             cwd=ROOT,
             env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=writing,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            # Each holds the other end too: a worker whose output breaks off in the middle of its shutdown, because we
-            # were killed, hangs in it for ever.
+            # The process also holds the reading end: if we are killed during its shutdown, a worker whose output pipe
+            # breaks would hang forever.
             pass_fds=[reading],
         )
         os.close(writing)
@@ -73,7 +73,7 @@ class Supervisor:
         self.say(f"{name} started (pid {process.pid})")
 
     def wait(self, until: Callable[[], bool] = lambda: False) -> str | None:
-        """Show lines until `until()` or somebody asks for the end; returns the name of a process that ended before that."""
+        """Print lines until `until()` is true or a signal arrives. Returns the name of a process that ended before."""
         while not (self.interrupted or until()):
             self._print_lines(seconds=0.1)
             if ended := self._ended():
@@ -82,7 +82,7 @@ class Supervisor:
         return None
 
     def stop(self, names: Iterable[str], seconds: float = GRACE_SECONDS) -> None:
-        """Ask these processes to end, wait, and kill what is left; a further interrupt ends the waiting."""
+        """Terminate these processes, wait, and kill those that are left. Another signal ends the wait."""
         deadline = time.monotonic() + seconds
         stopping = [name for name in names if name in self._running]
         for name in stopping:
@@ -94,28 +94,28 @@ class Supervisor:
                 self._kill(name for name in stopping if name in self._running)
 
     def say(self, text: str) -> None:
-        """Print a line of our own between those of the processes."""
+        """Print a line of our own among those of the processes."""
         self._printer.write(Message("line", text, datetime.datetime.now(), SYSTEM, None))
 
     def last_line(self, name: str) -> str:
-        """The last line that a process has printed, which is usually the reason why it ended; `none` without one."""
+        """The last line that a process printed, which is usually the reason for its end; `none` if there is none."""
         return self._last_lines.get(name, "none")
 
     def _ended(self) -> list[str]:
         ended = [name for name, process in self._running.items() if process.poll() is not None]
         for name in ended:
             process = self._running.pop(name)
-            # What it said last is still on its way; a process that it left behind may hold the pipe open.
+            # Its last output may not have been read yet. The wait is limited, since a child may hold the pipe open.
             self._readers.pop(name).join(timeout=READ_SECONDS)
             self._print_lines(seconds=0)
             self.say(f"{name} ended ({_explain(process.returncode)})")
-            # A process that was killed leaves its pool behind, which would go on without it.
+            # A worker that was killed leaves its pool processes running.
             _kill_group(process.pid)
         return ended
 
     def _kill(self, names: Iterable[str]) -> None:
         for name in names:
-            self.say(f"{name} did not stop, so it is killed")
+            self.say(f"{name} did not stop in time, so it is killed")
             _kill_group(self._running[name].pid)
 
     def _read(self, name: str, reading: int, colour: str) -> None:

@@ -1,1 +1,1 @@
-"""`agent-runners doctor`: each part of a deployment, whether it works, and the remedy where it does not."""
+"""`agent-runners doctor`: whether each part of a deployment works, and the remedy if it does not."""

@@ -1,4 +1,4 @@
-"""`agent-runners doctor`: each part of this deployment, as working, missing, failing or off, with the remedy."""
+"""`agent-runners doctor`: check each part of this deployment: working, missing, failing or off, with the remedy."""
 
 from __future__ import annotations
 
@@ -25,21 +25,25 @@ _STORE_REMEDY = "Start or mount it, and run agent-runners migrate; or set AGENT_
 
 
 def examine() -> Iterator[Finding]:
-    """Look at every part in turn; a part that breaks while it is looked at is reported as missing."""
+    """Check every part. A part whose check raises an error is reported as missing."""
     parts: list[tuple[str, Callable[[], Finding], str]] = [
         ("git", machine.git, "Install it: apt-get install git"),
         ("data folder", machine.data_folder, "Make it writable, or set AGENT_RUNNERS_DATA_DIR"),
         ("database", record.database, "Start it, or set AGENT_RUNNERS_DATABASE_URL"),
-        ("secret key", record.key, "Mend the database first; this host's key is compared with the deployment's"),
-        ("clock", record.clock, "Mend the database first; this host's clock is compared with it"),
+        (
+            "secret key",
+            record.key,
+            "Fix the database first; this host's key is compared with the deployment's, which is stored there",
+        ),
+        ("clock", record.clock, "Fix the database first; this host's clock is compared with its clock"),
         ("heartbeat", machine.heartbeat, ""),
         (
             "broker",
             messages.broker,
             "Start it: agent-runners up, or agent-runners broker; or set AGENT_RUNNERS_BROKER_URL",
         ),
-        ("workers", messages.workers, "Mend the broker first; they are asked through it"),
-        ("sweep", record.sweep, "Mend the database first; it tells when the last one ended"),
+        ("workers", messages.workers, "Fix the broker first; workers are reached through it"),
+        ("sweep", record.sweep, "Fix the database first; it stores when the last sweep ended"),
         ("artifact store", machine.artifact_store, _STORE_REMEDY),
     ]
     for part, look, remedy in parts:
@@ -50,21 +54,21 @@ def examine() -> Iterator[Finding]:
     try:
         yield from stuck.stuck()
     except Exception as error:
-        yield broken("queue", error, "Mend the database first; it tells what waits")
+        yield broken("queue", error, "Fix the database first; it stores the waiting sessions")
     try:
         for layer in layers(this_host(), limits_of(SessionLimits(settings().max_duration_seconds))):
             yield Finding(layer.name, layer.state, layer.detail, layer.remedy)
     except SettingsError as error:
-        yield Finding("settings", "missing", str(error), "Mend it; docs/settings.md says what each setting takes")
+        yield Finding("settings", "missing", str(error), "Correct the setting; docs/settings.md lists the values")
     except Exception as error:
-        yield broken("sandbox", error, "Set AGENT_RUNNERS_LOG_LEVEL=DEBUG, and see what a session worker says")
+        yield broken("sandbox", error, "Set AGENT_RUNNERS_LOG_LEVEL=DEBUG, and read the log of a session worker")
     for agent in settings().agents:
         reason = find_missing(agent)
         yield Finding(f"agent {agent}", "missing" if reason else "working", reason or "installed")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print the findings; the exit status is 1 where something is missing or failing."""
+    """Print the findings. The exit status is 1 if something is missing or failing."""
     parser = argparse.ArgumentParser(prog="agent-runners doctor", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print JSON, one finding a line")
     asked = parser.parse_args(arguments)
@@ -74,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(json.dumps(dataclasses.asdict(finding)))
     else:
         _print(findings)
-    # An agent that is not installed is no fault: most deployments use one of them.
+    # A missing agent is not a fault, because most deployments use only one.
     faults = [finding for finding in findings if not finding.part.startswith("agent ")]
     return int(any(finding.state in ("missing", "failing") for finding in faults))
 

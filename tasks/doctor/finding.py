@@ -1,4 +1,4 @@
-"""What is said of one part of the deployment."""
+"""The result of checking one part of the deployment."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from app.config import own_secrets, settings
 from app.redaction.secrets import Secrets
 
 State = Literal["working", "missing", "failing", "off"]
-FAULTS = "docs/faults.md says more"
+FAULTS = "See docs/faults.md"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One part of the deployment. `remedy` is empty where nothing is to be done."""
+    """One part of the deployment. `remedy` is empty if nothing needs to be done."""
 
     part: str
     state: State
@@ -23,7 +23,7 @@ class Finding:
 
 
 def broken(part: str, error: Exception, remedy: str) -> Finding:
-    """A part that failed while it was looked at. Secrets of the deployment are left out of what it said."""
+    """A part whose check raised an error. The deployment's secrets are redacted from the error."""
     detail = str(error).splitlines()[0] if str(error) else ""
     return Finding(
         part, "missing", Secrets(None, own_secrets(settings())).redact(f"{type(error).__name__}: {detail}"), remedy

@@ -1,4 +1,4 @@
-"""This machine: its programs, folders and settings, and the artifact store as it is seen from here."""
+"""Checks of this machine: its programs, folders and settings, and its access to the artifact store."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ from tasks.heartbeat import Heartbeat
 
 PINS_ADDRESSES = (2, 37)
 LEAST_FREE_BYTES = 2 * 1024**3
-# So many heartbeats may fail, or come late, and the lease still holds.
+# This many heartbeats may fail or be late without losing the lease.
 SPARE_BEATS = 2
 
 
 def git() -> Finding:
     path = shutil.which("git")
     if path is None:
-        return Finding("git", "missing", "no git on PATH", "Install it: apt-get install git")
+        return Finding("git", "missing", "git is not on PATH", "Install it: apt-get install git")
     version = subprocess.run([path, "version"], capture_output=True, text=True, check=True).stdout.strip()
     number = re.search(r"(\d+)\.(\d+)", version)
     if number and (int(number[1]), int(number[2])) < PINS_ADDRESSES:
-        detail = f"{version}; older than 2.37, so the address of a repository is checked, but git looks it up once more"
-        return Finding("git", "working", detail, "Install a newer one")
+        detail = (
+            f"{version}, older than 2.37: it resolves the host of a repository again after the check of its address"
+        )
+        return Finding("git", "working", detail, "Install git 2.37 or newer")
     return Finding("git", "working", version)
 
 
@@ -38,7 +40,7 @@ def data_folder() -> Finding:
     if not os.access(folder, os.W_OK):
         return Finding("data folder", "missing", detail, "Make it writable, or set AGENT_RUNNERS_DATA_DIR")
     if free < LEAST_FREE_BYTES:
-        return Finding("data folder", "missing", detail, "Make room, or set AGENT_RUNNERS_DATA_DIR")
+        return Finding("data folder", "missing", detail, "Free disk space, or set AGENT_RUNNERS_DATA_DIR")
     return Finding("data folder", "working", detail)
 
 

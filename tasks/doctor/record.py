@@ -1,4 +1,4 @@
-"""The database, and what it says of the deployment."""
+"""Checks of the database, and of the state of the deployment that it stores."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from app.services.artifacts import references
 from migrations.config import alembic_config
 from tasks.doctor.finding import FAULTS, Finding
 
-# So many sweeps may be late before something is wrong.
+# This many sweeps may be late before it is a fault.
 LATE_SWEEPS = 6
-# Messages expire by the clocks of two hosts, the earliest after `redispatch_seconds`.
+# The expiry of messages, at least `redispatch_seconds`, is set by one host's clock and checked by another's.
 CLOCKS_APART_SECONDS = 5.0
 
 
@@ -36,28 +36,30 @@ def clock() -> Finding:
     with db.transaction(read_only=True):
         apart = (datetime.datetime.now(datetime.UTC) - references.moment(0)).total_seconds()
     if abs(apart) <= CLOCKS_APART_SECONDS:
-        return Finding("clock", "working", "as that of the database")
-    detail = f"{abs(apart):.0f} s {'ahead of' if apart > 0 else 'behind'} that of the database"
-    return Finding("clock", "failing", detail, f"Let both keep the network's time, by chrony for example. {FAULTS}")
+        return Finding("clock", "working", "the same as the database's")
+    detail = f"{abs(apart):.0f} s {'ahead of' if apart > 0 else 'behind'} the clock of the database"
+    return Finding("clock", "failing", detail, f"Synchronize both clocks, for example with chrony. {FAULTS}")
 
 
 def key() -> Finding:
     if not own_secrets(settings())["secret_key"]:
-        return Finding("secret key", "off", "this machine has none yet", "The first process that starts makes one")
+        return Finding(
+            "secret key", "off", "this machine has none yet", "Start a process; the first one generates the key"
+        )
     db.configure(settings().database)
     with db.transaction(read_only=True):
         is_same = secret_key.is_same()
     if is_same is False:
-        return Finding("secret key", "failing", "another one than the deployment's", secret_key.REMEDY)
-    return Finding("secret key", "working", "the deployment's" if is_same else "no process has started yet")
+        return Finding("secret key", "failing", "different from the deployment's key", secret_key.REMEDY)
+    return Finding("secret key", "working", "the deployment's key" if is_same else "no process has started yet")
 
 
 def sweep() -> Finding:
     db.configure(settings().database)
     with db.transaction(read_only=True):
         age = last_runs.age(last_runs.SWEEP)
-    detail = "there has been none yet" if age is None else f"the last one ended {age:.0f} s ago"
+    detail = "no sweep has run yet" if age is None else f"the last sweep ended {age:.0f} s ago"
     if age is None or age > settings().sweep_seconds * LATE_SWEEPS:
-        remedy = "Start its worker: agent-runners worker sweep. Without it nothing that was lost is found again"
+        remedy = "Start the sweep worker: agent-runners worker sweep. It repairs what lost workers and messages leave"
         return Finding("sweep", "missing", detail, remedy)
     return Finding("sweep", "working", detail)

@@ -1,4 +1,4 @@
-"""How tests of the command line run it: with a data folder of their own and none of the tester's settings."""
+"""Run the command line in tests, with its own data folder and without the tester's settings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PROGRAM = str(Path(sys.executable).with_name("agent-runners"))
 
 
 def environment(folder: Path, **settings: str) -> dict[str, str]:
-    """An environment in which all data lies below `folder`."""
+    """An environment in which all data is below `folder`."""
     runtime = folder / "run"
     runtime.mkdir(mode=0o700, exist_ok=True)
     clean = {name: value for name, value in os.environ.items() if not name.startswith("AGENT_RUNNERS_")}
@@ -37,5 +37,5 @@ def wait_for(what: str, probe: Callable[[], object], seconds: float = 60.0) -> N
 
 
 def path_with_refused_bubblewrap(folder: Path) -> str:
-    """A search path with a bubblewrap that the system lets do nothing, as where user namespaces are forbidden."""
+    """A PATH with a bubblewrap that fails as if user namespaces were forbidden."""
     return fake_bubblewrap(folder / "tools", REFUSED)

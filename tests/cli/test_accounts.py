@@ -56,7 +56,7 @@ def test_a_token_is_listed_on_one_line_whatever_its_name(folder: Path) -> None:
     assert next(line for line in listed if "forged" in line).endswith("  ci forged line")
 
 
-def test_a_token_of_nobody_is_refused(folder: Path) -> None:
+def test_a_token_for_an_unknown_user_is_refused(folder: Path) -> None:
     run(folder, "migrate")
     done = run(folder, "token", "create", "--user", "nobody@example.org")
     assert done.returncode == 1
@@ -90,7 +90,7 @@ def test_an_address_belongs_to_one_user(folder: Path) -> None:
     assert len(run(folder, "account", "list").stdout.splitlines()) == 1
 
 
-def test_what_is_no_email_address_is_refused(folder: Path) -> None:
+def test_an_invalid_email_address_is_refused(folder: Path) -> None:
     run(folder, "migrate")
     for command in (["init"], ["account", "create", "Shop"]):
         done = run(folder, *command, "--email", "ada")
@@ -99,12 +99,12 @@ def test_what_is_no_email_address_is_refused(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "many", "2147483648"])
-def test_a_limit_that_cannot_be_is_refused(folder: Path, limit: str) -> None:
+def test_an_invalid_limit_is_refused(folder: Path, limit: str) -> None:
     done = run(folder, "account", "set", "00000000-0000-0000-0000-000000000000", f"--max-queued-sessions={limit}")
-    assert done.returncode == 2 and "whole number from 1 up" in done.stderr
+    assert done.returncode == 2 and "whole number of at least 1" in done.stderr
 
 
-def test_limits_of_no_account_are_refused(folder: Path) -> None:
+def test_limits_of_an_unknown_account_are_refused(folder: Path) -> None:
     run(folder, "migrate")
     done = run(folder, "account", "set", "00000000-0000-0000-0000-000000000000", "--max-queued-sessions", "1")
     assert done.returncode == 1 and "There is no account with the id" in done.stderr

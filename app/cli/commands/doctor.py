@@ -1,4 +1,4 @@
-"""Say what works on this machine, and how to mend what does not."""
+"""Check every part of this deployment, and say how to fix what does not work."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from app.config import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="answer with one JSON document")
+    parser.add_argument("--json", action="store_true", help="print JSON, one finding a line")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:

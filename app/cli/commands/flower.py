@@ -1,4 +1,4 @@
-"""Show workers and tasks in the browser, behind a password."""
+"""Show workers and tasks in the browser, protected by a password."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         "celery",
         *("--app", "tasks.celery_app", "flower", "--logging=error"),
         *(f"--address={args.address}", f"--port={settings.flower_port}"),
-        # Not an argument: every user of the machine can read those.
+        # Not as an argument, because all users of the machine can read those.
         variables={"FLOWER_BASIC_AUTH": credentials(settings)},
     )
 
 
 def credentials(settings: Settings) -> str:
-    """`user:password`: the operator's, else one that is made once."""
+    """`user:password`: from the settings, else generated once."""
     return settings.flower_auth or made_once(
         made_once_file(settings, "flower_auth"), f"flower:{secrets.token_urlsafe(24)}"
     )

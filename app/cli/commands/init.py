@@ -1,4 +1,4 @@
-"""Make the first account, its user and an administrator's token, which is shown once."""
+"""Create the first account, its user and an administrator's token, which is shown once."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ EMAIL = "admin@localhost"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--account", default="Default", help="name of the account (default: %(default)s)")
-    parser.add_argument("--email", default=EMAIL, help="address of its user (default: %(default)s)")
+    parser.add_argument("--email", default=EMAIL, help="email address of its user (default: %(default)s)")
     parser.add_argument("--name", default="Administrator", help="name of its user (default: %(default)s)")
-    parser.add_argument("--if-empty", action="store_true", help="do nothing where there is an account already")
+    parser.add_argument("--if-empty", action="store_true", help="do nothing if there is an account already")
     parser.add_argument("--token-file", type=Path, help="write the token here (mode 0600) instead of showing it")
 
 
@@ -37,6 +37,6 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         args.token_file.touch(mode=0o600)
         args.token_file.write_text(token)
     else:
-        print(f"The token of {user.email}, shown this once:", file=sys.stderr)
+        print(f"The token of {user.email}, shown only once:", file=sys.stderr)
         print(token, flush=True)
     return 0

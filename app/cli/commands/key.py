@@ -1,7 +1,7 @@
-"""Check that this machine has the deployment's secret key, or accept its key as the deployment's.
+"""Check that this machine has the deployment's secret key, or make its key the deployment's.
 
-Accept a key only where the old one is lost: what was encrypted with that stays unreadable, so the credentials of each
-site are to be set again. Then start every other process with the new key.
+Accept a new key only if the old one is lost. Data that was encrypted with the old key stays unreadable, so set the
+credentials of each site again. Then restart all other processes with the new key.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from app.services import secret_key
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True)
-    actions.add_parser("check", help="say whether this machine has the deployment's key")
-    actions.add_parser("accept", help="make the key of this machine the deployment's")
+    actions.add_parser("check", help="check whether this machine has the deployment's key")
+    actions.add_parser("accept", help="make this machine's key the deployment's key")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:

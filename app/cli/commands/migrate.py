@@ -1,4 +1,4 @@
-"""Bring the database to the newest revision, and set up the folder of artifacts where they are kept in one."""
+"""Upgrade the database to the newest revision, and set up the folder for artifacts if they are stored in one."""
 
 from __future__ import annotations
 
@@ -27,12 +27,16 @@ def run(_args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _set_up(store: LocalStore) -> None:
-    """Raises CommandError where the folder cannot be the store, such as a mount point on which nothing is mounted."""
+    """Raises CommandError if the folder cannot be the store, for example because its disk is not mounted."""
     with db.transaction(read_only=True):
         is_used = any(references.every_key())
     try:
         if is_used and not any(store.root.iterdir()):
-            raise CommandError(f"{store.root} is empty, though the database refers to files in it; is it mounted?")
+            raise CommandError(
+                f"{store.root} is empty, but the database refers to files in it. Mount its disk, then try again"
+            )
         store.set_up()
     except OSError as error:
-        raise CommandError(f"{error}; make the folder usable, or set AGENT_RUNNERS_ARTIFACTS_DIR") from error
+        raise CommandError(
+            f"{error}. Make the folder writable, or set AGENT_RUNNERS_ARTIFACTS_DIR to another one"
+        ) from error

@@ -1,7 +1,7 @@
-"""Start everything in the Procfile, the broker first, and stop it in order, the broker last.
+"""Start all processes in the Procfile, the broker first, and stop them in order, the broker last.
 
-The first start migrates the database and makes the first account; its token is shown once. Ctrl-C stops: workers get a
-minute to requeue their sessions. Ctrl-C again does not wait for them.
+The first start migrates the database and creates the first account. Its token is shown once. Ctrl-C stops everything:
+workers get a minute to requeue their sessions. Press Ctrl-C again to stop without waiting.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ ASK_SECONDS = 0.5
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--procfile", type=Path, default=ROOT / "Procfile", help="default: %(default)s")
-    parser.add_argument("--token-file", type=Path, help="write the first token here instead of showing it")
+    parser.add_argument("--token-file", type=Path, help="write the first token to this file instead of showing it")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     commands = _commands(args.procfile, settings)
-    with _alone(settings):
+    with _locked(settings):
         migrate.run(args, settings)
         first = argparse.ArgumentParser()
         init.add_arguments(first)
@@ -56,13 +56,16 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 
 @contextmanager
-def _alone(settings: Settings) -> Iterator[None]:
-    """Two sets of processes on one data folder would stop each other's broker."""
+def _locked(settings: Settings) -> Iterator[None]:
+    """Lock the data folder. Two sets of processes that share one would stop each other's broker."""
     with open(private_folder(settings.data_dir) / "up.lock", "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise CommandError(f"everything runs already on {settings.data_dir.absolute()}") from None
+            raise CommandError(
+                f"the processes are already running with {settings.data_dir.absolute()}. Stop them first, or set "
+                "AGENT_RUNNERS_DATA_DIR to another folder"
+            ) from None
         yield
 
 
@@ -72,11 +75,11 @@ def _commands(procfile: Path, settings: Settings) -> dict[str, str]:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise CommandError(
-            f"{procfile} cannot be read: {reason}. Name a Procfile with --procfile; the project's own lies at the top of "
-            "its repository"
+            f"{procfile} cannot be read: {reason}. Give --procfile the path of a Procfile; the default is at the top "
+            "of the repository"
         ) from None
     if not commands:
-        raise CommandError(f"{procfile} names no process. Each line must be a name, a colon and a command")
+        raise CommandError(f"{procfile} has no processes. Each line must be a name, a colon and a command")
     if settings.broker_url:
         commands.pop(BROKER, None)
     return commands
@@ -96,7 +99,9 @@ def _supervise(commands: dict[str, str], settings: Settings) -> int:
         if not (ended or supervisor.interrupted):
             _show_ready(settings, has_flower=FLOWER in commands)
             ended = supervisor.wait()
-    supervisor.say(f"stopping, because {ended} ended" if ended else "stopping; once more to stop without waiting")
+    supervisor.say(
+        f"stopping, because {ended} ended" if ended else "stopping; press Ctrl-C again to stop without waiting"
+    )
     supervisor.stop(others)
     supervisor.stop([BROKER], BROKER_GRACE_SECONDS)
     if ended:
@@ -108,19 +113,19 @@ def _environment(settings: Settings) -> dict[str, str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     environment = {**os.environ, **absolute_paths(settings), "PATH": path}
     if settings.log_format == "auto" and sys.stdout.isatty():
-        # The processes write into a pipe, and we show it on the terminal.
+        # The processes write to a pipe, which we print on the terminal.
         environment[f"{PREFIX}LOG_FORMAT"] = "text"
     return environment
 
 
 def _local_url(settings: Settings) -> str:
-    """Where this machine reaches the API, which may be another address than the public one."""
+    """The URL of the API on this machine, which may differ from the public one."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.web_host, settings.web_host)
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.web_port}"
 
 
 def _readiness(url: str) -> Callable[[], bool]:
-    """Asks the API whether it can serve, every half second however often it is called."""
+    """A function that checks whether the API is ready, at most every half second."""
     next_at = 0.0
 
     def is_ready() -> bool:

@@ -11,7 +11,7 @@ from app.config import Settings
 from app.services import secret_key
 
 PROCESSES = 2
-# Besides the listeners, each of which holds a thread for as long as it listens.
+# In addition to the listeners for events, each of which occupies a thread.
 REQUEST_THREADS = 16
 
 
@@ -29,7 +29,7 @@ def run(_args: argparse.Namespace, settings: Settings) -> int:
         *("--worker-class", "gthread", "--workers", str(PROCESSES)),
         *("--threads", str(settings.max_listeners + REQUEST_THREADS)),
         *("--bind", f"{settings.web_host}:{settings.web_port}"),
-        # Listeners never end by themselves, so a stop always takes this long while there are some.
+        # Listeners never end by themselves, so a stop takes this long if there are any.
         *("--graceful-timeout", "5"),
         *("--log-level", "warning"),
         "--no-control-socket",
@@ -38,6 +38,6 @@ def run(_args: argparse.Namespace, settings: Settings) -> int:
 
 def _require_same_key(settings: Settings) -> None:
     db.configure(settings.database)
-    # Without its database the web process starts all the same, and answers 503 until there is one.
+    # If the database is unavailable, the web process starts anyway and answers 503 until it is back.
     with contextlib.suppress(db.DatabaseError), db.transaction():
         secret_key.require_same()

@@ -1,4 +1,4 @@
-"""Work on one queue: sessions (hours long), control (publish, refresh), or sweep (repairs, with its timer)."""
+"""Run a worker for one queue: sessions (long), control (publish, refresh), or sweep (repairs, with its timer)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.config import Settings
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("queue", choices=("sessions", "control", "sweep"))
-    parser.add_argument("--name", help="name of this worker, unique on its host; default: the queue")
+    parser.add_argument("--name", help="name of this worker, unique on its host (default: the queue)")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
@@ -18,7 +18,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     become_module(
         settings,
         "celery",
-        # Its banner is left out: the settings say the same.
+        # Without the banner, which only repeats the settings.
         *(
             "--quiet",
             "--app",
@@ -31,18 +31,18 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         ),
         *("--pool", "prefork", "--without-gossip", "--without-mingle"),
         *_options(args, settings),
-        # A stop must reach the session that runs, which is then requeued; other tasks are short.
+        # A stop must reach the running session, which is then requeued. Other tasks are short.
         variables={"REMAP_SIGTERM": "SIGQUIT"} if args.queue == "sessions" else None,
     )
 
 
 def _options(args: argparse.Namespace, settings: Settings) -> list[str]:
     if args.queue == "sessions":
-        # One session a process: ending the process of a session can then hit no stranger.
+        # One session per process, so that terminating the process of a session cannot hit another one.
         return ["--concurrency", str(settings.session_workers), "--max-tasks-per-child", "1"]
     if args.queue == "sweep":
-        # Several may share the folder, and each has a clock of its own.
+        # Several sweep workers may share the folder, and each needs its own schedule file.
         schedule = settings.data_dir.absolute() / f"beat-schedule-{args.name or args.queue}"
         return ["--concurrency", "1", "--beat", "--schedule", str(schedule)]
-    # Most of publishing is waiting for a forge.
+    # Publishing mostly waits for a forge.
     return ["--concurrency", "4"]
