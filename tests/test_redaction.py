@@ -283,7 +283,7 @@ def test_no_text_makes_it_slow(piece: str) -> None:
     ],
 )
 def test_secrets_in_a_url_are_known_encoded_and_decoded(url, secret):
-    assert Secrets(environment={"MODEL_URL": url}).redact(f"is {secret} told") == "is [redacted] told"
+    assert Secrets(environment={"MODEL_URL": url}).redact(f"is {secret} shown") == "is [redacted] shown"
 
 
 @pytest.mark.parametrize("url", ["postgresql://is-open-@h/d?sslmode=is-open-", "https://h/?api-version=is-open-"])

@@ -130,7 +130,7 @@ def test_a_wrong_key_is_refused_soon_and_told_with_advice(real: Real) -> None:
     assert time.monotonic() - began < 60
     assert code(attempt.outcome) == ("agent_auth", "agent")
     assert "_API_KEY" in str(attempt.outcome.failure)
-    assert "sk-wrong" not in attempt.told
+    assert "sk-wrong" not in attempt.text
 
 
 @sandboxed
@@ -182,4 +182,4 @@ def test_a_long_prompt_arrives_and_no_key_is_seen_anywhere(real: Real, caplog: p
     assert "x" * 400_000 in str(real.model.requests[0].body)
     assert {request.key for request in real.model.requests} == {KEY}
     assert seen == []
-    assert KEY not in attempt.told + caplog.text + str(real.engine.sink.diffs)
+    assert KEY not in attempt.text + caplog.text + str(real.engine.sink.diffs)

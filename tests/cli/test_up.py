@@ -114,8 +114,8 @@ def test_once_the_api_is_ready_a_panel_shows_all_addresses(folder: Path, started
     started.append(up)
     wait_for("the box", lambda: "Ctrl-C" in up.log)
     _, box = up.log.split("─ ready ─")
-    for told in (f"http://127.0.0.1:{port}/api/v1/docs", "agent-runners token create", "flower.auth"):
-        assert told in box, box
+    for text in (f"http://127.0.0.1:{port}/api/v1/docs", "agent-runners token create", "flower.auth"):
+        assert text in box, box
     assert "/readyz" not in up.log, "asking whether it is ready is not logged"
     up.process.terminate()
     assert up.process.wait(60) == 0

@@ -11,8 +11,8 @@ from tests.demo.forge import DemoForge, Repository, git, with_feature
 
 
 def create(forge: DemoForge, repository: Repository, head: str = "feature", **values: Any) -> dict[str, Any]:
-    told = {"title": "T", "head": head, "base": "main", **values}
-    return forge.http.post(f"/repos/{repository.full_name}/pulls", json=told).json()
+    body = {"title": "T", "head": head, "base": "main", **values}
+    return forge.http.post(f"/repos/{repository.full_name}/pulls", json=body).json()
 
 
 def get(forge: DemoForge, repository: Repository, number: int = 1) -> dict[str, Any]:
@@ -144,7 +144,7 @@ def test_lists_are_filtered_and_come_in_pages(forge: DemoForge, repository: Repo
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "error"),
     [
         ({"head": "nowhere"}, {"resource": "PullRequest", "field": "head", "code": "invalid"}),
         ({"head": "other:feature"}, {"resource": "PullRequest", "field": "head", "code": "invalid"}),
@@ -153,11 +153,11 @@ def test_lists_are_filtered_and_come_in_pages(forge: DemoForge, repository: Repo
     ],
 )
 def test_invalid_values_are_refused(
-    forge: DemoForge, repository: Repository, values: dict[str, Any], told: dict[str, str]
+    forge: DemoForge, repository: Repository, values: dict[str, Any], error: dict[str, str]
 ) -> None:
     answer = create(forge, repository, **{"head": "feature", **values})
     assert answer["message"] == "Validation Failed" and answer["status"] == "422"
-    assert told.items() <= answer["errors"][0].items()
+    assert error.items() <= answer["errors"][0].items()
     assert forge.pulls(repository.full_name) == []
 
 

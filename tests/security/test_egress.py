@@ -71,8 +71,8 @@ def test_an_allowed_host_is_reached_by_its_name(engine: Engine, outside: Outside
         """),
         egress_hosts=(f"ALLOWED.example:{outside.port}",),
     )
-    assert attempt.outcome.failure is None, attempt.told
-    assert attempt.told.count("hello from outside") >= 2
+    assert attempt.outcome.failure is None, attempt.text
+    assert attempt.text.count("hello from outside") >= 2
     assert outside.asked == [
         (f"allowed.example:{outside.port}", "/some/path?query=1", b"a body"),
         ("inside", "/tunnelled", b""),
@@ -116,7 +116,7 @@ def test_everything_else_is_refused_and_reported(engine: Engine, outside: Outsid
     assert {name: reason in reported.get(name, "") for name, reason in targets.items()} == dict.fromkeys(
         targets, True
     ), reported
-    assert attempt.told.count(" 403") >= len(targets)
+    assert attempt.text.count(" 403") >= len(targets)
     assert outside.asked == []
 
 
@@ -128,7 +128,7 @@ def test_only_the_operator_can_allow_private_addresses(engine: Engine, outside: 
     assert "private" in refusals(attempt)[f"inner.example:{outside.port}"]
     engine.host = replace(engine.host, egress_hosts=(f"inner.example:{outside.port}", "cloud.example"))
     attempt = engine.run(script)
-    assert f"asked for inner.example:{outside.port} 200" in attempt.told
+    assert f"asked for inner.example:{outside.port} 200" in attempt.text
     assert set(refusals(attempt)) == {"cloud.example:80"}
 
 
@@ -173,7 +173,7 @@ def test_there_is_no_way_around_the_proxy(engine: Engine) -> None:
                 assert [name for _, name in socket.if_nameindex()] == ["lo"]
             """)
         )
-        assert attempt.outcome.failure is None, attempt.told
+        assert attempt.outcome.failure is None, attempt.text
         service.settimeout(0.2)
         with pytest.raises(TimeoutError):
             service.accept()
@@ -184,7 +184,7 @@ def test_a_redirect_to_a_private_address_is_checked_like_any_request(engine: Eng
         outside.redirect = f"http://127.0.0.1:{inner.port}/secrets"
         attempt = engine.run(
             f"curl -sS -L http://allowed.example:{outside.port}/redirect || true; "
-            # curl keeps loopback addresses to itself, as it is reported; whoever does not is refused.
+            # NO_PROXY makes curl connect to loopback addresses directly. A program that ignores it is refused.
             f"NO_PROXY= no_proxy= curl -sS -L http://allowed.example:{outside.port}/redirect",
             egress_hosts=(f"allowed.example:{outside.port}",),
         )

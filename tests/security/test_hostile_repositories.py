@@ -83,7 +83,7 @@ def test_a_hostile_address_is_refused_before_anything_runs(engine: Engine, tmp_p
     git(tmp_path, "clone", "--quiet", "--bare", str(engine.source), str(outside))
     (below / "link-out").symlink_to(outside)
     attempt = engine.run("true", repo_url=address.replace("CANARY", str(canary)).replace("BELOW", str(below)))
-    assert code(attempt.outcome) == ("repository_refused", "checkout"), attempt.told
+    assert code(attempt.outcome) == ("repository_refused", "checkout"), attempt.text
     assert not canary.exists()
     assert not list(engine.host.work_dir.rglob("HEAD")), "not even a mirror was made"
 
@@ -224,7 +224,7 @@ def around(tmp_path: Path) -> set[Path]:
 @pytest.mark.parametrize("make", REFUSED.values(), ids=REFUSED.keys())
 def test_a_repository_that_git_knows_for_hostile_is_refused(engine: Engine, tmp_path: Path, make: Make) -> None:
     attempt = run_on(engine, make, tmp_path)
-    assert code(attempt.outcome) == ("repository_refused", "checkout"), attempt.told
+    assert code(attempt.outcome) == ("repository_refused", "checkout"), attempt.text
     assert engine.sink.diffs == {}
 
 
@@ -233,7 +233,7 @@ def test_a_repository_that_git_knows_for_hostile_is_refused(engine: Engine, tmp_
 def test_another_that_is_hostile_to_some_does_no_harm(tmp_path: Path, sandbox: str, make: Make) -> None:
     with engine_in(tmp_path, sandbox) as engine:
         attempt = run_on(engine, make, tmp_path)
-        assert attempt.outcome.failure is None, attempt.told
+        assert attempt.outcome.failure is None, attempt.text
         assert engine.diff.count("diff --git") == 1 and "+work" in engine.diff
         base, diff = attempt.outcome.base_sha, engine.sink.diffs["cumulative"]
         later = engine.run("cat work", base_sha=base, start_diff=lambda: iter([diff]))

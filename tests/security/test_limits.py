@@ -225,7 +225,7 @@ def test_ignore_rules_and_attributes_of_any_size_are_not_read(engine: Engine) ->
         WORK + "for n in 1 2 3; do truncate -s 100M .gitignore .gitattributes; mkdir in; cd in; echo in > file; done"
     )
     attempt = engine.run(script)
-    assert attempt.outcome.failure is None, attempt.told
+    assert attempt.outcome.failure is None, attempt.text
     assert "+work" in engine.diff and engine.diff.count("+in\n") == 3
     left_out = next(step for step in attempt.events if isinstance(step, Step) and "left out" in step.title)
     places = ("", "in/", "in/in/")

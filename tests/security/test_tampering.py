@@ -133,15 +133,15 @@ SCRIPTS = {
 @pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS.keys())
 def test_nothing_runs_and_nothing_of_the_host_is_taken(scene: Scene, script: str) -> None:
     attempt = scene.run(script)
-    assert attempt.outcome.failure is None, attempt.told
+    assert attempt.outcome.failure is None, attempt.text
     diff = scene.engine.sink.diffs["cumulative"]
     assert b"-one\n+two\n" in diff and b"+new\n" in diff, "the work is all there"
-    assert SECRET.encode() not in diff and SECRET not in attempt.told
+    assert SECRET.encode() not in diff and SECRET not in attempt.text
     assert not scene.canary.exists()
     # What is stored is a patch that plain git takes, and a later session builds on it.
     assert applied(scene.engine.source, str(attempt.outcome.base_sha), diff)
     later = scene.run("cat file > seen", base_sha=attempt.outcome.base_sha, start_diff=lambda: iter([diff]))
-    assert later.outcome.failure is None, later.told
+    assert later.outcome.failure is None, later.text
     assert "+two" in scene.engine.sink.diffs["result"].decode() and not scene.canary.exists()
 
 
@@ -176,7 +176,7 @@ TOO_DEEP = {
 def test_what_lies_too_deep_for_git_is_left_out_and_the_rest_kept(scene: Scene, tampering: str, length: int) -> None:
     script = DEEP.format(length=length, tampering=tampering)
     attempt = scene.run(f"({script}\n)")
-    assert attempt.outcome.failure is None, attempt.told
+    assert attempt.outcome.failure is None, attempt.text
     assert "+two" in scene.engine.diff and 10 < scene.engine.diff.count("+level\n") < 16
     [left_out] = [step for step in attempt.events if isinstance(step, Step) and "left out" in step.title]
     assert left_out.message.startswith("x" * 250 + "/") and len(left_out.message) < 3500
@@ -212,11 +212,11 @@ LINKS = {
 @pytest.mark.parametrize("script", LINKS.values(), ids=LINKS.keys())
 def test_a_link_is_a_link_whatever_it_leads_to(scene: Scene, script: str) -> None:
     attempt = scene.run(script)
-    assert attempt.outcome.failure is None, attempt.told
-    assert SECRET not in scene.engine.diff + attempt.told
+    assert attempt.outcome.failure is None, attempt.text
+    assert SECRET not in scene.engine.diff + attempt.text
     assert "new file mode 120000" in scene.engine.diff
     later = scene.run("true", base_sha=attempt.outcome.base_sha, start_diff=lambda: iter([scene.engine.diff.encode()]))
-    assert later.outcome.failure is None, later.told
+    assert later.outcome.failure is None, later.text
     assert (scene.outside / "inside").read_text() == f"{SECRET}\n", "nothing is written through it either"
 
 
@@ -224,7 +224,7 @@ def test_a_folder_that_turns_into_a_link_and_back_all_the_while_is_still_when_it
     """The race that would matter is against our reading; whoever runs it is gone by then."""
     flip = "while :; do rm -rf folder; ln -s OUTSIDE folder; rm folder; mkdir folder; echo y > folder/inside; done"
     attempt = scene.run(f"trap '' TERM HUP; (setsid sh -c '{flip}' > /dev/null 2>&1 &); (setsid sh -c '{flip}' &) &")
-    assert attempt.outcome.failure is None, attempt.told
+    assert attempt.outcome.failure is None, attempt.text
     assert SECRET not in scene.engine.diff
     assert "+new" in scene.engine.diff
 
@@ -240,7 +240,7 @@ NAMES = """
 
 def test_names_of_every_kind_come_through(scene: Scene) -> None:
     attempt = scene.run(NAMES)
-    assert attempt.outcome.failure is None, attempt.told
+    assert attempt.outcome.failure is None, attempt.text
     diff = scene.engine.sink.diffs["result"]
     assert diff.count(b"+named\n") == 21 and b"+long\n" in diff and b"+deep\n" in diff
     assert applied(scene.engine.source, str(attempt.outcome.base_sha), diff)
@@ -276,7 +276,7 @@ def test_a_push_goes_where_the_site_says_whatever_the_agent_configured(scene: Sc
     source, evil = scene.engine.source, scene.outside / "evil"
     git(scene.outside, "init", "-q", "--bare", "evil")
     attempt = scene.run(REDIRECTING.replace("SOURCE", str(source)))
-    assert attempt.outcome.failure is None, attempt.told
+    assert attempt.outcome.failure is None, attempt.text
     scene.canary.unlink(missing_ok=True)  # Without a sandbox the agent's own git obeys it.
     change = Change("Ada", "ada@example.org", 0, "Work", lambda: iter([scene.engine.sink.diffs["cumulative"]]))
     job = PublishJob(

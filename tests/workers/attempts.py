@@ -16,7 +16,7 @@ from workers.job import Event, Host, Job, Outcome, Step
 
 @dataclass
 class Attempt:
-    """What an attempt said and how it ended."""
+    """The events and the outcome of an attempt."""
 
     outcome: Outcome
     events: list[Event]
@@ -26,8 +26,8 @@ class Attempt:
         return [event.title for event in self.events if isinstance(event, Step)]
 
     @property
-    def told(self) -> str:
-        """Everything that would be stored."""
+    def text(self) -> str:
+        """The text of everything that would be stored."""
         return repr(self.events) + repr(self.outcome) + str(self.outcome.failure)
 
 

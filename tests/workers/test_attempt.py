@@ -116,7 +116,7 @@ def test_secrets_are_redacted_wherever_they_turn_up(engine: Engine) -> None:
         credential=CREDENTIAL,
         setup_command=f"echo {CREDENTIAL}",
     )
-    assert "s3cret" not in attempt.told
+    assert "s3cret" not in attempt.text
     assert (attempt.outcome.result, attempt.outcome.title) == ("[redacted]", "[redacted]")
     assert "[redacted]" in str(attempt.outcome.failure)
 
@@ -201,7 +201,7 @@ def test_a_budget_that_is_nearly_used_up_is_told_once(engine: Engine) -> None:
     attempt = engine.run("\n".join(says), agent="scripted", limits=Limits(max_tokens=1000, max_cost_usd=1.0))
     assert attempt.outcome.failure is None
     assert attempt.steps.count("The budget of this session is nearly used up") == 1
-    assert "900 of 1,000 tokens" in attempt.told
+    assert "900 of 1,000 tokens" in attempt.text
 
 
 def test_an_unknown_agent_fails_before_anything_is_fetched(engine: Engine) -> None:
@@ -276,9 +276,9 @@ def test_a_key_that_is_printed_in_base64_is_told_neither_by_the_first_line_nor_b
     key = "".join(f"{number:x}" for number in range(500, 536))
     attempt = engine.run(script, environment={"KEY": key})
     assert code(attempt.outcome) == ("agent_failed", "agent")
-    assert "[redacted]" in attempt.steps and "again" in attempt.told
+    assert "[redacted]" in attempt.steps and "again" in attempt.text
     encoded = base64.b64encode(key.encode()).decode()
-    assert not [part for part in (encoded[at : at + 8] for at in range(len(encoded) - 8)) if part in attempt.told]
+    assert not [part for part in (encoded[at : at + 8] for at in range(len(encoded) - 8)) if part in attempt.text]
 
 
 def test_a_line_that_is_cut_amid_a_secret_tells_no_part_of_it(engine: Engine) -> None:
@@ -287,7 +287,7 @@ def test_a_line_that_is_cut_amid_a_secret_tells_no_part_of_it(engine: Engine) ->
     for agent in ("shell", "scripted"):
         attempt = engine.run(script, agent=agent, environment={"KEY": SECRET}, setup_command=script, limits=limits)
         assert attempt.outcome.failure is None
-        assert "s3cret" not in attempt.told and "more bytes of this line were left out" in attempt.told
+        assert "s3cret" not in attempt.text and "more bytes of this line were left out" in attempt.text
 
 
 def test_a_fault_of_ours_is_raised(engine: Engine) -> None:
@@ -445,7 +445,7 @@ def test_more_steps_than_an_attempt_may_have_are_counted_and_left_out(engine: En
     assert attempt.outcome.failure is None and attempt.outcome.has_result_diff
     assert attempt.steps.count("Step of the agent") == kept
     assert attempt.steps[-2:] == ["Steps are left out from here on", f"{8 - kept} steps were left out"]
-    assert "5 steps and 1,000 bytes" in attempt.told
+    assert "5 steps and 1,000 bytes" in attempt.text
 
 
 def test_setup_and_agent_share_the_steps_of_an_attempt(engine: Engine) -> None:

@@ -66,8 +66,8 @@ def test_cut_output_shows_no_part_of_a_secret(before: int) -> None:
     chatter = Chatter(secrets)
     chatter.take("x" * (before - 100) + " " + "y" * 99 + "s3cret-value" + " more" * 100)
     [step] = chatter.flush()
-    told = Redactor(secrets).step(step)
-    assert "s3c" not in told.title + told.message and "xxx" in told.title
+    redacted = Redactor(secrets).step(step)
+    assert "s3c" not in redacted.title + redacted.message and "xxx" in redacted.title
 
 
 @pytest.mark.parametrize("end", [3074, 3080, 4095, 4096, 4097, 4103])

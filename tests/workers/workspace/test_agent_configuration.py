@@ -61,7 +61,7 @@ def test_the_agent_sees_none_of_it_and_the_diff_knows_nothing_of_that(engine: En
 def test_with_the_leave_of_the_site_all_of_it_is_there(engine: Engine) -> None:
     attempt = engine.run("cat .claude/hooks/start.sh .env; rm .mcp.json", allow_agent_configuration=True)
     assert attempt.outcome.failure is None and told(attempt) == []
-    assert "touch owned" in attempt.told
+    assert "touch owned" in attempt.text
     assert "deleted file" in engine.diff and engine.diff.count("diff --git") == 1
 
 
