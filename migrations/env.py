@@ -1,4 +1,4 @@
-"""Runs the migrations on the database that the settings name, or on the URL that a caller put into the configuration."""
+"""Runs the migrations on the database in the settings, or on the URL that the caller set in the configuration."""
 
 import sqlalchemy as sa
 from alembic import context
@@ -9,7 +9,7 @@ from app.models import Base
 
 
 def plain_type(kind, item, _context):
-    """Write the product's own column types as plain ones: a migration must not change when the code does."""
+    """Write our own column types as plain ones: a migration must not change when the code does."""
     if kind == "type" and isinstance(item, sa.types.TypeDecorator):
         return f"sa.{item.impl!r}"
     return False

@@ -1,4 +1,4 @@
-"""The record
+"""The first tables
 
 Revision ID: 0001
 Revises: 

@@ -1,4 +1,4 @@
-"""Fairness between accounts, marks and counters
+"""Fairness between accounts, times of the last runs, and counters
 
 Revision ID: 0002
 Revises: 0001
@@ -32,9 +32,9 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_marks')),
     sa.UniqueConstraint('name', name=op.f('uq_marks_name'))
     )
-    # Plain ALTERs: a batch would make both tables anew on SQLite, which the rows that refer to them forbid.
+    # Plain ALTERs: on SQLite a batch would recreate both tables, which is impossible while other rows refer to them.
     op.add_column('accounts', sa.Column('last_claimed_at', sa.DateTime(timezone=True), nullable=True))
-    # The release before this one adds runners and sites without knowing the columns.
+    # The release before this one inserts runners and sites without these columns.
     op.add_column('agent_runners', sa.Column('contains_secret', sa.Boolean(), server_default=sa.false(), nullable=False))
     op.add_column('sites', sa.Column('allow_agent_configuration', sa.Boolean(), server_default=sa.false(), nullable=False))
     op.create_index('ix_agent_runner_sessions_turn', 'agent_runner_sessions', ['state', 'account_id', 'site_id', 'created_at', 'id'])

@@ -1,4 +1,4 @@
-"""The token that an attempt was claimed with, which takes the attempt's own with it when it is revoked
+"""The token that claimed an attempt: revoking it also revokes the attempt's session token
 
 Revision ID: 0004
 Revises: 0003

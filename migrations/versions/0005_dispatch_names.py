@@ -1,7 +1,7 @@
-"""Columns and tables named in the field's standard terms: dispatches, last runs
+"""Columns and tables with standard names: dispatches, last runs
 
-Nothing has been released yet, so these are plain renames, which the code of the revision before does not understand.
-From the first release on a rename takes two releases. When something last ran is not carried over: it runs again soon.
+Nothing has been released yet, so these are plain renames, and code of the revision before does not work with them. From
+the first release on a rename takes two releases. The times of last runs are not kept: the tasks run again soon.
 
 Revision ID: 0005
 Revises: 0004
@@ -22,7 +22,7 @@ SCHEDULED_BY = ['state', 'account_id', 'site_id', 'created_at', 'id']
 
 
 def rename_columns(names: dict[str, str]) -> None:
-    # SQLite and Postgres carry the indexes along. A batch would make the tables anew, which rows that refer to them forbid.
+    # SQLite and Postgres keep the indexes. A batch would recreate the tables, which is impossible while rows refer to them.
     for table in ('agent_runner_sessions', 'publications'):
         for old, new in names.items():
             op.execute(f'ALTER TABLE {table} RENAME COLUMN {old} TO {new}')

@@ -1,4 +1,4 @@
-"""The fingerprint of the deployment's secret key, so that a process with another one notices
+"""The fingerprint of the deployment's secret key, so that a process with another key notices
 
 Revision ID: 0006
 Revises: 0005

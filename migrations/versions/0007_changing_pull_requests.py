@@ -1,4 +1,4 @@
-"""What changing a pull request and looking at it again takes
+"""Columns for updating pull requests and checking their state
 
 Revision ID: 0007
 Revises: 0006

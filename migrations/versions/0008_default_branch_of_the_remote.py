@@ -1,6 +1,6 @@
-"""A site whose default branch nobody named, and a runner on it: null until a session has fetched the repository
+"""The branch of a site or a runner may be null until a session has fetched the repository
 
-Processes of the revision before read sites and runners that name a branch as ever. A session without one fails there.
+Code of the revision before still works with sites and runners that have a branch. It fails sessions without one.
 
 Revision ID: 0008
 Revises: 0007

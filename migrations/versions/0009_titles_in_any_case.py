@@ -1,4 +1,4 @@
-"""Titles of runners as they are searched, in any case
+"""Titles of runners in a form for case-insensitive search
 
 Revision ID: 0009
 Revises: 0008
@@ -20,7 +20,7 @@ BATCH = 1000
 
 
 def upgrade() -> None:
-    # Null where the release before this one wrote the row; such a title is folded by the database when it is searched.
+    # Null if the release before this one wrote the row. The database then folds the title when it is searched.
     op.add_column('agent_runners', sa.Column('title_folded', sa.Text(), nullable=True))
     runners = sa.table('agent_runners', sa.column('id', sa.Uuid()), sa.column('title'), sa.column('title_folded'))
     connection = op.get_bind()

@@ -16,7 +16,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    # The release before this one adds publications without knowing the column.
+    # The release before this one inserts publications without this column.
     op.add_column('publications', sa.Column('waits_for_site', sa.Boolean(), server_default=sa.false(), nullable=False))
 
 

@@ -127,7 +127,7 @@ def worker(record: sa.Engine) -> Worker:
 
 @pytest.fixture
 def make_done_runner(api: Api, make_runner: Callable[..., dict[str, Any]], worker: Worker) -> Callable[..., Any]:
-    """Make a runner whose first session is DONE, with a diff unless told otherwise."""
+    """Make a runner whose first session is DONE, with a diff unless asked otherwise."""
 
     def make(diff: str | bytes | None = patch_of("one"), **fields: Any) -> dict[str, Any]:
         runner = make_runner(**fields)

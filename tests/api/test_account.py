@@ -15,7 +15,7 @@ def test_a_caller_sees_who_it_is(api, ada):
     refused(api.with_token(None).get("/me"), 401, "token_missing")
 
 
-def test_an_account_shows_its_limits_and_what_is_used_of_them(api, join, make_runner, worker, configure):
+def test_an_account_shows_its_limits_and_use(api, join, make_runner, worker, configure):
     configure(MAX_QUEUED_SESSIONS="7")
     worker.claim(make_runner()["latest_session_id"])
     make_runner()

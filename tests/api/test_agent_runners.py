@@ -76,7 +76,7 @@ def test_a_new_runner_shows_every_field_and_its_first_session(api, ada, make_sit
     assert session["prompt"] == "# Add tests\nfor all of it" and session["state"] == "NEW"
 
 
-def test_everything_a_caller_may_ask_for_is_kept(api, make_site):
+def test_every_requested_option_is_stored(api, make_site):
     fields = {
         "site_id": make_site()["id"],
         "prompt": "Say hello.",
@@ -155,7 +155,7 @@ def test_an_unknown_agent_is_refused(api, make_site):
     assert "agent" in refused(api.post("/agent_runners", fields), 422, "unknown_agent")["errors"]
 
 
-def test_the_queue_of_an_account_has_an_end(api, make_runner, make_site, configure):
+def test_the_queue_of_an_account_is_limited(api, make_runner, make_site, configure):
     configure(MAX_QUEUED_SESSIONS="1")
     site = make_site()
     make_runner(site=site)
@@ -181,7 +181,7 @@ def test_the_sha_is_fixed_by_the_first_claim(api, make_done_runner):
     assert ok(api.patch(path_of(runner), {"title": "Later"}))["title"] == "Later"
 
 
-def test_a_diff_put_in_place_is_the_runners_until_the_next_session_which_builds_on_it(
+def test_a_replacement_diff_is_the_runners_until_the_next_session_which_builds_on_it(
     api, make_done_runner, worker, follow_up
 ):
     runner = make_done_runner()
@@ -195,7 +195,7 @@ def test_a_diff_put_in_place_is_the_runners_until_the_next_session_which_builds_
     assert api.get(path_of(runner, "/diff")).text == patch_of("both")
 
 
-def test_a_diff_may_be_put_in_place_by_its_key(api, make_done_runner, worker, make_runner):
+def test_a_diff_may_be_replaced_by_its_key(api, make_done_runner, worker, make_runner):
     runner = make_done_runner()
     key = f"agent-runner-sessions-diffs/{runner['id']}/{runner['latest_session_id']}/1/result.patch"
     assert ok(api.patch(path_of(runner), {"result_diff_s3_key": key}))["has_result_diff"]
@@ -207,7 +207,7 @@ def test_a_diff_may_be_put_in_place_by_its_key(api, make_done_runner, worker, ma
         refused(api.patch(path_of(runner), {"result_diff_s3_key": bad}), 422, "bad_key")
 
 
-def test_an_old_diff_is_put_in_place_only_where_something_refers_to_it(api, make_done_runner):
+def test_an_old_upload_replaces_a_diff_only_if_a_row_refers_to_it(api, make_done_runner):
     runner = make_done_runner()
     referred_to = f"agent-runner-sessions-diffs/{runner['id']}/{runner['latest_session_id']}/1/result.patch"
     lost = referred_to.replace("/1/", "/0/")
@@ -218,7 +218,7 @@ def test_an_old_diff_is_put_in_place_only_where_something_refers_to_it(api, make
     refused(api.patch(path_of(runner), {"result_diff_s3_key": lost}), 422, "file_expired")
 
 
-def test_what_is_no_diff_is_refused(api, make_done_runner):
+def test_content_that_is_not_a_diff_is_refused(api, make_done_runner):
     runner = make_done_runner()
     refused(api.patch(path_of(runner), {"result_diff": "hello"}), 422, "not_a_diff")
     assert not ok(api.patch(path_of(runner), {"result_diff": ""}))["has_result_diff"]
@@ -273,7 +273,7 @@ def test_a_runner_whose_only_session_was_stopped_does_not_pass_for_work_done(api
     refused(api.post(path_of(runner, "/commit"), {"target_branch": "x"}), 422, "no_diff")
 
 
-def brought(api, runner, diff, form):
+def send_diff(api, runner, diff, form):
     """PATCH a diff in, inline or by the key of an upload."""
     if form == "inline":
         return api.patch(path_of(runner), {"result_diff": diff})
@@ -292,10 +292,10 @@ def test_a_diff_is_checked_alike_inline_and_by_key(api, make_done_runner, form):
     field = "result_diff" if form == "inline" else "result_diff_s3_key"
     whole = patch_of("new")
     for damaged in ("this is no diff", whole.replace("+1 @@", "+1,2 @@"), whole + "more\n"):
-        response = brought(api, runner, damaged, form)
+        response = send_diff(api, runner, damaged, form)
         refused(response, 422, "not_a_diff")
         assert list(response.json["errors"]) == [field] and "line" in response.json["message"]
     assert api.get(path_of(runner, "/diff")).text == patch_of("one"), "what there was is still there"
     for sent in (whole, whole.rstrip("\n"), base64.b64encode(whole.encode()).decode()):
-        ok(brought(api, runner, sent, form))
+        ok(send_diff(api, runner, sent, form))
         assert api.get(path_of(runner, "/diff")).text == whole

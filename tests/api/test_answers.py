@@ -19,7 +19,7 @@ def test_an_unknown_route_answers_in_the_one_shape(api):
     refused(api.get("/agent_runners/"), 404, "route_not_found")
 
 
-def test_a_method_that_is_not_there_names_those_that_are(api):
+def test_a_method_that_is_not_allowed_gets_the_allowed_ones(api):
     response = api("PUT", "/agent_runners")
     refused(response, 405, "method_not_allowed")
     assert {"GET", "POST"} <= set(response.headers["Allow"].split(", "))
@@ -27,13 +27,13 @@ def test_a_method_that_is_not_there_names_those_that_are(api):
 
 
 @pytest.mark.parametrize("path", ["/", "/docs", "/api", "/api/v1", "/api/v1/"])
-def test_the_addresses_at_which_people_look_first_lead_to_the_docs(api, path):
+def test_common_addresses_redirect_to_the_docs(api, path):
     response = api.client.get(path)
     assert (response.status_code, response.headers["Location"]) == (302, "/api/v1/docs")
 
 
 @pytest.mark.parametrize("bad", ["12", "not-a-uuid", "%00", "{0197c1de-0000-7000-8000-000000000001}"])
-def test_an_id_that_is_none_gets_the_404_of_its_resource(api, make_runner, bad):
+def test_a_malformed_id_gets_the_404_of_its_resource(api, make_runner, bad):
     runner = make_runner()
     for method, path, error_code in [
         ("GET", f"/agent_runners/{bad}", "agent_runner_not_found"),
@@ -65,7 +65,7 @@ def test_the_message_of_a_422_is_the_first_reason_in_words(api, fields, message)
     assert body["message"] == message
 
 
-def test_what_is_missing_or_no_object_is_told_in_words_too(api):
+def test_a_missing_field_or_a_body_that_is_no_object_has_a_plain_message(api):
     assert refused(api.post("/sites", {}), 422, "invalid")["message"] == "repo_url: is required"
     assert refused(api.post("/sites", []), 422, "invalid")["message"] == "the body: must be an object"
 
@@ -81,7 +81,7 @@ def test_fields_and_parameters_that_an_operation_does_not_take_are_refused(api, 
     assert api.post(path, {}).status_code == 202
 
 
-def test_what_breaks_on_our_side_is_told_without_details_and_logged_with_them(api, make_runner, engine, caplog):
+def test_an_unexpected_error_is_answered_without_details_and_logged_with_them(api, make_runner, engine, caplog):
     runner = make_runner()
     with engine.begin() as connection:
         connection.execute(sa.text("UPDATE agent_runners SET state = 'LOST'"))
@@ -92,7 +92,7 @@ def test_what_breaks_on_our_side_is_told_without_details_and_logged_with_them(ap
     assert line["request_id"] == "broken-1" and "LOST" in str(line["exc_info"])
 
 
-def test_a_database_that_does_not_answer_is_told_apart(api, database_url):
+def test_an_unavailable_database_has_its_own_error(api, database_url):
     db.configure("sqlite:////nonexistent/folder/x.db")
     try:
         response = api.get("/agent_runners")
@@ -105,7 +105,7 @@ def test_a_database_that_does_not_answer_is_told_apart(api, database_url):
     assert ok(api.client.get("/readyz")) == {"status": "ok"}
 
 
-def test_a_request_id_is_taken_over_or_made(api):
+def test_a_request_id_is_used_or_generated(api):
     response = api.get("/sites", headers={"X-Request-Id": "checkout-4711"})
     assert response.headers["X-Request-Id"] == "checkout-4711"
     made = {api.get("/sites").headers["X-Request-Id"] for _ in range(2)}
@@ -145,7 +145,7 @@ def test_no_secret_is_logged_or_shown(api, make_site, caplog):
     assert "gh-hush" not in bad.text + api.get("/sites").text
 
 
-def test_a_post_does_not_wait_for_a_broker_that_nobody_answers_at(api, make_site):
+def test_a_post_does_not_wait_for_an_unavailable_broker(api, make_site):
     site = make_site()
     began = time.monotonic()
     runner = created(api.post("/agent_runners", {"site_id": site["id"], "prompt": "x"}))
@@ -178,7 +178,7 @@ def test_a_long_list_takes_no_more_statements_than_a_short_one(statements, make_
     assert [statements(path) for path in paths] == short
 
 
-def test_an_artifact_store_that_does_not_answer_is_told_apart(api, make_done_runner, configure, configured):
+def test_an_unavailable_artifact_store_has_its_own_error(api, make_done_runner, configure, configured):
     runner = make_done_runner()
     configured.setenv("AWS_ACCESS_KEY_ID", "nobody")
     configured.setenv("AWS_SECRET_ACCESS_KEY", "nothing")

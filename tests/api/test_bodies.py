@@ -114,7 +114,7 @@ def test_the_types_of_json_with_a_suffix_or_a_charset_are_json(api, make_site):
         ("state", "DONE"),
     ],
 )
-def test_a_senseless_field_is_refused_by_name(api, make_site, field, value):
+def test_an_invalid_field_is_refused_by_name(api, make_site, field, value):
     fields = {"site_id": make_site()["id"], "prompt": "x", field: value}
     assert list(refused(api.post("/agent_runners", fields), 422, "invalid")["errors"]) == [field]
 
@@ -151,7 +151,7 @@ def test_a_branch_that_git_would_refuse_or_misread_is_refused(api, make_site, ma
 
 
 @pytest.mark.parametrize("branch", ["ab\u200dc", "ab\u200cc", "ab\u00a0c", "😀/ü"])
-def test_a_branch_that_git_takes_is_taken(api, make_runner, branch):
+def test_a_branch_that_git_accepts_is_accepted(api, make_runner, branch):
     assert make_runner(branch=branch)["branch"] == branch
 
 

@@ -68,7 +68,7 @@ def test_a_follow_up_stays_within_the_limits_of_the_site_as_they_are_now(api, ma
         ("shell,claude", "scripted", None),
     ],
 )
-def test_the_default_agent_takes_words_unless_the_site_names_another(
+def test_the_default_agent_takes_plain_language_unless_the_site_names_another(
     api, make_site, configure, agents, of_the_site, expected
 ):
     configure(AGENTS="shell,scripted,claude,codex")
@@ -81,7 +81,7 @@ def test_the_default_agent_takes_words_unless_the_site_names_another(
         assert ok(api.get(session_path(created(response))))["agent_config"]["agent"] == expected
 
 
-def test_without_an_agent_that_takes_words_one_has_to_be_named(api, make_site, make_runner, configure):
+def test_without_an_agent_for_plain_language_the_agent_is_required(api, make_site, make_runner, configure):
     configure(AGENTS="shell,scripted")
     site = make_site()
     body = refused(api.post("/agent_runners", {"site_id": site["id"], "prompt": "rm -rf ."}), 422, "no_default_agent")

@@ -33,7 +33,7 @@ def test_a_whole_number_may_be_written_with_a_point(api, make_site):
     refused(api.patch(f"/sites/{site['id']}", {"max_duration_seconds": "60"}), 422, "invalid")
 
 
-def test_a_diff_inline_and_by_key_is_refused_by_name(api, make_done_runner):
+def test_a_diff_both_inline_and_by_key_is_refused_with_its_field(api, make_done_runner):
     runner = make_done_runner()
     body = refused(api.patch(path_of(runner), {"result_diff": "x", "result_diff_s3_key": "y"}), 422, "two_diffs")
     assert list(body["errors"]) == ["result_diff_s3_key"]
@@ -41,7 +41,7 @@ def test_a_diff_inline_and_by_key_is_refused_by_name(api, make_done_runner):
     refused(api.patch(session_path(runner), both), 422, "two_diffs")
 
 
-def test_a_strange_cursor_is_refused_by_name(api):
+def test_an_invalid_cursor_is_refused_by_name(api):
     refused(api.get("/agent_runners", query_string={"cursor": "0"}), 422, "bad_cursor")
 
 
@@ -70,13 +70,13 @@ def test_the_description_says_that_further_fields_are_refused(description):
     assert len([body for body in bodies if body.get("additionalProperties") is not False]) == 1
 
 
-def test_a_name_that_stands_where_an_id_may_stand_is_not_an_id(api):
+def test_a_name_in_the_place_of_an_id_is_not_an_id(api):
     for name in ("upload_url", "delete_url"):
         for method in ("GET", "PATCH", "DELETE"):
             refused(api(method, f"/agent_runners/{name}"), 405, "method_not_allowed")
 
 
-def test_a_field_without_a_name_is_told_apart_from_the_body(api):
+def test_a_field_without_a_name_is_distinguished_from_the_body(api):
     assert refused(api.post("/sites", {"repo_url": "x", "": 1}), 422, "invalid")["message"].startswith('"": is not')
 
 
@@ -84,13 +84,13 @@ def test_the_description_says_which_states_a_filter_takes(operations):
     assert parameters(operations["listSessions"])["state"]["pattern"].startswith("^ *([Nn][Ee][Ww]|")
 
 
-def test_a_request_id_of_any_length_is_described_as_it_is_taken(api, operations):
+def test_the_description_of_request_ids_holds_for_any_length(api, operations):
     answer = api.get("/sites", headers={"X-Request-Id": "x" * 129})
     assert answer.status_code == 200 and answer.headers["X-Request-Id"] != "x" * 129
     assert parameters(operations["listSites"])["X-Request-Id"] == {"type": "string"}
 
 
-def test_a_change_without_a_body_changes_nothing_and_is_described(api, operations, make_site):
+def test_a_patch_without_a_body_changes_nothing_and_is_documented(api, operations, make_site):
     site = make_site()
     assert ok(api("PATCH", f"/sites/{site['id']}"))["name"] == site["name"]
     for name in ("updateSite", "updateAgentRunner", "updateSession"):

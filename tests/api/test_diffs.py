@@ -81,7 +81,7 @@ def test_the_content_of_binaries_may_be_left_out(api, make_done_runner):
     assert "literal" in api.get(path_of(runner, "/diff?strip_binary=false")).text
 
 
-def test_a_diff_that_is_gone_from_the_store_answers_404(api, make_done_runner, tmp_path):
+def test_a_diff_missing_from_the_store_answers_404(api, make_done_runner, tmp_path):
     runner = make_done_runner()
     for file in (tmp_path / "data" / "artifacts").rglob("*.patch"):
         file.unlink()

@@ -23,7 +23,7 @@ def messages(lines):
         yield int(fields["id"]) if "id" in fields else None, fields["event"], json.loads(fields["data"])
 
 
-def listen(api, runner, after=None):
+def read_stream(api, runner, after=None):
     headers = {} if after is None else {"Last-Event-ID": str(after)}
     # A server closes what it has sent; a test client leaves that to the test.
     with api.get(session_path(runner, rest="/events"), headers=headers) as response:
@@ -31,7 +31,7 @@ def listen(api, runner, after=None):
 
 
 @pytest.fixture
-def told(api, make_runner, worker):
+def runner(api, make_runner, worker):
     """A runner whose session was lost once, and then ended."""
     runner = make_runner()
     first = worker.claim(runner["latest_session_id"])
@@ -43,12 +43,12 @@ def told(api, make_runner, worker):
     return runner
 
 
-def test_a_stream_tells_everything_in_order_and_ends(api, told):
-    with api.get(session_path(told, rest="/events")) as response:
-        heard = list(messages(response.data))
+def test_a_stream_sends_every_event_in_order_and_ends(api, runner):
+    with api.get(session_path(runner, rest="/events")) as response:
+        received = list(messages(response.data))
     assert response.headers["Content-Type"] == "text/event-stream; charset=utf-8"
     assert response.headers["Cache-Control"] == "no-store"
-    names = [(event, data.get("state") or data.get("title")) for _, event, data in heard]
+    names = [(event, data.get("state") or data.get("title")) for _, event, data in received]
     assert names == [
         ("state", "NEW"),
         ("state", "RUNNING"),
@@ -60,32 +60,32 @@ def test_a_stream_tells_everything_in_order_and_ends(api, told):
         ("state", "DONE"),
         ("done", "DONE"),
     ]
-    numbers = [number for number, _, _ in heard[:-1]]
-    assert numbers == sorted(set(numbers)) and heard[-1][0] == numbers[-1]
-    steps = {step["id"]: step for step in ok(api.get(session_path(told)))["steps"]}
-    found = heard[6][2]
+    numbers = [number for number, _, _ in received[:-1]]
+    assert numbers == sorted(set(numbers)) and received[-1][0] == numbers[-1]
+    steps = {step["id"]: step for step in ok(api.get(session_path(runner)))["steps"]}
+    found = received[6][2]
     assert steps[found["id"]]["message"] == found["message"] == "ünïcode\nand lines"
     assert found["created_at"] == steps[found["id"]]["created_at"] and found["attempt"] == 2
 
 
-def test_a_stream_goes_on_where_it_broke_off(api, told):
-    heard = listen(api, told)
-    for index, (number, _, _) in enumerate(heard[:-1]):
-        assert listen(api, told, number) == heard[index + 1 :]
-    assert [event for _, event, _ in listen(api, told, 10_000)] == ["done"]
+def test_a_stream_resumes_after_the_last_event(api, runner):
+    received = read_stream(api, runner)
+    for index, (number, _, _) in enumerate(received[:-1]):
+        assert read_stream(api, runner, number) == received[index + 1 :]
+    assert [event for _, event, _ in read_stream(api, runner, 10_000)] == ["done"]
 
 
 @pytest.mark.parametrize("place", ["x", "-1", "1.5", str(2**40)])
-def test_a_senseless_place_is_refused(api, told, place):
-    response = api.get(session_path(told, rest="/events"), headers={"Last-Event-ID": place})
+def test_an_invalid_last_event_id_is_refused(api, runner, place):
+    response = api.get(session_path(runner, rest="/events"), headers={"Last-Event-ID": place})
     assert list(refused(response, 422, "invalid")["errors"]) == ["Last-Event-ID"]
 
 
-def test_a_listener_hears_of_things_as_they_happen(api, app, make_runner, worker):
+def test_a_client_gets_events_as_they_happen(api, app, make_runner, worker):
     runner = make_runner()
     claim = worker.claim(runner["latest_session_id"])
-    listener = Api(app.test_client(), api.token)
-    response = listener.get(session_path(runner, rest="/events"))
+    client = Api(app.test_client(), api.token)
+    response = client.get(session_path(runner, rest="/events"))
     stream = response.iter_encoded()
     assert [next(messages(next(stream)))[2]["state"] for _ in range(2)] == ["NEW", "RUNNING"]
     began = time.monotonic()
@@ -98,7 +98,7 @@ def test_a_listener_hears_of_things_as_they_happen(api, app, make_runner, worker
     assert [event for _, event, _ in rest] == ["state", "done"] and rest[-1][2] == {"state": "CANCELLED"}
 
 
-def test_there_are_only_so_many_listeners_and_who_leaves_makes_room(api, app, make_runner, configure):
+def test_listeners_are_limited_and_one_that_disconnects_frees_its_slot(api, app, make_runner, configure):
     configure(MAX_LISTENERS="1")
     runner = make_runner()
     path = session_path(runner, rest="/events")
@@ -113,24 +113,28 @@ def test_there_are_only_so_many_listeners_and_who_leaves_makes_room(api, app, ma
     assert never_read.status_code == 200
     never_read.close()
     api.delete(path_of(runner))
-    assert [event for _, event, _ in listen(api, runner)] == ["state", "state", "done"]
+    assert [event for _, event, _ in read_stream(api, runner)] == ["state", "state", "done"]
     # That one has left too.
-    assert [event for _, event, _ in listen(api, runner)] == ["state", "state", "done"]
+    assert [event for _, event, _ in read_stream(api, runner)] == ["state", "state", "done"]
 
 
-def test_a_failure_is_told(api, make_runner, worker):
+def test_a_failure_is_reported_in_the_stream(api, make_runner, worker):
     runner = make_runner()
     failure = {"code": "x", "stage": "agent", "retryable": False, "message": "No."}
     worker.run(runner["latest_session_id"], state=SessionState.ERROR, failure=Failure(**failure))
-    assert listen(api, runner)[-2][2]["failure"] == failure
+    assert read_stream(api, runner)[-2][2]["failure"] == failure
 
 
-def test_silence_is_broken_by_heartbeats_that_do_not_move_the_place(ada, make_runner):
+def test_silence_is_filled_with_heartbeats_that_do_not_change_where_to_resume(ada, make_runner):
     runner = make_runner()
     ids = uuid.UUID(runner["id"]), uuid.UUID(runner["latest_session_id"])
     who = Caller(ada.user.account_id, ada.user.id, ada.user.id, Scope.READ)
     events = EventStream(who, *ids, silence=0.1)
     stream = events.messages(events.read_after(0), 0)
-    heard = [next(messages(next(stream))) for _ in range(3)]
-    assert [(number, event) for number, event, _ in heard] == [(1, "state"), (None, "heartbeat"), (None, "heartbeat")]
+    received = [next(messages(next(stream))) for _ in range(3)]
+    assert [(number, event) for number, event, _ in received] == [
+        (1, "state"),
+        (None, "heartbeat"),
+        (None, "heartbeat"),
+    ]
     stream.close()

@@ -55,9 +55,7 @@ def test_a_session_of_an_external_site_waits_for_its_claim(api, runner, worker, 
     assert ok(api.get(path_of(runner)))["state"] == "RUNNING"
 
 
-def test_a_worker_that_goes_on_for_longer_than_it_may_is_ended_and_may_bring_its_work(
-    api, outside, make_site, make_runner, worker
-):
+def test_a_worker_past_its_time_limit_is_ended_and_may_save_its_work(api, outside, make_site, make_runner, worker):
     limits = {"max_duration_seconds": 600}
     external = make_site(execution="external")
     late, in_time = (make_runner(site=external, limits=limits) for _ in range(2))
@@ -92,7 +90,7 @@ def test_more_steps_than_a_session_may_have_are_left_out_and_cost_no_work(api, c
     assert session["state"] == "DONE" and session["has_result_diff"]
 
 
-def test_the_whole_list_of_steps_is_known_again_however_long_it_is(claimed, runner, configure):
+def test_a_repeated_list_of_steps_is_recognized_however_long_it_is(claimed, runner, configure):
     configure(MAX_STEPS_BYTES="0")
     path, steps = session_path(runner), [{"title": f"Step {n}", "message": "x" * 250 * 1024} for n in range(7)]
     session = ok(claimed.patch(path, {"steps": steps[:6]}))
@@ -100,7 +98,7 @@ def test_the_whole_list_of_steps_is_known_again_however_long_it_is(claimed, runn
     assert ok(claimed.patch(path, {"steps": steps}))["steps_count"] == 7
 
 
-def test_a_session_of_our_own_is_not_claimed_from_outside(outside, make_runner):
+def test_a_session_of_an_internal_site_is_not_claimed_by_an_external_worker(outside, make_runner):
     refused(outside.patch(session_path(make_runner()), {"state": "RUNNING"}), 409, "not_external")
 
 
@@ -111,8 +109,8 @@ def test_a_worker_reports_and_ends(api, claimed, runner):
     session = ok(claimed.patch(path, {"steps": [step], "usage": usage, "current_task": "Reading"}))
     assert session["steps"][0]["title"] == "Read" and session["usage"] == usage
     assert ok(api.get(path_of(runner)))["current_task"] == "Reading"
-    told_again = [{key: session["steps"][0][key] for key in session["steps"][0]}, {"title": "Write"}]
-    session = ok(claimed.patch(path, {"steps": told_again}))
+    repeated = [{key: session["steps"][0][key] for key in session["steps"][0]}, {"title": "Write"}]
+    session = ok(claimed.patch(path, {"steps": repeated}))
     assert [(s["title"], s["message"]) for s in session["steps"]] == [("Read", "all of it"), ("Write", "")]
     end = {
         "state": "DONE",
@@ -147,7 +145,7 @@ def test_diffs_are_uploaded_by_signed_urls_of_the_attempt(api, claimed, runner):
     assert api.get(session_path(runner, rest="/diff/cumulative")).text == patch_of("cumulative")
 
 
-def test_what_was_reported_is_not_replaced_by_a_later_upload(api, claimed, runner):
+def test_a_reported_diff_is_not_replaced_by_a_later_upload(api, claimed, runner):
     urls = ok(claimed.post(session_path(runner, rest="/diff/upload_urls")))
 
     def upload(text: str) -> None:
@@ -209,14 +207,14 @@ def test_a_session_token_is_for_its_session_alone(claimed, runner, make_runner, 
         refused(claimed(method, path, **({"json": body} if body else {})), 403, "session_token_scope")
 
 
-def test_the_session_token_is_worth_nothing_once_the_token_that_claimed_with_it_is_revoked(claimed, runner, ada):
+def test_the_session_token_is_revoked_with_the_token_that_claimed_with_it(claimed, runner, ada):
     [token] = [each for each in ok(ada.admin.get("/tokens")) if each["scope"] == "worker"]
     ok(claimed.patch(session_path(runner), {"result": "Found."}))
     empty(ada.admin.delete(f"/tokens/{token['id']}"), 204)
     refused(claimed.patch(session_path(runner), {"result": "Found more."}), 401, "bad_token")
 
 
-def test_a_follow_up_says_what_all_of_it_comes_to(api, claimed, runner, outside):
+def test_a_follow_up_reports_the_cumulative_diff(api, claimed, runner, outside):
     path = path_of(runner)
     first = ok(claimed.patch(session_path(runner), {"state": "DONE", "result_diff": patch_of("one")}))
     assert first["has_cumulative_diff"], "it is the same where nothing came before"
@@ -242,12 +240,12 @@ def test_each_report_is_a_heartbeat_and_silence_loses_the_lease(api, claimed, ru
     assert ok(second.patch(session_path(runner), {"state": "DONE"}))["attempt"] == 2
 
 
-def test_the_whole_list_of_steps_is_known_again_in_a_later_attempt_too(api, claimed, runner, outside):
+def test_a_repeated_list_of_steps_is_recognized_in_a_later_attempt_too(api, claimed, runner, outside):
     let_lease_run_out()
     second = outside.with_token(ok(outside.patch(session_path(runner), {"state": "RUNNING"}))["session_token"])
     one, two, three = ({"title": title, "message": ""} for title in ("One", "Two", "Three"))
-    for told in ([one], [one, two]):
-        ok(second.patch(session_path(runner), {"steps": told}))
+    for steps in ([one], [one, two]):
+        ok(second.patch(session_path(runner), {"steps": steps}))
     shown = ok(api.get(session_path(runner)))["steps"]
     assert [step["title"] for step in shown] == ["Started again", "One", "Two"]
     read = [{name: step[name] for name in ("title", "message")} for step in shown]
@@ -276,7 +274,7 @@ def test_what_the_state_machine_forbids_is_a_conflict(api, outside, runner):
     assert ok(outside.patch(path, {"title": "Afterwards"}))["title"] == "Afterwards"
 
 
-def test_a_session_that_nobody_claimed_takes_no_reports_but_may_be_given_up(outside, runner):
+def test_an_unclaimed_session_takes_no_reports_but_may_be_ended(outside, runner):
     path = session_path(runner)
     refused(outside.patch(path, {"steps": [{"title": "x"}]}), 409, "not_running")
     assert ok(outside.patch(path, {"state": "ERROR"}))["attempt"] == 0
@@ -314,7 +312,7 @@ def test_a_new_title_is_no_heartbeat(api, claimed, runner, engine):
     assert lease() > before
 
 
-def test_waiting_sessions_are_rung_for_once_a_site_is_our_own(api, runner, worker):
+def test_waiting_sessions_are_dispatched_once_a_site_is_internal(api, runner, worker):
     assert due() == []
     ok(api.patch(f"/sites/{runner['site_id']}", {"execution": "internal"}))
     time.sleep(0.01)
@@ -357,7 +355,7 @@ def test_a_stopped_session_takes_no_more_reports(api, claimed, runner):
         ("attempt", 5),
     ],
 )
-def test_a_senseless_report_is_refused_by_name(claimed, runner, field, value):
+def test_an_invalid_report_is_refused_by_name(claimed, runner, field, value):
     response = claimed.patch(session_path(runner), {field: value})
     assert response.status_code == 422 and list(response.json["errors"]) == [field], response.text
 
@@ -385,7 +383,7 @@ def test_an_empty_diff_is_no_diff(claimed, runner):
     assert not ok(claimed.patch(session_path(runner), {"result_diff": "", "state": "DONE"}))["has_result_diff"]
 
 
-def test_a_follow_up_is_claimed_anew(api, claimed, runner, outside):
+def test_a_follow_up_needs_a_claim_of_its_own(api, claimed, runner, outside):
     ok(claimed.patch(session_path(runner), {"state": "DONE", "cumulative_diff": patch_of("x")}))
     follow = created(api.post(path_of(runner, "/sessions"), {"prompt": "x"}))
     refused(claimed.patch(session_path(runner, follow["id"]), {"state": "RUNNING"}), 403, "session_token_scope")

@@ -66,7 +66,7 @@ def test_a_refusal_is_kept_too(api, body):
     refused(api.post("/agent_runners", body, headers=KEY), 422, "idempotency_key_reused")
 
 
-def test_a_conflict_is_answered_alike_even_when_it_has_passed(api, body):
+def test_a_repeat_gets_the_same_conflict_even_when_it_has_passed(api, body):
     runner = created(api.post("/agent_runners", body))
     path = path_of(runner, "/sessions")
     refused(api.post(path, {"prompt": "x"}, headers=KEY), 409, "active_session_exists")
@@ -75,7 +75,7 @@ def test_a_conflict_is_answered_alike_even_when_it_has_passed(api, body):
     created(api.post(path, {"prompt": "x"}, headers={"Idempotency-Key": "order-18"}))
 
 
-def test_who_is_told_to_come_back_may_come_back(api, body, configure):
+def test_an_error_that_says_to_try_again_is_not_replayed(api, body, configure):
     configure(MAX_QUEUED_SESSIONS="1")
     runner = created(api.post("/agent_runners", body))
     refused(api.post("/agent_runners", body, headers=KEY), 429, "queue_full")
@@ -111,7 +111,7 @@ def test_twenty_at_once_make_one_runner(api, body, engine):
             refused(response, 409, "idempotency_in_flight")
 
 
-def test_a_repeat_of_a_request_in_flight_is_told_so(api, ada, body, engine):
+def test_a_repeat_of_a_request_in_flight_gets_its_own_error(api, ada, body, engine):
     if engine.dialect.name == "sqlite":
         pytest.skip("SQLite has one writer: the repeat waits for the first, and then replays")
     with engine.connect() as connection:
@@ -134,7 +134,7 @@ def test_after_a_day_a_key_is_forgotten(api, body, engine):
 
 
 @pytest.mark.parametrize("key", ["", " ", "x" * 256, "a b", "é"])
-def test_a_senseless_key_is_refused(api, body, key):
+def test_an_invalid_key_is_refused(api, body, key):
     refused(api.post("/agent_runners", body, headers={"Idempotency-Key": key}), 422, "invalid")
 
 

@@ -24,7 +24,7 @@ def five(make_runner, make_site):
     return [make_runner(site=site, title=f"Runner {n}")["id"] for n in range(5)][::-1]
 
 
-def test_pages_tell_the_total_and_their_neighbours(api, five):
+def test_pages_have_the_total_and_links_to_their_neighbours(api, five):
     first = api.get("/agent_runners?per_page=2&title=runner")
     assert ids(first) == five[:2] and first.headers["Total"] == "5"
     assert set(links(first)) == {"first", "next", "last"}
@@ -58,7 +58,7 @@ def test_more_than_a_hundred_rows_of_a_page_are_clamped(api, five):
 @pytest.mark.parametrize(
     "path", ["/agent_runners?stat=DONE", "/sites?title=x", f"/agent_runners/{NOBODY}?x=", "/tokens?per-page=5"]
 )
-def test_a_parameter_that_nobody_knows_is_refused_by_name(api, path):
+def test_an_unknown_parameter_is_refused_by_name(api, path):
     name = path.split("?")[1].split("=")[0]
     body = refused(api.get(path), 422, "invalid")
     assert list(body["errors"]) == [name] and body["message"] == f"{name}: is not a parameter of this operation"
@@ -74,7 +74,7 @@ def test_tokens_come_in_pages(api):
 
 
 @pytest.mark.parametrize("query", ["page=0", "page=-1", "page=x", "per_page=0", "per_page=x", "page=1.5"])
-def test_a_senseless_page_is_refused(api, query):
+def test_an_invalid_page_is_refused(api, query):
     body = refused(api.get(f"/agent_runners?{query}"), 422, "invalid")
     assert query.split("=")[0] in body["errors"]
 
@@ -135,10 +135,10 @@ def test_runners_are_filtered_by_state(api, make_runner, make_done_runner):
 
 
 def test_archived_runners_are_listed_only_when_asked_for(api, make_done_runner):
-    put_away, other = make_done_runner(), make_done_runner()
-    api.post(path_of(put_away, "/archive"))
+    archived, other = make_done_runner(), make_done_runner()
+    api.post(path_of(archived, "/archive"))
     assert ids(api.get("/agent_runners")) == [other["id"]]
-    assert ids(api.get("/agent_runners?state=archived")) == [put_away["id"]]
+    assert ids(api.get("/agent_runners?state=archived")) == [archived["id"]]
     assert len(ids(api.get("/agent_runners?state=archived,done"))) == 2
 
 
@@ -208,7 +208,7 @@ def test_bounds_of_time_are_inclusive_and_take_several_spellings(api, make_runne
 @pytest.mark.parametrize(
     "moment", ["yesterday", "inf", "nan", "1e300", "0001-01-01T00:00:00+23:59", "", "2026", "202601", "20260199"]
 )
-def test_what_is_no_moment_is_refused(api, moment):
+def test_text_that_is_not_a_time_is_refused(api, moment):
     response = api.get("/agent_runners", query_string={"created_at_from": moment})
     body = refused(response, 422, "invalid")
     assert "created_at_from" in body["errors"] and "2026-01-31T12:00:00Z" in body["message"]

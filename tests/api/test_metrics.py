@@ -60,12 +60,12 @@ def test_sessions_are_counted_by_state_and_by_how_they_ended(
 
 
 @pytest.mark.parametrize("header", [None, "Bearer ", "Bearer wrong", "Basic for prometheus"])
-def test_nobody_reads_them_without_their_token(read: Read, app: Flask, header: str | None) -> None:
+def test_metrics_need_their_token(read: Read, app: Flask, header: str | None) -> None:
     answer = app.test_client().get("/metrics", headers={"Authorization": header} if header else {})
     assert (answer.status_code, answer.json["error_code"]) == (401, "bad_token")
 
 
-def test_a_token_that_nobody_set_is_made_once(app: Flask) -> None:
+def test_a_token_that_is_not_set_is_created_once(app: Flask) -> None:
     client = app.test_client()
     assert client.get("/metrics").status_code == 401
     token = (settings().data_dir / "metrics.token").read_text()

@@ -106,7 +106,7 @@ def test_examples_have_the_fields_that_they_are_examples_of(description, operati
                 assert set(example) == set(fields), name
 
 
-def test_links_lead_from_a_created_runner_to_its_diff(operations):
+def test_links_go_from_a_created_runner_to_its_diff(operations):
     links = operations["createAgentRunner"][2]["responses"]["201"]["links"]
     followed = {link["operationId"] for link in links.values()}
     assert {"getAgentRunner", "listSessions", "getSession", "getAgentRunnerDiff", "createSession"} <= followed

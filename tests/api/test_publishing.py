@@ -30,7 +30,7 @@ def recorded(engine):
         return connection.execute(sa.select(Publication.__table__).order_by(Publication.id)).mappings().all()
 
 
-def test_a_pull_request_is_asked_for_and_recorded(api, make_done_runner, engine):
+def test_a_pull_request_is_requested_and_recorded(api, make_done_runner, engine):
     runner = make_done_runner(title="Fix the Größe — now!")
     changed = ok(api.post(path_of(runner, "/pull_request"), {"title": "T", "body": "B", "draft": True}))
     assert changed["pr_is_being_created"] is True and changed["pr_error"] is None
@@ -42,7 +42,7 @@ def test_a_pull_request_is_asked_for_and_recorded(api, make_done_runner, engine)
 
 
 @pytest.mark.parametrize("arguments", [{}, {"json": {}}, {"json": {"title": None, "body": None, "draft": None}}])
-def test_nothing_has_to_be_said_about_a_pull_request(api, make_done_runner, arguments):
+def test_a_pull_request_needs_no_fields(api, make_done_runner, arguments):
     assert ok(api("POST", path_of(make_done_runner(), "/pull_request"), **arguments))["pr_is_being_created"]
 
 
@@ -52,14 +52,14 @@ def test_a_follow_up_goes_to_the_same_branch(api, make_done_runner, engine, foll
     assert first["result_branch"] == "agent/mine"
     settle(engine)
     follow_up(runner, "diff --git a/b b/b\n")
-    told = refused(api.post(path_of(runner, "/pull_request"), {"branch": "agent/other"}), 422, "other_branch")
-    assert "agent/mine" in told["message"] and "branch" in told["errors"]
+    error = refused(api.post(path_of(runner, "/pull_request"), {"branch": "agent/other"}), 422, "other_branch")
+    assert "agent/mine" in error["message"] and "branch" in error["errors"]
     assert ok(api.post(path_of(runner, "/pull_request"), {"branch": "agent/mine"}))["result_branch"] == "agent/mine"
     assert [row["branch"] for row in recorded(engine)] == ["agent/mine"] * 2
     assert [row["id"] for row in ok(api.get("/agent_runners?result_branch=agent/mine"))] == [runner["id"]]
 
 
-def test_a_commit_is_asked_for_and_recorded(api, make_done_runner, engine):
+def test_a_commit_is_requested_and_recorded(api, make_done_runner, engine):
     runner = make_done_runner()
     changed = ok(api.post(path_of(runner, "/commit"), {"target_branch": "staging", "message": "M", "squash": True}))
     assert changed["merge_commit_is_being_created"] is True and changed["result_branch"] is None
@@ -100,14 +100,14 @@ def test_the_default_branch_is_protected_unless_the_site_says_otherwise(api, mak
     ok(api.post(path_of(free, "/commit"), {"target_branch": "main"}))
 
 
-def test_what_is_pushed_to_is_named_without_a_prefix(api, make_done_runner, engine):
+def test_a_target_branch_is_stored_without_its_prefix(api, make_done_runner, engine):
     runner = make_done_runner()
     ok(api.post(path_of(runner, "/commit"), {"target_branch": "refs/heads/staging"}))
     assert ok(api.post(path_of(runner, "/pull_request"), {"branch": "heads/topic"}))["result_branch"] == "topic"
     assert {row["branch"] for row in recorded(engine)} == {"staging", "topic"}
 
 
-def test_nothing_is_published_as_long_as_nobody_knows_which_branch_is_protected(api, make_done_runner, make_site):
+def test_nothing_is_published_while_the_protected_branches_are_unknown(api, make_done_runner, make_site):
     runner = make_done_runner(site=make_site(default_branch=None))
     for path, body in (("/commit", {"target_branch": "main"}), ("/pull_request", {})):
         refused(api.post(path_of(runner, path), body), 422, "default_branch_unknown")
@@ -135,7 +135,7 @@ def test_a_forge_without_pull_requests_takes_commits_only(api, make_done_runner,
         ("/pull_request", {"body": "\0"}),
     ],
 )
-def test_senseless_wishes_are_refused(api, make_done_runner, path, body):
+def test_invalid_requests_are_refused(api, make_done_runner, path, body):
     refused(api.post(path_of(make_done_runner(), path), body), 422, "invalid")
 
 

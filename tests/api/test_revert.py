@@ -83,7 +83,7 @@ def test_the_work_of_an_error_does_not_move_the_head_but_may_be_adopted(api, two
     assert ok(revert(api, runner, failed["id"]))["head_session_id"] == failed["id"]
 
 
-def test_a_session_without_changes_shares_the_lot_of_its_parent(api, two, follow_up):
+def test_a_session_without_changes_is_discarded_with_its_parent(api, two, follow_up):
     runner, first, second = two
     asked = follow_up(runner)
     assert ok(api.get(path_of(runner)))["head_session_id"] == second and discarded(api, runner) == []
@@ -97,7 +97,7 @@ def test_a_revert_is_refused_while_a_session_is_active(api, two):
     refused(revert(api, runner, first), 409, "active_session_exists")
 
 
-def test_what_has_landed_by_commit_is_not_discarded(api, two):
+def test_committed_work_is_not_discarded(api, two):
     runner, first, second = two
     ok(api.post(path_of(runner, "/commit"), {"target_branch": "staging"}))
     with db.transaction():

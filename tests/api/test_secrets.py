@@ -90,7 +90,7 @@ def test_another_attempt_is_not_blamed_for_the_one_before(api, make_runner, work
     ids=["added", "base64", "long line", "removed", "around", "shape"],
 )
 @pytest.mark.parametrize("way", ["inline", "upload"])
-def test_a_diff_that_a_caller_brings_is_looked_through(api, make_done_runner, site, line, is_secret, way):
+def test_a_diff_sent_by_a_caller_is_searched_for_secrets(api, make_done_runner, site, line, is_secret, way):
     runner = make_done_runner(site=site)
     counts = {"+": "-0,0 +1", "-": "-1 +0,0", " ": "-1 +1"}[line[0]]
     diff = f"diff --git a/b b/b\n--- a/b\n+++ b/b\n@@ {counts} @@\n{line}\n"
@@ -106,10 +106,10 @@ def test_a_diff_that_a_caller_brings_is_looked_through(api, make_done_runner, si
     assert ok(api.patch(path_of(runner), {"result_diff": patch_of("mended")}))["contains_secret"] is False
 
 
-def test_what_an_outside_worker_says_is_stored_without_secrets(api, claimed, outside_runner, engine):
+def test_the_texts_of_an_external_worker_are_stored_without_secrets(api, claimed, outside_runner, engine):
     path = session_path(outside_runner)
-    told = f"{TOKEN} and {SHAPE} and {claimed.token}"
-    report = {"title": told, "result": told, "current_task": told, "steps": [{"title": told, "message": told}]}
+    text = f"{TOKEN} and {SHAPE} and {claimed.token}"
+    report = {"title": text, "result": text, "current_task": text, "steps": [{"title": text, "message": text}]}
     session = ok(claimed.patch(path, report))
     clean = "[redacted] and [redacted] and [redacted]"
     assert [session[name] for name in ("title", "result", "current_task")] == [clean] * 3
@@ -117,11 +117,11 @@ def test_what_an_outside_worker_says_is_stored_without_secrets(api, claimed, out
     assert ok(api.get(path_of(outside_runner)))["current_task"] == clean
     # The whole list once more is still known again.
     assert ok(claimed.patch(path, {"steps": [*report["steps"], {"title": "more"}]}))["steps_count"] == 2
-    failed = ok(claimed.patch(path, {"state": "ERROR", "result": told}))
+    failed = ok(claimed.patch(path, {"state": "ERROR", "result": text}))
     assert failed["failure"]["message"] == clean
 
 
-def test_the_diff_of_an_outside_worker_is_looked_through(api, claimed, outside_runner):
+def test_the_diff_of_an_external_worker_is_searched_for_secrets(api, claimed, outside_runner):
     diffs = {"result_diff": patch_of(TOKEN), "cumulative_diff": patch_of(TOKEN)}
     session = ok(claimed.patch(session_path(outside_runner), {**diffs, "state": "DONE"}))
     assert session["contains_secret"] and ok(api.get(path_of(outside_runner)))["contains_secret"]
@@ -129,7 +129,7 @@ def test_the_diff_of_an_outside_worker_is_looked_through(api, claimed, outside_r
         refused(answer, 422, "contains_secret")
 
 
-def test_the_work_of_a_stopped_session_is_looked_through_too(api, claimed, outside_runner):
+def test_the_work_of_a_stopped_session_is_searched_for_secrets_too(api, claimed, outside_runner):
     path = session_path(outside_runner)
     empty(api.delete(path), 202)
     diffs = {"result_diff": patch_of("x"), "cumulative_diff": patch_of(TOKEN)}
@@ -157,28 +157,28 @@ def test_a_title_taken_from_a_prompt_quotes_no_part_of_a_secret(api, make_runner
 
 
 def test_a_title_that_a_caller_gives_is_stored_without_secrets(api, make_runner, site):
-    told, clean = f"use {SHAPE} or {TOKEN}", "use [redacted] or [redacted]"
-    runner = make_runner(site=site, title=told)
+    text, clean = f"use {SHAPE} or {TOKEN}", "use [redacted] or [redacted]"
+    runner = make_runner(site=site, title=text)
     assert runner["title"] == clean
-    assert ok(api.patch(path_of(runner), {"title": f"not {told}"}))["title"] == f"not {clean}"
-    assert ok(api.patch(session_path(runner), {"title": told}))["title"] == clean
+    assert ok(api.patch(path_of(runner), {"title": f"not {text}"}))["title"] == f"not {clean}"
+    assert ok(api.patch(session_path(runner), {"title": text}))["title"] == clean
     assert ok(api.get(path_of(runner)))["title"] == f"not {clean}"
 
 
-def test_a_title_fits_though_what_stands_for_a_secret_is_longer(api, make_runner, make_site):
+def test_a_title_fits_though_redaction_makes_it_longer(api, make_runner, make_site):
     site = make_site(access_token="8-signs-")
-    told = "8-signs-" * 62
-    runner = make_runner(site=site, title=told)
+    text = "8-signs-" * 62
+    runner = make_runner(site=site, title=text)
     assert runner["title"] == ("[redacted]" * 50)
     for path in (path_of(runner), session_path(runner)):
-        assert ok(api.patch(path, {"title": told}))["title"] == runner["title"]
+        assert ok(api.patch(path, {"title": text}))["title"] == runner["title"]
 
 
-def test_what_a_publication_is_to_say_is_stored_without_secrets(api, make_done_runner, site, engine):
+def test_the_texts_of_a_publication_are_stored_without_secrets(api, make_done_runner, site, engine):
     runner = make_done_runner(site=site)
-    told, clean = f"use {SHAPE} or {TOKEN}", "use [redacted] or [redacted]"
-    ok(api.post(path_of(runner, "/pull_request"), {"title": told, "body": told}))
-    ok(api.post(path_of(runner, "/commit"), {"target_branch": "notes", "message": told}))
+    text, clean = f"use {SHAPE} or {TOKEN}", "use [redacted] or [redacted]"
+    ok(api.post(path_of(runner, "/pull_request"), {"title": text, "body": text}))
+    ok(api.post(path_of(runner, "/commit"), {"target_branch": "notes", "message": text}))
     with engine.connect() as connection:
         rows = connection.execute(sa.select(Publication.kind, Publication.title, Publication.body))
         found = {kind: (title, body) for kind, title, body in rows}

@@ -52,7 +52,7 @@ def test_a_new_session_shows_every_field(api, make_runner):
     assert ok(api.get(path_of(runner, "/sessions"))) == [session]
 
 
-def test_a_session_tells_how_it_went(api, make_runner, worker):
+def test_a_session_shows_how_it_went(api, make_runner, worker):
     runner = make_runner()
     claim = worker.claim(runner["latest_session_id"])
     worker.step(claim, "Read", "twelve files")
@@ -214,7 +214,7 @@ def test_a_session_is_tried_again_from_where_it_began(api, make_done_runner, wor
     assert worker.claim(again["id"]).session.start_diff_key.endswith("cumulative.patch")
 
 
-def test_a_session_tried_again_takes_the_place_of_what_was_built_on_it(api, make_done_runner, worker, follow_up):
+def test_a_session_tried_again_replaces_what_was_built_on_it(api, make_done_runner, worker, follow_up):
     runner = make_done_runner()
     first = runner["latest_session_id"]
     second = follow_up(runner, patch_of("two"))
@@ -238,7 +238,7 @@ def test_a_session_is_tried_again_only_where_there_is_one(api, make_done_runner,
     refused(reader.post(session_path(other, rest="/retry")), 403, "scope_missing")
 
 
-def test_a_runner_is_taken_out_of_the_archive(api, make_runner, make_done_runner, worker):
+def test_a_runner_is_unarchived(api, make_runner, make_done_runner, worker):
     failed = make_runner()
     worker.run(failed["latest_session_id"], state=SessionState.ERROR)
     for runner, state in ((make_done_runner(), "DONE"), (failed, "ERROR")):

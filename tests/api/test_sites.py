@@ -147,7 +147,7 @@ def test_a_site_is_changed_field_by_field(api, make_site):
         ("forge", "gitea"),
     ],
 )
-def test_a_token_is_not_taken_along_to_another_address(api, make_site, field, elsewhere):
+def test_a_token_is_not_kept_for_another_address(api, make_site, field, elsewhere):
     site = make_site(access_token="gh-hush")
     path = f"/sites/{site['id']}"
     assert ok(api.patch(path, {field: site[field], "name": "shop"}))["has_access_token"]
@@ -233,7 +233,7 @@ def test_branches_of_a_site_are_kept_without_their_prefix(api, make_site):
         ("id", "x"),
     ],
 )
-def test_a_senseless_field_is_refused_by_name(api, make_site, field, value):
+def test_an_invalid_field_is_refused_by_name(api, make_site, field, value):
     response = api.patch(f"/sites/{make_site()['id']}", {field: value})
     assert response.status_code == 422 and list(response.json["errors"]) == [field]
 

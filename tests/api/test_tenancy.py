@@ -23,7 +23,7 @@ def routes_with_ids(app):
                 yield method, rule
 
 
-def test_another_accounts_things_are_not_there(app, api, join, make_done_runner, uploaded_by):
+def test_resources_of_another_account_are_not_found(app, api, join, make_done_runner, uploaded_by):
     runner = make_done_runner()
     token = ok(api.get("/tokens"))[0]
     ids = {
@@ -44,7 +44,7 @@ def test_another_accounts_things_are_not_there(app, api, join, make_done_runner,
     assert ok(api.get(path_of(runner)))["state"] == "DONE"
 
 
-def test_another_accounts_things_cannot_be_built_on(api, join, make_done_runner, make_site, uploaded_by):
+def test_resources_of_another_account_cannot_be_used(api, join, make_done_runner, make_site, uploaded_by):
     runner = make_done_runner()
     eve = join("Eve").admin
     site = make_site(eve)

@@ -41,7 +41,7 @@ def test_a_revoked_token_is_refused(api):
     refused(api.delete(f"/tokens/{NOBODY}"), 404, "token_not_found")
 
 
-def test_nobody_hands_out_more_than_they_hold(ada):
+def test_a_token_cannot_exceed_the_scope_of_its_creator(ada):
     writer = ada.holding(Scope.WRITE)
     created(writer.post("/tokens", {"name": "x", "scope": "read"}))
     for scope in ("admin", "worker"):
@@ -95,7 +95,7 @@ def test_a_reader_reads(ada, make_done_runner):
         assert reader.get(path).status_code == 200
 
 
-def test_a_worker_orders_no_work_and_a_writer_reports_none(ada, make_runner):
+def test_a_worker_requests_no_work_and_a_writer_reports_none(ada, make_runner):
     runner = make_runner()
     worker, writer = ada.holding(Scope.WORKER), ada.holding(Scope.WRITE)
     refused(worker.post("/agent_runners", {"site_id": runner["site_id"], "prompt": "x"}), 403, "scope_missing")

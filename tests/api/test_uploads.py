@@ -88,7 +88,7 @@ def test_a_bad_name_type_or_size_is_refused(api, fields, error_code):
     refused(api.post("/agent_runners/upload_url", {**FILE, **fields}), 422, error_code)
 
 
-def test_only_the_own_account_may_be_named(api, ada):
+def test_only_the_callers_own_account_is_accepted(api, ada):
     ask(api, account_id=str(ada.user.account_id))
     for other in (NOBODY, "mine"):
         assert api.post("/agent_runners/upload_url", {**FILE, "account_id": other}).status_code == 404
@@ -136,7 +136,7 @@ def test_a_file_is_deleted_by_a_signed_url(api, uploaded):
     refused(api.post("/agent_runners/delete_url", {"file_key": uploaded}), 404, "file_not_found")
 
 
-def test_a_file_in_use_stays(api, uploaded, make_runner):
+def test_a_file_in_use_is_not_deleted(api, uploaded, make_runner):
     url = ok(api.post("/agent_runners/delete_url", {"file_key": uploaded}))["delete_url"]
     runner = make_runner(file_keys=[uploaded, uploaded])
     assert runner["attached_file_keys"] == ok(api.get(session_path(runner)))["attached_file_keys"] == [uploaded]
@@ -196,7 +196,7 @@ def test_a_reader_uploads_nothing(ada):
 
 
 @pytest.mark.parametrize("key", ["x", "../secret.key", "%2e%2e/secret.key", "a//b", "%00", "user-uploaded-content/"])
-def test_nobody_puts_anything_without_a_signature(api, key):
+def test_an_upload_without_a_signature_is_refused(api, key):
     for method in ("PUT", "DELETE"):
         response = api.with_token(None)(method, f"/blobs/{key}", data=b"x", content_type="text/plain")
         assert response.status_code in (403, 404) and response.json["code"] == response.status_code

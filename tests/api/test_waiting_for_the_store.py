@@ -60,17 +60,17 @@ def test_a_diff_is_read(api, watchful):
         assert api.get(session_path(watchful, rest=f"/diff/{kind}")).text.startswith("diff --git ")
 
 
-def test_a_diff_is_put_in_the_place_of_another(api, watchful):
+def test_a_diff_is_replaced(api, watchful):
     ok(api.patch(path_of(watchful), {"result_diff": patch_of("two")}))
 
 
-def test_a_runner_is_asked_for_with_files(api, watchful, uploaded):
+def test_a_runner_is_created_with_files(api, watchful, uploaded):
     fields = {"site_id": watchful["site_id"], "prompt": "Look at it.", "file_keys": [uploaded]}
     runner = created(api.post("/agent_runners", fields))
     assert ok(api.get(session_path(runner)))["attached_file_keys"] == [uploaded]
 
 
-def test_a_session_is_asked_for_with_files(api, watchful, uploaded):
+def test_a_session_is_created_with_files(api, watchful, uploaded):
     session = created(api.post(path_of(watchful, "/sessions"), {"prompt": "Look.", "file_keys": [uploaded]}))
     assert session["attached_file_keys"] == [uploaded]
 

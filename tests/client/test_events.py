@@ -44,14 +44,14 @@ def test_a_broken_connection_is_resumed_where_the_last_event_was_seen() -> None:
     assert asked[1].headers["Last-Event-ID"] == "7"
 
 
-def test_where_too_many_listen_it_waits_as_long_as_it_is_told() -> None:
+def test_with_too_many_listeners_it_waits_as_long_as_retry_after_says() -> None:
     busy = httpx.Response(503, headers={"Retry-After": "0"}, json={})
     http, asked = answering(busy, httpx.Response(200, content=DONE))
     assert [event.kind for event in follow(http, "/events", None, patience=10)] == ["done"]
     assert len(asked) == 2
 
 
-def test_a_refusal_is_told_with_its_code() -> None:
+def test_a_refusal_is_raised_with_its_code() -> None:
     body = {"message": "there is no such runner", "error_code": "runner_not_found"}
     http, _ = answering(httpx.Response(404, json=body))
     with pytest.raises(ClientError, match="no such runner") as raised:
@@ -59,7 +59,7 @@ def test_a_refusal_is_told_with_its_code() -> None:
     assert (raised.value.status, raised.value.error_code) == (404, "runner_not_found")
 
 
-def test_patience_ends() -> None:
+def test_it_gives_up_after_its_patience() -> None:
     http, _ = answering(httpx.Response(503, headers={"Retry-After": "0"}), httpx.Response(503))
     with pytest.raises(ClientError):
         list(follow(http, "/events", None, patience=0))

@@ -17,19 +17,19 @@ def take(every_seconds: float = 60.0) -> bool:
         return last_runs.start_if_due("cleaning", every_seconds)
 
 
-def test_of_many_that_ask_at_once_one_is_to_do_it(record: sa.Engine) -> None:
+def test_of_many_concurrent_calls_one_starts_it(record: sa.Engine) -> None:
     with concurrent.futures.ThreadPoolExecutor(8) as threads:
         assert sorted(threads.map(lambda _: take(), range(16))) == [False] * 15 + [True]
 
 
-def test_it_is_time_again_when_so_many_seconds_have_passed(record: sa.Engine) -> None:
+def test_it_is_due_again_after_the_interval(record: sa.Engine) -> None:
     assert take() and not take()
     with db.transaction():
         db.session.execute(sa.update(LastRun).values(at=db.now(-61)))
     assert take() and not take()
 
 
-def test_the_age_of_the_sweep_is_that_of_the_last_one_that_came_to_its_end(record: sa.Engine) -> None:
+def test_the_age_of_the_sweep_is_that_of_the_last_completed_one(record: sa.Engine) -> None:
     with db.transaction(read_only=True):
         assert last_runs.age(last_runs.SWEEP) is None
     sweep_all()

@@ -99,7 +99,7 @@ def test_one_is_claimed_by_one_worker_however_many_try(client):
     assert client.read(row_id).attempt == 1
 
 
-def test_a_live_lease_is_not_taken_and_a_beat_keeps_it_alive(client):
+def test_a_live_lease_is_not_claimed_and_a_heartbeat_extends_it(client):
     row_id = client.make()
     assert client.claim(row_id) and not client.claim(row_id)
     client.pass_lease(row_id)
@@ -108,7 +108,7 @@ def test_a_live_lease_is_not_taken_and_a_beat_keeps_it_alive(client):
     assert client.sweep() == [] and client.read(row_id).attempt == 1
 
 
-def test_a_beat_of_an_earlier_attempt_changes_nothing(client):
+def test_a_heartbeat_of_an_earlier_attempt_changes_nothing(client):
     row_id = client.make()
     assert client.claim(row_id)
     client.pass_lease(row_id)
@@ -120,7 +120,7 @@ def test_a_beat_of_an_earlier_attempt_changes_nothing(client):
     client.beat(row_id, 2)
 
 
-def test_a_beat_after_the_row_was_given_back_changes_nothing(client):
+def test_a_heartbeat_after_the_release_of_the_row_changes_nothing(client):
     row_id = client.make()
     assert client.claim(row_id)
     with db.transaction():
@@ -132,7 +132,7 @@ def test_a_beat_after_the_row_was_given_back_changes_nothing(client):
     assert row.next_dispatch_at is not None and client.claim(row_id)
 
 
-def test_a_beat_for_a_row_that_is_not_there_is_refused(client):
+def test_a_heartbeat_for_a_missing_row_is_refused(client):
     with pytest.raises(leases.LeaseLost):
         client.beat(db.new_id(), 1)
 
@@ -178,7 +178,7 @@ def test_the_sweep_dispatches_what_waits_less_and_less_often(client):
     assert leases.redispatch_wait(3) > leases.redispatch_wait(2)
 
 
-def test_what_has_waited_for_weeks_is_still_dispatched(client):
+def test_a_session_that_waited_for_weeks_is_still_dispatched(client):
     row_id = client.make()
     client.write(row_id, dispatches=5000, next_dispatch_at=db.now(-1))
     client.sweep()
@@ -197,7 +197,7 @@ def test_the_sweep_takes_the_longest_due_first_and_before_them_what_lost_its_wor
         assert client.find() == [lost, rows[3], rows[2]]
 
 
-def test_a_message_for_a_row_that_is_not_there_is_dropped(client):
+def test_a_message_for_a_missing_row_is_dropped(client):
     assert not client.claim(db.new_id())
     with db.transaction():
         client.repair_row(db.new_id())

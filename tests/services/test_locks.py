@@ -14,7 +14,7 @@ from app.services.runners import agent_runner_sessions
 from tests.services.conftest import claim, read
 
 
-def test_the_end_of_a_session_does_not_wait_for_who_holds_the_account(ask, ada):
+def test_the_end_of_a_session_does_not_wait_for_a_lock_on_the_account(ask, ada):
     session_id = ask()
     claim(session_id)
     runner_id = read(session_id).agent_runner_id

@@ -25,7 +25,7 @@ def store(key: str, seconds: float = 48 * HOURS) -> str:
     return make_older(key, seconds)
 
 
-def test_what_a_lost_attempt_stored_goes_and_what_a_session_refers_to_stays(ask: Callable[..., uuid.UUID]) -> None:
+def test_objects_of_a_lost_attempt_are_deleted_and_referenced_ones_kept(ask: Callable[..., uuid.UUID]) -> None:
     session_id = ask()
     claim(session_id)
     runner_id = read(session_id).agent_runner_id
@@ -37,7 +37,7 @@ def test_what_a_lost_attempt_stored_goes_and_what_a_session_refers_to_stays(ask:
 
 
 @pytest.mark.parametrize("held_by", ["runner", "upload of a session"])
-def test_what_something_else_refers_to_stays(ask: Callable[..., uuid.UUID], held_by: str) -> None:
+def test_an_object_that_another_row_refers_to_is_kept(ask: Callable[..., uuid.UUID], held_by: str) -> None:
     session_id = ask()
     runner_id = read(session_id).agent_runner_id
     key = store(f"{diffs.RUNNERS if held_by == 'runner' else uploads.PREFIX}/{uuid.uuid4()}/a")
@@ -49,12 +49,12 @@ def test_what_something_else_refers_to_stays(ask: Callable[..., uuid.UUID], held
     assert garbage.collect() == 0 and is_stored(key)
 
 
-def test_what_is_young_stays_because_a_row_may_be_about_to_refer_to_it(ask: Callable[..., uuid.UUID]) -> None:
+def test_a_young_object_is_kept_because_a_row_may_be_about_to_refer_to_it(ask: Callable[..., uuid.UUID]) -> None:
     young = store(f"{uploads.PREFIX}/{uuid.uuid4()}/a", 23 * HOURS)
     assert garbage.collect() == 0 and is_stored(young)
 
 
-def test_what_came_to_be_referred_to_after_it_was_found_stays(
+def test_an_object_that_was_referenced_after_it_was_found_is_kept(
     ask: Callable[..., uuid.UUID], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = store(f"{uploads.PREFIX}/{uuid.uuid4()}/a")
@@ -68,7 +68,7 @@ def test_what_came_to_be_referred_to_after_it_was_found_stays(
     assert garbage.collect() == 0 and is_stored(key)
 
 
-def test_a_key_that_cannot_be_deleted_keeps_no_other(
+def test_a_key_that_cannot_be_deleted_does_not_keep_others(
     ask: Callable[..., uuid.UUID], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys = [store(f"{uploads.PREFIX}/{uuid.uuid4()}/a") for _ in range(3)]
@@ -82,24 +82,24 @@ def test_a_key_that_cannot_be_deleted_keeps_no_other(
     assert [is_stored(key) for key in keys] == [False, True, False]
 
 
-def test_a_store_that_deletes_nothing_is_not_asked_for_ever(
+def test_collecting_ends_when_the_store_deletes_nothing(
     ask: Callable[..., uuid.UUID], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(100):
         store(f"{uploads.PREFIX}/{number}/a")
     asked = []
 
-    def be_away(key: str) -> None:
+    def fail(key: str) -> None:
         asked.append(key)
-        raise artifacts.StoreUnavailable("nobody answers")
+        raise artifacts.StoreUnavailable("unavailable")
 
-    BusyStore(on_delete=be_away).use(monkeypatch)
+    BusyStore(on_delete=fail).use(monkeypatch)
     assert garbage.collect() == 0
     assert 1 <= len(asked) < 100
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
-def test_no_transaction_lies_idle_while_the_store_deletes(
+def test_no_transaction_is_open_while_the_store_deletes(
     ask: Callable[..., uuid.UUID], record: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Postgres would end it after half a minute."""

@@ -55,12 +55,12 @@ def checked(diff: bytes, size: int = 1 << 20, most: int = 1 << 30) -> bytes:
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000, 1 << 20])
-def test_what_git_writes_is_taken_as_it_is_in_pieces_of_any_size(diff: bytes, size: int) -> None:
+def test_a_diff_from_git_is_accepted_in_pieces_of_any_size(diff: bytes, size: int) -> None:
     assert checked(diff, size) == diff
     assert checked(b"", size) == b""
 
 
-def test_newlines_that_got_lost_at_the_end_are_mended(diff: bytes) -> None:
+def test_missing_newlines_at_the_end_are_restored(diff: bytes) -> None:
     assert checked(diff.rstrip(b"\n")) == diff
     files = [b"diff --git " + part for part in diff.split(b"diff --git ")[1:] if part.endswith(b"\n")]
     binary = next(file for file in files if b"GIT binary patch" in file)
@@ -69,7 +69,7 @@ def test_newlines_that_got_lost_at_the_end_are_mended(diff: bytes) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 1000, 1 << 20])
-def test_a_diff_that_came_as_base64_is_decoded(diff: bytes, size: int) -> None:
+def test_a_diff_in_base64_is_decoded(diff: bytes, size: int) -> None:
     for coded in (base64.b64encode(diff), base64.encodebytes(diff), base64.b64encode(diff).rstrip(b"=")):
         assert checked(coded, size) == diff
     with pytest.raises(DamagedDiff):
@@ -142,6 +142,6 @@ TEXT = b"diff --git a/f b/f\n--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n+b\n"
         (BINARY.replace(b"literal 4", b"literal 4444444444444"), "larger"),
     ],
 )
-def test_what_is_damaged_is_refused_with_the_line(damaged: bytes, said: str) -> None:
+def test_a_damaged_diff_is_refused_with_the_line(damaged: bytes, said: str) -> None:
     with pytest.raises(DamagedDiff, match=said):
         checked(damaged)

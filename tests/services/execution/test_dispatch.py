@@ -109,7 +109,7 @@ def test_an_account_may_have_fewer_waiting_than_others(ada, ask):
     assert ask()
 
 
-def test_one_that_cannot_be_repaired_does_not_keep_the_others_waiting(ask):
+def test_one_failed_repair_does_not_delay_the_others(ask):
     broken, waiting = ask(), ask()
     for session_id in (broken, waiting):
         write(session_id, next_dispatch_at=db.now(-1))

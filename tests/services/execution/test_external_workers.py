@@ -77,7 +77,7 @@ def test_a_worker_that_lost_its_session_cannot_end_the_attempt_of_the_next_one(o
     assert not list(artifacts.store().list(f"{diffs.SESSIONS}/"))
 
 
-def test_a_session_of_our_own_workers_takes_no_reports_from_outside(outside, ada, site, ask):
+def test_a_session_of_an_internal_worker_takes_no_external_reports(outside, ada, site, ask):
     with db.transaction():
         sites.update(ada, site.id, {"execution": Execution.INTERNAL})
     session_id = ask()
@@ -110,7 +110,7 @@ def test_a_stop_does_not_wait_for_the_store_that_a_report_waits_for(outside, ada
     assert (session.state, session.has_result_diff) == (SessionState.CANCELLED, True), "the work is kept"
 
 
-def test_the_limits_of_concurrent_sessions_hold_for_workers_outside_too(outside, ada, site, ask):
+def test_the_limits_of_concurrent_sessions_hold_for_external_workers_too(outside, ada, site, ask):
     with db.transaction():
         sites.update(ada, site.id, {"max_concurrent_sessions": 1})
     first, second = ask(), ask()

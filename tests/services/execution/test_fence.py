@@ -49,7 +49,7 @@ def test_a_write_of_an_earlier_attempt_changes_nothing(ask, name):
 
 
 @pytest.mark.parametrize("name", WRITES)
-def test_a_write_to_a_stopped_session_is_told_so(ask, ada, name):
+def test_a_write_to_a_stopped_session_raises_cancelled(ask, ada, name):
     session_id = ask()
     attempt = claim(session_id).attempt
     with db.transaction():
@@ -74,7 +74,7 @@ def test_a_lost_worker_is_replaced_until_three_were_lost(ask):
     assert session.workers_lost == 3 and session.attempt == 3
 
 
-def test_a_drained_worker_gives_its_session_back_without_being_counted_as_lost(ask):
+def test_a_drained_worker_requeues_its_session_without_being_counted_as_lost(ask):
     session_id = ask()
     claim(session_id)
     with db.transaction():
@@ -136,7 +136,7 @@ def test_work_is_kept_once_after_a_stop_by_its_own_attempt(ask, ada):
     assert session.usage == {"input_tokens": 3} and session.work_saved_at is not None
 
 
-def test_where_no_diff_could_be_stored_nothing_claims_that_work_was_saved(ask):
+def test_work_is_not_marked_as_saved_if_no_diff_could_be_stored(ask):
     session_id = ask()
     claim(session_id)
     write(session_id, state=SessionState.CANCELLED, done_at=db.now())

@@ -60,14 +60,14 @@ def end(session_id: uuid.UUID) -> None:
         session_attempts.finish(session_id, read(session_id).attempt, SessionState.DONE, Outcome())
 
 
-def test_whatever_is_rung_for_the_oldest_is_taken(ask):
+def test_whatever_is_dispatched_the_oldest_session_is_claimed(ask):
     oldest, newest = ask(), ask()
     taken = claim(newest)
     assert taken and taken.session.id == oldest
     assert claim_next() == newest and claim_next() is None
 
 
-def test_one_worker_serves_all_accounts_in_turn_however_much_one_of_them_asks_for(team):
+def test_one_worker_serves_all_accounts_in_turn_however_much_one_requests(team):
     many, few, late = team("many"), team("few"), team("late")
     waiting = [many.ask() for _ in range(5)]
     others = [few.ask(), late.ask(), few.ask()]
@@ -86,7 +86,7 @@ def test_the_account_that_runs_fewest_comes_first(team):
     assert [claim_next() for _ in range(4)] == [*waiting[:2], first[2], waiting[2]]
 
 
-def test_sessions_on_workers_outside_do_not_put_an_account_behind(team):
+def test_sessions_on_external_workers_do_not_delay_an_account(team):
     mixed, other = team("mixed"), team("other")
     with db.transaction():
         outside = sites.create(mixed.caller, {"repo_url": "https://github.com/example/docs.git"})
@@ -96,7 +96,7 @@ def test_sessions_on_workers_outside_do_not_put_an_account_behind(team):
     assert [claim_next(), claim_next()] == [first, second]
 
 
-def test_what_has_no_room_is_passed_over(team):
+def test_a_session_beyond_a_limit_is_skipped(team):
     full, other = team("full"), team("other")
     with db.transaction():
         small = sites.create(full.caller, {"repo_url": "https://github.com/example/docs.git"})
@@ -113,14 +113,14 @@ def test_what_has_no_room_is_passed_over(team):
     assert claim_next() == held_back
 
 
-def test_it_is_never_the_turn_of_a_session_for_workers_outside(ada, site, ask):
+def test_a_session_for_external_workers_is_never_next(ada, site, ask):
     with db.transaction():
         sites.update(ada, site.id, {"execution": Execution.EXTERNAL})
     ask()
     assert claim_next() is None
 
 
-def test_a_lost_session_that_is_rung_for_goes_back_to_its_place(ask):
+def test_a_lost_session_that_is_dispatched_keeps_its_place(ask):
     lost, waiting = ask(), ask()
     assert claim_next() == lost
     write(lost, lease_expires_at=db.now(-1))
@@ -149,7 +149,7 @@ def at_once(workers: int) -> list[uuid.UUID | None]:
         return list(pool.map(worker, range(workers)))
 
 
-def test_claims_stops_and_follow_ups_at_once_wait_in_no_circle(team):
+def test_concurrent_claims_stops_and_follow_ups_do_not_deadlock(team):
     teams = [team(f"team-{number}") for number in range(3)]
     asked = [who.ask() for who in teams for _ in range(8)]
     barrier = threading.Barrier(9)

@@ -89,14 +89,14 @@ def test_the_rule_is_that_of_git(name: str) -> None:
         ("refs/heads/heads/x", "heads/x"),
     ],
 )
-def test_the_prefix_of_branches_is_taken_off(given: str, plain: str) -> None:
+def test_the_prefix_of_branches_is_removed(given: str, plain: str) -> None:
     assert plain_branch("branch", given) == plain
 
 
 @pytest.mark.parametrize(
     "name", ["refs/tags/v1", "refs/heads/refs/heads/x", "refs/heads/", "heads/", "refs/heads/-x", ""]
 )
-def test_what_names_no_branch_is_refused_with_its_field(name: str) -> None:
+def test_an_invalid_branch_is_refused_with_its_field(name: str) -> None:
     with pytest.raises(Invalid) as caught:
         plain_branch("target_branch", name)
     assert caught.value.error_code == "bad_branch" and "target_branch" in caught.value.errors

@@ -15,9 +15,7 @@ from app.models import Site
 from app.services.sites.site_secrets import secrets_of
 
 
-def test_what_the_deployment_made_by_itself_is_known_once_it_is_made(
-    site: Site, configure: Callable[..., None]
-) -> None:
+def test_a_generated_secret_is_known_once_it_is_created(site: Site, configure: Callable[..., None]) -> None:
     configure(SECRET_KEY="")
     secrets_of(site)
     assert not made_once_file(settings(), "secret_key").exists(), "to ask what is known makes nothing"
@@ -39,13 +37,13 @@ def test_what_settings_name_in_its_place_is_known(site: Site, configure: Callabl
         FLOWER_AUTH="ada:correct-horse",
         METRICS_TOKEN="token-of-prometheus",
     )
-    told = "key-of-the-operator-which-is-long-enough correct-horse token-of-prometheus, an unused token"
-    assert secrets_of(site).redact(told) == "[redacted] [redacted] [redacted], an unused token"
+    text = "key-of-the-operator-which-is-long-enough correct-horse token-of-prometheus, an unused token"
+    assert secrets_of(site).redact(text) == "[redacted] [redacted] [redacted], an unused token"
 
 
 def test_the_credentials_of_the_artifact_store_are_known(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "name-of-the-key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-of-the-store")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "token-of-the-store")
-    told = "name-of-the-key secret-of-the-store token-of-the-store"
-    assert secrets_of(site).redact(told) == "name-of-the-key [redacted] [redacted]"
+    text = "name-of-the-key secret-of-the-store token-of-the-store"
+    assert secrets_of(site).redact(text) == "name-of-the-key [redacted] [redacted]"
