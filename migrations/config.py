@@ -1,4 +1,4 @@
-"""The one way to bring a database to the newest revision."""
+"""Upgrades a database to the newest revision."""
 
 from __future__ import annotations
 

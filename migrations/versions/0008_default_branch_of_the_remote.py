@@ -20,7 +20,7 @@ COLUMNS = {'sites': 'default_branch', 'agent_runners': 'branch'}
 
 
 def change(table: str, column: str, **allowing) -> None:
-    """Make the column anew on SQLite: it cannot alter one, and rows that refer to the table forbid to make that anew."""
+    """Recreate the column on SQLite, which cannot alter it. The table cannot be recreated while rows refer to it."""
     if op.get_context().dialect.name == 'sqlite':
         op.execute(f'ALTER TABLE {table} RENAME COLUMN {column} TO old_{column}')
         op.add_column(table, sa.Column(column, sa.String(length=255), **allowing))
