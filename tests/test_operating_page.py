@@ -21,10 +21,10 @@ from app.config import settings
 from app.models.states import Scope
 from app.services.accounts import accounts
 from app.services.callers import Caller
-from app.services.runners import agent_runner_sessions, agent_runners
 from app.services.sites import sites
 from app.services.sites.site_secrets import credential_of
 from tasks.sessions import run_session
+from tests.asking import new_runner, new_session
 from tests.postgres import postgres_database
 from tests.tasks.conftest import read, runner_of
 from tests.workers.repositories import make_origin
@@ -81,8 +81,7 @@ def test_a_backup_that_is_restored_elsewhere_can_be_followed_up(
         user, _ = accounts.create("Ada's team", "ada@example.org", "Ada")
         ada = Caller(user.account_id, user.id, uuid.uuid4(), Scope.ADMIN)
         site = sites.create(ada, {"repo_url": str(origin), "access_token": "token-of-the-forge"})
-        fields = {"site_id": site.id, "prompt": "echo first > b.txt", "agent": "shell"}
-        first = agent_runners.create(ada, fields, {}).latest_session_id
+        first = new_runner(ada, site.id, "echo first > b.txt", agent="shell").latest_session_id
     run_session(str(first))
 
     sh(recipe(f"backup {kind}"), DATA=str(data), BACKUP=str(backup), DATABASE=for_tools(used))
@@ -95,8 +94,7 @@ def test_a_backup_that_is_restored_elsewhere_can_be_followed_up(
     with db.transaction():
         assert db.session.execute(sa.text(trim)).rowcount > 0
     with db.transaction():
-        asked = {"prompt": "cat b.txt; echo second >> b.txt", "agent": "shell"}
-        second = agent_runner_sessions.create(ada, runner_of(first).id, asked, {}).id
+        second = new_session(ada, runner_of(first).id, "cat b.txt; echo second >> b.txt", agent="shell").id
     run_session(str(second))
     session = read(second)
     assert session.state == "DONE", session.failure

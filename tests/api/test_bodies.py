@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 
 import pytest
 
+from app.schemas.agent_runner import CreateRunnerBody
+from app.schemas.agent_runner_session import CreateSessionBody
+from app.services.runners.creation import NewRunner, NewSession
 from tests.api.calling import created, ok, path_of, refused, session_path
 
 MIB = 1024 * 1024
@@ -166,3 +170,8 @@ def test_a_prompt_of_any_characters_comes_back_as_it_was(api, make_runner):
     prompt = "tab\t, CR\r\n, 😀, \u202e, \u2028, 'quotes\"; DROP TABLE sites; --, \x01 and $(reboot)"
     runner = make_runner(prompt=prompt)
     assert ok(api.get(session_path(runner)))["prompt"] == prompt
+
+
+@pytest.mark.parametrize(("body", "taken"), [(CreateRunnerBody, NewRunner), (CreateSessionBody, NewSession)])
+def test_a_body_has_the_fields_of_what_the_service_takes(body, taken):
+    assert set(body().fields) == {field.name for field in dataclasses.fields(taken)}

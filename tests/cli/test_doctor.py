@@ -16,8 +16,8 @@ from app.models import Account, AgentRunner, AgentRunnerSession, Publication
 from app.models.states import PublicationKind, Scope, SessionState
 from app.services.accounts import accounts
 from app.services.callers import Caller
-from app.services.runners import agent_runners
 from app.services.sites import sites
+from tests.asking import new_runner
 from tests.cli.processes import PROGRAM, environment, run, wait_for
 
 
@@ -98,7 +98,7 @@ def ask(account_name: str, **values: object) -> AgentRunner:
         user, _ = accounts.create(account_name, f"{account_name.replace(' ', '-')}@example.org", account_name)
         caller = Caller(user.account_id, user.id, uuid.uuid4(), Scope.ADMIN)
         site = sites.create(caller, {"repo_url": "https://github.com/example/shop.git"})
-        runner = agent_runners.create(caller, {"site_id": site.id, "prompt": "Say hello."}, {})
+        runner = new_runner(caller, site.id)
         mine = AgentRunnerSession.id == runner.latest_session_id
         db.session.execute(sa.update(AgentRunnerSession).where(mine).values(**values))
         return runner

@@ -26,8 +26,9 @@ from app.services.accounts import accounts
 from app.services.callers import Caller
 from app.services.execution import session_attempts
 from app.services.execution.outcomes import Outcome, Work
-from app.services.runners import agent_runner_sessions, agent_runners
+from app.services.runners import agent_runner_sessions
 from app.services.sites import sites
+from tests.asking import new_runner, new_session
 from tests.faults import lease_model as model
 from tests.services.conftest import write
 
@@ -71,7 +72,7 @@ class Sessions(RuleBasedStateMachine):
         session = self.model.ask(places[site % len(places)])
         runner = session.runner
         with db.transaction():
-            made = agent_runners.create(self.caller(runner), {"site_id": self.ids[runner.site], "prompt": "Hello."}, {})
+            made = new_runner(self.caller(runner), self.ids[runner.site])
             assert made.latest_session_id is not None
             self.ids[runner], self.ids[session] = made.id, made.latest_session_id
         return session
@@ -81,7 +82,7 @@ class Sessions(RuleBasedStateMachine):
         runner = session.runner
         busy = any(each.is_active for each in runner.sessions)
         with raises("active_session_exists" if busy else None), db.transaction():
-            made = agent_runner_sessions.create(self.caller(runner), self.ids[runner], {"prompt": "More."}, {})
+            made = new_session(self.caller(runner), self.ids[runner])
         if busy:
             return multiple()
         followed = self.model.follow_up(runner)

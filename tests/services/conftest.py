@@ -19,8 +19,8 @@ from app.services.execution import session_attempts
 from app.services.execution.outcomes import Outcome
 from app.services.execution.session_attempts import Claim
 from app.services.publishing import publications
-from app.services.runners import agent_runners
 from app.services.sites import sites
+from tests.asking import new_runner
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def ask(ada: Caller, site: Site) -> Callable[..., uuid.UUID]:
 
     def make(**fields: object) -> uuid.UUID:
         with db.transaction():
-            runner = agent_runners.create(ada, {"site_id": site.id, "prompt": "Say hello.", **fields}, {})
+            runner = new_runner(ada, **{"site_id": site.id, **fields})
             assert runner.latest_session_id is not None
             return runner.latest_session_id
 

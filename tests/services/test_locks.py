@@ -10,7 +10,7 @@ from app.models.states import SessionState
 from app.services import lookup
 from app.services.execution import session_attempts
 from app.services.execution.outcomes import Outcome
-from app.services.runners import agent_runner_sessions
+from tests.asking import new_session
 from tests.services.conftest import claim, read
 
 
@@ -24,7 +24,7 @@ def test_the_end_of_a_session_does_not_wait_for_a_lock_on_the_account(ask, ada):
         with db.transaction():
             lookup.lock_account(ada.account_id)
             has_account.set()
-            agent_runner_sessions.create(ada, runner_id, {"prompt": "More."}, {})
+            new_session(ada, runner_id)
 
     with concurrent.futures.ThreadPoolExecutor(1) as threads:
         with db.transaction():

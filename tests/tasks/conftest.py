@@ -14,8 +14,8 @@ from app.models import AgentRunner, AgentRunnerSession
 from app.models.states import Scope
 from app.services.accounts import accounts
 from app.services.callers import Caller
-from app.services.runners import agent_runners
 from app.services.sites import sites
+from tests.asking import new_runner
 from tests.workers.repositories import make_origin
 
 
@@ -31,7 +31,7 @@ def ask(record: sa.Engine, configure: Callable[..., None], tmp_path: Path) -> Ca
 
     def make(script: str, **fields: object) -> uuid.UUID:
         with db.transaction():
-            runner = agent_runners.create(ada, {"site_id": site.id, "prompt": script, "agent": "shell", **fields}, {})
+            runner = new_runner(ada, site.id, script, **{"agent": "shell", **fields})
             assert runner.latest_session_id is not None
             return runner.latest_session_id
 

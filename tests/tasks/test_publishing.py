@@ -16,12 +16,13 @@ from app.models.states import Forge, PublicationKind, PublicationState, Scope
 from app.services.artifacts import uploads
 from app.services.callers import Caller
 from app.services.publishing import publication_attempts, publications
-from app.services.runners import agent_runner_sessions, head
+from app.services.runners import head
 from app.services.sites import sites
 from app.services.sites.site_secrets import secrets_of
 from tasks.publication_jobs import publish_job_of
 from tasks.publications import publish
 from tasks.sessions import run_session
+from tests.asking import new_session
 from tests.tasks.conftest import read, runner_of
 from tests.workers.repositories import commit_all, git, write
 from workers.processes.lifeline import Lifeline
@@ -39,8 +40,8 @@ def follow_up(session_id: uuid.UUID, script: str, **fields: Any) -> uuid.UUID:
     ada = ada_of(session_id)
     uploaded = uploads.find_uploaded(ada, fields.get("file_keys", []))
     with db.transaction():
-        asked = {"prompt": script, "agent": "shell", **fields}
-        made = agent_runner_sessions.create(ada, runner_of(session_id).id, asked, uploaded)
+        asked = {"agent": "shell", **fields}
+        made = new_session(ada, runner_of(session_id).id, script, uploaded, **asked)
     run_session(str(made.id))
     return made.id
 

@@ -13,10 +13,10 @@ from app import db, queue
 from app.models import AgentRunner, LastRun, Publication
 from app.models.states import PullRequestState
 from app.services.publishing import publications, pull_requests
-from app.services.runners import agent_runner_sessions
 from app.services.sites import sites
 from tasks.publications import check_pull_requests, publish
 from tasks.sessions import run_session
+from tests.asking import new_session
 from tests.demo.conftest import forge, own_forge
 from tests.demo.forge import DemoForge, Repository
 from tests.tasks.conftest import read, runner_of
@@ -48,7 +48,7 @@ class Work:
 
     def follow_up(self, script: str) -> None:
         with db.transaction():
-            made = agent_runner_sessions.create(self.ada, self.runner.id, {"prompt": script, "agent": "shell"}, {})
+            made = new_session(self.ada, self.runner.id, script, agent="shell")
         run_session(str(made.id))
 
     def publish(self, **fields: Any) -> AgentRunner:

@@ -24,6 +24,7 @@ from app.schemas.agent_runner_session import (
 from app.services.artifacts import uploads
 from app.services.execution import external_workers
 from app.services.runners import agent_runner_sessions
+from app.services.runners.creation import NewSession
 
 blp = Blueprint(
     "Sessions",
@@ -62,7 +63,7 @@ class AgentRunnerSessions(MethodView):
         prompts and answers. Agent, model, effort and limits are those of the latest session unless the body names
         others.
         """
-        session = agent_runner_sessions.create(caller(), agent_runner_id, fields, prepared)
+        session = agent_runner_sessions.create(caller(), agent_runner_id, NewSession(**fields), prepared)
         return presenters.session(session), {"Location": _url(session)}
 
 

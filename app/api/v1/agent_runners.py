@@ -27,6 +27,7 @@ from app.schemas.agent_runner import (
 from app.services.artifacts import diffs, uploads
 from app.services.publishing import publications
 from app.services.runners import agent_runner_sessions, agent_runners, head
+from app.services.runners.creation import NewRunner
 
 blp = Blueprint(
     "Agent runners",
@@ -62,7 +63,7 @@ class AgentRunners(MethodView):
         The answer comes at once, and the first session waits for a worker. Follow its events, or poll it. Without
         `agent` the site's default agent is used, else the first agent of the deployment that takes plain language.
         """
-        runner = agent_runners.create(caller(), fields, prepared)
+        runner = agent_runners.create(caller(), NewRunner(**fields), prepared)
         return presenters.runner(runner), {"Location": paging.public_url(f"/agent_runners/{runner.id}")}
 
 

@@ -20,22 +20,21 @@ from app.services.execution import lifecycle
 from app.services.pagination import Page, by_cursor, by_number, created_between
 from app.services.runners import head
 from app.services.runners.configuration import Configuration, choose
+from app.services.runners.creation import NewSession
 from app.services.runners.guards import refuse_archived, refuse_while_active
 
 
-def create(
-    caller: Caller, runner_id: uuid.UUID, fields: dict[str, Any], uploaded: uploads.Uploaded
-) -> AgentRunnerSession:
+def create(caller: Caller, runner_id: uuid.UUID, new: NewSession, uploaded: uploads.Uploaded) -> AgentRunnerSession:
     """Create a follow-up session, which builds on the runner's diff, and dispatch it.
 
-    `uploaded` is the result of `uploads.find_uploaded` for the files in `fields`.
+    `uploaded` is the result of `uploads.find_uploaded` for the files of `new`.
     """
     caller.require(Scope.WRITE)
     site_id = lookup.get_runner(caller, runner_id).site_id
-    file_keys = uploads.check_usable(fields.get("file_keys") or [], uploaded)
+    file_keys = uploads.check_usable(new.file_keys or [], uploaded)
     account, site, runner = _lock_idle(caller, site_id, runner_id)
-    configuration = choose(site, fields, _latest(runner))
-    return add(caller, account, site, runner, Order(fields["prompt"], fields.get("mode"), configuration, file_keys))
+    order = Order(new.prompt, new.mode, choose(site, new, _latest(runner)), file_keys)
+    return add(caller, account, site, runner, order)
 
 
 def retry(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID) -> AgentRunnerSession:
@@ -47,7 +46,8 @@ def retry(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID) -> AgentR
     account, site, runner = _lock_idle(caller, lookup.get_runner(caller, runner_id).site_id, runner_id)
     before = lookup.get_session(runner, session_id)
     head.refuse_to_discard_landed(runner, head.chain(runner, before.parent_session_id))
-    order = Order(before.prompt, before.mode, choose(site, {}, before), before.attached_file_keys)
+    again = NewSession(prompt=before.prompt, mode=before.mode)
+    order = Order(again.prompt, again.mode, choose(site, again, before), before.attached_file_keys)
     start = Start(before.parent_session_id, before.start_diff_key)
     return add(caller, account, site, runner, order, start)
 

@@ -20,6 +20,7 @@ from app.services.execution import lifecycle
 from app.services.pagination import Page, by_cursor, by_number, created_between
 from app.services.runners import agent_runner_sessions as sessions
 from app.services.runners.configuration import choose
+from app.services.runners.creation import NewRunner
 from app.services.runners.guards import refuse_while_active
 from app.services.sites import git_names, site_secrets
 
@@ -27,26 +28,25 @@ TITLE_LENGTH = 80
 _BRANCHES = ("branch", "result_branch")
 
 
-def create(caller: Caller, fields: dict[str, Any], uploaded: uploads.Uploaded) -> AgentRunner:
+def create(caller: Caller, new: NewRunner, uploaded: uploads.Uploaded) -> AgentRunner:
     """Create a runner with its first session, and dispatch that.
 
-    `fields` as in the POST. `uploaded` is the result of `uploads.find_uploaded` for the files in `fields`.
+    `uploaded` is the result of `uploads.find_uploaded` for the files of `new`.
     """
     caller.require(Scope.WRITE)
-    fields = git_names.with_plain_branches(fields, "branch")
-    lookup.get_site(caller, fields["site_id"])
-    file_keys = uploads.check_usable(fields.get("file_keys") or [], uploaded)
+    branch = git_names.plain_branch("branch", new.branch) if new.branch is not None else None
+    lookup.get_site(caller, new.site_id)
+    file_keys = uploads.check_usable(new.file_keys or [], uploaded)
     account = lookup.lock_account(caller.account_id)
-    site = lookup.get_site(caller, fields["site_id"], lock=True)
+    site = lookup.get_site(caller, new.site_id, lock=True)
     parent = None
-    if fields.get("parent_agent_runner_id"):
-        parent = lookup.get_runner(caller, fields["parent_agent_runner_id"])
+    if new.parent_agent_runner_id:
+        parent = lookup.get_runner(caller, new.parent_agent_runner_id)
         if parent.site_id != site.id:
             raise invalid("parent_agent_runner_id", "must be a runner of the same site", error_code="other_site")
     # The prompt is redacted before the title is cut from it: half of a secret would not be recognized.
     secrets = site_secrets.secrets_of(site)
-    given = fields.get("title")
-    title = site_secrets.title_without(secrets, given) if given else title_from(secrets.redact(fields["prompt"]))
+    title = site_secrets.title_without(secrets, new.title) if new.title else title_from(secrets.redact(new.prompt))
     runner = AgentRunner(
         id=db.new_id(),
         account_id=caller.account_id,
@@ -54,17 +54,17 @@ def create(caller: Caller, fields: dict[str, Any], uploaded: uploads.Uploaded) -
         user_id=caller.user_id,
         parent_agent_runner_id=parent.id if parent else None,
         title=title,
-        branch=fields.get("branch") or (parent.branch if parent else site.default_branch),
-        sha=fields.get("sha"),
-        base_sha=parent.base_sha if parent and not fields.get("sha") else None,
-        base_deploy_id=fields.get("base_deploy_id"),
+        branch=branch or (parent.branch if parent else site.default_branch),
+        sha=new.sha,
+        base_sha=parent.base_sha if parent and not new.sha else None,
+        base_deploy_id=new.base_deploy_id,
         diff_key=parent.diff_key if parent else None,
         contains_secret=parent is not None and parent.contains_secret,
         last_session_created_at=db.now(),
     )
     db.session.add(runner)
     db.session.flush()
-    order = sessions.Order(fields["prompt"], fields.get("mode"), choose(site, fields), file_keys)
+    order = sessions.Order(new.prompt, new.mode, choose(site, new), file_keys)
     sessions.add(caller, account, site, runner, order)
     db.session.refresh(runner)
     return runner

@@ -9,6 +9,7 @@ from app.config import settings
 from app.errors import invalid
 from app.models import AgentRunnerSession, Site
 from app.models.limits import LIMIT_NAMES
+from app.services.runners.creation import NewSession
 
 # These agents run the prompt as a script. Plain language could do damage there, so they are never the default.
 RUN_SCRIPTS = frozenset({"shell", "scripted"})
@@ -22,18 +23,18 @@ class Configuration:
     limits: dict[str, Any]
 
 
-def choose(site: Site, asked: dict[str, Any], before: AgentRunnerSession | None = None) -> Configuration:
+def choose(site: Site, asked: NewSession, before: AgentRunnerSession | None = None) -> Configuration:
     """The configuration of a session: what the caller requests, else that of the session `before`, else the defaults.
 
     Model and effort belong to an agent, so they are not carried over to another agent.
     """
-    agent = _agent(site, asked.get("agent"), before)
+    agent = _agent(site, asked.agent, before)
     same = before if before is not None and before.agent == agent else None
-    limits = {name: number for name, number in (asked.get("limits") or {}).items() if number is not None}
+    limits = {name: number for name, number in (asked.limits or {}).items() if number is not None}
     return Configuration(
         agent=agent,
-        model=asked.get("model") or (same.model if same else None) or site.default_model,
-        effort=asked.get("effort") or (same.effort if same else None),
+        model=asked.model or (same.model if same else None) or site.default_model,
+        effort=asked.effort or (same.effort if same else None),
         limits=_limits(site, {**(before.limits if before else {}), **limits}),
     )
 

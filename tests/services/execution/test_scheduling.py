@@ -17,8 +17,9 @@ from app.services.accounts import accounts
 from app.services.callers import Caller
 from app.services.execution import session_attempts
 from app.services.execution.outcomes import Outcome
-from app.services.runners import agent_runner_sessions, agent_runners
+from app.services.runners import agent_runner_sessions
 from app.services.sites import sites
+from tests.asking import new_runner
 from tests.services.conftest import claim, read, write
 
 UNKNOWN = uuid.UUID(int=0)
@@ -36,7 +37,7 @@ class Team:
 
     def ask(self, site: Site | None = None) -> uuid.UUID:
         with db.transaction():
-            runner = agent_runners.create(self.caller, {"site_id": (site or self.site).id, "prompt": "Say hello."}, {})
+            runner = new_runner(self.caller, (site or self.site).id)
             assert runner.latest_session_id is not None
             return runner.latest_session_id
 

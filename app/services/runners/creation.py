@@ -1,0 +1,34 @@
+"""What a caller sends to create a session or a runner."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from app.models.states import Mode
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewSession:
+    """What a new session is to do, and with what. None: the caller leaves the choice to the defaults."""
+
+    prompt: str
+    mode: Mode | None = None
+    agent: str | None = None
+    model: str | None = None
+    effort: str | None = None
+    limits: Mapping[str, float | None] | None = None
+    file_keys: list[str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewRunner(NewSession):
+    """A new runner, with what its first session is to do."""
+
+    site_id: uuid.UUID
+    branch: str | None = None
+    sha: str | None = None
+    title: str | None = None
+    parent_agent_runner_id: uuid.UUID | None = None
+    base_deploy_id: str | None = None
