@@ -77,7 +77,7 @@ def _run(claim: Claim, secrets: Secrets) -> str | None:
             _keep_work(claim, sink.work)
     except Exception:
         log.exception("internal_error")
-        return _end(claim, outcomes.Outcome(**vars(sink.work), failure=INTERNAL))
+        return _end(claim, outcomes.Outcome(sink.work, failure=INTERNAL))
     return None
 
 
@@ -151,7 +151,7 @@ def _record_outcome(claim: Claim, sink: StoredDiffs, outcome: Outcome) -> str | 
         _keep_work(claim, work)
         return None
     failure = _failure(outcome.failure) if outcome.failure else None
-    return _end(claim, outcomes.Outcome(**vars(work), result=outcome.result, title=outcome.title, failure=failure))
+    return _end(claim, outcomes.Outcome(work, outcome.result, outcome.title, failure))
 
 
 def _failure(error: EngineError) -> outcomes.Failure:
@@ -164,7 +164,7 @@ def _end(claim: Claim, outcome: outcomes.Outcome) -> str | None:
     try:
         transact(lambda: session_attempts.finish(claim.session.id, claim.attempt, state, outcome))
     except leases.Cancelled:
-        _keep_work(claim, outcome)
+        _keep_work(claim, outcome.work)
         return None
     code = outcome.failure.code if outcome.failure else None
     log.info("ended", state=state.value, failure=code)

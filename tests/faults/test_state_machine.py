@@ -121,7 +121,7 @@ class Sessions(RuleBasedStateMachine):
     def finish(self, session: model.Session, late: int, state: str, changed: bool) -> None:
         attempt = session.attempt - late
         diff = f"{self.ids[session]}/{attempt}.patch" if changed else None
-        outcome = Outcome(result_diff_key=diff, cumulative_diff_key=diff)
+        outcome = Outcome(Work(result_diff_key=diff, cumulative_diff_key=diff))
         with self._fenced(session, attempt):
             session_attempts.finish(self.ids[session], attempt, SessionState(state), outcome)
         if late == 0 and session.state == "RUNNING":

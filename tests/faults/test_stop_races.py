@@ -91,7 +91,7 @@ def finish(runner_id: uuid.UUID, session_id: uuid.UUID, start: threading.Barrier
     wait(start)
     try:
         with db.transaction():
-            session_attempts.finish(session_id, 1, SessionState.DONE, Outcome(result_diff_key=key))
+            session_attempts.finish(session_id, 1, SessionState.DONE, Outcome(Work(result_diff_key=key)))
     except Cancelled:
         with db.transaction():
             assert session_attempts.keep_work(session_id, 1, Work(result_diff_key=key))

@@ -16,7 +16,7 @@ from app.services.accounts import accounts
 from app.services.artifacts import diffs
 from app.services.callers import Caller
 from app.services.execution import session_attempts
-from app.services.execution.outcomes import Outcome
+from app.services.execution.outcomes import Outcome, Work
 from app.services.execution.session_attempts import Claim
 from app.services.publishing import publications
 from app.services.sites import sites
@@ -58,9 +58,8 @@ def publish(ada: Caller, ask: Callable[..., uuid.UUID]) -> Callable[..., uuid.UU
         assert made is not None
         key = diffs.attempt_key(made.runner.id, made.session.id, 1, "cumulative")
         with db.transaction():
-            session_attempts.finish(
-                made.session.id, 1, SessionState.DONE, Outcome(cumulative_diff_key=key, result_diff_key=key)
-            )
+            work = Work(cumulative_diff_key=key, result_diff_key=key)
+            session_attempts.finish(made.session.id, 1, SessionState.DONE, Outcome(work))
         with db.transaction():
             publications.request_commit(ada, made.runner.id, {"target_branch": "notes"})
         with db.transaction(read_only=True):

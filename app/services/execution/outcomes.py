@@ -43,15 +43,17 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Outcome(Work):
+class Outcome:
     """The end of an attempt: its work, the agent's final message, a title for the work, and the failure, if any."""
 
+    work: Work = Work()
     result: str | None = None
     title: str | None = None
     failure: Failure | None = None
 
     def write(self, session: AgentRunnerSession) -> None:
-        super().write(session)
+        """Add it to what the session has, and set its failure."""
+        self.work.write(session)
         session.result = self.result or session.result
         session.title = self.title or session.title
         session.failure = self.failure.to_json() if self.failure else None

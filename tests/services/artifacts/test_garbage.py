@@ -13,7 +13,7 @@ from app.models import AgentRunner, SessionFile
 from app.models.states import SessionState
 from app.services.artifacts import diffs, garbage, uploads
 from app.services.execution import session_attempts
-from app.services.execution.outcomes import Outcome
+from app.services.execution.outcomes import Outcome, Work
 from tests.services.conftest import claim, read
 from tests.stores import BusyStore, is_stored, make_older
 
@@ -31,7 +31,7 @@ def test_objects_of_a_lost_attempt_are_deleted_and_referenced_ones_kept(ask: Cal
     runner_id = read(session_id).agent_runner_id
     lost, kept = (store(diffs.attempt_key(runner_id, session_id, attempt, "result")) for attempt in (0, 1))
     with db.transaction():
-        session_attempts.finish(session_id, 1, SessionState.DONE, Outcome(result_diff_key=kept))
+        session_attempts.finish(session_id, 1, SessionState.DONE, Outcome(Work(result_diff_key=kept)))
     assert garbage.collect() == 1
     assert (is_stored(lost), is_stored(kept)) == (False, True)
 
