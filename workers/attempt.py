@@ -101,15 +101,15 @@ class _Attempt:
         early = files if job.allow_agent_configuration else {}
         inputs.write_home(workspace.home, {".gitconfig": IDENTITY.encode(), **early, **setup_files(job)})
         attachments = inputs.write_attachments(workspace.attachments, job.attachments, self._budget)
-        inputs.hand_over(workspace, sandbox)
+        inputs.set_owner(workspace, sandbox)
         if job.setup_command:
             yield self._redactor.step(Step("Setup", job.setup_command))
             yield from run_setup(job, sandbox, commands, self._interruption)
-        workspace.after_setup(inputs.tops(files))
+        workspace.after_setup(inputs.top_names(files))
         self._agent_began = True
         if not early:
             inputs.write_home(workspace.home, files)
-            inputs.hand_over_home(workspace.home, files, sandbox)
+            inputs.set_owner_of_files(workspace.home, files, sandbox)
         if withheld := workspace.withheld:
             message = "\n".join(withheld[:_NAMED])
             title = "Agent configuration not used, because allow_agent_configuration is off for the site"

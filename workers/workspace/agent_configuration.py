@@ -1,6 +1,6 @@
-"""Files of a repository that configure agents and by that can run code. They take effect only by leave of the site.
+"""Files of a repository that configure agents, and so can run code. They are withheld unless the site allows them.
 
-Instruction files, such as AGENTS.md, CLAUDE.md and GEMINI.md, are text that a model reads, and are not among them.
+Instruction files, such as AGENTS.md, CLAUDE.md and GEMINI.md, are text for a model, and are not withheld.
 """
 
 from __future__ import annotations
@@ -12,23 +12,24 @@ from pathlib import Path
 
 from workers.safe_walk import Folder, walk
 
-# Hooks, servers that an agent starts, commands, plugins. Those of Claude Code and Codex are tried with the programs
-# themselves; the others are where Gemini CLI, OpenCode, Qwen Code, Cursor, Copilot, Crush, Kiro and Amazon Q look.
+# They hold hooks, commands, plugins, and servers that an agent starts. The paths of Claude Code and Codex are tested
+# with the programs; the others are those documented for Gemini CLI, OpenCode, Qwen Code, Cursor, Copilot, Crush, Kiro
+# and Amazon Q.
 _FOLDERS = frozenset(
     (".claude", ".codex", ".gemini", ".opencode", ".qwen", ".cursor", ".copilot", ".crush", ".kiro", ".amazonq")
 )
 _FILES = frozenset((".mcp.json", "opencode.json", "opencode.jsonc", "crush.json", ".crush.json", ".aider.conf.yml"))
-# What of an agent's own lies in the home beside such a folder.
+# An agent's configuration file that is in the home, beside such a folder.
 _AT_HOME = frozenset((".claude.json",))
-# Variables that many programs take over from where they start; the examples are for people.
+# Files of variables that many programs load from their working directory. The examples are only documentation.
 _VARIABLES = ".env"
 _EXAMPLES = frozenset((".env.example", ".env.sample", ".env.template", ".env.dist"))
 
 
 def is_withheld(path: str, *, is_folder: bool = False) -> bool:
-    """Whether a path of the checkout is one that configures agents, or lies in a folder that does.
+    """Whether a path of the checkout configures agents, or is in a folder that does.
 
-    Case does not count, since there are file systems that do not tell it apart.
+    The comparison ignores case, because some file systems do.
     """
     *parents, name = path.casefold().split("/")
     if name in _FOLDERS or not _FOLDERS.isdisjoint(parents):
@@ -38,9 +39,9 @@ def is_withheld(path: str, *, is_folder: bool = False) -> bool:
 
 
 def withhold(checkout: Path, aside: Path) -> list[str]:
-    """Move everything that is withheld out of `checkout` into the new folder `aside`; its paths, relative, in order.
+    """Move all withheld files of `checkout` into the new folder `aside`. Returns their relative paths, sorted.
 
-    Links are moved themselves and never followed. Nothing of the agent's is running. Raises OSError.
+    Links are moved, never followed. No process of the agent may be running. Raises OSError.
     """
     aside.mkdir(mode=0o700)
     moved: list[str] = []
@@ -52,10 +53,10 @@ def withhold(checkout: Path, aside: Path) -> list[str]:
 
 
 def withhold_from_home(home: Path, aside: Path, ours: Iterable[str]) -> list[str]:
-    """Move what the setup command left at the top of the agent's home to configure agents into `aside`; its names.
+    """Move agent configuration that the setup command left at the top of the home into `aside`. Returns its names.
 
-    `ours` are the names there that we are about to write ourselves: whatever is there by now makes room as well.
-    Links are moved themselves and never followed. Nothing of the agent's is running. Raises OSError.
+    `ours` are names that we are about to write there, so existing files of these names are moved as well.
+    Links are moved, never followed. No process of the agent may be running. Raises OSError.
     """
     names = [name for name in os.listdir(home) if is_withheld(name) or name in _AT_HOME]
     aside.mkdir(mode=0o700)
@@ -66,7 +67,7 @@ def withhold_from_home(home: Path, aside: Path, ours: Iterable[str]) -> list[str
 
 
 def _find(folder: Folder) -> list[str]:
-    """What is withheld of an open folder, by name; the rest is walked through."""
+    """The names to withhold in an open folder. Its other folders are added to the walk."""
     found = []
     with os.scandir(folder.descriptor) as entries:
         for entry in entries:

@@ -1,8 +1,7 @@
-"""What the agent told its own git: files that it tracks although they are ignored, files that it tracks no longer, and
-submodules.
+"""The index of the agent's repository: ignored files that it tracks, files that it no longer tracks, and submodules.
 
-Git reads the agent's repository inside the sandbox, without a network, as the agent could have done itself. What it
-prints is the agent's word: paths are checked, and only ever used as hints about files that lie in the checkout.
+Git reads it inside the sandbox, without a network, with no more rights than the agent had. Its output is untrusted:
+paths are checked, and only used as hints about files in the checkout.
 """
 
 from __future__ import annotations
@@ -38,10 +37,10 @@ _ENVIRONMENT = {
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_TERMINAL_PROMPT": "0",
 }
-# Three lists, with an empty field after each: how the index differs from the base ($1), which of its files need not be
-# there (sparse checkout), and its submodules. An index without anything in it says nothing. Of a submodule: what the
-# index records, its own HEAD, whether a remote has that, and ($2) whether it has changes that are not committed; that
-# is not asked without isolation, since it can run programs of the repository's configuration.
+# Prints three lists, each followed by an empty field: how the index differs from the base ($1), which of its files may
+# be absent (sparse checkout), and its submodules. An empty index is an error. For a submodule: the commit in the index,
+# its own HEAD, whether a remote has that commit, and ($2) whether it has uncommitted changes. The last is not checked
+# without isolation, because it can run programs named in the repository's configuration.
 _SCRIPT = r"""
 [ -n "$(git ls-files | head -c 1)" ] || exit 1
 git diff-index --cached --raw -z --no-renames --no-abbrev --ignore-submodules=none --ita-visible-in-index "$1" -- ||
@@ -69,9 +68,9 @@ _LONGEST_PATH = 4096
 
 @dataclass(frozen=True)
 class Submodule:
-    """A submodule that the agent's index has. `commit` is what `git add` would record: its own HEAD if it has one.
+    """A submodule in the agent's index. `commit` is what `git add` would record: its own HEAD if it has one.
 
-    `is_published` tells whether a branch of a remote has that commit, `is_changed` whether there are changes beside it.
+    `is_published`: a remote branch has that commit. `is_changed`: the submodule has uncommitted changes.
     """
 
     commit: str
@@ -81,9 +80,9 @@ class Submodule:
 
 @dataclass(frozen=True)
 class AgentIndex:
-    """How the agent's index differs from the base, by path: files that were staged and files that were dropped.
+    """How the agent's index differs from the base, by path: files that were staged and files that were removed from it.
 
-    `sparse` are those that it has although they need not lie in the checkout.
+    `sparse` are files in the index that may be absent from the checkout.
     """
 
     staged: Sequence[bytes] = ()
@@ -95,16 +94,16 @@ class AgentIndex:
 def read_agent_index(
     host: Host, directories: Directories, base_sha: str, locks: Sequence[int] = ()
 ) -> AgentIndex | None:
-    """Ask the agent's repository; None where it gives no answer that makes sense, or not in time.
+    """Read the index of the agent's repository. None if the output is invalid, or git fails or takes too long.
 
-    Nothing of the agent's runs any more. Takes 20 seconds at most, and what was started dies with this process; it holds
-    `locks` until then.
+    No process of the agent may be running. Takes at most 20 seconds. The git process is killed with this process, and
+    holds `locks` until it ends.
     """
     limits = Limits(max_duration_seconds=_SECONDS, max_output_bytes=_MOST_BYTES, max_line_bytes=_MOST_BYTES)
     try:
         sandbox = open_sandbox(host, directories, limits, None)
         command = ["sh", "-c", _SCRIPT, "sh", base_sha, "isolated" if sandbox.place.isolated else ""]
-        # Where there is no repository, none that lies further up is to be taken for it.
+        # If the checkout has no repository, git must not use one in a parent folder.
         environment = {**_ENVIRONMENT, "GIT_CEILING_DIRECTORIES": str(Path(sandbox.place.checkout).parent)}
         launch = sandbox.launch(command, environment)
         launch = replace(launch, locks=locks, limits={**launch.limits, "RLIMIT_DATA": _MEMORY})
@@ -122,7 +121,7 @@ def read_agent_index(
 
 
 def _parse(output: bytes) -> AgentIndex:
-    """Raises ValueError for anything but what `_SCRIPT` prints."""
+    """Raises ValueError if this is not output of `_SCRIPT`."""
     fields = iter(output.split(b"\0"))
     staged: list[bytes] = []
     dropped: list[bytes] = []
@@ -158,7 +157,7 @@ def _submodule(entry: bytes) -> tuple[bytes, Submodule]:
 
 
 def _checked(path: bytes) -> bytes:
-    """`path`, if it leads to something in the checkout that git may track."""
+    """Return `path` if it is a path inside the checkout that git may track; raises ValueError if not."""
     parts = path.split(b"/")
     if len(path) > _LONGEST_PATH or any(part.lower() in (b"", b".", b"..", b".git") for part in parts):
         raise ValueError("no path")

@@ -1,4 +1,4 @@
-"""The repository inside the checkout: the agent's own, written once and never read back."""
+"""The agent's own repository, inside the checkout. It is written once; host git never reads it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ IDENTITY = """\
 \tname = Agent
 \temail = agent@localhost
 """
-"""Git's configuration for whoever commits as the agent, in this repository or in another one."""
+"""Git's configuration of the author for commits of the agent, in this repository or another one."""
 
 _CONFIG = f"""\
 [core]
@@ -31,7 +31,7 @@ _CONFIG = f"""\
 """
 
 
-def give_repository(
+def create_agent_repository(
     ours: Git,
     checkout: Path,
     base_sha: str,
@@ -40,11 +40,12 @@ def give_repository(
     submodules: Mapping[str, str],
     is_absent: Callable[[str], bool],
 ) -> None:
-    """Make `checkout/.git` a shallow repository that holds the base commit and refers to nothing outside it.
+    """Create `checkout/.git`, a shallow repository that contains the base commit and refers to nothing outside it.
 
-    Its index is that of `ours`, led back to the base but for `submodules`, which are to be checked out as they are now:
-    what earlier sessions of the runner did shows as changes; that files are missing which will be absent by our doing
-    does not. The commit is copied out of the mirror as one pack, so the size of the history does not matter.
+    Its index is that of `ours`, reset to the base except for `submodules`, which keep their current commits. So the
+    work of the runner's earlier sessions shows as changes, but files that we withhold (`is_absent`) do not show as
+    deleted.
+    The commit is copied from the mirror as one pack, so the size of the history does not matter.
     """
     repository = checkout / ".git"
     for folder in ("objects/pack", "objects/info", "refs/heads", "refs/tags", "info", "hooks"):
@@ -67,7 +68,7 @@ def give_repository(
 def _adapt_index(
     theirs: Git, entries: Iterator[bytes], submodules: Mapping[str, str], is_absent: Callable[[str], bool]
 ) -> None:
-    """Record the submodules as they are now, and have `git status` take no notice of files that are not there."""
+    """Record the current commits of the submodules, and make `git status` ignore files that are absent."""
     absent: list[bytes] = []
     known: dict[str, str] = {}
     for entry in entries:
@@ -92,7 +93,7 @@ def _adapt_index(
 
 
 def _copy_commit(ours: Git, base_sha: str, folder: Path) -> None:
-    """Write a pack of the commit and all that its tree holds, as it lies in the mirror, without compressing it anew."""
+    """Write a pack of the commit and all objects of its tree, copied from the mirror without compressing them again."""
     with tempfile.TemporaryFile() as wanted:
         wanted.write(f"--shallow {base_sha}\n{base_sha}\n".encode())
         wanted.seek(0)
@@ -100,6 +101,6 @@ def _copy_commit(ours: Git, base_sha: str, folder: Path) -> None:
 
 
 def _quoted(value: str | None) -> str:
-    """`value` as git's configuration wants it; addresses hold no control characters."""
+    """`value` quoted for git's configuration. Addresses contain no control characters."""
     escaped = (value or "").replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'

@@ -1,6 +1,6 @@
 """The diffs of a session, from tree to tree, handled as bytes throughout.
 
-`git apply --binary` of what is stored, on the tree it starts from, gives the tree it ends with, byte for byte.
+`git apply --binary` of a stored diff, on the tree that it starts from, gives the tree that it ends with, byte for byte.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from workers.repository.trees import Change, changes, fields_of, holds_secret, t
 from workers.workspace.preparation import ATTRIBUTES
 from workers.workspace.workspace import Workspace
 
-# Renames are looked for as long as they are few. Copies are not: it would cost a look at every file of the tree.
+# Renames are detected if they are few. Copies are not: git would have to read every file of the tree.
 _DIFF = (
     "diff",
     "--binary",
@@ -42,7 +42,7 @@ _BIG_TEXT = 8 * 1024**2
 
 @dataclass(frozen=True)
 class Written:
-    """Which diffs there were to write, and whether the cumulative one contains a secret that is known."""
+    """Which diffs were written, and whether the cumulative one contains a known secret."""
 
     result: bool = False
     cumulative: bool = False
@@ -50,11 +50,11 @@ class Written:
 
 
 def write_diffs(workspace: Workspace, job: Job, final_tree: str) -> Written:
-    """Write the session's own diff and the cumulative one to the job's sink, unaltered whatever they contain.
+    """Write the session's result diff and the cumulative diff to the job's sink, unchanged whatever they contain.
 
-    An empty diff is not written, and neither is any in mode "ask". Both are made completely before the first is
-    stored, so that none is stored alone because the other was too large. Raises EngineError `too_many_files` and
-    `diff_too_large` with stage diff, and whatever the sink raises.
+    An empty diff is not written, and none is in mode "ask". Both are made before the first is stored, so that neither
+    is stored alone because the other is too large. Raises EngineError `too_many_files` and `diff_too_large` with stage
+    diff, and whatever the sink raises.
     """
     if job.mode == "ask":
         return Written()
@@ -76,25 +76,25 @@ def write_diffs(workspace: Workspace, job: Job, final_tree: str) -> Written:
 
 
 def _make(git: Git, old: str, new: str, limits: Limits, file: IO[bytes]) -> list[Change]:
-    """Write the diff to `file`, and return what changed. Files are counted before anything is made."""
+    """Write the diff to `file`, and return the changes. Files are counted before the diff is made."""
     with closing(changes(git, old, new)) as found:
         changed = list(itertools.islice(found, limits.max_diff_files + 1))
     if len(changed) > limits.max_diff_files:
         raise too_many_files(limits.max_diff_files)
     if changed:
-        _take_big_ones_for_binary(git, changed)
+        _mark_big_files_as_binary(git, changed)
         _compare(git, "--find-renames", old, new, limits, file)
-        # Git writes some renames so that it refuses to apply them, among them that of a link that a folder replaced.
+        # Git refuses to apply some of the renames that it writes, such as that of a link that a folder replaced.
         if not _leads_to(git, old, new, file):
             _compare(git, "--no-renames", old, new, limits, file)
     return changed
 
 
-def _take_big_ones_for_binary(git: Git, changed: list[Change]) -> None:
-    """Have every changed file that is too big for it compared as bytes.
+def _mark_big_files_as_binary(git: Git, changed: list[Change]) -> None:
+    """Make git compare changed files that are too big for a text comparison as binary.
 
-    As text git needs 41 bytes for each line, and where no line is like another a time that grows with the square of
-    their number. `core.bigFileThreshold` does not do it: with `--binary` git looks at the beginning of a file only.
+    A text comparison needs 41 bytes for each line, and if no two lines are equal, time that grows with the square of
+    their number. `core.bigFileThreshold` has no effect here: with `--binary` git reads only the beginning of a file.
     """
     with tempfile.TemporaryFile(dir=git.directory) as ids:
         ids.writelines(change.old_id + b"\n" + change.new_id + b"\n" for change in changed)
@@ -106,13 +106,13 @@ def _take_big_ones_for_binary(git: Git, changed: list[Change]) -> None:
             attributes.write(ATTRIBUTES.encode())
             sizes = fields_of(output, b"\n")
             for change, *both in zip(changed, sizes, sizes, strict=True):
-                # What is on one side only has no size on the other, and a submodule has none at all.
+                # An added or deleted file has a size on one side only, and a submodule has none.
                 if any(size.isdigit() and int(size) > _BIG_TEXT for size in both):
                     attributes.write(_only(change.path) + b" -diff\n")
 
 
 def _only(path: bytes) -> bytes:
-    """The pattern of gitattributes(5) that one path matches and no other, quoted as it may hold anything."""
+    """The pattern of gitattributes(5) that matches this path only. It is quoted: a path may contain any byte."""
     literal = re.sub(rb"[\\*?\[]", rb"\\\g<0>", path)
     return b'"/' + re.sub(rb"[^ !#-\[\]-~]", lambda byte: b"\\%03o" % ord(byte[0]), literal) + b'"'
 
@@ -124,12 +124,15 @@ def _compare(git: Git, renames: str, old: str, new: str, limits: Limits, file: I
         for chunk in chunks:
             file.write(chunk)
             if file.tell() > limits.max_diff_bytes:
-                message = f"The diff is larger than {limits.max_diff_bytes} bytes."
+                message = (
+                    f"The diff is larger than the limit of {limits.max_diff_bytes:,} bytes. Change less in one "
+                    "session, let .gitignore exclude generated files, or raise AGENT_RUNNERS_MAX_DIFF_BYTES."
+                )
                 raise EngineError("diff_too_large", "diff", message)
 
 
 def _leads_to(git: Git, old: str, new: str, file: IO[bytes]) -> bool:
-    """Whether the diff, applied to `old`, gives `new`: the next session and every publication begin with that."""
+    """Whether the diff, applied to `old`, gives `new`, as the next session and every publication require."""
     with temporary_index(git) as temporary, suppress(DoesNotApply):
         return apply_patch(temporary, old, file) == new
     return False
@@ -140,7 +143,7 @@ def _store(job: Job, kind: DiffKind, file: IO[bytes], contains_secret: bool) -> 
 
 
 class _Chunks:
-    """The bytes of a file, from its start each time that they are gone through."""
+    """The bytes of a file, from its start for each iteration."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file

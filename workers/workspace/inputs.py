@@ -1,4 +1,4 @@
-"""Puts what a job brings along into a workspace, where nothing that is not trusted has run or has left anything."""
+"""Writes a job's input files into a workspace in which no untrusted code has run yet."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _LONGEST_NAME = 120
 
 
 def write_attachments(folder: Path, attachments: Iterable[Attachment], budget: Budget) -> list[str]:
-    """Write the attached files, readable by everyone, and return the names that they got.
+    """Write the attached files, readable by everyone, and return their new names.
 
-    A file may be uploaded again after it was looked at. Raises EngineError `disk_limit` where they take up more than the
-    session may, and `time_limit`.
+    Their size is checked here, because a file may be uploaded again after it was checked. Raises EngineError
+    `disk_limit` if they are larger than the session's disk limit, and `time_limit`.
     """
     names: list[str] = []
     left = budget.limits.max_disk_bytes
@@ -32,7 +32,10 @@ def write_attachments(folder: Path, attachments: Iterable[Attachment], budget: B
             budget.check_time("setup")
             left -= len(chunk)
             if left < 0:
-                message = "The attached files take up more than the session may have on the disk."
+                message = (
+                    f"The attached files are larger than the disk limit of {budget.limits.max_disk_bytes:,} bytes. "
+                    "Attach fewer or smaller files, or raise AGENT_RUNNERS_MAX_DISK_BYTES."
+                )
                 raise EngineError("disk_limit", "setup", message)
             yield chunk
 
@@ -44,7 +47,7 @@ def write_attachments(folder: Path, attachments: Iterable[Attachment], budget: B
 
 
 def plain_name(name: str) -> str:
-    """The last part of a path, without anything that means something to a shell, a path or a terminal."""
+    """The last part of a path, without characters that are special in a shell, a path or a terminal."""
     last = unicodedata.normalize("NFC", PurePosixPath(name.replace("\\", "/")).name)
     spaced = "".join(character if _is_plain(character) else " " for character in last)
     plain = re.sub(" +", "_", spaced).lstrip(".-").encode()[:_LONGEST_NAME].decode(errors="ignore")
@@ -52,12 +55,12 @@ def plain_name(name: str) -> str:
 
 
 def _is_plain(character: str) -> bool:
-    # Letters, numbers, and the marks that many languages write on and below them.
+    # Letters, numbers, and the combining marks of many languages.
     return character in "_.+@-" or unicodedata.category(character)[0] in "LNM"
 
 
 def unique_name(name: str, taken: Sequence[str]) -> str:
-    """`name`, numbered before its suffix where it is taken. Some file systems do not tell `A` from `a`."""
+    """`name`, with a number before its suffix if it is taken. Case is ignored, because some file systems do."""
     lower = {each.lower() for each in taken}
     path, number, candidate = PurePosixPath(name), 2, name
     while candidate.lower() in lower:
@@ -74,20 +77,20 @@ def write_home(home: Path, files: Mapping[str, bytes]) -> None:
         _write(path, [content], 0o600)
 
 
-def tops(files: Iterable[str]) -> set[str]:
-    """The first parts of paths in the home."""
+def top_names(files: Iterable[str]) -> set[str]:
+    """The first part of each path in the home."""
     return {PurePosixPath(path).parts[0] for path in files}
 
 
-def hand_over_home(home: Path, files: Iterable[str], sandbox: Sandbox) -> None:
-    """`hand_over` of the files that were written into the home later."""
+def set_owner_of_files(home: Path, files: Iterable[str], sandbox: Sandbox) -> None:
+    """`set_owner` for files that were written into the home later."""
     if os.geteuid() == 0:
-        for top in tops(files):
+        for top in top_names(files):
             change_owner(home / top, sandbox.owner or 0)
 
 
-def hand_over(directories: Directories, sandbox: Sandbox) -> None:
-    """Make the user that the agent runs as the owner of what it may change: git mistrusts the files of others."""
+def set_owner(directories: Directories, sandbox: Sandbox) -> None:
+    """Make the agent's user the owner of the files that it may change: git refuses repositories of other users."""
     if os.geteuid() != 0:
         return
     owner = sandbox.owner or 0

@@ -1,4 +1,4 @@
-"""The workspaces that lie on a host: finding them, saving the work in those whose worker was lost, discarding them."""
+"""The workspaces on a host: find them, save the work of lost workers, discard them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from workers.workspace import trash
 from workers.workspace.diffs import write_diffs
 from workers.workspace.workspace import LOCK, Workspace
 
-# What the record calls a session is a UUID.
+# A session's id is a UUID.
 _NAME = re.compile(r"(?P<session_id>[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})-(?P<attempt>[0-9]+)")
 
 
 def find_workspaces(host: Host) -> dict[tuple[str, int], Path]:
-    """The folder of every attempt that has one on this host, by session id and attempt.
+    """The workspace folders on this host, by session id and attempt.
 
-    What bears another name is none of ours, such as the `lost+found` of a disk that is mounted there.
+    Other names are ignored, such as the `lost+found` of a disk that is mounted there.
     """
     found = {}
     with contextlib.suppress(FileNotFoundError):
@@ -33,8 +33,10 @@ def find_workspaces(host: Host) -> dict[tuple[str, int], Path]:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[bool]:
-    """Whether the workspace is ours while the context is open. It is not where its attempt, or whoever saves the work
-    of it, still lives, and where it has gone."""
+    """Lock the workspace while the context is open, and yield whether that succeeded.
+
+    It fails while its attempt or another sweep still runs, and if the workspace no longer exists.
+    """
     try:
         lock = open(folder / LOCK, "ab")  # noqa: SIM115
     except OSError:
@@ -50,29 +52,29 @@ def locked(folder: Path) -> Iterator[bool]:
 
 
 def is_orphan(folder: Path) -> bool:
-    """Whether nobody is at work in the workspace any more."""
+    """Whether neither its attempt nor a sweep uses the workspace any more."""
     with locked(folder) as is_ours:
         return is_ours
 
 
 def save_lost_work(job: Job, host: Host) -> None:
-    """Write what fits of the work of a lost attempt to the job's sink, as `run` does for one that is interrupted.
+    """Write what fits of a lost attempt's work to the job's sink, as `run` does for an interrupted attempt.
 
-    Nothing is written where the agent had not begun, and nothing at a second call: files that are the end of whoever
-    reads them are read once. The workspace is `locked`, and is not to be used afterwards. Raises what `snapshot` and
-    `write_diffs` do.
+    Nothing is written if the agent had not started. A second call writes nothing, so that files that crash whoever
+    reads them are read only once. The workspace must be `locked`, and must not be used afterwards. Raises what
+    `snapshot` and `write_diffs` do.
     """
     workspace = Workspace.reopen(job, host)
     if workspace is None or job.mode == "ask":
         return
-    # The supervisor has seen to it, unless it was killed as well.
+    # The supervisor has killed the processes already, unless it was killed itself.
     remove_group(workspace.root.name)
     workspace.begin_saving()
     write_diffs(workspace, job, workspace.snapshot(job.limits))
 
 
 def discard_workspaces(host: Host, folders: Iterable[Path]) -> None:
-    """Remove workspaces that nobody needs any more, with what still runs in their groups, and empty the trash."""
+    """Remove workspaces that are no longer needed, kill any process left in their control groups, empty the trash."""
     for folder in folders:
         remove_group(folder.name)
         trash.discard(host, folder)

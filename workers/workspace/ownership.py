@@ -1,4 +1,4 @@
-"""Giving files to the user that an agent runs as, which only root can do."""
+"""Changes the owner of files to the user that an agent runs as. Only root can do this."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from workers.safe_walk import walk
 
 
 def change_owner(top: Path, uid: int) -> None:
-    """Make `uid` the owner of `top` and all it holds; links themselves, not what they lead to. Raises OSError."""
+    """Make `uid` the owner of `top` and everything in it. Links are not followed. Raises OSError."""
     os.chown(top, uid, uid, follow_symlinks=False)
     if not stat.S_ISDIR(os.lstat(top).st_mode):
         return

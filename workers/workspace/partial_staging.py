@@ -1,7 +1,7 @@
-"""Staging what can be kept of an attempt that did not end well, however much it left.
+"""Stages what fits into a diff, for an attempt that was interrupted or failed.
 
-Git would read files for minutes that no diff can hold, and then nothing would be kept. So those are passed over: each
-file that is larger than a diff may be, and the folders that hold most of what is new where it is too much together.
+Git could read files for minutes that are too large for a diff, and then nothing would be kept. So files that are larger
+than a diff may be are skipped, and if the new files are too large together, the folders with most of them.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from workers.job import Limits
 from workers.repository.git import Git, GitFailed
 from workers.repository.trees import fields_of
 
-# The rest is left for what earlier sessions did, and for the longer form that diffs give to binary files.
+# Half of a limit. The rest is for the work of earlier sessions, and for the encoding of binary files in a diff.
 _SHARE = 2
 _NAMED = 100
 _OTHERS = ("ls-files", "--others", "--exclude-standard", "-z")
 
 
-def stage_what_fits(git: Git, checkout: Path, limits: Limits, forced: Sequence[bytes] = ()) -> list[str]:
-    """Bring the index up to date as `git add --all` would, as far as a diff can hold it; say what was left out.
+def stage_within_limits(git: Git, checkout: Path, limits: Limits, forced: Sequence[bytes] = ()) -> list[str]:
+    """Update the index as `git add --all` would, as far as it fits into a diff. Returns what was left out.
 
-    Changes of tracked files come first. Of what is new at the top, files and whole folders, the smallest are kept.
-    `forced` are new files that count although they are ignored. Raises what `Git.run` does.
+    Changes of tracked files come first. Of the new files and folders at the top, the smallest are kept.
+    `forced` are new files to add although they are ignored. Raises what `Git.run` does.
     """
     largest = limits.max_diff_bytes // _SHARE
     large = _stage_tracked(git, checkout, largest)
@@ -45,13 +45,13 @@ def stage_what_fits(git: Git, checkout: Path, limits: Limits, forced: Sequence[b
         try:
             git.run("update-index", "--add", "-z", "--stdin", stdin=paths)
         except GitFailed as failed:
-            # A name that git can put into no tree ends the command; what came before it is staged.
-            left_out.append(f"new files after one that git refuses: {failed.errors.strip()[-200:]}".encode())
+            # A name that git refuses in a tree ends the command. The files before it are staged.
+            left_out.append(f"new files after one whose name git refuses: {failed.errors.strip()[-200:]}".encode())
     return [os.fsdecode(path) for path in (*large, *left_out)]
 
 
 def _stage_tracked(git: Git, checkout: Path, largest: int) -> list[bytes]:
-    """Stage what was done to tracked files, and return those that have grown too large, which stay as they were."""
+    """Stage the changes of tracked files. Returns the files that are too large now, whose old content is kept."""
     with closing(git.stream("diff-files", "--name-only", "-z")) as changed:
         large = [path for path in fields_of(changed) if _size(checkout, path) > largest]
     with tempfile.TemporaryFile(dir=git.directory) as paths:
@@ -63,7 +63,7 @@ def _stage_tracked(git: Git, checkout: Path, largest: int) -> list[bytes]:
 
 
 def _choose(new: Iterable[bytes], checkout: Path, most_bytes: int, most_files: int) -> tuple[set[bytes], list[bytes]]:
-    """Which of the new files and folders at the top are kept, and which are left out."""
+    """Which new files and folders at the top are kept, and which are left out."""
     sizes: dict[bytes, tuple[int, int]] = {}
     for path in new:
         name, own = _at_top(path), _size(checkout, path)
@@ -80,13 +80,13 @@ def _choose(new: Iterable[bytes], checkout: Path, most_bytes: int, most_files: i
 
 
 def others(git: Git) -> Generator[bytes, None, None]:
-    """The files that are not tracked and not ignored, as git finds them. Raises what `Git.stream` does."""
+    """The files that are neither tracked nor ignored. Raises what `Git.stream` does."""
     with closing(git.stream(*_OTHERS)) as output:
         yield from fields_of(output)
 
 
 def _at_top(path: bytes) -> bytes:
-    """The first part of a path, with its slash where it is a folder."""
+    """The first part of a path, with its slash if it is a folder."""
     return path[: path.find(b"/") + 1] or path
 
 

@@ -1,4 +1,4 @@
-"""Making what a new workspace holds: our git directory, the files of the base, and what earlier sessions did to it."""
+"""Parts of a new workspace: our git directory, and an index with the base and the changes of earlier sessions."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from workers.repository.mirror import init_with_alternates
 from workers.repository.patches import apply_patch
 from workers.repository.trees import fields_of
 
-# The attributes in our directory outrank those in the checkout. Files are stored as they are, byte for byte, and
-# no driver of any kind has a name; whether a file is text is left to what it holds (`!diff`).
+# The attributes in our directory take precedence over those in the checkout. Files are stored byte for byte, and no
+# driver can be named. Git decides by a file's content whether it is text (`!diff`).
 ATTRIBUTES = "* -text -eol -crlf -ident -filter -working-tree-encoding -whitespace !diff !merge\n"
 
 
 def make_git_directory(git: Git, mirror: Path) -> None:
-    """Make the directory of `git`, which borrows the objects of `mirror`."""
+    """Create the directory of `git`, with the objects of `mirror` as alternates."""
     init_with_alternates(git, mirror)
     git.directory.chmod(0o700)
     (git.directory / "info" / "attributes").write_text(ATTRIBUTES)
 
 
 def fill_index(git: Git, base_sha: str, start_diff: Callable[[], Iterator[bytes]] | None) -> str:
-    """Put the base and what earlier sessions did to it into the index, and return the tree. Raises DoesNotApply."""
+    """Fill the index with the base and the changes of earlier sessions. Returns the tree. Raises DoesNotApply."""
     with tempfile.TemporaryFile(dir=git.directory) as patch:
         patch.writelines(start_diff() if start_diff else ())
         return apply_patch(git, base_sha, patch)

@@ -1,6 +1,6 @@
-"""Bringing our index up to date with what the agent left, as `git add --all` does, and its tree.
+"""Updates our index from the agent's files, as `git add --all` does, and writes its tree.
 
-Host git reads the agent's files here, and so only while `hidden` is open.
+Host git reads the agent's files here, so it runs only while `hidden` is open.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from workers.errors import FULL_DISK, EngineError, disk_full, too_many_files
 from workers.job import Limits
 from workers.repository.git import Access, Git, GitFailed
 from workers.workspace.agent_index import AgentIndex
-from workers.workspace.partial_staging import others, stage_what_fits
-from workers.workspace.submodules import kind_of, settle_submodules
+from workers.workspace.partial_staging import others, stage_within_limits
+from workers.workspace.submodules import decide_submodules, kind_of
 from workers.workspace.untrackable import hidden
 
-# Git refuses a few more names in any tree than are hidden from it. The rest is staged all the same.
+# Git refuses some names that are not hidden from it. The other files are staged anyway.
 _REFUSED_NAME = ("error: invalid path ", "error: unable to add ", "error: unable to index file ", "warning: ", "hint: ")
 _REFUSED = re.compile(r"^error: unable to (?:add|index file) '(.*)'(?: to index)?$", re.MULTILINE)
-# What git takes for big goes into one pack at once, which for thousands of files is far quicker than a file each.
+# Git writes big files into one pack. With thousands of files that is much faster than one object file for each.
 _INTO_ONE_PACK = Access(config=(("core.bigFileThreshold", "1"), ("advice.addEmbeddedRepo", "false")))
 _NOTHING = "0" * 40
 
 
 @dataclass
 class Staged:
-    """The tree of the index, and what it does not hold: paths that are `left_out`, and `notes` on the rest, in words.
+    """The tree of the index, and what it does not contain: paths that are `left_out`, and `notes` about other losses.
 
-    `repositories` are the folders that hold a repository of their own and are no submodules.
+    `repositories` are the folders with a nested repository that is not a submodule.
     """
 
     tree: str
@@ -52,43 +52,44 @@ def stage(
     aside: Path,
     *,
     submodules: Mapping[bytes, str],
-    said: AgentIndex | None = None,
+    agent_index: AgentIndex | None = None,
     most_new: int | None = None,
     before: str,
-    what_fits: Limits | None = None,
+    diff_limits: Limits | None = None,
 ) -> Staged:
-    """Stage all that lies in `checkout`; with `what_fits` no more of it than fits into a diff of those limits.
+    """Stage all files in `checkout`; with `diff_limits`, only what fits into a diff of those limits.
 
-    `before` is the tree that the work began on and `submodules` are those that there were, with their commits. `said` is
-    what the agent's index says, and `most_new` how many new files there may be at most. Nothing of the agent's is
-    running. Raises EngineError `snapshot_failed`, `too_many_files` and `disk_full`.
+    `before` is the tree that the work started from, with its `submodules` and their commits. `most_new` is the maximum
+    number of new files. No process of the agent may be running. Raises EngineError `snapshot_failed`, `too_many_files`
+    and `disk_full`.
     """
     try:
-        # Where a stop came amid an earlier staging, git was killed; nobody else uses this index.
+        # If an earlier staging was stopped, git was killed and left its lock. Nothing else uses this index.
         (git.directory / "index.lock").unlink(missing_ok=True)
         _restore_folder(checkout)
-        if what_fits:
-            # Where everything was staged already, what turned out to be too much is to be new again.
+        if diff_limits:
+            # An earlier call may have staged everything. Reset the index, so that new files can be left out.
             git.run("read-tree", "-m", "-i", before)
         with_files = replace(git, work_tree=checkout)
         with hidden(checkout, aside) as found:
-            decision = settle_submodules(git, checkout, before, submodules, said, found.repositories)
-            dropped = [*decision.removed, *(said.dropped if said else ())]
-            _tell_index(git, dropped, decision.recorded)
-            if most_new is not None and not what_fits and found.files > most_new:
-                _check_number(with_files, most_new)
-            staged = _in_place(checkout, said.staged, decision.recorded) if said else []
-            if what_fits:
+            decision = decide_submodules(git, checkout, before, submodules, agent_index, found.repositories)
+            dropped = [*decision.removed, *(agent_index.dropped if agent_index else ())]
+            _update_index(git, dropped, decision.recorded)
+            if most_new is not None and not diff_limits and found.files > most_new:
+                _check_count(with_files, most_new)
+            staged = _existing(checkout, agent_index.staged, decision.recorded) if agent_index else []
+            if diff_limits:
                 forced = _ignored(with_files, staged)
-                passed_over = stage_what_fits(with_files, checkout, what_fits, forced)
+                skipped = stage_within_limits(with_files, checkout, diff_limits, forced)
             else:
-                passed_over = _add_all(with_files)
-                _add_by_force(with_files, _ignored(with_files, staged))
+                skipped = _add_all(with_files)
+                _add_ignored(with_files, _ignored(with_files, staged))
             tree = git.line("write-tree")
         nested = found.repositories - {os.fsdecode(path) for path in decision.recorded}
-        return Staged(tree, [*found.left_out, *passed_over], decision.notes, nested)
+        return Staged(tree, [*found.left_out, *skipped], decision.notes, nested)
     except TimeoutError as error:
-        raise EngineError("snapshot_failed", "diff", "The files are too large to be read in time.") from error
+        message = "Git could not read the files in time. Write fewer or smaller files, or let .gitignore exclude them."
+        raise EngineError("snapshot_failed", "diff", message) from error
     except OSError as error:
         if error.errno in FULL_DISK:
             raise disk_full("diff") from error
@@ -98,7 +99,7 @@ def stage(
 
 
 def _restore_folder(checkout: Path) -> None:
-    """A checkout that was deleted, or replaced by a link to elsewhere, is an empty one."""
+    """Replace a checkout that was deleted or is a link now by an empty folder."""
     with contextlib.suppress(FileNotFoundError):
         if stat.S_ISDIR(os.lstat(checkout).st_mode):
             return
@@ -106,8 +107,8 @@ def _restore_folder(checkout: Path) -> None:
     checkout.mkdir(mode=0o700)
 
 
-def _tell_index(git: Git, dropped: Iterable[bytes], submodules: Mapping[bytes, str]) -> None:
-    """Forget what the agent dropped, which is found again where it is not ignored, and record submodules."""
+def _update_index(git: Git, dropped: Iterable[bytes], submodules: Mapping[bytes, str]) -> None:
+    """Remove the files that the agent's index dropped, and record submodules. Files that are not ignored come back."""
     lines = [b"0 %s\t%s" % (_NOTHING.encode(), path) for path in dropped if path not in submodules]
     lines += [b"160000 %s\t%s" % (commit.encode(), path) for path, commit in submodules.items()]
     if lines:
@@ -115,15 +116,15 @@ def _tell_index(git: Git, dropped: Iterable[bytes], submodules: Mapping[bytes, s
             git.run("update-index", "-z", "--index-info", stdin=stdin)
 
 
-def _check_number(git: Git, most: int) -> None:
-    """To list the files that are new is quick. To store them, only to find that no diff can hold them, is not."""
+def _check_count(git: Git, most: int) -> None:
+    """Raise if there are too many new files. To count them is quick; to store them first would be slow."""
     with closing(others(git)) as new:
         if sum(1 for _ in itertools.islice(new, most + 1)) > most:
             raise too_many_files(most)
 
 
 def _add_all(git: Git) -> list[str]:
-    """Stage everything that is not ignored, and return the names that git can put into no tree."""
+    """Stage everything that is not ignored. Returns the names that git refuses in any tree."""
     try:
         git.run("add", "--all", "--ignore-errors", "--", ".", access=_INTO_ONE_PACK)
     except GitFailed as failed:
@@ -133,8 +134,8 @@ def _add_all(git: Git) -> list[str]:
     return []
 
 
-def _in_place(checkout: Path, paths: Iterable[bytes], submodules: Mapping[bytes, str]) -> list[bytes]:
-    """Those paths at which there is a file or a link, outside of submodules."""
+def _existing(checkout: Path, paths: Iterable[bytes], submodules: Mapping[bytes, str]) -> list[bytes]:
+    """The paths that are a file or a link, outside of submodules."""
     kinds = (stat.S_IFREG, stat.S_IFLNK)
     folders = {path + b"/" for path in submodules}
     outside = (path for path in paths if not any(path.startswith(folder) for folder in folders))
@@ -142,7 +143,7 @@ def _in_place(checkout: Path, paths: Iterable[bytes], submodules: Mapping[bytes,
 
 
 def _ignored(git: Git, paths: Sequence[bytes]) -> list[bytes]:
-    """Those paths that our index does not have and that are ignored."""
+    """The paths that are ignored and not in our index."""
     if not paths:
         return []
     with _as_input(git, paths) as stdin:
@@ -154,7 +155,7 @@ def _ignored(git: Git, paths: Sequence[bytes]) -> list[bytes]:
             return []
 
 
-def _add_by_force(git: Git, paths: Sequence[bytes]) -> None:
+def _add_ignored(git: Git, paths: Sequence[bytes]) -> None:
     if paths:
         with _as_input(git, paths) as stdin:
             git.run("update-index", "--add", "-z", "--stdin", stdin=stdin)

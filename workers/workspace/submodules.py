@@ -1,4 +1,4 @@
-"""What becomes of submodules: git records a commit for each (a gitlink), and never what lies in its folder."""
+"""Submodules in a diff: git records a commit for each (a gitlink), and never the files in its folder."""
 
 from __future__ import annotations
 
@@ -20,29 +20,36 @@ _NAMED = 100
 
 @dataclass
 class Submodules:
-    """The decision: which commits are recorded at which paths, where plain files take the place of a submodule, and what
-    of the agent's work is not kept by that, in words."""
+    """The commits to record, by path; the paths where plain files replace a submodule; and notes about work that is not
+    kept."""
 
     recorded: dict[bytes, str] = field(default_factory=dict)
     removed: list[bytes] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
-def settle_submodules(
-    git: Git, checkout: Path, tree: str, before: Mapping[bytes, str], said: AgentIndex | None, repositories: set[str]
+def decide_submodules(
+    git: Git,
+    checkout: Path,
+    tree: str,
+    before: Mapping[bytes, str],
+    agent_index: AgentIndex | None,
+    repositories: set[str],
 ) -> Submodules:
-    """Decide on the submodules that there were `before`, in `tree`, and those of the agent's index, as `git add` would.
+    """Decide, as `git add` would, on the submodules that `tree` had `before` and those in the agent's index.
 
-    A folder whose files stand in no repository, and which `.gitmodules` does not name any more, is no submodule now. The
-    agent's repositories are hidden; `repositories` are the folders that they lie in. Raises what `Git.run` does.
+    A folder with files but no repository, which `.gitmodules` no longer names, is not a submodule any more. The agent's
+    repositories are hidden at this time; `repositories` are their folders. Raises what `Git.run` does.
     """
-    known = {path: Submodule(commit) for path, commit in before.items()} if said is None else said.submodules
+    known = (
+        {path: Submodule(commit) for path, commit in before.items()} if agent_index is None else agent_index.submodules
+    )
     decision = Submodules()
     named = functools.cache(lambda: _named_submodules(git, "--file", str(checkout / ".gitmodules")))
     named_before = functools.cache(lambda: _named_submodules(git, "--blob", f"{tree}:.gitmodules"))
     for path in sorted({*before, *known}):
         if kind_of(checkout, path) != stat.S_IFDIR:
-            continue  # `git add` sees by itself that it is gone, or a file now.
+            continue  # `git add` detects that it was deleted or is a file now.
         if path not in known:
             decision.removed.append(path)
             continue
@@ -52,14 +59,14 @@ def settle_submodules(
             decision.removed.append(path)
             continue
         decision.recorded[path] = submodule.commit
-        decision.notes += [f"{each}: lies in a submodule that is not checked out" for each in inside]
+        decision.notes += [f"{each}: a file in a submodule that is not checked out" for each in inside]
         has_address = path in before or path in named()
         decision.notes += _lost_in(os.fsdecode(path), submodule, before.get(path), has_address)
     return decision
 
 
 def kind_of(checkout: Path, path: bytes) -> int | None:
-    """The type of what lies at `path` (`stat.S_IFDIR` ...), where no link leads there; None where nothing does."""
+    """The file type at `path` (`stat.S_IFDIR` ...). None if there is none, or if the path goes through a link."""
     place = os.fsencode(checkout)
     kind = stat.S_IFDIR
     for part in path.split(b"/"):
@@ -73,11 +80,11 @@ def kind_of(checkout: Path, path: bytes) -> int | None:
 
 def _lost_in(name: str, submodule: Submodule, before: str | None, has_address: bool) -> Iterator[str]:
     if not has_address:
-        yield f"{name}: the files of a repository that was added as a submodule, which .gitmodules does not name"
+        yield f"{name}: the files of a repository that was added as a submodule but is not named in .gitmodules"
     elif submodule.commit != before and not submodule.is_published:
-        yield f"{name}: the submodule's commit {submodule.commit}, of which the diff holds the id alone"
+        yield f"{name}: the content of the submodule's commit {submodule.commit}, which no remote branch has"
     if submodule.is_changed:
-        yield f"{name}: changes in the submodule that are not committed there"
+        yield f"{name}: uncommitted changes in the submodule"
 
 
 def _files_in(checkout: Path, path: bytes) -> Iterator[str]:
@@ -92,7 +99,7 @@ def _files_in(checkout: Path, path: bytes) -> Iterator[str]:
 
 
 def _named_submodules(git: Git, *source: str) -> frozenset[bytes]:
-    """The paths that a `.gitmodules` names; none where there is no such file."""
+    """The paths that a `.gitmodules` names. Empty if there is no such file."""
     try:
         output = git.run("config", *source, *_PATHS)
     except GitFailed:

@@ -1,4 +1,4 @@
-"""Getting rid of folders without waiting for it: they are moved aside at once and deleted later, by one `rm` a host."""
+"""Deletes folders in the background: they are moved to the trash at once and deleted later, by one `rm` per host."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 
 from workers.job import Host
 
-# Neither command follows a symbolic link that it meets below the folder, and both manage any depth.
+# Neither command follows symbolic links in the folder, and both work at any depth.
 _DELETE = 'trap "" TERM; { chmod -R u+rwx -- "$1"; rm -rf --one-file-system -- "$1"; } >/dev/null 2>&1 &'
 
 
 def discard(host: Host, folder: Path) -> None:
-    """Move `folder`, where it exists, to the trash, and begin to empty that. A failure is left to the sweep."""
+    """Move `folder`, if it exists, to the trash, and start to empty it. If that fails, the sweep tries again."""
     if not os.path.lexists(folder):
         return
     trash = host.work_dir / "trash"
@@ -27,18 +27,18 @@ def discard(host: Host, folder: Path) -> None:
 
 
 def empty(host: Host) -> None:
-    """Begin to delete all that lies in the trash, unless somebody is at it already.
+    """Start to delete everything in the trash, unless a deletion is running already.
 
-    Deleting many files takes seconds and slows down every checkout made meanwhile, so there is one deleter, which
-    runs apart from us and holds the lock for as long as it lives.
+    Deleting many files takes seconds and slows down every checkout made meanwhile. So there is one deleting process per
+    host. It runs in the background, and holds the lock until it ends.
     """
-    trash, doomed = host.work_dir / "trash", host.work_dir / "trash.deleting"
+    trash, deleting = host.work_dir / "trash", host.work_dir / "trash.deleting"
     with contextlib.suppress(OSError), open(host.work_dir / "trash.lock", "wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not doomed.exists():
-            trash.rename(doomed)
+        if not deleting.exists():
+            trash.rename(deleting)
         subprocess.run(
-            ["sh", "-c", _DELETE, "sh", str(doomed)],
+            ["sh", "-c", _DELETE, "sh", str(deleting)],
             env={"PATH": os.environ.get("PATH", os.defpath)},
             cwd=host.work_dir,
             stdin=subprocess.DEVNULL,

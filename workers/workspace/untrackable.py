@@ -1,4 +1,4 @@
-"""Making an agent's files fit to be read by git: no pretended repositories, nothing that blocks, nothing unreadable."""
+"""Hides from host git what it must not read in an agent's files: repositories, files that block, unreadable files."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from pathlib import Path
 
 from workers.safe_walk import Folder, walk
 
-# Of a folder, in bytes. With the path of the checkout before it and a name after it the system still takes such a path
-# (PATH_MAX is 4096), whoever puts it together, here or on the machine of the next session.
+# The longest path of a folder, in bytes. With the path of the checkout before it and a name after it, it stays below
+# PATH_MAX (4096), here and on the host of the next session.
 _LONGEST_PATH = 3072
-# Git reads these whole and keeps those of all folders around a file, so that a few sparse ones would take all memory.
+# Git reads these files whole and keeps those of all parent folders, so a few sparse files could use all memory.
 # The largest repositories have some kilobytes in one, and less than a megabyte in all of them.
 _READ_WHOLE = frozenset((".gitignore", ".gitattributes", ".gitmodules"))
 _LARGEST_READ_WHOLE = 1024**2
 _MOST_READ_WHOLE = 16 * 1024**2
 _NAMED = 1000
-# Names that git puts into no tree, as there are systems which take them for `.git` (is_ntfs_dotgit in git's path.c).
+# Names that git refuses in any tree, because some systems treat them as `.git` (is_ntfs_dotgit in git's path.c).
 _REFUSED = re.compile(r"(?:^|.*\\)(?:\.git|git~1)[. ]*(?:[:\\].*)?", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass
 class Hidden:
-    """What was met of the agent's work that git cannot track, by its paths, a thousand of each at most.
+    """Paths in the agent's work that git cannot track, at most a thousand of each kind.
 
-    `left_out` is lost to a diff. `repositories` are the folders of nested repositories, whose history is. `files` is how
-    many files there are beside those.
+    `left_out` cannot be in a diff. `repositories` are the folders of nested repositories, whose history cannot be in a
+    diff. `files` is the number of the other files.
     """
 
     left_out: list[str] = field(default_factory=list)
@@ -40,30 +40,30 @@ class Hidden:
 
 @contextlib.contextmanager
 def hidden(checkout: Path, aside: Path) -> Iterator[Hidden]:
-    """While open, what git must not meet in `checkout` lies in `aside`; afterwards it is back in its place.
+    """Move what git must not read in `checkout` into `aside` while the context is open, and move it back afterwards.
 
-    Each `.git` goes, so that nothing of the agent's is ever taken for a repository, and so do other names that git
-    refuses. So does a `.gitmodules` that is a link: git would take it in the place of a file, and then refuse the diff
-    that holds it. So do pipes, sockets and devices: git would wait for ever for a `.gitignore` that is a pipe. The agent
-    is not running.
+    Each `.git` is moved, so that git never uses a repository of the agent's, and so are other names that git refuses.
+    A `.gitmodules` that is a link is moved, because git would stage it and then refuse the diff. Pipes, sockets and
+    devices are moved, because git would block for ever on a `.gitignore` that is a pipe. Folders that are too deep for
+    git are moved, and ignore rules and attributes that are too large.
 
-    Folders that lie too deep for git go too, and ignore rules and attributes that are too large for it. Raises OSError.
+    No process of the agent may be running. Raises OSError.
     """
     aside.mkdir(mode=0o700, exist_ok=True)
-    sieve = _Sieve()
+    scan = _Scan()
     moved: list[tuple[Folder, str]] = []
     try:
         for folder in walk(checkout, force=True):
-            for name in sieve.unfit(folder):
+            for name in scan.untrackable(folder):
                 os.rename(name, aside / str(len(moved)), src_dir_fd=folder.descriptor)
                 moved.append((folder, name))
-        yield sieve.found
+        yield scan.found
     finally:
-        _put_back(checkout, aside, moved)
+        _restore(checkout, aside, moved)
 
 
-def _put_back(checkout: Path, aside: Path, moved: list[tuple[Folder, str]]) -> None:
-    # Nothing that was moved lies in something else that was, so any order will do.
+def _restore(checkout: Path, aside: Path, moved: list[tuple[Folder, str]]) -> None:
+    # No moved path is inside another one, so any order works.
     with contextlib.suppress(OSError):
         top = os.open(checkout, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
@@ -74,39 +74,39 @@ def _put_back(checkout: Path, aside: Path, moved: list[tuple[Folder, str]]) -> N
             os.close(top)
 
 
-class _Sieve:
-    """Tells what git must not meet from the rest."""
+class _Scan:
+    """Finds what git must not read."""
 
     def __init__(self) -> None:
         self.found = Hidden()
         self._read_whole = 0
 
-    def unfit(self, folder: Folder) -> list[str]:
-        """What is to be hidden of an open folder, by name; the rest is made readable, and walked through."""
-        unfit = []
+    def untrackable(self, folder: Folder) -> list[str]:
+        """The names to hide in an open folder. The rest is made readable, and its folders are added to the walk."""
+        names = []
         with os.scandir(folder.descriptor) as entries:
             for entry in entries:
                 _permit(folder, entry)
                 if entry.name == ".git":
-                    unfit.append(entry.name)
+                    names.append(entry.name)
                     self._note_repository(folder)
-                elif _is_of_no_kind(entry):
-                    unfit.append(entry.name)
-                elif _is_refused(entry) or self._is_too_much(folder, entry):
-                    unfit.append(entry.name)
+                elif _is_special(entry):
+                    names.append(entry.name)
+                elif _is_refused(entry) or self._is_too_large(folder, entry):
+                    names.append(entry.name)
                     if len(self.found.left_out) < _NAMED:
                         self.found.left_out.append(folder.path_of(entry.name))
                 elif entry.is_dir(follow_symlinks=False):
                     folder.subfolders.append(entry.name)
                 else:
                     self.found.files += 1
-        return unfit
+        return names
 
     def _note_repository(self, folder: Folder) -> None:
         if folder.parent and len(self.found.repositories) < _NAMED:
             self.found.repositories.add(folder.path)
 
-    def _is_too_much(self, folder: Folder, entry: os.DirEntry[str]) -> bool:
+    def _is_too_large(self, folder: Folder, entry: os.DirEntry[str]) -> bool:
         if entry.is_dir(follow_symlinks=False):
             return folder.length_of(entry.name) > _LONGEST_PATH
         if entry.name.lower() not in _READ_WHOLE or entry.is_symlink():
@@ -116,7 +116,7 @@ class _Sieve:
         return size > _LARGEST_READ_WHOLE or self._read_whole > _MOST_READ_WHOLE
 
 
-def _is_of_no_kind(entry: os.DirEntry[str]) -> bool:
+def _is_special(entry: os.DirEntry[str]) -> bool:
     """Whether it is a pipe, a socket or a device."""
     return not (entry.is_symlink() or entry.is_dir(follow_symlinks=False) or entry.is_file(follow_symlinks=False))
 
@@ -126,7 +126,7 @@ def _is_refused(entry: os.DirEntry[str]) -> bool:
 
 
 def _permit(folder: Folder, entry: os.DirEntry[str]) -> None:
-    """Let us read a file, or move a folder, that its owner, which is us, made unreadable. Root needs no leave."""
+    """Make a file readable, or a folder movable, if its mode prevents that. We own it; root needs no permission."""
     if not os.geteuid() or entry.is_symlink():
         return
     with contextlib.suppress(OSError):

@@ -1,15 +1,14 @@
-"""The directory of one attempt. `prepare`, `snapshot` and `dispose` are all that callers know of it, and `reopen` where
-the worker was lost.
+"""The directory of one attempt. Callers use `prepare`, `snapshot` and `dispose`, and `reopen` if the worker was lost.
 
     workspaces/<session_id>-<attempt>/
-        lock           held as long as anything of the attempt lives
-        notes.json     what it takes to save the work, once setup is through
+        lock           held while any process of the attempt runs
+        notes.json     what `reopen` needs to save the work; written after setup
         ours.git/      our git directory; borrows objects from the mirror; the agent never sees it
         checkout/      the agent's files, with a `.git` of the agent's own that is never read back
         attachments/   what the caller uploaded
         home/          the agent's home
-        withheld/      what configures agents, out of their reach
-        withheld-home/ the same of the home
+        withheld/      agent configuration, moved out of the checkout
+        withheld-home/ the same from the home
 
 Host git runs in `ours.git` alone. Of the agent's files it reads contents and ignore rules, never configuration.
 """
@@ -36,24 +35,24 @@ from workers.repository.trees import Change, changes, revert_setup_changes
 from workers.workspace import preparation, trash
 from workers.workspace.agent_configuration import is_withheld, withhold, withhold_from_home
 from workers.workspace.agent_index import AgentIndex, read_agent_index
-from workers.workspace.agent_repository import give_repository
+from workers.workspace.agent_repository import create_agent_repository
 from workers.workspace.ownership import change_owner
 from workers.workspace.staging import Staged, stage
 
-# Saving goes on until the session's own end, and for so long at least; after a stop for so long at most.
+# Saving may take until the session's time limit, but always the first; after a stop at most the second.
 _SAVING_SECONDS, _STOPPED_SECONDS = 300.0, 120.0
-# What git needs at most for a binary file that fills a diff, and for a text file that it does not take for binary.
+# Memory that git needs for a binary file that fills a diff, as a multiple of its size; and for the largest text file.
 _MEMORY_FOR_DIFF, _LEAST_MEMORY = 8, 2**30
-LOCK, _NOTES = "lock", "notes.json"
-# What of a workspace no other process could find out.
-_NOTED = ("base_sha", "base_tree", "start_tree", "_setup_tree", "_withholds", "_submodules", "_index_mark")
+LOCK, _STATE = "lock", "notes.json"
+# The fields of a workspace that `reopen` cannot derive.
+_STATE_FIELDS = ("base_sha", "base_tree", "start_tree", "_setup_tree", "_withholds", "_submodules", "_index_mark")
 
 
 class Workspace:
     """Made by `prepare` or `reopen`.
 
-    `branch` is the one that the base was found on, `base_tree` the base commit's tree, `start_tree` the one that this
-    session begins on.
+    `branch` is the branch of the base commit, `base_tree` that commit's tree, and `start_tree` the tree that this
+    session starts from.
     """
 
     base_sha: str
@@ -69,15 +68,15 @@ class Workspace:
         self.attachments = self.root / "attachments"
         memory = max(_LEAST_MEMORY, _MEMORY_FOR_DIFF * job.limits.max_diff_bytes)
         self.git = Git(self.root / "ours.git", job.lifeline, index=self.root / "ours.git" / "index", budget=budget)
-        """Git on our directory, with no work tree: what only looks at trees never looks at the agent's files."""
+        """Git on our directory, without a work tree: commands that only need trees never read the agent's files."""
         self.saving = replace(self.git, stage="diff", memory=memory)
-        """The same on what the agent left. From `snapshot` on it has a time of its own."""
+        """The same for saving the agent's work. `begin_saving` gives it a deadline of its own."""
         self.left_out: list[str] = []
-        """Paths that the last `snapshot` did not keep, because no diff could hold them."""
+        """Paths that the last `snapshot` did not keep, because a diff cannot contain them."""
         self.notes: list[str] = []
-        """What else it did not keep, in words."""
+        """Descriptions of other work that it did not keep."""
         self.withheld: list[str] = []
-        """What `after_setup` moved out of the agent's reach, by its paths in the checkout or its home."""
+        """Paths in the checkout or the home that `after_setup` withheld from the agent."""
         self._withholds = not job.allow_agent_configuration
         self._most_new = job.limits.max_diff_files if job.mode != "ask" else None
         self._setup_tree: str | None = None
@@ -87,10 +86,10 @@ class Workspace:
 
     @classmethod
     def prepare(cls, job: Job, host: Host, budget: Budget | None = None) -> Workspace:
-        """Make the directory: the base, what earlier sessions did to it (`start_diff`), and folders for the rest.
+        """Create the directory, with the base and the changes of earlier sessions (`start_diff`) checked out.
 
         Raises EngineError with stage checkout: those of `Mirror.obtain_base`, `diff_does_not_apply`, `disk_full`, and
-        `time_limit` where `budget` is used up. Whatever is raised, nothing is left behind.
+        `time_limit` if `budget` has no time left. If it raises, nothing is left behind.
         """
         workspace = cls(job, host, budget)
         trash.discard(host, workspace.root)
@@ -103,14 +102,16 @@ class Workspace:
 
     @classmethod
     def reopen(cls, job: Job, host: Host) -> Workspace | None:
-        """What an attempt left whose worker was lost, for one `snapshot`; None where its setup was not through, and at
-        a second call. Nothing of the attempt lives any more, and nobody else does this meanwhile."""
+        """Open the workspace of a lost worker for one `snapshot`.
+
+        None if its setup had not finished, or at a second call. No process of the attempt may be running, and the workspace must be locked.
+        """
         workspace = cls(job, host, budget=None)
-        notes = workspace.root / _NOTES
+        state = workspace.root / _STATE
         try:
-            vars(workspace).update(json.loads(notes.read_bytes()))
-            notes.unlink()
-            # The attempt was lost amid a snapshot: nobody knows any more where these things were.
+            vars(workspace).update(json.loads(state.read_bytes()))
+            state.unlink()
+            # The worker was lost during a snapshot. The original places of these files are not known any more.
             with contextlib.suppress(FileNotFoundError):
                 workspace._aside.rename(workspace.root / "aside-lost")
         except FileNotFoundError:
@@ -119,55 +120,57 @@ class Workspace:
 
     @property
     def locks(self) -> tuple[int, ...]:
-        """Descriptors that say, as long as any process holds them, that the attempt lives."""
+        """Descriptors of the lock. While any process has them open, the attempt counts as running."""
         return () if self._lock is None else (self._lock.fileno(),)
 
-    def after_setup(self, of_agent: Iterable[str] = ()) -> None:
-        """Remember what the setup command left, so that it is no part of the diff unless the agent changes it.
+    def after_setup(self, agent_files: Iterable[str] = ()) -> None:
+        """Record the files that the setup command left, so that the diff contains only the agent's changes.
 
-        What configures agents is then moved away, unless the site allows it, also out of the home, where `of_agent` are
-        the names that the agent's own files are to have. What was in the checkout comes back in the tree of `snapshot`;
-        the files themselves end with the workspace. Raises EngineError as `snapshot` does, `setup_failed`, and
-        `time_limit`.
+        Then withhold agent configuration, unless the site allows it, from the checkout and from the home, where
+        `agent_files` are the names that we are about to write for the agent. The tree of `snapshot` contains what was
+        withheld from the checkout; the files themselves are removed with the workspace. Raises EngineError as
+        `snapshot` does, `setup_failed`, and `time_limit`.
         """
-        said = self._ask_agent_index() if _mark(self.checkout) != self._index_mark else None
-        self._setup_tree = self._stage(said).tree
+        agent_index = self._read_agent_index() if _mark(self.checkout) != self._index_mark else None
+        self._setup_tree = self._stage(agent_index).tree
         self._index_mark = _mark(self.checkout)
         if self._withholds:
-            self._withhold(of_agent)
-        self._take_notes()
+            self._withhold(agent_files)
+        self._save_state()
 
     def begin_saving(self, lifeline: Lifeline | None = None) -> None:
-        """Give `saving` a time of its own: until the session's end, but not longer than `lifeline`. Without a lifeline the
-        attempt was stopped, and two minutes are all there is."""
+        """Give `saving` a deadline of its own: the session's time limit, or the end of `lifeline` if that is earlier.
+
+        Without a lifeline the attempt was stopped, and has two minutes.
+        """
         left = self.git.budget.seconds_left if self.git.budget else 0
         seconds = max(left, _SAVING_SECONDS) if lifeline else _STOPPED_SECONDS
         self.saving = replace(self.saving, lifeline=lifeline, budget=None, deadline=time.monotonic() + seconds)
 
-    def snapshot(self, what_fits: Limits | None = None) -> str:
-        """Store the files as they are now and return the id of their tree, without what only setup did.
+    def snapshot(self, diff_limits: Limits | None = None) -> str:
+        """Store the current files and return the id of their tree, without changes that only setup made.
 
-        The tree is what git tracks plus what it does not ignore; with `what_fits` no more of it than fits into a diff
-        of those limits. Call it when nothing of the agent's runs any more. Raises EngineError `snapshot_failed`,
-        `too_many_files` and `disk_full` with stage diff.
+        The tree has the files that git tracks and those that it does not ignore; with `diff_limits`, only what fits
+        into a diff of those limits. Call it when no process of the agent runs any more. Raises EngineError
+        `snapshot_failed`, `too_many_files` and `disk_full` with stage diff.
         """
-        said = self._ask_agent_index()
-        staged = self._stage(said, what_fits)
+        agent_index = self._read_agent_index()
+        staged = self._stage(agent_index, diff_limits)
         self.left_out, self.notes = staged.left_out, staged.notes
         if self._setup_tree is None:
             return staged.tree
         changed = list(changes(self.saving, self._setup_tree, staged.tree))
         self.notes += _histories(staged.repositories, changed)
-        kept = {os.fsencode(path) for path in self.left_out} | (said.sparse if said else frozenset())
+        kept = {os.fsencode(path) for path in self.left_out} | (agent_index.sparse if agent_index else frozenset())
 
         def is_kept(path: bytes) -> bool:
-            # The agent never saw what is withheld, and did not remove what it made too large to be read.
+            # The agent did not delete files that were withheld from it or that are too large to be staged.
             return path in kept or (self._withholds and is_withheld(os.fsdecode(path)))
 
         return revert_setup_changes(self.saving, self.start_tree, self._setup_tree, staged.tree, changed, is_kept)
 
     def dispose(self) -> None:
-        """Remove the directory. Quick, and never an error: what cannot be deleted now is left to the sweep."""
+        """Remove the directory. This is quick and never raises; the sweep removes what cannot be deleted now."""
         trash.discard(self._host, self.root)
         if self._lock is not None:
             self._lock.close()
@@ -182,11 +185,11 @@ class Workspace:
         self._submodules = preparation.find_submodules(self.git)
         with_files = replace(self.git, work_tree=self.checkout)
         with_files.run("checkout-index", "--all", "--force", "--quiet", "--index")
-        self._hand_over(job, with_files)
+        self._create_agent_repository(job, with_files)
         self._index_mark = _mark(self.checkout)
 
     def _make_folders(self) -> None:
-        # Other users may pass through to the folders that become theirs, and see nothing on their way.
+        # Other users may pass through these folders to their own, but cannot list them.
         self.root.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
         self.root.mkdir(mode=0o711)
         self._lock = FileIO(os.open(self.root / LOCK, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), "w")
@@ -194,63 +197,68 @@ class Workspace:
         for folder, mode in ((self.checkout, 0o700), (self.home, 0o700), (self.attachments, 0o755)):
             folder.mkdir(mode=mode)
 
-    def _hand_over(self, job: Job, with_files: Git) -> None:
-        """Give the agent a repository of its own, and all the files to the user that it runs as."""
+    def _create_agent_repository(self, job: Job, with_files: Git) -> None:
+        """Create the agent's own repository, and make its user the owner of all files."""
         uid = self._host.sandbox_uid if os.geteuid() == 0 and self._host.sandbox == "bubblewrap" else None
         if uid is not None:
             change_owner(self.checkout, uid)
             change_owner(self.home, uid)
-            # The new owner is part of what the index remembers of each file.
+            # The index records the owner of each file.
             with_files.run("update-index", "-q", "--refresh")
         is_absent = is_withheld if self._withholds else lambda path: False
-        give_repository(self.git, self.checkout, self.base_sha, self.branch, job.repo_url, self._submodules, is_absent)
+        create_agent_repository(
+            self.git, self.checkout, self.base_sha, self.branch, job.repo_url, self._submodules, is_absent
+        )
         if uid is not None:
             change_owner(self.checkout / ".git", uid)
 
-    def _withhold(self, of_agent: Iterable[str]) -> None:
+    def _withhold(self, agent_files: Iterable[str]) -> None:
         try:
             self.withheld = withhold(self.checkout, self.root / "withheld")
-            in_home = withhold_from_home(self.home, self.root / "withheld-home", of_agent)
+            in_home = withhold_from_home(self.home, self.root / "withheld-home", agent_files)
             self.withheld += [f"~/{name}" for name in in_home]
         except OSError as error:
             if error.errno in FULL_DISK:
                 raise disk_full("setup") from error
-            message = f"A file that configures agents could not be moved away: {error.strerror}."
+            message = (
+                f"Agent configuration in the checkout or home could not be withheld: {error.strerror}. Check what the "
+                "setup command does to it."
+            )
             raise EngineError("setup_failed", "setup", message) from error
 
-    def _take_notes(self) -> None:
-        """Write down what `reopen` reads, complete or not at all."""
-        new = self.root / f"{_NOTES}.new"
-        new.write_text(json.dumps({name: getattr(self, name) for name in _NOTED}))
-        new.replace(self.root / _NOTES)
+    def _save_state(self) -> None:
+        """Write the file that `reopen` reads, atomically."""
+        new = self.root / f"{_STATE}.new"
+        new.write_text(json.dumps({name: getattr(self, name) for name in _STATE_FIELDS}))
+        new.replace(self.root / _STATE)
 
     @property
     def _aside(self) -> Path:
         return self.root / "aside"
 
-    def _ask_agent_index(self) -> AgentIndex | None:
-        """What the agent's index says; None where there is none, or where nothing touched it since we last looked."""
+    def _read_agent_index(self) -> AgentIndex | None:
+        """The agent's index. None if there is none, or if it has not changed since it was last read."""
         if self.checkout.is_symlink() or not os.path.lexists(self.checkout / ".git"):
             return None
         if _mark(self.checkout) == self._index_mark and not self._submodules:
             return None
         return read_agent_index(self._host, self, self.base_sha, self.locks)
 
-    def _stage(self, said: AgentIndex | None, what_fits: Limits | None = None) -> Staged:
+    def _stage(self, agent_index: AgentIndex | None, diff_limits: Limits | None = None) -> Staged:
         return stage(
             self.saving,
             self.checkout,
             self._aside,
             submodules={os.fsencode(path): commit for path, commit in self._submodules.items()},
-            said=said,
+            agent_index=agent_index,
             most_new=self._most_new if self._setup_tree else None,
-            what_fits=what_fits,
+            diff_limits=diff_limits,
             before=self._setup_tree or self.start_tree,
         )
 
 
 def _mark(checkout: Path) -> list[int]:
-    """What changes whenever the index of the agent's repository does."""
+    """A value that changes whenever the index of the agent's repository does."""
     with contextlib.suppress(OSError):
         status = os.lstat(checkout / ".git" / "index")
         return [status.st_ino, status.st_size, status.st_ctime_ns]
@@ -258,7 +266,7 @@ def _mark(checkout: Path) -> list[int]:
 
 
 def _histories(repositories: set[str], changed: list[Change]) -> list[str]:
-    """A word on each nested repository of which the agent's work holds the files: what it knows besides is not kept."""
+    """A note on each nested repository with files in the agent's work: the files are kept, its history is not."""
     found = set()
     for change in changed if repositories else ():
         parts = os.fsdecode(change.path).split("/") if change.exists else []

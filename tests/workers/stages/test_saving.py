@@ -52,5 +52,5 @@ def test_changes_in_a_submodule_that_are_not_committed_are_named(engine: Engine)
     """
     attempt = engine.run(script)
     assert attempt.outcome.failure is None and "+Subproject commit" in engine.diff
-    expected = "own: changes in the submodule that are not committed there"
+    expected = "own: uncommitted changes in the submodule"
     assert message_of(attempt, "Left out of the diff") == expected

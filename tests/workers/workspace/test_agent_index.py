@@ -55,26 +55,26 @@ def work(workspace: Workspace, script: str) -> None:
     subprocess.run(["sh", "-ec", script], cwd=workspace.checkout, env=ENVIRONMENT, check=True)
 
 
-def after(workspace: Workspace, script: str, what_fits: Limits | None = None) -> set[str]:
+def after(workspace: Workspace, script: str, diff_limits: Limits | None = None) -> set[str]:
     work(workspace, script)
-    return names(workspace, workspace.snapshot(what_fits))
+    return names(workspace, workspace.snapshot(diff_limits))
 
 
 STAGED = "mkdir dist; echo built > dist/app.js; echo map > dist/app.map; git add -f dist/app.js"
 
 
-@pytest.mark.parametrize("what_fits", [None, Limits()], ids=["all", "what fits"])
+@pytest.mark.parametrize("diff_limits", [None, Limits()], ids=["all", "what fits"])
 @pytest.mark.parametrize("committed", [False, True])
 def test_an_ignored_file_that_was_added_by_force_counts(
-    workspace: Workspace, committed: bool, what_fits: Limits | None
+    workspace: Workspace, committed: bool, diff_limits: Limits | None
 ) -> None:
     script = STAGED + ("; git commit -qm built" if committed else "")
-    assert after(workspace, script, what_fits) == {*FILES, "dist/app.js"}
+    assert after(workspace, script, diff_limits) == {*FILES, "dist/app.js"}
 
 
-@pytest.mark.parametrize("what_fits", [None, Limits()], ids=["all", "what fits"])
-def test_an_ignored_file_that_is_tracked_no_longer_is_gone(workspace: Workspace, what_fits: Limits | None) -> None:
-    assert after(workspace, "git rm -q --cached config.local", what_fits) == FILES.keys() - {"config.local"}
+@pytest.mark.parametrize("diff_limits", [None, Limits()], ids=["all", "what fits"])
+def test_an_ignored_file_that_is_tracked_no_longer_is_gone(workspace: Workspace, diff_limits: Limits | None) -> None:
+    assert after(workspace, "git rm -q --cached config.local", diff_limits) == FILES.keys() - {"config.local"}
     assert (workspace.checkout / "config.local").exists()
 
 

@@ -26,7 +26,7 @@ from workers.processes.lifeline import Lifeline
 from workers.workspace.workspace import Workspace
 
 FILES: dict[str, str | bytes] = {"file": "one\n", "folder/inside": "x\n", ".gitignore": "ignored\n"}
-WAYS = pytest.mark.parametrize("what_fits", [None, Limits()], ids=["all", "what fits"])
+WAYS = pytest.mark.parametrize("diff_limits", [None, Limits()], ids=["all", "what fits"])
 
 
 @pytest.fixture
@@ -48,22 +48,22 @@ def workspace(host: Host, job: Job) -> Workspace:
 
 @WAYS
 @pytest.mark.parametrize("name", [".gitattributes", ".gitignore", ".gitmodules", "folder/.gitattributes"])
-def test_a_pipe_that_git_would_read_blocks_nothing(workspace: Workspace, name: str, what_fits: Limits | None) -> None:
+def test_a_pipe_that_git_would_read_blocks_nothing(workspace: Workspace, name: str, diff_limits: Limits | None) -> None:
     path = workspace.checkout / name
     path.unlink(missing_ok=True)
     os.mkfifo(path)
     write(workspace.checkout, {"file": "two\n", "new": "x\n"})
-    found = names(workspace, workspace.snapshot(what_fits))
+    found = names(workspace, workspace.snapshot(diff_limits))
     assert found == {*FILES, "new"} - {name}
 
 
 @WAYS
 @pytest.mark.parametrize("name", [".GIT", "git~1", "folder/.Git.", "a\\.git", "GIT~1::$INDEX_ALLOCATION"])
 def test_a_name_that_git_refuses_is_left_out_and_named(
-    workspace: Workspace, name: str, what_fits: Limits | None
+    workspace: Workspace, name: str, diff_limits: Limits | None
 ) -> None:
     write(workspace.checkout, {f"{name}/config": "[core]\n", "a": "x\n", "z": "x\n"})
-    assert names(workspace, workspace.snapshot(what_fits)) == {*FILES, "a", "z"}
+    assert names(workspace, workspace.snapshot(diff_limits)) == {*FILES, "a", "z"}
     assert workspace.left_out == [name]
     assert (workspace.checkout / name / "config").exists()
 
@@ -91,17 +91,17 @@ def stuck(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.usefixtures("stuck")
 @WAYS
 def test_saving_ends_at_its_deadline(
-    workspace: Workspace, what_fits: Limits | None, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, diff_limits: Limits | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("workers.workspace.workspace._STOPPED_SECONDS", 0.5)
     workspace.begin_saving()
     with pytest.raises(EngineError) as caught:
-        workspace.snapshot(what_fits)
+        workspace.snapshot(diff_limits)
     assert (caught.value.code, caught.value.stage) == ("snapshot_failed", "diff")
 
 
 @WAYS
-def test_a_stop_ends_saving(workspace: Workspace, stuck: Path, what_fits: Limits | None) -> None:
+def test_a_stop_ends_saving(workspace: Workspace, stuck: Path, diff_limits: Limits | None) -> None:
     lifeline = Lifeline(600)
     workspace.begin_saving(lifeline)
 
@@ -112,7 +112,7 @@ def test_a_stop_ends_saving(workspace: Workspace, stuck: Path, what_fits: Limits
     stopper = threading.Thread(target=stop)
     stopper.start()
     with pytest.raises(Interrupted):
-        workspace.snapshot(what_fits)
+        workspace.snapshot(diff_limits)
     stopper.join()
 
 

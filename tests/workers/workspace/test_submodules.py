@@ -76,7 +76,7 @@ def test_a_submodule_that_nobody_touches_stays(workspace: Workspace) -> None:
 
 def test_an_edit_in_a_submodule_that_is_not_checked_out_is_named(workspace: Workspace) -> None:
     assert after(workspace, "echo fixed > lib/lib.py")["lib"] == f"commit {COMMIT}"
-    assert workspace.notes == ["lib/lib.py: lies in a submodule that is not checked out"]
+    assert workspace.notes == ["lib/lib.py: a file in a submodule that is not checked out"]
 
 
 def test_a_folder_that_takes_the_place_of_a_submodule_holds_plain_files(workspace: Workspace) -> None:
@@ -114,7 +114,7 @@ def test_a_commit_that_was_made_in_a_submodule_is_recorded_and_named(workspace: 
     found = after(workspace, CHECKED_OUT)
     made = git(workspace.checkout / "lib", "rev-parse", "HEAD")
     assert found["lib"] == f"commit {made}"
-    assert workspace.notes == [f"lib: the submodule's commit {made}, of which the diff holds the id alone"]
+    assert workspace.notes == [f"lib: the content of the submodule's commit {made}, which no remote branch has"]
 
 
 def test_a_commit_that_a_remote_has_is_not_named(workspace: Workspace) -> None:
@@ -142,7 +142,7 @@ def test_a_submodule_is_removed(workspace: Workspace) -> None:
 def test_a_repository_that_was_added_without_an_address_is_named(workspace: Workspace) -> None:
     found = after(workspace, CHECKED_OUT.replace("lib", "own") + "cd ..; git add own")
     assert found["own"].startswith("commit ")
-    expected = "own: the files of a repository that was added as a submodule, which .gitmodules does not name"
+    expected = "own: the files of a repository that was added as a submodule but is not named in .gitmodules"
     assert workspace.notes == [expected]
 
 
