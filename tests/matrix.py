@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
-FULL = os.environ.get("AGENT_RUNNERS_TESTS") == "full"
+FULL = os.environ.get("TEST_MATRIX") == "full"
 
 
 def usual(combinations: Sequence[T]) -> list[T]:
