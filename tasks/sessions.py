@@ -13,7 +13,7 @@ import structlog
 
 import workers
 from app import db
-from app.models.states import SessionState
+from app.models.states import SessionState, Stage
 from app.queue import RUN_SESSION
 from app.redaction.secrets import Secrets, redacted_logs
 from app.services import counters, leases
@@ -28,7 +28,7 @@ from tasks.results import TaskFailed, report
 from tasks.session_jobs import job_of, this_host
 from tasks.transactions import DatabaseUnavailable, transact
 from workers.errors import EngineError
-from workers.job import BaseCommit, Event, Job, Outcome, Refusal, Step, Usage
+from workers.job import BaseCommit, Event, Job, Outcome, Progress, Refusal, Step, Usage
 from workers.processes.lifeline import Lifeline
 
 log = structlog.get_logger()
@@ -111,9 +111,12 @@ def _record(claim: Claim, event: Event) -> None:
         case Refusal():
             transact(lambda: _record_refusal(session_id, attempt, event))
         case Step(title, message):
-            transact(lambda: session_attempts.record_step(session_id, attempt, title, message))
+            of_agent = event.of_agent
+            transact(lambda: session_attempts.record_step(session_id, attempt, title, message, of_agent=of_agent))
         case Usage():
             transact(lambda: session_attempts.record_usage(session_id, attempt, dataclasses.asdict(event)))
+        case Progress(stage):
+            transact(lambda: session_attempts.record_stage(session_id, attempt, Stage(stage)))
         case BaseCommit(base_sha, branch):
             transact(lambda: session_attempts.record_base(session_id, attempt, base_sha, branch))
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from workers.attempt import run
 from workers.errors import EngineError, Interrupted
-from workers.job import Attachment, BaseCommit, Event, Host, Job, Limits, Outcome, Step, Usage
+from workers.job import Attachment, BaseCommit, Event, Host, Job, Limits, Outcome, Progress, Step, Usage
 from workers.processes.lifeline import Lifeline, boot_time
 from workers.workspace.orphans import discard_workspaces, find_workspaces, is_orphan, locked, save_lost_work
 
@@ -22,6 +22,7 @@ __all__ = [
     "Lifeline",
     "Limits",
     "Outcome",
+    "Progress",
     "Step",
     "Usage",
     "boot_time",

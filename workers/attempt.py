@@ -11,10 +11,11 @@ from workers.egress.process import Egress, open_egress
 from workers.egress.rules import Rule
 from workers.errors import FULL_DISK, EngineError, Interrupted, Stage, disk_full
 from workers.interruption import Interruption
-from workers.job import BaseCommit, Event, Host, Job, Outcome, Step
+from workers.job import BaseCommit, Event, Host, Job, Outcome, Progress, Step
 from workers.limits.budget import Budget
 from workers.processes.lifeline import Lifeline
 from workers.redaction import Redactor
+from workers.repository.mirror import Mirror
 from workers.sandbox import Sandbox, describe, open_sandbox, probe
 from workers.stages.agent import run_agent
 from workers.stages.commands import Commands, Events
@@ -83,13 +84,19 @@ class _Attempt:
         if host.sandbox != "none":
             # The proxy starts while the workspace is prepared.
             self._egress = open_egress(host, rules)
-        # `_set_up` writes the attachments, under names that are safe for any agent.
-        workspace = self._workspace = Workspace.prepare(dataclasses.replace(job, attachments=()), host, self._budget)
+        yield Progress("fetching")
+        base = Mirror(host, job.site_id, job.lifeline, self._budget).obtain_base(job)
+        yield Progress("preparing")
+        # The mirror has the base now, so nothing is fetched again. `_set_up` writes the attachments, under names
+        # that are safe for any agent.
+        based = dataclasses.replace(job, base_sha=base.sha, branch=base.branch, attachments=())
+        workspace = self._workspace = Workspace.prepare(based, host, self._budget)
         self._outcome = Outcome(base_sha=workspace.base_sha)
         yield BaseCommit(workspace.base_sha, workspace.branch)
         commands = self._commands = Commands(job, workspace, self._budget, self._redactor, self._egress)
         sandbox = open_sandbox(host, workspace, job.limits, self._egress)
         attachments = yield from self._set_up(workspace, sandbox, commands, agent)
+        yield Progress("agent")
         yield from run_agent(agent, sandbox, commands, self._interruption, self._budget, attachments)
 
     def _set_up(
@@ -103,6 +110,7 @@ class _Attempt:
         attachments = inputs.write_attachments(workspace.attachments, job.attachments, self._budget)
         inputs.set_owner(workspace, sandbox)
         if job.setup_command:
+            yield Progress("setup")
             yield self._redactor.step(Step("Setup", job.setup_command))
             yield from run_setup(job, sandbox, commands, self._interruption)
         workspace.after_setup(inputs.top_names(files))
@@ -125,12 +133,17 @@ class _Attempt:
 
     def store(self) -> Events:
         """Write the diffs. If the work itself failed, that stays the failure of the attempt."""
+        if self._workspace is not None:
+            yield Progress("saving")
+            yield from self._store()
+
+    def _store(self) -> Events:
         try:
             steps = self._save(complete=self.failure is None, lifeline=self._job.lifeline)
         except Exception as error:
             if self.failure is None:
                 self.failure = as_failure(error)
-                yield from self.store()
+                yield from self._store()
                 return
             log.exception("the work of a failed attempt could not be saved")
             return

@@ -23,6 +23,8 @@ class Step:
 
     title: str
     message: str = ""
+    of_agent: bool = field(default=False, kw_only=True, compare=False)
+    """Whether the agent itself reported it, rather than the engine or the setup command."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,14 @@ class BaseCommit:
     branch: str
 
 
-Event = Step | Usage | BaseCommit
+@dataclass(frozen=True)
+class Progress:
+    """The part of its work that the attempt begins now. `setup` is left out without a setup command."""
+
+    stage: Literal["fetching", "preparing", "setup", "agent", "saving"]
+
+
+Event = Step | Usage | BaseCommit | Progress
 
 
 @dataclass(frozen=True)

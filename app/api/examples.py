@@ -93,6 +93,7 @@ SESSION = {
     "title": None,
     "prompt": "Add a health endpoint.",
     "agent_config": {"agent": "claude", "model": None, "effort": None},
+    "stage": None,
     "result": "There is a health endpoint now.",
     "current_task": None,
     "failure": None,

@@ -18,7 +18,7 @@ _RETRY_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Event:
-    """One event of a session: its kind (`step`, `state`, `usage`, `heartbeat`, `done`), id and payload."""
+    """One event of a session: its kind (`step`, `state`, `stage`, `usage`, `heartbeat`, `done`), id and payload."""
 
     kind: str
     id: str | None

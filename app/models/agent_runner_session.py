@@ -13,7 +13,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from app.models.account import User
 from app.models.base import Base, StateType
 from app.models.leased import Leased
-from app.models.states import ACTIVE, Mode, SessionState
+from app.models.states import ACTIVE, Mode, SessionState, Stage
 
 IS_ACTIVE = sa.text("state IN ('NEW', 'RUNNING')")
 
@@ -65,6 +65,8 @@ class AgentRunnerSession(Leased):
 
     result: Mapped[str | None] = mapped_column(Text)
     current_task: Mapped[str | None] = mapped_column(String(500))
+    reported_stage: Mapped[Stage | None] = mapped_column("stage", StateType(Stage))
+    """What the worker of the running attempt said last. None from one of an older release, which does not say it."""
     failure: Mapped[dict[str, Any] | None]
     duration: Mapped[int | None]
     """Milliseconds from the claim to the end, or what an external worker reports."""
@@ -90,6 +92,12 @@ class AgentRunnerSession(Leased):
     @property
     def is_active(self) -> bool:
         return self.state in ACTIVE
+
+    @property
+    def stage(self) -> Stage | None:
+        if self.state == SessionState.NEW:
+            return Stage.QUEUED
+        return self.reported_stage if self.state == SessionState.RUNNING else None
 
     @property
     def was_stopped(self) -> bool:

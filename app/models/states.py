@@ -17,6 +17,17 @@ class SessionState(enum.StrEnum):
     CANCELLED = "CANCELLED"
 
 
+class Stage(enum.StrEnum):
+    """What is being done for a session that is NEW or RUNNING."""
+
+    QUEUED = "queued"
+    FETCHING = "fetching"
+    PREPARING = "preparing"
+    SETUP = "setup"
+    AGENT = "agent"
+    SAVING = "saving"
+
+
 class RunnerState(enum.StrEnum):
     NEW = "NEW"
     RUNNING = "RUNNING"

@@ -37,7 +37,9 @@ class MessageSchema(Schema):
     """One message of an event stream."""
 
     id = fields.String()
-    event = fields.String(required=True, validate=validate.OneOf(["step", "state", "usage", "heartbeat", "done"]))
+    event = fields.String(
+        required=True, validate=validate.OneOf(["step", "state", "stage", "usage", "heartbeat", "done"])
+    )
     data = fields.String(required=True, metadata={"contentMediaType": "application/json"})
 
 

@@ -15,7 +15,7 @@ from app.models.states import Scope, SessionState
 from app.services import lookup
 from app.services.callers import Caller
 
-STEP, STATE, USAGE = "step", "state", "usage"
+STEP, STATE, STAGE, USAGE = "step", "state", "stage", "usage"
 MOST_AT_ONCE = 500
 # Settings limit the steps that an agent reports. The system adds steps of its own, always fewer than this.
 _SYSTEM_STEPS = 1000

@@ -88,7 +88,7 @@ class Worker:
 
     def step(self, claim: Claim, title: str, message: str = "") -> None:
         with db.transaction():
-            session_attempts.record_step(claim.session.id, claim.attempt, title, message)
+            session_attempts.record_step(claim.session.id, claim.attempt, title, message, of_agent=True)
 
     def store(self, claim: Claim, kind: str, text: str | bytes) -> str:
         key = diffs.attempt_key(claim.runner.id, claim.session.id, claim.attempt, kind)

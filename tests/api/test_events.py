@@ -9,9 +9,11 @@ import uuid
 
 import pytest
 
+from app import db
 from app.api.v1.events import EventStream
-from app.models.states import Scope, SessionState
+from app.models.states import Scope, SessionState, Stage
 from app.services.callers import Caller
+from app.services.execution import session_attempts
 from app.services.execution.outcomes import Failure
 from tests.api.calling import Api, empty, ok, path_of, refused, session_path
 
@@ -38,6 +40,8 @@ def runner(api, make_runner, worker):
     worker.step(first, "Lost", "before the crash")
     worker.lose(first)
     second = worker.claim(runner["latest_session_id"])
+    with db.transaction():
+        session_attempts.record_stage(second.session.id, second.attempt, Stage.AGENT)
     worker.step(second, "Found", "ünïcode\nand lines")
     worker.finish(second, usage={"input_tokens": 1})
     return runner
@@ -48,7 +52,7 @@ def test_a_stream_sends_every_event_in_order_and_ends(api, runner):
         received = list(messages(response.data))
     assert response.headers["Content-Type"] == "text/event-stream; charset=utf-8"
     assert response.headers["Cache-Control"] == "no-store"
-    names = [(event, data.get("state") or data.get("title")) for _, event, data in received]
+    names = [(event, data.get("state") or data.get("stage") or data.get("title")) for _, event, data in received]
     assert names == [
         ("state", "NEW"),
         ("state", "RUNNING"),
@@ -56,6 +60,7 @@ def test_a_stream_sends_every_event_in_order_and_ends(api, runner):
         ("state", "NEW"),
         ("state", "RUNNING"),
         ("step", "Started again"),
+        ("stage", "agent"),
         ("step", "Found"),
         ("state", "DONE"),
         ("done", "DONE"),
@@ -63,7 +68,7 @@ def test_a_stream_sends_every_event_in_order_and_ends(api, runner):
     numbers = [number for number, _, _ in received[:-1]]
     assert numbers == sorted(set(numbers)) and received[-1][0] == numbers[-1]
     steps = {step["id"]: step for step in ok(api.get(session_path(runner)))["steps"]}
-    found = received[6][2]
+    found = received[7][2]
     assert steps[found["id"]]["message"] == found["message"] == "ünïcode\nand lines"
     assert found["created_at"] == steps[found["id"]]["created_at"] and found["attempt"] == 2
 

@@ -108,6 +108,7 @@ def test_a_worker_reports_and_ends(api, claimed, runner):
     usage = {"input_tokens": 5, "output_tokens": 1, "cached_input_tokens": None, "cost_usd": 0.1, "tool_calls": 1}
     session = ok(claimed.patch(path, {"steps": [step], "usage": usage, "current_task": "Reading"}))
     assert session["steps"][0]["title"] == "Read" and session["usage"] == usage
+    assert (session["stage"], session["current_task"]) == ("agent", "Reading")
     assert ok(api.get(path_of(runner)))["current_task"] == "Reading"
     repeated = [{key: session["steps"][0][key] for key in session["steps"][0]}, {"title": "Write"}]
     session = ok(claimed.patch(path, {"steps": repeated}))

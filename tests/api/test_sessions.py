@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app import db
-from app.models.states import Scope, SessionState
+from app.models.states import Scope, SessionState, Stage
 from app.services.execution import session_attempts
 from app.services.execution.outcomes import Failure
 from tests.api.calling import NOBODY, created, empty, ok, patch_of, path_of, refused, session_path
@@ -17,6 +17,7 @@ SESSION_FIELDS = [
     "prompt",
     "agent_config",
     "result",
+    "stage",
     "current_task",
     "failure",
     "duration",
@@ -48,6 +49,7 @@ def test_a_new_session_shows_every_field(api, make_runner):
     assert set(SESSION_FIELDS) <= set(session)
     absent = ["title", "result", "current_task", "failure", "duration", "started_at", "done_at", "usage", "base_sha"]
     assert all(session[name] is None for name in [*absent, "parent_session_id", "commit_sha", "result_branch"])
+    assert session["stage"] == "queued"
     assert session["steps"] == [] and session["steps_count"] == session["attempt"] == 0
     assert ok(api.get(path_of(runner, "/sessions"))) == [session]
 
@@ -69,6 +71,39 @@ def test_a_session_shows_how_it_went(api, make_runner, worker):
     runner = ok(api.get(path_of(runner)))
     assert (runner["state"], runner["head_session_id"]) == ("DONE", session["id"])
     assert runner["done_at"] == session["done_at"] and runner["active_session_created_at"] is None
+
+
+def test_the_stage_shows_what_is_done_for_a_session(api, make_runner, worker):
+    runner = make_runner()
+
+    def shown() -> tuple[str | None, str | None]:
+        session = ok(api.get(session_path(runner)))
+        assert session["current_task"] == ok(api.get(path_of(runner)))["current_task"]
+        return session["stage"], session["current_task"]
+
+    def enter(claim, stage: Stage) -> None:
+        with db.transaction():
+            session_attempts.record_stage(claim.session.id, claim.attempt, stage)
+            session_attempts.record_step(claim.session.id, claim.attempt, "Sandbox: none", "")
+
+    first = worker.claim(runner["latest_session_id"])
+    assert shown() == (None, None)
+    for stage in (Stage.FETCHING, Stage.PREPARING, Stage.SETUP, Stage.AGENT):
+        enter(first, stage)
+        assert shown() == (stage, None)
+    worker.step(first, "Read")
+    assert shown() == ("agent", "Read")
+    with db.transaction():
+        session_attempts.requeue(first.session.id, first.attempt)
+    assert shown() == ("queued", None)
+    second = worker.claim(runner["latest_session_id"])
+    assert shown() == (None, None)
+    enter(second, Stage.AGENT)
+    worker.step(second, "Read")
+    enter(second, Stage.SAVING)
+    assert shown() == ("saving", None)
+    worker.finish(second)
+    assert shown() == (None, None)
 
 
 def test_a_failure_says_where_and_why(api, make_runner, worker):

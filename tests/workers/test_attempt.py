@@ -31,7 +31,7 @@ from workers.agents import AGENTS
 from workers.agents.shell import ShellAgent
 from workers.attempt import run
 from workers.errors import EngineError
-from workers.job import Attachment, BaseCommit, Event, Host, Limits, Outcome, Step, Usage
+from workers.job import Attachment, BaseCommit, Event, Host, Limits, Outcome, Progress, Step, Usage
 from workers.processes.lifeline import Lifeline
 from workers.processes.lines import Line
 
@@ -51,10 +51,19 @@ def test_a_change_becomes_a_diff(engine: Engine) -> None:
     assert attempt.outcome.has_result_diff and attempt.outcome.has_cumulative_diff
     assert attempt.outcome.result == "done"
     assert "+changed" in engine.diff and "+new" in engine.diff
-    sandbox, based, *_ = attempt.events
+    sandbox, based, *_ = (event for event in attempt.events if not isinstance(event, Progress))
     assert isinstance(sandbox, Step) and sandbox.title == f"Sandbox: {engine.host.sandbox}"
     assert based == BaseCommit(str(attempt.outcome.base_sha), "main")
     assert attempt.steps[-1] == "done"
+
+
+def test_an_attempt_says_which_part_of_its_work_begins(engine: Engine) -> None:
+    attempt = engine.run("echo working", setup_command="echo installing")
+    stages = ["fetching", "preparing", "setup", "agent", "saving"]
+    assert [event.stage for event in attempt.events if isinstance(event, Progress)] == stages
+    assert [event.title for event in attempt.events if isinstance(event, Step) and event.of_agent] == ["working"]
+    attempt = engine.run("true", branch="absent")
+    assert [event.stage for event in attempt.events if isinstance(event, Progress)] == ["fetching"]
 
 
 def test_the_first_step_says_what_the_agent_may_reach(engine: Engine) -> None:

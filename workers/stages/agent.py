@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 
 from workers.agents import Agent
 from workers.agents.base import blaming_output
 from workers.interruption import Interruption
-from workers.job import Event, Usage
+from workers.job import Event, Step, Usage
 from workers.limits.budget import Budget
 from workers.processes.lines import Line
 from workers.sandbox import Sandbox
@@ -30,7 +31,7 @@ def run_agent(
     def report(line: Line | None, ended: bool) -> Iterable[Event]:
         with blaming_output():
             for event in agent.parse(line) if line else agent.tick(ended=ended):
-                yield event
+                yield dataclasses.replace(event, of_agent=True) if isinstance(event, Step) else event
                 if isinstance(event, Usage):
                     yield from budget.spend(event, "agent", is_done=agent.finished)
 

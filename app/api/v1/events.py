@@ -35,7 +35,7 @@ class SessionEvents(MethodView):
     def get(self, headers: dict[str, Any], agent_runner_id: uuid.UUID, session_id: uuid.UUID) -> Response:
         """Follow a session as it happens.
 
-        Server-sent events: `step`, `state`, `usage`, `heartbeat` after 15 s of silence, and `done` as the last one.
+        Server-sent events: `step`, `state`, `stage`, `usage`, `heartbeat` after 15 s of silence, and `done` as the last one.
         After a broken connection send the last `id` as `Last-Event-ID`, and nothing is missed or repeated.
         """
         stream = EventStream(caller(), agent_runner_id, session_id)

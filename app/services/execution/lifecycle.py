@@ -24,6 +24,7 @@ def dispatch_next(expires: float = leases.MAX_REDISPATCH_SECONDS) -> None:
 def enter(runner: AgentRunner, session: AgentRunnerSession, state: SessionState) -> None:
     """Move the session to `state`, and update its times, lease, event and the runner's state."""
     was_running, session.state = session.state == SessionState.RUNNING, state
+    session.reported_stage = session.current_task = runner.current_task = None
     if state in ACTIVE:
         runner.active_session_created_at = session.created_at
     else:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from app import db, queue
 from app.config import settings
 from app.models import AgentRunner, AgentRunnerSession, Site
-from app.models.states import FINAL, Execution, SessionState
+from app.models.states import FINAL, Execution, SessionState, Stage
 from app.services import events, leases, lookup
 from app.services.execution import lifecycle, scheduling
 from app.services.execution.outcomes import Failure, Outcome, Work
@@ -87,6 +87,9 @@ def begin(runner: AgentRunner, session: AgentRunnerSession, task_id: str | None)
         setattr(session, reported, None)
     session.started_at = db.now()
     lifecycle.enter(runner, session, SessionState.RUNNING)
+    if task_id is None:
+        # An external worker fetches and saves by itself, and reports only what its agent does.
+        _enter_stage(runner, session, Stage.AGENT)
     if session.attempt > 1:
         add_step(session, "Started again", f"{_restart_reason(session)} This is attempt {session.attempt}.")
 
@@ -176,11 +179,23 @@ def record_base(session_id: uuid.UUID, attempt: int, base_sha: str, branch: str)
             site.default_branch = branch
 
 
-def record_step(session_id: uuid.UUID, attempt: int, title: str, message: str) -> None:
-    """Append one step, and set it as the current task of the session and its runner."""
+def record_stage(session_id: uuid.UUID, attempt: int, stage: Stage) -> None:
+    """Write which part of the work the attempt begins now."""
+    _enter_stage(*_hold(session_id, attempt), stage)
+
+
+def _enter_stage(runner: AgentRunner, session: AgentRunnerSession, stage: Stage) -> None:
+    session.reported_stage = stage
+    session.current_task = runner.current_task = None
+    events.record(session, events.STAGE, {"stage": stage.value})
+
+
+def record_step(session_id: uuid.UUID, attempt: int, title: str, message: str, *, of_agent: bool = False) -> None:
+    """Append one step. One of the agent's own becomes the `current_task` of the session and its runner."""
     runner, session = _hold(session_id, attempt)
     add_step(session, title, message)
-    session.current_task = runner.current_task = title[:500]
+    if of_agent:
+        session.current_task = runner.current_task = title[:500]
 
 
 def add_step(session: AgentRunnerSession, title: str, message: str) -> None:
@@ -214,7 +229,6 @@ def end(runner: AgentRunner, session: AgentRunnerSession, state: SessionState, o
     """Move a locked session to a final state and record its outcome. DONE with a diff moves the head."""
     assert state in FINAL
     outcome.write(session)
-    session.current_task = runner.current_task = None
     if session.has_result_diff or session.has_cumulative_diff:
         session.work_saved_at = db.now()
     lifecycle.enter(runner, session, state)

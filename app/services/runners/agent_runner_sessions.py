@@ -116,7 +116,6 @@ def add(
     db.session.add_all(SessionFile(session_id=session.id, file_key=key) for key in order.file_keys)
     runner.latest_session_id = session.id
     runner.last_session_created_at = session.created_at
-    runner.current_task = None
     if site.execution == Execution.INTERNAL:
         leases.dispatch(session, queue.RUN_SESSION)
     lifecycle.enter(runner, session, SessionState.NEW)
