@@ -23,6 +23,7 @@ from app.schemas.agent_runner_session import (
 )
 from app.services.artifacts import uploads
 from app.services.execution import external_workers
+from app.services.execution.reports import Report
 from app.services.runners import agent_runner_sessions
 from app.services.runners.creation import NewSession
 
@@ -83,7 +84,7 @@ class AgentRunnerSession(MethodView):
     @blp.arguments(ReportBody, example=examples.REPORT, required=False)
     @prepared_by(
         lambda fields, agent_runner_id, session_id: external_workers.store_reported_diffs(
-            caller(), agent_runner_id, session_id, fields
+            caller(), agent_runner_id, session_id, Report(**fields)
         )
     )
     @writing
@@ -101,7 +102,8 @@ class AgentRunnerSession(MethodView):
         and the URLs to read the attached files and the diff that the session builds on. Each further report, even an
         empty one, needs that token and is a heartbeat.
         """
-        session, answer = external_workers.report(caller(), agent_runner_id, session_id, fields, prepared)
+        sent = Report(**fields)
+        session, answer = external_workers.report(caller(), agent_runner_id, session_id, sent, prepared)
         extra = ("session_token", "attachment_urls", "start_diff_url")
         return presenters.session(session, **{name: getattr(answer, name, None) for name in extra})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import uuid
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,7 @@ from app import artifacts, db
 from app.artifacts import SignedUrl
 from app.config import settings
 from app.errors import Conflict, Forbidden, TooMany, invalid
-from app.models import Account, AgentRunner, AgentRunnerSession, Site
+from app.models import Account, AgentRunner, AgentRunnerSession
 from app.models.states import FINAL, Execution, Scope, SessionState, may_move
 from app.services import events, leases, lookup
 from app.services.accounts import tokens
@@ -18,15 +19,13 @@ from app.services.artifacts import diffs, references
 from app.services.callers import Caller
 from app.services.execution import scheduling, session_attempts
 from app.services.execution.outcomes import Failure, Outcome, Work
+from app.services.execution.reports import Report
 from app.services.sites import git_names, site_secrets
+from app.services.unset import UNSET, Unset
 
 URL_SECONDS = 14 * 60
 DIFF_TYPE = "text/x-diff"
 KINDS = ("result", "cumulative")
-_DIFFS = {f"{kind}_diff{form}" for kind in KINDS for form in ("", "_s3_key")}
-_WORK = {"usage", *_DIFFS}
-_TITLES = ("title", "current_task")
-_PLAIN = ("title", "result", "result_branch", "duration", "current_task", "commit_sha", "base_deploy_id")
 _CLAIMED = "a worker has claimed this session; report with the session token in the answer to that claim"
 
 
@@ -51,15 +50,13 @@ class ClaimAnswer:
     start_diff_url: str | None = field(repr=False)
 
 
-def store_reported_diffs(
-    caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID, fields: dict[str, Any]
-) -> ReportedDiffs:
+def store_reported_diffs(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID, sent: Report) -> ReportedDiffs:
     """Store the diffs of a report, or copies of uploaded ones, and check them for secrets.
 
     Call it outside any transaction: the store may be slow, and must not hold row locks meanwhile. The diffs get new
     keys, so nothing needs to be undone if `report` then refuses the rest.
     """
-    if not _has_diffs(fields):
+    if not sent.has_diffs:
         return ReportedDiffs()
     with db.transaction(read_only=True):
         runner = lookup.get_runner(caller, runner_id)
@@ -68,27 +65,32 @@ def store_reported_diffs(
             return ReportedDiffs()  # `report` raises the error.
         secrets = site_secrets.secrets_of(runner.site)
         prefix = {kind: diffs.attempt_key(runner.id, session.id, session.attempt, kind) for kind in KINDS}
-    found = {kind: _stored_diff(prefix[kind], kind, fields) for kind in KINDS}
+    found = {
+        "result": _stored_diff(prefix["result"], "result_diff", sent.result_diff, sent.result_diff_s3_key),
+        "cumulative": _stored_diff(
+            prefix["cumulative"], "cumulative_diff", sent.cumulative_diff, sent.cumulative_diff_s3_key
+        ),
+    }
     keys = {kind: key for kind, key in found.items() if key is not None}
     return ReportedDiffs(keys, any(site_secrets.holds_secret(secrets, key) for key in keys.values()))
 
 
 def report(
-    caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID, fields: dict[str, Any], reported: ReportedDiffs
+    caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID, sent: Report, reported: ReportedDiffs
 ) -> tuple[AgentRunnerSession, ClaimAnswer | None]:
     """Apply a report. `reported` are its diffs, stored before. The second value is set if the report is a claim."""
-    wanted = fields.get("state")
+    wanted = sent.state or None
     if wanted == SessionState.RUNNING:
         # A claim counts the running sessions. The account and the site must be locked before the runner.
         lookup.lock_account(caller.account_id)
         lookup.get_site(caller, lookup.get_runner(caller, runner_id).site_id, lock=True)
     runner = lookup.get_runner(caller, runner_id, lock=True)
     session = lookup.get_session(runner, session_id, lock=True)
-    fields = _without_secrets(runner.site, fields)
-    if _may_keep_work(caller, session) and set(fields) - {"usage"} and set(fields) <= _WORK:
-        return _keep_work(session, fields, reported), None
-    if not _is_worker(caller, session) or (caller.session_id is None and set(fields) <= {"title"}):
-        return _retitle(caller, session, fields), None
+    sent = sent.redacted(site_secrets.secrets_of(runner.site))
+    if _may_keep_work(caller, session) and sent.is_work_alone:
+        return _keep_work(session, sent, reported), None
+    if not _is_worker(caller, session) or (caller.session_id is None and sent.has_at_most_a_title):
+        return _retitle(caller, session, sent), None
     if wanted == SessionState.RUNNING and caller.session_id is None:
         # Expire the lease of a lost worker first, so that this worker can claim the session.
         session_attempts.expire_lease(runner, session)
@@ -96,27 +98,25 @@ def report(
     if session.state == SessionState.RUNNING and caller.session_id is None:
         # Only the session token distinguishes the worker of this attempt from one that had the session before.
         raise Conflict(_CLAIMED, error_code="already_claimed")
-    if session.state != SessionState.RUNNING and _has_diffs(fields):
+    if session.state != SessionState.RUNNING and sent.has_diffs:
         raise Conflict(
             f"a session that is {session.state.value} takes no diffs; only one that is RUNNING does",
             error_code="not_running",
         )
-    fields = git_names.with_plain_branches(fields, "result_branch")
+    if isinstance(sent.result_branch, str):
+        plain = git_names.plain_branch("result_branch", sent.result_branch)
+        sent = dataclasses.replace(sent, result_branch=plain)
     answer = None
     if session.state == SessionState.RUNNING:
         leases.beat(AgentRunnerSession, session.id, session.attempt)
     elif wanted == SessionState.RUNNING:
         answer = _claim(caller, runner, session)
-    _apply(runner, session, fields, reported)
+    _apply(runner, session, sent, reported)
     if wanted in FINAL:
         _end(runner, session, wanted)
     db.session.flush()
     db.session.refresh(session)
     return session, answer
-
-
-def _has_diffs(fields: dict[str, Any]) -> bool:
-    return any(fields.get(name) for name in _DIFFS)
 
 
 def _holds(caller: Caller, session: AgentRunnerSession) -> bool:
@@ -131,24 +131,8 @@ def _may_keep_work(caller: Caller, session: AgentRunnerSession) -> bool:
     return mine and session.state in (SessionState.CANCELLED, SessionState.ERROR) and session.work_saved_at is None
 
 
-def _without_secrets(site: Site, fields: dict[str, Any]) -> dict[str, Any]:
-    """The texts of a report with known secrets redacted. Its diffs are stored unchanged."""
-    secrets = site_secrets.secrets_of(site)
-    redact = secrets.redact
-    redacted: dict[str, Any] = {
-        name: site_secrets.title_without(secrets, fields[name]) for name in _TITLES if fields.get(name)
-    }
-    if fields.get("result"):
-        redacted["result"] = redact(fields["result"])
-    if fields.get("steps"):
-        redacted["steps"] = [
-            {"title": redact(step["title"]), "message": redact(step.get("message") or "")} for step in fields["steps"]
-        ]
-    return {**fields, **redacted}
-
-
-def _keep_work(session: AgentRunnerSession, fields: dict[str, Any], reported: ReportedDiffs) -> AgentRunnerSession:
-    session_attempts.keep_work(session.id, session.attempt, reported.work(fields.get("usage")))
+def _keep_work(session: AgentRunnerSession, sent: Report, reported: ReportedDiffs) -> AgentRunnerSession:
+    session_attempts.keep_work(session.id, session.attempt, reported.work(sent.usage or None))
     db.session.flush()
     db.session.refresh(session)
     return session
@@ -168,16 +152,15 @@ def _is_worker(caller: Caller, session: AgentRunnerSession) -> bool:
     return True
 
 
-def _retitle(caller: Caller, session: AgentRunnerSession, fields: dict[str, Any]) -> AgentRunnerSession:
+def _retitle(caller: Caller, session: AgentRunnerSession, sent: Report) -> AgentRunnerSession:
     if not caller.may(Scope.WORKER):
         caller.require(Scope.WRITE)
-    if set(fields) - {"title"}:
+    if not sent.has_at_most_a_title:
         raise Forbidden(
             "this needs a token of scope worker; a token of scope write may change title only",
             error_code="scope_missing",
         )
-    if "title" in fields:
-        session.title = fields["title"]
+    sent.write(session)
     db.session.flush()
     db.session.refresh(session)
     return session
@@ -219,17 +202,15 @@ def _read_url(key: str) -> str:
     return artifacts.store().signed_get(key, seconds=URL_SECONDS).url
 
 
-def _apply(runner: AgentRunner, session: AgentRunnerSession, fields: dict[str, Any], reported: ReportedDiffs) -> None:
-    for name in _PLAIN:
-        if name in fields:
-            setattr(session, name, fields[name])
-    if "current_task" in fields:
-        runner.current_task = fields["current_task"]
-    if fields.get("usage") is not None:
-        events.record(session, events.USAGE, fields["usage"])
-    for step in _new_steps(session, fields.get("steps") or []):
+def _apply(runner: AgentRunner, session: AgentRunnerSession, sent: Report, reported: ReportedDiffs) -> None:
+    sent.write(session)
+    if sent.current_task is not UNSET:
+        runner.current_task = sent.current_task
+    if isinstance(sent.usage, dict):
+        events.record(session, events.USAGE, sent.usage)
+    for step in _new_steps(session, sent.steps or []):
         session_attempts.add_reported_step(session, step["title"], step.get("message") or "")
-    reported.work(fields.get("usage")).write(session)
+    reported.work(sent.usage or None).write(session)
 
 
 def _new_steps(session: AgentRunnerSession, steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -243,14 +224,13 @@ def _new_steps(session: AgentRunnerSession, steps: list[dict[str, Any]]) -> list
     return steps[session.steps_count - ours :] if known and reported_steps[: len(known)] == known else steps
 
 
-def _stored_diff(issued: str, kind: str, fields: dict[str, Any]) -> str | None:
+def _stored_diff(issued: str, name: str, inline: str | Unset | None, key: str | Unset | None) -> str | None:
     """Store a diff of the report, or a copy of the uploaded one, and return its key."""
-    inline, key = fields.get(f"{kind}_diff"), fields.get(f"{kind}_diff_s3_key")
-    if inline is not None:
-        return diffs.store(f"{kind}_diff", [inline.encode()], diffs.reported_key(issued))
-    if key is None:
+    if isinstance(inline, str):
+        return diffs.store(name, [inline.encode()], diffs.reported_key(issued))
+    if not isinstance(key, str):
         return None
-    field = f"{kind}_diff_s3_key"
+    field = f"{name}_s3_key"
     stored = artifacts.store().stat(key) if key == issued else None
     if stored is None:
         raise invalid(

@@ -17,6 +17,7 @@ from app.models.states import Execution, Scope, SessionState
 from app.services.artifacts import diffs
 from app.services.execution import external_workers, session_attempts
 from app.services.execution.outcomes import Outcome
+from app.services.execution.reports import Report
 from app.services.runners import agent_runner_sessions, agent_runners
 from app.services.sites import sites
 from tests.services.conftest import read, write
@@ -35,9 +36,9 @@ def outside(ada, site):
 
 def report(caller, session_id, fields):
     runner_id = read(session_id).agent_runner_id
-    stored = external_workers.store_reported_diffs(caller, runner_id, session_id, fields)
+    stored = external_workers.store_reported_diffs(caller, runner_id, session_id, Report(**fields))
     with db.transaction():
-        return external_workers.report(caller, runner_id, session_id, fields, stored)
+        return external_workers.report(caller, runner_id, session_id, Report(**fields), stored)
 
 
 def holding(caller, session_id):
