@@ -140,7 +140,7 @@ def _is_stopped(claim: Claim, lifeline: Lifeline) -> bool:
         return True
     # A worker whose heartbeat came too late counts as lost when its lease expires, instead of being requeued: the
     # session itself may cause the delay, and would otherwise be started again for ever.
-    if not lifeline.has_ended and session_attempts.requeue(claim.session.id, claim.attempt):
+    if not lifeline.has_expired and session_attempts.requeue(claim.session.id, claim.attempt):
         log.info("requeued")
     return False
 

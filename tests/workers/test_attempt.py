@@ -180,7 +180,7 @@ def test_limits_end_the_attempt_and_keep_the_work(engine: Engine, script: str, l
     assert code(attempt.outcome) == (expected, "agent")
     assert "+work" in engine.diff
     assert ("The time for this session is nearly used up" in attempt.steps) == (expected == "time_limit")
-    assert any("Nothing was heard for" in step for step in attempt.steps) == (expected == "stalled")
+    assert any("No output for" in step for step in attempt.steps) == (expected == "stalled")
 
 
 def tell_usage(**usage: float) -> str:
@@ -471,7 +471,7 @@ def test_what_the_engine_tells_itself_is_never_left_out(engine: Engine) -> None:
     attempt = engine.run(script, agent="scripted", limits=limits, credential=CREDENTIAL)
     assert code(attempt.outcome) == ("stalled", "agent")
     assert "Step of the agent" not in attempt.steps
-    assert any("Nothing was heard for" in step for step in attempt.steps)
+    assert any("No output for" in step for step in attempt.steps)
     assert attempt.steps[-2:] == ["3 steps were left out", "The diff contains a secret"]
 
 

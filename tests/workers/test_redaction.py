@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.redaction.secrets import Secrets
-from workers.agents.chatter import Chatter
+from workers.agents.plain_output import PlainOutput
 from workers.errors import EngineError
 from workers.job import Outcome, Step, Usage
 from workers.processes.lines import Line
@@ -63,9 +63,9 @@ def test_characters_that_databases_reject_are_replaced() -> None:
 @pytest.mark.parametrize("before", range(4050, 4100))
 def test_cut_output_shows_no_part_of_a_secret(before: int) -> None:
     secrets = Secrets("s3cret-value")
-    chatter = Chatter(secrets)
-    chatter.take("x" * (before - 100) + " " + "y" * 99 + "s3cret-value" + " more" * 100)
-    [step] = chatter.flush()
+    output = PlainOutput(secrets)
+    output.add("x" * (before - 100) + " " + "y" * 99 + "s3cret-value" + " more" * 100)
+    [step] = output.flush()
     redacted = Redactor(secrets).step(step)
     assert "s3c" not in redacted.title + redacted.message and "xxx" in redacted.title
 
@@ -73,10 +73,10 @@ def test_cut_output_shows_no_part_of_a_secret(before: int) -> None:
 @pytest.mark.parametrize("end", [3074, 3080, 4095, 4096, 4097, 4103])
 def test_output_without_spaces_is_cut_after_redaction(end: int) -> None:
     secrets = Secrets("s3cret-value")
-    chatter = Chatter(secrets)
-    chatter.take("x" * (end - len("s3cret-value")) + "s3cret-value" + "y" * 3000)
-    [step] = chatter.flush()
-    assert "s3c" not in step.title + step.message + chatter.tail and "xxx" in step.message
+    output = PlainOutput(secrets)
+    output.add("x" * (end - len("s3cret-value")) + "s3cret-value" + "y" * 3000)
+    [step] = output.flush()
+    assert "s3c" not in step.title + step.message + output.tail and "xxx" in step.message
 
 
 @pytest.mark.parametrize("kept", range(1, len("s3cret-value")))

@@ -27,12 +27,12 @@ def open_agent(job: Job) -> Agent:
 
 
 def find_missing(name: str) -> str | None:
-    """What this machine lacks to run the agent `name`, and how to get it; None where nothing is missing."""
+    """What is missing on this host to run the agent `name`, and how to install it. None if nothing is missing."""
     return AGENTS[name].find_missing() if name in AGENTS else _unknown(name)
 
 
 def _own(environment: Mapping[str, str], agent: type[Agent]) -> dict[str, str]:
-    """The variables that are for `agent`, and those that are for agents of any kind."""
+    """The variables for `agent`, and those that are not for one agent only."""
     others = tuple(prefix for each in AGENTS.values() if each is not agent for prefix in each.variables)
     return {
         name: value
@@ -42,4 +42,4 @@ def _own(environment: Mapping[str, str], agent: type[Agent]) -> dict[str, str]:
 
 
 def _unknown(name: str) -> str:
-    return f"There is no agent named {name!r}. Known are: {', '.join(AGENTS)}."
+    return f"There is no agent named {name!r}. Use one of: {', '.join(AGENTS)}."

@@ -1,4 +1,4 @@
-"""`python -m workers.agents NAME`: what is missing for an agent to work here, and its key's variable, as JSON."""
+"""`python -m workers.agents NAME`: prints as JSON what is missing for an agent on this host, and its key's variable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The port of the agents. An adapter knows one program: how it is called, and what it says."""
+"""The interface of agent adapters. An adapter knows one program: how to run it, and what its output means."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ _TASK = "Here is the task:\n\n"
 class Agent(ABC):
     """One run of an agent for one job.
 
-    It is made before anything else is done for the job, so that a job which cannot run fails at once: the
-    constructor raises EngineError `agent_not_installed`. `place` tells the paths inside the sandbox.
+    It is created before anything else is done for the job, so that a job that cannot run fails at once: the
+    constructor raises EngineError `agent_not_installed`. `place` has the paths inside the sandbox.
     """
 
     name: ClassVar[str]
     merged: ClassVar[bool] = False
-    """Whether standard error comes in between the lines of standard output, in the order they were written."""
+    """Whether standard error is merged into standard output, in the order of writing."""
     variables: ClassVar[tuple[str, ...]] = ()
-    """How the names of variables begin that are for this agent and no other, such as its keys."""
+    """Prefixes of variables that only this agent gets, such as its keys."""
     key: ClassVar[str | None] = None
-    """The variable that holds the key of its model provider, where it needs one."""
+    """The variable with the key of its model provider, if it needs one."""
     provider: ClassVar[tuple[str, str] | None] = None
-    """The variable that holds the address of its model provider, and the address where that is not set."""
+    """The variable with the URL of its model provider, and the default URL."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -46,11 +46,11 @@ class Agent(ABC):
         self.title: str | None = None
         self.usage: Usage | None = None
         self.finished = False
-        """Whether it has said that its work is done."""
+        """Whether it has reported that its work is done."""
 
     @property
     def model_hosts(self) -> tuple[str, ...]:
-        """`host:port` of its model provider, which is all that it has to reach."""
+        """`host:port` of its model provider, the only host that it must reach."""
         if self.provider is None:
             return ()
         variable, usual = self.provider
@@ -60,12 +60,12 @@ class Agent(ABC):
 
     @classmethod
     def find_missing(cls) -> str | None:
-        """What is missing on this machine for the agent to work, and how to get it; None where nothing is."""
+        """What is missing on this host for the agent, and how to install it. None if nothing is missing."""
         return None
 
     @abstractmethod
     def command(self, place: Place) -> Sequence[str]:
-        """What to execute. Never the prompt, which may be too long for an argument and is nobody else's business."""
+        """The command line. It never has the prompt, which may be too long, and would be visible to other processes."""
 
     def environment(self, place: Place) -> Mapping[str, str]:
         """Variables that the program needs besides those of the job."""
@@ -76,27 +76,27 @@ class Agent(ABC):
         return {}
 
     def stdin(self, place: Place, attachments: Sequence[str]) -> bytes:
-        """What the program reads. `attachments` are the names of the files at `place.attachments`."""
+        """The program's standard input. `attachments` are the names of the files at `place.attachments`."""
         return b""
 
     @abstractmethod
     def parse(self, line: Line) -> Iterable[Event]:
-        """What one line of output means."""
+        """The events of one line of output."""
 
     def tick(self, *, ended: bool = False) -> Iterable[Event]:
-        """What was held back and is due. Called when the program is silent for a moment, and when it has ended."""
+        """Delayed events that are due. Called after a moment without output, and when the program has ended."""
         return ()
 
     @abstractmethod
     def verdict(self, status: int) -> EngineError | None:
-        """Whether it failed, judged after its end by all that it said and by its exit status."""
+        """The failure, if it failed. Called at its end; decided from all of its output and its exit status."""
 
 
 def prompt_with_attachments(job: Job, place: Place, attachments: Sequence[str]) -> bytes:
-    """The prompt for a language model: it has to be told about the files that come with it, and about `ask`.
+    """The prompt for a language model, with the paths of the attached files and an instruction for mode ask.
 
-    Programs take a prompt that begins with `/`, and some with `!`, `#` or `@`, for a command of their own. They look at
-    the first character only, so a line of words goes before every prompt that does not begin with a letter or digit.
+    Programs treat a prompt that starts with `/`, and some with `!`, `#` or `@`, as a command of their own. They check
+    only the first character, so a line of text precedes every prompt that does not start with a letter or digit.
     """
     prompt = job.prompt
     if job.mode == "ask":
@@ -110,16 +110,19 @@ def prompt_with_attachments(job: Job, place: Place, attachments: Sequence[str]) 
 
 
 @contextlib.contextmanager
-def blaming_output() -> Iterator[None]:
-    """What an adapter stumbles over is what the agent wrote, which is no reason to lose what it did.
+def parsing_output() -> Iterator[None]:
+    """Raise EngineError `agent_failed` in place of any other exception of an adapter.
 
-    Raises EngineError `agent_failed` in the place of any other exception.
+    Such an exception is caused by the agent's output, and must not lose the agent's work as a bug of ours would.
     """
     try:
         yield
     except EngineError:
         raise
     except Exception as error:
-        log.exception("the output of an agent could not be understood")
-        message = "The agent wrote something that could not be understood. The worker's log has the trace."
+        log.exception("the output of an agent could not be parsed")
+        message = (
+            "The agent's output could not be parsed. Check that its version is supported; the worker's log has the "
+            "traceback."
+        )
         raise EngineError("agent_failed", "agent", message) from error

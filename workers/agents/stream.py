@@ -1,4 +1,4 @@
-"""What the adapters of real agents share: a stream of JSON lines, and a verdict that needs a final event."""
+"""The base of adapters whose agents print a stream of JSON lines, and must report success in a final event."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 from workers.agents.base import Agent, prompt_with_attachments
-from workers.agents.chatter import Chatter
 from workers.agents.installed import find_installed, find_missing_companion
+from workers.agents.plain_output import PlainOutput
 from workers.agents.values import as_object
 from workers.errors import EngineError
 from workers.job import Event, Job
 from workers.processes.lines import Line
 from workers.sandbox import Place
 
-# Providers put it in many ways; the programs pass on the status, the words or both.
+# Providers use many wordings; the programs report the status, the text or both.
 _REFUSED = re.compile(
     r"\b(401|403)\b|unauthori[sz]ed|authenticat|not logged in|(invalid|incorrect|missing).{0,20}key", re.I
 )
@@ -24,13 +24,13 @@ _TOO_MUCH = re.compile(r"\b(429|529)\b|rate.?limit|too many requests|overloaded|
 
 
 class StreamAgent(Agent):
-    """An agent that prints one JSON object a line. What it says on standard error is only shown when it fails."""
+    """An agent that prints one JSON object per line. Its standard error is only shown if it fails."""
 
     label: ClassVar[str]
     program: ClassVar[str]
     wheel: ClassVar[str | None] = None
     companions: ClassVar[tuple[str, ...]] = ()
-    """Programs that have to lie beside it."""
+    """Programs that must be beside it."""
     install: ClassVar[str]
     key: ClassVar[str]
 
@@ -53,10 +53,10 @@ class StreamAgent(Agent):
             raise EngineError("agent_not_installed", "agent", missing or "")
         self.called = installed.command
         self.runtime_paths = installed.runtime_paths
-        self.complaints = Chatter(job.secrets)
+        self.errors = PlainOutput(job.secrets)
         self.tool_calls = 0
         self.failure: str | None = None
-        """What it said about a failure, in its own words."""
+        """The agent's own message about a failure."""
 
     def stdin(self, place: Place, attachments: Sequence[str]) -> bytes:
         return prompt_with_attachments(self.job, place, attachments)
@@ -66,22 +66,22 @@ class StreamAgent(Agent):
         if event is not None:
             yield from self.read(event)
         elif line.data.strip():
-            self.complaints.take(line.text)
+            self.errors.add(line.text)
 
     @abstractmethod
     def read(self, event: dict[str, Any]) -> Iterable[Event]:
-        """What one JSON object means. Fields may be missing or of any type: the program changes, the adapter not."""
+        """The events of one JSON object. Fields may be missing or of any type, because the program may change."""
 
     def verdict(self, status: int) -> EngineError | None:
-        """The final event and the exit status both have to say that it went well; neither alone can be trusted."""
+        """Success needs both the final event and the exit status; neither alone is reliable."""
         if self.failure is None and self.finished and status == 0:
             return None
-        said = self.failure or self.complaints.tail or "It said nothing about why."
+        said = self.failure or self.errors.tail or "It gave no reason."
         if _REFUSED.search(said):
-            message = f"{self.label} was refused by its model provider. Check {self.key}.\n{said}"
+            message = f"The model provider refused the key of {self.label}. Check {self.key}.\n{said}"
             return EngineError("agent_auth", "agent", message)
         if _TOO_MUCH.search(said):
-            message = f"The model provider of {self.label} takes no more requests for now.\n{said}"
+            message = f"The model provider of {self.label} is at its rate limit. Try again later.\n{said}"
             return EngineError("agent_rate_limited", "agent", message, retryable=True)
         if self.failure is not None:
             return EngineError("agent_failed", "agent", f"{self.label} failed: {said}")
@@ -90,5 +90,5 @@ class StreamAgent(Agent):
             return EngineError("agent_crashed", "agent", message, retryable=True)
         if status != 0:
             return EngineError("agent_failed", "agent", f"{self.label} ended with exit status {status}.\n{said}")
-        message = f"{self.label} ended without saying that it was done.\n{said}"
+        message = f"{self.label} ended without a final result. Run the session again.\n{said}"
         return EngineError("agent_no_result", "agent", message, retryable=True)

@@ -1,4 +1,4 @@
-"""Reads what programs print as JSON. They change, and may be lying: nothing is taken for what it should be."""
+"""Reads values from the JSON of agents. Its format may change and it is untrusted, so every type is checked."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 from workers.processes.lines import Line
 
-# What a column of the record holds, and a JSON number everywhere.
+# Fits into a database column, and into a JSON number of any client.
 _MOST = 2**53
 
 
 def as_object(line: Line) -> dict[str, Any] | None:
-    """The JSON object that a line consists of; None where it is anything else."""
+    """The JSON object in a line. None if the line is anything else."""
     try:
         value = json.loads(line.data)
     except (ValueError, RecursionError):
@@ -21,26 +21,26 @@ def as_object(line: Line) -> dict[str, Any] | None:
 
 
 def objects(value: object) -> list[dict[str, Any]]:
-    """The objects in a list, none where it is no list."""
+    """The objects in a list. Empty if it is not a list."""
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
 def text_of(value: object) -> str:
-    """A string, or the texts of a list of blocks."""
+    """A string, or the joined texts of a list of blocks; empty for anything else."""
     if isinstance(value, str):
         return value
     return "\n".join(each["text"] for each in objects(value) if isinstance(each.get("text"), str))
 
 
 def count_of(value: object) -> int | None:
-    """A number of things."""
-    # To `isinstance` true and false are numbers; to the record they are not.
+    """A count, or None if it is not an integer. Clamped to what can be stored."""
+    # `isinstance` would accept booleans.
     return min(max(value, 0), _MOST) if type(value) is int else None
 
 
 def cost_of(value: object) -> float | None:
-    """An amount of money."""
+    """An amount of money, or None if it is not a valid one."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    # Compared first, as an int may be too large for any float. NaN is within no bounds.
+    # Compare first, because an int may be too large for a float. NaN fails the comparison.
     return float(value) if 0 <= value < _MOST else None

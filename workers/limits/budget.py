@@ -1,4 +1,4 @@
-"""What one attempt may still use of time, output, tokens and money. Its commands, setup and agent, share one budget."""
+"""The limits of one attempt on time, output, tokens and cost. Its commands, setup and agent, share one budget."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from collections.abc import Iterator
 from workers.errors import EngineError, Stage
 from workers.job import Limits, Step, Usage
 
-# From here on the caller is warned that time, tokens or money are nearly used up, or a silence long.
+# Shares of a limit at which a step warns: of time, tokens and cost; and of the time without output.
 _NEARLY_ALL = 0.9
 _LONG_SILENCE = 0.75
-# What goes on for so many times what is kept of a line was never meant to be lines.
+# A line may be at most so many times longer than the part of it that is kept.
 _LONGEST_LINE = 64
+_STALL = "AGENT_RUNNERS_STALL_SECONDS"
 
 
 class Budget:
-    """Counts from the moment it is made. Time is that of the running machine: a laptop's sleep costs nothing."""
+    """Counts from its creation. Time does not include suspension, such as a laptop's sleep."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -33,41 +34,45 @@ class Budget:
         """Raise EngineError `time_limit` once the wall-clock limit has passed."""
         if self.seconds_left <= 0:
             limit = _format_seconds(self.limits.max_duration_seconds)
-            raise EngineError("time_limit", stage, f"The session was ended at its time limit of {limit}.")
+            message = (
+                f"The session reached its time limit of {limit}. Raise limits.max_duration_seconds, or split the task."
+            )
+            raise EngineError("time_limit", stage, message)
 
     def note_output(self) -> None:
-        """The command wrote something just now."""
+        """Record that the command has just written output."""
         self._last_output = time.monotonic()
         self._warned_of_silence = False
 
     def check_silence(self, stage: Stage) -> None:
-        """Raise EngineError `stalled` where nothing was heard for too long."""
+        """Raise EngineError `stalled` if there was no output for too long."""
         if time.monotonic() - self._last_output >= self.limits.stall_seconds:
             limit = _format_seconds(self.limits.stall_seconds)
-            raise EngineError("stalled", stage, f"There was no output for {limit}.", retryable=True)
+            message = f"There was no output for {limit}. Make long commands print progress, or raise {_STALL}."
+            raise EngineError("stalled", stage, message, retryable=True)
 
     def spend_output(self, size: int, stage: Stage) -> None:
-        """Count `size` bytes of output. Raise EngineError `output_limit` where they are too many."""
+        """Count `size` bytes of output. Raise EngineError `output_limit` if the total is above the limit."""
         self._output += size
         if self._output > self.limits.max_output_bytes:
             limit = self.limits.max_output_bytes
-            raise EngineError("output_limit", stage, f"There was more output than the limit of {limit:,} bytes.")
+            message = f"There was more output than the limit of {limit:,} bytes. Make the commands print less."
+            raise EngineError("output_limit", stage, message)
 
     def check_line(self, size: int, stage: Stage) -> None:
-        """Raise EngineError `output_limit` where one line goes on beyond all that can be meant, `size` bytes so far."""
+        """Raise EngineError `output_limit` if one line, `size` bytes so far, is far too long."""
         limit = _LONGEST_LINE * self.limits.max_line_bytes
         if size > limit:
-            message = f"There was a line of output that went on for more than the limit of {limit:,} bytes."
+            message = f"One line of output was longer than the limit of {limit:,} bytes. Write it to a file instead."
             raise EngineError("output_limit", stage, message)
 
     def spend(self, usage: Usage, stage: Stage, *, is_done: bool) -> Iterator[Step]:
-        """Take the totals that the agent tells, and say once that most of what it may use is gone.
+        """Check the totals that the agent reports, and warn once when most of the budget is used.
 
-        Raises EngineError `budget_limit` where it used more than it may, unless it is done with its work: that has been
-        paid for.
+        Raises EngineError `budget_limit` if they exceed a limit, unless the agent is done: its work is paid for already.
         """
         tokens = (usage.input_tokens or 0) + (usage.output_tokens or 0)
-        for used, limit, told in (
+        for used, limit, text in (
             (tokens, self.limits.max_tokens, "{:,} of {:,} tokens"),
             (usage.cost_usd or 0, self.limits.max_cost_usd, "{:.4g} of {:.4g} US dollars"),
         ):
@@ -75,12 +80,15 @@ class Budget:
                 continue
             if not self._warned_of_usage:
                 self._warned_of_usage = True
-                yield Step("The budget of this session is nearly used up", f"{told.format(used, limit)} are used.")
+                yield Step("The budget of this session is nearly used up", f"{text.format(used, limit)} are used.")
             if used > limit and not is_done:
-                raise EngineError("budget_limit", stage, f"The session used {told.format(used, limit)}, and was ended.")
+                message = (
+                    f"The session was ended because it used {text.format(used, limit)}. Raise the limit to use more."
+                )
+                raise EngineError("budget_limit", stage, message)
 
     def warnings(self) -> Iterator[Step]:
-        """Say once that most of the time is gone, and once in each silence that it has lasted long."""
+        """Warn once when most of the time is used, and once in each long period without output."""
         total, longest = self.limits.max_duration_seconds, self.limits.stall_seconds
         if not self._warned_of_time and self.seconds_left <= total * (1 - _NEARLY_ALL):
             self._warned_of_time = True
@@ -90,8 +98,8 @@ class Budget:
         if not self._warned_of_silence and silence >= longest * _LONG_SILENCE:
             self._warned_of_silence = True
             yield Step(
-                f"Nothing was heard for {_format_seconds(silence)}",
-                f"At {_format_seconds(longest)} the session will be ended.",
+                f"No output for {_format_seconds(silence)}",
+                f"At {_format_seconds(longest)} without output the session is ended.",
             )
 
 

@@ -1,7 +1,7 @@
 """Control groups: the kernel counts and limits what the processes of one attempt use together.
 
-Both versions are used, wherever the worker may make groups of its own: as root, or in a subtree that was delegated to
-its user (systemd's `Delegate=yes` with `DelegateSubgroup=`). The files are those of the kernel's
+Versions 1 and 2 work, if the worker may create groups: as root, or in a subtree that is delegated to its user
+(systemd's `Delegate=yes` with `DelegateSubgroup=`). The files are documented in the kernel's
 Documentation/admin-guide/cgroup-v2.rst and cgroup-v1. Each attempt has one group, named like its workspace.
 """
 
@@ -21,14 +21,14 @@ from workers.job import Limits
 _CONTROLLERS = ("memory", "pids", "cpu")
 _PARENT = "agent-runners"
 _CPU_PERIOD = 100_000
-# The kernel's default is 100, and 1024 in version 1: the worker, the database and the API go first.
+# Below the kernel's default, 100, and 1024 in version 1, so that the worker, the database and the API have priority.
 _WEIGHT, _SHARES = 25, 256
 _REMOVE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class Places:
-    """The folder for groups of attempts of each controller. With version 2 it is the same one for all."""
+class GroupParents:
+    """The parent folder of the attempts' groups, by controller. With version 2 it is the same for all."""
 
     folders: Mapping[str, Path]
     version: int
@@ -37,24 +37,24 @@ class Places:
 class Group:
     """The group of one attempt, made by `open_group`."""
 
-    def __init__(self, name: str, places: Places) -> None:
-        self._folders = {controller: folder / name for controller, folder in places.folders.items()}
+    def __init__(self, name: str, parents: GroupParents) -> None:
+        self._folders = {controller: folder / name for controller, folder in parents.folders.items()}
 
     @property
-    def entrances(self) -> Sequence[str]:
-        """Where a process writes itself to join."""
+    def procs_files(self) -> Sequence[str]:
+        """The `cgroup.procs` files that a process writes to, to join the group."""
         return [str(folder / "cgroup.procs") for folder in sorted(set(self._folders.values()))]
 
-    def out_of_memory(self) -> int:
-        """How many processes were killed because the memory was used up."""
+    def oom_kills(self) -> int:
+        """How many processes the kernel killed at the memory limit."""
         return self._count("memory", ("memory.events", "memory.oom_control"), "oom_kill")
 
     def refused_processes(self) -> int:
-        """How many processes or threads were not made because there were too many."""
+        """How many processes or threads the kernel refused to create at the limit."""
         return self._count("pids", ("pids.events",), "max")
 
     def remove(self) -> None:
-        """Kill what is left in it and remove it; what cannot be removed now is left to the sweep."""
+        """Kill the remaining processes and remove the group. If that fails, the sweep tries again."""
         for folder in set(self._folders.values()):
             end = time.monotonic() + _REMOVE_SECONDS
             while folder.exists() and time.monotonic() < end:
@@ -73,25 +73,25 @@ class Group:
         return 0
 
 
-def open_group(name: str, limits: Limits, places: Places | None = None) -> Group | None:
-    """A new group with the limits of an attempt; None where the worker may not make any."""
-    places = places or find_places()
-    if not places.folders:
+def open_group(name: str, limits: Limits, parents: GroupParents | None = None) -> Group | None:
+    """Create a group with the limits of an attempt. None if the worker may not create groups."""
+    parents = parents or find_parents()
+    if not parents.folders:
         return None
-    group = Group(name, places)
+    group = Group(name, parents)
     group.remove()
-    for controller, parent in places.folders.items():
+    for controller, parent in parents.folders.items():
         (parent / name).mkdir(exist_ok=True)
-        for file, value in _settings(controller, places.version, limits):
-            # Swap is not accounted on every machine.
+        for file, value in _settings(controller, parents.version, limits):
+            # Not every kernel accounts swap.
             with contextlib.suppress(FileNotFoundError, PermissionError):
                 (parent / name / file).write_text(value)
     return group
 
 
 def remove_group(name: str) -> None:
-    """Remove the group of an attempt whose worker has gone."""
-    Group(name, find_places()).remove()
+    """Remove the group of an attempt whose worker was lost."""
+    Group(name, find_parents()).remove()
 
 
 def _settings(controller: str, version: int, limits: Limits) -> Iterator[tuple[str, str]]:
@@ -107,15 +107,15 @@ def _settings(controller: str, version: int, limits: Limits) -> Iterator[tuple[s
 
 
 @functools.cache
-def find_places(about_us: Path = Path("/proc/self")) -> Places:
-    """Where this worker may make groups; found out once, by making the folder that all of them lie in."""
+def find_parents(about_us: Path = Path("/proc/self")) -> GroupParents:
+    """Where this worker may create groups. Tested once, by creating the parent folder."""
     mounts = _mounts(about_us / "mounts")
     own = {}
     for line in _lines(about_us / "cgroup"):
         _, names, path = line.split(":", 2)
         own.update(dict.fromkeys(names.split(","), path))
     if "" in mounts and (folder := _delegated(mounts[""], own.get("", "/"))):
-        return Places(dict.fromkeys(_CONTROLLERS, folder), 2)
+        return GroupParents(dict.fromkeys(_CONTROLLERS, folder), 2)
     folders = {}
     for controller in _CONTROLLERS:
         if controller in mounts:
@@ -124,15 +124,15 @@ def find_places(about_us: Path = Path("/proc/self")) -> Places:
             with contextlib.suppress(OSError):
                 folder.mkdir(exist_ok=True)
                 if not os.access(folder, os.W_OK):
-                    continue  # The worker of another user made it.
+                    continue  # The worker of another user created it.
                 if controller == "cpu":
                     (folder / "cpu.shares").write_text(str(_SHARES))
                 folders[controller] = folder
-    return Places(folders, 1)
+    return GroupParents(folders, 1)
 
 
 def _mounts(table: Path) -> dict[str, Path]:
-    """Where each controller of version 1 is mounted, and under the empty name the tree of version 2."""
+    """The mount point of each controller of version 1, and under the empty name that of version 2."""
     found = {}
     for line in _lines(table):
         _, target, kind, options, *_ = line.split(" ")
@@ -146,8 +146,8 @@ def _mounts(table: Path) -> dict[str, Path]:
 def _delegated(mount: Path, own: str) -> Path | None:
     """A folder of version 2 whose groups have all controllers.
 
-    It lies beside the worker's own group, because a group with processes in it cannot have others below; else, as a
-    worker that is root may, below the root.
+    It is beside the worker's own group, because a group that has processes cannot have child groups. If that is not
+    possible, it is below the root, which needs a worker that is root.
     """
     for parent in dict.fromkeys((mount / own.lstrip("/") / "..", mount)):
         parent = Path(os.path.normpath(parent))

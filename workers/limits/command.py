@@ -1,4 +1,4 @@
-"""Runs one command within its limits and hands out its output, line by line, as it comes."""
+"""Runs one command within its limits and yields its output line by line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from workers.processes.launch import Launch, supervised
 from workers.processes.lifeline import Lifeline
 from workers.processes.lines import Line, LineSplitter, Stream
 
-# How long `lines` waits before it lets its caller look around.
+# How long `lines` waits for output before it yields None.
 TICK_SECONDS = 0.5
 _CHUNK = 65_536
 
@@ -35,13 +35,13 @@ class Process:
         self._monitor = monitor
         self._stage = stage
         self.status: int | None = None
-        """The exit status, 128 + N after signal N; None until `lines` has come to its end."""
+        """The exit status, 128 + N after signal N; None until `lines` has ended."""
 
     def lines(self) -> Iterator[Line | None]:
-        """Each line of output, and None whenever nothing came for a moment, until the command and all it left end.
+        """Each line of output, and None after a moment without output, until the command and its children have ended.
 
-        Raises EngineError `time_limit`, `stalled`, `output_limit` and those of `Monitor.check`, and Interrupted where
-        the lifeline ran out.
+        Raises EngineError `time_limit`, `stalled`, `output_limit` and those of `Monitor.check`, and Interrupted if the
+        deadline of the lifeline has passed.
         """
         with selectors.DefaultSelector() as selector:
             self._listen(selector, self._popen.stdout, "out")
@@ -57,7 +57,7 @@ class Process:
                 if ready:
                     self._budget.note_output()
                 elif self._popen.poll() is not None:
-                    break  # Someone killed the supervisor, and what it left still holds the pipes.
+                    break  # The supervisor was killed, and a process that it left still has the pipes open.
                 else:
                     self._budget.check_silence(self._stage)
                     yield None
@@ -74,7 +74,7 @@ class Process:
         self._budget.spend_output(len(data), self._stage)
         if data:
             yield from key.data.feed(data)
-            self._budget.check_line(key.data.begun, self._stage)
+            self._budget.check_line(key.data.pending, self._stage)
         else:
             selector.unregister(key.fileobj)
             yield from key.data.finish()
@@ -91,20 +91,20 @@ def running(
     stdin: bytes = b"",
     merged: bool = False,
 ) -> Iterator[Process]:
-    """`supervised` with output by lines, limits, and a failure for each that names `stage`.
+    """`supervised`, with output by lines and with limits, whose errors name `stage`.
 
-    `stdin` is what the command reads.
+    `stdin` is the command's standard input.
     """
     with (
         _as_file(stdin) as source,
         supervised(launch, lifeline, source, merged=merged) as popen,
-        monitor.over(popen.pid) if monitor else contextlib.nullcontext(),
+        monitor.watching(popen.pid) if monitor else contextlib.nullcontext(),
     ):
         yield Process(popen, lifeline, budget, monitor, stage)
 
 
 def _as_file(content: bytes) -> IO[bytes]:
-    """An open file of `content`, which on Linux nobody can write to: whoever reads it may own it, and be an agent."""
+    """An open file with `content`. On Linux it is sealed, because the agent that reads it may own it."""
     if not hasattr(os, "memfd_create"):
         file = tempfile.TemporaryFile()  # noqa: SIM115
         file.write(content)

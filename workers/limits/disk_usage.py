@@ -1,4 +1,4 @@
-"""Counting what an attempt takes up on the disk while it runs: files with a name, and open ones that have none."""
+"""Measures the disk usage of a running attempt: files with a name, and open files that were deleted."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _BLOCK = 512
 
 @dataclass
 class DiskUsage:
-    """What has been counted: files and folders, the bytes that they take up, and the size of the largest.
+    """The number of files and folders, the bytes that they occupy, and the size of the largest file.
 
-    `memory` is the bytes of files that are nothing but memory (memfd_create(2)), of which a process that has not mapped
-    them does not count as the owner.
+    `memory` is the bytes of files in memory (memfd_create(2)): the resident memory of a process does not include them
+    unless it has mapped them.
     """
 
     files: int = 0
@@ -32,9 +32,9 @@ class DiskUsage:
 
 
 def measure(folders: Sequence[Path], supervisor: int | None) -> Iterator[DiskUsage]:
-    """Count what lies in `folders`, and what processes below `supervisor` hold open that was removed from there.
+    """Count the files in `folders`, and deleted files that processes below `supervisor` still have open.
 
-    Yields again and again what it has so far, which is the same object each time, and at last all of it.
+    Yields the same object repeatedly while it counts, and at last with `complete` set.
     """
     found = DiskUsage()
     yield from _count_nameless(folders, descendants(supervisor) if supervisor else (), found)
@@ -50,14 +50,14 @@ def measure(folders: Sequence[Path], supervisor: int | None) -> Iterator[DiskUsa
 
 
 def _count_hidden(name: str | Path, within: int | None, found: DiskUsage) -> Iterator[DiskUsage]:
-    """Count what lies in a folder that its mode keeps from us, and which the agent may write to all the same."""
+    """Count the files in a folder whose mode keeps us out, although the agent may write to it."""
     with contextlib.suppress(OSError), temporarily_readable(name, within) as path:
         for folder in walk(path):
             yield from _count_named(folder, found, is_inner=True)
 
 
 def _count_named(folder: Folder, found: DiskUsage, *, is_inner: bool = False) -> Iterator[DiskUsage]:
-    """Count what lies in `folder`. One that is hidden in a hidden one stays revealed: nobody tests with those."""
+    """Count the files in `folder`. A hidden folder inside a hidden one stays revealed: no test suite uses those."""
     with contextlib.suppress(OSError), os.scandir(folder.descriptor) as entries:
         for number, entry in enumerate(entries, 1):
             found.files += 1
@@ -70,7 +70,7 @@ def _count_named(folder: Folder, found: DiskUsage, *, is_inner: bool = False) ->
                         make_readable(entry.name, folder.descriptor)
                     folder.subfolders.append(entry.name)
                 else:
-                    # A file of several names is met under each of them.
+                    # A file with several names is counted in parts, once under each name.
                     found.allocated += status.st_blocks * _BLOCK // max(status.st_nlink, 1)
                     found.largest = max(found.largest, status.st_size)
             if number % _MANY == 0:
@@ -79,14 +79,14 @@ def _count_named(folder: Folder, found: DiskUsage, *, is_inner: bool = False) ->
 
 
 def _count_nameless(folders: Iterable[Path], processes: Iterable[int], found: DiskUsage) -> Iterator[DiskUsage]:
-    """Count the open files that have no name: those on the file systems of `folders` that lost it, and pure memory."""
+    """Count open files without a name: deleted ones on the file systems of `folders`, and files in memory."""
     systems = set()
     for folder in folders:
         with contextlib.suppress(OSError):
             systems.add(os.lstat(folder).st_dev)
     seen = set()
     for pid in processes:
-        # A process may end meanwhile. Those of another user's are shown to root only.
+        # A process may end meanwhile. Only root may read the descriptors of another user's process.
         with contextlib.suppress(OSError), os.scandir(f"/proc/{pid}/fd") as descriptors:
             for number, descriptor in enumerate(descriptors, 1):
                 with contextlib.suppress(OSError):

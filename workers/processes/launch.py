@@ -21,13 +21,13 @@ _REAP_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Launch:
-    """What the supervisor starts. It travels over a pipe: neither argv nor environment of ours tells of it.
+    """What the supervisor starts. It is sent over a pipe, so that it is not visible in any argv or environment.
 
-    `uid` is the user to become, only possible as root. `exposed` pairs files and directories with the places
-    below /tmp where that user finds them (see `supervisor.expose`). `limits` are names and values of `resource`.
-    `filter` is a file with a seccomp program, which the command, being bubblewrap, is told to use. `groups` are the
-    `cgroup.procs` files of the control groups to join. `descriptors` are those of ours that the command gets, under the
-    same numbers. `locks` are those that the supervisor alone keeps, for as long as anything of the command lives.
+    `uid` is the user to become, which only root can. `exposed` pairs files and directories with the paths below /tmp
+    where that user finds them (see `supervisor.expose`). `limits` are names and values of `resource`. `filter` is a
+    file with a seccomp program, for a command that is bubblewrap. `groups` are the `cgroup.procs` files of the control
+    groups to join. `descriptors` are descriptors of ours that the command inherits, with the same numbers. `locks` are
+    descriptors that only the supervisor keeps, until all processes of the command have ended.
     """
 
     command: Sequence[str]
@@ -42,8 +42,8 @@ class Launch:
     locks: Sequence[int] = ()
 
     def encode(self, deadline: float) -> bytes:
-        """The line that `supervisor.Orders` reads."""
-        words = {
+        """The line that `supervisor.WorkerPipe` reads."""
+        fields = {
             "command": list(self.command),
             "environment": dict(self.environment),
             "directory": self.directory,
@@ -56,19 +56,19 @@ class Launch:
             "locks": list(self.locks),
             "deadline": deadline,
         }
-        return json.dumps(words).encode() + b"\n"
+        return json.dumps(fields).encode() + b"\n"
 
 
 @contextlib.contextmanager
 def supervised(
     launch: Launch, lifeline: Lifeline, stdin: IO[bytes] | int, *, merged: bool = False
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `launch` while the context is open; its whole tree is dead when the context is left, however it is left.
+    """Run `launch` while the context is open. When it ends, in any way, the whole process tree has been killed.
 
-    `merged` sends what it writes to standard error to standard output, so that the order is kept.
+    `merged` sends standard error to standard output, so that the order of lines is kept.
 
-    The closing of the pipe is what kills, and the pipe is there before the process is. So even where SIGTERM
-    raises SystemExit between any two instructions, or the worker dies, nothing that was started stays behind.
+    The supervisor kills when the pipe closes, and the pipe exists before the process does. So no process is left even
+    if SIGTERM raises SystemExit between any two instructions, or the worker dies.
     """
     popen: subprocess.Popen[bytes] | None = None
     reading_end, writing_end = os.pipe()
@@ -78,7 +78,7 @@ def supervised(
             reader.close()
             _write_all(writer, launch.encode(lifeline.deadline))
             os.set_blocking(writer.fileno(), False)
-            with lifeline.held_by(writer.fileno()):
+            with lifeline.attached(writer.fileno()):
                 yield popen
         finally:
             writer.close()
@@ -94,7 +94,7 @@ def _start_supervisor(descriptors: tuple[int, ...], stdin: IO[bytes] | int, merg
         stderr=subprocess.STDOUT if merged else subprocess.PIPE,
         pass_fds=descriptors,
         start_new_session=True,
-        # Nothing of the worker's environment, except what a Python built with a shared library needs to start.
+        # None of the worker's variables, except the one that a Python with a shared library needs to start.
         env={name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},
     )
 
@@ -108,7 +108,7 @@ def _reap(popen: subprocess.Popen[bytes]) -> None:
     try:
         popen.wait(_REAP_SECONDS)
     except subprocess.TimeoutExpired:
-        # The supervisor was stopped by what it runs, which only a command without a sandbox can do.
+        # The command stopped the supervisor, which is only possible without a sandbox.
         supervisor.kill_descendants(popen.pid)
         popen.kill()
         popen.wait(_REAP_SECONDS)

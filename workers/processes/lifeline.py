@@ -1,7 +1,7 @@
-"""The right of child processes to go on living, extended by whoever holds the lease.
+"""The deadline of an attempt's processes, which the holder of the lease extends.
 
-Every process that the engine starts runs under a supervisor (`workers/processes/supervisor.py`), which kills the whole tree
-when its deadline passes or its pipe is closed. The holder of the lease extends all of them at once.
+Every process that the engine starts runs under a supervisor (`workers/processes/supervisor.py`), which kills the whole
+tree when its deadline passes or its pipe is closed. A lifeline extends the deadline of all of them at once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from workers.errors import Interrupted
 
-# CLOCK_BOOTTIME counts the time that a machine was suspended, so a deadline also passes while it sleeps.
+# CLOCK_BOOTTIME includes the time that a machine was suspended, so a deadline also passes during a suspension.
 BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
@@ -33,35 +33,35 @@ class Lifeline:
 
     @property
     def deadline(self) -> float:
-        """When the processes die unless they are extended, on `boot_time`."""
+        """When the processes are killed unless it is extended, on the clock of `boot_time`."""
         return self._deadline
 
     @property
-    def has_ended(self) -> bool:
-        """Whether the deadline has passed, as it has for whoever was frozen or cut off for long."""
+    def has_expired(self) -> bool:
+        """Whether the deadline has passed, for example because the worker was suspended or lost the database."""
         return boot_time() >= self._deadline
 
     def check(self) -> None:
-        """Raise Interrupted where the deadline has passed."""
-        if self.has_ended:
-            raise Interrupted("the lifeline ran out")
+        """Raise Interrupted if the deadline has passed."""
+        if self.has_expired:
+            raise Interrupted("the attempt's deadline has passed, because its lease could not be extended")
 
     def extend_to(self, deadline: float) -> None:
-        """Let the processes live until `deadline`, on `boot_time`. A deadline never moves back, and never again after `cut`."""
+        """Extend the deadline, on the clock of `boot_time`. An earlier deadline, or any after `cut`, is ignored."""
         with self._lock:
             if self._deadline:
                 self._deadline = max(self._deadline, deadline)
                 self._send_deadline()
 
     def cut(self) -> None:
-        """Kill every process of the attempt now, and each one that is started later."""
+        """Kill every process of the attempt now, and any that is started later."""
         with self._lock:
             self._deadline = 0.0
             self._send_deadline()
 
     @contextlib.contextmanager
-    def held_by(self, pipe: int) -> Iterator[None]:
-        """Keep the supervisor at the other end of `pipe` (a writable descriptor) informed of the deadline."""
+    def attached(self, pipe: int) -> Iterator[None]:
+        """Send the deadline, and each change of it, to the supervisor at the other end of `pipe` (a descriptor)."""
         with self._lock:
             self._pipes.add(pipe)
             self._send_deadline()
@@ -74,7 +74,6 @@ class Lifeline:
     def _send_deadline(self) -> None:
         line = f"{self._deadline:.3f}\n".encode()
         for pipe in self._pipes:
-            # A supervisor that has gone has nothing left to keep alive; a full pipe belongs to one that is
-            # stopped, and its deadline stands as it was.
+            # A supervisor that has ended needs no deadline. A full pipe means that it is stopped; it keeps its old one.
             with contextlib.suppress(BrokenPipeError, BlockingIOError):
                 os.write(pipe, line)

@@ -1,4 +1,4 @@
-"""Output as lines, in bounded memory whatever a program writes."""
+"""Splits output into lines, in bounded memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Line(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The line as text, with a note where it was cut."""
+        """The line as text, with a note if it was cut."""
         note = f" [... {self.lost:,} more bytes of this line were left out]" if self.lost else ""
         return self.data.decode(errors="replace").rstrip("\r") + note
 
@@ -32,23 +32,23 @@ class LineSplitter:
         self._lost = 0
 
     @property
-    def begun(self) -> int:
-        """How many bytes there are so far of a line that has not ended."""
+    def pending(self) -> int:
+        """The number of bytes of the current, incomplete line."""
         return len(self._kept) + self._lost
 
     def feed(self, data: bytes) -> Iterator[Line]:
         """The lines that `data` completes."""
-        *complete, begun = data.split(b"\n")
+        *complete, rest = data.split(b"\n")
         for part in complete:
             if self._kept or self._lost or len(part) > self._limit:
                 self._keep(part)
                 yield self._take()
             else:
                 yield Line(part, self._stream)
-        self._keep(begun)
+        self._keep(rest)
 
     def finish(self) -> Iterator[Line]:
-        """The last line, where it did not end in a newline."""
+        """The last line, if it did not end with a newline."""
         if self._kept or self._lost:
             yield self._take()
 

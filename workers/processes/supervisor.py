@@ -1,12 +1,12 @@
-"""Runs one command and makes sure that nothing of it outlives the worker's right to run it.
+"""Runs one command, and kills all of its processes when the worker's lease or the worker itself ends.
 
-The worker starts this file as a script of its own (`python -I -S supervisor.py FD`) with the reading end of a
-pipe. The first line of the pipe is a JSON object that says what to run (`workers.limits.command.Launch`); every further
-line is a deadline in seconds on CLOCK_BOOTTIME. At the deadline, and when the pipe is closed because the worker has
-gone or wants an end, the whole tree of processes is killed: those that ignore signals, left their session or were
-orphaned on purpose included. The exit status is that of the command, 128 + N where signal N killed it.
+The worker starts this file as a script (`python -I -S supervisor.py FD`) with the reading end of a pipe. The first line
+of the pipe is a JSON object with what to run (`workers.processes.launch.Launch`); each further line is a deadline in
+seconds on CLOCK_BOOTTIME. At the deadline, or when the pipe closes because the worker died or wants to stop, the whole
+process tree is killed, including processes that ignore signals, left their session or were orphaned on purpose. The
+exit status is that of the command, 128 + N if signal N killed it.
 
-Nothing but the standard library is imported, and little of it, because every command of an attempt waits for this.
+It imports only a few modules of the standard library, because every command of an attempt waits for its start.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ _KERNEL_LISTS_CHILDREN = os.path.exists("/proc/thread-self/children")
 _BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
-_NICENESS, _CHOSEN_FIRST = 10, 1000
+_NICENESS, _OOM_SCORE = 10, 1000
 # From <linux/prctl.h>, <linux/sched.h> and <linux/mount.h>.
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _CLONE_NEWNS = 0x00020000
 _MS_BIND, _MS_REC, _MS_PRIVATE = 4096, 16384, 1 << 18
 
 
-class Orders:
-    """The worker's end of the conversation: what to run, then how long it may live."""
+class WorkerPipe:
+    """Reads the pipe from the worker: first what to run, then the deadlines."""
 
     def __init__(self, pipe: int) -> None:
         self._pipe = pipe
@@ -48,7 +48,7 @@ class Orders:
         self.deadline = 0.0
 
     def read_launch(self) -> dict[str, Any] | None:
-        """What to run; None where the worker has gone before it could say so."""
+        """What to run. None if the worker died before it sent that."""
         while b"\n" not in self._unread:
             chunk = os.read(self._pipe, 65536)
             if not chunk:
@@ -61,7 +61,7 @@ class Orders:
         return launch
 
     def read_deadline(self) -> bool:
-        """Take what the worker has written. False where the pipe is closed: the command has to end."""
+        """Read the deadlines that the worker has sent. False if the pipe is closed, so that the command must end."""
         chunk = os.read(self._pipe, 4096)
         self._unread += chunk
         self._take_deadlines()
@@ -83,42 +83,42 @@ def main(pipe: int) -> int:
     os.set_blocking(waker, False)
     signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    orders = Orders(pipe)
-    launch = orders.read_launch()
+    worker = WorkerPipe(pipe)
+    launch = worker.read_launch()
     if launch is None:
         return ENDED_BY_US
     for number in launch["locks"]:
         os.set_inheritable(number, False)
     child = os.fork()
     if child == 0:
-        become_the_command(launch)
+        exec_command(launch)
     for number in launch["descriptors"]:
         os.close(number)
     try:
-        return wait_for_end(child, pipe, wakeup, orders)
+        return wait_for_end(child, pipe, wakeup, worker)
     finally:
-        kill_everything(child)
+        kill_all(child)
 
 
-def wait_for_end(child: int, pipe: int, wakeup: int, orders: Orders) -> int:
-    """Wait until the command has ended, its deadline has passed or the worker has let go of it."""
+def wait_for_end(child: int, pipe: int, wakeup: int, worker: WorkerPipe) -> int:
+    """Wait until the command has ended, its deadline has passed or the worker has closed the pipe."""
     while True:
         status = _reap(child)
         if status is not None:
             return status
-        left = orders.deadline - time.clock_gettime(_BOOT_CLOCK)
+        left = worker.deadline - time.clock_gettime(_BOOT_CLOCK)
         if left <= 0:
             return ENDED_BY_US
-        # Waiting does not count the time that the machine sleeps, so no wait is long.
+        # `select` does not count the time of a suspension, so each wait is short.
         ready, _, _ = select.select([pipe, wakeup], [], [], min(left, 1.0))
-        if pipe in ready and not orders.read_deadline():
+        if pipe in ready and not worker.read_deadline():
             return ENDED_BY_US
         if wakeup in ready:
             os.read(wakeup, 4096)
 
 
 def _reap(child: int) -> int | None:
-    """Bury whatever has died, orphans too, and return the exit status of `child` where it was among them."""
+    """Reap all processes that have ended, also orphans. Returns the exit status of `child` if it is one of them."""
     with contextlib.suppress(ChildProcessError):
         while True:
             pid, status = os.waitpid(-1, os.WNOHANG)
@@ -130,7 +130,7 @@ def _reap(child: int) -> int | None:
     return None
 
 
-def kill_everything(child: int) -> None:
+def kill_all(child: int) -> None:
     """Kill until no process is left. A subreaper without children has no descendants either."""
     while True:
         if LINUX:
@@ -147,7 +147,7 @@ def kill_everything(child: int) -> None:
 
 
 def kill_descendants(root: int) -> None:
-    """Stop every descendant of the process `root` first, so that none can fork away, and then kill them all."""
+    """Stop every descendant of the process `root` first, so that none can fork meanwhile, then kill them all."""
     stopped: set[int] = set()
     while fresh := descendants(root).keys() - stopped:
         for pid in fresh:
@@ -158,9 +158,9 @@ def kill_descendants(root: int) -> None:
 
 
 def descendants(root: int) -> dict[int, list[bytes]]:
-    """All processes below `root` by their ids, each with the fields of its /proc/ID/stat that come after its name.
+    """All descendants of `root` by process id, each with the fields of its /proc/ID/stat after the name.
 
-    Empty where there is no /proc.
+    Empty if there is no /proc.
     """
     children_of = _listed_children if _KERNEL_LISTS_CHILDREN else _children_by_parent()
     found: dict[int, list[bytes]] = {}
@@ -174,12 +174,12 @@ def descendants(root: int) -> dict[int, list[bytes]]:
 
 
 def _listed_children(pid: int) -> list[int]:
-    """The children of a process as the kernel lists them for each of its threads.
+    """The children of a process, as the kernel lists them for each of its threads.
 
-    One that ends meanwhile may hide another. Whoever must find all of them stops those that it finds and asks again.
+    A child that ends meanwhile may hide another. To find all of them, stop those that are found and call this again.
     """
     found: list[int] = []
-    # A process, or a thread, may end between the listing and the look.
+    # A process or thread may end between the listing and the read.
     with contextlib.suppress(OSError):
         for thread in os.listdir(f"/proc/{pid}/task"):
             with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{thread}/children", "rb") as children:
@@ -188,7 +188,7 @@ def _listed_children(pid: int) -> list[int]:
 
 
 def _children_by_parent() -> Callable[[int], list[int]]:
-    """The same by a look at every process of the machine, for kernels that list no children."""
+    """The same from the stat file of every process, for kernels that list no children."""
     children: dict[int, list[int]] = {}
     for name in os.listdir("/proc") if os.path.isdir("/proc") else ():
         if name.isdigit() and (fields := _fields_of(int(name))):
@@ -204,13 +204,13 @@ def _fields_of(pid: int) -> list[bytes]:
 
 
 def _signal(pid: int, number: int) -> None:
-    # Already gone, or a set-uid program that belongs to another user now: there is nothing more to be done.
+    # The process has ended, or is a set-uid program that belongs to another user now, which we may not signal.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(pid, number)
 
 
-def become_the_command(launch: dict[str, Any]) -> None:
-    """Turn the forked child into the command; it never returns."""
+def exec_command(launch: dict[str, Any]) -> None:
+    """Execute the command in the forked child. Never returns."""
     try:
         # A session of its own, so that `kill 0` in a script does not reach the supervisor.
         os.setsid()
@@ -218,8 +218,8 @@ def become_the_command(launch: dict[str, Any]) -> None:
         for number in (*_IGNORED, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
-        for entrance in launch["groups"]:
-            with open(entrance, "w") as procs:
+        for procs_file in launch["groups"]:
+            with open(procs_file, "w") as procs:
                 procs.write("0")
         lower_priority()
         for name, value in launch["limits"].items():
@@ -244,11 +244,11 @@ def become_the_command(launch: dict[str, Any]) -> None:
 
 
 def lower_priority() -> None:
-    """Let the worker and its neighbours go first, and let the kernel choose the command where memory runs out."""
+    """Give the worker and other services priority, and let the kernel kill the command first if memory runs out."""
     os.nice(_NICENESS)
     if LINUX:
         with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
-            score.write(str(_CHOSEN_FIRST))
+            score.write(str(_OOM_SCORE))
 
 
 def _limit(kind: int, value: int) -> None:
@@ -258,10 +258,10 @@ def _limit(kind: int, value: int) -> None:
 
 
 def expose(pairs: list[tuple[str, str]]) -> None:
-    """Bind each source below /tmp of a private mount namespace, where a user without rights can reach it.
+    """Bind each source below /tmp of a private mount namespace, where an unprivileged user can reach it.
 
-    Only root can do this, and needs to: a workspace below a private directory such as /root is out of reach for
-    the user that the sandbox is started as. The sources are opened before /tmp is covered, as they may lie in it.
+    Only root can do this, and only root needs it: the user that runs the sandbox cannot reach a workspace below a
+    private directory such as /root. The sources are opened before /tmp is covered, because they may be in it.
     """
     _call("unshare", _CLONE_NEWNS)
     _call("mount", b"none", b"/", None, _MS_REC | _MS_PRIVATE, None)
@@ -277,9 +277,9 @@ def expose(pairs: list[tuple[str, str]]) -> None:
 
 
 def become_user(uid: int) -> None:
-    """Give up root for `uid`, with no other groups than the one of the same number."""
+    """Change from root to `uid`, with the group of the same number and no others."""
     for standard in (0, 1, 2):
-        # The pipes were made by root. A program that opens /dev/stderr opens the pipe anew, as the new user.
+        # Root created the pipes. A program that opens /dev/stderr opens the pipe again, as the new user.
         with contextlib.suppress(OSError):
             os.fchown(standard, uid, uid)
     os.setgroups([])
@@ -292,7 +292,7 @@ def _prctl(option: int, value: int) -> None:
 
 
 def _call(name: str, *arguments: bytes | int | None) -> None:
-    """Call a function of the C library that answers 0, or raise OSError."""
+    """Call a function of the C library that returns 0, or raise OSError."""
     native = [ctypes.c_long(each) if isinstance(each, int) else each for each in arguments]
     if getattr(ctypes.CDLL(None, use_errno=True), name)(*native) != 0:
         error = ctypes.get_errno()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from workers.job import Host, Limits
-from workers.limits.cgroups import find_places
+from workers.limits.cgroups import find_parents
 from workers.sandbox import seccomp
 from workers.sandbox.probing import probe
 
@@ -81,12 +81,12 @@ def _filter(host: Host) -> Layer:
 
 
 def _groups() -> Layer:
-    places = find_places()
-    missing = [name for name in ("memory", "pids", "cpu") if name not in places.folders]
+    parents = find_parents()
+    missing = [name for name in ("memory", "pids", "cpu") if name not in parents.folders]
     if missing:
         detail = f"the worker cannot create control groups for {', '.join(missing)}"
         return Layer("control groups", "missing", detail, _DELEGATE)
-    return Layer("control groups", "working", f"version {places.version}: {', '.join(places.folders)}")
+    return Layer("control groups", "working", f"version {parents.version}: {', '.join(parents.folders)}")
 
 
 def _limits(limits: Limits) -> Layer:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 
 from workers.agents import Agent
-from workers.agents.base import blaming_output
+from workers.agents.base import parsing_output
 from workers.interruption import Interruption
 from workers.job import Event, Step, Usage
 from workers.limits.budget import Budget
@@ -29,7 +29,7 @@ def run_agent(
     """
 
     def report(line: Line | None, ended: bool) -> Iterable[Event]:
-        with blaming_output():
+        with parsing_output():
             for event in agent.parse(line) if line else agent.tick(ended=ended):
                 yield dataclasses.replace(event, of_agent=True) if isinstance(event, Step) else event
                 if isinstance(event, Usage):
@@ -39,7 +39,7 @@ def run_agent(
     launch = sandbox.launch(agent.command(sandbox.place), environment, agent.runtime_paths)
     stdin = agent.stdin(sandbox.place, attachments)
     status = yield from commands.run(launch, "agent", report, interruption, stdin=stdin, merged=agent.merged)
-    with blaming_output():
+    with parsing_output():
         failure = agent.verdict(status)
     if failure:
         raise failure

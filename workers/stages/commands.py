@@ -56,7 +56,7 @@ class Commands:
         failure: EngineError | None = None
         with (
             running(
-                dataclasses.replace(launch, groups=self._group.entrances if self._group else (), locks=self._locks),
+                dataclasses.replace(launch, groups=self._group.procs_files if self._group else (), locks=self._locks),
                 lifeline=self._lifeline,
                 budget=self._budget,
                 monitor=self._monitor,

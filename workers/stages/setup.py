@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from workers.agents import script
-from workers.agents.chatter import Chatter
+from workers.agents.plain_output import PlainOutput
 from workers.errors import EngineError
 from workers.interruption import Interruption
 from workers.job import Event, Job
@@ -23,13 +23,13 @@ def setup_files(job: Job) -> dict[str, bytes]:
 
 def run_setup(job: Job, sandbox: Sandbox, commands: Commands, interruption: Interruption) -> Events:
     """Run the setup command, without the agent's own variables. Raises EngineError `setup_failed`."""
-    chatter = Chatter(job.secrets)
+    output = PlainOutput(job.secrets)
 
     def report(line: Line | None, ended: bool) -> Iterable[Event]:
-        return chatter.hear(line.text) if line else chatter.flush() if ended else chatter.tick()
+        return output.feed(line.text) if line else output.flush() if ended else output.tick()
 
     launch = sandbox.launch(script.command(f"{sandbox.place.home}/{_SCRIPT}"), {}, stage="setup")
     status = yield from commands.run(launch, "setup", report, interruption, merged=True)
     if status != 0:
-        message = f"The setup command ended with exit status {status}. {script.STOPS}\n{chatter.tail}"
+        message = f"The setup command ended with exit status {status}. {script.STOPS}\n{output.tail}"
         raise EngineError("setup_failed", "setup", message.strip())

@@ -13,8 +13,8 @@ import pytest
 from app.redaction.secrets import Secrets
 from tests.workers.engine import job
 from workers.agents import AGENTS, Agent, find_missing, open_agent
-from workers.agents.chatter import Chatter, plain
 from workers.agents.installed import find_installed
+from workers.agents.plain_output import PlainOutput, plain
 from workers.errors import EngineError
 from workers.job import Event, Limits, Step, Usage
 from workers.processes.lines import Line
@@ -368,8 +368,8 @@ def test_a_script_reports_like_an_agent() -> None:
 
 
 def test_a_flood_becomes_a_few_steps() -> None:
-    chatter = Chatter(Secrets())
-    steps = [step for number in range(200_000) for step in chatter.hear(f"line {number}")] + list(chatter.flush())
+    output = PlainOutput(Secrets())
+    steps = [step for number in range(200_000) for step in output.feed(f"line {number}")] + list(output.flush())
     assert 1 <= len(steps) < 20
     assert steps[0].title == "line 0"
     assert "lines were left out]" in steps[-1].message
@@ -406,10 +406,10 @@ def test_plain_text_is_found_in_linear_time(part: str) -> None:
 
 
 def test_output_that_is_spoken_slowly_is_told_soon() -> None:
-    chatter = Chatter(Secrets())
-    assert list(chatter.hear("\x1b[31mred\x1b[0m")) == []
-    assert list(chatter.flush()) == [Step("red")]
-    assert list(chatter.flush()) == []
+    output = PlainOutput(Secrets())
+    assert list(output.feed("\x1b[31mred\x1b[0m")) == []
+    assert list(output.flush()) == [Step("red")]
+    assert list(output.flush()) == []
 
 
 @pytest.mark.parametrize(

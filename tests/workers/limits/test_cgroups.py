@@ -11,18 +11,18 @@ from tests.workers.attempts import code, engine_in
 from tests.workers.engine import finish, linux, sandbox_in
 from workers import discard_workspaces
 from workers.job import Host, Limits
-from workers.limits.cgroups import Places, find_places, open_group
+from workers.limits.cgroups import GroupParents, find_parents, open_group
 from workers.processes.launch import Launch
 
 pytestmark = linux
 needs_groups = pytest.mark.skipif(
-    len(find_places().folders) < 3,
+    len(find_parents().folders) < 3,
     reason="NOT TESTED: no control groups can be made; run as root, or in a unit with Delegate=yes",
 )
 
 
 def folders_of(name: str) -> list[Path]:
-    return [folder / name for folder in find_places().folders.values()]
+    return [folder / name for folder in find_parents().folders.values()]
 
 
 @needs_groups
@@ -31,11 +31,11 @@ def test_the_kernel_counts_what_a_command_makes() -> None:
     assert group
     try:
         script = "cat /proc/self/cgroup; for n in 1 2 3 4 5 6; do sleep 0.5 & done; wait"
-        ran = finish(Launch(["sh", "-c", script], {"PATH": "/usr/bin:/bin"}, "/", groups=group.entrances))
+        ran = finish(Launch(["sh", "-c", script], {"PATH": "/usr/bin:/bin"}, "/", groups=group.procs_files))
         assert "test-counts" in ran.out
         assert "fork" in ran.err
         assert group.refused_processes() > 0
-        assert group.out_of_memory() == 0
+        assert group.oom_kills() == 0
     finally:
         group.remove()
     assert not any(folder.exists() for folder in folders_of("test-counts"))
@@ -56,7 +56,7 @@ def test_what_a_dead_worker_left_is_swept_with_its_processes(tmp_path: Path) -> 
     group = open_group("test-dead-1", Limits())
     assert group
     with subprocess.Popen(["sleep", "300"]) as left:
-        for entrance in group.entrances:
+        for entrance in group.procs_files:
             Path(entrance).write_text(str(left.pid))
         discard_workspaces(Host(tmp_path), [tmp_path / "workspaces" / "test-dead-1"])
         assert left.wait() == -9
@@ -72,7 +72,7 @@ def test_processors_are_limited(tmp_path: Path) -> None:
             "import time; end = time.monotonic() + 1.5\nwhile time.monotonic() < end: pass\nprint(time.process_time())"
         )
         launch = sandbox_in(tmp_path, "none").launch(["python3", "-c", script], {})
-        ran = finish(Launch(launch.command, launch.environment, launch.directory, groups=group.entrances))
+        ran = finish(Launch(launch.command, launch.environment, launch.directory, groups=group.procs_files))
         assert float(ran.out) < 1
     finally:
         group.remove()
@@ -98,20 +98,20 @@ def delegated(tmp_path: Path, own: str, *, parent: str) -> Path:
 )
 def test_a_delegated_subtree_of_version_2_is_used(tmp_path: Path, own: str, parent: str) -> None:
     folder = delegated(tmp_path, own, parent=parent)
-    places = find_places(tmp_path / "self")
-    assert places == Places(dict.fromkeys(("memory", "pids", "cpu"), folder / "agent-runners"), 2)
+    parents = find_parents(tmp_path / "self")
+    assert parents == GroupParents(dict.fromkeys(("memory", "pids", "cpu"), folder / "agent-runners"), 2)
     assert (folder / "cgroup.subtree_control").read_text() == "+memory +pids +cpu"
-    group = open_group("one-1", Limits(max_memory_bytes=1 << 30, max_processes=7, max_cpus=1.5), places)
+    group = open_group("one-1", Limits(max_memory_bytes=1 << 30, max_processes=7, max_cpus=1.5), parents)
     assert group
     made = folder / "agent-runners" / "one-1"
     names = ("memory.max", "memory.swap.max", "pids.max", "cpu.max")
     assert [(made / name).read_text() for name in names] == [str(1 << 30), "0", "7", "150000 100000"]
-    assert group.entrances == [str(made / "cgroup.procs")]
+    assert group.procs_files == [str(made / "cgroup.procs")]
     (made / "memory.events").write_text("low 0\nhigh 0\nmax 12\noom 3\noom_kill 2\noom_group_kill 0\n")
     (made / "pids.events").write_text("max 4\n")
-    assert (group.out_of_memory(), group.refused_processes()) == (2, 4)
+    assert (group.oom_kills(), group.refused_processes()) == (2, 4)
 
 
 def test_without_any_place_there_is_no_group(tmp_path: Path) -> None:
-    assert find_places(tmp_path) == Places({}, 1)
-    assert open_group("one-1", Limits(), find_places(tmp_path)) is None
+    assert find_parents(tmp_path) == GroupParents({}, 1)
+    assert open_group("one-1", Limits(), find_parents(tmp_path)) is None

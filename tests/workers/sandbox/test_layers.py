@@ -9,7 +9,7 @@ import pytest
 from tests.bubblewrap import REFUSED, fake_bubblewrap
 from tests.workers.engine import IS_ROOT, needs_bubblewrap
 from workers.job import Host, Limits
-from workers.limits.cgroups import find_places
+from workers.limits.cgroups import find_parents
 from workers.sandbox import seccomp
 from workers.sandbox.layers import Layer, layers
 from workers.sandbox.program import find_program
@@ -31,7 +31,7 @@ def test_the_layers_of_this_machine(tmp_path: Path) -> None:
         "network of agents": "working",
         "user of agents": "working" if IS_ROOT else "off",
         "system call filter": "working" if seccomp.program() else "missing",
-        "control groups": "working" if len(find_places().folders) == 3 else "missing",
+        "control groups": "working" if len(find_parents().folders) == 3 else "missing",
         "limits of a session": "working",
     }
 

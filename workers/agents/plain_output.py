@@ -1,4 +1,4 @@
-"""Plain output as steps: a few a minute for a program that talks, not one for each line of a flood."""
+"""Groups lines of plain output into steps, so that a program that prints a lot makes few steps."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _CONTROL_SEQUENCES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]?|[\]PX^_][^\x07\x1b
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
-class Chatter:
-    """Gathers lines for half a second and makes one step of them. Of a flood it keeps the first 4 KB and the last lines.
+class PlainOutput:
+    """Collects lines for half a second and makes one step of them, of at most the first 4 KB and the last lines.
 
-    It is told of `secrets` since it cuts what it hears: half of a secret would not be known again.
+    It redacts `secrets` before it cuts a line: a part of a secret could not be recognised later.
     """
 
     def __init__(self, secrets: Secrets) -> None:
@@ -36,21 +36,21 @@ class Chatter:
 
     @property
     def tail(self) -> str:
-        """The last lines that were heard, for a message about a failure."""
+        """The last lines of output, for the message of a failure."""
         return "\n".join(self._last).strip()
 
     @property
     def last_line(self) -> str | None:
-        """The last line with anything on it."""
+        """The last line that is not blank."""
         return next((line for line in reversed(self._last) if line.strip()), None)
 
-    def hear(self, text: str) -> Iterator[Step]:
-        """Take a line, and give the step that is due."""
-        self.take(text)
+    def feed(self, text: str) -> Iterator[Step]:
+        """Add a line, and yield the step that is due, if any."""
+        self.add(text)
         yield from self.tick()
 
-    def take(self, text: str) -> None:
-        """Take a line."""
+    def add(self, text: str) -> None:
+        """Add a line."""
         line = plain(text)
         if len(line) > _HEAD_CHARACTERS:
             line = f"{self._secrets.redact(line)[:_HEAD_CHARACTERS]} ..."
@@ -65,12 +65,12 @@ class Chatter:
             self._rest.append(line)
 
     def tick(self) -> Iterator[Step]:
-        """Give the step that is due, if one is."""
+        """Yield the step that is due, if any."""
         if self._head and time.monotonic() - self._since >= _SECONDS:
             yield from self.flush()
 
     def flush(self) -> Iterator[Step]:
-        """Give what was gathered."""
+        """Yield a step of all collected lines."""
         note = [f"[... {self._left_out:,} lines were left out]"] if self._left_out else []
         lines = [*self._head, *note, *self._rest]
         self._head.clear()
@@ -82,9 +82,9 @@ class Chatter:
 
 
 def plain(line: str) -> str:
-    """What stands on a terminal after `line`: the last frame of a progress bar, and no control sequences.
+    """What a terminal shows after `line`: the last frame of a progress bar, without control sequences.
 
-    A carriage return begins a frame, and an empty frame erases nothing.
+    A carriage return starts a frame. An empty frame erases nothing.
     """
     shown = line if line.isprintable() else _CONTROL_SEQUENCES.sub("", line)
     if "\r" in shown:
@@ -99,6 +99,6 @@ def plain_text(text: str) -> str:
 
 
 def step(text: str) -> Step:
-    """A step titled by the first line of `text`; what does not fit into a title becomes its message."""
+    """A step with the first line of `text` as its title. If there is more than fits, the text is its message."""
     first, _, more = text.strip().partition("\n")
     return Step(first, text) if more or len(first) > 200 else Step(first)
