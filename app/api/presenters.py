@@ -19,16 +19,18 @@ class RowView:
 
 
 def runners(rows: Sequence[Any]) -> list[RowView]:
-    """Runners with their latest session, usage and contributors."""
+    """Runners with their latest session, what it waits for, usage and contributors."""
     rows = list(rows)
     latest, usage = summaries.latest_sessions(rows), summaries.usage(rows)
     contributors = summaries.contributors(rows)
+    waiting = agent_runner_sessions.waiting(list(latest.values()))
     return [
         RowView(
             row,
             latest_session_state=latest[row.id].state,
             latest_session_mode=latest[row.id].mode,
             attached_file_keys=latest[row.id].attached_file_keys,
+            waiting=waiting.get(latest[row.id].id),
             usage=usage[row.id],
             contributors=contributors[row.id],
         )
@@ -41,10 +43,10 @@ def runner(row: Any) -> RowView:
 
 
 def sessions(rows: Sequence[Any]) -> list[RowView]:
-    """Sessions with the steps of their current attempt."""
+    """Sessions with the steps of their current attempt, and what they wait for."""
     rows = list(rows)
-    steps = agent_runner_sessions.steps(rows)
-    return [RowView(row, steps=steps[row.id]) for row in rows]
+    steps, waiting = agent_runner_sessions.steps(rows), agent_runner_sessions.waiting(rows)
+    return [RowView(row, steps=steps[row.id], waiting=waiting.get(row.id)) for row in rows]
 
 
 def session(row: Any, **extra: Any) -> RowView:

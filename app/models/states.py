@@ -28,6 +28,15 @@ class Stage(enum.StrEnum):
     SAVING = "saving"
 
 
+class WaitingReason(enum.StrEnum):
+    """Why a session that is NEW has not started yet."""
+
+    QUEUED = "queued"
+    ACCOUNT_LIMIT = "account_limit"
+    SITE_LIMIT = "site_limit"
+    NO_WORKER = "no_worker"
+
+
 class RunnerState(enum.StrEnum):
     NEW = "NEW"
     RUNNING = "RUNNING"

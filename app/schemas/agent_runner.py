@@ -7,7 +7,7 @@ from typing import Any
 from marshmallow import fields, post_load, pre_load
 
 from app.errors import invalid
-from app.models.states import Mode, PullRequestState, RunnerState, SessionState
+from app.models.states import Mode, PullRequestState, RunnerState, SessionState, WaitingReason
 from app.schemas.base import Body, PageQuery, Query, Schema, UserSchema
 from app.schemas.fields import (
     NOT_BLANK,
@@ -47,6 +47,14 @@ class UsageSchema(Schema):
     def get_attribute(self, obj: Any, attr: str, default: Any) -> Any:
         """Show a missing number as null instead of leaving it out."""
         return obj.get(attr)
+
+
+class WaitingSchema(Schema):
+    """Why a session has not started yet."""
+
+    reason = Choice(WaitingReason, required=True)
+    position = fields.Integer(required=True)
+    until = Moment(required=True, allow_none=True)
 
 
 class LimitsSchema(Schema):
@@ -207,6 +215,7 @@ class RunnerSchema(Schema):
     latest_session_id = fields.UUID(required=True, allow_none=True)
     latest_session_state = Choice(SessionState, required=True, allow_none=True)
     latest_session_mode = Choice(Mode, required=True, allow_none=True)
+    waiting = fields.Nested(WaitingSchema, required=True, allow_none=True)
     pr_url = fields.String(required=True, allow_none=True)
     pr_branch = fields.String(required=True, allow_none=True)
     pr_state = Choice(PullRequestState, required=True, allow_none=True)

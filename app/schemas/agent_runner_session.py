@@ -7,7 +7,15 @@ from typing import Any
 from marshmallow import EXCLUDE, ValidationError, fields, post_load
 
 from app.models.states import Mode, SessionState, Stage
-from app.schemas.agent_runner import SHA, CreatedBetween, LimitsSchema, PromptBody, UsageSchema, refuse_duplicate_diffs
+from app.schemas.agent_runner import (
+    SHA,
+    CreatedBetween,
+    LimitsSchema,
+    PromptBody,
+    UsageSchema,
+    WaitingSchema,
+    refuse_duplicate_diffs,
+)
 from app.schemas.base import Body, PageQuery, Schema, UserSchema
 from app.schemas.fields import NOT_BLANK, Amount, Choice, Choices, InlineDiff, Moment, Text, Whole, items
 
@@ -116,6 +124,7 @@ class SessionSchema(Schema):
     agent_config = fields.Nested(AgentConfigSchema, required=True)
     result = fields.String(required=True, allow_none=True)
     stage = Choice(Stage, required=True, allow_none=True)
+    waiting = fields.Nested(WaitingSchema, required=True, allow_none=True)
     current_task = fields.String(required=True, allow_none=True)
     failure = fields.Nested(FailureSchema, required=True, allow_none=True)
     duration = fields.Integer(required=True, allow_none=True)

@@ -36,6 +36,7 @@ RUNNER_FIELDS = [
     "latest_session_id",
     "latest_session_state",
     "latest_session_mode",
+    "waiting",
     "pr_url",
     "pr_branch",
     "pr_state",

@@ -178,6 +178,14 @@ def test_a_long_list_takes_no_more_statements_than_a_short_one(statements, make_
     assert [statements(path) for path in paths] == short
 
 
+def test_a_long_list_of_waiting_runners_takes_no_more_statements_than_a_short_one(statements, make_runner):
+    make_runner()
+    short = statements("/agent_runners")
+    for _ in range(3):
+        make_runner()
+    assert statements("/agent_runners") == short
+
+
 def test_an_unavailable_artifact_store_has_its_own_error(api, make_done_runner, configure, configured):
     runner = make_done_runner()
     configured.setenv("AWS_ACCESS_KEY_ID", "nobody")

@@ -18,6 +18,7 @@ SESSION_FIELDS = [
     "agent_config",
     "result",
     "stage",
+    "waiting",
     "current_task",
     "failure",
     "duration",
@@ -104,6 +105,25 @@ def test_the_stage_shows_what_is_done_for_a_session(api, make_runner, worker):
     assert shown() == ("saving", None)
     worker.finish(second)
     assert shown() == (None, None)
+
+
+def test_a_session_that_is_new_says_what_it_waits_for(api, make_site, make_runner, worker):
+    site = make_site()
+    first, second, third = (make_runner(site=site) for _ in range(3))
+
+    def shown() -> list[tuple[str, int] | None]:
+        sessions = [ok(api.get(session_path(runner)))["waiting"] for runner in (first, second, third)]
+        runners = {runner["id"]: runner["waiting"] for runner in ok(api.get("/agent_runners"))}
+        assert sessions == [runners[runner["id"]] for runner in (first, second, third)]
+        assert all(found is None or found["until"] is None for found in sessions)
+        return [found and (found["reason"], found["position"]) for found in sessions]
+
+    assert shown() == [("queued", 0), ("queued", 1), ("queued", 2)]
+    ok(api.patch(f"/sites/{site['id']}", {"max_concurrent_sessions": 1}))
+    claim = worker.claim(first["latest_session_id"])
+    assert shown() == [None, ("site_limit", 0), ("site_limit", 1)]
+    worker.finish(claim)
+    assert shown() == [None, ("queued", 0), ("queued", 1)]
 
 
 def test_a_failure_says_where_and_why(api, make_runner, worker):

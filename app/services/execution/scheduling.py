@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +11,22 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 
 from app import db
+from app.config import settings
 from app.models import Account, AgentRunnerSession, Site
-from app.models.states import Execution, SessionState
+from app.models.states import Execution, SessionState, WaitingReason
+
+UNCLAIMED_SWEEPS = 2
+"""A worker claims a session within so many sweeps if it is idle, even when a message was lost."""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Why a session has not started, and how many that wait for the same thing are ahead of it."""
+
+    reason: WaitingReason
+    position: int
+    until: None = None
+    """When it ends, where that is known in advance. No reason so far has such a time."""
 
 
 @dataclass(frozen=True)
@@ -44,26 +59,78 @@ def longest_wait() -> float:
     return (now - oldest).total_seconds() if oldest else 0.0
 
 
+def waiting(session_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, Waiting]:
+    """Why those of the sessions that are NEW have not started yet, by session id. One query, whatever their number."""
+    session = AgentRunnerSession
+    query, of_account, of_site = _new_sessions()
+    held_by_account = sa.not_(_is_below(Account.max_concurrent_sessions, of_account))
+    held_by_site = sa.not_(_is_below(Site.max_concurrent_sessions, of_site))
+    external = Site.execution == Execution.EXTERNAL
+    held_by = sa.case(
+        (held_by_account, WaitingReason.ACCOUNT_LIMIT.value),
+        (held_by_site, WaitingReason.SITE_LIMIT.value),
+        else_=WaitingReason.QUEUED.value,
+    )
+    # The sessions that wait for the same thing form one queue. External workers claim from one site at a time.
+    queue = (held_by, sa.case((held_by_account, session.account_id), (sa.or_(held_by_site, external), session.site_id)))
+    oldest_first = (session.created_at, session.id)
+    nth = sa.func.row_number().over(partition_by=[*queue, session.account_id], order_by=oldest_first)
+    rows = query.add_columns(
+        session.id,
+        session.created_at,
+        Account.last_claimed_at,
+        external.label("external"),
+        held_by.label("reason"),
+        queue[1].label("whose"),
+        # How many sessions the account runs by the time that this one is next, if none ends meanwhile.
+        (sa.func.coalesce(of_account.c.internal, 0) + nth).label("running_then"),
+    ).subquery()
+    found = rows.c
+    order = (found.running_then, found.last_claimed_at.nulls_first(), found.created_at, found.id)
+    place = sa.func.row_number().over(partition_by=[found.reason, found.whose], order_by=order)
+    never_claimed = sa.select(sa.func.max(Account.last_claimed_at).is_(None)).scalar_subquery()
+    overdue = db.now(-UNCLAIMED_SWEEPS * settings().sweep_seconds)
+    no_worker = sa.and_(
+        found.reason == WaitingReason.QUEUED.value, sa.not_(found.external), never_claimed, found.created_at < overdue
+    )
+    placed = sa.select(
+        found.id,
+        sa.case((no_worker, WaitingReason.NO_WORKER.value), else_=found.reason).label("reason"),
+        (place - 1).label("position"),
+    ).subquery()
+    wanted = sa.select(placed).where(placed.c.id.in_(list(session_ids)))
+    return {
+        session_id: Waiting(WaitingReason(reason), position)
+        for session_id, reason, position in db.session.execute(wanted)
+    }
+
+
 def _that_may_run(*wanted: Any) -> tuple[sa.Select[Any], sa.ColumnElement[int]]:
     """A query for columns of the waiting sessions that our own workers may run now, and the number of sessions that the
     account of each is running on them."""
+    query, of_account, of_site = _new_sessions()
+    query = query.add_columns(*wanted).where(
+        Site.execution == Execution.INTERNAL,
+        _is_below(Account.max_concurrent_sessions, of_account),
+        _is_below(Site.max_concurrent_sessions, of_site),
+    )
+    return query, sa.func.coalesce(of_account.c.internal, 0)
+
+
+def _new_sessions() -> tuple[sa.Select[Any], sa.Subquery, sa.Subquery]:
+    """A query for the waiting sessions, still without columns, and the running sessions of their accounts and sites."""
     session = AgentRunnerSession
     of_account, of_site = _running(session.account_id), _running(session.site_id)
-    query = (
-        sa.select(*wanted)
+    query: sa.Select[Any] = (
+        sa.select()
         .select_from(session)
         .join(Site, Site.id == session.site_id)
         .join(Account, Account.id == session.account_id)
         .outerjoin(of_account, of_account.c.whose == session.account_id)
         .outerjoin(of_site, of_site.c.whose == session.site_id)
-        .where(
-            session.state == SessionState.NEW,
-            Site.execution == Execution.INTERNAL,
-            _is_below(Account.max_concurrent_sessions, of_account),
-            _is_below(Site.max_concurrent_sessions, of_site),
-        )
+        .where(session.state == SessionState.NEW)
     )
-    return query, sa.func.coalesce(of_account.c.internal, 0)
+    return query, of_account, of_site
 
 
 def _running(whose: orm.InstrumentedAttribute[uuid.UUID]) -> sa.Subquery:

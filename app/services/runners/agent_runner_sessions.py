@@ -16,7 +16,7 @@ from app.models.states import Execution, Mode, Scope, SessionState
 from app.services import events, leases, lookup
 from app.services.artifacts import uploads
 from app.services.callers import Caller
-from app.services.execution import lifecycle
+from app.services.execution import lifecycle, scheduling
 from app.services.pagination import Page, by_cursor, by_number, created_between
 from app.services.runners import head
 from app.services.runners.configuration import Configuration, choose
@@ -195,6 +195,12 @@ def _cancel(runner: AgentRunner, session: AgentRunnerSession) -> None:
     lifecycle.enter(runner, session, SessionState.CANCELLED)
     if task_id is not None:
         db.after_commit(lambda: queue.revoke(task_id))
+
+
+def waiting(sessions: list[AgentRunnerSession]) -> dict[uuid.UUID, scheduling.Waiting]:
+    """Why the sessions that are NEW have not started yet, by session id."""
+    new = [session.id for session in sessions if session.state == SessionState.NEW]
+    return scheduling.waiting(new) if new else {}
 
 
 def steps(sessions: list[AgentRunnerSession]) -> dict[uuid.UUID, list[dict[str, Any]]]:

@@ -12,10 +12,10 @@ import sqlalchemy as sa
 
 from app import db
 from app.models import AgentRunnerSession, Site
-from app.models.states import Execution, Scope, SessionState
+from app.models.states import Execution, Scope, SessionState, WaitingReason
 from app.services.accounts import accounts
 from app.services.callers import Caller
-from app.services.execution import session_attempts
+from app.services.execution import scheduling, session_attempts
 from app.services.execution.outcomes import Outcome
 from app.services.runners import agent_runner_sessions
 from app.services.sites import sites
@@ -77,6 +77,48 @@ def test_one_worker_serves_all_accounts_in_turn_however_much_one_requests(team):
         order.append(session_id)
         end(session_id)
     assert order == [waiting[0], others[0], others[1], waiting[1], others[2], *waiting[2:]]
+
+
+def test_the_position_of_a_waiting_session_is_the_order_in_which_they_are_claimed(team):
+    many, few, late = team("many"), team("few"), team("late")
+    waiting = [many.ask() for _ in range(3)] + [few.ask(), late.ask(), few.ask()]
+
+    def shown():
+        with db.transaction():
+            return scheduling.waiting(waiting)
+
+    places = {session_id: found.position for session_id, found in shown().items()}
+    claimed = [claim_next() for _ in waiting]
+    assert sorted(waiting, key=places.__getitem__) == claimed
+    assert shown() == {}
+
+
+def test_a_session_says_whose_limit_it_waits_for(team):
+    full, other = team("full"), team("other")
+    full.limit(1)
+    running, held_back, beside = full.ask(), full.ask(), other.ask()
+    assert claim_next() == running
+    with db.transaction():
+        found = scheduling.waiting([running, held_back, beside])
+    assert {key: (value.reason, value.position) for key, value in found.items()} == {
+        held_back: (WaitingReason.ACCOUNT_LIMIT, 0),
+        beside: (WaitingReason.QUEUED, 0),
+    }
+
+
+def test_a_deployment_where_nothing_was_ever_claimed_has_no_worker(team):
+    mine = team("mine")
+    old, new = mine.ask(), mine.ask()
+    write(old, created_at=db.now(-60))
+
+    def reasons():
+        with db.transaction():
+            found = scheduling.waiting([old, new])
+        return {session_id: waiting.reason for session_id, waiting in found.items()}
+
+    assert reasons() == {old: WaitingReason.NO_WORKER, new: WaitingReason.QUEUED}
+    assert claim_next() == old
+    assert reasons() == {new: WaitingReason.QUEUED}
 
 
 def test_the_account_that_runs_fewest_comes_first(team):
