@@ -12,9 +12,9 @@ from workers.job import Secrets, Step
 _SECONDS = 0.5
 _HEAD_CHARACTERS = 4096
 _TAIL_LINES = 20
-# Colours and movements of the cursor (CSI); titles, links and other strings (OSC, DCS, SOS, PM, APC), which end with a
-# bell or with ESC \\, or where one is cut off with the line; and the other sequences. No part of it can match the same
-# text in two ways, so the time it takes grows with the length of the line alone.
+# Colours and cursor movements (CSI); titles, links and other strings (OSC, DCS, SOS, PM, APC), which end with BEL, with
+# ESC \\, or with a line that is cut off; and all other sequences. No part can match the same text in two ways, so the
+# time is proportional to the length of the line.
 _CONTROL_SEQUENCES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]?|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~]?)")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
