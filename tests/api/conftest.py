@@ -15,7 +15,7 @@ from app.models.states import SessionState
 from app.services.accounts import accounts
 from app.services.artifacts import diffs
 from app.services.execution import session_attempts
-from app.services.execution.outcomes import Outcome, Work
+from app.services.execution.outcomes import Failure, Outcome, Work
 from app.services.execution.session_attempts import Claim
 from app.web import create_app
 from tests.api.calling import Api, Person, created, ok, patch_of, path_of, session_path
@@ -101,14 +101,16 @@ class Worker:
         state: SessionState = SessionState.DONE,
         diff: str | bytes | None = None,
         *,
-        usage: dict[str, Any] | None = None,
-        contains_secret: bool = False,
-        **fields: Any,
+        result: str | None = None,
+        failure: Failure | None = None,
+        **work: Any,
     ) -> None:
-        keys = [self.store(claim, kind, diff) if diff is not None else None for kind in ("result", "cumulative")]
-        work = Work(*keys, contains_secret=contains_secret, usage=usage)
+        if diff is not None:
+            work |= {f"{kind}_diff_key": self.store(claim, kind, diff) for kind in ("result", "cumulative")}
         with db.transaction():
-            session_attempts.finish(claim.session.id, claim.attempt, state, Outcome(work, **fields))
+            session_attempts.finish(
+                claim.session.id, claim.attempt, state, Outcome(Work(**work), result, failure=failure)
+            )
 
     def run(self, session_id: str, diff: str | bytes | None = None, **arguments: Any) -> Claim:
         """Claim and finish a session at once."""
