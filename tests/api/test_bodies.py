@@ -8,9 +8,10 @@ import json
 
 import pytest
 
-from app.schemas.agent_runner import CreateRunnerBody
+from app.schemas.agent_runner import CreateRunnerBody, UpdateRunnerBody
 from app.schemas.agent_runner_session import CreateSessionBody, ReportBody
 from app.services.execution.reports import Report
+from app.services.runners.agent_runners import RunnerUpdate
 from app.services.runners.creation import NewRunner, NewSession
 from tests.api.calling import created, ok, path_of, refused, session_path
 
@@ -174,7 +175,13 @@ def test_a_prompt_of_any_characters_comes_back_as_it_was(api, make_runner):
 
 
 @pytest.mark.parametrize(
-    ("body", "taken"), [(CreateRunnerBody, NewRunner), (CreateSessionBody, NewSession), (ReportBody, Report)]
+    ("body", "taken"),
+    [
+        (CreateRunnerBody, NewRunner),
+        (CreateSessionBody, NewSession),
+        (ReportBody, Report),
+        (UpdateRunnerBody, RunnerUpdate),
+    ],
 )
 def test_a_body_has_the_fields_of_what_the_service_takes(body, taken):
     assert set(body().fields) == {field.name for field in dataclasses.fields(taken)}

@@ -83,7 +83,9 @@ class AgentRunner(MethodView):
     @blp.operation("updateAgentRunner", conflict="`already_started`, or `active_session_exists` for a diff")
     @blp.arguments(UpdateRunnerBody, example={"title": "Health endpoint"}, required=False)
     @prepared_by(
-        lambda fields, agent_runner_id: agent_runners.store_replacement_diff(caller(), agent_runner_id, fields)
+        lambda fields, agent_runner_id: agent_runners.store_replacement_diff(
+            caller(), agent_runner_id, agent_runners.RunnerUpdate(**fields)
+        )
     )
     @writing
     @blp.response(200, RunnerSchema, example=examples.RUNNER)
@@ -95,7 +97,8 @@ class AgentRunner(MethodView):
         Title and deploy can be changed at any time, the commit to start from until the first session is claimed. A
         `result_diff` replaces the runner's diff, and the next session builds on it.
         """
-        return presenters.runner(agent_runners.update(caller(), agent_runner_id, fields, prepared))
+        sent = agent_runners.RunnerUpdate(**fields)
+        return presenters.runner(agent_runners.update(caller(), agent_runner_id, sent, prepared))
 
     @writing
     @blp.operation("stopAgentRunner", conflict="`no_active_session`")

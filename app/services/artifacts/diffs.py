@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
 from app import artifacts, db
 from app.config import settings
@@ -122,12 +121,15 @@ def _without_binary(file: Iterator[bytes]) -> Iterator[bytes]:
         yield line
 
 
-def store_runner_diff(runner_id: uuid.UUID, account_id: uuid.UUID, fields: dict[str, Any]) -> str | None:
-    """Store the diff with which a caller replaces the runner's own, and return its key; None if the diff is empty."""
+def store_runner_diff(runner_id: uuid.UUID, account_id: uuid.UUID, inline: str | None, key: str | None) -> str | None:
+    """Store the diff with which a caller replaces the runner's own, and return its key; None if the diff is empty.
+
+    The diff is `inline`, or was uploaded under `key`.
+    """
     new_key = f"{RUNNERS}/{runner_id}/{uuid.uuid4()}.patch"
-    if fields.get("result_diff") is not None:
-        return store("result_diff", [fields["result_diff"].encode()], new_key)
-    key = fields["result_diff_s3_key"]
+    if inline is not None:
+        return store("result_diff", [inline.encode()], new_key)
+    assert key is not None
     mine = (f"{uploads.PREFIX}/{account_id}/", f"{SESSIONS}/{runner_id}/")
     stored = artifacts.store().stat(key) if key.startswith(mine) and ".." not in key else None
     if stored is None:

@@ -23,6 +23,7 @@ from app.services.runners.configuration import choose
 from app.services.runners.creation import NewRunner
 from app.services.runners.guards import refuse_while_active
 from app.services.sites import git_names, site_secrets
+from app.services.unset import UNSET, Unset
 
 TITLE_LENGTH = 80
 _BRANCHES = ("branch", "result_branch")
@@ -111,6 +112,17 @@ def _conditions(filters: dict[str, Any]) -> list[sa.ColumnElement[bool]]:
     return conditions + created_between(AgentRunner.created_at, filters)
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunnerUpdate:
+    """The fields of an update. One that is left out keeps its value; null removes it."""
+
+    title: str | Unset = UNSET
+    sha: str | Unset | None = UNSET
+    base_deploy_id: str | Unset | None = UNSET
+    result_diff: str | None = None
+    result_diff_s3_key: str | None = None
+
+
 @dataclass(frozen=True)
 class ReplacementDiff:
     """A stored diff that replaces a runner's own. The key is None if it is empty."""
@@ -119,29 +131,30 @@ class ReplacementDiff:
     contains_secret: bool
 
 
-def store_replacement_diff(caller: Caller, runner_id: uuid.UUID, fields: dict[str, Any]) -> ReplacementDiff | None:
+def store_replacement_diff(caller: Caller, runner_id: uuid.UUID, sent: RunnerUpdate) -> ReplacementDiff | None:
     """Store the diff that an update contains, if any.
 
     Call it outside a transaction: the store may be slow, and no row may be locked meanwhile.
     """
-    if fields.get("result_diff") is None and fields.get("result_diff_s3_key") is None:
+    if sent.result_diff is None and sent.result_diff_s3_key is None:
         return None
     with db.transaction(read_only=True):
         caller.require(Scope.WRITE)
         runner = lookup.get_runner(caller, runner_id)
         account_id, secrets = runner.account_id, site_secrets.secrets_of(runner.site)
-    key = diffs.store_runner_diff(runner_id, account_id, fields)
+    key = diffs.store_runner_diff(runner_id, account_id, sent.result_diff, sent.result_diff_s3_key)
     return ReplacementDiff(key, key is not None and site_secrets.holds_secret(secrets, key))
 
 
 def update(
-    caller: Caller, runner_id: uuid.UUID, fields: dict[str, Any], replacement: ReplacementDiff | None
+    caller: Caller, runner_id: uuid.UUID, sent: RunnerUpdate, replacement: ReplacementDiff | None
 ) -> AgentRunner:
     """Change the title, the requested commit or the deploy, or replace the runner's diff by the one that
     `store_replacement_diff` stored."""
     caller.require(Scope.WRITE)
     runner = lookup.get_runner(caller, runner_id, lock=True)
-    if fields.get("sha", runner.sha) != runner.sha and (runner.base_sha or _has_been_claimed(runner)):
+    sha = runner.sha if sent.sha is UNSET else sent.sha
+    if sha != runner.sha and (runner.base_sha or _has_been_claimed(runner)):
         raise Conflict(
             "sha: cannot be changed after the first session has started; create another agent runner",
             error_code="already_started",
@@ -149,11 +162,11 @@ def update(
     if replacement is not None:
         refuse_while_active(runner)
         runner.diff_key, runner.contains_secret = replacement.key, replacement.contains_secret
-    if "title" in fields:
-        runner.title = site_secrets.title_without(site_secrets.secrets_of(runner.site), fields["title"])
-    for name in ("sha", "base_deploy_id"):
-        if name in fields:
-            setattr(runner, name, fields[name])
+    if sent.title is not UNSET:
+        runner.title = site_secrets.title_without(site_secrets.secrets_of(runner.site), sent.title)
+    runner.sha = sha
+    if sent.base_deploy_id is not UNSET:
+        runner.base_deploy_id = sent.base_deploy_id
     db.session.flush()
     db.session.refresh(runner)
     return runner

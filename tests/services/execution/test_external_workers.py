@@ -130,10 +130,10 @@ def test_a_diff_that_was_uploaded_is_the_runner_s_own_from_then_on(ada, ask):
         session_attempts.finish(session_id, claimed.attempt, SessionState.DONE, Outcome())
     upload = f"user-uploaded-content/{ada.account_id}/{uuid.uuid4()}/x.patch"
     artifacts.store().put(upload, [DIFF])
-    fields = {"result_diff_s3_key": upload}
-    stored = agent_runners.store_replacement_diff(ada, claimed.runner.id, fields)
+    sent = agent_runners.RunnerUpdate(result_diff_s3_key=upload)
+    stored = agent_runners.store_replacement_diff(ada, claimed.runner.id, sent)
     with db.transaction():
-        agent_runners.update(ada, claimed.runner.id, fields, stored)
+        agent_runners.update(ada, claimed.runner.id, sent, stored)
     artifacts.store().delete(upload)
     with db.transaction(read_only=True):
         key = db.session.get_one(AgentRunner, claimed.runner.id).diff_key
