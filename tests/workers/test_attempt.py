@@ -170,7 +170,7 @@ def test_a_question_changes_nothing(engine: Engine) -> None:
 @pytest.mark.parametrize(
     ("script", "limits", "expected"),
     [
-        ("sleep 300", Limits(max_duration_seconds=2), "time_limit"),
+        ("sleep 300", Limits(max_duration_seconds=10), "time_limit"),
         ("sleep 300", Limits(stall_seconds=3), "stalled"),
         ("yes", Limits(max_output_bytes=1_000_000), "output_limit"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -54,6 +55,18 @@ def holds_secret(git: Git, changed: Iterable[Change], secrets: Secrets) -> bool:
         # Git writes a header before each content; it holds only an id, a type and a length.
         with closing(git.stream("cat-file", "--batch", "--buffer", stdin=names)) as contents:
             return secrets.are_in(contents)
+
+
+@contextmanager
+def unchanged_time(index: Path) -> Iterator[None]:
+    """Keep the time of an index that git edits without looking at the files.
+
+    Git reads files that changed in the second of that time, or later, as their times and sizes cannot tell whether they
+    changed once more. A newer time would make it miss a change that keeps the size of a file.
+    """
+    written = index.stat().st_mtime_ns
+    yield
+    os.utime(index, ns=(written, written))
 
 
 @contextmanager

@@ -63,6 +63,9 @@ def create_agent_repository(
     theirs.run("read-tree", "-m", "-i", base_sha)
     with closing(theirs.stream("ls-files", "-s", "-z")) as output:
         _adapt_index(theirs, fields_of(output), submodules, is_absent)
+    # A copy has the time of its source, so that git looks at the same files again (see `unchanged_time`).
+    written = ours.index.stat().st_mtime_ns
+    os.utime(repository / "index", ns=(written, written))
 
 
 def _adapt_index(

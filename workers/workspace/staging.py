@@ -20,6 +20,7 @@ from typing import IO
 from workers.errors import FULL_DISK, EngineError, disk_full, too_many_files
 from workers.job import Limits
 from workers.repository.git import Access, Git, GitFailed
+from workers.repository.trees import unchanged_time
 from workers.workspace.agent_index import AgentIndex
 from workers.workspace.partial_staging import others, stage_within_limits
 from workers.workspace.submodules import decide_submodules, kind_of
@@ -69,7 +70,8 @@ def stage(
         _restore_folder(checkout)
         if diff_limits:
             # An earlier call may have staged everything. Reset the index, so that new files can be left out.
-            git.run("read-tree", "-m", "-i", before)
+            with unchanged_time(git.directory / "index"):
+                git.run("read-tree", "-m", "-i", before)
         with_files = replace(git, work_tree=checkout)
         with hidden(checkout, aside) as found:
             decision = decide_submodules(git, checkout, before, submodules, agent_index, found.repositories)
@@ -112,7 +114,7 @@ def _update_index(git: Git, dropped: Iterable[bytes], submodules: Mapping[bytes,
     lines = [b"0 %s\t%s" % (_NOTHING.encode(), path) for path in dropped if path not in submodules]
     lines += [b"160000 %s\t%s" % (commit.encode(), path) for path, commit in submodules.items()]
     if lines:
-        with _as_input(git, lines) as stdin:
+        with _as_input(git, lines) as stdin, unchanged_time(git.directory / "index"):
             git.run("update-index", "-z", "--index-info", stdin=stdin)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -466,6 +467,23 @@ def _shuffle(folder: Path, dice: random.Random) -> None:
                     target.chmod(dice.choice((0o644, 0o755)))
         except OSError:
             continue
+
+
+@pytest.mark.parametrize("diff_limits", [None, Limits()], ids=["all", "what fits"])
+def test_a_change_in_the_second_of_the_checkout_that_keeps_the_size_is_seen(
+    host: Host, origin: Path, diff_limits: Limits | None
+) -> None:
+    """Most builds of git compare times in seconds. The base has a submodule, so the index is edited before staging."""
+    for attempt in range(1, 20):
+        workspace = Workspace.prepare(make_job(origin, attempt=attempt), host)
+        file = workspace.checkout / "folder" / "a"
+        file.write_text("b\n")
+        if int(file.stat().st_mtime) == int((workspace.git.directory / "index").stat().st_mtime):
+            break
+    time.sleep(1.1)
+    tree = workspace.snapshot(diff_limits)
+    assert git(workspace.git.directory, "cat-file", "blob", f"{tree}:folder/a") == "b"
+    assert "folder/a" in git(workspace.checkout, "diff", "--name-only").split()
 
 
 def test_a_branch_that_moved_on_does_not_matter(tmp_path: Path) -> None:
