@@ -1,6 +1,6 @@
 """The Celery application as workers run it: `celery -A tasks.celery_app worker`.
 
-Web processes never import this room; they send tasks by name through `app.queue`.
+Web processes never import this package; they send tasks by name through `app.queue`.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def require_same_key(**_: Any) -> None:
 
 @worker_init.connect
 def warn_of_a_shared_name(sender: Any, **_: Any) -> None:
-    """Warn where another worker has this one's name: what is asked of one of them reaches both.
+    """Warn where another worker has this one's name: a command sent to one reaches both.
 
     Asked before there is a pool, on a connection that is closed afterwards: a process that is forked while a connection
     waits for an answer inherits it, and waits for the same answer when it closes it.

@@ -6,7 +6,8 @@ import dataclasses
 import logging
 from collections.abc import Generator, Sequence
 
-from workers.agents import Agent, open_agent
+from workers.agents.base import Agent
+from workers.agents.registry import open_agent
 from workers.egress.process import Egress, open_egress
 from workers.egress.rules import Rule
 from workers.errors import FULL_DISK, EngineError, Interrupted, Stage, disk_full

@@ -53,7 +53,7 @@ class Transcript:
                 self._bytes += size
                 yield redacted
                 return
-            # Says it at once: a session that is stopped never gets the step with the number.
+            # Reported immediately: a session that is stopped never gets the final step, which has the count.
             yield Step("Steps are left out from here on", self._reason)
         self._left_out += 1
 

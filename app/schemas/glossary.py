@@ -175,7 +175,7 @@ FIELDS = {
     "WaitingSchema.reason": "`queued`: for a free worker. `account_limit`, `site_limit`: for one of its running sessions to end. `no_worker`: no worker has ever claimed a session here.",
     "WaitingSchema.until": "When the wait ends, if that is known in advance. Null otherwise.",
     "waiting": "Why the session that is NEW has not started yet. Null if none is NEW.",
-    "SessionSchema.stage": "What is being done for the session now. Null once it has ended, and until its worker says it.",
+    "SessionSchema.stage": "What is being done for the session now. Null until its worker reports one, and after it has ended.",
     "SessionSchema.has_result_diff": "Whether there is a diff of this session alone.",
     "SiteSchema.max_duration_seconds": "The most that a session of this site may take. Null: the deployment's limit.",
     "SiteSchema.name": "The site's name.",

@@ -18,7 +18,7 @@ from app.setting_values import SettingsError
 from tasks.doctor import machine, messages, record, stuck
 from tasks.doctor.finding import Finding, broken
 from tasks.session_jobs import limits_of, this_host
-from workers.agents import find_missing
+from workers.agents.registry import find_missing
 from workers.sandbox.layers import layers
 
 _STORE_REMEDY = "Start or mount it, and run agent-runners migrate; or set AGENT_RUNNERS_S3_... or _ARTIFACTS_DIR"

@@ -17,7 +17,7 @@ from tests.model_servers import ModelServer, directive
 from tests.processes import each_process
 from tests.workers.attempts import Attempt, Engine
 from tests.workers.engine import eventually, needs_bubblewrap
-from workers.agents import AGENTS, find_missing
+from workers.agents.registry import AGENTS, find_missing
 from workers.job import Job
 
 FILES = (("calc.py", "def add(a, b):\n    return a - b\n"),)

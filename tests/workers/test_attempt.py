@@ -27,7 +27,7 @@ from tests.workers.engine import (
     sigterm_raises,
 )
 from workers import Interrupted
-from workers.agents import AGENTS
+from workers.agents.registry import AGENTS
 from workers.agents.shell import ShellAgent
 from workers.attempt import run
 from workers.errors import EngineError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from workers.agents import AGENTS, find_missing
+from workers.agents.registry import AGENTS, find_missing
 
 parser = argparse.ArgumentParser(prog="python -m workers.agents", description=__doc__)
 parser.add_argument("name", help="the agent")

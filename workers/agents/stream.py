@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 from workers.agents.base import Agent, prompt_with_attachments
-from workers.agents.installed import find_installed, find_missing_companion
 from workers.agents.plain_output import PlainOutput
+from workers.agents.programs import find_installed, find_missing_companion
 from workers.agents.values import as_object
 from workers.errors import EngineError
 from workers.job import Event, Job

@@ -1,4 +1,7 @@
-"""The supported forges. To add one, write a module in this package and add a line to `_ADAPTERS`."""
+"""The supported forges. To add one, write a module in this package and add a line to `_ADAPTERS`.
+
+Which kinds of forges the API offers pull requests on is `WITH_PULL_REQUESTS` in `app/services/publishing`.
+"""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from workers.job import Limits, Step, Usage
 # Shares of a limit at which a step warns: of time, tokens and cost; and of the time without output.
 _NEARLY_ALL = 0.9
 _LONG_SILENCE = 0.75
-# A line may be at most so many times longer than the part of it that is kept.
+# The longest line allowed, as a multiple of the part of it that is kept.
 _LONGEST_LINE = 64
 _STALL = "AGENT_RUNNERS_STALL_SECONDS"
 

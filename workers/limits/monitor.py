@@ -22,7 +22,7 @@ from workers.processes.supervisor import descendants
 
 _CHECK_SECONDS = 0.5
 _BETWEEN_WALKS_SECONDS = 1.0
-# A walk runs for a moment and then rests. If the disk fills up quickly, it hardly rests.
+# A walk runs for a moment and then pauses. If the disk fills up quickly, the pauses are very short.
 _WALK_SECONDS, _REST_SECONDS, _SHORT_REST_SECONDS = 0.01, 0.2, 0.01
 _LAST_WALK_SECONDS = 5.0
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -144,7 +144,7 @@ def _raise(name: str) -> str:
 
 
 class _Pace:
-    """How long the monitor rests: hardly, if the free space of the file system shows that a lot is being written."""
+    """How long the monitor pauses: briefly if the free space of the file system shows that a lot is being written."""
 
     def __init__(self, limits: Limits, folder: Path) -> None:
         self._limits = limits

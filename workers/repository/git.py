@@ -169,7 +169,7 @@ class Git:
         where = [f"--git-dir={self.directory}", *([f"--work-tree={self.work_tree}"] if self.work_tree else [])]
         environment = self._environment(access)
         if access.protocols and self.lifeline is not None:
-            # A command that waits for another machine may wait for long, and must end if the worker dies.
+            # A command that waits for another machine may wait a long time, and must end if the worker dies.
             inherited = {name: os.environ[name] for name in _inherited(os.environ) - environment.keys()}
             launch = Launch(["git", *where, *arguments], {**inherited, **environment}, str(self.directory))
             with supervised(launch, self.lifeline, stdin or subprocess.DEVNULL) as popen:

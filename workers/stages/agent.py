@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 
-from workers.agents import Agent
-from workers.agents.base import parsing_output
+from workers.agents.base import Agent, parsing_output
 from workers.interruption import Interruption
 from workers.job import Event, Step, Usage
 from workers.limits.budget import Budget

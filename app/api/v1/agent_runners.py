@@ -60,7 +60,7 @@ class AgentRunners(MethodView):
     def post(self, fields: dict[str, Any], prepared: uploads.Uploaded) -> Any:
         """Create an agent runner with a prompt.
 
-        The answer comes at once, and the first session waits for a worker. Follow its events, or poll it. Without
+        The call returns immediately, and the first session waits for a worker. Follow its events, or poll it. Without
         `agent` the site's default agent is used, else the first agent of the deployment that takes plain language.
         """
         runner = agent_runners.create(caller(), NewRunner(**fields), prepared)
@@ -179,7 +179,7 @@ class PullRequest(MethodView):
     def post(self, fields: dict[str, Any], agent_runner_id: uuid.UUID) -> Any:
         """Open a pull request with the runner's diff, or update it.
 
-        The answer comes at once; poll the runner until `pr_is_being_created` is false. After a follow-up the same
+        The call returns immediately; poll the runner until `pr_is_being_created` is false. After a follow-up the same
         call pushes to the same branch and updates the same pull request.
         """
         return presenters.runner(publications.request_pull_request(caller(), agent_runner_id, fields))
@@ -194,7 +194,7 @@ class Commit(MethodView):
     def post(self, fields: dict[str, Any], agent_runner_id: uuid.UUID) -> Any:
         """Commit the runner's diff to a branch.
 
-        The answer comes at once; poll the runner until `merge_commit_is_being_created` is false. Protected branches are
+        The call returns immediately; poll the runner until `merge_commit_is_being_created` is false. Protected branches are
         refused. If the branch has moved, the work is merged.
         """
         return presenters.runner(publications.request_commit(caller(), agent_runner_id, fields))

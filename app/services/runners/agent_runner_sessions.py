@@ -19,9 +19,9 @@ from app.services.callers import Caller
 from app.services.execution import lifecycle, scheduling
 from app.services.pagination import Page, by_cursor, by_number, created_between
 from app.services.runners import head
-from app.services.runners.configuration import Configuration, choose
 from app.services.runners.creation import NewSession
 from app.services.runners.guards import refuse_archived, refuse_while_active
+from app.services.runners.session_configuration import Configuration, choose
 
 
 def create(caller: Caller, runner_id: uuid.UUID, new: NewSession, uploaded: uploads.Uploaded) -> AgentRunnerSession:

@@ -19,9 +19,9 @@ from app.services.callers import Caller
 from app.services.execution import lifecycle
 from app.services.pagination import Page, by_cursor, by_number, created_between
 from app.services.runners import agent_runner_sessions as sessions
-from app.services.runners.configuration import choose
 from app.services.runners.creation import NewRunner
 from app.services.runners.guards import refuse_while_active
+from app.services.runners.session_configuration import choose
 from app.services.sites import git_names, site_secrets
 from app.services.unset import UNSET, Unset
 

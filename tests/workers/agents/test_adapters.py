@@ -12,9 +12,10 @@ import pytest
 
 from app.redaction.secrets import Secrets
 from tests.workers.engine import job
-from workers.agents import AGENTS, Agent, find_missing, open_agent
-from workers.agents.installed import find_installed
+from workers.agents.base import Agent
 from workers.agents.plain_output import PlainOutput, plain
+from workers.agents.programs import find_installed
+from workers.agents.registry import AGENTS, find_missing, open_agent
 from workers.errors import EngineError
 from workers.job import Event, Limits, Step, Usage
 from workers.processes.lines import Line
