@@ -62,4 +62,4 @@ def test_a_missing_program_is_reported_with_the_install_command(folder: Path, ag
 def test_an_unknown_agent_is_reported_with_the_known_ones(folder: Path) -> None:
     done = demo(folder, "hal", "anything", {})
     assert done.returncode == 1
-    assert "Known are: claude, codex" in done.stderr
+    assert "Use one of: claude, codex" in done.stderr

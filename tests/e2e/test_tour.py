@@ -246,7 +246,7 @@ def test_a_question_is_answered_and_changes_nothing(deployment: Deployment, forg
     session = deployment.ended(runner)
     assert (session["state"], session["has_result_diff"], session["is_discarded"]) == ("DONE", False, False)
     assert "bonjour" in session["result"]
-    assert any("dropped" in step["title"] for step in session["steps"])
+    assert any("discarded" in step["title"] for step in session["steps"])
     after = deployment.call("GET", f"/agent_runners/{runner['id']}")
     assert after["head_session_id"] == before["head_session_id"]
 

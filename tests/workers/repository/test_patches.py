@@ -22,7 +22,10 @@ FILES: dict[str, str | bytes] = {
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_origin(tmp_path_factory.mktemp("patches") / "origin", FILES)
+    """A repository whose first commit has the tag `base`."""
+    origin = make_origin(tmp_path_factory.mktemp("patches") / "origin", FILES)
+    git(origin, "tag", "base")
+    return origin
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +36,7 @@ def patch(repository: Path) -> bytes:
     (repository / "old name").rename(repository / "new name")
     (repository / "script").chmod(0o755)
     commit_all(repository)
-    made = git(repository, "diff", "--binary", "--full-index", "--find-renames", "HEAD^", "HEAD").encode() + b"\n"
+    made = git(repository, "diff", "--binary", "--full-index", "--find-renames", "base", "HEAD").encode() + b"\n"
     assert made.endswith(b"\n") and b"rename from" in made and b"GIT binary patch" in made
     return made
 
@@ -42,7 +45,7 @@ def apply(repository: Path, patch: bytes) -> str:
     with tempfile.TemporaryFile() as file, tempfile.TemporaryDirectory() as folder:
         file.write(patch)
         ours = Git(repository / ".git", index=Path(folder) / "index")
-        return apply_patch(ours, git(repository, "rev-parse", "HEAD^"), file)
+        return apply_patch(ours, git(repository, "rev-parse", "base"), file)
 
 
 def refusal(repository: Path, patch: bytes) -> str:
