@@ -30,6 +30,7 @@ def job_of(
         attempt=session.attempt,
         repo_url=site.repo_url,
         branch=runner.branch,
+        needs_default_branch=site.default_branch is None,
         sha=runner.sha,
         base_sha=runner.base_sha,
         start_diff=reader(session.start_diff_key) if session.start_diff_key else None,

@@ -117,8 +117,8 @@ def _record(claim: Claim, event: Event) -> None:
             transact(lambda: session_attempts.record_usage(session_id, attempt, dataclasses.asdict(event)))
         case Progress(stage):
             transact(lambda: session_attempts.record_stage(session_id, attempt, Stage(stage)))
-        case BaseCommit(base_sha, branch):
-            transact(lambda: session_attempts.record_base(session_id, attempt, base_sha, branch))
+        case BaseCommit(base_sha, branch, default_branch):
+            transact(lambda: session_attempts.record_base(session_id, attempt, base_sha, branch, default_branch))
 
 
 def _record_refusal(session_id: uuid.UUID, attempt: int, refusal: Refusal) -> None:

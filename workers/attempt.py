@@ -86,14 +86,18 @@ class _Attempt:
             # The proxy starts while the workspace is prepared.
             self._egress = open_egress(host, rules)
         yield Progress("fetching")
-        base = Mirror(host, job.site_id, job.lifeline, self._budget).obtain_base(job)
+        mirror = Mirror(host, job.site_id, job.lifeline, self._budget)
+        base = mirror.obtain_base(job)
+        default_branch = base.branch if job.branch is None else None
+        if job.needs_default_branch:
+            default_branch = default_branch or mirror.find_default_branch(job)
         yield Progress("preparing")
         # The mirror has the base now, so nothing is fetched again. `_set_up` writes the attachments, under names
         # that are safe for any agent.
         based = dataclasses.replace(job, base_sha=base.sha, branch=base.branch, attachments=())
         workspace = self._workspace = Workspace.prepare(based, host, self._budget)
         self._outcome = Outcome(base_sha=workspace.base_sha)
-        yield BaseCommit(workspace.base_sha, workspace.branch)
+        yield BaseCommit(workspace.base_sha, workspace.branch, default_branch)
         commands = self._commands = Commands(job, workspace, self._budget, self._redactor, self._egress)
         sandbox = open_sandbox(host, workspace, job.limits, self._egress)
         attachments = yield from self._set_up(workspace, sandbox, commands, agent)

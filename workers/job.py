@@ -47,10 +47,14 @@ class Usage:
 
 @dataclass(frozen=True)
 class BaseCommit:
-    """The commit and branch that the checkout is based on, reported once, before the agent starts."""
+    """The commit and branch that the checkout is based on, reported once, before the agent starts.
+
+    `default_branch` is the remote's default branch if it was looked up.
+    """
 
     base_sha: str
     branch: str
+    default_branch: str | None = None
 
 
 @dataclass(frozen=True)
@@ -154,6 +158,8 @@ class Job:
     mode: Literal["normal", "ask"] = "normal"
     setup_command: str | None = None
     allow_agent_configuration: bool = False
+    needs_default_branch: bool = False
+    """Whether to look up the remote's default branch, because the site has none yet."""
     """Whether the repository's configuration files for agents, which can run code, take effect."""
     egress_hosts: tuple[str, ...] = ()
     """Hosts that the site lets its commands reach: `host`, `*.host` or `host:port`."""

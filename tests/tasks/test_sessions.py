@@ -49,12 +49,19 @@ def lock_out(engine: sa.Engine, over: threading.Event) -> None:
 def test_a_session_outlives_a_database_that_comes_and_goes(ask, record):
     session_id, over = ask(SCRIPT), threading.Event()
     disturb = cut_connections if record.dialect.name == "postgresql" else lock_out
-    disturber = threading.Thread(target=disturb, args=(record, over))
-    threading.Timer(2.5, over.set).start()
-    timer = threading.Timer(0.5, disturber.start)
-    timer.start()
+
+    def disturb_once_claimed() -> None:
+        state = sa.select(AgentRunnerSession.state).where(AgentRunnerSession.id == session_id)
+        while not over.wait(0.02):
+            with record.connect() as connection:
+                if connection.scalar(state) == SessionState.RUNNING:
+                    break
+        threading.Timer(2.0, over.set).start()
+        disturb(record, over)
+
+    disturber = threading.Thread(target=disturb_once_claimed)
+    disturber.start()
     run_session(str(session_id))
-    timer.join()
     over.set()
     disturber.join()
 
@@ -193,8 +200,8 @@ def test_a_site_without_a_default_branch_takes_that_of_the_remote_at_the_first_f
     assert runner_of(ask("true")).branch == "trunk"
 
 
-def test_a_branch_that_somebody_named_says_nothing_of_the_sites_default(ask, tmp_path):
+def test_the_default_branch_is_looked_up_where_another_branch_is_named(ask, tmp_path):
     git(tmp_path / "origin", "branch", "topic")
     session_id = ask("true", branch="topic")
     run_session(str(session_id))
-    assert (runner_of(session_id).branch, runner_of(session_id).site.default_branch) == ("topic", None)
+    assert (runner_of(session_id).branch, runner_of(session_id).site.default_branch) == ("topic", "main")

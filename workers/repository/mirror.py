@@ -94,6 +94,16 @@ class Mirror:
             self._merge_packs()
         return Base(base_sha, branch)
 
+    def find_default_branch(self, request: CommitRequest) -> str | None:
+        """The branch that the remote's HEAD names; None if it names none or the remote does not answer.
+
+        Call it after `obtain_base`.
+        """
+        remote = Remote(request.repo_url, request.credential, self._host)
+        with contextlib.suppress(EngineError):
+            return Fetch(self._git, remote, self._host.fetch_timeout_seconds).default_branch()
+        return None
+
     def _find(self, wanted: str, branch: str, fetch: Fetch) -> str:
         """The commit `wanted`: from the mirror, else fetched by its id, else through its branch.
 

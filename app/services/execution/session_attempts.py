@@ -163,20 +163,21 @@ def repair(session_id: uuid.UUID) -> None:
         end_past_time_limit(runner, session)
 
 
-def record_base(session_id: uuid.UUID, attempt: int, base_sha: str, branch: str) -> None:
+def record_base(
+    session_id: uuid.UUID, attempt: int, base_sha: str, branch: str, default_branch: str | None = None
+) -> None:
     """Record the commit and branch of the checkout. The runner keeps its first ones.
 
-    If no branch was named, `branch` is the remote's default branch, and becomes the site's default as well.
+    A site without a default branch takes `default_branch`, which is the remote's if it is known.
     """
     found = db.session.get(AgentRunnerSession, session_id)
     site = lookup.lock_site(found.site_id) if found else None
     runner, session = _hold(session_id, attempt)
     session.base_sha = base_sha
     runner.base_sha = runner.base_sha or base_sha
-    if runner.branch is None:
-        runner.branch = branch
-        if site is not None and site.default_branch is None:
-            site.default_branch = branch
+    runner.branch = runner.branch or branch
+    if site is not None and site.default_branch is None:
+        site.default_branch = default_branch
 
 
 def record_stage(session_id: uuid.UUID, attempt: int, stage: Stage) -> None:
