@@ -119,7 +119,7 @@ def test_an_agent_that_looks_everywhere_finds_no_secret(planted: Planted) -> Non
             "setup_command": "python3 search.py | tee setup.txt",
         },
     )
-    runner = deployment.run(site, "python3 search.py | tee agent.txt; cp setup.txt of-setup.txt")
+    runner = deployment.run(site, "python3 search.py | tee agent.txt; cp setup.txt of-setup.txt", agent="shell")
     session = deployment.ended(runner, SEARCH_SECONDS)
     assert session["state"] == "DONE", session["failure"]
     diff = deployment.diff(runner, session, "result")

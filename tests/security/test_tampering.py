@@ -178,7 +178,7 @@ def test_what_lies_too_deep_for_git_is_left_out_and_the_rest_kept(scene: Scene, 
     attempt = scene.run(f"({script}\n)")
     assert attempt.outcome.failure is None, attempt.text
     assert "+two" in scene.engine.diff and 10 < scene.engine.diff.count("+level\n") < 16
-    [left_out] = [step for step in attempt.events if isinstance(step, Step) and "left out" in step.title]
+    [left_out] = [step for step in attempt.events if isinstance(step, Step) and step.title == "Left out of the diff"]
     assert left_out.message.startswith("x" * 250 + "/") and len(left_out.message) < 3500
     assert not scene.canary.exists()
 

@@ -84,13 +84,14 @@ class PlainOutput:
 def plain(line: str) -> str:
     """What a terminal shows after `line`: the last frame of a progress bar, without control sequences.
 
-    A carriage return starts a frame. An empty frame erases nothing.
+    A carriage return starts a frame. An empty frame erases nothing. Any other control character becomes a space: what it
+    separates may be two secrets, which are not recognised side by side.
     """
     shown = line if line.isprintable() else _CONTROL_SEQUENCES.sub("", line)
     if "\r" in shown:
         frames = [frame for frame in shown.split("\r") if frame.strip()]
         shown = frames[-1] if frames else ""
-    return shown if shown.isprintable() else _CONTROLS.sub("", shown)
+    return shown if shown.isprintable() else _CONTROLS.sub(" ", shown)
 
 
 def plain_text(text: str) -> str:

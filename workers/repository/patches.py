@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
 
@@ -12,12 +12,11 @@ from workers.errors import EngineError, Stage
 from workers.repository.git import Git, GitFailed
 
 _APPLY = ("apply", "--cached", "--binary", "--whitespace=nowarn", "--numstat", "-z", "--apply")
-_MARK = re.compile(
-    rb"^(?:(?P<file>diff --git .*)|(?P<hunk>@@ )|(?P<binary>GIT binary patch)|(?P<sign>[-+]))", re.MULTILINE
-)
+_MARK = re.compile(rb"(?P<file>diff --git .*)|(?P<hunk>@@ )|(?P<binary>GIT binary patch)|(?P<sign>[-+])")
 _FAILED_HUNK = re.compile(r"^error: patch failed: (.+):(\d+)$", re.MULTILINE)
 _ERROR = re.compile(r"^(?:error|fatal): (.+)$", re.MULTILINE)
 _NAME_LENGTH = 500
+_PIECE_BYTES = 65_536
 
 
 @dataclass
@@ -73,19 +72,31 @@ def _files(patch: IO[bytes]) -> list[_File]:
     """The files of a patch. Lines of content begin with a sign, so only a header can match as a header."""
     files: list[_File] = []
     in_hunks = False
-    with mmap.mmap(patch.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        for mark in _MARK.finditer(content):
-            if header := mark["file"]:
-                files.append(_File(header))
-                in_hunks = False
-            elif files and mark["binary"]:
-                files[-1].lines = None
-            elif files and files[-1].lines is not None:
-                in_hunks = in_hunks or mark["hunk"] is not None
-                if in_hunks and (sign := mark["sign"]):
-                    added, removed = files[-1].lines
-                    files[-1].lines = (added + 1, removed) if sign == b"+" else (added, removed + 1)
+    for start in _line_starts(patch):
+        mark = _MARK.match(start)
+        if mark is None:
+            continue
+        if header := mark["file"]:
+            files.append(_File(header))
+            in_hunks = False
+        elif files and mark["binary"]:
+            files[-1].lines = None
+        elif files and files[-1].lines is not None:
+            in_hunks = in_hunks or mark["hunk"] is not None
+            if in_hunks and (sign := mark["sign"]):
+                added, removed = files[-1].lines
+                files[-1].lines = (added + 1, removed) if sign == b"+" else (added, removed + 1)
     return files
+
+
+def _line_starts(patch: IO[bytes]) -> Iterator[bytes]:
+    """The beginning of each line, so that neither a long patch nor a long line takes up memory."""
+    patch.seek(0)
+    at_start = True
+    while piece := patch.readline(_PIECE_BYTES):
+        if at_start:
+            yield piece
+        at_start = piece.endswith(b"\n")
 
 
 def _reason(errors: str) -> str:

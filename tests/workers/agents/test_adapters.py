@@ -389,7 +389,7 @@ def test_a_flood_becomes_a_few_steps() -> None:
         ("\x1b[1;31mred\x1b[0m \x1b(Bplain\x1b[?25l", "red plain"),
         ("cut off \x1b]8;;https://exa", "cut off "),
         ("cut off \x1b[3", "cut off "),
-        ("a\tb \x07\x00é \u4e2d", "a\tb é \u4e2d"),
+        ("a\tb \x07\x00é \u4e2d", "a\tb   é \u4e2d"),
         ("\r\r", ""),
     ],
 )
