@@ -15,7 +15,7 @@ import stat
 from collections.abc import Iterable, Iterator
 
 # Neither word matches itself, since this text lies in the checkout.
-SECRET = re.compile(rb"canary-[a-z]+-[0-9a-f]{16}|a-token-that-m[a]y-write")
+SECRET = re.compile(rb"canary-[a-z]+-[0-9a-f]{32}|a-token-that-m[a]y-write")
 LARGEST = 1 << 26
 # The system itself, which is gigabytes that no secret of a worker lies in; and what is looked at in its own way.
 PASSED_OVER = ("/usr", "/proc", "/sys")
