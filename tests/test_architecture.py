@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from app.models.states import Forge
+from app.services.sites.forges import FORGES
+from workers.forges.registry import ADAPTERS
+
 ROOT = Path(__file__).parents[1]
 HEAVY = ("git", "tasks", "workers", "app.demo")
 
@@ -24,3 +28,8 @@ def test_the_web_process_loads_neither_engine_nor_tasks_nor_demonstration(module
     code = f"import sys, {module}; print([name for name in {HEAVY} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+def test_the_api_offers_pull_requests_where_the_engine_can_open_them() -> None:
+    assert set(FORGES) == set(Forge)
+    assert {forge for forge, known in FORGES.items() if known.has_pull_requests} == set(ADAPTERS)

@@ -11,14 +11,14 @@ from typing import Any
 from app import db, queue
 from app.errors import BadRequest, Conflict, Invalid, invalid
 from app.models import AgentRunner, Publication
-from app.models.states import Forge, PublicationKind, Scope
+from app.models.states import PublicationKind, Scope
 from app.services import leases, lookup
 from app.services.callers import Caller
 from app.services.runners.guards import refuse_archived
 from app.services.sites import git_names, site_secrets
+from app.services.sites.forges import FORGES
 
 SLUG_LENGTH = 40
-WITH_PULL_REQUESTS = {Forge.GITHUB}
 
 
 def request_pull_request(caller: Caller, runner_id: uuid.UUID, fields: dict[str, Any]) -> AgentRunner:
@@ -27,7 +27,7 @@ def request_pull_request(caller: Caller, runner_id: uuid.UUID, fields: dict[str,
     if runner.pr_is_being_created:
         message = "A pull request of this agent runner is in progress. Wait until pr_is_being_created is false."
         raise Conflict(message, error_code="pull_request_in_progress")
-    if runner.site.forge not in WITH_PULL_REQUESTS:
+    if not FORGES[runner.site.forge].has_pull_requests:
         message = (
             f"The site's forge is {runner.site.forge.value}, on which pull requests are not supported. Commit to a branch "
             "instead."

@@ -16,9 +16,8 @@ from app.models.states import ACTIVE, Execution, Forge, Scope, SessionState
 from app.services import lookup
 from app.services.callers import Caller
 from app.services.pagination import Page, by_cursor, by_number
-from app.services.sites import git_names
+from app.services.sites import forges, git_names
 
-_FORGES = {"github.com": Forge.GITHUB, "gitlab.com": Forge.GITLAB, "bitbucket.org": Forge.BITBUCKET}
 _DESTINATION = ("repo_url", "forge_api_url", "forge")
 
 
@@ -37,8 +36,7 @@ def create(caller: Caller, fields: dict[str, Any]) -> Site:
 def _defaults(repo_url: str) -> dict[str, Any]:
     """Defaults from an address: the repository's name, and the forge if the host is a well-known one."""
     name = unquote(urlsplit(repo_url).path).rstrip("/").rsplit("/", 1)[-1].removesuffix(".git")
-    forge = _FORGES.get((urlsplit(repo_url).hostname or "").lower(), Forge.NONE)
-    return {"name": name[:200] or "repository", "forge": forge}
+    return {"name": name[:200] or "repository", "forge": forges.recognize(repo_url)}
 
 
 def get(caller: Caller, site_id: uuid.UUID) -> Site:
