@@ -15,6 +15,7 @@ from app import queue
 from tests.deployment import Deployment, wait_for
 
 _BEGIN, _HANG, _QUEUE = "bare.begin", "bare.hang", "bare"
+_PATIENCE_SECONDS = 60.0
 _WORKER = [
     *(sys.executable, "-m", "celery", "--app", "bench.bare", "worker", "--queues", _QUEUE),
     *("--hostname", "bare@%h", "--pool", "prefork", "--without-gossip", "--without-mingle"),
@@ -53,24 +54,35 @@ class BareWorker:
         queue.celery().send_task(_BEGIN, (str(file),))
         return time.perf_counter() - begun
 
-    def revoke(self) -> float:
-        """Seconds from revoking a task until its process has ended."""
+    def hang(self) -> tuple[psutil.Process, str]:
+        """The process of a task that does nothing until it is revoked, and the id of the task."""
         file, task_id = self._new_file(), str(uuid.uuid4())
         queue.celery().send_task(_HANG, (str(file),), task_id=task_id)
         wait_for("the bare task", file.exists)
-        pid = int(file.read_text())
+        return psutil.Process(int(file.read_text())), task_id
+
+    def revoke(self) -> float:
+        """Seconds from revoking a task until its process has ended."""
+        process, task_id = self.hang()
         revoked_at = time.monotonic()
         queue.revoke(task_id)
-        wait_for("its end", lambda: not _runs(pid))
+        wait_for_end([process])
         return time.monotonic() - revoked_at
 
     def _new_file(self) -> Path:
         return self._folder / f"bare-{uuid.uuid4().hex}"
 
 
-def _runs(pid: int) -> bool:
-    """Whether the process runs. A zombie does not count: Celery may reap it only seconds later."""
+def wait_for_end(processes: list[psutil.Process]) -> None:
+    """Wait until none of them runs. A zombie does not count: Celery may reap it only seconds later."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while any(_runs(each) for each in processes):
+        assert time.monotonic() < deadline, f"{processes} do not end"
+        time.sleep(0.001)
+
+
+def _runs(process: psutil.Process) -> bool:
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        return process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False

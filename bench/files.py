@@ -1,24 +1,21 @@
-"""Measure a session that creates files without end: until it is stopped, memory of the worker, and the deletion.
+"""A session that creates files without end: until it is stopped, memory of the worker, and the deletion.
 
-    .venv/bin/python -m bench.files
-
-It uses the default limits of a session, which include one million files and folders, and the disk of /var/tmp, which
-needs space for several million of them.
+The default limits of a session include one million files and folders. The disk of /var/tmp needs space for several
+million of them.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 
-from tests.deployment import Deployment, deployed, free_port, wait_for
-from tests.postgres import postgres_database
+from bench.deployments import deployment
+from bench.figures import Figure, Samples, Size, at_most
+from tests.deployment import Deployment, wait_for
 
 MAKERS = 2
 MAKE = """
@@ -33,55 +30,61 @@ PATIENCE_SECONDS = 900.0
 MEBIBYTE = 2**20
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.files", description=__doc__)
-    parser.parse_args()
-    defaults = {"LEASE_SECONDS": "60", "HEARTBEAT_SECONDS": "10"}
-    with (
-        tempfile.TemporaryDirectory(dir="/var/tmp") as folder,
-        postgres_database() as url,
-        deployed(Path(folder), url, free_port(), SANDBOX="bubblewrap", **defaults) as deployment,
-    ):
-        measure(deployment)
+def measure(size: Size) -> Iterator[Figure]:
+    """An agent that creates files without end, until it is stopped and all are deleted."""
+    limits = {"MAX_FILES": "1000"} if size == Size.TINY else {}
+    with deployment(**limits) as deployed:
+        deployed.start("sweep", "worker", "sweep")
+        deployed.start_worker("sessions-1")
+        yield from _measure(deployed)
 
 
-def measure(deployment: Deployment) -> None:
-    site = deployment.make_site(deployment.make_repository({"a.txt": "a\n"}))
-    deployment.ended(deployment.run(site, "true"))
-    small, free = deployment.memory("sessions-1"), free_files(deployment)
-    runner = deployment.run(site, PROMPT)
-    wait_for("the session", lambda: deployment.session(runner)["state"] == "RUNNING")
+def _measure(deployed: Deployment) -> Iterator[Figure]:
+    site = deployed.make_site(deployed.make_repository({"a.txt": "a\n"}))
+    deployed.ended(deployed.run(site, "true"))
+    small, free = memory(deployed), free_files(deployed)
+    runner = deployed.run(site, PROMPT)
+    wait_for("the session", lambda: deployed.session(runner)["state"] == "RUNNING")
     begun = time.monotonic()
-    most, files, slowest = small, 0, 0.0
-    while (session := deployment.session(runner))["state"] == "RUNNING":
+    most, files, answers = small, 0, []
+    while (session := deployed.session(runner))["state"] == "RUNNING":
         assert time.monotonic() - begun < PATIENCE_SECONDS, "the session was not stopped in time"
-        most = max(most, deployment.memory("sessions-1"))
-        files = max(files, free - free_files(deployment))
-        slowest = max(slowest, answer(deployment))
+        most = max(most, memory(deployed))
+        files = max(files, free - free_files(deployed))
+        answers.append(answer(deployed))
         time.sleep(0.05)
     ended = time.monotonic()
-    print(f"stopped with {session['failure']['code']} after {ended - begun:.1f} s, {files:,} files and folders")
-    print(f"the worker: {small / MEBIBYTE:.0f} MiB before, {most / MEBIBYTE:.0f} MiB at most")
-    print(f"slowest answer of the API in that time: {slowest * 1000:.0f} ms")
-    wait_for("the deletion of the files", lambda: not any(left_behind(deployment)), PATIENCE_SECONDS)
-    print(f"all files were deleted {time.monotonic() - ended:.1f} s later")
+    assert session["failure"]["code"] == "file_limit", session["failure"]
+    yield Figure("until the session is stopped", "s", [ended - begun])
+    yield Figure("files and folders by then", "", [files])
+    yield Figure(
+        "memory of the worker's child, at most",
+        "MiB",
+        [most],
+        Samples("before", [small]),
+        [at_most(1.5, times_anchor=True)],
+    )
+    yield Figure("GET /healthz meanwhile", "ms", answers, goals=[at_most(500, "p99")])
+    wait_for("the deletion of the files", lambda: not any(left_behind(deployed)), PATIENCE_SECONDS)
+    yield Figure("until all files are deleted", "s", [time.monotonic() - ended])
 
 
-def free_files(deployment: Deployment) -> int:
-    return os.statvfs(deployment.folder).f_ffree
+def free_files(deployed: Deployment) -> int:
+    return os.statvfs(deployed.folder).f_ffree
 
 
-def answer(deployment: Deployment) -> float:
+def memory(deployed: Deployment) -> float:
+    return deployed.memory("sessions-1") / MEBIBYTE
+
+
+def answer(deployed: Deployment) -> float:
+    """Milliseconds."""
     begun = time.perf_counter()
-    httpx.get(f"{deployment.url}/healthz").raise_for_status()
-    return time.perf_counter() - begun
+    httpx.get(f"{deployed.url}/healthz").raise_for_status()
+    return (time.perf_counter() - begun) * 1000
 
 
-def left_behind(deployment: Deployment) -> Iterator[Path]:
+def left_behind(deployed: Deployment) -> Iterator[Path]:
     """Folders that the worker has not deleted yet."""
     for pattern in ("workspaces/*", "trash/*", "trash.deleting"):
-        yield from (deployment.folder / "sessions-1").glob(pattern)
-
-
-if __name__ == "__main__":
-    main()
+        yield from (deployed.folder / "sessions-1").glob(pattern)

@@ -1,20 +1,16 @@
-"""Measure the time that the sandbox and its proxy add to the start of a command and to its network requests.
+"""What the sandbox and its proxy add to the start of a command and to its network requests.
 
-    .venv/bin/python -m bench.sandbox [--rounds N]
-
-Every result is a median with its ratio to the same operation without a sandbox. Both alternate in the same run.
+Each figure is measured beside the same operation without a sandbox, in turns.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import multiprocessing
 import os
 import socket
 import socketserver
-import statistics
 import subprocess
 import tempfile
 import time
@@ -22,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.figures import Figure, Samples, Size
 from workers.egress.process import PORT, Egress, open_egress
 from workers.egress.rules import Rule
 from workers.job import Host, Limits
@@ -73,17 +70,16 @@ class Bytes(socketserver.StreamRequestHandler):
             left -= self.connection.send(piece[:left])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.sandbox", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=30)
-    rounds = parser.parse_args().rounds
+def measure(size: Size) -> Iterator[Figure]:
+    """Start of a command, requests and a download, in the sandbox and without one."""
+    rounds = size.pick(1, 30, 100)
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder, server() as port:
         host = Host(Path(folder))
         with contextlib.closing(
             open_egress(host, {"agent": [Rule.parse(f"127.0.0.1:{port}", private=True)]})
         ) as egress:
-            measure_starts(host, egress, rounds)
-            measure_requests(host, egress, port, rounds)
+            yield from measure_starts(host, egress, rounds)
+            yield from measure_requests(host, egress, port, rounds, size.pick(MEBIBYTE, DOWNLOAD_BYTES, DOWNLOAD_BYTES))
 
 
 @contextlib.contextmanager
@@ -97,7 +93,7 @@ def server() -> Iterator[int]:
     listener.server_close()
 
 
-def measure_starts(host: Host, egress: Egress, rounds: int) -> None:
+def measure_starts(host: Host, egress: Egress, rounds: int) -> Iterator[Figure]:
     bare = Launch(["true"], {"PATH": os.environ["PATH"]}, "/")
     sealed, open_ = (launch(host, each, ["true"]) for each in (None, egress))
 
@@ -111,36 +107,38 @@ def measure_starts(host: Host, egress: Egress, rounds: int) -> None:
                 client.sendall(b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n")
                 client.recv(10)
 
-    show(
-        "start and end of `true`",
-        in_turns(
-            rounds,
-            {
-                "bare": lambda: subprocess.run(["true"], check=True),
-                "under the supervisor": lambda: run(bare),
-                "in bubblewrap, no network": lambda: run(sealed),
-                "in bubblewrap, with the proxy": lambda: run(open_),
-                "start of a proxy, once per attempt in parallel": start_proxy,
-            },
-        ),
+    found = in_turns(
+        rounds,
+        {
+            "a bare `true`": lambda: subprocess.run(["true"], check=True),
+            "under the supervisor": lambda: run(bare),
+            "in bubblewrap, no network": lambda: run(sealed),
+            "in bubblewrap, with the proxy": lambda: run(open_),
+            "start of a proxy, once per attempt in parallel": start_proxy,
+        },
     )
+    (name, anchor), *others = found.items()
+    for other, values in others:
+        yield Figure(f"`true` {other}" if other[0] != "s" else other, "ms", values, Samples(name, anchor))
 
 
-def measure_requests(host: Host, egress: Egress, port: int, rounds: int) -> None:
+def measure_requests(host: Host, egress: Egress, port: int, rounds: int, download_bytes: int) -> Iterator[Figure]:
     def client(proxy: int) -> list[str]:
-        return ["/usr/bin/python3", "-c", CLIENT, str(port), str(proxy), "50", str(DOWNLOAD_BYTES)]
+        return ["/usr/bin/python3", "-c", CLIENT, str(port), str(proxy), "50", str(download_bytes)]
 
-    requests: dict[str, list[float]] = {"bare": [], "through the proxy": []}
-    downloads: dict[str, list[float]] = {name: [] for name in requests}
+    requests: tuple[list[float], list[float]] = ([], [])
+    rates: tuple[list[float], list[float]] = ([], [])
     inside = launch(host, egress, client(PORT))
-    for _ in range(max(rounds // 6, 3)):
-        answers = (subprocess.check_output(client(0)), run(inside))
-        for name, answer in zip(requests, answers, strict=True):
+    for _ in range(max(rounds // 6, 1)):
+        for way, answer in enumerate((subprocess.check_output(client(0)), run(inside))):
             latencies, download = json.loads(answer)
-            requests[name] += latencies
-            downloads[name].append(download)
-    show("connection, request and answer of one byte", requests)
-    show(f"download of {DOWNLOAD_BYTES // MEBIBYTE} MiB", downloads, DOWNLOAD_BYTES / MEBIBYTE)
+            requests[way].extend(each * 1000 for each in latencies)
+            rates[way].append(download_bytes / MEBIBYTE / download)
+    direct = "without a sandbox"
+    yield Figure(
+        "connection, request and answer of one byte, through the proxy", "ms", requests[1], Samples(direct, requests[0])
+    )
+    yield Figure("download through the proxy", "MiB/s", rates[1], Samples(direct, rates[0]))
 
 
 def launch(host: Host, egress: Egress | None, command: list[str]) -> Launch:
@@ -159,24 +157,11 @@ def run(launch: Launch) -> bytes:
 
 
 def in_turns(rounds: int, ways: Mapping[str, Callable[[], object]]) -> dict[str, list[float]]:
-    """Seconds of each variant. The variants alternate, so that other load of the machine affects all of them."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    """Milliseconds of each variant. The variants alternate, so that other load of the machine affects all of them."""
+    found: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():
             begun = time.perf_counter()
             way()
-            seconds[name].append(time.perf_counter() - begun)
-    return seconds
-
-
-def show(what: str, seconds: Mapping[str, list[float]], mebibytes: float = 0) -> None:
-    print(f"\n{what}")
-    first = statistics.median(next(iter(seconds.values())))
-    for name, found in seconds.items():
-        median = statistics.median(found)
-        rate = f"{mebibytes / median:8,.0f} MiB/s" if mebibytes else ""
-        print(f"  {name:46}{median * 1000:9.2f} ms{median / first:8.1f} x  {rate}")
-
-
-if __name__ == "__main__":
-    main()
+            found[name].append((time.perf_counter() - begun) * 1000)
+    return found

@@ -1,71 +1,59 @@
-"""Measure how long after DELETE the last process of a stubborn agent has ended, with and without the revoke.
-
-    .venv/bin/python -m bench.stops [--stops N] [--lost N]
-
-It uses the default settings. Without the revoke, which needs the broker, the worker notices the stop at its next
-heartbeat, within ten seconds. It alternates with a bare Celery task that sleeps, from its revoke until its process has
-ended. Fails if a stop takes longer than guaranteed: 1 s with the revoke (p99), 20 s in all cases.
-"""
+"""P8: how long after DELETE the last process of a stubborn agent has ended, with the revoke and without it."""
 
 from __future__ import annotations
 
-import argparse
-import tempfile
 import time
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
-from bench.bare_worker import BareWorker
-from bench.figures import defaults, percentiles, show
-from tests.deployment import Deployment, deployed, free_port, processes_with, seconds_to_sleep, wait_for
-from tests.postgres import postgres_database
+import psutil
 
-STUBBORN = "trap '' TERM HUP INT; (setsid sh -c 'trap \"\" TERM; exec sleep {0}' &); echo kept > a.txt; sleep {0}"
-NORMALLY_SECONDS, AT_WORST_SECONDS = 1.0, 20.0
+from bench.bare_worker import BareWorker, wait_for_end
+from bench.deployments import deployment, small_repository
+from bench.figures import Figure, Samples, Size, at_most
+from tests.deployment import Deployment, processes_with, seconds_to_sleep, wait_for
+
+STUBBORN = "trap '' TERM HUP INT; (setsid sh -c 'trap \"\" TERM; exec sleep {0}' &); echo kept > f0.txt; sleep {0}"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.stops", description=__doc__)
-    parser.add_argument("--stops", type=int, default=200, help="stops with the revoke")
-    parser.add_argument("--lost", type=int, default=20, help="stops with the broker killed")
-    arguments = parser.parse_args()
+def measure(size: Size) -> Iterator[Figure]:
+    """DELETE until no process of the agent is left, beside the revoke of a bare Celery task."""
     bare, revoked, lost = [], [], []
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        postgres_database() as url,
-        deployed(Path(folder), url, free_port(), AGENTS="shell", SANDBOX="bubblewrap", **defaults()) as deployment,
-    ):
-        site = deployment.make_site(deployment.make_repository({"a.txt": "a\n"}))
-        bare_worker = BareWorker(deployment)
-        for _ in range(arguments.stops):
-            bare.append(bare_worker.revoke())
-            revoked.append(stop(deployment, site, lost=False))
-        for _ in range(arguments.lost):
-            lost.append(stop(deployment, site, lost=True))
-    show(
-        "DELETE until no process of the agent is left",
-        {"bare Celery task, revoked": bare, "with the revoke": revoked, "the revoke lost": lost},
-    )
-    print(f"  at worst {max(revoked):.2f} s with the revoke, {max(lost):.2f} s without it")
-    assert percentiles(revoked)[1] < NORMALLY_SECONDS, "stops take too long"
-    assert max(*revoked, *lost) < AT_WORST_SECONDS, "a stop took too long"
-
-
-def stop(deployment: Deployment, site: dict[str, Any], *, lost: bool) -> float:
-    marker = seconds_to_sleep()
-    runner = deployment.run(site, STUBBORN.format(marker))
-    wait_for("the agent", lambda: len(processes_with(f"sleep {marker}")) >= 2)
+    with deployment() as deployed:
+        deployed.start_worker("sessions-1")
+        site = deployed.make_site(small_repository(deployed))
+        worker = BareWorker(deployed)
+        for _ in range(size.pick(1, 20, 200)):
+            bare.append(worker.revoke() * 1000)
+            revoked.append(stop(deployed, site, lost=False) * 1000)
+        for _ in range(size.pick(0, 2, 20)):
+            lost.append(stop(deployed, site, lost=True))
+    anchor = Samples("bare Celery task, revoked", bare)
+    goals = [at_most(50), at_most(1.2, "p99", times_anchor=True), at_most(1000, "p99")]
+    yield Figure("DELETE until no process is left", "ms", revoked, anchor, goals)
     if lost:
-        deployment.kill("broker")
+        yield Figure("the same with the revoke lost", "s", lost, goals=[at_most(20, "p99")])
+
+
+def stop(deployed: Deployment, site: dict[str, Any], *, lost: bool) -> float:
+    """Seconds. Without the revoke, which needs the broker, the worker notices the stop at its next heartbeat."""
+    marker = seconds_to_sleep()
+    runner = deployed.run(site, STUBBORN.format(marker))
+    wait_for("the agent", lambda: _sleeping(marker) == 2)
+    # What sleeps, and all that leads to it and shows what it runs: shells, sandbox and supervisor.
+    processes = [psutil.Process(pid) for pid in processes_with(marker)]
+    if lost:
+        deployed.kill("broker")
     asked_at = time.monotonic()
-    deployment.api.delete(f"/agent_runners/{runner['id']}").raise_for_status()
-    wait_for("the end of every process", lambda: not processes_with(marker))
+    deployed.api.delete(f"/agent_runners/{runner['id']}").raise_for_status()
+    wait_for_end(processes)
+    assert not processes_with(marker), "a process was started meanwhile"
     took = time.monotonic() - asked_at
     if lost:
-        deployment.start("broker", "broker")
-    wait_for("the work", lambda: deployment.session(runner)["has_result_diff"])
+        deployed.start("broker", "broker")
+    wait_for("the work", lambda: deployed.session(runner)["has_result_diff"])
     return took
 
 
-if __name__ == "__main__":
-    main()
+def _sleeping(marker: str) -> int:
+    return sum(psutil.Process(pid).name() == "sleep" for pid in processes_with(marker))

@@ -1,0 +1,77 @@
+"""Measure this product beside the raw thing that it wraps, in the same run, on real processes and its own Postgres."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from bench import dispatch, files, load, memory, posts, recovery, sandbox, sessions, stops
+from bench.figures import Benchmark, Size
+from bench.report import Report
+
+# In the order in which they run. The first line of a function's docstring says what it measures.
+GOALS: dict[str, list[Benchmark]] = {
+    "p1": [sessions.small],
+    "p2": [sessions.large],
+    "save": [sessions.save],
+    "p3": [posts.measure],
+    "p6": [memory.measure],
+    "p8": [stops.measure, recovery.measure],
+    "p9": [load.at_once],
+    "rule": [load.rule],
+}
+# Only by name, or with --full.
+OTHERS: dict[str, list[Benchmark]] = {
+    "dispatch": [dispatch.measure],
+    "sandbox": [sandbox.measure],
+    "files": [files.measure],
+}
+ALL = {**GOALS, **OTHERS}
+
+
+def main() -> int:
+    arguments = parser().parse_args()
+    size = Size.FULL if arguments.full else Size.QUICK
+    report = Report(size)
+    for name in arguments.names or (ALL if arguments.full else GOALS):
+        for benchmark in ALL[name]:
+            report.begin(name, summary(benchmark))
+            for found in benchmark(size):
+                report.add(name, found)
+                # After each, so that a run which is interrupted leaves what it has found.
+                if arguments.json:
+                    report.write(arguments.json)
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    listed = [f"  {name:9} {summary(each)}" for name, benchmarks in ALL.items() for each in benchmarks]
+    made = argparse.ArgumentParser(
+        prog="bin/bench",
+        description=__doc__,
+        epilog="\n".join(["benchmarks:", *listed]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument(
+        "names", nargs="*", type=_known, metavar="NAME", help=f"a benchmark; without one: {' '.join(GOALS)}"
+    )
+    how_much = made.add_mutually_exclusive_group()
+    how_much.add_argument("--quick", action="store_true", help="few samples, under 5 minutes; the default")
+    how_much.add_argument("--full", action="store_true", help="many samples and all benchmarks, under 30 minutes")
+    made.add_argument("--json", type=Path, metavar="FILE", help="write the figures with their samples to FILE")
+    return made
+
+
+def summary(benchmark: Benchmark) -> str:
+    return (benchmark.__doc__ or "").partition("\n")[0]
+
+
+def _known(name: str) -> str:
+    if name not in ALL:
+        raise argparse.ArgumentTypeError(f"there is no benchmark {name!r}; there are {', '.join(ALL)}")
+    return name
+
+
+if __name__ == "__main__":
+    sys.exit(main())
