@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable
 
 from app import db
-from app.escaping import one_line, sendable
+from app.escaping import inert, one_line, sendable
 from app.models import AgentRunnerSession, Publication
 from app.models.states import PublicationKind
 from app.redaction.secrets import Secrets
@@ -108,9 +108,13 @@ def _described(sessions: list[AgentRunnerSession], fit: Fit) -> str:
     parts = []
     for session in sessions:
         asked = "\n".join(f"> {line}" for line in fit(session.prompt).strip().splitlines()[:40])
-        part = f"{asked}\n\n{fit(session.result or '')}".strip()
-        parts.append(part if len(part) <= room else part[: room - 1] + "…")
+        asked = _cut(asked, room)
+        parts.append(f"{asked}\n\n{inert(_cut(fit(session.result or ''), room - len(asked)))}".strip())
     return "\n\n---\n\n".join(parts)
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[: max(0, longest - 1)] + "…"
 
 
 def _change_of(session: AgentRunnerSession, fit: Fit) -> Change:
@@ -118,8 +122,8 @@ def _change_of(session: AgentRunnerSession, fit: Fit) -> Change:
     assert session.cumulative_diff_key and session.done_at
     trailers = f"Co-authored-by: {session.agent} <{session.agent}@agent-runners.invalid>"
     parts = [
-        _subject(fit(session.title) if session.title else title_from(fit(session.prompt))),
-        fit(session.result or "").strip()[:10_000],
+        _subject(inert(fit(session.title)) if session.title else title_from(fit(session.prompt))),
+        inert(fit(session.result or "").strip()[:10_000]),
         trailers,
     ]
     return Change(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.escaping import one_line, readable, sendable
+from app.escaping import inert, one_line, readable, sendable
 
 UNSEEN = [
     *map(chr, [*range(9), *range(0xB, 0x20), *range(0x7F, 0xA0)]),
@@ -38,3 +38,26 @@ def test_what_is_sent_keeps_all_but_controls_and_turns_of_direction() -> None:
     assert sendable("one\r\ntwo\rthree\n") == "one\ntwo\nthree\n"
     assert sendable("\x1b[31m\x00\x85\u202e\u2066\ud800") == "\\x1b[31m\\x00\\x85\\u202e\\u2066\\ud800"
     assert one_line(" a\r\nb\u2028c\td\u202e ") == "a b c d\\u202e"
+
+
+def test_what_an_agent_wrote_gives_a_forge_no_commands() -> None:
+    for active in (
+        *("@team", "_@team_", "(@ada)", "Closes #1", "fixed: other/project#12", "resolve GH-3", "see !4"),
+        *("Closes https://forge.example.com/a/b/issues/1", "FIXING: https://forge.example.com/a/b/-/issues/1"),
+        *("![beacon](https://a.example/x.png)", '<img src="https://a.example">', "<!-- hidden", "</details>"),
+        *("[skip ci]", "[ci skip]", "[no ci]", "[Actions Skip]", "/merge", "  /tag v1", "---", "***", "===="),
+    ):
+        sent = inert(f"first\n{active}\nlast")
+        assert f"\n{active}\n" not in sent and sent.replace("\u200b", "") == f"first\n{active}\nlast", active
+
+
+def test_what_an_agent_wrote_otherwise_stays_as_it_is() -> None:
+    plain = "ada@example.org: a < b, List[int], f(x)! `x[0]` - [a link](https://a.example/b#top)\n- [ ] /not/a/command?"
+    assert inert(plain) == plain
+
+
+def test_a_block_of_code_that_an_agent_left_open_is_closed() -> None:
+    assert inert("```py\nx = 1") == "```py\nx = 1\n```"
+    assert inert("~~~~\n~~~\n```") == "~~~~\n~~~\n```\n~~~~"
+    for closed in ("```\nx\n```", "```a```", "```\n```not the end\n````\n"):
+        assert inert(closed) == closed

@@ -380,3 +380,15 @@ def test_what_a_pull_request_says_quotes_no_secret_and_nothing_unseen(ask, origi
     )
     assert SECRET not in said and SECRET[:12] not in said and "MIIEvQ" not in said
     assert said.count("[redacted]") >= 4 and "\u202e" not in said
+
+
+def test_what_an_agent_says_commands_nothing_on_the_forge(ask, origin):
+    session_id = ask("# Closes #7, said @ada\necho changed > a.txt; echo 'Fixes #1 for @team'")
+    run_session(str(session_id))
+    with db.transaction():
+        db.session.merge(runner_of(session_id).site).forge = Forge.GITHUB
+    job = job_of(session_id, {})
+    [change] = job.changes
+    asked, answer = job.pull_request.sessions.split("\n\n")
+    assert change.message.split("\n\n")[1] == answer == "Fixes #\u200b1 for @\u200bteam"
+    assert asked.startswith("> # Closes #7, said @ada\n"), "the caller's own words have their effect"
