@@ -25,6 +25,7 @@ from sqlalchemy.sql.functions import FunctionElement
 log = structlog.get_logger()
 
 _engine: sa.Engine | None = None
+_url: str | None = None
 _configured_by: int | None = None
 _factory = orm.sessionmaker(expire_on_commit=False)
 session: orm.scoped_session[orm.Session] = orm.scoped_session(_factory)
@@ -57,13 +58,18 @@ def new_id() -> uuid.UUID:
 
 
 def configure(url: str) -> None:
-    """Point this process at a database. Call it again after a fork: connections must not be shared."""
-    global _engine, _configured_by
+    """Point this process at a database. Call it again after a fork: connections must not be shared.
+
+    The engine stays the same, so that a process has the statements that its parent has compiled.
+    """
+    global _engine, _url, _configured_by
     if _engine is not None:
         # The parent still uses the sockets that a fork copied, so they are dropped without being closed.
         _engine.dispose(close=_configured_by == os.getpid())
-    _engine, _configured_by = make_engine(url), os.getpid()
-    _factory.configure(bind=_engine)
+    if _engine is None or url != _url:
+        _engine, _url = make_engine(url), url
+        _factory.configure(bind=_engine)
+    _configured_by = os.getpid()
 
 
 def close() -> None:

@@ -35,10 +35,10 @@ from app.config import settings
 from app.logs import configure_logging
 from app.models.limits import SessionLimits
 from app.services import secret_key
-from app.services.execution import scheduling
 from app.setting_values import SettingsError
 from tasks.bootsteps import BeatCheck, OrphanSweep, Refill
 from tasks.session_jobs import limits_of, this_host
+from tasks.warm_up import warm_up
 from workers.sandbox.layers import layers
 
 log = structlog.get_logger()
@@ -121,6 +121,13 @@ def map_tables(**_: Any) -> None:
     orm.configure_mappers()
 
 
+@worker_init.connect
+def prepare_pool(**_: Any) -> None:
+    """Do once what each process of a pool that runs sessions would do for itself."""
+    if queue.SESSIONS in app.amqp.queues.consume_from:
+        warm_up()
+
+
 @worker_ready.connect
 def log_missing_layers(**_: Any) -> None:
     """When a session worker starts, log each layer of isolation between agents and this machine that does not work."""
@@ -151,13 +158,13 @@ def open_database(**_: Any) -> None:
     db.configure(settings().database)
     if queue.SESSIONS in app.amqp.queues.consume_from:
         # In a thread, because an unavailable database would keep the process from starting.
-        threading.Thread(target=_warm_up, daemon=True).start()
+        threading.Thread(target=_connect, daemon=True).start()
 
 
-def _warm_up() -> None:
-    """Connect and run the first query of a claim, so that the first session does not wait for it."""
-    with contextlib.suppress(*db.UNAVAILABLE), db.transaction(read_only=True):
-        scheduling.find_next()
+def _connect() -> None:
+    """Connect, so that the first session does not wait for it."""
+    with contextlib.suppress(*db.UNAVAILABLE):
+        db.ping()
 
 
 @worker_process_shutdown.connect

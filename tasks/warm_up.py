@@ -1,0 +1,45 @@
+"""Prepares a session worker before it forks the processes of its pool, each of which runs one session.
+
+What is imported, compiled and parsed here, they need not do themselves, and its memory is shared.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+
+import sqlalchemy as sa
+import structlog
+from billiard.util import get_pdeathsig
+
+from app import artifacts, db
+from tasks.rehearsal import rehearse
+from tasks.session_jobs import this_host
+from workers.sandbox import probe, seccomp
+
+log = structlog.get_logger()
+# What a session imports where it is first needed.
+_LATE_IMPORTS = ("encodings.utf_16_be", "encodings.utf_16_le")
+
+
+def warm_up() -> None:
+    """Do what each session would do first. The database and the sandbox may be unavailable. No connection is left open."""
+    for module in _LATE_IMPORTS:
+        importlib.import_module(module)
+    artifacts.store()
+    seccomp.program()
+    probe(this_host())
+    # Each new process sets this signal, by means of a parser for C that takes long to make and is kept.
+    with contextlib.suppress(OSError):
+        get_pdeathsig()
+    try:
+        rehearse()
+    except sa.exc.SQLAlchemyError as error:
+        # A session then compiles its statements itself, which takes it a tenth of a second.
+        log.warning("statements_not_compiled", error=type(error).__name__)
+    finally:
+        db.close()
+    # The collector would write to every object, and each process would get a copy of its own.
+    gc.collect()
+    gc.freeze()

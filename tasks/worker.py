@@ -1,0 +1,52 @@
+"""Runs a worker for one queue: `python -m tasks.worker QUEUE NAME`, started by `agent-runners worker`.
+
+It does what `celery worker` does. That command also imports Flower and libraries for terminals, which would then be in
+the memory of each process of the pool.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+# structlog imports Rich wherever it is installed, for a traceback with colours that the log does not use.
+sys.modules["rich"] = None  # type: ignore[assignment]
+
+from app import queue  # noqa: E402
+from app.config import settings  # noqa: E402
+from tasks.celery_app import app  # noqa: E402
+
+CONTROL_TASKS = 4
+"""How many tasks of the queue `control` a worker runs at once. Publishing mostly waits for a forge."""
+
+
+def main(queue_name: str, name: str) -> int:
+    """Run the worker until it is stopped, and return its exit status. `name` must be unique on this host."""
+    worker = app.Worker(
+        hostname=f"{name}@",
+        queues=[queue_name],
+        pool_cls="prefork",
+        loglevel="WARNING",
+        # Without the banner, which only repeats the settings.
+        quiet=True,
+        without_gossip=True,
+        without_mingle=True,
+        **_options(queue_name, name),
+    )
+    worker.start()
+    return worker.exitcode or 0
+
+
+def _options(queue_name: str, name: str) -> dict[str, Any]:
+    if queue_name == queue.SESSIONS:
+        # One session per process, so that terminating the process of a session cannot hit another one.
+        return {"concurrency": settings().session_workers, "max_tasks_per_child": 1}
+    if queue_name == queue.SWEEP:
+        # Several sweep workers may share the folder, and each needs its own schedule file.
+        schedule = settings().data_dir.absolute() / f"beat-schedule-{name}"
+        return {"concurrency": 1, "beat": True, "schedule_filename": str(schedule)}
+    return {"concurrency": CONTROL_TASKS}
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

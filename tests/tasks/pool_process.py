@@ -1,0 +1,65 @@
+"""Runs a session as a process of a worker's pool does, and tells what that process did for itself.
+
+python -m tests.tasks.pool_process SESSION_ID
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+
+import tasks.worker
+from app import db
+from app.config import settings
+from tasks.celery_app import app, open_log, prepare_pool
+from tasks.sessions import run_session
+
+COMPILED, FROM_CACHE = "generated in", "cached since"
+
+
+def main(session_id: str) -> None:
+    assert tasks.worker.app is app
+    open_log()
+    db.configure(settings().database)
+    app.amqp.queues.select(["sessions"])
+    prepare_pool()
+    imported = set(sys.modules)
+    pid = os.fork()
+    if pid == 0:
+        db.configure(settings().database)
+        statements = Statements()
+        log = logging.getLogger("sqlalchemy.engine")
+        log.addHandler(statements)
+        log.setLevel(logging.INFO)
+        run_session(session_id)
+        # What was refused is there as None.
+        loaded = {name for name, module in sys.modules.items() if module is not None}
+        found = {"modules": sorted(loaded), "new": sorted(loaded - imported)}
+        json.dump({**found, "compiled": statements.compiled, "cached": statements.cached}, sys.stdout)
+        sys.stdout.flush()
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+
+class Statements(logging.Handler):
+    """Which statements were compiled, and how many were taken from the cache."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.compiled: list[str] = []
+        self.cached = 0
+        self._statement = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        said = record.getMessage()
+        if said.startswith("["):
+            self.cached += FROM_CACHE in said
+            if COMPILED in said:
+                self.compiled.append(self._statement)
+        self._statement = said
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

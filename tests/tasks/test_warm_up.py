@@ -1,0 +1,61 @@
+"""What a session worker does before its pool is forked, so that no process of the pool has to."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import uuid
+
+import sqlalchemy as sa
+
+from app.models import Base
+from tasks.rehearsal import rehearse
+from tests.tasks.conftest import read
+
+# Of command lines, of Flower and of the web process.
+OF_OTHERS = {"prompt_toolkit", "rich", "tornado", "pygments", "wcwidth", "flask", "flower", "marshmallow", "gunicorn"}
+
+
+def run_in_pool_process(session_id: uuid.UUID) -> dict[str, list[str]]:
+    command = [sys.executable, "-m", "tests.tasks.pool_process", str(session_id)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_session_finds_everything_imported_and_compiled(ask):
+    session_id = ask("echo changed > a.txt")
+    found = run_in_pool_process(session_id)
+    assert read(session_id).state == "DONE"
+    assert not found["new"], "imported by the session; import it in tasks.warm_up"
+    compiled = [statement for statement in found["compiled"] if not statement.startswith("SELECT 1")]
+    assert len(compiled) < found["cached"] / 10, f"not in tasks.rehearsal: {compiled}"
+
+
+def test_a_worker_imports_nothing_that_only_others_need(ask):
+    found = run_in_pool_process(ask("true"))
+    assert not OF_OTHERS & {module.partition(".")[0] for module in found["modules"]}
+
+
+def test_the_rehearsal_waits_for_no_lock_and_leaves_no_trace(record):
+    with record.begin() as other:
+        if record.dialect.name == "postgresql":
+            for table in Base.metadata.sorted_tables:
+                other.execute(sa.text(f"LOCK TABLE {table.name} IN ACCESS EXCLUSIVE MODE"))
+        rehearse()
+    with record.connect() as connection:
+        for table in Base.metadata.sorted_tables:
+            assert connection.scalar(sa.select(sa.func.count()).select_from(table)) == 0, table.name
+
+
+def test_a_worker_starts_without_its_database(configured, tmp_path):
+    code = "from app import db; db.configure(%r); from tasks.warm_up import warm_up; warm_up()"
+    done = subprocess.run(
+        [sys.executable, "-c", code % f"sqlite:///{tmp_path}/missing/test.db"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "statements_not_compiled" in done.stdout + done.stderr
