@@ -35,7 +35,10 @@ def create_app(runner_id: str) -> Flask:
             connection.execute(
                 sessions.insert(), {**session, "id": session_id, "agent_runner_id": runner_id, "prompt": prompt}
             )
-            connection.execute(events.insert(), {**event, "agent_runner_id": runner_id, "session_id": session_id})
+            connection.execute(
+                events.insert(),
+                {**event, "id": db.new_id(), "agent_runner_id": runner_id, "session_id": session_id},
+            )
         return {"id": str(runner_id), "latest_session_id": str(session_id)}, 201
 
     return app

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from app import queue
+from app.config import settings
 from tests.deployment import Deployment, wait_for
 
 _BEGIN, _HANG, _QUEUE = "bare.begin", "bare.hang", "bare"
@@ -29,9 +30,12 @@ class BareWorker:
     def __init__(self, deployment: Deployment) -> None:
         self._folder = deployment.folder
         environment = deployment.environment()
-        # This process sends the tasks, so it needs the deployment's settings.
+        # This process sends the tasks, so it needs the settings of this deployment and not of one before.
         os.environ.update(environment)
-        queue.celery().conf.task_routes |= {"bare.*": {"queue": _QUEUE}}
+        settings.cache_clear()
+        queue.celery.cache_clear()
+        self._celery = queue.celery()
+        self._celery.conf.task_routes |= {"bare.*": {"queue": _QUEUE}}
         with open(self._folder / "bare.log", "ab") as log:
             deployment.processes["bare"] = subprocess.Popen(
                 _WORKER, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
@@ -43,21 +47,14 @@ class BareWorker:
         """Seconds from sending a task until it starts."""
         file = self._new_file()
         sent_at = time.time()
-        queue.send(_BEGIN, str(file))
+        self._celery.send_task(_BEGIN, (str(file),))
         wait_for("the bare task", file.exists)
         return float(file.read_text()) - sent_at
-
-    def send(self) -> float:
-        """Seconds that Celery's own call for sending a task takes, in which the caller waits for the broker."""
-        file = self._new_file()
-        begun = time.perf_counter()
-        queue.celery().send_task(_BEGIN, (str(file),))
-        return time.perf_counter() - begun
 
     def hang(self) -> tuple[psutil.Process, str]:
         """The process of a task that does nothing until it is revoked, and the id of the task."""
         file, task_id = self._new_file(), str(uuid.uuid4())
-        queue.celery().send_task(_HANG, (str(file),), task_id=task_id)
+        self._celery.send_task(_HANG, (str(file),), task_id=task_id)
         wait_for("the bare task", file.exists)
         return psutil.Process(int(file.read_text())), task_id
 
@@ -65,7 +62,7 @@ class BareWorker:
         """Seconds from revoking a task until its process has ended."""
         process, task_id = self.hang()
         revoked_at = time.monotonic()
-        queue.revoke(task_id)
+        self._celery.control.revoke(task_id, terminate=True, signal="SIGTERM")
         wait_for_end([process])
         return time.monotonic() - revoked_at
 

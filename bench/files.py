@@ -32,7 +32,7 @@ MEBIBYTE = 2**20
 
 def measure(size: Size) -> Iterator[Figure]:
     """An agent that creates files without end, until it is stopped and all are deleted."""
-    limits = {"MAX_FILES": "1000"} if size == Size.TINY else {}
+    limits = {"MAX_DISK_FILES": "1000"} if size == Size.TINY else {}
     with deployment(**limits) as deployed:
         deployed.start("sweep", "worker", "sweep")
         deployed.start_worker("sessions-1")
