@@ -48,29 +48,39 @@ def publish(self: Any, publication_id: str) -> None:
 
 def _publish(claim: PublicationClaim) -> str | None:
     """Publish to the forge, and record the outcome. Returns the code of a failure, which may be retried later."""
-    publication, attempt = claim.publication, claim.publication.attempt
-    lifeline, secrets = Heartbeat.lifeline(), secrets_of(claim.site)
-    names = structlog.contextvars.bound_contextvars(publication_id=str(publication.id), attempt=attempt)
+    publication, secrets = claim.publication, secrets_of(claim.site)
+    names = structlog.contextvars.bound_contextvars(publication_id=str(publication.id), attempt=publication.attempt)
     with names, redacted_logs(secrets):
         try:
-            with Heartbeat(publication, lifeline):
-                done = publish_to_forge(publish_job_of(claim, secrets, lifeline), this_host())
-            with db.transaction():
-                made = _facts(done.pull_request) if done.pull_request else None
-                publication_attempts.succeed(publication.id, attempt, done.sha, made)
-            log.info("published", sha=done.sha)
+            failure = _attempt(claim, secrets)
+            return None if failure is None else _settle(claim, failure, secrets)
         except leases.LeaseLost as reason:
             log.info("dropped", reason=reason.error_code)
         except Interrupted as reason:
             log.warning("dropped", reason=str(reason))
-        except EngineError as failure:
-            return _settle(claim, failure, secrets)
         except db.UNAVAILABLE as error:
             # The sweep dispatches the next attempt, which looks up what the forge already has.
             log.warning("database_unavailable", error=type(error).__name__)
-        except Exception:
-            log.exception("internal_error")
-            return _settle(claim, EngineError("internal", "publish", f"{_INTERNAL} {publication.id}"), secrets)
+    return None
+
+
+def _attempt(claim: PublicationClaim, secrets: Secrets) -> EngineError | None:
+    """Publish to the forge, and record that. Returns what failed, if anything; what ended the attempt is raised."""
+    publication, lifeline = claim.publication, Heartbeat.lifeline()
+    try:
+        with Heartbeat(publication, lifeline):
+            done = publish_to_forge(publish_job_of(claim, secrets, lifeline), this_host())
+        with db.transaction():
+            made = _facts(done.pull_request) if done.pull_request else None
+            publication_attempts.succeed(publication.id, publication.attempt, done.sha, made)
+    except (leases.LeaseLost, Interrupted, *db.UNAVAILABLE):
+        raise
+    except EngineError as failure:
+        return failure
+    except Exception:
+        log.exception("internal_error")
+        return EngineError("internal", "publish", f"{_INTERNAL} {publication.id}")
+    log.info("published", sha=done.sha)
     return None
 
 

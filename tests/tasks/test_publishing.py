@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from tasks.publication_jobs import publish_job_of
 from tasks.publications import publish
 from tasks.sessions import run_session
 from tests.asking import new_session
+from tests.deployment import wait_for
 from tests.tasks.conftest import read, runner_of
 from tests.workers.repositories import commit_all, git, write
 from workers.processes.lifeline import Lifeline
@@ -345,6 +347,31 @@ def test_a_publication_that_kills_its_worker_each_time_fails_after_three(ask, or
     assert "3 workers were lost" in runner.merge_commit_error
     assert not runner.merge_commit_is_being_created
     assert commit(session_id, target_branch="notes").state == PublicationState.DONE, "it may be asked for again"
+
+
+def test_an_attempt_that_fails_after_another_has_taken_over_records_nothing(ask, origin, configure, tmp_path):
+    # It fails before its heartbeat notices.
+    configure(HEARTBEAT_SECONDS="60", LEASE_SECONDS="300")
+    pushed, refuse = tmp_path / "pushed", tmp_path / "refuse"
+    hook = origin / ".git" / "hooks" / "pre-receive"
+    hook.write_text(f"#!/bin/sh\ntouch {pushed}\nuntil test -e {refuse}; do sleep 0.05; done\nexit 1\n")
+    hook.chmod(0o755)
+    session_id = ask("echo changed > a.txt")
+    run_session(str(session_id))
+    with db.transaction():
+        publications.request_commit(ada_of(session_id), runner_of(session_id).id, {"target_branch": "notes"})
+        publication_id = newest(session_id).id
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(publish, str(publication_id))
+        wait_for("the push", pushed.exists)
+        with db.transaction():
+            db.session.get_one(Publication, publication_id).lease_expires_at = db.now(-1)
+        with db.transaction():
+            assert publication_attempts.claim(publication_id).publication.attempt == 2
+        refuse.touch()
+        assert first.result() is None
+    left = newest_settled(session_id)
+    assert (left.state, left.attempt, left.error) == (PublicationState.PENDING, 2, None)
 
 
 def claim_and_die(number: uuid.UUID) -> bool:
