@@ -10,7 +10,7 @@ WORKDIR /app
 # The dependencies change less often than the code, so they get a layer of their own.
 COPY setup.cfg pyproject.toml constraints.txt README.md LICENSE ./
 RUN pip install --no-cache-dir --constraint constraints.txt --editable .
-# The programs of agents, such as --build-arg AGENTS="codex claude"; `shell` needs none.
+# The agents to install, such as --build-arg AGENTS="codex claude". `shell` needs no program.
 ARG AGENTS=""
 COPY bin/install-agents ./bin/install-agents
 RUN [ -z "$AGENTS" ] || bin/install-agents $AGENTS
@@ -20,7 +20,7 @@ COPY app ./app
 COPY tasks ./tasks
 COPY workers ./workers
 COPY migrations ./migrations
-# Again, now that the packages are there to be found.
+# Again, now that the packages exist.
 RUN pip install --no-cache-dir --no-deps --editable .
 
 USER runners

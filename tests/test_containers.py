@@ -53,7 +53,7 @@ def test_what_runs_agents_has_limits_as_a_whole() -> None:
     assert {"mem_limit", "pids_limit"} <= set(OURS["sessions"])
 
 
-def test_every_secret_is_asked_for_and_stands_in_the_example() -> None:
+def test_every_secret_is_required_and_is_in_the_example() -> None:
     text = (ROOT / "docker-compose.yml").read_text()
     required = set(re.findall(r"\$\{(\w+):\?", text))
     assert required == {"POSTGRES_PASSWORD", "BROKER_PASSWORD", "SECRET_KEY", "FLOWER_AUTH"}

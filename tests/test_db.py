@@ -14,7 +14,7 @@ def names() -> list[str]:
         return list(db.session.scalars(sa.select(Counter.name)))
 
 
-def test_what_follows_a_commit_may_fail_and_keeps_nothing_else_from_happening(record, capsys):
+def test_an_after_commit_callback_that_fails_does_not_stop_the_others(record, capsys):
     ran = []
 
     def fail() -> None:
@@ -28,7 +28,7 @@ def test_what_follows_a_commit_may_fail_and_keeps_nothing_else_from_happening(re
     assert "after_commit_failed" in "".join(capsys.readouterr())
 
 
-def test_what_follows_a_commit_does_not_follow_a_rollback(record):
+def test_after_commit_callbacks_do_not_run_after_a_rollback(record):
     ran = []
     with pytest.raises(ValueError), db.transaction():
         db.session.add(Counter(name="stored"))

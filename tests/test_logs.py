@@ -67,7 +67,7 @@ def test_no_secret_gets_into_a_line(
     assert "afterwards [redacted] [redacted] [redacted] [redacted]" in told
 
 
-def test_numbers_and_nothing_stay_what_they_are(
+def test_numbers_and_null_are_unchanged(
     configure_logs: Callable[[str], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     configure_logs("json")
@@ -114,7 +114,7 @@ def test_a_terminal_gets_text_and_everything_else_json(
 
 
 @pytest.mark.parametrize(("level", "is_shown"), [("INFO", False), ("DEBUG", True)])
-def test_what_celery_says_of_each_message_is_for_debugging(
+def test_celerys_line_for_each_message_is_debug_output(
     configure: Callable[..., None], capsys: pytest.CaptureFixture[str], level: str, is_shown: bool
 ) -> None:
     configure(LOG_LEVEL=level)

@@ -60,7 +60,7 @@ def test_the_twenty_endpoints_of_the_reference_exist(app: Flask) -> None:
     assert len(REFERENCE) == 20 and set(REFERENCE) <= set(routes(app))
 
 
-def test_nothing_else_lies_below_agent_runners_but_what_we_added(app: Flask) -> None:
+def test_nothing_is_below_agent_runners_but_what_we_added(app: Flask) -> None:
     below = {route for route in routes(app) if "/agent_runners" in route}
     assert below - set(REFERENCE) == {
         "POST /agent_runners/:id/unarchive",
@@ -69,7 +69,7 @@ def test_nothing_else_lies_below_agent_runners_but_what_we_added(app: Flask) -> 
     }
 
 
-def test_every_other_route_stands_in_the_documentation(app: Flask) -> None:
+def test_every_other_route_is_documented(app: Flask) -> None:
     text = PAGE.replace("/api/v1", "").replace("`GET/POST /sites`", "`GET /sites` `POST /sites`")
     text = text.replace("`GET/PATCH/DELETE /sites/:id`", "`GET /sites/:id` `PATCH /sites/:id` `DELETE /sites/:id`")
     text = text.replace("`GET .../events`", "`GET /agent_runners/:id/sessions/:session_id/events`")
@@ -83,7 +83,7 @@ def test_the_states_are_those_of_the_reference() -> None:
     assert list(SessionState) == ["NEW", "RUNNING", "ERROR", "DONE", "CANCELLED"]
 
 
-def test_every_error_code_stands_in_the_documentation() -> None:
+def test_every_error_code_is_documented() -> None:
     rooms = [path for path in (ROOT / "app").rglob("*.py") if path.parent.name not in ("cli", "client", "console")]
     source = "\n".join(path.read_text() for path in rooms)
     codes = set(re.findall(r'error_code(?:: str)? ?= ?(?:\d+, )?"(\w+)"', source))

@@ -51,7 +51,7 @@ def test_a_secret_that_cannot_be_used_is_not_repeated(name: str, value: str, exa
     assert example in str(refused.value) and "hunter2" not in str(refused.value)
 
 
-def test_what_is_right_is_taken() -> None:
+def test_valid_input_is_accepted() -> None:
     settings = read(
         SECRET_KEY=GOOD_KEY,
         DATABASE_URL="postgresql+psycopg://ada:x@db/runners",
@@ -64,6 +64,6 @@ def test_what_is_right_is_taken() -> None:
     assert settings.secret_key == GOOD_KEY and settings.max_cpus == 0.0
 
 
-def test_the_public_url_follows_the_port_where_nobody_names_one() -> None:
+def test_the_public_url_follows_the_port_if_it_is_not_set() -> None:
     assert read(WEB_PORT="9000").public_url == "http://127.0.0.1:9000"
     assert read(WEB_PORT="9000", PUBLIC_URL="https://runners.example.com").public_url == "https://runners.example.com"

@@ -111,7 +111,7 @@ def test_a_stop_in_mid_run_keeps_the_work_and_leaves_no_process(real: Real) -> N
 
 
 @pytest.mark.parametrize("agent", ["codex", "claude"])
-def test_a_program_that_is_missing_is_told_with_how_to_get_it(
+def test_a_missing_program_is_reported_with_how_to_install_it(
     agent: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -123,7 +123,7 @@ def test_a_program_that_is_missing_is_told_with_how_to_get_it(
 
 
 @sandboxed
-def test_a_wrong_key_is_refused_soon_and_told_with_advice(real: Real) -> None:
+def test_a_wrong_key_is_refused_soon_and_reported_with_advice(real: Real) -> None:
     began = time.monotonic()
     keys = dict.fromkeys(("OPENAI_API_KEY", "ANTHROPIC_API_KEY"), "sk-wrong-9876543210")
     attempt = real.run(*EDIT, variables=keys)
@@ -134,7 +134,7 @@ def test_a_wrong_key_is_refused_soon_and_told_with_advice(real: Real) -> None:
 
 
 @sandboxed
-def test_too_many_requests_are_told_apart(real: Real) -> None:
+def test_too_many_requests_have_a_code_of_their_own(real: Real) -> None:
     failure = real.run(directive("status", 429), variables={"CLAUDE_CODE_MAX_RETRIES": "1"}).outcome.failure
     assert failure and (failure.code, failure.retryable) == ("agent_rate_limited", True)
 

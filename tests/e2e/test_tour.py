@@ -117,7 +117,7 @@ def test_a_forge_that_is_down_for_a_while_gets_one_pull_request(deployment: Depl
     assert len(forge.pulls(repository.full_name)) == 1
 
 
-def test_a_revoked_token_is_told_and_nothing_is_pushed(deployment: Deployment, forge: DemoForge) -> None:
+def test_a_revoked_token_is_reported_and_nothing_is_pushed(deployment: Deployment, forge: DemoForge) -> None:
     runner, repository = changed_runner(deployment, forge, "revoked")
     forge.revoke()
     try:
@@ -173,7 +173,7 @@ def test_a_publication_whose_worker_was_killed_is_taken_up_again(deployment: Dep
     wait_for("one pull request", lambda: len(forge.pulls(repository.full_name)) == 1)
 
 
-def test_what_the_forge_says_when_it_refuses_is_told(deployment: Deployment, forge: DemoForge) -> None:
+def test_the_forges_reason_for_a_refusal_is_shown(deployment: Deployment, forge: DemoForge) -> None:
     runner, _ = changed_runner(deployment, forge, "refused")
     path = f"/agent_runners/{runner['id']}"
     forge.set_faults(refused_pushes=1)

@@ -39,7 +39,7 @@ def test_a_broker_that_is_down_for_half_a_minute_delays_what_waits_and_nothing_e
     assert_done_at_once(busy, runners)
 
 
-def test_a_broker_that_lost_everything_is_rung_anew(busy: Deployment) -> None:
+def test_sessions_are_dispatched_again_to_a_broker_that_lost_everything(busy: Deployment) -> None:
     runners, mark = held_back(busy, "flushed", 6)
     wait_for("three to run", lambda: count(busy, runners, "RUNNING") == 3)
 
@@ -53,7 +53,7 @@ def test_a_broker_that_lost_everything_is_rung_anew(busy: Deployment) -> None:
     assert_done_at_once(busy, late)
 
 
-def test_nobody_waits_for_a_frozen_broker_and_a_stop_takes_effect_by_heartbeat(deployment: Deployment) -> None:
+def test_no_caller_waits_for_a_frozen_broker_and_a_stop_takes_effect_by_heartbeat(deployment: Deployment) -> None:
     site = deployment.make_site(deployment.make_repository({"a.txt": "a\n"}, "broker-frozen"), name="broker-frozen")
     marker = seconds_to_sleep()
     running = deployment.run(site, f"echo kept > a.txt; echo half-way; sleep {marker}")

@@ -20,7 +20,7 @@ def missing(deployment: Deployment) -> dict[str, str]:
 
 
 @POSTGRES_ONLY
-def test_the_part_that_has_gone_is_named_with_its_remedy(one_deployment: Deployment) -> None:
+def test_the_missing_part_is_named_with_its_remedy(one_deployment: Deployment) -> None:
     deployment = one_deployment
     wait_for("every part to work", lambda: not missing(deployment))
 

@@ -35,7 +35,7 @@ def postgres_url() -> Iterator[str]:
         yield url
 
 
-def test_a_worker_that_is_frozen_amid_a_claim_does_not_keep_the_others_from_claiming(postgres_url: str) -> None:
+def test_a_worker_that_is_frozen_during_a_claim_does_not_keep_the_others_from_claiming(postgres_url: str) -> None:
     with subprocess.Popen([sys.executable, "-c", HOLDING, postgres_url], stdout=subprocess.PIPE, text=True) as frozen:
         try:
             assert frozen.stdout is not None and frozen.stdout.readline() == "held\n"

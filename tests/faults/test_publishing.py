@@ -192,7 +192,7 @@ def test_a_crash_before_the_answer_is_recorded_leads_to_one_pull_request(
 
 
 @POSTGRES_ONLY
-def test_a_control_worker_that_is_told_to_stop_ends_what_it_has_in_hand_first(
+def test_a_control_worker_that_is_asked_to_stop_finishes_its_tasks_first(
     publishing_on_postgres: Deployment, forge: DemoForge
 ) -> None:
     deployment = publishing_on_postgres
@@ -235,7 +235,7 @@ def test_attempts_that_make_different_commits_know_each_other_s_and_lead_to_one_
     assert_published_once(publishing, forge, changed, commits=1)
 
 
-def test_a_forge_that_does_not_answer_holds_up_no_other_site(publishing: Deployment, forge: DemoForge) -> None:
+def test_a_forge_that_does_not_answer_delays_no_other_site(publishing: Deployment, forge: DemoForge) -> None:
     dead, repository = site_on(publishing, forge, "dead")
     waiting = [publishing.run(dead, "echo b > b.txt") for _ in range(AT_ONCE + 1)]
     alive = changed_runners(publishing, forge, ["alive"])

@@ -232,7 +232,7 @@ def test_a_stop_whose_message_is_lost_takes_effect_all_the_same(one_deployment: 
 
 
 @POSTGRES_ONLY
-def test_the_work_of_a_session_that_is_stopped_amid_its_upload_is_kept_once_the_store_is_back(
+def test_the_work_of_a_session_that_is_stopped_during_its_upload_is_kept_once_the_store_is_back(
     one_deployment: Deployment, s3: S3Server
 ) -> None:
     mark, marker = one_deployment.folder / f"mark-{uuid.uuid4().hex}", seconds_to_sleep()

@@ -110,7 +110,7 @@ def is_unavailable(deployment: Deployment, worker: str, session_id: str) -> bool
     [(S3Server.kill, S3Server.start, 120), (S3Server.freeze, S3Server.thaw, 30)],
     ids=["killed", "frozen"],
 )
-def test_a_store_that_is_away_for_a_while_costs_no_work(
+def test_a_store_that_is_unavailable_for_a_while_costs_no_work(
     one_deployment: Deployment,
     s3: S3Server,
     cut: Callable[[S3Server], None],
@@ -135,7 +135,9 @@ def test_a_store_that_is_away_for_a_while_costs_no_work(
 
 
 @SLOW
-def test_a_store_that_stays_away_ends_the_session_with_its_own_code(one_deployment: Deployment, s3: S3Server) -> None:
+def test_a_store_that_stays_unavailable_ends_the_session_with_its_own_code(
+    one_deployment: Deployment, s3: S3Server
+) -> None:
     for name in WORKERS:
         one_deployment.stop(name)
     one_deployment.start_worker("hasty", UPLOAD_PATIENCE_SECONDS="1")

@@ -61,7 +61,7 @@ def test_one_of_two_that_sweep_is_enough(deployment: Deployment) -> None:
 
 
 @POSTGRES_ONLY
-def test_a_worker_that_sweeps_ends_once_its_clock_is_gone(one_deployment: Deployment) -> None:
+def test_a_sweep_worker_ends_when_its_timer_does(one_deployment: Deployment) -> None:
     """So that whoever looks after it starts it again. The clock is a process beside it."""
     sweeping = one_deployment.processes["sweep-2"]
     beside = psutil.Process(sweeping.pid).children
@@ -158,7 +158,7 @@ def test_nothing_of_a_fetch_outlives_its_worker(one_deployment: Deployment, vict
 
 
 @POSTGRES_ONLY
-def test_a_worker_that_is_frozen_amid_a_fetch_keeps_the_repository_from_nobody(one_deployment: Deployment) -> None:
+def test_a_worker_that_is_frozen_during_a_fetch_does_not_block_the_repository(one_deployment: Deployment) -> None:
     deployment, name = one_deployment, f"frozen-fetch-{uuid.uuid4().hex[:8]}"
     with being_fetched(deployment, name) as runner:
         site = f"/sites/{runner['site_id']}"
@@ -175,7 +175,7 @@ def test_a_worker_that_is_frozen_amid_a_fetch_keeps_the_repository_from_nobody(o
 
 
 @pytest.mark.parametrize(("victim", "generations"), [("pool", 1), ("worker", 2)])
-def test_a_session_that_kills_its_worker_each_time_is_given_up_after_three_attempts_with_its_work(
+def test_a_session_that_kills_its_worker_each_time_fails_after_three_attempts_and_keeps_its_work(
     deployment: Deployment, victim: str, generations: int
 ) -> None:
     up = "p=$(sed -n 's/^PPid:[[:space:]]*//p' /proc/$p/status)"

@@ -191,7 +191,7 @@ MUCH = {"count": 8, "size": 25 * MEBIBYTE}
 
 @pytest.mark.parametrize("where", ["", "cd $HOME\n"], ids=["checkout", "home"])
 @pytest.mark.parametrize("program", [BELOW_WHAT_A_PATH_CAN_NAME, WITHOUT_A_NAME], ids=["deep", "nameless"])
-def test_what_no_path_leads_to_takes_up_room_as_well(engine: Engine, program: str, where: str) -> None:
+def test_unlinked_files_take_up_room_as_well(engine: Engine, program: str, where: str) -> None:
     limits = Limits(max_disk_bytes=100 * MEBIBYTE, max_duration_seconds=60)
     attempt = engine.run(WORK + where + python(program.format(**MUCH)), limits=limits)
     assert code(attempt.outcome) == ("disk_limit", "agent")
@@ -199,7 +199,7 @@ def test_what_no_path_leads_to_takes_up_room_as_well(engine: Engine, program: st
 
 
 @pytest.mark.parametrize("program", [BELOW_WHAT_A_PATH_CAN_NAME, WITHOUT_A_NAME], ids=["deep", "nameless"])
-def test_what_no_path_leads_to_counts_among_the_files(engine: Engine, program: str) -> None:
+def test_unlinked_files_count_among_the_files(engine: Engine, program: str) -> None:
     limits = Limits(max_disk_files=800, max_duration_seconds=60)
     attempt = engine.run(WORK + python(program.format(count=1000, size=1)), limits=limits)
     assert code(attempt.outcome) == ("file_limit", "agent")

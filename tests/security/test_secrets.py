@@ -88,7 +88,7 @@ def flagged(leaky: Leaky) -> dict[str, Any]:
     return runner
 
 
-def test_the_session_tells_that_its_diff_contains_one(leaky: Leaky, flagged: dict[str, Any]) -> None:
+def test_the_session_says_that_its_diff_contains_one(leaky: Leaky, flagged: dict[str, Any]) -> None:
     session = leaky.deployment.session(flagged)
     assert session["contains_secret"] and any("contains a secret" in step["title"] for step in session["steps"])
     assert leaky.deployment.call("GET", f"/agent_runners/{flagged['id']}")["contains_secret"]
@@ -122,7 +122,9 @@ def test_sessions_that_fail_tell_none_either(leaky: Leaky) -> None:
     leaky.assert_not_in(json.dumps(session), "a failure")
 
 
-def test_without_the_secret_all_of_it_is_published_and_none_is_told(leaky: Leaky, flagged: dict[str, Any]) -> None:
+def test_without_the_secret_all_of_it_is_published_and_nothing_is_flagged(
+    leaky: Leaky, flagged: dict[str, Any]
+) -> None:
     deployment, path = leaky.deployment, f"/agent_runners/{flagged['id']}"
     deployment.follow_up(flagged, "rm found.*; echo mended > clean.txt; tr a-zA-Z n-za-mN-ZA-M < held", agent="shell")
     assert deployment.ended(flagged)["contains_secret"] is False

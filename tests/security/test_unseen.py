@@ -34,7 +34,7 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     ],
     ids=["one", "one in another", "the checkout", "the home"],
 )
-def test_what_lies_in_a_folder_that_cannot_be_listed_counts(engine: Engine, hide: str) -> None:
+def test_the_contents_of_a_folder_that_cannot_be_listed_count(engine: Engine, hide: str) -> None:
     script = f"{WORK}{hide}; for n in 1 2 3 4 5 6 7 8; do fallocate -l 60M $n; done; sleep 300"
     attempt = engine.run(script, limits=Limits(max_disk_bytes=100 * MEBIBYTE))
     assert code(attempt.outcome) == ("disk_limit", "agent")

@@ -148,7 +148,7 @@ def test_a_lost_worker_is_replaced_until_three_were_lost(client):
     assert (row.lease_expires_at, row.next_dispatch_at) == (None, None)
 
 
-def test_the_sweep_gives_up_what_lost_three_workers(client):
+def test_the_sweep_ends_what_lost_three_workers(client):
     row_id = client.make()
     for _ in range(3):
         assert client.claim(row_id)

@@ -166,7 +166,7 @@ def test_a_merge_says_what_the_caller_says(ask, origin):
     assert git(origin, "log", "-1", "--format=%s", "shared") == "My words"
 
 
-def test_a_branch_that_moves_amid_the_push_is_merged_into(ask, origin):
+def test_a_branch_that_moves_during_the_push_is_merged_into(ask, origin):
     git(origin, "checkout", "--quiet", "-b", "others")
     write(origin, {"b.txt": "others\n"})
     commit_all(origin)
@@ -194,7 +194,7 @@ def test_a_revert_waits_for_a_commit_that_is_being_made(ask, origin):
         head.revert(ada_of(session_id), runner_of(session_id).id, None)
 
 
-def test_a_branch_that_a_pull_request_failed_on_may_be_given_up_for_another(ask, origin):
+def test_a_branch_that_a_pull_request_failed_on_may_be_replaced_by_another(ask, origin):
     session_id = ask("echo changed > a.txt")
     run_session(str(session_id))
     branches = []

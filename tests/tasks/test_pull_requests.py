@@ -147,7 +147,7 @@ def test_a_merge_or_a_close_on_the_forge_shows(work: Work) -> None:
     assert work.runner.pr_checked_at == merged.pr_checked_at, "it is decided"
 
 
-def test_looks_grow_rarer_and_begin_anew_with_a_publication(work: Work) -> None:
+def test_checks_become_rarer_until_the_next_publication(work: Work) -> None:
     work.publish()
 
     def wait_after_look() -> float:
@@ -164,7 +164,7 @@ def test_looks_grow_rarer_and_begin_anew_with_a_publication(work: Work) -> None:
     assert round(wait_after_look(), -1) == 120
 
 
-def test_a_forge_that_is_away_is_asked_once(ask, configure, own_forge) -> None:
+def test_an_unavailable_forge_is_asked_once(ask, configure, own_forge) -> None:
     configure(ALLOW_HTTP="true", ALLOW_PRIVATE_ADDRESSES="true")
     work = Work(own_forge, ask("echo one > a.txt"))
     before = work.publish()

@@ -70,7 +70,7 @@ def test_a_session_outlives_a_database_that_comes_and_goes(ask, record):
     assert session.has_result_diff
 
 
-def test_a_signal_amid_a_transaction_interrupts_after_it(ask):
+def test_a_signal_during_a_transaction_interrupts_after_it(ask):
     session_id = ask("true")
     with db.transaction():
         assert session_attempts.claim(session_id, "task")
@@ -174,7 +174,7 @@ def test_a_title_that_a_caller_gave_meanwhile_stays(ask):
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
-def test_a_database_that_takes_no_writes_for_a_while_is_away(ask):
+def test_a_database_that_takes_no_writes_for_a_while_is_unavailable(ask):
     """As a server does that was a primary until now."""
     session_id, tries = ask("true"), []
 

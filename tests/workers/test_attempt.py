@@ -205,7 +205,7 @@ def test_a_budget_that_is_used_up_ends_the_attempt_and_keeps_the_work(
     assert attempt.outcome.usage in attempt.events
 
 
-def test_a_budget_that_is_nearly_used_up_is_told_once(engine: Engine) -> None:
+def test_a_budget_that_is_nearly_used_up_is_reported_once(engine: Engine) -> None:
     says = [tell_usage(input_tokens=tokens) for tokens in (899, 900, 950, 1000)]
     attempt = engine.run("\n".join(says), agent="scripted", limits=Limits(max_tokens=1000, max_cost_usd=1.0))
     assert attempt.outcome.failure is None
@@ -218,7 +218,7 @@ def test_an_unknown_agent_fails_before_anything_is_fetched(engine: Engine) -> No
     assert (code(attempt.outcome), attempt.events) == (("agent_unknown", "agent"), [])
 
 
-def test_a_sandbox_that_does_not_work_is_told_with_its_remedy(
+def test_a_sandbox_that_does_not_work_is_reported_with_its_remedy(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if engine.host.sandbox == "none":
@@ -280,7 +280,7 @@ def test_an_enormous_cost_is_no_cost(engine: Engine) -> None:
     assert attempt.outcome.usage == Usage()
 
 
-def test_a_key_that_is_printed_in_base64_is_told_neither_by_the_first_line_nor_by_the_others(engine: Engine) -> None:
+def test_no_line_of_a_key_that_is_printed_in_base64_is_shown(engine: Engine) -> None:
     script = 'echo "$KEY" | base64; echo again >&2; exit 1'
     key = "".join(f"{number:x}" for number in range(500, 536))
     attempt = engine.run(script, environment={"KEY": key})
@@ -290,7 +290,7 @@ def test_a_key_that_is_printed_in_base64_is_told_neither_by_the_first_line_nor_b
     assert not [part for part in (encoded[at : at + 8] for at in range(len(encoded) - 8)) if part in attempt.text]
 
 
-def test_a_line_that_is_cut_amid_a_secret_tells_no_part_of_it(engine: Engine) -> None:
+def test_a_line_that_is_cut_within_a_secret_shows_no_part_of_it(engine: Engine) -> None:
     limits = Limits(max_line_bytes=1000)
     script = f"printf '%0990d' 0; echo {SECRET}; echo {{}} >&2"
     for agent in ("shell", "scripted"):
@@ -423,7 +423,7 @@ def test_a_lifeline_that_runs_out_is_an_interruption(engine: Engine, keep: bool)
 
 
 @linux
-def test_a_caller_that_goes_away_leaves_nothing_behind(engine: Engine) -> None:
+def test_a_caller_that_disconnects_leaves_nothing_behind(engine: Engine) -> None:
     tree = Stubborn()
     events = run(engine.job(f"{tree.script} sleep 300"), engine.host)
     while "ready" not in str(next(events)):
@@ -464,7 +464,7 @@ def test_setup_and_agent_share_the_steps_of_an_attempt(engine: Engine) -> None:
     assert attempt.steps[-1] == "2 steps were left out"
 
 
-def test_what_the_engine_tells_itself_is_never_left_out(engine: Engine) -> None:
+def test_the_engines_own_steps_are_never_left_out(engine: Engine) -> None:
     step = '{"type":"step","title":"Step of the agent"}'
     script = f"for n in 1 2 3; do echo '{step}'; done; echo {CREDENTIAL} > README; sleep 300"
     limits = Limits(max_steps=0, stall_seconds=3)
@@ -475,7 +475,7 @@ def test_what_the_engine_tells_itself_is_never_left_out(engine: Engine) -> None:
     assert attempt.steps[-2:] == ["3 steps were left out", "The diff contains a secret"]
 
 
-def test_usage_is_told_once_a_second_and_the_last_of_it_always(engine: Engine) -> None:
+def test_usage_is_reported_once_a_second_and_the_last_of_it_always(engine: Engine) -> None:
     started = time.monotonic()
     script = """seq 1 5000 | sed 's/.*/{"type":"usage","input_tokens":&}/'; sleep 6; echo '{"type":"usage","input_tokens":9}'"""
     attempt = engine.run(script, agent="scripted")

@@ -125,7 +125,7 @@ def test_claude_counts_each_message_once_however_many_parts_and_messages_there_a
     assert time.process_time() - started < 20, "the work for each message does not grow with their number"
 
 
-def test_claude_is_told_what_it_may_cost_and_is_believed_when_it_ends_for_it(programs: Path) -> None:
+def test_claude_gets_the_cost_limit_and_its_report_of_reaching_it_is_used(programs: Path) -> None:
     agent = open_agent(job(agent="claude", limits=Limits(max_cost_usd=0.00001)))
     assert "--max-budget-usd=0.000010" in agent.command(INSIDE)
     assert not any("budget" in word for word in open_agent(job(agent="claude")).command(INSIDE))
@@ -157,7 +157,7 @@ def test_whoever_is_done_has_spent_what_it_took(programs: Path) -> None:
         ("edit", 1, ("agent_failed", False)),
     ],
 )
-def test_failures_are_told_apart(
+def test_failures_are_distinguished(
     programs: Path, name: str, stream: str, status: int, expected: tuple[str, bool]
 ) -> None:
     agent = open_agent(job(agent=name))
@@ -172,7 +172,7 @@ def test_an_exit_status_of_zero_does_not_make_a_failure_good(programs: Path) -> 
         assert verdict(agent, 0) == ("agent_auth", False)
 
 
-def test_a_fault_of_the_provider_is_told_in_its_words(programs: Path) -> None:
+def test_a_fault_of_the_provider_is_reported_in_its_words(programs: Path) -> None:
     agent = open_agent(job(agent="claude"))
     replay(agent, "claude-500")
     failure = agent.verdict(1)
@@ -181,7 +181,7 @@ def test_a_fault_of_the_provider_is_told_in_its_words(programs: Path) -> None:
     assert "500" in failure.message
 
 
-def test_a_missing_key_is_told_with_advice(programs: Path) -> None:
+def test_a_missing_key_is_reported_with_advice(programs: Path) -> None:
     agent = open_agent(job(agent="claude"))
     replay(agent, "claude-no-key")
     failure = agent.verdict(1)
@@ -235,7 +235,7 @@ def test_codex_is_configured_by_a_file(programs: Path) -> None:
     assert not Path(home).is_relative_to(temporary)
 
 
-def test_each_agent_gets_its_own_variables_and_those_of_nobody(programs: Path) -> None:
+def test_each_agent_gets_its_own_variables_and_those_of_no_agent(programs: Path) -> None:
     environment = {"OPENAI_API_KEY": "1", "CODEX_CA": "2", "ANTHROPIC_API_KEY": "3", "CLAUDE_X": "4", "NPM_TOKEN": "5"}
     given = {
         name: "".join(open_agent(job(agent=name, environment=environment)).job.environment.values()) for name in AGENTS
@@ -270,7 +270,7 @@ def test_a_prompt_that_begins_like_a_command_of_the_program_is_text(programs: Pa
     assert said[0].isalpha() and said.endswith(f"\n\n{prompt}")
 
 
-def test_missing_agents_are_told_with_how_to_get_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_agents_are_reported_with_how_to_install_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "path", [])
     for name, install in (("codex", "@openai/codex"), ("claude", "@anthropic-ai/claude-code")):
@@ -281,7 +281,7 @@ def test_missing_agents_are_told_with_how_to_get_them(monkeypatch: pytest.Monkey
     assert find_missing("shell") is None
 
 
-def test_an_unknown_agent_is_told_with_those_that_are_known() -> None:
+def test_an_unknown_agent_is_reported_with_those_that_are_known() -> None:
     with pytest.raises(EngineError, match="claude, codex, scripted, shell") as failure:
         open_agent(job(agent="hal"))
     assert failure.value.code == "agent_unknown"
@@ -406,7 +406,7 @@ def test_plain_text_is_found_in_linear_time(part: str) -> None:
     assert time.process_time() - started < 10
 
 
-def test_output_that_is_spoken_slowly_is_told_soon() -> None:
+def test_output_that_comes_slowly_is_shown_soon() -> None:
     output = PlainOutput(Secrets())
     assert list(output.feed("\x1b[31mred\x1b[0m")) == []
     assert list(output.flush()) == [Step("red")]

@@ -58,7 +58,7 @@ def test_a_script_that_fails_names_the_line_and_the_command(tmp_path: Path, text
     assert (ended, heard) == (status, said)
 
 
-def test_a_script_has_its_name_and_its_standard_input_as_ever(tmp_path: Path) -> None:
+def test_a_script_keeps_its_name_and_its_standard_input(tmp_path: Path) -> None:
     assert run(tmp_path, 'read x\necho "$0 $x"\ntrap "echo end" EXIT\n', "words\n") == (
         0,
         f"{tmp_path}/script.sh words\nend\n",

@@ -35,7 +35,7 @@ def test_lines_come_while_the_command_goes_on(tmp_path: Path) -> None:
         assert next(lines) == "got yes"
 
 
-def test_streams_are_told_apart_or_merged_in_order() -> None:
+def test_streams_are_separate_or_merged_in_order() -> None:
     script = "echo one; echo two >&2; echo three"
     apart = finish(shell(script))
     assert (apart.out, apart.err) == ("one\nthree", "two")

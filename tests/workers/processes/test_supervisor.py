@@ -55,7 +55,7 @@ def test_the_exit_status_is_passed_on() -> None:
     assert finish(shell("true")).status == 0
 
 
-def test_a_program_that_does_not_exist_is_told_of() -> None:
+def test_a_program_that_does_not_exist_is_reported() -> None:
     ran = finish(shell("").__class__(["/no/such/program"], {}, "/"))
     assert (ran.status, "/no/such/program" in ran.err) == (127, True)
 
@@ -157,7 +157,7 @@ def test_an_extended_lifeline_lets_live() -> None:
         assert process.status == 0
 
 
-def test_orphans_are_buried_while_the_command_goes_on() -> None:
+def test_orphans_are_reaped_while_the_command_goes_on() -> None:
     ran = finish(
         shell("for n in 1 2 3 4 5; do (sh -c 'exit 0 &'); done; sleep 0.5; ps -eo stat,ppid | grep -c ^Z.*$PPID")
     )

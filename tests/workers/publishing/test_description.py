@@ -5,7 +5,7 @@ from __future__ import annotations
 from workers.publishing.description import new_description, updated_description
 
 
-def test_the_generated_part_is_made_anew_and_the_rest_kept() -> None:
+def test_the_generated_part_is_replaced_and_the_rest_kept() -> None:
     body = f"Before.\r\n\r\n{new_description('One.')}\r\nAfter."
     again = updated_description(body, "One.\n\nTwo.")
     assert again is not None

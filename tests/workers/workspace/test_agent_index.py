@@ -73,7 +73,7 @@ def test_an_ignored_file_that_was_added_by_force_counts(
 
 
 @pytest.mark.parametrize("diff_limits", [None, Limits()], ids=["all", "what fits"])
-def test_an_ignored_file_that_is_tracked_no_longer_is_gone(workspace: Workspace, diff_limits: Limits | None) -> None:
+def test_an_ignored_file_that_is_no_longer_tracked_is_deleted(workspace: Workspace, diff_limits: Limits | None) -> None:
     assert after(workspace, "git rm -q --cached config.local", diff_limits) == FILES.keys() - {"config.local"}
     assert (workspace.checkout / "config.local").exists()
 
@@ -105,7 +105,7 @@ def test_files_of_a_sparse_checkout_that_are_not_there_stay(workspace: Workspace
     assert after(workspace, "git sparse-checkout set --no-cone /new; test ! -e README") == {*FILES, "new"}
 
 
-def test_what_setup_told_the_index_is_no_work_of_the_agent(host: Host, job: Job) -> None:
+def test_what_setup_recorded_in_the_index_is_no_work_of_the_agent(host: Host, job: Job) -> None:
     workspace = Workspace.prepare(job, host)
     work(workspace, STAGED + "; git rm -q --cached config.local")
     workspace.after_setup()
@@ -134,9 +134,7 @@ def test_an_index_that_says_nothing_loses_nothing(
     assert after(workspace, f"{script}; echo > new") == {*FILES, "new"}
 
 
-def test_an_index_that_nobody_touched_is_not_even_asked_for(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_untouched_index_is_not_read(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workers.workspace.workspace.read_agent_index", None)
     assert after(workspace, "echo > new") == {*FILES, "new"}
 

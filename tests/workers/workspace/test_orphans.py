@@ -77,7 +77,7 @@ def test_the_work_of_a_lost_attempt_is_saved_without_what_setup_did(engine: Engi
     assert engine.sink.diffs["cumulative"] == engine.sink.diffs["result"]
 
 
-def test_what_was_set_aside_amid_a_snapshot_does_not_stand_in_its_way(engine: Engine) -> None:
+def test_what_was_set_aside_during_a_snapshot_does_not_block_it(engine: Engine) -> None:
     job = engine.job(WORK)
     aside = lose(engine, job) / "aside"
     (aside / "0" / "of the nested repository").mkdir(parents=True)
@@ -134,7 +134,7 @@ def test_lost_work_is_tried_once_whatever_comes_of_it(engine: Engine) -> None:
     assert engine.sink.diffs == {}
 
 
-def test_a_workspace_is_taken_by_one_at_a_time_and_by_nobody_once_it_is_gone(engine: Engine) -> None:
+def test_a_workspace_is_locked_by_one_at_a_time_and_by_none_after_its_removal(engine: Engine) -> None:
     folder = lose(engine, engine.job(WORK))
     with locked(folder) as first, locked(folder) as second:
         assert first and not second
