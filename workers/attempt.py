@@ -118,7 +118,7 @@ class _Attempt:
             yield Progress("setup")
             yield self._redactor.step(Step("Setup", job.setup_command))
             yield from run_setup(job, sandbox, commands, self._interruption)
-        workspace.after_setup(inputs.top_names(files))
+        workspace.after_setup(inputs.top_names(files), has_run=bool(job.setup_command))
         self._agent_began = True
         if not early:
             inputs.write_home(workspace.home, files)

@@ -12,6 +12,7 @@ from app.config import settings
 from tasks.doctor.finding import Finding
 from tasks.heartbeat import Heartbeat
 
+LEAST_GIT = (2, 36)
 PINS_ADDRESSES = (2, 37)
 LEAST_FREE_BYTES = 2 * 1024**3
 # This many heartbeats may fail or be late without losing the lease.
@@ -24,6 +25,8 @@ def git() -> Finding:
         return Finding("git", "missing", "git is not on PATH", "Install it: apt-get install git")
     version = subprocess.run([path, "version"], capture_output=True, text=True, check=True).stdout.strip()
     number = re.search(r"(\d+)\.(\d+)", version)
+    if number and (int(number[1]), int(number[2])) < LEAST_GIT:
+        return Finding("git", "failing", f"{version}, older than 2.36: sessions fail", "Install git 2.37 or newer")
     if number and (int(number[1]), int(number[2])) < PINS_ADDRESSES:
         detail = (
             f"{version}, older than 2.37: it resolves the host of a repository again after the check of its address"

@@ -23,6 +23,7 @@ from workers.processes.lifeline import Lifeline
 from workers.repository.forbidden import find_forbidden
 from workers.repository.git import Git, GitFailed
 from workers.repository.mirror import init_with_alternates
+from workers.repository.objects import Objects
 from workers.repository.patches import apply_patch
 from workers.repository.trees import changes as changed_paths
 from workers.repository.trees import holds_secret
@@ -104,8 +105,9 @@ class Commits:
 
     def _refusal(self, base_tree: str, tree: str) -> EngineError | None:
         """Why `tree` must not be published; None if it may be."""
-        if holds_secret(self.git, changed_paths(self.git, base_tree, tree), self._secrets):
-            return EngineError("contains_secret", "publish", _SECRET)
+        with contextlib.closing(Objects(self.git)) as objects:
+            if holds_secret(objects, changed_paths(objects, base_tree, tree), self._secrets):
+                return EngineError("contains_secret", "publish", _SECRET)
         if forbidden := find_forbidden(self.git, tree):
             named = ", ".join(forbidden[:_MOST_NAMED]) + (" and more" if len(forbidden) > _MOST_NAMED else "")
             return EngineError("forbidden_paths", "publish", _FORBIDDEN.format(named))

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
 from workers.repository.git import Git, GitFailed
-from workers.repository.trees import fields_of
+from workers.repository.trees import Change, fields_of
 
 # Without `--full` only loose objects are read, and the `.gitmodules` that they name. Packs from the remote were
 # already checked when they were fetched.
 _CHECK = ("fsck", "--strict", "--no-full", "--no-dangling", "--no-reflogs", "--no-progress")
 _FINDING = re.compile(r"^error in (?:tree|blob) ([0-9a-f]+): (\w+): ", re.MULTILINE)
+_LIKE_GIT = re.compile(rb"git|[~:\\]|[^ -}]", re.IGNORECASE)
 # Paths listed at most. `Git` keeps only the end of long error output, so some findings may be missing.
 _MAX_PATHS = 100
 
@@ -28,6 +29,15 @@ class _Entry:
     kind: bytes
     id: str
     path: bytes
+
+
+def may_be_forbidden(changed: Iterable[Change]) -> bool:
+    """Whether `find_forbidden` could find anything in these changes. It costs a process; this costs nothing.
+
+    All rules are about links, and names that look like git's own on some system: in other letters, with letters of
+    other scripts, or by the short names of Windows (`git~1`).
+    """
+    return any(each.exists and (each.new_mode == b"120000" or _LIKE_GIT.search(each.path)) for each in changed)
 
 
 def find_forbidden(git: Git, tree: str) -> list[str]:

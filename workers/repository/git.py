@@ -17,12 +17,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, BinaryIO, cast
-
-import git
+from typing import IO, NoReturn
 
 from workers.errors import EngineError, Stage, disk_full
 from workers.limits.budget import Budget
@@ -98,6 +96,22 @@ class OutOfMemory(EngineError):
 
 
 @dataclass(frozen=True)
+class Access:
+    """What one command may reach: git protocols, and configuration that may hold a credential.
+
+    The configuration is passed in the environment of that one command, so it appears in no argument list, URL or log.
+    `ssh_options` are passed to ssh if git starts it.
+    """
+
+    protocols: tuple[str, ...] = ()
+    config: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    ssh_options: tuple[str, ...] = ()
+
+
+NO_ACCESS = Access()
+
+
+@dataclass(frozen=True)
 class Git:
     """Git on one directory that we own. `index` and `work_tree` are set only for commands that use them.
 
@@ -146,8 +160,8 @@ class Git:
         ends = [each for each in (self.deadline, timeout and time.monotonic() + timeout) if each is not None]
         deadline = min(ends, default=None)
         errors = bytearray()
-        with self._started(arguments, stdin, access or Access()) as popen:
-            for data, is_error in _read_output(popen):
+        with self.started(arguments, stdin, access or NO_ACCESS) as popen:
+            for data, is_error in read_output(popen):
                 self.check_time(deadline)
                 if is_error:
                     errors += data
@@ -155,34 +169,42 @@ class Git:
                 elif data:
                     yield data
             status = popen.wait()
-        if status and _is_disk_full(bytes(errors), self.directory):
-            raise disk_full(self.stage)
-        if status and self.memory and b"ut of memory" in errors:
-            raise OutOfMemory(self.stage)
         if status:
-            raise GitFailed(arguments[0], status, errors.decode(errors="replace"), self.stage)
+            self.raise_failure(arguments[0], status, bytes(errors))
+
+    def raise_failure(self, verb: str, status: int, errors: bytes) -> NoReturn:
+        """Raise the error of a command that ended with `status` and this standard error, see `stream`."""
+        if _is_disk_full(errors, self.directory):
+            raise disk_full(self.stage)
+        if self.memory and b"ut of memory" in errors:
+            raise OutOfMemory(self.stage)
+        raise GitFailed(verb, status, errors.decode(errors="replace"), self.stage)
 
     @contextlib.contextmanager
-    def _started(
-        self, arguments: tuple[str, ...], stdin: IO[bytes] | None, access: Access
+    def started(
+        self, arguments: tuple[str, ...], stdin: IO[bytes] | int | None = None, access: Access = NO_ACCESS
     ) -> Iterator[subprocess.Popen[bytes]]:
+        """Run one command while the context is open. `stdin` is an open file, or `subprocess.PIPE`."""
         where = [f"--git-dir={self.directory}", *([f"--work-tree={self.work_tree}"] if self.work_tree else [])]
         environment = self._environment(access)
         if access.protocols and self.lifeline is not None:
             # A command that waits for another machine may wait a long time, and must end if the worker dies.
-            inherited = {name: os.environ[name] for name in _inherited(os.environ) - environment.keys()}
-            launch = Launch(["git", *where, *arguments], {**inherited, **environment}, str(self.directory))
+            launch = Launch(["git", *where, *arguments], environment, str(self.directory))
             with supervised(launch, self.lifeline, stdin or subprocess.DEVNULL) as popen:
                 yield popen
             return
-        process: git.Git.AutoInterrupt = git.Git(self.directory).execute(
-            [*_unset_others(environment), "git", *where, *arguments],
-            as_process=True,
-            istream=cast(BinaryIO, stdin),
-            env=environment,
-            start_new_session=True,
-        )
-        popen = cast("subprocess.Popen[bytes]", process.proc)
+        try:
+            popen = subprocess.Popen(
+                ["git", *where, *arguments],
+                stdin=stdin or subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                cwd=self.directory,
+                env=environment,
+                start_new_session=True,
+            )
+        except FileNotFoundError as error:
+            raise GitFailed(arguments[0], 127, str(error), self.stage) from error
         try:
             if self.memory is not None:
                 _limit_memory(popen.pid, self.memory)
@@ -193,6 +215,7 @@ class Git:
     def _environment(self, access: Access) -> dict[str, str]:
         config = [*CONFIG.items(), *access.config]
         return {
+            **_inherited(),
             "HOME": os.devnull,
             "LC_ALL": "C",
             "LANGUAGE": "C",
@@ -220,31 +243,12 @@ class Git:
             raise TimeoutError("git took too long")
 
 
-@dataclass(frozen=True)
-class Access:
-    """What one command may reach: git protocols, and configuration that may hold a credential.
-
-    The configuration is passed in the environment of that one command, so it appears in no argument list, URL or log.
-    `ssh_options` are passed to ssh if git starts it.
-    """
-
-    protocols: tuple[str, ...] = ()
-    config: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    ssh_options: tuple[str, ...] = ()
-
-
-def _inherited(names: Iterable[str]) -> set[str]:
+def _inherited() -> dict[str, str]:
     """The worker's variables that git gets."""
-    return {name for name in names if name in _INHERITED or name.upper() in _PROXIES}
+    return {name: value for name, value in os.environ.items() if name in _INHERITED or name.upper() in _PROXIES}
 
 
-def _unset_others(environment: Mapping[str, str]) -> list[str]:
-    """A command prefix that unsets the worker's other variables: GitPython always passes on the whole environment."""
-    names = os.environ.keys() - _inherited(os.environ) - environment.keys()
-    return ["env", *(word for name in sorted(names) for word in ("-u", name))] if names else []
-
-
-def _read_output(popen: subprocess.Popen[bytes]) -> Iterator[tuple[bytes, bool]]:
+def read_output(popen: subprocess.Popen[bytes]) -> Iterator[tuple[bytes, bool]]:
     """The output of the process, each chunk with whether it is standard error, and an empty chunk at every tick."""
     with selectors.DefaultSelector() as selector:
         for pipe in (popen.stdout, popen.stderr):
@@ -288,6 +292,6 @@ def _kill(popen: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(popen.pid, signal.SIGKILL)
         popen.wait()
-    for pipe in (popen.stdout, popen.stderr):
+    for pipe in (popen.stdin, popen.stdout, popen.stderr):
         if pipe is not None:
             pipe.close()

@@ -23,6 +23,7 @@ from workers.job import Host
 from workers.limits.budget import Budget
 from workers.processes.launch import Launch, supervised
 from workers.processes.lifeline import Lifeline
+from workers.repository.branch_names import check_branch
 from workers.repository.fetch import Fetch, translate_timeout
 from workers.repository.git import Git, GitFailed
 from workers.repository.remote import Remote
@@ -81,16 +82,18 @@ class Mirror:
                 "checkout",
                 f"{wanted!r} is not a commit id. Use the full or abbreviated SHA-1 of a commit.",
             )
-        if wanted and request.branch is not None and self._has(f"refs/base/{wanted}"):
+        if wanted and request.branch is not None and self._keeps(wanted):
             return Base(wanted, request.branch)
         remote = Remote(request.repo_url, request.credential, self._host)
-        self._check_branch(request.branch)
+        if request.branch is not None:
+            check_branch(request.branch)
         with self._locked():
             self._create()
             fetch = Fetch(self._git, remote, self._host.fetch_timeout_seconds)
             branch = fetch.default_branch() if request.branch is None else request.branch
             base_sha = self._find(wanted, branch, fetch) if wanted else fetch.branch(branch)
-            self._git.run("update-ref", f"refs/base/{base_sha}", base_sha)
+            if not self._keeps(base_sha):
+                self._git.run("update-ref", f"refs/base/{base_sha}", base_sha)
             self._merge_packs()
         return Base(base_sha, branch)
 
@@ -126,24 +129,9 @@ class Mirror:
     def _commit(self, name: str) -> str:
         return self._git.line("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
 
-    def _has(self, name: str) -> bool:
-        with contextlib.suppress(GitFailed):
-            return self.directory.is_dir() and bool(self._commit(name))
-        return False
-
-    def _check_branch(self, branch: str | None) -> None:
-        """Refuse a name that git does not allow for a branch.
-
-        The API checks names too, by its own rule because it has no git. Rows may be older than that rule.
-        """
-        if branch is None:
-            return
-        try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            replace(self._git, directory=self._folder).run("check-ref-format", "--branch", branch)
-        except (ValueError, GitFailed):
-            message = f"{branch!r} is not a branch name that git allows. Use another branch."
-            raise EngineError("repository_refused", "checkout", message) from None
+    def _keeps(self, sha: str) -> bool:
+        """Whether the commit is a base already. Nothing packs these refs, so each is a file."""
+        return (self.directory / "refs" / "base" / sha).is_file()
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -177,6 +165,7 @@ class Mirror:
         if not self.directory.exists():
             new = self.directory.with_name(self.directory.name + ".new")
             shutil.rmtree(new, ignore_errors=True)
+            new.mkdir()
             replace(self._git, directory=new).run("init", "--quiet", "--bare", "--template=", str(new))
             new.rename(self.directory)
         for pattern in ("*.lock", "refs/**/*.lock", "objects/pack/tmp_*", "objects/pack/.tmp-*"):
@@ -190,9 +179,12 @@ class Mirror:
 
 def init_with_alternates(git: Git, mirror: Path) -> None:
     """Make the directory of `git` a bare repository that has every object of the mirror, and its shallow boundary."""
-    replace(git, index=None).run("init", "--quiet", "--bare", "--template=", str(git.directory))
-    (git.directory / "info").mkdir(exist_ok=True)
+    for folder in ("objects/info", "objects/pack", "refs", "info"):
+        (git.directory / folder).mkdir(parents=True)
     (git.directory / "objects" / "info" / "alternates").write_text(f"{mirror / 'objects'}\n")
+    # Git wrote these files for this file system when it made the mirror.
+    for name in ("HEAD", "config"):
+        shutil.copyfile(mirror / name, git.directory / name)
     with contextlib.suppress(FileNotFoundError):
         shutil.copyfile(mirror / "shallow", git.directory / "shallow")
 

@@ -41,20 +41,28 @@ class DoesNotApply(EngineError):
 def apply_patch(git: Git, base: str, patch: IO[bytes]) -> str:
     """Apply `patch`, an open file on disk, to the tree or commit `base` in the index of `git`. Returns the new tree.
 
+    Raises DoesNotApply if any part does not apply.
+    """
+    git.run("read-tree", base)
+    apply_to_index(git, base, patch)
+    return git.line("write-tree")
+
+
+def apply_to_index(git: Git, base: str, patch: IO[bytes]) -> None:
+    """Apply `patch`, an open file on disk, to the index of `git`, which holds `base` or what the patch changes of it.
+
     Raises DoesNotApply if any part does not apply. Git skips what it does not understand and may still exit with 0, so
     the files and lines that it reports are compared with those in the patch.
     """
-    git.run("read-tree", base)
-    # Git rejects an empty patch.
-    if patch.seek(0, os.SEEK_END):
-        patch.seek(0)
-        try:
-            counted = git.run(*_APPLY, stdin=patch)
-        except GitFailed as failed:
-            raise DoesNotApply(git.stage, base, _reason(failed.errors)) from failed
-        if missing := _find_missing(patch, counted):
-            raise DoesNotApply(git.stage, base, f"git cannot read its part for {missing}")
-    return git.line("write-tree")
+    if not patch.seek(0, os.SEEK_END):
+        return  # Git rejects an empty patch.
+    patch.seek(0)
+    try:
+        counted = git.run(*_APPLY, stdin=patch)
+    except GitFailed as failed:
+        raise DoesNotApply(git.stage, base, _reason(failed.errors)) from failed
+    if missing := _find_missing(patch, counted):
+        raise DoesNotApply(git.stage, base, f"git cannot read its part for {missing}")
 
 
 def _find_missing(patch: IO[bytes], counted: bytes) -> str | None:

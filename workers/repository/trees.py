@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from workers.job import Secrets
 from workers.repository.git import Git
-
-_NOTHING = b"0" * 40
+from workers.repository.objects import NO_ENTRY, Entry, Objects
 
 
 @dataclass(frozen=True)
@@ -26,35 +25,45 @@ class Change:
     new_id: bytes
 
     @property
+    def existed(self) -> bool:
+        """Whether the older tree has the path."""
+        return self.old_mode != NO_ENTRY.mode
+
+    @property
     def exists(self) -> bool:
         """Whether the newer tree has the path."""
-        return self.new_mode != b"000000"
+        return self.new_mode != NO_ENTRY.mode
 
 
-def changes(git: Git, old: str, new: str) -> Generator[Change, None, None]:
-    """Every path in which two trees differ, streamed. Names are bytes, because git allows any bytes in them."""
-    with closing(git.stream("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", old, new)) as output:
-        fields = fields_of(output)
-        for field in fields:
-            old_mode, new_mode, old_id, new_id, _ = field.removeprefix(b":").split(b" ")
-            yield Change(next(fields), old_mode, new_mode, old_id, new_id)
+def changes(objects: Objects, old: str, new: str) -> Generator[Change, None, None]:
+    """Every path in which two trees differ, one folder after the other. Names are bytes, as git allows any bytes."""
+    # Trees may be deeper than Python's stack.
+    folders = [(b"", old, new)] if old != new else []
+    while folders:
+        folder, old, new = folders.pop()
+        before, after = (objects.tree(tree) if tree else {} for tree in (old, new))
+        for name in sorted(before.keys() | after.keys()):
+            was, now = before.get(name, NO_ENTRY), after.get(name, NO_ENTRY)
+            if was == now:
+                continue
+            old_file, new_file = (NO_ENTRY if each.is_tree else each for each in (was, now))
+            if old_file != new_file:
+                yield Change(folder + name, old_file.mode, new_file.mode, old_file.id, new_file.id)
+            if was.is_tree or now.is_tree:
+                old_tree, new_tree = (each.id.decode() if each.is_tree else "" for each in (was, now))
+                folders.append((folder + name + b"/", old_tree, new_tree))
 
 
-def holds_secret(git: Git, changed: Iterable[Change], secrets: Secrets) -> bool:
+def holds_secret(objects: Objects, changed: Iterable[Change], secrets: Secrets) -> bool:
     """Whether the name or the new content of a changed path holds a known secret.
 
     The files are read instead of the patch, because a patch compresses binary files.
     """
-    with tempfile.TemporaryFile() as names:
-        for change in changed:
-            if change.exists:
-                names.write(change.new_id + b"\n")
-                if secrets.are_in([change.path]):
-                    return True
-        names.seek(0)
-        # Git writes a header before each content; it holds only an id, a type and a length.
-        with closing(git.stream("cat-file", "--batch", "--buffer", stdin=names)) as contents:
-            return secrets.are_in(contents)
+    existing = [change for change in changed if change.exists]
+    if secrets.are_in(change.path + b"\0" for change in existing):
+        return True
+    with closing(objects.contents(change.new_id for change in existing)) as contents:
+        return secrets.are_in(contents)
 
 
 @contextmanager
@@ -77,7 +86,7 @@ def temporary_index(git: Git) -> Iterator[Git]:
 
 
 def revert_setup_changes(
-    git: Git, start: str, setup: str, final: str, changed: Sequence[Change], is_kept: Callable[[bytes], bool]
+    objects: Objects, start: str, setup: str, final: str, changed: Sequence[Change], is_kept: Callable[[bytes], bool]
 ) -> str:
     """The tree `final`, with every path that only setup changed reverted to `start`.
 
@@ -92,33 +101,106 @@ def revert_setup_changes(
     touched = {change.path: change.exists for change in changed} if missing or setup != start else {}
     for change in missing:
         del touched[change.path]
-    by_setup = [each for each in changes(git, start, setup) if each.path not in touched] if setup != start else []
+    by_setup = [each for each in changes(objects, start, setup) if each.path not in touched] if setup != start else []
     untouched = {change.path for change in by_setup}
     restored = [*by_setup, *(change for change in missing if change.path not in untouched)]
-    return _restore(git, final, restored, added={path for path, exists in touched.items() if exists})
+    return _restore(objects, final, restored, added={path for path, exists in touched.items() if exists})
 
 
-def _restore(git: Git, tree: str, old: list[Change], added: set[bytes]) -> str:
+def _restore(objects: Objects, tree: str, old: list[Change], added: set[bytes]) -> str:
     """`tree` with the old side of each change, except where it conflicts with a path in `added`."""
     if not old:
         return tree
     # A file that setup turned into a folder cannot be restored if the agent has put files into that folder.
     folders = {path[:cut] for path in added for cut in _slashes(path)}
     fitting = [c for c in old if c.path not in folders and not any(c.path[:cut] in added for cut in _slashes(c.path))]
-    return _write_old_sides(git, tree, fitting) if fitting else tree
+    old_sides = {c.path: None if not c.existed else Entry(c.old_mode, c.old_id) for c in fitting}
+    return rewrite(objects, tree, old_sides)
 
 
-def _write_old_sides(git: Git, tree: str, restored: list[Change]) -> str:
-    """`tree` with the old side of each change."""
-    with temporary_index(git) as temporary, tempfile.TemporaryFile() as lines:
-        # Removals come first, so that a file can replace a folder and the other way round.
-        for change in sorted(restored, key=lambda change: change.old_mode != b"000000"):
-            mode, name = (b"0", _NOTHING) if change.old_mode == b"000000" else (change.old_mode, change.old_id)
-            lines.write(mode + b" " + name + b"\t" + change.path + b"\0")
-        lines.seek(0)
-        temporary.run("read-tree", tree)
-        temporary.run("update-index", "-z", "--index-info", stdin=lines)
-        return temporary.line("write-tree")
+class TreePaths:
+    """What is at a path of a tree. Each folder is read once."""
+
+    def __init__(self, objects: Objects, tree: str) -> None:
+        self._objects = objects
+        self._folders = {b"": objects.tree(tree)}
+
+    def entry(self, path: bytes) -> Entry | None:
+        """The file, folder or submodule at the path, if there is one."""
+        folder, _, name = path.rpartition(b"/")
+        return self.folder(folder).get(name)
+
+    def folder(self, path: bytes) -> dict[bytes, Entry]:
+        """The entries of the folder at the path; empty if there is no folder."""
+        missing = []
+        while path not in self._folders:
+            missing.append(path)
+            path = path.rpartition(b"/")[0]
+        for each in reversed(missing):
+            found = self.entry(each)
+            self._folders[each] = self._objects.tree(found.id.decode()) if found and found.is_tree else {}
+        return self._folders[missing[0] if missing else path]
+
+    def files_at(self, path: bytes) -> dict[bytes, Entry]:
+        """The file at the path, or all files in the folder there."""
+        found = {}
+        paths = [path]
+        while paths:
+            path = paths.pop()
+            entry = self.entry(path)
+            if entry and entry.is_tree:
+                paths += [path + b"/" + name for name in self.folder(path)]
+            elif entry:
+                found[path] = entry
+        return found
+
+
+def rewrite(objects: Objects, tree: str, files: Mapping[bytes, Entry | None]) -> str:
+    """The tree with these files, or without those that are None. Returns its id; only trees that change are written.
+
+    A file takes the place of a folder of its name, and a folder that of a file.
+    """
+    folders: dict[bytes, dict[bytes, Entry | None]] = {b"": {}}
+    for path, entry in files.items():
+        folder, _, name = path.rpartition(b"/")
+        while folder not in folders:
+            folders[folder] = {}
+            folder = folder.rpartition(b"/")[0]
+        folders[path.rpartition(b"/")[0]][name] = entry
+    old = TreePaths(objects, tree)
+    emptied: set[bytes] = set()
+    for folder in sorted(folders.keys() - {b""}, key=_depth, reverse=True):
+        entries = _replaced(folder, old.folder(folder), folders[folder], emptied)
+        above, _, name = folder.rpartition(b"/")
+        if entries == old.folder(folder):
+            continue
+        if not entries:
+            emptied.add(folder)
+        elif folders[above].get(name) is None:
+            folders[above][name] = Entry.of_tree(objects.write_tree(entries))
+    entries = _replaced(b"", old.folder(b""), folders[b""], emptied)
+    return tree if entries == old.folder(b"") else objects.write_tree(entries)
+
+
+def _depth(folder: bytes) -> int:
+    return folder.count(b"/")
+
+
+def _replaced(
+    folder: bytes, entries: Mapping[bytes, Entry], new: Mapping[bytes, Entry | None], emptied: Collection[bytes]
+) -> dict[bytes, Entry]:
+    """The entries of a folder with the new ones. A file that is gone may be a folder now, which stays."""
+    found = {name: entry for name, entry in entries.items() if _join(folder, name) not in emptied}
+    for name, entry in new.items():
+        if entry is not None:
+            found[name] = entry
+        elif name in found and not found[name].is_tree:
+            del found[name]
+    return found
+
+
+def _join(folder: bytes, name: bytes) -> bytes:
+    return folder + b"/" + name if folder else name
 
 
 def _slashes(path: bytes) -> Iterator[int]:

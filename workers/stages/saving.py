@@ -75,7 +75,7 @@ def _steps(workspace: Workspace, tree: str, written: Written) -> Iterator[Step]:
         yield Step("Left out of the diff", _listed(lost))
     if written.contains_secret:
         yield Step("The diff contains a secret", _SECRET)
-    if written.cumulative and (forbidden := _find_forbidden(workspace, tree)):
+    if written.may_be_forbidden and (forbidden := _find_forbidden(workspace, tree)):
         yield Step("The diff contains files that git forbids", _FORBIDDEN + _listed(forbidden))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from workers.job import Host, Job
 from workers.limits.cgroups import remove_group
 from workers.workspace import trash
+from workers.workspace.base import evict_bases
 from workers.workspace.diffs import write_diffs
 from workers.workspace.workspace import LOCK, Workspace
 
@@ -74,8 +75,12 @@ def save_lost_work(job: Job, host: Host) -> None:
 
 
 def discard_workspaces(host: Host, folders: Iterable[Path]) -> None:
-    """Remove workspaces that are no longer needed, kill any process left in their control groups, empty the trash."""
+    """Remove workspaces that are no longer needed, and old bases.
+
+    Kills any process left in the control groups of the workspaces, and empties the trash.
+    """
     for folder in folders:
         remove_group(folder.name)
         trash.discard(host, folder)
+    evict_bases(host)
     trash.empty(host)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from workers.repository.git import Git
 from workers.repository.mirror import init_with_alternates
-from workers.repository.patches import apply_patch
-from workers.repository.trees import fields_of
+from workers.repository.objects import SUBMODULE
+from workers.repository.patches import apply_to_index
+from workers.repository.trees import Change
+from workers.workspace.base import Base
 
 # The attributes in our directory take precedence over those in the checkout. Files are stored byte for byte, and no
 # driver can be named. Git decides by a file's content whether it is text (`!diff`).
@@ -25,15 +27,23 @@ def make_git_directory(git: Git, mirror: Path) -> None:
     (git.directory / "info" / "attributes").write_text(ATTRIBUTES)
 
 
-def fill_index(git: Git, base_sha: str, start_diff: Callable[[], Iterator[bytes]] | None) -> str:
+def fill_index(git: Git, base: Base, start_diff: Callable[[], Iterator[bytes]] | None) -> str:
     """Fill the index with the base and the changes of earlier sessions. Returns the tree. Raises DoesNotApply."""
+    assert git.index is not None
+    shutil.copyfile(base.index, git.index)
     with tempfile.TemporaryFile(dir=git.directory) as patch:
         patch.writelines(start_diff() if start_diff else ())
-        return apply_patch(git, base_sha, patch)
+        if not patch.tell():
+            return base.facts.tree
+        apply_to_index(git, base.sha, patch)
+    return git.line("write-tree")
 
 
-def find_submodules(git: Git) -> dict[str, str]:
-    """The commit of each submodule in the index, by its path."""
-    with closing(git.stream("ls-files", "-s", "-z")) as output:
-        entries = [field for field in fields_of(output) if field.startswith(b"160000 ")]
-    return {os.fsdecode(entry.partition(b"\t")[2]): entry.split(b" ")[1].decode() for entry in entries}
+def find_submodules(base: Base, changed: Sequence[Change]) -> dict[str, str]:
+    """The commit of each submodule, by its path, after `changed` was done to the base."""
+    found = dict(base.facts.submodules)
+    for change in changed:
+        found.pop(os.fsdecode(change.path), None)
+        if change.new_mode == SUBMODULE:
+            found[os.fsdecode(change.path)] = change.new_id.decode()
+    return found

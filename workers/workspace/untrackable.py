@@ -14,7 +14,7 @@ from workers.safe_walk import Folder, walk
 
 # The longest path of a folder, in bytes. With the path of the checkout before it and a name after it, it stays below
 # PATH_MAX (4096), here and on the host of the next session.
-_LONGEST_PATH = 3072
+_LONGEST_PATH, _LONGEST_NAME = 3072, 255
 # Git reads these files whole and keeps those of all parent folders, so a few sparse files could use all memory.
 # The largest repositories have some kilobytes in one, and less than a megabyte in all of them.
 _READ_WHOLE = frozenset((".gitignore", ".gitattributes", ".gitmodules"))
@@ -72,6 +72,11 @@ def _restore(checkout: Path, aside: Path, moved: list[tuple[Folder, str]]) -> No
                     os.rename(aside / str(number), folder.path_of(name), dst_dir_fd=top)
         finally:
             os.close(top)
+
+
+def is_too_long(path: bytes) -> bool:
+    """Whether the file is hidden because of its depth, or has a name that no file system can store."""
+    return path.rfind(b"/") > _LONGEST_PATH or any(len(name) > _LONGEST_NAME for name in path.split(b"/"))
 
 
 class _Scan:

@@ -19,8 +19,10 @@ import contextlib
 import fcntl
 import json
 import os
+import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from io import FileIO
 from pathlib import Path
@@ -31,13 +33,16 @@ from workers.limits.budget import Budget
 from workers.processes.lifeline import Lifeline
 from workers.repository.git import Git
 from workers.repository.mirror import Mirror, plain_name
+from workers.repository.objects import Objects
 from workers.repository.trees import Change, changes, revert_setup_changes
 from workers.workspace import preparation, trash
 from workers.workspace.agent_configuration import is_withheld, withhold, withhold_from_home
 from workers.workspace.agent_index import AgentIndex, read_agent_index
 from workers.workspace.agent_repository import create_agent_repository
+from workers.workspace.base import Base, open_base
 from workers.workspace.ownership import change_owner
 from workers.workspace.staging import Staged, stage
+from workers.workspace.untrackable import is_too_long
 
 # Saving may take until the session's time limit, but always the first; after a stop at most the second.
 _SAVING_SECONDS, _STOPPED_SECONDS = 300.0, 120.0
@@ -82,6 +87,7 @@ class Workspace:
         self._setup_tree: str | None = None
         self._submodules: dict[str, str] = {}
         self._index_mark: list[int] = []
+        self._objects: Objects | None = None
         self._lock: FileIO | None = None
 
     @classmethod
@@ -123,17 +129,29 @@ class Workspace:
         """Descriptors of the lock. While any process has them open, the attempt counts as running."""
         return () if self._lock is None else (self._lock.fileno(),)
 
-    def after_setup(self, agent_files: Iterable[str] = ()) -> None:
+    @property
+    def objects(self) -> Objects:
+        """What `saving` can read. Its process ends with the workspace."""
+        if self._objects is None:
+            self._objects = Objects(self.saving)
+        return self._objects
+
+    def after_setup(self, agent_files: Iterable[str] = (), *, has_run: bool = True) -> None:
         """Record the files that the setup command left, so that the diff contains only the agent's changes.
 
+        If none `has_run`, there is nothing to record, and no file is read. (Other systems than Linux may store names
+        in a way of their own, so there the files are read.)
         Then withhold agent configuration, unless the site allows it, from the checkout and from the home, where
         `agent_files` are the names that we are about to write for the agent. The tree of `snapshot` contains what was
         withheld from the checkout; the files themselves are removed with the workspace. Raises EngineError as
         `snapshot` does, `setup_failed`, and `time_limit`.
         """
-        agent_index = self._read_agent_index() if _mark(self.checkout) != self._index_mark else None
-        self._setup_tree = self._stage(agent_index).tree
-        self._index_mark = _mark(self.checkout)
+        if has_run or sys.platform != "linux":
+            agent_index = self._read_agent_index() if _mark(self.checkout) != self._index_mark else None
+            self._setup_tree = self._stage(agent_index).tree
+            self._index_mark = _mark(self.checkout)
+        else:
+            self._setup_tree = self.start_tree
         if self._withholds:
             self._withhold(agent_files)
         self._save_state()
@@ -145,6 +163,7 @@ class Workspace:
         """
         left = self.git.budget.seconds_left if self.git.budget else 0
         seconds = max(left, _SAVING_SECONDS) if lifeline else _STOPPED_SECONDS
+        self._close_objects()
         self.saving = replace(self.saving, lifeline=lifeline, budget=None, deadline=time.monotonic() + seconds)
 
     def snapshot(self, diff_limits: Limits | None = None) -> str:
@@ -159,18 +178,19 @@ class Workspace:
         self.left_out, self.notes = staged.left_out, staged.notes
         if self._setup_tree is None:
             return staged.tree
-        changed = list(changes(self.saving, self._setup_tree, staged.tree))
+        changed = list(changes(self.objects, self._setup_tree, staged.tree))
         self.notes += _histories(staged.repositories, changed)
         kept = {os.fsencode(path) for path in self.left_out} | (agent_index.sparse if agent_index else frozenset())
 
         def is_kept(path: bytes) -> bool:
-            # The agent did not delete files that were withheld from it or that are too large to be staged.
-            return path in kept or (self._withholds and is_withheld(os.fsdecode(path)))
+            # The agent did not delete files that were withheld from it, or that cannot be checked out or staged.
+            return path in kept or is_too_long(path) or (self._withholds and is_withheld(os.fsdecode(path)))
 
-        return revert_setup_changes(self.saving, self.start_tree, self._setup_tree, staged.tree, changed, is_kept)
+        return revert_setup_changes(self.objects, self.start_tree, self._setup_tree, staged.tree, changed, is_kept)
 
     def dispose(self) -> None:
         """Remove the directory. This is quick and never raises; the sweep removes what cannot be deleted now."""
+        self._close_objects()
         trash.discard(self._host, self.root)
         if self._lock is not None:
             self._lock.close()
@@ -178,14 +198,18 @@ class Workspace:
     def _make(self, job: Job) -> None:
         mirror = Mirror(self._host, job.site_id, job.lifeline, self.git.budget)
         self.base_sha, self.branch = mirror.obtain_base(job)
-        self._make_folders()
-        preparation.make_git_directory(self.git, mirror.directory)
-        self.base_tree = self.git.line("rev-parse", f"{self.base_sha}^{{tree}}")
-        self.start_tree = preparation.fill_index(self.git, self.base_sha, job.start_diff)
-        self._submodules = preparation.find_submodules(self.git)
-        with_files = replace(self.git, work_tree=self.checkout)
-        with_files.run("checkout-index", "--all", "--force", "--quiet", "--index")
-        self._create_agent_repository(job, with_files)
+        git = Git(mirror.directory, job.lifeline, budget=self.git.budget)
+        with open_base(self._host, job.site_id, self.base_sha, git) as base:
+            self.base_tree = base.facts.tree
+            self._make_folders()
+            preparation.make_git_directory(self.git, mirror.directory)
+            self.start_tree = preparation.fill_index(self.git, base, job.start_diff)
+            with closing(Objects(self.git)) as objects:
+                changed = list(changes(objects, self.base_tree, self.start_tree))
+            self._submodules = preparation.find_submodules(base, changed)
+            with_files = replace(self.git, work_tree=self.checkout)
+            with_files.run("checkout-index", "--all", "--force", "--quiet", "--index")
+            self._create_agent_repository(job, base, changed, with_files)
         self._index_mark = _mark(self.checkout)
 
     def _make_folders(self) -> None:
@@ -197,7 +221,7 @@ class Workspace:
         for folder, mode in ((self.checkout, 0o700), (self.home, 0o700), (self.attachments, 0o755)):
             folder.mkdir(mode=mode)
 
-    def _create_agent_repository(self, job: Job, with_files: Git) -> None:
+    def _create_agent_repository(self, job: Job, base: Base, changed: Sequence[Change], with_files: Git) -> None:
         """Create the agent's own repository, and make its user the owner of all files."""
         uid = self._host.sandbox_uid if os.geteuid() == 0 and self._host.sandbox == "bubblewrap" else None
         if uid is not None:
@@ -205,9 +229,8 @@ class Workspace:
             change_owner(self.home, uid)
             # The index records the owner of each file.
             with_files.run("update-index", "-q", "--refresh")
-        is_absent = is_withheld if self._withholds else lambda path: False
         create_agent_repository(
-            self.git, self.checkout, self.base_sha, self.branch, job.repo_url, self._submodules, is_absent
+            self.git, self.checkout, base, self.branch, job.repo_url, changed, withholds=self._withholds
         )
         if uid is not None:
             change_owner(self.checkout / ".git", uid)
@@ -231,6 +254,11 @@ class Workspace:
         new = self.root / f"{_STATE}.new"
         new.write_text(json.dumps({name: getattr(self, name) for name in _STATE_FIELDS}))
         new.replace(self.root / _STATE)
+
+    def _close_objects(self) -> None:
+        if self._objects is not None:
+            self._objects.close()
+            self._objects = None
 
     @property
     def _aside(self) -> Path:

@@ -132,18 +132,23 @@ def count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("files", [3, 600])
 @pytest.mark.parametrize("is_follow_up", [False, True])
-def test_saving_takes_few_commands_however_much_there_is(
+def test_a_session_takes_few_commands_however_much_there_is(
     host: Host, job: Job, count: Path, files: int, is_follow_up: bool
 ) -> None:
+    """All that runs for a session after the first one on its base: to prepare it, and to save its work."""
     workspace = Workspace.prepare(job, host)
-    if is_follow_up:
-        write(workspace.checkout, {"earlier": "x\n"})
-        finish(workspace, job)
-        job = following(job, 2)
-        workspace = Workspace.prepare(job, host)
-    workspace.after_setup()
+    write(workspace.checkout, {"earlier": "x\n"})
+    finish(workspace, job)
+    base = workspace.base_sha
+    job = following(job, 2, base_sha=base) if is_follow_up else make_job(job.repo_url, attempt=2, base_sha=base)
+    count.unlink()
+    workspace = Workspace.prepare(job, host)
+    workspace.after_setup(has_run=False)
+    prepared = count.read_text().splitlines()
+    assert len(prepared) <= (5 if is_follow_up else 1), prepared
     write(workspace.checkout, {f"new/{number // 20}/{number}": f"{number}\n" * 1000 for number in range(files)})
     count.unlink()
     finish(workspace, job)
-    assert len(count.read_text().splitlines()) <= (16 if is_follow_up else 10)
+    saved = count.read_text().splitlines()
+    assert len(saved) <= (7 if is_follow_up else 5), saved
     assert stored_diffs(job)["result"].count(b"diff --git") == files

@@ -431,7 +431,7 @@ def test_disposing_removes_everything_and_follows_no_link(workspace: Workspace, 
     wait_until_gone(host)
     assert (tmp_path / "outside/kept").read_text() == "x\n"
     assert stat.S_IMODE((tmp_path / "outside").stat().st_mode) == 0o711
-    assert sorted(path.name for path in host.work_dir.iterdir()) == ["mirrors", "trash.lock", "workspaces"]
+    assert sorted(path.name for path in host.work_dir.iterdir()) == ["bases", "mirrors", "trash.lock", "workspaces"]
 
 
 def test_what_stands_in_the_way_of_an_attempt_is_cleared(workspace: Workspace, host: Host, origin: Path) -> None:

@@ -1,0 +1,162 @@
+"""Reads the objects of a git directory through one process, however many there are."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import subprocess
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from io import BytesIO
+from typing import IO, NamedTuple
+
+from gitdb import IStream, LooseObjectDB
+
+from workers.repository.git import Git, GitFailed, read_output
+
+# So many questions at a time fit into a pipe, so neither side waits for the other.
+_GROUP = 200
+_KEPT_ERRORS = 16_384
+_TREE = b"40000"
+NOTHING = b"0" * 40
+SUBMODULE = b"160000"
+
+
+class Entry(NamedTuple):
+    """One entry of a tree. The mode of a file has six digits."""
+
+    mode: bytes
+    id: bytes
+
+    @property
+    def is_tree(self) -> bool:
+        return self.mode == _TREE
+
+    @classmethod
+    def of_tree(cls, name: str) -> Entry:
+        return cls(_TREE, name.encode())
+
+
+NO_ENTRY = Entry(b"000000", NOTHING)
+"""What a path has that does not exist, as in the output of git."""
+
+
+class Objects:
+    """The objects of the directory of `git`. Its process starts at the first question and ends with `close`.
+
+    Every method raises what `Git.stream` does, and GitFailed if an object that must exist is missing.
+    """
+
+    def __init__(self, git: Git) -> None:
+        self._git = git
+        self._process = contextlib.ExitStack()
+        self._stdin: IO[bytes] | None = None
+        self._output: Iterator[tuple[bytes, bool]] = iter(())
+        self._buffer, self._place = b"", 0
+        self._errors = b""
+
+    def tree(self, name: str) -> dict[bytes, Entry]:
+        """The entries of a tree by their names. `name` is its id, or that of a commit followed by `^{tree}`."""
+        [header] = self._ask([b"contents %s\n" % name.encode()])
+        if b" tree " not in header:
+            raise GitFailed("cat-file", 128, f"there is no tree {name}", self._git.stage)
+        data = b"".join(self._content(header))
+        found: dict[bytes, Entry] = {}
+        place = 0
+        while place < len(data):
+            space = data.index(b" ", place)
+            end = data.index(b"\0", space)
+            found[data[space + 1 : end]] = Entry(_plain(data[place:space]), data[end + 1 : end + 21].hex().encode())
+            place = end + 21
+        return found
+
+    def id_of(self, name: str) -> str:
+        """The full id of an object, for a name such as `COMMIT^{tree}`."""
+        [header] = self._ask([b"info %s\n" % name.encode()])
+        if header.endswith(b" missing"):
+            raise GitFailed("cat-file", 128, f"there is no object {name}", self._git.stage)
+        return header.split(b" ")[0].decode()
+
+    def sizes(self, ids: Iterable[bytes]) -> Iterator[int | None]:
+        """The size of each object in bytes; None for one that is not here, such as the commit of a submodule."""
+        for header in self._ask(b"info %s\n" % each for each in ids):
+            yield None if header.endswith(b" missing") else int(header.rpartition(b" ")[2])
+
+    def contents(self, ids: Iterable[bytes]) -> Generator[bytes, None, None]:
+        """The contents of all objects in one stream, each after a line with its id, type and size."""
+        is_complete = False
+        try:
+            for header in self._ask(b"contents %s\n" % each for each in ids):
+                yield header + b"\n"
+                if not header.endswith(b" missing"):
+                    yield from self._content(header)
+            is_complete = True
+        finally:
+            if not is_complete:
+                self.close()
+
+    def write_tree(self, entries: Mapping[bytes, Entry]) -> str:
+        """Store a tree and return its id."""
+        ordered = sorted(entries.items(), key=lambda item: item[0] + b"/" if item[1].is_tree else item[0])
+        data = b"".join(b"%s %s\0%s" % (each.mode, name, bytes.fromhex(each.id.decode())) for name, each in ordered)
+        stored = LooseObjectDB(str(self._git.directory / "objects")).store(IStream("tree", len(data), BytesIO(data)))
+        return str(stored.hexsha.decode())
+
+    def close(self) -> None:
+        """End the process. A later question starts another one."""
+        self._stdin, self._buffer, self._place = None, b"", 0
+        self._process.close()
+
+    def _ask(self, questions: Iterable[bytes]) -> Iterator[bytes]:
+        """The first line of each answer. Read what follows it before the next one."""
+        source = iter(questions)
+        while group := list(itertools.islice(source, _GROUP)):
+            self._write(b"".join(group))
+            for _ in group:
+                yield self._line()
+
+    def _content(self, header: bytes) -> Iterator[bytes]:
+        left = int(header.rpartition(b" ")[2])
+        while left:
+            if self._place == len(self._buffer):
+                self._read()
+            piece = self._buffer[self._place : self._place + left]
+            self._place += len(piece)
+            left -= len(piece)
+            yield piece
+        self._line()
+
+    def _line(self) -> bytes:
+        while (end := self._buffer.find(b"\n", self._place)) < 0:
+            self._read()
+        line, self._place = self._buffer[self._place : end], end + 1
+        return line
+
+    def _read(self) -> None:
+        """Read more of the output into the buffer."""
+        for data, is_error in self._output:
+            self._git.check_time(self._git.deadline)
+            if is_error:
+                self._errors = (self._errors + data)[-_KEPT_ERRORS:]
+            elif data:
+                self._buffer, self._place = self._buffer[self._place :] + data, 0
+                return
+        self._git.raise_failure("cat-file", 128, self._errors)
+
+    def _write(self, data: bytes) -> None:
+        if self._stdin is None:
+            started = self._git.started(("cat-file", "--batch-command"), subprocess.PIPE)
+            popen = self._process.enter_context(started)
+            self._stdin, self._output = popen.stdin, read_output(popen)
+        assert self._stdin is not None
+        # If git has ended already, reading its answer says why.
+        with contextlib.suppress(BrokenPipeError):
+            while data:
+                data = data[os.write(self._stdin.fileno(), data) :]
+
+
+def _plain(mode: bytes) -> bytes:
+    """The mode as git uses it: old tools stored other permissions of files."""
+    if not mode.startswith(b"100"):
+        return mode
+    return b"100755" if int(mode, 8) & 0o100 else b"100644"

@@ -1,0 +1,147 @@
+"""What the attempts on one commit of a site have in common, made once: its index, and the agent's repository.
+
+    bases/<site_id>/<sha>/
+        base.json   the commit's tree, its submodules, and the files that configure agents
+        index       the index of the commit, without any file's state on disk
+        pack/       the pack with the commit for the agent's repository
+
+Sessions copy from it and never change it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+from workers.job import Host
+from workers.repository.git import Git
+from workers.repository.index_file import read_index
+from workers.repository.mirror import plain_name
+from workers.repository.objects import SUBMODULE, Objects
+from workers.workspace import trash
+from workers.workspace.agent_configuration import is_withheld
+
+_FACTS = "base.json"
+_SHA = re.compile(r"[0-9a-f]{40}")
+_KEPT_SECONDS, _KEPT_BYTES = 7 * 86_400.0, 20 * 1024**3
+# What was begun so long ago belongs to a worker that was lost.
+_MAKING_SECONDS = 86_400.0
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The commit's tree, the commit of each submodule by its path, and its files that are withheld from agents."""
+
+    tree: str
+    submodules: Mapping[str, str]
+    withheld: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base on this host."""
+
+    sha: str
+    folder: Path
+    facts: Facts
+
+    @property
+    def index(self) -> Path:
+        return self.folder / "index"
+
+    @property
+    def packs(self) -> Path:
+        return self.folder / "pack"
+
+
+@contextmanager
+def open_base(host: Host, site_id: str, sha: str, mirror: Git) -> Iterator[Base]:
+    """The base of a commit that is in the mirror, made if it is not there yet. It stays while the context is open.
+
+    Raises what `Git.run` does.
+    """
+    folder = host.work_dir / "bases" / plain_name(site_id) / sha
+    while (held := _hold(folder)) is None:
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        new = Path(tempfile.mkdtemp(prefix=f"{sha}.", dir=folder.parent))
+        try:
+            _make(new, sha, mirror)
+            # Another attempt may have made it meanwhile; then that one is used.
+            with suppress(OSError):
+                new.rename(folder)
+        finally:
+            trash.discard(host, new)
+    with held:
+        os.utime(held.fileno())
+        yield Base(sha, folder, Facts(**json.loads(held.read())))
+
+
+def evict_bases(host: Host) -> None:
+    """Remove the bases that were not used for a long time, and the oldest ones if they take up too much disk space."""
+    bases = host.work_dir / "bases"
+    found = sorted(((_last_use(folder), folder) for folder in bases.glob("*/*")), reverse=True)
+    total = 0
+    for last_use, folder in found:
+        total += sum(each.lstat().st_size for each in folder.rglob("*"))
+        if time.time() - last_use > _KEPT_SECONDS or total > _KEPT_BYTES:
+            _evict(host, folder)
+
+
+def _evict(host: Host, folder: Path) -> None:
+    """Remove a base that no attempt holds."""
+    with suppress(FileNotFoundError, BlockingIOError):
+        if _SHA.fullmatch(folder.name):
+            with open(folder / _FACTS, "rb") as held:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                trash.discard(host, folder)
+        elif time.time() - _last_use(folder) > _MAKING_SECONDS:
+            trash.discard(host, folder)
+
+
+def _hold(folder: Path) -> BinaryIO | None:
+    """Hold the base while the file is open. None if there is no such base."""
+    with ExitStack() as stack, suppress(FileNotFoundError):
+        held = stack.enter_context(open(folder / _FACTS, "rb"))
+        fcntl.flock(held, fcntl.LOCK_SH)
+        # It may have been evicted before the lock was taken.
+        if os.path.samestat(os.fstat(held.fileno()), os.stat(folder / _FACTS)):
+            stack.pop_all()
+            return held
+    return None
+
+
+def _last_use(folder: Path) -> float:
+    for path in (folder / _FACTS, folder):
+        with suppress(OSError):
+            return path.stat().st_mtime
+    return 0.0
+
+
+def _make(folder: Path, sha: str, mirror: Git) -> None:
+    git = replace(mirror, index=folder / "index")
+    with closing(Objects(git)) as objects:
+        tree = objects.id_of(f"{sha}^{{tree}}")
+    git.run("read-tree", sha)
+    _copy_commit(git, sha, folder / "pack")
+    entries = read_index(folder / "index")
+    submodules = {os.fsdecode(path): each.id.decode() for path, each in entries.items() if each.mode == SUBMODULE}
+    withheld = (path for path in map(os.fsdecode, entries) if path not in submodules and is_withheld(path))
+    (folder / _FACTS).write_text(json.dumps(asdict(Facts(tree, submodules, tuple(withheld)))))
+
+
+def _copy_commit(git: Git, sha: str, packs: Path) -> None:
+    """Write a pack of the commit and all objects of its tree, copied from the mirror without compressing them again."""
+    packs.mkdir()
+    with tempfile.TemporaryFile() as wanted:
+        wanted.write(f"--shallow {sha}\n{sha}\n".encode())
+        wanted.seek(0)
+        git.run("pack-objects", "--quiet", "--revs", "--shallow", str(packs / "pack"), stdin=wanted)
