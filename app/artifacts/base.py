@@ -51,8 +51,9 @@ class Store(Protocol):
         """Store the chunks under `key` and return their size. Raises `TooLarge` if they exceed `limit` bytes."""
         ...
 
-    def read(self, key: str, start: int = 0) -> Iterator[bytes]:
-        """The bytes under `key` from offset `start`, in chunks. Raises `FileNotFoundError` at once if missing."""
+    def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """The bytes under `key` from offset `start` to before `end`, in chunks. Raises `FileNotFoundError` at once if
+        missing. `start` must lie within the object, and before `end`."""
         ...
 
     def stat(self, key: str) -> Stored | None:

@@ -7,6 +7,7 @@ import datetime
 import errno
 import os
 import stat
+import sys
 import time
 import uuid
 from collections.abc import Iterable, Iterator
@@ -90,24 +91,28 @@ class LocalStore:
                 draft.unlink()
         return size
 
-    def read(self, key: str, start: int = 0) -> Iterator[bytes]:
-        return started(self._read(key, start))
+    def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        return started(self._read(key, start, sys.maxsize if end is None else end))
 
-    def _read(self, key: str, start: int) -> Iterator[bytes]:
-        with self._access():
-            file = self._path(key).open("rb")
-        with file:
-            if start:
+    def _read(self, key: str, position: int, end: int) -> Iterator[bytes]:
+        with self.open(key) as file:
+            if position:
                 with _unavailable_on_error():
-                    file.seek(start)
+                    file.seek(position)
             yield b""
-            while chunk := self._next_chunk(file):
+            while chunk := self._next_chunk(file, end - position):
+                position += len(chunk)
                 yield chunk
 
+    def open(self, key: str) -> BinaryIO:
+        """The file under `key`. Raises as `read` does."""
+        with self._access():
+            return self._path(key).open("rb", buffering=0)
+
     @staticmethod
-    def _next_chunk(file: BinaryIO) -> bytes:
+    def _next_chunk(file: BinaryIO, most: int) -> bytes:
         with _unavailable_on_error():
-            return file.read(CHUNK)
+            return file.read(min(CHUNK, most))
 
     def stat(self, key: str) -> Stored | None:
         try:

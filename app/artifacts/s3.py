@@ -49,8 +49,9 @@ class S3Store:
             self._client.upload_fileobj(source, self.bucket, key)
         return source.size
 
-    def read(self, key: str, start: int = 0) -> Iterator[bytes]:
-        part = {"Range": f"bytes={start}-"} if start else {}
+    def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        last = "" if end is None else end - 1
+        part = {"Range": f"bytes={start}-{last}"} if start or end is not None else {}
         try:
             with _unavailable_on_error():
                 body = self._client.get_object(Bucket=self.bucket, Key=key, **part)["Body"]

@@ -28,9 +28,9 @@ class WatchfulStore(BusyStore):
         self._look()
         return super().stat(key)
 
-    def read(self, key: str, start: int = 0) -> Iterator[bytes]:
+    def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         self._look()
-        return super().read(key, start)
+        return super().read(key, start, end)
 
     def put(self, key: str, chunks: Iterable[bytes], *, limit: int | None = None) -> int:
         self._look()

@@ -14,6 +14,7 @@ import pytest
 
 from app import keys
 from app.artifacts import LocalStore, SignedUrl, Store, StoreUnavailable
+from app.artifacts.base import CHUNK
 from app.artifacts.s3 import S3Store
 from app.config import settings
 from app.errors import TooLarge
@@ -94,6 +95,18 @@ def test_content_larger_than_one_part_is_stored_completely(store: Store) -> None
 def test_a_read_starts_at_the_given_offset(store: Store) -> None:
     store.put(name := key("parts"), [b"x" * MANY, b"the rest"])
     assert b"".join(store.read(name, MANY)) == b"the rest"
+
+
+def test_a_read_ends_at_the_given_offset(store: Store) -> None:
+    store.put(name := key("parts"), [b"0123456789"])
+    assert [b"".join(store.read(name, *part)) for part in ((0, 4), (3, 7), (9, 10))] == [b"0123", b"3456", b"9"]
+    assert b"".join(store.read(name, 7, 100)) == b"789", "as much as there is"
+
+
+def test_a_large_part_is_read_in_chunks(store: Store) -> None:
+    store.put(name := key("large"), [b"x" * MANY])
+    chunks = list(store.read(name, 1, MANY - 1))
+    assert sum(map(len, chunks)) == MANY - 2 and max(map(len, chunks)) <= CHUNK
 
 
 def test_an_interrupted_body_means_that_the_store_is_unavailable(s3: Store, server: S3Server) -> None:
