@@ -26,7 +26,7 @@ RETRY_SECONDS = 1.0
 
 
 class StoredDiffs:
-    """The engine's diff sink: the artifact store, under the keys of this attempt."""
+    """The engine's diff sink: the artifact store, under new keys of this attempt."""
 
     def __init__(self, claim: Claim) -> None:
         self._claim = claim
@@ -34,8 +34,9 @@ class StoredDiffs:
         """The diffs that are stored completely."""
 
     def write(self, kind: DiffKind, chunks: Iterable[bytes], *, contains_secret: bool) -> None:
-        key = diffs.attempt_key(self._claim.runner.id, self._claim.session.id, self._claim.attempt, kind)
-        _retry(lambda: artifacts.store().put(key, chunks))
+        claim = self._claim
+        key = diffs.new_key(diffs.attempt_key(claim.runner.id, claim.session.id, claim.attempt, kind))
+        _retry(lambda: diffs.put(key, chunks))
         match kind:
             case "result":
                 self.work = dataclasses.replace(self.work, result_diff_key=key, contains_secret=contains_secret)

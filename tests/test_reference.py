@@ -64,6 +64,8 @@ def test_nothing_is_below_agent_runners_but_what_we_added(app: Flask) -> None:
     below = {route for route in routes(app) if "/agent_runners" in route}
     assert below - set(REFERENCE) == {
         "POST /agent_runners/:id/unarchive",
+        "GET /agent_runners/:id/diff/files",
+        "GET /agent_runners/:id/sessions/:session_id/diff/files",
         "GET /agent_runners/:id/sessions/:session_id/events",
         "POST /agent_runners/:id/sessions/:session_id/retry",
     }
@@ -73,6 +75,7 @@ def test_every_other_route_is_documented(app: Flask) -> None:
     text = PAGE.replace("/api/v1", "").replace("`GET/POST /sites`", "`GET /sites` `POST /sites`")
     text = text.replace("`GET/PATCH/DELETE /sites/:id`", "`GET /sites/:id` `PATCH /sites/:id` `DELETE /sites/:id`")
     text = text.replace("`GET .../events`", "`GET /agent_runners/:id/sessions/:session_id/events`")
+    text = text.replace("`GET .../diff/", "`GET /agent_runners/:id/sessions/:session_id/diff/")
     text = text.replace("`POST .../sessions/:session_id/", "`POST /agent_runners/:id/sessions/:session_id/")
     missing = [route for route in routes(app) if route not in REFERENCE and f"`{route}`" not in text]
     assert missing == []

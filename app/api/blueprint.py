@@ -128,8 +128,8 @@ class Blueprint(flask_smorest.Blueprint):
         """
         responses: dict[int, Any] = {status: HTTPStatus(status).name for status in ERROR_STATUSES}
         for status, description in {**({409: conflict} if conflict else {}), **(also or {})}.items():
-            content = {"application/json": {"schema": ErrorSchema}}
-            responses[status] = {"description": description, "content": content}
+            content = {"content": {"application/json": {"schema": ErrorSchema}}} if status >= 400 else {}
+            responses[status] = {"description": description, **content}
         for status, followed in (links or {}).items():
             responses[status] = {"links": followed}
         manual = {"operationId": operation_id, "responses": responses, **({"security": []} if self.is_open else {})}

@@ -8,7 +8,13 @@ from typing import Any
 
 import structlog
 from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
+from werkzeug.exceptions import (
+    HTTPException,
+    MethodNotAllowed,
+    NotFound,
+    RequestedRangeNotSatisfiable,
+    RequestEntityTooLarge,
+)
 from werkzeug.http import HTTP_STATUS_CODES
 
 from app.errors import AppError
@@ -23,9 +29,11 @@ ERROR_CODES = {
     408: "request_timeout",
     413: "too_large",
     415: "unsupported_media_type",
+    416: "range_not_satisfiable",
     500: "internal",
     503: "unavailable",
 }
+_KEPT_HEADERS = ("allow", "content-range", "retry-after")
 
 
 def register(app: Flask) -> None:
@@ -61,7 +69,7 @@ def shaped(
 
 def _answer_framework(error: HTTPException) -> Response:
     status = error.code or 500
-    kept = {name: value for name, value in error.get_headers() if name.lower() in ("allow", "retry-after")}
+    kept = {name: value for name, value in error.get_headers() if name.lower() in _KEPT_HEADERS}
     return shaped(status, _message(error), ERROR_CODES.get(status, f"http_{status}"), headers=kept)
 
 
@@ -75,6 +83,8 @@ def _message(error: HTTPException) -> str:
             return f"{request.path} does not accept {request.method}, only {methods}."
         case RequestEntityTooLarge():
             return "The request is too large."
+        case RequestedRangeNotSatisfiable():
+            return "The Range header must name one part that lies in the content, such as bytes=0-99."
     return error.description or ""
 
 

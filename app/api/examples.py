@@ -12,7 +12,19 @@ USER_ID = "0197c1de-0000-7000-8000-000000000005"
 NOON = "2026-01-31T12:00:00.000Z"
 FILE_KEY = f"user-uploaded-content/{ACCOUNT_ID}/6f9619ff-8b86-4d01-b42d-00cf4fc964ff/sketch.png"
 BLOBS = "http://127.0.0.1:8750/api/v1/blobs"
-DIFF = "diff --git a/README.md b/README.md\n--- a/README.md\n+++ b/README.md\n@@ -1 +1 @@\n-Hello\n+Hello, world\n"
+DIFF = "diff --git a/README.md b/README.md\nindex 10ddd6d..a5c1966 100644\n--- a/README.md\n+++ b/README.md\n@@ -1 +1 @@\n-Hello\n+Hello, world\n"
+DIFF_FILE = {
+    "path": "README.md",
+    "old_path": None,
+    "status": "modified",
+    "additions": 1,
+    "deletions": 1,
+    "binary": False,
+    "old_mode": "100644",
+    "new_mode": "100644",
+    "offset": 0,
+    "size": len(DIFF),
+}
 
 USER = {"id": USER_ID, "full_name": "Ada Lovelace", "email": "ada@example.org", "avatar_url": None}
 USAGE = {
@@ -166,6 +178,7 @@ def _of_runner(runner_id: str) -> dict[str, Any]:
         "followUp": _link("createSession", "A follow-up.", agent_runner_id=runner_id),
         "stop": _link("stopAgentRunner", "Stop it.", agent_runner_id=runner_id),
         "diff": _link("getAgentRunnerDiff", "Its diff.", agent_runner_id=runner_id),
+        "diffFiles": _link("listAgentRunnerDiffFiles", "The files of its diff.", agent_runner_id=runner_id),
         "latestSession": _link(
             "getSession",
             "Its latest session.",
@@ -184,6 +197,7 @@ def _of_session(runner_id: str, session_id: str) -> dict[str, Any]:
         "retry": _link("retrySession", "Try it again.", **ids),
         "resultDiff": _link("getSessionResultDiff", "What it changed.", **ids),
         "cumulativeDiff": _link("getSessionCumulativeDiff", "What all sessions changed.", **ids),
+        "diffFiles": _link("listSessionDiffFiles", "The files that it changed.", **ids),
     }
 
 

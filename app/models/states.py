@@ -50,6 +50,23 @@ class Mode(enum.StrEnum):
     ASK = "ask"
 
 
+class DiffKind(enum.StrEnum):
+    """What a session alone changed, or all up to and including it."""
+
+    RESULT = "result"
+    CUMULATIVE = "cumulative"
+
+
+class FileStatus(enum.StrEnum):
+    """What a diff does to a file."""
+
+    ADDED = "added"
+    COPIED = "copied"
+    DELETED = "deleted"
+    MODIFIED = "modified"
+    RENAMED = "renamed"
+
+
 class Scope(enum.StrEnum):
     READ = "read"
     WRITE = "write"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import fields, post_load, pre_load
+from marshmallow import fields, post_load
 
 from app.errors import invalid
 from app.models.states import Mode, PullRequestState, RunnerState, SessionState, WaitingReason
@@ -24,7 +24,6 @@ from app.schemas.fields import (
     Reference,
     Text,
     Whole,
-    from_to,
     items,
 )
 
@@ -171,23 +170,6 @@ class RunnerQuery(CreatedBetween, PageQuery):
     result_branch = Text(255)
     user_id = fields.UUID()
     site_id = fields.UUID()
-
-
-class RunnerDiffQuery(PageQuery):
-    """Which files of a diff to send."""
-
-    class Meta(PageQuery.Meta):
-        exclude = ("cursor",)
-
-    page = fields.Integer(
-        load_default=None,
-        validate=from_to(1),
-    )
-    strip_binary = fields.Boolean(load_default=False)
-
-    @pre_load
-    def begin_at_the_first_page(self, data: Any, **_: Any) -> Any:
-        return {"page": 1, **data} if "per_page" in data else data
 
 
 class RunnerSchema(Schema):

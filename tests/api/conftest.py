@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from app import artifacts, db
+from app import db
 from app.models.states import SessionState
 from app.services.accounts import accounts
 from app.services.artifacts import diffs
@@ -92,7 +92,7 @@ class Worker:
 
     def store(self, claim: Claim, kind: str, text: str | bytes) -> str:
         key = diffs.attempt_key(claim.runner.id, claim.session.id, claim.attempt, kind)
-        artifacts.store().put(key, [text.encode() if isinstance(text, str) else text])
+        diffs.put(key, [text.encode() if isinstance(text, str) else text])
         return key
 
     def finish(

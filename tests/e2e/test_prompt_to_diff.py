@@ -35,6 +35,32 @@ def test_a_prompt_becomes_a_diff_that_applies(deployment: Deployment, tmp_path: 
     assert runner["head_session_id"] == session["id"]
 
 
+def test_a_large_diff_is_read_whole_and_in_parts(deployment: Deployment) -> None:
+    site = deployment.make_site(deployment.make_repository({"a.txt": "a\n"}, "large"))
+    runner = deployment.run(
+        site, "for name in 1 2 3; do seq 300000 > $name.txt; done; head -c 100000 /dev/urandom > 4.bin"
+    )
+    assert deployment.ended(runner)["state"] == "DONE"
+    path = f"/agent_runners/{runner['id']}/diff"
+
+    whole = deployment.api.get(path)
+    files = deployment.call("GET", f"{path}/files")
+
+    assert [file["path"] for file in files] == ["1.txt", "2.txt", "3.txt", "4.bin"]
+    assert [file["additions"] for file in files] == [300_000, 300_000, 300_000, 0]
+    assert whole.headers["Content-Length"] == str(len(whole.content)) == str(sum(file["size"] for file in files))
+    assert deployment.api.head(path).headers["Content-Length"] == whole.headers["Content-Length"]
+    assert deployment.api.get(path, headers={"If-None-Match": whole.headers["ETag"]}).status_code == 304
+    for number, file in enumerate(files):
+        content = whole.content[file["offset"] : file["offset"] + file["size"]]
+        last = file["offset"] + file["size"] - 1
+        part = deployment.api.get(path, headers={"Range": f"bytes={file['offset']}-{last}"})
+        page = deployment.api.get(path, params={"page": number + 1, "per_page": 1})
+        assert (part.status_code, page.status_code) == (206, 200)
+        assert part.content == page.content == content
+    assert deployment.api.get(path).content == whole.content
+
+
 def test_a_follow_up_goes_on_at_a_worker_that_never_saw_the_first_session(deployment: Deployment) -> None:
     repository = deployment.make_repository({"story.txt": "once\n"}, "follow-up")
     site = deployment.make_site(repository)

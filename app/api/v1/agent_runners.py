@@ -19,11 +19,11 @@ from app.schemas.agent_runner import (
     CreateRunnerBody,
     PullRequestBody,
     RevertBody,
-    RunnerDiffQuery,
     RunnerQuery,
     RunnerSchema,
     UpdateRunnerBody,
 )
+from app.schemas.diff import DiffFileSchema, DiffFilesQuery, RunnerDiffQuery
 from app.services.artifacts import diffs, uploads
 from app.services.publishing import publications
 from app.services.runners import agent_runner_sessions, agent_runners, head
@@ -114,17 +114,30 @@ class AgentRunner(MethodView):
 
 @blp.route("/<uuid:agent_runner_id>/diff")
 class AgentRunnerDiff(MethodView):
-    @blp.operation("getAgentRunnerDiff")
+    @blp.operation("getAgentRunnerDiff", also=diff_response.ALSO)
     @blp.arguments(RunnerDiffQuery, location="query")
     @blp.response(200, {"type": "string"}, content_type="text/plain", headers=PAGE_HEADERS, example=examples.DIFF)
     def get(self, query: dict[str, Any], agent_runner_id: uuid.UUID) -> Response:
         """Get the runner's diff as text.
 
         It is sent byte for byte as it is stored. `git apply --binary` applies it to the base. With `page` or `per_page`
-        the answer is one page of its files.
+        the answer is one page of its files. `If-None-Match` and `Range` are supported.
         """
-        diff = diffs.read_runner_diff(caller(), agent_runner_id, **query)
-        return diff_response.diff(diff, page=query["page"], per_page=query["per_page"])
+        return diff_response.diff(diffs.find_runner_diff(caller(), agent_runner_id), **query)
+
+
+@blp.route("/<uuid:agent_runner_id>/diff/files")
+class AgentRunnerDiffFiles(MethodView):
+    @blp.operation("listAgentRunnerDiffFiles")
+    @blp.arguments(DiffFilesQuery, location="query")
+    @blp.response(200, DiffFileSchema(many=True), headers=PAGE_HEADERS, example=[examples.DIFF_FILE])
+    def get(self, query: dict[str, Any], agent_runner_id: uuid.UUID) -> Any:
+        """List the files of the runner's diff.
+
+        They are in the order of the diff. To read one of them, request its bytes of the diff with `Range`.
+        """
+        page = diffs.find_runner_diff(caller(), agent_runner_id).files(**query)
+        return page.items, paging.headers(page)
 
 
 @blp.route("/<uuid:agent_runner_id>/archive")

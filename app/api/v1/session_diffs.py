@@ -8,10 +8,11 @@ from typing import Any
 from flask import Response
 from flask.views import MethodView
 
-from app.api import diff_response, examples
+from app.api import diff_response, examples, paging
 from app.api.auth import caller
-from app.api.blueprint import Blueprint
+from app.api.blueprint import PAGE_HEADERS, Blueprint
 from app.api.idempotency import idempotent
+from app.schemas.diff import DiffFileSchema, SessionDiffFilesQuery
 from app.schemas.upload import DiffUploadsSchema
 from app.services.artifacts import diffs
 from app.services.execution import external_workers
@@ -22,26 +23,41 @@ blp = Blueprint("Session diffs", __name__, description="What a session changed."
 
 @blp.route("/result")
 class ResultDiff(MethodView):
-    @blp.operation("getSessionResultDiff")
+    @blp.operation("getSessionResultDiff", also=diff_response.ALSO)
     @blp.response(200, {"type": "string"}, content_type="text/plain", example=examples.DIFF)
     def get(self, agent_runner_id: uuid.UUID, session_id: uuid.UUID) -> Response:
         """Get what this session alone changed, as text.
 
         It is sent byte for byte as it is stored.
         """
-        return diff_response.diff(diffs.read_session_diff(caller(), agent_runner_id, session_id, "result"))
+        return diff_response.diff(diffs.find_session_diff(caller(), agent_runner_id, session_id, "result"))
 
 
 @blp.route("/cumulative")
 class CumulativeDiff(MethodView):
-    @blp.operation("getSessionCumulativeDiff")
+    @blp.operation("getSessionCumulativeDiff", also=diff_response.ALSO)
     @blp.response(200, {"type": "string"}, content_type="text/plain", example=examples.DIFF)
     def get(self, agent_runner_id: uuid.UUID, session_id: uuid.UUID) -> Response:
         """Get what this session and those before it changed together, as text.
 
         It is sent byte for byte as it is stored; `git apply --binary` applies it to the base.
         """
-        return diff_response.diff(diffs.read_session_diff(caller(), agent_runner_id, session_id, "cumulative"))
+        return diff_response.diff(diffs.find_session_diff(caller(), agent_runner_id, session_id, "cumulative"))
+
+
+@blp.route("/files")
+class DiffFiles(MethodView):
+    @blp.operation("listSessionDiffFiles")
+    @blp.arguments(SessionDiffFilesQuery, location="query")
+    @blp.response(200, DiffFileSchema(many=True), headers=PAGE_HEADERS, example=[examples.DIFF_FILE])
+    def get(self, query: dict[str, Any], agent_runner_id: uuid.UUID, session_id: uuid.UUID) -> Any:
+        """List the files of a diff of the session.
+
+        They are in the order of the diff. To read one of them, request its bytes of the diff with `Range`.
+        """
+        found = diffs.find_session_diff(caller(), agent_runner_id, session_id, query.pop("kind"))
+        page = found.files(**query)
+        return page.items, paging.headers(page)
 
 
 @blp.route("/upload_urls")

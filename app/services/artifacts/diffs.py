@@ -2,123 +2,132 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import hashlib
 import uuid
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from itertools import islice
+from typing import BinaryIO
 
 from app import artifacts, db
 from app.config import settings
 from app.errors import NotFound, invalid
-from app.models.states import Scope
+from app.models.states import DiffKind, Scope
 from app.services import lookup
-from app.services.artifacts import references, uploads
+from app.services.artifacts import diff_index, references, uploads
+from app.services.artifacts.diff_files import DiffFile
+from app.services.artifacts.diff_index import Index
 from app.services.artifacts.patch_check import DamagedDiff, whole_diff
 from app.services.callers import Caller
+from app.services.pagination import Page
 
-FILE_START = b"diff --git "
-BINARY_START = b"GIT binary patch"
 # The folders in the artifact store for diffs of attempts, and for diffs that callers sent to replace a runner's.
 SESSIONS, RUNNERS = "agent-runner-sessions-diffs", "agent-runners-diffs"
 
 
-@dataclass(frozen=True)
-class Diff:
-    """A diff to send: its bytes, and the number of files in the whole diff."""
-
-    chunks: Iterator[bytes]
-    files: int | None = None
-
-
 def attempt_key(runner_id: uuid.UUID, session_id: uuid.UUID, attempt: int, kind: str) -> str:
-    """The key under which an attempt stores its diff of `kind` result or cumulative. Its attempt is part of the fence."""
+    """The key to which an attempt's upload URL for its diff of `kind` result or cumulative allows writes."""
     return f"{SESSIONS}/{runner_id}/{session_id}/{attempt}/{kind}.patch"
 
 
-def reported_key(issued: str) -> str:
-    """The key for a report's diff. It differs from `issued`, to which the attempt's upload URL still allows writes."""
-    return f"{issued.removesuffix('.patch')}-{uuid.uuid4()}.patch"
+def new_key(attempt_key: str) -> str:
+    """A key to store an attempt's diff under. It is used once, so what is stored under it never changes: its index and
+    its tag stay valid."""
+    return f"{attempt_key.removesuffix('.patch')}-{uuid.uuid4()}.patch"
 
 
-def read_runner_diff(
-    caller: Caller, runner_id: uuid.UUID, *, page: int | None, per_page: int, strip_binary: bool
-) -> Diff:
-    """The runner's diff, whole or one page of its files; raises `NotFound` if there is none.
+class StoredDiff:
+    """A diff in the artifact store, for reading. Nothing is read before it is needed.
 
-    Call this and `read_session_diff` outside a transaction: the store may be slow, and no connection is held meanwhile.
+    Use it outside a transaction: the store may be slow, and no connection is held meanwhile. What reads the store raises
+    `NotFound` if the diff is not stored.
     """
-    with db.transaction(read_only=True):
-        caller.require(Scope.READ)
-        key = lookup.get_runner(caller, runner_id).diff_key
-    total = sum(1 for _ in _files(_lines(_read(key))))
-    if page is None and not strip_binary:
-        return Diff(_read(key), total)
-    files = _files(_lines(_read(key)))
-    if page is not None:
-        files = islice(files, (page - 1) * per_page, page * per_page)
-    if strip_binary:
-        files = (_without_binary(file) for file in files)
-    return Diff((line for file in files for line in file), total)
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    @property
+    def tag(self) -> str:
+        """Identifies the content."""
+        return hashlib.blake2b(self._key.encode(), digest_size=16).hexdigest()
+
+    @functools.cached_property
+    def _index(self) -> Index:
+        with _found():
+            return diff_index.find_or_make(self._key)
+
+    @property
+    def size(self) -> int:
+        """The size in bytes."""
+        return self._index.size
+
+    @property
+    def total(self) -> int:
+        """The number of files."""
+        return self._index.files
+
+    def span(self, page: int, per_page: int) -> tuple[int, int]:
+        """Where in the diff a page of files starts and ends."""
+        return self._index.span((page - 1) * per_page, page * per_page)
+
+    def files(self, page: int, per_page: int) -> Page[DiffFile]:
+        """A page of the files."""
+        files = self._index.read((page - 1) * per_page, page * per_page)
+        return Page(files, page, per_page, self.total, None)
+
+    def read(self, start: int, end: int) -> Iterator[bytes]:
+        """The bytes from `start` to before `end`, in chunks."""
+        with _found():
+            return artifacts.store().read(self._key, start, end) if start < end else iter(())
+
+    def open(self) -> BinaryIO | None:
+        """The file that holds the diff, opened; None if the store has no files."""
+        store = artifacts.local_store()
+        with _found():
+            return store.open(self._key) if store else None
 
 
-def read_session_diff(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID, kind: str) -> Diff:
-    """What a session alone changed (`result`), or all up to and including it (`cumulative`); raises `NotFound`."""
-    with db.transaction(read_only=True):
-        caller.require(Scope.READ)
-        session = lookup.get_session(lookup.get_runner(caller, runner_id), session_id)
-        key = session.result_diff_key if kind == "result" else session.cumulative_diff_key
-    return Diff(_read(key))
-
-
-def _read(key: str | None) -> Iterator[bytes]:
-    if key is None:
-        message = "There is no diff. Either nothing was changed, or the work has not ended: check the session's state."
-        raise NotFound(message, error_code="no_diff")
+@contextlib.contextmanager
+def _found() -> Iterator[None]:
     try:
-        return artifacts.store().read(key)
+        yield
     except FileNotFoundError:
         message = "The diff is missing from the artifact store. Run the session again, or ask the operator."
         raise NotFound(message, error_code="diff_gone") from None
 
 
-def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    rest = b""
-    for chunk in chunks:
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            yield line + b"\n"
-    if rest:
-        yield rest
+def find_runner_diff(caller: Caller, runner_id: uuid.UUID) -> StoredDiff:
+    """The runner's diff; raises `NotFound` if there is none."""
+    with db.transaction(read_only=True):
+        caller.require(Scope.READ)
+        return _stored(lookup.get_runner(caller, runner_id).diff_key)
 
 
-def _files(lines: Iterator[bytes]) -> Iterator[Iterator[bytes]]:
-    """The lines of each file. A line of content begins with a sign, and a line of a binary patch has no space, so only
-    a header can look like one. Iterating to the next file skips the rest of the current one."""
-    head: bytes | None = next(lines, None)
-
-    def one() -> Iterator[bytes]:
-        nonlocal head
-        assert head is not None
-        yield head
-        for head in lines:
-            if head.startswith(FILE_START):
-                return
-            yield head
-        head = None
-
-    while head is not None:
-        file = one()
-        yield file
-        for _ in file:
-            pass
+def find_session_diff(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID, kind: str) -> StoredDiff:
+    """A diff of a session, of `kind` result or cumulative; raises `NotFound` if there is none."""
+    with db.transaction(read_only=True):
+        caller.require(Scope.READ)
+        session = lookup.get_session(lookup.get_runner(caller, runner_id), session_id)
+        return _stored(session.result_diff_key if kind == DiffKind.RESULT else session.cumulative_diff_key)
 
 
-def _without_binary(file: Iterator[bytes]) -> Iterator[bytes]:
-    for line in file:
-        if line.startswith(BINARY_START):
-            yield b"Binary files differ\n"
-            return
-        yield line
+def _stored(key: str | None) -> StoredDiff:
+    if key is None:
+        message = "There is no diff. Either nothing was changed, or the work has not ended: check the session's state."
+        raise NotFound(message, error_code="no_diff")
+    return StoredDiff(key)
+
+
+def put(key: str, chunks: Iterable[bytes]) -> int:
+    """Store a diff and its index, and return the diff's size. Raises what `Store.put` and the chunks raise.
+
+    Without its index a diff is complete, too: an index that could not be stored is made when it is needed.
+    """
+    index = diff_index.Builder()
+    size = artifacts.store().put(key, index.watch(chunks))
+    if size:
+        diff_index.store(key, index.finish())
+    return size
 
 
 def store_runner_diff(runner_id: uuid.UUID, account_id: uuid.UUID, inline: str | None, key: str | None) -> str | None:
@@ -147,7 +156,7 @@ def store(field: str, content: Iterable[bytes], key: str) -> str | None:
     check. This takes as long as the artifact store does. Whether the diff applies is checked when it is used.
     """
     try:
-        stored = artifacts.store().put(key, whole_diff(content, settings().max_file_bytes))
+        stored = put(key, whole_diff(content, settings().max_file_bytes, settings().max_diff_files))
     except DamagedDiff as damage:
         raise invalid(field, f"is not a complete git diff: {damage}", error_code="not_a_diff") from None
     return key if stored else None

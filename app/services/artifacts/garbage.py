@@ -1,4 +1,7 @@
-"""Deletes stored objects that no row refers to: diffs of lost attempts, and uploads that no session used."""
+"""Deletes stored objects that no row refers to: diffs of lost attempts, and uploads that no session used.
+
+The index of a diff is kept as long as a row refers to the diff.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,11 @@ import structlog
 
 from app import artifacts, db
 from app.config import settings
-from app.services.artifacts import diffs, references, uploads
+from app.services.artifacts import diff_index, diffs, references, uploads
 
 log = structlog.get_logger()
 
-_PREFIXES = (f"{diffs.SESSIONS}/", f"{diffs.RUNNERS}/", f"{uploads.PREFIX}/")
+_PREFIXES = (f"{diffs.SESSIONS}/", f"{diffs.RUNNERS}/", f"{diff_index.FOLDER}/", f"{uploads.PREFIX}/")
 _AT_ONCE = 20
 
 
@@ -26,7 +29,8 @@ def collect() -> int:
     deleted, found = 0, _find_unreferenced()
     while batch := list(itertools.islice(found, _AT_ONCE)):
         with db.transaction(read_only=True):
-            unreferenced = set(batch) - references.find_referenced(batch)
+            referenced = references.find_referenced(map(diff_index.diff_key_of, batch))
+        unreferenced = [key for key in batch if diff_index.diff_key_of(key) not in referenced]
         count = _delete(unreferenced)
         deleted += count
         if unreferenced and not count:
@@ -42,7 +46,7 @@ def _find_unreferenced() -> Iterator[str]:
         known = {_digest(key) for key in references.every_key()}
     for prefix in _PREFIXES:
         for key, stored_at in artifacts.store().list(prefix):
-            if stored_at < oldest and _digest(key) not in known:
+            if stored_at < oldest and _digest(diff_index.diff_key_of(key)) not in known:
                 yield key
 
 

@@ -21,7 +21,7 @@ _METADATA = re.compile(
 )
 _INDEX = re.compile(rb"index ([0-9a-f]{4,64})\.\.([0-9a-f]{4,64})( [0-7]+)?")
 _EMPTY_FILE = b"e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
-_HUNK = re.compile(rb"@@ -[0-9]+(?:,([0-9]+))? \+[0-9]+(?:,([0-9]+))? @@")
+_HUNK = re.compile(rb"@@ -[0-9]+(?:,([0-9]{1,18}))? \+[0-9]+(?:,([0-9]{1,18}))? @@")
 _BINARY = re.compile(rb"(?:literal|delta) ([0-9]{1,18})")
 _LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
@@ -30,13 +30,13 @@ class DamagedDiff(ValueError):
     """The content is not a complete git diff. The message says where and why."""
 
 
-def whole_diff(chunks: Iterable[bytes], most_bytes: int) -> Iterator[bytes]:
+def whole_diff(chunks: Iterable[bytes], most_bytes: int, most_files: int) -> Iterator[bytes]:
     """The diff in `chunks`, with missing newlines at the end restored, and decoded if it is base64.
 
-    Raises DamagedDiff after yielding everything before the damage, or if the binary files in it exceed `most_bytes`.
-    Use the diff only when the iterator has ended.
+    Raises DamagedDiff after yielding everything before the damage, or if the binary files in it exceed `most_bytes`, or
+    it has more than `most_files` files. Use the diff only when the iterator has ended.
     """
-    check = _Check(most_bytes)
+    check = _Check(most_bytes, most_files)
     for chunk in _decoded(chunks):
         check.read(chunk)
         yield chunk
@@ -47,8 +47,9 @@ def whole_diff(chunks: Iterable[bytes], most_bytes: int) -> Iterator[bytes]:
 class _Check:
     """Reads a diff line by line. `_expect` checks the next line."""
 
-    def __init__(self, most_bytes: int) -> None:
+    def __init__(self, most_bytes: int, most_files: int) -> None:
         self._left = most_bytes
+        self._files_left = most_files
         self._line = bytearray()
         self._number = 0
         self._expect: Callable[[bytes], None] = self._file
@@ -94,6 +95,9 @@ class _Check:
     def _file(self, line: bytes) -> None:
         if not line.startswith(_FILE) or line.endswith(b"\r"):
             raise self._damaged("a file must begin with 'diff --git a/... b/...'")
+        self._files_left -= 1
+        if self._files_left < 0:
+            raise self._damaged("the diff has more files than this deployment allows")
         self._header = line
         self._seen: set[bytes] = set()
         self._has_content = self._needs_content = False

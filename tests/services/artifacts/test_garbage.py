@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from app import artifacts, db
 from app.models import AgentRunner, SessionFile
 from app.models.states import SessionState
-from app.services.artifacts import diffs, garbage, uploads
+from app.services.artifacts import diff_index, diffs, garbage, uploads
 from app.services.execution import session_attempts
 from app.services.execution.outcomes import Outcome, Work
 from tests.services.conftest import claim, read
@@ -34,6 +34,22 @@ def test_objects_of_a_lost_attempt_are_deleted_and_referenced_ones_kept(ask: Cal
         session_attempts.finish(session_id, 1, SessionState.DONE, Outcome(Work(result_diff_key=kept)))
     assert garbage.collect() == 1
     assert (is_stored(lost), is_stored(kept)) == (False, True)
+
+
+def test_an_index_is_deleted_with_its_diff_and_no_sooner(ask: Callable[..., uuid.UUID]) -> None:
+    runner_id = read(ask()).agent_runner_id
+    keys = [f"{diffs.RUNNERS}/{runner_id}/{uuid.uuid4()}.patch" for _ in range(2)]
+    for key in keys:
+        diffs.put(key, [b"a diff\n"])
+    stored = [(make_older(key, 48 * HOURS), make_older(diff_index.key_of(key), 48 * HOURS)) for key in keys]
+    with db.transaction():
+        db.session.get_one(AgentRunner, runner_id).diff_key = keys[1]
+    assert garbage.collect() == 2
+    assert [[is_stored(key) for key in both] for both in stored] == [[False, False], [True, True]]
+    with db.transaction():
+        db.session.get_one(AgentRunner, runner_id).diff_key = None
+    assert garbage.collect() == 2
+    assert not any(is_stored(key) for key in stored[1])
 
 
 @pytest.mark.parametrize("held_by", ["runner", "upload of a session"])

@@ -50,8 +50,8 @@ def diff(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return made
 
 
-def checked(diff: bytes, size: int = 1 << 20, most: int = 1 << 30) -> bytes:
-    return b"".join(whole_diff((diff[at : at + size] for at in range(0, len(diff), size)), most))
+def checked(diff: bytes, size: int = 1 << 20, most: int = 1 << 30, files: int = 1000) -> bytes:
+    return b"".join(whole_diff((diff[at : at + size] for at in range(0, len(diff), size)), most, files))
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000, 1 << 20])
@@ -123,6 +123,7 @@ TEXT = b"diff --git a/f b/f\n--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n+b\n"
         (TEXT.replace(b"+1 @@", b"+1,2 @@"), "ends in the middle"),
         (TEXT.replace(b"-1 +1", b"-1,0 +1"), "line 5"),
         (TEXT.replace(b"@@ -", b"@! -"), "line 4"),
+        (TEXT.replace(b"+1 @@", b"+1,%s @@" % (b"1" * 5000)), "line 4"),
         (TEXT.replace(b"--- a/f", b"--- a/g"), "another name"),
         (TEXT.replace(b"+++ b/f", b"+++ b/g"), "another name"),
         (TEXT + b"more\n", "line 7"),
@@ -145,3 +146,9 @@ TEXT = b"diff --git a/f b/f\n--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n+b\n"
 def test_a_damaged_diff_is_refused_with_the_line(damaged: bytes, said: str) -> None:
     with pytest.raises(DamagedDiff, match=said):
         checked(damaged)
+
+
+def test_a_diff_with_more_files_than_allowed_is_refused() -> None:
+    assert checked(TEXT * 3, files=3) == TEXT * 3
+    with pytest.raises(DamagedDiff, match="line 19: the diff has more files"):
+        checked(TEXT * 4, files=3)
