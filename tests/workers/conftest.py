@@ -1,10 +1,13 @@
-"""What tests of adapters share."""
+"""What tests of the engine share."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+
+from tests.workers.repositories import make_host
+from workers.job import Host
 
 
 @pytest.fixture
@@ -17,3 +20,9 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (folder / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
     return folder
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    """A host that may fetch from the test's folder."""
+    return make_host(tmp_path / "work")

@@ -11,6 +11,7 @@ from typing import Any
 from app.redaction.secrets import Secrets
 from workers.job import DiffKind, Host, Job
 from workers.processes.lifeline import Lifeline
+from workers.repository.mirror import Mirror
 from workers.workspace import diffs
 from workers.workspace.workspace import Workspace
 
@@ -75,6 +76,11 @@ class Sink:
     def write(self, kind: DiffKind, chunks: Iterable[bytes], *, contains_secret: bool) -> None:
         self.diffs[kind] = b"".join(chunks)
         self.contains_secret = contains_secret
+
+
+def fetch_base(host: Host, job: Job) -> str:
+    """Fetch the commit that the job starts from into the host's mirror, and return it."""
+    return Mirror(host, job.site_id, job.lifeline).obtain_base(job).sha
 
 
 def make_host(folder: Path, **settings: Any) -> Host:

@@ -7,18 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.workers.repositories import git, make_host, make_job, make_origin
+from tests.workers.repositories import git, make_job, make_origin
 from workers.job import Host
 from workers.repository.forbidden import find_forbidden
 from workers.repository.git import Git
 from workers.workspace.workspace import Workspace
 
 HARMFUL = '[submodule "x"]\n\tpath = x\n\turl = https://example.org/x.git\n\tupdate = !touch canary\n'
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Host:
-    return make_host(tmp_path / "work")
 
 
 @pytest.fixture

@@ -24,9 +24,9 @@ from tests.workers.repositories import (
     ENVIRONMENT,
     applied,
     commit_all,
+    fetch_base,
     finish,
     git,
-    make_host,
     make_job,
     make_origin,
     stored_diffs,
@@ -34,7 +34,6 @@ from tests.workers.repositories import (
 )
 from workers.errors import EngineError, Interrupted
 from workers.job import Host, Job
-from workers.repository.mirror import Mirror
 from workers.workspace.workspace import Workspace
 
 TOKEN = "t0ken-s3cret"
@@ -174,11 +173,6 @@ TAMPERINGS: dict[str, Tampering] = {
 @pytest.fixture
 def origin(tmp_path: Path) -> Path:
     return make_origin(tmp_path / "origin", {"file": "one\n", "folder/inside": "x\n"})
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Host:
-    return make_host(tmp_path / "work")
 
 
 @pytest.mark.parametrize("tampering", TAMPERINGS.values(), ids=TAMPERINGS.keys())
@@ -377,10 +371,6 @@ def server(origin: Path) -> Iterator[Server]:
 @pytest.fixture
 def web_host(host: Host) -> Host:
     return dataclasses.replace(host, allowed_protocols=("http",), allow_private_addresses=True)
-
-
-def fetch_base(host: Host, job: Job) -> str:
-    return Mirror(host, job.site_id, job.lifeline).obtain_base(job).sha
 
 
 def failure(host: Host, job: Job) -> EngineError:

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.workers.repositories import commit_all, git, make_host, make_job, make_origin, write
+from tests.workers.repositories import commit_all, fetch_base, git, make_host, make_job, make_origin, write
 from workers.errors import EngineError
 from workers.job import Host, Job
 from workers.processes.lifeline import Lifeline
@@ -26,15 +26,6 @@ from workers.repository.mirror import Mirror
 @pytest.fixture
 def origin(tmp_path: Path) -> Path:
     return make_origin(tmp_path / "origin", {"file": "one\n"})
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Host:
-    return make_host(tmp_path / "work")
-
-
-def fetch_base(host: Host, job: Job) -> str:
-    return Mirror(host, job.site_id, job.lifeline).obtain_base(job).sha
 
 
 def failure(host: Host, job: Job) -> EngineError:

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.workers.repositories import commit_all, git, make_host, make_job, make_origin, write
+from tests.workers.repositories import commit_all, fetch_base, git, make_job, make_origin, write
 from workers.errors import EngineError
 from workers.job import Host, Job
 from workers.publishing.commits import Change
 from workers.publishing.publish import PublishJob, publish
-from workers.repository.mirror import Mirror
 from workers.workspace.workspace import Workspace
 
 PERSON = b"A <a@example.org> 1700000000 +0000"
@@ -21,15 +20,6 @@ PERSON = b"A <a@example.org> 1700000000 +0000"
 @pytest.fixture
 def origin(tmp_path: Path) -> Path:
     return make_origin(tmp_path / "origin", {"file": "one\n"})
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Host:
-    return make_host(tmp_path / "work")
-
-
-def fetch_base(host: Host, job: Job) -> str:
-    return Mirror(host, job.site_id, job.lifeline).obtain_base(job).sha
 
 
 def failure(host: Host, job: Job) -> EngineError:

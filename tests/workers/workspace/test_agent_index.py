@@ -15,8 +15,6 @@ from tests.workers.repositories import (
     ENVIRONMENT,
     finish,
     following,
-    make_host,
-    make_job,
     make_origin,
     names,
     write,
@@ -31,23 +29,6 @@ FILES: dict[str, str | bytes] = {"README": "hello\n", "config.local": "x=1\n", "
 @pytest.fixture
 def origin(tmp_path: Path) -> Path:
     return make_origin(tmp_path / "origin", FILES)
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Host:
-    return make_host(tmp_path / "work")
-
-
-@pytest.fixture
-def job(origin: Path) -> Job:
-    return make_job(origin)
-
-
-@pytest.fixture
-def workspace(host: Host, job: Job) -> Workspace:
-    made = Workspace.prepare(job, host)
-    made.after_setup()
-    return made
 
 
 def work(workspace: Workspace, script: str) -> None:

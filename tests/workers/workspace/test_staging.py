@@ -13,7 +13,6 @@ from tests.workers.repositories import (
     finish,
     following,
     git,
-    make_host,
     make_job,
     make_origin,
     names,
@@ -30,20 +29,8 @@ WAYS = pytest.mark.parametrize("diff_limits", [None, Limits()], ids=["all", "wha
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Host:
-    return make_host(tmp_path / "work")
-
-
-@pytest.fixture
-def job(tmp_path: Path) -> Job:
-    return make_job(make_origin(tmp_path / "origin", FILES))
-
-
-@pytest.fixture
-def workspace(host: Host, job: Job) -> Workspace:
-    made = Workspace.prepare(job, host)
-    made.after_setup()
-    return made
+def origin(tmp_path: Path) -> Path:
+    return make_origin(tmp_path / "origin", FILES)
 
 
 @WAYS

@@ -13,8 +13,6 @@ from tests.workers.repositories import (
     finish,
     following,
     git,
-    make_host,
-    make_job,
     make_origin,
     stored_diffs,
 )
@@ -33,23 +31,6 @@ def origin(tmp_path: Path) -> Path:
     made = make_origin(tmp_path / "origin", {"README": "hello\n", ".gitmodules": LIST})
     git(made, "update-index", "--add", "--cacheinfo", f"160000,{COMMIT},lib")
     git(made, "commit", "--quiet", "--message", "a submodule")
-    return made
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Host:
-    return make_host(tmp_path / "work")
-
-
-@pytest.fixture
-def job(origin: Path) -> Job:
-    return make_job(origin)
-
-
-@pytest.fixture
-def workspace(host: Host, job: Job) -> Workspace:
-    made = Workspace.prepare(job, host)
-    made.after_setup()
     return made
 
 

@@ -48,11 +48,6 @@ def origin(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Host:
-    return make_host(tmp_path / "work")
-
-
-@pytest.fixture
 def workspace(host: Host, origin: Path) -> Workspace:
     return Workspace.prepare(make_job(origin), host)
 
