@@ -175,6 +175,15 @@ def lock(name: str) -> None:
         session.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(name))))
 
 
+def plan_for_values() -> None:
+    """Have Postgres plan the statements of this transaction for the values in them, instead of once for all values.
+
+    Use it where the best plan depends on a value, such as a text that occurs in many rows or in few.
+    """
+    if dialect() == "postgresql":
+        session.execute(sa.text("SET LOCAL plan_cache_mode = force_custom_plan"))
+
+
 def ping() -> None:
     """Raise unless the database answers."""
     with transaction(read_only=True):

@@ -59,8 +59,8 @@ is stable and for programs, `errors` holds the messages for each field of a 422.
 **Repeats.** Every POST takes an `Idempotency-Key`. A repeat with the same key and body gets the first answer again, so a
 request whose answer was lost can be sent again safely.
 
-**Lists.** `page` and `per_page` (at most 100), with the headers `Total` and `Link`. For long lists start with `cursor=`
-and follow `Link rel="next"`.
+**Lists.** `page` and `per_page` (at most 100), with the headers `Total` (up to 10,000) and `Link`. For long lists
+start with `cursor=` and follow `Link rel="next"`.
 
 **Waiting.** Work is done in the background. Follow the events of a session, or poll it until its state is DONE, ERROR
 or CANCELLED.

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from bench import diffs, dispatch, files, load, memory, posts, recovery, sandbox, sessions, stops
+from bench import diffs, dispatch, files, lists, load, memory, posts, recovery, sandbox, sessions, stops
 from bench.figures import Benchmark, Size
 from bench.report import Report
 
@@ -16,6 +16,7 @@ GOALS: dict[str, list[Benchmark]] = {
     "p2": [sessions.large],
     "save": [sessions.save],
     "p3": [posts.measure],
+    "p4": [lists.measure],
     "p5": [diffs.measure],
     "p6": [memory.measure],
     "p8": [stops.measure, recovery.measure],

@@ -7,6 +7,8 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 
+from migrations.title_search import index_titles
+
 HERE = Path(__file__).parent
 
 
@@ -18,6 +20,10 @@ def alembic_config(url: str = "") -> Config:
     return config
 
 
-def migrate(url: str = "") -> None:
-    """Bring the database to the newest revision. Safe to call on one that is there already."""
+def migrate(url: str) -> str:
+    """Bring the database to the newest revision. Safe to call on one that is there already.
+
+    Returns what could not be set up and what to do about it, else an empty text.
+    """
     command.upgrade(alembic_config(url), "head")
+    return index_titles(url)

@@ -24,6 +24,8 @@ with engine.connect() as connection:
         # SQLite cannot alter most things in place; Alembic then copies the table.
         render_as_batch=connection.dialect.name == "sqlite",
         render_item=plain_type,
+        # A migration that creates indexes concurrently commits what was done before.
+        transaction_per_migration=True,
     )
     with context.begin_transaction():
         context.run_migrations()

@@ -18,6 +18,7 @@ from app.api import auth, requests
 from app.errors import BadRequest, Invalid
 from app.schemas.base import ErrorSchema
 from app.schemas.glossary import PATHS
+from app.services.pagination import COUNTED
 
 F = TypeVar("F", bound=Callable[..., Any])
 ERROR_STATUSES = (400, 401, 403, 404, 413, 415, 422, 429, 500)
@@ -37,12 +38,21 @@ REQUEST_ID = {
     "example": "checkout-4711",
 }
 _IN_PATH = re.compile(r"<(?:[^<>]+:)?(\w+)>")
-PAGE_HEADERS = {
+LINK = {"description": "`first`, `prev`, `next` and `last` (RFC 8288).", "schema": {"type": "string"}}
+LIST_HEADERS = {
     "Total": {
-        "description": "The number of rows in the whole list. Not sent when paging by cursor.",
+        "description": f"The number of rows in the whole list, up to {COUNTED}. Not sent when paging by cursor.",
         "schema": {"type": "integer"},
     },
-    "Link": {"description": "`first`, `prev`, `next` and `last` (RFC 8288).", "schema": {"type": "string"}},
+    "Total-Capped": {
+        "description": f"`true` if the list has more than {COUNTED} rows. `Link` then has no `last`.",
+        "schema": {"type": "string", "enum": ["true"]},
+    },
+    "Link": LINK,
+}
+DIFF_HEADERS = {
+    "Total": {"description": "The number of files in the whole diff.", "schema": {"type": "integer"}},
+    "Link": LINK,
 }
 
 

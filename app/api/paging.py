@@ -16,21 +16,32 @@ def headers(page: Page[Any]) -> dict[str, str]:
     if "cursor" in request.args:
         following = {"cursor": page.next_cursor} if page.next_cursor else None
         links = {"first": {"cursor": ""}, "next": following}
+    elif page.is_capped:
+        links = {**_around(page.number), "next": {"page": str(page.number + 1)} if page.next_cursor else None}
     else:
         links = numbered(page.number, page.per_page, page.total or 0)
-    total = {} if page.total is None else {"Total": str(page.total)}
-    return {**total, "Link": link({**links}, page.per_page)}
+    return {**_total(page), "Link": link({**links}, page.per_page)}
+
+
+def _total(page: Page[Any]) -> dict[str, str]:
+    if page.total is None:
+        return {}
+    # `Total` is always a plain number: clients parse it.
+    return {"Total": str(page.total), **({"Total-Capped": "true"} if page.is_capped else {})}
 
 
 def numbered(number: int, per_page: int, total: int) -> dict[str, dict[str, str] | None]:
     """The pages around page `number`; None where there is none."""
     last = max(1, -(-total // per_page))
     return {
-        "first": {"page": "1"},
-        "prev": {"page": str(min(number - 1, last))} if number > 1 else None,
+        **_around(min(number, last + 1)),
         "next": {"page": str(number + 1)} if number < last else None,
         "last": {"page": str(last)},
     }
+
+
+def _around(number: int) -> dict[str, dict[str, str] | None]:
+    return {"first": {"page": "1"}, "prev": {"page": str(number - 1)} if number > 1 else None}
 
 
 def link(pages: dict[str, dict[str, str] | None], per_page: int) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime
 import uuid
 
-from sqlalchemy import ForeignKey, String
+import sqlalchemy as sa
+from sqlalchemy import ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.models.base import Base, StateType
@@ -31,6 +32,9 @@ class User(Base):
     avatar_url: Mapped[str | None] = mapped_column(String(2000))
 
 
+IS_LISTED = sa.text("session_id IS NULL")
+
+
 class Token(Base):
     """A bearer token, stored as the SHA-256 of its text.
 
@@ -38,6 +42,9 @@ class Token(Base):
     """
 
     __tablename__ = "tokens"
+    __table_args__ = (
+        Index("ix_tokens_listed", "user_id", "created_at", "id", sqlite_where=IS_LISTED, postgresql_where=IS_LISTED),
+    )
 
     user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"), index=True)
     name: Mapped[str] = mapped_column(String(200))

@@ -16,9 +16,21 @@ from app.models.site import Site
 from app.models.states import PullRequestState, RunnerState
 
 
+def _listed_by(name: str, *columns: str) -> Index:
+    """An index for a filter of the list: it continues with the list's order, and covers its other conditions."""
+    order = ("state", "last_session_created_at", "id", "site_id", "created_at")
+    covered = [column for column in order if column not in columns]
+    return Index(f"ix_agent_runners_by_{name}", "account_id", *columns, *covered)
+
+
 class AgentRunner(Updated, Base):
     __tablename__ = "agent_runners"
     __table_args__ = (
+        _listed_by("state"),
+        _listed_by("branch", "branch"),
+        _listed_by("result_branch", "result_branch"),
+        _listed_by("user", "user_id"),
+        _listed_by("site", "site_id"),
         Index("ix_agent_runners_newest", "account_id", "last_session_created_at", "id"),
         Index("ix_agent_runners_site_id_result_branch", "site_id", "result_branch"),
         Index("ix_agent_runners_pr_state_pr_check_due_at", "pr_state", "pr_check_due_at"),

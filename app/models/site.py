@@ -6,15 +6,21 @@ import datetime
 import uuid
 
 import sqlalchemy as sa
-from sqlalchemy import Float, ForeignKey, String, Text
+from sqlalchemy import Float, ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.models.base import Base, StateType, Updated
 from app.models.states import Execution, Forge
 
+IS_LISTED, IS_DELETED = sa.text("deleted_at IS NULL"), sa.text("deleted_at IS NOT NULL")
+
 
 class Site(Updated, Base):
     __tablename__ = "sites"
+    __table_args__ = (
+        Index("ix_sites_listed", "account_id", "created_at", "id", sqlite_where=IS_LISTED, postgresql_where=IS_LISTED),
+        Index("ix_sites_deleted", "account_id", "id", sqlite_where=IS_DELETED, postgresql_where=IS_DELETED),
+    )
 
     account_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("accounts.id"), index=True)
     name: Mapped[str] = mapped_column(String(200))

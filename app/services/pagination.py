@@ -6,7 +6,7 @@ import base64
 import datetime
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -18,6 +18,51 @@ from app.errors import invalid
 T = TypeVar("T")
 
 
+COUNTED = 10_000
+"""Rows of a list are counted up to this number, so that a total costs the same in a list of any length."""
+
+
+@dataclass(frozen=True)
+class Listing(Generic[T]):
+    """The rows of a list, in the order of `keys`, which are a time and the id.
+
+    `parts` are conditions that divide the rows into disjoint sets. Each set should be one range of an index that
+    continues with `keys`: then a page is merged from the ranges, without sorting, and only its own rows are read.
+    """
+
+    model: type[T]
+    keys: tuple[Any, Any]
+    parts: Sequence[Sequence[sa.ColumnElement[bool]]]
+    descending: bool = False
+
+    def first(self, limit: int, offset: int = 0, after: str | None = None) -> list[T]:
+        """Up to `limit` rows after the first `offset`, or after the cursor `after`."""
+        ranges = [sa.select(*self.keys).where(*part) for part in self.parts]
+        if after is not None:
+            place, values = sa.tuple_(*self.keys), sa.tuple_(*_values_of(after))
+            ranges = [some.where(place < values if self.descending else place > values) for some in ranges]
+        # Postgres merges only what is ordered already, and SQLite knows no order within a union but that of subqueries.
+        ids = self._in_order(_merged([self._in_order(some) for some in ranges])).limit(limit).offset(offset).subquery()
+        rows = sa.select(self.model).join(ids, ids.c[1] == self.keys[1])
+        return list(db.session.scalars(rows.order_by(*self._directed(self.keys))))
+
+    def count(self) -> int:
+        """The number of rows, of which at most one more than `COUNTED` are counted."""
+        ranges = [sa.select(self.keys[1]).where(*part) for part in self.parts]
+        counted = _merged(ranges).limit(COUNTED + 1).subquery()
+        return db.session.scalar(sa.select(sa.func.count()).select_from(counted)) or 0
+
+    def _in_order(self, ids: Any) -> Any:
+        return ids.order_by(None).order_by(*self._directed(ids.selected_columns))
+
+    def _directed(self, keys: Iterable[Any]) -> list[Any]:
+        return [key.desc() if self.descending else key.asc() for key in keys]
+
+
+def _merged(ranges: list[sa.Select[Any]]) -> Any:
+    return ranges[0] if len(ranges) == 1 else sa.union_all(*(sa.select(some.subquery()) for some in ranges))
+
+
 @dataclass(frozen=True)
 class Page(Generic[T]):
     """Some rows of a list. `total` is None when paging by cursor. `next_cursor` is None at the end of the list."""
@@ -27,22 +72,23 @@ class Page(Generic[T]):
     per_page: int
     total: int | None
     next_cursor: str | None
+    is_capped: bool = False
+    """Whether the list has more rows than `total`."""
 
 
-def by_number(query: sa.Select[T], keys: Sequence[Any], number: int, per_page: int) -> Page[T]:
-    """Page `number`, from 1, of a query that is ordered by the columns `keys`."""
-    total = db.session.scalar(sa.select(sa.func.count()).select_from(query.order_by(None).subquery())) or 0
-    items = list(db.session.scalars(query.limit(per_page).offset((number - 1) * per_page)))
-    more = number * per_page < total
-    return Page(items, number, per_page, total, cursor_of(items[-1], keys) if items and more else None)
-
-
-def by_cursor(query: sa.Select[T], keys: Sequence[Any], cursor: str, per_page: int, *, descending: bool) -> Page[T]:
-    """The rows after `cursor`. The query is ordered by `keys`, all in one direction, and the last of them is unique."""
-    row, values = sa.tuple_(*keys), sa.tuple_(*_values_of(cursor))
-    items = list(db.session.scalars(query.where(row < values if descending else row > values).limit(per_page + 1)))
+def find(listing: Listing[T], filters: dict[str, Any]) -> Page[T]:
+    """The page that `page`, `per_page` and `cursor` of the filters name."""
+    cursor, number, per_page = filters.get("cursor"), filters["page"], filters["per_page"]
+    offset = 0 if cursor else (number - 1) * per_page
+    # One row more than the page says whether the list goes on.
+    items = listing.first(per_page + 1, offset, cursor or None)
     more, items = len(items) > per_page, items[:per_page]
-    return Page(items, 1, per_page, None, cursor_of(items[-1], keys) if more else None)
+    following = cursor_of(items[-1], listing.keys) if more else None
+    if cursor:
+        return Page(items, 1, per_page, None, following)
+    is_last = not more and (items or number == 1)
+    total = offset + len(items) if is_last else listing.count()
+    return Page(items, number, per_page, min(total, COUNTED), following, total > COUNTED)
 
 
 def cursor_of(item: Any, keys: Sequence[Any]) -> str:

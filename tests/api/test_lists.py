@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from tests.api.calling import NOBODY, created, ok, path_of, refused
+from app.services import pagination
+from tests.api.calling import NOBODY, created, empty, ok, path_of, refused
 
 
 def links(response):
@@ -224,3 +225,33 @@ def test_sessions_are_filtered_by_state_and_discarded_ones_left_out(api, make_do
     assert ids(api.get(f"{path}?state=cancelled,error")) == []
     waiting = created(api.post(path, {"prompt": "x"}))
     assert ids(api.get(f"{path}?state=new")) == [waiting["id"]]
+
+
+def test_a_list_is_counted_up_to_a_limit_and_its_pages_go_on(api, five, monkeypatch):
+    monkeypatch.setattr(pagination, "COUNTED", 3)
+    first = api.get("/agent_runners?per_page=2")
+    assert (first.headers["Total"], first.headers["Total-Capped"]) == ("3", "true")
+    assert set(links(first)) == {"first", "next"}
+    second = api.get(links(first)["next"])
+    assert ids(second) == five[2:4] and set(links(second)) == {"first", "prev", "next"}
+    last = api.get(links(second)["next"])
+    assert ids(last) == five[4:] and set(links(last)) == {"first", "prev"}
+    assert last.headers["Total-Capped"] == "true"
+    past = api.get("/agent_runners?per_page=2&page=9")
+    assert ids(past) == [] and set(links(past)) == {"first", "prev"}
+    short = api.get("/agent_runners?per_page=2&title=runner 1")
+    assert short.headers["Total"] == "1" and "Total-Capped" not in short.headers
+
+
+def test_runners_of_a_deleted_site_are_not_listed(api, make_site, make_done_runner):
+    kept, gone = make_done_runner(), make_done_runner()
+    empty(api.delete(f"/sites/{gone['site_id']}"), 204)
+    for query in ("", "?state=done,error", f"?title={gone['title']}", "?branch=main"):
+        assert ids(api.get(f"/agent_runners{query}")) == [kept["id"]], query
+    assert ids(api.get(f"/agent_runners?site_id={gone['site_id']}")) == []
+    assert [row["id"] for row in ok(api.get("/sites"))] == [kept["site_id"]]
+
+
+def test_a_state_that_is_named_twice_lists_its_runners_once(api, make_runner):
+    runner = make_runner()
+    assert ids(api.get("/agent_runners?state=new,NEW,new")) == [runner["id"]]

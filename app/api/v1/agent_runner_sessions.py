@@ -10,7 +10,7 @@ from flask.views import MethodView
 
 from app.api import examples, paging, presenters
 from app.api.auth import caller
-from app.api.blueprint import PAGE_HEADERS, Blueprint, empty
+from app.api.blueprint import LIST_HEADERS, Blueprint, empty
 from app.api.idempotency import idempotent
 from app.api.requests import strings_in_body
 from app.api.transactions import prepared_by, reading, writing
@@ -40,7 +40,7 @@ class AgentRunnerSessions(MethodView):
     @reading
     @blp.operation("listSessions")
     @blp.arguments(SessionQuery, location="query")
-    @blp.response(200, SessionSchema(many=True), headers=PAGE_HEADERS, example=[examples.SESSION])
+    @blp.response(200, SessionSchema(many=True), headers=LIST_HEADERS, example=[examples.SESSION])
     def get(self, filters: dict[str, Any], agent_runner_id: uuid.UUID) -> Any:
         """List the sessions of an agent runner, oldest first.
 

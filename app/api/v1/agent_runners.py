@@ -10,7 +10,7 @@ from flask.views import MethodView
 
 from app.api import diff_response, examples, paging, presenters
 from app.api.auth import caller
-from app.api.blueprint import PAGE_HEADERS, Blueprint, empty
+from app.api.blueprint import DIFF_HEADERS, LIST_HEADERS, Blueprint, empty
 from app.api.idempotency import idempotent
 from app.api.requests import strings_in_body
 from app.api.transactions import prepared_by, reading, writing
@@ -42,7 +42,7 @@ class AgentRunners(MethodView):
     @reading
     @blp.operation("listAgentRunners")
     @blp.arguments(RunnerQuery, location="query")
-    @blp.response(200, RunnerSchema(many=True), headers=PAGE_HEADERS, example=[examples.RUNNER])
+    @blp.response(200, RunnerSchema(many=True), headers=LIST_HEADERS, example=[examples.RUNNER])
     def get(self, filters: dict[str, Any]) -> Any:
         """List agent runners, the one with the newest session first.
 
@@ -116,7 +116,7 @@ class AgentRunner(MethodView):
 class AgentRunnerDiff(MethodView):
     @blp.operation("getAgentRunnerDiff", also=diff_response.ALSO)
     @blp.arguments(RunnerDiffQuery, location="query")
-    @blp.response(200, {"type": "string"}, content_type="text/plain", headers=PAGE_HEADERS, example=examples.DIFF)
+    @blp.response(200, {"type": "string"}, content_type="text/plain", headers=DIFF_HEADERS, example=examples.DIFF)
     def get(self, query: dict[str, Any], agent_runner_id: uuid.UUID) -> Response:
         """Get the runner's diff as text.
 
@@ -130,7 +130,7 @@ class AgentRunnerDiff(MethodView):
 class AgentRunnerDiffFiles(MethodView):
     @blp.operation("listAgentRunnerDiffFiles")
     @blp.arguments(DiffFilesQuery, location="query")
-    @blp.response(200, DiffFileSchema(many=True), headers=PAGE_HEADERS, example=[examples.DIFF_FILE])
+    @blp.response(200, DiffFileSchema(many=True), headers=DIFF_HEADERS, example=[examples.DIFF_FILE])
     def get(self, query: dict[str, Any], agent_runner_id: uuid.UUID) -> Any:
         """List the files of the runner's diff.
 

@@ -10,7 +10,7 @@ from flask.views import MethodView
 
 from app.api import diff_response, examples, paging
 from app.api.auth import caller
-from app.api.blueprint import PAGE_HEADERS, Blueprint
+from app.api.blueprint import DIFF_HEADERS, Blueprint
 from app.api.idempotency import idempotent
 from app.schemas.diff import DiffFileSchema, SessionDiffFilesQuery
 from app.schemas.upload import DiffUploadsSchema
@@ -49,7 +49,7 @@ class CumulativeDiff(MethodView):
 class DiffFiles(MethodView):
     @blp.operation("listSessionDiffFiles")
     @blp.arguments(SessionDiffFilesQuery, location="query")
-    @blp.response(200, DiffFileSchema(many=True), headers=PAGE_HEADERS, example=[examples.DIFF_FILE])
+    @blp.response(200, DiffFileSchema(many=True), headers=DIFF_HEADERS, example=[examples.DIFF_FILE])
     def get(self, query: dict[str, Any], agent_runner_id: uuid.UUID, session_id: uuid.UUID) -> Any:
         """List the files of a diff of the session.
 

@@ -10,7 +10,7 @@ from flask.views import MethodView
 
 from app.api import examples, paging
 from app.api.auth import caller
-from app.api.blueprint import PAGE_HEADERS, Blueprint, empty
+from app.api.blueprint import LIST_HEADERS, Blueprint, empty
 from app.api.idempotency import idempotent
 from app.api.transactions import reading, writing
 from app.schemas.base import PageQuery
@@ -25,7 +25,7 @@ class Sites(MethodView):
     @reading
     @blp.operation("listSites")
     @blp.arguments(PageQuery, location="query")
-    @blp.response(200, SiteSchema(many=True), headers=PAGE_HEADERS, example=[examples.SITE])
+    @blp.response(200, SiteSchema(many=True), headers=LIST_HEADERS, example=[examples.SITE])
     def get(self, filters: dict[str, Any]) -> Any:
         """List the account's sites, oldest first.
 

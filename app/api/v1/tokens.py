@@ -10,7 +10,7 @@ from flask.views import MethodView
 
 from app.api import examples, paging
 from app.api.auth import caller
-from app.api.blueprint import PAGE_HEADERS, Blueprint, empty
+from app.api.blueprint import LIST_HEADERS, Blueprint, empty
 from app.api.idempotency import idempotent
 from app.api.presenters import RowView
 from app.api.transactions import reading, writing
@@ -26,7 +26,7 @@ class Tokens(MethodView):
     @reading
     @blp.operation("listTokens")
     @blp.arguments(PageQuery, location="query")
-    @blp.response(200, TokenSchema(many=True), headers=PAGE_HEADERS, example=[examples.TOKEN])
+    @blp.response(200, TokenSchema(many=True), headers=LIST_HEADERS, example=[examples.TOKEN])
     def get(self, filters: dict[str, Any]) -> Any:
         """List tokens, oldest first.
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from app import artifacts, db
 from app.artifacts import LocalStore
 from app.cli.errors import CommandError
 from app.cli.processes import private_folder
 from app.config import Settings
+from app.escaping import readable
 from app.services.artifacts import references
 from migrations import config
 
@@ -19,7 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(_args: argparse.Namespace, settings: Settings) -> int:
     private_folder(settings.data_dir)
-    config.migrate(settings.database)
+    if note := config.migrate(settings.database):
+        print(f"agent-runners migrate: {readable(note)}", file=sys.stderr)
     if store := artifacts.local_store():
         db.configure(settings.database)
         _set_up(store)

@@ -13,8 +13,9 @@ from app import db
 from app.errors import NotFound, Unauthorized
 from app.models import Token, User
 from app.models.states import Scope
+from app.services import pagination
 from app.services.callers import Caller
-from app.services.pagination import Page, by_cursor, by_number
+from app.services.pagination import Listing, Page
 
 PREFIX = "ar_"
 
@@ -73,17 +74,13 @@ def find_all() -> list[Token]:
 def find_own(caller: Caller, filters: dict[str, Any]) -> Page[Token]:
     """A page of the caller's own tokens, oldest first. An administrator sees all tokens of the account."""
     caller.require(Scope.READ)
-    keys = (Token.created_at, Token.id)
-    query = _visible_to(caller).order_by(*keys)
-    if filters.get("cursor"):
-        return by_cursor(query, keys, filters["cursor"], filters["per_page"], descending=False)
-    return by_number(query, keys, filters["page"], filters["per_page"])
+    return pagination.find(Listing(Token, (Token.created_at, Token.id), [_visible_to(caller)]), filters)
 
 
-def _visible_to(caller: Caller) -> sa.Select[Token]:
-    rows = sa.select(Token).join(User, Token.user_id == User.id).where(Token.session_id.is_(None))
-    mine = User.account_id == caller.account_id if caller.may(Scope.ADMIN) else Token.user_id == caller.user_id
-    return rows.where(mine)
+def _visible_to(caller: Caller) -> list[sa.ColumnElement[bool]]:
+    users = sa.select(User.id).where(User.account_id == caller.account_id)
+    mine = Token.user_id.in_(users) if caller.may(Scope.ADMIN) else Token.user_id == caller.user_id
+    return [Token.session_id.is_(None), mine]
 
 
 def revoke(token_id: uuid.UUID, caller: Caller | None = None) -> None:
@@ -93,8 +90,8 @@ def revoke(token_id: uuid.UUID, caller: Caller | None = None) -> None:
     """
     if caller is not None:
         caller.require(Scope.WRITE)
-    found = sa.select(Token).where(Token.session_id.is_(None)) if caller is None else _visible_to(caller)
-    token = db.session.scalar(found.where(Token.id == token_id))
+    found = [Token.session_id.is_(None)] if caller is None else _visible_to(caller)
+    token = db.session.scalar(sa.select(Token).where(Token.id == token_id, *found))
     if token is None:
         raise NotFound("You have no token with this id. Check the list of tokens.", error_code="token_not_found")
     affected = sa.or_(Token.id == token_id, Token.claimed_with == token_id)

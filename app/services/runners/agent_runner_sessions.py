@@ -13,11 +13,11 @@ from app.config import settings
 from app.errors import Conflict, TooMany
 from app.models import Account, AgentRunner, AgentRunnerSession, SessionFile, Site
 from app.models.states import Execution, Mode, Scope, SessionState
-from app.services import events, leases, lookup
+from app.services import events, leases, lookup, pagination
 from app.services.artifacts import uploads
 from app.services.callers import Caller
 from app.services.execution import lifecycle, scheduling
-from app.services.pagination import Page, by_cursor, by_number, created_between
+from app.services.pagination import Listing, Page, created_between
 from app.services.runners import head
 from app.services.runners.creation import NewSession
 from app.services.runners.guards import refuse_archived, refuse_while_active
@@ -145,21 +145,17 @@ def find(caller: Caller, runner_id: uuid.UUID, filters: dict[str, Any]) -> Page[
     """A page of a runner's sessions, oldest first unless `order_by` says otherwise. `filters` as in the GET."""
     caller.require(Scope.READ)
     runner = lookup.get_runner(caller, runner_id)
-    descending = filters["order_by"] == "desc"
-    keys = (AgentRunnerSession.created_at, AgentRunnerSession.id)
-    query = (
-        sa.select(AgentRunnerSession)
-        .where(AgentRunnerSession.agent_runner_id == runner.id)
-        .where(*created_between(AgentRunnerSession.created_at, filters))
-        .order_by(*(key.desc() if descending else key.asc() for key in keys))
-    )
+    conditions = [
+        AgentRunnerSession.agent_runner_id == runner.id,
+        *created_between(AgentRunnerSession.created_at, filters),
+    ]
     if filters.get("state"):
-        query = query.where(AgentRunnerSession.state.in_(filters["state"]))
+        conditions.append(AgentRunnerSession.state.in_(filters["state"]))
     if not filters.get("include_discarded"):
-        query = query.where(AgentRunnerSession.is_discarded.is_(False))
-    if filters.get("cursor"):
-        return by_cursor(query, keys, filters["cursor"], filters["per_page"], descending=descending)
-    return by_number(query, keys, filters["page"], filters["per_page"])
+        conditions.append(AgentRunnerSession.is_discarded.is_(False))
+    keys = (AgentRunnerSession.created_at, AgentRunnerSession.id)
+    descending = filters["order_by"] == "desc"
+    return pagination.find(Listing(AgentRunnerSession, keys, [conditions], descending), filters)
 
 
 def stop_active(caller: Caller, runner_id: uuid.UUID) -> None:

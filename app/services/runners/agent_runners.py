@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import re
 import uuid
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +15,11 @@ from app.errors import Conflict, invalid
 from app.folding import folded
 from app.models import AgentRunner, AgentRunnerSession, Site
 from app.models.states import RunnerState, Scope
-from app.services import lookup
+from app.services import lookup, pagination
 from app.services.artifacts import diffs, uploads
 from app.services.callers import Caller
 from app.services.execution import lifecycle
-from app.services.pagination import Page, by_cursor, by_number, created_between
+from app.services.pagination import Listing, Page, created_between
 from app.services.runners import agent_runner_sessions as sessions
 from app.services.runners.creation import NewRunner
 from app.services.runners.guards import refuse_while_active
@@ -26,7 +28,10 @@ from app.services.sites import git_names, site_secrets
 from app.services.unset import UNSET, Unset
 
 TITLE_LENGTH = 80
+CLOCK_SET_BACK = datetime.timedelta(minutes=1)
+"""The database's clock may be set back by so much between the creation of a runner and of its session."""
 _BRANCHES = ("branch", "result_branch")
+_HAS_TRIGRAM = re.compile(r"[^\W_]{3}")
 
 
 def create(caller: Caller, new: NewRunner, uploaded: uploads.Uploaded) -> AgentRunner:
@@ -87,29 +92,49 @@ def get(caller: Caller, runner_id: uuid.UUID) -> AgentRunner:
 def find(caller: Caller, filters: dict[str, Any]) -> Page[AgentRunner]:
     """A page of the account's runners, the one with the newest session first. `filters` as in the GET."""
     caller.require(Scope.READ)
+    if filters.get("title"):
+        db.plan_for_values()
     keys = (AgentRunner.last_session_created_at, AgentRunner.id)
-    query = (
-        sa.select(AgentRunner)
-        .join(AgentRunner.site)
-        .where(AgentRunner.account_id == caller.account_id, Site.deleted_at.is_(None), *_conditions(filters))
-        .order_by(*(key.desc() for key in keys))
-    )
-    if filters.get("cursor"):
-        return by_cursor(query, keys, filters["cursor"], filters["per_page"], descending=True)
-    return by_number(query, keys, filters["page"], filters["per_page"])
+    return pagination.find(Listing(AgentRunner, keys, _parts(caller, filters), descending=True), filters)
+
+
+def _parts(caller: Caller, filters: dict[str, Any]) -> list[list[sa.ColumnElement[bool]]]:
+    """The conditions for the runners of each state that is asked for. Every index for a filter continues with the state
+    and then the order of the list."""
+    states = filters.get("state") or [state for state in RunnerState if state != RunnerState.ARCHIVED]
+    shared = [AgentRunner.account_id == caller.account_id, AgentRunner.site_id.not_in(_deleted_sites(caller))]
+    shared += _conditions(filters)
+    if filters.get("title"):
+        # The rows that an index for text finds are in no order, so they are looked up once, for all states.
+        return [[*shared, AgentRunner.state.in_(states)]]
+    return [[*shared, AgentRunner.state == state] for state in dict.fromkeys(states)]
+
+
+def _deleted_sites(caller: Caller) -> sa.Select[uuid.UUID]:
+    return sa.select(Site.id).where(Site.account_id == caller.account_id, Site.deleted_at.is_not(None))
 
 
 def _conditions(filters: dict[str, Any]) -> list[sa.ColumnElement[bool]]:
-    states = filters.get("state") or [state for state in RunnerState if state != RunnerState.ARCHIVED]
-    conditions: list[sa.ColumnElement[bool]] = [AgentRunner.state.in_(states)]
+    conditions = created_between(AgentRunner.created_at, filters)
+    if filters.get("created_at_from"):
+        # Implied by the condition on `created_at`, unless the clock was set back: it ends the walk through the index.
+        earliest = filters["created_at_from"] - CLOCK_SET_BACK
+        conditions.append(AgentRunner.last_session_created_at >= earliest)
     if filters.get("title"):
-        title = sa.func.coalesce(AgentRunner.title_folded, sa.func.lower(AgentRunner.title))
-        conditions.append(title.contains(folded(filters["title"]), autoescape=True))
+        conditions.append(_title_contains(folded(filters["title"])))
     for name in ("branch", "user_id", "site_id", "result_branch"):
         if filters.get(name) is not None:
             value = git_names.without_prefix(filters[name]) if name in _BRANCHES else filters[name]
             conditions.append(getattr(AgentRunner, name) == value)
-    return conditions + created_between(AgentRunner.created_at, filters)
+    return conditions
+
+
+def _title_contains(text: str) -> sa.ColumnElement[bool]:
+    title: sa.ColumnElement[str] = sa.func.coalesce(AgentRunner.title_folded, sa.func.lower(AgentRunner.title))
+    if not _HAS_TRIGRAM.search(text):
+        # Postgres would read the whole index for titles, and then all titles. This is not the expression of the index.
+        title = title + ""
+    return title.contains(text, autoescape=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,9 +13,9 @@ from app.config import settings
 from app.errors import Conflict, invalid
 from app.models import AgentRunnerSession, Site
 from app.models.states import ACTIVE, Execution, Forge, Scope, SessionState
-from app.services import lookup
+from app.services import lookup, pagination
 from app.services.callers import Caller
-from app.services.pagination import Page, by_cursor, by_number
+from app.services.pagination import Listing, Page
 from app.services.sites import forges, git_names
 
 _DESTINATION = ("repo_url", "forge_api_url", "forge")
@@ -47,11 +47,8 @@ def get(caller: Caller, site_id: uuid.UUID) -> Site:
 def find(caller: Caller, filters: dict[str, Any]) -> Page[Site]:
     """A page of the account's sites, oldest first."""
     caller.require(Scope.READ)
-    keys = (Site.created_at, Site.id)
-    query = sa.select(Site).where(Site.account_id == caller.account_id, Site.deleted_at.is_(None)).order_by(*keys)
-    if filters.get("cursor"):
-        return by_cursor(query, keys, filters["cursor"], filters["per_page"], descending=False)
-    return by_number(query, keys, filters["page"], filters["per_page"])
+    own = (Site.account_id == caller.account_id, Site.deleted_at.is_(None))
+    return pagination.find(Listing(Site, (Site.created_at, Site.id), [own]), filters)
 
 
 def update(caller: Caller, site_id: uuid.UUID, fields: dict[str, Any]) -> Site:

@@ -1,0 +1,30 @@
+"""Creates indexes while the deployment is in use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import op
+
+
+def create_index(name: str, table: str, columns: list[str], **options: Any) -> None:
+    """Create an index of that name unless it exists.
+
+    Postgres builds it without keeping others from writing to the table. That is impossible in a transaction, so what
+    the migration did before is committed. A build that was interrupted is repeated.
+    """
+    context = op.get_context()
+    if context.dialect.name != "postgresql":
+        op.create_index(name, table, columns, if_not_exists=True, **options)
+        return
+    with context.autocommit_block():
+        drop_invalid(op.get_bind(), name)
+        op.create_index(name, table, columns, if_not_exists=True, postgresql_concurrently=True, **options)
+
+
+def drop_invalid(connection: sa.Connection, name: str) -> None:
+    """Drop the index of that name if its build was interrupted: it is maintained, but not used."""
+    invalid = sa.text("SELECT count(*) FROM pg_index WHERE indexrelid = to_regclass(:name) AND NOT indisvalid")
+    if connection.scalar(invalid, {"name": name}):
+        connection.execute(sa.text(f"DROP INDEX CONCURRENTLY {name}"))

@@ -1,0 +1,109 @@
+"""Lists read their page from an index, however many rows there are: no table is scanned, and nothing long is sorted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from app import db
+from tests.api.calling import Api, ok, path_of
+from tests.many_runners import copy_runner, remove_runners
+
+RUNNERS = 10_000
+A_PAGE = 200
+"""More rows than a page has, and fewer than any of these lists."""
+
+
+@pytest.fixture
+def many(record: sa.Engine, make_done_runner: Callable[..., Any]) -> Iterator[dict[str, Any]]:
+    """A runner with many copies of it."""
+    runner = make_done_runner()
+    copy_runner(record, runner["id"], RUNNERS)
+    yield runner
+    remove_runners(record)
+
+
+def test_every_filter_has_its_index(api: Api, many: dict[str, Any]) -> None:
+    now = many["created_at"]
+    for query, index in {
+        "": "by_state",
+        "cursor=": "by_state",
+        "page=50": "by_state",
+        "state=error": "by_state",
+        "state=error,archived": "by_state",
+        "state=running": "by_state",
+        "branch=branch-7": "by_branch",
+        "branch=branch-7&state=error": "by_branch",
+        "result_branch=agent/7": "by_result_branch",
+        f"user_id={many['user']['id']}": "by_user",
+        f"site_id={many['site_id']}": "by_site",
+        f"from={now}": "by_state",
+        f"to={now}": "by_state",
+    }.items():
+        found = plans(api, f"/agent_runners?per_page=30&{query}")
+        assert f"ix_agent_runners_{index}" in found[0], (query, found[0])
+        for plan in found:
+            assert_reads_no_more_than_a_page(plan, "agent_runners")
+
+    for path in ("", "?order_by=desc", "?state=error&include_discarded=true"):
+        of_runner = plans(api, path_of(many, f"/sessions{path}"))[0]
+        assert_reads_no_more_than_a_page(of_runner, "agent_runner_sessions")
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+def test_titles_are_found_in_an_index(api: Api, many: dict[str, Any]) -> None:
+    for title, index in {
+        "number 7777": "ix_agent_runners_title_search",
+        "of no runner": "ix_agent_runners_title_search",
+        # What most titles contain is found sooner in the order of the list, and what has no trigram only there.
+        "task": "ix_agent_runners_newest",
+        "zq": "ix_agent_runners_newest",
+    }.items():
+        page = plans(api, f"/agent_runners?per_page=30&title={title}")[0]
+        assert index in page, (title, page)
+
+
+def plans(api: Api, path: str) -> list[str]:
+    """Call `path`; the database's plans for those of its statements that read a list."""
+    statements: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if "LIMIT" in statement:
+            statements.append((statement, parameters))
+
+    assert db._engine is not None
+    sa.event.listen(db._engine, "before_cursor_execute", note)
+    try:
+        ok(api.get(path))
+    finally:
+        sa.event.remove(db._engine, "before_cursor_execute", note)
+    with db._engine.connect() as connection:
+        return [explain(connection, *statement) for statement in statements]
+
+
+def explain(connection: sa.Connection, statement: str, parameters: Any) -> str:
+    if connection.dialect.name == "sqlite":
+        rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+        return "\n".join(row.detail for row in rows)
+    return json.dumps(connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters).scalar(), indent=1)
+
+
+def assert_reads_no_more_than_a_page(plan: str, table: str) -> None:
+    """Check that the table is not scanned, and that nothing is sorted but the rows of the page."""
+    if not plan.startswith("["):
+        inner = plan.split("SCAN anon_1")[0]
+        assert f"SCAN {table}" not in plan and "TEMP B-TREE" not in inner, plan
+        return
+    for node in nodes(json.loads(plan)[0]["Plan"]):
+        assert not (node["Node Type"] == "Seq Scan" and node["Relation Name"] == table), plan
+        assert "Sort" not in node["Node Type"] or node["Plan Rows"] <= A_PAGE, plan
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", []):
+        yield from nodes(child)
