@@ -107,3 +107,48 @@ def test_titles_that_were_there_before_can_be_searched_in_any_case(fresh_url: st
     with engine.connect() as connection:
         found = connection.scalars(sa.text("SELECT title_folded FROM agent_runners ORDER BY title")).all()
     assert found == ["grösse 0", "grösse 1", "grösse 2"]
+
+
+@pytest.fixture
+def postgres_url() -> Iterator[str]:
+    with postgres_database() as url:
+        yield url
+
+
+def test_an_index_whose_build_was_interrupted_is_built_again(postgres_url: str) -> None:
+    migrate(postgres_url)
+    engine = db.make_engine(postgres_url)
+    names = ["ix_agent_runners_by_state", title_search.INDEX]
+    with engine.begin() as connection:
+        for name in names:
+            invalid = "UPDATE pg_index SET indisvalid = false WHERE indexrelid = to_regclass(:name)"
+            connection.execute(sa.text(invalid), {"name": name})
+    command.stamp(alembic_config(postgres_url), "0011")
+    assert migrate(postgres_url) == ""
+    with engine.connect() as connection:
+        valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:name)"
+        assert [connection.scalar(sa.text(valid), {"name": name}) for name in names] == [True, True]
+    engine.dispose()
+
+
+def test_without_the_right_to_create_an_extension_titles_are_indexed_later(postgres_url: str) -> None:
+    engine = db.make_engine(postgres_url)
+    user = f"plain_{uuid.uuid4().hex}"
+    with engine.begin() as connection:
+        connection.execute(sa.text(f"CREATE ROLE {user} LOGIN"))
+        connection.execute(sa.text(f"GRANT ALL ON SCHEMA public TO {user}"))
+    try:
+        url = sa.make_url(postgres_url).set(username=user).render_as_string(hide_password=False)
+        note = migrate(url)
+        assert 'permission denied to create extension "pg_trgm"' in note
+        assert "CREATE EXTENSION pg_trgm" in note and "agent-runners migrate again" in note
+        assert set(Base.metadata.tables) <= tables(engine)
+        with engine.begin() as connection:
+            connection.execute(sa.text("CREATE EXTENSION pg_trgm"))
+        assert migrate(url) == ""
+        assert title_search.INDEX in {index["name"] for index in sa.inspect(engine).get_indexes("agent_runners")}
+    finally:
+        with engine.begin() as connection:
+            connection.execute(sa.text(f"DROP OWNED BY {user} CASCADE"))
+            connection.execute(sa.text(f"DROP ROLE {user}"))
+        engine.dispose()
