@@ -23,7 +23,7 @@ def runners(rows: Sequence[Any]) -> list[RowView]:
     rows = list(rows)
     latest, usage = summaries.latest_sessions(rows), summaries.usage(rows)
     contributors = summaries.contributors(rows)
-    waiting = agent_runner_sessions.waiting(list(latest.values()))
+    waiting = agent_runner_sessions.waiting(latest.values())
     return [
         RowView(
             row,

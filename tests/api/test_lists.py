@@ -5,8 +5,13 @@ from __future__ import annotations
 import re
 
 import pytest
+import sqlalchemy as sa
 
+from app import db
+from app.models import User
+from app.models.states import Scope
 from app.services import pagination
+from app.services.accounts import tokens
 from tests.api.calling import NOBODY, created, empty, ok, path_of, refused
 
 
@@ -255,3 +260,32 @@ def test_runners_of_a_deleted_site_are_not_listed(api, make_site, make_done_runn
 def test_a_state_that_is_named_twice_lists_its_runners_once(api, make_runner):
     runner = make_runner()
     assert ids(api.get("/agent_runners?state=new,NEW,new")) == [runner["id"]]
+
+
+def test_a_list_names_everybody_who_contributed_once_in_order(api, ada, make_done_runner, worker):
+    runner = make_done_runner()
+    with db.transaction():
+        bob = User(account_id=ada.user.account_id, email="bob@example.org", full_name="Bob")
+        db.session.add(bob)
+        db.session.flush()
+        by_bob = api.with_token(tokens.create(bob, Scope.WRITE, "bob")[1])
+    for by in (by_bob, api, by_bob):
+        worker.run(created(by.post(path_of(runner, "/sessions"), {"prompt": "More."}))["id"])
+    (listed,) = ok(api.get("/agent_runners"))
+    assert [user["email"] for user in listed["contributors"]] == ["ada@example.org", "bob@example.org"]
+
+
+def test_a_list_takes_no_more_statements_for_many_runners_than_for_one(api, make_runner, record):
+    def count():
+        executed = []
+        note = lambda *event: executed.append(event)  # noqa: E731
+        sa.event.listen(db._engine, "before_cursor_execute", note)
+        ok(api.get("/agent_runners"))
+        sa.event.remove(db._engine, "before_cursor_execute", note)
+        return len(executed)
+
+    make_runner()
+    of_one = count()
+    for _ in range(4):
+        make_runner()
+    assert count() == of_one

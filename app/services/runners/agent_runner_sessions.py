@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ from app.services.runners import head
 from app.services.runners.creation import NewSession
 from app.services.runners.guards import refuse_archived, refuse_while_active
 from app.services.runners.session_configuration import Configuration, choose
+from app.services.runners.summaries import LatestSession
 
 
 def create(caller: Caller, runner_id: uuid.UUID, new: NewSession, uploaded: uploads.Uploaded) -> AgentRunnerSession:
@@ -193,7 +195,7 @@ def _cancel(runner: AgentRunner, session: AgentRunnerSession) -> None:
         db.after_commit(lambda: queue.revoke(task_id))
 
 
-def waiting(sessions: list[AgentRunnerSession]) -> dict[uuid.UUID, scheduling.Waiting]:
+def waiting(sessions: Iterable[AgentRunnerSession | LatestSession]) -> dict[uuid.UUID, scheduling.Waiting]:
     """Why the sessions that are NEW have not started yet, by session id."""
     new = [session.id for session in sessions if session.state == SessionState.NEW]
     return scheduling.waiting(new) if new else {}

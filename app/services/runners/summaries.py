@@ -3,33 +3,51 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from app import db
 from app.models import AgentRunner, AgentRunnerSession, User
-from app.models.states import SessionState
+from app.models.states import Mode, SessionState
 
 
 def contributors(runners: list[AgentRunner]) -> dict[uuid.UUID, list[User]]:
     """The users who requested sessions of each runner, in order of their first session."""
-    rows = db.session.execute(
-        sa.select(AgentRunnerSession.agent_runner_id, User)
-        .join(User, User.id == AgentRunnerSession.user_id)
+    # Each user once, however many sessions a runner has.
+    first = sa.func.min(AgentRunnerSession.created_at)
+    requested = (
+        sa.select(AgentRunnerSession.agent_runner_id, AgentRunnerSession.user_id, first.label("first"))
         .where(AgentRunnerSession.agent_runner_id.in_([runner.id for runner in runners]))
-        .order_by(AgentRunnerSession.created_at, AgentRunnerSession.id)
+        .group_by(AgentRunnerSession.agent_runner_id, AgentRunnerSession.user_id)
+        .subquery()
     )
-    found: dict[uuid.UUID, dict[uuid.UUID, User]] = {runner.id: {} for runner in runners}
-    for runner_id, user in rows:
-        found[runner_id][user.id] = user
-    return {runner_id: list(users.values()) for runner_id, users in found.items()}
+    rows = sa.select(requested.c.agent_runner_id, User).join(requested, requested.c.user_id == User.id)
+    found: dict[uuid.UUID, list[User]] = {runner.id: [] for runner in runners}
+    for runner_id, user in db.session.execute(rows.order_by(requested.c.first, User.id)):
+        found[runner_id].append(user)
+    return found
 
 
-def latest_sessions(runners: list[AgentRunner]) -> dict[uuid.UUID, AgentRunnerSession]:
-    """The newest session of each runner, by runner id."""
+@dataclass(frozen=True)
+class LatestSession:
+    """What a list shows of a runner's newest session."""
+
+    id: uuid.UUID
+    state: SessionState
+    mode: Mode
+    attached_file_keys: list[str]
+
+
+def latest_sessions(runners: list[AgentRunner]) -> dict[uuid.UUID, LatestSession]:
+    """The newest session of each runner, by runner id. Its prompt and its result, which may be long, are not read."""
+    session = AgentRunnerSession
+    columns = (session.agent_runner_id, session.id, session.state, session.mode, session.attached_file_keys)
     ids = [runner.latest_session_id for runner in runners]
-    rows = db.session.scalars(sa.select(AgentRunnerSession).where(AgentRunnerSession.id.in_(ids)))
-    return {session.agent_runner_id: session for session in rows}
+    return {
+        row.agent_runner_id: LatestSession(row.id, row.state, row.mode, row.attached_file_keys)
+        for row in db.session.execute(sa.select(*columns).where(session.id.in_(ids)))
+    }
 
 
 def usage(runners: list[AgentRunner]) -> dict[uuid.UUID, dict[str, float]]:
