@@ -51,6 +51,7 @@ warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
 app = queue.celery()
 app.steps["consumer"].update((Refill, OrphanSweep, BeatCheck))
 app.conf.imports = ("tasks.sessions", "tasks.publications", "tasks.sweep")
+app.conf.worker_consumer = "tasks.consumer:SafeConsumer"
 app.conf.result_backend = "tasks.results:NoResults"
 app.conf.beat_schedule = {
     "sweep": {

@@ -1,0 +1,54 @@
+"""A worker outlives messages that it cannot read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import kombu
+import pytest
+from celery import Celery
+
+from app import queue
+from tests.deployment import Deployment, free_port, wait_for
+
+OF_US = {"task": queue.PUBLISH, "id": "x", "lang": "py"}
+UNREADABLE: list[tuple[str, bytes, dict[str, Any]]] = [
+    ("application/data", b"\x00\xff", OF_US),
+    ("application/data", b"\x00\xff", {}),
+    ("application/json", b"not json", OF_US),
+    ("application/json", b"[1]", OF_US),
+    ("application/json", b"[[], {}, {}]", OF_US | {"eta": "soon"}),
+    ("application/json", b"[[], {}, {}]", OF_US | {"task": ["control.publish"]}),
+    ("application/x-python-serialize", b"cos\nsystem\n", OF_US),
+]
+
+
+@pytest.mark.timeout(180)
+def test_unreadable_messages_are_dropped(tmp_path: Path) -> None:
+    deployment = Deployment(tmp_path, "", free_port(), AGENTS="shell")
+    try:
+        deployment.start_api()
+        sender = Celery(broker=f"redis+socket://{deployment.broker_socket}", set_as_current=False)
+        with sender.connection_for_write() as connection:
+            producer = kombu.Producer(connection)
+            for content_type, body, headers in UNREADABLE:
+                producer.publish(
+                    body,
+                    routing_key=queue.CONTROL,
+                    content_type=content_type,
+                    content_encoding="binary" if content_type == "application/data" else "utf-8",
+                    headers=headers,
+                )
+        sender.send_task(queue.COLLECT_GARBAGE, queue=queue.CONTROL)
+        worker = deployment.start("control", "worker", "control")
+
+        def is_done() -> bool:
+            assert worker.poll() is None, deployment.log("control")
+            [found] = (sender.control.inspect(timeout=1, limit=1).stats() or {"none": {"total": {}}}).values()
+            return queue.COLLECT_GARBAGE in found["total"]
+
+        wait_for("the message that is readable", is_done)
+        assert '"message_dropped"' in deployment.log("control")
+    finally:
+        deployment.stop_all()
