@@ -228,3 +228,23 @@ def _now_postgresql(element: now, compiler: Any, **kw: Any) -> str:
 def _now_sqlite(element: now, compiler: Any, **kw: Any) -> str:
     seconds = compiler.process(element.clauses, **kw)
     return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', ({seconds}) || ' seconds')"
+
+
+class spans(FunctionElement[bool]):
+    """Whether the period from one time until before another includes a third. On Postgres it has an index for runners."""
+
+    type = sa.Boolean()
+    inherit_cache = True
+    name = "spans"
+
+
+@compiles(spans, "postgresql")
+def _spans_postgresql(element: spans, compiler: Any, **kw: Any) -> str:
+    begin, end, moment = (compiler.process(each, **kw) for each in element.clauses)
+    return f"(tstzrange({begin}, greatest({begin}, {end})) @> {moment})"
+
+
+@compiles(spans, "sqlite")
+def _spans_sqlite(element: spans, compiler: Any, **kw: Any) -> str:
+    begin, end, moment = (compiler.process(each, **kw) for each in element.clauses)
+    return f"({begin} <= {moment} AND {moment} < {end})"

@@ -6,6 +6,7 @@ from alembic import context
 from app import db
 from app.config import settings
 from app.models import Base
+from migrations.indexes import ONLY_ON_POSTGRES
 
 
 def plain_type(kind, item, _context):
@@ -24,6 +25,7 @@ with engine.connect() as connection:
         # SQLite cannot alter most things in place; Alembic then copies the table.
         render_as_batch=connection.dialect.name == "sqlite",
         render_item=plain_type,
+        include_object=lambda _item, name, *_: name not in ONLY_ON_POSTGRES,
         # A migration that creates indexes concurrently commits what was done before.
         transaction_per_migration=True,
     )

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
 
+LIFETIMES, TITLES = "ix_agent_runners_lifetime", "ix_agent_runners_title_search"
+ONLY_ON_POSTGRES = (LIFETIMES, TITLES)
+"""Indexes that the models do not describe."""
 
-def create_index(name: str, table: str, columns: list[str], **options: Any) -> None:
+
+def create_index(name: str, table: str, columns: Sequence[str | sa.TextClause], **options: Any) -> None:
     """Create an index of that name unless it exists.
 
     Postgres builds it without keeping others from writing to the table. That is impossible in a transaction, so what
@@ -16,11 +21,11 @@ def create_index(name: str, table: str, columns: list[str], **options: Any) -> N
     """
     context = op.get_context()
     if context.dialect.name != "postgresql":
-        op.create_index(name, table, columns, if_not_exists=True, **options)
+        op.create_index(name, table, [*columns], if_not_exists=True, **options)
         return
     with context.autocommit_block():
         drop_invalid(op.get_bind(), name)
-        op.create_index(name, table, columns, if_not_exists=True, postgresql_concurrently=True, **options)
+        op.create_index(name, table, [*columns], if_not_exists=True, postgresql_concurrently=True, **options)
 
 
 def drop_invalid(connection: sa.Connection, name: str) -> None:

@@ -6,11 +6,10 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from app import db
-from migrations.indexes import drop_invalid
+from migrations.indexes import TITLES, drop_invalid
 
-INDEX = "ix_agent_runners_title_search"
 # The expression that the search compares.
-_CREATE = f"""CREATE INDEX CONCURRENTLY IF NOT EXISTS {INDEX} ON agent_runners
+_CREATE = f"""CREATE INDEX CONCURRENTLY IF NOT EXISTS {TITLES} ON agent_runners
     USING gin ((coalesce(title_folded, lower(title))) gin_trgm_ops)"""
 # Insufficient privilege; the extension is not installed on the server; it is in a schema that is not searched.
 _UNAVAILABLE = ("42501", "0A000", "58P01", "42704")
@@ -24,7 +23,7 @@ def index_titles(url: str) -> str:
             return ""
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(sa.text("CREATE EXTENSION IF NOT EXISTS pg_trgm"))
-            drop_invalid(connection, INDEX)
+            drop_invalid(connection, TITLES)
             connection.execute(sa.text(_CREATE))
         return ""
     except db.DatabaseError as error:

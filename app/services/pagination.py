@@ -35,11 +35,11 @@ class Listing(Generic[T]):
     parts: Sequence[Sequence[sa.ColumnElement[bool]]]
     descending: bool = False
 
-    def first(self, limit: int, offset: int = 0, after: str | None = None) -> list[T]:
-        """Up to `limit` rows after the first `offset`, or after the cursor `after`."""
+    def first(self, limit: int, offset: int = 0, cursor: str | None = None) -> list[T]:
+        """Up to `limit` rows after the first `offset`, or after the cursor."""
         ranges = [sa.select(*self.keys).where(*part) for part in self.parts]
-        if after is not None:
-            place, values = sa.tuple_(*self.keys), sa.tuple_(*_values_of(after))
+        if cursor is not None:
+            place, values = sa.tuple_(*self.keys), sa.tuple_(*_values_of(cursor))
             ranges = [some.where(place < values if self.descending else place > values) for some in ranges]
         # Postgres merges only what is ordered already, and SQLite knows no order within a union but that of subqueries.
         ids = self._in_order(_merged([self._in_order(some) for some in ranges])).limit(limit).offset(offset).subquery()
@@ -110,11 +110,15 @@ def _values_of(cursor: str) -> tuple[Any, Any]:
 
 
 def created_between(column: Any, filters: dict[str, datetime.datetime]) -> list[sa.ColumnElement[bool]]:
-    """Conditions for `created_at_from` and `created_at_to`, both inclusive. Times are shown in milliseconds, so the
-    upper bound includes the whole of its last millisecond."""
+    """Conditions for `created_at_from` and `created_at_to`, both inclusive."""
     conditions = []
     if filters.get("created_at_from"):
         conditions.append(column >= filters["created_at_from"])
     if filters.get("created_at_to"):
-        conditions.append(column < filters["created_at_to"] + datetime.timedelta(milliseconds=1))
+        conditions.append(column < after(filters["created_at_to"]))
     return conditions
+
+
+def after(moment: datetime.datetime) -> datetime.datetime:
+    """The end of a period that includes `moment`: times are shown in milliseconds, so all of the last one belongs to it."""
+    return moment + datetime.timedelta(milliseconds=1)

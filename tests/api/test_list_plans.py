@@ -55,6 +55,14 @@ def test_every_filter_has_its_index(api: Api, many: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+def test_runners_created_until_a_time_and_used_later_have_an_index(api: Api, many: dict[str, Any]) -> None:
+    walked = api.get("/agent_runners?per_page=100&page=50")
+    plan = plans(api, f"/agent_runners?per_page=30&to={ok(walked)[0]['created_at']}")[0]
+    assert "ix_agent_runners_lifetime" in plan, plan
+    assert_reads_no_more_than_a_page(plan, "agent_runners")
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 def test_titles_are_found_in_an_index(api: Api, many: dict[str, Any]) -> None:
     for title, index in {
         "number 7777": "ix_agent_runners_title_search",

@@ -289,3 +289,25 @@ def test_a_list_takes_no_more_statements_for_many_runners_than_for_one(api, make
     for _ in range(4):
         make_runner()
     assert count() == of_one
+
+
+def test_bounds_of_time_are_of_the_creation_whatever_followed(api, make_done_runner, follow_up):
+    first, second, third = (make_done_runner() for _ in range(3))
+    follow_up(first)
+    follow_up(second)
+    for query, expected in {
+        f"to={first['created_at']}": [first],
+        f"to={second['created_at']}": [second, first],
+        f"to={third['created_at']}": [second, first, third],
+        f"from={second['created_at']}": [second, third],
+        f"from={second['created_at']}&to={second['created_at']}": [second],
+        f"to={third['created_at']}&state=done,error": [second, first, third],
+        f"to={third['created_at']}&title=say": [second, first, third],
+    }.items():
+        assert ids(api.get(f"/agent_runners?{query}")) == [runner["id"] for runner in expected], query
+        walk = api.get(f"/agent_runners?{query}&cursor=&per_page=1")
+        walked = ids(walk)
+        while "next" in links(walk):
+            walk = api.get(links(walk)["next"])
+            walked += ids(walk)
+        assert walked == [runner["id"] for runner in expected], query

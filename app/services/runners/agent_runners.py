@@ -19,7 +19,7 @@ from app.services import lookup, pagination
 from app.services.artifacts import diffs, uploads
 from app.services.callers import Caller
 from app.services.execution import lifecycle
-from app.services.pagination import Listing, Page, created_between
+from app.services.pagination import Listing, Page, after, created_between
 from app.services.runners import agent_runner_sessions as sessions
 from app.services.runners.creation import NewRunner
 from app.services.runners.guards import refuse_while_active
@@ -107,7 +107,16 @@ def _parts(caller: Caller, filters: dict[str, Any]) -> list[list[sa.ColumnElemen
     if filters.get("title"):
         # The rows that an index for text finds are in no order, so they are looked up once, for all states.
         return [[*shared, AgentRunner.state.in_(states)]]
-    return [[*shared, AgentRunner.state == state] for state in dict.fromkeys(states)]
+    by_state = [[*shared, AgentRunner.state == state] for state in dict.fromkeys(states)]
+    if not filters.get("created_at_to"):
+        return by_state
+    # Those without a session since then are a range of the index. The others existed at that time, as few do.
+    end = sa.literal(after(filters["created_at_to"]), db.Timestamp())
+    existed = db.spans(AgentRunner.created_at, AgentRunner.last_session_created_at, end)
+    return [
+        *([*part, AgentRunner.last_session_created_at <= end] for part in by_state),
+        [*shared, AgentRunner.state.in_(states), AgentRunner.last_session_created_at > end, existed],
+    ]
 
 
 def _deleted_sites(caller: Caller) -> sa.Select[uuid.UUID]:
