@@ -66,12 +66,25 @@ class Settings:
     )
     web_host: str = setting("127.0.0.1", "Address that the API listens on.")
     web_port: int = setting(8750, "Port that the API listens on.", values.PORT)
+    web_processes: int = setting(2, "Number of processes that serve the API.", values.ABOVE_ZERO)
     cors_origins: tuple[str, ...] = setting(
         (),
         "Origins of web pages that may call the API from a browser, such as `https://app.example.org`. "
         "`*`: all. Empty: none.",
     )
-    max_listeners: int = setting(50, "Maximum number of event streams of one web process at once.")
+    max_listeners: int = setting(
+        4000,
+        "Maximum number of event streams of one web process at once. Also limited by the open files that the system allows "
+        "a process.",
+    )
+    max_account_listeners: int = setting(
+        2000, "Maximum number of event streams that one account has open at once on one web process."
+    )
+    stream_heartbeat_seconds: float = setting(
+        15.0,
+        "Time without an event after which an event stream sends a heartbeat. Shorter than the read timeout of your proxies.",
+        values.ABOVE_ZERO,
+    )
     max_queued_sessions: int = setting(
         1000, "Waiting sessions of an account before POST answers `queue_full`, if the account has no limit of its own."
     )

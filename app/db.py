@@ -10,6 +10,7 @@ import contextlib
 import datetime
 import os
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -39,6 +40,7 @@ UNAVAILABLE = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalEr
 internal errors that a server became read-only, and that it ended a transaction for being idle."""
 
 SQLITE_BUSY_MILLISECONDS = 20_000
+SQLITE_POLL_SECONDS = 0.05
 # A connection to a server that stopped responding ends after half a minute, not after the quarter of an hour that TCP
 # takes. The server in turn ends a transaction in which the client is idle, as a frozen process is: it holds locks.
 # See "Parameter Key Words" of libpq and "Client Connection Defaults" in PostgreSQL's documentation.
@@ -182,6 +184,67 @@ def plan_for_values() -> None:
     """
     if dialect() == "postgresql":
         session.execute(sa.text("SET LOCAL plan_cache_mode = force_custom_plan"))
+
+
+def settled_until() -> datetime.datetime:
+    """A time before which no row will be added any more that is stamped with `now()` when it is inserted.
+
+    Transactions become visible in another order than they began in, so a reader who goes on after the newest time that
+    it has seen would miss rows. On Postgres, writing transactions that are still open insert after they began. All
+    processes must use the same user: the times of others are hidden. On SQLite, call it in a writing transaction: then
+    no other is open.
+    """
+    if dialect() == "postgresql":
+        # The statement's time is taken before the transactions are looked at.
+        oldest = "least(statement_timestamp(), min(xact_start))"
+        writing = "datname = current_database() AND backend_xid IS NOT NULL AND pid <> pg_backend_pid()"
+        query = sa.text(f"SELECT {oldest} AS time FROM pg_stat_activity WHERE {writing}").columns(time=Timestamp())
+        settled = session.scalar(query)
+    else:
+        settled = session.scalar(sa.select(now()))
+    assert settled is not None
+    return settled
+
+
+def changes(channel: str, seconds: float) -> Iterator[set[str]]:
+    """Wait for commits, and yield what they announced on `channel` (NOTIFY of Postgres).
+
+    An empty set says that there may be more: at the start, after each `seconds` without news, and on SQLite, which has
+    no announcements, after any commit. Ends when the process is pointed at another database.
+    """
+    engine = _engine
+    assert engine is not None
+    wait = _notifications if engine.dialect.name == "postgresql" else _commits
+    with engine.connect() as connection:
+        driver: Any = connection.connection.driver_connection
+        # Closed at the end, because in the pool it would go on receiving.
+        connection.detach()
+        try:
+            for found in wait(driver, channel, seconds):
+                if engine is not _engine:
+                    return
+                yield found
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise sa.exc.OperationalError(None, None, error) from error
+
+
+def _notifications(driver: Any, channel: str, seconds: float) -> Iterator[set[str]]:
+    driver.autocommit = True
+    driver.execute(f"LISTEN {channel}")
+    yield set()
+    while True:
+        yield {each.payload for each in driver.notifies(timeout=seconds, stop_after=1)}
+
+
+def _commits(driver: Any, _channel: str, seconds: float) -> Iterator[set[str]]:
+    seen, looked_at = None, 0.0
+    while True:
+        # Changes with each commit of another connection, and costs no more than reading a number.
+        (version,) = driver.execute("PRAGMA data_version").fetchone()
+        if version != seen or time.monotonic() - looked_at > seconds:
+            seen, looked_at = version, time.monotonic()
+            yield set()
+        time.sleep(SQLITE_POLL_SECONDS)
 
 
 def ping() -> None:

@@ -66,6 +66,7 @@ def test_nothing_is_below_agent_runners_but_what_we_added(app: Flask) -> None:
         "POST /agent_runners/:id/unarchive",
         "GET /agent_runners/:id/diff/files",
         "GET /agent_runners/:id/sessions/:session_id/diff/files",
+        "GET /agent_runners/:id/events",
         "GET /agent_runners/:id/sessions/:session_id/events",
         "POST /agent_runners/:id/sessions/:session_id/retry",
     }

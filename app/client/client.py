@@ -93,6 +93,16 @@ class Client:
         path = f"/agent_runners/{runner_id}/sessions/{session_id}/events"
         return follow(self._http, path, last_event_id, patience)
 
+    def runner_events(
+        self, runner_id: str, *, last_event_id: str | None = None, patience: float = 60.0
+    ) -> Iterator[Event]:
+        """The events of all sessions of a runner, and of its publications, as they happen."""
+        return follow(self._http, f"/agent_runners/{runner_id}/events", last_event_id, patience)
+
+    def account_events(self, *, last_event_id: str | None = None, patience: float = 60.0) -> Iterator[Event]:
+        """The changes of state in the account from now on. First comes a `heartbeat` whose id is a place to resume from."""
+        return follow(self._http, "/events", last_event_id, patience)
+
     def _get_json(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
         return self._call("GET", path, params=query).json()
 

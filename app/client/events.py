@@ -18,7 +18,7 @@ _RETRY_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Event:
-    """One event of a session: its kind (`step`, `state`, `stage`, `usage`, `heartbeat`, `done`), id and payload."""
+    """One event of a stream: its kind (`step`, `state`, `stage`, `usage`, `publication`, `heartbeat`, `done`), id and payload."""
 
     kind: str
     id: str | None
@@ -36,7 +36,7 @@ def follow(http: httpx.Client, path: str, last_event_id: str | None, patience: f
         wait = _RETRY_SECONDS
         try:
             with http.stream("GET", path, headers=headers) as response:
-                if response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+                if response.status_code in (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE):
                     wait = float(response.headers.get("Retry-After", wait))
                 else:
                     raise_for(response)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.models.base import Base
+
+IS_CHANGE = sa.text("kind IN ('state', 'publication')")
 
 
 class Event(Base):
@@ -16,6 +19,8 @@ class Event(Base):
     __table_args__ = (
         UniqueConstraint("agent_runner_id", "seq"),
         Index("ix_events_session", "session_id", "attempt", "kind", "seq"),
+        # The events of an account's stream, in its order.
+        Index("ix_events_changes", "created_at", "id", sqlite_where=IS_CHANGE, postgresql_where=IS_CHANGE),
     )
 
     agent_runner_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("agent_runners.id"))

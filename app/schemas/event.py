@@ -8,7 +8,7 @@ from marshmallow import EXCLUDE, fields, validate
 
 from app.schemas.agent_runner import UsageSchema
 from app.schemas.base import Schema
-from app.schemas.fields import Moment, from_to
+from app.schemas.fields import Moment, Pattern, from_to
 
 
 class ResumeHeaders(Schema):
@@ -24,11 +24,25 @@ class ResumeHeaders(Schema):
     )
 
 
+class ResumeAccountHeaders(Schema):
+    """Where a client resumes the stream of its account."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+    last_event_id = fields.String(
+        data_key="Last-Event-ID",
+        load_default=None,
+        validate=Pattern("^[0-9]{1,16}-[0-9a-f]{32}$", error="must be the id of an event of this stream"),
+    )
+
+
 class EventSchema(Schema):
     """The fields of every event. The fields of its kind are added to them."""
 
+    agent_runner_id = fields.UUID(required=True)
     seq = fields.Integer(required=True)
-    session_id = fields.UUID(required=True)
+    session_id = fields.UUID(required=True, allow_none=True)
     attempt = fields.Integer(required=True)
     created_at = Moment(required=True)
 
@@ -38,7 +52,7 @@ class MessageSchema(Schema):
 
     id = fields.String()
     event = fields.String(
-        required=True, validate=validate.OneOf(["step", "state", "stage", "usage", "heartbeat", "done"])
+        required=True, validate=validate.OneOf(["step", "state", "stage", "usage", "publication", "heartbeat", "done"])
     )
     data = fields.String(required=True, metadata={"contentMediaType": "application/json"})
 

@@ -1,9 +1,8 @@
-"""The events of a runner: recorded in the transaction of the change that they describe, and read in order."""
+"""The events of a runner: recorded in the transaction of the change that they describe. See `event_streams`."""
 
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,12 +10,9 @@ import sqlalchemy as sa
 from app import db
 from app.config import settings
 from app.models import AgentRunner, AgentRunnerSession, Event
-from app.models.states import Scope, SessionState
-from app.services import lookup
-from app.services.callers import Caller
+from app.models.states import PublicationKind, PublicationState
 
-STEP, STATE, STAGE, USAGE = "step", "state", "stage", "usage"
-MOST_AT_ONCE = 500
+STEP, STATE, STAGE, USAGE, PUBLICATION = "step", "state", "stage", "usage", "publication"
 # Settings limit the steps that an agent reports. The system adds steps of its own, always fewer than this.
 _SYSTEM_STEPS = 1000
 _SYSTEM_BYTES = 1024 * 1024
@@ -24,18 +20,24 @@ _SYSTEM_BYTES = 1024 * 1024
 
 def record(session: AgentRunnerSession, kind: str, payload: dict[str, Any]) -> Event:
     """Append an event of the session's current attempt. Taking the number locks the runner's row."""
+    return _append(session.agent_runner_id, session.id, session.attempt, kind, payload)
+
+
+def _append(
+    runner_id: uuid.UUID, session_id: uuid.UUID | None, attempt: int, kind: str, payload: dict[str, Any]
+) -> Event:
     seq = db.session.scalar(
         sa.update(AgentRunner)
-        .where(AgentRunner.id == session.agent_runner_id)
+        .where(AgentRunner.id == runner_id)
         .values(last_event_seq=AgentRunner.last_event_seq + 1)
         .returning(AgentRunner.last_event_seq)
         .execution_options(synchronize_session=False)
     )
     event = Event(
-        agent_runner_id=session.agent_runner_id,
+        agent_runner_id=runner_id,
         seq=seq,
-        session_id=session.id,
-        attempt=session.attempt,
+        session_id=session_id,
+        attempt=attempt,
         kind=kind,
         payload=payload,
     )
@@ -50,34 +52,21 @@ def record_state(session: AgentRunnerSession) -> Event:
     )
 
 
-def find_after(session: AgentRunnerSession, seq: int, *, most: int = MOST_AT_ONCE) -> list[Event]:
-    """The session's events with a number above `seq`, in order."""
-    return list(
-        db.session.scalars(
-            sa.select(Event)
-            .where(Event.agent_runner_id == session.agent_runner_id, Event.session_id == session.id, Event.seq > seq)
-            .order_by(Event.seq)
-            .limit(most)
-        )
-    )
+def record_runner_state(runner: AgentRunner) -> Event:
+    """Record the state of a runner that a caller changed, not one of its sessions."""
+    return _append(runner.id, None, 0, STATE, {"state": runner.state.value})
 
 
-@dataclass(frozen=True)
-class EventBatch:
-    """Some events of a session, and the state that it is in. `is_last` says that no more events will follow."""
-
-    events: list[Event]
-    state: SessionState
-    is_last: bool
-
-
-def read_after(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID, seq: int) -> EventBatch:
-    """The events of the caller's session after the one with that number."""
-    caller.require(Scope.READ)
-    # The state is read before the events, so that no event is missed when the state read is final.
-    session = lookup.get_session(lookup.get_runner(caller, runner_id), session_id)
-    found = find_after(session, seq, most=MOST_AT_ONCE)
-    return EventBatch(found, session.state, not session.is_active and len(found) < MOST_AT_ONCE)
+def record_publication(
+    runner: AgentRunner, kind: PublicationKind, state: PublicationState, session_id: uuid.UUID | None
+) -> Event:
+    """Record how a pull request or commit of the runner is coming along, as the runner shows it. `session_id` is the
+    session whose diff it publishes."""
+    if kind == PublicationKind.PULL_REQUEST:
+        shown = {"error": runner.pr_error, "pr_url": runner.pr_url, "pr_state": runner.pr_state}
+    else:
+        shown = {"error": runner.merge_commit_error, "merge_commit_sha": runner.merge_commit_sha}
+    return _append(runner.id, session_id, 0, PUBLICATION, {"publication": kind, "state": state, **shown})
 
 
 def steps_of(sessions: list[AgentRunnerSession]) -> dict[uuid.UUID, list[dict[str, Any]]]:

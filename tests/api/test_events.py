@@ -1,18 +1,15 @@
-"""The stream of a session's events."""
+"""What the stream of a session has. `tests/streams` follows streams of real web processes."""
 
 from __future__ import annotations
 
 import json
 import threading
 import time
-import uuid
 
 import pytest
 
 from app import db
-from app.api.v1.events import EventStream
-from app.models.states import Scope, SessionState, Stage
-from app.services.callers import Caller
+from app.models.states import SessionState, Stage
 from app.services.execution import session_attempts
 from app.services.execution.outcomes import Failure
 from tests.api.calling import Api, empty, ok, path_of, refused, session_path
@@ -103,43 +100,8 @@ def test_a_client_gets_events_as_they_happen(api, app, make_runner, worker):
     assert [event for _, event, _ in rest] == ["state", "done"] and rest[-1][2] == {"state": "CANCELLED"}
 
 
-def test_listeners_are_limited_and_one_that_disconnects_frees_its_slot(api, app, make_runner, configure):
-    configure(MAX_LISTENERS="1")
-    runner = make_runner()
-    path = session_path(runner, rest="/events")
-    first = Api(app.test_client(), api.token).get(path)
-    assert first.status_code == 200
-    next(first.iter_encoded())
-    response = api.get(path)
-    refused(response, 503, "too_many_listeners")
-    assert int(response.headers["Retry-After"]) > 0
-    first.close()
-    never_read = Api(app.test_client(), api.token).get(path)
-    assert never_read.status_code == 200
-    never_read.close()
-    api.delete(path_of(runner))
-    assert [event for _, event, _ in read_stream(api, runner)] == ["state", "state", "done"]
-    # That one has left too.
-    assert [event for _, event, _ in read_stream(api, runner)] == ["state", "state", "done"]
-
-
 def test_a_failure_is_reported_in_the_stream(api, make_runner, worker):
     runner = make_runner()
     failure = {"code": "x", "stage": "agent", "retryable": False, "message": "No."}
     worker.run(runner["latest_session_id"], state=SessionState.ERROR, failure=Failure(**failure))
     assert read_stream(api, runner)[-2][2]["failure"] == failure
-
-
-def test_silence_is_filled_with_heartbeats_that_do_not_change_where_to_resume(ada, make_runner):
-    runner = make_runner()
-    ids = uuid.UUID(runner["id"]), uuid.UUID(runner["latest_session_id"])
-    who = Caller(ada.user.account_id, ada.user.id, ada.user.id, Scope.READ)
-    events = EventStream(who, *ids, silence=0.1)
-    stream = events.messages(events.read_after(0), 0)
-    received = [next(messages(next(stream))) for _ in range(3)]
-    assert [(number, event) for number, event, _ in received] == [
-        (1, "state"),
-        (None, "heartbeat"),
-        (None, "heartbeat"),
-    ]
-    stream.close()

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import resource
 
 from app import db
 from app.cli.processes import become_module, require_free_port
 from app.config import Settings
 from app.services import secret_key
+from app.streams.admission import RESERVED_DESCRIPTORS
 
-PROCESSES = 2
-# In addition to the listeners for events, each of which occupies a thread.
-REQUEST_THREADS = 16
+# Event streams occupy none of them: see app/streams.
+THREADS = 16
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,18 +23,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(_args: argparse.Namespace, settings: Settings) -> int:
     _require_same_key(settings)
     require_free_port(settings.web_host, settings.web_port, "AGENT_RUNNERS_WEB_PORT")
+    _allow_open_files(settings.max_listeners)
     become_module(
         settings,
         "gunicorn",
         "app.web:create_app()",
-        *("--worker-class", "gthread", "--workers", str(PROCESSES)),
-        *("--threads", str(settings.max_listeners + REQUEST_THREADS)),
+        *("--worker-class", "gthread", "--workers", str(settings.web_processes)),
+        *("--threads", str(THREADS)),
         *("--bind", f"{settings.web_host}:{settings.web_port}"),
-        # Listeners never end by themselves, so a stop takes this long if there are any.
         *("--graceful-timeout", "5"),
         *("--log-level", "warning"),
         "--no-control-socket",
     )
+
+
+def _allow_open_files(wanted: int) -> None:
+    """Raise the limit on open files as far as it is needed and allowed. Many systems start programs with 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted += RESERVED_DESCRIPTORS
+    if soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _require_same_key(settings: Settings) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import uuid
+from collections.abc import Collection
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,12 +23,34 @@ PREFIX = "ar_"
 
 def authenticate(text: str) -> Caller:
     """The holder of a token; raises `Unauthorized` if it is unknown or revoked."""
-    token = db.session.scalar(sa.select(Token).where(Token.digest == _digest(text)))
-    if token is None or token.revoked_at is not None:
+    return _get_caller(Token.digest == _digest(text))
+
+
+def get_caller(token_id: uuid.UUID) -> Caller:
+    """The holder of a token that was accepted before; raises `Unauthorized` if it was revoked since then."""
+    return _get_caller(Token.id == token_id)
+
+
+def find_callers(token_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, Caller]:
+    """The holders of those of the tokens that are still accepted, by token id."""
+    return {token.id: _caller(token) for token in db.session.scalars(_accepted().where(Token.id.in_(token_ids)))}
+
+
+def _get_caller(condition: sa.ColumnElement[bool]) -> Caller:
+    token = db.session.scalar(_accepted().where(condition))
+    if token is None:
         raise Unauthorized(
             "The token is unknown or was revoked. Create a new one with POST /tokens or `agent-runners token create`.",
             error_code="bad_token",
         )
+    return _caller(token)
+
+
+def _accepted() -> sa.Select[Token]:
+    return sa.select(Token).where(Token.revoked_at.is_(None))
+
+
+def _caller(token: Token) -> Caller:
     return Caller(token.user.account_id, token.user_id, token.id, token.scope, token.session_id, token.attempt)
 
 

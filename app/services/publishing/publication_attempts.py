@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from app import db, queue
 from app.models import AgentRunner, AgentRunnerSession, Publication, Site, User
 from app.models.states import PublicationKind, PublicationState
-from app.services import leases, lookup
+from app.services import events, leases, lookup
 from app.services.publishing import pull_requests
 
 FIRST_RETRY_SECONDS = 2.0
@@ -161,7 +161,6 @@ def succeed(
     """End a publication that is on the forge."""
     runner, publication = _hold(publication_id, attempt)
     publication.pushed_sha = sha
-    _end(runner, publication, PublicationState.DONE, None)
     if publication.session_id is not None:
         session = db.session.get_one(AgentRunnerSession, publication.session_id)
         session.commit_sha, session.result_branch = sha, publication.branch
@@ -170,6 +169,7 @@ def succeed(
     else:
         runner.pr_branch = publication.branch
         pull_requests.record(runner, pull_request)
+    _end(runner, publication, PublicationState.DONE, None)
 
 
 def fail(
@@ -177,9 +177,9 @@ def fail(
 ) -> None:
     """End a publication with an error that the runner shows, and the state in which its pull request was found."""
     runner, publication = _hold(publication_id, attempt)
-    _end(runner, publication, PublicationState.FAILED, error)
     if pull_request is not None:
         pull_requests.record(runner, pull_request)
+    _end(runner, publication, PublicationState.FAILED, error)
 
 
 def _end(runner: AgentRunner, publication: Publication, state: PublicationState, error: str | None) -> None:
@@ -190,6 +190,7 @@ def _end(runner: AgentRunner, publication: Publication, state: PublicationState,
         runner.pr_is_being_created, runner.pr_error = False, error
     else:
         runner.merge_commit_is_being_created, runner.merge_commit_error = False, error
+    events.record_publication(runner, publication.kind, state, publication.session_id)
     _dispatch_next(runner.site_id)
 
 

@@ -12,7 +12,7 @@ from app import db, queue
 from app.errors import BadRequest, Conflict, Invalid, invalid
 from app.models import AgentRunner, Publication
 from app.models.states import PublicationKind, Scope
-from app.services import leases, lookup
+from app.services import events, leases, lookup
 from app.services.callers import Caller
 from app.services.runners.guards import refuse_archived
 from app.services.sites import git_names, site_secrets
@@ -124,5 +124,6 @@ def _record(caller: Caller, runner: AgentRunner, kind: PublicationKind, branch: 
     db.session.add(publication)
     db.session.flush()
     leases.dispatch(publication, queue.PUBLISH)
+    events.record_publication(runner, kind, publication.state, publication.session_id)
     db.session.flush()
     db.session.refresh(runner)

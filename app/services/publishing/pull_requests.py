@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 from app import db, queue
 from app.models import AgentRunner, Site
-from app.models.states import PullRequestState, RunnerState
-from app.services import last_runs, lookup
+from app.models.states import PublicationKind, PublicationState, PullRequestState, RunnerState
+from app.services import events, last_runs, lookup
 
 FIRST_WAIT_SECONDS = 60.0
 LONGEST_WAIT_SECONDS = 6 * 3600.0
@@ -78,6 +78,7 @@ def record_check(check: Check, facts: PullRequestFacts) -> None:
         return
     if runner.pr_state != facts.state:
         runner.pr_state = facts.state
+        events.record_publication(runner, PublicationKind.PULL_REQUEST, PublicationState.DONE, runner.head_session_id)
         db.session.flush()
     _write(runner.id, pr_checked_at=db.now())
 

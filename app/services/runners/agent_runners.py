@@ -15,7 +15,7 @@ from app.errors import Conflict, invalid
 from app.folding import folded
 from app.models import AgentRunner, AgentRunnerSession, Site
 from app.models.states import RunnerState, Scope
-from app.services import lookup, pagination
+from app.services import events, lookup, pagination
 from app.services.artifacts import diffs, uploads
 from app.services.callers import Caller
 from app.services.execution import lifecycle
@@ -216,7 +216,9 @@ def archive(caller: Caller, runner_id: uuid.UUID) -> AgentRunner:
     caller.require(Scope.WRITE)
     runner = lookup.get_runner(caller, runner_id, lock=True)
     refuse_while_active(runner)
-    runner.state = RunnerState.ARCHIVED
+    if not runner.is_archived:
+        runner.state = RunnerState.ARCHIVED
+        events.record_runner_state(runner)
     db.session.flush()
     db.session.refresh(runner)
     return runner
@@ -229,6 +231,7 @@ def unarchive(caller: Caller, runner_id: uuid.UUID) -> AgentRunner:
     if runner.is_archived:
         runner.state = RunnerState.DONE
         lifecycle.refresh_runner(runner)
+        events.record_runner_state(runner)
         db.session.flush()
         db.session.refresh(runner)
     return runner

@@ -10,7 +10,7 @@ from app import db
 from app.errors import BadRequest, Conflict
 from app.models import AgentRunner, AgentRunnerSession, Publication
 from app.models.states import PublicationKind, PublicationState, Scope
-from app.services import lookup
+from app.services import events, lookup
 from app.services.callers import Caller
 from app.services.execution import lifecycle
 from app.services.runners.guards import refuse_archived, refuse_while_active
@@ -30,6 +30,7 @@ def revert(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID | None) -
         )
     refuse_to_discard_landed(runner, chain(runner, target.id if target else None))
     lifecycle.move_head(runner, target)
+    events.record_runner_state(runner)
     db.session.refresh(runner)
     return runner
 
