@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from bench import diffs, dispatch, files, lists, load, memory, posts, recovery, sandbox, sessions, stops
+from bench import diffs, dispatch, events, files, lists, load, memory, posts, recovery, sandbox, sessions, stops
 from bench.figures import Benchmark, Size
 from bench.report import Report
 
@@ -19,6 +19,7 @@ GOALS: dict[str, list[Benchmark]] = {
     "p4": [lists.measure],
     "p5": [diffs.measure],
     "p6": [memory.measure],
+    "p7": [events.measure],
     "p8": [stops.measure, recovery.measure],
     "p9": [load.at_once],
     "rule": [load.rule],

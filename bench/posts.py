@@ -20,7 +20,8 @@ import redis
 import sqlalchemy as sa
 
 from app import queue
-from app.cli.commands.web import PROCESSES, REQUEST_THREADS
+from app.cli.commands.web import THREADS
+from app.config import Settings
 from bench.deployments import deployment, small_repository
 from bench.figures import Figure, Samples, Size, at_least, at_most
 from tests.deployment import Deployment, wait_for
@@ -85,7 +86,7 @@ def bare_web(deployed: Deployment, site: dict[str, Any]) -> Iterator[str]:
     address = f"127.0.0.1:{int(deployed.settings['WEB_PORT']) + 2}"
     command = [
         *(sys.executable, "-m", "gunicorn", f"bench.bare_web:create_app({runner['id']!r})"),
-        *("--worker-class", "gthread", "--workers", str(PROCESSES), "--threads", str(REQUEST_THREADS)),
+        *("--worker-class", "gthread", "--workers", str(Settings.web_processes), "--threads", str(THREADS)),
         *("--bind", address, "--log-level", "warning", "--no-control-socket"),
     ]
     with open(deployed.folder / "bare-web.log", "ab") as log:

@@ -87,7 +87,12 @@ class Hub:
         task.add_done_callback(self._tasks.discard)
 
     async def _in_thread(self, function: Callable[[], T]) -> T:
-        return await self._loop.run_in_executor(self._readers, function)
+        try:
+            reading = self._readers.submit(function)
+        except RuntimeError:
+            # The process is ending, and this thread with it.
+            return await self._loop.create_future()
+        return await asyncio.wrap_future(reading)
 
     # Listeners come and go.
 
@@ -234,7 +239,11 @@ def _refusals(watched: set[Watched]) -> dict[Watched, AppError]:
         return event_streams.refusals(watched)
 
 
-@functools.cache
+_made = functools.cache(Hub)
+_making = threading.Lock()
+
+
 def hub() -> Hub:
     """The hub of this process, started when it is first asked for: after the server has forked."""
-    return Hub()
+    with _making:
+        return _made()
