@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from bench import diffs, dispatch, events, files, lists, load, memory, posts, recovery, sandbox, sessions, stops
+from bench import diffs, dispatch, events, files, lists, load, memory, peer, posts, recovery, sandbox, sessions, stops
 from bench.figures import Benchmark, Size
 from bench.report import Report
 
@@ -23,6 +23,7 @@ GOALS: dict[str, list[Benchmark]] = {
     "p8": [stops.measure, recovery.measure],
     "p9": [load.at_once],
     "rule": [load.rule],
+    "peer": [peer.measure],
 }
 # Only by name, or with --full.
 OTHERS: dict[str, list[Benchmark]] = {
