@@ -44,7 +44,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what uses the record on both databases. Tasks are tried on one: what differs is tested in services and the API."""
     named = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
     if "database_url" in metafunc.fixturenames and "database_url" not in named:
-        kinds = usual(["postgres", "sqlite"]) if TASKS in metafunc.definition.path.parents else ["sqlite", "postgres"]
+        is_task = TASKS in metafunc.definition.path.parents
+        is_same = is_task or metafunc.definition.get_closest_marker("same_on_both_databases") is not None
+        kinds = usual(["postgres", "sqlite"]) if is_same else ["sqlite", "postgres"]
         metafunc.parametrize("database_url", kinds, indirect=True, scope="session")
 
 

@@ -15,6 +15,8 @@ from app.services.runners.agent_runners import RunnerUpdate
 from app.services.runners.creation import NewRunner, NewSession
 from tests.api.calling import created, ok, path_of, refused, session_path
 
+pytestmark = pytest.mark.same_on_both_databases
+
 MIB = 1024 * 1024
 
 

@@ -6,6 +6,8 @@ import pytest
 
 from tests.api.calling import created, ok, path_of, refused, session_path
 
+pytestmark = pytest.mark.same_on_both_databases
+
 CHOSEN = {
     "agent": "claude",
     "model": "m1",

@@ -6,6 +6,8 @@ import pytest
 
 from tests.api.calling import ok, path_of, refused, session_path
 
+pytestmark = pytest.mark.same_on_both_databases
+
 
 @pytest.fixture
 def description(api):

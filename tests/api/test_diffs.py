@@ -11,6 +11,8 @@ from app.services.artifacts import diff_index
 from tests.api.calling import empty, ok, patch_of, path_of, refused, session_path
 from tests.stores import is_stored
 
+pytestmark = pytest.mark.same_on_both_databases
+
 BINARY = b"""diff --git a/i.png b/i.png
 new file mode 100644
 index 0000000000000000000000000000000000000000..eaf36c1daccfdf325514461cd1a2ffbc139b5464

@@ -11,6 +11,8 @@ from app.models import Publication
 from app.models.states import PublicationKind, Scope, SessionState
 from tests.api.calling import created, empty, ok, patch_of, path_of, refused, session_path
 
+pytestmark = pytest.mark.same_on_both_databases
+
 TOKEN = "the-token/of-the-forge+1"
 SHAPE = "ghp" + "_" + "a1B2" * 9
 

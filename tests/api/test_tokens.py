@@ -9,6 +9,8 @@ from app.models.states import Scope
 from app.services.accounts import tokens
 from tests.api.calling import NOBODY, created, empty, ok, path_of, refused, session_path
 
+pytestmark = pytest.mark.same_on_both_databases
+
 
 @pytest.mark.parametrize(
     "header", [None, "", "Bearer", "Bearer ", "Basic YTpi", "ar_x", "Bearer ar_unknown", "Bearer é", "bearer x y"]

@@ -15,6 +15,8 @@ from tasks.publications import collect_garbage
 from tests.api.calling import NOBODY, created, empty, ok, path_of, refused, session_path
 from tests.stores import BusyStore, is_stored, make_older
 
+pytestmark = pytest.mark.same_on_both_databases
+
 HOURS = 3600.0
 FILE = {"filename": "sketch.png", "content_type": "image/png", "size": 5}
 MIB = 1024 * 1024
