@@ -1,7 +1,7 @@
 """Events are announced, and those of an account can be read in order
 
-Revision ID: 0013
-Revises: 0012
+Revision ID: 0014
+Revises: 0013
 Create Date: 2026-11-28 03:15:00.000000
 """
 
@@ -11,8 +11,8 @@ from alembic import op
 from migrations.indexes import create_index
 
 
-revision = '0013'
-down_revision = '0012'
+revision = '0014'
+down_revision = '0013'
 branch_labels = None
 depends_on = None
 
