@@ -1,4 +1,5 @@
-"""Additions to Celery's workers: keep the pool full, clean up after lost workers, stop with the beat process."""
+"""Additions to Celery's workers: keep the pool full and the fork server alive, clean up after lost workers, stop with the
+beat process."""
 
 from __future__ import annotations
 
@@ -7,15 +8,17 @@ import signal
 from typing import Any
 
 import structlog
-from celery import bootsteps
+from celery import Celery, bootsteps
 from celery.worker.consumer import Consumer, Tasks
 
+import workers
 from app import queue
 from app.config import settings
 from tasks import orphans
 
 log = structlog.get_logger()
 POOL_CHECK_SECONDS = 0.1
+FORK_SERVER_CHECK_SECONDS = 1.0
 
 
 class Refill(bootsteps.StartStopStep):
@@ -33,6 +36,26 @@ class Refill(bootsteps.StartStopStep):
 
     def start(self, parent: Consumer) -> None:
         self._timer: Any = parent.timer.call_repeatedly(POOL_CHECK_SECONDS, parent.pool.maintain_pool)
+
+    def stop(self, parent: Consumer) -> None:
+        self._timer.cancel()
+
+
+class ForkServer(bootsteps.StartStopStep):
+    """Starts the engine's fork server again if it has ended. Processes of the pool that follow share the new one."""
+
+    requires = (Tasks,)
+
+    @staticmethod
+    def is_needed(app: Celery) -> bool:
+        """Whether this worker starts processes of the engine: for sessions and publications, but not for sweeps."""
+        return bool({queue.SESSIONS, queue.CONTROL} & set(app.amqp.queues.consume_from))
+
+    def include_if(self, parent: Consumer) -> bool:
+        return self.is_needed(parent.app)
+
+    def start(self, parent: Consumer) -> None:
+        self._timer = parent.timer.call_repeatedly(FORK_SERVER_CHECK_SECONDS, workers.start_fork_server)
 
     def stop(self, parent: Consumer) -> None:
         self._timer.cancel()

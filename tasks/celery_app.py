@@ -30,13 +30,14 @@ from celery.worker.consumer import consumer
 from kombu.exceptions import OperationalError
 from sqlalchemy import orm
 
+import workers
 from app import db, queue
 from app.config import settings
 from app.logs import configure_logging
 from app.models.limits import SessionLimits
 from app.services import secret_key
 from app.setting_values import SettingsError
-from tasks.bootsteps import BeatCheck, OrphanSweep, Refill
+from tasks.bootsteps import BeatCheck, ForkServer, OrphanSweep, Refill
 from tasks.session_jobs import limits_of, this_host
 from tasks.warm_up import warm_up
 from workers.sandbox.layers import layers
@@ -49,7 +50,7 @@ warnings.filterwarnings("ignore", category=SecurityWarning)
 # It also warns that the default of `worker_cancel_long_running_tasks_on_connection_loss` will change. We set it.
 warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
 app = queue.celery()
-app.steps["consumer"].update((Refill, OrphanSweep, BeatCheck))
+app.steps["consumer"].update((Refill, ForkServer, OrphanSweep, BeatCheck))
 app.conf.imports = ("tasks.sessions", "tasks.publications", "tasks.sweep")
 app.conf.worker_consumer = "tasks.consumer:SafeConsumer"
 app.conf.result_backend = "tasks.results:NoResults"
@@ -127,6 +128,13 @@ def prepare_pool(**_: Any) -> None:
     """Do once what each process of a pool that runs sessions would do for itself."""
     if queue.SESSIONS in app.amqp.queues.consume_from:
         warm_up()
+
+
+@worker_init.connect
+def start_fork_server(**_: Any) -> None:
+    """Start it before the pool's processes are forked, so that they share it."""
+    if ForkServer.is_needed(app):
+        workers.start_fork_server()
 
 
 @worker_ready.connect

@@ -23,7 +23,7 @@ from tasks.artifact_io import StoredDiffs
 from tasks.heartbeat import Heartbeat
 from tasks.session_jobs import job_of, this_host
 from tasks.transactions import transact
-from workers.processes.supervisor import lower_priority
+from workers.processes.command import lower_priority
 
 log = structlog.get_logger()
 

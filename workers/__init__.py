@@ -8,6 +8,7 @@ from __future__ import annotations
 from workers.attempt import run
 from workers.errors import EngineError, Interrupted
 from workers.job import Attachment, BaseCommit, Event, Host, Job, Limits, Outcome, Progress, Step, Usage
+from workers.processes.forking import start_fork_server
 from workers.processes.lifeline import Lifeline, boot_time
 from workers.workspace.orphans import discard_workspaces, find_workspaces, is_orphan, locked, save_lost_work
 
@@ -32,4 +33,5 @@ __all__ = [
     "locked",
     "run",
     "save_lost_work",
+    "start_fork_server",
 ]

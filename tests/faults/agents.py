@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import signal
 import sqlite3
@@ -15,6 +14,7 @@ import psutil
 import sqlalchemy as sa
 
 from tests.deployment import Deployment, processes_with, wait_for
+from tests.processes import forked_for
 
 GONE_WITHIN_SECONDS = 20.0
 
@@ -65,21 +65,30 @@ def _is_locked(database_url: str) -> bool:
 
 
 def at_work(deployment: Deployment, marker: str) -> AtWork:
-    """Who runs the agent whose command line contains `marker`, once there is one."""
+    """Who runs the agent whose command line contains `marker`, once there is one: who reads what it writes."""
 
     def found() -> AtWork | None:
-        workers = {process.pid: name for name, process in deployment.processes.items()}
         agents = processes_with(marker)
-        for pid in agents:
+        written = {file for pid in agents for file in _open_files(pid, "1", "2")}
+        for name, process in deployment.processes.items():
             with contextlib.suppress(psutil.NoSuchProcess):
-                line = psutil.Process(pid).parents()
-                for pool, worker in itertools.pairwise(line):
-                    if worker.pid in workers:
-                        return AtWork(agents, pool, workers[worker.pid], deployment.database_url)
+                for child in psutil.Process(process.pid).children():
+                    if written & _open_files(child.pid):
+                        return AtWork(agents, child, name, deployment.database_url)
         return None
 
     at_work: AtWork = wait_for(f"an agent that shows {marker!r}", found)
     return at_work
+
+
+def _open_files(pid: int, *descriptors: str) -> set[str]:
+    """The pipes that a process has open, under the given descriptors or under any."""
+    found = set()
+    with contextlib.suppress(OSError):
+        for each in descriptors or os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                found.add(os.readlink(f"/proc/{pid}/fd/{each}"))
+    return {each for each in found if each.startswith("pipe:")}
 
 
 def agents_of(deployment: Deployment) -> dict[int, str]:
@@ -95,7 +104,9 @@ def agents_of(deployment: Deployment) -> dict[int, str]:
                 command = " ".join(process.cmdline())
                 if not command.endswith("/trash.deleting"):
                     found[process.pid] = command
-    return found
+    # What a fork server forked has no other trace of the deployment.
+    forked = (each for name in ("supervisor", "egress-proxy") for pid in ours for each in forked_for(pid, name))
+    return found | {each.pid: each.name() for each in forked}
 
 
 def assert_no_agent_stays(deployment: Deployment) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.processes import forked_for
 from tests.security.ordinary_user import needs_root, run_again
 from tests.security.outside import Outside, python, web_server
 from tests.workers.attempts import Attempt, Engine, engine_in
@@ -241,8 +242,7 @@ def test_unread_refusals_are_reported_at_the_end(tmp_path: Path) -> None:
 
 def proxies() -> list[psutil.Process]:
     """The running proxies of this process."""
-    children = psutil.Process().children()
-    return [each for each in children if any("egress.proxy" in word for word in each.cmdline())]
+    return forked_for(os.getpid(), "egress-proxy")
 
 
 def test_the_proxy_holds_no_secrets_or_privileges(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,12 +270,12 @@ def test_the_proxy_holds_no_secrets_or_privileges(engine: Engine, monkeypatch: p
 def test_the_proxy_ends_with_the_attempt(engine: Engine) -> None:
     engine.run("true")
     engine.run("exit 3")
-    assert proxies() == []
+    eventually(lambda: not proxies(), "a proxy outlived its attempt")
     with sigterm_raises():
         waiter = sigterm_once(lambda: bool(list(engine.host.work_dir.glob("workspaces/*/checkout/started"))))
         engine.run("touch started; sleep 300")
         waiter.join()
-    assert proxies() == []
+    eventually(lambda: not proxies(), "a proxy outlived its attempt")
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
@@ -289,7 +289,7 @@ def test_the_proxy_ends_with_a_killed_worker(engine: Engine, tmp_path: Path, num
         started = "other/private/work/workspaces/*/home/started"
         eventually(lambda: bool(list(tmp_path.glob(started))), "it never ran")
         below = psutil.Process(worker.pid).children(recursive=True)
-        assert any("egress.proxy" in word for each in below for word in each.cmdline())
+        assert "egress-proxy" in [each.name() for each in below]
         worker.send_signal(number)
     eventually(lambda: not any(each.is_running() for each in below), "something outlived the worker")
 
@@ -298,6 +298,28 @@ def test_the_agent_cannot_access_the_proxys_sockets(engine: Engine) -> None:
     """Neither its listening socket, nor the channel through which that was sent."""
     attempt = engine.run("for fd in /proc/[0-9]*/fd/*; do readlink $fd; done | grep -c socket || true")
     assert attempt.outcome.result == "0"
+
+
+def test_no_descriptor_of_ours_is_open_inside(tmp_path: Path) -> None:
+    """Only the standard streams, and what bubblewrap's own process needs."""
+    host = Host(tmp_path)
+    with closing(open_egress(host, {"agent": []})) as egress:
+        sandbox = open_sandbox(host, folders(tmp_path / "w", host.sandbox_uid if IS_ROOT else None), Limits(), egress)
+        ran = finish(sandbox.launch(["sh", "-c", "for fd in /proc/[0-9]*/fd/*; do readlink $fd; done"], {}))
+    opened = sorted({each for each in ran.out.split("\n") if not each.startswith("/proc/")})
+    assert [each.split(":")[0] for each in opened] == ["/memfd", "anon_inode", "pipe", "pipe"], opened
+
+
+def test_a_command_whose_proxy_has_ended_is_not_started(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    with closing(open_egress(host, {"agent": []})) as egress:
+        sandbox = open_sandbox(host, folders(tmp_path / "w", host.sandbox_uid if IS_ROOT else None), Limits(), egress)
+        for proxy in proxies():
+            proxy.kill()
+        eventually(lambda: not egress.is_running(), "it survived")
+        ran = finish(sandbox.launch(["sh", "-c", "echo started"], {}))
+    assert (ran.status, ran.out) == (127, "")
+    assert "network could not be set up" in ran.err
 
 
 @needs_root

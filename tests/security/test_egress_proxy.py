@@ -26,6 +26,7 @@ from workers.egress.refusals import Refusals
 from workers.egress.rules import PinnedNames, Refused, Rule, Rules, canonical
 from workers.egress.server import Caps, Server
 from workers.job import Host, Limits
+from workers.processes.forking import fork
 from workers.sandbox import open_sandbox
 
 NAMES = {"allowed.example": ["127.0.0.1"]}
@@ -251,15 +252,14 @@ def test_a_name_that_moves_stays_pinned(tmp_path: Path, outside: Outside) -> Non
     threading.Thread(
         target=receive_listeners, args=(theirs, Server(Refusals(output)), {"agent": rules}), daemon=True
     ).start()
-    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as nothing:
-        host, egress = Host(tmp_path), Egress({}, nothing, ours)
+    with contextlib.closing(Egress({}, fork(), ours)) as egress:
+        host = Host(tmp_path)
         sandbox = open_sandbox(host, folders(tmp_path / "w", host.sandbox_uid if IS_ROOT else None), Limits(), egress)
         url = f"http://moving.example:{outside.port}"
         for path in ("one", "two"):
             twice = python(f"for again in 1, 2: urllib.request.urlopen('{url}/{path}').read()")
             ran = finish(sandbox.launch(["sh", "-c", twice], {}))
             assert ran.status == 0, ran.err
-        egress.close()
     assert [path for _, path, _ in outside.asked] == ["/one", "/one", "/two", "/two"]
     assert moving.looked_up == 1
 

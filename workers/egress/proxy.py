@@ -1,18 +1,17 @@
-"""The proxy's process. It reads its configuration as one line of JSON from standard input, and ends when that closes.
+"""The proxy's process. It is a role of the fork server, and ends when its connection to the worker closes.
 
-It has nothing of the worker's: no environment, no files, no privileges. The sandbox sends it listening sockets, each
-with the name of the stage whose rules apply (`workers/sandbox/entry.py`).
+It has nothing of the worker's: no environment, no files, no privileges. A sandbox's supervisor sends it listening
+sockets, each with the name of the stage whose rules apply (`workers/processes/sandbox_network.py`).
 """
 
 from __future__ import annotations
 
 # The resolver loads this on first use. By then the process may run as a user who cannot read the file.
 import encodings.idna  # noqa: F401
-import json
 import os
 import socket
-import sys
 import threading
+from typing import Any
 
 from .addresses import resolver
 from .refusals import Refusals
@@ -22,23 +21,22 @@ from .server import Server
 _NICENESS = 10
 
 
-def main() -> None:
+def main(connection: socket.socket, configuration: dict[str, Any], descriptors: list[int]) -> None:
+    """Serve the sockets that arrive on the channel, the only descriptor, and write refusals to the connection."""
     # It works for the agent, so like the agent it gets a lower priority than the worker and the API.
     os.nice(_NICENESS)
-    configuration = json.loads(sys.stdin.buffer.readline())
     _switch_user(configuration["uid"])
     names = PinnedNames(resolver(configuration["resolve"]))
     rules = {
         stage: Rules([Rule.parse(text, private=private) for text, private in listed], names)
         for stage, listed in configuration["rules"].items()
     }
-    refusals = Refusals(sys.stdout.buffer)
-    channel = socket.socket(fileno=configuration["channel"])
+    refusals = Refusals(connection.makefile("wb"))
+    channel = socket.socket(fileno=descriptors[0])
     threading.Thread(target=receive_listeners, args=(channel, Server(refusals), rules), daemon=True).start()
-    while sys.stdin.buffer.read(4096):
+    while connection.recv(4096):
         pass
     refusals.finish()
-    os._exit(0)
 
 
 def _switch_user(uid: int | None) -> None:

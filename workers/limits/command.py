@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import os
 import selectors
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from typing import IO
@@ -14,7 +13,7 @@ from typing import IO
 from workers.errors import Stage
 from workers.limits.budget import Budget
 from workers.limits.monitor import Monitor
-from workers.processes.launch import Launch, supervised
+from workers.processes.launch import Launch, Supervised, supervised
 from workers.processes.lifeline import Lifeline
 from workers.processes.lines import Line, LineSplitter, Stream
 
@@ -27,9 +26,9 @@ class Process:
     """A running command, made by `running`."""
 
     def __init__(
-        self, popen: subprocess.Popen[bytes], lifeline: Lifeline, budget: Budget, monitor: Monitor | None, stage: Stage
+        self, supervised: Supervised, lifeline: Lifeline, budget: Budget, monitor: Monitor | None, stage: Stage
     ) -> None:
-        self._popen = popen
+        self._supervised = supervised
         self._lifeline = lifeline
         self._budget = budget
         self._monitor = monitor
@@ -44,8 +43,8 @@ class Process:
         deadline of the lifeline has passed.
         """
         with selectors.DefaultSelector() as selector:
-            self._listen(selector, self._popen.stdout, "out")
-            self._listen(selector, self._popen.stderr, "err")
+            self._listen(selector, self._supervised.stdout, "out")
+            self._listen(selector, self._supervised.stderr, "err")
             self._budget.note_output()
             while selector.get_map():
                 self._budget.check_time(self._stage)
@@ -56,12 +55,12 @@ class Process:
                     yield from self._read(selector, key)
                 if ready:
                     self._budget.note_output()
-                elif self._popen.poll() is not None:
+                elif self._supervised.poll() is not None:
                     break  # The supervisor was killed, and a process that it left still has the pipes open.
                 else:
                     self._budget.check_silence(self._stage)
                     yield None
-        self.status = _as_status(self._popen.wait())
+        self.status = self._supervised.wait()
         self._lifeline.check()
 
     def _listen(self, selector: selectors.BaseSelector, pipe: IO[bytes] | None, stream: Stream) -> None:
@@ -97,10 +96,10 @@ def running(
     """
     with (
         _as_file(stdin) as source,
-        supervised(launch, lifeline, source, merged=merged) as popen,
-        monitor.watching(popen.pid) if monitor else contextlib.nullcontext(),
+        supervised(launch, lifeline, source, merged=merged) as command,
+        monitor.watching(command.pid) if monitor else contextlib.nullcontext(),
     ):
-        yield Process(popen, lifeline, budget, monitor, stage)
+        yield Process(command, lifeline, budget, monitor, stage)
 
 
 def _as_file(content: bytes) -> IO[bytes]:
@@ -115,7 +114,3 @@ def _as_file(content: bytes) -> IO[bytes]:
     memory.seek(0)
     fcntl.fcntl(memory, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
     return memory
-
-
-def _as_status(code: int) -> int:
-    return code if code >= 0 else 128 - code

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from workers.processes.supervisor import descendants
+from workers.processes.descendants import descendants
 from workers.safe_walk import Folder, is_unreadable, make_readable, temporarily_readable, walk
 
 _MANY = 100

@@ -18,7 +18,7 @@ from workers.errors import EngineError, Stage
 from workers.job import Limits
 from workers.limits.cgroups import Group
 from workers.limits.disk_usage import DiskUsage, measure
-from workers.processes.supervisor import descendants
+from workers.processes.descendants import descendants
 
 _CHECK_SECONDS = 0.5
 _BETWEEN_WALKS_SECONDS = 1.0

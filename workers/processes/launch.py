@@ -1,33 +1,44 @@
-"""Starts one command under the supervisor, which kills its whole tree when our pipe to it closes."""
+"""Starts one command under a supervisor, which kills its whole tree when our connection to it closes."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import subprocess
-import sys
+import signal
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import FileIO
-from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-from workers.processes import supervisor
+from workers.processes.descendants import kill_descendants
+from workers.processes.forking import Forked, fork
 from workers.processes.lifeline import Lifeline
 
 _REAP_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
+class Network:
+    """The only network of a sandbox: a socket that listens on `port` of its loopback address.
+
+    It is sent, with `stage`, through the descriptor `channel` to the process that accepts the connections.
+    """
+
+    channel: int
+    port: int
+    stage: str
+
+
+@dataclass(frozen=True)
 class Launch:
-    """What the supervisor starts. It is sent over a pipe, so that it is not visible in any argv or environment.
+    """What the supervisor starts.
 
     `uid` is the user to become, which only root can. `exposed` pairs files and directories with the paths below /tmp
-    where that user finds them (see `supervisor.expose`). `limits` are names and values of `resource`. `filter` is a
-    file with a seccomp program, for a command that is bubblewrap. `groups` are the `cgroup.procs` files of the control
-    groups to join. `descriptors` are descriptors of ours that the command inherits, with the same numbers. `locks` are
-    descriptors that only the supervisor keeps, until all processes of the command have ended.
+    where that user finds them (see `command.expose`). `limits` are names and values of `resource`. `groups` are the
+    `cgroup.procs` files of the control groups to join. `filter` is a file with a seccomp program, and `network` the
+    network to make, for a command that is bubblewrap. `locks` are descriptors that the supervisor keeps open until all
+    processes of the command have ended. The command inherits only its standard streams.
     """
 
     command: Sequence[str]
@@ -38,12 +49,12 @@ class Launch:
     limits: Mapping[str, int] = field(default_factory=dict)
     groups: Sequence[str] = ()
     filter: str | None = None
-    descriptors: Sequence[int] = ()
+    network: Network | None = None
     locks: Sequence[int] = ()
 
-    def encode(self, deadline: float) -> bytes:
-        """The line that `supervisor.WorkerPipe` reads."""
-        fields = {
+    def fields(self, deadline: float) -> dict[str, Any]:
+        """The request that `supervisor.main` reads."""
+        return {
             "command": list(self.command),
             "environment": dict(self.environment),
             "directory": self.directory,
@@ -52,67 +63,91 @@ class Launch:
             "limits": dict(self.limits),
             "groups": list(self.groups),
             "filter": self.filter,
-            "descriptors": list(self.descriptors),
-            "locks": list(self.locks),
+            "network": [self.network.port, self.network.stage] if self.network else None,
             "deadline": deadline,
         }
-        return json.dumps(fields).encode() + b"\n"
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """The descriptors that the supervisor gets after the streams of the command."""
+        return (*self.locks, *([self.network.channel] if self.network else []))
+
+
+class Supervised:
+    """A command under its supervisor, made by `supervised`. `stderr` is None if it is merged with `stdout`."""
+
+    def __init__(self, supervisor: Forked, stdout: FileIO, stderr: FileIO | None) -> None:
+        self._supervisor = supervisor
+        self.stdout = stdout
+        self.stderr = stderr
+        self._status: int | None = None
+
+    @property
+    def pid(self) -> int:
+        """The process id of the supervisor. All processes of the command are its descendants."""
+        return self._supervisor.pid
+
+    def poll(self) -> int | None:
+        """The exit status, as from `wait`; None while the command or one of its processes runs."""
+        with contextlib.suppress(TimeoutError):
+            return self.wait(0)
+        return None
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait until no process is left. Returns the exit status of the command, 128 + N if signal N killed it.
+
+        Raises TimeoutError after `timeout` seconds.
+        """
+        if self._status is None:
+            answer = self._supervisor.receive(timeout)
+            if answer is None:
+                raise TimeoutError("the command still runs")
+            # A supervisor that sent no status was killed itself.
+            self._status = int(answer) if answer else 128 + signal.SIGKILL
+        return self._status
 
 
 @contextlib.contextmanager
 def supervised(
     launch: Launch, lifeline: Lifeline, stdin: IO[bytes] | int, *, merged: bool = False
-) -> Iterator[subprocess.Popen[bytes]]:
+) -> Iterator[Supervised]:
     """Run `launch` while the context is open. When it ends, in any way, the whole process tree has been killed.
 
-    `merged` sends standard error to standard output, so that the order of lines is kept.
+    `stdin` is an open file or `subprocess.DEVNULL`. `merged` sends standard error to standard output, so that the order
+    of lines is kept.
 
-    The supervisor kills when the pipe closes, and the pipe exists before the process does. So no process is left even
-    if SIGTERM raises SystemExit between any two instructions, or the worker dies.
+    The supervisor kills when the connection closes, and the connection exists before the process does. So no process is
+    left even if SIGTERM raises SystemExit between any two instructions, or the worker dies.
     """
-    popen: subprocess.Popen[bytes] | None = None
-    reading_end, writing_end = os.pipe()
-    with FileIO(reading_end, "r") as reader, FileIO(writing_end, "w") as writer:
+    supervisor = fork()
+    with supervisor.connection, contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+        reader, writer = _open_pipe(ours, theirs)
+        errors, error_writer = (None, writer) if merged else _open_pipe(ours, theirs)
+        source = theirs.enter_context(open(os.devnull, "rb")) if isinstance(stdin, int) else stdin
+        streams = (source.fileno(), writer.fileno(), error_writer.fileno())
+        supervisor.request("supervisor", (*streams, *launch.descriptors), launch.fields(lifeline.deadline))
+        theirs.close()
+        supervisor.connection.setblocking(False)
+        command = Supervised(supervisor, reader, errors)
         try:
-            popen = _start_supervisor((reader.fileno(), *launch.descriptors, *launch.locks), stdin, merged)
-            reader.close()
-            _write_all(writer, launch.encode(lifeline.deadline))
-            os.set_blocking(writer.fileno(), False)
-            with lifeline.attached(writer.fileno()):
-                yield popen
+            with lifeline.attached(supervisor.connection.fileno()):
+                yield command
         finally:
-            writer.close()
-            if popen is not None:
-                _reap(popen)
+            _end(command, supervisor)
 
 
-def _start_supervisor(descriptors: tuple[int, ...], stdin: IO[bytes] | int, merged: bool) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-I", "-S", str(Path(supervisor.__file__)), str(descriptors[0])],
-        stdin=stdin,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT if merged else subprocess.PIPE,
-        pass_fds=descriptors,
-        start_new_session=True,
-        # None of the worker's variables, except the one that a Python with a shared library needs to start.
-        env={name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},
-    )
+def _open_pipe(ours: contextlib.ExitStack, theirs: contextlib.ExitStack) -> tuple[FileIO, FileIO]:
+    reading_end, writing_end = os.pipe()
+    return ours.enter_context(FileIO(reading_end, "r")), theirs.enter_context(FileIO(writing_end, "w"))
 
 
-def _write_all(writer: FileIO, data: bytes) -> None:
-    while data:
-        data = data[writer.write(data) :]
-
-
-def _reap(popen: subprocess.Popen[bytes]) -> None:
+def _end(command: Supervised, supervisor: Forked) -> None:
+    with contextlib.suppress(OSError):
+        supervisor.connection.shutdown(socket.SHUT_WR)
     try:
-        popen.wait(_REAP_SECONDS)
-    except subprocess.TimeoutExpired:
+        command.wait(_REAP_SECONDS)
+    except TimeoutError:
         # The command stopped the supervisor, which is only possible without a sandbox.
-        supervisor.kill_descendants(popen.pid)
-        popen.kill()
-        popen.wait(_REAP_SECONDS)
-    finally:
-        for pipe in (popen.stdout, popen.stderr):
-            if pipe is not None:
-                pipe.close()
+        kill_descendants(supervisor.pid)
+        supervisor.kill()
+        command.wait(_REAP_SECONDS)

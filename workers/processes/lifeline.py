@@ -1,7 +1,7 @@
 """The deadline of an attempt's processes, which the holder of the lease extends.
 
 Every process that the engine starts runs under a supervisor (`workers/processes/supervisor.py`), which kills the whole
-tree when its deadline passes or its pipe is closed. A lifeline extends the deadline of all of them at once.
+tree when its deadline passes or its connection is closed. A lifeline extends the deadline of all of them at once.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Lifeline:
 
     def __init__(self, seconds: float) -> None:
         self._lock = threading.Lock()
-        self._pipes: set[int] = set()
+        self._connections: set[int] = set()
         self._deadline = boot_time() + seconds
 
     @property
@@ -60,20 +60,21 @@ class Lifeline:
             self._send_deadline()
 
     @contextlib.contextmanager
-    def attached(self, pipe: int) -> Iterator[None]:
-        """Send the deadline, and each change of it, to the supervisor at the other end of `pipe` (a descriptor)."""
+    def attached(self, connection: int) -> Iterator[None]:
+        """Send the deadline, and each change of it, to the supervisor at the other end of `connection`, a descriptor
+        that does not block."""
         with self._lock:
-            self._pipes.add(pipe)
+            self._connections.add(connection)
             self._send_deadline()
         try:
             yield
         finally:
             with self._lock:
-                self._pipes.discard(pipe)
+                self._connections.discard(connection)
 
     def _send_deadline(self) -> None:
         line = f"{self._deadline:.3f}\n".encode()
-        for pipe in self._pipes:
-            # A supervisor that has ended needs no deadline. A full pipe means that it is stopped; it keeps its old one.
-            with contextlib.suppress(BrokenPipeError, BlockingIOError):
-                os.write(pipe, line)
+        for connection in self._connections:
+            # A supervisor that has ended needs no deadline. One that does not read is stopped, and keeps its old one.
+            with contextlib.suppress(ConnectionError, BlockingIOError):
+                os.write(connection, line)

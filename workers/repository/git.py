@@ -24,7 +24,7 @@ from typing import IO, NoReturn
 
 from workers.errors import EngineError, Stage, disk_full
 from workers.limits.budget import Budget
-from workers.processes.launch import Launch, supervised
+from workers.processes.launch import Launch, Supervised, supervised
 from workers.processes.lifeline import Lifeline
 
 # Rules of `git fsck` that old tools broke in histories that can no longer be rewritten: the format of names, dates and
@@ -160,7 +160,7 @@ class Git:
         ends = [each for each in (self.deadline, timeout and time.monotonic() + timeout) if each is not None]
         deadline = min(ends, default=None)
         errors = bytearray()
-        with self.started(arguments, stdin, access or NO_ACCESS) as popen:
+        with self._running(arguments, stdin, access or NO_ACCESS) as popen:
             for data, is_error in read_output(popen):
                 self.check_time(deadline)
                 if is_error:
@@ -180,27 +180,28 @@ class Git:
             raise OutOfMemory(self.stage)
         raise GitFailed(verb, status, errors.decode(errors="replace"), self.stage)
 
+    def _running(
+        self, arguments: tuple[str, ...], stdin: IO[bytes] | None, access: Access
+    ) -> contextlib.AbstractContextManager[subprocess.Popen[bytes] | Supervised]:
+        if access.protocols and self.lifeline is not None:
+            # A command that waits for another machine may wait a long time, and must end if the worker dies.
+            launch = Launch(self._command(arguments), self._environment(access), str(self.directory))
+            return supervised(launch, self.lifeline, stdin or subprocess.DEVNULL)
+        return self.started(arguments, stdin, access)
+
     @contextlib.contextmanager
     def started(
         self, arguments: tuple[str, ...], stdin: IO[bytes] | int | None = None, access: Access = NO_ACCESS
     ) -> Iterator[subprocess.Popen[bytes]]:
         """Run one command while the context is open. `stdin` is an open file, or `subprocess.PIPE`."""
-        where = [f"--git-dir={self.directory}", *([f"--work-tree={self.work_tree}"] if self.work_tree else [])]
-        environment = self._environment(access)
-        if access.protocols and self.lifeline is not None:
-            # A command that waits for another machine may wait a long time, and must end if the worker dies.
-            launch = Launch(["git", *where, *arguments], environment, str(self.directory))
-            with supervised(launch, self.lifeline, stdin or subprocess.DEVNULL) as popen:
-                yield popen
-            return
         try:
             popen = subprocess.Popen(
-                ["git", *where, *arguments],
+                self._command(arguments),
                 stdin=stdin or subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 cwd=self.directory,
-                env=environment,
+                env=self._environment(access),
                 start_new_session=True,
             )
         except FileNotFoundError as error:
@@ -211,6 +212,10 @@ class Git:
             yield popen
         finally:
             _kill(popen)
+
+    def _command(self, arguments: tuple[str, ...]) -> list[str]:
+        work_tree = [f"--work-tree={self.work_tree}"] if self.work_tree else []
+        return ["git", f"--git-dir={self.directory}", *work_tree, *arguments]
 
     def _environment(self, access: Access) -> dict[str, str]:
         config = [*CONFIG.items(), *access.config]
@@ -248,7 +253,7 @@ def _inherited() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name in _INHERITED or name.upper() in _PROXIES}
 
 
-def read_output(popen: subprocess.Popen[bytes]) -> Iterator[tuple[bytes, bool]]:
+def read_output(popen: subprocess.Popen[bytes] | Supervised) -> Iterator[tuple[bytes, bool]]:
     """The output of the process, each chunk with whether it is standard error, and an empty chunk at every tick."""
     with selectors.DefaultSelector() as selector:
         for pipe in (popen.stdout, popen.stderr):

@@ -14,20 +14,17 @@ from pathlib import Path
 from workers.egress.process import PORT, Egress
 from workers.errors import Stage
 from workers.job import Limits
-from workers.processes.launch import Launch
-from workers.sandbox import entry, seccomp
+from workers.processes.launch import Launch, Network
+from workers.sandbox import seccomp
 from workers.sandbox.base import Directories, Place, minimal_environment, resource_limits
 from workers.sandbox.program import BubblewrapUnavailable, find_program
 
 PLACE = Place(checkout="/workspace", home="/home/agent", temporary="/tmp", attachments="/attachments", isolated=True)
 
-PYTHON = str(Path(sys.executable).resolve())
-
 _ISOLATION = (
     *("--unshare-user", "--unshare-all", "--disable-userns", "--cap-drop", "ALL"),
     *("--die-with-parent", "--new-session", "--hostname", "sandbox"),
 )
-_ENTRY = "/entry.py"
 _TEMPORARY_BYTES = 2 * 1024**3
 _SHARED_BYTES = 512 * 1024**2
 _NO_BYTES = 4096
@@ -64,14 +61,13 @@ class Bubblewrap:
         stage: Stage = "agent",
     ) -> Launch:
         runtime = [path for path in runtime_paths if not path.is_relative_to("/usr")]
-        egress = self._egress
         binds = [
             ("--bind", self._directories.checkout, PLACE.checkout),
             ("--bind", self._directories.home, PLACE.home),
             ("--ro-bind", self._directories.attachments, PLACE.attachments),
             *(("--ro-bind", file, f"/etc/{file.name}") for file in self._users),
             *(("--ro-bind", path, str(path)) for path in runtime),
-            *_entry_binds(egress),
+            *(_interpreter_binds() if self._egress else ()),
         ]
         _check_targets(target for _, _, target in binds)
         program, exposed = str(self._program.path), list[tuple[str, str]]()
@@ -84,9 +80,10 @@ class Bubblewrap:
             exposed.append((str(source), reachable))
             mounts += [option, reachable, target]
         variables = {**minimal_environment(PLACE, "/usr/local/bin:/usr/bin:/bin", runtime), **environment}
-        if egress is not None:
-            variables |= egress.variables(stage)
-            command = [PYTHON, "-I", "-S", _ENTRY, str(egress.channel), str(PORT), stage, *command]
+        network = None
+        if self._egress is not None:
+            variables |= self._egress.variables(stage)
+            network = Network(self._egress.channel, PORT, stage)
         return Launch(
             command=[program, *_ISOLATION, *_system(), *mounts, *_close_root(), *command],
             environment=dict(_without_linker_variables(variables)),
@@ -95,7 +92,7 @@ class Bubblewrap:
             exposed=exposed if self.owner is not None else (),
             limits=resource_limits(self._limits),
             filter=self._filter,
-            descriptors=(egress.channel,) if egress is not None else (),
+            network=network,
         )
 
 
@@ -119,13 +116,10 @@ def _system() -> Iterator[str]:
     yield from ("--remount-ro", "/dev", "--size", str(_TEMPORARY_BYTES), "--tmpfs", "/tmp")
 
 
-def _entry_binds(egress: Egress | None) -> Iterator[tuple[str, Path, str]]:
-    """The entry program, and the files that our interpreter needs to run it if it is not in /usr."""
-    if egress is None:
-        return
-    yield "--ro-bind", Path(entry.__file__), _ENTRY
+def _interpreter_binds() -> Iterator[tuple[str, Path, str]]:
+    """Our interpreter, which runs scripts (`workers/agents/script.py`), and the files that it needs outside /usr."""
     library = Path(sysconfig.get_config_var("LIBDIR") or "", sysconfig.get_config_var("INSTSONAME") or "")
-    for path in dict.fromkeys((Path(PYTHON), Path(os.__file__).resolve().parent, library)):
+    for path in dict.fromkeys((Path(sys.executable).resolve(), Path(os.__file__).resolve().parent, library)):
         if path.exists() and not path.is_relative_to("/usr"):
             yield "--ro-bind", path, str(path)
 

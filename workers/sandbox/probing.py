@@ -9,25 +9,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from workers.egress.process import PORT, open_egress
+from workers.egress.process import open_egress
 from workers.errors import EngineError
 from workers.job import Host, Limits
 from workers.limits.budget import Budget
 from workers.limits.command import running
 from workers.processes.lifeline import Lifeline
 from workers.sandbox.base import Probe
-from workers.sandbox.bubblewrap import PYTHON, Bubblewrap
+from workers.sandbox.bubblewrap import Bubblewrap
 from workers.sandbox.program import BubblewrapUnavailable, Program, find_program
 
 _SECONDS = 20.0
-# Requests a host that the proxy refuses. The refusal shows that the proxy is reachable.
-_PROXY_CHECK = f"""
-import socket
-asking = socket.create_connection(("127.0.0.1", {PORT}), {_SECONDS})
-asking.sendall(b"CONNECT refused.invalid:443 HTTP/1.1\\r\\nHost: refused.invalid:443\\r\\n\\r\\n")
-if b" 403 " not in asking.recv(64):
-    raise SystemExit("the sandbox's network proxy does not answer")
-"""
 _working: dict[Host, Probe] = {}
 
 
@@ -71,15 +63,18 @@ def _run(host: Host, program: Program) -> Probe:
         try:
             with contextlib.closing(open_egress(host, {"setup": ()})) as egress:
                 sandbox = Bubblewrap(directories, host.sandbox_uid, Limits(), egress)
-                launch = sandbox.launch([PYTHON, "-I", "-S", "-c", _PROXY_CHECK], {}, stage="setup")
+                launch = sandbox.launch(["true"], {}, stage="setup")
                 with running(launch, lifeline=Lifeline(_SECONDS), budget=budget, stage="setup", merged=True) as process:
                     output = " ".join(line.text for line in process.lines() if line)
+                proxy_runs = egress.is_running()
         except BubblewrapUnavailable:
             raise
         except EngineError as error:
             return Probe(False, f"{program} did not answer: {error.message}", remedy())
         if process.status != 0:
             return Probe(False, f"{program} does not work here: {output}", remedy())
+        if not proxy_runs:
+            return Probe(False, "The proxy of the sandbox's network ended at once.", remedy())
     return Probe(ok=True, program=str(program))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 import signal
@@ -12,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.processes import each_process
+from tests.processes import each_process, forked_for
 from tests.workers.engine import (
     SANDBOXES,
     Stubborn,
@@ -27,7 +26,7 @@ from workers.errors import Interrupted
 from workers.job import Limits
 from workers.limits.budget import Budget
 from workers.limits.command import running
-from workers.processes import supervisor
+from workers.processes import descendants
 from workers.processes.lifeline import Lifeline, boot_time
 
 pytestmark = linux
@@ -39,13 +38,8 @@ def tree() -> Stubborn:
 
 
 def our_supervisor() -> psutil.Process:
-    """The one supervisor among the children of this process, some of which may just have ended."""
-    found = []
-    for child in psutil.Process().children():
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if "supervisor.py" in " ".join(child.cmdline()):
-                found.append(child)
-    (own,) = found
+    """The one supervisor of this process."""
+    (own,) = forked_for(os.getpid(), "supervisor")
     return own
 
 
@@ -179,12 +173,12 @@ def test_a_fork_bomb_is_put_out() -> None:
 def test_descendants_are_found_by_the_kernels_lists_and_without_them(
     tree: Stubborn, monkeypatch: pytest.MonkeyPatch, kernel_lists_children: bool
 ) -> None:
-    monkeypatch.setattr(supervisor, "_KERNEL_LISTS_CHILDREN", kernel_lists_children)
+    monkeypatch.setattr(descendants, "_KERNEL_LISTS_CHILDREN", kernel_lists_children)
     lifeline = Lifeline(60)
     with running(shell(tree.script + "sleep 300"), lifeline=lifeline, budget=Budget(Limits()), stage="agent"):
         tree.rises()
         own = our_supervisor()
-        found = supervisor.descendants(own.pid)
+        found = descendants.descendants(own.pid)
         assert set(found) == {child.pid for child in own.children(recursive=True)}
         assert all(int(fields[1]) in {own.pid, *found} for fields in found.values())
 

@@ -8,9 +8,9 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
+from tests.processes import forked_for
 from tests.workers.attempts import Engine, engine_in
 from tests.workers.engine import USUAL_SANDBOX, eventually, linux
 from workers import discard_workspaces, is_orphan, locked, save_lost_work
@@ -144,8 +144,8 @@ def test_a_workspace_is_locked_by_one_at_a_time_and_by_none_after_its_removal(en
 
 @pytest.mark.parametrize("engine", ["none"], indirect=True)
 def test_a_workspace_is_not_left_before_the_last_process_of_its_agent_is_dead(engine: Engine) -> None:
-    with worker_on(engine, engine.job(WORK)) as worker:
-        (supervisor,) = [each for each in psutil.Process(worker).children() if "supervisor.py" in str(each.cmdline())]
+    with worker_on(engine, engine.job(WORK)):
+        (supervisor,) = forked_for(os.getpid(), "supervisor")
         supervisor.suspend()
     folder = workspace_of(engine)
     assert not is_orphan(folder), "the agent lives, as its supervisor is slow to kill it"

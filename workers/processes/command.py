@@ -1,0 +1,117 @@
+"""Turns a process that the supervisor forked into the command: its user, limits, priority, files and environment."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from . import system_calls
+
+LINUX = sys.platform == "linux"
+CANNOT_START = 127
+
+_NICENESS, _OOM_SCORE = 10, 1000
+
+
+def exec_command(launch: dict[str, Any], options: Sequence[str], inherited: Sequence[int]) -> None:
+    """Execute the command of a `Launch`. Never returns.
+
+    `options` are added to a command that is bubblewrap. The descriptors in `inherited` stay open in the command.
+    """
+    try:
+        # A session of its own, so that `kill 0` in a script does not reach the supervisor.
+        os.setsid()
+        os.umask(0o022)
+        _reset_signals()
+        for procs_file in launch["groups"]:
+            with open(procs_file, "w") as procs:
+                procs.write("0")
+        lower_priority()
+        for name, value in launch["limits"].items():
+            _limit(getattr(resource, name), value)
+        options = [*options, *_open_filter(launch["filter"])]
+        if launch["exposed"]:
+            expose(launch["exposed"])
+        if launch["uid"] is not None:
+            _own_streams(launch["uid"])
+            become_user(launch["uid"])
+        if LINUX:
+            # Set after the change of user, which clears it. It matters only if the supervisor itself is killed.
+            system_calls.set_death_signal(signal.SIGKILL)
+        for descriptor in inherited:
+            os.set_inheritable(descriptor, True)
+        os.chdir(launch["directory"])
+        program, *arguments = launch["command"]
+        os.execvpe(program, [program, *options, *arguments], launch["environment"])
+    except Exception as error:
+        os.write(2, f"cannot start {launch['command'][0]}: {error}\n".encode(errors="replace"))
+    finally:
+        os._exit(CANNOT_START)
+
+
+def _reset_signals() -> None:
+    """Undo what this process ignores or blocks, because the command would inherit it."""
+    for number in signal.valid_signals():
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
+def lower_priority() -> None:
+    """Give the worker and other services priority, and let the kernel kill the command first if memory runs out."""
+    os.nice(_NICENESS)
+    if LINUX:
+        with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
+            score.write(str(_OOM_SCORE))
+
+
+def _limit(kind: int, value: int) -> None:
+    hard = resource.getrlimit(kind)[1]
+    wanted = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(kind, (wanted, wanted))
+
+
+def _open_filter(path: str | None) -> list[str]:
+    """The options that make bubblewrap read the seccomp program in a file."""
+    if path is None:
+        return []
+    descriptor = os.open(path, os.O_RDONLY)
+    os.set_inheritable(descriptor, True)
+    return ["--seccomp", str(descriptor)]
+
+
+def expose(pairs: list[tuple[str, str]]) -> None:
+    """Bind each source below /tmp of a private mount namespace, where an unprivileged user can reach it.
+
+    Only root can do this, and only root needs it: the user that runs the sandbox cannot reach a workspace below a
+    private directory such as /root. The sources are opened before /tmp is covered, because they may be in it.
+    """
+    system_calls.enter_private_mounts()
+    opened = [(os.open(source, os.O_PATH), target, os.path.isdir(source)) for source, target in pairs]
+    system_calls.mount_temporary("/tmp")
+    for source, target, is_directory in opened:
+        if is_directory:
+            os.makedirs(target, 0o755)
+        else:
+            os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o644))
+        system_calls.bind(f"/proc/self/fd/{source}", target)
+        os.close(source)
+
+
+def _own_streams(uid: int) -> None:
+    """Give the standard streams to `uid`. A program that opens /dev/stderr opens root's pipe again, as the new user."""
+    for standard in (0, 1, 2):
+        with contextlib.suppress(OSError):
+            os.fchown(standard, uid, uid)
+
+
+def become_user(uid: int) -> None:
+    """Change from root to `uid`, with the group of the same number and no others."""
+    os.setgroups([])
+    os.setgid(uid)
+    os.setuid(uid)

@@ -1,0 +1,165 @@
+"""The worker's side of the fork server: starts it, and has it fork supervisors and proxies."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import errno
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import h11
+
+from workers.processes.fork_server import LENGTH
+
+# The server imports only what it forks and the one library which that needs, by these paths.
+_START = (
+    "import sys; sys.path += sys.argv[2:];"
+    "from processes import fork_server, supervisor; from egress import proxy;"
+    "fork_server.main(int(sys.argv[1]), {'supervisor': supervisor.main, 'egress-proxy': proxy.main})"
+)
+_PATH = (str(Path(__file__).parents[1]), str(Path(h11.__file__).parents[1]))
+# How long a server may take to fork. It takes about a millisecond, but it may be starting, on a busy machine.
+_FORK_SECONDS = 30.0
+_TRIES = 2
+_END_SECONDS = 1.0
+
+
+class Forked:
+    """A process that the fork server forked, and our end of the connection to it. It ends when that closes."""
+
+    def __init__(self, pid: int, connection: socket.socket) -> None:
+        self.pid = pid
+        self.connection = connection
+
+    def request(self, role: str, descriptors: Sequence[int], fields: Mapping[str, Any]) -> None:
+        """Say what to do, and pass copies of `descriptors` on. Nothing of it is visible in any argv or environment."""
+        data = json.dumps({"role": role, **fields}).encode()
+        # If the process has ended already, `receive` says so.
+        with contextlib.suppress(ConnectionError):
+            socket.send_fds(self.connection, [LENGTH.pack(len(data))], descriptors)
+            self.connection.sendall(data)
+
+    def receive(self, timeout: float | None) -> bytes | None:
+        """What the process has sent; empty if it has ended, None if it does neither within `timeout` seconds."""
+        poll = select.poll()
+        poll.register(self.connection, select.POLLIN)
+        if not poll.poll(None if timeout is None else timeout * 1000):
+            return None
+        try:
+            return self.connection.recv(1 << 16)
+        except ConnectionResetError:
+            return b""
+
+    def has_ended(self) -> bool:
+        """Whether the process has ended and everything that it sent was received."""
+        return _is_closed(self.connection)
+
+    def kill(self) -> None:
+        """Kill the process. Call it only while the connection is open: then no other process can have its id."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
+
+class _Server:
+    """The fork server of this worker. Processes that the worker forks share it, each with its own connections."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._requests: socket.socket | None = None
+        self._popen: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> socket.socket:
+        """Start the server if it does not run. Returns the socket for requests."""
+        with self._lock:
+            if self._requests is None or _is_closed(self._requests):
+                self._requests = self._start()
+            return self._requests
+
+    def fork(self) -> Forked:
+        """Fork a process. Raises OSError if that is not possible."""
+        for _ in range(_TRIES):
+            requests = self.start()
+            forked = _try_to_fork(requests)
+            if forked is not None:
+                return forked
+            with self._lock:
+                if self._requests is requests:
+                    # It does not answer. Leave it to the other processes that share it, and start another one.
+                    self._requests = None
+        raise OSError(errno.EAGAIN, "the fork server does not answer")
+
+    def close(self) -> None:
+        """Let the server end, unless other processes share it."""
+        requests, self._requests = self._requests, None
+        if requests is not None and self._popen is not None:
+            requests.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._popen.wait(_END_SECONDS)
+
+    def _start(self) -> socket.socket:
+        if self._popen is not None:
+            self._popen.poll()
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._popen = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", _START, str(theirs.fileno()), *_PATH],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+                cwd="/",
+                # None of the worker's variables, except the one that a Python with a shared library needs to start.
+                env={name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},
+            )
+        return ours
+
+
+def _try_to_fork(requests: socket.socket) -> Forked | None:
+    ours, theirs = socket.socketpair()
+    forked = Forked(0, ours)
+    with theirs:
+        try:
+            socket.send_fds(requests, [b"."], [theirs.fileno()])
+        except ConnectionError:
+            return None
+    answer = forked.receive(_FORK_SECONDS)
+    if not answer:
+        return None
+    (forked.pid,) = LENGTH.unpack(answer)
+    return forked
+
+
+_server = _Server()
+atexit.register(_server.close)
+
+
+def start_fork_server() -> None:
+    """Start this worker's fork server, unless it runs. Call it before forking processes that are to share it.
+
+    Without that, the first use starts one.
+    """
+    _server.start()
+
+
+def fork() -> Forked:
+    """Have a process forked, which waits for its `request`. Raises OSError if that is not possible."""
+    return _server.fork()
+
+
+def _is_closed(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True

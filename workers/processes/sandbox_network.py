@@ -1,0 +1,97 @@
+"""The network of a sandbox: one socket that listens inside and is accepted on outside, by the proxy.
+
+A socket belongs to the network namespace that it was created in, whichever process accepts on it. So a process of ours
+enters the network of the sandbox, listens, and sends the socket to the proxy, before bubblewrap starts the command:
+it reports the namespaces that it created (`--info-fd`), and waits until the socket exists (`--block-fd`). None of our
+code runs inside the sandbox.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+
+from . import system_calls
+from .command import become_user
+
+# From <linux/in.h>. Allows an address whose interface is not up yet: bubblewrap sets it up meanwhile.
+_IP_FREEBIND = 15
+_CONNECTIONS_WAITING = 128
+
+
+class SandboxNetwork:
+    """The network of one sandbox that is about to be started, as `uid` unless that is None.
+
+    `channel` leads to the proxy, which gets each socket with the name of the `stage` whose rules apply.
+    """
+
+    def __init__(self, channel: int, port: int, stage: str, uid: int | None) -> None:
+        self._channel, self._port, self._stage, self._uid = channel, port, stage, uid
+        self._report_end, self._report = os.pipe()
+        self._gate, self._gate_end = os.pipe()
+        self._reported = b""
+
+    @property
+    def options(self) -> list[str]:
+        """Options for bubblewrap, which inherits the descriptors in `inherited`."""
+        return ["--info-fd", str(self._report), "--block-fd", str(self._gate)]
+
+    @property
+    def inherited(self) -> tuple[int, int]:
+        return self._report, self._gate
+
+    def fileno(self) -> int:
+        """A descriptor that is readable when bubblewrap has something to report."""
+        return self._report_end
+
+    def started(self) -> None:
+        """Close bubblewrap's descriptors, once it has been started."""
+        os.close(self._report)
+        os.close(self._gate)
+
+    def read(self) -> bool:
+        """Read what bubblewrap reports. When it is complete, create the socket and let the command start.
+
+        Returns False when there is nothing more to read: then, or because bubblewrap failed, and says why itself.
+        Raises OSError if the socket cannot be created. Then the command is never started.
+        """
+        chunk = os.read(self._report_end, 4096)
+        self._reported += chunk
+        if self._reported.rstrip().endswith(b"}"):
+            self._listen_inside(json.loads(self._reported)["child-pid"])
+            os.write(self._gate_end, b"1")
+            chunk = b""
+        if not chunk:
+            for descriptor in (self._report_end, self._gate_end, self._channel):
+                os.close(descriptor)
+        return bool(chunk)
+
+    def _listen_inside(self, pid: int) -> None:
+        """Have a forked process create the socket: whoever has entered a user namespace cannot leave it again."""
+        failure, failed = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                self._send_listener(pid)
+            except OSError as error:
+                os.write(failed, str(error).encode())
+            finally:
+                os._exit(0)
+        os.close(failed)
+        with open(failure, "rb") as reason:
+            message = reason.read().decode()
+        os.waitpid(child, 0)
+        if message:
+            raise OSError(message)
+
+    def _send_listener(self, pid: int) -> None:
+        if self._uid is not None:
+            # The user who created the namespaces may enter them. Root may not, in a container without CAP_SYS_PTRACE.
+            become_user(self._uid)
+        system_calls.enter_network(os.open(f"/proc/{pid}/ns/net", os.O_RDONLY))
+        with socket.socket() as listener, socket.socket(fileno=self._channel) as channel:
+            listener.setsockopt(socket.SOL_IP, _IP_FREEBIND, 1)
+            listener.bind(("127.0.0.1", self._port))
+            listener.listen(_CONNECTIONS_WAITING)
+            socket.send_fds(channel, [self._stage.encode()], [listener.fileno()])
