@@ -8,65 +8,79 @@ after it has run the command before it, so the last line that it has read is the
 
 from __future__ import annotations
 
+# Each script waits for these imports.
 import os
-import shutil
-import subprocess
 import sys
-import threading
-from collections.abc import Iterable
-from pathlib import Path
 
 STOPS = "It runs with `sh -e`, so the first command that fails ends it."
 
 # Other shells, such as bash, read one character at a time from a pipe, and would lose the rest of each packet.
 _READ_WHOLE_LINES = ("dash", "busybox", "ash")
 _PACKET_BYTES = 4096
+# SIGPIPE and SIGXFSZ.
+_IGNORED = (13, 25)
 # How many lines up to search for the start of a command such as `if`.
 _LONGEST_COMMAND = 30
 
 
 def command(path: str) -> list[str]:
     """The command line that runs the script at `path` with `sh -e`. It replaces the file, so use a copy."""
-    return [str(Path(sys.executable).resolve()), "-I", "-S", "-c", Path(__file__).read_text(), path]
+    with open(__file__) as source:
+        return [os.path.realpath(sys.executable), "-I", "-S", "-c", source.read(), path]
 
 
 def main(path: str) -> int:
     """Run the script and return its exit status, 128 + N where signal N ended it."""
     with open(path, "rb") as file:
         lines = file.read().splitlines(keepends=True)
-    if os.path.basename(os.path.realpath(shutil.which("sh") or "")) not in _READ_WHOLE_LINES:
-        return _status(subprocess.call(["sh", "-e", path]))
+    if os.path.basename(os.path.realpath(_find_shell())) not in _READ_WHOLE_LINES:
+        return _run(path)
     reading, writing = os.pipe2(os.O_DIRECT | os.O_CLOEXEC)
     # Keep the path, because `$0` and the shell's messages show it.
     os.unlink(path)
     os.symlink(f"/proc/self/fd/{reading}", path)
-    numbers = [number for number, line in enumerate(lines, 1) for _ in range(0, len(line), _PACKET_BYTES)]
-    threading.Thread(target=_feed, args=(writing, lines), daemon=True).start()
-    status = _status(subprocess.call(["sh", "-e", path], pass_fds=(reading,)))
+    packets = [line[start : start + _PACKET_BYTES] for line in lines for start in range(0, len(line), _PACKET_BYTES)]
+    _feed(writing, reading, packets)
+    os.set_inheritable(reading, True)
+    status = _run(path)
     unread = 0
     while os.read(reading, _PACKET_BYTES):
         unread += 1
-    if status != 0 and unread < len(numbers):
-        first, last = _command_at(lines, numbers[len(numbers) - unread - 1])
+    if status != 0 and unread < len(packets):
+        numbers = [number for number, line in enumerate(lines, 1) for _ in range(0, len(line), _PACKET_BYTES)]
+        first, last = _command_at(lines, numbers[len(packets) - unread - 1])
         where = f"line {last}" if first == last else f"lines {first} to {last}"
         text = lines[first - 1].decode(errors="replace").strip()
         print(f"[exit status {status} at {where} of the script: {text}]", file=sys.stderr, flush=True)
     return status
 
 
-def _feed(pipe: int, lines: Iterable[bytes]) -> None:
-    for line in lines:
-        for start in range(0, len(line), _PACKET_BYTES):
-            os.write(pipe, line[start : start + _PACKET_BYTES])
-    os.close(pipe)
+def _find_shell() -> str:
+    folders = os.environ.get("PATH", os.defpath).split(":")
+    return next((each for folder in folders if os.access(each := f"{folder}/sh", os.X_OK)), "")
 
 
-def _status(code: int) -> int:
+def _feed(writing: int, reading: int, packets: list[bytes]) -> None:
+    """Have another process write to the pipe, which does not hold a whole script."""
+    if os.fork() == 0:
+        os.close(reading)
+        for packet in packets:
+            os.write(writing, packet)
+        os._exit(0)
+    os.close(writing)
+
+
+def _run(path: str) -> int:
+    # Python ignores these signals, and the script would inherit that.
+    shell = os.posix_spawnp("sh", ["sh", "-e", path], os.environ, setsigdef=_IGNORED)
+    code = os.waitstatus_to_exitcode(os.waitpid(shell, 0)[1])
     return code if code >= 0 else 128 - code
 
 
 def _command_at(lines: list[bytes], last: int) -> tuple[int, int]:
     """The first and last line of the command that ends at `last`: the fewest lines that are a complete command."""
+    import subprocess
+
     for first in range(last, max(last - _LONGEST_COMMAND, 0), -1):
         continues = first > 1 and lines[first - 2].endswith(b"\\\n")
         text = b"".join(lines[first - 1 : last])
