@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import traceback
 from pathlib import Path
 
 from bench import diffs, dispatch, events, files, lists, load, memory, peer, posts, recovery, sandbox, sessions, stops
@@ -37,16 +38,23 @@ ALL = {**GOALS, **OTHERS}
 def main() -> int:
     arguments = parser().parse_args()
     size = Size.FULL if arguments.full else Size.QUICK
-    report = Report(size)
+    report, broken = Report(size), list[str]()
     for name in arguments.names or (ALL if arguments.full else GOALS):
         for benchmark in ALL[name]:
             report.begin(name, summary(benchmark))
-            for found in benchmark(size):
-                report.add(name, found)
-                # After each, so that a run which is interrupted leaves what it has found.
-                if arguments.json:
-                    report.write(arguments.json)
-    return 0
+            # The others are measured even if one breaks.
+            try:
+                for found in benchmark(size):
+                    report.add(name, found)
+                    # After each, so that a run which is interrupted leaves what it has found.
+                    if arguments.json:
+                        report.write(arguments.json)
+            except Exception:
+                traceback.print_exc()
+                broken.append(name)
+    if broken:
+        print(f"bin/bench: stopped by an error: {', '.join(broken)}", file=sys.stderr)
+    return 1 if broken else 0
 
 
 def parser() -> argparse.ArgumentParser:

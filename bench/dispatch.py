@@ -35,7 +35,7 @@ def measure(size: Size) -> Iterator[Figure]:
         begin_session()
         for rest in (REST_SECONDS, 0):
             tasks, sessions = [], []
-            for _ in range(size.pick(1, 20, 100)):
+            for _ in range(size.pick(1, 20, 50)):
                 time.sleep(rest)
                 tasks.append(bare.begin() * 1000)
                 time.sleep(rest)

@@ -22,8 +22,8 @@ SETTLE_SECONDS = 1.0
 
 def measure(size: Size) -> Iterator[Figure]:
     """1,000 listeners on one web process: how late events reach them, and POST with and without them."""
-    listeners, rounds = size.pick(20, LISTENERS, LISTENERS), size.pick(1, 3, 12)
-    seconds = size.pick(2.0, 10.0, 20.0)
+    listeners, rounds = size.pick(20, LISTENERS, LISTENERS), size.pick(1, 2, 5)
+    seconds = size.pick(2.0, 6.0, 20.0)
     lags: dict[str, list[float]] = {"one": [], "all": []}
     posts: dict[str, list[float]] = {"one": [], "all": []}
     with deployment(WEB_PROCESSES="1", MAX_QUEUED_SESSIONS="1000000") as deployed:

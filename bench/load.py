@@ -33,7 +33,7 @@ def at_once(size: Size) -> Iterator[Figure]:
         site, raw = deployed.make_site(repository), Raw(repository)
         for _ in range(2):
             clock.run(site, PROMPT)
-        for count, rounds in size.pick({2: 1}, {8: 3, 64: 1}, {8: 15, 64: 3}).items():
+        for count, rounds in size.pick({2: 1}, {8: 2, 64: 1}, {8: 15, 64: 3}).items():
             sessions, by_hand = [], []
             for _ in range(rounds):
                 by_hand.append(_measured(count, lambda: raw.measure(PROMPT), lambda: sum(os.times()[:4])))
@@ -73,7 +73,7 @@ def _measured(count: int, call: Callable[[], object], cpu: Callable[[], float]) 
 
 def rule(size: Size) -> Iterator[Figure]:
     """The public rule of sandbox benchmarks: score of 100 sessions in sequence, staggered by 200 ms, and in a burst."""
-    count = size.pick(2, 20, 100)
+    count = size.pick(2, 10, 100)
     with deployment() as deployed:
         deployed.start_worker("sessions-1", SESSION_WORKERS=SLOTS)
         clock = Clock(deployed)

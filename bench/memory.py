@@ -30,7 +30,7 @@ def measure(size: Size) -> Iterator[Figure]:
         wait_for("every agent", lambda: _sleeping(marker) == count)
         hanging = [bare.hang()[0] for _ in range(min(count, 2))]
         each, bares, main = [], [], []
-        for _ in range(size.pick(1, 3, 10)):
+        for _ in range(size.pick(1, 2, 10)):
             time.sleep(size.pick(0, SETTLE_SECONDS, SETTLE_SECONDS))
             each.append(sum(_pss(process) for process in worker.children(recursive=True)) / count)
             bares += [_pss(process) for process in hanging]

@@ -42,11 +42,11 @@ def measure(size: Size) -> Iterator[Figure | Skipped]:
         server(program, Path(folder)) as api,
     ):
         run(api, model_url, folder)
-        alone = [run(api, model_url, folder) for _ in range(size.pick(1, 10, 40))]
+        alone = [run(api, model_url, folder) for _ in range(size.pick(1, 6, 40))]
         yield Figure("OpenHands agent-server: POST until the first command", "ms", [each[0] for each in alone])
         yield Figure("OpenHands agent-server: POST until it has finished", "ms", [each[1] for each in alone])
         together = []
-        for _ in range(size.pick(1, 2, 10)):
+        for _ in range(size.pick(1, 1, 10)):
             begun = time.monotonic()
             with ThreadPoolExecutor(AT_ONCE) as pool:
                 list(pool.map(lambda _: run(api, model_url, folder), range(AT_ONCE)))

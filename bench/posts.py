@@ -105,11 +105,11 @@ def bare_web(deployed: Deployment, site: dict[str, Any]) -> Iterator[str]:
 
 def latencies(deployed: Deployment, product: Product, bare: Caller, size: Size) -> Iterator[Figure]:
     """One caller at a time. The states of the broker take turns, and so does their order."""
-    each_round = size.pick(1, 20, 20)
+    each_round = size.pick(1, 20, 60)
     by_hand: list[float] = []
     posts: dict[str, list[float]] = {state: [] for state in STATES}
     deletes: dict[str, list[float]] = {state: [] for state in STATES}
-    for order in itertools.islice(itertools.cycle(itertools.permutations(STATES)), size.pick(1, 6, 54)):
+    for order in itertools.islice(itertools.cycle(itertools.permutations(STATES)), size.pick(1, 3, 18)):
         for state in order:
             wait_until_dispatched(deployed, product)
             with broker(deployed, state):
@@ -138,7 +138,7 @@ def throughput(deployed: Deployment, product: Product, bare_url: str, size: Size
     bare_callers = [Caller(bare_url) for _ in range(CALLERS)]
     seconds = size.pick(0.1, SLICE_SECONDS, SLICE_SECONDS)
     rates, by_hand = [], []
-    for _ in range(size.pick(1, 5, 30)):
+    for _ in range(size.pick(1, 4, 30)):
         by_hand.append(rate(bare_callers, lambda caller: caller.call("POST", "/", {"prompt": "true"}), seconds))
         rates.append(rate(product_callers, product.post, seconds))
         with engine.connect() as connection:

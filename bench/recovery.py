@@ -27,10 +27,10 @@ def measure(size: Size) -> Iterator[Figure]:
         deployed.start("sweep", "worker", "sweep")
         deployed.start_worker("host-0", SESSION_WORKERS=str(SESSIONS))
         site = deployed.make_site(small_repository(deployed))
-        killed = [_after_kill(deployed, site) for _ in range(size.pick(1, 5, 20))]
+        killed = [_after_kill(deployed, site) for _ in range(size.pick(1, 3, 20))]
         yield Figure("process of a session killed until the session runs again", "s", killed, goals=[at_most(2)])
         # Each round takes as long as a lease.
-        lost = [each for number in range(size.pick(0, 1, 5)) for each in _after_loss(deployed, site, number)]
+        lost = [each for number in range(size.pick(0, 1, 3)) for each in _after_loss(deployed, site, number)]
         if lost:
             yield Figure("host lost until its sessions run again on another", "s", lost, goals=[at_most(30)])
 

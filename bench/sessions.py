@@ -24,7 +24,7 @@ close(name) } }'"""
 
 def small(size: Size) -> Iterator[Figure]:
     """A session on a small repository, alone, back to back and as a follow-up."""
-    rounds = size.pick(1, 15, 60)
+    rounds = size.pick(1, 10, 40)
     with deployment() as deployed:
         deployed.start_worker("sessions-1")
         repository, clock = small_repository(deployed), Clock(deployed)
@@ -57,7 +57,7 @@ def large(size: Size) -> Iterator[Figure]:
         prompt = f"{SAY_TIME}; echo changed >> {CHANGED}"
         clock.run(site, prompt)
         sessions = []
-        for number in range(size.pick(1, 8, 30)):
+        for number in range(size.pick(1, 5, 30)):
             if number < size.pick(1, 2, 5):
                 raw.measure(prompt)
             time.sleep(1)
@@ -75,7 +75,7 @@ def save(size: Size) -> Iterator[Figure]:
         prompt = f"{WRITE_MUCH}; {SAY_TIME}"
         clock.run(site, prompt)
         sessions = []
-        for _ in range(size.pick(1, 5, 20)):
+        for _ in range(size.pick(1, 3, 20)):
             raw.measure(prompt)
             sessions.append(clock.run(site, prompt))
     saved = [each.done - each.said for each in sessions]

@@ -23,10 +23,10 @@ def measure(size: Size) -> Iterator[Figure]:
         deployed.start_worker("sessions-1")
         site = deployed.make_site(small_repository(deployed))
         worker = BareWorker(deployed)
-        for _ in range(size.pick(1, 20, 200)):
+        for _ in range(size.pick(1, 12, 150)):
             bare.append(worker.revoke() * 1000)
             revoked.append(stop(deployed, site, lost=False) * 1000)
-        for _ in range(size.pick(0, 2, 20)):
+        for _ in range(size.pick(0, 1, 6)):
             lost.append(stop(deployed, site, lost=True))
     anchor = Samples("bare Celery task, revoked", bare)
     goals = [at_most(50), at_most(1.2, "p99", times_anchor=True), at_most(1000, "p99")]
