@@ -1,4 +1,4 @@
-"""The demonstration forge as a separate process, for tests that publish."""
+"""The demonstration forge as a separate process with faults, for tests that publish."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from app.demo.forge.repositories import git_environment
 
 TOKEN = "a-token-that-may-write"
 READ_ONLY_TOKEN = "a-token-that-may-read"
+ROOT = Path(__file__).parents[2]
 _numbers = itertools.count(1)
 
 
@@ -105,7 +106,7 @@ class DemoForge:
         self.set_faults(revoked=False)
 
     def set_faults(self, **faults: Any) -> None:
-        """Set faults by name, see `app.demo.forge.forge`."""
+        """Set faults by name, see `tests.demo.faulty_forge`."""
         self.http.put(f"{self.url}/-/faults", json=faults).raise_for_status()
 
     def held(self) -> list[str]:
@@ -125,13 +126,13 @@ class DemoForge:
         self.http.close()
 
     def _started(self, port: int) -> tuple[subprocess.Popen[str], str]:
-        command = [sys.executable, "-m", "app.demo.forge", "--root", str(self.root), "--port", str(port)]
+        command = [sys.executable, "-m", "tests.demo.faulty_forge", "--root", str(self.root), "--port", str(port)]
         files = {"token": TOKEN, "read-only-token": READ_ONLY_TOKEN}
         for name, token in files.items():
             (self.root / f".{name}").write_text(token)
         options = [f"--{name}-file={self.root / f'.{name}'}" for name in files]
-        options += ["--faults", *self._options]
-        process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True)
+        options += self._options
+        process = subprocess.Popen([*command, *options], cwd=ROOT, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         found = re.search(r"http://\S+", process.stdout.readline())
         if not found:

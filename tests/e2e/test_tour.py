@@ -176,9 +176,10 @@ def test_a_publication_whose_worker_was_killed_is_taken_up_again(deployment: Dep
 def test_the_forges_reason_for_a_refusal_is_shown(deployment: Deployment, forge: DemoForge) -> None:
     runner, _ = changed_runner(deployment, forge, "refused")
     path = f"/agent_runners/{runner['id']}"
-    forge.set_faults(refused_pushes=1)
+    forge.set_faults(protected=["topic"])
     deployment.call("POST", f"{path}/commit", json={"target_branch": "topic"})
     rejected = deployment.published(runner)
+    forge.set_faults(protected=[])
     assert "rejected" in rejected["merge_commit_error"]
 
     orphan = deployment.call("POST", "/agent_runners", json={"site_id": runner["site_id"], "prompt": "echo x > x"})

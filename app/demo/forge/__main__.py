@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from app.demo.forge.application import create_app
@@ -23,7 +25,7 @@ class Handler(WSGIRequestHandler):
         """Log nothing, because request lines may contain secrets."""
 
 
-def main() -> None:
+def main(make_app: Callable[[Forge], Flask] = create_app) -> None:
     parser = argparse.ArgumentParser(prog="python -m app.demo.forge", description=sys.modules["__main__"].__doc__)
     parser.add_argument("--root", type=Path, required=True, help="folder of the repositories, <owner>/<name>.git")
     parser.add_argument("--port", type=int, default=0, help="port on loopback (default: any free port)")
@@ -35,12 +37,11 @@ def main() -> None:
         "--protect", action="append", default=[], metavar="BRANCH", help="branch that accepts no pushes, only merges"
     )
     parser.add_argument("--no-drafts", action="store_true", help="refuse drafts, as GitHub does on some plans")
-    parser.add_argument("--faults", action="store_true", help="let clients inject faults, for tests")
     given = parser.parse_args()
     files = {given.read_only_token_file: False, given.token_file: True}
     tokens = {token: may_write for file, may_write in files.items() if file for token in file.read_text().split()}
-    forge = Forge(given.root.resolve(), tokens, not given.no_drafts, given.faults, protected=given.protect)
-    server = make_server("127.0.0.1", given.port, create_app(forge), threaded=True, request_handler=Handler)
+    forge = Forge(given.root.resolve(), tokens, not given.no_drafts, given.protect)
+    server = make_server("127.0.0.1", given.port, make_app(forge), threaded=True, request_handler=Handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     print(f"The demonstration forge listens at http://127.0.0.1:{server.server_port}", flush=True)
     server.serve_forever()

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from flask import Flask, jsonify, render_template, request
+from flask import Flask, render_template, request
 from jinja2 import StrictUndefined
 from markupsafe import Markup
 from werkzeug import Response
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, SecurityError
 
 from app.demo.forge.api import api
-from app.demo.forge.forge import FAULTS, Forge, Refused, forge, may_write
+from app.demo.forge.forge import Forge, Refused
 from app.demo.forge.graphql import graphql
 from app.demo.forge.pages import pages
 from app.demo.forge.smart_http import git
@@ -36,10 +36,7 @@ def create_app(serving: Forge) -> Flask:
     app.url_map.strict_slashes = False
     for blueprint in (api, graphql, git, pages):
         app.register_blueprint(blueprint)
-    app.add_url_rule(FAULTS, view_func=_faults, methods=["GET", "PUT"])
     app.register_error_handler(HTTPException, _refuse)
-    app.before_request(serving.before_request)
-    app.after_request(serving.after_request)
     app.after_request(_with_page_headers)
     return app
 
@@ -47,15 +44,6 @@ def create_app(serving: Forge) -> Flask:
 def _visible(value: Any) -> Any:
     """A value for a page. Invisible characters, and those that change the text direction, are escaped."""
     return readable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def _faults() -> Response:
-    """Set faults, or list the holds with a waiting request."""
-    if not forge().allow_faults or not may_write():
-        raise NotFound()
-    if request.method == "PUT":
-        forge().set_faults(request.get_json())
-    return jsonify(held=[name for name, reached in forge().holds.items() if reached])
 
 
 def _refuse(error: HTTPException) -> Response:

@@ -38,7 +38,6 @@ def serve(owner: str, name: str, asked: str) -> Response:
         variables = {
             # The hooks need Python.
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
-            "FORGE_REFUSES": "yes" if is_push and forge().consume("refused_pushes") else "",
             "GIT_PROJECT_ROOT": str(repository.folder.parent),
             "GIT_HTTP_EXPORT_ALL": "yes",
             "GIT_PROTOCOL": request.headers.get("Git-Protocol", ""),
