@@ -1,5 +1,4 @@
-"""Additions to Celery's workers: keep the pool full and the fork server alive, clean up after lost workers, stop with the
-beat process."""
+"""Additions to Celery's workers: keep the fork server alive, clean up after lost workers, stop with the beat process."""
 
 from __future__ import annotations
 
@@ -14,31 +13,10 @@ from celery.worker.consumer import Consumer, Tasks
 import workers
 from app import queue
 from app.config import settings
-from tasks import orphans
+from tasks import lost_tasks, orphans
 
 log = structlog.get_logger()
-POOL_CHECK_SECONDS = 0.1
 FORK_SERVER_CHECK_SECONDS = 1.0
-
-
-class Refill(bootsteps.StartStopStep):
-    """Replace each process of the pool as soon as it has ended. A process runs one session and is started ahead of it.
-
-    Celery checks the pool when a process has closed its files, which is a moment before it ends. If it finds nothing to
-    replace then, it checks again only every 5 s, and the next session would have to wait
-    (https://github.com/celery/celery/issues/9588).
-    """
-
-    requires = (Tasks,)
-
-    def include_if(self, parent: Consumer) -> bool:
-        return queue.SESSIONS in parent.app.amqp.queues.consume_from
-
-    def start(self, parent: Consumer) -> None:
-        self._timer: Any = parent.timer.call_repeatedly(POOL_CHECK_SECONDS, parent.pool.maintain_pool)
-
-    def stop(self, parent: Consumer) -> None:
-        self._timer.cancel()
 
 
 class ForkServer(bootsteps.StartStopStep):
@@ -61,8 +39,8 @@ class ForkServer(bootsteps.StartStopStep):
         self._timer.cancel()
 
 
-class OrphanSweep(bootsteps.StartStopStep):
-    """Handles the workspaces of lost workers on this host: when a session worker starts, then once per lease period.
+class HostSweep(bootsteps.StartStopStep):
+    """Handles what lost workers left on this host: when a session worker starts, then once per lease period.
 
     Celery restarts this step after each lost connection to the broker.
     """
@@ -73,11 +51,18 @@ class OrphanSweep(bootsteps.StartStopStep):
         return queue.SESSIONS in parent.app.amqp.queues.consume_from
 
     def start(self, parent: Consumer) -> None:
-        orphans.start_sweep_if_needed()
-        self._timer = parent.timer.call_repeatedly(settings().lease_seconds, orphans.start_sweep_if_needed)
+        # The pool takes tasks once the event loop runs.
+        self._first = parent.timer.call_after(0, self._sweep, (parent,))
+        self._timer = parent.timer.call_repeatedly(settings().lease_seconds, self._sweep, (parent,))
 
     def stop(self, parent: Consumer) -> None:
+        self._first.cancel()
         self._timer.cancel()
+
+    def _sweep(self, parent: Consumer) -> None:
+        if found := lost_tasks.find():
+            parent.pool.apply_async(lost_tasks.requeue, (found,))
+        orphans.start_sweep_if_needed()
 
 
 class BeatCheck(bootsteps.StartStopStep):

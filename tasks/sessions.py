@@ -20,7 +20,7 @@ from app.services import counters, leases
 from app.services.execution import outcomes, session_attempts
 from app.services.execution.session_attempts import Claim
 from app.services.sites.site_secrets import secrets_of
-from tasks import signals
+from tasks import lost_tasks, signals
 from tasks.artifact_io import StoredDiffs
 from tasks.celery_app import app
 from tasks.heartbeat import Heartbeat
@@ -37,9 +37,14 @@ log = structlog.get_logger()
 @app.task(name=RUN_SESSION, bind=True, throws=(TaskFailed,))
 def run_session(self: Any, session_id: str) -> None:
     """Run the session that is scheduled next, or drop the message if there is none."""
-    with signals.handled():
+    with _marked(self.request), signals.handled():
         failure = _claim_and_run(uuid.UUID(session_id), self.request.id)
     report(self, failure)
+
+
+def _marked(request: Any) -> contextlib.AbstractContextManager[None]:
+    """Only a process of a worker can be lost."""
+    return contextlib.nullcontext() if request.called_directly else lost_tasks.marked(request.id)
 
 
 def _claim_and_run(session_id: uuid.UUID, task_id: str) -> str | None:

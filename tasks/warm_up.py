@@ -5,13 +5,11 @@ What is imported, compiled and parsed here, they need not do themselves, and its
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import importlib
 
 import sqlalchemy as sa
 import structlog
-from billiard.util import get_pdeathsig
 
 from app import artifacts, db
 from tasks.rehearsal import rehearse
@@ -30,9 +28,6 @@ def warm_up() -> None:
     artifacts.store()
     seccomp.program()
     probe(this_host())
-    # Each new process sets this signal, by means of a parser for C that takes long to make and is kept.
-    with contextlib.suppress(OSError):
-        get_pdeathsig()
     try:
         rehearse()
     except sa.exc.SQLAlchemyError as error:

@@ -7,10 +7,16 @@ the memory of each process of the pool.
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from typing import Any
 
-# structlog imports Rich wherever it is installed, for a traceback with colours that the log does not use.
-sys.modules["rich"] = None  # type: ignore[assignment]
+# These import what is installed, and each process of a pool would have it in its memory: Rich is for colours of
+# tracebacks, which the log does not have, and cffi parses C for one system call, which ctypes makes without.
+for library, optional in (("structlog", "rich"), ("billiard.util", "cffi")):
+    if library not in sys.modules:
+        sys.modules[optional] = None  # type: ignore[assignment]
+        import_module(library)
+        del sys.modules[optional]
 
 from app import queue  # noqa: E402
 from app.config import settings  # noqa: E402
@@ -25,7 +31,6 @@ def main(queue_name: str, name: str) -> int:
     worker = app.Worker(
         hostname=f"{name}@",
         queues=[queue_name],
-        pool_cls="prefork",
         loglevel="WARNING",
         # Without the banner, which only repeats the settings.
         quiet=True,
@@ -40,7 +45,8 @@ def main(queue_name: str, name: str) -> int:
 def _options(queue_name: str, name: str) -> dict[str, Any]:
     if queue_name == queue.SESSIONS:
         # One session per process, so that terminating the process of a session cannot hit another one.
-        return {"concurrency": settings().session_workers, "max_tasks_per_child": 1}
+        pool = {"pool_cls": "tasks.pool:SessionPool", "max_tasks_per_child": 1}
+        return {**pool, "concurrency": settings().session_workers}
     if queue_name == queue.SWEEP:
         # Several sweep workers may share the folder, and each needs its own schedule file.
         schedule = settings().data_dir.absolute() / f"beat-schedule-{name}"

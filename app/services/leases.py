@@ -98,7 +98,7 @@ def release(row: Leased, *, dispatch_in: float | None = None) -> None:
 
 
 def lose_worker(row: Leased) -> bool:
-    """End an expired lease and count its worker as lost. True: too many workers were lost, so the row must fail."""
+    """End the lease of a lost worker, and count it. True: too many workers were lost, so the row must fail."""
     row.workers_lost += 1
     counters.count("workers_lost")
     release(row)

@@ -203,13 +203,15 @@ def test_the_work_of_a_session_that_is_stopped_when_its_worker_was_lost_is_kept(
     if victim == "worker":
         # With all its processes, so that none is left to save the work.
         deployment.stop(found.worker, signal.SIGKILL)
-    else:
-        found.pool.kill()
-
-    stop(deployment, runner)
-
-    if victim == "worker":
+        stop(deployment, runner)
         deployment.start_worker(found.worker)
+    else:
+        worker = deployment.processes[found.worker]
+        # It would requeue the session before the stop.
+        worker.send_signal(signal.SIGSTOP)
+        found.pool.kill()
+        stop(deployment, runner)
+        worker.send_signal(signal.SIGCONT)
     assert_kept(deployment, runner, "+kept")
     assert_every_worker_goes_on(deployment, f"lost-{victim}")
 

@@ -14,7 +14,18 @@ from tasks.rehearsal import rehearse
 from tests.tasks.conftest import read
 
 # Of command lines, of Flower and of the web process.
-OF_OTHERS = {"prompt_toolkit", "rich", "tornado", "pygments", "wcwidth", "flask", "flower", "marshmallow", "gunicorn"}
+OF_OTHERS = {
+    "prompt_toolkit",
+    "rich",
+    "tornado",
+    "pygments",
+    "wcwidth",
+    "flask",
+    "flower",
+    "marshmallow",
+    "gunicorn",
+    "cffi",
+}
 
 
 def run_in_pool_process(session_id: uuid.UUID) -> dict[str, list[str]]:
@@ -59,3 +70,9 @@ def test_a_worker_starts_without_its_database(configured, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "statements_not_compiled" in done.stdout + done.stderr
+
+
+def test_a_pool_ends_with_its_worker_without_cffi():
+    code = "import tasks.worker; from billiard.util import get_pdeathsig, set_pdeathsig; set_pdeathsig(9); "
+    done = subprocess.run([sys.executable, "-c", f"{code}print(get_pdeathsig())"], capture_output=True, text=True)
+    assert done.stdout.strip() == "9", done.stderr

@@ -103,9 +103,23 @@ def _restart_reason(session: AgentRunnerSession) -> str:
 
 
 def expire_lease(runner: AgentRunner, session: AgentRunnerSession) -> None:
-    """If a locked session's lease has expired, count a lost worker, and requeue the session or end it with ERROR."""
-    if not leases.has_expired(session):
-        return
+    """If a locked session's lease has expired, its worker counts as lost."""
+    if leases.has_expired(session):
+        _lose_worker(runner, session)
+
+
+def lose_worker(session_id: uuid.UUID, attempt: int) -> bool:
+    """Do what the end of its lease would do to a session whose worker is known to be lost. False if the attempt does not
+    hold it."""
+    locked = lookup.lock_session(session_id)
+    if locked is None or not leases.is_held(locked[1], attempt):
+        return False
+    _lose_worker(*locked)
+    return True
+
+
+def _lose_worker(runner: AgentRunner, session: AgentRunnerSession) -> None:
+    """Count a lost worker, and requeue the session or end it with ERROR."""
     if leases.lose_worker(session):
         message = (
             f"{session.workers_lost} workers were lost while they ran this session. The session itself may crash them; "
@@ -275,6 +289,15 @@ def is_cancelled(session_id: uuid.UUID, attempt: int) -> bool:
 def find_running(asked: Iterable[tuple[str, int]]) -> list[Claim]:
     """The attempts, of those given by session id and number, that hold their session."""
     return _find(asked, AgentRunnerSession.state == SessionState.RUNNING)
+
+
+def find_by_task(task_id: str) -> tuple[uuid.UUID, int] | None:
+    """The session, and the number of its attempt, that the Celery task `task_id` holds; None if it holds none."""
+    query = sa.select(AgentRunnerSession.id, AgentRunnerSession.attempt).where(
+        AgentRunnerSession.state == SessionState.RUNNING, AgentRunnerSession.task_id == task_id
+    )
+    row = db.session.execute(query).first()
+    return (row[0], row[1]) if row else None
 
 
 def find_without_work(asked: Iterable[tuple[str, int]]) -> list[Claim]:

@@ -1,0 +1,67 @@
+"""A real worker that runs one session at a time, each in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from tests.deployment import Deployment, free_port, seconds_to_sleep, wait_for
+from tests.faults.agents import at_work
+
+FOR_EVER = "3600"
+
+
+@contextlib.contextmanager
+def worker(folder: Path, lingers: str) -> Iterator[Deployment]:
+    """A worker whose processes linger for so many seconds at their end."""
+    deployment = Deployment(folder, "", free_port(), AGENTS="shell", SESSION_WORKERS="1", REDISPATCH_SECONDS="60")
+    try:
+        deployment.start_api()
+        deployment.start("sweep", "worker", "sweep")
+        command = [sys.executable, "-m", "tests.tasks.lingering", lingers]
+        with open(folder / "worker.log", "wb") as log:
+            deployment.processes["worker"] = subprocess.Popen(
+                command, env=deployment.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        yield deployment
+    finally:
+        deployment.stop_all()
+
+
+def test_a_session_starts_while_the_process_of_the_one_before_it_is_still_there(tmp_path: Path) -> None:
+    with worker(tmp_path, FOR_EVER) as deployment:
+        site = deployment.make_site(deployment.make_repository({"a.txt": "a\n"}))
+        mark, first, second = tmp_path / "mark", seconds_to_sleep(), seconds_to_sleep()
+        waits = f"sh -c 'until test -e {mark}; do sleep 0.1; done' {first}"
+        runner = deployment.run(site, waits)
+        before = at_work(deployment, first).pool
+        mark.touch()
+        assert deployment.ended(runner)["state"] == "DONE"
+
+        deployment.run(site, f"sleep {second}")
+
+        assert at_work(deployment, second).pool.pid != before.pid
+        assert before.is_running()
+
+
+def test_processes_are_replaced_as_soon_as_they_have_ended(tmp_path: Path) -> None:
+    """More sessions than there are processes: each waits for the end of an earlier one's."""
+    with worker(tmp_path, "0.5") as deployment:
+        site = deployment.make_site(deployment.make_repository({"a.txt": "a\n"}))
+        seen = tmp_path / "seen"
+        script = f"echo begins >> {seen}; sleep 0.2; echo ends >> {seen}"
+        runners = [deployment.run(site, script) for _ in range(4)]
+        for runner in runners:
+            assert deployment.ended(runner)["state"] == "DONE"
+        assert seen.read_text().split() == ["begins", "ends"] * len(runners), "no two run at once"
+        pool = deployment.processes["worker"].pid
+        wait_for("the processes to be replaced", lambda: not zombies(pool))
+
+
+def zombies(pid: int) -> list[int]:
+    return [child.pid for child in psutil.Process(pid).children() if child.status() == psutil.STATUS_ZOMBIE]
