@@ -122,8 +122,8 @@ class Settings:
         None, "Folder whose repositories may be used by local path. Empty: local paths are refused."
     )
     fetch_timeout_seconds: int = setting(900, "Time limit for one fetch of a repository.")
-    lease_seconds: float = setting(60.0, "Time after which a claim without a heartbeat expires.", values.ABOVE_ZERO)
-    heartbeat_seconds: float = setting(10.0, "Interval at which a worker extends its lease.", values.ABOVE_ZERO)
+    lease_seconds: float = setting(30.0, "Time after which a claim without a heartbeat expires.", values.ABOVE_ZERO)
+    heartbeat_seconds: float = setting(5.0, "Interval at which a worker extends its lease.", values.ABOVE_ZERO)
     sweep_seconds: float = setting(10.0, "Interval of the sweep.", values.ABOVE_ZERO)
     redispatch_seconds: float = setting(
         30.0, "Time until a waiting session is dispatched again. Doubles up to ten minutes.", values.ABOVE_ZERO

@@ -41,15 +41,16 @@ internal errors that a server became read-only, and that it ended a transaction 
 
 SQLITE_BUSY_MILLISECONDS = 20_000
 SQLITE_POLL_SECONDS = 0.05
-# A connection to a server that stopped responding ends after half a minute, not after the quarter of an hour that TCP
-# takes. The server in turn ends a transaction in which the client is idle, as a frozen process is: it holds locks.
+# A connection to a server that stopped responding ends after some ten seconds, not after the quarter of an hour that TCP
+# takes: a heartbeat must get another one before its lease expires. The server in turn ends a transaction in which the
+# client is idle, as a frozen process is: it holds locks.
 # See "Parameter Key Words" of libpq and "Client Connection Defaults" in PostgreSQL's documentation.
 _POSTGRES = {
     "connect_timeout": 10,
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
     "keepalives_count": 3,
-    "tcp_user_timeout": 30_000,
+    "tcp_user_timeout": 10_000,
     "options": "-c idle_in_transaction_session_timeout=30s",
 }
 

@@ -19,8 +19,8 @@ def read(**values: str) -> Settings:
     [
         ("WEB_PORT", "70000", "a port from 1 to 65535, such as 8750; it is '70000'"),
         ("SESSION_WORKERS", "two", "a whole number, such as 2; it is 'two'"),
-        ("LEASE_SECONDS", "nan", "a number, such as 60; it is 'nan'"),
-        ("HEARTBEAT_SECONDS", "0", "a number above 0, such as 10; it is '0'"),
+        ("LEASE_SECONDS", "nan", "a number, such as 30; it is 'nan'"),
+        ("HEARTBEAT_SECONDS", "0", "a number above 0, such as 5; it is '0'"),
         ("MAX_STEPS", "-1", "0 or more, such as 10000; it is '-1'"),
         ("ALLOW_SSH", "maybe", "1 or 0; it is 'maybe'"),
         ("SANDBOX", "jail", "bubblewrap or none; it is 'jail'"),

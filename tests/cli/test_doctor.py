@@ -67,7 +67,7 @@ def test_a_clock_that_differs_from_the_databases_is_reported(
 
 def test_a_heartbeat_that_is_too_slow_for_the_lease_is_reported(folder: Path) -> None:
     found = findings(folder, HEARTBEAT_SECONDS="30")["heartbeat"]
-    assert found["state"] == "failing" and "every 30 s, for a lease of 60 s" in found["detail"]
+    assert found["state"] == "failing" and "every 30 s, for a lease of 30 s" in found["detail"]
     assert "AGENT_RUNNERS_HEARTBEAT_SECONDS" in found["remedy"]
 
 
