@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from workers.job import Secrets, Step
 
-_SECONDS = 0.5
+_SECONDS, _FIRST_SECONDS = 0.5, 0.025
 _HEAD_CHARACTERS = 4096
 _TAIL_LINES = 20
 # Colours and cursor movements (CSI); titles, links and other strings (OSC, DCS, SOS, PM, APC), which end with BEL, with
@@ -20,8 +20,9 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
 class PlainOutput:
-    """Collects lines for half a second and makes one step of them, of at most the first 4 KB and the last lines.
+    """Makes steps of lines, at most two a second, each of at most the first 4 KB and the last lines.
 
+    The first lines after a step and a silence are shown at once, together with what is printed in the same moment.
     It redacts `secrets` before it cuts a line: a part of a secret could not be recognised later.
     """
 
@@ -32,6 +33,7 @@ class PlainOutput:
         self._rest: deque[str] = deque(maxlen=_TAIL_LINES)
         self._left_out = 0
         self._since = 0.0
+        self._last_step_at: float | None = None
         self._last: deque[str] = deque(maxlen=_TAIL_LINES)
 
     @property
@@ -66,7 +68,10 @@ class PlainOutput:
 
     def tick(self) -> Iterator[Step]:
         """Yield the step that is due, if any."""
-        if self._head and time.monotonic() - self._since >= _SECONDS:
+        last = self._since if self._last_step_at is None else self._last_step_at
+        due_at = max(self._since + _FIRST_SECONDS, last + _SECONDS)
+        if self._head and time.monotonic() >= due_at:
+            self._last_step_at = time.monotonic()
             yield from self.flush()
 
     def flush(self) -> Iterator[Step]:

@@ -17,8 +17,8 @@ from workers.processes.launch import Launch, Supervised, supervised
 from workers.processes.lifeline import Lifeline
 from workers.processes.lines import Line, LineSplitter, Stream
 
-# How long `lines` waits for output before it yields None.
-TICK_SECONDS = 0.5
+# How long `lines` waits for output before it yields None: first right after some output, then again and again.
+FIRST_TICK_SECONDS, TICK_SECONDS = 0.03, 0.5
 _CHUNK = 65_536
 
 
@@ -46,11 +46,13 @@ class Process:
             self._listen(selector, self._supervised.stdout, "out")
             self._listen(selector, self._supervised.stderr, "err")
             self._budget.note_output()
+            tick = TICK_SECONDS
             while selector.get_map():
                 self._budget.check_time(self._stage)
                 if self._monitor:
                     self._monitor.check(self._stage)
-                ready = selector.select(min(TICK_SECONDS, max(self._budget.seconds_left, 0)))
+                ready = selector.select(min(tick, max(self._budget.seconds_left, 0)))
+                tick = FIRST_TICK_SECONDS if ready else TICK_SECONDS
                 for key, _ in ready:
                     yield from self._read(selector, key)
                 if ready:

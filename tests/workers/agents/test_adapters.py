@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import time
@@ -404,6 +405,19 @@ def test_plain_text_is_found_in_linear_time(part: str) -> None:
     started = time.process_time()
     plain(part * 300_000)
     assert time.process_time() - started < 10
+
+
+def test_the_first_lines_after_a_step_and_a_silence_are_shown_at_once() -> None:
+    output, counts, times = PlainOutput(Secrets()), [], []
+    while len(counts) < 4:
+        for step in output.feed("more"):
+            counts.append(step.message.count("more") or 1)
+            times.append(time.monotonic())
+            if len(counts) == 2:
+                time.sleep(1)
+        time.sleep(0.005)
+    assert counts[2] < min(counts[0], counts[1], counts[3])
+    assert min(later - earlier for earlier, later in itertools.pairwise(times)) >= 0.5
 
 
 def test_output_that_comes_slowly_is_shown_soon() -> None:
