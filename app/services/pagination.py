@@ -34,6 +34,8 @@ class Listing(Generic[T]):
     keys: tuple[Any, Any]
     parts: Sequence[Sequence[sa.ColumnElement[bool]]]
     descending: bool = False
+    is_search: bool = False
+    """Whether an index may find the rows in another order than the list's, all of them at once. There is one part."""
 
     def first(self, limit: int, offset: int = 0, cursor: str | None = None) -> list[T]:
         """Up to `limit` rows after the first `offset`, or after the cursor."""
@@ -43,14 +45,26 @@ class Listing(Generic[T]):
             ranges = [some.where(place < values if self.descending else place > values) for some in ranges]
         # Postgres merges only what is ordered already, and SQLite knows no order within a union but that of subqueries.
         ids = self._in_order(_merged([self._in_order(some) for some in ranges])).limit(limit).offset(offset).subquery()
-        rows = sa.select(self.model).join(ids, ids.c[1] == self.keys[1])
-        return list(db.session.scalars(rows.order_by(*self._directed(self.keys))))
+        return list(db.session.scalars(self._rows_of(ids)))
+
+    def search(self, limit: int, offset: int) -> tuple[list[T], int]:
+        """The same as `first` and `count`, from one search. The rows mean nothing if the count exceeds `COUNTED`."""
+        found = sa.select(*self.keys).where(*self.parts[0]).limit(COUNTED + 1).cte("found")
+        total = sa.select(sa.func.count()).select_from(found).scalar_subquery()
+        ids = self._in_order(sa.select(*found.c)).limit(limit).offset(offset).subquery()
+        rows = db.session.execute(self._rows_of(ids).add_columns(total)).all()
+        if not rows:
+            return [], self.count() if offset else 0
+        return [row[0] for row in rows], rows[0][1]
 
     def count(self) -> int:
         """The number of rows, of which at most one more than `COUNTED` are counted."""
         ranges = [sa.select(self.keys[1]).where(*part) for part in self.parts]
         counted = _merged(ranges).limit(COUNTED + 1).subquery()
         return db.session.scalar(sa.select(sa.func.count()).select_from(counted)) or 0
+
+    def _rows_of(self, ids: sa.Subquery) -> sa.Select[Any]:
+        return sa.select(self.model).join(ids, ids.c[1] == self.keys[1]).order_by(*self._directed(self.keys))
 
     def _in_order(self, ids: Any) -> Any:
         return ids.order_by(None).order_by(*self._directed(ids.selected_columns))
@@ -81,13 +95,16 @@ def find(listing: Listing[T], filters: dict[str, Any]) -> Page[T]:
     cursor, number, per_page = filters.get("cursor"), filters["page"], filters["per_page"]
     offset = 0 if cursor else (number - 1) * per_page
     # One row more than the page says whether the list goes on.
-    items = listing.first(per_page + 1, offset, cursor or None)
+    items, total = listing.search(per_page + 1, offset) if listing.is_search and not cursor else ([], None)
+    if total is None or total > COUNTED:
+        items = listing.first(per_page + 1, offset, cursor or None)
     more, items = len(items) > per_page, items[:per_page]
     following = cursor_of(items[-1], listing.keys) if more else None
     if cursor:
         return Page(items, 1, per_page, None, following)
-    is_last = not more and (items or number == 1)
-    total = offset + len(items) if is_last else listing.count()
+    if total is None:
+        is_last = not more and (items or number == 1)
+        total = offset + len(items) if is_last else listing.count()
     return Page(items, number, per_page, min(total, COUNTED), following, total > COUNTED)
 
 

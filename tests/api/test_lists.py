@@ -42,8 +42,9 @@ def test_pages_have_the_total_and_links_to_their_neighbours(api, five):
     assert ids(api.get(links(last)["first"])) == five[:2]
 
 
-def test_past_the_end_there_is_nothing(api, five):
-    response = api.get("/agent_runners?page=9&per_page=2")
+@pytest.mark.parametrize("filters", ["", "&title=runner"])
+def test_past_the_end_there_is_nothing(api, five, filters):
+    response = api.get(f"/agent_runners?page=9&per_page=2{filters}")
     assert ids(response) == [] and response.headers["Total"] == "5"
     assert "page=3" in links(response)["prev"]
     assert ids(api.get("/agent_runners?page=99999999999999999999999")) == []
@@ -244,6 +245,8 @@ def test_a_list_is_counted_up_to_a_limit_and_its_pages_go_on(api, five, monkeypa
     assert last.headers["Total-Capped"] == "true"
     past = api.get("/agent_runners?per_page=2&page=9")
     assert ids(past) == [] and set(links(past)) == {"first", "prev"}
+    searched = api.get("/agent_runners?per_page=2&page=2&title=runner")
+    assert ids(searched) == five[2:4] and searched.headers["Total-Capped"] == "true"
     short = api.get("/agent_runners?per_page=2&title=runner 1")
     assert short.headers["Total"] == "1" and "Total-Capped" not in short.headers
 

@@ -92,10 +92,11 @@ def get(caller: Caller, runner_id: uuid.UUID) -> AgentRunner:
 def find(caller: Caller, filters: dict[str, Any]) -> Page[AgentRunner]:
     """A page of the account's runners, the one with the newest session first. `filters` as in the GET."""
     caller.require(Scope.READ)
-    if filters.get("title"):
+    is_search = bool(filters.get("title"))
+    if is_search:
         db.plan_for_values()
     keys = (AgentRunner.last_session_created_at, AgentRunner.id)
-    return pagination.find(Listing(AgentRunner, keys, _parts(caller, filters), descending=True), filters)
+    return pagination.find(Listing(AgentRunner, keys, _parts(caller, filters), True, is_search), filters)
 
 
 def _parts(caller: Caller, filters: dict[str, Any]) -> list[list[sa.ColumnElement[bool]]]:
