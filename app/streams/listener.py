@@ -41,6 +41,8 @@ class Listener(asyncio.Protocol):
         """Whether there may be events after `position`."""
         self.last_sent = 0.0
         self._paused_at: float | None = None
+        """When the client last read something, of more than it has taken yet."""
+        self._unsent = 0
         self._transport: asyncio.Transport | None = None
 
     @property
@@ -96,7 +98,13 @@ class Listener(asyncio.Protocol):
 
     def drop_if_stalled(self, now: float) -> None:
         """Close the connection of a client that has read nothing for long. It can resume after its last event."""
-        if self._paused_at is not None and now - self._paused_at > _patience() and self._transport is not None:
+        if self._paused_at is None or self._transport is None:
+            return
+        unsent, before = self._transport.get_write_buffer_size(), self._unsent
+        self._unsent = unsent
+        if unsent < before:
+            self._paused_at = now
+        elif now - self._paused_at > _patience():
             self._transport.abort()
 
 

@@ -14,7 +14,8 @@ from tests.streams.reading import Stream
 
 __all__ = ["ada", "api", "app", "join", "make_runner", "make_site", "worker"]
 MOST_OF_ACCOUNT, MOST_OF_SECOND = 210, 3
-HEARTBEAT_SECONDS = 0.5
+# Four of these are the time after which a client that reads nothing is dropped.
+HEARTBEAT_SECONDS = 1.5
 SETTINGS = {
     "WEB_PROCESSES": "1",
     "STREAM_HEARTBEAT_SECONDS": str(HEARTBEAT_SECONDS),
