@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -167,6 +168,60 @@ def dialect() -> str:
 def insert(model: type[orm.DeclarativeBase]) -> Any:
     """An INSERT that supports `ON CONFLICT`, which SQLAlchemy implements for each database separately."""
     return (postgresql.insert if dialect() == "postgresql" else sqlite.insert)(model)
+
+
+def insert_together(rows: Sequence[orm.DeclarativeBase], at: datetime.datetime) -> None:
+    """Insert new rows, each after those that it refers to, and add them to `session`. On Postgres this is one statement.
+
+    `at` is the present time by the database's clock. Columns that default to it get it, so no row is read back.
+    """
+    tables, values = [row.__table__ for row in rows], [_complete(row, at) for row in rows]
+    if dialect() == "postgresql":
+        named = {f"{name}_{place}": value for place, each in enumerate(values) for name, value in each.items()}
+        session.execute(_insert_all(tuple(tables)), named)
+    else:
+        for table, each in zip(tables, values, strict=True):
+            session.execute(_insert_one(table), each)
+    for row in rows:
+        orm.make_transient_to_detached(row)
+        session.add(row)
+
+
+def _complete(row: orm.DeclarativeBase, at: datetime.datetime) -> dict[str, Any]:
+    """Set the attributes that have no value yet to their defaults. Returns the value of each column by its name."""
+    mapper = sa.inspect(type(row))
+    values = {}
+    for column in mapper.local_table.columns:
+        name = mapper.get_property_by_column(column).key
+        if name not in row.__dict__:
+            setattr(row, name, _default(column, at))
+        values[column.key] = getattr(row, name)
+    return values
+
+
+def _default(column: Any, at: datetime.datetime) -> Any:
+    default = column.default
+    if default is None:
+        return None
+    if default.is_callable:
+        return default.arg(None)
+    return default.arg if default.is_scalar else at
+
+
+@functools.cache
+def _insert_one(table: sa.Table) -> sa.Insert:
+    return sa.insert(table)
+
+
+@functools.cache
+def _insert_all(tables: tuple[sa.Table, ...]) -> sa.Insert:
+    *others, last = (
+        sa.insert(table).values(
+            {column.key: sa.bindparam(f"{column.key}_{place}", type_=column.type) for column in table.columns}
+        )
+        for place, table in enumerate(tables)
+    )
+    return last.add_cte(*(insert.cte() for insert in others))
 
 
 def lock(name: str) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
-import signal
 import threading
 from types import TracebackType
 
@@ -14,6 +12,7 @@ from app import db
 from app.config import settings
 from app.models.leased import Leased
 from app.services import leases
+from tasks import signals
 from workers.processes.lifeline import Lifeline, boot_time
 
 log = structlog.get_logger()
@@ -60,14 +59,10 @@ class Heartbeat:
                     self._beat()
             except (leases.LeaseLost, leases.Cancelled) as reason:
                 log.info("interrupted", reason=reason.error_code)
-                self._interrupt()
+                if not self._stopped.is_set():
+                    signals.interrupt(self._lifeline)
                 return
             except Exception as error:
                 log.warning("heartbeat_failed", error=type(error).__name__)
             else:
                 self._lifeline.extend_to(asked_at + settings().lease_seconds * self.SHARE_OF_LEASE)
-
-    def _interrupt(self) -> None:
-        if not self._stopped.is_set():
-            self._lifeline.cut()
-            os.kill(os.getpid(), signal.SIGTERM)

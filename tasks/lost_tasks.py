@@ -16,7 +16,7 @@ import structlog
 
 import workers
 from app.config import settings
-from app.services.execution import session_attempts
+from app.services.execution import repairs, session_attempts
 from tasks.session_jobs import this_host
 from tasks.transactions import DatabaseUnavailable, transact
 
@@ -73,7 +73,7 @@ def _requeue(task_id: str) -> None:
             # The lease of the session ends all the same, and with it the agent, at the latest.
             log.warning("agent_of_lost_task_runs_on", **names)
             return
-        if transact(lambda: session_attempts.lose_worker(session_id, attempt)):
+        if transact(lambda: repairs.lose_worker(session_id, attempt)):
             log.warning("worker_lost", **names)
     (_folder() / task_id).unlink(missing_ok=True)
 

@@ -14,7 +14,7 @@ from app import db
 from app.models import Account, AgentRunner, AgentRunnerSession, Base, Site, User
 from app.models.states import Forge, SessionState, Stage
 from app.services import leases, lookup
-from app.services.execution import outcomes, scheduling, session_attempts
+from app.services.execution import outcomes, progress, scheduling, session_attempts
 
 
 class _Undo(Exception):
@@ -33,6 +33,7 @@ def rehearse() -> None:
         # The claim comes last, because it takes a lock that other workers wait for. Its parts are compiled by now.
         scheduling.find_next()
         session_attempts.claim(session_id, "rehearsal")
+        db.session.flush()
         raise _Undo
 
 
@@ -52,7 +53,8 @@ def _ask() -> uuid.UUID:
     )
     owned = {"account_id": account.id, "site_id": site.id, "user_id": user.id}
     runner = AgentRunner(id=db.new_id(), title="rehearsal", last_session_created_at=db.now(), **owned)
-    session = AgentRunnerSession(id=db.new_id(), agent_runner_id=runner.id, prompt="rehearsal", agent="shell", **owned)
+    asked = {"prompt": "rehearsal", "agent": "shell", "dispatches": 1, "next_dispatch_at": db.now()}
+    session = AgentRunnerSession(id=db.new_id(), agent_runner_id=runner.id, **asked, **owned)
     db.session.add_all([account, user, site, runner, session])
     db.session.flush()
     db.session.expunge_all()
@@ -66,10 +68,10 @@ def _run(session_id: uuid.UUID) -> None:
     session_attempts.begin(*locked, "rehearsal")
     work = outcomes.Work("result.patch", "cumulative.patch", base_sha="0" * 40, usage={})
     for write in (
-        lambda: session_attempts.record_stage(session_id, 1, Stage.FETCHING),
-        lambda: session_attempts.record_step(session_id, 1, "rehearsal", "", of_agent=True),
-        lambda: session_attempts.record_base(session_id, 1, "0" * 40, "main"),
-        lambda: session_attempts.record_usage(session_id, 1, {}),
+        # One event is inserted by another statement than several.
+        lambda: progress.record(session_id, 1, [Stage.FETCHING]),
+        lambda: progress.record(session_id, 1, [Stage.AGENT, progress.Base("0" * 40, "main", "main")]),
+        lambda: progress.record(session_id, 1, [Stage.AGENT, progress.Step("rehearsal", "")]),
         lambda: leases.beat(AgentRunnerSession, session_id, 1),
         lambda: session_attempts.finish(session_id, 1, SessionState.DONE, outcomes.Outcome(work)),
     ):

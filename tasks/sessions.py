@@ -13,10 +13,10 @@ import structlog
 
 import workers
 from app import db
-from app.models.states import SessionState, Stage
+from app.models.states import SessionState
 from app.queue import RUN_SESSION
 from app.redaction.secrets import Secrets, redacted_logs
-from app.services import counters, leases
+from app.services import leases
 from app.services.execution import outcomes, session_attempts
 from app.services.execution.session_attempts import Claim
 from app.services.sites.site_secrets import secrets_of
@@ -24,11 +24,12 @@ from tasks import lost_tasks, signals
 from tasks.artifact_io import StoredDiffs
 from tasks.celery_app import app
 from tasks.heartbeat import Heartbeat
+from tasks.reporter import Reporter, record
 from tasks.results import TaskFailed, report
 from tasks.session_jobs import job_of, this_host
 from tasks.transactions import DatabaseUnavailable, transact
 from workers.errors import EngineError
-from workers.job import BaseCommit, Event, Job, Outcome, Progress, Refusal, Step, Usage
+from workers.job import Event, Job, Outcome
 from workers.processes.lifeline import Lifeline
 
 log = structlog.get_logger()
@@ -67,10 +68,10 @@ def _run(claim: Claim, secrets: Secrets) -> str | None:
     lifeline, sink = Heartbeat.lifeline(), StoredDiffs(claim)
     try:
         signals.unblock()
-        with Heartbeat(claim.session, lifeline):
-            job = job_of(claim, sink, secrets, lifeline, lambda: _on_interrupt(claim, lifeline))
-            outcome = _drive(claim, job)
-            return _record_outcome(claim, sink, outcome)
+        with Heartbeat(claim.session, lifeline), Reporter(claim, lifeline) as reporter:
+            job = job_of(claim, sink, secrets, lifeline, lambda: _on_interrupt(claim, lifeline, reporter))
+            outcome = _drive(reporter, job)
+            return _record_outcome(claim, sink, outcome, reporter)
     except (leases.LeaseLost, leases.Cancelled) as reason:
         log.info("dropped", reason=reason.error_code)
     except DatabaseUnavailable:
@@ -78,7 +79,7 @@ def _run(claim: Claim, secrets: Secrets) -> str | None:
         log.warning("dropped", reason="database_unavailable")
     except SystemExit:
         # The engine handles an interruption while it runs. This one came before it started or after it ended.
-        if _on_interrupt(claim, lifeline):
+        if _must_keep_work(claim, lifeline):
             _keep_work(claim, sink.work)
     except Exception:
         log.exception("internal_error")
@@ -95,13 +96,13 @@ INTERNAL = outcomes.Failure(
 )
 
 
-def _drive(claim: Claim, job: Job) -> Outcome:
+def _drive(reporter: Reporter, job: Job) -> Outcome:
     """Record each event of the engine. On SIGTERM, or if the fence refuses a write, throw Interrupted into it."""
     with contextlib.closing(workers.run(job, this_host())) as engine:
         go_on: Callable[[], Event] = engine.__next__
         while True:
             try:
-                _record(claim, go_on())
+                reporter.add(go_on())
                 go_on = engine.__next__
             except StopIteration as stop:
                 outcome: Outcome = stop.value
@@ -110,28 +111,15 @@ def _drive(claim: Claim, job: Job) -> Outcome:
                 go_on = functools.partial(engine.throw, workers.Interrupted())
 
 
-def _record(claim: Claim, event: Event) -> None:
-    session_id, attempt = claim.session.id, claim.attempt
-    match event:
-        case Refusal():
-            transact(lambda: _record_refusal(session_id, attempt, event))
-        case Step(title, message):
-            of_agent = event.of_agent
-            transact(lambda: session_attempts.record_step(session_id, attempt, title, message, of_agent=of_agent))
-        case Usage():
-            transact(lambda: session_attempts.record_usage(session_id, attempt, dataclasses.asdict(event)))
-        case Progress(stage):
-            transact(lambda: session_attempts.record_stage(session_id, attempt, Stage(stage)))
-        case BaseCommit(base_sha, branch, default_branch):
-            transact(lambda: session_attempts.record_base(session_id, attempt, base_sha, branch, default_branch))
+def _on_interrupt(claim: Claim, lifeline: Lifeline, reporter: Reporter) -> bool:
+    """Whether to keep the work of an attempt that is interrupted while the engine runs. See `_must_keep_work`."""
+    signals.ignore()
+    # Events of an attempt whose session was requeued would be refused.
+    reporter.flush()
+    return _must_keep_work(claim, lifeline)
 
 
-def _record_refusal(session_id: uuid.UUID, attempt: int, refusal: Refusal) -> None:
-    session_attempts.record_step(session_id, attempt, refusal.title, refusal.message)
-    counters.count("egress_refused", refusal.times)
-
-
-def _on_interrupt(claim: Claim, lifeline: Lifeline) -> bool:
+def _must_keep_work(claim: Claim, lifeline: Lifeline) -> bool:
     """Whether to keep the work: yes if the session was stopped. A session that this attempt still holds is requeued.
 
     Further signals are ignored, so that they cannot interrupt the cleanup.
@@ -150,7 +138,7 @@ def _is_stopped(claim: Claim, lifeline: Lifeline) -> bool:
     return False
 
 
-def _record_outcome(claim: Claim, sink: StoredDiffs, outcome: Outcome) -> str | None:
+def _record_outcome(claim: Claim, sink: StoredDiffs, outcome: Outcome, reporter: Reporter) -> str | None:
     """Record the engine's outcome. Signals are ignored from here on: there is nothing left to interrupt."""
     signals.ignore()
     usage = dataclasses.asdict(outcome.usage) if outcome.usage else None
@@ -159,18 +147,24 @@ def _record_outcome(claim: Claim, sink: StoredDiffs, outcome: Outcome) -> str | 
         _keep_work(claim, work)
         return None
     failure = _failure(outcome.failure) if outcome.failure else None
-    return _end(claim, outcomes.Outcome(work, outcome.result, outcome.title, failure))
+    return _end(claim, outcomes.Outcome(work, outcome.result, outcome.title, failure), reporter)
 
 
 def _failure(error: EngineError) -> outcomes.Failure:
     return outcomes.Failure(error.code, error.stage, error.retryable, error.message)
 
 
-def _end(claim: Claim, outcome: outcomes.Outcome) -> str | None:
+def _end(claim: Claim, outcome: outcomes.Outcome, reporter: Reporter | None = None) -> str | None:
     """End the session, or only keep its work if it was stopped meanwhile. Returns the code of its failure."""
     state = SessionState.ERROR if outcome.failure else SessionState.DONE
+
+    def finish() -> None:
+        record(claim, rest)
+        session_attempts.finish(claim.session.id, claim.attempt, state, outcome)
+
     try:
-        transact(lambda: session_attempts.finish(claim.session.id, claim.attempt, state, outcome))
+        rest = reporter.take() if reporter else ()
+        transact(finish)
     except leases.Cancelled:
         _keep_work(claim, outcome.work)
         return None

@@ -1,4 +1,4 @@
-"""Signals that interrupt a running task: SIGTERM from a revoke or its own heartbeat, SIGQUIT from a draining worker.
+"""Signals that interrupt a running task: SIGTERM from a revoke or its own threads, SIGQUIT from a draining worker.
 
 The first signal raises SystemExit in the main thread. Later ones are ignored, so that they cannot interrupt the
 cleanup. During a transaction the exception is deferred: raised there, it would leave a connection that still holds its
@@ -8,9 +8,13 @@ locks, and with SQLite that locks the whole database.
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import threading
 from collections.abc import Iterator
 from typing import Any
+
+from workers.processes.lifeline import Lifeline
 
 _SIGNALS = (signal.SIGTERM, signal.SIGQUIT)
 _blocked = False
@@ -49,8 +53,12 @@ def ignore() -> None:
 
 @contextlib.contextmanager
 def blocked() -> Iterator[None]:
-    """Keep signals pending until the end of the block."""
+    """Keep signals pending until the end of the block. In another thread than the main one, which gets no signals, this
+    has no effect."""
     global _blocked
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     before, _blocked = _blocked, True
     try:
         yield
@@ -58,6 +66,12 @@ def blocked() -> Iterator[None]:
         _blocked = before
     if not before:
         unblock()
+
+
+def interrupt(lifeline: Lifeline) -> None:
+    """From another thread: kill the agent, and interrupt the main thread as a revoke does."""
+    lifeline.cut()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _interrupt(*_: Any) -> None:

@@ -10,7 +10,7 @@ import structlog
 from app import db
 from app.queue import SWEEP_ALL
 from app.services import idempotency, sweep
-from app.services.execution import session_attempts
+from app.services.execution import repairs
 from app.services.publishing import publication_attempts, pull_requests
 from tasks.celery_app import app
 
@@ -23,7 +23,7 @@ def sweep_all() -> None:
     with db.transaction(read_only=True):
         sessions, publications = sweep.find_sessions(), sweep.find_publications()
     for session_id in sessions:
-        _repair(session_attempts.repair, session_id)
+        _repair(repairs.repair, session_id)
     for publication_id in publications:
         _repair(publication_attempts.repair, publication_id)
     with db.transaction():

@@ -13,7 +13,7 @@ from app.services.runners.creation import NewRunner, NewSession
 
 
 def new_runner(caller: Caller, site_id: uuid.UUID, prompt: str = "Say hello.", **fields: Any) -> AgentRunner:
-    return agent_runners.create(caller, NewRunner(site_id=site_id, prompt=prompt, **fields), {})
+    return agent_runners.create(caller, NewRunner(site_id=site_id, prompt=prompt, **fields), {})[0]
 
 
 def new_session(

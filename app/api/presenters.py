@@ -42,6 +42,19 @@ def runner(row: Any) -> RowView:
     return runners([row])[0]
 
 
+def created_runner(row: Any, session: Any) -> RowView:
+    """A runner that was created just now, with its first session."""
+    return RowView(
+        row,
+        latest_session_state=session.state,
+        latest_session_mode=session.mode,
+        attached_file_keys=session.attached_file_keys,
+        waiting=agent_runner_sessions.waiting([session]).get(session.id),
+        usage={},
+        contributors=[row.user],
+    )
+
+
 def sessions(rows: Sequence[Any]) -> list[RowView]:
     """Sessions with the steps of their current attempt, and what they wait for."""
     rows = list(rows)

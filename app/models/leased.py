@@ -6,7 +6,7 @@ import datetime
 import enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, declared_attr, mapped_column, query_expression
 
 from app.models.base import Base, Updated
 
@@ -30,6 +30,11 @@ class Leased(Updated, Base):
     next_dispatch_at: Mapped[datetime.datetime | None]
     dispatches: Mapped[int] = mapped_column(default=0)
     """How often the row was dispatched since it was last claimed."""
+
+    @declared_attr
+    def locked_at(cls) -> Mapped[datetime.datetime | None]:
+        """The time by the database's clock, where the row was read to be locked."""
+        return query_expression(expire_on_flush=False)
 
     @property
     def was_stopped(self) -> bool:

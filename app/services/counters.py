@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+
 import sqlalchemy as sa
 import structlog
 
@@ -14,17 +16,22 @@ log = structlog.get_logger()
 def count(name: str, times: int = 1) -> None:
     """Add `times` to the counter `name` once the transaction in progress is committed.
 
-    Many write to the row of a counter, so it has a transaction of its own: nobody waits for it while holding other
-    locks. A process that dies in between loses the count, which does no harm.
+    Many write to the row of a counter, so all counts of a transaction are written in another one after it: nobody waits
+    for that while holding other locks. A process that dies in between loses the counts, which does no harm.
     """
-    db.after_commit(lambda: _add(name, times))
+    counts = db.session.info.setdefault("counts", collections.Counter())
+    if not counts:
+        db.after_commit(lambda: _add(counts))
+    counts[name] += times
 
 
-def _add(name: str, times: int) -> None:
+def _add(counts: collections.Counter[str]) -> None:
+    # In a fixed order, in which two processes cannot wait for each other.
+    rows = [{"name": name, "value": times} for name, times in sorted(counts.items())]
     try:
         with db.transaction():
-            insert = db.insert(Counter).values(name=name, value=times)
-            more = {"value": Counter.value + times}
-            db.session.execute(insert.on_conflict_do_update(index_elements=[Counter.name], set_=more))
+            insert = db.insert(Counter)
+            more = {"value": Counter.value + insert.excluded.value}
+            db.session.execute(insert.on_conflict_do_update(index_elements=[Counter.name], set_=more), rows)
     except sa.exc.SQLAlchemyError as error:
-        log.warning("count_failed", counter=name, error=type(error).__name__)
+        log.warning("count_failed", counters=[row["name"] for row in rows], error=type(error).__name__)

@@ -18,55 +18,44 @@ _SYSTEM_STEPS = 1000
 _SYSTEM_BYTES = 1024 * 1024
 
 
-def record(session: AgentRunnerSession, kind: str, payload: dict[str, Any]) -> Event:
-    """Append an event of the session's current attempt. Taking the number locks the runner's row."""
-    return _append(session.agent_runner_id, session.id, session.attempt, kind, payload)
+def record(runner: AgentRunner, session: AgentRunnerSession, kind: str, payload: dict[str, Any]) -> None:
+    """Append an event of the session's current attempt. The runner's row is locked, as for all that follow."""
+    db.session.add(_new(runner, session.id, session.attempt, kind, payload))
 
 
-def _append(
-    runner_id: uuid.UUID, session_id: uuid.UUID | None, attempt: int, kind: str, payload: dict[str, Any]
-) -> Event:
-    seq = db.session.scalar(
-        sa.update(AgentRunner)
-        .where(AgentRunner.id == runner_id)
-        .values(last_event_seq=AgentRunner.last_event_seq + 1)
-        .returning(AgentRunner.last_event_seq)
-        .execution_options(synchronize_session=False)
-    )
-    event = Event(
-        agent_runner_id=runner_id,
-        seq=seq,
+def _new(runner: AgentRunner, session_id: uuid.UUID | None, attempt: int, kind: str, payload: dict[str, Any]) -> Event:
+    runner.last_event_seq += 1
+    return Event(
+        agent_runner_id=runner.id,
+        seq=runner.last_event_seq,
         session_id=session_id,
         attempt=attempt,
         kind=kind,
         payload=payload,
     )
-    db.session.add(event)
-    return event
 
 
-def record_state(session: AgentRunnerSession) -> Event:
-    """Record the state that the session is in now."""
-    return record(
-        session, STATE, {"state": session.state.value, "attempt": session.attempt, "failure": session.failure}
-    )
+def new_state(runner: AgentRunner, session: AgentRunnerSession) -> Event:
+    """The event of the state that the session is in now, which the caller stores. The runner is locked or new."""
+    payload = {"state": session.state.value, "attempt": session.attempt, "failure": session.failure}
+    return _new(runner, session.id, session.attempt, STATE, payload)
 
 
-def record_runner_state(runner: AgentRunner) -> Event:
+def record_runner_state(runner: AgentRunner) -> None:
     """Record the state of a runner that a caller changed, not one of its sessions."""
-    return _append(runner.id, None, 0, STATE, {"state": runner.state.value})
+    db.session.add(_new(runner, None, 0, STATE, {"state": runner.state.value}))
 
 
 def record_publication(
     runner: AgentRunner, kind: PublicationKind, state: PublicationState, session_id: uuid.UUID | None
-) -> Event:
+) -> None:
     """Record how a pull request or commit of the runner is coming along, as the runner shows it. `session_id` is the
     session whose diff it publishes."""
     if kind == PublicationKind.PULL_REQUEST:
         shown = {"error": runner.pr_error, "pr_url": runner.pr_url, "pr_state": runner.pr_state}
     else:
         shown = {"error": runner.merge_commit_error, "merge_commit_sha": runner.merge_commit_sha}
-    return _append(runner.id, session_id, 0, PUBLICATION, {"publication": kind, "state": state, **shown})
+    db.session.add(_new(runner, session_id, 0, PUBLICATION, {"publication": kind, "state": state, **shown}))
 
 
 def steps_of(sessions: list[AgentRunnerSession]) -> dict[uuid.UUID, list[dict[str, Any]]]:
@@ -76,17 +65,17 @@ def steps_of(sessions: list[AgentRunnerSession]) -> dict[uuid.UUID, list[dict[st
     their steps; what exceeds the limit at the end is left out.
     """
     steps: dict[uuid.UUID, list[dict[str, Any]]] = {session.id: [] for session in sessions}
-    if not sessions:
+    places = {session.id: place for place, session in enumerate(sessions) if session.steps_count}
+    if not places:
         return steps
     room = settings().max_steps_bytes + _SYSTEM_BYTES
-    places = {session.id: place for place, session in enumerate(sessions)}
     query = (
         sa.select(Event)
         .join(
             AgentRunnerSession,
             sa.and_(AgentRunnerSession.id == Event.session_id, AgentRunnerSession.attempt == Event.attempt),
         )
-        .where(Event.session_id.in_(steps), Event.kind == STEP)
+        .where(Event.session_id.in_(places), Event.kind == STEP)
         .order_by(sa.case(places, value=Event.session_id), Event.seq)
         .limit(settings().max_steps + _SYSTEM_STEPS)
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import uuid
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -39,11 +40,14 @@ def redispatch_wait(dispatches: int) -> float:
     return min(settings().redispatch_seconds * 2.0 ** min(dispatches, 30), MAX_REDISPATCH_SECONDS)
 
 
-def dispatch(row: Leased, task: str) -> None:
-    """Enqueue a waiting row for the workers after the commit. The sweep does so again if no worker claims it."""
+def dispatch(row: Leased, task: str, now: datetime.datetime | None = None) -> None:
+    """Enqueue a waiting row for the workers after the commit. The sweep does so again if no worker claims it.
+
+    `now` is the time by the database's clock, if it is known already.
+    """
     wait = redispatch_wait(row.dispatches)
     row.dispatches += 1
-    row.next_dispatch_at = db.now(wait)
+    row.next_dispatch_at = db.now(wait) if now is None else now + datetime.timedelta(seconds=wait)
     row_id = str(row.id)
     db.after_commit(lambda: queue.send(task, row_id, expires=wait))
 
@@ -61,16 +65,17 @@ def beat(model: type[Leased], row_id: uuid.UUID, attempt: int) -> None:
 
     This is one fenced UPDATE on a row that need not be locked: the most frequent write must not wait for other locks.
     """
-    extend = sa.update(model).where(
-        model.id == row_id,
-        model.attempt == attempt,
-        model.state == model.HELD,
-        model.lease_expires_at.is_not(None),
-    )
+    extend = sa.update(model).where(held_by(model, row_id, attempt))
     extend = extend.values(lease_expires_at=db.now(settings().lease_seconds))
     held = db.session.scalar(extend.returning(model.id).execution_options(synchronize_session=False))
     if held is None:
         raise refusal(db.session.get(model, row_id), attempt)
+
+
+def held_by(model: type[Leased], row_id: Any, attempt: Any) -> sa.ColumnElement[bool]:
+    """Selects the row if that attempt holds it, as `is_held` does: the fence of an UPDATE. Takes values or parameters."""
+    mine = sa.and_(model.id == row_id, model.attempt == attempt)
+    return sa.and_(mine, model.state == model.HELD, model.lease_expires_at.is_not(None))
 
 
 def is_held(row: Leased, attempt: int) -> bool:
@@ -107,21 +112,22 @@ def lose_worker(row: Leased) -> bool:
 
 def has_expired(row: Leased) -> bool:
     """Whether an attempt holds the row with an expired lease."""
-    return row.state == row.HELD and _has_passed(row.lease_expires_at)
+    return row.state == row.HELD and _has_passed(row, row.lease_expires_at)
 
 
 def is_live(row: Leased) -> bool:
     """Whether an attempt holds the row with a lease that has not expired."""
-    return row.state == row.HELD and row.lease_expires_at is not None and not _has_passed(row.lease_expires_at)
+    return row.state == row.HELD and row.lease_expires_at is not None and not _has_passed(row, row.lease_expires_at)
 
 
 def is_due(row: Leased) -> bool:
     """Whether the row is waiting and due to be dispatched."""
-    return row.state == row.WAITING and _has_passed(row.next_dispatch_at)
+    return row.state == row.WAITING and _has_passed(row, row.next_dispatch_at)
 
 
-def _has_passed(moment: datetime.datetime | None) -> bool:
-    return moment is not None and bool(db.session.scalar(sa.select(moment < db.now())))
+def _has_passed(row: Leased, moment: datetime.datetime | None) -> bool:
+    assert row.locked_at is not None
+    return moment is not None and moment < row.locked_at
 
 
 def expired(model: type[Leased], seconds: float = 0.0) -> sa.ColumnElement[bool]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import uuid
-from typing import TypeVar
+from typing import TypeVarTuple
 
 import sqlalchemy as sa
+from sqlalchemy import orm
 
 from app import db
 from app.errors import NotFound
-from app.models import Account, AgentRunner, AgentRunnerSession, Site
+from app.models import Account, AgentRunner, AgentRunnerSession, Base, Site
+from app.models.leased import Leased
 from app.services.callers import Caller
 
-T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 def lock_account(account_id: uuid.UUID) -> Account:
@@ -28,7 +30,7 @@ def get_site(caller: Caller, site_id: uuid.UUID, *, lock: bool = False) -> Site:
     query = sa.select(Site).where(Site.id == site_id, Site.account_id == caller.account_id, Site.deleted_at.is_(None))
     site = db.session.scalar(locked(query, Site) if lock else query)
     if site is None:
-        raise NotFound("Your account has no site with this id. GET /sites lists them.", error_code="site_not_found")
+        raise no_site()
     return site
 
 
@@ -41,9 +43,17 @@ def get_runner(caller: Caller, runner_id: uuid.UUID, *, lock: bool = False) -> A
     )
     runner = db.session.scalar(locked(query, AgentRunner) if lock else query)
     if runner is None:
-        message = "Your account has no agent runner with this id. GET /agent_runners lists them."
-        raise NotFound(message, error_code="agent_runner_not_found")
+        raise no_runner()
     return runner
+
+
+def no_site() -> NotFound:
+    return NotFound("Your account has no site with this id. GET /sites lists them.", error_code="site_not_found")
+
+
+def no_runner() -> NotFound:
+    message = "Your account has no agent runner with this id. GET /agent_runners lists them."
+    return NotFound(message, error_code="agent_runner_not_found")
 
 
 def get_session(runner: AgentRunner, session_id: uuid.UUID, *, lock: bool = False) -> AgentRunnerSession:
@@ -68,19 +78,19 @@ def find_active_session(runner: AgentRunner) -> AgentRunnerSession | None:
 
 def lock_session(session_id: uuid.UUID) -> tuple[AgentRunner, AgentRunnerSession] | None:
     """A session and its runner, of any account, locked in order; None if there is no such session."""
-    runner_id = db.session.scalar(
-        sa.select(AgentRunnerSession.agent_runner_id).where(AgentRunnerSession.id == session_id)
-    )
-    if runner_id is None:
+    mine = AgentRunnerSession.id == session_id
+    runner_id = sa.select(AgentRunnerSession.agent_runner_id).where(mine).scalar_subquery()
+    runner = db.session.scalar(locked(sa.select(AgentRunner).where(AgentRunner.id == runner_id), AgentRunner))
+    if runner is None:
         return None
-    runner = db.session.scalars(locked(sa.select(AgentRunner).where(AgentRunner.id == runner_id), AgentRunner)).one()
-    query = sa.select(AgentRunnerSession).where(AgentRunnerSession.id == session_id)
-    return runner, db.session.scalars(locked(query, AgentRunnerSession)).one()
+    return runner, db.session.scalars(locked(sa.select(AgentRunnerSession).where(mine), AgentRunnerSession)).one()
 
 
-def locked(query: sa.Select[T], model: type[T]) -> sa.Select[T]:
-    """The query, with a lock on the rows of `model` that it finds."""
+def locked(query: sa.Select[*Ts], *models: type[Base]) -> sa.Select[*Ts]:
+    """The query, with a lock on the rows of `models` that it finds, in that order."""
     # A write to a runner or a session makes Postgres lock the account and the site that it refers to against deletion.
     # That must not wait for us, out of order, so this is the weaker lock that allows such references.
     # What was read before the lock was granted may be stale, so the row is read again.
-    return query.with_for_update(of=model, key_share=True).execution_options(populate_existing=True)
+    query = query.with_for_update(of=models, key_share=True).execution_options(populate_existing=True)
+    clocks = [orm.with_expression(model.locked_at, db.now()) for model in models if issubclass(model, Leased)]
+    return query.options(*clocks)

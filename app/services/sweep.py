@@ -10,7 +10,7 @@ from app import db, queue
 from app.config import settings
 from app.models import AgentRunnerSession, Publication
 from app.services import last_runs, leases
-from app.services.execution import lifecycle, session_attempts
+from app.services.execution import lifecycle, repairs
 
 AT_ONCE = 200
 
@@ -18,7 +18,7 @@ AT_ONCE = 200
 def find_sessions() -> list[uuid.UUID]:
     """Sessions with an expired lease, sessions of external workers past their time limit, and sessions due to be
     dispatched. In this order a session that lost its worker never waits behind many that are due."""
-    past_limit = sa.select(AgentRunnerSession.id).where(session_attempts.is_past_time_limit())
+    past_limit = sa.select(AgentRunnerSession.id).where(repairs.is_past_time_limit())
     return [
         *leases.find_expired(AgentRunnerSession, AT_ONCE),
         *db.session.scalars(past_limit.order_by(AgentRunnerSession.created_at).limit(AT_ONCE)),

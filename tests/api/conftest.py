@@ -14,7 +14,7 @@ from app import db
 from app.models.states import SessionState
 from app.services.accounts import accounts
 from app.services.artifacts import diffs
-from app.services.execution import session_attempts
+from app.services.execution import progress, session_attempts
 from app.services.execution.outcomes import Failure, Outcome, Work
 from app.services.execution.session_attempts import Claim
 from app.web import create_app
@@ -88,7 +88,7 @@ class Worker:
 
     def step(self, claim: Claim, title: str, message: str = "") -> None:
         with db.transaction():
-            session_attempts.record_step(claim.session.id, claim.attempt, title, message, of_agent=True)
+            progress.record(claim.session.id, claim.attempt, [progress.Step(title, message, of_agent=True)])
 
     def store(self, claim: Claim, kind: str, text: str | bytes) -> str:
         key = diffs.attempt_key(claim.runner.id, claim.session.id, claim.attempt, kind)

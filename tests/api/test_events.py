@@ -10,7 +10,7 @@ import pytest
 
 from app import db
 from app.models.states import SessionState, Stage
-from app.services.execution import session_attempts
+from app.services.execution import progress
 from app.services.execution.outcomes import Failure
 from tests.api.calling import Api, empty, ok, path_of, refused, session_path
 
@@ -38,7 +38,7 @@ def runner(api, make_runner, worker):
     worker.lose(first)
     second = worker.claim(runner["latest_session_id"])
     with db.transaction():
-        session_attempts.record_stage(second.session.id, second.attempt, Stage.AGENT)
+        progress.record(second.session.id, second.attempt, [Stage.AGENT])
     worker.step(second, "Found", "ünïcode\nand lines")
     worker.finish(second, usage={"input_tokens": 1})
     return runner

@@ -12,7 +12,7 @@ from app import artifacts, db
 from app.models import AgentRunnerSession
 from app.models.states import Scope
 from app.services import sweep
-from app.services.execution import session_attempts
+from app.services.execution import repairs
 from tests.api.calling import Api, created, empty, ok, patch_of, path_of, refused, session_path
 from tests.stores import make_older
 
@@ -43,7 +43,7 @@ def let_lease_run_out():
 def repair():
     with db.transaction():
         for session_id in sweep.find_sessions():
-            session_attempts.repair(session_id)
+            repairs.repair(session_id)
 
 
 def test_a_session_of_an_external_site_waits_for_its_claim(api, runner, worker, outside):

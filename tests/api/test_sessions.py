@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app import db
 from app.models.states import Scope, SessionState, Stage
-from app.services.execution import session_attempts
+from app.services.execution import progress, session_attempts
 from app.services.execution.outcomes import Failure
 from tests.api.calling import NOBODY, created, empty, ok, patch_of, path_of, refused, session_path
 
@@ -84,8 +84,8 @@ def test_the_stage_shows_what_is_done_for_a_session(api, make_runner, worker):
 
     def enter(claim, stage: Stage) -> None:
         with db.transaction():
-            session_attempts.record_stage(claim.session.id, claim.attempt, stage)
-            session_attempts.record_step(claim.session.id, claim.attempt, "Sandbox: none", "")
+            progress.record(claim.session.id, claim.attempt, [stage])
+            progress.record(claim.session.id, claim.attempt, [progress.Step("Sandbox: none", "")])
 
     first = worker.claim(runner["latest_session_id"])
     assert shown() == (None, None)
@@ -172,7 +172,7 @@ def test_one_answer_holds_no_more_steps_than_a_session_may_have(api, make_runner
     claim = worker.claim(runner["latest_session_id"])
     with db.transaction():
         for number in range(1020):
-            session_attempts.record_step(claim.session.id, claim.attempt, f"Step {number}", "")
+            progress.record(claim.session.id, claim.attempt, [progress.Step(f"Step {number}", "")])
     session = ok(api.get(session_path(runner)))
     assert (len(session["steps"]), session["steps"][-1]["title"]) == (1010, "Step 1009")
     assert session["steps_count"] == 1020

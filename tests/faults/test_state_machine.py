@@ -24,7 +24,7 @@ from app.models.states import Scope, SessionState
 from app.services import leases, sweep
 from app.services.accounts import accounts
 from app.services.callers import Caller
-from app.services.execution import session_attempts
+from app.services.execution import progress, repairs, session_attempts
 from app.services.execution.outcomes import Outcome, Work
 from app.services.runners import agent_runner_sessions
 from app.services.sites import sites
@@ -113,7 +113,7 @@ class Sessions(RuleBasedStateMachine):
     def step(self, session: model.Session, late: int) -> None:
         attempt = session.attempt - late
         with self._fenced(session, attempt):
-            session_attempts.record_step(self.ids[session], attempt, "Edit", "a.txt")
+            progress.record(self.ids[session], attempt, [progress.Step("Edit", "a.txt")])
         if late == 0 and session.state == "RUNNING":
             self.model.step(session)
 
@@ -188,7 +188,7 @@ class Sessions(RuleBasedStateMachine):
         """Another sweep may have been quicker, so a repair may come for a session that needs none."""
         self.model.repair(session)
         with db.transaction():
-            session_attempts.repair(self.ids[session])
+            repairs.repair(self.ids[session])
 
     @invariant()
     def the_record_is_as_the_model_says(self) -> None:

@@ -17,7 +17,7 @@ from app.models import AgentRunnerSession, Publication
 from app.models.leased import Leased
 from app.models.states import PublicationState, SessionState
 from app.services import leases, sweep
-from app.services.execution import session_attempts
+from app.services.execution import repairs, session_attempts
 from app.services.publishing import publication_attempts
 
 
@@ -70,7 +70,7 @@ def client(request: pytest.FixtureRequest, ask: Callable[..., uuid.UUID], publis
             AgentRunnerSession,
             ask,
             lambda session_id: session_attempts.claim(session_id, "task"),
-            session_attempts.repair,
+            repairs.repair,
             sweep.find_sessions,
             session_attempts.requeue,
             SessionState.ERROR,

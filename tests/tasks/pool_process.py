@@ -33,7 +33,7 @@ def main(session_id: str) -> None:
         log = logging.getLogger("sqlalchemy.engine")
         log.addHandler(statements)
         log.setLevel(logging.INFO)
-        run_session(session_id)
+        run_session.apply((session_id,), task_id="task")
         # What was refused is there as None.
         loaded = {name for name, module in sys.modules.items() if module is not None}
         found = {"modules": sorted(loaded), "new": sorted(loaded - imported)}

@@ -10,7 +10,7 @@ import pytest
 
 from app import db
 from app.models.states import SessionState
-from app.services.execution import session_attempts
+from app.services.execution import repairs, session_attempts
 from tasks import lost_tasks
 from tests.tasks.conftest import read
 from tests.tasks.test_orphans import begin, lose
@@ -63,7 +63,7 @@ def test_a_session_that_another_task_has_claimed_is_left_alone(ask):
 
     lost_tasks.requeue(["task"])
     with db.transaction():
-        assert not session_attempts.lose_worker(session_id, 1)
+        assert not repairs.lose_worker(session_id, 1)
 
     session = read(session_id)
     assert (session.state, session.attempt, session.workers_lost) == (SessionState.RUNNING, 2, 1)

@@ -15,7 +15,7 @@ from app.config import settings
 from app.models import AgentRunnerSession, Counter, Event
 from app.models.states import SessionState
 from app.services import sweep
-from app.services.execution import session_attempts
+from app.services.execution import progress, repairs, session_attempts
 from tasks import signals
 from tasks.sessions import run_session
 from tasks.transactions import transact
@@ -77,14 +77,14 @@ def test_a_signal_during_a_transaction_interrupts_after_it(ask):
 
     def step() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
-        session_attempts.record_step(session_id, 1, "Written", "before the end")
+        progress.record(session_id, 1, [progress.Step("Written", "before the end")])
 
     with signals.handled():
         signals.unblock()
         with pytest.raises(SystemExit):
             transact(step)
         os.kill(os.getpid(), signal.SIGTERM)
-        transact(lambda: session_attempts.record_step(session_id, 1, "Cleaned up", "undisturbed"))
+        transact(lambda: progress.record(session_id, 1, [progress.Step("Cleaned up", "undisturbed")]))
     assert read(session_id).steps_count == 2
 
 
@@ -153,7 +153,7 @@ def test_a_worker_that_cannot_beat_in_time_counts_as_lost(ask, configure):
     assert (session.state, session.attempt) == (SessionState.RUNNING, 1), "it is nobody's, until its lease has ended"
     eventually_due(session_id)
     with db.transaction():
-        session_attempts.repair(session_id)
+        repairs.repair(session_id)
     assert (read(session_id).state, read(session_id).workers_lost) == (SessionState.NEW, 1)
 
 

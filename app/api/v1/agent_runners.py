@@ -63,8 +63,10 @@ class AgentRunners(MethodView):
         The call returns immediately, and the first session waits for a worker. Follow its events, or poll it. Without
         `agent` the site's default agent is used, else the first agent of the deployment that takes plain language.
         """
-        runner = agent_runners.create(caller(), NewRunner(**fields), prepared)
-        return presenters.runner(runner), {"Location": paging.public_url(f"/agent_runners/{runner.id}")}
+        runner, session = agent_runners.create(caller(), NewRunner(**fields), prepared)
+        return presenters.created_runner(runner, session), {
+            "Location": paging.public_url(f"/agent_runners/{runner.id}")
+        }
 
 
 @blp.route("/<uuid:agent_runner_id>")

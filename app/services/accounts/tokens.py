@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import secrets
 import uuid
@@ -23,35 +24,34 @@ PREFIX = "ar_"
 
 def authenticate(text: str) -> Caller:
     """The holder of a token; raises `Unauthorized` if it is unknown or revoked."""
-    return _get_caller(Token.digest == _digest(text))
+    return _only(_accepted().where(Token.digest == _digest(text)))
 
 
 def get_caller(token_id: uuid.UUID) -> Caller:
     """The holder of a token that was accepted before; raises `Unauthorized` if it was revoked since then."""
-    return _get_caller(Token.id == token_id)
+    return _only(_accepted().where(Token.id == token_id))
 
 
 def find_callers(token_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, Caller]:
     """The holders of those of the tokens that are still accepted, by token id."""
-    return {token.id: _caller(token) for token in db.session.scalars(_accepted().where(Token.id.in_(token_ids)))}
+    found = [Caller(*row) for row in db.session.execute(_accepted().where(Token.id.in_(token_ids)))]
+    return {caller.token_id: caller for caller in found}
 
 
-def _get_caller(condition: sa.ColumnElement[bool]) -> Caller:
-    token = db.session.scalar(_accepted().where(condition))
-    if token is None:
+def _only(query: sa.Select[*tuple[Any, ...]]) -> Caller:
+    found = db.session.execute(query).one_or_none()
+    if found is None:
         raise Unauthorized(
             "The token is unknown or was revoked. Create a new one with POST /tokens or `agent-runners token create`.",
             error_code="bad_token",
         )
-    return _caller(token)
+    return Caller(*found)
 
 
-def _accepted() -> sa.Select[Token]:
-    return sa.select(Token).where(Token.revoked_at.is_(None))
-
-
-def _caller(token: Token) -> Caller:
-    return Caller(token.user.account_id, token.user_id, token.id, token.scope, token.session_id, token.attempt)
+@functools.cache
+def _accepted() -> sa.Select[*tuple[Any, ...]]:
+    columns = (User.account_id, User.id, Token.id, Token.scope, Token.session_id, Token.attempt)
+    return sa.select(*columns).join(User, User.id == Token.user_id).where(Token.revoked_at.is_(None))
 
 
 def create(user: User, scope: Scope, name: str) -> tuple[Token, str]:

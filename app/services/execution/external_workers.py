@@ -17,7 +17,7 @@ from app.services import events, leases, lookup
 from app.services.accounts import tokens
 from app.services.artifacts import diffs, references
 from app.services.callers import Caller
-from app.services.execution import scheduling, session_attempts
+from app.services.execution import progress, repairs, scheduling, session_attempts
 from app.services.execution.outcomes import Failure, Outcome, Work
 from app.services.execution.reports import Report
 from app.services.sites import git_names, site_secrets
@@ -93,7 +93,7 @@ def report(
         return _retitle(caller, session, sent), None
     if wanted == SessionState.RUNNING and caller.session_id is None:
         # Expire the lease of a lost worker first, so that this worker can claim the session.
-        session_attempts.expire_lease(runner, session)
+        repairs.expire_lease(runner, session)
     _check_move(session, wanted)
     if session.state == SessionState.RUNNING and caller.session_id is None:
         # Only the session token distinguishes the worker of this attempt from one that had the session before.
@@ -207,9 +207,9 @@ def _apply(runner: AgentRunner, session: AgentRunnerSession, sent: Report, repor
     if sent.current_task is not UNSET:
         runner.current_task = sent.current_task
     if isinstance(sent.usage, dict):
-        events.record(session, events.USAGE, sent.usage)
+        events.record(runner, session, events.USAGE, sent.usage)
     for step in _new_steps(session, sent.steps or []):
-        session_attempts.add_reported_step(session, step["title"], step.get("message") or "")
+        progress.add_reported_step(runner, session, step["title"], step.get("message") or "")
     reported.work(sent.usage or None).write(session)
 
 

@@ -7,44 +7,68 @@ import uuid
 import sqlalchemy as sa
 
 from app import db, queue
-from app.models import AgentRunner, AgentRunnerSession
-from app.models.states import ACTIVE, RunnerState, SessionState, runner_state
+from app.models import AgentRunner, AgentRunnerSession, Event
+from app.models.states import ACTIVE, Execution, RunnerState, SessionState, runner_state
 from app.services import counters, events, leases
 from app.services.execution import scheduling
 
 
 def dispatch_next(expires: float = leases.MAX_REDISPATCH_SECONDS) -> None:
     """Dispatch the session that is scheduled next, if any. The worker claims whichever session is next at that time."""
-    candidate = scheduling.find_next()
-    if candidate is not None:
-        session_id = str(candidate.session_id)
-        db.after_commit(lambda: queue.send(queue.RUN_SESSION, session_id, expires=expires))
+    session_id = scheduling.find_next()
+    if session_id is not None:
+        db.after_commit(lambda: queue.send(queue.RUN_SESSION, str(session_id), expires=expires))
+
+
+def begin(runner: AgentRunner, session: AgentRunnerSession) -> Event:
+    """Make a session that is not stored yet NEW. Returns its first event, which the caller stores with it."""
+    _write_state(runner, session, SessionState.NEW)
+    return events.new_state(runner, session)
 
 
 def enter(runner: AgentRunner, session: AgentRunnerSession, state: SessionState) -> None:
     """Move the session to `state`, and update its times, lease, event and the runner's state."""
-    was_running, session.state = session.state == SessionState.RUNNING, state
+    was_running = session.state == SessionState.RUNNING
+    _write_state(runner, session, state)
+    db.session.add(events.new_state(runner, session))
+    if state in ACTIVE:
+        return
+    counters.count(f"sessions_ended/{state.value}")
+    if session.failure is not None:
+        counters.count(f"sessions_failed/{session.failure['code']}")
+    if was_running:
+        # A worker is free now, and a concurrency limit may allow another session.
+        dispatch_next()
+
+
+def requeue(runner: AgentRunner, session: AgentRunnerSession) -> None:
+    """Return a session that no worker runs any more to NEW, and dispatch it."""
+    session.task_id = None
+    leases.release(session)
+    # External workers poll for sessions.
+    if runner.site.execution == Execution.INTERNAL:
+        leases.dispatch(session, queue.RUN_SESSION)
+    enter(runner, session, SessionState.NEW)
+
+
+def _write_state(runner: AgentRunner, session: AgentRunnerSession, state: SessionState) -> None:
+    session.state = state
     session.reported_stage = session.current_task = runner.current_task = None
     if state in ACTIVE:
         runner.active_session_created_at = session.created_at
+        runner.done_at = None
     else:
-        session.done_at = db.now()
+        assert session.locked_at is not None
         leases.release(session)
-        runner.active_session_created_at = None
-    db.session.flush()
-    if state not in ACTIVE:
-        counters.count(f"sessions_ended/{state.value}")
-        if session.failure is not None:
-            counters.count(f"sessions_failed/{session.failure['code']}")
-        if was_running:
-            # A worker is free now, and a concurrency limit may allow another session.
-            dispatch_next()
-        db.session.refresh(session, ["done_at"])
-        if session.started_at is not None and session.duration is None and session.done_at is not None:
+        session.done_at = runner.done_at = session.locked_at
+        if session.started_at is not None and session.duration is None:
             session.duration = round((session.done_at - session.started_at).total_seconds() * 1000)
-        runner.done_at = session.done_at
-    events.record_state(session)
-    refresh_runner(runner)
+        runner.active_session_created_at = None
+    if state == SessionState.CANCELLED:
+        refresh_runner(runner, without=session)
+    else:
+        # The session is the runner's newest, since none is created while another one is active.
+        runner.state = RunnerState(state)
 
 
 def move_head(runner: AgentRunner, session: AgentRunnerSession | None) -> None:
@@ -53,7 +77,6 @@ def move_head(runner: AgentRunner, session: AgentRunnerSession | None) -> None:
     runner.diff_key = session.cumulative_diff_key if session else None
     runner.contains_secret = session is not None and session.contains_secret
     mark_discarded(runner)
-    refresh_runner(runner)
 
 
 def mark_discarded(runner: AgentRunner) -> None:
@@ -61,33 +84,39 @@ def mark_discarded(runner: AgentRunner) -> None:
 
     A session that changed nothing was never the head; it is discarded if the session that it followed is.
     """
-    db.session.flush()
-    sessions = list(
-        db.session.scalars(sa.select(AgentRunnerSession).where(AgentRunnerSession.agent_runner_id == runner.id))
-    )
-    parents = {session.id: session.parent_session_id for session in sessions}
+    table = AgentRunnerSession
+    has_diff = sa.or_(table.result_diff_key.is_not(None), table.cumulative_diff_key.is_not(None))
+    query = sa.select(table.id, table.parent_session_id, table.state, table.is_discarded, has_diff.label("has_diff"))
+    with db.session.no_autoflush:
+        rows = db.session.execute(query.where(table.agent_runner_id == runner.id)).all()
+    parents = {row.id: row.parent_session_id for row in rows}
     kept: set[uuid.UUID | None] = {None}
     step = runner.head_session_id
     while step is not None:
         kept.add(step)
         step = parents[step]
-    for session in sessions:
-        follows = session.id if session.has_result_diff or session.has_cumulative_diff else session.parent_session_id
-        session.is_discarded = session.state == SessionState.DONE and follows not in kept
+    for row in rows:
+        follows = row.id if row.has_diff else row.parent_session_id
+        is_discarded = row.state == SessionState.DONE and follows not in kept
+        if is_discarded != row.is_discarded:
+            db.session.get_one(AgentRunnerSession, row.id).is_discarded = is_discarded
 
 
-def refresh_runner(runner: AgentRunner) -> None:
-    """Update the runner's state from its sessions, unless it is archived."""
+def refresh_runner(runner: AgentRunner, without: AgentRunnerSession | None = None) -> None:
+    """Update the state of a runner that has no active session, unless it is archived: it is that of the latest session
+    which is neither cancelled nor discarded, apart from `without`."""
     if runner.is_archived:
         return
-    db.session.flush()
-    mine = sa.select(AgentRunnerSession.state).where(AgentRunnerSession.agent_runner_id == runner.id)
-    active = db.session.scalar(mine.where(AgentRunnerSession.state.in_(ACTIVE)))
-    latest_kept = db.session.scalar(
-        mine.where(AgentRunnerSession.state != SessionState.CANCELLED, AgentRunnerSession.is_discarded.is_(False))
+    mine = [AgentRunnerSession.agent_runner_id == runner.id]
+    if without is None:
+        db.session.flush()
+    else:
+        mine.append(AgentRunnerSession.id != without.id)
+    query = (
+        sa.select(AgentRunnerSession.state)
+        .where(*mine, AgentRunnerSession.state != SessionState.CANCELLED, AgentRunnerSession.is_discarded.is_(False))
         .order_by(AgentRunnerSession.created_at.desc(), AgentRunnerSession.id.desc())
         .limit(1)
     )
-    runner.state = runner_state(active, latest_kept)
-    if runner.state in (RunnerState.NEW, RunnerState.RUNNING):
-        runner.done_at = None
+    with db.session.no_autoflush:
+        runner.state = runner_state(None, db.session.scalar(query))

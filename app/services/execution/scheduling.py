@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,8 +13,9 @@ from sqlalchemy import orm
 
 from app import db
 from app.config import settings
-from app.models import Account, AgentRunnerSession, Site
+from app.models import Account, AgentRunner, AgentRunnerSession, Site
 from app.models.states import Execution, SessionState, WaitingReason
+from app.services import lookup
 
 UNCLAIMED_SWEEPS = 2
 """A worker claims a session within so many sweeps if it is idle, even when a message was lost."""
@@ -29,27 +31,49 @@ class Waiting:
     """When it ends, where that is known in advance. No reason so far has such a time."""
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A session that may be claimed, with the rows that are locked before it."""
-
-    account_id: uuid.UUID
-    site_id: uuid.UUID
-    session_id: uuid.UUID
-
-
-def find_next() -> Candidate | None:
+def find_next() -> uuid.UUID | None:
     """The waiting session that is next, of those that our own workers run and that the concurrency limits allow.
 
     The account with the fewest running sessions comes first, then the one whose last claim is the longest ago; within
     an account, the oldest session. So no account has to wait until another's queue is empty, even with one worker.
     """
-    query, running_here = _that_may_run(
-        AgentRunnerSession.account_id, AgentRunnerSession.site_id, AgentRunnerSession.id
+    return db.session.scalar(_next())
+
+
+def lock_next() -> tuple[Account, AgentRunner, AgentRunnerSession] | None:
+    """The session that is next, with its account and its runner, whose site is loaded. All four rows are locked.
+
+    None as well if the session was stopped, or its site given to external workers, before the locks were granted.
+    """
+    found = db.session.execute(_locked_next()).one_or_none()
+    return (found[0], found[1], found[2]) if found else None
+
+
+@functools.cache
+def _locked_next() -> sa.Select[Account, AgentRunner, AgentRunnerSession]:
+    query = (
+        sa.select(Account, AgentRunner, AgentRunnerSession)
+        .join(AgentRunner, AgentRunner.id == AgentRunnerSession.agent_runner_id)
+        .join(AgentRunner.site)
+        .join(Account, Account.id == AgentRunnerSession.account_id)
+        .where(
+            AgentRunnerSession.id == _next().scalar_subquery(),
+            # Checked again once the locks are granted.
+            AgentRunnerSession.state == SessionState.NEW,
+            Site.execution == Execution.INTERNAL,
+        )
+        .options(
+            orm.contains_eager(AgentRunner.site), orm.lazyload(AgentRunner.user), orm.lazyload(AgentRunnerSession.user)
+        )
     )
+    return lookup.locked(query, Account, Site, AgentRunner, AgentRunnerSession)
+
+
+@functools.cache
+def _next() -> sa.Select[Any]:
+    query, running_here = _that_may_run(AgentRunnerSession.id)
     order = (running_here, Account.last_claimed_at.nulls_first(), AgentRunnerSession.created_at, AgentRunnerSession.id)
-    found = db.session.execute(query.order_by(*order).limit(1)).one_or_none()
-    return Candidate(*found) if found else None
+    return query.order_by(*order).limit(1)
 
 
 def longest_wait() -> float:

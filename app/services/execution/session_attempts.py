@@ -1,24 +1,20 @@
-"""An attempt at a session: its claim, the writes that it may make, and its end. See `leases`."""
+"""An attempt at a session: its claim and its end. What it reports meanwhile is in `progress`; see also `leases`."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import sqlalchemy as sa
 
-from app import db, queue
-from app.config import settings
+from app import db
 from app.models import AgentRunner, AgentRunnerSession, Site
-from app.models.states import FINAL, Execution, SessionState, Stage
+from app.models.states import FINAL, SessionState, Stage
 from app.services import events, leases, lookup
-from app.services.execution import lifecycle, scheduling
-from app.services.execution.outcomes import Failure, Outcome, Work
+from app.services.execution import lifecycle, progress, repairs, scheduling
+from app.services.execution.outcomes import Outcome, Work
 
-# How long past the time limit an external worker may still report the outcome. It ends its session itself.
-REPORT_GRACE_SECONDS = 60.0
 MOST_TRIES = 10
 """How many sessions a claim tries, if each becomes unavailable before it is locked, before it gives up."""
 
@@ -46,34 +42,28 @@ def claim(session_id: uuid.UUID, task_id: str) -> Claim | None:
     db.lock("claim")
     _expire_lease_of(session_id)
     for _ in range(MOST_TRIES):
-        candidate = scheduling.find_next()
-        if candidate is None:
+        found = scheduling.lock_next()
+        if found is not None:
+            account, runner, session = found
+            if scheduling.has_room(account, runner.site):
+                account.last_claimed_at = db.now()
+                begin(runner, session, task_id)
+                return Claim(session, runner, runner.site)
+        elif scheduling.find_next() is None:
             return None
-        account, site = lookup.lock_account(candidate.account_id), lookup.lock_site(candidate.site_id)
-        locked = lookup.lock_session(candidate.session_id)
-        assert locked is not None
-        runner, session = locked
-        # It may have been stopped, or its site given to external workers, before the locks were granted.
-        if (
-            session.state == SessionState.NEW
-            and site.execution == Execution.INTERNAL
-            and scheduling.has_room(account, site)
-        ):
-            account.last_claimed_at = db.now()
-            begin(runner, session, task_id)
-            return Claim(session, runner, site)
+        # The session was stopped, its site given to external workers, or the last place taken by one of these, before
+        # the locks were granted.
     return None
 
 
 def _expire_lease_of(session_id: uuid.UUID) -> None:
-    found = db.session.get(AgentRunnerSession, session_id)
-    if found is None or found.state != SessionState.RUNNING:
-        return
-    lookup.lock_account(found.account_id)
-    lookup.lock_site(found.site_id)
-    locked = lookup.lock_session(session_id)
-    assert locked is not None
-    expire_lease(*locked)
+    expired = sa.and_(AgentRunnerSession.id == session_id, leases.expired(AgentRunnerSession))
+    account_id = db.session.scalar(sa.select(AgentRunnerSession.account_id).where(expired))
+    if account_id is not None:
+        lookup.lock_account(account_id)
+        locked = lookup.lock_session(session_id)
+        assert locked is not None
+        repairs.expire_lease(*locked)
 
 
 def begin(runner: AgentRunner, session: AgentRunnerSession, task_id: str | None) -> None:
@@ -89,9 +79,10 @@ def begin(runner: AgentRunner, session: AgentRunnerSession, task_id: str | None)
     lifecycle.enter(runner, session, SessionState.RUNNING)
     if task_id is None:
         # An external worker fetches and saves by itself, and reports only what its agent does.
-        _enter_stage(runner, session, Stage.AGENT)
+        progress.enter_stage(runner, session, Stage.AGENT)
     if session.attempt > 1:
-        add_step(session, "Started again", f"{_restart_reason(session)} This is attempt {session.attempt}.")
+        message = f"{_restart_reason(session)} This is attempt {session.attempt}."
+        progress.add_step(runner, session, "Started again", message)
 
 
 def _restart_reason(session: AgentRunnerSession) -> str:
@@ -102,142 +93,12 @@ def _restart_reason(session: AgentRunnerSession) -> str:
     return f"Of {before} earlier attempts, {lost} lost their worker; the workers of the others were stopped."
 
 
-def expire_lease(runner: AgentRunner, session: AgentRunnerSession) -> None:
-    """If a locked session's lease has expired, its worker counts as lost."""
-    if leases.has_expired(session):
-        _lose_worker(runner, session)
-
-
-def lose_worker(session_id: uuid.UUID, attempt: int) -> bool:
-    """Do what the end of its lease would do to a session whose worker is known to be lost. False if the attempt does not
-    hold it."""
-    locked = lookup.lock_session(session_id)
-    if locked is None or not leases.is_held(locked[1], attempt):
-        return False
-    _lose_worker(*locked)
-    return True
-
-
-def _lose_worker(runner: AgentRunner, session: AgentRunnerSession) -> None:
-    """Count a lost worker, and requeue the session or end it with ERROR."""
-    if leases.lose_worker(session):
-        message = (
-            f"{session.workers_lost} workers were lost while they ran this session. The session itself may crash them; "
-            "read the workers' logs before you run it again."
-        )
-        session.failure = Failure("worker_lost", "agent", retryable=True, message=message).to_json()
-        lifecycle.enter(runner, session, SessionState.ERROR)
-    else:
-        _requeue(runner, session)
-
-
-def is_past_time_limit() -> sa.ColumnElement[bool]:
-    """Whether an external worker's session is past its time limit. Our own workers enforce the limit themselves."""
-    session = AgentRunnerSession
-    most = session.limits["max_duration_seconds"].as_float() + REPORT_GRACE_SECONDS
-    outside = sa.and_(session.state == SessionState.RUNNING, session.task_id.is_(None))
-    return sa.and_(outside, session.started_at < db.now(-most))
-
-
-def end_past_time_limit(runner: AgentRunner, session: AgentRunnerSession) -> None:
-    """End an external worker's session that is past its time limit. The worker may still send its diffs."""
-    mine = AgentRunnerSession.id == session.id
-    if not db.session.scalar(sa.select(sa.exists().where(mine, is_past_time_limit()))):
-        return
-    limit = session.limits["max_duration_seconds"]
-    message = (
-        f"The session was ended at its time limit of {limit:g} seconds, which its external worker did not enforce. "
-        "Raise limits.max_duration_seconds, or split the task."
-    )
-    add_step(session, "The session reached its time limit", message)
-    session.failure = Failure("time_limit", "agent", retryable=False, message=message).to_json()
-    lifecycle.enter(runner, session, SessionState.ERROR)
-
-
-def _requeue(runner: AgentRunner, session: AgentRunnerSession) -> None:
-    session.task_id = None
-    leases.release(session)
-    # External workers poll for sessions.
-    if runner.site.execution == Execution.INTERNAL:
-        leases.dispatch(session, queue.RUN_SESSION)
-    lifecycle.enter(runner, session, SessionState.NEW)
-
-
-def repair(session_id: uuid.UUID) -> None:
-    """Redispatch a waiting session, requeue one whose worker was lost, or end one of an external worker that is past
-    its time limit. Each condition is checked again under the lock."""
-    locked = lookup.lock_session(session_id)
-    if locked is None:
-        return
-    runner, session = locked
-    if leases.is_due(session):
-        leases.dispatch(session, queue.RUN_SESSION)
-    else:
-        expire_lease(runner, session)
-        end_past_time_limit(runner, session)
-
-
-def record_base(
-    session_id: uuid.UUID, attempt: int, base_sha: str, branch: str, default_branch: str | None = None
-) -> None:
-    """Record the commit and branch of the checkout. The runner keeps its first ones.
-
-    A site without a default branch takes `default_branch`, which is the remote's if it is known.
-    """
-    found = db.session.get(AgentRunnerSession, session_id)
-    site = lookup.lock_site(found.site_id) if found else None
-    runner, session = _hold(session_id, attempt)
-    session.base_sha = base_sha
-    runner.base_sha = runner.base_sha or base_sha
-    runner.branch = runner.branch or branch
-    if site is not None and site.default_branch is None:
-        site.default_branch = default_branch
-
-
-def record_stage(session_id: uuid.UUID, attempt: int, stage: Stage) -> None:
-    """Write which part of the work the attempt begins now."""
-    _enter_stage(*_hold(session_id, attempt), stage)
-
-
-def _enter_stage(runner: AgentRunner, session: AgentRunnerSession, stage: Stage) -> None:
-    session.reported_stage = stage
-    session.current_task = runner.current_task = None
-    events.record(session, events.STAGE, {"stage": stage.value})
-
-
-def record_step(session_id: uuid.UUID, attempt: int, title: str, message: str, *, of_agent: bool = False) -> None:
-    """Append one step. One of the agent's own becomes the `current_task` of the session and its runner."""
-    runner, session = _hold(session_id, attempt)
-    add_step(session, title, message)
-    if of_agent:
-        session.current_task = runner.current_task = title[:500]
-
-
-def add_step(session: AgentRunnerSession, title: str, message: str) -> None:
-    session.steps_count += 1
-    events.record(session, events.STEP, {"title": title, "message": message})
-
-
-def add_reported_step(session: AgentRunnerSession, title: str, message: str) -> None:
-    """Append a step that an external worker reports. Steps beyond `max_steps` are left out; one last step says so."""
-    most = settings().max_steps
-    if session.steps_count < most:
-        add_step(session, title, message)
-    elif session.steps_count == most:
-        add_step(session, "Steps are left out from here on", f"A session keeps {most:,} steps.")
-
-
-def record_usage(session_id: uuid.UUID, attempt: int, usage: dict[str, Any]) -> None:
-    """Replace the usage by newer totals."""
-    _, session = _hold(session_id, attempt)
-    session.usage = usage
-    events.record(session, events.USAGE, usage)
-
-
 def finish(session_id: uuid.UUID, attempt: int, state: SessionState, outcome: Outcome) -> None:
     """End the attempt and the session. The outcome's diffs must be stored already."""
-    runner, session = _hold(session_id, attempt)
-    end(runner, session, state, outcome)
+    locked = lookup.lock_session(session_id)
+    leases.check_held(locked[1] if locked else None, attempt)
+    assert locked is not None
+    end(*locked, state, outcome)
 
 
 def end(runner: AgentRunner, session: AgentRunnerSession, state: SessionState, outcome: Outcome) -> None:
@@ -246,9 +107,9 @@ def end(runner: AgentRunner, session: AgentRunnerSession, state: SessionState, o
     outcome.write(session)
     if session.has_result_diff or session.has_cumulative_diff:
         session.work_saved_at = db.now()
+        if state == SessionState.DONE:
+            lifecycle.move_head(runner, session)
     lifecycle.enter(runner, session, state)
-    if state == SessionState.DONE and (session.has_result_diff or session.has_cumulative_diff):
-        lifecycle.move_head(runner, session)
 
 
 def keep_work(session_id: uuid.UUID, attempt: int, work: Work) -> bool:
@@ -259,7 +120,7 @@ def keep_work(session_id: uuid.UUID, attempt: int, work: Work) -> bool:
     locked = lookup.lock_session(session_id)
     if locked is None:
         return False
-    _, session = locked
+    runner, session = locked
     ended = session.state in (SessionState.CANCELLED, SessionState.ERROR)
     if session.attempt != attempt or not ended or session.work_saved_at is not None:
         return False
@@ -267,7 +128,8 @@ def keep_work(session_id: uuid.UUID, attempt: int, work: Work) -> bool:
     if not (session.has_result_diff or session.has_cumulative_diff):
         return False
     session.work_saved_at = db.now()
-    events.record(session, events.STATE, {"state": session.state.value, "attempt": attempt, "work_saved": True})
+    saved = {"state": session.state.value, "attempt": attempt, "work_saved": True}
+    events.record(runner, session, events.STATE, saved)
     return True
 
 
@@ -276,7 +138,7 @@ def requeue(session_id: uuid.UUID, attempt: int) -> bool:
     locked = lookup.lock_session(session_id)
     if locked is None or not leases.is_held(locked[1], attempt):
         return False
-    _requeue(*locked)
+    lifecycle.requeue(*locked)
     return True
 
 
@@ -316,11 +178,3 @@ def _find(asked: Iterable[tuple[str, int]], condition: sa.ColumnElement[bool]) -
         .where(AgentRunnerSession.id.in_([uuid.UUID(session_id) for session_id, _ in attempts]), condition)
     )
     return [Claim(*row) for row in rows if (str(row[0].id), row[0].attempt) in attempts]
-
-
-def _hold(session_id: uuid.UUID, attempt: int) -> tuple[AgentRunner, AgentRunnerSession]:
-    """Lock the session for a write of `attempt`. Raises if the attempt no longer holds it."""
-    locked = lookup.lock_session(session_id)
-    leases.check_held(locked[1] if locked else None, attempt)
-    assert locked is not None
-    return locked

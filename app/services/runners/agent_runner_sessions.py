@@ -8,18 +8,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import orm
 
 from app import db, queue
-from app.config import settings
-from app.errors import Conflict, TooMany
-from app.models import Account, AgentRunner, AgentRunnerSession, SessionFile, Site
+from app.errors import Conflict
+from app.models import AgentRunner, AgentRunnerSession, SessionFile
 from app.models.states import Execution, Mode, Scope, SessionState
 from app.services import events, leases, lookup, pagination
 from app.services.artifacts import uploads
 from app.services.callers import Caller
 from app.services.execution import lifecycle, scheduling
 from app.services.pagination import Listing, Page, created_between
-from app.services.runners import head
+from app.services.runners import background, head
+from app.services.runners.background import Background
 from app.services.runners.creation import NewSession
 from app.services.runners.guards import refuse_archived, refuse_while_active
 from app.services.runners.session_configuration import Configuration, choose
@@ -32,11 +33,12 @@ def create(caller: Caller, runner_id: uuid.UUID, new: NewSession, uploaded: uplo
     `uploaded` is the result of `uploads.find_uploaded` for the files of `new`.
     """
     caller.require(Scope.WRITE)
-    site_id = lookup.get_runner(caller, runner_id).site_id
     file_keys = uploads.check_usable(new.file_keys or [], uploaded)
-    account, site, runner = _lock_idle(caller, site_id, runner_id)
-    order = Order(new.prompt, new.mode, choose(site, new, _latest(runner)), file_keys)
-    return add(caller, account, site, runner, order)
+    given, runner = _lock_idle(caller, runner_id)
+    # Read with the background, unless there is a later one by now.
+    latest = db.session.get(AgentRunnerSession, runner.latest_session_id) if runner.latest_session_id else None
+    order = Order(new.prompt, new.mode, choose(given.site, new, latest), file_keys)
+    return add(given, runner, order, Start(runner.head_session_id, runner.diff_key))
 
 
 def retry(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID) -> AgentRunnerSession:
@@ -45,27 +47,21 @@ def retry(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID) -> AgentR
     Raises `BadRequest` if that would discard work that is committed to a branch.
     """
     caller.require(Scope.WRITE)
-    account, site, runner = _lock_idle(caller, lookup.get_runner(caller, runner_id).site_id, runner_id)
+    given, runner = _lock_idle(caller, runner_id)
     before = lookup.get_session(runner, session_id)
     head.refuse_to_discard_landed(runner, head.chain(runner, before.parent_session_id))
     again = NewSession(prompt=before.prompt, mode=before.mode)
-    order = Order(again.prompt, again.mode, choose(site, again, before), before.attached_file_keys)
-    start = Start(before.parent_session_id, before.start_diff_key)
-    return add(caller, account, site, runner, order, start)
+    order = Order(again.prompt, again.mode, choose(given.site, again, before), before.attached_file_keys)
+    return add(given, runner, order, Start(before.parent_session_id, before.start_diff_key))
 
 
-def _lock_idle(caller: Caller, site_id: uuid.UUID, runner_id: uuid.UUID) -> tuple[Account, Site, AgentRunner]:
+def _lock_idle(caller: Caller, runner_id: uuid.UUID) -> tuple[Background, AgentRunner]:
     """Lock the rows that a new session of the runner needs; raises `Conflict` if the runner cannot take one now."""
-    account = lookup.lock_account(caller.account_id)
-    site = lookup.get_site(caller, site_id, lock=True)
+    given = background.of_runner(caller, runner_id)
     runner = lookup.get_runner(caller, runner_id, lock=True)
     refuse_archived(runner)
     refuse_while_active(runner)
-    return account, site, runner
-
-
-def _latest(runner: AgentRunner) -> AgentRunnerSession | None:
-    return lookup.get_session(runner, runner.latest_session_id) if runner.latest_session_id else None
+    return given, runner
 
 
 @dataclass(frozen=True)
@@ -86,21 +82,17 @@ class Start:
     diff_key: str | None
 
 
-def add(
-    caller: Caller, account: Account, site: Site, runner: AgentRunner, order: Order, start: Start | None = None
-) -> AgentRunnerSession:
-    """Create a session of `runner`, which starts at the runner's head unless `start` is given.
-
-    The rows of account, site and runner must be locked or new.
-    """
-    _refuse_full_queue(account)
-    start = start or Start(runner.head_session_id, runner.diff_key)
+def add(given: Background, runner: AgentRunner, order: Order, start: Start) -> AgentRunnerSession:
+    """Create a session of `runner`, which is locked or not stored yet, and dispatch it."""
+    given.refuse_full_queue()
+    is_new = sa.inspect(runner).transient
     session = AgentRunnerSession(
         id=db.new_id(),
+        created_at=given.now,
         account_id=runner.account_id,
-        site_id=site.id,
+        site_id=given.site.id,
         agent_runner_id=runner.id,
-        user_id=caller.user_id,
+        user_id=given.user.id,
         parent_session_id=start.session_id,
         prompt=order.prompt,
         mode=order.mode or Mode.NORMAL,
@@ -112,29 +104,18 @@ def add(
         start_diff_key=start.diff_key,
         base_sha=runner.base_sha,
         base_deploy_id=runner.base_deploy_id,
+        attempt=0,
+        dispatches=0,
     )
-    db.session.add(session)
-    db.session.flush()
-    db.session.add_all(SessionFile(session_id=session.id, file_key=key) for key in order.file_keys)
     runner.latest_session_id = session.id
-    runner.last_session_created_at = session.created_at
-    if site.execution == Execution.INTERNAL:
-        leases.dispatch(session, queue.RUN_SESSION)
-    lifecycle.enter(runner, session, SessionState.NEW)
-    db.session.refresh(session)
+    runner.last_session_created_at = given.now
+    if given.site.execution == Execution.INTERNAL:
+        leases.dispatch(session, queue.RUN_SESSION, given.now)
+    event = lifecycle.begin(runner, session)
+    files = [SessionFile(session_id=session.id, file_key=key) for key in order.file_keys]
+    db.insert_together([*([runner] if is_new else []), session, *files, event], given.now)
+    orm.attributes.set_committed_value(session, "user", given.user)
     return session
-
-
-def _refuse_full_queue(account: Account) -> None:
-    most = account.max_queued_sessions or settings().max_queued_sessions
-    waiting = db.session.scalar(
-        sa.select(sa.func.count()).where(
-            AgentRunnerSession.account_id == account.id, AgentRunnerSession.state == SessionState.NEW
-        )
-    )
-    if (waiting or 0) >= most:
-        message = f"{waiting} sessions of this account are waiting. The limit is {most}. Wait until some have started."
-        raise TooMany(message, error_code="queue_full", headers={"Retry-After": "30"})
 
 
 def get(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID) -> AgentRunnerSession:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import orm
 
 from app import db
 from app.errors import Conflict, invalid
@@ -21,6 +22,7 @@ from app.services.callers import Caller
 from app.services.execution import lifecycle
 from app.services.pagination import Listing, Page, after, created_between
 from app.services.runners import agent_runner_sessions as sessions
+from app.services.runners import background
 from app.services.runners.creation import NewRunner
 from app.services.runners.guards import refuse_while_active
 from app.services.runners.session_configuration import choose
@@ -34,17 +36,16 @@ _BRANCHES = ("branch", "result_branch")
 _HAS_TRIGRAM = re.compile(r"[^\W_]{3}")
 
 
-def create(caller: Caller, new: NewRunner, uploaded: uploads.Uploaded) -> AgentRunner:
+def create(caller: Caller, new: NewRunner, uploaded: uploads.Uploaded) -> tuple[AgentRunner, AgentRunnerSession]:
     """Create a runner with its first session, and dispatch that.
 
     `uploaded` is the result of `uploads.find_uploaded` for the files of `new`.
     """
     caller.require(Scope.WRITE)
     branch = git_names.plain_branch("branch", new.branch) if new.branch is not None else None
-    lookup.get_site(caller, new.site_id)
+    given = background.of_site(caller, new.site_id)
+    site = given.site
     file_keys = uploads.check_usable(new.file_keys or [], uploaded)
-    account = lookup.lock_account(caller.account_id)
-    site = lookup.get_site(caller, new.site_id, lock=True)
     parent = None
     if new.parent_agent_runner_id:
         parent = lookup.get_runner(caller, new.parent_agent_runner_id)
@@ -66,14 +67,13 @@ def create(caller: Caller, new: NewRunner, uploaded: uploads.Uploaded) -> AgentR
         base_deploy_id=new.base_deploy_id,
         diff_key=parent.diff_key if parent else None,
         contains_secret=parent is not None and parent.contains_secret,
-        last_session_created_at=db.now(),
+        last_event_seq=0,
     )
-    db.session.add(runner)
-    db.session.flush()
     order = sessions.Order(new.prompt, new.mode, choose(site, new), file_keys)
-    sessions.add(caller, account, site, runner, order)
-    db.session.refresh(runner)
-    return runner
+    session = sessions.add(given, runner, order, sessions.Start(None, runner.diff_key))
+    orm.attributes.set_committed_value(runner, "site", site)
+    orm.attributes.set_committed_value(runner, "user", given.user)
+    return runner, session
 
 
 def title_from(prompt: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from app.errors import Conflict
 from app.models import AgentRunner
-from app.services import lookup
 
 
 def refuse_archived(runner: AgentRunner) -> None:
@@ -14,8 +13,8 @@ def refuse_archived(runner: AgentRunner) -> None:
 
 
 def refuse_while_active(runner: AgentRunner) -> None:
-    """Raise `Conflict` while a session of the runner is NEW or RUNNING."""
-    if lookup.find_active_session(runner) is not None:
+    """Raise `Conflict` while a session of the runner, which is locked, is NEW or RUNNING."""
+    if runner.active_session_created_at is not None:
         raise Conflict(
             "A session of this agent runner is NEW or RUNNING. Wait until it ends, or stop it.",
             error_code="active_session_exists",

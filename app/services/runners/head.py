@@ -30,7 +30,9 @@ def revert(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID | None) -
         )
     refuse_to_discard_landed(runner, chain(runner, target.id if target else None))
     lifecycle.move_head(runner, target)
+    lifecycle.refresh_runner(runner)
     events.record_runner_state(runner)
+    db.session.flush()
     db.session.refresh(runner)
     return runner
 

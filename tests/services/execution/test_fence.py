@@ -12,7 +12,7 @@ from app import db
 from app.models import AgentRunnerSession, Event
 from app.models.states import SessionState, Stage
 from app.services import events, leases
-from app.services.execution import session_attempts
+from app.services.execution import progress, session_attempts
 from app.services.execution.outcomes import Outcome, Work
 from app.services.runners import agent_runner_sessions
 from app.services.sites import sites
@@ -21,10 +21,12 @@ from tests.services.conftest import claim, read, write
 KEYS = {"result_diff_key": "a/result.patch", "cumulative_diff_key": "a/cumulative.patch"}
 WRITES: dict[str, Callable[[Any, int], Any]] = {
     "beat": lambda session_id, attempt: leases.beat(AgentRunnerSession, session_id, attempt),
-    "record_base": lambda session_id, attempt: session_attempts.record_base(session_id, attempt, "a" * 40, "main"),
-    "record_stage": lambda session_id, attempt: session_attempts.record_stage(session_id, attempt, Stage.AGENT),
-    "record_step": lambda session_id, attempt: session_attempts.record_step(session_id, attempt, "x", "y"),
-    "record_usage": lambda session_id, attempt: session_attempts.record_usage(session_id, attempt, {"input_tokens": 1}),
+    "record_base": lambda session_id, attempt: progress.record(session_id, attempt, [progress.Base("a" * 40, "main")]),
+    "record_stage": lambda session_id, attempt: progress.record(session_id, attempt, [Stage.AGENT]),
+    "record_step": lambda session_id, attempt: progress.record(session_id, attempt, [progress.Step("x", "y")]),
+    "record_usage": lambda session_id, attempt: progress.record(
+        session_id, attempt, [progress.Usage({"input_tokens": 1})]
+    ),
     "finish": lambda session_id, attempt: session_attempts.finish(session_id, attempt, SessionState.DONE, Outcome()),
 }
 
