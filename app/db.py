@@ -175,27 +175,30 @@ def insert_together(rows: Sequence[orm.DeclarativeBase], at: datetime.datetime) 
 
     `at` is the present time by the database's clock. Columns that default to it get it, so no row is read back.
     """
-    tables, values = [row.__table__ for row in rows], [_complete(row, at) for row in rows]
+    values = [_complete(row, at) for row in rows]
     if dialect() == "postgresql":
+        shape = tuple((row.__table__, tuple(each)) for row, each in zip(rows, values, strict=True))
         named = {f"{name}_{place}": value for place, each in enumerate(values) for name, value in each.items()}
-        session.execute(_insert_all(tuple(tables)), named)
+        session.execute(_insert_all(shape), named)
     else:
-        for table, each in zip(tables, values, strict=True):
-            session.execute(_insert_one(table), each)
+        for row, each in zip(rows, values, strict=True):
+            session.execute(sa.insert(type(row)), each)
     for row in rows:
         orm.make_transient_to_detached(row)
         session.add(row)
 
 
 def _complete(row: orm.DeclarativeBase, at: datetime.datetime) -> dict[str, Any]:
-    """Set the attributes that have no value yet to their defaults. Returns the value of each column by its name."""
+    """Set the attributes that have no value yet to their defaults. Returns the value of each column that has one."""
     mapper = sa.inspect(type(row))
     values = {}
     for column in mapper.local_table.columns:
         name = mapper.get_property_by_column(column).key
         if name not in row.__dict__:
             setattr(row, name, _default(column, at))
-        values[column.key] = getattr(row, name)
+        # None is left out: a JSON column would store it as a JSON null. psycopg also caches only short statements.
+        if row.__dict__[name] is not None:
+            values[column.key] = row.__dict__[name]
     return values
 
 
@@ -208,18 +211,12 @@ def _default(column: Any, at: datetime.datetime) -> Any:
     return default.arg if default.is_scalar else at
 
 
-@functools.cache
-def _insert_one(table: sa.Table) -> sa.Insert:
-    return sa.insert(table)
-
-
-@functools.cache
-def _insert_all(tables: tuple[sa.Table, ...]) -> sa.Insert:
+@functools.lru_cache(maxsize=256)
+def _insert_all(shape: tuple[tuple[sa.Table, tuple[str, ...]], ...]) -> sa.Insert:
+    """One statement that inserts a row into each table, with parameters for the columns of these names."""
     *others, last = (
-        sa.insert(table).values(
-            {column.key: sa.bindparam(f"{column.key}_{place}", type_=column.type) for column in table.columns}
-        )
-        for place, table in enumerate(tables)
+        sa.insert(table).values({name: sa.bindparam(f"{name}_{place}", type_=table.c[name].type) for name in names})
+        for place, (table, names) in enumerate(shape)
     )
     return last.add_cte(*(insert.cte() for insert in others))
 

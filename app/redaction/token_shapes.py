@@ -78,16 +78,19 @@ _SHAPES: tuple[tuple[tuple[str, ...], str], ...] = (
         rf"-----BEGIN {_LABEL}-----(?:[\sA-Za-z0-9+/=\\:,.>|→]|-(?!-))*(?:-----END {_LABEL}-----)?",
     ),
 )
-_TABLE = tuple((marks, re.compile(shape)) for marks, shape in _SHAPES)
+_TABLE = tuple((mark, re.compile(shape)) for marks, shape in _SHAPES for mark in marks)
 _END_OF_KEY = re.compile(rf"-----END {_LABEL}-----")
 _PARTS_OF_KEY = string.ascii_letters + string.digits + string.whitespace + "+/=\\>|→"
 
 
 def redact_shapes(text: str, replacement: str) -> str:
     """`text` with every token shape replaced by `replacement`."""
-    for marks, shape in _TABLE:
-        if any(mark in text for mark in marks):
-            text = shape.sub(replacement, text)
+    # Most texts, such as the parts of a line of a log, have none of the marks. In this form that takes a microsecond.
+    shapes = dict.fromkeys([shape for mark, shape in _TABLE if mark in text])
+    if not shapes:
+        return text
+    for shape in shapes:
+        text = shape.sub(replacement, text)
     # Text that was cut may begin in the middle of a key, so everything before an end of a key is removed, too.
     *before, last = _END_OF_KEY.split(text)
     return replacement.join([*(part.rstrip(_PARTS_OF_KEY) for part in before), last])

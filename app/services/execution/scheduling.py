@@ -85,6 +85,15 @@ def longest_wait() -> float:
 
 def waiting(session_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, Waiting]:
     """Why those of the sessions that are NEW have not started yet, by session id. One query, whatever their number."""
+    wanted = {"ids": list(session_ids), "overdue_seconds": UNCLAIMED_SWEEPS * settings().sweep_seconds}
+    return {
+        session_id: Waiting(WaitingReason(reason), position)
+        for session_id, reason, position in db.session.execute(_waiting(), wanted)
+    }
+
+
+@functools.cache
+def _waiting() -> sa.Select[uuid.UUID, str, int]:
     session = AgentRunnerSession
     query, of_account, of_site = _new_sessions()
     held_by_account = sa.not_(_is_below(Account.max_concurrent_sessions, of_account))
@@ -113,7 +122,7 @@ def waiting(session_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, Waiting]:
     order = (found.running_then, found.last_claimed_at.nulls_first(), found.created_at, found.id)
     place = sa.func.row_number().over(partition_by=[found.reason, found.whose], order_by=order)
     never_claimed = sa.select(sa.func.max(Account.last_claimed_at).is_(None)).scalar_subquery()
-    overdue = db.now(-UNCLAIMED_SWEEPS * settings().sweep_seconds)
+    overdue = db.now(-sa.bindparam("overdue_seconds", type_=sa.Float()))
     no_worker = sa.and_(
         found.reason == WaitingReason.QUEUED.value, sa.not_(found.external), never_claimed, found.created_at < overdue
     )
@@ -122,11 +131,8 @@ def waiting(session_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, Waiting]:
         sa.case((no_worker, WaitingReason.NO_WORKER.value), else_=found.reason).label("reason"),
         (place - 1).label("position"),
     ).subquery()
-    wanted = sa.select(placed).where(placed.c.id.in_(list(session_ids)))
-    return {
-        session_id: Waiting(WaitingReason(reason), position)
-        for session_id, reason, position in db.session.execute(wanted)
-    }
+    columns = (placed.c.id, placed.c.reason, placed.c.position)
+    return sa.select(*columns).where(placed.c.id.in_(sa.bindparam("ids", expanding=True)))
 
 
 def _that_may_run(*wanted: Any) -> tuple[sa.Select[Any], sa.ColumnElement[int]]:
