@@ -43,7 +43,7 @@ class LocalStore:
     def _check_marker(self) -> None:
         if not os.path.exists(self.root / _MARKER):
             raise StoreUnavailable(
-                f"{self.root} is not set up as the artifact store. Mount its disk, or run `agent-runners migrate`"
+                f"{self.root} is not set up as the artifact store. Mount its disk, or run `agent-runners migrate`."
             )
 
     @contextlib.contextmanager
@@ -60,7 +60,7 @@ class LocalStore:
     def _path(self, key: str) -> Path:
         parts = key.split("/")
         if any(part in ("", ".", "..") or "\0" in part for part in parts):
-            raise Forbidden(f"{key!r} is not a valid key of the artifact store")
+            raise Forbidden(f"{key!r} is not a key of the artifact store. Use a key exactly as the API returned it.")
         return self.root.joinpath(*parts)
 
     def put(self, key: str, chunks: Iterable[bytes], *, limit: int | None = None) -> int:
@@ -76,7 +76,7 @@ class LocalStore:
             for chunk in chunks:
                 size += len(chunk)
                 if limit is not None and size > limit:
-                    raise TooLarge(f"the content is larger than {limit} bytes")
+                    raise TooLarge(f"The content has more than {limit} bytes, which is the limit. Send less.")
                 with _unavailable_on_error():
                     file.write(chunk)
             with _unavailable_on_error():
@@ -161,11 +161,11 @@ class LocalStore:
         signature = terms.pop("signature", "")
         if not keys.is_signed(_text_to_sign(method, key, terms), signature):
             raise Forbidden(
-                "the URL was not signed for this request; send exactly the method and the headers that it came with",
+                "The URL was not signed for this request. Send exactly the method and the headers that it came with.",
                 error_code="bad_signature",
             )
         if int(terms["expires"]) < time.time():
-            raise Forbidden("the URL has expired; ask for a new one", error_code="url_expired")
+            raise Forbidden("The URL has expired. Request a new one.", error_code="url_expired")
         return terms
 
 

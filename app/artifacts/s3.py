@@ -117,7 +117,7 @@ class _Readable(io.RawIOBase):
                 break
             self.size += len(chunk)
             if self._limit is not None and self.size > self._limit:
-                raise TooLarge(f"the content is larger than {self._limit} bytes")
+                raise TooLarge(f"The content has more than {self._limit} bytes, which is the limit. Send less.")
             parts.append(chunk)
             wanted -= len(chunk)
         content = b"".join(parts)

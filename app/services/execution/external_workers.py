@@ -26,7 +26,7 @@ from app.services.unset import UNSET, Unset
 URL_SECONDS = 14 * 60
 DIFF_TYPE = "text/x-diff"
 KINDS = ("result", "cumulative")
-_CLAIMED = "a worker has claimed this session; report with the session token in the answer to that claim"
+_CLAIMED = "A worker has claimed this session. Report with the session token in the answer to its claim."
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def report(
         raise Conflict(_CLAIMED, error_code="already_claimed")
     if session.state != SessionState.RUNNING and sent.has_diffs:
         raise Conflict(
-            f"a session that is {session.state.value} takes no diffs; only one that is RUNNING does",
+            f"The session is {session.state.value}. Send diffs between its claim and its end, while it is RUNNING.",
             error_code="not_running",
         )
     if isinstance(sent.result_branch, str):
@@ -144,7 +144,7 @@ def _is_worker(caller: Caller, session: AgentRunnerSession) -> bool:
         return caller.may(Scope.WORKER)
     if caller.session_id != session.id:
         raise Forbidden(
-            "this session token belongs to another session; use the token from the answer to this session's claim",
+            "The session token belongs to another session. Use the token from the answer to this session's claim.",
             error_code="session_token_scope",
         )
     if caller.attempt != session.attempt or session.state in (SessionState.NEW, SessionState.CANCELLED):
@@ -157,7 +157,7 @@ def _retitle(caller: Caller, session: AgentRunnerSession, sent: Report) -> Agent
         caller.require(Scope.WRITE)
     if not sent.has_at_most_a_title:
         raise Forbidden(
-            "this needs a token of scope worker; a token of scope write may change title only",
+            "A token of the scope write can change only the title. Use a token of the scope worker.",
             error_code="scope_missing",
         )
     sent.write(session)
@@ -172,23 +172,28 @@ def _check_move(session: AgentRunnerSession, wanted: SessionState | None) -> Non
         return
     if wanted is None:
         raise Conflict(
-            f"a session that is {session.state.value} takes no reports; claim it first with state: RUNNING",
+            f"The session is {session.state.value}. Report between its claim, which is state: RUNNING, and its end.",
             error_code="not_running",
         )
     if not may_move(session.state, wanted):
-        message = f"a session that is {session.state.value} cannot become {wanted.value}"
+        message = f"The session is {session.state.value}, and cannot become {wanted.value}. {_next_states(session)}"
         raise Conflict(message, error_code="bad_transition")
+
+
+def _next_states(session: AgentRunnerSession) -> str:
+    after = [state.value for state in SessionState if may_move(session.state, state)]
+    return f"It can become {' or '.join(after)}." if after else "That state is final; create another session."
 
 
 def _claim(caller: Caller, runner: AgentRunner, session: AgentRunnerSession) -> ClaimAnswer:
     if runner.site.execution != Execution.EXTERNAL:
         raise Conflict(
-            "this deployment's own workers run the sessions of this site; set the site's execution to external to claim "
-            "them by the API",
+            "This deployment's own workers run the sessions of this site. Set the site's execution to external to claim "
+            "them with the API.",
             error_code="not_external",
         )
     if not scheduling.has_room(db.session.get_one(Account, runner.account_id), runner.site):
-        message = "the account or the site is at its limit of concurrent sessions; claim again later"
+        message = "The account or the site runs as many sessions as it may at once. Claim again when one has ended."
         raise TooMany(message, error_code="too_many_running", headers={"Retry-After": "30"})
     session_attempts.begin(runner, session, None)
     return ClaimAnswer(
@@ -262,9 +267,12 @@ def upload_urls(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID) -> 
     session = lookup.get_session(runner, session_id)
     if not (_holds(caller, session) or _may_keep_work(caller, session)):
         if not _is_worker(caller, session):
-            raise Forbidden("this needs a token of scope worker", error_code="scope_missing")
+            raise Forbidden("This needs a token of the scope worker.", error_code="scope_missing")
         if session.state != SessionState.RUNNING:
-            raise Conflict("only a session that is RUNNING takes diffs", error_code="not_running")
+            raise Conflict(
+                f"The session is {session.state.value}. Send diffs between its claim and its end, while it is RUNNING.",
+                error_code="not_running",
+            )
         raise Conflict(_CLAIMED, error_code="already_claimed")
     urls = {}
     for kind in KINDS:
