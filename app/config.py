@@ -108,6 +108,11 @@ class Settings:
         values.one_of("bubblewrap", "none"),
     )
     sandbox_uid: int = setting(61000, "User id that agents run as if the worker runs as root.")
+    overlay: bool = setting(
+        True,
+        "Whether sessions on one commit share its files, and keep only their own changes (overlayfs). That needs a worker "
+        "that runs as root with a sandbox; elsewhere each session has a checkout of its own.",
+    )
     allow_ssh: bool = setting(False, "Allow `ssh://` repository URLs.")
     allow_http: bool = setting(False, "Allow `http://` repository URLs.")
     allow_private_addresses: bool = setting(

@@ -89,6 +89,7 @@ def this_host() -> Host:
         work_dir=settings().work,
         sandbox="bubblewrap" if settings().sandbox == "bubblewrap" else "none",
         sandbox_uid=settings().sandbox_uid,
+        overlay=settings().overlay,
         allowed_protocols=tuple(protocols),
         local_repositories=settings().local_repositories,
         fetch_timeout_seconds=settings().fetch_timeout_seconds,

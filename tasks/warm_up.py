@@ -15,6 +15,7 @@ from app import artifacts, db
 from tasks.rehearsal import rehearse
 from tasks.session_jobs import this_host
 from workers.sandbox import probe, seccomp
+from workers.workspace.overlay_probe import can_overlay
 
 log = structlog.get_logger()
 # What a session imports where it is first needed.
@@ -27,7 +28,9 @@ def warm_up() -> None:
         importlib.import_module(module)
     artifacts.store()
     seccomp.program()
-    probe(this_host())
+    host = this_host()
+    if probe(host).ok:
+        can_overlay(host)
     try:
         rehearse()
     except sa.exc.SQLAlchemyError as error:

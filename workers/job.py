@@ -177,6 +177,8 @@ class Host:
     sandbox: Literal["bubblewrap", "none"] = "bubblewrap"
     sandbox_uid: int = 61_000
     """The uid that agents run as if the worker is root; ignored otherwise."""
+    overlay: bool = True
+    """Whether checkouts may be overlays on shared files, where the machine allows it."""
     allowed_protocols: tuple[str, ...] = ("https",)
     local_repositories: Path | None = None
     """Local paths and `file://` URLs may be cloned only from below this folder."""

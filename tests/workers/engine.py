@@ -28,6 +28,7 @@ from workers.processes.launch import Launch
 from workers.processes.lifeline import Lifeline
 from workers.processes.lines import Line
 from workers.sandbox import Sandbox, open_sandbox, probe
+from workers.sandbox.base import Overlay
 
 ROOT = Path(__file__).parents[2]
 IS_ROOT = os.geteuid() == 0
@@ -56,6 +57,7 @@ class Folders:
     checkout: Path
     home: Path
     attachments: Path
+    overlay: Overlay | None = None
 
 
 def folders(below: Path, owner: int | None = None) -> Folders:

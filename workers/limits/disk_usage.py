@@ -85,10 +85,12 @@ def _count_nameless(folders: Iterable[Path], processes: Iterable[int], found: Di
         with contextlib.suppress(OSError):
             systems.add(os.lstat(folder).st_dev)
     seen = set()
-    for pid in processes:
+    for number, pid in enumerate(processes):
+        if number == 0:
+            systems.update(_overlays(pid))
         # A process may end meanwhile. Only root may read the descriptors of another user's process.
         with contextlib.suppress(OSError), os.scandir(f"/proc/{pid}/fd") as descriptors:
-            for number, descriptor in enumerate(descriptors, 1):
+            for count, descriptor in enumerate(descriptors, 1):
                 with contextlib.suppress(OSError):
                     status = os.stat(descriptor.path)
                     place = status.st_dev, status.st_ino
@@ -99,6 +101,15 @@ def _count_nameless(folders: Iterable[Path], processes: Iterable[int], found: Di
                             found.allocated += status.st_blocks * _BLOCK
                         elif os.readlink(descriptor.path).startswith("/memfd:"):
                             found.memory += status.st_blocks * _BLOCK
-                if number % _MANY == 0:
+                if count % _MANY == 0:
                     yield found
         yield found
+
+
+def _overlays(pid: int) -> Iterator[int]:
+    """The devices of the overlays that `system_calls.mount_overlay` mounted for a process. Files in them have these."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/mountinfo", "rb") as mounts:
+        for line in mounts:
+            if b" overlay " in line and b",upperdir=/proc/self/fd/" in line:
+                major, minor = line.split()[2].split(b":")
+                yield os.makedev(int(major), int(minor))

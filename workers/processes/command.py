@@ -36,7 +36,7 @@ def exec_command(launch: dict[str, Any], options: Sequence[str], inherited: Sequ
             _limit(getattr(resource, name), value)
         options = [*options, *_open_filter(launch["filter"])]
         if launch["exposed"]:
-            expose(launch["exposed"])
+            expose(launch["exposed"], launch["overlay"])
         if launch["uid"] is not None:
             _own_streams(launch["uid"])
             become_user(launch["uid"])
@@ -85,14 +85,16 @@ def _open_filter(path: str | None) -> list[str]:
     return ["--seccomp", str(descriptor)]
 
 
-def expose(pairs: list[tuple[str, str]]) -> None:
+def expose(pairs: list[tuple[str, str]], overlay: list[str]) -> None:
     """Bind each source below /tmp of a private mount namespace, where an unprivileged user can reach it.
 
     Only root can do this, and only root needs it: the user that runs the sandbox cannot reach a workspace below a
     private directory such as /root. The sources are opened before /tmp is covered, because they may be in it.
+    `overlay` are three folders to mount as one, see `system_calls.mount_overlay`, and the place.
     """
     system_calls.enter_private_mounts()
     opened = [(os.open(source, os.O_PATH), target, os.path.isdir(source)) for source, target in pairs]
+    layers = [os.open(folder, os.O_PATH) for folder in overlay[:3]]
     system_calls.mount_temporary("/tmp")
     for source, target, is_directory in opened:
         if is_directory:
@@ -101,6 +103,9 @@ def expose(pairs: list[tuple[str, str]]) -> None:
             os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o644))
         system_calls.bind(f"/proc/self/fd/{source}", target)
         os.close(source)
+    if overlay:
+        os.makedirs(overlay[3], 0o755)
+        system_calls.mount_overlay(layers, overlay[3])
 
 
 def _own_streams(uid: int) -> None:

@@ -35,7 +35,8 @@ class Launch:
     """What the supervisor starts.
 
     `uid` is the user to become, which only root can. `exposed` pairs files and directories with the paths below /tmp
-    where that user finds them (see `command.expose`). `limits` are names and values of `resource`. `groups` are the
+    where that user finds them (see `command.expose`). `overlay` has the lower, upper and work folder of an overlay and
+    the path below /tmp where it is mounted. `limits` are names and values of `resource`. `groups` are the
     `cgroup.procs` files of the control groups to join. `filter` is a file with a seccomp program, and `network` the
     network to make, for a command that is bubblewrap. `locks` are descriptors that the supervisor keeps open until all
     processes of the command have ended. The command inherits only its standard streams.
@@ -46,6 +47,7 @@ class Launch:
     directory: str
     uid: int | None = None
     exposed: Sequence[tuple[str, str]] = ()
+    overlay: Sequence[str] = ()
     limits: Mapping[str, int] = field(default_factory=dict)
     groups: Sequence[str] = ()
     filter: str | None = None
@@ -60,6 +62,7 @@ class Launch:
             "directory": self.directory,
             "uid": self.uid,
             "exposed": list(self.exposed),
+            "overlay": list(self.overlay),
             "limits": dict(self.limits),
             "groups": list(self.groups),
             "filter": self.filter,

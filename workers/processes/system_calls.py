@@ -44,6 +44,22 @@ def bind(source: str, target: str) -> None:
     _call("mount", source.encode(), target.encode(), None, _MS_BIND | _MS_REC, None)
 
 
+def mount_overlay(layers: list[int], target: str) -> None:
+    """Mount open folders as an overlay, and close them: the lower one, which is only read, the upper one, and an empty one.
+
+    The options are given because a system may change their defaults: a folder of the lower layer can be moved as a
+    whole, and a file of which only the mode changes is copied completely.
+    """
+    lower, upper, work = layers
+    options = (
+        f"lowerdir=/proc/self/fd/{lower},upperdir=/proc/self/fd/{upper},workdir=/proc/self/fd/{work},"
+        "redirect_dir=on,metacopy=off,index=off,xino=off"
+    )
+    _call("mount", b"overlay", target.encode(), b"overlay", 0, options.encode())
+    for each in layers:
+        os.close(each)
+
+
 def enter_network(namespace: int) -> None:
     """Enter a network namespace, and the user namespace that owns it.
 

@@ -95,6 +95,13 @@ class Objects:
             if not is_complete:
                 self.close()
 
+    def content(self, name: bytes) -> Iterator[bytes]:
+        """The content of one object. Read it to its end before the next question."""
+        [header] = self._ask([b"contents %s\n" % name])
+        if header.endswith(b" missing"):
+            raise GitFailed("cat-file", 128, f"there is no object {name.decode()}", self._git.stage)
+        return self._content(header)
+
     def write_tree(self, entries: Mapping[bytes, Entry]) -> str:
         """Store a tree and return its id."""
         ordered = sorted(entries.items(), key=lambda item: item[0] + b"/" if item[1].is_tree else item[0])

@@ -19,8 +19,24 @@ ATTACHMENTS_VARIABLE = "AGENT_RUNNERS_ATTACHMENTS"
 _PROCESSES_OF_USER = 8
 
 
+@dataclass(frozen=True)
+class Overlay:
+    """A checkout of two layers, mounted as an overlay in the sandbox.
+
+    `lower` has files that several attempts share. Nothing writes to it: it is never bound anywhere. `upper` has what
+    the attempt changed. `work` is an empty folder beside it, for the kernel.
+    """
+
+    lower: Path
+    upper: Path
+    work: Path
+
+
 class Directories(Protocol):
-    """The directories of a workspace that a sandbox uses. `root` contains the others and is not visible inside."""
+    """The directories of a workspace that a sandbox uses. `root` contains the others and is not visible inside.
+
+    With an `overlay` the agent's checkout is what its layers show together, and `checkout` is the upper one.
+    """
 
     @property
     def root(self) -> Path: ...
@@ -30,6 +46,8 @@ class Directories(Protocol):
     def home(self) -> Path: ...
     @property
     def attachments(self) -> Path: ...
+    @property
+    def overlay(self) -> Overlay | None: ...
 
 
 @dataclass(frozen=True)

@@ -74,10 +74,14 @@ class Bubblewrap:
         if self.owner is not None:
             program, exposed = self._program.exposed_below("/tmp")
         mounts: list[str] = []
-        for option, source, target in binds:
+        layers: tuple[str, ...] = ()
+        for number, (option, source, target) in enumerate(binds):
             # Another user may not be able to reach the source, so root mounts it below /tmp first.
-            reachable = str(source) if self.owner is None else f"/tmp/{len(exposed)}"
-            exposed.append((str(source), reachable))
+            reachable = str(source) if self.owner is None else f"/tmp/{number}"
+            if target == PLACE.checkout and (overlay := self._directories.overlay):
+                layers = (str(overlay.lower), str(overlay.upper), str(overlay.work), reachable)
+            else:
+                exposed.append((str(source), reachable))
             mounts += [option, reachable, target]
         variables = {**minimal_environment(PLACE, "/usr/local/bin:/usr/bin:/bin", runtime), **environment}
         network = None
@@ -90,6 +94,7 @@ class Bubblewrap:
             directory="/",
             uid=self.owner,
             exposed=exposed if self.owner is not None else (),
+            overlay=layers,
             limits=resource_limits(self._limits),
             filter=self._filter,
             network=network,

@@ -29,6 +29,7 @@ class _Directories:
     checkout: Path
     home: Path
     attachments: Path
+    overlay = None
 
 
 def probe(host: Host) -> Probe:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from workers.safe_walk import Folder, walk
+from workers.workspace.untrackable import is_whiteout
 
 # They hold hooks, commands, plugins, and servers that an agent starts. The paths of Claude Code and Codex are tested
 # with the programs; the others are those documented for Gemini CLI, OpenCode, Qwen Code, Cursor, Copilot, Crush, Kiro
@@ -36,6 +37,16 @@ def is_withheld(path: str, *, is_folder: bool = False) -> bool:
         return True
     is_variables = name == _VARIABLES or (name.startswith(f"{_VARIABLES}.") and name not in _EXAMPLES)
     return not is_folder and (name in _FILES or is_variables)
+
+
+def withheld_at_top(paths: Iterable[str]) -> list[str]:
+    """The files to withhold among `paths`, each by the highest of its folders that is withheld as a whole."""
+    found: dict[str, None] = {}
+    for path in paths:
+        parts = path.split("/")
+        places = ("/".join(parts[:cut]) for cut in range(1, len(parts) + 1))
+        found[next(place for place in places if is_withheld(place, is_folder=place != path))] = None
+    return list(found)
 
 
 def withhold(checkout: Path, aside: Path) -> list[str]:
@@ -73,7 +84,9 @@ def _find(folder: Folder) -> list[str]:
         for entry in entries:
             is_folder = entry.is_dir(follow_symlinks=False)
             if is_withheld(entry.name, is_folder=is_folder):
-                found.append(entry.name)
+                # What setup removed of the base is withheld already.
+                if not is_whiteout(entry):
+                    found.append(entry.name)
             elif is_folder and entry.name.lower() != ".git":
                 folder.subfolders.append(entry.name)
     return found

@@ -12,7 +12,7 @@ from pathlib import Path
 from workers.repository.git import Git
 from workers.repository.objects import NOTHING, SUBMODULE
 from workers.repository.remote import public_url
-from workers.repository.trees import Change
+from workers.repository.trees import Change, unchanged_time
 from workers.workspace.base import Base
 
 IDENTITY = """\
@@ -40,30 +40,47 @@ def create_agent_repository(
     `changed` is how the work of the runner's earlier sessions differs from the base. Its index is that of `ours`,
     without these changes, so that they show as changes; submodules keep their current commits. Files that we withhold
     do not show as deleted.
-    The commit is copied as one pack, so the size of the history does not matter.
     """
     repository = checkout / ".git"
+    create_repository(repository, base)
+    set_branch(repository, base.sha, branch, repo_url)
+    assert ours.index is not None
+    copy_index(ours.index, repository)
+    theirs = replace(ours, index=repository / "index", work_tree=checkout)
+    with unchanged_time(repository / "index"):
+        if changed:
+            theirs.run("read-tree", "-m", "-i", base.sha)
+        adapt_index(theirs, changed, base.facts.withheld if withholds else ())
+
+
+def create_repository(repository: Path, base: Base) -> None:
+    """Create a repository with the base commit, without a branch and an index.
+
+    The commit is copied as one pack, so the size of the history does not matter.
+    """
     for folder in ("objects/info", "refs/heads", "refs/tags", "info", "hooks"):
         (repository / folder).mkdir(parents=True)
     shutil.copytree(base.packs, repository / "objects" / "pack")
+    (repository / "shallow").write_text(f"{base.sha}\n")
+
+
+def set_branch(repository: Path, sha: str, branch: str, repo_url: str) -> None:
+    """Write the configuration with the remote, and the branch that is checked out."""
     origin = public_url(repo_url)
     remote = f'[remote "origin"]\n\turl = {_quoted(origin)}\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n'
     (repository / "config").write_text(_CONFIG + (remote if origin else ""))
     (repository / "HEAD").write_text(f"ref: refs/heads/{branch}\n")
-    (repository / "packed-refs").write_text(f"{base.sha} refs/heads/{branch}\n")
-    (repository / "shallow").write_text(f"{base.sha}\n")
-    assert ours.index is not None
-    shutil.copyfile(ours.index, repository / "index")
-    theirs = replace(ours, index=repository / "index", work_tree=checkout)
-    if changed:
-        theirs.run("read-tree", "-m", "-i", base.sha)
-    _adapt_index(theirs, changed, base.facts.withheld if withholds else ())
-    # A copy has the time of its source, so that git looks at the same files again (see `unchanged_time`).
-    written = ours.index.stat().st_mtime_ns
+    (repository / "packed-refs").write_text(f"{sha} refs/heads/{branch}\n")
+
+
+def copy_index(source: Path, repository: Path) -> None:
+    """Copy an index with the time of its source, so that git looks at the same files again (see `unchanged_time`)."""
+    shutil.copyfile(source, repository / "index")
+    written = source.stat().st_mtime_ns
     os.utime(repository / "index", ns=(written, written))
 
 
-def _adapt_index(theirs: Git, changed: Sequence[Change], absent: Sequence[str]) -> None:
+def adapt_index(theirs: Git, changed: Sequence[Change], absent: Sequence[str]) -> None:
     """Record the current commits of the submodules, and make `git status` ignore files that are absent."""
     lines = []
     for change in changed:

@@ -4,8 +4,9 @@
         base.json   the commit's tree, its submodules, and the files that configure agents
         index       the index of the commit, without any file's state on disk
         pack/       the pack with the commit for the agent's repository
+        files-<uid>/  the files, for checkouts that are overlays; see `base_files`
 
-Sessions copy from it and never change it.
+Sessions copy from it or use it as a layer, and never change it.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from workers.workspace import trash
 from workers.workspace.agent_configuration import is_withheld
 
 _FACTS = "base.json"
+LINK = "base"
+"""The name of a link in a workspace to the base that it needs."""
 _SHA = re.compile(r"[0-9a-f]{40}")
 _KEPT_SECONDS, _KEPT_BYTES = 7 * 86_400.0, 20 * 1024**3
 # What was begun so long ago belongs to a worker that was lost.
@@ -88,10 +91,14 @@ def open_base(host: Host, site_id: str, sha: str, mirror: Git) -> Iterator[Base]
 def evict_bases(host: Host) -> None:
     """Remove the bases that were not used for a long time, and the oldest ones if they take up too much disk space."""
     bases = host.work_dir / "bases"
+    # An overlay needs its base as long as it exists, even if its worker was lost.
+    in_use = {os.readlink(link) for link in host.work_dir.glob(f"workspaces/*/{LINK}")}
     found = sorted(((_last_use(folder), folder) for folder in bases.glob("*/*")), reverse=True)
     total = 0
     for last_use, folder in found:
-        total += sum(each.lstat().st_size for each in folder.rglob("*"))
+        total += _size(folder)
+        if str(folder) in in_use:
+            continue
         if time.time() - last_use > _KEPT_SECONDS or total > _KEPT_BYTES:
             _evict(host, folder)
 
@@ -117,6 +124,17 @@ def _hold(folder: Path) -> BinaryIO | None:
             stack.pop_all()
             return held
     return None
+
+
+def _size(folder: Path) -> int:
+    """The bytes that a base occupies. Its files are many, so their size was written down."""
+    total = 0
+    for path in (*folder.glob("*"), *folder.glob("pack/*")):
+        if path.suffix == ".size":
+            total += int(path.read_text())
+        elif path.is_file():
+            total += path.stat().st_size
+    return total
 
 
 def _last_use(folder: Path) -> float:

@@ -22,6 +22,7 @@ from workers.job import Limits
 from workers.repository.git import Access, Git, GitFailed
 from workers.repository.trees import unchanged_time
 from workers.workspace.agent_index import AgentIndex
+from workers.workspace.checkouts import Checkout
 from workers.workspace.partial_staging import others, stage_within_limits
 from workers.workspace.submodules import decide_submodules, kind_of
 from workers.workspace.untrackable import hidden
@@ -51,6 +52,7 @@ def stage(
     git: Git,
     checkout: Path,
     aside: Path,
+    files: Checkout,
     *,
     submodules: Mapping[bytes, str],
     agent_index: AgentIndex | None = None,
@@ -58,7 +60,7 @@ def stage(
     before: str,
     diff_limits: Limits | None = None,
 ) -> Staged:
-    """Stage all files in `checkout`; with `diff_limits`, only what fits into a diff of those limits.
+    """Stage all files in `checkout`, which is one of `files`; with `diff_limits`, only what fits into such a diff.
 
     `before` is the tree that the work started from, with its `submodules` and their commits. `most_new` is the maximum
     number of new files. No process of the agent may be running. Raises EngineError `snapshot_failed`, `too_many_files`
@@ -68,12 +70,10 @@ def stage(
         # If an earlier staging was stopped, git was killed and left its lock. Nothing else uses this index.
         (git.directory / "index.lock").unlink(missing_ok=True)
         _restore_folder(checkout)
-        if diff_limits:
-            # An earlier call may have staged everything. Reset the index, so that new files can be left out.
-            with unchanged_time(git.directory / "index"):
-                git.run("read-tree", "-m", "-i", before)
+        # An earlier call may have staged everything. Then new files could not be left out.
+        files.open_index(git, before, _mentioned(submodules, agent_index), afresh=diff_limits is not None)
         with_files = replace(git, work_tree=checkout)
-        with hidden(checkout, aside) as found:
+        with hidden(checkout, aside, has_whiteouts=files.has_whiteouts) as found:
             decision = decide_submodules(git, checkout, before, submodules, agent_index, found.repositories)
             dropped = [*decision.removed, *(agent_index.dropped if agent_index else ())]
             _update_index(git, dropped, decision.recorded)
@@ -86,7 +86,7 @@ def stage(
             else:
                 skipped = _add_all(with_files)
                 _add_ignored(with_files, _ignored(with_files, staged))
-            tree = git.line("write-tree")
+            tree = files.tree(git, before)
         nested = found.repositories - {os.fsdecode(path) for path in decision.recorded}
         return Staged(tree, [*found.left_out, *skipped], decision.notes, nested)
     except TimeoutError as error:
@@ -98,6 +98,11 @@ def stage(
         raise EngineError("snapshot_failed", "diff", f"The files could not be read: {error.strerror}.") from error
     except GitFailed as failed:
         raise EngineError("snapshot_failed", "diff", failed.message) from failed
+
+
+def _mentioned(submodules: Mapping[bytes, str], agent_index: AgentIndex | None) -> set[bytes]:
+    """The paths whose state counts although no file may have changed there."""
+    return {*submodules, *agent_index.submodules, *agent_index.dropped} if agent_index else set(submodules)
 
 
 def _restore_folder(checkout: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from workers.repository.git import Git, GitFailed
 from workers.safe_walk import walk
 from workers.workspace.agent_index import AgentIndex, Submodule
+from workers.workspace.untrackable import is_whiteout
 
 _PATHS = ("--no-includes", "-z", "--get-regexp", r"^submodule\..*\.path$")
 _NAMED = 100
@@ -94,7 +95,7 @@ def _files_in(checkout: Path, path: bytes) -> Iterator[str]:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     folder.subfolders.append(entry.name)
-                else:
+                elif not is_whiteout(entry):
                     yield f"{top}/{folder.path_of(entry.name)}"
 
 

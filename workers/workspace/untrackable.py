@@ -21,6 +21,8 @@ _READ_WHOLE = frozenset((".gitignore", ".gitattributes", ".gitmodules"))
 _LARGEST_READ_WHOLE = 1024**2
 _MOST_READ_WHOLE = 16 * 1024**2
 _NAMED = 1000
+WHITEOUT = os.makedev(0, 0)
+"""The device that is in the place of what is gone."""
 # Names that git refuses in any tree, because some systems treat them as `.git` (is_ntfs_dotgit in git's path.c).
 _REFUSED = re.compile(r"(?:^|.*\\)(?:\.git|git~1)[. ]*(?:[:\\].*)?", re.IGNORECASE | re.DOTALL)
 
@@ -39,18 +41,19 @@ class Hidden:
 
 
 @contextlib.contextmanager
-def hidden(checkout: Path, aside: Path) -> Iterator[Hidden]:
+def hidden(checkout: Path, aside: Path, *, has_whiteouts: bool = False) -> Iterator[Hidden]:
     """Move what git must not read in `checkout` into `aside` while the context is open, and move it back afterwards.
 
     Each `.git` is moved, so that git never uses a repository of the agent's, and so are other names that git refuses.
     A `.gitmodules` that is a link is moved, because git would stage it and then refuse the diff. Pipes, sockets and
     devices are moved, because git would block for ever on a `.gitignore` that is a pipe. Folders that are too deep for
-    git are moved, and ignore rules and attributes that are too large.
+    git are moved, and ignore rules and attributes that are too large. The whiteouts of an overlay (`has_whiteouts`)
+    stay: our index has no file of their names, and git takes no notice of other devices.
 
     No process of the agent may be running. Raises OSError.
     """
     aside.mkdir(mode=0o700, exist_ok=True)
-    scan = _Scan()
+    scan = _Scan(has_whiteouts)
     moved: list[tuple[Folder, str]] = []
     try:
         for folder in walk(checkout, force=True):
@@ -82,7 +85,8 @@ def is_too_long(path: bytes) -> bool:
 class _Scan:
     """Finds what git must not read."""
 
-    def __init__(self) -> None:
+    def __init__(self, has_whiteouts: bool) -> None:
+        self._has_whiteouts = has_whiteouts
         self.found = Hidden()
         self._read_whole = 0
 
@@ -96,7 +100,8 @@ class _Scan:
                     names.append(entry.name)
                     self._note_repository(folder)
                 elif _is_special(entry):
-                    names.append(entry.name)
+                    if not (self._has_whiteouts and is_whiteout(entry)):
+                        names.append(entry.name)
                 elif _is_refused(entry) or self._is_too_large(folder, entry):
                     names.append(entry.name)
                     if len(self.found.left_out) < _NAMED:
@@ -124,6 +129,12 @@ class _Scan:
 def _is_special(entry: os.DirEntry[str]) -> bool:
     """Whether it is a pipe, a socket or a device."""
     return not (entry.is_symlink() or entry.is_dir(follow_symlinks=False) or entry.is_file(follow_symlinks=False))
+
+
+def is_whiteout(entry: os.DirEntry[str]) -> bool:
+    """Whether it marks in the upper layer of an overlay that something of the lower one is gone."""
+    status = entry.stat(follow_symlinks=False)
+    return stat.S_ISCHR(status.st_mode) and status.st_rdev == WHITEOUT
 
 
 def _is_refused(entry: os.DirEntry[str]) -> bool:

@@ -33,13 +33,19 @@ from workers.limits.budget import Budget
 from workers.processes.lifeline import Lifeline
 from workers.repository.git import Git
 from workers.repository.mirror import Mirror, plain_name
-from workers.repository.objects import Objects
-from workers.repository.trees import Change, changes, revert_setup_changes
+from workers.repository.objects import SUBMODULE, Objects
+from workers.repository.trees import Change, changes, revert_setup_changes, unchanged_time
+from workers.sandbox.base import Overlay
 from workers.workspace import preparation, trash
-from workers.workspace.agent_configuration import is_withheld, withhold, withhold_from_home
+from workers.workspace.agent_configuration import is_withheld, withheld_at_top, withhold, withhold_from_home
 from workers.workspace.agent_index import AgentIndex, read_agent_index
-from workers.workspace.agent_repository import create_agent_repository
-from workers.workspace.base import Base, open_base
+from workers.workspace.agent_repository import adapt_index, copy_index, create_agent_repository, set_branch
+from workers.workspace.base import LINK, Base, open_base
+from workers.workspace.base_files import index_of, open_files
+from workers.workspace.checkouts import OverlayCheckout, WholeCheckout
+from workers.workspace.earlier_work import write_earlier_work
+from workers.workspace.overlay import hide
+from workers.workspace.overlay_probe import can_overlay
 from workers.workspace.ownership import change_owner
 from workers.workspace.staging import Staged, stage
 from workers.workspace.untrackable import is_too_long
@@ -50,7 +56,16 @@ _SAVING_SECONDS, _STOPPED_SECONDS = 300.0, 120.0
 _MEMORY_FOR_DIFF, _LEAST_MEMORY = 8, 2**30
 LOCK, _STATE = "lock", "notes.json"
 # The fields of a workspace that `reopen` cannot derive.
-_STATE_FIELDS = ("base_sha", "base_tree", "start_tree", "_setup_tree", "_withholds", "_submodules", "_index_mark")
+_STATE_FIELDS = (
+    "base_sha",
+    "base_tree",
+    "start_tree",
+    "_setup_tree",
+    "_withholds",
+    "_submodules",
+    "_index_mark",
+    "_lower",
+)
 
 
 class Workspace:
@@ -87,6 +102,8 @@ class Workspace:
         self._setup_tree: str | None = None
         self._submodules: dict[str, str] = {}
         self._index_mark: list[int] = []
+        self._base_withheld: Sequence[str] = ()
+        self._lower = ""
         self._objects: Objects | None = None
         self._lock: FileIO | None = None
 
@@ -130,6 +147,11 @@ class Workspace:
         return () if self._lock is None else (self._lock.fileno(),)
 
     @property
+    def overlay(self) -> Overlay | None:
+        """What the checkout is mounted from, if it is an overlay. Then `checkout` has what differs from the base."""
+        return Overlay(Path(self._lower), self.checkout, self.root / "overlay") if self._lower else None
+
+    @property
     def objects(self) -> Objects:
         """What `saving` can read. Its process ends with the workspace."""
         if self._objects is None:
@@ -154,6 +176,7 @@ class Workspace:
             self._setup_tree = self.start_tree
         if self._withholds:
             self._withhold(agent_files)
+        self._close_objects()
         self._save_state()
 
     def begin_saving(self, lifeline: Lifeline | None = None) -> None:
@@ -206,23 +229,39 @@ class Workspace:
             self.start_tree = preparation.fill_index(self.git, base, job.start_diff)
             with closing(Objects(self.git)) as objects:
                 changed = list(changes(objects, self.base_tree, self.start_tree))
-            self._submodules = preparation.find_submodules(base, changed)
-            with_files = replace(self.git, work_tree=self.checkout)
-            with_files.run("checkout-index", "--all", "--force", "--quiet", "--index")
-            self._create_agent_repository(job, base, changed, with_files)
+                self._submodules = preparation.find_submodules(base, changed)
+                if can_overlay(self._host):
+                    self._lay(job, base, git, objects, changed)
+                else:
+                    self._check_out(job, base, changed)
         self._index_mark = _mark(self.checkout)
 
-    def _make_folders(self) -> None:
-        # Other users may pass through these folders to their own, but cannot list them.
-        self.root.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
-        self.root.mkdir(mode=0o711)
-        self._lock = FileIO(os.open(self.root / LOCK, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), "w")
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        for folder, mode in ((self.checkout, 0o700), (self.home, 0o700), (self.attachments, 0o755)):
-            folder.mkdir(mode=mode)
+    def _lay(self, job: Job, base: Base, mirror: Git, objects: Objects, changed: Sequence[Change]) -> None:
+        """Make the checkout show the files of the base below the work of earlier sessions, and the agent's repository."""
+        self._lower = str(open_files(self._host, base, mirror))
+        (self.root / LINK).symlink_to(base.folder)
+        overlay = self.overlay
+        assert overlay is not None
+        overlay.work.mkdir(mode=0o700)
+        for folder in (self.checkout, self.home):
+            change_owner(folder, self._host.sandbox_uid)
+        if changed:
+            write_earlier_work(overlay, objects, changed, self.start_tree)
+        repository = self.checkout / ".git"
+        repository.mkdir()
+        set_branch(repository, base.sha, self.branch, job.repo_url)
+        shows_all = base.facts.withheld and not self._withholds
+        if shows_all or any(SUBMODULE in (change.old_mode, change.new_mode) for change in changed):
+            copy_index(index_of(overlay.lower) if shows_all else overlay.lower / ".git" / "index", repository)
+            with unchanged_time(repository / "index"):
+                adapt_index(replace(self.git, index=repository / "index"), changed, ())
+        change_owner(repository, self._host.sandbox_uid)
+        self._base_withheld = withheld_at_top(base.facts.withheld)
 
-    def _create_agent_repository(self, job: Job, base: Base, changed: Sequence[Change], with_files: Git) -> None:
-        """Create the agent's own repository, and make its user the owner of all files."""
+    def _check_out(self, job: Job, base: Base, changed: Sequence[Change]) -> None:
+        """Write all files into the checkout, and the agent's repository, and make its user the owner of all of them."""
+        with_files = replace(self.git, work_tree=self.checkout)
+        with_files.run("checkout-index", "--all", "--force", "--quiet", "--index")
         uid = self._host.sandbox_uid if os.geteuid() == 0 and self._host.sandbox == "bubblewrap" else None
         if uid is not None:
             change_owner(self.checkout, uid)
@@ -235,9 +274,21 @@ class Workspace:
         if uid is not None:
             change_owner(self.checkout / ".git", uid)
 
+    def _make_folders(self) -> None:
+        # Other users may pass through these folders to their own, but cannot list them.
+        self.root.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+        self.root.mkdir(mode=0o711)
+        self._lock = FileIO(os.open(self.root / LOCK, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), "w")
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        for folder, mode in ((self.checkout, 0o700), (self.home, 0o700), (self.attachments, 0o755)):
+            folder.mkdir(mode=mode)
+
     def _withhold(self, agent_files: Iterable[str]) -> None:
         try:
-            self.withheld = withhold(self.checkout, self.root / "withheld")
+            withheld = set(withhold(self.checkout, self.root / "withheld"))
+            if overlay := self.overlay:
+                withheld.update(path for path in self._base_withheld if hide(overlay, os.fsencode(path)))
+            self.withheld = sorted(withheld)
             in_home = withhold_from_home(self.home, self.root / "withheld-home", agent_files)
             self.withheld += [f"~/{name}" for name in in_home]
         except OSError as error:
@@ -277,6 +328,7 @@ class Workspace:
             self.saving,
             self.checkout,
             self._aside,
+            OverlayCheckout(overlay, self.objects, self.base_tree) if (overlay := self.overlay) else WholeCheckout(),
             submodules={os.fsencode(path): commit for path, commit in self._submodules.items()},
             agent_index=agent_index,
             most_new=self._most_new if self._setup_tree else None,

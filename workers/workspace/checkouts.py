@@ -1,0 +1,86 @@
+"""The two ways to a checkout, and how each of them stages what is in it.
+
+A whole checkout has every file, and our index as well. An overlay's upper layer has only what the session touched; so has our
+index, and the rest of the tree is that of before. `stage` does the same with both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from workers.repository.git import Git
+from workers.repository.index_file import read_index, write_index
+from workers.repository.objects import Entry, Objects
+from workers.repository.trees import TreePaths, changes, rewrite, unchanged_time
+from workers.sandbox.base import Overlay
+from workers.workspace import overlay as overlays
+
+
+class Checkout(Protocol):
+    """How the files of one attempt become a tree.
+
+    `has_whiteouts`: devices in it mark what is gone.
+    """
+
+    has_whiteouts: bool
+
+    def open_index(self, git: Git, before: str, mentioned: Iterable[bytes], *, afresh: bool) -> None:
+        """Make the index of `git` ready for `git add --all` in the checkout: it has the files of the tree `before`.
+
+        `mentioned` are paths that will be looked for in the checkout. With `afresh` the index holds nothing of an
+        earlier staging. No process of the agent may be running. Raises OSError and what `Git.run` does.
+        """
+        ...
+
+    def tree(self, git: Git, before: str) -> str:
+        """Store the tree of the index and return its id. Raises what `Git.run` does."""
+        ...
+
+
+class WholeCheckout:
+    """Every file is in the checkout and in the index, which knows which of them have not changed."""
+
+    has_whiteouts = False
+
+    def open_index(self, git: Git, before: str, mentioned: Iterable[bytes], *, afresh: bool) -> None:
+        if afresh:
+            assert git.index is not None
+            with unchanged_time(git.index):
+                git.run("read-tree", "-m", "-i", before)
+
+    def tree(self, git: Git, before: str) -> str:
+        return git.line("write-tree")
+
+
+class OverlayCheckout:
+    """Only what may differ from the base is in the upper layer and in the index."""
+
+    has_whiteouts = True
+
+    def __init__(self, overlay: Overlay, objects: Objects, base_tree: str) -> None:
+        self._overlay = overlay
+        self._objects = objects
+        self._base_tree = base_tree
+        self._before: dict[bytes, Entry] = {}
+
+    def open_index(self, git: Git, before: str, mentioned: Iterable[bytes], *, afresh: bool) -> None:
+        assert git.index is not None
+        for path in mentioned:
+            overlays.bring_up(self._overlay, path)
+        touched, gone = overlays.scan(self._overlay).entries(TreePaths(self._objects, before))
+        # What is not of the base leaves no trace in the upper layer when it is removed.
+        earlier = changes(self._objects, self._base_tree, before)
+        touched.update((each.path, Entry(each.new_mode, each.new_id)) for each in earlier if each.exists)
+        self._before = touched
+        write_index(git.index, {path: entry for path, entry in touched.items() if path not in gone})
+
+    def tree(self, git: Git, before: str) -> str:
+        assert git.index is not None
+        after = read_index(git.index)
+        changed = {
+            path: after.get(path)
+            for path in self._before.keys() | after.keys()
+            if self._before.get(path) != after.get(path)
+        }
+        return rewrite(self._objects, before, changed) if changed else before
