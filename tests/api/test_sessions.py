@@ -171,8 +171,8 @@ def test_one_answer_holds_no_more_steps_than_a_session_may_have(api, make_runner
     runner = make_runner()
     claim = worker.claim(runner["latest_session_id"])
     with db.transaction():
-        for number in range(1020):
-            progress.record(claim.session.id, claim.attempt, [progress.Step(f"Step {number}", "")])
+        steps = [progress.Step(f"Step {number}", "") for number in range(1020)]
+        progress.record(claim.session.id, claim.attempt, steps)
     session = ok(api.get(session_path(runner)))
     assert (len(session["steps"]), session["steps"][-1]["title"]) == (1010, "Step 1009")
     assert session["steps_count"] == 1020
