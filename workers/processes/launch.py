@@ -1,4 +1,4 @@
-"""Starts one command under a supervisor, which kills its whole tree when our connection to it closes."""
+"""Starts one command under a supervisor, which kills its whole tree when our connection to it closes; or a lock holder."""
 
 from __future__ import annotations
 
@@ -137,6 +137,23 @@ def supervised(
                 yield command
         finally:
             _end(command, supervisor)
+
+
+@contextlib.contextmanager
+def holding(lock: int, lifeline: Lifeline) -> Iterator[None]:
+    """Have another process hold a lock while the context is open, or until the deadline of the lifeline.
+
+    `lock` is the descriptor that was locked with flock(2). Close it: the other process has a copy.
+    """
+    holder = fork()
+    with holder.connection:
+        holder.request("lock-holder", (lock,), {"deadline": lifeline.deadline})
+        holder.connection.setblocking(False)
+        with lifeline.attached(holder.connection.fileno()):
+            yield
+        with contextlib.suppress(OSError):
+            holder.connection.shutdown(socket.SHUT_WR)
+        holder.receive(_REAP_SECONDS)
 
 
 def _open_pipe(ours: contextlib.ExitStack, theirs: contextlib.ExitStack) -> tuple[FileIO, FileIO]:

@@ -18,40 +18,11 @@ from typing import Any
 
 from . import system_calls
 from .command import CANNOT_START, LINUX, exec_command
+from .deadline import Deadline
 from .descendants import kill_descendants
 from .sandbox_network import SandboxNetwork
 
 ENDED_BY_US = 124
-
-_BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-
-
-class Deadline:
-    """The deadline of the command, which the worker extends over its connection."""
-
-    def __init__(self, connection: socket.socket, at: float) -> None:
-        self._connection = connection
-        self._at = at
-        self._unread = b""
-
-    @property
-    def seconds_left(self) -> float:
-        return self._at - time.clock_gettime(_BOOT_CLOCK)
-
-    def fileno(self) -> int:
-        """A descriptor that is readable when there is something for `read`."""
-        return self._connection.fileno()
-
-    def read(self) -> bool:
-        """Read the deadlines that the worker has sent. False if the connection is closed, so the command must end."""
-        try:
-            chunk = self._connection.recv(4096)
-        except ConnectionResetError:
-            return False
-        *lines, self._unread = (self._unread + chunk).split(b"\n")
-        if lines:
-            self._at = float(lines[-1])
-        return bool(chunk)
 
 
 def main(connection: socket.socket, launch: dict[str, Any], descriptors: list[int]) -> None:

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
 import re
 import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,7 +19,7 @@ from typing import NamedTuple, Protocol
 from workers.errors import EngineError
 from workers.job import Host
 from workers.limits.budget import Budget
-from workers.processes.launch import Launch, supervised
+from workers.processes.launch import holding
 from workers.processes.lifeline import Lifeline
 from workers.repository.branch_names import check_branch
 from workers.repository.fetch import Fetch, translate_timeout
@@ -31,7 +29,6 @@ from workers.repository.remote import Remote
 _FULL_SHA = re.compile(r"[0-9a-f]{40}")
 _ANY_SHA = re.compile(r"[0-9a-fA-F]{7,40}")
 _POLL_SECONDS = 0.05
-_SLEEP_FOREVER = ("tail", "-f", os.devnull)
 # With this many packs looking up an object becomes slow, so small packs are merged.
 _MAX_PACKS = 24
 
@@ -137,20 +134,14 @@ class Mirror:
     def _locked(self) -> Iterator[None]:
         """Hold the mirror's lock.
 
-        A supervised process holds it, which ends with the lifeline as a fetch does: a worker that dies or freezes
-        blocks others for no longer than its lease.
+        Another process holds it, which ends with the lifeline as a fetch does: a worker that dies or freezes blocks
+        others for no longer than its lease.
         """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with contextlib.ExitStack() as held:
             with open(f"{self.directory}.lock", "ab") as lock:
                 self._wait_for(lock.fileno())
-                holder = Launch(
-                    _SLEEP_FOREVER,
-                    {"PATH": os.environ.get("PATH", os.defpath)},
-                    str(self._folder),
-                    locks=(lock.fileno(),),
-                )
-                held.enter_context(supervised(holder, self._lifeline, subprocess.DEVNULL))
+                held.enter_context(holding(lock.fileno(), self._lifeline))
             yield
 
     def _wait_for(self, lock: int) -> None:
