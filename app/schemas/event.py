@@ -32,7 +32,6 @@ class ResumeAccountHeaders(Schema):
 
     last_event_id = fields.String(
         data_key="Last-Event-ID",
-        load_default=None,
         validate=Pattern("^[0-9]{1,16}-[0-9a-f]{32}$", error="must be the id of an event of this stream"),
     )
 

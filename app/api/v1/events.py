@@ -69,7 +69,7 @@ class StreamOfAccount(MethodView):
         Events `state` and `publication` of all runners, for lists. Without `Last-Event-ID` it begins now: a `heartbeat`
         with an `id` comes first, and what is read after it is complete together with the events.
         """
-        source, last = AccountEvents(caller().account_id), headers["last_event_id"]
+        source, last = AccountEvents(caller().account_id), headers.get("last_event_id")
         if last is not None:
             return _stream(source, Cursor.parse(last))
         with db.transaction(read_only=not source.must_lock):
