@@ -18,11 +18,13 @@ FOR_EVER = "3600"
 
 @contextlib.contextmanager
 def worker(folder: Path, lingers: str) -> Iterator[Deployment]:
-    """A worker whose processes linger for so many seconds at their end."""
+    """A worker whose processes linger for so many seconds at their end.
+
+    Nothing sweeps: a process also ends after a message for which no session is left, and sweeps send such messages.
+    """
     deployment = Deployment(folder, "", free_port(), AGENTS="shell", SESSION_WORKERS="1", REDISPATCH_SECONDS="60")
     try:
         deployment.start_api()
-        deployment.start("sweep", "worker", "sweep")
         command = [sys.executable, "-m", "tests.tasks.lingering", lingers]
         with open(folder / "worker.log", "wb") as log:
             deployment.processes["worker"] = subprocess.Popen(
