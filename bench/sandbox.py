@@ -59,6 +59,7 @@ class Folders:
     checkout: Path
     home: Path
     attachments: Path
+    overlay = None
 
 
 class Bytes(socketserver.StreamRequestHandler):
