@@ -30,7 +30,7 @@ def at_once(size: Size) -> Iterator[Figure]:
     with deployment() as deployed:
         worker = psutil.Process(deployed.start_worker("sessions-1", SESSION_WORKERS=SLOTS).pid)
         repository, clock = small_repository(deployed), Clock(deployed)
-        site, raw = deployed.make_site(repository), Raw(repository)
+        site, raw = deployed.make_site(repository), Raw(repository, max(GOALS_SECONDS))
         for _ in range(2):
             clock.run(site, PROMPT)
         for count, rounds in size.pick({2: 1}, {8: 2, 64: 1}, {8: 15, 64: 3}).items():

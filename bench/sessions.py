@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from queue import SimpleQueue
 from typing import IO
 
 from bench.deployments import SAY_TIME, Clock, Timed, deployment, small_repository
@@ -86,18 +87,27 @@ def save(size: Size) -> Iterator[Figure]:
 class Raw:
     """The same done by hand: a worktree of a bare clone, a shell, and the diff. Milliseconds."""
 
-    def __init__(self, repository: Path) -> None:
+    def __init__(self, repository: Path, at_once: int = 1) -> None:
         self._folder = tempfile.TemporaryDirectory(dir="/var/tmp")
-        self._mirror = Path(self._folder.name) / "mirror.git"
+        # Git fails if worktrees are added to one repository at once.
+        self._mirrors = SimpleQueue[Path]()
         self._names = itertools.count()
         self.checked_out: list[float] = []
         self.saved: list[float] = []
-        _git(["clone", "--quiet", "--bare", str(repository), str(self._mirror)])
+        for number in range(at_once):
+            mirror = Path(self._folder.name) / f"mirror-{number}.git"
+            _git(["clone", "--quiet", "--bare", str(repository), str(mirror)])
+            self._mirrors.put(mirror)
 
     def measure(self, script: str) -> None:
-        tree = self._mirror.with_name(f"tree-{next(self._names)}")
+        mirror = self._mirrors.get()
+        self._measure(script, mirror)
+        self._mirrors.put(mirror)
+
+    def _measure(self, script: str, mirror: Path) -> None:
+        tree = mirror.with_name(f"tree-{next(self._names)}")
         begun = time.perf_counter()
-        _git(["-C", str(self._mirror), "worktree", "add", "--quiet", "--detach", str(tree), "main"])
+        _git(["-C", str(mirror), "worktree", "add", "--quiet", "--detach", str(tree), "main"])
         subprocess.run(["sh", "-c", ":"], cwd=tree, check=True)
         checked_out = time.perf_counter()
         subprocess.run(["sh", "-c", script], cwd=tree, stdout=subprocess.DEVNULL, check=True)
