@@ -41,7 +41,7 @@ def test_a_session_finds_everything_imported_and_compiled(ask):
     assert read(session_id).state == "DONE"
     assert not found["new"], "imported by the session; import it in tasks.warm_up"
     compiled = [statement for statement in found["compiled"] if not statement.startswith("SELECT 1")]
-    assert len(compiled) < found["cached"] / 10, f"not in tasks.rehearsal: {compiled}"
+    assert len(compiled) <= found["cached"] / 4, f"not in tasks.rehearsal: {compiled}"
 
 
 def test_a_worker_imports_nothing_that_only_others_need(ask):
