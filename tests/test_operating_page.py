@@ -23,6 +23,7 @@ from app.services.accounts import accounts
 from app.services.callers import Caller
 from app.services.sites import sites
 from app.services.sites.site_secrets import credential_of
+from app.services.sites.sites import SiteFields
 from tasks.sessions import run_session
 from tests.asking import new_runner, new_session
 from tests.postgres import postgres_database
@@ -80,7 +81,7 @@ def test_a_backup_that_is_restored_elsewhere_can_be_followed_up(
     with db.transaction():
         user, _ = accounts.create("Ada's team", "ada@example.org", "Ada")
         ada = Caller(user.account_id, user.id, uuid.uuid4(), Scope.ADMIN)
-        site = sites.create(ada, {"repo_url": str(origin), "access_token": "token-of-the-forge"})
+        site = sites.create(ada, SiteFields(repo_url=str(origin), access_token="token-of-the-forge"))
         first = new_runner(ada, site.id, "echo first > b.txt", agent="shell").latest_session_id
     run_session(str(first))
 

@@ -8,11 +8,14 @@ import json
 
 import pytest
 
+from app.models import Site
 from app.schemas.agent_runner import CreateRunnerBody, UpdateRunnerBody
 from app.schemas.agent_runner_session import CreateSessionBody, ReportBody
+from app.schemas.site import UpdateSiteBody
 from app.services.execution.reports import Report
 from app.services.runners.agent_runners import RunnerUpdate
 from app.services.runners.creation import NewRunner, NewSession
+from app.services.sites.sites import SiteFields
 from tests.api.calling import created, ok, path_of, refused, session_path
 
 pytestmark = pytest.mark.same_on_both_databases
@@ -183,7 +186,13 @@ def test_a_prompt_of_any_characters_comes_back_as_it_was(api, make_runner):
         (CreateSessionBody, NewSession),
         (ReportBody, Report),
         (UpdateRunnerBody, RunnerUpdate),
+        (UpdateSiteBody, SiteFields),
     ],
 )
 def test_a_body_has_the_fields_of_what_the_service_takes(body, taken):
     assert set(body().fields) == {field.name for field in dataclasses.fields(taken)}
+
+
+def test_the_fields_of_a_site_are_its_columns():
+    columns = {column.key for column in Site.__mapper__.column_attrs}
+    assert {field.name for field in dataclasses.fields(SiteFields)} - columns == {"access_token"}

@@ -17,6 +17,7 @@ from app.models.states import PublicationKind, Scope, SessionState
 from app.services.accounts import accounts
 from app.services.callers import Caller
 from app.services.sites import sites
+from app.services.sites.sites import SiteFields
 from tests.asking import new_runner
 from tests.cli.processes import PROGRAM, environment, run, wait_for
 
@@ -97,7 +98,7 @@ def ask(account_name: str, **values: object) -> AgentRunner:
     with db.transaction():
         user, _ = accounts.create(account_name, f"{account_name.replace(' ', '-')}@example.org", account_name)
         caller = Caller(user.account_id, user.id, uuid.uuid4(), Scope.ADMIN)
-        site = sites.create(caller, {"repo_url": "https://github.com/example/shop.git"})
+        site = sites.create(caller, SiteFields(repo_url="https://github.com/example/shop.git"))
         runner = new_runner(caller, site.id)
         mine = AgentRunnerSession.id == runner.latest_session_id
         db.session.execute(sa.update(AgentRunnerSession).where(mine).values(**values))

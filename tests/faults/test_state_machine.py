@@ -28,6 +28,7 @@ from app.services.execution import progress, repairs, session_attempts
 from app.services.execution.outcomes import Outcome, Work
 from app.services.runners import agent_runner_sessions
 from app.services.sites import sites
+from app.services.sites.sites import SiteFields
 from tests.asking import new_runner, new_session
 from tests.faults import lease_model as model
 from tests.services.conftest import write
@@ -60,7 +61,8 @@ class Sessions(RuleBasedStateMachine):
         db.session.get_one(Account, user.account_id).max_concurrent_sessions = account.most
         caller = self.callers[account] = Caller(user.account_id, user.id, uuid.uuid4(), Scope.ADMIN)
         for site in account.sites:
-            fields = {"repo_url": "https://github.com/example/shop.git", "max_concurrent_sessions": site.most}
+            address = "https://github.com/example/shop.git"
+            fields = SiteFields(repo_url=address, max_concurrent_sessions=site.most)
             self.ids[site] = sites.create(caller, fields).id
 
     def caller(self, runner: model.Runner) -> Caller:

@@ -20,6 +20,7 @@ from app.services.execution.outcomes import Outcome, Work
 from app.services.execution.session_attempts import Claim
 from app.services.publishing import publications
 from app.services.sites import sites
+from app.services.sites.sites import SiteFields
 from tests.asking import new_runner
 
 
@@ -33,7 +34,7 @@ def ada(record: sa.Engine) -> Caller:
 @pytest.fixture
 def site(ada: Caller) -> Site:
     with db.transaction():
-        return sites.create(ada, {"repo_url": "https://github.com/example/shop.git", "default_branch": "main"})
+        return sites.create(ada, SiteFields(repo_url="https://github.com/example/shop.git", default_branch="main"))
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from app.models.states import Scope
 from app.services.accounts import accounts
 from app.services.callers import Caller
 from app.services.sites import sites
+from app.services.sites.sites import SiteFields
 from tests.asking import new_runner
 from tests.workers.repositories import make_origin
 
@@ -27,7 +28,7 @@ def ask(record: sa.Engine, configure: Callable[..., None], tmp_path: Path) -> Ca
     with db.transaction():
         user, _ = accounts.create("Ada's team", "ada@example.org", "Ada")
         ada = Caller(user.account_id, user.id, uuid.uuid4(), Scope.ADMIN)
-        site = sites.create(ada, {"repo_url": str(origin)})
+        site = sites.create(ada, SiteFields(repo_url=str(origin)))
 
     def make(script: str, **fields: object) -> uuid.UUID:
         with db.transaction():

@@ -20,6 +20,7 @@ from app.services.publishing import publication_attempts, publications
 from app.services.runners import head
 from app.services.sites import sites
 from app.services.sites.site_secrets import secrets_of
+from app.services.sites.sites import SiteFields
 from tasks.publication_jobs import publish_job_of
 from tasks.publications import publish
 from tasks.sessions import run_session
@@ -219,7 +220,7 @@ def holding(session_id: uuid.UUID, token: str) -> None:
     """Give the site of a session an access token."""
     with db.transaction():
         runner = runner_of(session_id)
-        sites.update(ada_of(session_id), runner.site_id, {"access_token": token})
+        sites.update(ada_of(session_id), runner.site_id, SiteFields(access_token=token))
 
 
 @pytest.mark.parametrize("squash", [False, True])

@@ -11,9 +11,10 @@ import sqlalchemy as sa
 
 from app import db, queue
 from app.models import AgentRunner, LastRun, Publication
-from app.models.states import PullRequestState
+from app.models.states import Forge, PullRequestState
 from app.services.publishing import publications, pull_requests
 from app.services.sites import sites
+from app.services.sites.sites import SiteFields
 from tasks.publications import check_pull_requests, publish
 from tasks.sessions import run_session
 from tests.asking import new_session
@@ -32,7 +33,8 @@ class Work:
         self.forge, self.first = forge, session_id
         self.repository: Repository = forge.make_repository("ada", f"r{session_id.hex}", {"a.txt": "a\n"})
         self.ada = ada_of(session_id)
-        there = {"repo_url": forge.clone_url(self.repository.full_name), "forge": "github", "access_token": forge.token}
+        address = forge.clone_url(self.repository.full_name)
+        there = SiteFields(repo_url=address, forge=Forge.GITHUB, access_token=forge.token)
         with db.transaction():
             sites.update(self.ada, self.runner.site_id, there)
         run_session(str(session_id))
@@ -121,7 +123,7 @@ def test_what_people_change_on_the_forge_stays(work: Work) -> None:
 @pytest.mark.parametrize("token", [DemoForge.read_only_token, None])
 def test_a_push_that_is_not_permitted_says_what_is_missing(work: Work, token: str | None) -> None:
     with db.transaction():
-        sites.update(work.ada, work.runner.site_id, {"access_token": token})
+        sites.update(work.ada, work.runner.site_id, SiteFields(access_token=token))
     error = work.request({}).pr_error
     assert "access" in error and "Contents: read and write" in error
     assert ("may not write" in error) == (token is not None)

@@ -16,6 +16,7 @@ from app.api.transactions import reading, writing
 from app.schemas.base import PageQuery
 from app.schemas.site import CreateSiteBody, SiteSchema, UpdateSiteBody
 from app.services.sites import sites
+from app.services.sites.sites import SiteFields
 
 blp = Blueprint("Sites", __name__, description="Repositories to work on.", url_prefix="/api/v1/sites")
 
@@ -44,7 +45,7 @@ class Sites(MethodView):
         Only `repo_url` is needed. The address is checked, but nothing is fetched yet. A problem that only a worker can
         find ends the first session with a failure that names it.
         """
-        site = sites.create(caller(), fields)
+        site = sites.create(caller(), SiteFields(**fields))
         return site, {"Location": paging.public_url(f"/sites/{site.id}")}
 
 
@@ -70,7 +71,7 @@ class Site(MethodView):
         Fields that are left out stay as they are. A new `repo_url`, `forge_api_url` or `forge` removes the access token
         unless the same request sends one, because the token was meant for the old address.
         """
-        return sites.update(caller(), site_id, fields)
+        return sites.update(caller(), site_id, SiteFields(**fields))
 
     @writing
     @blp.operation("deleteSite", conflict="`active_session_exists`")

@@ -10,6 +10,7 @@ from app import db
 from app.config import Settings
 from app.escaping import readable
 from app.services.accounts import accounts
+from app.services.accounts.accounts import AccountLimits
 
 LIMITS = {"max_concurrent_sessions": "sessions that may run at once", "max_queued_sessions": "sessions that may wait"}
 NONE = "none"
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 def _create(args: argparse.Namespace) -> None:
     user, token = accounts.create(args.account, args.email, args.name)
-    accounts.set_limits(user.account_id, _limits(args))
+    accounts.set_limits(user.account_id, AccountLimits(**_limits(args)))
     print(f"Account {user.account_id}. The token of {user.email}, shown only once:", file=sys.stderr)
     print(token)
 
@@ -67,7 +68,7 @@ def _list(_args: argparse.Namespace) -> None:
 
 
 def _set(args: argparse.Namespace) -> None:
-    accounts.set_limits(args.id, _limits(args))
+    accounts.set_limits(args.id, AccountLimits(**_limits(args)))
 
 
 def _limits(given: object) -> dict[str, int | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 from marshmallow import ValidationError, validate
@@ -14,6 +14,7 @@ from app.models import Account, AgentRunnerSession, User
 from app.models.states import Scope, SessionState
 from app.services import lookup
 from app.services.accounts import tokens
+from app.services.unset import UNSET, Unset
 
 LONGEST_NAME = 200
 LONGEST_EMAIL = 320
@@ -64,14 +65,24 @@ def find_all() -> list[Account]:
     return list(db.session.scalars(sa.select(Account).order_by(Account.created_at)))
 
 
-def set_limits(account_id: uuid.UUID, limits: Mapping[str, int | None]) -> None:
-    """Change the given limits and leave the others; None removes a limit. Raises `NotFound`."""
+@dataclass(frozen=True, kw_only=True)
+class AccountLimits:
+    """Limits of an account. One that is left out keeps its value; None removes it."""
+
+    max_concurrent_sessions: int | Unset | None = UNSET
+    max_queued_sessions: int | Unset | None = UNSET
+
+
+def set_limits(account_id: uuid.UUID, limits: AccountLimits) -> None:
+    """Change the given limits and leave the others. Raises `NotFound`."""
     if db.session.get(Account, account_id) is None:
         message = f"There is no account with the id {account_id}. agent-runners account list shows all accounts."
         raise NotFound(message, error_code="account_not_found")
     account = lookup.lock_account(account_id)
-    for name, limit in limits.items():
-        setattr(account, name, limit)
+    if limits.max_concurrent_sessions is not UNSET:
+        account.max_concurrent_sessions = limits.max_concurrent_sessions
+    if limits.max_queued_sessions is not UNSET:
+        account.max_queued_sessions = limits.max_queued_sessions
     # Sessions that waited because of the limit are dispatched at once. Those of external workers are never dispatched.
     waiting = (AgentRunnerSession.account_id == account.id, AgentRunnerSession.state == SessionState.NEW)
     dispatched = sa.update(AgentRunnerSession).where(*waiting, AgentRunnerSession.next_dispatch_at.is_not(None))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from decimal import Decimal
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -17,26 +20,55 @@ from app.services import lookup, pagination
 from app.services.callers import Caller
 from app.services.pagination import Listing, Page
 from app.services.sites import forges, git_names
+from app.services.unset import UNSET, Unset
 
 _DESTINATION = ("repo_url", "forge_api_url", "forge")
 
 
-def create(caller: Caller, fields: dict[str, Any]) -> Site:
-    """Create a site."""
+@dataclass(frozen=True, kw_only=True)
+class SiteFields:
+    """The fields of a site that a request sets. One that is left out keeps its value, or has its default in a new site;
+    null removes it. They have the names of their columns, except for the access token, which is stored encrypted."""
+
+    name: str | Unset = UNSET
+    repo_url: str | Unset = UNSET
+    default_branch: str | Unset | None = UNSET
+    forge: Forge | Unset = UNSET
+    forge_api_url: str | Unset | None = UNSET
+    default_agent: str | Unset | None = UNSET
+    default_model: str | Unset | None = UNSET
+    setup_command: str | Unset | None = UNSET
+    protected_branches: Sequence[str] | Unset | None = UNSET
+    egress_hosts: Sequence[str] | Unset = UNSET
+    allow_agent_configuration: bool | Unset = UNSET
+    max_duration_seconds: int | Unset | None = UNSET
+    max_cost_usd: Decimal | Unset | None = UNSET
+    max_concurrent_sessions: int | Unset | None = UNSET
+    execution: Execution | Unset = UNSET
+    access_token: str | Unset | None = UNSET
+
+    def sent(self) -> Mapping[str, Any]:
+        """The fields that the request sets, with their values."""
+        return {name: value for name, value in asdict(self).items() if value is not UNSET}
+
+
+def create(caller: Caller, fields: SiteFields) -> Site:
+    """Create a site. Its name and forge are found from the address if they are left out."""
     caller.require(Scope.WRITE)
     fields = _checked(fields)
-    site = Site(account_id=caller.account_id)
-    _apply(site, {**_defaults(fields["repo_url"]), **fields})
+    assert not isinstance(fields.repo_url, Unset)
+    site = Site(account_id=caller.account_id, name=_name_in(fields.repo_url), forge=forges.recognize(fields.repo_url))
+    _apply(site, fields)
     _check_forge(site)
     db.session.add(site)
     db.session.flush()
     return site
 
 
-def _defaults(repo_url: str) -> dict[str, Any]:
-    """Defaults from an address: the repository's name, and the forge if the host is a well-known one."""
+def _name_in(repo_url: str) -> str:
+    """The repository's name in its address."""
     name = unquote(urlsplit(repo_url).path).rstrip("/").rsplit("/", 1)[-1].removesuffix(".git")
-    return {"name": name[:200] or "repository", "forge": forges.recognize(repo_url)}
+    return name[:200] or "repository"
 
 
 def get(caller: Caller, site_id: uuid.UUID) -> Site:
@@ -51,26 +83,27 @@ def find(caller: Caller, filters: dict[str, Any]) -> Page[Site]:
     return pagination.find(Listing(Site, (Site.created_at, Site.id), [own]), filters)
 
 
-def update(caller: Caller, site_id: uuid.UUID, fields: dict[str, Any]) -> Site:
+def update(caller: Caller, site_id: uuid.UUID, fields: SiteFields) -> Site:
     """Change the given fields and leave the others."""
     caller.require(Scope.WRITE)
     fields = _checked(fields)
     site = lookup.get_site(caller, site_id, lock=True)
-    if "access_token" not in fields and _changes_destination(site, fields):
+    if fields.access_token is UNSET and _changes_destination(site, fields):
         # The token was meant for the old address, so it must not be sent to the new one.
-        fields = {**fields, "access_token": None}
+        fields = replace(fields, access_token=None)
     _apply(site, fields)
     _check_forge(site)
-    if fields.keys() & {"execution", "max_concurrent_sessions"}:
+    if fields.execution is not UNSET or fields.max_concurrent_sessions is not UNSET:
         _reschedule_waiting(site)
     db.session.flush()
     db.session.refresh(site)
     return site
 
 
-def _changes_destination(site: Site, fields: dict[str, Any]) -> bool:
+def _changes_destination(site: Site, fields: SiteFields) -> bool:
     """Whether the fields change where the access token is sent."""
-    return any(name in fields and fields[name] != getattr(site, name) for name in _DESTINATION)
+    sent = fields.sent()
+    return any(name in sent and sent[name] != getattr(site, name) for name in _DESTINATION)
 
 
 def _reschedule_waiting(site: Site) -> None:
@@ -94,18 +127,19 @@ def delete(caller: Caller, site_id: uuid.UUID) -> None:
     site.access_token_encrypted = None
 
 
-def _checked(fields: dict[str, Any]) -> dict[str, Any]:
+def _checked(fields: SiteFields) -> SiteFields:
     """The fields with normalized branch names; raises `Invalid`."""
-    if "repo_url" in fields:
-        git_names.check_repo_url(fields["repo_url"])
-    if fields.get("forge_api_url") is not None:
-        git_names.check_api_url("forge_api_url", fields["forge_api_url"])
-    if fields.get("default_agent") is not None and fields["default_agent"] not in settings().agents:
+    if fields.repo_url is not UNSET:
+        git_names.check_repo_url(fields.repo_url)
+    if fields.forge_api_url:
+        git_names.check_api_url("forge_api_url", fields.forge_api_url)
+    if fields.default_agent and fields.default_agent not in settings().agents:
         raise invalid("default_agent", f"must be one of {', '.join(settings().agents)}", error_code="unknown_agent")
-    fields = git_names.with_plain_branches(fields, "default_branch")
-    if fields.get("protected_branches") is not None:
-        plain = [git_names.without_prefix(pattern) for pattern in fields["protected_branches"]]
-        fields = {**fields, "protected_branches": plain}
+    if fields.default_branch:
+        fields = replace(fields, default_branch=git_names.plain_branch("default_branch", fields.default_branch))
+    if fields.protected_branches:
+        plain = [git_names.without_prefix(pattern) for pattern in fields.protected_branches]
+        fields = replace(fields, protected_branches=plain)
     return fields
 
 
@@ -119,8 +153,8 @@ def _check_forge(site: Site) -> None:
         raise invalid("forge", message, error_code="forge_of_local_path")
 
 
-def _apply(site: Site, fields: dict[str, Any]) -> None:
-    for name, value in fields.items():
+def _apply(site: Site, fields: SiteFields) -> None:
+    for name, value in fields.sent().items():
         if name == "access_token":
             site.access_token_encrypted = keys.encrypt(value) if value else None
         else:

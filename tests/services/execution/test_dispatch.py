@@ -14,11 +14,13 @@ from app.models import Account, AgentRunner, Event, Site
 from app.models.states import Execution, SessionState
 from app.services import sweep
 from app.services.accounts import accounts
+from app.services.accounts.accounts import AccountLimits
 from app.services.callers import Caller
 from app.services.execution import session_attempts
 from app.services.execution.outcomes import Outcome
 from app.services.runners import agent_runner_sessions
 from app.services.sites import sites
+from app.services.sites.sites import SiteFields
 from tasks.sweep import sweep_all
 from tests.services.conftest import claim, listening, read, write
 
@@ -34,7 +36,7 @@ def enqueued(configure: Callable[..., None], record: sa.Engine) -> Iterator[Call
 @pytest.fixture
 def other_site(ada: Caller) -> Site:
     with db.transaction():
-        return sites.create(ada, {"repo_url": "https://github.com/example/other.git"})
+        return sites.create(ada, SiteFields(repo_url="https://github.com/example/other.git"))
 
 
 def limit(model: type[Account] | type[Site], row_id: uuid.UUID, most: int) -> None:
@@ -81,18 +83,18 @@ def test_a_waiting_session_is_dispatched_once_its_site_may_run_more(ada, site, a
     running, waiting = ask(), ask()
     assert claim(running) and claim(waiting) is None
     with db.transaction():
-        sites.update(ada, site.id, {"max_concurrent_sessions": 2})
+        sites.update(ada, site.id, SiteFields(max_concurrent_sessions=2))
     with db.transaction(read_only=True):
         assert sweep.find_sessions() == [waiting]
 
 
 def test_a_waiting_session_is_dispatched_once_its_account_may_run_more(ada, ask):
     with db.transaction():
-        accounts.set_limits(ada.account_id, {"max_concurrent_sessions": 1})
+        accounts.set_limits(ada.account_id, AccountLimits(max_concurrent_sessions=1))
     running, waiting = ask(), ask()
     assert claim(running) and claim(waiting) is None
     with db.transaction():
-        accounts.set_limits(ada.account_id, {"max_concurrent_sessions": None})
+        accounts.set_limits(ada.account_id, AccountLimits(max_concurrent_sessions=None))
     with db.transaction(read_only=True):
         assert sweep.find_sessions() == [waiting]
     assert claim(waiting)
@@ -100,12 +102,12 @@ def test_a_waiting_session_is_dispatched_once_its_account_may_run_more(ada, ask)
 
 def test_an_account_may_have_fewer_waiting_than_others(ada, ask):
     with db.transaction():
-        accounts.set_limits(ada.account_id, {"max_queued_sessions": 1})
+        accounts.set_limits(ada.account_id, AccountLimits(max_queued_sessions=1))
     ask()
     with pytest.raises(TooMany):
         ask()
     with db.transaction():
-        accounts.set_limits(ada.account_id, {"max_queued_sessions": None})
+        accounts.set_limits(ada.account_id, AccountLimits(max_queued_sessions=None))
     assert ask()
 
 
@@ -130,7 +132,7 @@ def test_a_session_that_is_requeued_for_external_workers_is_not_dispatched(ada, 
     session_id = ask()
     claim(session_id)
     with db.transaction():
-        sites.update(ada, site.id, {"execution": Execution.EXTERNAL})
+        sites.update(ada, site.id, SiteFields(execution=Execution.EXTERNAL))
     with db.transaction():
         assert session_attempts.requeue(session_id, 1)
     assert read(session_id).next_dispatch_at is None

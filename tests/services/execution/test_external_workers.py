@@ -20,6 +20,7 @@ from app.services.execution.outcomes import Outcome
 from app.services.execution.reports import Report
 from app.services.runners import agent_runner_sessions, agent_runners
 from app.services.sites import sites
+from app.services.sites.sites import SiteFields
 from tests.services.conftest import read, write
 
 RUNNING = {"state": SessionState.RUNNING}
@@ -30,7 +31,7 @@ DIFF = b"diff --git a/a b/a\nold mode 100644\nnew mode 100755\n"
 def outside(ada, site):
     """A caller of scope worker, for a site whose sessions workers outside run."""
     with db.transaction():
-        sites.update(ada, site.id, {"execution": Execution.EXTERNAL})
+        sites.update(ada, site.id, SiteFields(execution=Execution.EXTERNAL))
     return dataclasses.replace(ada, scope=Scope.WORKER)
 
 
@@ -80,7 +81,7 @@ def test_a_worker_that_lost_its_session_cannot_end_the_attempt_of_the_next_one(o
 
 def test_a_session_of_an_internal_worker_takes_no_external_reports(outside, ada, site, ask):
     with db.transaction():
-        sites.update(ada, site.id, {"execution": Execution.INTERNAL})
+        sites.update(ada, site.id, SiteFields(execution=Execution.INTERNAL))
     session_id = ask()
     with db.transaction():
         session_attempts.claim(session_id, "task")
@@ -113,7 +114,7 @@ def test_a_stop_does_not_wait_for_the_store_that_a_report_waits_for(outside, ada
 
 def test_the_limits_of_concurrent_sessions_hold_for_external_workers_too(outside, ada, site, ask):
     with db.transaction():
-        sites.update(ada, site.id, {"max_concurrent_sessions": 1})
+        sites.update(ada, site.id, SiteFields(max_concurrent_sessions=1))
     first, second = ask(), ask()
     report(outside, first, RUNNING)
     with pytest.raises(TooMany):

@@ -16,6 +16,7 @@ from app.services.execution import progress, session_attempts
 from app.services.execution.outcomes import Outcome, Work
 from app.services.runners import agent_runner_sessions
 from app.services.sites import sites
+from app.services.sites.sites import SiteFields
 from tests.services.conftest import claim, read, write
 
 KEYS = {"result_diff_key": "a/result.patch", "cumulative_diff_key": "a/cumulative.patch"}
@@ -111,7 +112,7 @@ def said(session_id):
 
 def test_a_limit_of_concurrent_sessions_leaves_the_next_one_waiting(ask, ada, site):
     with db.transaction():
-        sites.update(ada, site.id, {"max_concurrent_sessions": 1})
+        sites.update(ada, site.id, SiteFields(max_concurrent_sessions=1))
     first, second = ask(), ask()
     assert claim(first) and claim(second) is None
     assert read(second).state == SessionState.NEW

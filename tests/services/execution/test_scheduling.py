@@ -14,11 +14,13 @@ from app import db
 from app.models import AgentRunnerSession, Site
 from app.models.states import Execution, Scope, SessionState, WaitingReason
 from app.services.accounts import accounts
+from app.services.accounts.accounts import AccountLimits
 from app.services.callers import Caller
 from app.services.execution import scheduling, session_attempts
 from app.services.execution.outcomes import Outcome
 from app.services.runners import agent_runner_sessions
 from app.services.sites import sites
+from app.services.sites.sites import SiteFields
 from tests.asking import new_runner
 from tests.services.conftest import claim, read, write
 
@@ -33,7 +35,7 @@ class Team:
         with db.transaction():
             user, _ = accounts.create(name, f"{name}@example.org", name)
             self.caller = Caller(user.account_id, user.id, uuid.uuid4(), Scope.ADMIN)
-            self.site = sites.create(self.caller, {"repo_url": "https://github.com/example/shop.git"})
+            self.site = sites.create(self.caller, SiteFields(repo_url="https://github.com/example/shop.git"))
 
     def ask(self, site: Site | None = None) -> uuid.UUID:
         with db.transaction():
@@ -43,7 +45,7 @@ class Team:
 
     def limit(self, most: int) -> None:
         with db.transaction():
-            accounts.set_limits(self.caller.account_id, {"max_concurrent_sessions": most})
+            accounts.set_limits(self.caller.account_id, AccountLimits(max_concurrent_sessions=most))
 
 
 @pytest.fixture
@@ -132,8 +134,8 @@ def test_the_account_that_runs_fewest_comes_first(team):
 def test_sessions_on_external_workers_do_not_delay_an_account(team):
     mixed, other = team("mixed"), team("other")
     with db.transaction():
-        outside = sites.create(mixed.caller, {"repo_url": "https://github.com/example/docs.git"})
-        sites.update(mixed.caller, outside.id, {"execution": Execution.EXTERNAL})
+        outside = sites.create(mixed.caller, SiteFields(repo_url="https://github.com/example/docs.git"))
+        sites.update(mixed.caller, outside.id, SiteFields(execution=Execution.EXTERNAL))
     write(mixed.ask(outside), state=SessionState.RUNNING, attempt=1)
     first, second = mixed.ask(), other.ask()
     assert [claim_next(), claim_next()] == [first, second]
@@ -142,8 +144,8 @@ def test_sessions_on_external_workers_do_not_delay_an_account(team):
 def test_a_session_beyond_a_limit_is_skipped(team):
     full, other = team("full"), team("other")
     with db.transaction():
-        small = sites.create(full.caller, {"repo_url": "https://github.com/example/docs.git"})
-        sites.update(full.caller, small.id, {"max_concurrent_sessions": 1})
+        small = sites.create(full.caller, SiteFields(repo_url="https://github.com/example/docs.git"))
+        sites.update(full.caller, small.id, SiteFields(max_concurrent_sessions=1))
     running, held_back = full.ask(small), full.ask(small)
     assert claim_next() == running
     beside, much_later = full.ask(), other.ask()
@@ -158,7 +160,7 @@ def test_a_session_beyond_a_limit_is_skipped(team):
 
 def test_a_session_for_external_workers_is_never_next(ada, site, ask):
     with db.transaction():
-        sites.update(ada, site.id, {"execution": Execution.EXTERNAL})
+        sites.update(ada, site.id, SiteFields(execution=Execution.EXTERNAL))
     ask()
     assert claim_next() is None
 

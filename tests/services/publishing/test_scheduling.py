@@ -15,6 +15,7 @@ from app.services import sweep
 from app.services.callers import Caller
 from app.services.publishing import publication_attempts
 from app.services.sites import sites
+from app.services.sites.sites import SiteFields
 from tests.services.conftest import listening
 
 
@@ -29,7 +30,7 @@ def enqueued(configure: Callable[..., None], record: sa.Engine) -> Iterator[Call
 @pytest.fixture
 def other_site(ada: Caller) -> Site:
     with db.transaction():
-        return sites.create(ada, {"repo_url": "https://github.com/example/other.git", "default_branch": "main"})
+        return sites.create(ada, SiteFields(repo_url="https://github.com/example/other.git", default_branch="main"))
 
 
 def take(publication_id: uuid.UUID) -> bool:
