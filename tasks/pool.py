@@ -50,5 +50,5 @@ class SessionPool(TaskPool):
 
     @property
     def num_processes(self) -> int:
-        """How many tasks run at once. Celery reserves no more messages than this."""
-        return int(self._pool._processes) - int(self._pool.spare)
+        """How many tasks run at once. Celery reserves no more messages than this: none once the pool is stopped."""
+        return 0 if self._pool is None else int(self._pool._processes) - int(self._pool.spare)

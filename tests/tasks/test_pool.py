@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 
+from tasks.pool import SessionPool
 from tests.deployment import Deployment, free_port, seconds_to_sleep, wait_for
 from tests.faults.agents import at_work
 
@@ -67,3 +68,8 @@ def test_processes_are_replaced_as_soon_as_they_have_ended(tmp_path: Path) -> No
 
 def zombies(pid: int) -> list[int]:
     return [child.pid for child in psutil.Process(pid).children() if child.status() == psutil.STATUS_ZOMBIE]
+
+
+def test_a_pool_that_is_stopped_takes_no_messages() -> None:
+    """Celery asks once more before it leaves its loop."""
+    assert SessionPool(1).num_processes == 0
