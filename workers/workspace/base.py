@@ -15,6 +15,7 @@ import fcntl
 import json
 import os
 import re
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -26,7 +27,7 @@ from typing import BinaryIO
 from workers.job import Host
 from workers.repository.git import Git
 from workers.repository.index_file import read_index
-from workers.repository.mirror import plain_name
+from workers.repository.mirror import init_with_alternates, plain_name
 from workers.repository.objects import SUBMODULE, Objects
 from workers.workspace import trash
 from workers.workspace.agent_configuration import is_withheld
@@ -145,11 +146,14 @@ def _last_use(folder: Path) -> float:
 
 
 def _make(folder: Path, sha: str, mirror: Git) -> None:
-    git = replace(mirror, index=folder / "index")
+    # In a repository of its own: a fetch removes what looks like a leftover in the mirror, such as an unfinished pack.
+    git = replace(mirror, directory=folder / "git", index=folder / "index")
+    init_with_alternates(git, mirror.directory)
     with closing(Objects(git)) as objects:
         tree = objects.id_of(f"{sha}^{{tree}}")
     git.run("read-tree", sha)
     _copy_commit(git, sha, folder / "pack")
+    shutil.rmtree(git.directory)
     entries = read_index(folder / "index")
     submodules = {os.fsdecode(path): each.id.decode() for path, each in entries.items() if each.mode == SUBMODULE}
     withheld = (path for path in map(os.fsdecode, entries) if path not in submodules and is_withheld(path))
