@@ -119,7 +119,8 @@ def _check_events(deployment: Deployment, connection: sa.Connection, known: set[
         assert [row.seq for row in rows] == list(range(1, len(rows) + 1)), f"events of runner {runner_id}"
         of_session: dict[Any, list[Any]] = {}
         for row in rows:
-            if row.session_id is not None:
+            # Those of a publication name the session whose work it has, and belong to none of its attempts.
+            if row.session_id is not None and row.kind != events.PUBLICATION:
                 of_session.setdefault(row.session_id, []).append(row)
         for session_id, mine in of_session.items():
             _check_attempts(deployment, runner_id, session_id, mine)
