@@ -150,11 +150,11 @@ def at_its_agent(deployment: Deployment, name: str) -> Iterator[dict[str, Any]]:
 def having_its_diff_made(deployment: Deployment, name: str) -> Iterator[dict[str, Any]]:
     """Git has much to do, and is stopped amid it."""
     mark = deployment.folder / f"mark-{uuid.uuid4().hex}"
-    runner = start(deployment, name, f"echo kept > a.txt; mkdir new; cd new; seq 8000 | split -l 1 -a 5; touch {mark}")
+    runner = start(deployment, name, f"echo kept > a.txt; mkdir new; cd new; seq 20000 | split -l 1 -a 5; touch {mark}")
 
     def stopped() -> bool:
         # Git also stages what there is before the agent begins.
-        for pid, command in agents_of(deployment).items() if mark.exists() else ():
+        for pid, command in agents_of(deployment).items():
             if command.startswith("git ") and " add " in command:
                 with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
                     os.kill(pid, signal.SIGSTOP)
@@ -162,6 +162,7 @@ def having_its_diff_made(deployment: Deployment, name: str) -> Iterator[dict[str
                     return psutil.Process(pid).status() == psutil.STATUS_STOPPED
         return False
 
+    wait_for("the agent's end", mark.exists)
     wait_for("git to stage the work", stopped)
     yield runner
 
