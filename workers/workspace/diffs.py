@@ -76,6 +76,8 @@ def write_diffs(workspace: Workspace, job: Job, final_tree: str) -> Written:
             changed = _make(git, objects, workspace.base_tree, final_tree, job.limits, cumulative)
             has_cumulative = bool(changed)
         contains_secret = has_cumulative and holds_secret(objects, changed, job.secrets)
+        # The store may be waited for, and a stop meanwhile must leave no process behind.
+        workspace.close_objects()
         if has_result:
             _store(job, "result", result, contains_secret)
         if has_cumulative:

@@ -176,7 +176,7 @@ class Workspace:
             self._setup_tree = self.start_tree
         if self._withholds:
             self._withhold(agent_files)
-        self._close_objects()
+        self.close_objects()
         self._save_state()
 
     def begin_saving(self, lifeline: Lifeline | None = None) -> None:
@@ -186,7 +186,7 @@ class Workspace:
         """
         left = self.git.budget.seconds_left if self.git.budget else 0
         seconds = max(left, _SAVING_SECONDS) if lifeline else _STOPPED_SECONDS
-        self._close_objects()
+        self.close_objects()
         self.saving = replace(self.saving, lifeline=lifeline, budget=None, deadline=time.monotonic() + seconds)
 
     def snapshot(self, diff_limits: Limits | None = None) -> str:
@@ -213,7 +213,7 @@ class Workspace:
 
     def dispose(self) -> None:
         """Remove the directory. This is quick and never raises; the sweep removes what cannot be deleted now."""
-        self._close_objects()
+        self.close_objects()
         trash.discard(self._host, self.root)
         if self._lock is not None:
             self._lock.close()
@@ -306,7 +306,8 @@ class Workspace:
         new.write_text(json.dumps({name: getattr(self, name) for name in _STATE_FIELDS}))
         new.replace(self.root / _STATE)
 
-    def _close_objects(self) -> None:
+    def close_objects(self) -> None:
+        """End the process behind `objects`. The next use starts another."""
         if self._objects is not None:
             self._objects.close()
             self._objects = None

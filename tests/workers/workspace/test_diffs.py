@@ -9,9 +9,11 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.workers.repositories import (
+    Sink,
     applied,
     commit_all,
     finish,
@@ -351,6 +353,28 @@ def test_no_change_writes_nothing(host: Host, origin: Path) -> None:
     workspace = Workspace.prepare(job, host)
     assert diffs.write_diffs(workspace, job, workspace.snapshot()) == diffs.Written(False, False)
     assert stored_diffs(job) == {}
+
+
+class WatchingSink(Sink):
+    """Knows which processes of git its worker had while it stored."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.processes: list[str] = []
+
+    def write(self, kind: DiffKind, chunks: Iterable[bytes], *, contains_secret: bool) -> None:
+        self.processes += [each.name() for each in psutil.Process().children() if each.name() == "git"]
+        super().write(kind, chunks, contains_secret=contains_secret)
+
+
+def test_git_has_ended_when_a_diff_is_stored(host: Host, origin: Path) -> None:
+    """The store may be waited for, and a stop meanwhile leaves no process behind."""
+    sink = WatchingSink()
+    job = make_job(origin, sink=sink)
+    workspace = Workspace.prepare(job, host)
+    write(workspace.checkout, {"text": "changed\n"})
+    finish(workspace, job)
+    assert sink.diffs.keys() == {"result", "cumulative"} and sink.processes == []
 
 
 def test_a_follow_up_without_a_change_keeps_the_cumulative_diff(host: Host, origin: Path) -> None:
