@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import functools
 import os
 import threading
-import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import sqlalchemy as sa
@@ -41,7 +39,6 @@ UNAVAILABLE = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalEr
 internal errors that a server became read-only, and that it ended a transaction for being idle."""
 
 SQLITE_BUSY_MILLISECONDS = 20_000
-SQLITE_POLL_SECONDS = 0.05
 # A connection to a server that stopped responding ends after some ten seconds, not after the quarter of an hour that TCP
 # takes: a heartbeat must get another one before its lease expires. The server in turn ends a transaction in which the
 # client is idle, as a frozen process is: it holds locks.
@@ -74,6 +71,12 @@ def configure(url: str) -> None:
         _engine, _url = make_engine(url), url
         _factory.configure(bind=_engine)
     _configured_by = os.getpid()
+
+
+def engine() -> sa.Engine:
+    """The engine of this process. `configure` may replace it."""
+    assert _engine is not None, "No database is configured."
+    return _engine
 
 
 def close() -> None:
@@ -170,57 +173,6 @@ def insert(model: type[orm.DeclarativeBase]) -> Any:
     return (postgresql.insert if dialect() == "postgresql" else sqlite.insert)(model)
 
 
-def insert_together(rows: Sequence[orm.DeclarativeBase], at: datetime.datetime) -> None:
-    """Insert new rows, each after those that it refers to, and add them to `session`. On Postgres this is one statement.
-
-    `at` is the present time by the database's clock. Columns that default to it get it, so no row is read back.
-    """
-    values = [_complete(row, at) for row in rows]
-    if dialect() == "postgresql":
-        shape = tuple((row.__table__, tuple(each)) for row, each in zip(rows, values, strict=True))
-        named = {f"{name}_{place}": value for place, each in enumerate(values) for name, value in each.items()}
-        session.execute(_insert_all(shape), named)
-    else:
-        for row, each in zip(rows, values, strict=True):
-            session.execute(sa.insert(type(row)), each)
-    for row in rows:
-        orm.make_transient_to_detached(row)
-        session.add(row)
-
-
-def _complete(row: orm.DeclarativeBase, at: datetime.datetime) -> dict[str, Any]:
-    """Set the attributes that have no value yet to their defaults. Returns the value of each column that has one."""
-    mapper = sa.inspect(type(row))
-    values = {}
-    for column in mapper.local_table.columns:
-        name = mapper.get_property_by_column(column).key
-        if name not in row.__dict__:
-            setattr(row, name, _default(column, at))
-        # None is left out: a JSON column would store it as a JSON null. psycopg also caches only short statements.
-        if row.__dict__[name] is not None:
-            values[column.key] = row.__dict__[name]
-    return values
-
-
-def _default(column: Any, at: datetime.datetime) -> Any:
-    default = column.default
-    if default is None:
-        return None
-    if default.is_callable:
-        return default.arg(None)
-    return default.arg if default.is_scalar else at
-
-
-@functools.lru_cache(maxsize=256)
-def _insert_all(shape: tuple[tuple[sa.Table, tuple[str, ...]], ...]) -> sa.Insert:
-    """One statement that inserts a row into each table, with parameters for the columns of these names."""
-    *others, last = (
-        sa.insert(table).values({name: sa.bindparam(f"{name}_{place}", type_=table.c[name].type) for name in names})
-        for place, (table, names) in enumerate(shape)
-    )
-    return last.add_cte(*(insert.cte() for insert in others))
-
-
 def lock(name: str) -> None:
     """Take the deployment-wide lock `name` and hold it to the end of the transaction; waits for another holder.
 
@@ -237,67 +189,6 @@ def plan_for_values() -> None:
     """
     if dialect() == "postgresql":
         session.execute(sa.text("SET LOCAL plan_cache_mode = force_custom_plan"))
-
-
-def settled_until() -> datetime.datetime:
-    """A time before which no row will be added any more that is stamped with `now()` when it is inserted.
-
-    Transactions become visible in another order than they began in, so a reader who goes on after the newest time that
-    it has seen would miss rows. On Postgres, writing transactions that are still open insert after they began. All
-    processes must use the same user: the times of others are hidden. On SQLite, call it in a writing transaction: then
-    no other is open.
-    """
-    if dialect() == "postgresql":
-        # The statement's time is taken before the transactions are looked at.
-        oldest = "least(statement_timestamp(), min(xact_start))"
-        writing = "datname = current_database() AND backend_xid IS NOT NULL AND pid <> pg_backend_pid()"
-        query = sa.text(f"SELECT {oldest} AS time FROM pg_stat_activity WHERE {writing}").columns(time=Timestamp())
-        settled = session.scalar(query)
-    else:
-        settled = session.scalar(sa.select(now()))
-    assert settled is not None
-    return settled
-
-
-def changes(channel: str, seconds: float) -> Iterator[set[str]]:
-    """Wait for commits, and yield what they announced on `channel` (NOTIFY of Postgres).
-
-    An empty set says that there may be more: at the start, after each `seconds` without news, and on SQLite, which has
-    no announcements, after any commit. Ends when the process is pointed at another database.
-    """
-    engine = _engine
-    assert engine is not None
-    wait = _notifications if engine.dialect.name == "postgresql" else _commits
-    with engine.connect() as connection:
-        driver: Any = connection.connection.driver_connection
-        # Closed at the end, because in the pool it would go on receiving.
-        connection.detach()
-        try:
-            for found in wait(driver, channel, seconds):
-                if engine is not _engine:
-                    return
-                yield found
-        except engine.dialect.loaded_dbapi.Error as error:
-            raise sa.exc.OperationalError(None, None, error) from error
-
-
-def _notifications(driver: Any, channel: str, seconds: float) -> Iterator[set[str]]:
-    driver.autocommit = True
-    driver.execute(f"LISTEN {channel}")
-    yield set()
-    while True:
-        yield {each.payload for each in driver.notifies(timeout=seconds, stop_after=1)}
-
-
-def _commits(driver: Any, _channel: str, seconds: float) -> Iterator[set[str]]:
-    seen, looked_at = None, 0.0
-    while True:
-        # Changes with each commit of another connection, and costs no more than reading a number.
-        (version,) = driver.execute("PRAGMA data_version").fetchone()
-        if version != seen or time.monotonic() - looked_at > seconds:
-            seen, looked_at = version, time.monotonic()
-            yield set()
-        time.sleep(SQLITE_POLL_SECONDS)
 
 
 def ping() -> None:

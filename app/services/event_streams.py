@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import sqlalchemy as sa
 
-from app import db
+from app import commits, db
 from app.errors import AppError
 from app.models import AgentRunner, AgentRunnerSession, Event, Site
 from app.models.states import FINAL, Scope
@@ -124,11 +124,11 @@ class AccountEvents:
 
     def now(self) -> Cursor:
         """The position after everything that can be read now."""
-        return Cursor(db.settled_until(), uuid.UUID(int=0))
+        return Cursor(commits.settled_until(), uuid.UUID(int=0))
 
     def read_after(self, position: Position) -> Found:
         assert isinstance(position, Cursor)
-        settled = db.settled_until()
+        settled = commits.settled_until()
         place = sa.tuple_(Event.created_at, Event.id)
         after = sa.tuple_(sa.literal(position.time, db.Timestamp()), sa.literal(position.event_id, sa.Uuid()))
         mine = (

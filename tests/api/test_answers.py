@@ -160,9 +160,9 @@ def statements(api):
     def count(path):
         seen = []
         listener = lambda *arguments: seen.append(arguments[2])  # noqa: E731
-        sa.event.listen(db._engine, "before_cursor_execute", listener)
+        sa.event.listen(db.engine(), "before_cursor_execute", listener)
         ok(api.get(path))
-        sa.event.remove(db._engine, "before_cursor_execute", listener)
+        sa.event.remove(db.engine(), "before_cursor_execute", listener)
         return len(seen)
 
     return count

@@ -85,13 +85,12 @@ def plans(api: Api, path: str) -> list[str]:
         if "LIMIT" in statement:
             statements.append((statement, parameters))
 
-    assert db._engine is not None
-    sa.event.listen(db._engine, "before_cursor_execute", note)
+    sa.event.listen(db.engine(), "before_cursor_execute", note)
     try:
         ok(api.get(path))
     finally:
-        sa.event.remove(db._engine, "before_cursor_execute", note)
-    with db._engine.connect() as connection:
+        sa.event.remove(db.engine(), "before_cursor_execute", note)
+    with db.engine().connect() as connection:
         return [explain(connection, *statement) for statement in statements]
 
 

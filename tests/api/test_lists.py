@@ -282,9 +282,9 @@ def test_a_list_takes_no_more_statements_for_many_runners_than_for_one(api, make
     def count():
         executed = []
         note = lambda *event: executed.append(event)  # noqa: E731
-        sa.event.listen(db._engine, "before_cursor_execute", note)
+        sa.event.listen(db.engine(), "before_cursor_execute", note)
         ok(api.get("/agent_runners"))
-        sa.event.remove(db._engine, "before_cursor_execute", note)
+        sa.event.remove(db.engine(), "before_cursor_execute", note)
         return len(executed)
 
     make_runner()

@@ -1,8 +1,8 @@
 """The only way the engine runs git.
 
-Git runs only on directories that we own, and is configured only here: not by the machine, the worker's environment or a
-repository. Git on a checkout that an agent could tamper with runs the agent's code; git on a directory of our own does
-not (`tests/workers/repository/test_git_safety.py` shows both).
+Git runs only on directories that we own, and is configured only by `git_config.py`: not by the machine, the worker's
+environment or a repository. Git on a checkout that an agent could tamper with runs the agent's code; git on a directory
+of our own does not (`tests/workers/repository/test_git_safety.py` shows both).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, NoReturn
@@ -26,42 +26,7 @@ from workers.errors import EngineError, Stage, disk_full
 from workers.limits.budget import Budget
 from workers.processes.launch import Launch, Supervised, supervised
 from workers.processes.lifeline import Lifeline
-
-# Rules of `git fsck` that old tools broke in histories that can no longer be rewritten: the format of names, dates and
-# modes. Rules about which files a tree holds, and where they are written, stay errors.
-_IGNORED_FSCK_RULES = (
-    *("badDate", "badDateOverflow", "badEmail", "badName", "badTimezone", "missingEmail", "missingNameBeforeEmail"),
-    *("missingSpaceBeforeDate", "missingSpaceBeforeEmail", "multipleAuthors", "zeroPaddedDate", "zeroPaddedFilemode"),
-)
-CONFIG: Mapping[str, str] = {
-    "core.hooksPath": os.devnull,
-    "core.attributesFile": os.devnull,
-    "core.excludesFile": os.devnull,
-    "core.fsmonitor": "false",
-    "core.untrackedCache": "false",
-    "core.autocrlf": "false",
-    "core.askPass": "",
-    "credential.helper": "",
-    # A change cannot be hidden by resetting the modification time of a file.
-    "core.checkStat": "default",
-    "core.trustctime": "true",
-    # Bigger files are streamed rather than held in memory, where git supports it.
-    "core.bigFileThreshold": "64m",
-    "checkout.workers": "0",
-    "gc.auto": "0",
-    "maintenance.auto": "false",
-    "submodule.recurse": "false",
-    "fetch.recurseSubmodules": "false",
-    # Packs are moved into place only when complete, so an interrupted fetch leaves no commit without its trees.
-    "fetch.unpackLimit": "1",
-    "transfer.fsckObjects": "true",
-    **dict.fromkeys((f"fetch.fsck.{rule}" for rule in _IGNORED_FSCK_RULES), "ignore"),
-    "http.followRedirects": "false",
-    # A fetch ends by itself when the server sends nothing for this long.
-    "http.lowSpeedLimit": "1",
-    "http.lowSpeedTime": "60",
-    "protocol.version": "2",
-}
+from workers.repository.git_config import CONFIG
 
 # The worker's variables that git gets. The others may hold secrets or change what git does.
 _INHERITED = {"PATH", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO", "SSH_AUTH_SOCK"}

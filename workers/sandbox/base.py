@@ -51,6 +51,24 @@ class Directories(Protocol):
 
 
 @dataclass(frozen=True)
+class TrialDirectories:
+    """Empty directories in a folder, for trying a sandbox without a workspace."""
+
+    root: Path
+    checkout: Path
+    home: Path
+    attachments: Path
+    overlay: Overlay | None = None
+
+    @classmethod
+    def create(cls, folder: Path) -> TrialDirectories:
+        created = cls(folder / "root", folder / "checkout", folder / "home", folder / "attachments")
+        for each in (created.root, created.checkout, created.home, created.attachments):
+            each.mkdir()
+        return created
+
+
+@dataclass(frozen=True)
 class Place:
     """Paths as the command sees them. `isolated` says whether a sandbox separates it from the rest of the machine."""
 

@@ -6,7 +6,6 @@ import contextlib
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from workers.egress.process import open_egress
@@ -15,21 +14,12 @@ from workers.job import Host, Limits
 from workers.limits.budget import Budget
 from workers.limits.command import running
 from workers.processes.lifeline import Lifeline
-from workers.sandbox.base import Probe
+from workers.sandbox.base import Probe, TrialDirectories
 from workers.sandbox.bubblewrap import Bubblewrap
 from workers.sandbox.program import BubblewrapUnavailable, Program, find_program
 
 _SECONDS = 20.0
 _working: dict[Host, Probe] = {}
-
-
-@dataclass(frozen=True)
-class _Directories:
-    root: Path
-    checkout: Path
-    home: Path
-    attachments: Path
-    overlay = None
 
 
 def probe(host: Host) -> Probe:
@@ -57,9 +47,7 @@ def _run(host: Host, program: Program) -> Probe:
     # Uses the folder of the real workspaces, so that the check covers access to it.
     host.work_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="probe-", dir=host.work_dir) as folder:
-        directories = _Directories(*(Path(folder, name) for name in ("root", "checkout", "home", "attachments")))
-        for path in (directories.root, directories.checkout, directories.home, directories.attachments):
-            path.mkdir()
+        directories = TrialDirectories.create(Path(folder))
         budget = Budget(Limits(max_duration_seconds=_SECONDS))
         try:
             with contextlib.closing(open_egress(host, {"setup": ()})) as egress:

@@ -6,6 +6,7 @@ paths are checked, and only used as hints about files in the checkout.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -118,6 +119,14 @@ def read_agent_index(
         return _parse(output)
     except ValueError:
         return None
+
+
+def index_mark(checkout: Path) -> list[int]:
+    """A value that changes whenever the index of the agent's repository does."""
+    with contextlib.suppress(OSError):
+        status = os.lstat(checkout / ".git" / "index")
+        return [status.st_ino, status.st_size, status.st_ctime_ns]
+    return []
 
 
 def _parse(output: bytes) -> AgentIndex:

@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 from workers.errors import EngineError
@@ -19,7 +19,7 @@ from workers.limits.budget import Budget
 from workers.limits.command import running
 from workers.processes.lifeline import Lifeline
 from workers.sandbox import open_sandbox
-from workers.sandbox.base import Overlay
+from workers.sandbox.base import Overlay, TrialDirectories
 from workers.workspace.overlay import scan
 from workers.workspace.ownership import change_owner
 
@@ -35,15 +35,6 @@ chmod +x kept
 """
 _TOUCHED = [b"added", b"away/inside", b"kept"], [b"gone", b"moved"]
 _known: dict[Host, bool] = {}
-
-
-@dataclass(frozen=True)
-class _Directories:
-    root: Path
-    checkout: Path
-    home: Path
-    attachments: Path
-    overlay: Overlay
 
 
 def can_overlay(host: Host) -> bool:
@@ -66,17 +57,16 @@ def _try(host: Host) -> bool:
 
 
 def _works(folder: Path, host: Host) -> bool:
-    root, upper, home, attachments, lower, work = (
-        folder / name for name in ("root", "checkout", "home", "attachments", "lower", "work")
-    )
-    for each in (root, upper, home, attachments, lower / "moved", work):
-        each.mkdir(parents=True)
+    directories = TrialDirectories.create(folder)
+    lower, work = folder / "lower", folder / "work"
+    for each in (lower, lower / "moved", work):
+        each.mkdir()
     for name in ("kept", "gone", "moved/inside"):
         (lower / name).write_text("base")
-    for each in (upper, home, lower):
+    for each in (directories.checkout, directories.home, lower):
         change_owner(each, host.sandbox_uid)
-    overlay = Overlay(lower, upper, work)
-    sandbox = open_sandbox(host, _Directories(root, upper, home, attachments, overlay), Limits(), None)
+    overlay = Overlay(lower, directories.checkout, work)
+    sandbox = open_sandbox(host, replace(directories, overlay=overlay), Limits(), None)
     budget = Budget(Limits(max_duration_seconds=_SECONDS))
     launch = sandbox.launch(["sh", "-c", _SCRIPT], {})
     with running(launch, lifeline=Lifeline(_SECONDS), budget=budget, stage="setup", merged=True) as process:

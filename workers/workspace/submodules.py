@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from workers.repository.git import Git, GitFailed
+from workers.repository.trees import Change
 from workers.safe_walk import walk
 from workers.workspace.agent_index import AgentIndex, Submodule
 from workers.workspace.untrackable import is_whiteout
@@ -77,6 +78,15 @@ def kind_of(checkout: Path, path: bytes) -> int | None:
         except OSError:
             return None
     return kind or None
+
+
+def lost_histories(repositories: set[str], changed: list[Change]) -> list[str]:
+    """A note on each nested repository with files in the agent's work: the files are kept, its history is not."""
+    found = set()
+    for change in changed if repositories else ():
+        parts = os.fsdecode(change.path).split("/") if change.exists else []
+        found |= repositories.intersection("/".join(parts[:cut]) for cut in range(1, len(parts)))
+    return [f"{folder}/.git: the history of a nested repository; its files are kept" for folder in sorted(found)]
 
 
 def _lost_in(name: str, submodule: Submodule, before: str | None, has_address: bool) -> Iterator[str]:

@@ -33,21 +33,20 @@ from workers.limits.budget import Budget
 from workers.processes.lifeline import Lifeline
 from workers.repository.git import Git
 from workers.repository.mirror import Mirror, plain_name
-from workers.repository.objects import SUBMODULE, Objects
-from workers.repository.trees import Change, changes, revert_setup_changes, unchanged_time
+from workers.repository.objects import Objects
+from workers.repository.trees import changes, revert_setup_changes
 from workers.sandbox.base import Overlay
 from workers.workspace import preparation, trash
 from workers.workspace.agent_configuration import is_withheld, withheld_at_top, withhold, withhold_from_home
-from workers.workspace.agent_index import AgentIndex, read_agent_index
-from workers.workspace.agent_repository import adapt_index, copy_index, create_agent_repository, set_branch
-from workers.workspace.base import LINK, Base, open_base
-from workers.workspace.base_files import index_of, open_files
+from workers.workspace.agent_index import AgentIndex, index_mark, read_agent_index
+from workers.workspace.base import open_base
+from workers.workspace.base_files import open_files
+from workers.workspace.checkout_creation import NewCheckout, create_overlay, create_whole
 from workers.workspace.checkouts import OverlayCheckout, WholeCheckout
-from workers.workspace.earlier_work import write_earlier_work
 from workers.workspace.overlay import hide
 from workers.workspace.overlay_probe import can_overlay
-from workers.workspace.ownership import change_owner
 from workers.workspace.staging import Staged, stage
+from workers.workspace.submodules import lost_histories
 from workers.workspace.untrackable import is_too_long
 
 # Saving may take until the session's time limit, but always the first; after a stop at most the second.
@@ -57,14 +56,8 @@ _MEMORY_FOR_DIFF, _LEAST_MEMORY = 8, 2**30
 LOCK, _STATE = "lock", "notes.json"
 # The fields of a workspace that `reopen` cannot derive.
 _STATE_FIELDS = (
-    "base_sha",
-    "base_tree",
-    "start_tree",
-    "_setup_tree",
-    "_withholds",
-    "_submodules",
-    "_index_mark",
-    "_lower",
+    *("base_sha", "base_tree", "start_tree"),
+    *("_setup_tree", "_withholds", "_submodules", "_index_mark", "_lower"),
 )
 
 
@@ -169,9 +162,9 @@ class Workspace:
         `snapshot` does, `setup_failed`, and `time_limit`.
         """
         if has_run or sys.platform != "linux":
-            agent_index = self._read_agent_index() if _mark(self.checkout) != self._index_mark else None
+            agent_index = self._read_agent_index() if index_mark(self.checkout) != self._index_mark else None
             self._setup_tree = self._stage(agent_index).tree
-            self._index_mark = _mark(self.checkout)
+            self._index_mark = index_mark(self.checkout)
         else:
             self._setup_tree = self.start_tree
         if self._withholds:
@@ -202,7 +195,7 @@ class Workspace:
         if self._setup_tree is None:
             return staged.tree
         changed = list(changes(self.objects, self._setup_tree, staged.tree))
-        self.notes += _histories(staged.repositories, changed)
+        self.notes += lost_histories(staged.repositories, changed)
         kept = {os.fsencode(path) for path in self.left_out} | (agent_index.sparse if agent_index else frozenset())
 
         def is_kept(path: bytes) -> bool:
@@ -230,49 +223,17 @@ class Workspace:
             with closing(Objects(self.git)) as objects:
                 changed = list(changes(objects, self.base_tree, self.start_tree))
                 self._submodules = preparation.find_submodules(base, changed)
+                new = NewCheckout(
+                    self.checkout, self.home, self.git, base, self.branch, job.repo_url, changed, self._withholds
+                )
                 if can_overlay(self._host):
-                    self._lay(job, base, git, objects, changed)
+                    self._lower = str(open_files(self._host, base, git))
+                    assert self.overlay is not None
+                    create_overlay(new, self.overlay, objects, self.start_tree, self._host.sandbox_uid)
+                    self._base_withheld = withheld_at_top(base.facts.withheld)
                 else:
-                    self._check_out(job, base, changed)
-        self._index_mark = _mark(self.checkout)
-
-    def _lay(self, job: Job, base: Base, mirror: Git, objects: Objects, changed: Sequence[Change]) -> None:
-        """Make the checkout show the files of the base below the work of earlier sessions, and the agent's repository."""
-        self._lower = str(open_files(self._host, base, mirror))
-        (self.root / LINK).symlink_to(base.folder)
-        overlay = self.overlay
-        assert overlay is not None
-        overlay.work.mkdir(mode=0o700)
-        for folder in (self.checkout, self.home):
-            change_owner(folder, self._host.sandbox_uid)
-        if changed:
-            write_earlier_work(overlay, objects, changed, self.start_tree)
-        repository = self.checkout / ".git"
-        repository.mkdir()
-        set_branch(repository, base.sha, self.branch, job.repo_url)
-        shows_all = base.facts.withheld and not self._withholds
-        if shows_all or any(SUBMODULE in (change.old_mode, change.new_mode) for change in changed):
-            copy_index(index_of(overlay.lower) if shows_all else overlay.lower / ".git" / "index", repository)
-            with unchanged_time(repository / "index"):
-                adapt_index(replace(self.git, index=repository / "index"), changed, ())
-        change_owner(repository, self._host.sandbox_uid)
-        self._base_withheld = withheld_at_top(base.facts.withheld)
-
-    def _check_out(self, job: Job, base: Base, changed: Sequence[Change]) -> None:
-        """Write all files into the checkout, and the agent's repository, and make its user the owner of all of them."""
-        with_files = replace(self.git, work_tree=self.checkout)
-        with_files.run("checkout-index", "--all", "--force", "--quiet", "--index")
-        uid = self._host.sandbox_uid if os.geteuid() == 0 and self._host.sandbox == "bubblewrap" else None
-        if uid is not None:
-            change_owner(self.checkout, uid)
-            change_owner(self.home, uid)
-            # The index records the owner of each file.
-            with_files.run("update-index", "-q", "--refresh")
-        create_agent_repository(
-            self.git, self.checkout, base, self.branch, job.repo_url, changed, withholds=self._withholds
-        )
-        if uid is not None:
-            change_owner(self.checkout / ".git", uid)
+                    create_whole(new, self._host)
+        self._index_mark = index_mark(self.checkout)
 
     def _make_folders(self) -> None:
         # Other users may pass through these folders to their own, but cannot list them.
@@ -320,7 +281,7 @@ class Workspace:
         """The agent's index. None if there is none, or if it has not changed since it was last read."""
         if self.checkout.is_symlink() or not os.path.lexists(self.checkout / ".git"):
             return None
-        if _mark(self.checkout) == self._index_mark and not self._submodules:
+        if index_mark(self.checkout) == self._index_mark and not self._submodules:
             return None
         return read_agent_index(self._host, self, self.base_sha, self.locks)
 
@@ -336,20 +297,3 @@ class Workspace:
             diff_limits=diff_limits,
             before=self._setup_tree or self.start_tree,
         )
-
-
-def _mark(checkout: Path) -> list[int]:
-    """A value that changes whenever the index of the agent's repository does."""
-    with contextlib.suppress(OSError):
-        status = os.lstat(checkout / ".git" / "index")
-        return [status.st_ino, status.st_size, status.st_ctime_ns]
-    return []
-
-
-def _histories(repositories: set[str], changed: list[Change]) -> list[str]:
-    """A note on each nested repository with files in the agent's work: the files are kept, its history is not."""
-    found = set()
-    for change in changed if repositories else ():
-        parts = os.fsdecode(change.path).split("/") if change.exists else []
-        found |= repositories.intersection("/".join(parts[:cut]) for cut in range(1, len(parts)))
-    return [f"{folder}/.git: the history of a nested repository; its files are kept" for folder in sorted(found)]

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from app import db, queue
+from app import db, insertion, queue
 from app.errors import Conflict
 from app.models import AgentRunner, AgentRunnerSession, SessionFile
 from app.models.states import Execution, Mode, Scope, SessionState
@@ -113,7 +113,7 @@ def add(given: Background, runner: AgentRunner, order: Order, start: Start) -> A
         leases.dispatch(session, queue.RUN_SESSION, given.now)
     event = lifecycle.begin(runner, session)
     files = [SessionFile(session_id=session.id, file_key=key) for key in order.file_keys]
-    db.insert_together([*([runner] if is_new else []), session, *files, event], given.now)
+    insertion.insert_together([*([runner] if is_new else []), session, *files, event], given.now)
     orm.attributes.set_committed_value(session, "user", given.user)
     return session
 

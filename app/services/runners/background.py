@@ -33,10 +33,10 @@ class Background:
     now: datetime.datetime
 
     def refuse_full_queue(self) -> None:
-        """Raise `TooMany` if as many sessions of the account wait as may.
+        """Raise `TooMany` if the account's queue is full.
 
         The account's own limit is exact: other requests wait meanwhile. The deployment's, which keeps the queue from
-        growing without end, is not, and may be exceeded by as many sessions as are created at the same moment.
+        growing without end, is not: sessions that are created at the same moment may exceed it.
         """
         most, queued = self.max_queued or settings().max_queued_sessions, self.queued
         if self.max_queued is not None:

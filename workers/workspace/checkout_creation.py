@@ -1,0 +1,80 @@
+"""Fills the checkout of an attempt: with all files, or as an overlay on the files of the base."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from workers.job import Host
+from workers.repository.git import Git
+from workers.repository.objects import SUBMODULE, Objects
+from workers.repository.trees import Change, unchanged_time
+from workers.sandbox.base import Overlay
+from workers.workspace.agent_repository import adapt_index, copy_index, create_agent_repository, set_branch
+from workers.workspace.base import LINK, Base
+from workers.workspace.base_files import index_of
+from workers.workspace.earlier_work import write_earlier_work
+from workers.workspace.ownership import change_owner
+
+
+@dataclass(frozen=True)
+class NewCheckout:
+    """An empty checkout, and what it is to contain.
+
+    `git` has the index of the files. `changed` is how the work of the runner's earlier sessions differs from the base.
+    `withholds`: agent configuration will be moved out of it.
+    """
+
+    checkout: Path
+    home: Path
+    git: Git
+    base: Base
+    branch: str
+    repo_url: str
+    changed: Sequence[Change]
+    withholds: bool
+
+
+def create_overlay(new: NewCheckout, overlay: Overlay, objects: Objects, start_tree: str, uid: int) -> None:
+    """Make the checkout show the files of the base below the work of earlier sessions, and the agent's repository.
+
+    Raises OSError and what `Git.run` does.
+    """
+    # The base is kept as long as this link to it exists.
+    (new.checkout.parent / LINK).symlink_to(new.base.folder)
+    overlay.work.mkdir(mode=0o700)
+    for folder in (new.checkout, new.home):
+        change_owner(folder, uid)
+    if new.changed:
+        write_earlier_work(overlay, objects, new.changed, start_tree)
+    repository = new.checkout / ".git"
+    repository.mkdir()
+    set_branch(repository, new.base.sha, new.branch, new.repo_url)
+    shows_all = new.base.facts.withheld and not new.withholds
+    if shows_all or any(SUBMODULE in (change.old_mode, change.new_mode) for change in new.changed):
+        copy_index(index_of(overlay.lower) if shows_all else overlay.lower / ".git" / "index", repository)
+        with unchanged_time(repository / "index"):
+            adapt_index(replace(new.git, index=repository / "index"), new.changed, ())
+    change_owner(repository, uid)
+
+
+def create_whole(new: NewCheckout, host: Host) -> None:
+    """Write all files into the checkout, and the agent's repository, and make its user the owner of all of them.
+
+    Raises OSError and what `Git.run` does.
+    """
+    with_files = replace(new.git, work_tree=new.checkout)
+    with_files.run("checkout-index", "--all", "--force", "--quiet", "--index")
+    uid = host.sandbox_uid if os.geteuid() == 0 and host.sandbox == "bubblewrap" else None
+    if uid is not None:
+        change_owner(new.checkout, uid)
+        change_owner(new.home, uid)
+        # The index records the owner of each file.
+        with_files.run("update-index", "-q", "--refresh")
+    create_agent_repository(
+        new.git, new.checkout, new.base, new.branch, new.repo_url, new.changed, withholds=new.withholds
+    )
+    if uid is not None:
+        change_owner(new.checkout / ".git", uid)
