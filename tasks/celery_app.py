@@ -37,9 +37,9 @@ from app.logs import configure_logging
 from app.models.limits import SessionLimits
 from app.services import secret_key
 from app.setting_values import SettingsError
-from tasks.bootsteps import BeatCheck, ForkServer, HostSweep
-from tasks.session_jobs import limits_of, this_host
-from tasks.warm_up import warm_up
+from tasks.extensions.bootsteps import BeatCheck, ForkServer, HostSweep
+from tasks.jobs.session_jobs import limits_of, this_host
+from tasks.startup.warm_up import warm_up
 from workers.sandbox.layers import layers
 
 log = structlog.get_logger()
@@ -52,8 +52,8 @@ warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
 app = queue.celery()
 app.steps["consumer"].update((ForkServer, HostSweep, BeatCheck))
 app.conf.imports = ("tasks.sessions", "tasks.publications", "tasks.sweep")
-app.conf.worker_consumer = "tasks.consumer:SafeConsumer"
-app.conf.result_backend = "tasks.results:NoResults"
+app.conf.worker_consumer = "tasks.extensions.consumer:SafeConsumer"
+app.conf.result_backend = "tasks.extensions.results:NoResults"
 app.conf.beat_schedule = {
     "sweep": {
         "task": queue.SWEEP_ALL,

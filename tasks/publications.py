@@ -19,11 +19,11 @@ from app.services.publishing import publication_attempts, pull_requests
 from app.services.publishing.publication_attempts import PublicationClaim
 from app.services.publishing.pull_requests import PullRequestFacts
 from app.services.sites.site_secrets import credential_of, secrets_of
+from tasks.attempts.heartbeat import Heartbeat
 from tasks.celery_app import app
-from tasks.heartbeat import Heartbeat
-from tasks.publication_jobs import publish_job_of
-from tasks.results import TaskFailed, report
-from tasks.session_jobs import this_host
+from tasks.extensions.results import TaskFailed, report
+from tasks.jobs.publication_jobs import publish_job_of
+from tasks.jobs.session_jobs import this_host
 from workers.errors import EngineError, Interrupted
 from workers.forges.base import PullRequest
 from workers.publishing.publish import publish as publish_to_forge

@@ -20,14 +20,15 @@ from app.services import leases
 from app.services.execution import outcomes, session_attempts
 from app.services.execution.session_attempts import Claim
 from app.services.sites.site_secrets import secrets_of
-from tasks import lost_tasks, signals
-from tasks.artifact_io import StoredDiffs
+from tasks.attempts import signals
+from tasks.attempts.heartbeat import Heartbeat
+from tasks.attempts.reporter import Reporter, record
+from tasks.attempts.transactions import DatabaseUnavailable, transact
 from tasks.celery_app import app
-from tasks.heartbeat import Heartbeat
-from tasks.reporter import Reporter, record
-from tasks.results import TaskFailed, report
-from tasks.session_jobs import job_of, this_host
-from tasks.transactions import DatabaseUnavailable, transact
+from tasks.extensions.results import TaskFailed, report
+from tasks.jobs.artifact_io import StoredDiffs
+from tasks.jobs.session_jobs import job_of, this_host
+from tasks.recovery import lost_tasks
 from workers.errors import EngineError
 from workers.job import Event, Job, Outcome
 from workers.processes.lifeline import Lifeline

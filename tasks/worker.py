@@ -45,7 +45,7 @@ def main(queue_name: str, name: str) -> int:
 def _options(queue_name: str, name: str) -> dict[str, Any]:
     if queue_name == queue.SESSIONS:
         # One session per process, so that terminating the process of a session cannot hit another one.
-        pool = {"pool_cls": "tasks.pool:SessionPool", "max_tasks_per_child": 1}
+        pool = {"pool_cls": "tasks.extensions.pool:SessionPool", "max_tasks_per_child": 1}
         return {**pool, "concurrency": settings().session_workers}
     if queue_name == queue.SWEEP:
         # Several sweep workers may share the folder, and each needs its own schedule file.

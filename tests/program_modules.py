@@ -8,7 +8,7 @@ from app.config import settings
 
 for name in ("account", "doctor", "init", "key", "migrate", "token", "up", "web", "worker"):
     importlib.import_module(f"app.cli.commands.{name}")
-for name in ("app.web", "migrations.config", "tasks.doctor", "tasks.session_jobs"):
+for name in ("app.web", "migrations.config", "tasks.doctor", "tasks.jobs.session_jobs"):
     importlib.import_module(name)
 
 for name in ("machine", "messages", "record", "stuck"):

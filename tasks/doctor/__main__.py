@@ -17,7 +17,7 @@ from app.models.limits import SessionLimits
 from app.setting_values import SettingsError
 from tasks.doctor import machine, messages, record, stuck
 from tasks.doctor.finding import Finding, broken
-from tasks.session_jobs import limits_of, this_host
+from tasks.jobs.session_jobs import limits_of, this_host
 from workers.agents.registry import find_missing
 from workers.sandbox.layers import layers
 

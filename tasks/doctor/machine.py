@@ -9,8 +9,8 @@ import subprocess
 
 from app import artifacts, db
 from app.config import settings
+from tasks.attempts.heartbeat import Heartbeat
 from tasks.doctor.finding import Finding
-from tasks.heartbeat import Heartbeat
 
 LEAST_GIT = (2, 36)
 PINS_ADDRESSES = (2, 37)

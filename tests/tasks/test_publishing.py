@@ -21,7 +21,7 @@ from app.services.runners import head
 from app.services.sites import sites
 from app.services.sites.site_secrets import secrets_of
 from app.services.sites.sites import SiteFields
-from tasks.publication_jobs import publish_job_of
+from tasks.jobs.publication_jobs import publish_job_of
 from tasks.publications import publish
 from tasks.sessions import run_session
 from tests.asking import new_session

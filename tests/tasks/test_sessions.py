@@ -16,9 +16,9 @@ from app.models import AgentRunnerSession, Counter, Event
 from app.models.states import SessionState
 from app.services import sweep
 from app.services.execution import progress, repairs, session_attempts
-from tasks import signals
+from tasks.attempts import signals
+from tasks.attempts.transactions import transact
 from tasks.sessions import run_session
-from tasks.transactions import transact
 from tests.security.outside import python
 from tests.services.conftest import write
 from tests.tasks.conftest import read, runner_of

@@ -15,7 +15,7 @@ from app.services.publishing import publication_attempts
 from app.services.publishing.publication_attempts import PublicationClaim
 from app.services.runners.agent_runners import title_from
 from app.services.sites.site_secrets import credential_of
-from tasks.artifact_io import reader
+from tasks.jobs.artifact_io import reader
 from workers.processes.lifeline import Lifeline
 from workers.publishing.commits import Change, Landed
 from workers.publishing.publish import PublishJob

@@ -1,4 +1,4 @@
-"""Workspaces left on this host by lost workers. `python -m tasks.orphans` saves the work in them and removes them.
+"""Workspaces left on this host by lost workers. `python -m tasks.recovery.orphans` saves the work in them and removes them.
 
 It is a process of its own, so that files that are slow to read do not delay a worker.
 """
@@ -19,10 +19,10 @@ from app.redaction.secrets import redacted_logs
 from app.services.execution import session_attempts
 from app.services.execution.session_attempts import Claim
 from app.services.sites.site_secrets import secrets_of
-from tasks.artifact_io import StoredDiffs
-from tasks.heartbeat import Heartbeat
-from tasks.session_jobs import job_of, this_host
-from tasks.transactions import transact
+from tasks.attempts.heartbeat import Heartbeat
+from tasks.attempts.transactions import transact
+from tasks.jobs.artifact_io import StoredDiffs
+from tasks.jobs.session_jobs import job_of, this_host
 from workers.processes.command import lower_priority
 
 log = structlog.get_logger()
@@ -36,7 +36,7 @@ def start_sweep_if_needed() -> None:
     host = this_host()
     workers.discard_workspaces(host, [])
     if any(map(workers.is_orphan, workers.find_workspaces(host).values())):
-        command = ["sh", "-c", '"$@" &', "sh", sys.executable, "-m", "tasks.orphans"]
+        command = ["sh", "-c", '"$@" &', "sh", sys.executable, "-m", "tasks.recovery.orphans"]
         subprocess.run(command, stdin=subprocess.DEVNULL, start_new_session=True, check=False)
 
 

@@ -13,7 +13,7 @@ from celery.worker.consumer import Consumer, Tasks
 import workers
 from app import queue
 from app.config import settings
-from tasks import lost_tasks, orphans
+from tasks.recovery import lost_tasks, orphans
 
 log = structlog.get_logger()
 FORK_SERVER_CHECK_SECONDS = 1.0

@@ -6,7 +6,7 @@ import dataclasses
 
 from app.models.limits import LIMIT_NAMES, SessionLimits
 from app.schemas.agent_runner import LimitsBody, LimitsSchema
-from tasks.session_jobs import limits_of
+from tasks.jobs.session_jobs import limits_of
 from workers.job import Limits
 
 

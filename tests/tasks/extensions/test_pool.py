@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from tasks.pool import SessionPool
+from tasks.extensions.pool import SessionPool
 from tests.deployment import Deployment, free_port, seconds_to_sleep, wait_for
 from tests.faults.agents import at_work
 

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 import structlog
 
 from app import artifacts, db
-from tasks.rehearsal import rehearse
-from tasks.session_jobs import this_host
+from tasks.jobs.session_jobs import this_host
+from tasks.startup.rehearsal import rehearse
 from workers.sandbox import probe, seccomp
 from workers.workspace.overlay_probe import can_overlay
 

@@ -12,7 +12,7 @@ from app import db
 from app.config import settings
 from app.models.leased import Leased
 from app.services import leases
-from tasks import signals
+from tasks.attempts import signals
 from workers.processes.lifeline import Lifeline, boot_time
 
 log = structlog.get_logger()

@@ -10,7 +10,7 @@ import uuid
 import sqlalchemy as sa
 
 from app.models import Base
-from tasks.rehearsal import rehearse
+from tasks.startup.rehearsal import rehearse
 from tests.tasks.conftest import read
 
 # Of command lines, of Flower and of the web process.
@@ -39,9 +39,9 @@ def test_a_session_finds_everything_imported_and_compiled(ask):
     session_id = ask("echo changed > a.txt")
     found = run_in_pool_process(session_id)
     assert read(session_id).state == "DONE"
-    assert not found["new"], "imported by the session; import it in tasks.warm_up"
+    assert not found["new"], "imported by the session; import it in tasks.startup.warm_up"
     compiled = [statement for statement in found["compiled"] if not statement.startswith("SELECT 1")]
-    assert len(compiled) <= found["cached"] / 4, f"not in tasks.rehearsal: {compiled}"
+    assert len(compiled) <= found["cached"] / 4, f"not in tasks.startup.rehearsal: {compiled}"
 
 
 def test_a_worker_imports_nothing_that_only_others_need(ask):
@@ -61,7 +61,7 @@ def test_the_rehearsal_waits_for_no_lock_and_leaves_no_trace(record):
 
 
 def test_a_worker_starts_without_its_database(configured, tmp_path):
-    code = "from app import db; db.configure(%r); from tasks.warm_up import warm_up; warm_up()"
+    code = "from app import db; db.configure(%r); from tasks.startup.warm_up import warm_up; warm_up()"
     done = subprocess.run(
         [sys.executable, "-c", code % f"sqlite:///{tmp_path}/missing/test.db"],
         capture_output=True,

@@ -13,7 +13,7 @@ from app import artifacts, db
 from app.config import settings
 from app.models.states import PublicationState, SessionState
 from app.services.artifacts import uploads
-from tasks import artifact_io
+from tasks.jobs import artifact_io
 from tasks.publications import publish
 from tasks.sessions import run_session
 from tests.s3 import Breaking, S3Server, breaking

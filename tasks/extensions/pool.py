@@ -7,7 +7,7 @@ from typing import Any
 from celery.concurrency.asynpool import AsynPool
 from celery.concurrency.prefork import TaskPool
 
-from tasks import lost_tasks
+from tasks.recovery import lost_tasks
 
 CHECK_SECONDS = 0.05
 """Interval at which a process that has closed its files is looked at until it has ended."""

@@ -10,7 +10,7 @@ import structlog
 
 from app import db
 from app.config import settings
-from tasks import signals
+from tasks.attempts import signals
 from workers.processes.lifeline import boot_time
 
 log = structlog.get_logger()

@@ -12,10 +12,10 @@ from app.models import AgentRunnerSession
 from app.models.states import SessionState
 from app.services.execution import session_attempts
 from app.services.sites.site_secrets import secrets_of
-from tasks.artifact_io import StoredDiffs
-from tasks.heartbeat import Heartbeat
-from tasks.orphans import sweep_workspaces
-from tasks.session_jobs import job_of, this_host
+from tasks.attempts.heartbeat import Heartbeat
+from tasks.jobs.artifact_io import StoredDiffs
+from tasks.jobs.session_jobs import job_of, this_host
+from tasks.recovery.orphans import sweep_workspaces
 from tests.tasks.conftest import read
 from workers.workspace.workspace import Workspace
 

@@ -11,9 +11,9 @@ import pytest
 from app import db
 from app.models.states import SessionState
 from app.services.execution import repairs, session_attempts
-from tasks import lost_tasks
+from tasks.recovery import lost_tasks
 from tests.tasks.conftest import read
-from tests.tasks.test_orphans import begin, lose
+from tests.tasks.recovery.test_orphans import begin, lose
 
 
 def lose_task(task_id: str) -> None:

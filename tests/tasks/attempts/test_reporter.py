@@ -17,9 +17,9 @@ from app.services.callers import Caller
 from app.services.execution import session_attempts
 from app.services.execution.session_attempts import Claim
 from app.services.runners import agent_runner_sessions
-from tasks import signals
-from tasks.heartbeat import Heartbeat
-from tasks.reporter import Reporter
+from tasks.attempts import signals
+from tasks.attempts.heartbeat import Heartbeat
+from tasks.attempts.reporter import Reporter
 from tasks.sessions import run_session
 from tests.statements import counted
 from tests.tasks.conftest import read, runner_of

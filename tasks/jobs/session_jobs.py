@@ -12,7 +12,7 @@ from app.redaction.secrets import Secrets
 from app.services.execution.session_attempts import Claim
 from app.services.sites.site_secrets import credential_of
 from app.setting_values import SettingsError
-from tasks.artifact_io import StoredDiffs, reader
+from tasks.jobs.artifact_io import StoredDiffs, reader
 from workers.egress.rules import Rule
 from workers.job import Attachment, Host, Job, Limits
 from workers.processes.lifeline import Lifeline

@@ -15,8 +15,8 @@ from app.models.states import Stage
 from app.services import counters, leases
 from app.services.execution import progress
 from app.services.execution.session_attempts import Claim
-from tasks import signals
-from tasks.transactions import transact
+from tasks.attempts import signals
+from tasks.attempts.transactions import transact
 from workers.job import BaseCommit, Event, Progress, Refusal, Step, Usage
 from workers.processes.lifeline import Lifeline
 
