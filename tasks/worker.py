@@ -36,21 +36,20 @@ def main(queue_name: str, name: str) -> int:
         quiet=True,
         without_gossip=True,
         without_mingle=True,
-        **_options(queue_name, name),
+        **_options(queue_name),
     )
     worker.start()
     return worker.exitcode or 0
 
 
-def _options(queue_name: str, name: str) -> dict[str, Any]:
+def _options(queue_name: str) -> dict[str, Any]:
     if queue_name == queue.SESSIONS:
         # One session per process, so that terminating the process of a session cannot hit another one.
         pool = {"pool_cls": "tasks.extensions.pool:SessionPool", "max_tasks_per_child": 1}
         return {**pool, "concurrency": settings().session_workers}
     if queue_name == queue.SWEEP:
-        # Several sweep workers may share the folder, and each needs its own schedule file.
-        schedule = settings().data_dir.absolute() / f"beat-schedule-{name}"
-        return {"concurrency": 1, "beat": True, "schedule_filename": str(schedule)}
+        # Without a file: each sweep worker starts its own schedule, and a sweep too many does no harm.
+        return {"concurrency": 1, "beat": True, "scheduler": "celery.beat:Scheduler"}
     return {"concurrency": CONTROL_TASKS}
 
 
