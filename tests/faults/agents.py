@@ -16,7 +16,8 @@ import sqlalchemy as sa
 from tests.deployment import Deployment, processes_with, wait_for
 from tests.processes import forked_for
 
-GONE_WITHIN_SECONDS = 20.0
+# The product promises 20 s, which bench/stops.py measures; here a slow and busy machine also saves the work.
+GONE_WITHIN_SECONDS = 90.0
 
 
 @dataclass(frozen=True)
