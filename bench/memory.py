@@ -32,9 +32,9 @@ def measure(size: Size) -> Iterator[Figure]:
         each, bares, main = [], [], []
         for _ in range(size.pick(1, 2, 10)):
             time.sleep(size.pick(0, SETTLE_SECONDS, SETTLE_SECONDS))
-            each.append(sum(_pss(process) for process in worker.children(recursive=True)) / count)
-            bares += [_pss(process) for process in hanging]
-            main.append(_pss(worker))
+            each.append(sum(pss(process) for process in worker.children(recursive=True)) / count)
+            bares += [pss(process) for process in hanging]
+            main.append(pss(worker))
     yield Figure(
         f"each of {count} running sessions", "MiB", each, Samples("child of a bare Celery worker", bares), [at_most(42)]
     )
@@ -47,7 +47,7 @@ def _sleeping(marker: str) -> int:
     return sum(command == ["sleep", marker] for command in found)
 
 
-def _pss(process: psutil.Process) -> float:
+def pss(process: psutil.Process) -> float:
     """Mebibytes, those that are shared divided by the number of processes that share them. 0 for one that has ended."""
     with contextlib.suppress(psutil.NoSuchProcess):
         return process.memory_full_info().pss / MEBIBYTE
