@@ -27,6 +27,7 @@ from app.config import settings
 from app.errors import Unavailable
 from app.logs import configure_logging
 from app.schemas.base import ErrorSchema
+from app.serving.worker import BODY_LIMIT
 
 log = structlog.get_logger()
 PARTS = (
@@ -114,6 +115,7 @@ def create_app() -> Flask:
     for part in PARTS:
         api.register_blueprint(part.blp)
     docs.redirect_to_docs(app)
+    app.extensions[BODY_LIMIT] = blobs.body_limit
     return app
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from flask import Response
 from werkzeug.http import http_date
 from werkzeug.wsgi import ClosingIterator
 
+from app.serving.outlet import Outlet
 from app.streams import admission
 from app.streams.hub import hub
 from app.streams.listener import Connection, Listener
@@ -36,27 +36,15 @@ class EventStream(Response):
         headers = [(name, value) for name, value in self.headers if name != "Content-Length"]
         start_response(self.status, headers)
         served = environ.get("gunicorn.socket")
-        if type(served) is socket.socket:
+        if isinstance(served, Outlet):
             is_chunked = environ["SERVER_PROTOCOL"] == "HTTP/1.1"
             head = _head(self.status, headers, is_chunked)
-            hub().add(self._listener, Connection(_take_over(served), head, is_chunked))
+            hub().add(self._listener, Connection(served.detach(), head, is_chunked))
             return []
         # Another server keeps its connection, and a thread for it.
         ours, theirs = socket.socketpair()
         hub().add(self._listener, Connection(theirs))
         return ClosingIterator(iter(lambda: ours.recv(_CHUNK), b""), ours.close)
-
-
-def _take_over(served: socket.socket) -> socket.socket:
-    """The connection of the server's socket. The server is left with one that is closed at the other end.
-
-    So what it still does, such as sending the response and shutting the connection down, reaches nobody.
-    """
-    taken = socket.socket(fileno=os.dup(served.fileno()))
-    left, other = socket.socketpair()
-    with left, other:
-        os.dup2(left.fileno(), served.fileno(), inheritable=False)
-    return taken
 
 
 def _head(status: str, headers: list[tuple[str, str]], is_chunked: bool) -> bytes:

@@ -11,8 +11,10 @@ from app.config import settings
 from app.errors import TooMany, Unavailable
 from app.streams.listener import Listener
 
+# The connections of a process besides its streams.
+MOST_CONNECTIONS = 512
 # Descriptors that a process needs for everything but its streams.
-RESERVED_DESCRIPTORS = 256
+RESERVED_DESCRIPTORS = MOST_CONNECTIONS + 256
 _RETRY = {"Retry-After": "5"}
 _lock = threading.Lock()
 # A listener whose response was never sent is forgotten with it.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from flask import Response, request
 from flask.views import MethodView
 
 from app.api.blueprint import Blueprint, empty
+from app.api.requests import MAX_BODY_BYTES
 from app.api.transactions import writing
 from app.services.artifacts import uploads
 
@@ -59,3 +61,11 @@ class Blob(MethodView):
         """
         uploads.delete_blob(key, request.args.to_dict())
         return empty(204)
+
+
+def body_limit(method: str, target: str) -> int:
+    """The bytes that the body of a request may have: that of an upload what was signed, others what JSON may."""
+    prefix, url = f"{blp.url_prefix}/", urlsplit(target)
+    if method != "PUT" or not url.path.startswith(prefix):
+        return MAX_BODY_BYTES
+    return uploads.signed_size(unquote(url.path.removeprefix(prefix)), dict(parse_qsl(url.query)))

@@ -10,10 +10,12 @@ from app import db
 from app.cli.processes import become_module, require_free_port
 from app.config import Settings
 from app.services import secret_key
-from app.streams.admission import RESERVED_DESCRIPTORS
+from app.streams.admission import MOST_CONNECTIONS, RESERVED_DESCRIPTORS
 
 # Event streams occupy none of them: see app/streams.
 THREADS = 16
+# Longer than clients and proxies keep a connection that they do not use, so that none is closed as they use it again.
+KEEP_ALIVE_SECONDS = 75
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,8 +30,10 @@ def run(_args: argparse.Namespace, settings: Settings) -> int:
         settings,
         "gunicorn",
         "app.web:create_app()",
-        *("--worker-class", "gthread", "--workers", str(settings.web_processes)),
+        *("--worker-class", "app.serving.worker.Worker", "--workers", str(settings.web_processes)),
         *("--threads", str(THREADS)),
+        *("--worker-connections", str(MOST_CONNECTIONS)),
+        *("--keep-alive", str(KEEP_ALIVE_SECONDS)),
         *("--bind", f"{settings.web_host}:{settings.web_port}"),
         *("--graceful-timeout", "5"),
         *("--log-level", "warning"),

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from app import artifacts, db
 from app.artifacts import LocalStore, SignedUrl, Stored
-from app.errors import BadRequest, Conflict, NotFound, TooLarge, invalid
+from app.errors import BadRequest, Conflict, Forbidden, NotFound, TooLarge, invalid
 from app.models import SessionFile
 from app.models.states import Scope
 from app.services.artifacts import references
@@ -86,6 +86,15 @@ def check_usable(keys: list[str], found: Uploaded) -> list[str]:
             raise invalid("file_keys", f"{key!r} has more than {MOST_BYTES} bytes", error_code="bad_size")
         references.refuse_expired("file_keys", key, stored)
     return keys
+
+
+def signed_size(key: str, terms: dict[str, str]) -> int:
+    """The bytes that may be uploaded to a signed URL; 0 if it is not valid."""
+    store = artifacts.local_store()
+    try:
+        return int(store.verify("PUT", key, terms)["limit"]) if store else 0
+    except Forbidden:
+        return 0
 
 
 def put_blob(key: str, terms: dict[str, str], content_type: str, length: int | None, chunks: Iterable[bytes]) -> None:

@@ -1,0 +1,262 @@
+"""Gunicorn's threaded worker, except that no thread ever waits for a client.
+
+One loop reads requests and sends answers, for all connections of the process. A thread is occupied only between: once
+all of a request is here, until its answer is written. So clients that are slow, or never go on, cost a connection each,
+and a connection that makes no progress is closed.
+"""
+
+from __future__ import annotations
+
+import errno
+import selectors
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from typing import Any
+
+from gunicorn.http import get_parser
+from gunicorn.workers.gthread import ThreadWorker
+
+from app.serving.intake import BodyLimit, Intake
+from app.serving.outlet import Outlet
+
+BODY_LIMIT = "agent_runners.body_limit"
+"""The key of the `BodyLimit` in `Flask.extensions`."""
+# A request must be here, and an answer taken, within this time and what its bytes take at this rate,
+PATIENCE_SECONDS = 10.0
+LEAST_BYTES_PER_SECOND = 16 * 1024
+# and a request within this time in any case.
+MOST_SECONDS = 900.0
+# After the last answer, how long the client has to close the connection by itself.
+LINGER_SECONDS = 2.0
+READ_BYTES = 256 * 1024
+# What all incomplete requests together may take of the disk.
+MOST_KEPT_BYTES = 1024 * 1024 * 1024
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Connection:
+    """What gunicorn's own class of this kind is to the worker. It begins anew with each request."""
+
+    is_http2 = initialized = False
+    data_ready = True
+
+    def __init__(self, cfg: Any, sock: socket.socket, client: Any, server: Any, intake: Intake, outlet: Outlet) -> None:
+        self.cfg, self.client, self.server = cfg, client, server
+        self.socket, self.sock, self.intake = sock, outlet, intake
+        self.parser: Any = None
+        self.since = time.monotonic()
+        """When it began to wait for what it waits for."""
+        self.allowed = PATIENCE_SECONDS
+        """The seconds that it may wait without a byte."""
+        self.is_served = self.is_closed = self.is_ending = False
+
+    def init(self) -> None:
+        """Called by the thread that serves the request."""
+        self.is_ending = self.intake.is_last
+        self.parser = get_parser(self.cfg, self.intake.take(), self.client)
+
+    def begin(self, allowed: float) -> None:
+        self.since, self.allowed = time.monotonic(), allowed
+
+    def deadline(self) -> float:
+        if self.sock.has_unsent:
+            return self.sock.waiting_since + _allowed(self.sock.sent)
+        if self.intake.received:
+            return self.since + min(_allowed(self.intake.received), MOST_SECONDS)
+        return self.since + self.allowed
+
+
+def _allowed(count: int) -> float:
+    return PATIENCE_SECONDS + count / LEAST_BYTES_PER_SECOND
+
+
+class Worker(ThreadWorker):
+    """All methods but those that handle a request run in the loop. It watches a connection whenever no thread serves it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._watched: dict[Connection, int] = {}
+        self._looked_at = 0.0
+        self._idle_until: float | None = None
+
+    def load_wsgi(self) -> None:
+        super().load_wsgi()
+        self._body_limit: BodyLimit = self.wsgi.extensions[BODY_LIMIT]
+
+    # A connection comes, and a request on it.
+
+    def accept(self, listener: socket.socket) -> None:
+        try:
+            sock, client = listener.accept()
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                self._make_room()
+            elif error.errno not in (errno.EAGAIN, errno.ECONNABORTED):
+                raise
+            return
+        sock.setblocking(False)
+        self.nr_conns += 1
+        outlet = Outlet(sock, lambda: self.method_queue.defer(self._send_rest, conn))
+        conn = Connection(self.cfg, sock, client, listener.getsockname(), Intake(self._body_limit), outlet)
+        self._watch(conn, selectors.EVENT_READ, self._read)
+        if self.nr_conns >= self.worker_connections:
+            self._make_room()
+
+    def _watch(self, conn: Connection, event: int, callback: Callable[[Connection, Any], None]) -> None:
+        self._ignore(conn)
+        self._watched[conn] = event
+        self.poller.register(conn.socket, event, partial(callback, conn))
+
+    def _ignore(self, conn: Connection) -> None:
+        if self._watched.pop(conn, None):
+            self.poller.unregister(conn.socket)
+
+    def _receive(self, conn: Connection) -> bytes | None:
+        try:
+            return conn.socket.recv(READ_BYTES)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
+
+    def _read(self, conn: Connection, _socket: Any) -> None:
+        data = self._receive(conn)
+        if data is None:
+            return
+        if not data:
+            self._close(conn)
+            return
+        if not conn.intake.received:
+            conn.begin(PATIENCE_SECONDS)
+        try:
+            conn.intake.feed(data)
+        except OSError as error:
+            self.log.error("A request cannot be kept until it is complete: %s", error)
+            self._close(conn)
+            return
+        if conn.intake.wants_continue:
+            conn.sock.sendall(CONTINUE)
+        if conn.intake.is_ready:
+            self._serve(conn)
+
+    def _serve(self, conn: Connection) -> None:
+        self._ignore(conn)
+        conn.is_served, conn.initialized = True, False
+        self.enqueue_req(conn)
+
+    # A thread serves it.
+
+    def handle_request(self, req: Any, conn: Connection) -> Any:
+        # That was answered when the head came.
+        req._expected_100_continue = False
+        if conn.is_ending:
+            req.should_close = lambda: True
+        return super().handle_request(req, conn)
+
+    # The answer is sent.
+
+    def finish_request(self, conn: Connection, fs: Future[bool]) -> None:
+        conn.is_served = False
+        if conn.sock.is_detached:
+            self.nr_conns -= 1
+            return
+        conn.is_ending = bool(conn.is_ending or fs.cancelled() or fs.exception() or not fs.result())
+        conn.parser = None
+        if not conn.sock.has_unsent:
+            self._sent(conn)
+
+    def _send_rest(self, conn: Connection) -> None:
+        if conn.sock.has_unsent and conn not in self._watched:
+            self._watch(conn, selectors.EVENT_WRITE, self._send)
+
+    def _send(self, conn: Connection, _socket: Any) -> None:
+        conn.sock.flush()
+        if not conn.sock.has_unsent:
+            self._ignore(conn)
+            if not conn.is_served:
+                self._sent(conn)
+
+    def _sent(self, conn: Connection) -> None:
+        """Go on to the next request, or end the connection."""
+        if conn.sock.has_failed:
+            self._close(conn)
+        elif conn.is_ending:
+            self._linger(conn)
+        elif conn.intake.is_ready:
+            self._serve(conn)
+        else:
+            conn.begin(self.cfg.keepalive)
+            self._watch(conn, selectors.EVENT_READ, self._read)
+
+    def _linger(self, conn: Connection) -> None:
+        """Wait for the client to close the connection: if it is still sending, closing would cost it the answer."""
+        try:
+            conn.socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._close(conn)
+            return
+        conn.intake.close()
+        conn.begin(LINGER_SECONDS)
+        self._watch(conn, selectors.EVENT_READ, self._discard)
+
+    def _discard(self, conn: Connection, _socket: Any) -> None:
+        if self._receive(conn) == b"":
+            self._close(conn)
+
+    def _close(self, conn: Connection) -> None:
+        self._ignore(conn)
+        if not conn.is_closed:
+            conn.is_closed = True
+            self.nr_conns -= 1
+            conn.intake.close()
+            conn.sock.fail()
+            conn.socket.close()
+
+    # Time passes, and space runs out.
+
+    def _give_up(self, conn: Connection) -> None:
+        if conn.is_served:
+            # Its thread waits for the client, and ends the request.
+            self._ignore(conn)
+            conn.sock.fail()
+        else:
+            self._close(conn)
+
+    def _make_room(self) -> None:
+        """Close a connection: of the address that has the most of them, the one that has waited longest."""
+        waiting = [conn for conn in self._watched if not conn.is_served]
+        if not waiting:
+            # All are served, or the files are somebody else's.
+            time.sleep(0.05)
+            return
+        (address, _), *_ = Counter(_address(conn) for conn in waiting).most_common(1)
+        self._close(min((conn for conn in waiting if _address(conn) == address), key=lambda conn: conn.since))
+
+    def murder_keepalived(self, force: bool = False) -> None:
+        """Called by the loop after each of its turns."""
+        now = time.monotonic()
+        if not force and now - self._looked_at < 0.5:
+            return
+        self._looked_at = now
+        for conn in list(self._watched):
+            is_stopping = self._idle_until is not None and now > self._idle_until
+            is_idle = not (conn.is_served or conn.sock.has_unsent or conn.intake.received)
+            if force or now > conn.deadline() or (is_stopping and is_idle):
+                self._give_up(conn)
+        kept = {conn: conn.intake.received for conn in self._watched}
+        while sum(kept.values()) > MOST_KEPT_BYTES:
+            largest = max(kept, key=lambda conn: kept[conn])
+            del kept[largest]
+            self._give_up(largest)
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        """Called when the worker begins to stop: until then, a request that is already under way is answered."""
+        self._idle_until = deadline
+
+
+def _address(conn: Connection) -> Any:
+    return conn.client[0] if conn.client and not isinstance(conn.client, (str, bytes)) else ""

@@ -1,0 +1,47 @@
+"""One web process with a database of its own, spoken to in bytes."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+
+from tests.deployment import Deployment, free_port, wait_for
+
+NOWHERE = "redis+socket:///nonexistent/broker.sock?virtual_host=0"
+
+
+@contextlib.contextmanager
+def web_process(folder: Path) -> Iterator[Deployment]:
+    """A deployment of which only a single web process runs."""
+    deployment = Deployment(folder, "", free_port(), WEB_PROCESSES="1", BROKER_URL=NOWHERE)
+    (folder / "tmp").mkdir()
+    try:
+        deployment.command("migrate")
+        printed = deployment.command("init", "--email", "ada@example.org", "--name", "Ada Lovelace")
+        token = next(word for word in printed.split() if word.startswith("ar_"))
+        deployment.api.headers["Authorization"] = f"Bearer {token}"
+        deployment.start("web", "web")
+        wait_for("the API", lambda: httpx.get(f"{deployment.url}/readyz").status_code == 200)
+        yield deployment
+    finally:
+        deployment.stop_all()
+
+
+def connect(deployment: Deployment, sent: bytes = b"", *, receive_buffer: int | None = None) -> socket.socket:
+    """A connection on which `sent` was sent."""
+    client = socket.socket()
+    if receive_buffer is not None:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    client.settimeout(60)
+    client.connect(("127.0.0.1", int(deployment.settings["WEB_PORT"])))
+    client.sendall(sent)
+    return client
+
+
+def is_answered(deployment: Deployment) -> bool:
+    """Whether a client that comes now is answered, on a connection of its own."""
+    return httpx.get(f"{deployment.url}/healthz", timeout=20).status_code == 200
