@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -21,6 +22,9 @@ from app.schemas.glossary import PATHS
 from app.services.pagination import COUNTED
 
 F = TypeVar("F", bound=Callable[..., Any])
+# What a 422 shows of what is wrong. A body of some megabytes can have a million unknown fields.
+MOST_REASONS = 100
+LONGEST_REASON = 500
 ERROR_STATUSES = (400, 401, 403, 404, 413, 415, 422, 429, 500)
 
 IDEMPOTENCY_KEY = {
@@ -75,10 +79,28 @@ class Parser(FlaskParser):
 
 
 def refused(errors: dict[str, Any]) -> Invalid:
-    """The error for refused fields. Its message is the first of the reasons."""
+    """The error for refused fields. Its message is the first of the reasons, and a long list of them is cut."""
     (field, reason), *others = _reasons(errors)
     more = f" (and {len(others)} more, see errors)" if others else ""
-    return Invalid(f"{field}: {reason}{more}", errors=errors)
+    shown = _first(errors, itertools.count())
+    return Invalid(f"{_short(field)}: {_short(reason)}{more}", errors=shown)
+
+
+def _first(messages: Any, counted: Iterator[int]) -> Any:
+    """The first reasons of many. What a caller sent, such as the names of unknown fields, may be long."""
+    if not isinstance(messages, dict):
+        return [_short(reason) for reason in messages]
+    shown = {}
+    for name, inner in messages.items():
+        if next(counted) >= MOST_REASONS:
+            break
+        shown[_short(name) if isinstance(name, str) else name] = _first(inner, counted)
+    return shown
+
+
+def _short(text: object) -> str:
+    whole = str(text)
+    return whole if len(whole) <= LONGEST_REASON else f"{whole[:LONGEST_REASON]}..."
 
 
 def _reasons(messages: Any, path: str = "") -> Iterator[tuple[str, str]]:

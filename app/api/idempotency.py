@@ -63,6 +63,9 @@ def _asked() -> Repeatable | None:
 
 def _is_final(error: AppError) -> bool:
     """Whether a repeat gets the same error. After an error that says to try again later, it does not."""
+    if error.status == 403 or not caller().may_write:
+        # What a token may not do leaves nothing behind.
+        return False
     return 400 <= error.status < 500 and error.status != 429 and not isinstance(error, InFlight | Reused)
 
 

@@ -56,11 +56,18 @@ def created_runner(row: Any, session: Any) -> RowView:
 
 
 def sessions(rows: Sequence[Any]) -> list[RowView]:
+    """Sessions of a list, with the beginnings of long texts."""
+    texts = agent_runner_sessions.beginnings(rows)
+    return [RowView(row, **texts[row.id]) for row in _with_steps(rows)]
+
+
+def session(row: Any, **extra: Any) -> RowView:
+    """A session with all of its texts."""
+    return RowView(_with_steps([row])[0], prompt_truncated=False, result_truncated=False, **extra)
+
+
+def _with_steps(rows: Sequence[Any]) -> list[RowView]:
     """Sessions with the steps of their current attempt, and what they wait for."""
     rows = list(rows)
     steps, waiting = agent_runner_sessions.steps(rows), agent_runner_sessions.waiting(rows)
     return [RowView(row, steps=steps[row.id], waiting=waiting.get(row.id)) for row in rows]
-
-
-def session(row: Any, **extra: Any) -> RowView:
-    return RowView(sessions([row])[0], **extra)

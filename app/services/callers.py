@@ -31,6 +31,11 @@ class Caller:
     def may(self, scope: Scope) -> bool:
         return scope in _INCLUDED[self.scope]
 
+    @property
+    def may_write(self) -> bool:
+        """Whether there is anything at all that the caller may change."""
+        return self.scope != Scope.READ
+
     def require(self, scope: Scope) -> None:
         """Raise `Forbidden` unless the caller's token includes `scope` and is not a session token."""
         if self.session_id is not None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy import orm
 
 from app import db
 from app.errors import invalid
@@ -36,6 +37,8 @@ class Listing(Generic[T]):
     descending: bool = False
     is_search: bool = False
     """Whether an index may find the rows in another order than the list's, all of them at once. There is one part."""
+    unread: Sequence[Any] = ()
+    """Columns that are not read, because a list would be too long with them."""
 
     def first(self, limit: int, offset: int = 0, cursor: str | None = None) -> list[T]:
         """Up to `limit` rows after the first `offset`, or after the cursor."""
@@ -64,7 +67,8 @@ class Listing(Generic[T]):
         return db.session.scalar(sa.select(sa.func.count()).select_from(counted)) or 0
 
     def _rows_of(self, ids: sa.Subquery) -> sa.Select[Any]:
-        return sa.select(self.model).join(ids, ids.c[1] == self.keys[1]).order_by(*self._directed(self.keys))
+        rows = sa.select(self.model).join(ids, ids.c[1] == self.keys[1]).order_by(*self._directed(self.keys))
+        return rows.options(*(orm.defer(column, raiseload=True) for column in self.unread))
 
     def _in_order(self, ids: Any) -> Any:
         return ids.order_by(None).order_by(*self._directed(ids.selected_columns))

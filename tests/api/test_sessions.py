@@ -24,6 +24,8 @@ SESSION_FIELDS = [
     "duration",
     "steps",
     "steps_count",
+    "prompt_truncated",
+    "result_truncated",
     "attempt",
     "parent_session_id",
     "created_at",

@@ -44,8 +44,9 @@ class AgentRunnerSessions(MethodView):
     def get(self, filters: dict[str, Any], agent_runner_id: uuid.UUID) -> Any:
         """List the sessions of an agent runner, oldest first.
 
-        Discarded sessions are left out unless `include_discarded` is true. In a long list, later sessions may have
-        fewer steps than `steps_count`. Read such a session by itself to get all of them.
+        Discarded sessions are left out unless `include_discarded` is true. Long prompts and results are cut, which
+        `prompt_truncated` and `result_truncated` say; in a long list, later sessions may have fewer steps than
+        `steps_count`. Read such a session by itself to get everything.
         """
         page = agent_runner_sessions.find(caller(), agent_runner_id, filters)
         return presenters.sessions(page.items), paging.headers(page)
@@ -83,7 +84,7 @@ class AgentRunnerSession(MethodView):
     @blp.operation("updateSession", conflict="`bad_transition`, `already_claimed`, `lease_lost` or `not_external`")
     @blp.arguments(ReportBody, example=examples.REPORT, required=False)
     @prepared_by(
-        lambda fields, agent_runner_id, session_id: external_workers.store_reported_diffs(
+        lambda fields, agent_runner_id, session_id: external_workers.prepare(
             caller(), agent_runner_id, session_id, Report(**fields)
         )
     )
@@ -94,7 +95,7 @@ class AgentRunnerSession(MethodView):
         fields: dict[str, Any],
         agent_runner_id: uuid.UUID,
         session_id: uuid.UUID,
-        prepared: external_workers.ReportedDiffs,
+        prepared: external_workers.Prepared,
     ) -> Any:
         """Report on a session as its worker, or change its title.
 
@@ -102,8 +103,7 @@ class AgentRunnerSession(MethodView):
         and the URLs to read the attached files and the diff that the session builds on. Each further report, even an
         empty one, needs that token and is a heartbeat.
         """
-        sent = Report(**fields)
-        session, answer = external_workers.report(caller(), agent_runner_id, session_id, sent, prepared)
+        session, answer = external_workers.report(caller(), agent_runner_id, session_id, prepared)
         extra = ("session_token", "attachment_urls", "start_diff_url")
         return presenters.session(session, **{name: getattr(answer, name, None) for name in extra})
 

@@ -13,6 +13,7 @@ from app.config import settings
 from app.errors import Conflict, Forbidden, TooMany, invalid
 from app.models import Account, AgentRunner, AgentRunnerSession
 from app.models.states import FINAL, Execution, Scope, SessionState, may_move
+from app.redaction.secrets import Secrets
 from app.services import events, leases, lookup
 from app.services.accounts import tokens
 from app.services.artifacts import diffs, references
@@ -27,6 +28,14 @@ URL_SECONDS = 14 * 60
 DIFF_TYPE = "text/x-diff"
 KINDS = ("result", "cumulative")
 _CLAIMED = "A worker has claimed this session. Report with the session token in the answer to its claim."
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A report without secrets, and its diffs, which are stored by now."""
+
+    sent: Report
+    diffs: ReportedDiffs
 
 
 @dataclass(frozen=True)
@@ -50,21 +59,26 @@ class ClaimAnswer:
     start_diff_url: str | None = field(repr=False)
 
 
-def store_reported_diffs(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID, sent: Report) -> ReportedDiffs:
-    """Store the diffs of a report, or copies of uploaded ones, and check them for secrets.
+def prepare(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID, sent: Report) -> Prepared:
+    """Redact the texts of a report, and store its diffs, or copies of uploaded ones, and check them for secrets.
 
-    Call it outside any transaction: the store may be slow, and must not hold row locks meanwhile. The diffs get new
-    keys, so nothing needs to be undone if `report` then refuses the rest.
+    Call it outside any transaction: it may take long, and must not hold row locks meanwhile. The diffs get new keys, so
+    nothing needs to be undone if `report` then refuses the rest.
     """
-    if not sent.has_diffs:
-        return ReportedDiffs()
+    if not (sent.has_texts or sent.has_diffs):
+        return Prepared(sent, ReportedDiffs())
     with db.transaction(read_only=True):
         runner = lookup.get_runner(caller, runner_id)
         session = lookup.get_session(runner, session_id)
-        if not (_holds(caller, session) or _may_keep_work(caller, session)):
-            return ReportedDiffs()  # `report` raises the error.
         secrets = site_secrets.secrets_of(runner.site)
+        is_theirs = _holds(caller, session) or _may_keep_work(caller, session)
         prefix = {kind: diffs.attempt_key(runner.id, session.id, session.attempt, kind) for kind in KINDS}
+    # Where it is not, `report` raises the error.
+    stored = _store_diffs(sent, prefix, secrets) if is_theirs and sent.has_diffs else ReportedDiffs()
+    return Prepared(sent.redacted(secrets), stored)
+
+
+def _store_diffs(sent: Report, prefix: dict[str, str], secrets: Secrets) -> ReportedDiffs:
     found = {
         "result": _stored_diff(prefix["result"], "result_diff", sent.result_diff, sent.result_diff_s3_key),
         "cumulative": _stored_diff(
@@ -76,9 +90,10 @@ def store_reported_diffs(caller: Caller, runner_id: uuid.UUID, session_id: uuid.
 
 
 def report(
-    caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID, sent: Report, reported: ReportedDiffs
+    caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID, prepared: Prepared
 ) -> tuple[AgentRunnerSession, ClaimAnswer | None]:
-    """Apply a report. `reported` are its diffs, stored before. The second value is set if the report is a claim."""
+    """Apply a report. The second value is set if the report is a claim."""
+    sent, reported = prepared.sent, prepared.diffs
     wanted = sent.state or None
     if wanted == SessionState.RUNNING:
         # A claim counts the running sessions. The account and the site must be locked before the runner.
@@ -86,7 +101,6 @@ def report(
         lookup.get_site(caller, lookup.get_runner(caller, runner_id).site_id, lock=True)
     runner = lookup.get_runner(caller, runner_id, lock=True)
     session = lookup.get_session(runner, session_id, lock=True)
-    sent = sent.redacted(site_secrets.secrets_of(runner.site))
     if _may_keep_work(caller, session) and sent.is_work_alone:
         return _keep_work(session, sent, reported), None
     if not _is_worker(caller, session) or (caller.session_id is None and sent.has_at_most_a_title):
@@ -213,8 +227,8 @@ def _apply(runner: AgentRunner, session: AgentRunnerSession, sent: Report, repor
         runner.current_task = sent.current_task
     if isinstance(sent.usage, dict):
         events.record(runner, session, events.USAGE, sent.usage)
-    for step in _new_steps(session, sent.steps or []):
-        progress.add_reported_step(runner, session, step["title"], step.get("message") or "")
+    new = [progress.Step(step["title"], step.get("message") or "") for step in _new_steps(session, sent.steps or [])]
+    progress.add_reported_steps(runner, session, new)
     reported.work(sent.usage or None).write(session)
 
 

@@ -193,10 +193,26 @@ def add_step(runner: AgentRunner, session: AgentRunnerSession, title: str, messa
     events.record(runner, session, events.STEP, {"title": title, "message": message})
 
 
-def add_reported_step(runner: AgentRunner, session: AgentRunnerSession, title: str, message: str) -> None:
-    """Append a step that an external worker reports. Steps beyond `max_steps` are left out; one last step says so."""
+def add_reported_steps(runner: AgentRunner, session: AgentRunnerSession, steps: Sequence[Step]) -> None:
+    """Append the steps that an external worker reports to a locked session, all by one INSERT.
+
+    Steps beyond `max_steps` are left out; one last step says so.
+    """
     most = settings().max_steps
-    if session.steps_count < most:
-        add_step(runner, session, title, message)
-    elif session.steps_count == most:
-        add_step(runner, session, "Steps are left out from here on", f"A session keeps {most:,} steps.")
+    room = most - session.steps_count
+    added = list(steps[: max(room, 0)])
+    if len(steps) > room >= 0:
+        added.append(Step("Steps are left out from here on", f"A session keeps {most:,} steps."))
+    if not added:
+        return
+    # What was recorded before is numbered before.
+    db.session.flush()
+    mine = {"agent_runner_id": runner.id, "session_id": session.id, "attempt": session.attempt, "kind": events.STEP}
+    first = runner.last_event_seq + 1
+    rows = [
+        {**mine, "seq": seq, "payload": {"title": step.title, "message": step.message}}
+        for seq, step in enumerate(added, first)
+    ]
+    db.session.execute(_insert_events(), rows)
+    session.steps_count += len(added)
+    runner.last_event_seq += len(added)

@@ -37,6 +37,10 @@ class Report:
         return bool(self.result_diff or self.result_diff_s3_key or self.cumulative_diff or self.cumulative_diff_s3_key)
 
     @property
+    def has_texts(self) -> bool:
+        return bool(self.title or self.current_task or self.result or self.steps)
+
+    @property
     def has_at_most_a_title(self) -> bool:
         return self == Report(title=self.title)
 

@@ -26,6 +26,10 @@ from app.services.runners.guards import refuse_archived, refuse_while_active
 from app.services.runners.session_configuration import Configuration, choose
 from app.services.runners.summaries import LatestSession
 
+LIST_CHARACTERS = 16_384
+"""How much of a prompt and of a result a list has of each session."""
+_LONG_TEXTS = (AgentRunnerSession.prompt, AgentRunnerSession.result)
+
 
 def create(caller: Caller, runner_id: uuid.UUID, new: NewSession, uploaded: uploads.Uploaded) -> AgentRunnerSession:
     """Create a follow-up session, which builds on the runner's diff, and dispatch it.
@@ -125,7 +129,10 @@ def get(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID) -> AgentRun
 
 
 def find(caller: Caller, runner_id: uuid.UUID, filters: dict[str, Any]) -> Page[AgentRunnerSession]:
-    """A page of a runner's sessions, oldest first unless `order_by` says otherwise. `filters` as in the GET."""
+    """A page of a runner's sessions, oldest first unless `order_by` says otherwise. `filters` as in the GET.
+
+    Their prompts and results are not read; `beginnings` has the first part of them.
+    """
     caller.require(Scope.READ)
     runner = lookup.get_runner(caller, runner_id)
     conditions = [
@@ -138,7 +145,20 @@ def find(caller: Caller, runner_id: uuid.UUID, filters: dict[str, Any]) -> Page[
         conditions.append(AgentRunnerSession.is_discarded.is_(False))
     keys = (AgentRunnerSession.created_at, AgentRunnerSession.id)
     descending = filters["order_by"] == "desc"
-    return pagination.find(Listing(AgentRunnerSession, keys, [conditions], descending), filters)
+    listing = Listing(AgentRunnerSession, keys, [conditions], descending, unread=_LONG_TEXTS)
+    return pagination.find(listing, filters)
+
+
+def beginnings(sessions: Iterable[AgentRunnerSession]) -> dict[uuid.UUID, dict[str, Any]]:
+    """The first part of the prompt and of the result of each session, and whether they go on, by session id."""
+    columns = [sa.func.substr(text, 1, LIST_CHARACTERS + 1).label(text.key) for text in _LONG_TEXTS]
+    query = sa.select(AgentRunnerSession.id, *columns).where(AgentRunnerSession.id.in_([each.id for each in sessions]))
+    found = {}
+    for row in db.session.execute(query).mappings():
+        texts = {text.key: row[text.key] for text in _LONG_TEXTS}
+        cut = {name: text and text[:LIST_CHARACTERS] for name, text in texts.items()}
+        found[row["id"]] = {**cut, **{f"{name}_truncated": texts[name] != cut[name] for name in texts}}
+    return found
 
 
 def stop_active(caller: Caller, runner_id: uuid.UUID) -> None:

@@ -37,9 +37,9 @@ def outside(ada, site):
 
 def report(caller, session_id, fields):
     runner_id = read(session_id).agent_runner_id
-    stored = external_workers.store_reported_diffs(caller, runner_id, session_id, Report(**fields))
+    prepared = external_workers.prepare(caller, runner_id, session_id, Report(**fields))
     with db.transaction():
-        return external_workers.report(caller, runner_id, session_id, Report(**fields), stored)
+        return external_workers.report(caller, runner_id, session_id, prepared)
 
 
 def holding(caller, session_id):
