@@ -6,6 +6,7 @@ There is no raw thing beside it. Each figure is that of the last third of the ti
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,12 +82,12 @@ def _holdings(deployed: Deployment) -> dict[str, float]:
     }
 
 
-def _sizes(folder: Path) -> Iterator[int]:
-    """The bytes on disk of each file below the folder. Some are being deleted meanwhile."""
-    for path in folder.rglob("*"):
-        with contextlib.suppress(FileNotFoundError):
-            if not path.is_dir():
-                yield path.lstat().st_blocks * 512
+def _sizes(top: Path) -> Iterator[int]:
+    """The bytes on disk of each file below the folder. Some are being deleted meanwhile, which `os.walk` passes over."""
+    for folder, _, files in os.walk(top):
+        for name in files:
+            with contextlib.suppress(FileNotFoundError):
+                yield os.lstat(os.path.join(folder, name)).st_blocks * 512
 
 
 def _open_files(process: psutil.Process) -> int:

@@ -37,7 +37,7 @@ MOST = st.sampled_from([None, 1, 2])
 LATE = st.sampled_from([0, 0, 0, 1, 2])
 """By how many attempts a worker is late: mostly it is the one that holds the session, or held it last."""
 # As many as take a minute or two on a busy machine.
-EXAMPLES = {"sqlite": 2000, "postgresql": 100}
+EXAMPLES = {"sqlite": 800, "postgresql": 100}
 
 
 class Sessions(RuleBasedStateMachine):

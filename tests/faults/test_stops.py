@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import time
 import uuid
@@ -17,11 +16,12 @@ import pytest
 
 from app.config import Settings
 from tests.deployment import Deployment, processes_with, seconds_to_sleep, wait_for
-from tests.faults.agents import GONE_WITHIN_SECONDS, agents_of, assert_no_agent_stays, at_work
+from tests.faults.agents import GONE_WITHIN_SECONDS, assert_no_agent_stays, at_work
 from tests.faults.conftest import POSTGRES_ONLY, WORKERS
 from tests.faults.sessions import assert_done_at_once, being_fetched, count, held_back, start, with_work
 from tests.s3 import S3Server
 from tests.workers.engine import needs_bubblewrap
+from workers.processes.descendants import descendants
 
 
 def stop(deployment: Deployment, runner: dict[str, Any]) -> dict[str, Any]:
@@ -153,13 +153,15 @@ def having_its_diff_made(deployment: Deployment, name: str) -> Iterator[dict[str
     runner = start(deployment, name, f"echo kept > a.txt; mkdir new; cd new; seq 20000 | split -l 1 -a 5; touch {mark}")
 
     def stopped() -> bool:
-        # Git also stages what there is before the agent begins.
-        for pid, command in agents_of(deployment).items():
-            if command.startswith("git ") and " add " in command:
+        # Git also stages what there is before the agent begins. It is soon done, so only its ancestors are asked for it.
+        for worker in deployment.processes.values():
+            for pid in descendants(worker.pid):
                 with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
-                    os.kill(pid, signal.SIGSTOP)
-                    # One that has ended and that nobody has buried takes the signal too.
-                    return psutil.Process(pid).status() == psutil.STATUS_STOPPED
+                    process = psutil.Process(pid)
+                    if process.name() == "git" and "add" in process.cmdline():
+                        process.suspend()
+                        # One that has ended and that nobody has buried takes the signal too.
+                        return process.status() == psutil.STATUS_STOPPED
         return False
 
     wait_for("the agent's end", mark.exists)

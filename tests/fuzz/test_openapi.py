@@ -15,6 +15,8 @@ from tests.api.calling import Api, refused
 from tests.fuzz.conftest import EXAMPLES, SEED, World
 
 UNSPECIFIC = {"bad_request", "malformed_json", "unsupported_media_type", "invalid"}
+# Schemathesis fills its Last-Event-ID with what the streams of runners take under that name: numbers.
+SHARES_A_NAME = "GET /api/v1/events"
 # Only who holds a signed URL gets anything here, and the fuzzer cannot sign.
 SIGNED = {"GET /api/v1/blobs/{key}", "PUT /api/v1/blobs/{key}", "DELETE /api/v1/blobs/{key}"}
 
@@ -29,7 +31,7 @@ def takes_what_it_describes(context: CheckContext, response: Response, case: Cas
     try:
         positive_data_acceptance(context, response, case)
     except RejectedPositiveData:
-        if response.json()["error_code"] in UNSPECIFIC:
+        if response.json()["error_code"] in UNSPECIFIC and case.operation.label != SHARES_A_NAME:
             raise
 
 
