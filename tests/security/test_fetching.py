@@ -155,7 +155,7 @@ def test_the_token_goes_to_no_inner_address_of_a_forge(host: Host, server: Serve
         base_branch="main",
         changes=(change,),
         last=change,
-        lifeline=Lifeline(60),
+        lifeline=Lifeline(600),
         on_push=lambda sha: None,
         pull_request=PullRequestSpec(
             "github", f"http://127.0.0.1:{server.server_port}", "main", "title", "body", False, 1

@@ -288,7 +288,7 @@ def test_a_push_goes_where_the_site_says_whatever_the_agent_configured(scene: Sc
         changes=(change,),
         last=change,
         secrets=Secrets(),
-        lifeline=Lifeline(60),
+        lifeline=Lifeline(600),
         on_push=lambda sha: None,
     )
     published = publish(job, scene.engine.host)

@@ -197,7 +197,7 @@ def job(
         "secrets": Secrets(credential, environment),
         "credential": credential,
         "environment": environment or {},
-        "lifeline": Lifeline(60),
+        "lifeline": Lifeline(600),
         "on_interrupt": lambda: True,
     }
     return Job(**{**settings, **more})  # type: ignore[arg-type]
