@@ -185,7 +185,8 @@ class _Attempt:
             commands.close()
         if workspace is not None:
             try:
-                workspace.dispose()
+                # After a failure or a stop, a process may still write to it.
+                workspace.dispose(reusable=self.failure is None and not self._outcome.interrupted)
             except Exception:
                 log.exception("a workspace could not be removed")
 

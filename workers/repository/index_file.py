@@ -6,18 +6,24 @@ The format is that of gitformat-index(5), version 2.
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from workers.repository.objects import Entry
 
 _HEADER = struct.Struct(">4sLL")
-# Ten numbers about the file, its object and the length of its path.
-_ENTRY = struct.Struct(">10L20sH")
-_MODE = 6
+# The file's state in ten numbers, its object and the length of its path.
+_ENTRY = struct.Struct(">40s20sH")
+# The times of its last changes in seconds and nanoseconds, device, inode, mode, user, group and size.
+_STATE = struct.Struct(">10L")
+_MODE, _MODE_BYTES = 6, slice(24, 28)
 _LONGEST, _EXTENDED = 0xFFF, 0x4000
 _ALIGNMENT = 8
+_CHECKSUM = 20
 
 
 def write_index(file: Path, entries: Mapping[bytes, Entry]) -> None:
@@ -26,26 +32,62 @@ def write_index(file: Path, entries: Mapping[bytes, Entry]) -> None:
     for path, entry in sorted(entries.items()):
         numbers = [0] * 10
         numbers[_MODE] = int(entry.mode, 8)
-        record = _ENTRY.pack(*numbers, bytes.fromhex(entry.id.decode()), min(len(path), _LONGEST)) + path
+        record = _ENTRY.pack(_STATE.pack(*numbers), bytes.fromhex(entry.id.decode()), min(len(path), _LONGEST)) + path
         data += record + bytes(_ALIGNMENT - len(record) % _ALIGNMENT)
-    file.write_bytes(data + hashlib.sha1(data, usedforsecurity=False).digest())
+    file.write_bytes(data + _checksum(data))
 
 
 def read_index(file: Path) -> dict[bytes, Entry]:
-    """The files in an index that git wrote; empty if there is none. Raises ValueError for another version."""
+    """The files in an index that git wrote; empty if there is none. Raises ValueError for a damaged one or another version."""
+    return {path: Entry(b"%06o" % record.mode, record.object.hex().encode()) for path, record in _records(file)}
+
+
+def read_records(file: Path) -> dict[bytes, Record]:
+    """As `read_index`, with the state of each file on disk when git last looked at it."""
+    return dict(_records(file))
+
+
+class Record(NamedTuple):
+    """What an index says of a file: ten numbers about its state on disk, and its object."""
+
+    state: bytes
+    object: bytes
+
+    @property
+    def mode(self) -> int:
+        return _STATE.unpack(self.state)[_MODE]
+
+    def is_same_file(self, other: Record) -> bool:
+        """Whether the content and the mode are the same."""
+        return self.object == other.object and self.state[_MODE_BYTES] == other.state[_MODE_BYTES]
+
+    def is_state(self, status: os.stat_result) -> bool:
+        """Whether the file on disk has not changed, to the nanosecond. Git compares seconds on many systems."""
+        changed, written = (divmod(time, 10**9) for time in (status.st_ctime_ns, status.st_mtime_ns))
+        file_mode = 0o100755 if status.st_mode & stat.S_IXUSR else 0o100644
+        mode = 0o120000 if stat.S_ISLNK(status.st_mode) else file_mode
+        numbers = (status.st_dev, status.st_ino, mode, status.st_uid, status.st_gid, status.st_size)
+        return self.state == _STATE.pack(*(number & 0xFFFFFFFF for number in (*changed, *written, *numbers)))
+
+
+def _records(file: Path) -> Iterator[tuple[bytes, Record]]:
     try:
         data = file.read_bytes()
     except FileNotFoundError:
-        return {}
+        return
+    if data[-_CHECKSUM:] != _checksum(data[:-_CHECKSUM]):
+        raise ValueError(f"{file} is damaged")
     signature, version, count = _HEADER.unpack_from(data)
     if signature != b"DIRC" or version not in (2, 3):
         raise ValueError(f"{file} is not an index of version 2 or 3")
-    found: dict[bytes, Entry] = {}
     place = _HEADER.size
     for _ in range(count):
-        *numbers, name, flags = _ENTRY.unpack_from(data, place)
+        state, name, flags = _ENTRY.unpack_from(data, place)
         start = place + _ENTRY.size + (2 if flags & _EXTENDED else 0)
         end = data.index(b"\0", start)
-        found[data[start:end]] = Entry(b"%06o" % numbers[_MODE], name.hex().encode())
+        yield data[start:end], Record(state, name)
         place = end + _ALIGNMENT - (end - place) % _ALIGNMENT
-    return found
+
+
+def _checksum(data: bytes | bytearray) -> bytes:
+    return hashlib.sha1(data, usedforsecurity=False).digest()

@@ -16,6 +16,7 @@ from workers.workspace.agent_repository import adapt_index, copy_index, create_a
 from workers.workspace.base import LINK, Base
 from workers.workspace.base_files import index_of
 from workers.workspace.earlier_work import write_earlier_work
+from workers.workspace.kept_checkouts import note_prepared, reuse
 from workers.workspace.ownership import change_owner
 
 
@@ -60,11 +61,12 @@ def create_overlay(new: NewCheckout, overlay: Overlay, objects: Objects, start_t
     change_owner(repository, uid)
 
 
-def create_whole(new: NewCheckout, host: Host) -> None:
+def create_whole(new: NewCheckout, host: Host, site_id: str, start_tree: str) -> None:
     """Write all files into the checkout, and the agent's repository, and make its user the owner of all of them.
 
-    Raises OSError and what `Git.run` does.
+    Files of an earlier attempt are used again where they are the same. Raises OSError and what `Git.run` does.
     """
+    reuse(host, site_id, new.checkout, new.git, start_tree)
     with_files = replace(new.git, work_tree=new.checkout)
     with_files.run("checkout-index", "--all", "--force", "--quiet", "--index")
     uid = host.sandbox_uid if os.geteuid() == 0 and host.sandbox == "bubblewrap" else None
@@ -73,6 +75,7 @@ def create_whole(new: NewCheckout, host: Host) -> None:
         change_owner(new.home, uid)
         # The index records the owner of each file.
         with_files.run("update-index", "-q", "--refresh")
+    note_prepared(new.checkout, new.git)
     create_agent_repository(
         new.git, new.checkout, new.base, new.branch, new.repo_url, new.changed, withholds=new.withholds
     )

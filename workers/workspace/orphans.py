@@ -13,6 +13,7 @@ from workers.limits.cgroups import remove_group
 from workers.workspace import trash
 from workers.workspace.base import evict_bases
 from workers.workspace.diffs import write_diffs
+from workers.workspace.kept_checkouts import evict_checkouts
 from workers.workspace.workspace import LOCK, Workspace
 
 # A session's id is a UUID.
@@ -75,7 +76,7 @@ def save_lost_work(job: Job, host: Host) -> None:
 
 
 def discard_workspaces(host: Host, folders: Iterable[Path]) -> None:
-    """Remove workspaces that are no longer needed, and old bases.
+    """Remove workspaces that are no longer needed, and old bases and checkouts.
 
     Kills any process left in the control groups of the workspaces, and empties the trash.
     """
@@ -83,4 +84,5 @@ def discard_workspaces(host: Host, folders: Iterable[Path]) -> None:
         remove_group(folder.name)
         trash.discard(host, folder)
     evict_bases(host)
+    evict_checkouts(host)
     trash.empty(host)

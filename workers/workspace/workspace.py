@@ -43,6 +43,7 @@ from workers.workspace.base import open_base
 from workers.workspace.base_files import open_files
 from workers.workspace.checkout_creation import NewCheckout, create_overlay, create_whole
 from workers.workspace.checkouts import OverlayCheckout, WholeCheckout
+from workers.workspace.kept_checkouts import keep
 from workers.workspace.overlay import hide
 from workers.workspace.overlay_probe import can_overlay
 from workers.workspace.staging import Staged, stage
@@ -75,6 +76,7 @@ class Workspace:
 
     def __init__(self, job: Job, host: Host, budget: Budget | None) -> None:
         self._host = host
+        self._site_id = job.site_id
         self.root = host.work_dir / "workspaces" / f"{plain_name(job.session_id)}-{job.attempt}"
         self.checkout = self.root / "checkout"
         self.home = self.root / "home"
@@ -204,9 +206,15 @@ class Workspace:
 
         return revert_setup_changes(self.objects, self.start_tree, self._setup_tree, staged.tree, changed, is_kept)
 
-    def dispose(self) -> None:
-        """Remove the directory. This is quick and never raises; the sweep removes what cannot be deleted now."""
+    def dispose(self, *, reusable: bool = False) -> None:
+        """Remove the directory. This is quick and never raises; the sweep removes what cannot be deleted now.
+
+        With `reusable`, a whole checkout is kept for the next attempt on this site. Then all processes must have ended.
+        """
         self.close_objects()
+        if reusable:
+            with contextlib.suppress(OSError):
+                keep(self._host, self._site_id, self.checkout)
         trash.discard(self._host, self.root)
         if self._lock is not None:
             self._lock.close()
@@ -232,7 +240,7 @@ class Workspace:
                     create_overlay(new, self.overlay, objects, self.start_tree, self._host.sandbox_uid)
                     self._base_withheld = withheld_at_top(base.facts.withheld)
                 else:
-                    create_whole(new, self._host)
+                    create_whole(new, self._host, job.site_id, self.start_tree)
         self._index_mark = index_mark(self.checkout)
 
     def _make_folders(self) -> None:
