@@ -80,6 +80,18 @@ class Settings:
     max_account_listeners: int = setting(
         2000, "Maximum number of event streams that one account has open at once on one web process."
     )
+    max_uploads_per_minute: int = setting(
+        300, "Upload URLs that an account may request in a minute. 0: no limit.", values.NOT_NEGATIVE
+    )
+    max_tokens_per_minute: int = setting(
+        30, "Tokens that an account may create in a minute. 0: no limit.", values.NOT_NEGATIVE
+    )
+    max_failed_authentications_per_minute: int = setting(
+        60,
+        "Requests with a wrong token, or none, that are answered 401 in a minute for one address, before they get 429. "
+        "0: no limit. Requests with a good token are not counted.",
+        values.NOT_NEGATIVE,
+    )
     stream_heartbeat_seconds: float = setting(
         15.0,
         "Time without an event after which an event stream sends a heartbeat. Shorter than the read timeout of your proxies.",
@@ -141,6 +153,19 @@ class Settings:
     )
     max_duration_seconds: int = setting(
         3600, "Time limit of a session if neither the caller nor the site sets one.", values.ABOVE_ZERO
+    )
+    ceiling_duration_seconds: int = setting(
+        86_400, "Highest time limit that callers may set for a session or a site. More is refused.", values.ABOVE_ZERO
+    )
+    ceiling_cost_usd: float = setting(
+        0.0,
+        "Highest cost limit that callers may set for a session or a site, and the limit of every session. 0: none.",
+        values.NOT_NEGATIVE,
+    )
+    ceiling_tokens: int = setting(
+        0,
+        "Highest limit on tokens that callers may set for a session, and the limit of every session. 0: none.",
+        values.NOT_NEGATIVE,
     )
     stall_seconds: int = setting(900, "Time without output from the agent after which a session fails with `stalled`.")
     max_diff_bytes: int = setting(256 * 1024 * 1024, "Maximum size of a session's diff.")

@@ -5,16 +5,28 @@ from __future__ import annotations
 import structlog
 from flask import g, request
 
-from app import db
+from app import db, rate_limits
+from app.config import settings
 from app.errors import Unauthorized
 from app.services.accounts import tokens
 from app.services.callers import Caller
 
+_TOO_MANY = "Too many requests without a valid token came from your address. Check the token."
 _CHALLENGE = 'Bearer realm="agent-runners"'
 
 
 def identify() -> None:
     """Authenticate the request. Runs before each request of a blueprint that is not open."""
+    try:
+        _identify()
+    except Unauthorized:
+        most = settings().max_failed_authentications_per_minute
+        rate_limits.count("failed_authentications", request.remote_addr or "", most, _TOO_MANY)
+        raise
+    structlog.contextvars.bind_contextvars(user_id=str(g.caller.user_id), token_id=str(g.caller.token_id))
+
+
+def _identify() -> None:
     scheme, _, text = request.headers.get("Authorization", "").partition(" ")
     text = text.strip()
     if scheme.lower() != "bearer" or not text:
@@ -29,7 +41,6 @@ def identify() -> None:
     except Unauthorized as error:
         error.headers["WWW-Authenticate"] = f'{_CHALLENGE}, error="invalid_token"'
         raise
-    structlog.contextvars.bind_contextvars(user_id=str(g.caller.user_id), token_id=str(g.caller.token_id))
 
 
 def caller() -> Caller:

@@ -24,13 +24,15 @@ _listening: weakref.WeakSet[Listener] = weakref.WeakSet()
 def admit(listener: Listener) -> None:
     """Count the listener in until it is released; raises `Unavailable` or `TooMany` over the limits."""
     with _lock:
-        if len(_listening) >= _most():
+        all_together = _most()
+        if len(_listening) >= all_together:
             raise Unavailable(
                 "Too many event streams are open on this server. Try again later, or poll.",
                 error_code="too_many_listeners",
                 headers=_RETRY,
             )
-        most = settings().max_account_listeners
+        # However few there are, one account leaves some to the others.
+        most = min(settings().max_account_listeners, all_together - all_together // 4)
         if _of_account(listener.caller.account_id) >= most:
             raise TooMany(
                 f"Your account has {most} event streams open, which is the limit. Close some, or follow several sessions "

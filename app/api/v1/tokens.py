@@ -13,6 +13,7 @@ from app.api.auth import caller
 from app.api.blueprint import LIST_HEADERS, Blueprint, empty
 from app.api.idempotency import idempotent
 from app.api.presenters import RowView
+from app.api.rate_limits import limited
 from app.api.transactions import reading, writing
 from app.schemas.base import PageQuery
 from app.schemas.token import CreateTokenBody, NewTokenSchema, TokenSchema
@@ -35,6 +36,7 @@ class Tokens(MethodView):
         page = tokens.find_own(caller(), filters)
         return page.items, paging.headers(page)
 
+    @limited("tokens")
     @idempotent(secret="token")
     @blp.operation("createToken")
     @blp.arguments(CreateTokenBody, example={"name": "ci", "scope": "write"})

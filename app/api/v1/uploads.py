@@ -10,6 +10,7 @@ from app.api import examples
 from app.api.auth import caller
 from app.api.blueprint import Blueprint
 from app.api.idempotency import idempotent
+from app.api.rate_limits import limited
 from app.api.requests import strings_in_body
 from app.api.transactions import prepared_by
 from app.schemas.upload import DeleteUrlBody, DeleteUrlSchema, UploadUrlBody, UploadUrlSchema
@@ -20,6 +21,7 @@ blp = Blueprint("Uploads", __name__, description="Files that agents can read.", 
 
 @blp.route("/upload_url")
 class UploadUrl(MethodView):
+    @limited("uploads")
     @idempotent()
     @blp.operation("createUploadUrl", links=examples.UPLOAD_LINKS)
     @blp.arguments(UploadUrlBody, example=examples.UPLOAD)

@@ -10,6 +10,7 @@ from app.errors import invalid
 from app.models import AgentRunnerSession, Site
 from app.models.limits import LIMIT_NAMES
 from app.services.runners.creation import NewSession
+from app.services.sites import ceilings
 
 # These agents run the prompt as a script. Plain language could do damage there, so they are never the default.
 RUN_SCRIPTS = frozenset({"shell", "scripted"})
@@ -31,6 +32,7 @@ def choose(site: Site, asked: NewSession, before: AgentRunnerSession | None = No
     agent = _agent(site, asked.agent, before)
     same = before if before is not None and before.agent == agent else None
     limits = {name: number for name, number in (asked.limits or {}).items() if number is not None}
+    ceilings.check(limits, "limits.")
     return Configuration(
         agent=agent,
         model=asked.model or (same.model if same else None) or site.default_model,
@@ -54,8 +56,8 @@ def _agent(site: Site, asked: str | None, before: AgentRunnerSession | None) -> 
 
 
 def _limits(site: Site, asked: dict[str, Any]) -> dict[str, Any]:
-    """The limits of a session: what was requested, capped by the site or else by the deployment."""
-    return {name: _lowest(asked.get(name), _cap(site, name)) for name in LIMIT_NAMES}
+    """The limits of a session: what was requested, capped by the site or else by the deployment, and by its ceilings."""
+    return {name: _lowest(asked.get(name), _cap(site, name), ceilings.ceiling(name)) for name in LIMIT_NAMES}
 
 
 def _cap(site: Site, name: str) -> float | None:

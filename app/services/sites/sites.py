@@ -19,7 +19,7 @@ from app.models.states import ACTIVE, Execution, Forge, Scope, SessionState
 from app.services import lookup, pagination
 from app.services.callers import Caller
 from app.services.pagination import Listing, Page
-from app.services.sites import forges, git_names
+from app.services.sites import ceilings, forges, git_names
 from app.services.unset import UNSET, Unset
 
 _DESTINATION = ("repo_url", "forge_api_url", "forge")
@@ -131,6 +131,7 @@ def _checked(fields: SiteFields) -> SiteFields:
     """The fields with normalized branch names; raises `Invalid`."""
     if fields.repo_url is not UNSET:
         git_names.check_repo_url(fields.repo_url)
+    ceilings.check(fields.sent())
     if fields.forge_api_url:
         git_names.check_api_url("forge_api_url", fields.forge_api_url)
     if fields.default_agent and fields.default_agent not in settings().agents:
