@@ -57,6 +57,7 @@ class Deployment:
             "DATABASE_URL": database_url,
             "PUBLIC_URL": self.url,
             "WEB_PORT": str(port),
+            "WEB_PROCESSES": "1",
             "FLOWER_PORT": str(port + 1),
             "AGENTS": "shell,scripted,claude,codex",
             "SANDBOX": "none",
