@@ -14,6 +14,8 @@ from app.errors import AppError, TooLarge
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 _PROBES = ("/healthz", "/readyz", "/metrics")
+# What is no page of ours may load nothing, and nothing may be shown inside of another page.
+_POLICY = "default-src 'none'; frame-ancestors 'none'"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 log = structlog.get_logger("app.requests")
 
@@ -41,6 +43,8 @@ def _end(response: Response) -> Response:
     response.headers["X-Request-Id"] = g.request_id
     response.headers.setdefault("Cache-Control", "no-store")
     response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["X-Frame-Options"] = "DENY"
+    response.headers.setdefault("Content-Security-Policy", _POLICY)
     # Probes and scrapes come every few seconds, and are only of interest when they fail.
     write = log.debug if request.path in _PROBES and response.status_code < 400 else log.info
     # The query is left out of the path: that of a signed URL is a credential.

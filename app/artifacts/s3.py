@@ -87,7 +87,8 @@ class S3Store:
         return self._signed("put_object", key, bound, headers, seconds)
 
     def signed_get(self, key: str, *, seconds: int) -> SignedUrl:
-        return self._signed("get_object", key, {}, {}, seconds)
+        # A browser saves the file, and never runs it as a page of the bucket's address.
+        return self._signed("get_object", key, {"ResponseContentDisposition": "attachment"}, {}, seconds)
 
     def signed_delete(self, key: str, *, seconds: int) -> SignedUrl:
         return self._signed("delete_object", key, {}, {}, seconds)

@@ -209,7 +209,9 @@ def test_flower_lists_the_workers_and_how_tasks_ended_and_asks_who_is_there(depl
         url = f"http://127.0.0.1:{port}"
         wait_for("flower", lambda: httpx.get(f"{url}/healthcheck").is_success)
         site = deployment.make_site(deployment.make_repository({"a.txt": "a\n"}, "flower"))
-        assert httpx.get(f"{url}/workers").status_code == 401
+        for path in ("/workers", "/metrics"):
+            answer = httpx.get(f"{url}{path}")
+            assert (answer.status_code, answer.headers["X-Frame-Options"]) == (401, "DENY")
         auth = ("operator", "secret word")
 
         def shown(path: str, text: str) -> bool:

@@ -49,7 +49,9 @@ class Blob(MethodView):
         The signature is the permission, so no token is needed.
         """
         chunks = uploads.read_blob(key, request.args.to_dict())
-        return Response(chunks, content_type="application/octet-stream")
+        # Somebody else's file: a browser saves it, and never runs it as a page of this address.
+        headers = {"Content-Disposition": "attachment", "Content-Security-Policy": "sandbox; default-src 'none'"}
+        return Response(chunks, headers=headers, content_type="application/octet-stream")
 
     @writing
     @blp.operation("deleteBlob", conflict="`file_in_use`")

@@ -11,7 +11,10 @@ from app.api.blueprint import Blueprint
 
 PAGE = Path(__file__).parents[1] / "docs"
 TYPES = {"page.js": "text/javascript", "page.css": "text/css"}
-POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'"
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; "
+    "frame-ancestors 'none'; form-action 'none'"
+)
 
 blp = Blueprint("Documentation", __name__, description="This description.", url_prefix="/api/v1", is_open=True)
 

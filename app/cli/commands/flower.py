@@ -18,8 +18,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     require_free_port(args.address, settings.flower_port, "AGENT_RUNNERS_FLOWER_PORT")
     become_module(
         settings,
-        "celery",
-        *("--app", "tasks.celery_app", "flower", "--logging=error"),
+        "tasks.flower",
+        "--logging=error",
         *(f"--address={args.address}", f"--port={settings.flower_port}"),
         # Not as an argument, because all users of the machine can read those.
         variables={"FLOWER_BASIC_AUTH": credentials(settings)},

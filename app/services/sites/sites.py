@@ -19,7 +19,7 @@ from app.models.states import ACTIVE, Execution, Forge, Scope, SessionState
 from app.services import lookup, pagination
 from app.services.callers import Caller
 from app.services.pagination import Listing, Page
-from app.services.sites import ceilings, forges, git_names
+from app.services.sites import ceilings, forges, git_names, guards
 from app.services.unset import UNSET, Unset
 
 _DESTINATION = ("repo_url", "forge_api_url", "forge")
@@ -57,8 +57,17 @@ def create(caller: Caller, fields: SiteFields) -> Site:
     caller.require(Scope.WRITE)
     fields = _checked(fields)
     assert not isinstance(fields.repo_url, Unset)
-    site = Site(account_id=caller.account_id, name=_name_in(fields.repo_url), forge=forges.recognize(fields.repo_url))
+    site = Site(
+        account_id=caller.account_id,
+        name=_name_in(fields.repo_url),
+        forge=forges.recognize(fields.repo_url),
+        default_branch=fields.default_branch or None,
+        egress_hosts=[],
+        allow_agent_configuration=False,
+    )
+    before = guards.of(site)
     _apply(site, fields)
+    guards.require_admin_to_lower(caller, before, guards.of(site))
     _check_forge(site)
     db.session.add(site)
     db.session.flush()
@@ -91,7 +100,9 @@ def update(caller: Caller, site_id: uuid.UUID, fields: SiteFields) -> Site:
     if fields.access_token is UNSET and _changes_destination(site, fields):
         # The token was meant for the old address, so it must not be sent to the new one.
         fields = replace(fields, access_token=None)
+    before = guards.of(site)
     _apply(site, fields)
+    guards.require_admin_to_lower(caller, before, guards.of(site))
     _check_forge(site)
     if fields.execution is not UNSET or fields.max_concurrent_sessions is not UNSET:
         _reschedule_waiting(site)
