@@ -72,6 +72,8 @@ def deployment(data: Path, sandbox: str, port: int, view: View) -> Iterator[Depl
         "sandbox": sandbox,
         "public_url": url,
         "web_port": web_port,
+        # There is one user, who wants to see the demo soon.
+        "web_processes": 1,
         "flower_port": free_port(port + 1, taken=web_port),
         "log_format": "text",
         # After Ctrl-C during a session, the user does not want to wait for it.

@@ -20,7 +20,8 @@ def environment(folder: Path, **settings: str) -> dict[str, str]:
     runtime = folder / "run"
     runtime.mkdir(mode=0o700, exist_ok=True)
     clean = {name: value for name, value in os.environ.items() if not name.startswith("AGENT_RUNNERS_")}
-    mine = {f"AGENT_RUNNERS_{name}": value for name, value in {"DATA_DIR": str(folder / "data"), **settings}.items()}
+    given = {"DATA_DIR": str(folder / "data"), "WEB_PROCESSES": "1", **settings}
+    mine = {f"AGENT_RUNNERS_{name}": value for name, value in given.items()}
     return {**clean, "XDG_RUNTIME_DIR": str(runtime), **mine}
 
 
