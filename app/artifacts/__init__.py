@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 
-from app.artifacts.base import SignedUrl, Store, Stored, StoreUnavailable
+from app.artifacts.base import Store, Stored, StoreUnavailable
 from app.artifacts.local import LocalStore
+from app.artifacts.signed_urls import SignedUrl
 from app.config import Settings, settings
 
 __all__ = ["LocalStore", "SignedUrl", "Store", "StoreUnavailable", "Stored", "local_store", "make_store", "store"]
@@ -28,10 +29,11 @@ def make_store(settings: Settings) -> Store:
         settings.s3_endpoint_url,
         settings.s3_region,
         path_style=settings.s3_path_style,
+        public_url=settings.public_url,
     )
 
 
 def local_store() -> LocalStore | None:
-    """The local store, whose signed URLs the API serves itself; None if another store is used."""
+    """The local store; None if another one is used."""
     found = store()
     return found if isinstance(found, LocalStore) else None

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from app.artifacts.signed_urls import OwnUrls, SignedUrl
+
 CHUNK = 256 * 1024
 
 
@@ -24,15 +26,6 @@ def started(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 @dataclass(frozen=True)
-class SignedUrl:
-    """A request that anyone with the URL may make until `expires_at`, with exactly these headers."""
-
-    url: str
-    headers: dict[str, str]
-    expires_at: datetime.datetime
-
-
-@dataclass(frozen=True)
 class Stored:
     """An object's size in bytes, and when it was stored."""
 
@@ -46,6 +39,9 @@ class Store(Protocol):
     Every method, and the chunks of a `read`, raises `StoreUnavailable` if the store does not answer. A `put` may then
     be retried with the chunks from the start, and a `read` continued where it stopped.
     """
+
+    urls: OwnUrls
+    """Those signed URLs of the store that lead to the API."""
 
     def put(self, key: str, chunks: Iterable[bytes], *, limit: int | None = None) -> int:
         """Store the chunks under `key` and return their size. Raises `TooLarge` if they exceed `limit` bytes."""
@@ -69,8 +65,7 @@ class Store(Protocol):
         ...
 
     def signed_put(self, key: str, content_type: str, *, length: int | None, limit: int, seconds: int) -> SignedUrl:
-        """A URL to upload bytes of that type to `key`: exactly `length` if it is given, else at most `limit` if the
-        store can check it."""
+        """A URL to upload bytes of that type to `key`: exactly `length` if it is given, else at most `limit`."""
         ...
 
     def signed_get(self, key: str, *, seconds: int) -> SignedUrl:

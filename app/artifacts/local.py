@@ -8,15 +8,13 @@ import errno
 import os
 import stat
 import sys
-import time
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import quote, urlencode
 
-from app import keys
-from app.artifacts.base import CHUNK, SignedUrl, Stored, StoreUnavailable, started
+from app.artifacts.base import CHUNK, Stored, StoreUnavailable, started
+from app.artifacts.signed_urls import OwnUrls, SignedUrl
 from app.errors import Forbidden, TooLarge
 
 _MISSING = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
@@ -25,7 +23,7 @@ _MARKER = ".agent-runners-store"
 
 
 class LocalStore:
-    """Files below a folder. Signed URLs lead to the API's own `/blobs` route, which calls `verify`.
+    """Files below a folder. Signed URLs lead to the API's own `/blobs` route.
 
     `set_up` creates a marker file in the folder. Without it, the folder may be a mount point whose disk is not mounted:
     files would seem to be missing, and new files would be hidden by a later mount.
@@ -33,7 +31,7 @@ class LocalStore:
 
     def __init__(self, root: Path, public_url: str) -> None:
         self.root = root
-        self.base = f"{public_url.rstrip('/')}/api/v1/blobs/"
+        self.urls = OwnUrls(public_url)
 
     def set_up(self) -> None:
         """Create the folder if needed, and mark it as the store. Raises OSError."""
@@ -136,37 +134,13 @@ class LocalStore:
             self._path(key).unlink()
 
     def signed_put(self, key: str, content_type: str, *, length: int | None, limit: int, seconds: int) -> SignedUrl:
-        terms = {"type": content_type, "limit": str(limit)}
-        headers = {"Content-Type": content_type}
-        if length is not None:
-            terms["length"] = headers["Content-Length"] = str(length)
-        return self._signed("PUT", key, terms, headers, seconds)
+        return self.urls.put(key, content_type, length=length, limit=limit, seconds=seconds)
 
     def signed_get(self, key: str, *, seconds: int) -> SignedUrl:
-        return self._signed("GET", key, {}, {}, seconds)
+        return self.urls.get(key, seconds=seconds)
 
     def signed_delete(self, key: str, *, seconds: int) -> SignedUrl:
-        return self._signed("DELETE", key, {}, {}, seconds)
-
-    def _signed(self, method: str, key: str, terms: dict[str, str], headers: dict[str, str], seconds: int) -> SignedUrl:
-        expires = int(time.time()) + seconds
-        terms = {**terms, "expires": str(expires)}
-        signature = keys.sign(_text_to_sign(method, key, terms))
-        url = f"{self.base}{quote(key)}?{urlencode({**terms, 'signature': signature})}"
-        return SignedUrl(url, headers, datetime.datetime.fromtimestamp(expires, datetime.UTC))
-
-    def verify(self, method: str, key: str, terms: dict[str, str]) -> dict[str, str]:
-        """The terms of a signed URL. Raises `Forbidden` unless it was signed for this request and is still valid."""
-        terms = dict(terms)
-        signature = terms.pop("signature", "")
-        if not keys.is_signed(_text_to_sign(method, key, terms), signature):
-            raise Forbidden(
-                "The URL was not signed for this request. Send exactly the method and the headers that it came with.",
-                error_code="bad_signature",
-            )
-        if int(terms["expires"]) < time.time():
-            raise Forbidden("The URL has expired. Request a new one.", error_code="url_expired")
-        return terms
+        return self.urls.delete(key, seconds=seconds)
 
 
 @contextlib.contextmanager
@@ -188,7 +162,3 @@ def _stored(path: Path) -> Stored:
     if stat.S_ISDIR(found.st_mode):
         raise IsADirectoryError(errno.EISDIR, "is a folder", str(path))
     return Stored(found.st_size, datetime.datetime.fromtimestamp(found.st_mtime, datetime.UTC))
-
-
-def _text_to_sign(method: str, key: str, terms: dict[str, str]) -> str:
-    return f"{method}\n{key}\n{urlencode(sorted(terms.items()))}"

@@ -15,17 +15,23 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.response import StreamingBody
 from urllib3.exceptions import HTTPError
 
-from app.artifacts.base import CHUNK, SignedUrl, Stored, StoreUnavailable, started
+from app.artifacts.base import CHUNK, Stored, StoreUnavailable, started
+from app.artifacts.signed_urls import OwnUrls, SignedUrl
 from app.errors import TooLarge
 
 _MISSING = {"404", "NoSuchKey", "NotFound"}
 
 
 class S3Store:
-    """Objects in one bucket. Signed URLs lead to the bucket itself (Signature Version 4, query string)."""
+    """Objects in one bucket. Signed URLs lead to the bucket itself (Signature Version 4, query string), except those of
+    which the bucket cannot check everything: uploads of any size up to a limit, and deletions of files that are not
+    used. They lead to the API."""
 
-    def __init__(self, bucket: str, endpoint_url: str | None, region: str | None, *, path_style: bool) -> None:
+    def __init__(
+        self, bucket: str, endpoint_url: str | None, region: str | None, *, path_style: bool, public_url: str
+    ) -> None:
         self.bucket = bucket
+        self.urls = OwnUrls(public_url)
         self._client = boto3.session.Session().client(
             "s3",
             endpoint_url=endpoint_url or None,
@@ -80,10 +86,10 @@ class S3Store:
             self._client.delete_object(Bucket=self.bucket, Key=key)
 
     def signed_put(self, key: str, content_type: str, *, length: int | None, limit: int, seconds: int) -> SignedUrl:
-        headers, bound = {"Content-Type": content_type}, {"ContentType": content_type}
-        if length is not None:
-            headers["Content-Length"] = str(length)
-            return self._signed("put_object", key, {**bound, "ContentLength": length}, headers, seconds)
+        if length is None:
+            return self.urls.put(key, content_type, length=None, limit=limit, seconds=seconds)
+        headers = {"Content-Type": content_type, "Content-Length": str(length)}
+        bound = {"ContentType": content_type, "ContentLength": length}
         return self._signed("put_object", key, bound, headers, seconds)
 
     def signed_get(self, key: str, *, seconds: int) -> SignedUrl:
@@ -91,7 +97,7 @@ class S3Store:
         return self._signed("get_object", key, {"ResponseContentDisposition": "attachment"}, {}, seconds)
 
     def signed_delete(self, key: str, *, seconds: int) -> SignedUrl:
-        return self._signed("delete_object", key, {}, {}, seconds)
+        return self.urls.delete(key, seconds=seconds)
 
     def _signed(self, method: str, key: str, bound: dict[str, Any], headers: dict[str, str], seconds: int) -> SignedUrl:
         expires_at = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=seconds)

@@ -1,4 +1,4 @@
-"""The endpoints of the local artifact store's signed URLs: `/blobs/:key`. The signature is the permission."""
+"""The endpoints of the artifact store's signed URLs that lead to the API: `/blobs/:key`. The signature is the permission."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from flask.views import MethodView
 
 from app.api.blueprint import Blueprint, empty
 from app.api.requests import MAX_BODY_BYTES
-from app.api.transactions import writing
 from app.services.artifacts import uploads
 
 blp = Blueprint(
     "Blobs",
     __name__,
-    description="The endpoints of the local artifact store's signed URLs.",
+    description="The endpoints of signed URLs: all of a local artifact store, and of S3 what a bucket cannot check.",
     url_prefix="/api/v1/blobs",
     is_open=True,
 )
@@ -53,7 +52,6 @@ class Blob(MethodView):
         headers = {"Content-Disposition": "attachment", "Content-Security-Policy": "sandbox; default-src 'none'"}
         return Response(chunks, headers=headers, content_type="application/octet-stream")
 
-    @writing
     @blp.operation("deleteBlob", conflict="`file_in_use`")
     @blp.response(204)
     def delete(self, key: str) -> Response:

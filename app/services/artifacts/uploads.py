@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from app import artifacts, db
-from app.artifacts import LocalStore, SignedUrl, Stored
+from app.artifacts import SignedUrl, Stored
 from app.errors import BadRequest, Conflict, Forbidden, NotFound, TooLarge, invalid
 from app.models import SessionFile
 from app.models.states import Scope
@@ -90,17 +90,16 @@ def check_usable(keys: list[str], found: Uploaded) -> list[str]:
 
 def signed_size(key: str, terms: dict[str, str]) -> int:
     """The bytes that may be uploaded to a signed URL; 0 if it is not valid."""
-    store = artifacts.local_store()
     try:
-        return int(store.verify("PUT", key, terms)["limit"]) if store else 0
+        return int(artifacts.store().urls.verify("PUT", key, terms)["limit"])
     except Forbidden:
         return 0
 
 
 def put_blob(key: str, terms: dict[str, str], content_type: str, length: int | None, chunks: Iterable[bytes]) -> None:
     """Serve a signed upload; the terms of its URL bind type and length."""
-    store = _local_store()
-    terms = store.verify("PUT", key, terms)
+    store = artifacts.store()
+    terms = store.urls.verify("PUT", key, terms)
     if content_type != terms["type"]:
         message = f"The URL was signed for another Content-Type. Send Content-Type: {terms['type']}."
         raise BadRequest(message, error_code="wrong_content_type")
@@ -128,8 +127,8 @@ def _exactly(length: int, chunks: Iterable[bytes]) -> Iterable[bytes]:
 
 def read_blob(key: str, terms: dict[str, str]) -> Iterator[bytes]:
     """Serve a signed read; raises `NotFound` if the file is not stored."""
-    store = _local_store()
-    store.verify("GET", key, terms)
+    store = artifacts.store()
+    store.urls.verify("GET", key, terms)
     try:
         return store.read(key)
     except FileNotFoundError:
@@ -139,18 +138,12 @@ def read_blob(key: str, terms: dict[str, str]) -> Iterator[bytes]:
 
 def delete_blob(key: str, terms: dict[str, str]) -> None:
     """Serve a signed deletion; raises `Conflict` if a session uses the file by now."""
-    store = _local_store()
-    store.verify("DELETE", key, terms)
-    _refuse_used(key)
+    store = artifacts.store()
+    store.urls.verify("DELETE", key, terms)
+    # The store may be slow, and no row is locked meanwhile.
+    with db.transaction(read_only=True):
+        _refuse_used(key)
     store.delete(key)
-
-
-def _local_store() -> LocalStore:
-    store = artifacts.local_store()
-    if store is None:
-        message = "This deployment stores files in S3, not under /blobs. Request a new URL."
-        raise NotFound(message, error_code="no_local_store")
-    return store
 
 
 def _is_own(caller: Caller, key: str) -> bool:
