@@ -139,6 +139,10 @@ class Settings:
         None, "Folder whose repositories may be used by local path. Empty: local paths are refused."
     )
     fetch_timeout_seconds: int = setting(900, "Time limit for one fetch of a repository.")
+    max_fetch_bytes: int = setting(10 * 1024**3, "Maximum size of what one fetch of a repository downloads.")
+    max_git_memory_bytes: int = setting(
+        2 * 1024**3, "Maximum memory of each git process that a worker runs on a repository, outside of the sandbox."
+    )
     lease_seconds: float = setting(30.0, "Time after which a claim without a heartbeat expires.", values.ABOVE_ZERO)
     heartbeat_seconds: float = setting(5.0, "Interval at which a worker extends its lease.", values.ABOVE_ZERO)
     sweep_seconds: float = setting(10.0, "Interval of the sweep.", values.ABOVE_ZERO)

@@ -183,6 +183,10 @@ class Host:
     local_repositories: Path | None = None
     """Local paths and `file://` URLs may be cloned only from below this folder."""
     fetch_timeout_seconds: float = 900
+    max_fetch_bytes: int = 10 * 1024**3
+    """The most that one fetch may add to a mirror."""
+    max_git_memory_bytes: int = 2 * 1024**3
+    """For each git process outside of the sandbox."""
     egress_hosts: tuple[str, ...] = ()
     """Hosts that every sandbox may reach, even at private addresses, in the form of `Job.egress_hosts`."""
     allow_private_addresses: bool = False

@@ -93,6 +93,8 @@ def this_host() -> Host:
         allowed_protocols=tuple(protocols),
         local_repositories=settings().local_repositories,
         fetch_timeout_seconds=settings().fetch_timeout_seconds,
+        max_fetch_bytes=settings().max_fetch_bytes,
+        max_git_memory_bytes=settings().max_git_memory_bytes,
         egress_hosts=settings().egress_hosts,
         allow_private_addresses=settings().allow_private_addresses,
     )

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from workers.errors import EngineError
 from workers.job import Host, Secrets
+from workers.limits.git_limits import remote_limits
 from workers.processes.lifeline import Lifeline
 from workers.repository.forbidden import find_forbidden
 from workers.repository.git import Git, GitFailed
@@ -179,7 +180,7 @@ def temporary_repository(host: Host, mirror: Path, secrets: Secrets, lifeline: L
     directory = Path(tempfile.mkdtemp(dir=folder))
     held = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
     fcntl.flock(held, fcntl.LOCK_EX)
-    git = Git(directory, lifeline, stage="publish", index=directory / "index")
+    git = Git(directory, lifeline, stage="publish", index=directory / "index", limits=remote_limits(host))
     try:
         init_with_alternates(git, mirror)
         yield Commits(git, secrets)

@@ -69,6 +69,12 @@ def publish(job: PublishJob, host: Host) -> Published:
     """Push, then find or open the pull request. Every failure is an EngineError of the stage `publish`."""
     try:
         return _Publication(job, host).run()
+    except TimeoutError as error:
+        message = (
+            "Git took too long to prepare or to push the change. Publish again, or ask the operator to raise "
+            "AGENT_RUNNERS_FETCH_TIMEOUT_SECONDS."
+        )
+        raise EngineError("fetch_timeout", "publish", message, retryable=True) from error
     except EngineError as error:
         if error.stage == "publish":
             raise

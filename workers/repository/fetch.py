@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Iterator
 
 from workers.errors import EngineError
-from workers.repository.git import Git, GitFailed
+from workers.repository.git import Git, GitFailed, OverLimit
 from workers.repository.remote import Remote
 
 _TIP = "refs/fetched/tip"
@@ -100,6 +100,9 @@ class Fetch:
                 return self._git.run(*arguments, access=self._remote.access, timeout=self._timeout)
         except GitFailed as failed:
             raise self._remote.translate(failed) from None
+        except OverLimit as error:
+            error.message += " The settings are AGENT_RUNNERS_MAX_FETCH_BYTES and AGENT_RUNNERS_MAX_GIT_MEMORY_BYTES."
+            raise
 
 
 @contextlib.contextmanager

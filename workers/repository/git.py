@@ -10,12 +10,10 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import resource
 import selectors
 import shlex
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
@@ -24,6 +22,7 @@ from typing import IO, NoReturn
 
 from workers.errors import EngineError, Stage, disk_full
 from workers.limits.budget import Budget
+from workers.limits.git_limits import GitLimits
 from workers.processes.launch import Launch, Supervised, supervised
 from workers.processes.lifeline import Lifeline
 from workers.repository.git_config import CONFIG
@@ -40,6 +39,9 @@ _KEPT_ERRORS = 16_384
 # How git reports a full disk: the system's messages, and git's own for an incomplete pack.
 _FULL_DISK_MESSAGES = (b"No space left on device", b"Disk quota exceeded", b"Out of diskspace")
 _MIN_FREE_BYTES = 1024**2
+# How git reports that it reached the limit on memory, or on the size of a file.
+_OUT_OF_MEMORY = (b"ut of memory", b"Cannot allocate memory")
+_TOO_LARGE_A_FILE = (-signal.SIGXFSZ, 128 + signal.SIGXFSZ)
 
 
 class GitFailed(EngineError):
@@ -52,12 +54,16 @@ class GitFailed(EngineError):
         self.errors = errors
 
 
-class OutOfMemory(EngineError):
-    """Git needed more memory than it is allowed: `diff_too_large`."""
+class OverLimit(EngineError):
+    """Git needed more than its limits allow: `repository_too_large`, or `diff_too_large` after the checkout."""
 
-    def __init__(self, stage: Stage) -> None:
-        message = "The change is too large: git needs more memory than its limit to read it. Make the change smaller."
-        super().__init__("diff_too_large", stage, message)
+    def __init__(self, stage: Stage, what: str) -> None:
+        reached = f"is too large for git: it reached its limit of {what}"
+        if stage == "checkout":
+            remedy = "Use a smaller repository, or ask the operator to raise the limit."
+            super().__init__("repository_too_large", stage, f"The repository {reached}. {remedy}")
+        else:
+            super().__init__("diff_too_large", stage, f"The change {reached}. Make the change smaller.")
 
 
 @dataclass(frozen=True)
@@ -82,8 +88,7 @@ class Git:
 
     Every command ends when the lifeline ends or the time of the budget is used up, if they are given. It is killed
     with all its children when an exception is raised. `deadline` is the end for all commands together, on the
-    monotonic clock. `memory` is the limit of each process in bytes (Linux only): git reads files of the agent into
-    memory as a whole, and the agent's own limits do not apply to it.
+    monotonic clock.
     """
 
     directory: Path
@@ -93,7 +98,7 @@ class Git:
     index: Path | None = None
     budget: Budget | None = None
     deadline: float | None = None
-    memory: int | None = None
+    limits: GitLimits = GitLimits()
 
     def run(
         self,
@@ -119,12 +124,13 @@ class Git:
         """The standard output of one command, in chunks as they arrive, so its size does not matter.
 
         `stdin` is an open file, `access` what the command may reach over the network (default: nothing). Raises
-        GitFailed, EngineError `disk_full`, OutOfMemory, TimeoutError after `timeout` seconds or at the deadline, and
+        GitFailed, EngineError `disk_full`, OverLimit, TimeoutError after `timeout` seconds or at the deadline, and
         what `check_time` raises.
         """
-        ends = [each for each in (self.deadline, timeout and time.monotonic() + timeout) if each is not None]
-        deadline = min(ends, default=None)
+        end = time.monotonic() + (timeout or self.limits.seconds)
+        deadline = end if self.deadline is None else min(end, self.deadline)
         errors = bytearray()
+        size = 0
         with self._running(arguments, stdin, access or NO_ACCESS) as popen:
             for data, is_error in read_output(popen):
                 self.check_time(deadline)
@@ -132,6 +138,9 @@ class Git:
                     errors += data
                     del errors[:-_KEPT_ERRORS]
                 elif data:
+                    size += len(data)
+                    if size > self.limits.output_bytes:
+                        raise OverLimit(self.stage, f"{self.limits.output_bytes:,} bytes of output")
                     yield data
             status = popen.wait()
         if status:
@@ -141,16 +150,25 @@ class Git:
         """Raise the error of a command that ended with `status` and this standard error, see `stream`."""
         if _is_disk_full(errors, self.directory):
             raise disk_full(self.stage)
-        if self.memory and b"ut of memory" in errors:
-            raise OutOfMemory(self.stage)
+        if any(message in errors for message in _OUT_OF_MEMORY):
+            raise OverLimit(self.stage, f"{self.limits.memory_bytes:,} bytes of memory")
+        if status in _TOO_LARGE_A_FILE or self._has_full_pack():
+            raise OverLimit(self.stage, f"{self.limits.disk_bytes:,} bytes")
         raise GitFailed(verb, status, errors.decode(errors="replace"), self.stage)
+
+    def _has_full_pack(self) -> bool:
+        """Whether a pack reached the limit. The process that wrote it was killed, which git does not report."""
+        largest = self.limits.resources["RLIMIT_FSIZE"]
+        return any(pack.stat().st_size >= largest for pack in self.directory.glob("objects/pack/tmp_pack_*"))
 
     def _running(
         self, arguments: tuple[str, ...], stdin: IO[bytes] | None, access: Access
     ) -> contextlib.AbstractContextManager[subprocess.Popen[bytes] | Supervised]:
         if access.protocols and self.lifeline is not None:
             # A command that waits for another machine may wait a long time, and must end if the worker dies.
-            launch = Launch(self._command(arguments), self._environment(access), str(self.directory))
+            launch = Launch(
+                self._command(arguments), self._environment(access), str(self.directory), limits=self.limits.resources
+            )
             return supervised(launch, self.lifeline, stdin or subprocess.DEVNULL)
         return self.started(arguments, stdin, access)
 
@@ -172,8 +190,7 @@ class Git:
         except FileNotFoundError as error:
             raise GitFailed(arguments[0], 127, str(error), self.stage) from error
         try:
-            if self.memory is not None:
-                _limit_memory(popen.pid, self.memory)
+            self.limits.impose(popen.pid)
             yield popen
         finally:
             _kill(popen)
@@ -232,14 +249,6 @@ def read_output(popen: subprocess.Popen[bytes] | Supervised) -> Iterator[tuple[b
                 else:
                     selector.unregister(key.fileobj)
             yield b"", False
-
-
-def _limit_memory(pid: int, limit: int) -> None:
-    """Limit the memory of a process that was just started, in bytes. Processes that it starts inherit the limit."""
-    if sys.platform == "linux":
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            # The limit is on data, not on address space: mapped packs use address space but no memory.
-            resource.prlimit(pid, resource.RLIMIT_DATA, (limit, limit))
 
 
 def _is_disk_full(errors: bytes, folder: Path) -> bool:

@@ -19,6 +19,7 @@ from typing import NamedTuple, Protocol
 from workers.errors import EngineError
 from workers.job import Host
 from workers.limits.budget import Budget
+from workers.limits.git_limits import remote_limits
 from workers.processes.launch import holding
 from workers.processes.lifeline import Lifeline
 from workers.repository.branch_names import check_branch
@@ -64,7 +65,7 @@ class Mirror:
         self._folder = host.work_dir / "mirrors"
         self.directory = self._folder / plain_name(site_id)
         self._lifeline = lifeline
-        self._git = Git(self.directory, lifeline, budget=budget)
+        self._git = Git(self.directory, lifeline, budget=budget, limits=remote_limits(host))
 
     def obtain_base(self, request: CommitRequest) -> Base:
         """The requested commit, by its full id, and its branch. Fetches it if it is not in the mirror.
@@ -164,8 +165,11 @@ class Mirror:
                 leftover.unlink(missing_ok=True)
 
     def _merge_packs(self) -> None:
-        if sum(1 for _ in self.directory.glob("objects/pack/*.pack")) >= _MAX_PACKS:
-            self._git.run("repack", "--geometric=2", "-d", "--quiet")
+        sizes = [pack.stat().st_size for pack in self.directory.glob("objects/pack/*.pack")]
+        if len(sizes) >= _MAX_PACKS:
+            # Each of these packs was within the limit, but not all of them together.
+            limits = replace(self._git.limits, disk_bytes=2 * sum(sizes))
+            replace(self._git, limits=limits).run("repack", "--geometric=2", "-d", "--quiet")
 
 
 def init_with_alternates(git: Git, mirror: Path) -> None:

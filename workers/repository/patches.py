@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import IO
 
 from workers.errors import EngineError, Stage
-from workers.repository.git import Git, GitFailed
+from workers.repository.binary_patches import binary_bytes
+from workers.repository.git import Git, GitFailed, OverLimit
 
 _APPLY = ("apply", "--cached", "--binary", "--whitespace=nowarn", "--numstat", "-z", "--apply")
 _MARK = re.compile(rb"(?P<file>diff --git .*)|(?P<hunk>@@ )|(?P<binary>GIT binary patch)|(?P<sign>[-+])")
@@ -51,18 +52,31 @@ def apply_patch(git: Git, base: str, patch: IO[bytes]) -> str:
 def apply_to_index(git: Git, base: str, patch: IO[bytes]) -> None:
     """Apply `patch`, an open file on disk, to the index of `git`, which holds `base` or what the patch changes of it.
 
-    Raises DoesNotApply if any part does not apply. Git skips what it does not understand and may still exit with 0, so
-    the files and lines that it reports are compared with those in the patch.
+    Raises DoesNotApply if any part does not apply, and EngineError `diff_too_large` if its binary files exceed the limit
+    on disk space of `git`. Git skips what it does not understand and may still exit with 0, so the files and lines that
+    it reports are compared with those in the patch.
     """
     if not patch.seek(0, os.SEEK_END):
         return  # Git rejects an empty patch.
+    if binary_bytes(patch) > git.limits.disk_bytes:
+        raise _too_large(git, f"its binary files are larger than the limit of {git.limits.disk_bytes:,} bytes")
     patch.seek(0)
     try:
         counted = git.run(*_APPLY, stdin=patch)
     except GitFailed as failed:
         raise DoesNotApply(git.stage, base, _reason(failed.errors)) from failed
+    except OverLimit as error:
+        raise _too_large(git, "to apply it, git needs more memory or disk space than its limit") from error
     if missing := _find_missing(patch, counted):
         raise DoesNotApply(git.stage, base, f"git cannot read its part for {missing}")
+
+
+def _too_large(git: Git, reason: str) -> EngineError:
+    message = (
+        f"The runner's diff is too large: {reason}. Replace it with a smaller diff (PATCH), or revert to an earlier "
+        "session or to the base."
+    )
+    return EngineError("diff_too_large", git.stage, message)
 
 
 def _find_missing(patch: IO[bytes], counted: bytes) -> str | None:

@@ -2,6 +2,7 @@
 
     bases/<site_id>/<sha>/
         base.json   the commit's tree, its submodules, and the files that configure agents
+        extent.json how many files the tree has, and the space that they occupy
         index       the index of the commit, without any file's state on disk
         pack/       the pack with the commit for the agent's repository
         files-<uid>/  the files, for checkouts that are overlays; see `base_files`
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from workers.job import Host
+from workers.repository.extent import Extent, measure_tree
 from workers.repository.git import Git
 from workers.repository.index_file import read_index
 from workers.repository.mirror import init_with_alternates, plain_name
@@ -32,7 +34,7 @@ from workers.repository.objects import SUBMODULE, Objects
 from workers.workspace import trash
 from workers.workspace.agent_configuration import is_withheld
 
-_FACTS = "base.json"
+_FACTS, _EXTENT = "base.json", "extent.json"
 LINK = "base"
 """The name of a link in a workspace to the base that it needs."""
 _SHA = re.compile(r"[0-9a-f]{40}")
@@ -57,6 +59,7 @@ class Base:
     sha: str
     folder: Path
     facts: Facts
+    extent: Extent
 
     @property
     def index(self) -> Path:
@@ -71,7 +74,7 @@ class Base:
 def open_base(host: Host, site_id: str, sha: str, mirror: Git) -> Iterator[Base]:
     """The base of a commit that is in the mirror, made if it is not there yet. It stays while the context is open.
 
-    Raises what `Git.run` does.
+    Raises what `Git.run` does, and EngineError `file_limit` or `disk_limit` if its files exceed the limits of `mirror`.
     """
     folder = host.work_dir / "bases" / plain_name(site_id) / sha
     while (held := _hold(folder)) is None:
@@ -86,7 +89,7 @@ def open_base(host: Host, site_id: str, sha: str, mirror: Git) -> Iterator[Base]
             trash.discard(host, new)
     with held:
         os.utime(held.fileno())
-        yield Base(sha, folder, Facts(**json.loads(held.read())))
+        yield Base(sha, folder, Facts(**json.loads(held.read())), _read_extent(folder))
 
 
 def evict_bases(host: Host) -> None:
@@ -145,7 +148,15 @@ def _last_use(folder: Path) -> float:
     return 0.0
 
 
+def _read_extent(folder: Path) -> Extent:
+    """The extent of a base. Bases that were made by an earlier release have none."""
+    with suppress(FileNotFoundError):
+        return Extent(*json.loads((folder / _EXTENT).read_bytes()))
+    return Extent()
+
+
 def _make(folder: Path, sha: str, mirror: Git) -> None:
+    (folder / _EXTENT).write_text(json.dumps(measure_tree(mirror, sha)))
     # In a repository of its own: a fetch removes what looks like a leftover in the mirror, such as an unfinished pack.
     git = replace(mirror, directory=folder / "git", index=folder / "index")
     init_with_alternates(git, mirror.directory)

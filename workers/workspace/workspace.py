@@ -30,6 +30,7 @@ from pathlib import Path
 from workers.errors import FULL_DISK, EngineError, disk_full
 from workers.job import Host, Job, Limits
 from workers.limits.budget import Budget
+from workers.limits.git_limits import session_limits
 from workers.processes.lifeline import Lifeline
 from workers.repository.git import Git
 from workers.repository.mirror import Mirror, plain_name
@@ -50,10 +51,10 @@ from workers.workspace.staging import Staged, stage
 from workers.workspace.submodules import lost_histories
 from workers.workspace.untrackable import is_too_long
 
-# Saving may take until the session's time limit, but always the first; after a stop at most the second.
-_SAVING_SECONDS, _STOPPED_SECONDS = 300.0, 120.0
-# Memory that git needs for a binary file that fills a diff, as a multiple of its size; and for the largest text file.
-_MEMORY_FOR_DIFF, _LEAST_MEMORY = 8, 2**30
+# Saving may take until the session's time limit, but always the first; after a stop, or if it failed once, the second.
+_SAVING_SECONDS, _STOPPED_SECONDS = 60.0, 30.0
+# Memory that git needs for a binary file that fills a diff, as a multiple of its size.
+_MEMORY_FOR_DIFF = 8
 LOCK, _STATE = "lock", "notes.json"
 # The fields of a workspace that `reopen` cannot derive.
 _STATE_FIELDS = (
@@ -81,10 +82,14 @@ class Workspace:
         self.checkout = self.root / "checkout"
         self.home = self.root / "home"
         self.attachments = self.root / "attachments"
-        memory = max(_LEAST_MEMORY, _MEMORY_FOR_DIFF * job.limits.max_diff_bytes)
-        self.git = Git(self.root / "ours.git", job.lifeline, index=self.root / "ours.git" / "index", budget=budget)
+        limits = session_limits(host, job.limits)
+        index = self.root / "ours.git" / "index"
+        self.git = Git(self.root / "ours.git", job.lifeline, index=index, budget=budget, limits=limits)
         """Git on our directory, without a work tree: commands that only need trees never read the agent's files."""
-        self.saving = replace(self.git, stage="diff", memory=memory)
+        memory = max(limits.memory_bytes, _MEMORY_FOR_DIFF * job.limits.max_diff_bytes)
+        output = max(limits.output_bytes, 2 * job.limits.max_diff_bytes)
+        for_diff = replace(limits, memory_bytes=memory, output_bytes=output)
+        self.saving = replace(self.git, stage="diff", limits=for_diff)
         """The same for saving the agent's work. `begin_saving` gives it a deadline of its own."""
         self.left_out: list[str] = []
         """Paths that the last `snapshot` did not keep, because a diff cannot contain them."""
@@ -106,8 +111,9 @@ class Workspace:
     def prepare(cls, job: Job, host: Host, budget: Budget | None = None) -> Workspace:
         """Create the directory, with the base and the changes of earlier sessions (`start_diff`) checked out.
 
-        Raises EngineError with stage checkout: those of `Mirror.obtain_base`, `diff_does_not_apply`, `disk_full`, and
-        `time_limit` if `budget` has no time left. If it raises, nothing is left behind.
+        Raises EngineError with stage checkout: those of `Mirror.obtain_base`, `diff_does_not_apply`, `diff_too_large`,
+        `file_limit` and `disk_limit` before any file is written, `disk_full`, and `time_limit` if `budget` has no time
+        left. If it raises, nothing is left behind.
         """
         workspace = cls(job, host, budget)
         trash.discard(host, workspace.root)
@@ -177,10 +183,11 @@ class Workspace:
     def begin_saving(self, lifeline: Lifeline | None = None) -> None:
         """Give `saving` a deadline of its own: the session's time limit, or the end of `lifeline` if that is earlier.
 
-        Without a lifeline the attempt was stopped, and has two minutes.
+        Without a lifeline the attempt was stopped. Then, and at a second call, there is only half a minute.
         """
         left = self.git.budget.seconds_left if self.git.budget else 0
-        seconds = max(left, _SAVING_SECONDS) if lifeline else _STOPPED_SECONDS
+        is_first = self.saving.deadline is None
+        seconds = max(left, _SAVING_SECONDS) if lifeline and is_first else _STOPPED_SECONDS
         self.close_objects()
         self.saving = replace(self.saving, lifeline=lifeline, budget=None, deadline=time.monotonic() + seconds)
 
@@ -222,7 +229,7 @@ class Workspace:
     def _make(self, job: Job) -> None:
         mirror = Mirror(self._host, job.site_id, job.lifeline, self.git.budget)
         self.base_sha, self.branch = mirror.obtain_base(job)
-        git = Git(mirror.directory, job.lifeline, budget=self.git.budget)
+        git = Git(mirror.directory, job.lifeline, budget=self.git.budget, limits=self.git.limits)
         with open_base(self._host, job.site_id, self.base_sha, git) as base:
             self.base_tree = base.facts.tree
             self._make_folders()
@@ -230,6 +237,7 @@ class Workspace:
             self.start_tree = preparation.fill_index(self.git, base, job.start_diff)
             with closing(Objects(self.git)) as objects:
                 changed = list(changes(objects, self.base_tree, self.start_tree))
+                base.extent.after(objects, changed).check(self.git.limits, "checkout")
                 self._submodules = preparation.find_submodules(base, changed)
                 new = NewCheckout(
                     self.checkout, self.home, self.git, base, self.branch, job.repo_url, changed, self._withholds

@@ -1,0 +1,192 @@
+"""What a repository, a remote or a diff makes git on the host do: all of it is bounded, and ends with a reason."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import http.server
+import os
+import re
+import threading
+import zlib
+from base64 import b85encode
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.security.test_hostile_repositories import blob, commit, tree
+from tests.workers.attempts import Attempt, Engine, code, engine_in
+from tests.workers.repositories import git
+from workers.job import Limits, Step
+from workers.limits.git_limits import GitLimits
+from workers.repository.git import Git
+
+MEGABYTE = 1024**2
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    with engine_in(tmp_path, "none", (("file", "one\n"), ("large", "x" * MEGABYTE))) as made:
+        yield made
+
+
+# What a repository becomes
+
+
+def test_a_small_repository_with_countless_files_is_not_checked_out(engine: Engine) -> None:
+    """Six trees name a file a million times."""
+    top = tree(engine.source, ("100644", "f", blob(engine.source, "")))
+    for _ in range(6):
+        top = tree(engine.source, *(("40000", str(number), top) for number in range(10)))
+    commit(engine.source, top)
+    attempt = engine.run("true", limits=Limits(max_disk_files=500))
+    assert code(attempt.outcome) == ("file_limit", "checkout")
+    assert "500" in attempt.text
+    assert not list(engine.host.work_dir.glob("bases/*/*/index"))
+
+
+def test_a_small_pack_with_huge_files_is_not_checked_out(engine: Engine) -> None:
+    content = blob(engine.source, "0" * MEGABYTE)
+    commit(engine.source, tree(engine.source, *(("100644", f"{number:03}", content) for number in range(50))))
+    attempt = engine.run("true", limits=Limits(max_disk_bytes=20 * MEGABYTE))
+    assert code(attempt.outcome) == ("disk_limit", "checkout")
+    assert not list(engine.host.work_dir.glob("bases/*/*/index"))
+
+
+def test_what_is_within_the_limits_is_checked_out(engine: Engine) -> None:
+    limits = Limits(max_disk_bytes=20 * MEGABYTE, max_disk_files=500)
+    assert engine.run("echo two > file", limits=limits).outcome.failure is None
+    assert "+two" in engine.diff
+
+
+# What a diff becomes
+
+
+def start_from(engine: Engine, diff: bytes, **limits: int) -> Attempt:
+    return engine.run("true", start_diff=lambda: iter([diff]), limits=Limits(**limits))
+
+
+def binary(kind: str, declared: int, content: bytes) -> bytes:
+    packed = zlib.compress(content, 9)
+    lines = [packed[at : at + 52] for at in range(0, len(packed), 52)]
+    head = (
+        "diff --git a/new b/new\nnew file mode 100644\n"
+        f"index {'0' * 40}..{'1' * 40}\nGIT binary patch\n{kind} {declared}\n"
+    )
+    letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+    body = b"".join(letters[len(line) - 1 : len(line)] + b85encode(line, pad=True) + b"\n" for line in lines)
+    return head.encode() + body + b"\nliteral 0\nHcmV?d00001\n\n"
+
+
+def test_a_few_bytes_that_become_a_huge_binary_file_are_refused(engine: Engine) -> None:
+    diff = binary("literal", 30 * MEGABYTE, bytes(30 * MEGABYTE))
+    assert len(diff) < 100_000
+    attempt = start_from(engine, diff, max_disk_bytes=10 * MEGABYTE)
+    assert code(attempt.outcome) == ("diff_too_large", "checkout")
+    assert "binary files" in attempt.text
+
+
+def test_a_delta_that_says_little_and_becomes_much_is_refused(engine: Engine) -> None:
+    """Each `copy` of a delta repeats up to 16 MiB of the old file."""
+    delta = b"\x80\x80\x40" + b"\x80\x80\x80\x10" + b"\xf0\xff\xff\xff" * 32
+    attempt = start_from(engine, binary("delta", len(delta), delta), max_disk_bytes=10 * MEGABYTE)
+    assert code(attempt.outcome) == ("diff_too_large", "checkout")
+
+
+def test_copies_of_a_file_count_though_they_take_no_line(engine: Engine) -> None:
+    part = "diff --git a/large b/{0}\nsimilarity index 100%\ncopy from large\ncopy to {0}\n"
+    diff = "".join(part.format(f"copy-{number}") for number in range(30)).encode()
+    attempt = start_from(engine, diff, max_disk_bytes=10 * MEGABYTE)
+    assert code(attempt.outcome) == ("disk_limit", "checkout")
+
+
+def test_git_has_no_more_memory_for_a_diff_than_its_limit(engine: Engine) -> None:
+    engine.host = dataclasses.replace(engine.host, max_git_memory_bytes=24 * MEGABYTE)
+    attempt = start_from(engine, binary("literal", 100 * MEGABYTE, bytes(100 * MEGABYTE)))
+    assert code(attempt.outcome) == ("diff_too_large", "checkout")
+
+
+# What a remote sends
+
+
+def test_a_fetch_ends_at_its_size(engine: Engine) -> None:
+    (engine.source / "random").write_bytes(os.urandom(4 * MEGABYTE))
+    git(engine.source, "add", "random")
+    git(engine.source, "commit", "--quiet", "--message", "much")
+    engine.host = dataclasses.replace(engine.host, max_fetch_bytes=MEGABYTE)
+    attempt = engine.run("true")
+    assert code(attempt.outcome) == ("repository_too_large", "checkout")
+    assert "AGENT_RUNNERS_MAX_FETCH_BYTES" in attempt.text
+    assert not list(engine.host.work_dir.glob("mirrors/*/objects/pack/*.pack"))
+
+
+class _Endless(http.server.BaseHTTPRequestHandler):
+    """A server whose list of branches has no end."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/x-git-upload-pack-advertisement")
+        self.end_headers()
+        line = f"{'1' * 40} refs/heads/{'x' * 900}\n".encode()
+        lines = (b"%04x" % (len(line) + 4) + line) * 1000
+        with contextlib.suppress(OSError):
+            self.wfile.write(b"001e# service=git-upload-pack\n0000")
+            for _ in range(2000):
+                self.wfile.write(lines)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_list_of_branches_without_an_end_takes_no_more_memory_than_the_limit(engine: Engine) -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Endless) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        engine.host = dataclasses.replace(
+            engine.host, max_git_memory_bytes=48 * MEGABYTE, allowed_protocols=("http",), allow_private_addresses=True
+        )
+        attempt = engine.run("true", repo_url=f"http://127.0.0.1:{server.server_port}/x.git")
+        server.shutdown()
+    assert code(attempt.outcome) == ("repository_too_large", "checkout"), attempt.text
+
+
+# What an agent leaves
+
+
+SLOW_TO_IGNORE = "d=.; for i in $(seq 60); do d=$d/a; done; mkdir -p $d; touch $d/b; printf '%s' '**/a/**/a/**/a/**/a/**/a/**/a/**/a/**/a/**/a/**/a/x' > .gitignore"
+
+
+def test_ignore_rules_that_take_for_ever_end_with_the_time_of_the_session(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.workspace.workspace._SAVING_SECONDS", 1.0)
+    monkeypatch.setattr("workers.workspace.workspace._STOPPED_SECONDS", 0.5)
+    attempt = engine.run(SLOW_TO_IGNORE, limits=Limits(max_duration_seconds=2))
+    assert code(attempt.outcome) == ("snapshot_failed", "diff")
+    assert ".gitignore" in attempt.text
+
+
+def test_a_stop_is_no_way_to_let_them_run_on(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.workspace.workspace._STOPPED_SECONDS", 0.5)
+
+    def stop(event: object) -> None:
+        if isinstance(event, Step) and event.title == "ready":
+            work.lifeline.cut()
+
+    work = engine.job(SLOW_TO_IGNORE + "\necho ready; sleep 100")
+    assert engine.finish(work, stop).outcome.interrupted
+
+
+# What every command gets
+
+
+def test_every_git_command_has_limits_and_a_low_priority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "programs" / "git"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\nsleep 0.3\ncat /proc/$$/limits\nnice\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    printed = Git(tmp_path, limits=GitLimits(memory_bytes=64 * MEGABYTE, disk_bytes=16 * MEGABYTE)).run("x").decode()
+    assert re.search(rf"^Max data size +{64 * MEGABYTE} +{64 * MEGABYTE} ", printed, re.MULTILINE)
+    assert re.search(rf"^Max file size +{18 * MEGABYTE} +{18 * MEGABYTE} ", printed, re.MULTILINE)
+    assert int(printed.split()[-1]) >= 10
