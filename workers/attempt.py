@@ -16,6 +16,7 @@ from workers.job import BaseCommit, Event, Host, Job, Outcome, Progress, Step
 from workers.limits.budget import Budget
 from workers.processes.lifeline import Lifeline
 from workers.redaction import Redactor
+from workers.repository.git import GitFailed
 from workers.repository.mirror import Mirror
 from workers.sandbox import Sandbox, describe, open_sandbox, probe
 from workers.stages.agent import run_agent
@@ -29,6 +30,10 @@ from workers.workspace.workspace import Workspace
 log = logging.getLogger(__name__)
 
 _NAMED = 100
+_ANEW = Step(
+    "The worker's copy of the repository was made anew",
+    "It was damaged, so the repository was fetched in full. If this happens again, check the worker's disk.",
+)
 
 
 def run(job: Job, host: Host) -> Generator[Event, None, Outcome]:
@@ -91,11 +96,13 @@ class _Attempt:
         default_branch = base.branch if job.branch is None else None
         if job.needs_default_branch:
             default_branch = default_branch or mirror.find_default_branch(job)
+        if mirror.was_damaged:
+            yield _ANEW
         yield Progress("preparing")
         # The mirror has the base now, so nothing is fetched again. `_set_up` writes the attachments, under names
         # that are safe for any agent.
         based = dataclasses.replace(job, base_sha=base.sha, branch=base.branch, attachments=())
-        workspace = self._workspace = Workspace.prepare(based, host, self._budget)
+        workspace = self._workspace = yield from self._prepare(based, mirror)
         self._outcome = Outcome(base_sha=workspace.base_sha)
         yield BaseCommit(workspace.base_sha, workspace.branch, default_branch)
         commands = self._commands = Commands(job, workspace, self._budget, self._redactor, self._egress)
@@ -103,6 +110,15 @@ class _Attempt:
         attachments = yield from self._set_up(workspace, sandbox, commands, agent)
         yield Progress("agent")
         yield from run_agent(agent, sandbox, commands, self._interruption, self._budget, attachments)
+
+    def _prepare(self, job: Job, mirror: Mirror) -> Generator[Event, None, Workspace]:
+        """Prepare the workspace. The mirror is made anew if it turns out that it cannot be read."""
+        try:
+            return Workspace.prepare(job, self._host, self._budget)
+        except GitFailed as failed:
+            mirror.repair(job, failed)
+            yield _ANEW
+            return Workspace.prepare(job, self._host, self._budget)
 
     def _set_up(
         self, workspace: Workspace, sandbox: Sandbox, commands: Commands, agent: Agent

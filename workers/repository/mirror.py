@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import re
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -24,12 +26,19 @@ from workers.processes.launch import holding
 from workers.processes.lifeline import Lifeline
 from workers.repository.branch_names import check_branch
 from workers.repository.fetch import Fetch, translate_timeout
-from workers.repository.git import Git, GitFailed
+from workers.repository.git import Git, GitFailed, OverLimit
 from workers.repository.remote import Remote
+
+log = logging.getLogger(__name__)
 
 _FULL_SHA = re.compile(r"[0-9a-f]{40}")
 _ANY_SHA = re.compile(r"[0-9a-fA-F]{7,40}")
 _POLL_SECONDS = 0.05
+# What git says when the remote or the network failed, rather than the mirror.
+_OF_REMOTE = (
+    *("unable to access", "ould not read from remote", "hung up", "RPC failed", "does not appear to be", "early EOF"),
+    *("expected flush", "protocol error", "unable to connect", "not found"),
+)
 # With this many packs looking up an object becomes slow, so small packs are merged.
 _MAX_PACKS = 24
 
@@ -66,6 +75,8 @@ class Mirror:
         self.directory = self._folder / plain_name(site_id)
         self._lifeline = lifeline
         self._git = Git(self.directory, lifeline, budget=budget, limits=remote_limits(host))
+        self.was_damaged = False
+        """Whether the mirror could not be read, and was made anew."""
 
     def obtain_base(self, request: CommitRequest) -> Base:
         """The requested commit, by its full id, and its branch. Fetches it if it is not in the mirror.
@@ -86,14 +97,24 @@ class Mirror:
         if request.branch is not None:
             check_branch(request.branch)
         with self._locked():
-            self._create()
-            fetch = Fetch(self._git, remote, self._host.fetch_timeout_seconds)
-            branch = fetch.default_branch() if request.branch is None else request.branch
-            base_sha = self._find(wanted, branch, fetch) if wanted else fetch.branch(branch)
-            if not self._keeps(base_sha):
-                self._git.run("update-ref", f"refs/base/{base_sha}", base_sha)
-            self._merge_packs()
-        return Base(base_sha, branch)
+            try:
+                return self._obtain(wanted, request.branch, remote)
+            except (EngineError, OSError) as error:
+                if isinstance(error, EngineError) and not _may_be_damage(error):
+                    raise
+                return self._replace(wanted, request.branch, remote, error)
+
+    def repair(self, request: CommitRequest, failed: GitFailed) -> None:
+        """Make the mirror anew if what it has of the requested base cannot be read. Otherwise raise `failed`.
+
+        `obtain_base` does not read a base that it finds in the mirror.
+        """
+        assert request.base_sha is not None
+        if self._can_read(request.base_sha):
+            raise failed
+        remote = Remote(request.repo_url, request.credential, self._host)
+        with self._locked():
+            self._replace(request.base_sha, request.branch, remote, failed)
 
     def find_default_branch(self, request: CommitRequest) -> str | None:
         """The branch that the remote's HEAD names; None if it names none or the remote does not answer.
@@ -104,6 +125,59 @@ class Mirror:
         with contextlib.suppress(EngineError):
             return Fetch(self._git, remote, self._host.fetch_timeout_seconds).default_branch()
         return None
+
+    def _obtain(self, wanted: str, branch: str | None, remote: Remote) -> Base:
+        """As `obtain_base`, for a base that is not in the mirror. The lock is held."""
+        self._create()
+        fetch = Fetch(self._git, remote, self._host.fetch_timeout_seconds)
+        branch = fetch.default_branch() if branch is None else branch
+        base_sha = self._find(wanted, branch, fetch) if wanted else fetch.branch(branch)
+        if not self._keeps(base_sha):
+            self._git.run("update-ref", f"refs/base/{base_sha}", base_sha)
+        self._merge_packs()
+        return Base(base_sha, branch)
+
+    def _replace(self, wanted: str, branch: str | None, remote: Remote, error: EngineError | OSError) -> Base:
+        """Make the mirror anew, beside the damaged one, which `error` comes from. Raises `error` if that fails as well.
+
+        The lock is held. Bases of other attempts are fetched too, as far as the remote still has them.
+        """
+        beside = Mirror(self._host, f"{self.directory.name}-anew", self._lifeline)
+        beside._git = replace(self._git, directory=beside.directory)
+        old = self.directory.with_name(f"{self.directory.name}.damaged")
+        _remove(beside.directory)
+        _remove(old)
+        try:
+            base = beside._obtain(wanted, branch, remote)
+        except EngineError:
+            _remove(beside.directory)
+            raise error from None
+        fetch = Fetch(beside._git, remote, self._host.fetch_timeout_seconds)
+        for kept in self.directory.glob("refs/base/*"):
+            if _FULL_SHA.fullmatch(kept.name) and not beside._keeps(kept.name):
+                with contextlib.suppress(EngineError):
+                    fetch.commit(kept.name)
+                    beside._git.run("update-ref", f"refs/base/{kept.name}", kept.name)
+        self.directory.rename(old)
+        beside.directory.rename(self.directory)
+        _remove(old)
+        log.warning("a damaged mirror was made anew", extra={"mirror": self.directory.name})
+        self.was_damaged = True
+        return base
+
+    def _can_read(self, sha: str) -> bool:
+        """Whether all objects of a commit's tree can be read."""
+        try:
+            with tempfile.TemporaryFile() as wanted:
+                wanted.write(f"--shallow {sha}\n{sha}\n".encode())
+                wanted.seek(0)
+                for _ in self._git.stream("pack-objects", "--quiet", "--revs", "--shallow", "--stdout", stdin=wanted):
+                    pass
+        except (GitFailed, OSError):
+            return False
+        except OverLimit:
+            pass
+        return True
 
     def _find(self, wanted: str, branch: str, fetch: Fetch) -> str:
         """The commit `wanted`: from the mirror, else fetched by its id, else through its branch.
@@ -154,7 +228,8 @@ class Mirror:
 
     def _create(self) -> None:
         """Create the mirror if it does not exist, and remove temporary files of killed commands. The lock is held."""
-        if not self.directory.exists():
+        if not self.directory.is_dir():
+            _remove(self.directory)
             new = self.directory.with_name(self.directory.name + ".new")
             shutil.rmtree(new, ignore_errors=True)
             new.mkdir()
@@ -189,6 +264,21 @@ def plain_name(identifier: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", identifier):
         raise ValueError(f"not a plain identifier: {identifier!r}")
     return identifier
+
+
+def _may_be_damage(error: EngineError) -> bool:
+    """Whether a fetch may have failed because the mirror is damaged. What a remote or the network did has other words."""
+    if error.code == "repository_unreachable":
+        return not any(words in error.message for words in _OF_REMOTE)
+    return error.code == "git_failed"
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder, or a file."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

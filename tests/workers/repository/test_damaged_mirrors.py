@@ -1,0 +1,111 @@
+"""A mirror is a copy: one that is damaged is made anew, if the remote is well."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.workers.attempts import Engine, code, engine_in
+from tests.workers.repositories import commit_all, git, write
+
+STEP = "The worker's copy of the repository was made anew"
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    with engine_in(tmp_path, "none", (("file", "one\n"),)) as made:
+        yield made
+
+
+def packs(mirror: Path) -> list[Path]:
+    return list(mirror.glob("objects/pack/*.pack"))
+
+
+def overwrite_packs(mirror: Path) -> None:
+    for pack in packs(mirror):
+        pack.chmod(0o600)
+        pack.write_bytes(b"garbage" * 100)
+
+
+def delete_packs(mirror: Path) -> None:
+    for pack in packs(mirror):
+        pack.unlink()
+
+
+def overwrite(name: str, content: bytes) -> Callable[[Path], None]:
+    def damage(mirror: Path) -> None:
+        for path in mirror.glob(name):
+            path.write_bytes(content)
+
+    return damage
+
+
+def delete_head(mirror: Path) -> None:
+    (mirror / "HEAD").unlink()
+
+
+def empty_folder(mirror: Path) -> None:
+    shutil.rmtree(mirror)
+    mirror.mkdir()
+
+
+def file_in_its_place(mirror: Path) -> None:
+    shutil.rmtree(mirror)
+    mirror.write_text("")
+
+
+DAMAGE: dict[str, Callable[[Path], None]] = {
+    "garbage in a pack": overwrite_packs,
+    "a deleted pack": delete_packs,
+    "an empty base": overwrite("refs/base/*", b""),
+    "a base of zeros": overwrite("refs/base/*", bytes(41)),
+    "an empty tip": overwrite("refs/fetched/tip", b""),
+    "an empty HEAD": overwrite("HEAD", b""),
+    "no HEAD": delete_head,
+    "a configuration of zeros": overwrite("config", bytes(66)),
+    "an empty folder": empty_folder,
+    "a file in its place": file_in_its_place,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
+def test_a_damaged_mirror_is_made_anew(engine: Engine, damage: Callable[[Path], None]) -> None:
+    first = engine.run("echo two >> file")
+    mirror = engine.host.work_dir / "mirrors" / "site"
+    damage(mirror)
+    write(engine.source, {"file": "changed\n"})
+    newest = commit_all(engine.source)
+    for _ in range(2):
+        later = engine.run("echo three >> file")
+        assert later.outcome.failure is None, later.text
+        assert later.outcome.base_sha == newest
+    cumulative = engine.sink.diffs["cumulative"]
+    followed = engine.run("echo four >> file", base_sha=later.outcome.base_sha, start_diff=lambda: iter([cumulative]))
+    assert followed.outcome.failure is None, followed.text
+    assert first.outcome.base_sha != newest
+
+
+def test_a_follow_up_on_a_damaged_mirror_says_that_it_was_made_anew(engine: Engine) -> None:
+    first = engine.run("echo two >> file")
+    shutil.rmtree(engine.host.work_dir / "bases")
+    overwrite_packs(engine.host.work_dir / "mirrors" / "site")
+    cumulative = engine.sink.diffs["cumulative"]
+    later = engine.run("cat file", base_sha=first.outcome.base_sha, start_diff=lambda: iter([cumulative]))
+    assert later.outcome.failure is None, later.text
+    assert STEP in later.steps
+    assert later.outcome.result == "two"
+
+
+def test_a_remote_that_fails_leaves_the_mirror_as_it_is(engine: Engine) -> None:
+    engine.run("true")
+    mirror = engine.host.work_dir / "mirrors" / "site"
+    before = mirror.stat().st_ino
+    engine.source.rename(engine.source.with_name("gone"))
+    attempt = engine.run("true")
+    assert code(attempt.outcome) == ("repository_unreachable", "checkout")
+    assert STEP not in attempt.steps
+    assert mirror.stat().st_ino == before
+    assert git(mirror, "rev-parse", "--is-bare-repository") == "true"
