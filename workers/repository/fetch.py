@@ -101,6 +101,8 @@ class Fetch:
         except GitFailed as failed:
             raise self._remote.translate(failed) from None
         except OverLimit as error:
+            for unfinished in self._git.directory.glob("objects/pack/tmp_*"):
+                unfinished.unlink(missing_ok=True)
             error.message += " The settings are AGENT_RUNNERS_MAX_FETCH_BYTES and AGENT_RUNNERS_MAX_GIT_MEMORY_BYTES."
             raise
 
