@@ -180,7 +180,9 @@ def temporary_repository(host: Host, mirror: Path, secrets: Secrets, lifeline: L
     directory = Path(tempfile.mkdtemp(dir=folder))
     held = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
     fcntl.flock(held, fcntl.LOCK_EX)
-    git = Git(directory, lifeline, stage="publish", index=directory / "index", limits=remote_limits(host))
+    limits = remote_limits(host)
+    deadline = time.monotonic() + limits.seconds
+    git = Git(directory, lifeline, "publish", index=directory / "index", deadline=deadline, limits=limits)
     try:
         init_with_alternates(git, mirror)
         yield Commits(git, secrets)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -9,10 +10,15 @@ import sys
 import time
 from pathlib import Path
 
-from tests.workers.repositories import git
+import pytest
+
+from app.redaction.secrets import Secrets
+from tests.workers.repositories import fetch_base, git, make_host, make_job, make_origin, write
+from workers.errors import EngineError
 from workers.job import Host
 from workers.processes.lifeline import Lifeline
-from workers.publishing.commits import temporary_repository
+from workers.publishing.commits import Change, temporary_repository
+from workers.publishing.publish import PublishJob, publish
 
 HOLDING = """
 import sys, time
@@ -44,3 +50,33 @@ def test_what_a_killed_worker_left_goes_with_the_next_publication_and_what_is_in
                 assert not left.exists() and used.exists()
         finally:
             living.kill()
+
+
+def test_a_forge_that_does_not_answer_a_push_ends_the_publication_with_a_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    origin = make_origin(tmp_path / "origin", {"file": "one\n"})
+    host = make_host(tmp_path / "work", fetch_timeout_seconds=60)
+    base = fetch_base(host, make_job(origin))
+    real = git(tmp_path, "--exec-path") + "/git"
+    program = f'#!/bin/sh\ncase "$*" in *ls-remote*) exec sleep 100;; esac\nexec "{real}" "$@"\n'
+    write(tmp_path, {"programs/git": program})
+    (tmp_path / "programs/git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/programs{os.pathsep}{os.environ['PATH']}")
+    diff = b"diff --git a/new b/new\nnew file mode 100644\n--- /dev/null\n+++ b/new\n@@ -0,0 +1 @@\n+x\n"
+    change = Change("Ada", "ada@example.org", 0, "message", lambda: iter([diff]))
+    job = PublishJob(
+        site_id="site",
+        repo_url=str(origin),
+        base_sha=base,
+        branch="new",
+        base_branch="main",
+        changes=(change,),
+        last=change,
+        lifeline=Lifeline(600),
+        on_push=lambda sha: None,
+        secrets=Secrets(None),
+    )
+    with pytest.raises(EngineError) as caught:
+        publish(job, dataclasses.replace(host, fetch_timeout_seconds=0.5))
+    assert (caught.value.code, caught.value.stage, caught.value.retryable) == ("fetch_timeout", "publish", True)
