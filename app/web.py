@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import flask_smorest
 import structlog
-from flask import Flask
+from flask import Flask, Response
 
 from app import db
 from app.api import cors, description, errors, health, ids, metrics, requests
@@ -93,6 +94,15 @@ class Api(flask_smorest.Api):
 
     def _register_pagination_header(self) -> None:
         """Lists have the headers of `app.api.paging`, not those of flask-smorest."""
+
+    def _openapi_json(self) -> Response:
+        """Serve the description. Anybody may ask for it, so it is encoded once."""
+        return Response(self._description, mimetype="application/json")
+
+    @functools.cached_property
+    def _description(self) -> bytes:
+        response: Response = super()._openapi_json()
+        return response.get_data()
 
 
 def create_app() -> Flask:

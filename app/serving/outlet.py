@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import threading
@@ -47,7 +48,7 @@ class PartOfFile:
     def send(self, sock: socket.socket) -> int:
         sent = os.sendfile(sock.fileno(), self._descriptor, self._offset, min(self.left, FILE_STEP))
         if not sent:
-            raise BrokenPipeError("The file is shorter than it was.")
+            raise BrokenPipeError(errno.EPIPE, "The file is shorter than it was.")
         self._offset += sent
         self.left -= sent
         return sent
@@ -74,6 +75,8 @@ class Outlet:
         self.waiting_since = 0.0
         self.sent = 0
         """The bytes sent since then."""
+        self.holds_thread = False
+        """Whether a thread waits until the client has read more."""
 
     @property
     def has_unsent(self) -> bool:
@@ -94,7 +97,7 @@ class Outlet:
             if self.is_detached or self.has_failed:
                 part.close()
                 if self.has_failed:
-                    raise BrokenPipeError("The client is gone.")
+                    raise BrokenPipeError(errno.EPIPE, "The client is gone.")
                 return
             self._parts.append(part)
             if len(self._parts) == 1:
@@ -102,9 +105,16 @@ class Outlet:
                 self._flush()
                 if self._parts:
                     self._on_unsent()
-            self._changed.wait_for(lambda: sum(part.in_memory for part in self._parts) <= MOST_UNSENT_BYTES)
+            if self._unsent_bytes() > MOST_UNSENT_BYTES:
+                self.holds_thread = True
+                self._on_unsent()
+                self._changed.wait_for(lambda: self._unsent_bytes() <= MOST_UNSENT_BYTES)
+                self.holds_thread = False
             if self.has_failed:
-                raise BrokenPipeError("The client is gone, or reads too slowly.")
+                raise BrokenPipeError(errno.EPIPE, "The client is gone, or reads too slowly.")
+
+    def _unsent_bytes(self) -> int:
+        return sum(part.in_memory for part in self._parts)
 
     def flush(self) -> None:
         """Send what the connection takes."""

@@ -62,6 +62,10 @@ class Connection:
     def begin(self, allowed: float) -> None:
         self.since, self.allowed = time.monotonic(), allowed
 
+    def rate(self) -> float:
+        """The bytes per second that the client reads of what it is sent."""
+        return self.sock.sent / max(time.monotonic() - self.sock.waiting_since, 0.001)
+
     def deadline(self) -> float:
         if self.sock.has_unsent:
             return self.sock.waiting_since + _allowed(self.sock.sent)
@@ -172,6 +176,10 @@ class Worker(ThreadWorker):
     def _send_rest(self, conn: Connection) -> None:
         if conn.sock.has_unsent and conn not in self._watched:
             self._watch(conn, selectors.EVENT_WRITE, self._send)
+        holding = [conn for conn in self._watched if conn.sock.holds_thread]
+        if len(holding) > self.cfg.threads // 2:
+            # Those who read slowest give way, so that half of the threads are there for others.
+            self._give_up(min(holding, key=Connection.rate))
 
     def _send(self, conn: Connection, _socket: Any) -> None:
         conn.sock.flush()

@@ -8,9 +8,12 @@ import socket
 import time
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
+from app.cli.commands.web import THREADS
 from app.streams.admission import MOST_CONNECTIONS
+from tests.api.calling import patch_of
 from tests.deployment import Deployment
 from tests.serving.server import connect, is_answered, web_process
 
@@ -39,6 +42,29 @@ def test_clients_that_stop_halfway_keep_nobody_out(web: Deployment, sent: bytes)
         for _ in range(MANY):
             stack.enter_context(connect(web, sent, receive_buffer=4096))
         assert all(is_answered(web) for _ in range(5))
+
+
+def test_answers_that_are_made_as_they_are_sent_leave_half_of_the_threads(web: Deployment) -> None:
+    answer = f"GET /api/v1/agent_runners/{make_large_diff(web)}/diff?strip_binary=true HTTP/1.1\r\nHost: a\r\n"
+    request = f"{answer}Authorization: {web.api.headers['Authorization']}\r\n\r\n".encode()
+    with contextlib.ExitStack() as stack:
+        for _ in range(3 * THREADS):
+            stack.enter_context(connect(web, request, receive_buffer=4096))
+        assert all(is_answered(web) for _ in range(5))
+        assert len(web.call("GET", "/sites")) == 1
+
+
+def make_large_diff(web: Deployment) -> str:
+    """The id of a runner whose diff is larger than what a connection and its buffers hold."""
+    site = web.call("POST", "/sites", json={"repo_url": "https://github.com/example/shop.git"})
+    runner = web.run(site, "Say hello.", agent="shell")
+    web.call("DELETE", f"/agent_runners/{runner['id']}")
+    diff = patch_of("x" * 9 * 1024 * 1024).encode()
+    fields = {"filename": "a.patch", "content_type": "text/plain", "size": len(diff)}
+    upload = web.call("POST", "/agent_runners/upload_url", json=fields)
+    assert httpx.put(upload["upload_url"], content=diff, headers=upload["headers"]).is_success
+    web.call("PATCH", f"/agent_runners/{runner['id']}", json={"result_diff_s3_key": upload["file_key"]})
+    return str(runner["id"])
 
 
 @pytest.mark.parametrize("sent", [HALF_HEAD, HALF_BODY])
