@@ -26,8 +26,9 @@ from tasks.jobs.publication_jobs import publish_job_of
 from tasks.jobs.session_jobs import this_host
 from workers.errors import EngineError, Interrupted
 from workers.forges.base import PullRequest
+from workers.forges.registry import make_forge
 from workers.publishing.publish import publish as publish_to_forge
-from workers.publishing.pull_requests import PullRequestEnded, connect
+from workers.publishing.pull_requests import PullRequestEnded
 
 log = structlog.get_logger()
 MOST_ATTEMPTS = 12
@@ -124,7 +125,8 @@ def check_pull_requests() -> None:
 def _get_pull_request(check: pull_requests.Check) -> PullRequest:
     site = check.site
     with redacted_logs(secrets_of(site)):
-        forge = connect(site.forge.value, site.repo_url, site.forge_api_url, credential_of(site), this_host())
+        token = credential_of(site) or ""
+        forge = make_forge(site.forge.value, site.repo_url, site.forge_api_url, token, this_host())
         return forge.get_pull_request(check.number)
 
 

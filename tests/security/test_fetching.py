@@ -149,7 +149,7 @@ def test_the_token_goes_to_no_inner_address_of_a_forge(host: Host, server: Serve
     change = Change("Ada", "ada@example.org", 0, "message", lambda: iter([b""]))
     job = PublishJob(
         site_id="site",
-        repo_url="http://forge.example/x.git",
+        repo_url="http://forge.example/acme/x.git",
         base_sha=None,
         branch="new",
         base_branch="main",

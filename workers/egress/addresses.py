@@ -70,6 +70,11 @@ def resolver(given: Mapping[str, str]) -> Resolve:
     return resolve
 
 
+def is_own_machine(connection: socket.socket) -> bool:
+    """Whether a connection leads to this machine: then both ends have the same address, even if it is a public one."""
+    return bool(connection.getsockname()[0] == connection.getpeername()[0])
+
+
 def _is_public(address: _Address) -> bool:
     return address.is_global and not address.is_multicast and not address.is_reserved
 

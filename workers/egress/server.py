@@ -15,6 +15,7 @@ from http import HTTPStatus
 
 import h11
 
+from .addresses import is_own_machine
 from .refusals import Refusals
 from .relay import Relay
 from .requests import Malformed, Target, forwarded, target_of
@@ -114,8 +115,7 @@ class Server:
             except OSError as error:
                 failure = error
                 continue
-            # A connection to the same machine has the same address at both ends, even if it is a public one.
-            if not private and server.getsockname()[0] == server.getpeername()[0]:
+            if not private and is_own_machine(server):
                 server.close()
                 raise Refused("It is an address of the worker's own machine.")
             return server

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
+from urllib.parse import urlsplit
+
+from workers.errors import EngineError
 
 State = Literal["open", "closed", "merged", "draft"]
 
@@ -21,6 +26,51 @@ class PullRequest:
     head_sha: str
     title: str = ""
     body: str = ""
+
+
+# A number is stored as a 32-bit integer, a URL in 2,000 characters. Descriptions have at most 65,536 on GitHub.
+_MAX_NUMBER, _MAX_URL, _MAX_NAME, _MAX_TITLE, _MAX_BODY = 2**31 - 1, 2_000, 1_000, 10_000, 1_000_000
+
+
+def checked(pull_request: PullRequest) -> PullRequest:
+    """The pull request itself, if every value is what it should be: a forge can answer anything.
+
+    Raises EngineError `forge_refused`, which names the wrong value without quoting it.
+    """
+    wrong = next(_wrong_values(pull_request), None)
+    if wrong:
+        message = f"The forge answered with a pull request that is not valid: {wrong}. Check the site's forge and forge_api_url."
+        raise EngineError("forge_refused", "publish", message)
+    return pull_request
+
+
+def _wrong_values(pull_request: PullRequest) -> Iterator[str]:
+    """Values come from JSON, so they may have any type."""
+    number = pull_request.number
+    if type(number) is not int or not 0 < number <= _MAX_NUMBER:
+        yield "its number is not a positive integer"
+    if not _is_web_page(pull_request.url):
+        yield "its URL is not an http:// or https:// URL"
+    for name, longest in (("branch", _MAX_NAME), ("base", _MAX_NAME), ("title", _MAX_TITLE), ("body", _MAX_BODY)):
+        text = getattr(pull_request, name)
+        if not isinstance(text, str):
+            yield f"its {name} is not a text"
+        elif len(text) > longest:
+            yield f"its {name} has more than {longest:,} characters"
+    if not isinstance(pull_request.head_sha, str) or not re.fullmatch(
+        r"[0-9a-f]{40}|[0-9a-f]{64}", pull_request.head_sha
+    ):
+        yield "its commit is not a commit id"
+
+
+def _is_web_page(url: object) -> bool:
+    if not isinstance(url, str) or len(url) > _MAX_URL or not re.fullmatch(r"[\x21-\x7e]+", url):
+        return False
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.username is None
 
 
 class Forge(Protocol):

@@ -7,21 +7,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-import requests
-from github import Auth, Github, GithubException
+from github import BadAttributeException, GithubException
 from github.GithubObject import NotSet
 from github.PullRequest import PullRequest as Answer
 from github.Repository import Repository
 
 from workers.errors import EngineError
 from workers.forges import github_errors
-from workers.forges.base import PullRequest, State
+from workers.forges.base import PullRequest, State, checked
+from workers.forges.github_requester import PinnedRequester
+from workers.forges.http import BadAnswer, Client, Limits, Unreachable
+from workers.job import Host
 
-_TIMEOUT_SECONDS = 15
 # GitHub rejects longer texts. A pull request with a shortened text is better than none.
 _TITLE_CHARACTERS = 256
 _BODY_CHARACTERS = 65_536
 _SHORTENED = "\n\n[Shortened: a description may have at most 65,536 characters.]"
+# PyGithub raises these for answers that do not come from GitHub, such as a proxy's error page.
+_NOT_OF_GITHUB = (AssertionError, AttributeError, BadAttributeException, KeyError, RuntimeError, TypeError, ValueError)
 _PATH = re.compile(r"/*(?P<owner>[\w.-]+)/(?P<name>[\w.-]+?)(\.git)?/*", re.ASCII)
 _SCP = re.compile(r"(?:[\w.-]+@)?(?P<host>[\w.-]+):(?P<path>[^/].*)", re.ASCII)
 
@@ -32,7 +35,7 @@ class GitHub:
     Nothing is retried here: the caller decides how long to wait, and checks whether a failed try had an effect.
     """
 
-    def __init__(self, repo_url: str, api_url: str | None, token: str) -> None:
+    def __init__(self, repo_url: str, api_url: str | None, token: str, host: Host, limits: Limits) -> None:
         self._full_name, default_api = parse(repo_url)
         self._api_url = (api_url or default_api).rstrip("/")
         self._token = token
@@ -42,15 +45,7 @@ class GitHub:
         if not token:
             message = f"The site has no access token, and pull requests need one. {github_errors.PERMISSION}"
             raise EngineError("forge_auth", "publish", message)
-        self._github = Github(
-            auth=Auth.Token(token),
-            base_url=self._api_url,
-            timeout=_TIMEOUT_SECONDS,
-            retry=None,
-            per_page=100,
-            seconds_between_requests=None,
-            seconds_between_writes=None,
-        )
+        self._requester = PinnedRequester(Client(self._api_url, host, limits), self._api_url, token)
         self._found: Repository | None = None
 
     def find_pull_request(self, branch: str) -> PullRequest | None:
@@ -114,7 +109,7 @@ class GitHub:
     def _repository(self) -> Repository:
         """The repository as the forge returns it. Its owner and name may have changed since the URL was set."""
         if self._found is None:
-            self._found = self._github.get_repo(self._full_name)
+            self._found = Repository(self._requester, url=f"/repos/{self._full_name}")
         return self._found
 
     @contextmanager
@@ -125,13 +120,14 @@ class GitHub:
             yield
         except GithubException as error:
             failure = github_errors.engine_error(error, host, what)
-        except requests.RequestException as error:
-            failure = github_errors.unreachable(f"{host} did not answer: {github_errors.reason(error)}.")
-        except (AssertionError, AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
-            # PyGithub raises these for answers that do not come from GitHub, such as a proxy's error page.
-            detail = self._without_token(f"{type(error).__name__}: {error}")[:200]
+        except Unreachable as error:
+            failure = github_errors.unreachable(f"{host} did not answer: {error}.")
+        except BadAnswer as error:
+            failure = EngineError("forge_refused", "publish", f"{host} {error}. Check the site's forge_api_url.")
+        except _NOT_OF_GITHUB:
+            # What PyGithub says may quote the answer, which may be that of an internal service.
             failure = github_errors.unreachable(
-                f"{host} did not answer like GitHub ({detail}). Check the site's repo_url and forge_api_url."
+                f"{host} did not answer like GitHub. Check the site's repo_url and forge_api_url."
             )
         else:
             return
@@ -191,13 +187,15 @@ def _pull_request(answer: Answer) -> PullRequest:
         state = "merged"
     elif state == "open" and answer.draft:
         state = "draft"
-    return PullRequest(
-        number=answer.number,
-        url=answer.html_url,
-        state=state,
-        branch=answer.head.ref,
-        base=answer.base.ref,
-        head_sha=answer.head.sha,
-        title=answer.title,
-        body=answer.body or "",
+    return checked(
+        PullRequest(
+            number=answer.number,
+            url=answer.html_url,
+            state=state,
+            branch=answer.head.ref,
+            base=answer.base.ref,
+            head_sha=answer.head.sha,
+            title=answer.title,
+            body=answer.body or "",
+        )
     )

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import requests
 from github import GithubException, RateLimitExceededException
 
 from workers.errors import EngineError
 
-_LONGEST = 2_000
+_LONGEST, _MOST_ERRORS = 2_000, 20
 _CODES = {
     "missing": "does not exist",
     "missing_field": "is missing",
@@ -62,25 +61,11 @@ def has_no_drafts(error: GithubException) -> bool:
 
 
 def error_text(data: Any) -> str:
-    """The messages in an error response; empty if there are none, as in an HTML page."""
+    """The messages in an error response, shortened; empty if there are none, as in an HTML page."""
     texts = _texts(data)
     # "Validation Failed" is only a heading of the messages that follow.
     texts = texts[1:] if len(texts) > 1 and texts[0] == "Validation Failed" else texts
     return "; ".join(texts)[:_LONGEST]
-
-
-def reason(error: requests.RequestException) -> str:
-    """Why there was no answer, in plain words instead of those of the HTTP libraries."""
-    if isinstance(error, requests.Timeout):
-        return "the request timed out"
-    if isinstance(error, requests.exceptions.SSLError):
-        return "its certificate was not accepted"
-    text = str(error).lower()
-    if "refused" in text:
-        return "the connection was refused"
-    if "resolve" in text or "name or service" in text:
-        return "its name could not be resolved"
-    return "the connection failed"
 
 
 def _texts(data: Any) -> list[str]:
@@ -89,7 +74,7 @@ def _texts(data: Any) -> list[str]:
         return []
     errors = data.get("errors") or []
     parts = [data.get("message"), *(errors if isinstance(errors, list) else [errors])]
-    return [text for part in parts if (text := _text(part))]
+    return [text for part in parts[:_MOST_ERRORS] if (text := _text(part))]
 
 
 def _kinds(data: Any) -> set[str]:
@@ -104,10 +89,14 @@ def _kinds(data: Any) -> set[str]:
 
 def _text(part: Any) -> str:
     if not isinstance(part, dict):
-        return " ".join(str(part or "").split())
-    code = str(part.get("code", "unprocessable"))
-    fallback = f"{part.get('field') or part.get('resource') or 'something'} {_CODES.get(code, code)}"
-    return " ".join(str(part.get("message") or fallback).split())
+        return _line(part)
+    code = _line(part.get("code")) or "unprocessable"
+    fallback = f"{_line(part.get('field')) or _line(part.get('resource')) or 'something'} {_CODES.get(code, code)}"
+    return _line(part.get("message")) or fallback
+
+
+def _line(value: Any) -> str:
+    return " ".join(value[:_LONGEST].split()) if isinstance(value, str) else ""
 
 
 def _is_rate_limit(error: GithubException) -> bool:

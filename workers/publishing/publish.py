@@ -11,11 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from workers.errors import EngineError
-from workers.forges.base import PullRequest
+from workers.forges.base import Forge, PullRequest
+from workers.forges.registry import make_forge
 from workers.job import Host, Secrets
 from workers.processes.lifeline import Lifeline
 from workers.publishing.commits import Change, Commits, Landed, MergeConflict, temporary_repository
-from workers.publishing.pull_requests import PullRequestSpec, connect, open_or_update, refuse_ended
+from workers.publishing.pull_requests import PullRequestSpec, open_or_update, refuse_ended
 from workers.repository.git import GitFailed
 from workers.repository.mirror import Mirror
 from workers.repository.remote import Remote
@@ -89,7 +90,8 @@ class _Publication:
 
     def run(self) -> Published:
         job, spec = self._job, self._job.pull_request
-        forge = connect(spec.forge, job.repo_url, spec.api_url, job.credential, self._host) if spec else None
+        # The API's address is judged before anything is pushed.
+        forge = self._connect(spec) if spec else None
         if forge and spec and spec.number is not None:
             refuse_ended(forge.get_pull_request(spec.number))
         mirror = Mirror(self._host, job.site_id, job.lifeline)
@@ -102,6 +104,9 @@ class _Publication:
                 return Published(self._land(commits, base_sha, made))
             self._push_own(commits, made)
         return Published(made, open_or_update(forge, spec, job.branch, job.lifeline))
+
+    def _connect(self, spec: PullRequestSpec) -> Forge:
+        return make_forge(spec.forge, self._job.repo_url, spec.api_url, self._job.credential or "", self._host)
 
     def _push_own(self, commits: Commits, made: str) -> None:
         """Move the runner's own branch to `made`, replacing only commits that the runner pushed."""

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from workers.errors import EngineError
 from workers.forges.base import Forge, PullRequest
-from workers.forges.registry import make_forge
-from workers.job import Host
 from workers.processes.lifeline import Lifeline
 from workers.publishing.description import new_description, updated_description
-from workers.repository.host_check import find_addresses
 
 
 @dataclass(frozen=True)
@@ -49,13 +45,6 @@ def refuse_ended(found: PullRequest) -> None:
     """Raise `PullRequestEnded` if the pull request is closed or merged."""
     if found.state in ("closed", "merged"):
         raise PullRequestEnded(found)
-
-
-def connect(kind: str, repo_url: str, api_url: str | None, credential: str | None, host: Host) -> Forge:
-    """A client for the repository's forge. Raises EngineError if this deployment may not reach its address."""
-    # The token is sent there. The client resolves the name again later, and that address is not checked.
-    find_addresses(urlsplit(api_url or repo_url).hostname or "", host)
-    return make_forge(kind, repo_url, api_url, credential or "")
 
 
 def open_or_update(forge: Forge, spec: PullRequestSpec, branch: str, lifeline: Lifeline) -> PullRequest:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.demo.conftest import forge, own_forge, repository
 from tests.demo.forge import DemoForge, Repository
 from workers.forges.base import Forge
 from workers.forges.registry import make_forge
+from workers.job import Host
 
 __all__ = ["forge", "own_forge", "repository"]
+
+
+# Nothing is written there.
+HOST = Host(work_dir=Path("unused"), allow_private_addresses=True)
 
 
 @pytest.fixture
@@ -18,4 +25,5 @@ def github(forge: DemoForge, repository: Repository) -> Forge:
 
 
 def adapter(forge: DemoForge, repository: Repository, token: str | None = None) -> Forge:
-    return make_forge("github", forge.clone_url(repository.full_name), None, forge.token if token is None else token)
+    url = forge.clone_url(repository.full_name)
+    return make_forge("github", url, None, forge.token if token is None else token, HOST)

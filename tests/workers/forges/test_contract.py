@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from tests.demo.forge import DemoForge, Repository
+from tests.workers.forges.conftest import HOST
 from tests.workers.forges.contract import Contract, Exchange, recorded
 from workers.errors import EngineError
 from workers.forges.registry import make_forge
@@ -17,7 +18,7 @@ def test_the_adapter_and_the_forge_match_githubs_description(forge: DemoForge, r
     with recorded(forge.url) as between:
         api = f"{between.url}/api/v3"
         for token in ("wrong", forge.read_only_token, forge.token):
-            github = make_forge("github", f"{forge.url}/{repository.full_name}", api, token)
+            github = make_forge("github", f"{forge.url}/{repository.full_name}", api, token, HOST)
             with contextlib.suppress(EngineError):
                 github.find_pull_request("feature")
             for draft in (True, False):

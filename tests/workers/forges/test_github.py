@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from tests.demo.forge import DemoForge, Repository, demo_forge, with_feature
-from tests.workers.forges.conftest import adapter
+from tests.workers.forges.conftest import HOST, adapter
 from workers.errors import EngineError
 from workers.forges.base import Forge, PullRequest
 from workers.forges.github import parse
@@ -95,7 +95,7 @@ def test_a_missing_repository_or_pull_request_is_not_found(
     github: Forge, forge: DemoForge, repository: Repository
 ) -> None:
     refused("forge_not_found", lambda: github.get_pull_request(99))
-    nothing = make_forge("github", f"{forge.url}/acme/none", None, forge.token)
+    nothing = make_forge("github", f"{forge.url}/acme/none", None, forge.token, HOST)
     assert "acme/none" in refused("forge_not_found", lambda: nothing.find_pull_request("feature")).message
 
 
@@ -248,7 +248,7 @@ def test_any_unexpected_answer_is_an_engine_error(answer: str, code: str) -> Non
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     try:
         github = make_forge(
-            "github", "https://github.com/a/b", f"http://127.0.0.1:{server.server_port}/{answer}", "s3cr3t"
+            "github", "https://github.com/a/b", f"http://127.0.0.1:{server.server_port}/{answer}", "s3cr3t", HOST
         )
         failure = refused(code, lambda: github.find_pull_request("feature"))
         assert "s3cr3t" not in failure.message and "<" not in failure.message
@@ -276,14 +276,14 @@ def test_owner_name_and_api_come_from_the_url_of_the_repository(url: str, found:
 
 @pytest.mark.parametrize("url", ["https://github.com/a", "file:///a/b", "https:///a/b", "https://h/a/b/c", "a/b", ""])
 def test_a_url_without_a_repository_is_refused(url: str) -> None:
-    refused("forge_refused", lambda: make_forge("github", url, None, "t"))
+    refused("forge_refused", lambda: make_forge("github", url, None, "t", HOST))
 
 
 def test_other_forges_and_other_addresses_are_refused() -> None:
-    failure = refused("forge_unsupported", lambda: make_forge("sourceforge", "https://h/a/b", None, "t"))
+    failure = refused("forge_unsupported", lambda: make_forge("sourceforge", "https://h/a/b", None, "t", HOST))
     assert "github" in failure.message
     for api_url in ("ftp://h", "https://user:pass@h", "h"):
-        refused("forge_refused", lambda api_url=api_url: make_forge("github", "https://h/a/b", api_url, "t"))
+        refused("forge_refused", lambda api_url=api_url: make_forge("github", "https://h/a/b", api_url, "t", HOST))
 
 
 def refused(code: str, action) -> EngineError:

@@ -1,0 +1,263 @@
+"""A forge that does its worst to the worker that calls it: it points inside, drips, floods, or answers nonsense."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import gzip
+import itertools
+import json
+import socket
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.listening import listen
+from workers.errors import EngineError
+from workers.forges.base import Forge
+from workers.forges.http import Limits
+from workers.forges.registry import make_forge
+from workers.job import Host
+
+TOKEN = "the-token-of-the-forge"
+OPEN = Host(work_dir=Path("unused"), allow_private_addresses=True)
+LIMITS = Limits(call_seconds=1.0, total_seconds=2.0, calls=6, answer_bytes=200_000)
+PULL = {
+    "number": 1,
+    "html_url": "https://forge.example/pull/1",
+    "state": "open",
+    "draft": False,
+    "merged_at": None,
+    "title": "Title",
+    "body": "Body",
+    "url": "/repos/acme/app/pulls/1",
+    "head": {"ref": "feature", "sha": "a" * 40, "repo": None},
+    "base": {"ref": "main", "sha": "b" * 40, "repo": None},
+}
+Reply = Callable[[str], Iterable[bytes]]
+
+
+@pytest.fixture(autouse=True)
+def direct(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever proxy this machine needs, these tests go without."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@dataclasses.dataclass
+class Server:
+    port: int
+    asked: list[str] = dataclasses.field(default_factory=list)
+
+
+@contextlib.contextmanager
+def serving(reply: Reply) -> Iterator[Server]:
+    """A server that sends the chunks of `reply`, which gets the target of the request, and closes the connection."""
+
+    def take(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += connection.recv(65536)
+            server.asked.append(head.decode())
+            for chunk in reply(head.decode().split()[1]):
+                connection.sendall(chunk)
+
+    with listen(take) as listener:
+        server = Server(listener.getsockname()[1])
+        yield server
+
+
+def answer(data: Any, *headers: str, status: int = 200) -> bytes:
+    body = data if isinstance(data, bytes) else json.dumps(data).encode()
+    lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(body)}", "Connection: close", *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def forge_at(server: Server, host: Host = OPEN, name: str = "127.0.0.1") -> Forge:
+    url = f"http://{name}:{server.port}"
+    return make_forge("github", f"{url}/acme/app", url, TOKEN, host, LIMITS)
+
+
+def of_repository(reply: Reply) -> Reply:
+    """Answers the question for the repository as a forge does, and everything below it with `reply`."""
+    repository = {"full_name": "acme/app", "owner": {"login": "acme"}, "url": "/repos/acme/app"}
+    return lambda target: [answer(repository)] if target.endswith("/app") else reply(target)
+
+
+def refused(action: Callable[[], object]) -> EngineError:
+    with pytest.raises(EngineError) as caught:
+        action()
+    assert TOKEN not in caught.value.message and len(caught.value.message) < 3_000
+    return caught.value
+
+
+def test_the_address_that_was_judged_is_the_one_that_is_called() -> None:
+    """No resolver knows the name, so whatever reached the server did not resolve it again."""
+    host = dataclasses.replace(OPEN, resolve=(("forge.example", "127.0.0.1"),))
+    with serving(of_repository(lambda target: [answer(PULL)])) as server:
+        assert forge_at(server, host, "Forge.example").get_pull_request(1).number == 1
+    assert all(f"Host: forge.example:{server.port}\r\n" in head for head in server.asked)
+
+
+@pytest.mark.parametrize("api", ["http://forge.example:{port}", None])
+def test_no_inner_address_is_called(api: str | None) -> None:
+    """With the URL of the API, and with the one that follows from the repository's."""
+    names = (("forge.example", "127.0.0.1"),)
+    closed = dataclasses.replace(OPEN, allow_private_addresses=False, resolve=names)
+    with serving(lambda target: [answer({"message": "an inner secret"}, status=400)]) as server:
+        repository = f"http://forge.example:{server.port}/acme/app"
+        given = api and api.format(port=server.port)
+        error = refused(lambda: make_forge("github", repository, given, TOKEN, closed))
+        assert error.code == "repository_refused" and "private address" in error.message
+        assert server.asked == []
+
+
+@pytest.mark.parametrize("name", ["[::1]", "0x7f.1", "2130706433", "127.1", "169.254.169.254", "[fd00:ec2::254]"])
+def test_no_spelling_of_an_inner_address_is_called(name: str) -> None:
+    closed = dataclasses.replace(OPEN, allow_private_addresses=False)
+    error = refused(lambda: make_forge("github", "https://github.com/a/b", f"http://{name}:80", TOKEN, closed))
+    assert error.code == "repository_refused"
+
+
+def test_a_port_of_zero_is_refused() -> None:
+    error = refused(lambda: make_forge("github", "https://github.com/a/b", "http://127.0.0.1:0", TOKEN, OPEN))
+    assert error.code == "repository_refused"
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_no_redirect_to_another_server_is_followed(status: int) -> None:
+    with serving(lambda target: [answer({})]) as other:
+        location = f"Location: http://localhost:{other.port}/repos/acme/app"
+        with serving(lambda target: [answer({}, location, status=status)]) as server:
+            refused(lambda: forge_at(server).get_pull_request(1))
+        assert other.asked == []
+
+
+def test_an_answer_that_is_not_of_a_forge_is_not_quoted() -> None:
+    for data in ({"secret": "an inner secret"}, ["an inner secret"], b"an inner secret", {"url": "inner: secret"}):
+        for status in (200, 400, 500):
+            with serving(lambda target, data=data, status=status: [answer(data, status=status)]) as server:
+                assert "inner" not in refused(lambda: forge_at(server).get_pull_request(1)).message
+
+
+def test_what_a_forge_says_is_shortened() -> None:
+    told = {"message": "x" * 50_000, "errors": [{"message": "y" * 1_000}] * 90}
+    with serving(lambda target: [answer(told, status=422)]) as server:
+        assert "xxx" in refused(lambda: forge_at(server).get_pull_request(1)).message
+
+
+def drip(chunk: bytes) -> Iterator[bytes]:
+    for _ in range(300):
+        yield chunk
+        time.sleep(0.1)
+
+
+def in_the_status_line(target: str) -> Iterator[bytes]:
+    return drip(b"H")
+
+
+def in_the_headers(target: str) -> Iterator[bytes]:
+    return itertools.chain([b"HTTP/1.1 200 OK\r\n"], drip(b"X: y\r\n"))
+
+
+def in_the_body(target: str) -> Iterator[bytes]:
+    return itertools.chain([b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"], drip(b" "))
+
+
+def in_interim_answers(target: str) -> Iterator[bytes]:
+    return drip(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+@pytest.mark.parametrize("reply", [in_the_status_line, in_the_headers, in_the_body, in_interim_answers])
+def test_an_answer_that_drips_is_ended_at_the_deadline(reply: Reply) -> None:
+    with serving(reply) as server:
+        started = time.monotonic()
+        error = refused(lambda: forge_at(server).get_pull_request(1))
+        assert (error.code, error.retryable) == ("forge_unreachable", True) and "timed out" in error.message
+        assert time.monotonic() - started < 20, "it drips for thirty seconds"
+
+
+def test_calls_together_have_a_deadline_too() -> None:
+    def slow(target: str) -> Iterator[bytes]:
+        time.sleep(0.8)
+        yield answer([PULL], f'Link: <http://127.0.0.1:{server.port}/repos/acme/app/pulls?page=2>; rel="next"')
+
+    with serving(of_repository(slow)) as server:
+        assert "timed out" in refused(lambda: forge_at(server).find_pull_request("feature")).message
+        assert len(server.asked) < LIMITS.calls
+
+
+def test_endless_pages_are_ended() -> None:
+    def page(target: str) -> list[bytes]:
+        return [answer([PULL], f'Link: <http://127.0.0.1:{server.port}/repos/acme/app/pulls?page=2>; rel="next"')]
+
+    with serving(of_repository(page)) as server:
+        error = refused(lambda: forge_at(server).find_pull_request("feature"))
+        assert error.code == "forge_refused" and "requests" in error.message
+        assert len(server.asked) == LIMITS.calls
+
+
+def test_endless_redirects_are_ended() -> None:
+    numbers = itertools.count()
+
+    def move(target: str) -> list[bytes]:
+        return [answer({}, f"Location: http://127.0.0.1:{server.port}/{next(numbers)}", status=301)]
+
+    with serving(move) as server:
+        assert refused(lambda: forge_at(server).get_pull_request(1)).code == "forge_refused"
+        assert len(server.asked) == LIMITS.calls
+
+
+def test_an_answer_that_is_too_large_is_ended() -> None:
+    def flood(target: str) -> Iterator[bytes]:
+        yield b"HTTP/1.1 200 OK\r\n\r\n"
+        yield from itertools.repeat(b"[" * 65536, 2_000)
+
+    with serving(flood) as server:
+        error = refused(lambda: forge_at(server).get_pull_request(1))
+        assert error.code == "forge_refused" and "200,000 bytes" in error.message
+
+
+def test_a_compressed_answer_is_not_opened() -> None:
+    bomb = answer(gzip.compress(b" " * 1_000_000), "Content-Encoding: gzip")
+    with serving(lambda target: [bomb]) as server:
+        error = refused(lambda: forge_at(server).get_pull_request(1))
+        assert error.code == "forge_refused" and "compressed" in error.message
+        assert "Accept-Encoding: identity\r\n" in server.asked[0]
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"html_url": "javascript:alert(1)"}, "URL"),
+        ({"html_url": "https://user:pass@forge.example/"}, "URL"),
+        ({"html_url": "https://forge.example/" + "x" * 5_000}, "URL"),
+        ({"html_url": "https:///pull/1"}, "URL"),
+        ({"html_url": "https://forge.example/ \x1b[2J"}, "URL"),
+        ({"html_url": 7}, ""),
+        ({"html_url": None}, "URL"),
+        ({"number": -1}, "number"),
+        ({"number": 0}, "number"),
+        ({"number": 2**40}, "number"),
+        ({"number": True}, "number"),
+        ({"number": "1"}, ""),
+        ({"number": None}, "number"),
+        ({"title": "x" * 50_000}, "title"),
+        ({"title": ["x"]}, ""),
+        ({"body": "x" * 5_000_000}, "bytes"),
+        ({"head": {"ref": "feature", "sha": "--option", "repo": None}}, "commit"),
+        ({"head": {"ref": "x" * 5_000, "sha": "a" * 40, "repo": None}}, "branch"),
+        ({"head": []}, ""),
+        ({"state": 1}, ""),
+        ({"merged_at": "yesterday"}, ""),
+    ],
+)
+def test_a_pull_request_that_is_none_is_refused(values: dict[str, Any], named: str) -> None:
+    with serving(of_repository(lambda target: [answer({**PULL, **values})])) as server:
+        error = refused(lambda: forge_at(server).get_pull_request(1))
+        assert error.code in ("forge_refused", "forge_unreachable") and named in error.message
