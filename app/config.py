@@ -143,6 +143,12 @@ class Settings:
     max_git_memory_bytes: int = setting(
         2 * 1024**3, "Maximum memory of each git process that a worker runs on a repository, outside of the sandbox."
     )
+    max_account_publications: int = setting(
+        2,
+        "Maximum number of publications of one account that run at once, on different sites. A control worker runs four "
+        "tasks, so that accounts whose forges do not answer delay no others.",
+        values.ABOVE_ZERO,
+    )
     lease_seconds: float = setting(30.0, "Time after which a claim without a heartbeat expires.", values.ABOVE_ZERO)
     heartbeat_seconds: float = setting(5.0, "Interval at which a worker extends its lease.", values.ABOVE_ZERO)
     sweep_seconds: float = setting(10.0, "Interval of the sweep.", values.ABOVE_ZERO)

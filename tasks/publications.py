@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections import defaultdict
 from typing import Any
 
 import structlog
@@ -26,12 +27,15 @@ from tasks.jobs.publication_jobs import publish_job_of
 from tasks.jobs.session_jobs import this_host
 from workers.errors import EngineError, Interrupted
 from workers.forges.base import PullRequest
+from workers.forges.http import Limits
 from workers.forges.registry import make_forge
 from workers.publishing.publish import publish as publish_to_forge
 from workers.publishing.pull_requests import PullRequestEnded
 
 log = structlog.get_logger()
 MOST_ATTEMPTS = 12
+# A check is two short calls, and can wait for the next run.
+_CHECK_LIMITS = Limits(call_seconds=5.0, total_seconds=8.0, calls=4)
 _INTERNAL = (
     "Agent Runners had an internal error. Request it again; if it fails again, report the traceback in the control "
     "worker's log, under this publication_id:"
@@ -104,13 +108,19 @@ def _facts(found: PullRequest) -> PullRequestFacts:
 
 @app.task(name=CHECK_PULL_REQUESTS)
 def check_pull_requests() -> None:
-    """Check the pull requests that are due: people may have merged or closed them on the forge."""
+    """Check the pull requests that are due: people may have merged or closed them on the forge.
+
+    An account whose forges have taken its share of the time is left for the next run.
+    """
     give_up_at, failed_sites = time.monotonic() + pull_requests.EVERY_SECONDS, set[uuid.UUID]()
+    spent = defaultdict[uuid.UUID, float](float)
     while time.monotonic() < give_up_at:
+        slow_accounts = [account for account, seconds in spent.items() if seconds > pull_requests.ACCOUNT_SECONDS]
         with db.transaction():
-            check = pull_requests.claim_check(failed_sites)
+            check = pull_requests.claim_check(failed_sites, slow_accounts)
         if check is None:
             return
+        started = time.monotonic()
         try:
             found = _facts(_get_pull_request(check))
         except (EngineError, SecretKeyChanged) as failure:
@@ -118,6 +128,8 @@ def check_pull_requests() -> None:
             failed_sites.add(check.site.id)
             log.info("pull_request_not_checked", agent_runner_id=str(check.runner_id), reason=str(failure))
             continue
+        finally:
+            spent[check.site.account_id] += time.monotonic() - started
         with db.transaction():
             pull_requests.record_check(check, found)
 
@@ -126,7 +138,7 @@ def _get_pull_request(check: pull_requests.Check) -> PullRequest:
     site = check.site
     with redacted_logs(secrets_of(site)):
         token = credential_of(site) or ""
-        forge = make_forge(site.forge.value, site.repo_url, site.forge_api_url, token, this_host())
+        forge = make_forge(site.forge.value, site.repo_url, site.forge_api_url, token, this_host(), _CHECK_LIMITS)
         return forge.get_pull_request(check.number)
 
 

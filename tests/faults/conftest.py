@@ -19,7 +19,8 @@ from tests.s3 import S3Server, s3_server
 from tests.services.conftest import ada, ask, site
 
 __all__ = ["ada", "ask", "site"]
-SHORT = {"REDISPATCH_SECONDS": "1", "LEASE_SECONDS": "6", "AGENTS": "shell"}
+# Tests stop many publications of one account at once.
+SHORT = {"REDISPATCH_SECONDS": "1", "LEASE_SECONDS": "6", "AGENTS": "shell", "MAX_ACCOUNT_PUBLICATIONS": "20"}
 WORKERS = ("sessions-1", "sessions-2")
 KNOWN: defaultdict[str, set[str]] = defaultdict(set)
 """What was checked before of each deployment, by its URL."""

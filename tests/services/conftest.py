@@ -41,9 +41,9 @@ def site(ada: Caller) -> Site:
 def ask(ada: Caller, site: Site) -> Callable[..., uuid.UUID]:
     """Make a runner; the id of its session."""
 
-    def make(**fields: object) -> uuid.UUID:
+    def make(caller: Caller = ada, **fields: object) -> uuid.UUID:
         with db.transaction():
-            runner = new_runner(ada, **{"site_id": site.id, **fields})
+            runner = new_runner(caller, **{"site_id": site.id, **fields})
             assert runner.latest_session_id is not None
             return runner.latest_session_id
 
@@ -54,15 +54,15 @@ def ask(ada: Caller, site: Site) -> Callable[..., uuid.UUID]:
 def publish(ada: Caller, ask: Callable[..., uuid.UUID]) -> Callable[..., uuid.UUID]:
     """Ask for a commit of a runner that has a diff; the publication."""
 
-    def make(**fields: object) -> uuid.UUID:
-        made = claim(ask(**fields))
+    def make(caller: Caller = ada, **fields: object) -> uuid.UUID:
+        made = claim(ask(caller, **fields))
         assert made is not None
         key = diffs.attempt_key(made.runner.id, made.session.id, 1, "cumulative")
         with db.transaction():
             work = Work(cumulative_diff_key=key, result_diff_key=key)
             session_attempts.finish(made.session.id, 1, SessionState.DONE, Outcome(work))
         with db.transaction():
-            publications.request_commit(ada, made.runner.id, {"target_branch": "notes"})
+            publications.request_commit(caller, made.runner.id, {"target_branch": "notes"})
         with db.transaction(read_only=True):
             newest = sa.select(Publication.id).where(Publication.agent_runner_id == made.runner.id)
             return db.session.scalars(newest).one()

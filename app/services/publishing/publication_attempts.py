@@ -1,6 +1,7 @@
 """Attempts at a publication: claimed, held, ended. `publications` records the request.
 
-One publication of a site runs at a time, so that an unresponsive forge occupies at most one worker.
+One publication of a site runs at a time, and few of an account, so that unresponsive forges of one account occupy a
+part of the workers only.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from app import db, queue
+from app.config import settings
 from app.models import AgentRunner, AgentRunnerSession, Publication, Site, User
 from app.models.states import PublicationKind, PublicationState
 from app.services import events, leases, lookup
@@ -39,14 +41,18 @@ class PublicationClaim:
 
 
 def claim(publication_id: uuid.UUID) -> PublicationClaim | None:
-    """Claim a pending publication unless it or another one of its site is held. None means: drop the message."""
+    """Claim a pending publication unless it or another one of its site is held, or its account has its share of those.
+
+    None means: drop the message.
+    """
     locked = _lock(publication_id)
     if locked is None:
         return None
     runner, publication = locked
     if publication.state != PublicationState.PENDING or leases.is_live(publication):
         return None
-    if _is_busy(runner.site_id):
+    busy = _busy_sites(runner.account_id)
+    if runner.site_id in busy or len(busy) >= settings().max_account_publications:
         publication.waits_for_site = True
         return None
     expire_lease(runner, publication)
@@ -61,21 +67,20 @@ def claim(publication_id: uuid.UUID) -> PublicationClaim | None:
     return PublicationClaim(publication, runner, runner.site, user, lineage, _own_shas(publication), landed)
 
 
-def _is_busy(site_id: uuid.UUID) -> bool:
-    """Whether a worker is publishing for the site."""
+def _busy_sites(account_id: uuid.UUID) -> list[uuid.UUID]:
+    """The sites of the account that a worker is publishing for."""
     held = (Publication.state == PublicationState.PENDING, Publication.lease_expires_at > db.now())
-    return bool(db.session.scalar(sa.select(sa.exists().where(_of_site(site_id), *held))))
+    query = sa.select(AgentRunner.site_id).join(Publication, Publication.agent_runner_id == AgentRunner.id)
+    return list(db.session.scalars(query.where(AgentRunner.account_id == account_id, *held)))
 
 
-def _of_site(site_id: uuid.UUID) -> sa.ColumnElement[bool]:
-    return Publication.agent_runner_id.in_(sa.select(AgentRunner.id).where(AgentRunner.site_id == site_id))
-
-
-def _dispatch_next(site_id: uuid.UUID) -> None:
-    """Dispatch the publication of the site that has been waiting longest."""
+def _dispatch_next(account_id: uuid.UUID) -> None:
+    """Dispatch the publication of the account that has been waiting longest, of a site that none runs for."""
     waiting = (Publication.state == PublicationState.PENDING, Publication.waits_for_site)
-    query = sa.select(Publication).where(_of_site(site_id), *waiting).order_by(Publication.created_at).limit(1)
-    following = db.session.scalar(lookup.locked(query, Publication))
+    query = sa.select(Publication).join(AgentRunner, Publication.agent_runner_id == AgentRunner.id)
+    query = query.where(AgentRunner.account_id == account_id, *waiting)
+    query = query.where(AgentRunner.site_id.not_in(_busy_sites(account_id)))
+    following = db.session.scalar(lookup.locked(query.order_by(Publication.created_at).limit(1), Publication))
     if following is not None:
         following.waits_for_site = False
         leases.dispatch(following, queue.PUBLISH)
@@ -152,7 +157,7 @@ def retry_later(publication_id: uuid.UUID, attempt: int) -> None:
     runner, publication = _hold(publication_id, attempt)
     wait = min(FIRST_RETRY_SECONDS * 2.0 ** (attempt - 1), LONGEST_RETRY_SECONDS)
     leases.release(publication, dispatch_in=wait)
-    _dispatch_next(runner.site_id)
+    _dispatch_next(runner.account_id)
 
 
 def succeed(
@@ -191,7 +196,7 @@ def _end(runner: AgentRunner, publication: Publication, state: PublicationState,
     else:
         runner.merge_commit_is_being_created, runner.merge_commit_error = False, error
     events.record_publication(runner, publication.kind, state, publication.session_id)
-    _dispatch_next(runner.site_id)
+    _dispatch_next(runner.account_id)
 
 
 def _hold(publication_id: uuid.UUID, attempt: int) -> tuple[AgentRunner, Publication]:
@@ -203,13 +208,13 @@ def _hold(publication_id: uuid.UUID, attempt: int) -> tuple[AgentRunner, Publica
 
 
 def _lock(publication_id: uuid.UUID) -> tuple[AgentRunner, Publication] | None:
-    """A publication and its runner, locked. The order is: the site's publications, the runner, the publication."""
+    """A publication and its runner, locked. The order is: the account's publications, the runner, the publication."""
     publication = db.session.get(Publication, publication_id)
     if publication is None:
         return None
     runner_id = publication.agent_runner_id
-    site_id = db.session.scalar(sa.select(AgentRunner.site_id).where(AgentRunner.id == runner_id))
-    db.lock(f"publications of {site_id}")
+    account_id = db.session.scalar(sa.select(AgentRunner.account_id).where(AgentRunner.id == runner_id))
+    db.lock(f"publications of {account_id}")
     runner = db.session.scalars(
         lookup.locked(sa.select(AgentRunner).where(AgentRunner.id == runner_id), AgentRunner)
     ).one()

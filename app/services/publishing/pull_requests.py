@@ -18,6 +18,8 @@ FIRST_WAIT_SECONDS = 60.0
 LONGEST_WAIT_SECONDS = 6 * 3600.0
 # One task a minute checks them one after another, and ends within a minute. That limits the calls to forges.
 EVERY_SECONDS = 60.0
+ACCOUNT_SECONDS = 10.0
+"""How much time of one such task the forges of an account may take. Then its other checks wait for the next task."""
 _UNDECIDED = (PullRequestState.OPEN, PullRequestState.DRAFT)
 
 
@@ -53,12 +55,15 @@ def request_checks() -> None:
         db.after_commit(lambda: queue.send(queue.CHECK_PULL_REQUESTS, expires=EVERY_SECONDS))
 
 
-def claim_check(failed_sites: Collection[uuid.UUID]) -> Check | None:
-    """Claim the pull request that has been due longest, except on `failed_sites`; None if none is due.
+def claim_check(failed_sites: Collection[uuid.UUID], slow_accounts: Collection[uuid.UUID] = ()) -> Check | None:
+    """Claim the pull request that has been due longest, except of those sites and accounts; None if none is due.
 
     The wait until the next check doubles with each check, so that a pull request that stays open takes few calls.
     """
-    query = _due().where(AgentRunner.site_id.not_in(list(failed_sites))).order_by(AgentRunner.pr_check_due_at).limit(1)
+    query = _due().where(
+        AgentRunner.site_id.not_in(list(failed_sites)), AgentRunner.account_id.not_in(list(slow_accounts))
+    )
+    query = query.order_by(AgentRunner.pr_check_due_at).limit(1)
     runner = db.session.scalar(lookup.locked(query, AgentRunner))
     if runner is None:
         return None

@@ -1,4 +1,4 @@
-"""One publication of a site runs at a time, so that its forge delays no other site's."""
+"""One publication of a site runs at a time, and few of an account, so that its forges delay no other account's."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import sqlalchemy as sa
 
 from app import db, queue
 from app.models import Publication, Site
-from app.models.states import PublicationState
+from app.models.states import PublicationState, Scope
 from app.services import sweep
+from app.services.accounts import accounts
 from app.services.callers import Caller
 from app.services.publishing import publication_attempts
 from app.services.sites import sites
@@ -55,6 +56,27 @@ def test_a_site_has_one_publication_at_work_and_other_sites_theirs(publish, othe
     assert not take(second) and take(other)
     waiting = read(second)
     assert (waiting.state, waiting.attempt, waiting.workers_lost) == (PublicationState.PENDING, 0, 0)
+
+
+def test_an_account_has_its_share_and_others_have_theirs(publish, ada, other_site, enqueued, configure):
+    configure(BROKER_URL="memory://", MAX_ACCOUNT_PUBLICATIONS="1")
+    first, second, other = publish(), publish(), publish(site_id=other_site.id)
+    assert take(first) and not take(other) and not take(second)
+    with db.transaction():
+        user, _ = accounts.create("Bob's team", "bob@example.org", "Bob")
+        bob = Caller(user.account_id, user.id, ada.token_id, Scope.ADMIN)
+        his = sites.create(bob, SiteFields(repo_url="https://github.com/bob/shop.git", default_branch="main"))
+    assert take(publish(caller=bob, site_id=his.id)), "it waits for no other account"
+    enqueued()
+    with db.transaction():
+        publication_attempts.fail(first, 1, "The forge did not answer.")
+    assert enqueued() == [str(second)]
+    assert take(second) and not take(other)
+    enqueued()
+    with db.transaction():
+        publication_attempts.succeed(second, 1, "a" * 40, None)
+    assert enqueued() == [str(other)]
+    assert take(other)
 
 
 @pytest.mark.parametrize("way", ["done", "failed", "later"])
