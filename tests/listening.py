@@ -8,9 +8,10 @@ import threading
 from collections.abc import Callable
 
 
-def listen(take: Callable[[socket.socket], None]) -> socket.socket:
-    """A listener on a free port; each connection is given to `take` in a thread of its own. It ends when it is closed."""
-    listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+def listen(take: Callable[[socket.socket], None], address: str = "127.0.0.1") -> socket.socket:
+    """A listener on a free port. Each connection is given to `take` in a thread of its own. It ends when it is closed."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    listener = socket.create_server((address, 0), family=family, backlog=128)
 
     def accept() -> None:
         with contextlib.suppress(OSError):

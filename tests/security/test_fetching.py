@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from app.redaction.secrets import Secrets
+from tests.listening import listen
 from tests.workers.repositories import commit_all, git, make_host, make_job, make_origin
 from tests.workers.repository.test_git_safety import TOKEN, Server, serving
 from workers.errors import EngineError
@@ -69,6 +71,39 @@ def test_a_push_goes_there_too(host: Host, server: Server, tmp_path: Path) -> No
     with contextlib.suppress(GitFailed):
         Git(tmp_path / "local" / ".git").run("push", "--", remote.url, "HEAD:refs/heads/new", access=remote.access)
     assert "/repository.git/info/refs?service=git-receive-pack" in server.asked
+
+
+def test_git_gets_the_ascii_form_of_a_host(host: Host, server: Server) -> None:
+    """It would convert the name by rules of its own, and resolve the result again."""
+    names = dataclasses.replace(host, resolve=(("xn--bcher-kva.example", "127.0.0.1"),))
+    url = f"http://B\u00dccher.example:{server.server_port}/repository.git"
+    assert obtain(names, url) == git(server.repository, "rev-parse", "HEAD")
+    ssh = Remote("git@b\u00fccher.example:b\u00fccher.git", None, names)
+    assert ssh.url == "git@xn--bcher-kva.example:b\u00fccher.git"
+
+
+def test_an_address_of_version_6_is_pinned_too(host: Host) -> None:
+    asked: list[bytes] = []
+
+    def take(connection: socket.socket) -> None:
+        with connection:
+            asked.append(connection.recv(4096))
+            connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    try:
+        listener = listen(take, "::1")
+    except OSError:
+        pytest.skip("This machine has no IPv6: sysctl net.ipv6.conf.lo.disable_ipv6=0")
+    with listener:
+        names = dataclasses.replace(host, resolve=(("six.example", "::1"),))
+        refused(names, f"http://six.example:{listener.getsockname()[1]}/x.git")
+    assert b"Host: six.example:" in asked[0]
+
+
+@pytest.mark.parametrize("scheme", ["http", "ssh"])
+def test_a_port_of_zero_is_refused(host: Host, scheme: str) -> None:
+    """Git takes it for the port of the protocol, for which nothing is pinned."""
+    assert refused(host, f"{scheme}://forge.example:0/x.git").code == "repository_refused"
 
 
 def test_a_name_that_leads_inside_is_refused_before_anything_is_asked(host: Host, server: Server) -> None:

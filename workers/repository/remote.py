@@ -17,6 +17,7 @@ from workers.repository.host_check import ascii_name, find_addresses, proxy_for
 
 _SETTINGS = {"ssh": "AGENT_RUNNERS_ALLOW_SSH", "http": "AGENT_RUNNERS_ALLOW_HTTP"}
 _SCP_STYLE = re.compile(r"(?:[\w.-]+@)?[\w.-]+:(?!:)[^:]+")
+_HOST = re.compile(r"([a-z]+://)?([^/@]*@)?(?P<host>[^/@:]+)")
 _USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
 _AUTH = (
     "authentication failed",
@@ -47,8 +48,8 @@ class Remote:
             )
         self._host = host
         self.is_local = url.startswith(("/", "file://"))
-        self.url = str(_local_path(url, host)) if self.is_local else url
         self._protocol = "file" if self.is_local else _protocol(url, host)
+        self.url = str(_local_path(url, host)) if self.is_local else _ascii_url(url)
 
     @functools.cached_property
     def access(self) -> Access:
@@ -146,12 +147,28 @@ def _host_and_port(url: str) -> tuple[str, int | None]:
     try:
         parts = urlsplit(url)
         named = (parts.hostname if "://" in url else url.partition(":")[0].rpartition("@")[2]) or ""
+        port = parts.port if "://" in url else None
+        if port == 0:
+            # Git connects to the protocol's own port then, which is not the one that is pinned.
+            raise _refused("The port in the repository URL must not be 0. Correct the site's repo_url.")
         if named.endswith("."):
             # Only the name without the dot is pinned, so git would resolve this one again.
             raise _refused("The host name in the repository URL must not end in a dot. Remove the dot.")
-        return ascii_name(named), parts.port if "://" in url else None
+        return ascii_name(named), port
     except ValueError:
         raise _refused("The repository URL has no host. Correct the site's repo_url.") from None
+
+
+def _ascii_url(url: str) -> str:
+    """The URL with the ASCII form of its host, which is the one that is pinned. Git would convert it by other rules.
+
+    Raises EngineError `repository_refused`.
+    """
+    name, _ = _host_and_port(url)
+    found = _HOST.match(url)
+    if found is None or found["host"].isascii():
+        return url
+    return f"{url[: found.start('host')]}{name}{url[found.end('host') :]}"
 
 
 def _local_path(url: str, host: Host) -> Path:

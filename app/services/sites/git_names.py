@@ -70,7 +70,7 @@ def check_repo_url(url: str) -> None:
         raise _refused(f"must begin with https://, as in {_https_form(ssh['host'], ssh['path'])}; {_ALLOW_SSH}")
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname or "", parts.port
+        host, port = parts.hostname or "", parts.port
     except ValueError:
         raise _refused("must be a URL, such as https://github.com/example/shop.git") from None
     allowed = {"https", *(("ssh",) if settings().allow_ssh else ()), *(("http",) if settings().allow_http else ())}
@@ -82,6 +82,7 @@ def check_repo_url(url: str) -> None:
     # A worker pins the host name to the address that it checked. With a dot at the end git would resolve it again.
     if (
         not host
+        or port == 0
         or host.startswith("-")
         or host.endswith(".")
         or parts.path.strip("/") == ""
@@ -108,12 +109,12 @@ def check_api_url(field: str, url: str) -> None:
     """Refuse a forge's address that the operator's settings do not allow: the access token is sent there."""
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname or "", parts.port
+        host, port = parts.hostname or "", parts.port
     except ValueError:
         raise invalid(field, "must be a URL, such as https://api.github.com", error_code="bad_forge_api_url") from None
     allowed = {"https", *(("http",) if settings().allow_http else ())}
     plain = parts.username is None and parts.password is None and not parts.query and not parts.fragment
-    if _BAD_IN_URL.search(url) or parts.scheme not in allowed or not host or not plain:
+    if _BAD_IN_URL.search(url) or parts.scheme not in allowed or not host or port == 0 or not plain:
         raise invalid(field, "must be a plain https:// address", error_code="bad_forge_api_url")
     if not settings().allow_private_addresses and _is_private(host):
         raise invalid(field, _PRIVATE, error_code="private_address")
