@@ -37,7 +37,7 @@ _POLL_SECONDS = 0.05
 # What git says when the remote or the network failed, rather than the mirror.
 _OF_REMOTE = (
     *("unable to access", "ould not read from remote", "hung up", "RPC failed", "does not appear to be", "early EOF"),
-    *("expected flush", "protocol error", "unable to connect", "not found"),
+    *("expected flush", "protocol error", "unable to connect", "not found", "disconnect", "remote error"),
 )
 # With this many packs looking up an object becomes slow, so small packs are merged.
 _MAX_PACKS = 24

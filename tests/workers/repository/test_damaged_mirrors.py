@@ -99,6 +99,17 @@ def test_a_follow_up_on_a_damaged_mirror_says_that_it_was_made_anew(engine: Engi
     assert later.outcome.result == "two"
 
 
+def test_bases_of_other_attempts_are_in_the_new_mirror(engine: Engine) -> None:
+    first = engine.run("true").outcome.base_sha
+    mirror = engine.host.work_dir / "mirrors" / "site"
+    overwrite("config", bytes(66))(mirror)
+    write(engine.source, {"file": "changed\n"})
+    commit_all(engine.source)
+    assert STEP in engine.run("true").steps
+    assert git(mirror, "cat-file", "-t", f"refs/base/{first}") == "commit"
+    assert [path.name for path in mirror.parent.iterdir() if path.is_dir()] == ["site"]
+
+
 def test_a_remote_that_fails_leaves_the_mirror_as_it_is(engine: Engine) -> None:
     engine.run("true")
     mirror = engine.host.work_dir / "mirrors" / "site"
