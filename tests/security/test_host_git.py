@@ -160,14 +160,13 @@ def test_ignore_rules_that_take_for_ever_end_with_the_time_of_the_session(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("workers.workspace.workspace._SAVING_SECONDS", 1.0)
-    monkeypatch.setattr("workers.workspace.workspace._STOPPED_SECONDS", 0.5)
     attempt = engine.run(SLOW_TO_IGNORE, limits=Limits(max_duration_seconds=2))
     assert code(attempt.outcome) == ("snapshot_failed", "diff")
     assert ".gitignore" in attempt.text
 
 
 def test_a_stop_is_no_way_to_let_them_run_on(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workers.workspace.workspace._STOPPED_SECONDS", 0.5)
+    monkeypatch.setattr("workers.workspace.workspace._SAVING_SECONDS", 0.5)
 
     def stop(event: object) -> None:
         if isinstance(event, Step) and event.title == "ready":
@@ -189,4 +188,4 @@ def test_every_git_command_has_limits_and_a_low_priority(tmp_path: Path, monkeyp
     printed = Git(tmp_path, limits=GitLimits(memory_bytes=64 * MEGABYTE, disk_bytes=16 * MEGABYTE)).run("x").decode()
     assert re.search(rf"^Max data size +{64 * MEGABYTE} +{64 * MEGABYTE} ", printed, re.MULTILINE)
     assert re.search(rf"^Max file size +{18 * MEGABYTE} +{18 * MEGABYTE} ", printed, re.MULTILINE)
-    assert int(printed.split()[-1]) >= 10
+    assert int(printed.split()[-1]) >= 5

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from workers.job import Host, Limits
 
-_NICENESS = 10
+# Between the agents, which have 10, and the worker: git of a session that is saved should not wait for all agents.
+_NICENESS = 5
 # A pack of files that cannot be compressed is a little larger than the files.
 _SHARE_OF_OVERHEAD, _LEAST_OVERHEAD = 16, 1024**2
 _BLOCK = 4096

@@ -51,8 +51,8 @@ from workers.workspace.staging import Staged, stage
 from workers.workspace.submodules import lost_histories
 from workers.workspace.untrackable import is_too_long
 
-# Saving may take until the session's time limit, but always the first; after a stop, or if it failed once, the second.
-_SAVING_SECONDS, _STOPPED_SECONDS = 60.0, 30.0
+# Saving may take until the session's time limit, but always this long; after a stop, or if it failed once, only this.
+_SAVING_SECONDS = 60.0
 # Memory that git needs for a binary file that fills a diff, as a multiple of its size.
 _MEMORY_FOR_DIFF = 8
 LOCK, _STATE = "lock", "notes.json"
@@ -183,11 +183,11 @@ class Workspace:
     def begin_saving(self, lifeline: Lifeline | None = None) -> None:
         """Give `saving` a deadline of its own: the session's time limit, or the end of `lifeline` if that is earlier.
 
-        Without a lifeline the attempt was stopped. Then, and at a second call, there is only half a minute.
+        Without a lifeline the attempt was stopped. Then, and at a second call, it is a minute.
         """
-        left = self.git.budget.seconds_left if self.git.budget else 0
         is_first = self.saving.deadline is None
-        seconds = max(left, _SAVING_SECONDS) if lifeline and is_first else _STOPPED_SECONDS
+        left = self.git.budget.seconds_left if self.git.budget and lifeline and is_first else 0
+        seconds = max(left, _SAVING_SECONDS)
         self.close_objects()
         self.saving = replace(self.saving, lifeline=lifeline, budget=None, deadline=time.monotonic() + seconds)
 

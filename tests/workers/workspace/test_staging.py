@@ -80,7 +80,7 @@ def stuck(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_saving_ends_at_its_deadline(
     workspace: Workspace, diff_limits: Limits | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.workspace.workspace._STOPPED_SECONDS", 0.5)
+    monkeypatch.setattr("workers.workspace.workspace._SAVING_SECONDS", 0.5)
     workspace.begin_saving()
     with pytest.raises(EngineError) as caught:
         workspace.snapshot(diff_limits)
