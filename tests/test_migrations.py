@@ -115,7 +115,7 @@ def postgres_url() -> Iterator[str]:
 
 
 def test_an_index_whose_build_was_interrupted_is_built_again(postgres_url: str) -> None:
-    migrate(postgres_url)
+    command.upgrade(alembic_config(postgres_url), "0013")
     engine = db.make_engine(postgres_url)
     names = ["ix_agent_runners_by_state", LIFETIMES, TITLES]
     with engine.begin() as connection:

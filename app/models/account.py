@@ -53,6 +53,8 @@ class Token(Base):
     session_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("agent_runner_sessions.id"), index=True)
     attempt: Mapped[int | None]
     claimed_with: Mapped[uuid.UUID | None]
+    created_with: Mapped[uuid.UUID | None]
+    """The token of the request that made this one, which is revoked with it. None: the command line made it."""
     revoked_at: Mapped[datetime.datetime | None]
 
     user: Mapped[User] = relationship(lazy="joined")

@@ -103,6 +103,15 @@ class AgentRunnerSession(Leased):
     def was_stopped(self) -> bool:
         return self.state == SessionState.CANCELLED
 
+    def takes_reports_of(self, attempt: int | None) -> bool:
+        """Whether that attempt has something to report: it is running, or ended before its work was stored."""
+        return attempt == self.attempt and (self.state == SessionState.RUNNING or self.takes_late_work)
+
+    @property
+    def takes_late_work(self) -> bool:
+        """Whether the session ended in a way that leaves work to be stored, and none has been stored yet."""
+        return self.state in (SessionState.CANCELLED, SessionState.ERROR) and self.work_saved_at is None
+
     @property
     def has_result_diff(self) -> bool:
         return self.result_diff_key is not None

@@ -215,6 +215,18 @@ def test_the_session_token_is_revoked_with_the_token_that_claimed_with_it(claime
     refused(claimed.patch(session_path(runner), {"result": "Found more."}), 401, "bad_token")
 
 
+def test_a_session_token_reads_its_session_until_its_attempt_has_ended(api, claimed, runner, outside):
+    path = session_path(runner)
+    ok(claimed.get(path))
+    let_lease_run_out()
+    refused(claimed.get(path), 403, "session_token_scope")
+    second = outside.with_token(ok(outside.patch(path, {"state": "RUNNING"}))["session_token"])
+    refused(claimed.get(path), 403, "session_token_scope")
+    ok(second.get(path))
+    ok(second.patch(path, {"state": "DONE"}))
+    refused(second.get(path), 403, "session_token_scope")
+
+
 def test_a_follow_up_reports_the_cumulative_diff(api, claimed, runner, outside):
     path = path_of(runner)
     first = ok(claimed.patch(session_path(runner), {"state": "DONE", "result_diff": patch_of("one")}))

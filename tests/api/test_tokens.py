@@ -43,6 +43,29 @@ def test_a_revoked_token_is_refused(api):
     refused(api.delete(f"/tokens/{NOBODY}"), 404, "token_not_found")
 
 
+def test_a_token_is_revoked_with_the_one_that_made_it(api, ada):
+    """Otherwise whoever had a stolen token would keep the ones that they made with it."""
+    stolen = created(api.post("/tokens", {"name": "stolen", "scope": "write"}))
+    child = created(api.with_token(stolen["token"]).post("/tokens", {"name": "child", "scope": "write"}))
+    grandchild = created(api.with_token(child["token"]).post("/tokens", {"name": "grandchild", "scope": "read"}))
+    other = created(api.post("/tokens", {"name": "other", "scope": "read"}))
+    empty(api.delete(f"/tokens/{stolen['id']}"), 204)
+    for token in (stolen, child, grandchild):
+        refused(api.with_token(token["token"]).get("/sites"), 401, "bad_token")
+    ok(api.with_token(other["token"]).get("/sites"))
+    ok(api.get("/sites"))
+
+
+def test_a_new_token_can_revoke_the_one_that_it_replaces(api):
+    old = created(api.post("/tokens", {"name": "old", "scope": "write"}))
+    new = created(api.with_token(old["token"]).post("/tokens", {"name": "new", "scope": "write"}))
+    made_with_new = created(api.with_token(new["token"]).post("/tokens", {"name": "ci", "scope": "read"}))
+    empty(api.with_token(new["token"]).delete(f"/tokens/{old['id']}"), 204)
+    refused(api.with_token(old["token"]).get("/sites"), 401, "bad_token")
+    for token in (new, made_with_new):
+        ok(api.with_token(token["token"]).get("/sites"))
+
+
 def test_a_token_cannot_exceed_the_scope_of_its_creator(ada):
     writer = ada.holding(Scope.WRITE)
     created(writer.post("/tokens", {"name": "x", "scope": "read"}))

@@ -54,9 +54,9 @@ def _accepted() -> sa.Select[*tuple[Any, ...]]:
     return sa.select(*columns).join(User, User.id == Token.user_id).where(Token.revoked_at.is_(None))
 
 
-def create(user: User, scope: Scope, name: str) -> tuple[Token, str]:
+def create(user: User, scope: Scope, name: str, created_with: uuid.UUID | None = None) -> tuple[Token, str]:
     """Create a token; returns it with its text, which is not stored."""
-    return _create(user_id=user.id, scope=scope, name=name)
+    return _create(user_id=user.id, scope=scope, name=name, created_with=created_with)
 
 
 def create_for_attempt(caller: Caller, session_id: uuid.UUID, attempt: int) -> str:
@@ -75,10 +75,13 @@ def _create(**fields: Any) -> tuple[Token, str]:
 
 
 def create_for_caller(caller: Caller, scope: Scope, name: str) -> tuple[Token, str]:
-    """Create a token of the caller's own user; raises `Forbidden` for a scope that the caller does not have."""
+    """Create a token of the caller's own user, which is revoked together with the caller's token.
+
+    Raises `Forbidden` for a scope that the caller does not have.
+    """
     caller.require(Scope.WRITE)
     caller.require(scope)
-    return create(db.session.get_one(User, caller.user_id), scope, name)
+    return create(db.session.get_one(User, caller.user_id), scope, name, caller.token_id)
 
 
 def create_for_email(email: str, scope: Scope, name: str) -> tuple[Token, str]:
@@ -107,9 +110,10 @@ def _visible_to(caller: Caller) -> list[sa.ColumnElement[bool]]:
 
 
 def revoke(token_id: uuid.UUID, caller: Caller | None = None) -> None:
-    """Revoke a token, and the session tokens of claims made with it. Revoking it again is not an error.
+    """Revoke a token, with the tokens made with it and the session tokens of claims made with any of them.
 
-    A caller can revoke the tokens that `find_own` returns, the command line any. Raises `NotFound`.
+    The caller's own token stays if it was made with that one, so that it can take its place. Revoking a token again is
+    not an error. A caller can revoke the tokens that `find_own` returns, the command line any. Raises `NotFound`.
     """
     if caller is not None:
         caller.require(Scope.WRITE)
@@ -117,8 +121,18 @@ def revoke(token_id: uuid.UUID, caller: Caller | None = None) -> None:
     token = db.session.scalar(sa.select(Token).where(Token.id == token_id, *found))
     if token is None:
         raise NotFound("You have no token with this id. Check the list of tokens.", error_code="token_not_found")
-    affected = sa.or_(Token.id == token_id, Token.claimed_with == token_id)
-    db.session.execute(sa.update(Token).where(affected, Token.revoked_at.is_(None)).values(revoked_at=db.now()))
+    affected = sa.select(_made_with(token, caller).c.id)
+    revoked = sa.update(Token).where(Token.id.in_(affected), Token.revoked_at.is_(None)).values(revoked_at=db.now())
+    db.session.execute(revoked.execution_options(synchronize_session=False))
+
+
+def _made_with(token: Token, caller: Caller | None) -> sa.CTE:
+    """The ids of the token and of those made with it, directly or not, except the caller's and those made with that."""
+    made = sa.select(Token.id).where(Token.id == token.id).cte("made", recursive=True)
+    kept = caller.token_id if caller is not None and caller.token_id != token.id else None
+    # A token is of the same user as the one that it was made with, and users are indexed.
+    child = sa.select(Token.id).where(Token.user_id == token.user_id, Token.id.is_distinct_from(kept))
+    return made.union(child.join(made, sa.or_(Token.created_with == made.c.id, Token.claimed_with == made.c.id)))
 
 
 def _digest(text: str) -> str:

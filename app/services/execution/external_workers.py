@@ -71,7 +71,7 @@ def prepare(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID, sent: R
         runner = lookup.get_runner(caller, runner_id)
         session = lookup.get_session(runner, session_id)
         secrets = site_secrets.secrets_of(runner.site)
-        is_theirs = _holds(caller, session) or _may_keep_work(caller, session)
+        is_theirs = _may_report(caller, session)
         prefix = {kind: diffs.attempt_key(runner.id, session.id, session.attempt, kind) for kind in KINDS}
     # Where it is not, `report` raises the error.
     stored = _store_diffs(sent, prefix, secrets) if is_theirs and sent.has_diffs else ReportedDiffs()
@@ -133,16 +133,15 @@ def report(
     return session, answer
 
 
-def _holds(caller: Caller, session: AgentRunnerSession) -> bool:
-    """Whether the caller has the session token of the attempt that is running."""
-    mine = caller.session_id == session.id and caller.attempt == session.attempt
-    return mine and session.state == SessionState.RUNNING
+def _may_report(caller: Caller, session: AgentRunnerSession) -> bool:
+    """Whether the caller has the session token of an attempt that has something to report."""
+    return caller.session_id == session.id and session.takes_reports_of(caller.attempt)
 
 
 def _may_keep_work(caller: Caller, session: AgentRunnerSession) -> bool:
     """Whether the caller's attempt is the last one of a session that ended before its work was stored."""
     mine = caller.session_id == session.id and caller.attempt == session.attempt
-    return mine and session.state in (SessionState.CANCELLED, SessionState.ERROR) and session.work_saved_at is None
+    return mine and session.takes_late_work
 
 
 def _keep_work(session: AgentRunnerSession, sent: Report, reported: ReportedDiffs) -> AgentRunnerSession:
@@ -279,7 +278,7 @@ def upload_urls(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID) -> 
     """The key and the signed upload URL for each kind of diff of the running attempt."""
     runner = lookup.get_runner(caller, runner_id)
     session = lookup.get_session(runner, session_id)
-    if not (_holds(caller, session) or _may_keep_work(caller, session)):
+    if not _may_report(caller, session):
         if not _is_worker(caller, session):
             raise Forbidden("This needs a token of the scope worker.", error_code="scope_missing")
         if session.state != SessionState.RUNNING:

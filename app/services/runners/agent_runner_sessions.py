@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 
 from app import db, insertion, queue
-from app.errors import Conflict
+from app.errors import Conflict, Forbidden
 from app.models import AgentRunner, AgentRunnerSession, SessionFile
 from app.models.states import Execution, Mode, Scope, SessionState
 from app.services import events, leases, lookup, pagination
@@ -123,9 +123,14 @@ def add(given: Background, runner: AgentRunner, order: Order, start: Start) -> A
 
 
 def get(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID) -> AgentRunnerSession:
+    """A session. A session token reads its own session as long as its attempt can report; raises `Forbidden` after it."""
     if caller.session_id != session_id:
         caller.require(Scope.READ)
-    return lookup.get_session(lookup.get_runner(caller, runner_id), session_id)
+    session = lookup.get_session(lookup.get_runner(caller, runner_id), session_id)
+    if caller.session_id is not None and not session.takes_reports_of(caller.attempt):
+        message = "The attempt of this session token has ended. Use a token of a user."
+        raise Forbidden(message, error_code="session_token_scope")
+    return session
 
 
 def find(caller: Caller, runner_id: uuid.UUID, filters: dict[str, Any]) -> Page[AgentRunnerSession]:
