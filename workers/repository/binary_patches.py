@@ -5,23 +5,33 @@ memory at once, so they are added up before git reads the patch.
 from __future__ import annotations
 
 import base64
-import mmap
 import re
 import zlib
 from typing import IO
 
-# The lines of text in a patch begin with a sign, so only the parts of a binary file begin like this.
-_PART = re.compile(rb"^(literal|delta) ([0-9]{1,19})\n([^\n]{0,100})", re.MULTILINE)
+_START = re.compile(rb"(literal|delta) ([0-9]{1,19})\n")
 _LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_PIECE_BYTES = 65_536
 
 
 def binary_bytes(patch: IO[bytes]) -> int:
-    """The bytes of all binary files in `patch`, an open file on disk that is not empty: of what it contains for them, and
-    of what they become."""
-    patch.flush()
-    with mmap.mmap(patch.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        parts = (part.groups() for part in _PART.finditer(content))
-        return sum(int(size) + (_result_bytes(line) if kind == b"delta" else 0) for kind, size, line in parts)
+    """The bytes of all binary files in `patch`, an open file: of what it contains for them, and of what they become."""
+    patch.seek(0)
+    total = 0
+    in_binary, at_start = False, True
+    while line := patch.readline(_PIECE_BYTES):
+        if at_start:
+            if line == b"GIT binary patch\n":
+                in_binary = True
+            elif in_binary and (start := _START.fullmatch(line)):
+                total += int(start[2])
+                if start[1] == b"delta":
+                    line = patch.readline(_PIECE_BYTES)
+                    total += _result_bytes(line)
+            elif line.startswith(b"diff --git "):
+                in_binary = False
+        at_start = line.endswith(b"\n")
+    return total
 
 
 def _result_bytes(line: bytes) -> int:
@@ -31,7 +41,7 @@ def _result_bytes(line: bytes) -> int:
     """
     length = _LETTERS.find(line[:1]) + 1
     try:
-        data = zlib.decompressobj().decompress(base64.b85decode(line[1:])[:length])
+        data = zlib.decompressobj().decompress(base64.b85decode(line[1:].rstrip(b"\n"))[:length])
     except (ValueError, zlib.error):
         return 0
     sizes = []
