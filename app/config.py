@@ -125,6 +125,11 @@ class Settings:
         "Whether sessions on one commit share its files, and keep only their own changes (overlayfs). That needs a worker "
         "that runs as root with a sandbox; elsewhere each session has a checkout of its own.",
     )
+    setup_cache_bytes: int = setting(
+        10 * 1024**3,
+        "Disk space of a host for what setup commands left, which later sessions of the site use again for a day. 0: nothing "
+        "is kept.",
+    )
     allow_ssh: bool = setting(False, "Allow `ssh://` repository URLs.")
     allow_http: bool = setting(False, "Allow `http://` repository URLs.")
     allow_private_addresses: bool = setting(

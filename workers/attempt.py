@@ -22,9 +22,10 @@ from workers.sandbox import Sandbox, describe, open_sandbox, probe
 from workers.stages.agent import run_agent
 from workers.stages.commands import Commands, Events
 from workers.stages.saving import as_failure, save_work
-from workers.stages.setup import run_setup, setup_files
+from workers.stages.setup import run_setup, setup_files, setup_step
 from workers.workspace import inputs
 from workers.workspace.agent_repository import IDENTITY
+from workers.workspace.kept_setups import KeptSetup
 from workers.workspace.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -130,12 +131,18 @@ class _Attempt:
         inputs.write_home(workspace.home, {".gitconfig": IDENTITY.encode(), **early, **setup_files(job)})
         attachments = inputs.write_attachments(workspace.attachments, job.attachments, self._budget)
         inputs.set_owner(workspace, sandbox)
+        kept = None
         if job.setup_command:
             yield Progress("setup")
-            yield self._redactor.step(Step("Setup", job.setup_command))
-            yield from run_setup(job, sandbox, commands, self._interruption)
-        workspace.after_setup(inputs.top_names(files), has_run=bool(job.setup_command))
+            kept = KeptSetup(job, self._host, workspace, self._budget, has_agent_files=bool(early))
+            age = kept.restore()
+            yield self._redactor.step(setup_step(job, age))
+            if age is None:
+                yield from run_setup(job, sandbox, commands, self._interruption)
+        workspace.after_setup(inputs.top_names(files), has_run=kept is not None, keep=kept.keep if kept else None)
         self._agent_began = True
+        if kept and kept.not_kept:
+            yield self._redactor.step(Step("Setup runs again in the next session", kept.not_kept))
         if not early:
             inputs.write_home(workspace.home, files)
             inputs.set_owner_of_files(workspace.home, files, sandbox)

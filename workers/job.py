@@ -157,10 +157,12 @@ class Job:
     effort: str | None = None
     mode: Literal["normal", "ask"] = "normal"
     setup_command: str | None = None
+    setup_cache_files: tuple[str, ...] | None = None
+    """The files that what setup leaves depends on. None: everything that it sees. Empty: it is not used again."""
     allow_agent_configuration: bool = False
+    """Whether the repository's configuration files for agents, which can run code, take effect."""
     needs_default_branch: bool = False
     """Whether to look up the remote's default branch, because the site has none yet."""
-    """Whether the repository's configuration files for agents, which can run code, take effect."""
     egress_hosts: tuple[str, ...] = ()
     """Hosts that the site lets its commands reach: `host`, `*.host` or `host:port`."""
     attachments: tuple[Attachment, ...] = ()
@@ -179,6 +181,8 @@ class Host:
     """The uid that agents run as if the worker is root; ignored otherwise."""
     overlay: bool = True
     """Whether checkouts may be overlays on shared files, where the machine allows it."""
+    setup_cache_bytes: int = 10 * 1024**3
+    """Disk space for what setup commands left, which later sessions use again. 0: nothing is kept."""
     allowed_protocols: tuple[str, ...] = ("https",)
     local_repositories: Path | None = None
     """Local paths and `file://` URLs may be cloned only from below this folder."""

@@ -44,6 +44,7 @@ SITE = {
     "default_agent": None,
     "default_model": None,
     "setup_command": None,
+    "setup_cache_files": None,
     "protected_branches": ["main"],
     "egress_hosts": [],
     "allow_agent_configuration": False,

@@ -32,6 +32,9 @@ class Site(Updated, Base):
     default_agent: Mapped[str | None] = mapped_column(String(100))
     default_model: Mapped[str | None] = mapped_column(String(200))
     setup_command: Mapped[str | None] = mapped_column(Text)
+    setup_cache_files: Mapped[list[str] | None]
+    """Files that what setup leaves depends on. None: it depends on everything that it sees. Empty: it is
+    not used again."""
     protected_branches: Mapped[list[str] | None]
     egress_hosts: Mapped[list[str]] = mapped_column(default=list)
     allow_agent_configuration: Mapped[bool] = mapped_column(default=False, server_default=sa.false())

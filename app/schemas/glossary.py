@@ -114,6 +114,7 @@ FIELDS = {
     "s3_key": "The key to report once the diff is uploaded.",
     "scope": "`read` reads, `write` also changes things, `worker` reads and reports, `admin` does everything.",
     "session_token": "The token to report with. Only in the answer to a claim, once.",
+    "setup_cache_files": "Files of the repository, such as lock files. While none of them changes, what `setup_command` left is used again. Null: only for sessions that start from exactly the same files. Empty: never.",
     "setup_command": "A shell command that prepares a checkout before the agent starts, such as `npm ci`. Null: none.",
     "sha": "The commit that the caller asked to start from. Null: the tip of the branch.",
     "short_from": "Short for `created_at_from`.",

@@ -13,6 +13,8 @@ HOST = Pattern(
     error="must be a host name: host, *.host or host:port",
 )
 
+PATH = Pattern(r"^[^/\x00]+(/[^/\x00]+)*$", error="must be a path in the repository: folder/file")
+
 
 class UpdateSiteBody(Body):
     """What can be changed about a site."""
@@ -25,6 +27,12 @@ class UpdateSiteBody(Body):
     default_agent = Text(100, least=1, allow_none=True)
     default_model = Text(200, least=1, allow_none=True)
     setup_command = Text(65_536, allow_none=True)
+    setup_cache_files = fields.List(
+        Text(1000, least=1, validate=[PATH]),
+        allow_none=True,
+        validate=items(100),
+        metadata={"example": ["package-lock.json"]},
+    )
     protected_branches = fields.List(
         Text(255, least=1),
         allow_none=True,
@@ -64,6 +72,7 @@ class SiteSchema(Schema):
     default_agent = fields.String(required=True, allow_none=True)
     default_model = fields.String(required=True, allow_none=True)
     setup_command = fields.String(required=True, allow_none=True)
+    setup_cache_files = fields.List(fields.String(), required=True, allow_none=True)
     protected_branches = fields.List(fields.String(), required=True, attribute="protected")
     egress_hosts = fields.List(fields.String(), required=True)
     allow_agent_configuration = fields.Boolean(required=True)

@@ -243,6 +243,7 @@ def repository(at: Path, files: Sequence[tuple[str, str]] = (("README", "hello\n
     at.mkdir(parents=True)
     git(at, "init", "-q", "-b", "main")
     for name, content in files:
+        (at / name).parent.mkdir(parents=True, exist_ok=True)
         (at / name).write_text(content)
     git(at, "add", ".")
     git(at, "commit", "-qm", "first")

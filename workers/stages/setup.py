@@ -1,4 +1,7 @@
-"""The setup command of a site. It prepares the checkout for the agent; its changes are not part of the diff."""
+"""The setup command of a site. It prepares the checkout for the agent; its changes are not part of the diff.
+
+What it left in an earlier session of the site is used again where nothing that it depends on has changed.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from workers.agents import script
 from workers.agents.plain_output import PlainOutput
 from workers.errors import EngineError
 from workers.interruption import Interruption
-from workers.job import Event, Job
+from workers.job import Event, Job, Step
 from workers.processes.lines import Line
 from workers.sandbox import Sandbox
 from workers.stages.commands import Commands, Events
@@ -19,6 +22,13 @@ _SCRIPT = ".agent-runners/setup.sh"
 def setup_files(job: Job) -> dict[str, bytes]:
     """The files that the setup command needs in the agent's home."""
     return {_SCRIPT: job.setup_command.encode()} if job.setup_command else {}
+
+
+def setup_step(job: Job, age: float | None) -> Step:
+    """The step that says that the command runs, or that what it left `age` seconds ago is used in place of that."""
+    if age is None:
+        return Step("Setup", job.setup_command or "")
+    return Step("Setup used again", f"What it left {age / 60:,.0f} minutes ago is used:\n{job.setup_command}")
 
 
 def run_setup(job: Job, sandbox: Sandbox, commands: Commands, interruption: Interruption) -> Events:

@@ -14,6 +14,7 @@ from workers.workspace import trash
 from workers.workspace.base import evict_bases
 from workers.workspace.diffs import write_diffs
 from workers.workspace.kept_checkouts import evict_checkouts
+from workers.workspace.kept_setups import evict_setups
 from workers.workspace.workspace import LOCK, Workspace
 
 # A session's id is a UUID.
@@ -76,7 +77,7 @@ def save_lost_work(job: Job, host: Host) -> None:
 
 
 def discard_workspaces(host: Host, folders: Iterable[Path]) -> None:
-    """Remove workspaces that are no longer needed, and old bases and checkouts.
+    """Remove workspaces that are no longer needed, and old bases, checkouts and results of setups.
 
     Kills any process left in the control groups of the workspaces, and empties the trash.
     """
@@ -85,4 +86,5 @@ def discard_workspaces(host: Host, folders: Iterable[Path]) -> None:
         trash.discard(host, folder)
     evict_bases(host)
     evict_checkouts(host)
+    evict_setups(host)
     trash.empty(host)

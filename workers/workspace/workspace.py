@@ -21,7 +21,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from io import FileIO
@@ -159,11 +159,17 @@ class Workspace:
             self._objects = Objects(self.saving)
         return self._objects
 
-    def after_setup(self, agent_files: Iterable[str] = (), *, has_run: bool = True) -> None:
+    def after_setup(
+        self,
+        agent_files: Iterable[str] = (),
+        *,
+        has_run: bool = True,
+        keep: Callable[[str], None] | None = None,
+    ) -> None:
         """Record the files that the setup command left, so that the diff contains only the agent's changes.
 
         If none `has_run`, there is nothing to record, and no file is read. (Other systems than Linux may store names
-        in a way of their own, so there the files are read.)
+        in a way of their own, so there the files are read.) `keep` is called then, with the tree of what setup left.
         Then withhold agent configuration, unless the site allows it, from the checkout and from the home, where
         `agent_files` are the names that we are about to write for the agent. The tree of `snapshot` contains what was
         withheld from the checkout; the files themselves are removed with the workspace. Raises EngineError as
@@ -175,6 +181,8 @@ class Workspace:
             self._index_mark = index_mark(self.checkout)
         else:
             self._setup_tree = self.start_tree
+        if keep:
+            keep(self._setup_tree)
         if self._withholds:
             self._withhold(agent_files)
         self.close_objects()

@@ -38,6 +38,7 @@ class SiteFields:
     default_agent: str | Unset | None = UNSET
     default_model: str | Unset | None = UNSET
     setup_command: str | Unset | None = UNSET
+    setup_cache_files: Sequence[str] | Unset | None = UNSET
     protected_branches: Sequence[str] | Unset | None = UNSET
     egress_hosts: Sequence[str] | Unset = UNSET
     allow_agent_configuration: bool | Unset = UNSET
