@@ -20,6 +20,7 @@ from app.errors import Unauthorized
 from app.keys import made_once
 from app.services import metrics
 from app.services.metrics import Measured
+from app.streams import admission
 
 blp = Blueprint("Metrics", __name__, description="Metrics for Prometheus.", is_open=True)
 
@@ -80,6 +81,7 @@ class _Collector(Collector):
         )
         yield _gauge("expired_leases", "Running sessions whose lease has expired.", found.expired_leases)
         yield _gauge("pending_publications", "Pull requests and commits in progress.", found.pending_publications)
+        yield _gauge("event_streams", "Event streams that are open on the web process that answers.", admission.count())
         for name, (help_text, label) in _COUNTERS.items():
             yield self._counter(name, help_text, label)
 

@@ -48,6 +48,12 @@ def release(listener: Listener) -> None:
         _listening.discard(listener)
 
 
+def count() -> int:
+    """How many event streams are open on this process."""
+    with _lock:
+        return len(_listening)
+
+
 def _most() -> int:
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return min(settings().max_listeners, max(descriptors - RESERVED_DESCRIPTORS, 1))
