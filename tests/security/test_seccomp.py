@@ -55,6 +55,9 @@ PROBE = """
         "socketpair VSOCK": (199 if arm else 53, 40, 1, 0, 0),
         "shmget of much": (194 if arm else 29, 1234567, 65537, 0o600),
         "shmget of little": (194 if arm else 29, 1234567, 65536, 0o600),
+        "msgget": (186 if arm else 68, 1234567, 0o600),
+        "semget": (190 if arm else 64, 1234567, 1, 0o600),
+        "mq_open": (180 if arm else 240, 0, 0, 0, 0),
         "socket UNIX": (198 if arm else 41, 1, 1, 0),
         "socket INET": (198 if arm else 41, 2, 1, 0),
         "socket INET6": (198 if arm else 41, 10, 1, 0),
@@ -98,6 +101,8 @@ def test_the_probe_finds_other_answers_without_the_filter(tmp_path: Path) -> Non
     assert answers["ioctl TIOCSTI"] == "EBADF"
     assert answers["unshare"] == "OK"
     assert answers["shmget of much"] == "ENOENT"
+    assert answers["msgget"] == answers["semget"] == "ENOENT"
+    assert answers["mq_open"] == "EFAULT"
 
 
 PROGRAMS = {
