@@ -49,6 +49,7 @@ def test_sessions_are_counted_by_state_and_by_how_they_ended(
     assert (now["sessions/NEW"], now["sessions/RUNNING"]) == (2, 1)
     assert 0 <= now["sweep_age_seconds"] < 60 and 0 <= now["oldest_waiting_seconds"] < 60
     assert (now["expired_leases"], now["pending_publications"], now["workers_lost_total"]) == (0, 0, 0)
+    assert now["event_streams"] == 0
     assert now["egress_refused_total"] == 3
 
     failure = {"code": "stalled", "stage": "agent", "retryable": True, "message": "It slept."}
