@@ -42,23 +42,24 @@ class DoesNotApply(EngineError):
 def apply_patch(git: Git, base: str, patch: IO[bytes]) -> str:
     """Apply `patch`, an open file on disk, to the tree or commit `base` in the index of `git`. Returns the new tree.
 
-    Raises DoesNotApply if any part does not apply.
+    Raises what `apply_to_index` does.
     """
     git.run("read-tree", base)
     apply_to_index(git, base, patch)
     return git.line("write-tree")
 
 
-def apply_to_index(git: Git, base: str, patch: IO[bytes]) -> None:
+def apply_to_index(git: Git, base: str, patch: IO[bytes], *, is_new: bool = False) -> None:
     """Apply `patch`, an open file on disk, to the index of `git`, which holds `base` or what the patch changes of it.
 
     Raises DoesNotApply if any part does not apply, and EngineError `diff_too_large` if its binary files exceed the limit
-    on disk space of `git`. Git skips what it does not understand and may still exit with 0, so the files and lines that
+    on disk space of `git`. One that `is_new` was just made of files that exist, so they may have any size: a session that
+    ended at its limit on disk space must not lose its work. Git skips what it does not understand and may still exit with 0, so the files and lines that
     it reports are compared with those in the patch.
     """
     if not patch.seek(0, os.SEEK_END):
         return  # Git rejects an empty patch.
-    if binary_bytes(patch) > git.limits.disk_bytes:
+    if not is_new and binary_bytes(patch) > git.limits.disk_bytes:
         raise _too_large(git, f"its binary files are larger than the limit of {git.limits.disk_bytes:,} bytes")
     patch.seek(0)
     try:
