@@ -55,6 +55,8 @@ pipeline = catch_errors gatekeeper healthcheck cache listing_formats s3api tempa
 [app:proxy-server]
 use = egg:swift#proxy
 account_autocreate = true
+# Else it takes a server for dead for a minute that was asked ten times while it was starting.
+error_suppression_limit = 1000000
 [filter:catch_errors]
 use = egg:swift#catch_errors
 [filter:gatekeeper]
@@ -215,7 +217,7 @@ def _start(folder: Path, name: str) -> subprocess.Popen[bytes]:
 
 
 def _wait_for(server: S3Server, folder: Path) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while True:
         try:
             urllib.request.urlopen(f"{server.url}/healthcheck", timeout=2).close()
