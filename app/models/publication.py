@@ -51,6 +51,6 @@ class Publication(Leased):
     pushed_sha: Mapped[str | None] = mapped_column(String(64))
     error: Mapped[str | None] = mapped_column(Text)
     waits_for_site: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
-    """Whether a claim was refused because another publication of the site was running, or as many of the account as may.
-    The end of one dispatches this one."""
+    """Whether a claim was refused because a publication of the same site was running, or the account had reached its limit.
+    The end of one of these dispatches this one."""
     finished_at: Mapped[datetime.datetime | None]

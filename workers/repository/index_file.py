@@ -62,8 +62,13 @@ class Record(NamedTuple):
         return self.object == other.object and self.state[_MODE_BYTES] == other.state[_MODE_BYTES]
 
     def is_state(self, status: os.stat_result) -> bool:
-        """Whether the file on disk has not changed, to the nanosecond. Git compares seconds on many systems."""
+        """Whether the file on disk has not changed, to the nanosecond. Git compares seconds on many systems.
+
+        False where the file system keeps whole seconds: a file may change twice in one.
+        """
         changed, written = (divmod(time, 10**9) for time in (status.st_ctime_ns, status.st_mtime_ns))
+        if not changed[1]:
+            return False
         file_mode = 0o100755 if status.st_mode & stat.S_IXUSR else 0o100644
         mode = 0o120000 if stat.S_ISLNK(status.st_mode) else file_mode
         numbers = (status.st_dev, status.st_ino, mode, status.st_uid, status.st_gid, status.st_size)

@@ -229,6 +229,8 @@ class Workspace:
         self.close_objects()
         if reusable:
             with contextlib.suppress(OSError):
+                # If the worker is lost now, nobody may take an empty checkout for work of the agent.
+                (self.root / _STATE).unlink(missing_ok=True)
                 keep(self._host, self._site_id, self.checkout)
         trash.discard(self._host, self.root)
         if self._lock is not None:

@@ -40,7 +40,12 @@ def origin(tmp_path: Path) -> Path:
     return made
 
 
-@pytest.fixture(params=["none", pytest.param("bubblewrap", marks=pytest.mark.skipif(not IS_ROOT, reason="needs root"))])
+@pytest.fixture(
+    params=[
+        "none",
+        pytest.param("bubblewrap", marks=pytest.mark.skipif(not IS_ROOT, reason="NOT TESTED: run it as root")),
+    ]
+)
 def host(request: pytest.FixtureRequest, tmp_path: Path) -> Host:
     """With a sandbox the files belong to the agent's user."""
     return make_host(tmp_path / "work", sandbox=request.param, overlay=False)
@@ -238,6 +243,18 @@ def test_only_attempts_of_the_same_site_use_it(host: Host, origin: Path) -> None
 def test_one_that_a_process_may_still_write_to_is_not_kept(host: Host, origin: Path) -> None:
     Workspace.prepare(make_job(origin), host).dispose()
     assert kept(host) == []
+
+
+def test_a_worker_that_is_lost_while_it_keeps_one_leaves_no_work_to_save(host: Host, origin: Path) -> None:
+    """Else the checkout, which is no longer there, would be saved as one in which everything was deleted."""
+    # Nothing can be moved to it, as if the worker ended before.
+    (host.work_dir / "trash").write_text("")
+    job = make_job(origin)
+    workspace = Workspace.prepare(job, host)
+    workspace.after_setup(has_run=False)
+    workspace.dispose(reusable=True)
+    assert len(kept(host)) == 1 and workspace.root.is_dir()
+    assert Workspace.reopen(job, host) is None
 
 
 def test_a_damaged_one_is_not_used(host: Host, origin: Path, tmp_path: Path) -> None:
