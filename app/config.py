@@ -1,4 +1,4 @@
-"""Settings. Only this module reads the environment; everything else is given a `Settings`.
+"""Settings. Only this module reads them from the environment; everything else is given a `Settings`.
 
 Every setting is a variable `AGENT_RUNNERS_<NAME>` (`AGENT_RUNNERS_DATA_DIR`, ...). `docs/settings.md` lists them; a
 test keeps that page up to date.
@@ -6,7 +6,6 @@ test keeps that page up to date.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import difflib
 import functools
@@ -21,9 +20,6 @@ from app.setting_values import Rule, SettingsError
 
 PREFIX = "AGENT_RUNNERS_"
 _LONGEST_SOCKET_PATH = 103
-_MADE_ONCE = {"secret_key": "secret.key", "flower_auth": "flower.auth", "metrics_token": "metrics.token"}
-# Where boto3 looks for the secret half of credentials first.
-_OF_BOTO3 = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
 def setting(default: Any, help: str, rule: Rule | None = None) -> Any:
@@ -274,28 +270,6 @@ def _unknown(name: str, fields: list[str]) -> str:
 def agent_environment(settings: Settings) -> dict[str, str]:
     """The worker's variables that are passed to agents, including the API keys of models."""
     return {name: os.environ[name] for name in settings.agent_environment if os.environ.get(name)}
-
-
-def made_once_file(settings: Settings, name: str) -> Path:
-    """The file that holds the generated value of a secret setting that is empty."""
-    return settings.data_dir / _MADE_ONCE[name]
-
-
-def own_secrets(settings: Settings) -> dict[str, str]:
-    """Every secret of the deployment that this process can read, and URLs that may contain a password, by name.
-
-    Generated secrets are read where they exist; none is created here.
-    """
-    found = {name: getattr(settings, name) or _made(settings, name) for name in _MADE_ONCE}
-    found |= {"flower_password": found["flower_auth"].partition(":")[2]}
-    found |= {name: getattr(settings, name) for name in ("database_url", "broker_url")}
-    return found | {name: os.environ.get(name, "") for name in _OF_BOTO3}
-
-
-def _made(settings: Settings, name: str) -> str:
-    with contextlib.suppress(OSError):
-        return made_once_file(settings, name).read_text().strip()
-    return ""
 
 
 @functools.cache

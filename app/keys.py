@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import functools
 import hashlib
 import hmac
-import os
 import secrets
-from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken
 
-from app.config import made_once_file, settings
+from app.config import settings
+from app.deployment_secrets import made_once, made_once_file
 
 
 class SecretKeyChanged(RuntimeError):
     """Something was encrypted with a key other than the one in use."""
-
-
-def made_once(path: Path, make: str) -> str:
-    """The text in the file `path`, which is created with the text `make`. Two processes that start at once agree."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if not path.exists():
-        draft = path.with_name(f"{path.name}.{os.getpid()}")
-        draft.touch(mode=0o600)
-        draft.write_text(make)
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)  # Unlike a rename, a link never replaces a file that another process created.
-        draft.unlink()
-    return path.read_text()
 
 
 @functools.cache

@@ -10,7 +10,8 @@ from typing import Any
 
 import structlog
 
-from app.config import agent_environment, own_secrets, settings
+from app.config import agent_environment, settings
+from app.deployment_secrets import own_secrets
 from app.escaping import readable
 from app.redaction.secrets import Secrets, current_secrets
 

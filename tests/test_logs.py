@@ -10,8 +10,8 @@ from collections.abc import Callable
 import pytest
 import structlog
 
-from app.config import made_once_file, settings
-from app.keys import made_once
+from app.config import settings
+from app.deployment_secrets import made_once, made_once_file
 from app.logs import configure_logging
 from app.redaction.secrets import Secrets, redacted_logs
 

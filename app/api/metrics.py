@@ -15,9 +15,9 @@ from prometheus_client.registry import Collector
 
 from app import db
 from app.api.blueprint import Blueprint
-from app.config import made_once_file, settings
+from app.config import settings
+from app.deployment_secrets import made_once, made_once_file
 from app.errors import Unauthorized
-from app.keys import made_once
 from app.services import metrics
 from app.services.metrics import Measured
 from app.streams import admission

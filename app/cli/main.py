@@ -8,7 +8,8 @@ import sys
 from collections.abc import Sequence
 
 from app.cli.errors import CommandError
-from app.config import Settings, own_secrets, settings
+from app.config import Settings, settings
+from app.deployment_secrets import own_secrets
 from app.errors import AppError
 from app.escaping import readable
 from app.setting_values import SettingsError

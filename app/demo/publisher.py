@@ -13,7 +13,7 @@ from pathlib import Path
 
 from app.cli.errors import CommandError
 from app.cli.processes import ROOT, end_with_parent, free_port
-from app.keys import made_once
+from app.deployment_secrets import made_once
 
 OWNER = "demo"
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from app.config import own_secrets, settings
+from app.config import settings
+from app.deployment_secrets import own_secrets
 from app.redaction.secrets import Secrets
 
 State = Literal["working", "missing", "failing", "off"]

@@ -8,7 +8,8 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from app import db
-from app.config import own_secrets, settings
+from app.config import settings
+from app.deployment_secrets import own_secrets
 from app.services import last_runs, secret_key
 from app.services.artifacts import references
 from migrations.config import alembic_config

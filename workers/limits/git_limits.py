@@ -11,11 +11,13 @@ import os
 import resource
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from workers.job import Host, Limits
 
 # Between the agents, which have 10, and the worker: git of a session that is saved should not wait for all agents.
+# Memory that git needs for a binary file that fills a diff, as a multiple of its size.
+_MEMORY_FOR_DIFF = 8
 _NICENESS = 5
 # A pack of files that cannot be compressed is a little larger than the files.
 _SHARE_OF_OVERHEAD, _LEAST_OVERHEAD = 16, 1024**2
@@ -43,6 +45,11 @@ class GitLimits:
         file_bytes = self.disk_bytes + self.disk_bytes // _SHARE_OF_OVERHEAD + _LEAST_OVERHEAD
         # The memory limit is on data, not on address space: mapped packs use address space but no memory.
         return {"RLIMIT_FSIZE": file_bytes, "RLIMIT_DATA": self.memory_bytes}
+
+    def for_diff(self, most_bytes: int) -> GitLimits:
+        """The limits with which a diff of that size can be made."""
+        memory = max(self.memory_bytes, _MEMORY_FOR_DIFF * most_bytes)
+        return replace(self, memory_bytes=memory, output_bytes=max(self.output_bytes, 2 * most_bytes))
 
     def impose(self, pid: int) -> None:
         """Limit a process that was just started, and give it a low priority. Processes that it starts inherit both."""

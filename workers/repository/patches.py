@@ -42,25 +42,32 @@ class DoesNotApply(EngineError):
 def apply_patch(git: Git, base: str, patch: IO[bytes]) -> str:
     """Apply `patch`, an open file on disk, to the tree or commit `base` in the index of `git`. Returns the new tree.
 
-    Raises what `apply_to_index` does.
+    Raises what `check_size` and `apply_to_index` do.
     """
+    check_size(git, patch)
     git.run("read-tree", base)
     apply_to_index(git, base, patch)
     return git.line("write-tree")
 
 
-def apply_to_index(git: Git, base: str, patch: IO[bytes], *, is_new: bool = False) -> None:
+def check_size(git: Git, patch: IO[bytes]) -> None:
+    """Raise EngineError `diff_too_large` if the binary files of a stored patch exceed the limit on disk space of `git`.
+
+    Not for a patch that was just made of files that exist: a session that ended at that limit must not lose its work.
+    """
+    if binary_bytes(patch) > git.limits.disk_bytes:
+        raise _too_large(git, f"its binary files are larger than the limit of {git.limits.disk_bytes:,} bytes")
+
+
+def apply_to_index(git: Git, base: str, patch: IO[bytes]) -> None:
     """Apply `patch`, an open file on disk, to the index of `git`, which holds `base` or what the patch changes of it.
 
-    Raises DoesNotApply if any part does not apply, and EngineError `diff_too_large` if its binary files exceed the limit
-    on disk space of `git`. One that `is_new` was just made of files that exist, so they may have any size: a session that
-    ended at its limit on disk space must not lose its work. Git skips what it does not understand and may still exit with 0, so the files and lines that
-    it reports are compared with those in the patch.
+    Raises DoesNotApply if any part does not apply, and EngineError `diff_too_large` if git reaches one of its limits. Git
+    skips what it does not understand and may still exit with 0, so the files and lines that it reports are compared with
+    those in the patch.
     """
     if not patch.seek(0, os.SEEK_END):
         return  # Git rejects an empty patch.
-    if not is_new and binary_bytes(patch) > git.limits.disk_bytes:
-        raise _too_large(git, f"its binary files are larger than the limit of {git.limits.disk_bytes:,} bytes")
     patch.seek(0)
     try:
         counted = git.run(*_APPLY, stdin=patch)

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from workers.errors import FULL_DISK, EngineError, disk_full
 from workers.safe_walk import Folder, walk
 from workers.workspace.untrackable import is_whiteout
 
@@ -25,6 +26,17 @@ _AT_HOME = frozenset((".claude.json",))
 # Files of variables that many programs load from their working directory. The examples are only documentation.
 _VARIABLES = ".env"
 _EXAMPLES = frozenset((".env.example", ".env.sample", ".env.template", ".env.dist"))
+
+
+def not_withheld(error: OSError) -> EngineError:
+    """Why a session ends if its agent configuration could not be moved away."""
+    if error.errno in FULL_DISK:
+        return disk_full("setup")
+    message = (
+        f"Agent configuration in the checkout or home could not be withheld: {error.strerror}. Check what the setup "
+        "command does to it."
+    )
+    return EngineError("setup_failed", "setup", message)
 
 
 def is_withheld(path: str, *, is_folder: bool = False) -> bool:

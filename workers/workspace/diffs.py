@@ -145,7 +145,7 @@ def _leads_to(git: Git, old: str, changed: list[Change], file: IO[bytes]) -> boo
     with temporary_index(git) as temporary, suppress(DoesNotApply):
         assert temporary.index is not None
         write_index(temporary.index, before)
-        apply_to_index(temporary, old, file, is_new=True)
+        apply_to_index(temporary, old, file)
         return read_index(temporary.index) == after
     return False
 

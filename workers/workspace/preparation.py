@@ -1,23 +1,40 @@
-"""Parts of a new workspace: our git directory, and an index with the base and the changes of earlier sessions."""
+"""Parts of a new workspace: its folders, our git directory, and an index with the base and the changes of earlier sessions."""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from io import FileIO
 from pathlib import Path
 
 from workers.repository.git import Git
 from workers.repository.mirror import init_with_alternates
 from workers.repository.objects import SUBMODULE
-from workers.repository.patches import apply_to_index
+from workers.repository.patches import apply_to_index, check_size
 from workers.repository.trees import Change
 from workers.workspace.base import Base
 
 # The attributes in our directory take precedence over those in the checkout. Files are stored byte for byte, and no
 # driver can be named. Git decides by a file's content whether it is text (`!diff`).
 ATTRIBUTES = "* -text -eol -crlf -ident -filter -working-tree-encoding -whitespace !diff !merge\n"
+
+
+def make_folders(lock: Path, checkout: Path, home: Path, attachments: Path) -> FileIO:
+    """Make the folder of an attempt with these folders, and return its open lock, which is held. Raises OSError."""
+    # Other users may pass through these folders to their own, but cannot list them.
+    lock.parent.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+    lock.parent.mkdir(mode=0o711)
+    with contextlib.ExitStack() as stack:
+        held = stack.enter_context(FileIO(os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), "w"))
+        fcntl.flock(held, fcntl.LOCK_EX)
+        for folder, mode in ((checkout, 0o700), (home, 0o700), (attachments, 0o755)):
+            folder.mkdir(mode=mode)
+        stack.pop_all()
+    return held
 
 
 def make_git_directory(git: Git, mirror: Path) -> None:
@@ -28,13 +45,17 @@ def make_git_directory(git: Git, mirror: Path) -> None:
 
 
 def fill_index(git: Git, base: Base, start_diff: Callable[[], Iterator[bytes]] | None) -> str:
-    """Fill the index with the base and the changes of earlier sessions. Returns the tree. Raises DoesNotApply."""
+    """Fill the index with the base and the changes of earlier sessions. Returns the tree.
+
+    Raises what `check_size` and `apply_to_index` do.
+    """
     assert git.index is not None
     shutil.copyfile(base.index, git.index)
     with tempfile.TemporaryFile(dir=git.directory) as patch:
         patch.writelines(start_diff() if start_diff else ())
         if not patch.tell():
             return base.facts.tree
+        check_size(git, patch)
         apply_to_index(git, base.sha, patch)
     return git.line("write-tree")
 

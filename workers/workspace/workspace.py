@@ -16,7 +16,6 @@ Host git runs in `ours.git` alone. Of the agent's files it reads contents and ig
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import sys
@@ -27,7 +26,6 @@ from dataclasses import replace
 from io import FileIO
 from pathlib import Path
 
-from workers.errors import FULL_DISK, EngineError, disk_full
 from workers.job import Host, Job, Limits
 from workers.limits.budget import Budget
 from workers.limits.git_limits import session_limits
@@ -37,8 +35,8 @@ from workers.repository.mirror import Mirror, plain_name
 from workers.repository.objects import Objects
 from workers.repository.trees import changes, revert_setup_changes
 from workers.sandbox.base import Overlay
-from workers.workspace import preparation, trash
-from workers.workspace.agent_configuration import is_withheld, withheld_at_top, withhold, withhold_from_home
+from workers.workspace import agent_configuration, preparation, trash
+from workers.workspace.agent_configuration import is_withheld
 from workers.workspace.agent_index import AgentIndex, index_mark, read_agent_index
 from workers.workspace.base import open_base
 from workers.workspace.base_files import open_files
@@ -53,8 +51,6 @@ from workers.workspace.untrackable import is_too_long
 
 # Saving may take until the session's time limit, but always this long; after a stop, or if it failed once, only this.
 _SAVING_SECONDS = 60.0
-# Memory that git needs for a binary file that fills a diff, as a multiple of its size.
-_MEMORY_FOR_DIFF = 8
 LOCK, _STATE = "lock", "notes.json"
 # The fields of a workspace that `reopen` cannot derive.
 _STATE_FIELDS = (
@@ -82,14 +78,12 @@ class Workspace:
         self.checkout = self.root / "checkout"
         self.home = self.root / "home"
         self.attachments = self.root / "attachments"
+        self._aside = self.root / "aside"
         limits = session_limits(host, job.limits)
         index = self.root / "ours.git" / "index"
         self.git = Git(self.root / "ours.git", job.lifeline, index=index, budget=budget, limits=limits)
         """Git on our directory, without a work tree: commands that only need trees never read the agent's files."""
-        memory = max(limits.memory_bytes, _MEMORY_FOR_DIFF * job.limits.max_diff_bytes)
-        output = max(limits.output_bytes, 2 * job.limits.max_diff_bytes)
-        for_diff = replace(limits, memory_bytes=memory, output_bytes=output)
-        self.saving = replace(self.git, stage="diff", limits=for_diff)
+        self.saving = replace(self.git, stage="diff", limits=limits.for_diff(job.limits.max_diff_bytes))
         """The same for saving the agent's work. `begin_saving` gives it a deadline of its own."""
         self.left_out: list[str] = []
         """Paths that the last `snapshot` did not keep, because a diff cannot contain them."""
@@ -242,7 +236,7 @@ class Workspace:
         git = Git(mirror.directory, job.lifeline, budget=self.git.budget, limits=self.git.limits)
         with open_base(self._host, job.site_id, self.base_sha, git) as base:
             self.base_tree = base.facts.tree
-            self._make_folders()
+            self._lock = preparation.make_folders(self.root / LOCK, self.checkout, self.home, self.attachments)
             preparation.make_git_directory(self.git, mirror.directory)
             self.start_tree = preparation.fill_index(self.git, base, job.start_diff)
             with closing(Objects(self.git)) as objects:
@@ -256,36 +250,21 @@ class Workspace:
                     self._lower = str(open_files(self._host, base, git))
                     assert self.overlay is not None
                     create_overlay(new, self.overlay, objects, self.start_tree, self._host.sandbox_uid)
-                    self._base_withheld = withheld_at_top(base.facts.withheld)
+                    self._base_withheld = agent_configuration.withheld_at_top(base.facts.withheld)
                 else:
                     create_whole(new, self._host, job.site_id, self.start_tree)
         self._index_mark = index_mark(self.checkout)
 
-    def _make_folders(self) -> None:
-        # Other users may pass through these folders to their own, but cannot list them.
-        self.root.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
-        self.root.mkdir(mode=0o711)
-        self._lock = FileIO(os.open(self.root / LOCK, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), "w")
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        for folder, mode in ((self.checkout, 0o700), (self.home, 0o700), (self.attachments, 0o755)):
-            folder.mkdir(mode=mode)
-
     def _withhold(self, agent_files: Iterable[str]) -> None:
         try:
-            withheld = set(withhold(self.checkout, self.root / "withheld"))
+            withheld = set(agent_configuration.withhold(self.checkout, self.root / "withheld"))
             if overlay := self.overlay:
                 withheld.update(path for path in self._base_withheld if hide(overlay, os.fsencode(path)))
             self.withheld = sorted(withheld)
-            in_home = withhold_from_home(self.home, self.root / "withheld-home", agent_files)
+            in_home = agent_configuration.withhold_from_home(self.home, self.root / "withheld-home", agent_files)
             self.withheld += [f"~/{name}" for name in in_home]
         except OSError as error:
-            if error.errno in FULL_DISK:
-                raise disk_full("setup") from error
-            message = (
-                f"Agent configuration in the checkout or home could not be withheld: {error.strerror}. Check what the "
-                "setup command does to it."
-            )
-            raise EngineError("setup_failed", "setup", message) from error
+            raise agent_configuration.not_withheld(error) from error
 
     def _save_state(self) -> None:
         """Write the file that `reopen` reads, atomically."""
@@ -298,10 +277,6 @@ class Workspace:
         if self._objects is not None:
             self._objects.close()
             self._objects = None
-
-    @property
-    def _aside(self) -> Path:
-        return self.root / "aside"
 
     def _read_agent_index(self) -> AgentIndex | None:
         """The agent's index. None if there is none, or if it has not changed since it was last read."""

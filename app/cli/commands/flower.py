@@ -6,8 +6,8 @@ import argparse
 import secrets
 
 from app.cli.processes import become_module, require_free_port
-from app.config import Settings, made_once_file
-from app.keys import made_once
+from app.config import Settings
+from app.deployment_secrets import made_once, made_once_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -28,7 +28,8 @@ from app.cli.errors import CommandError
 from app.cli.processes import ROOT, absolute_paths, private_folder
 from app.cli.procfile_runner import BROKER_GRACE_SECONDS, Supervisor
 from app.cli.sandbox import find_warning
-from app.config import PREFIX, Settings, made_once_file
+from app.config import PREFIX, Settings
+from app.deployment_secrets import made_once_file
 from app.services import secret_key
 
 BROKER, FLOWER = "broker", "flower"

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable, Iterator
 
 from app import artifacts, keys
-from app.config import agent_environment, own_secrets, settings
+from app.config import agent_environment, settings
+from app.deployment_secrets import own_secrets
 from app.keys import SecretKeyChanged
 from app.models import Site
 from app.redaction.secrets import Secrets

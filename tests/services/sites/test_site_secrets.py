@@ -9,8 +9,8 @@ import pytest
 
 from app import keys
 from app.cli.commands.flower import credentials
-from app.config import made_once_file, settings
-from app.keys import made_once
+from app.config import settings
+from app.deployment_secrets import made_once, made_once_file
 from app.models import Site
 from app.services.sites.site_secrets import secrets_of
 
