@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import psutil
 import pytest
 
+from tests.processes import each_process
 from tests.workers.repositories import (
     Sink,
     applied,
@@ -356,27 +356,29 @@ def test_no_change_writes_nothing(host: Host, origin: Path) -> None:
 
 
 class WatchingSink(Sink):
-    """Knows which processes of git its worker had for a host while it stored. Other tests may have left some of theirs."""
+    """Knows which commands of git ran on the directory of a workspace while it stored. Other tests may have left some of theirs."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.host = host
-        self.processes: list[str] = []
+        self.directory: Path | None = None
+        self.commands: list[bytes] = []
 
     def write(self, kind: DiffKind, chunks: Iterable[bytes], *, contains_secret: bool) -> None:
-        ours = (each for each in psutil.Process().children() if each.name() == "git")
-        self.processes += [each.name() for each in ours if Path(each.cwd()).is_relative_to(self.host.work_dir)]
+        # A process that has ended has no command line, even before its parent has waited for it.
+        ours = b"--git-dir=%s" % os.fsencode(self.directory or "")
+        self.commands += [command for _, command in each_process("cmdline") if ours in command.split(b"\0")]
         super().write(kind, chunks, contains_secret=contains_secret)
 
 
 def test_git_has_ended_when_a_diff_is_stored(host: Host, origin: Path) -> None:
     """The store may be waited for, and a stop meanwhile leaves no process behind."""
-    sink = WatchingSink(host)
+    sink = WatchingSink()
     job = make_job(origin, sink=sink)
     workspace = Workspace.prepare(job, host)
+    sink.directory = workspace.git.directory
     write(workspace.checkout, {"text": "changed\n"})
     finish(workspace, job)
-    assert sink.diffs.keys() == {"result", "cumulative"} and sink.processes == []
+    assert sink.diffs.keys() == {"result", "cumulative"} and sink.commands == []
 
 
 def test_a_follow_up_without_a_change_keeps_the_cumulative_diff(host: Host, origin: Path) -> None:
