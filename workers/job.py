@@ -15,6 +15,20 @@ from workers.errors import EngineError
 from workers.processes.lifeline import Lifeline
 
 DiffKind = Literal["result", "cumulative"]
+Category = Literal[
+    "message",
+    "command",
+    "read",
+    "edit",
+    "search",
+    "plan",
+    "todo",
+    "question",
+    "web",
+    "tool",
+    "reasoning",
+    "system",
+]
 
 
 @dataclass(frozen=True)
@@ -23,6 +37,10 @@ class Step:
 
     title: str
     message: str = ""
+    category: Category = field(default="system", kw_only=True)
+    """What it is about. `tool` is any other tool of the agent, `system` what the engine itself says."""
+    ref: str | None = field(default=None, kw_only=True)
+    """The agent's own id of the call that it belongs to: a call and its result have the same."""
     of_agent: bool = field(default=False, kw_only=True, compare=False)
     """Whether the agent itself reported it, rather than the engine or the setup command."""
 

@@ -9,6 +9,7 @@ from workers.job import Outcome, Secrets, Step
 from workers.processes.lines import Line
 
 _TITLE_CHARACTERS = 200
+_REF_CHARACTERS = 200
 _MESSAGE_BYTES = 16 * 1024
 _RESULT_BYTES = 64 * 1024
 # Longer than any known secret.
@@ -37,7 +38,8 @@ class Redactor:
         title = " ".join(self.text(step.title).split())
         if len(title) > _TITLE_CHARACTERS:
             title = title[: _TITLE_CHARACTERS - 3] + "..."
-        return replace(step, title=title, message=shorten(self.text(step.message), _MESSAGE_BYTES))
+        ref = self.text(step.ref)[:_REF_CHARACTERS] if step.ref else None
+        return replace(step, title=title, message=shorten(self.text(step.message), _MESSAGE_BYTES), ref=ref)
 
     def failure(self, failure: EngineError) -> EngineError:
         """A failure whose message is safe to show."""

@@ -47,7 +47,7 @@ class Transcript:
     def _take_step(self, step: Step) -> Iterator[Step]:
         if not self._left_out:
             redacted = self._redactor.step(step)
-            size = len(redacted.title.encode()) + len(redacted.message.encode())
+            size = sum(len(text.encode()) for text in (redacted.title, redacted.message, redacted.ref or ""))
             if self._steps < self._limits.max_steps and self._bytes + size <= self._limits.max_steps_bytes:
                 self._steps += 1
                 self._bytes += size

@@ -98,7 +98,13 @@ RUNNER = {
     "user": USER,
     "contributors": [USER],
 }
-STEP = {"id": USER_ID, "title": "Read the routes", "message": "src/routes.py has 12 of them.", "created_at": NOON}
+REPORTED_STEP = {
+    "title": "Read the routes",
+    "message": "src/routes.py has 12 of them.",
+    "category": "read",
+    "ref": "call_1",
+}
+STEP = {"id": USER_ID, **REPORTED_STEP, "created_at": NOON}
 SESSION = {
     "id": SESSION_ID,
     "agent_runner_id": RUNNER_ID,
@@ -136,7 +142,7 @@ SESSION = {
     "usage": USAGE,
     "user": USER,
 }
-REPORT = {"steps": [{"title": "Read the routes", "message": "src/routes.py has 12 of them."}], "usage": USAGE}
+REPORT = {"steps": [REPORTED_STEP], "usage": USAGE}
 MESSAGE = {"id": "3", "event": "step", "data": '{"seq": 3, "title": "Read the routes"}'}
 ME = {
     **USER,

@@ -28,6 +28,27 @@ class Stage(enum.StrEnum):
     SAVING = "saving"
 
 
+class StepCategory(enum.StrEnum):
+    """What a step is about. SYSTEM is what the product itself says, TOOL any other tool of the agent."""
+
+    MESSAGE = "message"
+    COMMAND = "command"
+    READ = "read"
+    EDIT = "edit"
+    SEARCH = "search"
+    PLAN = "plan"
+    TODO = "todo"
+    QUESTION = "question"
+    WEB = "web"
+    TOOL = "tool"
+    REASONING = "reasoning"
+    SYSTEM = "system"
+
+
+# What steps lack that were recorded before they had a category.
+UNCATEGORIZED = {"category": StepCategory.MESSAGE.value, "ref": None}
+
+
 class WaitingReason(enum.StrEnum):
     """Why a session that is NEW has not started yet."""
 

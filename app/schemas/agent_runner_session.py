@@ -6,7 +6,7 @@ from typing import Any
 
 from marshmallow import EXCLUDE, ValidationError, fields, post_load
 
-from app.models.states import Mode, SessionState, Stage
+from app.models.states import Mode, SessionState, Stage, StepCategory
 from app.schemas.agent_runner import (
     SHA,
     CreatedBetween,
@@ -36,6 +36,8 @@ class StepBody(Schema):
 
     title = Text(500, load_default="")
     message = Text(MESSAGE_LENGTH, allow_none=True)
+    category = Choice(StepCategory, load_default=StepCategory.MESSAGE)
+    ref = Text(200, allow_none=True)
 
 
 class UsageBody(Body):
@@ -109,6 +111,8 @@ class StepSchema(Schema):
     id = fields.UUID(required=True)
     title = fields.String(required=True)
     message = fields.String(required=True)
+    category = Choice(StepCategory, required=True)
+    ref = fields.String(required=True, allow_none=True)
     created_at = Moment(required=True)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from marshmallow import EXCLUDE, fields, validate
 
+from app.models.states import UNCATEGORIZED
 from app.schemas.agent_runner import UsageSchema
 from app.schemas.base import Schema
 from app.schemas.fields import Moment, Pattern, from_to
@@ -60,7 +61,7 @@ def event_json(event: Any) -> dict[str, Any]:
     """An event with the fields of its kind. A step has the same id as in the session."""
     payload = event.payload
     if event.kind == "step":
-        payload = {"id": str(event.id), **payload}
+        payload = {"id": str(event.id), **UNCATEGORIZED, **payload}
     elif event.kind == "usage":
         payload = UsageSchema().dump(payload)
     return {**EventSchema().dump(event), **payload}

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from app import db
 from app.config import settings
 from app.models import AgentRunner, AgentRunnerSession, Event
-from app.models.states import PublicationKind, PublicationState
+from app.models.states import UNCATEGORIZED, PublicationKind, PublicationState
 
 STEP, STATE, STAGE, USAGE, PUBLICATION = "step", "state", "stage", "usage", "publication"
 # Settings limit the steps that an agent reports. The system adds steps of its own, always fewer than this.
@@ -82,7 +82,7 @@ def steps_of(sessions: list[AgentRunnerSession]) -> dict[uuid.UUID, list[dict[st
     # Rows are loaded a few at a time, so that hardly more is read than there is room for.
     with db.session.scalars(query, execution_options={"yield_per": 100}) as rows:
         for event in rows:
-            room -= sum(len(text.encode()) for text in event.payload.values())
+            room -= sum(len(text.encode()) for text in event.payload.values() if text)
             if room < 0:
                 break
             assert event.session_id is not None
@@ -91,4 +91,4 @@ def steps_of(sessions: list[AgentRunnerSession]) -> dict[uuid.UUID, list[dict[st
 
 
 def step_json(event: Event) -> dict[str, Any]:
-    return {"id": event.id, **event.payload, "created_at": event.created_at}
+    return {"id": event.id, **UNCATEGORIZED, **event.payload, "created_at": event.created_at}

@@ -11,7 +11,7 @@ from types import TracebackType
 
 import structlog
 
-from app.models.states import Stage
+from app.models.states import Stage, StepCategory
 from app.services import counters, leases
 from app.services.execution import progress
 from app.services.execution.session_attempts import Claim
@@ -131,7 +131,7 @@ def record(claim: Claim, events: Sequence[Event]) -> None:
 def _report_of(event: Event) -> progress.Report:
     match event:
         case Step(title, message):
-            return progress.Step(title, message, event.of_agent)
+            return progress.Step(title, message, event.of_agent, StepCategory(event.category), event.ref)
         case Usage():
             return progress.Usage(dataclasses.asdict(event))
         case Progress(stage):

@@ -67,6 +67,7 @@ def test_a_stream_sends_every_event_in_order_and_ends(api, runner):
     steps = {step["id"]: step for step in ok(api.get(session_path(runner)))["steps"]}
     found = received[7][2]
     assert steps[found["id"]]["message"] == found["message"] == "ünïcode\nand lines"
+    assert (found["category"], found["ref"]) == (steps[found["id"]]["category"], None)
     assert found["created_at"] == steps[found["id"]]["created_at"] and found["attempt"] == 2
 
 

@@ -104,7 +104,7 @@ def test_a_session_of_an_internal_site_is_not_claimed_by_an_external_worker(outs
 
 def test_a_worker_reports_and_ends(api, claimed, runner):
     path = session_path(runner)
-    step = {"title": "Read", "message": "all of it"}
+    step = {"title": "Read", "message": "all of it", "category": "read", "ref": "call_1"}
     usage = {"input_tokens": 5, "output_tokens": 1, "cached_input_tokens": None, "cost_usd": 0.1, "tool_calls": 1}
     session = ok(claimed.patch(path, {"steps": [step], "usage": usage, "current_task": "Reading"}))
     assert session["steps"][0]["title"] == "Read" and session["usage"] == usage
@@ -112,7 +112,8 @@ def test_a_worker_reports_and_ends(api, claimed, runner):
     assert ok(api.get(path_of(runner)))["current_task"] == "Reading"
     repeated = [{key: session["steps"][0][key] for key in session["steps"][0]}, {"title": "Write"}]
     session = ok(claimed.patch(path, {"steps": repeated}))
-    assert [(s["title"], s["message"]) for s in session["steps"]] == [("Read", "all of it"), ("Write", "")]
+    shown = [tuple(step[name] for name in ("title", "message", "category", "ref")) for step in session["steps"]]
+    assert shown == [("Read", "all of it", "read", "call_1"), ("Write", "", "message", None)]
     end = {
         "state": "DONE",
         "result": "There.",
@@ -355,6 +356,7 @@ def test_a_stopped_session_takes_no_more_reports(api, claimed, runner):
         ("steps", {}),
         ("steps", ["x"]),
         ("steps", [{"title": 5}]),
+        ("steps", [{"title": "x", "category": "none"}]),
         ("steps", [{"title": "\0"}]),
         ("usage", {"input_tokens": -1}),
         ("usage", {"tokens": 1}),

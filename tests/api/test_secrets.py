@@ -111,11 +111,18 @@ def test_a_diff_sent_by_a_caller_is_searched_for_secrets(api, make_done_runner, 
 def test_the_texts_of_an_external_worker_are_stored_without_secrets(api, claimed, outside_runner, engine):
     path = session_path(outside_runner)
     text = f"{TOKEN} and {SHAPE} and {claimed.token}"
-    report = {"title": text, "result": text, "current_task": text, "steps": [{"title": text, "message": text}]}
+    report = {
+        "title": text,
+        "result": text,
+        "current_task": text,
+        "steps": [{"title": text, "message": text, "ref": text[:200]}],
+    }
     session = ok(claimed.patch(path, report))
     clean = "[redacted] and [redacted] and [redacted]"
     assert [session[name] for name in ("title", "result", "current_task")] == [clean] * 3
-    assert [(step["title"], step["message"]) for step in session["steps"]] == [(clean, clean)]
+    assert [(step["title"], step["message"], TOKEN in str(step)) for step in session["steps"]] == [
+        (clean, clean, False)
+    ]
     assert ok(api.get(path_of(outside_runner)))["current_task"] == clean
     # The whole list once more is still known again.
     assert ok(claimed.patch(path, {"steps": [*report["steps"], {"title": "more"}]}))["steps_count"] == 2

@@ -7,22 +7,18 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from workers.agents.plain_output import plain_text, step
+from workers.agents.plain_output import step
 from workers.agents.stream import StreamAgent
+from workers.agents.tools import Calls
 from workers.agents.values import cost_of, count_of, objects, text_of
 from workers.errors import EngineError
 from workers.job import Event, Job, Step, Usage
-from workers.redaction import shorten
 from workers.sandbox import Place
-
-# Arguments that describe what a tool call does, the most useful first.
-_DESCRIBING = ("command", "file_path", "notebook_path", "pattern", "query", "url", "description", "path")
 
 _RETRIES = "CLAUDE_CODE_MAX_RETRIES"
 _COUNTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens")
 # How many messages are remembered whose parts may still arrive: of the main agent and of parallel subagents.
 _REMEMBERED = 1000
-_RESULT_BYTES = 4096
 
 
 class ClaudeAgent(StreamAgent):
@@ -39,8 +35,7 @@ class ClaudeAgent(StreamAgent):
 
     def __init__(self, job: Job) -> None:
         super().__init__(job)
-        self._called: dict[str, str] = {}
-        """The titles of tool calls without an answer yet, by their ids."""
+        self._calls = Calls(job.secrets)
         self._messages: dict[str, Counter[str]] = {}
         self._totals: Counter[str] = Counter()
 
@@ -79,7 +74,9 @@ class ClaudeAgent(StreamAgent):
             case {"type": "user", "message": dict(message)}:
                 for block in objects(message.get("content")):
                     if block.get("type") == "tool_result":
-                        yield self._result_step(block)
+                        answer = text_of(block.get("content"))
+                        answer = answer.removeprefix("<tool_use_error>").removesuffix("</tool_use_error>")
+                        yield self._calls.end(block.get("tool_use_id"), answer, failed=bool(block.get("is_error")))
             case {"type": "result"}:
                 yield self._finish(event)
                 if event.get("subtype") == "error_max_budget_usd":
@@ -94,13 +91,10 @@ class ClaudeAgent(StreamAgent):
             match block:
                 case {"type": "text", "text": str(text)} if text.strip():
                     yield step(text)
+                case {"type": "thinking", "thinking": str(text)} if text.strip():
+                    yield step(text, "reasoning")
                 case {"type": "tool_use", "name": str(tool)}:
-                    self.tool_calls += 1
-                    called = _tool_step(tool, block.get("input"))
-                    self._called[str(block.get("id"))] = called.title
-                    if len(self._called) > _REMEMBERED:
-                        del self._called[next(iter(self._called))]
-                    yield called
+                    yield self._calls.begin(block.get("id"), tool, block.get("input"))
         # A message arrives in parts, and each part repeats the usage of the message so far.
         usage, known = message.get("usage"), str(message.get("id"))
         if isinstance(usage, dict) and self._messages.get(known) != (counts := _counts_of(usage)):
@@ -111,14 +105,6 @@ class ClaudeAgent(StreamAgent):
                 del self._messages[next(iter(self._messages))]
             self.usage = self._sum(self._totals)
             yield self.usage
-
-    def _result_step(self, block: dict[str, Any]) -> Step:
-        """The result of a tool, with the title of its call."""
-        called = self._called.pop(str(block.get("tool_use_id")), "a tool")
-        answer = text_of(block.get("content")).removeprefix("<tool_use_error>").removesuffix("</tool_use_error>")
-        # Redact before cutting: a part of a secret could not be recognised later.
-        text = shorten(self.job.secrets.redact(plain_text(answer)), _RESULT_BYTES)
-        return Step(f"Failed: {called}" if block.get("is_error") else f"Result of {called}", text)
 
     def _finish(self, event: dict[str, Any]) -> Usage:
         # `subtype` is "success" even where it failed.
@@ -138,15 +124,8 @@ class ClaudeAgent(StreamAgent):
     def _sum(self, counts: Counter[str], cost: float | None = None) -> Usage:
         """The usage. Anthropic counts cache reads and writes separately; here both are input."""
         fresh, written, cached, output = (counts[name] for name in _COUNTS)
-        return Usage(count_of(fresh + written + cached), count_of(output), count_of(cached), cost, self.tool_calls)
+        return Usage(count_of(fresh + written + cached), count_of(output), count_of(cached), cost, self._calls.count)
 
 
 def _counts_of(usage: dict[str, Any]) -> Counter[str]:
     return Counter({name: count_of(usage.get(name)) or 0 for name in _COUNTS})
-
-
-def _tool_step(tool: str, given: object) -> Step:
-    arguments = given if isinstance(given, dict) else {}
-    about = next((arguments[name] for name in _DESCRIBING if isinstance(arguments.get(name), str)), "")
-    first, _, more = about.strip().partition("\n")
-    return Step(f"{tool}: {first}" if first else tool, about if more else "")

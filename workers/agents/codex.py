@@ -10,6 +10,7 @@ from typing import Any
 
 from workers.agents.plain_output import plain_text, step
 from workers.agents.stream import StreamAgent
+from workers.agents.tools import todo_step
 from workers.agents.values import count_of, objects, text_of
 from workers.errors import EngineError
 from workers.job import Event, Job, Step, Usage
@@ -36,6 +37,8 @@ class CodexAgent(StreamAgent):
     def __init__(self, job: Job) -> None:
         super().__init__(job)
         self._no_tools = ""
+        self._tool_calls = 0
+        self._tasks: Step | None = None
 
     def command(self, place: Place) -> Sequence[str]:
         # Its own sandbox does not work inside ours and is not needed there. Without ours it uses its own.
@@ -80,8 +83,10 @@ class CodexAgent(StreamAgent):
     def read(self, event: dict[str, Any]) -> Iterable[Event]:
         match event:
             case {"type": "item.completed", "item": dict(item)}:
-                self.tool_calls += item.get("type") in _TOOLS
-                yield from self._item(item)
+                self._tool_calls += item.get("type") in _TOOLS
+                yield from self._item(item, text_of(item.get("id")) or None)
+            case {"type": "item.started" | "item.updated", "item": {"type": "todo_list"}}:
+                yield from self._tasks_of(event["item"])
             case {"type": "turn.completed", "usage": dict(usage)}:
                 self.finished = True
                 self.failure = None
@@ -89,7 +94,7 @@ class CodexAgent(StreamAgent):
                     input_tokens=count_of(usage.get("input_tokens")),
                     output_tokens=count_of(usage.get("output_tokens")),
                     cached_input_tokens=count_of(usage.get("cached_input_tokens")),
-                    tool_calls=self.tool_calls,
+                    tool_calls=self._tool_calls,
                 )
                 yield self.usage
             case {"type": "turn.failed", "error": dict(error)}:
@@ -97,40 +102,50 @@ class CodexAgent(StreamAgent):
             case {"type": "error", "message": str(message)}:
                 # This is not final: codex retries, and reports each retry in the same way.
                 self.errors.add(message)
-                yield step(message)
+                yield step(message, "system")
 
     def verdict(self, status: int) -> EngineError | None:
         # Without its tools it only writes text, and reports success.
-        if self._no_tools and not self.tool_calls:
+        if self._no_tools and not self._tool_calls:
             install = f"Install it with all of its programs: `{self.install}`."
             message = f"Codex could not start its tools. {install}\n{self._no_tools}"
             return EngineError("agent_failed", "agent", message)
         return super().verdict(status)
 
-    def _item(self, item: dict[str, Any]) -> Iterable[Step]:
+    def _item(self, item: dict[str, Any], ref: str | None) -> Iterable[Step]:
         match item:
             case {"type": "agent_message", "text": str(text)}:
                 self.result = text
                 yield step(text)
             case {"type": "reasoning", "text": str(text)}:
-                yield step(text)
+                yield step(text, "reasoning")
             case {"type": "command_execution", "command": str(command)}:
-                yield _command_step(_unwrapped(command), item)
+                yield _command_step(_unwrapped(command), item, ref)
             case {"type": "file_change"}:
                 for change in objects(item.get("changes")):
                     failed = " (failed)" if item.get("status") == "failed" else ""
-                    yield Step(f"{text_of(change.get('kind')).capitalize()} {text_of(change.get('path'))}{failed}")
+                    title = f"{text_of(change.get('kind')).capitalize()} {text_of(change.get('path'))}{failed}"
+                    yield Step(title, category="edit", ref=ref)
             case {"type": "error", "message": str(message)}:
                 if _NO_TOOLS.search(message):
                     self._no_tools = message
-                yield step(message)
+                yield step(message, "system")
             case {"type": "mcp_tool_call"}:
-                yield Step(f"{text_of(item.get('server'))}: {text_of(item.get('tool'))}")
+                yield Step(f"{text_of(item.get('server'))}: {text_of(item.get('tool'))}", category="tool", ref=ref)
             case {"type": "web_search"}:
-                yield Step(f"Search the web: {text_of(item.get('query'))}")
+                yield Step(f"Search the web: {text_of(item.get('query'))}", category="web", ref=ref)
+            case {"type": "todo_list"}:
+                yield from self._tasks_of(item)
+
+    def _tasks_of(self, item: dict[str, Any]) -> Iterable[Step]:
+        """The list of tasks, where it has changed: it is repeated when codex ends."""
+        tasks = todo_step(objects(item.get("items")), text_of(item.get("id")) or None)
+        if tasks != self._tasks:
+            self._tasks = tasks
+            yield tasks
 
 
-def _command_step(command: str, item: dict[str, Any]) -> Step:
+def _command_step(command: str, item: dict[str, Any], ref: str | None) -> Step:
     first, _, more = command.partition("\n")
     status = item.get("exit_code")
     parts = [
@@ -138,7 +153,8 @@ def _command_step(command: str, item: dict[str, Any]) -> Step:
         plain_text(text_of(item.get("aggregated_output"))),
         f"[exit status {status}]" if status else "",
     ]
-    return Step(first, "\n".join(part.strip("\n") for part in parts if part))
+    text = "\n".join(part.strip("\n") for part in parts if part)
+    return Step(first, text, category="command", ref=ref)
 
 
 def _unwrapped(command: str) -> str:

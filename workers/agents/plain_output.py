@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 
-from workers.job import Secrets, Step
+from workers.job import Category, Secrets, Step
 
 _SECONDS, _FIRST_SECONDS = 0.5, 0.025
 _HEAD_CHARACTERS = 4096
@@ -26,8 +26,9 @@ class PlainOutput:
     It redacts `secrets` before it cuts a line: a part of a secret could not be recognised later.
     """
 
-    def __init__(self, secrets: Secrets) -> None:
+    def __init__(self, secrets: Secrets, category: Category = "message") -> None:
         self._secrets = secrets
+        self._category: Category = category
         self._head: list[str] = []
         self._head_size = 0
         self._rest: deque[str] = deque(maxlen=_TAIL_LINES)
@@ -83,7 +84,7 @@ class PlainOutput:
         self._head_size = self._left_out = 0
         text = "\n".join(lines).strip("\n")
         if text.strip():
-            yield step(text)
+            yield step(text, self._category)
 
 
 def plain(line: str) -> str:
@@ -104,7 +105,7 @@ def plain_text(text: str) -> str:
     return "\n".join(plain(line) for line in text.split("\n"))
 
 
-def step(text: str) -> Step:
+def step(text: str, category: Category = "message", ref: str | None = None) -> Step:
     """A step with the first line of `text` as its title. If there is more than fits, the text is its message."""
     first, _, more = text.strip().partition("\n")
-    return Step(first, text) if more or len(first) > 200 else Step(first)
+    return Step(first, text if more or len(first) > 200 else "", category=category, ref=ref)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from workers.agents.shell import ShellAgent
+from workers.agents.tools import category_named
 from workers.agents.values import as_object, cost_of, count_of, text_of
 from workers.job import Event, Step, Usage
 from workers.processes.lines import Line
@@ -14,7 +15,7 @@ from workers.processes.lines import Line
 class ScriptedAgent(ShellAgent):
     """JSON objects with a known `type` on standard output are events. All other lines are plain output.
 
-    `{"type": "step", "title": T, "message": M}`, `{"type": "usage", "input_tokens": N, ...}` with the fields of
+    `{"type": "step", "title": T, "message": M, "category": C, "ref": R}`, `{"type": "usage", "input_tokens": N, ...}` with the fields of
     `Usage`, `{"type": "result", "text": T}` and `{"type": "title", "text": T}`.
     """
 
@@ -26,7 +27,8 @@ class ScriptedAgent(ShellAgent):
         match event:
             case {"type": "step", "title": str(title), **more}:
                 yield from self.output.flush()
-                yield Step(title, text_of(more.get("message")))
+                ref = text_of(more.get("ref")) or None
+                yield Step(title, text_of(more.get("message")), category=category_named(more.get("category")), ref=ref)
             case {"type": "usage"}:
                 self.usage = _as_usage(event or {})
                 yield self.usage

@@ -54,7 +54,6 @@ class StreamAgent(Agent):
         self.called = installed.command
         self.runtime_paths = installed.runtime_paths
         self.errors = PlainOutput(job.secrets)
-        self.tool_calls = 0
         self.failure: str | None = None
         """The agent's own message about a failure."""
 

@@ -27,13 +27,13 @@ def setup_files(job: Job) -> dict[str, bytes]:
 def setup_step(job: Job, age: float | None) -> Step:
     """The step that says that the command runs, or that what it left `age` seconds ago is used in place of that."""
     if age is None:
-        return Step("Setup", job.setup_command or "")
+        return Step("Setup", job.setup_command or "", category="command")
     return Step("Setup used again", f"What it left {age / 60:,.0f} minutes ago is used:\n{job.setup_command}")
 
 
 def run_setup(job: Job, sandbox: Sandbox, commands: Commands, interruption: Interruption) -> Events:
     """Run the setup command, without the agent's own variables. Raises EngineError `setup_failed`."""
-    output = PlainOutput(job.secrets)
+    output = PlainOutput(job.secrets, "command")
 
     def report(line: Line | None, ended: bool) -> Iterable[Event]:
         return output.feed(line.text) if line else output.flush() if ended else output.tick()

@@ -226,7 +226,7 @@ def _apply(runner: AgentRunner, session: AgentRunnerSession, sent: Report, repor
         runner.current_task = sent.current_task
     if isinstance(sent.usage, dict):
         events.record(runner, session, events.USAGE, sent.usage)
-    new = [progress.Step(step["title"], step.get("message") or "") for step in _new_steps(session, sent.steps or [])]
+    new = [progress.Step(**step) for step in _new_steps(session, sent.steps or [])]
     progress.add_reported_steps(runner, session, new)
     reported.work(sent.usage or None).write(session)
 
@@ -234,7 +234,7 @@ def _apply(runner: AgentRunner, session: AgentRunnerSession, sent: Report, repor
 def _new_steps(session: AgentRunnerSession, steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The steps that are not recorded yet. A report may contain only new steps, or the whole list again."""
     known = [(step["title"], step["message"]) for step in events.steps_of([session])[session.id]]
-    reported_steps = [(step["title"], step.get("message") or "") for step in steps]
+    reported_steps = [(step["title"], step["message"]) for step in steps]
     # In a later attempt the first step is our own "Started again"; the worker's list may include it or not.
     ours = int(session.attempt > 1 and reported_steps[:1] != known[:1])
     known = known[ours:]

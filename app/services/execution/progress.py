@@ -15,7 +15,7 @@ from app import db
 from app.config import settings
 from app.models import AgentRunner, AgentRunnerSession, Event, Site
 from app.models import Base as Model
-from app.models.states import Stage
+from app.models.states import Stage, StepCategory
 from app.services import events, leases
 
 TASK_CHARACTERS = 500
@@ -28,6 +28,13 @@ class Step:
     title: str
     message: str
     of_agent: bool = False
+    category: StepCategory = StepCategory.SYSTEM
+    ref: str | None = None
+    """The agent's own id of the call that it belongs to."""
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        return {"title": self.title, "message": self.message, "category": self.category.value, "ref": self.ref}
 
 
 @dataclass(frozen=True)
@@ -66,10 +73,10 @@ class _Changes:
 
     def add(self, report: Report) -> None:
         match report:
-            case Step(title, message, of_agent):
-                self.events.append((events.STEP, {"title": title, "message": message}))
-                if of_agent:
-                    self.task, self.changes_task = title[:TASK_CHARACTERS], True
+            case Step():
+                self.events.append((events.STEP, report.payload))
+                if report.of_agent:
+                    self.task, self.changes_task = report.title[:TASK_CHARACTERS], True
             case Stage():
                 self.events.append((events.STAGE, {"stage": report.value}))
                 self.stage, self.task, self.changes_task = report, None, True
@@ -190,7 +197,7 @@ def enter_stage(runner: AgentRunner, session: AgentRunnerSession, stage: Stage) 
 def add_step(runner: AgentRunner, session: AgentRunnerSession, title: str, message: str) -> None:
     """Append a step to a locked session."""
     session.steps_count += 1
-    events.record(runner, session, events.STEP, {"title": title, "message": message})
+    events.record(runner, session, events.STEP, Step(title, message).payload)
 
 
 def add_reported_steps(runner: AgentRunner, session: AgentRunnerSession, steps: Sequence[Step]) -> None:
@@ -209,10 +216,7 @@ def add_reported_steps(runner: AgentRunner, session: AgentRunnerSession, steps: 
     db.session.flush()
     mine = {"agent_runner_id": runner.id, "session_id": session.id, "attempt": session.attempt, "kind": events.STEP}
     first = runner.last_event_seq + 1
-    rows = [
-        {**mine, "seq": seq, "payload": {"title": step.title, "message": step.message}}
-        for seq, step in enumerate(added, first)
-    ]
+    rows = [{**mine, "seq": seq, "payload": step.payload} for seq, step in enumerate(added, first)]
     db.session.execute(_insert_events(), rows)
     session.steps_count += len(added)
     runner.last_event_seq += len(added)

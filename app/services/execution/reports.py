@@ -61,7 +61,13 @@ class Report:
         redact = secrets.redact
         task = self.current_task
         steps = [
-            {"title": redact(step["title"]), "message": redact(step.get("message") or "")} for step in self.steps or []
+            {
+                "title": redact(step["title"]),
+                "message": redact(step.get("message") or ""),
+                "category": step["category"],
+                "ref": redact(step["ref"]) if step.get("ref") else None,
+            }
+            for step in self.steps or []
         ]
         return dataclasses.replace(
             self,

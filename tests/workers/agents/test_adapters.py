@@ -102,11 +102,52 @@ def test_claude_shows_what_tools_answered_and_which_of_them_failed(programs: Pat
     said = [("assistant", calls), ("user", answers)]
     lines = [json.dumps({"type": who, "message": {"content": content}}).encode() for who, content in said]
     *_, failed, good, unknown = [event for line in lines for event in agent.parse(Line(line))]
-    assert failed == Step("Failed: Read: no.txt", "No file.")
+    assert failed == Step("Failed: Read: no.txt", "No file.", category="read", ref="2")
     assert isinstance(good, Step) and isinstance(unknown, Step)
     assert good.title == "Result of Bash: make test" and good.message.startswith("100 %\nok xxx")
     assert len(good.message) < 5000 and "bytes were left out" in good.message
     assert unknown.title == "Failed: a tool" and "s3cret" not in unknown.message
+
+
+def grouped(events: list[Event]) -> list[tuple[str, bool]]:
+    """The category of each step, and whether it names the call that it belongs to."""
+    return [(event.category, event.ref is not None) for event in events if isinstance(event, Step)]
+
+
+def test_steps_say_what_they_are_about_and_results_name_their_call(programs: Path) -> None:
+    events = replay(open_agent(job(agent="claude")), "claude-edit")
+    call, result = ("read", True), ("edit", True)
+    said = ("message", False)
+    assert grouped(events) == [("system", False), said, call, call, said, result, result, said]
+    refs = [event.ref for event in events if isinstance(event, Step) and event.ref]
+    assert refs[0] == refs[1] != refs[2] == refs[3]
+    assert grouped(replay(open_agent(job(agent="codex")), "codex-edit")) == [("edit", True), said]
+    assert ("command", True) in grouped(replay(open_agent(job(agent="codex")), "codex-command"))
+
+
+def test_lists_of_tasks_plans_questions_and_thoughts_are_shown_as_such(programs: Path) -> None:
+    tasks = [{"content": "Read", "status": "completed"}, {"content": "Write", "status": "pending"}]
+    used = [
+        {"type": "thinking", "thinking": "Hm."},
+        {"type": "tool_use", "id": "1", "name": "TodoWrite", "input": {"todos": tasks}},
+        {"type": "tool_use", "id": "2", "name": "ExitPlanMode", "input": {"plan": "First\nthen"}},
+        {"type": "tool_use", "id": "3", "name": "AskUserQuestion", "input": {"questions": [{"question": "Which?"}]}},
+    ]
+    line = json.dumps({"type": "assistant", "message": {"content": used}}).encode()
+    assert list(open_agent(job(agent="claude")).parse(Line(line))) == [
+        Step("Hm.", category="reasoning"),
+        Step("Tasks: 1 of 2 done", "[x] Read\n[ ] Write", category="todo", ref="1"),
+        Step("ExitPlanMode: First", "First\nthen", category="plan", ref="2"),
+        Step("AskUserQuestion: Which?", category="question", ref="3"),
+    ]
+    codex = open_agent(job(agent="codex"))
+    item = {"id": "item_1", "type": "todo_list", "items": [{"text": "Read", "completed": True}]}
+    lines = [
+        json.dumps({"type": f"item.{what}", "item": item}).encode() for what in ("started", "updated", "completed")
+    ]
+    assert [event for line in lines for event in codex.parse(Line(line))] == [
+        Step("Tasks: 1 of 1 done", "[x] Read", category="todo", ref="item_1")
+    ]
 
 
 def test_claude_counts_each_message_once_however_many_parts_and_messages_there_are(programs: Path) -> None:
@@ -358,14 +399,16 @@ def test_a_program_may_come_in_a_wheel(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_script_reports_like_an_agent() -> None:
     agent = open_agent(job(agent="scripted"))
     says = [
-        b'{"type": "step", "title": "Looking", "message": "around"}',
+        b'{"type": "step", "title": "Looking", "message": "around", "category": "search", "ref": "1"}',
         b'{"type": "usage", "input_tokens": 5, "cost_usd": 0.5}',
         b"plain words",
         b'{"type": "title", "text": "A title"}',
         b'{"type": "result", "text": "All done"}',
     ]
     events = [event for line in says for event in agent.parse(Line(line))] + list(agent.tick(ended=True))
-    assert events == [Step("Looking", "around"), Usage(input_tokens=5, cost_usd=0.5), Step("plain words")]
+    looking = Step("Looking", "around", category="search", ref="1")
+    words = Step("plain words", category="message")
+    assert events == [looking, Usage(input_tokens=5, cost_usd=0.5), words]
     assert (agent.title, agent.result, agent.verdict(0)) == ("A title", "All done", None)
 
 
@@ -423,7 +466,7 @@ def test_the_first_lines_after_a_step_and_a_silence_are_shown_at_once() -> None:
 def test_output_that_comes_slowly_is_shown_soon() -> None:
     output = PlainOutput(Secrets())
     assert list(output.feed("\x1b[31mred\x1b[0m")) == []
-    assert list(output.flush()) == [Step("red")]
+    assert list(output.flush()) == [Step("red", category="message")]
     assert list(output.flush()) == []
 
 

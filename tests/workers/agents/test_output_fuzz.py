@@ -33,7 +33,9 @@ ITEMS: tuple[dict[str, Any], ...] = (
     {"type": "error", "message": "a"},
     {"type": "mcp_tool_call", "server": "a", "tool": "b"},
     {"type": "web_search", "query": "a"},
+    {"id": "a", "type": "todo_list", "items": [{"text": "a", "completed": True}]},
 )
+TASKS = {"todos": [{"content": "a", "status": "done"}]}
 # One event of each kind that an adapter reads, with all that it looks at.
 READ: dict[str, list[dict[str, Any]]] = {
     "claude": [
@@ -41,6 +43,7 @@ READ: dict[str, list[dict[str, Any]]] = {
         {"type": "system", "subtype": "api_retry", "error": "a"},
         {"type": "assistant", "message": {"content": [{"type": "text", "text": "a"}]}},
         {"type": "assistant", "message": {"content": [{"type": "tool_use", "name": "a", "input": {"command": "a"}}]}},
+        {"type": "assistant", "message": {"content": [{"type": "tool_use", "name": "TodoWrite", "input": TASKS}]}},
         {"type": "assistant", "message": {"id": "a", "usage": dict.fromkeys(CLAUDE_COUNTS, 1)}},
         {"type": "user", "message": {"content": [{"type": "tool_result", "is_error": True, "content": "a"}]}},
         {
@@ -59,7 +62,7 @@ READ: dict[str, list[dict[str, Any]]] = {
         {"type": "error", "message": "a"},
     ],
     "scripted": [
-        {"type": "step", "title": "a", "message": "a"},
+        {"type": "step", "title": "a", "message": "a", "category": "read", "ref": "a"},
         {"type": "usage", "cost_usd": 1, **dict.fromkeys(COUNTS, 1)},
         {"type": "result", "text": "a"},
         {"type": "title", "text": "a"},
