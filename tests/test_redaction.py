@@ -9,6 +9,7 @@ import random
 import re
 import string
 import subprocess
+import textwrap
 import time
 import tracemalloc
 import uuid
@@ -146,6 +147,70 @@ def test_a_known_value_is_found_in_each_form() -> None:
     assert "[redacted]" in secrets.redact(f"<{pair}>") and secrets.are_in([f"<{pair}>".encode()])
 
 
+HEXADECIMAL = {
+    "plain": lambda value: value.hex(),
+    "upper case": lambda value: value.hex().upper(),
+    "xxd -p": lambda value: "\n".join(textwrap.wrap(value.hex(), 60)),
+    "xxd -p -u -c 16 in JSON": lambda value: "\\n".join(textwrap.wrap(value.hex().upper(), 32)),
+}
+ESCAPES = {
+    "URL": lambda byte: f"%{byte:02x}",
+    "URL in upper case": lambda byte: f"%{byte:02X}",
+    "JSON": lambda byte: f"\\u{byte:04x}",
+    "JSON in JSON": lambda byte: f"\\\\u{byte:04X}",
+    "code": lambda byte: f"\\x{byte:02x}",
+    "every second one": lambda byte: f"%{byte:02x}" if byte % 2 else chr(byte),
+}
+
+
+@pytest.mark.parametrize("kind", HEXADECIMAL)
+@pytest.mark.parametrize("before", [0, 1, 7, 29])
+def test_a_known_value_is_found_in_hexadecimal(kind: str, before: int) -> None:
+    encode = HEXADECIMAL[kind]
+    for value in (LONG, LONG[-8:]):
+        secrets = Secrets(value)
+        text = encode(b"?" * before + value.encode() + b"!")
+        found = secrets.redact(f"({text})\n")
+        left = found.replace("[redacted]", "").replace("\\n", "").replace("\n", "")
+        # On lines of the value alone all is redacted; at most some characters of other bytes are redacted with it.
+        assert "[redacted]" in found and len(left) <= 2 + 2 * before + 2
+        assert secrets.are_in([text.encode()]) or "\\n" in text
+        assert Secrets(some(32)).redact(text) == text
+
+
+@pytest.mark.parametrize("kind", ESCAPES)
+def test_a_known_value_is_found_with_escapes(kind: str) -> None:
+    escape, secrets = ESCAPES[kind], Secrets(TOKEN)
+    escaped = "".join(map(escape, TOKEN.encode()))
+    text = f"é%41\\x41 {escaped} and {escaped}%"
+    assert secrets.redact(text) == "é%41\\x41 [redacted] and [redacted]%"
+    for cut in range(0, len(text), 3):
+        assert secrets.are_in([text[:cut].encode(), text[cut:].encode()])
+    assert Secrets(some(32)).redact(text) == text and not Secrets(some(32)).are_in([text.encode()])
+
+
+def test_escapes_of_other_scripts_and_halves_of_them_are_understood() -> None:
+    secrets = Secrets("Größe-ist-geheim")
+    assert secrets.redact(r"Gr%C3%B6\u00dfe-ist-geheim \ud800") == r"[redacted] \ud800"
+    assert secrets.redact("%é\\u12 \ud800 \\x4") == "%é\\u12 \ud800 \\x4"
+
+
+def test_a_known_value_is_found_in_upper_and_lower_case() -> None:
+    secrets = Secrets("Long-Enough-17")
+    for text in ("LONG-ENOUGH-17", "long-enough-17", "%4cONG-ENOUGH-17"):
+        assert secrets.redact(f"<{text}>") == "<[redacted]>" and secrets.are_in([text.encode()])
+    for other in ("long-Enough-17", "LONG-ENOUGH-1"):
+        assert secrets.redact(other) == other
+
+
+@pytest.mark.parametrize("value", ["short", "7", "", "shorter"])
+def test_values_that_are_too_short_are_found_in_no_form(value: str) -> None:
+    secrets = Secrets(value)
+    texts = [value.encode().hex(), value.upper(), "".join(f"%{byte:02x}" for byte in value.encode())]
+    assert [secrets.redact(text) for text in texts] == texts and not secrets.are_in(text.encode() for text in texts)
+    assert Secrets("shortish").redact("SHORTISH") == "SHORTISH", "a word in upper case may be just that"
+
+
 @pytest.mark.parametrize("before", range(5))
 @pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
 def test_a_known_value_is_found_in_the_base64_of_text_that_contains_it(before: int, encode: object) -> None:
@@ -260,6 +325,10 @@ HOSTILE += [
     " ",
     "/",
     "a",
+    "%61",
+    "\\u0061",
+    "61",
+    "61\n",
 ]
 
 

@@ -17,12 +17,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from urllib.parse import SplitResult, quote, quote_plus, unquote, unquote_plus, urlsplit
 
+from app.redaction import escapes
 from app.redaction.token_shapes import redact_shapes
-from app.redaction.wrapped_base64 import WrappedBase64
+from app.redaction.wrapped import Wrapped
 
 REPLACEMENT = "[redacted]"
 # Shorter values, such as `true`, also appear in text that is not secret.
 SHORTEST = 8
+# Shorter values, such as `development`, may be words that text has in upper case, too.
+SHORTEST_IN_OTHER_CASE = 12
+# Streams are searched in pieces of at least so many bytes, because each search also covers the end of the last piece.
+_PIECE = 1 << 16
 # Variables with these name endings are not secret, unless the value is a URL with a password.
 PUBLIC_NAMES = ("URL", "HOST", "ENDPOINT", "REGION", "LOCATION", "MODEL", "PATH", "DIR", "VERSION")
 _ESCAPE = re.compile("%[0-9A-F]{2}")
@@ -39,10 +44,12 @@ class Secrets:
         lines = {line.strip() for value in values if "\n" in value for line in value.splitlines()}
         values |= {line for line in lines if " " not in line and not line.startswith("-----")}
         kept = [value for value in values if len(value.encode(errors="replace")) >= SHORTEST]
-        encoded = {form for value in kept for form in _base64_forms(value)}
-        self._wrapped = WrappedBase64(encoded)
-        self._words = sorted(encoded.union(*map(_forms, kept)), key=len, reverse=True)
+        encoded = {form: 2 for value in kept for form in _hexadecimal_forms(value)}
+        encoded |= {form: 4 for value in kept for form in _base64_forms(value)}
+        self._wrapped = Wrapped(encoded)
+        self._words = sorted({*encoded}.union(*map(_forms, kept)), key=len, reverse=True)
         self._encoded = [form.encode() for form in encoded]
+        self._plain = [case.encode(errors="replace") for value in kept for case in _cases(value)]
         wide = {value.encode(coding, errors="replace") for value in kept for coding in ("utf-16-le", "utf-16-be")}
         self._bytes = [word.encode(errors="replace") for word in self._words] + sorted(wide)
 
@@ -51,22 +58,39 @@ class Secrets:
         text = self._wrapped.redact(text, REPLACEMENT)
         for word in self._words:
             text = text.replace(word, REPLACEMENT)
+        text = escapes.redact(text, self._plain, REPLACEMENT)
         return redact_shapes(text, REPLACEMENT)
 
     def are_in(self, chunks: Iterable[bytes]) -> bool:
         """Whether the stream holds a known secret, even one that is split between chunks."""
-        # Twice the longest secret, since line breaks may be inside.
-        overlap = 2 * max(map(len, self._bytes), default=0)
+        # Twice the longest form, since line breaks may be inside.
+        longest = [2 * len(form) for form in self._bytes] + [escapes.LONGEST * len(value) for value in self._plain]
+        overlap = max(longest, default=0)
         rest = b""
-        for chunk in chunks:
+        for chunk in _joined(chunks):
             window = rest + chunk
             if any(secret in window for secret in self._bytes):
+                return True
+            unescaped = escapes.resolved(window)
+            if unescaped != window and any(value in unescaped for value in self._plain):
                 return True
             unbroken = window.translate(None, b"\r\n\t ")
             if any(secret in unbroken for secret in self._encoded):
                 return True
             rest = window[-overlap:] if overlap else b""
         return False
+
+
+def _joined(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The stream in chunks that are not small."""
+    piece = bytearray()
+    for chunk in chunks:
+        piece += chunk
+        if len(piece) >= _PIECE:
+            yield bytes(piece)
+            piece.clear()
+    if piece:
+        yield bytes(piece)
 
 
 def _secret_values(environment: Mapping[str, str]) -> Iterator[str]:
@@ -92,8 +116,8 @@ def _secrets_of_url(url: SplitResult) -> Iterator[str]:
 
 
 def _forms(value: str) -> Iterator[str]:
-    """The forms of a value: plain, URL-encoded and in JSON."""
-    yield value
+    """The forms of a value: plain, in upper and lower case, URL-encoded and in JSON."""
+    yield from _cases(value)
     for escape, kept in itertools.product((quote, quote_plus), ("", "/")):
         escaped = escape(value, safe=kept)
         yield escaped
@@ -101,6 +125,19 @@ def _forms(value: str) -> Iterator[str]:
     in_json = json.dumps(value)[1:-1]
     yield in_json
     yield in_json.replace("/", r"\/")
+
+
+def _cases(value: str) -> Iterator[str]:
+    yield value
+    if len(value) >= SHORTEST_IN_OTHER_CASE:
+        yield value.upper()
+        yield value.lower()
+
+
+def _hexadecimal_forms(value: str) -> Iterator[str]:
+    form = value.encode(errors="replace").hex()
+    yield form
+    yield form.upper()
 
 
 def _base64_forms(value: str) -> Iterator[str]:

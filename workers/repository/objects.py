@@ -82,14 +82,16 @@ class Objects:
         for header in self._ask(b"info %s\n" % each for each in ids):
             yield None if header.endswith(b" missing") else int(header.rpartition(b" ")[2])
 
-    def contents(self, ids: Iterable[bytes]) -> Generator[bytes, None, None]:
-        """The contents of all objects in one stream, each after a line with its id, type and size."""
+    def contents(self, ids: Iterable[bytes]) -> Generator[tuple[bytes, bytes], None, None]:
+        """The contents of all objects in pieces, each with the object's id. The first is a line with its type and size."""
         is_complete = False
         try:
             for header in self._ask(b"contents %s\n" % each for each in ids):
-                yield header + b"\n"
+                id = header.partition(b" ")[0]
+                yield id, header + b"\n"
                 if not header.endswith(b" missing"):
-                    yield from self._content(header)
+                    for piece in self._content(header):
+                        yield id, piece
             is_complete = True
         finally:
             if not is_complete:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from workers.job import Secrets
+from workers.repository.compressed import LONGEST_MARK, Budget, decompressed, has_mark
 from workers.repository.git import Git
 from workers.repository.objects import NO_ENTRY, Entry, Objects
 
@@ -55,15 +56,37 @@ def changes(objects: Objects, old: str, new: str) -> Generator[Change, None, Non
 
 
 def holds_secret(objects: Objects, changed: Iterable[Change], secrets: Secrets) -> bool:
-    """Whether the name or the new content of a changed path holds a known secret.
+    """Whether the name or the new content of a changed path holds a known secret, plain or in a compressed member.
 
     The files are read instead of the patch, because a patch compresses binary files.
     """
     existing = [change for change in changed if change.exists]
     if secrets.are_in(change.path + b"\0" for change in existing):
         return True
+    compressed: dict[bytes, None] = {}
     with closing(objects.contents(change.new_id for change in existing)) as contents:
-        return secrets.are_in(contents)
+        if secrets.are_in(_noting_compressed(contents, compressed)):
+            return True
+    budget = Budget()
+    return any(_holds_compressed(objects, each, secrets, budget) for each in compressed)
+
+
+def _noting_compressed(contents: Iterable[tuple[bytes, bytes]], noted: dict[bytes, None]) -> Iterator[bytes]:
+    """The pieces of `contents`. The objects that may be or hold compressed members are added to `noted`."""
+    last, window = b"", b""
+    for id, piece in contents:
+        yield piece
+        # The first piece of an object is not yet its content.
+        window = window[-LONGEST_MARK:] + piece if id == last else b""
+        last = id
+        if has_mark(window):
+            noted[id] = None
+
+
+def _holds_compressed(objects: Objects, id: bytes, secrets: Secrets, budget: Budget) -> bool:
+    with closing(objects.contents([id])) as contents:
+        next(contents)
+        return secrets.are_in(decompressed((piece for _, piece in contents), budget))
 
 
 @contextmanager

@@ -1,0 +1,102 @@
+"""What compressed files hold is found, in bounds."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import random
+import tracemalloc
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from app.redaction.secrets import Secrets
+from tests.workers.repositories import commit_all, git, make_origin
+from workers.repository.compressed import Budget, decompressed
+from workers.repository.git import Git
+from workers.repository.objects import Objects
+from workers.repository.trees import changes, holds_secret
+
+SECRET = "a-token-that-may-write"
+NOISE = random.Random(1).randbytes(300_000)
+TEXT = NOISE[:1000] + SECRET.encode() + NOISE[1000:]
+
+
+def zipped(*contents: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number, content in enumerate(contents):
+            archive.writestr(f"folder/{number}", content)
+    return file.getvalue()
+
+
+KINDS = {
+    "gzip": gzip.compress(TEXT),
+    "the second of two members": gzip.compress(NOISE) + gzip.compress(TEXT),
+    "gzip within a file": b"\x1f\x8b\x08 x\x9c PK\x03\x04" + NOISE + gzip.compress(TEXT) + NOISE,
+    "zip": zipped(NOISE, b"", TEXT),
+    "zlib": zlib.compress(TEXT),
+    "a member that is cut off": gzip.compress(SECRET.encode() + NOISE)[:-1000],
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", [1, 7, 1 << 17])
+def test_a_secret_in_a_member_is_found_however_the_content_is_split(kind: str, size: int) -> None:
+    data = KINDS[kind]
+    # Tiny pieces are tried around the marks only, because they take long.
+    cuts = range(0, len(data), size) if size > 7 else [*range(0, 200, size), *range(200, len(data), 4096)]
+    pieces = [data[start:end] for start, end in zip(cuts, [*cuts[1:], len(data)], strict=True)]
+    assert SECRET.encode() in b"".join(decompressed(pieces, Budget()))
+
+
+def test_what_is_decompressed_is_limited() -> None:
+    bomb = gzip.compress(bytes(1 << 24))
+    budget = Budget(size=1 << 26)
+    tracemalloc.start()
+    try:
+        read = sum(map(len, decompressed([bomb] * 100, budget)))
+        assert read < 1.1 * (1 << 26) and tracemalloc.get_traced_memory()[1] < 1 << 22
+    finally:
+        tracemalloc.stop()
+    assert not list(decompressed([bomb], budget)), "the budget is that of all files"
+    marks = b"\x1f\x8b\x08" * 100_000
+    budget = Budget(members=100)
+    assert not b"".join(decompressed([marks], budget)) and budget.members < 100, "members that are none count, too"
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    origin = make_origin(tmp_path_factory.mktemp("compressed") / "origin", {"a": "a\n"})
+    (origin / "x.txt").write_bytes(b"x^2 is not compressed")
+    (origin / "clean.zip").write_bytes(zipped(NOISE))
+    commit_all(origin)
+    for number, data in enumerate(KINDS.values()):
+        (origin / "held").write_bytes(data)
+        commit_all(origin)
+        git(origin, "tag", str(number))
+    return origin
+
+
+@pytest.fixture
+def objects(repository: Path) -> Iterator[Objects]:
+    with closing(Objects(Git(repository / ".git"))) as made:
+        yield made
+
+
+def test_a_change_with_a_secret_in_a_member_is_flagged(repository: Path, objects: Objects) -> None:
+    def tree(name: str) -> str:
+        return git(repository, "rev-parse", f"{name}^{{tree}}")
+
+    def holds(old: str, new: str) -> bool:
+        return holds_secret(objects, changes(objects, tree(old), tree(new)), Secrets(SECRET))
+
+    first = "0~1"
+    assert not holds("0~2", first)
+    for number, kind in enumerate(KINDS):
+        assert holds(first, str(number)), kind
+    assert not holds("0", first), "what a change removes does not count"
