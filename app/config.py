@@ -139,6 +139,10 @@ class Settings:
     local_repositories: Path | None = setting(
         None, "Folder whose repositories may be used by local path. Empty: local paths are refused."
     )
+    mirror_refresh_seconds: int = setting(
+        600,
+        "How often a host fetches the repositories of sites that were used within a day, ahead of their sessions. 0: never.",
+    )
     fetch_timeout_seconds: int = setting(900, "Time limit for one fetch of a repository.")
     max_fetch_bytes: int = setting(10 * 1024**3, "Maximum size of what one fetch of a repository downloads.")
     max_git_memory_bytes: int = setting(

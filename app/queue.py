@@ -26,6 +26,7 @@ SESSIONS, CONTROL, SWEEP = "sessions", "control", "sweep"
 RUN_SESSION, PUBLISH, SWEEP_ALL = "sessions.run", "control.publish", "sweep.all"
 COLLECT_GARBAGE, CHECK_PULL_REQUESTS = "control.collect_garbage", "control.check_pull_requests"
 MAX_WAITING_MESSAGES = 10_000
+REFRESH_MIRRORS = "refresh_mirrors"
 BACKOFF_SECONDS = 1.0
 REQUEST_ID = "agent_runners_request_id"
 
@@ -82,6 +83,12 @@ def send(task: str, *args: str, expires: float | None = None) -> None:
 def revoke(task_id: str) -> None:
     """Terminate a running task. It only makes a stop faster: the worker's next heartbeat notices it as well."""
     _publisher.put(lambda: celery().control.revoke(task_id, terminate=True, signal="SIGTERM"))
+
+
+def refresh_mirrors() -> None:
+    """Make all hosts fetch repositories that are due. If this is lost, they do it at their next turn."""
+    if settings().mirror_refresh_seconds:
+        _publisher.put(lambda: celery().control.broadcast(REFRESH_MIRRORS))
 
 
 class _Publisher:

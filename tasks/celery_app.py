@@ -37,7 +37,7 @@ from app.logs import configure_logging
 from app.models.limits import SessionLimits
 from app.services import secret_key
 from app.setting_values import SettingsError
-from tasks.extensions.bootsteps import BeatCheck, ForkServer, HostSweep
+from tasks.extensions.bootsteps import BeatCheck, ForkServer, HostSweep, MirrorRefresh
 from tasks.jobs.session_jobs import limits_of, this_host
 from tasks.startup.warm_up import warm_up
 from workers.sandbox.layers import layers
@@ -50,7 +50,7 @@ warnings.filterwarnings("ignore", category=SecurityWarning)
 # It also warns that the default of `worker_cancel_long_running_tasks_on_connection_loss` will change. We set it.
 warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
 app = queue.celery()
-app.steps["consumer"].update((ForkServer, HostSweep, BeatCheck))
+app.steps["consumer"].update((ForkServer, HostSweep, MirrorRefresh, BeatCheck))
 app.conf.imports = ("tasks.sessions", "tasks.publications", "tasks.sweep")
 app.conf.worker_consumer = "tasks.extensions.consumer:SafeConsumer"
 app.conf.result_backend = "tasks.extensions.results:NoResults"

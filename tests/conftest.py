@@ -80,6 +80,7 @@ def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pyte
         "SECRET_KEY": "a key for tests, which is long enough",
         "PUBLIC_URL": "http://testserver",
         "LOG_LEVEL": "INFO",
+        "MIRROR_REFRESH_SECONDS": "0",
         # Tests ask faster than people do. Those of these limits set them.
         "MAX_UPLOADS_PER_MINUTE": "0",
         "MAX_TOKENS_PER_MINUTE": "0",

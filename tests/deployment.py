@@ -71,6 +71,7 @@ class Deployment:
             "SWEEP_SECONDS": "1",
             "REDISPATCH_SECONDS": "3",
             "SOFT_SHUTDOWN_SECONDS": "1",
+            "MIRROR_REFRESH_SECONDS": "0",
             **settings,
         }
         self.api = httpx.Client(base_url=f"{self.url}/api/v1", timeout=30)

@@ -11,6 +11,7 @@ from workers.job import Attachment, BaseCommit, Event, Host, Job, Limits, Outcom
 from workers.processes.forking import start_fork_server
 from workers.processes.lifeline import Lifeline, boot_time
 from workers.workspace.orphans import discard_workspaces, find_workspaces, is_orphan, locked, save_lost_work
+from workers.workspace.warming import SiteRepository, warm
 
 __all__ = [
     "Attachment",
@@ -24,6 +25,7 @@ __all__ = [
     "Limits",
     "Outcome",
     "Progress",
+    "SiteRepository",
     "Step",
     "Usage",
     "boot_time",
@@ -34,4 +36,5 @@ __all__ = [
     "run",
     "save_lost_work",
     "start_fork_server",
+    "warm",
 ]

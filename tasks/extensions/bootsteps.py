@@ -1,4 +1,4 @@
-"""Additions to Celery's workers: keep the fork server alive, clean up after lost workers, stop with the beat process."""
+"""Additions to Celery's workers: keep the fork server alive, clean up after lost workers, keep mirrors, stop with beat."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from typing import Any
 import structlog
 from celery import Celery, bootsteps
 from celery.worker.consumer import Consumer, Tasks
+from celery.worker.control import control_command
 
 import workers
 from app import queue
 from app.config import settings
+from tasks.background import start_in_background
 from tasks.recovery import lost_tasks, orphans
 
 log = structlog.get_logger()
 FORK_SERVER_CHECK_SECONDS = 1.0
+_MIRRORS = "tasks.startup.mirrors"
 
 
 class ForkServer(bootsteps.StartStopStep):
@@ -63,6 +66,35 @@ class HostSweep(bootsteps.StartStopStep):
         if found := lost_tasks.find():
             parent.pool.apply_async(lost_tasks.requeue, (found,))
         orphans.start_sweep_if_needed()
+
+
+class MirrorRefresh(bootsteps.StartStopStep):
+    """Starts to fetch repositories that are due: when a session worker starts, at intervals, and when it is asked to."""
+
+    requires = (Tasks,)
+
+    def include_if(self, parent: Consumer) -> bool:
+        return _keeps_mirrors(parent.app)
+
+    def start(self, parent: Consumer) -> None:
+        seconds = settings().mirror_refresh_seconds
+        self._first = parent.timer.call_after(0, start_in_background, (_MIRRORS,))
+        self._timer = parent.timer.call_repeatedly(seconds, start_in_background, (_MIRRORS,))
+
+    def stop(self, parent: Consumer) -> None:
+        self._first.cancel()
+        self._timer.cancel()
+
+
+@control_command(name=queue.REFRESH_MIRRORS)
+def refresh_mirrors(state: Any) -> None:
+    """Fetch repositories that are due now, such as that of a new site."""
+    if _keeps_mirrors(state.app):
+        start_in_background(_MIRRORS)
+
+
+def _keeps_mirrors(app: Celery) -> bool:
+    return queue.SESSIONS in app.amqp.queues.consume_from and settings().mirror_refresh_seconds > 0
 
 
 class BeatCheck(bootsteps.StartStopStep):

@@ -5,39 +5,30 @@ It is a process of its own, so that files that are slow to read do not delay a w
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import structlog
 
 import workers
-from app import db
-from app.config import settings
-from app.logs import configure_logging
 from app.redaction.secrets import redacted_logs
 from app.services.execution import session_attempts
 from app.services.execution.session_attempts import Claim
 from app.services.sites.site_secrets import secrets_of
 from tasks.attempts.heartbeat import Heartbeat
 from tasks.attempts.transactions import transact
+from tasks.background import prepare, start_in_background
 from tasks.jobs.artifact_io import StoredDiffs
 from tasks.jobs.session_jobs import job_of, this_host
-from workers.processes.command import lower_priority
 
 log = structlog.get_logger()
 
 
 def start_sweep_if_needed() -> None:
-    """Start the sweep if a workspace is an orphan. In any case, start to empty the trash.
-
-    A shell starts the sweep in the background and exits, so the worker has no child process to reap.
-    """
+    """Start the sweep if a workspace is an orphan. In any case, start to empty the trash."""
     host = this_host()
     workers.discard_workspaces(host, [])
     if any(map(workers.is_orphan, workers.find_workspaces(host).values())):
-        command = ["sh", "-c", '"$@" &', "sh", sys.executable, "-m", "tasks.recovery.orphans"]
-        subprocess.run(command, stdin=subprocess.DEVNULL, start_new_session=True, check=False)
+        start_in_background("tasks.recovery.orphans")
 
 
 def sweep_workspaces() -> None:
@@ -76,8 +67,5 @@ def _save_and_discard(claim: Claim, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    # Running sessions have priority.
-    lower_priority()
-    configure_logging("worker")
-    db.configure(settings().database)
+    prepare()
     sweep_workspaces()

@@ -12,6 +12,7 @@ from tests.matrix import usual
 from tests.postgres import postgres_database
 from tests.s3 import s3_server
 
+SETTINGS = {"MIRROR_REFRESH_SECONDS": "600"}
 _KINDS = ("sqlite", "postgres-s3")
 DATABASES = usual([pytest.param(name, marks=pytest.mark.xdist_group(f"e2e-{name}")) for name in _KINDS])
 
@@ -20,13 +21,13 @@ DATABASES = usual([pytest.param(name, marks=pytest.mark.xdist_group(f"e2e-{name}
 def deployment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     folder = tmp_path_factory.mktemp("deployment")
     if request.param == "sqlite":
-        with deployed(folder, "", free_port()) as running:
+        with deployed(folder, "", free_port(), **SETTINGS) as running:
             yield running
     else:
         with (
             postgres_database() as url,
             s3_server(folder / "s3") as s3,
-            deployed(folder, url, free_port(), s3.credentials, **s3.settings) as running,
+            deployed(folder, url, free_port(), s3.credentials, **s3.settings, **SETTINGS) as running,
         ):
             yield running
 

@@ -7,12 +7,10 @@ It stores no URL, so a site may change its repository at any time. The base comm
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import re
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,18 +20,17 @@ from workers.errors import EngineError
 from workers.job import Host
 from workers.limits.budget import Budget
 from workers.limits.git_limits import remote_limits
-from workers.processes.launch import holding
 from workers.processes.lifeline import Lifeline
 from workers.repository.branch_names import check_branch
-from workers.repository.fetch import Fetch, translate_timeout
+from workers.repository.fetch import Fetch
 from workers.repository.git import Git, GitFailed, OverLimit
+from workers.repository.mirror_lock import mirror_lock
 from workers.repository.remote import Remote
 
 log = logging.getLogger(__name__)
 
 _FULL_SHA = re.compile(r"[0-9a-f]{40}")
 _ANY_SHA = re.compile(r"[0-9a-fA-F]{7,40}")
-_POLL_SECONDS = 0.05
 # What git says when the remote or the network failed, rather than the mirror.
 _OF_REMOTE = (
     *("unable to access", "ould not read from remote", "hung up", "RPC failed", "does not appear to be", "early EOF"),
@@ -96,7 +93,7 @@ class Mirror:
         remote = Remote(request.repo_url, request.credential, self._host)
         if request.branch is not None:
             check_branch(request.branch)
-        with self._locked():
+        with self._lock():
             try:
                 return self._obtain(wanted, request.branch, remote)
             except (EngineError, OSError) as error:
@@ -113,8 +110,23 @@ class Mirror:
         if self._can_read(request.base_sha):
             raise failed
         remote = Remote(request.repo_url, request.credential, self._host)
-        with self._locked():
+        with self._lock():
             self._replace(request.base_sha, request.branch, remote, failed)
+
+    def refresh(self, request: CommitRequest) -> str | None:
+        """Fetch the branch, so that an attempt that follows has little to fetch. Returns its commit.
+
+        None if the mirror is being fetched by another process. Raises EngineError as `obtain_base` does.
+        """
+        remote = Remote(request.repo_url, request.credential, self._host)
+        with self._lock(wait=False) as is_ours:
+            if not is_ours:
+                return None
+            self._create()
+            fetch = Fetch(self._git, remote, self._host.fetch_timeout_seconds)
+            commit = fetch.branch(request.branch or fetch.default_branch())
+            self._merge_packs()
+            return commit
 
     def find_default_branch(self, request: CommitRequest) -> str | None:
         """The branch that the remote's HEAD names; None if it names none or the remote does not answer.
@@ -205,26 +217,9 @@ class Mirror:
         """Whether the commit is a base already. Nothing packs these refs, so each is a file."""
         return (self.directory / "refs" / "base" / sha).is_file()
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Hold the mirror's lock.
-
-        Another process holds it, which ends with the lifeline as a fetch does: a worker that dies or freezes blocks
-        others for no longer than its lease.
-        """
+    def _lock(self, *, wait: bool = True) -> contextlib.AbstractContextManager[bool]:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with contextlib.ExitStack() as held:
-            with open(f"{self.directory}.lock", "ab") as lock:
-                self._wait_for(lock.fileno())
-                held.enter_context(holding(lock.fileno(), self._lifeline))
-            yield
-
-    def _wait_for(self, lock: int) -> None:
-        deadline = time.monotonic() + self._host.fetch_timeout_seconds
-        with translate_timeout():
-            while not _try_lock(lock):
-                self._git.check_time(deadline)
-                time.sleep(_POLL_SECONDS)
+        return mirror_lock(self._git, self._lifeline, self._host.fetch_timeout_seconds if wait else None)
 
     def _create(self) -> None:
         """Create the mirror if it does not exist, and remove temporary files of killed commands. The lock is held."""
@@ -289,10 +284,3 @@ def _ignoring(code: str) -> Iterator[None]:
     except EngineError as error:
         if error.code != code:
             raise
-
-
-def _try_lock(descriptor: int) -> bool:
-    with contextlib.suppress(BlockingIOError):
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    return False

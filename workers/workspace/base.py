@@ -92,6 +92,11 @@ def open_base(host: Host, site_id: str, sha: str, mirror: Git) -> Iterator[Base]
         yield Base(sha, folder, Facts(**json.loads(held.read())), _read_extent(folder))
 
 
+def has_base(host: Host, site_id: str) -> bool:
+    """Whether the host has a base of any commit of the site."""
+    return any((host.work_dir / "bases" / plain_name(site_id)).glob(f"*/{_FACTS}"))
+
+
 def evict_bases(host: Host) -> None:
     """Remove the bases that were not used for a long time, and the oldest ones if they take up too much disk space."""
     bases = host.work_dir / "bases"

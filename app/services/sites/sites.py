@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import sqlalchemy as sa
 
-from app import db, keys
+from app import db, keys, queue
 from app.config import settings
 from app.errors import Conflict, invalid
 from app.models import AgentRunnerSession, Site
@@ -72,7 +72,14 @@ def create(caller: Caller, fields: SiteFields) -> Site:
     _check_forge(site)
     db.session.add(site)
     db.session.flush()
+    _refresh_mirrors(site)
     return site
+
+
+def _refresh_mirrors(site: Site) -> None:
+    """Make all hosts fetch the repository now. A local one is as quick to fetch when a session needs it."""
+    if not git_names.is_local(site.repo_url):
+        db.after_commit(queue.refresh_mirrors)
 
 
 def _name_in(repo_url: str) -> str:
@@ -109,6 +116,7 @@ def update(caller: Caller, site_id: uuid.UUID, fields: SiteFields) -> Site:
         _reschedule_waiting(site)
     db.session.flush()
     db.session.refresh(site)
+    _refresh_mirrors(site)
     return site
 
 

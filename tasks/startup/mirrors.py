@@ -1,0 +1,102 @@
+"""Keeps the repositories of sites on this host. `python -m tasks.startup.mirrors` fetches those that are due.
+
+It is a process of its own, so that a repository that is slow to fetch delays no worker. A first session then finds a new
+site's repository here, and later ones have little to fetch.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import structlog
+
+import workers
+from app.config import settings
+from app.models import Site
+from app.models.limits import SessionLimits
+from app.redaction.secrets import redacted_logs
+from app.services.sites import activity
+from app.services.sites.site_secrets import credential_of, secrets_of
+from tasks.attempts.transactions import transact
+from tasks.background import prepare
+from tasks.jobs.session_jobs import limits_of, this_host
+
+log = structlog.get_logger()
+_MOST_SITES = 200
+# A repository that cannot be fetched is tried again after a day, or when its site is changed.
+_AFTER_FAILURE_SECONDS = 86_400.0
+
+
+def refresh_mirrors() -> None:
+    """Fetch the repositories that are due, until none is. Returns at once if another process does that on this host."""
+    folder = this_host().work_dir / "mirrors"
+    with _alone(folder / "refresh.lock") as is_alone:
+        while is_alone and (site := _find_due(folder)):
+            due_in = settings().mirror_refresh_seconds if _refresh(site) else _AFTER_FAILURE_SECONDS
+            _stamp(folder, site).write_text(json.dumps([str(site.updated_at), time.time() + due_in]))
+
+
+def _find_due(folder: Path) -> Site | None:
+    """The next site: one that was never fetched here, or else the one that has been due the longest."""
+    found = [
+        (_due_at(_stamp(folder, site), site), site)
+        for site in transact(lambda: activity.find_recently_used(_MOST_SITES))
+    ]
+    due = [(due_at, site) for due_at, site in found if due_at <= time.time()]
+    return min(due, key=lambda each: each[0])[1] if due else None
+
+
+def _due_at(stamp: Path, site: Site) -> float:
+    """When the site is to be fetched, in seconds since the epoch. 0: at once, as it is new or was changed."""
+    try:
+        updated_at, due_at = json.loads(stamp.read_text())
+    except (FileNotFoundError, ValueError):
+        return 0.0
+    return float(due_at) if updated_at == str(site.updated_at) else 0.0
+
+
+def _stamp(folder: Path, site: Site) -> Path:
+    """The file that says which state of a site was fetched, and when it is due again."""
+    return folder / f"{site.id}.refreshed"
+
+
+def _refresh(site: Site) -> bool:
+    """Whether it succeeded."""
+    secrets = secrets_of(site)
+    with structlog.contextvars.bound_contextvars(site_id=str(site.id)), redacted_logs(secrets):
+        try:
+            repository = workers.SiteRepository(str(site.id), site.repo_url, site.default_branch, credential_of(site))
+            # Fetches are limited by their own timeout. This ends what they leave if this process is killed.
+            lifeline = workers.Lifeline(2.0 * settings().fetch_timeout_seconds)
+            workers.warm(this_host(), repository, limits_of(SessionLimits(settings().max_duration_seconds)), lifeline)
+        except workers.EngineError as error:
+            log.warning("mirror_not_refreshed", code=error.code, error=secrets.redact(str(error)))
+        except Exception:
+            log.exception("mirror_not_refreshed")
+        else:
+            log.info("mirror_refreshed")
+            return True
+    return False
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[bool]:
+    """Hold a lock file, and yield whether it is held. It is released if this process ends."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with open(path, "ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+if __name__ == "__main__":
+    prepare()
+    refresh_mirrors()

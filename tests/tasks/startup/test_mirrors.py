@@ -1,0 +1,93 @@
+"""Which repositories a host fetches ahead of sessions, and when it does so again."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+import structlog
+
+from app import db
+from app.config import settings
+from app.models import AgentRunner, Site
+from app.models.states import Execution
+from tasks.startup.mirrors import refresh_mirrors
+from tests.tasks.conftest import read
+
+LONG_SECONDS = 3 * 86_400.0
+
+
+def fetched() -> list[str]:
+    """What is fetched now, each time with its outcome."""
+    with structlog.testing.capture_logs() as lines:
+        refresh_mirrors()
+    return [line["event"] for line in lines if line["event"].startswith("mirror_")]
+
+
+def change_site(**values: object) -> None:
+    with db.transaction():
+        db.session.execute(sa.update(Site).values(**{"updated_at": Site.updated_at, **values}))
+
+
+@pytest.fixture
+def new_site(ask: Callable, configure: Callable) -> None:
+    """A site without sessions: `ask` makes one for its sessions."""
+    configure(MIRROR_REFRESH_SECONDS="600")
+
+
+@pytest.mark.usefixtures("new_site")
+def test_a_new_site_is_fetched_once_and_again_when_it_is_due(configure):
+    assert fetched() == ["mirror_refreshed"]
+    [mirror] = [path for path in (settings().work / "mirrors").iterdir() if path.is_dir()]
+    assert list((settings().work / "bases" / mirror.name).iterdir())
+    assert fetched() == []
+    change_site(updated_at=db.now(60))
+    assert fetched() == ["mirror_refreshed"], "its address or token may be another one"
+    stamp = mirror.with_name(f"{mirror.name}.refreshed")
+    stamp.write_text(json.dumps([json.loads(stamp.read_text())[0], time.time() - 1]))
+    assert fetched() == ["mirror_refreshed"]
+
+
+@pytest.mark.parametrize("values", [{"deleted_at": db.now()}, {"execution": Execution.EXTERNAL}])
+@pytest.mark.usefixtures("new_site")
+def test_a_site_that_no_worker_here_works_on_is_not_fetched(values):
+    change_site(**values)
+    assert fetched() == []
+
+
+@pytest.mark.usefixtures("new_site")
+def test_a_site_is_fetched_while_it_is_used(ask):
+    session_id = ask("true")
+    change_site(updated_at=db.now(-LONG_SECONDS))
+    assert fetched() == ["mirror_refreshed"]
+    with db.transaction():
+        db.session.execute(sa.update(AgentRunner).values(last_session_created_at=db.now(-LONG_SECONDS)))
+    (settings().work / "mirrors" / f"{read(session_id).site_id}.refreshed").unlink()
+    assert fetched() == []
+
+
+@pytest.mark.usefixtures("new_site")
+def test_what_cannot_be_fetched_is_not_tried_again_until_the_site_is_changed(tmp_path: Path):
+    (tmp_path / "origin").rename(tmp_path / "gone")
+    assert fetched() == ["mirror_not_refreshed"]
+    assert fetched() == []
+    (tmp_path / "gone").rename(tmp_path / "origin")
+    change_site(updated_at=db.now(60))
+    assert fetched()[0] == "mirror_refreshed"
+
+
+@pytest.mark.usefixtures("new_site")
+def test_one_process_of_a_host_fetches_at_a_time():
+    folder = settings().work / "mirrors"
+    folder.mkdir(parents=True)
+    lock = os.open(folder / "refresh.lock", os.O_CREAT | os.O_WRONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    assert fetched() == []
+    os.close(lock)
+    assert fetched() == ["mirror_refreshed"]

@@ -1,0 +1,42 @@
+"""Prepares this host for the sessions of a site, so that none of them has to wait for a whole repository."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from workers.job import Host, Limits
+from workers.limits.git_limits import session_limits
+from workers.processes.lifeline import Lifeline
+from workers.repository.git import Git
+from workers.repository.mirror import Mirror
+from workers.workspace.base import has_base, open_base
+from workers.workspace.base_files import open_files
+from workers.workspace.overlay_probe import can_overlay
+
+
+@dataclass(frozen=True)
+class SiteRepository:
+    """The repository of a site. Without a `branch`, its sessions start from the remote's default branch."""
+
+    site_id: str
+    repo_url: str
+    branch: str | None
+    credential: str | None = field(default=None, repr=False)
+    sha: None = None
+    base_sha: None = None
+
+
+def warm(host: Host, repository: SiteRepository, limits: Limits, lifeline: Lifeline) -> None:
+    """Fetch the branch into the mirror of the site, and make a base of it if this host has none of the site yet.
+
+    Later bases are left to the sessions that need them: most commits of a busy branch never have a session. Does nothing
+    while another process fetches. Raises EngineError as `Mirror.obtain_base` and `open_base` do, and OSError.
+    """
+    mirror = Mirror(host, repository.site_id, lifeline)
+    sha = mirror.refresh(repository)
+    if sha is None or has_base(host, repository.site_id):
+        return
+    git = Git(mirror.directory, lifeline, limits=session_limits(host, limits))
+    with open_base(host, repository.site_id, sha, git) as base:
+        if can_overlay(host):
+            open_files(host, base, git)
