@@ -1,4 +1,21 @@
-"""The error that ends a command."""
+"""How a command ends."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitStatus(IntEnum):
+    """The exit statuses of commands. Those above 63 are those of sysexits(3)."""
+
+    DONE = 0
+    ERROR = 1
+    CANCELLED = 2
+    """The session that was waited for was stopped."""
+    USAGE = 64
+    UNREACHABLE = 69
+    """No deployment answers."""
+    INTERRUPTED = 130
 
 
 class CommandError(Exception):

@@ -1,57 +1,100 @@
-"""`agent-runners COMMAND ...`. Each command is a module of `app.cli.commands`, imported only when it is called."""
+"""`agent-runners COMMAND ...`. Each command is in a module of its own, imported only when it is called."""
 
 from __future__ import annotations
 
-import argparse
 import importlib
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from app.cli.errors import CommandError
-from app.config import Settings, settings
+import click
+
+from app.cli.errors import CommandError, ExitStatus
+from app.client import ClientError
+from app.config import settings
 from app.deployment_secrets import own_secrets
 from app.errors import AppError
 from app.escaping import readable
 from app.setting_values import SettingsError
 
-COMMANDS = {
-    "demo": "turn a prompt into a pull request, on a sample repository or a clone of yours",
-    "up": "start all processes in the Procfile, and stop them in order",
-    "init": "create the first account, its user and a token",
-    "account": "create and list accounts, and limit their sessions",
-    "token": "create, list and revoke tokens",
-    "key": "check the secret key, or replace it if it is lost",
-    "migrate": "upgrade the database to the newest revision, and set up the folder for artifacts",
-    "doctor": "check every part of this deployment, and say how to fix what does not work",
-    "broker": "run the embedded broker",
-    "web": "serve the API",
-    "worker": "run a worker for one queue: sessions, control or sweep",
-    "flower": "show workers and tasks in the browser",
+SECTIONS: Mapping[str, Mapping[str, str]] = {
+    "Try it": {
+        "demo": "turn a prompt into a pull request, on a sample repository or a clone of yours",
+    },
+    "Run a deployment": {
+        "up": "start all processes in the Procfile, and stop them in order",
+        "init": "create the first account, its user and a token",
+        "account": "create and list accounts, and limit their sessions",
+        "token": "create, list and revoke tokens",
+        "key": "check the secret key, or replace it if it is lost",
+        "migrate": "upgrade the database to the newest revision, and set up the folder for artifacts",
+        "doctor": "check every part of this deployment, and say how to fix what does not work",
+        "broker": "run the embedded broker",
+        "web": "serve the API",
+        "worker": "run a worker for one queue: sessions, control or sweep",
+        "flower": "show workers and tasks in the browser",
+    },
 }
+COMMANDS = {name: what for section in SECTIONS.values() for name, what in section.items()}
 
 # Commands that live outside this package. The demonstration uses this package, so this package must not import it.
 _MODULES = {"demo": "app.demo.story"}
 
 
+class Commands(click.Group):
+    """All commands, in sections. The list needs none of their modules."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(_MODULES.get(cmd_name, f"app.cli.commands.{cmd_name}"))
+        command: click.Command = module.command
+        command.name = cmd_name
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for section, commands in SECTIONS.items():
+            with formatter.section(section):
+                formatter.write_dl(list(commands.items()))
+
+
+@click.command(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    epilog="docs/settings.md lists the settings of a deployment, which are variables.",
+)
+def agent_runners() -> None:
+    """Turn a prompt into a reviewed pull request, with any coding agent."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status."""
+    """Run one command and return its exit status: see `ExitStatus`."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if not arguments or arguments[0] not in COMMANDS:
-        return _explain(arguments)
-    name = arguments[0]
-    module = importlib.import_module(_MODULES.get(name, f"app.cli.commands.{name}"))
-    parser = argparse.ArgumentParser(prog=f"agent-runners {name}", description=module.__doc__)
-    module.add_arguments(parser)
     try:
-        return module.run(parser.parse_args(arguments[1:]), Settings.from_environment())
-    except (AppError, CommandError, SettingsError) as error:
-        message = str(error)
+        status = agent_runners.main(arguments, "agent-runners", standalone_mode=False)
+        return status if isinstance(status, int) else ExitStatus.DONE
+    except click.UsageError as error:
+        error.show()
+        return ExitStatus.USAGE
+    except (click.Abort, KeyboardInterrupt):
+        return ExitStatus.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output, such as `head`, has read enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitStatus.ERROR
+    except ClientError as error:
+        message, status = str(error), ExitStatus.ERROR if error.status else ExitStatus.UNREACHABLE
+    except (AppError, CommandError, SettingsError, click.ClickException) as error:
+        message, status = str(error), ExitStatus.ERROR
     except Exception as error:
-        message = _explain_database_error(error)
+        message, status = _explain_database_error(error), ExitStatus.ERROR
         if not message:
             raise
-    print(f"agent-runners {name}: {readable(message)}", file=sys.stderr)
-    return 1
+    print(f"agent-runners {arguments[0]}: {readable(message)}", file=sys.stderr)
+    return status
 
 
 def _explain_database_error(error: Exception) -> str:
@@ -65,19 +108,6 @@ def _explain_database_error(error: Exception) -> str:
     reason = str(error.orig).strip().splitlines()[0]
     remedy = "Start the database or set AGENT_RUNNERS_DATABASE_URL, and run agent-runners migrate"
     return f"the database failed: {Secrets(None, own_secrets(settings())).redact(reason)}. {remedy}"
-
-
-def _explain(arguments: Sequence[str]) -> int:
-    lines = "\n".join(f"  {name:<9} {what}" for name, what in COMMANDS.items())
-    text = (
-        f"usage: agent-runners COMMAND [--help]\n\n{lines}\n\ndocs/settings.md lists the settings, which are variables."
-    )
-    if arguments and arguments[0] in ("-h", "--help"):
-        print(text)
-        return 0
-    unknown = f"agent-runners: unknown command {arguments[0]!r}\n\n" if arguments else ""
-    print(unknown + text, file=sys.stderr)
-    return 2
 
 
 if __name__ == "__main__":

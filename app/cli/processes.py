@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import functools
 import os
 import shutil
 import socket
 import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NoReturn
+from typing import Concatenate, NoReturn, ParamSpec, TypeVar
 
 from app.cli.errors import CommandError
 from app.config import PREFIX, Settings
 
 ROOT = Path(__file__).resolve().parents[2]
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def pass_settings(function: Callable[Concatenate[Settings, P], T]) -> Callable[P, T]:
+    """Call a command with the settings, which are read once its own options turned out to be right."""
+
+    @functools.wraps(function)
+    def with_settings(*arguments: P.args, **options: P.kwargs) -> T:
+        return function(Settings.from_environment(), *arguments, **options)
+
+    return with_settings
 
 
 def become_module(

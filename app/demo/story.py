@@ -5,12 +5,14 @@ Without arguments, the demo uses a small sample repository. It always has its ow
 
 from __future__ import annotations
 
-import argparse
 import signal
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
+
+import click
 
 from app.cli.errors import CommandError
 from app.cli.processes import ROOT, private_folder
@@ -27,26 +29,40 @@ from app.escaping import readable
 SHELL = "shell"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("prompt", nargs="?", metavar="PROMPT", help="prompt for the agent; for `shell`, a script")
-    parser.add_argument("--repo", type=Path, metavar="PATH", help="work on a clone of this repository")
-    parser.add_argument("--agent", default=SHELL, help="`codex`, `claude`, or %(default)s, which needs no key")
-    parser.add_argument("--once", action="store_true", help="exit at the end instead of keeping the processes running")
-    parser.add_argument("--data-dir", type=Path, default=ROOT / ".data" / "demo", help="default: %(default)s")
-    parser.add_argument(
-        "--port",
-        type=int,
-        default=Settings.web_port,
-        help="port of the API; the next two are for Flower and the forge, or others if taken (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--unsafe-no-sandbox",
-        action="store_true",
-        help="run the agent as an ordinary process, without a sandbox",
-    )
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the caller chose."""
+
+    prompt: str | None
+    repo: Path | None
+    agent: str
+    once: bool
+    data_dir: Path
+    port: int
+    unsafe_no_sandbox: bool
 
 
-def run(args: argparse.Namespace, _settings: Settings) -> int:
+@click.command(help=__doc__)
+@click.argument("prompt", required=False)
+@click.option("--repo", type=Path, metavar="PATH", help="Work on a clone of this repository.")
+@click.option("--agent", default=SHELL, show_default=True, help="`codex` and `claude` need a key, `shell` none.")
+@click.option("--once", is_flag=True, help="Exit at the end instead of keeping the processes running.")
+@click.option("--data-dir", type=Path, default=ROOT / ".data" / "demo", show_default=True)
+@click.option(
+    "--port",
+    type=int,
+    default=Settings.web_port,
+    show_default=True,
+    help="Port of the API; the next two are for Flower and the forge, or others if taken.",
+)
+@click.option("--unsafe-no-sandbox", is_flag=True, help="Run the agent as an ordinary process, without a sandbox.")
+def command(**options: Any) -> None:
+    if not _run(Options(**options)):
+        sys.exit(1)
+
+
+def _run(args: Options) -> bool:
+    """Whether all went well."""
     signal.signal(signal.SIGTERM, _end)
     view = View()
     data = private_folder(args.data_dir.absolute())
@@ -68,10 +84,10 @@ def run(args: argparse.Namespace, _settings: Settings) -> int:
         if not args.once:
             view.say("Press Ctrl-C to stop everything.")
             running.wait()
-    return 0 if is_done else 1
+    return is_done
 
 
-def _repository(args: argparse.Namespace, folder: Path, view: View) -> Repository:
+def _repository(args: Options, folder: Path, view: View) -> Repository:
     if args.repo is None:
         return sample(folder)
     repository = clone(args.repo, folder)
@@ -80,7 +96,7 @@ def _repository(args: argparse.Namespace, folder: Path, view: View) -> Repositor
     return repository
 
 
-def _tell_story(client: Client, publisher: Forge, args: argparse.Namespace, repository: Repository, view: View) -> bool:
+def _tell_story(client: Client, publisher: Forge, args: Options, repository: Repository, view: View) -> bool:
     """Run two sessions on one runner and open their pull request. Returns whether all succeeded."""
     site = _site(client, publisher, repository)
     first, second = prompts(args.prompt, is_script=args.agent == SHELL)

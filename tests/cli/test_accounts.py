@@ -101,7 +101,7 @@ def test_an_invalid_email_address_is_refused(folder: Path) -> None:
 @pytest.mark.parametrize("limit", ["0", "-1", "many", "2147483648"])
 def test_an_invalid_limit_is_refused(folder: Path, limit: str) -> None:
     done = run(folder, "account", "set", "00000000-0000-0000-0000-000000000000", f"--max-queued-sessions={limit}")
-    assert done.returncode == 2 and "whole number of at least 1" in done.stderr
+    assert done.returncode == 64 and "whole number of at least 1" in done.stderr
 
 
 def test_limits_of_an_unknown_account_are_refused(folder: Path) -> None:

@@ -9,27 +9,28 @@ from pathlib import Path
 
 import pytest
 
+from app.cli.errors import ExitStatus
 from app.cli.main import COMMANDS
 from tests.cli.processes import run
 
 
 def test_without_a_command_all_are_listed(folder: Path) -> None:
     done = run(folder)
-    assert done.returncode == 2
+    assert done.returncode == ExitStatus.USAGE
     assert all(name in done.stderr for name in COMMANDS)
 
 
 def test_an_unknown_command_is_named(folder: Path) -> None:
     done = run(folder, "dance")
-    assert done.returncode == 2
-    assert "unknown command 'dance'" in done.stderr
+    assert done.returncode == ExitStatus.USAGE
+    assert "No such command 'dance'" in done.stderr
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_explains_itself(folder: Path, name: str) -> None:
     done = run(folder, name, "--help")
     assert done.returncode == 0, done.stderr
-    assert f"usage: agent-runners {name}" in done.stdout
+    assert f"Usage: agent-runners {name}" in done.stdout
 
 
 def test_an_unknown_setting_is_refused_with_the_nearest_that_exists(folder: Path) -> None:

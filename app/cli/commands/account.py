@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
 
 from app import db
+from app.cli.processes import pass_settings
 from app.config import Settings
 from app.escaping import readable
 from app.services.accounts import accounts
@@ -16,60 +20,73 @@ LIMITS = {"max_concurrent_sessions": "sessions that may run at once", "max_queue
 NONE = "none"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(dest="action", required=True)
-    create = actions.add_parser("create", help="create an account, its user and an administrator's token, shown once")
-    create.add_argument("account", help="name of the account")
-    create.add_argument("--email", required=True, help="email address of its user; must be unique")
-    create.add_argument("--name", default="Administrator", help="name of its user (default: %(default)s)")
-    _add_limits(create)
-    actions.add_parser("list", help="show every account with its limits")
-    change = actions.add_parser("set", help="change the given limits")
-    change.add_argument("id", type=uuid.UUID)
-    _add_limits(change)
+class _Limit(click.ParamType):
+    """A limit, or None for `none`."""
+
+    name = "N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        if value == NONE:
+            # Click takes None for an option that was not given.
+            return NONE
+        if not value.isdecimal() or not 1 <= int(value) < 2**31:
+            self.fail(f"{value!r} is neither a whole number of at least 1 nor `{NONE}`", param, ctx)
+        return int(value)
 
 
-def _add_limits(parser: argparse.ArgumentParser) -> None:
+def _limit_options(function: Callable[..., None]) -> Callable[..., None]:
     for name, what in LIMITS.items():
-        option = f"--{name.replace('_', '-')}"
-        # An option that is not given sets no attribute, because None removes the limit.
-        parser.add_argument(
-            option, type=_limit, metavar="N", default=argparse.SUPPRESS, help=f"{what}; `{NONE}` removes the limit"
+        option = click.option(
+            f"--{name.replace('_', '-')}", type=_Limit(), help=f"{what.capitalize()}; `{NONE}` removes it."
         )
+        function = option(function)
+    return function
 
 
-def _limit(text: str) -> int | None:
-    if text == NONE:
-        return None
-    if not text.isdecimal() or not 1 <= int(text) < 2**31:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a whole number of at least 1 nor `{NONE}`")
-    return int(text)
+def _chosen(limits: Mapping[str, int | str | None]) -> AccountLimits:
+    """The limits that were given. One that was not keeps its value."""
+    given = {name: limit for name, limit in limits.items() if limit is not None}
+    return AccountLimits(**{name: limit if isinstance(limit, int) else None for name, limit in given.items()})
 
 
-def run(args: argparse.Namespace, settings: Settings) -> int:
+@click.group(help=__doc__)
+def command() -> None:
+    pass
+
+
+@command.command(help="Create an account, its user and an administrator's token, which is shown once.")
+@click.argument("account")
+@click.option("--email", required=True, help="Email address of its user; must be unique.")
+@click.option("--name", default="Administrator", show_default=True, help="Name of its user.")
+@_limit_options
+@pass_settings
+def create(settings: Settings, account: str, email: str, name: str, **limits: int | str | None) -> None:
     db.configure(settings.database)
     with db.transaction():
-        {"create": _create, "list": _list, "set": _set}[args.action](args)
-    return 0
-
-
-def _create(args: argparse.Namespace) -> None:
-    user, token = accounts.create(args.account, args.email, args.name)
-    accounts.set_limits(user.account_id, AccountLimits(**_limits(args)))
-    print(f"Account {user.account_id}. The token of {user.email}, shown only once:", file=sys.stderr)
+        user, token = accounts.create(account, email, name)
+        accounts.set_limits(user.account_id, _chosen(limits))
+        print(f"Account {user.account_id}. The token of {user.email}, shown only once:", file=sys.stderr)
     print(token)
 
 
-def _list(_args: argparse.Namespace) -> None:
-    for account in accounts.find_all():
-        running, waiting = (NONE if limit is None else limit for limit in _limits(account).values())
-        limits = f"running {running:<6}  waiting {waiting:<6}"
-        print(f"{account.id}  {account.created_at:%Y-%m-%d}  {limits}  {readable(' '.join(account.name.split()))}")
+@command.command("list", help="Show every account with its limits.")
+@pass_settings
+def list_all(settings: Settings) -> None:
+    db.configure(settings.database)
+    with db.transaction():
+        for account in accounts.find_all():
+            running, waiting = (
+                NONE if limit is None else limit for limit in (getattr(account, name) for name in LIMITS)
+            )
+            limits = f"running {running:<6}  waiting {waiting:<6}"
+            print(f"{account.id}  {account.created_at:%Y-%m-%d}  {limits}  {readable(' '.join(account.name.split()))}")
 
 
-def _set(args: argparse.Namespace) -> None:
-    accounts.set_limits(args.id, AccountLimits(**_limits(args)))
-
-
-def _limits(given: object) -> dict[str, int | None]:
-    return {name: getattr(given, name) for name in LIMITS if hasattr(given, name)}
+@command.command("set", help="Change the given limits.")
+@click.argument("id", type=uuid.UUID)
+@_limit_options
+@pass_settings
+def change(settings: Settings, id: uuid.UUID, **limits: int | str | None) -> None:
+    db.configure(settings.database)
+    with db.transaction():
+        accounts.set_limits(id, _chosen(limits))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import os
 import shutil
 import sys
 
+import click
+
 from app.cli.errors import CommandError
-from app.cli.processes import private_folder
+from app.cli.processes import pass_settings, private_folder
 from app.config import Settings
 
 MISSING = """no broker was found on this machine. Do one of these:
@@ -18,14 +19,12 @@ MISSING = """no broker was found on this machine. Do one of these:
   set the URL of another broker (AGENT_RUNNERS_BROKER_URL=redis://host:6379/0)."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    pass
-
-
-def run(_args: argparse.Namespace, settings: Settings) -> int:
+@click.command(help=__doc__)
+@pass_settings
+def command(settings: Settings) -> None:
     if settings.broker_url:
         print("AGENT_RUNNERS_BROKER_URL is set to another broker, so none is started here.", file=sys.stderr)
-        return 0
+        return
     private_folder(settings.broker_socket.parent)
     command = [
         find_server(),

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
+import click
 
-from app.cli.processes import become_module
+from app.cli.processes import become_module, pass_settings
 from app.config import Settings
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print JSON, one finding a line")
-
-
-def run(args: argparse.Namespace, settings: Settings) -> int:
-    become_module(settings, "tasks.doctor", *(["--json"] if args.json else []))
+@click.command(help=__doc__)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one finding a line.")
+@pass_settings
+def command(settings: Settings, as_json: bool) -> None:
+    become_module(settings, "tasks.doctor", *(["--json"] if as_json else []))

@@ -2,41 +2,53 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
+import click
+
 from app import db
-from app.cli.processes import private_folder
+from app.cli.processes import pass_settings, private_folder
 from app.config import Settings
 from app.errors import Conflict
 from app.services.accounts import accounts
 
-EMAIL = "admin@localhost"
+ACCOUNT, EMAIL, NAME = "Default", "admin@localhost", "Administrator"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--account", default="Default", help="name of the account (default: %(default)s)")
-    parser.add_argument("--email", default=EMAIL, help="email address of its user (default: %(default)s)")
-    parser.add_argument("--name", default="Administrator", help="name of its user (default: %(default)s)")
-    parser.add_argument("--if-empty", action="store_true", help="do nothing if there is an account already")
-    parser.add_argument("--token-file", type=Path, help="write the token here (mode 0600) instead of showing it")
+@click.command(help=__doc__)
+@click.option("--account", default=ACCOUNT, show_default=True, help="Name of the account.")
+@click.option("--email", default=EMAIL, show_default=True, help="Email address of its user.")
+@click.option("--name", default=NAME, show_default=True, help="Name of its user.")
+@click.option("--if-empty", is_flag=True, help="Do nothing if there is an account already.")
+@click.option("--token-file", type=Path, help="Write the token here (mode 0600) instead of showing it.")
+@pass_settings
+def command(settings: Settings, account: str, email: str, name: str, if_empty: bool, token_file: Path | None) -> None:
+    if if_empty:
+        create_if_empty(settings, token_file, account, email, name)
+    else:
+        _create(settings, token_file, account, email, name)
 
 
-def run(args: argparse.Namespace, settings: Settings) -> int:
+def create_if_empty(settings: Settings, token_file: Path | None, *names: str) -> None:
+    """Create the first account, unless there is an account already. `names` are those of `_create`."""
+    try:
+        _create(settings, token_file, *names)
+    except Conflict as error:
+        if error.error_code != "already_initialised":
+            raise
+
+
+def _create(
+    settings: Settings, token_file: Path | None, account: str = ACCOUNT, email: str = EMAIL, name: str = NAME
+) -> None:
     private_folder(settings.data_dir)
     db.configure(settings.database)
-    try:
-        with db.transaction():
-            user, token = accounts.init(args.account, args.email, args.name)
-    except Conflict as error:
-        if args.if_empty and error.error_code == "already_initialised":
-            return 0
-        raise
-    if args.token_file:
-        args.token_file.touch(mode=0o600)
-        args.token_file.write_text(token)
+    with db.transaction():
+        user, token = accounts.init(account, email, name)
+    if token_file:
+        token_file.touch(mode=0o600)
+        token_file.write_text(token)
     else:
         print(f"The token of {user.email}, shown only once:", file=sys.stderr)
         print(token, flush=True)
-    return 0

@@ -6,22 +6,36 @@ credentials of each site again. Then restart all other processes with the new ke
 
 from __future__ import annotations
 
-import argparse
+import click
 
 from app import db
+from app.cli.processes import pass_settings
 from app.config import Settings
 from app.services import secret_key
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(dest="action", required=True)
-    actions.add_parser("check", help="check whether this machine has the deployment's key")
-    actions.add_parser("accept", help="make this machine's key the deployment's key")
+@click.group(help=__doc__)
+def command() -> None:
+    pass
 
 
-def run(args: argparse.Namespace, settings: Settings) -> int:
+@command.command(help="Check whether this machine has the deployment's key.")
+@pass_settings
+def check(settings: Settings) -> None:
     db.configure(settings.database)
     with db.transaction():
-        {"check": secret_key.require_same, "accept": secret_key.accept}[args.action]()
+        secret_key.require_same()
+    _confirm()
+
+
+@command.command(help="Make this machine's key the deployment's key.")
+@pass_settings
+def accept(settings: Settings) -> None:
+    db.configure(settings.database)
+    with db.transaction():
+        secret_key.accept()
+    _confirm()
+
+
+def _confirm() -> None:
     print("This machine has the deployment's key.")
-    return 0

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
+
+import click
 
 from app import artifacts, db
 from app.artifacts import LocalStore
 from app.cli.errors import CommandError
-from app.cli.processes import private_folder
+from app.cli.processes import pass_settings, private_folder
 from app.config import Settings
 from app.escaping import readable
 from app.services.artifacts import references
 from migrations import config
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    pass
+@click.command(help=__doc__)
+@pass_settings
+def command(settings: Settings) -> None:
+    upgrade(settings)
 
 
-def run(_args: argparse.Namespace, settings: Settings) -> int:
+def upgrade(settings: Settings) -> None:
+    """Do all of it. Raises CommandError if the folder for artifacts cannot be used."""
     private_folder(settings.data_dir)
     if note := config.migrate(settings.database):
         print(f"agent-runners migrate: {readable(note)}", file=sys.stderr)
     if store := artifacts.local_store():
         db.configure(settings.database)
         _set_up(store)
-    return 0
 
 
 def _set_up(store: LocalStore) -> None:

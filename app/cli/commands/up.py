@@ -6,7 +6,6 @@ workers get a minute to requeue their sessions. Press Ctrl-C again to stop witho
 
 from __future__ import annotations
 
-import argparse
 import fcntl
 import os
 import sys
@@ -15,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import click
 import httpx
 import redis
 from honcho.environ import parse_procfile
@@ -25,7 +25,7 @@ from rich.text import Text
 from app import db
 from app.cli.commands import init, migrate
 from app.cli.errors import CommandError
-from app.cli.processes import ROOT, absolute_paths, private_folder
+from app.cli.processes import ROOT, absolute_paths, pass_settings, private_folder
 from app.cli.procfile_runner import BROKER_GRACE_SECONDS, Supervisor
 from app.cli.sandbox import find_warning
 from app.config import PREFIX, Settings
@@ -36,24 +36,20 @@ BROKER, FLOWER = "broker", "flower"
 ASK_SECONDS = 0.5
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--procfile", type=Path, default=ROOT / "Procfile", help="default: %(default)s")
-    parser.add_argument("--token-file", type=Path, help="write the first token to this file instead of showing it")
-
-
-def run(args: argparse.Namespace, settings: Settings) -> int:
-    commands = _commands(args.procfile, settings)
+@click.command(help=__doc__)
+@click.option("--procfile", type=Path, default=ROOT / "Procfile", show_default=True)
+@click.option("--token-file", type=Path, help="Write the first token to this file instead of showing it.")
+@pass_settings
+def command(settings: Settings, procfile: Path, token_file: Path | None) -> None:
+    commands = _commands(procfile, settings)
     with _locked(settings):
-        migrate.run(args, settings)
-        first = argparse.ArgumentParser()
-        init.add_arguments(first)
-        given = ["--token-file", str(args.token_file)] if args.token_file else []
-        init.run(first.parse_args(["--if-empty", *given]), settings)
+        migrate.upgrade(settings)
+        init.create_if_empty(settings, token_file)
         with db.transaction():
             secret_key.require_same()
         if warning := find_warning(settings):
             print(warning, file=sys.stderr, flush=True)
-        return _supervise(commands, settings)
+        _supervise(commands, settings)
 
 
 @contextmanager
@@ -86,7 +82,7 @@ def _commands(procfile: Path, settings: Settings) -> dict[str, str]:
     return commands
 
 
-def _supervise(commands: dict[str, str], settings: Settings) -> int:
+def _supervise(commands: dict[str, str], settings: Settings) -> None:
     supervisor = Supervisor(commands, _environment(settings))
     ended = None
     if BROKER in commands:
@@ -107,7 +103,6 @@ def _supervise(commands: dict[str, str], settings: Settings) -> int:
     supervisor.stop([BROKER], BROKER_GRACE_SECONDS)
     if ended:
         raise CommandError(f"stopped, because {ended} ended. Its last line was: {supervisor.last_line(ended)}")
-    return 0
 
 
 def _environment(settings: Settings) -> dict[str, str]:

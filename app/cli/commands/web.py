@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import resource
 
+import click
+
 from app import db
-from app.cli.processes import become_module, require_free_port
+from app.cli.processes import become_module, pass_settings, require_free_port
 from app.config import Settings
 from app.services import secret_key
 from app.streams.admission import MOST_CONNECTIONS, RESERVED_DESCRIPTORS
@@ -18,11 +19,9 @@ THREADS = 16
 KEEP_ALIVE_SECONDS = 75
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    pass
-
-
-def run(_args: argparse.Namespace, settings: Settings) -> int:
+@click.command(help=__doc__)
+@pass_settings
+def command(settings: Settings) -> None:
     _require_same_key(settings)
     require_free_port(settings.web_host, settings.web_port, "AGENT_RUNNERS_WEB_PORT")
     _allow_open_files(settings.max_listeners)

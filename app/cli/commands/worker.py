@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import argparse
+import click
 
-from app.cli.processes import become_module, private_folder
+from app.cli.processes import become_module, pass_settings, private_folder
 from app.config import Settings
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("queue", choices=("sessions", "control", "sweep"))
-    parser.add_argument("--name", help="name of this worker, unique on its host (default: the queue)")
-
-
-def run(args: argparse.Namespace, settings: Settings) -> int:
+@click.command(help=__doc__)
+@click.argument("queue", type=click.Choice(("sessions", "control", "sweep")))
+@click.option("--name", help="Name of this worker, unique on its host (default: the queue).")
+@pass_settings
+def command(settings: Settings, queue: str, name: str | None) -> None:
     private_folder(settings.data_dir)
     become_module(
         settings,
         "tasks.worker",
-        args.queue,
-        args.name or args.queue,
+        queue,
+        name or queue,
         # A stop must reach the running session, which is then requeued. Other tasks are short.
-        variables={"REMAP_SIGTERM": "SIGQUIT"} if args.queue == "sessions" else None,
+        variables={"REMAP_SIGTERM": "SIGQUIT"} if queue == "sessions" else None,
     )
