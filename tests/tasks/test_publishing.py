@@ -270,15 +270,13 @@ UPDATES_BY_COMMAND = '[submodule "x"]\\n\\tpath = x\\n\\turl = https://example.o
 
 @pytest.mark.parametrize("squash", [False, True])
 def test_what_git_forbids_reaches_no_commit(ask, origin, squash):
-    first = ask(
-        f"printf '{UPDATES_BY_COMMAND}' > .gitmodules; mkdir '.g\u200cit'; echo x > '.g\u200cit/config'; echo b > b"
-    )
+    first = ask(f"printf '{UPDATES_BY_COMMAND}' > .gitmodules; echo b > b")
     run_session(str(first))
     failed = commit(first, target_branch="x", squash=squash)
     assert (failed.state, failed.pushed_sha) == (PublicationState.FAILED, None)
-    assert ".g\u200cit" in failed.error and ".gitmodules (gitmodulesUpdate)" in failed.error
+    assert ".gitmodules (gitmodulesUpdate)" in failed.error
     assert "Nothing was pushed" in failed.error and git(origin, "branch", "--list", "x") == ""
-    follow_up(first, "rm -r .gitmodules '.g\u200cit'")
+    follow_up(first, "rm .gitmodules")
     git(origin, "config", "receive.fsckObjects", "true")
     assert commit(first, target_branch="x", squash=squash).error is None
     assert git(origin, "show", "x:b") == "b"

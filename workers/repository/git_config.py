@@ -19,6 +19,9 @@ CONFIG: Mapping[str, str] = {
     "core.untrackedCache": "false",
     "core.autocrlf": "false",
     "core.askPass": "",
+    # No name is written that another system takes for `.git`: a developer may check the branch out there.
+    "core.protectHFS": "true",
+    "core.protectNTFS": "true",
     "credential.helper": "",
     # A change cannot be hidden by resetting the modification time of a file.
     "core.checkStat": "default",

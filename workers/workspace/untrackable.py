@@ -23,8 +23,10 @@ _MOST_READ_WHOLE = 16 * 1024**2
 _NAMED = 1000
 WHITEOUT = os.makedev(0, 0)
 """The device that is in the place of what is gone."""
-# Names that git refuses in any tree, because some systems treat them as `.git` (is_ntfs_dotgit in git's path.c).
+# Names that git refuses in any tree, because some systems treat them as `.git`: Windows (is_ntfs_dotgit in git's path.c),
+# and macOS, which takes no notice of some characters (next_hfs_char in git's utf8.c).
 _REFUSED = re.compile(r"(?:^|.*\\)(?:\.git|git~1)[. ]*(?:[:\\].*)?", re.IGNORECASE | re.DOTALL)
+_IGNORED_BY_MACOS = dict.fromkeys([*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF])
 
 
 @dataclass
@@ -138,7 +140,8 @@ def is_whiteout(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_refused(entry: os.DirEntry[str]) -> bool:
-    return bool(_REFUSED.fullmatch(entry.name)) or (entry.name.lower() == ".gitmodules" and entry.is_symlink())
+    plain = entry.name.translate(_IGNORED_BY_MACOS)
+    return bool(_REFUSED.fullmatch(plain)) or (plain.lower() == ".gitmodules" and entry.is_symlink())
 
 
 def _permit(folder: Folder, entry: os.DirEntry[str]) -> None:

@@ -45,7 +45,7 @@ def test_a_pipe_that_git_would_read_blocks_nothing(workspace: Workspace, name: s
 
 
 @WAYS
-@pytest.mark.parametrize("name", [".GIT", "git~1", "folder/.Git.", "a\\.git", "GIT~1::$INDEX_ALLOCATION"])
+@pytest.mark.parametrize("name", [".GIT", "git~1", "folder/.Git.", "a\\.git", "GIT~1::$INDEX_ALLOCATION", "\ufeff.g\u200cIt"])
 def test_a_name_that_git_refuses_is_left_out_and_named(
     workspace: Workspace, name: str, diff_limits: Limits | None
 ) -> None:
@@ -58,8 +58,9 @@ def test_a_name_that_git_refuses_is_left_out_and_named(
 def test_a_list_of_submodules_that_is_a_link_is_left_out_and_named(workspace: Workspace) -> None:
     (workspace.checkout / ".gitmodules").symlink_to("file")
     (workspace.checkout / "gitmod~1").symlink_to("file")
+    (workspace.checkout / ".gitmod\u200cules").symlink_to("file")
     assert names(workspace, workspace.snapshot()) == FILES.keys()
-    assert sorted(workspace.left_out) == [".gitmodules", "gitmod~1"]
+    assert sorted(workspace.left_out) == [".gitmodules", ".gitmod\u200cules", "gitmod~1"]
 
 
 # Time
