@@ -23,6 +23,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 RETRY_SECONDS = 1.0
+_NO_FILE = "An attached file is missing from the artifact store. Upload it again and send the prompt again."
 
 
 class StoredDiffs:
@@ -35,8 +36,8 @@ class StoredDiffs:
 
     def write(self, kind: DiffKind, chunks: Iterable[bytes], *, contains_secret: bool) -> None:
         claim = self._claim
-        key = diffs.new_key(diffs.attempt_key(claim.runner.id, claim.session.id, claim.attempt, kind))
-        _retry(lambda: diffs.put(key, chunks))
+        name = diffs.new_name(diffs.attempt_key(claim.runner.id, claim.session.id, claim.attempt, kind))
+        key = _retry(lambda: diffs.put(name, lambda: chunks))
         match kind:
             case "result":
                 self.work = dataclasses.replace(self.work, result_diff_key=key, contains_secret=contains_secret)
@@ -44,9 +45,31 @@ class StoredDiffs:
                 self.work = dataclasses.replace(self.work, cumulative_diff_key=key, contains_secret=contains_secret)
 
 
-def reader(key: str) -> Callable[[], Iterator[bytes]]:
-    """A function that reads a stored diff or file when it is called. It raises EngineError as `_retry` does."""
-    return functools.partial(_read, key)
+def diff_reader(key: str) -> Callable[[], Iterator[bytes]]:
+    """A function that reads a stored diff when it is called. It raises EngineError as `_retry` does, `diff_gone`, and
+    `artifact_damaged` after the last chunk."""
+    return functools.partial(_read_diff, key)
+
+
+def _read_diff(key: str) -> Iterator[bytes]:
+    try:
+        yield from diffs.verified(key, _read(key))
+    except FileNotFoundError:
+        raise EngineError("diff_gone", "upload", diffs.GONE) from None
+    except diffs.DamagedArtifact:
+        raise EngineError("artifact_damaged", "upload", diffs.DAMAGED) from None
+
+
+def file_reader(key: str) -> Callable[[], Iterator[bytes]]:
+    """A function that reads an attached file when it is called. It raises EngineError as `_retry` does, and `file_gone`."""
+    return functools.partial(_read_file, key)
+
+
+def _read_file(key: str) -> Iterator[bytes]:
+    try:
+        yield from _read(key)
+    except FileNotFoundError:
+        raise EngineError("file_gone", "upload", _NO_FILE) from None
 
 
 def _read(key: str) -> Iterator[bytes]:

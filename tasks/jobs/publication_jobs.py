@@ -15,7 +15,7 @@ from app.services.publishing import publication_attempts
 from app.services.publishing.publication_attempts import PublicationClaim
 from app.services.runners.agent_runners import title_from
 from app.services.sites.site_secrets import credential_of
-from tasks.jobs.artifact_io import reader
+from tasks.jobs.artifact_io import diff_reader
 from workers.processes.lifeline import Lifeline
 from workers.publishing.commits import Change, Landed
 from workers.publishing.publish import PublishJob
@@ -48,7 +48,7 @@ def publish_job_of(claim: PublicationClaim, secrets: Secrets, lifeline: Lifeline
         author_email=one_line(claim.user.email),
         seconds=int(publication.created_at.timestamp()),
         message=message or _subject(fit(publication.title or runner.title)),
-        diff=reader(publication.diff_key),
+        diff=diff_reader(publication.diff_key),
     )
     edited = not shown or shown[-1].cumulative_diff_key != publication.diff_key
     return PublishJob(
@@ -75,7 +75,7 @@ def publish_job_of(claim: PublicationClaim, secrets: Secrets, lifeline: Lifeline
 
 def _landed_by(publication: Publication) -> Landed:
     assert publication.pushed_sha is not None
-    return Landed(publication.pushed_sha, reader(publication.diff_key))
+    return Landed(publication.pushed_sha, diff_reader(publication.diff_key))
 
 
 def _record_push(publication_id: uuid.UUID, attempt: int, sha: str) -> None:
@@ -131,7 +131,7 @@ def _change_of(session: AgentRunnerSession, fit: Fit) -> Change:
         author_email=one_line(session.user.email),
         seconds=int(session.done_at.timestamp()),
         message="\n\n".join(part for part in parts if part),
-        diff=reader(session.cumulative_diff_key),
+        diff=diff_reader(session.cumulative_diff_key),
     )
 
 

@@ -12,7 +12,7 @@ from app.redaction.secrets import Secrets
 from app.services.execution.session_attempts import Claim
 from app.services.sites.site_secrets import credential_of
 from app.setting_values import SettingsError
-from tasks.jobs.artifact_io import StoredDiffs, reader
+from tasks.jobs.artifact_io import StoredDiffs, diff_reader, file_reader
 from workers.egress.rules import Rule
 from workers.job import Attachment, Host, Job, Limits
 from workers.processes.lifeline import Lifeline
@@ -33,7 +33,7 @@ def job_of(
         needs_default_branch=site.default_branch is None,
         sha=runner.sha,
         base_sha=runner.base_sha,
-        start_diff=reader(session.start_diff_key) if session.start_diff_key else None,
+        start_diff=diff_reader(session.start_diff_key) if session.start_diff_key else None,
         credential=credential_of(site),
         prompt=session.prompt,
         agent=session.agent,
@@ -44,7 +44,7 @@ def job_of(
         setup_cache_files=None if site.setup_cache_files is None else tuple(site.setup_cache_files),
         allow_agent_configuration=site.allow_agent_configuration,
         egress_hosts=tuple(site.egress_hosts),
-        attachments=tuple(Attachment(Path(key).name, reader(key)) for key in session.attached_file_keys),
+        attachments=tuple(Attachment(Path(key).name, file_reader(key)) for key in session.attached_file_keys),
         limits=limits_of(SessionLimits.stored(session.limits)),
         environment=agent_environment(settings()),
         sink=sink,

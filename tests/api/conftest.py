@@ -91,9 +91,8 @@ class Worker:
             progress.record(claim.session.id, claim.attempt, [progress.Step(title, message, of_agent=True)])
 
     def store(self, claim: Claim, kind: str, text: str | bytes) -> str:
-        key = diffs.attempt_key(claim.runner.id, claim.session.id, claim.attempt, kind)
-        diffs.put(key, [text.encode() if isinstance(text, str) else text])
-        return key
+        name = diffs.new_name(diffs.attempt_key(claim.runner.id, claim.session.id, claim.attempt, kind))
+        return diffs.put(name, lambda: [text.encode() if isinstance(text, str) else text])
 
     def finish(
         self,

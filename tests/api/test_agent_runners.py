@@ -9,6 +9,7 @@ import uuid
 import pytest
 
 from app import artifacts
+from app.config import settings
 from tests.api.calling import NOBODY, created, ok, patch_of, path_of, refused, session_path
 from tests.stores import make_older
 
@@ -196,9 +197,15 @@ def test_a_replacement_diff_is_the_runners_until_the_next_session_which_builds_o
     assert api.get(path_of(runner, "/diff")).text == patch_of("both")
 
 
+def result_key() -> str:
+    """The key of the only result diff."""
+    [path] = (settings().artifacts / "agent-runner-sessions-diffs").rglob("result*.patch")
+    return path.relative_to(settings().artifacts).as_posix()
+
+
 def test_a_diff_may_be_replaced_by_its_key(api, make_done_runner, worker, make_runner):
     runner = make_done_runner()
-    key = f"agent-runner-sessions-diffs/{runner['id']}/{runner['latest_session_id']}/1/result.patch"
+    key = result_key()
     assert ok(api.patch(path_of(runner), {"result_diff_s3_key": key}))["has_result_diff"]
     for bad in (
         key.replace("/1/", "/2/"),
@@ -210,7 +217,7 @@ def test_a_diff_may_be_replaced_by_its_key(api, make_done_runner, worker, make_r
 
 def test_an_old_upload_replaces_a_diff_only_if_a_row_refers_to_it(api, make_done_runner):
     runner = make_done_runner()
-    referred_to = f"agent-runner-sessions-diffs/{runner['id']}/{runner['latest_session_id']}/1/result.patch"
+    referred_to = result_key()
     lost = referred_to.replace("/1/", "/0/")
     artifacts.store().put(lost, [patch_of("lost").encode()])
     for key in (referred_to, lost):

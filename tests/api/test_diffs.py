@@ -8,6 +8,7 @@ from app import artifacts
 from app.artifacts import LocalStore, StoreUnavailable
 from app.config import settings
 from app.services.artifacts import diff_index
+from app.services.artifacts.diffs import SESSIONS
 from tests.api.calling import empty, ok, patch_of, path_of, refused, session_path
 from tests.stores import is_stored
 
@@ -94,6 +95,14 @@ def test_a_diff_missing_from_the_store_answers_404(api, make_done_runner, tmp_pa
         file.unlink()
     refused(api.get(path_of(runner, "/diff")), 404, "diff_gone")
     assert ok(api.get(path_of(runner)))["has_result_diff"]
+
+
+def test_a_diff_that_was_cut_off_in_the_store_is_not_served(api, make_done_runner, tmp_path):
+    runner = make_done_runner()
+    for file in (tmp_path / "data" / "artifacts" / SESSIONS).rglob("*.patch"):
+        file.write_bytes(file.read_bytes()[:-10])
+    for path in ("/diff", "/diff?page=1", "/diff/files"):
+        assert "backup" in refused(api.get(path_of(runner, path)), 404, "artifact_damaged")["message"]
 
 
 def test_head_asks_for_the_headers_alone(api, make_done_runner):

@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import re
+import tempfile
 import uuid
-from collections.abc import Iterable, Iterator
-from typing import BinaryIO
+from collections.abc import Callable, Iterable, Iterator
+from typing import IO, BinaryIO
 
 from app import artifacts, db
+from app.artifacts.base import CHUNK
 from app.config import settings
 from app.errors import NotFound, invalid
 from app.models.states import DiffKind, Scope
@@ -23,6 +26,11 @@ from app.services.pagination import Page
 
 # The folders in the artifact store for diffs of attempts, and for diffs that callers sent to replace a runner's.
 SESSIONS, RUNNERS = "agent-runner-sessions-diffs", "agent-runners-diffs"
+GONE = "The diff is missing from the artifact store. Restore it from a backup, or run the session again."
+DAMAGED = "The stored diff is damaged. Restore it from a backup, or run the session again."
+_IN_MEMORY = 1 << 20
+# The end of a key: the size of the diff in bytes, and its SHA-256.
+_SEAL = re.compile(r"-(\d+)-([0-9a-f]{64})\.patch$")
 
 
 def attempt_key(runner_id: uuid.UUID, session_id: uuid.UUID, attempt: int, kind: str) -> str:
@@ -30,17 +38,33 @@ def attempt_key(runner_id: uuid.UUID, session_id: uuid.UUID, attempt: int, kind:
     return f"{SESSIONS}/{runner_id}/{session_id}/{attempt}/{kind}.patch"
 
 
-def new_key(attempt_key: str) -> str:
-    """A key to store an attempt's diff under. It is used once, so what is stored under it never changes: its index and
-    its tag stay valid."""
-    return f"{attempt_key.removesuffix('.patch')}-{uuid.uuid4()}.patch"
+def new_name(attempt_key: str) -> str:
+    """A name to store an attempt's diff under with `put`. It is used once, so what is stored under it never changes: its
+    index and its tag stay valid."""
+    return f"{attempt_key.removesuffix('.patch')}-{uuid.uuid4()}"
+
+
+class DamagedArtifact(Exception):
+    """A stored diff is not the one that was stored under its key."""
+
+
+def verified(key: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The chunks of a whole diff, unchanged. After the last one it raises `DamagedArtifact` if they are not what was
+    stored, as they are on a failing disk or in an incomplete backup. Earlier releases stored no checksums."""
+    digest, size = hashlib.sha256(), 0
+    for chunk in chunks:
+        digest.update(chunk)
+        size += len(chunk)
+        yield chunk
+    if (seal := _SEAL.search(key)) and (size, digest.hexdigest()) != (int(seal[1]), seal[2]):
+        raise DamagedArtifact
 
 
 class StoredDiff:
     """A diff in the artifact store, for reading. Nothing is read before it is needed.
 
     Use it outside a transaction: the store may be slow, and no connection is held meanwhile. What reads the store raises
-    `NotFound` if the diff is not stored.
+    `NotFound` if the diff is not stored, or has another size than it had.
     """
 
     def __init__(self, key: str) -> None:
@@ -54,7 +78,14 @@ class StoredDiff:
     @functools.cached_property
     def _index(self) -> Index:
         with _found():
+            self._check_size()
             return diff_index.find_or_make(self._key)
+
+    def _check_size(self) -> None:
+        """Compare the size with the one in the key, where that costs no request; S3 checks what it stores itself."""
+        local, seal = artifacts.local_store(), _SEAL.search(self._key)
+        if local and seal and (stored := local.stat(self._key)) and stored.size != int(seal[1]):
+            raise NotFound(DAMAGED, error_code="artifact_damaged")
 
     @property
     def size(self) -> int:
@@ -92,8 +123,7 @@ def _found() -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        message = "The diff is missing from the artifact store. Run the session again, or ask the operator."
-        raise NotFound(message, error_code="diff_gone") from None
+        raise NotFound(GONE, error_code="diff_gone") from None
 
 
 def find_runner_diff(caller: Caller, runner_id: uuid.UUID) -> StoredDiff:
@@ -118,16 +148,21 @@ def _stored(key: str | None) -> StoredDiff:
     return StoredDiff(key)
 
 
-def put(key: str, chunks: Iterable[bytes]) -> int:
-    """Store a diff and its index, and return the diff's size. Raises what `Store.put` and the chunks raise.
+def put(name: str, read: Callable[[], Iterable[bytes]]) -> str:
+    """Store the diff that `read` reads, and its index, and return the diff's key: `name` with its size and checksum. It
+    is read twice. Raises what `Store.put` and `read` raise.
 
     Without its index a diff is complete, too: an index that could not be stored is made when it is needed.
     """
+    digest, size = hashlib.sha256(), 0
+    for chunk in read():
+        digest.update(chunk)
+        size += len(chunk)
+    key = f"{name}-{size}-{digest.hexdigest()}.patch"
     index = diff_index.Builder()
-    size = artifacts.store().put(key, index.watch(chunks))
-    if size:
-        diff_index.store(key, index.finish())
-    return size
+    artifacts.store().put(key, index.watch(read()))
+    diff_index.store(key, index.finish())
+    return key
 
 
 def store_runner_diff(runner_id: uuid.UUID, account_id: uuid.UUID, inline: str | None, key: str | None) -> str | None:
@@ -135,9 +170,9 @@ def store_runner_diff(runner_id: uuid.UUID, account_id: uuid.UUID, inline: str |
 
     The diff is `inline`, or was uploaded under `key`.
     """
-    new_key = f"{RUNNERS}/{runner_id}/{uuid.uuid4()}.patch"
+    name = f"{RUNNERS}/{runner_id}/{uuid.uuid4()}"
     if inline is not None:
-        return store("result_diff", [inline.encode()], new_key)
+        return store("result_diff", [inline.encode()], name)
     assert key is not None
     mine = (f"{uploads.PREFIX}/{account_id}/", f"{SESSIONS}/{runner_id}/")
     stored = artifacts.store().stat(key) if key.startswith(mine) and ".." not in key else None
@@ -145,18 +180,26 @@ def store_runner_diff(runner_id: uuid.UUID, account_id: uuid.UUID, inline: str |
         message = "is not the key of a stored diff of this agent runner; upload the diff first"
         raise invalid("result_diff_s3_key", message, error_code="bad_key")
     references.refuse_expired("result_diff_s3_key", key, stored)
-    return store("result_diff_s3_key", artifacts.store().read(key), new_key)
+    return store("result_diff_s3_key", artifacts.store().read(key), name)
 
 
-def store(field: str, content: Iterable[bytes], key: str) -> str | None:
-    """Store a caller's diff under `key` and return the key; None if the diff is empty. Raises `Invalid` unless it is a
-    complete git diff.
+def store(field: str, content: Iterable[bytes], name: str) -> str | None:
+    """Store a caller's diff as `put` does and return its key; None if the diff is empty. Raises `Invalid` unless it is
+    a complete git diff.
 
     An uploaded diff is copied, because the holder of its upload URL can still replace or delete the original after the
     check. This takes as long as the artifact store does. Whether the diff applies is checked when it is used.
     """
-    try:
-        stored = put(key, whole_diff(content, settings().max_file_bytes, settings().max_diff_files))
-    except DamagedDiff as damage:
-        raise invalid(field, f"is not a complete git diff: {damage}", error_code="not_a_diff") from None
-    return key if stored else None
+    with tempfile.SpooledTemporaryFile(_IN_MEMORY) as file:
+        try:
+            for chunk in whole_diff(content, settings().max_file_bytes, settings().max_diff_files):
+                file.write(chunk)
+        except DamagedDiff as damage:
+            raise invalid(field, f"is not a complete git diff: {damage}", error_code="not_a_diff") from None
+        return put(name, functools.partial(_content, file)) if file.tell() else None
+
+
+def _content(file: IO[bytes]) -> Iterator[bytes]:
+    file.seek(0)
+    while chunk := file.read(CHUNK):
+        yield chunk

@@ -245,7 +245,7 @@ def _new_steps(session: AgentRunnerSession, steps: list[dict[str, Any]]) -> list
 def _stored_diff(issued: str, name: str, inline: str | Unset | None, key: str | Unset | None) -> str | None:
     """Store a diff of the report, or a copy of the uploaded one, and return its key."""
     if isinstance(inline, str):
-        return diffs.store(name, [inline.encode()], diffs.new_key(issued))
+        return diffs.store(name, [inline.encode()], diffs.new_name(issued))
     if not isinstance(key, str):
         return None
     field = f"{name}_s3_key"
@@ -257,7 +257,7 @@ def _stored_diff(issued: str, name: str, inline: str | Unset | None, key: str | 
             error_code="bad_key",
         )
     references.refuse_expired(field, key, stored)
-    return diffs.store(field, artifacts.store().read(key), diffs.new_key(issued))
+    return diffs.store(field, artifacts.store().read(key), diffs.new_name(issued))
 
 
 def _end(runner: AgentRunner, session: AgentRunnerSession, state: SessionState) -> None:

@@ -38,9 +38,7 @@ def test_objects_of_a_lost_attempt_are_deleted_and_referenced_ones_kept(ask: Cal
 
 def test_an_index_is_deleted_with_its_diff_and_no_sooner(ask: Callable[..., uuid.UUID]) -> None:
     runner_id = read(ask()).agent_runner_id
-    keys = [f"{diffs.RUNNERS}/{runner_id}/{uuid.uuid4()}.patch" for _ in range(2)]
-    for key in keys:
-        diffs.put(key, [b"a diff\n"])
+    keys = [diffs.put(f"{diffs.RUNNERS}/{runner_id}/{uuid.uuid4()}", lambda: [b"a diff\n"]) for _ in range(2)]
     stored = [(make_older(key, 48 * HOURS), make_older(diff_index.key_of(key), 48 * HOURS)) for key in keys]
     with db.transaction():
         db.session.get_one(AgentRunner, runner_id).diff_key = keys[1]

@@ -6,6 +6,7 @@ import contextlib
 import math
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,7 @@ from tasks.sessions import run_session
 from tests.s3 import Breaking, S3Server, breaking
 from tests.tasks.conftest import read
 from tests.tasks.test_publishing import commit, follow_up, newest
+from tests.workers.repositories import git
 from workers.errors import EngineError
 
 pytestmark = pytest.mark.xdist_group("s3")
@@ -42,7 +44,7 @@ def test_a_read_that_breaks_again_and_again_comes_to_its_end(broken: Breaking) -
     key = f"{uploads.PREFIX}/{uuid.uuid4()}"
     artifacts.store().put(key, [CONTENT])
     broken.times = math.inf
-    assert b"".join(artifact_io.reader(key)()) == CONTENT
+    assert b"".join(artifact_io.file_reader(key)()) == CONTENT
 
 
 def test_a_read_that_stays_broken_ends_with_a_code_of_its_own(broken: Breaking, configure: Callable[..., None]) -> None:
@@ -51,7 +53,7 @@ def test_a_read_that_stays_broken_ends_with_a_code_of_its_own(broken: Breaking, 
     configure(UPLOAD_PATIENCE_SECONDS="0")
     broken.times = 1
     with pytest.raises(EngineError) as failure:
-        b"".join(artifact_io.reader(key)())
+        b"".join(artifact_io.file_reader(key)())
     assert (failure.value.code, failure.value.retryable) == ("artifact_store_unavailable", True)
 
 
@@ -104,6 +106,36 @@ def test_a_publication_whose_diff_is_not_mounted_is_tried_again(
     publish(str(publication.id))
     with db.transaction():
         assert newest(session_id).state == PublicationState.DONE
+
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda content: b"",
+    "cut off": lambda content: content[: len(content) // 2],
+    "a flipped bit": lambda content: content.replace(b"+changed", b"+chanfed"),
+}
+
+
+@pytest.mark.parametrize("kind", [*DAMAGE, "missing"])
+def test_nothing_is_built_on_a_damaged_diff_or_published_from_it(
+    ask: Callable[..., uuid.UUID], tmp_path: Path, kind: str
+) -> None:
+    first = ask("echo changed > a.txt; echo more > b.txt")
+    run_session(str(first))
+    for key in (read(first).cumulative_diff_key, read(first).result_diff_key):
+        path = settings().artifacts / str(key)
+        path.write_bytes(DAMAGE[kind](path.read_bytes())) if kind in DAMAGE else path.unlink()
+    code = "artifact_damaged" if kind in DAMAGE else "diff_gone"
+    publication = commit(first, target_branch="x")
+    assert publication.state == PublicationState.FAILED and "backup" in publication.error
+    assert git(tmp_path / "origin", "branch", "--list", "x") == ""
+    second = read(follow_up(first, "echo more > c.txt"))
+    assert (second.state, second.failure["code"]) == (SessionState.ERROR, code)
+
+
+def test_a_missing_file_is_named(ask: Callable[..., uuid.UUID]) -> None:
+    with pytest.raises(EngineError) as failure:
+        list(artifact_io.file_reader(f"{uploads.PREFIX}/{uuid.uuid4()}")())
+    assert failure.value.code == "file_gone"
 
 
 @contextlib.contextmanager

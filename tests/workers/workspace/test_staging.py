@@ -45,7 +45,9 @@ def test_a_pipe_that_git_would_read_blocks_nothing(workspace: Workspace, name: s
 
 
 @WAYS
-@pytest.mark.parametrize("name", [".GIT", "git~1", "folder/.Git.", "a\\.git", "GIT~1::$INDEX_ALLOCATION", "\ufeff.g\u200cIt"])
+@pytest.mark.parametrize(
+    "name", [".GIT", "git~1", "folder/.Git.", "a\\.git", "GIT~1::$INDEX_ALLOCATION", "\ufeff.g\u200cIt"]
+)
 def test_a_name_that_git_refuses_is_left_out_and_named(
     workspace: Workspace, name: str, diff_limits: Limits | None
 ) -> None:
