@@ -39,6 +39,7 @@ UNAVAILABLE = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalEr
 internal errors that a server became read-only, and that it ended a transaction for being idle."""
 
 SQLITE_BUSY_MILLISECONDS = 20_000
+SQLITE_WAL_BYTES = 16 * 1024**2
 # A connection to a server that stopped responding ends after some ten seconds, not after the quarter of an hour that TCP
 # takes: a heartbeat must get another one before its lease expires. The server in turn ends a transaction in which the
 # client is idle, as a frozen process is: it holds locks.
@@ -110,6 +111,8 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
     connection.execute("PRAGMA foreign_keys=ON")
+    # The file of the WAL grows while a long reader, such as a backup, keeps it from starting over. Then it is cut again.
+    connection.execute(f"PRAGMA journal_size_limit={SQLITE_WAL_BYTES}")
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:

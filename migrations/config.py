@@ -7,6 +7,7 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 
+from migrations.locks import retried
 from migrations.title_search import index_titles
 
 HERE = Path(__file__).parent
@@ -25,5 +26,5 @@ def migrate(url: str) -> str:
 
     Returns what could not be set up and what to do about it, else an empty text.
     """
-    command.upgrade(alembic_config(url), "head")
+    retried(lambda: command.upgrade(alembic_config(url), "head"))
     return index_titles(url)

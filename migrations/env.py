@@ -7,6 +7,7 @@ from app import db
 from app.config import settings
 from app.models import Base
 from migrations.indexes import ONLY_ON_POSTGRES
+from migrations.locks import limit_lock_waits
 
 
 def plain_type(kind, item, _context):
@@ -19,6 +20,8 @@ def plain_type(kind, item, _context):
 url = context.config.get_main_option("sqlalchemy.url") or settings().database
 engine = db.make_engine(url)
 with engine.connect() as connection:
+    limit_lock_waits(connection)
+    connection.commit()
     context.configure(
         connection=connection,
         target_metadata=Base.metadata,

@@ -8,6 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
+from migrations.locks import limit_lock_waits, unlimited_lock_waits
+
 LIFETIMES, TITLES = "ix_agent_runners_lifetime", "ix_agent_runners_title_search"
 ONLY_ON_POSTGRES = (LIFETIMES, TITLES)
 """Indexes that the models do not describe."""
@@ -24,8 +26,10 @@ def create_index(name: str, table: str, columns: Sequence[str | sa.TextClause], 
         op.create_index(name, table, [*columns], if_not_exists=True, **options)
         return
     with context.autocommit_block():
+        unlimited_lock_waits(op.get_bind())
         drop_invalid(op.get_bind(), name)
         op.create_index(name, table, [*columns], if_not_exists=True, postgresql_concurrently=True, **options)
+        limit_lock_waits(op.get_bind())
 
 
 def drop_invalid(connection: sa.Connection, name: str) -> None:

@@ -45,6 +45,25 @@ def test_a_transaction_that_writes_is_no_part_of_one_that_reads(record):
     assert names() == ["kept"]
 
 
+def test_the_wal_of_sqlite_shrinks_once_a_long_reader_has_gone(tmp_path):
+    engine = db.make_engine(f"sqlite:///{tmp_path / 'db'}")
+
+    def write(bytes_each: int, times: int) -> None:
+        for _ in range(times):
+            with engine.begin() as connection:
+                connection.execute(sa.text("INSERT INTO t VALUES (zeroblob(:size))"), {"size": bytes_each})
+
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE t (x)"))
+    with engine.connect() as reader:
+        reader.execute(sa.text("SELECT count(*) FROM t"))
+        write(db.SQLITE_WAL_BYTES // 4, 8)
+        assert (tmp_path / "db-wal").stat().st_size > 1.5 * db.SQLITE_WAL_BYTES
+    write(1, 3)
+    assert (tmp_path / "db-wal").stat().st_size <= db.SQLITE_WAL_BYTES
+    engine.dispose()
+
+
 def test_nothing_follows_the_commit_of_no_transaction(record):
     with pytest.raises(RuntimeError, match="No transaction"):
         db.after_commit(lambda: None)

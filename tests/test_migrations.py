@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,24 @@ def test_an_index_whose_build_was_interrupted_is_built_again(postgres_url: str) 
     with engine.connect() as connection:
         valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:name)"
         assert [connection.scalar(sa.text(valid), {"name": name}) for name in names] == [True, True, True]
+    engine.dispose()
+
+
+def test_a_migration_that_waits_for_a_table_lets_requests_pass(postgres_url: str) -> None:
+    command.upgrade(alembic_config(postgres_url), "0015")
+    engine = db.make_engine(postgres_url)
+    waits = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'sites'::regclass")
+    with engine.connect() as reader, engine.connect() as other, ThreadPoolExecutor(1) as pool:
+        reader.execute(sa.text("SELECT count(*) FROM sites"))
+        migration = pool.submit(migrate, postgres_url)
+        while not other.scalar(waits):
+            assert not migration.done()
+        other.execute(sa.text("SET statement_timeout = '10s'"))
+        assert other.scalar(sa.text("SELECT count(*) FROM sites")) == 0, "it waits for the reader behind the migration"
+        other.rollback()
+        reader.rollback()
+        assert migration.result() == ""
+    assert "setup_cache_files" in {column["name"] for column in sa.inspect(engine).get_columns("sites")}
     engine.dispose()
 
 

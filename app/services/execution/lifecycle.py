@@ -62,7 +62,8 @@ def _write_state(runner: AgentRunner, session: AgentRunnerSession, state: Sessio
         leases.release(session)
         session.done_at = runner.done_at = session.locked_at
         if session.started_at is not None and session.duration is None:
-            session.duration = round((session.done_at - session.started_at).total_seconds() * 1000)
+            # The database's clock may have been set back.
+            session.duration = max(0, round((session.done_at - session.started_at).total_seconds() * 1000))
         runner.active_session_created_at = None
     if state == SessionState.CANCELLED:
         refresh_runner(runner, without=session)

@@ -145,3 +145,12 @@ def test_what_a_lost_attempt_reported_is_no_part_of_the_next(ask):
     assert claim(session_id)
     session = read(session_id)
     assert (session.attempt, session.result, session.result_diff_key, session.duration) == (2, None, None, None)
+
+
+def test_a_session_takes_no_negative_time_if_the_clock_is_set_back(ask):
+    session_id = ask()
+    claim(session_id)
+    write(session_id, started_at=db.now(3600))
+    with db.transaction():
+        session_attempts.finish(session_id, 1, SessionState.DONE, Outcome())
+    assert read(session_id).duration == 0
