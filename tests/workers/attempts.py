@@ -81,7 +81,10 @@ def engine_in(
     source = repository(folder / "repositories" / "one", files)
     kind: Literal["bubblewrap", "none"] = "bubblewrap" if sandbox == "bubblewrap" else "none"
     engine = Engine(Host(folder / "private" / "work", sandbox=kind, local_repositories=source.parent), source)
+    before = signal.getsignal(signal.SIGTERM)
     yield engine
+    # An interrupted attempt ignores the signal from then on, and so would all that later tests start.
+    signal.signal(signal.SIGTERM, before)
     assert engine.is_clean()
 
 

@@ -262,15 +262,20 @@ def _is_disk_full(errors: bytes, folder: Path) -> bool:
 
 
 def _kill(popen: subprocess.Popen[bytes]) -> None:
-    """End the command and its helpers, which share its session. SIGTERM first lets git remove its lock files."""
-    if popen.returncode is None:
+    """End the command and its helpers, which share its session.
+
+    SIGTERM first lets git remove its lock files. After a stop git ignores it, so its input and output are closed too.
+    """
+    is_running = popen.returncode is None
+    if is_running:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(popen.pid, signal.SIGTERM)
+    for pipe in (popen.stdin, popen.stdout, popen.stderr):
+        if pipe is not None:
+            pipe.close()
+    if is_running:
         with contextlib.suppress(subprocess.TimeoutExpired):
             popen.wait(_GRACE_SECONDS)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(popen.pid, signal.SIGKILL)
         popen.wait()
-    for pipe in (popen.stdin, popen.stdout, popen.stderr):
-        if pipe is not None:
-            pipe.close()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import random
+import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -171,3 +173,19 @@ def test_names_of_branches_are_those_that_git_allows(name: str) -> None:
 def test_half_a_character_is_no_name() -> None:
     with pytest.raises(EngineError):
         check_branch("\ud800")
+
+
+@pytest.mark.parametrize("is_reading", [False, True])
+def test_its_process_need_not_be_killed_after_a_stop(repository: Path, is_reading: bool) -> None:
+    """A worker ignores SIGTERM then, and so does git when it is started. A kill would only come after a long wait."""
+    # So many answers fill the pipe that nobody reads.
+    questions = b"info HEAD\n" + b"contents HEAD:a\n" * (3000 if is_reading else 0)
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with Git(repository / ".git").started(("cat-file", "--batch-command"), subprocess.PIPE) as process:
+            assert process.stdin is not None and process.stdout is not None
+            os.write(process.stdin.fileno(), questions)
+            assert b" commit " in process.stdout.readline()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert process.returncode in (0, -signal.SIGPIPE)
