@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.workers.repositories import make_host
+from tests.workers.repositories import dispose_of_prepared, make_host
 from workers.job import Host
 
 
@@ -26,3 +27,10 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def host(tmp_path: Path) -> Host:
     """A host that may fetch from the test's folder."""
     return make_host(tmp_path / "work")
+
+
+@pytest.fixture(autouse=True)
+def workspaces() -> Iterator[None]:
+    """Tests leave their workspaces as they are at the end."""
+    yield
+    dispose_of_prepared()

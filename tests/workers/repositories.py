@@ -78,6 +78,21 @@ class Sink:
         self.contains_secret = contains_secret
 
 
+_prepared: list[Workspace] = []
+
+
+def prepare(job: Job, host: Host) -> Workspace:
+    """A workspace, which the end of the test disposes of at the latest."""
+    _prepared.append(Workspace.prepare(job, host))
+    return _prepared[-1]
+
+
+def dispose_of_prepared() -> None:
+    """Release the locks and the processes of git of all that `prepare` made."""
+    while _prepared:
+        _prepared.pop().dispose()
+
+
 def fetch_base(host: Host, job: Job) -> str:
     """Fetch the commit that the job starts from into the host's mirror, and return it."""
     return Mirror(host, job.site_id, job.lifeline).obtain_base(job).sha

@@ -126,17 +126,19 @@ class _Server:
 
 
 def _try_to_fork(requests: socket.socket) -> Forked | None:
-    ours, theirs = socket.socketpair()
-    forked = Forked(0, ours)
-    with theirs:
-        try:
-            socket.send_fds(requests, [b"."], [theirs.fileno()])
-        except ConnectionError:
+    with contextlib.ExitStack() as unanswered:
+        ours, theirs = socket.socketpair()
+        forked = Forked(0, unanswered.enter_context(ours))
+        with theirs:
+            try:
+                socket.send_fds(requests, [b"."], [theirs.fileno()])
+            except ConnectionError:
+                return None
+        answer = forked.receive(_FORK_SECONDS)
+        if not answer:
             return None
-    answer = forked.receive(_FORK_SECONDS)
-    if not answer:
-        return None
-    (forked.pid,) = LENGTH.unpack(answer)
+        (forked.pid,) = LENGTH.unpack(answer)
+        unanswered.pop_all()
     return forked
 
 

@@ -17,6 +17,7 @@ from tasks.jobs.artifact_io import StoredDiffs
 from tasks.jobs.session_jobs import job_of, this_host
 from tasks.recovery.orphans import sweep_workspaces
 from tests.tasks.conftest import read
+from tests.workers.repositories import prepare
 from workers.workspace.workspace import Workspace
 
 
@@ -26,7 +27,7 @@ def begin(session_id) -> Workspace:
         claim = session_attempts.claim(session_id, "task")
     assert claim
     job = job_of(claim, StoredDiffs(claim), secrets_of(claim.site), Heartbeat.lifeline(), lambda: True)
-    workspace = Workspace.prepare(job, this_host())
+    workspace = prepare(job, this_host())
     workspace.after_setup()
     (workspace.checkout / "a.txt").write_text(f"attempt {claim.attempt}\n")
     return workspace

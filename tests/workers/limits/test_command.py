@@ -150,6 +150,8 @@ def test_a_silent_command_lets_the_caller_look_around() -> None:
         assert next(process.lines()) is None
 
 
+# A descriptor that the signal cost is closed without having been asked to.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @linux
 def test_sigterm_at_any_moment_leaves_nothing_behind() -> None:
     """The signal comes after a while that grows from test to test, so that it hits the start as well."""

@@ -23,7 +23,11 @@ from workers.processes import forking
 from workers.processes.forking import _Server, fork, start_fork_server
 from workers.processes.lifeline import Lifeline
 
-pytestmark = linux
+pytestmark = [
+    linux,
+    # A server that does not answer is left to those that share it.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 @pytest.fixture

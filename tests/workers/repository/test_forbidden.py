@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.workers.repositories import git, make_job, make_origin
+from tests.workers.repositories import git, make_job, make_origin, prepare
 from workers.job import Host
 from workers.repository.forbidden import find_forbidden
 from workers.repository.git import Git
-from workers.workspace.workspace import Workspace
 
 HARMFUL = '[submodule "x"]\n\tpath = x\n\turl = https://example.org/x.git\n\tupdate = !touch canary\n'
 
@@ -19,7 +18,7 @@ HARMFUL = '[submodule "x"]\n\tpath = x\n\turl = https://example.org/x.git\n\tupd
 def ours(host: Host, tmp_path: Path) -> Git:
     """Our directory of a workspace: new objects are loose, the others are in the mirror's packs."""
     origin = make_origin(tmp_path / "origin", {"file": "one\n", "folder/inside": "x\n"})
-    return Workspace.prepare(make_job(origin), host).git
+    return prepare(make_job(origin), host).git
 
 
 def tree_with(ours: Git, *paths: str, content: str = "x\n") -> str:

@@ -29,12 +29,12 @@ from tests.workers.repositories import (
     git,
     make_job,
     make_origin,
+    prepare,
     stored_diffs,
     write,
 )
 from workers.errors import EngineError, Interrupted
 from workers.job import Host, Job
-from workers.workspace.workspace import Workspace
 
 TOKEN = "t0ken-s3cret"
 Tampering = Callable[[Path, str], None]
@@ -180,12 +180,12 @@ def test_tampering_with_the_checkout_runs_nothing(
     tampering: Tampering, host: Host, origin: Path, tmp_path: Path
 ) -> None:
     job = make_job(origin)
-    workspace = Workspace.prepare(job, host)
+    workspace = prepare(job, host)
     workspace.after_setup()
     tampering(workspace.checkout, f"touch {tmp_path}/canary")
     write(workspace.checkout, {"file": "two\n", "folder/new": "y\n"})
     tree = finish(workspace, job)
-    follow_up = Workspace.prepare(make_job(origin, attempt=2, start_diff=lambda: iter([*_diff(job)])), host)
+    follow_up = prepare(make_job(origin, attempt=2, start_diff=lambda: iter([*_diff(job)])), host)
     assert follow_up.start_tree == tree
     assert applied(origin, workspace.base_sha, stored_diffs(job)["cumulative"]) == tree
     assert git(workspace.git.directory, "cat-file", "blob", f"{tree}:file") == "two"
@@ -231,7 +231,7 @@ def test_the_workers_environment_does_not_reach_git(
     for name, value in hostile.items():
         monkeypatch.setenv(name, value)
     job = make_job(origin)
-    workspace = Workspace.prepare(job, host)
+    workspace = prepare(job, host)
     write(workspace.checkout, {"file": "two\n"})
     finish(workspace, job)
     assert b"+two" in stored_diffs(job)["result"]
@@ -251,7 +251,7 @@ def test_a_hostile_base_runs_nothing_and_writes_nothing_outside(host: Host, tmp_
     git(origin, "update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},x")
     git(origin, "commit", "--quiet", "--message", "hostile")
     job = make_job(origin)
-    workspace = Workspace.prepare(job, host)
+    workspace = prepare(job, host)
     write(workspace.checkout, {"file": "two\n"})
     finish(workspace, job)
     assert not (tmp_path / "canary").exists()
@@ -269,7 +269,7 @@ def test_a_base_with_a_name_that_escapes_is_refused(host: Host, tmp_path: Path, 
     commit = git(origin, "commit-tree", "-m", "evil", tree)
     git(origin, "update-ref", "refs/heads/main", commit)
     with pytest.raises(EngineError) as caught:
-        Workspace.prepare(make_job(origin), host)
+        prepare(make_job(origin), host)
     assert caught.value.code == "repository_refused"
 
 
@@ -385,7 +385,7 @@ def test_a_token_gives_access_and_is_stored_nowhere(web_host: Host, server: Serv
     job = make_job(server.url, credential=TOKEN)
     seen: list[bytes] = []
     with _watching_arguments(seen):
-        workspace = Workspace.prepare(job, web_host)
+        workspace = prepare(job, web_host)
     assert workspace.base_sha == git(origin, "rev-parse", "HEAD")
     assert any(b"fetch" in line for line in seen)
     assert not any(TOKEN.encode() in line for line in seen)
@@ -483,16 +483,14 @@ def test_an_interrupted_fetch_leaves_no_process_and_no_workspace(
     try:
         timer.start()
         with pytest.raises(exception):
-            Workspace.prepare(make_job(server.url, credential=TOKEN), web_host)
+            prepare(make_job(server.url, credential=TOKEN), web_host)
     finally:
         timer.join()
         signal.signal(signal.SIGUSR2, before)
     assert processes_of(web_host.work_dir) == []
     assert not (web_host.work_dir / "workspaces" / "session-1").exists()
     server.stall = False
-    assert Workspace.prepare(make_job(server.url, credential=TOKEN), web_host).base_sha == git(
-        origin, "rev-parse", "HEAD"
-    )
+    assert prepare(make_job(server.url, credential=TOKEN), web_host).base_sha == git(origin, "rev-parse", "HEAD")
 
 
 def _signal_once_fetching(server: Server) -> None:

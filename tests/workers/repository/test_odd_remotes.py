@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.workers.repositories import commit_all, fetch_base, git, make_job, make_origin, write
+from tests.workers.repositories import commit_all, fetch_base, git, make_job, make_origin, prepare, write
 from workers.errors import EngineError
 from workers.job import Host, Job
 from workers.publishing.commits import Change
 from workers.publishing.publish import PublishJob, publish
-from workers.workspace.workspace import Workspace
 
 PERSON = b"A <a@example.org> 1700000000 +0000"
 
@@ -54,7 +53,7 @@ def shallow(origin: Path, tmp_path: Path) -> Path:
 def test_a_shallow_repository_is_supported(host: Host, shallow: Path) -> None:
     newest = git(shallow, "rev-parse", "HEAD")
     job = make_job(shallow)
-    workspace = Workspace.prepare(job, host)
+    workspace = prepare(job, host)
     with contextlib.closing(contextlib.ExitStack()) as stack:
         stack.callback(workspace.dispose)
         assert workspace.base_sha == newest

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.workers.repositories import make_job
+from tests.workers.repositories import make_job, prepare
 from workers.job import Host, Job
 from workers.workspace.workspace import Workspace
 
@@ -19,6 +19,6 @@ def job(origin: Path) -> Job:
 @pytest.fixture
 def workspace(host: Host, job: Job) -> Workspace:
     """A workspace after a setup that did nothing."""
-    made = Workspace.prepare(job, host)
+    made = prepare(job, host)
     made.after_setup()
     return made

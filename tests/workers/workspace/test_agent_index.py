@@ -17,6 +17,7 @@ from tests.workers.repositories import (
     following,
     make_origin,
     names,
+    prepare,
     write,
 )
 from workers.job import Host, Job, Limits
@@ -64,10 +65,10 @@ def test_a_file_that_is_tracked_no_longer_but_not_ignored_stays(workspace: Works
 
 
 def test_both_survive_in_later_sessions(host: Host, job: Job) -> None:
-    first = Workspace.prepare(job, host)
+    first = prepare(job, host)
     work(first, STAGED + "; git rm -q --cached config.local")
     tree = finish(first, job)
-    later = Workspace.prepare(following(job, 2), host)
+    later = prepare(following(job, 2), host)
     assert later.start_tree == tree
     later.after_setup()
     assert after(later, "git status; echo more >> dist/app.js") == {*FILES, "dist/app.js"} - {"config.local"}
@@ -87,7 +88,7 @@ def test_files_of_a_sparse_checkout_that_are_not_there_stay(workspace: Workspace
 
 
 def test_what_setup_recorded_in_the_index_is_no_work_of_the_agent(host: Host, job: Job) -> None:
-    workspace = Workspace.prepare(job, host)
+    workspace = prepare(job, host)
     work(workspace, STAGED + "; git rm -q --cached config.local")
     workspace.after_setup()
     work(workspace, "git status")

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.workers.repositories import make_host, make_job, make_origin
+from tests.workers.repositories import make_host, make_job, make_origin, prepare
 from workers.job import Host
 from workers.repository.git import Git
 from workers.workspace.base import evict_bases, open_base
 from workers.workspace.orphans import discard_workspaces
-from workers.workspace.workspace import Workspace
 
 LONG_AGO = time.time() - 30 * 86_400
 
@@ -39,10 +38,10 @@ def age(base: Path) -> None:
 
 
 def test_it_is_made_once_and_goes_when_nobody_used_it_for_long(host: Host, origin: Path) -> None:
-    workspace = Workspace.prepare(make_job(origin), host)
+    workspace = prepare(make_job(origin), host)
     [base] = bases(host)
     made = base.stat()
-    Workspace.prepare(make_job(origin, attempt=2), host)
+    prepare(make_job(origin, attempt=2), host)
     assert base.stat() == made
     discard_workspaces(host, [])
     assert bases(host) == [base], "it was used just now"
@@ -50,11 +49,11 @@ def test_it_is_made_once_and_goes_when_nobody_used_it_for_long(host: Host, origi
     discard_workspaces(host, [])
     assert bases(host) == []
     assert workspace.snapshot() == workspace.start_tree, "an attempt that has begun does not need it"
-    assert Workspace.prepare(make_job(origin, attempt=3), host).start_tree == workspace.start_tree
+    assert prepare(make_job(origin, attempt=3), host).start_tree == workspace.start_tree
 
 
 def test_it_stays_while_it_is_held(host: Host, origin: Path) -> None:
-    workspace = Workspace.prepare(make_job(origin), host)
+    workspace = prepare(make_job(origin), host)
     mirror = Git(host.work_dir / "mirrors" / "site")
     with open_base(host, "site", workspace.base_sha, mirror) as base:
         age(base.folder)
@@ -65,8 +64,8 @@ def test_it_stays_while_it_is_held(host: Host, origin: Path) -> None:
 
 
 def test_too_many_of_them_go_by_their_age(host: Host, origin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    Workspace.prepare(make_job(origin), host)
-    Workspace.prepare(make_job(origin, attempt=2, site_id="other"), host)
+    prepare(make_job(origin), host)
+    prepare(make_job(origin, attempt=2, site_id="other"), host)
     for base in bases(host):
         (base / "large").write_bytes(bytes(100_000))
         if base.parent.name == "other":
@@ -77,7 +76,7 @@ def test_too_many_of_them_go_by_their_age(host: Host, origin: Path, monkeypatch:
 
 
 def test_what_a_lost_worker_had_begun_goes_too(host: Host, origin: Path) -> None:
-    Workspace.prepare(make_job(origin), host)
+    prepare(make_job(origin), host)
     [base] = bases(host)
     begun = base.with_name(f"{base.name}.abcd")
     begun.mkdir()

@@ -23,6 +23,7 @@ from tests.workers.repositories import (
     make_job,
     make_origin,
     names,
+    prepare,
     stored_diffs,
     write,
 )
@@ -260,7 +261,7 @@ EDITS: list[Callable[[Path], None]] = [
 @pytest.mark.parametrize("edit", EDITS, ids=lambda edit: edit.__name__)
 def test_a_diff_survives(edit: Callable[[Path], None], host: Host, origin: Path, tmp_path: Path) -> None:
     job = make_job(origin)
-    workspace = Workspace.prepare(job, host)
+    workspace = prepare(job, host)
     edit(workspace.checkout)
     tree = finish(workspace, job)
     assert tree != workspace.start_tree
@@ -270,7 +271,7 @@ def test_a_diff_survives(edit: Callable[[Path], None], host: Host, origin: Path,
     # Another host, which has seen nothing of the first, goes on from the stored bytes alone.
     elsewhere = make_host(tmp_path / "elsewhere", local_repositories=origin.parent)
     next_job = following(job, 2)
-    follow_up = Workspace.prepare(next_job, elsewhere)
+    follow_up = prepare(next_job, elsewhere)
     assert follow_up.start_tree == tree
     assert follow_up.snapshot() == tree
     assert sorted(_listing(follow_up.checkout)) == sorted(_listing(workspace.checkout))
@@ -293,7 +294,7 @@ def _listing(folder: Path) -> Iterable[tuple[bytes, bytes]]:
 
 
 def test_a_checkout_is_the_base_byte_for_byte(host: Host, origin: Path) -> None:
-    workspace = Workspace.prepare(make_job(origin), host)
+    workspace = prepare(make_job(origin), host)
     for name, content in BASE.items():
         data = content.encode() if isinstance(content, str) else content
         assert (workspace.checkout / name).read_bytes() == data, name
@@ -306,7 +307,7 @@ def test_a_submodule_pointer_that_an_earlier_session_moved_survives(host: Host, 
         f"@@ -1 +1 @@\n-Subproject commit {SUBMODULE}\n+Subproject commit {'2' * 40}\n"
     ).encode()
     job = make_job(origin, start_diff=lambda: iter([patch]))
-    workspace = Workspace.prepare(job, host)
+    workspace = prepare(job, host)
     write(workspace.checkout, {"module/checked/out": "a file of the module\n", "text": "changed\n"})
     tree = finish(workspace, job)
     assert f"160000 commit {'2' * 40}\tmodule" in git(workspace.git.directory, "ls-tree", tree)
@@ -316,7 +317,7 @@ def test_a_submodule_pointer_that_an_earlier_session_moved_survives(host: Host, 
 
 def test_twenty_thousand_files_make_one_diff(host: Host, origin: Path) -> None:
     job = make_job(origin)
-    workspace = Workspace.prepare(job, host)
+    workspace = prepare(job, host)
     for number in range(20_000):
         path = workspace.checkout / f"many/{number // 500}/{number}"
         if number < 200 or number % 500 == 0:
@@ -335,11 +336,11 @@ def test_twenty_thousand_files_make_one_diff(host: Host, origin: Path) -> None:
 
 def test_result_and_cumulative_tell_one_session_from_all(host: Host, origin: Path) -> None:
     first = make_job(origin)
-    workspace = Workspace.prepare(first, host)
+    workspace = prepare(first, host)
     write(workspace.checkout, {"first": "1\n", "text": "first\n"})
     finish(workspace, first)
     second = following(first, 2)
-    workspace = Workspace.prepare(second, host)
+    workspace = prepare(second, host)
     write(workspace.checkout, {"second": "2\n", "text": "second\n"})
     tree = finish(workspace, second)
     result, cumulative = stored_diffs(second)["result"], stored_diffs(second)["cumulative"]
@@ -350,7 +351,7 @@ def test_result_and_cumulative_tell_one_session_from_all(host: Host, origin: Pat
 
 def test_no_change_writes_nothing(host: Host, origin: Path) -> None:
     job = make_job(origin)
-    workspace = Workspace.prepare(job, host)
+    workspace = prepare(job, host)
     assert diffs.write_diffs(workspace, job, workspace.snapshot()) == diffs.Written(False, False)
     assert stored_diffs(job) == {}
 
@@ -374,7 +375,7 @@ def test_git_has_ended_when_a_diff_is_stored(host: Host, origin: Path) -> None:
     """The store may be waited for, and a stop meanwhile leaves no process behind."""
     sink = WatchingSink()
     job = make_job(origin, sink=sink)
-    workspace = Workspace.prepare(job, host)
+    workspace = prepare(job, host)
     sink.directory = workspace.git.directory
     write(workspace.checkout, {"text": "changed\n"})
     finish(workspace, job)
@@ -383,29 +384,29 @@ def test_git_has_ended_when_a_diff_is_stored(host: Host, origin: Path) -> None:
 
 def test_a_follow_up_without_a_change_keeps_the_cumulative_diff(host: Host, origin: Path) -> None:
     first = make_job(origin)
-    workspace = Workspace.prepare(first, host)
+    workspace = prepare(first, host)
     write(workspace.checkout, {"first": "1\n"})
     finish(workspace, first)
     second = following(first, 2)
-    workspace = Workspace.prepare(second, host)
+    workspace = prepare(second, host)
     assert diffs.write_diffs(workspace, second, workspace.snapshot()) == diffs.Written(False, True)
     assert stored_diffs(second) == {"cumulative": stored_diffs(first)["cumulative"]}
 
 
 def test_undoing_all_of_it_leaves_no_cumulative_diff(host: Host, origin: Path) -> None:
     first = make_job(origin)
-    workspace = Workspace.prepare(first, host)
+    workspace = prepare(first, host)
     write(workspace.checkout, {"first": "1\n"})
     finish(workspace, first)
     second = following(first, 2)
-    workspace = Workspace.prepare(second, host)
+    workspace = prepare(second, host)
     (workspace.checkout / "first").unlink()
     assert diffs.write_diffs(workspace, second, workspace.snapshot()) == diffs.Written(True, False)
 
 
 def test_a_question_stores_no_diff(host: Host, origin: Path) -> None:
     job = make_job(origin, mode="ask")
-    workspace = Workspace.prepare(job, host)
+    workspace = prepare(job, host)
     write(workspace.checkout, {"text": "changed\n"})
     assert diffs.write_diffs(workspace, job, workspace.snapshot()) == diffs.Written(False, False)
     assert stored_diffs(job) == {}
@@ -413,7 +414,7 @@ def test_a_question_stores_no_diff(host: Host, origin: Path) -> None:
 
 def test_too_many_files_are_counted_before_a_diff_is_made(host: Host, origin: Path) -> None:
     job = make_job(origin, limits=Limits(max_diff_files=3))
-    workspace = Workspace.prepare(job, host)
+    workspace = prepare(job, host)
     write(workspace.checkout, {"1": "", "2": "", "3": ""})
     assert diffs.write_diffs(workspace, job, workspace.snapshot()) == diffs.Written(True, True)
     write(workspace.checkout, {"4": ""})
@@ -422,7 +423,7 @@ def test_too_many_files_are_counted_before_a_diff_is_made(host: Host, origin: Pa
 
 def test_a_diff_that_is_too_large_is_stored_in_no_part(host: Host, origin: Path) -> None:
     job = make_job(origin, limits=Limits(max_diff_bytes=100_000))
-    workspace = Workspace.prepare(job, host)
+    workspace = prepare(job, host)
     (workspace.checkout / "bomb").write_bytes(random.Random(2).randbytes(3_000_000))
     assert refusal(workspace, job) == ("diff_too_large", "diff")
     assert stored_diffs(job) == {}
@@ -441,7 +442,7 @@ def test_what_the_sink_raises_passes_through(host: Host, origin: Path) -> None:
             raise ConnectionError(kind)
 
     job = make_job(origin, sink=Broken())
-    workspace = Workspace.prepare(job, host)
+    workspace = prepare(job, host)
     write(workspace.checkout, {"text": "changed\n"})
     with pytest.raises(ConnectionError):
         diffs.write_diffs(workspace, job, workspace.snapshot())
@@ -450,7 +451,7 @@ def test_what_the_sink_raises_passes_through(host: Host, origin: Path) -> None:
 def test_a_renamed_link_whose_place_a_folder_took_survives(host: Host, origin: Path) -> None:
     """Git cannot apply what it writes for this one when it looks for renames."""
     job = make_job(origin)
-    workspace = Workspace.prepare(job, host)
+    workspace = prepare(job, host)
     (workspace.checkout / "link").rename(workspace.checkout / "moved")
     write(workspace.checkout, {"link/inside": "x\n"})
     tree = finish(workspace, job)
@@ -459,7 +460,7 @@ def test_a_renamed_link_whose_place_a_folder_took_survives(host: Host, origin: P
 
 def test_a_rename_is_stored_as_one(host: Host, origin: Path) -> None:
     job = make_job(origin)
-    workspace = Workspace.prepare(job, host)
+    workspace = prepare(job, host)
     (workspace.checkout / "text").rename(workspace.checkout / "renamed")
     finish(workspace, job)
     assert b"rename from text\nrename to renamed\n" in stored_diffs(job)["result"]
@@ -469,7 +470,7 @@ def test_a_rename_is_stored_as_one(host: Host, origin: Path) -> None:
 def test_any_sequence_of_moves_survives(seed: int, host: Host, origin: Path) -> None:
     """Files, folders and links change places at random; renames make this the hardest case for a patch."""
     job = make_job(origin)
-    workspace = Workspace.prepare(job, host)
+    workspace = prepare(job, host)
     _shuffle(workspace.checkout, random.Random(seed))
     tree = finish(workspace, job)
     assert applied(origin, workspace.base_sha, stored_diffs(job)["cumulative"]) == tree
@@ -503,7 +504,7 @@ def test_a_change_in_the_second_of_the_checkout_that_keeps_the_size_is_seen(
 ) -> None:
     """Most builds of git compare times in seconds. The base has a submodule, so the index is edited before staging."""
     for attempt in range(1, 20):
-        workspace = Workspace.prepare(make_job(origin, attempt=attempt), host)
+        workspace = prepare(make_job(origin, attempt=attempt), host)
         file = workspace.checkout / "folder" / "a"
         file.write_text("b\n")
         if int(file.stat().st_mtime) == int((workspace.git.directory / "index").stat().st_mtime):
@@ -518,10 +519,10 @@ def test_a_branch_that_moved_on_does_not_matter(tmp_path: Path) -> None:
     moving = make_origin(tmp_path / "moving", {"a": "1\n"})
     host = make_host(tmp_path / "other")
     first = make_job(moving)
-    workspace = Workspace.prepare(first, host)
+    workspace = prepare(first, host)
     write(workspace.checkout, {"b": "2\n"})
     tree = finish(workspace, first)
     write(moving, {"a": "changed\n"})
     commit_all(moving)
     second = following(first, 2, base_sha=workspace.base_sha)
-    assert Workspace.prepare(second, host).start_tree == tree
+    assert prepare(second, host).start_tree == tree

@@ -13,7 +13,17 @@ from pathlib import Path
 import pytest
 
 from tests.workers.engine import IS_ROOT
-from tests.workers.repositories import commit_all, finish, following, git, make_host, make_job, make_origin, write
+from tests.workers.repositories import (
+    commit_all,
+    finish,
+    following,
+    git,
+    make_host,
+    make_job,
+    make_origin,
+    prepare,
+    write,
+)
 from workers.job import Host, Job
 from workers.workspace.orphans import discard_workspaces
 from workers.workspace.workspace import Workspace
@@ -74,7 +84,7 @@ def listing(checkout: Path) -> dict[str, object]:
 def fresh(host: Host, job: Job, tmp_path: Path) -> dict[str, object]:
     """The listing of the same job's checkout on a host that has none to use again."""
     other = make_host(tmp_path / f"other-{random.random()}", sandbox=host.sandbox, overlay=False)
-    workspace = Workspace.prepare(job, other)
+    workspace = prepare(job, other)
     found = listing(workspace.checkout)
     workspace.dispose()
     return found
@@ -184,21 +194,21 @@ def test_nothing_that_was_done_in_it_shows_in_the_next(
     host: Host, origin: Path, tmp_path: Path, mischief: Callable[[Path], None]
 ) -> None:
     expected = fresh(host, make_job(origin), tmp_path)
-    workspace = Workspace.prepare(make_job(origin), host)
+    workspace = prepare(make_job(origin), host)
     mischief(workspace.checkout)
     workspace.dispose(reusable=True)
-    workspace = Workspace.prepare(make_job(origin, attempt=2), host)
+    workspace = prepare(make_job(origin, attempt=2), host)
     assert listing(workspace.checkout) == expected
     assert workspace.snapshot() == workspace.start_tree
 
 
 def test_files_that_did_not_change_are_not_written_again(host: Host, origin: Path) -> None:
-    workspace = Workspace.prepare(make_job(origin), host)
+    workspace = prepare(make_job(origin), host)
     before = inodes(workspace.checkout)
     write(workspace.checkout, {"file": "changed\n", "new": "x"})
     (workspace.checkout / "lonely" / "file").unlink()
     workspace.dispose(reusable=True)
-    after = inodes(Workspace.prepare(make_job(origin, attempt=2), host).checkout)
+    after = inodes(prepare(make_job(origin, attempt=2), host).checkout)
     assert {name for name in FILES if name in before and before[name] != after.get(name)} <= {"file"}
     assert after["deep"] == before["deep"] and after["link"] == before["link"] and "new" not in after
 
@@ -207,7 +217,7 @@ def test_the_next_has_the_work_of_earlier_sessions_of_its_own_runner_only(
     host: Host, origin: Path, tmp_path: Path
 ) -> None:
     job = make_job(origin)
-    workspace = Workspace.prepare(job, host)
+    workspace = prepare(job, host)
     write(workspace.checkout, {"file": "mine\n", "folder/mine": "mine\n"})
     (workspace.checkout / "folder" / "other").unlink()
     workspace.after_setup(has_run=False)
@@ -216,32 +226,32 @@ def test_the_next_has_the_work_of_earlier_sessions_of_its_own_runner_only(
     other, follow_up = make_job(origin, attempt=2), following(job, 3)
     expected = [fresh(host, each, tmp_path) for each in (other, follow_up)]
     for each, shown in zip((other, follow_up), expected, strict=True):
-        workspace = Workspace.prepare(each, host)
+        workspace = prepare(each, host)
         assert listing(workspace.checkout) == shown
         workspace.dispose(reusable=True)
 
 
 def test_the_next_may_start_from_another_commit(host: Host, origin: Path, tmp_path: Path) -> None:
-    Workspace.prepare(make_job(origin), host).dispose(reusable=True)
+    prepare(make_job(origin), host).dispose(reusable=True)
     git(origin, "rm", "-r", "--quiet", "folder/inner")
     write(origin, {"folder/inner": "a file now\n", "file": "two\n", "lonely/second": "new\n"})
     commit_all(origin)
     expected = fresh(host, make_job(origin), tmp_path)
-    workspace = Workspace.prepare(make_job(origin, attempt=2), host)
+    workspace = prepare(make_job(origin, attempt=2), host)
     assert listing(workspace.checkout) == expected and expected["/file"] != listing(origin).get("/nothing")
     assert workspace.snapshot() == workspace.start_tree
 
 
 def test_only_attempts_of_the_same_site_use_it(host: Host, origin: Path) -> None:
-    workspace = Workspace.prepare(make_job(origin), host)
+    workspace = prepare(make_job(origin), host)
     before = inodes(workspace.checkout)
     workspace.dispose(reusable=True)
-    other = Workspace.prepare(make_job(origin, site_id="other"), host)
+    other = prepare(make_job(origin, site_id="other"), host)
     assert len(kept(host)) == 1 and not set(before.values()) & set(inodes(other.checkout).values())
 
 
 def test_one_that_a_process_may_still_write_to_is_not_kept(host: Host, origin: Path) -> None:
-    Workspace.prepare(make_job(origin), host).dispose()
+    prepare(make_job(origin), host).dispose()
     assert kept(host) == []
 
 
@@ -250,7 +260,7 @@ def test_a_worker_that_is_lost_while_it_keeps_one_leaves_no_work_to_save(host: H
     # Nothing can be moved to it, as if the worker ended before.
     (host.work_dir / "trash").write_text("")
     job = make_job(origin)
-    workspace = Workspace.prepare(job, host)
+    workspace = prepare(job, host)
     workspace.after_setup(has_run=False)
     workspace.dispose(reusable=True)
     assert len(kept(host)) == 1 and workspace.root.is_dir()
@@ -260,21 +270,21 @@ def test_a_worker_that_is_lost_while_it_keeps_one_leaves_no_work_to_save(host: H
 def test_a_damaged_one_is_not_used(host: Host, origin: Path, tmp_path: Path) -> None:
     expected = fresh(host, make_job(origin), tmp_path)
     for attempt, content in enumerate((b"", b"DIRC" + b"\xff" * 40), 1):
-        Workspace.prepare(make_job(origin, attempt=attempt), host).dispose(reusable=True)
+        prepare(make_job(origin, attempt=attempt), host).dispose(reusable=True)
         [folder] = kept(host)
         (folder / "index").write_bytes(content)
-        workspace = Workspace.prepare(make_job(origin, attempt=attempt + 10), host)
+        workspace = prepare(make_job(origin, attempt=attempt + 10), host)
         assert listing(workspace.checkout) == expected and kept(host) == []
 
 
 def test_only_so_many_of_a_site_are_kept(host: Host, origin: Path) -> None:
-    for workspace in [Workspace.prepare(make_job(origin, attempt=attempt), host) for attempt in range(1, 11)]:
+    for workspace in [prepare(make_job(origin, attempt=attempt), host) for attempt in range(1, 11)]:
         workspace.dispose(reusable=True)
     assert len(kept(host)) == 8
 
 
 def test_one_that_nobody_used_for_a_day_is_removed(host: Host, origin: Path) -> None:
-    for workspace in [Workspace.prepare(make_job(origin, attempt=attempt), host) for attempt in (1, 2)]:
+    for workspace in [prepare(make_job(origin, attempt=attempt), host) for attempt in (1, 2)]:
         workspace.dispose(reusable=True)
     old, new = kept(host)
     discard_workspaces(host, [])

@@ -29,6 +29,7 @@ from tests.workers.repositories import (
     make_host,
     make_job,
     make_origin,
+    prepare,
     stored_diffs,
     write,
 )
@@ -160,7 +161,7 @@ def both(
     results = []
     for host in hosts:
         given = job()
-        workspace = Workspace.prepare(given, host)
+        workspace = prepare(given, host)
         assert (workspace.overlay is not None) == host.overlay
         before = base_state(workspace) if workspace.overlay else None
         if setup:
@@ -315,7 +316,7 @@ def test_what_fits_is_the_same_in_both(limits: Limits, hosts: list[Host], origin
     )
     trees = []
     for host in hosts:
-        workspace = Workspace.prepare(make_job(origin, attempt=_attempt()), host)
+        workspace = prepare(make_job(origin, attempt=_attempt()), host)
         workspace.after_setup(has_run=False)
         as_agent(workspace, shell(script))
         whole = workspace.snapshot()
@@ -328,7 +329,7 @@ def test_work_of_a_lost_worker_is_the_same_in_both(hosts: list[Host], origin: Pa
     trees = []
     for host in hosts:
         job = make_job(origin, attempt=_attempt())
-        workspace = Workspace.prepare(job, host)
+        workspace = prepare(job, host)
         as_agent(workspace, shell("echo s > of-setup; mv src/b b"))
         workspace.after_setup()
         as_agent(workspace, shell("mv src/a moved; echo x > b/x; rm text"))
@@ -361,7 +362,7 @@ def test_the_agent_finds_the_same_in_both(hosts: list[Host], plain_origin: Path,
     ):
         seen = []
         for host in hosts:
-            workspace = Workspace.prepare(given(), host)
+            workspace = prepare(given(), host)
             out = tmp_path / "seen"
             as_agent(workspace, shell(f"({look}) > {out}"))
             seen.append(out.read_text().replace(". drwx------", ". d"))
@@ -371,7 +372,7 @@ def test_the_agent_finds_the_same_in_both(hosts: list[Host], plain_origin: Path,
 
 def test_status_reads_no_file_again(hosts: list[Host], origin: Path, tmp_path: Path) -> None:
     """The base's index knows its files, so that the agent's git does not read all of a large repository."""
-    workspace = Workspace.prepare(make_job(origin, attempt=_attempt()), hosts[0])
+    workspace = prepare(make_job(origin, attempt=_attempt()), hosts[0])
     out = tmp_path / "stale"
     as_agent(workspace, shell(f"git diff-files > {out}"))
     assert out.read_text() == ""
@@ -380,7 +381,7 @@ def test_status_reads_no_file_again(hosts: list[Host], origin: Path, tmp_path: P
 
 def test_nobody_can_write_to_the_base(hosts: list[Host], origin: Path) -> None:
     """Whatever the agent opens, changes or removes is its own; two sessions at once do not see each other."""
-    one, two = (Workspace.prepare(make_job(origin, attempt=_attempt()), hosts[0]) for _ in range(2))
+    one, two = (prepare(make_job(origin, attempt=_attempt()), hosts[0]) for _ in range(2))
     before = base_state(one)
     as_agent(one, shell("chmod -R 777 . ; find . -type f -exec sh -c 'echo x >> \"$1\"' sh {} \\; ; rm -rf src .git"))
     as_agent(two, shell('test "$(cat src/a/one)" = 1; git fsck'))
@@ -405,7 +406,7 @@ def test_a_session_starts_few_git_processes(
         if is_follow_up
         else make_job(plain_origin, attempt=_attempt(), base_sha=base)
     )
-    workspace = Workspace.prepare(job, hosts[0])
+    workspace = prepare(job, hosts[0])
     workspace.after_setup(has_run=False)
     prepared = log.read_text().splitlines() if log.exists() else []
     as_agent(workspace, lambda folder: write(folder, {"src/a/two": "changed\n", "new": "x\n"}))

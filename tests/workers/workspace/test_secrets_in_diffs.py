@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.workers.repositories import make_host, make_job, make_origin, stored_diffs, write
+from tests.workers.repositories import make_host, make_job, make_origin, prepare, stored_diffs, write
 from workers.job import Job
 from workers.workspace import diffs
-from workers.workspace.workspace import Workspace
 
 TOKEN = "token-of-the-forge/17"
 KEY = "key-of-the-model-42"
@@ -24,7 +23,7 @@ def origin(tmp_path: Path) -> Path:
 
 
 def finished(tmp_path: Path, job: Job, edit: Callable[[Path], None]) -> diffs.Written:
-    workspace = Workspace.prepare(job, make_host(tmp_path / "work", local_repositories=Path(job.repo_url).parent))
+    workspace = prepare(job, make_host(tmp_path / "work", local_repositories=Path(job.repo_url).parent))
     edit(workspace.checkout)
     return diffs.write_diffs(workspace, job, workspace.snapshot())
 

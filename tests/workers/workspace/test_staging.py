@@ -16,6 +16,7 @@ from tests.workers.repositories import (
     make_job,
     make_origin,
     names,
+    prepare,
     stored_diffs,
     write,
 )
@@ -126,13 +127,13 @@ def test_a_session_takes_few_commands_however_much_there_is(
     host: Host, job: Job, count: Path, files: int, is_follow_up: bool
 ) -> None:
     """All that runs for a session after the first one on its base: to prepare it, and to save its work."""
-    workspace = Workspace.prepare(job, host)
+    workspace = prepare(job, host)
     write(workspace.checkout, {"earlier": "x\n"})
     finish(workspace, job)
     base = workspace.base_sha
     job = following(job, 2, base_sha=base) if is_follow_up else make_job(job.repo_url, attempt=2, base_sha=base)
     count.unlink()
-    workspace = Workspace.prepare(job, host)
+    workspace = prepare(job, host)
     workspace.after_setup(has_run=False)
     prepared = count.read_text().splitlines()
     assert len(prepared) <= (5 if is_follow_up else 1), prepared

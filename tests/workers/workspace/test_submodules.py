@@ -14,6 +14,7 @@ from tests.workers.repositories import (
     following,
     git,
     make_origin,
+    prepare,
     stored_diffs,
 )
 from workers.job import Host, Job
@@ -66,12 +67,12 @@ def test_a_folder_that_takes_the_place_of_a_submodule_holds_plain_files(workspac
 
 
 def test_a_submodule_that_was_taken_out_of_the_index_leaves_plain_files(host: Host, job: Job) -> None:
-    first = Workspace.prepare(job, host)
+    first = prepare(job, host)
     work(first, "git rm -q --cached lib; echo v > lib/lib.py")
     tree = finish(first, job)
     assert entries(first, tree).keys() == {"README", ".gitmodules", "lib/lib.py"}
     # Those stay, although the base has a submodule there.
-    later = Workspace.prepare(following(job, 2), host)
+    later = prepare(following(job, 2), host)
     assert later.start_tree == tree
     assert "lib/lib.py" in after(later, "git status; echo w >> lib/lib.py")
 
@@ -82,12 +83,12 @@ def test_a_submodule_turns_into_a_folder_of_plain_files_with_its_repository_remo
 
 
 def test_a_commit_in_the_index_is_recorded_and_later_sessions_see_it(host: Host, origin: Path, job: Job) -> None:
-    first = Workspace.prepare(job, host)
+    first = prepare(job, host)
     work(first, f"git update-index --cacheinfo 160000,{OTHER},lib")
     tree = finish(first, job)
     assert entries(first, tree)["lib"] == f"commit {OTHER}"
     assert applied(origin, first.base_sha, stored_diffs(job)["cumulative"]) == tree
-    later = Workspace.prepare(following(job, 2), host)
+    later = prepare(following(job, 2), host)
     assert after(later, f"git ls-files -s lib | grep -q {OTHER}; git status")["lib"] == f"commit {OTHER}"
 
 
@@ -128,7 +129,7 @@ def test_a_repository_that_was_added_without_an_address_is_named(workspace: Work
 
 
 def test_the_history_of_a_nested_repository_is_named_where_its_files_are_kept(host: Host, job: Job) -> None:
-    workspace = Workspace.prepare(job, host)
+    workspace = prepare(job, host)
     work(workspace, "git init -q of-setup; echo x > of-setup/x")
     workspace.after_setup()
     ignored = "mkdir ignored; echo '*' > ignored/.gitignore; git init -q ignored/one; echo x > ignored/one/x; "
@@ -137,7 +138,7 @@ def test_the_history_of_a_nested_repository_is_named_where_its_files_are_kept(ho
 
 
 def test_what_setup_did_to_a_submodule_is_no_work_of_the_agent(host: Host, job: Job) -> None:
-    workspace = Workspace.prepare(job, host)
+    workspace = prepare(job, host)
     work(workspace, CHECKED_OUT + "cd ..; git add lib")
     workspace.after_setup()
     work(workspace, "git status")

@@ -24,6 +24,7 @@ from tests.workers.repositories import (
     make_job,
     make_origin,
     names,
+    prepare,
     stored_diffs,
     write,
 )
@@ -49,7 +50,7 @@ def origin(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def workspace(host: Host, origin: Path) -> Workspace:
-    return Workspace.prepare(make_job(origin), host)
+    return prepare(make_job(origin), host)
 
 
 def leftovers(host: Host) -> list[Path]:
@@ -69,7 +70,7 @@ def test_the_checkout_holds_the_base(workspace: Workspace, origin: Path) -> None
 def test_the_agents_repository_is_usable_and_refers_to_nothing_outside(host: Host, origin: Path) -> None:
     write(origin, {"file": "second\n"})
     commit_all(origin, "second")
-    workspace = Workspace.prepare(make_job(origin), host)
+    workspace = prepare(make_job(origin), host)
     moved = workspace.root.parent.parent / "elsewhere"
     shutil.move(workspace.checkout, moved)
     shutil.rmtree(host.work_dir / "mirrors")
@@ -88,30 +89,30 @@ def test_the_agents_repository_is_usable_and_refers_to_nothing_outside(host: Hos
 
 
 def test_the_agents_repository_names_where_it_comes_from_without_a_credential(host: Host, origin: Path) -> None:
-    base = Workspace.prepare(make_job(origin), host).base_sha
+    base = prepare(make_job(origin), host).base_sha
     job = make_job("https://example.org/owner/name.git", base_sha=base, credential="s3cret", attempt=2)
-    workspace = Workspace.prepare(job, host)
+    workspace = prepare(job, host)
     assert git(workspace.checkout, "remote", "get-url", "origin") == "https://example.org/owner/name.git"
     assert "s3cret" not in (workspace.checkout / ".git/config").read_text()
 
 
 def test_a_follow_up_shows_earlier_work_as_uncommitted_changes(host: Host, origin: Path) -> None:
     job = make_job(origin)
-    first = Workspace.prepare(job, host)
+    first = prepare(job, host)
     write(first.checkout, {"file": "changed\n", "new": "file\n"})
     finish(first, job)
-    second = Workspace.prepare(following(job, 2), host)
+    second = prepare(following(job, 2), host)
     assert git(second.checkout, "status", "--porcelain") == "M file\n?? new"
     assert second.base_tree != second.start_tree
 
 
 def test_a_follow_up_costs_no_network(host: Host, origin: Path) -> None:
     job = make_job(origin)
-    first = Workspace.prepare(job, host)
+    first = prepare(job, host)
     write(first.checkout, {"new": "file\n"})
     tree = finish(first, job)
     shutil.rmtree(origin)
-    assert Workspace.prepare(following(job, 2, base_sha=first.base_sha), host).start_tree == tree
+    assert prepare(following(job, 2, base_sha=first.base_sha), host).start_tree == tree
 
 
 def test_a_diff_that_does_not_apply_says_so_and_leaves_nothing(host: Host, origin: Path) -> None:
@@ -123,13 +124,13 @@ def test_a_diff_that_does_not_apply_says_so_and_leaves_nothing(host: Host, origi
     ):
         job = make_job(origin, start_diff=lambda bad=bad: iter([bad]))
         with pytest.raises(EngineError) as caught:
-            Workspace.prepare(job, host)
+            prepare(job, host)
         assert (caught.value.code, caught.value.stage) == ("diff_does_not_apply", "checkout")
         assert leftovers(host) == []
 
 
 def test_an_empty_start_diff_is_the_base(host: Host, origin: Path) -> None:
-    workspace = Workspace.prepare(make_job(origin, start_diff=lambda: iter([])), host)
+    workspace = prepare(make_job(origin, start_diff=lambda: iter([])), host)
     assert workspace.start_tree == workspace.base_tree
 
 
@@ -140,7 +141,7 @@ def test_the_files_belong_to_the_user_of_the_sandbox(host: Host, origin: Path) -
     (origin / "link").symlink_to("/etc/passwd")
     commit_all(origin)
     job = make_job(origin)
-    workspace = Workspace.prepare(job, owned)
+    workspace = prepare(job, owned)
     for path in (workspace.checkout, *workspace.checkout.rglob("*"), workspace.home):
         assert path.lstat().st_uid == 61_234, path
     assert os.stat("/etc/passwd").st_uid == 0
@@ -186,7 +187,7 @@ def test_a_change_of_the_same_size_and_time_is_seen(workspace: Workspace) -> Non
 
 def test_what_setup_leaves_untouched_is_no_part_of_the_diff(host: Host, origin: Path) -> None:
     job = make_job(origin)
-    workspace = Workspace.prepare(job, host)
+    workspace = prepare(job, host)
     write(workspace.checkout, {"modules/a": "a\n", "modules/b": "b\n", "lock.json": "{1}\n", "built": "x\n"})
     shutil.rmtree(workspace.checkout / "folder")
     workspace.after_setup()
@@ -201,7 +202,7 @@ def test_what_setup_leaves_untouched_is_no_part_of_the_diff(host: Host, origin: 
 
 def test_a_tracked_file_that_setup_and_the_agent_changed_counts_in_full(host: Host, origin: Path) -> None:
     job = make_job(origin)
-    workspace = Workspace.prepare(job, host)
+    workspace = prepare(job, host)
     write(workspace.checkout, {"lock.json": "{1}\n"})
     workspace.after_setup()
     write(workspace.checkout, {"lock.json": "{1, 2}\n"})
@@ -247,7 +248,7 @@ def test_nested_repositories_are_plain_files_and_stay_repositories(workspace: Wo
 def test_a_submodule_that_is_not_checked_out_keeps_its_pointer(host: Host, origin: Path) -> None:
     git(origin, "update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},module")
     git(origin, "commit", "--quiet", "--message", "a submodule")
-    workspace = Workspace.prepare(make_job(origin), host)
+    workspace = prepare(make_job(origin), host)
     assert workspace.snapshot() == workspace.start_tree
 
 
@@ -315,7 +316,7 @@ def test_ignore_files_that_are_too_large_together_are_left_out(workspace: Worksp
 
 
 def test_more_new_files_than_a_diff_may_have_are_not_even_stored(host: Host, origin: Path) -> None:
-    workspace = Workspace.prepare(make_job(origin, limits=Limits(max_diff_files=10)), host)
+    workspace = prepare(make_job(origin, limits=Limits(max_diff_files=10)), host)
     write(workspace.checkout, {f"setup/{number}": "x\n" for number in range(20)})
     workspace.after_setup()
     write(workspace.checkout, {f"new/{number}": "x\n" for number in range(10)})
@@ -329,7 +330,7 @@ def test_more_new_files_than_a_diff_may_have_are_not_even_stored(host: Host, ori
 
 
 def test_a_question_may_leave_as_many_files_as_it_likes(host: Host, origin: Path) -> None:
-    workspace = Workspace.prepare(make_job(origin, mode="ask", limits=Limits(max_diff_files=1)), host)
+    workspace = prepare(make_job(origin, mode="ask", limits=Limits(max_diff_files=1)), host)
     workspace.after_setup()
     write(workspace.checkout, {"one": "x\n", "two": "x\n"})
     assert names(workspace, workspace.snapshot()) == {*FILES, "one", "two"}
@@ -431,7 +432,7 @@ def test_disposing_removes_everything_and_follows_no_link(workspace: Workspace, 
 
 def test_what_stands_in_the_way_of_an_attempt_is_cleared(workspace: Workspace, host: Host, origin: Path) -> None:
     write(workspace.checkout, {"old": "x\n"})
-    again = Workspace.prepare(make_job(origin), host)
+    again = prepare(make_job(origin), host)
     assert again.root == workspace.root
     assert not (again.checkout / "old").exists()
 
@@ -441,7 +442,7 @@ def test_the_workspaces_of_a_host_are_found_by_their_attempts_and_discarded(host
     discard_workspaces(host, [])
     session_id = str(uuid.uuid4())
     for attempt in (1, 2, 3):
-        Workspace.prepare(make_job(origin, session_id=session_id, attempt=attempt), host)
+        prepare(make_job(origin, session_id=session_id, attempt=attempt), host)
     found = find_workspaces(host)
     assert set(found) == {(session_id, attempt) for attempt in (1, 2, 3)}
     write(host.work_dir / "trash", {"left/behind": "x\n"})
@@ -458,11 +459,11 @@ def test_the_workspaces_of_a_host_are_found_by_their_attempts_and_discarded(host
 
 def test_a_lifeline_that_ran_out_stops_the_preparation_but_not_the_saving(host: Host, origin: Path) -> None:
     job = make_job(origin, lifeline=Lifeline(600))
-    workspace = Workspace.prepare(job, host)
+    workspace = prepare(job, host)
     write(workspace.checkout, {"file": "two\n"})
     job.lifeline.cut()
     finish(workspace, job)
     assert set(stored_diffs(job)) == {"result", "cumulative"}
     with pytest.raises(Interrupted):
-        Workspace.prepare(make_job(origin, attempt=2, lifeline=job.lifeline), host)
+        prepare(make_job(origin, attempt=2, lifeline=job.lifeline), host)
     assert [path.name for path in leftovers(host)] == ["session-1"]
