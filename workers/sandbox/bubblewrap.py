@@ -116,7 +116,10 @@ def _system() -> Iterator[str]:
         # The worker's user may be in a group that can read the keys of servers. The agent must not read them.
         if os.path.isdir(name):
             yield from ("--size", str(_NO_BYTES), "--tmpfs", name, "--remount-ro", name)
-    yield from ("--proc", "/proc", "--dev", "/dev", "--size", str(_SHARED_BYTES), "--tmpfs", "/dev/shm")
+    # Bubblewrap protects /proc/sys only where its folder is writable. Its files are: those of the sandbox's own namespaces
+    # set how much memory queues and shared memory may use, and root has all others.
+    yield from ("--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys")
+    yield from ("--dev", "/dev", "--size", str(_SHARED_BYTES), "--tmpfs", "/dev/shm")
     # The memory of a tmpfs without a size would not be limited.
     yield from ("--remount-ro", "/dev", "--size", str(_TEMPORARY_BYTES), "--tmpfs", "/tmp")
 

@@ -15,7 +15,8 @@ from workers.sandbox.probing import probe
 _SET = "Unset AGENT_RUNNERS_SANDBOX"
 _DELEGATE = (
     "Give the worker's user a subtree of its own: `Delegate=yes` and `DelegateSubgroup=worker` in its systemd unit. "
-    "Until then limits are only checked about once a second"
+    "Until then limits are only checked about once a second, and memory that belongs to no process, such as that of "
+    "pipes and sockets, is not limited: do not let accounts that you do not trust use this worker"
 )
 _GIBIBYTE = 1024**3
 

@@ -112,6 +112,14 @@ def test_system_files_cannot_be_changed(bubblewrap: Sandbox) -> None:
 
 
 @needs_bubblewrap
+def test_settings_of_the_kernel_cannot_be_changed(bubblewrap: Sandbox) -> None:
+    # Opening is enough: what may be opened may be written.
+    script = 'for each in $(find /proc/sys -type f); do (: >> "$each") 2>/dev/null && echo "$each"; done; echo done'
+    assert run_in(bubblewrap, script).out.strip() == "done"
+    assert run_in(bubblewrap, "cat /proc/sys/kernel/hostname").out.strip() == "sandbox"
+
+
+@needs_bubblewrap
 @pytest.mark.parametrize("place", ["/workspace", "/home/agent"])
 def test_nothing_is_mounted_where_the_agent_can_create_links(bubblewrap: Sandbox, place: str) -> None:
     with pytest.raises(EngineError, match=f"is below {place}") as refused:
