@@ -1,4 +1,4 @@
-"""The web process: a Flask application that serves the API."""
+"""The web process: a Flask application that serves the API and the console."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import flask_smorest
 import structlog
-from flask import Flask, Response
+from flask import Flask, Response, request
 
 from app import db
 from app.api import cors, description, errors, health, ids, metrics, requests
@@ -25,7 +25,9 @@ from app.api.v1 import (
 )
 from app.artifacts import StoreUnavailable
 from app.config import settings
-from app.errors import Unavailable
+from app.console import blueprint as console
+from app.console import views
+from app.errors import AppError, Unavailable
 from app.logs import configure_logging
 from app.schemas.base import ErrorSchema
 from app.serving.worker import BODY_LIMIT
@@ -117,7 +119,7 @@ def create_app() -> Flask:
     app.url_map.converters["uuid"] = ids.Id
     cors.register(app)
     requests.register(app)
-    errors.register(app)
+    errors.register(app, _answer)
     for error in db.UNAVAILABLE:
         app.register_error_handler(error, _answer_database_error)
     app.register_error_handler(StoreUnavailable, _answer_store_unavailable)
@@ -125,8 +127,14 @@ def create_app() -> Flask:
     for part in PARTS:
         api.register_blueprint(part.blp)
     docs.redirect_to_docs(app)
+    app.register_blueprint(views.bp)
     app.extensions[BODY_LIMIT] = blobs.body_limit
     return app
+
+
+def _answer(error: AppError) -> Response:
+    """An error as a page of the console, or in the shape of the API."""
+    return console.error_page(error) if request.blueprint == console.bp.name else errors.answer(error)
 
 
 def _answer_database_error(error: Any) -> Any:
@@ -134,7 +142,7 @@ def _answer_database_error(error: Any) -> Any:
     unavailable = Unavailable(
         "The database is unavailable. Try again later.", error_code="database_unavailable", headers={"Retry-After": "5"}
     )
-    return errors.answer(unavailable)
+    return _answer(unavailable)
 
 
 def _answer_store_unavailable(error: StoreUnavailable) -> Any:
@@ -144,4 +152,4 @@ def _answer_store_unavailable(error: StoreUnavailable) -> Any:
         error_code="artifact_store_unavailable",
         headers={"Retry-After": "5"},
     )
-    return errors.answer(unavailable)
+    return _answer(unavailable)

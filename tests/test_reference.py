@@ -49,7 +49,7 @@ def routes(app: Flask) -> Iterator[str]:
     """`GET /agent_runners/:id`, as the reference writes it."""
     names = {"agent_runner_id": "id", "site_id": "id", "token_id": "id"}
     for rule in app.url_map.iter_rules():
-        if rule.endpoint.startswith("to_docs"):
+        if rule.endpoint.startswith(("to_docs", "console.")):
             continue
         path = re.sub(r"<(?:[^:<>]+:)?(\w+)>", lambda match: f":{names.get(match[1], match[1])}", rule.rule)
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):

@@ -20,10 +20,15 @@ def identify() -> None:
     try:
         _identify()
     except Unauthorized:
-        most = settings().max_failed_authentications_per_minute
-        rate_limits.count("failed_authentications", request.remote_addr or "", most, _TOO_MANY)
+        refuse_too_many()
         raise
     structlog.contextvars.bind_contextvars(user_id=str(g.caller.user_id), token_id=str(g.caller.token_id))
+
+
+def refuse_too_many() -> None:
+    """Count a failed authentication of the client's address; raises `TooMany` beyond the limit."""
+    most = settings().max_failed_authentications_per_minute
+    rate_limits.count("failed_authentications", request.remote_addr or "", most, _TOO_MANY)
 
 
 def _identify() -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import structlog
 from flask import Flask, Response, request
@@ -36,41 +35,38 @@ ERROR_CODES = {
 _KEPT_HEADERS = ("allow", "content-range", "retry-after")
 
 
-def register(app: Flask) -> None:
-    """Answer every error of `app` in the same shape: our own, the framework's and unexpected ones."""
+class FrameworkError(AppError):
+    """An error of the framework or an unexpected one, with the status that it has there."""
+
+    def __init__(self, status: int, message: str, error_code: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message, error_code=error_code, headers=headers)
+        self.status = status
+
+
+def register(app: Flask, answer: Callable[[AppError], Response]) -> None:
+    """Have `answer` answer every error of `app`: our own, the framework's and unexpected ones."""
     app.register_error_handler(AppError, answer)
-    app.register_error_handler(HTTPException, _answer_framework)
-    app.register_error_handler(Exception, _answer_unexpected)
+    app.register_error_handler(HTTPException, lambda error: answer(_from_framework(error)))
+    app.register_error_handler(Exception, lambda error: answer(_from_unexpected(error)))
 
 
 def answer(error: AppError) -> Response:
-    return shaped(error.status, error.message, error.error_code, errors=error.errors, headers=error.headers)
-
-
-def shaped(
-    status: int,
-    message: str,
-    error_code: str,
-    *,
-    errors: Mapping[str, Any] | None = None,
-    headers: Mapping[str, str] | None = None,
-) -> Response:
-    """An error response. `error` repeats `message`, because older clients read only that."""
+    """An error in the shape of the API. `error` repeats `message`, because older clients read only that."""
     body = {
-        "code": status,
-        "status": HTTP_STATUS_CODES.get(status, "Error"),
-        "message": message,
-        "error": message,
-        "error_code": error_code,
-        "errors": dict(errors or {}),
+        "code": error.status,
+        "status": HTTP_STATUS_CODES.get(error.status, "Error"),
+        "message": error.message,
+        "error": error.message,
+        "error_code": error.error_code,
+        "errors": error.errors,
     }
-    return Response(json.dumps(body), status, dict(headers or {}), mimetype="application/json")
+    return Response(json.dumps(body), error.status, error.headers, mimetype="application/json")
 
 
-def _answer_framework(error: HTTPException) -> Response:
+def _from_framework(error: HTTPException) -> AppError:
     status = error.code or 500
     kept = {name: value for name, value in error.get_headers() if name.lower() in _KEPT_HEADERS}
-    return shaped(status, _message(error), ERROR_CODES.get(status, f"http_{status}"), headers=kept)
+    return FrameworkError(status, _message(error), ERROR_CODES.get(status, f"http_{status}"), kept)
 
 
 def _message(error: HTTPException) -> str:
@@ -88,9 +84,9 @@ def _message(error: HTTPException) -> str:
     return error.description or ""
 
 
-def _answer_unexpected(error: Exception) -> Response:
+def _from_unexpected(error: Exception) -> AppError:
     log.error("request_failed", exc_info=error)
     message = (
         "The server failed unexpectedly. Give the operator this answer's X-Request-Id: it is in the server's logs."
     )
-    return shaped(500, message, "internal")
+    return FrameworkError(500, message, "internal")

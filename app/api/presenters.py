@@ -27,6 +27,7 @@ def runners(rows: Sequence[Any]) -> list[RowView]:
     return [
         RowView(
             row,
+            latest_session=latest[row.id],
             latest_session_state=latest[row.id].state,
             latest_session_mode=latest[row.id].mode,
             attached_file_keys=latest[row.id].attached_file_keys,

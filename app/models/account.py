@@ -10,7 +10,7 @@ from sqlalchemy import ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.models.base import Base, StateType
-from app.models.states import Scope
+from app.models.states import Scope, TokenPurpose
 
 
 class Account(Base):
@@ -38,7 +38,8 @@ IS_LISTED = sa.text("session_id IS NULL")
 class Token(Base):
     """A bearer token, stored as the SHA-256 of its text.
 
-    A session token, made for an external worker's attempt, also has that attempt and the token that claimed it.
+    A session token, made for an external worker's attempt, also has that attempt and the token that claimed it. Sessions
+    of the console, and links that begin one, are tokens too. Their digests differ, so the API does not take them.
     """
 
     __tablename__ = "tokens"
@@ -56,5 +57,9 @@ class Token(Base):
     created_with: Mapped[uuid.UUID | None]
     """The token of the request that made this one, which is revoked with it. None: the command line made it."""
     revoked_at: Mapped[datetime.datetime | None]
+    expires_at: Mapped[datetime.datetime | None]
+    purpose: Mapped[TokenPurpose] = mapped_column(
+        StateType(TokenPurpose), default=TokenPurpose.API, server_default=TokenPurpose.API.value
+    )
 
     user: Mapped[User] = relationship(lazy="joined")

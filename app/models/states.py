@@ -95,6 +95,14 @@ class Scope(enum.StrEnum):
     ADMIN = "admin"
 
 
+class TokenPurpose(enum.StrEnum):
+    """What a token is for: the API, a session of the console, or a link that begins one."""
+
+    API = "api"
+    CONSOLE = "console"
+    LINK = "link"
+
+
 class Forge(enum.StrEnum):
     GITHUB = "github"
     GITLAB = "gitlab"

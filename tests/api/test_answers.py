@@ -26,7 +26,7 @@ def test_a_method_that_is_not_allowed_gets_the_allowed_ones(api):
     assert "does not accept PUT" in response.json["message"]
 
 
-@pytest.mark.parametrize("path", ["/", "/docs", "/api", "/api/v1", "/api/v1/"])
+@pytest.mark.parametrize("path", ["/docs", "/api", "/api/v1", "/api/v1/"])
 def test_common_addresses_redirect_to_the_docs(api, path):
     response = api.client.get(path)
     assert (response.status_code, response.headers["Location"]) == (302, "/api/v1/docs")

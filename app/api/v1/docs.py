@@ -46,7 +46,7 @@ class DocsPart(MethodView):
 
 def redirect_to_docs(app: Flask) -> None:
     """Redirect the paths that people try first to the documentation page."""
-    for number, path in enumerate(("/", "/docs", "/api", "/api/v1", "/api/v1/")):
+    for number, path in enumerate(("/docs", "/api", "/api/v1", "/api/v1/")):
         app.add_url_rule(path, f"to_docs_{number}", lambda: redirect("/api/v1/docs"))
 
 

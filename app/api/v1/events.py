@@ -14,6 +14,7 @@ from app.api.auth import caller
 from app.api.blueprint import Blueprint
 from app.api.event_stream import EventStream
 from app.schemas.event import MessageSchema, ResumeAccountHeaders, ResumeHeaders
+from app.services.callers import Caller
 from app.services.event_streams import AccountEvents, Cursor, Position, RunnerEvents, SessionEvents, Source
 from app.streams import messages
 from app.streams.listener import Listener
@@ -42,7 +43,7 @@ class StreamOfSession(MethodView):
         Server-sent events: `step`, `state`, `stage`, `usage`, `publication`, `heartbeat` after 15 s of silence, and `done`
         as the last one. After a broken connection send the last `id` as `Last-Event-ID`, and nothing is missed or repeated.
         """
-        return _stream(SessionEvents(agent_runner_id, session_id), headers["last_event_id"])
+        return stream(caller(), SessionEvents(agent_runner_id, session_id), headers["last_event_id"])
 
 
 @blp.route("/agent_runners/<uuid:agent_runner_id>/events")
@@ -55,7 +56,7 @@ class StreamOfRunner(MethodView):
 
         As the events of a session, from the runner's first one on. The stream goes on after the end of a session.
         """
-        return _stream(RunnerEvents(agent_runner_id), headers["last_event_id"])
+        return stream(caller(), RunnerEvents(agent_runner_id), headers["last_event_id"])
 
 
 @blp.route("/events")
@@ -69,16 +70,22 @@ class StreamOfAccount(MethodView):
         Events `state` and `publication` of all runners, for lists. Without `Last-Event-ID` it begins now: a `heartbeat`
         with an `id` comes first, and what is read after it is complete together with the events.
         """
-        source, last = AccountEvents(caller().account_id), headers.get("last_event_id")
-        if last is not None:
-            return _stream(source, Cursor.parse(last))
-        with db.transaction(read_only=not source.must_lock):
-            source.check(caller())
-            position = source.now()
-        return EventStream(Listener(caller(), source, position, messages.heartbeat(None, position)))
+        return stream_of_account(caller(), headers.get("last_event_id"))
 
 
-def _stream(source: Source, position: Position) -> Response:
+def stream_of_account(caller: Caller, last: str | None) -> EventStream:
+    """The stream of the caller's account: after the event with an id, or from now on."""
+    source = AccountEvents(caller.account_id)
+    if last is not None:
+        return stream(caller, source, Cursor.parse(last))
+    with db.transaction(read_only=not source.must_lock):
+        source.check(caller)
+        position = source.now()
+    return EventStream(Listener(caller, source, position, messages.heartbeat(None, position)))
+
+
+def stream(caller: Caller, source: Source, position: Position) -> EventStream:
+    """The stream of a source, from the events after a position on."""
     with db.transaction(read_only=True):
-        source.check(caller())
-    return EventStream(Listener(caller(), source, position))
+        source.check(caller)
+    return EventStream(Listener(caller, source, position))

@@ -14,17 +14,18 @@ import sqlalchemy as sa
 from app import db
 from app.errors import NotFound, Unauthorized
 from app.models import Token, User
-from app.models.states import Scope
+from app.models.states import Scope, TokenPurpose
 from app.services import pagination
 from app.services.callers import Caller
 from app.services.pagination import Listing, Page
 
 PREFIX = "ar_"
+_LISTED = (Token.session_id.is_(None), Token.purpose == TokenPurpose.API)
 
 
-def authenticate(text: str) -> Caller:
-    """The holder of a token; raises `Unauthorized` if it is unknown or revoked."""
-    return _only(_accepted().where(Token.digest == _digest(text)))
+def authenticate(text: str, purpose: TokenPurpose = TokenPurpose.API) -> Caller:
+    """The holder of a token of that purpose; raises `Unauthorized` if it is unknown, revoked or expired."""
+    return _only(_accepted().where(Token.digest == _digest(text, purpose)))
 
 
 def get_caller(token_id: uuid.UUID) -> Caller:
@@ -51,7 +52,8 @@ def _only(query: sa.Select[*tuple[Any, ...]]) -> Caller:
 @functools.cache
 def _accepted() -> sa.Select[*tuple[Any, ...]]:
     columns = (User.account_id, User.id, Token.id, Token.scope, Token.session_id, Token.attempt)
-    return sa.select(*columns).join(User, User.id == Token.user_id).where(Token.revoked_at.is_(None))
+    is_fresh = sa.or_(Token.expires_at.is_(None), Token.expires_at > db.now())
+    return sa.select(*columns).join(User, User.id == Token.user_id).where(Token.revoked_at.is_(None), is_fresh)
 
 
 def create(user: User, scope: Scope, name: str, created_with: uuid.UUID | None = None) -> tuple[Token, str]:
@@ -68,10 +70,19 @@ def create_for_attempt(caller: Caller, session_id: uuid.UUID, attempt: int) -> s
 
 def _create(**fields: Any) -> tuple[Token, str]:
     text = PREFIX + secrets.token_urlsafe(32)
-    token = Token(digest=_digest(text), **fields)
+    token = Token(digest=_digest(text, fields.get("purpose", TokenPurpose.API)), **fields)
     db.session.add(token)
     db.session.flush()
     return token, text
+
+
+def create_for_console(caller: Caller, purpose: TokenPurpose, name: str, seconds: float) -> str:
+    """The text of a new session of the console, or of a link that begins one, for a number of seconds.
+
+    It allows what the caller's token allows, and is revoked together with that.
+    """
+    validity = {"purpose": purpose, "expires_at": db.now(seconds)}
+    return _create(user_id=caller.user_id, scope=caller.scope, name=name, created_with=caller.token_id, **validity)[1]
 
 
 def create_for_caller(caller: Caller, scope: Scope, name: str) -> tuple[Token, str]:
@@ -93,8 +104,8 @@ def create_for_email(email: str, scope: Scope, name: str) -> tuple[Token, str]:
 
 
 def find_all() -> list[Token]:
-    """Every token except session tokens, oldest first, including revoked ones."""
-    return list(db.session.scalars(sa.select(Token).where(Token.session_id.is_(None)).order_by(Token.created_at)))
+    """Every token except session tokens and those of the console, oldest first, including revoked ones."""
+    return list(db.session.scalars(sa.select(Token).where(*_LISTED).order_by(Token.created_at)))
 
 
 def find_own(caller: Caller, filters: dict[str, Any]) -> Page[Token]:
@@ -106,7 +117,7 @@ def find_own(caller: Caller, filters: dict[str, Any]) -> Page[Token]:
 def _visible_to(caller: Caller) -> list[sa.ColumnElement[bool]]:
     users = sa.select(User.id).where(User.account_id == caller.account_id)
     mine = Token.user_id.in_(users) if caller.may(Scope.ADMIN) else Token.user_id == caller.user_id
-    return [Token.session_id.is_(None), mine]
+    return [*_LISTED, mine]
 
 
 def revoke(token_id: uuid.UUID, caller: Caller | None = None) -> None:
@@ -117,12 +128,21 @@ def revoke(token_id: uuid.UUID, caller: Caller | None = None) -> None:
     """
     if caller is not None:
         caller.require(Scope.WRITE)
-    found = [Token.session_id.is_(None)] if caller is None else _visible_to(caller)
+    found = list(_LISTED) if caller is None else _visible_to(caller)
     token = db.session.scalar(sa.select(Token).where(Token.id == token_id, *found))
     if token is None:
         raise NotFound("You have no token with this id. Check the list of tokens.", error_code="token_not_found")
-    affected = sa.select(_made_with(token, caller).c.id)
-    revoked = sa.update(Token).where(Token.id.in_(affected), Token.revoked_at.is_(None)).values(revoked_at=db.now())
+    _revoke(Token.id.in_(sa.select(_made_with(token, caller).c.id)))
+
+
+def revoke_console(caller: Caller, *, everywhere: bool) -> None:
+    """Revoke the session of the console that the caller uses, or all sessions and links of the caller's user."""
+    mine = (Token.user_id == caller.user_id, Token.purpose != TokenPurpose.API)
+    _revoke(*mine, sa.true() if everywhere else Token.id == caller.token_id)
+
+
+def _revoke(*which: sa.ColumnElement[bool]) -> None:
+    revoked = sa.update(Token).where(*which, Token.revoked_at.is_(None)).values(revoked_at=db.now())
     db.session.execute(revoked.execution_options(synchronize_session=False))
 
 
@@ -135,6 +155,8 @@ def _made_with(token: Token, caller: Caller | None) -> sa.CTE:
     return made.union(child.join(made, sa.or_(Token.created_with == made.c.id, Token.claimed_with == made.c.id)))
 
 
-def _digest(text: str) -> str:
-    # The text has 256 random bits, so a slow hash would add no security.
-    return hashlib.sha256(text.encode()).hexdigest()
+def _digest(text: str, purpose: TokenPurpose) -> str:
+    # The text has 256 random bits, so a slow hash would add no security. What is for another purpose has another digest
+    # than a token with the same text, so that it cannot be used in its place.
+    prefix = "" if purpose == TokenPurpose.API else f"{purpose.value}:"
+    return hashlib.sha256(f"{prefix}{text}".encode()).hexdigest()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
 import uuid
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -37,16 +39,23 @@ class LatestSession:
     state: SessionState
     mode: Mode
     attached_file_keys: list[str]
+    agent: str
+    failure: dict[str, Any] | None
+    started_at: datetime.datetime | None
+    duration: int | None
 
 
 def latest_sessions(runners: list[AgentRunner]) -> dict[uuid.UUID, LatestSession]:
     """The newest session of each runner, by runner id. Its prompt and its result, which may be long, are not read."""
     session = AgentRunnerSession
-    columns = (session.agent_runner_id, session.id, session.state, session.mode, session.attached_file_keys)
+    shown = (session.id, session.state, session.mode, session.attached_file_keys)
+    columns = (*shown, session.agent, session.failure, session.started_at, session.duration)
     ids = [runner.latest_session_id for runner in runners]
     return {
-        row.agent_runner_id: LatestSession(row.id, row.state, row.mode, row.attached_file_keys)
-        for row in db.session.execute(sa.select(*columns).where(session.id.in_(ids)))
+        runner_id: LatestSession(*row)
+        for runner_id, *row in db.session.execute(
+            sa.select(session.agent_runner_id, *columns).where(session.id.in_(ids))
+        )
     }
 
 

@@ -1,0 +1,86 @@
+"""The runners as they live: what needs a person, what is in progress, and the rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Response, request
+
+from app import db
+from app.api import presenters
+from app.api.event_stream import EventStream
+from app.api.v1 import events
+from app.console import forms
+from app.console.access import caller
+from app.console.blueprint import bp, page
+from app.schemas.agent_runner import RunnerQuery
+from app.schemas.base import PageQuery
+from app.schemas.event import ResumeAccountHeaders
+from app.services.pagination import Page
+from app.services.runners import agent_runners
+from app.services.sites import sites
+
+PER_PAGE = 50
+GROUPS = (
+    ("Failed", "ERROR", 10),
+    ("In progress", "RUNNING,NEW", 25),
+    ("Done", "DONE", 25),
+)
+TABS = (("", "All"), ("RUNNING,NEW", "In progress"), ("ERROR", "Failed"), ("DONE", "Done"), ("ARCHIVED", "Archived"))
+_FILTERS = ("title", "site_id", "branch")
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runners in the same states, with how many there are."""
+
+    title: str
+    states: str
+    runners: list[Any]
+    total: int
+    is_capped: bool
+
+
+@bp.get("/")
+def home() -> Response:
+    wanted = {name: value for name in _FILTERS if (value := request.args.get(name, "").strip())}
+    states = request.args.get("state", "")
+    number = request.args.get("page", "1")
+    with db.transaction(read_only=True):
+        counts = {each: _find(wanted, each, 1) for each, _ in TABS if each}
+        if states:
+            found = _find(wanted, states, PER_PAGE, number)
+            groups = [_group("", states, found)]
+        else:
+            found = None
+            groups = [_group(title, each, _find(wanted, each, size)) for title, each, size in GROUPS]
+        known = sites.find(caller(), forms.load(PageQuery(), {})).items
+        values: dict[str, Any] = {
+            "groups": groups,
+            "found": found,
+            "counts": counts,
+            "tabs": TABS,
+            "sites": known,
+            "states": states,
+            "wanted": wanted,
+        }
+        part = "HX-Request" in request.headers
+        return page("runners/list.html" if part else "runners/index.html", **values)
+
+
+def _find(wanted: dict[str, str], states: str, per_page: int, number: str = "1") -> Page[Any]:
+    query = {**wanted, "state": states, "per_page": per_page, "page": number}
+    return agent_runners.find(caller(), forms.load(RunnerQuery(), query))
+
+
+def _group(title: str, states: str, found: Page[Any]) -> Group:
+    return Group(title, states, presenters.runners(found.items), found.total or 0, found.is_capped)
+
+
+@bp.get("/events")
+def account_events() -> EventStream:
+    """The changes of state in the account, from now on."""
+    last = request.headers.get("Last-Event-ID")
+    resumed = forms.load(ResumeAccountHeaders(), {"Last-Event-ID": last} if last else {})
+    return events.stream_of_account(caller(), resumed.get("last_event_id"))

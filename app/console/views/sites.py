@@ -1,0 +1,106 @@
+"""The sites: the repositories that runners work on."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from flask import Response, redirect, request, url_for
+
+from app import db
+from app.api import presenters
+from app.console import forms
+from app.console.access import caller
+from app.console.blueprint import bp, page
+from app.errors import AppError
+from app.schemas.agent_runner import RunnerQuery
+from app.schemas.base import PageQuery
+from app.schemas.site import CreateSiteBody, UpdateSiteBody
+from app.services.runners import agent_runners
+from app.services.sites import sites
+from app.services.sites.forges import FORGES
+from app.services.sites.sites import SiteFields
+
+TEXTS = ("default_branch", "forge_api_url", "default_agent", "default_model", "setup_command")
+LISTS = ("protected_branches", "egress_hosts")
+NUMBERS = ("max_duration_seconds", "max_cost_usd", "max_concurrent_sessions")
+
+
+@bp.get("/sites")
+def site_list() -> Response:
+    with db.transaction(read_only=True):
+        query = forms.load(PageQuery(), {"page": request.args.get("page", "1"), "per_page": "50"})
+        return page("sites/index.html", found=sites.find(caller(), query))
+
+
+@bp.get("/sites/new")
+def new_site() -> Response:
+    return _form("sites/new.html", None)
+
+
+def _form(template: str, error: AppError | None, **values: Any) -> Response:
+    choices = {"agents": forms.agents(), "forges": [each.value for each in FORGES]}
+    status = error.status if error else 200
+    return page(template, status, error=error, given=request.form if error else None, **choices, **values)
+
+
+@bp.post("/sites")
+def create_site() -> Response:
+    given = {**_fields(is_new=True), **forms.filled("forge")}
+    try:
+        with db.transaction():
+            site = sites.create(caller(), SiteFields(**forms.load(CreateSiteBody(), given)))
+    except AppError as error:
+        return _form("sites/new.html", error)
+    return redirect(url_for("console.new_runner", site_id=site.id), 303)  # type: ignore[return-value]
+
+
+def _fields(*, is_new: bool) -> dict[str, Any]:
+    """The fields of the form. In a new site those left blank have their defaults; in an old one they are removed."""
+    given: dict[str, Any] = {name: forms.text(name).strip() or None for name in TEXTS}
+    given |= {name: forms.number(name) for name in NUMBERS}
+    given |= {name: forms.lines(name) for name in LISTS}
+    given["allow_agent_configuration"] = forms.flag("allow_agent_configuration")
+    if is_new:
+        given = {name: value for name, value in given.items() if value not in (None, [])}
+    elif not forms.text("protected_branches").strip():
+        given["protected_branches"] = None
+    return {**given, **forms.filled("name", "repo_url", "access_token")}
+
+
+@bp.get("/sites/<uuid:site_id>")
+def site(site_id: uuid.UUID) -> Response:
+    return _show(site_id, None)
+
+
+def _show(site_id: uuid.UUID, error: AppError | None) -> Response:
+    with db.transaction(read_only=True):
+        row = sites.get(caller(), site_id)
+        query = forms.load(RunnerQuery(), {"site_id": str(site_id), "per_page": "5"})
+        recent = presenters.runners(agent_runners.find(caller(), query).items)
+        return _form("sites/show.html", error, site=row, recent=recent)
+
+
+@bp.post("/sites/<uuid:site_id>")
+def update_site(site_id: uuid.UUID) -> Response:
+    given = {**_fields(is_new=False), **forms.filled("forge")}
+    try:
+        with db.transaction():
+            sites.update(caller(), site_id, SiteFields(**forms.load(UpdateSiteBody(), given)))
+    except AppError as error:
+        if error.status == 404:
+            raise
+        return _show(site_id, error)
+    return redirect(url_for("console.site", site_id=site_id, saved=1), 303)  # type: ignore[return-value]
+
+
+@bp.post("/sites/<uuid:site_id>/delete")
+def delete_site(site_id: uuid.UUID) -> Response:
+    try:
+        with db.transaction():
+            sites.delete(caller(), site_id)
+    except AppError as error:
+        if error.status == 404:
+            raise
+        return _show(site_id, error)
+    return redirect(url_for("console.site_list"), 303)  # type: ignore[return-value]
