@@ -101,9 +101,19 @@ def make_engine(url: str) -> sa.Engine:
     engine = sa.create_engine(
         parsed, connect_args={"timeout": SQLITE_BUSY_MILLISECONDS / 1000}, pool_size=10, max_overflow=60
     )
+    sa.event.listen(engine, "do_connect", _create_privately)
     sa.event.listen(engine, "connect", _prepare_sqlite)
     sa.event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _create_privately(_dialect: Any, _record: Any, arguments: list[Any], _options: Any) -> None:
+    """Create the file of the database for our user only, wherever it is. SQLite gives its other files the same mode."""
+    name = arguments[0]
+    # Without a folder, or one that may be written, SQLite raises the error.
+    if name and name != ":memory:" and not name.startswith("file:"):
+        with contextlib.suppress(OSError):
+            os.close(os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
+import stat
+from contextlib import closing
+
 import pytest
 import sqlalchemy as sa
 
@@ -45,6 +50,23 @@ def test_a_transaction_that_writes_is_no_part_of_one_that_reads(record):
     assert names() == ["kept"]
 
 
+@pytest.fixture
+def lenient_umask():
+    """The process's umask takes nothing away."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def test_the_files_of_sqlite_are_for_our_user_only(tmp_path, lenient_umask):
+    engine = db.make_engine(f"sqlite:///{tmp_path / 'db'}")
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE t (x)"))
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    engine.dispose()
+    assert modes == {"db": 0o600, "db-wal": 0o600, "db-shm": 0o600}
+
+
 def test_the_wal_of_sqlite_shrinks_once_a_long_reader_has_gone(tmp_path):
     engine = db.make_engine(f"sqlite:///{tmp_path / 'db'}")
 
@@ -55,8 +77,9 @@ def test_the_wal_of_sqlite_shrinks_once_a_long_reader_has_gone(tmp_path):
 
     with engine.begin() as connection:
         connection.execute(sa.text("CREATE TABLE t (x)"))
-    with engine.connect() as reader:
-        reader.execute(sa.text("SELECT count(*) FROM t"))
+    with closing(sqlite3.connect(tmp_path / "db")) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM t").fetchall()
         write(db.SQLITE_WAL_BYTES // 4, 8)
         assert (tmp_path / "db-wal").stat().st_size > 1.5 * db.SQLITE_WAL_BYTES
     write(1, 3)

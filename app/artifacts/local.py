@@ -23,7 +23,7 @@ _MARKER = ".agent-runners-store"
 
 
 class LocalStore:
-    """Files below a folder. Signed URLs lead to the API's own `/blobs` route.
+    """Files below a folder, which only the user of our processes may read. Signed URLs lead to the API's own `/blobs` route.
 
     `set_up` creates a marker file in the folder. Without it, the folder may be a mount point whose disk is not mounted:
     files would seem to be missing, and new files would be hidden by a later mount.
@@ -35,8 +35,8 @@ class LocalStore:
 
     def set_up(self) -> None:
         """Create the folder if needed, and mark it as the store. Raises OSError."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        (self.root / _MARKER).touch()
+        _make_private(self.root)
+        (self.root / _MARKER).touch(mode=0o600)
 
     def _check_marker(self) -> None:
         if not os.path.exists(self.root / _MARKER):
@@ -67,8 +67,8 @@ class LocalStore:
         size = 0
         self._check_marker()
         with _unavailable_on_error():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file = open(draft, "wb")  # noqa: SIM115
+            _make_private(path.parent)
+            file = open(draft, "wb", opener=_open_private)  # noqa: SIM115
         try:
             # Errors that the chunks raise are not errors of the store.
             for chunk in chunks:
@@ -141,6 +141,17 @@ class LocalStore:
 
     def signed_delete(self, key: str, *, seconds: int) -> SignedUrl:
         return self.urls.delete(key, seconds=seconds)
+
+
+def _make_private(folder: Path) -> None:
+    """Create a folder and the missing ones above it. `mkdir` would create those above with the umask's permissions."""
+    if not folder.is_dir():
+        _make_private(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, mode=0o600)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import gc
+import os
+import stat
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -282,3 +284,16 @@ def test_a_key_that_cannot_be_a_file_is_missing(local: LocalStore) -> None:
         assert local.stat(other) is None
         with pytest.raises(FileNotFoundError):
             local.read(other)
+
+
+def test_what_a_folder_holds_is_for_our_user_only(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        store = LocalStore(tmp_path / "above" / "root", "http://here.test")
+        store.set_up()
+        store.put("one/two/file", [b"x"])
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*")}
+    finally:
+        os.umask(before)
+    assert modes.pop("file") == modes.pop(".agent-runners-store") == 0o600
+    assert modes == dict.fromkeys(("above", "root", "one", "two"), 0o700)
