@@ -19,6 +19,8 @@ from app import setting_values as values
 from app.setting_values import Rule, SettingsError
 
 PREFIX = "AGENT_RUNNERS_"
+CLIENT_VARIABLES = ("AGENT_RUNNERS_URL", "AGENT_RUNNERS_TOKEN")
+"""What callers set for the command line. They are no settings of a deployment."""
 _LONGEST_SOCKET_PATH = 103
 
 
@@ -254,7 +256,8 @@ class Settings:
     @classmethod
     def from_environment(cls, environment: dict[str, str] | None = None) -> Settings:
         """Read every setting; raises `SettingsError` for an unknown name below the prefix or a value of the wrong kind."""
-        given = {k: v for k, v in (os.environ if environment is None else environment).items() if k.startswith(PREFIX)}
+        variables = os.environ if environment is None else environment
+        given = {k: v for k, v in variables.items() if k.startswith(PREFIX) and k not in CLIENT_VARIABLES}
         hints, fields = get_type_hints(cls), {field.name: field for field in dataclasses.fields(cls)}
         read: dict[str, Any] = {}
         for name, text in given.items():

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from app.config import PREFIX, Settings
+from app.cli.main import SECTIONS
+from app.config import CLIENT_VARIABLES, PREFIX, Settings
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "bench/README.md")]
@@ -51,5 +52,10 @@ def test_links_of_a_page_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_settings_that_a_page_names_exist(page: Path) -> None:
-    settings = {PREFIX + field.name.upper() for field in dataclasses.fields(Settings)}
+    settings = {PREFIX + field.name.upper() for field in dataclasses.fields(Settings)} | {*CLIENT_VARIABLES}
     assert set(re.findall(rf"\b{PREFIX}[A-Z]\w*", page.read_text())) - settings == set()
+
+
+def test_the_page_of_the_command_line_has_every_command_of_callers() -> None:
+    page = (ROOT / "docs" / "cli.md").read_text()
+    assert [name for name in SECTIONS["Work with agents"] if not re.search(rf"`{name}\b", page)] == []

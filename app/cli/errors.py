@@ -20,3 +20,7 @@ class ExitStatus(IntEnum):
 
 class CommandError(Exception):
     """The command cannot continue. The message says why and what to do."""
+
+    def __init__(self, message: str, status: ExitStatus = ExitStatus.ERROR) -> None:
+        super().__init__(message)
+        self.status = status

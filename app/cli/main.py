@@ -6,22 +6,41 @@ import importlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from app.cli.errors import CommandError, ExitStatus
-from app.client import ClientError
 from app.config import settings
 from app.deployment_secrets import own_secrets
 from app.errors import AppError
 from app.escaping import readable
 from app.setting_values import SettingsError
 
+if TYPE_CHECKING:
+    import httpx
+
 SECTIONS: Mapping[str, Mapping[str, str]] = {
-    "Try it": {
-        "demo": "turn a prompt into a pull request, on a sample repository or a clone of yours",
+    "Work with agents": {
+        "run": "give a prompt to an agent, and follow it to its end",
+        "follow": "show the steps of a runner's latest session as they happen",
+        "say": "go on with a runner: another prompt that builds on its changes",
+        "list": "list runners, newest first",
+        "show": "show a runner with its sessions",
+        "steps": "show the steps of a session",
+        "diff": "show what a runner changed, or apply it to a checkout",
+        "stop": "stop the session in progress, and keep its work",
+        "revert": "go back to the work of another session",
+        "pr": "open a pull request, or update it",
+        "commit": "commit to a branch of the repository",
+        "archive": "hide a runner",
+        "sites": "list, create and change sites: the repositories that runners work on",
+        "login": "save a token for a deployment",
+        "logout": "forget the saved token",
+        "whoami": "show the user, the token and the deployment",
     },
     "Run a deployment": {
+        "demo": "try everything on this machine, on a sample repository or a clone of yours",
         "up": "start all processes in the Procfile, and stop them in order",
         "init": "create the first account, its user and a token",
         "account": "create and list accounts, and limit their sessions",
@@ -37,8 +56,27 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
 }
 COMMANDS = {name: what for section in SECTIONS.values() for name, what in section.items()}
 
-# Commands that live outside this package. The demonstration uses this package, so this package must not import it.
-_MODULES = {"demo": "app.demo.story"}
+# The module and the name of commands that are not the `command` of the module of their name in app.cli.commands.
+_PLACES = {
+    # The demonstration uses this package, so this package must not import it.
+    "demo": ("app.demo.story", "command"),
+    "run": ("app.cli.remote.run", "run"),
+    "follow": ("app.cli.remote.run", "follow"),
+    "say": ("app.cli.remote.run", "follow_up"),
+    "list": ("app.cli.remote.runs", "list_runners"),
+    "show": ("app.cli.remote.runs", "show"),
+    "steps": ("app.cli.remote.runs", "steps"),
+    "diff": ("app.cli.remote.changes", "diff"),
+    "stop": ("app.cli.remote.decisions", "stop"),
+    "revert": ("app.cli.remote.decisions", "revert"),
+    "pr": ("app.cli.remote.decisions", "pull_request"),
+    "commit": ("app.cli.remote.decisions", "commit"),
+    "archive": ("app.cli.remote.decisions", "archive"),
+    "sites": ("app.cli.remote.sites", "sites"),
+    "login": ("app.cli.remote.login", "login"),
+    "logout": ("app.cli.remote.login", "logout"),
+    "whoami": ("app.cli.remote.login", "whoami"),
+}
 
 
 class Commands(click.Group):
@@ -50,8 +88,8 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(_MODULES.get(cmd_name, f"app.cli.commands.{cmd_name}"))
-        command: click.Command = module.command
+        module, attribute = _PLACES.get(cmd_name, (f"app.cli.commands.{cmd_name}", "command"))
+        command: click.Command = getattr(importlib.import_module(module), attribute)
         command.name = cmd_name
         return command
 
@@ -70,11 +108,11 @@ def agent_runners() -> None:
     """Turn a prompt into a reviewed pull request, with any coding agent."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status: see `ExitStatus`."""
+def main(argv: Sequence[str] | None = None, transport: httpx.BaseTransport | None = None) -> int:
+    """Run one command and return its exit status: see `ExitStatus`. `transport` takes the place of the network."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        status = agent_runners.main(arguments, "agent-runners", standalone_mode=False)
+        status = agent_runners.main(arguments, "agent-runners", standalone_mode=False, obj=transport)
         return status if isinstance(status, int) else ExitStatus.DONE
     except click.UsageError as error:
         error.show()
@@ -85,9 +123,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read the output, such as `head`, has read enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitStatus.ERROR
-    except ClientError as error:
-        message, status = str(error), ExitStatus.ERROR if error.status else ExitStatus.UNREACHABLE
-    except (AppError, CommandError, SettingsError, click.ClickException) as error:
+    except CommandError as error:
+        message, status = str(error), error.status
+    except (AppError, SettingsError, click.ClickException) as error:
         message, status = str(error), ExitStatus.ERROR
     except Exception as error:
         message, status = _explain_database_error(error), ExitStatus.ERROR

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import mimetypes
 import uuid
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,10 +23,18 @@ class Client:
     Fields that a method does not list are passed by keyword, as in the API: `create_site(..., setup_command=...)`.
     """
 
-    def __init__(self, url: str, token: str, *, timeout: float = 30.0) -> None:
+    def __init__(
+        self, url: str, token: str, *, timeout: float = 30.0, transport: httpx.BaseTransport | None = None
+    ) -> None:
+        self.url = url.rstrip("/")
         self._http = httpx.Client(
-            base_url=f"{url.rstrip('/')}/api/v1", headers={"Authorization": f"Bearer {token}"}, timeout=timeout
+            base_url=f"{self.url}/api/v1",
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=timeout,
+            transport=transport,
         )
+        # Uploads go to signed URLs, which may be those of another server. It must not see the token.
+        self._uploads = httpx.Client(timeout=timeout, transport=transport)
 
     def __enter__(self) -> Self:
         return self
@@ -36,12 +46,22 @@ class Client:
 
     def close(self) -> None:
         self._http.close()
+        self._uploads.close()
+
+    def me(self) -> Json:
+        """The user of the token, its account and the token itself."""
+        return self._get_json("/me")
 
     def sites(self) -> list[Json]:
-        return self._get_json("/sites")
+        """All sites, however many."""
+        return list(self._pages("/sites"))
 
-    def create_site(self, name: str, repo_url: str, **fields: Any) -> Json:
-        return self._post("/sites", {"name": name, "repo_url": repo_url, **fields})
+    def create_site(self, repo_url: str, **fields: Any) -> Json:
+        return self._post("/sites", {"repo_url": repo_url, **fields})
+
+    def update_site(self, site_id: str, **fields: Any) -> Json:
+        """Change the given fields."""
+        return self._call("PATCH", f"/sites/{site_id}", json=fields).json()
 
     def create_runner(self, site_id: str, prompt: str, **fields: Any) -> Json:
         """Create a runner with its first session."""
@@ -51,6 +71,7 @@ class Client:
         return self._get_json(f"/agent_runners/{runner_id}")
 
     def runners(self, **filters: Any) -> list[Json]:
+        """A page of runners, newest first: 100, or `per_page`."""
         return self._get_json("/agent_runners", filters)
 
     def sessions(self, runner_id: str, **filters: Any) -> list[Json]:
@@ -67,6 +88,29 @@ class Client:
         """Stop the session in progress. Its work so far is kept."""
         self._call("DELETE", f"/agent_runners/{runner_id}")
 
+    def revert(self, runner_id: str, session_id: str | None) -> Json:
+        """Make a session's work that of the runner. None: the base, without any change."""
+        return self._post(f"/agent_runners/{runner_id}/revert", {"session_id": session_id})
+
+    def archive(self, runner_id: str) -> Json:
+        return self._post(f"/agent_runners/{runner_id}/archive", {})
+
+    def unarchive(self, runner_id: str) -> Json:
+        return self._post(f"/agent_runners/{runner_id}/unarchive", {})
+
+    def upload(self, file: Path) -> str:
+        """Upload a file and return the key to pass in `file_keys`. Raises OSError if it cannot be read."""
+        content = file.read_bytes()
+        kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+        described = {"filename": file.name, "content_type": kind, "size": len(content)}
+        target = self._post("/agent_runners/upload_url", described)
+        raise_for(self._uploads.put(target["upload_url"], content=content, headers=target["headers"]))
+        return str(target["file_key"])
+
+    def commit(self, runner_id: str, target_branch: str, **fields: Any) -> Json:
+        """Request commits with the runner's diff on a branch. Poll the runner for the result."""
+        return self._post(f"/agent_runners/{runner_id}/commit", {"target_branch": target_branch, **fields})
+
     def create_pull_request(self, runner_id: str, **fields: Any) -> Json:
         """Request a pull request with the runner's diff. Poll the runner for the result."""
         return self._post(f"/agent_runners/{runner_id}/pull_request", fields)
@@ -82,6 +126,12 @@ class Client:
     def cumulative_diff(self, runner_id: str, session_id: str) -> bytes:
         """What all sessions up to and including this one changed."""
         return self._call("GET", f"/agent_runners/{runner_id}/sessions/{session_id}/diff/cumulative").content
+
+    def diff_files(self, runner_id: str, session_id: str | None = None, kind: str = "result") -> list[Json]:
+        """The files of the runner's diff, or of the diff of a session: `result` or `cumulative`."""
+        if session_id is None:
+            return list(self._pages(f"/agent_runners/{runner_id}/diff/files"))
+        return list(self._pages(f"/agent_runners/{runner_id}/sessions/{session_id}/diff/files", {"kind": kind}))
 
     def events(
         self, runner_id: str, session_id: str, *, last_event_id: str | None = None, patience: float = 60.0
@@ -102,6 +152,14 @@ class Client:
     def account_events(self, *, last_event_id: str | None = None, patience: float = 60.0) -> Iterator[Event]:
         """The changes of state in the account from now on. First comes a `heartbeat` whose id is a place to resume from."""
         return follow(self._http, "/events", last_event_id, patience)
+
+    def _pages(self, path: str, query: Mapping[str, Any] | None = None) -> Iterator[Json]:
+        """The items of all pages of a list."""
+        response = self._call("GET", path, params=query)
+        yield from response.json()
+        while following := response.links.get("next"):
+            response = self._call("GET", following["url"])
+            yield from response.json()
 
     def _get_json(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
         return self._call("GET", path, params=query).json()

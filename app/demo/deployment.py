@@ -15,9 +15,9 @@ from app.cli.errors import CommandError
 from app.cli.processes import ROOT, end_with_parent, free_port
 from app.cli.procfile_runner import BROKER_GRACE_SECONDS, GRACE_SECONDS
 from app.cli.sandbox import find_fault, no_sandbox_warning
+from app.cli.view import View
 from app.client import Client, ClientError
 from app.config import PREFIX
-from app.demo.view import View
 
 START_SECONDS = 60.0
 NO_SANDBOX = "bubblewrap does not work here, so the demo's own script runs without a sandbox."

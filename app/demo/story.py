@@ -16,6 +16,7 @@ import click
 
 from app.cli.errors import CommandError
 from app.cli.processes import ROOT, private_folder
+from app.cli.view import View
 from app.client import Client, ClientError
 from app.config import Settings
 from app.demo.agent import check_agent
@@ -23,7 +24,6 @@ from app.demo.deployment import Deployment, choose_sandbox, deployment
 from app.demo.prompts import prompts
 from app.demo.publisher import OWNER, Forge, forge
 from app.demo.repository import Repository, clone, has_uncommitted_changes, sample
-from app.demo.view import View
 from app.escaping import readable
 
 SHELL = "shell"
@@ -122,8 +122,8 @@ def _site(client: Client, publisher: Forge, repository: Repository) -> dict[str,
     url = publisher.repository_url(repository.name)
     known = next((site for site in client.sites() if site["repo_url"] == url), None)
     return known or client.create_site(
-        repository.name,
         url,
+        name=repository.name,
         default_branch=repository.branch,
         forge="github",
         forge_api_url=publisher.api_url,

@@ -20,7 +20,7 @@ def environment(folder: Path, **settings: str) -> dict[str, str]:
     runtime = folder / "run"
     runtime.mkdir(mode=0o700, exist_ok=True)
     clean = {name: value for name, value in os.environ.items() if not name.startswith("AGENT_RUNNERS_")}
-    given = {"DATA_DIR": str(folder / "data"), "WEB_PROCESSES": "1", **settings}
+    given = {"DATA_DIR": str(folder / "data"), "WEB_PROCESSES": "1", "MIRROR_REFRESH_SECONDS": "0", **settings}
     mine = {f"AGENT_RUNNERS_{name}": value for name, value in given.items()}
     return {**clean, "XDG_RUNTIME_DIR": str(runtime), **mine}
 

@@ -10,10 +10,10 @@ import pytest
 from rich.console import Console
 
 from app.cli.errors import CommandError
+from app.cli.view import LINES_SHOWN, View
 from app.client import Event
 from app.demo.deployment import NO_SANDBOX
 from app.demo.repository import clone
-from app.demo.view import LINES_SHOWN, View
 from tests.cli.processes import PROGRAM, environment, path_with_refused_bubblewrap, wait_for
 from tests.deployment import free_port
 from tests.processes import each_process

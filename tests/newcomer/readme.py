@@ -7,8 +7,8 @@ import re
 from tests.workers.engine import ROOT
 
 
-def commands(heading: str) -> list[str]:
+def commands(heading: str, page: str = "README.md") -> list[str]:
     """The blocks of shell commands below a heading, in their order."""
-    section = re.split(r"^## ", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
+    section = re.split(r"^## ", (ROOT / page).read_text(), flags=re.MULTILINE)
     [text] = [each for each in section if each.startswith(f"{heading}\n")]
     return re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)

@@ -1,0 +1,52 @@
+"""Waits for a session and shows how it goes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.cli.errors import ExitStatus
+from app.cli.remote.output import say
+from app.cli.remote.selection import short_id
+from app.cli.view import View
+from app.client import Client
+
+_STATUS = {"DONE": ExitStatus.DONE, "CANCELLED": ExitStatus.CANCELLED, "ERROR": ExitStatus.ERROR}
+
+
+def watch(client: Client, runner_id: str, session_id: str, *, steps: bool) -> dict[str, Any]:
+    """Wait for the end of a session and return it. Shows its steps as they happen, or only that it runs.
+
+    Ctrl-C ends the wait and not the session, and says how to come back.
+    """
+    view = View(stderr=not steps)
+    try:
+        events = client.events(runner_id, session_id)
+        if steps:
+            view.steps(events)
+        else:
+            for _ in view.wait(events):
+                pass
+    except KeyboardInterrupt:
+        short = short_id(runner_id)
+        say(f"\nThe session goes on. Come back: agent-runners follow {short}. Stop it: agent-runners stop {short}")
+        raise
+    return client.get_session(runner_id, session_id)
+
+
+def print_end(session: dict[str, Any]) -> None:
+    """What came of a session that has ended, and what to do next."""
+    view = View()
+    if failure := session["failure"]:
+        view.say(f"Failed ({failure['code']}, {failure['stage']}): {failure['message']}")
+    if session["result"]:
+        view.say(session["result"])
+    if session["has_cumulative_diff"]:
+        short = short_id(session["agent_runner_id"])
+        say(f"See the change: agent-runners diff {short}. Publish it: agent-runners pr {short}")
+    elif session["state"] == "DONE":
+        say("Nothing was changed.")
+
+
+def status_of(session: dict[str, Any]) -> int:
+    """The exit status for a session that has ended."""
+    return _STATUS[session["state"]]
