@@ -37,6 +37,7 @@ from app.logs import configure_logging
 from app.models.limits import SessionLimits
 from app.services import secret_key
 from app.setting_values import SettingsError
+from tasks.extensions import commands
 from tasks.extensions.bootsteps import BeatCheck, ForkServer, HostSweep, MirrorRefresh
 from tasks.jobs.session_jobs import limits_of, this_host
 from tasks.startup.warm_up import warm_up
@@ -62,6 +63,9 @@ app.conf.beat_schedule = {
         "options": {"expires": settings().sweep_seconds * 2},
     }
 }
+
+
+commands.restrict()
 
 
 # What follows may have something to say before Celery asks for the log.

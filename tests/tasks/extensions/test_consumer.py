@@ -1,4 +1,4 @@
-"""A worker outlives messages that it cannot read."""
+"""A worker outlives messages that it cannot read, and what strangers in the broker tell it."""
 
 from __future__ import annotations
 
@@ -50,5 +50,26 @@ def test_unreadable_messages_are_dropped(tmp_path: Path) -> None:
 
         wait_for("the message that is readable", is_done)
         assert '"message_dropped"' in deployment.log("control")
+        stranger = sender.control
+        for command in ("shutdown", "pool_shrink", "cancel_consumer", "terminate", "no such command"):
+            stranger.broadcast(command, arguments={"queue": queue.CONTROL, "n": 4, "signal": 9, "task_id": "x"})
+        stranger.broadcast("revoke", arguments={"task_id": 7, "terminate": True})
+        for body in (b"\x80", b"[1]", b'{"method": "ping", "arguments": 1}'):
+            with sender.connection_for_write() as connection:
+                producer = kombu.Producer(connection, exchange=stranger.mailbox.exchange, auto_declare=False)
+                producer.publish(
+                    body, content_type="application/json", content_encoding="utf-8", headers={"clock": "x"}
+                )
+        sender.send_task("celery.starmap", [queue.COLLECT_GARBAGE, [[]]], queue=queue.CONTROL)
+        [before] = sender.control.inspect(timeout=5, limit=1).stats().values()
+        sender.send_task(queue.COLLECT_GARBAGE, queue=queue.CONTROL)
+
+        def is_done_again() -> bool:
+            assert worker.poll() is None, deployment.log("control")
+            [now] = (sender.control.inspect(timeout=1, limit=1).stats() or {"none": {"total": {}}}).values()
+            return bool(now["total"].get(queue.COLLECT_GARBAGE, 0) == 2)
+
+        wait_for("another one", is_done_again)
+        assert len(before["pool"]["processes"]) == 4 and "celery.starmap" not in before["total"]
     finally:
         deployment.stop_all()
