@@ -156,6 +156,7 @@ ACCOUNT = {
     "limits": {"max_concurrent_sessions": 4, "max_queued_sessions": 1000},
     "used": {"running_sessions": 2, "queued_sessions": 5},
 }
+CONSOLE_LINK = {"url": "https://runners.example.org/sign-in?code=ar_...", "expires_at": "2026-01-31T12:10:00.000Z"}
 TOKEN = {"id": USER_ID, "user_id": USER_ID, "name": "ci", "scope": "write", "created_at": NOON, "revoked_at": None}
 UPLOAD = {"filename": "sketch.png", "content_type": "image/png", "size": 20480}
 UPLOAD_URL = {

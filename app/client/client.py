@@ -52,6 +52,10 @@ class Client:
         """The user of the token, its account and the token itself."""
         return self._get_json("/me")
 
+    def create_console_link(self) -> str:
+        """A URL that signs in to the console once, within ten minutes."""
+        return str(self._post("/console_links", {})["url"])
+
     def sites(self) -> list[Json]:
         """All sites, however many."""
         return list(self._pages("/sites"))

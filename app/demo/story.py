@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
+import webbrowser
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -37,6 +38,7 @@ class Options:
     repo: Path | None
     agent: str
     once: bool
+    open: bool
     data_dir: Path
     port: int
     unsafe_no_sandbox: bool
@@ -47,6 +49,7 @@ class Options:
 @click.option("--repo", type=Path, metavar="PATH", help="Work on a clone of this repository.")
 @click.option("--agent", default=SHELL, show_default=True, help="`codex` and `claude` need a key, `shell` none.")
 @click.option("--once", is_flag=True, help="Exit at the end instead of keeping the processes running.")
+@click.option("--open", is_flag=True, help="Open the console in the browser.")
 @click.option("--data-dir", type=Path, default=ROOT / ".data" / "demo", show_default=True)
 @click.option(
     "--port",
@@ -80,7 +83,10 @@ def _run(args: Options) -> bool:
             is_done = _tell_story(client, publisher, args, repository, view)
         except ClientError as error:
             raise CommandError(f"{error}. See {running.log} for details") from error
-        _explain_next_steps(running, publisher, view)
+        console = client.create_console_link()
+        _explain_next_steps(running, console, publisher, view)
+        if args.open:
+            webbrowser.open(console)
         if not args.once:
             view.say("Press Ctrl-C to stop everything.")
             running.wait()
@@ -165,8 +171,10 @@ def _show_diff(title: str, exists: bool, fetch: Any, session: dict[str, Any], vi
         view.say("  nothing")
 
 
-def _explain_next_steps(running: Deployment, publisher: Forge, view: View) -> None:
+def _explain_next_steps(running: Deployment, console: str, publisher: Forge, view: View) -> None:
     view.heading("Next steps")
+    view.say(f"  The console      {console}")
+    view.say("                   This link signs you in once, within ten minutes; later, sign in with the token")
     view.say(f"  The API          {running.url}/api/v1")
     view.say(f"  Its reference    {running.url}/api/v1/docs")
     view.say(f"  A token          {running.token}")

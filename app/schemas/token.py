@@ -27,6 +27,13 @@ class TokenSchema(Schema):
     revoked_at = Moment(required=True, allow_none=True)
 
 
+class ConsoleLinkSchema(Schema):
+    """A link that signs in to the console once. Its URL is null in a replayed answer."""
+
+    url = fields.String(required=True, allow_none=True, metadata={"description": "Open it in a browser."})
+    expires_at = Moment(required=True, metadata={"description": "Until when it can be used."})
+
+
 class NewTokenSchema(TokenSchema):
     """A token with its text, which is null in a replayed answer."""
 

@@ -65,7 +65,7 @@ def test_a_demo_never_writes_to_the_users_repository_and_leaves_nothing_when_kil
         process = subprocess.Popen(command, env=environment(folder), stdout=log, stderr=log)
     wait_for("the end of the story", lambda: b"Press Ctrl-C to stop everything" in (folder / "log").read_bytes())
     shown = (folder / "log").read_text()
-    assert "uncommitted changes" in shown
+    assert "uncommitted changes" in shown and "/sign-in?code=ar_" in shown
     assert "+print(1)" in shown and "+# Files by kind" in shown
     assert snapshot(theirs) == before
     process.kill()

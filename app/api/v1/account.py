@@ -1,4 +1,4 @@
-"""The caller and the account: `/me` and `/account`."""
+"""The caller and the account: `/me`, `/account` and `/console_links`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ from flask.views import MethodView
 from app.api import examples
 from app.api.auth import caller
 from app.api.blueprint import Blueprint
+from app.api.idempotency import idempotent
 from app.api.presenters import RowView
+from app.api.rate_limits import limited
 from app.api.transactions import reading
+from app.config import settings
 from app.schemas.account import AccountSchema, MeSchema
-from app.services.accounts import overview
+from app.schemas.token import ConsoleLinkSchema
+from app.services.accounts import console_sessions, overview
 
 blp = Blueprint("Account", __name__, description="The caller and the account.", url_prefix="/api/v1")
 
@@ -29,6 +33,21 @@ class Me(MethodView):
         """
         me = overview.me(caller())
         return RowView(me.user, account=me.account, token=me.token)
+
+
+@blp.route("/console_links")
+class ConsoleLinks(MethodView):
+    @limited("tokens")
+    @idempotent(secret="url")
+    @blp.operation("createConsoleLink")
+    @blp.response(201, ConsoleLinkSchema, example=examples.CONSOLE_LINK)
+    def post(self) -> Any:
+        """Get a link that signs you in to the console.
+
+        It can be used once, within ten minutes. The session may do what your token may, and ends with it.
+        """
+        code, expires_at = console_sessions.create_link(caller())
+        return {"url": f"{settings().public_url.rstrip('/')}/sign-in?code={code}", "expires_at": expires_at}
 
 
 @blp.route("/account")

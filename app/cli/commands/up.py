@@ -138,7 +138,11 @@ def _readiness(url: str) -> Callable[[], bool]:
 
 
 def _show_ready(settings: Settings, has_flower: bool) -> None:
-    rows = {"API": f"{settings.public_url}/api/v1", "Reference": f"{settings.public_url}/api/v1/docs"}
+    rows = {
+        "Console": f"{settings.public_url}/",
+        "API": f"{settings.public_url}/api/v1",
+        "Reference": f"{settings.public_url}/api/v1/docs",
+    }
     if has_flower:
         password = "" if settings.flower_auth else f" (user:password in {made_once_file(settings, 'flower_auth')})"
         rows["Flower"] = f"http://127.0.0.1:{settings.flower_port}{password}"

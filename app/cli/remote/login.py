@@ -1,7 +1,8 @@
-"""Log in to a deployment, log out, and show who is logged in."""
+"""Log in to a deployment or its console, log out, and show who is logged in."""
 
 from __future__ import annotations
 
+import webbrowser
 from urllib.parse import urlsplit
 
 import click
@@ -66,3 +67,13 @@ def whoami(client: Client, as_json: bool) -> None:
             "token": f"{me['token']['name'] or me['token']['id']} ({me['token']['scope']})",
         }
     )
+
+
+@click.command()
+@click.option("--print", "is_printed", is_flag=True, help="Print the link instead of opening it.")
+@pass_client
+def console(client: Client, is_printed: bool) -> None:
+    """Open the console in the browser. The link signs you in once, within ten minutes."""
+    link = client.create_console_link()
+    if is_printed or not webbrowser.open(link):
+        print(link)

@@ -6,6 +6,8 @@ stream ends when its session is revoked, and a session never allows more than th
 
 from __future__ import annotations
 
+import datetime
+
 import sqlalchemy as sa
 
 from app import db
@@ -26,7 +28,7 @@ def begin(text: str) -> str:
     """
     caller = tokens.authenticate(text)
     caller.require(Scope.READ)
-    return tokens.create_for_console(caller, TokenPurpose.CONSOLE, "console", SESSION_SECONDS)
+    return _begin(caller)
 
 
 def authenticate(text: str) -> Caller:
@@ -34,11 +36,13 @@ def authenticate(text: str) -> Caller:
     return tokens.authenticate(text, TokenPurpose.CONSOLE)
 
 
-def create_link(text: str) -> str:
-    """A code that begins one session within ten minutes, for the holder of a token. Raises as `begin`."""
-    caller = tokens.authenticate(text)
+def create_link(caller: Caller) -> tuple[str, datetime.datetime]:
+    """A code that begins one session of the caller's, and when it expires."""
     caller.require(Scope.READ)
-    return tokens.create_for_console(caller, TokenPurpose.LINK, "console link", LINK_SECONDS)
+    link, code = tokens.create_for_console(caller, TokenPurpose.LINK, "console link", LINK_SECONDS)
+    db.session.refresh(link)
+    assert link.expires_at is not None
+    return code, link.expires_at
 
 
 def begin_with_link(code: str) -> str:
@@ -48,7 +52,11 @@ def begin_with_link(code: str) -> str:
     used = sa.update(Token).where(*mine).values(revoked_at=db.now()).returning(Token.id)
     if db.session.scalar(used) is None:
         raise Unauthorized("This link was used already. Ask for another one.", error_code="bad_token")
-    return tokens.create_for_console(caller, TokenPurpose.CONSOLE, "console", SESSION_SECONDS)
+    return _begin(caller)
+
+
+def _begin(caller: Caller) -> str:
+    return tokens.create_for_console(caller, TokenPurpose.CONSOLE, "console", SESSION_SECONDS)[1]
 
 
 def end(caller: Caller, *, everywhere: bool = False) -> None:

@@ -76,13 +76,13 @@ def _create(**fields: Any) -> tuple[Token, str]:
     return token, text
 
 
-def create_for_console(caller: Caller, purpose: TokenPurpose, name: str, seconds: float) -> str:
-    """The text of a new session of the console, or of a link that begins one, for a number of seconds.
+def create_for_console(caller: Caller, purpose: TokenPurpose, name: str, seconds: float) -> tuple[Token, str]:
+    """Create a session of the console, or a link that begins one, for a number of seconds; returns it with its text.
 
     It allows what the caller's token allows, and is revoked together with that.
     """
     validity = {"purpose": purpose, "expires_at": db.now(seconds)}
-    return _create(user_id=caller.user_id, scope=caller.scope, name=name, created_with=caller.token_id, **validity)[1]
+    return _create(user_id=caller.user_id, scope=caller.scope, name=name, created_with=caller.token_id, **validity)
 
 
 def create_for_caller(caller: Caller, scope: Scope, name: str) -> tuple[Token, str]:
