@@ -65,42 +65,42 @@ class Client:
 
     def update_site(self, site_id: str, **fields: Any) -> Json:
         """Change the given fields."""
-        return self._call("PATCH", f"/sites/{site_id}", json=fields).json()
+        return self._call("PATCH", f"/sites/{_id(site_id)}", json=fields).json()
 
     def create_runner(self, site_id: str, prompt: str, **fields: Any) -> Json:
         """Create a runner with its first session."""
         return self._post("/agent_runners", {"site_id": site_id, "prompt": prompt, **fields})
 
     def get_runner(self, runner_id: str) -> Json:
-        return self._get_json(f"/agent_runners/{runner_id}")
+        return self._get_json(_runner(runner_id))
 
     def runners(self, **filters: Any) -> list[Json]:
         """A page of runners, newest first: 100, or `per_page`."""
         return self._get_json("/agent_runners", filters)
 
     def sessions(self, runner_id: str, **filters: Any) -> list[Json]:
-        return self._get_json(f"/agent_runners/{runner_id}/sessions", filters)
+        return self._get_json(f"{_runner(runner_id)}/sessions", filters)
 
     def get_session(self, runner_id: str, session_id: str) -> Json:
-        return self._get_json(f"/agent_runners/{runner_id}/sessions/{session_id}")
+        return self._get_json(_session(runner_id, session_id))
 
     def follow_up(self, runner_id: str, prompt: str, **fields: Any) -> Json:
         """Create a further session, which builds on the runner's diff."""
-        return self._post(f"/agent_runners/{runner_id}/sessions", {"prompt": prompt, **fields})
+        return self._post(f"{_runner(runner_id)}/sessions", {"prompt": prompt, **fields})
 
     def stop(self, runner_id: str) -> None:
         """Stop the session in progress. Its work so far is kept."""
-        self._call("DELETE", f"/agent_runners/{runner_id}")
+        self._call("DELETE", _runner(runner_id))
 
     def revert(self, runner_id: str, session_id: str | None) -> Json:
         """Make a session's work that of the runner. None: the base, without any change."""
-        return self._post(f"/agent_runners/{runner_id}/revert", {"session_id": session_id})
+        return self._post(f"{_runner(runner_id)}/revert", {"session_id": session_id})
 
     def archive(self, runner_id: str) -> Json:
-        return self._post(f"/agent_runners/{runner_id}/archive", {})
+        return self._post(f"{_runner(runner_id)}/archive", {})
 
     def unarchive(self, runner_id: str) -> Json:
-        return self._post(f"/agent_runners/{runner_id}/unarchive", {})
+        return self._post(f"{_runner(runner_id)}/unarchive", {})
 
     def upload(self, file: Path) -> str:
         """Upload a file and return the key to pass in `file_keys`. Raises OSError if it cannot be read."""
@@ -113,29 +113,36 @@ class Client:
 
     def commit(self, runner_id: str, target_branch: str, **fields: Any) -> Json:
         """Request commits with the runner's diff on a branch. Poll the runner for the result."""
-        return self._post(f"/agent_runners/{runner_id}/commit", {"target_branch": target_branch, **fields})
+        return self._post(f"{_runner(runner_id)}/commit", {"target_branch": target_branch, **fields})
 
     def create_pull_request(self, runner_id: str, **fields: Any) -> Json:
         """Request a pull request with the runner's diff. Poll the runner for the result."""
-        return self._post(f"/agent_runners/{runner_id}/pull_request", fields)
+        return self._post(f"{_runner(runner_id)}/pull_request", fields)
 
     def diff(self, runner_id: str) -> bytes:
         """The runner's diff, in bytes: its files may have any encoding."""
-        return self._call("GET", f"/agent_runners/{runner_id}/diff").content
+        return self._call("GET", f"{_runner(runner_id)}/diff").content
 
     def result_diff(self, runner_id: str, session_id: str) -> bytes:
         """What this session alone changed."""
-        return self._call("GET", f"/agent_runners/{runner_id}/sessions/{session_id}/diff/result").content
+        return self._call("GET", f"{_session(runner_id, session_id)}/diff/result").content
 
     def cumulative_diff(self, runner_id: str, session_id: str) -> bytes:
         """What all sessions up to and including this one changed."""
-        return self._call("GET", f"/agent_runners/{runner_id}/sessions/{session_id}/diff/cumulative").content
+        return self._call("GET", f"{_session(runner_id, session_id)}/diff/cumulative").content
+
+    def diff_page(self, runner_id: str, page: int, per_page: int) -> tuple[str, int]:
+        """A page of the runner's diff, without binary contents, and the number of files in all. Bytes that are not
+        UTF-8 are replaced."""
+        query = {"page": page, "per_page": per_page, "strip_binary": "true"}
+        response = self._call("GET", f"{_runner(runner_id)}/diff", params=query)
+        return response.content.decode(errors="replace"), int(response.headers["Total"])
 
     def diff_files(self, runner_id: str, session_id: str | None = None, kind: str = "result") -> list[Json]:
         """The files of the runner's diff, or of the diff of a session: `result` or `cumulative`."""
         if session_id is None:
-            return list(self._pages(f"/agent_runners/{runner_id}/diff/files"))
-        return list(self._pages(f"/agent_runners/{runner_id}/sessions/{session_id}/diff/files", {"kind": kind}))
+            return list(self._pages(f"{_runner(runner_id)}/diff/files"))
+        return list(self._pages(f"{_session(runner_id, session_id)}/diff/files", {"kind": kind}))
 
     def events(
         self, runner_id: str, session_id: str, *, last_event_id: str | None = None, patience: float = 60.0
@@ -144,14 +151,14 @@ class Client:
 
         Raises `ClientError` if nothing can be read for `patience` seconds.
         """
-        path = f"/agent_runners/{runner_id}/sessions/{session_id}/events"
+        path = f"{_session(runner_id, session_id)}/events"
         return follow(self._http, path, last_event_id, patience)
 
     def runner_events(
         self, runner_id: str, *, last_event_id: str | None = None, patience: float = 60.0
     ) -> Iterator[Event]:
         """The events of all sessions of a runner, and of its publications, as they happen."""
-        return follow(self._http, f"/agent_runners/{runner_id}/events", last_event_id, patience)
+        return follow(self._http, f"{_runner(runner_id)}/events", last_event_id, patience)
 
     def account_events(self, *, last_event_id: str | None = None, patience: float = 60.0) -> Iterator[Event]:
         """The changes of state in the account from now on. First comes a `heartbeat` whose id is a place to resume from."""
@@ -186,3 +193,19 @@ class Client:
                 retries -= 1
         raise_for(response)
         return response
+
+
+def _runner(runner_id: str) -> str:
+    return f"/agent_runners/{_id(runner_id)}"
+
+
+def _session(runner_id: str, session_id: str) -> str:
+    return f"{_runner(runner_id)}/sessions/{_id(session_id)}"
+
+
+def _id(text: str) -> str:
+    """An id for a path. Anything else could make it another path, such as `../sites`."""
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        raise ClientError(f"404: {text!r} is not an id", status=httpx.codes.NOT_FOUND, error_code="not_found") from None
