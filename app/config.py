@@ -107,9 +107,13 @@ class Settings:
         "run the prompt as a script and must be named.",
     )
     agent_environment: tuple[str, ...] = setting(
-        ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL"),
-        "Variables of the worker that are passed to agents. `OPENAI_...` and `CODEX_...` reach only `codex`, "
-        "`ANTHROPIC_...` and `CLAUDE_...` only `claude`, all others every agent.",
+        (
+            *("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "COPILOT_MODEL", "COPILOT_PROVIDER_API_KEY"),
+            *("COPILOT_PROVIDER_BASE_URL", "GEMINI_API_KEY", "GOOGLE_GEMINI_BASE_URL"),
+            *("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL"),
+        ),
+        "Variables of the worker that are passed to agents. Each agent gets only its own, and those that belong to no "
+        "agent: [agents.md](agents.md#environment-variables).",
     )
     sandbox: str = setting(
         "bubblewrap",

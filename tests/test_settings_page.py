@@ -15,7 +15,7 @@ Settings are environment variables. Unset ones have their default. An unknown na
 value, stops the process at its start with a message that names the variable. In the texts below, other settings are named
 without the prefix. Times are in seconds, sizes in bytes. A list is comma-separated.
 
-The keys of models are not settings: see [agents.md](agents.md#set-up-codex-and-claude). The credentials for S3 are those
+The keys of models are not settings: see [agents.md](agents.md#set-up-agents). The credentials for S3 are those
 that boto3 finds, such as `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`.
 """
 TABLE = """

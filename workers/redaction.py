@@ -58,7 +58,7 @@ class Redactor:
 
 def shorten(text: str, limit: int) -> str:
     """`text` cut to about `limit` bytes of UTF-8. The middle is removed, because errors are mostly at the end."""
-    data = text.encode()
+    data = text.encode(errors="replace")
     if len(data) <= limit:
         return text
     half = limit // 2 - 40

@@ -20,7 +20,7 @@ def model() -> Iterator[ModelServer]:
 
 @pytest.fixture
 def real(request: pytest.FixtureRequest, tmp_path: Path, model: ModelServer) -> Iterator[Real]:
-    """One agent in one sandbox, named by `IN_BOTH_SANDBOXES` or `SANDBOXED`."""
+    """One agent in one sandbox, named by one of the lists of `real`."""
     agent, sandbox = request.param
     with engine_in(tmp_path, sandbox, FILES) as engine:
         yield Real(engine, agent, model)

@@ -1,4 +1,4 @@
-"""A repository that configures codex and claude to run its code: nothing runs without the leave of its site."""
+"""A repository that configures agents to run its code: nothing runs without the leave of its site."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from tests.agents.real import EDIT, IN_BOTH_SANDBOXES, SANDBOXED, Real
+from tests.agents.real import EDIT, SANDBOXED, WITHOUT_SANDBOX, Real
 from tests.model_servers import directive
 from tests.workers.engine import git
 from workers.job import Step
@@ -24,9 +24,13 @@ FILES = {
     ".codex/config.toml": 'notify = ["touch", "mark-of-notify"]\n'
     + '[mcp_servers.mark]\ncommand = "sh"\nargs = ["-c", "touch mark-of-server; cat"]\n',
     ".codex/hooks.json": json.dumps({"hooks": HOOKS}),
+    ".gemini/settings.json": json.dumps({"mcpServers": {"mark": SERVER}}),
+    ".qwen/settings.json": json.dumps({"mcpServers": {"mark": SERVER}}),
+    "opencode.json": json.dumps({"mcp": {"mark": {"type": "local", "command": ["sh", *SERVER["args"]]}}}),
     ".env": "BASH_ENV=./mark.sh\n",
     "mark.sh": "touch mark-of-variables\n",
     "CLAUDE.md": "Instructions of the repository: be kind.\n",
+    "GEMINI.md": "Instructions of the repository: be kind.\n",
     "AGENTS.md": "Instructions of the repository: be kind.\n",
 }
 COMMAND = directive("run", "true")
@@ -41,7 +45,7 @@ def configure(real: Real) -> None:
     git(real.engine.source, "commit", "-qm", "configuration")
 
 
-@pytest.mark.parametrize("real", IN_BOTH_SANDBOXES, indirect=True)
+@pytest.mark.parametrize("real", [*SANDBOXED, *WITHOUT_SANDBOX], indirect=True)
 def test_without_leave_nothing_of_it_runs_and_instructions_are_read(real: Real) -> None:
     configure(real)
     attempt = real.run(*EDIT, COMMAND)
@@ -52,8 +56,10 @@ def test_without_leave_nothing_of_it_runs_and_instructions_are_read(real: Real) 
         for event in attempt.events
         if isinstance(event, Step) and "Agent configuration not used" in event.title
     )
-    assert withheld.split() == [".claude", ".codex", ".env", ".mcp.json"]
-    assert "Instructions of the repository: be kind." in str(real.model.requests[0].body)
+    assert withheld.split() == [".claude", ".codex", ".env", ".gemini", ".mcp.json", ".qwen", "opencode.json"]
+    # mini-swe-agent reads no instructions.
+    reads = real.agent != "mini-swe-agent"
+    assert any("Instructions of the repository: be kind." in str(each.body) for each in real.model.requests) is reads
 
 
 @pytest.mark.parametrize("real", SANDBOXED, indirect=True)
@@ -67,5 +73,10 @@ def test_with_leave_it_does_what_the_program_makes_of_it(real: Real) -> None:
         == {
             "codex": {"mark-of-server"},
             "claude": {"mark-of-hook", "mark-of-server", "mark-of-variables"},
+            "copilot": {"mark-of-server"},
+            "gemini": {"mark-of-server"},
+            "mini-swe-agent": set(),
+            "opencode": {"mark-of-server"},
+            "qwen": {"mark-of-server"},
         }[real.agent]
     ), "these show that the marks of the test above would be left"

@@ -9,7 +9,6 @@ from typing import Any
 
 from tests.model_servers.script import FINAL, Directive, Reply, next_reply
 
-PATH = "/v1/messages"
 _ERRORS = {401: "authentication_error", 429: "rate_limit_error", 529: "overloaded_error"}
 # The tool for each directive, and what its arguments are called.
 _TOOLS = {
@@ -18,6 +17,16 @@ _TOOLS = {
     "read": ("Read", ("file_path",)),
     "run": ("Bash", ("command",)),
 }
+
+
+def serves(path: str) -> bool:
+    """Whether it is asked for."""
+    return path == "/v1/messages"
+
+
+def streams(path: str, body: dict[str, Any]) -> bool:
+    """Whether the reply is a stream: always."""
+    return True
 
 
 def key_of(headers: dict[str, str]) -> str:

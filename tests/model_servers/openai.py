@@ -10,8 +10,17 @@ from typing import Any
 
 from tests.model_servers.script import FINAL, Directive, Reply, next_reply
 
-PATH = "/v1/responses"
 _CODES = {401: "invalid_api_key", 429: "rate_limit_exceeded"}
+
+
+def serves(path: str) -> bool:
+    """Whether it is asked for."""
+    return path == "/v1/responses"
+
+
+def streams(path: str, body: dict[str, Any]) -> bool:
+    """Whether the reply is a stream: always."""
+    return True
 
 
 def key_of(headers: dict[str, str]) -> str:

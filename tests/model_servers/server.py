@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import threading
 from collections.abc import Iterator
@@ -10,11 +11,11 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from tests.model_servers import anthropic, openai
+from tests.model_servers import anthropic, chat, gemini, openai
 from tests.model_servers.script import Directive
 
 KEY = "sk-scripted-0123456789abcdef"
-_PROVIDERS = {anthropic.PATH: anthropic, openai.PATH: openai}
+_PROVIDERS = (anthropic, openai, chat, gemini)
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,10 @@ class ModelServer:
             "OPENAI_API_KEY": key,
             "ANTHROPIC_BASE_URL": self.url,
             "ANTHROPIC_API_KEY": key,
+            "GOOGLE_GEMINI_BASE_URL": self.url,
+            "GEMINI_API_KEY": key,
+            "COPILOT_PROVIDER_BASE_URL": f"{self.url}/v1",
+            "COPILOT_PROVIDER_API_KEY": key,
         }
 
 
@@ -66,7 +71,7 @@ class _Handler(BaseHTTPRequestHandler):
         model: ModelServer = self.server.model  # type: ignore[attr-defined]
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or "{}")
         path = self.path.partition("?")[0]
-        provider = _PROVIDERS.get(path)
+        provider: Any = next((each for each in _PROVIDERS if each.serves(path)), None)
         if provider is None:
             return self._send(404, {"error": {"message": f"there is no {path}"}})
         key = provider.key_of({name.lower(): value for name, value in self.headers.items()})
@@ -78,32 +83,43 @@ class _Handler(BaseHTTPRequestHandler):
             if directive.name == "status":
                 status = int(directive.arguments[0])
                 return self._send(status, provider.error(status))
-        events = provider.events(body, reply)
         # A client that is killed while it listens is what many a test is about.
         with contextlib.suppress(ConnectionError):
+            if not provider.streams(path, body):
+                if self._goes_on(model, reply.before, iter(())):
+                    self._send(200, provider.whole(body, reply))
+                return
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.end_headers()
+            events = provider.events(body, reply)
             if self._goes_on(model, reply.before, events):
                 for event in events:
                     self._tell(event)
+                if provider is chat:
+                    self.wfile.write(f"data: {chat.END}\n\n".encode())
 
     def _goes_on(self, model: ModelServer, before: tuple[Directive, ...], events: Iterator[dict[str, Any]]) -> bool:
-        self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream")
-        self.end_headers()
         for directive in before:
             match directive.name:
                 case "sleep":
                     model.closing.wait(float(directive.arguments[0]))
                 case "hang":
-                    self._tell(next(events))
+                    self._tell_first(events)
                     model.closing.wait()
                     return False
                 case "end":
-                    self._tell(next(events))
+                    self._tell_first(events)
                     return False
         return True
 
+    def _tell_first(self, events: Iterator[dict[str, Any]]) -> None:
+        for event in itertools.islice(events, 1):
+            self._tell(event)
+
     def _tell(self, event: dict[str, Any]) -> None:
-        self.wfile.write(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode())
+        named = f"event: {event['type']}\n" if "type" in event else ""
+        self.wfile.write(f"{named}data: {json.dumps(event)}\n\n".encode())
         self.wfile.flush()
 
     def _send(self, status: int, body: dict[str, Any]) -> None:

@@ -13,10 +13,10 @@ from workers.job import Host
 
 @pytest.fixture
 def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A PATH on which codex, claude and node are found."""
+    """A PATH on which node and the programs of all agents are found."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    for name in ("codex", "claude", "node"):
+    for name in ("codex", "claude", "copilot", "gemini", "mini", "node", "opencode", "qwen"):
         (folder / name).write_text("#!/bin/sh\n")
         (folder / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")

@@ -109,6 +109,21 @@ def prompt_with_attachments(job: Job, place: Place, attachments: Sequence[str]) 
     return prompt.encode(errors="replace")
 
 
+def chosen_model(job: Job, label: str, variable: str) -> str:
+    """The model of the session, or else that of `variable`, for an agent that has no default of its own.
+
+    Raises EngineError `agent_failed`.
+    """
+    model = job.model or job.environment.get(variable)
+    if not model:
+        message = (
+            f"{label} needs the name of a model. Name it as `model` of the session or `default_model` of the site, or "
+            f"set {variable} for all sessions."
+        )
+        raise EngineError("agent_failed", "agent", message)
+    return model
+
+
 @contextlib.contextmanager
 def parsing_output() -> Iterator[None]:
     """Raise EngineError `agent_failed` in place of any other exception of an adapter.

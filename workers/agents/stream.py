@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from workers.agents.base import Agent, prompt_with_attachments
 from workers.agents.plain_output import PlainOutput
-from workers.agents.programs import find_installed, find_missing_companion
+from workers.agents.programs import Installed, find_installed, find_missing_companion
 from workers.agents.values import as_object
 from workers.errors import EngineError
 from workers.job import Event, Job
@@ -35,8 +35,13 @@ class StreamAgent(Agent):
     key: ClassVar[str]
 
     @classmethod
+    def find(cls) -> Installed | None:
+        """Its program on this host."""
+        return find_installed(cls.program, cls.wheel)
+
+    @classmethod
     def find_missing(cls) -> str | None:
-        installed = find_installed(cls.program, cls.wheel)
+        installed = cls.find()
         lacking = find_missing_companion(installed, cls.companions) if installed else None
         if installed and not lacking:
             return None
@@ -48,7 +53,7 @@ class StreamAgent(Agent):
 
     def __init__(self, job: Job) -> None:
         super().__init__(job)
-        installed, missing = find_installed(self.program, self.wheel), self.find_missing()
+        installed, missing = self.find(), self.find_missing()
         if installed is None or missing:
             raise EngineError("agent_not_installed", "agent", missing or "")
         self.called = installed.command

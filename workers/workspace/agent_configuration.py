@@ -23,6 +23,9 @@ _FOLDERS = frozenset(
 _FILES = frozenset((".mcp.json", "opencode.json", "opencode.jsonc", "crush.json", ".crush.json", ".aider.conf.yml"))
 # An agent's configuration file that is in the home, beside such a folder.
 _AT_HOME = frozenset((".claude.json",))
+# Configuration of OpenCode and Crush in `~/.config`.
+_CONFIG = ".config"
+_IN_CONFIG = frozenset(("opencode", "crush"))
 # Files of variables that many programs load from their working directory. The examples are only documentation.
 _VARIABLES = ".env"
 _EXAMPLES = frozenset((".env.example", ".env.sample", ".env.template", ".env.dist"))
@@ -76,17 +79,36 @@ def withhold(checkout: Path, aside: Path) -> list[str]:
 
 
 def withhold_from_home(home: Path, aside: Path, ours: Iterable[str]) -> list[str]:
-    """Move agent configuration that the setup command left at the top of the home into `aside`. Returns its names.
+    """Move agent configuration that the setup command left in the home into `aside`. Returns its names.
 
     `ours` are names that we are about to write there, so existing files of these names are moved as well.
     Links are moved, never followed. No process of the agent may be running. Raises OSError.
     """
-    names = [name for name in os.listdir(home) if is_withheld(name) or name in _AT_HOME]
     aside.mkdir(mode=0o700)
+    nested = _withhold_from_folder(home / _CONFIG, aside)
+    names = [name for name in os.listdir(home) if is_withheld(name) or name in _AT_HOME]
     for name in {*names, *ours}:
         with contextlib.suppress(FileNotFoundError):
             os.rename(home / name, aside / name)
-    return sorted(names)
+    return sorted([*names, *nested])
+
+
+def _withhold_from_folder(folder: Path, aside: Path) -> list[str]:
+    """Move agent configuration out of `~/.config`, or that itself if it is a link, which may lead anywhere."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return []
+    except NotADirectoryError:
+        os.rename(folder, aside / folder.name)
+        return [folder.name]
+    try:
+        names = [name for name in os.listdir(descriptor) if name in _IN_CONFIG]
+        for name in names:
+            os.rename(name, aside / f"{folder.name}-{name}", src_dir_fd=descriptor)
+    finally:
+        os.close(descriptor)
+    return [f"{folder.name}/{name}" for name in names]
 
 
 def _find(folder: Folder) -> list[str]:

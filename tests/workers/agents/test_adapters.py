@@ -187,6 +187,68 @@ def test_whoever_is_done_has_spent_what_it_took(programs: Path) -> None:
         assert [finished for event, finished in told if isinstance(event, Usage)][-1]
 
 
+# What the others make of an edit: the categories of their steps, the usage, and how many of the steps name a call.
+EDITS = {
+    "copilot": (["read", "read", "edit", "edit", "message"], Usage(tool_calls=2)),
+    "gemini": (
+        ["read", "read", "edit", "edit", "edit", "edit", "command", "command", "message"],
+        Usage(500, 125, 250, None, 4),
+    ),
+    "mini-swe-agent": (["command", "command", "command", "message"], Usage(200, 50, 100, None, 2)),
+    "opencode": (["read", "read", "edit", "edit", "message"], Usage(3000, 75, 150, None, 2)),
+    "qwen": (["system", "read", "read", "edit", "edit", "message"], Usage(3000, 75, 150, None, 2)),
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_the_others_edit_a_file(programs: Path, name: str) -> None:
+    agent = open_agent(job(agent=name, model="a-model"))
+    events = replay(agent, f"{name}-edit")
+    categories, usage = EDITS[name]
+    assert [category for category, _ in grouped(events)] == categories
+    assert all(has_ref == (category not in ("message", "system")) for category, has_ref in grouped(events))
+    assert titles(events)[-1] == agent.result and str(agent.result).startswith("Done: the ")
+    assert [event for event in events if isinstance(event, Usage)][-1] == agent.usage == usage
+    assert agent.finished and verdict(agent, 0) is None
+
+
+@pytest.mark.parametrize("name", EDITS)
+@pytest.mark.parametrize(
+    ("stream", "status", "expected"),
+    [
+        ("401", 1, ("agent_auth", False)),
+        ("401", 0, ("agent_auth", False)),
+        ("killed", 137, ("agent_crashed", True)),
+        ("killed", 0, ("agent_no_result", True)),
+        ("edit", 1, ("agent_failed", False)),
+    ],
+)
+def test_failures_of_the_others_are_distinguished(
+    programs: Path, name: str, stream: str, status: int, expected: tuple[str, bool]
+) -> None:
+    agent = open_agent(job(agent=name, model="a-model"))
+    replay(agent, f"{name}-{stream}")
+    assert verdict(agent, status) == expected
+
+
+@pytest.mark.parametrize("name", ["copilot", "mini-swe-agent", "opencode"])
+def test_an_agent_without_a_model_of_its_own_says_how_to_name_one(programs: Path, name: str) -> None:
+    with pytest.raises(EngineError, match="default_model"):
+        open_agent(job(agent=name))
+    variable = "COPILOT_MODEL" if name == "copilot" else "OPENAI_MODEL"
+    command = open_agent(job(agent=name, environment={variable: "a-model"})).command(INSIDE)
+    assert any(word.endswith("a-model") for word in command)
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_no_prompt_and_no_key_of_the_others_is_in_a_file_or_a_command(programs: Path, name: str) -> None:
+    keys = dict.fromkeys(("OPENAI_API_KEY", "GEMINI_API_KEY", "COPILOT_PROVIDER_API_KEY"), "sk-secret-value")
+    agent = open_agent(job("make it so", agent=name, environment=keys, model="a-model", effort="high"))
+    said = repr((agent.files(INSIDE), agent.command(INSIDE), agent.environment(INSIDE)))
+    assert "sk-secret" not in said and "make it so" not in said
+    assert agent.stdin(INSIDE, []) == b"make it so" and agent.key in keys
+
+
 @pytest.mark.parametrize("name", ["codex", "claude"])
 @pytest.mark.parametrize(
     ("stream", "status", "expected"),
@@ -240,13 +302,13 @@ def test_what_is_said_on_standard_error_explains_a_failure(programs: Path) -> No
     assert "the roof is on fire" in failure.message
 
 
-@pytest.mark.parametrize("name", ["codex", "claude", "scripted"])
+@pytest.mark.parametrize("name", ["codex", "claude", "scripted", *EDITS])
 def test_no_output_can_break_an_adapter(programs: Path, name: str) -> None:
     """Programs change what they print, and an agent may be told by a repository to print anything."""
-    agent = open_agent(job(agent=name))
+    agent = open_agent(job(agent=name, model="a-model"))
     values = ["null", "1", '"x"', "[]", "{}", "[[]]", '[{"type":1}]', "1e999", '"\\ud800"', "-5", str(10**30)]
     lines = [b"\xff\xfe", b"[" * 100_000, b"{" * 1000, b"1" * 5000]
-    for stream in STREAMS.glob("*.jsonl"):
+    for stream in STREAMS.glob(f"{name}-*.jsonl"):
         for line in stream.read_text().splitlines():
             event = json.loads(line)
             lines += [f'{{"type":{value}}}'.encode() for value in values]
@@ -279,10 +341,13 @@ def test_codex_is_configured_by_a_file(programs: Path) -> None:
 
 def test_each_agent_gets_its_own_variables_and_those_of_no_agent(programs: Path) -> None:
     environment = {"OPENAI_API_KEY": "1", "CODEX_CA": "2", "ANTHROPIC_API_KEY": "3", "CLAUDE_X": "4", "NPM_TOKEN": "5"}
+    environment |= {"GEMINI_API_KEY": "6", "GOOGLE_X": "7", "COPILOT_MODEL": "8", "QWEN_X": "9", "OPENCODE_X": "a"}
     given = {
-        name: "".join(open_agent(job(agent=name, environment=environment)).job.environment.values()) for name in AGENTS
+        name: "".join(open_agent(job(agent=name, environment=environment, model="m")).job.environment.values())
+        for name in AGENTS
     }
-    assert given == {"codex": "125", "claude": "345", "scripted": "5", "shell": "5"}
+    expected = {"codex": "125", "claude": "345", "scripted": "5", "shell": "5", "gemini": "567", "copilot": "58"}
+    assert given == {**expected, "qwen": "159", "opencode": "15a", "mini-swe-agent": "15"}
 
 
 def test_agents_are_let_loose_only_inside_a_sandbox(programs: Path) -> None:
@@ -291,6 +356,15 @@ def test_agents_are_let_loose_only_inside_a_sandbox(programs: Path) -> None:
     assert "bypassPermissions" in claude.command(INSIDE)
     assert "--sandbox" in codex.command(OUTSIDE)
     assert "acceptEdits" in claude.command(OUTSIDE)
+    gemini, qwen = (open_agent(job(agent=name)) for name in ("gemini", "qwen"))
+    assert "--approval-mode=yolo" in gemini.command(INSIDE) and "--approval-mode=yolo" in qwen.command(INSIDE)
+    assert "--approval-mode=auto_edit" in gemini.command(OUTSIDE) and "--approval-mode=auto-edit" in qwen.command(
+        OUTSIDE
+    )
+    copilot, opencode = (open_agent(job(agent=name, model="m")) for name in ("copilot", "opencode"))
+    assert "--allow-all-tools" in copilot.command(INSIDE) and "--allow-all-tools" not in copilot.command(OUTSIDE)
+    assert '"bash": "deny"' in opencode.environment(OUTSIDE)["OPENCODE_CONFIG_CONTENT"]
+    assert '"permission": "allow"' in opencode.environment(INSIDE)["OPENCODE_CONFIG_CONTENT"]
 
 
 def test_prompts_are_read_and_tell_of_attachments(programs: Path) -> None:
@@ -315,7 +389,10 @@ def test_a_prompt_that_begins_like_a_command_of_the_program_is_text(programs: Pa
 def test_missing_agents_are_reported_with_how_to_install_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "path", [])
-    for name, install in (("codex", "@openai/codex"), ("claude", "@anthropic-ai/claude-code")):
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    packages = {"codex": "@openai/codex", "claude": "@anthropic-ai/claude-code", "gemini": "@google/gemini-cli"}
+    packages |= {"copilot": "@github/copilot", "opencode": "opencode-ai", "qwen": "@qwen-code/qwen-code"}
+    for name, install in {**packages, "mini-swe-agent": "pipx install mini-swe-agent"}.items():
         with pytest.raises(EngineError, match=install) as failure:
             open_agent(job(agent=name))
         assert failure.value.code == "agent_not_installed"
@@ -324,14 +401,18 @@ def test_missing_agents_are_reported_with_how_to_install_them(monkeypatch: pytes
 
 
 def test_an_unknown_agent_is_reported_with_those_that_are_known() -> None:
-    with pytest.raises(EngineError, match="claude, codex, scripted, shell") as failure:
+    with pytest.raises(EngineError, match=r"claude, codex, copilot, gemini, .* scripted, shell") as failure:
         open_agent(job(agent="hal"))
     assert failure.value.code == "agent_unknown"
     assert "hal" in str(find_missing("hal"))
-    assert set(AGENTS) == {"claude", "codex", "scripted", "shell"}
+    assert set(AGENTS) == {"claude", "codex", "scripted", "shell", *EDITS}
 
 
-def test_a_program_from_npm_needs_its_modules_and_node(programs: Path, tmp_path: Path) -> None:
+def test_a_program_from_npm_needs_its_modules_and_node(
+    programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The node of a wheel would take precedence.
+    monkeypatch.setattr(sys, "path", [])
     package = tmp_path / "lib" / "node_modules" / "@openai" / "codex"
     package.mkdir(parents=True)
     script = package / "codex.js"
@@ -480,6 +561,8 @@ def test_output_that_comes_slowly_is_shown_soon() -> None:
         ("claude", {"ANTHROPIC_BASE_URL": "http://models.example"}, ("models.example:80",)),
         ("claude", {"ANTHROPIC_BASE_URL": "https://[::1]:8443/v1"}, ("[::1]:8443",)),
         ("shell", {"OPENAI_BASE_URL": "https://models.example"}, ()),
+        ("gemini", {}, ("generativelanguage.googleapis.com:443",)),
+        ("qwen", {"OPENAI_BASE_URL": "https://models.example/v1"}, ("models.example:443",)),
     ],
 )
 def test_an_agent_reaches_the_host_of_its_model(

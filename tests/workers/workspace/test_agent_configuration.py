@@ -10,7 +10,7 @@ import pytest
 from tests.workers.attempts import Attempt, Engine, code, engine_in
 from tests.workers.engine import USUAL_SANDBOX, git, linux, sigterm_once, sigterm_raises
 from workers.job import Limits, Step
-from workers.workspace.agent_configuration import is_withheld
+from workers.workspace.agent_configuration import is_withheld, withhold_from_home
 
 FILES = {
     ".claude/settings.json": "{}\n",
@@ -149,7 +149,7 @@ def test_other_names_are_left_alone(path: str) -> None:
 
 
 AT_HOME = """
-mkdir ~/.claude ~/tools
+mkdir -p ~/.claude ~/tools ~/.config/opencode ~/.config/kept
 echo none | tee ~/.claude/settings.json ~/.claude.json > ~/tools/made
 rm -r ~/.agent-runners
 ln -s {elsewhere} ~/.agent-runners
@@ -163,13 +163,22 @@ def test_what_a_setup_command_leaves_in_the_home_configures_no_agent(
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     setup = AT_HOME.format(elsewhere=elsewhere) if not allowed else AT_HOME.split("rm -r")[0]
-    script = "ls -A ~ | grep -x -e .claude -e .claude.json -e tools > seen"
+    script = "ls -A ~ | grep -x -e .claude -e .claude.json -e tools > seen; ls ~/.config >> seen"
     attempt = engine.run(script, setup_command=setup, allow_agent_configuration=allowed)
     assert attempt.outcome.failure is None
-    configuration = [".claude", ".claude.json"]
-    for name in [*configuration, "tools"]:
-        assert (f"+{name}\n" in engine.diff) == (allowed or name == "tools")
+    configuration = [".claude", ".claude.json", "opencode"]
+    for name in [*configuration, "tools", "kept"]:
+        assert (f"+{name}\n" in engine.diff) == (allowed or name not in configuration)
     assert [path for path in told(attempt) if path.startswith("~")] == (
-        [] if allowed else ["~/.claude", "~/.claude.json"]
+        [] if allowed else ["~/.claude", "~/.claude.json", "~/.config/opencode"]
     )
     assert list(elsewhere.iterdir()) == [], "nothing is written through a link"
+
+
+def test_a_link_in_place_of_the_folder_of_configuration_is_moved_and_not_followed(tmp_path: Path) -> None:
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    (elsewhere / "opencode").mkdir(parents=True)
+    home.mkdir()
+    (home / ".config").symlink_to(elsewhere)
+    assert withhold_from_home(home, tmp_path / "aside", []) == [".config"]
+    assert (elsewhere / "opencode").is_dir() and not (home / ".config").is_symlink()

@@ -1,0 +1,85 @@
+"""Copilot CLI, the agent of GitHub, from npm. It is proprietary: who installs it accepts its terms.
+
+It runs with a model of one's own (`COPILOT_PROVIDER_BASE_URL`), offline otherwise: it logs in to no account of GitHub.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from workers.agents.base import chosen_model
+from workers.agents.plain_output import step
+from workers.agents.stream import StreamAgent
+from workers.agents.tools import Calls
+from workers.agents.values import text_of
+from workers.job import Event, Job, Usage
+from workers.sandbox import Place
+
+
+class CopilotAgent(StreamAgent):
+    """`copilot` with a stream of JSON. It reports no tokens and no cost."""
+
+    name = "copilot"
+    label = "Copilot CLI"
+    program = "copilot"
+    install = "npm install -g @github/copilot"
+    variables = ("COPILOT_",)
+    key = "COPILOT_PROVIDER_API_KEY"
+    provider = ("COPILOT_PROVIDER_BASE_URL", "https://api.openai.com/v1")
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job)
+        self._calls = Calls(job.secrets)
+        self._model = chosen_model(job, self.label, "COPILOT_MODEL")
+        self._last: str | None = None
+
+    def command(self, place: Place) -> Sequence[str]:
+        # Inside the sandbox it may do everything. Without one it may edit files, but not run any command.
+        freely = ("--allow-all-tools", "--allow-all-paths")
+        confined = ("--allow-tool=write", f"--add-dir={place.attachments}")
+        chosen = {"--model": self._model, "--reasoning-effort": self.job.effort}
+        return [
+            *(*self.called, "--output-format=json", "--stream=off", "--no-ask-user", "--no-auto-update"),
+            *(freely if place.isolated else confined),
+            *(f"{option}={value}" for option, value in chosen.items() if value),
+        ]
+
+    def environment(self, place: Place) -> Mapping[str, str]:
+        return {
+            "COPILOT_PROVIDER_BASE_URL": self.job.environment.get(*self.provider),
+            "COPILOT_OFFLINE": "true",
+            "COPILOT_AUTO_UPDATE": "false",
+        }
+
+    def read(self, event: dict[str, Any]) -> Iterable[Event]:
+        given = event.get("data")
+        data: dict[str, Any] = given if isinstance(given, dict) else {}
+        match event.get("type"):
+            case "assistant.message":
+                if text := text_of(data.get("content")).strip():
+                    self._last = text
+                    yield step(text)
+            case "assistant.reasoning":
+                if text := text_of(data.get("content")).strip():
+                    yield step(text, "reasoning")
+            case "tool.execution_start":
+                tool = text_of(data.get("toolName")) or "a tool"
+                yield self._calls.begin(data.get("toolCallId"), tool, data.get("arguments"))
+            case "tool.execution_complete":
+                said, error = data.get("result"), data.get("error")
+                shown = said if isinstance(said, dict) else error if isinstance(error, dict) else {}
+                answer = text_of(shown.get("content")) or text_of(shown.get("message"))
+                yield self._calls.end(data.get("toolCallId"), answer, failed=data.get("success") is not True)
+            case "model.call_failure":
+                # This is not final: it tries again.
+                message = text_of(data.get("errorMessage"))
+                self.errors.add(f"{message} (status {data.get('statusCode')})")
+                yield step(f"The model provider answered with an error: {message}", "system")
+            case "session.error" if message := text_of(data.get("message")):
+                self.failure = message
+            case "result":
+                self.finished = event.get("exitCode") == 0
+                self.result = self._last if self.finished else None
+                self.usage = Usage(tool_calls=self._calls.count)
+                yield self.usage

@@ -1,0 +1,43 @@
+"""Qwen Code, the agent of Alibaba's Qwen, from npm. It works with any model behind OpenAI's Chat Completions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+from workers.agents.claude_stream import ClaudeStreamAgent
+from workers.sandbox import Place
+
+
+class QwenAgent(ClaudeStreamAgent):
+    """`qwen` with a stream of JSON, which has the form of Claude Code's."""
+
+    name = "qwen"
+    label = "Qwen Code"
+    program = "qwen"
+    install = "npm install -g @qwen-code/qwen-code"
+    version = "qwen_code_version"
+    counts_cached_twice = True
+    variables = ("OPENAI_", "QWEN_")
+    key = "OPENAI_API_KEY"
+    provider = ("OPENAI_BASE_URL", "https://api.openai.com/v1")
+
+    def command(self, place: Place) -> Sequence[str]:
+        # Inside the sandbox it may do everything. Without one it may edit files, but not run any command.
+        mode = "yolo" if place.isolated else "auto-edit"
+        model = (f"--model={self.job.model}",) if self.job.model else ()
+        return [
+            *(*self.called, "--auth-type=openai", f"--approval-mode={mode}", "--output-format=stream-json"),
+            *(f"--include-directories={place.attachments}", *model),
+        ]
+
+    def environment(self, place: Place) -> Mapping[str, str]:
+        return {"OPENAI_BASE_URL": self.job.environment.get(*self.provider), "QWEN_CODE_SUPPRESS_YOLO_WARNING": "1"}
+
+    def files(self, place: Place) -> Mapping[str, bytes]:
+        settings = {
+            "general": {"disableAutoUpdate": True, "enableAutoUpdate": False},
+            "privacy": {"usageStatisticsEnabled": False},
+            "telemetry": {"enabled": False},
+        }
+        return {".qwen/settings.json": json.dumps(settings).encode()}
