@@ -18,6 +18,7 @@ from tests.processes import each_process
 from tests.workers.attempts import Attempt, Engine
 from tests.workers.engine import eventually, needs_bubblewrap
 from workers.agents.registry import AGENTS, find_missing
+from workers.agents.stream import StreamAgent
 from workers.job import Job
 
 FILES = (("calc.py", "def add(a, b):\n    return a - b\n"),)
@@ -72,7 +73,12 @@ class Real:
 
     @property
     def program(self) -> str:
-        return str(AGENTS[self.agent].program)
+        """The name of the file that runs it, such as `node`."""
+        agent = AGENTS[self.agent]
+        assert issubclass(agent, StreamAgent)
+        installed = agent.find()
+        assert installed
+        return Path(installed.command[0]).resolve().name
 
     def job(self, *script: str, variables: Mapping[str, str] | None = None, **more: object) -> Job:
         return self.engine.job(
@@ -86,14 +92,14 @@ class Real:
         return self.engine.finish(self.job(*script, **more))
 
     def waits(self) -> bool:
-        """Whether the first tool call is done and the agent waits for what the model says next."""
-        return sum("tools" in request.body for request in self.model.requests) > 1
+        """Whether the agent waits for what the model says next."""
+        return any(request.waits for request in self.model.requests)
 
     def once_it_waits(self, action: Callable[[], object]) -> None:
         """Do something from outside, in a thread."""
 
         def wait() -> None:
-            eventually(self.waits, "the agent never came to wait")
+            eventually(self.waits, "the agent never came to wait", 90)
             action()
 
         threading.Thread(target=wait, daemon=True).start()

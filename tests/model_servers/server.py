@@ -25,6 +25,8 @@ class Request:
     path: str
     key: str
     body: dict[str, Any]
+    waits: bool = False
+    """Whether something happens before it is answered, such as a pause."""
 
 
 @dataclass
@@ -75,10 +77,10 @@ class _Handler(BaseHTTPRequestHandler):
         if provider is None:
             return self._send(404, {"error": {"message": f"there is no {path}"}})
         key = provider.key_of({name.lower(): value for name, value in self.headers.items()})
-        model.requests.append(Request(path, key, body))
+        reply = provider.reply_to(body)
+        model.requests.append(Request(path, key, body, waits=bool(reply.before)))
         if key != KEY:
             return self._send(401, provider.error(401))
-        reply = provider.reply_to(body)
         for directive in reply.before:
             if directive.name == "status":
                 status = int(directive.arguments[0])

@@ -221,7 +221,7 @@ def sigterm_once(condition: Callable[[], bool]) -> threading.Thread:
     """Send SIGTERM to this process when something has become so."""
 
     def wait() -> None:
-        eventually(condition, "nothing to interrupt")
+        eventually(condition, "nothing to interrupt", 90)
         os.kill(os.getpid(), signal.SIGTERM)
 
     thread = threading.Thread(target=wait, daemon=True)
