@@ -98,6 +98,12 @@ class Settings:
     max_queued_sessions: int = setting(
         1000, "Waiting sessions of an account before POST answers `queue_full`, if the account has no limit of its own."
     )
+    max_account_stored_bytes: int = setting(
+        100 * 1024**3,
+        "Size of the uploaded files and diffs of an account at which new files, sessions and replaced diffs are refused "
+        "with `storage_full`. 0: no limit.",
+        values.NOT_NEGATIVE,
+    )
     metrics_token: str = setting(
         "", "Bearer token for `/metrics`. Empty: created once, in `metrics.token` in `DATA_DIR`."
     )

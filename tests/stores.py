@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from app import artifacts
-from app.artifacts import LocalStore
+from app.artifacts import LocalStore, Stored
 from app.config import settings
 
 
@@ -23,9 +23,9 @@ class BusyStore(LocalStore):
         super().__init__(settings().artifacts, settings().public_url)
         self._on_list, self._on_delete = on_list, on_delete
 
-    def list(self, prefix: str) -> Iterator[tuple[str, datetime.datetime]]:
-        for key, stored_at in super().list(prefix):
-            yield key, stored_at
+    def list(self, prefix: str) -> Iterator[tuple[str, Stored]]:
+        for key, stored in super().list(prefix):
+            yield key, stored
             self._on_list(key)
 
     def delete(self, key: str) -> None:

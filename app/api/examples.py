@@ -153,8 +153,8 @@ ACCOUNT = {
     "id": ACCOUNT_ID,
     "name": "Analytical Engines",
     "created_at": NOON,
-    "limits": {"max_concurrent_sessions": 4, "max_queued_sessions": 1000},
-    "used": {"running_sessions": 2, "queued_sessions": 5},
+    "limits": {"max_concurrent_sessions": 4, "max_queued_sessions": 1000, "max_stored_bytes": 107374182400},
+    "used": {"running_sessions": 2, "queued_sessions": 5, "stored_bytes": 73400320},
 }
 CONSOLE_LINK = {"url": "https://runners.example.org/sign-in?code=ar_...", "expires_at": "2026-01-31T12:10:00.000Z"}
 TOKEN = {"id": USER_ID, "user_id": USER_ID, "name": "ci", "scope": "write", "created_at": NOON, "revoked_at": None}

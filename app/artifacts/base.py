@@ -56,8 +56,8 @@ class Store(Protocol):
         """Size and time of the object under `key`; None if there is none."""
         ...
 
-    def list(self, prefix: str) -> Iterator[tuple[str, datetime.datetime]]:
-        """The keys that begin with `prefix`, which ends with a slash, and when each was stored."""
+    def list(self, prefix: str) -> Iterator[tuple[str, Stored]]:
+        """The keys that begin with `prefix`, which ends with a slash, and what is stored under each."""
         ...
 
     def delete(self, key: str) -> None:

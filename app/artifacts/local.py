@@ -119,7 +119,7 @@ class LocalStore:
         except FileNotFoundError:
             return None
 
-    def list(self, prefix: str) -> Iterator[tuple[str, datetime.datetime]]:
+    def list(self, prefix: str) -> Iterator[tuple[str, Stored]]:
         # The list includes drafts of killed processes, under names that nothing refers to.
         self._check_marker()
         for folder, _, names in os.walk(self._path(prefix.rstrip("/")), onerror=_raise_unless_missing):
@@ -127,7 +127,7 @@ class LocalStore:
                 path = Path(folder, name)
                 key = path.relative_to(self.root).as_posix()
                 if stored := self.stat(key):
-                    yield key, stored.stored_at
+                    yield key, stored
 
     def delete(self, key: str) -> None:
         with contextlib.suppress(FileNotFoundError), self._access():

@@ -75,11 +75,11 @@ class S3Store:
                 return None
             raise
 
-    def list(self, prefix: str) -> Iterator[tuple[str, datetime.datetime]]:
+    def list(self, prefix: str) -> Iterator[tuple[str, Stored]]:
         with _unavailable_on_error():
             for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
                 for found in page.get("Contents", ()):
-                    yield found["Key"], found["LastModified"]
+                    yield found["Key"], Stored(found["Size"], found["LastModified"])
 
     def delete(self, key: str) -> None:
         with _unavailable_on_error():

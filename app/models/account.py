@@ -19,6 +19,8 @@ class Account(Base):
     name: Mapped[str] = mapped_column(String(200))
     max_concurrent_sessions: Mapped[int | None]
     max_queued_sessions: Mapped[int | None]
+    stored_bytes: Mapped[int] = mapped_column(sa.BigInteger, default=0, server_default="0")
+    """What the account stores in files and diffs (`app/services/accounts/storage.py`)."""
     last_claimed_at: Mapped[datetime.datetime | None]
     """When a session of the account was last claimed. Among accounts that wait, the one with the earliest time is next."""
 

@@ -37,6 +37,7 @@ class AccountLimitsSchema(Schema):
 
     max_concurrent_sessions = fields.Integer(required=True, allow_none=True)
     max_queued_sessions = fields.Integer(required=True)
+    max_stored_bytes = fields.Integer(required=True, allow_none=True)
 
 
 class AccountUseSchema(Schema):
@@ -44,6 +45,7 @@ class AccountUseSchema(Schema):
 
     running_sessions = fields.Integer(required=True)
     queued_sessions = fields.Integer(required=True)
+    stored_bytes = fields.Integer(required=True)
 
 
 class AccountSchema(AccountNameSchema):

@@ -20,9 +20,17 @@ def test_an_account_shows_its_limits_and_use(api, join, make_runner, worker, con
     worker.claim(make_runner()["latest_session_id"])
     make_runner()
     account = ok(api.get("/account"))
-    assert account["limits"] == {"max_concurrent_sessions": None, "max_queued_sessions": 7}
-    assert account["used"] == {"running_sessions": 1, "queued_sessions": 1}
-    assert ok(join("Eve").admin.get("/account"))["used"] == {"running_sessions": 0, "queued_sessions": 0}
+    assert account["limits"] == {
+        "max_concurrent_sessions": None,
+        "max_queued_sessions": 7,
+        "max_stored_bytes": 100 * 1024**3,
+    }
+    assert account["used"] == {"running_sessions": 1, "queued_sessions": 1, "stored_bytes": 0}
+    assert ok(join("Eve").admin.get("/account"))["used"] == {
+        "running_sessions": 0,
+        "queued_sessions": 0,
+        "stored_bytes": 0,
+    }
 
 
 PREFLIGHT = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "authorization, content-type"}

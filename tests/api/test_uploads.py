@@ -12,7 +12,7 @@ import pytest
 from app import artifacts
 from app.models.states import Scope
 from tasks.publications import collect_garbage
-from tests.api.calling import NOBODY, created, empty, ok, path_of, refused, session_path
+from tests.api.calling import NOBODY, created, empty, ok, patch_of, path_of, refused, session_path
 from tests.stores import BusyStore, is_stored, make_older
 
 pytestmark = pytest.mark.same_on_both_databases
@@ -212,3 +212,23 @@ def test_a_session_uses_twenty_files_at_most(api, make_done_runner):
         keys.append(upload["file_key"])
     refused(api.post(path_of(runner, "/sessions"), {"prompt": "x", "file_keys": keys}), 422, "too_many_files")
     created(api.post(path_of(runner, "/sessions"), {"prompt": "x", "file_keys": keys[:20]}))
+
+
+def test_an_account_stores_no_more_than_it_may(api, join, make_runner, make_done_runner, worker, configure):
+    done = make_done_runner()
+    running = make_runner()
+    claim = worker.claim(running["latest_session_id"])
+    configure(MAX_ACCOUNT_STORED_BYTES="1000")
+    upload = "/agent_runners/upload_url"
+    ok(api.post(upload, {**FILE, "size": 600}))
+    assert "500" not in refused(api.post(upload, {**FILE, "size": 500}), 403, "storage_full")["message"]
+    without = {name: value for name, value in FILE.items() if name != "size"}
+    refused(api.post(upload, without), 403, "storage_full")
+    ok(api.post(upload, {**FILE, "size": 400}))
+    assert ok(api.get("/account"))["used"]["stored_bytes"] == 1000
+    refused(api.post(path_of(done, "/sessions"), {"prompt": "more"}), 403, "storage_full")
+    refused(api.post("/agent_runners", {"site_id": done["site_id"], "prompt": "more"}), 403, "storage_full")
+    refused(api.patch(path_of(done), {"result_diff": patch_of("two")}), 403, "storage_full")
+    worker.finish(claim, diff=patch_of("one"))
+    assert ok(api.get(path_of(running)))["has_result_diff"], "the work of a session is kept"
+    ok(join("Eve").admin.post(upload, {**FILE, "size": 400}))

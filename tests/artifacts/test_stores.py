@@ -209,7 +209,10 @@ def test_objects_are_listed_by_prefix_with_their_time(store: Store) -> None:
     found = dict(store.list(f"{folder}/"))
     assert sorted(found) == sorted(names)
     now = datetime.datetime.now(datetime.UTC)
-    assert all(abs(now - stored_at) < datetime.timedelta(minutes=5) for stored_at in found.values())
+    assert all(
+        abs(now - stored_at) < datetime.timedelta(minutes=5)
+        for stored_at in (stored.stored_at for stored in found.values())
+    )
     assert list(store.list("no-such-folder/")) == []
 
 

@@ -49,9 +49,11 @@ def account(caller: Caller) -> Overview:
         {
             "max_concurrent_sessions": row.max_concurrent_sessions,
             "max_queued_sessions": row.max_queued_sessions or settings().max_queued_sessions,
+            "max_stored_bytes": settings().max_account_stored_bytes or None,
         },
         {
             "running_sessions": found.get(SessionState.RUNNING, 0),
             "queued_sessions": found.get(SessionState.NEW, 0),
+            "stored_bytes": row.stored_bytes,
         },
     )

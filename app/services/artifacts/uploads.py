@@ -15,6 +15,7 @@ from app.artifacts import SignedUrl, Stored
 from app.errors import BadRequest, Conflict, Forbidden, NotFound, TooLarge, invalid
 from app.models import SessionFile
 from app.models.states import Scope
+from app.services.accounts import storage
 from app.services.artifacts import references
 from app.services.callers import Caller
 
@@ -45,6 +46,7 @@ def upload_url(caller: Caller, fields: dict[str, Any]) -> tuple[str, SignedUrl]:
         raise invalid("content_type", "must be a media type, such as image/png", error_code="bad_content_type")
     if size is not None and not 0 <= size <= MOST_BYTES:
         raise invalid("size", f"must be from 0 to {MOST_BYTES} bytes", error_code="bad_size")
+    storage.reserve(caller.account_id, MOST_BYTES if size is None else size)
     key = f"{PREFIX}/{caller.account_id}/{uuid.uuid4()}/{name}"
     return key, artifacts.store().signed_put(key, content_type, length=size, limit=MOST_BYTES, seconds=SECONDS)
 

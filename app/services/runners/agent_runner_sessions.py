@@ -88,6 +88,7 @@ class Start:
 
 def add(given: Background, runner: AgentRunner, order: Order, start: Start) -> AgentRunnerSession:
     """Create a session of `runner`, which is locked or not stored yet, and dispatch it."""
+    given.refuse_full_storage()
     given.refuse_full_queue()
     is_new = sa.inspect(runner).transient
     session = AgentRunnerSession(

@@ -14,9 +14,10 @@ from sqlalchemy import orm
 from app import db
 from app.errors import Conflict, invalid
 from app.folding import folded
-from app.models import AgentRunner, AgentRunnerSession, Site
+from app.models import Account, AgentRunner, AgentRunnerSession, Site
 from app.models.states import RunnerState, Scope
 from app.services import events, lookup, pagination
+from app.services.accounts import storage
 from app.services.artifacts import diffs, uploads
 from app.services.callers import Caller
 from app.services.execution import lifecycle
@@ -177,6 +178,7 @@ def store_replacement_diff(caller: Caller, runner_id: uuid.UUID, sent: RunnerUpd
         caller.require(Scope.WRITE)
         runner = lookup.get_runner(caller, runner_id)
         account_id, secrets = runner.account_id, site_secrets.secrets_of(runner.site)
+        storage.refuse_full(db.session.get_one(Account, account_id).stored_bytes)
     key = diffs.store_runner_diff(runner_id, account_id, sent.result_diff, sent.result_diff_s3_key)
     return ReplacementDiff(key, key is not None and site_secrets.holds_secret(secrets, key))
 

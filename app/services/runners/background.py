@@ -17,6 +17,7 @@ from app.errors import TooMany
 from app.models import Account, AgentRunner, AgentRunnerSession, Site, User
 from app.models.states import SessionState
 from app.services import lookup
+from app.services.accounts import storage
 from app.services.callers import Caller
 
 
@@ -29,8 +30,13 @@ class Background:
     latest: AgentRunnerSession | None
     """The latest session of the runner, which may have a later one by the time that the runner is locked."""
     max_queued: int | None
+    stored_bytes: int
     queued: int
     now: datetime.datetime
+
+    def refuse_full_storage(self) -> None:
+        """Raise `Forbidden` if the account stores as much as it may."""
+        storage.refuse_full(self.stored_bytes)
 
     def refuse_full_queue(self) -> None:
         """Raise `TooMany` if the account's queue is full.
@@ -71,8 +77,8 @@ def _own(caller: Caller) -> dict[str, uuid.UUID]:
 
 
 def _background(row: Any) -> Background:
-    site, user, max_queued, queued, now, latest = row
-    return Background(site, user, latest, max_queued, queued, now)
+    site, user, max_queued, stored_bytes, queued, now, latest = row
+    return Background(site, user, latest, max_queued, stored_bytes, queued, now)
 
 
 @functools.cache
@@ -95,7 +101,7 @@ def _of_runner() -> sa.Select[*tuple[Any, ...]]:
 def _query() -> sa.Select[*tuple[Any, ...]]:
     queued = _queued(sa.bindparam("account_id")).scalar_subquery()
     query = (
-        sa.select(Site, User, Account.max_queued_sessions, queued, db.now())
+        sa.select(Site, User, Account.max_queued_sessions, Account.stored_bytes, queued, db.now())
         .join(Account, Account.id == Site.account_id)
         .join(User, User.id == sa.bindparam("user_id"))
         .where(Site.account_id == sa.bindparam("account_id"), Site.deleted_at.is_(None))

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from app import artifacts, db
 from app.models import AgentRunner, SessionFile
 from app.models.states import SessionState
+from app.services.accounts import storage
 from app.services.artifacts import diff_index, diffs, garbage, uploads
 from app.services.execution import session_attempts
 from app.services.execution.outcomes import Outcome, Work
@@ -131,3 +132,30 @@ def test_no_transaction_is_open_while_the_store_deletes(
     BusyStore(on_delete=look).use(monkeypatch)
     assert garbage.collect() == 3
     assert idle == [0, 0, 0]
+
+
+def test_what_each_account_stores_is_measured(ask: Callable[..., uuid.UUID], monkeypatch: pytest.MonkeyPatch) -> None:
+    session_id = ask()
+    session = read(session_id)
+    others = uuid.uuid4()
+    for key, size in (
+        (f"{uploads.PREFIX}/{session.account_id}/{uuid.uuid4()}/a", 300),
+        (f"{uploads.PREFIX}/{others}/{uuid.uuid4()}/a", 5000),
+        (f"{uploads.PREFIX}/no-account/a", 7000),
+        (f"{diffs.SESSIONS}/{session.agent_runner_id}/{session_id}/1/result.patch", 20),
+        (f"{diff_index.FOLDER}/{diffs.SESSIONS}/{session.agent_runner_id}/{session_id}/1/result.patch", 1),
+    ):
+        artifacts.store().put(key, [b"x" * size])
+    store(f"{uploads.PREFIX}/{session.account_id}/{uuid.uuid4()}/old", 48 * HOURS)
+
+    def upload_meanwhile(_key: str) -> None:
+        with db.transaction():
+            storage.reserve(session.account_id, 10)
+
+    BusyStore(on_list=upload_meanwhile).use(monkeypatch)
+    assert garbage.collect() == 1
+    with db.transaction(read_only=True):
+        assert storage.every_account()[session.account_id] == 321 + 6 * 10
+    assert garbage.collect() == 0
+    with db.transaction(read_only=True):
+        assert storage.every_account()[session.account_id] == 321 + 5 * 10
