@@ -30,6 +30,12 @@ def _server() -> PostgresServer:
     server = _started(lambda: PostgresServer(Path(folder.name), cleanup_mode="delete"))
     atexit.register(folder.cleanup)
     atexit.register(server.cleanup)
+    # Processes are killed here, never the machine, so what was handed to the system is safe.
+    engine = sa.create_engine(_url_of(server), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        for setting in ("fsync", "full_page_writes", "jit"):
+            connection.execute(sa.text(f"ALTER SYSTEM SET {setting} = off"))
+        connection.execute(sa.text("SELECT pg_reload_conf()"))
     return server
 
 
@@ -46,7 +52,11 @@ def _started(start: Callable[[], T]) -> T:
 
 
 def server_url() -> sa.URL:
-    return sa.make_url(_server().get_uri()).set(drivername="postgresql+psycopg")
+    return _url_of(_server())
+
+
+def _url_of(server: PostgresServer) -> sa.URL:
+    return sa.make_url(server.get_uri()).set(drivername="postgresql+psycopg")
 
 
 def kill_server() -> None:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import IO, NoReturn
 
 from app.cli.main import main
@@ -35,13 +36,38 @@ def run_program(arguments: list[str], environment: Mapping[str, str]) -> subproc
         return subprocess.CompletedProcess(arguments, process.exitcode, _read(out), _read(err))
 
 
+class Started:
+    """`agent-runners` that goes on beside the test. Its output is appended to a file."""
+
+    def __init__(self, arguments: list[str], environment: Mapping[str, str], log: Path) -> None:
+        self._process = _context.Process(target=_become, args=(arguments, dict(environment), str(log), str(log)))
+        self._process.start()
+        assert self._process.pid is not None
+        self.pid: int = self._process.pid
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def wait(self, seconds: float = SECONDS) -> int:
+        """The exit status, once it has ended."""
+        self._process.join(seconds)
+        if self._process.exitcode is None:
+            raise subprocess.TimeoutExpired("agent-runners", seconds)
+        return self._process.exitcode
+
+    def kill(self) -> None:
+        self._process.kill()
+        self.wait()
+
+
 def _read(file: IO[str]) -> str:
     file.seek(0)
     return file.read()
 
 
 def _become(arguments: list[str], environment: dict[str, str], out: str, err: str) -> NoReturn:
-    for path, flags, descriptor in ((os.devnull, os.O_RDONLY, 0), (out, os.O_WRONLY, 1), (err, os.O_WRONLY, 2)):
+    write = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    for path, flags, descriptor in ((os.devnull, os.O_RDONLY, 0), (out, write, 1), (err, write, 2)):
         os.dup2(os.open(path, flags), descriptor)
     sys.stdin, sys.stdout, sys.stderr = (os.fdopen(number, mode) for number, mode in ((0, "r"), (1, "w"), (2, "w")))
     # What could not be imported is passed over in silence otherwise, and paid for by each command.

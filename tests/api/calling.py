@@ -25,7 +25,9 @@ class Api:
 
     def __call__(self, method: str, path: str, **arguments: Any) -> TestResponse:
         headers = {**({"Authorization": f"Bearer {self.token}"} if self.token else {}), **arguments.pop("headers", {})}
-        return self.client.open(path if "://" in path else BASE + path, method=method, headers=headers, **arguments)
+        url = path if "://" in path else BASE + path
+        # Buffered answers are closed, as a server does.
+        return self.client.open(url, method=method, headers=headers, **{"buffered": True, **arguments})
 
     def get(self, path: str, **arguments: Any) -> TestResponse:
         return self("GET", path, **arguments)

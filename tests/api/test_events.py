@@ -88,7 +88,7 @@ def test_a_client_gets_events_as_they_happen(api, app, make_runner, worker):
     runner = make_runner()
     claim = worker.claim(runner["latest_session_id"])
     client = Api(app.test_client(), api.token)
-    response = client.get(session_path(runner, rest="/events"))
+    response = client.get(session_path(runner, rest="/events"), buffered=False)
     stream = response.iter_encoded()
     assert [next(messages(next(stream)))[2]["state"] for _ in range(2)] == ["NEW", "RUNNING"]
     began = time.monotonic()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.cli.processes import PROGRAM, environment, path_with_refused_bubblewrap, run, wait_for
+from tests.cli.processes import environment, path_with_refused_bubblewrap, run, wait_for
 from tests.deployment import free_port
+from tests.program import Started
 from tests.workers.engine import needs_bubblewrap
 
 # Stands in for a worker: notes when it starts, whether the broker answers then, and how it ends.
@@ -43,11 +43,9 @@ class Up:
             f"{name}: {sys.executable} {folder / 'worker.py'} {folder} {name} {seconds}" for name, seconds in workers
         ]
         (folder / "Procfile").write_text("\n".join([*lines, more, "broker: agent-runners broker"]))
-        command = [PROGRAM, "up", "--procfile", str(folder / "Procfile")]
-        with open(folder / "log", "wb") as log:
-            self.process = subprocess.Popen(
-                command, env={**environment(folder), **variables}, stdout=log, stderr=subprocess.STDOUT
-            )
+        (folder / "log").write_bytes(b"")
+        arguments = ["up", "--procfile", str(folder / "Procfile")]
+        self.process = Started(arguments, {**environment(folder), **variables}, folder / "log")
         for name, _ in workers:
             wait_for(f"the start of {name}", lambda name=name: (folder / f"{name}.started").exists())
         self.children = psutil.Process(self.process.pid).children(recursive=True)
@@ -61,7 +59,6 @@ class Up:
             if process.is_running():
                 process.kill()
         self.process.kill()
-        self.process.wait()
 
 
 @pytest.fixture
@@ -77,7 +74,7 @@ def test_the_broker_starts_first_and_stops_last(folder: Path, started: list[Up])
     started.append(up)
     assert (folder / "one.started").read_text() == "True"
     up.process.send_signal(signal.SIGINT)
-    assert up.process.wait(60) == 0
+    assert up.process.wait() == 0
     assert (folder / "two.ended").read_text() == "True"
     assert "killed" not in up.log
     assert not any(child.is_running() for child in up.children)
@@ -87,8 +84,8 @@ def test_the_first_start_shows_a_token_and_the_next_does_not(folder: Path, start
     for has_token in (True, False):
         up = Up(folder, ("one", 0))
         started.append(up)
-        up.process.terminate()
-        up.process.wait(60)
+        up.process.send_signal(signal.SIGTERM)
+        up.process.wait()
         assert ("ar_" in up.log) is has_token
 
 
@@ -104,8 +101,8 @@ def test_a_missing_sandbox_is_reported_to_the_user_and_in_the_log(
     named = {"missing": "does not work here", "off": "AGENT_RUNNERS_SANDBOX is `none`"}
     assert "WARNING:" in warning and named[state] in warning
     wait_for("the worker's word", lambda: f"sandbox_{state}" in up.log)
-    up.process.terminate()
-    assert up.process.wait(60) == 0
+    up.process.send_signal(signal.SIGTERM)
+    assert up.process.wait() == 0
 
 
 def test_once_the_api_is_ready_a_panel_shows_all_addresses(folder: Path, started: list[Up]) -> None:
@@ -117,8 +114,8 @@ def test_once_the_api_is_ready_a_panel_shows_all_addresses(folder: Path, started
     for text in (f"http://127.0.0.1:{port}/api/v1/docs", "agent-runners token create", "flower.auth"):
         assert text in box, box
     assert "/readyz" not in up.log, "asking whether it is ready is not logged"
-    up.process.terminate()
-    assert up.process.wait(60) == 0
+    up.process.send_signal(signal.SIGTERM)
+    assert up.process.wait() == 0
     assert up.log.count("─ ready ─") == 1
 
 
@@ -135,7 +132,7 @@ def test_a_second_interrupt_does_not_wait(folder: Path, started: list[Up]) -> No
     up.process.send_signal(signal.SIGINT)
     wait_for("the first interrupt", lambda: "stopping" in up.log)
     up.process.send_signal(signal.SIGINT)
-    assert up.process.wait(30) == 0
+    assert up.process.wait() == 0
     assert "slow did not stop in time, so it is killed" in up.log
     assert not any(child.is_running() for child in up.children)
 
@@ -144,7 +141,7 @@ def test_a_process_that_dies_is_named_and_ends_everything(folder: Path, started:
     up = Up(folder, ("one", 0), ("two", 0))
     started.append(up)
     next(child for child in up.children if "two" in child.cmdline()).kill()
-    assert up.process.wait(60) == 1
+    assert up.process.wait() == 1
     assert "stopping, because two ended" in up.log and up.log.splitlines()[-1].startswith("agent-runners up: stopped")
     assert not any(child.is_running() for child in up.children)
 
@@ -156,7 +153,6 @@ def test_no_process_survives_a_killed_supervisor(folder: Path, started: list[Up]
     up = Up(folder, ("one", 0))
     started.append(up)
     up.process.kill()
-    up.process.wait()
     wait_for("the end of all", lambda: not any(child.is_running() for child in up.children))
 
 

@@ -12,12 +12,12 @@ from rich.console import Console
 from app.cli.errors import CommandError
 from app.cli.view import LINES_SHOWN, View
 from app.client import Event
-from app.demo.deployment import NO_SANDBOX
+from app.demo.deployment import NO_SANDBOX, choose_sandbox
 from app.demo.repository import clone
 from tests.cli.processes import PROGRAM, environment, path_with_refused_bubblewrap, wait_for
 from tests.deployment import free_port
 from tests.processes import each_process
-from tests.workers.engine import USUAL_SANDBOX
+from tests.workers.engine import SANDBOXES, USUAL_SANDBOX
 
 DEMO = (PROGRAM, "demo")
 
@@ -35,8 +35,10 @@ def theirs(folder: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("sandbox", USUAL_SANDBOX)
-def test_a_prompt_becomes_a_diff(folder: Path, sandbox: str) -> None:
+# `tests/newcomer` shows the same with the command of the README.
+@pytest.mark.full
+@pytest.mark.parametrize("sandbox", SANDBOXES)
+def test_the_sample_shows_how_a_prompt_becomes_a_diff(folder: Path, sandbox: str) -> None:
     done = demo(folder, path=None if sandbox == "bubblewrap" else path_with_refused_bubblewrap(folder))
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"Sandbox: {sandbox}" in done.stdout
@@ -57,20 +59,35 @@ def test_a_prompt_becomes_a_diff(folder: Path, sandbox: str) -> None:
         assert "WARNING: AGENTS RUN WITHOUT A SANDBOX, because --unsafe-no-sandbox was given" in unwrapped(done.stdout)
 
 
-def test_a_demo_never_writes_to_the_users_repository_and_leaves_nothing_when_killed(folder: Path, theirs: Path) -> None:
+@pytest.mark.parametrize("sandbox", USUAL_SANDBOX)
+def test_a_demo_never_writes_to_the_users_repository_and_leaves_nothing_when_killed(
+    folder: Path, theirs: Path, sandbox: str
+) -> None:
     before = snapshot(theirs)
-    arguments = ["--data-dir", str(folder / "demo"), "--port", str(free_port()), "--unsafe-no-sandbox"]
-    command = [*DEMO, *arguments, "--repo", str(theirs), "echo 'print(1)' > new.py"]
+    arguments = ["--data-dir", str(folder / "demo"), "--port", str(free_port()), "--repo", str(theirs)]
+    if sandbox == "none":
+        arguments.append("--unsafe-no-sandbox")
+    command = [*DEMO, *arguments, "echo 'print(1)' > new.py"]
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen(command, env=environment(folder), stdout=log, stderr=log)
     wait_for("the end of the story", lambda: b"Press Ctrl-C to stop everything" in (folder / "log").read_bytes())
     shown = (folder / "log").read_text()
-    assert "uncommitted changes" in shown and "/sign-in?code=ar_" in shown
-    assert "+print(1)" in shown and "+# Files by kind" in shown
+    assert "uncommitted changes" in shown and f"Sandbox: {sandbox}" in shown
+    first, both = shown.split("What both sessions changed")
+    assert "+print(1)" in first and "+# Files by kind" not in first
+    assert "+print(1)" in both and "+# Files by kind" in both
+    assert "/pull/1" in both and "It is not merged yet." in both
+    assert "/api/v1/docs" in both and "bin/dev" in both and "/sign-in?code=ar_" in shown
     assert snapshot(theirs) == before
     process.kill()
     process.wait()
     wait_for("the end of all", lambda: not processes_of(folder))
+
+
+def test_whoever_wants_no_sandbox_is_warned(folder: Path) -> None:
+    said: list[str] = []
+    assert choose_sandbox(folder, is_ours=False, unsafe=True, tell=said.append) == "none"
+    assert "WITHOUT A SANDBOX, because --unsafe-no-sandbox was given" in unwrapped(said[0])
 
 
 def test_a_users_script_runs_only_in_a_sandbox(folder: Path) -> None:

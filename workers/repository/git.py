@@ -28,8 +28,12 @@ from workers.processes.lifeline import Lifeline
 from workers.repository.git_config import CONFIG
 
 # The worker's variables that git gets. The others may hold secrets or change what git does.
-_INHERITED = {"PATH", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO", "SSH_AUTH_SOCK"}
-_PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+_INHERITED = (
+    *("PATH", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO", "SSH_AUTH_SOCK"),
+    *_PROXIES,
+    *(name.lower() for name in _PROXIES),
+)
 _CHUNK = 1 << 18
 _TICK_SECONDS = 0.25
 # Keepalives end a connection to a silent server after the same time as `http.lowSpeedTime`.
@@ -232,7 +236,7 @@ class Git:
 
 def _inherited() -> dict[str, str]:
     """The worker's variables that git gets."""
-    return {name: value for name, value in os.environ.items() if name in _INHERITED or name.upper() in _PROXIES}
+    return {name: os.environ[name] for name in _INHERITED if name in os.environ}
 
 
 def read_output(popen: subprocess.Popen[bytes] | Supervised) -> Iterator[tuple[bytes, bool]]:
