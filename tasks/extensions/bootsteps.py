@@ -19,7 +19,6 @@ from tasks.recovery import lost_tasks, orphans
 
 log = structlog.get_logger()
 FORK_SERVER_CHECK_SECONDS = 1.0
-_MIRRORS = "tasks.startup.mirrors"
 
 
 class ForkServer(bootsteps.StartStopStep):
@@ -78,8 +77,8 @@ class MirrorRefresh(bootsteps.StartStopStep):
 
     def start(self, parent: Consumer) -> None:
         seconds = settings().mirror_refresh_seconds
-        self._first = parent.timer.call_after(0, start_in_background, (_MIRRORS,))
-        self._timer = parent.timer.call_repeatedly(seconds, start_in_background, (_MIRRORS,))
+        self._first = parent.timer.call_after(0, _start_refresh)
+        self._timer = parent.timer.call_repeatedly(seconds, _start_refresh)
 
     def stop(self, parent: Consumer) -> None:
         self._first.cancel()
@@ -90,7 +89,11 @@ class MirrorRefresh(bootsteps.StartStopStep):
 def refresh_mirrors(state: Any) -> None:
     """Fetch repositories that are due now, such as that of a new site."""
     if _keeps_mirrors(state.app):
-        start_in_background(_MIRRORS)
+        _start_refresh()
+
+
+def _start_refresh() -> None:
+    start_in_background("tasks.startup.mirrors", ends_with_us=True)
 
 
 def _keeps_mirrors(app: Celery) -> bool:

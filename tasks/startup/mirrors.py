@@ -23,7 +23,7 @@ from app.redaction.secrets import redacted_logs
 from app.services.sites import activity
 from app.services.sites.site_secrets import credential_of, secrets_of
 from tasks.attempts.transactions import transact
-from tasks.background import prepare
+from tasks.background import end_with_worker, prepare
 from tasks.jobs.session_jobs import limits_of, this_host
 
 log = structlog.get_logger()
@@ -99,4 +99,6 @@ def _alone(path: Path) -> Iterator[bool]:
 
 if __name__ == "__main__":
     prepare()
+    # A stop of the worker should not leave a fetch behind that goes on for minutes.
+    end_with_worker()
     refresh_mirrors()

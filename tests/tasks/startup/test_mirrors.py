@@ -5,6 +5,9 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +23,13 @@ from app.models.states import Execution
 from tasks.startup.mirrors import refresh_mirrors
 from tests.tasks.conftest import read
 
+WORKER = """
+import os, sys
+from tasks.background import start_in_background
+os.environ["AGENT_RUNNERS_DATABASE_URL"] = os.environ["DATABASE"]
+start_in_background("tasks.startup.mirrors", ends_with_us=True)
+sys.stdin.read()
+"""
 LONG_SECONDS = 3 * 86_400.0
 
 
@@ -91,3 +101,21 @@ def test_one_process_of_a_host_fetches_at_a_time():
     assert fetched() == []
     os.close(lock)
     assert fetched() == ["mirror_refreshed"]
+
+
+@pytest.mark.same_on_both_databases
+@pytest.mark.usefixtures("new_site")
+def test_a_fetch_ends_with_the_worker(configure):
+    configure(MIRROR_REFRESH_SECONDS="600", ALLOW_HTTP="true", ALLOW_PRIVATE_ADDRESSES="true")
+    with socket.create_server(("127.0.0.1", 0)) as slow:
+        slow.settimeout(60)
+        change_site(repo_url=f"http://127.0.0.1:{slow.getsockname()[1]}/repository")
+        command = [sys.executable, "-c", WORKER]
+        worker = subprocess.Popen(command, stdin=subprocess.PIPE, env={**os.environ, "DATABASE": settings().database})
+        connection, _ = slow.accept()
+        connection.settimeout(60)
+        assert b"info/refs" in connection.recv(4096)
+        worker.kill()
+        worker.communicate()
+        assert connection.recv(4096) == b"", "git goes on"
+        connection.close()
