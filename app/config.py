@@ -163,7 +163,8 @@ class Settings:
     max_account_publications: int = setting(
         2,
         "Maximum number of publications of one account that run at once, on different sites. A control worker runs four "
-        "tasks, so that accounts whose forges do not answer delay no others.",
+        "tasks, so that accounts whose forges do not answer delay no others. A second one of an account starts only while "
+        "fewer than so many of all accounts run.",
         values.ABOVE_ZERO,
     )
     lease_seconds: float = setting(30.0, "Time after which a claim without a heartbeat expires.", values.ABOVE_ZERO)

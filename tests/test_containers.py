@@ -96,3 +96,18 @@ def test_the_image_installs_agents_beside_the_product(tmp_path: Path, agent: str
 def test_the_image_sets_only_settings_that_exist() -> None:
     text = (ROOT / "Dockerfile").read_text()
     assert set(re.findall(rf"{PREFIX}\w+", text)) <= SETTINGS
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_service_can_gain_privileges(name: str) -> None:
+    service = SERVICES[name]
+    assert "no-new-privileges:true" in service["security_opt"]
+    if name != "s3":
+        assert service["cap_drop"] == ["ALL"] and service["read_only"]
+
+
+def test_secrets_are_where_they_are_needed() -> None:
+    keys = {name for name, service in OURS.items() if "AWS_SECRET_ACCESS_KEY" in service["environment"]}
+    assert keys == {"web", "sessions", "control"}
+    assert set(OURS["flower"]["environment"]) == {"AGENT_RUNNERS_BROKER_URL", "AGENT_RUNNERS_FLOWER_AUTH"}
+    assert not OURS["flower"]["volumes"]

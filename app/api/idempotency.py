@@ -17,9 +17,11 @@ from app.api.auth import caller
 from app.errors import AppError, invalid
 from app.services import idempotency
 from app.services.idempotency import Answer, InFlight, Repeatable, Reused
+from app.services.runners.agent_runner_sessions import LIST_CHARACTERS
 
 HEADER, REPLAYED = "Idempotency-Key", "Idempotent-Replayed"
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_LONG_BODY = 65_536
 _KEPT_HEADERS = ("Content-Type", "Location", "Retry-After")
 View = Callable[..., Any]
 
@@ -74,7 +76,17 @@ def _answer(response: Response, secret: str | None) -> Answer:
     body = response.get_data(as_text=True)
     if secret is not None:
         body = json.dumps({**json.loads(body), secret: None})
+    if len(body) > _LONG_BODY:
+        body = _with_short_texts(body)
     return Answer(response.status_code, headers, body)
+
+
+def _with_short_texts(body: str) -> str:
+    """An answer whose long texts are cut as in lists: the key keeps no second copy of a prompt."""
+    fields = json.loads(body)
+    cut = {name: fields[name][:LIST_CHARACTERS] for name in ("prompt", "result") if isinstance(fields.get(name), str)}
+    changed = {f"{name}_truncated": True for name in cut if cut[name] != fields[name]}
+    return json.dumps({**fields, **cut, **changed})
 
 
 def _replay(kept: Answer) -> Response:

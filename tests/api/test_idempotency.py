@@ -160,3 +160,11 @@ def replays(api, path, body):
     first, again = (api.post(path, body, headers=KEY) for _ in range(2))
     assert first.status_code < 300, first.text
     return "Idempotent-Replayed" in again.headers and (again.status_code, again.data) == (first.status_code, first.data)
+
+
+def test_the_stored_answer_holds_no_second_copy_of_a_long_prompt(api, make_done_runner, engine):
+    path, body = path_of(make_done_runner(), "/sessions"), {"prompt": "long " * 100_000}
+    first, again = (api.post(path, body, headers={"Idempotency-Key": "k"}) for _ in range(2))
+    assert created(first)["prompt"] == body["prompt"] and not created(first)["prompt_truncated"]
+    assert again.headers["Idempotent-Replayed"] == "true" and len(again.data) < 20_000
+    assert created(again)["id"] == created(first)["id"] and created(again)["prompt_truncated"]

@@ -19,6 +19,7 @@ import pytest
 
 from tests.security.outside import Outside, python, web_server
 from tests.workers.engine import IS_ROOT, ROOT, eventually, finish, folders, needs_bubblewrap
+from workers.egress import addresses
 from workers.egress.addresses import allowed_addresses, kind_of
 from workers.egress.process import Egress
 from workers.egress.proxy import receive_listeners
@@ -459,3 +460,14 @@ def test_both_directions_flow_at_once() -> None:
         for thread in threads:
             thread.join(60)
     assert got == [0, 0]
+
+
+def test_a_resolver_that_does_not_answer_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = threading.Event()
+    monkeypatch.setattr(addresses, "RESOLVE_SECONDS", 0.2)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: asked.wait(30))
+    try:
+        with pytest.raises(OSError, match="the resolver did not answer"):
+            addresses.resolver({})("slow.example.org")
+    finally:
+        asked.set()

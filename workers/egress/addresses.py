@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import queue
 import socket
+import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import Literal
+from typing import Any, Literal
 
+RESOLVE_SECONDS = 10.0
 Kind = Literal["public", "private", "metadata"]
 Resolve = Callable[[str], list[str]]
 """Returns the addresses of a name. Raises OSError if it has none."""
@@ -60,14 +63,32 @@ def resolver(given: Mapping[str, str]) -> Resolve:
     def resolve(host: str) -> list[str]:
         if host in given:
             return [given[host]]
-        try:
-            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-        except UnicodeError:
-            # A label of the name is empty or too long.
-            raise OSError("there is no such name") from None
-        return list(dict.fromkeys(str(each[4][0]) for each in found))
+        return list(dict.fromkeys(str(each[4][0]) for each in _resolved(host)))
 
     return resolve
+
+
+def _resolved(host: str) -> list[Any]:
+    """The answer of the system's resolver. It has no deadline of its own, so it is asked in a thread that may be left."""
+    answers: queue.SimpleQueue[list[Any] | OSError] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answers.put(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM))
+        except OSError as error:
+            answers.put(error)
+        except UnicodeError:
+            # A label of the name is empty or too long.
+            answers.put(OSError("there is no such name"))
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        answer = answers.get(timeout=RESOLVE_SECONDS)
+    except queue.Empty:
+        raise OSError(f"the resolver did not answer within {RESOLVE_SECONDS:g} seconds") from None
+    if isinstance(answer, OSError):
+        raise answer
+    return answer
 
 
 def is_own_machine(connection: socket.socket) -> bool:

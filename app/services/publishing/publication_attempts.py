@@ -51,8 +51,9 @@ def claim(publication_id: uuid.UUID) -> PublicationClaim | None:
     runner, publication = locked
     if publication.state != PublicationState.PENDING or leases.is_live(publication):
         return None
-    busy = _busy_sites(runner.account_id)
-    if runner.site_id in busy or len(busy) >= settings().max_account_publications:
+    busy, share = _busy_sites(runner.account_id), settings().max_account_publications
+    # A further one of an account leaves places to accounts that have none, so a few accounts cannot occupy all.
+    if runner.site_id in busy or len(busy) >= share or (busy and _count_held() >= share):
         publication.waits_for_site = True
         return None
     expire_lease(runner, publication)
@@ -72,6 +73,12 @@ def _busy_sites(account_id: uuid.UUID) -> list[uuid.UUID]:
     held = (Publication.state == PublicationState.PENDING, Publication.lease_expires_at > db.now())
     query = sa.select(AgentRunner.site_id).join(Publication, Publication.agent_runner_id == AgentRunner.id)
     return list(db.session.scalars(query.where(AgentRunner.account_id == account_id, *held)))
+
+
+def _count_held() -> int:
+    """The number of publications that workers are publishing, of all accounts."""
+    held = (Publication.state == PublicationState.PENDING, Publication.lease_expires_at > db.now())
+    return db.session.scalars(sa.select(sa.func.count()).select_from(Publication).where(*held)).one()
 
 
 def _dispatch_next(account_id: uuid.UUID) -> None:

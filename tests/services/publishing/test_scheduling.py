@@ -79,6 +79,23 @@ def test_an_account_has_its_share_and_others_have_theirs(publish, ada, other_sit
     assert take(other)
 
 
+def test_two_accounts_do_not_occupy_all_publishers(publish, ada, other_site, enqueued, configure):
+    configure(BROKER_URL="memory://", MAX_ACCOUNT_PUBLICATIONS="2")
+    first, second = publish(), publish(site_id=other_site.id)
+    with db.transaction():
+        user, _ = accounts.create("Bob's team", "bob@example.org", "Bob")
+        bob = Caller(user.account_id, user.id, ada.token_id, Scope.ADMIN)
+        urls = [f"https://github.com/bob/{name}.git" for name in ("shop", "shed")]
+        his = [sites.create(bob, SiteFields(repo_url=url, default_branch="main")) for url in urls]
+    theirs = [publish(caller=bob, site_id=site.id) for site in his]
+    assert take(first) and take(theirs[0])
+    assert not take(second) and not take(theirs[1]), "two of four places are left to others"
+    enqueued()
+    with db.transaction():
+        publication_attempts.succeed(first, 1, "a" * 40, None)
+    assert enqueued() == [str(second)] and take(second)
+
+
 @pytest.mark.parametrize("way", ["done", "failed", "later"])
 def test_the_end_of_one_dispatches_the_one_that_waits_longest(publish, enqueued, way):
     first, second, third = publish(), publish(), publish()
