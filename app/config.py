@@ -121,6 +121,12 @@ class Settings:
         "Variables of the worker that are passed to agents. Each agent gets only its own, and those that belong to no "
         "agent: [agents.md](agents.md#environment-variables).",
     )
+    acp_agents: tuple[str, ...] = setting(
+        (),
+        "Agents that speak the Agent Client Protocol, each as `name=command`, such as `goose=goose acp`. Name them in "
+        "`AGENTS`, too. See [agents.md](agents.md#agents-that-speak-acp).",
+        values.ACP_AGENTS,
+    )
     sandbox: str = setting(
         "bubblewrap",
         "`bubblewrap`, or `none` to run agents as ordinary processes. Use `none` only with agents and repositories that "
@@ -283,6 +289,11 @@ def _unknown(name: str, fields: list[str]) -> str:
     near = difflib.get_close_matches(name.removeprefix(PREFIX).lower(), fields, n=1)
     meant = f" Did you mean {PREFIX}{near[0].upper()}?" if near else ""
     return f"{name} is not a setting.{meant} docs/settings.md lists them."
+
+
+def acp_agents(settings: Settings) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The name and the command line of each agent that speaks ACP."""
+    return tuple(map(values.name_and_words, settings.acp_agents))
 
 
 def agent_environment(settings: Settings) -> dict[str, str]:

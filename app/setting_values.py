@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,15 @@ class Rule:
     holds: Callable[[Any], object]
     is_secret: bool = False
     """Whether the value, which may hold a password, is left out of messages."""
+
+
+def name_and_words(text: str) -> tuple[str, tuple[str, ...]]:
+    """`NAME=COMMAND` as the name and the words of the command. Both are empty if it is anything else."""
+    name, _, command = text.partition("=")
+    try:
+        return name.strip(), tuple(shlex.split(command))
+    except ValueError:
+        return "", ()
 
 
 def one_of(*choices: str) -> Rule:
@@ -61,6 +71,10 @@ USER_AND_PASSWORD = Rule(
     "a user and a password with a colon between them, such as operator:correct-horse",
     _matches(r"[^:]+:.+"),
     is_secret=True,
+)
+ACP_AGENTS = Rule(
+    "a list of NAME=COMMAND, such as goose=goose acp",
+    lambda agents: all(name and words for name, words in map(name_and_words, agents)),
 )
 SECRET_KEY = Rule(
     f"at least {SECRET_KEY_LENGTH} random characters. Make a key with: "

@@ -84,7 +84,7 @@ class _Attempt:
     def work(self) -> Events:
         """Everything up to the end of the agent. Raises EngineError if a part of it fails."""
         job, host = self._job, self._host
-        agent = self._agent = open_agent(job)
+        agent = self._agent = open_agent(job, host.acp_agents)
         _check_sandbox(host)
         rules = _network_rules(job, host, agent)
         yield Step(f"Sandbox: {host.sandbox}", describe(host, rules["agent"]))

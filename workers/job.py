@@ -14,6 +14,8 @@ from typing import Literal, Protocol
 from workers.errors import EngineError
 from workers.processes.lifeline import Lifeline
 
+AcpAgents = tuple[tuple[str, tuple[str, ...]], ...]
+"""Agents that speak the Agent Client Protocol: the name of each, and its command line."""
 DiffKind = Literal["result", "cumulative"]
 Category = Literal[
     "message",
@@ -213,6 +215,7 @@ class Host:
     """Hosts that every sandbox may reach, even at private addresses, in the form of `Job.egress_hosts`."""
     allow_private_addresses: bool = False
     """Whether repositories and the hosts named by sites may have private addresses."""
+    acp_agents: AcpAgents = ()
     resolve: tuple[tuple[str, str], ...] = ()
     """Host names with addresses that override the resolver."""
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from app.config import settings
+from app.config import acp_agents, settings
 from app.models.limits import SessionLimits
 from app.setting_values import SettingsError
 from tasks.doctor import machine, messages, record, stuck
@@ -63,7 +63,7 @@ def examine() -> Iterator[Finding]:
     except Exception as error:
         yield broken("sandbox", error, "Set AGENT_RUNNERS_LOG_LEVEL=DEBUG, and read the log of a session worker")
     for agent in settings().agents:
-        reason = find_missing(agent)
+        reason = find_missing(agent, acp_agents(settings()))
         yield Finding(f"agent {agent}", "missing" if reason else "working", reason or "installed")
 
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-from app.config import agent_environment, settings
+from app.config import acp_agents, agent_environment, settings
 from app.models.limits import SessionLimits
 from app.redaction.secrets import Secrets
 from app.services.execution.session_attempts import Claim
@@ -98,5 +98,6 @@ def this_host() -> Host:
         max_fetch_bytes=settings().max_fetch_bytes,
         max_git_memory_bytes=settings().max_git_memory_bytes,
         egress_hosts=settings().egress_hosts,
+        acp_agents=acp_agents(settings()),
         allow_private_addresses=settings().allow_private_addresses,
     )

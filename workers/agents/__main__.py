@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 
-from workers.agents.registry import AGENTS, find_missing
+from workers.agents.registry import find_missing, key_of
 
 parser = argparse.ArgumentParser(prog="python -m workers.agents", description=__doc__)
 parser.add_argument("name", help="the agent")
 name = parser.parse_args().name
-print(json.dumps({"missing": find_missing(name), "key": AGENTS[name].key if name in AGENTS else None}))
+print(json.dumps({"missing": find_missing(name), "key": key_of(name)}))

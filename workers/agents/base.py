@@ -54,9 +54,7 @@ class Agent(ABC):
         if self.provider is None:
             return ()
         variable, usual = self.provider
-        parts = urlsplit(self.job.environment.get(variable, usual))
-        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-        return (f"{host}:{parts.port or (80 if parts.scheme == 'http' else 443)}",)
+        return (host_of(self.job.environment.get(variable, usual)),)
 
     @classmethod
     def find_missing(cls) -> str | None:
@@ -107,6 +105,13 @@ def prompt_with_attachments(job: Job, place: Place, attachments: Sequence[str]) 
         listed = "\n".join(f"- {place.attachments}/{name}" for name in attachments)
         prompt += f"\n\nThese files were attached to this request (read-only):\n{listed}\n"
     return prompt.encode(errors="replace")
+
+
+def host_of(url: str) -> str:
+    """The `host:port` of a URL."""
+    parts = urlsplit(url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{host}:{parts.port or (80 if parts.scheme == 'http' else 443)}"
 
 
 def chosen_model(job: Job, label: str, variable: str) -> str:

@@ -57,21 +57,28 @@ class Calls:
 
     def begin(self, ref: object, tool: str, arguments: object) -> Step:
         """The step for a call."""
+        return self.note(call_step(tool, arguments, str(ref) if ref else None))
+
+    def note(self, step: Step) -> Step:
+        """The step for a call, which the agent itself has described."""
         self.count += 1
-        step = call_step(tool, arguments, str(ref) if ref else None)
-        if ref:
-            self._open[str(ref)] = step
+        if step.ref:
+            self._open[step.ref] = step
             if len(self._open) > _REMEMBERED:
                 del self._open[next(iter(self._open))]
         return step
 
-    def end(self, ref: object, answer: str, *, failed: bool) -> Step:
-        """The step for the result of a call."""
+    def knows(self, ref: object) -> bool:
+        """Whether a call has no result yet."""
+        return str(ref) in self._open
+
+    def end(self, ref: object, answer: str, *, failed: bool, title: str | None = None) -> Step:
+        """The step for the result of a call. `title` is a better description, if the agent knows one by now."""
         call = self._open.pop(str(ref), Step("a tool", category="tool", ref=str(ref) if ref else None))
         # Redact before cutting: a part of a secret could not be recognised later.
         text = shorten(self._secrets.redact(plain_text(answer)), _RESULT_BYTES)
-        title = f"Failed: {call.title}" if failed else f"Result of {call.title}"
-        return Step(title, text, category=call.category, ref=call.ref)
+        about = title or call.title
+        return Step(f"Failed: {about}" if failed else f"Result of {about}", text, category=call.category, ref=call.ref)
 
 
 def category_of(tool: str) -> Category:

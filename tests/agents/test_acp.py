@@ -1,0 +1,43 @@
+"""Agents that speak the Agent Client Protocol, by the command that an operator names."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+
+import pytest
+
+from tests.agents.real import EDIT, EVERY_AGENT, SANDBOXED, Real
+from tests.agents.test_real_clis import CHANGE, NOTE
+from tests.model_servers import directive
+from tests.model_servers.script import FINAL
+from tests.workers.attempts import Attempt, code
+from workers.agents.programs import own_folder
+
+COMMANDS = {
+    "gemini": ("--acp", "--skip-trust", "--model=gemini-2.5-flash"),
+}
+
+
+def run(real: Real, *script: str, **more: object) -> Attempt:
+    """Run the program of an agent as one that the operator has named."""
+    installed = own_folder(real.agent) / "node_modules" / ".bin" / real.agent
+    command = (shutil.which(real.agent) or str(installed), *COMMANDS[real.agent])
+    real.engine.host = dataclasses.replace(real.engine.host, acp_agents=(("mine", command),))
+    return real.engine.finish(dataclasses.replace(real.job(*script, **more), agent="mine", model=None))
+
+
+@pytest.mark.parametrize("real", [each for each in EVERY_AGENT if each.id in COMMANDS], indirect=True)
+def test_an_agent_that_speaks_acp_edits_and_runs_commands(real: Real) -> None:
+    attempt = run(real, *EDIT, NOTE, directive("run", "pwd > where.txt"))
+    assert attempt.outcome.failure is None
+    assert CHANGE in real.engine.diff and "+kept" in real.engine.diff and "+/workspace" in real.engine.diff
+    assert attempt.outcome.result == FINAL and FINAL in attempt.steps
+    assert any("calc.py" in step for step in attempt.steps)
+
+
+@pytest.mark.parametrize("real", [each for each in SANDBOXED if each.id in COMMANDS], indirect=True)
+def test_a_wrong_key_is_reported(real: Real) -> None:
+    attempt = run(real, *EDIT, variables=real.model.environment("sk-wrong-9876543210"))
+    assert code(attempt.outcome) == ("agent_auth", "agent")
+    assert "sk-wrong" not in attempt.text

@@ -1,0 +1,149 @@
+"""Any agent that speaks the Agent Client Protocol (https://agentclientprotocol.com), by the command that an operator names."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from workers.agents import acp_client
+from workers.agents.base import host_of
+from workers.agents.programs import Installed, find_installed
+from workers.agents.speech import Speech
+from workers.agents.stream import StreamAgent
+from workers.agents.tools import Calls, todo_step
+from workers.agents.values import cost_of, count_of, objects, text_of
+from workers.job import Category, Event, Job, Step, Usage
+from workers.sandbox import Place
+
+_CLIENT = ".agent-runners/acp_client.py"
+_KINDS: dict[str, Category] = {
+    "read": "read",
+    "edit": "edit",
+    "delete": "edit",
+    "move": "edit",
+    "search": "search",
+    "execute": "command",
+    "think": "reasoning",
+    "fetch": "web",
+}
+_ENDS: dict[str, str] = {
+    "refusal": "The model refused to go on.",
+    "max_tokens": "It reached the limit of tokens of its model.",
+    "max_turn_requests": "It reached its limit of requests.",
+    "cancelled": "It was cancelled.",
+}
+
+
+class AcpAgent(StreamAgent):
+    """One agent of `AGENT_RUNNERS_ACP_AGENTS`. `acp_client` speaks with it inside the sandbox."""
+
+    configured: ClassVar[tuple[str, ...]]
+    """Its command line."""
+    key = "the variable that it takes its key from"
+    variables = ("",)
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job)
+        self._calls = Calls(job.secrets)
+        self._speech = Speech()
+        self._cost: float | None = None
+
+    @classmethod
+    def find(cls) -> Installed | None:
+        """Its program on this host."""
+        return find_installed(cls.configured[0])
+
+    @property
+    def model_hosts(self) -> tuple[str, ...]:
+        """The hosts of all `..._BASE_URL`: which of them it uses is not known."""
+        given = self.job.environment
+        return tuple(sorted({host_of(url) for name, url in given.items() if name.endswith("_BASE_URL")}))
+
+    def command(self, place: Place) -> Sequence[str]:
+        asks = "0" if place.isolated else "1"
+        python = [os.path.realpath(sys.executable), "-I", "-S", f"{place.home}/{_CLIENT}"]
+        return [*python, place.checkout, self.job.model or "", asks, *self.called, *self.configured[1:]]
+
+    def files(self, place: Place) -> Mapping[str, bytes]:
+        return {_CLIENT: Path(acp_client.__file__).read_bytes()}
+
+    def read(self, event: dict[str, Any]) -> Iterable[Event]:
+        match event:
+            case {"method": "session/update", "params": {"update": dict(update)}}:
+                yield from self._update(update)
+            case {"acp": "done"}:
+                yield from self._speech.flush()
+                yield self._finish(event)
+            case {"acp": "failed"}:
+                yield from self._speech.flush()
+                self.failure = text_of(event.get("message")) or "It gave no reason."
+
+    def _update(self, update: dict[str, Any]) -> Iterable[Event]:
+        kind = update.get("sessionUpdate")
+        if kind in ("agent_message_chunk", "agent_thought_chunk"):
+            content = update.get("content")
+            text = text_of([content]) if isinstance(content, dict) else ""
+            yield from self._speech.add(text, "message" if kind == "agent_message_chunk" else "reasoning")
+            return
+        if kind in ("tool_call", "tool_call_update", "plan"):
+            yield from self._speech.flush()
+        if kind == "tool_call":
+            yield self._calls.note(_call(update))
+        elif kind == "tool_call_update":
+            yield from self._progress(update)
+        elif kind == "plan":
+            yield todo_step(objects(update.get("entries")), None, "plan")
+        elif kind == "usage_update" and isinstance(cost := update.get("cost"), dict):
+            self._cost = cost_of(cost.get("amount")) if cost.get("currency") == "USD" else None
+
+    def _progress(self, update: dict[str, Any]) -> Iterable[Step]:
+        """A step for the end of a call. Many agents name what a call is about only after its beginning."""
+        status, ref = update.get("status"), update.get("toolCallId")
+        if status not in ("completed", "failed"):
+            return
+        if not self._calls.knows(ref):
+            yield self._calls.note(_call(update))
+        content = [each.get("content") for each in objects(update.get("content"))]
+        said = text_of(content) or "\n".join(
+            f"Changed {each.get('path')}" for each in objects(update.get("content")) if each.get("type") == "diff"
+        )
+        title = text_of(update.get("title")) or None
+        yield self._calls.end(ref, said, failed=status == "failed", title=title)
+
+    def _finish(self, event: dict[str, Any]) -> Usage:
+        reason = text_of(event.get("stopReason"))
+        if reason == "end_turn":
+            self.finished = True
+            self.result = self._speech.last
+        else:
+            self.failure = _ENDS.get(reason, f"It ended with {reason or 'no reason'}.")
+        given = event.get("usage")
+        usage: dict[str, Any] = given if isinstance(given, dict) else {}
+        cached = count_of(usage.get("cachedReadTokens"))
+        counted = [count_of(usage.get(name)) for name in ("inputTokens", "cachedReadTokens", "cachedWriteTokens")]
+        given_tokens = sum(each or 0 for each in counted) if counted[0] is not None else None
+        self.usage = Usage(
+            input_tokens=count_of(given_tokens),
+            output_tokens=count_of(usage.get("outputTokens")),
+            cached_input_tokens=cached,
+            cost_usd=self._cost or None,
+            tool_calls=self._calls.count,
+        )
+        return self.usage
+
+
+def acp_agent(name: str, command: tuple[str, ...]) -> type[AcpAgent]:
+    """The adapter for an agent that the operator has named, with its command line."""
+    about = {"name": name, "label": name, "program": command[0], "configured": command}
+    return type("ConfiguredAcpAgent", (AcpAgent,), {**about, "install": f"make {command[0]} available on PATH"})
+
+
+def _call(update: dict[str, Any]) -> Step:
+    title = text_of(update.get("title")) or "a tool"
+    paths = [text_of(each.get("path")) for each in objects(update.get("locations"))]
+    about = ", ".join(path for path in paths if path and path not in title)
+    category = _KINDS.get(text_of(update.get("kind")), "tool")
+    return Step(f"{title}: {about}" if about else title, category=category, ref=str(update.get("toolCallId")))
