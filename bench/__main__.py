@@ -12,6 +12,7 @@ from bench import (
     dispatch,
     events,
     files,
+    hostile,
     lists,
     load,
     memory,
@@ -46,6 +47,7 @@ OTHERS: dict[str, list[Benchmark]] = {
     "dispatch": [dispatch.measure],
     "sandbox": [sandbox.measure],
     "files": [files.measure],
+    "hostile": [hostile.measure],
 }
 # Only by name. With --full it takes an hour.
 ALONE: dict[str, list[Benchmark]] = {"soak": [soak.measure]}
