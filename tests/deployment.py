@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 import psutil
 
+from tests.processes import each_process
 from tests.program import run_program
 
 PROGRAM = str(Path(sys.executable).with_name("agent-runners"))
@@ -214,9 +215,10 @@ class Deployment:
 
     def ended(self, runner: dict[str, Any], seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
         """The runner's latest session, once it is final."""
+        latest: str = self.call("GET", f"/agent_runners/{runner['id']}")["latest_session_id"]
 
         def final() -> dict[str, Any] | None:
-            session = self.session(runner)
+            session = self.session(runner, latest)
             return session if session["state"] in ("DONE", "ERROR", "CANCELLED") else None
 
         return wait_for("the end of the session", final, seconds)
@@ -268,9 +270,9 @@ def seconds_to_sleep() -> str:
 def processes_with(marker: str) -> list[int]:
     """The processes whose command line contains `marker`."""
     found = []
-    for process in psutil.process_iter(["pid", "cmdline"]):
-        if marker in " ".join(process.info["cmdline"] or []) and process.pid != os.getpid():
-            found.append(process.pid)
+    for pid, line in each_process("cmdline"):
+        if marker in os.fsdecode(line).replace("\0", " ") and pid != os.getpid():
+            found.append(pid)
     return found
 
 

@@ -2,10 +2,9 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-
-import psutil
 
 
 def each_process(file: str) -> Iterator[tuple[int, bytes]]:
@@ -23,13 +22,24 @@ def each_process(file: str) -> Iterator[tuple[int, bytes]]:
             yield int(name), content
 
 
-def forked_for(worker: int, name: str) -> list[psutil.Process]:
-    """The live processes of that name, "supervisor" or "egress-proxy", below the fork server of a worker."""
-    found = []
-    # Processes may end meanwhile.
-    with contextlib.suppress(psutil.NoSuchProcess):
-        for server in psutil.Process(worker).children():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                if server.name() == "fork-server":
-                    found += [each for each in server.children() if each.name() == name]
+def children() -> defaultdict[int, list[int]]:
+    """The ids of the processes below each process, in one look at all of them."""
+    found: defaultdict[int, list[int]] = defaultdict(list)
+    for pid, stat in each_process("stat"):
+        # The name stands in parentheses and may contain anything. The state and the parent follow it.
+        found[int(stat.rpartition(b")")[2].split()[1])].append(pid)
     return found
+
+
+def name_of(pid: int) -> str:
+    """The name of a process, empty if it has ended."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    return ""
+
+
+def forked_for(workers: Iterable[int], *names: str) -> list[int]:
+    """The live processes of these names, "supervisor" or "egress-proxy", below the fork servers of workers."""
+    below = children()
+    servers = [child for worker in workers for child in below[worker] if name_of(child) == "fork-server"]
+    return [each for server in servers for each in below[server] if name_of(each) in names]

@@ -14,7 +14,7 @@ import psutil
 import sqlalchemy as sa
 
 from tests.deployment import Deployment, processes_with, wait_for
-from tests.processes import forked_for
+from tests.processes import children, each_process, forked_for, name_of
 
 # The product promises 20 s, which bench/stops.py measures; here a slow and busy machine also saves the work.
 GONE_WITHIN_SECONDS = 90.0
@@ -99,15 +99,14 @@ def agents_of(deployment: Deployment) -> dict[int, str]:
     """
     ours = set(_workers_of(deployment))
     found = {}
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            if process.pid not in ours and any(str(deployment.folder) in trace for trace in _traces(process)):
-                command = " ".join(process.cmdline())
-                if not command.endswith("/trash.deleting"):
-                    found[process.pid] = command
+    for pid, line in each_process("cmdline"):
+        command = os.fsdecode(line).replace("\0", " ").strip()
+        if pid in ours or command.endswith("/trash.deleting"):
+            continue
+        if any(str(deployment.folder) in trace for trace in (command, *_traces(pid))):
+            found[pid] = command
     # What a fork server forked has no other trace of the deployment.
-    forked = (each for name in ("supervisor", "egress-proxy") for pid in ours for each in forked_for(pid, name))
-    return found | {each.pid: each.name() for each in forked}
+    return found | {pid: name_of(pid) for pid in forked_for(ours, "supervisor", "egress-proxy")}
 
 
 def assert_no_agent_stays(deployment: Deployment) -> None:
@@ -139,17 +138,17 @@ def zombies_of(deployment: Deployment) -> list[int]:
 
 
 def _workers_of(deployment: Deployment) -> Iterator[int]:
+    below = children()
     for process in deployment.processes.values():
         yield process.pid
-        with contextlib.suppress(psutil.NoSuchProcess):
-            yield from (child.pid for child in psutil.Process(process.pid).children())
+        yield from below[process.pid]
 
 
-def _traces(process: psutil.Process) -> Iterator[str]:
-    """What ties a process to a folder: where it stands, what it was told, and what it was given to read.
+def _traces(pid: int) -> Iterator[str]:
+    """What ties a process to a folder beside what it was told: where it stands, and what it was given to read.
 
     The last is a file in the deployment's folder for temporary ones, also where a sandbox hides all the rest.
     """
-    yield process.cwd()
-    yield " ".join(process.cmdline())
-    yield os.readlink(f"/proc/{process.pid}/fd/0")
+    for file in ("cwd", "fd/0"):
+        with contextlib.suppress(OSError):
+            yield os.readlink(f"/proc/{pid}/{file}")

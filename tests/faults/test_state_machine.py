@@ -31,13 +31,14 @@ from app.services.sites import sites
 from app.services.sites.sites import SiteFields
 from tests.asking import new_runner, new_session
 from tests.faults import lease_model as model
+from tests.matrix import FULL
 from tests.services.conftest import write
 
 MOST = st.sampled_from([None, 1, 2])
 LATE = st.sampled_from([0, 0, 0, 1, 2])
 """By how many attempts a worker is late: mostly it is the one that holds the session, or held it last."""
 # As many as take a minute or two on a busy machine.
-EXAMPLES = {"sqlite": 800, "postgresql": 100}
+EXAMPLES = {"sqlite": 800, "postgresql": 100} if FULL else {"sqlite": 300, "postgresql": 40}
 
 
 class Sessions(RuleBasedStateMachine):

@@ -39,8 +39,8 @@ def tree() -> Stubborn:
 
 def our_supervisor() -> psutil.Process:
     """The one supervisor of this process."""
-    (own,) = forked_for(os.getpid(), "supervisor")
-    return own
+    (own,) = forked_for([os.getpid()], "supervisor")
+    return psutil.Process(own)
 
 
 def test_the_exit_status_is_passed_on() -> None:

@@ -145,9 +145,9 @@ def test_a_workspace_is_locked_by_one_at_a_time_and_by_none_after_its_removal(en
 @pytest.mark.parametrize("engine", ["none"], indirect=True)
 def test_a_workspace_is_not_left_before_the_last_process_of_its_agent_is_dead(engine: Engine) -> None:
     with worker_on(engine, engine.job(WORK)):
-        (supervisor,) = forked_for(os.getpid(), "supervisor")
-        supervisor.suspend()
+        (supervisor,) = forked_for([os.getpid()], "supervisor")
+        os.kill(supervisor, signal.SIGSTOP)
     folder = workspace_of(engine)
     assert not is_orphan(folder), "the agent lives, as its supervisor is slow to kill it"
-    supervisor.resume()
+    os.kill(supervisor, signal.SIGCONT)
     eventually(lambda: is_orphan(folder), "the attempt never died")
