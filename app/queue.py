@@ -52,6 +52,8 @@ def celery() -> Celery:
         worker_hijack_root_logger=False,
         broker_connection_max_retries=None,
         broker_connection_retry_on_startup=True,
+        # Also if the broker answers with an error: its disk or memory is full, or it has become read-only.
+        broker_channel_error_retry=True,
         # When on, it ended tasks that still held their lease in the database.
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_soft_shutdown_timeout=settings().soft_shutdown_seconds,

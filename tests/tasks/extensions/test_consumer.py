@@ -7,6 +7,7 @@ from typing import Any
 
 import kombu
 import pytest
+import redis
 from celery import Celery
 
 from app import queue
@@ -64,12 +65,19 @@ def test_unreadable_messages_are_dropped(tmp_path: Path) -> None:
         [before] = sender.control.inspect(timeout=5, limit=1).stats().values()
         sender.send_task(queue.COLLECT_GARBAGE, queue=queue.CONTROL)
 
-        def is_done_again() -> bool:
+        def times(count: int) -> bool:
             assert worker.poll() is None, deployment.log("control")
             [now] = (sender.control.inspect(timeout=1, limit=1).stats() or {"none": {"total": {}}}).values()
-            return bool(now["total"].get(queue.COLLECT_GARBAGE, 0) == 2)
+            return bool(now["total"].get(queue.COLLECT_GARBAGE, 0) == count)
 
-        wait_for("another one", is_done_again)
+        wait_for("another one", lambda: times(2))
         assert len(before["pool"]["processes"]) == 4 and "celery.starmap" not in before["total"]
+        # As if its disk was full, the broker answers every write with an error.
+        with redis.Redis(unix_socket_path=str(deployment.broker_socket)) as broker:
+            broker.config_set("min-replicas-to-write", 1)
+            wait_for("a log of that", lambda: "unavailable: NOREPLICAS" in deployment.log("control"))
+            broker.config_set("min-replicas-to-write", 0)
+        sender.send_task(queue.COLLECT_GARBAGE, queue=queue.CONTROL)
+        wait_for("one more", lambda: times(3))
     finally:
         deployment.stop_all()
