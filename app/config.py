@@ -11,6 +11,7 @@ import difflib
 import functools
 import hashlib
 import os
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -155,7 +156,10 @@ class Settings:
         "Private and loopback addresses are allowed.",
     )
     local_repositories: Path | None = setting(
-        None, "Folder whose repositories may be used by local path. Empty: local paths are refused."
+        None,
+        "Folder whose repositories may be used by local path. With `{account}` in it, such as `/srv/git/{account}`, each "
+        "account has the folder named by its id; otherwise all accounts read and push to all of them. Empty: local paths "
+        "are refused.",
     )
     mirror_refresh_seconds: int = setting(
         600,
@@ -269,6 +273,12 @@ class Settings:
     @property
     def work(self) -> Path:
         return (self.work_dir or self.data_dir / "work").absolute()
+
+    def local_repositories_of(self, account_id: uuid.UUID | None) -> Path | None:
+        """The folder whose repositories the account may use by local path. Without an account, as it is set."""
+        if self.local_repositories is None or account_id is None:
+            return self.local_repositories
+        return Path(str(self.local_repositories).replace("{account}", str(account_id)))
 
     @classmethod
     def from_environment(cls, environment: dict[str, str] | None = None) -> Settings:

@@ -74,7 +74,7 @@ def _attempt(claim: PublicationClaim, secrets: Secrets) -> EngineError | None:
     publication, lifeline = claim.publication, Heartbeat.lifeline()
     try:
         with Heartbeat(publication, lifeline):
-            done = publish_to_forge(publish_job_of(claim, secrets, lifeline), this_host())
+            done = publish_to_forge(publish_job_of(claim, secrets, lifeline), this_host(claim.site.account_id))
         with db.transaction():
             made = _facts(done.pull_request) if done.pull_request else None
             publication_attempts.succeed(publication.id, publication.attempt, done.sha, made)

@@ -30,7 +30,7 @@ from tasks.jobs.artifact_io import StoredDiffs
 from tasks.jobs.session_jobs import job_of, this_host
 from tasks.recovery import lost_tasks
 from workers.errors import EngineError
-from workers.job import Event, Job, Outcome
+from workers.job import Event, Host, Job, Outcome
 from workers.processes.lifeline import Lifeline
 
 log = structlog.get_logger()
@@ -71,7 +71,7 @@ def _run(claim: Claim, secrets: Secrets) -> str | None:
         signals.unblock()
         with Heartbeat(claim.session, lifeline), Reporter(claim, lifeline) as reporter:
             job = job_of(claim, sink, secrets, lifeline, lambda: _on_interrupt(claim, lifeline, reporter))
-            outcome = _drive(reporter, job)
+            outcome = _drive(reporter, job, this_host(claim.site.account_id))
             return _record_outcome(claim, sink, outcome, reporter)
     except (leases.LeaseLost, leases.Cancelled) as reason:
         log.info("dropped", reason=reason.error_code)
@@ -97,9 +97,9 @@ INTERNAL = outcomes.Failure(
 )
 
 
-def _drive(reporter: Reporter, job: Job) -> Outcome:
+def _drive(reporter: Reporter, job: Job, host: Host) -> Outcome:
     """Record each event of the engine. On SIGTERM, or if the fence refuses a write, throw Interrupted into it."""
-    with contextlib.closing(workers.run(job, this_host())) as engine:
+    with contextlib.closing(workers.run(job, host)) as engine:
         go_on: Callable[[], Event] = engine.__next__
         while True:
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -74,8 +75,8 @@ def limits_of(chosen: SessionLimits) -> Limits:
     )
 
 
-def this_host() -> Host:
-    """This host as the settings describe it. Raises `SettingsError` if an egress host in them is not valid."""
+def this_host(account_id: uuid.UUID | None = None) -> Host:
+    """This host as the settings describe it, for work of an account if one is named. Raises `SettingsError` if an egress host in them is not valid."""
     for text in settings().egress_hosts:
         try:
             Rule.parse(text)
@@ -93,7 +94,7 @@ def this_host() -> Host:
         overlay=settings().overlay,
         setup_cache_bytes=settings().setup_cache_bytes,
         allowed_protocols=tuple(protocols),
-        local_repositories=settings().local_repositories,
+        local_repositories=settings().local_repositories_of(account_id),
         fetch_timeout_seconds=settings().fetch_timeout_seconds,
         max_fetch_bytes=settings().max_fetch_bytes,
         max_git_memory_bytes=settings().max_git_memory_bytes,

@@ -58,7 +58,9 @@ def _save_and_discard(claim: Claim, folder: Path) -> None:
             return
         sink = StoredDiffs(claim)
         try:
-            workers.save_lost_work(job_of(claim, sink, secrets, Heartbeat.lifeline(), lambda: True), this_host())
+            workers.save_lost_work(
+                job_of(claim, sink, secrets, Heartbeat.lifeline(), lambda: True), this_host(claim.site.account_id)
+            )
             kept = transact(lambda: session_attempts.keep_work(claim.session.id, claim.attempt, sink.work))
             log.info("orphan_saved", work_kept=kept)
         except Exception:

@@ -73,7 +73,8 @@ def _refresh(site: Site) -> bool:
             repository = workers.SiteRepository(str(site.id), site.repo_url, site.default_branch, credential_of(site))
             # Fetches are limited by their own timeout. This ends what they leave if this process is killed.
             lifeline = workers.Lifeline(2.0 * settings().fetch_timeout_seconds)
-            workers.warm(this_host(), repository, limits_of(SessionLimits(settings().max_duration_seconds)), lifeline)
+            host = this_host(site.account_id)
+            workers.warm(host, repository, limits_of(SessionLimits(settings().max_duration_seconds)), lifeline)
         except workers.EngineError as error:
             log.warning("mirror_not_refreshed", code=error.code, error=secrets.redact(str(error)))
         except Exception:

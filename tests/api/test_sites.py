@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
+from tasks.jobs.session_jobs import this_host
 from tests.api.calling import created, empty, ok, path_of, refused
 
 SITE_FIELDS = [
@@ -185,6 +186,17 @@ def test_local_repositories_are_for_the_folder_that_the_operator_names(api, tmp_
         "/etc",
     ):
         refused(api.post("/sites", {"repo_url": url}), 422, "local_path")
+
+
+def test_an_account_may_have_a_folder_of_local_repositories_of_its_own(api, ada, join, tmp_path, configure):
+    eve = join("Eve")
+    configure(LOCAL_REPOSITORIES=str(tmp_path / "{account}"))
+    own, other = (tmp_path / str(user.account_id) / "shop" for user in (ada.user, eve.user))
+    created(api.post("/sites", {"repo_url": str(own)}))
+    for url in (str(other), f"file://{own.parent}/../{other.parent.name}/shop", str(tmp_path / "{account}" / "shop")):
+        refused(api.post("/sites", {"repo_url": url}), 422, "local_path")
+    created(eve.admin.post("/sites", {"repo_url": str(other)}))
+    assert this_host(eve.user.account_id).local_repositories == other.parent
 
 
 def test_what_the_operator_allows_is_allowed(api, configure):

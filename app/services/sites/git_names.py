@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
+import uuid
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -56,13 +57,13 @@ def is_local(url: str) -> bool:
     return url.startswith(("/", "file://"))
 
 
-def check_repo_url(url: str) -> None:
+def check_repo_url(url: str, account_id: uuid.UUID) -> None:
     """Refuse a repository address that the operator's settings do not allow. This fetches nothing."""
     hidden = _CONTROL.search(unquote(url))
     if url.startswith("-") or "::" in url.split("/", 1)[0] or _BAD_IN_URL.search(url) or hidden:
         raise _refused("must be a plain repository address, such as https://github.com/example/shop.git")
     if is_local(url):
-        _check_local(url)
+        _check_local(url, account_id)
         return
     if scp := _SCP_STYLE.fullmatch(url):
         raise _refused(f"must be a URL: {_https_form(scp['host'], scp['path'])}{_or_ssh(scp)}")
@@ -120,8 +121,8 @@ def check_api_url(field: str, url: str) -> None:
         raise invalid(field, _PRIVATE, error_code="private_address")
 
 
-def _check_local(url: str) -> None:
-    parent = settings().local_repositories
+def _check_local(url: str, account_id: uuid.UUID) -> None:
+    parent = settings().local_repositories_of(account_id)
     if url.startswith("file://") and not url.startswith("file:///"):
         raise _refused("must be an absolute path")
     path = Path(unquote(url.removeprefix("file://")))

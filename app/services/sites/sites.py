@@ -56,7 +56,7 @@ class SiteFields:
 def create(caller: Caller, fields: SiteFields) -> Site:
     """Create a site. Its name and forge are found from the address if they are left out."""
     caller.require(Scope.WRITE)
-    fields = _checked(fields)
+    fields = _checked(fields, caller.account_id)
     assert not isinstance(fields.repo_url, Unset)
     site = Site(
         account_id=caller.account_id,
@@ -103,7 +103,7 @@ def find(caller: Caller, filters: dict[str, Any]) -> Page[Site]:
 def update(caller: Caller, site_id: uuid.UUID, fields: SiteFields) -> Site:
     """Change the given fields and leave the others."""
     caller.require(Scope.WRITE)
-    fields = _checked(fields)
+    fields = _checked(fields, caller.account_id)
     site = lookup.get_site(caller, site_id, lock=True)
     if fields.access_token is UNSET and _changes_destination(site, fields):
         # The token was meant for the old address, so it must not be sent to the new one.
@@ -147,10 +147,10 @@ def delete(caller: Caller, site_id: uuid.UUID) -> None:
     site.access_token_encrypted = None
 
 
-def _checked(fields: SiteFields) -> SiteFields:
+def _checked(fields: SiteFields, account_id: uuid.UUID) -> SiteFields:
     """The fields with normalized branch names; raises `Invalid`."""
     if fields.repo_url is not UNSET:
-        git_names.check_repo_url(fields.repo_url)
+        git_names.check_repo_url(fields.repo_url, account_id)
     ceilings.check(fields.sent())
     if fields.forge_api_url:
         git_names.check_api_url("forge_api_url", fields.forge_api_url)
