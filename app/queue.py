@@ -25,6 +25,7 @@ log = structlog.get_logger()
 SESSIONS, CONTROL, SWEEP = "sessions", "control", "sweep"
 RUN_SESSION, PUBLISH, SWEEP_ALL = "sessions.run", "control.publish", "sweep.all"
 COLLECT_GARBAGE, CHECK_PULL_REQUESTS = "control.collect_garbage", "control.check_pull_requests"
+DELIVER_WEBHOOK = "control.deliver_webhook"
 MAX_WAITING_MESSAGES = 10_000
 REFRESH_MIRRORS = "refresh_mirrors"
 BACKOFF_SECONDS = 1.0

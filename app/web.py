@@ -22,6 +22,7 @@ from app.api.v1 import (
     sites,
     tokens,
     uploads,
+    webhooks,
 )
 from app.artifacts import StoreUnavailable
 from app.config import settings
@@ -42,6 +43,7 @@ PARTS = (
     sites,
     account,
     tokens,
+    webhooks,
     blobs,
     docs,
     health,

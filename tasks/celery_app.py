@@ -52,7 +52,7 @@ warnings.filterwarnings("ignore", category=SecurityWarning)
 warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
 app = queue.celery()
 app.steps["consumer"].update((ForkServer, HostSweep, MirrorRefresh, BeatCheck))
-app.conf.imports = ("tasks.sessions", "tasks.publications", "tasks.sweep")
+app.conf.imports = ("tasks.sessions", "tasks.publications", "tasks.webhooks", "tasks.sweep")
 app.conf.worker_consumer = "tasks.extensions.consumer:SafeConsumer"
 app.conf.result_backend = "tasks.extensions.results:NoResults"
 app.conf.beat_schedule = {

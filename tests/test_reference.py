@@ -47,7 +47,7 @@ def app(configured: pytest.MonkeyPatch) -> Flask:
 
 def routes(app: Flask) -> Iterator[str]:
     """`GET /agent_runners/:id`, as the reference writes it."""
-    names = {"agent_runner_id": "id", "site_id": "id", "token_id": "id"}
+    names = {"agent_runner_id": "id", "site_id": "id", "token_id": "id", "webhook_id": "id"}
     for rule in app.url_map.iter_rules():
         if rule.endpoint.startswith(("to_docs", "console.")):
             continue

@@ -235,3 +235,28 @@ UPLOAD_LINKS = {
     }
 }
 REPORTED_SESSION = {**SESSION, "session_token": None, "attachment_urls": None, "start_diff_url": None}
+
+CREATE_WEBHOOK = {"url": "https://hooks.example.org/agent-runners", "events": ["session.done", "session.error"]}
+WEBHOOK = {
+    **CREATE_WEBHOOK,
+    "id": "0197c1de-0000-7000-8000-000000000006",
+    "account_id": ACCOUNT_ID,
+    "site_id": None,
+    "description": "",
+    "state": "active",
+    "disabled_reason": None,
+    "failing_since": None,
+    "created_at": NOON,
+    "updated_at": NOON,
+}
+DELIVERY = {
+    "id": "0197c1de-0000-7000-8000-000000000007",
+    "event_id": "0197c1de-0000-7000-8000-000000000008",
+    "event_type": "session.done",
+    "state": "delivered",
+    "tries": 1,
+    "status": 204,
+    "error": None,
+    "tried_at": NOON,
+    "created_at": NOON,
+}

@@ -9,6 +9,7 @@ from app.models.event import Event
 from app.models.idempotency_key import IdempotencyKey
 from app.models.publication import Publication
 from app.models.site import Site
+from app.models.webhook import Webhook, WebhookDelivery
 
 __all__ = [
     "Account",
@@ -25,4 +26,6 @@ __all__ = [
     "Site",
     "Token",
     "User",
+    "Webhook",
+    "WebhookDelivery",
 ]

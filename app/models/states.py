@@ -158,3 +158,28 @@ def runner_state(active: SessionState | None, latest_kept: SessionState | None) 
     An active session decides; else the latest session that is neither cancelled nor discarded; else DONE.
     """
     return RunnerState(active or latest_kept or RunnerState.DONE)
+
+
+class WebhookState(enum.StrEnum):
+    ACTIVE = "active"
+    DISABLED = "disabled"
+
+
+class WebhookEvent(enum.StrEnum):
+    """What webhooks tell others about."""
+
+    SESSION_STARTED = "session.started"
+    SESSION_DONE = "session.done"
+    SESSION_ERROR = "session.error"
+    SESSION_CANCELLED = "session.cancelled"
+    RUNNER_ARCHIVED = "runner.archived"
+    PUBLICATION_SUCCEEDED = "publication.succeeded"
+    PUBLICATION_FAILED = "publication.failed"
+
+
+class DeliveryState(enum.StrEnum):
+    """PENDING is tried again until it is DELIVERED or has FAILED for a day."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    FAILED = "failed"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.web import create_app
-from tests.api.calling import BASE, ok, path_of
+from tests.api.calling import BASE, created, ok, path_of
 
 BODIES = {
     "revert": {"session_id": None},
@@ -31,6 +31,8 @@ def test_resources_of_another_account_are_not_found(app, api, join, make_done_ru
         "session_id": runner["latest_session_id"],
         "site_id": runner["site_id"],
         "token_id": token["id"],
+        "webhook_id": created(api.post("/webhooks", {"url": "https://hooks.example.org/"}))["id"],
+        "delivery_id": token["id"],
     }
     eve, tried = join("Eve").admin, 0
     for method, rule in routes_with_ids(app):

@@ -34,6 +34,7 @@ class World:
 
     sites: list[str] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
+    webhooks: list[str] = field(default_factory=list)
     sessions: list[tuple[str, str]] = field(default_factory=list)
     """Runner and session."""
 
@@ -46,6 +47,7 @@ class World:
             (("agent_runner_id", "session_id"), self.sessions),
             (("site_id",), [(site,) for site in self.sites]),
             (("token_id",), [(token,) for token in self.tokens]),
+            (("webhook_id",), [(webhook,) for webhook in self.webhooks]),
         ):
             number = _number((parameters or {}).get(names[0]))
             if parameters and number is not None and number % 4:
@@ -83,6 +85,8 @@ def world(
         world.add(runner)
     world.add(done, follow_up(done)["id"])
     world.tokens = [created(ada.admin.post("/tokens", {"name": "spare", "scope": "read"}))["id"] for _ in range(3)]
+    hook = {"url": "https://hooks.example.org/"}
+    world.webhooks = [created(ada.admin.post("/webhooks", hook))["id"] for _ in range(3)]
     return world
 
 

@@ -108,15 +108,25 @@ def _or_ssh(scp: re.Match[str]) -> str:
 
 def check_api_url(field: str, url: str) -> None:
     """Refuse a forge's address that the operator's settings do not allow: the access token is sent there."""
+    _check_http_url(field, url, "bad_forge_api_url", may_have_query=False)
+
+
+def check_webhook_url(field: str, url: str) -> None:
+    """Refuse an address that the operator's settings do not allow events to be sent to."""
+    _check_http_url(field, url, "bad_webhook_url", may_have_query=True)
+
+
+def _check_http_url(field: str, url: str, error_code: str, *, may_have_query: bool) -> None:
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        raise invalid(field, "must be a URL, such as https://api.github.com", error_code="bad_forge_api_url") from None
+        raise invalid(field, "must be a URL, such as https://api.example.org", error_code=error_code) from None
     allowed = {"https", *(("http",) if settings().allow_http else ())}
-    plain = parts.username is None and parts.password is None and not parts.query and not parts.fragment
+    plain = parts.username is None and parts.password is None and not parts.fragment
+    plain = plain and (may_have_query or not parts.query)
     if _BAD_IN_URL.search(url) or parts.scheme not in allowed or not host or port == 0 or not plain:
-        raise invalid(field, "must be a plain https:// address", error_code="bad_forge_api_url")
+        raise invalid(field, "must be a plain https:// address", error_code=error_code)
     if not settings().allow_private_addresses and _is_private(host):
         raise invalid(field, _PRIVATE, error_code="private_address")
 

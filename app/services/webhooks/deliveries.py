@@ -1,0 +1,265 @@
+"""Delivers events to webhooks, in their order: what is next for a webhook, and what became of it.
+
+A webhook is a reader of the account's events. It goes on to the next event when one was delivered, or could not be for a
+day. So a receiver that does not answer holds up nobody but itself, and nothing is forgotten in a crash: what was sent, but
+not recorded, is sent again with the same id.
+"""
+
+from __future__ import annotations
+
+import datetime
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from app import db, keys, queue
+from app.models import AgentRunner, Event, Webhook, WebhookDelivery
+from app.models.states import DeliveryState, WebhookEvent, WebhookState
+from app.services import leases, lookup
+from app.services.event_streams import AccountEvents, Cursor
+from app.services.events import PUBLICATION, STATE
+
+EVENT_SECONDS = 86_400.0
+"""For how long an event is tried."""
+DISABLED_AFTER_SECONDS = 7 * 86_400.0
+KEPT_SECONDS = 30 * 86_400.0
+_WAITS = (5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0)
+_TYPES: Mapping[tuple[str, str, bool], WebhookEvent] = {
+    # The kind of the event, the state in it, and whether it is about a session.
+    (STATE, "RUNNING", True): WebhookEvent.SESSION_STARTED,
+    (STATE, "DONE", True): WebhookEvent.SESSION_DONE,
+    (STATE, "ERROR", True): WebhookEvent.SESSION_ERROR,
+    (STATE, "CANCELLED", True): WebhookEvent.SESSION_CANCELLED,
+    (STATE, "ARCHIVED", False): WebhookEvent.RUNNER_ARCHIVED,
+    (PUBLICATION, "done", True): WebhookEvent.PUBLICATION_SUCCEEDED,
+    (PUBLICATION, "done", False): WebhookEvent.PUBLICATION_SUCCEEDED,
+    (PUBLICATION, "failed", True): WebhookEvent.PUBLICATION_FAILED,
+    (PUBLICATION, "failed", False): WebhookEvent.PUBLICATION_FAILED,
+}
+
+
+@dataclass(frozen=True)
+class Message:
+    """What is sent next. `position` is where the webhook goes on after it; None for one that is sent again."""
+
+    delivery_id: uuid.UUID
+    event_id: uuid.UUID
+    url: str
+    body: dict[str, Any]
+    secrets: tuple[str, ...]
+    position: str | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a message. Without a `status` there was no answer, and `error` says why."""
+
+    status: int | None
+    error: str | None = None
+
+    @property
+    def is_success(self) -> bool:
+        return self.status is not None and 200 <= self.status < 300
+
+
+def claim(webhook_id: uuid.UUID) -> int | None:
+    """Claim a webhook, and return the attempt. None: drop the message."""
+    webhook = _lock(webhook_id)
+    if webhook is None or webhook.state != WebhookState.ACTIVE or leases.is_live(webhook):
+        return None
+    leases.begin(webhook)
+    db.session.flush()
+    return webhook.attempt
+
+
+def next_message(webhook_id: uuid.UUID, attempt: int) -> Message | None:
+    """The message that is to be sent next, which is recorded as pending. None: there is none, and the lease has ended.
+
+    Raises LeaseLost.
+    """
+    webhook = _held(webhook_id, attempt)
+    if again := _find_replay(webhook):
+        return _message(webhook, db.session.get_one(Event, again.event_id), again, None)
+    position = Cursor.parse(webhook.position)
+    # Events of no interest are passed over, a page at a time.
+    while True:
+        found = AccountEvents(webhook.account_id).read_after(position)
+        for place, event in found.events:
+            assert isinstance(place, Cursor)
+            if _is_wanted(webhook, event):
+                return _message(webhook, event, _delivery_of(webhook, event), str(place))
+            position = place
+        webhook.position = str(position)
+        if found.is_all or not found.events:
+            leases.release(webhook)
+            return None
+
+
+def record(webhook_id: uuid.UUID, attempt: int, message: Message, answer: Answer) -> bool:
+    """Record what came of a message. Returns whether to go on with the next; if not, the lease has ended.
+
+    Raises LeaseLost.
+    """
+    webhook = _held(webhook_id, attempt)
+    delivery = db.session.get_one(WebhookDelivery, message.delivery_id)
+    delivery.tries += 1
+    delivery.status, delivery.error = answer.status, answer.error
+    delivery.tried_at = db.now()
+    if answer.is_success:
+        delivery.state, webhook.failing_since = DeliveryState.DELIVERED, None
+        webhook.position = message.position or webhook.position
+        return True
+    return _fail(webhook, delivery, message, answer)
+
+
+def _fail(webhook: Webhook, delivery: WebhookDelivery, message: Message, answer: Answer) -> bool:
+    now = webhook.locked_at
+    assert now is not None
+    webhook.failing_since = webhook.failing_since or now
+    if answer.status == 410:
+        _disable(webhook, delivery, "The receiver answered 410 Gone.")
+        return False
+    if now - webhook.failing_since > datetime.timedelta(seconds=DISABLED_AFTER_SECONDS):
+        _disable(webhook, delivery, "Nothing could be delivered for a week.")
+        return False
+    if now - delivery.created_at > datetime.timedelta(seconds=EVENT_SECONDS):
+        delivery.state = DeliveryState.FAILED
+        webhook.position = message.position or webhook.position
+        return True
+    leases.release(webhook, dispatch_in=_WAITS[min(delivery.tries - 1, len(_WAITS) - 1)])
+    return False
+
+
+def _disable(webhook: Webhook, delivery: WebhookDelivery, reason: str) -> None:
+    webhook.state, webhook.disabled_reason = WebhookState.DISABLED, reason
+    delivery.state = DeliveryState.FAILED
+    leases.release(webhook)
+
+
+def pause(webhook_id: uuid.UUID, attempt: int) -> None:
+    """End the lease although there is more to send, which follows at once: other webhooks have their turn before it."""
+    leases.release(_held(webhook_id, attempt), dispatch_in=0.0)
+
+
+def find_due(most: int) -> list[uuid.UUID]:
+    """Webhooks whose worker was lost, that are to be tried again, or that have news. The rows are not locked."""
+    return [*leases.find_expired(Webhook, most), *leases.find_due(Webhook, most), *_find_with_news(most)]
+
+
+def repair(webhook_id: uuid.UUID) -> None:
+    """Dispatch a webhook that is due. A lost worker does not count against it: its receiver is not to blame."""
+    webhook = _lock(webhook_id)
+    if webhook is None or webhook.state != WebhookState.ACTIVE or leases.is_live(webhook):
+        return
+    if leases.has_expired(webhook):
+        leases.release(webhook)
+    leases.dispatch(webhook, queue.DELIVER_WEBHOOK)
+
+
+def forget_old() -> None:
+    """Delete what was delivered or given up a month ago."""
+    old = (WebhookDelivery.created_at < db.now(-KEPT_SECONDS), WebhookDelivery.state != DeliveryState.PENDING)
+    db.session.execute(sa.delete(WebhookDelivery).where(*old))
+
+
+def _find_with_news(most: int) -> list[uuid.UUID]:
+    """Active webhooks that wait for nothing, whose account has events after their position."""
+    idle = (
+        Webhook.state == WebhookState.ACTIVE,
+        Webhook.lease_expires_at.is_(None),
+        Webhook.next_dispatch_at.is_(None),
+    )
+    found = []
+    for webhook in db.session.scalars(sa.select(Webhook).where(*idle)):
+        position = Cursor.parse(webhook.position)
+        after = sa.tuple_(sa.literal(position.time, db.Timestamp()), sa.literal(position.event_id, sa.Uuid()))
+        news = (
+            sa.select(Event.id)
+            .join(AgentRunner, AgentRunner.id == Event.agent_runner_id)
+            .where(AgentRunner.account_id == webhook.account_id, Event.kind.in_((STATE, PUBLICATION)))
+            .where(sa.tuple_(Event.created_at, Event.id) > after)
+        )
+        if db.session.scalar(sa.select(news.exists())):
+            found.append(webhook.id)
+            if len(found) == most:
+                break
+    return found
+
+
+def _lock(webhook_id: uuid.UUID) -> Webhook | None:
+    return db.session.scalar(lookup.locked(sa.select(Webhook).where(Webhook.id == webhook_id), Webhook))
+
+
+def _held(webhook_id: uuid.UUID, attempt: int) -> Webhook:
+    webhook = _lock(webhook_id)
+    leases.check_held(webhook, attempt)
+    assert webhook is not None
+    return webhook
+
+
+def _find_replay(webhook: Webhook) -> WebhookDelivery | None:
+    """A delivery that a caller asked for once more. That of the event that is next is pending too, but not one of them."""
+    position = Cursor.parse(webhook.position)
+    before = sa.tuple_(sa.literal(position.time, db.Timestamp()), sa.literal(position.event_id, sa.Uuid()))
+    query = (
+        sa.select(WebhookDelivery)
+        .join(Event, Event.id == WebhookDelivery.event_id)
+        .where(WebhookDelivery.webhook_id == webhook.id, WebhookDelivery.state == DeliveryState.PENDING)
+        .where(sa.tuple_(Event.created_at, Event.id) <= before)
+    )
+    return db.session.scalar(query.order_by(WebhookDelivery.created_at).limit(1))
+
+
+def type_of(event: Event) -> WebhookEvent | None:
+    """What an event is to receivers. None: nothing."""
+    return _TYPES.get((event.kind, str(event.payload["state"]), event.session_id is not None))
+
+
+def _is_wanted(webhook: Webhook, event: Event) -> bool:
+    kind = type_of(event)
+    if kind is None or (webhook.events and kind not in webhook.events):
+        return False
+    return webhook.site_id is None or _runner_of(event).site_id == webhook.site_id
+
+
+def _runner_of(event: Event) -> AgentRunner:
+    return db.session.get_one(AgentRunner, event.agent_runner_id)
+
+
+def _delivery_of(webhook: Webhook, event: Event) -> WebhookDelivery:
+    mine = (WebhookDelivery.webhook_id == webhook.id, WebhookDelivery.event_id == event.id)
+    found = db.session.scalar(sa.select(WebhookDelivery).where(*mine))
+    if found is None:
+        found = WebhookDelivery(webhook_id=webhook.id, event_id=event.id, event_type=type_of(event))
+        db.session.add(found)
+        db.session.flush()
+    return found
+
+
+def _message(webhook: Webhook, event: Event, delivery: WebhookDelivery, position: str | None) -> Message:
+    runner = _runner_of(event)
+    data = {
+        "agent_runner_id": str(runner.id),
+        "session_id": None if event.session_id is None else str(event.session_id),
+        "site_id": str(runner.site_id),
+        "title": runner.title,
+        **{name: value for name, value in event.payload.items() if name != "attempt"},
+    }
+    body = {"type": delivery.event_type, "timestamp": event.created_at.isoformat(), "data": data}
+    return Message(delivery.id, event.id, webhook.url, body, _secrets(webhook), position)
+
+
+def _secrets(webhook: Webhook) -> tuple[str, ...]:
+    """The secrets that requests are signed with now."""
+    found = [webhook.secret_encrypted]
+    assert webhook.locked_at is not None
+    if (
+        webhook.previous_secret_encrypted
+        and webhook.previous_secret_until
+        and webhook.locked_at < webhook.previous_secret_until
+    ):
+        found.append(webhook.previous_secret_encrypted)
+    return tuple(keys.decrypt(each) for each in found)

@@ -1,0 +1,157 @@
+"""Operations on webhooks: create, read, update, delete, and replace the secret."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from app import db, keys
+from app.errors import Conflict, NotFound
+from app.models import Webhook, WebhookDelivery
+from app.models.states import DeliveryState, Scope, WebhookState
+from app.services import lookup, pagination
+from app.services.callers import Caller
+from app.services.event_streams import AccountEvents
+from app.services.pagination import Listing, Page
+from app.services.sites import git_names
+from app.services.unset import UNSET, Unset
+
+MOST_OF_AN_ACCOUNT = 20
+OVERLAP_SECONDS = 86_400.0
+_SECRET_BYTES = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebhookFields:
+    """The fields of a webhook that a request sets. One that is left out keeps its value, or has its default."""
+
+    url: str | Unset = UNSET
+    site_id: uuid.UUID | Unset | None = UNSET
+    description: str | Unset = UNSET
+    events: Sequence[str] | Unset = UNSET
+    active: bool | Unset = UNSET
+
+
+def create(caller: Caller, fields: WebhookFields) -> tuple[Webhook, str]:
+    """Create a webhook for the events from now on. Returns it with its secret."""
+    caller.require(Scope.ADMIN)
+    lookup.lock_account(caller.account_id)
+    mine = sa.select(sa.func.count()).where(Webhook.account_id == caller.account_id)
+    if db.session.scalars(mine).one() >= MOST_OF_AN_ACCOUNT:
+        message = (
+            f"Your account has {MOST_OF_AN_ACCOUNT} webhooks, which is the most. Delete one, or change its events."
+        )
+        raise Conflict(message, error_code="too_many_webhooks")
+    webhook = Webhook(account_id=caller.account_id, position=_now(caller.account_id))
+    secret = _replace_secret(webhook)
+    _apply(caller, webhook, fields)
+    db.session.add(webhook)
+    db.session.flush()
+    return webhook, secret
+
+
+def get(caller: Caller, webhook_id: uuid.UUID, *, lock: bool = False) -> Webhook:
+    caller.require(Scope.READ)
+    query = sa.select(Webhook).where(Webhook.id == webhook_id, Webhook.account_id == caller.account_id)
+    webhook = db.session.scalar(lookup.locked(query, Webhook) if lock else query)
+    if webhook is None:
+        message = "Your account has no webhook with this id. GET /webhooks lists them."
+        raise NotFound(message, error_code="webhook_not_found")
+    return webhook
+
+
+def find(caller: Caller, filters: dict[str, Any]) -> Page[Webhook]:
+    """A page of the account's webhooks, oldest first."""
+    caller.require(Scope.READ)
+    own = (Webhook.account_id == caller.account_id,)
+    return pagination.find(Listing(Webhook, (Webhook.created_at, Webhook.id), [own]), filters)
+
+
+def update(caller: Caller, webhook_id: uuid.UUID, fields: WebhookFields) -> Webhook:
+    """Change the given fields. A webhook that is made active again delivers the events from now on."""
+    caller.require(Scope.ADMIN)
+    webhook = get(caller, webhook_id, lock=True)
+    _apply(caller, webhook, fields)
+    db.session.flush()
+    db.session.refresh(webhook)
+    return webhook
+
+
+def delete(caller: Caller, webhook_id: uuid.UUID) -> None:
+    """Delete a webhook and the log of its deliveries."""
+    caller.require(Scope.ADMIN)
+    webhook = get(caller, webhook_id, lock=True)
+    db.session.execute(sa.delete(WebhookDelivery).where(WebhookDelivery.webhook_id == webhook.id))
+    db.session.delete(webhook)
+
+
+def rotate_secret(caller: Caller, webhook_id: uuid.UUID) -> tuple[Webhook, str]:
+    """Give a webhook a new secret, and return both. For a day requests are signed with the old one as well."""
+    caller.require(Scope.ADMIN)
+    webhook = get(caller, webhook_id, lock=True)
+    webhook.previous_secret_encrypted = webhook.secret_encrypted
+    webhook.previous_secret_until = db.now(OVERLAP_SECONDS)
+    secret = _replace_secret(webhook)
+    db.session.flush()
+    db.session.refresh(webhook)
+    return webhook, secret
+
+
+def find_deliveries(caller: Caller, webhook_id: uuid.UUID, filters: dict[str, Any]) -> Page[WebhookDelivery]:
+    """A page of what a webhook delivered, newest first."""
+    webhook = get(caller, webhook_id)
+    mine = [WebhookDelivery.webhook_id == webhook.id]
+    order = (WebhookDelivery.created_at, WebhookDelivery.id)
+    return pagination.find(Listing(WebhookDelivery, order, [mine], descending=True), filters)
+
+
+def replay(caller: Caller, webhook_id: uuid.UUID, delivery_id: uuid.UUID) -> WebhookDelivery:
+    """Deliver an event once more, with the same id."""
+    caller.require(Scope.ADMIN)
+    webhook = get(caller, webhook_id, lock=True)
+    if webhook.state != WebhookState.ACTIVE:
+        raise Conflict("The webhook is disabled. Set active to true first.", error_code="webhook_disabled")
+    query = sa.select(WebhookDelivery).where(
+        WebhookDelivery.id == delivery_id, WebhookDelivery.webhook_id == webhook.id
+    )
+    delivery = db.session.scalar(query)
+    if delivery is None:
+        raise NotFound("The webhook has no delivery with this id. GET its deliveries.", error_code="delivery_not_found")
+    delivery.state, delivery.tries = DeliveryState.PENDING, 0
+    if webhook.lease_expires_at is None:
+        webhook.next_dispatch_at = db.now()
+    db.session.flush()
+    return delivery
+
+
+def _apply(caller: Caller, webhook: Webhook, fields: WebhookFields) -> None:
+    if not isinstance(fields.url, Unset):
+        git_names.check_webhook_url("url", fields.url)
+    if fields.site_id:
+        lookup.get_site(caller, fields.site_id)
+    given = {name: value for name, value in asdict(fields).items() if value is not UNSET}
+    active = given.pop("active", None)
+    for name, value in given.items():
+        setattr(webhook, name, value)
+    if active is False:
+        webhook.state, webhook.next_dispatch_at = WebhookState.DISABLED, None
+    elif active and webhook.state == WebhookState.DISABLED:
+        webhook.state, webhook.disabled_reason, webhook.failing_since = WebhookState.ACTIVE, None, None
+        webhook.position = _now(webhook.account_id)
+
+
+def _now(account_id: uuid.UUID) -> str:
+    return str(AccountEvents(account_id).now())
+
+
+def _replace_secret(webhook: Webhook) -> str:
+    """A new secret in the form of Standard Webhooks."""
+    secret = "whsec_" + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
+    webhook.secret_encrypted = keys.encrypt(secret)
+    return secret

@@ -1,0 +1,65 @@
+"""Delivers events to webhooks, on the control workers."""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+import structlog
+
+from app import db
+from app.config import settings
+from app.keys import SecretKeyChanged
+from app.queue import DELIVER_WEBHOOK
+from app.redaction.secrets import Secrets, redacted_logs
+from app.services import leases
+from app.services.webhooks import deliveries
+from app.services.webhooks.deliveries import Answer, Message
+from tasks.celery_app import app
+from tasks.jobs.session_jobs import this_host
+from workers.webhooks import NotDelivered, deliver
+
+log = structlog.get_logger()
+
+
+@app.task(name=DELIVER_WEBHOOK)
+def deliver_webhook(webhook_id: str) -> None:
+    """Send the events that a webhook has not had yet, in their order, for a part of the lease."""
+    row_id, give_up_at = uuid.UUID(webhook_id), time.monotonic() + settings().lease_seconds / 3
+    with db.transaction():
+        attempt = deliveries.claim(row_id)
+    if attempt is None:
+        return
+    with structlog.contextvars.bound_contextvars(webhook_id=webhook_id, attempt=attempt):
+        try:
+            while _send_next(row_id, attempt):
+                if time.monotonic() >= give_up_at:
+                    with db.transaction():
+                        deliveries.pause(row_id, attempt)
+                    return
+        except leases.LeaseLost as reason:
+            log.info("dropped", reason=reason.error_code)
+        except SecretKeyChanged as error:
+            # The lease expires, and the sweep dispatches the webhook again.
+            log.error("webhook_not_delivered", error=str(error))
+
+
+def _send_next(row_id: uuid.UUID, attempt: int) -> bool:
+    """Send one message. Returns whether there may be another one."""
+    with db.transaction():
+        message = deliveries.next_message(row_id, attempt)
+    if message is None:
+        return False
+    answer = _send(message)
+    log.info("webhook_sent", event_id=str(message.event_id), status=answer.status, error=answer.error)
+    with db.transaction():
+        return deliveries.record(row_id, attempt, message, answer)
+
+
+def _send(message: Message) -> Answer:
+    with redacted_logs(Secrets(None, {f"webhook {place}": text for place, text in enumerate(message.secrets)})):
+        try:
+            status = deliver(message.url, str(message.event_id), message.body, message.secrets, this_host())
+        except NotDelivered as error:
+            return Answer(None, str(error))
+    return Answer(status, None if 200 <= status < 300 else f"The receiver answered {status}, and not with a success.")

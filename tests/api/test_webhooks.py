@@ -1,0 +1,74 @@
+"""Webhooks as their owners see them."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.models.states import Scope
+from tests.api.calling import created, ok
+
+URL = "https://hooks.example.org/in?from=us"
+pytestmark = pytest.mark.same_on_both_databases
+
+
+def test_a_webhook_is_created_changed_and_deleted(api, make_site):
+    site = make_site()
+    webhook = created(api.post("/webhooks", {"url": URL, "events": ["session.done"]}))
+    assert webhook["secret"].startswith("whsec_") and webhook["state"] == "active"
+    path = f"/webhooks/{webhook['id']}"
+    assert "secret" not in ok(api.get(path)) and [each["id"] for each in ok(api.get("/webhooks"))] == [webhook["id"]]
+    changed = ok(api.patch(path, {"site_id": site["id"], "active": False, "events": []}))
+    assert (changed["site_id"], changed["state"], changed["events"], changed["url"]) == (
+        site["id"],
+        "disabled",
+        [],
+        URL,
+    )
+    assert ok(api.patch(path, {"active": True}))["state"] == "active"
+    assert ok(api.post(f"{path}/rotate_secret"))["secret"] != webhook["secret"]
+    assert ok(api.get(f"{path}/deliveries")) == []
+    assert api.delete(path).status_code == 204 and api.get(path).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("url", "code"),
+    [
+        ("http://hooks.example.org/", "bad_webhook_url"),
+        ("https://user:password@hooks.example.org/", "bad_webhook_url"),
+        ("ftp://hooks.example.org/", "bad_webhook_url"),
+        ("https://", "bad_webhook_url"),
+        ("https://127.0.0.1/", "private_address"),
+        ("https://169.254.169.254/latest", "private_address"),
+    ],
+)
+def test_an_address_that_workers_may_not_call_is_refused(api, url, code):
+    answer = api.post("/webhooks", {"url": url})
+    assert (answer.status_code, answer.json["error_code"]) == (422, code)
+
+
+def test_only_administrators_send_events_elsewhere(ada, api):
+    webhook = created(api.post("/webhooks", {"url": URL}))
+    writer = ada.holding(Scope.WRITE)
+    assert ok(writer.get(f"/webhooks/{webhook['id']}"))["id"] == webhook["id"]
+    for answer in (
+        writer.post("/webhooks", {"url": URL}),
+        writer.patch(f"/webhooks/{webhook['id']}", {"url": URL}),
+        writer.post(f"/webhooks/{webhook['id']}/rotate_secret"),
+        writer.delete(f"/webhooks/{webhook['id']}"),
+    ):
+        assert (answer.status_code, answer.json["error_code"]) == (403, "scope_missing")
+
+
+def test_another_account_sees_and_uses_nothing_of_it(api, join, make_site):
+    webhook = created(api.post("/webhooks", {"url": URL}))
+    bob = join("Bob").admin
+    assert ok(bob.get("/webhooks")) == [] and bob.get(f"/webhooks/{webhook['id']}").status_code == 404
+    refused = bob.post("/webhooks", {"url": URL, "site_id": make_site()["id"]})
+    assert (refused.status_code, refused.json["error_code"]) == (404, "site_not_found")
+
+
+def test_an_account_has_few(api):
+    for _ in range(20):
+        created(api.post("/webhooks", {"url": URL}))
+    refused = api.post("/webhooks", {"url": URL})
+    assert (refused.status_code, refused.json["error_code"]) == (409, "too_many_webhooks")
