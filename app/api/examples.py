@@ -34,6 +34,16 @@ USAGE = {
     "cost_usd": 0.04,
     "tool_calls": 7,
 }
+AGENT = {
+    "name": "claude",
+    "takes_plain_language": True,
+    "available": True,
+    "version": "2.1.197",
+    "missing": None,
+    "has_key": True,
+    "hosts": 1,
+    "reported_at": NOON,
+}
 CREATE_SITE = {"name": "shop", "repo_url": "https://github.com/example/shop.git", "default_branch": "main"}
 SITE = {
     **CREATE_SITE,

@@ -56,6 +56,10 @@ class Client:
         """A URL that signs in to the console once, within ten minutes."""
         return str(self._post("/console_links", {})["url"])
 
+    def agents(self) -> list[Json]:
+        """The agents that a prompt may name, and whether they are installed and have a key."""
+        return list(self._get_json("/agents"))
+
     def sites(self) -> list[Json]:
         """All sites, however many."""
         return list(self._pages("/sites"))

@@ -4,7 +4,7 @@ from app.models.account import Account, Token, User
 from app.models.agent_runner import AgentRunner
 from app.models.agent_runner_session import AgentRunnerSession, SessionFile
 from app.models.base import Base
-from app.models.deployment import Counter, Fingerprint, LastRun
+from app.models.deployment import Counter, Fingerprint, HostAgent, LastRun
 from app.models.event import Event
 from app.models.idempotency_key import IdempotencyKey
 from app.models.publication import Publication
@@ -19,6 +19,7 @@ __all__ = [
     "Counter",
     "Event",
     "Fingerprint",
+    "HostAgent",
     "IdempotencyKey",
     "LastRun",
     "Publication",

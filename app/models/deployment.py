@@ -29,6 +29,20 @@ class Fingerprint(Base):
     value: Mapped[str] = mapped_column(String(100))
 
 
+class HostAgent(Base):
+    """What a host's session workers found of an agent when the last of them started."""
+
+    __tablename__ = "host_agents"
+    __table_args__ = (sa.UniqueConstraint("host", "name"),)
+
+    host: Mapped[str] = mapped_column(String(255))
+    name: Mapped[str] = mapped_column(String(100))
+    version: Mapped[str | None] = mapped_column(String(100))
+    missing: Mapped[str | None] = mapped_column(sa.Text)
+    has_key: Mapped[bool | None]
+    reported_at: Mapped[datetime.datetime]
+
+
 class Counter(Base):
     """How often something has happened since the deployment was set up, for the metrics."""
 

@@ -13,6 +13,7 @@ import structlog
 
 from app import artifacts, db
 from tasks.jobs.session_jobs import this_host
+from tasks.startup.agents import report_agents
 from tasks.startup.rehearsal import rehearse
 from workers.sandbox import probe, seccomp
 from workers.workspace.overlay_probe import can_overlay
@@ -33,6 +34,7 @@ def warm_up() -> None:
         can_overlay(host)
     try:
         rehearse()
+        report_agents()
     except sa.exc.SQLAlchemyError as error:
         # A session then compiles its statements itself, which takes it a tenth of a second.
         log.warning("statements_not_compiled", error=type(error).__name__)

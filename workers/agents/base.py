@@ -61,6 +61,11 @@ class Agent(ABC):
         """What is missing on this host for the agent, and how to install it. None if nothing is missing."""
         return None
 
+    @classmethod
+    def find_version(cls) -> str | None:
+        """The version of its program on this host, where that is known without running it."""
+        return None
+
     @abstractmethod
     def command(self, place: Place) -> Sequence[str]:
         """The command line. It never has the prompt, which may be too long, and would be visible to other processes."""

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import re
 import shutil
 import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+
+_VERSION = re.compile(r'__cli_version__ = "([^"]+)"')
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,27 @@ def find_installed(program: str, wheel: str | None = None) -> Installed | None:
         return Installed((str(path),), around)
     interpreter = _find_node()
     return Installed((str(interpreter), str(path)), (*around, interpreter)) if interpreter else None
+
+
+def find_version(installed: Installed) -> str | None:
+    """The version in the description of the package that a program is a part of. None if it has none that is known.
+
+    An npm package has a `package.json`, and a Python package a folder `NAME-VERSION.dist-info` beside it.
+    """
+    path = Path(installed.command[-1])
+    for folder in path.parents:
+        if folder.name == "node_modules":
+            break
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            if version := json.loads((folder / "package.json").read_bytes()).get("version"):
+                return str(version)
+        with contextlib.suppress(OSError):
+            if found := _VERSION.search((folder / "_cli_version.py").read_text()):
+                return found[1]
+        if folder.parent.name == "site-packages":
+            names = (each.name for each in folder.parent.glob("*.dist-info") if folder.name in each.name)
+            return next((name.removesuffix(".dist-info").rpartition("-")[2] for name in names), None)
+    return None
 
 
 def own_folder(name: str) -> Path:

@@ -71,9 +71,15 @@ def find_missing(name: str, configured: AcpAgents = ()) -> str | None:
 
 
 def key_of(name: str) -> str | None:
-    """The variable with the key of an agent, if it needs one."""
+    """The variable with the key of an agent, if it needs one that is known."""
     agent = _find(name, ())
     return agent.key if agent else None
+
+
+def find_version(name: str, configured: AcpAgents = ()) -> str | None:
+    """The version of an agent's program on this host, where that is known."""
+    agent = _find(name, configured)
+    return agent.find_version() if agent else None
 
 
 def _find(name: str, configured: AcpAgents) -> type[Agent] | None:

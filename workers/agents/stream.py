@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from workers.agents.base import Agent, prompt_with_attachments
 from workers.agents.plain_output import PlainOutput
-from workers.agents.programs import Installed, find_installed, find_missing_companion
+from workers.agents.programs import Installed, find_installed, find_missing_companion, find_version
 from workers.agents.values import as_object
 from workers.errors import EngineError
 from workers.job import Event, Job
@@ -38,6 +38,12 @@ class StreamAgent(Agent):
     def find(cls) -> Installed | None:
         """Its program on this host."""
         return find_installed(cls.program, cls.wheel)
+
+    @classmethod
+    def find_version(cls) -> str | None:
+        """The version of the package that its program is a part of."""
+        installed = cls.find()
+        return find_version(installed) if installed else None
 
     @classmethod
     def find_missing(cls) -> str | None:

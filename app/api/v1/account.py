@@ -1,4 +1,4 @@
-"""The caller and the account: `/me`, `/account` and `/console_links`."""
+"""The caller and the account: `/me`, `/account`, `/agents` and `/console_links`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from app.api.rate_limits import limited
 from app.api.transactions import reading
 from app.config import settings
 from app.schemas.account import AccountSchema, MeSchema
+from app.schemas.agent import AgentSchema
 from app.schemas.token import ConsoleLinkSchema
+from app.services import agents
 from app.services.accounts import console_sessions, overview
 
 blp = Blueprint("Account", __name__, description="The caller and the account.", url_prefix="/api/v1")
@@ -62,3 +64,16 @@ class Account(MethodView):
         """
         found = overview.account(caller())
         return RowView(found.account, limits=found.limits, used=found.used)
+
+
+@blp.route("/agents")
+class Agents(MethodView):
+    @reading
+    @blp.operation("listAgents")
+    @blp.response(200, AgentSchema(many=True), example=[examples.AGENT])
+    def get(self) -> Any:
+        """List the agents.
+
+        Those that a prompt may name, and what the session workers found of them when they started.
+        """
+        return agents.overview(caller())

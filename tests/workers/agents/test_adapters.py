@@ -15,7 +15,7 @@ from app.redaction.secrets import Secrets
 from tests.workers.engine import job
 from workers.agents.base import Agent
 from workers.agents.plain_output import PlainOutput, plain
-from workers.agents.programs import find_installed
+from workers.agents.programs import Installed, find_installed, find_version
 from workers.agents.registry import AGENTS, find_missing, open_agent
 from workers.errors import EngineError
 from workers.job import Event, Limits, Step, Usage
@@ -424,6 +424,20 @@ def test_a_program_from_npm_needs_its_modules_and_node(
     assert installed
     assert installed.command == (str(programs / "node"), str(script))
     assert installed.runtime_paths == (tmp_path / "lib" / "node_modules", programs / "node")
+
+
+def test_the_version_of_a_program_is_that_of_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "node_modules" / "thing"
+    (package / "bin").mkdir(parents=True)
+    (package / "package.json").write_text('{"name": "thing", "version": "1.2.3"}')
+    assert find_version(Installed((str(package / "bin" / "thing"),), ())) == "1.2.3"
+    wheel = tmp_path / "site-packages" / "some_wheel"
+    (wheel / "bin").mkdir(parents=True)
+    (tmp_path / "site-packages" / "some_wheel-4.5.dist-info").mkdir()
+    assert find_version(Installed((str(wheel / "bin" / "thing"),), ())) == "4.5"
+    (wheel / "_cli_version.py").write_text('__cli_version__ = "6.7"\n')
+    assert find_version(Installed((str(wheel / "bin" / "thing"),), ())) == "6.7"
+    assert find_version(Installed((str(tmp_path / "thing"),), ())) is None
 
 
 def test_a_single_program_needs_only_itself(programs: Path) -> None:
