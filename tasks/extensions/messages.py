@@ -13,14 +13,15 @@ from kombu.message import Message
 
 from app import queue
 
-# The number of arguments of each task. All of them are ids of rows.
-_TASKS = {
+TASKS = {
     queue.RUN_SESSION: 1,
     queue.PUBLISH: 1,
+    queue.DELIVER_WEBHOOK: 1,
     queue.SWEEP_ALL: 0,
     queue.COLLECT_GARBAGE: 0,
     queue.CHECK_PULL_REQUESTS: 0,
 }
+"""The number of arguments of each task. All of them are ids of rows."""
 _LARGEST = 64 * 1024
 # `origin` and the texts of the arguments are for Celery's events.
 _KEPT = ("lang", "task", "id", "root_id", "expires", "origin", "argsrepr", "kwargsrepr", queue.REQUEST_ID)
@@ -36,13 +37,13 @@ def restrict(message: Message) -> None:
     if size > _LARGEST:
         raise Unexpected(f"a body of {size} bytes")
     task = headers.get("task")
-    if not isinstance(task, str) or task not in _TASKS:
+    if not isinstance(task, str) or task not in TASKS:
         raise Unexpected(f"task {task!r}")
     # It becomes the name of a file.
     _check_id(headers.get("id"))
     match message.payload:
         case [list(args), {} as options, dict(further)] if not options and not any(further.values()):
-            if len(args) != _TASKS[task]:
+            if len(args) != TASKS[task]:
                 raise Unexpected(f"{len(args)} arguments of {task}")
             for each in args:
                 _check_id(each)

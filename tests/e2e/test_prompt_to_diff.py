@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
@@ -200,6 +203,28 @@ def test_a_commit_lands_on_a_branch_with_its_asker_as_author(deployment: Deploym
     assert git(repository, "log", "-1", "--format=%an <%ae>", "topic").strip() == "Ada Lovelace <ada@example.org>"
     refused = deployment.api.post(f"/agent_runners/{runner['id']}/commit", json={"target_branch": "main"})
     assert (refused.status_code, refused.json()["error_code"]) == (400, "protected_branch")
+
+
+def test_a_webhook_tells_another_system_of_the_end(deployment: Deployment) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as receiver:
+        receiver.settimeout(60)
+        site = deployment.make_site(deployment.make_repository({"a.txt": "a\n"}, "hooked"))
+        hook = {
+            "url": f"http://127.0.0.1:{receiver.getsockname()[1]}/in",
+            "site_id": site["id"],
+            "events": ["session.done"],
+        }
+        path = f"/webhooks/{deployment.call('POST', '/webhooks', json=hook)['id']}"
+        runner = deployment.run(site, "echo b > a.txt")
+        connection, _ = receiver.accept()
+        with connection, connection.makefile("rb") as request:
+            head = b"".join(iter(request.readline, b"\r\n")).decode().lower()
+            body = json.loads(request.read(int(re.findall(r"content-length: (\d+)", head)[0])))
+            connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+    assert body["type"] == "session.done" and body["data"]["agent_runner_id"] == runner["id"]
+    assert head.startswith("post /in http/1.1") and "webhook-signature: v1," in head
+    wait_for("the log", lambda: deployment.call("GET", f"{path}/deliveries")[0]["state"] == "delivered")
+    assert deployment.api.delete(path).status_code == 204
 
 
 def test_flower_lists_the_workers_and_how_tasks_ended_and_asks_who_is_there(deployment: Deployment) -> None:

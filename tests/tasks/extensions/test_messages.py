@@ -13,6 +13,7 @@ from kombu.message import Message
 
 from app import db, queue
 from app.models.states import PublicationState, SessionState
+from tasks.celery_app import app
 from tasks.extensions import commands, messages
 from tasks.publications import publish
 from tasks.sessions import run_session
@@ -60,6 +61,11 @@ FORGED: dict[str, Message] = {
 def test_what_is_none_of_our_messages_is_refused(kind: str) -> None:
     with pytest.raises(messages.Unexpected):
         messages.restrict(FORGED[kind])
+
+
+def test_every_task_of_ours_is_expected() -> None:
+    app.loader.import_default_modules()
+    assert {name for name in app.tasks if not name.startswith("celery.")} == messages.TASKS.keys()
 
 
 def test_a_message_about_a_row_that_is_not_due_does_nothing(ask: Callable[..., uuid.UUID]) -> None:
