@@ -86,6 +86,12 @@ def test_sites_are_created_listed_and_changed(run: Run, client: Client) -> None:
     assert run("sites", "list").stdout.split("\t")[:2] == ["shop", "https://github.com/example/shop.git"]
 
 
+def test_agents_are_listed_with_what_is_missing(run: Run) -> None:
+    listed = [line.split("\t") for line in run("agents").stdout.splitlines()]
+    assert ["shell", "", "not known: no worker has reported yet"] in listed
+    assert "shell" in [agent["name"] for agent in json.loads(run("agents", "--json").stdout)]
+
+
 def test_one_logs_in_once(run_logged_out: Run, token: str, tmp_path: Path) -> None:
     nobody = run_logged_out("list")
     assert nobody.status == ExitStatus.ERROR and "not logged in" in nobody.stderr
