@@ -8,6 +8,9 @@ import sqlalchemy as sa
 from tasks.jobs.session_jobs import this_host
 from tests.api.calling import created, empty, ok, path_of, refused
 
+# Every other file of this folder also makes sites.
+pytestmark = pytest.mark.same_on_both_databases
+
 SITE_FIELDS = [
     "id",
     "account_id",
