@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -128,10 +127,9 @@ def test_a_missing_program_is_reported_with_how_to_install_it(
 
 @every_agent
 def test_a_wrong_key_is_refused_soon_and_reported_with_advice(real: Real) -> None:
-    began = time.monotonic()
     keys = real.model.environment("sk-wrong-9876543210")
     attempt = real.run(*EDIT, variables=keys)
-    assert time.monotonic() - began < 60
+    assert len(real.model.requests) < 10, "it goes on with a key that is refused"
     assert code(attempt.outcome) == ("agent_auth", "agent")
     assert "_API_KEY" in str(attempt.outcome.failure)
     assert "sk-wrong" not in attempt.text
