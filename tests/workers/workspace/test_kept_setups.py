@@ -190,12 +190,12 @@ def test_configuration_that_setup_left_is_withheld_each_time(engine: Engine) -> 
 def test_odd_names_links_and_folders_are_copied_as_they_are(engine: Engine) -> None:
     command = """
 mkdir -p installed/deep "installed/-x" "$(printf 'installed/new\\nline')"; ln -s /etc installed/etc
-ln -s /etc "$HOME/.config"; rm -rf "$HOME/.agent-runners"; ln -s /etc "$HOME/.agent-runners"
+ln -s /etc "$HOME/.linked"; rm -rf "$HOME/.agent-runners"; ln -s /etc "$HOME/.agent-runners"
 printf '\\377' > "$(printf 'installed/\\377')"; mkfifo installed/pipe; truncate -s 100M installed/sparse
 mv src moved; cp -a moved src; mkdir installed/a; mv moved installed/a/moved
 """
     look = (
-        "(find installed | LC_ALL=C sort | od -c; readlink installed/etc $HOME/.config; du -k installed/sparse) > seen"
+        "(find installed | LC_ALL=C sort | od -c; readlink installed/etc $HOME/.linked; du -k installed/sparse) > seen"
     )
     first = engine.run(look, setup_command=command)
     assert setup_of(first) == RAN and NOT_KEPT not in first.steps
