@@ -48,7 +48,6 @@ def home() -> Response:
     states = request.args.get("state", "")
     number = request.args.get("page", "1")
     with db.transaction(read_only=True):
-        counts = {each: _find(wanted, each, 1) for each, _ in TABS if each}
         if states:
             found = _find(wanted, states, PER_PAGE, number)
             groups = [_group("", states, found)]
@@ -59,7 +58,6 @@ def home() -> Response:
         values: dict[str, Any] = {
             "groups": groups,
             "found": found,
-            "counts": counts,
             "tabs": TABS,
             "sites": known,
             "states": states,
