@@ -111,6 +111,8 @@ def record(configured: pytest.MonkeyPatch, database_url: str, engine: sa.Engine)
     """An empty database that `app.db` is pointed at; gives the test's own engine."""
     configured.setenv("AGENT_RUNNERS_DATABASE_URL", database_url)
     settings.cache_clear()
+    # A session that an earlier test has left open would go on with the earlier database.
+    db.session.remove()
     with engine.begin() as connection:
         for table in reversed(Base.metadata.sorted_tables):
             connection.execute(table.delete())
