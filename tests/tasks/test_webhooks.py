@@ -17,8 +17,9 @@ import structlog
 from standardwebhooks import Webhook as Verifier
 
 from app import db
-from app.models import User, Webhook, WebhookDelivery
+from app.models import Event, LastRun, User, Webhook, WebhookDelivery
 from app.models.states import Scope, SessionState
+from app.services import last_runs
 from app.services.callers import Caller
 from app.services.execution import session_attempts
 from app.services.execution.outcomes import Outcome
@@ -229,6 +230,36 @@ def test_an_event_is_sent_once_more_when_somebody_asks(hook, end, receiver):
     assert due() == [webhook_id]
     deliver_webhook(str(webhook_id))
     assert len(receiver.ids) == 2 and len(set(receiver.ids)) == 1 and due() == []
+
+
+def test_a_webhook_without_news_is_left_alone_and_none_is_forgotten(hook, end, receiver):
+    webhook_id = hook(events=["session.done"])
+    end()
+    with db.transaction():
+        last_runs.record(last_runs.SWEEP)
+    assert due() == [webhook_id]
+    deliver_webhook(str(webhook_id))
+    assert due() == []
+    with db.transaction():
+        db.session.execute(sa.update(Event).values(created_at=db.now(-86_400)))
+    change(webhook_id, position=f"0-{uuid.UUID(int=0).hex}")
+    assert due() == [], "a sweep has run since"
+    with db.transaction():
+        db.session.execute(sa.update(LastRun).values(at=db.now(-2 * 86_400)))
+    assert due() == [webhook_id]
+
+
+def test_what_was_not_delivered_is_not_sent_when_a_webhook_is_active_again(hook, end, receiver):
+    webhook_id = hook(events=["session.done"])
+    receiver.statuses = [500]
+    end()
+    deliver_webhook(str(webhook_id))
+    for active in (False, True):
+        with db.transaction():
+            webhooks.update(ada(), webhook_id, WebhookFields(active=active))
+    receiver.statuses = [204]
+    deliver_webhook(str(webhook_id))
+    assert len(receiver.got) == 1, "only the events from then on"
 
 
 def test_both_secrets_are_good_for_a_day(hook, end, receiver):

@@ -52,7 +52,7 @@ class Client:
         raise Failed(f"It ended with exit status {self._agent.wait()} before it answered {method}.")
 
     def close(self) -> None:
-        """Tell the agent that there is nothing more to do, and end it."""
+        """Close the agent's input and end the agent."""
         assert self._agent.stdin
         self._agent.stdin.close()
         self._agent.terminate()

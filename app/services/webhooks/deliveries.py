@@ -18,13 +18,15 @@ import sqlalchemy as sa
 from app import db, keys, queue
 from app.models import AgentRunner, Event, Webhook, WebhookDelivery
 from app.models.states import DeliveryState, WebhookEvent, WebhookState
-from app.services import leases, lookup
+from app.services import last_runs, leases, lookup
 from app.services.event_streams import AccountEvents, Cursor
 from app.services.events import PUBLICATION, STATE
 
 EVENT_SECONDS = 86_400.0
 """For how long an event is tried."""
 DISABLED_AFTER_SECONDS = 7 * 86_400.0
+# Transactions become visible some time after the time of their events.
+_OVERLAP_SECONDS = 3600.0
 KEPT_SECONDS = 30 * 86_400.0
 _WAITS = (5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0)
 _TYPES: Mapping[tuple[str, str, bool], WebhookEvent] = {
@@ -166,14 +168,22 @@ def forget_old() -> None:
 
 
 def _find_with_news(most: int) -> list[uuid.UUID]:
-    """Active webhooks that wait for nothing, whose account has events after their position."""
+    """Active webhooks that wait for nothing, whose account has events after their position.
+
+    Only those of accounts with events since the sweep before this one are looked at. A webhook of a quiet account has an
+    old position, and all that happened since in other accounts would be read for it.
+    """
+    age = last_runs.age(last_runs.SWEEP)
+    is_recent = sa.true() if age is None else Event.created_at > db.now(-age - _OVERLAP_SECONDS)
+    changed = sa.select(AgentRunner.account_id).join(Event, Event.agent_runner_id == AgentRunner.id)
+    changed = changed.where(Event.kind.in_((STATE, PUBLICATION)), is_recent)
     idle = (
         Webhook.state == WebhookState.ACTIVE,
         Webhook.lease_expires_at.is_(None),
         Webhook.next_dispatch_at.is_(None),
     )
     found = []
-    for webhook in db.session.scalars(sa.select(Webhook).where(*idle)):
+    for webhook in db.session.scalars(sa.select(Webhook).where(*idle, Webhook.account_id.in_(changed))):
         position = Cursor.parse(webhook.position)
         after = sa.tuple_(sa.literal(position.time, db.Timestamp()), sa.literal(position.event_id, sa.Uuid()))
         news = (

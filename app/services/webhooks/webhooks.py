@@ -144,6 +144,8 @@ def _apply(caller: Caller, webhook: Webhook, fields: WebhookFields) -> None:
     elif active and webhook.state == WebhookState.DISABLED:
         webhook.state, webhook.disabled_reason, webhook.failing_since = WebhookState.ACTIVE, None, None
         webhook.position = _now(webhook.account_id)
+        waiting = (WebhookDelivery.webhook_id == webhook.id, WebhookDelivery.state == DeliveryState.PENDING)
+        db.session.execute(sa.update(WebhookDelivery).where(*waiting).values(state=DeliveryState.FAILED))
 
 
 def _now(account_id: uuid.UUID) -> str:
