@@ -7,17 +7,16 @@ test keeps that page up to date.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import hashlib
 import os
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 from app import setting_values as values
-from app.setting_values import Rule, SettingsError
+from app.setting_values import Rule
 
 PREFIX = "AGENT_RUNNERS_"
 CLIENT_VARIABLES = ("AGENT_RUNNERS_URL", "AGENT_RUNNERS_TOKEN")
@@ -285,20 +284,7 @@ class Settings:
         """Read every setting; raises `SettingsError` for an unknown name below the prefix or a value of the wrong kind."""
         variables = os.environ if environment is None else environment
         given = {k: v for k, v in variables.items() if k.startswith(PREFIX) and k not in CLIENT_VARIABLES}
-        hints, fields = get_type_hints(cls), {field.name: field for field in dataclasses.fields(cls)}
-        read: dict[str, Any] = {}
-        for name, text in given.items():
-            field = fields.get(name.removeprefix(PREFIX).lower())
-            if field is None:
-                raise SettingsError(_unknown(name, list(fields)))
-            read[field.name] = values.parse(name, text, hints[field.name], field.default, field.metadata["rule"])
-        return cls(**read)
-
-
-def _unknown(name: str, fields: list[str]) -> str:
-    near = difflib.get_close_matches(name.removeprefix(PREFIX).lower(), fields, n=1)
-    meant = f" Did you mean {PREFIX}{near[0].upper()}?" if near else ""
-    return f"{name} is not a setting.{meant} docs/settings.md lists them."
+        return cls(**values.read(cls, given, PREFIX))
 
 
 def acp_agents(settings: Settings) -> tuple[tuple[str, tuple[str, ...]], ...]:

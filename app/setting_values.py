@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import difflib
 import math
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 SECRET_KEY_LENGTH = 32
 _LEAST_DIFFERENT_CHARACTERS = 8
@@ -82,6 +84,24 @@ SECRET_KEY = Rule(
     _is_strong,
     is_secret=True,
 )
+
+
+def read(settings: type[Any], given: Mapping[str, str], prefix: str) -> dict[str, Any]:
+    """The values of the fields of a dataclass, from variables named as these are, below `prefix`. Raises SettingsError."""
+    hints, fields = get_type_hints(settings), {field.name: field for field in dataclasses.fields(settings)}
+    found: dict[str, Any] = {}
+    for name, text in given.items():
+        field = fields.get(name.removeprefix(prefix).lower())
+        if field is None:
+            raise SettingsError(_unknown(name, prefix, list(fields)))
+        found[field.name] = parse(name, text, hints[field.name], field.default, field.metadata["rule"])
+    return found
+
+
+def _unknown(name: str, prefix: str, fields: list[str]) -> str:
+    near = difflib.get_close_matches(name.removeprefix(prefix).lower(), fields, n=1)
+    meant = f" Did you mean {prefix}{near[0].upper()}?" if near else ""
+    return f"{name} is not a setting.{meant} docs/settings.md lists them."
 
 
 def parse(name: str, text: str, kind: Any, default: Any, rule: Rule | None) -> Any:
