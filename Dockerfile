@@ -1,4 +1,6 @@
-FROM python:3.12-slim
+# Pin it by its digest: --build-arg PYTHON_IMAGE=python:3.12-slim@sha256:...
+ARG PYTHON_IMAGE=python:3.12-slim
+FROM ${PYTHON_IMAGE}
 
 RUN apt-get update \
     && apt-get install -y --no-install-recommends bubblewrap git libseccomp2 \
@@ -9,7 +11,7 @@ RUN apt-get update \
 WORKDIR /app
 # The dependencies change less often than the code, so they get a layer of their own.
 COPY setup.cfg pyproject.toml constraints.txt README.md LICENSE ./
-RUN pip install --no-cache-dir --constraint constraints.txt --editable .
+RUN pip install --no-cache-dir --constraint constraints.txt --editable ".[server]"
 # The agents to install, such as --build-arg AGENTS="codex claude". `shell` needs no program.
 ARG AGENTS=""
 COPY bin/install-agents ./bin/install-agents

@@ -127,6 +127,34 @@ class Settings:
         "`AGENTS`, too. See [agents.md](agents.md#agents-that-speak-acp).",
         values.ACP_AGENTS,
     )
+    prices_file: Path | None = setting(
+        None,
+        "Price list of models that takes the place of the built-in one, as JSON in the form of genai-prices: "
+        "[gateway.md](gateway.md#prices).",
+    )
+    wrap_up_at: float = setting(
+        0.0,
+        "Share of a session's `max_cost_usd` or `max_tokens` at which its agent is stopped, and asked for a summary with what is "
+        "left, such as `0.9`. 0: never. See [gateway.md](gateway.md#a-summary-before-the-end).",
+        values.SHARE,
+    )
+    model_patience_seconds: float = setting(
+        60.0,
+        "Time for which a model's server may refuse all calls of an agent, because it is overloaded, fails or limits their rate, "
+        "before the agent is stopped. Three calls at least. See [gateway.md](gateway.md#refusals-of-the-provider).",
+        values.ABOVE_ZERO,
+    )
+    max_quota_wait_seconds: int = setting(
+        86_400,
+        "Longest time that a session waits for its model's quota, all waits together, where its site has `on_quota: wait`. "
+        "0: no session waits. See [gateway.md](gateway.md#waiting-for-a-quota).",
+        values.NOT_NEGATIVE,
+    )
+    quota_retry_seconds: int = setting(
+        300,
+        "Shortest wait for a model's quota, and the wait where the provider does not say when it accepts calls again.",
+        values.ABOVE_ZERO,
+    )
     sandbox: str = setting(
         "bubblewrap",
         "`bubblewrap`, or `none` to run agents as ordinary processes. Use `none` only with agents and repositories that "
@@ -164,6 +192,10 @@ class Settings:
         600,
         "How often a host fetches the repositories of sites that were used within a day, ahead of their sessions. 0: never.",
     )
+    refresh_seconds: float = setting(
+        600.0,
+        "Age at which `behind_by`, `mergeable` and `conflicts` of a runner that is read are measured again. 0: only on request.",
+    )
     fetch_timeout_seconds: int = setting(900, "Time limit for one fetch of a repository.")
     max_fetch_bytes: int = setting(10 * 1024**3, "Maximum size of what one fetch of a repository downloads.")
     max_git_memory_bytes: int = setting(
@@ -172,9 +204,16 @@ class Settings:
     max_account_publications: int = setting(
         2,
         "Maximum number of publications of one account that run at once, on different sites. A control worker runs four "
-        "tasks, so that accounts whose forges do not answer delay no others. A second one of an account starts only while "
-        "fewer than so many of all accounts run.",
+        "tasks, so that accounts whose forges do not answer delay no others. A second one of an account, and any of an account "
+        "whose forges were slow lately, starts only while fewer than so many of all accounts run.",
         values.ABOVE_ZERO,
+    )
+    max_shared_sessions: int = setting(
+        0,
+        "Number of running sessions of all accounts from which on only accounts that run none start another. Set it to one "
+        "or two less than all session workers run together, so that no account waits for the ends of others' sessions. "
+        "0: no limit.",
+        values.NOT_NEGATIVE,
     )
     lease_seconds: float = setting(30.0, "Time after which a claim without a heartbeat expires.", values.ABOVE_ZERO)
     heartbeat_seconds: float = setting(5.0, "Interval at which a worker extends its lease.", values.ABOVE_ZERO)
@@ -207,6 +246,12 @@ class Settings:
     stall_seconds: int = setting(900, "Time without output from the agent after which a session fails with `stalled`.")
     max_diff_bytes: int = setting(256 * 1024 * 1024, "Maximum size of a session's diff.")
     max_diff_files: int = setting(50_000, "Maximum number of files in a session's diff.")
+    max_conversation_bytes: int = setting(
+        64 * 1024 * 1024,
+        "Maximum size of what an agent remembers of its session, kept so that a follow-up continues the conversation. "
+        "0: nothing is kept, and follow-ups get a summary in words.",
+        values.NOT_NEGATIVE,
+    )
     max_output_bytes: int = setting(256 * 1024 * 1024, "Maximum output of an agent in a session.")
     max_steps: int = setting(10_000, "Maximum number of steps kept for a session. Further steps are only counted.")
     max_steps_bytes: int = setting(16 * 1024 * 1024, "Maximum text kept in the steps of a session.")
@@ -224,6 +269,13 @@ class Settings:
         1_000_000, "Maximum number of files and folders in a session's checkout and home together."
     )
     session_workers: int = setting(2, "Number of sessions that one worker runs at once.", values.ABOVE_ZERO)
+    mcp_host: str = setting("127.0.0.1", "Address that `agent-runners mcp --http` listens on.")
+    mcp_port: int = setting(8752, "Port that `agent-runners mcp --http` listens on.", values.PORT)
+    mcp_api_url: str = setting(
+        "",
+        "URL at which `agent-runners mcp --http` calls the API. Empty: that of the web process on the same machine.",
+        values.HTTP_URL,
+    )
     flower_port: int = setting(8751, "Port that Flower listens on.", values.PORT)
     flower_auth: str = setting(
         "",
@@ -244,6 +296,12 @@ class Settings:
     def __post_init__(self) -> None:
         if not self.public_url:
             object.__setattr__(self, "public_url", f"http://127.0.0.1:{self.web_port}")
+
+    @property
+    def local_url(self) -> str:
+        """The URL of the API on this machine, which may differ from the public one."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.web_host, self.web_host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.web_port}"
 
     @property
     def database(self) -> str:

@@ -250,6 +250,24 @@ def _now_sqlite(element: now, compiler: Any, **kw: Any) -> str:
     return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', ({seconds}) || ' seconds')"
 
 
+class today(FunctionElement[datetime.date]):
+    """The day of UTC, by the database's clock."""
+
+    type = sa.Date()
+    inherit_cache = True
+    name = "today"
+
+
+@compiles(today, "postgresql")
+def _today_postgresql(_element: today, _compiler: Any, **_kw: Any) -> str:
+    return "((clock_timestamp() AT TIME ZONE 'UTC')::date)"
+
+
+@compiles(today, "sqlite")
+def _today_sqlite(_element: today, _compiler: Any, **_kw: Any) -> str:
+    return "date('now')"
+
+
 class spans(FunctionElement[bool]):
     """Whether the period from one time until before another includes a third. On Postgres it has an index for runners."""
 

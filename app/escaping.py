@@ -47,7 +47,7 @@ def one_line(text: str) -> str:
 
 
 def inert(text: str) -> str:
-    """`text` that an agent wrote, for a forge: it mentions nobody, closes no issue, loads no image, hides nothing and
+    """`text` that an agent wrote, for a forge: it mentions no one, closes no issue, loads no image, hides nothing and
     gives no command.
 
     An agent may repeat what it read in a file or on a web page, and the forge would act on it in the name of the user.

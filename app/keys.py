@@ -12,10 +12,13 @@ from cryptography.fernet import Fernet, InvalidToken
 
 from app.config import settings
 from app.deployment_secrets import made_once, made_once_file
+from app.errors import Unavailable
 
 
-class SecretKeyChanged(RuntimeError):
-    """Something was encrypted with a key other than the one in use."""
+class SecretKeyChanged(Unavailable):
+    """Something was encrypted with a key other than the one in use. The message names it and says what to do."""
+
+    error_code = "secret_key_changed"
 
 
 @functools.cache
@@ -32,20 +35,29 @@ def encrypt(text: str) -> str:
     return _fernet().encrypt(text.encode()).decode()
 
 
-def decrypt(text: str) -> str:
-    """The text that was encrypted; raises `SecretKeyChanged` if that was with another key."""
+def decrypt(text: str, what: str) -> str:
+    """The text that was encrypted; raises `SecretKeyChanged` if that was with another key. `what` is its name there."""
     try:
         return _fernet().decrypt(text.encode()).decode()
     except InvalidToken:
         raise SecretKeyChanged(
-            "The site's access_token was encrypted with another AGENT_RUNNERS_SECRET_KEY. Restore that key, or set the "
-            "access_token again."
+            f"{what} was encrypted with another AGENT_RUNNERS_SECRET_KEY. Restore that key, or set it again."
         ) from None
 
 
 def fingerprint() -> str:
     """Shows whether two processes have the same key, and reveals nothing else about it."""
     return hmac.digest(_key(), b"fingerprint", "sha256").hex()[:32]
+
+
+def fingerprint_of(text: str) -> str:
+    """Shows whether two texts of this deployment are the same. Without the key it reveals nothing about them."""
+    return hmac.digest(hmac.digest(_key(), b"fingerprint of text", "sha256"), text.encode(), "sha256").hex()[:16]
+
+
+def digest(data: bytes) -> str:
+    """Shows whether two requests are the same. Without the key no one can find out what is in them by guessing."""
+    return hmac.digest(hmac.digest(_key(), b"digest", "sha256"), data, "sha256").hex()
 
 
 def sign(text: str) -> str:

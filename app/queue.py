@@ -25,7 +25,8 @@ log = structlog.get_logger()
 SESSIONS, CONTROL, SWEEP = "sessions", "control", "sweep"
 RUN_SESSION, PUBLISH, SWEEP_ALL = "sessions.run", "control.publish", "sweep.all"
 COLLECT_GARBAGE, CHECK_PULL_REQUESTS = "control.collect_garbage", "control.check_pull_requests"
-DELIVER_WEBHOOK = "control.deliver_webhook"
+DELIVER_WEBHOOK, RUN_PREFLIGHT = "control.deliver_webhook", "control.run_preflight"
+COMPARE_SESSIONS, FOLLOW_FORGE = "control.compare_sessions", "control.follow_forge"
 MAX_WAITING_MESSAGES = 10_000
 REFRESH_MIRRORS = "refresh_mirrors"
 BACKOFF_SECONDS = 1.0
@@ -57,7 +58,6 @@ def celery() -> Celery:
         broker_channel_error_retry=True,
         # When on, it ended tasks that still held their lease in the database.
         worker_cancel_long_running_tasks_on_connection_loss=False,
-        worker_soft_shutdown_timeout=settings().soft_shutdown_seconds,
         broker_pool_acquire_timeout=3,
         task_publish_retry_policy={"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.3},
         broker_transport_options={

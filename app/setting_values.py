@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import math
 import re
 import shlex
@@ -57,6 +58,7 @@ def _is_strong(value: str) -> bool:
 LOG_LEVEL = Rule("DEBUG, INFO, WARNING or ERROR", lambda value: value.upper() in ("DEBUG", "INFO", "WARNING", "ERROR"))
 ABOVE_ZERO = Rule("a number above 0", lambda value: value > 0)
 NOT_NEGATIVE = Rule("0 or more", lambda value: value >= 0)
+SHARE = Rule("0 or a share below 1, such as 0.9", lambda value: 0 <= value < 1)
 PORT = Rule("a port from 1 to 65535", lambda value: 1 <= value <= 65535)
 HTTP_URL = Rule("an http or https URL, such as https://runners.example.com", _matches(r"https?://[^\s/]\S*"))
 DATABASE_URL = Rule(
@@ -88,14 +90,22 @@ SECRET_KEY = Rule(
 
 def read(settings: type[Any], given: Mapping[str, str], prefix: str) -> dict[str, Any]:
     """The values of the fields of a dataclass, from variables named as these are, below `prefix`. Raises SettingsError."""
-    hints, fields = get_type_hints(settings), {field.name: field for field in dataclasses.fields(settings)}
+    # mypy takes no class of anything for hashable.
+    kinds = _kinds_of(settings)  # type: ignore[arg-type]
+    fields = {field.name: field for field in dataclasses.fields(settings)}
     found: dict[str, Any] = {}
     for name, text in given.items():
         field = fields.get(name.removeprefix(prefix).lower())
         if field is None:
             raise SettingsError(_unknown(name, prefix, list(fields)))
-        found[field.name] = parse(name, text, hints[field.name], field.default, field.metadata["rule"])
+        found[field.name] = parse(name, text, kinds[field.name], field.default, field.metadata["rule"])
     return found
+
+
+@functools.cache
+def _kinds_of(settings: Callable[..., object]) -> dict[str, Any]:
+    """The type of each field. Each annotation is compiled for this, so it is done once."""
+    return get_type_hints(settings)
 
 
 def _unknown(name: str, prefix: str, fields: list[str]) -> str:

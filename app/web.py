@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import sys
 from typing import Any
 
 import flask_smorest
@@ -16,12 +18,20 @@ from app.api.v1 import (
     agent_runner_sessions,
     agent_runners,
     blobs,
+    budgets,
+    comparisons,
     docs,
     events,
+    forge_webhooks,
+    hooks,
+    members,
+    preflights,
+    schedules,
     session_diffs,
     sites,
     tokens,
     uploads,
+    variables,
     webhooks,
 )
 from app.artifacts import StoreUnavailable
@@ -31,6 +41,7 @@ from app.console import views
 from app.errors import AppError, Unavailable
 from app.logs import configure_logging
 from app.schemas.base import ErrorSchema
+from app.services import secret_key
 from app.serving.worker import BODY_LIMIT
 
 log = structlog.get_logger()
@@ -38,10 +49,18 @@ PARTS = (
     agent_runners,
     agent_runner_sessions,
     session_diffs,
+    comparisons,
     events,
     uploads,
     sites,
+    schedules,
+    variables,
+    hooks,
+    forge_webhooks,
+    preflights,
+    budgets,
     account,
+    members,
     tokens,
     webhooks,
     blobs,
@@ -109,8 +128,26 @@ class Api(flask_smorest.Api):
         return response.get_data()
 
 
+def serve() -> Flask:
+    """The application for the WSGI server, which calls this once and then forks its processes.
+
+    Ends this process if it has another secret key than the others.
+    """
+    app = create_app()
+    try:
+        # If the database is unavailable, the web process starts anyway and answers 503 until it is back.
+        with contextlib.suppress(db.DatabaseError), db.transaction():
+            secret_key.require_same()
+    except secret_key.OtherSecretKey as error:
+        sys.exit(f"agent-runners web: {error}")
+    finally:
+        # Connections must not be shared across a fork.
+        db.close()
+    return app
+
+
 def create_app() -> Flask:
-    """The application, with its database. The WSGI server calls this in each of its processes."""
+    """The application, with its database."""
     configure_logging("web")
     db.configure(settings().database)
     app = Flask(__name__, static_folder=None)
@@ -128,6 +165,8 @@ def create_app() -> Flask:
     api = Api(app, spec_kwargs={"marshmallow_plugin": description.Plugin()})
     for part in PARTS:
         api.register_blueprint(part.blp)
+    api.register_blueprint(hooks.open_blp)
+    api.register_blueprint(forge_webhooks.open_blp)
     docs.redirect_to_docs(app)
     app.register_blueprint(views.bp)
     app.extensions[BODY_LIMIT] = blobs.body_limit

@@ -8,10 +8,12 @@ import traceback
 from pathlib import Path
 
 from bench import (
+    console,
     diffs,
     dispatch,
     events,
     files,
+    gateway,
     hostile,
     lists,
     load,
@@ -23,6 +25,7 @@ from bench import (
     sessions,
     soak,
     stops,
+    tools,
 )
 from bench.figures import Benchmark, Size
 from bench.report import Report
@@ -39,12 +42,15 @@ GOALS: dict[str, list[Benchmark]] = {
     "p7": [events.measure],
     "p8": [stops.measure, recovery.measure],
     "p9": [load.at_once],
+    "page": [console.measure],
     "rule": [load.rule],
     "peer": [peer.measure],
 }
 # Only by name, or with --full.
 OTHERS: dict[str, list[Benchmark]] = {
     "dispatch": [dispatch.measure],
+    "gateway": [gateway.measure],
+    "tools": [tools.measure],
     "sandbox": [sandbox.measure],
     "files": [files.measure],
     "hostile": [hostile.measure],

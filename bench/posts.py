@@ -20,7 +20,7 @@ import redis
 import sqlalchemy as sa
 
 from app import queue
-from app.cli.commands.web import THREADS
+from app.cli.deployment.web import THREADS
 from app.config import Settings
 from bench.deployments import deployment, small_repository
 from bench.figures import Figure, Samples, Size, at_least, at_most
@@ -87,7 +87,8 @@ def bare_web(deployed: Deployment, site: dict[str, Any]) -> Iterator[str]:
     command = [
         *(sys.executable, "-m", "gunicorn", f"bench.bare_web:create_app({runner['id']!r})"),
         *("--worker-class", "gthread", "--workers", str(Settings.web_processes), "--threads", str(THREADS)),
-        *("--bind", address, "--log-level", "warning", "--no-control-socket"),
+        # The connection to it is idle while the product answers.
+        *("--keep-alive", "75", "--bind", address, "--log-level", "warning", "--no-control-socket"),
     ]
     with open(deployed.folder / "bare-web.log", "ab") as log:
         deployed.processes["bare-web"] = subprocess.Popen(

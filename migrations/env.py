@@ -17,9 +17,18 @@ def plain_type(kind, item, _context):
     return False
 
 
-url = context.config.get_main_option("sqlalchemy.url") or settings().database
-engine = db.make_engine(url)
-with engine.connect() as connection:
+def run() -> None:
+    url = context.config.get_main_option("sqlalchemy.url") or settings().database
+    engine = db.make_engine(url)
+    try:
+        with engine.connect() as connection:
+            upgrade(connection)
+    finally:
+        # A migration that could not get a lock is tried again, with connections of its own.
+        engine.dispose()
+
+
+def upgrade(connection: sa.Connection) -> None:
     limit_lock_waits(connection)
     connection.commit()
     context.configure(
@@ -34,4 +43,6 @@ with engine.connect() as connection:
     )
     with context.begin_transaction():
         context.run_migrations()
-engine.dispose()
+
+
+run()

@@ -29,7 +29,7 @@ def start_in_background(module: str, *, ends_with_us: bool = False) -> None:
 
 @functools.cache
 def _lifetime() -> int:
-    """The reading end of a pipe that nobody writes to. Its other end stays open as long as this process."""
+    """The reading end of a pipe that no one writes to. Its other end stays open as long as this process."""
     reading, _ = os.pipe()
     return reading
 

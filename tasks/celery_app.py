@@ -40,6 +40,7 @@ from app.setting_values import SettingsError
 from tasks.extensions import commands
 from tasks.extensions.bootsteps import BeatCheck, ForkServer, HostSweep, MirrorRefresh
 from tasks.jobs.session_jobs import limits_of, this_host
+from tasks.startup.prices import load_prices
 from tasks.startup.warm_up import warm_up
 from workers.sandbox.layers import layers
 
@@ -52,7 +53,15 @@ warnings.filterwarnings("ignore", category=SecurityWarning)
 warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
 app = queue.celery()
 app.steps["consumer"].update((ForkServer, HostSweep, MirrorRefresh, BeatCheck))
-app.conf.imports = ("tasks.sessions", "tasks.publications", "tasks.webhooks", "tasks.sweep")
+app.conf.imports = (
+    "tasks.sessions",
+    "tasks.publications",
+    "tasks.webhooks",
+    "tasks.preflights",
+    "tasks.comparisons",
+    "tasks.forge_deliveries",
+    "tasks.sweep",
+)
 app.conf.worker_consumer = "tasks.extensions.consumer:SafeConsumer"
 app.conf.result_backend = "tasks.extensions.results:NoResults"
 app.conf.beat_schedule = {
@@ -82,6 +91,7 @@ def check_settings(**_: Any) -> None:
     if queue.SESSIONS in app.amqp.queues.consume_from:
         try:
             this_host()
+            load_prices()
         except SettingsError as error:
             sys.exit(f"agent-runners: {error}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 import uuid
 from collections import defaultdict
@@ -11,24 +12,27 @@ import structlog
 
 from app import db
 from app.keys import SecretKeyChanged
+from app.models import Site
 from app.models.states import PullRequestState
 from app.queue import CHECK_PULL_REQUESTS, COLLECT_GARBAGE, PUBLISH
 from app.redaction.secrets import Secrets, redacted_logs
 from app.services import leases
 from app.services.artifacts import garbage
-from app.services.publishing import publication_attempts, pull_requests
+from app.services.publishing import base_drift, publication_attempts, pull_requests
 from app.services.publishing.publication_attempts import PublicationClaim
 from app.services.publishing.pull_requests import PullRequestFacts
 from app.services.sites.site_secrets import credential_of, secrets_of
 from tasks.attempts.heartbeat import Heartbeat
 from tasks.celery_app import app
 from tasks.extensions.results import TaskFailed, report
-from tasks.jobs.publication_jobs import publish_job_of
+from tasks.jobs.publication_jobs import drift_job_of, publish_job_of
 from tasks.jobs.session_jobs import this_host
 from workers.errors import EngineError, Interrupted
 from workers.forges.base import PullRequest
 from workers.forges.http import Limits
 from workers.forges.registry import make_forge
+from workers.processes.lifeline import Lifeline
+from workers.publishing.drift import measure_drift
 from workers.publishing.publish import publish as publish_to_forge
 from workers.publishing.pull_requests import PullRequestEnded
 
@@ -36,6 +40,8 @@ log = structlog.get_logger()
 MOST_ATTEMPTS = 12
 # A check is two short calls, and can wait for the next run.
 _CHECK_LIMITS = Limits(call_seconds=5.0, total_seconds=8.0, calls=4)
+_FETCH_SECONDS = 30.0
+"""How long a refresh may fetch. Other checks wait for it."""
 _INTERNAL = (
     "Agent Runners had an internal error. Request it again; if it fails again, report the traceback in the control "
     "worker's log, under this publication_id:"
@@ -47,13 +53,14 @@ def publish(self: Any, publication_id: str) -> None:
     """Claim a publication and publish it to the forge, or drop the message if it cannot be claimed."""
     with db.transaction():
         claim = publication_attempts.claim(uuid.UUID(publication_id))
+        secrets = secrets_of(claim.site) if claim else Secrets()
     if claim is not None:
-        report(self, _publish(claim))
+        report(self, _publish(claim, secrets))
 
 
-def _publish(claim: PublicationClaim) -> str | None:
+def _publish(claim: PublicationClaim, secrets: Secrets) -> str | None:
     """Publish to the forge, and record the outcome. Returns the code of a failure, which may be retried later."""
-    publication, secrets = claim.publication, secrets_of(claim.site)
+    publication = claim.publication
     names = structlog.contextvars.bound_contextvars(publication_id=str(publication.id), attempt=publication.attempt)
     with names, redacted_logs(secrets):
         try:
@@ -76,12 +83,15 @@ def _attempt(claim: PublicationClaim, secrets: Secrets) -> EngineError | None:
         with Heartbeat(publication, lifeline):
             done = publish_to_forge(publish_job_of(claim, secrets, lifeline), this_host(claim.site.account_id))
         with db.transaction():
-            made = _facts(done.pull_request) if done.pull_request else None
-            publication_attempts.succeed(publication.id, publication.attempt, done.sha, made)
+            made = facts_of(done.pull_request) if done.pull_request else None
+            warnings = [secrets.redact(each) for each in done.warnings]
+            publication_attempts.succeed(publication.id, publication.attempt, done.sha, made, warnings)
     except (leases.LeaseLost, Interrupted, *db.UNAVAILABLE):
         raise
     except EngineError as failure:
         return failure
+    except SecretKeyChanged as error:
+        return EngineError("secret_key_changed", "publish", error.message)
     except Exception:
         log.exception("internal_error")
         return EngineError("internal", "publish", f"{_INTERNAL} {publication.id}")
@@ -97,12 +107,13 @@ def _settle(claim: PublicationClaim, failure: EngineError, secrets: Secrets) -> 
         if failure.retryable and attempt < MOST_ATTEMPTS:
             publication_attempts.retry_later(publication.id, attempt)
         else:
-            found = _facts(failure.pull_request) if isinstance(failure, PullRequestEnded) else None
+            found = facts_of(failure.pull_request) if isinstance(failure, PullRequestEnded) else None
             publication_attempts.fail(publication.id, attempt, secrets.redact(failure.message), found)
     return failure.code
 
 
-def _facts(found: PullRequest) -> PullRequestFacts:
+def facts_of(found: PullRequest) -> PullRequestFacts:
+    """What of a pull request is recorded."""
     return PullRequestFacts(found.number, found.url, PullRequestState(found.state))
 
 
@@ -118,28 +129,49 @@ def check_pull_requests() -> None:
         slow_accounts = [account for account, seconds in spent.items() if seconds > pull_requests.ACCOUNT_SECONDS]
         with db.transaction():
             check = pull_requests.claim_check(failed_sites, slow_accounts)
+            secrets = secrets_of(check.site) if check else Secrets()
         if check is None:
             return
         started = time.monotonic()
         try:
-            found = _facts(_get_pull_request(check))
+            with redacted_logs(secrets):
+                _check(check, secrets)
         except (EngineError, SecretKeyChanged) as failure:
             # If the forge is unavailable or rejects the token, the site's other checks would fail as well.
             failed_sites.add(check.site.id)
-            log.info("pull_request_not_checked", agent_runner_id=str(check.runner_id), reason=str(failure))
-            continue
+            log.info("runner_not_checked", agent_runner_id=str(check.runner_id), reason=str(failure))
+            if check.is_refresh:
+                with db.transaction():
+                    base_drift.record_failure(check.runner_id, secrets.redact(str(failure)))
         finally:
             spent[check.site.account_id] += time.monotonic() - started
+
+
+def _check(check: pull_requests.Check, secrets: Secrets) -> None:
+    """Ask the forge for the pull request, and measure the drift if that was requested."""
+    if check.number is not None:
+        found = get_facts(check.site, check.number)
         with db.transaction():
             pull_requests.record_check(check, found)
+    if check.is_refresh:
+        host = this_host(check.site.account_id)
+        # A fetch that takes longer is left to the next session.
+        host = dataclasses.replace(host, fetch_timeout_seconds=min(host.fetch_timeout_seconds, _FETCH_SECONDS))
+        drift = measure_drift(drift_job_of(check, secrets, Lifeline(4 * _FETCH_SECONDS)), host)
+        with db.transaction():
+            base_drift.record(check, drift.behind_by, list(drift.conflicts))
 
 
-def _get_pull_request(check: pull_requests.Check) -> PullRequest:
-    site = check.site
-    with redacted_logs(secrets_of(site)):
-        token = credential_of(site) or ""
-        forge = make_forge(site.forge.value, site.repo_url, site.forge_api_url, token, this_host(), _CHECK_LIMITS)
-        return forge.get_pull_request(check.number)
+def get_facts(site: Site, number: int) -> PullRequestFacts:
+    """A pull request of the site as its forge shows it now. Raises EngineError and `SecretKeyChanged`."""
+    return facts_of(get_pull_request(site, number))
+
+
+def get_pull_request(site: Site, number: int) -> PullRequest:
+    """As `get_facts`, with everything that the forge shows."""
+    token = credential_of(site) or ""
+    forge = make_forge(site.forge.value, site.repo_url, site.forge_api_url, token, this_host(), _CHECK_LIMITS)
+    return forge.get_pull_request(number)
 
 
 @app.task(name=COLLECT_GARBAGE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime
 import functools
 import uuid
 from collections.abc import Callable
@@ -13,23 +14,25 @@ import structlog
 
 import workers
 from app import db
+from app.keys import SecretKeyChanged
 from app.models.states import SessionState
 from app.queue import RUN_SESSION
 from app.redaction.secrets import Secrets, redacted_logs
 from app.services import leases
-from app.services.execution import outcomes, session_attempts
+from app.services.execution import exhaustion, outcomes, scheduling, session_attempts
 from app.services.execution.session_attempts import Claim
 from app.services.sites.site_secrets import secrets_of
+from app.services.variables.values import Variables, of_site
 from tasks.attempts import signals
 from tasks.attempts.heartbeat import Heartbeat
 from tasks.attempts.reporter import Reporter, record
 from tasks.attempts.transactions import DatabaseUnavailable, transact
 from tasks.celery_app import app
 from tasks.extensions.results import TaskFailed, report
-from tasks.jobs.artifact_io import StoredDiffs
+from tasks.jobs.artifact_io import StoredWork
 from tasks.jobs.session_jobs import job_of, this_host
 from tasks.recovery import lost_tasks
-from workers.errors import EngineError
+from workers.errors import EngineError, FetchBusy
 from workers.job import Event, Host, Job, Outcome
 from workers.processes.lifeline import Lifeline
 
@@ -52,25 +55,29 @@ def _marked(request: Any) -> contextlib.AbstractContextManager[None]:
 def _claim_and_run(session_id: uuid.UUID, task_id: str) -> str | None:
     with db.transaction():
         claim = session_attempts.claim(session_id, task_id)
+        if claim and exhaustion.end_if_exhausted(claim.runner, claim.session):
+            claim = None
+        variables = of_site(claim.site) if claim else Variables()
     if claim is None:
         return None
-    secrets = secrets_of(claim.site)
+    secrets = secrets_of(claim.site, variables)
     names = structlog.contextvars.bound_contextvars(session_id=str(claim.session.id), attempt=claim.attempt)
     with names, redacted_logs(secrets):
         log.info("claimed")
-        return _run(claim, secrets)
+        return _run(claim, variables, secrets)
 
 
-def _run(claim: Claim, secrets: Secrets) -> str | None:
+def _run(claim: Claim, variables: Variables, secrets: Secrets) -> str | None:
     """Run the attempt and record its outcome. Returns the code of a failure that ended the session.
 
     An unexpected exception is a bug of ours and ends the session with the code `internal`.
     """
-    lifeline, sink = Heartbeat.lifeline(), StoredDiffs(claim)
+    lifeline, sink = Heartbeat.lifeline(), StoredWork(claim)
     try:
         signals.unblock()
         with Heartbeat(claim.session, lifeline), Reporter(claim, lifeline) as reporter:
-            job = job_of(claim, sink, secrets, lifeline, lambda: _on_interrupt(claim, lifeline, reporter))
+            on_interrupt = functools.partial(_on_interrupt, claim, lifeline, reporter)
+            job = job_of(claim, variables, sink, secrets, lifeline, on_interrupt)
             outcome = _drive(reporter, job, this_host(claim.site.account_id))
             return _record_outcome(claim, sink, outcome, reporter)
     except (leases.LeaseLost, leases.Cancelled) as reason:
@@ -82,6 +89,9 @@ def _run(claim: Claim, secrets: Secrets) -> str | None:
         # The engine handles an interruption while it runs. This one came before it started or after it ended.
         if _must_keep_work(claim, lifeline):
             _keep_work(claim, sink.work)
+    except SecretKeyChanged as error:
+        failure = outcomes.Failure("secret_key_changed", "checkout", retryable=False, message=error.message)
+        return _end(claim, outcomes.Outcome(sink.work, failure=failure))
     except Exception:
         log.exception("internal_error")
         return _end(claim, outcomes.Outcome(sink.work, failure=INTERNAL))
@@ -139,33 +149,58 @@ def _is_stopped(claim: Claim, lifeline: Lifeline) -> bool:
     return False
 
 
-def _record_outcome(claim: Claim, sink: StoredDiffs, outcome: Outcome, reporter: Reporter) -> str | None:
+def _record_outcome(claim: Claim, sink: StoredWork, outcome: Outcome, reporter: Reporter) -> str | None:
     """Record the engine's outcome. Signals are ignored from here on: there is nothing left to interrupt."""
     signals.ignore()
     usage = dataclasses.asdict(outcome.usage) if outcome.usage else None
-    work = dataclasses.replace(sink.work, base_sha=outcome.base_sha, usage=usage)
+    work = dataclasses.replace(
+        sink.work,
+        base_sha=outcome.base_sha,
+        usage=usage,
+        native_session_id=outcome.session_id,
+        agent_version=outcome.agent_version,
+        is_all=outcome.saved,
+    )
     if outcome.interrupted:
         _keep_work(claim, work)
         return None
+    if isinstance(outcome.failure, FetchBusy):
+        # So it leaves this place to sessions of other sites.
+        requeued = transact(lambda: session_attempts.wait_for_fetch(claim.session.id, claim.attempt))
+        log.info("waits_for_fetch", requeued=requeued)
+        if not requeued:
+            _keep_work(claim, work)
+        return None
     failure = _failure(outcome.failure) if outcome.failure else None
-    return _end(claim, outcomes.Outcome(work, outcome.result, outcome.title, failure), reporter)
+    asked = [{"question": each.text, "choices": [*each.choices]} for each in outcome.questions]
+    return _end(claim, outcomes.Outcome(work, outcome.result, outcome.title, failure, asked), reporter)
 
 
 def _failure(error: EngineError) -> outcomes.Failure:
-    return outcomes.Failure(error.code, error.stage, error.retryable, error.message)
+    retry_at = datetime.datetime.fromtimestamp(error.retry_at, datetime.UTC) if error.retry_at is not None else None
+    return outcomes.Failure(error.code, error.stage, error.retryable, error.message, retry_at)
+
+
+_NO_ANSWER = ("fetch_timeout", "repository_unreachable")
 
 
 def _end(claim: Claim, outcome: outcomes.Outcome, reporter: Reporter | None = None) -> str | None:
-    """End the session, or only keep its work if it was stopped meanwhile. Returns the code of its failure."""
+    """End the session, or only keep its work if it was stopped meanwhile. Returns the code of its failure, if it has ended
+    with one."""
     state = SessionState.ERROR if outcome.failure else SessionState.DONE
+    did_not_answer = outcome.failure is not None and outcome.failure.code in _NO_ANSWER
+    if did_not_answer or claim.site.fetch_failed_at is not None:
+        transact(lambda: scheduling.record_fetch(claim.site.id, failed=did_not_answer))
 
-    def finish() -> None:
+    def finish() -> bool:
         record(claim, rest)
-        session_attempts.finish(claim.session.id, claim.attempt, state, outcome)
+        return session_attempts.finish(claim.session.id, claim.attempt, state, outcome)
 
     try:
         rest = reporter.take() if reporter else ()
-        transact(finish)
+        if not transact(finish):
+            log.info("waiting", reason="quota")
+            return None
     except leases.Cancelled:
         _keep_work(claim, outcome.work)
         return None

@@ -14,7 +14,8 @@ from app.queue import DELIVER_WEBHOOK
 from app.redaction.secrets import Secrets, redacted_logs
 from app.services import leases
 from app.services.webhooks import deliveries
-from app.services.webhooks.deliveries import Answer, Message
+from app.services.webhooks.deliveries import Answer
+from app.services.webhooks.messages import Message
 from tasks.celery_app import app
 from tasks.jobs.session_jobs import this_host
 from workers.webhooks import NotDelivered, deliver
@@ -36,12 +37,11 @@ def deliver_webhook(webhook_id: str) -> None:
                 if time.monotonic() >= give_up_at:
                     with db.transaction():
                         deliveries.pause(row_id, attempt)
-                    return
+                    break
         except leases.LeaseLost as reason:
             log.info("dropped", reason=reason.error_code)
-        except SecretKeyChanged as error:
-            # The lease expires, and the sweep dispatches the webhook again.
-            log.error("webhook_not_delivered", error=str(error))
+    with db.transaction():
+        deliveries.dispatch_next(row_id)
 
 
 def _send_next(row_id: uuid.UUID, attempt: int) -> bool:
@@ -57,9 +57,13 @@ def _send_next(row_id: uuid.UUID, attempt: int) -> bool:
 
 
 def _send(message: Message) -> Answer:
-    with redacted_logs(Secrets(None, {f"webhook {place}": text for place, text in enumerate(message.secrets)})):
+    try:
+        (url, body), secrets = message.request(), message.secrets()
+    except SecretKeyChanged as error:
+        return Answer(None, error.message)
+    with redacted_logs(Secrets(None, {f"webhook {place}": text for place, text in enumerate((url, *secrets))})):
         try:
-            status = deliver(message.url, str(message.event_id), message.body, message.secrets, this_host())
+            status = deliver(url, str(message.event_id), body, secrets, this_host())
         except NotDelivered as error:
             return Answer(None, str(error))
     return Answer(status, None if 200 <= status < 300 else f"The receiver answered {status}, and not with a success.")

@@ -28,7 +28,7 @@ CONTROL_TASKS = 4
 
 def main(queue_name: str, name: str) -> int:
     """Run the worker until it is stopped, and return its exit status. `name` must be unique on this host."""
-    worker = app.Worker(
+    worker = _worker_class(queue_name)(
         hostname=f"{name}@",
         queues=[queue_name],
         loglevel="WARNING",
@@ -40,6 +40,12 @@ def main(queue_name: str, name: str) -> int:
     )
     worker.start()
     return worker.exitcode or 0
+
+
+def _worker_class(queue_name: str) -> Any:
+    if queue_name == queue.SESSIONS:
+        return app.subclass_with_self("tasks.extensions.stopping:SessionWorker")
+    return app.Worker
 
 
 def _options(queue_name: str) -> dict[str, Any]:

@@ -9,14 +9,18 @@ from app.models import AgentRunner, AgentRunnerSession
 from app.services.artifacts.uploads import Uploaded
 from app.services.callers import Caller
 from app.services.runners import agent_runner_sessions, agent_runners
-from app.services.runners.creation import NewRunner, NewSession
+from app.services.runners.agent_runners import Prepared
+from app.services.runners.creation import FollowUp, NewRunner
 
 
-def new_runner(caller: Caller, site_id: uuid.UUID, prompt: str = "Say hello.", **fields: Any) -> AgentRunner:
-    return agent_runners.create(caller, NewRunner(site_id=site_id, prompt=prompt, **fields), {})[0]
+def new_runner(
+    caller: Caller, site_id: uuid.UUID, prompt: str = "Say hello.", prepared: Prepared | None = None, **fields: Any
+) -> AgentRunner:
+    new = NewRunner(site_id=site_id, prompt=prompt, **fields)
+    return agent_runners.create(caller, new, prepared or Prepared())[0]
 
 
 def new_session(
     caller: Caller, runner_id: uuid.UUID, prompt: str = "More.", uploaded: Uploaded | None = None, **fields: Any
 ) -> AgentRunnerSession:
-    return agent_runner_sessions.create(caller, runner_id, NewSession(prompt=prompt, **fields), uploaded or {})
+    return agent_runner_sessions.create(caller, runner_id, FollowUp(prompt=prompt, **fields), uploaded or {})

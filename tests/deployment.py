@@ -19,38 +19,52 @@ from typing import Any
 import httpx
 import psutil
 
+from tests.matrix import OVERLAY
 from tests.processes import each_process
-from tests.program import run_program
+from tests.program import Started, run_program
 
 PROGRAM = str(Path(sys.executable).with_name("agent-runners"))
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 100.0
 
 
-def wait_for(what: str, probe: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> Any:
-    """The first true answer of `probe`; fails, naming `what`, when it does not come."""
-    deadline, pause = time.monotonic() + seconds, 0.05
+def wait_for(what: str, probe: Callable[[], Any], seconds: float = PATIENCE_SECONDS, pause: float = 0.05) -> Any:
+    """The first true answer of `probe`; fails, naming `what`, when it does not come. `pause` is for how many seconds it
+    waits before it asks again."""
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         with contextlib.suppress(httpx.TransportError):
             if answer := probe():
                 return answer
         time.sleep(pause)
         # What takes long is not asked for as often: the processors are for what is waited for.
-        pause = min(pause * 1.1, 0.3)
+        pause = max(pause, min(pause * 1.1, 0.3))
     raise AssertionError(f"{what} did not come within {seconds:g} s")
+
+
+Process = subprocess.Popen[bytes] | Started
 
 
 class Deployment:
     """Start and stop its processes by name; `api` speaks HTTP as any caller would."""
 
     def __init__(
-        self, folder: Path, database_url: str, port: int, variables: dict[str, str] | None = None, **settings: str
+        self,
+        folder: Path,
+        database_url: str,
+        port: int,
+        variables: dict[str, str] | None = None,
+        *,
+        forked: bool = False,
+        **settings: str,
     ) -> None:
+        """With `forked`, no process starts a Python of its own: see `tests.program`. It uses a third of the time."""
         self.folder = folder
+        self._forked = forked
         # Not below `folder`, which may lie too deep for the path of a socket.
         self._runtime = tempfile.TemporaryDirectory(prefix="ar-run-", dir="/tmp")
         self.variables = variables or {}
         self.url = f"http://127.0.0.1:{port}"
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.processes: dict[str, Process] = {}
         self.descriptors: tuple[int, ...] = ()
         """What the processes inherit, as they may from whatever starts them."""
         self.settings = {
@@ -60,8 +74,10 @@ class Deployment:
             "WEB_PORT": str(port),
             "WEB_PROCESSES": "1",
             "FLOWER_PORT": str(port + 1),
+            "MCP_PORT": str(port + 2),
             "AGENTS": "shell,scripted,claude,codex",
             "SANDBOX": "none",
+            "OVERLAY": str(OVERLAY).lower(),
             "LOCAL_REPOSITORIES": str(folder / "repositories"),
             "ALLOW_HTTP": "true",
             "ALLOW_PRIVATE_ADDRESSES": "true",
@@ -89,8 +105,12 @@ class Deployment:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def start(self, name: str, *arguments: str, **settings: str) -> subprocess.Popen[bytes]:
+    def start(self, name: str, *arguments: str, **settings: str) -> Process:
         """Start a process of the product, its output in `NAME.log`."""
+        if self._forked:
+            started = Started([*arguments], self.environment(**settings), self.folder / f"{name}.log")
+            self.processes[name] = started
+            return started
         with open(self.folder / f"{name}.log", "ab") as log:
             process = subprocess.Popen(
                 [PROGRAM, *arguments],
@@ -120,10 +140,11 @@ class Deployment:
         printed = self.command("init", "--email", "ada@example.org", "--name", "Ada Lovelace")
         token = next(word for word in printed.split() if word.startswith("ar_"))
         self.api.headers["Authorization"] = f"Bearer {token}"
-        self.start("web", "web")
-        wait_for("the API", lambda: httpx.get(f"{self.url}/readyz").status_code == 200)
+        # It tells the workers of new sites. Each fetch ahead is a process, so workers of tests only do it where it is tested.
+        self.start("web", "web", MIRROR_REFRESH_SECONDS="600")
+        wait_for("the API", lambda: self.api.get(f"{self.url}/readyz").status_code == 200)
 
-    def start_worker(self, host: str, **settings: str) -> subprocess.Popen[bytes]:
+    def start_worker(self, host: str, **settings: str) -> Process:
         """Start a session worker with folders of its own, as on a host that shares nothing but the artifact store."""
         return self.start(host, "worker", "sessions", "--name", host, WORK_DIR=str(self.folder / host), **settings)
 
@@ -278,9 +299,15 @@ def processes_with(marker: str) -> list[int]:
 
 @contextlib.contextmanager
 def deployed(
-    folder: Path, database_url: str, port: int, variables: dict[str, str] | None = None, **settings: str
+    folder: Path,
+    database_url: str,
+    port: int,
+    variables: dict[str, str] | None = None,
+    *,
+    forked: bool = False,
+    **settings: str,
 ) -> Iterator[Deployment]:
-    deployment = Deployment(folder, database_url, port, variables, **settings)
+    deployment = Deployment(folder, database_url, port, variables, forked=forked, **settings)
     try:
         deployment.start_all()
         yield deployment

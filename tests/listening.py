@@ -8,16 +8,33 @@ import threading
 from collections.abc import Callable
 
 
-def listen(take: Callable[[socket.socket], None], address: str = "127.0.0.1") -> socket.socket:
-    """A listener on a free port. Each connection is given to `take` in a thread of its own. It ends when it is closed."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    listener = socket.create_server((address, 0), family=family, backlog=128)
+class Listener:
+    """Listens on a free port until it is closed, also as a context manager. Each connection is given to `take` in a
+    thread of its own."""
 
-    def accept() -> None:
+    def __init__(self, take: Callable[[socket.socket], None], address: str = "127.0.0.1") -> None:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self._take = take
+        self._socket = socket.create_server((address, 0), family=family, backlog=128)
+        self.port: int = self._socket.getsockname()[1]
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
+
+    def __enter__(self) -> Listener:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """The thread ends first: one that is about to call accept(2) would take the connections of whatever is given the
+        same descriptor next, such as the server of another test."""
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._accepting.join()
+        self._socket.close()
+
+    def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
-                connection, _ = listener.accept()
-                threading.Thread(target=take, args=[connection], daemon=True).start()
-
-    threading.Thread(target=accept, daemon=True).start()
-    return listener
+                connection, _ = self._socket.accept()
+                threading.Thread(target=self._take, args=[connection], daemon=True).start()

@@ -8,6 +8,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 FULL = os.environ.get("TEST_MATRIX") == "full"
+OVERLAY = os.environ.get("TEST_OVERLAY") != "false"
+"""Whether hosts make overlays where they can. `bin/test --full` runs the attacks without them as well."""
 
 
 def usual(combinations: Sequence[T]) -> list[T]:

@@ -39,7 +39,7 @@ def name_of(pid: int) -> str:
 
 
 def forked_for(workers: Iterable[int], *names: str) -> list[int]:
-    """The live processes of these names, "supervisor" or "egress-proxy", below the fork servers of workers."""
+    """The live processes of these names, "supervisor", "egress-proxy" or "model-gateway", below the fork servers of workers."""
     below = children()
     servers = [child for worker in workers for child in below[worker] if name_of(child) == "fork-server"]
     return [each for server in servers for each in below[server] if name_of(each) in names]

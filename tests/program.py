@@ -37,22 +37,27 @@ def run_program(arguments: list[str], environment: Mapping[str, str]) -> subproc
 
 
 class Started:
-    """`agent-runners` that goes on beside the test. Its output is appended to a file."""
+    """`agent-runners` that goes on beside the test, with the methods of `subprocess.Popen`. Its output is appended to a file."""
 
     def __init__(self, arguments: list[str], environment: Mapping[str, str], log: Path) -> None:
-        self._process = _context.Process(target=_become, args=(arguments, dict(environment), str(log), str(log)))
+        self._process = _context.Process(target=_go_on, args=(arguments, dict(environment), str(log)))
         self._process.start()
         assert self._process.pid is not None
         self.pid: int = self._process.pid
 
-    def send_signal(self, number: int) -> None:
-        os.kill(self.pid, number)
+    def poll(self) -> int | None:
+        return self._process.exitcode
 
-    def wait(self, seconds: float = SECONDS) -> int:
+    def send_signal(self, number: int) -> None:
+        """Does nothing if the process has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def wait(self, timeout: float | None = SECONDS) -> int:
         """The exit status, once it has ended."""
-        self._process.join(seconds)
+        self._process.join(timeout)
         if self._process.exitcode is None:
-            raise subprocess.TimeoutExpired("agent-runners", seconds)
+            raise subprocess.TimeoutExpired("agent-runners", timeout or SECONDS)
         return self._process.exitcode
 
     def kill(self) -> None:
@@ -63,6 +68,11 @@ class Started:
 def _read(file: IO[str]) -> str:
     file.seek(0)
     return file.read()
+
+
+def _go_on(arguments: list[str], environment: dict[str, str], log: str) -> NoReturn:
+    os.setsid()
+    _become(arguments, environment, log, log)
 
 
 def _become(arguments: list[str], environment: dict[str, str], out: str, err: str) -> NoReturn:

@@ -7,7 +7,7 @@ import importlib
 from app.config import settings
 
 for name in ("account", "doctor", "init", "key", "migrate", "token", "up", "web", "worker"):
-    importlib.import_module(f"app.cli.commands.{name}")
+    importlib.import_module(f"app.cli.deployment.{name}")
 for name in ("app.web", "migrations.config", "tasks.doctor", "tasks.jobs.session_jobs"):
     importlib.import_module(name)
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import boto3
 
-from tests.listening import listen
+from tests.listening import Listener
 
 BIN = Path(sys.executable).parent
 ACCESS_KEY, SECRET_KEY = "test:tester", "testing"
@@ -158,8 +158,8 @@ class Breaking:
         self._target = ("127.0.0.1", server._ports["proxy"])
         self._after = after
         self.times = 0.0
-        self._listener = listen(self._connect)
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._listener = Listener(self._connect)
+        self.url = f"http://127.0.0.1:{self._listener.port}"
 
     def close(self) -> None:
         self._listener.close()

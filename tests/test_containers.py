@@ -38,9 +38,9 @@ def test_our_services_name_commands_and_settings_that_exist(name: str) -> None:
     assert service["stop_grace_period"] == "60s"
 
 
-def test_nothing_but_web_flower_and_the_store_is_published_and_that_on_loopback() -> None:
+def test_nothing_but_web_mcp_flower_and_the_store_is_published_and_that_on_loopback() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert set(published) == {"web", "flower", "s3"}
+    assert set(published) == {"web", "mcp", "flower", "s3"}
     assert all("127.0.0.1" in port for ports in published.values() for port in ports)
 
 
@@ -98,6 +98,12 @@ def test_the_image_sets_only_settings_that_exist() -> None:
     assert set(re.findall(rf"{PREFIX}\w+", text)) <= SETTINGS
 
 
+@pytest.mark.parametrize("name", sorted(set(SERVICES) - set(OURS)))
+def test_images_of_others_can_be_pinned_by_their_digest(name: str) -> None:
+    variable, tag = re.fullmatch(r"\$\{(\w+):-([\w./-]+:[\w.-]+)\}", SERVICES[name]["image"]).groups()
+    assert f"#{variable}={tag}@sha256:" in (ROOT / ".env.example").read_text().splitlines()
+
+
 @pytest.mark.parametrize("name", SERVICES)
 def test_no_service_can_gain_privileges(name: str) -> None:
     service = SERVICES[name]
@@ -110,4 +116,5 @@ def test_secrets_are_where_they_are_needed() -> None:
     keys = {name for name, service in OURS.items() if "AWS_SECRET_ACCESS_KEY" in service["environment"]}
     assert keys == {"web", "sessions", "control"}
     assert set(OURS["flower"]["environment"]) == {"AGENT_RUNNERS_BROKER_URL", "AGENT_RUNNERS_FLOWER_AUTH"}
-    assert not OURS["flower"]["volumes"]
+    assert {name for name in OURS["mcp"]["environment"] if "KEY" in name or "DATABASE" in name} == set()
+    assert not OURS["flower"]["volumes"] and not OURS["mcp"]["volumes"]

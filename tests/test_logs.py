@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import structlog
@@ -18,6 +18,14 @@ from app.redaction.secrets import Secrets, redacted_logs
 SHAPE = "ghp" + "_" + "a1B2" * 9
 KEY = "key-of-the-model-42"
 TOKEN = "token-of-the-forge-17"
+
+
+@pytest.fixture(autouse=True)
+def other_tests_log_as_before() -> Iterator[None]:
+    """Undo what a test here has configured, when its settings are undone."""
+    yield
+    configure_logging("test")
+    settings.cache_clear()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -42,30 +43,35 @@ def tables(engine: sa.Engine) -> set[str]:
     return set(sa.inspect(engine).get_table_names()) - {"alembic_version"}
 
 
-def test_models_and_migrations_agree(fresh_url: str, engine: sa.Engine) -> None:
+def differ_in_length(_context: object, _found: object, _column: object, found: Any, wanted: Any) -> bool | None:
+    """Alembic takes a text of any length for one of each length. It is another type to the server, though, and so to a
+    connection that has prepared a statement."""
+    wanted = getattr(wanted, "impl", wanted)
+    if isinstance(found, sa.String) and isinstance(wanted, sa.String) and found.length != wanted.length:
+        return True
+    return None
+
+
+def test_models_and_migrations_agree_and_each_can_be_taken_back(fresh_url: str, engine: sa.Engine) -> None:
     migrate(fresh_url)
     with engine.connect() as connection:
-        options = {"compare_type": True, "include_object": lambda _item, name, *_: name not in ONLY_ON_POSTGRES}
+        options = {
+            "compare_type": differ_in_length,
+            "include_object": lambda _item, name, *_: name not in ONLY_ON_POSTGRES,
+        }
         context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, Base.metadata) == []
-
-
-def test_migrating_again_is_no_error(fresh_url: str, engine: sa.Engine) -> None:
     migrate(fresh_url)
-    migrate(fresh_url)
-    assert tables(engine) == set(Base.metadata.tables)
-
-
-def test_every_migration_can_be_taken_back(fresh_url: str, engine: sa.Engine) -> None:
-    migrate(fresh_url)
+    assert tables(engine) == set(Base.metadata.tables), "to migrate again is no error"
+    assert_one_session_is_active(engine)
     command.downgrade(alembic_config(fresh_url), "base")
     assert tables(engine) == set()
     migrate(fresh_url)
     assert tables(engine) == set(Base.metadata.tables)
 
 
-def test_one_session_of_a_runner_is_active_at_most_even_past_the_code(fresh_url: str, engine: sa.Engine) -> None:
-    migrate(fresh_url)
+def assert_one_session_is_active(engine: sa.Engine) -> None:
+    """A runner has one active session at most, even past the code."""
     indexes = {index["name"]: index for index in sa.inspect(engine).get_indexes("agent_runner_sessions")}
     assert indexes["uq_agent_runner_sessions_active"]["unique"]
     with engine.connect() as connection:

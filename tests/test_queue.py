@@ -17,7 +17,7 @@ import redis
 import structlog
 
 from app import queue
-from app.cli.commands.broker import find_server
+from app.cli.deployment.broker import find_server
 from tests.deployment import wait_for
 
 

@@ -7,8 +7,10 @@ import hashlib
 import json
 import random
 import re
+import shutil
 import string
 import subprocess
+import sys
 import textwrap
 import time
 import tracemalloc
@@ -178,6 +180,59 @@ def test_a_known_value_is_found_in_hexadecimal(kind: str, before: int) -> None:
         assert Secrets(some(32)).redact(text) == text
 
 
+DUMPS = {
+    "xxd": ["xxd"],
+    "xxd, upper case": ["xxd", "-u"],
+    "xxd, bytes": ["xxd", "-g1"],
+    "xxd, narrow": ["xxd", "-c", "5"],
+    "xxd, little-endian": ["xxd", "-e"],
+    "xxd, for C": ["xxd", "-i"],
+    "hexdump": ["hexdump"],
+    "hexdump -C": ["hexdump", "-C"],
+    "od": ["od"],
+    "od -c": ["od", "-c"],
+    "od -c, no offset": ["od", "-An", "-c"],
+    "od -b": ["od", "-b"],
+    "od -x": ["od", "-x"],
+    "od -t x1z": ["od", "-A", "x", "-t", "x1z"],
+    "od -t x4": ["od", "-t", "x4"],
+    "od -t x1, no offset": ["od", "-An", "-t", "x1"],
+    "od -t u1": ["od", "-t", "u1"],
+    "colons": ["python3", "-c", "import sys; print('key is', sys.stdin.buffer.read().hex(':'), 'so')"],
+    "spaces": ["python3", "-c", "import sys; print('key is', sys.stdin.buffer.read().hex(' '), 'so')"],
+    "a list": ["python3", "-c", "import sys; print('key is', list(sys.stdin.buffer.read()), 'so')"],
+}
+
+
+@pytest.mark.parametrize("kind", DUMPS)
+def test_a_known_value_is_found_in_dumps(kind: str) -> None:
+    program, *arguments = DUMPS[kind]
+    if shutil.which(program) is None:
+        package = {"hexdump": "bsdextrautils", "od": "coreutils"}.get(program, program)
+        pytest.skip(f"NOT TESTED: no {program}; install it with `apt-get install {package}`")
+    swapped = kind in ("xxd, little-endian", "hexdump", "od", "od -x", "od -t x4")
+    for before in (0, 4, 7, 29) if not swapped else (0, 4, 12, 28):
+        content = b"?" * before + LONG[:40].encode() + b"! and what else is there"
+        command = [sys.executable if program == "python3" else program, *arguments]
+        dump = subprocess.run(command, input=content, capture_output=True, check=True).stdout.decode()
+        for value in (LONG[:40], LONG[:40][-20:] if not swapped else LONG[:40]):
+            found = Secrets(value).redact(f"before\n{dump}after\n")
+            assert "[redacted]" in found and found.startswith("before\n") and found.endswith("after\n")
+            again = Secrets(value).redact(found)
+            assert again == found and value[4:12] not in found, found
+            assert Secrets(value).are_in([dump.encode()]) or kind == "od -c, no offset", dump
+        in_json = json.dumps({"output": dump})
+        assert Secrets(LONG[:40]).redact(in_json) != in_json
+        assert Secrets(some(32)).redact(dump) == dump and not Secrets(some(32)).are_in([dump.encode()])
+
+
+def test_a_line_of_a_dump_is_redacted_without_the_others() -> None:
+    content = b"? " + LONG.encode() + b" !"
+    lines = [content[at : at + 16].hex(" ") for at in range(0, len(content), 16)]
+    for number, line in enumerate(lines[:-1]):
+        assert Secrets(LONG).redact(f"{number:08x}  {line}  |{'x' * 16}|") == f"{number:08x}  [redacted]"
+
+
 @pytest.mark.parametrize("kind", ESCAPES)
 def test_a_known_value_is_found_with_escapes(kind: str) -> None:
     escape, secrets = ESCAPES[kind], Secrets(TOKEN)
@@ -225,7 +280,7 @@ LONG = some(108)
 
 
 @pytest.mark.parametrize("before", [*range(8), 40, 41, 42, 56, 57, 58, 1000])
-@pytest.mark.parametrize("columns", [64, 76])
+@pytest.mark.parametrize("columns", [61, 64, 76])
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "\n    ", "\\n", "\\r\\n"])
 def test_a_known_value_is_found_in_wrapped_base64(before: int, columns: int, line_end: str) -> None:
     for value in (LONG, LONG[-20:], LONG[-8:]):
@@ -329,16 +384,22 @@ HOSTILE += [
     "\\u0061",
     "61",
     "61\n",
+    "61 ",
+    "61: ",
+    "61 61 61 g",
+    "00000010: 6161 6161  aa\n",
+    "   a",
+    "   a   \\\n",
 ]
 
 
 @pytest.mark.parametrize("piece", HOSTILE)
 def test_no_text_makes_it_slow(piece: str) -> None:
-    text = (piece * 2**20)[: 2**20]
+    text = (piece * 2**18)[: 2**18]
     start = time.process_time()
     Secrets(TOKEN, {"KEY": LONG, "SAME": "a" * 1000}).redact(text)
-    # It takes a tenth of a second or less; an expression that goes back and forth takes minutes.
-    assert time.process_time() - start < 5
+    # It takes less than a tenth of a second; an expression that goes back and forth takes a minute.
+    assert time.process_time() - start < 3
 
 
 @pytest.mark.parametrize(

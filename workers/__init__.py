@@ -10,6 +10,7 @@ from workers.errors import EngineError, Interrupted
 from workers.job import Attachment, BaseCommit, Event, Host, Job, Limits, Outcome, Progress, Step, Usage
 from workers.processes.forking import start_fork_server
 from workers.processes.lifeline import Lifeline, boot_time
+from workers.workspace.deleted_sites import find_sites, remove_site
 from workers.workspace.orphans import discard_workspaces, find_workspaces, is_orphan, locked, save_lost_work
 from workers.workspace.warming import SiteRepository, warm
 
@@ -30,9 +31,11 @@ __all__ = [
     "Usage",
     "boot_time",
     "discard_workspaces",
+    "find_sites",
     "find_workspaces",
     "is_orphan",
     "locked",
+    "remove_site",
     "run",
     "save_lost_work",
     "start_fork_server",

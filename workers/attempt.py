@@ -7,20 +7,27 @@ import logging
 from collections.abc import Generator, Sequence
 
 from workers.agents.base import Agent
+from workers.agents.questions import question_step, read_questions
 from workers.agents.registry import open_agent
+from workers.agents.tool_servers import left_out
 from workers.egress.process import Egress, open_egress
-from workers.egress.rules import Rule
-from workers.errors import FULL_DISK, EngineError, Interrupted, Stage, disk_full
+from workers.errors import FULL_DISK, BudgetNearlyUsed, EngineError, Interrupted, disk_full
 from workers.interruption import Interruption
 from workers.job import BaseCommit, Event, Host, Job, Outcome, Progress, Step
 from workers.limits.budget import Budget
+from workers.limits.spending import Spending
 from workers.processes.lifeline import Lifeline
+from workers.rebase import rebase
 from workers.redaction import Redactor
 from workers.repository.git import GitFailed
 from workers.repository.mirror import Mirror
 from workers.sandbox import Sandbox, describe, open_sandbox, probe
+from workers.stages import conversation, wrap_up
 from workers.stages.agent import run_agent
 from workers.stages.commands import Commands, Events
+from workers.stages.fallbacks import Succession
+from workers.stages.model_calls import ModelCalls, open_model_calls
+from workers.stages.network import network_rules
 from workers.stages.saving import as_failure, save_work
 from workers.stages.setup import run_setup, setup_files, setup_step
 from workers.workspace import inputs
@@ -32,7 +39,7 @@ log = logging.getLogger(__name__)
 
 _NAMED = 100
 _ANEW = Step(
-    "The worker's copy of the repository was made anew",
+    "The worker's copy of the repository was recreated",
     "It was damaged, so the repository was fetched in full. If this happens again, check the worker's disk.",
 )
 
@@ -44,6 +51,8 @@ def run(job: Job, host: Host) -> Generator[Event, None, Outcome]:
     stored in the first case, and in the second if `job.on_interrupt` returns True. Any other exception is a bug in the
     engine and is raised. In each case no process and no workspace is left behind.
     """
+    if job.mode == "rebase":
+        return (yield from rebase(job, host))
     attempt = _Attempt(job, host)
     try:
         try:
@@ -70,12 +79,15 @@ class _Attempt:
     def __init__(self, job: Job, host: Host) -> None:
         self._job = job
         self._host = host
-        self._budget = Budget(job.limits)
+        self._budget = Budget(job.limits, job.earlier.usage if job.earlier else None)
         self._redactor = Redactor(job.secrets)
         self._interruption = Interruption(job)
         self._agent: Agent | None = None
         self._egress: Egress | None = None
+        self._calls: ModelCalls | None = None
+        self._spending: Spending | None = None
         self._workspace: Workspace | None = None
+        self._sandbox: Sandbox | None = None
         self._commands: Commands | None = None
         self._agent_began = False
         self._outcome = Outcome()
@@ -84,15 +96,18 @@ class _Attempt:
     def work(self) -> Events:
         """Everything up to the end of the agent. Raises EngineError if a part of it fails."""
         job, host = self._job, self._host
-        agent = self._agent = open_agent(job, host.acp_agents)
+        succession = Succession(job, host)
+        agent = self._agent = succession.agents[0]
         _check_sandbox(host)
-        rules = _network_rules(job, host, agent)
-        yield Step(f"Sandbox: {host.sandbox}", describe(host, rules["agent"]))
+        rules = network_rules(job, host, succession.agents)
+        calls = self._calls = open_model_calls(host, succession.agents, self._budget)
+        self._spending = calls.spending if calls else None
+        yield Step(f"Sandbox: {host.sandbox}", describe(host, rules["agent"], calls.hosts if calls else ()))
         if host.sandbox != "none":
             # The proxy starts while the workspace is prepared.
-            self._egress = open_egress(host, rules)
+            self._egress = open_egress(host, rules, calls.gateway if calls else None)
         yield Progress("fetching")
-        mirror = Mirror(host, job.site_id, job.lifeline, self._budget)
+        mirror = Mirror(host, job.site_id, job.lifeline, self._budget, job.fetch_patience_seconds)
         base = mirror.obtain_base(job)
         default_branch = base.branch if job.branch is None else None
         if job.needs_default_branch:
@@ -107,13 +122,64 @@ class _Attempt:
         self._outcome = Outcome(base_sha=workspace.base_sha)
         yield BaseCommit(workspace.base_sha, workspace.branch, default_branch)
         commands = self._commands = Commands(job, workspace, self._budget, self._redactor, self._egress)
-        sandbox = open_sandbox(host, workspace, job.limits, self._egress)
+        sandbox = self._sandbox = open_sandbox(host, workspace, job.limits, self._egress)
         attachments = yield from self._set_up(workspace, sandbox, commands, agent)
+        if step := conversation.go_on(agent, job, workspace, sandbox):
+            yield self._redactor.step(step)
+        missing = left_out(agent.job, speaks_mcp=agent.speaks_mcp, can_disable_tools=agent.can_disable_tools)
+        if missing:
+            yield self._redactor.step(missing)
         yield Progress("agent")
-        yield from run_agent(agent, sandbox, commands, self._interruption, self._budget, attachments)
+        yield from succession.steps
+
+        def run_one(agent: Agent) -> Events:
+            self._agent = agent
+            try:
+                yield from self._run(agent, workspace, sandbox, commands, attachments)
+            except BudgetNearlyUsed as reached:
+                yield from self._wrap_up(self._agent, workspace, sandbox, commands)
+                raise reached
+
+        yield from succession.run(run_one, workspace, sandbox, self._redactor)
+        asked = self._agent.questions or (read_questions(workspace.home) if self._agent.speaks_mcp else ())
+        if questions := tuple(map(self._redactor.question, asked)):
+            if job.may_ask:
+                self._outcome = dataclasses.replace(self._outcome, questions=questions)
+            yield question_step(questions, is_answered=job.may_ask)
+
+    def _run(
+        self, agent: Agent, workspace: Workspace, sandbox: Sandbox, commands: Commands, attachments: list[str]
+    ) -> Events:
+        """Run an agent: once more, and without its earlier session, if it refuses to resume that."""
+        job, calls = self._job, self._calls
+        shared = (self._interruption, self._budget, attachments, self._spending)
+        try:
+            yield from run_agent(agent, sandbox, commands, *shared)
+        except EngineError as failure:
+            if not conversation.has_refused(agent, failure):
+                raise
+            agent = self._agent = open_agent(job, self._host.acp_agents)
+            if calls:
+                calls.point(agent)
+            yield self._redactor.step(conversation.begin_anew(agent, job, failure, workspace, sandbox))
+            yield from run_agent(agent, sandbox, commands, *shared)
+
+    def _wrap_up(self, before: Agent, workspace: Workspace, sandbox: Sandbox, commands: Commands) -> Events:
+        """Have an agent that was ended leave a summary, with what is left of the budget."""
+        yield wrap_up.STEP
+        last = self._agent = wrap_up.prepare(before, self._host, workspace, sandbox)
+        if before.usage:
+            is_counted = self._spending is not None and self._spending.has_counted
+            self._budget.begin_turn(before.usage, is_counted=is_counted)
+        try:
+            yield from run_agent(last, sandbox, commands, self._interruption, self._budget, (), self._spending)
+        except EngineError as failure:
+            yield self._redactor.step(Step("The summary is not complete", failure.message))
+        if last.session_id is None:
+            last.session_id, last.totals = before.session_id, before.totals
 
     def _prepare(self, job: Job, mirror: Mirror) -> Generator[Event, None, Workspace]:
-        """Prepare the workspace. The mirror is made anew if it turns out that it cannot be read."""
+        """Prepare the workspace. The mirror is recreated if it turns out that it cannot be read."""
         try:
             return Workspace.prepare(job, self._host, self._budget)
         except GitFailed as failed:
@@ -164,6 +230,10 @@ class _Attempt:
         if self._workspace is not None:
             yield Progress("saving")
             yield from self._store()
+            # A store that took no diff for so long takes nothing else.
+            is_available = self.failure is None or self.failure.stage != "upload"
+            if is_available and (step := self._keep_conversation()):
+                yield self._redactor.step(step)
 
     def _store(self) -> Events:
         try:
@@ -185,6 +255,7 @@ class _Attempt:
         if keep:
             try:
                 self._save(complete=False)
+                self._keep_conversation()
             except Exception:
                 log.exception("the work of an interrupted attempt could not be saved")
 
@@ -193,15 +264,33 @@ class _Attempt:
             return ()
         saved = save_work(self._job, self._workspace, began=self._agent_began, complete=complete, lifeline=lifeline)
         self._outcome = dataclasses.replace(
-            self._outcome, has_result_diff=saved.written.result, has_cumulative_diff=saved.written.cumulative
+            self._outcome,
+            has_result_diff=saved.written.result,
+            has_cumulative_diff=saved.written.cumulative,
+            saved=True,
         )
         return saved.steps
 
+    def _keep_conversation(self) -> Step | None:
+        """Store what the agent remembers, for a follow-up. Returns the step that says why it was not stored."""
+        if not (self._agent and self._workspace and self._sandbox and self._agent_began):
+            return None
+        if self._agent.name != self._job.agent:
+            # A follow-up would continue with the session's own agent, which does not know this one's conversation.
+            return None
+        session_id, step = conversation.keep(self._agent, self._job, self._workspace, self._sandbox)
+        version = self._agent.find_version()
+        self._outcome = dataclasses.replace(self._outcome, session_id=session_id, agent_version=version)
+        return step
+
     def dispose(self) -> None:
-        """End the proxy and remove the workspace. The sweep removes it if this fails."""
+        """End the proxy and the gateway, and remove the workspace. The sweep removes it if this fails."""
         egress, self._egress = self._egress, None
+        calls, self._calls = self._calls, None
         if egress is not None:
             egress.close()
+        if calls is not None:
+            calls.gateway.close()
         commands, self._commands = self._commands, None
         workspace, self._workspace = self._workspace, None
         if commands is not None:
@@ -217,7 +306,9 @@ class _Attempt:
         """The outcome, with the agent's result, title and usage."""
         outcome = dataclasses.replace(self._outcome, failure=self.failure)
         if agent := self._agent:
-            outcome = dataclasses.replace(outcome, result=agent.result, title=agent.title, usage=agent.usage)
+            usage = self._spending.usage(agent.usage) if self._spending else agent.usage
+            total = self._budget.total(usage) if usage else None
+            outcome = dataclasses.replace(outcome, result=agent.result, title=agent.title, usage=total)
         return self._redactor.outcome(outcome)
 
 
@@ -225,11 +316,3 @@ def _check_sandbox(host: Host) -> None:
     finding = probe(host)
     if not finding.ok:
         raise EngineError("sandbox_unavailable", "setup", f"{finding.reason} {finding.remedy}")
-
-
-def _network_rules(job: Job, host: Host, agent: Agent) -> dict[Stage, list[Rule]]:
-    """The hosts that each stage may reach. Hosts set by the operator may be private. Those set by a site must be public,
-    unless the operator allows private addresses."""
-    site = [Rule.parse(text, private=host.allow_private_addresses) for text in job.egress_hosts]
-    site += [Rule.parse(text, private=True) for text in host.egress_hosts]
-    return {"setup": site, "agent": [*site, *(Rule.parse(text, private=True) for text in agent.model_hosts)]}

@@ -15,15 +15,31 @@ class EngineError(Exception):
     """A failure that a person can act on.
 
     `code` is stable and documented in `docs/failures.md`. `stage` says where it happened, and `retryable` whether the
-    same session may succeed if it is run again. `message` is shown to the caller unchanged.
+    same session may succeed if it is run again. `message` is shown to the caller unchanged. `retry_at` is when that is,
+    in seconds since 1970, if somebody said so.
     """
 
-    def __init__(self, code: str, stage: Stage, message: str, *, retryable: bool = False) -> None:
+    def __init__(
+        self, code: str, stage: Stage, message: str, *, retryable: bool = False, retry_at: float | None = None
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.stage = stage
         self.message = message
         self.retryable = retryable
+        self.retry_at = retry_at
+
+
+class FetchBusy(EngineError):
+    """Another process fetches the repository, and for longer than the job has patience. The job should wait elsewhere."""
+
+    def __init__(self) -> None:
+        message = "Another session is still fetching this repository. Run this one again when it is done."
+        super().__init__("fetch_timeout", "checkout", message, retryable=True)
+
+
+class BudgetNearlyUsed(EngineError):
+    """So much of the session's budget is used that its agent is to leave a summary. What is left is for that alone."""
 
 
 def disk_full(stage: Stage) -> EngineError:

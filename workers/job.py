@@ -64,6 +64,23 @@ class Usage:
     cost_usd: float | None = None
     tool_calls: int | None = None
 
+    def after(self, earlier: Usage | None) -> Usage:
+        """The totals of both. The cost is not known unless it is of both."""
+        if earlier is None:
+            return self
+        cost = None if self.cost_usd is None or earlier.cost_usd is None else self.cost_usd + earlier.cost_usd
+        return Usage(
+            _sum(self.input_tokens, earlier.input_tokens),
+            _sum(self.output_tokens, earlier.output_tokens),
+            _sum(self.cached_input_tokens, earlier.cached_input_tokens),
+            cost,
+            _sum(self.tool_calls, earlier.tool_calls),
+        )
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    return None if one is None and other is None else (one or 0) + (other or 0)
+
 
 @dataclass(frozen=True)
 class BaseCommit:
@@ -84,7 +101,22 @@ class Progress:
     stage: Literal["fetching", "preparing", "setup", "agent", "saving"]
 
 
-Event = Step | Usage | BaseCommit | Progress
+@dataclass(frozen=True)
+class BudgetWarning:
+    """Most of the session's own budget is used. Reported once in an attempt."""
+
+    message: str
+
+
+Event = Step | Usage | BaseCommit | Progress | BudgetWarning
+
+
+@dataclass(frozen=True)
+class Question:
+    """What an agent asks a person, and the answers that it offers. The person may give another one."""
+
+    text: str
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -115,6 +147,10 @@ class Limits:
     max_tokens: int | None = None
     """Input and output tokens, cached input included. None: no limit."""
     max_cost_usd: float | None = None
+    wrap_up_at: float = 0
+    """The share of these two at which the agent is asked for a summary, and then ended. 0: never."""
+    max_conversation_bytes: int = 64 * 1024**2
+    """Of the files in which an agent remembers its session, which are kept for a follow-up. 0: none are kept."""
 
 
 @dataclass(frozen=True)
@@ -125,14 +161,65 @@ class Attachment:
     read: Callable[[], Iterator[bytes]] = field(repr=False)
 
 
-class DiffSink(Protocol):
-    """Stores diffs. `write` returns when all bytes are stored, or raises.
+class ConversationLost(Exception):
+    """What an agent remembers cannot be used. The message says why, as a sentence."""
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """The earlier sessions that this one continues from.
+
+    `words` describes them for a model, in a bounded text. `session_id` is the agent's own id of the last one, and `state`
+    reads what the engine stored of it; it may raise `ConversationLost`. Without these the words are handed over, and
+    `reason` says why.
+    """
+
+    words: Callable[[], str] = field(repr=False)
+    session_id: str | None = None
+    state: Callable[[], Iterator[bytes]] | None = field(default=None, repr=False)
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class BoundSecret:
+    """A secret that only one host gets: in a header of the requests that the agent makes to a URL of the gateway.
+
+    The agent has the variables `name`, a placeholder, and `name`_URL. `prefix` stands in front of `value` in the header.
+    """
+
+    name: str
+    url: str
+    """Of the host, without a path."""
+    header: str
+    prefix: str
+    value: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class EarlierAttempt:
+    """What an earlier attempt at the same session left, whose model took no more calls.
+
+    `diff` reads all changes to the base until then, those of earlier sessions included. None: there are none.
+    """
+
+    diff: Callable[[], Iterator[bytes]] | None = field(default=None, repr=False)
+    usage: Usage | None = None
+
+
+class Sink(Protocol):
+    """Stores what an attempt leaves. Each method returns when all bytes are stored, or raises.
 
     `chunks` can be iterated more than once, so a sink can retry. `contains_secret` means that a file changed by the
     diff holds a known secret.
     """
 
-    def write(self, kind: DiffKind, chunks: Iterable[bytes], *, contains_secret: bool) -> None: ...
+    def write(self, kind: DiffKind, chunks: Iterable[bytes], *, contains_secret: bool) -> None:
+        """Store a diff."""
+        ...
+
+    def write_conversation(self, chunks: Iterable[bytes]) -> None:
+        """Store what the agent remembers of its session."""
+        ...
 
 
 class Secrets(Protocol):
@@ -145,6 +232,28 @@ class Secrets(Protocol):
     def are_in(self, chunks: Iterable[bytes]) -> bool:
         """Whether the stream holds a secret."""
         ...
+
+
+@dataclass(frozen=True)
+class Fallback:
+    """An agent that takes over where the provider of the one before accepts no calls. `model` None: its own default."""
+
+    agent: str
+    model: str | None = None
+
+
+@dataclass(frozen=True)
+class McpServer:
+    """A server of tools that the agent is to use: a program in the sandbox, or one at a URL."""
+
+    name: str
+    command: tuple[str, ...] = ()
+    url: str | None = None
+    credential: str | None = None
+    """The name of a secret that is bound to the host of the URL. It is added outside of the sandbox."""
+    variables: tuple[str, ...] = ()
+    """Names of the agent's variables that the program gets."""
+    disabled_tools: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -165,7 +274,7 @@ class Job:
     branch: str | None
     prompt: str
     agent: str
-    sink: DiffSink
+    sink: Sink
     secrets: Secrets
     lifeline: Lifeline
     on_interrupt: Callable[[], bool]
@@ -173,9 +282,17 @@ class Job:
     base_sha: str | None = None
     start_diff: Callable[[], Iterator[bytes]] | None = field(default=None, repr=False)
     credential: str | None = field(default=None, repr=False)
+    fetch_patience_seconds: float | None = None
+    """How long to wait while another process fetches the repository. None: as long as a fetch may take."""
     model: str | None = None
     effort: str | None = None
-    mode: Literal["normal", "ask"] = "normal"
+    fallbacks: tuple[Fallback, ...] = ()
+    mode: Literal["normal", "ask", "plan", "rebase"] = "normal"
+    """`ask` wants an answer, and `plan` a plan, as the agent's final message, and they keep no changes. In the mode
+    `rebase` no agent runs, see `workers/rebase.py`."""
+    may_ask: bool = True
+    """Whether the agent may end with questions to a person."""
+    mcp_servers: tuple[McpServer, ...] = ()
     setup_command: str | None = None
     setup_cache_files: tuple[str, ...] | None = None
     """The files that what setup leaves depends on. None: everything that it sees. Empty: it is not used again."""
@@ -186,9 +303,19 @@ class Job:
     egress_hosts: tuple[str, ...] = ()
     """Hosts that the site lets its commands reach: `host`, `*.host` or `host:port`."""
     attachments: tuple[Attachment, ...] = ()
+    conversation: Conversation | None = None
+    """None: this session begins one."""
+    earlier: EarlierAttempt | None = None
+    """The attempt that this one continues from. Its conversation is in `conversation`."""
     limits: Limits = Limits()
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Variables for agents only, including model keys. Each agent gets only its own. Never logged."""
+    bound_secrets: tuple[BoundSecret, ...] = field(default=(), repr=False)
+    """Secrets that no command gets, only a host."""
+    setup_environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Variables for the setup command only. Never logged."""
+    setup_fingerprint: str = ""
+    """Changes with any of these, without revealing them: what setup leaves depends on them."""
 
 
 @dataclass(frozen=True)
@@ -216,6 +343,10 @@ class Host:
     allow_private_addresses: bool = False
     """Whether repositories and the hosts named by sites may have private addresses."""
     acp_agents: AcpAgents = ()
+    model_patience_seconds: float = 60.0
+    """For how long the provider of a model may refuse an agent's calls in a row before the agent is stopped."""
+    prices_file: Path | None = None
+    """The operator's price list of models. None: that of the library."""
     resolve: tuple[tuple[str, str], ...] = ()
     """Host names with addresses that override the resolver."""
 
@@ -225,7 +356,9 @@ class Outcome:
     """How the attempt ended. `failure` None and `interrupted` False is success, with or without a change.
 
     `has_result_diff` and `has_cumulative_diff` say which diffs the sink holds, including work done before a failure or
-    an interruption. `result` is the agent's final message and `title` its name for the change, if it gave them.
+    an interruption; `saved` says that the sink holds all of the attempt's work. `result` is the agent's final message and
+    `title` its name for the change, if it reported them. `session_id` is the agent's own id of its session, and `agent_version` the version of its program, where known.
+    `questions` are what the agent wants to know before it can continue.
     """
 
     failure: EngineError | None = None
@@ -233,6 +366,10 @@ class Outcome:
     base_sha: str | None = None
     has_result_diff: bool = False
     has_cumulative_diff: bool = False
+    saved: bool = False
     result: str | None = None
     title: str | None = None
     usage: Usage | None = None
+    session_id: str | None = None
+    agent_version: str | None = None
+    questions: tuple[Question, ...] = ()

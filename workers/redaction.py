@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from workers.errors import EngineError
-from workers.job import Outcome, Secrets, Step
+from workers.errors import EngineError, FetchBusy
+from workers.job import Outcome, Question, Secrets, Step
 from workers.processes.lines import Line
 
 _TITLE_CHARACTERS = 200
 _REF_CHARACTERS = 200
 _MESSAGE_BYTES = 16 * 1024
 _RESULT_BYTES = 64 * 1024
+_QUESTION_CHARACTERS = 1000
+_CHOICE_CHARACTERS = 200
 # Longer than any known secret.
 _SECRET_CHARACTERS = 16 * 1024
 
@@ -35,16 +37,22 @@ class Redactor:
 
     def step(self, step: Step) -> Step:
         """A step that is safe to store."""
-        title = " ".join(self.text(step.title).split())
-        if len(title) > _TITLE_CHARACTERS:
-            title = title[: _TITLE_CHARACTERS - 3] + "..."
+        title = _cut(" ".join(self.text(step.title).split()), _TITLE_CHARACTERS)
         ref = self.text(step.ref)[:_REF_CHARACTERS] if step.ref else None
         return replace(step, title=title, message=shorten(self.text(step.message), _MESSAGE_BYTES), ref=ref)
 
     def failure(self, failure: EngineError) -> EngineError:
         """A failure whose message is safe to show."""
+        if isinstance(failure, FetchBusy):
+            # The caller knows it by its class, and its message quotes nothing.
+            return failure
         message = shorten(self.text(failure.message), _MESSAGE_BYTES)
-        return EngineError(failure.code, failure.stage, message, retryable=failure.retryable)
+        return EngineError(failure.code, failure.stage, message, retryable=failure.retryable, retry_at=failure.retry_at)
+
+    def question(self, question: Question) -> Question:
+        """A question that is safe to store."""
+        choices = tuple(_cut(self.text(each), _CHOICE_CHARACTERS) for each in question.choices)
+        return Question(_cut(self.text(question.text), _QUESTION_CHARACTERS), choices)
 
     def outcome(self, outcome: Outcome) -> Outcome:
         """An outcome that is safe to store."""
@@ -54,6 +62,10 @@ class Redactor:
             result=outcome.result and shorten(self.text(outcome.result), _RESULT_BYTES),
             title=outcome.title and self.text(outcome.title)[:_TITLE_CHARACTERS],
         )
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[: longest - 3] + "..."
 
 
 def shorten(text: str, limit: int) -> str:

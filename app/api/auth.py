@@ -11,6 +11,8 @@ from app.errors import Unauthorized
 from app.services.accounts import tokens
 from app.services.callers import Caller
 
+log = structlog.get_logger()
+
 _TOO_MANY = "Too many requests without a valid token came from your address. Check the token."
 _CHALLENGE = 'Bearer realm="agent-runners"'
 
@@ -46,6 +48,17 @@ def _identify() -> None:
     except Unauthorized as error:
         error.headers["WWW-Authenticate"] = f'{_CHALLENGE}, error="invalid_token"'
         raise
+    if g.caller.use_is_due:
+        _record_use(g.caller)
+
+
+def _record_use(caller: Caller) -> None:
+    """Record when the token was used. A database that cannot be written to at the moment still answers what is read."""
+    try:
+        with db.transaction():
+            tokens.record_use(caller.token_id)
+    except db.UNAVAILABLE as error:
+        log.warning("token_use_not_recorded", error=type(error).__name__)
 
 
 def caller() -> Caller:

@@ -20,6 +20,7 @@ from app.errors import BadRequest, Invalid
 from app.schemas.base import ErrorSchema
 from app.schemas.glossary import PATHS
 from app.services.pagination import COUNTED
+from app.serving.shares import take_share
 
 F = TypeVar("F", bound=Callable[..., Any])
 # What a 422 shows of what is wrong. A body of some megabytes can have a million unknown fields.
@@ -178,6 +179,7 @@ def _admit() -> None:
     # Before some requests a browser asks with OPTIONS, and without a token, whether the page may make them.
     if flask.request.method != "OPTIONS":
         auth.identify()
+        take_share(flask.request.environ, auth.caller().account_id)
         requests.check_body()
         _refuse_unexpected()
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 RUNNER_ID = "0197c1de-0000-7000-8000-000000000001"
 SESSION_ID = "0197c1de-0000-7000-8000-000000000002"
 SITE_ID = "0197c1de-0000-7000-8000-000000000003"
@@ -24,6 +22,7 @@ DIFF_FILE = {
     "new_mode": "100644",
     "offset": 0,
     "size": len(DIFF),
+    "sensitive": None,
 }
 
 USER = {"id": USER_ID, "full_name": "Ada Lovelace", "email": "ada@example.org", "avatar_url": None}
@@ -45,6 +44,7 @@ AGENT = {
     "reported_at": NOON,
 }
 CREATE_SITE = {"name": "shop", "repo_url": "https://github.com/example/shop.git", "default_branch": "main"}
+BRANCHES = {"names": ["main", "release/2.1"], "listed_at": "2026-11-02T09:30:00.000Z"}
 SITE = {
     **CREATE_SITE,
     "id": SITE_ID,
@@ -53,11 +53,21 @@ SITE = {
     "forge_api_url": None,
     "default_agent": None,
     "default_model": None,
+    "fallback_agents": None,
+    "on_quota": "fail",
     "setup_command": None,
     "setup_cache_files": None,
     "protected_branches": ["main"],
     "egress_hosts": [],
     "allow_agent_configuration": False,
+    "mcp_servers": None,
+    "sensitive_files": "warn",
+    "pr_branch_pattern": None,
+    "pr_title_template": "[agent] {{ title }}",
+    "pr_body_template": None,
+    "pr_labels": ["agent"],
+    "pr_reviewers": None,
+    "pr_assignees": None,
     "max_duration_seconds": None,
     "max_cost_usd": None,
     "max_concurrent_sessions": None,
@@ -90,6 +100,8 @@ RUNNER = {
     "latest_session_id": SESSION_ID,
     "latest_session_state": "NEW",
     "latest_session_mode": "normal",
+    "awaiting_input": False,
+    "questions": None,
     "waiting": {"reason": "queued", "position": 0, "until": None},
     "pr_url": None,
     "pr_branch": None,
@@ -98,11 +110,17 @@ RUNNER = {
     "pr_number": None,
     "pr_is_being_created": False,
     "pr_error": None,
+    "pr_warnings": None,
     "merge_commit_sha": None,
     "merge_commit_error": None,
     "merge_commit_is_being_created": False,
     "base_sha": None,
     "behind_by": None,
+    "mergeable": None,
+    "conflicts": None,
+    "is_being_refreshed": False,
+    "refreshed_at": None,
+    "refresh_error": None,
     "head_session_id": None,
     "usage": dict.fromkeys(USAGE),
     "user": USER,
@@ -122,12 +140,14 @@ SESSION = {
     "mode": "normal",
     "title": None,
     "prompt": "Add a health endpoint.",
+    "may_ask": True,
     "prompt_truncated": False,
     "agent_config": {"agent": "claude", "model": None, "effort": None},
     "stage": None,
     "waiting": None,
     "result": "There is a health endpoint now.",
     "result_truncated": False,
+    "questions": None,
     "current_task": None,
     "failure": None,
     "duration": 61000,
@@ -135,6 +155,9 @@ SESSION = {
     "steps_count": 1,
     "attempt": 1,
     "parent_session_id": None,
+    "continues_session_id": None,
+    "native_session_id": "0f3c2a51-8d0e-4c9b-9a57-6f2f1c3d7e88",
+    "agent_version": "2.1.330",
     "created_at": NOON,
     "updated_at": NOON,
     "started_at": NOON,
@@ -156,8 +179,9 @@ REPORT = {"steps": [REPORTED_STEP], "usage": USAGE}
 MESSAGE = {"id": "3", "event": "step", "data": '{"seq": 3, "title": "Read the routes"}'}
 ME = {
     **USER,
+    "role": "admin",
     "account": {"id": ACCOUNT_ID, "name": "Analytical Engines"},
-    "token": {"id": USER_ID, "name": "ci", "scope": "write", "created_at": NOON},
+    "token": {"id": USER_ID, "name": "ci", "scope": "write", "created_at": NOON, "expires_at": None},
 }
 ACCOUNT = {
     "id": ACCOUNT_ID,
@@ -167,7 +191,18 @@ ACCOUNT = {
     "used": {"running_sessions": 2, "queued_sessions": 5, "stored_bytes": 73400320},
 }
 CONSOLE_LINK = {"url": "https://runners.example.org/sign-in?code=ar_...", "expires_at": "2026-01-31T12:10:00.000Z"}
-TOKEN = {"id": USER_ID, "user_id": USER_ID, "name": "ci", "scope": "write", "created_at": NOON, "revoked_at": None}
+TOKEN = {
+    "id": USER_ID,
+    "user_id": USER_ID,
+    "name": "ci",
+    "scope": "write",
+    "created_at": NOON,
+    "revoked_at": None,
+    "expires_at": "2026-04-30T12:00:00.000Z",
+    "last_used_at": NOON,
+}
+MEMBER = {**USER, "role": "member", "created_at": NOON, "disabled_at": None}
+CREATE_MEMBER = {"email": "ada@example.org", "full_name": "Ada Lovelace", "role": "member"}
 UPLOAD = {"filename": "sketch.png", "content_type": "image/png", "size": 20480}
 UPLOAD_URL = {
     "upload_url": f"{BLOBS}/{FILE_KEY}?type=image%2Fpng&limit=10485760&length=20480&expires=1769861640&signature=...",
@@ -185,70 +220,185 @@ DIFF_UPLOADS = {
     }
     for kind in ("result", "cumulative")
 }
-
-
-def _link(operation_id: str, description: str, **parameters: str) -> dict[str, Any]:
-    return {"operationId": operation_id, "description": description, "parameters": parameters}
-
-
-def _of_runner(runner_id: str) -> dict[str, Any]:
-    return {
-        "get": _link("getAgentRunner", "The runner.", agent_runner_id=runner_id),
-        "sessions": _link("listSessions", "Its sessions.", agent_runner_id=runner_id),
-        "followUp": _link("createSession", "A follow-up.", agent_runner_id=runner_id),
-        "stop": _link("stopAgentRunner", "Stop it.", agent_runner_id=runner_id),
-        "diff": _link("getAgentRunnerDiff", "Its diff.", agent_runner_id=runner_id),
-        "diffFiles": _link("listAgentRunnerDiffFiles", "The files of its diff.", agent_runner_id=runner_id),
-        "latestSession": _link(
-            "getSession",
-            "Its latest session.",
-            agent_runner_id=runner_id,
-            session_id="$response.body#/latest_session_id",
-        ),
-    }
-
-
-def _of_session(runner_id: str, session_id: str) -> dict[str, Any]:
-    ids = {"agent_runner_id": runner_id, "session_id": session_id}
-    return {
-        "get": _link("getSession", "The session.", **ids),
-        "events": _link("streamSessionEvents", "Its events, as they happen.", **ids),
-        "stop": _link("stopSession", "Stop it.", **ids),
-        "retry": _link("retrySession", "Try it again.", **ids),
-        "resultDiff": _link("getSessionResultDiff", "What it changed.", **ids),
-        "cumulativeDiff": _link("getSessionCumulativeDiff", "What all sessions changed.", **ids),
-        "diffFiles": _link("listSessionDiffFiles", "The files that it changed.", **ids),
-    }
-
-
-RUNNER_LINKS = {201: _of_runner("$response.body#/id")}
-GOT_RUNNER_LINKS = {200: _of_runner("$response.body#/id")}
-SESSION_LINKS = {201: _of_session("$response.body#/agent_runner_id", "$response.body#/id")}
-GOT_SESSION_LINKS = {200: _of_session("$response.body#/agent_runner_id", "$response.body#/id")}
-SITE_LINKS = {
-    201: {
-        "get": _link("getSite", "The site.", site_id="$response.body#/id"),
-        "createAgentRunner": {
-            "operationId": "createAgentRunner",
-            "description": "Work on it.",
-            "requestBody": {"site_id": "$response.body#/id", "prompt": "Add a health endpoint."},
-        },
-    }
-}
-UPLOAD_LINKS = {
-    200: {
-        "delete": {
-            "operationId": "createDeleteUrl",
-            "description": "Delete the file.",
-            "requestBody": {"file_key": "$response.body#/file_key"},
-        }
-    }
-}
 REPORTED_SESSION = {**SESSION, "session_token": None, "attachment_urls": None, "start_diff_url": None}
+
+CREATE_SCHEDULE = {"cron": "0 9 * * MON", "timezone": "Europe/Berlin", "prompt": "Update the dependencies."}
+SCHEDULE = {
+    **CREATE_SCHEDULE,
+    "id": "0197c1de-0000-7000-8000-000000000009",
+    "account_id": ACCOUNT_ID,
+    "site_id": SITE_ID,
+    "user_id": USER_ID,
+    "name": "",
+    "overlap": "skip",
+    "active": True,
+    "mode": "normal",
+    "agent": None,
+    "model": None,
+    "effort": None,
+    "branch": None,
+    "limits": None,
+    "next_run_at": NOON,
+    "next_times": [NOON],
+    "last_run_at": None,
+    "last_runner_id": None,
+    "last_error": None,
+    "created_at": NOON,
+    "updated_at": NOON,
+}
+
+CREATE_BUDGET = {"period": "month", "max_cost_usd": 200.0}
+BUDGET = {
+    "id": "0197c1de-0000-7000-8000-000000000013",
+    "account_id": ACCOUNT_ID,
+    "site_id": None,
+    "user_id": None,
+    "schedule_id": None,
+    "period": "month",
+    "max_cost_usd": 200.0,
+    "max_tokens": None,
+    "used_cost_usd": 150.25,
+    "used_tokens": 61200000,
+    "unpriced_tokens": 0,
+    "left_cost_usd": 49.75,
+    "left_tokens": None,
+    "is_exhausted": False,
+    "period_start": "2026-01-01T00:00:00.000Z",
+    "period_end": "2026-02-01T00:00:00.000Z",
+    "updated_by": USER_ID,
+    "created_at": NOON,
+    "updated_at": NOON,
+}
+
+PREFLIGHT = {
+    "id": "0197c1de-0000-7000-8000-000000000012",
+    "account_id": ACCOUNT_ID,
+    "site_id": SITE_ID,
+    "user_id": USER_ID,
+    "agent": "codex",
+    "branch": "main",
+    "state": "done",
+    "ok": False,
+    "checks": [
+        {"name": "repository", "status": "ok", "code": None, "message": "It can be read."},
+        {
+            "name": "model_key",
+            "status": "failed",
+            "code": "model_key_refused",
+            "message": "The model's provider refused OPENAI_API_KEY. Replace it.",
+        },
+    ],
+    "agent_runner_id": None,
+    "created_at": NOON,
+    "done_at": NOON,
+}
+
+COMPARE = {"from_session_id": SESSION_ID, "to_session_id": "0197c1de-0000-7000-8000-000000000014"}
+COMPARISON = {
+    "id": "0197c1de-0000-7000-8000-000000000013",
+    "agent_runner_id": RUNNER_ID,
+    **COMPARE,
+    "state": "done",
+    "has_diff": True,
+    "failure": None,
+    "created_at": NOON,
+    "done_at": NOON,
+}
+
+CREATE_VARIABLE = {"name": "NPM_TOKEN", "value": "npm_aaaaaaaaaaaaaaaaaaaa", "stage": "setup"}
+VARIABLE = {
+    "id": "0197c1de-0000-7000-8000-000000000010",
+    "account_id": ACCOUNT_ID,
+    "site_id": SITE_ID,
+    "name": "NPM_TOKEN",
+    "value": None,
+    "secret": True,
+    "stage": "setup",
+    "host": None,
+    "header": None,
+    "fingerprint": "9f86d081884c7d65",
+    "version": 1,
+    "updated_by": USER_ID,
+    "created_at": NOON,
+    "updated_at": NOON,
+}
+ACCOUNT_VARIABLE = {**VARIABLE, "site_id": None}
+AUDIT_EVENT = {
+    "id": "0197c1de-0000-7000-8000-000000000011",
+    "account_id": ACCOUNT_ID,
+    "site_id": SITE_ID,
+    "user_id": USER_ID,
+    "token_id": "0197c1de-0000-7000-8000-000000000006",
+    "action": "variable.created",
+    "subject": "NPM_TOKEN",
+    "details": {"version": 1, "secret": True, "stage": "setup", "host": None, "header": None},
+    "created_at": NOON,
+}
+CREATE_HOOK = {
+    "prompt": "Fix this issue: {{ issue.title }}",
+    "subject": "issue-{{ issue.number }}",
+    "conditions": [{"place": "action", "equals": "opened"}],
+}
+HOOK = {
+    **CREATE_HOOK,
+    "id": "0197c1de-0000-7000-8000-00000000000a",
+    "account_id": ACCOUNT_ID,
+    "site_id": SITE_ID,
+    "user_id": USER_ID,
+    "name": "",
+    "url": "https://runners.example.org/api/v1/hooks/0197c1de-0000-7000-8000-00000000000a",
+    "active": True,
+    "mode": "normal",
+    "agent": None,
+    "model": None,
+    "effort": None,
+    "branch": None,
+    "limits": None,
+    "created_at": NOON,
+    "updated_at": NOON,
+}
+HOOK_DELIVERY = {
+    "id": "0197c1de-0000-7000-8000-00000000000b",
+    "delivery_id": "72d3162e-cc78-11e3-81ab-4c9367dc0958",
+    "state": "started",
+    "subject": "issue-17",
+    "agent_runner_id": RUNNER_ID,
+    "session_id": SESSION_ID,
+    "error": None,
+    "created_at": NOON,
+}
+FORGE_WEBHOOK = {
+    "id": "0197c1de-0000-7000-8000-000000000012",
+    "account_id": ACCOUNT_ID,
+    "site_id": SITE_ID,
+    "user_id": USER_ID,
+    "url": "https://runners.example.org/api/v1/forge_webhooks/0197c1de-0000-7000-8000-000000000012",
+    "archive_merged": True,
+    "trigger_name": "@agent-runners",
+    "on_failed_checks": "suggest",
+    "max_fixes": 3,
+    "issue_label": "agent",
+    "allowed_people": None,
+    "created_at": NOON,
+    "updated_at": NOON,
+}
+FORGE_DELIVERY = {
+    "id": "0197c1de-0000-7000-8000-000000000013",
+    "delivery_id": "72d3162e-cc78-11e3-81ab-4c9367dc0958",
+    "event": "review",
+    "number": 17,
+    "author": "ada",
+    "agent_runner_id": RUNNER_ID,
+    "session_id": SESSION_ID,
+    "state": "done",
+    "error": None,
+    "created_at": NOON,
+}
 
 CREATE_WEBHOOK = {"url": "https://hooks.example.org/agent-runners", "events": ["session.done", "session.error"]}
 WEBHOOK = {
     **CREATE_WEBHOOK,
+    "format": "json",
     "id": "0197c1de-0000-7000-8000-000000000006",
     "account_id": ACCOUNT_ID,
     "site_id": None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -59,8 +58,7 @@ def _asked() -> Repeatable | None:
         return None
     if not _KEY.fullmatch(key):
         raise invalid(HEADER, "must have 1 to 255 visible ASCII characters")
-    digest = hashlib.sha256(request.get_data()).hexdigest()
-    return idempotency.repeatable(caller(), key, request.method, request.path, digest)
+    return idempotency.repeatable(caller(), key, request.method, request.path, request.get_data())
 
 
 def _is_final(error: AppError) -> bool:

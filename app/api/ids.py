@@ -15,7 +15,7 @@ class Id(UUIDConverter):
     """Accepts any text as an id. Text that is not a UUID becomes the id of no resource, so the answer is the 404 of the
     resource, not that of an unknown path."""
 
-    # `upload_url` and `delete_url` are paths of the API in the place of a runner's id.
+    # `upload_url` and `delete_url` are paths of the API instead of a runner's id.
     regex = "(?!(?:upload|delete)_url$)[^/]+"
     part_isolating = True
 

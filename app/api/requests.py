@@ -6,6 +6,7 @@ import json
 import re
 import time
 import uuid
+from typing import Any
 
 import structlog
 from flask import Flask, Response, g, request
@@ -60,12 +61,17 @@ def _end(response: Response) -> Response:
 
 def strings_in_body(name: str) -> list[str]:
     """The strings under `name` in a JSON body that is not validated yet: one, those of a list, or none."""
+    value = json_in_body().get(name)
+    return [part for part in (value if isinstance(value, list) else [value]) if isinstance(part, str)]
+
+
+def json_in_body() -> dict[str, Any]:
+    """A JSON body that is not validated yet. Empty if it is no object."""
     try:
         body = json.loads(request.get_data())
     except (ValueError, RecursionError):
-        return []
-    value = body.get(name) if isinstance(body, dict) else None
-    return [part for part in (value if isinstance(value, list) else [value]) if isinstance(part, str)]
+        return {}
+    return body if isinstance(body, dict) else {}
 
 
 def check_body() -> None:

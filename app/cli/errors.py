@@ -12,6 +12,8 @@ class ExitStatus(IntEnum):
     ERROR = 1
     CANCELLED = 2
     """The session that was waited for was stopped."""
+    ASKS = 3
+    """The agent ended its turn with questions."""
     USAGE = 64
     UNREACHABLE = 69
     """No deployment answers."""

@@ -24,17 +24,26 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
     "Work with agents": {
         "run": "give a prompt to an agent, and follow it to its end",
         "follow": "show the steps of a runner's latest session as they happen",
-        "say": "go on with a runner: another prompt that builds on its changes",
+        "say": "continue a runner: another prompt that builds on its changes",
         "list": "list runners, newest first",
         "show": "show a runner with its sessions",
         "steps": "show the steps of a session",
         "diff": "show what a runner changed, or apply it to a checkout",
         "stop": "stop the session in progress, and keep its work",
         "revert": "go back to the work of another session",
+        "rebase": "reapply a runner's diff on the tip of its branch",
         "pr": "open a pull request, or update it",
         "commit": "commit to a branch of the repository",
         "archive": "hide a runner",
         "sites": "list, create and change sites: the repositories that runners work on",
+        "schedules": "start runs at certain times",
+        "hooks": "let other systems start runs",
+        "forge-webhooks": "let the forge of a site report what happens to pull requests",
+        "webhooks": "tell other systems, or people in a chat, what happens",
+        "variables": "set variables and secrets of sites, or of all sites of the account",
+        "budgets": "show what is used of budgets, and set them",
+        "tokens": "create, list and revoke your tokens",
+        "members": "add, change and remove the people of the account",
         "agents": "list the agents that the deployment can run",
         "console": "open the console in the browser, signed in",
         "mcp": "let another agent hand work to these (Model Context Protocol)",
@@ -47,7 +56,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "up": "start all processes in the Procfile, and stop them in order",
         "init": "create the first account, its user and a token",
         "account": "create and list accounts, and limit their sessions",
-        "token": "create, list and revoke tokens",
+        "token": "create, list and revoke tokens, with access to the database",
         "key": "check the secret key, or replace it if it is lost",
         "migrate": "upgrade the database to the newest revision, and set up the folder for artifacts",
         "doctor": "check every part of this deployment, and say how to fix what does not work",
@@ -59,7 +68,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
 }
 COMMANDS = {name: what for section in SECTIONS.values() for name, what in section.items()}
 
-# The module and the name of commands that are not the `command` of the module of their name in app.cli.commands.
+# The module and the name of commands that are not the `command` of the module of their name in app.cli.deployment.
 _PLACES = {
     # The demonstration uses this package, so this package must not import it.
     "demo": ("app.demo.story", "command"),
@@ -69,13 +78,22 @@ _PLACES = {
     "list": ("app.cli.remote.runs", "list_runners"),
     "show": ("app.cli.remote.runs", "show"),
     "steps": ("app.cli.remote.runs", "steps"),
-    "diff": ("app.cli.remote.changes", "diff"),
-    "stop": ("app.cli.remote.decisions", "stop"),
-    "revert": ("app.cli.remote.decisions", "revert"),
-    "pr": ("app.cli.remote.decisions", "pull_request"),
-    "commit": ("app.cli.remote.decisions", "commit"),
-    "archive": ("app.cli.remote.decisions", "archive"),
+    "diff": ("app.cli.remote.diff", "diff"),
+    "stop": ("app.cli.remote.actions", "stop"),
+    "revert": ("app.cli.remote.actions", "revert"),
+    "rebase": ("app.cli.remote.actions", "rebase"),
+    "pr": ("app.cli.remote.actions", "pull_request"),
+    "commit": ("app.cli.remote.actions", "commit"),
+    "archive": ("app.cli.remote.actions", "archive"),
     "sites": ("app.cli.remote.sites", "sites"),
+    "schedules": ("app.cli.remote.schedules", "schedules"),
+    "hooks": ("app.cli.remote.hooks", "hooks"),
+    "forge-webhooks": ("app.cli.remote.forge_webhooks", "forge_webhooks"),
+    "webhooks": ("app.cli.remote.webhooks", "webhooks"),
+    "tokens": ("app.cli.remote.tokens", "tokens"),
+    "members": ("app.cli.remote.members", "members"),
+    "variables": ("app.cli.remote.variables", "variables"),
+    "budgets": ("app.cli.remote.budgets", "budgets"),
     "agents": ("app.cli.remote.agents", "agents"),
     "console": ("app.cli.remote.login", "console"),
     "mcp": ("app.cli.remote.mcp", "mcp"),
@@ -94,7 +112,7 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module, attribute = _PLACES.get(cmd_name, (f"app.cli.commands.{cmd_name}", "command"))
+        module, attribute = _PLACES.get(cmd_name, (f"app.cli.deployment.{cmd_name}", "command"))
         command: click.Command = getattr(importlib.import_module(module), attribute)
         command.name = cmd_name
         return command
@@ -133,6 +151,10 @@ def main(argv: Sequence[str] | None = None, transport: httpx.BaseTransport | Non
         message, status = str(error), error.status
     except (AppError, SettingsError, click.ClickException) as error:
         message, status = str(error), ExitStatus.ERROR
+    except ModuleNotFoundError as error:
+        extra = "mcp" if error.name == "mcp" else "server"
+        message = f"the package {error.name} is not installed. Run: pip install 'agent-runners[{extra}]'"
+        status = ExitStatus.ERROR
     except Exception as error:
         message, status = _explain_database_error(error), ExitStatus.ERROR
         if not message:
@@ -143,7 +165,9 @@ def main(argv: Sequence[str] | None = None, transport: httpx.BaseTransport | Non
 
 def _explain_database_error(error: Exception) -> str:
     """The message for a database that does not answer or has no tables; empty for any other error."""
-    # Imported only here, because most commands execute other programs and need no database.
+    # Most commands need no database.
+    if "sqlalchemy" not in sys.modules:
+        return ""
     from app import db
     from app.redaction.secrets import Secrets
 

@@ -4,21 +4,34 @@ from __future__ import annotations
 
 import httpx
 
+_BUSY = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE)
+_LONGEST_WAIT_SECONDS = 30.0
+
 
 class ClientError(Exception):
-    """A call that failed. `status` is 0 and `error_code` is `unreachable` if there was no answer at all."""
+    """A call that failed. `status` is 0 and `error_code` is `unreachable` if there was no answer at all.
 
-    def __init__(self, message: str, *, status: int = 0, error_code: str = "unreachable") -> None:
+    `retry_after` has the seconds after which the API suggests to try again, if it does.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 0,
+        error_code: str = "unreachable",
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.error_code = error_code
+        self.retry_after = retry_after
 
 
 def raise_for(response: httpx.Response) -> None:
-    """Raise `ClientError` for an answer that is not a success."""
+    """Raise `ClientError` for an answer that is not a success. Its body was read."""
     if response.is_success:
         return
-    response.read()
     try:
         body = response.json()
         message, code = str(body["message"]), str(body["error_code"])
@@ -26,4 +39,28 @@ def raise_for(response: httpx.Response) -> None:
         # Something in between answered, such as a proxy.
         message = f"{response.reason_phrase}. This answer is not from the Agent Runners API; check the URL."
         code = "not_the_api"
-    raise ClientError(f"{response.status_code}: {message}", status=response.status_code, error_code=code)
+    raise ClientError(
+        f"{response.status_code}: {message}",
+        status=response.status_code,
+        error_code=code,
+        retry_after=retry_after(response),
+    )
+
+
+def retry_after(response: httpx.Response) -> float | None:
+    """The seconds of `Retry-After`. None if it has none, or a date, which is not of this API."""
+    try:
+        return max(float(response.headers.get("Retry-After", "")), 0)
+    except ValueError:
+        return None
+
+
+def seconds_to_wait(response: httpx.Response, refusals: int) -> float | None:
+    """The seconds after which to send a refused call again. None if it was not refused, or for too long to wait.
+
+    `refusals` is how often it was refused before.
+    """
+    if response.status_code not in _BUSY:
+        return None
+    wait = retry_after(response) if "Retry-After" in response.headers else 0.5 * 2**refusals
+    return wait if wait is not None and wait <= _LONGEST_WAIT_SECONDS else None

@@ -1,19 +1,16 @@
-"""Server-sent events, read without gaps or repeats across broken connections."""
+"""Server-sent events: what a stream's lines say, and when to give one up."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
-
-from app.client.errors import ClientError, raise_for
+from app.client.errors import ClientError
 
 DONE = "done"
-_RETRY_SECONDS = 1.0
+RETRY_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -25,50 +22,48 @@ class Event:
     data: Any
 
 
-def follow(http: httpx.Client, path: str, last_event_id: str | None, patience: float) -> Iterator[Event]:
-    """Yield events up to `done`. After a broken connection, resume after the last event.
-
-    Raises `ClientError` if the API refuses, or if nothing can be read for `patience` seconds.
-    """
-    last_read = time.monotonic()
-    while True:
-        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last_event_id} if last_event_id else {})
-        wait = _RETRY_SECONDS
-        try:
-            with http.stream("GET", path, headers=headers) as response:
-                if response.status_code in (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE):
-                    wait = float(response.headers.get("Retry-After", wait))
-                else:
-                    raise_for(response)
-                    for event in parse(response.iter_lines()):
-                        last_read = time.monotonic()
-                        last_event_id = event.id or last_event_id
-                        yield event
-                        if event.kind == DONE:
-                            return
-        except httpx.TransportError as error:
-            if time.monotonic() - last_read > patience:
-                message = f"The event stream was interrupted: {error}. Poll the session, or try again later."
-                raise ClientError(message) from error
-        if time.monotonic() - last_read > patience:
-            message = f"The event stream sent nothing for {patience:g} seconds. Poll the session, or try again later."
-            raise ClientError(message)
-        time.sleep(wait)
-
-
-def parse(lines: Iterable[str]) -> Iterator[Event]:
+class Parser:
     """Events from the lines of a stream. See https://html.spec.whatwg.org/multipage/server-sent-events.html."""
-    kind, event_id, data = "message", None, list[str]()
-    for line in lines:
+
+    def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
+        self._kind = "message"
+        self._id: str | None = None
+        self._data: list[str] = []
+
+    def feed(self, line: str) -> Event | None:
+        """The event that this line ends, if it does."""
         field, _, value = line.partition(":")
         value = value.removeprefix(" ")
         if not line:
-            if data:
-                yield Event(kind, event_id, json.loads("\n".join(data)))
-            kind, event_id, data = "message", None, []
-        elif field == "event":
-            kind = value
+            event = Event(self._kind, self._id, json.loads("\n".join(self._data))) if self._data else None
+            self._begin()
+            return event
+        if field == "event":
+            self._kind = value
         elif field == "id":
-            event_id = value
+            self._id = value
         elif field == "data":
-            data.append(value)
+            self._data.append(value)
+        return None
+
+
+class Patience:
+    """Raises `ClientError` once nothing was read for a number of seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self.renew()
+
+    def renew(self) -> None:
+        """Something was read."""
+        self._last_read = time.monotonic()
+
+    def check(self, error: Exception | None) -> None:
+        """`error` is what interrupted the stream, if anything did."""
+        if time.monotonic() - self._last_read <= self._seconds:
+            return
+        said = f"was interrupted: {error}" if error else f"sent nothing for {self._seconds:g} seconds"
+        raise ClientError(f"The event stream {said}. Poll the session, or try again later.") from error

@@ -11,6 +11,7 @@ from flask import Blueprint, Response, g, make_response, redirect, render_templa
 from app import db
 from app.console import access, assets, presentation
 from app.errors import AppError
+from app.serving.shares import take_share
 
 log = structlog.get_logger()
 OPEN = frozenset({"console.asset", "console.sign_in", "console.begin", "console.set_theme"})
@@ -32,6 +33,7 @@ def _admit() -> Any:
         g.caller = access.find_caller()
     access.check_form()
     if g.caller is not None:
+        take_share(request.environ, g.caller.account_id)
         structlog.contextvars.bind_contextvars(user_id=str(g.caller.user_id), token_id=str(g.caller.token_id))
     elif request.endpoint not in OPEN:
         return _ask_to_sign_in()

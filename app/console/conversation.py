@@ -16,7 +16,7 @@ from app.services.runners import agent_runner_sessions
 from app.services.runners.session_configuration import RUN_SCRIPTS
 
 STOPPING_SECONDS = 60
-"""How long a stopped session is shown as stopping while its work is not stored. After it, it never was."""
+"""How long a stopped session is shown as stopping if its worker does not say that it has ended."""
 QUIET = {"read", "edit", "search", "web", "tool", "command"}
 _RESULT = re.compile(r"(Result of|Failed:) ")
 _TASK = re.compile(r"\[([ x])\] (.*)")
@@ -112,8 +112,9 @@ def session_view(row: Any, **values: Any) -> RowView:
 
 
 def shown_state(session: Any) -> str:
-    """The state of a session, or STOPPING until the work of one that was stopped is stored."""
-    if session.was_stopped and session.takes_late_work and session.started_at and session.done_at:
+    """The state of a session, or STOPPING until the worker of one that was stopped has ended."""
+    is_working = session.started_at and session.done_at and session.attempt_ended_at is None
+    if session.was_stopped and session.takes_late_work and is_working:
         age = datetime.datetime.now(datetime.UTC) - session.done_at
         if age.total_seconds() < STOPPING_SECONDS:
             return "STOPPING"

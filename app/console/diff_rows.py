@@ -28,6 +28,15 @@ class Row:
     content: Markup
     old: int | None = None
     new: int | None = None
+    text: str = ""
+    """The line as it is in the diff, with its sign."""
+
+    @property
+    def name(self) -> str | None:
+        """What comments and links call the line: `R12` by its number after the change, or `L12` for a removed one."""
+        if self.new is not None:
+            return f"R{self.new}"
+        return None if self.old is None else f"L{self.old}"
 
 
 @dataclass(frozen=True)
@@ -85,7 +94,7 @@ def _hunk(lines: list[str], old: int, new: int, divide: Callable[[list[str]], li
         is_old, is_new = line[:1] in " -", line[:1] in " +"
         kind = "same" if is_old and is_new else "delete" if is_old else "add"
         content = coloured(tokens.get(i, []), changed.get(i, []))
-        yield Row(kind, content, old if is_old else None, new if is_new else None)
+        yield Row(kind, content, old if is_old else None, new if is_new else None, line[:1] + texts[i])
         old, new = old + is_old, new + is_new
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from flask import request
 
 from app.api.blueprint import refused
 from app.config import settings
+from app.services.runners.session_configuration import RUN_SCRIPTS
 
 
 def load(schema: marshmallow.Schema, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,6 +50,11 @@ def lines(name: str) -> list[str]:
     return [line.strip() for line in text(name).split("\n") if line.strip()]
 
 
+def names(name: str) -> list[str]:
+    """The names of a field that are separated by commas."""
+    return [each.strip() for each in text(name).split(",") if each.strip()]
+
+
 def flag(name: str) -> bool:
     return name in request.form
 
@@ -55,3 +62,16 @@ def flag(name: str) -> bool:
 def agents() -> tuple[str, ...]:
     """The agents that a prompt may name."""
     return tuple(settings().agents)
+
+
+def reading_agents() -> list[str]:
+    """The agents that read a prompt, instead of running it as a script."""
+    return [agent for agent in agents() if agent not in RUN_SCRIPTS]
+
+
+def reference(text: str | None) -> uuid.UUID:
+    """An id of an address. What is none is that of nothing."""
+    try:
+        return uuid.UUID(text or "")
+    except ValueError:
+        return uuid.UUID(int=0)

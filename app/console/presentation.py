@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import posixpath
+import shlex
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -12,6 +13,7 @@ from flask import Blueprint, request
 from markupsafe import Markup
 
 from app.console import access, rendering
+from app.timestamps import format_moment
 
 STATES = {
     "NEW": "Waiting",
@@ -21,6 +23,7 @@ STATES = {
     "DONE": "Done",
     "CANCELLED": "Stopped",
     "ARCHIVED": "Archived",
+    "AWAITING_INPUT": "Waiting for your answer",
 }
 STAGES = {
     "queued": "Waiting for a worker",
@@ -34,6 +37,8 @@ WAITING = {
     "queued": "Waiting for a free worker",
     "account_limit": "Waiting: your account runs as many sessions as it may",
     "site_limit": "Waiting: this site runs as many sessions as it may",
+    "fetch": "Waiting: the repository did not answer lately, so one session at a time fetches it",
+    "quota": "Waiting for the model",
     "no_worker": "Waiting: no worker is running. Start one with agent-runners worker sessions",
 }
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
@@ -51,10 +56,12 @@ def register(bp: Blueprint) -> None:
         initials,
         short_path,
         folder,
+        percent,
         waiting,
         with_query,
     ):
         bp.add_app_template_global(function, function.__name__)
+    bp.add_app_template_global(shlex.join, "shell_words")
     bp.add_app_template_global(access.csrf_token, "csrf_token")
     bp.add_app_template_filter(rendering.markdown, "markdown")
     bp.add_app_template_filter(rendering.ansi, "ansi")
@@ -81,7 +88,7 @@ def elapsed(since: datetime.datetime) -> str:
 
 
 def moment(when: datetime.datetime) -> str:
-    return when.astimezone(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return format_moment(when)
 
 
 def ago(when: datetime.datetime | None) -> Markup:
@@ -132,10 +139,15 @@ def folder(path: str) -> str:
     return f"{found}/" if found else ""
 
 
+def percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.0f} %" if whole else "\u2013"
+
+
 def waiting(found: Any) -> str:
     """Why a session has not started yet."""
     ahead = f", {found.position} ahead of it" if found.position else ""
-    return f"{WAITING[found.reason.value]}{ahead}"
+    until = f", until {found.until:%Y-%m-%d %H:%M} UTC" if found.until else ""
+    return f"{WAITING[found.reason.value]}{ahead}{until}"
 
 
 def with_query(**changes: Any) -> str:

@@ -5,17 +5,36 @@ The libraries are loaded when they are first needed: a web process that serves t
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from flask import g, has_request_context
 from markupsafe import Markup, escape
 
-LONGEST_MARKDOWN = 100_000
-"""Longer texts are shown as they are."""
+LONGEST_MARKDOWN = 20_000
+"""Longer texts are shown as they are. Brackets take time that grows with the square of their number."""
+MOST_SECONDS = 1.0
+"""After so much processor time for Markdown and colours, the rest of a page is shown as it is: no page may delay others."""
 LONGEST_HIGHLIGHTED = 200_000
 LONGEST_LINE = 2_000
+# Some lexers of other languages take minutes for a line of 2,000 characters, in which this process answers no one.
+_LANGUAGES = frozenset(
+    [
+        *("Bash", "Batchfile", "C", "C#", "C++", "CMake", "CSS", "Clojure", "CoffeeScript", "D", "Dart"),
+        *("Delphi", "Diff", "Docker", "Elixir", "Elm", "Erlang", "F#", "Fish", "Fortran", "GDScript", "GLSL"),
+        *("Go", "GraphQL", "Groovy", "HTML", "HTML+Django/Jinja", "Haskell", "INI", "JSON", "JSX", "Java"),
+        *("JavaScript", "Jsonnet", "Julia", "Kotlin", "LessCss", "Lua", "Makefile", "Markdown", "Meson"),
+        *("Nginx configuration file", "Nimrod", "Nix", "OCaml", "Objective-C", "PHP", "Perl", "PowerShell"),
+        *("Prolog", "Properties", "Protocol Buffer", "Python", "ReasonML", "Ruby", "Rust", "S", "SCSS"),
+        *("SQL", "Sass", "Scala", "Scheme", "Solidity", "Swift", "TOML", "TSX", "Tcl", "TeX", "Terraform"),
+        *("Text only", "TypeScript", "VimL", "Vue", "WebAssembly", "XML", "YAML", "Zig", "reStructuredText"),
+        *("systemverilog", "verilog"),
+    ]
+)
 _TAGS = frozenset(
     [
         "p",
@@ -47,7 +66,12 @@ _TAGS = frozenset(
 )
 _SGR = re.compile(r"\x1b\[([0-9;]*)m")
 _OTHER_SEQUENCES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]?|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~]?)")
-_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u200b\u2060\ufeff]")
+# Control characters, direction marks, and characters that take no space: text can be hidden in tags and in the second
+# range of variation selectors. The joiners, and the selectors of emoji, are part of words.
+_CONTROLS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    "\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff]"
+)
 _ATTRIBUTES = {1: "bold", 2: "dim", 3: "italic", 4: "underline", 7: "inverse", 9: "strike"}
 _ENDS = {22: ("bold", "dim"), 23: ("italic",), 24: ("underline",), 27: ("inverse",), 29: ("strike",)}
 
@@ -59,18 +83,32 @@ def visible(text: str) -> str:
 
 def markdown(text: str) -> Markup:
     """Markdown as HTML, without images, raw HTML and addresses other than http, https and mailto."""
-    if len(text) > LONGEST_MARKDOWN:
+    if len(text) > LONGEST_MARKDOWN or not _has_time():
         return Markup('<pre class="plain">{}</pre>').format(visible(text))
     import nh3
 
-    html = nh3.clean(
-        _markdown().render(visible(text)),
-        tags=set(_TAGS),
-        attributes={"a": {"href"}, "ol": {"start"}},
-        url_schemes={"http", "https", "mailto"},
-        link_rel="noopener noreferrer nofollow",
-    )
+    with _counted():
+        html = nh3.clean(
+            _markdown().render(visible(text)),
+            tags=set(_TAGS),
+            attributes={"a": {"href"}, "ol": {"start"}},
+            url_schemes={"http", "https", "mailto"},
+            link_rel="noopener noreferrer nofollow",
+        )
     return Markup(html)  # nh3 allows the tags above and nothing else.
+
+
+def _has_time() -> bool:
+    return not has_request_context() or g.get("rendering_seconds", 0.0) < MOST_SECONDS
+
+
+@contextlib.contextmanager
+def _counted() -> Iterator[None]:
+    """Count the processor time of the block for the request in progress."""
+    started = time.thread_time()
+    yield
+    if has_request_context():
+        g.rendering_seconds = g.get("rendering_seconds", 0.0) + time.thread_time() - started
 
 
 @functools.cache
@@ -150,9 +188,10 @@ def highlighter(path: str) -> Callable[[list[str]], list[Tokens]]:
     lexer = _lexer(path.rsplit("/", 1)[-1])
 
     def divide(lines: list[str]) -> list[Tokens]:
-        if lexer is None or sum(map(len, lines)) > LONGEST_HIGHLIGHTED:
+        if lexer is None or sum(map(len, lines)) > LONGEST_HIGHLIGHTED or not _has_time():
             return [[("", line)] for line in lines]
-        return _tokens(lexer, lines)
+        with _counted():
+            return _tokens(lexer, lines)
 
     return divide
 
@@ -163,9 +202,10 @@ def _lexer(name: str) -> Any:
     from pygments.util import ClassNotFound
 
     try:
-        return get_lexer_for_filename(name, stripnl=False, ensurenl=False)
+        lexer = get_lexer_for_filename(name, stripnl=False, ensurenl=False)
     except ClassNotFound:
         return None
+    return lexer if lexer.name in _LANGUAGES else None
 
 
 def _tokens(lexer: Any, lines: list[str]) -> list[Tokens]:

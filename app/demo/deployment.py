@@ -83,7 +83,7 @@ def deployment(data: Path, sandbox: str, port: int, view: View) -> Iterator[Depl
     environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     environment |= {PREFIX + name.upper(): str(value) for name, value in settings.items()}
     token_file, log = data / "token", data / "log.txt"
-    command = [sys.executable, "-m", "app.cli.main", "up", "--token-file", str(token_file)]
+    command = [sys.executable, "-m", "app.cli.main", "up", "--token-file", str(token_file), "--without", "mcp"]
     with open(log, "wb") as output:
         process = subprocess.Popen(
             [*end_with_parent(), *command],

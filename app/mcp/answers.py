@@ -25,15 +25,26 @@ def describe_run(runner: dict[str, Any], session: dict[str, Any]) -> str:
         lines.append(f"It failed in the stage {failure['stage']} ({failure['code']}): {_cut(failure['message'])}")
     if session["result"]:
         lines.append(f"The agent's answer:\n{_cut(session['result'])}")
+    if runner["awaiting_input"]:
+        lines.append("The agent asks and waits for an answer. Call answer_question:")
+        for number, each in enumerate(runner["questions"], 1):
+            lines += [f"{number}. {each['question']}", *(f"   - {choice}" for choice in each["choices"])]
     lines.append(_next_step(runner, session))
     return "\n".join(lines)
 
 
 def describe_publication(runner: dict[str, Any], error: str | None, where: str | None) -> str:
     """What came of publishing."""
+    if is_being_published(runner):
+        return f"Run {runner['id']} is still being published. Do not publish it again: get_run says when it is."
     if error:
         return f"Run {runner['id']} was not published: {_cut(error)}"
     return f"Run {runner['id']} is published: {where}. After a follow_up, publish again to update it."
+
+
+def is_being_published(runner: dict[str, Any]) -> bool:
+    """Whether a pull request or commit of the run is under way."""
+    return bool(runner["pr_is_being_created"] or runner["merge_commit_is_being_created"])
 
 
 def list_runs(runners: list[dict[str, Any]]) -> str:
@@ -66,13 +77,22 @@ def show_diff(text: str, page: int, files: int, per_page: int) -> str:
 
 def _next_step(runner: dict[str, Any], session: dict[str, Any]) -> str:
     if session["has_cumulative_diff"] and session["state"] == "DONE":
-        shipped = f" It has the pull request {runner['pr_url']}." if runner["pr_url"] else ""
-        return f"Review the change with get_diff. Then follow_up to correct it, or publish.{shipped}"
+        return f"Review the change with get_diff. Then follow_up to correct it, or publish.{_publication(runner)}"
     if session["has_cumulative_diff"]:
-        return "What it had changed until then is kept. follow_up goes on from the last session that was DONE."
+        return "What it had changed until then is kept. follow_up continues from the last session that was DONE."
     if session["state"] == "DONE":
         return "It changed nothing."
     return "It changed nothing. Mend the cause and use follow_up."
+
+
+def _publication(runner: dict[str, Any]) -> str:
+    if is_being_published(runner):
+        return " It is being published now."
+    if error := runner["pr_error"] or runner["merge_commit_error"]:
+        return f" It could not be published: {_cut(error)}"
+    if runner["pr_url"]:
+        return f" It has the pull request {runner['pr_url']}."
+    return f" It was committed as {runner['merge_commit_sha']}." if runner["merge_commit_sha"] else ""
 
 
 def _cut(text: str, longest: int = LONGEST_TEXT) -> str:

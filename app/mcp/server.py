@@ -17,6 +17,8 @@ from app.mcp import answers
 
 P = ParamSpec("P")
 _POLL_SECONDS = 0.5
+# Between two questions about a run that takes long, for it may be one of many that are waited for.
+_LONGEST_POLL_SECONDS = 3.0
 _FILES_OF_A_PAGE = 20
 _LONGEST_WAIT = 50
 _INSTRUCTIONS = (
@@ -33,13 +35,14 @@ Wait = Annotated[
 Agent = Annotated[str | None, Field(description="The coding agent. Leave out for the site's default.")]
 
 
-def create_server(client: Client) -> MCPServer:
-    """The server, which calls the deployment and has the rights of `client`."""
-    server, tools = MCPServer("agent-runners", instructions=_INSTRUCTIONS, log_level="WARNING"), Tools(client)
+def create_server(find_client: Callable[[], Client]) -> MCPServer:
+    """The server. Each call of a tool has the rights of the client that `find_client` returns for it."""
+    server, tools = MCPServer("agent-runners", instructions=_INSTRUCTIONS, log_level="WARNING"), Tools(find_client)
+    # As structured output, the sentences would come twice, and quoted.
     for reads in (tools.list_sites, tools.get_run, tools.list_runs, tools.get_diff):
-        server.tool(annotations=_READS)(reads)
-    for acts in (tools.start_run, tools.follow_up, tools.stop_run, tools.publish):
-        server.tool()(acts)
+        server.tool(annotations=_READS, structured_output=False)(reads)
+    for acts in (tools.start_run, tools.follow_up, tools.answer_question, tools.stop_run, tools.publish):
+        server.tool(structured_output=False)(acts)
     return server
 
 
@@ -59,8 +62,12 @@ def _explained(tool: Callable[Concatenate[Tools, P], str]) -> Callable[Concatena
 class Tools:
     """What a model can do with the rights of a client."""
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, find_client: Callable[[], Client]) -> None:
+        self._find_client = find_client
+
+    @property
+    def _client(self) -> Client:
+        return self._find_client()
 
     @_explained
     def list_sites(self) -> str:
@@ -105,8 +112,29 @@ class Tools:
         return _wait(self._client, run, wait_seconds)
 
     @_explained
+    def answer_question(
+        self,
+        run: RunId,
+        answers: Annotated[
+            list[str],
+            Field(
+                min_length=1,
+                description="An answer to each question that get_run shows, in their order: a choice, or your own words.",
+            ),
+        ],
+        wait_seconds: Wait = 0,
+    ) -> str:
+        """Answer what the agent of a run asks, so that it continues. Ask a person where the decision is theirs."""
+        questions = self._client.get_runner(run)["questions"] or []
+        if len(answers) != len(questions):
+            raise ToolError(f"The run asks {len(questions)} questions, but there are {len(answers)} answers.")
+        given = [{"question_id": each["id"], "answer": answer} for each, answer in zip(questions, answers, strict=True)]
+        self._client.follow_up(run, None, answers=given)
+        return _wait(self._client, run, wait_seconds)
+
+    @_explained
     def get_run(self, run: RunId, wait_seconds: Wait = 0) -> str:
-        """Say how a run is going, or what came of it."""
+        """Say how a run is going, or how it ended."""
         return _wait(self._client, run, wait_seconds)
 
     @_explained
@@ -152,7 +180,8 @@ class Tools:
             )
         else:
             runner = self._client.commit(run, branch, **({} if title is None else {"message": title}))
-        while runner["pr_is_being_created"] or runner["merge_commit_is_being_created"]:
+        deadline = time.monotonic() + _LONGEST_WAIT
+        while answers.is_being_published(runner) and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
             runner = self._client.get_runner(run)
         kind = ("pr_error", "pr_url") if branch is None else ("merge_commit_error", "merge_commit_sha")
@@ -170,10 +199,12 @@ def _site_id(client: Client, named: str) -> str:
 
 def _wait(client: Client, run: str, seconds: float) -> str:
     """Describe the run once its latest session has ended, or after so many seconds."""
-    deadline = time.monotonic() + seconds
+    deadline, pause = time.monotonic() + seconds, _POLL_SECONDS
     while True:
         runner = client.get_runner(run)
         session = client.get_session(run, runner["latest_session_id"])
-        if session["state"] not in ("NEW", "RUNNING") or time.monotonic() >= deadline:
+        left = deadline - time.monotonic()
+        if session["state"] not in ("NEW", "RUNNING") or left <= 0:
             return answers.describe_run(runner, session)
-        time.sleep(_POLL_SECONDS)
+        time.sleep(min(pause, left))
+        pause = min(pause * 1.2, _LONGEST_POLL_SECONDS)

@@ -10,7 +10,7 @@ from sqlalchemy import ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.models.base import Base, StateType
-from app.models.states import Scope, TokenPurpose
+from app.models.states import Role, Scope, TokenPurpose
 
 
 class Account(Base):
@@ -32,6 +32,9 @@ class User(Base):
     email: Mapped[str] = mapped_column(String(320), unique=True)
     full_name: Mapped[str] = mapped_column(String(200))
     avatar_url: Mapped[str | None] = mapped_column(String(2000))
+    role: Mapped[Role] = mapped_column(StateType(Role), default=Role.ADMIN, server_default=Role.ADMIN.value)
+    disabled_at: Mapped[datetime.datetime | None]
+    """Since when the user's tokens are refused."""
 
 
 IS_LISTED = sa.text("session_id IS NULL")
@@ -60,6 +63,8 @@ class Token(Base):
     """The token of the request that made this one, which is revoked with it. None: the command line made it."""
     revoked_at: Mapped[datetime.datetime | None]
     expires_at: Mapped[datetime.datetime | None]
+    last_used_at: Mapped[datetime.datetime | None]
+    """When it was last used, to within `USE_SECONDS` of `app/services/accounts/tokens.py`."""
     purpose: Mapped[TokenPurpose] = mapped_column(
         StateType(TokenPurpose), default=TokenPurpose.API, server_default=TokenPurpose.API.value
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import uuid
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import ForeignKey, Index, String, Text
@@ -14,6 +15,8 @@ from app.models.account import User
 from app.models.base import Base, StateType, Updated
 from app.models.site import Site
 from app.models.states import PullRequestState, RunnerState
+
+ASKS = sa.text("questions IS NOT NULL AND state = 'DONE'")
 
 
 def _listed_by(name: str, *columns: str) -> Index:
@@ -31,14 +34,27 @@ class AgentRunner(Updated, Base):
         _listed_by("result_branch", "result_branch"),
         _listed_by("user", "user_id"),
         _listed_by("site", "site_id"),
+        Index(
+            "ix_agent_runners_asking",
+            "account_id",
+            "last_session_created_at",
+            "id",
+            sqlite_where=ASKS,
+            postgresql_where=ASKS,
+        ),
         Index("ix_agent_runners_newest", "account_id", "last_session_created_at", "id"),
         Index("ix_agent_runners_site_id_result_branch", "site_id", "result_branch"),
+        Index("ix_agent_runners_site_id_pr_number", "site_id", "pr_number"),
+        Index("ix_agent_runners_site_id_issue_number", "site_id", "issue_number"),
         Index("ix_agent_runners_pr_state_pr_check_due_at", "pr_state", "pr_check_due_at"),
+        Index("ix_agent_runners_refresh_due_at", "refresh_due_at"),
     )
 
     account_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("accounts.id"))
     site_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("sites.id"))
     user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"), index=True)
+    schedule_id: Mapped[uuid.UUID | None]
+    """The schedule that created it, which may be deleted by now."""
     parent_agent_runner_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("agent_runners.id"))
     state: Mapped[RunnerState] = mapped_column(StateType(RunnerState), default=RunnerState.NEW)
     title: Mapped[str] = mapped_column(String(500))
@@ -50,6 +66,16 @@ class AgentRunner(Updated, Base):
     base_sha: Mapped[str | None] = mapped_column(String(64))
     base_deploy_id: Mapped[str | None] = mapped_column(String(200))
     behind_by: Mapped[int | None]
+    mergeable: Mapped[bool | None]
+    """Whether the runner's diff merges into the tip of its branch without conflicts. None: not measured."""
+    conflicts: Mapped[list[str] | None]
+    """The files that conflict. None: not measured."""
+    refresh_due_at: Mapped[datetime.datetime | None]
+    """When a requested refresh is due, for the first time or again. None: none is in progress."""
+    refresh_requested_at: Mapped[datetime.datetime | None]
+    """When a refresh was requested last, by a caller or because somebody read the runner."""
+    refreshed_at: Mapped[datetime.datetime | None]
+    refresh_error: Mapped[str | None] = mapped_column(Text)
     current_task: Mapped[str | None] = mapped_column(String(500))
     last_session_created_at: Mapped[datetime.datetime]
     active_session_created_at: Mapped[datetime.datetime | None]
@@ -58,12 +84,16 @@ class AgentRunner(Updated, Base):
     """The newest session, in any state. No foreign key: the two tables would depend on each other."""
     head_session_id: Mapped[uuid.UUID | None]
     """The session whose cumulative diff is the runner's diff; None is the base itself."""
+    questions: Mapped[list[dict[str, Any]] | None]
+    """What the agent wants to know before it continues. None: it asks nothing."""
     diff_key: Mapped[str | None] = mapped_column(String(1000))
     """The runner's diff: the head's cumulative diff, or a caller's replacement for it until the next session."""
     contains_secret: Mapped[bool] = mapped_column(default=False)
     """Whether the runner's diff contains a known secret. Such a diff is not published."""
     last_event_seq: Mapped[int] = mapped_column(default=0)
 
+    issue_number: Mapped[int | None]
+    """The issue that it was started for, which its pull request closes. None: none."""
     result_branch: Mapped[str | None] = mapped_column(String(255))
     pr_url: Mapped[str | None] = mapped_column(String(2000))
     pr_branch: Mapped[str | None] = mapped_column(String(255))
@@ -71,6 +101,8 @@ class AgentRunner(Updated, Base):
     pr_number: Mapped[int | None]
     pr_is_being_created: Mapped[bool] = mapped_column(default=False)
     pr_error: Mapped[str | None] = mapped_column(Text)
+    pr_warnings: Mapped[list[str] | None]
+    """What the last publication could not set in the pull request. None: all was set."""
     pr_checked_at: Mapped[datetime.datetime | None]
     """When the forge was last asked for the pull request's state."""
     pr_check_due_at: Mapped[datetime.datetime | None]
@@ -95,6 +127,14 @@ class AgentRunner(Updated, Base):
     @property
     def has_result_diff(self) -> bool:
         return self.diff_key is not None
+
+    @property
+    def awaiting_input(self) -> bool:
+        return self.questions is not None and self.state == RunnerState.DONE
+
+    @property
+    def is_being_refreshed(self) -> bool:
+        return self.refresh_due_at is not None
 
     @property
     def is_archived(self) -> bool:

@@ -41,6 +41,7 @@ class AgentRunnerSession(Leased):
             postgresql_where=IS_ACTIVE,
         ),
         Index("ix_agent_runner_sessions_account", "account_id", "state"),
+        Index("ix_agent_runner_sessions_newest", "account_id", "created_at"),
         # Covers everything that a claim reads of waiting and running sessions.
         Index("ix_agent_runner_sessions_scheduling", "state", "account_id", "site_id", "created_at", "id"),
     )
@@ -49,6 +50,8 @@ class AgentRunnerSession(Leased):
     site_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("sites.id"), index=True)
     agent_runner_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("agent_runners.id"))
     user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"), index=True)
+    schedule_id: Mapped[uuid.UUID | None]
+    """The schedule of its runner, whose budget it uses."""
     parent_session_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("agent_runner_sessions.id"))
     state: Mapped[SessionState] = mapped_column(StateType(SessionState), default=SessionState.NEW)
     mode: Mapped[Mode] = mapped_column(StateType(Mode), default=Mode.NORMAL)
@@ -62,8 +65,19 @@ class AgentRunnerSession(Leased):
     start_diff_key: Mapped[str | None] = mapped_column(String(1000))
     """The cumulative diff that this session builds on, fixed when the session was created. None: the base itself."""
     base_deploy_id: Mapped[str | None] = mapped_column(String(200))
+    continues_session_id: Mapped[uuid.UUID | None]
+    """The session whose conversation this one continues: the one before it, or the head after a revert. No foreign
+    key: SQLite would have to copy the table to add one."""
+
+    may_ask: Mapped[bool] = mapped_column(default=True, server_default=sa.true())
+    """Whether its agent may end with questions to a person."""
+    quotes_others: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
+    """Whether its prompt quotes what others than the user wrote. Then it has no effect on the forge, as the words of an
+    agent have none."""
 
     result: Mapped[str | None] = mapped_column(Text)
+    questions: Mapped[list[dict[str, Any]] | None]
+    """What its agent asked in the end: the text of each question, and the answers to choose from."""
     current_task: Mapped[str | None] = mapped_column(String(500))
     reported_stage: Mapped[Stage | None] = mapped_column("stage", StateType(Stage))
     """What the worker of the running attempt said last. None from one of an older release, which does not say it."""
@@ -81,13 +95,30 @@ class AgentRunnerSession(Leased):
     result_diff_key: Mapped[str | None] = mapped_column(String(1000))
     cumulative_diff_key: Mapped[str | None] = mapped_column(String(1000))
     contains_secret: Mapped[bool] = mapped_column(default=False)
+    native_session_id: Mapped[str | None] = mapped_column(String(100))
+    """The agent's own id of its session, if what it remembers of it is stored."""
+    agent_version: Mapped[str | None] = mapped_column(String(100))
+    conversation_key: Mapped[str | None] = mapped_column(String(1000))
+    """What the agent remembers of its session."""
     work_saved_at: Mapped[datetime.datetime | None]
     """When the work of a session was stored after the session had ended. It is stored only once."""
+    attempt_ended_at: Mapped[datetime.datetime | None]
+    """When the worker of a session that was stopped said that it has ended, with work or without."""
+
+    waiting_until: Mapped[datetime.datetime | None]
+    """When a session that is NEW is dispatched again, because its model accepts no calls until then. None: it does not wait."""
+    waiting_since: Mapped[datetime.datetime | None]
+    """When it began to wait for the first time. The next attempts continue from the work so far."""
 
     task_id: Mapped[str | None] = mapped_column(String(64))
     """The Celery task of the latest attempt, which a stop revokes. None for an external worker's attempt."""
 
     user: Mapped[User] = relationship(lazy="joined")
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether an earlier attempt left its work, its usage and its conversation to the next one."""
+        return self.waiting_since is not None
 
     @property
     def is_active(self) -> bool:
@@ -101,7 +132,8 @@ class AgentRunnerSession(Leased):
 
     @property
     def was_stopped(self) -> bool:
-        return self.state == SessionState.CANCELLED
+        is_over_budget = self.state == SessionState.ERROR and (self.failure or {}).get("code") == "budget_limit"
+        return self.state == SessionState.CANCELLED or is_over_budget
 
     def takes_reports_of(self, attempt: int | None) -> bool:
         """Whether that attempt has something to report: it is running, or ended before its work was stored."""

@@ -14,7 +14,10 @@ from app import db
 
 
 class StateType(sa.types.TypeDecorator[Any]):
-    """An enumeration stored as text, so that a migration never has to alter a database type."""
+    """An enumeration stored as text, so that a migration never has to alter a database type.
+
+    A value that is not a member is read as it is, and never written.
+    """
 
     impl = sa.String(20)
     cache_ok = True
@@ -27,7 +30,19 @@ class StateType(sa.types.TypeDecorator[Any]):
         return None if value is None else self.kind(value).value
 
     def process_result_value(self, value: str | None, dialect: sa.Dialect) -> Any:
-        return None if value is None else self.kind(value)
+        if value is None:
+            return None
+        try:
+            return self.kind(value)
+        except ValueError:
+            return _unknown(self.kind, value)
+
+
+def _unknown(kind: type[enum.StrEnum], value: str) -> enum.StrEnum:
+    """A member that stands for what a later release has stored: during an upgrade, processes of both read one database."""
+    member = str.__new__(kind, value)
+    member._name_ = member._value_ = value
+    return member
 
 
 class Base(DeclarativeBase):
@@ -43,6 +58,8 @@ class Base(DeclarativeBase):
         datetime.datetime: db.Timestamp(),
         uuid.UUID: sa.Uuid(),
         dict[str, Any]: sa.JSON(),
+        list[dict[str, str]]: sa.JSON(),
+        list[dict[str, Any]]: sa.JSON(none_as_null=True),
         list[str]: sa.JSON(),
     }
 

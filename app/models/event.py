@@ -11,7 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.models.base import Base
 
-IS_CHANGE = sa.text("kind IN ('state', 'publication')")
+IS_OF_ACCOUNT = sa.text("kind IN ('state', 'publication', 'budget')")
 
 
 class Event(Base):
@@ -20,7 +20,7 @@ class Event(Base):
         UniqueConstraint("agent_runner_id", "seq"),
         Index("ix_events_session", "session_id", "attempt", "kind", "seq"),
         # The events of an account's stream, in its order.
-        Index("ix_events_changes", "created_at", "id", sqlite_where=IS_CHANGE, postgresql_where=IS_CHANGE),
+        Index("ix_events_account", "created_at", "id", sqlite_where=IS_OF_ACCOUNT, postgresql_where=IS_OF_ACCOUNT),
     )
 
     agent_runner_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("agent_runners.id"))

@@ -38,5 +38,5 @@ class Leased(Updated, Base):
 
     @property
     def was_stopped(self) -> bool:
-        """Whether a caller stopped the row. The work of its attempt so far is then kept."""
+        """Whether a caller or a budget stopped the row. The work of its attempt so far is then kept."""
         return False

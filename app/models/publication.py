@@ -14,6 +14,7 @@ from app.models.leased import Leased
 from app.models.states import PublicationKind, PublicationState
 
 IS_PENDING = sa.text("state = 'pending'")
+WAS_SLOW = sa.text("slow_until IS NOT NULL")
 
 
 class Publication(Leased):
@@ -30,6 +31,7 @@ class Publication(Leased):
             postgresql_where=IS_PENDING,
         ),
         Index("ix_publications_pending", "state", "next_dispatch_at"),
+        Index("ix_publications_slow", "slow_until", sqlite_where=WAS_SLOW, postgresql_where=WAS_SLOW),
     )
 
     agent_runner_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("agent_runners.id"), index=True)
@@ -45,6 +47,10 @@ class Publication(Leased):
     draft: Mapped[bool] = mapped_column(default=False)
     draft_is_named: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
     """Whether the caller sent `draft`. Otherwise an existing pull request stays a draft or not, as it is."""
+    labels: Mapped[list[str] | None]
+    """What is added to the pull request: labels, reviewers and assignees. None, as in the rows of older releases: none."""
+    reviewers: Mapped[list[str] | None]
+    assignees: Mapped[list[str] | None]
     squash: Mapped[bool] = mapped_column(default=False)
     planned_shas: Mapped[list[str]] = mapped_column(default=list, server_default="[]")
     """Every commit that was about to be pushed. A later attempt recognizes them on the forge as its own."""
@@ -53,4 +59,8 @@ class Publication(Leased):
     waits_for_site: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
     """Whether a claim was refused because a publication of the same site was running, or the account had reached its limit.
     The end of one of these dispatches this one."""
+    claimed_at: Mapped[datetime.datetime | None]
+    """When the latest attempt began. None as well for one that an older release began."""
+    slow_until: Mapped[datetime.datetime | None]
+    """Until when the account counts as slow, because an attempt held a worker for long. None: it did not."""
     finished_at: Mapped[datetime.datetime | None]

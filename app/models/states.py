@@ -55,7 +55,16 @@ class WaitingReason(enum.StrEnum):
     QUEUED = "queued"
     ACCOUNT_LIMIT = "account_limit"
     SITE_LIMIT = "site_limit"
+    FETCH = "fetch"
     NO_WORKER = "no_worker"
+    QUOTA = "quota"
+
+
+class OnQuota(enum.StrEnum):
+    """What happens to a session of a site whose model accepts no more calls, and which no other agent can take over."""
+
+    FAIL = "fail"
+    WAIT = "wait"
 
 
 class RunnerState(enum.StrEnum):
@@ -67,8 +76,33 @@ class RunnerState(enum.StrEnum):
 
 
 class Mode(enum.StrEnum):
+    """What a session is for: to change files, to answer, or to say how it would change them. Only the first keeps changes.
+    REBASE reapplies the runner's diff on the tip of its branch, without an agent."""
+
     NORMAL = "normal"
     ASK = "ask"
+    PLAN = "plan"
+    REBASE = "rebase"
+
+
+class HookDeliveryState(enum.StrEnum):
+    """IGNORED does not meet the conditions of the hook, WAITING waits for its runner, FAILED could not be started then."""
+
+    STARTED = "started"
+    IGNORED = "ignored"
+    WAITING = "waiting"
+    FAILED = "failed"
+
+
+class Overlap(enum.StrEnum):
+    """What to do at a time of a schedule whose runner of the time before has not ended.
+
+    SKIP leaves it out, QUEUE waits until that runner is done, REPLACE stops its session.
+    """
+
+    SKIP = "skip"
+    QUEUE = "queue"
+    REPLACE = "replace"
 
 
 class DiffKind(enum.StrEnum):
@@ -95,6 +129,14 @@ class Scope(enum.StrEnum):
     ADMIN = "admin"
 
 
+class Role(enum.StrEnum):
+    """What a member of an account may do: read, work with runners, or everything. Tokens never allow more."""
+
+    VIEWER = "viewer"
+    MEMBER = "member"
+    ADMIN = "admin"
+
+
 class TokenPurpose(enum.StrEnum):
     """What a token is for: the API, a session of the console, or a link that begins one."""
 
@@ -109,6 +151,14 @@ class Forge(enum.StrEnum):
     GITEA = "gitea"
     BITBUCKET = "bitbucket"
     NONE = "none"
+
+
+class SensitiveFiles(enum.StrEnum):
+    """What happens to a change of files that run code elsewhere, or that decide who reviews: its pull request points to
+    them, or it is not published."""
+
+    WARN = "warn"
+    REFUSE = "refuse"
 
 
 class Execution(enum.StrEnum):
@@ -134,6 +184,8 @@ class PublicationState(enum.StrEnum):
     FAILED = "failed"
 
 
+PROMPT_MODES = (Mode.NORMAL, Mode.ASK, Mode.PLAN)
+"""The modes that somebody can choose with a prompt."""
 ACTIVE = frozenset({SessionState.NEW, SessionState.RUNNING})
 FINAL = frozenset({SessionState.DONE, SessionState.ERROR, SessionState.CANCELLED})
 
@@ -175,6 +227,17 @@ class WebhookEvent(enum.StrEnum):
     RUNNER_ARCHIVED = "runner.archived"
     PUBLICATION_SUCCEEDED = "publication.succeeded"
     PUBLICATION_FAILED = "publication.failed"
+    BUDGET_WARNING = "budget.warning"
+
+
+class WebhookFormat(enum.StrEnum):
+    """What a webhook sends: the event for programs, or a message for people in the form of a chat service."""
+
+    JSON = "json"
+    SLACK = "slack"
+    DISCORD = "discord"
+    TEAMS = "teams"
+    NTFY = "ntfy"
 
 
 class DeliveryState(enum.StrEnum):
@@ -182,4 +245,54 @@ class DeliveryState(enum.StrEnum):
 
     PENDING = "pending"
     DELIVERED = "delivered"
+    FAILED = "failed"
+
+
+class VariableStage(enum.StrEnum):
+    """Which commands of a session get a variable."""
+
+    SETUP = "setup"
+    AGENT = "agent"
+    BOTH = "both"
+
+
+class BudgetPeriod(enum.StrEnum):
+    """Over which time a budget counts."""
+
+    DAY = "day"
+    MONTH = "month"
+
+
+class ForgeEvent(enum.StrEnum):
+    """What a forge tells: that a pull request has changed, that somebody wrote about it, that its checks have ended, or that
+    somebody asks for work on an issue."""
+
+    PULL_REQUEST = "pull_request"
+    COMMENT = "comment"
+    REVIEW = "review"
+    CHECKS = "checks"
+    ISSUE = "issue"
+
+
+class OnFailedChecks(enum.StrEnum):
+    """What happens to a pull request whose checks have failed: nothing, a comment that says how to ask for a follow-up, or
+    that follow-up."""
+
+    OFF = "off"
+    SUGGEST = "suggest"
+    AUTOMATIC = "automatic"
+
+
+class ForgeDeliveryState(enum.StrEnum):
+    """PENDING has something to be read from or written to the forge, and is tried again until that succeeds or FAILED.
+
+    WAITING waits for its runner, which is at work, STARTED for the session that was created for it, or for the work of that
+    to be published. IGNORED was a request that is not followed.
+    """
+
+    PENDING = "pending"
+    WAITING = "waiting"
+    STARTED = "started"
+    DONE = "done"
+    IGNORED = "ignored"
     FAILED = "failed"

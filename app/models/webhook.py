@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.models.base import Base, StateType
 from app.models.leased import Leased
-from app.models.states import DeliveryState, WebhookState
+from app.models.states import DeliveryState, WebhookFormat, WebhookState
 
 
 class Webhook(Leased):
@@ -26,7 +26,13 @@ class Webhook(Leased):
     account_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("accounts.id"))
     site_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("sites.id"))
     """The only site whose events are delivered. None: all sites of the account."""
+    format: Mapped[WebhookFormat] = mapped_column(
+        StateType(WebhookFormat), default=WebhookFormat.JSON, server_default=WebhookFormat.JSON
+    )
     url: Mapped[str] = mapped_column(String(2000))
+    """Of a chat service only the host: there the rest is a secret."""
+    url_encrypted: Mapped[str | None] = mapped_column(Text)
+    """The whole URL of a chat service."""
     description: Mapped[str] = mapped_column(String(200), default="")
     events: Mapped[list[str]] = mapped_column(default=list)
     """The types that are delivered. Empty: all."""

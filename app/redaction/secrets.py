@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from urllib.parse import SplitResult, quote, quote_plus, unquote, unquote_plus, urlsplit
 
-from app.redaction import escapes
+from app.redaction import dumps, escapes
 from app.redaction.token_shapes import redact_shapes
 from app.redaction.wrapped import Wrapped
 
@@ -28,27 +28,40 @@ SHORTEST = 8
 SHORTEST_IN_OTHER_CASE = 12
 # Streams are searched in pieces of at least so many bytes, because each search also covers the end of the last piece.
 _PIECE = 1 << 16
+# Dumps take much longer to read than other content, so no more of a stream is read as dumps.
+_MOST_DUMPED = 1 << 25
 # Variables with these name endings are not secret, unless the value is a URL with a password.
 PUBLIC_NAMES = ("URL", "HOST", "ENDPOINT", "REGION", "LOCATION", "MODEL", "PATH", "DIR", "VERSION")
 _ESCAPE = re.compile("%[0-9A-F]{2}")
 
 
 class Secrets:
-    """The known secrets of a job: the credential for the forge, and variables."""
+    """The known secrets of a job: the credential for the forge, variables, and values that are secret whatever their
+    name is."""
 
-    def __init__(self, credential: str | None = None, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        credential: str | None = None,
+        environment: Mapping[str, str] | None = None,
+        secret: Iterable[str] = (),
+    ) -> None:
         values = {credential or "", *_secret_values(environment or {})}
+        for value in secret:
+            # A password in a URL is secret without the rest, too.
+            values |= {value, *_secret_values({"": value})}
         # The credential may be `user:password`. Then the password alone is secret, too.
         values |= {(credential or "").partition(":")[2]}
         # A single line of a key is secret, too, except for the header and footer, which all keys share.
         lines = {line.strip() for value in values if "\n" in value for line in value.splitlines()}
         values |= {line for line in lines if " " not in line and not line.startswith("-----")}
         kept = [value for value in values if len(value.encode(errors="replace")) >= SHORTEST]
-        encoded = {form: 2 for value in kept for form in _hexadecimal_forms(value)}
-        encoded |= {form: 4 for value in kept for form in _base64_forms(value)}
+        encoded = {form for value in kept for form in (*_hexadecimal_forms(value), *_base64_forms(value))}
         self._wrapped = Wrapped(encoded)
-        self._words = sorted({*encoded}.union(*map(_forms, kept)), key=len, reverse=True)
+        self._words = sorted(encoded.union(*map(_forms, kept)), key=len, reverse=True)
+        self._hexadecimal = [form.encode() for value in kept for form in _hexadecimal_forms(value)]
         self._encoded = [form.encode() for form in encoded]
+        self._encoded += [",".join(map(str, value.encode(errors="replace"))).encode() for value in kept]
+        self._values = [value.encode(errors="replace") for value in kept]
         self._plain = [case.encode(errors="replace") for value in kept for case in _cases(value)]
         wide = {value.encode(coding, errors="replace") for value in kept for coding in ("utf-16-le", "utf-16-be")}
         self._bytes = [word.encode(errors="replace") for word in self._words] + sorted(wide)
@@ -59,14 +72,15 @@ class Secrets:
         for word in self._words:
             text = text.replace(word, REPLACEMENT)
         text = escapes.redact(text, self._plain, REPLACEMENT)
+        text = dumps.redact(text, self._values, REPLACEMENT)
         return redact_shapes(text, REPLACEMENT)
 
     def are_in(self, chunks: Iterable[bytes]) -> bool:
         """Whether the stream holds a known secret, even one that is split between chunks."""
         # Twice the longest form, since line breaks may be inside.
-        longest = [2 * len(form) for form in self._bytes] + [escapes.LONGEST * len(value) for value in self._plain]
+        longest = [2 * len(form) for form in self._bytes] + [dumps.LONGEST * len(value) for value in self._plain]
         overlap = max(longest, default=0)
-        rest = b""
+        rest, dumped = b"", 0
         for chunk in _joined(chunks):
             window = rest + chunk
             if any(secret in window for secret in self._bytes):
@@ -74,8 +88,15 @@ class Secrets:
             unescaped = escapes.resolved(window)
             if unescaped != window and any(value in unescaped for value in self._plain):
                 return True
+            if dumped < _MOST_DUMPED and dumps.has_rows(window):
+                dumped += len(window)
+                if dumps.hold(window, self._values):
+                    return True
             unbroken = window.translate(None, b"\r\n\t ")
             if any(secret in unbroken for secret in self._encoded):
+                return True
+            digits = unbroken.translate(None, b":;,-").replace(b"0x", b"")
+            if any(secret in digits for secret in self._hexadecimal):
                 return True
             rest = window[-overlap:] if overlap else b""
         return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import fields
 
-from app.models.states import Scope
+from app.models.states import Role, Scope
 from app.schemas.base import Schema, UserSchema
 from app.schemas.fields import Choice, Moment
 
@@ -23,11 +23,13 @@ class TokenInUseSchema(Schema):
     name = fields.String(required=True)
     scope = Choice(Scope, required=True)
     created_at = Moment(required=True)
+    expires_at = Moment(required=True, allow_none=True, metadata={"description": "When it stops to work. Null: never."})
 
 
 class MeSchema(UserSchema):
     """The caller, with the account and the token in use."""
 
+    role = Choice(Role, required=True)
     account = fields.Nested(AccountNameSchema, required=True)
     token = fields.Nested(TokenInUseSchema, required=True)
 

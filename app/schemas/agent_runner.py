@@ -7,7 +7,7 @@ from typing import Any
 from marshmallow import fields, post_load
 
 from app.errors import invalid
-from app.models.states import Mode, PullRequestState, RunnerState, SessionState, WaitingReason
+from app.models.states import PROMPT_MODES, Mode, PullRequestState, RunnerState, SessionState, WaitingReason
 from app.schemas.base import Body, PageQuery, Query, Schema, UserSchema
 from app.schemas.fields import (
     NOT_BLANK,
@@ -19,6 +19,7 @@ from app.schemas.fields import (
     Flag,
     InlineDiff,
     Moment,
+    Names,
     Pattern,
     Prompt,
     Reference,
@@ -64,6 +65,14 @@ class LimitsSchema(Schema):
     max_tokens = fields.Integer(required=True, allow_none=True)
 
 
+class QuestionSchema(Schema):
+    """A question of the agent. An answer need not be one of its choices."""
+
+    id = fields.UUID(required=True)
+    question = fields.String(required=True)
+    choices = fields.List(fields.String(), required=True)
+
+
 class LimitsBody(Body):
     """Requested limits. The limits of the site are never exceeded."""
 
@@ -79,9 +88,10 @@ class PromptBody(Body):
     agent = Text(100, least=1, allow_none=True)
     model = Text(200, least=1, allow_none=True, validate=[NAME_LIKE])
     effort = Text(50, least=1, allow_none=True, validate=[NAME_LIKE])
-    mode = Choice(Mode, allow_none=True)
+    mode = Choice(Mode, among=PROMPT_MODES, allow_none=True)
     file_keys = fields.List(Text(1000, least=1), allow_none=True, validate=items(100))
     limits = fields.Nested(LimitsBody, allow_none=True)
+    may_ask = Flag()
 
 
 class CreateRunnerBody(PromptBody):
@@ -93,6 +103,7 @@ class CreateRunnerBody(PromptBody):
     title = Text(500, least=1, allow_none=True, validate=[NOT_BLANK])
     parent_agent_runner_id = Reference(allow_none=True)
     base_deploy_id = Text(200, allow_none=True)
+    result_diff = InlineDiff(allow_none=True)
 
 
 def refuse_duplicate_diffs(data: dict[str, Any], *kinds: str) -> dict[str, Any]:
@@ -130,6 +141,9 @@ class PullRequestBody(Body):
     body = Text(60_000, allow_none=True)
     draft = Flag(allow_none=True)
     branch = Text(255, least=1, allow_none=True)
+    labels = Names(allow_none=True)
+    reviewers = Names(allow_none=True)
+    assignees = Names(allow_none=True)
 
 
 class CommitBody(Body):
@@ -170,6 +184,7 @@ class RunnerQuery(CreatedBetween, PageQuery):
     result_branch = Text(255)
     user_id = fields.UUID()
     site_id = fields.UUID()
+    awaiting_input = fields.Boolean()
 
 
 class RunnerSchema(Schema):
@@ -197,6 +212,8 @@ class RunnerSchema(Schema):
     latest_session_id = fields.UUID(required=True, allow_none=True)
     latest_session_state = Choice(SessionState, required=True, allow_none=True)
     latest_session_mode = Choice(Mode, required=True, allow_none=True)
+    awaiting_input = fields.Boolean(required=True)
+    questions = fields.List(fields.Nested(QuestionSchema), required=True, allow_none=True)
     waiting = fields.Nested(WaitingSchema, required=True, allow_none=True)
     pr_url = fields.String(required=True, allow_none=True)
     pr_branch = fields.String(required=True, allow_none=True)
@@ -205,11 +222,17 @@ class RunnerSchema(Schema):
     pr_number = fields.Integer(required=True, allow_none=True)
     pr_is_being_created = fields.Boolean(required=True)
     pr_error = fields.String(required=True, allow_none=True)
+    pr_warnings = fields.List(fields.String(), required=True, allow_none=True)
     merge_commit_sha = fields.String(required=True, allow_none=True)
     merge_commit_error = fields.String(required=True, allow_none=True)
     merge_commit_is_being_created = fields.Boolean(required=True)
     base_sha = fields.String(required=True, allow_none=True)
     behind_by = fields.Integer(required=True, allow_none=True)
+    mergeable = fields.Boolean(required=True, allow_none=True)
+    conflicts = fields.List(fields.String(), required=True, allow_none=True)
+    is_being_refreshed = fields.Boolean(required=True)
+    refreshed_at = Moment(required=True, allow_none=True)
+    refresh_error = fields.String(required=True, allow_none=True)
     head_session_id = fields.UUID(required=True, allow_none=True)
     usage = fields.Nested(UsageSchema, required=True)
     user = fields.Nested(UserSchema, required=True)

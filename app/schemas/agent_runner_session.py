@@ -6,26 +6,44 @@ from typing import Any
 
 from marshmallow import EXCLUDE, ValidationError, fields, post_load
 
+from app.errors import invalid
 from app.models.states import Mode, SessionState, Stage, StepCategory
 from app.schemas.agent_runner import (
     SHA,
     CreatedBetween,
     LimitsSchema,
     PromptBody,
+    QuestionSchema,
     UsageSchema,
     WaitingSchema,
     refuse_duplicate_diffs,
 )
 from app.schemas.base import Body, PageQuery, Schema, UserSchema
-from app.schemas.fields import NOT_BLANK, Amount, Choice, Choices, InlineDiff, Moment, Text, Whole, items
+from app.schemas.fields import NOT_BLANK, Amount, Choice, Choices, InlineDiff, Moment, Prompt, Text, Whole, items
 
 RESULT_LENGTH = 1024 * 1024
 MESSAGE_LENGTH = 256 * 1024
 LARGEST_COUNT = 2**53 - 1
 
 
+class AnswerBody(Body):
+    """The answer to one question."""
+
+    question_id = fields.UUID(required=True)
+    answer = Text(10_000, least=1, required=True, validate=[NOT_BLANK])
+
+
 class CreateSessionBody(PromptBody):
-    """A follow-up."""
+    """A follow-up: a prompt, answers to the questions of the runner, or both."""
+
+    prompt = Prompt(metadata={"example": "Add a test for it."})
+    answers = fields.List(fields.Nested(AnswerBody), validate=items(3))
+
+    @post_load
+    def something(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        if "prompt" not in data and not data.get("answers"):
+            raise invalid("prompt", "is required where there are no answers", error_code="prompt_missing")
+        return data
 
 
 class StepBody(Schema):
@@ -50,6 +68,13 @@ class UsageBody(Body):
     tool_calls = Whole(most=LARGEST_COUNT, allow_none=True)
 
 
+class QuestionBody(Body):
+    """What the agent wants to know before it continues."""
+
+    question = Text(1000, least=1, required=True, validate=[NOT_BLANK])
+    choices = fields.List(Text(200, least=1, validate=[NOT_BLANK]), load_default=[], validate=items(8))
+
+
 class ReportBody(Body):
     """What a worker reports. Other callers can change the title."""
 
@@ -64,6 +89,7 @@ class ReportBody(Body):
     result_diff_s3_key = Text(1000, least=1, allow_none=True)
     cumulative_diff = InlineDiff(allow_none=True)
     cumulative_diff_s3_key = Text(1000, least=1, allow_none=True)
+    questions = fields.List(fields.Nested(QuestionBody), allow_none=True, validate=items(3))
     usage = fields.Nested(UsageBody, allow_none=True)
     commit_sha = Text(64, allow_none=True, validate=[SHA])
     base_deploy_id = Text(200, allow_none=True)
@@ -103,6 +129,13 @@ class FailureSchema(Schema):
     stage = fields.String(required=True, metadata={"example": "checkout"})
     retryable = fields.Boolean(required=True)
     message = fields.String(required=True)
+    retry_at = fields.String(
+        # Failures that were recorded by an earlier release have none.
+        required=True,
+        allow_none=True,
+        dump_default=None,
+        metadata={"format": "date-time", "example": "2026-01-31T17:00:00.000Z"},
+    )
 
 
 class StepSchema(Schema):
@@ -125,10 +158,12 @@ class SessionSchema(Schema):
     mode = Choice(Mode, required=True)
     title = fields.String(required=True, allow_none=True)
     prompt = fields.String(required=True)
+    may_ask = fields.Boolean(required=True)
     prompt_truncated = fields.Boolean(required=True)
     agent_config = fields.Nested(AgentConfigSchema, required=True)
     result = fields.String(required=True, allow_none=True)
     result_truncated = fields.Boolean(required=True)
+    questions = fields.List(fields.Nested(QuestionSchema), required=True, allow_none=True)
     stage = Choice(Stage, required=True, allow_none=True)
     waiting = fields.Nested(WaitingSchema, required=True, allow_none=True)
     current_task = fields.String(required=True, allow_none=True)
@@ -138,6 +173,9 @@ class SessionSchema(Schema):
     steps_count = fields.Integer(required=True)
     attempt = fields.Integer(required=True)
     parent_session_id = fields.UUID(required=True, allow_none=True)
+    continues_session_id = fields.UUID(required=True, allow_none=True)
+    native_session_id = fields.String(required=True, allow_none=True)
+    agent_version = fields.String(required=True, allow_none=True)
     created_at = Moment(required=True)
     updated_at = Moment(required=True)
     started_at = Moment(required=True, allow_none=True)

@@ -11,11 +11,19 @@ from app.schemas.base import PageQuery, Schema
 from app.schemas.fields import Choice, from_to
 
 
-class DiffFilesQuery(PageQuery):
-    """Which files of a diff to list."""
+class DiffPageQuery(PageQuery):
+    """A page of the files of a diff."""
 
     class Meta(PageQuery.Meta):
         exclude = ("cursor",)
+
+
+class DiffFilesQuery(DiffPageQuery):
+    """Which files of a diff to list."""
+
+    sensitive = fields.Boolean(
+        load_default=False, metadata={"description": "Only CI workflows, Git hooks, CODEOWNERS and `.gitmodules`."}
+    )
 
 
 class SessionDiffFilesQuery(DiffFilesQuery):
@@ -24,7 +32,7 @@ class SessionDiffFilesQuery(DiffFilesQuery):
     kind = Choice(DiffKind, load_default=DiffKind.RESULT)
 
 
-class RunnerDiffQuery(DiffFilesQuery):
+class RunnerDiffQuery(DiffPageQuery):
     """Which files of a diff to send."""
 
     page = fields.Integer(
@@ -51,3 +59,4 @@ class DiffFileSchema(Schema):
     new_mode = fields.String(required=True, allow_none=True)
     offset = fields.Integer(required=True)
     size = fields.Integer(required=True)
+    sensitive = fields.String(required=True, allow_none=True)

@@ -52,7 +52,8 @@ class MessageSchema(Schema):
 
     id = fields.String()
     event = fields.String(
-        required=True, validate=validate.OneOf(["step", "state", "stage", "usage", "publication", "heartbeat", "done"])
+        required=True,
+        validate=validate.OneOf(["step", "state", "stage", "usage", "publication", "budget", "heartbeat", "done"]),
     )
     data = fields.String(required=True, metadata={"contentMediaType": "application/json"})
 

@@ -7,11 +7,13 @@ import enum
 import math
 import re
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 from marshmallow import ValidationError, fields, validate
 
 from app.errors import NotFound, TooLarge
+from app.timestamps import format_moment
 
 PROMPT_BYTES = 1024 * 1024
 DIFF_BYTES = 4 * 1024 * 1024
@@ -67,6 +69,13 @@ class Pattern(validate.Regexp):
 
 
 NOT_BLANK = Pattern(MORE_THAN_BLANKS, error="must not be blank")
+
+
+class Names(fields.List):
+    """Names of labels or people on a forge: ten at most."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(Text(255, least=1, validate=[NOT_BLANK]), validate=items(10), **kwargs)
 
 
 class Prompt(fields.String):
@@ -171,11 +180,11 @@ class Reference(fields.UUID):
 
 
 class Choice(fields.Field[Any]):
-    """A member of an enumeration. Input may be in any case."""
+    """A member of an enumeration, or of some of its members. Input may be in any case."""
 
-    def __init__(self, kind: type[enum.StrEnum], **kwargs: Any) -> None:
-        self.kind = kind
-        metadata = {"type": "string", "enum": [member.value for member in kind], **kwargs.pop("metadata", {})}
+    def __init__(self, kind: type[enum.StrEnum], *, among: Iterable[enum.StrEnum] | None = None, **kwargs: Any) -> None:
+        self.kind, self.among = kind, tuple(among or kind)
+        metadata = {"type": "string", "enum": [member.value for member in self.among], **kwargs.pop("metadata", {})}
         if kwargs.get("allow_none"):
             metadata["enum"] = [*metadata["enum"], None]
         super().__init__(metadata=metadata, **kwargs)
@@ -184,7 +193,7 @@ class Choice(fields.Field[Any]):
         return None if value is None else self.kind(value).value
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> enum.StrEnum:
-        return member_of(self.kind, value)
+        return member_of(self.among, value)
 
 
 class Choices(fields.Field[Any]):
@@ -206,7 +215,7 @@ class Choices(fields.Field[Any]):
         return [member_of(self.kind, part.strip()) for part in str(value).split(",") if part.strip()]
 
 
-def member_of(kind: type[enum.StrEnum], value: Any) -> enum.StrEnum:
+def member_of(kind: Iterable[enum.StrEnum], value: Any) -> enum.StrEnum:
     """The member that `value` names in any case; raises `ValidationError`."""
     for member in kind:
         if isinstance(value, str) and member.value.lower() == value.lower():
@@ -243,11 +252,6 @@ class Bound(Moment):
         either = {"anyOf": [{"type": "string", "format": "date-time"}, *seconds]}
         super().__init__(metadata={**either, **kwargs.pop("metadata", {})}, **kwargs)
         del self.metadata["type"], self.metadata["format"]
-
-
-def format_moment(moment: datetime.datetime) -> str:
-    """A time as in `2026-01-31T12:00:00.000Z`."""
-    return moment.astimezone(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def read_moment(text: str) -> datetime.datetime:

@@ -14,6 +14,11 @@ class CreateTokenBody(Body):
 
     name = Text(200, least=1, validate=[NOT_BLANK], required=True, metadata={"example": "ci"})
     scope = Choice(Scope, required=True)
+    expires_at = Moment(
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "When it stops to work. Null: with your own token, or never."},
+    )
 
 
 class TokenSchema(Schema):
@@ -25,6 +30,8 @@ class TokenSchema(Schema):
     scope = Choice(Scope, required=True)
     created_at = Moment(required=True)
     revoked_at = Moment(required=True, allow_none=True)
+    expires_at = Moment(required=True, allow_none=True, metadata={"description": "When it stops to work. Null: never."})
+    last_used_at = Moment(required=True, allow_none=True)
 
 
 class ConsoleLinkSchema(Schema):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import fields
 
-from app.models.states import DeliveryState, WebhookEvent, WebhookState
+from app.models.states import DeliveryState, WebhookEvent, WebhookFormat, WebhookState
 from app.schemas.base import Body, Schema
 from app.schemas.fields import Choice, Flag, Moment, Text, items
 
@@ -25,6 +25,9 @@ class CreateWebhookBody(UpdateWebhookBody):
     """Where events are sent."""
 
     url = Text(2000, least=1, required=True, metadata={"example": "https://hooks.example.org/agent-runners"})
+    format = Choice(
+        WebhookFormat, metadata={"description": "What is sent: the event, or a message for a chat. Default: `json`."}
+    )
 
 
 class WebhookSchema(Schema):
@@ -33,6 +36,7 @@ class WebhookSchema(Schema):
     id = fields.UUID(required=True)
     account_id = fields.UUID(required=True)
     site_id = fields.UUID(required=True, allow_none=True)
+    format = Choice(WebhookFormat, required=True)
     url = fields.String(required=True)
     description = fields.String(required=True)
     events = fields.List(Choice(WebhookEvent), required=True)
@@ -50,7 +54,7 @@ class NewWebhookSchema(WebhookSchema):
 
 
 class DeliverySchema(Schema):
-    """What became of one event. `event_id` is the `webhook-id` of its requests."""
+    """What happened to one event. `event_id` is the `webhook-id` of its requests."""
 
     id = fields.UUID(required=True)
     event_id = fields.UUID(required=True)

@@ -16,6 +16,8 @@ from app.services.callers import Caller
 from app.services.runners.session_configuration import RUN_SCRIPTS
 
 _VERSION_CHARACTERS = 100
+SANDBOX = "(sandbox)"
+"""What hosts report their sandbox as, next to their agents. No agent has such a name."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ log = structlog.get_logger()
 def count(name: str, times: int = 1) -> None:
     """Add `times` to the counter `name` once the transaction in progress is committed.
 
-    Many write to the row of a counter, so all counts of a transaction are written in another one after it: nobody waits
+    Many write to the row of a counter, so all counts of a transaction are written in another one after it: no one waits
     for that while holding other locks. A process that dies in between loses the counts, which does no harm.
     """
     counts = db.session.info.setdefault("counts", collections.Counter())

@@ -15,14 +15,14 @@ from typing import Any, ClassVar, NamedTuple
 
 import sqlalchemy as sa
 
-from app import commits, db
+from app import database_changes, db
 from app.errors import AppError
 from app.models import AgentRunner, AgentRunnerSession, Event, Site
 from app.models.states import FINAL, Scope
 from app.services import lookup
 from app.services.accounts import tokens
 from app.services.callers import Caller
-from app.services.events import PUBLICATION, STATE
+from app.services.events import OF_ACCOUNT
 
 MOST_AT_ONCE = 500
 MOST_BYTES_AT_ONCE = 256 * 1024
@@ -106,7 +106,7 @@ class RunnerEvents:
 
 @dataclass(frozen=True)
 class AccountEvents:
-    """The changes of state in an account, for lists: of sessions, runners and publications."""
+    """The changes of state in an account, for lists: of sessions, runners and publications; and warnings of budgets."""
 
     account_id: uuid.UUID
     must_lock: ClassVar[bool] = True
@@ -124,11 +124,11 @@ class AccountEvents:
 
     def now(self) -> Cursor:
         """The position after everything that can be read now."""
-        return Cursor(commits.settled_until(), uuid.UUID(int=0))
+        return Cursor(database_changes.settled_until(), uuid.UUID(int=0))
 
     def read_after(self, position: Position) -> Found:
         assert isinstance(position, Cursor)
-        settled = commits.settled_until()
+        settled = database_changes.settled_until()
         place = sa.tuple_(Event.created_at, Event.id)
         after = sa.tuple_(sa.literal(position.time, db.Timestamp()), sa.literal(position.event_id, sa.Uuid()))
         mine = (
@@ -136,7 +136,7 @@ class AccountEvents:
             .join(AgentRunner, AgentRunner.id == Event.agent_runner_id)
             .join(Site, Site.id == AgentRunner.site_id)
             .where(AgentRunner.account_id == self.account_id, Site.deleted_at.is_(None))
-            .where(Event.kind.in_((STATE, PUBLICATION)), place > after)
+            .where(Event.kind.in_(OF_ACCOUNT), place > after)
             .order_by(Event.created_at, Event.id)
         )
         found, is_all = _read(mine.where(Event.created_at < settled))

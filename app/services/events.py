@@ -10,9 +10,11 @@ import sqlalchemy as sa
 from app import db
 from app.config import settings
 from app.models import AgentRunner, AgentRunnerSession, Event
-from app.models.states import UNCATEGORIZED, PublicationKind, PublicationState
+from app.models.states import UNCATEGORIZED, BudgetPeriod, PublicationKind, PublicationState
 
-STEP, STATE, STAGE, USAGE, PUBLICATION = "step", "state", "stage", "usage", "publication"
+STEP, STATE, STAGE, USAGE, PUBLICATION, BUDGET = "step", "state", "stage", "usage", "publication", "budget"
+OF_ACCOUNT = (STATE, PUBLICATION, BUDGET)
+"""The kinds that the account's stream and webhooks carry. An index of the table has these alone."""
 # Settings limit the steps that an agent reports. The system adds steps of its own, always fewer than this.
 _SYSTEM_STEPS = 1000
 _SYSTEM_BYTES = 1024 * 1024
@@ -37,7 +39,9 @@ def _new(runner: AgentRunner, session_id: uuid.UUID | None, attempt: int, kind: 
 
 def new_state(runner: AgentRunner, session: AgentRunnerSession) -> Event:
     """The event of the state that the session is in now, which the caller stores. The runner is locked or new."""
-    payload = {"state": session.state.value, "attempt": session.attempt, "failure": session.failure}
+    payload: dict[str, Any] = {"state": session.state.value, "attempt": session.attempt, "failure": session.failure}
+    if session.questions:
+        payload["questions"] = session.questions
     return _new(runner, session.id, session.attempt, STATE, payload)
 
 
@@ -56,6 +60,19 @@ def record_publication(
     else:
         shown = {"error": runner.merge_commit_error, "merge_commit_sha": runner.merge_commit_sha}
     db.session.add(_new(runner, session_id, 0, PUBLICATION, {"publication": kind, "state": state, **shown}))
+
+
+def budget_payload(
+    whose: str, message: str, budget_id: uuid.UUID | None = None, period: BudgetPeriod | None = None
+) -> dict[str, Any]:
+    """What the event says of a budget of which most is used. The session's own has neither an id nor a period."""
+    return {"budget": whose, "budget_id": budget_id and str(budget_id), "period": period, "message": message}
+
+
+def has_warned(session_id: uuid.UUID) -> bool:
+    """Whether there is an event that most of the session's own budget is used."""
+    payloads = sa.select(Event.payload).where(Event.session_id == session_id, Event.kind == BUDGET)
+    return any(each["budget"] == "session" for each in db.session.scalars(payloads))
 
 
 def steps_of(sessions: list[AgentRunnerSession]) -> dict[uuid.UUID, list[dict[str, Any]]]:

@@ -98,7 +98,7 @@ def find(listing: Listing[T], filters: dict[str, Any]) -> Page[T]:
     """The page that `page`, `per_page` and `cursor` of the filters name."""
     cursor, number, per_page = filters.get("cursor"), filters["page"], filters["per_page"]
     offset = 0 if cursor else (number - 1) * per_page
-    # One row more than the page says whether the list goes on.
+    # One row more than the page says whether the list continues.
     items, total = listing.search(per_page + 1, offset) if listing.is_search and not cursor else ([], None)
     if total is None or total > COUNTED:
         items = listing.first(per_page + 1, offset, cursor or None)

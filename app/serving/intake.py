@@ -61,7 +61,7 @@ class Intake:
         self.is_ready = False
         """Whether the request can be answered: it is complete, or malformed, or its body is too long."""
         self.is_last = False
-        """Whether nobody knows where the next request would begin."""
+        """Whether no one knows where the next request would begin."""
         self.wants_continue = False
         """Whether the client waits for `100 Continue` before it sends the body."""
 
@@ -100,7 +100,6 @@ class Intake:
     def take(self) -> Request:
         """The request that is ready. The next one begins with what was received after it."""
         request, rest = self._request, self._rest
-        request.rewind()
         self._begin()
         if rest:
             self.feed(rest)

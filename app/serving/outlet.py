@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import BinaryIO
 
+from app.serving.shares import Share
+
 # What is written beyond this waits for the client, and the thread with it.
 MOST_UNSENT_BYTES = 1024 * 1024
 # What is sent of a file at once, so that others are served in between.
@@ -77,6 +79,8 @@ class Outlet:
         """The bytes sent since then."""
         self.holds_thread = False
         """Whether a thread waits until the client has read more."""
+        self.share: Share | None = None
+        """The share in the server's threads of the request that is served."""
 
     @property
     def has_unsent(self) -> bool:
@@ -135,7 +139,7 @@ class Outlet:
             self._fail()
 
     def fail(self) -> None:
-        """Give the client up. A thread that waits for it goes on."""
+        """Give the client up. A thread that waits for it continues."""
         with self._changed:
             self._fail()
             self._changed.notify_all()
@@ -146,7 +150,7 @@ class Outlet:
             self._parts.pop().close()
 
     def detach(self) -> socket.socket:
-        """The connection, which is the caller's from now on. What the server writes hereafter reaches nobody."""
+        """The connection, which is the caller's from now on. What the server writes hereafter reaches no one."""
         with self._changed:
             self.is_detached = True
             return self.socket

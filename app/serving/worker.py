@@ -1,8 +1,8 @@
 """Gunicorn's threaded worker, except that no thread ever waits for a client.
 
 One loop reads requests and sends answers, for all connections of the process. A thread is occupied only between: once
-all of a request is here, until its answer is written. So clients that are slow, or never go on, cost a connection each,
-and a connection that makes no progress is closed.
+all of a request is here, until its answer is written. So clients that are slow, or never continue, cost a connection each,
+and a connection that makes no progress is closed. Requests of one account occupy three quarters of the threads at most.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import selectors
 import socket
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -17,65 +18,24 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
-from gunicorn.http import get_parser
 from gunicorn.workers.gthread import ThreadWorker
 
+from app.serving.connection import PATIENCE_SECONDS, Connection
 from app.serving.intake import BodyLimit, Intake
 from app.serving.outlet import Outlet
+from app.serving.shares import MustWait, Share, Shares
 
 BODY_LIMIT = "agent_runners.body_limit"
 """The key of the `BodyLimit` in `Flask.extensions`."""
-# A request must be here, and an answer taken, within this time and what its bytes take at this rate,
-PATIENCE_SECONDS = 10.0
-LEAST_BYTES_PER_SECOND = 16 * 1024
-# and a request within this time in any case.
-MOST_SECONDS = 900.0
 # After the last answer, how long the client has to close the connection by itself.
 LINGER_SECONDS = 2.0
 READ_BYTES = 256 * 1024
 # What all incomplete requests together may take of the disk.
 MOST_KEPT_BYTES = 1024 * 1024 * 1024
+# After how long a thread lets another one continue. A short request, which waits for the database a dozen times, would otherwise
+# wait 5 ms each time while long answers are made for somebody else.
+SWITCH_SECONDS = 0.0005
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
-class Connection:
-    """What gunicorn's own class of this kind is to the worker. It begins anew with each request."""
-
-    is_http2 = initialized = False
-    data_ready = True
-
-    def __init__(self, cfg: Any, sock: socket.socket, client: Any, server: Any, intake: Intake, outlet: Outlet) -> None:
-        self.cfg, self.client, self.server = cfg, client, server
-        self.socket, self.sock, self.intake = sock, outlet, intake
-        self.parser: Any = None
-        self.since = time.monotonic()
-        """When it began to wait for what it waits for."""
-        self.allowed = PATIENCE_SECONDS
-        """The seconds that it may wait without a byte."""
-        self.is_served = self.is_closed = self.is_ending = False
-
-    def init(self) -> None:
-        """Called by the thread that serves the request."""
-        self.is_ending = self.intake.is_last
-        self.parser = get_parser(self.cfg, self.intake.take(), self.client)
-
-    def begin(self, allowed: float) -> None:
-        self.since, self.allowed = time.monotonic(), allowed
-
-    def rate(self) -> float:
-        """The bytes per second that the client reads of what it is sent."""
-        return self.sock.sent / max(time.monotonic() - self.sock.waiting_since, 0.001)
-
-    def deadline(self) -> float:
-        if self.sock.has_unsent:
-            return self.sock.waiting_since + _allowed(self.sock.sent)
-        if self.intake.received:
-            return self.since + min(_allowed(self.intake.received), MOST_SECONDS)
-        return self.since + self.allowed
-
-
-def _allowed(count: int) -> float:
-    return PATIENCE_SECONDS + count / LEAST_BYTES_PER_SECOND
 
 
 class Worker(ThreadWorker):
@@ -86,6 +46,11 @@ class Worker(ThreadWorker):
         self._watched: dict[Connection, int] = {}
         self._looked_at = 0.0
         self._idle_until: float | None = None
+        self._shares = Shares(max(self.cfg.threads * 3 // 4, 1))
+
+    def init_process(self) -> None:
+        sys.setswitchinterval(SWITCH_SECONDS)
+        super().init_process()
 
     def load_wsgi(self) -> None:
         super().load_wsgi()
@@ -150,7 +115,14 @@ class Worker(ThreadWorker):
     def _serve(self, conn: Connection) -> None:
         self._ignore(conn)
         conn.is_served, conn.initialized = True, False
+        conn.sock.share = Share(self._shares)
         self.enqueue_req(conn)
+
+    def _serve_waiting(self, who: str) -> None:
+        """Serve the request that has waited longest for its account's share of the threads, if there is room."""
+        if (conn := self._shares.next(who)) is not None:
+            conn.initialized, conn.sock.share.has_waited = False, True
+            self.enqueue_req(conn)
 
     # A thread serves it.
 
@@ -159,17 +131,32 @@ class Worker(ThreadWorker):
         req._expected_100_continue = False
         if conn.is_ending:
             req.should_close = lambda: True
-        return super().handle_request(req, conn)
+        share = conn.sock.share
+        assert share is not None
+        try:
+            return super().handle_request(req, conn)
+        finally:
+            share.leave()
 
     # The answer is sent.
 
     def finish_request(self, conn: Connection, fs: Future[bool]) -> None:
+        share = conn.sock.share
+        assert share is not None
+        if share.who is not None and not fs.cancelled() and isinstance(fs.exception(), MustWait):
+            self._shares.wait(share.who, conn, first=share.has_waited)
+        else:
+            self._end_request(conn, fs)
+        if share.who is not None:
+            self._serve_waiting(share.who)
+
+    def _end_request(self, conn: Connection, fs: Future[bool]) -> None:
         conn.is_served = False
         if conn.sock.is_detached:
             self.nr_conns -= 1
             return
         conn.is_ending = bool(conn.is_ending or fs.cancelled() or fs.exception() or not fs.result())
-        conn.parser = None
+        conn.forget_request()
         if not conn.sock.has_unsent:
             self._sent(conn)
 
@@ -238,8 +225,11 @@ class Worker(ThreadWorker):
         """Close a connection: of the address that has the most of them, the one that has waited longest."""
         waiting = [conn for conn in self._watched if not conn.is_served]
         if not waiting:
-            # All are served, or the files are somebody else's.
-            time.sleep(0.05)
+            if (evicted := self._shares.evict()) is not None:
+                self._close(evicted)
+            else:
+                # All are served, or the files are somebody else's.
+                time.sleep(0.05)
             return
         (address, _), *_ = Counter(_address(conn) for conn in waiting).most_common(1)
         self._close(min((conn for conn in waiting if _address(conn) == address), key=lambda conn: conn.since))

@@ -9,12 +9,9 @@ import weakref
 
 from app.config import settings
 from app.errors import TooMany, Unavailable
+from app.streams.capacity import RESERVED_DESCRIPTORS
 from app.streams.listener import Listener
 
-# The connections of a process besides its streams.
-MOST_CONNECTIONS = 512
-# Descriptors that a process needs for everything but its streams.
-RESERVED_DESCRIPTORS = MOST_CONNECTIONS + 256
 _RETRY = {"Retry-After": "5"}
 _lock = threading.Lock()
 # A listener whose response was never sent is forgotten with it.

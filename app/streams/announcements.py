@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import structlog
 
-from app import commits, db
+from app import database_changes, db
 
 CHANNEL = "agent_runner_events"
 """Each event announces its runner here, and a change of state its account too: by a trigger, see `migrations`."""
@@ -31,7 +31,7 @@ class Announcements:
     def _run(self) -> None:
         while not self._stopped.is_set():
             try:
-                for announced in commits.changes(CHANNEL, LOOK_SECONDS):
+                for announced in database_changes.changes(CHANNEL, LOOK_SECONDS):
                     if self._stopped.is_set():
                         return
                     self._hear({uuid.UUID(each) for each in announced})

@@ -13,11 +13,11 @@ import structlog
 
 from app.models.states import Stage, StepCategory
 from app.services import counters, leases
-from app.services.execution import progress
+from app.services.execution import exhaustion, progress
 from app.services.execution.session_attempts import Claim
 from tasks.attempts import signals
 from tasks.attempts.transactions import transact
-from workers.job import BaseCommit, Event, Progress, Refusal, Step, Usage
+from workers.job import BaseCommit, BudgetWarning, Event, Progress, Refusal, Step, Usage
 from workers.processes.lifeline import Lifeline
 
 log = structlog.get_logger()
@@ -98,7 +98,7 @@ class Reporter:
             earliest = time.monotonic() + self.INTERVAL_SECONDS
             failure: Exception | None = None
             try:
-                transact(lambda events=events: record(self._claim, events))  # type: ignore[misc]
+                transact(lambda events=events: _record_and_check(self._claim, events))  # type: ignore[misc]
             except Exception as error:
                 failure = error
             with self._changed:
@@ -120,6 +120,13 @@ class Reporter:
         return events
 
 
+def _record_and_check(claim: Claim, events: Sequence[Event]) -> None:
+    """Do as `record` does, and end the session if the events use up a budget."""
+    record(claim, events)
+    if any(isinstance(event, Usage) for event in events):
+        exhaustion.check(claim.session)
+
+
 def record(claim: Claim, events: Sequence[Event]) -> None:
     """Write events in the transaction in progress. Raises `LeaseLost` or `Cancelled`."""
     if events:
@@ -136,5 +143,7 @@ def _report_of(event: Event) -> progress.Report:
             return progress.Usage(dataclasses.asdict(event))
         case Progress(stage):
             return Stage(stage)
+        case BudgetWarning(message):
+            return progress.BudgetWarning(message)
         case BaseCommit(base_sha, branch, default_branch):
             return progress.Base(base_sha, branch, default_branch)

@@ -1,4 +1,4 @@
-"""Signals that interrupt a running task: SIGTERM from a revoke or its own threads, SIGQUIT from a draining worker.
+"""Signals that interrupt a running task: SIGTERM from a revoke, a draining worker or its own threads, SIGQUIT from a user.
 
 The first signal raises SystemExit in the main thread. Later ones are ignored, so that they cannot interrupt the
 cleanup. During a transaction the exception is deferred: raised there, it would leave a connection that still holds its

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
@@ -12,11 +13,11 @@ import structlog
 
 from app import artifacts
 from app.config import settings
-from app.services.artifacts import diffs
+from app.services.artifacts import conversations, diffs, sealed
 from app.services.execution.outcomes import Work
 from app.services.execution.session_attempts import Claim
 from workers.errors import EngineError
-from workers.job import DiffKind
+from workers.job import ConversationLost, DiffKind
 from workers.processes.lifeline import boot_time
 
 log = structlog.get_logger()
@@ -26,13 +27,13 @@ RETRY_SECONDS = 1.0
 _NO_FILE = "An attached file is missing from the artifact store. Upload it again and send the prompt again."
 
 
-class StoredDiffs:
-    """The engine's diff sink: the artifact store, under new keys of this attempt."""
+class StoredWork:
+    """The engine's sink: the artifact store, under new keys of this attempt."""
 
     def __init__(self, claim: Claim) -> None:
         self._claim = claim
         self.work = Work()
-        """The diffs that are stored completely."""
+        """What is stored completely."""
 
     def write(self, kind: DiffKind, chunks: Iterable[bytes], *, contains_secret: bool) -> None:
         claim = self._claim
@@ -44,6 +45,17 @@ class StoredDiffs:
             case "cumulative":
                 self.work = dataclasses.replace(self.work, cumulative_diff_key=key, contains_secret=contains_secret)
 
+    def write_conversation(self, chunks: Iterable[bytes]) -> None:
+        claim = self._claim
+        key = _retry(lambda: conversations.put(claim.runner.id, claim.session.id, claim.attempt, lambda: chunks))
+        self.work = dataclasses.replace(self.work, conversation_key=key)
+
+
+def store_comparison(runner_id: uuid.UUID, chunks: Iterable[bytes]) -> str:
+    """Store the diff between two sessions of the runner under a new key, and return it. Raises EngineError as `_retry`."""
+    name = diffs.new_comparison_name(runner_id)
+    return _retry(lambda: diffs.put(name, lambda: chunks))
+
 
 def diff_reader(key: str) -> Callable[[], Iterator[bytes]]:
     """A function that reads a stored diff when it is called. It raises EngineError as `_retry` does, `diff_gone`, and
@@ -53,11 +65,26 @@ def diff_reader(key: str) -> Callable[[], Iterator[bytes]]:
 
 def _read_diff(key: str) -> Iterator[bytes]:
     try:
-        yield from diffs.verified(key, _read(key))
+        yield from sealed.verified(key, _read(key))
     except FileNotFoundError:
         raise EngineError("diff_gone", "upload", diffs.GONE) from None
-    except diffs.DamagedArtifact:
+    except sealed.DamagedArtifact:
         raise EngineError("artifact_damaged", "upload", diffs.DAMAGED) from None
+
+
+def conversation_reader(key: str) -> Callable[[], Iterator[bytes]]:
+    """A function that reads a stored conversation when it is called. It raises EngineError as `_retry` does, and
+    `ConversationLost` if it is gone or damaged."""
+    return functools.partial(_read_conversation, key)
+
+
+def _read_conversation(key: str) -> Iterator[bytes]:
+    try:
+        yield from sealed.verified(key, _read(key))
+    except FileNotFoundError:
+        raise ConversationLost("It is missing from the artifact store.") from None
+    except sealed.DamagedArtifact:
+        raise ConversationLost("It is damaged in the artifact store.") from None
 
 
 def file_reader(key: str) -> Callable[[], Iterator[bytes]]:

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import functools
 import uuid
-from collections.abc import Callable
 
 from app import db
-from app.escaping import inert, one_line, sendable
+from app.escaping import inert, one_line
 from app.models import AgentRunnerSession, Publication
-from app.models.states import PublicationKind
+from app.models.states import Mode, PublicationKind, SensitiveFiles
 from app.redaction.secrets import Secrets
+from app.sensitive_files import kinds_of
 from app.services.publishing import publication_attempts
 from app.services.publishing.publication_attempts import PublicationClaim
+from app.services.publishing.pull_requests import Check
+from app.services.publishing.written_texts import Fit, fitting, prompt_of, write
 from app.services.runners.agent_runners import title_from
-from app.services.sites.site_secrets import credential_of
+from app.services.sites.site_secrets import credential_of, git_credential_of
 from tasks.jobs.artifact_io import diff_reader
 from workers.processes.lifeline import Lifeline
 from workers.publishing.commits import Change, Landed
+from workers.publishing.drift import DriftJob
 from workers.publishing.publish import PublishJob
-from workers.publishing.pull_requests import PullRequestSpec
+from workers.publishing.pull_requests import Additions, PullRequestSpec
 
 LONGEST_SUBJECT = 72
-LONGEST_BODY = 60_000
-Fit = Callable[[str], str]
 
 
 def publish_job_of(claim: PublicationClaim, secrets: Secrets, lifeline: Lifeline) -> PublishJob:
@@ -34,13 +35,12 @@ def publish_job_of(claim: PublicationClaim, secrets: Secrets, lifeline: Lifeline
     publication, runner, site = claim.publication, claim.runner, claim.site
     assert runner.branch is not None
 
-    def fit(text: str) -> str:
-        return sendable(secrets.redact(text))
-
+    fit = fitting(secrets)
     # The worker of a session may have known secrets that this process does not. So a flagged session gets no commit of
     # its own; its other changes become part of the next commit.
-    shown = [session for session in claim.sessions if session.cumulative_diff_key and not session.contains_secret]
-    changes = [_change_of(session, fit) for session in shown]
+    shown = [session for session in _on_base(claim.sessions) if session.cumulative_diff_key]
+    shown = [session for session in shown if not session.contains_secret]
+    changes = [_change_of(session, runner.title, fit) for session in shown]
     is_commit = publication.kind == PublicationKind.COMMIT
     message = fit(publication.body) if is_commit and publication.body else None
     last = Change(
@@ -63,19 +63,45 @@ def publish_job_of(claim: PublicationClaim, secrets: Secrets, lifeline: Lifeline
         secrets=secrets,
         lifeline=lifeline,
         on_push=functools.partial(_record_push, publication.id, publication.attempt),
+        sensitive_kinds=kinds_of,
+        refuses_sensitive=site.sensitive_files == SensitiveFiles.REFUSE,
         own_shas=claim.own_shas,
         planned_shas=tuple(publication.planned_shas),
-        landed=_landed_by(claim.landed) if claim.landed else None,
+        landed=_landed_by(claim.landed, runner.base_sha) if claim.landed else None,
         squash=publication.squash,
         message=message,
         pull_request=None if is_commit else _pull_request_of(claim, fit),
-        credential=credential_of(site),
+        credential=git_credential_of(site),
     )
 
 
-def _landed_by(publication: Publication) -> Landed:
+def drift_job_of(check: Check, secrets: Secrets, lifeline: Lifeline) -> DriftJob:
+    """The engine's job for a refresh of the runner."""
+    assert check.branch is not None
+    return DriftJob(
+        site_id=str(check.site.id),
+        repo_url=check.site.repo_url,
+        base_sha=check.base_sha,
+        branch=check.branch,
+        diff=diff_reader(check.diff_key) if check.diff_key else None,
+        secrets=secrets,
+        lifeline=lifeline,
+        credential=git_credential_of(check.site),
+    )
+
+
+def _on_base(sessions: list[AgentRunnerSession]) -> list[AgentRunnerSession]:
+    """The sessions from the last one that was rebased on: only their diffs have the runner's base."""
+    rebased = [place for place, session in enumerate(sessions) if session.mode == Mode.REBASE]
+    return sessions[rebased[-1] :] if rebased else sessions
+
+
+def _landed_by(publication: Publication, runner_base: str | None) -> Landed:
     assert publication.pushed_sha is not None
-    return Landed(publication.pushed_sha, diff_reader(publication.diff_key))
+    session = db.session.get(AgentRunnerSession, publication.session_id) if publication.session_id else None
+    base_sha = (session.base_sha if session else None) or runner_base
+    assert base_sha is not None
+    return Landed(publication.pushed_sha, base_sha, diff_reader(publication.diff_key))
 
 
 def _record_push(publication_id: uuid.UUID, attempt: int, sha: str) -> None:
@@ -86,43 +112,35 @@ def _record_push(publication_id: uuid.UUID, attempt: int, sha: str) -> None:
 def _pull_request_of(claim: PublicationClaim, fit: Fit) -> PullRequestSpec:
     publication, runner, site = claim.publication, claim.runner, claim.site
     assert runner.branch is not None
+    written = write(runner, claim.sessions, fit)
     return PullRequestSpec(
         forge=site.forge.value,
         api_url=site.forge_api_url,
+        token=credential_of(site) or "",
         base=runner.branch,
-        default_title=one_line(fit(runner.title)),
-        sessions=_described(claim.sessions, fit),
+        default_title=written.title,
+        before=written.before,
+        after=written.after,
+        sessions=written.sessions,
         title=one_line(fit(publication.title)) if publication.title else None,
         body=None if publication.body is None else fit(publication.body),
         draft=publication.draft if publication.draft_is_named else None,
         number=runner.pr_number,
+        additions=Additions(
+            tuple(publication.labels or ()), tuple(publication.reviewers or ()), tuple(publication.assignees or ())
+        ),
     )
 
 
-def _described(sessions: list[AgentRunnerSession], fit: Fit) -> str:
-    """The prompt and the agent's own summary of each session.
+def _change_of(session: AgentRunnerSession, runner_title: str, fit: Fit) -> Change:
+    """The commit of one session. Its author is the user who created the session; the agent is a co-author.
 
-    Each gets an equal share of the length, so that a long one crowds out none of the others.
+    The commit of a session that was rebased holds the work of all sessions before it, so it has the runner's title.
     """
-    room = LONGEST_BODY // max(1, len(sessions))
-    parts = []
-    for session in sessions:
-        asked = "\n".join(f"> {line}" for line in fit(session.prompt).strip().splitlines()[:40])
-        asked = _cut(asked, room)
-        parts.append(f"{asked}\n\n{inert(_cut(fit(session.result or ''), room - len(asked)))}".strip())
-    return "\n\n---\n\n".join(parts)
-
-
-def _cut(text: str, longest: int) -> str:
-    return text if len(text) <= longest else text[: max(0, longest - 1)] + "…"
-
-
-def _change_of(session: AgentRunnerSession, fit: Fit) -> Change:
-    """The commit of one session. Its author is the user who created the session; the agent is a co-author."""
     assert session.cumulative_diff_key and session.done_at
     trailers = f"Co-authored-by: {session.agent} <{session.agent}@agent-runners.invalid>"
     parts = [
-        _subject(inert(fit(session.title)) if session.title else title_from(fit(session.prompt))),
+        _subject(_title_of(session, runner_title, fit)),
         inert(fit(session.result or "").strip()[:10_000]),
         trailers,
     ]
@@ -133,6 +151,12 @@ def _change_of(session: AgentRunnerSession, fit: Fit) -> Change:
         message="\n\n".join(part for part in parts if part),
         diff=diff_reader(session.cumulative_diff_key),
     )
+
+
+def _title_of(session: AgentRunnerSession, runner_title: str, fit: Fit) -> str:
+    if session.mode == Mode.REBASE:
+        return fit(runner_title)
+    return inert(fit(session.title)) if session.title else title_from(prompt_of(session, fit))
 
 
 def _subject(text: str) -> str:

@@ -35,7 +35,7 @@ def marked(task_id: str) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         try:
             _folder().mkdir(parents=True, exist_ok=True)
-            # It gets its name once it is locked: nobody may find it before.
+            # It gets its name once it is locked: no one may find it before.
             new = _folder() / f".{task_id}"
             lock = stack.enter_context(open(new, "wb"))
             fcntl.flock(lock, fcntl.LOCK_EX)

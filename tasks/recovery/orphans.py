@@ -14,10 +14,11 @@ from app.redaction.secrets import redacted_logs
 from app.services.execution import session_attempts
 from app.services.execution.session_attempts import Claim
 from app.services.sites.site_secrets import secrets_of
+from app.services.variables.values import of_site
 from tasks.attempts.heartbeat import Heartbeat
 from tasks.attempts.transactions import transact
 from tasks.background import prepare, start_in_background
-from tasks.jobs.artifact_io import StoredDiffs
+from tasks.jobs.artifact_io import StoredWork
 from tasks.jobs.session_jobs import job_of, this_host
 
 log = structlog.get_logger()
@@ -51,16 +52,16 @@ def _name(claim: Claim) -> tuple[str, int]:
 
 def _save_and_discard(claim: Claim, folder: Path) -> None:
     """Save the work and remove the workspace. Does nothing while its own attempt or another sweep holds its lock."""
-    secrets = secrets_of(claim.site)
+    variables = transact(lambda: of_site(claim.site))
+    secrets = secrets_of(claim.site, variables)
     names = structlog.contextvars.bound_contextvars(session_id=str(claim.session.id), attempt=claim.attempt)
     with names, redacted_logs(secrets), workers.locked(folder) as is_ours:
         if not is_ours:
             return
-        sink = StoredDiffs(claim)
+        sink = StoredWork(claim)
         try:
-            workers.save_lost_work(
-                job_of(claim, sink, secrets, Heartbeat.lifeline(), lambda: True), this_host(claim.site.account_id)
-            )
+            job = job_of(claim, variables, sink, secrets, Heartbeat.lifeline(), lambda: True)
+            workers.save_lost_work(job, this_host(claim.site.account_id))
             kept = transact(lambda: session_attempts.keep_work(claim.session.id, claim.attempt, sink.work))
             log.info("orphan_saved", work_kept=kept)
         except Exception:

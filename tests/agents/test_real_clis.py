@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import json
 import logging
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
 
-from tests.agents.real import ALWAYS, EDIT, EVERY_AGENT, ROWS, SANDBOXED, WITHOUT_SANDBOX, Real
+from tests.agents.real import ALWAYS, CANNOT, EDIT, EVERY_AGENT, ROWS, SANDBOXED, WITHOUT_SANDBOX, Real, which_can
 from tests.model_servers import KEY, directive
 from tests.model_servers.script import FINAL
 from tests.processes import each_process
 from tests.workers.attempts import code
 from tests.workers.engine import eventually, job, linux, sigterm_once, sigterm_raises
+from tests.workers.gateway.answering import answering
+from workers.agents.registry import find_missing
 from workers.attempt import run
-from workers.job import Event, Host, Limits, Usage
+from workers.job import Conversation, Event, Fallback, Host, Limits, Usage
+from workers.stages.wrap_up import REQUEST
 
 every_agent_in_both_sandboxes = pytest.mark.parametrize("real", [*EVERY_AGENT, *WITHOUT_SANDBOX], indirect=True)
 every_agent = pytest.mark.parametrize("real", EVERY_AGENT, indirect=True)
 sandboxed = pytest.mark.parametrize("real", SANDBOXED, indirect=True)
-claude_sandboxed = pytest.mark.parametrize("real", [each for each in SANDBOXED if each.id == "claude"], indirect=True)
 CHANGE = "-    return a - b\n+    return a + b\n"
+# An id that no session has.
+UNKNOWN = "01a2227e-eb40-7a22-8138-6ef6da2126f7"
 NOTE = directive("write", "new.txt", "kept\n")
 
 
@@ -36,7 +43,7 @@ def test_a_prompt_becomes_a_real_edit(real: Real) -> None:
     usage = attempt.outcome.usage
     row = ROWS[real.agent]
     assert usage and usage.tool_calls == 3 + row.final_calls
-    assert usage.output_tokens == (4 * 25 if row.counts_tokens else None)
+    assert usage.output_tokens == 4 * 25
     assert usage in [event for event in attempt.events if isinstance(event, Usage)]
 
 
@@ -49,15 +56,23 @@ def test_a_prompt_that_begins_like_a_command_of_the_program_is_text(real: Real) 
     assert prompt in str(real.model.requests[0].body)
 
 
-@claude_sandboxed
-def test_a_budget_ends_the_program(real: Real) -> None:
-    cheap = real.run(*EDIT, limits=Limits(max_cost_usd=0.001))
-    assert cheap.outcome.failure and cheap.outcome.failure.code == "budget_limit"
-    assert cheap.outcome.usage and cheap.outcome.usage.cost_usd
-    # Each answer of this model is 175 tokens; the third one only says that the edit is done.
-    short = real.run(*EDIT, limits=Limits(max_tokens=400))
-    assert short.outcome.failure and short.outcome.failure.code == "budget_limit"
-    assert CHANGE in real.engine.diff
+@sandboxed
+def test_a_budget_ends_the_program_in_mid_run(real: Real) -> None:
+    large = directive("usage", 200_000, 1_000)
+    attempt = real.run(NOTE, large, *EDIT, limits=Limits(max_tokens=100_000))
+    assert code(attempt.outcome) == ("budget_limit", "agent")
+    assert "+kept" in real.engine.diff and CHANGE not in real.engine.diff
+    assert attempt.outcome.usage and (attempt.outcome.usage.input_tokens or 0) >= 200_000
+
+
+@sandboxed
+def test_a_summary_is_left_before_the_budget_is_used_up(real: Real) -> None:
+    most = (directive("usage", 92_000, 100), directive("run", "sleep 300"))
+    attempt = real.run(NOTE, *most, limits=Limits(max_tokens=100_000, wrap_up_at=0.9))
+    assert code(attempt.outcome) == ("budget_limit", "agent")
+    assert "The agent is asked for a summary" in attempt.steps and "The summary is not complete" not in attempt.steps
+    assert attempt.outcome.result == FINAL and "+kept" in real.engine.diff
+    assert REQUEST in (asked := json.dumps(real.model.requests[-1].body)) and "Mend the calculator." in asked
 
 
 @sandboxed
@@ -68,19 +83,44 @@ def test_a_command_runs_in_the_checkout(real: Real) -> None:
     assert any("sed s/-/+/" in step for step in attempt.steps)
 
 
-@sandboxed
-def test_a_follow_up_builds_on_what_was_done(real: Real) -> None:
-    base = real.run(*EDIT).outcome.base_sha
-    so_far = real.engine.sink.diffs["cumulative"]
+@every_agent
+def test_a_follow_up_on_another_worker_remembers_and_builds_on_what_was_done(real: Real) -> None:
+    first = real.run("My colour is blue.", *EDIT).outcome
+    so_far, state = real.engine.sink.diffs["cumulative"], real.engine.sink.conversation
+    resumes = (real.agent, "resume") not in CANNOT
+    assert (first.session_id is not None) is (state is not None) is resumes
+    real.engine.host = dataclasses.replace(real.engine.host, work_dir=real.engine.host.work_dir.with_name("other"))
+    asked = len(real.model.requests)
     attempt = real.run(
         directive("read", "calc.py"),
         directive("edit", "calc.py", "    return a + b", "    return b + a"),
-        base_sha=base,
+        base_sha=first.base_sha,
         start_diff=lambda: iter([so_far]),
+        conversation=Conversation(
+            lambda: "Your colour was blue. ", first.session_id, state and (lambda: iter([state]))
+        ),
     )
     assert attempt.outcome.failure is None
     assert "-    return a + b\n+    return b + a\n" in real.engine.diff
     assert "-    return a - b\n+    return b + a\n" in real.engine.sink.diffs["cumulative"].decode()
+    assert ("The conversation is resumed" in attempt.steps) is resumes
+    remembered = "My colour is blue." if resumes else "Your colour was blue."
+    assert remembered in str(real.model.requests[asked].body)
+    assert attempt.outcome.session_id == first.session_id
+    usage = attempt.outcome.usage
+    assert usage and usage.output_tokens == 3 * 25
+
+
+@pytest.mark.parametrize("real", which_can("resume"), indirect=True)
+def test_a_session_that_the_program_refuses_is_told_in_words(real: Real) -> None:
+    state = io.BytesIO()
+    with tarfile.open(fileobj=state, mode="w:gz"):
+        pass
+    earlier = Conversation(lambda: "Your colour was blue. ", UNKNOWN, lambda: iter([state.getvalue()]))
+    attempt = real.run(*EDIT, conversation=earlier)
+    assert attempt.outcome.failure is None and CHANGE in real.engine.diff
+    assert "The earlier conversation was handed over in words" in attempt.steps
+    assert "Your colour was blue." in str(real.model.requests[0].body)
 
 
 @pytest.mark.parametrize("real", [*SANDBOXED, *WITHOUT_SANDBOX], indirect=True)
@@ -89,6 +129,13 @@ def test_a_question_is_answered_and_changes_nothing(real: Real) -> None:
     assert (attempt.outcome.failure, attempt.outcome.result) == (None, FINAL)
     assert not attempt.outcome.has_result_diff and real.engine.sink.diffs == {}
     assert "change no files" in str(real.model.requests[0].body)
+
+
+@sandboxed
+def test_a_plan_changes_nothing_until_it_is_carried_out(real: Real) -> None:
+    planned = real.run(*EDIT, mode="plan").outcome
+    assert (planned.failure, planned.result) == (None, FINAL)
+    assert not planned.has_result_diff and "Make a plan" in str(real.model.requests[0].body)
 
 
 @sandboxed
@@ -135,11 +182,25 @@ def test_a_wrong_key_is_refused_soon_and_reported_with_advice(real: Real) -> Non
     assert "sk-wrong" not in attempt.text
 
 
-# Qwen Code tries again for minutes.
-@pytest.mark.parametrize("real", [each for each in SANDBOXED if each.id != "qwen"], indirect=True)
+@sandboxed
 def test_too_many_requests_have_a_code_of_their_own(real: Real) -> None:
+    real.engine.host = dataclasses.replace(real.engine.host, model_patience_seconds=3)
     failure = real.run(directive("status", 429), variables={"CLAUDE_CODE_MAX_RETRIES": "1"}).outcome.failure
     assert failure and (failure.code, failure.retryable) == ("agent_rate_limited", True)
+
+
+@pytest.mark.parametrize("real", [each for each in SANDBOXED if each.id in ALWAYS], indirect=True)
+def test_the_next_agent_goes_on_where_the_quota_of_the_first_is_used_up(real: Real) -> None:
+    other = next(each for each in ALWAYS if each != real.agent)
+    if missing := find_missing(other):
+        pytest.skip(f"NOT TESTED: {missing}")
+    refusal = json.dumps({"error": {"type": "insufficient_quota", "message": "You exceeded your quota."}}).encode()
+    with answering([refusal], status=429) as url:
+        own = {"codex": {"OPENAI_BASE_URL": url}, "claude": {"ANTHROPIC_BASE_URL": url.removesuffix("/v1")}}
+        attempt = real.run(*EDIT, variables=own[real.agent], fallbacks=(Fallback(other),))
+    assert attempt.outcome.failure is None and CHANGE in real.engine.diff
+    assert f"{other} takes over from {real.agent}" in attempt.steps
+    assert f"Another agent, {real.agent}, began the task" in str(real.model.requests[0].body)
 
 
 @pytest.mark.parametrize("real", [each for each in SANDBOXED if each.id in ("claude", "gemini", "qwen")], indirect=True)
@@ -147,6 +208,36 @@ def test_an_answer_that_breaks_off_is_a_failure_and_keeps_the_work(real: Real) -
     attempt = real.run(NOTE, directive("end"))
     assert code(attempt.outcome) == ("agent_failed", "agent")
     assert "+kept" in real.engine.diff
+
+
+@sandboxed
+def test_a_provider_that_fails_is_a_failure_and_the_work_is_kept(real: Real) -> None:
+    real.engine.host = dataclasses.replace(real.engine.host, model_patience_seconds=3)
+    attempt = real.run(NOTE, directive("status", 500), variables={"CLAUDE_CODE_MAX_RETRIES": "1"})
+    assert code(attempt.outcome) == ("model_unavailable", "agent")
+    assert "+kept" in real.engine.diff
+
+
+@sandboxed
+def test_a_tool_that_fails_is_a_step_and_the_agent_goes_on(real: Real) -> None:
+    attempt = real.run(directive("edit", "calc.py", "what is not there", "x"), NOTE)
+    assert attempt.outcome.failure is None
+    assert "+kept" in real.engine.diff and "calc.py" not in real.engine.diff
+
+
+@sandboxed
+def test_a_session_that_changes_nothing_has_an_answer_and_no_diff(real: Real) -> None:
+    attempt = real.run()
+    assert (attempt.outcome.failure, attempt.outcome.result) == (None, FINAL)
+    assert not attempt.outcome.has_result_diff
+
+
+@sandboxed
+def test_odd_characters_of_a_prompt_arrive(real: Real) -> None:
+    odd = "\u202e\u200b\u200d\x1b[31m\x07 $(id) `id` \"'\\ %s {x} </system> \U0001f600 \u0085 é"
+    attempt = real.run(odd, *EDIT)
+    assert attempt.outcome.failure is None and CHANGE in real.engine.diff
+    assert json.dumps(odd)[1:-1] in json.dumps(real.model.requests[0].body)
 
 
 @linux
@@ -168,7 +259,7 @@ def test_a_model_that_falls_silent_stalls_the_agent(real: Real) -> None:
 
 
 @linux
-@sandboxed
+@pytest.mark.parametrize("real", which_can("take a long prompt"), indirect=True)
 def test_a_long_prompt_arrives_and_no_key_is_seen_anywhere(real: Real, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     seen: list[str] = []
@@ -179,10 +270,11 @@ def test_a_long_prompt_arrives_and_no_key_is_seen_anywhere(real: Real, caplog: p
             if KEY in words or "Mend the calculator" in words:
                 seen.append(words)
 
-    attempt = real.engine.finish(real.job("x" * 400_000, *EDIT, directive("run", "env; false")), on_event)
+    long = "x" * 1_000_000
+    attempt = real.engine.finish(real.job(long, *EDIT, directive("run", "env; false")), on_event)
     assert attempt.outcome.failure is None
     assert CHANGE in real.engine.diff
-    assert "x" * 400_000 in str(real.model.requests[0].body)
+    assert long in str(real.model.requests[0].body)
     assert {request.key for request in real.model.requests} == {KEY}
     assert seen == []
     assert KEY not in attempt.text + caplog.text + str(real.engine.sink.diffs)

@@ -102,13 +102,17 @@ class Worker:
         *,
         result: str | None = None,
         failure: Failure | None = None,
+        questions: list[dict[str, Any]] | None = None,
         **work: Any,
     ) -> None:
         if diff is not None:
             work |= {f"{kind}_diff_key": self.store(claim, kind, diff) for kind in ("result", "cumulative")}
         with db.transaction():
             session_attempts.finish(
-                claim.session.id, claim.attempt, state, Outcome(Work(**work), result, failure=failure)
+                claim.session.id,
+                claim.attempt,
+                state,
+                Outcome(Work(**work), result, failure=failure, questions=questions),
             )
 
     def run(self, session_id: str, diff: str | bytes | None = None, **arguments: Any) -> Claim:
@@ -116,6 +120,11 @@ class Worker:
         claim = self.claim(session_id)
         self.finish(claim, diff=diff, **arguments)
         return claim
+
+    def keep(self, claim: Claim) -> None:
+        """Say that a session that was stopped has ended, without work."""
+        with db.transaction():
+            session_attempts.keep_work(claim.session.id, claim.attempt, Work())
 
     def lose(self, claim: Claim) -> None:
         """Let the lease run out, as if the worker had died."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from app.models.states import Scope
 from app.web import create_app
 from tests.api.calling import Api, ok, refused
+
+pytestmark = pytest.mark.same_on_both_databases
 
 
 def test_a_caller_sees_who_it_is(api, ada):

@@ -13,6 +13,8 @@ from app.config import settings
 from tests.api.calling import NOBODY, created, ok, patch_of, path_of, refused, session_path
 from tests.stores import make_older
 
+pytestmark = pytest.mark.same_on_both_databases
+
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 RUNNER_FIELDS = [
     "id",
@@ -37,6 +39,8 @@ RUNNER_FIELDS = [
     "latest_session_id",
     "latest_session_state",
     "latest_session_mode",
+    "awaiting_input",
+    "questions",
     "waiting",
     "pr_url",
     "pr_branch",
@@ -50,6 +54,11 @@ RUNNER_FIELDS = [
     "merge_commit_is_being_created",
     "base_sha",
     "behind_by",
+    "mergeable",
+    "conflicts",
+    "is_being_refreshed",
+    "refreshed_at",
+    "refresh_error",
     "head_session_id",
     "usage",
     "user",
@@ -307,3 +316,24 @@ def test_a_diff_is_checked_alike_inline_and_by_key(api, make_done_runner, form):
     for sent in (whole, whole.rstrip("\n"), base64.b64encode(whole.encode()).decode()):
         ok(send_diff(api, runner, sent, form))
         assert api.get(path_of(runner, "/diff")).text == whole
+
+
+CHANGE = "diff --git a/a.txt b/a.txt\n--- a/a.txt\n+++ b/a.txt\n@@ -1 +1 @@\n-a\n+b\n"
+
+
+def test_a_runner_can_start_with_a_diff(api, make_site):
+    site = make_site()
+    given = {"site_id": site["id"], "prompt": "Go on.", "agent": "claude", "result_diff": CHANGE}
+    runner = created(api.post("/agent_runners", given))
+    assert runner["has_result_diff"] and api.get(path_of(runner, "/diff")).text == CHANGE
+    assert not created(api.post("/agent_runners", {**given, "result_diff": ""}))["has_result_diff"]
+
+
+def test_a_runner_starts_with_nothing_that_is_no_diff_or_comes_twice(api, make_site, make_done_runner):
+    parent = make_done_runner()
+    given = {"site_id": parent["site_id"], "prompt": "Go on.", "agent": "claude", "result_diff": CHANGE}
+    refused(api.post("/agent_runners", {**given, "result_diff": "hello"}), 422, "not_a_diff")
+    refused(api.post("/agent_runners", {**given, "result_diff": "x" * (1 << 23)}), 413, "too_large")
+    refused(api.post("/agent_runners", {**given, "result_diff": 5}), 422, "invalid")
+    refused(api.post("/agent_runners", {**given, "parent_agent_runner_id": parent["id"]}), 422, "two_diffs")
+    refused(api.post("/agent_runners", {**given, "site_id": NOBODY}), 404, "site_not_found")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from app import db
 from app.models.states import Scope
 from app.services import agents
 from app.services.agents import Found
 from tests.api.calling import ok, refused
+
+pytestmark = pytest.mark.same_on_both_databases
 
 
 def report(host: str, *found: Found) -> None:

@@ -11,7 +11,10 @@ import pytest
 import sqlalchemy as sa
 
 from app import db, queue
+from app.api import presenters
 from tests.api.calling import NOBODY, created, ok, path_of, refused
+
+pytestmark = pytest.mark.same_on_both_databases
 
 
 def test_an_unknown_route_answers_in_the_one_shape(api):
@@ -53,7 +56,7 @@ def test_a_malformed_id_gets_the_404_of_its_resource(api, make_runner, bad):
         ({"prompt": None}, "prompt: must not be null"),
         ({"prompt": 5}, "prompt: must be text"),
         ({"prompt": " "}, "prompt: must not be blank"),
-        ({"mode": "yolo"}, "mode: must be one of normal, ask"),
+        ({"mode": "yolo"}, "mode: must be one of normal, ask, plan"),
         ({"limits": {"max_tokens": 0}}, "limits.max_tokens: must be from 1 to 9007199254740991"),
         ({"limits": []}, "limits: must be an object"),
         ({"file_keys": ["x", 1]}, "file_keys[1]: must be text"),
@@ -82,10 +85,13 @@ def test_fields_and_parameters_that_an_operation_does_not_take_are_refused(api, 
     assert api.post(path, {}).status_code == 202
 
 
-def test_an_unexpected_error_is_answered_without_details_and_logged_with_them(api, make_runner, engine, caplog):
+def test_an_unexpected_error_is_answered_without_details_and_logged_with_them(api, make_runner, monkeypatch, caplog):
     runner = make_runner()
-    with engine.begin() as connection:
-        connection.execute(sa.text("UPDATE agent_runners SET state = 'LOST'"))
+
+    def fail(_runner):
+        raise LookupError("LOST")
+
+    monkeypatch.setattr(presenters, "runner", fail)
     response = api.get(path_of(runner), headers={"X-Request-Id": "broken-1"})
     refused(response, 500, "internal")
     assert "LOST" not in response.text

@@ -180,17 +180,19 @@ def test_a_prompt_of_any_characters_comes_back_as_it_was(api, make_runner):
 
 
 @pytest.mark.parametrize(
-    ("body", "taken"),
+    ("body", "taken", "resolved", "internal"),
     [
-        (CreateRunnerBody, NewRunner),
-        (CreateSessionBody, NewSession),
-        (ReportBody, Report),
-        (UpdateRunnerBody, RunnerUpdate),
-        (UpdateSiteBody, SiteFields),
+        # The diff is stored before the runner is created. What did not come from a caller says where it came from.
+        (CreateRunnerBody, NewRunner, {"result_diff"}, {"schedule_id", "issue_number", "quotes_others"}),
+        # The answers are checked, and become a part of the prompt.
+        (CreateSessionBody, NewSession, {"answers"}, {"quotes_others"}),
+        (ReportBody, Report, set(), set()),
+        (UpdateRunnerBody, RunnerUpdate, set(), set()),
+        (UpdateSiteBody, SiteFields, set(), set()),
     ],
 )
-def test_a_body_has_the_fields_of_what_the_service_takes(body, taken):
-    assert set(body().fields) == {field.name for field in dataclasses.fields(taken)}
+def test_a_body_has_the_fields_of_what_the_service_takes(body, taken, resolved, internal):
+    assert set(body().fields) - resolved == {field.name for field in dataclasses.fields(taken)} - internal
 
 
 def test_the_fields_of_a_site_are_its_columns():

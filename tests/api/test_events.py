@@ -14,6 +14,8 @@ from app.services.execution import progress
 from app.services.execution.outcomes import Failure
 from tests.api.calling import Api, empty, ok, path_of, refused, session_path
 
+pytestmark = pytest.mark.same_on_both_databases
+
 
 def messages(lines):
     """The messages of an event stream: (id, event, data)."""
@@ -105,4 +107,4 @@ def test_a_failure_is_reported_in_the_stream(api, make_runner, worker):
     runner = make_runner()
     failure = {"code": "x", "stage": "agent", "retryable": False, "message": "No."}
     worker.run(runner["latest_session_id"], state=SessionState.ERROR, failure=Failure(**failure))
-    assert read_stream(api, runner)[-2][2]["failure"] == failure
+    assert read_stream(api, runner)[-2][2]["failure"] == {**failure, "retry_at": None}

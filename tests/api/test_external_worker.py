@@ -16,6 +16,8 @@ from app.services.execution import repairs
 from tests.api.calling import Api, created, empty, ok, patch_of, path_of, refused, session_path
 from tests.stores import make_older
 
+pytestmark = pytest.mark.same_on_both_databases
+
 
 @pytest.fixture
 def outside(ada) -> Api:

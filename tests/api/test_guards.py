@@ -8,6 +8,8 @@ from app import artifacts
 from app.models.states import Scope
 from tests.api.calling import created, ok, refused
 
+pytestmark = pytest.mark.same_on_both_databases
+
 REPOSITORY = "https://github.com/example/shop.git"
 
 
@@ -24,10 +26,12 @@ def writer(ada):
         {"default_branch": "elsewhere"},
         {"egress_hosts": ["pypi.org", "evil.example"]},
         {"allow_agent_configuration": True},
+        {"mcp_servers": [{"name": "docs", "command": ["npx", "docs"]}]},
+        {"sensitive_files": "warn"},
     ],
 )
 def test_a_token_that_may_write_does_not_lower_what_protects_a_site(api, writer, make_site, fields):
-    first = {"default_branch": "main", "egress_hosts": ["pypi.org"]}
+    first = {"default_branch": "main", "egress_hosts": ["pypi.org"], "sensitive_files": "refuse"}
     if "default_branch" not in fields:
         first |= {"protected_branches": ["main", "release/*"]}
     site = make_site(**first)
@@ -50,6 +54,7 @@ def test_it_may_protect_more_and_change_everything_else(writer):
         "protected_branches": ["main", "release/*"],
         "egress_hosts": [],
         "allow_agent_configuration": False,
+        "sensitive_files": "refuse",
         "setup_command": "make",
     }
     assert ok(writer.patch(f"/sites/{site['id']}", more)).items() >= more.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import hashlib
 import json
 import threading
 
@@ -42,6 +43,17 @@ def test_another_body_under_the_same_key_is_refused(api, body):
     created(api.post("/agent_runners", body, headers=KEY))
     refused(api.post("/agent_runners", {**body, "title": "x"}, headers=KEY), 422, "idempotency_key_reused")
     created(api.post("/agent_runners", {**body, "title": "x"}, headers={"Idempotency-Key": "order-18"}))
+
+
+def test_the_body_cannot_be_found_by_guessing(api, body, engine):
+    created(api.post("/agent_runners", body, headers=KEY))
+    with engine.begin() as connection:
+        kept = connection.scalar(sa.select(IdempotencyKey.body_digest))
+        plain = hashlib.sha256(json.dumps(body).encode()).hexdigest()
+        assert kept != plain
+        connection.execute(sa.update(IdempotencyKey).values(body_digest=plain))
+    again = api.post("/agent_runners", body, headers=KEY)
+    assert again.headers["Idempotent-Replayed"] == "true", "one that the release before has stored is a repeat"
 
 
 def test_a_key_is_for_one_token_and_one_path(api, ada, body, engine):

@@ -10,7 +10,9 @@ import sqlalchemy as sa
 from app import db
 from app.models import Publication
 from app.services.publishing import publication_attempts
-from tests.api.calling import empty, ok, path_of, refused
+from tests.api.calling import empty, ok, patch_of, path_of, refused
+
+pytestmark = pytest.mark.same_on_both_databases
 
 
 def settle(engine, error=None):
@@ -36,6 +38,7 @@ def test_a_pull_request_is_requested_and_recorded(api, make_done_runner, engine)
     assert changed["pr_is_being_created"] is True and changed["pr_error"] is None
     assert re.fullmatch(r"agent/fix-the-groe-now-[0-9a-f]{8}", changed["result_branch"])
     (row,) = recorded(engine)
+    assert (row["labels"], row["reviewers"], row["assignees"]) == ([], [], [])
     assert (row["title"], row["body"], row["draft"], row["branch"]) == ("T", "B", True, changed["result_branch"])
     assert str(row["session_id"]) == runner["head_session_id"]
     refused(api.post(path_of(runner, "/pull_request"), {}), 409, "pull_request_in_progress")
@@ -153,3 +156,59 @@ def test_stopping_is_not_for_publications(api, make_done_runner):
     ok(api.post(path_of(runner, "/commit"), {"target_branch": "staging"}))
     refused(api.delete(path_of(runner)), 409, "no_active_session")
     empty(api.delete(f"/sites/{runner['site_id']}"), 204)
+
+
+CI = patch_of("on: push", ".github/workflows/ci.yml")
+
+
+def test_sensitive_files_of_a_diff_are_listed(api, make_done_runner):
+    name = ".github/workflows/\\351.yml"
+    header = f'diff --git "a/{name}" "b/{name}"\nnew file mode 100644\n--- /dev/null\n+++ "b/{name}"\n'
+    quoted = f"{header}@@ -0,0 +1 @@\n+on: push\n"
+    runner = make_done_runner(patch_of("one") + CI + quoted + patch_of("* @eve", "docs/CODEOWNERS"))
+    files = ok(api.get(path_of(runner, "/diff/files")))
+    kinds = ["CI workflows", "CI workflows", "CODEOWNERS"]
+    assert [file["sensitive"] for file in files] == [None, *kinds]
+    listed = api.get(path_of(runner, "/diff/files?sensitive=true&per_page=2&page=2"))
+    assert ok(listed) == files[3:] and listed.headers["Total"] == "3"
+
+
+@pytest.mark.parametrize(("verb", "fields"), [("pull_request", {}), ("commit", {"target_branch": "staging"})])
+def test_a_site_may_refuse_sensitive_files(api, make_done_runner, engine, verb, fields):
+    sensitive, harmless = make_done_runner(CI), make_done_runner()
+    for runner in (sensitive, harmless):
+        ok(api.patch(f"/sites/{runner['site_id']}", {"sensitive_files": "refuse"}))
+    error = refused(api.post(path_of(sensitive, f"/{verb}"), fields), 422, "sensitive_files")
+    assert ".github/workflows/ci.yml" in error["message"] and recorded(engine) == []
+    ok(api.post(path_of(harmless, f"/{verb}"), fields))
+    ok(api.patch(f"/sites/{sensitive['site_id']}", {"sensitive_files": "warn"}))
+    ok(api.post(path_of(sensitive, f"/{verb}"), fields))
+
+
+def test_a_repeated_request_is_answered_as_at_first_whatever_the_site_refuses_by_now(api, make_done_runner):
+    runner, key = make_done_runner(CI), {"Idempotency-Key": "once"}
+    first = api.post(path_of(runner, "/pull_request"), {}, headers=key)
+    ok(api.patch(f"/sites/{runner['site_id']}", {"sensitive_files": "refuse"}))
+    assert api.post(path_of(runner, "/pull_request"), {}, headers=key).json == ok(first)
+
+
+def test_a_site_names_the_branches_of_its_pull_requests(api, make_done_runner):
+    runner = make_done_runner(title="Fix the Größe — now!")
+    ok(api.patch(f"/sites/{runner['site_id']}", {"pr_branch_pattern": "agents/{{ user }}/{{slug}}-{{ id }}"}))
+    named = ok(api.post(path_of(runner, "/pull_request")))["result_branch"]
+    assert re.fullmatch(r"agents/ada/fix-the-groe-now-[0-9a-f]{8}", named)
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"pr_branch_pattern": "agent/{{ slug }}"}, "unknown_place"),
+        ({"pr_branch_pattern": "agent/{{ id }}-{{ sha }}"}, "unknown_place"),
+        ({"pr_branch_pattern": "agent/{{ id }}.lock"}, "bad_branch"),
+        ({"pr_title_template": "{{ sessions }}"}, "unknown_place"),
+        ({"pr_body_template": "{{ prompt }}"}, "unknown_place"),
+    ],
+)
+def test_templates_that_do_not_fit_are_refused_when_they_are_set(api, make_site, fields, code):
+    error = refused(api.patch(f"/sites/{make_site()['id']}", fields), 422, code)
+    assert list(error["errors"]) == list(fields)

@@ -13,6 +13,8 @@ from app.models.states import Scope
 from tests.api.calling import created, ok, refused
 from tests.deployment import Deployment, free_port, wait_for
 
+pytestmark = pytest.mark.same_on_both_databases
+
 UPLOAD = {"filename": "a.txt", "content_type": "text/plain"}
 TOKEN = {"name": "a", "scope": "read"}
 WORDS = "Too fast."
@@ -49,7 +51,7 @@ def test_failed_authentications_are_limited_by_address_and_good_tokens_are_not(a
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[str]:
     """The URL of a broker of its own."""
-    deployment = Deployment(tmp_path / "broker", "", free_port())
+    deployment = Deployment(tmp_path / "broker", "", free_port(), forked=True)
     (tmp_path / "broker").mkdir()
     try:
         deployment.start("broker", "broker")

@@ -11,6 +11,8 @@ from app.services.execution import session_attempts
 from app.services.execution.outcomes import Work
 from tests.api.calling import NOBODY, created, empty, ok, patch_of, path_of, refused, session_path
 
+pytestmark = pytest.mark.same_on_both_databases
+
 
 @pytest.fixture
 def two(api, make_done_runner, follow_up):

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import uuid
+
+import pytest
+import sqlalchemy as sa
+
 from app import db
 from app.models.states import Scope, SessionState, Stage
 from app.services.execution import progress, session_attempts
 from app.services.execution.outcomes import Failure
 from tests.api.calling import NOBODY, created, empty, ok, patch_of, path_of, refused, session_path
+from tests.services.conftest import write
+
+pytestmark = pytest.mark.same_on_both_databases
 
 SESSION_FIELDS = [
     "id",
@@ -24,10 +32,15 @@ SESSION_FIELDS = [
     "duration",
     "steps",
     "steps_count",
+    "may_ask",
     "prompt_truncated",
     "result_truncated",
+    "questions",
     "attempt",
     "parent_session_id",
+    "continues_session_id",
+    "native_session_id",
+    "agent_version",
     "created_at",
     "updated_at",
     "started_at",
@@ -74,6 +87,16 @@ def test_a_session_shows_how_it_went(api, make_runner, worker):
     runner = ok(api.get(path_of(runner)))
     assert (runner["state"], runner["head_session_id"]) == ("DONE", session["id"])
     assert runner["done_at"] == session["done_at"] and runner["active_session_created_at"] is None
+
+
+def test_what_a_later_release_stored_is_shown_as_it_is_and_can_be_stopped(api, make_runner):
+    session = make_runner()["latest_session_id"]
+    write(uuid.UUID(session), mode=sa.literal("later", sa.String()))
+    runner = ok(api.get("/agent_runners"))[0]
+    assert ok(api.get(path_of(runner, "/sessions")))[0]["mode"] == "later"
+    empty(api.delete(path_of(runner)), 202)
+    stopped = ok(api.get(path_of(runner, f"/sessions/{session}")))
+    assert (stopped["state"], stopped["mode"]) == ("CANCELLED", "later")
 
 
 def test_the_stage_shows_what_is_done_for_a_session(api, make_runner, worker):
@@ -132,7 +155,7 @@ def test_a_failure_says_where_and_why(api, make_runner, worker):
     runner = make_runner()
     failure = {"code": "branch_not_found", "stage": "checkout", "retryable": False, "message": "There is no topic."}
     worker.run(runner["latest_session_id"], state=SessionState.ERROR, failure=Failure(**failure))
-    assert ok(api.get(session_path(runner)))["failure"] == failure
+    assert ok(api.get(session_path(runner)))["failure"] == {**failure, "retry_at": None}
     assert ok(api.get(path_of(runner)))["state"] == "ERROR"
 
 

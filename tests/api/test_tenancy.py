@@ -5,20 +5,26 @@ from __future__ import annotations
 import pytest
 
 from app.web import create_app
-from tests.api.calling import BASE, created, ok, path_of
+from tests.api.calling import BASE, NOBODY, created, ok, path_of
 
 BODIES = {
     "revert": {"session_id": None},
     "commit": {"target_branch": "x"},
     "sessions": {"prompt": "x"},
+    "comparisons": {"to_session_id": NOBODY},
     "delete_url": {"file_key": "x"},
+    "agent_runner_hooks": {"prompt": "x", "agent": "claude"},
+    "schedules": {"cron": "0 9 * * *", "prompt": "x", "agent": "claude"},
+    "variables": {"name": "TOKEN", "value": "a value of the test"},
 }
 
 
 def routes_with_ids(app):
     """Every method and rule of the API that names something by its id."""
     for rule in app.url_map.iter_rules():
-        if rule.rule.startswith(BASE) and "uuid:" in rule.rule:
+        # Who delivers to a hook has its secret instead of a token.
+        is_open = rule.rule.startswith((f"{BASE}/hooks/", f"{BASE}/forge_webhooks/"))
+        if rule.rule.startswith(BASE) and "uuid:" in rule.rule and not is_open:
             for method in sorted(rule.methods - {"HEAD", "OPTIONS"}):
                 yield method, rule
 
@@ -26,11 +32,21 @@ def routes_with_ids(app):
 def test_resources_of_another_account_are_not_found(app, api, join, make_done_runner, uploaded_by):
     runner = make_done_runner()
     token = ok(api.get("/tokens"))[0]
+    session_id = runner["latest_session_id"]
     ids = {
+        "comparison_id": ok(api.post(path_of(runner, "/comparisons"), {"to_session_id": session_id}))["id"],
+        "schedule_id": created(api.post(f"/sites/{runner['site_id']}/schedules", BODIES["schedules"]))["id"],
+        "preflight_id": api.post(f"/sites/{runner['site_id']}/preflight").json["id"],
+        "budget_id": created(api.post("/budgets", {"period": "day", "max_tokens": 10**9}))["id"],
+        "variable_id": created(api.post(f"/sites/{runner['site_id']}/variables", BODIES["variables"]))["id"],
+        "hook_id": created(api.post(f"/sites/{runner['site_id']}/agent_runner_hooks", BODIES["agent_runner_hooks"]))[
+            "id"
+        ],
         "agent_runner_id": runner["id"],
-        "session_id": runner["latest_session_id"],
+        "session_id": session_id,
         "site_id": runner["site_id"],
         "token_id": token["id"],
+        "member_id": token["user_id"],
         "webhook_id": created(api.post("/webhooks", {"url": "https://hooks.example.org/"}))["id"],
         "delivery_id": token["id"],
     }

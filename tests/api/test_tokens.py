@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
+import sqlalchemy as sa
 
 from app import db
 from app.models.states import Scope
-from app.services.accounts import tokens
+from app.services.accounts import console_sessions, tokens
 from tests.api.calling import NOBODY, created, empty, ok, path_of, refused, session_path
 
 pytestmark = pytest.mark.same_on_both_databases
@@ -116,6 +119,7 @@ def test_a_reader_changes_nothing(ada, make_runner, method, path, body):
 def test_a_reader_reads(ada, make_done_runner):
     runner = make_done_runner()
     reader = ada.holding(Scope.READ)
+    ok(reader.post(path_of(runner, "/comparisons"), {"to_session_id": runner["latest_session_id"]}))
     for path in ("/sites", "/agent_runners", path_of(runner), path_of(runner, "/diff"), session_path(runner)):
         assert reader.get(path).status_code == 200
 
@@ -128,3 +132,42 @@ def test_a_worker_requests_no_work_and_a_writer_reports_none(ada, make_runner):
     refused(writer.patch(session_path(runner), {"state": "RUNNING"}), 403, "scope_missing")
     refused(writer.patch(session_path(runner), {"title": "x", "result": "y"}), 403, "scope_missing")
     refused(writer.post(session_path(runner, rest="/diff/upload_urls")), 403, "scope_missing")
+
+
+def test_the_last_use_of_a_token_is_shown(api):
+    token = created(api.post("/tokens", {"name": "ci", "scope": "read"}))
+    assert token["last_used_at"] is None and token["expires_at"] is None
+    ok(api.with_token(token["token"]).get("/sites"))
+    used = ok(api.get("/tokens"))[1]["last_used_at"]
+    assert used is not None
+    ok(api.with_token(token["token"]).get("/sites"))
+    assert ok(api.get("/tokens"))[1]["last_used_at"] == used, "each use would be a write"
+
+
+def test_an_expired_token_is_refused(api):
+    token = created(api.post("/tokens", {"name": "ci", "scope": "read", "expires_at": "2100-01-01T00:00:00Z"}))
+    assert token["expires_at"] == "2100-01-01T00:00:00.000Z"
+    ok(api.with_token(token["token"]).get("/sites"))
+    with db.transaction():
+        db.session.get_one(tokens.Token, uuid.UUID(token["id"])).expires_at = db.session.scalar(sa.select(db.now()))
+    refused(api.with_token(token["token"]).get("/sites"), 401, "bad_token")
+    past = {"name": "ci", "scope": "read", "expires_at": "2001-01-01T00:00:00Z"}
+    refused(api.post("/tokens", past), 422, "bad_expiry")
+
+
+def test_a_token_does_not_outlive_the_one_that_made_it(api, ada):
+    """Otherwise whoever has a token for a day would make one for ever."""
+    short = created(api.post("/tokens", {"name": "short", "scope": "write", "expires_at": "2100-01-01T00:00:00Z"}))
+    holder = api.with_token(short["token"])
+    assert created(holder.post("/tokens", {"name": "child", "scope": "read"}))["expires_at"] == short["expires_at"]
+    later = {"name": "later", "scope": "read", "expires_at": "2100-01-01T00:00:01Z"}
+    refused(holder.post("/tokens", later), 422, "bad_expiry")
+    with db.transaction():
+        session = console_sessions.authenticate(console_sessions.begin(short["token"]))
+        made, _ = tokens.create_for_caller(session, Scope.READ, "of a session of the console")
+        assert made.expires_at.year == 2100
+        db.session.get_one(tokens.Token, uuid.UUID(short["id"])).expires_at = db.session.scalar(sa.select(db.now(60)))
+        db.session.flush()
+        again = console_sessions.authenticate(console_sessions.begin(short["token"]))
+        ends = db.session.get_one(tokens.Token, again.token_id).expires_at
+        assert ends == db.session.get_one(tokens.Token, uuid.UUID(short["id"])).expires_at

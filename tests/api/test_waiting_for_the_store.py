@@ -11,6 +11,8 @@ from app.artifacts import Stored
 from tests.api.calling import created, empty, ok, patch_of, path_of, session_path
 from tests.stores import BusyStore
 
+pytestmark = pytest.mark.same_on_both_databases
+
 FILE = {"filename": "sketch.png", "content_type": "image/png", "size": 5}
 
 

@@ -47,6 +47,30 @@ def test_an_address_that_workers_may_not_call_is_refused(api, url, code):
     assert (answer.status_code, answer.json["error_code"]) == (422, code)
 
 
+def test_the_url_of_a_chat_is_not_shown_again(api):
+    secret = "https://hooks.slack.com/services/T0/B0/not-to-be-shown"
+    made = created(api.post("/webhooks", {"url": secret, "format": "slack"}))
+    path = f"/webhooks/{made['id']}"
+    changed = api.patch(path, {"url": f"{secret}-either"})
+    assert made["url"] == ok(changed)["url"] == "https://hooks.slack.com/..." and made["format"] == "slack"
+    assert "not-to-be-shown" not in str(ok(api.get("/webhooks"))) + str(ok(api.get(path))) + str(made)
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"url": "https://ntfy.sh/", "format": "ntfy"}, "bad_webhook_url"),
+        ({"url": "https://127.0.0.1/topic", "format": "ntfy"}, "private_address"),
+        ({"url": URL, "format": "pager"}, "invalid"),
+    ],
+)
+def test_a_chat_that_cannot_be_sent_to_is_refused(api, fields, code):
+    answer = api.post("/webhooks", fields)
+    assert (answer.status_code, answer.json["error_code"]) == (422, code)
+    made = created(api.post("/webhooks", {"url": URL}))
+    assert api.patch(f"/webhooks/{made['id']}", {"format": "slack"}).status_code == 422, "what it sends stays"
+
+
 def test_only_administrators_send_events_elsewhere(ada, api):
     webhook = created(api.post("/webhooks", {"url": URL}))
     writer = ada.holding(Scope.WRITE)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from app.cli.commands.broker import find_server
+from app.cli.deployment.broker import find_server
 from app.cli.errors import CommandError
 from app.config import Settings
 from tests.cli.processes import PROGRAM, environment, run, wait_for

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import signal
 import uuid
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from app.services.callers import Caller
 from app.services.sites import sites
 from app.services.sites.sites import SiteFields
 from tests.asking import new_runner
-from tests.cli.processes import PROGRAM, environment, run, wait_for
+from tests.cli.processes import environment, run, wait_for
+from tests.program import Started
 
 
 def findings(folder: Path, **settings: str) -> dict[str, dict[str, Any]]:
@@ -141,14 +142,13 @@ def test_a_waiting_session_is_reported_if_a_worker_has_room(folder: Path, record
     # The session is never dispatched, as this process has no broker and no sweep runs.
     ask("waiting", created_at=db.now(-100))
     settings = {"DATABASE_URL": database_url, "SESSION_WORKERS": "1"}
-    (folder / "Procfile").write_text("broker: agent-runners broker\nsessions: agent-runners worker sessions")
-    command = [PROGRAM, "up", "--procfile", str(folder / "Procfile")]
-    with open(folder / "log", "wb") as log:
-        up = subprocess.Popen(command, env=environment(folder, **settings), stdout=log, stderr=log)
+    log = folder / "log"
+    broker, worker = (
+        Started(command, environment(folder, **settings), log) for command in (["broker"], ["worker", "sessions"])
+    )
     try:
-        wait_for(
-            "the worker", lambda: "only 0 of 1 places are taken" in findings(folder, **settings)["queue"]["detail"]
-        )
+        wait_for("the worker", lambda: log.exists() and "ready" in log.read_text())
+        wait_for("its place", lambda: "only 0 of 1 places are taken" in findings(folder, **settings)["queue"]["detail"])
         ask("running", state=SessionState.RUNNING, attempt=1, lease_expires_at=db.now(600))
 
         def all_places_are_taken() -> bool:
@@ -158,8 +158,9 @@ def test_a_waiting_session_is_reported_if_a_worker_has_room(folder: Path, record
 
         wait_for("the place to be taken", all_places_are_taken)
     finally:
-        up.terminate()
-        up.wait(60)
+        worker.send_signal(signal.SIGTERM)
+        worker.wait()
+        broker.kill()
 
 
 def test_ordinary_waits_are_not_reported(folder: Path, record: sa.Engine, database_url: str) -> None:

@@ -91,18 +91,18 @@ def test_without_venv_uv_makes_the_environment(project: Path) -> None:
     made, installed = (project / "uv.log").read_text().splitlines()
     assert made.startswith("venv ")
     assert installed.startswith("pip install ") and "--constraint constraints.txt" in installed
-    assert "[test]" not in installed
+    assert installed.endswith("--editable .[server]")
 
 
 def test_nothing_is_done_if_nothing_has_changed(project: Path) -> None:
     test_without_venv_uv_makes_the_environment(project)
     assert setup(project).stderr == ""
     assert setup(project, "--test").returncode == 0
-    assert "[test]" in (project / "uv.log").read_text().splitlines()[-1]
+    assert ".[server,test]" in (project / "uv.log").read_text().splitlines()[-1]
     assert setup(project).stderr == ""
     (project / "constraints.txt").write_text("")
     assert "installing" in setup(project).stderr
-    assert "[test]" in (project / "uv.log").read_text().splitlines()[-1]
+    assert ".[server,test]" in (project / "uv.log").read_text().splitlines()[-1]
     assert len((project / "uv.log").read_text().splitlines()) == 4
 
 

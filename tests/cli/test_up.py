@@ -72,6 +72,9 @@ def started(folder: Path) -> Iterator[list[Up]]:
 def test_the_broker_starts_first_and_stops_last(folder: Path, started: list[Up]) -> None:
     up = Up(folder, ("one", 0), ("two", 1))
     started.append(up)
+    second = run(folder, "up")
+    assert second.returncode == 1
+    assert "the processes are already running with" in second.stderr
     assert (folder / "one.started").read_text() == "True"
     up.process.send_signal(signal.SIGINT)
     assert up.process.wait() == 0
@@ -120,15 +123,12 @@ def test_once_the_api_is_ready_a_panel_shows_all_addresses(folder: Path, started
 
 
 @needs_bubblewrap
-def test_with_a_working_sandbox_there_is_no_warning(folder: Path, started: list[Up]) -> None:
-    up = Up(folder, ("one", 0))
-    started.append(up)
-    assert "WARNING:" not in up.log
-
-
-def test_a_second_interrupt_does_not_wait(folder: Path, started: list[Up]) -> None:
+def test_with_a_working_sandbox_there_is_no_warning_and_a_second_interrupt_does_not_wait(
+    folder: Path, started: list[Up]
+) -> None:
     up = Up(folder, ("slow", 50))
     started.append(up)
+    assert "WARNING:" not in up.log
     up.process.send_signal(signal.SIGINT)
     wait_for("the first interrupt", lambda: "stopping" in up.log)
     up.process.send_signal(signal.SIGINT)
@@ -175,8 +175,9 @@ def test_a_procfile_that_cannot_be_used_is_refused(folder: Path, text: str | Non
     assert done.stderr.startswith(f"agent-runners up: {folder / 'Procfile'}") and reason in done.stderr
 
 
-def test_a_second_up_on_the_same_data_folder_is_refused(folder: Path, started: list[Up]) -> None:
-    started.append(Up(folder, ("one", 0)))
-    done = run(folder, "up")
-    assert done.returncode == 1
-    assert "the processes are already running with" in done.stderr
+def test_a_process_can_be_left_out(folder: Path) -> None:
+    (folder / "Procfile").write_text("one: true\ntwo: true")
+    done = run(folder, "up", "--procfile", str(folder / "Procfile"), "--without", "three")
+    assert done.returncode == 1 and "has no process three. It has: one, two" in done.stderr
+    done = run(folder, "up", "--procfile", str(folder / "Procfile"), "--without", "one")
+    assert "two started" in done.stdout and "one started" not in done.stdout

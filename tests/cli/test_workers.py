@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,9 +11,10 @@ from pathlib import Path
 import pytest
 import redis
 
-from app.cli.commands.broker import find_server
-from tests.cli.processes import PROGRAM, environment, run, wait_for
+from app.cli.deployment.broker import find_server
+from tests.cli.processes import environment, run, wait_for
 from tests.deployment import free_port
+from tests.program import Started
 
 PASSWORD = "correct-horse"
 OTHER_KEY = "another key for tests, which is long enough"
@@ -59,23 +61,22 @@ def answers(client: redis.Redis) -> bool:
 
 
 @pytest.fixture
-def start(folder: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
-    running: list[subprocess.Popen[bytes]] = []
+def start(folder: Path) -> Iterator[list[Started]]:
+    running: list[Started] = []
     yield running
     for process in running:
-        process.terminate()
+        process.send_signal(signal.SIGTERM)
     for process in running:
-        process.wait(30)
+        process.wait()
 
 
-def start_worker(folder: Path, log: str, **settings: str) -> subprocess.Popen[bytes]:
-    with open(folder / log, "wb") as output:
-        command = [PROGRAM, "worker", "control"]
-        return subprocess.Popen(command, env=environment(folder, **settings), stdout=output, stderr=output)
+def start_worker(folder: Path, log: str, **settings: str) -> Started:
+    (folder / log).touch()
+    return Started(["worker", "control"], environment(folder, **settings), folder / log)
 
 
 def test_a_broker_that_refuses_the_password_is_named_with_its_setting(
-    folder: Path, port: int, start: list[subprocess.Popen[bytes]]
+    folder: Path, port: int, start: list[Started]
 ) -> None:
     run(folder, "migrate")
     start.append(start_worker(folder, "log", BROKER_URL=f"redis://:wrong-horse@127.0.0.1:{port}/0"))
@@ -87,7 +88,7 @@ def test_a_broker_that_refuses_the_password_is_named_with_its_setting(
     assert "\n" not in said["event"] and "wrong-horse" not in (folder / "log").read_text()
 
 
-def test_two_workers_with_one_name_are_reported(folder: Path, port: int, start: list[subprocess.Popen[bytes]]) -> None:
+def test_two_workers_with_one_name_are_reported(folder: Path, port: int, start: list[Started]) -> None:
     run(folder, "migrate")
     url = f"redis://:{PASSWORD}@127.0.0.1:{port}/0"
     start.append(start_worker(folder, "first", BROKER_URL=url))

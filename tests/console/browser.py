@@ -29,7 +29,7 @@ class Browser:
         assert response.status_code == 200, response.text
         return response.text
 
-    def post(self, path: str, headers: dict[str, str] | None = None, **fields: str) -> TestResponse:
+    def post(self, path: str, /, headers: dict[str, str] | None = None, **fields: Any) -> TestResponse:
         return self.client.post(path, data={"csrf": self.csrf(), **fields}, headers=headers or {})
 
     def csrf(self) -> str:

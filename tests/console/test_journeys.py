@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
+from app import db
 from app.artifacts import LocalStore
+from app.services.sites import branches
 from tests.api.calling import created, ok, patch_of, path_of
 from tests.deployment import Deployment, free_port, wait_for
 
@@ -25,7 +28,14 @@ ARGUMENTS = [
     *("--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"),
 ]
 RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
-PHONE = {"width": 390, "height": 844}
+# The rules whose answers depend on colours and sizes.
+RULES_OF_LOOKS = {
+    "runOnly": {
+        "type": "rule",
+        "values": ["color-contrast", "link-in-text-block", "target-size", "scrollable-region-focusable"],
+    }
+}
+SCREEN, PHONE = {"width": 1280, "height": 720}, {"width": 390, "height": 844}
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +54,7 @@ def server(database_url: str, artifacts: Path, tmp_path_factory: pytest.TempPath
     nowhere = "redis+socket:///nonexistent/broker.sock?virtual_host=0"
     folder = tmp_path_factory.mktemp("console")
     shared = {"BROKER_URL": nowhere, "ARTIFACTS_DIR": str(artifacts)}
-    deployment = Deployment(folder, database_url, free_port(), **shared)
+    deployment = Deployment(folder, database_url, free_port(), forked=True, **shared)
     (folder / "tmp").mkdir()
     try:
         deployment.start("web", "web")
@@ -67,15 +77,18 @@ def open_console(server: str, artifacts: Path, chromium: Browser, api, configure
     """Open a console that is signed in. Nothing may be refused or fail in its pages."""
     configure(ARTIFACTS_DIR=str(artifacts))
     said: list[str] = []
+    expect.set_options(timeout=30_000)
 
     def hear(message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning") and "ERR_INTERNET_DISCONNECTED" not in message.text:
+        is_offline = any(text in message.text for text in ("ERR_INTERNET_DISCONNECTED", "Failed to fetch"))
+        if message.type in ("error", "warning") and not is_offline:
             said.append(message.text)
 
     contexts = []
 
     def begin(**options) -> Page:
-        context = chromium.new_context(base_url=server, **options)
+        # A spinner that turns is drawn sixty times a second, by the processor.
+        context = chromium.new_context(base_url=server, reduced_motion="reduce", **options)
         contexts.append(context)
         context.set_default_timeout(30_000)
         page = context.new_page()
@@ -103,8 +116,12 @@ def test_work_is_watched_reviewed_and_continued(open_console, api, worker):
     expect(page.locator("#preview strong")).to_have_text("hello")
     page.reload()
     expect(page.get_by_label("Prompt")).to_have_value("Say **hello**.")
+    page.locator("#picker").set_input_files([{"name": "sketch.png", "mimeType": "image/png", "buffer": b"png"}])
+    expect(page.locator(".uploads li")).to_contain_text("sketch.png")
+    expect(page.locator("[name=file_keys]")).to_have_count(1)
     page.get_by_label("Prompt").press("Control+Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("Say **hello**.")
+    expect(page.locator(".prompt-body")).to_contain_text("sketch.png")
     watching = page.url
 
     runner = ok(api.get("/agent_runners"))[0]
@@ -116,17 +133,86 @@ def test_work_is_watched_reviewed_and_continued(open_console, api, worker):
     worker.step(claim, "Said while nobody listened")
     page.context.set_offline(False)
     expect(page.locator("#steps")).to_contain_text("Said while nobody listened")
-    assert page.locator("#steps > li").count() == 2, "no step is shown twice"
-    worker.finish(claim, result="I *said* it.")
+    # No step is shown twice.
+    expect(page.locator("#steps > li")).to_have_count(2)
+    worker.finish(claim, diff=patch_of("one"), result="I *said* it.")
     expect(page.locator(".result em")).to_have_text("said")
     assert page.url == watching
 
+    page.get_by_role("link", name="Changes", exact=True).click()
+    page.locator("#f0-R1 .ln").last.click()
+    page.keyboard.type("Say *two*.")
+    page.keyboard.press("Control+Enter")
+    page.reload()
+    expect(page.locator(".comment-row .pre")).to_have_text("Say *two*.")
+    page.get_by_role("button", name="Comment on hello.txt").click()
+    page.get_by_label("Comment", exact=True).fill("And test it.")
+    page.get_by_role("button", name="Add comment").click()
+    expect(page.locator("[data-count]")).to_have_text("2 comments")
+    page.get_by_role("button", name="Send to the agent").click()
+    expect(page.locator(".prompt-text").last).to_contain_text("+one")
+    expect(page.locator(".prompt-text").last).to_contain_text("And test it.")
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator(".outcome").last).to_contain_text("Stopped")
+    page.get_by_role("link", name="Changes", exact=True).click()
+    expect(page.locator("#f0-R1")).to_be_visible()
+    expect(page.locator(".comment")).to_have_count(0)
+    # Leaving a page ends the requests that are in progress.
+    with page.expect_response("**/viewed"):
+        page.get_by_label("Viewed").check()
+    expect(page.locator("#f0-R1")).to_be_hidden()
+    page.reload()
+    expect(page.get_by_label("Viewed")).to_be_checked()
+    page.get_by_label("Viewed").uncheck()
+    page.locator("#f0-R1").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Comment", exact=True)).to_be_focused()
+
+    page.goto(watching)
     page.keyboard.press("r")
     page.keyboard.type("Again.")
     page.keyboard.press("Control+Enter")
-    expect(page.locator(".session")).to_have_count(2)
-    page.get_by_role("button", name="Stop").click()
-    expect(page.locator(".outcome").last).to_contain_text("Stopped")
+    expect(page.locator(".session")).to_have_count(3)
+
+
+# A browser lets no script put files on its clipboard, so what it would send is made here.
+GIVE = """([selector, kind, name]) => {
+  const data = new DataTransfer();
+  data.items.add(new File(["text"], name));
+  const target = document.querySelector(selector);
+  target.dispatchEvent(kind === "paste" ? new ClipboardEvent("paste", { clipboardData: data, bubbles: true, cancelable: true })
+    : new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+}"""
+
+
+def test_files_are_dropped_and_pasted_and_lines_are_tapped(open_console, api, make_done_runner):
+    runner = make_done_runner(patch_of("one") + patch_of("{}", "yarn.lock"), agent="claude")
+    with db.transaction():
+        branches.record(uuid.UUID(runner["site_id"]), ["main", "release/2.1"])
+    page = open_console(viewport=PHONE, has_touch=True, is_mobile=True)
+    page.goto(f"/runners/new?site_id={runner['site_id']}")
+    page.get_by_label("Branch").fill("rel")
+    expect(page.locator("#branches option:not([value=main])")).to_have_count(1)
+    expect(page.locator("#branches option")).to_have_count(1)
+    page.goto(f"/runners/{runner['id']}")
+    page.evaluate(GIVE, ["#prompt", "paste", "pasted.png"])
+    page.evaluate(GIVE, ["#end form", "drop", "dropped.txt"])
+    expect(page.locator(".uploads [name=file_keys]")).to_have_count(2)
+    page.get_by_label("Remove pasted.png").tap()
+    page.get_by_label("Follow-up").fill("Use it.")
+    # What an event changes in the page leaves the files where they are.
+    ok(api.patch(path_of(runner), {"title": "Another title"}))
+    page.evaluate("document.querySelector('#stream').dispatchEvent(new Event('usage'))")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Another title")
+    page.get_by_role("button", name="Send").tap()
+    expect(page.locator(".session").last).to_contain_text("dropped.txt")
+    assert len(ok(api.get(path_of(runner)))["attached_file_keys"]) == 1
+    page.goto(f"/runners/{runner['id']}/changes#f1-R1")
+    expect(page.locator("#f1-R1")).to_be_visible()
+    page.locator("#f1-R1 .ln").last.tap()
+    page.get_by_label("Comment", exact=True).fill("Why?")
+    page.get_by_role("button", name="Add comment").tap()
+    expect(page.locator("[data-count]")).to_have_text("1 comment")
 
 
 def test_lists_follow_what_happens_and_the_keyboard(open_console, make_site, make_runner, worker):
@@ -151,24 +237,81 @@ def test_lists_follow_what_happens_and_the_keyboard(open_console, make_site, mak
     expect(page.locator(".row")).to_have_count(1)
 
 
-@pytest.mark.parametrize(("scheme", "size"), [("light", None), ("dark", PHONE)])
-def test_pages_are_accessible(open_console, server, api, worker, make_site, make_runner, scheme, size):
+def test_an_agent_asks_and_work_goes_on(open_console, api, make_runner, worker):
+    runner = make_runner(agent="claude", title="Curious")
+    page = open_console()
+    page.goto(f"/runners/{runner['id']}")
+    questions = [{"question": "Which sign?", "choices": ["plus", "minus"]}, {"question": "Its name?", "choices": []}]
+    worker.run(runner["latest_session_id"], patch_of("one"), result="I cannot know.", questions=questions)
+    page.get_by_label("minus").check()
+    page.get_by_label("Your answer", exact=True).fill("sum")
+    page.get_by_text("Open a pull request").click()
+    expect(page.get_by_label("Description")).to_have_value("> Say hello.\n\nI cannot know.")
+    page.get_by_label("Description").fill("Mine")
+    # What an event changes in the page leaves what was written where it is.
+    ok(api.patch(path_of(runner), {"title": "Another title"}))
+    page.evaluate("document.querySelector('#stream').dispatchEvent(new Event('usage'))")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Another title")
+    expect(page.get_by_label("minus")).to_be_checked()
+    expect(page.get_by_label("Your answer", exact=True)).to_have_value("sum")
+    expect(page.get_by_label("Description")).to_have_value("Mine")
+    assert_accessible(page)
+    page.get_by_role("button", name="Answer").click()
+    expect(page.locator(".session").last).to_contain_text("minus")
+    worker.claim(ok(api.get(path_of(runner)))["latest_session_id"])
+    expect(page.locator("#runner-head .badge")).to_have_text("Running")
+
+
+def test_pages_are_accessible(open_console, server, api, worker, make_site, make_runner):
     site = make_site()
     runner = make_runner(site=site, agent="claude")
     claim = worker.claim(runner["latest_session_id"])
     worker.step(claim, "Reading", "Reading\n\n- one\n- two")
     worker.finish(claim, result="# Done\n\n`code` and a [link](https://example.org)")
     ok(api.patch(path_of(runner), {"result_diff": patch_of("one", "app/views.py")}))
-    make_runner(site=site, title="Waiting")
-    page = open_console(color_scheme=scheme, **({"viewport": size} if size else {}))
+    waiting = make_runner(site=site, title="Waiting")
+    created(api.post(f"/sites/{site['id']}/schedules", {"cron": "0 9 * * *", "prompt": "Update."}))
+    created(api.post("/budgets", {"period": "day", "max_cost_usd": 5}))
+    created(api.post(f"/sites/{site['id']}/forge_webhook"))
+    ok(api.patch(f"/sites/{site['id']}", {"mcp_servers": [{"name": "linear", "url": "https://mcp.example.org/mcp"}]}))
+    webhook = created(api.post("/webhooks", {"url": "https://hooks.example.org/x"}))
+    compare = f"/compare?runner={runner['id']}&runner={waiting['id']}"
+    page = open_console(color_scheme="light")
     own = f"/runners/{runner['id']}"
-    for path in ("/", own, f"{own}/changes", f"{own}/revert", "/runners/new", "/sites", f"/sites/{site['id']}"):
+    for path in (
+        "/",
+        own,
+        f"{own}/changes",
+        f"{own}/revert",
+        "/runners/new",
+        compare,
+        "/sites",
+        f"/sites/{site['id']}",
+        f"/sites/{site['id']}/automation",
+        "/account",
+        f"/account/webhooks/{webhook['id']}",
+        "/overview",
+    ):
         page.goto(path)
-        found = Axe().run(page, options=RULES)
-        assert found.violations_count == 0, f"{path}: {found.generate_report()}"
-        # Nothing sticks out of the page to the right.
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+        page.evaluate("for (const fold of document.querySelectorAll('details.fold')) fold.open = true")
+        # A comment and what it is sent with are a part of the page.
+        if path.endswith("/changes"):
+            page.locator("#f0-R1 .ln").last.click()
+            page.get_by_label("Comment", exact=True).fill("Why?")
+            page.get_by_role("button", name="Add comment").click()
+            page.locator("#f0-R1 .ln").last.click()
+        assert_accessible(page)
     page.get_by_label("Your session and preferences").click()
     page.get_by_role("button", name="Sign out", exact=True).click()
     page.wait_for_url(f"{server}/sign-in")
-    assert Axe().run(page, options=RULES).violations_count == 0
+    assert_accessible(page)
+
+
+def assert_accessible(page: Page) -> None:
+    """A page is accessible in light colours on a screen, and in dark ones on a phone, where nothing sticks out."""
+    for scheme, size, rules in (("light", SCREEN, RULES), ("dark", PHONE, RULES_OF_LOOKS)):
+        page.emulate_media(color_scheme=scheme)
+        page.set_viewport_size(size)
+        found = Axe().run(page, options=rules)
+        assert found.violations_count == 0, f"{page.url} {scheme}: {found.generate_report()}"
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{page.url} {scheme}"

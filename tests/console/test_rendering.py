@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import time
 from html.parser import HTMLParser
 
 import pytest
+from flask import Flask
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.console import rendering
-from app.console.diff_rows import rows_of
+from app.console.diff_rows import Row, rows_of
+from app.console.review import Comment, prompt_of
 
 TAGS = {*rendering._TAGS, "span", "mark"}
 ATTRIBUTES = {"class", "href", "rel", "start"}
@@ -130,3 +133,57 @@ def test_a_patch_has_line_numbers_and_marks_of_what_changed():
 def test_a_long_patch_is_cut_and_says_so():
     found = rows_of([b"@@ -0,0 +1,9999 @@\n", *([b"+line\n"] * 9999)], "x.txt")
     assert found.is_cut and len(found.rows) == 4000
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(st.sampled_from("`~# \n\t\r\x00\x1b\u202ea.py")), st.lists(st.text(st.sampled_from("`~ \t\x1b#a"))))
+def test_names_and_code_stay_where_they_are_quoted(path, lines):
+    rows = [Row("add", "", None, number, f"+{line}") for number, line in enumerate(lines, 1)]
+    text = prompt_of(
+        "", [Comment(path, "R1", f"R{len(rows)}", "Mine.", rows)] if rows else [Comment(path, "", "", "Mine.")]
+    )
+    blocks = text.removesuffix("\n").split("\n\n")
+    heading = next(line for line in text.split("\n") if line.startswith("## "))
+    fence = re.match("`+", heading.removeprefix("## "))[0]
+    assert len(re.findall(f"(?<!`){fence}(?!`)", heading)) == 2
+    assert blocks[-1] == "Mine." and "\x00" not in text and "\u202e" not in text
+    if rows:
+        opened = next(line for line in text.split("\n") if line.endswith("`diff"))
+        closing = opened.removesuffix("diff")
+        assert text.split("\n").count(closing) == 1
+
+
+def test_lines_are_named_by_their_numbers():
+    rows = rows_of([b"@@ -1,3 +1,3 @@\n one\n-two\n+TWO\n three\n"], "app.py").rows
+    assert [row.name for row in rows] == [None, "R1", "L2", "R2", "R3"]
+    assert [row.text for row in rows][1:4] == [" one", "-two", "+TWO"]
+
+
+@pytest.mark.parametrize("piece", ["[", "![", "[a][", "_a*", "|", "[a]("])
+def test_no_markdown_takes_long(piece):
+    started = time.process_time()
+    rendering.markdown((piece * rendering.LONGEST_MARKDOWN)[: rendering.LONGEST_MARKDOWN])
+    assert time.process_time() - started < 3, (
+        "it takes a quarter of a second; five times the text took 25 times as long"
+    )
+
+
+def test_a_page_of_texts_that_take_long_shows_the_rest_as_it_is():
+    text = "**bold** " + "[" * 19_000
+    with Flask(__name__).test_request_context():
+        shown = [rendering.markdown(text) for _ in range(60)]
+        assert rendering.highlighter("x.py")(["if 1:"]) == [[("", "if 1:")]]
+    assert "<strong>" in shown[0] and shown[-1].startswith('<pre class="plain">**bold**')
+
+
+@pytest.mark.parametrize("hidden", ["\u200e", "\u061c", "\u00ad", "\u3164", "\U000e0041", "\U000e0102", "\u2063"])
+def test_no_character_hides(hidden):
+    assert hidden not in rendering.visible(f"a{hidden}b")
+    assert rendering.visible("नमस्ते \u200d \u200c \ufe0f é") == "नमस्ते \u200d \u200c \ufe0f é"
+
+
+@pytest.mark.parametrize("name", ["x.ly", "x.fan", "x.au3"])
+def test_languages_whose_lexers_take_long_have_no_colours(name):
+    line = "aA_" * 600
+    assert rendering.highlighter(name)([line]) == [[("", line)]]
+    assert rendering.highlighter("x.py")(["if"]) == [[("k", "if")]]

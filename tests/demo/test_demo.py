@@ -59,6 +59,8 @@ def test_the_sample_shows_how_a_prompt_becomes_a_diff(folder: Path, sandbox: str
         assert "WARNING: AGENTS RUN WITHOUT A SANDBOX, because --unsafe-no-sandbox was given" in unwrapped(done.stdout)
 
 
+# That the user's repository stays as it is, is shown by the clone, and that nothing is left by `tests/newcomer`.
+@pytest.mark.full
 @pytest.mark.parametrize("sandbox", USUAL_SANDBOX)
 def test_a_demo_never_writes_to_the_users_repository_and_leaves_nothing_when_killed(
     folder: Path, theirs: Path, sandbox: str
@@ -100,8 +102,10 @@ def test_a_users_script_runs_only_in_a_sandbox(folder: Path) -> None:
     )
 
 
-def test_a_clone_follows_the_original(folder: Path, theirs: Path) -> None:
+def test_a_clone_leaves_the_original_as_it_is_and_follows_it(folder: Path, theirs: Path) -> None:
+    before = snapshot(theirs)
     first = clone(theirs, folder)
+    assert snapshot(theirs) == before
     git(theirs, "-c", "user.name=They", "-c", "user.email=they@example.org", "commit", "--quiet", "-am", "second")
     again = clone(theirs, folder)
     assert (again, again.branch) == (first, "trunk")

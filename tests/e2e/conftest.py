@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from tests.demo.forge import DemoForge, demo_forge
-from tests.deployment import Deployment, deployed, free_port
+from tests.deployment import Deployment, deployed, free_port, wait_for
 from tests.matrix import usual
 from tests.postgres import postgres_database
 from tests.s3 import s3_server
 
-SETTINGS = {"MIRROR_REFRESH_SECONDS": "600"}
 _KINDS = ("sqlite", "postgres-s3")
 DATABASES = usual([pytest.param(name, marks=pytest.mark.xdist_group(f"e2e-{name}")) for name in _KINDS])
 
@@ -21,15 +21,24 @@ DATABASES = usual([pytest.param(name, marks=pytest.mark.xdist_group(f"e2e-{name}
 def deployment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     folder = tmp_path_factory.mktemp("deployment")
     if request.param == "sqlite":
-        with deployed(folder, "", free_port(), **SETTINGS) as running:
+        with deployed(folder, "", free_port(), forked=True) as running:
             yield running
     else:
         with (
             postgres_database() as url,
             s3_server(folder / "s3") as s3,
-            deployed(folder, url, free_port(), s3.credentials, **s3.settings, **SETTINGS) as running,
+            deployed(folder, url, free_port(), s3.credentials, forked=True, **s3.settings) as running,
         ):
             yield running
+
+
+@pytest.fixture(scope="session")
+def mcp_url(deployment: Deployment) -> str:
+    """The URL at which the deployment serves the Model Context Protocol."""
+    url = f"http://127.0.0.1:{deployment.settings['MCP_PORT']}"
+    deployment.start("mcp", "mcp", "--http")
+    wait_for("the server of the protocol", lambda: httpx.get(f"{url}/healthz").is_success)
+    return f"{url}/mcp"
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import httpx2
 from mcp import Client, StdioServerParameters
+from mcp.client.streamable_http import streamable_http_client
 
 from tests.deployment import PROGRAM, Deployment, git
 from tests.program import run_program
@@ -48,6 +50,22 @@ def test_another_agent_starts_the_server_of_the_protocol(deployment: Deployment,
         server = StdioServerParameters(command=PROGRAM, args=["mcp"], env=caller(deployment, tmp_path))
         async with Client(server) as client:
             task = {"site": "handed", "prompt": "echo b > a.txt", "agent": "shell", "wait_seconds": 50}
+            return (await client.call_tool("start_run", task)).content[0].text
+
+    answer = asyncio.run(work())
+    assert "DONE" in answer and "get_diff" in answer
+
+
+def test_another_agent_calls_the_server_of_the_protocol(deployment: Deployment, mcp_url: str) -> None:
+    deployment.make_site(deployment.make_repository({"a.txt": "a\n"}, "called"), name="called")
+
+    async def work() -> Any:
+        headers = {"Authorization": deployment.api.headers["Authorization"]}
+        async with (
+            httpx2.AsyncClient(headers=headers, timeout=60) as http,
+            Client(streamable_http_client(mcp_url, http_client=http)) as client,
+        ):
+            task = {"site": "called", "prompt": "echo b > a.txt", "agent": "shell", "wait_seconds": 50}
             return (await client.call_tool("start_run", task)).content[0].text
 
     answer = asyncio.run(work())

@@ -10,7 +10,9 @@ import subprocess
 from pathlib import Path
 
 import httpx
+import pytest
 
+from tests.demo.forge import DemoForge
 from tests.deployment import Deployment, git, processes_with, seconds_to_sleep, wait_for
 
 
@@ -64,16 +66,27 @@ def test_a_large_diff_is_read_whole_and_in_parts(deployment: Deployment) -> None
     assert deployment.api.get(path).content == whole.content
 
 
-def test_a_follow_up_goes_on_at_a_worker_that_never_saw_the_first_session(deployment: Deployment) -> None:
+@pytest.mark.timeout(600)
+def test_another_host_continues_a_runner_and_fetches_new_sites_ahead(deployment: Deployment, forge: DemoForge) -> None:
     repository = deployment.make_repository({"story.txt": "once\n"}, "follow-up")
     site = deployment.make_site(repository)
     runner = deployment.run(site, "echo upon >> story.txt")
     first = deployment.ended(runner)
     deployment.stop("sessions-1")
-    deployment.start_worker("sessions-2")
+    deployment.start_worker("sessions-2", MIRROR_REFRESH_SECONDS="600")
+    mirrors, bases = deployment.folder / "sessions-2" / "mirrors", deployment.folder / "sessions-2" / "bases"
     try:
         deployment.follow_up(runner, "test \"$(tail -n 1 story.txt)\" = upon && echo 'a time' >> story.txt")
         second = deployment.ended(runner)
+        # The worker fetches what is known when it starts. Of a later site it is told, if that is not local. The fetch has a
+        # low priority.
+        wait_for("the fetches of its start", lambda: (mirrors / f"{site['id']}.refreshed").exists(), 200)
+        hosted = forge.make_repository("ada", f"ahead-{deployment.url.rpartition(':')[2]}", {"a.txt": "a\n"})
+        address = forge.clone_url(hosted.full_name)
+        new = deployment.call(
+            "POST", "/sites", json={"name": "new", "repo_url": address, "forge": "none", "access_token": forge.token}
+        )
+        wait_for("the files of the new site", lambda: list(bases.glob(f"{new['id']}/*/base.json")), 200)
     finally:
         deployment.stop("sessions-2")
         deployment.start_worker("sessions-1")

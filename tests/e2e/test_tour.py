@@ -109,14 +109,6 @@ def test_a_commit_onto_a_moved_branch_is_merged_and_a_conflict_names_the_files(
     assert "greeting.txt" in refused["merge_commit_error"]
 
 
-def test_the_repository_of_a_new_site_is_fetched_before_its_first_session(
-    deployment: Deployment, forge: DemoForge
-) -> None:
-    site, _ = site_on(deployment, forge, "warm")
-    work = deployment.folder / "sessions-1"
-    wait_for("the files of the new site", lambda: list(work.glob(f"bases/{site['id']}/*/base.json")))
-
-
 def test_a_forge_that_is_down_for_a_while_gets_one_pull_request(deployment: Deployment, forge: DemoForge) -> None:
     runner, repository = changed_runner(deployment, forge, "down")
     forge.down(6)

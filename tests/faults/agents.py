@@ -106,7 +106,7 @@ def agents_of(deployment: Deployment) -> dict[int, str]:
         if any(str(deployment.folder) in trace for trace in (command, *_traces(pid))):
             found[pid] = command
     # What a fork server forked has no other trace of the deployment.
-    return found | {pid: name_of(pid) for pid in forked_for(ours, "supervisor", "egress-proxy")}
+    return found | {pid: name_of(pid) for pid in forked_for(ours, "supervisor", "egress-proxy", "model-gateway")}
 
 
 def assert_no_agent_stays(deployment: Deployment) -> None:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.listening import listen
+from tests.listening import Listener
 
 
 class Network:
@@ -18,8 +18,8 @@ class Network:
         self._target = str(target)
         self._whole = threading.Event()
         self._whole.set()
-        self._listener = listen(self._connect)
-        self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
+        self._listener = Listener(self._connect)
+        self.url = f"redis://127.0.0.1:{self._listener.port}/0"
 
     def cut(self) -> None:
         self._whole.clear()
@@ -34,14 +34,12 @@ class Network:
 
     def _connect(self, near: socket.socket) -> None:
         self._whole.wait()
-        far = socket.socket(socket.AF_UNIX)
-        try:
+        with near, socket.socket(socket.AF_UNIX) as far, contextlib.suppress(OSError):
             far.connect(self._target)
-        except OSError:
-            near.close()
-            return
-        threading.Thread(target=self._carry, args=[near, far], daemon=True).start()
-        self._carry(far, near)
+            back = threading.Thread(target=self._carry, args=[near, far], daemon=True)
+            back.start()
+            self._carry(far, near)
+            back.join()
 
     def _carry(self, source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):

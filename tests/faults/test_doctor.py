@@ -9,6 +9,9 @@ from tests.cli.processes import PROGRAM
 from tests.deployment import Deployment, wait_for
 from tests.faults.conftest import POSTGRES_ONLY
 
+# Each look at all parts costs a second of the processors.
+PAUSE = 2.0
+
 
 def missing(deployment: Deployment) -> dict[str, str]:
     """The parts that are missing, each with its remedy, but for agents, which a machine need not have."""
@@ -22,15 +25,15 @@ def missing(deployment: Deployment) -> dict[str, str]:
 @POSTGRES_ONLY
 def test_the_missing_part_is_named_with_its_remedy(one_deployment: Deployment) -> None:
     deployment = one_deployment
-    wait_for("every part to work", lambda: not missing(deployment))
+    wait_for("every part to work", lambda: not missing(deployment), pause=PAUSE)
 
     for name in ("sweep", "sweep-2"):
         deployment.kill(name)
-    wait_for("the sweep to be missed", lambda: missing(deployment).keys() == {"workers", "sweep"})
+    wait_for("the sweep to be missed", lambda: missing(deployment).keys() == {"workers", "sweep"}, pause=PAUSE)
     assert all("agent-runners worker sweep" in remedy for remedy in missing(deployment).values())
     for name in ("sweep", "sweep-2"):
         deployment.start(name, "worker", "sweep", "--name", name)
-    wait_for("every part to work", lambda: not missing(deployment))
+    wait_for("every part to work", lambda: not missing(deployment), pause=PAUSE)
 
     deployment.kill("broker")
     try:
@@ -40,4 +43,4 @@ def test_the_missing_part_is_named_with_its_remedy(one_deployment: Deployment) -
         assert "agent-runners broker" in found["broker"], found
     finally:
         deployment.start("broker", "broker")
-    wait_for("every part to work", lambda: not missing(deployment))
+    wait_for("every part to work", lambda: not missing(deployment), pause=PAUSE)

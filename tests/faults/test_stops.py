@@ -97,11 +97,22 @@ def test_nothing_is_left_of_a_tree_that_does_all_it_can_to_stay(deployment: Depl
 
 @needs_bubblewrap
 @POSTGRES_ONLY
-def test_nothing_is_left_of_such_a_tree_in_a_sandbox(one_deployment: Deployment) -> None:
+def test_in_a_sandbox_nothing_is_left_of_such_a_tree_and_the_work_of_a_lost_worker_is_kept(
+    one_deployment: Deployment,
+) -> None:
+    deployment = one_deployment
     for name in WORKERS:
-        one_deployment.stop(name)
-    one_deployment.start_worker("walled", SANDBOX="bubblewrap")
-    assert_stubborn_is_stopped(one_deployment, "stubborn-walled")
+        deployment.stop(name)
+    # As root its sessions have overlays.
+    deployment.start_worker("walled", SANDBOX="bubblewrap")
+    assert_stubborn_is_stopped(deployment, "stubborn-walled")
+
+    runner = start(deployment, "lost-walled", f"echo kept > a.txt; echo begun; sleep {seconds_to_sleep()}")
+    deployment.has_step(runner, "begun")
+    deployment.stop("walled", signal.SIGKILL)
+    stop(deployment, runner)
+    deployment.start_worker("walled", SANDBOX="bubblewrap")
+    assert_kept(deployment, runner, "+kept")
 
 
 # While nobody is there to run it.
@@ -164,7 +175,7 @@ def having_its_diff_made(deployment: Deployment, name: str) -> Iterator[dict[str
                         return process.status() == psutil.STATUS_STOPPED
         return False
 
-    wait_for("the agent's end", mark.exists)
+    wait_for("the agent's end", mark.exists, seconds=200)
     wait_for("git to stage the work", stopped)
     yield runner
 

@@ -25,7 +25,7 @@ from tests.api.conftest import ada, api, app, follow_up, join, make_done_runner,
 __all__ = ["ada", "api", "app", "follow_up", "join", "make_done_runner", "make_runner", "make_site", "worker"]
 
 # `FUZZ_EXAMPLES=500 FUZZ_SEED=7 pytest tests/fuzz` looks longer and elsewhere.
-EXAMPLES, SEED = int(os.environ.get("FUZZ_EXAMPLES", "6")), int(os.environ.get("FUZZ_SEED", "1"))
+EXAMPLES, SEED = int(os.environ.get("FUZZ_EXAMPLES", "4")), int(os.environ.get("FUZZ_SEED", "1"))
 
 
 @dataclass
@@ -35,6 +35,19 @@ class World:
     sites: list[str] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
     webhooks: list[str] = field(default_factory=list)
+    hooks: list[tuple[str, str]] = field(default_factory=list)
+    """Site and hook."""
+    schedules: list[tuple[str, str]] = field(default_factory=list)
+    """Site and schedule."""
+    variables: list[tuple[str, str]] = field(default_factory=list)
+    """Site and variable."""
+    account_variables: list[str] = field(default_factory=list)
+    budgets: list[str] = field(default_factory=list)
+    members: list[str] = field(default_factory=list)
+    preflights: list[tuple[str, str]] = field(default_factory=list)
+    """Site and preflight."""
+    comparisons: list[tuple[str, str]] = field(default_factory=list)
+    """Comparison and runner."""
     sessions: list[tuple[str, str]] = field(default_factory=list)
     """Runner and session."""
 
@@ -45,7 +58,15 @@ class World:
         """Have ids in a path name what there is, three times of four. What is no id stays as it is."""
         for names, things in (
             (("agent_runner_id", "session_id"), self.sessions),
+            (("comparison_id", "agent_runner_id"), self.comparisons),
             (("site_id",), [(site,) for site in self.sites]),
+            (("site_id", "schedule_id"), self.schedules),
+            (("variable_id",), [(variable,) for variable in self.account_variables]),
+            (("site_id", "variable_id"), self.variables),
+            (("site_id", "hook_id"), self.hooks),
+            (("site_id", "preflight_id"), self.preflights),
+            (("budget_id",), [(budget,) for budget in self.budgets]),
+            (("member_id",), [(member,) for member in self.members]),
             (("token_id",), [(token,) for token in self.tokens]),
             (("webhook_id",), [(webhook,) for webhook in self.webhooks]),
         ):
@@ -84,9 +105,32 @@ def world(
     for runner in (done, waiting, failed, claimed, archived):
         world.add(runner)
     world.add(done, follow_up(done)["id"])
+    work = {"to_session_id": done["latest_session_id"]}
+    compared = ok(ada.admin.post(f"/agent_runners/{done['id']}/comparisons", work))
+    world.comparisons.append((compared["id"], done["id"]))
     world.tokens = [created(ada.admin.post("/tokens", {"name": "spare", "scope": "read"}))["id"] for _ in range(3)]
     hook = {"url": "https://hooks.example.org/"}
     world.webhooks = [created(ada.admin.post("/webhooks", hook))["id"] for _ in range(3)]
+    times = {"cron": "0 9 * * *", "prompt": "x", "agent": "claude"}
+    for _ in range(3):
+        schedule = created(ada.admin.post(f"/sites/{site['id']}/schedules", times))
+        world.schedules.append((site["id"], schedule["id"]))
+    for number in range(3):
+        fields = {"name": f"TOKEN_{number}", "value": "a value of the test"}
+        variable = created(ada.admin.post(f"/sites/{site['id']}/variables", fields))
+        world.variables.append((site["id"], variable["id"]))
+        variable = created(ada.admin.post("/account/variables", fields))
+        world.account_variables.append(variable["id"])
+        template = {"prompt": "{{ x }}", "agent": "claude"}
+        hook = created(ada.admin.post(f"/sites/{site['id']}/agent_runner_hooks", template))
+        world.hooks.append((site["id"], hook["id"]))
+    for each in world.sites[:2]:
+        ok(ada.admin.patch(f"/sites/{each}", {"forge": "github"}))
+    created(ada.admin.post(f"/sites/{site['id']}/forge_webhook"))
+    world.budgets.append(created(ada.admin.post("/budgets", {"period": "day", "max_tokens": 10**9}))["id"])
+    person = {"email": "bob@example.org", "full_name": "Bob"}
+    world.members.append(created(ada.admin.post("/account/members", person))["id"])
+    world.preflights.append((site["id"], ada.admin.post(f"/sites/{site['id']}/preflight").json["id"]))
     return world
 
 
@@ -132,13 +176,17 @@ def description(app: Flask, api: Api, world: World, database_url: str, configure
     """The API's own description, and how the fuzzer reads it."""
     # A stream that is resumed at its end has nothing else to send.
     configure(STREAM_HEARTBEAT_SECONDS="0.1")
-    # Nearly all of this phase is refused before a database is asked, so one of them is enough for it.
-    covers = database_url.startswith("sqlite")
+    # Nearly all of the phase `coverage` is refused before a database is asked, and sequences take the most time. So one
+    # database is enough for each of them.
+    on_sqlite = database_url.startswith("sqlite")
     config = {
         "seed": SEED,
         "headers": {"Authorization": f"Bearer {api.token}"},
         "generation": {"max-examples": EXAMPLES, "deterministic": True, "database": "none"},
-        "phases": {"coverage": {"enabled": covers}, "stateful": {"generation": {"max-examples": EXAMPLES * 10}}},
+        "phases": {
+            "coverage": {"enabled": on_sqlite},
+            "stateful": {"enabled": not on_sqlite, "generation": {"max-examples": EXAMPLES * 5}},
+        },
         "cache": {"enabled": False},
         "analysis": {"constants": {"enabled": False}},
         "checks": {
@@ -168,6 +216,8 @@ def description(app: Flask, api: Api, world: World, database_url: str, configure
         "parameters": {
             "body.site_id": {"dictionary": "sites", "probability": 0.75},
             "body.session_id": {"dictionary": "sessions", "probability": 0.75},
+            "body.from_session_id": {"dictionary": "sessions", "probability": 0.5},
+            "body.to_session_id": {"dictionary": "sessions", "probability": 0.75},
             "body.parent_agent_runner_id": {"dictionary": "runners", "probability": 0.25},
         },
     }

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from tests.model_servers.script import FINAL, Directive, Reply, next_reply
+from tests.model_servers.script import FINAL, Directive, Reply, filled_in, next_reply
 
 _ERRORS = {401: "authentication_error", 429: "rate_limit_error", 529: "overloaded_error"}
 # The tool for each directive, and what its arguments are called.
@@ -46,18 +46,19 @@ def reply_to(body: dict[str, Any]) -> Reply:
 
 def events(body: dict[str, Any], reply: Reply) -> Iterator[dict[str, Any]]:
     """The reply as events of a stream."""
-    usage = {"input_tokens": 100, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 50, "output_tokens": 1}
+    given, produced = reply.usage
+    usage = {"input_tokens": given, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 50, "output_tokens": 1}
     message = {"id": f"msg_{uuid.uuid4().hex}", "type": "message", "role": "assistant", "model": body["model"]}
     yield {
         "type": "message_start",
         "message": {**message, "content": [], "stop_reason": None, "stop_sequence": None, "usage": usage},
     }
-    block, delta = _tool_use(reply.call) if reply.call else _text()
+    block, delta = _tool_use(filled_in(reply.call, _answers(body["messages"]))) if reply.call else _text()
     yield {"type": "content_block_start", "index": 0, "content_block": block}
     yield {"type": "content_block_delta", "index": 0, "delta": delta}
     yield {"type": "content_block_stop", "index": 0}
     stop = {"stop_reason": "tool_use" if reply.call else "end_turn", "stop_sequence": None}
-    yield {"type": "message_delta", "delta": stop, "usage": {"output_tokens": 25}}
+    yield {"type": "message_delta", "delta": stop, "usage": {"output_tokens": produced}}
     yield {"type": "message_stop"}
 
 
@@ -70,9 +71,24 @@ def _turns(messages: list[dict[str, Any]]) -> Iterator[str | None]:
                     yield block.get("text")
 
 
+def _answers(messages: list[dict[str, Any]]) -> str:
+    """What tools have answered so far, as text."""
+    blocks = [block for message in messages if isinstance(message["content"], list) for block in message["content"]]
+    answers = [block["content"] for block in blocks if block["type"] == "tool_result"]
+    return "\n".join(
+        answer if isinstance(answer, str) else "\n".join(part.get("text", "") for part in answer) for answer in answers
+    )
+
+
 def _tool_use(call: Directive) -> tuple[dict[str, Any], dict[str, Any]]:
-    tool, names = _TOOLS[call.name]
-    given = json.dumps(dict(zip(names, call.arguments, strict=True)))
+    if call.name == "call":
+        tool, arguments = call.arguments
+    elif call.name == "ask":
+        tool, arguments = "mcp__questions__ask", call.questions
+    else:
+        tool, names = _TOOLS[call.name]
+        arguments = dict(zip(names, call.arguments, strict=True))
+    given = json.dumps(arguments)
     block = {"type": "tool_use", "id": f"toolu_{uuid.uuid4().hex}", "name": tool, "input": {}}
     return block, {"type": "input_json_delta", "partial_json": given}
 

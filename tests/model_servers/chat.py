@@ -41,22 +41,24 @@ def events(body: dict[str, Any], reply: Reply) -> Iterator[dict[str, Any]]:
     delta = {**message, "tool_calls": calls} if calls else message
     yield {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
     yield {**head, "choices": [{"index": 0, "delta": {}, "finish_reason": reason}]}
-    yield {**head, "choices": [], "usage": _USAGE}
+    yield {**head, "choices": [], "usage": _usage(reply)}
 
 
 def whole(body: dict[str, Any], reply: Reply) -> dict[str, Any]:
     """The reply in one piece."""
     message, reason = _message(body, reply)
     choice = {"index": 0, "message": message, "finish_reason": reason}
-    return {**_head(body), "object": "chat.completion", "choices": [choice], "usage": _USAGE}
+    return {**_head(body), "object": "chat.completion", "choices": [choice], "usage": _usage(reply)}
 
 
-_USAGE = {
-    "prompt_tokens": 100,
-    "completion_tokens": 25,
-    "total_tokens": 125,
-    "prompt_tokens_details": {"cached_tokens": 50},
-}
+def _usage(reply: Reply) -> dict[str, Any]:
+    given, produced = reply.usage
+    return {
+        "prompt_tokens": given,
+        "completion_tokens": produced,
+        "total_tokens": given + produced,
+        "prompt_tokens_details": {"cached_tokens": 50},
+    }
 
 
 def _head(body: dict[str, Any]) -> dict[str, Any]:

@@ -9,12 +9,6 @@ from tests.model_servers.script import FINAL, Reply, next_reply
 from tests.model_servers.tools import tool_call
 
 _STATUSES = {401: "UNAUTHENTICATED", 429: "RESOURCE_EXHAUSTED", 500: "INTERNAL"}
-_USAGE = {
-    "promptTokenCount": 100,
-    "cachedContentTokenCount": 50,
-    "candidatesTokenCount": 25,
-    "totalTokenCount": 125,
-}
 
 
 def serves(path: str) -> bool:
@@ -57,7 +51,14 @@ def whole(body: dict[str, Any], reply: Reply) -> dict[str, Any]:
         name, arguments = tool_call(offered, reply.call)
         part = {"functionCall": {"name": name, "args": arguments}}
     candidate = {"index": 0, "content": {"role": "model", "parts": [part]}, "finishReason": "STOP"}
-    return {"candidates": [candidate], "usageMetadata": _USAGE}
+    given, produced = reply.usage
+    usage = {
+        "promptTokenCount": given,
+        "cachedContentTokenCount": 50,
+        "candidatesTokenCount": produced,
+        "totalTokenCount": given + produced,
+    }
+    return {"candidates": [candidate], "modelVersion": "gemini-2.5-flash", "usageMetadata": usage}
 
 
 def _turns(contents: list[dict[str, Any]]) -> Iterator[str | None]:

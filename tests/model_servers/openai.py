@@ -42,12 +42,13 @@ def reply_to(body: dict[str, Any]) -> Reply:
 def events(body: dict[str, Any], reply: Reply) -> Iterator[dict[str, Any]]:
     """The reply as events of a stream."""
     item = _tool_call(body, reply.call) if reply.call else _message()
+    given, produced = reply.usage
     usage = {
-        "input_tokens": 100,
+        "input_tokens": given,
         "input_tokens_details": {"cached_tokens": 50},
-        "output_tokens": 25,
+        "output_tokens": produced,
         "output_tokens_details": {"reasoning_tokens": 0},
-        "total_tokens": 125,
+        "total_tokens": given + produced,
     }
     response = {"id": f"resp_{uuid.uuid4().hex}", "object": "response", "model": body["model"], "output": []}
     told: list[dict[str, Any]] = [
@@ -78,6 +79,16 @@ def _message() -> dict[str, Any]:
 
 def _tool_call(body: dict[str, Any], call: Directive) -> dict[str, Any]:
     """Some models are given a shell, others a tool that runs JavaScript, which reaches the shell and patches."""
+    if call.name == "ask":
+        asked = f"mcp__questions__ask({json.dumps(call.questions)})"
+        return {**_item("custom_tool_call"), "name": "exec", "input": f"text(await tools.{asked});"}
+    if call.name == "call":
+        tool, arguments = call.arguments
+        return {
+            **_item("custom_tool_call"),
+            "name": "exec",
+            "input": f"text(await tools.{tool}({json.dumps(arguments)}));",
+        }
     patch = _patch(call)
     if any(tool.get("name") == "exec_command" for tool in body.get("tools", [])):
         command = f"apply_patch {shlex.quote(patch)}" if patch else _command(call)

@@ -25,6 +25,7 @@ class Request:
     path: str
     key: str
     body: dict[str, Any]
+    query: str = ""
     waits: bool = False
     """Whether something happens before it is answered, such as a pause."""
 
@@ -34,11 +35,14 @@ class ModelServer:
     """A running server."""
 
     url: str
+    key: str = KEY
+    """The key that it takes."""
     requests: list[Request] = field(default_factory=list)
     closing: threading.Event = field(default_factory=threading.Event)
 
-    def environment(self, key: str = KEY) -> dict[str, str]:
-        """Variables that lead agents here."""
+    def environment(self, key: str = "") -> dict[str, str]:
+        """Variables that lead agents here, with its key or another one."""
+        key = key or self.key
         return {
             "OPENAI_BASE_URL": f"{self.url}/v1",
             "OPENAI_API_KEY": key,
@@ -52,10 +56,10 @@ class ModelServer:
 
 
 @contextlib.contextmanager
-def model_server() -> Iterator[ModelServer]:
+def model_server(key: str = KEY) -> Iterator[ModelServer]:
     """Serve on a free port of this machine."""
     http = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    model = ModelServer(f"http://127.0.0.1:{http.server_port}")
+    model = ModelServer(f"http://127.0.0.1:{http.server_port}", key)
     http.model = model  # type: ignore[attr-defined]
     thread = threading.Thread(target=http.serve_forever, daemon=True)
     thread.start()
@@ -72,14 +76,14 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         model: ModelServer = self.server.model  # type: ignore[attr-defined]
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or "{}")
-        path = self.path.partition("?")[0]
+        path, _, query = self.path.partition("?")
         provider: Any = next((each for each in _PROVIDERS if each.serves(path)), None)
         if provider is None:
             return self._send(404, {"error": {"message": f"there is no {path}"}})
         key = provider.key_of({name.lower(): value for name, value in self.headers.items()})
         reply = provider.reply_to(body)
-        model.requests.append(Request(path, key, body, waits=bool(reply.before)))
-        if key != KEY:
+        model.requests.append(Request(path, key, body, query, waits=bool(reply.before)))
+        if key != model.key:
             return self._send(401, provider.error(401))
         for directive in reply.before:
             if directive.name == "status":

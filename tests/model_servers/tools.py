@@ -15,6 +15,7 @@ _TOOLS = {
     "edit": ("replace", "edit"),
     "read": ("read_file", "read", "view"),
     "run": ("run_shell_command", "bash"),
+    "ask": ("mcp__questions__ask", "mcp_questions_ask", "questions_ask", "questions-ask", "ask"),
 }
 _ARGUMENTS = {
     "write": (("file_path", "filePath", "path"), ("content", "file_text")),
@@ -36,6 +37,8 @@ def tool_call(offered: Mapping[str, Mapping[str, Any]], call: Directive) -> tupl
     name = next((each for each in _TOOLS[call.name] if each in offered), None)
     if name is None:
         return tool_call(offered, Directive("run", (_command(call),)))
+    if call.name == "ask":
+        return name, call.questions
     wanted = offered[name].get("properties", {})
     names = [next(each for each in known if each in wanted) for known in _ARGUMENTS[call.name]]
     arguments = dict(zip(names, call.arguments, strict=True))

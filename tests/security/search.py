@@ -28,11 +28,14 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folders", nargs="*", help="all of the machine, and the memory of its processes, by default")
     parser.add_argument("--port", type=int, action="append", help="ask this one, and not all there are")
+    parser.add_argument(
+        "--memory", action="store_true", help="look at the memory of processes, where folders are named too"
+    )
     arguments = parser.parse_args()
     folders, ports = arguments.folders, arguments.port or range(1, 65536)
     check("environment", b"\n".join(name + b"=" + value for name, value in os.environb.items()))
     for process in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
-        look_at_process(process, with_memory=not folders)
+        look_at_process(process, with_memory=arguments.memory or not folders)
     for name in os.listdir("/proc/net"):
         check("network", read(f"/proc/net/{name}"))
     for address in addresses(ports):

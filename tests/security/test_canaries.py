@@ -23,10 +23,10 @@ from tests.deployment import Deployment, free_port
 from tests.security.ordinary_user import needs_root, run_again
 from tests.workers.engine import linux, needs_bubblewrap
 
-pytestmark = [linux, needs_bubblewrap, pytest.mark.xdist_group("canaries"), pytest.mark.timeout(900)]
+pytestmark = [linux, needs_bubblewrap, pytest.mark.xdist_group("canaries"), pytest.mark.timeout(1500)]
 SEARCH = Path(__file__).with_name("search.py")
 # The agent, which is given less of the machine than others, looks at all there is, twice.
-SEARCH_SECONDS = 600.0
+SEARCH_SECONDS = 1200.0
 KINDS = ("environment", "setting", "descriptor", "home", "broker", "database", "port", "abstract")
 """Where the secrets lie. The site's access token is one more; in the clear it is in the worker's memory alone."""
 

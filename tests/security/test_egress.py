@@ -320,8 +320,8 @@ def test_a_command_whose_proxy_has_ended_is_not_started(tmp_path: Path) -> None:
     host = Host(tmp_path)
     with closing(open_egress(host, {"agent": []})) as egress:
         sandbox = open_sandbox(host, folders(tmp_path / "w", host.sandbox_uid if IS_ROOT else None), Limits(), egress)
-        for proxy in proxies():
-            proxy.kill()
+        # It may still be starting.
+        eventually(lambda: [proxy.kill() for proxy in proxies()], "it did not start")
         eventually(lambda: not egress.is_running(), "it survived")
         ran = finish(sandbox.launch(["sh", "-c", "echo started"], {}))
     assert (ran.status, ran.out) == (127, "")

@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from app.redaction.secrets import Secrets
-from tests.listening import listen
+from tests.listening import Listener
 from tests.workers.repositories import commit_all, git, make_host, make_job, make_origin
 from tests.workers.repository.test_git_safety import TOKEN, Server, serving
 from workers.errors import EngineError
@@ -20,7 +22,10 @@ from workers.job import Host
 from workers.processes.lifeline import Lifeline
 from workers.publishing.commits import Change
 from workers.publishing.publish import PublishJob, PullRequestSpec, publish
+from workers.repository import host_check
 from workers.repository.git import Git, GitFailed
+from workers.repository.git_config import CONFIG
+from workers.repository.host_check import answers
 from workers.repository.mirror import Mirror
 from workers.repository.remote import Remote
 
@@ -91,13 +96,13 @@ def test_an_address_of_version_6_is_pinned_too(host: Host) -> None:
             connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 
     try:
-        listener = listen(take, "::1")
+        listener = Listener(take, "::1")
     except OSError:
         pytest.skip("This machine has no IPv6: sysctl net.ipv6.conf.lo.disable_ipv6=0")
     with listener:
         names = dataclasses.replace(host, resolve=(("six.example", "::1"),))
-        refused(names, f"http://six.example:{listener.getsockname()[1]}/x.git")
-    assert b"Host: six.example:" in asked[0]
+        refused(names, f"http://six.example:{listener.port}/x.git")
+    assert any(b"Host: six.example:" in each for each in asked)
 
 
 @pytest.mark.parametrize("scheme", ["http", "ssh"])
@@ -193,7 +198,7 @@ def test_the_token_goes_to_no_inner_address_of_a_forge(host: Host, server: Serve
         lifeline=Lifeline(600),
         on_push=lambda sha: None,
         pull_request=PullRequestSpec(
-            "github", f"http://127.0.0.1:{server.server_port}", "main", "title", "body", False, 1
+            "github", f"http://127.0.0.1:{server.server_port}", "main", "title", "body", number=1, token=TOKEN
         ),
         credential=TOKEN,
         secrets=Secrets(TOKEN),
@@ -202,3 +207,56 @@ def test_the_token_goes_to_no_inner_address_of_a_forge(host: Host, server: Serve
         publish(job, dataclasses.replace(host, allow_private_addresses=False))
     assert (caught.value.code, caught.value.stage) == ("repository_refused", "publish")
     assert server.asked == []
+
+
+@pytest.mark.parametrize("scheme", ["https", "http"])
+def test_a_server_that_takes_connections_and_keeps_silent_holds_a_worker_for_seconds(
+    host: Host, scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_check, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setitem(CONFIG, "http.lowSpeedTime", "1")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"{scheme}://forge.example:{silent.getsockname()[1]}/x.git"
+        # Git itself waits five minutes for the answer to its greeting.
+        error = refused(dataclasses.replace(host, allowed_protocols=("https", "http")), address)
+    assert (error.code, error.retryable) == ("repository_unreachable", True)
+    assert scheme == "http" or "did not answer within" in error.message
+
+
+def test_only_a_fetch_that_follows_none_or_a_failed_one_asks_whether_the_server_answers(
+    host: Host, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(Remote, "check_answers", lambda remote: asked.append(remote.url))
+    assert obtain(host, named(server)) and obtain(host, named(server)) and len(asked) == 1
+
+
+def test_a_stop_while_it_asks_whether_the_server_answers_leaves_no_connection() -> None:
+    main = threading.main_thread().ident
+    assert main is not None
+
+    def serve() -> None:
+        connection, _ = silent.accept()
+        with connection:
+            connection.recv(1)
+            signal.pthread_kill(main, signal.SIGUSR1)
+            while chunk := connection.recv(1 << 16):
+                received.append(chunk)
+        closed.set()
+
+    def stop(*_: object) -> None:
+        raise SystemExit
+
+    received: list[bytes] = []
+    closed = threading.Event()
+    before = signal.signal(signal.SIGUSR1, stop)
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            threading.Thread(target=serve, daemon=True).start()
+            # What is caught keeps the frames alive, and what they hold.
+            with pytest.raises(SystemExit) as caught:
+                answers("forge.example", ["127.0.0.1"], silent.getsockname()[1], is_encrypted=True)
+            assert closed.wait(30), "the connection stayed open"
+        assert caught.value
+    finally:
+        signal.signal(signal.SIGUSR1, before)

@@ -160,7 +160,7 @@ def test_ignore_rules_that_take_for_ever_end_with_the_time_of_the_session(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("workers.workspace.workspace._SAVING_SECONDS", 1.0)
-    attempt = engine.run(SLOW_TO_IGNORE, limits=Limits(max_duration_seconds=2))
+    attempt = engine.run(SLOW_TO_IGNORE, limits=Limits(max_duration_seconds=10))
     assert code(attempt.outcome) == ("snapshot_failed", "diff")
     assert ".gitignore" in attempt.text
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.listening import listen
+from tests.listening import Listener
 from workers.errors import EngineError
 from workers.forges.base import Forge
 from workers.forges.http import Limits
@@ -67,8 +67,8 @@ def serving(reply: Reply) -> Iterator[Server]:
             for chunk in reply(head.decode().split()[1]):
                 connection.sendall(chunk)
 
-    with listen(take) as listener:
-        server = Server(listener.getsockname()[1])
+    with Listener(take) as listener:
+        server = Server(listener.port)
         yield server
 
 

@@ -53,6 +53,7 @@ ATTEMPT = """
 """
 
 
+@pytest.mark.timeout(900)  # A gigabyte takes its time where other tests use the processors.
 @pytest.mark.parametrize(
     ("prompt", "agent", "limits", "expected", "stored"),
     [

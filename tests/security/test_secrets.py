@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from tests.demo.forge import DemoForge, Repository, demo_forge, git
 from tests.deployment import Deployment, deployed, free_port
+from tests.matrix import usual
 from tests.postgres import postgres_database
 
 # The tests tell one story on one deployment, the last of them about what those before it stored.
@@ -61,7 +62,7 @@ def _database(kind: str) -> Iterator[str]:
             yield url
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+@pytest.fixture(scope="module", params=usual(["postgres", "sqlite"]))
 def leaky(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Leaky]:
     folder = tmp_path_factory.mktemp("leaky")
     variables = {"MODEL_KEY": MODEL_KEY}
@@ -72,7 +73,7 @@ def leaky(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         fields = {"forge": "github", "forge_api_url": forge.api_url, "access_token": forge.token}
         with (
             _database(request.param) as url,
-            deployed(folder / "here", url, free_port(), variables, **settings) as made,
+            deployed(folder / "here", url, free_port(), variables, forked=True, **settings) as made,
         ):
             site = made.make_site(Path(), **{**fields, "repo_url": forge.clone_url(repository.full_name)})
             yield Leaky(made, forge, repository, site)

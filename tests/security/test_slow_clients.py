@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import socket
 import time
+import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
-from app.cli.commands.web import THREADS
-from app.streams.admission import MOST_CONNECTIONS
+from app.cli.deployment.web import THREADS
+from app.streams.capacity import MOST_CONNECTIONS
 from tests.api.calling import patch_of
 from tests.deployment import Deployment
 from tests.serving.server import connect, is_answered, web_process
@@ -67,6 +70,40 @@ def make_large_diff(web: Deployment) -> str:
     return str(runner["id"])
 
 
+def test_requests_of_one_account_that_never_end_leave_threads_to_the_others(web: Deployment) -> None:
+    index, others = stored_index(web), another_account(web)
+    kept = index.rename(index.with_name("kept"))
+    os.mkfifo(index)
+    request = f"GET /api/v1/agent_runners/{index.parent.name}/diff/files HTTP/1.1\r\nHost: a\r\n"
+    request += f"Authorization: {web.api.headers['Authorization']}\r\nConnection: close\r\n\r\n"
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(connect(web, request.encode())) for _ in range(3 * THREADS)]
+        for _ in range(5):
+            assert httpx.get(f"{web.url}/api/v1/sites", headers=others, timeout=60).json() == []
+        assert not any(is_readable(client) for client in clients), "their threads wait for the file"
+        pipe = os.open(index, os.O_RDWR)
+        kept.replace(index)
+        os.close(pipe)
+        answers = [client.recv(1 << 16) for client in clients]
+    assert sum(answer.startswith(b"HTTP/1.1 200") for answer in answers) >= 2 * THREADS, "those that waited were served"
+
+
+def stored_index(web: Deployment) -> Path:
+    """The file with the index of the diff of a new runner."""
+    site = web.call("POST", "/sites", json={"repo_url": "https://github.com/example/garden.git"})
+    runner = web.run(site, "Say hello.", agent="shell")
+    web.call("DELETE", f"/agent_runners/{runner['id']}")
+    web.call("PATCH", f"/agent_runners/{runner['id']}", json={"result_diff": patch_of("x")})
+    return next((web.artifacts / "diff-indexes" / "agent-runners-diffs" / runner["id"]).iterdir())
+
+
+def another_account(web: Deployment) -> dict[str, str]:
+    """The header with a token of an account of its own."""
+    email = f"{uuid.uuid4()}@example.org"
+    printed = web.command("account", "create", "Others", "--email", email, "--name", "Grace Hopper")
+    return {"Authorization": f"Bearer {next(word for word in printed.split() if word.startswith('ar_'))}"}
+
+
 @pytest.mark.parametrize("sent", [HALF_HEAD, HALF_BODY])
 def test_a_client_that_drips_is_cut_off(web: Deployment, sent: bytes) -> None:
     with connect(web, sent) as client:
@@ -79,5 +116,9 @@ def test_a_client_that_drips_is_cut_off(web: Deployment, sent: bytes) -> None:
 
 
 def is_closed(client: socket.socket) -> bool:
+    return is_readable(client) and client.recv(1) == b""
+
+
+def is_readable(client: socket.socket) -> bool:
     readable, _, _ = select.select([client], [], [], 0)
-    return bool(readable) and client.recv(1) == b""
+    return bool(readable)

@@ -6,6 +6,7 @@ What our git does to a checkout, in detail, is tested in `tests/workers/reposito
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import pytest
 
 from app.redaction.secrets import Secrets
 from tests.workers.attempts import Attempt, Engine, engine_in
-from tests.workers.engine import SANDBOXES, git, linux
+from tests.workers.engine import SANDBOXES, git, linux, needs_bubblewrap
 from tests.workers.repositories import ENVIRONMENT, applied
 from workers.job import Step
 from workers.processes.lifeline import Lifeline
@@ -46,6 +47,10 @@ class Scene:
         return self.engine.run(script + "\n" + WORK, **more)
 
 
+# As root a sandbox has an overlay. Otherwise it has a checkout of its own, whose files are used again.
+EVERY_WAY = [*SANDBOXES, pytest.param("bubblewrap, no overlay", marks=needs_bubblewrap)]
+
+
 @pytest.fixture(params=SANDBOXES)
 def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Scene]:
     outside = tmp_path / "outside"
@@ -53,7 +58,9 @@ def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Scene]:
     for name in ("file", "inside", "config", "HEAD"):
         (outside / name).write_text(SECRET + "\n")
     files = (("file", "one\n"), ("README", "hello\n"), (".gitmodules", ""))
-    with engine_in(tmp_path, request.param, files) as engine:
+    sandbox, _, is_whole = request.param.partition(",")
+    with engine_in(tmp_path, sandbox, files) as engine:
+        engine.host = dataclasses.replace(engine.host, overlay=not is_whole)
         (engine.source / "folder").mkdir()
         (engine.source / "folder/inside").write_text("x\n")
         git(engine.source, "add", "--all")
@@ -130,6 +137,7 @@ SCRIPTS = {
 }
 
 
+@pytest.mark.parametrize("scene", EVERY_WAY, indirect=True)
 @pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS.keys())
 def test_nothing_runs_and_nothing_of_the_host_is_taken(scene: Scene, script: str) -> None:
     attempt = scene.run(script)

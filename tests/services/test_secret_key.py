@@ -10,6 +10,8 @@ import sqlalchemy as sa
 from app import db
 from app.services import secret_key
 
+pytestmark = pytest.mark.same_on_both_databases
+
 OTHER = "another key for tests, which is long enough"
 
 

@@ -27,7 +27,7 @@ SETTINGS = {
 @pytest.fixture(scope="session")
 def servers(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
     """The addresses of two web processes. The second takes few streams."""
-    deployment = Deployment(tmp_path_factory.mktemp("streams"), database_url, free_port(), **SETTINGS)
+    deployment = Deployment(tmp_path_factory.mktemp("streams"), database_url, free_port(), forked=True, **SETTINGS)
     ports = [deployment.settings["WEB_PORT"], str(free_port())]
     urls = [f"http://127.0.0.1:{port}" for port in ports]
     (deployment.folder / "tmp").mkdir()
@@ -35,7 +35,7 @@ def servers(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
         deployment.start("web-1", "web")
         deployment.start("web-2", "web", WEB_PORT=ports[1], MAX_LISTENERS=str(MOST_OF_SECOND))
         for url in urls:
-            wait_for("the API", lambda url=url: httpx.get(f"{url}/readyz").status_code == 200)
+            wait_for("the API", lambda url=url: httpx.get(f"{url}/readyz", verify=False).status_code == 200)
         yield urls
     finally:
         deployment.stop_all()

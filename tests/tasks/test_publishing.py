@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from app import db
 from app.errors import Conflict, Invalid
 from app.models import Publication
-from app.models.states import Forge, PublicationKind, PublicationState, Scope
+from app.models.states import Forge, PublicationKind, PublicationState, Scope, SensitiveFiles
 from app.services.artifacts import uploads
 from app.services.callers import Caller
 from app.services.publishing import publication_attempts, publications
@@ -21,6 +21,7 @@ from app.services.runners import head
 from app.services.sites import sites
 from app.services.sites.site_secrets import secrets_of
 from app.services.sites.sites import SiteFields
+from app.services.variables.values import Variables
 from tasks.jobs.publication_jobs import publish_job_of
 from tasks.publications import publish
 from tasks.sessions import run_session
@@ -32,6 +33,8 @@ from workers.processes.lifeline import Lifeline
 from workers.publishing.publish import PublishJob
 
 SECRET = "the-token-of-the-forge-1"
+HOW = {"x": False, "squashed": True}
+"""Branches to commit to, and whether as one commit."""
 
 
 def ada_of(session_id: uuid.UUID) -> Caller:
@@ -64,9 +67,9 @@ def newest(session_id: uuid.UUID) -> Publication:
     return db.session.scalars(sa.select(Publication).where(mine).order_by(Publication.id.desc())).first()
 
 
-def others_commit(origin: Path, name: str) -> None:
-    """Put a file onto the branch `shared`, as somebody else does."""
-    git(origin, "checkout", "--quiet", *([] if git(origin, "branch", "--list", "shared") else ["-b"]), "shared")
+def others_commit(origin: Path, name: str, branch: str = "shared") -> None:
+    """Put a file onto a branch, as somebody else does."""
+    git(origin, "checkout", "--quiet", *([] if git(origin, "branch", "--list", branch) else ["-b"]), branch)
     write(origin, {name: "others\n"})
     commit_all(origin)
     git(origin, "checkout", "--quiet", "main")
@@ -98,20 +101,21 @@ def test_what_was_committed_to_a_branch_is_not_replaced_by_a_pull_request(ask, o
         assert publication_attempts.claim(asked.id).own_shas == frozenset()
 
 
-@pytest.mark.parametrize("squash", [False, True])
-def test_a_follow_up_lands_on_top_of_what_landed(ask, origin, squash):
-    others_commit(origin, "b.txt")
+def test_a_follow_up_lands_on_top_of_what_landed(ask, origin):
+    for branch in HOW:
+        others_commit(origin, "b.txt", branch)
     session_id = ask("echo one > a.txt")
     run_session(str(session_id))
-    assert commit(session_id, target_branch="shared", squash=squash).error is None
+    for branch, squash in HOW.items():
+        assert commit(session_id, target_branch=branch, squash=squash).error is None
     follow_up(session_id, "echo two > a.txt")
-    assert commit(session_id, target_branch="shared", squash=squash).error is None
-    assert git(origin, "show", "shared:a.txt") == "two"
-    assert git(origin, "show", "shared:b.txt") == "others"
+    for branch, squash in HOW.items():
+        assert commit(session_id, target_branch=branch, squash=squash).error is None
+        assert git(origin, "show", f"{branch}:a.txt") == "two"
+        assert git(origin, "show", f"{branch}:b.txt") == "others"
 
 
-@pytest.mark.parametrize("message", [None, "Once more"])
-@pytest.mark.parametrize("squash", [False, True])
+@pytest.mark.parametrize(("squash", "message"), [(False, None), (True, "Once more")])
 def test_what_has_landed_is_not_committed_again(ask, origin, squash, message):
     others_commit(origin, "b.txt")
     session_id = ask("echo one > a.txt")
@@ -139,15 +143,16 @@ def test_a_commit_that_a_lost_worker_merged_is_the_merge(ask, origin):
     assert newest_settled(session_id).pushed_sha == merge
 
 
-@pytest.mark.parametrize("squash", [False, True])
-def test_the_last_commit_says_what_the_caller_says(ask, origin, squash):
+def test_the_last_commit_says_what_the_caller_says(ask, origin):
     session_id = ask("echo one > a.txt")
     run_session(str(session_id))
     follow_up(session_id, "echo two > a.txt")
-    asked = {"target_branch": "x", "message": "My words\r\n\r\nAnd why.", "squash": squash}
-    assert commit(session_id, **asked).error is None
-    assert git(origin, "log", "-1", "--format=%B", "x").strip() == "My words\n\nAnd why."
-    assert git(origin, "log", "--format=%s", "main..x").splitlines()[1:] == ([] if squash else ["echo one > a.txt"])
+    for branch, squash in HOW.items():
+        asked = {"target_branch": branch, "message": "My words\r\n\r\nAnd why.", "squash": squash}
+        assert commit(session_id, **asked).error is None
+        assert git(origin, "log", "-1", "--format=%B", branch).strip() == "My words\n\nAnd why."
+        earlier = git(origin, "log", "--format=%s", f"main..{branch}").splitlines()[1:]
+        assert earlier == ([] if squash else ["echo one > a.txt"])
 
 
 def test_a_message_that_is_not_for_the_last_session_is_not_lost(ask, origin):
@@ -223,8 +228,7 @@ def holding(session_id: uuid.UUID, token: str) -> None:
         sites.update(ada_of(session_id), runner.site_id, SiteFields(access_token=token))
 
 
-@pytest.mark.parametrize("squash", [False, True])
-def test_a_secret_that_a_later_session_took_out_reaches_no_commit(ask, origin, squash):
+def test_a_secret_that_a_later_session_took_out_reaches_no_commit(ask, origin):
     first = ask(f"echo more > b.txt; echo {SECRET} > a.txt")
     holding(first, SECRET)
     run_session(str(first))
@@ -234,24 +238,34 @@ def test_a_secret_that_a_later_session_took_out_reaches_no_commit(ask, origin, s
     assert refused.value.error_code == "contains_secret"
     follow_up(first, "echo clean > a.txt")
     assert not runner_of(first).contains_secret
-    landed = commit(first, target_branch="x", squash=squash)
-    assert landed.error is None
-    assert git(origin, "show", "x:b.txt") == "more"
-    assert git(origin, "log", "--format=%s", "main..x").count("\n") == 0
-    assert SECRET not in git(origin, "log", "--patch", "--format=fuller", "main..x")
+    for branch, squash in HOW.items():
+        assert commit(first, target_branch=branch, squash=squash).error is None
+        assert git(origin, "show", f"{branch}:b.txt") == "more"
+        assert git(origin, "log", "--format=%s", f"main..{branch}").count("\n") == 0
+        assert SECRET not in git(origin, "log", "--patch", "--format=fuller", f"main..{branch}")
 
 
-@pytest.mark.parametrize("squash", [False, True])
-def test_a_secret_that_only_the_session_worker_knew_reaches_no_commit(ask, origin, monkeypatch, squash):
+def test_a_secret_that_only_the_session_worker_knew_reaches_no_commit(ask, origin, monkeypatch):
     monkeypatch.setenv("ANTHROPIC_API_KEY", SECRET)
     first = ask(f"echo more > b.txt; echo {SECRET} > a.txt")
     run_session(str(first))
     assert read(first).contains_secret
     follow_up(first, "echo clean > a.txt")
     monkeypatch.delenv("ANTHROPIC_API_KEY")
-    assert commit(first, target_branch="x", squash=squash).error is None
-    assert (git(origin, "show", "x:a.txt"), git(origin, "show", "x:b.txt")) == ("clean", "more")
-    assert SECRET not in git(origin, "log", "--patch", "--format=fuller", "main..x")
+    for branch, squash in HOW.items():
+        assert commit(first, target_branch=branch, squash=squash).error is None
+        assert (git(origin, "show", f"{branch}:a.txt"), git(origin, "show", f"{branch}:b.txt")) == ("clean", "more")
+        assert SECRET not in git(origin, "log", "--patch", "--format=fuller", f"main..{branch}")
+
+
+def test_a_token_of_another_key_is_named_with_a_remedy(ask, origin, configure):
+    session_id = ask("echo more > b.txt")
+    run_session(str(session_id))
+    holding(session_id, SECRET)
+    configure(SECRET_KEY="another key for tests, which is long enough")
+    failed = commit(session_id, target_branch="x")
+    assert failed.state == PublicationState.FAILED
+    assert "access_token" in failed.error and "AGENT_RUNNERS_SECRET_KEY" in failed.error
 
 
 def test_a_secret_that_became_known_after_the_session_is_found_before_the_push(ask, origin):
@@ -268,19 +282,20 @@ def test_a_secret_that_became_known_after_the_session_is_found_before_the_push(a
 UPDATES_BY_COMMAND = '[submodule "x"]\\n\\tpath = x\\n\\turl = https://example.org/x\\n\\tupdate = !cmd\\n'
 
 
-@pytest.mark.parametrize("squash", [False, True])
-def test_what_git_forbids_reaches_no_commit(ask, origin, squash):
+def test_what_git_forbids_reaches_no_commit(ask, origin):
     first = ask(f"printf '{UPDATES_BY_COMMAND}' > .gitmodules; echo b > b")
     run_session(str(first))
-    failed = commit(first, target_branch="x", squash=squash)
-    assert (failed.state, failed.pushed_sha) == (PublicationState.FAILED, None)
-    assert ".gitmodules (gitmodulesUpdate)" in failed.error
-    assert "Nothing was pushed" in failed.error and git(origin, "branch", "--list", "x") == ""
+    for branch, squash in HOW.items():
+        failed = commit(first, target_branch=branch, squash=squash)
+        assert (failed.state, failed.pushed_sha) == (PublicationState.FAILED, None)
+        assert ".gitmodules (gitmodulesUpdate)" in failed.error
+        assert "Nothing was pushed" in failed.error and git(origin, "branch", "--list", branch) == ""
     follow_up(first, "rm .gitmodules")
     git(origin, "config", "receive.fsckObjects", "true")
-    assert commit(first, target_branch="x", squash=squash).error is None
-    assert git(origin, "show", "x:b") == "b"
-    assert git(origin, "log", "--format=%s", "main..x").count("\n") == 0
+    for branch, squash in HOW.items():
+        assert commit(first, target_branch=branch, squash=squash).error is None
+        assert git(origin, "show", f"{branch}:b") == "b"
+        assert git(origin, "log", "--format=%s", f"main..{branch}").count("\n") == 0
 
 
 def test_what_a_commit_says_quotes_no_secret_and_nothing_unseen(ask, origin):
@@ -328,7 +343,7 @@ def job_of(session_id: uuid.UUID, asked: dict[str, Any]) -> PublishJob:
         publication = newest(session_id)
     with db.transaction():
         claim = publication_attempts.claim(publication.id)
-    return publish_job_of(claim, secrets_of(claim.site), Lifeline(60))
+    return publish_job_of(claim, secrets_of(claim.site, Variables()), Lifeline(60))
 
 
 def test_a_publication_that_kills_its_worker_each_time_fails_after_three(ask, origin):
@@ -418,3 +433,28 @@ def test_what_an_agent_says_commands_nothing_on_the_forge(ask, origin):
     asked, answer = job.pull_request.sessions.split("\n\n")
     assert change.message.split("\n\n")[1] == answer == "Fixes #\u200b1 for @\u200bteam"
     assert asked.startswith("> # Closes #7, said @ada\n"), "the caller's own words have their effect"
+
+
+def test_what_a_hook_delivered_commands_nothing_on_the_forge(ask, origin):
+    """Who may open an issue may not close others, or notify people, in the name of the user of a hook."""
+    session_id = ask("# Closes #7, said @ada ![](https://elsewhere.example)\necho b > a.txt", quotes_others=True)
+    run_session(str(session_id))
+    with db.transaction():
+        site = db.session.merge(runner_of(session_id).site)
+        site.forge, site.pr_body_template = Forge.GITHUB, "For: {{ title }}"
+    job = job_of(session_id, {})
+    [change] = job.changes
+    spec = job.pull_request
+    for said in (spec.default_title, spec.before, spec.sessions, change.message):
+        assert "Closes #\u200b7, said @\u200bada !\u200b[](https" in said
+
+
+def test_a_worker_refuses_sensitive_files_whatever_was_found_when_it_was_asked_for(ask, origin):
+    session_id = ask("mkdir -p .husky; echo make > .husky/pre-push")
+    run_session(str(session_id))
+    with db.transaction():
+        refuse = SiteFields(sensitive_files=SensitiveFiles.REFUSE)
+        sites.update(ada_of(session_id), runner_of(session_id).site_id, refuse)
+    refused = commit(session_id, target_branch="shared")
+    assert refused.state == PublicationState.FAILED and "touches Git hooks, which the site refuses" in refused.error
+    assert git(origin, "branch", "--list", "shared") == ""

@@ -13,6 +13,7 @@ from app import db, queue
 from app.models import AgentRunner, LastRun, Publication
 from app.models.states import Forge, PullRequestState
 from app.services.publishing import publications, pull_requests
+from app.services.runners import agent_runner_sessions
 from app.services.sites import sites
 from app.services.sites.sites import SiteFields
 from tasks.publications import check_pull_requests, publish
@@ -29,12 +30,12 @@ __all__ = ["forge", "own_forge"]
 class Work:
     """A runner on a repository of the forge, whose first session is done."""
 
-    def __init__(self, forge: DemoForge, session_id: uuid.UUID) -> None:
+    def __init__(self, forge: DemoForge, session_id: uuid.UUID, kind: Forge = Forge.GITHUB) -> None:
         self.forge, self.first = forge, session_id
         self.repository: Repository = forge.make_repository("ada", f"r{session_id.hex}", {"a.txt": "a\n"})
         self.ada = ada_of(session_id)
         address = forge.clone_url(self.repository.full_name)
-        there = SiteFields(repo_url=address, forge=Forge.GITHUB, access_token=forge.token)
+        there = SiteFields(repo_url=address, forge=kind, access_token=forge.token)
         with db.transaction():
             sites.update(self.ada, self.runner.site_id, there)
         run_session(str(session_id))
@@ -93,6 +94,30 @@ def test_a_second_request_changes_what_it_names(work: Work) -> None:
     assert (work.pull["title"], work.pull["body"], work.pull["draft"]) == ("Second", "Well.", False)
     assert work.publish(draft=True, body="").pr_state == PullRequestState.DRAFT
     assert (work.pull["title"], work.pull["body"], work.pull["draft"]) == ("Second", "", True)
+
+
+@pytest.mark.parametrize(("kind", "mark"), [(Forge.GITLAB, "Draft: "), (Forge.GITEA, "WIP: ")])
+def test_other_forges_have_pull_requests_too(
+    ask: Callable[..., uuid.UUID], configure: Callable[..., None], forge: DemoForge, kind: Forge, mark: str
+) -> None:
+    configure(ALLOW_HTTP="true", ALLOW_PRIVATE_ADDRESSES="true")
+    work = Work(forge, ask("# Make one\necho one > a.txt; echo Did one."), kind)
+    assert work.publish(title="First", draft=True).pr_state == PullRequestState.DRAFT
+    assert work.pull["title"] == f"{mark}First" and "Did one." in work.pull["body"]
+    assert "Look closely" not in work.pull["body"]
+    ci = "mkdir -p .forgejo/workflows; touch CODEOWNERS .forgejo/workflows/ci.yml"
+    work.follow_up(f"# Make two\necho two > a.txt; {ci}; echo Did two.")
+    assert work.publish(draft=False).pr_state == PullRequestState.OPEN
+    assert work.pull["title"] == "First" and "Did two." in work.pull["body"]
+    assert "**Look closely:** this changes CI workflows, CODEOWNERS." in work.pull["body"]
+    assert work.pull["head"]["sha"] == work.repository.branches()[work.runner.pr_branch]
+    tip = work.repository.commit("main", {"b.txt": "theirs\n"}, "Theirs", work.repository.branches()["main"])
+    with db.transaction():
+        made = agent_runner_sessions.rebase(work.ada, work.runner.id)
+    run_session(str(made.id))
+    assert work.publish().pr_number == 1 and work.pull["base"]["sha"] == work.runner.base_sha == tip
+    assert work.repository.commits(tip, work.pull["head"]["sha"]) == 1
+    assert "Did one." in work.pull["body"] and "Did two." in work.pull["body"]
 
 
 def test_what_people_change_on_the_forge_stays(work: Work) -> None:
@@ -161,7 +186,7 @@ def test_checks_become_rarer_until_the_next_publication(work: Work) -> None:
     assert waits == [120, 240, 480]
     with db.transaction():
         db.session.execute(sa.update(AgentRunner).values(pr_checks=5_000))
-    assert round(wait_after_look()) == pull_requests.LONGEST_WAIT_SECONDS
+    assert round(wait_after_look(), -2) == pull_requests.LONGEST_WAIT_SECONDS
     work.publish()
     assert round(wait_after_look(), -1) == 120
 
@@ -197,3 +222,31 @@ def test_the_sweep_asks_for_a_look_once_where_one_is_due(work: Work, configure: 
             db.session.execute(sa.update(AgentRunner).values(pr_check_due_at=None))
             db.session.execute(sa.delete(LastRun))
         assert enqueued() == 1, "one that an earlier release made is looked at too"
+
+
+def test_what_the_forge_does_not_know_is_named_and_the_pull_request_is_there(
+    ask: Callable[..., uuid.UUID], configure: Callable[..., None], forge: DemoForge
+) -> None:
+    configure(ALLOW_HTTP="true", ALLOW_PRIVATE_ADDRESSES="true")
+    work = Work(forge, ask("echo one > a.txt"))
+    texts = {
+        "pr_title_template": "[agent] {{ title }}",
+        "pr_body_template": "Hello.\n\n{{ sessions }}\n\nBy {{ user }}",
+    }
+    with db.transaction():
+        people = SiteFields(pr_labels=["agent", "agnet"], pr_reviewers=["ada"], **texts)
+        sites.update(work.ada, work.runner.site_id, people)
+    runner = work.publish(reviewers=[], assignees=["grace"])
+    body = work.pull["body"]
+    assert work.pull["title"] == f"[agent] {runner.title}"
+    assert body.startswith("Hello.\n\n<!--") and "> echo one" in body and body.endswith("-->\n\nBy Ada")
+    assert runner.pr_warnings == ["The label agnet was not added: the forge does not have it, or refuses it."]
+    assert [each["name"] for each in work.pull["labels"]] == ["agent"]
+    assert work.pull["requested_reviewers"] == [] and work.pull["assignees"][0]["login"] == "grace"
+    work.follow_up("echo two > a.txt")
+    runner = work.publish(reviewers=["ada"])
+    assert (
+        work.pull["body"].startswith("Hello.") and "> echo two" in work.pull["body"] and "By Ada" in work.pull["body"]
+    )
+    assert runner.pr_warnings is None, "the site's are for new pull requests"
+    assert work.pull["requested_reviewers"][0]["login"] == "ada"

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import threading
 import time
+import uuid
 
 import pytest
 import sqlalchemy as sa
 
-from app import db
+from app import artifacts, db
 from app.config import settings
-from app.models import AgentRunnerSession, Counter, Event
-from app.models.states import SessionState
+from app.errors import TooMany
+from app.models import AgentRunnerSession, Counter, Event, Site
+from app.models.states import BudgetPeriod, Scope, SessionState, VariableStage
 from app.services import sweep
-from app.services.execution import progress, repairs, session_attempts
+from app.services.budgets import budgets
+from app.services.budgets.budgets import BudgetFields, Whose
+from app.services.callers import Caller
+from app.services.execution import progress, repairs, scheduling, session_attempts
+from app.services.runners import agent_runners
+from app.services.sites import sites
+from app.services.sites.sites import SiteFields
+from app.services.variables import variables
+from app.services.variables.variables import VariableFields
 from tasks.attempts import signals
+from tasks.attempts.reporter import Reporter
 from tasks.attempts.transactions import transact
 from tasks.sessions import run_session
 from tests.security.outside import python
@@ -205,3 +217,141 @@ def test_the_default_branch_is_looked_up_where_another_branch_is_named(ask, tmp_
     session_id = ask("true", branch="topic")
     run_session(str(session_id))
     assert (runner_of(session_id).branch, runner_of(session_id).site.default_branch) == ("topic", "main")
+
+
+def test_a_repository_that_could_not_be_reached_is_noted_until_it_can_be(ask, tmp_path):
+    failing, fine = ask("true"), ask("true")
+    (tmp_path / "origin").rename(tmp_path / "away")
+    run_session(str(failing))
+    assert read(failing).state == SessionState.ERROR and runner_of(failing).site.fetch_failed_at is not None
+    (tmp_path / "away").rename(tmp_path / "origin")
+    run_session(str(fine))
+    assert read(fine).state == SessionState.DONE and runner_of(fine).site.fetch_failed_at is None
+
+
+def test_each_stage_gets_its_own_variables_and_no_secret_is_stored(ask, tmp_path):
+    """The agent gets a key of the account in the place of the operator's, and the setup command no key of an agent."""
+    session_id = ask('test "$BOTH" = both-in-both-stages && test -z "$SETUP" && echo "$MODEL_KEY, $MODE" | tee a.txt')
+    site_id = runner_of(session_id).site_id
+    ada = Caller(read(session_id).account_id, read(session_id).user_id, uuid.uuid4(), Scope.ADMIN)
+    setup = 'echo "$SETUP"; test "$BOTH" = both-in-both-stages && test -n "$SETUP" && test -z "$MODEL_KEY"'
+    given = [
+        ("SETUP", "only-for-setup", VariableStage.SETUP, True),
+        ("BOTH", "both-in-both-stages", VariableStage.BOTH, True),
+        ("MODEL_KEY", "key-of-the-account", VariableStage.AGENT, True),
+        ("MODE", "development", VariableStage.AGENT, False),
+    ]
+    with db.transaction():
+        sites.update(ada, site_id, SiteFields(setup_command=setup))
+        for name, value, stage, secret in given:
+            of_site = site_id if name == "SETUP" else None
+            fields = VariableFields(value=value, stage=stage, secret=secret)
+            variables.create(ada, of_site, name, fields)
+    run_session(str(session_id))
+
+    session = read(session_id)
+    assert session.state == SessionState.DONE, session.failure
+    assert session.contains_secret and session.result == "[redacted], development"
+    with db.transaction(read_only=True):
+        told = str([event.payload for event in db.session.scalars(sa.select(Event))])
+    assert "[redacted]" in told and "only-for-setup" not in told and "key-of-the-account" not in told
+
+
+def test_a_first_session_starts_with_the_diff_of_its_runner(ask) -> None:
+    known = runner_of(ask("true"))
+    caller = Caller(known.account_id, known.user_id, uuid.uuid4(), Scope.WRITE)
+    mine = "diff --git a/a.txt b/a.txt\n--- a/a.txt\n+++ b/a.txt\n@@ -1 +1,2 @@\n a\n+mine\n"
+    prepared = agent_runners.prepare(caller, known.site_id, [], mine)
+    # The session of `known` is the older one, so it runs first.
+    run_session(str(known.latest_session_id))
+    session_id = ask("test $(tail -n 1 a.txt) = mine; echo agent >> a.txt", prepared=prepared)
+    run_session(str(session_id))
+    session = read(session_id)
+    assert (session.state, session.agent_runner_id) == (SessionState.DONE, prepared.runner_id), session.failure
+    stored = {
+        key: b"".join(artifacts.store().read(key)).decode()
+        for key in (session.result_diff_key, session.cumulative_diff_key)
+    }
+    assert "+mine" not in stored[session.result_diff_key] and "+agent" in stored[session.result_diff_key]
+    assert "+mine\n+agent" in stored[session.cumulative_diff_key]
+
+
+def test_a_session_that_uses_up_a_budget_is_ended_in_mid_run_and_its_work_is_kept(ask, configure, tmp_path):
+    configure(AGENTS="shell,scripted")
+    usage = '{"type": "usage", "input_tokens": 900, "output_tokens": 200}'
+    session_id = ask(f"echo kept > a.txt; echo '{usage}'; sleep 60; touch {tmp_path}/went-on", agent="scripted")
+    ada = Caller(read(session_id).account_id, read(session_id).user_id, uuid.uuid4(), Scope.ADMIN)
+    with db.transaction():
+        budgets.create(ada, Whose(), BudgetPeriod.DAY, BudgetFields(max_tokens=1000))
+    run_session(str(session_id))
+
+    session = read(session_id)
+    assert (session.state, session.failure["code"]) == (SessionState.ERROR, "budget_limit")
+    assert session.has_result_diff and session.usage["input_tokens"] == 900
+    assert not (tmp_path / "went-on").exists()
+    with pytest.raises(TooMany):
+        ask("true")
+
+
+def test_a_session_whose_last_event_uses_up_a_budget_is_done(ask, configure, monkeypatch):
+    """It has nothing left to spend, and it must not go on as RUNNING either."""
+    configure(AGENTS="shell,scripted")
+    # All events after the first one are written together with the outcome.
+    monkeypatch.setattr(Reporter, "INTERVAL_SECONDS", 60.0)
+    session_id = ask('echo kept > a.txt; echo \'{"type": "usage", "input_tokens": 5}\'', agent="scripted")
+    ada = Caller(read(session_id).account_id, read(session_id).user_id, uuid.uuid4(), Scope.ADMIN)
+    with db.transaction():
+        budgets.create(ada, Whose(), BudgetPeriod.MONTH, BudgetFields(max_tokens=5))
+    run_session(str(session_id))
+    assert (read(session_id).state, read(session_id).has_result_diff) == (SessionState.DONE, True)
+    with pytest.raises(TooMany):
+        ask("true")
+
+
+def test_a_session_that_waited_while_a_budget_was_used_up_does_not_start(ask, configure, tmp_path):
+    configure(AGENTS="shell,scripted")
+    first, second = ask('echo \'{"type": "usage", "input_tokens": 5}\'', agent="scripted"), ask(f"touch {tmp_path}/ran")
+    ada = Caller(read(first).account_id, read(first).user_id, uuid.uuid4(), Scope.ADMIN)
+    with db.transaction():
+        budgets.create(ada, Whose(), BudgetPeriod.MONTH, BudgetFields(max_tokens=5))
+    run_session(str(first))
+    run_session(str(second))
+    assert read(second).failure["code"] == "budget_limit" and not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("where", ["token", "variable"])
+def test_a_credential_of_another_key_is_named_with_a_remedy(ask, configure, where):
+    session_id = ask("true")
+    session = read(session_id)
+    ada = Caller(session.account_id, session.user_id, uuid.uuid4(), Scope.ADMIN)
+    with db.transaction():
+        site_id = runner_of(session_id).site_id
+        if where == "token":
+            sites.update(ada, site_id, SiteFields(access_token="the-token-of-the-forge"))
+        else:
+            variables.create(ada, site_id, "NPM_TOKEN", VariableFields(value="correct-horse"))
+    configure(SECRET_KEY="another key for tests, which is long enough")
+    run_session(str(session_id))
+    failure = read(session_id).failure
+    assert (failure["code"], failure["retryable"]) == ("secret_key_changed", False)
+    assert "AGENT_RUNNERS_SECRET_KEY" in failure["message"]
+    assert {"token": "access_token", "variable": "NPM_TOKEN"}[where] in failure["message"]
+
+
+def test_a_session_leaves_its_place_while_another_process_fetches_its_repository_for_long(ask, configure, monkeypatch):
+    monkeypatch.setattr(scheduling, "SLOW_FETCH_SECONDS", 0.2)
+    first, second = ask("true"), ask("true")
+    folder = settings().work / "mirrors"
+    folder.mkdir(parents=True)
+    with open(folder / f"{runner_of(first).site_id}.lock", "ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        run_session(str(first))
+        assert (read(first).state, read(first).attempt, read(first).workers_lost) == (SessionState.NEW, 1, 0)
+        with db.transaction():
+            assert session_attempts.claim(first, "task")
+            assert scheduling.find_next() is None, "one of the site waits in a worker, and the other one in the queue"
+    write(first, state=SessionState.DONE)
+    run_session(str(second))
+    assert read(second).state == SessionState.DONE
+    with db.transaction(read_only=True):
+        assert db.session.get_one(Site, runner_of(second).site_id).fetch_failed_at is None

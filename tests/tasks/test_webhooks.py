@@ -16,16 +16,21 @@ import sqlalchemy as sa
 import structlog
 from standardwebhooks import Webhook as Verifier
 
-from app import db
+from app import db, queue
 from app.models import Event, LastRun, User, Webhook, WebhookDelivery
-from app.models.states import Scope, SessionState
+from app.models.states import BudgetPeriod, Scope, SessionState
 from app.services import last_runs
+from app.services.accounts import accounts
+from app.services.budgets import budgets
+from app.services.budgets.budgets import BudgetFields, Whose
 from app.services.callers import Caller
-from app.services.execution import session_attempts
+from app.services.execution import exhaustion, progress, session_attempts
 from app.services.execution.outcomes import Outcome
+from app.services.execution.progress import BudgetWarning, Usage
 from app.services.webhooks import deliveries, webhooks
 from app.services.webhooks.webhooks import WebhookFields
 from tasks.webhooks import deliver_webhook
+from tests.services.conftest import listening
 
 
 @dataclass
@@ -142,11 +147,56 @@ def test_events_arrive_in_their_order_signed_and_once(hook, end, receiver):
     assert len(receiver.got) == 4
 
 
+def test_a_chat_gets_sentences_in_its_own_form(hook, end, receiver):
+    for form in ("slack", "ntfy"):
+        webhook_id = hook(format=form, events=["session.error"])
+        end(SessionState.ERROR)
+        deliver_webhook(str(webhook_id))
+    slack, ntfy = receiver.got
+    assert slack["text"].startswith("*Failed*\ntrue\n") and "/runners/" in slack["text"]
+    assert (ntfy["topic"], ntfy["title"], ntfy["message"]) == ("in", "Failed", "true")
+
+
 def test_only_what_was_chosen_is_sent(hook, end, receiver):
     webhook_id = hook(events=["session.error"])
     end(), end(SessionState.ERROR), end()
     deliver_webhook(str(webhook_id))
     assert receiver.types == ["session.error"] and due() == []
+
+
+def test_most_of_a_budget_is_used_once_in_a_session_and_once_in_a_period(hook, ask, receiver):
+    webhook_id = hook(events=["budget.warning"])
+    with db.transaction():
+        monthly = budgets.create(ada(), Whose(), BudgetPeriod.MONTH, BudgetFields(max_tokens=1000)).budget.id
+    for session_id in (ask("true"), ask("true")):
+        with db.transaction():
+            claim = session_attempts.claim(session_id, "task")
+        assert claim
+        for used in (450, 475, 475):
+            with db.transaction():
+                progress.record(session_id, 1, [Usage({"input_tokens": used}), BudgetWarning("Its own.")])
+                exhaustion.check(claim.session)
+    deliver_webhook(str(webhook_id))
+    said = [(each["data"]["budget"], each["data"]["budget_id"], each["data"]["message"]) for each in receiver.got]
+    assert said == [
+        ("session", None, "Its own."),
+        ("session", None, "Its own."),
+        ("account", str(monthly), "The budget of the account for this month: 925 of 1,000 tokens are used."),
+    ]
+
+
+def test_a_budget_that_is_used_up_at_once_is_warned_of_too(hook, ask, receiver):
+    webhook_id = hook(events=["budget.warning", "session.error"])
+    with db.transaction():
+        budgets.create(ada(), Whose(), BudgetPeriod.MONTH, BudgetFields(max_tokens=1000))
+    session_id = ask("true")
+    with db.transaction():
+        claim = session_attempts.claim(session_id, "task")
+        assert claim
+        progress.record(session_id, 1, [Usage({"input_tokens": 1000})])
+        exhaustion.check(claim.session)
+    deliver_webhook(str(webhook_id))
+    assert receiver.types == ["budget.warning", "session.error"]
 
 
 @pytest.mark.parametrize("answer", [500, 302, 404])
@@ -276,3 +326,45 @@ def test_both_secrets_are_good_for_a_day(hook, end, receiver):
     with structlog.testing.capture_logs() as lines:
         deliver_webhook(str(webhook_id))
     assert len(receiver.got) == 2 and new not in str(lines)
+
+
+def test_a_secret_of_another_key_is_named_where_its_owner_looks(hook, end, receiver, configure):
+    webhook_id = hook(events=["session.done"])
+    end()
+    configure(SECRET_KEY="another key for tests, which is long enough")
+    deliver_webhook(str(webhook_id))
+    with db.transaction(read_only=True):
+        delivery = db.session.scalars(sa.select(WebhookDelivery)).one()
+    assert "The webhook's secret" in delivery.error and "AGENT_RUNNERS_SECRET_KEY" in delivery.error
+    assert get(webhook_id).next_dispatch_at is not None and not receiver.got
+
+
+def test_the_webhooks_of_an_account_have_their_share_of_the_workers(hook, end, receiver, configure):
+    configure(ALLOW_HTTP="true", ALLOW_PRIVATE_ADDRESSES="true", BROKER_URL="memory://")
+    held, beside, waiting = hook(), hook(), hook()
+    receiver.secrets = []
+    end()
+    with db.transaction():
+        for each in (held, beside, waiting):
+            deliveries.repair(each)
+    with db.transaction():
+        assert deliveries.claim(held) and deliveries.claim(beside)
+        assert deliveries.claim(waiting) is None
+    change(beside, lease_expires_at=None)
+    with listening(queue.CONTROL) as enqueued:
+        deliver_webhook(str(beside))
+        assert enqueued() == [str(waiting)], "the end of one dispatches the one that waits"
+    deliver_webhook(str(waiting))
+    assert get(waiting).position == get(beside).position != get(held).position
+
+
+def test_receivers_that_fail_leave_workers_to_the_others(hook, end, receiver):
+    failing, fine = [hook() for _ in range(3)], hook()
+    end()
+    with db.transaction():
+        # Of three accounts.
+        users = [accounts.create(f"Team {n}", f"{n}@example.org", "Eve")[0] for n in range(3)]
+    for webhook_id, user in zip(failing, users, strict=True):
+        change(webhook_id, account_id=user.account_id, failing_since=db.now(-60))
+    with db.transaction():
+        assert [deliveries.claim(each) is not None for each in (*failing, fine)] == [True, True, False, True]

@@ -169,10 +169,14 @@ class MemorySink:
 
     diffs: dict[DiffKind, bytes] = field(default_factory=dict)
     contains_secret: bool = False
+    conversation: bytes | None = None
 
     def write(self, kind: DiffKind, chunks: Iterable[bytes], *, contains_secret: bool) -> None:
         self.diffs[kind] = b"".join(chunks)
         self.contains_secret = contains_secret
+
+    def write_conversation(self, chunks: Iterable[bytes]) -> None:
+        self.conversation = b"".join(chunks)
 
 
 def job(

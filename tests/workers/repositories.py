@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from app.redaction.secrets import Secrets
+from tests.matrix import OVERLAY
 from workers.job import DiffKind, Host, Job
 from workers.processes.lifeline import Lifeline
 from workers.repository.mirror import Mirror
@@ -58,12 +63,27 @@ def write(folder: Path, files: dict[str, str | bytes]) -> None:
 
 
 def make_origin(folder: Path, files: dict[str, str | bytes]) -> Path:
-    """A repository with one commit on `main`."""
-    folder.mkdir(parents=True)
-    git(folder, "init", "--quiet", "--initial-branch=main")
-    write(folder, files)
-    commit_all(folder)
+    """A repository with one commit on `main`. Git makes the first with these files, and others are copies of it."""
+    made = _made_origins.setdefault(repr(files), _folder_of_origins() / str(len(_made_origins)))
+    if not made.exists():
+        made.mkdir()
+        git(made, "init", "--quiet", "--initial-branch=main", "--template=")
+        for name in ("hooks", "info"):
+            (made / ".git" / name).mkdir()
+        write(made, files)
+        commit_all(made)
+    shutil.copytree(made, folder, symlinks=True)
     return folder
+
+
+_made_origins: dict[str, Path] = {}
+
+
+@functools.cache
+def _folder_of_origins() -> Path:
+    folder = tempfile.TemporaryDirectory(prefix="ar-origins-")
+    atexit.register(folder.cleanup)
+    return Path(folder.name)
 
 
 class Sink:
@@ -101,7 +121,8 @@ def fetch_base(host: Host, job: Job) -> str:
 def make_host(folder: Path, **settings: Any) -> Host:
     """A host that may use the local repositories of the test."""
     folder.mkdir(parents=True, exist_ok=True)
-    return Host(**{"work_dir": folder, "sandbox": "none", "local_repositories": folder.parent, **settings})
+    usual = {"work_dir": folder, "sandbox": "none", "overlay": OVERLAY, "local_repositories": folder.parent}
+    return Host(**{**usual, **settings})
 
 
 def make_job(repo_url: object, **settings: Any) -> Job:

@@ -31,7 +31,7 @@ from workers.agents.registry import AGENTS
 from workers.agents.shell import ShellAgent
 from workers.attempt import run
 from workers.errors import EngineError
-from workers.job import Attachment, BaseCommit, Event, Host, Limits, Outcome, Progress, Step, Usage
+from workers.job import Attachment, BaseCommit, BudgetWarning, Event, Host, Limits, Outcome, Progress, Step, Usage
 from workers.processes.lifeline import Lifeline
 from workers.processes.lines import Line
 
@@ -149,29 +149,29 @@ def test_the_agent_can_commit_in_any_repository(engine: Engine) -> None:
 def test_attachments_reach_the_agent_under_plain_names(engine: Engine) -> None:
     names = ("a.txt", "A.txt", "../../etc/passwd", ".hidden", "with space;$(rm).md", "..", "x/" + "y" * 300)
     attached = tuple(Attachment(name, lambda name=name: iter([name.encode(), b"!"])) for name in names)
-    attempt = engine.run('cd "$AGENT_RUNNERS_ATTACHMENTS"; ls | LC_ALL=C sort; cat a.txt', attachments=attached)
-    *listed, content = "\n".join(
-        event.message for event in attempt.events if isinstance(event, Step) and "\n" in event.message
-    ).splitlines()
+    script = 'cd "$AGENT_RUNNERS_ATTACHMENTS"; { ls | LC_ALL=C sort; cat a.txt; } > "$OLDPWD/found"'
+    assert engine.run(script, attachments=attached).outcome.failure is None
+    _, *listed, content = (line[1:] for line in engine.diff.splitlines() if line.startswith("+"))
     assert content == "a.txt!"
     assert sorted(listed) == sorted(
         ["A-2.txt", "a.txt", "attachment", "hidden", "passwd", "with_space_rm_.md", "y" * 120]
     )
 
 
-def test_a_question_changes_nothing(engine: Engine) -> None:
-    attempt = engine.run("echo edit > edit; echo forty-two", mode="ask")
-    assert attempt.outcome == Outcome(base_sha=attempt.outcome.base_sha, result="forty-two")
+@pytest.mark.parametrize("mode", ["ask", "plan"])
+def test_a_question_or_a_plan_changes_nothing(engine: Engine, mode: str) -> None:
+    attempt = engine.run("echo edit > edit; echo forty-two", mode=mode)
+    assert attempt.outcome == Outcome(base_sha=attempt.outcome.base_sha, saved=True, result="forty-two")
     assert engine.sink.diffs == {}
     assert attempt.steps[-1] == "The agent's edits were discarded"
-    assert "The agent's edits were discarded" not in engine.run("echo nothing", mode="ask").steps
+    assert "The agent's edits were discarded" not in engine.run("echo nothing", mode=mode).steps
 
 
 @pytest.mark.parametrize(
     ("script", "limits", "expected"),
     [
         ("sleep 300", Limits(max_duration_seconds=10), "time_limit"),
-        ("sleep 300", Limits(stall_seconds=3), "stalled"),
+        ("sleep 300", Limits(stall_seconds=6), "stalled"),
         ("yes", Limits(max_output_bytes=1_000_000), "output_limit"),
     ],
 )
@@ -201,16 +201,53 @@ def test_a_budget_that_is_used_up_ends_the_attempt_and_keeps_the_work(
     assert code(attempt.outcome) == ("budget_limit", "agent")
     assert told in str(attempt.outcome.failure)
     assert "+work" in engine.diff
-    assert attempt.steps.count("The budget of this session is nearly used up") == 1
+    assert attempt.steps.count("Most of this session's budget is used") == 1
     assert attempt.outcome.usage in attempt.events
 
 
 def test_a_budget_that_is_nearly_used_up_is_reported_once(engine: Engine) -> None:
-    says = [tell_usage(input_tokens=tokens) for tokens in (899, 900, 950, 1000)]
+    says = [tell_usage(input_tokens=tokens) for tokens in (799, 800, 950, 1000)]
     attempt = engine.run("\n".join(says), agent="scripted", limits=Limits(max_tokens=1000, max_cost_usd=1.0))
     assert attempt.outcome.failure is None
-    assert attempt.steps.count("The budget of this session is nearly used up") == 1
-    assert "900 of 1,000 tokens" in attempt.text
+    assert attempt.steps.count("Most of this session's budget is used") == 1
+    assert "800 of 1,000 tokens" in attempt.text
+    assert [each.message for each in attempt.events if isinstance(each, BudgetWarning)] == [
+        "The budget of the session: 800 of 1,000 tokens are used."
+    ]
+
+
+ASKED, CUT = "The agent is asked for a summary", "The summary is not complete"
+REMEMBERS = """echo '{"type": "session", "id": "s1"}'
+mkdir -p ~/.agent-runners/session; echo turn >> ~/.agent-runners/session/log; echo "turns: $(grep -c turn ~/.agent-runners/session/log)"
+"""
+
+
+@pytest.mark.parametrize(
+    ("session", "first", "last", "ending"),
+    [
+        pytest.param("", 900, 50, [ASKED], id="in words"),
+        pytest.param(REMEMBERS, 900, 50, [ASKED], id="resumed"),
+        pytest.param(REMEMBERS, 900, 150, [ASKED, CUT], id="too little is left"),
+        pytest.param(REMEMBERS, 1001, 0, [], id="nothing is left"),
+    ],
+)
+def test_an_agent_is_asked_for_a_summary_before_its_budget_is_used_up(
+    engine: Engine, session: str, first: int, last: int, ending: list[str]
+) -> None:
+    told = json.dumps({"type": "result", "text": "Half of it is done."})
+    last_turn = f"{tell_usage(input_tokens=last, tool_calls=1)}; echo '{told}'"
+    turn = f"echo work > work; {tell_usage(input_tokens=first, tool_calls=2)}; sleep 300"
+    attempt = engine.run(
+        f"{session}if grep -q 'short summary'; then {last_turn}; else {turn}; fi",
+        agent="scripted",
+        limits=Limits(max_tokens=1000, wrap_up_at=0.9),
+    )
+    assert code(attempt.outcome) == ("budget_limit", "agent")
+    assert [step for step in attempt.steps if "summary" in step] == ending
+    assert ("turns: 2" in attempt.text) == bool(session and ending)
+    assert attempt.outcome.result == (None if last != 50 else "Half of it is done.")
+    assert attempt.outcome.usage == Usage(input_tokens=first + last, tool_calls=3 if ending else 2)
+    assert attempt.outcome.session_id == ("s1" if session else None) and "+work" in engine.diff
 
 
 def test_an_unknown_agent_fails_before_anything_is_fetched(engine: Engine) -> None:
@@ -488,7 +525,10 @@ def test_usage_is_reported_once_a_second_and_the_last_of_it_always(engine: Engin
 def test_files_belong_to_the_user_of_the_sandbox(engine: Engine) -> None:
     confined = engine.host.sandbox == "bubblewrap" and IS_ROOT
     expected = engine.host.sandbox_uid if confined else os.geteuid()
-    attempt = engine.run("stat -c %u . README .git $HOME | sort -u; git status --short; git log --oneline | wc -l")
+    # Printed at once, so that it is one step.
+    attempt = engine.run(
+        'echo "$(stat -c %u . README .git $HOME | sort -u; git status --short; git log --oneline | wc -l)"'
+    )
     assert attempt.outcome.failure is None
     lines = [event.message or event.title for event in attempt.events if isinstance(event, Step)][-1].splitlines()
     assert (lines[0], lines[-1]) == (str(expected), "1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,16 +10,36 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from workers.agents import acp_client
-from workers.agents.base import host_of
+from workers.agents.base import ConversationFiles
 from workers.agents.programs import Installed, find_installed
 from workers.agents.speech import Speech
 from workers.agents.stream import StreamAgent
+from workers.agents.tool_servers import ToolServer, servers_of
 from workers.agents.tools import Calls, todo_step
 from workers.agents.values import cost_of, count_of, objects, text_of
+from workers.egress.gateway.providers import ApiName, Provider, host_of
 from workers.job import Category, Event, Job, Step, Usage
 from workers.sandbox import Place
 
+# The providers that can be recognised by their variables.
+_PROVIDERS: tuple[tuple[ApiName, str, str], ...] = (
+    ("anthropic", "ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"),
+    ("openai", "OPENAI_BASE_URL", "OPENAI_API_KEY"),
+    ("openai", "COPILOT_PROVIDER_BASE_URL", "COPILOT_PROVIDER_API_KEY"),
+    ("gemini", "GOOGLE_GEMINI_BASE_URL", "GEMINI_API_KEY"),
+)
+# Where the agents that are known to load sessions keep them.
+_CONVERSATIONS = (
+    (".claude/projects", "*.jsonl"),
+    (".codex/sessions", "*.jsonl"),
+    (".copilot/session-state", "*"),
+    (".gemini/tmp", "*/chats/*"),
+    (".local/share/goose/sessions", "*"),
+    (".local/share/opencode", "opencode.db*"),
+    (".qwen/projects", "*/chats/*"),
+)
 _CLIENT = ".agent-runners/acp_client.py"
+_SERVERS = ".agent-runners/mcp.json"
 _KINDS: dict[str, Category] = {
     "read": "read",
     "edit": "edit",
@@ -30,7 +51,7 @@ _KINDS: dict[str, Category] = {
     "fetch": "web",
 }
 _ENDS: dict[str, str] = {
-    "refusal": "The model refused to go on.",
+    "refusal": "The model refused to continue.",
     "max_tokens": "It reached the limit of tokens of its model.",
     "max_turn_requests": "It reached its limit of requests.",
     "cancelled": "It was cancelled.",
@@ -44,6 +65,8 @@ class AcpAgent(StreamAgent):
     """Its command line."""
     key = "the variable that it takes its key from"
     variables = ("",)
+    speaks_mcp = True
+    can_disable_tools = False
 
     def __init__(self, job: Job) -> None:
         super().__init__(job)
@@ -62,18 +85,39 @@ class AcpAgent(StreamAgent):
         given = self.job.environment
         return tuple(sorted({host_of(url) for name, url in given.items() if name.endswith("_BASE_URL")}))
 
+    @property
+    def providers(self) -> tuple[Provider, ...]:
+        """Those whose URL the operator has set: only such a variable shows that the agent can be pointed elsewhere."""
+        given = self.job.environment
+        return tuple(
+            Provider(api, variable, given[variable], {key: given.get(key, "")})
+            for api, variable, key in _PROVIDERS
+            if variable in given
+        )
+
     def command(self, place: Place) -> Sequence[str]:
         asks = "0" if place.isolated else "1"
         python = [os.path.realpath(sys.executable), "-I", "-S", f"{place.home}/{_CLIENT}"]
-        return [*python, place.checkout, self.job.model or "", asks, *self.called, *self.configured[1:]]
+        about = (place.checkout, f"{place.home}/{_SERVERS}", self.job.model or "", asks, self.resumes or "")
+        return [*python, *about, *self.called, *self.configured[1:]]
+
+    def conversation_files(self, place: Place, session_id: str) -> ConversationFiles:
+        # Folders that have the name of the checkout have another one without a sandbox.
+        return _CONVERSATIONS if place.isolated else ()
 
     def files(self, place: Place) -> Mapping[str, bytes]:
-        return {_CLIENT: Path(acp_client.__file__).read_bytes()}
+        servers = [
+            {"name": each.name, **_server(each)} for each in servers_of(self.job, place) if not each.disabled_tools
+        ]
+        own = {_CLIENT: Path(acp_client.__file__).read_bytes(), _SERVERS: json.dumps(servers).encode()}
+        return {**super().files(place), **own}
 
     def read(self, event: dict[str, Any]) -> Iterable[Event]:
         match event:
             case {"method": "session/update", "params": {"update": dict(update)}}:
                 yield from self._update(update)
+            case {"acp": "session", "id": str(name)}:
+                self.session_id = name
             case {"acp": "done"}:
                 yield from self._speech.flush()
                 yield self._finish(event)
@@ -139,6 +183,13 @@ def acp_agent(name: str, command: tuple[str, ...]) -> type[AcpAgent]:
     """The adapter for an agent that the operator has named, with its command line."""
     about = {"name": name, "label": name, "program": command[0], "configured": command}
     return type("ConfiguredAcpAgent", (AcpAgent,), {**about, "install": f"make {command[0]} available on PATH"})
+
+
+def _server(server: ToolServer) -> dict[str, Any]:
+    if server.url:
+        return {"type": "http", "url": server.url, "headers": []}
+    environment = [{"name": name, "value": value} for name, value in server.environment.items()]
+    return {"command": server.command[0], "args": server.command[1:], "env": environment}
 
 
 def _call(update: dict[str, Any]) -> Step:

@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
-from urllib.parse import urlsplit
 
+from workers.egress.gateway.providers import ApiName, Provider, host_of
 from workers.errors import EngineError
-from workers.job import Event, Job, Usage
+from workers.job import Event, Job, Question, Usage
 from workers.processes.lines import Line
 from workers.sandbox import Place
 
 log = logging.getLogger(__name__)
 
+_REMEMBERED = 40
 _ASK = "Answer the question below. Look around as you need to, but change no files: changes are thrown away.\n\n"
+_PLAN = (
+    "Make a plan for the task below, and do not carry it out. Look around as you need to, but change no files: changes are "
+    "thrown away. Your final answer is the plan, complete by itself: what to change in which files, in which order, how to "
+    "check it, and what is open. Somebody reads it, and may then ask you to carry it out.\n\n"
+)
 _TASK = "Here is the task:\n\n"
+
+ConversationFiles = Sequence[tuple[str, str]]
+"""Folders of the private home, and for each the pattern (`fnmatch`) of the files below it. The folders may have other
+names in a follow-up, but come in the same order."""
 
 
 class Agent(ABC):
@@ -37,6 +49,20 @@ class Agent(ABC):
     """The variable with the key of its model provider, if it needs one."""
     provider: ClassVar[tuple[str, str] | None] = None
     """The variable with the URL of its model provider, and the default URL."""
+    api: ClassVar[ApiName | None] = None
+    """The API that it calls its model by, if it can be pointed at the gateway by the variable of `provider`."""
+    other_keys: ClassVar[tuple[str, ...]] = ()
+    """Variables that it takes a key from instead of `key`."""
+    logins: ClassVar[tuple[str, ...]] = ()
+    """Variables with a login of the program's own, which only its provider takes. They are used where there is no key."""
+    converses: ClassVar[bool] = True
+    """Whether it can be given earlier sessions in words. A script cannot."""
+
+    speaks_mcp: ClassVar[bool] = False
+    """Whether it is given the servers of `tool_servers`, such as the one by which it asks a person."""
+
+    can_disable_tools: ClassVar[bool] = True
+    """Whether it can be told not to use certain tools of these servers."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -45,8 +71,20 @@ class Agent(ABC):
         self.result: str | None = None
         self.title: str | None = None
         self.usage: Usage | None = None
+        self.did: deque[str] = deque(maxlen=_REMEMBERED)
+        """The titles of its last steps."""
         self.finished = False
         """Whether it has reported that its work is done."""
+        self.questions: tuple[Question, ...] = ()
+        """What it has reported that it wants to know, if it does not use the tool `ask`."""
+        self.session_id: str | None = None
+        """Its own id of its session, once it has begun one, or has gone on with the one that it `resumes`."""
+        self.resumes: str | None = None
+        """The id of the earlier session that it is to continue. Its files are in place then."""
+        self.earlier_totals: Mapping[str, int] = {}
+        """The `totals` of the session that it `resumes`."""
+        self.totals: dict[str, int] = {}
+        """What it counts across all parts of a session."""
 
     @property
     def model_hosts(self) -> tuple[str, ...]:
@@ -55,6 +93,20 @@ class Agent(ABC):
             return ()
         variable, usual = self.provider
         return (host_of(self.job.environment.get(variable, usual)),)
+
+    @property
+    def providers(self) -> tuple[Provider, ...]:
+        """The providers that the gateway stands in for, so that the agent needs neither their hosts nor their keys.
+
+        None without a key and a URL: then the program has a login of its own, or says that it has none.
+        """
+        if self.api is None or self.provider is None or self.key is None:
+            return ()
+        given, (variable, usual) = self.job.environment, self.provider
+        keys = {name: given[name] for name in (self.key, *self.other_keys) if name in given}
+        if not keys and (variable not in given or any(name in given for name in self.logins)):
+            return ()
+        return (Provider(self.api, variable, given.get(variable, usual), keys or {self.key: ""}),)
 
     @classmethod
     def find_missing(cls) -> str | None:
@@ -78,6 +130,18 @@ class Agent(ABC):
         """Files to write before anything runs, by their path in the private home."""
         return {}
 
+    def conversation_files(self, place: Place, session_id: str) -> ConversationFiles:
+        """The files in which it remembers that session. Empty if it cannot resume one."""
+        return ()
+
+    def hand_over(self, words: str) -> None:
+        """Give it earlier sessions, which it does not remember, in words."""
+        self.job = dataclasses.replace(self.job, prompt=f"{words}{self.job.prompt}")
+
+    def wrap_up(self, request: str) -> None:
+        """Give it a request for a summary in the place of its task."""
+        self.job = dataclasses.replace(self.job, prompt=request, mode="normal")
+
     def stdin(self, place: Place, attachments: Sequence[str]) -> bytes:
         """The program's standard input. `attachments` are the names of the files at `place.attachments`."""
         return b""
@@ -96,27 +160,20 @@ class Agent(ABC):
 
 
 def prompt_with_attachments(job: Job, place: Place, attachments: Sequence[str]) -> bytes:
-    """The prompt for a language model, with the paths of the attached files and an instruction for mode ask.
+    """The prompt for a language model, with the paths of the attached files and an instruction for modes ask and plan.
 
     Programs treat a prompt that starts with `/`, and some with `!`, `#` or `@`, as a command of their own. They check
     only the first character, so a line of text precedes every prompt that does not start with a letter or digit.
     """
     prompt = job.prompt
-    if job.mode == "ask":
-        prompt = _ASK + prompt
+    if job.mode != "normal":
+        prompt = (_ASK if job.mode == "ask" else _PLAN) + prompt
     elif not prompt[:1].isalnum():
         prompt = _TASK + prompt
     if attachments:
         listed = "\n".join(f"- {place.attachments}/{name}" for name in attachments)
         prompt += f"\n\nThese files were attached to this request (read-only):\n{listed}\n"
     return prompt.encode(errors="replace")
-
-
-def host_of(url: str) -> str:
-    """The `host:port` of a URL."""
-    parts = urlsplit(url)
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    return f"{host}:{parts.port or (80 if parts.scheme == 'http' else 443)}"
 
 
 def chosen_model(job: Job, label: str, variable: str) -> str:

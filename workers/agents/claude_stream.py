@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any, ClassVar
@@ -35,6 +36,7 @@ class ClaudeStreamAgent(StreamAgent):
     def read(self, event: dict[str, Any]) -> Iterable[Event]:
         match event:
             case {"type": "system", "subtype": "init"}:
+                self.session_id = text_of(event.get("session_id")) or None
                 version = text_of(event.get(self.version))
                 yield Step(f"{self.label} {version} started".replace("  ", " "), f"Model: {event.get('model')}")
             case {"type": "system", "subtype": "api_retry"}:
@@ -99,6 +101,11 @@ class ClaudeStreamAgent(StreamAgent):
         fresh, written, cached, output = (counts[name] for name in _COUNTS)
         given = fresh if self.counts_cached_twice else fresh + written + cached
         return Usage(count_of(given), count_of(output), count_of(cached), cost, self._calls.count)
+
+
+def folder_of(checkout: str) -> str:
+    """The name of the folder that has the sessions in a working directory."""
+    return re.sub("[^a-zA-Z0-9]", "-", checkout)
 
 
 def _counts_of(usage: dict[str, Any]) -> Counter[str]:

@@ -8,9 +8,11 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from workers.agents.base import ConversationFiles
 from workers.agents.plain_output import plain_text, step
 from workers.agents.stream import StreamAgent
-from workers.agents.tools import todo_step
+from workers.agents.tool_servers import servers_of
+from workers.agents.tools import category_of, todo_step
 from workers.agents.values import count_of, objects, text_of
 from workers.errors import EngineError
 from workers.job import Event, Job, Step, Usage
@@ -32,7 +34,10 @@ class CodexAgent(StreamAgent):
     install = "npm install -g @openai/codex"
     variables = ("OPENAI_", "CODEX_")
     key = "OPENAI_API_KEY"
+    other_keys = ("CODEX_API_KEY",)
     provider = ("OPENAI_BASE_URL", "https://api.openai.com/v1")
+    api = "openai"
+    speaks_mcp = True
 
     def __init__(self, job: Job) -> None:
         super().__init__(job)
@@ -42,13 +47,17 @@ class CodexAgent(StreamAgent):
 
     def command(self, place: Place) -> Sequence[str]:
         # Its own sandbox does not work inside ours and is not needed there. Without ours it uses its own.
-        confined = ("--sandbox", "read-only" if self.job.mode == "ask" else "workspace-write")
+        confined = ("--sandbox", "workspace-write" if self.job.mode == "normal" else "read-only")
         freely = ("--dangerously-bypass-approvals-and-sandbox",)
         model = (f"--model={self.job.model}",) if self.job.model else ()
+        resume = ("resume", self.resumes) if self.resumes else ()
         return [
             *(*self.called, "exec", "--json", "--skip-git-repo-check"),
-            *(*(freely if place.isolated else confined), *model, "-"),
+            *(*(freely if place.isolated else confined), *model, *resume, "-"),
         ]
+
+    def conversation_files(self, place: Place, session_id: str) -> ConversationFiles:
+        return ((".codex/sessions", f"*/rollout-*-{session_id}.jsonl"),)
 
     def environment(self, place: Place) -> Mapping[str, str]:
         # Not below TMPDIR: there every command of codex fails, although its exit status is 0.
@@ -60,6 +69,9 @@ class CodexAgent(StreamAgent):
             "name": "OpenAI",
             "base_url": given.get(*self.provider),
             "wire_api": "responses",
+            # By default it calls a provider that fails thirty times.
+            "request_max_retries": 1,
+            "stream_max_retries": 4,
         }
         key = next((name for name in _KEYS if name in given), None)
         if key or "OPENAI_BASE_URL" not in given:
@@ -77,11 +89,25 @@ class CodexAgent(StreamAgent):
             *_toml({"enabled": False}),
             "[features]",
             *_toml({"plugins": False}),
+            *self._servers(place),
         ]
-        return {".codex/config.toml": "\n".join([*lines, ""]).encode()}
+        return {**super().files(place), ".codex/config.toml": "\n".join([*lines, ""]).encode()}
+
+    def _servers(self, place: Place) -> Iterable[str]:
+        for each in servers_of(self.job, place):
+            yield f"[mcp_servers.{each.name}]"
+            yield from _toml({"disabled_tools": each.disabled_tools})
+            if each.url:
+                yield from _toml({"url": each.url})
+            else:
+                yield from _toml({"command": each.command[0], "args": each.command[1:]})
+                yield f"[mcp_servers.{each.name}.env]"
+                yield from _toml(each.environment)
 
     def read(self, event: dict[str, Any]) -> Iterable[Event]:
         match event:
+            case {"type": "thread.started", "thread_id": str(name)}:
+                self.session_id = name
             case {"type": "item.completed", "item": dict(item)}:
                 self._tool_calls += item.get("type") in _TOOLS
                 yield from self._item(item, text_of(item.get("id")) or None)
@@ -91,9 +117,9 @@ class CodexAgent(StreamAgent):
                 self.finished = True
                 self.failure = None
                 self.usage = Usage(
-                    input_tokens=count_of(usage.get("input_tokens")),
-                    output_tokens=count_of(usage.get("output_tokens")),
-                    cached_input_tokens=count_of(usage.get("cached_input_tokens")),
+                    input_tokens=self._since_before("input_tokens", usage),
+                    output_tokens=self._since_before("output_tokens", usage),
+                    cached_input_tokens=self._since_before("cached_input_tokens", usage),
                     tool_calls=self._tool_calls,
                 )
                 yield self.usage
@@ -103,6 +129,15 @@ class CodexAgent(StreamAgent):
                 # This is not final: codex retries, and reports each retry in the same way.
                 self.errors.add(message)
                 yield step(message, "system")
+
+    def _since_before(self, name: str, usage: Mapping[str, object]) -> int | None:
+        """A count of this part of the session alone: it reports those of all its parts."""
+        counted = count_of(usage.get(name))
+        if counted is None:
+            return None
+        self.totals[name] = counted
+        before = self.earlier_totals.get(name, 0)
+        return counted - before if counted >= before else counted
 
     def verdict(self, status: int) -> EngineError | None:
         # Without its tools it only writes text, and reports success.
@@ -131,7 +166,8 @@ class CodexAgent(StreamAgent):
                     self._no_tools = message
                 yield step(message, "system")
             case {"type": "mcp_tool_call"}:
-                yield Step(f"{text_of(item.get('server'))}: {text_of(item.get('tool'))}", category="tool", ref=ref)
+                tool = f"{text_of(item.get('server'))}: {text_of(item.get('tool'))}"
+                yield Step(tool, category=category_of(tool.replace(": ", "")), ref=ref)
             case {"type": "web_search"}:
                 yield Step(f"Search the web: {text_of(item.get('query'))}", category="web", ref=ref)
             case {"type": "todo_list"}:

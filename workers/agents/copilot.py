@@ -5,16 +5,21 @@ It runs with a model of one's own (`COPILOT_PROVIDER_BASE_URL`), offline otherwi
 
 from __future__ import annotations
 
+import json
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from workers.agents.base import chosen_model
+from workers.agents.base import ConversationFiles, chosen_model
 from workers.agents.plain_output import step
 from workers.agents.stream import StreamAgent
+from workers.agents.tool_servers import as_settings, servers_of
 from workers.agents.tools import Calls
 from workers.agents.values import text_of
 from workers.job import Event, Job, Usage
 from workers.sandbox import Place
+
+_SERVERS = ".agent-runners/mcp.json"
 
 
 class CopilotAgent(StreamAgent):
@@ -27,23 +32,38 @@ class CopilotAgent(StreamAgent):
     variables = ("COPILOT_",)
     key = "COPILOT_PROVIDER_API_KEY"
     provider = ("COPILOT_PROVIDER_BASE_URL", "https://api.openai.com/v1")
+    api = "openai"
+    speaks_mcp = True
 
     def __init__(self, job: Job) -> None:
         super().__init__(job)
         self._calls = Calls(job.secrets)
         self._model = chosen_model(job, self.label, "COPILOT_MODEL")
         self._last: str | None = None
+        self._new_session = str(uuid.uuid4())
 
     def command(self, place: Place) -> Sequence[str]:
         # Inside the sandbox it may do everything. Without one it may edit files, but not run any command.
         freely = ("--allow-all-tools", "--allow-all-paths")
-        confined = ("--allow-tool=write", f"--add-dir={place.attachments}")
-        chosen = {"--model": self._model, "--reasoning-effort": self.job.effort}
+        servers = servers_of(self.job, place)
+        confined = (
+            *("--allow-tool=write", f"--add-dir={place.attachments}"),
+            *(f"--allow-tool={each.name}" for each in servers),
+        )
+        # It reports the id of its session only at its end, so it gets one from us.
+        session = {"--resume": self.resumes} if self.resumes else {"--session-id": self._new_session}
+        chosen = {"--model": self._model, "--reasoning-effort": self.job.effort, **session}
         return [
             *(*self.called, "--output-format=json", "--stream=off", "--no-ask-user", "--no-auto-update"),
             *(freely if place.isolated else confined),
+            *(f"--deny-tool={each.name}({tool})" for each in servers for tool in each.disabled_tools),
+            *((f"--additional-mcp-config=@{place.home}/{_SERVERS}",) if servers else ()),
             *(f"{option}={value}" for option, value in chosen.items() if value),
         ]
+
+    def files(self, place: Place) -> Mapping[str, bytes]:
+        servers = {"mcpServers": as_settings(servers_of(self.job, place), local="local", tools=["*"])}
+        return {**super().files(place), _SERVERS: json.dumps(servers).encode()}
 
     def environment(self, place: Place) -> Mapping[str, str]:
         return {
@@ -52,10 +72,15 @@ class CopilotAgent(StreamAgent):
             "COPILOT_AUTO_UPDATE": "false",
         }
 
+    def conversation_files(self, place: Place, session_id: str) -> ConversationFiles:
+        return ((".copilot/session-state", f"{session_id}/*"),)
+
     def read(self, event: dict[str, Any]) -> Iterable[Event]:
         given = event.get("data")
         data: dict[str, Any] = given if isinstance(given, dict) else {}
         match event.get("type"):
+            case "user.message":
+                self.session_id = self.resumes or self._new_session
             case "assistant.message":
                 if text := text_of(data.get("content")).strip():
                     self._last = text

@@ -6,9 +6,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from workers.agents.base import ConversationFiles
 from workers.agents.plain_output import step
 from workers.agents.speech import Speech
 from workers.agents.stream import StreamAgent
+from workers.agents.tool_servers import as_settings, servers_of
 from workers.agents.tools import Calls
 from workers.agents.values import count_of, text_of
 from workers.job import Event, Job, Usage
@@ -25,6 +27,8 @@ class GeminiAgent(StreamAgent):
     variables = ("GEMINI_", "GOOGLE_")
     key = "GEMINI_API_KEY"
     provider = ("GOOGLE_GEMINI_BASE_URL", "https://generativelanguage.googleapis.com")
+    api = "gemini"
+    speaks_mcp = True
 
     def __init__(self, job: Job) -> None:
         super().__init__(job)
@@ -34,11 +38,16 @@ class GeminiAgent(StreamAgent):
     def command(self, place: Place) -> Sequence[str]:
         # Inside the sandbox it may do everything. Without one it may edit files, but not run any command.
         mode = "yolo" if place.isolated else "auto_edit"
-        model = (f"--model={self.job.model}",) if self.job.model else ()
+        chosen = {"--model": self.job.model, "--resume": self.resumes}
         return [
             *(*self.called, f"--approval-mode={mode}", "--output-format=stream-json", "--skip-trust"),
-            *(f"--include-directories={place.attachments}", *model),
+            f"--include-directories={place.attachments}",
+            *(f"{option}={value}" for option, value in chosen.items() if value),
         ]
+
+    def conversation_files(self, place: Place, session_id: str) -> ConversationFiles:
+        # The folder between has the name of the checkout's.
+        return ((".gemini/tmp", f"*/chats/session-*-{session_id[:8]}.jsonl"),)
 
     def files(self, place: Place) -> Mapping[str, bytes]:
         settings = {
@@ -47,8 +56,10 @@ class GeminiAgent(StreamAgent):
             "general": {"maxAttempts": 4, "enableAutoUpdate": False, "enableAutoUpdateNotification": False},
             "privacy": {"usageStatisticsEnabled": False},
             "telemetry": {"enabled": False},
+            # It would ask whether it may use what it does not trust.
+            "mcpServers": as_settings(servers_of(self.job, place), url="httpUrl", excluded="excludeTools", trust=True),
         }
-        return {".gemini/settings.json": json.dumps(settings).encode()}
+        return {**super().files(place), ".gemini/settings.json": json.dumps(settings).encode()}
 
     def read(self, event: dict[str, Any]) -> Iterable[Event]:
         if event.get("type") == "message" and event.get("role") == "assistant":
@@ -56,6 +67,8 @@ class GeminiAgent(StreamAgent):
             return
         yield from self._speech.flush()
         match event:
+            case {"type": "init", "session_id": str(name)}:
+                self.session_id = name
             case {"type": "tool_use", "tool_name": str(tool)}:
                 yield self._calls.begin(event.get("tool_id"), tool, event.get("parameters"))
             case {"type": "tool_result"}:

@@ -31,6 +31,7 @@ class MiniSweAgent(StreamAgent):
     variables = ("OPENAI_", "MSWEA_")
     key = "OPENAI_API_KEY"
     provider = ("OPENAI_BASE_URL", "https://api.openai.com/v1")
+    api = "openai"
 
     def __init__(self, job: Job) -> None:
         super().__init__(job)

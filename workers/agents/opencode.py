@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from workers.agents.base import chosen_model
+from workers.agents.base import ConversationFiles, chosen_model
 from workers.agents.plain_output import step
 from workers.agents.stream import StreamAgent
+from workers.agents.tool_servers import servers_of
 from workers.agents.tools import Calls
 from workers.agents.values import cost_of, count_of, text_of
 from workers.job import Event, Job, Usage
@@ -27,6 +28,8 @@ class OpencodeAgent(StreamAgent):
     variables = ("OPENAI_", "OPENCODE_")
     key = "OPENAI_API_KEY"
     provider = ("OPENAI_BASE_URL", "https://api.openai.com/v1")
+    api = "openai"
+    speaks_mcp = True
 
     def __init__(self, job: Job) -> None:
         super().__init__(job)
@@ -37,14 +40,23 @@ class OpencodeAgent(StreamAgent):
         self._last: str | None = None
 
     def command(self, place: Place) -> Sequence[str]:
-        effort = (f"--variant={self.job.effort}",) if self.job.effort else ()
-        return [*self.called, "run", "--format=json", "--thinking", f"--model={_PROVIDER}/{self._model}", *effort]
+        chosen = {
+            "--model": f"{_PROVIDER}/{self._model}",
+            "--variant": self.job.effort,
+            "--session": self.resumes,
+        }
+        options = (f"{option}={value}" for option, value in chosen.items() if value)
+        return [*self.called, "run", "--format=json", "--thinking", *options]
+
+    def conversation_files(self, place: Place, session_id: str) -> ConversationFiles:
+        return ((".local/share/opencode", "opencode.db*"),)
 
     def environment(self, place: Place) -> Mapping[str, str]:
         # Inside the sandbox it may do everything. Without one it may edit files, but not run any command.
         confined = {"edit": "allow", "bash": "deny", "external_directory": "deny"}
         options = {"baseURL": self.job.environment.get(*self.provider), "apiKey": f"{{env:{self.key}}}"}
         model = f"{_PROVIDER}/{self._model}"
+        servers = servers_of(self.job, place)
         settings = {
             "model": model,
             "small_model": model,
@@ -55,6 +67,13 @@ class OpencodeAgent(StreamAgent):
                     "models": {self._model: {"name": self._model}},
                 }
             },
+            "mcp": {
+                each.name: {"type": "remote", "url": each.url}
+                if each.url
+                else {"type": "local", "command": each.command, "environment": {**each.environment}}
+                for each in servers
+            },
+            "tools": {f"{each.name}_{tool}": False for each in servers for tool in each.disabled_tools},
             "permission": "allow" if place.isolated else confined,
             "share": "disabled",
             "autoupdate": False,
@@ -66,6 +85,7 @@ class OpencodeAgent(StreamAgent):
     def read(self, event: dict[str, Any]) -> Iterable[Event]:
         given = event.get("part")
         part: dict[str, Any] = given if isinstance(given, dict) else {}
+        self.session_id = text_of(event.get("sessionID")) or self.session_id
         match event.get("type"):
             case "text":
                 if text := text_of(part.get("text")).strip():

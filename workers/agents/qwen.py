@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from workers.agents.claude_stream import ClaudeStreamAgent
+from workers.agents.base import ConversationFiles
+from workers.agents.claude_stream import ClaudeStreamAgent, folder_of
+from workers.agents.tool_servers import as_settings, servers_of
 from workers.sandbox import Place
 
 
@@ -21,14 +23,17 @@ class QwenAgent(ClaudeStreamAgent):
     variables = ("OPENAI_", "QWEN_")
     key = "OPENAI_API_KEY"
     provider = ("OPENAI_BASE_URL", "https://api.openai.com/v1")
+    api = "openai"
+    speaks_mcp = True
 
     def command(self, place: Place) -> Sequence[str]:
         # Inside the sandbox it may do everything. Without one it may edit files, but not run any command.
         mode = "yolo" if place.isolated else "auto-edit"
-        model = (f"--model={self.job.model}",) if self.job.model else ()
+        chosen = {"--model": self.job.model, "--resume": self.resumes}
         return [
             *(*self.called, "--auth-type=openai", f"--approval-mode={mode}", "--output-format=stream-json"),
-            *(f"--include-directories={place.attachments}", *model),
+            f"--include-directories={place.attachments}",
+            *(f"{option}={value}" for option, value in chosen.items() if value),
         ]
 
     def environment(self, place: Place) -> Mapping[str, str]:
@@ -39,5 +44,12 @@ class QwenAgent(ClaudeStreamAgent):
             "general": {"disableAutoUpdate": True, "enableAutoUpdate": False},
             "privacy": {"usageStatisticsEnabled": False},
             "telemetry": {"enabled": False},
+            # It would ask whether it may use what it does not trust, and hide tools behind a search for them.
+            "mcpServers": as_settings(
+                servers_of(self.job, place), url="httpUrl", excluded="excludeTools", trust=True, alwaysLoadTools=True
+            ),
         }
-        return {".qwen/settings.json": json.dumps(settings).encode()}
+        return {**super().files(place), ".qwen/settings.json": json.dumps(settings).encode()}
+
+    def conversation_files(self, place: Place, session_id: str) -> ConversationFiles:
+        return ((f".qwen/projects/{folder_of(place.checkout)}/chats", f"{session_id}.*"),)

@@ -58,7 +58,7 @@ def open_agent(job: Job, configured: AcpAgents = ()) -> Agent:
 
     Raises EngineError `agent_unknown` or `agent_not_installed`.
     """
-    agent = _find(job.agent, configured)
+    agent = find_agent(job.agent, configured)
     if agent is None:
         raise EngineError("agent_unknown", "agent", _unknown(job.agent, configured))
     return agent(dataclasses.replace(job, environment=_own(job.environment, agent)))
@@ -66,23 +66,24 @@ def open_agent(job: Job, configured: AcpAgents = ()) -> Agent:
 
 def find_missing(name: str, configured: AcpAgents = ()) -> str | None:
     """What is missing on this host to run the agent `name`, and how to install it. None if nothing is missing."""
-    agent = _find(name, configured)
+    agent = find_agent(name, configured)
     return agent.find_missing() if agent else _unknown(name, configured)
 
 
 def key_of(name: str) -> str | None:
     """The variable with the key of an agent, if it needs one that is known."""
-    agent = _find(name, ())
+    agent = find_agent(name, ())
     return agent.key if agent else None
 
 
 def find_version(name: str, configured: AcpAgents = ()) -> str | None:
     """The version of an agent's program on this host, where that is known."""
-    agent = _find(name, configured)
+    agent = find_agent(name, configured)
     return agent.find_version() if agent else None
 
 
-def _find(name: str, configured: AcpAgents) -> type[Agent] | None:
+def find_agent(name: str, configured: AcpAgents) -> type[Agent] | None:
+    """The adapter of the agent `name`. None if there is no such agent."""
     if name in AGENTS:
         return AGENTS[name]
     if command := dict(configured).get(name):
@@ -95,6 +96,9 @@ def _checked(name: str, found: object) -> type[Agent]:
         raise TypeError("it is not a subclass of workers.agents.base.Agent")
     if name in AGENTS or name != getattr(found, "name", None):
         raise ValueError("its name must be that of its entry point, and not that of another agent")
+    if found.provider and not found.provider[0].endswith("_BASE_URL"):
+        # Only the operator may set such variables: `app/services/variables/names.py`.
+        raise ValueError("the variable with the URL of its provider must have a name that ends in _BASE_URL")
     return found
 
 

@@ -2,25 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from workers.agents.base import ConversationFiles
+from workers.agents.questions import questions_in
 from workers.agents.shell import ShellAgent
 from workers.agents.tools import category_named
 from workers.agents.values import as_object, cost_of, count_of, text_of
-from workers.job import Event, Step, Usage
+from workers.job import Event, Job, Step, Usage
 from workers.processes.lines import Line
+from workers.sandbox import Place
 
 
 class ScriptedAgent(ShellAgent):
     """JSON objects with a known `type` on standard output are events. All other lines are plain output.
 
     `{"type": "step", "title": T, "message": M, "category": C, "ref": R}`, `{"type": "usage", "input_tokens": N, ...}` with the fields of
-    `Usage`, `{"type": "result", "text": T}` and `{"type": "title", "text": T}`.
+    `Usage`, `{"type": "result", "text": T}`, `{"type": "title", "text": T}`, `{"type": "session", "id": I}` and
+    `{"type": "questions", "questions": [{"question": T, "choices": [T, ...]}, ...]}`.
+
+    What it writes to `~/.agent-runners/session` is there again in a follow-up, if it has reported a session. Earlier
+    sessions that it does not remember are on standard input, in words, and so is a request for a summary.
     """
 
     name = "scripted"
     merged = False
+    converses = True
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job)
+        self._words = ""
+
+    def conversation_files(self, place: Place, session_id: str) -> ConversationFiles:
+        return ((".agent-runners/session", "*"),)
+
+    def hand_over(self, words: str) -> None:
+        self._words = words
+
+    def wrap_up(self, request: str) -> None:
+        self._words = request
+
+    def stdin(self, place: Place, attachments: Sequence[str]) -> bytes:
+        return self._words.encode(errors="replace")
 
     def parse(self, line: Line) -> Iterable[Event]:
         event = as_object(line) if line.stream == "out" else None
@@ -36,6 +60,10 @@ class ScriptedAgent(ShellAgent):
                 self.result = text
             case {"type": "title", "text": str(text)}:
                 self.title = text
+            case {"type": "questions", "questions": list(questions)}:
+                self.questions = questions_in(questions)
+            case {"type": "session", "id": str(name)}:
+                self.session_id = name
             case _:
                 yield from self.output.feed(line.text)
 

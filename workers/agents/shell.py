@@ -20,6 +20,7 @@ class ShellAgent(Agent):
 
     name = "shell"
     merged = True
+    converses = False
 
     def __init__(self, job: Job) -> None:
         super().__init__(job)

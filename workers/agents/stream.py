@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from workers.agents.base import Agent, prompt_with_attachments
 from workers.agents.plain_output import PlainOutput
 from workers.agents.programs import Installed, find_installed, find_missing_companion, find_version
+from workers.agents.tool_servers import server_files
 from workers.agents.values import as_object
 from workers.errors import EngineError
 from workers.job import Event, Job
@@ -67,6 +68,9 @@ class StreamAgent(Agent):
         self.errors = PlainOutput(job.secrets)
         self.failure: str | None = None
         """The agent's own message about a failure."""
+
+    def files(self, place: Place) -> Mapping[str, bytes]:
+        return server_files(self.job) if self.speaks_mcp else {}
 
     def stdin(self, place: Place, attachments: Sequence[str]) -> bytes:
         return prompt_with_attachments(self.job, place, attachments)

@@ -31,7 +31,8 @@ _TOOLS: dict[Category, tuple[str, ...]] = {
     "search": ("grep", "glob", "search", "searchfilecontent", "grepsearch", "rg", "codesearch", "toolsearch"),
     "plan": ("exitplanmode", "enterplanmode", "updateplan", "think"),
     "todo": ("todowrite", "todoread", "writetodos", "updatetodo", "taskcreate", "taskupdate", "tasklist"),
-    "question": ("askuserquestion", "askuser", "question"),
+    # The last ones are our own `ask`, with the name of its server as each program writes it.
+    "question": ("askuserquestion", "askuser", "question", "questionsask", "mcpquestionsask"),
     "web": ("webfetch", "websearch", "googlewebsearch", "fetch"),
 }
 _CATEGORIES = {tool: category for category, tools in _TOOLS.items() for tool in tools}

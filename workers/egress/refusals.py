@@ -5,17 +5,24 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
-from typing import IO
+from typing import Protocol
 
 # Each report is stored as a step. The limit keeps an agent that tries many hosts from filling the record.
 _MAX_REPORTED = 100
 _OTHERS = ("other hosts", f"More than {_MAX_REPORTED} different connections were refused.")
 
 
+class Output(Protocol):
+    """A file, or what is like one."""
+
+    def write(self, line: bytes, /) -> object: ...
+    def flush(self) -> object: ...
+
+
 class Refusals:
     """Writes lines of JSON, `{"target": T, "reason": R, "times": N}`. Safe to use from several threads."""
 
-    def __init__(self, output: IO[bytes]) -> None:
+    def __init__(self, output: Output) -> None:
         self._output = output
         self._lock = threading.Lock()
         self._repeated: Counter[tuple[str, str]] = Counter()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 from urllib.parse import urlsplit
@@ -28,8 +28,8 @@ class PullRequest:
     body: str = ""
 
 
-# A number is stored as a 32-bit integer, a URL in 2,000 characters. Descriptions have at most 65,536 on GitHub.
-_MAX_NUMBER, _MAX_URL, _MAX_NAME, _MAX_TITLE, _MAX_BODY = 2**31 - 1, 2_000, 1_000, 10_000, 1_000_000
+# A number is stored as a 32-bit integer, a URL in 2,000 characters. GitLab has the longest descriptions.
+_MAX_NUMBER, _MAX_URL, _MAX_NAME, _MAX_TITLE, _MAX_BODY = 2**31 - 1, 2_000, 1_000, 10_000, 1_048_576
 
 
 def checked(pull_request: PullRequest) -> PullRequest:
@@ -82,7 +82,13 @@ class Forge(Protocol):
     * `forge_unreachable`: no answer, a server error, or a rate limit; retryable;
     * `forge_not_found`: the repository or pull request does not exist, or the token may not see it;
     * `forge_refused`: the forge rejected the request; the message quotes its reason.
+
+    Titles and bodies that are too long for the forge are shortened. Where a forge marks drafts in their titles, titles
+    are given and returned without the mark.
     """
+
+    body_characters: int
+    """The longest body."""
 
     def find_pull_request(self, branch: str) -> PullRequest | None:
         """The newest pull request from `branch` of this repository. Open ones come first."""
@@ -97,3 +103,12 @@ class Forge(Protocol):
         self, number: int, *, title: str | None = None, body: str | None = None, draft: bool | None = None
     ) -> PullRequest:
         """Change the given fields and return the changed pull request."""
+
+    def add_labels(self, number: int, names: Sequence[str]) -> list[str]:
+        """Add labels that the forge has to a pull request; those of the names that it does not have. None is created."""
+
+    def request_reviews(self, number: int, names: Sequence[str]) -> list[str]:
+        """Request reviews of people, and of teams where a name is that of one. Returns the names that are refused."""
+
+    def assign(self, number: int, names: Sequence[str]) -> list[str]:
+        """Assign people to a pull request, besides those who are already. Returns the names that are refused."""

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
-from github import BadAttributeException, GithubException
+from github import BadAttributeException, GithubException, UnknownObjectException
 from github.GithubObject import NotSet
 from github.PullRequest import PullRequest as Answer
 from github.Repository import Repository
 
-from workers.errors import EngineError
 from workers.forges import github_errors
 from workers.forges.base import PullRequest, State, checked
+from workers.forges.failures import translated
 from workers.forges.github_requester import PinnedRequester
-from workers.forges.http import BadAnswer, Client, Limits, Unreachable
+from workers.forges.http import Client, Limits
+from workers.forges.places import check_api_url, location, no_repository
+from workers.forges.texts import Texts
 from workers.job import Host
 
-# GitHub rejects longer texts. A pull request with a shortened text is better than none.
-_TITLE_CHARACTERS = 256
-_BODY_CHARACTERS = 65_536
-_SHORTENED = "\n\n[Shortened: a description may have at most 65,536 characters.]"
-# PyGithub raises these for answers that do not come from GitHub, such as a proxy's error page.
-_NOT_OF_GITHUB = (AssertionError, AttributeError, BadAttributeException, KeyError, RuntimeError, TypeError, ValueError)
-_PATH = re.compile(r"/*(?P<owner>[\w.-]+)/(?P<name>[\w.-]+?)(\.git)?/*", re.ASCII)
-_SCP = re.compile(r"(?:[\w.-]+@)?(?P<host>[\w.-]+):(?P<path>[^/].*)", re.ASCII)
+# GitHub rejects longer texts.
+_TEXTS = Texts(256, 65_536)
+_PATH = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
 
 class GitHub:
@@ -35,16 +33,13 @@ class GitHub:
     Nothing is retried here: the caller decides how long to wait, and checks whether a failed try had an effect.
     """
 
+    body_characters = _TEXTS.body_characters
+
     def __init__(self, repo_url: str, api_url: str | None, token: str, host: Host, limits: Limits) -> None:
         self._full_name, default_api = parse(repo_url)
         self._api_url = (api_url or default_api).rstrip("/")
         self._token = token
-        if not re.match(r"https?://[^/\s@]+(/|$)", self._api_url):
-            message = "The site's forge_api_url must be an http:// or https:// URL without a user name."
-            raise EngineError("forge_refused", "publish", message)
-        if not token:
-            message = f"The site has no access token, and pull requests need one. {github_errors.PERMISSION}"
-            raise EngineError("forge_auth", "publish", message)
+        check_api_url(self._api_url, token, github_errors.PERMISSION)
         self._requester = PinnedRequester(Client(self._api_url, host, limits), self._api_url, token)
         self._found: Repository | None = None
 
@@ -74,7 +69,7 @@ class GitHub:
         A title or body that is too long for GitHub is shortened.
         https://docs.github.com/en/rest/pulls/pulls#create-a-pull-request
         """
-        title, body = _shorten_title(title), _shorten_body(body)
+        title, body = _TEXTS.title(title), _TEXTS.body(body)
         with self._translated_errors(f"a pull request in {self._full_name}"):
             repository = self._repository()
             try:
@@ -99,12 +94,64 @@ class GitHub:
             answer = self._repository().get_pull(number)
             if title is not None or body is not None:
                 answer.edit(
-                    title=NotSet if title is None else _shorten_title(title),
-                    body=NotSet if body is None else _shorten_body(body),
+                    title=NotSet if title is None else _TEXTS.title(title),
+                    body=NotSet if body is None else _TEXTS.body(body),
                 )
             if draft is not None and draft != answer.draft:
                 _make_draft(answer, draft)
             return _pull_request(answer)
+
+    def add_labels(self, number: int, names: Sequence[str]) -> list[str]:
+        """See `Forge`. https://docs.github.com/en/rest/issues/labels#add-labels-to-an-issue creates labels, so each is
+        looked for before."""
+        with self._translated_errors(f"the labels of {self._full_name}"):
+            missing = [name for name in names if not self._has_label(name)]
+            if known := [name for name in names if name not in missing]:
+                self._post(f"/issues/{number}/labels", labels=known)
+            return missing
+
+    def _has_label(self, name: str) -> bool:
+        try:
+            self._repository().get_label(name)
+        except UnknownObjectException:
+            return False
+        return True
+
+    def request_reviews(self, number: int, names: Sequence[str]) -> list[str]:
+        """See `Forge`. A team is `organization/team`.
+
+        One name that is refused makes GitHub refuse all: then each is tried alone.
+        https://docs.github.com/en/rest/pulls/review-requests#request-reviewers-for-a-pull-request
+        """
+        with self._translated_errors(f"the reviewers of pull request {number} of {self._full_name}"):
+            try:
+                self._request_reviews(number, names)
+            except GithubException as error:
+                if error.status != 422:
+                    raise
+                return (
+                    list(names) if len(names) == 1 else [each for each in names if self.request_reviews(number, [each])]
+                )
+            return []
+
+    def _request_reviews(self, number: int, names: Sequence[str]) -> None:
+        people = [name for name in names if "/" not in name]
+        teams = [name.rpartition("/")[2] for name in names if "/" in name]
+        self._post(f"/pulls/{number}/requested_reviewers", reviewers=people, team_reviewers=teams)
+
+    def assign(self, number: int, names: Sequence[str]) -> list[str]:
+        """See `Forge`. GitHub leaves those out whom it does not take.
+        https://docs.github.com/en/rest/issues/assignees#add-assignees-to-an-issue"""
+        with self._translated_errors(f"the assignees of pull request {number} of {self._full_name}"):
+            answer = self._post(f"/issues/{number}/assignees", assignees=list(names))
+            assigned = {each["login"].lower() for each in answer["assignees"]}
+            return [name for name in names if name.lower() not in assigned]
+
+    def _post(self, path: str, **values: list[str]) -> Any:
+        """Send a request about the repository that PyGithub makes only for objects that it has read."""
+        repository = self._repository()
+        _, answer = repository.requester.requestJsonAndCheck("POST", f"{repository.url}{path}", input=values)
+        return answer
 
     def _repository(self) -> Repository:
         """The repository as the forge returns it. Its owner and name may have changed since the URL was set."""
@@ -116,26 +163,14 @@ class GitHub:
     def _translated_errors(self, what: str) -> Iterator[None]:
         """Translate every failure of a request for `what` into an EngineError, without the token."""
         host = urlsplit(self._api_url).hostname or ""
-        try:
-            yield
-        except GithubException as error:
-            failure = github_errors.engine_error(error, host, what)
-        except Unreachable as error:
-            failure = github_errors.unreachable(f"{host} did not answer: {error}.")
-        except BadAnswer as error:
-            failure = EngineError("forge_refused", "publish", f"{host} {error}. Check the site's forge_api_url.")
-        except _NOT_OF_GITHUB:
-            # What PyGithub says may quote the answer, which may be that of an internal service.
-            failure = github_errors.unreachable(
-                f"{host} did not answer like GitHub. Check the site's repo_url and forge_api_url."
-            )
-        else:
-            return
-        message = self._without_token(failure.message)
-        raise EngineError(failure.code, failure.stage, message, retryable=failure.retryable) from None
-
-    def _without_token(self, text: str) -> str:
-        return text.replace(self._token, "[redacted]")
+        with translated(host, "GitHub", self._token):
+            try:
+                yield
+            except BadAttributeException:
+                # PyGithub raises this for answers that do not come from GitHub. Its message quotes them.
+                raise ValueError("not an answer of GitHub") from None
+            except GithubException as error:
+                raise github_errors.engine_error(error, host, what) from None
 
 
 def parse(repo_url: str) -> tuple[str, str]:
@@ -144,30 +179,12 @@ def parse(repo_url: str) -> tuple[str, str]:
     The API of an Enterprise server is below `/api/v3`:
     https://docs.github.com/en/enterprise-server/rest/enterprise-admin. Raises EngineError `forge_refused`.
     """
-    scp = _SCP.fullmatch(repo_url) if "://" not in repo_url else None
-    if scp:
-        scheme, host, path = "ssh", scp["host"], scp["path"]
-    else:
-        parts = urlsplit(repo_url)
-        # The port of ssh is not that of the API, and a user name is not part of the host.
-        host = parts.netloc.rpartition("@")[2] if parts.scheme in ("http", "https") else parts.hostname or ""
-        scheme, path = parts.scheme, parts.path
-    names = _PATH.fullmatch(path)
-    if scheme not in ("http", "https", "ssh") or not host or not names:
-        message = "The site's repo_url has no owner and repository. Set it to a URL like https://github.com/owner/name."
-        raise EngineError("forge_refused", "publish", message)
-    full_name = f"{names['owner']}/{names['name']}"
-    if host.lower() in ("github.com", "www.github.com", "ssh.github.com"):
+    server, full_name = location(repo_url)
+    if not _PATH.fullmatch(full_name):
+        raise no_repository("https://github.com/owner/name")
+    if urlsplit(server).netloc.lower() in ("github.com", "www.github.com", "ssh.github.com"):
         return full_name, "https://api.github.com"
-    return full_name, f"{'http' if scheme == 'http' else 'https'}://{host}/api/v3"
-
-
-def _shorten_title(title: str) -> str:
-    return title if len(title) <= _TITLE_CHARACTERS else title[: _TITLE_CHARACTERS - 1] + "…"
-
-
-def _shorten_body(body: str) -> str:
-    return body if len(body) <= _BODY_CHARACTERS else body[: _BODY_CHARACTERS - len(_SHORTENED)] + _SHORTENED
+    return full_name, f"{server}/api/v3"
 
 
 def _make_draft(answer: Answer, draft: bool) -> None:

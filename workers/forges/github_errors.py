@@ -10,6 +10,7 @@ from typing import Any
 from github import GithubException, RateLimitExceededException
 
 from workers.errors import EngineError
+from workers.forges.failures import of_status
 
 _LONGEST, _MOST_ERRORS = 2_000, 20
 _CODES = {
@@ -30,28 +31,16 @@ PERMISSION = (
 
 def engine_error(error: GithubException, host: str, what: str) -> EngineError:
     """The failure of a request to `host` for `what`."""
-    message = error_text(error.data)
-    quoted = f": {message}" if message else f" with status {error.status}."
-    if _is_rate_limit(error):
-        return unreachable(f"{host} limits the rate of requests{_wait(error)}{quoted}")
-    if error.status >= 500 or error.status == 408:
-        return unreachable(f"{host} failed to answer{quoted}")
-    if error.status in (401, 403) or _kinds(error.data) & {"FORBIDDEN", "INSUFFICIENT_SCOPES"}:
-        return EngineError("forge_auth", "publish", f"{host} refused the token{quoted} {PERMISSION}")
-    if error.status in (404, 410):
-        return EngineError(
-            "forge_not_found",
-            "publish",
-            f"{host} answered 'not found' for {what}. Check the site's repo_url, and that its token may access it.",
-        )
+    said = error_text(error.data)
+    headers = {name.lower(): str(value) for name, value in (error.headers or {}).items()}
     if any("pull request already exists" in text.lower() for text in _texts(error.data)):
-        return EngineError("pull_request_exists", "publish", f"{host} refused {what}{quoted}")
-    return EngineError("forge_refused", "publish", f"{host} refused {what}{quoted}")
-
-
-def unreachable(message: str) -> EngineError:
-    """The forge did not answer the request. The same call may succeed later."""
-    return EngineError("forge_unreachable", "publish", message, retryable=True)
+        return EngineError("pull_request_exists", "publish", f"{host} refused {what}: {said}")
+    status = error.status
+    if isinstance(error, RateLimitExceededException) or "RATE_LIMITED" in _kinds(error.data):
+        status = 429
+    elif _kinds(error.data) & {"FORBIDDEN", "INSUFFICIENT_SCOPES"}:
+        status = 403
+    return of_status(status, headers, host, what, said, PERMISSION)
 
 
 def has_no_drafts(error: GithubException) -> bool:
@@ -97,18 +86,3 @@ def _text(part: Any) -> str:
 
 def _line(value: Any) -> str:
     return " ".join(value[:_LONGEST].split()) if isinstance(value, str) else ""
-
-
-def _is_rate_limit(error: GithubException) -> bool:
-    """https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api"""
-    headers = error.headers or {}
-    is_exhausted = "retry-after" in headers or headers.get("x-ratelimit-remaining") == "0"
-    is_named = (
-        error.status == 429 or isinstance(error, RateLimitExceededException) or "RATE_LIMITED" in _kinds(error.data)
-    )
-    return is_named or (error.status == 403 and is_exhausted)
-
-
-def _wait(error: GithubException) -> str:
-    seconds = str((error.headers or {}).get("retry-after", ""))
-    return f" and asks to wait {seconds[:8]} seconds" if seconds.isdigit() else ""

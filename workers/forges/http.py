@@ -36,7 +36,7 @@ class Limits:
     call_seconds: float = 30.0
     total_seconds: float = 180.0
     calls: int = 40
-    answer_bytes: int = 4 * 1024**2
+    answer_bytes: int = 8 * 1024**2
 
 
 DEFAULT_LIMITS = Limits()
@@ -81,21 +81,27 @@ class Client:
         proxy = None if is_address(self._name) else proxy_for(self._scheme, self._name)
         network = _Network(self._remaining, None if proxy else _judged_connect(self._name, host))
         self._pool = httpcore.ConnectionPool(
-            ssl_context=httpx.create_ssl_context(),
+            # It takes a while to read the certificates.
+            ssl_context=httpx.create_ssl_context() if parts.scheme == "https" else None,
             proxy=_proxy(proxy) if proxy else None,
             max_connections=1,
             network_backend=network,
         )
 
-    def request(self, method: str, target: str, headers: Mapping[str, str], content: str | None) -> Answer:
-        """Send one request for `target`, a path with its query. Raises Unreachable and BadAnswer."""
+    def request(
+        self, method: str, target: str, headers: Mapping[str, str], content: str | None, kept: int | None = None
+    ) -> Answer:
+        """Send one request for `target`, a path with its query. Of the answer's body the last `kept` bytes are kept.
+
+        Raises Unreachable and BadAnswer.
+        """
         if not self._calls_left:
             raise BadAnswer(f"needs more than {self._limits.calls} requests to answer")
         self._calls_left -= 1
         started = time.monotonic()
         self._deadline = started + min(self._limits.call_seconds, self._seconds_left)
         try:
-            return self._request(method, target, headers, (content or "").encode())
+            return self._request(method, target, headers, (content or "").encode(), kept)
         except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProxyError) as error:
             raise Unreachable(_reason(error)) from None
         except (httpcore.ProtocolError, httpcore.UnsupportedProtocol, UnicodeError) as error:
@@ -103,7 +109,9 @@ class Client:
         finally:
             self._seconds_left -= time.monotonic() - started
 
-    def _request(self, method: str, target: str, headers: Mapping[str, str], content: bytes) -> Answer:
+    def _request(
+        self, method: str, target: str, headers: Mapping[str, str], content: bytes, kept: int | None
+    ) -> Answer:
         url = httpcore.URL(scheme=self._scheme, host=self._name, port=self._port, target=target)
         # A compressed answer of half a megabyte may hold a gigabyte.
         sent = {**headers, "Host": self._authority, "Accept-Encoding": "identity"}
@@ -114,11 +122,14 @@ class Client:
             encoding = next((value for name, value in received.items() if name.lower() == "content-encoding"), "")
             if encoding.lower() not in ("", "identity"):
                 raise BadAnswer("sent a compressed answer, although it was asked not to")
-            body = bytearray()
+            body, size = bytearray(), 0
             for chunk in response.iter_stream():
                 body += chunk
-                if len(body) > self._limits.answer_bytes:
+                size += len(chunk)
+                if size > self._limits.answer_bytes:
                     raise BadAnswer(f"sent an answer of more than {self._limits.answer_bytes:,} bytes")
+                if kept is not None:
+                    del body[:-kept]
             return Answer(response.status, received, body.decode(errors="replace"))
 
     @property

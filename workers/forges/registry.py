@@ -10,11 +10,28 @@ from typing import cast
 
 from workers.errors import EngineError
 from workers.forges.base import Forge
+from workers.forges.checks import Checks
+from workers.forges.discussions import Discussions
 from workers.forges.http import DEFAULT_LIMITS, Limits
+from workers.forges.issues import Issues
 from workers.job import Host
 
 # Imported on first use: the client libraries are slow to import, and most processes do not publish.
-ADAPTERS = {"github": ("workers.forges.github", "GitHub")}
+ADAPTERS = {
+    "github": ("workers.forges.github", "GitHub"),
+    "gitlab": ("workers.forges.gitlab", "GitLab"),
+    "gitea": ("workers.forges.gitea", "Gitea"),
+}
+DISCUSSIONS = {
+    "github": ("workers.forges.github_discussions", "GitHubDiscussions"),
+    "gitlab": ("workers.forges.gitlab_discussions", "GitLabDiscussions"),
+    "gitea": ("workers.forges.gitea_discussions", "GiteaDiscussions"),
+}
+"""The forges whose comments and reviews are followed."""
+CHECKS = {"github": ("workers.forges.github_checks", "GitHubChecks")}
+"""The forges whose checks are followed."""
+ISSUES = {"github": ("workers.forges.github_issues", "GitHubIssues")}
+"""The forges whose issues start runners."""
 
 
 def make_forge(
@@ -30,3 +47,27 @@ def make_forge(
         raise EngineError("forge_unsupported", "publish", message)
     module, name = ADAPTERS[kind]
     return cast(Forge, getattr(importlib.import_module(module), name)(repo_url, api_url, token, host, limits))
+
+
+def make_discussions(
+    kind: str, repo_url: str, api_url: str | None, token: str, host: Host, limits: Limits = DEFAULT_LIMITS
+) -> Discussions:
+    """What people write on `kind`. The arguments and errors are those of `make_forge`."""
+    module, name = DISCUSSIONS[kind]
+    return cast(Discussions, getattr(importlib.import_module(module), name)(repo_url, api_url, token, host, limits))
+
+
+def make_checks(
+    kind: str, repo_url: str, api_url: str | None, token: str, host: Host, limits: Limits = DEFAULT_LIMITS
+) -> Checks:
+    """The checks on `kind`. The arguments and errors are those of `make_forge`."""
+    module, name = CHECKS[kind]
+    return cast(Checks, getattr(importlib.import_module(module), name)(repo_url, api_url, token, host, limits))
+
+
+def make_issues(
+    kind: str, repo_url: str, api_url: str | None, token: str, host: Host, limits: Limits = DEFAULT_LIMITS
+) -> Issues:
+    """The issues on `kind`. The arguments and errors are those of `make_forge`."""
+    module, name = ISSUES[kind]
+    return cast(Issues, getattr(importlib.import_module(module), name)(repo_url, api_url, token, host, limits))

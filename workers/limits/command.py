@@ -57,11 +57,14 @@ class Process:
                     yield from self._read(selector, key)
                 if ready:
                     self._budget.note_output()
-                elif self._supervised.poll() is not None:
-                    break  # The supervisor was killed, and a process that it left still has the pipes open.
-                else:
+                elif self._supervised.poll() is None:
                     self._budget.check_silence(self._stage)
                     yield None
+                elif not selector.select(0):
+                    # All was read. The supervisor still has the pipes open, or if it was killed, a process that it left.
+                    break
+            for key in selector.get_map().values():
+                yield from key.data.finish()
         self.status = self._supervised.wait()
         self._lifeline.check()
 

@@ -21,11 +21,12 @@ import h11
 
 from workers.processes.fork_server import LENGTH
 
-# The server imports only what it forks and the one library which that needs, by these paths.
+# The server imports only what it forks and the libraries which that needs, by these paths.
 _START = (
     "import sys; sys.path += sys.argv[2:];"
-    "from processes import fork_server, lock_holder, supervisor; from egress import proxy;"
-    "roles = {'supervisor': supervisor.main, 'lock-holder': lock_holder.main, 'egress-proxy': proxy.main};"
+    "from processes import fork_server, lock_holder, supervisor; from egress import proxy; from egress.gateway import gateway;"
+    "roles = {'supervisor': supervisor.main, 'lock-holder': lock_holder.main, 'egress-proxy': proxy.main,"
+    " 'model-gateway': gateway.main};"
     "fork_server.main(int(sys.argv[1]), roles)"
 )
 _PATH = (str(Path(__file__).parents[1]), str(Path(h11.__file__).parents[1]))

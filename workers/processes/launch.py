@@ -20,7 +20,7 @@ _REAP_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Network:
-    """The only network of a sandbox: a socket that listens on `port` of its loopback address.
+    """A socket of a sandbox's only network, which listens on `port` of its loopback address.
 
     It is sent, with `stage`, through the descriptor `channel` to the process that accepts the connections.
     """
@@ -37,8 +37,8 @@ class Launch:
     `uid` is the user to become, which only root can. `exposed` pairs files and directories with the paths below /tmp
     where that user finds them (see `command.expose`). `overlay` has the lower, upper and work folder of an overlay and
     the path below /tmp where it is mounted. `limits` are names and values of `resource`. `groups` are the
-    `cgroup.procs` files of the control groups to join. `filter` is a file with a seccomp program, and `network` the
-    network to make, for a command that is bubblewrap. `locks` are descriptors that the supervisor keeps open until all
+    `cgroup.procs` files of the control groups to join. `filter` is a file with a seccomp program, and `networks` the
+    sockets of the network to make, for a command that is bubblewrap. `locks` are descriptors that the supervisor keeps open until all
     processes of the command have ended. The command inherits only its standard streams.
     """
 
@@ -51,7 +51,7 @@ class Launch:
     limits: Mapping[str, int] = field(default_factory=dict)
     groups: Sequence[str] = ()
     filter: str | None = None
-    network: Network | None = None
+    networks: Sequence[Network] = ()
     locks: Sequence[int] = ()
 
     def fields(self, deadline: float) -> dict[str, Any]:
@@ -66,14 +66,14 @@ class Launch:
             "limits": dict(self.limits),
             "groups": list(self.groups),
             "filter": self.filter,
-            "network": [self.network.port, self.network.stage] if self.network else None,
+            "networks": [[each.port, each.stage] for each in self.networks],
             "deadline": deadline,
         }
 
     @property
     def descriptors(self) -> tuple[int, ...]:
         """The descriptors that the supervisor gets after the streams of the command."""
-        return (*self.locks, *([self.network.channel] if self.network else []))
+        return (*self.locks, *(each.channel for each in self.networks))
 
 
 class Supervised:

@@ -1,8 +1,8 @@
-"""The network of a sandbox: one socket that listens inside and is accepted on outside, by the proxy.
+"""The network of a sandbox: sockets that listen inside and are accepted on outside, by the proxy and the gateway.
 
 A socket belongs to the network namespace that it was created in, whichever process accepts on it. So a process of ours
-enters the network of the sandbox, listens, and sends the socket to the proxy, before bubblewrap starts the command:
-it reports the namespaces that it created (`--info-fd`), and waits until the socket exists (`--block-fd`). None of our
+enters the network of the sandbox, listens, and sends the sockets out, before bubblewrap starts the command:
+it reports the namespaces that it created (`--info-fd`), and waits until the sockets exist (`--block-fd`). None of our
 code runs inside the sandbox.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+from collections.abc import Sequence
 
 from . import system_calls
 from .command import become_user
@@ -23,11 +24,12 @@ _CONNECTIONS_WAITING = 128
 class SandboxNetwork:
     """The network of one sandbox that is about to be started, as `uid` unless that is None.
 
-    `channel` leads to the proxy, which gets each socket with the name of the `stage` whose rules apply.
+    Each of `sockets` is a channel, a port and a stage. The channel leads to the process that accepts connections, the
+    proxy or the gateway, which gets the socket with the name of the stage whose rules apply.
     """
 
-    def __init__(self, channel: int, port: int, stage: str, uid: int | None) -> None:
-        self._channel, self._port, self._stage, self._uid = channel, port, stage, uid
+    def __init__(self, sockets: Sequence[tuple[int, int, str]], uid: int | None) -> None:
+        self._sockets, self._uid = sockets, uid
         self._report_end, self._report = os.pipe()
         self._gate, self._gate_end = os.pipe()
         self._reported = b""
@@ -63,7 +65,7 @@ class SandboxNetwork:
             os.write(self._gate_end, b"1")
             chunk = b""
         if not chunk:
-            for descriptor in (self._report_end, self._gate_end, self._channel):
+            for descriptor in (self._report_end, self._gate_end, *(channel for channel, _, _ in self._sockets)):
                 os.close(descriptor)
         return bool(chunk)
 
@@ -73,7 +75,7 @@ class SandboxNetwork:
         child = os.fork()
         if child == 0:
             try:
-                self._send_listener(pid)
+                self._send_listeners(pid)
             except OSError as error:
                 os.write(failed, str(error).encode())
             finally:
@@ -85,13 +87,14 @@ class SandboxNetwork:
         if message:
             raise OSError(message)
 
-    def _send_listener(self, pid: int) -> None:
+    def _send_listeners(self, pid: int) -> None:
         if self._uid is not None:
             # The user who created the namespaces may enter them. Root may not, in a container without CAP_SYS_PTRACE.
             become_user(self._uid)
         system_calls.enter_network(os.open(f"/proc/{pid}/ns/net", os.O_RDONLY))
-        with socket.socket() as listener, socket.socket(fileno=self._channel) as channel:
-            listener.setsockopt(socket.SOL_IP, _IP_FREEBIND, 1)
-            listener.bind(("127.0.0.1", self._port))
-            listener.listen(_CONNECTIONS_WAITING)
-            socket.send_fds(channel, [self._stage.encode()], [listener.fileno()])
+        for number, port, stage in self._sockets:
+            with socket.socket() as listener, socket.socket(fileno=number) as channel:
+                listener.setsockopt(socket.SOL_IP, _IP_FREEBIND, 1)
+                listener.bind(("127.0.0.1", port))
+                listener.listen(_CONNECTIONS_WAITING)
+                socket.send_fds(channel, [stage.encode()], [listener.fileno()])

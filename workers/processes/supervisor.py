@@ -26,7 +26,7 @@ ENDED_BY_US = 124
 
 
 def main(connection: socket.socket, launch: dict[str, Any], descriptors: list[int]) -> None:
-    """Run the command to its end. `descriptors` are its streams, the locks to hold and, if needed, the channel."""
+    """Run the command to its end. `descriptors` are its streams, the locks to hold and the channels."""
     wakeup, waker = os.pipe()
     os.set_blocking(waker, False)
     signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
@@ -34,13 +34,13 @@ def main(connection: socket.socket, launch: dict[str, Any], descriptors: list[in
     if LINUX:
         system_calls.become_subreaper()
     streams, locks = descriptors[:3], descriptors[3:]
+    sockets: list[tuple[int, int, str]] = []
+    for port, stage in reversed(launch["networks"]):
+        sockets.append((locks.pop(), port, stage))
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
-    network = None
-    if launch["network"]:
-        port, stage = launch["network"]
-        network = SandboxNetwork(locks.pop(), port, stage, launch["uid"])
+    network = SandboxNetwork(sockets, launch["uid"]) if sockets else None
     child = os.fork()
     if child == 0:
         exec_command(launch, *((network.options, network.inherited) if network else ((), ())))

@@ -17,13 +17,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from workers.errors import EngineError
+from workers.errors import EngineError, Stage
 from workers.job import Host, Secrets
 from workers.limits.git_limits import remote_limits
 from workers.processes.lifeline import Lifeline
+from workers.repository.alternates import init_with_alternates
 from workers.repository.forbidden import find_forbidden
 from workers.repository.git import Git, GitFailed
-from workers.repository.mirror import init_with_alternates
 from workers.repository.objects import Objects
 from workers.repository.patches import apply_patch
 from workers.repository.trees import changes as changed_paths
@@ -65,9 +65,10 @@ class MergeConflict(Exception):
 
 @dataclass(frozen=True)
 class Landed:
-    """What this runner committed to a branch before: the commit and its cumulative diff."""
+    """What this runner committed to a branch before: the commit, and its cumulative diff with the base of that."""
 
     sha: str
+    base_sha: str
     diff: Callable[[], Iterator[bytes]] = field(repr=False)
 
 
@@ -110,9 +111,13 @@ class Commits:
             if holds_secret(objects, changed_paths(objects, base_tree, tree), self._secrets):
                 return EngineError("contains_secret", "publish", _SECRET)
         if forbidden := find_forbidden(self.git, tree):
-            named = ", ".join(forbidden[:_MOST_NAMED]) + (" and more" if len(forbidden) > _MOST_NAMED else "")
-            return EngineError("forbidden_paths", "publish", _FORBIDDEN.format(named))
+            return EngineError("forbidden_paths", "publish", _FORBIDDEN.format(named(forbidden)))
         return None
+
+    def changed_paths(self, old: str, new: str) -> list[bytes]:
+        """The paths that differ between two commits."""
+        with contextlib.closing(Objects(self.git)) as objects:
+            return [change.path for change in changed_paths(objects, self.tree_of(old), self.tree_of(new))]
 
     def tree(self, base_sha: str, diff: Callable[[], Iterator[bytes]]) -> str:
         """The tree of the base with `diff` applied; raises EngineError `diff_does_not_apply`."""
@@ -149,6 +154,13 @@ class Commits:
         sides = (self.commit(self.tree_of(side), [base], change) for side in (ours, theirs))
         return self.merge(*sides)
 
+    def reapply(self, base_sha: str, diff: Callable[[], Iterator[bytes]], tip: str) -> str:
+        """The tree of `tip` with `diff`, which was made on `base_sha`, merged into it. Raises `MergeConflict`."""
+        # The history does not matter, so a branch that was rewritten is no obstacle.
+        change = Change("", "", 0, "", diff)
+        ours = self.commit(self.tree(base_sha, diff), [], change)
+        return self.merge_since(self.tree_of(base_sha), tip, ours, change)
+
     def merge(self, ours: str, theirs: str) -> str:
         """The tree of the merge of both commits; raises `MergeConflict` with the files that conflict."""
         output = b""
@@ -172,8 +184,10 @@ class Commits:
 
 
 @contextlib.contextmanager
-def temporary_repository(host: Host, mirror: Path, secrets: Secrets, lifeline: Lifeline) -> Iterator[Commits]:
-    """A temporary bare git directory on top of the mirror's objects."""
+def temporary_repository(
+    host: Host, mirror: Path, secrets: Secrets, lifeline: Lifeline, stage: Stage = "publish"
+) -> Iterator[Commits]:
+    """A temporary bare git directory on top of the mirror's objects. Its errors have that stage."""
     folder = host.work_dir / "publications"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     _remove_orphans(folder)
@@ -182,7 +196,7 @@ def temporary_repository(host: Host, mirror: Path, secrets: Secrets, lifeline: L
     fcntl.flock(held, fcntl.LOCK_EX)
     limits = remote_limits(host)
     deadline = time.monotonic() + limits.seconds
-    git = Git(directory, lifeline, "publish", index=directory / "index", deadline=deadline, limits=limits)
+    git = Git(directory, lifeline, stage, index=directory / "index", deadline=deadline, limits=limits)
     try:
         init_with_alternates(git, mirror)
         yield Commits(git, secrets)
@@ -203,6 +217,11 @@ def _remove_orphans(folder: Path) -> None:
                     shutil.rmtree(directory, ignore_errors=True)
             finally:
                 os.close(held)
+
+
+def named(files: Sequence[str]) -> str:
+    """The first files, for a message."""
+    return ", ".join(files[:_MOST_NAMED]) + (" and more" if len(files) > _MOST_NAMED else "")
 
 
 def _plain(text: str) -> str:

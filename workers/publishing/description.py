@@ -6,23 +6,23 @@ What people write around it on the forge is kept. If they removed the marks, the
 from __future__ import annotations
 
 _BEGIN, _END = "<!-- agent-runners: sessions -->", "<!-- agent-runners: end of sessions -->"
-# GitHub allows 65,536 characters. What people wrote is kept in full, and the generated part gets the rest.
+# What people wrote is kept in full, and the generated part gets the rest of what the forge allows. It is never longer.
 _LONGEST = 65_000
 _CUT = "\n\n[The rest was left out: the description would be too long.]"
 
 
-def new_description(sessions: str) -> str:
-    """The description of a new pull request."""
-    return _marked(sessions, _LONGEST)
+def new_description(sessions: str, characters: int) -> str:
+    """The description of a new pull request, of at most so many characters."""
+    return _marked(sessions, min(characters, _LONGEST))
 
 
-def updated_description(body: str, sessions: str) -> str | None:
+def updated_description(body: str, sessions: str, characters: int) -> str | None:
     """`body` with its generated part replaced; None if it has no such part."""
     before, begin, rest = body.replace("\r\n", "\n").partition(_BEGIN)
     _, end, after = rest.partition(_END)
     if not begin or not end:
         return None
-    return f"{before}{_marked(sessions, _LONGEST - len(before) - len(after))}{after}"
+    return f"{before}{_marked(sessions, min(characters, _LONGEST) - len(before) - len(after))}{after}"
 
 
 def _marked(sessions: str, longest: int) -> str:

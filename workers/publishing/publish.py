@@ -6,8 +6,9 @@ any number of times, and there is still one branch and one pull request.
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from workers.errors import EngineError
@@ -15,8 +16,8 @@ from workers.forges.base import Forge, PullRequest
 from workers.forges.registry import make_forge
 from workers.job import Host, Secrets
 from workers.processes.lifeline import Lifeline
-from workers.publishing.commits import Change, Commits, Landed, MergeConflict, temporary_repository
-from workers.publishing.pull_requests import PullRequestSpec, open_or_update, refuse_ended
+from workers.publishing.commits import Change, Commits, Landed, MergeConflict, named, temporary_repository
+from workers.publishing.pull_requests import PullRequestSpec, add_to, open_or_update, refuse_ended
 from workers.repository.git import GitFailed
 from workers.repository.mirror import Mirror
 from workers.repository.remote import Remote
@@ -32,7 +33,8 @@ class PublishJob:
     `branch` is the branch to push. Without a `pull_request` the changes are committed to it directly, as one commit if
     `squash` is set. `planned_shas` are the commits that earlier attempts of this publication were about to push,
     `own_shas` all that this runner was ever about to push there. `landed` is this runner's last commit to the branch.
-    `on_push` is called with each commit before it is pushed. `base_sha` is None if an external worker did not report
+    `on_push` is called with each commit before it is pushed. `sensitive_kinds` names what the description of a pull request
+    points reviewers to, among the paths that change; nothing is pushed if `refuses_sensitive` and there are any. `base_sha` is None if an external worker did not report
     what it worked on: then the requested `sha`, or the tip of the branch, is the base.
     """
 
@@ -47,6 +49,8 @@ class PublishJob:
     secrets: Secrets
     lifeline: Lifeline
     on_push: Callable[[str], None]
+    sensitive_kinds: Callable[[Iterable[str]], list[str]] = lambda paths: []
+    refuses_sensitive: bool = False
     own_shas: frozenset[str] = frozenset()
     planned_shas: tuple[str, ...] = ()
     landed: Landed | None = None
@@ -64,6 +68,8 @@ class Published:
 
     sha: str
     pull_request: PullRequest | None = None
+    warnings: tuple[str, ...] = ()
+    """Sentences on what the pull request lacks."""
 
 
 def publish(job: PublishJob, host: Host) -> Published:
@@ -94,19 +100,38 @@ class _Publication:
         forge = self._connect(spec) if spec else None
         if forge and spec and spec.number is not None:
             refuse_ended(forge.get_pull_request(spec.number))
+        self._remote.check_answers()
         mirror = Mirror(self._host, job.site_id, job.lifeline)
         # A server that does not serve commits by id may have it on the branch that the runner started from.
         base_sha, _ = mirror.obtain_base(replace(job, branch=job.base_branch))
+        if job.landed is not None:
+            # The runner may have been rebased since.
+            mirror.obtain_base(replace(job, branch=job.base_branch, base_sha=job.landed.base_sha))
         with temporary_repository(self._host, mirror.directory, job.secrets, job.lifeline) as commits:
             changes = (job.last,) if job.squash else job.changes
             made = commits.chain(base_sha, changes, job.message)
+            kinds = self._sensitive_kinds(commits, base_sha, made)
             if forge is None or spec is None:
-                return Published(self._land(commits, base_sha, made))
+                return Published(self._land(commits, made))
             self._push_own(commits, made)
-        return Published(made, open_or_update(forge, spec, job.branch, job.lifeline))
+            warning = f"> **Look closely:** this changes {', '.join(kinds)}.\n\n" if kinds else ""
+            spec = replace(spec, sessions=warning + spec.sessions)
+        found = open_or_update(forge, spec, job.branch, job.lifeline)
+        return Published(made, found, tuple(add_to(forge, found.number, spec.additions)))
+
+    def _sensitive_kinds(self, commits: Commits, base_sha: str, made: str) -> list[str]:
+        """What reviewers should not miss; raises EngineError `sensitive_files` if that must not be published."""
+        kinds = self._job.sensitive_kinds(os.fsdecode(path) for path in commits.changed_paths(base_sha, made))
+        if kinds and self._job.refuses_sensitive:
+            message = (
+                f"The change touches {', '.join(kinds)}, which the site refuses. Nothing was pushed. Have another session "
+                "undo that, or have an administrator set the site's sensitive_files to warn."
+            )
+            raise EngineError("sensitive_files", "publish", message)
+        return kinds
 
     def _connect(self, spec: PullRequestSpec) -> Forge:
-        return make_forge(spec.forge, self._job.repo_url, spec.api_url, self._job.credential or "", self._host)
+        return make_forge(spec.forge, self._job.repo_url, spec.api_url, spec.token, self._host)
 
     def _push_own(self, commits: Commits, made: str) -> None:
         """Move the runner's own branch to `made`, replacing only commits that the runner pushed."""
@@ -123,17 +148,17 @@ class _Publication:
             raise EngineError("branch_moved", "publish", message)
         self._push(commits, made, tip)
 
-    def _land(self, commits: Commits, base_sha: str, made: str) -> str:
+    def _land(self, commits: Commits, made: str) -> str:
         """Commit `made` to the target branch, by a three-way merge if that has moved; returns the branch's new commit."""
         for _ in range(_MAX_PUSHES):
             tip = self._tip(commits)
             new = made
             if tip is not None:
                 tip = self._fetch(commits)
-                if landed := self._find_landed(commits, base_sha, made, tip):
+                if landed := self._find_landed(commits, made, tip):
                     return landed
                 if self._job.squash or not commits.is_ancestor(tip, made):
-                    new = self._merge(commits, base_sha, tip, made)
+                    new = self._merge(commits, tip, made)
                 if new == tip:
                     return tip
             try:
@@ -144,7 +169,7 @@ class _Publication:
         message = f"Others pushed to the branch {self._job.branch} during each of {_MAX_PUSHES} tries to push. Try again later."
         raise EngineError("branch_moved", "publish", message, retryable=True)
 
-    def _find_landed(self, commits: Commits, base_sha: str, made: str, tip: str) -> str | None:
+    def _find_landed(self, commits: Commits, made: str, tip: str) -> str | None:
         """The commit in the history of `tip` that already put all of `made` on the branch; None if there is none.
 
         An earlier attempt may have pushed `made` as part of a merge, so its last planned commit comes first. If an
@@ -152,22 +177,21 @@ class _Publication:
         """
         candidates = [*reversed(self._job.planned_shas), made]
         landed = self._job.landed
-        if landed and commits.tree(base_sha, landed.diff) == commits.tree_of(made):
+        if landed and commits.tree(landed.base_sha, landed.diff) == commits.tree_of(made):
             candidates.insert(0, landed.sha)
         return next((sha for sha in candidates if commits.is_ancestor(sha, tip)), None)
 
-    def _merge(self, commits: Commits, base_sha: str, tip: str, made: str) -> str:
+    def _merge(self, commits: Commits, tip: str, made: str) -> str:
         landed = self._job.landed
         try:
             if landed and commits.is_ancestor(landed.sha, tip):
                 # A squashed commit is not in the history of `made`, so a plain merge would apply its changes again.
-                tree = commits.merge_since(commits.tree(base_sha, landed.diff), tip, made, self._job.last)
+                tree = commits.merge_since(commits.tree(landed.base_sha, landed.diff), tip, made, self._job.last)
             else:
                 tree = commits.merge(tip, made)
         except MergeConflict as conflict:
-            files = ", ".join(conflict.files[:20]) + (" and more" if len(conflict.files) > 20 else "")
             message = (
-                f"The branch {self._job.branch} has changed in the same places: {files}. Nothing was pushed. Start a new "
+                f"The branch {self._job.branch} has changed in the same places: {named(conflict.files)}. Nothing was pushed. Start a new "
                 "runner from that branch, or commit to another branch and merge it by hand."
             )
             raise EngineError("merge_conflict", "publish", message) from None
@@ -212,7 +236,7 @@ class _Publication:
         why = "the token may not write to it" if self._job.credential else "the site has no access token"
         return (
             f"The forge refused the push to the branch {self._job.branch}: {why}. Set the site's access_token to one that "
-            'may push there (on GitHub, "Contents: read and write").'
+            'may push there (on GitHub "Contents: read and write", on GitLab `write_repository`).'
         )
 
     def _run_remote(self, commits: Commits, *arguments: str) -> str:
@@ -235,7 +259,11 @@ class _Publication:
             return _BranchMoved(self._job.branch)
         remote_lines = re.findall(r"^remote: (.*\S)\s*$", self._remote.scrub(failed.errors), re.MULTILINE)
         detail = " ".join([rejected[2], *remote_lines])[:2000]
-        return EngineError("push_rejected", "publish", f"The forge rejected the push to {self._job.branch}: {detail}")
+        message = (
+            f"The forge rejected the push to {self._job.branch}: {detail}. Use another branch, or change what the forge "
+            "allows there."
+        )
+        return EngineError("push_rejected", "publish", message)
 
 
 class _BranchMoved(EngineError):

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from workers.errors import EngineError
 from workers.forges.base import Forge, PullRequest
 from workers.processes.lifeline import Lifeline
 from workers.publishing.description import new_description, updated_description
+
+
+@dataclass(frozen=True)
+class Additions:
+    """Labels, reviewers and assignees to add to a pull request, by the names that the forge has for them."""
+
+    labels: tuple[str, ...] = ()
+    reviewers: tuple[str, ...] = ()
+    assignees: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -25,10 +34,15 @@ class PullRequestSpec:
     base: str
     default_title: str
     sessions: str
+    before: str = ""
+    """What stands before and after the sessions in the body of a new one."""
+    after: str = ""
     title: str | None = None
     body: str | None = None
     draft: bool | None = None
     number: int | None = None
+    additions: Additions = Additions()
+    token: str = field(default="", repr=False)
 
 
 class PullRequestEnded(EngineError):
@@ -36,7 +50,7 @@ class PullRequestEnded(EngineError):
 
     def __init__(self, pull_request: PullRequest) -> None:
         number, state = pull_request.number, pull_request.state
-        remedy = "Reopen it to go on there" if state == "closed" else "Start a new runner to go on"
+        remedy = "Reopen it to continue there" if state == "closed" else "Start a new runner to continue"
         super().__init__("pull_request_ended", "publish", f"Pull request #{number} is {state} already. {remedy}.")
         self.pull_request = pull_request
 
@@ -60,11 +74,31 @@ def open_or_update(forge: Forge, spec: PullRequestSpec, branch: str, lifeline: L
             if found is None:
                 raise
     refuse_ended(found)
-    changes = _changes(found, spec)
+    changes = _changes(found, spec, forge.body_characters)
     if not changes:
         return found
     lifeline.check()
     return forge.update_pull_request(found.number, **changes)
+
+
+def add_to(forge: Forge, number: int, additions: Additions) -> list[str]:
+    """Add labels, reviewers and assignees. Returns a sentence on each that could not be added: the pull request is there
+    without it."""
+    warnings = []
+    for kind, names, add in (
+        ("label", additions.labels, forge.add_labels),
+        ("reviewer", additions.reviewers, forge.request_reviews),
+        ("assignee", additions.assignees, forge.assign),
+    ):
+        try:
+            refused = add(number, names) if names else []
+        except EngineError as error:
+            warnings.append(f"The {kind}s {', '.join(names)} were not added: {error.message}")
+        else:
+            warnings += [
+                f"The {kind} {name} was not added: the forge does not have it, or refuses it." for name in refused
+            ]
+    return warnings
 
 
 def _open(forge: Forge, spec: PullRequestSpec, branch: str) -> PullRequest:
@@ -72,14 +106,19 @@ def _open(forge: Forge, spec: PullRequestSpec, branch: str) -> PullRequest:
         branch=branch,
         base=spec.base,
         title=spec.default_title if spec.title is None else spec.title,
-        body=new_description(spec.sessions) if spec.body is None else spec.body,
+        body=_new_body(spec, forge.body_characters) if spec.body is None else spec.body,
         draft=spec.draft or False,
     )
 
 
-def _changes(found: PullRequest, spec: PullRequestSpec) -> dict[str, Any]:
+def _new_body(spec: PullRequestSpec, longest: int) -> str:
+    room = longest - len(spec.before) - len(spec.after)
+    return f"{spec.before}{new_description(spec.sessions, room)}{spec.after}"
+
+
+def _changes(found: PullRequest, spec: PullRequestSpec, longest: int) -> dict[str, Any]:
     """The fields of the pull request that differ from `spec`, with their new values."""
-    body = updated_description(found.body, spec.sessions) if spec.body is None else spec.body
+    body = updated_description(found.body, spec.sessions, longest) if spec.body is None else spec.body
     wanted = {"title": spec.title, "body": body, "draft": spec.draft}
     current = {"title": found.title, "body": found.body.replace("\r\n", "\n"), "draft": found.state == "draft"}
     return {name: value for name, value in wanted.items() if value is not None and value != current[name]}

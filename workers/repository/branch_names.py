@@ -14,9 +14,13 @@ _REFUSED = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|//|@\{|(^|/)\.|\.lock(/|\Z
 
 def check_branch(name: str) -> None:
     """Raise EngineError `repository_refused` for a name that git does not allow for a branch."""
-    if not name or _REFUSED.search(name) or not _is_text(name):
+    if not is_branch_name(name):
         message = f"{name!r} is not a branch name that git allows. Use another branch."
         raise EngineError("repository_refused", "checkout", message)
+
+
+def is_branch_name(name: str) -> bool:
+    return bool(name) and not _REFUSED.search(name) and _is_text(name)
 
 
 def _is_text(name: str) -> bool:

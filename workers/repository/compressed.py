@@ -1,4 +1,4 @@
-"""What compressed files hold: the members of gzip and zip files, wherever they begin, and files of zlib.
+"""What compressed files hold: the members of gzip, bzip2, xz and zip files, wherever they begin, and files of zlib.
 
 Nothing is written and little is kept: content is read in pieces as it streams by. How much is decompressed is limited,
 because a few bytes may stand for gigabytes.
@@ -6,19 +6,27 @@ because a few bytes may stand for gigabytes.
 
 from __future__ import annotations
 
+import bz2
+import lzma
 import re
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-# Where a member begins (RFC 1952; APPNOTE.TXT of zip, 4.3.7: signature, version, flags, the method "deflate").
-_MEMBER = re.compile(rb"\x1f\x8b\x08|PK\x03\x04.{4}\x08\x00", re.DOTALL)
+# Where a member begins (RFC 1952; APPNOTE.TXT of zip, 4.3.7: signature, version, flags, the method "deflate"). Those that zip
+# has by its methods "bzip2" and "xz" begin as they do elsewhere.
+_BZIP2, _XZ = b"BZh", b"\xfd7zXZ\0"
+_MEMBER = re.compile(rb"\x1f\x8b\x08|BZh[1-9]1AY&SY|\xfd7zXZ\x00|PK\x03\x04.{4}\x08\x00", re.DOTALL)
 # Zlib has no distinctive mark, so it is recognized at the start of a file only (RFC 1950).
 _ZLIB = re.compile(rb"\x78[\x01\x5e\x9c\xda]")
 LONGEST_MARK = 10
 _ZIP_HEADER = 30
 _PIECE = 1 << 18
+# A file of xz says how much memory it needs. Those that `xz -9` makes need this much.
+_MOST_MEMORY = 68 * 1024**2
+# How much longer than zlib they take for a byte.
+_WEIGHTS = {bz2.BZ2Decompressor: 4, lzma.LZMADecompressor: 2}
 
 
 @dataclass
@@ -54,18 +62,19 @@ def decompressed(content: Iterable[bytes], budget: Budget) -> Iterator[bytes]:
                     return
             try:
                 piece = member.decompress(data, _PIECE)
-            except zlib.error:
+            except (zlib.error, OSError, lzma.LZMAError, MemoryError):
                 budget.size -= len(data)
                 member = None
                 continue
-            left = member.unused_data or member.unconsumed_tail
-            budget.size -= len(data) - len(left) + len(piece)
+            # Those of bzip2 and xz keep by themselves what they have not read.
+            left = member.unused_data or getattr(member, "unconsumed_tail", b"")
+            budget.size -= (len(data) - len(left) + len(piece)) * _WEIGHTS.get(type(member), 1)
             data = left
             yield piece
             if member.eof:
                 member = None
                 yield b"\0"
-            elif not data and len(piece) < _PIECE:
+            elif not data and len(piece) < _PIECE and getattr(member, "needs_input", True):
                 break
 
 
@@ -78,6 +87,10 @@ def _next_member(data: bytes, *, at_start: bool) -> tuple[Any, bytes]:
         return None, data[1 - LONGEST_MARK :]
     if found[0].startswith(b"\x1f"):
         return _started(zlib.MAX_WBITS | 16, found[0]), data[found.end() :]
+    if found[0].startswith(_BZIP2):
+        return bz2.BZ2Decompressor(), data[found.start() :]
+    if found[0] == _XZ:
+        return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MOST_MEMORY), data[found.start() :]
     header = data[found.start() :]
     if len(header) < _ZIP_HEADER:
         return None, header

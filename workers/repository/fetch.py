@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Iterator
 
 from workers.errors import EngineError
+from workers.repository.branch_names import is_branch_name
 from workers.repository.git import Git, GitFailed, OverLimit
 from workers.repository.remote import Remote
 
@@ -20,6 +21,7 @@ _FETCH = (
 )
 _EMPTY = "It is empty. Push a first commit, then try again."
 # How many branches a missing name is compared with, and how many similar ones the error lists.
+MOST_LISTED = 5_000
 _MAX_COMPARED, _MAX_SUGGESTED = 10_000, 3
 
 
@@ -30,6 +32,8 @@ class Fetch:
         self._git = git
         self._remote = remote
         self._timeout = timeout
+        # The tip is missing if the last fetch failed. Otherwise the server is likely to answer, and is not asked twice.
+        self._is_first = not (git.directory / _TIP).exists()
 
     def default_branch(self) -> str:
         """The branch that the remote's HEAD names. Raises EngineError `branch_not_found` if there is none."""
@@ -39,6 +43,18 @@ class Fetch:
         _, branches = self._list()
         message = "Its HEAD names a branch that does not exist. Set the site's default_branch." if branches else _EMPTY
         raise EngineError("branch_not_found", "checkout", f"The repository has no default branch. {message}")
+
+    def find_branch(self, name: str | None) -> str:
+        """The branch of that name, or the default branch, without fetching it. Raises EngineError `branch_not_found`."""
+        if name is None:
+            return self.default_branch()
+        if name not in self._list(f"{_HEADS}{name}")[1]:
+            raise self._branch_not_found(name)
+        return name
+
+    def branches(self) -> list[str]:
+        """The names of the remote's branches, at most `MOST_LISTED`, in their order."""
+        return [name for name in self._list(f"{_HEADS}*")[1] if is_branch_name(name)][:MOST_LISTED]
 
     def branch(self, name: str) -> str:
         """Fetch a branch and return its commit. Raises EngineError `branch_not_found`, which suggests similar names."""
@@ -95,6 +111,9 @@ class Fetch:
         return default, branches
 
     def _run(self, *arguments: str) -> bytes:
+        if self._is_first:
+            self._remote.check_answers()
+            self._is_first = False
         try:
             with translate_timeout():
                 return self._git.run(*arguments, access=self._remote.access, timeout=self._timeout)

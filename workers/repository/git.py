@@ -37,7 +37,13 @@ _INHERITED = (
 _CHUNK = 1 << 18
 _TICK_SECONDS = 0.25
 # Keepalives end a connection to a silent server after the same time as `http.lowSpeedTime`.
-_SSH_OPTIONS = ("BatchMode=yes", "ControlMaster=no", "ServerAliveInterval=15", "ServerAliveCountMax=4")
+_SSH_OPTIONS = (
+    "BatchMode=yes",
+    "ConnectTimeout=15",
+    "ControlMaster=no",
+    "ServerAliveInterval=15",
+    "ServerAliveCountMax=4",
+)
 _GRACE_SECONDS = 2.0
 _KEPT_ERRORS = 16_384
 # How git reports a full disk: the system's messages, and git's own for an incomplete pack.

@@ -5,12 +5,18 @@ A user who can choose a URL, or owns the name in it, must not make this machine 
 
 from __future__ import annotations
 
+import socket
+import ssl
+import time
 import urllib.request
+from collections.abc import Sequence
 
 from workers.egress.addresses import allowed_addresses, resolver
 from workers.egress.rules import canonical, is_address
 from workers.errors import EngineError
 from workers.job import Host
+
+ANSWER_SECONDS = 15.0
 
 
 def find_addresses(name: str, host: Host) -> list[str]:
@@ -34,6 +40,36 @@ def find_addresses(name: str, host: Host) -> list[str]:
         message = f"{name} has a private address or a cloud metadata address, which this worker does not connect to."
         raise EngineError("repository_refused", "checkout", message)
     return allowed
+
+
+def answers(name: str, addresses: Sequence[str], port: int, is_encrypted: bool) -> bool:
+    """Whether a server at one of the addresses takes a connection and, `is_encrypted`, answers a TLS greeting in time.
+
+    True as well if it refuses the connection, or answers with anything else: that is not for this check to judge.
+    """
+    ends_at = time.monotonic() + ANSWER_SECONDS
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # Nothing is sent, so the certificate does not matter here. Git checks it.
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    for address in addresses:
+        try:
+            with socket.create_connection((address, port), max(0.1, ends_at - time.monotonic())) as connection:
+                connection.settimeout(max(0.1, ends_at - time.monotonic()))
+                if is_encrypted:
+                    _greet(context, connection, name)
+            return True
+        except TimeoutError:
+            continue
+        except OSError:
+            return True
+    return False
+
+
+def _greet(context: ssl.SSLContext, connection: socket.socket, name: str) -> None:
+    server_name = None if is_address(name) else name
+    # A handshake of `wrap_socket` itself leaves the connection open if a signal interrupts it.
+    with context.wrap_socket(connection, server_hostname=server_name, do_handshake_on_connect=False) as encrypted:
+        encrypted.do_handshake()
 
 
 def ascii_name(name: str) -> str:

@@ -21,6 +21,7 @@ from workers.job import Host
 from workers.limits.budget import Budget
 from workers.limits.git_limits import remote_limits
 from workers.processes.lifeline import Lifeline
+from workers.repository.alternates import is_borrowed
 from workers.repository.branch_names import check_branch
 from workers.repository.fetch import Fetch
 from workers.repository.git import Git, GitFailed, OverLimit
@@ -66,20 +67,29 @@ class Base(NamedTuple):
 class Mirror:
     """The mirror of `site_id`. Safe to use from several processes at once; fetches run one at a time."""
 
-    def __init__(self, host: Host, site_id: str, lifeline: Lifeline, budget: Budget | None = None) -> None:
+    def __init__(
+        self,
+        host: Host,
+        site_id: str,
+        lifeline: Lifeline,
+        budget: Budget | None = None,
+        patience: float | None = None,
+    ) -> None:
         self._host = host
+        self._patience = patience
         self._folder = host.work_dir / "mirrors"
         self.directory = self._folder / plain_name(site_id)
         self._lifeline = lifeline
         self._git = Git(self.directory, lifeline, budget=budget, limits=remote_limits(host))
         self.was_damaged = False
-        """Whether the mirror could not be read, and was made anew."""
+        """Whether the mirror could not be read, and was recreated."""
 
     def obtain_base(self, request: CommitRequest) -> Base:
         """The requested commit, by its full id, and its branch. Fetches it if it is not in the mirror.
 
         No network is used if the commit is known and the branch is named. Raises EngineError `branch_not_found`,
-        `base_gone`, `repository_auth`, `repository_unreachable`, `repository_refused` or `fetch_timeout`.
+        `base_gone`, `repository_auth`, `repository_unreachable`, `repository_refused` or `fetch_timeout`; FetchBusy
+        if another process has fetched for longer than the mirror's `patience`.
         """
         wanted = (request.base_sha or request.sha or "").lower()
         if wanted and not _ANY_SHA.fullmatch(wanted):
@@ -102,7 +112,7 @@ class Mirror:
                 return self._replace(wanted, request.branch, remote, error)
 
     def repair(self, request: CommitRequest, failed: GitFailed) -> None:
-        """Make the mirror anew if what it has of the requested base cannot be read. Otherwise raise `failed`.
+        """Recreate the mirror if what it has of the requested base cannot be read. Otherwise raise `failed`.
 
         `obtain_base` does not read a base that it finds in the mirror.
         """
@@ -128,6 +138,20 @@ class Mirror:
             self._merge_packs()
             return commit
 
+    def remove(self) -> bool:
+        """Remove the mirror of a site that has no sessions any more. False if a process uses it: then nothing is removed."""
+        with self._lock(wait=False) as is_ours:
+            if not is_ours or is_borrowed(self._host, self.directory):
+                return False
+            gone = self.directory.with_name(f"{self.directory.name}.damaged")
+            for path in (gone, self.directory.with_name(f"{self.directory.name}.new"), self._beside().directory):
+                _remove(path)
+            with contextlib.suppress(FileNotFoundError):
+                self.directory.rename(gone)
+            _remove(gone)
+            Path(f"{self.directory}.lock").unlink(missing_ok=True)
+        return True
+
     def find_default_branch(self, request: CommitRequest) -> str | None:
         """The branch that the remote's HEAD names; None if it names none or the remote does not answer.
 
@@ -136,6 +160,13 @@ class Mirror:
         remote = Remote(request.repo_url, request.credential, self._host)
         with contextlib.suppress(EngineError):
             return Fetch(self._git, remote, self._host.fetch_timeout_seconds).default_branch()
+        return None
+
+    def list_branches(self, request: CommitRequest) -> list[str] | None:
+        """The remote's branches; None if it does not answer. Call it after `refresh`."""
+        remote = Remote(request.repo_url, request.credential, self._host)
+        with contextlib.suppress(EngineError):
+            return Fetch(self._git, remote, self._host.fetch_timeout_seconds).branches()
         return None
 
     def _obtain(self, wanted: str, branch: str | None, remote: Remote) -> Base:
@@ -150,11 +181,11 @@ class Mirror:
         return Base(base_sha, branch)
 
     def _replace(self, wanted: str, branch: str | None, remote: Remote, error: EngineError | OSError) -> Base:
-        """Make the mirror anew, beside the damaged one, which `error` comes from. Raises `error` if that fails as well.
+        """Recreate the mirror, beside the damaged one, which `error` comes from. Raises `error` if that fails as well.
 
         The lock is held. Bases of other attempts are fetched too, as far as the remote still has them.
         """
-        beside = Mirror(self._host, f"{self.directory.name}-anew", self._lifeline)
+        beside = self._beside()
         beside._git = replace(self._git, directory=beside.directory)
         old = self.directory.with_name(f"{self.directory.name}.damaged")
         _remove(beside.directory)
@@ -173,9 +204,13 @@ class Mirror:
         self.directory.rename(old)
         beside.directory.rename(self.directory)
         _remove(old)
-        log.warning("a damaged mirror was made anew", extra={"mirror": self.directory.name})
+        log.warning("a damaged mirror was recreated", extra={"mirror": self.directory.name})
         self.was_damaged = True
         return base
+
+    def _beside(self) -> Mirror:
+        """The mirror that takes the place of a damaged one when it is complete."""
+        return Mirror(self._host, f"{self.directory.name}-anew", self._lifeline)
 
     def _can_read(self, sha: str) -> bool:
         """Whether all objects of a commit's tree can be read."""
@@ -215,14 +250,18 @@ class Mirror:
 
     def _keeps(self, sha: str) -> bool:
         """Whether the commit is a base already. Nothing packs these refs, so each is a file."""
-        return (self.directory / "refs" / "base" / sha).is_file()
+        return (self.directory / "refs" / "base" / sha).is_file() and (self.directory / "config").is_file()
 
     def _lock(self, *, wait: bool = True) -> contextlib.AbstractContextManager[bool]:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return mirror_lock(self._git, self._lifeline, self._host.fetch_timeout_seconds if wait else None)
+        seconds = self._host.fetch_timeout_seconds if wait else None
+        return mirror_lock(self._git, self._lifeline, seconds, self._patience)
 
     def _create(self) -> None:
-        """Create the mirror if it does not exist, and remove temporary files of killed commands. The lock is held."""
+        """Create the mirror if it does not exist, and remove temporary files of killed commands. The lock is held.
+
+        Raises OSError if it is damaged.
+        """
         if not self.directory.is_dir():
             _remove(self.directory)
             new = self.directory.with_name(self.directory.name + ".new")
@@ -230,6 +269,8 @@ class Mirror:
             new.mkdir()
             replace(self._git, directory=new).run("init", "--quiet", "--bare", "--template=", str(new))
             new.rename(self.directory)
+        # Git does without it, and those who borrow the mirror's objects do not.
+        (self.directory / "config").stat()
         for pattern in ("*.lock", "refs/**/*.lock", "objects/pack/tmp_*", "objects/pack/.tmp-*"):
             for leftover in self.directory.glob(pattern):
                 leftover.unlink(missing_ok=True)
@@ -240,18 +281,6 @@ class Mirror:
             # Each of these packs was within the limit, but not all of them together.
             limits = replace(self._git.limits, disk_bytes=2 * sum(sizes))
             replace(self._git, limits=limits).run("repack", "--geometric=2", "-d", "--quiet")
-
-
-def init_with_alternates(git: Git, mirror: Path) -> None:
-    """Make the directory of `git` a bare repository that has every object of the mirror, and its shallow boundary."""
-    for folder in ("objects/info", "objects/pack", "refs", "info"):
-        (git.directory / folder).mkdir(parents=True)
-    (git.directory / "objects" / "info" / "alternates").write_text(f"{mirror / 'objects'}\n")
-    # Git wrote these files for this file system when it made the mirror.
-    for name in ("HEAD", "config"):
-        shutil.copyfile(mirror / name, git.directory / name)
-    with contextlib.suppress(FileNotFoundError):
-        shutil.copyfile(mirror / "shallow", git.directory / "shallow")
 
 
 def plain_name(identifier: str) -> str:

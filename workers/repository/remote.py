@@ -13,7 +13,7 @@ from workers.egress.rules import is_address
 from workers.errors import EngineError
 from workers.job import Host
 from workers.repository.git import Access, GitFailed
-from workers.repository.host_check import ascii_name, find_addresses, proxy_for
+from workers.repository.host_check import ANSWER_SECONDS, answers, ascii_name, find_addresses, proxy_for
 
 _SETTINGS = {"ssh": "AGENT_RUNNERS_ALLOW_SSH", "http": "AGENT_RUNNERS_ALLOW_HTTP"}
 _SCP_STYLE = re.compile(r"(?:[\w.-]+@)?[\w.-]+:(?!:)[^:]+")
@@ -64,7 +64,7 @@ class Remote:
         if proxy:
             # Passed explicitly, so that git uses the proxy that was decided on here.
             return Access((self._protocol,), (*self._authorization(), ("http.proxy", proxy)))
-        addresses = find_addresses(name, self._host)
+        addresses = self._addresses
         if self._protocol == "ssh":
             # The host key is checked against the name, not the address.
             alias = name if port in (None, 22) else f"[{name}]:{port}"
@@ -73,6 +73,25 @@ class Remote:
         # Git 2.37 introduced this setting; older versions resolve the name again.
         pin = ("http.curloptResolve", f"{name}:{port}:{','.join(addresses)}")
         return Access((self._protocol,), (*self._authorization(), *(() if is_address(name) else (pin,))))
+
+    @functools.cached_property
+    def _addresses(self) -> list[str]:
+        return find_addresses(_host_and_port(self.url)[0], self._host)
+
+    def check_answers(self) -> None:
+        """Raise EngineError `repository_unreachable` if the server does not answer in time. Other failures are left to git.
+
+        Git waits five minutes for a connection, and no setting of it makes that shorter. Ssh has its own.
+        """
+        if self._protocol not in ("https", "http") or ("http.proxy" in dict(self.access.config)):
+            return
+        name, port = _host_and_port(self.url)
+        is_encrypted = self._protocol == "https"
+        if not answers(name, self._addresses, port or (443 if is_encrypted else 80), is_encrypted):
+            message = (
+                f"{name} did not answer within {ANSWER_SECONDS:g} seconds. Check the site's repo_url, and try again."
+            )
+            raise EngineError("repository_unreachable", "checkout", message, retryable=True)
 
     @property
     def options(self) -> list[str]:

@@ -71,6 +71,10 @@ def holds_secret(objects: Objects, changed: Iterable[Change], secrets: Secrets) 
     return any(_holds_compressed(objects, each, secrets, budget) for each in compressed)
 
 
+MOST_NESTED = 3
+"""How deep in each other compressed members are read."""
+
+
 def _noting_compressed(contents: Iterable[tuple[bytes, bytes]], noted: dict[bytes, None]) -> Iterator[bytes]:
     """The pieces of `contents`. The objects that may be or hold compressed members are added to `noted`."""
     last, window = b"", b""
@@ -84,9 +88,19 @@ def _noting_compressed(contents: Iterable[tuple[bytes, bytes]], noted: dict[byte
 
 
 def _holds_compressed(objects: Objects, id: bytes, secrets: Secrets, budget: Budget) -> bool:
-    with closing(objects.contents([id])) as contents:
-        next(contents)
-        return secrets.are_in(decompressed((piece for _, piece in contents), budget))
+    for depth in range(1, MOST_NESTED + 1):
+        # What is in the members is not kept, so it is decompressed again for what is in the members in them.
+        nested: dict[bytes, None] = {}
+        with closing(objects.contents([id])) as contents:
+            next(contents)
+            pieces: Iterator[bytes] = (piece for _, piece in contents)
+            for _ in range(depth):
+                pieces = decompressed(pieces, budget)
+            if secrets.are_in(_noting_compressed(((id, piece) for piece in pieces), nested)):
+                return True
+        if not nested:
+            break
+    return False
 
 
 @contextmanager

@@ -15,12 +15,16 @@ from workers.sandbox.probing import probe
 __all__ = ["Directories", "Place", "Probe", "Sandbox", "describe", "open_sandbox", "probe"]
 
 
-def describe(host: Host, reachable: Sequence[Rule]) -> str:
-    """One sentence for the user of a session: how the agent is separated from this machine and its network."""
+def describe(host: Host, reachable: Sequence[Rule], models: Sequence[str] = ()) -> str:
+    """For the user of a session: how the agent is separated from this machine and its network.
+
+    `models` are the hosts that the gateway reaches for it.
+    """
     if host.sandbox == "none":
         return NoSandbox.description
     hosts = ", ".join(str(rule) for rule in reachable) or "nothing"
-    return f"The agent reaches the network only through a proxy, which allows: {hosts}."
+    model = f" It calls its model at {', '.join(models)} through the gateway, which has the key." if models else ""
+    return f"The agent reaches the network only through a proxy, which allows: {hosts}.{model}"
 
 
 def open_sandbox(host: Host, directories: Directories, limits: Limits, egress: Egress | None) -> Sandbox:

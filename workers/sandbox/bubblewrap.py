@@ -11,10 +11,10 @@ import sysconfig
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from workers.egress.process import PORT, Egress
+from workers.egress.process import Egress
 from workers.errors import Stage
 from workers.job import Limits
-from workers.processes.launch import Launch, Network
+from workers.processes.launch import Launch
 from workers.sandbox import seccomp
 from workers.sandbox.base import Directories, Place, minimal_environment, resource_limits
 from workers.sandbox.program import BubblewrapUnavailable, find_program
@@ -84,10 +84,8 @@ class Bubblewrap:
                 exposed.append((str(source), reachable))
             mounts += [option, reachable, target]
         variables = {**minimal_environment(PLACE, "/usr/local/bin:/usr/bin:/bin", runtime), **environment}
-        network = None
         if self._egress is not None:
             variables |= self._egress.variables(stage)
-            network = Network(self._egress.channel, PORT, stage)
         return Launch(
             command=[program, *_ISOLATION, *_system(), *mounts, *_close_root(), *command],
             environment=dict(_without_linker_variables(variables)),
@@ -97,7 +95,7 @@ class Bubblewrap:
             overlay=layers,
             limits=resource_limits(self._limits),
             filter=self._filter,
-            network=network,
+            networks=self._egress.networks(stage) if self._egress else (),
         )
 
 

@@ -57,7 +57,7 @@ def _network(host: Host) -> Layer:
         return Layer("network of agents", "missing", "it needs the sandbox", "See the remedy of the sandbox above")
     named = ", ".join(host.egress_hosts)
     for_all = f", and {named} for all sites" if named else ""
-    detail = f"only through a proxy, to the model's host and the site's egress_hosts{for_all}"
+    detail = f"to models through a gateway that has their keys, and through a proxy to the site's egress_hosts{for_all}"
     return Layer("network of agents", "working", detail)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from workers.errors import FULL_DISK, EngineError, disk_full
@@ -26,6 +26,11 @@ _FORBIDDEN = (
     "Git forbids these paths or their content, because they can be used to attack whoever checks them out. The diff is "
     "stored unchanged, but cannot be published. Rename or remove them in another session:\n"
 )
+_SUBMODULES = "Of a submodule, the diff has the commit that it points to and none of its files:\n"
+_POINTERS = (
+    "Git LFS keeps the content of these files elsewhere, and it was not uploaded there. Before you merge the change, upload "
+    "what is new:\n"
+)
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class Saved:
 def save_work(
     job: Job, workspace: Workspace, *, began: bool, complete: bool, lifeline: Lifeline | None = None
 ) -> Saved:
-    """Write the diffs of the agent's work, unless the session's mode is ask.
+    """Write the diffs of the agent's work, unless the session's mode keeps none.
 
     If the agent never `began`, only the work of earlier sessions is written. With `complete`, work that exceeds the
     limits is an error; without it, what fits is kept. `lifeline` is the attempt's, if it was not stopped. Raises what
@@ -49,9 +54,11 @@ def save_work(
     workspace.begin_saving(lifeline)
     # Files of a setup command that failed are not the agent's work.
     tree = workspace.snapshot(None if complete else job.limits) if began else workspace.start_tree
-    if job.mode == "ask":
+    if job.mode != "normal":
         changed = tree != workspace.start_tree
-        edits = Step("The agent's edits were discarded", "Mode ask keeps no edits. Use mode normal to keep them.")
+        edits = Step(
+            "The agent's edits were discarded", f"Mode {job.mode} keeps no edits. Use mode normal to keep them."
+        )
         return Saved(is_changed=changed, steps=(edits,) if changed else ())
     written = write_diffs(workspace, job, tree)
     return Saved(written, written.result, tuple(_steps(workspace, tree, written)))
@@ -73,6 +80,10 @@ def _steps(workspace: Workspace, tree: str, written: Written) -> Iterator[Step]:
     lost = [*workspace.left_out, *workspace.notes]
     if lost:
         yield Step("Left out of the diff", _listed(lost))
+    if written.submodules:
+        yield Step("The diff changes submodules", _SUBMODULES + _listed(written.submodules))
+    if written.lfs_pointers:
+        yield Step("The diff changes files of Git LFS", _POINTERS + _listed(written.lfs_pointers))
     if written.contains_secret:
         yield Step("The diff contains a secret", _SECRET)
     if written.may_be_forbidden and (forbidden := _find_forbidden(workspace, tree)):
@@ -87,6 +98,6 @@ def _find_forbidden(workspace: Workspace, tree: str) -> list[str]:
     return []
 
 
-def _listed(lines: list[str]) -> str:
+def _listed(lines: Sequence[str]) -> str:
     more = [f"and {len(lines) - _NAMED:,} more"] if len(lines) > _NAMED else []
     return "\n".join(itertools.chain(lines[:_NAMED], more))

@@ -38,7 +38,7 @@ def run_setup(job: Job, sandbox: Sandbox, commands: Commands, interruption: Inte
     def report(line: Line | None, ended: bool) -> Iterable[Event]:
         return output.feed(line.text) if line else output.flush() if ended else output.tick()
 
-    launch = sandbox.launch(script.command(f"{sandbox.place.home}/{_SCRIPT}"), {}, stage="setup")
+    launch = sandbox.launch(script.command(f"{sandbox.place.home}/{_SCRIPT}"), job.setup_environment, stage="setup")
     status = yield from commands.run(launch, "setup", report, interruption, merged=True)
     if status != 0:
         message = f"The setup command ended with exit status {status}. {script.STOPS}\n{output.tail}"

@@ -39,9 +39,9 @@ _ENVIRONMENT = {
     "GIT_TERMINAL_PROMPT": "0",
 }
 # Prints three lists, each followed by an empty field: how the index differs from the base ($1), which of its files may
-# be absent (sparse checkout), and its submodules. An empty index is an error. For a submodule: the commit in the index,
-# its own HEAD, whether a remote has that commit, and ($2) whether it has uncommitted changes. The last is not checked
-# without isolation, because it can run programs named in the repository's configuration.
+# be absent (sparse checkout), and its submodules. It exits with 1 if the index is empty or cannot be compared. For a
+# submodule: the commit in the index, its own HEAD, whether a remote has that commit, and ($2) whether it has uncommitted
+# changes. The last is not checked without isolation, because it can run programs named in the repository's configuration.
 _SCRIPT = r"""
 [ -n "$(git ls-files | head -c 1)" ] || exit 1
 git diff-index --cached --raw -z --no-renames --no-abbrev --ignore-submodules=none --ita-visible-in-index "$1" -- ||
@@ -61,6 +61,8 @@ git ls-files -s -z | grep -az '^160000 ' | ISOLATED=$2 xargs -0 -r -n 1 sh -c '
 ' sh
 printf '\0'
 """
+_CANNOT_COMPARE = 1
+_UNREAD = ".git/index: it could not be read. Ignored files and submodules that only it names are not kept."
 _CHANGE = re.compile(rb":[0-7]{6} ([0-7]{6}) [0-9a-f]{40} [0-9a-f]{40} [A-Z][0-9]*")
 _SUBMODULE = re.compile(rb"([0-9a-f]{40}) ([0-9a-f]{40}|none) (local|remote) (clean|changed)\t(.+)", re.DOTALL)
 _FILES = (b"100644", b"100755", b"120000")
@@ -93,11 +95,11 @@ class AgentIndex:
 
 
 def read_agent_index(
-    host: Host, directories: Directories, base_sha: str, locks: Sequence[int] = ()
+    host: Host, directories: Directories, base_sha: str, locks: Sequence[int] = (), notes: list[str] | None = None
 ) -> AgentIndex | None:
-    """Read the index of the agent's repository. None if the output is invalid, or git fails or takes too long.
+    """Read the index of the agent's repository. None if it is empty or cannot be compared with the base.
 
-    No process of the agent may be running. Takes at most 20 seconds. The git process is killed with this process, and
+    None as well if the output is invalid, or git takes too long; then a note on what is lost is added to `notes`. No process of the agent may be running. Takes at most 20 seconds. The git process is killed with this process, and
     holds `locks` until it ends.
     """
     limits = Limits(max_duration_seconds=_SECONDS, max_output_bytes=_MOST_BYTES, max_line_bytes=_MOST_BYTES)
@@ -110,15 +112,15 @@ def read_agent_index(
         launch = replace(launch, locks=locks, limits={**launch.limits, "RLIMIT_DATA": _MEMORY})
         with running(launch, lifeline=Lifeline(_SECONDS), budget=Budget(limits), stage="diff") as process:
             lines = [line for line in process.lines() if line]
-    except (EngineError, Interrupted, OSError):
-        return None
-    output = b"\n".join(line.data for line in lines if line.stream == "out")
-    if process.status != 0 or any(line.lost for line in lines):
-        return None
-    try:
-        return _parse(output)
-    except ValueError:
-        return None
+        if process.status == _CANNOT_COMPARE:
+            return None
+        if process.status == 0 and not any(line.lost for line in lines):
+            return _parse(b"\n".join(line.data for line in lines if line.stream == "out"))
+    except (EngineError, Interrupted, OSError, ValueError):
+        pass
+    if notes is not None:
+        notes.append(_UNREAD)
+    return None
 
 
 def index_mark(checkout: Path) -> list[int]:

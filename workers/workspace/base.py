@@ -26,10 +26,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from workers.job import Host
+from workers.repository.alternates import init_with_alternates
 from workers.repository.extent import Extent, measure_tree
 from workers.repository.git import Git
 from workers.repository.index_file import read_index
-from workers.repository.mirror import init_with_alternates, plain_name
+from workers.repository.mirror import plain_name
 from workers.repository.objects import SUBMODULE, Objects
 from workers.workspace import trash
 from workers.workspace.agent_configuration import is_withheld
@@ -99,10 +100,8 @@ def has_base(host: Host, site_id: str) -> bool:
 
 def evict_bases(host: Host) -> None:
     """Remove the bases that were not used for a long time, and the oldest ones if they take up too much disk space."""
-    bases = host.work_dir / "bases"
-    # An overlay needs its base as long as it exists, even if its worker was lost.
-    in_use = {os.readlink(link) for link in host.work_dir.glob(f"workspaces/*/{LINK}")}
-    found = sorted(((_last_use(folder), folder) for folder in bases.glob("*/*")), reverse=True)
+    in_use = _in_use(host)
+    found = sorted(((_last_use(folder), folder) for folder in (host.work_dir / "bases").glob("*/*")), reverse=True)
     total = 0
     for last_use, folder in found:
         total += _size(folder)
@@ -110,6 +109,22 @@ def evict_bases(host: Host) -> None:
             continue
         if time.time() - last_use > _KEPT_SECONDS or total > _KEPT_BYTES:
             _evict(host, folder)
+
+
+def remove_bases(host: Host, site_id: str) -> None:
+    """Remove the bases of a site, except those that an attempt uses."""
+    site = host.work_dir / "bases" / plain_name(site_id)
+    in_use = _in_use(host)
+    for folder in site.glob("*"):
+        if str(folder) not in in_use:
+            _evict(host, folder)
+    with suppress(OSError):
+        site.rmdir()
+
+
+def _in_use(host: Host) -> set[str]:
+    """The bases of workspaces: an overlay needs its base as long as it exists, even if its worker was lost."""
+    return {os.readlink(link) for link in host.work_dir.glob(f"workspaces/*/{LINK}")}
 
 
 def _evict(host: Host, folder: Path) -> None:

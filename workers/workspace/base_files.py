@@ -1,6 +1,10 @@
 """The files of a base, for checkouts that are overlays: made once, owned by the agent's user, and never written to again.
 
 They are only ever the lower layer of an overlay. Nothing binds them into a sandbox.
+
+Bases share no files. A hard link would change the status time of the file in the older base, so that git would read all of
+them again in each of its sessions, and programs such as gzip refuse files with several links. Copying them takes as long as
+checking them out.
 """
 
 from __future__ import annotations

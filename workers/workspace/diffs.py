@@ -8,37 +8,26 @@ from __future__ import annotations
 import functools
 import itertools
 import re
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from typing import IO
+from pathlib import Path
+from typing import IO, Protocol
 
 from workers.errors import EngineError, too_many_files
 from workers.job import DiffKind, Job, Limits
+from workers.repository.compare import compare_trees
 from workers.repository.forbidden import may_be_forbidden
 from workers.repository.git import Git
 from workers.repository.index_file import read_index, write_index
 from workers.repository.objects import Entry, Objects
 from workers.repository.patches import DoesNotApply, apply_to_index
 from workers.repository.trees import Change, changes, holds_secret, temporary_index
+from workers.workspace.pointers import changed_pointers, moved_submodules
 from workers.workspace.preparation import ATTRIBUTES
-from workers.workspace.workspace import Workspace
 
-# Renames are detected if they are few. Copies are not: git would have to read every file of the tree.
-_DIFF = (
-    "diff",
-    "--binary",
-    "--full-index",
-    "--no-color",
-    "--no-ext-diff",
-    "--no-textconv",
-    "-l400",
-    "--submodule=short",
-    "--ignore-submodules=none",
-    "--src-prefix=a/",
-    "--dst-prefix=b/",
-)
 _CHUNK = 1 << 18
 _BIG_TEXT = 8 * 1024**2
 
@@ -47,59 +36,112 @@ _BIG_TEXT = 8 * 1024**2
 class Written:
     """Which diffs were written, and whether the cumulative one contains a known secret.
 
-    `may_be_forbidden`: it changes a path that git might forbid.
+    `may_be_forbidden`: it changes a path that git might forbid. `submodules` and `lfs_pointers` have a line on each of
+    those that the session changed.
     """
 
     result: bool = False
     cumulative: bool = False
     contains_secret: bool = False
     may_be_forbidden: bool = False
+    submodules: tuple[str, ...] = ()
+    lfs_pointers: tuple[str, ...] = ()
 
 
-def write_diffs(workspace: Workspace, job: Job, final_tree: str) -> Written:
+class Trees(Protocol):
+    """What a session started from, in a repository that has its objects. `Workspace` is one.
+
+    `root` is a folder for temporary files, and `saving` runs git commands. `objects` reads until `close_objects`.
+    """
+
+    @property
+    def root(self) -> Path: ...
+    @property
+    def saving(self) -> Git: ...
+    @property
+    def objects(self) -> Objects: ...
+    @property
+    def base_tree(self) -> str: ...
+    @property
+    def session_tree(self) -> str: ...
+    def close_objects(self) -> None: ...
+
+
+def write_diffs(workspace: Trees, job: Job, final_tree: str) -> Written:
     """Write the session's result diff and the cumulative diff to the job's sink, unchanged whatever they contain.
 
-    An empty diff is not written, and none is in mode "ask". Both are made before the first is stored, so that neither
-    is stored alone because the other is too large. Raises EngineError `too_many_files` and `diff_too_large` with stage
+    An empty diff is not written, and none is in the modes that keep no changes. Both are made before the first is
+    stored, so that neither is stored alone because the other is too large. Raises EngineError `too_many_files` and `diff_too_large` with stage
     diff, and whatever the sink raises.
     """
-    if job.mode == "ask":
+    if job.mode in ("ask", "plan"):
         return Written()
-    git = workspace.saving
     objects = workspace.objects
-    with tempfile.TemporaryFile(dir=workspace.root) as result, tempfile.TemporaryFile(dir=workspace.root) as cumulative:
-        changed = _make(git, objects, workspace.start_tree, final_tree, job.limits, result)
-        has_result = has_cumulative = bool(changed)
-        if workspace.start_tree == workspace.base_tree:
-            cumulative = result
-        else:
-            changed = _make(git, objects, workspace.base_tree, final_tree, job.limits, cumulative)
-            has_cumulative = bool(changed)
-        contains_secret = has_cumulative and holds_secret(objects, changed, job.secrets)
+    start, base, most = workspace.session_tree, workspace.base_tree, job.limits.max_diff_files
+    with tempfile.TemporaryFile(dir=workspace.root) as file, tempfile.TemporaryFile(dir=workspace.root) as second:
+        result = _Diff(start, final_tree, _changes(objects, start, final_tree, most), file)
+        cumulative = result
+        if base != start:
+            cumulative = _Diff(base, final_tree, _changes(objects, base, final_tree, most), second)
+        wanted = [result] if cumulative is result else [result, cumulative]
+        _make(workspace.saving, objects, [diff for diff in wanted if diff.changed], job.limits)
+        submodules, pointers = moved_submodules(result.changed), tuple(changed_pointers(objects, result.changed))
+        contains_secret = holds_secret(objects, cumulative.changed, job.secrets)
         # The store may be waited for, and a stop meanwhile must leave no process behind.
         workspace.close_objects()
-        if has_result:
-            _store(job, "result", result, contains_secret)
-        if has_cumulative:
-            _store(job, "cumulative", cumulative, contains_secret)
-        return Written(has_result, has_cumulative, contains_secret, may_be_forbidden(changed))
+        if result.changed:
+            _store(job, "result", result.file, contains_secret)
+        if cumulative.changed:
+            _store(job, "cumulative", cumulative.file, contains_secret)
+        forbidden = may_be_forbidden(cumulative.changed)
+        has = (bool(result.changed), bool(cumulative.changed))
+        return Written(*has, contains_secret, forbidden, tuple(submodules), pointers)
 
 
-def _make(git: Git, objects: Objects, old: str, new: str, limits: Limits, file: IO[bytes]) -> list[Change]:
-    """Write the diff to `file`, and return the changes. Files are counted before the diff is made."""
-    changed = list(itertools.islice(changes(objects, old, new), limits.max_diff_files + 1))
-    if len(changed) > limits.max_diff_files:
-        raise too_many_files(limits.max_diff_files)
-    if changed:
-        _mark_big_files_as_binary(git, objects, changed)
-        _compare(git, "--find-renames", old, new, limits, file)
-        # Git refuses to apply some of the renames that it writes, such as that of a link that a folder replaced.
-        if not _leads_to(git, old, changed, file):
-            _compare(git, "--no-renames", old, new, limits, file)
+def make_diff(git: Git, objects: Objects, old: str, new: str, limits: Limits, file: IO[bytes]) -> bool:
+    """Write the diff from one tree to another to `file`. False: they are equal. Raises EngineError as `write_diffs`."""
+    diff = _Diff(old, new, _changes(objects, old, new, limits.max_diff_files), file)
+    _make(git, objects, [diff] if diff.changed else [], limits)
+    return bool(diff.changed)
+
+
+@dataclass(frozen=True)
+class _Diff:
+    """A diff between two trees, which differ in `changed`, and the file that it is written to."""
+
+    old: str
+    new: str
+    changed: list[Change]
+    file: IO[bytes]
+
+    @property
+    def may_have_renames(self) -> bool:
+        """Whether git could find a renamed file: there is one that is gone, and one that is new."""
+        return not all(change.existed for change in self.changed) and not all(change.exists for change in self.changed)
+
+
+def _changes(objects: Objects, old: str, new: str, most: int) -> list[Change]:
+    """How two trees differ. Files are counted before a diff is made."""
+    changed = list(itertools.islice(changes(objects, old, new), most + 1))
+    if len(changed) > most:
+        raise too_many_files(most)
     return changed
 
 
-def _mark_big_files_as_binary(git: Git, objects: Objects, changed: list[Change]) -> None:
+def _make(git: Git, objects: Objects, wanted: Sequence[_Diff], limits: Limits) -> None:
+    """Write the diffs to their files. None of them is empty."""
+    if not wanted:
+        return
+    _mark_big_files_as_binary(git, objects, {change for diff in wanted for change in diff.changed})
+    _compare(git, wanted, limits, find_renames=True)
+    for diff in wanted:
+        # Git refuses to apply some of the renames that it writes, such as that of a link that a folder replaced.
+        # Where it finds none, the diff is the same without them.
+        if diff.may_have_renames and not _leads_to(git, diff):
+            _compare(git, [diff], limits, find_renames=False)
+
+
+def _mark_big_files_as_binary(git: Git, objects: Objects, changed: Collection[Change]) -> None:
     """Make git compare changed files that are too big for a text comparison as binary.
 
     A text comparison needs 41 bytes for each line, and if no two lines are equal, time that grows with the square of
@@ -120,41 +162,69 @@ def _only(path: bytes) -> bytes:
     return b'"/' + re.sub(rb"[^ !#-\[\]-~]", lambda byte: b"\\%03o" % ord(byte[0]), literal) + b'"'
 
 
-def _compare(git: Git, renames: str, old: str, new: str, limits: Limits, file: IO[bytes]) -> None:
-    file.seek(0)
-    file.truncate()
-    with closing(git.stream(*_DIFF, renames, old, new, "--")) as chunks:
-        for chunk in chunks:
-            file.write(chunk)
+def _compare(git: Git, wanted: Sequence[_Diff], limits: Limits, *, find_renames: bool) -> None:
+    for diff in wanted:
+        diff.file.seek(0)
+        diff.file.truncate()
+    trees = [(diff.old, diff.new) for diff in wanted]
+    with closing(compare_trees(git, trees, find_renames=find_renames)) as pieces:
+        for number, piece in pieces:
+            file = wanted[number].file
+            file.write(piece)
             if file.tell() > limits.max_diff_bytes:
-                message = (
-                    f"The diff is larger than the limit of {limits.max_diff_bytes:,} bytes. Change less in one "
-                    "session, let .gitignore exclude generated files, or raise AGENT_RUNNERS_MAX_DIFF_BYTES."
-                )
-                raise EngineError("diff_too_large", "diff", message)
+                raise _too_large(limits)
+    for diff in wanted:
+        _quote_names(git, diff)
 
 
-def _leads_to(git: Git, old: str, changed: list[Change], file: IO[bytes]) -> bool:
+def _quote_names(git: Git, diff: _Diff) -> None:
+    """Quote the names of files in folders that end with a space.
+
+    Git writes them without quotes, and then cannot read a header that is not followed by names of its own, as that of a
+    binary or empty file or of a new mode.
+    """
+    names = [change.path for change in diff.changed if b" /" in change.path]
+    quoted = {b"diff --git a/%s b/%s\n" % (name, name): b'diff --git "a/%s" "b/%s"\n' % (name, name) for name in names}
+    if not quoted:
+        return
+    with tempfile.TemporaryFile(dir=git.directory) as copy:
+        diff.file.seek(0)
+        # A line of content cannot be the same: it begins with a sign.
+        copy.writelines(quoted.get(line, line) for line in diff.file)
+        for file in (diff.file, copy):
+            file.seek(0)
+        shutil.copyfileobj(copy, diff.file)
+
+
+def _too_large(limits: Limits) -> EngineError:
+    message = (
+        f"The diff is larger than the limit of {limits.max_diff_bytes:,} bytes. Change less in one "
+        "session, let .gitignore exclude generated files, or raise AGENT_RUNNERS_MAX_DIFF_BYTES."
+    )
+    return EngineError("diff_too_large", "diff", message)
+
+
+def _leads_to(git: Git, diff: _Diff) -> bool:
     """Whether the diff, applied to the old side of the changes, gives the new one.
 
     The next session and every publication require that. A diff touches only paths that it names, so the other files
     of the tree are not needed.
     """
-    before = {change.path: Entry(change.old_mode, change.old_id) for change in changed if change.existed}
-    after = {change.path: Entry(change.new_mode, change.new_id) for change in changed if change.exists}
+    before = {change.path: Entry(change.old_mode, change.old_id) for change in diff.changed if change.existed}
+    after = {change.path: Entry(change.new_mode, change.new_id) for change in diff.changed if change.exists}
     with temporary_index(git) as temporary, suppress(DoesNotApply):
         assert temporary.index is not None
         write_index(temporary.index, before)
-        apply_to_index(temporary, old, file)
+        apply_to_index(temporary, diff.old, diff.file)
         return read_index(temporary.index) == after
     return False
 
 
 def _store(job: Job, kind: DiffKind, file: IO[bytes], contains_secret: bool) -> None:
-    job.sink.write(kind, _Chunks(file), contains_secret=contains_secret)
+    job.sink.write(kind, Chunks(file), contains_secret=contains_secret)
 
 
-class _Chunks:
+class Chunks:
     """The bytes of a file, from its start for each iteration."""
 
     def __init__(self, file: IO[bytes]) -> None:

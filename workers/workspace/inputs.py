@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import tempfile
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -75,6 +77,19 @@ def write_home(home: Path, files: Mapping[str, bytes]) -> None:
         path = home / relative
         path.parent.mkdir(parents=True, exist_ok=True)
         _write(path, [content], 0o600)
+
+
+def renew_home(directories: Directories, files: Mapping[str, bytes], sandbox: Sandbox) -> None:
+    """Write files again for an agent that runs again. What is in their folders is moved out of its reach.
+
+    Links are moved, never followed. No process of the agent may be running. Raises OSError.
+    """
+    aside = Path(tempfile.mkdtemp(prefix="used-home-", dir=directories.root))
+    for name in top_names(files):
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(directories.home / name, aside / name)
+    write_home(directories.home, files)
+    set_owner_of_files(directories.home, files, sandbox)
 
 
 def top_names(files: Iterable[str]) -> set[str]:

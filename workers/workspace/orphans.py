@@ -68,7 +68,7 @@ def save_lost_work(job: Job, host: Host) -> None:
     `snapshot` and `write_diffs` do.
     """
     workspace = Workspace.reopen(job, host)
-    if workspace is None or job.mode == "ask":
+    if workspace is None or job.mode != "normal":
         return
     # The supervisor has killed the processes already, unless it was killed itself.
     remove_group(workspace.root.name)

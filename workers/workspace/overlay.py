@@ -1,11 +1,11 @@
-"""A checkout of two layers (overlayfs): below the files of the base, which nobody writes to; above them what a session did.
+"""A checkout of two layers (overlayfs): below the files of the base, which no one writes to; above them what a session did.
 
 The kernel keeps in the upper layer every file that was written, with its whole path; a device 0:0 where something of the
 base is gone (a whiteout); and with a folder, in attributes that only root sees, that it shows nothing of the base
 (opaque), or that it was moved and shows another folder of the base (a redirect).
 
 Everything here runs while no process of the agent does. The kernel alone makes the attributes and the whiteouts: in the
-sandbox nobody may, so they can be relied on. Names, links and depths are the agent's, as anywhere in its files.
+sandbox no one may, so they can be relied on. Names, links and depths are the agent's, as anywhere in its files.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ def _shows(overlay: Overlay, path: bytes) -> bool:
 @contextmanager
 def folder_in(overlay: Overlay, path: bytes) -> Iterator[int]:
     """The open folder of the upper layer that `path` is in. A missing folder is made like that of the base, if it shows
-    there, else anew."""
+    there, or else made."""
     descriptor = os.open(overlay.upper, _FOLDER)
     try:
         folders = path.split(b"/")[:-1]

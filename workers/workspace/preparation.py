@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from io import FileIO
 from pathlib import Path
 
+from workers.repository.alternates import init_with_alternates
 from workers.repository.git import Git
-from workers.repository.mirror import init_with_alternates
 from workers.repository.objects import SUBMODULE
 from workers.repository.patches import apply_to_index, check_size
 from workers.repository.trees import Change
@@ -44,15 +44,15 @@ def make_git_directory(git: Git, mirror: Path) -> None:
     (git.directory / "info" / "attributes").write_text(ATTRIBUTES)
 
 
-def fill_index(git: Git, base: Base, start_diff: Callable[[], Iterator[bytes]] | None) -> str:
-    """Fill the index with the base and the changes of earlier sessions. Returns the tree.
+def fill_index(git: Git, base: Base, earlier: Callable[[], Iterator[bytes]] | None) -> str:
+    """Fill the index with the base and the changes that `earlier` reads. Returns the tree.
 
     Raises what `check_size` and `apply_to_index` do.
     """
     assert git.index is not None
     shutil.copyfile(base.index, git.index)
     with tempfile.TemporaryFile(dir=git.directory) as patch:
-        patch.writelines(start_diff() if start_diff else ())
+        patch.writelines(earlier() if earlier else ())
         if not patch.tell():
             return base.facts.tree
         check_size(git, patch)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from workers.job import Host, Limits
 from workers.limits.git_limits import session_limits
 from workers.processes.lifeline import Lifeline
+from workers.repository.attributes import find_generated
 from workers.repository.git import Git
 from workers.repository.mirror import Mirror
 from workers.workspace.base import has_base, open_base
@@ -26,17 +27,30 @@ class SiteRepository:
     base_sha: None = None
 
 
-def warm(host: Host, repository: SiteRepository, limits: Limits, lifeline: Lifeline) -> None:
+@dataclass(frozen=True)
+class Seen:
+    """What a repository has: the names of its branches, None if it did not list them, and the patterns of its generated
+    files, see `workers.repository.attributes`."""
+
+    branches: list[str] | None
+    generated: list[str]
+
+
+def warm(host: Host, repository: SiteRepository, limits: Limits, lifeline: Lifeline) -> Seen | None:
     """Fetch the branch into the mirror of the site, and make a base of it if this host has none of the site yet.
 
     Later bases are left to the sessions that need them: most commits of a busy branch never have a session. Does nothing
-    while another process fetches. Raises EngineError as `Mirror.obtain_base` and `open_base` do, and OSError.
+    and returns None while another process fetches. Raises EngineError as `Mirror.obtain_base` and `open_base` do, and
+    OSError.
     """
     mirror = Mirror(host, repository.site_id, lifeline)
     sha = mirror.refresh(repository)
-    if sha is None or has_base(host, repository.site_id):
-        return
-    git = Git(mirror.directory, lifeline, limits=session_limits(host, limits))
-    with open_base(host, repository.site_id, sha, git) as base:
-        if can_overlay(host):
-            open_files(host, base, git)
+    if sha is None:
+        return None
+    seen = Seen(mirror.list_branches(repository), find_generated(Git(mirror.directory, lifeline), sha))
+    if not has_base(host, repository.site_id):
+        git = Git(mirror.directory, lifeline, limits=session_limits(host, limits))
+        with open_base(host, repository.site_id, sha, git) as base:
+            if can_overlay(host):
+                open_files(host, base, git)
+    return seen

@@ -54,7 +54,7 @@ _SAVING_SECONDS = 60.0
 LOCK, _STATE = "lock", "notes.json"
 # The fields of a workspace that `reopen` cannot derive.
 _STATE_FIELDS = (
-    *("base_sha", "base_tree", "start_tree"),
+    *("base_sha", "base_tree", "start_tree", "session_tree"),
     *("_setup_tree", "_withholds", "_submodules", "_index_mark", "_lower"),
 )
 
@@ -62,14 +62,15 @@ _STATE_FIELDS = (
 class Workspace:
     """Made by `prepare` or `reopen`.
 
-    `branch` is the branch of the base commit, `base_tree` that commit's tree, and `start_tree` the tree that this
-    session starts from.
+    `branch` is the branch of the base commit, `base_tree` that commit's tree, and `start_tree` the tree that this attempt
+    starts from. `session_tree` is the one that the session started from, which differs after an earlier attempt.
     """
 
     base_sha: str
     branch: str
     base_tree: str
     start_tree: str
+    session_tree: str
 
     def __init__(self, job: Job, host: Host, budget: Budget | None) -> None:
         self._host = host
@@ -92,7 +93,7 @@ class Workspace:
         self.withheld: list[str] = []
         """Paths in the checkout or the home that `after_setup` withheld from the agent."""
         self._withholds = not job.allow_agent_configuration
-        self._most_new = job.limits.max_diff_files if job.mode != "ask" else None
+        self._most_new = job.limits.max_diff_files if job.mode == "normal" else None
         self._setup_tree: str | None = None
         self._submodules: dict[str, str] = {}
         self._index_mark: list[int] = []
@@ -103,7 +104,7 @@ class Workspace:
 
     @classmethod
     def prepare(cls, job: Job, host: Host, budget: Budget | None = None) -> Workspace:
-        """Create the directory, with the base and the changes of earlier sessions (`start_diff`) checked out.
+        """Create the directory, with the base and the changes of earlier sessions and attempts checked out.
 
         Raises EngineError with stage checkout: those of `Mirror.obtain_base`, `diff_does_not_apply`, `diff_too_large`,
         `file_limit` and `disk_limit` before any file is written, `disk_full`, and `time_limit` if `budget` has no time
@@ -128,6 +129,8 @@ class Workspace:
         state = workspace.root / _STATE
         try:
             vars(workspace).update(json.loads(state.read_bytes()))
+            # A worker of an earlier release did not write this one.
+            vars(workspace).setdefault("session_tree", workspace.start_tree)
             state.unlink()
             # The worker was lost during a snapshot. The original places of these files are not known any more.
             with contextlib.suppress(FileNotFoundError):
@@ -170,7 +173,7 @@ class Workspace:
         `snapshot` does, `setup_failed`, and `time_limit`.
         """
         if has_run or sys.platform != "linux":
-            agent_index = self._read_agent_index() if index_mark(self.checkout) != self._index_mark else None
+            agent_index = self._read_agent_index([]) if index_mark(self.checkout) != self._index_mark else None
             self._setup_tree = self._stage(agent_index).tree
             self._index_mark = index_mark(self.checkout)
         else:
@@ -200,9 +203,10 @@ class Workspace:
         into a diff of those limits. Call it when no process of the agent runs any more. Raises EngineError
         `snapshot_failed`, `too_many_files` and `disk_full` with stage diff.
         """
-        agent_index = self._read_agent_index()
+        self.notes = []
+        agent_index = self._read_agent_index(self.notes)
         staged = self._stage(agent_index, diff_limits)
-        self.left_out, self.notes = staged.left_out, staged.notes
+        self.left_out, self.notes = staged.left_out, self.notes + staged.notes
         if self._setup_tree is None:
             return staged.tree
         changed = list(changes(self.objects, self._setup_tree, staged.tree))
@@ -223,7 +227,7 @@ class Workspace:
         self.close_objects()
         if reusable:
             with contextlib.suppress(OSError):
-                # If the worker is lost now, nobody may take an empty checkout for work of the agent.
+                # If the worker is lost now, no one may take an empty checkout for work of the agent.
                 (self.root / _STATE).unlink(missing_ok=True)
                 keep(self._host, self._site_id, self.checkout)
         trash.discard(self._host, self.root)
@@ -238,7 +242,9 @@ class Workspace:
             self.base_tree = base.facts.tree
             self._lock = preparation.make_folders(self.root / LOCK, self.checkout, self.home, self.attachments)
             preparation.make_git_directory(self.git, mirror.directory)
-            self.start_tree = preparation.fill_index(self.git, base, job.start_diff)
+            self.session_tree = self.start_tree = preparation.fill_index(self.git, base, job.start_diff)
+            if job.earlier and job.earlier.diff:
+                self.start_tree = preparation.fill_index(self.git, base, job.earlier.diff)
             with closing(Objects(self.git)) as objects:
                 changed = list(changes(objects, self.base_tree, self.start_tree))
                 base.extent.after(objects, changed).check(self.git.limits, "checkout")
@@ -278,13 +284,12 @@ class Workspace:
             self._objects.close()
             self._objects = None
 
-    def _read_agent_index(self) -> AgentIndex | None:
-        """The agent's index. None if there is none, or if it has not changed since it was last read."""
-        if self.checkout.is_symlink() or not os.path.lexists(self.checkout / ".git"):
+    def _read_agent_index(self, notes: list[str]) -> AgentIndex | None:
+        """The agent's index; `notes` say if it cannot be read. None if there is none, or it has not changed since."""
+        is_known = index_mark(self.checkout) == self._index_mark and not self._submodules
+        if is_known or self.checkout.is_symlink() or not os.path.lexists(self.checkout / ".git"):
             return None
-        if index_mark(self.checkout) == self._index_mark and not self._submodules:
-            return None
-        return read_agent_index(self._host, self, self.base_sha, self.locks)
+        return read_agent_index(self._host, self, self.base_sha, self.locks, notes)
 
     def _stage(self, agent_index: AgentIndex | None, diff_limits: Limits | None = None) -> Staged:
         return stage(

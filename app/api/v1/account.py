@@ -1,4 +1,4 @@
-"""The caller and the account: `/me`, `/account`, `/agents` and `/console_links`."""
+"""The caller and the account: `/me`, `/account`, `/agents`, `/audit_events` and `/console_links`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Any
 
 from flask.views import MethodView
 
-from app.api import examples
+from app.api import examples, paging
 from app.api.auth import caller
-from app.api.blueprint import Blueprint
+from app.api.blueprint import LIST_HEADERS, Blueprint
 from app.api.idempotency import idempotent
 from app.api.presenters import RowView
 from app.api.rate_limits import limited
@@ -16,8 +16,10 @@ from app.api.transactions import reading
 from app.config import settings
 from app.schemas.account import AccountSchema, MeSchema
 from app.schemas.agent import AgentSchema
+from app.schemas.audit_event import AuditEventSchema
+from app.schemas.base import PageQuery
 from app.schemas.token import ConsoleLinkSchema
-from app.services import agents
+from app.services import agents, audit
 from app.services.accounts import console_sessions, overview
 
 blp = Blueprint("Account", __name__, description="The caller and the account.", url_prefix="/api/v1")
@@ -77,3 +79,18 @@ class Agents(MethodView):
         Those that a prompt may name, and what the session workers found of them when they started.
         """
         return agents.overview(caller())
+
+
+@blp.route("/audit_events")
+class AuditEvents(MethodView):
+    @reading
+    @blp.operation("listAuditEvents")
+    @blp.arguments(PageQuery, location="query")
+    @blp.response(200, AuditEventSchema(many=True), headers=LIST_HEADERS, example=[examples.AUDIT_EVENT])
+    def get(self, filters: dict[str, Any]) -> Any:
+        """List who changed what, newest first.
+
+        Only changes of variables, budgets and members so far. Never a secret.
+        """
+        page = audit.find(caller(), filters)
+        return page.items, paging.headers(page)

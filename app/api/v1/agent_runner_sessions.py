@@ -8,7 +8,7 @@ from typing import Any
 from flask import Response
 from flask.views import MethodView
 
-from app.api import examples, paging, presenters
+from app.api import examples, links, paging, presenters
 from app.api.auth import caller
 from app.api.blueprint import LIST_HEADERS, Blueprint, empty
 from app.api.idempotency import idempotent
@@ -25,7 +25,7 @@ from app.services.artifacts import uploads
 from app.services.execution import external_workers
 from app.services.execution.reports import Report
 from app.services.runners import agent_runner_sessions
-from app.services.runners.creation import NewSession
+from app.services.runners.creation import FollowUp
 
 blp = Blueprint(
     "Sessions",
@@ -53,9 +53,7 @@ class AgentRunnerSessions(MethodView):
 
     @prepared_by(lambda agent_runner_id: uploads.find_uploaded(caller(), strings_in_body("file_keys")))
     @idempotent()
-    @blp.operation(
-        "createSession", conflict="`active_session_exists` or `runner_archived`", links=examples.SESSION_LINKS
-    )
+    @blp.operation("createSession", conflict="`active_session_exists` or `runner_archived`", links=links.SESSION_LINKS)
     @blp.arguments(CreateSessionBody, example={"prompt": "Add a test for it."})
     @blp.response(201, SessionSchema, example=examples.SESSION)
     def post(self, fields: dict[str, Any], agent_runner_id: uuid.UUID, prepared: uploads.Uploaded) -> Any:
@@ -65,14 +63,14 @@ class AgentRunnerSessions(MethodView):
         prompts and answers. Agent, model, effort and limits are those of the latest session unless the body names
         others.
         """
-        session = agent_runner_sessions.create(caller(), agent_runner_id, NewSession(**fields), prepared)
+        session = agent_runner_sessions.create(caller(), agent_runner_id, FollowUp(**fields), prepared)
         return presenters.session(session), {"Location": _url(session)}
 
 
 @blp.route("/<uuid:session_id>")
 class AgentRunnerSession(MethodView):
     @reading
-    @blp.operation("getSession", links=examples.GOT_SESSION_LINKS)
+    @blp.operation("getSession", links=links.GOT_SESSION_LINKS)
     @blp.response(200, SessionSchema, example=examples.SESSION)
     def get(self, agent_runner_id: uuid.UUID, session_id: uuid.UUID) -> Any:
         """Get a session with its steps.
@@ -127,7 +125,7 @@ class Retry(MethodView):
         "retrySession",
         conflict="`active_session_exists`, `runner_archived` or `commit_in_progress`",
         also={400: "`already_landed`"},
-        links=examples.SESSION_LINKS,
+        links=links.SESSION_LINKS,
     )
     @blp.response(201, SessionSchema, example=examples.SESSION)
     def post(self, agent_runner_id: uuid.UUID, session_id: uuid.UUID) -> Any:

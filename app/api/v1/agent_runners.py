@@ -7,13 +7,15 @@ from typing import Any
 
 from flask import Response
 from flask.views import MethodView
+from marshmallow import EXCLUDE, ValidationError
 
-from app.api import diff_response, examples, paging, presenters
+from app.api import diff_response, examples, links, paging, presenters
 from app.api.auth import caller
 from app.api.blueprint import DIFF_HEADERS, LIST_HEADERS, Blueprint, empty
 from app.api.idempotency import idempotent
-from app.api.requests import strings_in_body
+from app.api.requests import json_in_body
 from app.api.transactions import prepared_by, reading, writing
+from app.errors import AppError
 from app.schemas.agent_runner import (
     CommitBody,
     CreateRunnerBody,
@@ -23,9 +25,10 @@ from app.schemas.agent_runner import (
     RunnerSchema,
     UpdateRunnerBody,
 )
+from app.schemas.agent_runner_session import SessionSchema
 from app.schemas.diff import DiffFileSchema, DiffFilesQuery, RunnerDiffQuery
-from app.services.artifacts import diffs, uploads
-from app.services.publishing import publications
+from app.services.artifacts import diffs
+from app.services.publishing import base_drift, publications, sensitive
 from app.services.runners import agent_runner_sessions, agent_runners, head
 from app.services.runners.creation import NewRunner
 
@@ -35,6 +38,16 @@ blp = Blueprint(
     description="Lasting lines of work, each on one branch of a site.",
     url_prefix="/api/v1/agent_runners",
 )
+
+
+def _prepare_runner() -> agent_runners.Prepared:
+    """Find and store what comes with a new runner. A body that will be refused comes with nothing."""
+    given = json_in_body()
+    try:
+        fields = CreateRunnerBody(only=("site_id", "file_keys", "result_diff"), unknown=EXCLUDE).load(given)
+    except (AppError, ValidationError):
+        return agent_runners.Prepared()
+    return agent_runners.prepare(caller(), fields["site_id"], fields.get("file_keys") or [], fields.get("result_diff"))
 
 
 @blp.route("")
@@ -52,17 +65,18 @@ class AgentRunners(MethodView):
         page = agent_runners.find(caller(), filters)
         return presenters.runners(page.items), paging.headers(page)
 
-    @prepared_by(lambda: uploads.find_uploaded(caller(), strings_in_body("file_keys")))
+    @prepared_by(lambda: _prepare_runner())
     @idempotent()
-    @blp.operation("createAgentRunner", links=examples.RUNNER_LINKS)
+    @blp.operation("createAgentRunner", links=links.RUNNER_LINKS)
     @blp.arguments(CreateRunnerBody, example=examples.CREATE_RUNNER)
     @blp.response(201, RunnerSchema, example=examples.RUNNER)
-    def post(self, fields: dict[str, Any], prepared: uploads.Uploaded) -> Any:
+    def post(self, fields: dict[str, Any], prepared: agent_runners.Prepared) -> Any:
         """Create an agent runner with a prompt.
 
         The call returns immediately, and the first session waits for a worker. Follow its events, or poll it. Without
         `agent` the site's default agent is used, else the first agent of the deployment that takes plain language.
         """
+        fields.pop("result_diff", None)  # `prepared` has it.
         runner, session = agent_runners.create(caller(), NewRunner(**fields), prepared)
         return presenters.created_runner(runner, session), {
             "Location": paging.public_url(f"/agent_runners/{runner.id}")
@@ -72,7 +86,7 @@ class AgentRunners(MethodView):
 @blp.route("/<uuid:agent_runner_id>")
 class AgentRunner(MethodView):
     @reading
-    @blp.operation("getAgentRunner", links=examples.GOT_RUNNER_LINKS)
+    @blp.operation("getAgentRunner", links=links.GOT_RUNNER_LINKS)
     @blp.response(200, RunnerSchema, example=examples.RUNNER)
     def get(self, agent_runner_id: uuid.UUID) -> Any:
         """Get an agent runner.
@@ -80,7 +94,9 @@ class AgentRunner(MethodView):
         While `pr_is_being_created` or `merge_commit_is_being_created` is true, poll until it is false. Then the result
         or the error is set.
         """
-        return presenters.runner(agent_runners.get(caller(), agent_runner_id))
+        runner = agent_runners.get(caller(), agent_runner_id)
+        base_drift.refresh_if_stale(runner)
+        return presenters.runner(runner)
 
     @blp.operation("updateAgentRunner", conflict="`already_started`, or `active_session_exists` for a diff")
     @blp.arguments(UpdateRunnerBody, example={"title": "Health endpoint"}, required=False)
@@ -92,7 +108,7 @@ class AgentRunner(MethodView):
     @writing
     @blp.response(200, RunnerSchema, example=examples.RUNNER)
     def patch(
-        self, fields: dict[str, Any], agent_runner_id: uuid.UUID, prepared: agent_runners.ReplacementDiff | None
+        self, fields: dict[str, Any], agent_runner_id: uuid.UUID, prepared: agent_runners.StoredDiff | None
     ) -> Any:
         """Change an agent runner.
 
@@ -185,31 +201,71 @@ class Revert(MethodView):
         return presenters.runner(head.revert(caller(), agent_runner_id, fields["session_id"]))
 
 
+@blp.route("/<uuid:agent_runner_id>/refresh")
+class Refresh(MethodView):
+    @idempotent()
+    @blp.operation("refreshAgentRunner", conflict="`no_base` or `runner_archived`")
+    @blp.response(200, RunnerSchema, example=examples.RUNNER)
+    def post(self, agent_runner_id: uuid.UUID) -> Any:
+        """Compare an agent runner with its branch and its pull request.
+
+        The call returns immediately; poll the runner until `is_being_refreshed` is false. Then `behind_by` says how far
+        the branch has moved since the base, `mergeable` and `conflicts` whether the diff still merges into it, and
+        `pr_state` is that of the forge.
+        """
+        return presenters.runner(base_drift.request_refresh(caller(), agent_runner_id))
+
+
+@blp.route("/<uuid:agent_runner_id>/rebase")
+class Rebase(MethodView):
+    @idempotent()
+    @blp.operation(
+        "rebaseAgentRunner",
+        conflict="`active_session_exists` or `runner_archived`",
+        links=links.SESSION_LINKS,
+    )
+    @blp.response(201, SessionSchema, example=examples.SESSION)
+    def post(self, agent_runner_id: uuid.UUID) -> Any:
+        """Reapply an agent runner's diff on the tip of its branch.
+
+        A session of the mode `rebase` does it, by a three-way merge and without an agent. If it ends DONE, the tip is the
+        runner's `base_sha`, and its diff is against that; `POST .../pull_request` then updates the pull request. If the
+        branch has changed in the same places, the session fails with `rebase_conflict`, which names the files, and the
+        runner stays as it was. Revert to an earlier session to undo a rebase.
+        """
+        session = agent_runner_sessions.rebase(caller(), agent_runner_id)
+        url = paging.public_url(f"/agent_runners/{agent_runner_id}/sessions/{session.id}")
+        return presenters.session(session), {"Location": url}
+
+
 @blp.route("/<uuid:agent_runner_id>/pull_request")
 class PullRequest(MethodView):
+    @prepared_by(lambda agent_runner_id: sensitive.find_refused(caller(), agent_runner_id))
     @idempotent()
     @blp.operation("createPullRequest", conflict="`pull_request_in_progress` or `runner_archived`")
     @blp.arguments(PullRequestBody, example={"title": "Add a health endpoint", "draft": True}, required=False)
     @blp.response(200, RunnerSchema, example=examples.RUNNER)
-    def post(self, fields: dict[str, Any], agent_runner_id: uuid.UUID) -> Any:
+    def post(self, fields: dict[str, Any], agent_runner_id: uuid.UUID, prepared: list[str]) -> Any:
         """Open a pull request with the runner's diff, or update it.
 
         The call returns immediately; poll the runner until `pr_is_being_created` is false. After a follow-up the same
-        call pushes to the same branch and updates the same pull request.
+        call pushes to the same branch and updates the same pull request. `GET .../diff/files?sensitive=true` lists what a
+        reviewer should not miss; sites may refuse it (`sensitive_files`).
         """
-        return presenters.runner(publications.request_pull_request(caller(), agent_runner_id, fields))
+        return presenters.runner(publications.request_pull_request(caller(), agent_runner_id, fields, prepared))
 
 
 @blp.route("/<uuid:agent_runner_id>/commit")
 class Commit(MethodView):
+    @prepared_by(lambda agent_runner_id: sensitive.find_refused(caller(), agent_runner_id))
     @idempotent()
     @blp.operation("commitAgentRunner", conflict="`commit_in_progress` or `runner_archived`")
     @blp.arguments(CommitBody, example={"target_branch": "staging", "message": "Add a health endpoint"})
     @blp.response(200, RunnerSchema, example=examples.RUNNER)
-    def post(self, fields: dict[str, Any], agent_runner_id: uuid.UUID) -> Any:
+    def post(self, fields: dict[str, Any], agent_runner_id: uuid.UUID, prepared: list[str]) -> Any:
         """Commit the runner's diff to a branch.
 
         The call returns immediately; poll the runner until `merge_commit_is_being_created` is false. Protected branches are
         refused. If the branch has moved, the work is merged.
         """
-        return presenters.runner(publications.request_commit(caller(), agent_runner_id, fields))
+        return presenters.runner(publications.request_commit(caller(), agent_runner_id, fields, prepared))

@@ -11,6 +11,7 @@ from flask.views import MethodView
 from app.api.blueprint import Blueprint, empty
 from app.api.requests import MAX_BODY_BYTES
 from app.services.artifacts import uploads
+from app.serving.shares import take_share
 
 blp = Blueprint(
     "Blobs",
@@ -20,6 +21,14 @@ blp = Blueprint(
     is_open=True,
 )
 CHUNK = 256 * 1024
+
+
+@blp.before_request
+def _take_share() -> None:
+    """Count a signed request for its account, or for the runner that the file is of."""
+    key = (request.view_args or {})["key"]
+    if uploads.is_signed(request.method, key, request.args.to_dict()):
+        take_share(request.environ, key.split("/")[1])
 
 
 @blp.route("/<path:key>")

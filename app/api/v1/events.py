@@ -54,7 +54,7 @@ class StreamOfRunner(MethodView):
     def get(self, headers: dict[str, Any], agent_runner_id: uuid.UUID) -> Response:
         """Follow all sessions of a runner.
 
-        As the events of a session, from the runner's first one on. The stream goes on after the end of a session.
+        As the events of a session, from the runner's first one on. The stream continues after the end of a session.
         """
         return stream(caller(), RunnerEvents(agent_runner_id), headers["last_event_id"])
 

@@ -8,14 +8,14 @@ from typing import Any
 from flask import Response
 from flask.views import MethodView
 
-from app.api import examples, paging
+from app.api import examples, links, paging
 from app.api.auth import caller
 from app.api.blueprint import LIST_HEADERS, Blueprint, empty
 from app.api.idempotency import idempotent
 from app.api.transactions import reading, writing
 from app.schemas.base import PageQuery
-from app.schemas.site import CreateSiteBody, SiteSchema, UpdateSiteBody
-from app.services.sites import sites
+from app.schemas.site import BranchesQuery, BranchesSchema, CreateSiteBody, SiteSchema, UpdateSiteBody
+from app.services.sites import branches, sites
 from app.services.sites.sites import SiteFields
 
 blp = Blueprint("Sites", __name__, description="Repositories to work on.", url_prefix="/api/v1/sites")
@@ -36,7 +36,7 @@ class Sites(MethodView):
         return page.items, paging.headers(page)
 
     @idempotent()
-    @blp.operation("createSite", links=examples.SITE_LINKS)
+    @blp.operation("createSite", links=links.SITE_LINKS)
     @blp.arguments(CreateSiteBody, example=examples.CREATE_SITE)
     @blp.response(201, SiteSchema, example=examples.SITE)
     def post(self, fields: dict[str, Any]) -> Any:
@@ -83,3 +83,19 @@ class Site(MethodView):
         """
         sites.delete(caller(), site_id)
         return empty(204)
+
+
+@blp.route("/<uuid:site_id>/branches")
+class Branches(MethodView):
+    @reading
+    @blp.operation("listBranches")
+    @blp.arguments(BranchesQuery, location="query")
+    @blp.response(200, BranchesSchema, example=examples.BRANCHES)
+    def get(self, filters: dict[str, Any], site_id: uuid.UUID) -> Any:
+        """List branches of a site's repository.
+
+        The default branch comes first, then those that begin with the text; at most 100. They are those that a worker
+        found when it fetched the repository last, of at most 5,000: a branch that is missing here can be used all the
+        same.
+        """
+        return branches.find(caller(), site_id, filters["contains"])

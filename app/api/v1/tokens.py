@@ -44,9 +44,10 @@ class Tokens(MethodView):
     def post(self, fields: dict[str, Any]) -> Any:
         """Create a token for yourself.
 
-        Its text is shown only in this answer. A token cannot be given a scope that your own token does not include.
+        Its text is shown only in this answer. A token cannot be given a scope that your own token does not include, and
+        expires with that at the latest.
         """
-        row, text = tokens.create_for_caller(caller(), fields["scope"], fields["name"])
+        row, text = tokens.create_for_caller(caller(), fields["scope"], fields["name"], fields["expires_at"])
         return RowView(row, token=text)
 
 

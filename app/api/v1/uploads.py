@@ -6,7 +6,7 @@ from typing import Any
 
 from flask.views import MethodView
 
-from app.api import examples
+from app.api import examples, links
 from app.api.auth import caller
 from app.api.blueprint import Blueprint
 from app.api.idempotency import idempotent
@@ -23,7 +23,7 @@ blp = Blueprint("Uploads", __name__, description="Files that agents can read.", 
 class UploadUrl(MethodView):
     @limited("uploads")
     @idempotent()
-    @blp.operation("createUploadUrl", links=examples.UPLOAD_LINKS)
+    @blp.operation("createUploadUrl", links=links.UPLOAD_LINKS)
     @blp.arguments(UploadUrlBody, example=examples.UPLOAD)
     @blp.response(200, UploadUrlSchema, example=examples.UPLOAD_URL)
     def post(self, fields: dict[str, Any]) -> Any:

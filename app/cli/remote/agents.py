@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from app.cli.remote.connection import pass_client
-from app.cli.remote.output import json_option, print_json, print_rows
+from app.cli.remote.output import json_option, print_list
 from app.client import Client
 
 
@@ -16,11 +16,7 @@ from app.client import Client
 @pass_client
 def agents(client: Client, as_json: bool) -> None:
     """List the agents that `--agent` may name, and what is missing to run them."""
-    found = client.agents()
-    if as_json:
-        print_json(found)
-        return
-    print_rows(("agent", "version", "state"), [(each["name"], each["version"] or "", _state(each)) for each in found])
+    print_list(client.agents(), {"agent": "name", "version": "version", "state": _state}, as_json=as_json)
 
 
 def _state(agent: dict[str, Any]) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +20,10 @@ _SCP = re.compile(r"(?:[^@/:]+@)?([^/:]+):(?!//)(.+)")
 
 @dataclass(frozen=True)
 class Checkout:
-    """A folder under git. `remotes` are its URLs, that of `origin` first; `branch` is what its branch follows there."""
+    """A folder under git. `remotes` are its URLs, that of `origin` first; `branch` is what its branch follows there.
+
+    `has_changes` means that there are changes that are not committed, or not pushed.
+    """
 
     root: Path
     remotes: Sequence[str]
@@ -36,7 +42,7 @@ def find(folder: Path) -> Checkout | None:
         root=Path(root),
         remotes=[_git(folder, "remote", "get-url", name) for name in names],
         branch=upstream.partition("/")[2] or None,
-        has_changes=bool(_git(folder, "status", "--porcelain")),
+        has_changes=bool(_git(folder, "status", "--porcelain") or _git(folder, "rev-list", "-1", "@{upstream}..HEAD")),
     )
 
 
@@ -59,8 +65,8 @@ def https_url(remote: str) -> str:
 def apply(root: Path, diff: bytes, paths: Iterable[str]) -> None:
     """Apply a diff to the files of a checkout, merged with what was committed since its base.
 
-    Raises CommandError if a file of it has changes that are not committed, or if the diff conflicts; the checkout then
-    stays as it was.
+    Raises CommandError if one of the files at `paths` has changes that are not committed, or if the diff conflicts; the
+    checkout then stays as it was.
     """
     listed = subprocess.run(
         ["git", "-C", str(root), "status", "--porcelain", "-z", "--no-renames"], capture_output=True, check=False
@@ -82,6 +88,35 @@ def apply(root: Path, diff: bytes, paths: Iterable[str]) -> None:
     if tried.returncode:
         reason = tried.stderr.decode(errors="replace").strip().splitlines()[:3]
         raise CommandError(f"the diff does not apply to {root}: {'; '.join(reason)}. Nothing was changed")
+
+
+def local_changes(root: Path) -> tuple[str, bytes]:
+    """The commit that the checkout and its remote branch have in common, and a diff of all that was changed since.
+
+    Commits that are not pushed are in it, changes that are not committed, and new files that are not ignored. The index
+    of the checkout stays as it is. Raises CommandError if the branch follows none of the remote's.
+    """
+    base = _git(root, "merge-base", "HEAD", "@{upstream}")
+    if not base:
+        raise CommandError(
+            "your branch follows no branch of the remote, so there is no commit that a worker could start from. Push it "
+            "once with `git push --set-upstream`, or leave your changes out: --without-changes"
+        )
+    index = root / _git(root, "rev-parse", "--git-path", "index")
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, "index")
+        if index.exists():
+            shutil.copyfile(index, copy)
+        environment = {**os.environ, "GIT_INDEX_FILE": str(copy)}
+        # As a worker makes diffs: without what the user's configuration adds for people.
+        shown = ("--no-color", "--no-ext-diff", "--no-textconv", "--no-renames", "--src-prefix=a/", "--dst-prefix=b/")
+        for arguments in (("add", "--all"), ("diff", "--cached", "--binary", "--full-index", *shown, base)):
+            command = ["git", "-C", str(root), *arguments]
+            done = subprocess.run(command, env=environment, capture_output=True, check=False)
+            if done.returncode:
+                reason = done.stderr.decode(errors="replace").strip().splitlines()[:3]
+                raise CommandError(f"git could not read your changes: {'; '.join(reason)}")
+    return base, done.stdout
 
 
 def _place(url: str) -> tuple[str, str]:

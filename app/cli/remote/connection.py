@@ -39,7 +39,7 @@ def find_login() -> Login:
     if saved is None:
         raise CommandError(
             f"you are not logged in. Run `agent-runners login URL`, or set {URL} and {TOKEN}. On the machine of a "
-            "deployment, `agent-runners token create` makes a token"
+            "deployment, `agent-runners token create` makes a token. `agent-runners run --local` starts a deployment here"
         )
     return saved
 
@@ -52,6 +52,11 @@ def save(login: Login) -> Path:
     path.chmod(0o600)
     path.write_text(json.dumps(asdict(login)))
     return path
+
+
+def has_saved() -> bool:
+    """Whether `login` saved a login."""
+    return _file().exists()
 
 
 def forget() -> Login | None:

@@ -64,7 +64,9 @@ def whoami(client: Client, as_json: bool) -> None:
             "deployment": client.url,
             "user": f"{me['full_name']} <{me['email']}>",
             "account": me["account"]["name"],
+            "role": me["role"],
             "token": f"{me['token']['name'] or me['token']['id']} ({me['token']['scope']})",
+            "expires": me["token"]["expires_at"],
         }
     )
 

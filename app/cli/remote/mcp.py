@@ -4,25 +4,41 @@ from __future__ import annotations
 
 import click
 
-from app.cli.errors import CommandError
-from app.cli.remote.connection import pass_client
-from app.client import Client
+from app.cli.processes import require_free_port
+from app.cli.remote.connection import connect, find_login
+from app.config import Settings
 
 
 @click.command()
-@pass_client
-def mcp(client: Client) -> None:
+@click.option("--http", is_flag=True, help="Serve /mcp over HTTP, as a process of a deployment.")
+def mcp(http: bool) -> None:
     """Serve the Model Context Protocol on standard input and output, for another agent to start.
 
-    It has the rights of the token that you are logged in with.
+    It has the rights of the token that you are logged in with. With --http, each request has those of its own token.
 
     \b
     claude mcp add agent-runners -- agent-runners mcp
     codex mcp add agent-runners -- agent-runners mcp
     """
-    try:
-        from app.mcp.server import create_server
-    except ModuleNotFoundError as error:
-        raise CommandError("the package mcp is not installed. Run: pip install 'agent-runners[mcp]'") from error
-    client.me()  # A wrong token or URL is an error now, and not with the first call of a tool.
-    create_server(client).run("stdio")
+    _serve_http(Settings.from_environment()) if http else _serve_stdio()
+
+
+def _serve_stdio() -> None:
+    # Imported only here, because it takes a second, and its help is shown without.
+    from app.mcp.server import create_server
+
+    with connect(find_login()) as client:
+        client.me()  # A wrong token or URL is an error now, and not with the first call of a tool.
+        create_server(lambda: client).run("stdio")
+
+
+def _serve_http(settings: Settings) -> None:
+    from app.mcp.http import serve
+
+    require_free_port(settings.mcp_host, settings.mcp_port, "AGENT_RUNNERS_MCP_PORT")
+    serve(
+        settings.mcp_host,
+        settings.mcp_port,
+        api_url=settings.mcp_api_url or settings.local_url,
+        public_url=settings.public_url,
+    )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -17,6 +17,8 @@ from rich.text import Text
 
 from app.escaping import readable
 
+Columns = Mapping[str, str | Callable[[dict[str, Any]], str]]
+"""The heading of each column, and what it shows: a field, empty where that is null, or what a function returns."""
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, as the API returns it.")
 
 
@@ -31,8 +33,28 @@ def read_token() -> str:
     return given.strip()
 
 
+def read_value() -> str:
+    """A value that the user types unseen, or all of standard input without the line end after it."""
+    given: str = click.prompt("Value", hide_input=True) if sys.stdin.isatty() else sys.stdin.read()
+    return given.removesuffix("\n")
+
+
 def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2))
+
+
+def print_list(
+    items: Iterable[dict[str, Any]], columns: Mapping[str, str | Callable[[dict[str, Any]], str]], *, as_json: bool
+) -> None:
+    """What the API lists. A column shows a field of each item, empty where that is null, or what a function makes of it."""
+    found = list(items)
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        [shown(item) if callable(shown) else str(item[shown] or "") for shown in columns.values()] for item in found
+    ]
+    print_rows(list(columns), rows)
 
 
 def print_rows(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -47,6 +69,16 @@ def print_rows(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in clean:
         table.add_row(*(Text(cell, overflow="ellipsis", no_wrap=True) for cell in row))
     Console(highlight=False, emoji=False).print(table)
+
+
+def print_secret(made: dict[str, Any], *, as_json: bool) -> None:
+    """What was made with a secret, which the API does not show again."""
+    print_json(made) if as_json else print_fields({name: made[name] for name in ("id", "url", "secret")})
+
+
+def title_of(item: dict[str, Any]) -> str:
+    """The name of a schedule or a hook, or how its prompt begins."""
+    return str(item["name"] or item["prompt"].strip().splitlines()[0][:80])
 
 
 def print_fields(fields: Mapping[str, object]) -> None:

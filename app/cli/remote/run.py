@@ -1,4 +1,4 @@
-"""Start a run, say something further, and come back to what goes on."""
+"""Start a run, say something further, and come back to it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ import click
 
 from app.cli.errors import CommandError
 from app.cli.remote import checkout
-from app.cli.remote.changes import apply_to
 from app.cli.remote.checkout import Checkout
-from app.cli.remote.connection import pass_client
+from app.cli.remote.connection import connect, find_login, pass_client
+from app.cli.remote.diff import apply_result_to, apply_to
+from app.cli.remote.local import local_login
 from app.cli.remote.output import json_option, print_json, say
 from app.cli.remote.selection import find_runner, runner_argument, short_id
 from app.cli.remote.watching import print_end, status_of, watch
 from app.client import Client
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+# What a request may have of it.
+_LARGEST_DIFF = 4 * 1024 * 1024
 _LIMITS = ("max_duration_seconds", "max_cost_usd", "max_tokens")
 
 
@@ -31,10 +34,12 @@ def session_options(function: Function) -> Function:
             click.option("--model", help="The agent's model."),
             click.option("--effort", help="How much the model thinks, in the agent's own words."),
             click.option("--ask", is_flag=True, help="Ask a question: no change is kept."),
+            click.option("--plan", is_flag=True, help="Ask for a plan: no change is kept. `say` has it carried out."),
             click.option("--file", "files", type=Path, multiple=True, help="Attach this file. Repeat it for several."),
             click.option("--max-duration-seconds", type=int, help="Stop the agent after this time."),
             click.option("--max-cost-usd", type=float, help="Stop the agent at this cost."),
             click.option("--max-tokens", type=int, help="Stop the agent after this many tokens."),
+            click.option("--no-questions", is_flag=True, help="Forbid questions: the agent decides everything itself."),
             click.option("--wait", is_flag=True, help="Wait for the end without showing steps."),
             click.option("--detach", is_flag=True, help="Do not wait: print the id of the runner."),
             click.option("--apply", is_flag=True, help="Apply the change to the checkout in the end."),
@@ -52,9 +57,30 @@ def session_options(function: Function) -> Function:
 @click.option("--branch", help="The branch to start from. Default: the one that the checkout follows, or the site's.")
 @click.option("--sha", help="The commit to start from.")
 @click.option("--title", help="The title of the runner.")
+@click.option(
+    "--with-changes/--without-changes",
+    default=None,
+    help="Whether the run starts with what you have not pushed, new files too. Asked for on a terminal.",
+)
+@click.option("--local", is_flag=True, help="Use the deployment on this machine, and start it if none is running.")
 @session_options
-@pass_client
-def run(
+def run(local: bool, **options: Any) -> int:
+    """Give PROMPT to an agent, and follow it to its end. `-` reads the prompt from standard input.
+
+    In a checkout, its site is found by the remote, or created. Exits with 0 if the session is DONE, 1 if it failed, 2 if
+    it was stopped and 3 if the agent asks something. Ctrl-C leaves it running.
+
+    \b
+    agent-runners run "Add a health endpoint"
+    agent-runners run "Fix the failing test" --agent claude --apply
+    agent-runners run "Add a health endpoint" --local
+    agent-runners run - --site shop --wait --json < prompt.txt
+    """
+    with connect(local_login() if local else find_login()) as client:
+        return _run(client, **options)
+
+
+def _run(
     client: Client,
     prompt: str,
     repo: Path,
@@ -62,29 +88,23 @@ def run(
     branch: str | None,
     sha: str | None,
     title: str | None,
+    with_changes: bool | None,
     **options: Any,
 ) -> int:
-    """Give PROMPT to an agent, and follow it to its end. `-` reads the prompt from standard input.
-
-    In a checkout, its site is found by the remote, or created. Exits with 0 if the session is DONE, 1 if it failed and
-    2 if it was stopped. Ctrl-C leaves it running.
-
-    \b
-    agent-runners run "Add a health endpoint"
-    agent-runners run "Fix the failing test" --agent claude --apply
-    agent-runners run - --site shop --wait --json < prompt.txt
-    """
     found = checkout.find(repo)
     chosen = _site(client, site, found)
+    fields = {"branch": branch, "sha": sha, "title": title}
+    taken = False
     if found and site is None:
-        branch = branch or found.branch
-        if found.has_changes:
-            say("Your changes that are not committed and pushed are not part of the run.")
-    fields = {"branch": branch, "sha": sha, "title": title, **_session_fields(client, options)}
+        fields["branch"] = branch or found.branch
+        taken = _takes_changes(found, with_changes)
+    if taken and found:
+        fields |= _changes(found, sha)
+    fields |= _session_fields(client, options)
     given = {name: value for name, value in fields.items() if value is not None}
     runner = client.create_runner(chosen["id"], _prompt(prompt), **given)
     say(f"Runner {short_id(runner['id'])} on {chosen['name']}")
-    return _go_on(client, runner, runner["latest_session_id"], found, options)
+    return _go_on(client, runner, runner["latest_session_id"], found, options, with_changes=taken)
 
 
 @click.command(name="say")
@@ -93,11 +113,13 @@ def run(
 @session_options
 @pass_client
 def follow_up(client: Client, prompt: str, given: str | None, **options: Any) -> int:
-    """Go on with a runner: PROMPT builds on what it has changed. `-` reads the prompt from standard input.
+    """Go on with a runner: PROMPT builds on what it has changed, or answers what the agent asks. `-` reads the prompt from
+    standard input.
 
     \b
     agent-runners say "Now in French too"
     agent-runners say "Why did you rename it?" 3f9a01bc --ask
+    agent-runners say "Carry out the plan."
     """
     runner = find_runner(client, given)
     fields = {name: value for name, value in _session_fields(client, options).items() if value is not None}
@@ -111,7 +133,7 @@ def follow_up(client: Client, prompt: str, given: str | None, **options: Any) ->
 @json_option
 @pass_client
 def follow(client: Client, given: str | None, wait: bool, as_json: bool) -> int:
-    """Show the latest session of a runner from its first step to its end, as it goes on. Exits as `run` does."""
+    """Show the steps of a runner's latest session from the first on, as they happen. Exits as `run` does."""
     runner = find_runner(client, given)
     session = watch(client, runner["id"], runner["latest_session_id"], steps=not (wait or as_json))
     _print(session, as_json)
@@ -119,9 +141,18 @@ def follow(client: Client, given: str | None, wait: bool, as_json: bool) -> int:
 
 
 def _go_on(
-    client: Client, runner: dict[str, Any], session_id: str, found: Checkout | None, options: dict[str, Any]
+    client: Client,
+    runner: dict[str, Any],
+    session_id: str,
+    found: Checkout | None,
+    options: dict[str, Any],
+    *,
+    with_changes: bool = False,
 ) -> int:
-    """Wait for the new session, unless the caller does not want to. Returns the exit status."""
+    """Wait for the new session, unless the caller does not want to. Returns the exit status.
+
+    `with_changes` means that the session started with the changes of the checkout.
+    """
     if options["apply"] and found is None:
         say("--apply has no effect: this folder is not in a checkout.")
     if options["detach"]:
@@ -130,7 +161,9 @@ def _go_on(
     quiet = options["wait"] or options["as_json"]
     session = watch(client, runner["id"], session_id, steps=not quiet)
     _print(session, options["as_json"])
-    if options["apply"] and found and session["has_cumulative_diff"]:
+    if options["apply"] and found and with_changes and session["has_result_diff"]:
+        apply_result_to(found.root, client, runner["id"], session_id)
+    elif options["apply"] and found and not with_changes and session["has_cumulative_diff"]:
         apply_to(found.root, client, runner["id"])
     return status_of(session)
 
@@ -139,8 +172,38 @@ def _print(session: dict[str, Any], as_json: bool) -> None:
     print_json(session) if as_json else print_end(session)
 
 
+def _takes_changes(found: Checkout, wanted: bool | None) -> bool:
+    """Whether the run starts with the changes of the checkout. They never go along without the user's consent."""
+    if wanted is None and found.has_changes:
+        if sys.stdin.isatty():
+            return click.confirm("Start with your changes that are not pushed?", err=True)
+        say("Your changes that are not pushed are not part of the run. --with-changes takes them along.")
+    return bool(wanted)
+
+
+def _changes(found: Checkout, sha: str | None) -> dict[str, Any]:
+    """The fields of a runner that starts with the changes of the checkout."""
+    if sha is not None:
+        raise click.UsageError("--with-changes starts from a commit of its own; leave --sha out.")
+    base, diff = checkout.local_changes(found.root)
+    if len(diff) > _LARGEST_DIFF:
+        raise CommandError(f"your changes are {len(diff)} bytes long, and may be {_LARGEST_DIFF}. Push them instead")
+    try:
+        return {"sha": base, "result_diff": diff.decode()}
+    except UnicodeDecodeError as error:
+        header = diff.rfind(b"diff --git ", 0, error.start)
+        name = diff[header : diff.find(b"\n", header)].decode(errors="replace").removeprefix("diff --git ")
+        raise CommandError(f"{name} is text that is not UTF-8, which cannot be sent. Push it instead") from None
+
+
 def _prompt(text: str) -> str:
     return sys.stdin.read() if text == "-" else text
+
+
+def _mode(options: dict[str, Any]) -> str | None:
+    if options["ask"] and options["plan"]:
+        raise click.UsageError("--ask and --plan exclude each other.")
+    return "ask" if options["ask"] else "plan" if options["plan"] else None
 
 
 def _session_fields(client: Client, options: dict[str, Any]) -> dict[str, Any]:
@@ -150,8 +213,9 @@ def _session_fields(client: Client, options: dict[str, Any]) -> dict[str, Any]:
         "agent": options["agent"],
         "model": options["model"],
         "effort": options["effort"],
-        "mode": "ask" if options["ask"] else None,
+        "mode": _mode(options),
         "limits": limits or None,
+        "may_ask": False if options["no_questions"] else None,
         "file_keys": [client.upload(file) for file in files] or None,
     }
 

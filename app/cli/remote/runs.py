@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from app.cli.remote.connection import pass_client
-from app.cli.remote.output import json_option, print_fields, print_json, print_rows
+from app.cli.remote.output import Columns, json_option, print_fields, print_json, print_list, print_rows
 from app.cli.remote.selection import find_runner, runner_argument, short_id
 from app.cli.view import View
 from app.client import Client
@@ -28,21 +28,15 @@ def list_runners(client: Client, state: str | None, title: str | None, mine: boo
     user = client.me()["id"] if mine else None
     filters = {"state": state, "title": title, "user_id": user, "per_page": number}
     runners = client.runners(**{name: value for name, value in filters.items() if value is not None})
-    if as_json:
-        print_json(runners)
-        return
-    rows = [
-        (
-            short_id(each["id"]),
-            _state(each),
-            each["site_name"],
-            _age(each["last_session_created_at"]),
-            each["pr_state"] or "",
-            each["title"],
-        )
-        for each in runners
-    ]
-    print_rows(("runner", "state", "site", "last", "pr", "title"), rows)
+    columns: Columns = {
+        "runner": lambda each: short_id(each["id"]),
+        "state": _state,
+        "site": "site_name",
+        "last": lambda each: _age(each["last_session_created_at"]),
+        "pr": "pr_state",
+        "title": "title",
+    }
+    print_list(runners, columns, as_json=as_json)
 
 
 @click.command()
@@ -50,7 +44,7 @@ def list_runners(client: Client, state: str | None, title: str | None, mine: boo
 @json_option
 @pass_client
 def show(client: Client, given: str | None, as_json: bool) -> None:
-    """Show a runner: its state, its sessions, what it cost, and what came of it."""
+    """Show a runner: its state, its sessions, what it cost, and its result."""
     runner = find_runner(client, given)
     sessions = client.sessions(runner["id"], include_discarded="true")
     if as_json:
@@ -67,6 +61,7 @@ def show(client: Client, given: str | None, as_json: bool) -> None:
             "base": runner["base_sha"],
             "user": runner["user"]["email"],
             "cost": None if usage["cost_usd"] is None else f"{usage['cost_usd']:.2f} USD",
+            "asks": "\n".join(each["question"] for each in runner["questions"] or ()) or None,
             "pull request": runner["pr_url"],
             "not published": runner["pr_error"] or runner["merge_commit_error"],
         }
@@ -100,9 +95,14 @@ def steps(client: Client, given: str | None, session_id: str | None, as_json: bo
 
 
 def _state(runner: dict[str, Any]) -> str:
-    """The state, with why it waits."""
+    """The state, with why it waits, and until when, if that is known."""
     waiting = runner["waiting"]
-    return f"{runner['state']} ({waiting['reason']})" if waiting else str(runner["state"])
+    if runner["awaiting_input"]:
+        return f"{runner['state']} (asks)"
+    if not waiting:
+        return str(runner["state"])
+    until = f" until {waiting['until'][:16]}Z" if waiting["until"] else ""
+    return f"{runner['state']} ({waiting['reason']}{until})"
 
 
 def _age(text: str) -> str:

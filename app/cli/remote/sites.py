@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
-from app.cli.errors import CommandError
+from app.cli.errors import CommandError, ExitStatus
 from app.cli.remote.connection import pass_client
-from app.cli.remote.output import json_option, print_json, print_rows, read_token
+from app.cli.remote.output import json_option, print_json, print_list, print_rows, read_token
 from app.client import Client
 
+_POLL_SECONDS = 0.5
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -20,10 +23,35 @@ def _site_options(function: Function) -> Function:
         (
             click.option("--default-branch", help="The branch that runs start from."),
             click.option("--default-agent", help="The agent of runs that name none."),
+            click.option(
+                "--on-quota",
+                type=click.Choice(["fail", "wait"]),
+                help="What to do when the quota of a session's model is used up. Default: fail.",
+            ),
             click.option("--setup-command", help="What prepares a checkout, such as `npm ci`."),
             click.option(
                 "--egress-host", "egress_hosts", multiple=True, help="A host that agents may reach. Repeatable."
             ),
+            click.option(
+                "--mcp-servers",
+                type=click.File(),
+                help="A JSON file with all MCP servers of the site. `-` reads standard input.",
+            ),
+            click.option("--forge", help="github, gitlab, gitea (Forgejo, too) or none. Default: by the address."),
+            click.option("--forge-api-url", help="The address of your own server's API."),
+            click.option(
+                "--sensitive-files",
+                type=click.Choice(["warn", "refuse"]),
+                help="What to do with changes of CI workflows, Git hooks, CODEOWNERS and .gitmodules.",
+            ),
+            click.option("--pr-branch-pattern", help="The branches of pull requests: agent/{{ slug }}-{{ id }}."),
+            click.option("--pr-title-template", help="The titles of pull requests: {{ title }}."),
+            click.option("--pr-body-template", help="Their descriptions: {{ sessions }}."),
+            click.option("--pr-label", "pr_labels", multiple=True, help="A label of new pull requests. Repeatable."),
+            click.option(
+                "--pr-reviewer", "pr_reviewers", multiple=True, help="A reviewer, or organization/team. Repeatable."
+            ),
+            click.option("--pr-assignee", "pr_assignees", multiple=True, help="A user to assign them to. Repeatable."),
             click.option(
                 "--with-token", is_flag=True, help="Ask for the forge's token, or read it from standard input."
             ),
@@ -43,12 +71,8 @@ def sites() -> None:
 @pass_client
 def list_sites(client: Client, as_json: bool) -> None:
     """List all sites."""
-    found = client.sites()
-    if as_json:
-        print_json(found)
-        return
-    rows = [(each["name"], each["repo_url"], each["default_branch"] or "", each["id"]) for each in found]
-    print_rows(("name", "repository", "branch", "id"), rows)
+    columns = {"name": "name", "repository": "repo_url", "branch": "default_branch", "id": "id"}
+    print_list(client.sites(), columns, as_json=as_json)
 
 
 @sites.command()
@@ -75,19 +99,56 @@ def add(client: Client, repo_url: str, name: str | None, as_json: bool, **fields
 @pass_client
 def change(client: Client, site: str, as_json: bool, **fields: Any) -> None:
     """Change the given settings of SITE, a name or an id."""
+    changed = client.update_site(find_site(client, site)["id"], **_given(fields))
+    if as_json:
+        print_json(changed)
+
+
+@sites.command()
+@click.argument("site")
+@click.option("--agent", help="Default: that of the site.")
+@click.option("--branch", help="Default: that of the site.")
+@click.option("--run-setup", is_flag=True, help="Run the setup command, too, in a session.")
+@json_option
+@pass_client
+def check(client: Client, site: str, run_setup: bool, as_json: bool, **fields: Any) -> int:
+    """Check what a session of SITE would need: token, repository, right to push, agent, key and sandbox.
+
+    Nothing is pushed, and no model is used. The exit status is 1 if a check failed.
+    """
+    site_id = find_site(client, site)["id"]
+    found = client.start_preflight(site_id, **({"run_setup": True} if run_setup else {}), **_given(fields))
+    while found["state"] == "pending":
+        time.sleep(_POLL_SECONDS)
+        found = client.get_preflight(site_id, found["id"])
+    if as_json:
+        print_json(found)
+    else:
+        rows = [(each["status"], each["name"], each["code"] or "", each["message"]) for each in found["checks"]]
+        print_rows(("", "check", "code", "what was found"), rows)
+    return ExitStatus.DONE if found["ok"] else ExitStatus.ERROR
+
+
+def find_site(client: Client, site: str) -> dict[str, Any]:
+    """The site with this name or id. Raises CommandError if there is none, or more than one."""
     matching = [each for each in client.sites() if site in (each["id"], each["name"])]
     if len(matching) != 1:
         raise CommandError(
             f"{len(matching)} sites are named {site!r}. `agent-runners sites list` shows them with their ids"
         )
-    changed = client.update_site(matching[0]["id"], **_given(fields))
-    if as_json:
-        print_json(changed)
+    return matching[0]
 
 
 def _given(fields: dict[str, Any]) -> dict[str, Any]:
     """The fields that were given. The token is never an argument, which every user of the machine could read."""
-    given = {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items() if value}
+    given: dict[str, Any] = {
+        name: list(value) if isinstance(value, tuple) else value for name, value in fields.items() if value
+    }
+    if file := given.pop("mcp_servers", None):
+        try:
+            given["mcp_servers"] = json.load(file)
+        except ValueError as error:
+            raise CommandError(f"{file.name} is not JSON: {error}") from None
     if given.pop("with_token", False):
         given["access_token"] = read_token()
     return given

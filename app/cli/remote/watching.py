@@ -28,7 +28,7 @@ def watch(client: Client, runner_id: str, session_id: str, *, steps: bool) -> di
                 pass
     except KeyboardInterrupt:
         short = short_id(runner_id)
-        say(f"\nThe session goes on. Come back: agent-runners follow {short}. Stop it: agent-runners stop {short}")
+        say(f"\nThe session continues. Come back: agent-runners follow {short}. Stop it: agent-runners stop {short}")
         raise
     return client.get_session(runner_id, session_id)
 
@@ -40,13 +40,18 @@ def print_end(session: dict[str, Any]) -> None:
         view.say(f"Failed ({failure['code']}, {failure['stage']}): {failure['message']}")
     if session["result"]:
         view.say(session["result"])
+    short = short_id(session["agent_runner_id"])
+    if session["questions"]:
+        view.say("The agent asks:")
+        for each in session["questions"]:
+            view.say("\n".join([f"  {each['question']}", *(f"    - {choice}" for choice in each["choices"])]))
+        say(f'Answer: agent-runners say "..." {short}')
     if session["has_cumulative_diff"]:
-        short = short_id(session["agent_runner_id"])
         say(f"See the change: agent-runners diff {short}. Publish it: agent-runners pr {short}")
-    elif session["state"] == "DONE":
+    elif session["state"] == "DONE" and not session["questions"]:
         say("Nothing was changed.")
 
 
 def status_of(session: dict[str, Any]) -> int:
     """The exit status for a session that has ended."""
-    return _STATUS[session["state"]]
+    return ExitStatus.ASKS if session["questions"] else _STATUS[session["state"]]

@@ -53,6 +53,12 @@ document.addEventListener("click", (event) => {
   if (event.target.closest("[data-help]")) find("#help").showModal();
 });
 
+// What cannot be undone is asked for.
+document.addEventListener("submit", (event) => {
+  const question = event.submitter?.dataset.confirm;
+  if (question && !confirm(question)) event.preventDefault();
+});
+
 // Drafts survive a reload, and are forgotten once they are sent.
 for (const field of all("textarea[data-draft]")) {
   const name = `draft:${field.dataset.draft}`;
@@ -60,6 +66,8 @@ for (const field of all("textarea[data-draft]")) {
   field.addEventListener("input", () => sessionStorage.setItem(name, field.value));
   field.form.addEventListener("submit", () => sessionStorage.removeItem(name));
 }
+
+for (const sent of all("[data-forget]")) localStorage.removeItem(sent.dataset.forget);
 
 // The keyboard.
 function move(by) {
@@ -148,12 +156,16 @@ if (stream) {
       if (text) element.textContent = text;
     }
   }
-  for (const name of ["step", "state", "stage", "usage", "publication"]) stream.addEventListener(name, refresh);
+  for (const name of ["step", "state", "stage", "usage", "publication", "budget"]) stream.addEventListener(name, refresh);
   stream.addEventListener("done", (event) => {
     const ended = JSON.parse(event.detail.data);
     if (ended.error_code) location.reload();
   });
   stream.addEventListener("htmx:sse:after:connection", () => { show(""); refresh(); });
+  // A question that got no answer is asked again: the connection for events may be whole, and tell nothing new.
+  document.addEventListener("htmx:error", (event) => {
+    if (event.detail.ctx?.sourceElement === stream) setTimeout(refresh, 2000);
+  });
   stream.addEventListener("htmx:sse:error", () => show("Reconnecting. This page may be behind."));
   stream.addEventListener("htmx:sse:before:connection", (event) => {
     if (event.detail.connection.attempt > 1) show("Reconnecting. This page may be behind.");
@@ -164,6 +176,14 @@ if (stream) {
     if (!after) return;
     stream.dataset.after = after;
     stream.toggleAttribute("data-more", headers.get("Steps-More") === "true");
+  });
+  // Two answers may have the same step, such as when a connection broke in between.
+  document.addEventListener("htmx:after:swap", () => {
+    const shown = new Set();
+    for (const step of all("#steps > [id]")) {
+      if (shown.has(step.id)) step.remove();
+      shown.add(step.id);
+    }
   });
   // Until the work of a stopped session is saved no event comes.
   setInterval(() => { if (find("[data-poll]")) refresh(); }, 2000);

@@ -1,6 +1,45 @@
 """The pages. Importing this package registers all of them with the blueprint."""
 
 from app.console.blueprint import bp
-from app.console.views import changes, home, new_runner, runners, sign_in, sites
+from app.console.views import (
+    account,
+    automation,
+    comparisons,
+    diff,
+    forge_webhook,
+    home,
+    mcp_servers,
+    new_runner,
+    overview,
+    preflights,
+    publishing,
+    reviews,
+    runners,
+    side_by_side,
+    sign_in,
+    sites,
+    variables,
+    webhooks,
+)
 
-__all__ = ["bp", "changes", "home", "new_runner", "runners", "sign_in", "sites"]
+__all__ = [
+    "account",
+    "automation",
+    "bp",
+    "comparisons",
+    "diff",
+    "forge_webhook",
+    "home",
+    "mcp_servers",
+    "new_runner",
+    "overview",
+    "preflights",
+    "publishing",
+    "reviews",
+    "runners",
+    "side_by_side",
+    "sign_in",
+    "sites",
+    "variables",
+    "webhooks",
+]

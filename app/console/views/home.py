@@ -17,8 +17,9 @@ from app.console.blueprint import bp, page
 from app.schemas.agent_runner import RunnerQuery
 from app.schemas.base import PageQuery
 from app.schemas.event import ResumeAccountHeaders
+from app.services.budgets import budgets
 from app.services.pagination import Page
-from app.services.runners import agent_runners
+from app.services.runners import agent_runners, looks
 from app.services.sites import sites
 
 PER_PAGE = 50
@@ -28,6 +29,8 @@ GROUPS = (
     ("Done", "DONE", 25),
 )
 TABS = (("", "All"), ("RUNNING,NEW", "In progress"), ("ERROR", "Failed"), ("DONE", "Done"), ("ARCHIVED", "Archived"))
+COUNTED = ("RUNNING,NEW", "ERROR", "DONE")
+"""The tabs that say how many runners they have."""
 _FILTERS = ("title", "site_id", "branch")
 
 
@@ -51,20 +54,32 @@ def home() -> Response:
         if states:
             found = _find(wanted, states, PER_PAGE, number)
             groups = [_group("", states, found)]
+            counts: dict[str, Any] = {each: _find(wanted, each, 1) for each in COUNTED}
         else:
             found = None
-            groups = [_group(title, each, _find(wanted, each, size)) for title, each, size in GROUPS]
+            others = {**wanted, "awaiting_input": "false"}
+            listed = [_group(title, each, _find(others, each, size)) for title, each, size in GROUPS]
+            asking = _find({**wanted, "awaiting_input": "true"}, "DONE", PER_PAGE)
+            groups = [_group("Waiting for your answer", "", asking), *_with_news(listed)]
+            counts = {each.states: each for each in listed}
+            counts["DONE"] = _find(wanted, "DONE", 1)
         known = sites.find(caller(), forms.load(PageQuery(), {})).items
         values: dict[str, Any] = {
             "groups": groups,
             "found": found,
             "tabs": TABS,
+            "counts": counts,
             "sites": known,
             "states": states,
             "wanted": wanted,
+            "budgets": [
+                each
+                for each in budgets.find(caller())
+                if each.budget.kind == "account" or each.budget.user_id == caller().user_id
+            ],
         }
         part = "HX-Request" in request.headers
-        return page("runners/list.html" if part else "runners/index.html", **values)
+        return page("runners/list_part.html" if part else "runners/index.html", **values)
 
 
 def _find(wanted: dict[str, str], states: str, per_page: int, number: str = "1") -> Page[Any]:
@@ -74,6 +89,28 @@ def _find(wanted: dict[str, str], states: str, per_page: int, number: str = "1")
 
 def _group(title: str, states: str, found: Page[Any]) -> Group:
     return Group(title, states, presenters.runners(found.items), found.total or 0, found.is_capped)
+
+
+def _with_news(groups: list[Group]) -> list[Group]:
+    """The groups, where those of the newest runners that are done come after the failed ones if their pull request has
+    conflicts, or if no one looked at them yet."""
+    failed, active, done = groups
+    news = looks.find_news(caller(), done.runners)
+    conflicts = [runner for runner in done.runners if _has_conflict(runner)]
+    new = [runner for runner in done.runners if runner.id in news and runner not in conflicts]
+    rest = [runner for runner in done.runners if runner.id not in news and runner not in conflicts]
+    return [
+        failed,
+        Group("Pull request with conflicts", "", conflicts, len(conflicts), False),
+        Group("Done, not looked at yet", "", new, len(new), False),
+        active,
+        Group(done.title, done.states, rest, done.total - len(new) - len(conflicts), done.is_capped),
+    ]
+
+
+def _has_conflict(runner: Any) -> bool:
+    """Whether the runner's pull request waits for a rebase, as far as was measured."""
+    return bool(runner.conflicts) and runner.pr_state in ("open", "draft")
 
 
 @bp.get("/events")

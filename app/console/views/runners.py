@@ -16,14 +16,14 @@ from app.console import conversation, forms
 from app.console.access import caller
 from app.console.blueprint import bp, page
 from app.errors import AppError, NotFound
-from app.schemas.agent_runner import CommitBody, PullRequestBody, RevertBody, UpdateRunnerBody
+from app.schemas.agent_runner import RevertBody, UpdateRunnerBody
 from app.schemas.agent_runner_session import CreateSessionBody
 from app.schemas.event import ResumeHeaders
-from app.services.artifacts import diffs
+from app.services.artifacts import diffs, uploads
 from app.services.event_streams import RunnerEvents
-from app.services.publishing import publications
-from app.services.runners import agent_runner_sessions, agent_runners, head
-from app.services.runners.creation import NewSession
+from app.services.publishing import base_drift
+from app.services.runners import agent_runner_sessions, agent_runners, head, looks
+from app.services.runners.creation import FollowUp
 from app.services.sites.forges import FORGES
 
 SESSIONS = 20
@@ -39,6 +39,7 @@ def _show(runner_id: uuid.UUID, error: AppError | None = None) -> Response:
     number = request.args.get("page", "1")
     with db.transaction(read_only=True):
         row = agent_runners.get(caller(), runner_id)
+        base_drift.refresh_if_stale(row)
         found = conversation.find(
             caller(), runner_id, SESSIONS, int(number) if number.isdigit() and number != "0" else 1
         )
@@ -46,7 +47,17 @@ def _show(runner_id: uuid.UUID, error: AppError | None = None) -> Response:
         latest = sessions[-1] if sessions and found.number == 1 else None
         steps = conversation.steps_after(latest, 0) if latest else None
         values = {**_about(row, latest), "sessions": sessions, "found": found, "steps": steps}
-        return _page_of("runners/show.html", error, **values)
+        is_new = bool(looks.find_news(caller(), [row]))
+        response = _page_of("runners/show.html", error, **values)
+    return _looked_at(runner_id, response, is_new)
+
+
+def _looked_at(runner_id: uuid.UUID, response: Response, is_new: bool) -> Response:
+    """Record that the caller sees the outcome, if it is new."""
+    if is_new:
+        with db.transaction():
+            looks.look_at(caller(), runner_id)
+    return response
 
 
 def _page_of(template: str, error: AppError | None, **values: Any) -> Response:
@@ -61,6 +72,7 @@ def _about(row: Any, latest: Any) -> dict[str, Any]:
         "latest": latest,
         "can_open_pull_request": FORGES[row.site.forge].has_pull_requests,
         "agents": forms.agents(),
+        "diff_tag": diffs.StoredDiff(row.diff_key).tag if row.diff_key else "",
     }
 
 
@@ -81,7 +93,8 @@ def live(runner_id: uuid.UUID) -> Response:
         response = page("runners/live.html", session=latest, steps=steps, **_about(row, latest))
         response.headers["Steps-After"] = str(steps.after)
         response.headers["Steps-More"] = "false" if steps.is_all else "true"
-        return response
+        is_new = bool(looks.find_news(caller(), [row]))
+    return _looked_at(runner_id, response, is_new)
 
 
 @bp.get("/runners/<uuid:runner_id>/events")
@@ -105,7 +118,7 @@ def session(runner_id: uuid.UUID, session_id: uuid.UUID) -> Response:
         return page(template, runner=presenters.runner(row), session=shown, steps=steps)
 
 
-def _change(runner_id: uuid.UUID, verb: Callable[[], Any], anchor: str = "") -> Response:
+def change(runner_id: uuid.UUID, verb: Callable[[], Any], anchor: str = "") -> Response:
     """Do something in a transaction and show the runner, with the error where it was refused."""
     try:
         with db.transaction():
@@ -119,40 +132,53 @@ def _change(runner_id: uuid.UUID, verb: Callable[[], Any], anchor: str = "") -> 
 
 @bp.post("/runners/<uuid:runner_id>/follow-up")
 def follow_up(runner_id: uuid.UUID) -> Response:
-    def create() -> None:
-        fields = forms.load(CreateSessionBody(), {**forms.filled(*PROMPTS[1:]), "prompt": forms.text("prompt")})
-        agent_runner_sessions.create(caller(), runner_id, NewSession(**fields), {})
+    keys = request.form.getlist("file_keys")
+    uploaded = uploads.find_uploaded(caller(), keys)
 
-    return _change(runner_id, create, "#end")
+    def create() -> None:
+        asked = agent_runners.get(caller(), runner_id).questions or []
+        answers = [{"question_id": each["id"], "answer": answer} for each in asked if (answer := _answer(each["id"]))]
+        given = {**forms.filled(*PROMPTS[1:]), "answers": answers, "file_keys": keys}
+        if not answers or forms.text("prompt").strip():
+            given["prompt"] = forms.text("prompt")
+        new = FollowUp(**forms.load(CreateSessionBody(), given))
+        agent_runner_sessions.create(caller(), runner_id, new, uploaded)
+
+    return change(runner_id, create, "#end")
+
+
+def _answer(question_id: str) -> str:
+    """What the form answers to a question: in words, or by a choice."""
+    return forms.text(f"answer-{question_id}").strip() or forms.text(f"choice-{question_id}")
 
 
 @bp.post("/runners/<uuid:runner_id>/sessions/<uuid:session_id>/retry")
 def retry(runner_id: uuid.UUID, session_id: uuid.UUID) -> Response:
-    return _change(runner_id, lambda: agent_runner_sessions.retry(caller(), runner_id, session_id), "#end")
+    return change(runner_id, lambda: agent_runner_sessions.retry(caller(), runner_id, session_id), "#end")
 
 
 @bp.post("/runners/<uuid:runner_id>/stop")
 def stop(runner_id: uuid.UUID) -> Response:
-    return _change(runner_id, lambda: agent_runner_sessions.stop_active(caller(), runner_id), "#end")
+    return change(runner_id, lambda: agent_runner_sessions.stop_active(caller(), runner_id), "#end")
 
 
 @bp.post("/runners/<uuid:runner_id>/archive")
 def archive(runner_id: uuid.UUID) -> Response:
-    return _change(runner_id, lambda: agent_runners.archive(caller(), runner_id))
+    return change(runner_id, lambda: agent_runners.archive(caller(), runner_id))
 
 
 @bp.post("/runners/<uuid:runner_id>/unarchive")
 def unarchive(runner_id: uuid.UUID) -> Response:
-    return _change(runner_id, lambda: agent_runners.unarchive(caller(), runner_id))
+    return change(runner_id, lambda: agent_runners.unarchive(caller(), runner_id))
 
 
 @bp.post("/runners/<uuid:runner_id>/rename")
 def rename(runner_id: uuid.UUID) -> Response:
-    def change() -> None:
+    def rename_it() -> None:
         fields = forms.load(UpdateRunnerBody(), {"title": forms.text("title")})
         agent_runners.update(caller(), runner_id, agent_runners.RunnerUpdate(**fields), None)
 
-    return _change(runner_id, change)
+    return change(runner_id, rename_it)
 
 
 @bp.get("/runners/<uuid:runner_id>/revert")
@@ -184,24 +210,14 @@ def revert(runner_id: uuid.UUID) -> Response:
         fields = forms.load(RevertBody(), {"session_id": forms.text("session_id") or None})
         head.revert(caller(), runner_id, fields["session_id"])
 
-    return _change(runner_id, move)
+    return change(runner_id, move)
 
 
-@bp.post("/runners/<uuid:runner_id>/pull-request")
-def pull_request(runner_id: uuid.UUID) -> Response:
-    def ask() -> None:
-        given = {**forms.filled("title", "branch"), "draft": forms.flag("draft")}
-        if forms.text("body").strip():
-            given["body"] = forms.text("body")
-        publications.request_pull_request(caller(), runner_id, forms.load(PullRequestBody(), given))
-
-    return _change(runner_id, ask)
+@bp.post("/runners/<uuid:runner_id>/refresh")
+def refresh(runner_id: uuid.UUID) -> Response:
+    return change(runner_id, lambda: base_drift.request_refresh(caller(), runner_id))
 
 
-@bp.post("/runners/<uuid:runner_id>/commit")
-def commit(runner_id: uuid.UUID) -> Response:
-    def ask() -> None:
-        given = {**forms.filled("target_branch", "message"), "squash": forms.flag("squash")}
-        publications.request_commit(caller(), runner_id, forms.load(CommitBody(), given))
-
-    return _change(runner_id, ask)
+@bp.post("/runners/<uuid:runner_id>/rebase")
+def rebase(runner_id: uuid.UUID) -> Response:
+    return change(runner_id, lambda: agent_runner_sessions.rebase(caller(), runner_id))

@@ -16,12 +16,18 @@ from app.errors import AppError
 from app.schemas.agent_runner import RunnerQuery
 from app.schemas.base import PageQuery
 from app.schemas.site import CreateSiteBody, UpdateSiteBody
+from app.services.preflights.preflights import Found
 from app.services.runners import agent_runners
 from app.services.sites import sites
 from app.services.sites.forges import FORGES
 from app.services.sites.sites import SiteFields
+from app.services.variables import variables
 
-TEXTS = ("default_branch", "forge_api_url", "default_agent", "default_model", "setup_command")
+TEXTS = (
+    *("default_branch", "forge_api_url", "default_agent", "default_model", "setup_command"),
+    *("pr_branch_pattern", "pr_title_template", "pr_body_template"),
+)
+NAMES = ("pr_labels", "pr_reviewers", "pr_assignees")
 LISTS = ("protected_branches", "egress_hosts")
 NUMBERS = ("max_duration_seconds", "max_cost_usd", "max_concurrent_sessions")
 
@@ -38,10 +44,11 @@ def new_site() -> Response:
     return _form("sites/new.html", None)
 
 
-def _form(template: str, error: AppError | None, **values: Any) -> Response:
-    choices = {"agents": forms.agents(), "forges": [each.value for each in FORGES]}
+def _form(template: str, error: AppError | None, *, is_of_form: bool = True, **values: Any) -> Response:
+    given = request.form if error and is_of_form else None
+    choices = {"agents": forms.agents(), "forges": {each.value: known.name for each, known in FORGES.items()}}
     status = error.status if error else 200
-    return page(template, status, error=error, given=request.form if error else None, **choices, **values)
+    return page(template, status, error=error, given=given, **choices, **values)
 
 
 @bp.post("/sites")
@@ -60,7 +67,10 @@ def _fields(*, is_new: bool) -> dict[str, Any]:
     given: dict[str, Any] = {name: forms.text(name).strip() or None for name in TEXTS}
     given |= {name: forms.number(name) for name in NUMBERS}
     given |= {name: forms.lines(name) for name in LISTS}
+    given |= {name: forms.names(name) or None for name in NAMES}
     given["allow_agent_configuration"] = forms.flag("allow_agent_configuration")
+    given["sensitive_files"] = "refuse" if forms.flag("refuse_sensitive_files") else "warn"
+    given["on_quota"] = "wait" if forms.flag("waits_for_quota") else "fail"
     if is_new:
         given = {name: value for name, value in given.items() if value not in (None, [])}
     elif not forms.text("protected_branches").strip():
@@ -70,15 +80,23 @@ def _fields(*, is_new: bool) -> dict[str, Any]:
 
 @bp.get("/sites/<uuid:site_id>")
 def site(site_id: uuid.UUID) -> Response:
-    return _show(site_id, None)
+    return show(site_id, None)
 
 
-def _show(site_id: uuid.UUID, error: AppError | None) -> Response:
+def show(
+    site_id: uuid.UUID, error: AppError | None, *, is_of_form: bool = True, preflight: Found | None = None
+) -> Response:
+    """The page of a site. `is_of_form`: the error is about the fields of the site, which keep what was written there."""
     with db.transaction(read_only=True):
         row = sites.get(caller(), site_id)
         query = forms.load(RunnerQuery(), {"site_id": str(site_id), "per_page": "5"})
         recent = presenters.runners(agent_runners.find(caller(), query).items)
-        return _form("sites/show.html", error, site=row, recent=recent)
+        query = forms.load(PageQuery(), {})
+        own = variables.find(caller(), site_id, query).items
+        names = {each.name for each in own}
+        inherited = [each for each in variables.find(caller(), None, query).items if each.name not in names]
+        values = {"site": row, "recent": recent, "variables": own, "inherited": inherited}
+        return _form("sites/show.html", error, is_of_form=is_of_form, preflight=preflight, **values)
 
 
 @bp.post("/sites/<uuid:site_id>")
@@ -90,7 +108,7 @@ def update_site(site_id: uuid.UUID) -> Response:
     except AppError as error:
         if error.status == 404:
             raise
-        return _show(site_id, error)
+        return show(site_id, error)
     return redirect(url_for("console.site", site_id=site_id, saved=1), 303)  # type: ignore[return-value]
 
 
@@ -102,5 +120,5 @@ def delete_site(site_id: uuid.UUID) -> Response:
     except AppError as error:
         if error.status == 404:
             raise
-        return _show(site_id, error)
+        return show(site_id, error)
     return redirect(url_for("console.site_list"), 303)  # type: ignore[return-value]

@@ -18,13 +18,15 @@ PREFIX = "/api/v3"
 
 api = Blueprint("api", __name__, url_prefix=PREFIX)
 _PULLS = "/repos/<owner>/<name>/pulls"
+_ISSUES = "/repos/<owner>/<name>/issues"
 
 
 @api.url_value_preprocessor
-def _authorize(_: str | None, values: dict[str, Any] | None) -> None:
-    if values:
-        g.repository = readable_repository(values.pop("owner"), values.pop("name"))
-    if (request.method != "GET" or not values) and not is_authenticated():
+def authorize(_: str | None, parts: dict[str, Any] | None) -> None:
+    """Find the repository in the path. Raises `Refused` if the caller may not do this, like GitHub."""
+    if parts:
+        g.repository = readable_repository(parts.pop("owner"), parts.pop("name"))
+    if (request.method != "GET" or not parts) and not is_authenticated():
         raise Refused(401, "Requires authentication")
     if request.method != "GET" and not may_write():
         raise Refused(403, "Resource not accessible by personal access token")
@@ -56,7 +58,7 @@ def list_pulls() -> Response:
 
 @api.post(_PULLS)
 def create_pull() -> tuple[dict[str, Any], int, dict[str, str]]:
-    body = shapes.pull_request(g.repository, pulls.create(g.repository, _values()))
+    body = shapes.pull_request(g.repository, pulls.create(g.repository, sent_values()))
     return body, 201, {"Location": body["url"]}
 
 
@@ -67,7 +69,7 @@ def get_pull(number: int) -> dict[str, Any]:
 
 @api.patch(f"{_PULLS}/<int:number>")
 def update_pull(number: int) -> dict[str, Any]:
-    return shapes.pull_request(g.repository, pulls.update(g.repository, number, _values()))
+    return shapes.pull_request(g.repository, pulls.update(g.repository, number, sent_values()))
 
 
 @api.get(f"{_PULLS}/<int:number>/merge")
@@ -79,19 +81,62 @@ def is_merged(number: int) -> tuple[str, int]:
 
 @api.put(f"{_PULLS}/<int:number>/merge")
 def merge_pull(number: int) -> dict[str, Any]:
-    pull = pulls.merge(g.repository, number, _values())
+    pull = pulls.merge(g.repository, number, sent_values())
     return {"sha": pull.merge_commit_sha, "merged": True, "message": "Pull Request successfully merged"}
 
 
-def _values() -> dict[str, Any]:
+@api.get("/repos/<owner>/<name>/labels/<label>")
+def get_label(label: str) -> dict[str, Any]:
+    if label not in pulls.LABELS:
+        raise NotFound()
+    return shapes.label(g.repository, label)
+
+
+@api.post(f"{_ISSUES}/<int:number>/labels")
+def add_labels(number: int) -> list[dict[str, Any]]:
+    """https://docs.github.com/en/rest/issues/labels#add-labels-to-an-issue"""
+    with pulls.lock:
+        pull = pulls.get(g.repository, number)
+        pull = pulls.save(g.repository, pull, labels=pulls.added(pull.labels, sent_values()["labels"]))
+    return [shapes.label(g.repository, each) for each in pull.labels]
+
+
+@api.post(f"{_PULLS}/<int:number>/requested_reviewers")
+def request_reviewers(number: int) -> tuple[dict[str, Any], int]:
+    """https://docs.github.com/en/rest/pulls/review-requests#request-reviewers-for-a-pull-request"""
+    values = sent_values()
+    people, teams = values.get("reviewers", []), values.get("team_reviewers", [])
+    if shapes.LOGIN in people:
+        raise Refused(422, "Review cannot be requested from pull request author.")
+    if not set(people) <= set(pulls.PEOPLE) or not set(teams) <= set(pulls.TEAMS):
+        who = f"One or more of the users or teams you specified is not a collaborator of the {g.repository.full_name}"
+        raise Refused(422, f"Reviews may only be requested from collaborators. {who} repository.")
+    with pulls.lock:
+        pull = pulls.get(g.repository, number)
+        reviewers, teams = pulls.added(pull.reviewers, people), pulls.added(pull.teams, teams)
+        pull = pulls.save(g.repository, pull, reviewers=reviewers, teams=teams)
+    return shapes.pull_in_list(g.repository, pull), 201
+
+
+@api.post(f"{_ISSUES}/<int:number>/assignees")
+def add_assignees(number: int) -> tuple[dict[str, Any], int]:
+    """https://docs.github.com/en/rest/issues/assignees#add-assignees-to-an-issue: who cannot be assigned is left out."""
+    known = [each for each in sent_values()["assignees"] if each in pulls.PEOPLE]
+    with pulls.lock:
+        pull = pulls.get(g.repository, number)
+        pull = pulls.save(g.repository, pull, assignees=pulls.added(pull.assignees, known))
+    return shapes.issue(g.repository, pull), 201
+
+
+def sent_values() -> dict[str, Any]:
     """The JSON object in the body, whatever its Content-Type. An empty body is an empty object."""
     try:
-        values = json.loads(request.get_data() or b"{}")
+        given = json.loads(request.get_data() or b"{}")
     except ValueError:
         raise Refused(400, "Problems parsing JSON") from None
-    if not isinstance(values, dict):
+    if not isinstance(given, dict):
         raise Refused(400, "Body should be a JSON object")
-    return values
+    return given
 
 
 def _selected(found: list[Pull]) -> list[Pull]:

@@ -1,4 +1,4 @@
-"""The forge as a Flask application: GitHub's API, git over HTTP, and pages."""
+"""The forge as a Flask application: the APIs of GitHub, GitLab and Gitea, git over HTTP, and pages."""
 
 from __future__ import annotations
 
@@ -12,8 +12,13 @@ from werkzeug import Response
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, SecurityError
 
 from app.demo.forge.api import api
+from app.demo.forge.checks_api import checks_api, logs
+from app.demo.forge.discussions_api import discussions_api
 from app.demo.forge.forge import Forge, Refused
+from app.demo.forge.gitea import gitea
+from app.demo.forge.gitlab import gitlab
 from app.demo.forge.graphql import graphql
+from app.demo.forge.issues_api import issues_api
 from app.demo.forge.pages import pages
 from app.demo.forge.smart_http import git
 from app.escaping import readable
@@ -34,7 +39,7 @@ def create_app(serving: Forge) -> Flask:
     app.config.update(TRUSTED_HOSTS=["127.0.0.1", "localhost"])
     app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True, "finalize": _visible, "undefined": StrictUndefined}
     app.url_map.strict_slashes = False
-    for blueprint in (api, graphql, git, pages):
+    for blueprint in (api, discussions_api, checks_api, logs, issues_api, graphql, gitlab, gitea, git, pages):
         app.register_blueprint(blueprint)
     app.register_error_handler(HTTPException, _refuse)
     app.after_request(_with_page_headers)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
+import zlib
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -13,11 +15,14 @@ from werkzeug.exceptions import NotFound
 from app.demo.forge.forge import Refused, forge
 from app.demo.forge.repositories import Repository
 
-_FILE = "pulls.json"
+_FILE, ISSUES_FILE = "pulls.json", "issues.json"
 _NO_DRAFTS = "Draft pull requests are not supported in this repository."
 _MAX_CHARACTERS = {"title": 256, "body": 65_536}
+LABELS, TEAMS = ("agent", "bug"), ("backend",)
+PEOPLE = ("demo", "ada", "grace")
+"""The labels, teams and people of every repository. The first person is who makes all pull requests."""
 # Changes run one at a time, so that the second of two concurrent ones sees the result of the first.
-_lock = threading.RLock()
+lock = threading.RLock()
 
 
 def now() -> str:
@@ -42,6 +47,10 @@ class Pull:
     closed_at: str | None = None
     merged_at: str | None = None
     merge_commit_sha: str | None = None
+    labels: list[str] = field(default_factory=list)
+    reviewers: list[str] = field(default_factory=list)
+    teams: list[str] = field(default_factory=list)
+    assignees: list[str] = field(default_factory=list)
 
     @property
     def is_open(self) -> bool:
@@ -55,7 +64,7 @@ class Pull:
 
 def get_all(repository: Repository) -> list[Pull]:
     """All pull requests, newest first. Open ones are updated after pushes first."""
-    with _lock:
+    with lock:
         branches = repository.branches()
         return [_updated(repository, pull, branches) if pull.is_open else pull for pull in _stored(repository)]
 
@@ -79,12 +88,27 @@ def create(repository: Repository, values: dict[str, Any]) -> Pull:
     owner, _, head = (_text(values, "head") or "").rpartition(":")
     if owner not in ("", repository.owner):
         raise invalid("head")
-    with _lock:
-        number = 1 + max((pull.number for pull in get_all(repository)), default=0)
-        head_sha, base_sha = _mergeable_shas(repository, head, base)
-        # The ref is created first, because a pull request must not exist without its commits.
-        repository.move(f"refs/pull/{number}/head", head_sha)
-        return _save(repository, Pull(number, title, body, draft, head, base, head_sha, base_sha))
+    with lock:
+        shas = _mergeable_shas(repository, head, base)
+        return add(repository, title=title, body=body, draft=draft, head=head, base=base, shas=shas)
+
+
+def add(
+    repository: Repository, *, title: str, body: str | None, draft: bool, head: str, base: str, shas: tuple[str, str]
+) -> Pull:
+    """Store a new pull request. `shas` are those of its branches. The caller holds the lock and has checked it all."""
+    number = next_number(repository)
+    # The ref is created first, because a pull request must not exist without its commits.
+    repository.move(f"refs/pull/{number}/head", shas[0])
+    return save(repository, Pull(number, title, body, draft, head, base, *shas))
+
+
+def next_number(repository: Repository) -> int:
+    """The number of the next pull request or issue."""
+    path = repository.folder / ISSUES_FILE
+    issues = json.loads(path.read_text()) if path.exists() else []
+    numbers = [*(pull.number for pull in get_all(repository)), *(issue["number"] for issue in issues)]
+    return 1 + max(numbers, default=0)
 
 
 def update(repository: Repository, number: int, values: dict[str, Any]) -> Pull:
@@ -94,7 +118,7 @@ def update(repository: Repository, number: int, values: dict[str, Any]) -> Pull:
         raise invalid("state")
     if "base" in values:
         raise _unprocessable("Changing the base is not supported by the demonstration forge.", field="base")
-    with _lock:
+    with lock:
         pull = get(repository, number)
         changes: dict[str, Any] = {"title": title or pull.title, "body": body if "body" in values else pull.body}
         if state == "closed" and pull.is_open:
@@ -106,20 +130,20 @@ def update(repository: Repository, number: int, values: dict[str, Any]) -> Pull:
                 raise _unprocessable("state cannot be changed. The branch has been deleted.", field="state")
             head_sha, base_sha = _mergeable_shas(repository, pull.head, pull.base, field="state")
             changes |= {"state": "open", "closed_at": None, "head_sha": head_sha, "base_sha": base_sha}
-        return _save(repository, pull, **changes)
+        return save(repository, pull, **changes)
 
 
 def make_draft(repository: Repository, pull: Pull, *, draft: bool) -> Pull:
     """Turn a pull request into a draft, or a draft into an ordinary one."""
     if draft and not forge().has_drafts:
         raise Refused(422, _NO_DRAFTS)
-    with _lock:
-        return _save(repository, get(repository, pull.number), draft=draft)
+    with lock:
+        return save(repository, get(repository, pull.number), draft=draft)
 
 
 def merge(repository: Repository, number: int, values: dict[str, Any]) -> Pull:
     """https://docs.github.com/en/rest/pulls/pulls#merge-a-pull-request"""
-    with _lock:
+    with lock:
         pull, method = get(repository, number), values.get("merge_method", "merge")
         if not pull.is_open:
             raise Refused(405, "Pull Request is not mergeable")
@@ -137,7 +161,7 @@ def merge(repository: Repository, number: int, values: dict[str, Any]) -> Pull:
         sha = repository.git("commit-tree", tree, "-p", pull.base_sha, "-p", pull.head_sha, stdin=message).strip()
         if not repository.move(f"refs/heads/{pull.base}", sha, pull.base_sha):
             raise Refused(409, "Base branch was modified. Review and try the merge again.")
-        return _save(repository, pull, state="closed", closed_at=now(), merged_at=now(), merge_commit_sha=sha)
+        return save(repository, pull, state="closed", closed_at=now(), merged_at=now(), merge_commit_sha=sha)
 
 
 def _mergeable_shas(repository: Repository, head: str, base: str, **more: str) -> tuple[str, str]:
@@ -163,11 +187,11 @@ def _updated(repository: Repository, pull: Pull, branches: dict[str, str]) -> Pu
         return pull
     ended = {"state": "closed", "closed_at": now()}
     if base is not None and repository.is_ancestor(pull.head_sha, base):
-        return _save(repository, pull, **ended, merged_at=now(), merge_commit_sha=base)
+        return save(repository, pull, **ended, merged_at=now(), merge_commit_sha=base)
     if head is None or base is None or repository.is_ancestor(head, base):
-        return _save(repository, pull, **ended)
+        return save(repository, pull, **ended)
     repository.move(f"refs/pull/{pull.number}/head", head)
-    return _save(repository, pull, head_sha=head, base_sha=base)
+    return save(repository, pull, head_sha=head, base_sha=base)
 
 
 def _stored(repository: Repository) -> list[Pull]:
@@ -175,7 +199,7 @@ def _stored(repository: Repository) -> list[Pull]:
     return [Pull(**values) for values in json.loads(path.read_text())] if path.exists() else []
 
 
-def _save(repository: Repository, pull: Pull, **changes: Any) -> Pull:
+def save(repository: Repository, pull: Pull, **changes: Any) -> Pull:
     """Store `pull` with its changes. The file is replaced atomically, so a crash cannot damage it."""
     pull = replace(pull, updated_at=now(), **changes)
     pulls = {other.number: other for other in _stored(repository)} | {pull.number: pull}
@@ -193,6 +217,16 @@ def _text(values: dict[str, Any], name: str) -> str | None:
     if value and limit and len(value) > limit:
         raise _unprocessable(f"{name} is too long (maximum is {limit} characters)", "Issue", field=name)
     return value
+
+
+def number_of(name: str) -> int:
+    """The id of a label or a person, which is derived from the name."""
+    return zlib.crc32(name.encode())
+
+
+def added(present: list[str], names: Iterable[str]) -> list[str]:
+    """A list with further names, each of them once."""
+    return list(dict.fromkeys([*present, *names]))
 
 
 def invalid(name: str, code: str = "invalid") -> Refused:

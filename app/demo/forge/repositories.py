@@ -88,10 +88,11 @@ class Repository:
 
 def find(root: Path, owner: str, name: str) -> Repository | None:
     folder = root / owner / f"{name}.git"
-    is_named = _NAME.fullmatch(owner) and _NAME.fullmatch(name)
+    is_named = all(_NAME.fullmatch(part) for part in (*owner.split("/"), name))
     return Repository(owner, name, folder) if is_named and (folder / "HEAD").is_file() else None
 
 
 def find_all(root: Path) -> list[Repository]:
-    found = (find(root, place.parent.name, place.stem) for place in sorted(root.glob("*/*.git")))
+    places = sorted([*root.glob("*/*.git"), *root.glob("*/*/*.git")])
+    found = (find(root, str(place.parent.relative_to(root)), place.stem) for place in places)
     return [repository for repository in found if repository]

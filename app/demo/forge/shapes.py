@@ -11,6 +11,7 @@ from typing import Any
 
 from flask import request
 
+from app.demo.forge.discussions import Entry
 from app.demo.forge.pulls import Pull
 from app.demo.forge.repositories import Repository
 
@@ -39,7 +40,6 @@ _VALUES: dict[str, list[tuple[Any, str]]] = {
     ],
     "PullRequest": [
         (None, "assignee milestone auto_merge"),
-        ([], "assignees labels requested_reviewers requested_teams"),
         (False, "locked"),
         ("MEMBER", "author_association"),
     ],
@@ -48,7 +48,8 @@ _VALUES: dict[str, list[tuple[Any, str]]] = {
 
 def user(login: str) -> dict[str, Any]:
     """GitHub's `simple-user`."""
-    return _common_fields("User", login, f"users/{login}", login) | {"login": login}
+    kind = {"type": "Bot"} if login.endswith("[bot]") else {}
+    return _common_fields("User", login, f"users/{login}", login) | {"login": login} | kind
 
 
 def public_user(login: str) -> dict[str, Any]:
@@ -85,8 +86,49 @@ def pull_in_list(of: Repository, pull: Pull) -> dict[str, Any]:
         **{name: getattr(pull, name) for name in shown.split()},
         "_links": links,
         "user": user(LOGIN),
+        "labels": [label(of, name) for name in pull.labels],
+        "assignees": [user(name) for name in pull.assignees],
+        "requested_reviewers": [user(name) for name in pull.reviewers],
+        "requested_teams": [team(name) for name in pull.teams],
         "head": _side(of, pull.head, pull.head_sha),
         "base": _side(of, pull.base, pull.base_sha),
+    }
+
+
+def label(of: Repository, name: str) -> dict[str, Any]:
+    """GitHub's `label`."""
+    url = f"{request.host_url}api/v3/repos/{of.full_name}/labels/{name}"
+    look = {"name": name, "description": "", "color": "ededed", "default": False}
+    return {**_identity("Label", f"{of.full_name} {name}"), **look, "url": url}
+
+
+def team(slug: str) -> dict[str, Any]:
+    """GitHub's `team`."""
+    url = f"{request.host_url}api/v3/organizations/1/team/1"
+    links = {"url": url, "members_url": f"{url}/members{{/member}}", "repositories_url": f"{url}/repos"}
+    page = {"html_url": f"{request.host_url}orgs/acme/teams/{slug}", "parent": None}
+    more = {"organization_id": 1, "type": "organization"}
+    about = {"name": slug, "slug": slug, "description": None, "permission": "push", "privacy": "closed"}
+    return {**_identity("Team", slug), **links, **page, **about, **more}
+
+
+def issue(of: Repository, pull: Pull) -> dict[str, Any]:
+    """GitHub's `issue`, which a pull request also is."""
+    whole = pull_in_list(of, pull)
+    url = f"{request.host_url}api/v3/repos/{of.full_name}/issues/{pull.number}"
+    links = {f"{name}_url": f"{url}/{name}" for name in ("comments", "events")} | {
+        "labels_url": f"{url}/labels{{/name}}"
+    }
+    kept = (
+        "assignee assignees author_association body closed_at created_at draft html_url labels locked milestone number"
+    )
+    kept += " state title updated_at user"
+    about = {"repository_url": f"{request.host_url}api/v3/repos/{of.full_name}", "comments": 0, "url": url}
+    return {
+        **_identity("Issue", f"{of.full_name}#{pull.number}"),
+        **{n: whole[n] for n in kept.split()},
+        **links,
+        **about,
     }
 
 
@@ -108,6 +150,60 @@ def pull_request(of: Repository, pull: Pull) -> dict[str, Any]:
         "mergeable": mergeable,
         "mergeable_state": "draft" if pull.label == "draft" else state,
         "maintainer_can_modify": False,
+    }
+
+
+def comment(of: Repository, entry: Entry) -> dict[str, Any]:
+    """GitHub's `issue-comment`."""
+    path = f"repos/{of.full_name}/issues/comments/{entry.id}"
+    page = f"{of.full_name}/pull/{entry.number}#issuecomment-{entry.id}"
+    issue_url = f"{request.host_url}api/v3/repos/{of.full_name}/issues/{entry.number}"
+    return {**_written(entry, "IssueComment", path, page), "issue_url": issue_url, "updated_at": entry.created_at}
+
+
+def review(of: Repository, pull: Pull, entry: Entry) -> dict[str, Any]:
+    """GitHub's `pull-request-review`."""
+    number = pull.number
+    path = f"repos/{of.full_name}/pulls/{number}/reviews/{entry.id}"
+    itself = _written(entry, "Review", path, f"{of.full_name}/pull/{number}#review-{entry.id}")
+    pull_url = f"{request.host_url}api/v3/repos/{of.full_name}/pulls/{number}"
+    del itself["url"]
+    links = {"html": {"href": itself["html_url"]}, "pull_request": {"href": pull_url}}
+    more = {"state": "COMMENTED", "commit_id": pull.head_sha, "submitted_at": itself.pop("created_at")}
+    return {**itself, **more, "pull_request_url": pull_url, "_links": links}
+
+
+def review_comment(of: Repository, pull: Pull, entry: Entry) -> dict[str, Any]:
+    """GitHub's `pull-request-review-comment`."""
+    number = pull.number
+    path = f"repos/{of.full_name}/pulls/comments/{entry.id}"
+    itself = _written(entry, "ReviewComment", path, f"{of.full_name}/pull/{number}#discussion_r{entry.id}")
+    pull_url = f"{request.host_url}api/v3/repos/{of.full_name}/pulls/{number}"
+    hrefs = {"self": itself["url"], "html": itself["html_url"], "pull_request": pull_url}
+    reply = {} if entry.in_reply_to_id is None else {"in_reply_to_id": entry.in_reply_to_id}
+    return {
+        **itself,
+        **reply,
+        **{name: getattr(entry, name) for name in ("path", "diff_hunk", "line", "start_line")},
+        "pull_request_review_id": entry.review_id,
+        "commit_id": pull.head_sha,
+        "original_commit_id": pull.head_sha,
+        "updated_at": entry.created_at,
+        "pull_request_url": pull_url,
+        "_links": {name: {"href": href} for name, href in hrefs.items()},
+    }
+
+
+def _written(entry: Entry, kind: str, path: str, page: str) -> dict[str, Any]:
+    return {
+        "id": entry.id,
+        "node_id": _identity(kind, path)["node_id"],
+        "url": f"{request.host_url}api/v3/{path}",
+        "html_url": f"{request.host_url}{page}",
+        "body": entry.body,
+        "user": user(entry.user),
+        "created_at": entry.created_at,
+        "author_association": "MEMBER",
     }
 
 

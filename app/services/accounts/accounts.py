@@ -6,18 +6,16 @@ import uuid
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-from marshmallow import ValidationError, validate
 
 from app import db
 from app.errors import Conflict, NotFound, invalid
 from app.models import Account, AgentRunnerSession, User
-from app.models.states import Scope, SessionState
+from app.models.states import Role, Scope, SessionState
 from app.services import lookup
-from app.services.accounts import tokens
+from app.services.accounts import members, tokens
 from app.services.unset import UNSET, Unset
 
 LONGEST_NAME = 200
-LONGEST_EMAIL = 320
 
 
 def init(account_name: str, email: str, full_name: str) -> tuple[User, str]:
@@ -36,28 +34,14 @@ def create(account_name: str, email: str, full_name: str) -> tuple[User, str]:
     Raises `Invalid` for a malformed email address or a name of the wrong length, and `Conflict` if another user has the
     address.
     """
-    _check_email(email)
     for field, name in (("account", account_name), ("name", full_name)):
         if not 1 <= len(name) <= LONGEST_NAME:
             raise invalid(field, f"must have 1 to {LONGEST_NAME} characters")
-    if db.session.scalar(sa.select(User.id).where(User.email == email)) is not None:
-        raise Conflict(
-            f"A user with the address {email} exists already. Use another address.", error_code="user_exists"
-        )
     account = Account(name=account_name)
     db.session.add(account)
     db.session.flush()
-    user = User(account_id=account.id, email=email, full_name=full_name)
-    db.session.add(user)
-    db.session.flush()
+    user = members.create_user(account.id, email, full_name, Role.ADMIN)
     return user, tokens.create(user, Scope.ADMIN, "first token")[1]
-
-
-def _check_email(email: str) -> None:
-    try:
-        validate.And(validate.Length(max=LONGEST_EMAIL), validate.Email())(email)
-    except ValidationError:
-        raise invalid("email", f"{email!r} is not an email address, such as ada@example.org") from None
 
 
 def find_all() -> list[Account]:

@@ -28,6 +28,8 @@ def begin(text: str) -> str:
     """
     caller = tokens.authenticate(text)
     caller.require(Scope.READ)
+    if caller.use_is_due:
+        tokens.record_use(caller.token_id)
     return _begin(caller)
 
 
@@ -47,12 +49,20 @@ def create_link(caller: Caller) -> tuple[str, datetime.datetime]:
 
 def begin_with_link(code: str) -> str:
     """Begin a session with a code of `create_link`, which is used up. Raises `Unauthorized`."""
-    caller = tokens.authenticate(code, TokenPurpose.LINK)
+    try:
+        caller = tokens.authenticate(code, TokenPurpose.LINK)
+    except Unauthorized:
+        raise _no_link() from None
     mine = (Token.id == caller.token_id, Token.revoked_at.is_(None))
     used = sa.update(Token).where(*mine).values(revoked_at=db.now()).returning(Token.id)
     if db.session.scalar(used) is None:
-        raise Unauthorized("This link was used already. Ask for another one.", error_code="bad_token")
+        raise _no_link()
     return _begin(caller)
+
+
+def _no_link() -> Unauthorized:
+    message = "This link was used already or has expired. Make another one with `agent-runners console`, or sign in with a token."
+    return Unauthorized(message, error_code="bad_token")
 
 
 def _begin(caller: Caller) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import functools
 import hashlib
 import secrets
@@ -12,14 +13,16 @@ from typing import Any
 import sqlalchemy as sa
 
 from app import db
-from app.errors import NotFound, Unauthorized
+from app.errors import Conflict, NotFound, Unauthorized, invalid
 from app.models import Token, User
 from app.models.states import Scope, TokenPurpose
 from app.services import pagination
-from app.services.callers import Caller
+from app.services.callers import Caller, scope_within
 from app.services.pagination import Listing, Page
 
 PREFIX = "ar_"
+USE_SECONDS = 600.0
+"""How far `last_used_at` may be behind: each use would be a write otherwise."""
 _LISTED = (Token.session_id.is_(None), Token.purpose == TokenPurpose.API)
 
 
@@ -35,7 +38,7 @@ def get_caller(token_id: uuid.UUID) -> Caller:
 
 def find_callers(token_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, Caller]:
     """The holders of those of the tokens that are still accepted, by token id."""
-    found = [Caller(*row) for row in db.session.execute(_accepted().where(Token.id.in_(token_ids)))]
+    found = [_caller(row) for row in db.session.execute(_accepted().where(Token.id.in_(token_ids)))]
     return {caller.token_id: caller for caller in found}
 
 
@@ -43,22 +46,42 @@ def _only(query: sa.Select[*tuple[Any, ...]]) -> Caller:
     found = db.session.execute(query).one_or_none()
     if found is None:
         raise Unauthorized(
-            "The token is unknown or was revoked. Create a new one with POST /tokens or `agent-runners token create`.",
+            "The token is unknown, was revoked or has expired. Create a new one with POST /tokens or "
+            "`agent-runners token create`.",
             error_code="bad_token",
         )
-    return Caller(*found)
+    return _caller(found)
+
+
+def _caller(row: Any) -> Caller:
+    account_id, user_id, role, token_id, scope, *rest = row
+    return Caller(account_id, user_id, token_id, scope_within(role, scope), *rest)
 
 
 @functools.cache
 def _accepted() -> sa.Select[*tuple[Any, ...]]:
-    columns = (User.account_id, User.id, Token.id, Token.scope, Token.session_id, Token.attempt)
+    whose = (User.account_id, User.id, User.role)
+    use_is_due = sa.or_(Token.last_used_at.is_(None), Token.last_used_at < db.now(-USE_SECONDS))
+    columns = (Token.id, Token.scope, Token.session_id, Token.attempt, use_is_due)
     is_fresh = sa.or_(Token.expires_at.is_(None), Token.expires_at > db.now())
-    return sa.select(*columns).join(User, User.id == Token.user_id).where(Token.revoked_at.is_(None), is_fresh)
+    accepted = (Token.revoked_at.is_(None), is_fresh, User.disabled_at.is_(None))
+    return sa.select(*whose, *columns).join(User, User.id == Token.user_id).where(*accepted)
 
 
-def create(user: User, scope: Scope, name: str, created_with: uuid.UUID | None = None) -> tuple[Token, str]:
+def record_use(token_id: uuid.UUID) -> None:
+    """Record that a token is used now. Call it where `use_is_due` of its holder says so."""
+    db.session.execute(sa.update(Token).where(Token.id == token_id).values(last_used_at=db.now()))
+
+
+def create(
+    user: User,
+    scope: Scope,
+    name: str,
+    created_with: uuid.UUID | None = None,
+    expires_at: datetime.datetime | None = None,
+) -> tuple[Token, str]:
     """Create a token; returns it with its text, which is not stored."""
-    return _create(user_id=user.id, scope=scope, name=name, created_with=created_with)
+    return _create(user_id=user.id, scope=scope, name=name, created_with=created_with, expires_at=expires_at)
 
 
 def create_for_attempt(caller: Caller, session_id: uuid.UUID, attempt: int) -> str:
@@ -79,28 +102,53 @@ def _create(**fields: Any) -> tuple[Token, str]:
 def create_for_console(caller: Caller, purpose: TokenPurpose, name: str, seconds: float) -> tuple[Token, str]:
     """Create a session of the console, or a link that begins one, for a number of seconds; returns it with its text.
 
-    It allows what the caller's token allows, and is revoked together with that.
+    It allows what the caller's token allows, and ends together with that.
     """
-    validity = {"purpose": purpose, "expires_at": db.now(seconds)}
+    latest = _latest_expiry(caller)
+    ends = db.session.scalar(sa.select(db.now(seconds)))
+    assert ends is not None
+    validity = {"purpose": purpose, "expires_at": min(ends, latest) if latest else ends}
     return _create(user_id=caller.user_id, scope=caller.scope, name=name, created_with=caller.token_id, **validity)
 
 
-def create_for_caller(caller: Caller, scope: Scope, name: str) -> tuple[Token, str]:
+def create_for_caller(
+    caller: Caller, scope: Scope, name: str, expires_at: datetime.datetime | None = None
+) -> tuple[Token, str]:
     """Create a token of the caller's own user, which is revoked together with the caller's token.
 
-    Raises `Forbidden` for a scope that the caller does not have.
+    It expires with the caller's token, or at `expires_at` if that is earlier. Raises `Forbidden` for a scope that the
+    caller does not have, and `Invalid` for a time that has passed or is later than the caller's.
     """
     caller.require(Scope.WRITE)
     caller.require(scope)
-    return create(db.session.get_one(User, caller.user_id), scope, name, caller.token_id)
+    latest = _latest_expiry(caller)
+    if expires_at is not None and expires_at <= datetime.datetime.now(datetime.UTC):
+        raise invalid("expires_at", "must be in the future", error_code="bad_expiry")
+    if expires_at is not None and latest is not None and expires_at > latest:
+        message = f"must not be later than {latest:%Y-%m-%dT%H:%M:%SZ}, when your own token expires"
+        raise invalid("expires_at", message, error_code="bad_expiry")
+    user = db.session.get_one(User, caller.user_id)
+    return create(user, scope, name, caller.token_id, expires_at or latest)
 
 
-def create_for_email(email: str, scope: Scope, name: str) -> tuple[Token, str]:
-    """Create a token of the user with that address; raises `NotFound`."""
+def _latest_expiry(caller: Caller) -> datetime.datetime | None:
+    """When the token that the caller acts with expires: of a session of the console, the one that it was begun with."""
+    token = db.session.get(Token, caller.token_id)
+    while token is not None and token.purpose != TokenPurpose.API and token.created_with is not None:
+        token = db.session.get(Token, token.created_with)
+    return token.expires_at if token is not None and token.purpose == TokenPurpose.API else None
+
+
+def create_for_email(
+    email: str, scope: Scope, name: str, expires_at: datetime.datetime | None = None
+) -> tuple[Token, str]:
+    """Create a token of the user with that address; raises `NotFound`, and `Conflict` for a disabled user."""
     user = db.session.scalar(sa.select(User).where(User.email == email))
     if user is None:
         raise NotFound(f"No user has the address {email}. Check its spelling.", error_code="user_not_found")
-    return create(user, scope, name)
+    if user.disabled_at is not None:
+        raise Conflict(f"The user {email} is disabled. Enable it first.", error_code="user_disabled")
+    return create(user, scope, name, expires_at=expires_at)
 
 
 def find_all() -> list[Token]:
@@ -133,6 +181,11 @@ def revoke(token_id: uuid.UUID, caller: Caller | None = None) -> None:
     if token is None:
         raise NotFound("You have no token with this id. Check the list of tokens.", error_code="token_not_found")
     _revoke(Token.id.in_(sa.select(_made_with(token, caller).c.id)))
+
+
+def revoke_all(user_id: uuid.UUID) -> None:
+    """Revoke all tokens of a user, and end its sessions of the console."""
+    _revoke(Token.user_id == user_id)
 
 
 def revoke_console(caller: Caller, *, everywhere: bool) -> None:

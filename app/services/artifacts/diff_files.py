@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from app.models.states import FileStatus
+from app.sensitive_files import kind_of
 
 _FILE, _BINARY = b"\ndiff --git ", b"\nGIT binary patch\n"
 _CONTENT = re.compile(rb"\n(?:@@ |GIT binary patch)")
@@ -43,6 +44,11 @@ class DiffFile(NamedTuple):
     new_mode: str | None
     offset: int
     size: int
+
+    @property
+    def sensitive(self) -> str | None:
+        """What a reviewer should not miss about it, such as `CI workflows`. None: it is a file like any other."""
+        return kind_of(self.path) or (kind_of(self.old_path) if self.old_path else None)
 
 
 class DiffReader:
@@ -208,7 +214,7 @@ def _escaped(byte: int) -> str:
 
 
 def without_binary(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """A diff with the line `Binary files differ` in the place of each binary patch."""
+    """A diff with the line `Binary files differ` instead of each binary patch."""
     data, is_left_out = b"", False
     for chunk in chunks:
         data += chunk

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import re
 import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -21,6 +20,7 @@ from app.services.artifacts import diff_index, references, uploads
 from app.services.artifacts.diff_files import DiffFile
 from app.services.artifacts.diff_index import Index
 from app.services.artifacts.patch_check import DamagedDiff, whole_diff
+from app.services.artifacts.sealed import seal, sealed_size
 from app.services.callers import Caller
 from app.services.pagination import Page
 
@@ -29,8 +29,6 @@ SESSIONS, RUNNERS = "agent-runner-sessions-diffs", "agent-runners-diffs"
 GONE = "The diff is missing from the artifact store. Restore it from a backup, or run the session again."
 DAMAGED = "The stored diff is damaged. Restore it from a backup, or run the session again."
 _IN_MEMORY = 1 << 20
-# The end of a key: the size of the diff in bytes, and its SHA-256.
-_SEAL = re.compile(r"-(\d+)-([0-9a-f]{64})\.patch$")
 
 
 def attempt_key(runner_id: uuid.UUID, session_id: uuid.UUID, attempt: int, kind: str) -> str:
@@ -42,22 +40,6 @@ def new_name(attempt_key: str) -> str:
     """A name to store an attempt's diff under with `put`. It is used once, so what is stored under it never changes: its
     index and its tag stay valid."""
     return f"{attempt_key.removesuffix('.patch')}-{uuid.uuid4()}"
-
-
-class DamagedArtifact(Exception):
-    """A stored diff is not the one that was stored under its key."""
-
-
-def verified(key: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The chunks of a whole diff, unchanged. After the last one it raises `DamagedArtifact` if they are not what was
-    stored, as they are on a failing disk or in an incomplete backup. Earlier releases stored no checksums."""
-    digest, size = hashlib.sha256(), 0
-    for chunk in chunks:
-        digest.update(chunk)
-        size += len(chunk)
-        yield chunk
-    if (seal := _SEAL.search(key)) and (size, digest.hexdigest()) != (int(seal[1]), seal[2]):
-        raise DamagedArtifact
 
 
 class StoredDiff:
@@ -83,8 +65,8 @@ class StoredDiff:
 
     def _check_size(self) -> None:
         """Compare the size with the one in the key, where that costs no request; S3 checks what it stores itself."""
-        local, seal = artifacts.local_store(), _SEAL.search(self._key)
-        if local and seal and (stored := local.stat(self._key)) and stored.size != int(seal[1]):
+        local, size = artifacts.local_store(), sealed_size(self._key)
+        if local and size is not None and (found := local.stat(self._key)) and found.size != size:
             raise NotFound(DAMAGED, error_code="artifact_damaged")
 
     @property
@@ -101,8 +83,11 @@ class StoredDiff:
         """Where in the diff a page of files starts and ends."""
         return self._index.span((page - 1) * per_page, page * per_page)
 
-    def files(self, page: int, per_page: int) -> Page[DiffFile]:
-        """A page of the files."""
+    def files(self, page: int, per_page: int, *, sensitive: bool = False) -> Page[DiffFile]:
+        """A page of the files, or of those that are `sensitive`."""
+        if sensitive:
+            found = [file for file in self._index.read(0, self.total) if file.sensitive]
+            return Page(found[(page - 1) * per_page : page * per_page], page, per_page, len(found), None)
         files = self._index.read((page - 1) * per_page, page * per_page)
         return Page(files, page, per_page, self.total, None)
 
@@ -130,7 +115,7 @@ def find_runner_diff(caller: Caller, runner_id: uuid.UUID) -> StoredDiff:
     """The runner's diff; raises `NotFound` if there is none."""
     with db.transaction(read_only=True):
         caller.require(Scope.READ)
-        return _stored(lookup.get_runner(caller, runner_id).diff_key)
+        return stored(lookup.get_runner(caller, runner_id).diff_key)
 
 
 def find_session_diff(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID, kind: str) -> StoredDiff:
@@ -138,10 +123,11 @@ def find_session_diff(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUI
     with db.transaction(read_only=True):
         caller.require(Scope.READ)
         session = lookup.get_session(lookup.get_runner(caller, runner_id), session_id)
-        return _stored(session.result_diff_key if kind == DiffKind.RESULT else session.cumulative_diff_key)
+        return stored(session.result_diff_key if kind == DiffKind.RESULT else session.cumulative_diff_key)
 
 
-def _stored(key: str | None) -> StoredDiff:
+def stored(key: str | None) -> StoredDiff:
+    """The diff under `key`; raises `NotFound` if that is None."""
     if key is None:
         message = "There is no diff. Either nothing was changed, or the work has not ended: check the session's state."
         raise NotFound(message, error_code="no_diff")
@@ -154,15 +140,16 @@ def put(name: str, read: Callable[[], Iterable[bytes]]) -> str:
 
     Without its index a diff is complete, too: an index that could not be stored is made when it is needed.
     """
-    digest, size = hashlib.sha256(), 0
-    for chunk in read():
-        digest.update(chunk)
-        size += len(chunk)
-    key = f"{name}-{size}-{digest.hexdigest()}.patch"
+    key = seal(name, read(), ".patch")
     index = diff_index.Builder()
     artifacts.store().put(key, index.watch(read()))
     diff_index.store(key, index.finish())
     return key
+
+
+def new_comparison_name(runner_id: uuid.UUID) -> str:
+    """A name to store the diff between two sessions of the runner under with `put`. It is used once."""
+    return f"{RUNNERS}/{runner_id}/comparison-{uuid.uuid4()}"
 
 
 def store_runner_diff(runner_id: uuid.UUID, account_id: uuid.UUID, inline: str | None, key: str | None) -> str | None:
@@ -175,11 +162,11 @@ def store_runner_diff(runner_id: uuid.UUID, account_id: uuid.UUID, inline: str |
         return store("result_diff", [inline.encode()], name)
     assert key is not None
     mine = (f"{uploads.PREFIX}/{account_id}/", f"{SESSIONS}/{runner_id}/")
-    stored = artifacts.store().stat(key) if key.startswith(mine) and ".." not in key else None
-    if stored is None:
+    found = artifacts.store().stat(key) if key.startswith(mine) and ".." not in key else None
+    if found is None:
         message = "is not the key of a stored diff of this agent runner; upload the diff first"
         raise invalid("result_diff_s3_key", message, error_code="bad_key")
-    references.refuse_expired("result_diff_s3_key", key, stored)
+    references.refuse_expired("result_diff_s3_key", key, found)
     return store("result_diff_s3_key", artifacts.store().read(key), name)
 
 

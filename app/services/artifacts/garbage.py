@@ -20,11 +20,11 @@ from app import artifacts, db
 from app.config import settings
 from app.models import AgentRunner
 from app.services.accounts import storage
-from app.services.artifacts import diff_index, diffs, references, uploads
+from app.services.artifacts import conversations, diff_index, diffs, references, uploads
 
 log = structlog.get_logger()
 
-_PREFIXES = (f"{diffs.SESSIONS}/", f"{diffs.RUNNERS}/", f"{diff_index.FOLDER}/", f"{uploads.PREFIX}/")
+_FOLDERS = (diffs.SESSIONS, diffs.RUNNERS, diff_index.FOLDER, conversations.FOLDER, uploads.PREFIX)
 _AT_ONCE = 20
 _RUNNERS = 1000
 
@@ -94,8 +94,8 @@ def _find_unreferenced(measure: _Measure) -> Iterator[str]:
     with db.transaction(read_only=True):
         oldest = references.moment(settings().orphan_seconds)
         known = {_digest(key) for key in references.every_key()}
-    for prefix in _PREFIXES:
-        for key, stored in artifacts.store().list(prefix):
+    for folder in _FOLDERS:
+        for key, stored in artifacts.store().list(f"{folder}/"):
             if stored.stored_at < oldest and _digest(diff_index.diff_key_of(key)) not in known:
                 yield key
             else:

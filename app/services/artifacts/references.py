@@ -11,14 +11,16 @@ from app import db
 from app.artifacts import Stored
 from app.config import settings
 from app.errors import invalid
-from app.models import AgentRunner, AgentRunnerSession, Publication, SessionFile
+from app.models import AgentRunner, AgentRunnerSession, Comparison, Publication, SessionFile
 
 COLUMNS = (
     AgentRunnerSession.result_diff_key,
     AgentRunnerSession.cumulative_diff_key,
     AgentRunnerSession.start_diff_key,
+    AgentRunnerSession.conversation_key,
     AgentRunner.diff_key,
     Publication.diff_key,
+    Comparison.diff_key,
     SessionFile.file_key,
 )
 """Every column that holds the key of a stored object."""

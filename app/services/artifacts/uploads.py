@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import unicodedata
 import uuid
@@ -51,6 +52,13 @@ def upload_url(caller: Caller, fields: dict[str, Any]) -> tuple[str, SignedUrl]:
     return key, artifacts.store().signed_put(key, content_type, length=size, limit=MOST_BYTES, seconds=SECONDS)
 
 
+def upload_url_of_api(caller: Caller, fields: dict[str, Any]) -> tuple[str, SignedUrl]:
+    """`upload_url`, with a URL of the API in any store, for pages that may reach no other host."""
+    if artifacts.local_store() is None:
+        fields = {**fields, "size": None}
+    return upload_url(caller, fields)
+
+
 def find_uploaded(caller: Caller, keys: Iterable[str]) -> Uploaded:
     """What is stored of the files that the caller uploaded under `keys`, by key.
 
@@ -96,6 +104,14 @@ def signed_size(key: str, terms: dict[str, str]) -> int:
         return int(artifacts.store().urls.verify("PUT", key, terms)["limit"])
     except Forbidden:
         return 0
+
+
+def is_signed(method: str, key: str, terms: dict[str, str]) -> bool:
+    """Whether the URL was signed for this request and is still valid."""
+    with contextlib.suppress(Forbidden):
+        artifacts.store().urls.verify(method, key, terms)
+        return True
+    return False
 
 
 def put_blob(key: str, terms: dict[str, str], content_type: str, length: int | None, chunks: Iterable[bytes]) -> None:

@@ -13,20 +13,21 @@ from app.config import settings
 from app.errors import Conflict, Forbidden, TooMany, invalid
 from app.models import Account, AgentRunner, AgentRunnerSession
 from app.models.states import FINAL, Execution, Scope, SessionState, may_move
-from app.redaction.secrets import Secrets
 from app.services import events, leases, lookup
 from app.services.accounts import tokens
-from app.services.artifacts import diffs, references
+from app.services.artifacts import diffs
+from app.services.budgets import sums
+from app.services.budgets.spending import Payers
 from app.services.callers import Caller
-from app.services.execution import progress, repairs, scheduling, session_attempts
-from app.services.execution.outcomes import Failure, Outcome, Work
+from app.services.execution import exhaustion, progress, repairs, scheduling, session_attempts
+from app.services.execution.outcomes import Failure, Outcome
+from app.services.execution.reported_diffs import KINDS, ReportedDiffs, store
 from app.services.execution.reports import Report
 from app.services.sites import git_names, site_secrets
-from app.services.unset import UNSET, Unset
+from app.services.unset import UNSET
 
 URL_SECONDS = 14 * 60
 DIFF_TYPE = "text/x-diff"
-KINDS = ("result", "cumulative")
 _CLAIMED = "A worker has claimed this session. Report with the session token in the answer to its claim."
 
 
@@ -36,17 +37,6 @@ class Prepared:
 
     sent: Report
     diffs: ReportedDiffs
-
-
-@dataclass(frozen=True)
-class ReportedDiffs:
-    """The stored diffs of a report: the key of each kind, and whether one of them contains a known secret."""
-
-    keys: dict[str, str] = field(default_factory=dict)
-    contains_secret: bool = False
-
-    def work(self, usage: dict[str, Any] | None) -> Work:
-        return Work(self.keys.get("result"), self.keys.get("cumulative"), self.contains_secret, usage)
 
 
 @dataclass(frozen=True)
@@ -72,21 +62,10 @@ def prepare(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID, sent: R
         session = lookup.get_session(runner, session_id)
         secrets = site_secrets.secrets_of(runner.site)
         is_theirs = _may_report(caller, session)
-        prefix = {kind: diffs.attempt_key(runner.id, session.id, session.attempt, kind) for kind in KINDS}
+        keys = {kind: diffs.attempt_key(runner.id, session.id, session.attempt, kind) for kind in KINDS}
     # Where it is not, `report` raises the error.
-    stored = _store_diffs(sent, prefix, secrets) if is_theirs and sent.has_diffs else ReportedDiffs()
+    stored = store(sent, keys, secrets) if is_theirs and sent.has_diffs else ReportedDiffs()
     return Prepared(sent.redacted(secrets), stored)
-
-
-def _store_diffs(sent: Report, prefix: dict[str, str], secrets: Secrets) -> ReportedDiffs:
-    found = {
-        "result": _stored_diff(prefix["result"], "result_diff", sent.result_diff, sent.result_diff_s3_key),
-        "cumulative": _stored_diff(
-            prefix["cumulative"], "cumulative_diff", sent.cumulative_diff, sent.cumulative_diff_s3_key
-        ),
-    }
-    keys = {kind: key for kind, key in found.items() if key is not None}
-    return ReportedDiffs(keys, any(site_secrets.holds_secret(secrets, key) for key in keys.values()))
 
 
 def report(
@@ -126,6 +105,8 @@ def report(
     elif wanted == SessionState.RUNNING:
         answer = _claim(caller, runner, session)
     _apply(runner, session, sent, reported)
+    if isinstance(sent.usage, dict) and wanted not in FINAL:
+        exhaustion.end_if_exhausted(runner, session)
     if wanted in FINAL:
         _end(runner, session, wanted)
     db.session.flush()
@@ -208,6 +189,7 @@ def _claim(caller: Caller, runner: AgentRunner, session: AgentRunnerSession) -> 
     if not scheduling.has_room(db.session.get_one(Account, runner.account_id), runner.site):
         message = "The account or the site runs as many sessions as it may at once. Claim again when one has ended."
         raise TooMany(message, error_code="too_many_running", headers={"Retry-After": "30"})
+    sums.refuse_exhausted(Payers.of(session))
     session_attempts.begin(runner, session, None)
     return ClaimAnswer(
         session_token=tokens.create_for_attempt(caller, session.id, session.attempt),
@@ -240,24 +222,6 @@ def _new_steps(session: AgentRunnerSession, steps: list[dict[str, Any]]) -> list
     known = known[ours:]
     # `steps_of` limits the text it returns, so `known` may be shorter than what is recorded.
     return steps[session.steps_count - ours :] if known and reported_steps[: len(known)] == known else steps
-
-
-def _stored_diff(issued: str, name: str, inline: str | Unset | None, key: str | Unset | None) -> str | None:
-    """Store a diff of the report, or a copy of the uploaded one, and return its key."""
-    if isinstance(inline, str):
-        return diffs.store(name, [inline.encode()], diffs.new_name(issued))
-    if not isinstance(key, str):
-        return None
-    field = f"{name}_s3_key"
-    stored = artifacts.store().stat(key) if key == issued else None
-    if stored is None:
-        raise invalid(
-            field,
-            "was not issued for this attempt, or nothing was uploaded; ask for diff/upload_urls and upload there",
-            error_code="bad_key",
-        )
-    references.refuse_expired(field, key, stored)
-    return diffs.store(field, artifacts.store().read(key), diffs.new_name(issued))
 
 
 def _end(runner: AgentRunner, session: AgentRunnerSession, state: SessionState) -> None:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from app import db, queue
 from app.models import AgentRunner, AgentRunnerSession, Event
-from app.models.states import ACTIVE, Execution, RunnerState, SessionState, runner_state
+from app.models.states import ACTIVE, Execution, Mode, RunnerState, SessionState, runner_state
 from app.services import counters, events, leases
 from app.services.execution import scheduling
 
@@ -42,12 +42,15 @@ def enter(runner: AgentRunner, session: AgentRunnerSession, state: SessionState)
 
 
 def requeue(runner: AgentRunner, session: AgentRunnerSession) -> None:
-    """Return a session that no worker runs any more to NEW, and dispatch it."""
+    """Return a session that no worker runs any more to NEW, and dispatch it, or have that done when its wait is over."""
     session.task_id = None
     leases.release(session)
     # External workers poll for sessions.
     if runner.site.execution == Execution.INTERNAL:
-        leases.dispatch(session, queue.RUN_SESSION)
+        if session.waiting_until is None:
+            leases.dispatch(session, queue.RUN_SESSION)
+        else:
+            session.next_dispatch_at = session.waiting_until
     enter(runner, session, SessionState.NEW)
 
 
@@ -70,6 +73,9 @@ def _write_state(runner: AgentRunner, session: AgentRunnerSession, state: Sessio
     else:
         # The session is the runner's newest, since none is created while another one is active.
         runner.state = RunnerState(state)
+        if session.mode != Mode.REBASE:
+            # A rebase answers nothing.
+            runner.questions = session.questions if state == SessionState.DONE else None
 
 
 def move_head(runner: AgentRunner, session: AgentRunnerSession | None) -> None:
@@ -77,6 +83,11 @@ def move_head(runner: AgentRunner, session: AgentRunnerSession | None) -> None:
     runner.head_session_id = session.id if session else None
     runner.diff_key = session.cumulative_diff_key if session else None
     runner.contains_secret = session is not None and session.contains_secret
+    if session and session.base_sha and session.base_sha != runner.base_sha:
+        # It is, or comes before, a session that was rebased.
+        runner.base_sha, runner.behind_by = session.base_sha, None
+    # They were measured for another diff.
+    runner.mergeable = runner.conflicts = None
     mark_discarded(runner)
 
 
@@ -104,8 +115,8 @@ def mark_discarded(runner: AgentRunner) -> None:
 
 
 def refresh_runner(runner: AgentRunner, without: AgentRunnerSession | None = None) -> None:
-    """Update the state of a runner that has no active session, unless it is archived: it is that of the latest session
-    which is neither cancelled nor discarded, apart from `without`."""
+    """Update the state and questions of a runner that has no active session, unless it is archived: they are those of the
+    latest session which is neither cancelled nor discarded, apart from `without`."""
     if runner.is_archived:
         return
     mine = [AgentRunnerSession.agent_runner_id == runner.id]
@@ -114,10 +125,13 @@ def refresh_runner(runner: AgentRunner, without: AgentRunnerSession | None = Non
     else:
         mine.append(AgentRunnerSession.id != without.id)
     query = (
-        sa.select(AgentRunnerSession.state)
+        sa.select(AgentRunnerSession.state, AgentRunnerSession.mode, AgentRunnerSession.questions)
         .where(*mine, AgentRunnerSession.state != SessionState.CANCELLED, AgentRunnerSession.is_discarded.is_(False))
         .order_by(AgentRunnerSession.created_at.desc(), AgentRunnerSession.id.desc())
         .limit(1)
     )
     with db.session.no_autoflush:
-        runner.state = runner_state(None, db.session.scalar(query))
+        latest = db.session.execute(query).first()
+    runner.state = runner_state(None, latest.state if latest else None)
+    if latest is None or latest.mode != Mode.REBASE:
+        runner.questions = latest.questions if latest and latest.state == SessionState.DONE else None

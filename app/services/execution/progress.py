@@ -17,6 +17,8 @@ from app.models import AgentRunner, AgentRunnerSession, Event, Site
 from app.models import Base as Model
 from app.models.states import Stage, StepCategory
 from app.services import events, leases
+from app.services.budgets import spending
+from app.services.budgets.spending import Payers
 
 TASK_CHARACTERS = 500
 
@@ -56,7 +58,14 @@ class Base:
     default_branch: str | None = None
 
 
-Report = Step | Stage | Usage | Base
+@dataclass(frozen=True)
+class BudgetWarning:
+    """Most of the session's own budget is used. Recorded once in a session, however many attempts report it."""
+
+    message: str
+
+
+Report = Step | Stage | Usage | Base | BudgetWarning
 _NO_BASE = Base(None, None)
 
 
@@ -85,17 +94,21 @@ class _Changes:
                 self.usage = totals
             case Base():
                 self.base = report
+            case BudgetWarning(message):
+                self.events.append((events.BUDGET, events.budget_payload("session", message)))
 
 
 def record(session_id: uuid.UUID, attempt: int, reports: Sequence[Report]) -> None:
-    """Write what an attempt reports, in order. Raises `LeaseLost` or `Cancelled` if it no longer holds the session.
+    """Write what an attempt reports, in order, and count its usage. Raises `LeaseLost` or `Cancelled` if it no longer
+    holds the session.
 
     These are the most frequent writes of a worker: two UPDATEs, of which the second is fenced, and one INSERT, however
     many reports there are.
     """
     changes = _Changes()
     for report in reports:
-        changes.add(report)
+        if not (isinstance(report, BudgetWarning) and events.has_warned(session_id)):
+            changes.add(report)
     base = changes.base or _NO_BASE
     # In the order in which rows are locked: site, runner, session.
     if base.default_branch is not None:
@@ -118,7 +131,9 @@ def record(session_id: uuid.UUID, attempt: int, reports: Sequence[Report]) -> No
     }
     if numbered is None or db.session.execute(_update_session(), of_session).one_or_none() is None:
         raise leases.refusal(db.session.get(AgentRunnerSession, session_id), attempt)
-    runner_id, last_seq = numbered
+    runner_id, last_seq, account_id, site_id, schedule_id, user_id, usage = numbered
+    if changes.usage is not None:
+        spending.count(Payers(account_id, site_id, user_id, schedule_id), usage, changes.usage)
     mine = {"agent_runner_id": runner_id, "session_id": session_id, "attempt": attempt}
     first = last_seq - len(changes.events) + 1
     rows = [
@@ -146,7 +161,9 @@ def _update_runner() -> sa.sql.dml.ReturningUpdate[*tuple[Any, ...]]:
         branch=sa.func.coalesce(runner.c.branch, sa.bindparam("new_branch")),
         current_task=_new_task(runner),
     )
-    return update.returning(runner.c.id, runner.c.last_event_seq)
+    # The usage is the one before: the session is updated after its runner.
+    columns = (runner.c.id, runner.c.last_event_seq, runner.c.account_id, runner.c.site_id, runner.c.schedule_id)
+    return update.returning(*columns, *(_of_session(name).label(name) for name in ("user_id", "usage")))
 
 
 @functools.cache

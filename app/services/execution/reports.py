@@ -9,6 +9,7 @@ from typing import Any
 from app.models import AgentRunnerSession
 from app.models.states import SessionState
 from app.redaction.secrets import Secrets
+from app.services.execution.outcomes import with_ids
 from app.services.sites import site_secrets
 from app.services.unset import UNSET, Unset
 
@@ -28,6 +29,7 @@ class Report:
     result_diff_s3_key: str | Unset | None = UNSET
     cumulative_diff: str | Unset | None = UNSET
     cumulative_diff_s3_key: str | Unset | None = UNSET
+    questions: list[dict[str, Any]] | Unset | None = UNSET
     usage: dict[str, Any] | Unset | None = UNSET
     commit_sha: str | Unset | None = UNSET
     base_deploy_id: str | Unset | None = UNSET
@@ -38,7 +40,7 @@ class Report:
 
     @property
     def has_texts(self) -> bool:
-        return bool(self.title or self.current_task or self.result or self.steps)
+        return bool(self.title or self.current_task or self.result or self.steps or self.questions)
 
     @property
     def has_at_most_a_title(self) -> bool:
@@ -75,6 +77,12 @@ class Report:
             current_task=site_secrets.title_without(secrets, task) if task else task,
             result=redact(self.result) if self.result else self.result,
             steps=steps or self.steps,
+            questions=[
+                {"question": redact(each["question"]), "choices": [redact(choice) for choice in each["choices"]]}
+                for each in self.questions
+            ]
+            if self.questions
+            else self.questions,
         )
 
     def write(self, session: AgentRunnerSession) -> None:
@@ -83,6 +91,8 @@ class Report:
             session.title = self.title
         if self.result is not UNSET:
             session.result = self.result
+        if self.questions is not UNSET:
+            session.questions = with_ids(self.questions)
         if self.result_branch is not UNSET:
             session.result_branch = self.result_branch
         if self.duration is not UNSET:

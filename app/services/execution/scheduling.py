@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import functools
 import uuid
 from collections.abc import Iterable
@@ -14,9 +15,11 @@ from sqlalchemy import orm
 from app import db
 from app.config import settings
 from app.models import Account, AgentRunner, AgentRunnerSession, Site
-from app.models.states import Execution, SessionState, WaitingReason
+from app.models.states import Execution, Mode, SessionState, Stage, WaitingReason
 from app.services import lookup
 
+SLOW_FETCH_SECONDS = 10.0
+"""While a session has been fetching for longer, no other one of its site starts: it would only wait as well."""
 UNCLAIMED_SWEEPS = 2
 """A worker claims a session within so many sweeps if it is idle, even when a message was lost."""
 
@@ -27,8 +30,8 @@ class Waiting:
 
     reason: WaitingReason
     position: int
-    until: None = None
-    """When it ends, where that is known in advance. No reason so far has such a time."""
+    until: datetime.datetime | None = None
+    """When it ends, where that is known in advance."""
 
 
 def find_next() -> uuid.UUID | None:
@@ -87,25 +90,36 @@ def waiting(session_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, Waiting]:
     """Why those of the sessions that are NEW have not started yet, by session id. One query, whatever their number."""
     wanted = {"ids": list(session_ids), "overdue_seconds": UNCLAIMED_SWEEPS * settings().sweep_seconds}
     return {
-        session_id: Waiting(WaitingReason(reason), position)
-        for session_id, reason, position in db.session.execute(_waiting(), wanted)
+        session_id: Waiting(WaitingReason(reason), position, until)
+        for session_id, reason, position, until in db.session.execute(_waiting(), wanted)
     }
 
 
 @functools.cache
-def _waiting() -> sa.Select[uuid.UUID, str, int]:
+def _waiting() -> sa.Select[uuid.UUID, str, int, datetime.datetime | None]:
     session = AgentRunnerSession
     query, of_account, of_site = _new_sessions()
     held_by_account = sa.not_(_is_below(Account.max_concurrent_sessions, of_account))
     held_by_site = sa.not_(_is_below(Site.max_concurrent_sessions, of_site))
     external = Site.execution == Execution.EXTERNAL
+    held_by_fetch = sa.and_(sa.not_(external), sa.not_(_may_fetch(of_site)))
+    held_by_quota = sa.not_(_takes_calls())
     held_by = sa.case(
+        (held_by_quota, WaitingReason.QUOTA.value),
         (held_by_account, WaitingReason.ACCOUNT_LIMIT.value),
         (held_by_site, WaitingReason.SITE_LIMIT.value),
+        (held_by_fetch, WaitingReason.FETCH.value),
         else_=WaitingReason.QUEUED.value,
     )
     # The sessions that wait for the same thing form one queue. External workers claim from one site at a time.
-    queue = (held_by, sa.case((held_by_account, session.account_id), (sa.or_(held_by_site, external), session.site_id)))
+    queue = (
+        held_by,
+        sa.case(
+            (held_by_quota, session.id),
+            (held_by_account, session.account_id),
+            (sa.or_(held_by_site, held_by_fetch, external), session.site_id),
+        ),
+    )
     oldest_first = (session.created_at, session.id)
     nth = sa.func.row_number().over(partition_by=[*queue, session.account_id], order_by=oldest_first)
     rows = query.add_columns(
@@ -114,6 +128,7 @@ def _waiting() -> sa.Select[uuid.UUID, str, int]:
         Account.last_claimed_at,
         external.label("external"),
         held_by.label("reason"),
+        sa.case((held_by_quota, session.waiting_until)).label("until"),
         queue[1].label("whose"),
         # How many sessions the account runs by the time that this one is next, if none ends meanwhile.
         (sa.func.coalesce(of_account.c.internal, 0) + nth).label("running_then"),
@@ -130,8 +145,9 @@ def _waiting() -> sa.Select[uuid.UUID, str, int]:
         found.id,
         sa.case((no_worker, WaitingReason.NO_WORKER.value), else_=found.reason).label("reason"),
         (place - 1).label("position"),
+        found.until,
     ).subquery()
-    columns = (placed.c.id, placed.c.reason, placed.c.position)
+    columns = (placed.c.id, placed.c.reason, placed.c.position, placed.c.until)
     return sa.select(*columns).where(placed.c.id.in_(sa.bindparam("ids", expanding=True)))
 
 
@@ -141,10 +157,35 @@ def _that_may_run(*wanted: Any) -> tuple[sa.Select[Any], sa.ColumnElement[int]]:
     query, of_account, of_site = _new_sessions()
     query = query.add_columns(*wanted).where(
         Site.execution == Execution.INTERNAL,
+        _takes_calls(),
         _is_below(Account.max_concurrent_sessions, of_account),
         _is_below(Site.max_concurrent_sessions, of_site),
+        _may_fetch(of_site),
     )
-    return query, sa.func.coalesce(of_account.c.internal, 0)
+    running_here = sa.func.coalesce(of_account.c.internal, 0)
+    most = sa.bindparam(None, callable_=lambda: settings().max_shared_sessions, type_=sa.Integer())
+    return query.where(sa.or_(running_here == 0, most == 0, _count_running() < most)), running_here
+
+
+def _count_running() -> sa.ScalarSelect[int]:
+    """The number of sessions of all accounts that our own workers run."""
+    query = sa.select(sa.func.count()).select_from(AgentRunnerSession)
+    query = query.join(Site, Site.id == AgentRunnerSession.site_id).correlate(None)
+    return query.where(
+        AgentRunnerSession.state == SessionState.RUNNING, Site.execution == Execution.INTERNAL
+    ).scalar_subquery()
+
+
+def _takes_calls() -> sa.ColumnElement[bool]:
+    """Whether the session does not wait for the quota of its model, as far as is known."""
+    until = AgentRunnerSession.waiting_until
+    return sa.or_(until.is_(None), until <= db.now())
+
+
+def _may_fetch(running: sa.Subquery) -> sa.ColumnElement[bool]:
+    """Whether a further session of the site may start to fetch. An unresponsive repository holds one worker, not all."""
+    fetching, slow = (sa.func.coalesce(running.c[name], 0) for name in ("fetching", "fetching_slowly"))
+    return sa.and_(slow == 0, sa.or_(Site.fetch_failed_at.is_(None), fetching == 0))
 
 
 def _new_sessions() -> tuple[sa.Select[Any], sa.Subquery, sa.Subquery]:
@@ -158,15 +199,29 @@ def _new_sessions() -> tuple[sa.Select[Any], sa.Subquery, sa.Subquery]:
         .join(Account, Account.id == session.account_id)
         .outerjoin(of_account, of_account.c.whose == session.account_id)
         .outerjoin(of_site, of_site.c.whose == session.site_id)
-        .where(session.state == SessionState.NEW)
+        # A mode that is not known is for workers of a later release.
+        .where(session.state == SessionState.NEW, session.mode.in_(Mode))
     )
     return query, of_account, of_site
 
 
 def _running(whose: orm.InstrumentedAttribute[uuid.UUID]) -> sa.Subquery:
-    """The number of running sessions of each account or site: all of them, and those on our own workers."""
+    """The number of running sessions of each account or site: all of them, those on our own workers, and those of these
+    that fetch the repository."""
     internal = sa.func.count().filter(Site.execution == Execution.INTERNAL)
-    counts = sa.select(whose.label("whose"), sa.func.count().label("all"), internal.label("internal"))
+    # A worker reports its first stage soon after the claim.
+    is_fetching = sa.and_(
+        Site.execution == Execution.INTERNAL,
+        sa.or_(AgentRunnerSession.reported_stage.is_(None), AgentRunnerSession.reported_stage == Stage.FETCHING),
+    )
+    is_slow = sa.and_(is_fetching, AgentRunnerSession.started_at < db.now(-SLOW_FETCH_SECONDS))
+    counts = sa.select(
+        whose.label("whose"),
+        sa.func.count().label("all"),
+        internal.label("internal"),
+        sa.func.count().filter(is_fetching).label("fetching"),
+        sa.func.count().filter(is_slow).label("fetching_slowly"),
+    )
     running = counts.join(Site, Site.id == AgentRunnerSession.site_id).where(
         AgentRunnerSession.state == SessionState.RUNNING
     )
@@ -175,6 +230,12 @@ def _running(whose: orm.InstrumentedAttribute[uuid.UUID]) -> sa.Subquery:
 
 def _is_below(limit: orm.InstrumentedAttribute[int | None], running: sa.Subquery) -> sa.ColumnElement[bool]:
     return sa.or_(limit.is_(None), sa.func.coalesce(running.c["all"], 0) < limit)
+
+
+def record_fetch(site_id: uuid.UUID, *, failed: bool) -> None:
+    """Note whether the repository could be fetched from. While it could not, its sessions fetch one at a time."""
+    update = sa.update(Site).where(Site.id == site_id)
+    db.session.execute(update.values(fetch_failed_at=db.now() if failed else None))
 
 
 def has_room(account: Account, site: Site) -> bool:

@@ -10,9 +10,9 @@ import sqlalchemy as sa
 
 from app import db
 from app.models import AgentRunner, AgentRunnerSession, Site
-from app.models.states import FINAL, SessionState, Stage
+from app.models.states import FINAL, Execution, Mode, SessionState, Stage
 from app.services import events, leases, lookup
-from app.services.execution import lifecycle, progress, repairs, scheduling
+from app.services.execution import lifecycle, progress, quota_waits, repairs, scheduling
 from app.services.execution.outcomes import Outcome, Work
 
 MOST_TRIES = 10
@@ -26,6 +26,8 @@ class Claim:
     session: AgentRunnerSession
     runner: AgentRunner
     site: Site
+    continues: AgentRunnerSession | None = None
+    """The session whose conversation this one continues."""
 
     @property
     def attempt(self) -> int:
@@ -48,7 +50,10 @@ def claim(session_id: uuid.UUID, task_id: str) -> Claim | None:
             if scheduling.has_room(account, runner.site):
                 account.last_claimed_at = db.now()
                 begin(runner, session, task_id)
-                return Claim(session, runner, runner.site)
+                before = session.continues_session_id
+                return Claim(
+                    session, runner, runner.site, db.session.get(AgentRunnerSession, before) if before else None
+                )
         elif scheduling.find_next() is None:
             return None
         # The session was stopped, its site given to external workers, or the last place taken by one of these, before
@@ -71,10 +76,12 @@ def begin(runner: AgentRunner, session: AgentRunnerSession, task_id: str | None)
     leases.begin(session)
     session.task_id = task_id
     session.steps_count = 0
-    session.contains_secret = False
-    for reported in ("failure", "result", "duration", "usage", "result_diff_key", "cumulative_diff_key"):
-        # An earlier attempt may have reported these before its worker was lost.
-        setattr(session, reported, None)
+    session.failure = session.result = session.questions = session.duration = None
+    if runner.site.execution == Execution.EXTERNAL:
+        # An external worker starts over: it does not get the work of an earlier attempt.
+        session.waiting_since = session.waiting_until = None
+    if not session.goes_on:
+        _forget(session)
     session.started_at = db.now()
     lifecycle.enter(runner, session, SessionState.RUNNING)
     if task_id is None:
@@ -83,22 +90,42 @@ def begin(runner: AgentRunner, session: AgentRunnerSession, task_id: str | None)
     if session.attempt > 1:
         message = f"{_restart_reason(session)} This is attempt {session.attempt}."
         progress.add_step(runner, session, "Started again", message)
+    session.waiting_until = None
+
+
+def _forget(session: AgentRunnerSession) -> None:
+    """Remove what an earlier attempt may have reported before its worker was lost."""
+    session.contains_secret = False
+    for reported in (
+        *("usage", "result_diff_key", "cumulative_diff_key"),
+        *("conversation_key", "native_session_id", "agent_version"),
+    ):
+        setattr(session, reported, None)
 
 
 def _restart_reason(session: AgentRunnerSession) -> str:
-    """Why the attempts before this one did not finish: their workers were lost, or were stopped and requeued it."""
+    """Why the attempts before this one did not finish: the model took no calls, or their workers were lost, or were
+    stopped and requeued it."""
+    if session.waiting_until is not None:
+        return "The model should accept calls again. The session continues from its work so far."
     before, lost = session.attempt - 1, session.workers_lost
     if lost in (0, before):
         return f"The worker of attempt {before} {'was lost' if lost else 'was stopped and requeued the session'}."
-    return f"Of {before} earlier attempts, {lost} lost their worker; the workers of the others were stopped."
+    return f"Of {before} earlier attempts, {lost} lost their worker; the others were requeued."
 
 
-def finish(session_id: uuid.UUID, attempt: int, state: SessionState, outcome: Outcome) -> None:
-    """End the attempt and the session. The outcome's diffs must be stored already."""
+def finish(session_id: uuid.UUID, attempt: int, state: SessionState, outcome: Outcome) -> bool:
+    """End the attempt, and the session unless it waits for a quota. The outcome's diffs must be stored already.
+
+    Returns whether the session has ended.
+    """
     locked = lookup.lock_session(session_id)
     leases.check_held(locked[1] if locked else None, attempt)
     assert locked is not None
+    if quota_waits.begin(*locked, outcome):
+        return False
     end(*locked, state, outcome)
+    return True
 
 
 def end(runner: AgentRunner, session: AgentRunnerSession, state: SessionState, outcome: Outcome) -> None:
@@ -107,8 +134,10 @@ def end(runner: AgentRunner, session: AgentRunnerSession, state: SessionState, o
     outcome.write(session)
     if session.has_result_diff or session.has_cumulative_diff:
         session.work_saved_at = db.now()
-        if state == SessionState.DONE:
-            lifecycle.move_head(runner, session)
+    # A rebase may find that the branch has all of the work already. Then nothing is left of the diff.
+    has_work = session.work_saved_at is not None or session.mode == Mode.REBASE
+    if has_work and state == SessionState.DONE:
+        lifecycle.move_head(runner, session)
     lifecycle.enter(runner, session, state)
 
 
@@ -124,6 +153,7 @@ def keep_work(session_id: uuid.UUID, attempt: int, work: Work) -> bool:
     ended = session.state in (SessionState.CANCELLED, SessionState.ERROR)
     if session.attempt != attempt or not ended or session.work_saved_at is not None:
         return False
+    session.attempt_ended_at = db.now()
     work.write(session)
     if not (session.has_result_diff or session.has_cumulative_diff):
         return False
@@ -142,10 +172,18 @@ def requeue(session_id: uuid.UUID, attempt: int) -> bool:
     return True
 
 
+def wait_for_fetch(session_id: uuid.UUID, attempt: int) -> bool:
+    """Do as `requeue` does for a session whose repository another one fetches for long. Its site's sessions fetch one at a
+    time from then on, until one of them has ended."""
+    site_id = db.session.scalars(sa.select(AgentRunnerSession.site_id).where(AgentRunnerSession.id == session_id)).one()
+    scheduling.record_fetch(site_id, failed=True)
+    return requeue(session_id, attempt)
+
+
 def is_cancelled(session_id: uuid.UUID, attempt: int) -> bool:
-    """Whether that attempt's session was stopped, so that its work must be kept."""
+    """Whether that attempt's session was stopped, by a caller or a budget, so that its work must be kept."""
     session = db.session.get(AgentRunnerSession, session_id)
-    return session is not None and session.attempt == attempt and session.state == SessionState.CANCELLED
+    return session is not None and session.attempt == attempt and session.was_stopped
 
 
 def find_running(asked: Iterable[tuple[str, int]]) -> list[Claim]:

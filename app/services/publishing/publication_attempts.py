@@ -1,12 +1,15 @@
 """Attempts at a publication: claimed, held, ended. `publications` records the request.
 
 One publication of a site runs at a time, and few of an account, so that unresponsive forges of one account occupy a
-part of the workers only.
+part of the workers only. An account whose forges were slow counts as slow for a while: all slow accounts together
+leave places to the others, however many they are.
 """
 
 from __future__ import annotations
 
+import datetime
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -17,9 +20,12 @@ from app.models import AgentRunner, AgentRunnerSession, Publication, Site, User
 from app.models.states import PublicationKind, PublicationState
 from app.services import events, leases, lookup
 from app.services.publishing import pull_requests
+from app.services.publishing.written_texts import lineage
 
 FIRST_RETRY_SECONDS = 2.0
 LONGEST_RETRY_SECONDS = 120.0
+SLOW_SECONDS, SLOW_FACTOR = 20.0, 4.0
+"""An attempt that holds a worker for longer makes its account count as slow, for so many times as long as it was held."""
 
 
 @dataclass(frozen=True)
@@ -52,20 +58,23 @@ def claim(publication_id: uuid.UUID) -> PublicationClaim | None:
     if publication.state != PublicationState.PENDING or leases.is_live(publication):
         return None
     busy, share = _busy_sites(runner.account_id), settings().max_account_publications
-    # A further one of an account leaves places to accounts that have none, so a few accounts cannot occupy all.
-    if runner.site_id in busy or len(busy) >= share or (busy and _count_held() >= share):
+    # These leave places to accounts that have none running and were not slow, so that they cannot occupy all.
+    is_last = bool(busy) or _is_slow(runner.account_id)
+    if runner.site_id in busy or len(busy) >= share or (is_last and _count_held() >= share):
         publication.waits_for_site = True
         return None
     expire_lease(runner, publication)
     if publication.state != PublicationState.PENDING:
         return None
     leases.begin(publication)
+    publication.claimed_at = db.now()
     publication.waits_for_site = False
     db.session.flush()
     db.session.refresh(publication)
     user = db.session.get_one(User, publication.user_id)
-    lineage, landed = _lineage(publication.session_id), _find_landed(publication)
-    return PublicationClaim(publication, runner, runner.site, user, lineage, _own_shas(publication), landed)
+    sessions, landed = lineage(publication.session_id), _find_landed(publication)
+    own = own_shas(publication.agent_runner_id, publication.branch)
+    return PublicationClaim(publication, runner, runner.site, user, sessions, own, landed)
 
 
 def _busy_sites(account_id: uuid.UUID) -> list[uuid.UUID]:
@@ -79,6 +88,22 @@ def _count_held() -> int:
     """The number of publications that workers are publishing, of all accounts."""
     held = (Publication.state == PublicationState.PENDING, Publication.lease_expires_at > db.now())
     return db.session.scalars(sa.select(sa.func.count()).select_from(Publication).where(*held)).one()
+
+
+def _is_slow(account_id: uuid.UUID) -> bool:
+    query = sa.select(Publication.id).join(AgentRunner, Publication.agent_runner_id == AgentRunner.id)
+    slow = query.where(Publication.slow_until > db.now(), AgentRunner.account_id == account_id)
+    return db.session.scalars(slow.limit(1)).first() is not None
+
+
+def _release(publication: Publication, dispatch_in: float | None = None) -> None:
+    """End the attempt at a locked publication, and note if it was slow."""
+    assert publication.locked_at is not None
+    if publication.claimed_at is not None:
+        held = (publication.locked_at - publication.claimed_at).total_seconds()
+        if held > SLOW_SECONDS:
+            publication.slow_until = publication.locked_at + datetime.timedelta(seconds=SLOW_FACTOR * held)
+    leases.release(publication, dispatch_in=dispatch_in)
 
 
 def _dispatch_next(account_id: uuid.UUID) -> None:
@@ -119,16 +144,6 @@ def repair(publication_id: uuid.UUID) -> None:
         leases.dispatch(publication, queue.PUBLISH)
 
 
-def _lineage(session_id: uuid.UUID | None) -> list[AgentRunnerSession]:
-    """A session and all that it builds on, the oldest first."""
-    found: list[AgentRunnerSession] = []
-    while session_id is not None:
-        session = db.session.get_one(AgentRunnerSession, session_id)
-        found.insert(0, session)
-        session_id = session.parent_session_id
-    return found
-
-
 def _find_landed(publication: Publication) -> Publication | None:
     landed = sa.select(Publication).where(
         Publication.agent_runner_id == publication.agent_runner_id,
@@ -139,14 +154,25 @@ def _find_landed(publication: Publication) -> Publication | None:
     return db.session.scalar(landed.order_by(Publication.finished_at.desc()).limit(1))
 
 
-def _own_shas(publication: Publication) -> frozenset[str]:
+def own_shas(runner_id: uuid.UUID, branch: str | None) -> frozenset[str]:
+    """The commits that the runner pushed to a branch for its pull request, or was about to push."""
     # A branch with a commit of the runner also has work of others below or above it, which must not be replaced.
     planned = sa.select(Publication.planned_shas).where(
-        Publication.agent_runner_id == publication.agent_runner_id,
-        Publication.branch == publication.branch,
+        Publication.agent_runner_id == runner_id,
+        Publication.branch == branch,
         Publication.kind == PublicationKind.PULL_REQUEST,
     )
     return frozenset(sha for shas in db.session.scalars(planned) for sha in shas)
+
+
+def is_head(runner: AgentRunner, sha: str) -> bool:
+    """Whether a commit that was pushed for the runner's pull request has all of the runner's work."""
+    of_head = sa.select(Publication.planned_shas).where(
+        Publication.agent_runner_id == runner.id,
+        Publication.session_id.is_not_distinct_from(runner.head_session_id),
+        Publication.kind == PublicationKind.PULL_REQUEST,
+    )
+    return any(sha in shas for shas in db.session.scalars(of_head))
 
 
 def record_push(publication_id: uuid.UUID, attempt: int, sha: str) -> None:
@@ -163,14 +189,18 @@ def retry_later(publication_id: uuid.UUID, attempt: int) -> None:
     """Release the publication for another attempt, after a wait that doubles. Then the sweep dispatches it."""
     runner, publication = _hold(publication_id, attempt)
     wait = min(FIRST_RETRY_SECONDS * 2.0 ** (attempt - 1), LONGEST_RETRY_SECONDS)
-    leases.release(publication, dispatch_in=wait)
+    _release(publication, wait)
     _dispatch_next(runner.account_id)
 
 
 def succeed(
-    publication_id: uuid.UUID, attempt: int, sha: str, pull_request: pull_requests.PullRequestFacts | None
+    publication_id: uuid.UUID,
+    attempt: int,
+    sha: str,
+    pull_request: pull_requests.PullRequestFacts | None,
+    warnings: Sequence[str] = (),
 ) -> None:
-    """End a publication that is on the forge."""
+    """End a publication that is on the forge. `warnings` say what the pull request lacks."""
     runner, publication = _hold(publication_id, attempt)
     publication.pushed_sha = sha
     if publication.session_id is not None:
@@ -179,7 +209,7 @@ def succeed(
     if pull_request is None:
         runner.merge_commit_sha = sha
     else:
-        runner.pr_branch = publication.branch
+        runner.pr_branch, runner.pr_warnings = publication.branch, list(warnings) or None
         pull_requests.record(runner, pull_request)
     _end(runner, publication, PublicationState.DONE, None)
 
@@ -197,7 +227,7 @@ def fail(
 def _end(runner: AgentRunner, publication: Publication, state: PublicationState, error: str | None) -> None:
     publication.state, publication.error = state, error
     publication.finished_at = db.now()
-    leases.release(publication)
+    _release(publication)
     if publication.kind == PublicationKind.PULL_REQUEST:
         runner.pr_is_being_created, runner.pr_error = False, error
     else:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 import uuid
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -14,23 +13,25 @@ from app.models import AgentRunner, Publication
 from app.models.states import PublicationKind, Scope
 from app.services import events, leases, lookup
 from app.services.callers import Caller
+from app.services.publishing import sensitive
 from app.services.runners.guards import refuse_archived
-from app.services.sites import git_names, site_secrets
+from app.services.sites import git_names, pull_request_texts, site_secrets
 from app.services.sites.forges import FORGES
 
-SLUG_LENGTH = 40
 
-
-def request_pull_request(caller: Caller, runner_id: uuid.UUID, fields: dict[str, Any]) -> AgentRunner:
-    """Record the request to open a pull request with the runner's diff, or to update the existing one."""
-    runner = _lock_publishable(caller, runner_id)
+def request_pull_request(
+    caller: Caller, runner_id: uuid.UUID, fields: dict[str, Any], refused: Sequence[str] = ()
+) -> AgentRunner:
+    """Record the request to open a pull request with the runner's diff, or to update the existing one. `refused` is what
+    `sensitive.find_refused` found."""
+    runner = _lock_publishable(caller, runner_id, refused)
     if runner.pr_is_being_created:
         message = "A pull request of this agent runner is in progress. Wait until pr_is_being_created is false."
         raise Conflict(message, error_code="pull_request_in_progress")
     if not FORGES[runner.site.forge].has_pull_requests:
         message = (
             f"The site's forge is {runner.site.forge.value}, on which pull requests are not supported. Commit to a branch "
-            "instead."
+            "instead, or set the site's forge if its server is one that has them."
         )
         raise Invalid(message, error_code="forge_without_pull_requests")
     fields = git_names.with_plain_branches(fields, "branch")
@@ -40,17 +41,19 @@ def request_pull_request(caller: Caller, runner_id: uuid.UUID, fields: dict[str,
             f"the pull request of this agent runner is on the branch {own}; leave branch out, or create a new runner"
         )
         raise invalid("branch", message, error_code="other_branch")
-    branch = own or asked or branch_name(runner)
+    branch = own or asked or _new_branch(runner)
     _refuse_protected(runner, branch)
     runner.result_branch = branch
-    runner.pr_is_being_created, runner.pr_error = True, None
+    runner.pr_is_being_created, runner.pr_error, runner.pr_warnings = True, None, None
     _record(caller, runner, PublicationKind.PULL_REQUEST, branch, fields)
     return runner
 
 
-def request_commit(caller: Caller, runner_id: uuid.UUID, fields: dict[str, Any]) -> AgentRunner:
-    """Record the request to commit the runner's diff to a branch."""
-    runner = _lock_publishable(caller, runner_id)
+def request_commit(
+    caller: Caller, runner_id: uuid.UUID, fields: dict[str, Any], refused: Sequence[str] = ()
+) -> AgentRunner:
+    """Record the request to commit the runner's diff to a branch. `refused` is what `sensitive.find_refused` found."""
+    runner = _lock_publishable(caller, runner_id, refused)
     if runner.merge_commit_is_being_created:
         message = "A commit of this agent runner is in progress. Wait until merge_commit_is_being_created is false."
         raise Conflict(message, error_code="commit_in_progress")
@@ -80,15 +83,11 @@ def _kept_branch(runner: AgentRunner, fields: dict[str, Any]) -> str | None:
     return None if is_replaced else runner.result_branch
 
 
-def branch_name(runner: AgentRunner) -> str:
-    """`agent/<slug>-<id tail>`: computed once and stored, so that every later try pushes to the same branch."""
-    title = site_secrets.secrets_of(runner.site).redact(runner.title)
-    ascii_title = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
-    slug = re.sub(r"[^a-z0-9]+", "-", ascii_title)[:SLUG_LENGTH].strip("-") or "change"
-    return f"agent/{slug}-{runner.id.hex[-8:]}"
+def _new_branch(runner: AgentRunner) -> str:
+    return pull_request_texts.branch_of(runner, site_secrets.secrets_of(runner.site))
 
 
-def _lock_publishable(caller: Caller, runner_id: uuid.UUID) -> AgentRunner:
+def _lock_publishable(caller: Caller, runner_id: uuid.UUID, refused: Sequence[str]) -> AgentRunner:
     caller.require(Scope.WRITE)
     runner = lookup.get_runner(caller, runner_id, lock=True)
     refuse_archived(runner)
@@ -101,6 +100,7 @@ def _lock_publishable(caller: Caller, runner_id: uuid.UUID) -> AgentRunner:
             "to an earlier session."
         )
         raise Invalid(message, error_code="contains_secret")
+    sensitive.refuse(refused)
     return runner
 
 
@@ -120,6 +120,7 @@ def _record(caller: Caller, runner: AgentRunner, kind: PublicationKind, branch: 
         draft=fields.get("draft") or False,
         draft_is_named=fields.get("draft") is not None,
         squash=fields.get("squash") or False,
+        **(_additions(runner, fields) if kind == PublicationKind.PULL_REQUEST else {}),
     )
     db.session.add(publication)
     db.session.flush()
@@ -127,3 +128,16 @@ def _record(caller: Caller, runner: AgentRunner, kind: PublicationKind, branch: 
     events.record_publication(runner, kind, publication.state, publication.session_id)
     db.session.flush()
     db.session.refresh(runner)
+
+
+def _additions(runner: AgentRunner, fields: dict[str, Any]) -> dict[str, list[str]]:
+    """The labels, reviewers and assignees of a pull request: those that were sent, else a new one has those of the site."""
+    site, is_new = runner.site, runner.pr_number is None
+    defaults = {"labels": site.pr_labels, "reviewers": site.pr_reviewers, "assignees": site.pr_assignees}
+    chosen: dict[str, list[str]] = {}
+    for name, default in defaults.items():
+        names = fields.get(name)
+        if names is None:
+            names = default if is_new else None
+        chosen[name] = list(dict.fromkeys(names or []))
+    return chosen

@@ -1,4 +1,7 @@
-"""The state of pull requests on their forges, which is checked regularly: people merge and close them there."""
+"""The state of pull requests on their forges, which is checked regularly: people merge and close them there.
+
+The same task measures the drift of runners for which somebody requested it, see `base_drift`.
+"""
 
 from __future__ import annotations
 
@@ -34,12 +37,19 @@ class PullRequestFacts:
 
 @dataclass(frozen=True)
 class Check:
-    """A pull request to check. `count` distinguishes this check from later ones."""
+    """A runner to check. `count` distinguishes the check of its pull request from later ones.
+
+    `number` is None if it has no pull request to check. The base, branch and diff are for a requested refresh.
+    """
 
     runner_id: uuid.UUID
     site: Site
-    number: int
+    number: int | None
     count: int
+    is_refresh: bool
+    base_sha: str | None
+    branch: str | None
+    diff_key: str | None
 
 
 def record(runner: AgentRunner, facts: PullRequestFacts) -> None:
@@ -56,23 +66,37 @@ def request_checks() -> None:
 
 
 def claim_check(failed_sites: Collection[uuid.UUID], slow_accounts: Collection[uuid.UUID] = ()) -> Check | None:
-    """Claim the pull request that has been due longest, except of those sites and accounts; None if none is due.
+    """Claim the runner whose pull request has been due longest, except of those sites and accounts; None if none is due.
+    Requested refreshes come first.
 
     The wait until the next check doubles with each check, so that a pull request that stays open takes few calls.
     """
     query = _due().where(
         AgentRunner.site_id.not_in(list(failed_sites)), AgentRunner.account_id.not_in(list(slow_accounts))
     )
-    query = query.order_by(AgentRunner.pr_check_due_at).limit(1)
+    query = query.order_by(AgentRunner.refresh_due_at.is_(None), AgentRunner.pr_check_due_at).limit(1)
     runner = db.session.scalar(lookup.locked(query, AgentRunner))
     if runner is None:
         return None
-    assert runner.pr_number is not None
+    is_refresh = runner.refresh_due_at is not None
+    has_pull_request = runner.pr_state in _UNDECIDED and not runner.pr_is_being_created
     count = runner.pr_checks + 1
     # The exponent is limited because the count grows for years, and a float does not hold such a power of two.
     wait = min(FIRST_WAIT_SECONDS * 2.0 ** min(count, 30), LONGEST_WAIT_SECONDS)
-    _write(runner.id, pr_checks=count, pr_check_due_at=db.now(wait))
-    return Check(runner.id, runner.site, runner.pr_number, count)
+    # If this worker is lost, the refresh is done again.
+    again = {"refresh_due_at": db.now(2 * FIRST_WAIT_SECONDS)} if is_refresh else {}
+    _write(runner.id, pr_checks=count, pr_check_due_at=db.now(wait), **again)
+    number = runner.pr_number if has_pull_request else None
+    base = (is_refresh, runner.base_sha, runner.branch, runner.diff_key)
+    return Check(runner.id, runner.site, number, count, *base)
+
+
+def begin_check(runner: AgentRunner, number: int) -> Check:
+    """Begin a check of a locked runner's pull request, which the forge says has changed. A check that began before it is
+    not recorded any more."""
+    count = runner.pr_checks + 1
+    _write(runner.id, pr_checks=count)
+    return Check(runner.id, runner.site, number, count, False, runner.base_sha, runner.branch, runner.diff_key)
 
 
 def record_check(check: Check, facts: PullRequestFacts) -> None:
@@ -91,16 +115,19 @@ def record_check(check: Check, facts: PullRequestFacts) -> None:
 def _due() -> sa.Select[Any]:
     # A row without a time is from a release that did not check pull requests.
     is_due = sa.or_(AgentRunner.pr_check_due_at.is_(None), AgentRunner.pr_check_due_at <= db.now())
+    has_pull_request = sa.and_(
+        AgentRunner.pr_state.in_(_UNDECIDED),
+        AgentRunner.pr_number.is_not(None),
+        AgentRunner.pr_is_being_created.is_(False),
+        is_due,
+    )
     return (
         sa.select(AgentRunner)
         .join(AgentRunner.site)
         .where(
-            AgentRunner.pr_state.in_(_UNDECIDED),
-            AgentRunner.pr_number.is_not(None),
-            AgentRunner.pr_is_being_created.is_(False),
+            sa.or_(has_pull_request, AgentRunner.refresh_due_at <= db.now()),
             AgentRunner.state != RunnerState.ARCHIVED,
             Site.deleted_at.is_(None),
-            is_due,
         )
     )
 

@@ -10,8 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from app import db, insertion, queue
-from app.errors import Conflict, Forbidden
+from app import bulk_insert, db, queue
+from app.errors import Conflict, Forbidden, Invalid
 from app.models import AgentRunner, AgentRunnerSession, SessionFile
 from app.models.states import Execution, Mode, Scope, SessionState
 from app.services import events, leases, lookup, pagination
@@ -19,10 +19,11 @@ from app.services.artifacts import uploads
 from app.services.callers import Caller
 from app.services.execution import lifecycle, scheduling
 from app.services.pagination import Listing, Page, created_between
-from app.services.runners import background, head
-from app.services.runners.background import Background
-from app.services.runners.creation import NewSession
+from app.services.runners import head, prerequisites
+from app.services.runners.answers import prompt_of
+from app.services.runners.creation import FollowUp, NewSession
 from app.services.runners.guards import refuse_archived, refuse_while_active
+from app.services.runners.prerequisites import Background
 from app.services.runners.session_configuration import Configuration, choose
 from app.services.runners.summaries import LatestSession
 
@@ -31,7 +32,7 @@ LIST_CHARACTERS = 16_384
 _LONG_TEXTS = (AgentRunnerSession.prompt, AgentRunnerSession.result)
 
 
-def create(caller: Caller, runner_id: uuid.UUID, new: NewSession, uploaded: uploads.Uploaded) -> AgentRunnerSession:
+def create(caller: Caller, runner_id: uuid.UUID, new: FollowUp, uploaded: uploads.Uploaded) -> AgentRunnerSession:
     """Create a follow-up session, which builds on the runner's diff, and dispatch it.
 
     `uploaded` is the result of `uploads.find_uploaded` for the files of `new`.
@@ -41,8 +42,40 @@ def create(caller: Caller, runner_id: uuid.UUID, new: NewSession, uploaded: uplo
     given, runner = _lock_idle(caller, runner_id)
     # Read with the background, unless there is a later one by now.
     latest = db.session.get(AgentRunnerSession, runner.latest_session_id) if runner.latest_session_id else None
-    order = Order(new.prompt, new.mode, choose(given.site, new, latest), file_keys)
-    return add(given, runner, order, Start(runner.head_session_id, runner.diff_key))
+    prompt = prompt_of(runner, new.answers, new.prompt)
+    order = Order(prompt, new.mode, choose(given.site, new, latest), file_keys, new.may_ask, new.quotes_others)
+    return add(given, runner, order, _at_head(runner, latest))
+
+
+def rebase(caller: Caller, runner_id: uuid.UUID) -> AgentRunnerSession:
+    """Create a session that reapplies the runner's diff on the tip of its branch, and dispatch it."""
+    caller.require(Scope.WRITE)
+    given, runner = _lock_idle(caller, runner_id)
+    if runner.diff_key is None or runner.base_sha is None or given.latest is None:
+        message = "The agent runner has no diff, so there is nothing to rebase. Have a session change something first."
+        raise Invalid(message, error_code="no_diff")
+    if given.site.execution != Execution.INTERNAL:
+        message = (
+            "Sessions of this site run on external workers, which do not rebase. Start a new agent runner instead."
+        )
+        raise Invalid(message, error_code="external_site")
+    prompt = f"Reapply the work on the tip of {runner.branch}."
+    order = Order(prompt, Mode.REBASE, choose(given.site, NewSession(prompt=prompt), given.latest), [])
+    return add(given, runner, order, _at_head(runner, given.latest))
+
+
+def _at_head(runner: AgentRunner, latest: AgentRunnerSession | None) -> Start:
+    return Start(runner.head_session_id, runner.diff_key, runner.base_sha, _continued(runner, latest))
+
+
+def _continued(runner: AgentRunner, latest: AgentRunnerSession | None) -> uuid.UUID | None:
+    """The session whose conversation a follow-up continues: the latest, unless the head was moved away from it."""
+    if latest is None or runner.head_session_id not in (latest.id, latest.parent_session_id):
+        return runner.head_session_id
+    if latest.mode == Mode.REBASE:
+        return latest.continues_session_id
+    has_begun = latest.started_at is not None
+    return latest.id if has_begun and not latest.is_discarded else latest.continues_session_id
 
 
 def retry(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID) -> AgentRunnerSession:
@@ -54,14 +87,21 @@ def retry(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID) -> AgentR
     given, runner = _lock_idle(caller, runner_id)
     before = lookup.get_session(runner, session_id)
     head.refuse_to_discard_landed(runner, head.chain(runner, before.parent_session_id))
+    # A session that was rebased ended with another base than it started from.
+    parent = db.session.get(AgentRunnerSession, before.parent_session_id) if before.parent_session_id else None
+    base_sha = (parent.base_sha if parent else before.base_sha) or runner.base_sha
     again = NewSession(prompt=before.prompt, mode=before.mode)
-    order = Order(again.prompt, again.mode, choose(given.site, again, before), before.attached_file_keys)
-    return add(given, runner, order, Start(before.parent_session_id, before.start_diff_key))
+    configuration = choose(given.site, again, before)
+    order = Order(
+        *(again.prompt, again.mode, configuration, before.attached_file_keys), before.may_ask, before.quotes_others
+    )
+    start = Start(before.parent_session_id, before.start_diff_key, base_sha, before.continues_session_id)
+    return add(given, runner, order, start)
 
 
 def _lock_idle(caller: Caller, runner_id: uuid.UUID) -> tuple[Background, AgentRunner]:
     """Lock the rows that a new session of the runner needs; raises `Conflict` if the runner cannot take one now."""
-    given = background.of_runner(caller, runner_id)
+    given = prerequisites.of_runner(caller, runner_id)
     runner = lookup.get_runner(caller, runner_id, lock=True)
     refuse_archived(runner)
     refuse_while_active(runner)
@@ -76,6 +116,8 @@ class Order:
     mode: Mode | None
     configuration: Configuration
     file_keys: list[str]
+    may_ask: bool = True
+    quotes_others: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,11 +126,16 @@ class Start:
 
     session_id: uuid.UUID | None
     diff_key: str | None
+    base_sha: str | None
+    """The base of that diff. None: it is found when the session is prepared."""
+    continues_session_id: uuid.UUID | None = None
+    """The session whose conversation it continues, which may be a later one that changed nothing."""
 
 
 def add(given: Background, runner: AgentRunner, order: Order, start: Start) -> AgentRunnerSession:
     """Create a session of `runner`, which is locked or not stored yet, and dispatch it."""
     given.refuse_full_storage()
+    given.refuse_exhausted_budget(runner)
     given.refuse_full_queue()
     is_new = sa.inspect(runner).transient
     session = AgentRunnerSession(
@@ -98,16 +145,20 @@ def add(given: Background, runner: AgentRunner, order: Order, start: Start) -> A
         site_id=given.site.id,
         agent_runner_id=runner.id,
         user_id=given.user.id,
+        schedule_id=runner.schedule_id,
         parent_session_id=start.session_id,
         prompt=order.prompt,
         mode=order.mode or Mode.NORMAL,
+        may_ask=order.may_ask,
+        quotes_others=order.quotes_others,
         agent=order.configuration.agent,
         model=order.configuration.model,
         effort=order.configuration.effort,
         limits=order.configuration.limits,
         attached_file_keys=order.file_keys,
         start_diff_key=start.diff_key,
-        base_sha=runner.base_sha,
+        continues_session_id=start.continues_session_id,
+        base_sha=start.base_sha,
         base_deploy_id=runner.base_deploy_id,
         attempt=0,
         dispatches=0,
@@ -118,7 +169,7 @@ def add(given: Background, runner: AgentRunner, order: Order, start: Start) -> A
         leases.dispatch(session, queue.RUN_SESSION, given.now)
     event = lifecycle.begin(runner, session)
     files = [SessionFile(session_id=session.id, file_key=key) for key in order.file_keys]
-    insertion.insert_together([*([runner] if is_new else []), session, *files, event], given.now)
+    bulk_insert.insert_together([*([runner] if is_new else []), session, *files, event], given.now)
     orm.attributes.set_committed_value(session, "user", given.user)
     return session
 
@@ -156,7 +207,7 @@ def find(caller: Caller, runner_id: uuid.UUID, filters: dict[str, Any]) -> Page[
 
 
 def beginnings(sessions: Iterable[AgentRunnerSession]) -> dict[uuid.UUID, dict[str, Any]]:
-    """The first part of the prompt and of the result of each session, and whether they go on, by session id."""
+    """The first part of the prompt and of the result of each session, and whether they continue, by session id."""
     columns = [sa.func.substr(text, 1, LIST_CHARACTERS + 1).label(text.key) for text in _LONG_TEXTS]
     query = sa.select(AgentRunnerSession.id, *columns).where(AgentRunnerSession.id.in_([each.id for each in sessions]))
     found = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,6 +13,7 @@ from sqlalchemy import orm
 
 from app import db
 from app.errors import Conflict, invalid
+from app.escaping import inert
 from app.folding import folded
 from app.models import Account, AgentRunner, AgentRunnerSession, Site
 from app.models.states import RunnerState, Scope
@@ -23,7 +24,7 @@ from app.services.callers import Caller
 from app.services.execution import lifecycle
 from app.services.pagination import Listing, Page, after, created_between
 from app.services.runners import agent_runner_sessions as sessions
-from app.services.runners import background
+from app.services.runners import prerequisites
 from app.services.runners.creation import NewRunner
 from app.services.runners.guards import refuse_while_active
 from app.services.runners.session_configuration import choose
@@ -37,41 +38,85 @@ _BRANCHES = ("branch", "result_branch")
 _HAS_TRIGRAM = re.compile(r"[^\W_]{3}")
 
 
-def create(caller: Caller, new: NewRunner, uploaded: uploads.Uploaded) -> tuple[AgentRunner, AgentRunnerSession]:
-    """Create a runner with its first session, and dispatch that.
+@dataclass(frozen=True)
+class StoredDiff:
+    """A stored diff of a caller, which becomes a runner's own. The key is None if it is empty."""
 
-    `uploaded` is the result of `uploads.find_uploaded` for the files of `new`.
+    key: str | None
+    contains_secret: bool
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is stored for a new runner before it is created: uploaded files, and the diff that it starts with."""
+
+    runner_id: uuid.UUID = field(default_factory=db.new_id)
+    uploaded: uploads.Uploaded = field(default_factory=dict)
+    diff: StoredDiff | None = None
+
+
+def prepare(caller: Caller, site_id: uuid.UUID, file_keys: list[str], result_diff: str | None) -> Prepared:
+    """Find the files of a new runner, and store its diff, if any.
+
+    Call it outside a transaction: the store may be slow, and no row may be locked meanwhile.
     """
+    prepared = Prepared(uploaded=uploads.find_uploaded(caller, file_keys))
+    if result_diff is None:
+        return prepared
+    with db.transaction(read_only=True):
+        caller.require(Scope.WRITE)
+        site = lookup.get_site(caller, site_id)
+    diff = _store_diff(site, prepared.runner_id, result_diff, None)
+    return replace(prepared, diff=diff)
+
+
+def _store_diff(site: Site, runner_id: uuid.UUID, inline: str | None, key: str | None) -> StoredDiff:
+    with db.transaction(read_only=True):
+        secrets = site_secrets.secrets_of(site)
+        storage.refuse_full(db.session.get_one(Account, site.account_id).stored_bytes)
+    stored = diffs.store_runner_diff(runner_id, site.account_id, inline, key)
+    return StoredDiff(stored, stored is not None and site_secrets.holds_secret(secrets, stored))
+
+
+def create(caller: Caller, new: NewRunner, prepared: Prepared) -> tuple[AgentRunner, AgentRunnerSession]:
+    """Create a runner with its first session, and dispatch that. `prepared` is the result of `prepare`."""
     caller.require(Scope.WRITE)
     branch = git_names.plain_branch("branch", new.branch) if new.branch is not None else None
-    given = background.of_site(caller, new.site_id)
+    given = prerequisites.of_site(caller, new.site_id)
     site = given.site
-    file_keys = uploads.check_usable(new.file_keys or [], uploaded)
+    file_keys = uploads.check_usable(new.file_keys or [], prepared.uploaded)
     parent = None
     if new.parent_agent_runner_id:
         parent = lookup.get_runner(caller, new.parent_agent_runner_id)
         if parent.site_id != site.id:
             raise invalid("parent_agent_runner_id", "must be a runner of the same site", error_code="other_site")
+        if prepared.diff is not None:
+            message = "cannot be sent for a runner with a parent, which starts with the diff of that"
+            raise invalid("result_diff", message, error_code="two_diffs")
+    diff = prepared.diff or (StoredDiff(parent.diff_key, parent.contains_secret) if parent else StoredDiff(None, False))
     # The prompt is redacted before the title is cut from it: half of a secret would not be recognized.
     secrets = site_secrets.secrets_of(site)
     title = site_secrets.title_without(secrets, new.title) if new.title else title_from(secrets.redact(new.prompt))
+    title = inert(title) if new.quotes_others else title
     runner = AgentRunner(
-        id=db.new_id(),
+        id=prepared.runner_id,
         account_id=caller.account_id,
         site_id=site.id,
         user_id=caller.user_id,
+        schedule_id=new.schedule_id,
+        issue_number=new.issue_number,
         parent_agent_runner_id=parent.id if parent else None,
         title=title,
         branch=branch or (parent.branch if parent else site.default_branch),
         sha=new.sha,
         base_sha=parent.base_sha if parent and not new.sha else None,
         base_deploy_id=new.base_deploy_id,
-        diff_key=parent.diff_key if parent else None,
-        contains_secret=parent is not None and parent.contains_secret,
+        diff_key=diff.key,
+        contains_secret=diff.contains_secret,
         last_event_seq=0,
     )
-    order = sessions.Order(new.prompt, new.mode, choose(site, new), file_keys)
-    session = sessions.add(given, runner, order, sessions.Start(None, runner.diff_key))
+    order = sessions.Order(new.prompt, new.mode, choose(site, new), file_keys, new.may_ask, new.quotes_others)
+    session = sessions.add(given, runner, order, sessions.Start(None, runner.diff_key, runner.base_sha))
     orm.attributes.set_committed_value(runner, "site", site)
     orm.attributes.set_committed_value(runner, "user", given.user)
     return runner, session
@@ -133,6 +178,9 @@ def _conditions(filters: dict[str, Any]) -> list[sa.ColumnElement[bool]]:
         conditions.append(AgentRunner.last_session_created_at >= earliest)
     if filters.get("title"):
         conditions.append(_title_contains(folded(filters["title"])))
+    if (asks := filters.get("awaiting_input")) is not None:
+        is_asking = sa.and_(AgentRunner.questions.is_not(None), AgentRunner.state == RunnerState.DONE)
+        conditions.append(is_asking if asks else sa.not_(is_asking))
     for name in ("branch", "user_id", "site_id", "result_branch"):
         if filters.get(name) is not None:
             value = git_names.without_prefix(filters[name]) if name in _BRANCHES else filters[name]
@@ -159,15 +207,7 @@ class RunnerUpdate:
     result_diff_s3_key: str | None = None
 
 
-@dataclass(frozen=True)
-class ReplacementDiff:
-    """A stored diff that replaces a runner's own. The key is None if it is empty."""
-
-    key: str | None
-    contains_secret: bool
-
-
-def store_replacement_diff(caller: Caller, runner_id: uuid.UUID, sent: RunnerUpdate) -> ReplacementDiff | None:
+def store_replacement_diff(caller: Caller, runner_id: uuid.UUID, sent: RunnerUpdate) -> StoredDiff | None:
     """Store the diff that an update contains, if any.
 
     Call it outside a transaction: the store may be slow, and no row may be locked meanwhile.
@@ -176,16 +216,11 @@ def store_replacement_diff(caller: Caller, runner_id: uuid.UUID, sent: RunnerUpd
         return None
     with db.transaction(read_only=True):
         caller.require(Scope.WRITE)
-        runner = lookup.get_runner(caller, runner_id)
-        account_id, secrets = runner.account_id, site_secrets.secrets_of(runner.site)
-        storage.refuse_full(db.session.get_one(Account, account_id).stored_bytes)
-    key = diffs.store_runner_diff(runner_id, account_id, sent.result_diff, sent.result_diff_s3_key)
-    return ReplacementDiff(key, key is not None and site_secrets.holds_secret(secrets, key))
+        site = lookup.get_runner(caller, runner_id).site
+    return _store_diff(site, runner_id, sent.result_diff, sent.result_diff_s3_key)
 
 
-def update(
-    caller: Caller, runner_id: uuid.UUID, sent: RunnerUpdate, replacement: ReplacementDiff | None
-) -> AgentRunner:
+def update(caller: Caller, runner_id: uuid.UUID, sent: RunnerUpdate, replacement: StoredDiff | None) -> AgentRunner:
     """Change the title, the requested commit or the deploy, or replace the runner's diff by the one that
     `store_replacement_diff` stored."""
     caller.require(Scope.WRITE)
@@ -199,6 +234,7 @@ def update(
     if replacement is not None:
         refuse_while_active(runner)
         runner.diff_key, runner.contains_secret = replacement.key, replacement.contains_secret
+        runner.mergeable = runner.conflicts = None
     if sent.title is not UNSET:
         runner.title = site_secrets.title_without(site_secrets.secrets_of(runner.site), sent.title)
     runner.sha = sha

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from app.models.states import Mode
 
@@ -20,6 +21,18 @@ class NewSession:
     effort: str | None = None
     limits: Mapping[str, float | None] | None = None
     file_keys: list[str] | None = None
+    may_ask: bool = True
+    """Whether the agent may end with questions. No one answers those of runs that no person starts."""
+    quotes_others: bool = False
+    """Whether the prompt quotes what others wrote, such as an issue: the caller does not answer for it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FollowUp(NewSession):
+    """A further session of a runner, which may answer the questions of the one before."""
+
+    prompt: str = ""
+    answers: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,3 +45,5 @@ class NewRunner(NewSession):
     title: str | None = None
     parent_agent_runner_id: uuid.UUID | None = None
     base_deploy_id: str | None = None
+    schedule_id: uuid.UUID | None = None
+    issue_number: int | None = None

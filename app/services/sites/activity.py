@@ -1,8 +1,9 @@
-"""Which sites are in use."""
+"""Which sites are in use, and which are not any more."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import uuid
+from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
 
@@ -11,6 +12,7 @@ from app.models import AgentRunner, Site
 from app.models.states import Execution
 
 _RECENT_SECONDS = 86_400.0
+_QUERIED = 1000
 
 
 def find_recently_used(at_most: int) -> Sequence[Site]:
@@ -30,3 +32,13 @@ def find_recently_used(at_most: int) -> Sequence[Site]:
         .order_by(used_at.desc(), Site.id)
         .limit(at_most)
     ).all()
+
+
+def find_deleted(ids: Iterable[uuid.UUID]) -> list[uuid.UUID]:
+    """Those of the sites that were deleted more than a day ago. No attempt or publication lasts that long."""
+    wanted = sorted(ids)
+    found: list[uuid.UUID] = []
+    for start in range(0, len(wanted), _QUERIED):
+        among = Site.id.in_(wanted[start : start + _QUERIED])
+        found += db.session.scalars(sa.select(Site.id).where(among, Site.deleted_at < db.now(-_RECENT_SECONDS)))
+    return found

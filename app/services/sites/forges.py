@@ -10,18 +10,27 @@ from app.models.states import Forge
 
 @dataclass(frozen=True)
 class Capabilities:
+    name: str
+    """For people."""
     host: str | None = None
     """The public service, whose repositories are recognized by their address."""
-    has_pull_requests: bool = False
+    git_user: str = "x-access-token"
+    """The user name for git over HTTPS. Most forges take any name with an access token."""
+    has_pull_requests: bool = True
     """Whether the engine has an adapter for it."""
+    has_checks: bool = False
+    """Whether the engine reads the checks of commits there."""
+    has_issues: bool = False
+    """Whether issues there can start runners."""
 
 
 FORGES = {
-    Forge.GITHUB: Capabilities("github.com", has_pull_requests=True),
-    Forge.GITLAB: Capabilities("gitlab.com"),
-    Forge.GITEA: Capabilities(),
-    Forge.BITBUCKET: Capabilities("bitbucket.org"),
-    Forge.NONE: Capabilities(),
+    Forge.GITHUB: Capabilities("GitHub", "github.com", has_checks=True, has_issues=True),
+    # GitLab takes tokens of OAuth with this name only.
+    Forge.GITLAB: Capabilities("GitLab", "gitlab.com", git_user="oauth2"),
+    Forge.GITEA: Capabilities("Forgejo or Gitea", "codeberg.org"),
+    Forge.BITBUCKET: Capabilities("Bitbucket, commits only", "bitbucket.org", has_pull_requests=False),
+    Forge.NONE: Capabilities("Plain git, commits only", has_pull_requests=False),
 }
 
 

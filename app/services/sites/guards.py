@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from app.errors import Forbidden
 from app.models import Site
-from app.models.states import Scope
+from app.models.states import Scope, SensitiveFiles
 from app.services.callers import Caller
 
 _DEFAULT_BRANCH = ""
@@ -15,12 +16,15 @@ _DEFAULT_BRANCH = ""
 
 @dataclass(frozen=True)
 class Guards:
-    """The branches that nothing is committed to directly, the hosts that agents may reach, and whether files of the
-    repository may configure agents."""
+    """The branches that nothing is committed to directly, the hosts that agents may reach and the
+    servers of tools that they use, whether files of the repository
+    may configure agents, and whether changes of sensitive files may be published."""
 
     protected_branches: frozenset[str]
     egress_hosts: frozenset[str]
+    mcp_servers: frozenset[str]
     allow_agent_configuration: bool
+    publishes_sensitive_files: bool
 
     def lowered(self, after: Guards) -> str | None:
         """The first field whose change allows more, if there is one."""
@@ -28,6 +32,10 @@ class Guards:
             return "protected_branches"
         if after.egress_hosts - self.egress_hosts:
             return "egress_hosts"
+        if after.mcp_servers - self.mcp_servers:
+            return "mcp_servers"
+        if after.publishes_sensitive_files > self.publishes_sensitive_files:
+            return "sensitive_files"
         return "allow_agent_configuration" if after.allow_agent_configuration > self.allow_agent_configuration else None
 
 
@@ -36,7 +44,9 @@ def of(site: Site) -> Guards:
     protected = frozenset(site.protected)
     if site.protected_branches is None or site.default_branch in protected:
         protected |= {_DEFAULT_BRANCH}
-    return Guards(protected, frozenset(site.egress_hosts), site.allow_agent_configuration)
+    publishes_sensitive = site.sensitive_files != SensitiveFiles.REFUSE
+    servers = frozenset(json.dumps(each, sort_keys=True) for each in site.mcp_servers or ())
+    return Guards(protected, frozenset(site.egress_hosts), servers, site.allow_agent_configuration, publishes_sensitive)
 
 
 def require_admin_to_lower(caller: Caller, before: Guards, after: Guards) -> None:

@@ -11,23 +11,37 @@ from app.deployment_secrets import own_secrets
 from app.keys import SecretKeyChanged
 from app.models import Site
 from app.redaction.secrets import Secrets
+from app.services.sites.forges import FORGES
+from app.services.variables.values import Variables, of_site
 
 TITLE_CHARACTERS = 500
 
 
 def credential_of(site: Site) -> str | None:
     """The site's access token in plain text. It is passed only to the command that needs it."""
-    return keys.decrypt(site.access_token_encrypted) if site.access_token_encrypted else None
+    encrypted = site.access_token_encrypted
+    return keys.decrypt(encrypted, "The site's access_token") if encrypted else None
 
 
-def secrets_of(site: Site) -> Secrets:
-    """Every secret that may appear in the site's sessions: its access token, the agents' and our own."""
+def git_credential_of(site: Site) -> str | None:
+    """`user:password` for git over HTTPS. The access token may have that form already."""
+    token = credential_of(site)
+    return token if token is None or ":" in token else f"{FORGES[site.forge].git_user}:{token}"
+
+
+def secrets_of(site: Site, variables: Variables | None = None) -> Secrets:
+    """Every secret that may appear in the site's sessions: its access token, its variables, the agents' and our own.
+
+    `variables` are those of the site, which are otherwise read in the transaction in progress.
+    """
     try:
         credential = credential_of(site)
     except SecretKeyChanged:
         # Code that needs the token itself gets this error. A token that cannot be decrypted cannot leak either.
         credential = None
-    return Secrets(credential, {**own_secrets(settings()), **agent_environment(settings())})
+    variables = of_site(site) if variables is None else variables
+    environment = {**own_secrets(settings()), **agent_environment(settings())}
+    return Secrets(credential, environment, variables.secret_values())
 
 
 def title_without(secrets: Secrets, title: str) -> str:

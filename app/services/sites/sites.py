@@ -15,11 +15,11 @@ from app import db, keys, queue
 from app.config import settings
 from app.errors import Conflict, invalid
 from app.models import AgentRunnerSession, Site
-from app.models.states import ACTIVE, Execution, Forge, Scope, SessionState
+from app.models.states import ACTIVE, Execution, Forge, OnQuota, Scope, SensitiveFiles, SessionState
 from app.services import lookup, pagination
 from app.services.callers import Caller
 from app.services.pagination import Listing, Page
-from app.services.sites import ceilings, forges, git_names, guards
+from app.services.sites import ceilings, forges, git_names, guards, mcp_servers, pull_request_texts
 from app.services.unset import UNSET, Unset
 
 _DESTINATION = ("repo_url", "forge_api_url", "forge")
@@ -37,11 +37,21 @@ class SiteFields:
     forge_api_url: str | Unset | None = UNSET
     default_agent: str | Unset | None = UNSET
     default_model: str | Unset | None = UNSET
+    fallback_agents: Sequence[str] | Unset | None = UNSET
+    on_quota: OnQuota | Unset = UNSET
     setup_command: str | Unset | None = UNSET
     setup_cache_files: Sequence[str] | Unset | None = UNSET
     protected_branches: Sequence[str] | Unset | None = UNSET
     egress_hosts: Sequence[str] | Unset = UNSET
     allow_agent_configuration: bool | Unset = UNSET
+    sensitive_files: SensitiveFiles | Unset = UNSET
+    pr_branch_pattern: str | Unset | None = UNSET
+    pr_title_template: str | Unset | None = UNSET
+    pr_body_template: str | Unset | None = UNSET
+    pr_labels: Sequence[str] | Unset | None = UNSET
+    pr_reviewers: Sequence[str] | Unset | None = UNSET
+    pr_assignees: Sequence[str] | Unset | None = UNSET
+    mcp_servers: Sequence[Mapping[str, Any]] | Unset | None = UNSET
     max_duration_seconds: int | Unset | None = UNSET
     max_cost_usd: Decimal | Unset | None = UNSET
     max_concurrent_sessions: int | Unset | None = UNSET
@@ -65,6 +75,7 @@ def create(caller: Caller, fields: SiteFields) -> Site:
         default_branch=fields.default_branch or None,
         egress_hosts=[],
         allow_agent_configuration=False,
+        sensitive_files=SensitiveFiles.WARN,
     )
     before = guards.of(site)
     _apply(site, fields)
@@ -88,9 +99,9 @@ def _name_in(repo_url: str) -> str:
     return name[:200] or "repository"
 
 
-def get(caller: Caller, site_id: uuid.UUID) -> Site:
+def get(caller: Caller, site_id: uuid.UUID, *, lock: bool = False) -> Site:
     caller.require(Scope.READ)
-    return lookup.get_site(caller, site_id)
+    return lookup.get_site(caller, site_id, lock=lock)
 
 
 def find(caller: Caller, filters: dict[str, Any]) -> Page[Site]:
@@ -127,8 +138,9 @@ def _changes_destination(site: Site, fields: SiteFields) -> bool:
 
 
 def _reschedule_waiting(site: Site) -> None:
-    """Make the sweep dispatch the waiting sessions at once, or never if external workers run them now."""
-    next_dispatch_at = db.now() if site.execution == Execution.INTERNAL else sa.null()
+    """Make the sweep dispatch the waiting sessions as soon as they may run, or never if external workers run them now."""
+    soonest = sa.func.coalesce(AgentRunnerSession.waiting_until, db.now())
+    next_dispatch_at = soonest if site.execution == Execution.INTERNAL else sa.null()
     waiting = sa.and_(AgentRunnerSession.site_id == site.id, AgentRunnerSession.state == SessionState.NEW)
     db.session.execute(sa.update(AgentRunnerSession).where(waiting).values(next_dispatch_at=next_dispatch_at))
 
@@ -152,10 +164,17 @@ def _checked(fields: SiteFields, account_id: uuid.UUID) -> SiteFields:
     if fields.repo_url is not UNSET:
         git_names.check_repo_url(fields.repo_url, account_id)
     ceilings.check(fields.sent())
+    pull_request_texts.check(fields.sent())
     if fields.forge_api_url:
         git_names.check_api_url("forge_api_url", fields.forge_api_url)
     if fields.default_agent and fields.default_agent not in settings().agents:
         raise invalid("default_agent", f"must be one of {', '.join(settings().agents)}", error_code="unknown_agent")
+    for named in fields.fallback_agents or ():
+        if named.partition(":")[0] not in settings().agents:
+            message = f"must name agents of this deployment: {', '.join(settings().agents)}"
+            raise invalid("fallback_agents", message, error_code="unknown_agent")
+    if fields.mcp_servers is not UNSET:
+        fields = replace(fields, mcp_servers=mcp_servers.checked(fields.mcp_servers))
     if fields.default_branch:
         fields = replace(fields, default_branch=git_names.plain_branch("default_branch", fields.default_branch))
     if fields.protected_branches:

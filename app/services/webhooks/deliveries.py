@@ -1,7 +1,7 @@
-"""Delivers events to webhooks, in their order: what is next for a webhook, and what became of it.
+"""Delivers events to webhooks, in their order: what is next for a webhook, and what happened to it.
 
-A webhook is a reader of the account's events. It goes on to the next event when one was delivered, or could not be for a
-day. So a receiver that does not answer holds up nobody but itself, and nothing is forgotten in a crash: what was sent, but
+A webhook is a reader of the account's events. It continues to the next event when one was delivered, or could not be for a
+day. So a receiver that does not answer delays only itself, and nothing is forgotten in a crash: what was sent, but
 not recorded, is sent again with the same id.
 """
 
@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import datetime
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import sqlalchemy as sa
 
-from app import db, keys, queue
+from app import db, queue
 from app.models import AgentRunner, Event, Webhook, WebhookDelivery
-from app.models.states import DeliveryState, WebhookEvent, WebhookState
+from app.models.states import DeliveryState, WebhookState
 from app.services import last_runs, leases, lookup
 from app.services.event_streams import AccountEvents, Cursor
-from app.services.events import PUBLICATION, STATE
+from app.services.events import OF_ACCOUNT
+from app.services.webhooks import messages
+from app.services.webhooks.messages import Message
 
+AT_ONCE = 2
+"""How many webhooks of one account are served at once, and how many of all accounts whose last delivery failed."""
 EVENT_SECONDS = 86_400.0
 """For how long an event is tried."""
 DISABLED_AFTER_SECONDS = 7 * 86_400.0
@@ -29,35 +31,11 @@ DISABLED_AFTER_SECONDS = 7 * 86_400.0
 _OVERLAP_SECONDS = 3600.0
 KEPT_SECONDS = 30 * 86_400.0
 _WAITS = (5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0)
-_TYPES: Mapping[tuple[str, str, bool], WebhookEvent] = {
-    # The kind of the event, the state in it, and whether it is about a session.
-    (STATE, "RUNNING", True): WebhookEvent.SESSION_STARTED,
-    (STATE, "DONE", True): WebhookEvent.SESSION_DONE,
-    (STATE, "ERROR", True): WebhookEvent.SESSION_ERROR,
-    (STATE, "CANCELLED", True): WebhookEvent.SESSION_CANCELLED,
-    (STATE, "ARCHIVED", False): WebhookEvent.RUNNER_ARCHIVED,
-    (PUBLICATION, "done", True): WebhookEvent.PUBLICATION_SUCCEEDED,
-    (PUBLICATION, "done", False): WebhookEvent.PUBLICATION_SUCCEEDED,
-    (PUBLICATION, "failed", True): WebhookEvent.PUBLICATION_FAILED,
-    (PUBLICATION, "failed", False): WebhookEvent.PUBLICATION_FAILED,
-}
-
-
-@dataclass(frozen=True)
-class Message:
-    """What is sent next. `position` is where the webhook goes on after it; None for one that is sent again."""
-
-    delivery_id: uuid.UUID
-    event_id: uuid.UUID
-    url: str
-    body: dict[str, Any]
-    secrets: tuple[str, ...]
-    position: str | None
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of a message. Without a `status` there was no answer, and `error` says why."""
+    """What the receiver answered. Without a `status` there was no answer, and `error` says why."""
 
     status: int | None
     error: str | None = None
@@ -72,9 +50,26 @@ def claim(webhook_id: uuid.UUID) -> int | None:
     webhook = _lock(webhook_id)
     if webhook is None or webhook.state != WebhookState.ACTIVE or leases.is_live(webhook):
         return None
+    live = sa.select(sa.func.count()).where(Webhook.state == WebhookState.ACTIVE, Webhook.lease_expires_at > db.now())
+    # Receivers that do not answer hold workers, so each account has its share, and those that fail have one together.
+    if db.session.scalars(live.where(Webhook.account_id == webhook.account_id)).one() >= AT_ONCE:
+        return None
+    if webhook.failing_since and db.session.scalars(live.where(Webhook.failing_since.is_not(None))).one() >= AT_ONCE:
+        return None
     leases.begin(webhook)
     db.session.flush()
     return webhook.attempt
+
+
+def dispatch_next(webhook_id: uuid.UUID) -> None:
+    """Dispatch the webhook of the same account that has waited longest for its share, after one has ended its attempt."""
+    account = sa.select(Webhook.account_id).where(Webhook.id == webhook_id).scalar_subquery()
+    waiting = (Webhook.state == WebhookState.ACTIVE, Webhook.lease_expires_at.is_(None), Webhook.dispatches > 0)
+    order = (Webhook.failing_since.is_not(None), Webhook.next_dispatch_at)
+    query = sa.select(Webhook).where(Webhook.account_id == account, *waiting).order_by(*order).limit(1)
+    following = db.session.scalar(lookup.locked(query, Webhook))
+    if following is not None:
+        leases.dispatch(following, queue.DELIVER_WEBHOOK)
 
 
 def next_message(webhook_id: uuid.UUID, attempt: int) -> Message | None:
@@ -84,15 +79,15 @@ def next_message(webhook_id: uuid.UUID, attempt: int) -> Message | None:
     """
     webhook = _held(webhook_id, attempt)
     if again := _find_replay(webhook):
-        return _message(webhook, db.session.get_one(Event, again.event_id), again, None)
+        return messages.compose(webhook, db.session.get_one(Event, again.event_id), again, None)
     position = Cursor.parse(webhook.position)
     # Events of no interest are passed over, a page at a time.
     while True:
         found = AccountEvents(webhook.account_id).read_after(position)
         for place, event in found.events:
             assert isinstance(place, Cursor)
-            if _is_wanted(webhook, event):
-                return _message(webhook, event, _delivery_of(webhook, event), str(place))
+            if messages.is_wanted(webhook, event):
+                return messages.compose(webhook, event, _delivery_of(webhook, event), str(place))
             position = place
         webhook.position = str(position)
         if found.is_all or not found.events:
@@ -101,7 +96,7 @@ def next_message(webhook_id: uuid.UUID, attempt: int) -> Message | None:
 
 
 def record(webhook_id: uuid.UUID, attempt: int, message: Message, answer: Answer) -> bool:
-    """Record what came of a message. Returns whether to go on with the next; if not, the lease has ended.
+    """Record how a message was answered. Returns whether to continue with the next; if not, the lease has ended.
 
     Raises LeaseLost.
     """
@@ -176,7 +171,7 @@ def _find_with_news(most: int) -> list[uuid.UUID]:
     age = last_runs.age(last_runs.SWEEP)
     is_recent = sa.true() if age is None else Event.created_at > db.now(-age - _OVERLAP_SECONDS)
     changed = sa.select(AgentRunner.account_id).join(Event, Event.agent_runner_id == AgentRunner.id)
-    changed = changed.where(Event.kind.in_((STATE, PUBLICATION)), is_recent)
+    changed = changed.where(Event.kind.in_(OF_ACCOUNT), is_recent)
     idle = (
         Webhook.state == WebhookState.ACTIVE,
         Webhook.lease_expires_at.is_(None),
@@ -189,7 +184,7 @@ def _find_with_news(most: int) -> list[uuid.UUID]:
         news = (
             sa.select(Event.id)
             .join(AgentRunner, AgentRunner.id == Event.agent_runner_id)
-            .where(AgentRunner.account_id == webhook.account_id, Event.kind.in_((STATE, PUBLICATION)))
+            .where(AgentRunner.account_id == webhook.account_id, Event.kind.in_(OF_ACCOUNT))
             .where(sa.tuple_(Event.created_at, Event.id) > after)
         )
         if db.session.scalar(sa.select(news.exists())):
@@ -223,53 +218,11 @@ def _find_replay(webhook: Webhook) -> WebhookDelivery | None:
     return db.session.scalar(query.order_by(WebhookDelivery.created_at).limit(1))
 
 
-def type_of(event: Event) -> WebhookEvent | None:
-    """What an event is to receivers. None: nothing."""
-    return _TYPES.get((event.kind, str(event.payload["state"]), event.session_id is not None))
-
-
-def _is_wanted(webhook: Webhook, event: Event) -> bool:
-    kind = type_of(event)
-    if kind is None or (webhook.events and kind not in webhook.events):
-        return False
-    return webhook.site_id is None or _runner_of(event).site_id == webhook.site_id
-
-
-def _runner_of(event: Event) -> AgentRunner:
-    return db.session.get_one(AgentRunner, event.agent_runner_id)
-
-
 def _delivery_of(webhook: Webhook, event: Event) -> WebhookDelivery:
     mine = (WebhookDelivery.webhook_id == webhook.id, WebhookDelivery.event_id == event.id)
     found = db.session.scalar(sa.select(WebhookDelivery).where(*mine))
     if found is None:
-        found = WebhookDelivery(webhook_id=webhook.id, event_id=event.id, event_type=type_of(event))
+        found = WebhookDelivery(webhook_id=webhook.id, event_id=event.id, event_type=messages.type_of(event))
         db.session.add(found)
         db.session.flush()
     return found
-
-
-def _message(webhook: Webhook, event: Event, delivery: WebhookDelivery, position: str | None) -> Message:
-    runner = _runner_of(event)
-    data = {
-        "agent_runner_id": str(runner.id),
-        "session_id": None if event.session_id is None else str(event.session_id),
-        "site_id": str(runner.site_id),
-        "title": runner.title,
-        **{name: value for name, value in event.payload.items() if name != "attempt"},
-    }
-    body = {"type": delivery.event_type, "timestamp": event.created_at.isoformat(), "data": data}
-    return Message(delivery.id, event.id, webhook.url, body, _secrets(webhook), position)
-
-
-def _secrets(webhook: Webhook) -> tuple[str, ...]:
-    """The secrets that requests are signed with now."""
-    found = [webhook.secret_encrypted]
-    assert webhook.locked_at is not None
-    if (
-        webhook.previous_secret_encrypted
-        and webhook.previous_secret_until
-        and webhook.locked_at < webhook.previous_secret_until
-    ):
-        found.append(webhook.previous_secret_encrypted)
-    return tuple(keys.decrypt(each) for each in found)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import secrets
 import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -14,23 +12,29 @@ import sqlalchemy as sa
 from app import db, keys
 from app.errors import Conflict, NotFound
 from app.models import Webhook, WebhookDelivery
-from app.models.states import DeliveryState, Scope, WebhookState
+from app.models.states import DeliveryState, Scope, WebhookEvent, WebhookFormat, WebhookState
 from app.services import lookup, pagination
 from app.services.callers import Caller
 from app.services.event_streams import AccountEvents
+from app.services.hooks.authenticity import new_secret
 from app.services.pagination import Listing, Page
 from app.services.sites import git_names
 from app.services.unset import UNSET, Unset
+from app.services.webhooks import formats
 
+EVENTS = tuple(event.value for event in WebhookEvent)
+"""What can be delivered."""
+FORMATS = tuple(form.value for form in WebhookFormat)
 MOST_OF_AN_ACCOUNT = 20
 OVERLAP_SECONDS = 86_400.0
-_SECRET_BYTES = 32
 
 
 @dataclass(frozen=True, kw_only=True)
 class WebhookFields:
     """The fields of a webhook that a request sets. One that is left out keeps its value, or has its default."""
 
+    format: WebhookFormat | Unset = UNSET
+    """Only a new webhook takes one."""
     url: str | Unset = UNSET
     site_id: uuid.UUID | Unset | None = UNSET
     description: str | Unset = UNSET
@@ -131,11 +135,12 @@ def replay(caller: Caller, webhook_id: uuid.UUID, delivery_id: uuid.UUID) -> Web
 
 
 def _apply(caller: Caller, webhook: Webhook, fields: WebhookFields) -> None:
-    if not isinstance(fields.url, Unset):
-        git_names.check_webhook_url("url", fields.url)
     if fields.site_id:
         lookup.get_site(caller, fields.site_id)
     given = {name: value for name, value in asdict(fields).items() if value is not UNSET}
+    webhook.format = given.pop("format", webhook.format or WebhookFormat.JSON)
+    if url := given.pop("url", None):
+        _set_url(webhook, url)
     active = given.pop("active", None)
     for name, value in given.items():
         setattr(webhook, name, value)
@@ -148,12 +153,20 @@ def _apply(caller: Caller, webhook: Webhook, fields: WebhookFields) -> None:
         db.session.execute(sa.update(WebhookDelivery).where(*waiting).values(state=DeliveryState.FAILED))
 
 
+def _set_url(webhook: Webhook, url: str) -> None:
+    git_names.check_webhook_url("url", url)
+    if webhook.format == WebhookFormat.JSON:
+        webhook.url = url
+    else:
+        formats.check_url("url", webhook.format, url)
+        webhook.url, webhook.url_encrypted = formats.hidden(url), keys.encrypt(url)
+
+
 def _now(account_id: uuid.UUID) -> str:
     return str(AccountEvents(account_id).now())
 
 
 def _replace_secret(webhook: Webhook) -> str:
-    """A new secret in the form of Standard Webhooks."""
-    secret = "whsec_" + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
+    secret = new_secret()
     webhook.secret_encrypted = keys.encrypt(secret)
     return secret

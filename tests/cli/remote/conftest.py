@@ -125,7 +125,7 @@ def when_started(client: Client, worker: Worker) -> Callable[..., threading.Thre
             claim = worker.claim(new.pop())
             worker.step(claim, "Looked around", "in a.txt")
             worker.finish(claim, **ending)
-            db.close()
+            db.session.remove()
 
         thread = threading.Thread(target=work)
         thread.start()

@@ -24,7 +24,7 @@ Call = Callable[..., tuple[bool, str]]
 @pytest.fixture
 def call(client: Client) -> Call:
     """Call a tool: whether it is an error, and its text."""
-    server = create_server(client)
+    server = create_server(lambda: client)
 
     async def ask(name: str, arguments: dict[str, Any]) -> tuple[bool, str]:
         async with McpClient(server) as caller:
@@ -36,11 +36,21 @@ def call(client: Client) -> Call:
 
 def test_every_tool_says_what_it_is_for(client: Client) -> None:
     async def listed() -> list[Any]:
-        async with McpClient(create_server(client)) as caller:
+        async with McpClient(create_server(lambda: client)) as caller:
             return (await caller.list_tools()).tools
 
     tools = {tool.name: tool for tool in asyncio.run(listed())}
-    work = {"start_run", "follow_up", "get_run", "list_runs", "get_diff", "stop_run", "publish", "list_sites"}
+    work = {
+        "start_run",
+        "follow_up",
+        "answer_question",
+        "get_run",
+        "list_runs",
+        "get_diff",
+        "stop_run",
+        "publish",
+        "list_sites",
+    }
     assert tools.keys() == work and all(len(tool.description) > 20 for tool in tools.values())
     assert "Do not call it" in tools["start_run"].description
 
@@ -58,6 +68,16 @@ def test_work_is_handed_over_read_and_corrected(
     assert "Call get_run again" in call("follow_up", run=run, prompt="And c")[1]
     assert run in call("list_runs", state="NEW")[1] and "no such runs" in call("list_runs", state="ERROR")[1]
     assert "CANCELLED" in call("stop_run", run=run)[1]
+
+
+def test_a_question_is_shown_and_answered(call: Call, client: Client, site: dict[str, Any], worker: Any) -> None:
+    runner = client.create_runner(site["id"], "Make it b", agent="codex")
+    worker.run(runner["latest_session_id"], questions=[{"question": "Which one?", "choices": ["b", "c"]}])
+    assert "Call answer_question:\n1. Which one?\n   - b\n   - c\n" in call("get_run", run=runner["id"])[1]
+    failed, text = call("answer_question", run=runner["id"], answers=["b", "c"])
+    assert failed and "asks 1 question" in text
+    assert "NEW" in call("answer_question", run=runner["id"], answers=["b"])[1]
+    assert "Answer: b" in client.sessions(runner["id"])[-1]["prompt"]
 
 
 def test_a_failure_says_what_to_do(call: Call, client: Client, site: dict[str, Any], worker: Any) -> None:
@@ -79,6 +99,16 @@ def test_refusals_are_sentences(call: Call, site: dict[str, Any], client: Client
     worker.run(runner["latest_session_id"], CHANGE)
     failed, text = call("publish", run=runner["id"], branch="main")
     assert failed and "protected" in text
+
+
+def test_a_publication_is_followed_by_reading_the_run(
+    call: Call, client: Client, site: dict[str, Any], worker: Any
+) -> None:
+    runner = client.create_runner(site["id"], "Make it b", agent="codex")
+    worker.run(runner["latest_session_id"], CHANGE)
+    published = client.commit(runner["id"], "notes")
+    assert "being published now" in call("get_run", run=runner["id"])[1]
+    assert "still being published" in answers.describe_publication(published, None, None), "and waited for long"
 
 
 def test_answers_have_a_bounded_length() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,18 @@ def test_the_diff_is_printed_byte_for_byte_or_as_a_list_of_files(run: Run, runne
     assert run("diff", "--session", "latest", "--cumulative").stdout == CHANGE
     assert run("diff", "--stat").stdout == "a.txt\t1\t1\n"
     assert [file["path"] for file in json.loads(run("diff", "--json").stdout)] == ["a.txt"]
+
+
+def test_what_differs_between_two_sessions_is_printed(
+    run: Run, client: Client, runner: dict[str, Any], worker: Any
+) -> None:
+    first = runner["latest_session_id"]
+    assert run("diff", "--from", "base").stdout == CHANGE
+    assert run("diff", "--from", "base", "--to", first, "--stat").stdout == "a.txt\t1\t1\n"
+    same = run("diff", "--from", first)
+    assert (same.stdout, same.stderr.splitlines()[-1]) == ("", "The files are the same.")
+    assert json.loads(run("diff", "--from", first, "--json").stdout) == []
+    assert run("diff", "--from", "base", "--apply").status == run("diff", "--to", first).status == ExitStatus.USAGE
 
 
 def test_lists_have_a_line_for_each_runner(run: Run, runner: dict[str, Any]) -> None:
@@ -62,6 +76,18 @@ def test_a_runner_is_reverted_archived_and_brought_back(run: Run, client: Client
     assert client.get_runner(runner["id"])["state"] == "DONE"
 
 
+def test_a_runner_is_rebased(
+    run: Run, client: Client, runner: dict[str, Any], when_started: Callable[..., threading.Thread]
+) -> None:
+    playing = when_started(diff=CHANGE, base_sha="1" * 40, result="Reapplied on 111111111111, the tip of main.")
+    assert "Reapplied" in run("rebase").stderr
+    playing.join()
+    assert client.get_runner(runner["id"])["base_sha"] == "1" * 40
+    client.archive(runner["id"])
+    assert "archived" in run("rebase", runner["id"]).stderr
+    assert "archived" in run("rebase", runner["id"], "--check").stderr
+
+
 def test_a_session_is_stopped(run: Run, client: Client, site: dict[str, Any]) -> None:
     runner = client.create_runner(site["id"], "Make it b", agent="codex")
     assert "Stopped" in run("stop").stderr
@@ -71,8 +97,19 @@ def test_a_session_is_stopped(run: Run, client: Client, site: dict[str, Any]) ->
 
 
 def test_what_may_not_be_published_is_refused_with_the_reason(run: Run, runner: dict[str, Any]) -> None:
-    refused = run("commit", "main")
+    refused = run("commit", "main", runner["id"])
+    assert "Look closely" not in refused.stderr
     assert refused.status == ExitStatus.ERROR and "protected" in refused.stderr
+
+
+def test_sensitive_files_are_named_before_they_are_published(
+    run: Run, client: Client, site: dict[str, Any], worker: Any
+) -> None:
+    runner = client.create_runner(site["id"], "Own it", agent="codex")
+    worker.run(runner["latest_session_id"], diff=CHANGE.replace("a.txt", "CODEOWNERS"))
+    assert run("sites", "set", site["name"], "--sensitive-files", "refuse").status == 0
+    refused = run("pr", "--label", "agent", "--reviewer", "ada")
+    assert "Look closely: CODEOWNERS (CODEOWNERS)" in refused.stderr and "The site refuses" in refused.stderr
 
 
 def test_sites_are_created_listed_and_changed(run: Run, client: Client) -> None:

@@ -70,12 +70,68 @@ def test_what_is_chosen_reaches_the_session(run: Run, client: Client, site: dict
     assert [key.rsplit("/", 1)[1] for key in session["attached_file_keys"]] == ["plan.md"]
 
 
+def test_a_plan_is_asked_for(run: Run, client: Client, site: dict[str, Any]) -> None:
+    done = run("run", "How?", "--site", site["id"], "--detach", "--plan")
+    assert client.get_runner(done.stdout.strip())["latest_session_mode"] == "plan"
+    both = run("run", "How?", "--site", site["id"], "--plan", "--ask")
+    assert "exclude each other" in both.stderr
+
+
+def test_mcp_servers_are_set_from_a_file(run: Run, client: Client, site: dict[str, Any], tmp_path: Path) -> None:
+    servers = tmp_path / "servers.json"
+    servers.write_text('[{"name": "docs", "command": ["npx", "docs"]}]')
+    assert run("sites", "set", site["id"], "--mcp-servers", str(servers)).status == 0
+    assert client.get_site(site["id"])["mcp_servers"][0]["command"] == ["npx", "docs"]
+    servers.write_text("[")
+    assert "is not JSON" in run("sites", "set", site["id"], "--mcp-servers", str(servers)).stderr
+
+
+def test_what_the_agent_asks_is_shown_with_a_status_of_its_own(
+    run: Run, client: Client, site: dict[str, Any], worker: Any
+) -> None:
+    done = run("run", "Mend it", "--site", site["id"], "--detach", "--no-questions")
+    runner = client.get_runner(done.stdout.strip())
+    assert client.get_session(runner["id"], runner["latest_session_id"])["may_ask"] is False
+    worker.run(runner["latest_session_id"], questions=[{"question": "Which sign?", "choices": ["plus", "minus"]}])
+    done = run("follow", runner["id"], "--wait")
+    assert done.status == ExitStatus.ASKS and "Which sign?" in done.stdout and "- minus" in done.stdout
+    assert "agent-runners say" in done.stderr and "Nothing was changed" not in done.stderr
+    assert "DONE (asks)" in run("list").stdout and "Which sign?" in run("show", runner["id"]).stdout
+
+
 def test_a_checkout_without_a_site_gets_one(run: Run, client: Client, checkout: Path) -> None:
     write(checkout, {"new.txt": "new\n"})
     done = run("run", "Make it b", "--detach")
     assert done.status == 0
     assert [site["repo_url"] for site in client.sites()] == ["https://github.com/example/shop.git"]
-    assert "Created the site shop" in done.stderr and "not committed and pushed" in done.stderr
+    assert "Created the site shop" in done.stderr and "--with-changes takes them along" in done.stderr
+
+
+def test_a_run_can_start_with_what_was_not_pushed(
+    run: Run, client: Client, site: dict[str, Any], checkout: Path, when_started: Any, worker: Any
+) -> None:
+    git(checkout, "branch", "--set-upstream-to", "origin/main")
+    pushed = git(checkout, "rev-parse", "HEAD").strip()
+    write(checkout, {"a.txt": "mine\n"})
+    git(checkout, "commit", "--quiet", "--all", "--message", "Mine")
+    write(checkout, {"new.txt": "new\n", "ignored.txt": "x", ".gitignore": "ignored.txt\n"})
+    when_started(diff=CHANGE.replace("-a", "-mine"))
+    done = run("run", "Make it b", "--with-changes", "--apply")
+    assert done.status == 0, done.stderr
+    runner = newest(client)
+    assert runner["sha"] == pushed
+    assert git(checkout, "diff", "--cached", "--name-only") == "", "the index is as it was"
+    assert (checkout / "a.txt").read_text() == "b\n" and (checkout / "new.txt").read_text() == "new\n"
+
+
+def test_changes_that_cannot_go_along_are_explained(run: Run, site: dict[str, Any], checkout: Path) -> None:
+    git(checkout, "branch", "--unset-upstream")
+    write(checkout, {"a.txt": "mine\n"})
+    assert "git push --set-upstream" in run("run", "Make it b", "--with-changes").stderr
+    git(checkout, "branch", "--set-upstream-to", "origin/main")
+    assert run("run", "x", "--with-changes", "--sha", "0" * 40).status == ExitStatus.USAGE
+    (checkout / "latin.txt").write_bytes("gr\xfc\xdfe\n".encode("latin-1"))
+    assert "latin.txt" in run("run", "Make it b", "--with-changes").stderr
 
 
 def test_a_follow_up_goes_to_the_newest_runner_of_the_checkout(

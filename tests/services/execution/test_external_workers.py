@@ -23,6 +23,8 @@ from app.services.sites import sites
 from app.services.sites.sites import SiteFields
 from tests.services.conftest import read, write
 
+pytestmark = pytest.mark.same_on_both_databases
+
 RUNNING = {"state": SessionState.RUNNING}
 DIFF = b"diff --git a/a b/a\nold mode 100644\nnew mode 100755\n"
 

@@ -99,7 +99,7 @@ def test_a_session_that_is_started_again_says_what_came_before(ask):
     with db.transaction():
         assert session_attempts.requeue(session_id, 2)
     assert claim(session_id).attempt == 3
-    both = "Of 2 earlier attempts, 1 lost their worker; the workers of the others were stopped."
+    both = "Of 2 earlier attempts, 1 lost their worker; the others were requeued."
     assert said(session_id) == f"{both} This is attempt 3."
 
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from app import db
 from app.models import AgentRunnerSession, Site
-from app.models.states import Execution, Scope, SessionState, WaitingReason
+from app.models.states import Execution, Scope, SessionState, Stage, WaitingReason
 from app.services.accounts import accounts
 from app.services.accounts.accounts import AccountLimits
 from app.services.callers import Caller
@@ -181,6 +181,56 @@ def test_workers_that_claim_at_once_get_one_each_and_each_account_its_share(team
     assert len(set(claimed)) == 8 and None not in claimed
     assert all(len(set(claimed) & set(ids)) == 4 for ids in waiting.values())
     assert sum(session_id is not None for session_id in at_once(8)) == 4
+
+
+def test_a_repository_that_did_not_answer_holds_one_worker(team):
+    hanging = team("hanging")
+    first, second, third = (hanging.ask() for _ in range(3))
+    with db.transaction():
+        fine = sites.create(hanging.caller, SiteFields(repo_url="https://github.com/example/docs.git"))
+        scheduling.record_fetch(hanging.site.id, failed=True)
+    other = hanging.ask(fine)
+    assert [claim_next(), claim_next(), claim_next()] == [first, other, None]
+    with db.transaction():
+        found = scheduling.waiting([second, third])
+    assert [(found[each].reason, found[each].position) for each in (second, third)] == [
+        (WaitingReason.FETCH, 0),
+        (WaitingReason.FETCH, 1),
+    ]
+    write(first, reported_stage=Stage.PREPARING)
+    assert claim_next() == second
+    with db.transaction():
+        scheduling.record_fetch(hanging.site.id, failed=False)
+    assert claim_next() == third
+
+
+def test_a_session_that_fetches_for_long_has_no_other_of_its_site_beside_it(team):
+    slow = team("slow")
+    first, second = slow.ask(), slow.ask()
+    assert claim_next() == first
+    write(first, reported_stage=Stage.FETCHING, started_at=db.now(-scheduling.SLOW_FETCH_SECONDS - 5))
+    assert claim_next() is None
+    write(first, reported_stage=Stage.AGENT)
+    assert claim_next() == second
+
+
+def test_the_last_places_are_for_accounts_that_run_none(team, configure):
+    configure(MAX_SHARED_SESSIONS="2")
+    teams = [team(name) for name in ("one", "two", "three")]
+    first, second, third = ([who.ask() for _ in range(2)] for who in teams)
+    assert [claim_next() for _ in range(4)] == [first[0], second[0], third[0], None]
+    end(first[0])
+    assert claim_next() == first[1], "it runs none now"
+    end(third[0])
+    end(second[0])
+    assert [claim_next(), claim_next()] == [second[1], third[1]]
+
+
+def test_a_session_of_a_mode_that_only_a_later_release_knows_is_left_to_its_workers(team):
+    who = team("early")
+    later, known = who.ask(), who.ask()
+    write(later, mode=sa.literal("later", sa.String()))
+    assert [claim_next(), claim_next()] == [known, None]
 
 
 def at_once(workers: int) -> list[uuid.UUID | None]:

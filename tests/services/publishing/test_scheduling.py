@@ -97,6 +97,36 @@ def test_two_accounts_do_not_occupy_all_publishers(publish, ada, other_site, enq
 
 
 @pytest.mark.parametrize("way", ["done", "failed", "later"])
+def test_accounts_that_were_slow_leave_places_to_others(publish, ada, other_site, way):
+    def account(name: str) -> uuid.UUID:
+        with db.transaction():
+            user, _ = accounts.create(name, f"{name}@example.org", name)
+            caller = Caller(user.account_id, user.id, ada.token_id, Scope.ADMIN)
+            url = f"https://github.com/{name}/shop.git"
+            theirs = sites.create(caller, SiteFields(repo_url=url, default_branch="main"))
+        return publish(caller=caller, site_id=theirs.id)
+
+    slow, again = publish(), publish(site_id=other_site.id)
+    assert take(slow)
+    write(slow, claimed_at=db.now(-publication_attempts.SLOW_SECONDS - 1))
+    with db.transaction():
+        if way == "done":
+            publication_attempts.succeed(slow, 1, "a" * 40, None)
+        elif way == "failed":
+            publication_attempts.fail(slow, 1, "The forge said no.")
+        else:
+            publication_attempts.retry_later(slow, 1)
+    assert take(account("bob"))
+    assert take(again), "half of the places are for whoever comes"
+    write(again, lease_expires_at=None)
+    assert take(account("carol"))
+    assert not take(again), "it has none running, but was slow"
+    assert take(account("dora"))
+    write(slow, slow_until=db.now(-1))
+    assert take(again)
+
+
+@pytest.mark.parametrize("way", ["done", "failed", "later"])
 def test_the_end_of_one_dispatches_the_one_that_waits_longest(publish, enqueued, way):
     first, second, third = publish(), publish(), publish()
     assert take(first) and not take(third) and not take(second)

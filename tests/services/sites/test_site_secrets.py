@@ -8,26 +8,29 @@ from collections.abc import Callable
 import pytest
 
 from app import keys
-from app.cli.commands.flower import credentials
+from app.cli.deployment.flower import credentials
 from app.config import settings
 from app.deployment_secrets import made_once, made_once_file
 from app.models import Site
 from app.services.sites.site_secrets import secrets_of
+from app.services.variables.values import Variables
+
+pytestmark = pytest.mark.same_on_both_databases
 
 
 def test_a_generated_secret_is_known_once_it_is_created(site: Site, configure: Callable[..., None]) -> None:
     configure(SECRET_KEY="")
-    secrets_of(site)
+    secrets_of(site, Variables())
     assert not made_once_file(settings(), "secret_key").exists(), "to ask what is known makes nothing"
     keys.sign("a text")
     key = made_once_file(settings(), "secret_key").read_text()
     pair = credentials(settings())
     token = made_once(made_once_file(settings(), "metrics_token"), "a token for prometheus")
     for secret in (key, pair, pair.removeprefix("flower:"), token):
-        assert secrets_of(site).redact(f"<{secret}>") == "<[redacted]>"
-        assert secrets_of(site).are_in([f"<{secret}>".encode()])
+        assert secrets_of(site, Variables()).redact(f"<{secret}>") == "<[redacted]>"
+        assert secrets_of(site, Variables()).are_in([f"<{secret}>".encode()])
     encoded = base64.b64encode(pair.encode()).decode()
-    assert encoded[4:-4] not in secrets_of(site).redact(f"Basic {encoded}")
+    assert encoded[4:-4] not in secrets_of(site, Variables()).redact(f"Basic {encoded}")
 
 
 def test_what_settings_name_in_its_place_is_known(site: Site, configure: Callable[..., None]) -> None:
@@ -38,7 +41,7 @@ def test_what_settings_name_in_its_place_is_known(site: Site, configure: Callabl
         METRICS_TOKEN="token-of-prometheus",
     )
     text = "key-of-the-operator-which-is-long-enough correct-horse token-of-prometheus, an unused token"
-    assert secrets_of(site).redact(text) == "[redacted] [redacted] [redacted], an unused token"
+    assert secrets_of(site, Variables()).redact(text) == "[redacted] [redacted] [redacted], an unused token"
 
 
 def test_the_credentials_of_the_artifact_store_are_known(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,4 +49,4 @@ def test_the_credentials_of_the_artifact_store_are_known(site: Site, monkeypatch
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-of-the-store")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "token-of-the-store")
     text = "name-of-the-key secret-of-the-store token-of-the-store"
-    assert secrets_of(site).redact(text) == "name-of-the-key [redacted] [redacted]"
+    assert secrets_of(site, Variables()).redact(text) == "name-of-the-key [redacted] [redacted]"

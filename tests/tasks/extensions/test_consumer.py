@@ -27,9 +27,11 @@ UNREADABLE: list[tuple[str, bytes, dict[str, Any]]] = [
 
 @pytest.mark.timeout(180)
 def test_unreadable_messages_are_dropped(tmp_path: Path) -> None:
-    deployment = Deployment(tmp_path, "", free_port(), AGENTS="shell")
+    deployment = Deployment(tmp_path, "", free_port(), forked=True, AGENTS="shell")
     try:
-        deployment.start_api()
+        deployment.start("broker", "broker")
+        deployment.command("migrate")
+        wait_for("the broker", lambda: deployment.broker_socket)
         sender = Celery(broker=f"redis+socket://{deployment.broker_socket}", set_as_current=False)
         with sender.connection_for_write() as connection:
             producer = kombu.Producer(connection)

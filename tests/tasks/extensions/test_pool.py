@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
+import pytest
 
 from tasks.extensions.pool import SessionPool
 from tests.deployment import Deployment, free_port, seconds_to_sleep, wait_for
@@ -17,28 +20,42 @@ from tests.faults.agents import at_work
 FOR_EVER = "3600"
 
 
-@contextlib.contextmanager
-def worker(folder: Path, lingers: str) -> Iterator[Deployment]:
-    """A worker whose processes linger for so many seconds at their end.
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """One without workers.
 
     Nothing sweeps: a process also ends after a message for which no session is left, and sweeps send such messages.
     """
-    deployment = Deployment(folder, "", free_port(), AGENTS="shell", SESSION_WORKERS="1", REDISPATCH_SECONDS="60")
+    folder = tmp_path_factory.mktemp("pool")
+    deployment = Deployment(
+        folder, "", free_port(), forked=True, AGENTS="shell", SESSION_WORKERS="1", REDISPATCH_SECONDS="60"
+    )
     try:
         deployment.start_api()
-        command = [sys.executable, "-m", "tests.tasks.lingering", lingers]
-        with open(folder / "worker.log", "wb") as log:
-            deployment.processes["worker"] = subprocess.Popen(
-                command, env=deployment.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
+        deployment.make_repository({"a.txt": "a\n"})
         yield deployment
     finally:
         deployment.stop_all()
 
 
-def test_a_session_starts_while_the_process_of_the_one_before_it_is_still_there(tmp_path: Path) -> None:
-    with worker(tmp_path, FOR_EVER) as deployment:
-        site = deployment.make_site(deployment.make_repository({"a.txt": "a\n"}))
+@contextlib.contextmanager
+def worker(deployment: Deployment, lingers: str) -> Iterator[dict[str, Any]]:
+    """A worker whose processes linger for so many seconds at their end, and a site for it."""
+    command = [sys.executable, "-m", "tests.tasks.lingering", lingers]
+    with open(deployment.folder / "worker.log", "ab") as log:
+        deployment.processes["worker"] = subprocess.Popen(
+            command, env=deployment.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
+    try:
+        yield deployment.make_site(deployment.folder / "repositories" / "sample")
+    finally:
+        deployment.stop("worker", signal.SIGKILL)
+
+
+def test_a_session_starts_while_the_process_of_the_one_before_it_is_still_there(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    with worker(deployment, FOR_EVER) as site:
         mark, first, second = tmp_path / "mark", seconds_to_sleep(), seconds_to_sleep()
         waits = f"sh -c 'until test -e {mark}; do sleep 0.1; done' {first}"
         runner = deployment.run(site, waits)
@@ -46,16 +63,17 @@ def test_a_session_starts_while_the_process_of_the_one_before_it_is_still_there(
         mark.touch()
         assert deployment.ended(runner)["state"] == "DONE"
 
-        deployment.run(site, f"sleep {second}")
+        runner = deployment.run(site, f"sleep {second}")
 
         assert at_work(deployment, second).pool.pid != before.pid
         assert before.is_running()
+        deployment.call("DELETE", f"/agent_runners/{runner['id']}/sessions/{runner['latest_session_id']}")
+        assert deployment.ended(runner)["state"] == "CANCELLED"
 
 
-def test_processes_are_replaced_as_soon_as_they_have_ended(tmp_path: Path) -> None:
+def test_processes_are_replaced_as_soon_as_they_have_ended(deployment: Deployment, tmp_path: Path) -> None:
     """More sessions than there are processes: each waits for the end of an earlier one's."""
-    with worker(tmp_path, "0.5") as deployment:
-        site = deployment.make_site(deployment.make_repository({"a.txt": "a\n"}))
+    with worker(deployment, "0.5") as site:
         seen = tmp_path / "seen"
         script = f"echo begins >> {seen}; sleep 0.2; echo ends >> {seen}"
         runners = [deployment.run(site, script) for _ in range(4)]

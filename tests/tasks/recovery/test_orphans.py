@@ -12,8 +12,9 @@ from app.models import AgentRunnerSession
 from app.models.states import SessionState
 from app.services.execution import session_attempts
 from app.services.sites.site_secrets import secrets_of
+from app.services.variables.values import Variables
 from tasks.attempts.heartbeat import Heartbeat
-from tasks.jobs.artifact_io import StoredDiffs
+from tasks.jobs.artifact_io import StoredWork
 from tasks.jobs.session_jobs import job_of, this_host
 from tasks.recovery.orphans import sweep_workspaces
 from tests.tasks.conftest import read
@@ -26,7 +27,9 @@ def begin(session_id) -> Workspace:
     with db.transaction():
         claim = session_attempts.claim(session_id, "task")
     assert claim
-    job = job_of(claim, StoredDiffs(claim), secrets_of(claim.site), Heartbeat.lifeline(), lambda: True)
+    job = job_of(
+        claim, Variables(), StoredWork(claim), secrets_of(claim.site, Variables()), Heartbeat.lifeline(), lambda: True
+    )
     workspace = prepare(job, this_host())
     workspace.after_setup()
     (workspace.checkout / "a.txt").write_text(f"attempt {claim.attempt}\n")

@@ -18,7 +18,7 @@ import structlog
 
 from app import db
 from app.config import settings
-from app.models import AgentRunner, Site
+from app.models import AgentRunner, Site, SiteBranches
 from app.models.states import Execution
 from tasks.startup.mirrors import refresh_mirrors
 from tests.tasks.conftest import read
@@ -56,6 +56,8 @@ def test_a_new_site_is_fetched_once_and_again_when_it_is_due(configure):
     assert fetched() == ["mirror_refreshed"]
     [mirror] = [path for path in (settings().work / "mirrors").iterdir() if path.is_dir()]
     assert list((settings().work / "bases" / mirror.name).iterdir())
+    with db.transaction(read_only=True):
+        assert db.session.scalars(sa.select(SiteBranches.names)).one() == ["main"]
     assert fetched() == []
     change_site(updated_at=db.now(60))
     assert fetched() == ["mirror_refreshed"], "its address or token may be another one"
@@ -69,6 +71,20 @@ def test_a_new_site_is_fetched_once_and_again_when_it_is_due(configure):
 def test_a_site_that_no_worker_here_works_on_is_not_fetched(values):
     change_site(**values)
     assert fetched() == []
+
+
+@pytest.mark.usefixtures("new_site")
+def test_what_is_kept_for_a_site_is_removed_a_day_after_its_deletion():
+    fetched()
+    mirrors = settings().work / "mirrors"
+    assert len(list(mirrors.iterdir())) > 1
+    change_site(deleted_at=db.now(-3600))
+    fetched()
+    assert len(list(mirrors.iterdir())) > 1
+    change_site(deleted_at=db.now(-LONG_SECONDS))
+    fetched()
+    assert [path.name for path in mirrors.iterdir()] == ["refresh.lock"]
+    assert list((settings().work / "bases").iterdir()) == []
 
 
 @pytest.mark.usefixtures("new_site")
@@ -112,6 +128,8 @@ def test_a_fetch_ends_with_the_worker(configure):
         change_site(repo_url=f"http://127.0.0.1:{slow.getsockname()[1]}/repository")
         command = [sys.executable, "-c", WORKER]
         worker = subprocess.Popen(command, stdin=subprocess.PIPE, env={**os.environ, "DATABASE": settings().database})
+        # The first connection only shows that the server answers.
+        slow.accept()[0].close()
         connection, _ = slow.accept()
         connection.settimeout(60)
         assert b"info/refs" in connection.recv(4096)

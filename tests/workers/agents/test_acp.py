@@ -75,8 +75,9 @@ def test_it_gets_all_variables_and_reaches_the_hosts_that_they_name(programs: Pa
     assert agent.job.environment == KEYS
     assert agent.model_hosts == ("models.example:443", "other:81")
     program = str(programs / "gemini")
-    assert agent.command(INSIDE)[-5:] == ["/workspace", "a-model", "0", program, "--acp"]
-    assert agent.command(OUTSIDE)[-3] == "1", "without a sandbox it may not do what it would ask a person about"
+    servers = "/home/agent/.agent-runners/mcp.json"
+    assert agent.command(INSIDE)[-7:] == ["/workspace", servers, "a-model", "0", "", program, "--acp"]
+    assert agent.command(OUTSIDE)[-4] == "1", "without a sandbox it may not do what it would ask a person about"
     assert agent.stdin(INSIDE, []) == b"make it so"
 
 
@@ -85,15 +86,24 @@ def test_one_whose_program_is_missing_is_reported() -> None:
 
 
 AGENT = """
-import json, sys
+import json, signal, sys, time
+if "stays" in sys.argv: signal.signal(signal.SIGTERM, signal.SIG_IGN)
 def answer(call, **what): print(json.dumps({"jsonrpc": "2.0", "id": call["id"], **what}), flush=True)
 def ask(method, **params):
     print(json.dumps({"jsonrpc": "2.0", "id": 7, "method": method, "params": params}), flush=True)
     return json.loads(sys.stdin.readline())
 for line in sys.stdin:
     call = json.loads(line)
-    if call["method"] == "initialize": answer(call, result={"protocolVersion": 1})
-    elif call["method"] == "session/new": answer(call, result={"sessionId": "s"})
+    if call["method"] == "initialize":
+        answer(call, result={"protocolVersion": 1, "agentCapabilities": {"loadSession": len(sys.argv) == 1}})
+    elif call["method"] == "session/new":
+        assert call["params"]["mcpServers"] == [{"name": "questions"}]
+        answer(call, result={"sessionId": "s"})
+    elif call["method"] == "session/load":
+        repeated = json.dumps({"jsonrpc": "2.0", "method": "session/update", "params": {"repeated": 1}})
+        print(repeated, flush=True)
+        answer(call, result={}) if call["params"]["sessionId"] == "s" else answer(call, error={"message": "gone"})
+        print(repeated, flush=True)
     else:
         options = [{"optionId": kind, "kind": kind} for kind in ("allow_always", "allow_once", "reject_once")]
         print("no JSON", flush=True)
@@ -103,17 +113,50 @@ for line in sys.stdin:
             call["params"]["prompt"][0]["text"],
         ]
         answer(call, result={"stopReason": "end_turn", "answers": answers})
+if "stays" in sys.argv: time.sleep(600)
 """
+
+
+def speak(folder: Path, asks: str, earlier: str, *more: str) -> subprocess.CompletedProcess[bytes]:
+    """Have the client speak with the agent of above."""
+    servers = folder / "mcp.json"
+    # This agent takes none at a URL.
+    servers.write_text('[{"name": "questions"}, {"name": "remote", "url": "https://a.example"}]')
+    given = (acp_client.__file__, str(folder), str(servers), "", asks, earlier, sys.executable, "-c", AGENT, *more)
+    command = [sys.executable, "-I", "-S", *given]
+    return subprocess.run(command, input="héllo\n".encode(), cwd=folder, capture_output=True, timeout=60)
+
+
+def test_the_client_goes_on_with_a_session_and_shows_nothing_twice(tmp_path: Path, programs: Path) -> None:
+    agent = mine()
+    for earlier in ("", "s"):
+        done = speak(tmp_path, "0", earlier)
+        assert done.returncode == 0 and b"repeated" not in done.stdout
+        assert '{"acp": "session", "id": "s"}' in done.stdout.decode().splitlines()
+    said(agent, *(json.loads(line) for line in done.stdout.splitlines()))
+    assert agent.session_id == "s" and agent.finished
+
+
+@pytest.mark.parametrize(("earlier", "more"), [("other", ()), ("s", ("unable",))])
+def test_a_session_that_cannot_be_loaded_is_a_failure_before_any_work(
+    tmp_path: Path, earlier: str, more: tuple[str, ...]
+) -> None:
+    done = speak(tmp_path, "0", earlier, *more)
+    assert done.returncode == 1 and b'"acp": "session"' not in done.stdout
 
 
 @pytest.mark.parametrize("asks", ["0", "1"])
 def test_the_client_allows_what_an_agent_asks_for_in_a_sandbox_only(tmp_path: Path, asks: str) -> None:
-    command = [sys.executable, "-I", "-S", acp_client.__file__, str(tmp_path), "", asks, sys.executable, "-c", AGENT]
-    done = subprocess.run(command, input="héllo\n".encode(), cwd=tmp_path, capture_output=True, timeout=60)
+    done = speak(tmp_path, asks, "")
     assert done.returncode == 0, done.stderr
     last = json.loads(done.stdout.splitlines()[-1])
     choice = "reject_once" if asks == "1" else "allow_once"
     assert last["answers"] == [choice, -32601, "héllo\n"]
+
+
+def test_the_client_kills_an_agent_that_stays_when_its_work_is_done(tmp_path: Path) -> None:
+    done = speak(tmp_path, "0", "", "stays")
+    assert done.returncode == 0 and b'{"acp": "done"' in done.stdout, done.stderr
 
 
 @pytest.mark.parametrize(
@@ -125,7 +168,9 @@ def test_the_client_allows_what_an_agent_asks_for_in_a_sandbox_only(tmp_path: Pa
     ],
 )
 def test_the_client_says_why_an_agent_could_not_go_on(tmp_path: Path, code: str, words: str) -> None:
-    command = [sys.executable, "-I", "-S", acp_client.__file__, str(tmp_path), "", "0", sys.executable, "-c", code]
+    (tmp_path / "mcp.json").write_text("[]")
+    given = (acp_client.__file__, str(tmp_path), str(tmp_path / "mcp.json"), "", "0", "", sys.executable, "-c", code)
+    command = [sys.executable, "-I", "-S", *given]
     done = subprocess.run(command, input=b"x", capture_output=True, timeout=60)
     assert done.returncode == 1
     assert words in json.loads(done.stdout.splitlines()[-1])["message"]

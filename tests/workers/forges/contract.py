@@ -48,7 +48,8 @@ class Contract:
         self._check_query(exchange, {p["name"]: p["schema"] for p in parameters if p["in"] == "query"})
         if exchange.sent is not None:
             schema = operation["requestBody"]["content"]["application/json"]["schema"]
-            unknown = exchange.sent.keys() - schema["properties"].keys()
+            known = {name for each in schema.get("oneOf", [schema]) for name in each.get("properties", {})}
+            unknown = exchange.sent.keys() - known
             assert not unknown, f"GitHub takes no {unknown} in {exchange.method} {exchange.path}"
             # A refusal of bad values may be just what a test is about.
             if exchange.status < 400:
@@ -77,7 +78,7 @@ class Contract:
             response = self._resolved(responses[str(exchange.status)])
         content = response.get("content")
         if content is None:
-            assert exchange.received is None or exchange.status == 404, f"{exchange.status} has no content"
+            assert exchange.received is None or exchange.status >= 400, f"{exchange.status} has no content"
         else:
             self._validate(content["application/json"]["schema"], exchange.received, exchange)
         if exchange.status >= 400:

@@ -14,8 +14,31 @@ import sys
 from pathlib import Path
 from typing import Any
 
-_PULLS = "/repos/{owner}/{repo}/pulls"
-PATHS = ["/user", "/repos/{owner}/{repo}", _PULLS, f"{_PULLS}/{{pull_number}}", f"{_PULLS}/{{pull_number}}/merge"]
+_REPOSITORY = "/repos/{owner}/{repo}"
+_PULL, _ISSUE = f"{_REPOSITORY}/pulls/{{pull_number}}", f"{_REPOSITORY}/issues/{{issue_number}}"
+PATHS = [
+    "/user",
+    _REPOSITORY,
+    f"{_REPOSITORY}/pulls",
+    _PULL,
+    f"{_PULL}/merge",
+    f"{_PULL}/requested_reviewers",
+    f"{_REPOSITORY}/labels/{{name}}",
+    f"{_ISSUE}/labels",
+    f"{_ISSUE}/assignees",
+    f"{_PULL}/comments",
+    f"{_PULL}/reviews/{{review_id}}",
+    f"{_ISSUE}/comments",
+    f"{_REPOSITORY}/issues/comments/{{comment_id}}",
+    f"{_REPOSITORY}/collaborators/{{username}}/permission",
+    f"{_REPOSITORY}/commits/{{ref}}/check-runs",
+    f"{_REPOSITORY}/commits/{{ref}}/status",
+    f"{_REPOSITORY}/statuses/{{sha}}",
+    f"{_REPOSITORY}/actions/jobs/{{job_id}}/logs",
+    _ISSUE,
+    f"{_ISSUE}/events",
+    f"{_ISSUE}/reactions",
+]
 METHODS = {"get", "post", "put", "patch"}
 # They are for readers, and most of the size.
 _PROSE = {"description", "summary", "example", "examples", "externalDocs", "x-github", "x-github-breaking-changes"}

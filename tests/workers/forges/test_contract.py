@@ -31,12 +31,15 @@ def test_the_adapter_and_the_forge_match_githubs_description(forge: DemoForge, r
                 github.create_pull_request(branch=branch, base=base, title="T", body="B", draft=False)
         with pytest.raises(EngineError):
             github.get_pull_request(99)
+        github.add_labels(1, ["bug", "nothing"])
+        github.request_reviews(1, ["ada", "nobody", "acme/backend"])
+        github.assign(1, ["ada", "nobody"])
     # GraphQL has a description of its own.
     exchanges = [exchange for exchange in between.exchanges if exchange.path != "/api/graphql"]
     for exchange in exchanges:
         Contract().check(exchange)
     seen = {(exchange.method, exchange.status) for exchange in exchanges}
-    posts = {("POST", 201), ("POST", 403), ("POST", 422)}
+    posts = {("POST", 200), ("POST", 201), ("POST", 403), ("POST", 422)}
     assert seen == {("GET", 200), ("GET", 401), ("GET", 404), ("PATCH", 200), *posts}
 
 

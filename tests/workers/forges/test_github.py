@@ -1,10 +1,9 @@
-"""The adapter for GitHub, against the demonstration forge."""
+"""What only the adapter for GitHub does, against the demonstration forge."""
 
 from __future__ import annotations
 
 import threading
 import time
-from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -22,27 +21,6 @@ def opened(github: Forge, branch: str = "feature", **values: str | bool) -> Pull
     return github.create_pull_request(**{**pull, **values})  # type: ignore[arg-type]
 
 
-def test_opens_a_pull_request_and_finds_it_again(github: Forge, forge: DemoForge, repository: Repository) -> None:
-    assert github.find_pull_request("feature") is None
-    pull = opened(github)
-    page = f"{forge.url}/{repository.full_name}/pull/1"
-    said = ("A feature", "What it does")
-    assert pull == PullRequest(1, page, "open", "feature", "main", repository.branches()["feature"], *said)
-    assert github.find_pull_request("feature") == github.get_pull_request(1) == pull
-    [pull] = forge.pulls(repository.full_name)
-    assert (pull["title"], pull["body"]) == ("A feature", "What it does")
-
-
-def test_returns_the_right_state(github: Forge, forge: DemoForge, repository: Repository) -> None:
-    draft = opened(github, draft=True)
-    assert draft.state == github.find_pull_request("feature").state == "draft"
-    forge.close(repository.full_name, 1)
-    assert github.get_pull_request(1).state == "closed"
-    assert opened(github).state == "open"
-    forge.merge(repository.full_name, 2)
-    assert github.find_pull_request("feature") == replace(github.get_pull_request(2), state="merged")
-
-
 def test_finds_the_open_one_before_a_newer_one_that_is_closed(
     github: Forge, forge: DemoForge, repository: Repository
 ) -> None:
@@ -53,13 +31,6 @@ def test_finds_the_open_one_before_a_newer_one_that_is_closed(
     forge.close(repository.full_name, 2)
     assert github.find_pull_request("feature").number == 1
     assert github.find_pull_request("featur") is None
-
-
-def test_a_second_one_for_the_same_branches_is_refused(github: Forge) -> None:
-    opened(github)
-    failure = refused("pull_request_exists", lambda: opened(github))
-    assert "A pull request already exists for acme:feature." in failure.message
-    assert not failure.retryable
 
 
 @pytest.mark.parametrize(
@@ -81,22 +52,6 @@ def test_a_refusal_quotes_the_forge(github: Forge, repository: Repository, branc
 
 def test_an_empty_title_is_refused(github: Forge) -> None:
     assert "title is missing" in refused("forge_refused", lambda: opened(github, title=" ")).message
-
-
-def test_a_bad_token_names_the_permission_and_not_the_token(forge: DemoForge, repository: Repository) -> None:
-    for token, words in (("wrong-token", "Bad credentials"), (forge.read_only_token, "Resource not accessible")):
-        failure = refused("forge_auth", lambda token=token: opened(adapter(forge, repository, token)))
-        assert words in failure.message and "Pull requests: read and write" in failure.message
-        assert token not in failure.message
-        assert not failure.retryable
-
-
-def test_a_missing_repository_or_pull_request_is_not_found(
-    github: Forge, forge: DemoForge, repository: Repository
-) -> None:
-    refused("forge_not_found", lambda: github.get_pull_request(99))
-    nothing = make_forge("github", f"{forge.url}/acme/none", None, forge.token, HOST)
-    assert "acme/none" in refused("forge_not_found", lambda: nothing.find_pull_request("feature")).message
 
 
 def test_without_drafts_an_ordinary_one_is_opened(tmp_path) -> None:
@@ -145,61 +100,13 @@ def test_texts_arrive_unchanged_and_long_ones_are_shortened(
     assert pull["body"].endswith("may have at most 65,536 characters.]")
 
 
-def test_two_concurrent_requests_open_one(forge: DemoForge, repository: Repository) -> None:
-    outcomes: list[str] = []
-    start = threading.Barrier(4)
-
-    def create() -> None:
-        github = adapter(forge, repository)
-        github.find_pull_request("feature")
-        start.wait()
-        try:
-            opened(github)
-            outcomes.append("opened")
-        except EngineError as failure:
-            outcomes.append(failure.code)
-
-    threads = [threading.Thread(target=create) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(outcomes) == ["opened", *["pull_request_exists"] * 3]
-    assert len(forge.pulls(repository.full_name)) == 1
-
-
-def test_an_unavailable_forge_is_retryable(own_forge: DemoForge) -> None:
+def test_a_forge_that_is_gone_is_retryable(own_forge: DemoForge) -> None:
     github = adapter(own_forge, with_feature(own_forge))
-    own_forge.down(60)
-    assert refused("forge_unreachable", lambda: opened(github)).retryable
-    own_forge.down(0)
-    own_forge.set_faults(slow_down=40)
-    failure = refused("forge_unreachable", lambda: opened(github))
-    assert failure.retryable and "wait 40 seconds" in failure.message
-    own_forge.set_faults(slow_down=0)
-    assert opened(github).number == 1
     own_forge.kill()
     started = time.monotonic()
     failure = refused("forge_unreachable", lambda: github.find_pull_request("feature"))
     assert failure.retryable and "refused" in failure.message
     assert time.monotonic() - started < 5
-
-
-def test_after_a_lost_answer_the_pull_request_is_found(own_forge: DemoForge) -> None:
-    github = adapter(own_forge, with_feature(own_forge))
-    own_forge.set_faults(lost_answers=1)
-    assert refused("forge_unreachable", lambda: opened(github)).retryable
-    assert github.find_pull_request("feature").number == 1
-    refused("pull_request_exists", lambda: opened(github))
-
-
-def test_a_revoked_token_is_reported(own_forge: DemoForge) -> None:
-    github = adapter(own_forge, with_feature(own_forge))
-    opened(github)
-    own_forge.revoke()
-    refused("forge_auth", lambda: github.find_pull_request("feature"))
-    own_forge.restore()
-    assert github.find_pull_request("feature").number == 1
 
 
 class Stranger(BaseHTTPRequestHandler):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from io import FileIO
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from tests.workers.engine import ROOT, Stubborn, finish, linux, shell, sigterm_o
 from workers.errors import EngineError
 from workers.job import Limits
 from workers.limits.budget import Budget
-from workers.limits.command import running
+from workers.limits.command import Process, running
 from workers.processes.lifeline import Lifeline
 from workers.processes.lines import Line
 
@@ -46,6 +47,35 @@ def test_the_last_line_needs_no_newline_and_bytes_need_not_be_text() -> None:
     lines = finish(shell(r"printf 'a\nb'; printf '\377' ")).lines
     assert lines == [Line(b"a"), Line(b"b\xff")]
     assert lines[1].text == "b\ufffd"
+
+
+@pytest.mark.parametrize("closes", [True, False])
+def test_what_a_command_writes_just_before_it_ends_is_read(closes: bool) -> None:
+    """It may do both after there was nothing to read and before it is asked whether it still runs. Its supervisor may close
+    the pipe a little later."""
+
+    class EndsWhenAsked:
+        def __init__(self) -> None:
+            reading, writing = os.pipe()
+            self.stdout, self.stderr = FileIO(reading), None
+            self.writing = FileIO(writing, "w")
+            self.has_ended = False
+
+        def poll(self) -> int:
+            if not self.has_ended:
+                self.writing.write(b"the last line")
+                if closes:
+                    self.writing.close()
+                self.has_ended = True
+            return 0
+
+        def wait(self) -> int:
+            return 0
+
+    command = EndsWhenAsked()
+    process = Process(command, Lifeline(60), Budget(Limits()), None, "agent")  # type: ignore[arg-type]
+    with command.stdout, command.writing:
+        assert [line.text for line in process.lines() if line] == ["the last line"]
 
 
 def test_a_megabyte_of_input_is_read_whole_however_late() -> None:

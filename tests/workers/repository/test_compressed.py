@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import random
 import tracemalloc
 import zipfile
@@ -26,9 +28,9 @@ NOISE = random.Random(1).randbytes(300_000)
 TEXT = NOISE[:1000] + SECRET.encode() + NOISE[1000:]
 
 
-def zipped(*contents: bytes) -> bytes:
+def zipped(*contents: bytes, method: int = zipfile.ZIP_DEFLATED) -> bytes:
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(file, "w", method) as archive:
         for number, content in enumerate(contents):
             archive.writestr(f"folder/{number}", content)
     return file.getvalue()
@@ -40,7 +42,18 @@ KINDS = {
     "gzip within a file": b"\x1f\x8b\x08 x\x9c PK\x03\x04" + NOISE + gzip.compress(TEXT) + NOISE,
     "zip": zipped(NOISE, b"", TEXT),
     "zlib": zlib.compress(TEXT),
+    "bzip2": bz2.compress(TEXT),
+    "xz": lzma.compress(TEXT),
+    "zip with bzip2": zipped(NOISE, TEXT, method=zipfile.ZIP_BZIP2),
+    "the second of three kinds": bz2.compress(NOISE) + lzma.compress(TEXT) + gzip.compress(NOISE),
     "a member that is cut off": gzip.compress(SECRET.encode() + NOISE)[:-1000],
+}
+
+
+NESTED = {
+    "a member in a member": zipped(b"", gzip.compress(TEXT)),
+    "three deep": bz2.compress(NOISE[:99] + zipped(lzma.compress(TEXT))),
+    "four deep": bz2.compress(bz2.compress(bz2.compress(bz2.compress(TEXT)))),
 }
 
 
@@ -54,17 +67,22 @@ def test_a_secret_in_a_member_is_found_however_the_content_is_split(kind: str, s
     assert SECRET.encode() in b"".join(decompressed(pieces, Budget()))
 
 
-def test_what_is_decompressed_is_limited() -> None:
-    bomb = gzip.compress(bytes(1 << 24))
+BOMBS = {"gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress}
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+def test_what_is_decompressed_is_limited(kind: str) -> None:
+    bomb = BOMBS[kind](bytes(1 << 24))
     budget = Budget(size=1 << 26)
     tracemalloc.start()
     try:
         read = sum(map(len, decompressed([bomb] * 100, budget)))
-        assert read < 1.1 * (1 << 26) and tracemalloc.get_traced_memory()[1] < 1 << 22
+        assert read < 1.1 * (1 << 26) and tracemalloc.get_traced_memory()[1] < 1 << 24
     finally:
         tracemalloc.stop()
     assert not list(decompressed([bomb], budget)), "the budget is that of all files"
-    marks = b"\x1f\x8b\x08" * 100_000
+    mark = {"gzip": b"\x1f\x8b\x08", "bzip2": b"BZh91AY&SY", "xz": b"\xfd7zXZ\0"}[kind]
+    marks = mark * 100_000
     budget = Budget(members=100)
     assert not b"".join(decompressed([marks], budget)) and budget.members < 100, "members that are none count, too"
 
@@ -75,7 +93,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (origin / "x.txt").write_bytes(b"x^2 is not compressed")
     (origin / "clean.zip").write_bytes(zipped(NOISE))
     commit_all(origin)
-    for number, data in enumerate(KINDS.values()):
+    for number, data in enumerate({**KINDS, **NESTED}.values()):
         (origin / "held").write_bytes(data)
         commit_all(origin)
         git(origin, "tag", str(number))
@@ -97,6 +115,15 @@ def test_a_change_with_a_secret_in_a_member_is_flagged(repository: Path, objects
 
     first = "0~1"
     assert not holds("0~2", first)
-    for number, kind in enumerate(KINDS):
-        assert holds(first, str(number)), kind
+    for number, kind in enumerate({**KINDS, **NESTED}):
+        assert holds(first, str(number)) == (kind != "four deep"), kind
     assert not holds("0", first), "what a change removes does not count"
+
+
+def test_a_file_of_xz_that_needs_much_memory_is_left_out() -> None:
+    made = lzma.compress(TEXT)
+    # The header of its block (The .xz file format, 3.1), with the largest dictionary there is.
+    header = bytes([2, 0, 0x21, 1, 40, 0, 0, 0])
+    greedy = made[:12] + header + zlib.crc32(header).to_bytes(4, "little") + made[24:]
+    budget = Budget()
+    assert made[12:16] == header[:4] and not list(decompressed([greedy], budget)) and budget.size < Budget().size

@@ -11,7 +11,7 @@ import pytest
 from tests.workers.attempts import Engine, code, engine_in
 from tests.workers.repositories import commit_all, git, write
 
-STEP = "The worker's copy of the repository was made anew"
+STEP = "The worker's copy of the repository was recreated"
 
 
 @pytest.fixture
@@ -43,8 +43,8 @@ def overwrite(name: str, content: bytes) -> Callable[[Path], None]:
     return damage
 
 
-def delete_head(mirror: Path) -> None:
-    (mirror / "HEAD").unlink()
+def delete(name: str) -> Callable[[Path], None]:
+    return lambda mirror: (mirror / name).unlink()
 
 
 def empty_folder(mirror: Path) -> None:
@@ -64,7 +64,8 @@ DAMAGE: dict[str, Callable[[Path], None]] = {
     "a base of zeros": overwrite("refs/base/*", bytes(41)),
     "an empty tip": overwrite("refs/fetched/tip", b""),
     "an empty HEAD": overwrite("HEAD", b""),
-    "no HEAD": delete_head,
+    "no HEAD": delete("HEAD"),
+    "no configuration": delete("config"),
     "a configuration of zeros": overwrite("config", bytes(66)),
     "an empty folder": empty_folder,
     "a file in its place": file_in_its_place,

@@ -54,3 +54,18 @@ def test_changes_in_a_submodule_that_are_not_committed_are_named(engine: Engine)
     assert attempt.outcome.failure is None and "+Subproject commit" in engine.diff
     expected = "own: uncommitted changes in the submodule"
     assert message_of(attempt, "Left out of the diff") == expected
+    [line] = message_of(attempt, "The diff changes submodules").splitlines()[1:]
+    assert line.startswith("own: added at ")
+
+
+def test_pointers_of_git_lfs_that_are_new_or_replaced_are_named(engine: Engine) -> None:
+    script = """
+        pointer() { printf 'version https://git-lfs.github.com/spec/v1\noid sha256:%064d\nsize 12\n' "$1"; }
+        pointer 1 > one; pointer 2 > two; pointer 3 > three; printf '%0130d' 1 > other
+    """
+    first = engine.run(script)
+    title = "The diff changes files of Git LFS"
+    assert sorted(message_of(first, title).splitlines()[1:]) == ["one", "three", "two"]
+    earlier = engine.sink.diffs["cumulative"]
+    second = engine.run("echo all of it > one; rm two; echo x > other", start_diff=lambda: iter([earlier]))
+    assert message_of(second, title).splitlines()[1:] == ["one: the file itself instead of its pointer"]

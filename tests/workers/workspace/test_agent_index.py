@@ -166,7 +166,9 @@ def test_an_answer_without_an_end_is_cut_off(
 ) -> None:
     monkeypatch.setattr("workers.workspace.agent_index._MOST_BYTES", 100_000)
     (answering / "diff-index").symlink_to("/dev/zero")
-    assert read_agent_index(host, workspace, workspace.base_sha) is None
+    notes: list[str] = []
+    assert read_agent_index(host, workspace, workspace.base_sha, notes=notes) is None
+    assert len(notes) == 1, "work may be lost, and the user is told"
 
 
 # Whole attempts
@@ -191,4 +193,4 @@ def run(engine: Engine, script: str, **more: object) -> Attempt:
 def test_the_index_counts_however_a_session_ends(engine: Engine) -> None:
     assert run(engine, "git commit -qm done").outcome.failure is None
     assert run(engine, "false").outcome.failure
-    assert run(engine, "sleep 300", limits=Limits(max_duration_seconds=3)).outcome.failure
+    assert run(engine, "sleep 300", limits=Limits(max_duration_seconds=8)).outcome.failure

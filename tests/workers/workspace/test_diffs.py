@@ -213,6 +213,8 @@ def strange_names(folder: Path) -> None:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "wb") as file:
             file.write(b"content of " + name + b"\n")
+    # Headers with these names alone, which git writes in a way that it cannot read.
+    write(folder, {"folder /empty": "", "folder /deeper /binary": b"\0x", " /empty": ""})
 
 
 def rename_to_strange_names(folder: Path) -> None:
@@ -347,6 +349,26 @@ def test_result_and_cumulative_tell_one_session_from_all(host: Host, origin: Pat
     assert b"b/first" not in result and b"b/first" in cumulative
     base = workspace.base_sha
     assert applied(origin, base, stored_diffs(first)["cumulative"], result) == tree == applied(origin, base, cumulative)
+
+
+def test_a_line_with_the_ids_of_trees_stays_in_its_diff(host: Host, origin: Path) -> None:
+    """Git writes such a line between the two diffs, and here the agent knows it."""
+    trial = make_job(origin, attempt=3)
+    workspace = prepare(trial, host)
+    write(workspace.checkout, {"second": "2\n"})
+    final, base_tree = finish(workspace, trial), workspace.base_tree
+    first = make_job(origin)
+    workspace = prepare(first, host)
+    write(workspace.checkout, {"first": f"{base_tree} {final}\n"})
+    finish(workspace, first)
+    second = following(first, 2)
+    workspace = prepare(second, host)
+    (workspace.checkout / "first").unlink()
+    write(workspace.checkout, {"second": "2\n"})
+    assert finish(workspace, second) == final
+    result, cumulative = stored_diffs(second)["result"], stored_diffs(second)["cumulative"]
+    assert f"\n-{base_tree} {final}\n".encode() in result and cumulative == stored_diffs(trial)["cumulative"]
+    assert applied(origin, workspace.base_sha, stored_diffs(first)["cumulative"], result) == final
 
 
 def test_no_change_writes_nothing(host: Host, origin: Path) -> None:

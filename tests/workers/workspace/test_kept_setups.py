@@ -87,8 +87,11 @@ def test_a_follow_up_with_the_same_named_files_gets_it_as_well(engine: Engine) -
 def test_other_named_files_another_command_or_another_site_run_it_again(whole: Engine) -> None:
     named = {"setup_cache_files": ("lock", ".gitignore"), "setup_command": "mkdir installed"}
     assert setup_of(whole.run("true", **named)) == RAN
-    others = {"site_id": "other"}, {"egress_hosts": ("example.org",)}, {"setup_command": "true"}
-    assert [setup_of(whole.run("true", **{**named, **other})) for other in others] == [RAN] * 3
+    others = (
+        *({"site_id": "other"}, {"egress_hosts": ("example.org",)}, {"setup_command": "true"}),
+        {"setup_fingerprint": "that of another variable"},
+    )
+    assert [setup_of(whole.run("true", **{**named, **other})) for other in others] == [RAN] * 4
     (whole.source / "README").write_text("changed\n")
     git(whole.source, "commit", "--quiet", "--all", "--message", "not of a named file")
     assert setup_of(whole.run("true", **named)) == USED

@@ -22,7 +22,6 @@ from tests.workers.attempts import Engine
 from tests.workers.engine import SANDBOXES, git, linux, repository
 from tests.workers.repositories import (
     ENVIRONMENT,
-    applied,
     commit_all,
     finish,
     following,
@@ -187,17 +186,9 @@ jobs: list[Job] = []
 def test_edits_give_the_same_bytes_in_both(edit: Callable[[Path], None], hosts: list[Host], origin: Path) -> None:
     job = both(hosts, lambda: make_job(origin, attempt=_attempt()), None, edit)
     base = git(origin, "rev-parse", "HEAD")
-    diff = stored_diffs(job)["cumulative"]
     # The next session finds that work, and more of the same is done on top of it.
-    later = both(
-        hosts,
-        lambda: following(job, _attempt(), base_sha=base),
-        None,
-        shell("echo more > more; rm -rf src/b/four text* renamed folder"),
-    )
-    assert applied(origin, base, diff, stored_diffs(later)["result"]) == applied(
-        origin, base, stored_diffs(later)["cumulative"]
-    )
+    more = shell("echo more > more; rm -rf src/b/four text* renamed folder")
+    both(hosts, lambda: following(job, _attempt(), base_sha=base), None, more)
 
 
 def _attempt() -> int:
@@ -412,8 +403,7 @@ def test_a_session_starts_few_git_processes(
     as_agent(workspace, lambda folder: write(folder, {"src/a/two": "changed\n", "new": "x\n"}))
     finish(workspace, job)
     saved = log.read_text().splitlines()[len(prepared) :]
-    assert len(prepared) <= (3 if is_follow_up else 0), prepared
-    assert len(saved) <= (6 if is_follow_up else 4), saved
+    assert len(prepared) + len(saved) <= (6 if is_follow_up else 3), prepared + saved
     workspace.dispose()
 
 

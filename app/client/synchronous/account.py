@@ -1,0 +1,145 @@
+# Made from app/client/asynchronous by bin/generate-client. Change that, and run it again.
+"""Calls for the account: its user and limits, variables, tokens, agents and webhooks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from app.client.events import Event
+from app.client.paths import id_in_path
+from app.client.synchronous.events import follow
+from app.client.synchronous.transport import Json, Transport
+
+
+class AccountCalls(Transport):
+    def me(self) -> Json:
+        """The user of the token, its account and the token itself."""
+        return self._get_json("/me")
+
+    def account(self) -> Json:
+        """The account: its limits, and what of them is in use."""
+        return self._get_json("/account")
+
+    def create_console_link(self) -> str:
+        """A URL that signs in to the console once, within ten minutes."""
+        link = self._post("/console_links")
+        return str(link["url"])
+
+    def agents(self) -> list[Json]:
+        """The agents that a prompt may name, and whether they are installed and have a key."""
+        return list(self._get_json("/agents"))
+
+    def account_events(self, *, last_event_id: str | None = None, patience: float = 60.0) -> Iterator[Event]:
+        """The changes of state in the account from now on. First comes a `heartbeat` whose id is a place to resume from."""
+        return follow(self._http, "/events", last_event_id, patience)
+
+    def audit_events(self) -> Iterator[Json]:
+        """Who changed what, newest first."""
+        return self._pages("/audit_events")
+
+    def budgets(self) -> list[Json]:
+        """The budgets of the account and its sites, with what is used of them."""
+        return list(self._get_json("/budgets"))
+
+    def create_budget(self, period: str, **fields: Any) -> Json:
+        """Limit what sessions use in each `period`, a `day` or a `month`."""
+        return self._post("/budgets", {"period": period, **fields})
+
+    def get_budget(self, budget_id: str) -> Json:
+        return self._get_json(f"/budgets/{id_in_path(budget_id)}")
+
+    def update_budget(self, budget_id: str, **fields: Any) -> Json:
+        """Change the given limits."""
+        return self._patch(f"/budgets/{id_in_path(budget_id)}", fields)
+
+    def delete_budget(self, budget_id: str) -> None:
+        self._call("DELETE", f"/budgets/{id_in_path(budget_id)}")
+
+    def account_variables(self) -> Iterator[Json]:
+        """All variables of the account. The values of secrets are None."""
+        return self._pages("/account/variables")
+
+    def create_account_variable(self, name: str, value: str, **fields: Any) -> Json:
+        return self._post("/account/variables", {"name": name, "value": value, **fields})
+
+    def get_account_variable(self, variable_id: str) -> Json:
+        return self._get_json(_variable(variable_id))
+
+    def update_account_variable(self, variable_id: str, **fields: Any) -> Json:
+        """Change the given fields."""
+        return self._patch(_variable(variable_id), fields)
+
+    def delete_account_variable(self, variable_id: str) -> None:
+        self._call("DELETE", _variable(variable_id))
+
+    def members(self) -> Iterator[Json]:
+        """The people of the account, with their roles."""
+        return self._pages("/account/members")
+
+    def create_member(self, email: str, full_name: str, **fields: Any) -> Json:
+        """Add a person. Only this answer has their first token, as `token`."""
+        return self._post("/account/members", {"email": email, "full_name": full_name, **fields})
+
+    def get_member(self, member_id: str) -> Json:
+        return self._get_json(_member(member_id))
+
+    def update_member(self, member_id: str, **fields: Any) -> Json:
+        """Change the given fields."""
+        return self._patch(_member(member_id), fields)
+
+    def delete_member(self, member_id: str) -> None:
+        """Remove a person, whose tokens are all revoked."""
+        self._call("DELETE", _member(member_id))
+
+    def tokens(self) -> Iterator[Json]:
+        """The tokens of the user, or of the account for an administrator, revoked ones too. Without their values."""
+        return self._pages("/tokens")
+
+    def create_token(self, **fields: Any) -> Json:
+        """Create a token. Only this answer has its value, as `token`."""
+        return self._post("/tokens", fields)
+
+    def revoke_token(self, token_id: str) -> None:
+        self._call("DELETE", f"/tokens/{id_in_path(token_id)}")
+
+    def webhooks(self) -> Iterator[Json]:
+        return self._pages("/webhooks")
+
+    def create_webhook(self, url: str, **fields: Any) -> Json:
+        """Send events to `url`. Only this answer has the secret that signs them."""
+        return self._post("/webhooks", {"url": url, **fields})
+
+    def get_webhook(self, webhook_id: str) -> Json:
+        return self._get_json(_webhook(webhook_id))
+
+    def update_webhook(self, webhook_id: str, **fields: Any) -> Json:
+        """Change the given fields."""
+        return self._patch(_webhook(webhook_id), fields)
+
+    def delete_webhook(self, webhook_id: str) -> None:
+        self._call("DELETE", _webhook(webhook_id))
+
+    def rotate_webhook_secret(self, webhook_id: str) -> Json:
+        """Replace its secret. For a day, deliveries are signed with the old one, too."""
+        return self._post(f"{_webhook(webhook_id)}/rotate_secret")
+
+    def webhook_deliveries(self, webhook_id: str) -> Iterator[Json]:
+        """What was sent to it and what it answered, newest first."""
+        return self._pages(f"{_webhook(webhook_id)}/deliveries")
+
+    def replay_webhook_delivery(self, webhook_id: str, delivery_id: str) -> Json:
+        """Send a delivery again."""
+        return self._post(f"{_webhook(webhook_id)}/deliveries/{id_in_path(delivery_id)}/replay")
+
+
+def _member(member_id: str) -> str:
+    return f"/account/members/{id_in_path(member_id)}"
+
+
+def _variable(variable_id: str) -> str:
+    return f"/account/variables/{id_in_path(variable_id)}"
+
+
+def _webhook(webhook_id: str) -> str:
+    return f"/webhooks/{id_in_path(webhook_id)}"

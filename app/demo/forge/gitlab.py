@@ -1,0 +1,254 @@
+"""The part of GitLab's REST API that opens, finds and changes merge requests: https://docs.gitlab.com/api/merge_requests/
+
+Wordings and statuses are those of GitLab's `lib/api/merge_requests.rb` and `app/models/merge_request.rb`.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any, NoReturn
+
+from flask import Blueprint, abort, g, jsonify, make_response, request
+
+from app.demo.forge import discussions, pulls, shapes
+from app.demo.forge.discussions import Entry
+from app.demo.forge.forge import forge, may_write
+from app.demo.forge.pulls import Pull
+from app.demo.forge.repositories import Repository, find, find_all
+
+gitlab = Blueprint("gitlab", __name__, url_prefix="/api/v4")
+_MERGE_REQUESTS = "/projects/<path:project>/merge_requests"
+_STATES = {"open": "opened", "draft": "opened", "closed": "closed", "merged": "merged"}
+_PEOPLE = {"reviewer_ids": "reviewers", "assignee_ids": "assignees"}
+_LIMITS = {"title": 255, "description": 1_048_576}
+_LEVELS, _MOST_NOTE_CHARACTERS = {"read": 20, "write": 30, "admin": 40}, 1_000_000
+
+
+@gitlab.url_value_preprocessor
+def _authorize(_: str | None, values: dict[str, Any] | None) -> None:
+    given, may = request.headers.get("Authorization"), may_write()
+    if may is None and (given or request.method != "GET"):
+        reason = "Token was revoked. You have to re-authorize from the user."
+        _refuse(
+            401, {"error": "invalid_token", "error_description": reason} if given else {"message": "401 Unauthorized"}
+        )
+    if values is None or "project" not in values:
+        # Any token reads users.
+        return
+    repository = _find(values.pop("project"))
+    if repository is None or (repository.is_private and not given):
+        _refuse(404, {"message": "404 Project Not Found"})
+    if request.method != "GET" and not may:
+        reason = "The request requires higher privileges than provided by the access token."
+        _refuse(403, {"error": "insufficient_scope", "error_description": reason, "scope": "api"})
+    g.repository = repository
+
+
+@gitlab.get("/projects/<path:project>")
+def get_project() -> dict[str, Any]:
+    return {"id": _id(g.repository), "path_with_namespace": g.repository.full_name}
+
+
+@gitlab.get(_MERGE_REQUESTS)
+def list_merge_requests() -> list[dict[str, Any]]:
+    state, branch = request.args.get("state", "all"), request.args.get("source_branch")
+    found = [_shape(pull) for pull in pulls.get_all(g.repository) if branch in (None, pull.head)]
+    chosen = [shape for shape in found if state in ("all", shape["state"])]
+    size = min(100, request.args.get("per_page", 20, int))
+    start = size * (request.args.get("page", 1, int) - 1)
+    return chosen[start : start + size]
+
+
+@gitlab.get(f"{_MERGE_REQUESTS}/<int:number>")
+def get_merge_request(number: int) -> dict[str, Any]:
+    return _shape(_get(number))
+
+
+@gitlab.post(_MERGE_REQUESTS)
+def create_merge_request() -> tuple[dict[str, Any], int]:
+    given = _values()
+    missing = [name for name in ("title", "source_branch", "target_branch") if not given.get(name)]
+    if missing:
+        _refuse(400, {"error": ", ".join(f"{name} is missing" for name in missing)})
+    head, base = given["source_branch"], given["target_branch"]
+    if head == base:
+        _refuse(422, {"error": ["You can't use same project/branch for source and target"]})
+    with pulls.lock:
+        branches = g.repository.branches()
+        if head not in branches or base not in branches:
+            _refuse(422, {"error": [f"The branch {head if head not in branches else base} does not exist"]})
+        for pull in pulls.get_all(g.repository):
+            if pull.is_open and (pull.head, pull.base) == (head, base):
+                reason = f"Another open merge request already exists for this source branch: !{pull.number}"
+                _refuse(409, {"message": [reason]})
+        text = {"title": given["title"], "body": given.get("description"), "draft": False}
+        made = pulls.add(g.repository, **text, head=head, base=base, shas=(branches[head], branches[base]))
+    return _shape(made), 201
+
+
+@gitlab.put(f"{_MERGE_REQUESTS}/<int:number>")
+def update_merge_request(number: int) -> dict[str, Any]:
+    given = _values()
+    if not given.keys() & {"title", "description", "state_event", "target_branch", "add_labels", *_PEOPLE}:
+        _refuse(
+            400, {"error": "assignee_id, description, title, state_event are missing, at least one must be provided"}
+        )
+    with pulls.lock:
+        pull = _get(number)
+        changes = {"title": given.get("title", pull.title), "body": given.get("description", pull.body)}
+        # Labels that there are not are created.
+        labels = [each for each in given.get("add_labels", "").split(",") if each]
+        people = {field: _named(given[name]) for name, field in _PEOPLE.items() if name in given}
+        return _shape(pulls.save(g.repository, pull, **changes, **people, labels=pulls.added(pull.labels, labels)))
+
+
+def _named(ids: list[int]) -> list[str]:
+    """Members of the project by their ids. Others are left out."""
+    return [name for name in pulls.PEOPLE if pulls.number_of(name) in ids]
+
+
+@gitlab.get("/projects/<path:project>/labels/<label>")
+def get_label(label: str) -> dict[str, Any]:
+    if label not in pulls.LABELS:
+        _refuse(404, {"message": "404 Label Not Found"})
+    return {"id": pulls.number_of(label), "name": label, "color": "#ededed", "description": None}
+
+
+@gitlab.get("/users")
+def list_users() -> list[dict[str, Any]]:
+    name = request.args.get("username", "").lower()
+    # A user who is no member of the project.
+    return [_person(each) for each in (*pulls.PEOPLE, "stranger") if each == name]
+
+
+@gitlab.get("/projects/<path:project>/members/all")
+def list_members() -> list[dict[str, Any]]:
+    """https://docs.gitlab.com/api/project_members/: `query` finds parts of names."""
+    query = request.args.get("query", "").lower()
+    found = [(name, may) for name, may in discussions.permissions(g.repository).items() if query in name.lower()]
+    return _page([{**_person(name), "access_level": _LEVELS[may]} for name, may in found])
+
+
+@gitlab.get(f"{_MERGE_REQUESTS}/<int:number>/notes")
+def list_notes(number: int) -> list[dict[str, Any]]:
+    found = [_note(each) for each in _notes(number)]
+    return _page(found if request.args.get("sort") == "asc" else found[::-1])
+
+
+@gitlab.get(f"{_MERGE_REQUESTS}/<int:number>/discussions")
+def list_discussions(number: int) -> list[dict[str, Any]]:
+    """https://docs.gitlab.com/api/discussions/: replies are with what they reply to."""
+    threads: dict[int, list[dict[str, Any]]] = {}
+    for entry in _notes(number):
+        threads.setdefault(entry.in_reply_to_id or entry.id, []).append(_note(entry))
+    return _page([{"id": str(first), "individual_note": False, "notes": notes} for first, notes in threads.items()])
+
+
+@gitlab.get(f"{_MERGE_REQUESTS}/<int:number>/notes/<int:note_id>")
+def get_note(number: int, note_id: int) -> dict[str, Any]:
+    return _note(_find_note(number, note_id))
+
+
+@gitlab.post(f"{_MERGE_REQUESTS}/<int:number>/notes")
+def create_note(number: int) -> tuple[dict[str, Any], int]:
+    _get(number)
+    return _note(discussions.comment(g.repository, number, shapes.LOGIN, _body())), 201
+
+
+@gitlab.put(f"{_MERGE_REQUESTS}/<int:number>/notes/<int:note_id>")
+def update_note(number: int, note_id: int) -> dict[str, Any]:
+    if _find_note(number, note_id).user != shapes.LOGIN:
+        _refuse(403, {"message": "403 Forbidden"})
+    return _note(discussions.edit(g.repository, note_id, _body()))
+
+
+def _body() -> str:
+    body = request.get_json().get("body")
+    if not body:
+        _refuse(400, {"error": "body is missing"})
+    if len(body) > _MOST_NOTE_CHARACTERS:
+        _refuse(400, {"message": {"note": [f"is too long (maximum is {_MOST_NOTE_CHARACTERS} characters)"]}})
+    return str(body)
+
+
+def _notes(number: int) -> list[Entry]:
+    _get(number)
+    return [each for each in discussions.entries(g.repository, number) if not each.is_review]
+
+
+def _find_note(number: int, note_id: int) -> Entry:
+    found = next((each for each in _notes(number) if each.id == note_id), None)
+    if found is None:
+        _refuse(404, {"message": "404 Note Not Found"})
+    return found
+
+
+def _note(entry: Entry) -> dict[str, Any]:
+    at = {"new_path": entry.path, "old_path": entry.path, "new_line": entry.line, "old_line": None}
+    position = {"position": {**at, "position_type": "text"}} if entry.path else {}
+    about = {"noteable_iid": entry.number, "noteable_type": "MergeRequest", "system": False}
+    kind = {"type": "DiffNote" if entry.path else None, "created_at": entry.created_at}
+    return {"id": entry.id, "body": entry.body, "author": _person(entry.user), **about, **kind, **position}
+
+
+def _page(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    size = min(100, request.args.get("per_page", 20, int))
+    start = size * (request.args.get("page", 1, int) - 1)
+    return found[start : start + size]
+
+
+def _person(name: str) -> dict[str, Any]:
+    return {"id": pulls.number_of(name), "username": name, "name": name.title(), "state": "active"}
+
+
+def _values() -> dict[str, Any]:
+    given: dict[str, Any] = request.get_json()
+    for name, limit in _LIMITS.items():
+        if len(given.get(name) or "") > limit:
+            _refuse(400, {"message": {name: [f"is too long (maximum is {limit} characters)"]}})
+    return given
+
+
+def _get(number: int) -> Pull:
+    found = next((pull for pull in pulls.get_all(g.repository) if pull.number == number), None)
+    if found is None:
+        _refuse(404, {"message": "404 Not found"})
+    return found
+
+
+def _find(project: str) -> Repository | None:
+    """A project by its number, or by its path, whose slashes the client has to encode."""
+    if project.isdigit():
+        return next((each for each in find_all(forge().root) if _id(each) == int(project)), None)
+    is_encoded = project.replace("/", "%2F").lower() in request.environ["RAW_URI"].lower()
+    return find(forge().root, *project.rsplit("/", 1)) if is_encoded and "/" in project else None
+
+
+def _id(repository: Repository) -> int:
+    return zlib.crc32(repository.full_name.encode())
+
+
+def _shape(pull: Pull) -> dict[str, Any]:
+    is_draft = pull.title.lower().startswith(("draft:", "[draft]", "(draft)"))
+    return {
+        "id": pull.number,
+        "iid": pull.number,
+        "project_id": _id(g.repository),
+        "source_project_id": _id(g.repository),
+        "target_project_id": _id(g.repository),
+        "web_url": f"{request.host_url}{g.repository.full_name}/-/merge_requests/{pull.number}",
+        "state": _STATES[pull.label],
+        "draft": is_draft,
+        "source_branch": pull.head,
+        "target_branch": pull.base,
+        "sha": pull.head_sha,
+        "title": pull.title,
+        "description": pull.body,
+        "labels": pull.labels,
+        "reviewers": [_person(each) for each in pull.reviewers],
+        "assignees": [_person(each) for each in pull.assignees],
+    }
+
+
+def _refuse(status: int, body: dict[str, Any]) -> NoReturn:
+    abort(make_response(jsonify(body), status))

@@ -1,0 +1,115 @@
+"""What the forges deliver, in one form. Of a delivery only what it is about is kept: the rest is asked for later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from app.models.states import Forge, ForgeEvent
+from app.services.hooks.authenticity import Request
+
+_LARGEST_NUMBER, _LARGEST_ID, _LONGEST_BRANCH = 2**31 - 1, 2**63 - 1, 255
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something happened to the pull request with this number, or of one of these branches, or was written about it; or
+    the issue with this number was opened, labelled or commented."""
+
+    event: ForgeEvent
+    number: int | None
+    subject_id: int | None = None
+    """The comment or review."""
+    text: str = ""
+    branches: tuple[str, ...] = ()
+    label: str = ""
+
+
+def notice_of(forge: Forge, request: Request, data: Mapping[str, Any]) -> Notice | None:
+    """What was delivered. None: it is nothing that is followed, or not in the form that this forge uses."""
+    event_header, read = _FORGES[forge]
+    try:
+        notice = read(request.header(event_header) or "", data)
+    except (AttributeError, KeyError, TypeError):
+        return None
+    return notice if notice is not None and _is_valid(notice) else None
+
+
+def _is_valid(notice: Notice) -> bool:
+    """Values come from JSON, so they may have any type."""
+    is_id = notice.subject_id is None or _is_whole(notice.subject_id, _LARGEST_ID)
+    if notice.number is None:
+        is_about = all(map(_is_branch, notice.branches))
+    else:
+        is_about = _is_whole(notice.number, _LARGEST_NUMBER)
+    return is_about and is_id and isinstance(notice.text, str) and isinstance(notice.label, str)
+
+
+def _is_branch(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= _LONGEST_BRANCH and "\0" not in value
+
+
+def _is_whole(value: object, most: int) -> bool:
+    return type(value) is int and 0 < value <= most
+
+
+def _github(event: str, data: Mapping[str, Any]) -> Notice | None:
+    """https://docs.github.com/en/webhooks/webhook-events-and-payloads
+
+    A comment at a place in the diff always belongs to a review, even if it is the only one. So both name the review,
+    whose remarks are gathered into one.
+    """
+    if event == "pull_request":
+        return Notice(ForgeEvent.PULL_REQUEST, data["pull_request"]["number"])
+    if event == "status" and data["state"] != "pending":
+        return Notice(ForgeEvent.CHECKS, None, branches=tuple(each["name"] for each in data["branches"]))
+    match event, data["action"]:
+        case "issue_comment", "created" if "pull_request" in data["issue"]:
+            comment = data["comment"]
+            return Notice(ForgeEvent.COMMENT, data["issue"]["number"], comment["id"], comment["body"] or "")
+        case "issue_comment", "created":
+            comment = data["comment"]
+            return Notice(ForgeEvent.ISSUE, data["issue"]["number"], comment["id"], comment["body"] or "")
+        case "issues", "labeled":
+            return Notice(ForgeEvent.ISSUE, data["issue"]["number"], label=data["label"]["name"])
+        case "issues", "opened":
+            return Notice(ForgeEvent.ISSUE, data["issue"]["number"], text=data["issue"]["body"] or "")
+        case "pull_request_review", "submitted":
+            review = data["review"]
+            return Notice(ForgeEvent.REVIEW, data["pull_request"]["number"], review["id"], review["body"] or "")
+        case "pull_request_review_comment", "created":
+            comment, number = data["comment"], data["pull_request"]["number"]
+            return Notice(ForgeEvent.REVIEW, number, comment["pull_request_review_id"], comment["body"] or "")
+        case "check_suite", "completed":
+            return Notice(ForgeEvent.CHECKS, None, branches=(data["check_suite"]["head_branch"],))
+    return None
+
+
+def _gitea(event: str, data: Mapping[str, Any]) -> Notice | None:
+    """https://docs.gitea.com/usage/webhooks. A review has no id there, so only comments are followed."""
+    if event == "pull_request":
+        return Notice(ForgeEvent.PULL_REQUEST, data["pull_request"]["number"])
+    if event == "issue_comment" and data["action"] == "created" and data["is_pull"]:
+        comment = data["comment"]
+        return Notice(ForgeEvent.COMMENT, data["issue"]["number"], comment["id"], comment["body"] or "")
+    return None
+
+
+def _gitlab(event: str, data: Mapping[str, Any]) -> Notice | None:
+    """https://docs.gitlab.com/user/project/integrations/webhook_events/"""
+    about = data["object_attributes"]
+    if event == "Merge Request Hook":
+        return Notice(ForgeEvent.PULL_REQUEST, about["iid"])
+    # Older servers send no action, and only new comments.
+    is_new = about.get("action", "create") == "create"
+    if event == "Note Hook" and is_new and about["noteable_type"] == "MergeRequest":
+        return Notice(ForgeEvent.COMMENT, data["merge_request"]["iid"], about["id"], about["note"] or "")
+    return None
+
+
+_FORGES: Mapping[Forge, tuple[str, Callable[[str, Mapping[str, Any]], Notice | None]]] = {
+    Forge.GITHUB: ("X-GitHub-Event", _github),
+    Forge.GITLAB: ("X-Gitlab-Event", _gitlab),
+    Forge.GITEA: ("X-Gitea-Event", _gitea),
+}

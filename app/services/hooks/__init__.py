@@ -1,0 +1,1 @@
+"""Hooks of sites, by which other systems create runners."""

@@ -1,0 +1,1 @@
+"""Checks of what a session of a site would need."""

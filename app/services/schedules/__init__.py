@@ -1,0 +1,1 @@
+"""Schedules of sites, and the runners that they create."""

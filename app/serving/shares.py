@@ -1,0 +1,116 @@
+"""How many threads of a web process the requests of one account may occupy at once. The others of that account wait."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from collections.abc import Mapping
+from typing import Any
+
+from app.errors import TooMany
+from app.streams.capacity import MOST_CONNECTIONS
+
+MOST_WAITING = MOST_CONNECTIONS // 2
+"""The requests of one account that wait at once."""
+
+
+class MustWait(BaseException):
+    """Ends a request for which nothing was done yet. It is served again as soon as another one of its account has ended.
+
+    Not an `Exception`, so that nothing answers it.
+    """
+
+
+class Shares:
+    """Threads take and leave. The connections that wait belong to the server's loop, which alone calls the rest."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._taken = Counter[str]()
+        self._announced = Counter[str]()
+        self._waiting: dict[str, deque[Any]] = {}
+
+    def take(self, who: str, *, has_waited: bool) -> None:
+        """Raises `MustWait` while `who` has its share, or others of it wait already; `TooMany` if too many do."""
+        with self._lock:
+            if self._taken[who] < self._most and (has_waited or not self._announced[who]):
+                self._taken[who] += 1
+                return
+            if self._announced[who] >= MOST_WAITING:
+                raise TooMany(
+                    f"{MOST_WAITING} requests of your account are waiting, which is the limit. Send fewer at once.",
+                    error_code="too_many_requests_at_once",
+                    headers={"Retry-After": "1"},
+                )
+            self._announced[who] += 1
+            raise MustWait
+
+    def leave(self, who: str) -> None:
+        with self._lock:
+            _subtract(self._taken, who)
+
+    def wait(self, who: str, connection: Any, *, first: bool) -> None:
+        """Keep the connection of a request that must wait."""
+        waiting = self._waiting.setdefault(who, deque())
+        (waiting.appendleft if first else waiting.append)(connection)
+
+    def next(self, who: str) -> Any | None:
+        """The connection that is to be served next, if one waits and there is room for it."""
+        with self._lock:
+            return self._pop(who, last=False) if self._taken[who] < self._most else None
+
+    def evict(self) -> Any | None:
+        """The connection that came last, of whoever has the most that wait."""
+        with self._lock:
+            most = max(self._waiting, key=lambda who: len(self._waiting[who]), default="")
+            return self._pop(most, last=True)
+
+    def _pop(self, who: str, *, last: bool) -> Any | None:
+        waiting = self._waiting.get(who)
+        if not waiting:
+            return None
+        connection = waiting.pop() if last else waiting.popleft()
+        if not waiting:
+            del self._waiting[who]
+        _subtract(self._announced, who)
+        return connection
+
+
+def _subtract(counter: Counter[str], who: str) -> None:
+    counter[who] -= 1
+    if not counter[who]:
+        del counter[who]
+
+
+class Share:
+    """The part of one request in it."""
+
+    def __init__(self, shares: Shares) -> None:
+        self._shares = shares
+        self.who: str | None = None
+        """Whose request it is, once that is known."""
+        self.has_waited = False
+        self._is_taken = False
+
+    def take(self, who: str) -> None:
+        """Raises as `Shares.take` does."""
+        if not self._is_taken:
+            self.who = who
+            self._shares.take(who, has_waited=self.has_waited)
+            self._is_taken = True
+
+    def leave(self) -> None:
+        if self._is_taken and self.who is not None:
+            self._is_taken = False
+            self._shares.leave(self.who)
+
+
+def take_share(environ: Mapping[str, Any], who: object) -> None:
+    """Count the request for `who`, an account. Raises `MustWait` or `TooMany` if it occupies enough threads already.
+
+    Call it before anything is done for the request. Other servers, such as that of tests, have no shares.
+    """
+    share = getattr(environ.get("gunicorn.socket"), "share", None)
+    if isinstance(share, Share):
+        share.take(str(who))

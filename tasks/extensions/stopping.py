@@ -1,0 +1,59 @@
+"""Stops a session worker within a bound, whatever state it is in.
+
+On SIGTERM, SIGINT or SIGQUIT the worker takes no more sessions, and lets those that run continue for
+`SOFT_SHUTDOWN_SECONDS`. Then it interrupts them, so that each requeues its session, and kills what is left. A second
+signal interrupts them at once.
+
+Celery does this inside its signal handler, wherever the signal came: with a lock held, or a process half started. Here
+the handler only sets a flag, which Celery's loop reads.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+import structlog
+from celery.apps.worker import Worker
+from celery.platforms import EX_FAILURE, EX_OK
+from celery.worker import state
+
+from app.config import settings
+from tasks.extensions.pool import CLOSE_SECONDS, INTERRUPT_SECONDS
+
+log = structlog.get_logger()
+SPARE_SECONDS = 10.0
+"""What a stop may take in addition to draining the pool, such as for a broker that does not answer."""
+
+
+class SessionWorker(Worker):
+    """Celery's worker with handlers of our own for the signals that stop it."""
+
+    def install_platform_tweaks(self, worker: Any) -> None:
+        super().install_platform_tweaks(worker)
+        pid = os.getpid()
+
+        def stop(*_: Any) -> None:
+            # A process of the pool has these handlers until it has set its own.
+            if os.getpid() != pid:
+                return
+            if state.should_stop is None:
+                state.should_stop = EX_OK
+                signal.alarm(
+                    round(settings().soft_shutdown_seconds + INTERRUPT_SECONDS + CLOSE_SECONDS + SPARE_SECONDS)
+                )
+            else:
+                state.should_terminate = EX_FAILURE
+
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            signal.signal(number, stop)
+        signal.signal(signal.SIGALRM, _give_up)
+
+
+def _give_up(*_: Any) -> None:
+    """End at once. The kernel then kills the pool's processes, and other workers requeue their sessions."""
+    try:
+        log.error("worker_stop_timed_out", remedy="Report this. Other workers run the worker's sessions again.")
+    finally:
+        os._exit(EX_FAILURE)

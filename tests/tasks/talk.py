@@ -1,0 +1,152 @@
+"""A pull request that people write about, and whose checks end, with the webhook by which the forge says so."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import uuid
+from typing import Any
+
+from app import db
+from app.demo.forge import discussions
+from app.demo.forge.discussions import Entry
+from app.models import AgentRunnerSession, ForgeDelivery
+from app.models.states import Forge, ForgeDeliveryState, PullRequestState
+from app.services.forge_webhooks import deliveries, failed_checks, follow_ups, webhooks
+from app.services.forge_webhooks.deliveries import Received
+from app.services.forge_webhooks.webhooks import ForgeWebhookFields
+from app.services.hooks.authenticity import Request
+from tasks.forge_deliveries import follow_forge
+from tasks.publications import publish
+from tasks.sessions import run_session
+from tests.tasks.pull_request import Opened
+
+NUMBER = {"pull_request": {"number": 1}, "object_attributes": {"iid": 1}}
+_ON_GITLAB = {"pull_request": "Merge Request Hook", "issue_comment": "Note Hook"}
+
+
+class Told:
+    """A runner with a pull request, and the webhook by which its forge tells what happens to it."""
+
+    def __init__(self, work: Opened, kind: Forge = Forge.GITHUB, **fields: Any) -> None:
+        self.work, self.kind = work, kind
+        with db.transaction():
+            fields_of_it = ForgeWebhookFields(**fields)
+            self.webhook, self.secret = webhooks.create(work.ada, work.runner.site_id, fields_of_it)
+
+    def deliver(self, delivery_id: str | None = None) -> uuid.UUID:
+        """Deliver that something has happened; the id of the record."""
+        found = self.receive("pull_request", NUMBER, delivery_id)
+        assert found is not None
+        return found
+
+    def receive(self, event: str, data: dict[str, Any], delivery_id: str | None = None) -> uuid.UUID | None:
+        """Deliver an event; the id of the record, if it is recorded."""
+        received = Received(self._request(event, json.dumps(data).encode()), data, delivery_id or str(uuid.uuid4()))
+        with db.transaction():
+            found = deliveries.receive(self.webhook.id, received)
+            return found.id if found else None
+
+    def _request(self, event: str, body: bytes) -> Request:
+        digest = hmac.new(self.secret.encode(), body, "sha256").hexdigest()
+        headers: dict[Forge, dict[str, str]] = {
+            Forge.GITHUB: {"X-GitHub-Event": event, "X-Hub-Signature-256": f"sha256={digest}"},
+            Forge.GITLAB: {"X-Gitlab-Event": _ON_GITLAB.get(event, event), "X-Gitlab-Token": self.secret},
+            Forge.GITEA: {"X-Gitea-Event": event, "X-Gitea-Signature": digest},
+        }
+        return Request(headers[self.kind].get, body)
+
+    def follow(self, *ids: uuid.UUID) -> PullRequestState | None:
+        """Run the task for these deliveries; the state that the runner shows then."""
+        for delivery_id in ids:
+            follow_forge(str(delivery_id))
+            assert record_of(delivery_id).state == ForgeDeliveryState.DONE
+        return self.work.runner.pr_state
+
+
+def record_of(delivery_id: uuid.UUID) -> ForgeDelivery:
+    with db.transaction(read_only=True):
+        return db.session.get_one(ForgeDelivery, delivery_id)
+
+
+class Talk(Told):
+    """A pull request that people write about."""
+
+    def __init__(self, work: Opened, kind: Forge = Forge.GITHUB, **fields: Any) -> None:
+        super().__init__(work, kind, **fields)
+        self.repository = work.repository
+        discussions.permit(self.repository, "bob", "write")
+
+    def comment(self, body: str, author: str = "bob", **more: Any) -> uuid.UUID | None:
+        """Somebody comments; the record of the delivery."""
+        return self.deliver_comment(discussions.comment(self.repository, 1, author, body), **more)
+
+    def deliver_comment(
+        self, entry: Entry, delivery_id: str | None = None, action: str = "created"
+    ) -> uuid.UUID | None:
+        issue = {"number": entry.number, "pull_request": {}}
+        comment = {"id": entry.id, "body": entry.body}
+        on_github = {"action": action, "issue": issue, "comment": comment, "is_pull": True}
+        note = {"id": entry.id, "note": entry.body, "noteable_type": "MergeRequest", "action": action.removesuffix("d")}
+        on_gitlab = {"object_attributes": note, "merge_request": {"iid": entry.number}}
+        data = on_gitlab if self.kind == Forge.GITLAB else on_github
+        return self.receive("issue_comment", data, delivery_id)
+
+    def deliver_review(self, review: Entry) -> list[uuid.UUID | None]:
+        """What GitHub delivers of a review: itself, and each of its comments."""
+        pull = {"pull_request": {"number": review.number}}
+        submitted = {"action": "submitted", "review": {"id": review.id, "body": review.body}, **pull}
+        comments = [each for each in discussions.entries(self.repository, 1) if each.review_id == review.id]
+        created = [
+            {"action": "created", "comment": {"id": each.id, "pull_request_review_id": review.id, "body": each.body}}
+            for each in comments
+        ]
+        each_of_them = [self.receive("pull_request_review_comment", {**each, **pull}) for each in created]
+        return [*each_of_them, self.receive("pull_request_review", submitted)]
+
+    def read(self, delivery_id: uuid.UUID | None) -> ForgeDeliveryState:
+        follow_forge(str(delivery_id))
+        return self.state(delivery_id)
+
+    def state(self, delivery_id: uuid.UUID | None) -> ForgeDeliveryState:
+        assert delivery_id is not None
+        return record_of(delivery_id).state
+
+    def session(self, delivery_id: uuid.UUID | None) -> AgentRunnerSession:
+        assert delivery_id is not None
+        with db.transaction(read_only=True):
+            return db.session.get_one(AgentRunnerSession, record_of(delivery_id).session_id)
+
+    def work_on(self, delivery_id: uuid.UUID | None, script: str = "echo two > a.txt; echo Did two.") -> None:
+        """Run the session of a request. The agent of these tests is a shell, so the prompt becomes a script."""
+        session = self.session(delivery_id)
+        with db.transaction():
+            db.session.get_one(AgentRunnerSession, session.id).prompt = script
+        run_session(str(session.id))
+
+    def end_checks(self, delivery_id: str | None = None) -> uuid.UUID | None:
+        """Deliver that a suite of checks has ended; the record of it."""
+        suite = {"head_branch": self.work.runner.pr_branch, "head_sha": self.work.head_sha}
+        return self.receive("check_suite", {"action": "completed", "check_suite": suite}, delivery_id)
+
+    def answers(self) -> list[str]:
+        return [entry.body for entry in discussions.entries(self.repository, 1) if entry.user == "demo"]
+
+    def finish(self, delivery_id: uuid.UUID | None) -> str:
+        """Publish the work and answer; the answer."""
+        assert delivery_id is not None
+        sweep()
+        if publication_id := record_of(delivery_id).publication_id:
+            publish(str(publication_id))
+            sweep()
+        assert self.read(delivery_id) == ForgeDeliveryState.DONE
+        return self.answers()[-1]
+
+
+def sweep() -> None:
+    with db.transaction(read_only=True):
+        ready = follow_ups.find_ready(10)
+    for delivery_id in ready:
+        doubtful = failed_checks.find_doubtful(delivery_id)
+        with db.transaction():
+            follow_ups.go_on(delivery_id, doubtful)

@@ -1,0 +1,163 @@
+"""The branch moves on while a runner works: that is measured, and the work is reapplied on its tip."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from app import artifacts, db, queue
+from app.errors import Invalid
+from app.models import AgentRunner, AgentRunnerSession
+from app.models.states import Mode, SessionState
+from app.services.publishing import base_drift
+from app.services.runners import agent_runner_sessions, head
+from tasks.publications import check_pull_requests
+from tasks.sessions import run_session
+from tests.tasks.conftest import read, runner_of
+from tests.tasks.test_publishing import ada_of, commit, follow_up
+from tests.workers.repositories import commit_all, git, write
+
+Ask = Callable[..., uuid.UUID]
+
+
+@pytest.fixture
+def origin(tmp_path: Path, ask: Ask) -> Path:
+    return tmp_path / "origin"
+
+
+def others_commit(origin: Path, files: dict[str, str]) -> str:
+    """Commit to the branch that runners started from."""
+    write(origin, files)
+    commit_all(origin)
+    return str(git(origin, "rev-parse", "HEAD"))
+
+
+def done(ask: Ask, script: str) -> uuid.UUID:
+    session_id = ask(script)
+    run_session(str(session_id))
+    return session_id
+
+
+def refreshed(session_id: uuid.UUID) -> AgentRunner:
+    with db.transaction():
+        runner = base_drift.request_refresh(ada_of(session_id), runner_of(session_id).id)
+        assert runner.is_being_refreshed
+    check_pull_requests()
+    runner = runner_of(session_id)
+    assert not runner.is_being_refreshed
+    return runner
+
+
+def test_a_refresh_says_how_far_the_branch_moved_and_what_conflicts(ask: Ask, origin: Path) -> None:
+    session_id = done(ask, "echo ours > a.txt")
+    runner = refreshed(session_id)
+    assert (runner.behind_by, runner.mergeable, runner.conflicts) == (0, True, [])
+    others_commit(origin, {"b.txt": "theirs\n"})
+    runner = refreshed(session_id)
+    assert (runner.behind_by, runner.mergeable, runner.conflicts) == (1, True, [])
+    others_commit(origin, {"a.txt": "theirs\n"})
+    runner = refreshed(session_id)
+    assert (runner.behind_by, runner.mergeable, runner.conflicts) == (2, False, ["a.txt"])
+    assert runner.refreshed_at is not None and runner.refresh_error is None
+
+
+def test_a_refresh_that_fails_says_why_and_is_not_repeated(ask: Ask, origin: Path) -> None:
+    session_id = done(ask, "echo ours > a.txt")
+    origin.rename(origin.with_name("moved"))
+    runner = refreshed(session_id)
+    assert runner.behind_by is None and "could not be reached" in runner.refresh_error
+    moved = origin.with_name("moved").rename(origin)
+    assert moved.exists() and refreshed(session_id).refresh_error is None
+
+
+def test_a_refresh_is_sent_at_once(ask: Ask, origin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session_id = done(ask, "echo ours > a.txt")
+    sent: list[str] = []
+    monkeypatch.setattr(queue, "send", lambda task, *_, **__: sent.append(task))
+    with db.transaction():
+        base_drift.request_refresh(ada_of(session_id), runner_of(session_id).id)
+    assert sent == [queue.CHECK_PULL_REQUESTS]
+
+
+def rebase(session_id: uuid.UUID) -> AgentRunnerSession:
+    """Rebase the runner of the session; the session that did it."""
+    with db.transaction():
+        made = agent_runner_sessions.rebase(ada_of(session_id), runner_of(session_id).id)
+    run_session(str(made.id))
+    return read(made.id)
+
+
+def diff_of(key: str | None) -> str:
+    assert key is not None
+    return b"".join(artifacts.store().read(key)).decode()
+
+
+def test_a_rebase_reapplies_the_diff_on_the_tip(ask: Ask, origin: Path) -> None:
+    session_id = done(ask, "printf 'a\\nours\\n' > a.txt")
+    old = runner_of(session_id)
+    tip = others_commit(origin, {"b.txt": "theirs\n", "a.txt": "theirs\n" + "a\n"})
+    rebased = rebase(session_id)
+    assert rebased.state == SessionState.DONE, rebased.failure
+    runner = runner_of(session_id)
+    assert runner.base_sha == rebased.base_sha == tip != old.base_sha
+    assert runner.head_session_id == rebased.id and rebased.parent_session_id == session_id
+    assert diff_of(rebased.result_diff_key) == diff_of(rebased.cumulative_diff_key) == diff_of(runner.diff_key)
+    assert " theirs\n a\n+ours\n" in diff_of(runner.diff_key) and "b.txt" not in diff_of(runner.diff_key)
+    assert refreshed(session_id).behind_by == 0
+    follow_up(session_id, "grep theirs b.txt && echo more >> a.txt")
+    assert "+ours\n+more\n" in diff_of(runner_of(session_id).diff_key)
+    landed = commit(session_id, target_branch="shared")
+    assert landed.error is None
+    assert git(origin, "show", "shared:a.txt") == "theirs\na\nours\nmore"
+    assert git(origin, "log", "--format=%H", "shared").split()[2] == tip, "one commit holds what was before the rebase"
+
+
+def test_a_rebase_can_be_undone_and_done_again(ask: Ask, origin: Path) -> None:
+    session_id = done(ask, "echo ours > c.txt")
+    before = runner_of(session_id)
+    tip = others_commit(origin, {"b.txt": "theirs\n"})
+    rebased = rebase(session_id)
+    with db.transaction():
+        runner = head.revert(ada_of(session_id), before.id, session_id)
+        assert (runner.base_sha, runner.diff_key) == (before.base_sha, before.diff_key)
+    with db.transaction():
+        again = agent_runner_sessions.retry(ada_of(session_id), before.id, rebased.id)
+        assert (again.mode, again.base_sha) == (Mode.REBASE, before.base_sha)
+    run_session(str(again.id))
+    assert runner_of(session_id).base_sha == tip
+    assert commit(session_id, target_branch="shared").error is None
+    follow_up(session_id, "echo more >> c.txt")
+    others_commit(origin, {"d.txt": "theirs\n"})
+    rebase(session_id)
+    assert commit(session_id, target_branch="shared").error is None, "what landed has the base before"
+    assert git(origin, "show", "shared:c.txt") == "ours\nmore"
+
+
+def test_a_rebase_that_conflicts_names_the_files_and_changes_nothing(ask: Ask, origin: Path) -> None:
+    session_id = done(ask, "echo ours > a.txt; echo ours > b.txt")
+    before = runner_of(session_id)
+    others_commit(origin, {"a.txt": "theirs\n"})
+    rebased = rebase(session_id)
+    assert (rebased.state, rebased.failure["code"]) == (SessionState.ERROR, "rebase_conflict")
+    assert "same places: a.txt." in rebased.failure["message"]
+    runner = runner_of(session_id)
+    assert (runner.base_sha, runner.diff_key) == (before.base_sha, before.diff_key)
+    assert runner.head_session_id == session_id
+
+
+def test_a_rebase_onto_a_branch_that_has_the_work_leaves_no_diff(ask: Ask, origin: Path) -> None:
+    session_id = done(ask, "echo ours > a.txt")
+    tip = others_commit(origin, {"a.txt": "ours\n"})
+    assert rebase(session_id).state == SessionState.DONE
+    runner = runner_of(session_id)
+    assert (runner.base_sha, runner.diff_key) == (tip, None)
+
+
+def test_nothing_is_rebased_without_a_diff(ask: Ask, origin: Path) -> None:
+    session_id = done(ask, "true")
+    with pytest.raises(Invalid) as caught, db.transaction():
+        agent_runner_sessions.rebase(ada_of(session_id), runner_of(session_id).id)
+    assert caught.value.error_code == "no_diff"

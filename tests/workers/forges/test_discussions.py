@@ -1,0 +1,64 @@
+"""Comments on GitLab and Gitea, against the demonstration forge. Those on GitHub are in `test_github_discussions.py`."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.demo.forge import discussions
+from tests.demo.forge import DemoForge, Repository
+from tests.workers.forges.conftest import HOST
+from workers.errors import EngineError
+from workers.forges.base import Forge
+from workers.forges.discussions import Discussion, Discussions, Remark, marked
+from workers.forges.registry import DISCUSSIONS, make_discussions
+
+BOTS = {"gitlab": "project_1_bot_2f", "gitea": "gitea-actions"}
+
+
+def adapter(kind: str, forge: DemoForge, repository: Repository, token: str | None = None) -> Discussions:
+    return make_discussions(kind, forge.clone_url(repository.full_name), None, token or forge.token, HOST)
+
+
+@pytest.fixture(autouse=True)
+def opened(github: Forge) -> None:
+    github.create_pull_request(branch="feature", base="main", title="T", body="B", draft=False)
+
+
+@pytest.mark.parametrize("kind", list(BOTS))
+def test_comments_are_read_written_once_and_their_authors_judged(
+    forge: DemoForge, repository: Repository, kind: str
+) -> None:
+    assert set(DISCUSSIONS) == {"github", *BOTS}
+    talk = adapter(kind, forge, repository)
+    for login, may in (("ann", "admin"), ("bob", "write"), ("bobby", "read"), ("cleo", "read")):
+        discussions.permit(repository, login, may)
+    logins = ("ann", "Bob" if kind == "gitlab" else "bob", "bobby", "cleo", "nobody", "../ann", "bo")
+    assert [talk.may_write(login) for login in logins] == [True, True, False, False, False, False, False]
+    written = discussions.comment(repository, 1, "bob", "Hello.")
+    assert talk.get_comment(1, written.id) == Discussion(1, "bob", False, (Remark("bob", "Hello."),))
+    assert talk.get_comment(1, discussions.comment(repository, 1, BOTS[kind], "Hi.").id).is_bot
+    for number, comment_id in ((2, written.id), (1, 99)):
+        with pytest.raises(EngineError) as failure:
+            talk.get_comment(number, comment_id)
+        assert failure.value.code == "forge_not_found"
+    for number in range(60):
+        discussions.comment(repository, 1, "ann", f"{number}")
+    for text in ("Working.", "Working.", "Done."):
+        talk.write_comment(1, "a", text)
+    assert [each.body for each in discussions.entries(repository, 1)][62:] == [marked("Done.", "a")]
+    with pytest.raises(EngineError) as failure:
+        adapter(kind, forge, repository, forge.read_only_token).write_comment(1, "b", "x")
+    assert failure.value.code == "forge_auth"
+    with pytest.raises(EngineError) as failure:
+        talk.get_review(1, 1)
+    assert failure.value.code == "forge_not_found"
+
+
+def test_a_remark_on_gitlab_has_its_place_and_thread(forge: DemoForge, repository: Repository) -> None:
+    place = {"path": "feature.py", "line": 1}
+    first = discussions.review(repository, 1, "ann", "", {"body": "Why print?", **place})
+    thread = {**place, "in_reply_to_id": first.id + 1}
+    reply = discussions.review(repository, 1, "bob", "", {"body": "Log it.", **thread}, {"body": "Later.", **thread})
+    found = adapter("gitlab", forge, repository).get_comment(1, reply.id + 1)
+    before = (Remark("ann", "Why print?"),)
+    assert found.remarks == (Remark("bob", "Log it.", "feature.py", None, 1, thread=before),)

@@ -1,0 +1,329 @@
+"""What every adapter does, against the demonstration forge, which has the API of each."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.demo.forge import DemoForge, Repository, demo_forge, with_feature
+from tests.workers.forges.conftest import HOST
+from workers.errors import EngineError
+from workers.forges.base import Forge, PullRequest
+from workers.forges.http import DEFAULT_LIMITS, Limits
+from workers.forges.places import api_and_path
+from workers.forges.registry import ADAPTERS, make_forge
+
+KINDS = list(ADAPTERS)
+APIS = {"github": "/api/v3", "gitlab": "/api/v4", "gitea": "/api/v1"}
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoForge]:
+    with demo_forge(tmp_path_factory.mktemp("faulty")) as forge:
+        yield forge
+
+
+@pytest.fixture
+def faulty(running: DemoForge) -> Iterator[DemoForge]:
+    """A forge in which a test may set faults. They end with it."""
+    yield running
+    running.set_faults(down=0, slow_down=0, lost_answers=0, revoked=False, holds=[])
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def adapter(
+    kind: str, forge: DemoForge, full_name: str, token: str | None = None, limits: Limits = DEFAULT_LIMITS
+) -> Forge:
+    return make_forge(kind, forge.clone_url(full_name), None, token or forge.token, HOST, limits)
+
+
+def opened(forge: Forge, **values: Any) -> PullRequest:
+    pull = {"branch": "feature", "base": "main", "title": "A feature", "body": "What it does", "draft": False}
+    return forge.create_pull_request(**{**pull, **values})
+
+
+def refused(code: str, action: Callable[[], object]) -> EngineError:
+    with pytest.raises(EngineError) as caught:
+        action()
+    assert (caught.value.code, caught.value.stage) == (code, "publish"), caught.value.message
+    assert caught.value.retryable == (code == "forge_unreachable")
+    return caught.value
+
+
+def test_one_is_opened_changed_closed_and_merged(kind: str, forge: DemoForge, repository: Repository) -> None:
+    name = repository.full_name
+    made = adapter(kind, forge, name)
+    assert made.find_pull_request("feature") is None
+    pull = opened(made, draft=True)
+    assert (pull.number, pull.state, pull.title, pull.body) == (1, "draft", "A feature", "What it does")
+    assert (pull.branch, pull.base, pull.head_sha) == ("feature", "main", repository.branches()["feature"])
+    assert pull.url.startswith(f"{forge.url}/{name}/")
+    assert made.find_pull_request("feature") == made.get_pull_request(1) == pull
+    assert made.find_pull_request("featur") is None
+    changed = made.update_pull_request(1, title="Ünï 🎉 <b>")
+    assert (changed.title, changed.state) == ("Ünï 🎉 <b>", "draft")
+    changed = made.update_pull_request(1, body="é\r\n", draft=False)
+    assert (changed.title, changed.body, changed.state) == ("Ünï 🎉 <b>", "é\r\n", "open")
+    assert made.update_pull_request(1, draft=True).state == "draft"
+    assert made.update_pull_request(1, draft=True).state == "draft"
+    forge.close(name, 1)
+    assert made.get_pull_request(1).state == made.find_pull_request("feature").state == "closed"
+    assert opened(made).state == "open"
+    assert made.find_pull_request("feature").number == 2
+    forge.merge(name, 2)
+    assert made.get_pull_request(2).state == made.find_pull_request("feature").state == "merged"
+
+
+def test_one_that_was_merged_is_found_after_its_branch_is_deleted(
+    kind: str, forge: DemoForge, repository: Repository
+) -> None:
+    made = adapter(kind, forge, repository.full_name)
+    opened(made)
+    forge.merge(repository.full_name, 1)
+    repository.git("update-ref", "-d", "refs/heads/feature")
+    assert made.find_pull_request("feature").state == "merged"
+
+
+def test_a_second_one_for_the_same_branches_is_refused(kind: str, forge: DemoForge, repository: Repository) -> None:
+    outcomes: list[str] = []
+    start = threading.Barrier(3)
+
+    def create() -> None:
+        made = adapter(kind, forge, repository.full_name)
+        made.find_pull_request("feature")
+        start.wait()
+        try:
+            opened(made)
+            outcomes.append("opened")
+        except EngineError as failure:
+            outcomes.append(failure.code)
+
+    threads = [threading.Thread(target=create) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["opened", *["pull_request_exists"] * 2]
+    assert len(forge.pulls(repository.full_name)) == 1
+
+
+def test_labels_reviewers_and_assignees_are_added_and_unknown_ones_named(
+    kind: str, forge: DemoForge, repository: Repository
+) -> None:
+    adapted = adapter(kind, forge, repository.full_name)
+    number = opened(adapted).number
+    assert adapted.add_labels(number, ["bug"]) == []
+    assert adapted.add_labels(number, ["no such, label", "agent", "agnet"]) == ["no such, label", "agnet"]
+    assert adapted.request_reviews(number, ["ada"]) == []
+    assert adapted.request_reviews(number, ["nobody", "grace", "ada"]) == ["nobody"]
+    assert adapted.assign(number, ["grace"]) == []
+    assert adapted.assign(number, ["nobody", "stranger", "ada"]) == ["nobody", "stranger"]
+    [pull] = forge.pulls(repository.full_name)
+    assert [each["name"] for each in pull["labels"]] == ["bug", "agent"]
+    assert {each["login"] for each in pull["requested_reviewers"]} == {"ada", "grace"}
+    assert {each["login"] for each in pull["assignees"]} == {"ada", "grace"}
+    if kind != "gitlab":
+        assert adapted.request_reviews(number, ["acme/backend", "acme/nobody", "demo"]) == ["acme/nobody", "demo"]
+        [pull] = forge.pulls(repository.full_name)
+        assert [each["slug"] for each in pull["requested_teams"]] == ["backend"]
+    reader = adapter(kind, forge, repository.full_name, forge.read_only_token)
+    for action in (reader.add_labels, reader.request_reviews, reader.assign):
+        refused("forge_auth", lambda action=action: action(number, ["bug" if action == reader.add_labels else "demo"]))
+
+
+def test_long_texts_are_shortened(kind: str, forge: DemoForge, repository: Repository) -> None:
+    made = adapter(kind, forge, repository.full_name)
+    pull = opened(made, title="x" * 300, body="y" * (made.body_characters + 1_000), draft=True)
+    assert pull.title.endswith("…") and 200 < len(pull.title) <= 256
+    assert len(pull.body) <= made.body_characters and pull.body.endswith(" characters.]")
+
+
+@pytest.mark.parametrize(("branch", "base"), [("nowhere", "main"), ("feature", "nowhere"), ("main", "main")])
+def test_branches_that_do_not_fit_are_refused(
+    kind: str, forge: DemoForge, repository: Repository, branch: str, base: str
+) -> None:
+    with pytest.raises(EngineError) as caught:
+        opened(adapter(kind, forge, repository.full_name), branch=branch, base=base)
+    assert caught.value.code in ("forge_refused", "forge_not_found") and not caught.value.retryable
+
+
+def test_a_bad_token_names_what_it_needs_and_not_itself(kind: str, forge: DemoForge, repository: Repository) -> None:
+    for token in ("wrong-token", forge.read_only_token):
+        made = adapter(kind, forge, repository.full_name, token)
+        for action in (lambda made=made: opened(made), lambda made=made: made.update_pull_request(1, title="New")):
+            with pytest.raises(EngineError) as caught:
+                action()
+            assert caught.value.code in ("forge_auth", "forge_not_found") and token not in caught.value.message
+        assert "The token needs" in refused("forge_auth", lambda made=made: opened(made)).message
+    refused("forge_auth", lambda: make_forge(kind, forge.clone_url(repository.full_name), None, "", HOST))
+
+
+def test_what_is_missing_is_not_found(kind: str, forge: DemoForge, repository: Repository) -> None:
+    made = adapter(kind, forge, repository.full_name)
+    refused("forge_not_found", lambda: made.get_pull_request(99))
+    refused("forge_not_found", lambda: made.update_pull_request(99, title="New"))
+    nothing = adapter(kind, forge, "acme/none")
+    assert "acme/none" in refused("forge_not_found", lambda: nothing.find_pull_request("feature")).message
+
+
+def test_a_token_that_expired_is_reported(kind: str, faulty: DemoForge) -> None:
+    made = adapter(kind, faulty, with_feature(faulty).full_name)
+    opened(made)
+    faulty.revoke()
+    assert "The token needs" in refused("forge_auth", lambda: made.get_pull_request(1)).message
+    faulty.restore()
+    assert made.get_pull_request(1).number == 1
+
+
+def test_a_forge_that_fails_or_limits_its_callers_is_asked_again_later(kind: str, faulty: DemoForge) -> None:
+    made = adapter(kind, faulty, with_feature(faulty).full_name)
+    faulty.down(60)
+    assert "Unicorn" not in refused("forge_unreachable", lambda: opened(made)).message
+    faulty.set_faults(down=0, slow_down=40)
+    assert "wait 40 seconds" in refused("forge_unreachable", lambda: opened(made)).message
+    faulty.set_faults(slow_down=0, lost_answers=1)
+    refused("forge_unreachable", lambda: opened(made))
+    assert made.find_pull_request("feature").number == 1
+    refused("pull_request_exists", lambda: opened(made))
+
+
+def test_a_slow_forge_is_left(kind: str, faulty: DemoForge) -> None:
+    name = with_feature(faulty).full_name
+    faulty.set_faults(holds=[f"before GET {APIS[kind]}"])
+    hurried = adapter(kind, faulty, name, limits=Limits(call_seconds=0.2))
+    assert "timed out" in refused("forge_unreachable", lambda: hurried.get_pull_request(1)).message
+
+
+def test_an_answer_that_is_too_large_is_refused(kind: str, forge: DemoForge, repository: Repository) -> None:
+    opened(adapter(kind, forge, repository.full_name), body="y" * 60_000)
+    small = adapter(kind, forge, repository.full_name, limits=Limits(answer_bytes=20_000))
+    assert "20,000 bytes" in refused("forge_refused", lambda: small.get_pull_request(1)).message
+
+
+class Scripted(BaseHTTPRequestHandler):
+    """Answers the beginning of a path with a status, a Location and a value, the longest that matches."""
+
+    answers: dict[str, tuple[int, str, Any]]
+
+    def do_GET(self) -> None:
+        found = max((path for path in self.answers if self.path.startswith(path)), key=len)
+        status, location, value = self.answers[found]
+        self.send_response(status)
+        self.send_header("Location", location)
+        self.end_headers()
+        echo = self.headers["Authorization"]
+        self.wfile.write(json.dumps(value).replace("ECHO", echo).encode())
+
+    do_POST = do_GET
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def scripted() -> Iterator[Callable[..., str]]:
+    """Start a server with these answers; returns its URL."""
+    servers = []
+
+    def start(answers: dict[str, tuple[int, str, Any]]) -> str:
+        server = ThreadingHTTPServer(("127.0.0.1", 0), type("Answers", (Scripted,), {"answers": answers}))
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+GITLAB_PULL = {
+    "iid": 7, "web_url": "https://gitlab.example/a/-/merge_requests/7", "state": "opened", "source_branch": "feature",
+    "target_branch": "main", "sha": "a" * 40, "title": "Own", "description": None,
+    "source_project_id": 5, "target_project_id": 5,
+}  # fmt: skip
+GITEA_PULL = {
+    "number": 7, "html_url": "https://forgejo.example/a/b/pulls/7", "state": "open", "merged": False, "title": "Own",
+    "body": "", "head": {"label": "feature", "ref": "feature", "sha": "a" * 40, "repo_id": 5},
+    "base": {"label": "main", "ref": "main", "sha": "b" * 40, "repo_id": 5},
+}  # fmt: skip
+MOVED = {
+    "gitlab": {
+        "/api/v4/projects/a%2Fold": (301, "/api/v4/projects/5", {}),
+        "/api/v4/projects/5": (200, "", {"id": 5}),
+        "/api/v4/projects/5/merge_requests": (200, "", [{**GITLAB_PULL, "source_project_id": 6}, GITLAB_PULL]),
+    },
+    "gitea": {
+        "/api/v1/repos/a/old": (307, "/api/v1/repos/a/new", {}),
+        "/api/v1/repos/a/new": (200, "", {"full_name": "a/new"}),
+        "/api/v1/repos/a/new/pulls": (
+            *(200, ""),
+            [{**GITEA_PULL, "head": {**GITEA_PULL["head"], "repo_id": -1}}, GITEA_PULL],
+        ),
+    },
+}
+
+
+@pytest.mark.parametrize("kind", MOVED)
+def test_a_repository_that_moved_is_found_and_branches_of_forks_are_not(
+    kind: str, scripted: Callable[..., str]
+) -> None:
+    made = make_forge(kind, f"{scripted(MOVED[kind])}/a/old.git", None, "t", HOST)
+    assert made.find_pull_request("feature").title == "Own"
+
+
+@pytest.mark.parametrize("kind", MOVED)
+@pytest.mark.parametrize(
+    ("status", "location", "value", "code", "words"),
+    [
+        (200, "", {"secret": "inner"}, "forge_unreachable", "did not answer like"),
+        (200, "", [1, "inner"], "forge_unreachable", "did not answer like"),
+        (302, "http://elsewhere.example/", {}, "forge_refused", "redirects"),
+        (302, "", {}, "forge_refused", "redirects"),
+        (400, "", {"message": {"title": ["is odd"]}, "secret": "inner"}, "forge_refused", "title is odd"),
+        (403, "", {"error": "No: ECHO"}, "forge_auth", "No: Bearer [redacted]"),
+        (404, "", ["inner"], "forge_not_found", "not found"),
+        (422, "", {"message": "x" * 9_000, "errors": [{"message": "y"}] * 90}, "forge_refused", "xxx"),
+        (502, "", {"secret": "inner"}, "forge_unreachable", "status 502"),
+    ],
+)
+def test_any_unexpected_answer_is_an_error_that_quotes_messages_only(
+    scripted: Callable[..., str], kind: str, status: int, location: str, value: Any, code: str, words: str
+) -> None:
+    made = make_forge(kind, f"{scripted({'/': (status, location, value)})}/a/b", None, "s3cr3t", HOST)
+    message = refused(code, lambda: made.get_pull_request(1)).message
+    assert words in message and "inner" not in message and "s3cr3t" not in message and len(message) < 3_000
+
+
+@pytest.mark.parametrize(
+    ("repo_url", "api_url", "found"),
+    [
+        ("https://gitlab.com/a/b.git", None, ("https://gitlab.com/api/v4", "a/b")),
+        ("https://gitlab.com/a/sub/group/b", None, ("https://gitlab.com/api/v4", "a/sub/group/b")),
+        ("git@gitlab.com:a/sub/b.git", None, ("https://gitlab.com/api/v4", "a/sub/b")),
+        ("ssh://git@h:2222/a/b.git", None, ("https://h/api/v4", "a/b")),
+        ("http://h:90/a/b/", None, ("http://h:90/api/v4", "a/b")),
+        ("https://h/git/lab/a/b.git", "https://h/git/lab", ("https://h/git/lab/api/v4", "a/b")),
+        ("https://h/git/lab/a/b.git", "https://h/git/lab/api/v4/", ("https://h/git/lab/api/v4", "a/b")),
+        ("git@h:a/b.git", "https://h/git/lab/api/v4", ("https://h/git/lab/api/v4", "a/b")),
+    ],
+)
+def test_the_api_and_the_path_come_from_the_urls(repo_url: str, api_url: str | None, found: tuple[str, str]) -> None:
+    assert api_and_path(repo_url, api_url, "/api/v4") == found
+
+
+def test_a_project_in_a_subgroup_has_merge_requests(faulty: DemoForge) -> None:
+    project = Repository("group/sub", "app", Path(faulty.root) / "group/sub/app.git")
+    project.folder.parent.mkdir(parents=True)
+    with_feature(faulty).folder.rename(project.folder)
+    assert opened(adapter("gitlab", faulty, "group/sub/app")).url.endswith("/group/sub/app/-/merge_requests/1")

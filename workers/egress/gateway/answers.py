@@ -1,0 +1,74 @@
+"""Reads usage from the answers of models while they pass through: streams of events, and whole JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from .apis import Api
+from .counts import Counts
+
+# The last event of OpenAI's Responses repeats the whole answer.
+_LONGEST_EVENT = 32 * 1024**2
+
+
+class Meter:
+    """What one answer says about its usage. `feed` and `finish` return the counts so far where they have changed."""
+
+    def __init__(self, api: Api, model: str | None, *, streams: bool) -> None:
+        self._api, self.model = api, model
+        self._streams = streams
+        self._rest = bytearray()
+        self._usage: dict[str, object] = {}
+        self._counts: Counts | None = None
+
+    def feed(self, piece: bytes) -> Counts | None:
+        """Read a piece of the answer."""
+        self._rest += piece
+        changed = None
+        if self._streams and b"\n" in piece:
+            for event in self._events():
+                changed = self._take(event) or changed
+        if len(self._rest) > _LONGEST_EVENT:
+            self._rest.clear()
+        return changed
+
+    def finish(self) -> Counts | None:
+        """The answer has ended, or was cut."""
+        if self._streams:
+            # The last line may have no end.
+            return self.feed(b"\n")
+        answer = _parsed(bytes(self._rest))
+        # Without `alt=sse`, Gemini streams a list.
+        changed = None
+        for event in answer if isinstance(answer, list) else [answer]:
+            changed = self._take(event) or changed
+        return changed
+
+    def _events(self) -> Iterator[Any]:
+        *lines, rest = self._rest.split(b"\n")
+        self._rest = bytearray(rest)
+        for line in lines:
+            if line.startswith(b"data:") and b"sage" in line:
+                yield _parsed(bytes(line[5:]))
+
+    def _take(self, event: Any) -> Counts | None:
+        if not isinstance(event, dict):
+            return None
+        model, usage = self._api.usage_in(event)
+        self.model = model or self.model
+        # Later events repeat some of the fields, and leave others out.
+        self._usage.update({name: value for name, value in usage.items() if value is not None})
+        counts = self._api.counts_of(self._usage) if self._usage else None
+        if counts == self._counts:
+            return None
+        self._counts = counts
+        return counts
+
+
+def _parsed(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

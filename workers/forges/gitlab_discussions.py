@@ -1,0 +1,106 @@
+"""Comments on merge requests of GitLab: https://docs.gitlab.com/api/notes/
+
+GitLab has no reviews as one thing: each remark is a comment, and those at one place in the diff are a discussion.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+from workers.errors import EngineError
+from workers.forges.discussions import Discussion, Remark, has_key, marked
+from workers.forges.gitlab import PERMISSION
+from workers.forges.http import Limits
+from workers.forges.places import api_and_path
+from workers.forges.rest import Rest
+from workers.job import Host
+
+_DEVELOPER = 30
+_PER_PAGE, _MOST_PAGES = 50, 10
+# The names that GitLab gives to the users of tokens: https://docs.gitlab.com/user/project/settings/project_access_tokens/
+_BOT = re.compile(r"(project|group)_\d+_bot(_\w+)?|service_account_\w+", re.IGNORECASE)
+
+
+class GitLabDiscussions:
+    """`workers.forges.discussions.Discussions` for one project of GitLab."""
+
+    def __init__(self, repo_url: str, api_url: str | None, token: str, host: Host, limits: Limits) -> None:
+        api, self._path = api_and_path(repo_url, api_url, "/api/v4")
+        self._rest = Rest("GitLab", api, token, host, limits, permission=PERMISSION)
+        self._found: str | None = None
+
+    def get_comment(self, number: int, comment_id: int) -> Discussion:
+        """See `Discussions`. https://docs.gitlab.com/api/notes/#get-a-single-merge-request-note"""
+        what = f"comment {comment_id} on merge request {number} of {self._path}"
+        with self._rest.translated():
+            note = self._rest.get(f"{self._merge_request(number)}/notes/{comment_id}", what)
+            before = self._find_before(number, comment_id, what) if note.get("position") else ()
+            is_bot = note["system"] or bool(_BOT.fullmatch(note["author"]["username"]))
+            return Discussion(number, note["author"]["username"], is_bot, (_remark(note, before),))
+
+    def get_review(self, number: int, review_id: int) -> Discussion:
+        """See `Discussions`. There are none."""
+        raise EngineError("forge_not_found", "publish", f"GitLab has no review {review_id} of merge request {number}.")
+
+    def may_write(self, login: str) -> bool:
+        """See `Discussions`. https://docs.gitlab.com/api/project_members/#list-all-members-of-a-project"""
+        with self._rest.translated():
+            path, what = f"{self._project()}/members/all", f"the role of {login} in {self._path}"
+            return any(
+                each["access_level"] >= _DEVELOPER and each["state"] == "active"
+                for each in self._pages(path, what, query=login)
+                if each["username"].lower() == login.lower()
+            )
+
+    def write_comment(self, number: int, key: str, text: str) -> None:
+        """See `Discussions`. https://docs.gitlab.com/api/notes/#create-new-merge-request-note"""
+        with self._rest.translated():
+            path, what = f"{self._merge_request(number)}/notes", f"a comment on merge request {number}"
+            body = {"body": marked(text, key)}
+            known = next((each for each in self._pages(path, what, sort="asc") if has_key(each["body"], key)), None)
+            if known is None:
+                self._rest.call("POST", path, what, body)
+            elif known["body"] != body["body"]:
+                self._rest.call("PUT", f"{path}/{int(known['id'])}", what, body)
+
+    def _find_before(self, number: int, comment_id: int, what: str) -> tuple[Remark, ...]:
+        """What was written at the same place before. https://docs.gitlab.com/api/discussions/"""
+        for discussion in self._pages(f"{self._merge_request(number)}/discussions", f"the discussion of {what}"):
+            ids = [note["id"] for note in discussion["notes"]]
+            if comment_id in ids:
+                before = discussion["notes"][: ids.index(comment_id)]
+                return tuple(Remark(note["author"]["username"], note["body"]) for note in before if not note["system"])
+        return ()
+
+    def _pages(self, path: str, what: str, **query: str) -> Iterator[Any]:
+        for page in range(1, _MOST_PAGES + 1):
+            found = self._rest.get(path, what, **query, per_page=_PER_PAGE, page=page)
+            yield from found
+            if len(found) < _PER_PAGE:
+                return
+
+    def _merge_request(self, number: int) -> str:
+        return f"{self._project()}/merge_requests/{number}"
+
+    def _project(self) -> str:
+        """The API's path of the project by its number: one that moved is found by its old path for reading only."""
+        if self._found is None:
+            project = self._rest.get(f"/projects/{quote(self._path, safe='')}", f"the project {self._path}")
+            self._found = f"/projects/{int(project['id'])}"
+        return self._found
+
+
+def _remark(note: Any, before: tuple[Remark, ...]) -> Remark:
+    position = note.get("position") or {}
+    span = position.get("line_range") or {}
+    return Remark(
+        note["author"]["username"],
+        note["body"],
+        path=position.get("new_path") or position.get("old_path"),
+        first_line=(span.get("start") or {}).get("new_line"),
+        last_line=position.get("new_line") or position.get("old_line"),
+        thread=before,
+    )

@@ -1,0 +1,177 @@
+"""What the calls of one attempt have used, as its gateway counts them."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from workers.egress.gateway.counts import Counts
+from workers.egress.gateway.process import Limited, Report, Used
+from workers.errors import EngineError
+from workers.job import Refusal, Step, Usage
+from workers.limits.budget import Budget
+from workers.limits.prices import Prices
+
+# A reset at least this far away is a quota that is used up, rather than a rate that was exceeded for a moment.
+_QUOTA_SECONDS = 60.0
+# So many refusals in a row end a session whose program would continue.
+_REFUSALS = 3
+
+
+class Spending:
+    """Totals of an attempt. `count` is called by the gateway's thread, everything else by the attempt's."""
+
+    def __init__(self, budget: Budget, prices: Prices, keys: str, patience: float = 60.0) -> None:
+        """`keys` names the variables with the keys of the providers. `patience` is for how many seconds a provider may refuse
+        calls in a row."""
+        self._budget, self._prices, self._keys, self._patience = budget, prices, keys, patience
+        self._lock = threading.Lock()
+        self._calls: dict[int, tuple[Counts, float | None]] = {}
+        self._unpriced: set[str] = set()
+        self._steps: list[Step] = []
+        self._limited: Limited | None = None
+        self._refused = 0
+        """How many calls in a row the provider has refused."""
+        self._refused_since = 0.0
+        """When it refused the first of them, by the monotonic clock."""
+        self._has_news = False
+        self._knows_all = True
+
+    def count(self, report: Report) -> bool:
+        """Count a call, and what it cost, or note what else there is to report. Returns whether the budget allows more."""
+        if isinstance(report, Limited | Refusal):
+            with self._lock:
+                if isinstance(report, Limited):
+                    if not self._refused:
+                        self._refused_since = time.monotonic()
+                    self._limited = report
+                    self._refused += 1
+                else:
+                    self._steps.append(report)
+            return True
+        price = self._prices.find(report.model, report.url, report.counts) if report.counts else None
+        with self._lock:
+            self._has_news, self._limited, self._refused = True, None, 0
+            if report.counts is None:
+                self._note_uncounted()
+                return True
+            self._calls[report.call] = (report.counts, price)
+            if price is None:
+                self._note_unpriced(report)
+            return not self._budget.is_exceeded(self._spent())
+
+    def news(self) -> bool:
+        """Whether anything was counted since the last call."""
+        with self._lock:
+            news, self._has_news = self._has_news, False
+        return news
+
+    def steps(self) -> Iterator[Step]:
+        """What there is to say besides: of requests that were refused, and of what could not be counted."""
+        with self._lock:
+            steps, self._steps = self._steps, []
+        yield from steps
+
+    @property
+    def has_counted(self) -> bool:
+        """Whether `usage` has counted totals, rather than what the agent reports."""
+        with self._lock:
+            return bool(self._calls)
+
+    def usage(self, reported: Usage | None) -> Usage | None:
+        """The totals: those that were counted, and what only the agent knows, which it `reported`."""
+        with self._lock:
+            if not self._calls:
+                return reported
+            counted = self._spent()
+            cost = None if self._unpriced else counted.cost_usd
+        known = reported or Usage()
+        return dataclasses.replace(
+            counted, cost_usd=known.cost_usd if cost is None else cost, tool_calls=known.tool_calls
+        )
+
+    def charged(self, usage: Usage) -> Usage:
+        """`usage` as it counts for the budget: where its cost is not known, the part of it that is."""
+        with self._lock:
+            known = self._spent().cost_usd
+        return usage if usage.cost_usd is not None else dataclasses.replace(usage, cost_usd=known)
+
+    def check_provider(self) -> None:
+        """Raise what `explain` returns if the provider refuses the key, says that the account is used up, or has taken no call for
+        longer than the patience.
+
+        Programs would try again for minutes. One refusal is not enough: some keys are good for some models only, and
+        programs call others, too.
+        """
+        with self._lock:
+            limited, refused, since = self._limited, self._refused, self._refused_since
+        if limited is None or refused < _REFUSALS:
+            return
+        failure = self._limit(limited, limited.message)
+        if failure.code in ("agent_auth", "quota") or time.monotonic() - since >= self._patience:
+            raise failure
+
+    def begin(self) -> None:
+        """Another agent begins: the refusals of its predecessor's provider are not its own."""
+        with self._lock:
+            self._limited, self._refused = None, 0
+
+    def explain(self, failure: EngineError) -> EngineError:
+        """The failure of an agent, or the provider's refusal of its last call, which is the cause of it."""
+        with self._lock:
+            limited = self._limited
+        return self._limit(limited, failure.message) if limited else failure
+
+    def _limit(self, limited: Limited, said: str) -> EngineError:
+        """The failure for a call that the provider did not take. `said` is used where it gave no reason."""
+        wait = limited.reset_at - time.time() if limited.reset_at is not None else None
+        when = f" It accepts calls again at {_format_time(limited.reset_at)}." if limited.reset_at is not None else ""
+        reason = f"\n{limited.message or said}"
+        if limited.status == 401:
+            return EngineError(
+                "agent_auth", "agent", f"The model provider refused the key. Check {self._keys}.{reason}"
+            )
+        if limited.status >= 500:
+            message = f"The server of the model is overloaded or fails (HTTP {limited.status}).{when} Try again later.{reason}"
+            return EngineError("model_unavailable", "agent", message, retryable=True, retry_at=limited.reset_at)
+        if limited.exhausted or (wait is not None and wait >= _QUOTA_SECONDS):
+            message = f"The quota of the model provider is used up.{when} Add credit there, or use another key.{reason}"
+            return EngineError("quota", "agent", message, retryable=True, retry_at=limited.reset_at)
+        message = f"The model provider is at its rate limit.{when} Try again later.{reason}"
+        return EngineError("agent_rate_limited", "agent", message, retryable=True, retry_at=limited.reset_at)
+
+    def _spent(self) -> Usage:
+        """The sum of all calls. Those whose price is unknown count as tokens only."""
+        counts = [each for each, _ in self._calls.values()]
+        return Usage(
+            input_tokens=sum(each.given for each in counts),
+            output_tokens=sum(each.produced for each in counts),
+            cached_input_tokens=sum(each.cached for each in counts),
+            cost_usd=sum(price for _, price in self._calls.values() if price is not None),
+        )
+
+    def _note_unpriced(self, report: Used) -> None:
+        name = report.model or "a model without a name"
+        if name in self._unpriced:
+            return
+        self._unpriced.add(name)
+        if self._budget.limits.max_cost_usd is not None:
+            message = (
+                f"The price of {name} is not known, so max_cost_usd does not limit its calls. Set max_tokens, or have "
+                "the operator add the price (AGENT_RUNNERS_PRICES_FILE)."
+            )
+            self._steps.append(Step("The cost of this session is not known", message))
+
+    def _note_uncounted(self) -> None:
+        limits = self._budget.limits
+        if self._knows_all and (limits.max_tokens, limits.max_cost_usd) != (None, None):
+            message = "The model's server did not say what a call used, so the limits do not count it."
+            self._steps.append(Step("Not all of this session's usage is known", message))
+        self._knows_all = False
+
+
+def _format_time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
