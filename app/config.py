@@ -201,11 +201,13 @@ class Settings:
     max_git_memory_bytes: int = setting(
         2 * 1024**3, "Maximum memory of each git process that a worker runs on a repository, outside of the sandbox."
     )
-    max_account_publications: int = setting(
+    max_account_control_tasks: int = setting(
         2,
-        "Maximum number of publications of one account that run at once, on different sites. A control worker runs four "
-        "tasks, so that accounts whose forges do not answer delay no others. A second one of an account, and any of an account "
-        "whose forges were slow lately, starts only while fewer than so many of all accounts run.",
+        "Maximum number of tasks of one account that control workers run at once: publications, webhooks, deliveries of "
+        "forges, comparisons and preflights. A control worker runs four, so that accounts whose forges and receivers do not "
+        "answer delay no others. A second one of an account, and any of an account whose forges were slow lately, starts "
+        "only while fewer than so many of all accounts run. So many comparisons, preflights and webhooks whose last "
+        "delivery failed run at once for all accounts together.",
         values.ABOVE_ZERO,
     )
     max_shared_sessions: int = setting(

@@ -10,9 +10,9 @@ import structlog
 from app import db
 from app.keys import SecretKeyChanged
 from app.models.limits import SessionLimits
+from app.models.short_task import EXPIRES_SECONDS
 from app.queue import COMPARE_SESSIONS
 from app.redaction.secrets import Secrets, redacted_logs
-from app.services import short_tasks
 from app.services.runners import comparisons
 from app.services.runners.comparisons import Claim
 from app.services.sites.site_secrets import git_credential_of, secrets_of
@@ -71,8 +71,8 @@ def _compare(claim: Claim, secrets: Secrets) -> str | None:
         old=Side(claim.old.base_sha, diff_reader(claim.old.diff_key)),
         new=Side(claim.new.base_sha, diff_reader(claim.new.diff_key)),
         secrets=secrets,
-        lifeline=Lifeline(short_tasks.EXPIRES_SECONDS),
-        limits=limits_of(SessionLimits(short_tasks.EXPIRES_SECONDS)),
+        lifeline=Lifeline(EXPIRES_SECONDS),
+        limits=limits_of(SessionLimits(EXPIRES_SECONDS)),
         store=lambda chunks: keys.append(store_comparison(runner.id, chunks)),
         credential=git_credential_of(site),
     )

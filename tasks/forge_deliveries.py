@@ -13,7 +13,7 @@ from app.models import Site
 from app.models.states import ForgeEvent, OnFailedChecks
 from app.queue import FOLLOW_FORGE
 from app.redaction.secrets import Secrets, redacted_logs
-from app.services import leases
+from app.services import control_places, leases
 from app.services.forge_webhooks import deliveries, failed_checks, follow_ups, issue_runs
 from app.services.forge_webhooks.failed_checks import Findings
 from app.services.forge_webhooks.issue_runs import IssueRequest
@@ -54,6 +54,8 @@ def follow_forge(delivery_id: str) -> None:
             _follow(claim, secrets)
         except leases.LeaseLost as reason:
             log.info("dropped", reason=reason.error_code)
+    with db.transaction():
+        control_places.dispatch_next()
 
 
 def _follow(claim: deliveries.Claim, secrets: Secrets) -> None:

@@ -11,10 +11,10 @@ import structlog
 from app import db
 from app.config import acp_agents, agent_environment, settings
 from app.keys import SecretKeyChanged
+from app.models.short_task import EXPIRES_SECONDS
 from app.models.states import VariableStage
 from app.queue import RUN_PREFLIGHT
 from app.redaction.secrets import Secrets, redacted_logs
-from app.services import short_tasks
 from app.services.preflights import preflights
 from app.services.preflights.preflights import Claim
 from app.services.sites.forges import FORGES
@@ -56,7 +56,7 @@ def _checks(claim: Claim) -> Iterator[Check]:
         yield Check("token", "failed", str(error), "secret_key_changed")
         return
     forge = site.forge.value if FORGES[site.forge].has_pull_requests else None
-    branch, lifeline = claim.preflight.branch, Lifeline(short_tasks.EXPIRES_SECONDS)
+    branch, lifeline = claim.preflight.branch, Lifeline(EXPIRES_SECONDS)
     repository = Repository(site.repo_url, branch, forge, site.forge_api_url, token, git_credential)
     yield from check_repository(repository, host, lifeline)
     if claim.preflight.agent is not None:

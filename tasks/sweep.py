@@ -10,7 +10,7 @@ import structlog
 
 from app import db
 from app.queue import SWEEP_ALL
-from app.services import idempotency, sweep
+from app.services import control_places, idempotency, sweep
 from app.services.execution import repairs
 from app.services.forge_webhooks import deliveries as forge_deliveries
 from app.services.forge_webhooks import failed_checks, follow_ups
@@ -50,6 +50,7 @@ def sweep_all() -> None:
         _repair(runs.run_due, schedule_id)
     with db.transaction():
         sweep.dispatch_next()
+        control_places.dispatch_next()
         sweep.request_garbage_collection()
         pull_requests.request_checks()
         idempotency.forget_expired()

@@ -12,7 +12,7 @@ from app.config import settings
 from app.keys import SecretKeyChanged
 from app.queue import DELIVER_WEBHOOK
 from app.redaction.secrets import Secrets, redacted_logs
-from app.services import leases
+from app.services import control_places, leases
 from app.services.webhooks import deliveries
 from app.services.webhooks.deliveries import Answer
 from app.services.webhooks.messages import Message
@@ -41,7 +41,7 @@ def deliver_webhook(webhook_id: str) -> None:
         except leases.LeaseLost as reason:
             log.info("dropped", reason=reason.error_code)
     with db.transaction():
-        deliveries.dispatch_next(row_id)
+        control_places.dispatch_next()
 
 
 def _send_next(row_id: uuid.UUID, attempt: int) -> bool:

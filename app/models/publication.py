@@ -57,8 +57,8 @@ class Publication(Leased):
     pushed_sha: Mapped[str | None] = mapped_column(String(64))
     error: Mapped[str | None] = mapped_column(Text)
     waits_for_site: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
-    """Whether a claim was refused because a publication of the same site was running, or the account had reached its limit.
-    The end of one of these dispatches this one."""
+    """Whether a claim was refused because a publication of the same site was running, or there was no place for the account.
+    The end of other work dispatches it."""
     claimed_at: Mapped[datetime.datetime | None]
     """When the latest attempt began. None as well for one that an older release began."""
     slow_until: Mapped[datetime.datetime | None]

@@ -5,10 +5,15 @@ from __future__ import annotations
 import datetime
 import uuid
 
+import sqlalchemy as sa
 from sqlalchemy import ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app import db
 from app.models.base import Base
+
+EXPIRES_SECONDS = 120.0
+"""How long workers have for it, from its request on."""
 
 
 class ShortTask(Base):
@@ -19,3 +24,13 @@ class ShortTask(Base):
     """When a worker took it. Only one does."""
     done_at: Mapped[datetime.datetime | None]
     """When it was done or failed. None: neither, or its worker was lost."""
+
+    @classmethod
+    def is_pending(cls) -> sa.ColumnElement[bool]:
+        """Selects rows that workers still have time for."""
+        return sa.and_(cls.done_at.is_(None), cls.created_at > db.now(-EXPIRES_SECONDS))
+
+    @classmethod
+    def is_held(cls) -> sa.ColumnElement[bool]:
+        """Selects rows that a worker may be at. It gives up as long after its claim."""
+        return sa.and_(cls.done_at.is_(None), cls.claimed_at > db.now(-EXPIRES_SECONDS))

@@ -130,6 +130,16 @@ def _has_passed(row: Leased, moment: datetime.datetime | None) -> bool:
     return moment is not None and moment < row.locked_at
 
 
+def live(model: type[Leased]) -> sa.ColumnElement[bool]:
+    """Selects rows that an attempt holds with a lease that has not expired."""
+    return sa.and_(model.state == model.HELD, model.lease_expires_at > db.now())
+
+
+def dispatched(model: type[Leased]) -> sa.ColumnElement[bool]:
+    """Selects rows that were dispatched, and that no worker has claimed since then."""
+    return sa.and_(model.state == model.WAITING, model.lease_expires_at.is_(None), model.dispatches > 0)
+
+
 def expired(model: type[Leased], seconds: float = 0.0) -> sa.ColumnElement[bool]:
     """Selects rows whose lease expired at least `seconds` ago."""
     return sa.and_(model.state == model.HELD, model.lease_expires_at < db.now(-seconds))

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from app import db, queue
 from app.models import Comparison
+from app.models.short_task import EXPIRES_SECONDS
 from app.models.states import SessionState
-from app.services import short_tasks
 from app.services.runners import comparisons
 from tests.api.calling import NOBODY, ok, patch_of, path_of, refused
 from tests.services.conftest import listening
@@ -66,7 +66,7 @@ def test_the_rest_waits_for_a_worker_and_a_pair_has_one_comparison(api, runner, 
     assert (failed["state"], failed["failure"]["code"]) == ("failed", "base_gone")
     again = compare(api, runner, second, first)
     assert again["state"] == "pending" and again["id"] != made["id"]
-    age(again, short_tasks.EXPIRES_SECONDS + 1)
+    age(again, EXPIRES_SECONDS + 1)
     assert ok(api.get(path_of(runner, f"/comparisons/{again['id']}")))["failure"]["code"] == "comparison_expired"
 
 
@@ -90,7 +90,7 @@ def test_what_cannot_be_compared_is_refused(api, runner, make_done_runner, follo
 
 
 def test_an_account_waits_for_a_few_at_a_time_of_which_one_is_made(api, runner, follow_up, configure):
-    configure(BROKER_URL="memory://")
+    configure(BROKER_URL="memory://", MAX_ACCOUNT_CONTROL_TASKS="1")
     sessions = [runner["latest_session_id"], *(follow_up(runner, patch_of(str(n)))["id"] for n in range(3))]
     backwards = [(new, old) for place, old in enumerate(sessions) for new in sessions[place + 1 :]]
     made = [compare(api, runner, new, old) for new, old in backwards[: comparisons.MOST_PENDING]]

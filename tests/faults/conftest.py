@@ -20,7 +20,7 @@ from tests.services.conftest import ada, ask, site
 
 __all__ = ["ada", "ask", "site"]
 # Tests stop many publications of one account at once.
-SHORT = {"REDISPATCH_SECONDS": "1", "LEASE_SECONDS": "6", "AGENTS": "shell", "MAX_ACCOUNT_PUBLICATIONS": "20"}
+SHORT = {"REDISPATCH_SECONDS": "1", "LEASE_SECONDS": "6", "AGENTS": "shell", "MAX_ACCOUNT_CONTROL_TASKS": "20"}
 WORKERS = ("sessions-1", "sessions-2")
 KNOWN: defaultdict[str, set[str]] = defaultdict(set)
 """What was checked before of each deployment, by its URL."""

@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from app import db
+from app.config import settings
 from app.models import AgentRunner, ForgeDelivery
 from app.models.states import Forge, ForgeDeliveryState, PullRequestState, RunnerState
 from app.services import leases
@@ -134,12 +135,13 @@ def test_a_delivery_whose_worker_was_lost_is_dispatched_again(work: Opened) -> N
 def test_one_account_holds_few_workers(work: Opened) -> None:
     told = Told(work)
     is_claimed = []
-    for _ in range(deliveries.AT_ONCE + 1):
+    share = settings().max_account_control_tasks
+    for _ in range(share + 1):
         # Before it is claimed, another one would be the same.
         delivery_id = told.deliver()
         with db.transaction():
             is_claimed.append(deliveries.claim(delivery_id) is not None)
-    assert is_claimed == [True] * deliveries.AT_ONCE + [False]
+    assert is_claimed == [True] * share + [False]
 
 
 def test_a_publication_in_progress_has_the_last_word(work: Opened) -> None:

@@ -17,7 +17,7 @@ from app import db, keys, queue
 from app.errors import Conflict, TooMany, Unauthorized
 from app.models import AgentRunner, ForgeDelivery, ForgeWebhook, Site
 from app.models.states import ForgeDeliveryState, ForgeEvent, OnFailedChecks, PullRequestState, Scope
-from app.services import leases, lookup
+from app.services import control_places, leases, lookup
 from app.services.callers import Caller
 from app.services.forge_webhooks import signatures
 from app.services.forge_webhooks.mentions import mentions
@@ -26,8 +26,6 @@ from app.services.hooks.authenticity import Request
 from app.services.publishing import pull_requests
 from app.services.runners import agent_runners
 
-AT_ONCE = 2
-"""How many deliveries of one account are processed at once: a forge that does not answer holds workers."""
 MOST_PENDING = 100
 """Of one webhook."""
 MOST_ATTEMPTS = 12
@@ -157,12 +155,11 @@ def _refuse_many(webhook: ForgeWebhook) -> None:
 
 def claim(delivery_id: uuid.UUID) -> Claim | None:
     """Claim a pending delivery. None: drop the message."""
+    control_places.lock()
     delivery = lock(delivery_id)
     if delivery is None or delivery.state != ForgeDeliveryState.PENDING or leases.is_live(delivery):
         return None
-    live = (ForgeDelivery.state == ForgeDeliveryState.PENDING, ForgeDelivery.lease_expires_at > db.now())
-    count = sa.select(sa.func.count()).where(ForgeDelivery.account_id == delivery.account_id, *live)
-    if db.session.scalars(count).one() >= AT_ONCE:
+    if not control_places.has_room(delivery.account_id):
         return None
     if leases.has_expired(delivery) and _lose_worker(delivery):
         return None

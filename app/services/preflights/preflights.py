@@ -15,7 +15,7 @@ from app.config import settings
 from app.errors import AppError, Invalid, NotFound
 from app.models import AgentRunnerSession, HostAgent, Preflight, Site
 from app.models.states import FINAL, Mode, Scope, SessionState
-from app.services import agents, lookup, short_tasks
+from app.services import agents, control_places, lookup, short_tasks
 from app.services.callers import Caller
 from app.services.runners import agent_runners
 from app.services.runners.agent_runners import Prepared
@@ -80,7 +80,7 @@ def request(caller: Caller, site_id: uuid.UUID, *, agent: str | None, branch: st
     )
     db.session.add(preflight)
     db.session.flush()
-    short_tasks.dispatch(preflight)
+    control_places.dispatch(preflight)
     return get(caller, site_id, preflight.id)
 
 
@@ -101,6 +101,7 @@ def get(caller: Caller, site_id: uuid.UUID, preflight_id: uuid.UUID) -> Found:
 
 def claim(preflight_id: uuid.UUID) -> Claim | None:
     """Claim a preflight. None means: drop the message."""
+    control_places.lock()
     preflight = db.session.scalar(lookup.locked(sa.select(Preflight).where(Preflight.id == preflight_id), Preflight))
     if preflight is None:
         return None

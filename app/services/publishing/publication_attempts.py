@@ -1,8 +1,7 @@
 """Attempts at a publication: claimed, held, ended. `publications` records the request.
 
-One publication of a site runs at a time, and few of an account, so that unresponsive forges of one account occupy a
-part of the workers only. An account whose forges were slow counts as slow for a while: all slow accounts together
-leave places to the others, however many they are.
+One publication of a site runs at a time, and only while its account has a place (`control_places`). An account whose
+forges were slow counts as slow for a while: all slow accounts together leave places to the others, however many they are.
 """
 
 from __future__ import annotations
@@ -15,10 +14,9 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from app import db, queue
-from app.config import settings
 from app.models import AgentRunner, AgentRunnerSession, Publication, Site, User
 from app.models.states import PublicationKind, PublicationState
-from app.services import events, leases, lookup
+from app.services import control_places, events, leases, lookup
 from app.services.publishing import pull_requests
 from app.services.publishing.written_texts import lineage
 
@@ -47,20 +45,19 @@ class PublicationClaim:
 
 
 def claim(publication_id: uuid.UUID) -> PublicationClaim | None:
-    """Claim a pending publication unless it or another one of its site is held, or its account has its share of those.
+    """Claim a pending publication unless it or another one of its site is held, or its account has its share of places.
 
     None means: drop the message.
     """
+    control_places.lock()
     locked = _lock(publication_id)
     if locked is None:
         return None
     runner, publication = locked
     if publication.state != PublicationState.PENDING or leases.is_live(publication):
         return None
-    busy, share = _busy_sites(runner.account_id), settings().max_account_publications
-    # These leave places to accounts that have none running and were not slow, so that they cannot occupy all.
-    is_last = bool(busy) or _is_slow(runner.account_id)
-    if runner.site_id in busy or len(busy) >= share or (is_last and _count_held() >= share):
+    is_busy = db.session.scalar(control_places.busy_sites().where(AgentRunner.site_id == runner.site_id).limit(1))
+    if is_busy or not control_places.has_room(runner.account_id):
         publication.waits_for_site = True
         return None
     expire_lease(runner, publication)
@@ -77,25 +74,6 @@ def claim(publication_id: uuid.UUID) -> PublicationClaim | None:
     return PublicationClaim(publication, runner, runner.site, user, sessions, own, landed)
 
 
-def _busy_sites(account_id: uuid.UUID) -> list[uuid.UUID]:
-    """The sites of the account that a worker is publishing for."""
-    held = (Publication.state == PublicationState.PENDING, Publication.lease_expires_at > db.now())
-    query = sa.select(AgentRunner.site_id).join(Publication, Publication.agent_runner_id == AgentRunner.id)
-    return list(db.session.scalars(query.where(AgentRunner.account_id == account_id, *held)))
-
-
-def _count_held() -> int:
-    """The number of publications that workers are publishing, of all accounts."""
-    held = (Publication.state == PublicationState.PENDING, Publication.lease_expires_at > db.now())
-    return db.session.scalars(sa.select(sa.func.count()).select_from(Publication).where(*held)).one()
-
-
-def _is_slow(account_id: uuid.UUID) -> bool:
-    query = sa.select(Publication.id).join(AgentRunner, Publication.agent_runner_id == AgentRunner.id)
-    slow = query.where(Publication.slow_until > db.now(), AgentRunner.account_id == account_id)
-    return db.session.scalars(slow.limit(1)).first() is not None
-
-
 def _release(publication: Publication, dispatch_in: float | None = None) -> None:
     """End the attempt at a locked publication, and note if it was slow."""
     assert publication.locked_at is not None
@@ -104,18 +82,6 @@ def _release(publication: Publication, dispatch_in: float | None = None) -> None
         if held > SLOW_SECONDS:
             publication.slow_until = publication.locked_at + datetime.timedelta(seconds=SLOW_FACTOR * held)
     leases.release(publication, dispatch_in=dispatch_in)
-
-
-def _dispatch_next(account_id: uuid.UUID) -> None:
-    """Dispatch the publication of the account that has been waiting longest, of a site that none runs for."""
-    waiting = (Publication.state == PublicationState.PENDING, Publication.waits_for_site)
-    query = sa.select(Publication).join(AgentRunner, Publication.agent_runner_id == AgentRunner.id)
-    query = query.where(AgentRunner.account_id == account_id, *waiting)
-    query = query.where(AgentRunner.site_id.not_in(_busy_sites(account_id)))
-    following = db.session.scalar(lookup.locked(query.order_by(Publication.created_at).limit(1), Publication))
-    if following is not None:
-        following.waits_for_site = False
-        leases.dispatch(following, queue.PUBLISH)
 
 
 def expire_lease(runner: AgentRunner, publication: Publication) -> None:
@@ -187,10 +153,10 @@ def record_push(publication_id: uuid.UUID, attempt: int, sha: str) -> None:
 
 def retry_later(publication_id: uuid.UUID, attempt: int) -> None:
     """Release the publication for another attempt, after a wait that doubles. Then the sweep dispatches it."""
-    runner, publication = _hold(publication_id, attempt)
+    _, publication = _hold(publication_id, attempt)
     wait = min(FIRST_RETRY_SECONDS * 2.0 ** (attempt - 1), LONGEST_RETRY_SECONDS)
     _release(publication, wait)
-    _dispatch_next(runner.account_id)
+    control_places.dispatch_next()
 
 
 def succeed(
@@ -233,7 +199,7 @@ def _end(runner: AgentRunner, publication: Publication, state: PublicationState,
     else:
         runner.merge_commit_is_being_created, runner.merge_commit_error = False, error
     events.record_publication(runner, publication.kind, state, publication.session_id)
-    _dispatch_next(runner.account_id)
+    control_places.dispatch_next()
 
 
 def _hold(publication_id: uuid.UUID, attempt: int) -> tuple[AgentRunner, Publication]:

@@ -17,7 +17,7 @@ from app import db
 from app.errors import BadRequest, NotFound
 from app.models import AgentRunner, AgentRunnerSession, Comparison, Site
 from app.models.states import Mode, Scope
-from app.services import lookup, short_tasks
+from app.services import control_places, lookup, short_tasks
 from app.services.artifacts import diffs
 from app.services.artifacts.diffs import StoredDiff
 from app.services.callers import Caller
@@ -78,7 +78,7 @@ def request(caller: Caller, runner_id: uuid.UUID, from_id: uuid.UUID | None, to_
     db.session.add(row)
     db.session.flush()
     if row.done_at is None:
-        short_tasks.dispatch(row)
+        control_places.dispatch(row)
     db.session.refresh(row)
     return _found(row, row.created_at)
 
@@ -109,6 +109,7 @@ def find_diff(caller: Caller, runner_id: uuid.UUID, comparison_id: uuid.UUID) ->
 
 def claim(comparison_id: uuid.UUID) -> Claim | None:
     """Claim a comparison. None means: drop the message."""
+    control_places.lock()
     query = sa.select(Comparison).where(Comparison.id == comparison_id)
     row = db.session.scalar(lookup.locked(query, Comparison))
     if row is None or row.from_session_id is None:

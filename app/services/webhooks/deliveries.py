@@ -16,14 +16,12 @@ import sqlalchemy as sa
 from app import db, queue
 from app.models import AgentRunner, Event, Webhook, WebhookDelivery
 from app.models.states import DeliveryState, WebhookState
-from app.services import last_runs, leases, lookup
+from app.services import control_places, last_runs, leases, lookup
 from app.services.event_streams import AccountEvents, Cursor
 from app.services.events import OF_ACCOUNT
 from app.services.webhooks import messages
 from app.services.webhooks.messages import Message
 
-AT_ONCE = 2
-"""How many webhooks of one account are served at once, and how many of all accounts whose last delivery failed."""
 EVENT_SECONDS = 86_400.0
 """For how long an event is tried."""
 DISABLED_AFTER_SECONDS = 7 * 86_400.0
@@ -47,29 +45,15 @@ class Answer:
 
 def claim(webhook_id: uuid.UUID) -> int | None:
     """Claim a webhook, and return the attempt. None: drop the message."""
+    control_places.lock()
     webhook = _lock(webhook_id)
     if webhook is None or webhook.state != WebhookState.ACTIVE or leases.is_live(webhook):
         return None
-    live = sa.select(sa.func.count()).where(Webhook.state == WebhookState.ACTIVE, Webhook.lease_expires_at > db.now())
-    # Receivers that do not answer hold workers, so each account has its share, and those that fail have one together.
-    if db.session.scalars(live.where(Webhook.account_id == webhook.account_id)).one() >= AT_ONCE:
-        return None
-    if webhook.failing_since and db.session.scalars(live.where(Webhook.failing_since.is_not(None))).one() >= AT_ONCE:
+    if not control_places.has_room(webhook.account_id, is_slow=webhook.failing_since is not None):
         return None
     leases.begin(webhook)
     db.session.flush()
     return webhook.attempt
-
-
-def dispatch_next(webhook_id: uuid.UUID) -> None:
-    """Dispatch the webhook of the same account that has waited longest for its share, after one has ended its attempt."""
-    account = sa.select(Webhook.account_id).where(Webhook.id == webhook_id).scalar_subquery()
-    waiting = (Webhook.state == WebhookState.ACTIVE, Webhook.lease_expires_at.is_(None), Webhook.dispatches > 0)
-    order = (Webhook.failing_since.is_not(None), Webhook.next_dispatch_at)
-    query = sa.select(Webhook).where(Webhook.account_id == account, *waiting).order_by(*order).limit(1)
-    following = db.session.scalar(lookup.locked(query, Webhook))
-    if following is not None:
-        leases.dispatch(following, queue.DELIVER_WEBHOOK)
 
 
 def next_message(webhook_id: uuid.UUID, attempt: int) -> Message | None:

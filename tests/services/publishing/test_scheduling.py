@@ -1,4 +1,4 @@
-"""One publication of a site runs at a time, and few of an account, so that its forges delay no other account's."""
+"""One publication of a site runs at a time, and few tasks of an account, so that its forges delay no other account's."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_site_has_one_publication_at_work_and_other_sites_theirs(publish, othe
 
 
 def test_an_account_has_its_share_and_others_have_theirs(publish, ada, other_site, enqueued, configure):
-    configure(BROKER_URL="memory://", MAX_ACCOUNT_PUBLICATIONS="1")
+    configure(BROKER_URL="memory://", MAX_ACCOUNT_CONTROL_TASKS="1")
     first, second, other = publish(), publish(), publish(site_id=other_site.id)
     assert take(first) and not take(other) and not take(second)
     with db.transaction():
@@ -80,7 +80,7 @@ def test_an_account_has_its_share_and_others_have_theirs(publish, ada, other_sit
 
 
 def test_two_accounts_do_not_occupy_all_publishers(publish, ada, other_site, enqueued, configure):
-    configure(BROKER_URL="memory://", MAX_ACCOUNT_PUBLICATIONS="2")
+    configure(BROKER_URL="memory://", MAX_ACCOUNT_CONTROL_TASKS="2")
     first, second = publish(), publish(site_id=other_site.id)
     with db.transaction():
         user, _ = accounts.create("Bob's team", "bob@example.org", "Bob")
