@@ -108,7 +108,9 @@ class Real:
         )
 
     def run(self, *script: str, **more: object) -> Attempt:
-        return self.engine.finish(self.job(*script, **more))
+        attempt = self.engine.finish(self.job(*script, **more))
+        assert not [step for step in attempt.steps if "unknown event" in step], "its adapter knows all that it reports"
+        return attempt
 
     def waits(self) -> bool:
         """Whether the agent waits for what the model says next."""

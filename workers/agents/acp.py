@@ -50,6 +50,11 @@ _KINDS: dict[str, Category] = {
     "think": "reasoning",
     "fetch": "web",
 }
+# What only a program that shows a screen needs, and what `acp_client` answers.
+_SILENT = (
+    *("user_message_chunk", "available_commands_update", "current_mode_update", "config_option_update"),
+    *("session_info_update", "usage_update", "session/request_permission", "_auth/status_update"),
+)
 _ENDS: dict[str, str] = {
     "refusal": "The model refused to continue.",
     "max_tokens": "It reached the limit of tokens of its model.",
@@ -66,6 +71,7 @@ class AcpAgent(StreamAgent):
     key = "the variable that it takes its key from"
     variables = ("",)
     speaks_mcp = True
+    silent = frozenset(_SILENT)
     can_disable_tools = False
 
     def __init__(self, job: Job) -> None:
@@ -124,6 +130,8 @@ class AcpAgent(StreamAgent):
             case {"acp": "failed"}:
                 yield from self._speech.flush()
                 self.failure = text_of(event.get("message")) or "It gave no reason."
+            case _:
+                yield from self.unknown.step(event.get("method"), event)
 
     def _update(self, update: dict[str, Any]) -> Iterable[Event]:
         kind = update.get("sessionUpdate")
@@ -142,6 +150,8 @@ class AcpAgent(StreamAgent):
             yield todo_step(objects(update.get("entries")), None, "plan")
         elif kind == "usage_update" and isinstance(cost := update.get("cost"), dict):
             self._cost = cost_of(cost.get("amount")) if cost.get("currency") == "USD" else None
+        else:
+            yield from self.unknown.step(kind, update)
 
     def _progress(self, update: dict[str, Any]) -> Iterable[Step]:
         """A step for the end of a call. Many agents name what a call is about only after its beginning."""

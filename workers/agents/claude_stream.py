@@ -17,6 +17,13 @@ from workers.job import Event, Job, Step, Usage
 _COUNTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens")
 # How many messages are remembered whose parts may still arrive: of the main agent and of parallel subagents.
 _REMEMBERED = 1000
+# Progress of what is a step at its beginning or end, and what only a program that shows a screen needs.
+_SILENT = (
+    *("stream_event", "tool_progress", "tool_use_summary", "prompt_suggestion", "keep_alive", "auth_status"),
+    *("system status", "system task_progress", "system task_updated", "system background_tasks_changed"),
+    *("system hook_started", "system hook_progress", "system hook_response", "system session_state_changed"),
+    *("system files_persisted", "system thinking_tokens", "redacted_thinking"),
+)
 
 
 class ClaudeStreamAgent(StreamAgent):
@@ -26,6 +33,7 @@ class ClaudeStreamAgent(StreamAgent):
     """The field of the first event that has its version."""
     counts_cached_twice: ClassVar[bool] = False
     """Whether cached input is a part of `input_tokens`. Anthropic counts it separately."""
+    silent = frozenset(_SILENT)
 
     def __init__(self, job: Job) -> None:
         super().__init__(job)
@@ -42,14 +50,20 @@ class ClaudeStreamAgent(StreamAgent):
             case {"type": "system", "subtype": "api_retry"}:
                 again = f"{self.label} tries again."
                 yield Step(f"The model provider answered with an error: {event.get('error')}", again)
+            case {"type": "system", "subtype": "compact_boundary"}:
+                yield Step("The conversation was summarised, because it became too long", category="system")
+            case {"type": "system", "subtype": "task_started", "description": str(about)}:
+                yield step(f"Started in the background: {about}", "tool")
+            case {"type": "system", "subtype": "task_notification", "status": str(status)}:
+                summary = text_of(event.get("summary"))
+                yield step(f"Ended in the background ({status}): {summary}", "tool")
+            case {"type": "rate_limit_event", "rate_limit_info": {"status": str(status)}}:
+                if status != "allowed":
+                    yield Step(f"The rate limit of the model provider: {status}", category="system")
             case {"type": "assistant", "message": dict(message)}:
                 yield from self._message(message)
             case {"type": "user", "message": dict(message)}:
-                for block in objects(message.get("content")):
-                    if block.get("type") == "tool_result":
-                        answer = text_of(block.get("content"))
-                        answer = answer.removeprefix("<tool_use_error>").removesuffix("</tool_use_error>")
-                        yield self._calls.end(block.get("tool_use_id"), answer, failed=bool(block.get("is_error")))
+                yield from self._answers(message)
             case {"type": "result"}:
                 yield self._finish(event)
                 if event.get("subtype") == "error_max_budget_usd":
@@ -58,16 +72,21 @@ class ClaudeStreamAgent(StreamAgent):
                     if limit:
                         reason = f"{self.label} reached the limit of {limit:.4g} US dollars. Raise limits.max_cost_usd."
                     raise EngineError("budget_limit", "agent", reason)
+            case _:
+                kind = " ".join(filter(None, (text_of(event.get("type")), text_of(event.get("subtype")))))
+                yield from self.unknown.step(kind, event)
 
     def _message(self, message: dict[str, Any]) -> Iterable[Event]:
         for block in objects(message.get("content")):
             match block:
-                case {"type": "text", "text": str(text)} if text.strip():
-                    yield step(text)
-                case {"type": "thinking", "thinking": str(text)} if text.strip():
-                    yield step(text, "reasoning")
-                case {"type": "tool_use", "name": str(tool)}:
+                case {"type": "text", "text": str(text)}:
+                    yield from [step(text)] if text.strip() else []
+                case {"type": "thinking", "thinking": str(text)}:
+                    yield from [step(text, "reasoning")] if text.strip() else []
+                case {"type": "tool_use" | "server_tool_use", "name": str(tool)}:
                     yield self._calls.begin(block.get("id"), tool, block.get("input"))
+                case _:
+                    yield from self.unknown.step(block.get("type"), block)
         # A message arrives in parts, and each part repeats the usage of the message so far.
         usage, known = message.get("usage"), str(message.get("id"))
         if isinstance(usage, dict) and self._messages.get(known) != (counts := _counts_of(usage)):
@@ -78,6 +97,18 @@ class ClaudeStreamAgent(StreamAgent):
                 del self._messages[next(iter(self._messages))]
             self.usage = self._sum(self._totals)
             yield self.usage
+
+    def _answers(self, message: dict[str, Any]) -> Iterable[Step]:
+        for block in objects(message.get("content")):
+            match block:
+                case {"type": "tool_result"}:
+                    answer = text_of(block.get("content"))
+                    answer = answer.removeprefix("<tool_use_error>").removesuffix("</tool_use_error>")
+                    yield self._calls.end(block.get("tool_use_id"), answer, failed=bool(block.get("is_error")))
+                case {"type": "text"}:
+                    pass  # What the program itself tells the model.
+                case _:
+                    yield from self.unknown.step(block.get("type"), block)
 
     def _finish(self, event: dict[str, Any]) -> Usage:
         # `subtype` is "success" even where it failed.

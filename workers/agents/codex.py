@@ -20,7 +20,7 @@ from workers.sandbox import Place
 
 _KEYS = ("CODEX_API_KEY", "OPENAI_API_KEY")
 _NO_TOOLS = re.compile(r"code.mode is unavailable|failed to spawn code-mode host", re.I)
-_TOOLS = ("command_execution", "file_change", "mcp_tool_call", "web_search")
+_TOOLS = ("command_execution", "file_change", "mcp_tool_call", "collab_tool_call", "web_search")
 
 
 class CodexAgent(StreamAgent):
@@ -38,6 +38,7 @@ class CodexAgent(StreamAgent):
     provider = ("OPENAI_BASE_URL", "https://api.openai.com/v1")
     api = "openai"
     speaks_mcp = True
+    silent = frozenset({"turn.started", "item.started", "item.updated"})
 
     def __init__(self, job: Job) -> None:
         super().__init__(job)
@@ -129,6 +130,8 @@ class CodexAgent(StreamAgent):
                 # This is not final: codex retries, and reports each retry in the same way.
                 self.errors.add(message)
                 yield step(message, "system")
+            case _:
+                yield from self.unknown.step(event.get("type"), event)
 
     def _since_before(self, name: str, usage: Mapping[str, object]) -> int | None:
         """A count of this part of the session alone: it reports those of all its parts."""
@@ -172,6 +175,11 @@ class CodexAgent(StreamAgent):
                 yield Step(f"Search the web: {text_of(item.get('query'))}", category="web", ref=ref)
             case {"type": "todo_list"}:
                 yield from self._tasks_of(item)
+            case {"type": "collab_tool_call", "tool": str(tool)}:
+                first, _, more = text_of(item.get("prompt")).strip().partition("\n")
+                yield Step(f"{tool}: {first}" if first else tool, more, category="tool", ref=ref)
+            case _:
+                yield from self.unknown.step(f"item {text_of(item.get('type'))}", item)
 
     def _tasks_of(self, item: dict[str, Any]) -> Iterable[Step]:
         """The list of tasks, where it has changed: it is repeated when codex ends."""

@@ -20,6 +20,18 @@ from workers.job import Event, Job, Usage
 from workers.sandbox import Place
 
 _SERVERS = ".agent-runners/mcp.json"
+# Pieces and progress of what is a step, and what only a program that shows a screen needs.
+_SILENT = (
+    *("assistant.turn_start", "assistant.turn_end", "assistant.idle", "assistant.intent", "assistant.usage"),
+    *("assistant.message_start", "assistant.message_delta", "assistant.reasoning_delta", "assistant.streaming_delta"),
+    *("assistant.tool_call_delta", "model.call_start", "model.call_finished", "model.call_final_result"),
+    *("tool.execution_partial_result", "tool.execution_progress", "permission.requested", "permission.completed"),
+    *("session.start", "session.resume", "session.idle", "session.shutdown", "session.usage_info"),
+    *("session.skills_loaded", "session.mcp_servers_loaded", "session.tools_updated", "session.title_changed"),
+    *("session.mcp_server_status_changed", "session.custom_agents_updated", "session.background_tasks_changed"),
+    *("session.model_change", "session.mode_changed", "session.context_changed", "session.compaction_start"),
+    *("hook.start", "hook.end", "system.message", "pending_messages.modified"),
+)
 
 
 class CopilotAgent(StreamAgent):
@@ -34,6 +46,7 @@ class CopilotAgent(StreamAgent):
     provider = ("COPILOT_PROVIDER_BASE_URL", "https://api.openai.com/v1")
     api = "openai"
     speaks_mcp = True
+    silent = frozenset(_SILENT)
 
     def __init__(self, job: Job) -> None:
         super().__init__(job)
@@ -103,8 +116,14 @@ class CopilotAgent(StreamAgent):
                 yield step(f"The model provider answered with an error: {message}", "system")
             case "session.error" if message := text_of(data.get("message")):
                 self.failure = message
+            case "session.warning" | "session.info" if message := text_of(data.get("message")):
+                yield step(message, "system")
+            case "session.compaction_complete":
+                yield step("The conversation was summarised, because it became too long", "system")
             case "result":
                 self.finished = event.get("exitCode") == 0
                 self.result = self._last if self.finished else None
                 self.usage = Usage(tool_calls=self._calls.count)
                 yield self.usage
+            case kind:
+                yield from self.unknown.step(kind, event)

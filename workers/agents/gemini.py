@@ -82,6 +82,10 @@ class GeminiAgent(StreamAgent):
                 yield step(message, "system")
             case {"type": "result"}:
                 yield self._finish(event)
+            case {"type": "message", "role": "user"}:
+                pass  # The prompt.
+            case _:
+                yield from self.unknown.step(event.get("type"), event)
 
     def _finish(self, event: dict[str, Any]) -> Usage:
         error = event.get("error")

@@ -11,7 +11,6 @@ from typing import Any
 
 # A build or a test takes longer than the 30 seconds that are usual there.
 _COMMAND_SECONDS = 600
-_REPORTED = ("assistant", "tool", "exit")
 
 
 def main(model: str, cost_limit: str) -> None:
@@ -24,9 +23,9 @@ def main(model: str, cost_limit: str) -> None:
 
     class Reporting(DefaultAgent):
         def add_messages(self, *messages: dict[str, Any]) -> list[dict[str, Any]]:
-            for message in messages:
-                if message.get("role") in _REPORTED:
-                    print(json.dumps(_report(message, self.cost)), flush=True)
+            # The first two are its instructions and the task.
+            for message in messages if self.messages else ():
+                print(json.dumps(_report(message, self.cost)), flush=True)
             return list(super().add_messages(*messages))
 
     config = yaml.safe_load((builtin_config_dir / "mini.yaml").read_text())

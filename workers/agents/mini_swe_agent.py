@@ -88,6 +88,11 @@ class MiniSweAgent(StreamAgent):
                     yield from [step(said)] if said else []
                 else:
                     self.failure = f"{text_of(event.get('exit_status'))}: {said}"
+            case "user" if text := text_of(event.get("content")).strip():
+                # Its answer to a reply of the model that it cannot use.
+                yield step(text, "system")
+            case role:
+                yield from self.unknown.step(role, event)
 
     def _count(self, event: dict[str, Any]) -> Usage:
         given = event.get("usage")

@@ -30,6 +30,7 @@ class OpencodeAgent(StreamAgent):
     provider = ("OPENAI_BASE_URL", "https://api.openai.com/v1")
     api = "openai"
     speaks_mcp = True
+    silent = frozenset({"step_start"})
 
     def __init__(self, job: Job) -> None:
         super().__init__(job)
@@ -108,6 +109,8 @@ class OpencodeAgent(StreamAgent):
             case "error":
                 error = event.get("error")
                 self.failure = _reason(error if isinstance(error, dict) else {})
+            case kind:
+                yield from self.unknown.step(kind, event)
 
     def _count(self, part: dict[str, Any]) -> Usage:
         given = part.get("tokens")

@@ -11,6 +11,7 @@ from workers.agents.base import Agent, prompt_with_attachments
 from workers.agents.plain_output import PlainOutput
 from workers.agents.programs import Installed, find_installed, find_missing_companion, find_version
 from workers.agents.tool_servers import server_files
+from workers.agents.unknown_events import UnknownEvents
 from workers.agents.values import as_object
 from workers.errors import EngineError
 from workers.job import Event, Job
@@ -34,6 +35,8 @@ class StreamAgent(Agent):
     """Programs that must be beside it."""
     install: ClassVar[str]
     key: ClassVar[str]
+    silent: ClassVar[frozenset[str]] = frozenset()
+    """Kinds of events that are known, and tell nothing that is not told elsewhere."""
 
     @classmethod
     def find(cls) -> Installed | None:
@@ -66,6 +69,7 @@ class StreamAgent(Agent):
         self.called = installed.command
         self.runtime_paths = installed.runtime_paths
         self.errors = PlainOutput(job.secrets)
+        self.unknown = UnknownEvents(self.label, job.secrets, self.silent)
         self.failure: str | None = None
         """The agent's own message about a failure."""
 
@@ -84,7 +88,10 @@ class StreamAgent(Agent):
 
     @abstractmethod
     def read(self, event: dict[str, Any]) -> Iterable[Event]:
-        """The events of one JSON object. Fields may be missing or of any type, because the program may change."""
+        """The events of one JSON object. Fields may be missing or of any type, because the program may change.
+
+        What is not known is named by `unknown`.
+        """
 
     def verdict(self, status: int) -> EngineError | None:
         """Success needs both the final event and the exit status; neither alone is reliable."""
