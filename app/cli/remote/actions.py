@@ -19,13 +19,22 @@ _ENDED = ("DONE", "ERROR", "CANCELLED")
 
 @click.command()
 @runner_argument
+@json_option
 @pass_client
-def stop(client: Client, given: str | None) -> None:
-    """Stop the session in progress, and wait until it has ended. Its work so far is kept."""
+def stop(client: Client, given: str | None, as_json: bool) -> None:
+    """Stop the session in progress, and wait until it has ended. Its work so far is kept.
+
+    \b
+    agent-runners stop
+    agent-runners stop 3f9a01bc
+    """
     runner = find_runner(client, given)
     client.stop(runner["id"])
     session = _ended(client, runner["id"], runner["latest_session_id"])
-    say(f"Stopped. `agent-runners revert --session {session['id']}` adopts its work, if there is any.")
+    if as_json:
+        print_json(session)
+    else:
+        say(f"Stopped. `agent-runners revert --session {session['id']}` adopts its work, if there is any.")
 
 
 @click.command()
@@ -35,7 +44,12 @@ def stop(client: Client, given: str | None) -> None:
 @json_option
 @pass_client
 def revert(client: Client, given: str | None, session_id: str | None, base: bool, as_json: bool) -> None:
-    """Go back to the work of an earlier session, or on to that of a discarded, failed or stopped one."""
+    """Go back to the work of an earlier session, or on to that of a discarded, failed or stopped one.
+
+    \b
+    agent-runners revert --session 0197c1de-0000-7000-8000-000000000004
+    agent-runners revert 3f9a01bc --base
+    """
     if base == (session_id is not None):
         raise click.UsageError("Give either --session ID or --base.")
     runner = client.revert(find_runner(client, given)["id"], session_id)
@@ -48,7 +62,12 @@ def revert(client: Client, given: str | None, session_id: str | None, base: bool
 @json_option
 @pass_client
 def rebase(client: Client, given: str | None, check: bool, as_json: bool) -> int:
-    """Reapply a runner's diff on the tip of its branch. `agent-runners pr` then updates its pull request."""
+    """Reapply a runner's diff on the tip of its branch. `agent-runners pr` then updates its pull request.
+
+    \b
+    agent-runners rebase
+    agent-runners rebase 3f9a01bc --check
+    """
     runner = find_runner(client, given)
     if check:
         return _compared(client, runner["id"], as_json=as_json)
@@ -97,7 +116,12 @@ def _ended(client: Client, runner_id: str, session_id: str) -> dict[str, Any]:
 @json_option
 @pass_client
 def pull_request(client: Client, given: str | None, as_json: bool, **fields: Any) -> int:
-    """Open a pull request with the runner's diff, or update the one that is open. Prints its URL."""
+    """Open a pull request with the runner's diff, or update the one that is open. Prints its URL.
+
+    \b
+    agent-runners pr
+    agent-runners pr 3f9a01bc --title "Add a health endpoint" --draft
+    """
     runner = find_runner(client, given)
     _warn(client, runner)
     runner = client.create_pull_request(runner["id"], **_given(fields))
@@ -119,7 +143,12 @@ def pull_request(client: Client, given: str | None, as_json: bool, **fields: Any
 def commit(
     client: Client, target_branch: str, given: str | None, message: str | None, squash: bool, as_json: bool
 ) -> int:
-    """Commit the runner's diff to BRANCH of the repository. Prints the commit."""
+    """Commit the runner's diff to BRANCH of the repository. Prints the commit.
+
+    \b
+    agent-runners commit health
+    agent-runners commit health 3f9a01bc --squash --message "Add a health endpoint"
+    """
     runner = find_runner(client, given)
     _warn(client, runner)
     runner = client.commit(runner["id"], target_branch, squash=squash, **_given({"message": message}))
@@ -132,12 +161,18 @@ def commit(
 @click.command()
 @runner_argument
 @click.option("--undo", is_flag=True, help="Unarchive it.")
+@json_option
 @pass_client
-def archive(client: Client, given: str | None, undo: bool) -> None:
-    """Archive a runner: it is hidden from lists and takes no further prompts. Nothing is deleted."""
+def archive(client: Client, given: str | None, undo: bool, as_json: bool) -> None:
+    """Archive a runner: it is hidden from lists and takes no further prompts. Nothing is deleted.
+
+    \b
+    agent-runners archive
+    agent-runners archive 3f9a01bc --undo
+    """
     runner = find_runner(client, given)
-    (client.unarchive if undo else client.archive)(runner["id"])
-    say("Unarchived." if undo else "Archived.")
+    changed = (client.unarchive if undo else client.archive)(runner["id"])
+    print_json(changed) if as_json else say("Unarchived." if undo else "Archived.")
 
 
 def _warn(client: Client, runner: dict[str, Any]) -> None:

@@ -15,7 +15,11 @@ from app.client import Client
 @json_option
 @pass_client
 def agents(client: Client, as_json: bool) -> None:
-    """List the agents that `--agent` may name, and what is missing to run them."""
+    """List the agents that `--agent` may name, and what is missing to run them.
+
+    \b
+    agent-runners agents
+    """
     print_list(client.agents(), {"agent": "name", "version": "version", "state": _state}, as_json=as_json)
 
 

@@ -21,7 +21,11 @@ def budgets() -> None:
 @json_option
 @pass_client
 def list_budgets(client: Client, as_json: bool) -> None:
-    """List budgets, with what is used of them and when their period ends."""
+    """List budgets, with what is used of them and when their period ends.
+
+    \b
+    agent-runners budgets list
+    """
     names = {} if as_json else {each["id"]: each["name"] for each in client.sites()}
     columns: Columns = {
         "for": lambda each: _whose(each, names),
@@ -69,10 +73,17 @@ def set_budget(
 
 @budgets.command()
 @click.argument("budget")
+@json_option
 @pass_client
-def remove(client: Client, budget: str) -> None:
-    """Delete the budget with the id BUDGET."""
+def remove(client: Client, budget: str, as_json: bool) -> None:
+    """Delete the budget with the id BUDGET.
+
+    \b
+    agent-runners budgets remove 0197c1de-0000-7000-8000-000000000009
+    """
     client.delete_budget(budget)
+    if as_json:
+        print_json({"id": budget})
 
 
 def _whose(budget: dict[str, Any], names: dict[str, str]) -> str:

@@ -71,7 +71,11 @@ def add(client: Client, site: str, as_json: bool, **fields: Any) -> None:
 @json_option
 @pass_client
 def show(client: Client, site: str, as_json: bool) -> None:
-    """Show the webhook of SITE, without its secret."""
+    """Show the webhook of SITE, without its secret.
+
+    \b
+    agent-runners forge-webhooks show shop
+    """
     found = client.get_forge_webhook(find_site(client, site)["id"])
     if as_json:
         print_json(found)
@@ -87,7 +91,11 @@ def show(client: Client, site: str, as_json: bool) -> None:
 @json_option
 @pass_client
 def set_forge_webhook(client: Client, site: str, as_json: bool, **fields: Any) -> None:
-    """Change what the webhook of SITE does."""
+    """Change what the webhook of SITE does.
+
+    \b
+    agent-runners forge-webhooks set shop --on-failed-checks suggest
+    """
     if not (given := _given(fields)):
         raise click.UsageError("Nothing to change. See `agent-runners forge-webhooks set --help`.")
     changed = client.update_forge_webhook(find_site(client, site)["id"], **given)
@@ -100,7 +108,11 @@ def set_forge_webhook(client: Client, site: str, as_json: bool, **fields: Any) -
 @json_option
 @pass_client
 def rotate(client: Client, site: str, as_json: bool) -> None:
-    """Replace the secret, and print the new one. The old one is refused from then on."""
+    """Replace the secret, and print the new one. The old one is refused from then on.
+
+    \b
+    agent-runners forge-webhooks rotate shop
+    """
     print_secret(client.rotate_forge_webhook_secret(find_site(client, site)["id"]), as_json=as_json)
 
 
@@ -109,7 +121,11 @@ def rotate(client: Client, site: str, as_json: bool) -> None:
 @json_option
 @pass_client
 def deliveries(client: Client, site: str, as_json: bool) -> None:
-    """List what the forge delivered, newest first."""
+    """List what the forge delivered, newest first.
+
+    \b
+    agent-runners forge-webhooks deliveries shop
+    """
     columns: Columns = {
         "at": "created_at",
         "event": "event",
@@ -123,10 +139,18 @@ def deliveries(client: Client, site: str, as_json: bool) -> None:
 
 @forge_webhooks.command()
 @click.argument("site")
+@json_option
 @pass_client
-def remove(client: Client, site: str) -> None:
-    """Delete the webhook of SITE. Its pull requests are checked from time to time, as before."""
-    client.delete_forge_webhook(find_site(client, site)["id"])
+def remove(client: Client, site: str, as_json: bool) -> None:
+    """Delete the webhook of SITE. Its pull requests are checked from time to time, as before.
+
+    \b
+    agent-runners forge-webhooks remove shop
+    """
+    site_id = find_site(client, site)["id"]
+    client.delete_forge_webhook(site_id)
+    if as_json:
+        print_json({"site_id": site_id})
 
 
 def _given(fields: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from app.cli.remote.connection import pass_client
-from app.cli.remote.output import Columns, json_option, print_list, print_secret, title_of
+from app.cli.remote.output import Columns, json_option, print_json, print_list, print_secret, title_of
 from app.cli.remote.sites import find_site
 from app.client import Client
 
@@ -25,7 +25,11 @@ def hooks() -> None:
 @json_option
 @pass_client
 def list_hooks(client: Client, site: str, as_json: bool) -> None:
-    """List the hooks of SITE."""
+    """List the hooks of SITE.
+
+    \b
+    agent-runners hooks list shop
+    """
     columns: Columns = {"id": "id", "state": _state, "url": "url", "what": title_of}
     print_list(client.hooks(find_site(client, site)["id"]), columns, as_json=as_json)
 
@@ -64,19 +68,33 @@ def add(
 @hooks.command()
 @click.argument("site")
 @click.argument("hook")
+@json_option
 @pass_client
-def stop(client: Client, site: str, hook: str) -> None:
-    """Refuse what is delivered, until `start`."""
-    client.update_hook(find_site(client, site)["id"], hook, active=False)
+def stop(client: Client, site: str, hook: str, as_json: bool) -> None:
+    """Refuse what is delivered, until `start`.
+
+    \b
+    agent-runners hooks stop shop 0197c1de-0000-7000-8000-000000000009
+    """
+    changed = client.update_hook(find_site(client, site)["id"], hook, active=False)
+    if as_json:
+        print_json(changed)
 
 
 @hooks.command()
 @click.argument("site")
 @click.argument("hook")
+@json_option
 @pass_client
-def start(client: Client, site: str, hook: str) -> None:
-    """Accept deliveries to a stopped hook again."""
-    client.update_hook(find_site(client, site)["id"], hook, active=True)
+def start(client: Client, site: str, hook: str, as_json: bool) -> None:
+    """Accept deliveries to a stopped hook again.
+
+    \b
+    agent-runners hooks start shop 0197c1de-0000-7000-8000-000000000009
+    """
+    changed = client.update_hook(find_site(client, site)["id"], hook, active=True)
+    if as_json:
+        print_json(changed)
 
 
 @hooks.command()
@@ -85,7 +103,11 @@ def start(client: Client, site: str, hook: str) -> None:
 @json_option
 @pass_client
 def rotate(client: Client, site: str, hook: str, as_json: bool) -> None:
-    """Replace the secret, and print the new one. The old one is refused from then on."""
+    """Replace the secret, and print the new one. The old one is refused from then on.
+
+    \b
+    agent-runners hooks rotate shop 0197c1de-0000-7000-8000-000000000009
+    """
     print_secret(client.rotate_hook_secret(find_site(client, site)["id"], hook), as_json=as_json)
 
 
@@ -95,7 +117,11 @@ def rotate(client: Client, site: str, hook: str, as_json: bool) -> None:
 @json_option
 @pass_client
 def deliveries(client: Client, site: str, hook: str, as_json: bool) -> None:
-    """List what was delivered to a hook and what it started, newest first."""
+    """List what was delivered to a hook and what it started, newest first.
+
+    \b
+    agent-runners hooks deliveries shop 0197c1de-0000-7000-8000-000000000009
+    """
     found = client.hook_deliveries(find_site(client, site)["id"], hook)
     columns: Columns = {
         "at": "created_at",
@@ -110,10 +136,17 @@ def deliveries(client: Client, site: str, hook: str, as_json: bool) -> None:
 @hooks.command()
 @click.argument("site")
 @click.argument("hook")
+@json_option
 @pass_client
-def remove(client: Client, site: str, hook: str) -> None:
-    """Delete a hook. Runs that it started stay."""
+def remove(client: Client, site: str, hook: str, as_json: bool) -> None:
+    """Delete a hook. Runs that it started stay.
+
+    \b
+    agent-runners hooks remove shop 0197c1de-0000-7000-8000-000000000009
+    """
     client.delete_hook(find_site(client, site)["id"], hook)
+    if as_json:
+        print_json({"id": hook})
 
 
 def _condition(text: str) -> dict[str, str]:

@@ -18,7 +18,8 @@ _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 @click.command()
 @click.argument("url", default=DEFAULT_URL)
-def login(url: str) -> None:
+@json_option
+def login(url: str, as_json: bool) -> None:
     """Save a token for the deployment at URL, after a check that it works there.
 
     The token is asked for, or read from standard input. It is saved in a file that only you can read.
@@ -39,13 +40,23 @@ def login(url: str) -> None:
     with connect(found) as client:
         me = client.me()
     say(f"Logged in to {found.url} as {me['email']}. Saved in {connection.save(found)}.")
+    if as_json:
+        print_json(me)
 
 
 @click.command()
-def logout() -> None:
-    """Forget the saved token. The token itself stays valid until it is revoked."""
-    if forgotten := connection.forget():
-        say(f"Logged out of {forgotten.url}. To revoke the token, call DELETE /tokens/ID.")
+@json_option
+def logout(as_json: bool) -> None:
+    """Forget the saved token. The token itself stays valid until it is revoked.
+
+    \b
+    agent-runners logout
+    """
+    forgotten = connection.forget()
+    if as_json:
+        print_json({"url": forgotten and forgotten.url})
+    elif forgotten:
+        say(f"Logged out of {forgotten.url}. The token is still valid; `agent-runners tokens revoke ID` ends one.")
     else:
         say("You were not logged in.")
 
@@ -54,7 +65,11 @@ def logout() -> None:
 @json_option
 @pass_client
 def whoami(client: Client, as_json: bool) -> None:
-    """Show the user and the token that are used, and the deployment."""
+    """Show the user and the token that are used, and the deployment.
+
+    \b
+    agent-runners whoami
+    """
     me = client.me()
     if as_json:
         print_json(me)
@@ -73,9 +88,16 @@ def whoami(client: Client, as_json: bool) -> None:
 
 @click.command()
 @click.option("--print", "is_printed", is_flag=True, help="Print the link instead of opening it.")
+@json_option
 @pass_client
-def console(client: Client, is_printed: bool) -> None:
-    """Open the console in the browser. The link signs you in once, within ten minutes."""
+def console(client: Client, is_printed: bool, as_json: bool) -> None:
+    """Open the console in the browser. The link signs you in once, within ten minutes.
+
+    \b
+    agent-runners console
+    """
     link = client.create_console_link()
-    if is_printed or not webbrowser.open(link):
+    if as_json:
+        print_json({"url": link})
+    elif is_printed or not webbrowser.open(link):
         print(link)

@@ -26,7 +26,11 @@ def members() -> None:
 @json_option
 @pass_client
 def list_members(client: Client, as_json: bool) -> None:
-    """List the people of the account, oldest first."""
+    """List the people of the account, oldest first.
+
+    \b
+    agent-runners members list
+    """
     columns: Columns = {"id": "id", "role": _role, "email": "email", "name": "full_name"}
     print_list(client.members(), columns, as_json=as_json)
 
@@ -59,7 +63,11 @@ def add(client: Client, email: str, name: str, role: str, as_json: bool) -> None
 @json_option
 @pass_client
 def set_member(client: Client, member: str, as_json: bool, **fields: Any) -> None:
-    """Change a member. A new role holds at once, for all of their tokens."""
+    """Change a member. A new role holds at once, for all of their tokens.
+
+    \b
+    agent-runners members set 0197c1de-0000-7000-8000-000000000002 --role viewer
+    """
     given = {name: value for name, value in fields.items() if value is not None}
     if not given:
         raise click.UsageError("Nothing to change. Give --role, --name, --disable or --enable.")
@@ -70,10 +78,17 @@ def set_member(client: Client, member: str, as_json: bool, **fields: Any) -> Non
 
 @members.command()
 @click.argument("member")
+@json_option
 @pass_client
-def remove(client: Client, member: str) -> None:
-    """Disable a member for good: all of their tokens are revoked."""
+def remove(client: Client, member: str, as_json: bool) -> None:
+    """Disable a member for good: all of their tokens are revoked.
+
+    \b
+    agent-runners members remove 0197c1de-0000-7000-8000-000000000002
+    """
     client.delete_member(member)
+    if as_json:
+        print_json({"id": member})
 
 
 def _role(member: dict[str, Any]) -> str:

@@ -19,6 +19,7 @@ from app.escaping import readable
 
 Columns = Mapping[str, str | Callable[[dict[str, Any]], str]]
 """The heading of each column, and what it shows: a field, empty where that is null, or what a function returns."""
+_IDS = ("id", "runner")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, as the API returns it.")
 
 
@@ -65,7 +66,13 @@ def print_rows(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         for row in clean:
             print("\t".join(row))
         return
-    table = Table(*(column.upper() for column in columns), box=None, pad_edge=False, header_style="dim")
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for place, column in enumerate(columns):
+        # On a narrow terminal other columns are shortened: half an id is of no use.
+        is_id = column in _IDS
+        table.add_column(
+            column.upper(), min_width=max((len(row[place]) for row in clean), default=0) if is_id else None
+        )
     for row in clean:
         table.add_row(*(Text(cell, overflow="ellipsis", no_wrap=True) for cell in row))
     Console(highlight=False, emoji=False).print(table)

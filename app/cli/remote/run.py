@@ -133,7 +133,12 @@ def follow_up(client: Client, prompt: str, given: str | None, **options: Any) ->
 @json_option
 @pass_client
 def follow(client: Client, given: str | None, wait: bool, as_json: bool) -> int:
-    """Show the steps of a runner's latest session from the first on, as they happen. Exits as `run` does."""
+    """Show the steps of a runner's latest session from the first on, as they happen. Exits as `run` does.
+
+    \b
+    agent-runners follow
+    agent-runners follow 3f9a01bc
+    """
     runner = find_runner(client, given)
     session = watch(client, runner["id"], runner["latest_session_id"], steps=not (wait or as_json))
     _print(session, as_json)

@@ -24,7 +24,12 @@ _STATES = ("NEW", "RUNNING", "ERROR", "DONE", "ARCHIVED")
 @json_option
 @pass_client
 def list_runners(client: Client, state: str | None, title: str | None, mine: bool, number: int, as_json: bool) -> None:
-    """List runners, newest first. Archived ones only with --state ARCHIVED."""
+    """List runners, newest first. Archived ones only with --state ARCHIVED.
+
+    \b
+    agent-runners list --mine
+    agent-runners list --state ERROR --json
+    """
     user = client.me()["id"] if mine else None
     filters = {"state": state, "title": title, "user_id": user, "per_page": number}
     runners = client.runners(**{name: value for name, value in filters.items() if value is not None})
@@ -44,7 +49,12 @@ def list_runners(client: Client, state: str | None, title: str | None, mine: boo
 @json_option
 @pass_client
 def show(client: Client, given: str | None, as_json: bool) -> None:
-    """Show a runner: its state, its sessions, what it cost, and its result."""
+    """Show a runner: its state, its sessions, what it cost, and its result.
+
+    \b
+    agent-runners show
+    agent-runners show 3f9a01bc --json
+    """
     runner = find_runner(client, given)
     sessions = client.sessions(runner["id"], include_discarded="true")
     if as_json:
@@ -83,7 +93,12 @@ def show(client: Client, given: str | None, as_json: bool) -> None:
 @json_option
 @pass_client
 def steps(client: Client, given: str | None, session_id: str | None, as_json: bool) -> None:
-    """Show the steps of a session."""
+    """Show the steps of a session.
+
+    \b
+    agent-runners steps
+    agent-runners steps 3f9a01bc --json
+    """
     runner = find_runner(client, given)
     session = client.get_session(runner["id"], session_id or runner["latest_session_id"])
     if as_json:

@@ -25,7 +25,11 @@ def schedules() -> None:
 @json_option
 @pass_client
 def list_schedules(client: Client, site: str, as_json: bool) -> None:
-    """List the schedules of SITE."""
+    """List the schedules of SITE.
+
+    \b
+    agent-runners schedules list shop
+    """
     columns: Columns = {
         "id": "id",
         "cron": "cron",
@@ -75,34 +79,61 @@ def add(client: Client, site: str, cron: str, prompt: str, as_json: bool, **fiel
 @schedules.command()
 @click.argument("site")
 @click.argument("schedule")
+@json_option
 @pass_client
-def stop(client: Client, site: str, schedule: str) -> None:
-    """Start no more runs, until `start`."""
-    client.update_schedule(find_site(client, site)["id"], schedule, active=False)
+def stop(client: Client, site: str, schedule: str, as_json: bool) -> None:
+    """Start no more runs, until `start`.
+
+    \b
+    agent-runners schedules stop shop 0197c1de-0000-7000-8000-000000000009
+    """
+    changed = client.update_schedule(find_site(client, site)["id"], schedule, active=False)
+    if as_json:
+        print_json(changed)
 
 
 @schedules.command()
 @click.argument("site")
 @click.argument("schedule")
+@json_option
 @pass_client
-def start(client: Client, site: str, schedule: str) -> None:
-    """Go on with a stopped schedule, at its next time."""
-    client.update_schedule(find_site(client, site)["id"], schedule, active=True)
+def start(client: Client, site: str, schedule: str, as_json: bool) -> None:
+    """Go on with a stopped schedule, at its next time.
+
+    \b
+    agent-runners schedules start shop 0197c1de-0000-7000-8000-000000000009
+    """
+    changed = client.update_schedule(find_site(client, site)["id"], schedule, active=True)
+    if as_json:
+        print_json(changed)
 
 
 @schedules.command()
 @click.argument("site")
 @click.argument("schedule")
+@json_option
 @pass_client
-def run(client: Client, site: str, schedule: str) -> None:
-    """Start a run of a schedule now, and print the run's id."""
-    print(client.run_schedule(find_site(client, site)["id"], schedule)["last_runner_id"])
+def run(client: Client, site: str, schedule: str, as_json: bool) -> None:
+    """Start a run of a schedule now, and print the run's id.
+
+    \b
+    agent-runners schedules run shop 0197c1de-0000-7000-8000-000000000009
+    """
+    started = client.run_schedule(find_site(client, site)["id"], schedule)
+    print_json(started) if as_json else print(started["last_runner_id"])
 
 
 @schedules.command()
 @click.argument("site")
 @click.argument("schedule")
+@json_option
 @pass_client
-def remove(client: Client, site: str, schedule: str) -> None:
-    """Delete a schedule. Runs that it started stay."""
+def remove(client: Client, site: str, schedule: str, as_json: bool) -> None:
+    """Delete a schedule. Runs that it started stay.
+
+    \b
+    agent-runners schedules remove shop 0197c1de-0000-7000-8000-000000000009
+    """
     client.delete_schedule(find_site(client, site)["id"], schedule)
+    if as_json:
+        print_json({"id": schedule})

@@ -70,7 +70,11 @@ def sites() -> None:
 @json_option
 @pass_client
 def list_sites(client: Client, as_json: bool) -> None:
-    """List all sites."""
+    """List all sites.
+
+    \b
+    agent-runners sites list
+    """
     columns = {"name": "name", "repository": "repo_url", "branch": "default_branch", "id": "id"}
     print_list(client.sites(), columns, as_json=as_json)
 
@@ -98,7 +102,12 @@ def add(client: Client, repo_url: str, name: str | None, as_json: bool, **fields
 @json_option
 @pass_client
 def change(client: Client, site: str, as_json: bool, **fields: Any) -> None:
-    """Change the given settings of SITE, a name or an id."""
+    """Change the given settings of SITE, a name or an id.
+
+    \b
+    agent-runners sites set shop --setup-command "make deps"
+    agent-runners sites set shop --with-token < token.txt
+    """
     changed = client.update_site(find_site(client, site)["id"], **_given(fields))
     if as_json:
         print_json(changed)
@@ -115,6 +124,9 @@ def check(client: Client, site: str, run_setup: bool, as_json: bool, **fields: A
     """Check what a session of SITE would need: token, repository, right to push, agent, key and sandbox.
 
     Nothing is pushed, and no model is used. The exit status is 1 if a check failed.
+
+    \b
+    agent-runners sites check shop --agent codex
     """
     site_id = find_site(client, site)["id"]
     found = client.start_preflight(site_id, **({"run_setup": True} if run_setup else {}), **_given(fields))

@@ -25,7 +25,11 @@ def tokens() -> None:
 @json_option
 @pass_client
 def list_tokens(client: Client, as_json: bool) -> None:
-    """List your tokens that can be used. An administrator sees those of the whole account."""
+    """List your tokens that can be used. An administrator sees those of the whole account.
+
+    \b
+    agent-runners tokens list
+    """
     found = [each for each in client.tokens() if each["revoked_at"] is None]
     columns = {
         "id": "id",
@@ -61,7 +65,14 @@ def create(client: Client, name: str, scope: str, days: int | None, as_json: boo
 
 @tokens.command()
 @click.argument("token")
+@json_option
 @pass_client
-def revoke(client: Client, token: str) -> None:
-    """Revoke the token with the id TOKEN. Whoever uses it gets 401 from then on."""
+def revoke(client: Client, token: str, as_json: bool) -> None:
+    """Revoke the token with the id TOKEN. Whoever uses it gets 401 from then on.
+
+    \b
+    agent-runners tokens revoke 0197c1de-0000-7000-8000-000000000009
+    """
     client.revoke_token(token)
+    if as_json:
+        print_json({"id": token})

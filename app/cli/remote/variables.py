@@ -26,7 +26,11 @@ def variables() -> None:
 @json_option
 @pass_client
 def list_variables(client: Client, site: str | None, as_json: bool) -> None:
-    """List variables. The values of secrets are never shown."""
+    """List variables. The values of secrets are never shown.
+
+    \b
+    agent-runners variables list --site shop
+    """
     columns: Columns = {
         "name": "name",
         "for": _reader,
@@ -78,9 +82,14 @@ def set_variable(client: Client, name: str, site: str | None, public: bool, as_j
 @variables.command()
 @click.argument("name")
 @_site
+@json_option
 @pass_client
-def remove(client: Client, name: str, site: str | None) -> None:
-    """Delete the variable NAME. Sessions that run already keep it."""
+def remove(client: Client, name: str, site: str | None, as_json: bool) -> None:
+    """Delete the variable NAME. Sessions that run already keep it.
+
+    \b
+    agent-runners variables remove NPM_TOKEN --site shop
+    """
     site_id = _id_of(client, site)
     known = _find_id(client, site_id, name)
     if known is None:
@@ -89,6 +98,8 @@ def remove(client: Client, name: str, site: str | None) -> None:
         client.delete_account_variable(known)
     else:
         client.delete_site_variable(site_id, known)
+    if as_json:
+        print_json({"id": known})
 
 
 def _id_of(client: Client, site: str | None) -> str | None:

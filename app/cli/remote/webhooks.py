@@ -28,7 +28,11 @@ def webhooks() -> None:
 @json_option
 @pass_client
 def list_webhooks(client: Client, as_json: bool) -> None:
-    """List the webhooks of the account."""
+    """List the webhooks of the account.
+
+    \b
+    agent-runners webhooks list
+    """
     columns: Columns = {"id": "id", "state": _state, "format": "format", "url": "url", "events": _events_of}
     print_list(client.webhooks(), columns, as_json=as_json)
 
@@ -75,7 +79,12 @@ def add(
 def set_webhook(
     client: Client, webhook: str, url: str | None, events: tuple[str, ...], active: bool | None, as_json: bool
 ) -> None:
-    """Change a webhook. One that is active again delivers the events from then on."""
+    """Change a webhook. One that is active again delivers the events from then on.
+
+    \b
+    agent-runners webhooks set 0197c1de-0000-7000-8000-000000000008 --event session.error
+    agent-runners webhooks set 0197c1de-0000-7000-8000-000000000008 --active
+    """
     fields = {"url": read_value() if url == "-" else url, "events": list(events) or None, "active": active}
     changed = client.update_webhook(webhook, **{name: value for name, value in fields.items() if value is not None})
     if as_json:
@@ -87,7 +96,11 @@ def set_webhook(
 @json_option
 @pass_client
 def rotate(client: Client, webhook: str, as_json: bool) -> None:
-    """Replace the secret, and print the new one. Requests are signed with both for a day."""
+    """Replace the secret, and print the new one. Requests are signed with both for a day.
+
+    \b
+    agent-runners webhooks rotate 0197c1de-0000-7000-8000-000000000008
+    """
     print_secret(client.rotate_webhook_secret(webhook), as_json=as_json)
 
 
@@ -96,7 +109,11 @@ def rotate(client: Client, webhook: str, as_json: bool) -> None:
 @json_option
 @pass_client
 def deliveries(client: Client, webhook: str, as_json: bool) -> None:
-    """List what was sent to a webhook and what it answered, newest first."""
+    """List what was sent to a webhook and what it answered, newest first.
+
+    \b
+    agent-runners webhooks deliveries 0197c1de-0000-7000-8000-000000000008
+    """
     columns: Columns = {
         "id": "id",
         "event": "event_type",
@@ -111,18 +128,32 @@ def deliveries(client: Client, webhook: str, as_json: bool) -> None:
 @webhooks.command()
 @click.argument("webhook")
 @click.argument("delivery")
+@json_option
 @pass_client
-def replay(client: Client, webhook: str, delivery: str) -> None:
-    """Send a delivery once more."""
-    client.replay_webhook_delivery(webhook, delivery)
+def replay(client: Client, webhook: str, delivery: str, as_json: bool) -> None:
+    """Send a delivery once more.
+
+    \b
+    agent-runners webhooks replay 0197c1de-0000-7000-8000-000000000008 0197c1de-0000-7000-8000-000000000009
+    """
+    changed = client.replay_webhook_delivery(webhook, delivery)
+    if as_json:
+        print_json(changed)
 
 
 @webhooks.command()
 @click.argument("webhook")
+@json_option
 @pass_client
-def remove(client: Client, webhook: str) -> None:
-    """Delete a webhook."""
+def remove(client: Client, webhook: str, as_json: bool) -> None:
+    """Delete a webhook.
+
+    \b
+    agent-runners webhooks remove 0197c1de-0000-7000-8000-000000000008
+    """
     client.delete_webhook(webhook)
+    if as_json:
+        print_json({"id": webhook})
 
 
 def _state(webhook: dict[str, Any]) -> str:

@@ -56,10 +56,14 @@ Run = Callable[..., Result]
 
 
 class _Output(io.TextIOWrapper):
-    """Standard output that is a pipe: text and bytes."""
+    """Standard output, which is a pipe or a terminal: text and bytes."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_terminal: bool = False) -> None:
         super().__init__(io.BytesIO(), encoding="utf-8", write_through=True)
+        self._is_terminal = is_terminal
+
+    def isatty(self) -> bool:
+        return self._is_terminal
 
     @property
     def text(self) -> str:
@@ -74,8 +78,8 @@ def run_logged_out(transport: httpx.WSGITransport, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path / "checkout")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
 
-    def run(*arguments: str, stdin: str = "") -> Result:
-        out, err = _Output(), _Output()
+    def run(*arguments: str, stdin: str = "", is_terminal: bool = False) -> Result:
+        out, err = _Output(is_terminal=is_terminal), _Output()
         monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
         with redirect_stdout(out), redirect_stderr(err):
             status = main(arguments, transport)
