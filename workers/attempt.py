@@ -17,7 +17,7 @@ from workers.job import BaseCommit, Event, Host, Job, Outcome, Progress, Step
 from workers.limits.budget import Budget
 from workers.limits.spending import Spending
 from workers.processes.lifeline import Lifeline
-from workers.rebase import rebase
+from workers.rebase import merge_file, rebase
 from workers.redaction import Redactor
 from workers.repository.git import GitFailed
 from workers.repository.mirror import Mirror
@@ -51,8 +51,14 @@ def run(job: Job, host: Host) -> Generator[Event, None, Outcome]:
     stored in the first case, and in the second if `job.on_interrupt` returns True. Any other exception is a bug in the
     engine and is raised. In each case no process and no workspace is left behind.
     """
-    if job.mode == "rebase":
-        return (yield from rebase(job, host))
+    if job.mode != "rebase":
+        return (yield from _run(job, host))
+    with merge_file(host) as file:
+        rebased = yield from rebase(job, host, file)
+        return rebased if isinstance(rebased, Outcome) else (yield from _run(rebased, host))
+
+
+def _run(job: Job, host: Host) -> Generator[Event, None, Outcome]:
     attempt = _Attempt(job, host)
     try:
         try:
@@ -120,7 +126,9 @@ class _Attempt:
         based = dataclasses.replace(job, base_sha=base.sha, branch=base.branch, attachments=())
         workspace = self._workspace = yield from self._prepare(based, mirror)
         self._outcome = Outcome(base_sha=workspace.base_sha)
-        yield BaseCommit(workspace.base_sha, workspace.branch, default_branch)
+        if not job.conflict:
+            # A rebase that fails keeps the base that it had.
+            yield BaseCommit(workspace.base_sha, workspace.branch, default_branch)
         commands = self._commands = Commands(job, workspace, self._budget, self._redactor, self._egress)
         sandbox = self._sandbox = open_sandbox(host, workspace, job.limits, self._egress)
         attachments = yield from self._set_up(workspace, sandbox, commands, agent)

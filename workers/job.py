@@ -206,6 +206,23 @@ class EarlierAttempt:
     usage: Usage | None = None
 
 
+@dataclass(frozen=True)
+class Conflict:
+    """What the agent is to resolve: the files have a merge of the runner's work into `tip`, the tip of `branch`."""
+
+    branch: str
+    tip: str
+    files: tuple[str, ...] = ()
+    """The files that conflict. Empty: those that an earlier attempt has left."""
+    notes: tuple[str, ...] = ()
+    """Git's words on each conflict. Not all leave markers: a file may have been deleted on one side."""
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """What the markers call the branch and the work of the runner. No other text has these names."""
+        return f"branch-{self.tip[:12]}", f"runner-{self.tip[:12]}"
+
+
 class Sink(Protocol):
     """Stores what an attempt leaves. Each method returns when all bytes are stored, or raises.
 
@@ -288,8 +305,12 @@ class Job:
     effort: str | None = None
     fallbacks: tuple[Fallback, ...] = ()
     mode: Literal["normal", "ask", "plan", "rebase"] = "normal"
-    """`ask` wants an answer, and `plan` a plan, as the agent's final message, and they keep no changes. In the mode
-    `rebase` no agent runs, see `workers/rebase.py`."""
+    """`ask` wants an answer, and `plan` a plan, as the agent's final message, and they keep no changes. For `rebase` see
+    `workers/rebase.py`."""
+    resolves: bool = False
+    """Whether the agent resolves the conflicts of a rebase. If not, no agent runs in that mode."""
+    conflict: Conflict | None = None
+    """The conflict that the agent is to resolve. The session fails if a file still has markers in the end."""
     may_ask: bool = True
     """Whether the agent may end with questions to a person."""
     mcp_servers: tuple[McpServer, ...] = ()

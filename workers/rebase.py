@@ -1,34 +1,50 @@
-"""A session of the mode rebase: the runner's diff, merged into the tip of its branch. No agent and no sandbox."""
+"""A session of the mode rebase: the runner's diff, merged into the tip of its branch. An agent runs only for conflicts."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import IO
 
 from workers.errors import EngineError, Interrupted
 from workers.interruption import Interruption
-from workers.job import Event, Host, Job, Outcome, Progress, Step
+from workers.job import Conflict, Event, Host, Job, Outcome, Progress, Step
 from workers.limits.budget import Budget
 from workers.publishing.commits import Commits, MergeConflict, named, temporary_repository
 from workers.redaction import Redactor
 from workers.repository.git import Git
 from workers.repository.mirror import Mirror
 from workers.repository.objects import Objects
-from workers.workspace.diffs import write_diffs
+from workers.workspace.diffs import Chunks, make_diff, write_diffs
 
 
-def rebase(job: Job, host: Host) -> Generator[Event, None, Outcome]:
+def merge_file(host: Host) -> IO[bytes]:
+    """A file for `rebase`, which is removed when it is closed."""
+    host.work_dir.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryFile(dir=host.work_dir)
+
+
+def rebase(job: Job, host: Host, file: IO[bytes]) -> Generator[Event, None, Outcome | Job]:
     """Reapply the job's `start_diff`, which was made on its `base_sha`, on the tip of its branch, by a three-way merge.
 
     Both diffs are those between the tip and the merged tree: what comes before them has another base. The outcome's
     `base_sha` is the tip. Events, failures and interruptions are as in `workers.attempt.run`; the work of an interrupted
     one is not kept.
+
+    If there is a conflict and the job resolves it, the result is the job in which an agent does that. It reads the merge,
+    with the conflicts marked, from `file`.
     """
+    if job.earlier:
+        # An earlier attempt has merged, and its agent has begun.
+        return _resolution(job, Conflict(job.branch or "", job.base_sha or ""))
     redactor = Redactor(job.secrets)
     try:
-        return redactor.outcome((yield from _rebase(job, host)))
+        rebased = yield from _rebase(job, host, file)
+        return redactor.outcome(rebased) if isinstance(rebased, Outcome) else rebased
     except EngineError as failure:
         return redactor.outcome(Outcome(failure=failure))
     except (SystemExit, Interrupted):
@@ -36,7 +52,7 @@ def rebase(job: Job, host: Host) -> Generator[Event, None, Outcome]:
         return Outcome(interrupted=True)
 
 
-def _rebase(job: Job, host: Host) -> Generator[Event, None, Outcome]:
+def _rebase(job: Job, host: Host, file: IO[bytes]) -> Generator[Event, None, Outcome | Job]:
     assert job.start_diff is not None
     yield Progress("fetching")
     mirror = Mirror(host, job.site_id, job.lifeline, Budget(job.limits), job.fetch_patience_seconds)
@@ -45,16 +61,30 @@ def _rebase(job: Job, host: Host) -> Generator[Event, None, Outcome]:
     yield Progress("saving")
     with temporary_repository(host, mirror.directory, job.secrets, job.lifeline, "diff") as commits:
         behind_by = int(commits.git.line("rev-list", "--count", f"{old}..{new}"))
-        try:
-            tree = commits.reapply(old, job.start_diff, new)
-        except MergeConflict as conflict:
-            raise _conflict(branch, conflict) from None
+        message = f"The work was based on {old[:12]}. The branch has {behind_by:,} commits more."
         with _compared(commits, new) as trees:
+            try:
+                tree = commits.reapply(old, job.start_diff, new, Conflict(branch, new).names)
+            except MergeConflict as conflict:
+                if not job.resolves:
+                    raise _failure(branch, conflict) from None
+                differs = make_diff(commits.git, trees.objects, trees.base_tree, conflict.tree, job.limits, file)
+                yield Step(f"Conflicts with {new[:12]}, the tip of {branch}, in {named(conflict.files)}", message)
+                found = Conflict(branch, new, tuple(conflict.files), tuple(conflict.notes))
+                return _resolution(job, found, file if differs else None)
             written = write_diffs(trees, job, tree)
     title = f"Reapplied on {new[:12]}, the tip of {branch}"
-    yield Step(title, f"The work was based on {old[:12]}. The branch has {behind_by:,} commits more.")
+    yield Step(title, message)
     return Outcome(
         base_sha=new, has_result_diff=written.result, has_cumulative_diff=written.cumulative, result=f"{title}."
+    )
+
+
+def _resolution(job: Job, conflict: Conflict, merged: IO[bytes] | None = None) -> Job:
+    """The job in which an agent resolves the conflict, from the merge in `merged`, or from what an earlier attempt left."""
+    start_diff = partial(iter, Chunks(merged)) if merged else None
+    return replace(
+        job, mode="normal", base_sha=conflict.tip, sha=None, start_diff=start_diff, conflict=conflict, may_ask=False
     )
 
 
@@ -79,9 +109,9 @@ def _compared(commits: Commits, base_sha: str) -> Iterator[_Trees]:
         yield trees
 
 
-def _conflict(branch: str, conflict: MergeConflict) -> EngineError:
+def _failure(branch: str, conflict: MergeConflict) -> EngineError:
     message = (
-        f"The branch {branch} has changed in the same places: {named(conflict.files)}. The runner is as it was. Have a "
-        "session resolve this, or start a new runner from the branch."
+        f"The branch {branch} has changed in the same places: {named(conflict.files)}. The runner is as it was. Rebase "
+        "with `resolve: agent`, or start a new runner from the branch."
     )
     return EngineError("rebase_conflict", "diff", message)

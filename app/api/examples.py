@@ -138,6 +138,7 @@ SESSION = {
     "agent_runner_id": RUNNER_ID,
     "state": "DONE",
     "mode": "normal",
+    "resolve": None,
     "title": None,
     "prompt": "Add a health endpoint.",
     "may_ask": True,

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from app.models.account import User
 from app.models.base import Base, StateType
 from app.models.leased import Leased
-from app.models.states import ACTIVE, Mode, SessionState, Stage
+from app.models.states import ACTIVE, Mode, Resolver, SessionState, Stage
 
 IS_ACTIVE = sa.text("state IN ('NEW', 'RUNNING')")
 
@@ -55,6 +55,8 @@ class AgentRunnerSession(Leased):
     parent_session_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("agent_runner_sessions.id"))
     state: Mapped[SessionState] = mapped_column(StateType(SessionState), default=SessionState.NEW)
     mode: Mapped[Mode] = mapped_column(StateType(Mode), default=Mode.NORMAL)
+    resolve: Mapped[Resolver | None] = mapped_column(StateType(Resolver))
+    """Who resolves the conflicts of a rebase. None: nobody, it fails."""
     title: Mapped[str | None] = mapped_column(String(500))
     prompt: Mapped[str] = mapped_column(Text)
     agent: Mapped[str] = mapped_column(String(100))

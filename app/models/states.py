@@ -77,12 +77,18 @@ class RunnerState(enum.StrEnum):
 
 class Mode(enum.StrEnum):
     """What a session is for: to change files, to answer, or to say how it would change them. Only the first keeps changes.
-    REBASE reapplies the runner's diff on the tip of its branch, without an agent."""
+    REBASE reapplies the runner's diff on the tip of its branch, without an agent unless one resolves conflicts."""
 
     NORMAL = "normal"
     ASK = "ask"
     PLAN = "plan"
     REBASE = "rebase"
+
+
+class Resolver(enum.StrEnum):
+    """Who resolves the conflicts of a rebase."""
+
+    AGENT = "agent"
 
 
 class HookDeliveryState(enum.StrEnum):

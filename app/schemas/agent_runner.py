@@ -7,7 +7,7 @@ from typing import Any
 from marshmallow import fields, post_load
 
 from app.errors import invalid
-from app.models.states import PROMPT_MODES, Mode, PullRequestState, RunnerState, SessionState, WaitingReason
+from app.models.states import PROMPT_MODES, Mode, PullRequestState, Resolver, RunnerState, SessionState, WaitingReason
 from app.schemas.base import Body, PageQuery, Query, Schema, UserSchema
 from app.schemas.fields import (
     NOT_BLANK,
@@ -132,6 +132,19 @@ class RevertBody(Body):
     """The session to go back to."""
 
     session_id = Reference(required=True, allow_none=True)
+
+
+class RebaseBody(Body):
+    """What happens to conflicts. Null: they fail the rebase."""
+
+    resolve = Choice(Resolver, allow_none=True)
+    prompt = Prompt(metadata={"example": "Keep the lockfile of the branch."})
+
+    @post_load
+    def for_agent(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        if "prompt" in data and data.get("resolve") is None:
+            raise invalid("prompt", "is for the agent, so it needs `resolve`", error_code="prompt_without_agent")
+        return data
 
 
 class PullRequestBody(Body):

@@ -7,7 +7,7 @@ from typing import Any
 from marshmallow import EXCLUDE, ValidationError, fields, post_load
 
 from app.errors import invalid
-from app.models.states import Mode, SessionState, Stage, StepCategory
+from app.models.states import Mode, Resolver, SessionState, Stage, StepCategory
 from app.schemas.agent_runner import (
     SHA,
     CreatedBetween,
@@ -156,6 +156,7 @@ class SessionSchema(Schema):
     agent_runner_id = fields.UUID(required=True)
     state = Choice(SessionState, required=True)
     mode = Choice(Mode, required=True)
+    resolve = Choice(Resolver, required=True, allow_none=True)
     title = fields.String(required=True, allow_none=True)
     prompt = fields.String(required=True)
     may_ask = fields.Boolean(required=True)

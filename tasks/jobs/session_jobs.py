@@ -68,6 +68,7 @@ def job_of(
         effort=session.effort,
         fallbacks=_fallbacks_of(claim),
         mode=session.mode.value,
+        resolves=session.resolve is not None,
         may_ask=session.may_ask,
         mcp_servers=mcp_servers_of(site),
         setup_command=site.setup_command,

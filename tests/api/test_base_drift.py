@@ -39,6 +39,23 @@ def test_a_rebase_is_a_session(api, runner):
     refused(api.post(path_of(runner, "/rebase")), 409, "active_session_exists")
 
 
+def test_an_agent_that_is_to_resolve_conflicts_is_told_how(api, runner, worker):
+    refused(api.post(path_of(runner, "/rebase"), {"prompt": "Keep ours."}), 422, "prompt_without_agent")
+    session = created(api.post(path_of(runner, "/rebase"), {"resolve": "agent", "prompt": "Keep ours."}))
+    shown = [session[name] for name in ("mode", "resolve", "prompt", "may_ask")]
+    assert shown == ["rebase", "agent", "Keep ours.", False]
+    worker.run(session["id"], patch_of("three"), base_sha="b" * 40)
+    again = created(api.post(path_of(runner, f"/sessions/{session['id']}/retry")))
+    assert (again["mode"], again["resolve"]) == ("rebase", "agent")
+
+
+def test_an_agent_that_runs_scripts_needs_one_to_resolve_conflicts(api, runner, worker):
+    session = created(api.post(path_of(runner, "/sessions"), {"prompt": "true", "agent": "shell"}))
+    worker.run(session["id"], patch_of("three"), base_sha="a" * 40)
+    refused(api.post(path_of(runner, "/rebase"), {"resolve": "agent"}), 422, "prompt_missing")
+    created(api.post(path_of(runner, "/rebase"), {"resolve": "agent", "prompt": "git checkout --ours ."}))
+
+
 def test_what_cannot_be_rebased_is_refused(api, runner, make_done_runner):
     refused(api.post(path_of(make_done_runner(None), "/rebase")), 422, "no_diff")
     ok(api.patch(f"/sites/{runner['site_id']}", {"execution": "external"}))

@@ -386,6 +386,19 @@ def test_work_is_compared_with_its_branch_and_rebased(browser, api, make_done_ru
     assert ok(api.get(path_of(runner)))["latest_session_mode"] == "rebase"
 
 
+def test_the_agent_is_asked_to_resolve_conflicts(browser, api, make_done_runner, follow_up, worker):
+    runner = make_done_runner()
+    follow_up(runner, patch_of("two"), base_sha="a" * 40)
+    assert "Have the agent resolve them" not in browser.page(link_of(runner))
+    with db.transaction():
+        change = sa.update(AgentRunner).where(AgentRunner.id == uuid.UUID(runner["id"]))
+        db.session.execute(change.values(mergeable=False, conflicts=["hello.txt"]))
+    assert "Have the agent resolve them" in browser.page(link_of(runner))
+    assert browser.post(link_of(runner, "/rebase"), resolve="agent").status_code == 303
+    newest = ok(api.get(path_of(runner, "/sessions")))[-1]
+    assert (newest["mode"], newest["resolve"]) == ("rebase", "agent")
+
+
 def test_work_is_published(browser, api, make_done_runner):
     runner = make_done_runner()
     assert browser.post(link_of(runner, "/pull-request"), title="Ship it", draft="on").status_code == 303

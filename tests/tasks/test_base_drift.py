@@ -11,7 +11,7 @@ import pytest
 from app import artifacts, db, queue
 from app.errors import Invalid
 from app.models import AgentRunner, AgentRunnerSession
-from app.models.states import Mode, SessionState
+from app.models.states import Mode, Resolver, SessionState
 from app.services.publishing import base_drift
 from app.services.runners import agent_runner_sessions, head
 from tasks.publications import check_pull_requests
@@ -161,3 +161,79 @@ def test_nothing_is_rebased_without_a_diff(ask: Ask, origin: Path) -> None:
     with pytest.raises(Invalid) as caught, db.transaction():
         agent_runner_sessions.rebase(ada_of(session_id), runner_of(session_id).id)
     assert caught.value.error_code == "no_diff"
+
+
+RESOLVED = "printf 'theirs and ours\\n' > a.txt"
+
+
+def rebase_by_agent(session_id: uuid.UUID, script: str) -> AgentRunnerSession:
+    with db.transaction():
+        made = agent_runner_sessions.rebase(ada_of(session_id), runner_of(session_id).id, Resolver.AGENT, script)
+    run_session(str(made.id))
+    return read(made.id)
+
+
+@pytest.fixture
+def conflicting(ask: Ask, origin: Path) -> uuid.UUID:
+    """A session whose work conflicts with the branch in one file."""
+    session_id = done(ask, "echo ours > a.txt; echo ours > c.txt")
+    others_commit(origin, {"a.txt": "theirs\n"})
+    return session_id
+
+
+def test_an_agent_resolves_the_conflicts_of_a_rebase(conflicting: uuid.UUID, origin: Path) -> None:
+    tip = git(origin, "rev-parse", "HEAD")
+    script = f"grep -A1 '<<<<<<< branch-{tip[:12]}' a.txt; grep -B1 '>>>>>>> runner-{tip[:12]}' a.txt; {RESOLVED}"
+    rebased = rebase_by_agent(conflicting, script)
+    assert rebased.state == SessionState.DONE, rebased.failure
+    runner = runner_of(conflicting)
+    assert runner.base_sha == rebased.base_sha == tip and runner.head_session_id == rebased.id
+    assert diff_of(rebased.result_diff_key) == diff_of(runner.diff_key)
+    assert "-theirs\n+theirs and ours\n" in diff_of(runner.diff_key) and "c.txt" in diff_of(runner.diff_key)
+    assert commit(conflicting, target_branch="shared").error is None
+    assert git(origin, "show", "shared:a.txt") == "theirs and ours"
+
+
+def test_a_marker_that_is_left_fails_the_rebase_and_changes_nothing(conflicting: uuid.UUID, origin: Path) -> None:
+    before = runner_of(conflicting)
+    rebased = rebase_by_agent(conflicting, "sed -i '/^=======/,$!d' a.txt; mv a.txt moved.txt; echo ours > b.txt")
+    assert (rebased.state, rebased.failure["code"]) == (SessionState.ERROR, "conflicts_left")
+    assert "still marked in moved.txt." in rebased.failure["message"]
+    runner = runner_of(conflicting)
+    assert (runner.base_sha, runner.diff_key, runner.head_session_id) == (before.base_sha, before.diff_key, conflicting)
+    assert "+ours" in diff_of(rebased.cumulative_diff_key), "what the agent did is kept"
+    with db.transaction():
+        again = agent_runner_sessions.retry(ada_of(conflicting), runner.id, rebased.id)
+        assert (again.resolve, again.base_sha) == (Resolver.AGENT, before.base_sha)
+
+
+def test_an_unresolved_rebase_is_adopted_and_finished(conflicting: uuid.UUID, origin: Path) -> None:
+    rebased = rebase_by_agent(conflicting, "true")
+    with db.transaction():
+        head.revert(ada_of(conflicting), runner_of(conflicting).id, rebased.id)
+    follow_up(conflicting, RESOLVED)
+    runner = runner_of(conflicting)
+    assert runner.base_sha == git(origin, "rev-parse", "HEAD")
+    assert "-theirs\n+theirs and ours\n" in diff_of(runner.diff_key)
+
+
+def test_no_agent_runs_where_nothing_conflicts(ask: Ask, origin: Path) -> None:
+    session_id = done(ask, "echo ours > c.txt")
+    tip = others_commit(origin, {"a.txt": "theirs\n"})
+    rebased = rebase_by_agent(session_id, "exit 1")
+    assert (rebased.state, rebased.base_sha) == (SessionState.DONE, tip)
+
+
+def test_a_file_that_one_side_deleted_is_left_to_the_agent(ask: Ask, origin: Path) -> None:
+    session_id = done(ask, "rm a.txt; echo ours > c.txt")
+    others_commit(origin, {"a.txt": "theirs\n"})
+    rebased = rebase_by_agent(session_id, "grep theirs a.txt; rm a.txt")
+    assert rebased.state == SessionState.DONE, rebased.failure
+    assert "-theirs" in diff_of(runner_of(session_id).diff_key)
+
+
+def test_the_agent_stops_and_its_rebase_keeps_the_old_base(conflicting: uuid.UUID) -> None:
+    before = runner_of(conflicting)
+    rebased = rebase_by_agent(conflicting, "exit 3")
+    assert (rebased.state, rebased.failure["code"]) == (SessionState.ERROR, "agent_failed")
+    assert runner_of(conflicting).base_sha == before.base_sha

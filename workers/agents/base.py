@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from workers.agents.conflicts import resolution_of
 from workers.egress.gateway.providers import ApiName, Provider, host_of
 from workers.errors import EngineError
 from workers.job import Event, Job, Question, Usage
@@ -166,6 +167,8 @@ def prompt_with_attachments(job: Job, place: Place, attachments: Sequence[str]) 
     only the first character, so a line of text precedes every prompt that does not start with a letter or digit.
     """
     prompt = job.prompt
+    if job.conflict:
+        prompt = f"{resolution_of(job.conflict)}\n\n{prompt}"
     if job.mode != "normal":
         prompt = (_ASK if job.mode == "ask" else _PLAN) + prompt
     elif not prompt[:1].isalnum():

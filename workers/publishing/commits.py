@@ -56,11 +56,12 @@ class Change:
 
 
 class MergeConflict(Exception):
-    """A three-way merge found conflicts in `files`."""
+    """A three-way merge found conflicts in `files`. `tree` is the merge with markers in them, and `notes` has git's words
+    on each conflict."""
 
-    def __init__(self, files: list[str]) -> None:
+    def __init__(self, tree: str, files: list[str], notes: list[str]) -> None:
         super().__init__(", ".join(files))
-        self.files = files
+        self.tree, self.files, self.notes = tree, files, notes
 
 
 @dataclass(frozen=True)
@@ -154,20 +155,29 @@ class Commits:
         sides = (self.commit(self.tree_of(side), [base], change) for side in (ours, theirs))
         return self.merge(*sides)
 
-    def reapply(self, base_sha: str, diff: Callable[[], Iterator[bytes]], tip: str) -> str:
-        """The tree of `tip` with `diff`, which was made on `base_sha`, merged into it. Raises `MergeConflict`."""
+    def reapply(
+        self,
+        base_sha: str,
+        diff: Callable[[], Iterator[bytes]],
+        tip: str,
+        names: tuple[str, str] = ("branch", "runner"),
+    ) -> str:
+        """The tree of `tip` with `diff`, which was made on `base_sha`, merged into it.
+
+        Raises `MergeConflict`, with the markers of both sides named so.
+        """
         # The history does not matter, so a branch that was rewritten is no obstacle.
         change = Change("", "", 0, "", diff)
-        ours = self.commit(self.tree(base_sha, diff), [], change)
-        return self.merge_since(self.tree_of(base_sha), tip, ours, change)
+        base = self.commit(self.tree_of(base_sha), [], change)
+        for name, tree in zip(names, (self.tree_of(tip), self.tree(base_sha, diff)), strict=True):
+            self.git.run("update-ref", f"refs/{name}", self.commit(tree, [base], change))
+        return self.merge(*names)
 
     def merge(self, ours: str, theirs: str) -> str:
         """The tree of the merge of both commits; raises `MergeConflict` with the files that conflict."""
         output = b""
         try:
-            for chunk in self.git.stream(
-                "merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", ours, theirs
-            ):
+            for chunk in self.git.stream("merge-tree", "--write-tree", "-z", "--name-only", ours, theirs):
                 output += chunk
         except GitFailed as failed:
             if "unrelated histories" in failed.errors:
@@ -178,9 +188,21 @@ class Commits:
                 raise EngineError("unrelated_histories", "publish", message) from None
             if failed.status != 1:
                 raise
-            _, *files = output.decode(errors="replace").split("\0")
-            raise MergeConflict(list(dict.fromkeys(file for file in files if file))) from None
-        return output.decode().strip("\0\n")
+            raise _conflict(output.decode(errors="replace")) from None
+        return output.decode().partition("\0")[0].strip()
+
+
+def _conflict(output: str) -> MergeConflict:
+    """What git-merge-tree(1) says of a merge with conflicts: the tree, the files, and then messages. Each of these has the
+    number of its paths, the paths, a kind and a text."""
+    listed, _, told = output.partition("\0\0")
+    tree, *files = listed.split("\0")
+    notes, fields = [], iter(told.split("\0"))
+    while count := next(fields, ""):
+        *_, kind, text = (next(fields, "") for _ in range(int(count) + 2))
+        if kind.startswith("CONFLICT"):
+            notes.append(text.strip())
+    return MergeConflict(tree, list(dict.fromkeys(files)), notes)
 
 
 @contextlib.contextmanager

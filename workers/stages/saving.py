@@ -12,6 +12,7 @@ from workers.errors import FULL_DISK, EngineError, disk_full
 from workers.job import Job, Step
 from workers.processes.lifeline import Lifeline
 from workers.repository.forbidden import find_forbidden
+from workers.workspace.conflicts import refuse_unresolved
 from workers.workspace.diffs import Written, write_diffs
 from workers.workspace.workspace import Workspace
 
@@ -49,7 +50,7 @@ def save_work(
 
     If the agent never `began`, only the work of earlier sessions is written. With `complete`, work that exceeds the
     limits is an error; without it, what fits is kept. `lifeline` is the attempt's, if it was not stopped. Raises what
-    `snapshot` and `write_diffs` do.
+    `snapshot` and `write_diffs` do, and with `complete` EngineError `conflicts_left`.
     """
     workspace.begin_saving(lifeline)
     # Files of a setup command that failed are not the agent's work.
@@ -60,6 +61,8 @@ def save_work(
             "The agent's edits were discarded", f"Mode {job.mode} keeps no edits. Use mode normal to keep them."
         )
         return Saved(is_changed=changed, steps=(edits,) if changed else ())
+    if complete and job.conflict:
+        refuse_unresolved(job.conflict, workspace.objects, workspace.base_tree, tree)
     written = write_diffs(workspace, job, tree)
     return Saved(written, written.result, tuple(_steps(workspace, tree, written)))
 

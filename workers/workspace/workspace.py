@@ -245,6 +245,9 @@ class Workspace:
             self.session_tree = self.start_tree = preparation.fill_index(self.git, base, job.start_diff)
             if job.earlier and job.earlier.diff:
                 self.start_tree = preparation.fill_index(self.git, base, job.earlier.diff)
+            if job.conflict:
+                # The diffs of earlier sessions have another base, so all of the work is the result of this one.
+                self.session_tree = self.base_tree
             with closing(Objects(self.git)) as objects:
                 changed = list(changes(objects, self.base_tree, self.start_tree))
                 base.extent.after(objects, changed).check(self.git.limits, "checkout")

@@ -20,6 +20,7 @@ from app.schemas.agent_runner import (
     CommitBody,
     CreateRunnerBody,
     PullRequestBody,
+    RebaseBody,
     RevertBody,
     RunnerQuery,
     RunnerSchema,
@@ -224,16 +225,18 @@ class Rebase(MethodView):
         conflict="`active_session_exists` or `runner_archived`",
         links=links.SESSION_LINKS,
     )
+    @blp.arguments(RebaseBody, example={"resolve": "agent"}, required=False)
     @blp.response(201, SessionSchema, example=examples.SESSION)
-    def post(self, agent_runner_id: uuid.UUID) -> Any:
+    def post(self, fields: dict[str, Any], agent_runner_id: uuid.UUID) -> Any:
         """Reapply an agent runner's diff on the tip of its branch.
 
-        A session of the mode `rebase` does it, by a three-way merge and without an agent. If it ends DONE, the tip is the
-        runner's `base_sha`, and its diff is against that; `POST .../pull_request` then updates the pull request. If the
-        branch has changed in the same places, the session fails with `rebase_conflict`, which names the files, and the
-        runner stays as it was. Revert to an earlier session to undo a rebase.
+        A session of the mode `rebase` does it, by a three-way merge. If it ends DONE, the tip is the runner's `base_sha`, and
+        its diff is against that; `POST .../pull_request` then updates the pull request. If the branch has changed in the
+        same places, the session fails with `rebase_conflict`, which names the files. With `resolve: agent` the runner's
+        agent gets the files with the conflicts marked instead, and the session fails with `conflicts_left` if a mark is
+        left. A rebase that fails leaves the runner as it was. Revert to an earlier session to undo a rebase.
         """
-        session = agent_runner_sessions.rebase(caller(), agent_runner_id)
+        session = agent_runner_sessions.rebase(caller(), agent_runner_id, **fields)
         url = paging.public_url(f"/agent_runners/{agent_runner_id}/sessions/{session.id}")
         return presenters.session(session), {"Location": url}
 

@@ -59,19 +59,22 @@ def revert(client: Client, given: str | None, session_id: str | None, base: bool
 @click.command()
 @runner_argument
 @click.option("--check", is_flag=True, help="Only say how far the branch has moved, and what conflicts.")
+@click.option("--resolve", type=click.Choice(["agent"]), help="Who resolves conflicts. Default: they fail the rebase.")
+@click.option("--prompt", help="How the agent is to resolve them.")
 @json_option
 @pass_client
-def rebase(client: Client, given: str | None, check: bool, as_json: bool) -> int:
+def rebase(client: Client, given: str | None, check: bool, as_json: bool, **fields: Any) -> int:
     """Reapply a runner's diff on the tip of its branch. `agent-runners pr` then updates its pull request.
 
     \b
     agent-runners rebase
     agent-runners rebase 3f9a01bc --check
+    agent-runners rebase --resolve agent
     """
     runner = find_runner(client, given)
     if check:
         return _compared(client, runner["id"], as_json=as_json)
-    session = _ended(client, runner["id"], client.rebase_runner(runner["id"])["id"])
+    session = _ended(client, runner["id"], client.rebase_runner(runner["id"], **_given(fields))["id"])
     if as_json:
         print_json(session)
     else:

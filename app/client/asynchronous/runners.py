@@ -67,9 +67,10 @@ class AsyncRunnerCalls(AsyncTransport):
         """Have `behind_by`, `mergeable`, `conflicts` and `pr_state` measured again. Poll until `is_being_refreshed` is false."""
         return await self._post(f"{_runner(runner_id)}/refresh")
 
-    async def rebase_runner(self, runner_id: str) -> Json:
-        """Create a session that reapplies the runner's diff on the tip of its branch."""
-        return await self._post(f"{_runner(runner_id)}/rebase")
+    async def rebase_runner(self, runner_id: str, **fields: Any) -> Json:
+        """Create a session that reapplies the runner's diff on the tip of its branch. `resolve="agent"`: its agent resolves
+        conflicts, as `prompt` says."""
+        return await self._post(f"{_runner(runner_id)}/rebase", fields)
 
     async def unarchive(self, runner_id: str) -> Json:
         return await self._post(f"{_runner(runner_id)}/unarchive")

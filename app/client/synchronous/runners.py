@@ -66,9 +66,10 @@ class RunnerCalls(Transport):
         """Have `behind_by`, `mergeable`, `conflicts` and `pr_state` measured again. Poll until `is_being_refreshed` is false."""
         return self._post(f"{_runner(runner_id)}/refresh")
 
-    def rebase_runner(self, runner_id: str) -> Json:
-        """Create a session that reapplies the runner's diff on the tip of its branch."""
-        return self._post(f"{_runner(runner_id)}/rebase")
+    def rebase_runner(self, runner_id: str, **fields: Any) -> Json:
+        """Create a session that reapplies the runner's diff on the tip of its branch. `resolve="agent"`: its agent resolves
+        conflicts, as `prompt` says."""
+        return self._post(f"{_runner(runner_id)}/rebase", fields)
 
     def unarchive(self, runner_id: str) -> Json:
         return self._post(f"{_runner(runner_id)}/unarchive")

@@ -16,7 +16,7 @@ from app.console import conversation, forms
 from app.console.access import caller
 from app.console.blueprint import bp, page
 from app.errors import AppError, NotFound
-from app.schemas.agent_runner import RevertBody, UpdateRunnerBody
+from app.schemas.agent_runner import RebaseBody, RevertBody, UpdateRunnerBody
 from app.schemas.agent_runner_session import CreateSessionBody
 from app.schemas.event import ResumeHeaders
 from app.services.artifacts import diffs, uploads
@@ -220,4 +220,5 @@ def refresh(runner_id: uuid.UUID) -> Response:
 
 @bp.post("/runners/<uuid:runner_id>/rebase")
 def rebase(runner_id: uuid.UUID) -> Response:
-    return change(runner_id, lambda: agent_runner_sessions.rebase(caller(), runner_id))
+    fields = forms.load(RebaseBody(), forms.filled("resolve"))
+    return change(runner_id, lambda: agent_runner_sessions.rebase(caller(), runner_id, **fields))

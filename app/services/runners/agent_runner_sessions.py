@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 
 from app import bulk_insert, db, queue
-from app.errors import Conflict, Forbidden, Invalid
+from app.errors import Conflict, Forbidden, Invalid, invalid
 from app.models import AgentRunner, AgentRunnerSession, SessionFile
-from app.models.states import Execution, Mode, Scope, SessionState
+from app.models.states import Execution, Mode, Resolver, Scope, SessionState
 from app.services import events, leases, lookup, pagination
 from app.services.artifacts import uploads
 from app.services.callers import Caller
@@ -24,7 +24,7 @@ from app.services.runners.answers import prompt_of
 from app.services.runners.creation import FollowUp, NewSession
 from app.services.runners.guards import refuse_archived, refuse_while_active
 from app.services.runners.prerequisites import Background
-from app.services.runners.session_configuration import Configuration, choose
+from app.services.runners.session_configuration import RUN_SCRIPTS, Configuration, choose
 from app.services.runners.summaries import LatestSession
 
 LIST_CHARACTERS = 16_384
@@ -47,8 +47,13 @@ def create(caller: Caller, runner_id: uuid.UUID, new: FollowUp, uploaded: upload
     return add(given, runner, order, _at_head(runner, latest))
 
 
-def rebase(caller: Caller, runner_id: uuid.UUID) -> AgentRunnerSession:
-    """Create a session that reapplies the runner's diff on the tip of its branch, and dispatch it."""
+def rebase(
+    caller: Caller, runner_id: uuid.UUID, resolve: Resolver | None = None, prompt: str | None = None
+) -> AgentRunnerSession:
+    """Create a session that reapplies the runner's diff on the tip of its branch, and dispatch it.
+
+    With `resolve` the runner's agent resolves conflicts; `prompt` says how.
+    """
     caller.require(Scope.WRITE)
     given, runner = _lock_idle(caller, runner_id)
     if runner.diff_key is None or runner.base_sha is None or given.latest is None:
@@ -59,8 +64,14 @@ def rebase(caller: Caller, runner_id: uuid.UUID) -> AgentRunnerSession:
             "Sessions of this site run on external workers, which do not rebase. Start a new agent runner instead."
         )
         raise Invalid(message, error_code="external_site")
-    prompt = f"Reapply the work on the tip of {runner.branch}."
-    order = Order(prompt, Mode.REBASE, choose(given.site, NewSession(prompt=prompt), given.latest), [])
+    asked = NewSession(prompt=prompt or f"Reapply the work on the tip of {runner.branch}.")
+    configuration = choose(given.site, asked, given.latest)
+    if resolve is not None and prompt is None and configuration.agent in RUN_SCRIPTS:
+        message = (
+            f"is required: the agent {configuration.agent} runs it as a script, which has to resolve the conflicts"
+        )
+        raise invalid("prompt", message, error_code="prompt_missing")
+    order = Order(asked.prompt, Mode.REBASE, configuration, [], may_ask=False, resolve=resolve)
     return add(given, runner, order, _at_head(runner, given.latest))
 
 
@@ -72,7 +83,8 @@ def _continued(runner: AgentRunner, latest: AgentRunnerSession | None) -> uuid.U
     """The session whose conversation a follow-up continues: the latest, unless the head was moved away from it."""
     if latest is None or runner.head_session_id not in (latest.id, latest.parent_session_id):
         return runner.head_session_id
-    if latest.mode == Mode.REBASE:
+    if latest.mode == Mode.REBASE and latest.native_session_id is None:
+        # There were no conflicts, or no agent that remembers how it resolved them.
         return latest.continues_session_id
     has_begun = latest.started_at is not None
     return latest.id if has_begun and not latest.is_discarded else latest.continues_session_id
@@ -93,7 +105,8 @@ def retry(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID) -> AgentR
     again = NewSession(prompt=before.prompt, mode=before.mode)
     configuration = choose(given.site, again, before)
     order = Order(
-        *(again.prompt, again.mode, configuration, before.attached_file_keys), before.may_ask, before.quotes_others
+        *(again.prompt, again.mode, configuration, before.attached_file_keys),
+        *(before.may_ask, before.quotes_others, before.resolve),
     )
     start = Start(before.parent_session_id, before.start_diff_key, base_sha, before.continues_session_id)
     return add(given, runner, order, start)
@@ -118,6 +131,7 @@ class Order:
     file_keys: list[str]
     may_ask: bool = True
     quotes_others: bool = False
+    resolve: Resolver | None = None
 
 
 @dataclass(frozen=True)
@@ -149,6 +163,7 @@ def add(given: Background, runner: AgentRunner, order: Order, start: Start) -> A
         parent_session_id=start.session_id,
         prompt=order.prompt,
         mode=order.mode or Mode.NORMAL,
+        resolve=order.resolve,
         may_ask=order.may_ask,
         quotes_others=order.quotes_others,
         agent=order.configuration.agent,

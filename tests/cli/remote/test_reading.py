@@ -84,7 +84,8 @@ def test_a_runner_is_rebased(
     playing.join()
     assert client.get_runner(runner["id"])["base_sha"] == "1" * 40
     client.archive(runner["id"])
-    assert "archived" in run("rebase", runner["id"]).stderr
+    assert "archived" in run("rebase", runner["id"], "--resolve", "agent").stderr
+    assert "needs `resolve`" in run("rebase", runner["id"], "--prompt", "Keep ours.").stderr
     assert "archived" in run("rebase", runner["id"], "--check").stderr
 
 

@@ -18,7 +18,7 @@ from workers.agents.plain_output import PlainOutput, plain
 from workers.agents.programs import Installed, find_installed, find_version
 from workers.agents.registry import AGENTS, find_missing, open_agent
 from workers.errors import EngineError
-from workers.job import Event, Limits, Step, Usage
+from workers.job import Conflict, Event, Limits, Step, Usage
 from workers.processes.lines import Line
 from workers.sandbox import Place
 
@@ -378,6 +378,17 @@ def test_prompts_are_read_and_tell_of_attachments(programs: Path) -> None:
         planned = open_agent(job("make it so", agent=name, mode="plan")).stdin(INSIDE, [])
         assert planned.startswith(b"Make a plan") and planned.endswith(b"make it so")
     assert "read-only" in open_agent(job(agent="codex", mode="plan")).command(OUTSIDE)
+
+
+def test_an_agent_is_told_which_conflicts_to_resolve(programs: Path) -> None:
+    conflict = Conflict("main", "a" * 40, ("a.txt",), ("CONFLICT (content): Merge conflict in a.txt",))
+    told = open_agent(job("Keep ours.", agent="codex", conflict=conflict)).stdin(INSIDE, []).decode()
+    assert "<<<<<<< branch-aaaaaaaaaaaa" in told and ">>>>>>> runner-aaaaaaaaaaaa" in told
+    assert "- a.txt\n" in told and "- CONFLICT (content)" in told and told.endswith("Keep ours.")
+    later = open_agent(job(agent="codex", conflict=Conflict("main", "a" * 40))).stdin(INSIDE, []).decode()
+    assert "Search all files" in later
+    script = open_agent(job("true", agent="shell", conflict=conflict))
+    assert script.job.prompt == "true"
 
 
 @pytest.mark.parametrize("name", ["codex", "claude"])
