@@ -79,6 +79,25 @@ def test_our_own_answers_and_those_of_others_start_nothing(talk: Talk) -> None:
     assert talk.read(delivery_id) == ForgeDeliveryState.IGNORED, "it does not ask any more"
 
 
+def test_a_comment_that_is_replayed_after_months_starts_nothing(talk: Talk) -> None:
+    entry = discussions.comment(talk.repository, 1, "bob", "@agent-runners go on")
+    delivery_id = talk.deliver_comment(entry)
+    assert talk.read(delivery_id) == ForgeDeliveryState.STARTED
+    ignored = talk.comment("@agent-runners go on", "stranger")
+    assert talk.read(ignored) == ForgeDeliveryState.IGNORED
+    with db.transaction():
+        ended = {"state": ForgeDeliveryState.DONE, "created_at": db.now(-4 * deliveries.KEPT_SECONDS)}
+        db.session.execute(sa.update(ForgeDelivery).where(ForgeDelivery.id == delivery_id).values(ended))
+        del ended["state"]
+        db.session.execute(sa.update(ForgeDelivery).where(ForgeDelivery.id == ignored).values(ended))
+        deliveries.forget_old()
+    assert talk.deliver_comment(entry, "another-id") == delivery_id
+    with db.transaction(read_only=True):
+        assert list(db.session.scalars(sa.select(ForgeDelivery.id))) == [delivery_id], (
+            "what nobody acted on is forgotten"
+        )
+
+
 def test_requests_wait_for_the_runner_and_come_in_their_order(talk: Talk) -> None:
     first, second, third = (talk.comment(f"@agent-runners {text}") for text in ("b", "c", "d"))
     states = [talk.read(each) for each in (first, second, third)]

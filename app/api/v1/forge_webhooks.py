@@ -122,7 +122,7 @@ class ForgeDeliveries(MethodView):
     def get(self, filters: dict[str, Any], site_id: uuid.UUID) -> Any:
         """List what the forge delivered about pull requests of runners, newest first.
 
-        Deliveries are kept for 30 days.
+        Deliveries are kept for 30 days; those of a comment, review or commit that was acted on, as long as the webhook.
         """
         page = webhooks.find_deliveries(caller(), site_id, filters)
         return page.items, paging.headers(page)

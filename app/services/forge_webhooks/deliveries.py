@@ -228,9 +228,15 @@ def repair(delivery_id: uuid.UUID) -> None:
 
 
 def forget_old() -> None:
-    """Delete deliveries that are older than 30 days, and have ended."""
+    """Delete deliveries that are older than 30 days and have ended.
+
+    Those of a comment, a review or a commit that was acted on stay as long as their webhook. What a forge signs has no time,
+    so it is valid as long as the secret is, and a repeat has to find the first.
+    """
     old = (ForgeDelivery.created_at < db.now(-KEPT_SECONDS), ForgeDelivery.state.in_(_ENDED))
-    db.session.execute(sa.delete(ForgeDelivery).where(*old))
+    is_repeatable = sa.or_(ForgeDelivery.subject_id.is_not(None), ForgeDelivery.commit_sha.is_not(None))
+    was_acted_on = sa.and_(ForgeDelivery.state != ForgeDeliveryState.IGNORED, is_repeatable)
+    db.session.execute(sa.delete(ForgeDelivery).where(*old, sa.not_(was_acted_on)))
 
 
 def _find(webhook_id: uuid.UUID) -> ForgeWebhook | None:
