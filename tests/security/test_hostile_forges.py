@@ -24,7 +24,8 @@ from workers.job import Host
 
 TOKEN = "the-token-of-the-forge"
 OPEN = Host(work_dir=Path("unused"), allow_private_addresses=True)
-LIMITS = Limits(call_seconds=1.0, total_seconds=2.0, calls=6, answer_bytes=200_000)
+LIMITS = Limits(call_seconds=60.0, total_seconds=90.0, calls=6, answer_bytes=200_000)
+SHORT = dataclasses.replace(LIMITS, call_seconds=1.0, total_seconds=2.0)
 PULL = {
     "number": 1,
     "html_url": "https://forge.example/pull/1",
@@ -78,9 +79,11 @@ def answer(data: Any, *headers: str, status: int = 200) -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-def forge_at(server: Server, host: Host = OPEN, name: str = "127.0.0.1") -> Forge:
+def forge_at(
+    server: Server, host: Host = OPEN, name: str = "127.0.0.1", kind: str = "github", limits: Limits = LIMITS
+) -> Forge:
     url = f"http://{name}:{server.port}"
-    return make_forge("github", f"{url}/acme/app", url, TOKEN, host, LIMITS)
+    return make_forge(kind, f"{url}/acme/app", url, TOKEN, host, limits)
 
 
 def of_repository(reply: Reply) -> Reply:
@@ -145,6 +148,15 @@ def test_an_answer_that_is_not_of_a_forge_is_not_quoted() -> None:
                 assert "inner" not in refused(lambda: forge_at(server).get_pull_request(1)).message
 
 
+@pytest.mark.parametrize(
+    ("kind", "status", "code"),
+    [("github", 200, "forge_unreachable"), ("gitlab", 200, "forge_unreachable"), ("gitlab", 422, "forge_refused")],
+)
+def test_an_answer_that_is_nested_too_deep_is_no_error_of_ours(kind: str, status: int, code: str) -> None:
+    with serving(lambda target: [answer(b'{"message": ' + b"[" * 100_000, status=status)]) as server:
+        assert refused(lambda: forge_at(server, kind=kind).get_pull_request(1)).code == code
+
+
 def test_what_a_forge_says_is_shortened() -> None:
     told = {"message": "x" * 50_000, "errors": [{"message": "y" * 1_000}] * 90}
     with serving(lambda target: [answer(told, status=422)]) as server:
@@ -177,7 +189,7 @@ def in_interim_answers(target: str) -> Iterator[bytes]:
 def test_an_answer_that_drips_is_ended_at_the_deadline(reply: Reply) -> None:
     with serving(reply) as server:
         started = time.monotonic()
-        error = refused(lambda: forge_at(server).get_pull_request(1))
+        error = refused(lambda: forge_at(server, limits=SHORT).get_pull_request(1))
         assert (error.code, error.retryable) == ("forge_unreachable", True) and "timed out" in error.message
         assert time.monotonic() - started < 20, "it drips for thirty seconds"
 
@@ -188,7 +200,7 @@ def test_calls_together_have_a_deadline_too() -> None:
         yield answer([PULL], f'Link: <http://127.0.0.1:{server.port}/repos/acme/app/pulls?page=2>; rel="next"')
 
     with serving(of_repository(slow)) as server:
-        assert "timed out" in refused(lambda: forge_at(server).find_pull_request("feature")).message
+        assert "timed out" in refused(lambda: forge_at(server, limits=SHORT).find_pull_request("feature")).message
         assert len(server.asked) < LIMITS.calls
 
 

@@ -85,7 +85,7 @@ class Client:
         """Print the message of a line, if the agent began it, and answer it. Returns the message; empty if it is none."""
         try:
             message = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
         if not isinstance(message, dict):
             return {}

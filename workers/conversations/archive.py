@@ -70,7 +70,7 @@ def unpack(archive: IO[bytes], home: Path, files: ConversationFiles, limit: int,
     """
     try:
         return _unpack(archive, home, files, limit, owner)
-    except (tarfile.TarError, EOFError, zlib.error, OSError, ValueError) as error:
+    except (tarfile.TarError, EOFError, zlib.error, OSError, ValueError, RecursionError) as error:
         remove(home, files)
         raise ConversationLost(f"Its archive is damaged: {type(error).__name__}.") from error
     except ConversationLost:

@@ -103,7 +103,7 @@ class Rest:
         headers = {name.lower(): value for name, value in answer.headers.items()}
         try:
             said = quotable(json.loads(answer.text))
-        except ValueError:
+        except (ValueError, RecursionError):
             said = ""
         failure = of_status(answer.status, headers, self._who, what, said, self._permission)
         return Refusal(failure, answer.status, said)

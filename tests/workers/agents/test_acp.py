@@ -107,6 +107,7 @@ for line in sys.stdin:
     else:
         options = [{"optionId": kind, "kind": kind} for kind in ("allow_always", "allow_once", "reject_once")]
         print("no JSON", flush=True)
+        print("[" * 100_000, flush=True)
         answers = [
             ask("session/request_permission", options=options)["result"]["outcome"]["optionId"],
             ask("terminal/create")["error"]["code"],

@@ -119,6 +119,7 @@ TAMPERED = {
     "too large": archive_of(GOOD, content=b"0" * 3_000_000),
     "too many": archive_of(*(member(f"0/{number}.jsonl") for number in range(1100))),
     "cut off": archive_of(GOOD, content=os.urandom(40_000))[:-20_000],
+    "nested totals": archive_of(member("totals.json"), content=b"[" * 4096),
     "no archive": b"hello",
     "empty": b"",
 }

@@ -83,6 +83,9 @@ class Anthropic(Api):
         )
 
 
+_UNREADABLE = "The body is not a JSON object that can be read."
+
+
 class OpenAI(Api):
     """Responses and Chat Completions."""
 
@@ -96,14 +99,18 @@ class OpenAI(Api):
         except (ValueError, RecursionError, MemoryError):
             call = None
         if not isinstance(call, dict):
-            raise Denied(400, "The body is not a JSON object that can be read.")
+            raise Denied(400, _UNREADABLE)
         if call.get("background"):
             raise Denied(400, "Background responses are not available here, because their usage could not be counted.")
         if path == "/chat/completions" and call.get("stream"):
             options = call.get("stream_options")
             call["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
         # Rewritten, so that no field occurs twice, which servers read in different ways.
-        return json.dumps(call, separators=(",", ":")).encode()
+        try:
+            return json.dumps(call, separators=(",", ":")).encode()
+        except (RecursionError, MemoryError):
+            # It could only just be read.
+            raise Denied(400, _UNREADABLE) from None
 
     def error(self, status: int, message: str) -> dict[str, Any]:
         kind = "invalid_request_error" if status < 500 else "server_error"

@@ -69,7 +69,7 @@ def _seconds(text: str | None) -> Iterable[float]:
         try:
             yield parse(text).timestamp()
             return
-        except ValueError:
+        except (ValueError, OverflowError):
             continue
 
 
@@ -77,7 +77,7 @@ def words_of(body: bytes) -> str:
     """What an error says, in short."""
     try:
         error = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     error = error[0] if isinstance(error, list) and error else error
     inside = error.get("error") if isinstance(error, dict) else None
