@@ -109,7 +109,9 @@ class Real:
 
     def run(self, *script: str, **more: object) -> Attempt:
         attempt = self.engine.finish(self.job(*script, **more))
-        assert not [step for step in attempt.steps if "unknown event" in step], "its adapter knows all that it reports"
+        assert [step for step in attempt.steps if "unknown event" in step] == [], (
+            "its adapter knows all that it reports"
+        )
         return attempt
 
     def waits(self) -> bool:

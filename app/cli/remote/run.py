@@ -17,6 +17,7 @@ from app.cli.remote.diff import apply_result_to, apply_to
 from app.cli.remote.local import local_login
 from app.cli.remote.output import json_option, print_json, say
 from app.cli.remote.selection import find_runner, runner_argument, short_id
+from app.cli.remote.several_agents import run_on_each
 from app.cli.remote.watching import print_end, status_of, watch
 from app.client import Client
 
@@ -27,10 +28,9 @@ _LIMITS = ("max_duration_seconds", "max_cost_usd", "max_tokens")
 
 
 def session_options(function: Function) -> Function:
-    """Adds the options of a new session."""
+    """Adds the options of a new session, but the one for its agent."""
     for option in reversed(
         (
-            click.option("--agent", help="The agent; by default the last one, or the site's."),
             click.option("--model", help="The agent's model."),
             click.option("--effort", help="How much the model thinks, in the agent's own words."),
             click.option("--ask", is_flag=True, help="Ask a question: no change is kept."),
@@ -63,6 +63,13 @@ def session_options(function: Function) -> Function:
     help="Whether the run starts with what you have not pushed, new files too. Asked for on a terminal.",
 )
 @click.option("--local", is_flag=True, help="Use the deployment on this machine, and start it if none is running.")
+@click.option(
+    "--agent",
+    "agents",
+    multiple=True,
+    metavar="AGENT[:MODEL]",
+    help="The agent; by default the site's. Repeat it to give the prompt to several, and compare them.",
+)
 @session_options
 def run(local: bool, **options: Any) -> int:
     """Give PROMPT to an agent, and follow it to its end. `-` reads the prompt from standard input.
@@ -73,6 +80,7 @@ def run(local: bool, **options: Any) -> int:
     \b
     agent-runners run "Add a health endpoint"
     agent-runners run "Fix the failing test" --agent claude --apply
+    agent-runners run "Fix the failing test" --agent claude --agent codex --agent gemini
     agent-runners run "Add a health endpoint" --local
     agent-runners run - --site shop --wait --json < prompt.txt
     """
@@ -89,8 +97,13 @@ def _run(
     sha: str | None,
     title: str | None,
     with_changes: bool | None,
+    agents: Sequence[str],
     **options: Any,
 ) -> int:
+    if len(agents) > 1 and options["apply"]:
+        raise click.UsageError(
+            "--apply is for one agent. Apply the best change later: agent-runners diff RUNNER --apply"
+        )
     found = checkout.find(repo)
     chosen = _site(client, site, found)
     fields = {"branch": branch, "sha": sha, "title": title}
@@ -100,9 +113,16 @@ def _run(
         taken = _takes_changes(found, with_changes)
     if taken and found:
         fields |= _changes(found, sha)
-    fields |= _session_fields(client, options)
-    given = {name: value for name, value in fields.items() if value is not None}
-    runner = client.create_runner(chosen["id"], _prompt(prompt), **given)
+    text = _prompt(prompt)
+
+    def start(agent: str | None) -> dict[str, Any]:
+        wanted = {**fields, **_session_fields(client, agent, options)}
+        given = {name: value for name, value in wanted.items() if value is not None}
+        return client.create_runner(chosen["id"], text, **given)
+
+    if len(agents) > 1:
+        return run_on_each(client, agents, start, options, chosen["name"])
+    runner = start(agents[0] if agents else None)
     say(f"Runner {short_id(runner['id'])} on {chosen['name']}")
     return _go_on(client, runner, runner["latest_session_id"], found, options, with_changes=taken)
 
@@ -110,9 +130,10 @@ def _run(
 @click.command(name="say")
 @click.argument("prompt")
 @runner_argument
+@click.option("--agent", metavar="AGENT[:MODEL]", help="The agent; by default the last one.")
 @session_options
 @pass_client
-def follow_up(client: Client, prompt: str, given: str | None, **options: Any) -> int:
+def follow_up(client: Client, prompt: str, given: str | None, agent: str | None, **options: Any) -> int:
     """Go on with a runner: PROMPT builds on what it has changed, or answers what the agent asks. `-` reads the prompt from
     standard input.
 
@@ -122,7 +143,7 @@ def follow_up(client: Client, prompt: str, given: str | None, **options: Any) ->
     agent-runners say "Carry out the plan."
     """
     runner = find_runner(client, given)
-    fields = {name: value for name, value in _session_fields(client, options).items() if value is not None}
+    fields = {name: value for name, value in _session_fields(client, agent, options).items() if value is not None}
     session = client.follow_up(runner["id"], _prompt(prompt), **fields)
     return _go_on(client, runner, session["id"], checkout.find(Path()), options)
 
@@ -211,12 +232,14 @@ def _mode(options: dict[str, Any]) -> str | None:
     return "ask" if options["ask"] else "plan" if options["plan"] else None
 
 
-def _session_fields(client: Client, options: dict[str, Any]) -> dict[str, Any]:
+def _session_fields(client: Client, agent: str | None, options: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a new session. `agent` may have a model of its own: `agent:model`."""
+    name, _, model = (agent or "").partition(":")
     limits = {name: options[name] for name in _LIMITS if options[name] is not None}
     files: Sequence[Path] = options["files"]
     return {
-        "agent": options["agent"],
-        "model": options["model"],
+        "agent": name or None,
+        "model": model or options["model"],
         "effort": options["effort"],
         "mode": _mode(options),
         "limits": limits or None,
