@@ -108,6 +108,7 @@ RUNNER = {
     "pr_state": None,
     "pr_checked_at": None,
     "pr_number": None,
+    "issue_number": None,
     "pr_is_being_created": False,
     "pr_error": None,
     "pr_warnings": None,

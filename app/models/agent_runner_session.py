@@ -76,6 +76,8 @@ class AgentRunnerSession(Leased):
     quotes_others: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
     """Whether its prompt quotes what others than the user wrote. Then it has no effect on the forge, as the words of an
     agent have none."""
+    requested_by: Mapped[str | None] = mapped_column(String(200))
+    """Who asked for it on the forge, by the name there. None: its user did."""
 
     result: Mapped[str | None] = mapped_column(Text)
     questions: Mapped[list[dict[str, Any]] | None]

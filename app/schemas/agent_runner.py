@@ -228,6 +228,7 @@ class RunnerSchema(Schema):
     awaiting_input = fields.Boolean(required=True)
     questions = fields.List(fields.Nested(QuestionSchema), required=True, allow_none=True)
     waiting = fields.Nested(WaitingSchema, required=True, allow_none=True)
+    issue_number = fields.Integer(required=True, allow_none=True)
     pr_url = fields.String(required=True, allow_none=True)
     pr_branch = fields.String(required=True, allow_none=True)
     pr_state = Choice(PullRequestState, required=True, allow_none=True)

@@ -104,6 +104,7 @@ FIELDS = {
     "last_event_id": "The id of the last event that was received. The stream continues after it.",
     "last_session_created_at": "When the latest session was created. Lists are ordered by this.",
     "latest_session_id": "The newest session, in any state.",
+    "issue_number": "The issue on the forge that the runner was started for, or null. Its pull request closes it.",
     "latest_session_mode": "The mode of the newest session.",
     "latest_session_state": "The state of the newest session. CANCELLED here and DONE in `state` means stopped, not finished.",
     "limits": "The limits at which the session ends.",

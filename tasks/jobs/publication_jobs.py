@@ -7,7 +7,7 @@ import uuid
 
 from app import db
 from app.escaping import inert, one_line
-from app.models import AgentRunnerSession, Publication
+from app.models import AgentRunner, AgentRunnerSession, Publication
 from app.models.states import Mode, PublicationKind, SensitiveFiles
 from app.redaction.secrets import Secrets
 from app.sensitive_files import kinds_of
@@ -18,6 +18,7 @@ from app.services.publishing.written_texts import Fit, fitting, prompt_of, write
 from app.services.runners.agent_runners import title_from
 from app.services.sites.site_secrets import credential_of, git_credential_of
 from tasks.jobs.artifact_io import diff_reader
+from tasks.jobs.co_authors import trailers
 from workers.processes.lifeline import Lifeline
 from workers.publishing.commits import Change, Landed
 from workers.publishing.drift import DriftJob
@@ -40,17 +41,22 @@ def publish_job_of(claim: PublicationClaim, secrets: Secrets, lifeline: Lifeline
     # its own; its other changes become part of the next commit.
     shown = [session for session in _on_base(claim.sessions) if session.cumulative_diff_key]
     shown = [session for session in shown if not session.contains_secret]
-    changes = [_change_of(session, runner.title, fit) for session in shown]
+    changes = [_change_of(session, runner, fit) for session in shown]
     is_commit = publication.kind == PublicationKind.COMMIT
-    message = fit(publication.body) if is_commit and publication.body else None
+    # One commit of everything is by the person whose prompt began it.
+    author = claim.sessions[0].user if publication.squash and claim.sessions else claim.user
+    edited = not shown or shown[-1].cumulative_diff_key != publication.diff_key
+    held = claim.sessions if publication.squash else [] if edited else shown[-1:]
+    made_by = trailers(held, author, site)
+    message = f"{fit(publication.body)}\n\n{made_by}".strip() if is_commit and publication.body else None
+    subject = _subject(fit(publication.title or runner.title))
     last = Change(
-        author_name=one_line(claim.user.full_name),
-        author_email=one_line(claim.user.email),
+        author_name=one_line(author.full_name),
+        author_email=one_line(author.email),
         seconds=int(publication.created_at.timestamp()),
-        message=message or _subject(fit(publication.title or runner.title)),
+        message=message or (f"{subject}\n\n{made_by}".strip() if publication.squash else subject),
         diff=diff_reader(publication.diff_key),
     )
-    edited = not shown or shown[-1].cumulative_diff_key != publication.diff_key
     return PublishJob(
         site_id=str(site.id),
         repo_url=site.repo_url,
@@ -132,17 +138,17 @@ def _pull_request_of(claim: PublicationClaim, fit: Fit) -> PullRequestSpec:
     )
 
 
-def _change_of(session: AgentRunnerSession, runner_title: str, fit: Fit) -> Change:
-    """The commit of one session. Its author is the user who created the session; the agent is a co-author.
+def _change_of(session: AgentRunnerSession, runner: AgentRunner, fit: Fit) -> Change:
+    """The commit of one session. Its author is the user who created the session; the agent is a co-author, and so is
+    whoever asked for it on the forge.
 
     The commit of a session that was rebased holds the work of all sessions before it, so it has the runner's title.
     """
     assert session.cumulative_diff_key and session.done_at
-    trailers = f"Co-authored-by: {session.agent} <{session.agent}@agent-runners.invalid>"
     parts = [
-        _subject(_title_of(session, runner_title, fit)),
+        _subject(_title_of(session, runner.title, fit)),
         inert(fit(session.result or "").strip()[:10_000]),
-        trailers,
+        trailers([session], session.user, runner.site),
     ]
     return Change(
         author_name=one_line(session.user.full_name),

@@ -42,6 +42,7 @@ RUNNER_FIELDS = [
     "awaiting_input",
     "questions",
     "waiting",
+    "issue_number",
     "pr_url",
     "pr_branch",
     "pr_state",
@@ -81,7 +82,7 @@ def test_a_new_runner_shows_every_field_and_its_first_session(api, ada, make_sit
     assert runner["active_session_created_at"] == runner["last_session_created_at"]
     assert set(runner["usage"].values()) == {None}
     absent = ["parent_agent_runner_id", "sha", "base_sha", "done_at", "pr_url", "pr_state", "behind_by", "current_task"]
-    assert all(runner[name] is None for name in absent)
+    assert all(runner[name] is None for name in [*absent, "issue_number"])
     assert ok(api.get(path_of(runner))) == runner
     session = ok(api.get(session_path(runner)))
     assert session["prompt"] == "# Add tests\nfor all of it" and session["state"] == "NEW"

@@ -183,9 +183,14 @@ def test_a_prompt_of_any_characters_comes_back_as_it_was(api, make_runner):
     ("body", "taken", "resolved", "internal"),
     [
         # The diff is stored before the runner is created. What did not come from a caller says where it came from.
-        (CreateRunnerBody, NewRunner, {"result_diff"}, {"schedule_id", "issue_number", "quotes_others"}),
+        (
+            CreateRunnerBody,
+            NewRunner,
+            {"result_diff"},
+            {"schedule_id", "issue_number", "quotes_others", "requested_by"},
+        ),
         # The answers are checked, and become a part of the prompt.
-        (CreateSessionBody, NewSession, {"answers"}, {"quotes_others"}),
+        (CreateSessionBody, NewSession, {"answers"}, {"quotes_others", "requested_by"}),
         (ReportBody, Report, set(), set()),
         (UpdateRunnerBody, RunnerUpdate, set(), set()),
         (UpdateSiteBody, SiteFields, set(), set()),

@@ -399,6 +399,15 @@ def test_the_agent_is_asked_to_resolve_conflicts(browser, api, make_done_runner,
     assert (newest["mode"], newest["resolve"]) == ("rebase", "agent")
 
 
+def test_the_issue_that_a_runner_was_started_for_is_shown(browser, api, make_runner):
+    runner = make_runner()
+    with db.transaction():
+        change = sa.update(AgentRunner).where(AgentRunner.id == uuid.UUID(runner["id"]))
+        db.session.execute(change.values(issue_number=17))
+    assert ok(api.get(path_of(runner)))["issue_number"] == 17
+    assert '<dt>Issue</dt><dd class="num">#17</dd>' in browser.page(link_of(runner))
+
+
 def test_work_is_published(browser, api, make_done_runner):
     runner = make_done_runner()
     assert browser.post(link_of(runner, "/pull-request"), title="Ship it", draft="on").status_code == 303

@@ -47,6 +47,7 @@ def test_a_review_becomes_one_follow_up_whose_commit_and_answer_are_on_the_same_
     answer = talk.finish(review)
     sha = talk.work.head_sha
     assert sha != before and f"@bob Done in {sha}." in answer and "Did two." in answer
+    assert "\nCo-authored-by: bob <bob@users.noreply." in talk.repository.git("log", "-1", "--format=%B", sha)
     assert len(talk.work.forge.pulls(talk.repository.full_name)) == 1
     # Everything once more, in another order.
     for delivery_id in (review, *talk.deliver_review(discussions.entries(talk.repository, 1)[0])):

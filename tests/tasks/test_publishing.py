@@ -150,9 +150,29 @@ def test_the_last_commit_says_what_the_caller_says(ask, origin):
     for branch, squash in HOW.items():
         asked = {"target_branch": branch, "message": "My words\r\n\r\nAnd why.", "squash": squash}
         assert commit(session_id, **asked).error is None
-        assert git(origin, "log", "-1", "--format=%B", branch).strip() == "My words\n\nAnd why."
+        made_by = "Co-authored-by: shell <shell@agent-runners.invalid>"
+        assert git(origin, "log", "-1", "--format=%B", branch).strip() == f"My words\n\nAnd why.\n\n{made_by}"
         earlier = git(origin, "log", "--format=%s", f"main..{branch}").splitlines()[1:]
         assert earlier == ([] if squash else ["echo one > a.txt"])
+
+
+def test_a_squashed_commit_names_everyone_who_made_it(ask, origin):
+    session_id = ask("echo one > a.txt")
+    run_session(str(session_id))
+    follow_up(session_id, "echo two > a.txt", requested_by="grace<x>")
+    assert commit(session_id, target_branch="x", squash=True, message="All of it").error is None
+    everyone = [
+        "Ada",
+        "Co-authored-by: shell <shell@agent-runners.invalid>",
+        "Co-authored-by: grace x <gracex@users.noreply.invalid>",
+    ]
+    assert git(origin, "log", "-1", "--format=%an%n%(trailers:only)", "x").split("\n") == everyone
+    assert commit(session_id, target_branch="y").error is None
+    assert git(origin, "log", "-1", "--format=%an%n%(trailers:only)", "y").split("\n") == [
+        everyone[0],
+        everyone[2],
+        everyone[1],
+    ]
 
 
 def test_a_message_that_is_not_for_the_last_session_is_not_lost(ask, origin):

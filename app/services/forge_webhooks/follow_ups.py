@@ -106,7 +106,7 @@ def start(webhook: ForgeWebhook, delivery: ForgeDelivery) -> None:
         return
     try:
         # No one would see its questions on the forge.
-        new = FollowUp(prompt=delivery.prompt, may_ask=False, quotes_others=True)
+        new = FollowUp(prompt=delivery.prompt, may_ask=False, quotes_others=True, requested_by=delivery.author)
         session = agent_runner_sessions.create(deliveries.caller_of(webhook), delivery.its_runner.id, new, {})
     except TooMany:
         # It keeps waiting, now for room in the queue or for a budget.

@@ -93,6 +93,7 @@ def _create(webhook: ForgeWebhook, delivery: ForgeDelivery, request: IssueReques
         # Nobody would see its questions on the forge.
         may_ask=False,
         quotes_others=True,
+        requested_by=delivery.author,
     )
     try:
         runner, session = agent_runners.create(deliveries.caller_of(webhook), new, Prepared())

@@ -43,7 +43,8 @@ def create(caller: Caller, runner_id: uuid.UUID, new: FollowUp, uploaded: upload
     # Read with the background, unless there is a later one by now.
     latest = db.session.get(AgentRunnerSession, runner.latest_session_id) if runner.latest_session_id else None
     prompt = prompt_of(runner, new.answers, new.prompt)
-    order = Order(prompt, new.mode, choose(given.site, new, latest), file_keys, new.may_ask, new.quotes_others)
+    configuration = choose(given.site, new, latest)
+    order = Order(prompt, new.mode, configuration, file_keys, new.may_ask, new.quotes_others, new.requested_by)
     return add(given, runner, order, _at_head(runner, latest))
 
 
@@ -106,7 +107,7 @@ def retry(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID) -> AgentR
     configuration = choose(given.site, again, before)
     order = Order(
         *(again.prompt, again.mode, configuration, before.attached_file_keys),
-        *(before.may_ask, before.quotes_others, before.resolve),
+        *(before.may_ask, before.quotes_others, before.requested_by, before.resolve),
     )
     start = Start(before.parent_session_id, before.start_diff_key, base_sha, before.continues_session_id)
     return add(given, runner, order, start)
@@ -131,6 +132,7 @@ class Order:
     file_keys: list[str]
     may_ask: bool = True
     quotes_others: bool = False
+    requested_by: str | None = None
     resolve: Resolver | None = None
 
 
@@ -166,6 +168,7 @@ def add(given: Background, runner: AgentRunner, order: Order, start: Start) -> A
         resolve=order.resolve,
         may_ask=order.may_ask,
         quotes_others=order.quotes_others,
+        requested_by=order.requested_by,
         agent=order.configuration.agent,
         model=order.configuration.model,
         effort=order.configuration.effort,

@@ -115,7 +115,8 @@ def create(caller: Caller, new: NewRunner, prepared: Prepared) -> tuple[AgentRun
         contains_secret=diff.contains_secret,
         last_event_seq=0,
     )
-    order = sessions.Order(new.prompt, new.mode, choose(site, new), file_keys, new.may_ask, new.quotes_others)
+    asked_by = (new.may_ask, new.quotes_others, new.requested_by)
+    order = sessions.Order(new.prompt, new.mode, choose(site, new), file_keys, *asked_by)
     session = sessions.add(given, runner, order, sessions.Start(None, runner.diff_key, runner.base_sha))
     orm.attributes.set_committed_value(runner, "site", site)
     orm.attributes.set_committed_value(runner, "user", given.user)

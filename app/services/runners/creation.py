@@ -25,6 +25,8 @@ class NewSession:
     """Whether the agent may end with questions. No one answers those of runs that no person starts."""
     quotes_others: bool = False
     """Whether the prompt quotes what others wrote, such as an issue: the caller does not answer for it."""
+    requested_by: str | None = None
+    """Who asks for it on the forge, where it is not the caller."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,32 @@
+"""The trailers of a commit that name who made it, beside its author: agents, and people."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from app.escaping import one_line
+from app.models import AgentRunnerSession, Site, User
+
+
+def trailers(sessions: Iterable[AgentRunnerSession], author: User, site: Site) -> str:
+    """A line for each agent, each other user who wrote a prompt, and each person on the forge who asked for a session."""
+    named: dict[str, None] = {}
+    for session in sessions:
+        if session.user_id != author.id:
+            named.setdefault(_trailer(session.user.full_name, session.user.email))
+        if session.requested_by:
+            named.setdefault(_trailer(session.requested_by, _address(session.requested_by, site)))
+        named.setdefault(_trailer(session.agent, f"{session.agent}@agent-runners.invalid"))
+    return "\n".join(named)
+
+
+def _address(login: str, site: Site) -> str:
+    """The address at which GitHub recognizes a person whose own it does not show; on other forges it only names the person."""
+    return f"{re.sub(r'[^A-Za-z0-9._-]', '', login)}@users.noreply.{urlsplit(site.repo_url).hostname or 'invalid'}"
+
+
+def _trailer(name: str, address: str) -> str:
+    plain = re.sub(r"[<> ]+", " ", one_line(name)).strip() or "Unknown"
+    return f"Co-authored-by: {plain} <{re.sub(r'[<> ]', '', one_line(address))}>"
