@@ -12,7 +12,9 @@ from typing import Any
 
 import psutil
 import pytest
+import redis
 
+from app.queue import SESSIONS
 from tasks.extensions.pool import SessionPool
 from tests.deployment import Deployment, free_port, seconds_to_sleep, wait_for
 from tests.faults.agents import at_work
@@ -42,6 +44,9 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
 def worker(deployment: Deployment, lingers: str) -> Iterator[dict[str, Any]]:
     """A worker whose processes linger for so many seconds at their end, and a site for it."""
     command = [sys.executable, "-m", "tests.tasks.lingering", lingers]
+    # A message that the worker of another test has left would take a process from the sessions of this one.
+    with redis.Redis(unix_socket_path=str(deployment.broker_socket)) as broker:
+        broker.delete(SESSIONS)
     with open(deployment.folder / "worker.log", "ab") as log:
         deployment.processes["worker"] = subprocess.Popen(
             command, env=deployment.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
