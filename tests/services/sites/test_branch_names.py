@@ -51,7 +51,7 @@ def is_taken(name: str) -> bool:
         return False
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(NAMES.map("".join))
 @example("a\u200db")
 @example("a\u200cb")

@@ -122,7 +122,7 @@ def odd_events(draw: st.DrawFn, name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", READ)
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), status=st.sampled_from([0, 1, 137]))
 def test_no_exception_leaves_an_adapter(programs: Path, name: str, data: st.DataObject, status: int) -> None:
     agent = open_agent(job(agent=name, model="a-model"))

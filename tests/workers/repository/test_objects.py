@@ -154,7 +154,7 @@ NAMES = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(NAMES.map("".join))
 def test_names_of_branches_are_those_that_git_allows(name: str) -> None:
     try:

@@ -239,13 +239,7 @@ def run(job: Job, host: Host, before: Tree, tree: Tree) -> tuple[str, str]:
 
 
 @pytest.mark.timeout(3600 if matrix.FULL else 300)
-@settings(
-    max_examples=300 if matrix.FULL else 8,
-    derandomize=not matrix.FULL,
-    deadline=None,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
+@settings(max_examples=300 if matrix.FULL else 8, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), base=trees())
 def test_stored_diffs_make_the_trees_that_agents_left(data: st.DataObject, base: Tree, hosts: list[Host]) -> None:
     first, second = data.draw(changed(base)), None
