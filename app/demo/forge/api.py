@@ -11,6 +11,7 @@ from werkzeug.exceptions import NotFound
 
 from app.demo.forge import pulls, shapes
 from app.demo.forge.forge import Refused, is_authenticated, may_write, readable_repository
+from app.demo.forge.paging import asked_page, page_of
 from app.demo.forge.pulls import Pull
 
 PREFIX = "/api/v3"
@@ -46,11 +47,11 @@ def get_repository() -> dict[str, Any]:
 def list_pulls() -> Response:
     """https://docs.github.com/en/rest/pulls/pulls#list-pull-requests"""
     found = _selected(pulls.get_all(g.repository))
-    size = min(100, max(1, request.args.get("per_page", 30, int)))
-    page, last = max(1, request.args.get("page", 1, int)), max(1, -(-len(found) // size))
+    page, size = asked_page()
+    last = max(1, -(-len(found) // size))
     near = {"prev": page - 1, "first": 1} if page > 1 else {}
     near |= {"next": page + 1, "last": last} if page < last else {}
-    response = jsonify([shapes.pull_in_list(g.repository, pull) for pull in found[(page - 1) * size : page * size]])
+    response = jsonify([shapes.pull_in_list(g.repository, pull) for pull in page_of(found)])
     for rel, number in near.items():
         response.headers.add("Link", f'<{request.base_url}?{urlencode({**request.args, "page": number})}>; rel="{rel}"')
     return response

@@ -6,8 +6,7 @@ https://docs.github.com/en/rest/checks/runs and https://docs.github.com/en/rest/
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from werkzeug.exceptions import NotFound
@@ -54,9 +53,7 @@ def report(repository: Repository, sha: str, name: str, state: str, **more: Any)
     with lock:
         known = _stored(repository)
         check = Check(id=1 + max((each.id for each in known), default=2000), sha=sha, name=name, state=state, **more)
-        draft = repository.folder / f"{_FILE}.new"
-        draft.write_text(json.dumps([asdict(each) for each in [*known, check]]))
-        draft.replace(repository.folder / _FILE)
+        repository.store(_FILE, [*known, check])
         return check
 
 
@@ -73,5 +70,4 @@ def resolve(repository: Repository, ref: str) -> str:
 
 
 def _stored(repository: Repository) -> list[Check]:
-    path = repository.folder / _FILE
-    return [Check(**values) for values in json.loads(path.read_text())] if path.exists() else []
+    return [Check(**values) for values in repository.stored(_FILE)]

@@ -15,6 +15,7 @@ from app.demo.forge import checks, shapes
 from app.demo.forge.api import PREFIX, authorize, sent_values
 from app.demo.forge.checks import Check
 from app.demo.forge.forge import Refused, forge
+from app.demo.forge.paging import page_of
 from app.demo.forge.repositories import find
 
 checks_api = Blueprint("checks_api", __name__, url_prefix=PREFIX)
@@ -30,7 +31,7 @@ _SIGNATURE = secrets.token_hex(8)
 @checks_api.get(f"{_COMMIT}/check-runs")
 def list_check_runs(ref: str) -> dict[str, Any]:
     found = checks.of_commit(g.repository, checks.resolve(g.repository, ref), statuses=False)
-    return {"total_count": len(found), "check_runs": [_run(check) for check in _page(found)]}
+    return {"total_count": len(found), "check_runs": [_run(check) for check in page_of(found)]}
 
 
 @checks_api.get(f"{_COMMIT}/status")
@@ -45,7 +46,7 @@ def get_combined_status(ref: str) -> dict[str, Any]:
         "state": combined,
         "sha": sha,
         "total_count": len(found),
-        "statuses": [_status(check) for check in _page(found)],
+        "statuses": [_status(check) for check in page_of(found)],
         "repository": whole,
         "commit_url": f"{whole['url']}/commits/{sha}",
         "url": f"{whole['url']}/commits/{sha}/status",
@@ -136,12 +137,6 @@ def _status(check: Check) -> dict[str, Any]:
         "created_at": check.at,
         "updated_at": check.at,
     }
-
-
-def _page(found: list[Check]) -> list[Check]:
-    size = min(100, max(1, request.args.get("per_page", 30, int)))
-    start = (max(1, request.args.get("page", 1, int)) - 1) * size
-    return found[start : start + size]
 
 
 def _invalid(field: str) -> Refused:

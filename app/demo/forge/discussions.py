@@ -6,8 +6,7 @@ https://docs.github.com/en/rest/issues/comments and https://docs.github.com/en/r
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from werkzeug.exceptions import NotFound
@@ -40,7 +39,7 @@ class Entry:
 
 def entries(repository: Repository, number: int | None = None) -> list[Entry]:
     """Everything that was written, or all of it about one pull request, the oldest first."""
-    stored = [Entry(**values) for values in json.loads(_read(repository.folder / _FILE, "[]"))]
+    stored = [Entry(**values) for values in repository.stored(_FILE)]
     return [entry for entry in stored if number in (None, entry.number)]
 
 
@@ -70,7 +69,7 @@ def edit(repository: Repository, entry_id: int, body: str) -> Entry:
     """Replace the text of a comment."""
     with lock:
         changed = replace(find(repository, entry_id), body=body)
-        _save(repository, [changed if entry.id == entry_id else entry for entry in entries(repository)])
+        repository.store(_FILE, [changed if entry.id == entry_id else entry for entry in entries(repository)])
         return changed
 
 
@@ -84,7 +83,8 @@ def permission(repository: Repository, user: str) -> str:
 
 def permissions(repository: Repository) -> dict[str, str]:
     """What each person who is known may do."""
-    return dict(json.loads(_read(repository.folder / _PERMISSIONS, "{}")))
+    path = repository.folder / _PERMISSIONS
+    return dict(json.loads(path.read_text())) if path.exists() else {}
 
 
 def permit(repository: Repository, user: str, may: str) -> None:
@@ -111,15 +111,5 @@ def _add(repository: Repository, **values: Any) -> Entry:
     with lock:
         known = entries(repository)
         entry = Entry(id=1 + max((each.id for each in known), default=1000), **values)
-        _save(repository, [*known, entry])
+        repository.store(_FILE, [*known, entry])
         return entry
-
-
-def _save(repository: Repository, all_entries: list[Entry]) -> None:
-    draft = repository.folder / f"{_FILE}.new"
-    draft.write_text(json.dumps([asdict(entry) for entry in all_entries]))
-    draft.replace(repository.folder / _FILE)
-
-
-def _read(path: Path, default: str) -> str:
-    return path.read_text() if path.exists() else default

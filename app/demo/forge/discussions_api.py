@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Response, g, jsonify, request
+from flask import Blueprint, g
 from werkzeug.exceptions import NotFound
 
 from app.demo.forge import discussions, issues, pulls, shapes
 from app.demo.forge.api import PREFIX, authorize, sent_values
 from app.demo.forge.discussions import Entry
+from app.demo.forge.paging import page_of
 
 discussions_api = Blueprint("discussions_api", __name__, url_prefix=PREFIX)
 discussions_api.url_value_preprocessor(authorize)
@@ -17,10 +18,10 @@ _REPOSITORY = "/repos/<owner>/<name>"
 
 
 @discussions_api.get(f"{_REPOSITORY}/issues/<int:number>/comments")
-def list_comments(number: int) -> Response:
+def list_comments(number: int) -> list[dict[str, Any]]:
     _check_subject(number)
     found = discussions.entries(g.repository, number)
-    return _page([shapes.comment(g.repository, each) for each in found if _is_comment(each)])
+    return page_of([shapes.comment(g.repository, each) for each in found if _is_comment(each)])
 
 
 @discussions_api.post(f"{_REPOSITORY}/issues/<int:number>/comments")
@@ -52,10 +53,10 @@ def get_review(number: int, review_id: int) -> dict[str, Any]:
 
 
 @discussions_api.get(f"{_REPOSITORY}/pulls/<int:number>/comments")
-def list_review_comments(number: int) -> Response:
+def list_review_comments(number: int) -> list[dict[str, Any]]:
     pull = pulls.get(g.repository, number)
     found = [each for each in discussions.entries(g.repository, number) if each.review_id is not None]
-    return _page([shapes.review_comment(g.repository, pull, each) for each in found])
+    return page_of([shapes.review_comment(g.repository, pull, each) for each in found])
 
 
 @discussions_api.get(f"{_REPOSITORY}/collaborators/<login>/permission")
@@ -79,9 +80,3 @@ def _find_comment(comment_id: int) -> Entry:
     if not _is_comment(entry):
         raise NotFound()
     return entry
-
-
-def _page(items: list[Any]) -> Response:
-    size = min(100, max(1, request.args.get("per_page", 30, int)))
-    start = (max(1, request.args.get("page", 1, int)) - 1) * size
-    return jsonify(items[start : start + size])

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
-from flask import Blueprint, abort, g, jsonify, make_response, request
+from flask import Blueprint, Response, abort, g, jsonify, make_response, request
+from werkzeug.exceptions import NotFound
 
 from app.demo.forge import discussions, pulls, shapes
 from app.demo.forge.discussions import Entry
 from app.demo.forge.forge import forge, may_write
+from app.demo.forge.paging import page_of
 from app.demo.forge.pulls import Pull
 from app.demo.forge.repositories import find
 
@@ -35,6 +37,11 @@ def _authorize(_: str | None, values: dict[str, Any] | None) -> None:
     g.repository = repository
 
 
+@gitea.errorhandler(NotFound)
+def _refuse_missing(_: NotFound) -> Response:
+    return _refusal(404, _MISSING)
+
+
 @gitea.get("/repos/<owner>/<name>")
 def get_repository() -> dict[str, Any]:
     return {"id": _id(), "full_name": g.repository.full_name, "private": g.repository.is_private}
@@ -44,14 +51,12 @@ def get_repository() -> dict[str, Any]:
 def list_pulls() -> list[dict[str, Any]]:
     state = request.args.get("state", "open")
     found = [pull for pull in pulls.get_all(g.repository) if state in ("all", pull.state)]
-    size = min(50, request.args.get("limit", 30, int))
-    start = size * (request.args.get("page", 1, int) - 1)
-    return [_shape(pull) for pull in found[start : start + size]]
+    return [_shape(pull) for pull in page_of(found, size_name="limit", most=50)]
 
 
 @gitea.get(f"{_PULLS}/<int:number>")
 def get_pull(number: int) -> dict[str, Any]:
-    return _shape(_get(number))
+    return _shape(pulls.get(g.repository, number))
 
 
 @gitea.post(_PULLS)
@@ -77,23 +82,21 @@ def create_pull() -> tuple[dict[str, Any], int]:
 def update_pull(number: int) -> tuple[dict[str, Any], int]:
     given = _values(is_new=False)
     with pulls.lock:
-        pull = _get(number)
+        pull = pulls.get(g.repository, number)
         changes = {name: given.get(name, getattr(pull, name)) for name in ("title", "body")}
         return _shape(pulls.save(g.repository, pull, **changes)), 201
 
 
 @gitea.get("/repos/<owner>/<name>/labels")
 def list_labels() -> list[dict[str, Any]]:
-    size = min(50, request.args.get("limit", 30, int))
-    start = size * (request.args.get("page", 1, int) - 1)
-    return [_label(each) for each in pulls.LABELS[start : start + size]]
+    return [_label(each) for each in page_of(pulls.LABELS, size_name="limit", most=50)]
 
 
 @gitea.post("/repos/<owner>/<name>/issues/<int:number>/labels")
 def add_labels(number: int) -> list[dict[str, Any]]:
     ids = request.get_json()["labels"]
     with pulls.lock:
-        pull = _get(number)
+        pull = pulls.get(g.repository, number)
         # Ids that there are not are left out.
         named = [each for each in pulls.LABELS if pulls.number_of(each) in ids]
         return [_label(each) for each in pulls.save(g.repository, pull, labels=pulls.added(pull.labels, named)).labels]
@@ -112,7 +115,7 @@ def request_reviewers(number: int) -> tuple[list[dict[str, Any]], int]:
         if name not in pulls.TEAMS:
             _refuse(404, f"team does not exist [org_id 1, team_id 0, name: {name}]")
     with pulls.lock:
-        pull = _get(number)
+        pull = pulls.get(g.repository, number)
         reviewers = pulls.added(pull.reviewers, people)
         pulls.save(g.repository, pull, reviewers=reviewers, teams=pulls.added(pull.teams, teams))
     return [], 201
@@ -126,7 +129,7 @@ def update_issue(number: int) -> tuple[dict[str, Any], int]:
         if name not in pulls.PEOPLE:
             _refuse(422, f"Assignee does not exist: [name: {name}]")
     with pulls.lock:
-        pull = pulls.save(g.repository, _get(number), assignees=assignees)
+        pull = pulls.save(g.repository, pulls.get(g.repository, number), assignees=assignees)
     return {"number": pull.number, "assignees": [_person(each) for each in pull.assignees]}, 201
 
 
@@ -140,14 +143,14 @@ def get_permission(login: str) -> dict[str, Any]:
 
 @gitea.get("/repos/<owner>/<name>/issues/<int:number>/comments")
 def list_comments(number: int) -> list[dict[str, Any]]:
-    _get(number)
+    pulls.get(g.repository, number)
     found = discussions.entries(g.repository, number)
     return [_comment(each) for each in found if not each.is_review and each.review_id is None]
 
 
 @gitea.post("/repos/<owner>/<name>/issues/<int:number>/comments")
 def create_comment(number: int) -> tuple[dict[str, Any], int]:
-    _get(number)
+    pulls.get(g.repository, number)
     return _comment(discussions.comment(g.repository, number, shapes.LOGIN, _body())), 201
 
 
@@ -170,10 +173,9 @@ def _body() -> str:
 
 
 def _find_comment(comment_id: int) -> Entry:
-    every = discussions.entries(g.repository)
-    found = next((each for each in every if each.id == comment_id and not each.is_review), None)
-    if found is None:
-        _refuse(404, _MISSING)
+    found = discussions.find(g.repository, comment_id)
+    if found.is_review:
+        raise NotFound()
     return found
 
 
@@ -202,13 +204,6 @@ def _values(*, is_new: bool = True) -> dict[str, Any]:
     return given
 
 
-def _get(number: int) -> Pull:
-    found = next((pull for pull in pulls.get_all(g.repository) if pull.number == number), None)
-    if found is None:
-        _refuse(404, _MISSING)
-    return found
-
-
 def _id() -> int:
     return int(shapes.repository(g.repository)["id"])
 
@@ -232,4 +227,8 @@ def _shape(pull: Pull) -> dict[str, Any]:
 
 
 def _refuse(status: int, message: str) -> NoReturn:
-    abort(make_response(jsonify(message=message, url=f"{request.host_url}api/swagger"), status))
+    abort(_refusal(status, message))
+
+
+def _refusal(status: int, message: str) -> Response:
+    return make_response(jsonify(message=message, url=f"{request.host_url}api/swagger"), status)

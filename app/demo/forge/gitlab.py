@@ -9,10 +9,12 @@ import zlib
 from typing import Any, NoReturn
 
 from flask import Blueprint, abort, g, jsonify, make_response, request
+from werkzeug.exceptions import NotFound
 
 from app.demo.forge import discussions, pulls, shapes
 from app.demo.forge.discussions import Entry
 from app.demo.forge.forge import forge, may_write
+from app.demo.forge.paging import page_of
 from app.demo.forge.pulls import Pull
 from app.demo.forge.repositories import Repository, find, find_all
 
@@ -44,6 +46,11 @@ def _authorize(_: str | None, values: dict[str, Any] | None) -> None:
     g.repository = repository
 
 
+@gitlab.errorhandler(NotFound)
+def _refuse_missing(_: NotFound) -> tuple[dict[str, str], int]:
+    return {"message": "404 Not found"}, 404
+
+
 @gitlab.get("/projects/<path:project>")
 def get_project() -> dict[str, Any]:
     return {"id": _id(g.repository), "path_with_namespace": g.repository.full_name}
@@ -53,15 +60,12 @@ def get_project() -> dict[str, Any]:
 def list_merge_requests() -> list[dict[str, Any]]:
     state, branch = request.args.get("state", "all"), request.args.get("source_branch")
     found = [_shape(pull) for pull in pulls.get_all(g.repository) if branch in (None, pull.head)]
-    chosen = [shape for shape in found if state in ("all", shape["state"])]
-    size = min(100, request.args.get("per_page", 20, int))
-    start = size * (request.args.get("page", 1, int) - 1)
-    return chosen[start : start + size]
+    return _page([shape for shape in found if state in ("all", shape["state"])])
 
 
 @gitlab.get(f"{_MERGE_REQUESTS}/<int:number>")
 def get_merge_request(number: int) -> dict[str, Any]:
-    return _shape(_get(number))
+    return _shape(pulls.get(g.repository, number))
 
 
 @gitlab.post(_MERGE_REQUESTS)
@@ -94,7 +98,7 @@ def update_merge_request(number: int) -> dict[str, Any]:
             400, {"error": "assignee_id, description, title, state_event are missing, at least one must be provided"}
         )
     with pulls.lock:
-        pull = _get(number)
+        pull = pulls.get(g.repository, number)
         changes = {"title": given.get("title", pull.title), "body": given.get("description", pull.body)}
         # Labels that there are not are created.
         labels = [each for each in given.get("add_labels", "").split(",") if each]
@@ -151,7 +155,7 @@ def get_note(number: int, note_id: int) -> dict[str, Any]:
 
 @gitlab.post(f"{_MERGE_REQUESTS}/<int:number>/notes")
 def create_note(number: int) -> tuple[dict[str, Any], int]:
-    _get(number)
+    pulls.get(g.repository, number)
     return _note(discussions.comment(g.repository, number, shapes.LOGIN, _body())), 201
 
 
@@ -172,7 +176,7 @@ def _body() -> str:
 
 
 def _notes(number: int) -> list[Entry]:
-    _get(number)
+    pulls.get(g.repository, number)
     return [each for each in discussions.entries(g.repository, number) if not each.is_review]
 
 
@@ -192,9 +196,7 @@ def _note(entry: Entry) -> dict[str, Any]:
 
 
 def _page(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    size = min(100, request.args.get("per_page", 20, int))
-    start = size * (request.args.get("page", 1, int) - 1)
-    return found[start : start + size]
+    return page_of(found, usual=20)
 
 
 def _person(name: str) -> dict[str, Any]:
@@ -207,13 +209,6 @@ def _values() -> dict[str, Any]:
         if len(given.get(name) or "") > limit:
             _refuse(400, {"message": {name: [f"is too long (maximum is {limit} characters)"]}})
     return given
-
-
-def _get(number: int) -> Pull:
-    found = next((pull for pull in pulls.get_all(g.repository) if pull.number == number), None)
-    if found is None:
-        _refuse(404, {"message": "404 Not found"})
-    return found
 
 
 def _find(project: str) -> Repository | None:

@@ -5,8 +5,7 @@ https://docs.github.com/en/rest/issues/issues
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from werkzeug.exceptions import NotFound
@@ -64,12 +63,9 @@ def edit(repository: Repository, number: int, **changes: Any) -> Issue:
 
 def _save(repository: Repository, issue: Issue) -> Issue:
     known = {each.number: each for each in _stored(repository)} | {issue.number: issue}
-    draft = repository.folder / f"{ISSUES_FILE}.new"
-    draft.write_text(json.dumps([asdict(each) for each in known.values()]))
-    draft.replace(repository.folder / ISSUES_FILE)
+    repository.store(ISSUES_FILE, known.values())
     return issue
 
 
 def _stored(repository: Repository) -> list[Issue]:
-    path = repository.folder / ISSUES_FILE
-    return [Issue(**values) for values in json.loads(path.read_text())] if path.exists() else []
+    return [Issue(**values) for values in repository.stored(ISSUES_FILE)]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Response, g, jsonify, request
+from flask import Blueprint, g, request
 
 from app.demo.forge import issues, pulls, shapes
 from app.demo.forge.api import PREFIX, authorize, sent_values
 from app.demo.forge.forge import Refused
 from app.demo.forge.issues import Issue
+from app.demo.forge.paging import page_of
 
 issues_api = Blueprint("issues_api", __name__, url_prefix=PREFIX)
 issues_api.url_value_preprocessor(authorize)
@@ -30,12 +31,10 @@ def get_issue(number: int) -> dict[str, Any]:
 
 
 @issues_api.get(f"{_ISSUE}/events")
-def list_events(number: int) -> Response:
+def list_events(number: int) -> list[dict[str, Any]]:
     """https://docs.github.com/en/rest/issues/events#list-issue-events"""
     found = issues.get(g.repository, number).events
-    size = min(100, max(1, request.args.get("per_page", 30, int)))
-    start = (max(1, request.args.get("page", 1, int)) - 1) * size
-    return jsonify([_event(start + at, each) for at, each in enumerate(found[start : start + size])])
+    return page_of([_event(number, each) for number, each in enumerate(found)])
 
 
 @issues_api.post(f"{_ISSUE}/reactions")

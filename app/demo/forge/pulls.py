@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import zlib
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -105,8 +104,7 @@ def add(
 
 def next_number(repository: Repository) -> int:
     """The number of the next pull request or issue."""
-    path = repository.folder / ISSUES_FILE
-    issues = json.loads(path.read_text()) if path.exists() else []
+    issues = repository.stored(ISSUES_FILE)
     numbers = [*(pull.number for pull in get_all(repository)), *(issue["number"] for issue in issues)]
     return 1 + max(numbers, default=0)
 
@@ -195,17 +193,14 @@ def _updated(repository: Repository, pull: Pull, branches: dict[str, str]) -> Pu
 
 
 def _stored(repository: Repository) -> list[Pull]:
-    path = repository.folder / _FILE
-    return [Pull(**values) for values in json.loads(path.read_text())] if path.exists() else []
+    return [Pull(**values) for values in repository.stored(_FILE)]
 
 
 def save(repository: Repository, pull: Pull, **changes: Any) -> Pull:
-    """Store `pull` with its changes. The file is replaced atomically, so a crash cannot damage it."""
+    """Store `pull` with its changes."""
     pull = replace(pull, updated_at=now(), **changes)
     pulls = {other.number: other for other in _stored(repository)} | {pull.number: pull}
-    draft = repository.folder / f"{_FILE}.new"
-    draft.write_text(json.dumps([asdict(pulls[number]) for number in sorted(pulls, reverse=True)]))
-    draft.replace(repository.folder / _FILE)
+    repository.store(_FILE, [pulls[number] for number in sorted(pulls, reverse=True)])
     return pull
 
 

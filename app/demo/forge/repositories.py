@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 _NAME = re.compile(r"(?!\.)[\w.-]{1,100}(?<!\.git)", re.ASCII)
 _DIFF = ("diff", "--no-color", "--no-ext-diff", "--no-textconv", "--find-renames")
@@ -73,6 +76,17 @@ class Repository:
     def move(self, ref: str, sha: str, old: str | None = None) -> bool:
         """Point `ref` at `sha`. Returns False if it is no longer at `old`."""
         return self.run("update-ref", ref, sha, *([old] if old else [])).returncode == 0
+
+    def stored(self, name: str) -> list[dict[str, Any]]:
+        """The objects in a file of the forge's own; none if there is no such file."""
+        path = self.folder / name
+        return list(json.loads(path.read_text())) if path.exists() else []
+
+    def store(self, name: str, objects: Iterable[Any]) -> None:
+        """Store dataclasses in a file. It is replaced atomically, so a crash cannot damage it."""
+        draft = self.folder / f"{name}.new"
+        draft.write_text(json.dumps([asdict(each) for each in objects]))
+        draft.replace(self.folder / name)
 
     def git(self, *arguments: str, stdin: str = "") -> str:
         """The output of git. Raises RuntimeError if it fails."""
