@@ -58,7 +58,7 @@ def server(database_url: str, artifacts: Path, tmp_path_factory: pytest.TempPath
     (folder / "tmp").mkdir()
     try:
         deployment.start("web", "web")
-        wait_for("the console", lambda: httpx.get(f"{deployment.url}/readyz").status_code == 200)
+        wait_for("the console", lambda: httpx.get(f"{deployment.url}/readyz", verify=False).status_code == 200)
         yield deployment.url
     finally:
         deployment.stop_all()

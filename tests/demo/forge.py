@@ -57,7 +57,8 @@ class DemoForge:
         self._options = options
         self._process, self.url = self._started(0)
         self.api_url = f"{self.url}/api/v3"
-        self.http = httpx.Client(base_url=self.api_url, headers={"Authorization": f"Bearer {TOKEN}"}, trust_env=False)
+        bearer = {"Authorization": f"Bearer {TOKEN}"}
+        self.http = httpx.Client(base_url=self.api_url, headers=bearer, trust_env=False, verify=False)
 
     def make_repository(
         self, owner: str, name: str, files: Mapping[str, str | bytes], *, private: bool = False

@@ -37,7 +37,7 @@ def mcp_url(deployment: Deployment) -> str:
     """The URL at which the deployment serves the Model Context Protocol."""
     url = f"http://127.0.0.1:{deployment.settings['MCP_PORT']}"
     deployment.start("mcp", "mcp", "--http")
-    wait_for("the server of the protocol", lambda: httpx.get(f"{url}/healthz").is_success)
+    wait_for("the server of the protocol", lambda: httpx.get(f"{url}/healthz", verify=False).is_success)
     return f"{url}/mcp"
 
 
