@@ -30,7 +30,7 @@ _SILENT = (
     *("session.skills_loaded", "session.mcp_servers_loaded", "session.tools_updated", "session.title_changed"),
     *("session.mcp_server_status_changed", "session.custom_agents_updated", "session.background_tasks_changed"),
     *("session.model_change", "session.mode_changed", "session.context_changed", "session.compaction_start"),
-    *("session.mcp_server_tools_loaded", "tool.shell_output"),
+    *("session.mcp_server_tools_loaded", "tool.shell_output", "assistant.turn_retry"),
     *("hook.start", "hook.end", "system.message", "pending_messages.modified"),
 )
 

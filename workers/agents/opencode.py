@@ -16,6 +16,7 @@ from workers.job import Event, Job, Usage
 from workers.sandbox import Place
 
 _PROVIDER = "configured"
+_TITLE = "Agent Runners"
 
 
 class OpencodeAgent(StreamAgent):
@@ -45,6 +46,8 @@ class OpencodeAgent(StreamAgent):
             "--model": f"{_PROVIDER}/{self._model}",
             "--variant": self.job.effort,
             "--session": self.resumes,
+            # Otherwise it asks the model for one, which costs a call and is shown nowhere.
+            "--title": None if self.resumes else _TITLE,
         }
         options = (f"{option}={value}" for option, value in chosen.items() if value)
         return [*self.called, "run", "--format=json", "--thinking", *options]
