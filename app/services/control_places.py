@@ -58,16 +58,13 @@ class _Taken:
         return not is_slow or self.slow < self.share
 
 
-def lock() -> None:
-    """Let claims of control work happen one after the other, so that each counts the one before.
+def has_room(account_id: uuid.UUID, *, is_slow: bool = False) -> bool:
+    """Whether the account may take one more place. `is_slow`: work of that kind, or this one lately, often holds it for long.
 
-    A claim takes this lock before any other.
+    From here on claims of control work wait for the end of this one, so that they count it. So a claim asks for this last,
+    with all other locks that it needs: nobody's locks may delay the claims of others.
     """
     db.lock("control places")
-
-
-def has_room(account_id: uuid.UUID, *, is_slow: bool = False) -> bool:
-    """Whether the account may take one more place. The lock is held."""
     taken = _taken()
     return taken.has_room(is_slow=is_slow) and account_id not in taken.full_accounts()
 

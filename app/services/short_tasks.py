@@ -27,7 +27,7 @@ def refuse_many(model: type[ShortTask], account_id: uuid.UUID, most: int, *, err
 
 def begin(row: ShortTask, site: Site) -> bool:
     """Claim a locked row, unless it was claimed before, there is no place for it now, or its site was deleted. Returns
-    whether it is claimed. The lock of `control_places` is held."""
+    whether it is claimed."""
     if site.deleted_at is not None:
         # Nobody sees it any more, and others do not wait for it.
         end(row)

@@ -155,26 +155,25 @@ def _refuse_many(webhook: ForgeWebhook) -> None:
 
 def claim(delivery_id: uuid.UUID) -> Claim | None:
     """Claim a pending delivery. None: drop the message."""
-    control_places.lock()
     delivery = lock(delivery_id)
     if delivery is None or delivery.state != ForgeDeliveryState.PENDING or leases.is_live(delivery):
         return None
+    runner = _lock_runner(delivery) if delivery.event != ForgeEvent.ISSUE and delivery.answer is None else None
     if not control_places.has_room(delivery.account_id):
         return None
     if leases.has_expired(delivery) and _lose_worker(delivery):
         return None
     leases.begin(delivery)
-    check = _begin_check(delivery) if delivery.event != ForgeEvent.ISSUE and delivery.answer is None else None
+    check = pull_requests.begin_check(runner, delivery.number) if runner else None
     db.session.flush()
     db.session.refresh(delivery)
     webhook = db.session.get_one(ForgeWebhook, delivery.webhook_id)
     return Claim(delivery, webhook, webhook.site, check)
 
 
-def _begin_check(delivery: ForgeDelivery) -> pull_requests.Check:
+def _lock_runner(delivery: ForgeDelivery) -> AgentRunner:
     runner = sa.select(AgentRunner).where(AgentRunner.id == delivery.agent_runner_id)
-    locked = db.session.scalars(lookup.locked(runner, AgentRunner)).one()
-    return pull_requests.begin_check(locked, delivery.number)
+    return db.session.scalars(lookup.locked(runner, AgentRunner)).one()
 
 
 def succeed(claim: Claim, facts: pull_requests.PullRequestFacts) -> None:

@@ -101,7 +101,6 @@ def get(caller: Caller, site_id: uuid.UUID, preflight_id: uuid.UUID) -> Found:
 
 def claim(preflight_id: uuid.UUID) -> Claim | None:
     """Claim a preflight. None means: drop the message."""
-    control_places.lock()
     preflight = db.session.scalar(lookup.locked(sa.select(Preflight).where(Preflight.id == preflight_id), Preflight))
     if preflight is None:
         return None

@@ -49,7 +49,6 @@ def claim(publication_id: uuid.UUID) -> PublicationClaim | None:
 
     None means: drop the message.
     """
-    control_places.lock()
     locked = _lock(publication_id)
     if locked is None:
         return None

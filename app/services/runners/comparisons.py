@@ -109,7 +109,6 @@ def find_diff(caller: Caller, runner_id: uuid.UUID, comparison_id: uuid.UUID) ->
 
 def claim(comparison_id: uuid.UUID) -> Claim | None:
     """Claim a comparison. None means: drop the message."""
-    control_places.lock()
     query = sa.select(Comparison).where(Comparison.id == comparison_id)
     row = db.session.scalar(lookup.locked(query, Comparison))
     if row is None or row.from_session_id is None:

@@ -45,7 +45,6 @@ class Answer:
 
 def claim(webhook_id: uuid.UUID) -> int | None:
     """Claim a webhook, and return the attempt. None: drop the message."""
-    control_places.lock()
     webhook = _lock(webhook_id)
     if webhook is None or webhook.state != WebhookState.ACTIVE or leases.is_live(webhook):
         return None
