@@ -224,7 +224,7 @@ class Settings:
         30.0, "Time until a waiting session is dispatched again. Doubles up to ten minutes.", values.ABOVE_ZERO
     )
     soft_shutdown_seconds: float = setting(
-        20.0, "Time that a stopping worker gives its sessions to finish before it requeues them."
+        20.0, "Time that a stopping worker gives its sessions and other tasks to finish before it requeues them."
     )
     max_workers_lost: int = setting(
         3, "Number of lost workers after which a session fails with `worker_lost`.", values.ABOVE_ZERO

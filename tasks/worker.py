@@ -28,7 +28,7 @@ CONTROL_TASKS = 4
 
 def main(queue_name: str, name: str) -> int:
     """Run the worker until it is stopped, and return its exit status. `name` must be unique on this host."""
-    worker = _worker_class(queue_name)(
+    worker = app.subclass_with_self("tasks.extensions.stopping:BoundedWorker")(
         hostname=f"{name}@",
         queues=[queue_name],
         loglevel="WARNING",
@@ -42,21 +42,16 @@ def main(queue_name: str, name: str) -> int:
     return worker.exitcode or 0
 
 
-def _worker_class(queue_name: str) -> Any:
-    if queue_name == queue.SESSIONS:
-        return app.subclass_with_self("tasks.extensions.stopping:SessionWorker")
-    return app.Worker
-
-
 def _options(queue_name: str) -> dict[str, Any]:
     if queue_name == queue.SESSIONS:
         # One session per process, so that terminating the process of a session cannot hit another one.
-        pool = {"pool_cls": "tasks.extensions.pool:SessionPool", "max_tasks_per_child": 1}
+        pool = {"pool_cls": "tasks.extensions.session_pool:SessionPool", "max_tasks_per_child": 1}
         return {**pool, "concurrency": settings().session_workers}
+    pool = {"pool_cls": "tasks.extensions.pool:WorkerPool"}
     if queue_name == queue.SWEEP:
         # Without a file: each sweep worker starts its own schedule, and a sweep too many does no harm.
-        return {"concurrency": 1, "beat": True, "scheduler": "celery.beat:Scheduler"}
-    return {"concurrency": CONTROL_TASKS}
+        return {**pool, "concurrency": 1, "beat": True, "scheduler": "celery.beat:Scheduler"}
+    return {**pool, "concurrency": CONTROL_TASKS}
 
 
 if __name__ == "__main__":

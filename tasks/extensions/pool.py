@@ -1,4 +1,4 @@
-"""The pool of a session worker: each process runs one session, and spare ones wait for the next."""
+"""The pool of processes of a worker. It ends within a bound, whatever becomes of its processes."""
 
 from __future__ import annotations
 
@@ -16,46 +16,33 @@ from celery.worker import state
 from kombu.asynchronous import Hub
 
 from app.config import settings
-from tasks.recovery import lost_tasks
 
 log = structlog.get_logger()
 CHECK_SECONDS = 0.05
 """Interval at which a process that has closed its files is looked at until it has ended."""
 INTERRUPT_SECONDS = 15.0
-"""How long interrupted tasks get to end their agents and requeue their sessions."""
+"""How long interrupted tasks get to end. Those of sessions end their agents and requeue their sessions."""
 CLOSE_SECONDS = 5.0
 """How long processes without a task get to end."""
+START_AGAIN_SECONDS = 4.0
+"""After how long another process may be started if one could not. Celery looks every 5 s whether one is missing."""
 
 
-class OneTaskPool(AsynPool):
-    """Processes that run one task each, with half as many spare ones.
+class BoundedPool(AsynPool):
+    """Celery's processes, with an end that waits for none of them longer than a bound."""
 
-    A process ends with its task and is replaced meanwhile. The next task starts in a spare one.
-    """
-
-    requeue = staticmethod(lost_tasks.requeue)
     interrupt_seconds = INTERRUPT_SECONDS
     close_seconds = CLOSE_SECONDS
+    spare = 0
+    """How many processes there are beside those that tasks may take at once."""
     _is_draining = False
-
-    def __init__(self, processes: int, *args: Any, **options: Any) -> None:
-        self.spare = (processes + 1) // 2
-        super().__init__(processes + self.spare, *args, **options)
-
-    def on_job_ready(self, job: Any, i: Any, obj: Any, inqW_fd: Any) -> None:
-        """Give the process of a task that has ended no other one: it is about to end. Celery would send it one."""
-
-    def on_job_process_lost(self, job: Any, pid: int, exitcode: int) -> None:
-        """Have another process requeue the session of a process that was killed."""
-        if job.correlation_id is not None:
-            self.apply_async(self.requeue, ([job.correlation_id],))
-        super().on_job_process_lost(job, pid, exitcode)
+    _start_at = 0.0
 
     def flush(self) -> None:
         """Drop the messages that no process was sent yet: the broker delivers them again.
 
-        Celery also drops each one that its process has not confirmed. Its session would run on, unknown to the pool:
-        not interrupted by a stop, which then waits for it, and not requeued when its process is killed.
+        Celery also drops each one that its process has not confirmed. Its task would run on, unknown to the pool: not
+        interrupted by a stop, which then waits for it, and a session not requeued when its process is killed.
         """
         for job in [*self._cache.values()]:
             if job.correlation_id is not None and job._write_to is None:
@@ -97,17 +84,24 @@ class OneTaskPool(AsynPool):
             return
 
     def _interrupt(self, interrupted: set[Any]) -> None:
-        """Send SIGTERM to the processes of tasks, those of which have not confirmed theirs as well."""
-        for job in {*self._cache.values()} - interrupted:
-            if job.correlation_id is not None and job._write_to is not None:
-                job._write_to.terminate()
-                interrupted.add(job)
+        """Send SIGTERM once to each process that has a task, those which have not confirmed theirs as well."""
+        for job in [*self._cache.values()]:
+            process = job._write_to
+            if job.correlation_id is not None and process is not None and process not in interrupted:
+                process.terminate_controlled()
+                interrupted.add(process)
+
+    def on_job_process_lost(self, job: Any, pid: int, exitcode: int) -> None:
+        """Report a task that a stop has ended with its process as revoked. Celery takes it for an error of ours."""
+        if self._is_draining and exitcode == -signal.SIGTERM:
+            job._set_terminated(exitcode)
+        else:
+            super().on_job_process_lost(job, pid, exitcode)
 
     def _kill(self) -> None:
         """Kill the processes that are left. The kernel unlocks their workspaces, so other workers requeue their sessions."""
         for process in self._pool:
-            # One that could not be started has none to wait for.
-            if process._popen is not None and process._is_alive():
+            if process._is_alive():
                 log.error("process_killed", pid=process.pid, reason="did not end in time")
                 os.kill(process.pid, signal.SIGKILL)
                 process.join(1)
@@ -115,9 +109,28 @@ class OneTaskPool(AsynPool):
         self._terminate.cancel()
 
     def _repopulate_pool(self, exitcodes: Any) -> None:
-        """While the pool drains, start a process only for what there is to do yet."""
-        if not self._is_draining or self.outbound_buffer:
+        """Start the processes that are missing; while the pool drains, only for what there is to do yet.
+
+        If the machine has no memory for one, or no more processes, it is tried again later.
+        """
+        if (self._is_draining and not self.outbound_buffer) or time.monotonic() < self._start_at:
+            return
+        try:
+            if self._start_at:
+                _try_fork()
+                self._start_at = 0.0
             super()._repopulate_pool(exitcodes)
+        except OSError as error:
+            self._start_at = time.monotonic() + START_AGAIN_SECONDS
+            self._forget_unstarted()
+            remedy = "Raise the limit of processes or of memory. It is tried again."
+            log.error("process_not_started", error=str(error), running=len(self._pool), remedy=remedy)
+
+    def _forget_unstarted(self) -> None:
+        """Free the place of a process that could not be started. Billiard fails at each look at one that has no id."""
+        for process in [each for each in self._pool if each._popen is None]:
+            self._pool.remove(process)
+            self._process_cleanup_queues(process)
 
     def _event_process_exit(self, hub: Any, proc: Any) -> None:
         """Replace a process when it has ended.
@@ -130,22 +143,30 @@ class OneTaskPool(AsynPool):
             hub.call_later(CHECK_SECONDS, self._event_process_exit, hub, proc)
 
 
+def _try_fork() -> None:
+    """Raise OSError if no process can be started yet. Billiard leaves a pipe open whenever it cannot."""
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+
 def _run(hub: Hub, seconds: float, is_over: Callable[[], bool]) -> None:
     give_up_at = time.monotonic() + seconds
     while not is_over() and time.monotonic() < give_up_at:
         hub.run_once()
 
 
-class SessionPool(TaskPool):
-    """Celery's pool of processes, for tasks that end their process."""
+class WorkerPool(TaskPool):
+    """Celery's pool, which is drained when its worker stops."""
 
-    Pool = OneTaskPool
-    _pool: OneTaskPool | None
+    Pool = BoundedPool
+    _pool: BoundedPool | None
 
     @property
     def num_processes(self) -> int:
         """How many tasks run at once. Celery reserves no more messages than this: none once the pool is stopped."""
-        return 0 if self._pool is None else int(self._pool._processes) - int(self._pool.spare)
+        return 0 if self._pool is None else int(self._pool._processes) - self._pool.spare
 
     def on_close(self) -> None:
         """Leave the pool open until the consumer has stopped: `on_stop` closes it."""

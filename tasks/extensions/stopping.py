@@ -1,8 +1,9 @@
-"""Stops a session worker within a bound, whatever state it is in.
+"""Stops a worker within a bound, whatever state it is in.
 
-On SIGTERM, SIGINT or SIGQUIT the worker takes no more sessions, and lets those that run continue for
-`SOFT_SHUTDOWN_SECONDS`. Then it interrupts them, so that each requeues its session, and kills what is left. A second
-signal interrupts them at once.
+On SIGTERM, SIGINT or SIGQUIT the worker takes no more tasks, and lets those that run continue for
+`SOFT_SHUTDOWN_SECONDS`. Then it interrupts them, and kills what is left. A second signal interrupts them at once. An
+interrupted session is requeued; any other task ends with its process, as if that were killed, and the sweep has it done
+again.
 
 Celery does this inside its signal handler, wherever the signal came: with a lock held, or a process half started. Here
 the handler only sets a flag, which Celery's loop reads.
@@ -27,7 +28,7 @@ SPARE_SECONDS = 10.0
 """What a stop may take in addition to draining the pool, such as for a broker that does not answer."""
 
 
-class SessionWorker(Worker):
+class BoundedWorker(Worker):
     """Celery's worker with handlers of our own for the signals that stop it."""
 
     def install_platform_tweaks(self, worker: Any) -> None:
@@ -50,10 +51,16 @@ class SessionWorker(Worker):
             signal.signal(number, stop)
         signal.signal(signal.SIGALRM, _give_up)
 
+    def on_stopped(self) -> None:
+        """End beat, whatever state it is in: it has nothing to lose, and at its exit Python would wait for it for ever."""
+        super().on_stopped()
+        if self.beat is not None and self.beat.is_alive():
+            os.kill(self.beat.pid, signal.SIGKILL)
+
 
 def _give_up(*_: Any) -> None:
-    """End at once. The kernel then kills the pool's processes, and other workers requeue their sessions."""
+    """End at once. The kernel then kills the pool's processes, and other workers do their tasks again."""
     try:
-        log.error("worker_stop_timed_out", remedy="Report this. Other workers run the worker's sessions again.")
+        log.error("worker_stop_timed_out", remedy="Report this. Other workers do the worker's tasks again.")
     finally:
         os._exit(EX_FAILURE)

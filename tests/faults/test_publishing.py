@@ -87,6 +87,7 @@ def publish_and_kill(
     changed: dict[str, Changed],
     steps: dict[str, str],
     call: str,
+    how: int = signal.SIGKILL,
     **fields: Any,
 ) -> None:
     """Publish every runner, kill all control workers once each is at its step, and start one anew.
@@ -103,7 +104,7 @@ def publish_and_kill(
     wait_for("each publication at its step", lambda: set(forge.held()) == holds)
 
     for name in workers:
-        deployment.stop(name, signal.SIGKILL)
+        deployment.stop(name, how)
     forge.set_faults(holds=[])
     for name in changed.keys() - steps.keys():
         deployment.call("POST", f"/agent_runners/{changed[name][0]['id']}/{call}", json=fields)
@@ -144,6 +145,20 @@ def test_a_crash_at_any_step_leads_to_one_pull_request_and_to_its_update(
         assert publishing.ended(runner)["state"] == "DONE"
     publish_and_kill(publishing, forge, changed, update, "pull_request")
     assert_published_once(publishing, forge, changed, commits=2)
+
+
+@POSTGRES_ONLY
+def test_a_worker_that_is_stopped_waits_for_no_call_and_what_it_interrupts_is_published_once(
+    publishing_on_postgres: Deployment, forge: DemoForge
+) -> None:
+    steps = {"push-not-answered": PUSH["push-not-answered"], "created-not-answered": CREATE["created-not-answered"]}
+    changed = changed_runners(publishing_on_postgres, forge, [*steps])
+    before = len(publishing_on_postgres.log("control"))
+    publish_and_kill(publishing_on_postgres, forge, changed, steps, "pull_request", signal.SIGTERM)
+    assert_published_once(publishing_on_postgres, forge, changed, commits=1)
+    said = publishing_on_postgres.log("control")[before:]
+    assert "publishing_failed" not in said, "a call was waited for to its limit"
+    assert "Traceback" not in said, "a stop was taken for an error"
 
 
 @pytest.mark.parametrize("squash", [False, True], ids=["as-they-are", "squashed"])

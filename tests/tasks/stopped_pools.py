@@ -5,6 +5,7 @@ python -m tests.tasks.stopped_pools FOLDER
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -13,9 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from billiard.context import ForkContext, ForkProcess
 from kombu.asynchronous import Hub
 
-from tasks.extensions.pool import OneTaskPool, SessionPool
+from tasks.extensions.session_pool import OneTaskPool, SessionPool
 
 FOR_EVER = 3600.0
 SECONDS = 100
@@ -33,12 +35,26 @@ class Pool(OneTaskPool):
     interrupt_seconds = 600.0
 
 
+class ScarceProcess(ForkProcess):
+    """One that cannot be started while there is a file: as on a machine that has no more processes."""
+
+    @staticmethod
+    def _Popen(process: Any) -> Any:
+        if Path("scarce").exists():
+            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return ForkProcess._Popen(process)
+
+
+class Machine(ForkContext):
+    Process = ScarceProcess
+
+
 class StoppedPool(SessionPool):
     """Its processes prepare nothing: there is no worker."""
 
     def on_start(self) -> None:
         self.hub = Hub()
-        self._pool = Pool(1, threads=False, maxtasksperchild=1)
+        self._pool = Pool(1, threads=False, maxtasksperchild=1, context=Machine())
         self.maintain_pool, self.on_apply = self._pool.maintain_pool, self._pool.apply_async
         self.flush = self._pool.flush
         self.register_with_event_loop(self.hub)
@@ -120,6 +136,16 @@ def after_all_processes_were_killed(pool: StoppedPool) -> None:
         os.kill(process.pid, signal.SIGKILL)
 
 
+def after_no_process_could_be_started(pool: StoppedPool) -> None:
+    Path("scarce").touch()
+    for process in pool._pool._pool:
+        os.kill(process.pid, signal.SIGKILL)
+    pool.loop_until(lambda: not pool._pool._pool)
+    Path("scarce").unlink()
+    pool.begin(work)
+    begun()
+
+
 SITUATIONS = (
     before_it_is_confirmed,
     before_it_is_confirmed_and_after_a_lost_connection,
@@ -127,6 +153,7 @@ SITUATIONS = (
     while_it_ends,
     while_it_does_not_listen,
     after_all_processes_were_killed,
+    after_no_process_could_be_started,
 )
 
 

@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from app.queue import SESSIONS
-from tasks.extensions.pool import SessionPool
+from tasks.extensions.session_pool import SessionPool
 from tests.deployment import Deployment, free_port, seconds_to_sleep, wait_for
 from tests.faults.agents import at_work
 

@@ -49,3 +49,7 @@ def test_a_process_that_does_not_listen_is_killed(said):
 
 def test_the_task_of_a_process_that_was_killed_is_requeued_although_no_process_is_left(said):
     assert said["after_all_processes_were_killed"] == ["begun", "requeued task", "stopped"]
+
+
+def test_processes_are_started_again_after_the_machine_had_none_left(said):
+    assert said["after_no_process_could_be_started"] == ["begun", "interrupted", "stopped"]
