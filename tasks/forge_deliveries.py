@@ -22,7 +22,7 @@ from app.services.sites.forges import FORGES
 from app.services.sites.site_secrets import credential_of, secrets_of
 from tasks.celery_app import app
 from tasks.jobs.session_jobs import this_host
-from tasks.publications import facts_of, get_facts, get_pull_request
+from tasks.pull_request_facts import facts_of, find_checks, get_facts, get_pull_request
 from workers.errors import EngineError
 from workers.forges.base import PullRequest
 from workers.forges.checks import Check, Checks, Outcome, described, failures_of
@@ -64,9 +64,9 @@ def _follow(claim: deliveries.Claim, secrets: Secrets) -> None:
             _answer(claim, claim.delivery.answer)
         elif claim.delivery.event == ForgeEvent.ISSUE:
             _read_issue(claim)
-        elif claim.delivery.event == ForgeEvent.CHECKS:
+        elif claim.delivery.event == ForgeEvent.CHECKS and claim.webhook.on_failed_checks != OnFailedChecks.OFF:
             _read_checks(claim)
-        elif claim.delivery.event == ForgeEvent.PULL_REQUEST:
+        elif claim.delivery.event in (ForgeEvent.PULL_REQUEST, ForgeEvent.CHECKS):
             facts = get_facts(claim.site, claim.delivery.number)
             with db.transaction():
                 deliveries.succeed(claim, facts)
@@ -95,8 +95,9 @@ def _read(claim: deliveries.Claim) -> None:
         is_open=pull_request.state in ("open", "draft"),
         head_sha=pull_request.head_sha,
     )
+    facts = facts_of(pull_request, find_checks(site, pull_request))
     with db.transaction():
-        deliveries.record_facts(claim, facts_of(pull_request))
+        deliveries.record_facts(claim, facts)
     with db.transaction():
         follow_ups.begin(claim, remarks)
 
@@ -106,7 +107,7 @@ def _read_checks(claim: deliveries.Claim) -> None:
     site, number = claim.site, claim.delivery.number
     pull_request = get_pull_request(site, number)
     is_open = pull_request.state in ("open", "draft")
-    findings = Findings(is_open, pull_request.head_sha)
+    findings, found = Findings(is_open, pull_request.head_sha), list[Check]()
     if is_open:
         checks = _checks(site)
         found = checks.find(pull_request.head_sha)
@@ -120,7 +121,7 @@ def _read_checks(claim: deliveries.Claim) -> None:
             prompt=fix_of(failures, number, FORGES[site.forge].name) if failures else "",
         )
     with db.transaction():
-        deliveries.record_facts(claim, facts_of(pull_request))
+        deliveries.record_facts(claim, facts_of(pull_request, found))
     with db.transaction():
         failed_checks.begin(claim, findings)
 

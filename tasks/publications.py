@@ -12,25 +12,20 @@ import structlog
 
 from app import db
 from app.keys import SecretKeyChanged
-from app.models import Site
-from app.models.states import PullRequestState
 from app.queue import CHECK_PULL_REQUESTS, COLLECT_GARBAGE, PUBLISH
 from app.redaction.secrets import Secrets, redacted_logs
 from app.services import leases
 from app.services.artifacts import garbage
 from app.services.publishing import base_drift, publication_attempts, pull_requests
 from app.services.publishing.publication_attempts import PublicationClaim
-from app.services.publishing.pull_requests import PullRequestFacts
-from app.services.sites.site_secrets import credential_of, secrets_of
+from app.services.sites.site_secrets import secrets_of
 from tasks.attempts.heartbeat import Heartbeat
 from tasks.celery_app import app
 from tasks.extensions.results import TaskFailed, report
 from tasks.jobs.publication_jobs import drift_job_of, publish_job_of
 from tasks.jobs.session_jobs import this_host
+from tasks.pull_request_facts import facts_of, get_facts
 from workers.errors import EngineError, Interrupted
-from workers.forges.base import PullRequest
-from workers.forges.http import Limits
-from workers.forges.registry import make_forge
 from workers.processes.lifeline import Lifeline
 from workers.publishing.drift import measure_drift
 from workers.publishing.publish import publish as publish_to_forge
@@ -38,8 +33,6 @@ from workers.publishing.pull_requests import PullRequestEnded
 
 log = structlog.get_logger()
 MOST_ATTEMPTS = 12
-# A check is two short calls, and can wait for the next run.
-_CHECK_LIMITS = Limits(call_seconds=5.0, total_seconds=8.0, calls=4)
 _FETCH_SECONDS = 30.0
 """How long a refresh may fetch. Other checks wait for it."""
 _INTERNAL = (
@@ -112,11 +105,6 @@ def _settle(claim: PublicationClaim, failure: EngineError, secrets: Secrets) -> 
     return failure.code
 
 
-def facts_of(found: PullRequest) -> PullRequestFacts:
-    """What of a pull request is recorded."""
-    return PullRequestFacts(found.number, found.url, PullRequestState(found.state))
-
-
 @app.task(name=CHECK_PULL_REQUESTS)
 def check_pull_requests() -> None:
     """Check the pull requests that are due: people may have merged or closed them on the forge.
@@ -160,18 +148,6 @@ def _check(check: pull_requests.Check, secrets: Secrets) -> None:
         drift = measure_drift(drift_job_of(check, secrets, Lifeline(4 * _FETCH_SECONDS)), host)
         with db.transaction():
             base_drift.record(check, drift.behind_by, list(drift.conflicts))
-
-
-def get_facts(site: Site, number: int) -> PullRequestFacts:
-    """A pull request of the site as its forge shows it now. Raises EngineError and `SecretKeyChanged`."""
-    return facts_of(get_pull_request(site, number))
-
-
-def get_pull_request(site: Site, number: int) -> PullRequest:
-    """As `get_facts`, with everything that the forge shows."""
-    token = credential_of(site) or ""
-    forge = make_forge(site.forge.value, site.repo_url, site.forge_api_url, token, this_host(), _CHECK_LIMITS)
-    return forge.get_pull_request(number)
 
 
 @app.task(name=COLLECT_GARBAGE)

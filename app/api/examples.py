@@ -106,6 +106,7 @@ RUNNER = {
     "pr_url": None,
     "pr_branch": None,
     "pr_state": None,
+    "pr_checks": None,
     "pr_checked_at": None,
     "pr_number": None,
     "issue_number": None,

@@ -103,6 +103,8 @@ class AgentRunner(Updated, Base):
     pr_error: Mapped[str | None] = mapped_column(Text)
     pr_warnings: Mapped[list[str] | None]
     """What the last publication could not set in the pull request. None: all was set."""
+    pr_check_results: Mapped[dict[str, Any] | None]
+    """The outcomes of the checks of its newest commit, as the forge showed them. None: it showed none."""
     pr_checked_at: Mapped[datetime.datetime | None]
     """When the forge was last asked for the pull request's state."""
     pr_check_due_at: Mapped[datetime.datetime | None]

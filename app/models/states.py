@@ -179,6 +179,14 @@ class PullRequestState(enum.StrEnum):
     DRAFT = "draft"
 
 
+class ChecksState(enum.StrEnum):
+    """FAILING has a failed check, PENDING one that has not ended."""
+
+    PASSING = "passing"
+    FAILING = "failing"
+    PENDING = "pending"
+
+
 class PublicationKind(enum.StrEnum):
     PULL_REQUEST = "pull_request"
     COMMIT = "commit"

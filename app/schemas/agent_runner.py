@@ -7,7 +7,16 @@ from typing import Any
 from marshmallow import fields, post_load
 
 from app.errors import invalid
-from app.models.states import PROMPT_MODES, Mode, PullRequestState, Resolver, RunnerState, SessionState, WaitingReason
+from app.models.states import (
+    PROMPT_MODES,
+    ChecksState,
+    Mode,
+    PullRequestState,
+    Resolver,
+    RunnerState,
+    SessionState,
+    WaitingReason,
+)
 from app.schemas.base import Body, PageQuery, Query, Schema, UserSchema
 from app.schemas.fields import (
     NOT_BLANK,
@@ -71,6 +80,23 @@ class QuestionSchema(Schema):
     id = fields.UUID(required=True)
     question = fields.String(required=True)
     choices = fields.List(fields.String(), required=True)
+
+
+class FailedCheckSchema(Schema):
+    """A check that failed. Null: it has no page."""
+
+    name = fields.String(required=True)
+    url = fields.String(required=True, allow_none=True)
+
+
+class PullRequestChecksSchema(Schema):
+    """How many checks of a pull request's newest commit have which outcome on the forge. At most 20 failures are named."""
+
+    state = Choice(ChecksState, required=True)
+    passed = fields.Integer(required=True)
+    failed = fields.Integer(required=True)
+    pending = fields.Integer(required=True)
+    failures = fields.List(fields.Nested(FailedCheckSchema), required=True)
 
 
 class LimitsBody(Body):
@@ -232,6 +258,7 @@ class RunnerSchema(Schema):
     pr_url = fields.String(required=True, allow_none=True)
     pr_branch = fields.String(required=True, allow_none=True)
     pr_state = Choice(PullRequestState, required=True, allow_none=True)
+    pr_checks = fields.Nested(PullRequestChecksSchema, required=True, allow_none=True, attribute="pr_check_results")
     pr_checked_at = Moment(required=True, allow_none=True)
     pr_number = fields.Integer(required=True, allow_none=True)
     pr_is_being_created = fields.Boolean(required=True)

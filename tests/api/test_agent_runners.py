@@ -46,6 +46,7 @@ RUNNER_FIELDS = [
     "pr_url",
     "pr_branch",
     "pr_state",
+    "pr_checks",
     "pr_checked_at",
     "pr_number",
     "pr_is_being_created",

@@ -75,6 +75,27 @@ def test_a_pull_request_with_conflicts_needs_a_person(browser, make_done_runner)
         assert ("Pull request with conflicts" in page) is heading and ("&lt;a&gt;.py" in page) is heading
 
 
+def test_checks_of_a_pull_request_are_beside_it(browser, make_done_runner):
+    runner = make_done_runner()
+    failures = [{"name": "<b>lint", "url": "https://ci.example.com/1"}, {"name": "docs", "url": None}]
+    counts = {"passed": 1, "failed": 22, "pending": 0, "failures": failures}
+    shown = (
+        (counts | {"state": "failing"}, "22 of 23 checks failed"),
+        ({"state": "pending", "passed": 0, "failed": 0, "pending": 1, "failures": []}, "1 of 1 check not ended"),
+        ({"state": "passing", "passed": 2, "failed": 0, "pending": 0, "failures": []}, "2 checks passed"),
+    )
+    opened = {"pr_number": 7, "pr_state": "open", "pr_url": "https://forge.example.com/7", "pr_checked_at": db.now()}
+    for results, text in shown:
+        with db.transaction():
+            db.session.execute(sa.update(AgentRunner).values({**opened, "pr_check_results": results}))
+        page = browser.page(link_of(runner))
+        assert text in page and ("and 20 more" in page) is (results["state"] == "failing")
+        assert ('<a href="https://ci.example.com/1" rel="noopener noreferrer">&lt;b&gt;lint</a>' in page) is (
+            results["state"] == "failing"
+        )
+        assert ("Checks failed" in browser.page("/")) is (results["state"] == "failing")
+
+
 def test_viewed_files_are_marked_until_they_change(browser, make_done_runner, follow_up):
     runner = make_done_runner(patch_of("one") + patch_of("two", "other.txt"))
     page = browser.page(link_of(runner, "/changes"))

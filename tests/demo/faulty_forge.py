@@ -25,6 +25,7 @@ class Faults:
     * `down`: every request is answered 503 for that many seconds; `slow_down`: 429, with that many seconds to wait;
     * `lost_answers`: that many of the next POSTs to the API are executed, but not answered;
     * `revoked`: no token is valid any more;
+    * `no_checks`: no token may read checks;
     * `holds`: each is `before` or `after`, a method, and the beginning of a path and query. The next matching request
       waits before it is executed, or after that and before it is answered, until `holds` is set without it.
       `GET /-/faults` lists those with a waiting request.
@@ -34,6 +35,7 @@ class Faults:
     slow_down: int = 0
     lost_answers: int = 0
     revoked: bool = False
+    no_checks: bool = False
     holds: dict[str, bool] = field(default_factory=dict)
     changed: threading.Condition = field(default_factory=threading.Condition, repr=False)
 
@@ -50,6 +52,8 @@ class Faults:
         if request.path == FAULTS:
             return None
         self._hold("before")
+        if self.no_checks and request.path.endswith("/check-runs"):
+            raise Refused(403, "Resource not accessible by personal access token")
         is_down = self.down > time.monotonic()
         if not is_down and not self.slow_down:
             return None

@@ -124,7 +124,11 @@ def test_nothing_is_done_for_what_is_not_ours_to_fix(talk: Talk) -> None:
         webhooks.update(
             talk.work.ada, talk.work.runner.site_id, ForgeWebhookFields(on_failed_checks=OnFailedChecks.OFF)
         )
-    assert talk.end_checks() is None
+    talk.work.edit("open")
+    only_read = talk.end_checks()
+    assert talk.read(only_read) == ForgeDeliveryState.DONE
+    found = talk.work.runner.pr_check_results
+    assert found is not None and [each["name"] for each in found["failures"]] == ["tests"]
     assert talk.answers() == []
 
 

@@ -16,7 +16,7 @@ from app.services import leases
 from app.services.forge_webhooks import deliveries, webhooks
 from app.services.runners import agent_runner_sessions
 from tasks.forge_deliveries import follow_forge
-from tasks.publications import get_facts
+from tasks.pull_request_facts import get_facts
 from tests.asking import new_session
 from tests.demo.conftest import forge, own_forge
 from tests.demo.forge import DemoForge

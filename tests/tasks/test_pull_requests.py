@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from app import db, queue
+from app.demo.forge import checks
 from app.models import AgentRunner, LastRun, Publication
 from app.models.states import Forge, PullRequestState
 from app.services.publishing import publications, pull_requests
@@ -250,3 +251,55 @@ def test_what_the_forge_does_not_know_is_named_and_the_pull_request_is_there(
     )
     assert runner.pr_warnings is None, "the site's are for new pull requests"
     assert work.pull["requested_reviewers"][0]["login"] == "ada"
+
+
+def test_the_checks_of_the_newest_commit_show_until_the_pull_request_is_decided(work: Work) -> None:
+    def look() -> dict[str, Any] | None:
+        work.wait()
+        check_pull_requests()
+        return work.runner.pr_check_results
+
+    def report(name: str, state: str, **more: Any) -> None:
+        checks.report(work.repository, work.pull["head"]["sha"], name, state, **more)
+
+    work.publish()
+    assert look() is None, "there are none"
+    report("slow", "")
+    report("tests", "success")
+    pending = look()
+    assert pending == {"state": "pending", "passed": 1, "failed": 0, "pending": 1, "failures": []}
+    report("lint\n", "failure", is_status=True, url="https://ci.example.com/1")
+    report("docs", "error", is_status=True)
+    failing = look()
+    assert failing is not None and (failing["state"], failing["failed"]) == ("failing", 2)
+    assert failing["failures"] == [
+        {"name": "lint", "url": "https://ci.example.com/1"},
+        {"name": "docs", "url": None},
+    ]
+    before = work.runner
+    look()
+    assert (work.runner.updated_at, work.runner.last_event_seq) == (before.updated_at, before.last_event_seq)
+    work.follow_up("echo two > a.txt")
+    assert work.publish().pr_check_results is None, "those were of another commit"
+    report("tests", "success")
+    passing = look()
+    assert passing is not None and passing["state"] == "passing"
+    work.forge.merge(work.repository.full_name, 1)
+    assert look() is None
+
+
+def test_a_token_that_may_not_read_checks_still_shows_the_state(work: Work) -> None:
+    work.publish()
+    checks.report(work.repository, work.pull["head"]["sha"], "tests", "failure")
+    work.forge.set_faults(no_checks=True)
+    try:
+        work.wait()
+        before = work.runner.pr_checked_at
+        check_pull_requests()
+    finally:
+        work.forge.set_faults(no_checks=False)
+    assert work.runner.pr_checked_at > before and work.runner.pr_check_results is None
+    work.wait()
+    check_pull_requests()
+    found = work.runner.pr_check_results
+    assert found is not None and found["failed"] == 1

@@ -49,7 +49,7 @@ def _wrong_values(pull_request: PullRequest) -> Iterator[str]:
     number = pull_request.number
     if type(number) is not int or not 0 < number <= _MAX_NUMBER:
         yield "its number is not a positive integer"
-    if not _is_web_page(pull_request.url):
+    if not is_web_page(pull_request.url):
         yield "its URL is not an http:// or https:// URL"
     for name, longest in (("branch", _MAX_NAME), ("base", _MAX_NAME), ("title", _MAX_TITLE), ("body", _MAX_BODY)):
         text = getattr(pull_request, name)
@@ -63,7 +63,8 @@ def _wrong_values(pull_request: PullRequest) -> Iterator[str]:
         yield "its commit is not a commit id"
 
 
-def _is_web_page(url: object) -> bool:
+def is_web_page(url: object) -> bool:
+    """Whether something from a forge is a URL that a person may be sent to."""
     if not isinstance(url, str) or len(url) > _MAX_URL or not re.fullmatch(r"[\x21-\x7e]+", url):
         return False
     try:

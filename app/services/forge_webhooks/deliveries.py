@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from app import db, keys, queue
 from app.errors import Conflict, TooMany, Unauthorized
 from app.models import AgentRunner, ForgeDelivery, ForgeWebhook, Site
-from app.models.states import ForgeDeliveryState, ForgeEvent, OnFailedChecks, PullRequestState, Scope
+from app.models.states import ForgeDeliveryState, ForgeEvent, PullRequestState, Scope
 from app.services import control_places, leases, lookup
 from app.services.callers import Caller
 from app.services.forge_webhooks import signatures
@@ -114,8 +114,6 @@ def receive(webhook_id: uuid.UUID, received: Received) -> ForgeDelivery | None:
 
 
 def _is_followed(webhook: ForgeWebhook, notice: Notice) -> bool:
-    if notice.event == ForgeEvent.CHECKS:
-        return webhook.on_failed_checks != OnFailedChecks.OFF
     if notice.event == ForgeEvent.ISSUE:
         if webhook.issue_label is None:
             return False

@@ -6,16 +6,19 @@ The same task measures the drift of runners for which somebody requested it, see
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from app import db, queue
+from app.escaping import one_line
 from app.models import AgentRunner, Site
-from app.models.states import PublicationKind, PublicationState, PullRequestState, RunnerState
+from app.models.states import ChecksState, PublicationKind, PublicationState, PullRequestState, RunnerState
+from app.redaction.secrets import Secrets
 from app.services import events, last_runs, lookup
+from app.services.sites import site_secrets
 
 FIRST_WAIT_SECONDS = 60.0
 LONGEST_WAIT_SECONDS = 6 * 3600.0
@@ -23,16 +26,35 @@ LONGEST_WAIT_SECONDS = 6 * 3600.0
 EVERY_SECONDS = 60.0
 ACCOUNT_SECONDS = 10.0
 """How much time of one such task the forges of an account may take. Then its other checks wait for the next task."""
+_MOST_FAILURES, _MOST_NAME = 20, 200
 _UNDECIDED = (PullRequestState.OPEN, PullRequestState.DRAFT)
 
 
 @dataclass(frozen=True)
+class CheckResults:
+    """How many checks of a pull request's newest commit have which outcome, and the failed ones: each with its name and,
+    if there is one, its page."""
+
+    passed: int
+    failed: int
+    pending: int
+    failures: Sequence[tuple[str, str | None]] = ()
+
+    @property
+    def state(self) -> ChecksState:
+        if self.failed:
+            return ChecksState.FAILING
+        return ChecksState.PENDING if self.pending else ChecksState.PASSING
+
+
+@dataclass(frozen=True)
 class PullRequestFacts:
-    """A pull request as the forge shows it."""
+    """A pull request as the forge shows it. The checks are None if it shows none."""
 
     number: int
     url: str
     state: PullRequestState
+    checks: CheckResults | None = None
 
 
 @dataclass(frozen=True)
@@ -55,7 +77,7 @@ class Check:
 def record(runner: AgentRunner, facts: PullRequestFacts) -> None:
     """Write what a publication found to its runner. The pull request is checked again soon."""
     runner.pr_number, runner.pr_url, runner.pr_state = facts.number, facts.url, facts.state
-    runner.pr_checked_at, runner.pr_checks = db.now(), 0
+    runner.pr_check_results, runner.pr_checked_at, runner.pr_checks = None, db.now(), 0
     runner.pr_check_due_at = db.now(FIRST_WAIT_SECONDS)
 
 
@@ -108,8 +130,24 @@ def record_check(check: Check, facts: PullRequestFacts) -> None:
     if runner.pr_state != facts.state:
         runner.pr_state = facts.state
         events.record_publication(runner, PublicationKind.PULL_REQUEST, PublicationState.DONE, runner.head_session_id)
-        db.session.flush()
+    if (results := _shown(runner, facts.checks)) != runner.pr_check_results:
+        runner.pr_check_results = results
+        events.record_runner_state(runner)
+    db.session.flush()
     _write(runner.id, pr_checked_at=db.now())
+
+
+def _shown(runner: AgentRunner, found: CheckResults | None) -> dict[str, Any] | None:
+    """The results as the runner shows them. Whoever reports a check chooses its name."""
+    if found is None:
+        return None
+    secrets = site_secrets.secrets_of(runner.site) if found.failures else Secrets()
+    failures = [
+        {"name": secrets.redact(one_line(name))[:_MOST_NAME], "url": url and secrets.redact(url)}
+        for name, url in found.failures[:_MOST_FAILURES]
+    ]
+    counts = {"passed": found.passed, "failed": found.failed, "pending": found.pending}
+    return {"state": found.state.value, **counts, "failures": failures}
 
 
 def _due() -> sa.Select[Any]:
