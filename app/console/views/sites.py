@@ -27,7 +27,7 @@ TEXTS = (
     *("default_branch", "forge_api_url", "default_agent", "default_model", "setup_command"),
     *("pr_branch_pattern", "pr_title_template", "pr_body_template"),
 )
-NAMES = ("pr_labels", "pr_reviewers", "pr_assignees")
+NAMES = ("fallback_agents", "pr_labels", "pr_reviewers", "pr_assignees")
 LISTS = ("protected_branches", "egress_hosts")
 NUMBERS = ("max_duration_seconds", "max_cost_usd", "max_concurrent_sessions")
 
@@ -75,6 +75,8 @@ def _fields(*, is_new: bool) -> dict[str, Any]:
         given = {name: value for name, value in given.items() if value not in (None, [])}
     elif not forms.text("protected_branches").strip():
         given["protected_branches"] = None
+    # An empty list says that setup is run in each session.
+    given["setup_cache_files"] = [] if forms.flag("always_sets_up") else forms.lines("setup_cache_files") or None
     return {**given, **forms.filled("name", "repo_url", "access_token")}
 
 
