@@ -406,6 +406,7 @@ WEBHOOK = {
     "account_id": ACCOUNT_ID,
     "site_id": None,
     "description": "",
+    "full": False,
     "state": "active",
     "disabled_reason": None,
     "failing_since": None,

@@ -235,6 +235,7 @@ class WebhookEvent(enum.StrEnum):
     """What webhooks tell others about."""
 
     SESSION_STARTED = "session.started"
+    SESSION_STEP = "session.step"
     SESSION_DONE = "session.done"
     SESSION_ERROR = "session.error"
     SESSION_CANCELLED = "session.cancelled"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import uuid
 
+import sqlalchemy as sa
 from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -35,7 +36,11 @@ class Webhook(Leased):
     """The whole URL of a chat service."""
     description: Mapped[str] = mapped_column(String(200), default="")
     events: Mapped[list[str]] = mapped_column(default=list)
-    """The types that are delivered. Empty: all."""
+    """The types that are delivered. Empty: all but `session.step`."""
+    steps_since: Mapped[datetime.datetime | None]
+    """From when on steps are delivered. None: they are not asked for."""
+    full: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
+    """Whether `session.step` has the steps themselves."""
     state: Mapped[WebhookState] = mapped_column(StateType(WebhookState), default=WebhookState.ACTIVE)
     secret_encrypted: Mapped[str] = mapped_column(Text)
     previous_secret_encrypted: Mapped[str | None] = mapped_column(Text)
@@ -54,11 +59,17 @@ class WebhookDelivery(Base):
     __table_args__ = (
         UniqueConstraint("webhook_id", "event_id"),
         Index("ix_webhook_deliveries_listed", "webhook_id", "created_at", "id"),
+        # How far the steps of a session were delivered.
+        Index("ix_webhook_deliveries_steps", "webhook_id", "session_id", "last_seq"),
     )
 
     webhook_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("webhooks.id"))
     event_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("events.id"), index=True)
     event_type: Mapped[str] = mapped_column(String(50))
+    session_id: Mapped[uuid.UUID | None]
+    """Of `session.step` alone: whose steps these are. They are numbered from `first_seq` on, up to that of the event."""
+    first_seq: Mapped[int | None]
+    last_seq: Mapped[int | None]
     state: Mapped[DeliveryState] = mapped_column(StateType(DeliveryState), default=DeliveryState.PENDING)
     tries: Mapped[int] = mapped_column(default=0)
     status: Mapped[int | None]

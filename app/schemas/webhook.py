@@ -16,8 +16,11 @@ class UpdateWebhookBody(Body):
     site_id = fields.UUID(allow_none=True, metadata={"description": "Only events of this site. Null: of all sites."})
     description = Text(200)
     events = fields.List(
-        Choice(WebhookEvent), validate=items(20), metadata={"description": "The types to deliver. Empty: all."}
+        Choice(WebhookEvent),
+        validate=items(20),
+        metadata={"description": "The types to deliver. Empty: all but `session.step`."},
     )
+    full = Flag(metadata={"description": "Whether `session.step` has the steps themselves. Default: false."})
     active = Flag(metadata={"description": "False stops it. True delivers the events from then on."})
 
 
@@ -40,6 +43,7 @@ class WebhookSchema(Schema):
     url = fields.String(required=True)
     description = fields.String(required=True)
     events = fields.List(Choice(WebhookEvent), required=True)
+    full = fields.Boolean(required=True)
     state = Choice(WebhookState, required=True)
     disabled_reason = fields.String(required=True, allow_none=True)
     failing_since = Moment(required=True, allow_none=True)

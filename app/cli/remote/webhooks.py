@@ -12,8 +12,9 @@ from app.cli.remote.sites import find_site
 from app.client import Client
 
 _events = click.option(
-    "--event", "events", multiple=True, help="Deliver events of this type. Repeatable. Default: all types."
+    "--event", "events", multiple=True, help="Deliver events of this type. Repeatable. Default: all but session.step."
 )
+_full = click.option("--full/--brief", default=None, help="Whether session.step has the steps themselves.")
 
 
 @click.group()
@@ -42,6 +43,7 @@ def list_webhooks(client: Client, as_json: bool) -> None:
 @click.option("--format", "form", help="json (default), or a message for slack, discord, teams or ntfy.")
 @click.option("--site", help="Only events of this site, by name or id.")
 @_events
+@_full
 @click.option("--description", help="What it is for.")
 @json_option
 @pass_client
@@ -51,6 +53,7 @@ def add(
     form: str | None,
     site: str | None,
     events: tuple[str, ...],
+    full: bool | None,
     description: str | None,
     as_json: bool,
 ) -> None:
@@ -62,7 +65,7 @@ def add(
     agent-runners webhooks add https://hooks.example.org/runs --event session.done --event session.error
     agent-runners webhooks add - --format slack < url.txt
     """
-    fields = {"format": form, "description": description, "events": list(events) or None}
+    fields = {"format": form, "description": description, "events": list(events) or None, "full": full}
     given = {name: value for name, value in fields.items() if value is not None}
     if site:
         given["site_id"] = find_site(client, site)["id"]
@@ -73,11 +76,18 @@ def add(
 @click.argument("webhook")
 @click.option("--url", help="Deliver to this address. `-` asks for it, or reads it from standard input.")
 @_events
+@_full
 @click.option("--active/--inactive", default=None, help="Resume delivery, or stop it.")
 @json_option
 @pass_client
 def set_webhook(
-    client: Client, webhook: str, url: str | None, events: tuple[str, ...], active: bool | None, as_json: bool
+    client: Client,
+    webhook: str,
+    url: str | None,
+    events: tuple[str, ...],
+    full: bool | None,
+    active: bool | None,
+    as_json: bool,
 ) -> None:
     """Change a webhook. One that is active again delivers the events from then on.
 
@@ -85,7 +95,12 @@ def set_webhook(
     agent-runners webhooks set 0197c1de-0000-7000-8000-000000000008 --event session.error
     agent-runners webhooks set 0197c1de-0000-7000-8000-000000000008 --active
     """
-    fields = {"url": read_value() if url == "-" else url, "events": list(events) or None, "active": active}
+    fields = {
+        "url": read_value() if url == "-" else url,
+        "events": list(events) or None,
+        "full": full,
+        "active": active,
+    }
     changed = client.update_webhook(webhook, **{name: value for name, value in fields.items() if value is not None})
     if as_json:
         print_json(changed)

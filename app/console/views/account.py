@@ -129,7 +129,11 @@ def _update_member(member_id: uuid.UUID, given: Mapping[str, Any]) -> Response:
 
 @bp.post("/account/webhooks")
 def create_webhook() -> Response:
-    given = {**forms.filled("url", "format", "description", "site_id"), "events": request.form.getlist("events")}
+    given: dict[str, Any] = {
+        **forms.filled("url", "format", "description", "site_id"),
+        "events": request.form.getlist("events"),
+        "full": forms.flag("full"),
+    }
     try:
         with db.transaction():
             made, text = webhooks.create(caller(), WebhookFields(**forms.load(CreateWebhookBody(), given)))

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from app import db, queue
+from app import database_changes, db, queue
 from app.models import AgentRunner, Event, Webhook, WebhookDelivery
 from app.models.states import DeliveryState, WebhookState
 from app.services import control_places, last_runs, leases, lookup
 from app.services.event_streams import AccountEvents, Cursor
 from app.services.events import OF_ACCOUNT
-from app.services.webhooks import messages
+from app.services.webhooks import messages, steps
 from app.services.webhooks.messages import Message
 
 EVENT_SECONDS = 86_400.0
@@ -63,19 +63,34 @@ def next_message(webhook_id: uuid.UUID, attempt: int) -> Message | None:
     webhook = _held(webhook_id, attempt)
     if again := _find_replay(webhook):
         return messages.compose(webhook, db.session.get_one(Event, again.event_id), again, None)
+    if pending := steps.find_pending(webhook):
+        return _of_steps(webhook, pending)
     position = Cursor.parse(webhook.position)
+    settled = database_changes.settled_until() if webhook.steps_since else None
     # Events of no interest are passed over, a page at a time.
     while True:
         found = AccountEvents(webhook.account_id).read_after(position)
         for place, event in found.events:
             assert isinstance(place, Cursor)
+            has_steps = webhook.steps_since is not None and messages.is_of_site(webhook, event)
+            if has_steps and (earlier := steps.begin_before(webhook, event)):
+                webhook.position = str(position)
+                return _of_steps(webhook, earlier)
             if messages.is_wanted(webhook, event):
                 return messages.compose(webhook, event, _delivery_of(webhook, event), str(place))
             position = place
         webhook.position = str(position)
         if found.is_all or not found.events:
+            # All events before that time were passed, so these steps come after those of their runner.
+            if settled and (new := steps.begin_of_running(webhook, settled)):
+                return _of_steps(webhook, new)
             leases.release(webhook)
             return None
+
+
+def _of_steps(webhook: Webhook, delivery: WebhookDelivery) -> Message:
+    event = db.session.get_one(Event, delivery.event_id)
+    return messages.compose(webhook, event, delivery, None)
 
 
 def record(webhook_id: uuid.UUID, attempt: int, message: Message, answer: Answer) -> bool:
@@ -126,7 +141,12 @@ def pause(webhook_id: uuid.UUID, attempt: int) -> None:
 
 def find_due(most: int) -> list[uuid.UUID]:
     """Webhooks whose worker was lost, that are to be tried again, or that have news. The rows are not locked."""
-    return [*leases.find_expired(Webhook, most), *leases.find_due(Webhook, most), *_find_with_news(most)]
+    return [
+        *leases.find_expired(Webhook, most),
+        *leases.find_due(Webhook, most),
+        *_find_with_news(most),
+        *steps.find_with_news(most),
+    ]
 
 
 def repair(webhook_id: uuid.UUID) -> None:
@@ -196,6 +216,7 @@ def _find_replay(webhook: Webhook) -> WebhookDelivery | None:
         sa.select(WebhookDelivery)
         .join(Event, Event.id == WebhookDelivery.event_id)
         .where(WebhookDelivery.webhook_id == webhook.id, WebhookDelivery.state == DeliveryState.PENDING)
+        .where(WebhookDelivery.session_id.is_(None))
         .where(sa.tuple_(Event.created_at, Event.id) <= before)
     )
     return db.session.scalar(query.order_by(WebhookDelivery.created_at).limit(1))

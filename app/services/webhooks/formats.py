@@ -16,6 +16,7 @@ _SUPPRESS_EMBEDS = 1 << 2
 """https://discord.com/developers/docs/resources/message#message-object-message-flags"""
 _HEADLINES: Mapping[str, str] = {
     WebhookEvent.SESSION_STARTED: "Started",
+    WebhookEvent.SESSION_STEP: "At work",
     WebhookEvent.SESSION_DONE: "Done",
     WebhookEvent.SESSION_ERROR: "Failed",
     WebhookEvent.SESSION_CANCELLED: "Stopped",
@@ -38,7 +39,16 @@ class _Text:
 def render(form: WebhookFormat, kind: str, data: Mapping[str, Any], link: str) -> dict[str, Any]:
     """The message of an event, whose type is `kind`."""
     failure = data.get("failure") or {}
-    lines = (data.get("title"), failure.get("message"), data.get("error"), data.get("pr_url"), data.get("message"))
+    count = data.get("steps_count")
+    steps = f"{count:,} new step{'' if count == 1 else 's'}" if count else None
+    lines = (
+        data.get("title"),
+        failure.get("message"),
+        data.get("error"),
+        data.get("pr_url"),
+        data.get("message"),
+        steps,
+    )
     shown = tuple(_plain(line) for line in lines if line)
     return _FORMS[form](_Text(_HEADLINES.get(kind, kind), shown, link))
 

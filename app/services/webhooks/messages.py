@@ -12,7 +12,7 @@ from app.config import settings
 from app.models import AgentRunner, Event, Webhook, WebhookDelivery
 from app.models.states import WebhookEvent, WebhookFormat
 from app.services.events import BUDGET, PUBLICATION, STATE
-from app.services.webhooks import formats
+from app.services.webhooks import formats, steps
 
 _TYPES: Mapping[tuple[str, str, bool], WebhookEvent] = {
     # The kind of the event, the state in it, and whether it is about a session.
@@ -64,6 +64,11 @@ def is_wanted(webhook: Webhook, event: Event) -> bool:
     kind = type_of(event)
     if kind is None or (webhook.events and kind not in webhook.events):
         return False
+    return is_of_site(webhook, event)
+
+
+def is_of_site(webhook: Webhook, event: Event) -> bool:
+    """Whether the event is of the webhook's site, if it has one."""
     return webhook.site_id is None or _runner_of(event).site_id == webhook.site_id
 
 
@@ -74,12 +79,13 @@ def _runner_of(event: Event) -> AgentRunner:
 def compose(webhook: Webhook, event: Event, delivery: WebhookDelivery, position: str | None) -> Message:
     """The message of an event, as the webhook's format has it."""
     runner = _runner_of(event)
+    payload = event.payload if delivery.session_id is None else steps.data(webhook, delivery)
     data = {
         "agent_runner_id": str(runner.id),
         "session_id": None if event.session_id is None else str(event.session_id),
         "site_id": str(runner.site_id),
         "title": runner.title,
-        **{name: value for name, value in event.payload.items() if name != "attempt"},
+        **{name: value for name, value in payload.items() if name != "attempt"},
     }
     if webhook.format == WebhookFormat.JSON:
         body = {"type": delivery.event_type, "timestamp": event.created_at.isoformat(), "data": data}

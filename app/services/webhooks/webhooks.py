@@ -39,6 +39,7 @@ class WebhookFields:
     site_id: uuid.UUID | Unset | None = UNSET
     description: str | Unset = UNSET
     events: Sequence[str] | Unset = UNSET
+    full: bool | Unset = UNSET
     active: bool | Unset = UNSET
 
 
@@ -144,11 +145,15 @@ def _apply(caller: Caller, webhook: Webhook, fields: WebhookFields) -> None:
     active = given.pop("active", None)
     for name, value in given.items():
         setattr(webhook, name, value)
+    wants_steps = WebhookEvent.SESSION_STEP in (webhook.events or ())
+    if not wants_steps or webhook.steps_since is None:
+        webhook.steps_since = db.now() if wants_steps else None
     if active is False:
         webhook.state, webhook.next_dispatch_at = WebhookState.DISABLED, None
     elif active and webhook.state == WebhookState.DISABLED:
         webhook.state, webhook.disabled_reason, webhook.failing_since = WebhookState.ACTIVE, None, None
         webhook.position = _now(webhook.account_id)
+        webhook.steps_since = db.now() if wants_steps else None
         waiting = (WebhookDelivery.webhook_id == webhook.id, WebhookDelivery.state == DeliveryState.PENDING)
         db.session.execute(sa.update(WebhookDelivery).where(*waiting).values(state=DeliveryState.FAILED))
 
