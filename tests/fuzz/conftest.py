@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,6 +51,32 @@ class World:
     """Comparison and runner."""
     sessions: list[tuple[str, str]] = field(default_factory=list)
     """Runner and session."""
+    names: Iterator[int] = field(default_factory=itertools.count)
+
+    def renew(self, admin: Api) -> None:
+        """Make what can be deleted, in the place of what may have been deleted since."""
+        site, numbers = self.sites[0], [next(self.names) for _ in range(3)]
+        variables = [{"name": f"TOKEN_{number}", "value": "a value of the test"} for number in numbers]
+        people = [{"email": f"person{number}@example.org", "full_name": "Bob"} for number in numbers]
+        times = {"cron": "0 9 * * *", "prompt": "x", "agent": "claude"}
+        template = {"prompt": "{{ x }}", "agent": "claude"}
+        budget = {"period": "day", "max_tokens": 10**9}
+
+        def make(path: str, *bodies: dict[str, Any]) -> list[str]:
+            return [created(admin.post(path, body))["id"] for body in bodies]
+
+        def make_in_site(name: str, *bodies: dict[str, Any]) -> list[tuple[str, str]]:
+            return [(site, id) for id in make(f"/sites/{site}/{name}", *bodies)]
+
+        self.tokens = make("/tokens", *3 * [{"name": "spare", "scope": "read"}])
+        self.webhooks = make("/webhooks", *3 * [{"url": "https://hooks.example.org/"}])
+        self.schedules = make_in_site("schedules", *3 * [times])
+        self.variables = make_in_site("variables", *variables)
+        self.account_variables = make("/account/variables", *variables)
+        self.hooks = make_in_site("agent_runner_hooks", *3 * [template])
+        # There is one for each period.
+        self.budgets = [each["id"] for each in ok(admin.get("/budgets"))] or make("/budgets", budget)
+        self.members = make("/account/members", *people)
 
     def add(self, runner: dict[str, Any], session_id: str | None = None) -> None:
         self.sessions.append((runner["id"], session_id or runner["latest_session_id"]))
@@ -108,28 +135,10 @@ def world(
     work = {"to_session_id": done["latest_session_id"]}
     compared = ok(ada.admin.post(f"/agent_runners/{done['id']}/comparisons", work))
     world.comparisons.append((compared["id"], done["id"]))
-    world.tokens = [created(ada.admin.post("/tokens", {"name": "spare", "scope": "read"}))["id"] for _ in range(3)]
-    hook = {"url": "https://hooks.example.org/"}
-    world.webhooks = [created(ada.admin.post("/webhooks", hook))["id"] for _ in range(3)]
-    times = {"cron": "0 9 * * *", "prompt": "x", "agent": "claude"}
-    for _ in range(3):
-        schedule = created(ada.admin.post(f"/sites/{site['id']}/schedules", times))
-        world.schedules.append((site["id"], schedule["id"]))
-    for number in range(3):
-        fields = {"name": f"TOKEN_{number}", "value": "a value of the test"}
-        variable = created(ada.admin.post(f"/sites/{site['id']}/variables", fields))
-        world.variables.append((site["id"], variable["id"]))
-        variable = created(ada.admin.post("/account/variables", fields))
-        world.account_variables.append(variable["id"])
-        template = {"prompt": "{{ x }}", "agent": "claude"}
-        hook = created(ada.admin.post(f"/sites/{site['id']}/agent_runner_hooks", template))
-        world.hooks.append((site["id"], hook["id"]))
+    world.renew(ada.admin)
     for each in world.sites[:2]:
         ok(ada.admin.patch(f"/sites/{each}", {"forge": "github"}))
     created(ada.admin.post(f"/sites/{site['id']}/forge_webhook"))
-    world.budgets.append(created(ada.admin.post("/budgets", {"period": "day", "max_tokens": 10**9}))["id"])
-    person = {"email": "bob@example.org", "full_name": "Bob"}
-    world.members.append(created(ada.admin.post("/account/members", person))["id"])
     world.preflights.append((site["id"], ada.admin.post(f"/sites/{site['id']}/preflight").json["id"]))
     return world
 
