@@ -90,6 +90,7 @@ FIELDS = {
     "filename": "The file's name, without folders.",
     "forge": "The kind of server that pull requests are opened on. `none` allows commits only.",
     "forge_api_url": "Address of the forge's API. Null: derived from `repo_url`.",
+    "full": "Whether `session.step` has the steps themselves.",
     "full_name": "The user's name.",
     "has_access_token": "Whether an access token is stored.",
     "has_cumulative_diff": "Whether there is a diff of this session and those before it.",
