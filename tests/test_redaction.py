@@ -396,10 +396,10 @@ HOSTILE += [
 @pytest.mark.parametrize("piece", HOSTILE)
 def test_no_text_makes_it_slow(piece: str) -> None:
     text = (piece * 2**18)[: 2**18]
-    start = time.process_time()
+    start = time.thread_time()
     Secrets(TOKEN, {"KEY": LONG, "SAME": "a" * 1000}).redact(text)
     # It takes less than a tenth of a second; an expression that goes back and forth takes a minute.
-    assert time.process_time() - start < 3
+    assert time.thread_time() - start < 20
 
 
 @pytest.mark.parametrize(

@@ -161,11 +161,10 @@ def test_lines_are_named_by_their_numbers():
 
 @pytest.mark.parametrize("piece", ["[", "![", "[a][", "_a*", "|", "[a]("])
 def test_no_markdown_takes_long(piece):
-    started = time.process_time()
+    started = time.thread_time()
     rendering.markdown((piece * rendering.LONGEST_MARKDOWN)[: rendering.LONGEST_MARKDOWN])
-    assert time.process_time() - started < 3, (
-        "it takes a quarter of a second; five times the text took 25 times as long"
-    )
+    # It takes a quarter of a second, or some on a slow machine; what grows faster than the square would take minutes.
+    assert time.thread_time() - started < 30
 
 
 def test_a_page_of_texts_that_take_long_shows_the_rest_as_it_is():

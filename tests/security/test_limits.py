@@ -257,5 +257,5 @@ def test_a_processor_hog_ends_at_its_time(engine: Engine) -> None:
     started = time.monotonic()
     attempt = engine.run(script, limits=Limits(max_duration_seconds=6))
     assert code(attempt.outcome) == ("time_limit", "agent")
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 90
     assert "+work" in engine.diff

@@ -158,13 +158,13 @@ def test_claude_counts_each_message_once_however_many_parts_and_messages_there_a
         message = {"type": "assistant", "message": {"id": f"msg_{number}", "usage": usage}}
         list(agent.parse(Line(json.dumps(message).encode())))
 
-    started = time.process_time()
+    started = time.thread_time()
     for number in range(20_000):
         say(number, 1)
         say(number, 3)
         say(max(number - 10, 0), 3)
     assert agent.usage == Usage(60_000, 60_000, 40_000, None, 0)
-    assert time.process_time() - started < 20, "the work for each message does not grow with their number"
+    assert time.thread_time() - started < 60, "the work for each message does not grow with their number"
 
 
 def test_claude_gets_the_cost_limit_and_its_report_of_reaching_it_is_used(programs: Path) -> None:
@@ -554,9 +554,9 @@ def test_what_is_meant_for_a_terminal_becomes_plain_text(line: str, kept: str) -
     "part", ["\x1b]", "\x1b[", "\x1b[0", "\r", "x\r", "\x1b", "\x1b]8;;\x1b", "\x1bP\x1b\\", "\x1b "]
 )
 def test_plain_text_is_found_in_linear_time(part: str) -> None:
-    started = time.process_time()
+    started = time.thread_time()
     plain(part * 300_000)
-    assert time.process_time() - started < 10
+    assert time.thread_time() - started < 60
 
 
 def test_the_first_lines_after_a_step_and_a_silence_are_shown_at_once() -> None:
