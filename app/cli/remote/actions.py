@@ -173,6 +173,10 @@ def archive(client: Client, given: str | None, undo: bool, as_json: bool) -> Non
     agent-runners archive
     agent-runners archive 3f9a01bc --undo
     """
+    if undo and given is None:
+        raise click.UsageError(
+            "Give the id of the runner to unarchive. `agent-runners list --state ARCHIVED` shows them."
+        )
     runner = find_runner(client, given)
     changed = (client.unarchive if undo else client.archive)(runner["id"])
     print_json(changed) if as_json else say("Unarchived." if undo else "Archived.")

@@ -72,6 +72,7 @@ def test_a_runner_is_reverted_archived_and_brought_back(run: Run, client: Client
     assert client.get_runner(runner["id"])["has_result_diff"]
     assert run("archive", runner["id"][-8:]).status == 0
     assert client.get_runner(runner["id"])["state"] == "ARCHIVED"
+    assert run("archive", "--undo").status == ExitStatus.USAGE, "the newest of the list is not archived"
     assert run("archive", "--undo", runner["id"]).status == 0
     assert client.get_runner(runner["id"])["state"] == "DONE"
 
