@@ -1,4 +1,4 @@
-"""Writes and reads index files of git, so that a few paths need neither a process nor the index of all files.
+"""Writes and reads small index files of git, so that a few paths need neither a process nor the index of all files.
 
 The format is that of gitformat-index(5), version 2.
 """
@@ -28,15 +28,12 @@ _CHECKSUM = 20
 
 def write_index(file: Path, entries: Mapping[bytes, Entry]) -> None:
     """Write an index with these files. Git knows nothing of the state on disk, so it will read the files."""
-    write_records(file, {path: Record.of(entry) for path, entry in entries.items()})
-
-
-def write_records(file: Path, records: Mapping[bytes, Record]) -> None:
-    """As `write_index`, with the state of each file on disk when git last looked at it."""
-    data = bytearray(_HEADER.pack(b"DIRC", 2, len(records)))
-    for path, record in sorted(records.items()):
-        packed = _ENTRY.pack(record.state, record.object, min(len(path), _LONGEST)) + path
-        data += packed + bytes(_ALIGNMENT - len(packed) % _ALIGNMENT)
+    data = bytearray(_HEADER.pack(b"DIRC", 2, len(entries)))
+    for path, entry in sorted(entries.items()):
+        numbers = [0] * 10
+        numbers[_MODE] = int(entry.mode, 8)
+        record = _ENTRY.pack(_STATE.pack(*numbers), bytes.fromhex(entry.id.decode()), min(len(path), _LONGEST)) + path
+        data += record + bytes(_ALIGNMENT - len(record) % _ALIGNMENT)
     file.write_bytes(data + _checksum(data))
 
 
@@ -55,13 +52,6 @@ class Record(NamedTuple):
 
     state: bytes
     object: bytes
-
-    @classmethod
-    def of(cls, entry: Entry) -> Record:
-        """The record of a file whose state on disk is not known."""
-        numbers = [0] * 10
-        numbers[_MODE] = int(entry.mode, 8)
-        return cls(_STATE.pack(*numbers), bytes.fromhex(entry.id.decode()))
 
     @property
     def mode(self) -> int:

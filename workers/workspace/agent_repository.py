@@ -10,8 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from workers.repository.git import Git
-from workers.repository.index_file import Record, read_records, write_records
-from workers.repository.objects import NOTHING, SUBMODULE, Entry
+from workers.repository.objects import NOTHING, SUBMODULE
 from workers.repository.remote import public_url
 from workers.repository.trees import Change, unchanged_time
 from workers.workspace.base import Base
@@ -47,23 +46,11 @@ def create_agent_repository(
     set_branch(repository, base.sha, branch, repo_url)
     assert ours.index is not None
     copy_index(ours.index, repository)
-    index = repository / "index"
-    with unchanged_time(index):
+    theirs = replace(ours, index=repository / "index", work_tree=checkout)
+    with unchanged_time(repository / "index"):
         if changed:
-            _undo(index, changed)
-        theirs = replace(ours, index=index, work_tree=checkout)
+            theirs.run("read-tree", "-m", "-i", base.sha)
         adapt_index(theirs, changed, base.facts.withheld if withholds else ())
-
-
-def _undo(index: Path, changed: Sequence[Change]) -> None:
-    """Make the index have what was before each change. What it knows of the other files on disk stays."""
-    records = read_records(index)
-    for change in changed:
-        if change.existed:
-            records[change.path] = Record.of(Entry(change.old_mode, change.old_id))
-        else:
-            records.pop(change.path, None)
-    write_records(index, records)
 
 
 def create_repository(repository: Path, base: Base) -> None:

@@ -61,13 +61,12 @@ def create_overlay(new: NewCheckout, overlay: Overlay, objects: Objects, start_t
     change_owner(repository, uid)
 
 
-def create_whole(new: NewCheckout, host: Host, site_id: str) -> None:
+def create_whole(new: NewCheckout, host: Host, site_id: str, start_tree: str) -> None:
     """Write all files into the checkout, and the agent's repository, and make its user the owner of all of them.
 
     Files of an earlier attempt are used again where they are the same. Raises OSError and what `Git.run` does.
     """
-    assert new.git.index is not None
-    reuse(host, site_id, new.checkout, new.git.index)
+    reuse(host, site_id, new.checkout, new.git, start_tree)
     with_files = replace(new.git, work_tree=new.checkout)
     with_files.run("checkout-index", "--all", "--force", "--quiet", "--index")
     uid = host.sandbox_uid if os.geteuid() == 0 and host.sandbox == "bubblewrap" else None

@@ -25,8 +25,9 @@ from pathlib import Path
 from workers.job import Host
 from workers.limits.disk_usage import measure
 from workers.repository.git import Git
-from workers.repository.index_file import Record, read_records, write_records
+from workers.repository.index_file import Record, read_records
 from workers.repository.mirror import plain_name
+from workers.repository.trees import unchanged_time
 from workers.safe_walk import walk
 from workers.workspace import trash
 
@@ -59,29 +60,29 @@ def note_prepared(checkout: Path, git: Git) -> None:
     os.link(git.index, checkout.with_name(_PREPARED))
 
 
-def reuse(host: Host, site_id: str, checkout: Path, index: Path) -> None:
-    """Replace an empty checkout by a kept one, if there is one, without the files that are not as in `index`.
+def reuse(host: Host, site_id: str, checkout: Path, git: Git, tree: str) -> None:
+    """Replace an empty checkout by a kept one, if there is one, without the files that are not as in `tree`.
 
-    The index then also knows the state of these files on disk. What is removed is moved to a folder beside the
-    checkout. If that fails, the checkout is empty afterwards. Raises OSError if the index cannot be written.
+    `git` has an index of the tree, which then also shows the state of these files on disk. What is removed is moved to
+    a folder beside the checkout. If anything fails, the checkout is empty afterwards. Raises what `Git.run` does.
     """
     folder = checkout.with_name("reused")
     if not _take(_kept_of(host, site_id), folder):
         return
+    assert git.index is not None
     removed = checkout.with_name("removed")
     removed.mkdir(mode=0o700)
     try:
-        written = (folder / _INDEX).stat().st_mtime_ns
-        wanted, found = read_records(index), read_records(folder / _INDEX)
+        wanted, found = read_records(git.index), read_records(folder / _INDEX)
         same = {path: each for path, each in found.items() if path in wanted and each.is_same_file(wanted[path])}
         _remove_others(folder / _FILES, same, removed)
         (folder / _FILES).chmod(stat.S_IMODE(checkout.stat().st_mode))
         (folder / _FILES).rename(checkout)
     except (OSError, ValueError):
         return
-    write_records(index, wanted | same)
-    # A newer time would hide a change that keeps the size of a file: see `unchanged_time`.
-    os.utime(index, ns=(written, written))
+    (folder / _INDEX).rename(git.index)
+    with unchanged_time(git.index):
+        git.run("read-tree", "-m", "-i", tree)
 
 
 def evict_checkouts(host: Host) -> None:

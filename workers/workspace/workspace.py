@@ -261,7 +261,7 @@ class Workspace:
                     create_overlay(new, self.overlay, objects, self.start_tree, self._host.sandbox_uid)
                     self._base_withheld = agent_configuration.withheld_at_top(base.facts.withheld)
                 else:
-                    create_whole(new, self._host, job.site_id)
+                    create_whole(new, self._host, job.site_id, self.start_tree)
         self._index_mark = index_mark(self.checkout)
 
     def _withhold(self, agent_files: Iterable[str]) -> None:
