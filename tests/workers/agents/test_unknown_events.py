@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,17 @@ def test_an_event_that_is_not_known_is_named_once(programs: Path, name: str, eve
     assert step.title.endswith(f" reports an unknown event: {kind}")
     assert step.category == "system"
     assert step.message
+
+
+def test_many_fields_with_a_long_path_take_little_memory(programs: Path) -> None:
+    agent, event = opened("claude"), {"type": "hologram", "x" * 50_000: [0] * 2_000}
+    tracemalloc.start()
+    try:
+        assert len(steps(agent, event)) == 1
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 10_000_000, "a path for each value would be a hundred megabytes"
 
 
 def test_its_fields_are_shown_without_secrets(programs: Path) -> None:
