@@ -125,9 +125,9 @@ class _Attempt:
         # that are safe for any agent.
         based = dataclasses.replace(job, base_sha=base.sha, branch=base.branch, attachments=())
         workspace = self._workspace = yield from self._prepare(based, mirror)
-        self._outcome = Outcome(base_sha=workspace.base_sha)
         if not job.conflict:
-            # A rebase that fails keeps the base that it had.
+            # A rebase that fails keeps the base that it had, unless it leaves a diff on the new one: see `_save`.
+            self._outcome = Outcome(base_sha=workspace.base_sha)
             yield BaseCommit(workspace.base_sha, workspace.branch, default_branch)
         commands = self._commands = Commands(job, workspace, self._budget, self._redactor, self._egress)
         sandbox = self._sandbox = open_sandbox(host, workspace, job.limits, self._egress)
@@ -205,15 +205,23 @@ class _Attempt:
         inputs.write_home(workspace.home, {".gitconfig": IDENTITY.encode(), **early, **setup_files(job)})
         attachments = inputs.write_attachments(workspace.attachments, job.attachments, self._budget)
         inputs.set_owner(workspace, sandbox)
-        kept = None
+        kept = keep = None
         if job.setup_command:
             yield Progress("setup")
             kept = KeptSetup(job, self._host, workspace, self._budget, has_agent_files=bool(early))
+            keep = kept.keep
             age = kept.restore()
             yield self._redactor.step(setup_step(job, age))
             if age is None:
-                yield from run_setup(job, sandbox, commands, self._interruption)
-        workspace.after_setup(inputs.top_names(files), has_run=kept is not None, keep=kept.keep if kept else None)
+                try:
+                    yield from run_setup(job, sandbox, commands, self._interruption)
+                except EngineError as failure:
+                    if job.conflict is None or failure.code != "setup_failed":
+                        raise
+                    # It read files in which conflicts are marked. The agent can run what it needs when it has resolved them.
+                    keep = None
+                    yield self._redactor.step(Step("Setup failed before the conflicts were resolved", failure.message))
+        workspace.after_setup(inputs.top_names(files), has_run=kept is not None, keep=keep)
         self._agent_began = True
         if kept and kept.not_kept:
             yield self._redactor.step(Step("Setup runs again in the next session", kept.not_kept))
@@ -271,8 +279,10 @@ class _Attempt:
         if self._workspace is None:
             return ()
         saved = save_work(self._job, self._workspace, began=self._agent_began, complete=complete, lifeline=lifeline)
+        has_new_base = complete or saved.written.cumulative
         self._outcome = dataclasses.replace(
             self._outcome,
+            base_sha=self._workspace.base_sha if has_new_base else self._outcome.base_sha,
             has_result_diff=saved.written.result,
             has_cumulative_diff=saved.written.cumulative,
             saved=True,

@@ -38,7 +38,7 @@ def rebase(job: Job, host: Host, file: IO[bytes]) -> Generator[Event, None, Outc
     If there is a conflict and the job resolves it, the result is the job in which an agent does that. It reads the merge,
     with the conflicts marked, from `file`.
     """
-    if job.earlier:
+    if job.earlier and job.earlier.diff:
         # An earlier attempt has merged, and its agent has begun.
         return _resolution(job, Conflict(job.branch or "", job.base_sha or ""))
     redactor = Redactor(job.secrets)
@@ -69,7 +69,8 @@ def _rebase(job: Job, host: Host, file: IO[bytes]) -> Generator[Event, None, Out
                 if not job.resolves:
                     raise _failure(branch, conflict) from None
                 differs = make_diff(commits.git, trees.objects, trees.base_tree, conflict.tree, job.limits, file)
-                yield Step(f"Conflicts with {new[:12]}, the tip of {branch}, in {named(conflict.files)}", message)
+                title = f"Conflicts with {new[:12]}, the tip of {branch}, in {named(conflict.files)}"
+                yield Redactor(job.secrets).step(Step(title, "\n".join([message, *conflict.notes[:100]])))
                 found = Conflict(branch, new, tuple(conflict.files), tuple(conflict.notes))
                 return _resolution(job, found, file if differs else None)
             written = write_diffs(trees, job, tree)

@@ -10,7 +10,7 @@ import pytest
 
 from app import artifacts, db, queue
 from app.errors import Invalid
-from app.models import AgentRunner, AgentRunnerSession
+from app.models import AgentRunner, AgentRunnerSession, Site
 from app.models.states import Mode, Resolver, SessionState
 from app.services.publishing import base_drift
 from app.services.runners import agent_runner_sessions, head
@@ -237,3 +237,46 @@ def test_the_agent_stops_and_its_rebase_keeps_the_old_base(conflicting: uuid.UUI
     rebased = rebase_by_agent(conflicting, "exit 3")
     assert (rebased.state, rebased.failure["code"]) == (SessionState.ERROR, "agent_failed")
     assert runner_of(conflicting).base_sha == before.base_sha
+
+
+def test_marks_of_renamed_files_and_files_put_beside_others_count(ask: Ask, origin: Path) -> None:
+    write(origin, {"long.txt": "".join(f"{n}\n" for n in range(30)), "h": "x\n"})
+    commit_all(origin)
+    session_id = done(ask, "mv long.txt two.txt; sed -i s/^5$/ours/ two.txt; echo ours > h")
+    git(origin, "mv", "long.txt", "one.txt")
+    text = (origin / "one.txt").read_text().replace("\n5\n", "\ntheirs\n")
+    (origin / "h").unlink()
+    others_commit(origin, {"one.txt": text, "h/z": "z\n"})
+    rebased = rebase_by_agent(session_id, "true")
+    assert (rebased.state, rebased.failure["code"]) == (SessionState.ERROR, "conflicts_left")
+    assert "h~runner-" in rebased.failure["message"] and "one.txt" in rebased.failure["message"]
+
+
+def test_a_setup_that_fails_because_of_conflicts_does_not_keep_the_agent_from_them(
+    conflicting: uuid.UUID, origin: Path
+) -> None:
+    with db.transaction():
+        site = db.session.get_one(Site, runner_of(conflicting).site_id)
+        site.setup_command = "! grep '<<<<<<<' a.txt"
+    rebased = rebase_by_agent(conflicting, RESOLVED)
+    assert rebased.state == SessionState.DONE, rebased.failure
+    assert "-theirs\n+theirs and ours\n" in diff_of(runner_of(conflicting).diff_key)
+
+
+def test_work_that_a_waiting_rebase_could_not_store_is_merged_again(conflicting: uuid.UUID) -> None:
+    before = runner_of(conflicting)
+    with db.transaction():
+        made = agent_runner_sessions.rebase(ada_of(conflicting), before.id, Resolver.AGENT, "true")
+        made.waiting_since = db.now()
+    run_session(str(made.id))
+    again = read(made.id)
+    assert (again.state, again.failure["code"]) == (SessionState.ERROR, "conflicts_left")
+    assert runner_of(conflicting).diff_key == before.diff_key
+
+
+def test_a_conflict_that_setup_resolves_is_resolved(conflicting: uuid.UUID) -> None:
+    with db.transaction():
+        db.session.get_one(Site, runner_of(conflicting).site_id).setup_command = f"{RESOLVED}; echo left > left"
+    rebased = rebase_by_agent(conflicting, RESOLVED)
+    assert rebased.state == SessionState.DONE, rebased.failure
+    assert "+theirs and ours\n" in diff_of(rebased.result_diff_key) and "left" not in diff_of(rebased.result_diff_key)

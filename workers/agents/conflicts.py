@@ -15,7 +15,11 @@ def resolution_of(conflict: Conflict) -> str:
         "it. Resolve the conflicts in the files; do not run git merge, rebase or commit.",
         f"Each conflict is marked in its file: what the branch has stands between the lines <<<<<<< {branch} and =======, and "
         f"what this work has between ======= and >>>>>>> {runner}. Put in their place what keeps the purpose of both sides, "
-        "and remove these lines. Change nothing else, unless something needs it to work with what the branch has now.",
+        "and remove these lines. Change nothing else, unless something needs it to work with what the branch has now. "
+        "Before that programs may not work, and commands that prepared the files may have failed.",
+        f"Some conflicts have no such lines. Of a binary file the branch's content is there. Of a file that one side deleted, "
+        f"the other's is there. A file whose name ends with ~{branch} or ~{runner} had to make place for another one: move or "
+        "merge what it has, and remove it.",
     ]
     parts += [_listed("These files conflict:", conflict.files)] if conflict.files else []
     if conflict.notes:

@@ -42,6 +42,7 @@ from workers.workspace.base import open_base
 from workers.workspace.base_files import open_files
 from workers.workspace.checkout_creation import NewCheckout, create_overlay, create_whole
 from workers.workspace.checkouts import OverlayCheckout, WholeCheckout
+from workers.workspace.conflicts import resolved_by_setup
 from workers.workspace.kept_checkouts import keep
 from workers.workspace.overlay import hide
 from workers.workspace.overlay_probe import can_overlay
@@ -93,6 +94,7 @@ class Workspace:
         self.withheld: list[str] = []
         """Paths in the checkout or the home that `after_setup` withheld from the agent."""
         self._withholds = not job.allow_agent_configuration
+        self._conflict = job.conflict
         self._most_new = job.limits.max_diff_files if job.mode == "normal" else None
         self._setup_tree: str | None = None
         self._submodules: dict[str, str] = {}
@@ -176,6 +178,8 @@ class Workspace:
             agent_index = self._read_agent_index([]) if index_mark(self.checkout) != self._index_mark else None
             self._setup_tree = self._stage(agent_index).tree
             self._index_mark = index_mark(self.checkout)
+            if self._conflict:
+                self.start_tree = resolved_by_setup(self._conflict, self.objects, self.start_tree, self._setup_tree)
         else:
             self._setup_tree = self.start_tree
         if keep:

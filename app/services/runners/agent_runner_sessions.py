@@ -102,7 +102,9 @@ def retry(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID) -> AgentR
     head.refuse_to_discard_landed(runner, head.chain(runner, before.parent_session_id))
     # A session that was rebased ended with another base than it started from.
     parent = db.session.get(AgentRunnerSession, before.parent_session_id) if before.parent_session_id else None
-    base_sha = (parent.base_sha if parent else before.base_sha) or runner.base_sha
+    # One whose rebase failed started from that of the runner, which stayed.
+    moved = before.mode == Mode.REBASE and before.state != SessionState.DONE
+    base_sha = (parent.base_sha if parent else None if moved else before.base_sha) or runner.base_sha
     again = NewSession(prompt=before.prompt, mode=before.mode)
     configuration = choose(given.site, again, before)
     order = Order(
