@@ -10,8 +10,9 @@ import pytest
 import sqlalchemy as sa
 
 from app import db
-from app.models import WebhookDelivery
-from app.models.states import SessionState
+from app.models import AgentRunner, AgentRunnerSession, WebhookDelivery
+from app.models.states import PublicationKind, PublicationState, SessionState
+from app.services import events
 from app.services.execution import progress, session_attempts
 from app.services.execution.outcomes import Outcome
 from app.services.execution.progress import Step
@@ -161,3 +162,18 @@ def test_steps_from_before_they_were_asked_for_are_not_sent(hook, receiver, star
     deliver(webhook_id)
     [message] = receiver.got
     assert message["data"]["steps_count"] == 1
+
+
+def test_steps_do_not_come_again_with_a_publication_after_their_deliveries_are_forgotten(hook, receiver, start):  # noqa: F811
+    webhook_id = hook(events=["session.step", "publication.succeeded"])
+    session_id = start()
+    step(session_id, "one")
+    finish(session_id)
+    deliver(webhook_id)
+    with db.transaction():
+        db.session.execute(sa.delete(WebhookDelivery))
+        session = db.session.get_one(AgentRunnerSession, session_id)
+        runner = db.session.get_one(AgentRunner, session.agent_runner_id)
+        events.record_publication(runner, PublicationKind.PULL_REQUEST, PublicationState.DONE, session_id)
+    deliver(webhook_id)
+    assert receiver.types == ["session.step", "publication.succeeded"]

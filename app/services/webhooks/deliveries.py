@@ -141,12 +141,8 @@ def pause(webhook_id: uuid.UUID, attempt: int) -> None:
 
 def find_due(most: int) -> list[uuid.UUID]:
     """Webhooks whose worker was lost, that are to be tried again, or that have news. The rows are not locked."""
-    return [
-        *leases.find_expired(Webhook, most),
-        *leases.find_due(Webhook, most),
-        *_find_with_news(most),
-        *steps.find_with_news(most),
-    ]
+    with_news = dict.fromkeys([*_find_with_news(most), *steps.find_with_news(most)])
+    return [*leases.find_expired(Webhook, most), *leases.find_due(Webhook, most), *with_news]
 
 
 def repair(webhook_id: uuid.UUID) -> None:

@@ -16,7 +16,7 @@ from app import db
 from app.config import settings
 from app.models import AgentRunnerSession, Event, Webhook, WebhookDelivery
 from app.models.states import DeliveryState, SessionState, WebhookEvent, WebhookState
-from app.services.events import STEP, step_json
+from app.services.events import PUBLICATION, STEP, step_json
 
 SECONDS = 5.0
 """The shortest time between two deliveries of a session that is running."""
@@ -41,7 +41,8 @@ def find_pending(webhook: Webhook) -> WebhookDelivery | None:
 
 def begin_before(webhook: Webhook, event: Event) -> WebhookDelivery | None:
     """Begin to deliver the steps that an event of their session comes after. None: there are none."""
-    if event.session_id is None:
+    if event.session_id is None or event.kind == PUBLICATION:
+        # A publication comes after the end of its session, and perhaps when it is forgotten what was delivered.
         return None
     session = db.session.get_one(AgentRunnerSession, event.session_id)
     return _begin(webhook, session, Event.seq < event.seq)
@@ -90,8 +91,12 @@ def _shown(query: sa.Select[Event]) -> list[dict[str, Any]]:
 def _find_running(webhook: Webhook, until: Any) -> AgentRunnerSession | None:
     """The running session with steps to deliver whose last delivery is the longest ago, and long enough."""
     delivered = (WebhookDelivery.webhook_id == webhook.id, WebhookDelivery.session_id == AgentRunnerSession.id)
-    last_at = sa.select(sa.func.max(WebhookDelivery.created_at)).where(*delivered).scalar_subquery()
-    seq = sa.select(sa.func.max(WebhookDelivery.last_seq)).where(*delivered).scalar_subquery()
+    # Of a long session there are thousands, so only the last one is read.
+    last = sa.select(WebhookDelivery).where(*delivered).order_by(WebhookDelivery.last_seq.desc()).limit(1)
+    last_at, seq = (
+        last.with_only_columns(column).scalar_subquery()
+        for column in (WebhookDelivery.created_at, WebhookDelivery.last_seq)
+    )
     new = _steps(AgentRunnerSession.agent_runner_id, AgentRunnerSession.id)
     new = new.where(Event.seq > sa.func.coalesce(seq, 0), Event.created_at.between(webhook.steps_since, until))
     running = sa.select(AgentRunnerSession).where(
