@@ -22,7 +22,7 @@ from app.services.sites.forges import FORGES
 from app.services.sites.site_secrets import credential_of, secrets_of
 from tasks.celery_app import app
 from tasks.jobs.session_jobs import this_host
-from tasks.pull_request_facts import facts_of, find_checks, get_facts, get_pull_request
+from tasks.pull_request_facts import facts_of, get_facts, get_pull_request
 from workers.errors import EngineError
 from workers.forges.base import PullRequest
 from workers.forges.checks import Check, Checks, Outcome, described, failures_of
@@ -95,9 +95,9 @@ def _read(claim: deliveries.Claim) -> None:
         is_open=pull_request.state in ("open", "draft"),
         head_sha=pull_request.head_sha,
     )
-    facts = facts_of(pull_request, find_checks(site, pull_request))
+    # There is no time for its checks before the lease ends. Other deliveries are about them.
     with db.transaction():
-        deliveries.record_facts(claim, facts)
+        deliveries.record_facts(claim, facts_of(pull_request, None if remarks.is_open else ()))
     with db.transaction():
         follow_ups.begin(claim, remarks)
 

@@ -39,9 +39,9 @@ def get_pull_request(site: Site, number: int) -> PullRequest:
     return forge.get_pull_request(number)
 
 
-def find_checks(site: Site, pull_request: PullRequest) -> list[Check]:
+def find_checks(site: Site, pull_request: PullRequest) -> list[Check] | None:
     """The checks of an open pull request's newest commit. Empty if the forge does not tell them: the token may lack that
-    permission, and the pull request matters more."""
+    permission, and the pull request matters more. None if it may tell them later."""
     if pull_request.state not in ("open", "draft") or not FORGES[site.forge].has_checks:
         return []
     token = credential_of(site) or ""
@@ -50,13 +50,14 @@ def find_checks(site: Site, pull_request: PullRequest) -> list[Check]:
         return checks.find(pull_request.head_sha)
     except EngineError as failure:
         log.info("checks_not_read", site_id=str(site.id), reason=str(failure))
-        return []
+        return None if failure.retryable else []
 
 
-def facts_of(pull_request: PullRequest, checks: Sequence[Check] = ()) -> PullRequestFacts:
-    """What of a pull request is recorded."""
+def facts_of(pull_request: PullRequest, checks: Sequence[Check] | None = ()) -> PullRequestFacts:
+    """What of a pull request is recorded. `checks` None: they were not read."""
     state = PullRequestState(pull_request.state)
-    return PullRequestFacts(pull_request.number, pull_request.url, state, _results_of(checks))
+    results = _results_of(checks or ())
+    return PullRequestFacts(pull_request.number, pull_request.url, state, results, checks is not None)
 
 
 def _results_of(checks: Sequence[Check]) -> CheckResults | None:

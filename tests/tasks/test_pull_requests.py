@@ -14,7 +14,8 @@ from app.demo.forge import checks
 from app.models import AgentRunner, LastRun, Publication
 from app.models.states import Forge, PullRequestState
 from app.services.publishing import publications, pull_requests
-from app.services.runners import agent_runner_sessions
+from app.services.publishing.pull_requests import Check, CheckResults, PullRequestFacts, record_check
+from app.services.runners import agent_runner_sessions, agent_runners
 from app.services.sites import sites
 from app.services.sites.sites import SiteFields
 from tasks.publications import check_pull_requests, publish
@@ -303,3 +304,17 @@ def test_a_token_that_may_not_read_checks_still_shows_the_state(work: Work) -> N
     check_pull_requests()
     found = work.runner.pr_check_results
     assert found is not None and found["failed"] == 1
+
+
+def test_checks_of_an_archived_runner_are_recorded_and_not_announced(work: Work) -> None:
+    work.publish()
+    with db.transaction():
+        agent_runners.archive(work.ada, work.runner.id)
+    before = work.runner
+    results = CheckResults(passed=1, failed=0, pending=0, failures=())
+    with db.transaction():
+        check = Check(before.id, before.site, before.pr_number, before.pr_checks, False, None, None, None)
+        record_check(check, PullRequestFacts(1, before.pr_url or "", PullRequestState.OPEN, results))
+    after = work.runner
+    assert after.pr_check_results is not None and after.pr_check_results["passed"] == 1
+    assert after.last_event_seq == before.last_event_seq, "to receivers of webhooks it would be archived again"

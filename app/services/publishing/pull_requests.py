@@ -49,12 +49,14 @@ class CheckResults:
 
 @dataclass(frozen=True)
 class PullRequestFacts:
-    """A pull request as the forge shows it. The checks are None if it shows none."""
+    """A pull request as the forge shows it. The checks are None if it shows none, or if they were not read."""
 
     number: int
     url: str
     state: PullRequestState
     checks: CheckResults | None = None
+    knows_checks: bool = True
+    """Whether the checks were read. If not, those that are recorded stay."""
 
 
 @dataclass(frozen=True)
@@ -130,9 +132,11 @@ def record_check(check: Check, facts: PullRequestFacts) -> None:
     if runner.pr_state != facts.state:
         runner.pr_state = facts.state
         events.record_publication(runner, PublicationKind.PULL_REQUEST, PublicationState.DONE, runner.head_session_id)
-    if (results := _shown(runner, facts.checks)) != runner.pr_check_results:
+    if facts.knows_checks and (results := _shown(runner, facts.checks)) != runner.pr_check_results:
         runner.pr_check_results = results
-        events.record_runner_state(runner)
+        if not runner.is_archived:
+            # To receivers of webhooks it would be archived again.
+            events.record_runner_state(runner)
     db.session.flush()
     _write(runner.id, pr_checked_at=db.now())
 
