@@ -126,7 +126,7 @@ def _waiting(taken: _Taken) -> Iterator[Work]:
     )
     yield from _first(publications.order_by(Publication.created_at), Publication)
     deliveries = sa.select(ForgeDelivery).where(leases.dispatched(ForgeDelivery), ForgeDelivery.account_id.not_in(full))
-    yield from _first(deliveries.order_by(ForgeDelivery.created_at), ForgeDelivery)
+    yield from _first(deliveries.order_by(ForgeDelivery.updated_at), ForgeDelivery)
     webhooks = sa.select(Webhook).where(leases.dispatched(Webhook), Webhook.account_id.not_in(full))
     if not taken.has_room(is_slow=True):
         webhooks = webhooks.where(Webhook.failing_since.is_(None))
@@ -142,7 +142,8 @@ def _first(query: sa.Select[_Kind], model: type[_Kind]) -> Iterator[_Kind]:
 
 
 def _waits_since(row: Work) -> datetime.datetime:
-    return row.updated_at if isinstance(row, Webhook) else row.created_at
+    # These are still waiting when they were dispatched, so the others have their turn before them.
+    return row.updated_at if isinstance(row, ForgeDelivery | Webhook) else row.created_at
 
 
 def busy_sites() -> sa.Select[uuid.UUID]:

@@ -153,3 +153,18 @@ def test_the_end_of_one_kind_dispatches_another_that_waits(account, configure):
         with db.transaction():
             control_places.dispatch_next()
         assert enqueued() == [], "there is no place for more"
+
+
+def test_what_was_dispatched_leaves_the_turn_to_others(account, configure):
+    configure(BROKER_URL="memory://", MAX_ACCOUNT_CONTROL_TASKS="5")
+    caller = account("ada")
+    with db.transaction():
+        site = sites.create(caller, SiteFields(repo_url="https://github.com/acme/shop.git", default_branch="main"))
+        waiting = {str(deliver(caller, site.id))}
+        other = sites.create(caller, SiteFields(repo_url="https://github.com/acme/cart.git", default_branch="main"))
+        waiting.add(str(deliver(caller, other.id)))
+    with listening(queue.CONTROL) as enqueued:
+        for _ in range(2):
+            with db.transaction():
+                control_places.dispatch_next()
+        assert set(enqueued()) == waiting
