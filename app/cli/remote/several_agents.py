@@ -29,9 +29,7 @@ def run_on_each(
 
     An agent that the deployment refuses does not keep the others from working. Raises ClientError if it refuses all.
     """
-    runners, refused = _start(agents, start)
-    for agent, runner in runners:
-        say(f"Runner {short_id(runner['id'])} on {site}, with {agent}")
+    runners, refused = _start(agents, start, site)
     if options["detach"]:
         _print_started(client, [runner for _, runner in runners], as_json=options["as_json"])
         return ExitStatus.ERROR if refused else ExitStatus.DONE
@@ -47,16 +45,20 @@ def run_on_each(
 
 
 def _start(
-    agents: Sequence[str], start: Callable[[str], dict[str, Any]]
+    agents: Sequence[str], start: Callable[[str], dict[str, Any]], site: str
 ) -> tuple[list[tuple[str, dict[str, Any]]], list[ClientError]]:
     runners: list[tuple[str, dict[str, Any]]] = []
     refused: list[ClientError] = []
     for agent in agents:
         try:
-            runners.append((agent, start(agent)))
+            runner = start(agent)
         except ClientError as error:
             refused.append(error)
             say(f"Not started with {agent}: {error}")
+        else:
+            # At once: whatever ends the command, one knows which runners there are.
+            say(f"Runner {short_id(runner['id'])} on {site}, with {agent}")
+            runners.append((agent, runner))
     if not runners:
         raise refused[0]
     return runners, refused
