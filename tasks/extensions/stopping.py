@@ -49,18 +49,21 @@ class BoundedWorker(Worker):
 
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             signal.signal(number, stop)
-        signal.signal(signal.SIGALRM, _give_up)
+        signal.signal(signal.SIGALRM, self._give_up)
 
     def on_stopped(self) -> None:
         """End beat, whatever state it is in: it has nothing to lose, and at its exit Python would wait for it for ever."""
         super().on_stopped()
+        self._kill_beat()
+
+    def _kill_beat(self) -> None:
         if self.beat is not None and self.beat.is_alive():
             os.kill(self.beat.pid, signal.SIGKILL)
 
-
-def _give_up(*_: Any) -> None:
-    """End at once. The kernel then kills the pool's processes, and other workers do their tasks again."""
-    try:
-        log.error("worker_stop_timed_out", remedy="Report this. Other workers do the worker's tasks again.")
-    finally:
-        os._exit(EX_FAILURE)
+    def _give_up(self, *_: Any) -> None:
+        """End at once. Other workers do the tasks again that the processes of its pool have."""
+        try:
+            log.error("worker_stop_timed_out", remedy="Report this. Other workers do the worker's tasks again.")
+            self._kill_beat()
+        finally:
+            os._exit(EX_FAILURE)
