@@ -24,7 +24,10 @@ def trailers(sessions: Iterable[AgentRunnerSession], author: User, site: Site) -
 
 def _address(login: str, site: Site) -> str:
     """The address at which GitHub recognizes a person whose own it does not show; on other forges it only names the person."""
-    return f"{re.sub(r'[^A-Za-z0-9._-]', '', login)}@users.noreply.{urlsplit(site.repo_url).hostname or 'invalid'}"
+    plain = re.sub(r"[^A-Za-z0-9._-]", "", login)
+    # With other characters it would be the address of somebody else.
+    host = urlsplit(site.repo_url).hostname if plain == login else None
+    return f"{plain or 'unknown'}@users.noreply.{host or 'invalid'}"
 
 
 def _trailer(name: str, address: str) -> str:
