@@ -80,7 +80,7 @@ def dispatch(row: Work) -> None:
 
 
 def dispatch_next() -> None:
-    """Dispatch what has waited longest of the work that there is room for now."""
+    """Dispatch the work that has waited longest and has a place now."""
     db.session.flush()
     following = min(_waiting(_taken()), key=_waits_since, default=None)
     if isinstance(following, Publication):
