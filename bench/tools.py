@@ -13,7 +13,8 @@ from tests.agents import mcp_server
 from tests.model_servers import ModelServer, model_server
 from tests.workers.attempts import Engine, engine_in
 from workers.agents.registry import find_missing
-from workers.job import Event, McpServer, Progress
+from workers.events import Event, Progress
+from workers.job import McpServer
 
 AGENTS = ("codex", "claude")
 _PROGRAM = Path(mcp_server.__file__).read_text()

@@ -33,7 +33,8 @@ from tasks.jobs.artifact_io import StoredWork
 from tasks.jobs.session_jobs import job_of, this_host
 from tasks.recovery import lost_tasks
 from workers.errors import EngineError, FetchBusy
-from workers.job import Event, Host, Job, Outcome
+from workers.events import Event, Outcome
+from workers.job import Host, Job
 from workers.processes.lifeline import Lifeline
 
 log = structlog.get_logger()

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from workers.attempt import run
 from workers.errors import EngineError, Interrupted
-from workers.job import Attachment, BaseCommit, Event, Host, Job, Limits, Outcome, Progress, Step, Usage
+from workers.events import BaseCommit, Event, Outcome, Progress, Step, Usage
+from workers.job import Attachment, Host, Job, Limits
 from workers.processes.forking import start_fork_server
 from workers.processes.lifeline import Lifeline, boot_time
 from workers.workspace.deleted_sites import find_sites, remove_site

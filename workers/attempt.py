@@ -12,8 +12,9 @@ from workers.agents.registry import open_agent
 from workers.agents.tool_servers import left_out
 from workers.egress.process import Egress, open_egress
 from workers.errors import FULL_DISK, BudgetNearlyUsed, EngineError, Interrupted, disk_full
+from workers.events import BaseCommit, Event, Outcome, Progress, Step
 from workers.interruption import Interruption
-from workers.job import BaseCommit, Event, Host, Job, Outcome, Progress, Step
+from workers.job import Host, Job
 from workers.limits.budget import Budget
 from workers.limits.spending import Spending
 from workers.processes.lifeline import Lifeline

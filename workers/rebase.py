@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import IO
 
 from workers.errors import EngineError, Interrupted
+from workers.events import Event, Outcome, Progress, Step
 from workers.interruption import Interruption
-from workers.job import Conflict, Event, Host, Job, Outcome, Progress, Step
+from workers.job import Conflict, Host, Job
 from workers.limits.budget import Budget
 from workers.publishing.commits import Commits, MergeConflict, named, temporary_repository
 from workers.redaction import Redactor

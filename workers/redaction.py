@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from workers.errors import EngineError, FetchBusy
-from workers.job import Outcome, Question, Secrets, Step
+from workers.events import Outcome, Question, Step
+from workers.job import Secrets
 from workers.processes.lines import Line
 
 _TITLE_CHARACTERS = 200

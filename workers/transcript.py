@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 
-from workers.job import Event, Limits, Step, Usage
+from workers.events import Event, Step, Usage
+from workers.job import Limits
 from workers.redaction import Redactor
 
 _USAGE_SECONDS = 1.0

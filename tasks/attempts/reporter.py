@@ -17,7 +17,7 @@ from app.services.execution import exhaustion, progress
 from app.services.execution.session_attempts import Claim
 from tasks.attempts import signals
 from tasks.attempts.transactions import transact
-from workers.job import BaseCommit, BudgetWarning, Event, Progress, Refusal, Step, Usage
+from workers.events import BaseCommit, BudgetWarning, Event, Progress, Refusal, Step, Usage
 from workers.processes.lifeline import Lifeline
 
 log = structlog.get_logger()

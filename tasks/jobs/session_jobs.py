@@ -23,18 +23,8 @@ from app.setting_values import SettingsError
 from tasks.attempts.transactions import transact
 from tasks.jobs.artifact_io import StoredWork, conversation_reader, diff_reader, file_reader
 from workers.egress.rules import Rule
-from workers.job import (
-    Attachment,
-    BoundSecret,
-    Conversation,
-    EarlierAttempt,
-    Fallback,
-    Host,
-    Job,
-    Limits,
-    McpServer,
-    Usage,
-)
+from workers.events import Usage
+from workers.job import Attachment, BoundSecret, Conversation, EarlierAttempt, Fallback, Host, Job, Limits, McpServer
 from workers.processes.lifeline import Lifeline
 
 

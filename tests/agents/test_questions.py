@@ -7,7 +7,8 @@ import pytest
 from tests.agents.real import EDIT, SANDBOXED, Real
 from tests.agents.test_real_clis import CHANGE, NOTE
 from tests.model_servers import directive
-from workers.job import Conversation, Question
+from workers.events import Question
+from workers.job import Conversation
 
 QUESTION = Question("Which sign is right?", ("plus", "minus"))
 ASKS = directive("ask", QUESTION.text, *QUESTION.choices)

@@ -21,7 +21,8 @@ from tests.workers.engine import eventually, job, linux, sigterm_once, sigterm_r
 from tests.workers.gateway.answering import answering
 from workers.agents.registry import find_missing
 from workers.attempt import run
-from workers.job import Conversation, Event, Fallback, Host, Limits, Usage
+from workers.events import Event, Usage
+from workers.job import Conversation, Fallback, Host, Limits
 from workers.stages.wrap_up import REQUEST
 
 every_agent_in_both_sandboxes = pytest.mark.parametrize("real", [*EVERY_AGENT, *WITHOUT_SANDBOX], indirect=True)

@@ -10,7 +10,7 @@ import pytest
 from tests.agents.real import EDIT, SANDBOXED, WITHOUT_SANDBOX, Real
 from tests.model_servers import directive
 from tests.workers.engine import git
-from workers.job import Step
+from workers.events import Step
 
 # Each leaves a file in the checkout whose name tells what made it.
 HOOK = {"hooks": [{"type": "command", "command": "touch $CLAUDE_PROJECT_DIR/mark-of-hook mark-of-hook"}]}

@@ -34,7 +34,8 @@ from tests.workers.engine import (
 )
 from workers.egress.process import open_egress
 from workers.egress.rules import Rule
-from workers.job import Event, Host, Limits, Refusal, Step
+from workers.events import Event, Refusal, Step
+from workers.job import Host, Limits
 from workers.sandbox import open_sandbox
 
 pytestmark = [linux, needs_bubblewrap]

@@ -18,7 +18,7 @@ from tests.workers.engine import IS_ROOT, linux, needs_bubblewrap
 from tests.workers.gateway.agents import Caller, Trusting, ask
 from workers.agents.registry import AGENTS
 from workers.egress.gateway.process import PORT
-from workers.job import Event, Usage
+from workers.events import Event, Usage
 
 pytestmark = [linux, needs_bubblewrap]
 SEARCH = Path(__file__).with_name("search.py").read_text()

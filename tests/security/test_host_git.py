@@ -18,7 +18,8 @@ import pytest
 from tests.security.test_hostile_repositories import blob, commit, tree
 from tests.workers.attempts import Attempt, Engine, code, engine_in
 from tests.workers.repositories import git
-from workers.job import Limits, Step
+from workers.events import Step
+from workers.job import Limits
 from workers.limits.git_limits import GitLimits
 from workers.repository.git import Git
 

@@ -14,7 +14,8 @@ import pytest
 from tests.processes import each_process
 from tests.workers.attempts import Engine, code, engine_in
 from tests.workers.engine import SANDBOXES, eventually, linux
-from workers.job import Limits, Step
+from workers.events import Step
+from workers.job import Limits
 
 pytestmark = linux
 MEBIBYTE = 1024**2

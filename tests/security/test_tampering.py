@@ -18,7 +18,7 @@ from app.redaction.secrets import Secrets
 from tests.workers.attempts import Attempt, Engine, engine_in
 from tests.workers.engine import SANDBOXES, git, linux, needs_bubblewrap
 from tests.workers.repositories import ENVIRONMENT, applied
-from workers.job import Step
+from workers.events import Step
 from workers.processes.lifeline import Lifeline
 from workers.publishing.commits import Change
 from workers.publishing.publish import PublishJob, publish

@@ -11,7 +11,8 @@ from typing import Literal
 
 from tests.workers.engine import MemorySink, job, repository
 from workers.attempt import run
-from workers.job import Event, Host, Job, Outcome, Step
+from workers.events import Event, Outcome, Step
+from workers.job import Host, Job
 
 
 @dataclass

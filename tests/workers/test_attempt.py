@@ -31,7 +31,8 @@ from workers.agents.registry import AGENTS
 from workers.agents.shell import ShellAgent
 from workers.attempt import run
 from workers.errors import EngineError
-from workers.job import Attachment, BaseCommit, BudgetWarning, Event, Host, Limits, Outcome, Progress, Step, Usage
+from workers.events import BaseCommit, BudgetWarning, Event, Outcome, Progress, Step, Usage
+from workers.job import Attachment, Host, Limits
 from workers.processes.lifeline import Lifeline
 from workers.processes.lines import Line
 

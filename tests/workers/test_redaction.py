@@ -7,7 +7,7 @@ import pytest
 from app.redaction.secrets import Secrets
 from workers.agents.plain_output import PlainOutput
 from workers.errors import EngineError
-from workers.job import Outcome, Step, Usage
+from workers.events import Outcome, Step, Usage
 from workers.processes.lines import Line
 from workers.redaction import Redactor, shorten
 

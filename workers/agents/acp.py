@@ -18,7 +18,8 @@ from workers.agents.tool_servers import ToolServer, servers_of
 from workers.agents.tools import Calls, todo_step
 from workers.agents.values import cost_of, count_of, objects, text_of
 from workers.egress.gateway.providers import ApiName, Provider, host_of
-from workers.job import Category, Event, Job, Step, Usage
+from workers.events import Category, Event, Step, Usage
+from workers.job import Job
 from workers.sandbox import Place
 
 # The providers that can be recognised by their variables.

@@ -14,7 +14,8 @@ from typing import ClassVar
 from workers.agents.conflicts import resolution_of
 from workers.egress.gateway.providers import ApiName, Provider, host_of
 from workers.errors import EngineError
-from workers.job import Event, Job, Question, Usage
+from workers.events import Event, Question, Usage
+from workers.job import Job
 from workers.processes.lines import Line
 from workers.sandbox import Place
 

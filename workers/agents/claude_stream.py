@@ -12,7 +12,8 @@ from workers.agents.stream import StreamAgent
 from workers.agents.tools import Calls
 from workers.agents.values import cost_of, count_of, objects, text_of
 from workers.errors import EngineError
-from workers.job import Event, Job, Step, Usage
+from workers.events import Event, Step, Usage
+from workers.job import Job
 
 _COUNTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens")
 # How many messages are remembered whose parts may still arrive: of the main agent and of parallel subagents.

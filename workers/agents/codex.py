@@ -15,7 +15,8 @@ from workers.agents.tool_servers import servers_of
 from workers.agents.tools import category_of, todo_step
 from workers.agents.values import count_of, objects, text_of
 from workers.errors import EngineError
-from workers.job import Event, Job, Step, Usage
+from workers.events import Event, Step, Usage
+from workers.job import Job
 from workers.sandbox import Place
 
 _KEYS = ("CODEX_API_KEY", "OPENAI_API_KEY")

@@ -13,7 +13,8 @@ from workers.agents.stream import StreamAgent
 from workers.agents.tool_servers import as_settings, servers_of
 from workers.agents.tools import Calls
 from workers.agents.values import count_of, text_of
-from workers.job import Event, Job, Usage
+from workers.events import Event, Usage
+from workers.job import Job
 from workers.sandbox import Place
 
 

@@ -14,7 +14,8 @@ from workers.agents.programs import Installed, own_folder
 from workers.agents.stream import StreamAgent
 from workers.agents.tools import Calls
 from workers.agents.values import cost_of, count_of, objects, text_of
-from workers.job import Event, Job, Usage
+from workers.events import Event, Usage
+from workers.job import Job
 from workers.sandbox import Place
 
 _DRIVER = ".agent-runners/mini_driver.py"

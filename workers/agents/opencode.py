@@ -12,7 +12,8 @@ from workers.agents.stream import StreamAgent
 from workers.agents.tool_servers import servers_of
 from workers.agents.tools import Calls
 from workers.agents.values import cost_of, count_of, text_of
-from workers.job import Event, Job, Usage
+from workers.events import Event, Usage
+from workers.job import Job
 from workers.sandbox import Place
 
 _PROVIDER = "configured"

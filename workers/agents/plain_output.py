@@ -7,7 +7,8 @@ import time
 from collections import deque
 from collections.abc import Iterator
 
-from workers.job import Category, Secrets, Step
+from workers.events import Category, Step
+from workers.job import Secrets
 
 _SECONDS, _FIRST_SECONDS = 0.5, 0.025
 _HEAD_CHARACTERS = 4096

@@ -10,7 +10,7 @@ from pathlib import Path
 from workers.agents.ask_server import MOST_CHOICES, MOST_QUESTIONS
 from workers.agents.plain_output import plain_text
 from workers.agents.values import objects, text_of
-from workers.job import Question, Step
+from workers.events import Question, Step
 
 FILE = ".agent-runners/questions.json"
 _MOST_BYTES = 256 * 1024

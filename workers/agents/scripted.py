@@ -10,7 +10,8 @@ from workers.agents.questions import questions_in
 from workers.agents.shell import ShellAgent
 from workers.agents.tools import category_named
 from workers.agents.values import as_object, cost_of, count_of, text_of
-from workers.job import Event, Job, Step, Usage
+from workers.events import Event, Step, Usage
+from workers.job import Job
 from workers.processes.lines import Line
 from workers.sandbox import Place
 

@@ -8,7 +8,8 @@ from workers.agents import script
 from workers.agents.base import Agent
 from workers.agents.plain_output import PlainOutput
 from workers.errors import EngineError
-from workers.job import Event, Job
+from workers.events import Event
+from workers.job import Job
 from workers.processes.lines import Line
 from workers.sandbox import Place
 

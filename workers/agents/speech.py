@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from workers.agents.plain_output import step
-from workers.job import Category, Step
+from workers.events import Category, Step
 
 # A longer message becomes more than one step.
 _MOST_CHARACTERS = 16_000

@@ -14,7 +14,8 @@ from workers.agents.tool_servers import server_files
 from workers.agents.unknown_events import UnknownEvents
 from workers.agents.values import as_object
 from workers.errors import EngineError
-from workers.job import Event, Job
+from workers.events import Event
+from workers.job import Job
 from workers.processes.lines import Line
 from workers.sandbox import Place
 

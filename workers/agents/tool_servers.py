@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 from workers.agents import ask_server
 from workers.agents.questions import FILE
 from workers.egress.gateway.providers import host_of
-from workers.job import Job, McpServer, Step
+from workers.events import Step
+from workers.job import Job, McpServer
 from workers.sandbox import Place
 
 # Without `_` and `-`, which programs put between the name of a server and that of a tool.

@@ -7,7 +7,8 @@ from typing import Any
 
 from workers.agents.plain_output import plain_text
 from workers.agents.values import objects, text_of
-from workers.job import Category, Secrets, Step
+from workers.events import Category, Step
+from workers.job import Secrets
 from workers.redaction import shorten
 
 # Names of tools in lower case, without `_` and `-`.

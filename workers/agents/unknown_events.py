@@ -6,7 +6,8 @@ import itertools
 from collections.abc import Iterator, Mapping
 
 from workers.agents.plain_output import plain_text
-from workers.job import Secrets, Step
+from workers.events import Step
+from workers.job import Secrets
 from workers.redaction import shorten
 
 # A program that invents kinds must not fill the session with steps.

@@ -13,7 +13,8 @@ from workers.egress.gateway.process import PORT as GATEWAY_PORT
 from workers.egress.gateway.process import Gateway
 from workers.egress.rules import Rule
 from workers.errors import Stage
-from workers.job import Host, Refusal
+from workers.events import Refusal
+from workers.job import Host
 from workers.processes.forking import Forked, fork
 from workers.processes.launch import Network
 

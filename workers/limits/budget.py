@@ -6,7 +6,8 @@ import time
 from collections.abc import Iterator
 
 from workers.errors import BudgetNearlyUsed, EngineError, Stage
-from workers.job import BudgetWarning, Limits, Step, Usage
+from workers.events import BudgetWarning, Step, Usage
+from workers.job import Limits
 
 # Shares of a limit at which a step warns: of time; of tokens and cost; and of the time without output.
 _NEARLY_ALL = 0.9

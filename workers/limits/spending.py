@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from workers.egress.gateway.counts import Counts
 from workers.egress.gateway.process import Limited, Report, Used
 from workers.errors import EngineError
-from workers.job import Refusal, Step, Usage
+from workers.events import Refusal, Step, Usage
 from workers.limits.budget import Budget
 from workers.limits.prices import Prices
 

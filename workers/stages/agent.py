@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 
 from workers.agents.base import Agent, parsing_output
+from workers.events import Event, Step, Usage
 from workers.interruption import Interruption
-from workers.job import Event, Step, Usage
 from workers.limits.budget import Budget
 from workers.limits.spending import Spending
 from workers.processes.lines import Line

@@ -7,8 +7,9 @@ from collections.abc import Callable, Generator, Iterable
 
 from workers.egress.process import Egress
 from workers.errors import EngineError, Stage
+from workers.events import Event
 from workers.interruption import Interruption
-from workers.job import Event, Job
+from workers.job import Job
 from workers.limits.budget import Budget
 from workers.limits.cgroups import open_group
 from workers.limits.command import running

@@ -13,7 +13,8 @@ import tempfile
 from workers.agents.base import Agent
 from workers.conversations.archive import pack, remove, unpack
 from workers.errors import EngineError
-from workers.job import ConversationLost, Job, Step
+from workers.events import Step
+from workers.job import ConversationLost, Job
 from workers.sandbox import Directories, Sandbox
 from workers.workspace.diffs import Chunks
 from workers.workspace.inputs import renew_home

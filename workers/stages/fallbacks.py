@@ -8,7 +8,8 @@ from collections.abc import Callable
 from workers.agents.base import Agent
 from workers.agents.registry import open_agent
 from workers.errors import EngineError
-from workers.job import Host, Job, Step
+from workers.events import Step
+from workers.job import Host, Job
 from workers.redaction import Redactor
 from workers.sandbox import Directories, Sandbox
 from workers.stages.commands import Events

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from workers.errors import FULL_DISK, EngineError, disk_full
-from workers.job import Job, Step
+from workers.events import Step
+from workers.job import Job
 from workers.processes.lifeline import Lifeline
 from workers.repository.forbidden import find_forbidden
 from workers.workspace.conflicts import refuse_unresolved

@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from workers.agents import script
 from workers.agents.plain_output import PlainOutput
 from workers.errors import EngineError
+from workers.events import Event, Step
 from workers.interruption import Interruption
-from workers.job import Event, Job, Step
+from workers.job import Job
 from workers.processes.lines import Line
 from workers.sandbox import Sandbox
 from workers.stages.commands import Commands, Events

@@ -7,7 +7,8 @@ import tempfile
 from workers.agents.base import Agent
 from workers.agents.registry import open_agent
 from workers.conversations.archive import pack, remove, unpack
-from workers.job import ConversationLost, Host, Step
+from workers.events import Step
+from workers.job import ConversationLost, Host
 from workers.sandbox import Directories, Sandbox
 from workers.workspace.inputs import renew_home
 

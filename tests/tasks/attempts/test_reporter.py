@@ -23,7 +23,7 @@ from tasks.attempts.reporter import Reporter
 from tasks.sessions import run_session
 from tests.statements import counted
 from tests.tasks.conftest import read, runner_of
-from workers.job import Refusal, Step
+from workers.events import Refusal, Step
 
 
 @pytest.fixture

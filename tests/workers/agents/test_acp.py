@@ -14,7 +14,8 @@ from tests.workers.engine import job
 from workers.agents import acp_client
 from workers.agents.base import Agent
 from workers.agents.registry import find_missing, open_agent
-from workers.job import Job, Usage
+from workers.events import Usage
+from workers.job import Job
 from workers.processes.lines import Line
 
 CONFIGURED = (("mine", ("gemini", "--acp")),)

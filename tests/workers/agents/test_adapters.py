@@ -18,7 +18,8 @@ from workers.agents.plain_output import PlainOutput, plain
 from workers.agents.programs import Installed, find_installed, find_version
 from workers.agents.registry import AGENTS, find_missing, open_agent
 from workers.errors import EngineError
-from workers.job import Conflict, Event, Limits, Step, Usage
+from workers.events import Event, Step, Usage
+from workers.job import Conflict, Limits
 from workers.processes.lines import Line
 from workers.sandbox import Place
 

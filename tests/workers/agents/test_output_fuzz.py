@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from app.redaction.secrets import Secrets
 from tests.workers.engine import job
 from workers.agents.registry import open_agent
-from workers.job import Event, Step, Usage
+from workers.events import Event, Step, Usage
 from workers.processes.lines import Line
 from workers.redaction import Redactor
 

@@ -19,7 +19,8 @@ from workers.agents import ask_server
 from workers.agents.questions import read_questions
 from workers.agents.registry import AGENTS, open_agent
 from workers.agents.tool_servers import left_out
-from workers.job import BoundSecret, McpServer, Question, Step
+from workers.events import Question, Step
+from workers.job import BoundSecret, McpServer
 
 QUESTION = {"question": "Which sign?", "choices": ["plus", "minus"]}
 SECRET = "sk-0123456789abcdef-0123456789"

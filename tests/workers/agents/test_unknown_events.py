@@ -14,7 +14,7 @@ from tests.workers.agents.test_adapters import STREAMS, replay, titles
 from tests.workers.engine import job
 from workers.agents.base import Agent
 from workers.agents.registry import open_agent
-from workers.job import Step
+from workers.events import Step
 from workers.processes.lines import Line
 
 CONFIGURED = (("mine", ("gemini", "--acp")),)

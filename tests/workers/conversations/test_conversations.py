@@ -10,7 +10,8 @@ import pytest
 
 from tests.workers.attempts import Attempt, Engine, engine_in
 from tests.workers.engine import IS_ROOT, USUAL_SANDBOX
-from workers.job import Conversation, ConversationLost, Job, Limits, Step
+from workers.events import Step
+from workers.job import Conversation, ConversationLost, Job, Limits
 
 RESUMED, IN_WORDS, NOT_KEPT = (
     "The conversation is resumed",

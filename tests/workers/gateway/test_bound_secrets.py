@@ -16,7 +16,8 @@ from tests.listening import Listener
 from tests.workers.attempts import Engine, code, engine_in
 from tests.workers.engine import USUAL_SANDBOX
 from workers.egress.gateway.process import open_gateway
-from workers.job import BoundSecret, Host, Refusal
+from workers.events import Refusal
+from workers.job import BoundSecret, Host
 
 SECRET = "shop-0123456789-hush"
 SEARCH = """

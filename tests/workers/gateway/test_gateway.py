@@ -24,7 +24,7 @@ from tests.workers.gateway.answering import answering
 from tests.workers.gateway.conftest import Open
 from workers.egress.gateway.counts import Counts
 from workers.egress.gateway.process import Limited
-from workers.job import Refusal
+from workers.events import Refusal
 
 ASK = {"role": "user", "content": "hello"}
 MESSAGES = {"model": "claude-sonnet-4-6", "messages": [ASK], "tools": [{"name": "Write"}], "stream": True}

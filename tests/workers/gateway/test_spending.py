@@ -16,7 +16,8 @@ from tests.workers.gateway.agents import Caller, ask
 from workers.agents.registry import AGENTS
 from workers.agents.scripted import ScriptedAgent
 from workers.agents.shell import SCRIPT
-from workers.job import Fallback, Limits, Refusal, Step, Usage
+from workers.events import Refusal, Step, Usage
+from workers.job import Fallback, Limits
 from workers.limits.budget import Budget
 from workers.sandbox import Place
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.workers.attempts import Attempt, Engine, code, engine_in
 from tests.workers.engine import SANDBOXES, needs_bubblewrap
-from workers.job import Step
+from workers.events import Step
 
 
 @pytest.fixture(params=SANDBOXES)

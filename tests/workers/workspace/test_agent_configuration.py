@@ -9,7 +9,8 @@ import pytest
 
 from tests.workers.attempts import Attempt, Engine, code, engine_in
 from tests.workers.engine import USUAL_SANDBOX, git, linux, sigterm_once, sigterm_raises
-from workers.job import Limits, Step
+from workers.events import Step
+from workers.job import Limits
 from workers.workspace.agent_configuration import is_withheld, withhold_from_home
 
 FILES = {

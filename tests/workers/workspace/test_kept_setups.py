@@ -11,7 +11,8 @@ import pytest
 
 from tests.workers.attempts import Attempt, Engine, code, engine_in
 from tests.workers.engine import git, linux, needs_bubblewrap
-from workers.job import Attachment, Host, Step
+from workers.events import Step
+from workers.job import Attachment, Host
 from workers.workspace.orphans import discard_workspaces
 
 pytestmark = [linux, needs_bubblewrap]

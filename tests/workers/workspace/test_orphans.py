@@ -16,7 +16,8 @@ from tests.workers.engine import USUAL_SANDBOX, eventually, linux
 from workers import discard_workspaces, is_orphan, locked, save_lost_work
 from workers.attempt import run
 from workers.errors import EngineError
-from workers.job import Job, Limits, Step
+from workers.events import Step
+from workers.job import Job, Limits
 
 pytestmark = linux
 FILES = (("README", "hello\n"), ("lock.json", "{}\n"), (".env", "KEY=1\n"))

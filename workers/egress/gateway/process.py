@@ -16,7 +16,8 @@ from typing import Any
 
 from workers.egress.gateway.counts import Counts
 from workers.egress.gateway.providers import Provider, host_of
-from workers.job import BoundSecret, Host, Refusal
+from workers.events import Refusal
+from workers.job import BoundSecret, Host
 from workers.processes.forking import Forked, fork
 
 HOST, PORT = "127.0.0.1", 3129
