@@ -1,9 +1,9 @@
-"""Whether the work so far is kept after an interruption. The caller is asked once, before anything else is done."""
+"""Whether the work so far is kept after an interruption. The caller is asked once, while the agent is being killed."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from workers.errors import Interrupted
 from workers.job import Job
@@ -25,10 +25,12 @@ class Interruption:
         return self._keep
 
     @contextlib.contextmanager
-    def reporting(self) -> Iterator[None]:
-        """Report an interruption where it happens, before the enclosing contexts end their processes."""
+    def reporting(self, kill: Callable[[], None]) -> Iterator[None]:
+        """Report an interruption where it happens. `kill` begins to end the processes that the enclosing contexts wait for,
+        so that they do not run on while the caller looks at its record."""
         try:
             yield
         except (SystemExit, Interrupted):
+            kill()
             self.report()
             raise

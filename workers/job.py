@@ -180,7 +180,7 @@ class Job:
     Without a `branch` the remote's default branch is used. `sha` is the commit that the caller asked for; `base_sha` is
     the one that an earlier session of the runner resolved. `start_diff` reads the cumulative diff that this session
     builds on (None: the base itself). `on_interrupt` is called once when the attempt is interrupted (`SystemExit`, or
-    `Interrupted` thrown into the generator), before the agent is killed. It returns whether to keep the work so far.
+    `Interrupted` thrown into the generator), while the agent is being killed. It returns whether to keep the work so far.
     """
 
     site_id: str

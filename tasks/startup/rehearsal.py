@@ -73,6 +73,7 @@ def _run(session_id: uuid.UUID) -> None:
         lambda: progress.record(session_id, 1, [Stage.AGENT, progress.Base("0" * 40, "main", "main")]),
         lambda: progress.record(session_id, 1, [Stage.AGENT, progress.Step("rehearsal", "")]),
         lambda: leases.beat(AgentRunnerSession, session_id, 1),
+        lambda: session_attempts.is_cancelled(session_id, 1),
         lambda: session_attempts.finish(session_id, 1, SessionState.DONE, outcomes.Outcome(work)),
     ):
         db.session.flush()

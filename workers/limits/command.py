@@ -36,6 +36,10 @@ class Process:
         self.status: int | None = None
         """The exit status, 128 + N after signal N; None until `lines` has ended."""
 
+    def kill(self) -> None:
+        """Begin to kill the whole process tree, without waiting for its end."""
+        self._supervised.kill()
+
     def lines(self) -> Iterator[Line | None]:
         """Each line of output, and None after a moment without output, until the command and its children have ended.
 

@@ -90,6 +90,11 @@ class Supervised:
         """The process id of the supervisor. All processes of the command are its descendants."""
         return self._supervisor.pid
 
+    def kill(self) -> None:
+        """Have the supervisor kill all processes, without waiting for that. It reads that nothing more will come."""
+        with contextlib.suppress(OSError):
+            self._supervisor.connection.shutdown(socket.SHUT_WR)
+
     def poll(self) -> int | None:
         """The exit status, as from `wait`; None while the command or one of its processes runs."""
         with contextlib.suppress(TimeoutError):
@@ -162,8 +167,7 @@ def _open_pipe(ours: contextlib.ExitStack, theirs: contextlib.ExitStack) -> tupl
 
 
 def _end(command: Supervised, supervisor: Forked) -> None:
-    with contextlib.suppress(OSError):
-        supervisor.connection.shutdown(socket.SHUT_WR)
+    command.kill()
     try:
         command.wait(_REAP_SECONDS)
     except TimeoutError:

@@ -65,7 +65,7 @@ class Commands:
                 stdin=stdin,
                 merged=merged,
             ) as process,
-            interruption.reporting(),
+            interruption.reporting(process.kill),
         ):
             try:
                 for line in process.lines():

@@ -267,10 +267,10 @@ def stop(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID) -> None:
 
 
 def _cancel(runner: AgentRunner, session: AgentRunnerSession) -> None:
-    task_id = session.task_id
-    lifecycle.enter(runner, session, SessionState.CANCELLED)
-    if task_id is not None:
+    if (task_id := session.task_id) is not None:
+        # Registered first, so that the agent does not run on while counters are written.
         db.after_commit(lambda: queue.revoke(task_id))
+    lifecycle.enter(runner, session, SessionState.CANCELLED)
 
 
 def waiting(sessions: Iterable[AgentRunnerSession | LatestSession]) -> dict[uuid.UUID, scheduling.Waiting]:
