@@ -170,8 +170,9 @@ def finish(workspace: Workspace, job: Job) -> str:
     return tree
 
 
-def applied(origin: Path, base: str, *patches: bytes) -> str:
-    """The tree that plain `git apply --binary` of `patches`, one after the other, makes of a fresh checkout.
+def applied(origin: Path, base: str, *patches: bytes, undone: bytes = b"") -> str:
+    """The tree that plain `git apply --binary` of `patches`, one after the other, makes of a fresh checkout, and then
+    that of `undone` with `--reverse`.
 
     The checkout is one without conversions. It is read anew in the end, so what counts is the bytes of the files.
     """
@@ -179,8 +180,9 @@ def applied(origin: Path, base: str, *patches: bytes) -> str:
     git(origin.parent, "clone", "--quiet", "--no-checkout", str(origin), str(fresh))
     write(fresh / ".git", {"info/attributes": "* -text -ident -filter -working-tree-encoding\n"})
     git(fresh, "checkout", "--quiet", "--detach", base)
-    for patch in patches:
-        git(fresh, "apply", "--binary", "--index", "--whitespace=nowarn", "-", stdin=patch)
+    for patch, *how in (*((patch,) for patch in patches), (undone, "--reverse")):
+        if patch:
+            git(fresh, "apply", "--binary", "--index", "--whitespace=nowarn", *how, "-", stdin=patch)
     assert git(fresh, "diff", "--name-only", "--ignore-submodules=all") == ""
     return git(fresh, "write-tree")
 

@@ -412,7 +412,7 @@ def test_the_time_of_a_session_counts_during_setup(engine: Engine) -> None:
 
 
 def test_an_interruption_that_is_thrown_in_ends_the_attempt(engine: Engine) -> None:
-    """As the task does when the record refuses a write: at an event, before the agent is killed."""
+    """As the task does when the record refuses a write: at an event, while the agent runs."""
     tree = Stubborn()
     with contextlib.closing(run(engine.job(f"echo x > x; {tree.script} sleep 300"), engine.host)) as events:
         while "ready" not in str(next(events)):

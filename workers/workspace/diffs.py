@@ -1,6 +1,7 @@
 """The diffs of a session, from tree to tree, handled as bytes throughout.
 
-`git apply --binary` of a stored diff, on the tree that it starts from, gives the tree that it ends with, byte for byte.
+`git apply --binary` of a stored diff, on the tree that it starts from, gives the tree that it ends with, byte for byte,
+and `git apply --binary --reverse` undoes it.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from workers.workspace.preparation import ATTRIBUTES
 
 _CHUNK = 1 << 18
 _BIG_TEXT = 8 * 1024**2
+_LINK = b"120000"
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,14 @@ class _Diff:
         """Whether git could find a renamed file: there is one that is gone, and one that is new."""
         return not all(change.existed for change in self.changed) and not all(change.exists for change in self.changed)
 
+    @property
+    def swaps_link_and_folder(self) -> bool:
+        """Whether a link took the place of a folder, or a folder that of a link."""
+        links = {change.path for change in self.changed if _LINK in (change.old_mode, change.new_mode)}
+        return bool(links) and any(
+            change.path[: slash.start()] in links for change in self.changed for slash in re.finditer(b"/", change.path)
+        )
+
 
 def _changes(objects: Objects, old: str, new: str, most: int) -> list[Change]:
     """How two trees differ. Files are counted before a diff is made."""
@@ -135,9 +145,10 @@ def _make(git: Git, objects: Objects, wanted: Sequence[_Diff], limits: Limits) -
     _mark_big_files_as_binary(git, objects, {change for diff in wanted for change in diff.changed})
     _compare(git, wanted, limits, find_renames=True)
     for diff in wanted:
-        # Git refuses to apply some of the renames that it writes, such as that of a link that a folder replaced.
-        # Where it finds none, the diff is the same without them.
-        if diff.may_have_renames and not _leads_to(git, diff):
+        # Git refuses to apply, or to undo, some of the renames that it writes: that of a link does not say that it is
+        # one, so what a folder in its place holds counts as behind the link. Where git finds none, the diff is the same
+        # without them.
+        if diff.may_have_renames and (diff.swaps_link_and_folder or not _leads_to(git, diff)):
             _compare(git, [diff], limits, find_renames=False)
 
 

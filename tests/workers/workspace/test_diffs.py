@@ -61,7 +61,7 @@ def base_repository(folder: Path) -> Path:
     blobs = {name: git(origin, "hash-object", "-w", "--no-filters", "--", name) for name in BASE}
     lines = [f"100644 {blob}\t{name}" for name, blob in blobs.items()]
     lines.append(f"160000 {SUBMODULE}\tmodule")
-    target = git(origin, "hash-object", "-w", "--stdin", stdin=b"folder/a")
+    target = git(origin, "hash-object", "-w", "--stdin", stdin=b"text")
     lines.append(f"120000 {target}\tlink")
     git(origin, "update-index", "--add", "--index-info", stdin="\n".join(lines).encode() + b"\n")
     git(origin, "commit", "--quiet", "--message", "exact")
@@ -123,6 +123,16 @@ def file_to_symlink_and_back(folder: Path) -> None:
 def folder_to_symlink(folder: Path) -> None:
     shutil.rmtree(folder / "folder")
     (folder / "folder").symlink_to("/etc")
+
+
+def folder_to_renamed_symlink(folder: Path) -> None:
+    shutil.rmtree(folder / "folder")
+    (folder / "link").rename(folder / "folder")
+
+
+def renamed_symlink_to_folder(folder: Path) -> None:
+    (folder / "link").rename(folder / "elsewhere")
+    write(folder, {"link/inside": "x\n"})
 
 
 def file_to_folder(folder: Path) -> None:
@@ -242,6 +252,8 @@ EDITS: list[Callable[[Path], None]] = [
     symlinks,
     file_to_symlink_and_back,
     folder_to_symlink,
+    folder_to_renamed_symlink,
+    renamed_symlink_to_folder,
     file_to_folder,
     folder_to_file,
     new_empty_file,
@@ -267,8 +279,10 @@ def test_a_diff_survives(edit: Callable[[Path], None], host: Host, origin: Path,
     edit(workspace.checkout)
     tree = finish(workspace, job)
     assert tree != workspace.start_tree
-    assert applied(origin, workspace.base_sha, stored_diffs(job)["cumulative"]) == tree
-    assert stored_diffs(job)["result"] == stored_diffs(job)["cumulative"]
+    diff = stored_diffs(job)["cumulative"]
+    assert applied(origin, workspace.base_sha, diff) == tree
+    assert applied(origin, workspace.base_sha, diff, undone=diff) == workspace.start_tree
+    assert stored_diffs(job)["result"] == diff
 
     # Another host, which has seen nothing of the first, goes on from the stored bytes alone.
     elsewhere = make_host(tmp_path / "elsewhere", local_repositories=origin.parent)
