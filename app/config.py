@@ -219,7 +219,7 @@ class Settings:
     )
     lease_seconds: float = setting(30.0, "Time after which a claim without a heartbeat expires.", values.ABOVE_ZERO)
     heartbeat_seconds: float = setting(5.0, "Interval at which a worker extends its lease.", values.ABOVE_ZERO)
-    sweep_seconds: float = setting(10.0, "Interval of the sweep.", values.ABOVE_ZERO)
+    sweep_seconds: float = setting(5.0, "Interval of the sweep.", values.ABOVE_ZERO)
     redispatch_seconds: float = setting(
         30.0, "Time until a waiting session is dispatched again. Doubles up to ten minutes.", values.ABOVE_ZERO
     )

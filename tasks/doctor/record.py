@@ -16,7 +16,7 @@ from migrations.config import alembic_config
 from tasks.doctor.finding import FAULTS, Finding
 
 # This many sweeps may be late before it is a fault.
-LATE_SWEEPS = 6
+LATE_SWEEPS = 12
 # The expiry of messages, at least `redispatch_seconds`, is set by one host's clock and checked by another's.
 CLOCKS_APART_SECONDS = 5.0
 
