@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from app import setting_values as values
-from app.setting_values import Rule
+from app.setting_values import Rule, SettingsError
 
 PREFIX = "AGENT_RUNNERS_"
 CLIENT_VARIABLES = ("AGENT_RUNNERS_URL", "AGENT_RUNNERS_TOKEN")
@@ -270,6 +270,19 @@ class Settings:
     max_disk_files: int = setting(
         1_000_000, "Maximum number of files and folders in a session's checkout and home together."
     )
+    smtp_url: str = setting(
+        "",
+        "Mail server for [webhooks by e-mail](webhooks.md#by-e-mail): `smtp://user:password@host:587` with STARTTLS, without only to "
+        "this machine; `smtps://` with TLS from the start (port 465); `smtp+plain://` without encryption (port 25). Empty: no e-mail "
+        "is sent.",
+        values.SMTP_URL,
+    )
+    smtp_from: str = setting(
+        "", "Sender of e-mail, such as `Agent Runners <runners@example.org>`. Needed with `SMTP_URL`.", values.SENDER
+    )
+    max_emails_per_hour: int = setting(
+        30, "E-mails that one webhook sends in an hour. Further ones wait. 0: no limit.", values.NOT_NEGATIVE
+    )
     session_workers: int = setting(2, "Number of sessions that one worker runs at once.", values.ABOVE_ZERO)
     mcp_host: str = setting("127.0.0.1", "Address that `agent-runners mcp --http` listens on.")
     mcp_port: int = setting(8752, "Port that `agent-runners mcp --http` listens on.", values.PORT)
@@ -298,6 +311,8 @@ class Settings:
     def __post_init__(self) -> None:
         if not self.public_url:
             object.__setattr__(self, "public_url", f"http://127.0.0.1:{self.web_port}")
+        if self.smtp_url and not self.smtp_from:
+            raise SettingsError(f"{PREFIX}SMTP_FROM must be set with {PREFIX}SMTP_URL: {values.SENDER.must_be}")
 
     @property
     def local_url(self) -> str:

@@ -38,7 +38,7 @@ def own_secrets(settings: Settings) -> dict[str, str]:
     """
     found = {name: getattr(settings, name) or _made(settings, name) for name in _MADE_ONCE}
     found |= {"flower_password": found["flower_auth"].partition(":")[2]}
-    found |= {name: getattr(settings, name) for name in ("database_url", "broker_url")}
+    found |= {name: getattr(settings, name) for name in ("database_url", "broker_url", "smtp_url")}
     return found | {name: os.environ.get(name, "") for name in _OF_BOTO3}
 
 

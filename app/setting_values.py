@@ -10,6 +10,7 @@ import re
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -55,6 +56,11 @@ def _is_strong(value: str) -> bool:
     return not value or (len(value) >= SECRET_KEY_LENGTH and len(set(value)) >= _LEAST_DIFFERENT_CHARACTERS)
 
 
+def _is_sender(value: str) -> object:
+    address = parseaddr(value)[1]
+    return not value or (value.isprintable() and re.fullmatch(r"[\w.!#$&'*+/=^{|}~-]+@[\w.-]+", address, re.ASCII))
+
+
 LOG_LEVEL = Rule("DEBUG, INFO, WARNING or ERROR", lambda value: value.upper() in ("DEBUG", "INFO", "WARNING", "ERROR"))
 ABOVE_ZERO = Rule("a number above 0", lambda value: value > 0)
 NOT_NEGATIVE = Rule("0 or more", lambda value: value >= 0)
@@ -76,6 +82,13 @@ USER_AND_PASSWORD = Rule(
     _matches(r"[^:]+:.+"),
     is_secret=True,
 )
+SMTP_URL = Rule(
+    "the URL of a mail server, such as smtp://user:password@mail.example.org:587, with special characters of the user and the "
+    "password percent-encoded",
+    _matches(r"(smtps?|smtp\+plain)://([^\s/@]*@)?([\w.-]+|\[[\da-f:.]+\])(:\d{1,5})?/?"),
+    is_secret=True,
+)
+SENDER = Rule("an e-mail address, such as Agent Runners <runners@example.org>", _is_sender)
 ACP_AGENTS = Rule(
     "a list of NAME=COMMAND, such as goose=goose acp",
     lambda agents: all(name and words for name, words in map(name_and_words, agents)),

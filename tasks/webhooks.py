@@ -10,14 +10,18 @@ import structlog
 from app import db
 from app.config import settings
 from app.keys import SecretKeyChanged
+from app.models.states import WebhookFormat
 from app.queue import DELIVER_WEBHOOK
 from app.redaction.secrets import Secrets, redacted_logs
 from app.services import control_places, leases
-from app.services.webhooks import deliveries
+from app.services.webhooks import deliveries, emails
 from app.services.webhooks.deliveries import Answer
 from app.services.webhooks.messages import Message
 from tasks.celery_app import app
 from tasks.jobs.session_jobs import this_host
+from workers.mail.connections import Server
+from workers.mail.letters import Letter
+from workers.mail.sending import NotSent, send
 from workers.webhooks import NotDelivered, deliver
 
 log = structlog.get_logger()
@@ -57,6 +61,28 @@ def _send_next(row_id: uuid.UUID, attempt: int) -> bool:
 
 
 def _send(message: Message) -> Answer:
+    return _mail(message) if message.form == WebhookFormat.EMAIL else _post(message)
+
+
+def _mail(message: Message) -> Answer:
+    if not settings().smtp_url:
+        return Answer(None, "This deployment sends no e-mail any more: AGENT_RUNNERS_SMTP_URL is not set.")
+    letter = Letter(
+        sender=settings().smtp_from,
+        recipient=message.url.removeprefix(emails.SCHEME),
+        subject=message.body["subject"],
+        text=message.body["text"],
+        event_id=str(message.event_id),
+        runner_id=message.body["runner_id"],
+        page=message.body["webhook_page"],
+    )
+    try:
+        return Answer(send(Server.parse(settings().smtp_url), letter))
+    except NotSent as error:
+        return Answer(error.status, str(error), is_gone=error.has_no_mailbox)
+
+
+def _post(message: Message) -> Answer:
     try:
         (url, body), secrets = message.request(), message.secrets()
     except SecretKeyChanged as error:
@@ -66,4 +92,6 @@ def _send(message: Message) -> Answer:
             status = deliver(url, str(message.event_id), body, secrets, this_host())
         except NotDelivered as error:
             return Answer(None, str(error))
+    if status == 410:
+        return Answer(status, "The receiver answered 410 Gone.", is_gone=True)
     return Answer(status, None if 200 <= status < 300 else f"The receiver answered {status}, and not with a success.")

@@ -43,6 +43,7 @@ def test_what_a_setting_takes_is_said_with_an_example(name: str, value: str, exp
         ("DATABASE_URL", "postgres://ada:hunter2@db/runners", "postgresql://user:password@host/database"),
         ("BROKER_URL", "ada:hunter2@broker:6379", "redis://:password@host:6379/0"),
         ("FLOWER_AUTH", "hunter2", "operator:correct-horse"),
+        ("SMTP_URL", "smtp://ada:hunter2/x@mail", "smtp://user:password@mail.example.org:587"),
     ],
 )
 def test_a_secret_that_cannot_be_used_is_not_repeated(name: str, value: str, example: str) -> None:
@@ -62,6 +63,15 @@ def test_valid_input_is_accepted() -> None:
         S3_ENDPOINT_URL="",
     )
     assert settings.secret_key == GOOD_KEY and settings.max_cpus == 0.0
+
+
+def test_a_mail_server_needs_a_sender() -> None:
+    with pytest.raises(SettingsError, match="AGENT_RUNNERS_SMTP_FROM must be set"):
+        read(SMTP_URL="smtp://localhost:25")
+    for sender in ("ada", "ada@example.org\nBcc: eve@example.org", "Ada <ada>"):
+        with pytest.raises(SettingsError, match="AGENT_RUNNERS_SMTP_FROM must be an e-mail address"):
+            read(SMTP_URL="smtp://localhost:25", SMTP_FROM=sender)
+    assert read(SMTP_URL="smtps://a%40b:c@[::1]:465", SMTP_FROM="Agent Runners <runners@example.org>").smtp_from
 
 
 def test_the_public_url_follows_the_port_if_it_is_not_set() -> None:

@@ -31,6 +31,7 @@ SECTIONS = {
     "allow_ssh": "Repositories and network access",
     "lease_seconds": "Leases and the sweep",
     "max_duration_seconds": "Limits of a session",
+    "smtp_url": "E-mail",
     "session_workers": "Processes and logs",
 }
 """The first setting of each section."""

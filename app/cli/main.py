@@ -39,7 +39,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "schedules": "start runs at certain times",
         "hooks": "let other systems start runs",
         "forge-webhooks": "let the forge of a site report what happens to pull requests",
-        "webhooks": "tell other systems, or people in a chat, what happens",
+        "webhooks": "tell other systems, or people in a chat or by e-mail, what happens",
         "variables": "set variables and secrets of sites, or of all sites of the account",
         "budgets": "show what is used of budgets, and set them",
         "tokens": "create, list and revoke your tokens",

@@ -246,13 +246,14 @@ class WebhookEvent(enum.StrEnum):
 
 
 class WebhookFormat(enum.StrEnum):
-    """What a webhook sends: the event for programs, or a message for people in the form of a chat service."""
+    """What a webhook sends: the event for programs, or a message for people, to a chat or by e-mail."""
 
     JSON = "json"
     SLACK = "slack"
     DISCORD = "discord"
     TEAMS = "teams"
     NTFY = "ntfy"
+    EMAIL = "email"
 
 
 class DeliveryState(enum.StrEnum):

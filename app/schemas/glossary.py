@@ -390,14 +390,14 @@ FIELDS = {
     "WebhookSchema.disabled_reason": "Why the webhook was disabled automatically. Null otherwise.",
     "WebhookSchema.events": "The types that are delivered. Empty: all.",
     "WebhookSchema.failing_since": "Since when nothing could be delivered. Null: the last request succeeded.",
-    "WebhookSchema.format": "What is sent: the event (`json`), or a message for a chat.",
+    "WebhookSchema.format": "What is sent: the event (`json`), or a message for people.",
     "WebhookSchema.site_id": "The only site whose events are delivered. Null: all sites.",
     "WebhookSchema.state": "`disabled` by a caller, by a 410, or because nothing could be delivered for a week.",
     "WebhookSchema.url": "Where requests are sent. Of a chat only the host is shown, because the rest is a secret.",
     "NewHookSchema.secret": "The secret of what is delivered. Null in a replayed answer.",
     "NewWebhookSchema.secret": "The secret that requests are signed with. Null in a replayed answer.",
     "UpdateWebhookBody.description": "A note of your own.",
-    "UpdateWebhookBody.url": "Where requests are sent: an `https://` address.",
+    "UpdateWebhookBody.url": "Where events are sent: an `https://` address, or `mailto:` with one e-mail address.",
 }
 
 PATHS = {

@@ -29,7 +29,10 @@ class CreateWebhookBody(UpdateWebhookBody):
 
     url = Text(2000, least=1, required=True, metadata={"example": "https://hooks.example.org/agent-runners"})
     format = Choice(
-        WebhookFormat, metadata={"description": "What is sent: the event, or a message for a chat. Default: `json`."}
+        WebhookFormat,
+        metadata={
+            "description": "What is sent: the event, or a message for people. Default: `json`, and `email` for a `mailto:` URL."
+        },
     )
 
 

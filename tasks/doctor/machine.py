@@ -11,6 +11,8 @@ from app import artifacts, db
 from app.config import settings
 from tasks.attempts.heartbeat import Heartbeat
 from tasks.doctor.finding import Finding
+from workers.mail import sending
+from workers.mail.connections import Server
 
 LEAST_GIT = (2, 36)
 PINS_ADDRESSES = (2, 37)
@@ -54,6 +56,15 @@ def heartbeat() -> Finding:
         remedy = "Set AGENT_RUNNERS_HEARTBEAT_SECONDS to a quarter of AGENT_RUNNERS_LEASE_SECONDS or less"
         return Finding("heartbeat", "failing", detail, remedy)
     return Finding("heartbeat", "working", detail)
+
+
+def mail() -> Finding:
+    server = Server.parse(settings().smtp_url)
+    try:
+        sending.check(server, settings().smtp_from)
+    except sending.NotSent as error:
+        return Finding("mail server", "failing", str(error), "Correct AGENT_RUNNERS_SMTP_URL, or start the server")
+    return Finding("mail server", "working", f"{server.host}, port {server.port}")
 
 
 def artifact_store() -> Finding:

@@ -71,6 +71,27 @@ def test_a_chat_that_cannot_be_sent_to_is_refused(api, fields, code):
     assert api.patch(f"/webhooks/{made['id']}", {"format": "slack"}).status_code == 422, "what it sends stays"
 
 
+def test_an_e_mail_goes_to_one_plain_address_where_there_is_a_mail_server(api, configure):
+    refused = api.post("/webhooks", {"url": "mailto:ada@example.org"})
+    assert (refused.status_code, refused.json["error_code"]) == (422, "email_not_configured")
+    configure(SMTP_URL="smtp://localhost:25", SMTP_FROM="runners@example.org")
+    made = created(api.post("/webhooks", {"url": "mailto:ada+runs@example.org"}))
+    assert (made["format"], made["url"]) == ("email", "mailto:ada+runs@example.org")
+    two, header = "mailto:a@example.org,b@example.org", "mailto:a@example.org?bcc=b@example.org"
+    for url in (
+        two,
+        header,
+        "mailto:root@localhost",
+        "mailto:",
+        'mailto:"a b"@example.org',
+        "https://hooks.example.org/",
+    ):
+        answer = api.patch(f"/webhooks/{made['id']}", {"url": url})
+        assert (answer.status_code, answer.json["error_code"]) == (422, "bad_webhook_url"), url
+    other = api.post("/webhooks", {"url": "mailto:ada@example.org", "format": "slack"})
+    assert (other.status_code, other.json["error_code"]) == (422, "bad_webhook_url")
+
+
 def test_only_administrators_send_events_elsewhere(ada, api):
     webhook = created(api.post("/webhooks", {"url": URL}))
     writer = ada.holding(Scope.WRITE)

@@ -79,8 +79,9 @@ def print_rows(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def print_secret(made: dict[str, Any], *, as_json: bool) -> None:
-    """What was made with a secret, which the API does not show again."""
-    print_json(made) if as_json else print_fields({name: made[name] for name in ("id", "url", "secret")})
+    """What was made with a secret, which the API does not show again. E-mail needs none."""
+    shown = ("id", "url") if made.get("format") == "email" else ("id", "url", "secret")
+    print_json(made) if as_json else print_fields({name: made[name] for name in shown})
 
 
 def title_of(item: dict[str, Any]) -> str:

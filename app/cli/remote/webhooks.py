@@ -1,4 +1,4 @@
-"""Tell other systems, or people in a chat, what happens."""
+"""Tell other systems, or people in a chat or by e-mail, what happens."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _full = click.option("--full/--brief", default=None, help="Whether session.step 
 
 @click.group()
 def webhooks() -> None:
-    """Tell other systems, or people in a chat, what happens.
+    """Tell other systems, or people in a chat or by e-mail, what happens.
 
     WEBHOOK is the id of a webhook. Changes need a token with the scope `admin`.
     """
@@ -40,7 +40,9 @@ def list_webhooks(client: Client, as_json: bool) -> None:
 
 @webhooks.command()
 @click.argument("url")
-@click.option("--format", "form", help="json (default), or a message for slack, discord, teams or ntfy.")
+@click.option(
+    "--format", "form", help="json (default), or a message for slack, discord, teams, ntfy or email (with mailto:)."
+)
 @click.option("--site", help="Only events of this site, by name or id.")
 @_events
 @_full
@@ -64,6 +66,7 @@ def add(
     \b
     agent-runners webhooks add https://hooks.example.org/runs --event session.done --event session.error
     agent-runners webhooks add - --format slack < url.txt
+    agent-runners webhooks add mailto:ada@example.org --event session.error
     """
     fields = {"format": form, "description": description, "events": list(events) or None, "full": full}
     given = {name: value for name, value in fields.items() if value is not None}

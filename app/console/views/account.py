@@ -139,6 +139,9 @@ def create_webhook() -> Response:
             made, text = webhooks.create(caller(), WebhookFields(**forms.load(CreateWebhookBody(), given)))
     except AppError as error:
         return show(error)
+    if made.format.value == "email":
+        # What is sent by e-mail is not signed.
+        return back("webhooks")
     return show(secret=(f"The secret that requests to {made.url} are signed with", text))
 
 

@@ -19,7 +19,7 @@ from app.models.states import DeliveryState, WebhookState
 from app.services import control_places, last_runs, leases, lookup
 from app.services.event_streams import AccountEvents, Cursor
 from app.services.events import OF_ACCOUNT
-from app.services.webhooks import messages, steps
+from app.services.webhooks import emails, messages, steps
 from app.services.webhooks.messages import Message
 
 EVENT_SECONDS = 86_400.0
@@ -37,6 +37,8 @@ class Answer:
 
     status: int | None
     error: str | None = None
+    is_gone: bool = False
+    """Whether the receiver wants no more, or does not exist: the webhook is disabled."""
 
     @property
     def is_success(self) -> bool:
@@ -56,11 +58,14 @@ def claim(webhook_id: uuid.UUID) -> int | None:
 
 
 def next_message(webhook_id: uuid.UUID, attempt: int) -> Message | None:
-    """The message that is to be sent next, which is recorded as pending. None: there is none, and the lease has ended.
+    """The message that is to be sent next, which is recorded as pending. None: there is none now, and the lease has ended.
 
     Raises LeaseLost.
     """
     webhook = _held(webhook_id, attempt)
+    if wait := emails.seconds_to_wait(webhook):
+        leases.release(webhook, dispatch_in=wait)
+        return None
     if again := _find_replay(webhook):
         return messages.compose(webhook, db.session.get_one(Event, again.event_id), again, None)
     if pending := steps.find_pending(webhook):
@@ -114,8 +119,8 @@ def _fail(webhook: Webhook, delivery: WebhookDelivery, message: Message, answer:
     now = webhook.locked_at
     assert now is not None
     webhook.failing_since = webhook.failing_since or now
-    if answer.status == 410:
-        _disable(webhook, delivery, "The receiver answered 410 Gone.")
+    if answer.is_gone:
+        _disable(webhook, delivery, answer.error or "The receiver is gone.")
         return False
     if now - webhook.failing_since > datetime.timedelta(seconds=DISABLED_AFTER_SECONDS):
         _disable(webhook, delivery, "Nothing could be delivered for a week.")

@@ -1,4 +1,4 @@
-"""Events as messages for people, in the form that a chat service takes. Each is one POST of JSON."""
+"""Events as messages for people, in the form that a chat service takes as one POST of JSON, or as an e-mail."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from app.escaping import inert, one_line
 from app.models.states import WebhookEvent, WebhookFormat
 
 _LONGEST = 600
+_LONGEST_SUBJECT = 150
 _SUPPRESS_EMBEDS = 1 << 2
 """https://discord.com/developers/docs/resources/message#message-object-message-flags"""
 _HEADLINES: Mapping[str, str] = {
@@ -120,9 +121,18 @@ def _ntfy(text: _Text) -> dict[str, Any]:
     return {"title": text.headline, "message": "\n".join(text.lines), "click": text.link}
 
 
+def _email(text: _Text) -> dict[str, Any]:
+    subject = ": ".join((text.headline, *text.lines[:1]))
+    return {
+        "subject": subject if len(subject) <= _LONGEST_SUBJECT else f"{subject[:_LONGEST_SUBJECT]} ...",
+        "text": "\n\n".join((f"{text.headline}.", *text.lines, text.link)),
+    }
+
+
 _FORMS: Mapping[WebhookFormat, Callable[[_Text], dict[str, Any]]] = {
     WebhookFormat.SLACK: _slack,
     WebhookFormat.DISCORD: _discord,
     WebhookFormat.TEAMS: _teams,
     WebhookFormat.NTFY: _ntfy,
+    WebhookFormat.EMAIL: _email,
 }

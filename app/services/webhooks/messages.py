@@ -91,6 +91,11 @@ def compose(webhook: Webhook, event: Event, delivery: WebhookDelivery, position:
         body = {"type": delivery.event_type, "timestamp": event.created_at.isoformat(), "data": data}
     else:
         body = formats.render(webhook.format, delivery.event_type, data, f"{settings().public_url}/runners/{runner.id}")
+    if webhook.format == WebhookFormat.EMAIL:
+        body |= {
+            "runner_id": str(runner.id),
+            "webhook_page": f"{settings().public_url}/account/webhooks/{webhook.id}",
+        }
     address = (webhook.format, webhook.url, webhook.url_encrypted)
     return Message(delivery.id, event.id, *address, body, _encrypted_secrets(webhook), position)
 

@@ -20,7 +20,7 @@ from app.services.hooks.authenticity import new_secret
 from app.services.pagination import Listing, Page
 from app.services.sites import git_names
 from app.services.unset import UNSET, Unset
-from app.services.webhooks import formats
+from app.services.webhooks import emails, formats
 
 EVENTS = tuple(event.value for event in WebhookEvent)
 """What can be delivered."""
@@ -128,6 +128,7 @@ def replay(caller: Caller, webhook_id: uuid.UUID, delivery_id: uuid.UUID) -> Web
     delivery = db.session.scalar(query)
     if delivery is None:
         raise NotFound("The webhook has no delivery with this id. GET its deliveries.", error_code="delivery_not_found")
+    emails.check_replay(webhook, delivery)
     delivery.state, delivery.tries = DeliveryState.PENDING, 0
     if webhook.lease_expires_at is None:
         webhook.next_dispatch_at = db.now()
@@ -139,7 +140,7 @@ def _apply(caller: Caller, webhook: Webhook, fields: WebhookFields) -> None:
     if fields.site_id:
         lookup.get_site(caller, fields.site_id)
     given = {name: value for name, value in asdict(fields).items() if value is not UNSET}
-    webhook.format = given.pop("format", webhook.format or WebhookFormat.JSON)
+    webhook.format = given.pop("format", webhook.format or _usual_format(fields.url))
     if url := given.pop("url", None):
         _set_url(webhook, url)
     active = given.pop("active", None)
@@ -158,7 +159,15 @@ def _apply(caller: Caller, webhook: Webhook, fields: WebhookFields) -> None:
         db.session.execute(sa.update(WebhookDelivery).where(*waiting).values(state=DeliveryState.FAILED))
 
 
+def _usual_format(url: str | Unset) -> WebhookFormat:
+    return WebhookFormat.EMAIL if isinstance(url, str) and url.startswith(emails.SCHEME) else WebhookFormat.JSON
+
+
 def _set_url(webhook: Webhook, url: str) -> None:
+    if webhook.format == WebhookFormat.EMAIL:
+        emails.check_url("url", url)
+        webhook.url = url
+        return
     git_names.check_webhook_url("url", url)
     if webhook.format == WebhookFormat.JSON:
         webhook.url = url

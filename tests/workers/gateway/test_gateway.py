@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
 import json
-import ssl
 import threading
 import time
 from pathlib import Path
@@ -12,12 +10,8 @@ from typing import Any
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
+from tests.certificates import certificate, server_context
 from tests.model_servers import KEY, ModelServer
 from tests.workers.engine import eventually
 from tests.workers.gateway.answering import answering
@@ -215,16 +209,7 @@ def test_a_server_that_does_not_answer_is_an_error_of_the_provider(opened: Open)
 
 
 def test_a_certificate_that_nobody_trusts_is_refused(opened: Open, tmp_path: Path) -> None:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + datetime.timedelta(days=1))
-    (tmp_path / "pem").write_bytes(
-        made.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
-        + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "pem")
+    context = server_context(certificate(tmp_path, "127.0.0.1"))
     with answering([b"{}"], tls=context) as url:
         answer = opened("openai", url).post("openai", "/responses", RESPONSES)
     assert answer.status_code == 502 and "certificate was not accepted" in answer.text
