@@ -11,7 +11,7 @@ _LONGEST_WAIT_SECONDS = 30.0
 class ClientError(Exception):
     """A call that failed. `status` is 0 and `error_code` is `unreachable` if there was no answer at all.
 
-    `retry_after` has the seconds after which the API suggests to try again, if it does.
+    Its text is the message of the API with the remedy, and the `error_code` in brackets. `retry_after` has the seconds after which the API suggests to try again, if it does.
     """
 
     def __init__(
@@ -22,7 +22,7 @@ class ClientError(Exception):
         error_code: str = "unreachable",
         retry_after: float | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(message if status == 0 else f"{message} [{error_code}]")
         self.status = status
         self.error_code = error_code
         self.retry_after = retry_after
@@ -40,7 +40,7 @@ def raise_for(response: httpx.Response) -> None:
         message = f"{response.reason_phrase}. This answer is not from the Agent Runners API; check the URL."
         code = "not_the_api"
     raise ClientError(
-        f"{response.status_code}: {message}",
+        message,
         status=response.status_code,
         error_code=code,
         retry_after=retry_after(response),

@@ -14,4 +14,4 @@ def id_in_path(text: str) -> str:
     try:
         return str(uuid.UUID(text))
     except ValueError:
-        raise ClientError(f"404: {text!r} is not an id", status=httpx.codes.NOT_FOUND, error_code="not_found") from None
+        raise ClientError(f"{text!r} is not an id", status=httpx.codes.NOT_FOUND, error_code="not_found") from None

@@ -17,7 +17,7 @@ from app.models.limits import SessionLimits
 from app.setting_values import SettingsError
 from tasks.doctor import machine, messages, record, stuck
 from tasks.doctor.finding import Finding, broken
-from tasks.jobs.session_jobs import limits_of, this_host
+from tasks.jobs.session_jobs import limits_of
 from workers.agents.registry import find_missing
 from workers.sandbox.layers import layers
 
@@ -53,12 +53,14 @@ def examine() -> Iterator[Finding]:
         except Exception as error:
             yield broken(part, error, remedy)
     try:
+        record.configure()
         yield from stuck.stuck()
     except Exception as error:
         yield broken("queue", error, "Fix the database first; it stores the waiting sessions")
     try:
-        for layer in layers(this_host(), limits_of(SessionLimits(settings().max_duration_seconds))):
-            yield Finding(layer.name, layer.state, layer.detail, layer.remedy)
+        with machine.host() as host:
+            for layer in layers(host, limits_of(SessionLimits(settings().max_duration_seconds))):
+                yield Finding(layer.name, layer.state, layer.detail, layer.remedy)
     except SettingsError as error:
         yield Finding("settings", "missing", str(error), "Correct the setting; docs/settings.md lists the values")
     except Exception as error:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import os
 import re
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 from app import artifacts, db
 from app.config import settings
 from tasks.attempts.heartbeat import Heartbeat
 from tasks.doctor.finding import Finding
+from tasks.jobs.session_jobs import this_host
+from workers.job import Host
 from workers.mail import sending
 from workers.mail.connections import Server
 
@@ -39,7 +46,9 @@ def git() -> Finding:
 
 def data_folder() -> Finding:
     folder = settings().data_dir.absolute()
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not folder.exists():
+        detail = f"{folder} does not exist yet"
+        return Finding("data folder", "missing", detail, "Run: agent-runners migrate, which creates it")
     free = shutil.disk_usage(folder).free
     detail = f"{folder}, {free / 1024**3:.1f} GiB free"
     if not os.access(folder, os.W_OK):
@@ -47,6 +56,18 @@ def data_folder() -> Finding:
     if free < LEAST_FREE_BYTES:
         return Finding("data folder", "missing", detail, "Free disk space, or set AGENT_RUNNERS_DATA_DIR")
     return Finding("data folder", "working", detail)
+
+
+@contextlib.contextmanager
+def host() -> Iterator[Host]:
+    """This host. Where no worker has made its folder yet, the sandbox is tried in another one, which is removed."""
+    if settings().work.exists():
+        yield this_host()
+        return
+    with tempfile.TemporaryDirectory(prefix="agent-runners-") as folder:
+        # Agents may have a user of their own.
+        os.chmod(folder, 0o711)
+        yield dataclasses.replace(this_host(), work_dir=Path(folder))
 
 
 def heartbeat() -> Finding:

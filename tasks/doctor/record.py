@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+from pathlib import Path
 
+import sqlalchemy as sa
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
@@ -21,7 +23,19 @@ LATE_SWEEPS = 12
 CLOCKS_APART_SECONDS = 5.0
 
 
+def configure() -> None:
+    """Point this process at the database. Raises FileNotFoundError for a file that does not exist: looking creates none."""
+    url = sa.make_url(settings().database)
+    if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists():
+        raise FileNotFoundError(f"there is no file {url.database}")
+    db.configure(settings().database)
+
+
 def database() -> Finding:
+    try:
+        configure()
+    except FileNotFoundError as error:
+        return Finding("database", "missing", f"sqlite, {error}", "Run: agent-runners migrate")
     engine = db.make_engine(settings().database)
     with engine.connect() as connection:
         revision = MigrationContext.configure(connection).get_current_revision()
@@ -33,7 +47,7 @@ def database() -> Finding:
 
 
 def clock() -> Finding:
-    db.configure(settings().database)
+    configure()
     with db.transaction(read_only=True):
         apart = (datetime.datetime.now(datetime.UTC) - references.moment(0)).total_seconds()
     if abs(apart) <= CLOCKS_APART_SECONDS:
@@ -47,7 +61,7 @@ def key() -> Finding:
         return Finding(
             "secret key", "off", "this machine has none yet", "Start a process; the first one generates the key"
         )
-    db.configure(settings().database)
+    configure()
     with db.transaction(read_only=True):
         is_same = secret_key.is_same()
     if is_same is False:
@@ -56,7 +70,7 @@ def key() -> Finding:
 
 
 def sweep() -> Finding:
-    db.configure(settings().database)
+    configure()
     with db.transaction(read_only=True):
         age = last_runs.age(last_runs.SWEEP)
     detail = "no sweep has run yet" if age is None else f"the last sweep ended {age:.0f} s ago"

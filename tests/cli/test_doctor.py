@@ -35,8 +35,10 @@ def findings(folder: Path, **settings: str) -> dict[str, dict[str, Any]]:
 
 def test_on_a_new_machine_missing_parts_are_reported_with_their_remedies(folder: Path) -> None:
     found = findings(folder)
-    assert {found[part]["state"] for part in ("git", "data folder", "heartbeat")} == {"working"}
+    assert {found[part]["state"] for part in ("git", "heartbeat")} == {"working"}
+    assert not (folder / "data").exists(), "looking creates nothing"
     for part, remedy in {
+        "data folder": "agent-runners migrate",
         "database": "agent-runners migrate",
         "artifact store": "agent-runners migrate",
         "broker": "agent-runners broker",

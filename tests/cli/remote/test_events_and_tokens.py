@@ -38,7 +38,7 @@ def test_a_webhook_is_added_listed_changed_and_removed(run: Run, client: Client,
     assert run("webhooks", "set", webhook, "--inactive").status == 0
     assert client.get_webhook(webhook)["state"] == "disabled"
     assert run("webhooks", "deliveries", webhook).stdout == ""
-    assert "409" in run("webhooks", "replay", webhook, webhook).stderr, "it delivers nothing now"
+    assert "webhook_disabled" in run("webhooks", "replay", webhook, webhook).stderr, "it delivers nothing now"
     assert run("webhooks", "remove", webhook).status == 0 and run("webhooks", "list").stdout == ""
 
 
@@ -107,4 +107,4 @@ def test_a_forge_webhook_is_added_shown_changed_and_removed(run: Run, client: Cl
     assert fields(run("forge-webhooks", "rotate", "shop").stdout)["secret"] != added["secret"]
     assert run("forge-webhooks", "deliveries", "shop", "--json").stdout == "[]\n"
     assert run("forge-webhooks", "remove", "shop").status == 0
-    assert "404" in run("forge-webhooks", "show", "shop").stderr
+    assert "forge_webhook_not_found" in run("forge-webhooks", "show", "shop").stderr

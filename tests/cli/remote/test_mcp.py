@@ -92,10 +92,10 @@ def test_refusals_are_sentences(call: Call, site: dict[str, Any], client: Client
     assert failed and "No site is named 'shoe'" in text and "shop" in text
     for run in ("00000000-0000-7000-8000-000000000000", "../sites"):
         failed, text = call("get_run", run=run)
-        assert failed and "404" in text
+        assert failed and "not_found]" in text
     runner = client.create_runner(site["id"], "Make it b", agent="codex")
     failed, text = call("follow_up", run=runner["id"], prompt="x")
-    assert failed and "409" in text
+    assert failed and "[active_session_exists]" in text
     worker.run(runner["latest_session_id"], CHANGE)
     failed, text = call("publish", run=runner["id"], branch="main")
     assert failed and "protected" in text

@@ -80,9 +80,9 @@ def test_each_caller_has_the_rights_of_its_own_token(
                 *(caller.call_tool("get_run", {"run": run}) for caller in (ada, eve, guest) for _ in range(3))
             )
             assert [answer.is_error for answer in answers] == [False] * 3 + [True] * 3 + [False] * 3
-            assert "404" in answers[3].content[0].text
+            assert "agent_runner_not_found" in answers[3].content[0].text
             refused = await guest.call_tool("start_run", {"site": "shop", "prompt": "Make it b"})
-            assert refused.is_error and "403" in refused.content[0].text
+            assert refused.is_error and "scope_missing" in refused.content[0].text
             assert "no sites yet" in (await eve.call_tool("list_sites", {})).content[0].text
 
     asyncio.run(ask())

@@ -163,7 +163,7 @@ def test_what_does_not_exist_is_named_with_what_to_do(run: Run, site: dict[str, 
         (("run", "x", "--site", "shoe"), "no site is named 'shoe'"),
         (("follow",), "you have no runner here yet"),
         (("follow", "ffffffff"), "none of the 100 newest runners ends in 'ffffffff'"),
-        (("show", "00000000-0000-7000-8000-000000000000"), "404"),
+        (("show", "00000000-0000-7000-8000-000000000000"), "lists them. [agent_runner_not_found]"),
     ):
         done = run(*arguments)
         assert done.status == ExitStatus.ERROR and expected in done.stderr, done.stderr
