@@ -95,7 +95,7 @@ def test_a_session_is_stopped(run: Run, client: Client, site: dict[str, Any]) ->
     assert "Stopped" in run("stop").stderr
     assert client.get_session(runner["id"], runner["latest_session_id"])["state"] == "CANCELLED"
     again = run("stop")
-    assert again.status == ExitStatus.ERROR and "409" in again.stderr
+    assert again.status == ExitStatus.ERROR and "[no_active_session]" in again.stderr
 
 
 def test_what_may_not_be_published_is_refused_with_the_reason(run: Run, runner: dict[str, Any]) -> None:
