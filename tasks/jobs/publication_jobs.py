@@ -6,16 +6,15 @@ import functools
 import uuid
 
 from app import db
-from app.escaping import inert, one_line
+from app.escaping import one_line
 from app.models import AgentRunner, AgentRunnerSession, Publication
-from app.models.states import Mode, PublicationKind, SensitiveFiles
+from app.models.states import PublicationKind, SensitiveFiles
 from app.redaction.secrets import Secrets
 from app.sensitive_files import kinds_of
-from app.services.publishing import publication_attempts
+from app.services.publishing import commit_messages, publication_attempts
 from app.services.publishing.publication_attempts import PublicationClaim
 from app.services.publishing.pull_requests import Check
-from app.services.publishing.written_texts import Fit, fitting, prompt_of, write
-from app.services.runners.agent_runners import title_from
+from app.services.publishing.written_texts import Fit, fitting, write
 from app.services.sites.site_secrets import credential_of, git_credential_of
 from tasks.jobs.artifact_io import diff_reader
 from tasks.jobs.co_authors import trailers
@@ -24,8 +23,6 @@ from workers.publishing.commits import Change, Landed
 from workers.publishing.drift import DriftJob
 from workers.publishing.publish import PublishJob
 from workers.publishing.pull_requests import Additions, PullRequestSpec
-
-LONGEST_SUBJECT = 72
 
 
 def publish_job_of(claim: PublicationClaim, secrets: Secrets, lifeline: Lifeline) -> PublishJob:
@@ -37,24 +34,22 @@ def publish_job_of(claim: PublicationClaim, secrets: Secrets, lifeline: Lifeline
     assert runner.branch is not None
 
     fit = fitting(secrets)
-    # The worker of a session may have known secrets that this process does not. So a flagged session gets no commit of
-    # its own; its other changes become part of the next commit.
-    shown = [session for session in _on_base(claim.sessions) if session.cumulative_diff_key]
-    shown = [session for session in shown if not session.contains_secret]
-    changes = [_change_of(session, runner, fit) for session in shown]
+    committed = commit_messages.with_own_commit(claim.sessions)
+    changes = [_change_of(session, runner, fit) for session in committed]
     is_commit = publication.kind == PublicationKind.COMMIT
     # One commit of everything is by the person whose prompt began it.
     author = claim.sessions[0].user if publication.squash and claim.sessions else claim.user
-    edited = not shown or shown[-1].cumulative_diff_key != publication.diff_key
-    held = claim.sessions if publication.squash else [] if edited else shown[-1:]
+    edited = commit_messages.is_edited(publication.diff_key, committed)
+    held = claim.sessions if publication.squash else [] if edited else committed[-1:]
     made_by = trailers(held, author, site)
     message = f"{fit(publication.body)}\n\n{made_by}".strip() if is_commit and publication.body else None
-    subject = _subject(fit(publication.title or runner.title))
+    title = publication.title
+    default = commit_messages.subject(fit(title)) if title else commit_messages.of_runner(runner, fit)
     last = Change(
         author_name=one_line(author.full_name),
         author_email=one_line(author.email),
         seconds=int(publication.created_at.timestamp()),
-        message=message or (f"{subject}\n\n{made_by}".strip() if publication.squash else subject),
+        message=message or (f"{default}\n\n{made_by}".strip() if publication.squash else default),
         diff=diff_reader(publication.diff_key),
     )
     return PublishJob(
@@ -96,12 +91,6 @@ def drift_job_of(check: Check, secrets: Secrets, lifeline: Lifeline) -> DriftJob
     )
 
 
-def _on_base(sessions: list[AgentRunnerSession]) -> list[AgentRunnerSession]:
-    """The sessions from the last one that was rebased on: only their diffs have the runner's base."""
-    rebased = [place for place, session in enumerate(sessions) if session.mode == Mode.REBASE]
-    return sessions[rebased[-1] :] if rebased else sessions
-
-
 def _landed_by(publication: Publication, runner_base: str | None) -> Landed:
     assert publication.pushed_sha is not None
     session = db.session.get(AgentRunnerSession, publication.session_id) if publication.session_id else None
@@ -140,31 +129,13 @@ def _pull_request_of(claim: PublicationClaim, fit: Fit) -> PullRequestSpec:
 
 def _change_of(session: AgentRunnerSession, runner: AgentRunner, fit: Fit) -> Change:
     """The commit of one session. Its author is the user who created the session; the agent is a co-author, and so is
-    whoever asked for it on the forge.
-
-    The commit of a session that was rebased holds the work of all sessions before it, so it has the runner's title.
-    """
+    whoever asked for it on the forge."""
     assert session.cumulative_diff_key and session.done_at
-    parts = [
-        _subject(_title_of(session, runner.title, fit)),
-        inert(fit(session.result or "").strip()[:10_000]),
-        trailers([session], session.user, runner.site),
-    ]
+    message = commit_messages.of_session(session, runner, fit)
     return Change(
         author_name=one_line(session.user.full_name),
         author_email=one_line(session.user.email),
         seconds=int(session.done_at.timestamp()),
-        message="\n\n".join(part for part in parts if part),
+        message=f"{message}\n\n{trailers([session], session.user, runner.site)}",
         diff=diff_reader(session.cumulative_diff_key),
     )
-
-
-def _title_of(session: AgentRunnerSession, runner_title: str, fit: Fit) -> str:
-    if session.mode == Mode.REBASE:
-        return fit(runner_title)
-    return inert(fit(session.title)) if session.title else title_from(prompt_of(session, fit))
-
-
-def _subject(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= LONGEST_SUBJECT else line[: LONGEST_SUBJECT - 1] + "…"

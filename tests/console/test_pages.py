@@ -436,8 +436,10 @@ def test_work_is_published(browser, api, make_done_runner):
     assert "Opening the pull request" in browser.page(link_of(runner))
     refused = browser.post(link_of(runner, "/commit"), target_branch="main")
     assert refused.status_code == 400 and "main is a protected branch" in refused.text
-    browser.post(link_of(runner, "/commit"), target_branch="staging", squash="on")
+    browser.post(link_of(runner, "/commit"), target_branch="staging", squash="on", message="Without scripts")
     assert ok(api.get(path_of(runner)))["merge_commit_is_being_created"] is True
+    with db.transaction(read_only=True):
+        assert "Without scripts" in db.session.scalars(sa.select(Publication.body)).all()
 
 
 def test_a_runner_is_renamed_archived_and_unarchived(browser, api, make_done_runner):
@@ -605,6 +607,27 @@ def test_a_pull_request_is_written_ahead_and_edited(browser, api, worker, make_s
     assert browser.post(link_of(other, "/pull-request"), **edited).status_code == 303
     publication = find_publication(other)
     assert (publication.title, publication.body) == ("Mine", "Mine, too.")
+
+
+def test_a_commit_is_written_ahead_and_edited(browser, make_runner, worker):
+    def publish(**edited):
+        runner = make_runner(title="Say <it>", prompt="Please.")
+        worker.run(runner["latest_session_id"], patch_of("one"), result="Said to @eve.")
+        form = browser.part(link_of(runner, "/commit")).text
+        fields = dict(re.findall(r'<input[^>]* name="(\w+)"[^>]* value="([^"]*)"', form))
+        texts = re.findall(r'<textarea name="(\w+)"[^>]*>(.*?)</textarea>', form, re.DOTALL)
+        fields |= {name: html.unescape(text).replace("\n", "\r\n") for name, text in texts}
+        assert fields["message"] == "Please.\r\n\r\nSaid to @\u200beve." and fields["squashed_message"] == "Say <it>"
+        path = link_of(runner, "/commit")
+        assert browser.post(path, target_branch="staging", **{**fields, **edited}).status_code == 303
+        made = find_publication(runner)
+        return made.body, made.squash
+
+    assert publish() == (None, False), "the text is as it was"
+    assert publish(squash="on") == (None, True)
+    assert publish(message=" ") == (None, False)
+    assert publish(message="Mine.\r\n\r\nWhy.", squashed_message="All.") == ("Mine.\n\nWhy.", False)
+    assert publish(message="Mine.", squashed_message="All.", squash="on") == ("All.", True)
 
 
 def find_publication(runner):

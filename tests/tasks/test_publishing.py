@@ -16,7 +16,7 @@ from app.models import Publication
 from app.models.states import Forge, PublicationKind, PublicationState, Scope, SensitiveFiles
 from app.services.artifacts import uploads
 from app.services.callers import Caller
-from app.services.publishing import publication_attempts, publications
+from app.services.publishing import commit_messages, publication_attempts, publications
 from app.services.runners import head
 from app.services.sites import sites
 from app.services.sites.site_secrets import secrets_of
@@ -154,6 +154,20 @@ def test_the_last_commit_says_what_the_caller_says(ask, origin):
         assert git(origin, "log", "-1", "--format=%B", branch).strip() == f"My words\n\nAnd why.\n\n{made_by}"
         earlier = git(origin, "log", "--format=%s", f"main..{branch}").splitlines()[1:]
         assert earlier == ([] if squash else ["echo one > a.txt"])
+
+
+def test_a_commit_says_what_was_written_ahead(ask, origin):
+    session_id = ask("echo one > a.txt; echo Did one")
+    run_session(str(session_id))
+    follow_up(session_id, "echo two > a.txt; echo 'Fixes #1, did two'")
+    follow_up(session_id, "echo Nothing to do")
+    with db.transaction(read_only=True):
+        written = commit_messages.find(ada_of(session_id), runner_of(session_id).id)
+    assert written.last == "echo two > a.txt; echo 'Fixes #1, did two'\n\nFixes #\u200b1, did two"
+    for branch, squash in HOW.items():
+        assert commit(session_id, target_branch=branch, squash=squash).error is None
+        said = git(origin, "log", "-1", "--format=%B", branch).partition("\n\nCo-authored-by:")[0]
+        assert said == (written.squashed if squash else written.last)
 
 
 def test_a_squashed_commit_names_everyone_who_made_it(ask, origin):

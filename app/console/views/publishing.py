@@ -17,7 +17,7 @@ from app.console.views import runners
 from app.schemas.agent_runner import CommitBody, PullRequestBody
 from app.sensitive_files import kind_of
 from app.services.artifacts import diffs
-from app.services.publishing import publications, sensitive, written_texts
+from app.services.publishing import commit_messages, publications, sensitive, written_texts
 from app.services.runners import agent_runners
 
 MOST_TITLE = 500
@@ -54,7 +54,8 @@ def pull_request(runner_id: uuid.UUID) -> Response:
     refused = sensitive.find_refused(caller(), runner_id)
 
     def ask() -> None:
-        given: dict[str, Any] = {**_edited("title", "body"), **forms.filled("branch")}
+        given: dict[str, Any] = forms.filled("branch")
+        given |= {name: text for name in ("title", "body") if (text := _edited(name))}
         given |= {name: forms.names(name) for name in ADDITIONS if name in request.form}
         # Without it an existing pull request stays a draft, or not, as it is.
         if forms.flag("draft"):
@@ -64,14 +65,21 @@ def pull_request(runner_id: uuid.UUID) -> Response:
     return runners.change(runner_id, ask)
 
 
-def _edited(*names: str) -> dict[str, str]:
-    """The texts that somebody wrote. One that is as it was written ahead is left out: then it is written when the pull
-    request is opened, and the part about the sessions follows the runner."""
-    return {
-        name: value
-        for name in names
-        if (value := forms.text(name).strip()) and _digest(value) != forms.text(f"{name}_digest")
-    }
+def _edited(name: str) -> str:
+    """The text that somebody wrote. One that is as it was written ahead is left out: then it is written when the work is
+    published, and follows the runner until then."""
+    text = forms.text(name).strip()
+    return "" if _digest(text) == forms.text(f"{name}_digest") else text
+
+
+@bp.get("/runners/<uuid:runner_id>/commit")
+def written_commit(runner_id: uuid.UUID) -> Response:
+    """A part of the page: the fields of the form for a commit, with what it would say."""
+    with db.transaction(read_only=True):
+        text = commit_messages.find(caller(), runner_id)
+    written = {"message": text.last, "squashed_message": text.squashed}
+    digests = {name: _digest(value) for name, value in written.items()}
+    return page("runners/commit.html", written=written, digests=digests)
 
 
 @bp.post("/runners/<uuid:runner_id>/commit")
@@ -79,7 +87,12 @@ def commit(runner_id: uuid.UUID) -> Response:
     refused = sensitive.find_refused(caller(), runner_id)
 
     def ask() -> None:
-        given = {**forms.filled("target_branch", "message"), "squash": forms.flag("squash")}
+        squash = forms.flag("squash")
+        given: dict[str, Any] = {**forms.filled("target_branch"), "squash": squash}
+        # Without scripts the form has one field for both.
+        field = "squashed_message" if squash and "squashed_message" in request.form else "message"
+        if text := _edited(field):
+            given["message"] = text
         publications.request_commit(caller(), runner_id, forms.load(CommitBody(), given), refused)
 
     return runners.change(runner_id, ask)
