@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -30,6 +31,7 @@ from app.services.execution.progress import BudgetWarning, Usage
 from app.services.webhooks import deliveries, webhooks
 from app.services.webhooks.webhooks import WebhookFields
 from tasks.webhooks import deliver_webhook
+from tests.listening import Listener
 from tests.services.conftest import listening
 
 
@@ -268,6 +270,26 @@ def test_a_receiver_that_cannot_be_reached_is_named_and_holds_nobody_up(hook, en
     with db.transaction(read_only=True):
         error = db.session.scalar(sa.select(WebhookDelivery.error).where(WebhookDelivery.webhook_id == dead))
     assert error == "The host of the URL has an address that workers do not connect to."
+
+
+def _reset(connection: socket.socket) -> None:
+    with connection:
+        connection.recv(1)
+        # Closed with unread data and without waiting, it is reset.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def test_a_receiver_that_breaks_off_gets_the_event_again(hook, end, receiver):
+    with Listener(_reset) as breaking:
+        webhook_id = hook(url=f"http://127.0.0.1:{breaking.port}/", events=["session.done"])
+        end()
+        deliver_webhook(str(webhook_id))
+    with db.transaction():
+        delivery = db.session.scalars(sa.select(WebhookDelivery)).one()
+        assert (delivery.state, delivery.status) == ("pending", None) and "did not answer" in delivery.error
+        webhooks.update(ada(), webhook_id, WebhookFields(url=receiver.url))
+    again(webhook_id)
+    assert receiver.ids == [str(delivery.event_id)]
 
 
 def test_an_event_is_sent_once_more_when_somebody_asks(hook, end, receiver):
