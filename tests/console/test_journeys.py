@@ -259,6 +259,10 @@ def test_an_agent_asks_and_work_goes_on(open_console, api, make_runner, worker):
     page.evaluate("document.querySelector('#stream').dispatchEvent(new Event('usage'))")
     expect(page.get_by_role("heading", level=1)).to_have_text("Another title")
     expect(page.locator("[name=squashed_message]")).to_have_value("All of it")
+    # What was unfolded stays so, and who is writing goes on.
+    expect(page.locator("[name=squashed_message]")).to_be_focused()
+    expect(page.locator("[name=squashed_message]")).to_be_visible()
+    expect(page.get_by_label("Description")).to_be_visible()
     expect(page.get_by_label("minus")).to_be_checked()
     expect(page.get_by_label("Your answer", exact=True)).to_have_value("sum")
     expect(page.get_by_label("Description")).to_have_value("Mine")
