@@ -10,6 +10,7 @@ import contextlib
 import datetime
 import os
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -53,6 +54,8 @@ _POSTGRES = {
     "options": "-c idle_in_transaction_session_timeout=30s",
 }
 
+_PING_AFTER_SECONDS = 1.0
+
 
 def new_id() -> uuid.UUID:
     """A UUIDv7 (RFC 9562): unique, and ordered by the time it was made."""
@@ -90,14 +93,15 @@ def make_engine(url: str) -> sa.Engine:
     """An engine with this product's settings: WAL and `BEGIN IMMEDIATE` on SQLite, psycopg 3 on Postgres."""
     parsed = sa.make_url(url)
     if parsed.get_backend_name() == "postgresql":
-        return sa.create_engine(
+        engine = sa.create_engine(
             parsed.set(drivername="postgresql+psycopg"),
-            pool_pre_ping=True,
             pool_size=10,
             max_overflow=40,
             # Parameters in the operator's URL take precedence.
             connect_args={name: value for name, value in _POSTGRES.items() if name not in parsed.query},
         )
+        _ping_when_idle(engine)
+        return engine
     engine = sa.create_engine(
         parsed, connect_args={"timeout": SQLITE_BUSY_MILLISECONDS / 1000}, pool_size=10, max_overflow=60
     )
@@ -105,6 +109,27 @@ def make_engine(url: str) -> sa.Engine:
     sa.event.listen(engine, "connect", _prepare_sqlite)
     sa.event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _ping_when_idle(engine: sa.Engine) -> None:
+    """Check a connection before its use if it was idle for a moment. A check of each, as by `pool_pre_ping`, takes a
+    round trip for every transaction."""
+
+    def note_use(_connection: Any, record: Any) -> None:
+        record.info["used_at"] = time.monotonic()
+
+    def ping(connection: Any, record: Any, _fairy: Any) -> None:
+        used_at = record.info.get("used_at")
+        if used_at is None or time.monotonic() - used_at < _PING_AFTER_SECONDS:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            # What ended this connection has ended the others, too.
+            raise sa.exc.InvalidatePoolError from error
+
+    sa.event.listen(engine, "checkin", note_use)
+    sa.event.listen(engine, "checkout", ping)
 
 
 def _create_privately(_dialect: Any, _record: Any, arguments: list[Any], _options: Any) -> None:

@@ -21,8 +21,7 @@ class RowView:
 def runners(rows: Sequence[Any]) -> list[RowView]:
     """Runners with their latest session, what it waits for, usage and contributors."""
     rows = list(rows)
-    latest, usage = summaries.latest_sessions(rows), summaries.usage(rows)
-    contributors = summaries.contributors(rows)
+    latest, totals = summaries.latest_sessions(rows), summaries.totals(rows)
     waiting = agent_runner_sessions.waiting(latest.values())
     return [
         RowView(
@@ -32,8 +31,8 @@ def runners(rows: Sequence[Any]) -> list[RowView]:
             latest_session_mode=latest[row.id].mode,
             attached_file_keys=latest[row.id].attached_file_keys,
             waiting=waiting.get(latest[row.id].id),
-            usage=usage[row.id],
-            contributors=contributors[row.id],
+            usage=totals[row.id].usage,
+            contributors=totals[row.id].contributors,
         )
         for row in rows
     ]

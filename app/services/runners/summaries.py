@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,23 +12,6 @@ import sqlalchemy as sa
 from app import db
 from app.models import AgentRunner, AgentRunnerSession, User
 from app.models.states import Mode, SessionState
-
-
-def contributors(runners: list[AgentRunner]) -> dict[uuid.UUID, list[User]]:
-    """The users who requested sessions of each runner, in order of their first session."""
-    # Each user once, however many sessions a runner has.
-    first = sa.func.min(AgentRunnerSession.created_at)
-    requested = (
-        sa.select(AgentRunnerSession.agent_runner_id, AgentRunnerSession.user_id, first.label("first"))
-        .where(AgentRunnerSession.agent_runner_id.in_([runner.id for runner in runners]))
-        .group_by(AgentRunnerSession.agent_runner_id, AgentRunnerSession.user_id)
-        .subquery()
-    )
-    rows = sa.select(requested.c.agent_runner_id, User).join(requested, requested.c.user_id == User.id)
-    found: dict[uuid.UUID, list[User]] = {runner.id: [] for runner in runners}
-    for runner_id, user in db.session.execute(rows.order_by(requested.c.first, User.id)):
-        found[runner_id].append(user)
-    return found
 
 
 @dataclass(frozen=True)
@@ -59,20 +42,42 @@ def latest_sessions(runners: list[AgentRunner]) -> dict[uuid.UUID, LatestSession
     }
 
 
-def usage(runners: list[AgentRunner]) -> dict[uuid.UUID, dict[str, float]]:
-    """The total usage of all sessions of each runner. A number that no session reported is left out.
+@dataclass(frozen=True)
+class Totals:
+    """What all sessions of a runner come to."""
 
-    Costs are rounded to a millionth of a dollar: sums of binary fractions have more digits than they should.
-    """
+    usage: dict[str, float] = field(default_factory=dict)
+    """A number that no session reported is left out. Costs are rounded to a millionth of a dollar: sums of binary
+    fractions have more digits than they should."""
+    contributors: list[User] = field(default_factory=list)
+    """The users who requested the sessions, in order of their first one."""
+
+
+def totals(runners: list[AgentRunner]) -> dict[uuid.UUID, Totals]:
+    """The totals of each runner, by runner id."""
+    session = AgentRunnerSession
     rows = db.session.execute(
-        sa.select(AgentRunnerSession.agent_runner_id, AgentRunnerSession.usage).where(
-            AgentRunnerSession.agent_runner_id.in_([runner.id for runner in runners]),
-            AgentRunnerSession.state != SessionState.NEW,
-        )
+        sa.select(session.agent_runner_id, session.user_id, session.state, session.usage)
+        .where(session.agent_runner_id.in_([runner.id for runner in runners]))
+        .order_by(session.created_at, session.user_id)
     )
-    totals: dict[uuid.UUID, dict[str, float]] = {runner.id: {} for runner in runners}
-    for runner_id, used in rows:
-        for name, number in (used or {}).items():
-            if number is not None:
-                totals[runner_id][name] = round(totals[runner_id].get(name, 0) + number, 6)
-    return totals
+    found = {runner.id: Totals() for runner in runners}
+    # Each user once, in order.
+    requested: dict[uuid.UUID, dict[uuid.UUID, None]] = {runner.id: {} for runner in runners}
+    for runner_id, user_id, state, used in rows:
+        requested[runner_id][user_id] = None
+        if state != SessionState.NEW:
+            _add(found[runner_id].usage, used or {})
+    # Few runners have sessions of others than the user who created them, who was read with the runner.
+    users = {runner.user_id: runner.user for runner in runners}
+    if others := {user_id for ids in requested.values() for user_id in ids} - users.keys():
+        users |= {user.id: user for user in db.session.scalars(sa.select(User).where(User.id.in_(others)))}
+    for runner_id, ids in requested.items():
+        found[runner_id].contributors.extend(users[user_id] for user_id in ids)
+    return found
+
+
+def _add(usage: dict[str, float], used: dict[str, Any]) -> None:
+    for name, number in used.items():
+        if number is not None:
+            usage[name] = round(usage.get(name, 0) + number, 6)
