@@ -66,4 +66,5 @@ def _results_of(checks: Sequence[Check]) -> CheckResults | None:
     counts = Counter(check.outcome for check in checks)
     failed = [check for check in checks if check.outcome == Outcome.FAILED]
     failures = [(check.name, check.url if is_web_page(check.url) else None) for check in failed]
-    return CheckResults(counts[Outcome.PASSED], counts[Outcome.FAILED], counts[Outcome.RUNNING], failures)
+    pending = counts[Outcome.RUNNING] + counts[Outcome.STALLED]
+    return CheckResults(counts[Outcome.PASSED], counts[Outcome.FAILED], pending, failures)

@@ -226,3 +226,12 @@ def test_changes_of_checks_and_fewer_tests_wait_for_a_person(talk: Talk) -> None
 )
 def test_what_looks_like_a_test(path: str, expected: bool) -> None:
     assert is_test(path) == expected
+
+
+def test_a_check_that_waits_for_a_person_is_pending_and_not_waited_for(talk: Talk) -> None:
+    report(talk, "failure")
+    report(talk, "action_required", "approval")
+    found = talk.end_checks()
+    assert found is not None and talk.read(found) == ForgeDeliveryState.STARTED
+    results = talk.work.runner.pr_check_results
+    assert results is not None and (results["passed"], results["failed"], results["pending"]) == (0, 1, 1)

@@ -25,6 +25,8 @@ class Outcome(enum.Enum):
     """Or it was left out, or cancelled: it says nothing against the commit."""
     FAILED = "failed"
     RUNNING = "running"
+    STALLED = "stalled"
+    """It has no result, and does not get one by itself: a person has to act, or the forge has given it up."""
 
 
 @dataclass(frozen=True)

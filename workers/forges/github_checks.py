@@ -21,6 +21,7 @@ PERMISSION = (
 )
 # No one has to act on one that was cancelled or left out.
 _FAILED = ("failure", "timed_out", "startup_failure")
+_STALLED = ("action_required", "stale")
 _PER_PAGE, _MOST_PAGES = 100, 3
 _JOB = re.compile(r"/actions/runs/\d+/job/(\d+)$")
 _LOG_KEPT, _LOG_BYTES = 256 * 1024, 32 * 1024**2
@@ -72,17 +73,22 @@ class GitHubChecks:
 
 
 def _of_run(run: Any) -> Check:
-    outcome = Outcome.FAILED if run["conclusion"] in _FAILED else Outcome.PASSED
     output, place = run["output"], run["details_url"] or ""
     job = _JOB.search(place)
     texts = (output[name] for name in ("title", "summary", "text"))
     return Check(
         str(run["name"]),
-        outcome if run["status"] == "completed" else Outcome.RUNNING,
+        _outcome(run["conclusion"]) if run["status"] == "completed" else Outcome.RUNNING,
         summary="\n".join(text for text in texts if text),
         url=run["html_url"] or place,
         log_id=job[1] if job else None,
     )
+
+
+def _outcome(conclusion: str) -> Outcome:
+    if conclusion in _STALLED:
+        return Outcome.STALLED
+    return Outcome.FAILED if conclusion in _FAILED else Outcome.PASSED
 
 
 def _of_status(status: Any) -> Check:

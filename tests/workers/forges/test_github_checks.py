@@ -22,7 +22,7 @@ def test_check_runs_and_statuses_of_a_commit_or_a_branch(forge: DemoForge, repos
     sha = repository.branches()["feature"]
     reported.report(repository, sha, "tests", "success")
     run = reported.report(repository, sha, "tests", "failure", summary="1 failed", log="one\ntwo")
-    for name, state in (("slow", ""), ("skipped", "skipped"), ("late", "timed_out")):
+    for name, state in (("slow", ""), ("skipped", "skipped"), ("late", "timed_out"), ("approval", "action_required")):
         reported.report(repository, sha, name, state, url="https://ci.example.com/1")
     reported.report(repository, sha, "ci", "error", is_status=True, summary="Broken", url="https://ci.example.com/2")
     reported.report(repository, sha, "deploy", "pending", is_status=True)
@@ -34,12 +34,13 @@ def test_check_runs_and_statuses_of_a_commit_or_a_branch(forge: DemoForge, repos
         ("slow", "running"),
         ("skipped", "passed"),
         ("late", "failed"),
+        ("approval", "stalled"),
         ("ci", "failed"),
         ("deploy", "running"),
     ]
     assert (found[0].log_id, found[3].log_id) == (str(run.id), None)
-    assert found[4] == Check("ci", Outcome.FAILED, "Broken", "https://ci.example.com/2")
-    assert failures_of(checks, [found[0], found[4]]) == [Failure(found[0], "one\ntwo"), Failure(found[4])]
+    assert found[5] == Check("ci", Outcome.FAILED, "Broken", "https://ci.example.com/2")
+    assert failures_of(checks, [found[0], found[5]]) == [Failure(found[0], "one\ntwo"), Failure(found[5])]
     assert checks.read_log("1") == "", "there is no such job"
 
 
