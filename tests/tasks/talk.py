@@ -125,7 +125,10 @@ class Talk(Told):
         run_session(str(session.id))
 
     def end_checks(self, delivery_id: str | None = None) -> uuid.UUID | None:
-        """Deliver that a suite of checks has ended; the record of it."""
+        """Deliver that a suite of checks, or a pipeline, has ended; the record of it."""
+        if self.kind == Forge.GITLAB:
+            pipeline = {"object_attributes": {"status": "failed", "ref": self.work.runner.pr_branch}}
+            return self.receive("Pipeline Hook", pipeline, delivery_id)
         suite = {"head_branch": self.work.runner.pr_branch, "head_sha": self.work.head_sha}
         return self.receive("check_suite", {"action": "completed", "check_suite": suite}, delivery_id)
 

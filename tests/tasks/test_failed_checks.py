@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from app import db
 from app.demo.forge import checks
 from app.models import ForgeDelivery
-from app.models.states import ForgeDeliveryState, OnFailedChecks
+from app.models.states import Forge, ForgeDeliveryState, OnFailedChecks
 from app.services.forge_webhooks import deliveries, webhooks
 from app.services.forge_webhooks.failed_checks import LONGEST_WAIT_SECONDS, is_test
 from app.services.forge_webhooks.webhooks import ForgeWebhookFields
@@ -31,8 +31,9 @@ LOG = "2026-11-28T10:00:00.1Z ##[error]test_two failed: \x1b[31mexpected 2\x1b[0
 def make_talk(ask: Callable[..., uuid.UUID], configure: Callable[..., None], forge: DemoForge) -> Callable[..., Talk]:
     configure(ALLOW_HTTP="true", ALLOW_PRIVATE_ADDRESSES="true")
 
-    def make(**fields: Any) -> Talk:
-        return Talk(Opened(forge, ask("true")), **{"on_failed_checks": OnFailedChecks.AUTOMATIC, **fields})
+    def make(kind: Forge = Forge.GITHUB, **fields: Any) -> Talk:
+        work = Opened(forge, ask("true"), kind)
+        return Talk(work, kind, **{"on_failed_checks": OnFailedChecks.AUTOMATIC, **fields})
 
     return make
 
@@ -235,3 +236,32 @@ def test_a_check_that_waits_for_a_person_is_pending_and_not_waited_for(talk: Tal
     assert found is not None and talk.read(found) == ForgeDeliveryState.STARTED
     results = talk.work.runner.pr_check_results
     assert results is not None and (results["passed"], results["failed"], results["pending"]) == (0, 1, 1)
+
+
+def test_a_failed_pipeline_on_gitlab_becomes_a_follow_up_with_its_log(make_talk: Callable[..., Talk]) -> None:
+    talk = make_talk(Forge.GITLAB)
+    report(talk, "failure", log="one\n2 tests failed\n")
+    report(talk, "failure", "optional lint")
+    asked = talk.end_checks()
+    assert talk.read(asked) == ForgeDeliveryState.STARTED
+    prompt = talk.session(asked).prompt
+    assert "on GitLab" in prompt and "> 2 tests failed" in prompt and "optional" not in prompt
+    results = talk.work.runner.pr_check_results
+    assert results is not None and (results["passed"], results["failed"]) == (1, 1)
+    before = talk.work.head_sha
+    talk.work_on(asked)
+    assert "Done in " in talk.finish(asked) and talk.work.head_sha != before
+
+
+def test_pipelines_that_run_or_are_of_another_branch_are_not_read(make_talk: Callable[..., Talk]) -> None:
+    talk = make_talk(Forge.GITLAB)
+    branch = talk.work.runner.pr_branch
+
+    def pipeline(status: str, ref: str | None, **more: Any) -> uuid.UUID | None:
+        return talk.receive("Pipeline Hook", {"object_attributes": {"status": status, "ref": ref}, **more})
+
+    assert (
+        pipeline("running", branch) is None and pipeline("failed", "other") is None and pipeline("failed", None) is None
+    )
+    of_merge_request = {"merge_request": {"source_branch": branch}}
+    assert pipeline("success", "refs/merge-requests/1/head", **of_merge_request) is not None

@@ -17,6 +17,8 @@ _LOG_LINES, _LOG_CHARACTERS = 150, 8_000
 # Actions begins each line with a time, and marks the errors that it found.
 _TIME = re.compile(r"^\ufeff?\d{4}-\d\d-\d\dT[\d:.]+Z ?", re.MULTILINE)
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
+# GitLab marks the parts of a log: https://docs.gitlab.com/ci/jobs/job_logs/#custom-collapsible-sections
+_SECTION = re.compile(r"section_(?:start|end):\d+:[^\r\n]*\r")
 _ERROR = "##[error]"
 
 
@@ -70,7 +72,8 @@ def failures_of(checks: Checks, failed: Sequence[Check]) -> list[Failure]:
 
 def relevant(log: str) -> str:
     """The part of a log that ends with its last error; the end of the log if no error is marked."""
-    lines = _TIME.sub("", _ANSI.sub("", log.replace("\r\n", "\n"))).split("\n")
+    plain = _SECTION.sub("", _ANSI.sub("", log.replace("\r\n", "\n")))
+    lines = _TIME.sub("", plain).split("\n")
     errors = [number for number, line in enumerate(lines) if line.startswith(_ERROR)]
     lines = lines[: errors[-1] + 1] if errors else lines
     return "\n".join(lines[-_LOG_LINES:])[-_LOG_CHARACTERS:].strip("\n")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
-from workers.errors import EngineError
 from workers.forges.checks import Check, Outcome
 from workers.forges.github import parse
 from workers.forges.http import Limits
+from workers.forges.logs import Logs
 from workers.forges.rest import Rest
 from workers.job import Host
 
@@ -24,9 +23,6 @@ _FAILED = ("failure", "timed_out", "startup_failure")
 _STALLED = ("action_required", "stale")
 _PER_PAGE, _MOST_PAGES = 100, 3
 _JOB = re.compile(r"/actions/runs/\d+/job/(\d+)$")
-_LOG_KEPT, _LOG_BYTES = 256 * 1024, 32 * 1024**2
-# Of one log, and of all.
-_LOG_SECONDS, _LOGS_SECONDS = 5.0, 9.0
 
 
 class GitHubChecks:
@@ -35,8 +31,8 @@ class GitHubChecks:
     def __init__(self, repo_url: str, api_url: str | None, token: str, host: Host, limits: Limits) -> None:
         full_name, default_api = parse(repo_url)
         self._name, self._path = full_name, f"/repos/{quote(full_name)}"
-        self._log_seconds_left = _LOGS_SECONDS
         self._rest = Rest("GitHub", (api_url or default_api).rstrip("/"), token, host, limits, permission=PERMISSION)
+        self._logs = Logs(self._rest)
 
     def find(self, ref: str) -> list[Check]:
         """See `Checks`.
@@ -50,19 +46,12 @@ class GitHubChecks:
             return [*runs, *(_of_status(each) for each in self._pages(f"{commit}/status", "statuses", what))]
 
     def read_log(self, log_id: str) -> str:
-        """See `Checks`. The forge redirects to a server that has the log, which does not get the token.
+        """See `Checks`.
 
         https://docs.github.com/en/rest/actions/workflow-jobs#download-job-logs-for-a-workflow-run
         """
-        path, what = f"{self._path}/actions/jobs/{log_id}/logs", f"the log of job {log_id} in {self._name}"
-        seconds, started = min(_LOG_SECONDS, self._log_seconds_left), time.monotonic()
-        try:
-            with self._rest.translated():
-                return self._rest.read_end(path, what, _LOG_KEPT, Limits(seconds, seconds, 1, _LOG_BYTES))
-        except EngineError:
-            return ""
-        finally:
-            self._log_seconds_left -= time.monotonic() - started
+        path = f"{self._path}/actions/jobs/{log_id}/logs"
+        return self._logs.read(path, f"the log of job {log_id} in {self._name}")
 
     def _pages(self, path: str, key: str, what: str) -> Iterator[Any]:
         for page in range(1, _MOST_PAGES + 1):

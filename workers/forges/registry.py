@@ -28,7 +28,10 @@ DISCUSSIONS = {
     "gitea": ("workers.forges.gitea_discussions", "GiteaDiscussions"),
 }
 """The forges whose comments and reviews are followed."""
-CHECKS = {"github": ("workers.forges.github_checks", "GitHubChecks")}
+CHECKS = {
+    "github": ("workers.forges.github_checks", "GitHubChecks"),
+    "gitlab": ("workers.forges.gitlab_checks", "GitLabChecks"),
+}
 """The forges whose checks are followed."""
 ISSUES = {"github": ("workers.forges.github_issues", "GitHubIssues")}
 """The forges whose issues start runners."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 import zlib
 from typing import Any, NoReturn
 
-from flask import Blueprint, abort, g, jsonify, make_response, request
+from flask import Blueprint, Response, abort, g, jsonify, make_response, request
 from werkzeug.exceptions import NotFound
 
-from app.demo.forge import discussions, pulls, shapes
+from app.demo.forge import checks, discussions, pulls, shapes
+from app.demo.forge.checks import Check
 from app.demo.forge.discussions import Entry
 from app.demo.forge.forge import forge, may_write
 from app.demo.forge.paging import page_of
@@ -22,6 +23,13 @@ gitlab = Blueprint("gitlab", __name__, url_prefix="/api/v4")
 _MERGE_REQUESTS = "/projects/<path:project>/merge_requests"
 _STATES = {"open": "opened", "draft": "opened", "closed": "closed", "merged": "merged"}
 _PEOPLE = {"reviewer_ids": "reviewers", "assignee_ids": "assignees"}
+_JOB_STATES = {
+    "": "running",
+    "failure": "failed",
+    "error": "failed",
+    "cancelled": "canceled",
+    "action_required": "manual",
+}
 _LIMITS = {"title": 255, "description": 1_048_576}
 _LEVELS, _MOST_NOTE_CHARACTERS = {"read": 20, "write": 30, "admin": 40}, 1_000_000
 
@@ -111,6 +119,23 @@ def _named(ids: list[int]) -> list[str]:
     return [name for name in pulls.PEOPLE if pulls.number_of(name) in ids]
 
 
+@gitlab.get("/projects/<path:project>/repository/commits/<path:ref>/statuses")
+def list_statuses(ref: str) -> list[dict[str, Any]]:
+    """https://docs.gitlab.com/api/commits/#list-the-statuses-of-a-commit: jobs and what other systems report."""
+    sha = checks.resolve(g.repository, ref)
+    both = (checks.of_commit(g.repository, sha, statuses=statuses) for statuses in (False, True))
+    return _page([_status(each) for found in both for each in found])
+
+
+@gitlab.get("/projects/<path:project>/jobs/<int:job_id>/trace")
+def get_trace(job_id: int) -> Response:
+    """https://docs.gitlab.com/api/jobs/#get-a-log-file"""
+    log = checks.find(g.repository, job_id).log
+    if log is None:
+        _refuse(404, {"message": "404 Not Found"})
+    return Response(log, content_type="text/plain")
+
+
 @gitlab.get("/projects/<path:project>/labels/<label>")
 def get_label(label: str) -> dict[str, Any]:
     if label not in pulls.LABELS:
@@ -193,6 +218,24 @@ def _note(entry: Entry) -> dict[str, Any]:
     about = {"noteable_iid": entry.number, "noteable_type": "MergeRequest", "system": False}
     kind = {"type": "DiffNote" if entry.path else None, "created_at": entry.created_at}
     return {"id": entry.id, "body": entry.body, "author": _person(entry.user), **about, **kind, **position}
+
+
+def _status(check: Check) -> dict[str, Any]:
+    return {
+        "id": check.id,
+        "sha": check.sha,
+        "ref": None,
+        "status": _JOB_STATES.get(check.state, check.state),
+        "name": check.name,
+        "target_url": check.url,
+        "description": check.summary,
+        "created_at": check.at,
+        "started_at": check.at,
+        "finished_at": None,
+        "allow_failure": check.name.startswith("optional"),
+        "coverage": None,
+        "author": _person(shapes.LOGIN),
+    }
 
 
 def _page(found: list[dict[str, Any]]) -> list[dict[str, Any]]:

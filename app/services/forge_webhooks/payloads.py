@@ -9,6 +9,8 @@ from typing import Any
 from app.models.states import Forge, ForgeEvent
 from app.services.hooks.authenticity import Request
 
+# A pipeline whose next job has to be started by somebody is `manual`.
+_ENDED = ("success", "failed", "canceled", "skipped", "manual")
 _LARGEST_NUMBER, _LARGEST_ID, _LONGEST_BRANCH = 2**31 - 1, 2**63 - 1, 255
 
 
@@ -101,6 +103,12 @@ def _gitlab(event: str, data: Mapping[str, Any]) -> Notice | None:
     about = data["object_attributes"]
     if event == "Merge Request Hook":
         return Notice(ForgeEvent.PULL_REQUEST, about["iid"])
+    if event == "Pipeline Hook" and about["status"] in _ENDED:
+        # The pipeline of a merge request runs for a ref of its own.
+        merge_request = data.get("merge_request")
+        return Notice(
+            ForgeEvent.CHECKS, None, branches=(merge_request["source_branch"] if merge_request else about["ref"],)
+        )
     # Older servers send no action, and only new comments.
     is_new = about.get("action", "create") == "create"
     if event == "Note Hook" and is_new and about["noteable_type"] == "MergeRequest":

@@ -27,7 +27,7 @@ class Capabilities:
 FORGES = {
     Forge.GITHUB: Capabilities("GitHub", "github.com", has_checks=True, has_issues=True),
     # GitLab takes tokens of OAuth with this name only.
-    Forge.GITLAB: Capabilities("GitLab", "gitlab.com", git_user="oauth2"),
+    Forge.GITLAB: Capabilities("GitLab", "gitlab.com", git_user="oauth2", has_checks=True),
     Forge.GITEA: Capabilities("Forgejo or Gitea", "codeberg.org"),
     Forge.BITBUCKET: Capabilities("Bitbucket, commits only", "bitbucket.org", has_pull_requests=False),
     Forge.NONE: Capabilities("Plain git, commits only", has_pull_requests=False),
