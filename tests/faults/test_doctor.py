@@ -16,7 +16,7 @@ PAUSE = 2.0
 def missing(deployment: Deployment) -> dict[str, str]:
     """The parts that are missing, each with its remedy, but for agents, which a machine need not have."""
     command = [PROGRAM, "doctor", "--json"]
-    done = subprocess.run(command, env=deployment.environment(), capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, env=deployment.environment(), capture_output=True, text=True, timeout=300)
     found = [json.loads(line) for line in done.stdout.splitlines()]
     lacking = {each["part"]: each["remedy"] for each in found if each["state"] == "missing"}
     return {part: remedy for part, remedy in lacking.items() if not part.startswith("agent ")}
