@@ -66,7 +66,7 @@ def test_a_large_diff_is_read_whole_and_in_parts(deployment: Deployment) -> None
     assert deployment.api.get(path).content == whole.content
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_another_host_continues_a_runner_and_fetches_new_sites_ahead(deployment: Deployment, forge: DemoForge) -> None:
     repository = deployment.make_repository({"story.txt": "once\n"}, "follow-up")
     site = deployment.make_site(repository)

@@ -88,7 +88,7 @@ def test_no_caller_waits_for_a_frozen_broker_and_a_stop_takes_effect_by_heartbea
 
 
 @SLOW
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 def test_a_worker_cut_off_from_the_broker_for_70_seconds_goes_on_and_takes_up_what_waits(
     one_deployment: Deployment,
 ) -> None:

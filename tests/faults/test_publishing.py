@@ -18,7 +18,7 @@ from tests.faults import invariants
 from tests.faults.agents import at_work
 from tests.faults.conftest import POSTGRES_ONLY
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 AT_ONCE = 4
 """Publications that one control worker has in hand."""

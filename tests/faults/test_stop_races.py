@@ -33,7 +33,7 @@ INTERLEAVINGS = {"sqlite": 300, "postgresql": 700} if FULL else {"sqlite": 100, 
 LONGEST_DELAY_SECONDS = 0.002
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_a_stop_that_races_the_end_leaves_one_outcome_and_the_work(
     record: sa.Engine, ask: Callable[..., uuid.UUID], configure: Callable[..., None]
 ) -> None:

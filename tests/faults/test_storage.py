@@ -104,7 +104,7 @@ def is_unavailable(deployment: Deployment, worker: str, session_id: str) -> bool
 
 
 @SLOW
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("cut", "back", "seconds"),
     [(S3Server.kill, S3Server.start, 120), (S3Server.freeze, S3Server.thaw, 30)],

@@ -278,7 +278,7 @@ def test_a_rolling_restart_under_load_loses_nothing_and_counts_no_lost_worker(de
 
 
 @SLOW
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 def test_at_real_settings_a_killed_worker_s_session_runs_again_within_45_seconds(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
