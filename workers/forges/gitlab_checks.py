@@ -31,9 +31,10 @@ class GitLabChecks:
         self._logs = Logs(self._rest)
 
     def find(self, ref: str) -> list[Check]:
-        """See `Checks`. The list has the jobs of pipelines as well, and of each name the latest."""
+        """See `Checks`. The list has the jobs of all pipelines of the commit, also of those that another one repeated."""
         with self._rest.translated():
-            return [self._check(each) for each in self._statuses(ref)]
+            oldest_first = sorted(self._statuses(ref), key=lambda each: int(each["id"]))
+            return [self._check(each) for each in {each["name"]: each for each in oldest_first}.values()]
 
     def read_log(self, log_id: str) -> str:
         """See `Checks`. https://docs.gitlab.com/api/jobs/#get-a-log-file"""

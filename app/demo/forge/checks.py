@@ -36,8 +36,12 @@ class Check:
 
 def of_commit(repository: Repository, sha: str, *, statuses: bool) -> list[Check]:
     """The check runs or the statuses of a commit, each name once with what was reported last."""
-    found = [check for check in _stored(repository) if check.sha == sha and check.is_status == statuses]
-    return list({check.name: check for check in found}.values())
+    return list({check.name: check for check in reports(repository, sha, statuses=statuses)}.values())
+
+
+def reports(repository: Repository, sha: str, *, statuses: bool) -> list[Check]:
+    """Everything that was reported for a commit, in order."""
+    return [check for check in _stored(repository) if check.sha == sha and check.is_status == statuses]
 
 
 def find(repository: Repository, check_id: int) -> Check:

@@ -121,9 +121,10 @@ def _named(ids: list[int]) -> list[str]:
 
 @gitlab.get("/projects/<path:project>/repository/commits/<path:ref>/statuses")
 def list_statuses(ref: str) -> list[dict[str, Any]]:
-    """https://docs.gitlab.com/api/commits/#list-the-statuses-of-a-commit: jobs and what other systems report."""
+    """https://docs.gitlab.com/api/commits/#list-the-statuses-of-a-commit: jobs and what other systems report, of all
+    pipelines. Each report is of a pipeline of its own here."""
     sha = checks.resolve(g.repository, ref)
-    both = (checks.of_commit(g.repository, sha, statuses=statuses) for statuses in (False, True))
+    both = (checks.reports(g.repository, sha, statuses=statuses) for statuses in (False, True))
     return _page([_status(each) for found in both for each in found])
 
 

@@ -17,6 +17,8 @@ def test_jobs_and_statuses_of_a_commit_or_a_branch(forge: DemoForge, repository:
     sha = repository.branches()["feature"]
     reported.report(repository, sha, "tests", "success")
     job = reported.report(repository, sha, "tests", "failure", log="one\ntwo")
+    for state in ("failure", "success"):
+        reported.report(repository, sha, "repeated", state)
     states = {
         "slow": "",
         "queued": "waiting_for_resource",
@@ -35,6 +37,7 @@ def test_jobs_and_statuses_of_a_commit_or_a_branch(forge: DemoForge, repository:
     assert found == checks.find(sha) and checks.find("main") == []
     assert {each.name: each.outcome.value for each in found} == {
         "tests": "failed",
+        "repeated": "passed",
         "slow": "running",
         "queued": "running",
         "skipped": "passed",
