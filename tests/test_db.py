@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import stat
+import time
 from contextlib import closing
 
 import pytest
 import sqlalchemy as sa
 
-from app import db
+from app import db, engines
 from app.models import Counter
 
 
@@ -80,13 +82,32 @@ def test_the_wal_of_sqlite_shrinks_once_a_long_reader_has_gone(tmp_path):
     with closing(sqlite3.connect(tmp_path / "db")) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM t").fetchall()
-        write(db.SQLITE_WAL_BYTES // 4, 8)
-        assert (tmp_path / "db-wal").stat().st_size > 1.5 * db.SQLITE_WAL_BYTES
+        write(engines.SQLITE_WAL_BYTES // 4, 8)
+        assert (tmp_path / "db-wal").stat().st_size > 1.5 * engines.SQLITE_WAL_BYTES
     write(1, 3)
-    assert (tmp_path / "db-wal").stat().st_size <= db.SQLITE_WAL_BYTES
+    assert (tmp_path / "db-wal").stat().st_size <= engines.SQLITE_WAL_BYTES
     engine.dispose()
 
 
 def test_nothing_follows_the_commit_of_no_transaction(record):
     with pytest.raises(RuntimeError, match="No transaction"):
         db.after_commit(lambda: None)
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+def test_connections_that_the_server_ended_are_replaced(record):
+    def end_connections() -> None:
+        mine = "pid <> pg_backend_pid() AND datname = current_database()"
+        with record.begin() as connection:
+            connection.execute(sa.text(f"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE {mine}"))
+
+    db.ping()
+    end_connections()
+    # One that was idle for a moment is checked first.
+    time.sleep(1.1)
+    db.ping()
+    end_connections()
+    # One that was used just now fails once, if it is, and no other one after it.
+    with contextlib.suppress(*db.UNAVAILABLE):
+        db.ping()
+    db.ping()
