@@ -65,12 +65,16 @@ def mail_server(tls: ssl.SSLContext | None = None, *, is_encrypted_at_once: bool
     if tls is not None and not is_encrypted_at_once:
         options["tls_context"] = tls
     loop = asyncio.new_event_loop()
-    opened: list[Any] = []
+    opened: dict[SMTP, Any] = {}
 
     class Protocol(SMTP):
         def connection_made(self, transport: Any) -> None:
-            opened.append(transport)
+            opened[self] = transport
             super().connection_made(transport)
+
+        def connection_lost(self, error: Exception | None) -> None:
+            opened.pop(self, None)
+            super().connection_lost(error)
 
     async def listen() -> asyncio.Server:
         return await loop.create_server(
@@ -83,10 +87,12 @@ def mail_server(tls: ssl.SSLContext | None = None, *, is_encrypted_at_once: bool
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
-        for transport in opened:
-            transport.abort()
-        # They are closed when the loop has its next turn.
-        await asyncio.sleep(0)
+        for transport in list(opened.values()):
+            # One that was closed already may have let go of what would be aborted.
+            if not transport.is_closing():
+                transport.abort()
+        while opened:
+            await asyncio.sleep(0.01)
 
     listening = loop.run_until_complete(listen())
     known.port = listening.sockets[0].getsockname()[1]
