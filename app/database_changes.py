@@ -18,16 +18,16 @@ def settled_until() -> datetime.datetime:
     """A time before which no row will be added any more that is stamped with `now()` when it is inserted.
 
     Transactions become visible in another order than they began in, so a reader who continues after the newest time that
-    it has seen would miss rows. On Postgres, writing transactions that are still open insert after they began. All
-    processes must use the same user: the times of others are hidden. On SQLite, call it in a writing transaction: then
-    no other is open.
+    it has seen would miss rows. On Postgres, writing transactions that are still open insert after they began. Only those of
+    clients count: autovacuum writes as well, and may wait for seconds. All processes must use the same user: the times of
+    others are hidden. On SQLite, call it in a writing transaction: then no other is open.
     """
     if db.dialect() == "postgresql":
         # The statement's time is taken before the transactions are looked at.
         oldest = "least(statement_timestamp(), min(xact_start))"
-        writing = "datname = current_database() AND backend_xid IS NOT NULL AND pid <> pg_backend_pid()"
-        query = sa.text(f"SELECT {oldest} AS time FROM pg_stat_activity WHERE {writing}").columns(time=db.Timestamp())
-        settled = db.session.scalar(query)
+        others = "datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        query = sa.text(f"SELECT {oldest} AS time FROM pg_stat_activity WHERE {others} AND backend_xid IS NOT NULL")
+        settled = db.session.scalar(query.columns(time=db.Timestamp()))
     else:
         settled = db.session.scalar(sa.select(db.now()))
     assert settled is not None
