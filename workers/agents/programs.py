@@ -23,8 +23,8 @@ class Installed:
 
 
 def find_installed(program: str, wheel: str | None = None) -> Installed | None:
-    """Find `program` on PATH, or else where bin/install-agents puts it: in a folder of its own below this environment, or
-    in a Python package, of which `wheel` is the name and the folder in it.
+    """Find `program` on PATH or by its path, or else where bin/install-agents puts it: in a folder of its own below this
+    environment, or in a Python package, of which `wheel` is the name and the folder in it.
 
     A program from npm needs its whole `node_modules` folder, and node if it is a script. One with a manifest
     (`codex-package.json` above its `bin`) needs its whole package. Any other needs its own file and those beside it
@@ -33,9 +33,9 @@ def find_installed(program: str, wheel: str | None = None) -> Installed | None:
     found = shutil.which(program) or shutil.which(program, path=str(own_folder(program) / "node_modules/.bin"))
     if found is None:
         return _find_in_wheel(program, wheel) if wheel else None
-    path = Path(found).resolve()
-    package = _node_modules(path) or _package(program, path)
-    around = (package,) if package else (path, *sorted(path.parent.glob(f"{program}-*")))
+    path, name = Path(found).resolve(), Path(program).name
+    package = _node_modules(path) or _package(name, path)
+    around = (package,) if package else (path, *sorted(path.parent.glob(f"{name}-*")))
     if not _is_node_script(path):
         return Installed((str(path),), around)
     interpreter = _find_node()

@@ -82,6 +82,13 @@ def test_it_gets_all_variables_and_reaches_the_hosts_that_they_name(programs: Pa
     assert agent.stdin(INSIDE, []) == b"make it so"
 
 
+def test_its_program_may_be_named_by_its_path(programs: Path) -> None:
+    (programs / "gemini-helper").touch()
+    agent = open_agent(job("make it so", agent="mine"), (("mine", (str(programs / "gemini"), "--acp")),))
+    assert agent.command(INSIDE)[-2:] == [str(programs / "gemini"), "--acp"]
+    assert agent.runtime_paths == (programs / "gemini", programs / "gemini-helper")
+
+
 def test_one_whose_program_is_missing_is_reported() -> None:
     assert "not-there is not installed" in str(find_missing("not-there", (("not-there", ("not-there",)),)))
 
