@@ -3,106 +3,21 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
-import httpx
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import expect
 
 from app import db
-from app.artifacts import LocalStore
 from app.services.sites import branches
 from tests.api.calling import created, ok, patch_of, path_of
-from tests.deployment import Deployment, free_port, wait_for
+from tests.console.chromium import PHONE, SCREEN, assert_accessible
+from tests.console.keyboard import Keyboard
 
 # They share a web process and a browser.
 pytestmark = [
     pytest.mark.xdist_group("console"),
     pytest.mark.parametrize("database_url", ["sqlite"], indirect=True, scope="session"),
 ]
-CHROMIUM = next((path for path in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(path).exists()), None)
-ARGUMENTS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"),
-]
-RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
-# The rules whose answers depend on colours and sizes.
-RULES_OF_LOOKS = {
-    "runOnly": {
-        "type": "rule",
-        "values": ["color-contrast", "link-in-text-block", "target-size", "scrollable-region-focusable"],
-    }
-}
-SCREEN, PHONE = {"width": 1280, "height": 720}, {"width": 390, "height": 844}
-
-
-@pytest.fixture(scope="session")
-def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a store that the tests and the web process share."""
-    folder = tmp_path_factory.mktemp("artifacts")
-    LocalStore(folder, "http://testserver").set_up()
-    return folder
-
-
-@pytest.fixture(scope="session")
-def server(database_url: str, artifacts: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a web process on the tests' database."""
-    if CHROMIUM is None:
-        pytest.skip("NOT TESTED: there is no Chromium; install it with `apt-get install chromium`")
-    nowhere = "redis+socket:///nonexistent/broker.sock?virtual_host=0"
-    folder = tmp_path_factory.mktemp("console")
-    shared = {"BROKER_URL": nowhere, "ARTIFACTS_DIR": str(artifacts)}
-    deployment = Deployment(folder, database_url, free_port(), forked=True, **shared)
-    (folder / "tmp").mkdir()
-    try:
-        deployment.start("web", "web")
-        wait_for("the console", lambda: httpx.get(f"{deployment.url}/readyz", verify=False).status_code == 200)
-        yield deployment.url
-    finally:
-        deployment.stop_all()
-
-
-@pytest.fixture(scope="session")
-def chromium(server: str) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def open_console(server: str, artifacts: Path, chromium: Browser, api, configure) -> Iterator[Callable[..., Page]]:
-    """Open a console that is signed in. Nothing may be refused or fail in its pages."""
-    configure(ARTIFACTS_DIR=str(artifacts))
-    said: list[str] = []
-    expect.set_options(timeout=30_000)
-
-    def hear(message: ConsoleMessage) -> None:
-        is_offline = any(text in message.text for text in ("ERR_INTERNET_DISCONNECTED", "Failed to fetch"))
-        if message.type in ("error", "warning") and not is_offline:
-            said.append(message.text)
-
-    contexts = []
-
-    def begin(**options) -> Page:
-        # A spinner that turns is drawn sixty times a second, by the processor.
-        context = chromium.new_context(base_url=server, reduced_motion="reduce", **options)
-        contexts.append(context)
-        context.set_default_timeout(30_000)
-        page = context.new_page()
-        page.on("console", hear)
-        page.on("pageerror", lambda error: said.append(str(error)))
-        link = created(api.post("/console_links"))["url"]
-        page.goto(link.replace("http://testserver", ""))
-        page.wait_for_url(f"{server}/")
-        return page
-
-    yield begin
-    for context in contexts:
-        context.close()
-    assert said == []
 
 
 def test_work_is_watched_reviewed_and_continued(open_console, api, worker):
@@ -312,17 +227,9 @@ def test_pages_are_accessible(open_console, server, api, worker, make_site, make
             page.get_by_role("button", name="Add comment").click()
             page.locator("#f0-R1 .ln").last.click()
         assert_accessible(page)
+        page.set_viewport_size(SCREEN)
+        Keyboard(page).walk()
     page.get_by_label("Your session and preferences").click()
     page.get_by_role("button", name="Sign out", exact=True).click()
     page.wait_for_url(f"{server}/sign-in")
     assert_accessible(page)
-
-
-def assert_accessible(page: Page) -> None:
-    """A page is accessible in light colours on a screen, and in dark ones on a phone, where nothing sticks out."""
-    for scheme, size, rules in (("light", SCREEN, RULES), ("dark", PHONE, RULES_OF_LOOKS)):
-        page.emulate_media(color_scheme=scheme)
-        page.set_viewport_size(size)
-        found = Axe().run(page, options=rules)
-        assert found.violations_count == 0, f"{page.url} {scheme}: {found.generate_report()}"
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{page.url} {scheme}"

@@ -340,6 +340,17 @@ def test_the_page_asks_for_what_is_new_after_the_last_step(browser, worker, make
     assert browser.part(live).headers["HX-Refresh"] == "true", "another attempt has other steps"
 
 
+def test_when_a_session_ends_the_page_offers_to_go_back(browser, api, worker, make_done_runner):
+    runner = make_done_runner()
+    browser.post(link_of(runner, "/follow-up"), prompt="More.")
+    claim = worker.claim(ok(api.get(path_of(runner)))["latest_session_id"])
+    live = re.search(r'data-url="([^"]+)"', browser.page(link_of(runner)))[1].replace("&amp;", "&")
+    offer = link_of(runner, f"/revert?session_id={runner['latest_session_id']}")
+    assert offer not in browser.part(live).text
+    worker.finish(claim, diff=patch_of("two"))
+    assert offer in browser.part(live).text
+
+
 def test_questions_come_first_and_are_answered_by_a_choice_or_in_words(browser, api, make_runner, worker):
     runner = make_runner(title="Curious")
     questions = [

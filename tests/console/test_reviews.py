@@ -48,6 +48,12 @@ def send(browser, runner):
     return post
 
 
+def test_the_runners_agent_gets_the_comments_unless_another_one_is_chosen(browser, make_done_runner):
+    runner = make_done_runner(PATCH, agent="codex")
+    for path in ("/changes", "/changes/0"):
+        assert browser.page(f"/runners/{runner['id']}{path}").count("<option selected>codex<") == 1, path
+
+
 def latest_session(api, runner):
     runner = ok(api.get(path_of(runner)))
     return ok(api.get(path_of(runner, f"/sessions/{runner['latest_session_id']}")))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -14,6 +16,12 @@ from tests.postgres import postgres_database
 from tests.s3 import s3_server
 
 _KINDS = ("sqlite", "postgres-s3")
+OBLIGING = "obliging"
+"""An agent that reads its prompt and needs no model."""
+AGENTS = {
+    "AGENTS": f"shell,scripted,claude,codex,{OBLIGING}",
+    "ACP_AGENTS": f"{OBLIGING}={sys.executable} -I -S {Path(__file__).with_name('obliging_agent.py')}",
+}
 DATABASES = usual([pytest.param(name, marks=pytest.mark.xdist_group(f"e2e-{name}")) for name in _KINDS])
 
 
@@ -21,13 +29,13 @@ DATABASES = usual([pytest.param(name, marks=pytest.mark.xdist_group(f"e2e-{name}
 def deployment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     folder = tmp_path_factory.mktemp("deployment")
     if request.param == "sqlite":
-        with deployed(folder, "", free_port(), forked=True) as running:
+        with deployed(folder, "", free_port(), forked=True, **AGENTS) as running:
             yield running
     else:
         with (
             postgres_database() as url,
             s3_server(folder / "s3") as s3,
-            deployed(folder, url, free_port(), s3.credentials, forked=True, **s3.settings) as running,
+            deployed(folder, url, free_port(), s3.credentials, forked=True, **AGENTS, **s3.settings) as running,
         ):
             yield running
 

@@ -44,12 +44,16 @@ document.addEventListener("click", (event) => {
   button.setAttribute("aria-pressed", "true");
 });
 
-// Filters apply when they are chosen, and menus close when the pointer or Escape leaves them.
+// Filters apply when they are chosen, and menus close when the pointer, the focus or Escape leaves them.
 document.addEventListener("change", (event) => {
   if (event.target.matches("[data-autosubmit]")) event.target.form.requestSubmit();
 });
+for (const leaving of ["click", "focusin"]) {
+  document.addEventListener(leaving, (event) => {
+    for (const menu of all("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
+  });
+}
 document.addEventListener("click", (event) => {
-  for (const menu of all("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
   if (event.target.closest("[data-help]")) find("#help").showModal();
 });
 
@@ -79,6 +83,12 @@ function move(by) {
   next.scrollIntoView({ block: "nearest" });
 }
 document.addEventListener("keydown", (event) => {
+  const menu = event.key === "Escape" && find("details.menu[open]");
+  if (menu) {
+    menu.open = false;
+    find("summary", menu).focus();
+    return;
+  }
   const field = event.target.closest?.("input, textarea, select");
   if (field) {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && field.form) field.form.requestSubmit();
@@ -89,7 +99,6 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "j") move(1);
   else if (event.key === "k") move(-1);
   else if (event.key === "?") find("#help")?.showModal();
-  else if (event.key === "Escape") for (const menu of all("details.menu[open]")) menu.open = false;
   else {
     const target = all("[data-key]").find((element) => element.dataset.key === event.key);
     if (!target) return;

@@ -64,10 +64,12 @@ if (review) {
     (element.closest(".comment-row") ?? element).remove();
   }
   function close() {
-    if (editor) take(editor.element);
+    const closed = editor;
+    if (closed) take(closed.element);
     editor = null;
     pick(null);
     place();
+    if (closed) goTo(closed.file, closed.lines);
   }
   function open(file, first, last, old) {
     const text = editor && !editor.old ? find("textarea", editor.element).value : "";
@@ -98,6 +100,18 @@ if (review) {
   function rowOf(file, line) {
     return line && document.getElementById(`f${file}-${line}`);
   }
+  // One line of a file is where Tab leads to; the arrow keys lead on.
+  function focus(anchor) {
+    for (const other of all("[id][tabindex]", anchor.closest("table"))) other.tabIndex = -1;
+    anchor.tabIndex = 0;
+    anchor.focus();
+  }
+  // When a comment or its editor goes, the focus goes back to what it is about.
+  function goTo(file, lines) {
+    const anchor = rowOf(file, lines.split("-").at(-1));
+    if (anchor) focus(anchor);
+    else find(`[data-comment="${CSS.escape(file)}"]`)?.focus();
+  }
 
   // What is written already.
   function place() {
@@ -109,17 +123,28 @@ if (review) {
       find("[data-edit]", element).hidden = isOld;
       const [first, last] = each.lines.split("-").map((line) => rowOf(each.file, line));
       find("[data-edit]", element).addEventListener("click", () => open(each.file, first, last, each));
-      find("[data-delete]", element).addEventListener("click", () => { comments = comments.filter((other) => other !== each); save(); });
+      find("[data-delete]", element).addEventListener("click", () => {
+        comments = comments.filter((other) => other !== each);
+        save();
+        goTo(each.file, each.lines);
+      });
       if (isOld) find(".outdated", review).append(element);
       else if (!each.lines || last) put(element, last, each.file);
     }
     review.hidden = !comments.length;
     find("[data-count]", review).textContent = comments.length === 1 ? "1 comment" : `${comments.length} comments`;
   }
+  // The link to a file's lines makes way for them, and the focus goes on to the first.
+  let left = null;
+  document.addEventListener("htmx:before:swap", () => {
+    left = document.activeElement.matches(".file-body a") ? document.activeElement.closest(".file") : null;
+  });
   document.addEventListener("htmx:after:swap", () => {
     for (const table of all(".code:not([data-ready])")) {
+      const [first] = anchors(table);
       table.dataset.ready = "";
-      if (anchors(table)[0]) anchors(table)[0].tabIndex = 0;
+      if (first) first.tabIndex = 0;
+      if (first && left?.contains(table)) first.focus();
     }
     const target = location.hash.startsWith("#f") && document.getElementById(location.hash.slice(1));
     if (target && !target.dataset.seen) { target.dataset.seen = ""; target.scrollIntoView({ block: "center" }); pick(target, target); }
@@ -166,6 +191,7 @@ if (review) {
       comments = [];
       close();
       save();
+      find(".file > details > summary")?.focus();
     }
   });
   document.addEventListener("keydown", (event) => {
@@ -178,9 +204,7 @@ if (review) {
       event.preventDefault();
       const list = anchors(anchor.closest("table")), next = list[list.indexOf(anchor) + by];
       if (!next) return;
-      anchor.tabIndex = -1;
-      next.tabIndex = 0;
-      next.focus();
+      focus(next);
       const canExtend = event.shiftKey && picked?.table === anchor.closest("table");
       pick(canExtend ? picked.first : event.shiftKey ? anchor : next, next);
     } else if (event.key === "Enter") {

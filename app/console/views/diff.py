@@ -92,7 +92,6 @@ def show_changes(runner_id: uuid.UUID, error: AppError | None = None) -> Respons
         query=urlencode({**wanted, **shown_as}),
         hits=hits,
         runner=shown,
-        latest=sessions[0],
         found=found,
         viewed=is_viewed,
         generated=[is_generated(file.path, patterns) for file in found.items] if found else [],

@@ -81,7 +81,7 @@ def live(runner_id: uuid.UUID) -> Response:
     """What changed: the parts of the page, and the steps after a position."""
     with db.transaction(read_only=True):
         row = agent_runners.get(caller(), runner_id)
-        newest = conversation.find(caller(), runner_id, 1, 1).items[0]
+        newest, *earlier = conversation.find(caller(), runner_id, SESSIONS, 1).items
         shown = [request.args.get("session"), request.args.get("attempt")]
         if shown != [str(newest.id), str(newest.attempt)]:
             # Another session or attempt began, so its steps are others.
@@ -90,7 +90,7 @@ def live(runner_id: uuid.UUID) -> Response:
             return response
         latest = conversation.sessions_of([newest])[0]
         steps = conversation.steps_after(latest, request.args.get("after", 0, int))
-        response = page("runners/live.html", session=latest, steps=steps, **_about(row, latest))
+        response = page("runners/live.html", session=latest, earlier=earlier, steps=steps, **_about(row, latest))
         response.headers["Steps-After"] = str(steps.after)
         response.headers["Steps-More"] = "false" if steps.is_all else "true"
         is_new = bool(looks.find_news(caller(), [row]))
