@@ -128,6 +128,10 @@ class Deployment:
     def start_all(self) -> None:
         """Start everything with one session worker."""
         self.start_api()
+        self.start_workers()
+
+    def start_workers(self) -> None:
+        """Start one worker of each kind."""
         self.start("sweep", "worker", "sweep")
         self.start("control", "worker", "control")
         self.start_worker("sessions-1")
@@ -141,6 +145,9 @@ class Deployment:
         printed = self.command("init", "--email", "ada@example.org", "--name", "Ada Lovelace")
         token = next(word for word in printed.split() if word.startswith("ar_"))
         self.api.headers["Authorization"] = f"Bearer {token}"
+        self.start_web()
+
+    def start_web(self) -> None:
         # It tells the workers of new sites. Each fetch ahead is a process, so workers of tests only do it where it is tested.
         self.start("web", "web", MIRROR_REFRESH_SECONDS="600")
         wait_for("the API", lambda: self.api.get(f"{self.url}/readyz").status_code == 200)
@@ -180,6 +187,18 @@ class Deployment:
         process = self.processes.pop(name)
         process.kill()
         process.wait()
+
+    def kill_all(self) -> None:
+        """End all processes and their children at once, as a machine that loses its power does."""
+        started = list(self.processes.values())
+        family = [psutil.Process(process.pid) for process in started]
+        family += [child for each in family for child in each.children(recursive=True)]
+        for process in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        for process in started:
+            process.wait(timeout=PATIENCE_SECONDS)
+        self.processes.clear()
 
     def stop_all(self) -> None:
         self.api.close()

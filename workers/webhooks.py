@@ -15,7 +15,7 @@ from workers.forges.http import BadAnswer, Client, Limits, Unreachable
 from workers.job import Host
 
 # A receiver should answer at once and do its work later.
-_LIMITS = Limits(call_seconds=10.0, total_seconds=10.0, calls=1, answer_bytes=64 * 1024)
+LIMITS = Limits(call_seconds=10.0, total_seconds=10.0, calls=1, answer_bytes=64 * 1024)
 _PREFIX = "whsec_"
 
 
@@ -23,7 +23,9 @@ class NotDelivered(Exception):
     """There was no answer. The message says why, and quotes nothing of the receiver."""
 
 
-def deliver(url: str, message_id: str, body: Mapping[str, Any], secrets: Iterable[str], host: Host) -> int:
+def deliver(
+    url: str, message_id: str, body: Mapping[str, Any], secrets: Iterable[str], host: Host, limits: Limits = LIMITS
+) -> int:
     """POST the message, and return the status of the answer. Redirects are not followed.
 
     `message_id` is the same each time that the message is sent. It is signed with each of the `secrets`. Raises
@@ -40,7 +42,7 @@ def deliver(url: str, message_id: str, body: Mapping[str, Any], secrets: Iterabl
     parts = urlsplit(url)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
-        return Client(url, host, _LIMITS).request("POST", target, headers, content).status
+        return Client(url, host, limits).request("POST", target, headers, content).status
     except Unreachable as error:
         raise NotDelivered(f"The receiver did not answer: {error}.") from error
     except BadAnswer as error:

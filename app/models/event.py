@@ -30,4 +30,5 @@ class Event(Base):
     attempt: Mapped[int] = mapped_column(default=0)
     kind: Mapped[str] = mapped_column(String(20))
     payload: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    # `created_at` must be the time of the INSERT by the database: streams of accounts rely on it (`commits.settled_until`).
+    # `created_at` must be the time of the INSERT by the database: streams of accounts rely on it. See
+    # `database_changes.settled_until`.

@@ -27,7 +27,7 @@ KNOWN: defaultdict[str, set[str]] = defaultdict(set)
 ALWAYS = {"broker", "web", "sweep", "sweep-2", "control", *WORKERS}
 
 
-def _double(deployment: Deployment) -> None:
+def double(deployment: Deployment) -> None:
     """Two workers of each kind whose work more than one may do at once."""
     deployment.start_worker("sessions-2")
     deployment.start("sweep-2", "worker", "sweep", "--name", "sweep-2")
@@ -36,7 +36,7 @@ def _double(deployment: Deployment) -> None:
 @pytest.fixture(scope="session")
 def on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     with deployed(tmp_path_factory.mktemp("sqlite"), "", free_port(), **SHORT) as running:
-        _double(running)
+        double(running)
         yield running
         invariants.check_all(running)
 
@@ -51,7 +51,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 def on_postgres(tmp_path_factory: pytest.TempPathFactory, s3: S3Server) -> Iterator[Deployment]:
     folder, settings = tmp_path_factory.mktemp("postgres"), {**SHORT, **s3.settings}
     with postgres_database() as url, deployed(folder, url, free_port(), s3.credentials, **settings) as running:
-        _double(running)
+        double(running)
         yield running
         invariants.check_all(running)
 
