@@ -204,10 +204,13 @@ def test_the_next_agent_goes_on_where_the_quota_of_the_first_is_used_up(real: Re
     assert f"Another agent, {real.agent}, began the task" in str(real.model.requests[0].body)
 
 
-@pytest.mark.parametrize("real", [each for each in SANDBOXED if each.id in ("claude", "gemini", "qwen")], indirect=True)
+@sandboxed
 def test_an_answer_that_breaks_off_is_a_failure_and_keeps_the_work(real: Real) -> None:
     attempt = real.run(NOTE, directive("end"))
-    assert code(attempt.outcome) == ("agent_failed", "agent")
+    failure = attempt.outcome.failure
+    assert failure and (failure.code, failure.stage, failure.retryable) == ("agent_failed", "agent", True)
+    assert "broke off" in failure.message and "The model's answer broke off" in attempt.steps
+    assert len(real.model.requests) <= 60, "it goes on although no answer is complete"
     assert "+kept" in real.engine.diff
 
 

@@ -25,8 +25,8 @@ def serves(path: str) -> bool:
 
 
 def streams(path: str, body: dict[str, Any]) -> bool:
-    """Whether the reply is a stream: always."""
-    return True
+    """Whether the reply is a stream."""
+    return bool(body.get("stream"))
 
 
 def key_of(headers: dict[str, str]) -> str:
@@ -60,6 +60,16 @@ def events(body: dict[str, Any], reply: Reply) -> Iterator[dict[str, Any]]:
     stop = {"stop_reason": "tool_use" if reply.call else "end_turn", "stop_sequence": None}
     yield {"type": "message_delta", "delta": stop, "usage": {"output_tokens": produced}}
     yield {"type": "message_stop"}
+
+
+def whole(body: dict[str, Any], reply: Reply) -> dict[str, Any]:
+    """The reply in one piece, as Claude Code asks for where a stream broke off."""
+    told = list(events(body, reply))
+    block, delta = told[1]["content_block"], told[2]["delta"]
+    filled = {"input": json.loads(delta["partial_json"])} if reply.call else {"text": delta["text"]}
+    message, end = told[0]["message"], told[-2]
+    usage = {**message["usage"], **end["usage"]}
+    return {**message, **end["delta"], "content": [{**block, **filled}], "usage": usage}
 
 
 def _turns(messages: list[dict[str, Any]]) -> Iterator[str | None]:

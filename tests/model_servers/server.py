@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import threading
 from collections.abc import Iterator
@@ -91,50 +90,53 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._send(status, provider.error(status))
         # A client that is killed while it listens is what many a test is about.
         with contextlib.suppress(ConnectionError):
-            if not provider.streams(path, body):
-                if self._goes_on(model, reply.before, iter(())):
-                    self._send(200, provider.whole(body, reply))
-                return
-            self.send_response(200)
-            self.send_header("Content-Type", "text/event-stream")
-            self.end_headers()
-            events = provider.events(body, reply)
-            if self._goes_on(model, reply.before, events):
-                for event in events:
-                    self._tell(event)
+            if provider.streams(path, body):
+                pieces = [_told(event) for event in provider.events(body, reply)]
                 if provider is chat:
-                    self.wfile.write(f"data: {chat.END}\n\n".encode())
+                    pieces.append(f"data: {chat.END}\n\n".encode())
+                self._begin(200, "text/event-stream")
+            else:
+                whole = json.dumps(provider.whole(body, reply)).encode()
+                pieces = [whole[:10], whole[10:]]
+                self._begin(200, "application/json", len(whole))
+            self._answer(model, reply.before, pieces)
 
-    def _goes_on(self, model: ModelServer, before: tuple[Directive, ...], events: Iterator[dict[str, Any]]) -> bool:
+    def _answer(self, model: ModelServer, before: tuple[Directive, ...], pieces: list[bytes]) -> None:
         for directive in before:
             match directive.name:
                 case "sleep":
                     model.closing.wait(float(directive.arguments[0]))
                 case "hang":
-                    self._tell_first(events)
+                    self._write(pieces[0])
                     model.closing.wait()
-                    return False
+                    return
                 case "end":
-                    self._tell_first(events)
-                    return False
-        return True
+                    self._write(pieces[0])
+                    return
+        for piece in pieces:
+            self._write(piece)
 
-    def _tell_first(self, events: Iterator[dict[str, Any]]) -> None:
-        for event in itertools.islice(events, 1):
-            self._tell(event)
-
-    def _tell(self, event: dict[str, Any]) -> None:
-        named = f"event: {event['type']}\n" if "type" in event else ""
-        self.wfile.write(f"{named}data: {json.dumps(event)}\n\n".encode())
+    def _write(self, piece: bytes) -> None:
+        self.wfile.write(piece)
         self.wfile.flush()
 
     def _send(self, status: int, body: dict[str, Any]) -> None:
         data = json.dumps(body).encode()
+        self._begin(status, "application/json", len(data))
+        self._write(data)
+
+    def _begin(self, status: int, kind: str, length: int | None = None) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
+        self.send_header("Content-Type", kind)
+        if length is not None:
+            self.send_header("Content-Length", str(length))
         self.end_headers()
-        self.wfile.write(data)
 
     def log_message(self, format: str, *arguments: object) -> None:
         """Say nothing: a test says what it wants to see."""
+
+
+def _told(event: dict[str, Any]) -> bytes:
+    """An event of a stream."""
+    named = f"event: {event['type']}\n" if "type" in event else ""
+    return f"{named}data: {json.dumps(event)}\n\n".encode()

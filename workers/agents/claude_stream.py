@@ -57,7 +57,7 @@ class ClaudeStreamAgent(StreamAgent):
                 yield step(f"Started in the background: {about}", "tool")
             case {"type": "system", "subtype": "task_notification", "status": str(status)}:
                 summary = text_of(event.get("summary"))
-                yield step(f"Ended in the background ({status}): {summary}", "tool")
+                yield step(f"Ended in the background ({status})" + (f": {summary}" if summary else ""), "tool")
             case {"type": "rate_limit_event", "rate_limit_info": {"status": str(status)}}:
                 if status != "allowed":
                     yield Step(f"The rate limit of the model provider: {status}", category="system")

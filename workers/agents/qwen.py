@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from workers.agents.base import ConversationFiles
 from workers.agents.claude_stream import ClaudeStreamAgent, folder_of
 from workers.agents.tool_servers import as_settings, servers_of
+from workers.events import Event, Step
 from workers.sandbox import Place
 
 
@@ -50,6 +52,20 @@ class QwenAgent(ClaudeStreamAgent):
             ),
         }
         return {**super().files(place), ".qwen/settings.json": json.dumps(settings).encode()}
+
+    def read(self, event: dict[str, Any]) -> Iterable[Event]:
+        data = event.get("data")
+        if event.get("type") == "system" and isinstance(data, dict):
+            # Claude Code has these fields beside `subtype`.
+            event = {**data, **{name: value for name, value in event.items() if name != "data"}}
+        match event:
+            case {"type": "system", "subtype": "retry"}:
+                if event.get("reason") != "model_fallback":
+                    yield Step(f"{self.label} calls its model again", category="system")
+            case {"type": "system", "subtype": "model_fallback", "fromModel": str(before), "toModel": str(after)}:
+                yield Step(f"{self.label} goes on with {after} in the place of {before}", category="system")
+            case _:
+                yield from super().read(event)
 
     def conversation_files(self, place: Place, session_id: str) -> ConversationFiles:
         return ((f".qwen/projects/{folder_of(place.checkout)}/chats", f"{session_id}.*"),)

@@ -1,4 +1,4 @@
-"""What the calls of one attempt have used, as its gateway counts them."""
+"""What the calls of one attempt have used, as its gateway counts them, and how they ended."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from workers.egress.gateway.counts import Counts
-from workers.egress.gateway.process import Limited, Report, Used
+from workers.egress.gateway.process import Ended, Limited, Report, Used
 from workers.errors import EngineError
 from workers.events import Refusal, Step, Usage
 from workers.limits.budget import Budget
@@ -19,6 +19,11 @@ from workers.limits.prices import Prices
 _QUOTA_SECONDS = 60.0
 # So many refusals in a row end a session whose program would continue.
 _REFUSALS = 3
+# So many answers in a row that break off. Most programs give up earlier; each try costs.
+_MOST_BROKEN = 10
+# Codes of failures that do not say what happened.
+_UNEXPLAINED = ("agent_failed", "agent_no_result")
+_CUT = "Its server ended it before it was complete."
 
 
 class Spending:
@@ -33,6 +38,10 @@ class Spending:
         self._unpriced: set[str] = set()
         self._steps: list[Step] = []
         self._limited: Limited | None = None
+        self._broken: Ended | None = None
+        """The last answer, if it broke off."""
+        self._broke_off = 0
+        """How many answers in a row broke off."""
         self._refused = 0
         """How many calls in a row the provider has refused."""
         self._refused_since = 0.0
@@ -42,15 +51,9 @@ class Spending:
 
     def count(self, report: Report) -> bool:
         """Count a call, and what it cost, or note what else there is to report. Returns whether the budget allows more."""
-        if isinstance(report, Limited | Refusal):
+        if not isinstance(report, Used):
             with self._lock:
-                if isinstance(report, Limited):
-                    if not self._refused:
-                        self._refused_since = time.monotonic()
-                    self._limited = report
-                    self._refused += 1
-                else:
-                    self._steps.append(report)
+                self._note(report)
             return True
         price = self._prices.find(report.model, report.url, report.counts) if report.counts else None
         with self._lock:
@@ -100,14 +103,17 @@ class Spending:
         return usage if usage.cost_usd is not None else dataclasses.replace(usage, cost_usd=known)
 
     def check_provider(self) -> None:
-        """Raise what `explain` returns if the provider refuses the key, says that the account is used up, or has taken no call for
-        longer than the patience.
+        """Raise what `explain` returns if the provider refuses the key, says that the account is used up, has taken no call for
+        longer than the patience, or completes no answer.
 
-        Programs would try again for minutes. One refusal is not enough: some keys are good for some models only, and
-        programs call others, too.
+        Programs would try again for minutes, some without end. One refusal is not enough: some keys are good for some models
+        only, and programs call others, too.
         """
         with self._lock:
             limited, refused, since = self._limited, self._refused, self._refused_since
+            broken, broke_off = self._broken, self._broke_off
+        if broken and broke_off >= _MOST_BROKEN:
+            raise _incomplete(broken, f"So did {broke_off - 1} before it.")
         if limited is None or refused < _REFUSALS:
             return
         failure = self._limit(limited, limited.message)
@@ -115,15 +121,38 @@ class Spending:
             raise failure
 
     def begin(self) -> None:
-        """Another agent begins: the refusals of its predecessor's provider are not its own."""
+        """Another agent begins: what became of its predecessor's calls does not concern it."""
         with self._lock:
             self._limited, self._refused = None, 0
+            self._broken, self._broke_off = None, 0
 
-    def explain(self, failure: EngineError) -> EngineError:
-        """The failure of an agent, or the provider's refusal of its last call, which is the cause of it."""
+    def explain(self, failure: EngineError | None) -> EngineError | None:
+        """The failure of an agent, or the cause of it: the provider refused its last call, or did not complete the last answer.
+
+        Some programs take the beginning of an answer for all of it, and report success.
+        """
         with self._lock:
-            limited = self._limited
-        return self._limit(limited, failure.message) if limited else failure
+            limited, broken = self._limited, self._broken
+        if failure and limited:
+            return self._limit(limited, failure.message)
+        if broken and (failure is None or failure.code in _UNEXPLAINED):
+            return _incomplete(broken, failure.message if failure else "The agent took it for all of the answer.")
+        return failure
+
+    def _note(self, report: Ended | Limited | Refusal) -> None:
+        match report:
+            case Ended():
+                self._broken = None if report.complete else report
+                self._broke_off = 0 if report.complete else self._broke_off + 1
+                if self._broken:
+                    self._steps.append(Step("The model's answer broke off", report.error or _CUT, category="system"))
+            case Limited():
+                if not self._refused:
+                    self._refused_since = time.monotonic()
+                self._limited = report
+                self._refused += 1
+            case Refusal():
+                self._steps.append(report)
 
     def _limit(self, limited: Limited, said: str) -> EngineError:
         """The failure for a call that the provider did not take. `said` is used where it gave no reason."""
@@ -171,6 +200,11 @@ class Spending:
             message = "The model's server did not say what a call used, so the limits do not count it."
             self._steps.append(Step("Not all of this session's usage is known", message))
         self._knows_all = False
+
+
+def _incomplete(broken: Ended, said: str) -> EngineError:
+    message = f"The model's last answer broke off. {broken.error or _CUT} Run the session again.\n{said}"
+    return EngineError("agent_failed", "agent", message, retryable=True)
 
 
 def _format_time(seconds: float) -> str:

@@ -33,6 +33,9 @@ def run_agent(
         spending.begin()
 
     def report(line: Line | None, ended: bool) -> Iterable[Event]:
+        if spending:
+            # The gateway knows what became of a call before the agent does.
+            yield from spending.steps()
         with parsing_output():
             for event in agent.parse(line) if line else agent.tick(ended=ended):
                 if isinstance(event, Usage):
@@ -45,7 +48,6 @@ def run_agent(
         if spending:
             if spending.news():
                 yield from spend(agent.usage)
-            yield from spending.steps()
             if not agent.finished:
                 spending.check_provider()
 
@@ -65,5 +67,7 @@ def run_agent(
     status = yield from commands.run(launch, "agent", report, interruption, stdin=stdin, merged=agent.merged)
     with parsing_output():
         failure = agent.verdict(status)
+    if spending:
+        failure = spending.explain(failure)
     if failure:
-        raise spending.explain(failure) if spending else failure
+        raise failure

@@ -117,6 +117,23 @@ def test_what_claude_does_in_the_background_is_shown(programs: Path) -> None:
     ]
 
 
+def test_what_qwen_tells_of_its_calls_and_of_the_background_is_shown(programs: Path) -> None:
+    told = (
+        {"subtype": "retry", "data": {"reason": "retry", "discardedToolCalls": 0}},
+        {"subtype": "retry", "data": {"reason": "model_fallback"}},
+        {"subtype": "model_fallback", "data": {"fromModel": "large", "toModel": "small", "statusCode": 503}},
+        {"subtype": "task_started", "data": {"task_id": "1", "description": "Read the tests"}},
+        {"subtype": "task_notification", "data": {"task_id": "1", "status": "completed"}},
+    )
+    said = steps(opened("qwen"), *({"type": "system", **each} for each in told))
+    assert [step.title for step in said] == [
+        "Qwen Code calls its model again",
+        "Qwen Code goes on with small in the place of large",
+        "Started in the background: Read the tests",
+        "Ended in the background (completed)",
+    ]
+
+
 def test_the_agents_that_codex_starts_are_shown(programs: Path) -> None:
     item = {"id": "1", "type": "collab_tool_call", "tool": "spawn_agent", "prompt": "Read\nall tests"}
     (step,) = steps(opened("codex"), {"type": "item.completed", "item": item})

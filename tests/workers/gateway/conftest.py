@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.model_servers import KEY, ModelServer, model_server
-from workers.egress.gateway.process import Gateway, Report, Used, open_gateway
+from workers.egress.gateway.process import Ended, Gateway, Report, Used, open_gateway
 from workers.egress.gateway.providers import Provider
 from workers.job import Host
 
@@ -39,6 +39,9 @@ class Calling:
 
     def used(self) -> list[Used]:
         return [each for each in self.reports if isinstance(each, Used)]
+
+    def ended(self) -> list[Ended]:
+        return [each for each in self.reports if isinstance(each, Ended)]
 
 
 Open = Callable[..., Calling]

@@ -17,7 +17,7 @@ from tests.workers.engine import eventually
 from tests.workers.gateway.answering import answering
 from tests.workers.gateway.conftest import Open
 from workers.egress.gateway.counts import Counts
-from workers.egress.gateway.process import Limited
+from workers.egress.gateway.process import Ended, Limited
 from workers.events import Refusal
 
 ASK = {"role": "user", "content": "hello"}
@@ -53,6 +53,7 @@ def test_a_call_is_made_with_the_key_and_counted(
     assert model.requests[-1].key == KEY
     used = calling.used()[-1]
     assert (used.counts, used.model) == (counts, body.get("model", "gemini-2.5-flash"))
+    assert [each.complete for each in calling.ended()] == [True]
 
 
 def test_usage_is_asked_for_where_the_agent_does_not_want_it(opened: Open, model: ModelServer) -> None:
@@ -227,6 +228,40 @@ def test_an_answer_that_breaks_off_does_not_look_complete_and_is_counted(opened:
         with pytest.raises(httpx.HTTPError):
             calling.post("openai", "/chat/completions", {**CHAT, "stream": True})
     assert [each.counts for each in calling.used()] == [Counts(5)]
+    assert [each.complete for each in calling.ended()] == [False]
+
+
+@pytest.mark.parametrize(
+    ("api", "path", "last", "complete", "error"),
+    [
+        ("anthropic", "/v1/messages", {"type": "message_stop"}, True, None),
+        ("anthropic", "/v1/messages", {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}, False, None),
+        ("anthropic", "/v1/messages", {"type": "error", "error": {"message": "Overloaded"}}, False, "Overloaded"),
+        ("openai", "/responses", {"type": "response.incomplete", "response": {}}, True, None),
+        ("openai", "/responses", {"type": "response.failed", "response": {"error": {"message": "No"}}}, False, "No"),
+        ("openai", "/responses", {"type": "error", "message": "No"}, False, "No"),
+        ("openai", "/chat/completions", {"choices": [{"finish_reason": "length"}]}, True, None),
+        ("openai", "/chat/completions", {"choices": [{"finish_reason": None}]}, False, None),
+        ("gemini", STREAM, {"candidates": [{"finishReason": "MAX_TOKENS"}]}, True, None),
+        ("gemini", STREAM, {"promptFeedback": {"blockReason": "SAFETY"}}, True, None),
+        ("gemini", STREAM, {"candidates": [{"content": {"parts": [{"text": "I"}]}}]}, False, None),
+    ],
+)
+def test_a_stream_is_complete_where_it_says_so(
+    opened: Open, api: str, path: str, last: dict[str, Any], complete: bool, error: str | None
+) -> None:
+    """The server closes each in the same way."""
+    with answering([chunk({"type": "ping"}), chunk(last)]) as url:
+        calling = opened(api, url)
+        assert calling.post(api, path, {**CHAT, "stream": True}).status_code == 200
+    assert [(each.complete, each.error) for each in calling.ended()] == [(complete, error)]
+
+
+def test_a_stream_with_the_usual_end_is_complete_without_a_reason(opened: Open) -> None:
+    with answering([chunk({"choices": [{"delta": {"content": "Hi"}}]}), b"data: [DONE]\n\n"]) as url:
+        calling = opened("openai", url)
+        calling.post("openai", "/chat/completions", {**CHAT, "stream": True})
+    assert calling.ended() == [Ended(None, None, complete=True)]
 
 
 def test_a_closed_gateway_takes_no_token(opened: Open) -> None:

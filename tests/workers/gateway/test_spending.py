@@ -136,6 +136,30 @@ def test_a_program_that_goes_on_with_an_overloaded_model_is_ended(engine: Engine
     assert len(model.requests) - asked >= 3
 
 
+def test_an_answer_that_breaks_off_fails_a_program_that_does_not_notice(engine: Engine, model: ModelServer) -> None:
+    script = f"echo kept > new.txt; {ask('gpt-5', directive('end'))} || true"
+    attempt = engine.run(script, environment=model.environment())
+    assert code(attempt.outcome) == ("agent_failed", "agent")
+    failure = attempt.outcome.failure
+    assert failure and failure.retryable and "broke off" in failure.message
+    assert attempt.steps.count("The model's answer broke off") == 1 and "+kept" in engine.diff
+
+
+def test_a_program_that_calls_again_after_an_answer_broke_off_succeeds(engine: Engine, model: ModelServer) -> None:
+    attempt = engine.run(f"{ask('gpt-5', directive('end'))} || {ask()}", environment=model.environment())
+    assert attempt.outcome.failure is None
+    assert attempt.steps.count("The model's answer broke off") == 1
+
+
+def test_a_program_that_goes_on_while_all_answers_break_off_is_ended(engine: Engine, model: ModelServer) -> None:
+    asked = len(model.requests)
+    script = f"while true; do {ask('gpt-5', directive('end'))} || sleep 0.2; done"
+    attempt = engine.run(script, environment=model.environment())
+    assert code(attempt.outcome) == ("agent_failed", "agent") and "broke off" in str(attempt.outcome.failure)
+    # A busy worker notices late.
+    assert 10 <= len(model.requests) - asked <= 60
+
+
 def test_a_summary_is_counted_with_what_came_before(
     engine: Engine, model: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,5 @@
-"""Reads usage from the answers of models while they pass through: streams of events, and whole JSON."""
+"""Reads from the answers of models, while they pass through, what they used and whether they are complete: streams of events,
+and whole JSON."""
 
 from __future__ import annotations
 
@@ -6,19 +7,24 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from .apis import Api
+from .apis import Api, error_in
 from .counts import Counts
 
 # The last event of OpenAI's Responses repeats the whole answer.
 _LONGEST_EVENT = 32 * 1024**2
+_DONE = b"[DONE]"
 
 
 class Meter:
-    """What one answer says about its usage. `feed` and `finish` return the counts so far where they have changed."""
+    """What one answer says about itself. `feed` and `finish` return the counts so far where they have changed."""
 
     def __init__(self, api: Api, model: str | None, *, streams: bool) -> None:
         self._api, self.model = api, model
         self._streams = streams
+        self.is_complete = False
+        """Whether it has all arrived. A stream says so itself: its connection may be closed in any case."""
+        self.error: str | None = None
+        """What an error in the middle of a stream says."""
         self._rest = bytearray()
         self._usage: dict[str, object] = {}
         self._counts: Counts | None = None
@@ -34,11 +40,12 @@ class Meter:
             self._rest.clear()
         return changed
 
-    def finish(self) -> Counts | None:
+    def finish(self, *, is_cut: bool) -> Counts | None:
         """The answer has ended, or was cut."""
         if self._streams:
             # The last line may have no end.
             return self.feed(b"\n")
+        self.is_complete = not is_cut
         answer = _parsed(bytes(self._rest))
         # Without `alt=sse`, Gemini streams a list.
         changed = None
@@ -50,12 +57,16 @@ class Meter:
         *lines, rest = self._rest.split(b"\n")
         self._rest = bytearray(rest)
         for line in lines:
-            if line.startswith(b"data:") and b"sage" in line:
-                yield _parsed(bytes(line[5:]))
+            if line.startswith(b"data:"):
+                data = bytes(line[5:]).strip()
+                self.is_complete = self.is_complete or data == _DONE
+                yield _parsed(data)
 
     def _take(self, event: Any) -> Counts | None:
         if not isinstance(event, dict):
             return None
+        self.is_complete = self.is_complete or self._api.is_last(event)
+        self.error = error_in(event) or self.error
         model, usage = self._api.usage_in(event)
         self.model = model or self.model
         # Later events repeat some of the fields, and leave others out.

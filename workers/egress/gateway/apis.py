@@ -48,6 +48,10 @@ class Api(ABC):
         """The model and the usage that an event of a stream, or a whole answer, names, as far as it does."""
 
     @abstractmethod
+    def is_last(self, event: dict[str, Any]) -> bool:
+        """Whether an event of a stream says that the answer is complete. Some servers add usage after it."""
+
+    @abstractmethod
     def counts_of(self, usage: dict[str, object]) -> Counts:
         """The tokens of a call, from all that its answer said about usage."""
 
@@ -71,6 +75,9 @@ class Anthropic(Api):
     def usage_in(self, event: dict[str, Any]) -> tuple[str | None, dict[str, object]]:
         message = inner(event, "message") or event
         return _text(message.get("model")), inner(message, "usage")
+
+    def is_last(self, event: dict[str, Any]) -> bool:
+        return event.get("type") == "message_stop"
 
     def counts_of(self, usage: dict[str, object]) -> Counts:
         cached, written = number(usage.get("cache_read_input_tokens")), number(usage.get("cache_creation_input_tokens"))
@@ -120,6 +127,11 @@ class OpenAI(Api):
         answer = inner(event, "response") or event
         return _text(answer.get("model")), inner(answer, "usage")
 
+    def is_last(self, event: dict[str, Any]) -> bool:
+        # A response that is incomplete reached a limit of its length, and says so.
+        has_ended = event.get("type") in ("response.completed", "response.incomplete")
+        return has_ended or _any_has(event.get("choices"), "finish_reason")
+
     def counts_of(self, usage: dict[str, object]) -> Counts:
         given = number(usage.get("input_tokens")) or number(usage.get("prompt_tokens"))
         details = inner(usage, "input_tokens_details") or inner(usage, "prompt_tokens_details")
@@ -147,6 +159,10 @@ class Gemini(Api):
     def usage_in(self, event: dict[str, Any]) -> tuple[str | None, dict[str, object]]:
         return _text(event.get("modelVersion")), inner(event, "usageMetadata")
 
+    def is_last(self, event: dict[str, Any]) -> bool:
+        is_blocked = "blockReason" in inner(event, "promptFeedback")
+        return is_blocked or _any_has(event.get("candidates"), "finishReason")
+
     def counts_of(self, usage: dict[str, object]) -> Counts:
         return Counts(
             given=number(usage.get("promptTokenCount")) + number(usage.get("toolUsePromptTokenCount")),
@@ -158,12 +174,23 @@ class Gemini(Api):
 APIS: dict[str, Api] = {"anthropic": Anthropic(), "openai": OpenAI(), "gemini": Gemini()}
 
 
+def error_in(event: dict[str, Any]) -> str | None:
+    """What the error says that an event of a stream reports, if it does."""
+    flat = event if event.get("type") == "error" else {}
+    error = inner(event, "error") or inner(inner(event, "response"), "error") or flat
+    return _text(error.get("message"))
+
+
 def phrase(status: int) -> str:
     """The reason phrase of a status."""
     try:
         return HTTPStatus(status).phrase
     except ValueError:
         return ""
+
+
+def _any_has(values: object, name: str) -> bool:
+    return isinstance(values, list) and any(isinstance(each, dict) and each.get(name) for each in values)
 
 
 def _text(value: object) -> str | None:

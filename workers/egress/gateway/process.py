@@ -39,6 +39,15 @@ class Used:
 
 
 @dataclass(frozen=True)
+class Ended:
+    """An answer has ended: it is `complete`, or broke off. `error` is what its server said then, if anything."""
+
+    model: str | None
+    error: str | None
+    complete: bool
+
+
+@dataclass(frozen=True)
 class Limited:
     """The provider took no call: because of the key (401), of a rate, because the account is used up, or because its server is
     overloaded, fails or does not answer (from 500 on).
@@ -52,7 +61,7 @@ class Limited:
     message: str
 
 
-Report = Used | Limited | Refusal
+Report = Used | Ended | Limited | Refusal
 Count = Callable[[Report], bool]
 """Takes a report. Returns whether there may be more calls."""
 
@@ -111,6 +120,8 @@ class Gateway:
         if kind == "used":
             counts = fields.pop("counts")
             goes_on = count(Used(**fields, counts=Counts(**counts) if counts else None))
+        elif kind == "ended":
+            goes_on = count(Ended(**fields))
         else:
             goes_on = count(Limited(**fields))
         if goes_on:

@@ -1,4 +1,5 @@
-"""Tells the worker what calls used, and which requests were refused. The worker acknowledges what a call used."""
+"""Tells the worker what calls used, how their answers ended, and which requests were refused. The worker acknowledges all but
+the last."""
 
 from __future__ import annotations
 
@@ -38,6 +39,10 @@ class Reports:
         """
         fields = dataclasses.asdict(counts) if counts else None
         self._tell({"kind": "used", "call": call, "model": model, "url": url, "counts": fields})
+
+    def ended(self, model: str | None, error: str | None, *, complete: bool) -> None:
+        """Report the end of an answer. Returns when the worker knows it, so before the agent does."""
+        self._tell({"kind": "ended", "model": model, "error": error, "complete": complete})
 
     def limited(self, fields: dict[str, object]) -> None:
         """Report that the provider accepts no more calls for now."""

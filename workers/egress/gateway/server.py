@@ -182,6 +182,7 @@ class Server:
         agent.begin(answer.status, [*_kept(answer), framing])
         held = list[bytes]()
         holds = meter is not None and not streams
+        is_cut = False
         try:
             for piece in pieces(answer):
                 if meter:
@@ -193,16 +194,18 @@ class Server:
                     agent.send(b"".join([*held, piece]))
                     held.clear()
         except OSError:
+            is_cut = True
+        if meter:
+            meter.finish(is_cut=is_cut)
+        if is_cut:
             # The server broke off, and so does the agent's connection.
             agent.abort()
-        if meter:
-            meter.finish()
         agent.send(b"".join(held))
         agent.end()
 
 
 class _Metered:
-    """Counts one answer, and reports each change."""
+    """Counts one answer, and reports each change and how it ends."""
 
     def __init__(self, reports: Reports, call: Call, *, streams: bool) -> None:
         named = call.path.rpartition("/")[2].partition(":")[0] if ":" in call.path else None
@@ -217,10 +220,12 @@ class _Metered:
             self._is_counted = True
             self._reports.used(self._number, self._meter.model, self._url, counts)
 
-    def finish(self) -> None:
-        counts = self._meter.finish()
+    def finish(self, *, is_cut: bool) -> None:
+        meter = self._meter
+        counts = meter.finish(is_cut=is_cut)
         if counts or not self._is_counted:
-            self._reports.used(self._number, self._meter.model, self._url, counts)
+            self._reports.used(self._number, meter.model, self._url, counts)
+        self._reports.ended(meter.model, meter.error, complete=meter.is_complete)
 
 
 def _error(status: int, message: str) -> dict[str, object]:
