@@ -129,14 +129,14 @@ def _read_checks(claim: deliveries.Claim) -> None:
 def _read_issue(claim: deliveries.Claim) -> None:
     """Read an issue, and who asks for it to be resolved: by its label, by its text, or in the comment of the delivery."""
     site, delivery = claim.site, claim.delivery
-    issues, discussions = _issues(site), _discussions(site)
-    issue = issues.get(delivery.number)
+    issues = _issues(site)
+    issue = issues.get_issue(delivery.number)
     label = (claim.webhook.issue_label or "").lower()
     is_labelled = delivery.subject_id is None and label in (each.lower() for each in issue.labels)
     author: str | None = issue.author
     is_person, text = not issue.is_by_bot, issue.text
     if delivery.subject_id is not None:
-        comment = discussions.get_comment(delivery.number, delivery.subject_id)
+        comment = issues.get_comment(delivery.number, delivery.subject_id)
         author, text, is_person = comment.author, comment.text, not (comment.is_bot or comment.is_own)
     elif is_labelled:
         author, is_person = issues.find_who_labelled(delivery.number, label), True
@@ -144,7 +144,7 @@ def _read_issue(claim: deliveries.Claim) -> None:
     request = IssueRequest(
         author=author,
         is_person=is_person,
-        may_write=author is not None and discussions.may_write(author),
+        may_write=author is not None and issues.may_write(author),
         text=text,
         is_labelled=is_labelled,
         is_open=issue.is_open,
@@ -174,16 +174,18 @@ def _known_failures(claim: deliveries.Claim, pull_request: PullRequest) -> str:
 
 
 def _answer(claim: deliveries.Claim, text: str) -> None:
-    if claim.delivery.answer_is_interim:
-        _issues(claim.site).acknowledge(claim.delivery.number)
-    _discussions(claim.site).write_comment(claim.delivery.number, str(claim.delivery.id), text)
+    delivery = claim.delivery
+    issues = _issues(claim.site) if delivery.event == ForgeEvent.ISSUE else None
+    if issues and delivery.answer_is_interim:
+        issues.acknowledge(delivery.number)
+    (issues or _discussions(claim.site)).write_comment(delivery.number, str(delivery.id), text)
     with db.transaction():
         follow_ups.answered(claim)
 
 
 def _issues(site: Site) -> Issues:
     token = credential_of(site) or ""
-    return make_issues(site.forge.value, site.repo_url, site.forge_api_url, token, this_host(), _CHECK_LIMITS)
+    return make_issues(site.forge.value, site.repo_url, site.forge_api_url, token, this_host(), _LIMITS)
 
 
 def _checks(site: Site) -> Checks:

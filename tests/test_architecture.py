@@ -10,7 +10,7 @@ import pytest
 
 from app.models.states import Forge
 from app.services.sites.forges import FORGES
-from workers.forges.registry import ADAPTERS, CHECKS, ISSUES
+from workers.forges.registry import ADAPTERS, CHECKS, DISCUSSIONS, ISSUES
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("git", "tasks", "workers", "app.demo")
@@ -34,4 +34,4 @@ def test_the_api_offers_pull_requests_where_the_engine_can_open_them() -> None:
     assert set(FORGES) == set(Forge)
     assert {forge for forge, known in FORGES.items() if known.has_pull_requests} == set(ADAPTERS)
     assert {forge for forge, known in FORGES.items() if known.has_checks} == set(CHECKS)
-    assert {forge for forge, known in FORGES.items() if known.has_issues} == set(ISSUES)
+    assert set(ADAPTERS) == set(DISCUSSIONS) == set(ISSUES), "the API offers these with pull requests"

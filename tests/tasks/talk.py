@@ -22,7 +22,7 @@ from tasks.sessions import run_session
 from tests.tasks.pull_request import Opened
 
 NUMBER = {"pull_request": {"number": 1}, "object_attributes": {"iid": 1}}
-_ON_GITLAB = {"pull_request": "Merge Request Hook", "issue_comment": "Note Hook"}
+_ON_GITLAB = {"pull_request": "Merge Request Hook", "issue_comment": "Note Hook", "issues": "Issue Hook"}
 
 
 class Told:

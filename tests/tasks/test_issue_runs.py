@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from app import db
 from app.demo.forge import discussions, issues
 from app.models import AgentRunner, AgentRunnerSession, ForgeDelivery
-from app.models.states import BudgetPeriod, ForgeDeliveryState
+from app.models.states import BudgetPeriod, Forge, ForgeDeliveryState
 from app.services.budgets import budgets
 from app.services.budgets.budgets import BudgetFields, Whose
 from app.services.forge_webhooks import deliveries, webhooks
@@ -35,8 +35,8 @@ STRANGER, NUMBER = "eve", 2
 class Desk(Talk):
     """A repository with an issue."""
 
-    def __init__(self, work: Opened, **fields: Any) -> None:
-        super().__init__(work, **{"issue_label": "agent", **fields})
+    def __init__(self, work: Opened, kind: Forge = Forge.GITHUB, **fields: Any) -> None:
+        super().__init__(work, kind, **{"issue_label": "agent", **fields})
         with db.transaction():
             sites.update(work.ada, work.runner.site_id, SiteFields(default_agent="shell"))
         issues.create(self.repository, STRANGER, "It breaks, @bob: closes #1", "Closes #1\n\n@agent-runners do it")
@@ -47,14 +47,30 @@ class Desk(Talk):
         return self.deliver_label(delivery_id, name)
 
     def deliver_label(self, delivery_id: str | None = None, name: str = "Agent") -> uuid.UUID | None:
-        data = {"action": "labeled", "issue": {"number": NUMBER}, "label": {"name": name}}
-        return self.receive("issues", data, delivery_id)
+        issue = {"number": NUMBER, "body": "", "labels": [{"name": "bug"}, {"name": name}]}
+        labels = {"labels": {"previous": [{"title": "bug"}], "current": [{"title": "bug"}, {"title": name}]}}
+        data: dict[Forge, dict[str, Any]] = {
+            Forge.GITHUB: {"action": "labeled", "issue": issue, "label": {"name": name}},
+            Forge.GITEA: {"action": "label_updated", "issue": issue},
+            Forge.GITLAB: {"object_attributes": {"iid": NUMBER, "action": "update"}, "changes": labels},
+        }
+        return self.receive("issues", data[self.kind], delivery_id)
 
     def say(self, body: str, author: str = "bob") -> uuid.UUID | None:
         """Somebody comments on the issue."""
         entry = discussions.comment(self.repository, NUMBER, author, body)
-        comment = {"id": entry.id, "body": body}
-        return self.receive("issue_comment", {"action": "created", "issue": {"number": NUMBER}, "comment": comment})
+        note = {"object_attributes": {"id": entry.id, "note": body, "noteable_type": "Issue", "action": "create"}}
+        comment = {"action": "created", "comment": {"id": entry.id, "body": body}, "is_pull": False}
+        about = {"issue": {"number": NUMBER, "iid": NUMBER}}
+        return self.receive("issue_comment", {**about, **(note if self.kind == Forge.GITLAB else comment)})
+
+    def open(self, header: str | None = None) -> uuid.UUID | None:
+        """Deliver that the issue was opened."""
+        issue = issues.get(self.repository, NUMBER)
+        opened = {"action": "opened", "issue": {"number": NUMBER, "body": issue.body, "labels": []}}
+        attributes = {"iid": NUMBER, "action": "open", "description": issue.body}
+        on_gitlab = {"object_attributes": attributes, "labels": [], "changes": {}}
+        return self.receive(header or "issues", on_gitlab if self.kind == Forge.GITLAB else opened)
 
     def reported(self) -> list[str]:
         """The comments of ours on the issue."""
@@ -79,7 +95,11 @@ class Desk(Talk):
 @pytest.fixture
 def make_desk(ask: Callable[..., uuid.UUID], configure: Callable[..., None], forge: DemoForge) -> Callable[..., Desk]:
     configure(ALLOW_HTTP="true", ALLOW_PRIVATE_ADDRESSES="true")
-    return lambda **fields: Desk(Opened(forge, ask("true")), **fields)
+
+    def make(kind: Forge = Forge.GITHUB, **fields: Any) -> Desk:
+        return Desk(Opened(forge, ask("true"), kind), kind, **fields)
+
+    return make
 
 
 @pytest.fixture
@@ -141,8 +161,7 @@ def test_only_people_who_may_write_and_are_allowed_start_a_runner(make_desk: Cal
     desk = make_desk(allowed_people=["Bob", "helper[bot]", "cleo"])
     for login, may in (("ann", "admin"), ("cleo", "read"), ("helper[bot]", "write")):
         discussions.permit(desk.repository, login, may)
-    opened = {"action": "opened", "issue": {"number": NUMBER, "body": "@agent-runners do it"}}
-    assert desk.why(desk.receive("issues", opened)) == "eve may not write to the repository."
+    assert desk.why(desk.open()) == "eve may not write to the repository."
     assert desk.why(desk.label("ann")) == "ann is not one of the allowed people."
     assert desk.why(desk.label("helper[bot]")) == "It is not known that a person asks for this."
     assert desk.why(desk.say("@agent-runners do it", "cleo")) == "cleo may not write to the repository."
@@ -192,3 +211,32 @@ def test_a_mention_waits_for_a_budget_and_its_words_are_in_the_prompt(desk: Desk
     assert desk.read(asked) == ForgeDeliveryState.DONE
     [report] = desk.reported()
     assert "@bob The session was stopped, so nothing has changed." in report, "the same comment is edited"
+
+
+@pytest.mark.parametrize("kind", [Forge.GITLAB, Forge.GITEA])
+def test_issues_on_other_forges_start_runners_as_well(make_desk: Callable[..., Desk], kind: Forge) -> None:
+    desk = make_desk(kind)
+    assert desk.why(desk.open()) == "eve may not write to the repository."
+    assert desk.deliver_label(name="bug") is desk.say("Well done.") is None
+    if kind == Forge.GITLAB:
+        assert desk.open("Confidential Issue Hook") is None
+    asked = desk.label()
+    desk.begin(asked)
+    assert issues.get(desk.repository, NUMBER).reactions == ["eyes"]
+    assert [text.partition("\n")[0] for text in desk.reported()] == ["I am working on this."]
+    assert "> Closes #1" in desk.session(asked).prompt
+    run_as_asked(desk, asked)
+    sweep()
+    assert asked is not None
+    publish(str(record_of(asked).publication_id))
+    sweep()
+    assert desk.read(asked) == ForgeDeliveryState.DONE
+    [report] = desk.reported()
+    [pull, _] = desk.work.forge.pulls(desk.repository.full_name)
+    assert f"@bob Done in {runner_of_issue(desk).pr_url}." in report
+    assert pull["number"] == 3 and f"Closes #{NUMBER}" in pull["body"].splitlines()
+    more = desk.say("@agent-runners and tests")
+    assert more is not None
+    desk.read(more)
+    assert desk.read(more) == ForgeDeliveryState.DONE
+    assert f"Please ask me on {runner_of_issue(desk).pr_url}." in desk.reported()[-1]

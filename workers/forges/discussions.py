@@ -51,20 +51,25 @@ class Discussion:
         return bool(_OWN.search(self.text))
 
 
-class Discussions(Protocol):
-    """What is written about the pull requests of one repository on one forge. Errors are those of `Forge`."""
+class Comments(Protocol):
+    """The comments on the pull requests, or on the issues, of one repository on one forge. Errors are those of `Forge`."""
 
     def get_comment(self, number: int, comment_id: int) -> Discussion:
-        """A comment on a pull request as a whole."""
-
-    def get_review(self, number: int, review_id: int) -> Discussion:
-        """A submitted review, with all its remarks."""
+        """A comment on the pull request or issue as a whole."""
 
     def may_write(self, login: str) -> bool:
         """Whether the person may push to the repository."""
 
     def write_comment(self, number: int, key: str, text: str) -> None:
-        """Write a comment on a pull request. One that was written with this key is edited, so there is one of each."""
+        """Write a comment on the pull request or issue. One that was written with this key is edited, so there is one of
+        each."""
+
+
+class Discussions(Comments, Protocol):
+    """What is written about the pull requests of one repository on one forge. Errors are those of `Forge`."""
+
+    def get_review(self, number: int, review_id: int) -> Discussion:
+        """A submitted review, with all its remarks."""
 
 
 def marked(text: str, key: str) -> str:

@@ -1,4 +1,4 @@
-"""Comments on pull requests of Forgejo and Gitea: https://docs.gitea.com/api/
+"""Comments on pull requests and issues of Forgejo and Gitea: https://docs.gitea.com/api/
 
 What they deliver of a review does not say which it is, so only comments on the pull request as a whole are followed.
 """
@@ -32,11 +32,13 @@ class GiteaDiscussions:
         what = f"comment {comment_id} of {self._path}"
         with self._rest.translated():
             found = self._rest.get(f"{self._repository()}/issues/comments/{comment_id}", what)
-            if not found["pull_request_url"].endswith(f"/pulls/{number}"):
-                raise EngineError("forge_not_found", "publish", f"{what} is not about pull request {number}.")
+            # They share their numbers.
+            if not (found["pull_request_url"] or found["issue_url"]).endswith(
+                (f"/pulls/{number}", f"/issues/{number}")
+            ):
+                raise EngineError("forge_not_found", "publish", f"{what} is not about number {number}.")
             author = found["user"]
-            # Users of the server itself, such as that of its Actions, and deleted ones have no id above zero.
-            return Discussion(number, author["login"], author["id"] <= 0, (Remark(author["login"], found["body"]),))
+            return Discussion(number, author["login"], is_bot(author), (Remark(author["login"], found["body"]),))
 
     def get_review(self, number: int, review_id: int) -> Discussion:
         """See `Discussions`. None is delivered."""
@@ -58,7 +60,10 @@ class GiteaDiscussions:
     def write_comment(self, number: int, key: str, text: str) -> None:
         """See `Discussions`. The list of comments has no pages."""
         with self._rest.translated():
-            path, what = f"{self._repository()}/issues/{number}/comments", f"a comment on pull request {number}"
+            path, what = (
+                f"{self._repository()}/issues/{number}/comments",
+                f"a comment on number {number} of {self._path}",
+            )
             body = {"body": marked(text, key)}
             comments: list[Any] = self._rest.get(path, what)
             known = next((each for each in comments if has_key(each["body"], key)), None)
@@ -73,3 +78,8 @@ class GiteaDiscussions:
             found = self._rest.get(f"/repos/{quote(self._path)}", f"the repository {self._path}")
             self._found = f"/repos/{quote(found['full_name'])}"
         return self._found
+
+
+def is_bot(user: Any) -> bool:
+    """Whether it is a user of the server itself, such as that of its Actions, or a deleted one."""
+    return int(user["id"]) <= 0

@@ -16,17 +16,19 @@ from workers.job import Host
 
 _MAY_WRITE = ("admin", "maintain", "write")
 _PER_PAGE, _MOST_PAGES = 50, 10
-_GHOST = {"login": "ghost", "type": "User"}
+GHOST = {"login": "ghost", "type": "User"}
 """Stands for the author of what a deleted user wrote."""
 
 
 class GitHubDiscussions:
     """`workers.forges.discussions.Discussions` for one repository of GitHub."""
 
+    permission = github_errors.PERMISSION
+
     def __init__(self, repo_url: str, api_url: str | None, token: str, host: Host, limits: Limits) -> None:
         self._full_name, default_api = parse(repo_url)
         api = (api_url or default_api).rstrip("/")
-        self._rest = Rest("GitHub", api, token, host, limits, permission=github_errors.PERMISSION)
+        self._rest = Rest("GitHub", api, token, host, limits, permission=self.permission)
         self._found: str | None = None
 
     def get_comment(self, number: int, comment_id: int) -> Discussion:
@@ -36,7 +38,7 @@ class GitHubDiscussions:
             found = self._rest.get(f"{self._repository()}/issues/comments/{comment_id}", what)
             if not found["issue_url"].endswith(f"/issues/{number}"):
                 raise EngineError("forge_not_found", "publish", f"{what} does not belong to pull request {number}.")
-            author = found["user"] or _GHOST
+            author = found["user"] or GHOST
             return Discussion(number, author["login"], _is_bot(author), (_remark(found),))
 
     def get_review(self, number: int, review_id: int) -> Discussion:
@@ -46,7 +48,7 @@ class GitHubDiscussions:
             review = self._rest.get(f"{self._repository()}/pulls/{number}/reviews/{review_id}", what)
             # In this list, unlike in that of the review, comments have their lines, and threads are whole.
             comments = list(self._pages(f"{self._repository()}/pulls/{number}/comments", f"the comments of {what}"))
-            author = review["user"] or _GHOST
+            author = review["user"] or GHOST
             own = [_place(each, comments) for each in comments if each["pull_request_review_id"] == review_id]
             whole = [_remark(review)] if (review["body"] or "").strip() else []
             return Discussion(number, author["login"], _is_bot(author), (*whole, *own))
@@ -111,7 +113,7 @@ def _place(comment: Any, comments: list[Any]) -> Remark:
 
 
 def _remark(given: Any) -> Remark:
-    return Remark((given["user"] or _GHOST)["login"], given["body"] or "")
+    return Remark((given["user"] or GHOST)["login"], given["body"] or "")
 
 
 def _is_bot(user: Any) -> bool:

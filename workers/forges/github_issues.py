@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
-
 from workers.errors import EngineError
-from workers.forges.github import parse
-from workers.forges.http import Limits
+from workers.forges.github_discussions import GHOST, GitHubDiscussions
 from workers.forges.issues import Issue
-from workers.forges.rest import Rest
-from workers.job import Host
 
-PERMISSION = (
-    'The token needs "Issues: read and write" and "Contents: read and write" on this repository (or, for a classic token, '
-    "the scope `repo`)."
-)
 _PER_PAGE, _MOST_PAGES = 100, 5
-_GHOST = {"login": "ghost", "type": "User"}
 
 
-class GitHubIssues:
-    """`workers.forges.issues.Issues` for one repository of GitHub."""
+class GitHubIssues(GitHubDiscussions):
+    """`workers.forges.issues.Issues` for one repository of GitHub, where comments on both are the same."""
 
-    def __init__(self, repo_url: str, api_url: str | None, token: str, host: Host, limits: Limits) -> None:
-        self._name, default_api = parse(repo_url)
-        self._rest = Rest("GitHub", (api_url or default_api).rstrip("/"), token, host, limits, permission=PERMISSION)
-        self._found: str | None = None
+    permission = (
+        'The token needs "Issues: read and write" and "Contents: read and write" on this repository (or, for a classic '
+        "token, the scope `repo`)."
+    )
 
-    def get(self, number: int) -> Issue:
+    def get_issue(self, number: int) -> Issue:
         """See `Issues`. https://docs.github.com/en/rest/issues/issues#get-an-issue"""
-        what = f"issue {number} of {self._name}"
+        what = f"issue {number} of {self._full_name}"
         with self._rest.translated():
             found = self._rest.get(f"{self._repository()}/issues/{number}", what)
             if "pull_request" in found:
                 raise EngineError("forge_not_found", "publish", f"{what} is a pull request.")
-            author = found["user"] or _GHOST
+            author = found["user"] or GHOST
             labels = (each if isinstance(each, str) else each["name"] or "" for each in found["labels"])
             return Issue(
                 number,
@@ -48,16 +38,16 @@ class GitHubIssues:
 
     def find_who_labelled(self, number: int, label: str) -> str | None:
         """See `Issues`. https://docs.github.com/en/rest/issues/events#list-issue-events"""
-        actor = _GHOST
+        actor = GHOST
         with self._rest.translated():
             for page in range(1, _MOST_PAGES + 1):
                 path, what = f"{self._repository()}/issues/{number}/events", f"the events of issue {number}"
                 found = self._rest.get(path, what, per_page=_PER_PAGE, page=page)
                 for event in found:
                     if event["event"] == "labeled" and event["label"]["name"].lower() == label.lower():
-                        actor = event["actor"] or _GHOST
+                        actor = event["actor"] or GHOST
                 if len(found) < _PER_PAGE:
-                    return None if actor is _GHOST or actor["type"] == "Bot" else actor["login"]
+                    return None if actor is GHOST or actor["type"] == "Bot" else actor["login"]
         # The last ones were not read.
         return None
 
@@ -65,11 +55,4 @@ class GitHubIssues:
         """See `Issues`. https://docs.github.com/en/rest/reactions/reactions#create-reaction-for-an-issue"""
         with self._rest.translated():
             path = f"{self._repository()}/issues/{number}/reactions"
-            self._rest.call("POST", path, f"a reaction to issue {number} of {self._name}", {"content": "eyes"})
-
-    def _repository(self) -> str:
-        """The API's path of the repository by its present name: one that moved is found by its old name for reading."""
-        if self._found is None:
-            found = self._rest.get(f"/repos/{quote(self._name)}", f"the repository {self._name}")
-            self._found = f"/repos/{quote(found['full_name'])}"
-        return self._found
+            self._rest.call("POST", path, f"a reaction to issue {number} of {self._full_name}", {"content": "eyes"})

@@ -1,4 +1,4 @@
-"""Comments on merge requests of GitLab: https://docs.gitlab.com/api/notes/
+"""Comments on merge requests and issues of GitLab: https://docs.gitlab.com/api/notes/
 
 GitLab has no reviews as one thing: each remark is a comment, and those at one place in the diff are a discussion.
 """
@@ -20,12 +20,17 @@ from workers.job import Host
 
 _DEVELOPER = 30
 _PER_PAGE, _MOST_PAGES = 50, 10
+MOST_FOUND = _PER_PAGE * _MOST_PAGES
+"""Of a list no more are read."""
 # The names that GitLab gives to the users of tokens: https://docs.gitlab.com/user/project/settings/project_access_tokens/
 _BOT = re.compile(r"(project|group)_\d+_bot(_\w+)?|service_account_\w+", re.IGNORECASE)
 
 
 class GitLabDiscussions:
     """`workers.forges.discussions.Discussions` for one project of GitLab."""
+
+    kind = "merge_requests"
+    """What is commented, as paths of the API name it. Merge requests and issues may have the same number."""
 
     def __init__(self, repo_url: str, api_url: str | None, token: str, host: Host, limits: Limits) -> None:
         api, self._path = api_and_path(repo_url, api_url, "/api/v4")
@@ -34,11 +39,11 @@ class GitLabDiscussions:
 
     def get_comment(self, number: int, comment_id: int) -> Discussion:
         """See `Discussions`. https://docs.gitlab.com/api/notes/#get-a-single-merge-request-note"""
-        what = f"comment {comment_id} on merge request {number} of {self._path}"
+        what = f"comment {comment_id} on {self._name(number)} of {self._path}"
         with self._rest.translated():
-            note = self._rest.get(f"{self._merge_request(number)}/notes/{comment_id}", what)
+            note = self._rest.get(f"{self._place(number)}/notes/{comment_id}", what)
             before = self._find_before(number, comment_id, what) if note.get("position") else ()
-            is_bot = note["system"] or bool(_BOT.fullmatch(note["author"]["username"]))
+            is_bot = note["system"] or is_bot_name(note["author"]["username"])
             return Discussion(number, note["author"]["username"], is_bot, (_remark(note, before),))
 
     def get_review(self, number: int, review_id: int) -> Discussion:
@@ -58,7 +63,7 @@ class GitLabDiscussions:
     def write_comment(self, number: int, key: str, text: str) -> None:
         """See `Discussions`. https://docs.gitlab.com/api/notes/#create-new-merge-request-note"""
         with self._rest.translated():
-            path, what = f"{self._merge_request(number)}/notes", f"a comment on merge request {number}"
+            path, what = f"{self._place(number)}/notes", f"a comment on {self._name(number)}"
             body = {"body": marked(text, key)}
             known = next((each for each in self._pages(path, what, sort="asc") if has_key(each["body"], key)), None)
             if known is None:
@@ -68,7 +73,7 @@ class GitLabDiscussions:
 
     def _find_before(self, number: int, comment_id: int, what: str) -> tuple[Remark, ...]:
         """What was written at the same place before. https://docs.gitlab.com/api/discussions/"""
-        for discussion in self._pages(f"{self._merge_request(number)}/discussions", f"the discussion of {what}"):
+        for discussion in self._pages(f"{self._place(number)}/discussions", f"the discussion of {what}"):
             ids = [note["id"] for note in discussion["notes"]]
             if comment_id in ids:
                 before = discussion["notes"][: ids.index(comment_id)]
@@ -82,8 +87,11 @@ class GitLabDiscussions:
             if len(found) < _PER_PAGE:
                 return
 
-    def _merge_request(self, number: int) -> str:
-        return f"{self._project()}/merge_requests/{number}"
+    def _place(self, number: int) -> str:
+        return f"{self._project()}/{self.kind}/{number}"
+
+    def _name(self, number: int) -> str:
+        return f"{self.kind.removesuffix('s').replace('_', ' ')} {number}"
 
     def _project(self) -> str:
         """The API's path of the project by its number: one that moved is found by its old path for reading only."""
@@ -91,6 +99,11 @@ class GitLabDiscussions:
             project = self._rest.get(f"/projects/{quote(self._path, safe='')}", f"the project {self._path}")
             self._found = f"/projects/{int(project['id'])}"
         return self._found
+
+
+def is_bot_name(login: str) -> bool:
+    """Whether it is the name of the user of a token of a project or a group, or of a service account."""
+    return bool(_BOT.fullmatch(login))
 
 
 def _remark(note: Any, before: tuple[Remark, ...]) -> Remark:

@@ -1,10 +1,11 @@
-"""The port for issues. What is written about them is in `workers/forges/discussions.py`. See `workers/forges/base.py`."""
+"""The port for issues. See `workers/forges/base.py`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Protocol
 
+from workers.forges.discussions import Comments
 from workers.forges.quotation import NOTE, quoted
 
 _LONGEST_TITLE = 500
@@ -23,11 +24,11 @@ class Issue:
     labels: tuple[str, ...] = ()
 
 
-class Issues(Protocol):
-    """The issues of one repository on one forge. Errors are those of `Forge`."""
+class Issues(Comments, Protocol):
+    """The issues of one repository on one forge, and the comments on them. Errors are those of `Forge`."""
 
-    def get(self, number: int) -> Issue:
-        """The issue with that number. Raises EngineError `forge_not_found` if it is none, such as a pull request."""
+    def get_issue(self, number: int) -> Issue:
+        """The issue with that number. Raises EngineError `forge_not_found` if it is none, such as a pull request, or is confidential."""
 
     def find_who_labelled(self, number: int, label: str) -> str | None:
         """Who added the label last. None: a bot, or it is not known."""

@@ -6,7 +6,9 @@ The API offers pull requests on those that `app/services/sites/forges.py` says h
 from __future__ import annotations
 
 import importlib
-from typing import cast
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar, cast
 
 from workers.errors import EngineError
 from workers.forges.base import Forge
@@ -33,44 +35,36 @@ CHECKS = {
     "gitlab": ("workers.forges.gitlab_checks", "GitLabChecks"),
 }
 """The forges whose checks are followed."""
-ISSUES = {"github": ("workers.forges.github_issues", "GitHubIssues")}
+ISSUES = {
+    "github": ("workers.forges.github_issues", "GitHubIssues"),
+    "gitlab": ("workers.forges.gitlab_issues", "GitLabIssues"),
+    "gitea": ("workers.forges.gitea_issues", "GiteaIssues"),
+}
 """The forges whose issues start runners."""
+Port = TypeVar("Port")
 
 
-def make_forge(
-    kind: str, repo_url: str, api_url: str | None, token: str, host: Host, limits: Limits = DEFAULT_LIMITS
-) -> Forge:
-    """The adapter for `kind`, with its API at `api_url` (None: the default of that kind).
+@dataclass(frozen=True)
+class _Factory(Generic[Port]):
+    """Makes the adapter of a port for the forge `kind`, with its API at `api_url` (None: the default of that kind).
 
     The name of the API's server is resolved and judged here, see `Client`. Raises EngineError, `forge_unsupported` if
     there is no such adapter.
     """
-    if kind not in ADAPTERS:
-        message = f"Pull requests on {kind!r} are not supported. Supported forges: {', '.join(ADAPTERS)}."
-        raise EngineError("forge_unsupported", "publish", message)
-    module, name = ADAPTERS[kind]
-    return cast(Forge, getattr(importlib.import_module(module), name)(repo_url, api_url, token, host, limits))
+
+    adapters: Mapping[str, tuple[str, str]]
+
+    def __call__(
+        self, kind: str, repo_url: str, api_url: str | None, token: str, host: Host, limits: Limits = DEFAULT_LIMITS
+    ) -> Port:
+        if kind not in self.adapters:
+            message = f"Pull requests on {kind!r} are not supported. Supported forges: {', '.join(self.adapters)}."
+            raise EngineError("forge_unsupported", "publish", message)
+        module, name = self.adapters[kind]
+        return cast(Port, getattr(importlib.import_module(module), name)(repo_url, api_url, token, host, limits))
 
 
-def make_discussions(
-    kind: str, repo_url: str, api_url: str | None, token: str, host: Host, limits: Limits = DEFAULT_LIMITS
-) -> Discussions:
-    """What people write on `kind`. The arguments and errors are those of `make_forge`."""
-    module, name = DISCUSSIONS[kind]
-    return cast(Discussions, getattr(importlib.import_module(module), name)(repo_url, api_url, token, host, limits))
-
-
-def make_checks(
-    kind: str, repo_url: str, api_url: str | None, token: str, host: Host, limits: Limits = DEFAULT_LIMITS
-) -> Checks:
-    """The checks on `kind`. The arguments and errors are those of `make_forge`."""
-    module, name = CHECKS[kind]
-    return cast(Checks, getattr(importlib.import_module(module), name)(repo_url, api_url, token, host, limits))
-
-
-def make_issues(
-    kind: str, repo_url: str, api_url: str | None, token: str, host: Host, limits: Limits = DEFAULT_LIMITS
-) -> Issues:
-    """The issues on `kind`. The arguments and errors are those of `make_forge`."""
-    module, name = ISSUES[kind]
-    return cast(Issues, getattr(importlib.import_module(module), name)(repo_url, api_url, token, host, limits))
+make_forge = _Factory[Forge](ADAPTERS)
+make_discussions = _Factory[Discussions](DISCUSSIONS)
+make_checks = _Factory[Checks](CHECKS)
+make_issues = _Factory[Issues](ISSUES)

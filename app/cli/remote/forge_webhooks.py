@@ -29,7 +29,7 @@ def _options(function: Function) -> Function:
                 type=click.Choice(["off", "suggest", "automatic"]),
                 help="Nothing (default), a comment that says how to ask for a follow-up, or that follow-up.",
             ),
-            click.option("--issue-label", help="An issue with this label starts a runner. GitHub only."),
+            click.option("--issue-label", help="An issue with this label starts a runner."),
             click.option(
                 "--allowed-person",
                 "allowed_people",

@@ -16,7 +16,10 @@ from app.demo.forge.checks_api import checks_api, logs
 from app.demo.forge.discussions_api import discussions_api
 from app.demo.forge.forge import Forge, Refused
 from app.demo.forge.gitea import gitea
+from app.demo.forge.gitea_issues import gitea_issues
 from app.demo.forge.gitlab import gitlab
+from app.demo.forge.gitlab_discussions import gitlab_discussions
+from app.demo.forge.gitlab_issues import gitlab_issues
 from app.demo.forge.graphql import graphql
 from app.demo.forge.issues_api import issues_api
 from app.demo.forge.pages import pages
@@ -39,7 +42,9 @@ def create_app(serving: Forge) -> Flask:
     app.config.update(TRUSTED_HOSTS=["127.0.0.1", "localhost"])
     app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True, "finalize": _visible, "undefined": StrictUndefined}
     app.url_map.strict_slashes = False
-    for blueprint in (api, discussions_api, checks_api, logs, issues_api, graphql, gitlab, gitea, git, pages):
+    on_github = (api, discussions_api, checks_api, logs, issues_api, graphql)
+    elsewhere = (gitlab, gitlab_discussions, gitlab_issues, gitea, gitea_issues)
+    for blueprint in (*on_github, *elsewhere, git, pages):
         app.register_blueprint(blueprint)
     app.register_error_handler(HTTPException, _refuse)
     app.after_request(_with_page_headers)

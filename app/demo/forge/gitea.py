@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from flask import Blueprint, Response, abort, g, jsonify, make_response, request
 from werkzeug.exceptions import NotFound
 
-from app.demo.forge import discussions, pulls, shapes
+from app.demo.forge import discussions, issues, pulls, shapes
 from app.demo.forge.discussions import Entry
 from app.demo.forge.forge import forge, may_write
 from app.demo.forge.paging import page_of
@@ -24,21 +24,21 @@ _MISSING = "The target couldn't be found."
 
 
 @gitea.url_value_preprocessor
-def _authorize(_: str | None, values: dict[str, Any] | None) -> None:
+def authorize(_: str | None, values: dict[str, Any] | None) -> None:
     given, may = request.headers.get("Authorization"), may_write()
     if may is None and (given or request.method != "GET"):
-        _refuse(401, "invalid username, password or token" if given else "token is required")
+        refuse(401, "invalid username, password or token" if given else "token is required")
     repository = find(forge().root, values.pop("owner"), values.pop("name")) if values else None
     if repository is None or (repository.is_private and not given):
-        _refuse(404, _MISSING)
+        refuse(404, _MISSING)
     if request.method != "GET" and not may:
         scopes = "required=[write:repository], token scope=read:repository"
-        _refuse(403, f"token does not have at least one of required scope(s), {scopes}")
+        refuse(403, f"token does not have at least one of required scope(s), {scopes}")
     g.repository = repository
 
 
 @gitea.errorhandler(NotFound)
-def _refuse_missing(_: NotFound) -> Response:
+def refuse_missing(_: NotFound) -> Response:
     return _refusal(404, _MISSING)
 
 
@@ -64,15 +64,15 @@ def create_pull() -> tuple[dict[str, Any], int]:
     given = _values()
     head, base = given.get("head", ""), given.get("base", "")
     if head == base:
-        _refuse(422, "Invalid PullRequest: There are no changes between the head and the base")
+        refuse(422, "Invalid PullRequest: There are no changes between the head and the base")
     with pulls.lock:
         branches = g.repository.branches()
         if head not in branches or base not in branches:
-            _refuse(404, _MISSING)
+            refuse(404, _MISSING)
         for pull in pulls.get_all(g.repository):
             if pull.is_open and (pull.head, pull.base) == (head, base):
                 which = f"id: {pull.number}, issue_id: {pull.number}, head_repo_id: {_id()}, base_repo_id: {_id()}"
-                _refuse(409, f"pull request already exists for these targets [{which}, head_branch: {head}]")
+                refuse(409, f"pull request already exists for these targets [{which}, head_branch: {head}]")
         text = {"title": given["title"], "body": given.get("body", ""), "draft": False}
         made = pulls.add(g.repository, **text, head=head, base=base, shas=(branches[head], branches[base]))
     return _shape(made), 201
@@ -89,7 +89,7 @@ def update_pull(number: int) -> tuple[dict[str, Any], int]:
 
 @gitea.get("/repos/<owner>/<name>/labels")
 def list_labels() -> list[dict[str, Any]]:
-    return [_label(each) for each in page_of(pulls.LABELS, size_name="limit", most=50)]
+    return [label(each) for each in page_of(pulls.LABELS, size_name="limit", most=50)]
 
 
 @gitea.post("/repos/<owner>/<name>/issues/<int:number>/labels")
@@ -99,7 +99,7 @@ def add_labels(number: int) -> list[dict[str, Any]]:
         pull = pulls.get(g.repository, number)
         # Ids that there are not are left out.
         named = [each for each in pulls.LABELS if pulls.number_of(each) in ids]
-        return [_label(each) for each in pulls.save(g.repository, pull, labels=pulls.added(pull.labels, named)).labels]
+        return [label(each) for each in pulls.save(g.repository, pull, labels=pulls.added(pull.labels, named)).labels]
 
 
 @gitea.post(f"{_PULLS}/<int:number>/requested_reviewers")
@@ -108,12 +108,12 @@ def request_reviewers(number: int) -> tuple[list[dict[str, Any]], int]:
     people, teams = given.get("reviewers", []), given.get("team_reviewers", [])
     for name in people:
         if name not in pulls.PEOPLE:
-            _refuse(404, f"user does not exist [uid: 0, name: {name}]")
+            refuse(404, f"user does not exist [uid: 0, name: {name}]")
         if name == shapes.LOGIN:
-            _refuse(422, "poster of pr can't be reviewer")
+            refuse(422, "poster of pr can't be reviewer")
     for name in teams:
         if name not in pulls.TEAMS:
-            _refuse(404, f"team does not exist [org_id 1, team_id 0, name: {name}]")
+            refuse(404, f"team does not exist [org_id 1, team_id 0, name: {name}]")
     with pulls.lock:
         pull = pulls.get(g.repository, number)
         reviewers = pulls.added(pull.reviewers, people)
@@ -127,30 +127,30 @@ def update_issue(number: int) -> tuple[dict[str, Any], int]:
     assignees = request.get_json()["assignees"]
     for name in assignees:
         if name not in pulls.PEOPLE:
-            _refuse(422, f"Assignee does not exist: [name: {name}]")
+            refuse(422, f"Assignee does not exist: [name: {name}]")
     with pulls.lock:
         pull = pulls.save(g.repository, pulls.get(g.repository, number), assignees=assignees)
-    return {"number": pull.number, "assignees": [_person(each) for each in pull.assignees]}, 201
+    return {"number": pull.number, "assignees": [person(each) for each in pull.assignees]}, 201
 
 
 @gitea.get("/repos/<owner>/<name>/collaborators/<login>/permission")
 def get_permission(login: str) -> dict[str, Any]:
     known = discussions.permissions(g.repository)
     if login not in known:
-        _refuse(404, f"user does not exist [uid: 0, name: {login}]")
-    return {"permission": known[login], "role_name": known[login], "user": _person(login)}
+        refuse(404, f"user does not exist [uid: 0, name: {login}]")
+    return {"permission": known[login], "role_name": known[login], "user": person(login)}
 
 
 @gitea.get("/repos/<owner>/<name>/issues/<int:number>/comments")
 def list_comments(number: int) -> list[dict[str, Any]]:
-    pulls.get(g.repository, number)
+    _check_subject(number)
     found = discussions.entries(g.repository, number)
     return [_comment(each) for each in found if not each.is_review and each.review_id is None]
 
 
 @gitea.post("/repos/<owner>/<name>/issues/<int:number>/comments")
 def create_comment(number: int) -> tuple[dict[str, Any], int]:
-    pulls.get(g.repository, number)
+    _check_subject(number)
     return _comment(discussions.comment(g.repository, number, shapes.LOGIN, _body())), 201
 
 
@@ -165,10 +165,16 @@ def update_comment(comment_id: int) -> dict[str, Any]:
     return _comment(discussions.edit(g.repository, comment_id, _body()))
 
 
+def _check_subject(number: int) -> None:
+    """Raise `NotFound` unless there is such an issue or pull request."""
+    if issues.find(g.repository, number) is None:
+        pulls.get(g.repository, number)
+
+
 def _body() -> str:
     body = request.get_json().get("body")
     if not body:
-        _refuse(422, "[Body]: Required")
+        refuse(422, "[Body]: Required")
     return str(body)
 
 
@@ -180,16 +186,18 @@ def _find_comment(comment_id: int) -> Entry:
 
 
 def _comment(entry: Entry) -> dict[str, Any]:
-    page = f"{request.host_url}{g.repository.full_name}/pulls/{entry.number}"
-    links = {"html_url": f"{page}#issuecomment-{entry.id}", "pull_request_url": page, "issue_url": ""}
-    return {"id": entry.id, "body": entry.body, "user": _person(entry.user), "created_at": entry.created_at, **links}
+    is_issue = issues.find(g.repository, entry.number) is not None
+    page = f"{request.host_url}{g.repository.full_name}/{'issues' if is_issue else 'pulls'}/{entry.number}"
+    about = {"issue_url": page if is_issue else "", "pull_request_url": "" if is_issue else page}
+    links = {"html_url": f"{page}#issuecomment-{entry.id}", **about}
+    return {"id": entry.id, "body": entry.body, "user": person(entry.user), "created_at": entry.created_at, **links}
 
 
-def _label(name: str) -> dict[str, Any]:
+def label(name: str) -> dict[str, Any]:
     return {"id": pulls.number_of(name), "name": name, "color": "ededed"}
 
 
-def _person(name: str) -> dict[str, Any]:
+def person(name: str) -> dict[str, Any]:
     # The server's own users have no id of a person.
     return {"id": -2 if name.endswith("-actions") else pulls.number_of(name), "login": name}
 
@@ -198,9 +206,9 @@ def _values(*, is_new: bool = True) -> dict[str, Any]:
     given: dict[str, Any] = request.get_json()
     title = given.get("title", "")
     if is_new and not title:
-        _refuse(422, "[Title]: Required")
+        refuse(422, "[Title]: Required")
     if len(title) > _TITLE_CHARACTERS:
-        _refuse(422, f"[Title]: MaxSize (maximum is {_TITLE_CHARACTERS})")
+        refuse(422, f"[Title]: MaxSize (maximum is {_TITLE_CHARACTERS})")
     return given
 
 
@@ -220,13 +228,13 @@ def _shape(pull: Pull) -> dict[str, Any]:
         "draft": pull.title.lower().startswith(("wip:", "[wip]")),
         "title": pull.title,
         "body": pull.body or "",
-        "assignees": [_person(each) for each in pull.assignees] or None,
+        "assignees": [person(each) for each in pull.assignees] or None,
         "head": {**head, "sha": pull.head_sha, "repo_id": _id()},
         "base": {"label": pull.base, "ref": pull.base, "sha": pull.base_sha, "repo_id": _id()},
     }
 
 
-def _refuse(status: int, message: str) -> NoReturn:
+def refuse(status: int, message: str) -> NoReturn:
     abort(_refusal(status, message))
 
 

@@ -11,9 +11,8 @@ from typing import Any, NoReturn
 from flask import Blueprint, Response, abort, g, jsonify, make_response, request
 from werkzeug.exceptions import NotFound
 
-from app.demo.forge import checks, discussions, pulls, shapes
+from app.demo.forge import checks, pulls, shapes
 from app.demo.forge.checks import Check
-from app.demo.forge.discussions import Entry
 from app.demo.forge.forge import forge, may_write
 from app.demo.forge.paging import page_of
 from app.demo.forge.pulls import Pull
@@ -31,15 +30,14 @@ _JOB_STATES = {
     "action_required": "manual",
 }
 _LIMITS = {"title": 255, "description": 1_048_576}
-_LEVELS, _MOST_NOTE_CHARACTERS = {"read": 20, "write": 30, "admin": 40}, 1_000_000
 
 
 @gitlab.url_value_preprocessor
-def _authorize(_: str | None, values: dict[str, Any] | None) -> None:
+def authorize(_: str | None, values: dict[str, Any] | None) -> None:
     given, may = request.headers.get("Authorization"), may_write()
     if may is None and (given or request.method != "GET"):
         reason = "Token was revoked. You have to re-authorize from the user."
-        _refuse(
+        refuse(
             401, {"error": "invalid_token", "error_description": reason} if given else {"message": "401 Unauthorized"}
         )
     if values is None or "project" not in values:
@@ -47,15 +45,15 @@ def _authorize(_: str | None, values: dict[str, Any] | None) -> None:
         return
     repository = _find(values.pop("project"))
     if repository is None or (repository.is_private and not given):
-        _refuse(404, {"message": "404 Project Not Found"})
+        refuse(404, {"message": "404 Project Not Found"})
     if request.method != "GET" and not may:
         reason = "The request requires higher privileges than provided by the access token."
-        _refuse(403, {"error": "insufficient_scope", "error_description": reason, "scope": "api"})
+        refuse(403, {"error": "insufficient_scope", "error_description": reason, "scope": "api"})
     g.repository = repository
 
 
 @gitlab.errorhandler(NotFound)
-def _refuse_missing(_: NotFound) -> tuple[dict[str, str], int]:
+def refuse_missing(_: NotFound) -> tuple[dict[str, str], int]:
     return {"message": "404 Not found"}, 404
 
 
@@ -68,7 +66,7 @@ def get_project() -> dict[str, Any]:
 def list_merge_requests() -> list[dict[str, Any]]:
     state, branch = request.args.get("state", "all"), request.args.get("source_branch")
     found = [_shape(pull) for pull in pulls.get_all(g.repository) if branch in (None, pull.head)]
-    return _page([shape for shape in found if state in ("all", shape["state"])])
+    return page([shape for shape in found if state in ("all", shape["state"])])
 
 
 @gitlab.get(f"{_MERGE_REQUESTS}/<int:number>")
@@ -81,18 +79,18 @@ def create_merge_request() -> tuple[dict[str, Any], int]:
     given = _values()
     missing = [name for name in ("title", "source_branch", "target_branch") if not given.get(name)]
     if missing:
-        _refuse(400, {"error": ", ".join(f"{name} is missing" for name in missing)})
+        refuse(400, {"error": ", ".join(f"{name} is missing" for name in missing)})
     head, base = given["source_branch"], given["target_branch"]
     if head == base:
-        _refuse(422, {"error": ["You can't use same project/branch for source and target"]})
+        refuse(422, {"error": ["You can't use same project/branch for source and target"]})
     with pulls.lock:
         branches = g.repository.branches()
         if head not in branches or base not in branches:
-            _refuse(422, {"error": [f"The branch {head if head not in branches else base} does not exist"]})
+            refuse(422, {"error": [f"The branch {head if head not in branches else base} does not exist"]})
         for pull in pulls.get_all(g.repository):
             if pull.is_open and (pull.head, pull.base) == (head, base):
                 reason = f"Another open merge request already exists for this source branch: !{pull.number}"
-                _refuse(409, {"message": [reason]})
+                refuse(409, {"message": [reason]})
         text = {"title": given["title"], "body": given.get("description"), "draft": False}
         made = pulls.add(g.repository, **text, head=head, base=base, shas=(branches[head], branches[base]))
     return _shape(made), 201
@@ -102,7 +100,7 @@ def create_merge_request() -> tuple[dict[str, Any], int]:
 def update_merge_request(number: int) -> dict[str, Any]:
     given = _values()
     if not given.keys() & {"title", "description", "state_event", "target_branch", "add_labels", *_PEOPLE}:
-        _refuse(
+        refuse(
             400, {"error": "assignee_id, description, title, state_event are missing, at least one must be provided"}
         )
     with pulls.lock:
@@ -125,7 +123,7 @@ def list_statuses(ref: str) -> list[dict[str, Any]]:
     pipelines. Each report is of a pipeline of its own here."""
     sha = checks.resolve(g.repository, ref)
     both = (checks.reports(g.repository, sha, statuses=statuses) for statuses in (False, True))
-    return _page([_status(each) for found in both for each in found])
+    return page([_status(each) for found in both for each in found])
 
 
 @gitlab.get("/projects/<path:project>/jobs/<int:job_id>/trace")
@@ -133,14 +131,14 @@ def get_trace(job_id: int) -> Response:
     """https://docs.gitlab.com/api/jobs/#get-a-log-file"""
     log = checks.find(g.repository, job_id).log
     if log is None:
-        _refuse(404, {"message": "404 Not Found"})
+        refuse(404, {"message": "404 Not Found"})
     return Response(log, content_type="text/plain")
 
 
 @gitlab.get("/projects/<path:project>/labels/<label>")
 def get_label(label: str) -> dict[str, Any]:
     if label not in pulls.LABELS:
-        _refuse(404, {"message": "404 Label Not Found"})
+        refuse(404, {"message": "404 Label Not Found"})
     return {"id": pulls.number_of(label), "name": label, "color": "#ededed", "description": None}
 
 
@@ -148,77 +146,7 @@ def get_label(label: str) -> dict[str, Any]:
 def list_users() -> list[dict[str, Any]]:
     name = request.args.get("username", "").lower()
     # A user who is no member of the project.
-    return [_person(each) for each in (*pulls.PEOPLE, "stranger") if each == name]
-
-
-@gitlab.get("/projects/<path:project>/members/all")
-def list_members() -> list[dict[str, Any]]:
-    """https://docs.gitlab.com/api/project_members/: `query` finds parts of names."""
-    query = request.args.get("query", "").lower()
-    found = [(name, may) for name, may in discussions.permissions(g.repository).items() if query in name.lower()]
-    return _page([{**_person(name), "access_level": _LEVELS[may]} for name, may in found])
-
-
-@gitlab.get(f"{_MERGE_REQUESTS}/<int:number>/notes")
-def list_notes(number: int) -> list[dict[str, Any]]:
-    found = [_note(each) for each in _notes(number)]
-    return _page(found if request.args.get("sort") == "asc" else found[::-1])
-
-
-@gitlab.get(f"{_MERGE_REQUESTS}/<int:number>/discussions")
-def list_discussions(number: int) -> list[dict[str, Any]]:
-    """https://docs.gitlab.com/api/discussions/: replies are with what they reply to."""
-    threads: dict[int, list[dict[str, Any]]] = {}
-    for entry in _notes(number):
-        threads.setdefault(entry.in_reply_to_id or entry.id, []).append(_note(entry))
-    return _page([{"id": str(first), "individual_note": False, "notes": notes} for first, notes in threads.items()])
-
-
-@gitlab.get(f"{_MERGE_REQUESTS}/<int:number>/notes/<int:note_id>")
-def get_note(number: int, note_id: int) -> dict[str, Any]:
-    return _note(_find_note(number, note_id))
-
-
-@gitlab.post(f"{_MERGE_REQUESTS}/<int:number>/notes")
-def create_note(number: int) -> tuple[dict[str, Any], int]:
-    pulls.get(g.repository, number)
-    return _note(discussions.comment(g.repository, number, shapes.LOGIN, _body())), 201
-
-
-@gitlab.put(f"{_MERGE_REQUESTS}/<int:number>/notes/<int:note_id>")
-def update_note(number: int, note_id: int) -> dict[str, Any]:
-    if _find_note(number, note_id).user != shapes.LOGIN:
-        _refuse(403, {"message": "403 Forbidden"})
-    return _note(discussions.edit(g.repository, note_id, _body()))
-
-
-def _body() -> str:
-    body = request.get_json().get("body")
-    if not body:
-        _refuse(400, {"error": "body is missing"})
-    if len(body) > _MOST_NOTE_CHARACTERS:
-        _refuse(400, {"message": {"note": [f"is too long (maximum is {_MOST_NOTE_CHARACTERS} characters)"]}})
-    return str(body)
-
-
-def _notes(number: int) -> list[Entry]:
-    pulls.get(g.repository, number)
-    return [each for each in discussions.entries(g.repository, number) if not each.is_review]
-
-
-def _find_note(number: int, note_id: int) -> Entry:
-    found = next((each for each in _notes(number) if each.id == note_id), None)
-    if found is None:
-        _refuse(404, {"message": "404 Note Not Found"})
-    return found
-
-
-def _note(entry: Entry) -> dict[str, Any]:
-    at = {"new_path": entry.path, "old_path": entry.path, "new_line": entry.line, "old_line": None}
-    position = {"position": {**at, "position_type": "text"}} if entry.path else {}
-    about = {"noteable_iid": entry.number, "noteable_type": "MergeRequest", "system": False}
-    kind = {"type": "DiffNote" if entry.path else None, "created_at": entry.created_at}
-    return {"id": entry.id, "body": entry.body, "author": _person(entry.user), **about, **kind, **position}
+    return [person(each) for each in (*pulls.PEOPLE, "stranger") if each == name]
 
 
 def _status(check: Check) -> dict[str, Any]:
@@ -235,15 +163,15 @@ def _status(check: Check) -> dict[str, Any]:
         "finished_at": None,
         "allow_failure": check.name.startswith("optional"),
         "coverage": None,
-        "author": _person(shapes.LOGIN),
+        "author": person(shapes.LOGIN),
     }
 
 
-def _page(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def page(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return page_of(found, usual=20)
 
 
-def _person(name: str) -> dict[str, Any]:
+def person(name: str) -> dict[str, Any]:
     return {"id": pulls.number_of(name), "username": name, "name": name.title(), "state": "active"}
 
 
@@ -251,7 +179,7 @@ def _values() -> dict[str, Any]:
     given: dict[str, Any] = request.get_json()
     for name, limit in _LIMITS.items():
         if len(given.get(name) or "") > limit:
-            _refuse(400, {"message": {name: [f"is too long (maximum is {limit} characters)"]}})
+            refuse(400, {"message": {name: [f"is too long (maximum is {limit} characters)"]}})
     return given
 
 
@@ -284,10 +212,10 @@ def _shape(pull: Pull) -> dict[str, Any]:
         "title": pull.title,
         "description": pull.body,
         "labels": pull.labels,
-        "reviewers": [_person(each) for each in pull.reviewers],
-        "assignees": [_person(each) for each in pull.assignees],
+        "reviewers": [person(each) for each in pull.reviewers],
+        "assignees": [person(each) for each in pull.assignees],
     }
 
 
-def _refuse(status: int, body: dict[str, Any]) -> NoReturn:
+def refuse(status: int, body: dict[str, Any]) -> NoReturn:
     abort(make_response(jsonify(body), status))

@@ -26,6 +26,7 @@ class Issue:
     labels: list[str] = field(default_factory=list)
     events: list[dict[str, str]] = field(default_factory=list)
     reactions: list[str] = field(default_factory=list)
+    is_confidential: bool = False
     created_at: str = field(default_factory=now)
 
 

@@ -117,7 +117,8 @@ def _is_followed(webhook: ForgeWebhook, notice: Notice) -> bool:
     if notice.event == ForgeEvent.ISSUE:
         if webhook.issue_label is None:
             return False
-        return notice.label.lower() == webhook.issue_label.lower() or mentions(notice.text, webhook.trigger_name)
+        is_labelled = webhook.issue_label.lower() in (each.lower() for each in notice.labels)
+        return is_labelled or mentions(notice.text, webhook.trigger_name)
     return notice.subject_id is None or mentions(notice.text, webhook.trigger_name)
 
 

@@ -25,7 +25,8 @@ class Notice:
     """The comment or review."""
     text: str = ""
     branches: tuple[str, ...] = ()
-    label: str = ""
+    labels: tuple[str, ...] = ()
+    """Of the issue, those that may have been added."""
 
 
 def notice_of(forge: Forge, request: Request, data: Mapping[str, Any]) -> Notice | None:
@@ -45,7 +46,7 @@ def _is_valid(notice: Notice) -> bool:
         is_about = all(map(_is_branch, notice.branches))
     else:
         is_about = _is_whole(notice.number, _LARGEST_NUMBER)
-    return is_about and is_id and isinstance(notice.text, str) and isinstance(notice.label, str)
+    return is_about and is_id and all(isinstance(each, str) for each in (notice.text, *notice.labels))
 
 
 def _is_branch(value: object) -> bool:
@@ -74,7 +75,7 @@ def _github(event: str, data: Mapping[str, Any]) -> Notice | None:
             comment = data["comment"]
             return Notice(ForgeEvent.ISSUE, data["issue"]["number"], comment["id"], comment["body"] or "")
         case "issues", "labeled":
-            return Notice(ForgeEvent.ISSUE, data["issue"]["number"], label=data["label"]["name"])
+            return Notice(ForgeEvent.ISSUE, data["issue"]["number"], labels=(data["label"]["name"],))
         case "issues", "opened":
             return Notice(ForgeEvent.ISSUE, data["issue"]["number"], text=data["issue"]["body"] or "")
         case "pull_request_review", "submitted":
@@ -92,9 +93,15 @@ def _gitea(event: str, data: Mapping[str, Any]) -> Notice | None:
     """https://docs.gitea.com/usage/webhooks. A review has no id there, so only comments are followed."""
     if event == "pull_request":
         return Notice(ForgeEvent.PULL_REQUEST, data["pull_request"]["number"])
-    if event == "issue_comment" and data["action"] == "created" and data["is_pull"]:
-        comment = data["comment"]
-        return Notice(ForgeEvent.COMMENT, data["issue"]["number"], comment["id"], comment["body"] or "")
+    match event, data["action"]:
+        case "issue_comment", "created":
+            kind, comment = ForgeEvent.COMMENT if data["is_pull"] else ForgeEvent.ISSUE, data["comment"]
+            return Notice(kind, data["issue"]["number"], comment["id"], comment["body"] or "")
+        case "issues", "opened" | "label_updated" as action:
+            issue = data["issue"]
+            labels = tuple(each["name"] for each in issue["labels"] or ())
+            text = issue["body"] or "" if action == "opened" else ""
+            return Notice(ForgeEvent.ISSUE, issue["number"], text=text, labels=labels)
     return None
 
 
@@ -113,7 +120,20 @@ def _gitlab(event: str, data: Mapping[str, Any]) -> Notice | None:
     is_new = about.get("action", "create") == "create"
     if event == "Note Hook" and is_new and about["noteable_type"] == "MergeRequest":
         return Notice(ForgeEvent.COMMENT, data["merge_request"]["iid"], about["id"], about["note"] or "")
+    if event == "Note Hook" and is_new and about["noteable_type"] == "Issue":
+        return Notice(ForgeEvent.ISSUE, data["issue"]["iid"], about["id"], about["note"] or "")
+    # Those of confidential issues have another name.
+    if event == "Issue Hook" and about["action"] in ("open", "update"):
+        is_new, before = about["action"] == "open", _titles(data, "previous")
+        labels = tuple(each["title"] for each in data["labels"]) if is_new else _titles(data, "current")
+        added = tuple(each for each in labels if each not in before)
+        return Notice(ForgeEvent.ISSUE, about["iid"], text=about["description"] or "" if is_new else "", labels=added)
     return None
+
+
+def _titles(data: Mapping[str, Any], when: str) -> tuple[str, ...]:
+    """The labels of an issue on GitLab before and after a change, none if these have not changed."""
+    return tuple(each["title"] for each in data.get("changes", {}).get("labels", {}).get(when, ()))
 
 
 _FORGES: Mapping[Forge, tuple[str, Callable[[str, Mapping[str, Any]], Notice | None]]] = {

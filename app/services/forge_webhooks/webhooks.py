@@ -108,9 +108,6 @@ def _apply(webhook: ForgeWebhook, fields: ForgeWebhookFields) -> None:
     if follows_checks and not FORGES[webhook.site.forge].has_checks:
         message = f"Checks on {FORGES[webhook.site.forge].name} are not followed yet. Leave on_failed_checks off."
         raise Invalid(message, error_code="forge_without_checks")
-    if fields.issue_label not in (UNSET, None) and not FORGES[webhook.site.forge].has_issues:
-        message = f"Issues on {FORGES[webhook.site.forge].name} are not followed yet. Leave issue_label out."
-        raise Invalid(message, error_code="forge_without_issues")
     for name, value in asdict(fields).items():
         if value is not UNSET:
             setattr(webhook, name, value)

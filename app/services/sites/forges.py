@@ -20,12 +20,10 @@ class Capabilities:
     """Whether the engine has an adapter for it."""
     has_checks: bool = False
     """Whether the engine reads the checks of commits there."""
-    has_issues: bool = False
-    """Whether issues there can start runners."""
 
 
 FORGES = {
-    Forge.GITHUB: Capabilities("GitHub", "github.com", has_checks=True, has_issues=True),
+    Forge.GITHUB: Capabilities("GitHub", "github.com", has_checks=True),
     # GitLab takes tokens of OAuth with this name only.
     Forge.GITLAB: Capabilities("GitLab", "gitlab.com", git_user="oauth2", has_checks=True),
     Forge.GITEA: Capabilities("Forgejo or Gitea", "codeberg.org"),

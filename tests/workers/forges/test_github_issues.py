@@ -32,15 +32,15 @@ def test_an_issue_is_read_acknowledged_and_it_is_known_who_labelled_it(
     assert made.number == 1 and pull.number == 3, "they share their numbers"
     with recorded(forge.url) as between:
         there = adapter(forge, repository, f"{between.url}/api/v3")
-        assert there.get(1) == Issue(1, "It breaks", "", "eve", False, True, ("agent", "Agent", "bug"))
-        assert there.get(2).is_by_bot and there.get(2).text == "All of it"
+        assert there.get_issue(1) == Issue(1, "It breaks", "", "eve", False, True, ("agent", "Agent", "bug"))
+        assert there.get_issue(2).is_by_bot and there.get_issue(2).text == "All of it"
         assert there.find_who_labelled(1, "agent") == "bob"
         assert there.find_who_labelled(1, "other") is there.find_who_labelled(2, "agent") is None
         for _ in range(2):
             there.acknowledge(1)
         for number in (3, 4):
             with pytest.raises(EngineError) as failure:
-                there.get(number)
+                there.get_issue(number)
             assert failure.value.code == "forge_not_found"
     with pytest.raises(EngineError, match='"Issues: read and write"'):
         adapter(forge, repository, token=forge.read_only_token).acknowledge(1)
