@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -87,8 +87,13 @@ class Worker:
             return session_attempts.claim(uuid.UUID(session_id), str(uuid.uuid4()))
 
     def step(self, claim: Claim, title: str, message: str = "") -> None:
+        self.steps(claim, [(title, message)])
+
+    def steps(self, claim: Claim, steps: Iterable[tuple[str, str]]) -> None:
+        """Report steps together, each with its title and message."""
+        reports = [progress.Step(title, message, of_agent=True) for title, message in steps]
         with db.transaction():
-            progress.record(claim.session.id, claim.attempt, [progress.Step(title, message, of_agent=True)])
+            progress.record(claim.session.id, claim.attempt, reports)
 
     def store(self, claim: Claim, kind: str, text: str | bytes) -> str:
         name = diffs.new_name(diffs.attempt_key(claim.runner.id, claim.session.id, claim.attempt, kind))

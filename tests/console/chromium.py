@@ -36,6 +36,7 @@ def require_chromium() -> None:
 
 @contextlib.contextmanager
 def running_chromium() -> Iterator[Browser]:
+    """Start it, for one file of tests: while it runs, the process can use no event loop of its own."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=PROGRAM, args=ARGUMENTS)
         expect.set_options(timeout=PATIENCE_MS)

@@ -66,7 +66,7 @@ def server(database_url: str, artifacts: Path, tmp_path_factory: pytest.TempPath
         deployment.stop_all()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium(server: str) -> Iterator[playwright.sync_api.Browser]:
     with running_chromium() as browser:
         yield browser

@@ -8,7 +8,7 @@ from playwright.sync_api import Page
 
 MOST_STOPS = 300
 """More than any page has, so that a person who gets no further is noticed."""
-# What has the focus: its name as a person would call it, whether an outline shows it, and whether anything hides that.
+# What has the focus: its name as a person would call it, whether it had it before, and why its focus cannot be seen.
 _FOCUSED = """() => {
   const focused = document.activeElement;
   if (!focused || focused === document.body) return null;
@@ -20,8 +20,10 @@ _FOCUSED = """() => {
     const style = getComputedStyle(element);
     return style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2;
   };
-  const shown = [focused, ...(focused.labels ?? []), ...around].find(isOutlined);
-  const answer = { name: name.trim().replace(/\\s+/g, " "), html: focused.outerHTML.slice(0, 200), fault: null };
+  const shown = [...(focused.labels ?? []), ...around].find(isOutlined);
+  const isVisited = focused.hasAttribute("data-visited");
+  focused.setAttribute("data-visited", "");
+  const answer = { isVisited, name: name.trim().replace(/\\s+/g, " "), html: focused.outerHTML.slice(0, 200), fault: null };
   if (!shown) return { ...answer, fault: "has no outline" };
   const style = getComputedStyle(shown), box = shown.getBoundingClientRect();
   const reach = parseFloat(style.outlineOffset) + parseFloat(style.outlineWidth) - 0.5;
@@ -38,12 +40,6 @@ _FOCUSED = """() => {
   const places = [0.1, 0.5, 0.9].flatMap((x) => [0.1, 0.5, 0.9].map((y) => [seen.left + x * (seen.right - seen.left), seen.top + y * (seen.bottom - seen.top)]));
   const isBare = ([x, y]) => { const top = document.elementFromPoint(x, y); return top && (shown.contains(top) || top.contains(shown)); };
   return places.some(isBare) ? answer : { ...answer, fault: "is covered" };
-}"""
-# Mark what has the focus as visited; whether it was already.
-_VISIT = """() => {
-  const isVisited = document.activeElement.matches("[data-visited]");
-  document.activeElement.setAttribute("data-visited", "");
-  return isVisited;
 }"""
 # What Tab should come to: of the radio buttons of a group one.
 _STOPS = """() => [...document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex='0']")].filter((each) =>
@@ -91,7 +87,7 @@ class Keyboard:
         for _ in range(MOST_STOPS):
             self.press("Tab")
             # From the last place Tab leads out of the page, and then to the first one.
-            if self._look() and page.evaluate(_VISIT):
+            if (found := self._look()) and found["isVisited"]:
                 break
         left = page.evaluate(_STOPS)
         assert left == [], f"{page.url}: Tab does not lead to {left}"

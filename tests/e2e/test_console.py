@@ -18,7 +18,7 @@ from tests.e2e.test_tour import site_on
 pytestmark = pytest.mark.parametrize("deployment", DATABASES[:1], indirect=True, scope="session")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     require_chromium()
     with running_chromium() as browser:

@@ -139,7 +139,7 @@ if (review) {
   document.addEventListener("htmx:before:swap", () => {
     left = document.activeElement.matches(".file-body a") ? document.activeElement.closest(".file") : null;
   });
-  document.addEventListener("htmx:after:swap", () => {
+  function ready() {
     for (const table of all(".code:not([data-ready])")) {
       const [first] = anchors(table);
       table.dataset.ready = "";
@@ -149,7 +149,8 @@ if (review) {
     const target = location.hash.startsWith("#f") && document.getElementById(location.hash.slice(1));
     if (target && !target.dataset.seen) { target.dataset.seen = ""; target.scrollIntoView({ block: "center" }); pick(target, target); }
     place();
-  });
+  }
+  document.addEventListener("htmx:after:swap", ready);
   const linked = location.hash.match(/^#f(\d+)-/);
   if (linked) {
     find(`#file-${linked[1]}`)?.scrollIntoView();
@@ -222,5 +223,5 @@ if (review) {
       }
     }
   });
-  place();
+  ready();
 }

@@ -27,6 +27,8 @@ from app.services.sites import branches
 KINDS = ("result", "cumulative")
 ALL = "all"
 LAYOUTS = ("unified", "split")
+MOST_SHOWN_BYTES = 500_000
+"""How much of a diff a page shows that is asked for with all of its files."""
 
 
 def chosen() -> dict[str, str]:
@@ -75,12 +77,16 @@ def show_changes(runner_id: uuid.UUID, error: AppError | None = None) -> Respons
             looks.look_at(caller(), runner_id)
     diff = found = hits = None
     is_viewed: list[bool] = []
+    contents: dict[int, dict[str, Any]] = {}
+    first = (query["page"] - 1) * query["per_page"]
     try:
         diff = find_diff(runner_id, wanted)
         found = diff.files(query["page"], query["per_page"])
         is_viewed = viewed.find_viewed(diff, found.items, marks)
         if text := request.args.get("q", "").strip():
             hits = _search(diff, text, query["per_page"])
+        if request.args.get("files") == "shown":
+            contents = _contents(diff, found.items, first)
     except NotFound as missing:
         if missing.error_code in ("session_not_found", "comparison_not_found"):
             raise
@@ -97,7 +103,8 @@ def show_changes(runner_id: uuid.UUID, error: AppError | None = None) -> Respons
         generated=[is_generated(file.path, patterns) for file in found.items] if found else [],
         can_mark=found is not None and viewed.can_mark(found.items),
         version=diff.tag if diff else "",
-        first=(query["page"] - 1) * query["per_page"],
+        first=first,
+        contents=contents,
         chosen=wanted,
         draft=draft_name(runner_id, wanted),
         sessions=list(enumerate(reversed(sessions), 1)),
@@ -115,6 +122,32 @@ def _find_comparison(runner_id: uuid.UUID, wanted: dict[str, str]) -> comparison
     return comparisons.get(caller(), runner_id, forms.reference(wanted["comparison"]))
 
 
+def _contents(diff: diffs.StoredDiff, files: list[DiffFile], first: int) -> dict[int, dict[str, Any]]:
+    """What the first files contain, by their numbers: for browsers without scripts, which would ask for each of them."""
+    shown: dict[int, dict[str, Any]] = {}
+    size = 0
+    for number, file in enumerate(files, first):
+        size += file.size
+        if size > MOST_SHOWN_BYTES:
+            break
+        shown[number] = _content(diff, file)
+    return shown
+
+
+def _content(diff: diffs.StoredDiff, file: DiffFile) -> dict[str, Any]:
+    """The rows of a file, laid out as the address says, or its pictures."""
+    rows, shown_as = _rows(diff, file), layout()
+    if rows and "space" in shown_as:
+        rows = dataclasses.replace(rows, rows=diff_layout.without_space_changes(rows.rows))
+    pairs = diff_layout.side_by_side(rows.rows) if rows and "view" in shown_as else None
+    images = _images(diff, file)
+    return {"rows": rows, "pairs": pairs, "images": [side for side in ("before", "after") if side in images]}
+
+
+def _rows(diff: diffs.StoredDiff, file: DiffFile) -> Rows | None:
+    return None if file.binary else rows_of(diff.read(file.offset, file.offset + file.size), file.path)
+
+
 def _search(diff: diffs.StoredDiff, text: str, per_page: int) -> dict[str, Any]:
     """The lines that contain the text, each with the path of its file and the page that shows it."""
     found = search(diff.read(0, diff.size), text)
@@ -130,11 +163,15 @@ def draft_name(runner_id: uuid.UUID, wanted: dict[str, str]) -> str:
 
 def read_file(diff: diffs.StoredDiff, number: int) -> tuple[DiffFile, Rows | None]:
     """A file of the diff by its number, and its rows, which a binary file has not."""
+    file = _get_file(diff, number)
+    return file, _rows(diff, file)
+
+
+def _get_file(diff: diffs.StoredDiff, number: int) -> DiffFile:
     files = diff.files(number + 1, 1).items
     if not files:
         raise NotFound("The diff has no such file.", error_code="file_not_found")
-    file = files[0]
-    return file, None if file.binary else rows_of(diff.read(file.offset, file.offset + file.size), file.path)
+    return files[0]
 
 
 @bp.get("/runners/<uuid:runner_id>/changes/<int:number>")
@@ -146,14 +183,8 @@ def changed_file(runner_id: uuid.UUID, number: int) -> Response:
 def show_file(runner_id: uuid.UUID, number: int, error: AppError | None = None) -> Response:
     wanted = chosen()
     diff = find_diff(runner_id, wanted)
-    file, rows = read_file(diff, number)
-    shown_as = layout()
-    if rows and "space" in shown_as:
-        rows = dataclasses.replace(rows, rows=diff_layout.without_space_changes(rows.rows))
-    pairs = diff_layout.side_by_side(rows.rows) if rows and "view" in shown_as else None
-    images = _images(diff, file)
-    values: dict[str, Any] = {"file": file, "rows": rows, "pairs": pairs, "number": number, "chosen": wanted}
-    values |= {"images": [side for side in ("before", "after") if side in images], "query": urlencode(wanted)}
+    file = _get_file(diff, number)
+    values = {"file": file, "number": number, "total": diff.total, "query": urlencode(wanted), **_content(diff, file)}
     if "HX-Request" in request.headers:
         return page("runners/file.html", runner_id=runner_id, **values)
     with db.transaction(read_only=True):
@@ -189,10 +220,8 @@ def mark_viewed(runner_id: uuid.UUID, number: int) -> Response:
     diff = find_diff(runner_id, chosen())
     if request.form.get("version") != diff.tag:
         raise Conflict("The changes are others by now. Reload the page.", error_code="diff_changed")
-    files = diff.files(number + 1, 1).items
-    if not files:
-        raise NotFound("The diff has no such file.", error_code="file_not_found")
-    digest = viewed.digest_of(diff.read(files[0].offset, files[0].offset + files[0].size))
+    file = _get_file(diff, number)
+    digest = viewed.digest_of(diff.read(file.offset, file.offset + file.size))
     with db.transaction():
         looks.mark(caller(), runner_id, digest, is_viewed=forms.flag("viewed"))
     if "HX-Request" in request.headers:
