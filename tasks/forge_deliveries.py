@@ -166,7 +166,7 @@ def _failed(checks: Checks, found: list[Check], pull_request: PullRequest) -> tu
 def _known_failures(claim: deliveries.Claim, pull_request: PullRequest) -> str:
     """The checks of the pull request that have failed, for the prompt of a follow-up that somebody asks for. Empty if the
     site does not follow checks."""
-    if claim.webhook.on_failed_checks == OnFailedChecks.OFF or not FORGES[claim.site.forge].has_checks:
+    if claim.webhook.on_failed_checks == OnFailedChecks.OFF:
         return ""
     checks = _checks(claim.site)
     failed, _ = _failed(checks, checks.find(pull_request.head_sha), pull_request)

@@ -10,7 +10,6 @@ import structlog
 from app.models import Site
 from app.models.states import PullRequestState
 from app.services.publishing.pull_requests import CheckResults, PullRequestFacts
-from app.services.sites.forges import FORGES
 from app.services.sites.site_secrets import credential_of
 from tasks.jobs.session_jobs import this_host
 from workers.errors import EngineError
@@ -42,7 +41,7 @@ def get_pull_request(site: Site, number: int) -> PullRequest:
 def find_checks(site: Site, pull_request: PullRequest) -> list[Check] | None:
     """The checks of an open pull request's newest commit. Empty if the forge does not tell them: the token may lack that
     permission, and the pull request matters more. None if it may tell them later."""
-    if pull_request.state not in ("open", "draft") or not FORGES[site.forge].has_checks:
+    if pull_request.state not in ("open", "draft"):
         return []
     token = credential_of(site) or ""
     try:

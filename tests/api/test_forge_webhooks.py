@@ -108,13 +108,6 @@ def test_a_site_without_pull_requests_has_no_webhook(api, make_site):
     refused(api.post(f"/sites/{site['id']}/forge_webhook"), 422, "forge_without_pull_requests")
 
 
-def test_checks_are_followed_only_where_they_can_be_read(api, make_site):
-    site = make_site(repo_url="https://codeberg.org/example/shop.git")
-    there = f"/sites/{site['id']}/forge_webhook"
-    refused(api.post(there, {"on_failed_checks": "suggest"}), 422, "forge_without_checks")
-    created(api.post(there, {"on_failed_checks": "off", "issue_label": "agent"}))
-
-
 def test_only_administrators_create_and_change_it(ada, webhook_of):
     webhook = webhook_of()
     writer = ada.holding(Scope.WRITE)

@@ -44,6 +44,7 @@ class Opened:
             diff_key="none",
             branch="feature",
             planned_shas=[self.repository.branches()["feature"]],
+            pushed_sha=self.repository.branches()["feature"],
         )
 
     @property

@@ -129,6 +129,8 @@ class Talk(Told):
         if self.kind == Forge.GITLAB:
             pipeline = {"object_attributes": {"status": "failed", "ref": self.work.runner.pr_branch}}
             return self.receive("Pipeline Hook", pipeline, delivery_id)
+        if self.kind == Forge.GITEA:
+            return self.receive("status", {"sha": self.work.head_sha, "state": "failure"}, delivery_id)
         suite = {"head_branch": self.work.runner.pr_branch, "head_sha": self.work.head_sha}
         return self.receive("check_suite", {"action": "completed", "check_suite": suite}, delivery_id)
 

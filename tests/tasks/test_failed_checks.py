@@ -253,6 +253,27 @@ def test_a_failed_pipeline_on_gitlab_becomes_a_follow_up_with_its_log(make_talk:
     assert "Done in " in talk.finish(asked) and talk.work.head_sha != before
 
 
+def test_a_failed_status_on_gitea_becomes_a_follow_up(make_talk: Callable[..., Talk]) -> None:
+    talk = make_talk(Forge.GITEA)
+    sha = talk.work.head_sha
+    report(talk, "failure")
+    report(talk, "failure", "ci", is_status=True, summary="2 tests failed")
+    assert talk.receive("status", {"sha": sha, "state": "pending"}) is None
+    assert talk.receive("status", {"sha": "0" * 40, "state": "failure"}) is None
+    asked = talk.end_checks()
+    for event, data in {
+        "action_run_failure": {"action": "failure", "run": {"commit_sha": sha}},
+        "workflow_run": {"action": "completed", "workflow_run": {"head_sha": sha}},
+    }.items():
+        assert talk.receive(event, data) == asked, "they are read together"
+    assert talk.read(asked) == ForgeDeliveryState.STARTED
+    assert "on Forgejo or Gitea" in talk.session(asked).prompt and "> 2 tests failed" in talk.session(asked).prompt
+    results = talk.work.runner.pr_check_results
+    assert results is not None and (results["passed"], results["failed"]) == (0, 2)
+    talk.work_on(asked)
+    assert "Done in " in talk.finish(asked) and talk.work.head_sha != sha
+
+
 def test_pipelines_that_run_or_are_of_another_branch_are_not_read(make_talk: Callable[..., Talk]) -> None:
     talk = make_talk(Forge.GITLAB)
     branch = talk.work.runner.pr_branch

@@ -33,6 +33,7 @@ DISCUSSIONS = {
 CHECKS = {
     "github": ("workers.forges.github_checks", "GitHubChecks"),
     "gitlab": ("workers.forges.gitlab_checks", "GitLabChecks"),
+    "gitea": ("workers.forges.gitea_checks", "GiteaChecks"),
 }
 """The forges whose checks are followed."""
 ISSUES = {

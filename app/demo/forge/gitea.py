@@ -10,7 +10,8 @@ from typing import Any, NoReturn
 from flask import Blueprint, Response, abort, g, jsonify, make_response, request
 from werkzeug.exceptions import NotFound
 
-from app.demo.forge import discussions, issues, pulls, shapes
+from app.demo.forge import checks, discussions, issues, pulls, shapes
+from app.demo.forge.checks import Check
 from app.demo.forge.discussions import Entry
 from app.demo.forge.forge import forge, may_write
 from app.demo.forge.paging import page_of
@@ -20,6 +21,7 @@ from app.demo.forge.repositories import find
 gitea = Blueprint("gitea", __name__, url_prefix="/api/v1")
 _PULLS = "/repos/<owner>/<name>/pulls"
 _TITLE_CHARACTERS = 255
+_STATES = {"": "pending", "action_required": "pending", "cancelled": "failure"}
 _MISSING = "The target couldn't be found."
 
 
@@ -133,6 +135,15 @@ def update_issue(number: int) -> tuple[dict[str, Any], int]:
     return {"number": pull.number, "assignees": [person(each) for each in pull.assignees]}, 201
 
 
+@gitea.get("/repos/<owner>/<name>/commits/<path:ref>/status")
+def get_status(ref: str) -> dict[str, Any]:
+    """The latest status of each name. Jobs of Actions report one, too. A page beyond the last is null."""
+    sha = checks.resolve(g.repository, ref)
+    both = (checks.of_commit(g.repository, sha, statuses=statuses) for statuses in (False, True))
+    found = [_status(each) for reports in both for each in reports]
+    return {"sha": sha, "total_count": len(found), "statuses": page_of(found, size_name="limit", most=50) or None}
+
+
 @gitea.get("/repos/<owner>/<name>/collaborators/<login>/permission")
 def get_permission(login: str) -> dict[str, Any]:
     known = discussions.permissions(g.repository)
@@ -191,6 +202,19 @@ def _comment(entry: Entry) -> dict[str, Any]:
     about = {"issue_url": page if is_issue else "", "pull_request_url": "" if is_issue else page}
     links = {"html_url": f"{page}#issuecomment-{entry.id}", **about}
     return {"id": entry.id, "body": entry.body, "user": person(entry.user), "created_at": entry.created_at, **links}
+
+
+def _status(check: Check) -> dict[str, Any]:
+    of_actions = f"/{g.repository.full_name}/actions/runs/1/jobs/{check.id}"
+    return {
+        "id": check.id,
+        "status": _STATES.get(check.state, check.state),
+        "context": check.name,
+        "description": check.summary or "",
+        "target_url": check.url or "" if check.is_status else of_actions,
+        "creator": person(shapes.LOGIN),
+        "created_at": check.at,
+    }
 
 
 def label(name: str) -> dict[str, Any]:

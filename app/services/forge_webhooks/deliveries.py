@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from app import db, keys, queue
 from app.errors import Conflict, TooMany, Unauthorized
-from app.models import AgentRunner, ForgeDelivery, ForgeWebhook, Site
+from app.models import AgentRunner, ForgeDelivery, ForgeWebhook, Publication, Site
 from app.models.states import ForgeDeliveryState, ForgeEvent, PullRequestState, Scope
 from app.services import control_places, leases, lookup
 from app.services.callers import Caller
@@ -249,7 +249,9 @@ def _find_runner(site: Site, notice: Notice) -> AgentRunner | None:
         return None
     mine = (AgentRunner.account_id == site.account_id, AgentRunner.site_id == site.id)
     if notice.number is None:
-        is_about = sa.and_(AgentRunner.pr_number.is_not(None), AgentRunner.pr_branch.in_(notice.branches))
+        pushed = sa.select(Publication.agent_runner_id).where(Publication.pushed_sha == notice.commit)
+        is_there = sa.or_(AgentRunner.pr_branch.in_(notice.branches), AgentRunner.id.in_(pushed))
+        is_about = sa.and_(AgentRunner.pr_number.is_not(None), is_there)
     else:
         is_about = AgentRunner.pr_number == notice.number
     newest = sa.select(AgentRunner).where(*mine, is_about).order_by(AgentRunner.created_at.desc())

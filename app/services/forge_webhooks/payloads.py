@@ -16,8 +16,8 @@ _LARGEST_NUMBER, _LARGEST_ID, _LONGEST_BRANCH = 2**31 - 1, 2**63 - 1, 255
 
 @dataclass(frozen=True)
 class Notice:
-    """Something happened to the pull request with this number, or of one of these branches, or was written about it; or
-    the issue with this number was opened, labelled or commented."""
+    """Something happened to the pull request with this number, or of one of these branches, or with this commit, or was
+    written about it; or the issue with this number was opened, labelled or commented."""
 
     event: ForgeEvent
     number: int | None
@@ -25,6 +25,7 @@ class Notice:
     """The comment or review."""
     text: str = ""
     branches: tuple[str, ...] = ()
+    commit: str = ""
     labels: tuple[str, ...] = ()
     """Of the issue, those that may have been added."""
 
@@ -43,7 +44,7 @@ def _is_valid(notice: Notice) -> bool:
     """Values come from JSON, so they may have any type."""
     is_id = notice.subject_id is None or _is_whole(notice.subject_id, _LARGEST_ID)
     if notice.number is None:
-        is_about = all(map(_is_branch, notice.branches))
+        is_about = all(map(_is_branch, notice.branches)) and isinstance(notice.commit, str)
     else:
         is_about = _is_whole(notice.number, _LARGEST_NUMBER)
     return is_about and is_id and all(isinstance(each, str) for each in (notice.text, *notice.labels))
@@ -90,10 +91,20 @@ def _github(event: str, data: Mapping[str, Any]) -> Notice | None:
 
 
 def _gitea(event: str, data: Mapping[str, Any]) -> Notice | None:
-    """https://docs.gitea.com/usage/webhooks. A review has no id there, so only comments are followed."""
+    """https://docs.gitea.com/usage/webhooks and https://forgejo.org/docs/latest/user/webhooks/
+
+    A review has no id there, so only comments are followed. Gitea delivers statuses and runs of Actions, and Forgejo runs by
+    names of its own.
+    """
     if event == "pull_request":
         return Notice(ForgeEvent.PULL_REQUEST, data["pull_request"]["number"])
+    if event == "status" and data["state"] != "pending":
+        return Notice(ForgeEvent.CHECKS, None, commit=data["sha"])
+    if event in ("action_run_success", "action_run_failure", "action_run_recover"):
+        return Notice(ForgeEvent.CHECKS, None, commit=data["run"]["commit_sha"])
     match event, data["action"]:
+        case "workflow_run", "completed":
+            return Notice(ForgeEvent.CHECKS, None, commit=data["workflow_run"]["head_sha"])
         case "issue_comment", "created":
             kind, comment = ForgeEvent.COMMENT if data["is_pull"] else ForgeEvent.ISSUE, data["comment"]
             return Notice(kind, data["issue"]["number"], comment["id"], comment["body"] or "")

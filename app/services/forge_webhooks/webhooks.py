@@ -104,10 +104,6 @@ def _find(site_id: uuid.UUID, *, lock: bool = False) -> ForgeWebhook | None:
 
 
 def _apply(webhook: ForgeWebhook, fields: ForgeWebhookFields) -> None:
-    follows_checks = fields.on_failed_checks not in (UNSET, OnFailedChecks.OFF)
-    if follows_checks and not FORGES[webhook.site.forge].has_checks:
-        message = f"Checks on {FORGES[webhook.site.forge].name} are not followed yet. Leave on_failed_checks off."
-        raise Invalid(message, error_code="forge_without_checks")
     for name, value in asdict(fields).items():
         if value is not UNSET:
             setattr(webhook, name, value)

@@ -18,14 +18,12 @@ class Capabilities:
     """The user name for git over HTTPS. Most forges take any name with an access token."""
     has_pull_requests: bool = True
     """Whether the engine has an adapter for it."""
-    has_checks: bool = False
-    """Whether the engine reads the checks of commits there."""
 
 
 FORGES = {
-    Forge.GITHUB: Capabilities("GitHub", "github.com", has_checks=True),
+    Forge.GITHUB: Capabilities("GitHub", "github.com"),
     # GitLab takes tokens of OAuth with this name only.
-    Forge.GITLAB: Capabilities("GitLab", "gitlab.com", git_user="oauth2", has_checks=True),
+    Forge.GITLAB: Capabilities("GitLab", "gitlab.com", git_user="oauth2"),
     Forge.GITEA: Capabilities("Forgejo or Gitea", "codeberg.org"),
     Forge.BITBUCKET: Capabilities("Bitbucket, commits only", "bitbucket.org", has_pull_requests=False),
     Forge.NONE: Capabilities("Plain git, commits only", has_pull_requests=False),
