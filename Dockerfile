@@ -3,7 +3,7 @@ ARG PYTHON_IMAGE=python:3.12-slim
 FROM ${PYTHON_IMAGE}
 
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends bubblewrap git libseccomp2 \
+    && apt-get install -y --no-install-recommends bubblewrap git libseccomp2 openssh-client \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --create-home --uid 10001 runners \
     && install -d -o runners -g runners -m 0700 /data

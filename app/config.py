@@ -270,6 +270,16 @@ class Settings:
     max_disk_files: int = setting(
         1_000_000, "Maximum number of files and folders in a session's checkout and home together."
     )
+    committer: str = setting(
+        "Agent Runners <agent-runners@noreply.invalid>",
+        "Committer of what is published; the author is the person who asked for it. Forges show a signature as verified if the "
+        "e-mail address and the key belong to one user: [forges.md](forges.md#signed-commits).",
+        values.IDENTITY,
+    )
+    signing_key_file: Path | None = setting(
+        None,
+        "Private SSH key without a passphrase with which `worker control` signs commits. Empty: they are not signed.",
+    )
     smtp_url: str = setting(
         "",
         "Mail server for [webhooks by e-mail](webhooks.md#by-e-mail): `smtp://user:password@host:587` with STARTTLS, without only to "

@@ -88,6 +88,10 @@ SMTP_URL = Rule(
     _matches(r"(smtps?|smtp\+plain)://([^\s/@]*@)?([\w.-]+|\[[\da-f:.]+\])(:\d{1,5})?/?"),
     is_secret=True,
 )
+IDENTITY = Rule(
+    "a name and an e-mail address, such as Agent Runners <runners@example.org>",
+    lambda value: value.isprintable() and re.fullmatch(r"[^<>\s][^<>]* <[^<>\s]+@[^<>\s]+>", value),
+)
 SENDER = Rule("an e-mail address, such as Agent Runners <runners@example.org>", _is_sender)
 ACP_AGENTS = Rule(
     "a list of NAME=COMMAND, such as goose=goose acp",

@@ -74,6 +74,13 @@ def test_a_mail_server_needs_a_sender() -> None:
     assert read(SMTP_URL="smtps://a%40b:c@[::1]:465", SMTP_FROM="Agent Runners <runners@example.org>").smtp_from
 
 
+def test_a_committer_has_a_name_and_an_address() -> None:
+    for committer in ("runners@example.org", "Runners <>", "A\n <a@b>", "A <a@b> x"):
+        with pytest.raises(SettingsError, match="AGENT_RUNNERS_COMMITTER must be a name and an e-mail address"):
+            read(COMMITTER=committer)
+    assert read(COMMITTER="Runners <runners@example.org>").committer
+
+
 def test_the_public_url_follows_the_port_if_it_is_not_set() -> None:
     assert read(WEB_PORT="9000").public_url == "http://127.0.0.1:9000"
     assert read(WEB_PORT="9000", PUBLIC_URL="https://runners.example.com").public_url == "https://runners.example.com"

@@ -268,5 +268,9 @@ class Host:
     """For how long the provider of a model may refuse an agent's calls in a row before the agent is stopped."""
     prices_file: Path | None = None
     """The operator's price list of models. None: that of the library."""
+    committer: str = "Agent Runners <agent-runners@noreply.invalid>"
+    """Who commits what is published, beside the authors."""
+    signing_key: Path | None = None
+    """File of the SSH key that signs these commits. None: they are not signed."""
     resolve: tuple[tuple[str, str], ...] = ()
     """Host names with addresses that override the resolver."""

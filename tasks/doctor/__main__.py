@@ -45,6 +45,11 @@ def examine() -> Iterator[Finding]:
         ("workers", messages.workers, "Fix the broker first; workers are reached through it"),
         ("sweep", record.sweep, "Fix the database first; it stores when the last sweep ended"),
         ("artifact store", machine.artifact_store, _STORE_REMEDY),
+        *(
+            [("signing key", machine.signing, "Correct AGENT_RUNNERS_SIGNING_KEY_FILE")]
+            if settings().signing_key_file
+            else []
+        ),
         *([("mail server", machine.mail, "Correct AGENT_RUNNERS_SMTP_URL")] if settings().smtp_url else []),
     ]
     for part, look, remedy in parts:

@@ -20,6 +20,7 @@ from tasks.jobs.session_jobs import this_host
 from workers.job import Host
 from workers.mail import sending
 from workers.mail.connections import Server
+from workers.publishing.signing import NotSigned, public_key, sign
 
 LEAST_GIT = (2, 36)
 PINS_ADDRESSES = (2, 37)
@@ -86,6 +87,17 @@ def mail() -> Finding:
     except sending.NotSent as error:
         return Finding("mail server", "failing", str(error), "Correct AGENT_RUNNERS_SMTP_URL, or start the server")
     return Finding("mail server", "working", f"{server.host}, port {server.port}")
+
+
+def signing() -> Finding:
+    key = settings().signing_key_file
+    assert key is not None
+    try:
+        sign(b"", key)
+        return Finding("signing key", "working", f"{public_key(key)}, for {settings().committer}")
+    except NotSigned as error:
+        remedy = "Make a key: ssh-keygen -t ed25519 -N '' -f FILE, readable by the worker alone; set AGENT_RUNNERS_SIGNING_KEY_FILE"
+        return Finding("signing key", "failing", str(error), remedy)
 
 
 def artifact_store() -> Finding:

@@ -181,4 +181,6 @@ def this_host(account_id: uuid.UUID | None = None) -> Host:
         model_patience_seconds=settings().model_patience_seconds,
         prices_file=settings().prices_file,
         allow_private_addresses=settings().allow_private_addresses,
+        committer=settings().committer,
+        signing_key=settings().signing_key_file,
     )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
+import subprocess
 import uuid
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,18 @@ def test_on_a_new_machine_missing_parts_are_reported_with_their_remedies(folder:
         "queue": "database first",
     }.items():
         assert found[part]["state"] == "missing" and remedy in found[part]["remedy"], found[part]
+
+
+def test_the_key_that_signs_commits_is_tried(folder: Path, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    assert "signing key" not in findings(folder)
+    found = findings(folder, SIGNING_KEY_FILE=str(key))["signing key"]
+    assert (found["state"], "ssh-keygen -t ed25519" in found["remedy"]) == ("failing", True)
+    if not shutil.which("ssh-keygen"):
+        pytest.skip("NOT TESTED: no ssh-keygen; install it with `apt-get install openssh-client`")
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    found = findings(folder, SIGNING_KEY_FILE=str(key))["signing key"]
+    assert found["state"] == "working" and found["detail"].startswith("ssh-ed25519 ")
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)

@@ -17,10 +17,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import structlog
+
 from workers.errors import EngineError, Stage
 from workers.job import Host, Secrets
 from workers.limits.git_limits import remote_limits
 from workers.processes.lifeline import Lifeline
+from workers.publishing.signing import NotSigned, sign
 from workers.repository.alternates import init_with_alternates
 from workers.repository.forbidden import find_forbidden
 from workers.repository.git import Git, GitFailed
@@ -29,6 +32,7 @@ from workers.repository.patches import apply_patch
 from workers.repository.trees import changes as changed_paths
 from workers.repository.trees import holds_secret
 
+log = structlog.get_logger()
 _SECRET = (
     "A changed file contains a known secret, such as the site's access token. Nothing was pushed. Have another session "
     "remove the secret, or revert to an earlier session."
@@ -40,7 +44,9 @@ _FORBIDDEN = (
 _MOST_NAMED = 20
 _NOTHING = "The diff changes no file, so there is nothing to publish. Have a session change something first."
 _CREATION_SECONDS = 60.0
-COMMITTER = "Agent Runners <agent-runners@noreply.invalid>"
+_UNSIGNED = (
+    "This deployment could not sign the commit, so nothing was pushed. Ask the operator: agent-runners doctor says why."
+)
 
 
 @dataclass(frozen=True)
@@ -74,11 +80,11 @@ class Landed:
 
 
 class Commits:
-    """Makes commits in `git`, whose directory is bare and used for nothing else."""
+    """Makes commits in `git`, whose directory is bare and used for nothing else. `host` says who commits, and signs."""
 
-    def __init__(self, git: Git, secrets: Secrets) -> None:
+    def __init__(self, git: Git, secrets: Secrets, host: Host) -> None:
         self.git = git
-        self._secrets = secrets
+        self._secrets, self._host = secrets, host
 
     def chain(self, base_sha: str, changes: Sequence[Change], message: str | None = None) -> str:
         """Make one commit for each change on top of the base, and return the id of the last one.
@@ -131,13 +137,32 @@ class Commits:
         return self.git.line("rev-parse", "--verify", f"{commit}^{{tree}}")
 
     def commit(self, tree: str, parents: Iterable[str], change: Change) -> str:
-        """Store a commit object and return its id. The format is that of `git cat-file commit`."""
+        """Store a commit that is published, signed if the host has a key for that, and return its id. Raises EngineError
+        `signing_failed`."""
+        lines, message = self._parts(tree, parents, change)
+        if self._host.signing_key is not None:
+            try:
+                signature = sign(_joined(lines, message), self._host.signing_key)
+            except NotSigned as reason:
+                log.warning("signing_failed", reason=str(reason))
+                raise EngineError("signing_failed", "publish", _UNSIGNED) from reason
+            lines += ["gpgsig " + signature.replace("\n", "\n ")]
+        return self._store(lines, message)
+
+    def _commit_here(self, tree: str, parents: Iterable[str], change: Change) -> str:
+        """Store a commit that is needed for a merge only, and return its id."""
+        return self._store(*self._parts(tree, parents, change))
+
+    def _parts(self, tree: str, parents: Iterable[str], change: Change) -> tuple[list[str], str]:
+        """The lines of the header and the message of a commit, as `git cat-file commit` shows them."""
         author = f"{_plain(change.author_name) or 'Unknown'} <{_plain(change.author_email)}>"
         lines = [f"tree {tree}", *(f"parent {parent}" for parent in parents)]
-        lines += [f"author {author} {change.seconds} +0000", f"committer {COMMITTER} {change.seconds} +0000", ""]
-        text = "\n".join([*lines, change.message.replace("\0", "").strip(), ""])
+        lines += [f"author {author} {change.seconds} +0000", f"committer {self._host.committer} {change.seconds} +0000"]
+        return lines, change.message.replace("\0", "").strip()
+
+    def _store(self, lines: list[str], message: str) -> str:
         with tempfile.TemporaryFile(dir=self.git.directory) as file:
-            file.write(text.encode(errors="replace"))
+            file.write(_joined(lines, message))
             file.seek(0)
             return self.git.run("hash-object", "-t", "commit", "-w", "--stdin", stdin=file).decode().strip()
 
@@ -151,8 +176,8 @@ class Commits:
 
     def merge_since(self, base_tree: str, ours: str, theirs: str, change: Change) -> str:
         """As `merge`, with `base_tree` as the base, whatever the commits' histories are."""
-        base = self.commit(base_tree, [], change)
-        sides = (self.commit(self.tree_of(side), [base], change) for side in (ours, theirs))
+        base = self._commit_here(base_tree, [], change)
+        sides = (self._commit_here(self.tree_of(side), [base], change) for side in (ours, theirs))
         return self.merge(*sides)
 
     def reapply(
@@ -168,9 +193,9 @@ class Commits:
         """
         # The history does not matter, so a branch that was rewritten is no obstacle.
         change = Change("", "", 0, "", diff)
-        base = self.commit(self.tree_of(base_sha), [], change)
+        base = self._commit_here(self.tree_of(base_sha), [], change)
         for name, tree in zip(names, (self.tree_of(tip), self.tree(base_sha, diff)), strict=True):
-            self.git.run("update-ref", f"refs/{name}", self.commit(tree, [base], change))
+            self.git.run("update-ref", f"refs/{name}", self._commit_here(tree, [base], change))
         return self.merge(*names)
 
     def merge(self, ours: str, theirs: str) -> str:
@@ -221,7 +246,7 @@ def temporary_repository(
     git = Git(directory, lifeline, stage, index=directory / "index", deadline=deadline, limits=limits)
     try:
         init_with_alternates(git, mirror)
-        yield Commits(git, secrets)
+        yield Commits(git, secrets, host)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
         os.close(held)
@@ -244,6 +269,10 @@ def _remove_orphans(folder: Path) -> None:
 def named(files: Sequence[str]) -> str:
     """The first files, for a message."""
     return ", ".join(files[:_MOST_NAMED]) + (" and more" if len(files) > _MOST_NAMED else "")
+
+
+def _joined(lines: Iterable[str], message: str) -> bytes:
+    return "\n".join([*lines, "", message, ""]).encode(errors="replace")
 
 
 def _plain(text: str) -> str:
