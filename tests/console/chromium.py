@@ -74,6 +74,21 @@ class Windows:
             self._said.append(message.text)
 
 
+# The sum of what the browser calls layout shifts, so far.
+_MOVED = """() => new Promise((done) => {
+  let sum = 0;
+  const observer = new PerformanceObserver((list) => { for (const each of list.getEntries()) sum += each.value; });
+  observer.observe({ type: "layout-shift", buffered: true });
+  requestAnimationFrame(() => setTimeout(() => done(sum)));
+})"""
+
+
+def assert_nothing_moved(page: Page) -> None:
+    """What was shown of a page stayed where it was while the page was loaded."""
+    moved = page.evaluate(_MOVED)
+    assert moved < 0.001, f"{page.url}: {moved}"
+
+
 def assert_accessible(page: Page) -> None:
     """A page is accessible in light colours on a screen, and in dark ones on a phone, where nothing sticks out."""
     for scheme, size, rules in (("light", SCREEN, RULES), ("dark", PHONE, RULES_OF_LOOKS)):

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 from app import db
 from app.services.sites import branches
 from tests.api.calling import created, ok, patch_of, path_of
-from tests.console.chromium import PHONE, SCREEN, assert_accessible
+from tests.console.chromium import PHONE, SCREEN, assert_accessible, assert_nothing_moved
 from tests.console.keyboard import Keyboard
 
 # They share a web process and a browser.
@@ -219,6 +219,7 @@ def test_pages_are_accessible(open_console, server, api, worker, make_site, make
         "/overview",
     ):
         page.goto(path)
+        assert_nothing_moved(page)
         page.evaluate("for (const fold of document.querySelectorAll('details.fold')) fold.open = true")
         # A comment and what it is sent with are a part of the page.
         if path.endswith("/changes"):

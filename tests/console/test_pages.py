@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from app import db
+from app.console.views.diff import FIRST_BYTES
 from app.models import AgentRunner, Publication
 from app.models.states import SessionState
 from app.services.execution.outcomes import Failure
@@ -137,14 +138,14 @@ def test_a_diff_is_searched_and_laid_out(browser, make_done_runner):
     ignoring = browser.part(link_of(runner, "/changes/1?space=ignore")).text
     assert ignoring.count('class="delete"') == ignoring.count('class="add"') == 1 and 'id="f1-R2"' in ignoring
     assert "view=split" in browser.page(link_of(runner, "/changes?view=split&space=ignore"))
-    assert "/changes/1?view=split" in browser.page(link_of(runner, "/changes")), "the layout is kept"
+    assert browser.page(link_of(runner, "/changes")).count('class="code beside"') == 2, "the layout is kept"
 
 
 def test_generated_files_are_folded_and_sensitive_ones_are_named(browser, api, make_done_runner):
     sensitive = patch_of("on: push", ".github/workflows/ci.yml") + patch_of("* @eve", "CODEOWNERS")
     runner = make_done_runner(patch_of("{}", "web/package-lock.json") + patch_of("one") + sensitive)
     page = browser.page(link_of(runner, "/changes"))
-    assert page.count("Show its changes") == 1 and page.count('hx-trigger="intersect once"') == 3
+    assert page.count("Show its changes") == 1 and page.count('<table class="code"') == 3
     assert page.index("web/package-lock.json") < page.index(">generated<") < page.index("Show its changes")
     assert 'class="tag is-warn">CI workflows<' in page and 'class="tag is-warn">CODEOWNERS<' in page
     assert link_of(runner, "/sensitive") in browser.page(link_of(runner))
@@ -315,11 +316,20 @@ def test_a_runner_shows_its_steps_result_and_changes(browser, worker, make_runne
     page = browser.page(link_of(runner))
     assert "Reading the code" in page and "<em>done</em>" in page and "Open a pull request" in page
     changes = browser.page(link_of(runner, "/changes"))
-    assert "hello.txt" in changes and "one</td>" not in changes, "a file is read when it comes into view"
+    assert "hello.txt" in changes and "one</td>" in changes
     assert "one</td>" in browser.part(link_of(runner, "/changes/0")).text
     assert browser.get(link_of(runner, "/changes/1")).status_code == 404
     with browser.get(link_of(runner, "/changes.diff")) as download:
         assert download.text == patch_of("one")
+
+
+def test_files_after_the_first_are_read_when_they_come_into_view(browser, make_done_runner):
+    texts = ["one", "x" * FIRST_BYTES, "three"]
+    patches = [patch_of(text, f"{number}.txt") for number, text in enumerate(texts)]
+    page = browser.page(path := link_of(make_done_runner("".join(patches)), "/changes"))
+    assert "one</td>" in page and page.count('hx-trigger="intersect once"') == 2
+    assert "three</td>" in browser.part(f"{path}/2").text
+    assert "three</td>" in browser.page(f"{path}?files=shown")
 
 
 def test_the_page_asks_for_what_is_new_after_the_last_step(browser, worker, make_runner):

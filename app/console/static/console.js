@@ -2,7 +2,6 @@
 "use strict";
 
 const root = document.documentElement;
-root.classList.add("has-js");
 const find = (selector, within = document) => within.querySelector(selector);
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 

@@ -1,4 +1,4 @@
-"""A diff as a review: its files, by pages, and each file once it comes into view."""
+"""A diff as a review: its files, by pages. The first are there at once, and each other one once it comes into view."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from app.services.sites import branches
 KINDS = ("result", "cumulative")
 ALL = "all"
 LAYOUTS = ("unified", "split")
-MOST_SHOWN_BYTES = 500_000
-"""How much of a diff a page shows that is asked for with all of its files."""
+FIRST_BYTES, MOST_SHOWN_BYTES = 30_000, 500_000
+"""How much of a diff a page shows at once, and at most if it is asked for with all of its files."""
 
 
 def chosen() -> dict[str, str]:
@@ -77,7 +77,9 @@ def show_changes(runner_id: uuid.UUID, error: AppError | None = None) -> Respons
             looks.look_at(caller(), runner_id)
     diff = found = hits = None
     is_viewed: list[bool] = []
+    generated: list[bool] = []
     contents: dict[int, dict[str, Any]] = {}
+    wants_all = request.args.get("files") == "shown"
     first = (query["page"] - 1) * query["per_page"]
     try:
         diff = find_diff(runner_id, wanted)
@@ -85,8 +87,9 @@ def show_changes(runner_id: uuid.UUID, error: AppError | None = None) -> Respons
         is_viewed = viewed.find_viewed(diff, found.items, marks)
         if text := request.args.get("q", "").strip():
             hits = _search(diff, text, query["per_page"])
-        if request.args.get("files") == "shown":
-            contents = _contents(diff, found.items, first)
+        generated = [is_generated(file.path, patterns) for file in found.items]
+        by_hand = {number: file for number, file in enumerate(found.items, first) if not generated[number - first]}
+        contents = _contents(diff, by_hand, MOST_SHOWN_BYTES if wants_all else FIRST_BYTES)
     except NotFound as missing:
         if missing.error_code in ("session_not_found", "comparison_not_found"):
             raise
@@ -100,11 +103,12 @@ def show_changes(runner_id: uuid.UUID, error: AppError | None = None) -> Respons
         runner=shown,
         found=found,
         viewed=is_viewed,
-        generated=[is_generated(file.path, patterns) for file in found.items] if found else [],
+        generated=generated,
         can_mark=found is not None and viewed.can_mark(found.items),
         version=diff.tag if diff else "",
         first=first,
         contents=contents,
+        can_show_more=not wants_all and len(contents) < generated.count(False),
         chosen=wanted,
         draft=draft_name(runner_id, wanted),
         sessions=list(enumerate(reversed(sessions), 1)),
@@ -122,13 +126,13 @@ def _find_comparison(runner_id: uuid.UUID, wanted: dict[str, str]) -> comparison
     return comparisons.get(caller(), runner_id, forms.reference(wanted["comparison"]))
 
 
-def _contents(diff: diffs.StoredDiff, files: list[DiffFile], first: int) -> dict[int, dict[str, Any]]:
-    """What the first files contain, by their numbers: for browsers without scripts, which would ask for each of them."""
+def _contents(diff: diffs.StoredDiff, files: dict[int, DiffFile], most: int) -> dict[int, dict[str, Any]]:
+    """What the first files contain, by their numbers: they are there at once, and do not move the others when they come."""
     shown: dict[int, dict[str, Any]] = {}
     size = 0
-    for number, file in enumerate(files, first):
+    for number, file in files.items():
         size += file.size
-        if size > MOST_SHOWN_BYTES:
+        if size > most:
             break
         shown[number] = _content(diff, file)
     return shown
