@@ -25,7 +25,7 @@ RULES_OF_LOOKS = {
     }
 }
 SCREEN, PHONE = {"width": 1280, "height": 720}, {"width": 390, "height": 844}
-PATIENCE_MS = 30_000
+PATIENCE_MS = 100_000
 
 
 def require_chromium() -> None:

@@ -81,6 +81,16 @@ class Keyboard:
         self.reach(name, by)
         self.press("Enter")
 
+    def choose(self, option: str) -> None:
+        """Choose an option where the focus is on a list of them."""
+        chosen = "document.activeElement.selectedOptions[0].text"
+        self.press("Home")
+        for _ in range(MOST_STOPS):
+            if self._page.evaluate(chosen) == option:
+                return
+            self.press("ArrowDown")
+        raise AssertionError(f"{self._page.url}: there is no {option!r} in {self.focused()!r}")
+
     def walk(self) -> None:
         """Go through the whole page and around. Tab must come to all that can be used, and nowhere stay."""
         page = self._page

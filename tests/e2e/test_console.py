@@ -43,6 +43,7 @@ def runner_at(page: Page, deployment: Deployment) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.timeout(1800)
 def test_a_day_is_worked_by_the_keyboard_alone(deployment: Deployment, forge: DemoForge, page: Page) -> None:
     site, repository = site_on(deployment, forge, "keyboard")
     older = deployment.run(site, "echo older", title="Keyboard: older")
@@ -63,9 +64,9 @@ def test_a_day_is_worked_by_the_keyboard_alone(deployment: Deployment, forge: De
     assert keyboard.focused() == "Prompt"
     keyboard.type("Add the greeting.\nhello world")
     keyboard.reach("Site", by="Shift+Tab")
-    keyboard.type(site["name"])
+    keyboard.choose(site["name"])
     keyboard.reach("Agent")
-    keyboard.type(OBLIGING)
+    keyboard.choose(OBLIGING)
     keyboard.reach("Model, limits and title")
     keyboard.press("Enter")
     keyboard.reach("Title")
