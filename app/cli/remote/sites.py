@@ -23,6 +23,14 @@ def _site_options(function: Function) -> Function:
         (
             click.option("--default-branch", help="The branch that runs start from."),
             click.option("--default-agent", help="The agent of runs that name none."),
+            click.option("--default-model", help="The model of runs that name none."),
+            click.option(
+                "--fallback-agent",
+                "fallback_agents",
+                metavar="AGENT[:MODEL]",
+                multiple=True,
+                help="An agent that takes over where the model of the one before takes no calls. Repeatable.",
+            ),
             click.option(
                 "--on-quota",
                 type=click.Choice(["fail", "wait"]),
@@ -107,6 +115,7 @@ def change(client: Client, site: str, as_json: bool, **fields: Any) -> None:
     \b
     agent-runners sites set shop --setup-command "make deps"
     agent-runners sites set shop --with-token < token.txt
+    agent-runners sites set shop --default-agent claude --fallback-agent codex --fallback-agent gemini
     """
     changed = client.update_site(find_site(client, site)["id"], **_given(fields))
     if as_json:

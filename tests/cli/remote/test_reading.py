@@ -122,6 +122,9 @@ def test_sites_are_created_listed_and_changed(run: Run, client: Client) -> None:
     assert run("sites", "set", "shop", "--setup-command", "npm ci", "--egress-host", "a.example").status == 0
     changed = json.loads(run("sites", "list", "--json").stdout)[0]
     assert (changed["setup_command"], changed["egress_hosts"]) == ("npm ci", ["a.example"])
+    agents = ("--default-agent", "claude", "--fallback-agent", "codex", "--fallback-agent", "claude:opus")
+    changed = json.loads(run("sites", "set", "shop", *agents, "--default-model", "sonnet", "--json").stdout)
+    assert (changed["default_model"], changed["fallback_agents"]) == ("sonnet", ["codex", "claude:opus"])
     assert run("sites", "list").stdout.split("\t")[:2] == ["shop", "https://github.com/example/shop.git"]
 
 
