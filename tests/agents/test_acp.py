@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 
 import pytest
@@ -12,10 +13,31 @@ from tests.agents.test_real_clis import CHANGE, NOTE
 from tests.model_servers import directive
 from tests.model_servers.script import FINAL
 from tests.workers.attempts import Attempt, code
+from tests.workers.engine import eventually, linux
 from workers.agents.programs import own_folder
+from workers.job import Limits
 
+_CONFIGURED = {
+    "model": "configured/scripted",
+    "permission": "allow",
+    "provider": {
+        "configured": {
+            "npm": "@ai-sdk/openai-compatible",
+            "options": {"baseURL": "{env:OPENAI_BASE_URL}", "apiKey": "{env:OPENAI_API_KEY}"},
+            "models": {"scripted": {"name": "Scripted"}},
+        }
+    },
+}
+# As an operator would name them, with the variables that they need.
 COMMANDS = {
+    "copilot": ("--acp", "--model=scripted"),
     "gemini": ("--acp", "--skip-trust", "--model=gemini-2.5-flash"),
+    "opencode": ("acp",),
+    "qwen": ("--acp", "--auth-type=openai", "--model=scripted"),
+}
+VARIABLES = {
+    "copilot": {"COPILOT_OFFLINE": "true"},
+    "opencode": {"OPENCODE_CONFIG_CONTENT": json.dumps(_CONFIGURED)},
 }
 
 
@@ -24,7 +46,9 @@ def run(real: Real, *script: str, **more: object) -> Attempt:
     installed = own_folder(real.agent) / "node_modules" / ".bin" / real.agent
     command = (shutil.which(real.agent) or str(installed), *COMMANDS[real.agent])
     real.engine.host = dataclasses.replace(real.engine.host, acp_agents=(("mine", command),))
-    return real.engine.finish(dataclasses.replace(real.job(*script, **more), agent="mine", model=None))
+    job = real.job(*script, **more)
+    environment = {**job.environment, **VARIABLES.get(real.agent, {})}
+    return real.engine.finish(dataclasses.replace(job, agent="mine", model=None, environment=environment))
 
 
 @pytest.mark.parametrize("real", [each for each in EVERY_AGENT if each.id in COMMANDS], indirect=True)
@@ -41,3 +65,19 @@ def test_a_wrong_key_is_reported(real: Real) -> None:
     attempt = run(real, *EDIT, variables=real.model.environment("sk-wrong-9876543210"))
     assert code(attempt.outcome) == ("agent_auth", "agent")
     assert "sk-wrong" not in attempt.text
+
+
+@pytest.mark.parametrize("real", [each for each in SANDBOXED if each.id in COMMANDS], indirect=True)
+def test_an_answer_that_breaks_off_is_a_failure_and_keeps_the_work(real: Real) -> None:
+    attempt = run(real, NOTE, directive("end"))
+    assert code(attempt.outcome) == ("agent_failed", "agent") and "broke off" in str(attempt.outcome.failure)
+    assert "+kept" in real.engine.diff
+
+
+@linux
+@pytest.mark.parametrize("real", [each for each in SANDBOXED if each.id in COMMANDS], indirect=True)
+def test_a_model_that_falls_silent_stalls_the_agent(real: Real) -> None:
+    attempt = run(real, NOTE, directive("hang"), limits=Limits(stall_seconds=60))
+    assert code(attempt.outcome) == ("stalled", "agent")
+    assert "+kept" in real.engine.diff
+    eventually(lambda: not real.processes(), "the agent survived")

@@ -36,6 +36,7 @@ def tool_call(offered: Mapping[str, Mapping[str, Any]], call: Directive) -> tupl
     """The tool and its arguments. `offered` has the JSON schema of each tool; if only a shell is, it does everything."""
     name = next((each for each in _TOOLS[call.name] if each in offered), None)
     if name is None:
+        assert call.name != "run", f"no tool runs a command among {sorted(offered)}"
         return tool_call(offered, Directive("run", (_command(call),)))
     if call.name == "ask":
         return name, call.questions

@@ -39,6 +39,7 @@ _CONVERSATIONS = (
     (".local/share/opencode", "opencode.db*"),
     (".qwen/projects", "*/chats/*"),
 )
+_MOST_UNNAMED = 100
 _CLIENT = ".agent-runners/acp_client.py"
 _SERVERS = ".agent-runners/mcp.json"
 _KINDS: dict[str, Category] = {
@@ -55,6 +56,8 @@ _KINDS: dict[str, Category] = {
 _SILENT = (
     *("user_message_chunk", "available_commands_update", "current_mode_update", "config_option_update"),
     *("session_info_update", "usage_update", "session/request_permission", "_auth/status_update"),
+    # Qwen Code asks whether a person has written something meanwhile.
+    "craft/drainMidTurnQueue",
 )
 _ENDS: dict[str, str] = {
     "refusal": "The model refused to continue.",
@@ -79,6 +82,7 @@ class AcpAgent(StreamAgent):
         super().__init__(job)
         self._calls = Calls(job.secrets)
         self._speech = Speech()
+        self._unnamed: dict[str, dict[str, Any]] = {}
         self._cost: float | None = None
 
     @classmethod
@@ -144,7 +148,7 @@ class AcpAgent(StreamAgent):
         if kind in ("tool_call", "tool_call_update", "plan"):
             yield from self._speech.flush()
         if kind == "tool_call":
-            yield self._calls.note(_call(update))
+            yield from self._begin(update)
         elif kind == "tool_call_update":
             yield from self._progress(update)
         elif kind == "plan":
@@ -154,9 +158,19 @@ class AcpAgent(StreamAgent):
         else:
             yield from self.unknown.step(kind, update)
 
+    def _begin(self, update: dict[str, Any]) -> Iterable[Step]:
+        """The step for a call. While the model still writes its arguments it says nothing: the next update names them."""
+        if update.get("rawInput") == {} and not update.get("locations") and len(self._unnamed) < _MOST_UNNAMED:
+            self._unnamed[str(update.get("toolCallId"))] = update
+        else:
+            yield self._calls.note(_call(update))
+
     def _progress(self, update: dict[str, Any]) -> Iterable[Step]:
-        """A step for the end of a call. Many agents name what a call is about only after its beginning."""
+        """Steps for a call that is named only now, and for the end of one."""
         status, ref = update.get("status"), update.get("toolCallId")
+        if begun := self._unnamed.pop(str(ref), None):
+            named = {name: value for name, value in update.items() if value}
+            yield self._calls.note(_call({**begun, **named}))
         if status not in ("completed", "failed"):
             return
         if not self._calls.knows(ref):

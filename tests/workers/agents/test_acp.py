@@ -56,6 +56,22 @@ def test_plans_and_thoughts_are_shown_and_what_is_said_in_pieces_is_one_step(pro
     assert (listed.title, listed.category) == ("Plan: 1 of 2 done", "plan")  # type: ignore[attr-defined]
 
 
+def test_a_call_is_shown_once_the_agent_says_what_it_is_about(programs: Path) -> None:
+    begun: dict[str, object] = {"toolCallId": "1", "title": "Edit", "rawInput": {}, "locations": []}
+    named = {"toolCallId": "1", "title": "Edit a.txt", "rawInput": {"file_path": "a.txt"}, "status": "in_progress"}
+    ended = {"toolCallId": "1", "status": "completed"}
+    agent = mine()
+    assert said(agent, update("tool_call", **begun)) == []
+    assert titles(said(agent, update("tool_call_update", **named))) == ["Edit a.txt"]  # type: ignore[arg-type]
+    assert titles(said(agent, update("tool_call_update", **ended))) == ["Result of Edit a.txt"]  # type: ignore[arg-type]
+
+
+def test_a_call_that_ends_without_a_name_is_shown(programs: Path) -> None:
+    begun: dict[str, object] = {"toolCallId": "1", "title": "list", "rawInput": {}, "status": "pending"}
+    told = said(mine(), update("tool_call", **begun), update("tool_call_update", toolCallId="1", status="failed"))
+    assert titles(told) == ["list", "Failed: list"]  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("message", "expected"),
     [
