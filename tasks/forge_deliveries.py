@@ -8,6 +8,7 @@ import uuid
 import structlog
 
 from app import db
+from app.config import settings
 from app.keys import SecretKeyChanged
 from app.models import Site
 from app.models.states import ForgeEvent, OnFailedChecks
@@ -27,6 +28,7 @@ from workers.errors import EngineError
 from workers.forges.base import PullRequest
 from workers.forges.checks import Check, Checks, Outcome, described, failures_of
 from workers.forges.checks import request_of as fix_of
+from workers.forges.deadline import ends_within
 from workers.forges.discussions import Discussions, request_of
 from workers.forges.http import Limits
 from workers.forges.issues import Issues
@@ -34,7 +36,9 @@ from workers.forges.issues import request_of as resolution_of
 from workers.forges.registry import make_checks, make_discussions, make_issues
 
 log = structlog.get_logger()
-# Of a review there may be many pages of remarks. The lease is longer.
+# All that is read and written for one delivery, in parts of the lease. The rest is for recording it.
+_SHARE_OF_LEASE = 2 / 3
+# Of a review there may be many pages of remarks.
 _LIMITS = Limits(call_seconds=5.0, total_seconds=20.0, calls=30)
 # Logs are read as well, within nine seconds.
 _CHECK_LIMITS = Limits(call_seconds=5.0, total_seconds=9.0, calls=20)
@@ -49,7 +53,7 @@ def follow_forge(delivery_id: str) -> None:
     if claim is None:
         return
     names = structlog.contextvars.bound_contextvars(delivery_id=delivery_id, attempt=claim.delivery.attempt)
-    with names, redacted_logs(secrets):
+    with names, redacted_logs(secrets), ends_within(settings().lease_seconds * _SHARE_OF_LEASE):
         try:
             _follow(claim, secrets)
         except leases.LeaseLost as reason:

@@ -464,10 +464,9 @@ def test_both_directions_flow_at_once() -> None:
 
 def test_a_resolver_that_does_not_answer_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = threading.Event()
-    monkeypatch.setattr(addresses, "RESOLVE_SECONDS", 0.2)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: asked.wait(30))
     try:
         with pytest.raises(OSError, match="the resolver did not answer"):
-            addresses.resolver({})("slow.example.org")
+            addresses.resolver({}, seconds=0.2)("slow.example.org")
     finally:
         asked.set()

@@ -8,6 +8,7 @@ import gzip
 import itertools
 import json
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 from tests.listening import Listener
 from workers.errors import EngineError
 from workers.forges.base import Forge
+from workers.forges.deadline import ends_within
 from workers.forges.http import Limits
 from workers.forges.registry import make_forge
 from workers.job import Host
@@ -202,6 +204,20 @@ def test_calls_together_have_a_deadline_too() -> None:
     with serving(of_repository(slow)) as server:
         assert "timed out" in refused(lambda: forge_at(server, limits=SHORT).find_pull_request("feature")).message
         assert len(server.asked) < LIMITS.calls
+
+
+def test_so_have_the_calls_of_several_clients_for_one_purpose() -> None:
+    released = threading.Event()
+
+    def hold(target: str) -> Iterator[bytes]:
+        released.wait(60)
+        yield b""
+
+    with serving(hold) as server, ends_within(0.5):
+        assert "timed out" in refused(lambda: forge_at(server).get_pull_request(1)).message
+        assert "timed out" in refused(lambda: forge_at(server).get_pull_request(1)).message
+        assert not released.is_set() and len(server.asked) == 1, "there was no time left to ask again"
+        released.set()
 
 
 def test_endless_pages_are_ended() -> None:

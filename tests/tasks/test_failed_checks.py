@@ -108,6 +108,26 @@ def test_a_suggestion_is_one_comment_and_whoever_takes_it_gives_the_agent_the_fa
     assert "> ##[error]test_two failed" in talk.session(asked).prompt
 
 
+def test_a_comment_is_followed_within_the_lease_though_no_log_can_be_read(
+    make_talk: Callable[..., Talk], configure: Callable[..., None]
+) -> None:
+    talk = make_talk(on_failed_checks=OnFailedChecks.SUGGEST)
+    numbers = [
+        checks.report(talk.repository, talk.work.head_sha, name, "failure", log=LOG).id for name in ("one", "two")
+    ]
+    logs = [f"before GET /api/v3/repos/{talk.repository.full_name}/actions/jobs/{number}/logs" for number in numbers]
+    asked = talk.comment("@agent-runners fix the checks")
+    # One log may take five seconds, and two thirds of the lease are less than that.
+    configure(LEASE_SECONDS="7")
+    talk.work.forge.set_faults(holds=logs)
+    try:
+        assert talk.read(asked) == ForgeDeliveryState.STARTED
+        assert talk.work.forge.held() == logs[:1], "there was no time left for the other one"
+    finally:
+        talk.work.forge.set_faults(holds=[])
+    assert "> one" in talk.session(asked).prompt and "test_two failed" not in talk.session(asked).prompt
+
+
 def test_nothing_is_done_for_what_is_not_ours_to_fix(talk: Talk) -> None:
     report(talk, "failure")
     base = talk.repository.branches()["main"]

@@ -57,18 +57,18 @@ def allowed_addresses(addresses: Iterable[str], *, private: bool) -> list[str]:
     return [each for each in addresses if kind_of(each) in kinds]
 
 
-def resolver(given: Mapping[str, str]) -> Resolve:
-    """The system's resolver, except for the names in `given`, which have those addresses."""
+def resolver(given: Mapping[str, str], seconds: float = RESOLVE_SECONDS) -> Resolve:
+    """The system's resolver, which has `seconds` to answer, except for the names in `given`, which have those addresses."""
 
     def resolve(host: str) -> list[str]:
         if host in given:
             return [given[host]]
-        return list(dict.fromkeys(str(each[4][0]) for each in _resolved(host)))
+        return list(dict.fromkeys(str(each[4][0]) for each in _resolved(host, seconds)))
 
     return resolve
 
 
-def _resolved(host: str) -> list[Any]:
+def _resolved(host: str, seconds: float) -> list[Any]:
     """The answer of the system's resolver. It has no deadline of its own, so it is asked in a thread that may be left."""
     answers: queue.SimpleQueue[list[Any] | OSError] = queue.SimpleQueue()
 
@@ -83,9 +83,9 @@ def _resolved(host: str) -> list[Any]:
 
     threading.Thread(target=ask, daemon=True).start()
     try:
-        answer = answers.get(timeout=RESOLVE_SECONDS)
+        answer = answers.get(timeout=seconds)
     except queue.Empty:
-        raise OSError(f"the resolver did not answer within {RESOLVE_SECONDS:g} seconds") from None
+        raise OSError(f"the resolver did not answer within {seconds:.2g} seconds") from None
     if isinstance(answer, OSError):
         raise answer
     return answer

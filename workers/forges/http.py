@@ -18,9 +18,10 @@ from urllib.parse import unquote, urlsplit
 import httpcore
 import httpx
 
-from workers.egress.addresses import is_own_machine
+from workers.egress.addresses import RESOLVE_SECONDS, is_own_machine
 from workers.egress.rules import is_address
 from workers.errors import EngineError
+from workers.forges.deadline import seconds_left
 from workers.job import Host
 from workers.repository.host_check import ascii_name, find_addresses, proxy_for
 
@@ -31,7 +32,8 @@ _PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of one client. The time of `total_seconds` is only that of its calls, together."""
+    """Limits of one client. The time of `total_seconds` is only that of its calls, together. `deadline.py` has a limit for
+    several clients."""
 
     call_seconds: float = 30.0
     total_seconds: float = 180.0
@@ -99,7 +101,7 @@ class Client:
             raise BadAnswer(f"needs more than {self._limits.calls} requests to answer")
         self._calls_left -= 1
         started = time.monotonic()
-        self._deadline = started + min(self._limits.call_seconds, self._seconds_left)
+        self._deadline = started + min(self._limits.call_seconds, self._seconds_left, seconds_left())
         try:
             return self._request(method, target, headers, (content or "").encode(), kept)
         except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProxyError) as error:
@@ -194,7 +196,7 @@ class _Stream(httpcore.NetworkStream):
 
 def _judged_connect(name: str, host: Host) -> Connect:
     """Resolve `name` and judge its addresses, now. Returns a function that connects to the first that answers."""
-    addresses = find_addresses(name, host)
+    addresses = find_addresses(name, host, min(RESOLVE_SECONDS, seconds_left()))
 
     def connect(port: int, seconds: float) -> httpcore.NetworkStream:
         ends_at, failure = time.monotonic() + seconds, httpcore.ConnectError("no address")

@@ -11,7 +11,7 @@ import time
 import urllib.request
 from collections.abc import Sequence
 
-from workers.egress.addresses import allowed_addresses, resolver
+from workers.egress.addresses import RESOLVE_SECONDS, allowed_addresses, resolver
 from workers.egress.rules import canonical, is_address
 from workers.errors import EngineError
 from workers.job import Host
@@ -19,15 +19,15 @@ from workers.job import Host
 ANSWER_SECONDS = 15.0
 
 
-def find_addresses(name: str, host: Host) -> list[str]:
-    """The addresses of the host `name` that `host` may connect to.
+def find_addresses(name: str, host: Host, seconds: float = RESOLVE_SECONDS) -> list[str]:
+    """The addresses of the host `name` that `host` may connect to, if the resolver answers within `seconds`.
 
     Raises EngineError of the stage checkout: `repository_refused` if none of them is allowed, and
     `repository_unreachable` if the name does not resolve.
     """
     try:
         name = ascii_name(name)
-        found = [name] if is_address(name) else resolver(dict(host.resolve))(name)
+        found = [name] if is_address(name) else resolver(dict(host.resolve), seconds)(name)
     except ValueError:
         raise EngineError(
             "repository_refused", "checkout", f"{name!r} is not a valid host name. Correct the site's repo_url."
