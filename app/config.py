@@ -100,8 +100,8 @@ class Settings:
     )
     max_account_stored_bytes: int = setting(
         100 * 1024**3,
-        "Size of the uploaded files and diffs of an account at which new files, sessions and replaced diffs are refused "
-        "with `storage_full`. 0: no limit.",
+        "Size of an account's uploaded files, diffs, and prompts and steps of sessions at which new files, sessions and "
+        "replaced diffs are refused with `storage_full`. 0: no limit.",
         values.NOT_NEGATIVE,
     )
     metrics_token: str = setting(

@@ -89,6 +89,8 @@ class AgentRunnerSession(Leased):
     duration: Mapped[int | None]
     """Milliseconds from the claim to the end, or what an external worker reports."""
     steps_count: Mapped[int] = mapped_column(default=0)
+    text_bytes: Mapped[int] = mapped_column(sa.BigInteger, default=0, server_default="0")
+    """The size of its prompt, and of the steps and results of all its attempts. It counts to what the account stores."""
     usage: Mapped[dict[str, Any] | None]
     started_at: Mapped[datetime.datetime | None]
     done_at: Mapped[datetime.datetime | None]

@@ -232,3 +232,20 @@ def test_an_account_stores_no_more_than_it_may(api, join, make_runner, make_done
     worker.finish(claim, diff=patch_of("one"))
     assert ok(api.get(path_of(running)))["has_result_diff"], "the work of a session is kept"
     ok(join("Eve").admin.post(upload, {**FILE, "size": 400}))
+
+
+def test_long_prompts_count_at_once(api, make_site, join, configure):
+    """Otherwise an account could fill the disk of the database, which all accounts need."""
+    configure(MAX_ACCOUNT_STORED_BYTES="50000")
+    body = {"site_id": make_site()["id"], "prompt": "x" * 30_000}
+    runner = created(api.post("/agent_runners", body))
+    assert ok(api.get("/account"))["used"]["stored_bytes"] == 30_000
+    refused(api.post("/agent_runners", body), 403, "storage_full")
+    created(api.post("/agent_runners", {**body, "prompt": "short"}))
+    api.delete(path_of(runner))
+    refused(api.post(path_of(runner, "/sessions"), {"prompt": "x" * 30_000}), 403, "storage_full")
+    refused(api.post(session_path(runner, rest="/retry"), {}), 403, "storage_full")
+    assert ok(api.get("/account"))["used"]["stored_bytes"] == 30_000, "what was refused does not count"
+    eve = join("Eve").admin
+    other = created(eve.post("/sites", {"repo_url": "https://github.com/example/x.git"}))
+    created(eve.post("/agent_runners", {**body, "site_id": other["id"]}))

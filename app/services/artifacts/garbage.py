@@ -71,7 +71,10 @@ class _Measure:
 
     def finish(self) -> dict[uuid.UUID, int]:
         self._find_accounts()
-        return {uuid.UUID(owner): size for owner, size in self._of_accounts.items() if _is_id(owner)}
+        with db.transaction(read_only=True):
+            total = Counter(storage.texts_of_accounts())
+        total.update({uuid.UUID(owner): size for owner, size in self._of_accounts.items() if _is_id(owner)})
+        return total
 
     def _find_accounts(self) -> None:
         ids = [uuid.UUID(owner) for owner in self._of_runners if _is_id(owner)]

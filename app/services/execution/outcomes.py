@@ -80,7 +80,9 @@ class Outcome:
     def write(self, session: AgentRunnerSession) -> None:
         """Add it to what the session has, and set its failure."""
         self.work.write(session)
-        session.result = self.result or session.result
+        if self.result:
+            session.result = self.result
+            session.text_bytes += len(self.result.encode())
         session.title = self.title or session.title
         session.questions = with_ids(self.questions) or session.questions
         session.failure = self.failure.to_json() if self.failure else None

@@ -38,6 +38,11 @@ class Step:
     def payload(self) -> dict[str, Any]:
         return {"title": self.title, "message": self.message, "category": self.category.value, "ref": self.ref}
 
+    @property
+    def size(self) -> int:
+        """The bytes of its texts."""
+        return len(self.title.encode()) + len(self.message.encode())
+
 
 @dataclass(frozen=True)
 class Usage:
@@ -79,11 +84,13 @@ class _Changes:
     base: Base | None = None
     task: str | None = None
     changes_task: bool = False
+    text_bytes: int = 0
 
     def add(self, report: Report) -> None:
         match report:
             case Step():
                 self.events.append((events.STEP, report.payload))
+                self.text_bytes += report.size
                 if report.of_agent:
                     self.task, self.changes_task = report.title[:TASK_CHARACTERS], True
             case Stage():
@@ -126,6 +133,7 @@ def record(session_id: uuid.UUID, attempt: int, reports: Sequence[Report]) -> No
         **values,
         "held_by": attempt,
         "new_steps": steps,
+        "new_text_bytes": changes.text_bytes,
         "new_stage": changes.stage,
         "new_usage": changes.usage,
     }
@@ -174,6 +182,7 @@ def _update_session() -> sa.sql.dml.ReturningUpdate[*tuple[Any, ...]]:
     )
     update = update.values(
         steps_count=session.c.steps_count + sa.bindparam("new_steps"),
+        text_bytes=session.c.text_bytes + sa.bindparam("new_text_bytes"),
         current_task=_new_task(session),
         stage=sa.func.coalesce(sa.bindparam("new_stage", type_=session.c.stage.type), session.c.stage),
         usage=sa.func.coalesce(sa.bindparam("new_usage", type_=sa.JSON(none_as_null=True)), session.c.usage),
@@ -213,8 +222,10 @@ def enter_stage(runner: AgentRunner, session: AgentRunnerSession, stage: Stage) 
 
 def add_step(runner: AgentRunner, session: AgentRunnerSession, title: str, message: str) -> None:
     """Append a step to a locked session."""
+    step = Step(title, message)
     session.steps_count += 1
-    events.record(runner, session, events.STEP, Step(title, message).payload)
+    session.text_bytes += step.size
+    events.record(runner, session, events.STEP, step.payload)
 
 
 def add_reported_steps(runner: AgentRunner, session: AgentRunnerSession, steps: Sequence[Step]) -> None:
@@ -236,4 +247,5 @@ def add_reported_steps(runner: AgentRunner, session: AgentRunnerSession, steps: 
     rows = [{**mine, "seq": seq, "payload": step.payload} for seq, step in enumerate(added, first)]
     db.session.execute(_insert_events(), rows)
     session.steps_count += len(added)
+    session.text_bytes += sum(step.size for step in added)
     runner.last_event_seq += len(added)

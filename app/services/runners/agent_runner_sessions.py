@@ -15,6 +15,7 @@ from app.errors import Conflict, Forbidden, Invalid, invalid
 from app.models import AgentRunner, AgentRunnerSession, SessionFile
 from app.models.states import Execution, Mode, Resolver, Scope, SessionState
 from app.services import events, leases, lookup, pagination
+from app.services.accounts import storage
 from app.services.artifacts import uploads
 from app.services.callers import Caller
 from app.services.execution import lifecycle, scheduling
@@ -39,6 +40,7 @@ def create(caller: Caller, runner_id: uuid.UUID, new: FollowUp, uploaded: upload
     """
     caller.require(Scope.WRITE)
     file_keys = uploads.check_usable(new.file_keys or [], uploaded)
+    storage.reserve_prompt(caller.account_id, new.prompt)
     given, runner = _lock_idle(caller, runner_id)
     # Read with the background, unless there is a later one by now.
     latest = db.session.get(AgentRunnerSession, runner.latest_session_id) if runner.latest_session_id else None
@@ -56,6 +58,7 @@ def rebase(
     With `resolve` the runner's agent resolves conflicts; `prompt` says how.
     """
     caller.require(Scope.WRITE)
+    storage.reserve_prompt(caller.account_id, prompt or "")
     given, runner = _lock_idle(caller, runner_id)
     if runner.diff_key is None or runner.base_sha is None or given.latest is None:
         message = "The agent runner has no diff, so there is nothing to rebase. Have a session change something first."
@@ -97,6 +100,9 @@ def retry(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID) -> AgentR
     Raises `BadRequest` if that would discard work that is committed to a branch.
     """
     caller.require(Scope.WRITE)
+    own = (AgentRunnerSession.id == session_id, AgentRunnerSession.account_id == caller.account_id)
+    prompt = db.session.scalar(sa.select(AgentRunnerSession.prompt).where(*own))
+    storage.reserve_prompt(caller.account_id, prompt or "")
     given, runner = _lock_idle(caller, runner_id)
     before = lookup.get_session(runner, session_id)
     head.refuse_to_discard_landed(runner, head.chain(runner, before.parent_session_id))
@@ -166,6 +172,7 @@ def add(given: Background, runner: AgentRunner, order: Order, start: Start) -> A
         schedule_id=runner.schedule_id,
         parent_session_id=start.session_id,
         prompt=order.prompt,
+        text_bytes=len(order.prompt.encode()),
         mode=order.mode or Mode.NORMAL,
         resolve=order.resolve,
         may_ask=order.may_ask,

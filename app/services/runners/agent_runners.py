@@ -82,6 +82,7 @@ def create(caller: Caller, new: NewRunner, prepared: Prepared) -> tuple[AgentRun
     """Create a runner with its first session, and dispatch that. `prepared` is the result of `prepare`."""
     caller.require(Scope.WRITE)
     branch = git_names.plain_branch("branch", new.branch) if new.branch is not None else None
+    storage.reserve_prompt(caller.account_id, new.prompt)
     given = prerequisites.of_site(caller, new.site_id)
     site = given.site
     file_keys = uploads.check_usable(new.file_keys or [], prepared.uploaded)

@@ -13,7 +13,7 @@ from app.models import AgentRunner, SessionFile
 from app.models.states import SessionState
 from app.services.accounts import storage
 from app.services.artifacts import diff_index, diffs, garbage, uploads
-from app.services.execution import session_attempts
+from app.services.execution import progress, session_attempts
 from app.services.execution.outcomes import Outcome, Work
 from tests.services.conftest import claim, read
 from tests.stores import BusyStore, is_stored, make_older
@@ -137,6 +137,12 @@ def test_no_transaction_is_open_while_the_store_deletes(
 def test_what_each_account_stores_is_measured(ask: Callable[..., uuid.UUID], monkeypatch: pytest.MonkeyPatch) -> None:
     session_id = ask()
     session = read(session_id)
+    claim(session_id)
+    with db.transaction():
+        progress.record(session_id, 1, [progress.Step("title", "message"), progress.Step("größe", "")])
+    with db.transaction():
+        session_attempts.finish(session_id, 1, SessionState.DONE, Outcome(result="result"))
+    texts = len(session.prompt) + len("titlemessage") + 7 + len("result")
     others = uuid.uuid4()
     for key, size in (
         (f"{uploads.PREFIX}/{session.account_id}/{uuid.uuid4()}/a", 300),
@@ -155,7 +161,7 @@ def test_what_each_account_stores_is_measured(ask: Callable[..., uuid.UUID], mon
     BusyStore(on_list=upload_meanwhile).use(monkeypatch)
     assert garbage.collect() == 1
     with db.transaction(read_only=True):
-        assert storage.every_account()[session.account_id] == 321 + 6 * 10
+        assert storage.every_account()[session.account_id] == 321 + texts + 6 * 10
     assert garbage.collect() == 0
     with db.transaction(read_only=True):
-        assert storage.every_account()[session.account_id] == 321 + 5 * 10
+        assert storage.every_account()[session.account_id] == 321 + texts + 5 * 10
