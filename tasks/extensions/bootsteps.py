@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
+import time
 from typing import Any
 
 import structlog
 from celery import Celery, bootsteps
 from celery.worker.consumer import Consumer, Tasks
 from celery.worker.control import control_command
+from kombu.asynchronous.timer import Timer
 
 import workers
 from app import queue
@@ -77,23 +80,43 @@ class MirrorRefresh(bootsteps.StartStopStep):
 
     def start(self, parent: Consumer) -> None:
         seconds = settings().mirror_refresh_seconds
-        self._first = parent.timer.call_after(0, _start_refresh)
-        self._timer = parent.timer.call_repeatedly(seconds, _start_refresh)
+        _refresh.ask(parent.timer)
+        self._timer = parent.timer.call_repeatedly(seconds, _refresh.ask, (parent.timer,))
 
     def stop(self, parent: Consumer) -> None:
-        self._first.cancel()
         self._timer.cancel()
 
 
 @control_command(name=queue.REFRESH_MIRRORS)
 def refresh_mirrors(state: Any) -> None:
-    """Fetch repositories that are due now, such as that of a new site."""
+    """Fetch repositories that are due soon, such as that of a new site."""
     if _keeps_mirrors(state.app):
-        _start_refresh()
+        _refresh.ask(state.consumer.timer)
 
 
-def _start_refresh() -> None:
-    start_in_background("tasks.startup.mirrors", ends_with_us=True)
+class _Refresh:
+    """Starts the program that fetches: at once, and again after a rest.
+
+    A start takes a second of a processor, and each change of a site asks for one. So whoever may change sites could keep
+    this host from all else.
+    """
+
+    REST_SECONDS = 10.0
+
+    def __init__(self) -> None:
+        self._starts_at = -math.inf
+
+    def ask(self, timer: Timer) -> None:
+        """Start it as soon as it may be, unless it will be by itself."""
+        now = time.monotonic()
+        if self._starts_at <= now:
+            self._starts_at = max(now, self._starts_at + self.REST_SECONDS)
+            timer.call_after(
+                self._starts_at - now, start_in_background, ("tasks.startup.mirrors",), {"ends_with_us": True}
+            )
+
+
+_refresh = _Refresh()
 
 
 def _keeps_mirrors(app: Celery) -> bool:

@@ -11,6 +11,7 @@ import fcntl
 import json
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,7 +44,9 @@ def refresh_mirrors() -> None:
     with _alone(folder / "refresh.lock") as is_alone:
         if is_alone:
             _remove_deleted(folder)
-        while is_alone and (site := _find_due(folder)):
+        served = Counter[uuid.UUID]()
+        while is_alone and (site := _find_due(folder, served)):
+            served[site.account_id] += 1
             due_in = settings().mirror_refresh_seconds if _refresh(site) else _AFTER_FAILURE_SECONDS
             _stamp(folder, site.id).write_text(json.dumps([str(site.updated_at), time.time() + due_in]))
 
@@ -58,14 +61,15 @@ def _remove_deleted(folder: Path) -> None:
             log.exception("site_not_removed", site_id=str(site_id))
 
 
-def _find_due(folder: Path) -> Site | None:
-    """The next site: one that was never fetched here, or else the one that has been due the longest."""
+def _find_due(folder: Path, served: Counter[uuid.UUID]) -> Site | None:
+    """The next site: of the account of which the fewest were `served`, one that was never fetched here, or else the one
+    that has been due the longest."""
     found = [
         (_due_at(_stamp(folder, site.id), site), site)
         for site in transact(lambda: activity.find_recently_used(_MOST_SITES))
     ]
     due = [(due_at, site) for due_at, site in found if due_at <= time.time()]
-    return min(due, key=lambda each: each[0])[1] if due else None
+    return min(due, key=lambda each: (served[each[1].account_id], each[0]))[1] if due else None
 
 
 def _due_at(stamp: Path, site: Site) -> float:

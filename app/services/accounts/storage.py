@@ -17,7 +17,6 @@ from app.config import settings
 from app.errors import Forbidden
 from app.models import Account, AgentRunnerSession
 
-
 _LONG_BYTES = 16 * 1024
 
 

@@ -18,7 +18,7 @@ _QUERIED = 1000
 def find_recently_used(at_most: int) -> Sequence[Site]:
     """The sites that were created, changed or given a prompt within a day, and whose sessions run on our workers.
 
-    Those that were used last come first.
+    Of each account the one that was used last comes first, then the next ones.
     """
     prompted = (
         sa.select(sa.func.max(AgentRunner.last_session_created_at))
@@ -26,10 +26,11 @@ def find_recently_used(at_most: int) -> Sequence[Site]:
         .scalar_subquery()
     )
     used_at = sa.case((prompted > Site.updated_at, prompted), else_=Site.updated_at)
+    turn = sa.func.row_number().over(partition_by=Site.account_id, order_by=(used_at.desc(), Site.id))
     return db.session.scalars(
         sa.select(Site)
         .where(Site.deleted_at.is_(None), Site.execution == Execution.INTERNAL, used_at > db.now(-_RECENT_SECONDS))
-        .order_by(used_at.desc(), Site.id)
+        .order_by(turn, used_at.desc(), Site.id)
         .limit(at_most)
     ).all()
 

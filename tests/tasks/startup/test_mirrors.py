@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +20,11 @@ import structlog
 from app import db
 from app.config import settings
 from app.models import AgentRunner, Site, SiteBranches
-from app.models.states import Execution
+from app.models.states import Execution, Scope
+from app.services.accounts import accounts
+from app.services.callers import Caller
+from app.services.sites import activity, sites
+from app.services.sites.sites import SiteFields
 from tasks.startup.mirrors import refresh_mirrors
 from tests.tasks.conftest import read
 
@@ -106,6 +111,22 @@ def test_what_cannot_be_fetched_is_not_tried_again_until_the_site_is_changed(tmp
     (tmp_path / "gone").rename(tmp_path / "origin")
     change_site(updated_at=db.now(60))
     assert fetched()[0] == "mirror_refreshed"
+
+
+@pytest.mark.usefixtures("new_site")
+def test_the_sites_of_one_account_do_not_keep_back_those_of_another(tmp_path: Path):
+    repository = SiteFields(repo_url=str(tmp_path / "origin"), default_branch="main")
+    with db.transaction():
+        first = db.session.scalars(sa.select(Site)).one()
+        user, _ = accounts.create("Mallory", "mallory@example.org", "Mallory")
+        mallory = Caller(user.account_id, user.id, uuid.uuid4(), Scope.ADMIN)
+        for _ in range(4):
+            sites.create(mallory, repository)
+    with db.transaction(read_only=True):
+        assert {site.account_id for site in activity.find_recently_used(2)} == {first.account_id, user.account_id}
+    assert fetched() == ["mirror_refreshed"] * 5
+    stamps = {path.stem: path.stat().st_mtime_ns for path in (settings().work / "mirrors").glob("*.refreshed")}
+    assert str(first.id) in sorted(stamps, key=stamps.__getitem__)[:2]
 
 
 @pytest.mark.usefixtures("new_site")
