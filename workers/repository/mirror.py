@@ -140,6 +140,13 @@ class Mirror:
 
     def remove(self) -> bool:
         """Remove the mirror of a site that has no sessions any more. False if a process uses it: then nothing is removed."""
+        if not self.evict():
+            return False
+        Path(f"{self.directory}.lock").unlink(missing_ok=True)
+        return True
+
+    def evict(self) -> bool:
+        """As `remove`, for a site whose next session fetches it again: the lock stays, for those who wait for it."""
         with self._lock(wait=False) as is_ours:
             if not is_ours or is_borrowed(self._host, self.directory):
                 return False
@@ -149,7 +156,6 @@ class Mirror:
             with contextlib.suppress(FileNotFoundError):
                 self.directory.rename(gone)
             _remove(gone)
-            Path(f"{self.directory}.lock").unlink(missing_ok=True)
         return True
 
     def find_default_branch(self, request: CommitRequest) -> str | None:

@@ -111,6 +111,11 @@ def evict_bases(host: Host) -> None:
             _evict(host, folder)
 
 
+def last_use_of_site(host: Host, site_id: str) -> float:
+    """When a base of the site was used last. 0 if there is none."""
+    return max(map(_last_use, (host.work_dir / "bases" / plain_name(site_id)).glob("*")), default=0.0)
+
+
 def remove_bases(host: Host, site_id: str) -> None:
     """Remove the bases of a site, except those that an attempt uses."""
     site = host.work_dir / "bases" / plain_name(site_id)

@@ -12,13 +12,13 @@ from workers.workspace.base import remove_bases
 
 _FOLDERS = ("mirrors", "bases", "checkouts", "setups")
 # A site's id is a UUID. In `mirrors` other files begin with it, such as locks.
-_SITE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+SITE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def find_sites(host: Host) -> set[str]:
     """The ids of the sites that this host keeps anything for."""
     paths = (path for folder in _FOLDERS for path in host.work_dir.glob(f"{folder}/*"))
-    return {found[0] for path in paths if (found := _SITE.match(path.name))}
+    return {found[0] for path in paths if (found := SITE.match(path.name))}
 
 
 def remove_site(host: Host, site_id: str, lifeline: Lifeline) -> None:

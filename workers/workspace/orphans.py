@@ -14,6 +14,7 @@ from workers.workspace import trash
 from workers.workspace.base import evict_bases
 from workers.workspace.diffs import write_diffs
 from workers.workspace.kept_checkouts import evict_checkouts
+from workers.workspace.kept_mirrors import evict_mirrors
 from workers.workspace.kept_setups import evict_setups
 from workers.workspace.workspace import LOCK, Workspace
 
@@ -77,7 +78,8 @@ def save_lost_work(job: Job, host: Host) -> None:
 
 
 def discard_workspaces(host: Host, folders: Iterable[Path]) -> None:
-    """Remove workspaces that are no longer needed, and old bases, checkouts and results of setups.
+    """Remove workspaces that are no longer needed, and old bases, checkouts and results of setups; mirrors where the disk is
+    nearly full.
 
     Kills any process left in the control groups of the workspaces, and empties the trash.
     """
@@ -87,4 +89,5 @@ def discard_workspaces(host: Host, folders: Iterable[Path]) -> None:
     evict_bases(host)
     evict_checkouts(host)
     evict_setups(host)
+    evict_mirrors(host)
     trash.empty(host)
