@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.deployment import Deployment, wait_for
+from tests.deployment import Deployment, deployed, free_port, wait_for
 from tests.faults.conftest import SLOW, WORKERS, checked
 from tests.faults.sessions import assert_done_at_once, count, start
 from tests.mounts import needs_mounts, small_disk
@@ -101,6 +101,25 @@ def fill(path: Path) -> None:
 
 def is_unavailable(deployment: Deployment, worker: str, session_id: str) -> bool:
     return any("store_unavailable" in line and session_id in line for line in deployment.log(worker).splitlines())
+
+
+@needs_mounts
+def test_a_data_folder_whose_disk_is_full_for_a_while_ends_no_worker(tmp_path: Path) -> None:
+    """The database, the broker's file and the artifacts are in it."""
+    data = tmp_path / "data"
+    data.mkdir()
+    with small_disk(data, megabytes=2 * DISK_MEGABYTES), deployed(tmp_path, "", free_port(), forked=True) as deployment:
+        assert_done_at_once(deployment, [start(deployment, "before", "echo done > a.txt")])
+        fill(data / "other")
+        try:
+            with contextlib.suppress(AssertionError, httpx.TransportError):
+                start(deployment, "meanwhile", "echo done > a.txt")
+            time.sleep(2 * FULL_SECONDS)
+        finally:
+            (data / "other").unlink()
+        assert_done_at_once(deployment, [start(deployment, "after", "echo done > a.txt")])
+        for name, process in deployment.processes.items():
+            assert process.poll() is None, deployment.log(name)[-2000:]
 
 
 @SLOW
