@@ -104,6 +104,11 @@ class Settings:
         "replaced diffs are refused with `storage_full`. 0: no limit.",
         values.NOT_NEGATIVE,
     )
+    max_account_sites: int = setting(
+        1000,
+        "Number of sites that an account may have. Those that it deletes count for a day. 0: no limit.",
+        values.NOT_NEGATIVE,
+    )
     metrics_token: str = setting(
         "", "Bearer token for `/metrics`. Empty: created once, in `metrics.token` in `DATA_DIR`."
     )

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
 import sqlalchemy as sa
 
+from app import db
+from app.models import Site
 from tasks.jobs.session_jobs import this_host
 from tests.api.calling import created, empty, ok, path_of, refused
 
@@ -310,3 +314,16 @@ def test_deleting_a_site_hides_it_and_its_runners(api, make_site, make_done_runn
     refused(api.get(path_of(runner)), 404, "agent_runner_not_found")
     assert ok(api.get("/sites")) == ok(api.get("/agent_runners")) == []
     refused(api.post("/agent_runners", {"site_id": site["id"], "prompt": "x"}), 404, "site_not_found")
+
+
+def test_an_account_has_so_many_sites_and_no_more(api, join, make_site, configure):
+    """Each has a mirror on each host, and 50 schedules with prompts of their own."""
+    configure(MAX_ACCOUNT_SITES="2")
+    first, _ = make_site(), make_site()
+    refused(api.post("/sites", {"repo_url": "https://github.com/example/x.git"}), 409, "too_many_sites")
+    empty(api.delete(f"/sites/{first['id']}"), 204)
+    refused(api.post("/sites", {"repo_url": "https://github.com/example/x.git"}), 409, "too_many_sites")
+    with db.transaction():
+        db.session.get_one(Site, uuid.UUID(first["id"])).deleted_at = db.now(-90_000)
+    created(api.post("/sites", {"repo_url": "https://github.com/example/x.git"}))
+    created(join("Eve").admin.post("/sites", {"repo_url": "https://github.com/example/x.git"}))

@@ -36,7 +36,7 @@ class Sites(MethodView):
         return page.items, paging.headers(page)
 
     @idempotent()
-    @blp.operation("createSite", links=links.SITE_LINKS)
+    @blp.operation("createSite", links=links.SITE_LINKS, conflict="`too_many_sites`")
     @blp.arguments(CreateSiteBody, example=examples.CREATE_SITE)
     @blp.response(201, SiteSchema, example=examples.SITE)
     def post(self, fields: dict[str, Any]) -> Any:

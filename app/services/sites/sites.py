@@ -23,6 +23,8 @@ from app.services.sites import ceilings, forges, git_names, guards, mcp_servers,
 from app.services.unset import UNSET, Unset
 
 _DESTINATION = ("repo_url", "forge_api_url", "forge")
+_DELETED_SECONDS = 86_400.0
+"""For how long a site that was deleted counts. What it needed is removed after that time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +69,7 @@ def create(caller: Caller, fields: SiteFields) -> Site:
     """Create a site. Its name and forge are found from the address if they are left out."""
     caller.require(Scope.WRITE)
     fields = _checked(fields, caller.account_id)
+    _refuse_many(caller.account_id)
     assert not isinstance(fields.repo_url, Unset)
     site = Site(
         account_id=caller.account_id,
@@ -85,6 +88,19 @@ def create(caller: Caller, fields: SiteFields) -> Site:
     db.session.flush()
     _refresh_mirrors(site)
     return site
+
+
+def _refuse_many(account_id: uuid.UUID) -> None:
+    """Raise `Conflict` if the account has as many sites as it may: each keeps rows, and a mirror on each host."""
+    most = settings().max_account_sites
+    if not most:
+        return
+    lookup.lock_account(account_id)
+    counts = sa.or_(Site.deleted_at.is_(None), Site.deleted_at > db.now(-_DELETED_SECONDS))
+    found = sa.select(sa.func.count()).select_from(Site).where(Site.account_id == account_id, counts)
+    if db.session.scalars(found).one() >= most:
+        message = f"The account has {most} sites, which is the most; those deleted today count. Use one of them, or ask the operator."
+        raise Conflict(message, error_code="too_many_sites")
 
 
 def _refresh_mirrors(site: Site) -> None:
