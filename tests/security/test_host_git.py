@@ -165,7 +165,7 @@ def test_ignore_rules_that_take_for_ever_end_with_the_time_of_the_session(
     attempt = engine.run(SLOW_TO_IGNORE, limits=Limits(max_duration_seconds=10))
     assert code(attempt.outcome) == ("snapshot_failed", "diff")
     assert ".gitignore" in attempt.text
-    assert not processes_with(str(engine.host.work_dir)), "git goes on"
+    assert not processes_with(f"--git-dir={engine.host.work_dir}"), "git goes on"
 
 
 def test_a_stop_is_no_way_to_let_them_run_on(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +177,7 @@ def test_a_stop_is_no_way_to_let_them_run_on(engine: Engine, monkeypatch: pytest
 
     work = engine.job(SLOW_TO_IGNORE + "\necho ready; sleep 100")
     assert engine.finish(work, stop).outcome.interrupted
-    assert not processes_with(str(engine.host.work_dir)), "git goes on"
+    assert not processes_with(f"--git-dir={engine.host.work_dir}"), "git goes on"
 
 
 # What every command gets
