@@ -48,10 +48,10 @@ class View:
             elif event.kind == "state":
                 self.console.print(f"  [cyan]{escape(event.data['state'])}[/cyan]")
 
-    def wait(self, events: Iterable[Event]) -> Iterator[Event]:
-        """Show what the session is doing and what it has cost, until the events end."""
+    def wait(self, events: Iterable[Event], name: str = "the session") -> Iterator[Event]:
+        """Show what the session is doing and what it has cost, until the events end. `name` tells it from others."""
         stage, spent = "waiting", ""
-        with self.working("running the session") as show:
+        with self.working(f"running {name}") as show:
             for event in events:
                 if event.kind == "stage" and event.data["stage"]:
                     stage = event.data["stage"]

@@ -34,7 +34,8 @@ def run_on_each(
         _print_started(client, [runner for _, runner in runners], as_json=options["as_json"])
         return ExitStatus.ERROR if refused else ExitStatus.DONE
     ended = [
-        (agent, watch(client, runner["id"], runner["latest_session_id"], steps=False)) for agent, runner in runners
+        (agent, watch(client, runner["id"], runner["latest_session_id"], steps=False, name=agent))
+        for agent, runner in runners
     ]
     if options["as_json"]:
         print_json([session for _, session in ended])

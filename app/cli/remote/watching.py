@@ -13,8 +13,8 @@ from app.client import Client
 _STATUS = {"DONE": ExitStatus.DONE, "CANCELLED": ExitStatus.CANCELLED, "ERROR": ExitStatus.ERROR}
 
 
-def watch(client: Client, runner_id: str, session_id: str, *, steps: bool) -> dict[str, Any]:
-    """Wait for the end of a session and return it. Shows its steps as they happen, or only that it runs.
+def watch(client: Client, runner_id: str, session_id: str, *, steps: bool, name: str = "the session") -> dict[str, Any]:
+    """Wait for the end of a session and return it. Shows its steps as they happen, or only that it runs, by its `name`.
 
     Ctrl-C ends the wait and not the session, and says how to come back.
     """
@@ -24,7 +24,7 @@ def watch(client: Client, runner_id: str, session_id: str, *, steps: bool) -> di
         if steps:
             view.steps(events)
         else:
-            for _ in view.wait(events):
+            for _ in view.wait(events, name):
                 pass
     except KeyboardInterrupt:
         short = short_id(runner_id)

@@ -55,6 +55,7 @@ def test_each_agent_works_on_the_prompt_in_a_runner_of_its_own(
     play({"claude": {"diff": CHANGE, "result": "It is b."}, "codex": {"result": "It is b already."}, "shell": FAILED})
     done = run("run", "Make it b", "--site", "shop", *EACH)
     assert done.status == ExitStatus.ERROR, done.stderr
+    assert "running claude:opus ..." in done.stderr and "running shell ..." in done.stderr
     assert "It is b." in done.stdout and "It is b already." in done.stdout and "Set a valid key." in done.stdout
     rows = [line.split("\t") for line in done.stdout.splitlines()[-3:]]
     assert [row[:5] for row in rows] == [
