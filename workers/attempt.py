@@ -12,7 +12,7 @@ from workers.agents.registry import open_agent
 from workers.agents.tool_servers import left_out
 from workers.egress.process import Egress, open_egress
 from workers.errors import FULL_DISK, BudgetNearlyUsed, EngineError, Interrupted, disk_full
-from workers.events import BaseCommit, Event, Outcome, Progress, Step
+from workers.events import BaseCommit, Event, Outcome, Progress, Recreation, Step
 from workers.interruption import Interruption
 from workers.job import Host, Job
 from workers.limits.budget import Budget
@@ -39,7 +39,7 @@ from workers.workspace.workspace import Workspace
 log = logging.getLogger(__name__)
 
 _NAMED = 100
-_ANEW = Step(
+_ANEW = Recreation(
     "The worker's copy of the repository was recreated",
     "It was damaged, so the repository was fetched in full. If this happens again, check the worker's disk.",
 )

@@ -45,6 +45,11 @@ class Refusal(Step):
 
 
 @dataclass(frozen=True)
+class Recreation(Step):
+    """The step for the worker's copy of the repository, which was damaged and has been recreated."""
+
+
+@dataclass(frozen=True)
 class Usage:
     """What the attempt has consumed so far: totals, not increments. None means that the agent did not report it."""
 

@@ -26,6 +26,7 @@ blp = Blueprint("Metrics", __name__, description="Metrics for Prometheus.", is_o
 
 _COUNTERS = {
     "egress_refused": ("Connections of agents that the egress proxy refused.", None),
+    "mirrors_recreated": ("Copies of repositories that were damaged and recreated.", None),
     "workers_lost": ("Attempts whose lease expired.", None),
     "sessions_ended": ("Sessions that ended.", "state"),
     "sessions_failed": ("Sessions that ended in ERROR.", "code"),

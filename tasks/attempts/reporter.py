@@ -17,7 +17,7 @@ from app.services.execution import exhaustion, progress
 from app.services.execution.session_attempts import Claim
 from tasks.attempts import signals
 from tasks.attempts.transactions import transact
-from workers.events import BaseCommit, BudgetWarning, Event, Progress, Refusal, Step, Usage
+from workers.events import BaseCommit, BudgetWarning, Event, Progress, Recreation, Refusal, Step, Usage
 from workers.processes.lifeline import Lifeline
 
 log = structlog.get_logger()
@@ -133,6 +133,8 @@ def record(claim: Claim, events: Sequence[Event]) -> None:
         progress.record(claim.session.id, claim.attempt, [_report_of(event) for event in events])
     if refused := sum(event.times for event in events if isinstance(event, Refusal)):
         counters.count("egress_refused", refused)
+    if recreated := sum(isinstance(event, Recreation) for event in events):
+        counters.count("mirrors_recreated", recreated)
 
 
 def _report_of(event: Event) -> progress.Report:

@@ -146,6 +146,19 @@ def test_what_the_proxy_refuses_is_a_step_and_counted(ask, configure):
     assert counted == 3
 
 
+def test_a_copy_of_a_repository_that_was_damaged_is_a_step_and_counted(ask):
+    run_session(str(ask("true")))
+    [mirror] = [path for path in (settings().work / "mirrors").iterdir() if path.is_dir()]
+    (mirror / "config").unlink()
+    session_id = ask("true")
+    run_session(str(session_id))
+    assert read(session_id).state == SessionState.DONE, read(session_id).failure
+    with db.transaction(read_only=True):
+        steps = [step.payload["title"] for step in db.session.scalars(sa.select(Event).where(Event.kind == "step"))]
+        assert steps.count("The worker's copy of the repository was recreated") == 1
+        assert db.session.scalar(sa.select(Counter.value).where(Counter.name == "mirrors_recreated")) == 1
+
+
 @pytest.mark.parametrize("name", ["lost+found", ".DS_Store", "notes-1", "1", "-"])
 def test_what_else_lies_beside_the_workspaces_stays_and_ends_no_session(ask, name):
     stranger = settings().work / "workspaces" / name
