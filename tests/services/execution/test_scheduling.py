@@ -21,9 +21,11 @@ from app.services.execution.outcomes import Outcome
 from app.services.runners import agent_runner_sessions
 from app.services.sites import sites
 from app.services.sites.sites import SiteFields
-from tests.asking import new_runner
+from tests.asking import new_runner, new_session
 from tests.services.conftest import claim, read, write
 
+LONG = "long " * 5_000
+"""A prompt that counts at once to what the account stores, whose row is locked for it."""
 UNKNOWN = uuid.UUID(int=0)
 """Which session a message names does not matter, so these name none."""
 
@@ -37,9 +39,9 @@ class Team:
             self.caller = Caller(user.account_id, user.id, uuid.uuid4(), Scope.ADMIN)
             self.site = sites.create(self.caller, SiteFields(repo_url="https://github.com/example/shop.git"))
 
-    def ask(self, site: Site | None = None) -> uuid.UUID:
+    def ask(self, site: Site | None = None, prompt: str = "Say hello.") -> uuid.UUID:
         with db.transaction():
-            runner = new_runner(self.caller, (site or self.site).id)
+            runner = new_runner(self.caller, (site or self.site).id, prompt)
             assert runner.latest_session_id is not None
             return runner.latest_session_id
 
@@ -257,11 +259,15 @@ def test_concurrent_claims_stops_and_follow_ups_do_not_deadlock(team):
                 claim(UNKNOWN)
         elif number < 6:
             for session_id in asked[number % 3 * 8 :][:8]:
+                runner_id = read(session_id).agent_runner_id
                 with db.transaction():
-                    agent_runner_sessions.stop(who.caller, read(session_id).agent_runner_id, session_id)
+                    agent_runner_sessions.stop(who.caller, runner_id, session_id)
+                with db.transaction():
+                    new_session(who.caller, runner_id, LONG)
         else:
-            for _ in range(8):
+            for _ in range(4):
                 who.ask()
+                who.ask(prompt=LONG)
 
     with concurrent.futures.ThreadPoolExecutor(9) as pool:
         list(pool.map(work, range(9)))
