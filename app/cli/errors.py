@@ -18,6 +18,8 @@ class ExitStatus(IntEnum):
     UNREACHABLE = 69
     """No deployment answers."""
     INTERRUPTED = 130
+    CLOSED = 141
+    """Nobody reads the output any further, as if SIGPIPE had ended the command."""
 
 
 class CommandError(Exception):

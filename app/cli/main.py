@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -103,8 +104,22 @@ _PLACES = {
 }
 
 
+class OutputClosed(Exception):
+    """Whatever read the output, such as `head`, has ended. Click makes a failure of a BrokenPipeError."""
+
+
 class Commands(click.Group):
     """All commands, in sections. The list needs none of their modules."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _closed_output_named():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _closed_output_named():
+            status = super().invoke(ctx)
+            sys.stdout.flush()
+            return status
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -121,6 +136,14 @@ class Commands(click.Group):
         for section, commands in SECTIONS.items():
             with formatter.section(section):
                 formatter.write_dl(list(commands.items()))
+
+
+@contextlib.contextmanager
+def _closed_output_named() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise OutputClosed from error
 
 
 @click.command(
@@ -143,10 +166,10 @@ def main(argv: Sequence[str] | None = None, transport: httpx.BaseTransport | Non
         return ExitStatus.USAGE
     except (click.Abort, KeyboardInterrupt):
         return ExitStatus.INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read the output, such as `head`, has read enough.
+    except OutputClosed:
+        # Nothing more can be written at the end either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitStatus.ERROR
+        return ExitStatus.CLOSED
     except CommandError as error:
         message, status = str(error), error.status
     except (AppError, SettingsError, click.ClickException) as error:

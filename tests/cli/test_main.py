@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import sqlite3
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from app.cli.errors import ExitStatus
 from app.cli.main import COMMANDS
-from tests.cli.processes import run
+from tests.cli.processes import PROGRAM, environment, run
 
 
 def test_without_a_command_all_are_listed(folder: Path) -> None:
@@ -24,6 +26,18 @@ def test_an_unknown_command_is_named(folder: Path) -> None:
     done = run(folder, "dance")
     assert done.returncode == ExitStatus.USAGE
     assert "No such command 'dance'" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["doctor", "--help"], ["token", "list"]], ids=" ".join)
+def test_output_that_nobody_reads_to_its_end_is_no_failure_of_the_command(folder: Path, arguments: list[str]) -> None:
+    assert run(folder, "migrate").returncode == run(folder, "init").returncode == 0
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as closed:
+        done = subprocess.run(
+            [PROGRAM, *arguments], stdout=closed, stderr=subprocess.PIPE, env=environment(folder), text=True
+        )
+    assert (done.returncode, done.stderr) == (ExitStatus.CLOSED, "")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
