@@ -75,7 +75,7 @@ def test_with_leave_it_does_what_the_program_makes_of_it(real: Real) -> None:
             "claude": {"mark-of-hook", "mark-of-server", "mark-of-variables"},
             # It starts no server of a folder that nobody has trusted on a screen.
             "copilot": set(),
-            "gemini": {"mark-of-server"},
+            "gemini": {"mark-of-server", "mark-of-variables"},
             "mini-swe-agent": set(),
             "opencode": {"mark-of-server"},
             "qwen": {"mark-of-server"},

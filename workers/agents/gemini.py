@@ -41,10 +41,14 @@ class GeminiAgent(StreamAgent):
         mode = "yolo" if place.isolated else "auto_edit"
         chosen = {"--model": self.job.model, "--resume": self.resumes}
         return [
-            *(*self.called, f"--approval-mode={mode}", "--output-format=stream-json", "--skip-trust"),
+            *(*self.called, f"--approval-mode={mode}", "--output-format=stream-json"),
             f"--include-directories={place.attachments}",
             *(f"{option}={value}" for option, value in chosen.items() if value),
         ]
+
+    def environment(self, place: Place) -> Mapping[str, str]:
+        # It reads the settings of the repository before the option `--skip-trust`, and then starts no server of them.
+        return {"GEMINI_CLI_TRUST_WORKSPACE": "true"}
 
     def conversation_files(self, place: Place, session_id: str) -> ConversationFiles:
         # The folder between has the name of the checkout's.
