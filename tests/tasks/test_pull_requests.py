@@ -13,6 +13,7 @@ from app import db, queue
 from app.demo.forge import checks
 from app.models import AgentRunner, LastRun, Publication
 from app.models.states import Forge, PullRequestState
+from app.services.accounts import accounts
 from app.services.publishing import publications, pull_requests
 from app.services.publishing.pull_requests import Check, CheckResults, PullRequestFacts, record_check
 from app.services.runners import agent_runner_sessions, agent_runners
@@ -203,6 +204,30 @@ def test_an_unavailable_forge_is_asked_once(ask, configure, own_forge) -> None:
     assert (work.runner.pr_state, work.runner.pr_checked_at) == (PullRequestState.OPEN, before.pr_checked_at)
     assert work.runner.pr_check_due_at > before.pr_check_due_at
     own_forge.start()
+
+
+def test_an_account_whose_forges_are_slow_leaves_the_rest_of_a_run_to_others(
+    ask: Callable[..., uuid.UUID], work: Work, forge: DemoForge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Whatever its first look takes is too much.
+    monkeypatch.setattr(pull_requests, "ACCOUNT_SECONDS", -1.0)
+    works, before = [work], [work.publish().pr_checked_at]
+    for _ in range(2):
+        works.append(Work(forge, ask("echo one > a.txt")))
+        before.append(works[-1].publish().pr_checked_at)
+    with db.transaction():
+        other, _ = accounts.create("Grace's team", "grace@example.org", "Grace")
+        last = works[2].runner
+        db.session.execute(sa.update(AgentRunner).where(AgentRunner.id == last.id).values(account_id=other.account_id))
+    for seconds, each in enumerate(reversed(works), 1):
+        with db.transaction():
+            due = sa.update(AgentRunner).where(AgentRunner.id == each.runner.id)
+            db.session.execute(due.values(pr_check_due_at=db.now(-seconds)))
+    check_pull_requests()
+    looked = [each.runner.pr_checked_at > at for each, at in zip(works, before, strict=True)]
+    assert looked == [True, False, True]
+    check_pull_requests()
+    assert works[1].runner.pr_checked_at > before[1], "it has its turn in the next run"
 
 
 def test_the_sweep_asks_for_a_look_once_where_one_is_due(work: Work, configure: Callable[..., None]) -> None:
