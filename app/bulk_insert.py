@@ -33,16 +33,22 @@ def insert_together(rows: Sequence[orm.DeclarativeBase], at: datetime.datetime) 
 
 def _complete(row: orm.DeclarativeBase, at: datetime.datetime) -> dict[str, Any]:
     """Set the attributes that have no value yet to their defaults. Returns the value of each column that has one."""
-    mapper = sa.inspect(type(row))
-    values = {}
-    for column in mapper.local_table.columns:
-        name = mapper.get_property_by_column(column).key
-        if name not in row.__dict__:
-            setattr(row, name, _default(column, at))
+    # Nobody asks yet what has changed in the row, so its attributes are set without telling the session.
+    given, values = row.__dict__, {}
+    for name, column in _columns(type(row)):
+        if name not in given:
+            given[name] = _default(column, at)
         # None is left out: a JSON column would store it as a JSON null. psycopg also caches only short statements.
-        if row.__dict__[name] is not None:
-            values[column.key] = row.__dict__[name]
+        if given[name] is not None:
+            values[column.key] = given[name]
     return values
+
+
+@functools.cache
+def _columns(model: type[orm.DeclarativeBase]) -> list[tuple[str, Any]]:
+    """The columns of a table, each with the name of its attribute."""
+    mapper = sa.inspect(model)
+    return [(mapper.get_property_by_column(column).key, column) for column in mapper.local_table.columns]
 
 
 def _default(column: Any, at: datetime.datetime) -> Any:

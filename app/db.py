@@ -182,28 +182,30 @@ class Timestamp(sa.types.TypeDecorator[datetime.datetime]):
 
 
 class now(FunctionElement[datetime.datetime]):
-    """The database's clock, which alone decides about leases, plus some seconds."""
+    """The database's clock, which alone decides about leases, plus some seconds if they are given."""
 
     type = Timestamp()
     inherit_cache = True
     name = "now"
 
-    def __init__(self, plus_seconds: float | sa.ColumnElement[float] = 0.0) -> None:
-        super().__init__(
-            sa.literal(plus_seconds, sa.Float()) if isinstance(plus_seconds, int | float) else plus_seconds
-        )
+    def __init__(self, plus_seconds: float | sa.ColumnElement[float] | None = None) -> None:
+        if isinstance(plus_seconds, int | float):
+            plus_seconds = sa.literal(plus_seconds, sa.Float())
+        super().__init__(*(() if plus_seconds is None else (plus_seconds,)))
 
 
 @compiles(now, "postgresql")
 def _now_postgresql(element: now, compiler: Any, **kw: Any) -> str:
     # now() is the start of the transaction, which may have waited for a lock since then.
-    return f"(clock_timestamp() + make_interval(secs => {compiler.process(element.clauses, **kw)}))"
+    seconds = compiler.process(element.clauses, **kw)
+    return f"(clock_timestamp() + make_interval(secs => {seconds}))" if seconds else "clock_timestamp()"
 
 
 @compiles(now, "sqlite")
 def _now_sqlite(element: now, compiler: Any, **kw: Any) -> str:
     seconds = compiler.process(element.clauses, **kw)
-    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', ({seconds}) || ' seconds')"
+    more = f", ({seconds}) || ' seconds'" if seconds else ""
+    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now'{more})"
 
 
 class today(FunctionElement[datetime.date]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from pathlib import Path
 
@@ -43,6 +44,12 @@ def own_secrets(settings: Settings) -> dict[str, str]:
 
 
 def _made(settings: Settings, name: str) -> str:
+    path = made_once_file(settings, name)
     with contextlib.suppress(OSError):
-        return made_once_file(settings, name).read_text().strip()
+        return _text_of(path, path.stat().st_mtime_ns)
     return ""
+
+
+@functools.lru_cache(maxsize=len(_MADE_ONCE))
+def _text_of(path: Path, _changed_at: int) -> str:
+    return path.read_text().strip()

@@ -13,11 +13,13 @@ import structlog
 from app.config import agent_environment, settings
 from app.deployment_secrets import own_secrets
 from app.escaping import readable
-from app.redaction.secrets import Secrets, current_secrets
+from app.redaction.secrets import Secrets, current_secrets, prepared
 
 LOCAL_TIME = structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S", utc=False)
 # Celery logs each message, each task that ends and each tick of the beat. Our own lines log what matters of these.
 CELERY_LOGGERS = ("celery.worker.strategy", "celery.app.trace", "celery.beat")
+# Short texts come again and again: names of fields, paths, ids of callers. What is left of them is kept.
+LONGEST_KEPT = 64
 # These log URLs with their query strings, and a signed URL is a credential.
 HTTP_LOGGERS = ("httpx", "httpcore", "werkzeug", "urllib3")
 
@@ -71,7 +73,10 @@ def configure_logging(process: str) -> None:
 
 def _rendering() -> list[structlog.typing.Processor]:
     def redact_event(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-        return _each_text(event, (current_secrets() or _own()).redact)
+        secrets = current_secrets() or _own()
+        return _each_text(
+            event, lambda text: _redacted(secrets, text) if len(text) <= LONGEST_KEPT else secrets.redact(text)
+        )
 
     def escape_event(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
         return _each_text(event, readable)
@@ -96,12 +101,12 @@ def _is_text() -> bool:
 
 def _own() -> Secrets:
     """The deployment's secrets. They are read each time, because some are created after the process has started."""
-    return _secrets(tuple({**own_secrets(settings()), **agent_environment(settings())}.items()))
+    return prepared(None, tuple({**own_secrets(settings()), **agent_environment(settings())}.items()))
 
 
-@functools.lru_cache(maxsize=2)
-def _secrets(variables: tuple[tuple[str, str], ...]) -> Secrets:
-    return Secrets(environment=dict(variables))
+@functools.lru_cache(maxsize=512)
+def _redacted(secrets: Secrets, text: str) -> str:
+    return secrets.redact(text)
 
 
 def _each_text(value: Any, change: Callable[[str], str]) -> Any:

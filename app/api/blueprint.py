@@ -152,6 +152,10 @@ class Blueprint(flask_smorest.Blueprint):
         described = [{"in": "path", "name": name, "description": PATHS[name]} for name in names]
         return super().route(rule, parameters=described, **options)
 
+    def arguments(self, schema: Any, **options: Any) -> Callable[[F], F]:
+        """Read arguments by a schema, of which one instance serves all requests: making it takes longer than reading them."""
+        return super().arguments(schema() if isinstance(schema, type) else schema, **options)
+
     def operation(
         self, operation_id: str, *, conflict: str = "", also: dict[int, str] | None = None, links: Any = None
     ) -> Callable[[F], F]:

@@ -12,10 +12,10 @@ class RowView:
     """A row with further attributes, which take precedence over its own."""
 
     def __init__(self, row: Any, **extra: Any) -> None:
-        self._row, self._extra = row, extra
+        self.__dict__ = {"_row": row, **extra}
 
     def __getattr__(self, name: str) -> Any:
-        return self._extra[name] if name in self._extra else getattr(self._row, name)
+        return getattr(self._row, name)
 
 
 def runners(rows: Sequence[Any]) -> list[RowView]:

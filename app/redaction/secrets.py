@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import itertools
 import json
 import re
@@ -105,6 +106,12 @@ class Secrets:
                 return True
             rest = window[-overlap:] if overlap else b""
         return False
+
+
+@functools.lru_cache(maxsize=16)
+def prepared(credential: str | None, environment: tuple[tuple[str, str], ...], secret: tuple[str, ...] = ()) -> Secrets:
+    """`Secrets`, made once for the same values: making them takes longer than searching a prompt."""
+    return Secrets(credential, dict(environment), secret)
 
 
 def _joined(chunks: Iterable[bytes]) -> Iterator[bytes]:

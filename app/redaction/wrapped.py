@@ -22,14 +22,14 @@ class Wrapped:
     """Finds secrets by their encoded forms."""
 
     def __init__(self, encoded: Iterable[str]) -> None:
-        self._places: dict[str, dict[str, int]] = {}
-        for whole in encoded:
-            for start in range(len(whole) - _WINDOW + 1):
-                self._places.setdefault(whole[start : start + _WINDOW], {})[whole] = start
+        self._encoded = tuple(encoded)
+        self._windows = {
+            whole[start : start + _WINDOW] for whole in self._encoded for start in range(len(whole) - _WINDOW + 1)
+        }
 
     def redact(self, text: str, replacement: str) -> str:
         """`text` with the part of a wrapped secret on each line replaced by `replacement`."""
-        if not self._places:
+        if not self._windows:
             return text
         parts = _BREAK.split(text)
         lines = [(at, part.strip()) for at, part in enumerate(parts) if len(part) >= _SHORTEST_LINE]
@@ -52,9 +52,12 @@ class Wrapped:
         """The secrets that are wrapped between these lines, as the parts before and after the break."""
         around = f"{before[-_WINDOW:]:>{_WINDOW}}{after[:_WINDOW]}"
         for place in range(_WINDOW + 1):
-            for whole, start in self._places.get(around[place : place + _WINDOW], {}).items():
-                middle = start + _WINDOW - place
-                yield whole[:middle], whole[middle:]
+            window = around[place : place + _WINDOW]
+            if window in self._windows:
+                for whole in self._encoded:
+                    if (start := whole.rfind(window)) >= 0:
+                        middle = start + _WINDOW - place
+                        yield whole[:middle], whole[middle:]
 
 
 def _common_start(one: str, other: str) -> int:

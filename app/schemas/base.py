@@ -43,6 +43,10 @@ class Schema(marshmallow.Schema):
         if description is not None:
             field_obj.metadata = {"description": description, **field_obj.metadata}
 
+    def get_attribute(self, obj: Any, attr: str, default: Any) -> Any:
+        """Called by marshmallow for the value of a field. By itself it tries `obj[attr]` first, whatever `obj` is."""
+        return obj.get(attr, default) if isinstance(obj, dict) else getattr(obj, attr, default)
+
 
 class Body(Schema):
     """A JSON body. Unknown fields are refused, so that a misspelt one is not silently ignored."""

@@ -58,11 +58,14 @@ class MessageSchema(Schema):
     data = fields.String(required=True, metadata={"contentMediaType": "application/json"})
 
 
+_EVENT, _USAGE = EventSchema(), UsageSchema()
+
+
 def event_json(event: Any) -> dict[str, Any]:
     """An event with the fields of its kind. A step has the same id as in the session."""
     payload = event.payload
     if event.kind == "step":
         payload = {"id": str(event.id), **UNCATEGORIZED, **payload}
     elif event.kind == "usage":
-        payload = UsageSchema().dump(payload)
-    return {**EventSchema().dump(event), **payload}
+        payload = _USAGE.dump(payload)
+    return {**_EVENT.dump(event), **payload}

@@ -41,11 +41,14 @@ blp = Blueprint(
 )
 
 
+_PREPARED = CreateRunnerBody(only=("site_id", "file_keys", "result_diff"), unknown=EXCLUDE)
+
+
 def _prepare_runner() -> agent_runners.Prepared:
     """Find and store what comes with a new runner. A body that will be refused comes with nothing."""
     given = json_in_body()
     try:
-        fields = CreateRunnerBody(only=("site_id", "file_keys", "result_diff"), unknown=EXCLUDE).load(given)
+        fields = _PREPARED.load(given)
     except (AppError, ValidationError):
         return agent_runners.Prepared()
     return agent_runners.prepare(caller(), fields["site_id"], fields.get("file_keys") or [], fields.get("result_diff"))

@@ -22,6 +22,7 @@ SLOW_FETCH_SECONDS = 10.0
 """While a session has been fetching for longer, no other one of its site starts: it would only wait as well."""
 UNCLAIMED_SWEEPS = 2
 """A worker claims a session within so many sweeps if it is idle, even when a message was lost."""
+_ZERO = sa.literal_column("0", sa.Integer())
 
 
 @dataclass(frozen=True)
@@ -99,41 +100,42 @@ def waiting(session_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, Waiting]:
 def _waiting() -> sa.Select[uuid.UUID, str, int, datetime.datetime | None]:
     session = AgentRunnerSession
     query, of_account, of_site = _new_sessions()
-    held_by_account = sa.not_(_is_below(Account.max_concurrent_sessions, of_account))
-    held_by_site = sa.not_(_is_below(Site.max_concurrent_sessions, of_site))
     external = Site.execution == Execution.EXTERNAL
-    held_by_fetch = sa.and_(sa.not_(external), sa.not_(_may_fetch(of_site)))
-    held_by_quota = sa.not_(_takes_calls())
-    held_by = sa.case(
-        (held_by_quota, WaitingReason.QUOTA.value),
-        (held_by_account, WaitingReason.ACCOUNT_LIMIT.value),
-        (held_by_site, WaitingReason.SITE_LIMIT.value),
-        (held_by_fetch, WaitingReason.FETCH.value),
+    held = query.add_columns(
+        session.id,
+        session.account_id,
+        session.site_id,
+        session.created_at,
+        session.waiting_until,
+        Account.last_claimed_at,
+        _number(of_account.c.internal).label("running"),
+        external.label("external"),
+        sa.not_(_takes_calls()).label("quota"),
+        sa.not_(_is_below(Account.max_concurrent_sessions, of_account)).label("account"),
+        sa.not_(_is_below(Site.max_concurrent_sessions, of_site)).label("site"),
+        sa.and_(sa.not_(external), sa.not_(_may_fetch(of_site))).label("fetch"),
+    )
+    by = held.subquery("held").c
+    reason = sa.case(
+        (by.quota, WaitingReason.QUOTA.value),
+        (by.account, WaitingReason.ACCOUNT_LIMIT.value),
+        (by.site, WaitingReason.SITE_LIMIT.value),
+        (by.fetch, WaitingReason.FETCH.value),
         else_=WaitingReason.QUEUED.value,
     )
     # The sessions that wait for the same thing form one queue. External workers claim from one site at a time.
-    queue = (
-        held_by,
-        sa.case(
-            (held_by_quota, session.id),
-            (held_by_account, session.account_id),
-            (sa.or_(held_by_site, held_by_fetch, external), session.site_id),
-        ),
+    whose = sa.case(
+        (by.quota, by.id), (by.account, by.account_id), (sa.or_(by.site, by.fetch, by.external), by.site_id)
     )
-    oldest_first = (session.created_at, session.id)
-    nth = sa.func.row_number().over(partition_by=[*queue, session.account_id], order_by=oldest_first)
-    rows = query.add_columns(
-        session.id,
-        session.created_at,
-        Account.last_claimed_at,
-        external.label("external"),
-        held_by.label("reason"),
-        sa.case((held_by_quota, session.waiting_until)).label("until"),
-        queue[1].label("whose"),
-        # How many sessions the account runs by the time that this one is next, if none ends meanwhile.
-        (sa.func.coalesce(of_account.c.internal, 0) + nth).label("running_then"),
-    ).subquery()
-    found = rows.c
+    until = sa.case((by.quota, by.waiting_until))
+    kept = [by.id, by.account_id, by.created_at, by.last_claimed_at, by.external, by.running]
+    queued = sa.select(*kept, reason.label("reason"), whose.label("whose"), until.label("until")).subquery("queued").c
+    mine = [queued.reason, queued.whose, queued.account_id]
+    nth = sa.func.row_number().over(partition_by=mine, order_by=(queued.created_at, queued.id))
+    # How many sessions the account runs by the time that this one is next, if none ends meanwhile.
+    running_then = (queued.running + nth).label("running_then")
+    kept = [queued.id, queued.created_at, queued.last_claimed_at, queued.external]
+    found = sa.select(*kept, queued.reason, queued.whose, queued.until, running_then).subquery("found").c
     order = (found.running_then, found.last_claimed_at.nulls_first(), found.created_at, found.id)
     place = sa.func.row_number().over(partition_by=[found.reason, found.whose], order_by=order)
     never_claimed = sa.select(sa.func.max(Account.last_claimed_at).is_(None)).scalar_subquery()
@@ -146,7 +148,7 @@ def _waiting() -> sa.Select[uuid.UUID, str, int, datetime.datetime | None]:
         sa.case((no_worker, WaitingReason.NO_WORKER.value), else_=found.reason).label("reason"),
         (place - 1).label("position"),
         found.until,
-    ).subquery()
+    ).subquery("placed")
     columns = (placed.c.id, placed.c.reason, placed.c.position, placed.c.until)
     return sa.select(*columns).where(placed.c.id.in_(sa.bindparam("ids", expanding=True)))
 
@@ -162,7 +164,7 @@ def _that_may_run(*wanted: Any) -> tuple[sa.Select[Any], sa.ColumnElement[int]]:
         _is_below(Site.max_concurrent_sessions, of_site),
         _may_fetch(of_site),
     )
-    running_here = sa.func.coalesce(of_account.c.internal, 0)
+    running_here = _number(of_account.c.internal)
     most = sa.bindparam(None, callable_=lambda: settings().max_shared_sessions, type_=sa.Integer())
     return query.where(sa.or_(running_here == 0, most == 0, _count_running() < most)), running_here
 
@@ -184,14 +186,23 @@ def _takes_calls() -> sa.ColumnElement[bool]:
 
 def _may_fetch(running: sa.Subquery) -> sa.ColumnElement[bool]:
     """Whether a further session of the site may start to fetch. An unresponsive repository holds one worker, not all."""
-    fetching, slow = (sa.func.coalesce(running.c[name], 0) for name in ("fetching", "fetching_slowly"))
-    return sa.and_(slow == 0, sa.or_(Site.fetch_failed_at.is_(None), fetching == 0))
+    fetching, slow = (_number(running.c[name]) for name in ("fetching", "fetching_slowly"))
+    return sa.and_(slow == _ZERO, sa.or_(Site.fetch_failed_at.is_(None), fetching == _ZERO))
 
 
 def _new_sessions() -> tuple[sa.Select[Any], sa.Subquery, sa.Subquery]:
-    """A query for the waiting sessions, still without columns, and the running sessions of their accounts and sites."""
+    """A query for the waiting sessions, still without columns, and the running sessions of their accounts and sites.
+
+    Of those of an account, `internal` are on our own workers. Of those of a site, `fetching` are at its repository, and
+    `fetching_slowly` for long.
+    """
     session = AgentRunnerSession
-    of_account, of_site = _running(session.account_id), _running(session.site_id)
+    internal = Site.execution == Execution.INTERNAL
+    # A worker reports its first stage soon after the claim.
+    fetching = sa.and_(internal, sa.or_(session.reported_stage.is_(None), session.reported_stage == Stage.FETCHING))
+    slowly = sa.and_(fetching, session.started_at < db.now(-SLOW_FETCH_SECONDS))
+    of_account = _running(session.account_id, internal=internal)
+    of_site = _running(session.site_id, fetching=fetching, fetching_slowly=slowly)
     query: sa.Select[Any] = (
         sa.select()
         .select_from(session)
@@ -205,31 +216,21 @@ def _new_sessions() -> tuple[sa.Select[Any], sa.Subquery, sa.Subquery]:
     return query, of_account, of_site
 
 
-def _running(whose: orm.InstrumentedAttribute[uuid.UUID]) -> sa.Subquery:
-    """The number of running sessions of each account or site: all of them, those on our own workers, and those of these
-    that fetch the repository."""
-    internal = sa.func.count().filter(Site.execution == Execution.INTERNAL)
-    # A worker reports its first stage soon after the claim.
-    is_fetching = sa.and_(
-        Site.execution == Execution.INTERNAL,
-        sa.or_(AgentRunnerSession.reported_stage.is_(None), AgentRunnerSession.reported_stage == Stage.FETCHING),
-    )
-    is_slow = sa.and_(is_fetching, AgentRunnerSession.started_at < db.now(-SLOW_FETCH_SECONDS))
-    counts = sa.select(
-        whose.label("whose"),
-        sa.func.count().label("all"),
-        internal.label("internal"),
-        sa.func.count().filter(is_fetching).label("fetching"),
-        sa.func.count().filter(is_slow).label("fetching_slowly"),
-    )
-    running = counts.join(Site, Site.id == AgentRunnerSession.site_id).where(
-        AgentRunnerSession.state == SessionState.RUNNING
-    )
-    return running.group_by(whose).subquery()
+def _running(whose: orm.InstrumentedAttribute[uuid.UUID], **counted: sa.ColumnElement[bool]) -> sa.Subquery:
+    """The number of running sessions of each account or site: of all of them, and of those that `counted` describes."""
+    counts = [sa.func.count().filter(condition).label(name) for name, condition in counted.items()]
+    running = sa.select(whose.label("whose"), sa.func.count().label("all"), *counts)
+    running = running.join(Site, Site.id == AgentRunnerSession.site_id)
+    return running.where(AgentRunnerSession.state == SessionState.RUNNING).group_by(whose).subquery()
+
+
+def _number(count: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
+    """A count of running sessions, which is missing where there are none."""
+    return sa.func.coalesce(count, _ZERO)
 
 
 def _is_below(limit: orm.InstrumentedAttribute[int | None], running: sa.Subquery) -> sa.ColumnElement[bool]:
-    return sa.or_(limit.is_(None), sa.func.coalesce(running.c["all"], 0) < limit)
+    return sa.or_(limit.is_(None), _number(running.c["all"]) < limit)
 
 
 def record_fetch(site_id: uuid.UUID, *, failed: bool) -> None:

@@ -96,7 +96,7 @@ def create(caller: Caller, new: NewRunner, prepared: Prepared) -> tuple[AgentRun
             raise invalid("result_diff", message, error_code="two_diffs")
     diff = prepared.diff or (StoredDiff(parent.diff_key, parent.contains_secret) if parent else StoredDiff(None, False))
     # The prompt is redacted before the title is cut from it: half of a secret would not be recognized.
-    secrets = site_secrets.secrets_of(site)
+    secrets = given.secrets()
     title = site_secrets.title_without(secrets, new.title) if new.title else title_from(secrets.redact(new.prompt))
     title = inert(title) if new.quotes_others else title
     runner = AgentRunner(

@@ -16,11 +16,14 @@ from app.config import settings
 from app.errors import TooMany
 from app.models import Account, AgentRunner, AgentRunnerSession, Budget, Site, User
 from app.models.states import SessionState
+from app.redaction.secrets import Secrets
 from app.services import lookup
 from app.services.accounts import storage
 from app.services.budgets import sums
 from app.services.budgets.spending import Payers
 from app.services.callers import Caller
+from app.services.sites import site_secrets
+from app.services.variables import values as variables
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,12 @@ class Background:
     stored_bytes: int
     queued: int
     has_budget: bool
+    has_variables: bool
     now: datetime.datetime
+
+    def secrets(self) -> Secrets:
+        """What must not be shown of the site and the deployment."""
+        return site_secrets.secrets_of(self.site, None if self.has_variables else variables.Variables())
 
     def refuse_exhausted_budget(self, runner: AgentRunner) -> None:
         """Raise `TooMany` if a budget that a session of the runner would use is used up."""
@@ -85,8 +93,8 @@ def _own(caller: Caller) -> dict[str, uuid.UUID]:
 
 
 def _background(row: Any) -> Background:
-    site, user, max_queued, stored_bytes, queued, has_budget, now, latest = row
-    return Background(site, user, latest, max_queued, stored_bytes, queued, has_budget, now)
+    site, user, max_queued, stored_bytes, queued, has_budget, has_variables, now, latest = row
+    return Background(site, user, latest, max_queued, stored_bytes, queued, has_budget, has_variables, now)
 
 
 @functools.cache
@@ -109,8 +117,10 @@ def _of_runner() -> sa.Select[*tuple[Any, ...]]:
 def _query() -> sa.Select[*tuple[Any, ...]]:
     queued = _queued(sa.bindparam("account_id")).scalar_subquery()
     has_budget = sa.exists().where(Budget.account_id == sa.bindparam("account_id"))
+    has_variables = sa.exists().where(variables.are_of(Site))
+    columns = (Account.max_queued_sessions, Account.stored_bytes, queued, has_budget, has_variables, db.now())
     query = (
-        sa.select(Site, User, Account.max_queued_sessions, Account.stored_bytes, queued, has_budget, db.now())
+        sa.select(Site, User, *columns)
         .join(Account, Account.id == Site.account_id)
         .join(User, User.id == sa.bindparam("user_id"))
         .where(Site.account_id == sa.bindparam("account_id"), Site.deleted_at.is_(None))

@@ -10,7 +10,7 @@ from app.config import agent_environment, settings
 from app.deployment_secrets import own_secrets
 from app.keys import SecretKeyChanged
 from app.models import Site
-from app.redaction.secrets import Secrets
+from app.redaction.secrets import Secrets, prepared
 from app.services.sites.forges import FORGES
 from app.services.variables.values import Variables, of_site
 
@@ -41,7 +41,7 @@ def secrets_of(site: Site, variables: Variables | None = None) -> Secrets:
         credential = None
     variables = of_site(site) if variables is None else variables
     environment = {**own_secrets(settings()), **agent_environment(settings())}
-    return Secrets(credential, environment, variables.secret_values())
+    return prepared(credential, tuple(environment.items()), tuple(variables.secret_values()))
 
 
 def title_without(secrets: Secrets, title: str) -> str:

@@ -57,7 +57,11 @@ class Variables:
 
 def of_site(site: Site) -> Variables:
     """The variables of the site's sessions. One of the site takes the place of one of the account."""
-    of_account = sa.and_(Variable.account_id == site.account_id, Variable.site_id.is_(None))
-    query = sa.select(Variable).where(sa.or_(of_account, Variable.site_id == site.id))
-    rows = sorted(db.session.scalars(query), key=lambda row: row.site_id is not None)
+    rows = sorted(db.session.scalars(sa.select(Variable).where(are_of(site))), key=lambda row: row.site_id is not None)
     return Variables(list({row.name: row for row in rows}.values()))
+
+
+def are_of(site: Site | type[Site]) -> sa.ColumnElement[bool]:
+    """Selects the variables of the account and of the site itself."""
+    of_account = sa.and_(Variable.account_id == site.account_id, Variable.site_id.is_(None))
+    return sa.or_(of_account, Variable.site_id == site.id)
