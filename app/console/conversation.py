@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.api.presenters import RowView
-from app.schemas.event import event_json
 from app.services.event_streams import SessionEvents
+from app.services.events import STEP, step_json
 from app.services.runners import agent_runner_sessions
 from app.services.runners.session_configuration import RUN_SCRIPTS
 
@@ -70,19 +70,18 @@ class Steps:
 def steps_after(session: Any, after: int) -> Steps:
     """The next steps of the session's current attempt."""
     found = SessionEvents(session.agent_runner_id, session.id).read_after(after)
-    events = [
-        event_json(event) for _, event in found.events if event.kind == "step" and event.attempt == session.attempt
-    ]
+    events = [event for _, event in found.events if event.kind == STEP and event.attempt == session.attempt]
     last = found.events[-1][0] if found.events else after
     assert isinstance(last, int)
-    return Steps(list(_views(events)), last, found.is_all)
+    return Steps(_views(events), last, found.is_all)
 
 
-def _views(events: Iterable[dict[str, Any]]) -> list[StepView]:
+def _views(events: Iterable[Any]) -> list[StepView]:
     shown: list[StepView] = []
     calls: dict[str, StepView] = {}
     for event in events:
-        view = StepView(event["seq"], event["category"], event["title"], event["message"], event["ref"])
+        step = step_json(event)
+        view = StepView(event.seq, step["category"], step["title"], step["message"], step["ref"])
         if view.ref and _RESULT.match(view.title):
             view.failed = view.title.startswith("Failed")
             call = calls.get(view.ref)

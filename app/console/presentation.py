@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from flask import Blueprint, request
 from markupsafe import Markup
 
-from app.console import access, rendering
+from app.console import access, icons, rendering
 from app.timestamps import format_moment
 
 STATES = {
@@ -61,6 +61,7 @@ def register(bp: Blueprint) -> None:
         with_query,
     ):
         bp.add_app_template_global(function, function.__name__)
+    bp.add_app_template_global(icons.icon, "icon_of")
     bp.add_app_template_global(shlex.join, "shell_words")
     bp.add_app_template_global(access.csrf_token, "csrf_token")
     bp.add_app_template_filter(rendering.markdown, "markdown")

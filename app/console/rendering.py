@@ -17,6 +17,8 @@ from markupsafe import Markup, escape
 
 LONGEST_MARKDOWN = 20_000
 """Longer texts are shown as they are. Brackets take time that grows with the square of their number."""
+LONGEST_KEPT = 4_000
+"""The HTML of shorter texts is kept for a while, for few MiB."""
 MOST_SECONDS = 1.0
 """After so much processor time for Markdown and colours, the rest of a page is shown as it is: no page may delay others."""
 LONGEST_HIGHLIGHTED = 200_000
@@ -64,38 +66,53 @@ _TAGS = frozenset(
         "td",
     ]
 )
-_SGR = re.compile(r"\x1b\[([0-9;]*)m")
-_OTHER_SEQUENCES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]?|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~]?)")
+_COLOURS = re.compile(r"\x1b\[([0-9;]*)m")
+_OTHER_SEQUENCES = re.compile(
+    rf"(?!{_COLOURS.pattern})\x1b(?:\[[0-?]*[ -/]*[@-~]?|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~]?)"
+)
 # Control characters, direction marks, and characters that take no space: text can be hidden in tags and in the second
 # range of variation selectors. The joiners, and the selectors of emoji, are part of words.
 _CONTROLS = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164"
     "\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff]"
 )
+_CONTROLS_BUT_ESCAPE = re.compile(rf"{_CONTROLS.pattern}(?<!\x1b)")
 _ATTRIBUTES = {1: "bold", 2: "dim", 3: "italic", 4: "underline", 7: "inverse", 9: "strike"}
 _ENDS = {22: ("bold", "dim"), 23: ("italic",), 24: ("underline",), 27: ("inverse",), 29: ("strike",)}
 
 
 def visible(text: str) -> str:
     """`text` where no character is hidden or changes the direction of others: each of those becomes a `\\x..` escape."""
-    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return _CONTROLS.sub(_escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode()
 
 
 def markdown(text: str) -> Markup:
     """Markdown as HTML, without images, raw HTML and addresses other than http, https and mailto."""
     if len(text) > LONGEST_MARKDOWN or not _has_time():
         return Markup('<pre class="plain">{}</pre>').format(visible(text))
+    with _counted():
+        return _html_again(text) if len(text) <= LONGEST_KEPT else _html(text)
+
+
+def _html(text: str) -> Markup:
     import nh3
 
-    with _counted():
-        html = nh3.clean(
-            _markdown().render(visible(text)),
-            tags=set(_TAGS),
-            attributes={"a": {"href"}, "ol": {"start"}},
-            url_schemes={"http", "https", "mailto"},
-            link_rel="noopener noreferrer nofollow",
-        )
+    html = nh3.clean(
+        _markdown().render(visible(text)),
+        tags=set(_TAGS),
+        attributes={"a": {"href"}, "ol": {"start"}},
+        url_schemes={"http", "https", "mailto"},
+        link_rel="noopener noreferrer nofollow",
+    )
     return Markup(html)  # nh3 allows the tags above and nothing else.
+
+
+# People come back to a run, and each time its page has the messages of before.
+_html_again = functools.lru_cache(maxsize=1_000)(_html)
 
 
 def _has_time() -> bool:
@@ -121,26 +138,23 @@ def _markdown() -> Any:
 
 def ansi(text: str) -> Markup:
     """The output of a terminal, with its colours as classes. Other control sequences are left out."""
-    parts: list[Markup] = []
+    plain = _OTHER_SEQUENCES.sub("", text.replace("\r\n", "\n"))
+    first, *rest = _COLOURS.split(str(escape(_CONTROLS_BUT_ESCAPE.sub(_escaped, plain))))
+    parts = [first]
     style: dict[str, str] = {}
-    at = 0
-    for found in _SGR.finditer(text):
-        parts.append(_styled(text[at : found.start()], style))
-        _apply(style, found[1])
-        at = found.end()
-    parts.append(_styled(text[at:], style))
-    return Markup("").join(parts)
-
-
-def _styled(text: str, style: dict[str, str]) -> Markup:
-    plain = visible(_OTHER_SEQUENCES.sub("", text.replace("\r\n", "\n")))
-    if not plain or not style:
-        return escape(plain)
-    return Markup('<span class="{}">{}</span>').format(" ".join(dict.fromkeys(style.values())), plain)
+    for codes, part in zip(rest[::2], rest[1::2], strict=True):
+        _apply(style, codes)
+        names = " ".join(dict.fromkeys(style.values()))
+        parts.append(f'<span class="{names}">{part}</span>' if part and names else part)
+    return Markup("".join(parts))  # What is not ours in it was escaped.
 
 
 def _apply(style: dict[str, str], codes: str) -> None:
     """Change a style as the codes of a sequence say (ECMA-48, 8.3.117). Of 256 colours the first sixteen are known."""
+    if codes in ("", "0"):
+        # By far the most frequent one.
+        style.clear()
+        return
     numbers = iter([int(code[:4]) if code else 0 for code in codes.split(";")])
     for number in numbers:
         if number == 0:
