@@ -137,7 +137,7 @@ def dialect() -> str:
     return session.get_bind().dialect.name
 
 
-def insert(model: type[orm.DeclarativeBase]) -> Any:
+def insert(model: type[orm.DeclarativeBase] | sa.Table) -> Any:
     """An INSERT that supports `ON CONFLICT`, which SQLAlchemy implements for each database separately."""
     return (postgresql.insert if dialect() == "postgresql" else sqlite.insert)(model)
 

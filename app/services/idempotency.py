@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import uuid
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from app.models import IdempotencyKey
 from app.services.callers import Caller
 
 KEPT_SECONDS = 24 * 3600.0
+_UNIQUE = ("token_id", "key", "method", "path")
 _LOCK_NOT_AVAILABLE = "55P03"
 _NOT_ANSWERED = "The first request with this Idempotency-Key is still in progress. Try again shortly."
 
@@ -45,7 +47,7 @@ class Repeatable:
 
     @property
     def name(self) -> dict[str, Any]:
-        return {"token_id": self.token_id, "key": self.key, "method": self.method, "path": self.path}
+        return {name: getattr(self, name) for name in _UNIQUE}
 
 
 @dataclass(frozen=True)
@@ -65,12 +67,9 @@ def begin(asked: Repeatable) -> Answer | None:
 
     On Postgres this waits up to two seconds for a request in flight. On SQLite the start of the transaction waited.
     """
-    name = [getattr(IdempotencyKey, column) == value for column, value in asked.name.items()]
-    too_old = IdempotencyKey.created_at < db.now(-KEPT_SECONDS)
-    db.session.execute(sa.delete(IdempotencyKey).where(*name, too_old))
     if _insert(asked, body_digest=asked.body_digest):
         return None
-    kept = db.session.scalars(sa.select(IdempotencyKey).where(*name)).one()
+    kept = db.session.scalars(sa.select(IdempotencyKey).filter_by(**asked.name)).one()
     if kept.body_digest not in (asked.body_digest, asked.plain_digest):
         raise Reused(
             "Idempotency-Key: was used with another body. Use a new key for another request.",
@@ -83,9 +82,9 @@ def begin(asked: Repeatable) -> Answer | None:
 
 def keep(asked: Repeatable, answer: Answer) -> None:
     """Store the answer to the request that claimed the key."""
-    name = [getattr(IdempotencyKey, column) == value for column, value in asked.name.items()]
     values = {"status": answer.status, "headers": answer.headers, "body": answer.body}
-    db.session.execute(sa.update(IdempotencyKey).where(*name).values(values))
+    update = sa.update(IdempotencyKey).filter_by(**asked.name).values(values)
+    db.session.execute(update.execution_options(synchronize_session=False))
 
 
 def keep_refusal(asked: Repeatable, answer: Answer) -> None:
@@ -99,18 +98,33 @@ def forget_expired() -> None:
 
 
 def _insert(asked: Repeatable, **values: Any) -> bool:
-    """Insert the row unless there is one; waits for a transaction that has just inserted it."""
-    statement = (
-        db.insert(IdempotencyKey).values(**asked.name, **values).on_conflict_do_nothing().returning(IdempotencyKey.id)
-    )
-    if db.dialect() == "sqlite":
-        return db.session.scalar(statement) is not None
-    db.session.execute(sa.text("SET LOCAL lock_timeout = '2s'"))
+    """Insert the row, in the place of one that is too old, unless there is another one; waits for a transaction that has
+    just inserted it."""
+    row = {**asked.name, **values}
+    insert = _insertion(tuple(row), db.dialect())
     try:
-        inserted = db.session.scalar(statement) is not None
+        inserted = db.session.execute(insert, {f"new_{name}": value for name, value in row.items()})
     except sa.exc.OperationalError as error:
         if getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
             raise InFlight(_NOT_ANSWERED) from None
         raise
-    db.session.execute(sa.text("SET LOCAL lock_timeout TO DEFAULT"))
-    return inserted
+    return inserted.first() is not None
+
+
+@functools.cache
+def _insertion(names: tuple[str, ...], dialect: str) -> Any:
+    """The statement of `_insert` for the columns of these names, which takes `new_` and the name of each."""
+    # Of the table, because parameters of an INSERT of the ORM are always the values of a row.
+    table: Any = IdempotencyKey.__table__
+    row = sa.select(*(sa.bindparam(f"new_{name}", type_=table.c[name].type) for name in names))
+    insert = db.insert(table).from_select([*names], row.where(_patience("2s", dialect)))
+    replaced = {name: insert.excluded[name] for name in ("created_at", "body_digest", "status", "headers", "body")}
+    too_old = table.c.created_at < db.now(-KEPT_SECONDS)
+    insert = insert.on_conflict_do_update(index_elements=_UNIQUE, set_=replaced, where=too_old)
+    return insert.returning(table.c.id, _patience(None, dialect))
+
+
+def _patience(longest: str | None, dialect: str) -> sa.ColumnElement[bool]:
+    """Has Postgres wait so long for a lock at most, from where this is evaluated to the end of the transaction. None: as
+    long as it is configured to."""
+    return sa.true() if dialect == "sqlite" else sa.func.set_config("lock_timeout", longest, True).is_not(None)

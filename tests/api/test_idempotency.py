@@ -134,6 +134,15 @@ def test_a_repeat_of_a_request_in_flight_gets_its_own_error(api, ada, body, engi
     created(api.post("/agent_runners", body, headers=KEY))
 
 
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True, scope="session")
+def test_no_other_lock_is_waited_for_so_shortly(api, ada, engine):
+    with engine.connect() as connection:
+        token_id = connection.scalar(sa.text("SELECT id FROM tokens"))
+    with db.transaction():
+        assert idempotency.begin(idempotency.Repeatable(token_id, "order-17", "POST", "/", "0", "0")) is None
+        assert db.session.scalar(sa.text("SHOW lock_timeout")) == "0"
+
+
 def test_after_a_day_a_key_is_forgotten(api, body, engine):
     created(api.post("/agent_runners", body, headers=KEY))
     with db.transaction():

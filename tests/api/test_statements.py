@@ -17,6 +17,7 @@ from tests.statements import counted
 # SQLite takes a statement for each table that is written to, and needs none for locks.
 MOST = {
     "POST /agent_runners": {"postgresql": 4, "sqlite": 6},
+    "POST /agent_runners with a key": {"postgresql": 6, "sqlite": 8},
     "POST /agent_runners/{id}/sessions": {"postgresql": 6, "sqlite": 7},
     "claim": {"postgresql": 7, "sqlite": 6},
     "steps": {"postgresql": 5, "sqlite": 5},
@@ -43,6 +44,12 @@ def test_a_runner_is_created_with_few_statements(api, make_site, at_most):
     # The caller is authenticated in a transaction of its own, which only reads.
     with at_most("POST /agent_runners", commits=2):
         created(api.post("/agent_runners", {"site_id": site["id"], "prompt": "Say hello."}))
+
+
+def test_a_repeat_of_it_is_made_possible_with_two_more(api, make_site, at_most):
+    site, key = make_site(), {"Idempotency-Key": "order-17"}
+    with at_most("POST /agent_runners with a key", commits=2):
+        created(api.post("/agent_runners", {"site_id": site["id"], "prompt": "Say hello."}, headers=key))
 
 
 def test_its_statements_are_short_enough_to_be_read_once(api, make_site):
