@@ -40,6 +40,7 @@ def test_a_prompt_becomes_a_real_edit(real: Real) -> None:
     assert attempt.outcome.failure is None
     assert CHANGE in real.engine.diff and "+kept" in real.engine.diff
     assert (attempt.outcome.result, attempt.steps[-1]) == (FINAL, FINAL)
+    assert not any("was refused" in step for step in attempt.steps), "it needs no host but its model's"
     assert any("calc.py" in step for step in attempt.steps) and any("new.txt" in step for step in attempt.steps)
     usage = attempt.outcome.usage
     row = ROWS[real.agent]

@@ -118,6 +118,8 @@ class CopilotAgent(StreamAgent):
                 yield step(f"The model provider answered with an error: {message}", "system")
             case "session.error" if message := text_of(data.get("message")):
                 self.failure = message
+            case "session.info" if data.get("infoType") == "file_created":
+                pass  # The call that created it is a step.
             case "session.warning" | "session.info" if message := text_of(data.get("message")):
                 yield step(message, "system")
             case "session.compaction_complete":

@@ -18,6 +18,8 @@ from workers.sandbox import Place
 
 _PROVIDER = "configured"
 _TITLE = "Agent Runners"
+# It would fetch its library for plugins, which the sandbox refuses, unless this says that it is installed.
+_INSTALLED = {"packages": {"": {"dependencies": {"@opencode-ai/plugin": "*"}}}}
 
 
 class OpencodeAgent(StreamAgent):
@@ -55,6 +57,10 @@ class OpencodeAgent(StreamAgent):
 
     def conversation_files(self, place: Place, session_id: str) -> ConversationFiles:
         return ((".local/share/opencode", "opencode.db*"),)
+
+    def files(self, place: Place) -> Mapping[str, bytes]:
+        installed = {"package-lock.json": json.dumps(_INSTALLED).encode(), "node_modules/.keep": b""}
+        return {**super().files(place), **{f".config/opencode/{name}": data for name, data in installed.items()}}
 
     def environment(self, place: Place) -> Mapping[str, str]:
         # Inside the sandbox it may do everything. Without one it may edit files, but not run any command.

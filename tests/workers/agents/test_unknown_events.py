@@ -142,7 +142,8 @@ def test_the_agents_that_codex_starts_are_shown(programs: Path) -> None:
 
 def test_what_copilot_tells_is_shown(programs: Path) -> None:
     told = {"type": "session.warning", "data": {"message": "The tool is slow."}}
-    said = steps(opened("copilot"), told, {"type": "session.compaction_complete", "data": {}})
+    created = {"type": "session.info", "data": {"infoType": "file_created", "message": "/workspace/new.txt"}}
+    said = steps(opened("copilot"), told, created, {"type": "session.compaction_complete", "data": {}})
     assert [step.title for step in said] == [
         "The tool is slow.",
         "The conversation was summarised, because it became too long",
