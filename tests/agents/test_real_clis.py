@@ -266,7 +266,7 @@ def test_a_model_that_falls_silent_stalls_the_agent(real: Real) -> None:
 
 
 @linux
-@pytest.mark.parametrize("real", which_can("take a long prompt"), indirect=True)
+@sandboxed
 def test_a_long_prompt_arrives_and_no_key_is_seen_anywhere(real: Real, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     seen: list[str] = []
@@ -277,7 +277,7 @@ def test_a_long_prompt_arrives_and_no_key_is_seen_anywhere(real: Real, caplog: p
             if KEY in words or "Mend the calculator" in words:
                 seen.append(words)
 
-    long = "x" * 1_000_000
+    long = "x" * ROWS[real.agent].longest
     attempt = real.engine.finish(real.job(long, *EDIT, directive("run", "env; false")), on_event)
     assert attempt.outcome.failure is None
     assert CHANGE in real.engine.diff
