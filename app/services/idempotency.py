@@ -82,9 +82,16 @@ def begin(asked: Repeatable) -> Answer | None:
 
 def keep(asked: Repeatable, answer: Answer) -> None:
     """Store the answer to the request that claimed the key."""
+    its_name = {f"its_{name}": value for name, value in asked.name.items()}
     values = {"status": answer.status, "headers": answer.headers, "body": answer.body}
-    update = sa.update(IdempotencyKey).filter_by(**asked.name).values(values)
-    db.session.execute(update.execution_options(synchronize_session=False))
+    db.session.execute(_update(), {**its_name, **values})
+
+
+@functools.cache
+def _update() -> sa.Update:
+    """Sets the columns that are given in the row whose name is given with `its_` before each part of it."""
+    table: Any = IdempotencyKey.__table__
+    return sa.update(table).where(*(table.c[name] == sa.bindparam(f"its_{name}") for name in _UNIQUE))
 
 
 def keep_refusal(asked: Repeatable, answer: Answer) -> None:
