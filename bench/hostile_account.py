@@ -1,7 +1,7 @@
 """An account that does its worst: `python -m bench.hostile_account URL TOKEN REPOSITORY`, until it is killed.
 
 Everything at once, and again as soon as it ends: a repository without an end, a diff that becomes gigabytes, a push to a
-server that drips, half requests, long lists, and uploads.
+server that drips, half requests, long lists, uploads, and changes of a site.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Account:
             self.uploads,
         ]
         attacks += [lambda runner=runner: self.dripping_push(runner) for runner in done]
-        attacks += [lambda: self.huge_diff(done[0]), self.half_requests]
+        attacks += [lambda: self.huge_diff(done[0]), lambda: self.changed_site(done[0]), self.half_requests]
         for each in attacks:
             threading.Thread(target=self._again, args=[each], daemon=True).start()
         print("attacking", flush=True)
@@ -124,6 +124,10 @@ class Account:
 
     def dripping_push(self, runner: dict[str, Any]) -> None:
         self._post(f"/agent_runners/{runner['id']}/commit", {"target_branch": "x"})
+
+    def changed_site(self, runner: dict[str, Any]) -> None:
+        # Each change asks all hosts to fetch ahead.
+        self._api.patch(f"/sites/{runner['site_id']}", json={"name": f"hostile {time.monotonic()}"})
 
     def lists(self) -> None:
         self._api.get("/agent_runners?per_page=100")
