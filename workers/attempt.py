@@ -176,14 +176,17 @@ class _Attempt:
     def _wrap_up(self, before: Agent, workspace: Workspace, sandbox: Sandbox, commands: Commands) -> Events:
         """Have an agent that was ended leave a summary, with what is left of the budget."""
         yield wrap_up.STEP
-        last = self._agent = wrap_up.prepare(before, self._host, workspace, sandbox)
         if before.usage:
-            is_counted = self._spending is not None and self._spending.has_counted
-            self._budget.begin_turn(before.usage, is_counted=is_counted)
-        try:
-            yield from run_agent(last, sandbox, commands, self._interruption, self._budget, (), self._spending)
-        except EngineError as failure:
-            yield self._redactor.step(Step("The summary is not complete", failure.message))
+            self._budget.begin_turn(before.usage, is_counted=bool(self._spending and self._spending.has_counted))
+        for resumes in (True, False):
+            last = self._agent = wrap_up.prepare(before, self._host, workspace, sandbox, resumes=resumes)
+            try:
+                yield from run_agent(last, sandbox, commands, self._interruption, self._budget, (), self._spending)
+                break
+            except EngineError as failure:
+                if not conversation.has_refused(last, failure):
+                    yield self._redactor.step(Step("The summary is not complete", failure.message))
+                    break
         if last.session_id is None:
             last.session_id, last.totals = before.session_id, before.totals
 

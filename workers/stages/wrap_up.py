@@ -20,11 +20,13 @@ REQUEST = (
 STEP = Step("The agent is asked for a summary", "Most of the session's budget is used, and it ends after this turn.")
 
 
-def prepare(before: Agent, host: Host, directories: Directories, sandbox: Sandbox) -> Agent:
-    """An agent for the last turn of `before`, none of whose processes is running: in its own conversation if it can resume
-    that, or else with the task and its last steps in words. It has the same tools, so that the provider's cache is used."""
+def prepare(before: Agent, host: Host, directories: Directories, sandbox: Sandbox, *, resumes: bool) -> Agent:
+    """An agent for the last turn of `before`, none of whose processes is running: in its own conversation if it `resumes` and
+    can, or else with the task and its last steps in words. It has the same tools, so that the provider's cache is used."""
     agent = open_agent(before.job, host.acp_agents)
     try:
+        if not resumes:
+            raise ConversationLost(f"{agent.name} refused to resume its session.")
         _resume(agent, before, directories, sandbox)
         agent.wrap_up(REQUEST)
     except ConversationLost:

@@ -160,13 +160,32 @@ def test_a_program_that_goes_on_while_all_answers_break_off_is_ended(engine: Eng
     assert 10 <= len(model.requests) - asked <= 60
 
 
-def test_a_summary_is_counted_with_what_came_before(
-    engine: Engine, model: ModelServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def talking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The agent `scripted` has a model."""
+
     class Talking(Caller, ScriptedAgent):
         name = "scripted"
 
     monkeypatch.setitem(AGENTS, "scripted", Talking)
+
+
+def test_an_agent_that_refuses_its_own_conversation_leaves_a_summary_all_the_same(
+    engine: Engine, model: ModelServer, talking: None
+) -> None:
+    kept = "$HOME/.agent-runners/session"
+    begins = f"""mkdir -p {kept}; touch {kept}/one; echo '{{"type": "session", "id": "one"}}'"""
+    large = f"{ask('gpt-5', directive('usage', 900, 20))}; sleep 300"
+    last = f"if [ -e {kept}/one ]; then exit 1; fi; {ask()}"
+    script = f"if grep -q 'short summary'; then {last}; else {begins}; {large}; fi"
+    limits = Limits(max_tokens=1100, wrap_up_at=0.8)
+    attempt = engine.run(script, agent="scripted", environment=model.environment(), limits=limits)
+    assert code(attempt.outcome) == ("budget_limit", "agent")
+    assert "The agent is asked for a summary" in attempt.steps and "The summary is not complete" not in attempt.steps
+    assert attempt.outcome.usage and attempt.outcome.usage.input_tokens == 1000
+
+
+def test_a_summary_is_counted_with_what_came_before(engine: Engine, model: ModelServer, talking: None) -> None:
     large = ask("gpt-5", directive("usage", 900, 20))
     script = f"if grep -q 'short summary'; then {ask()}; else {large}; sleep 300; fi"
     limits = Limits(max_tokens=1100, wrap_up_at=0.8)
