@@ -187,6 +187,7 @@ def test_a_revoked_token_ends_its_streams_with_the_reason(ada, api, running, lis
 def test_a_deleted_runner_ends_its_streams(api, running, worker, listen):
     runner, claim = running
     stream = listen(path_of(runner, "/events"))
+    assert stream.status == 200
     worker.finish(claim)
     empty(api.delete(f"/sites/{runner['site_id']}"), 204)
     *_, last = stream.messages()
