@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import functools
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -185,6 +186,26 @@ def applied(origin: Path, base: str, *patches: bytes, undone: bytes = b"") -> st
             git(fresh, "apply", "--binary", "--index", "--whitespace=nowarn", *how, "-", stdin=patch)
     assert git(fresh, "diff", "--name-only", "--ignore-submodules=all") == ""
     return git(fresh, "write-tree")
+
+
+def can_be_undone(patch: bytes) -> bool:
+    """Whether this machine's git undoes the patch. Some versions, such as 2.47, forget the mode of what `apply --reverse`
+    creates again, so a link becomes a file."""
+    return not (_forgets_modes() and re.search(rb"^deleted file mode (?!100644)", patch, re.MULTILINE))
+
+
+@functools.cache
+def _forgets_modes() -> bool:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder)
+        git(path, "init", "--quiet")
+        (path / "link").symlink_to("there")
+        git(path, "add", "--all")
+        before = git(path, "write-tree")
+        git(path, "rm", "--quiet", "--cached", "link")
+        deletion = git(path, "diff", "--cached", "--binary", "--full-index", before) + "\n"
+        git(path, "apply", "--cached", "--reverse", "-", stdin=deletion.encode())
+        return git(path, "write-tree") != before
 
 
 def names(workspace: Workspace, tree: str) -> set[str]:
