@@ -117,14 +117,7 @@ def test_a_label_starts_one_runner_that_reports_in_one_comment_and_closes_the_is
     assert [text.partition("\n")[0] for text in desk.reported()] == ["I am working on this."]
     prompt = desk.session(asked).prompt
     assert "> Closes #1" in prompt and f"Resolve issue {NUMBER} on GitHub" in prompt and not desk.session(asked).may_ask
-    run_as_asked(desk, asked)
-    sweep()
-    assert asked is not None
-    publish(str(record_of(asked).publication_id))
-    sweep()
-    assert desk.read(asked) == ForgeDeliveryState.DONE
-    [report] = desk.reported()
-    [pull, _] = desk.work.forge.pulls(desk.repository.full_name)
+    report, pull = resolve(desk, asked)
     assert pull["number"] == 3 and f"@bob Done in {pull['html_url']}." in report
     lines = pull["body"].splitlines()
     assert lines[1] == f"Closes #{NUMBER}" and "#1" not in pull["body"] and "@agent-runners" not in pull["body"]
@@ -139,6 +132,19 @@ def test_a_label_starts_one_runner_that_reports_in_one_comment_and_closes_the_is
     desk.read(more)
     assert desk.read(more) == ForgeDeliveryState.DONE
     assert f"Please ask me on {runner_of_issue(desk).pr_url}." in desk.reported()[-1]
+
+
+def resolve(desk: Desk, asked: uuid.UUID | None) -> tuple[str, dict[str, Any]]:
+    """Run and publish what was asked for; the report on the issue, and the pull request."""
+    run_as_asked(desk, asked)
+    sweep()
+    assert asked is not None
+    publish(str(record_of(asked).publication_id))
+    sweep()
+    assert desk.read(asked) == ForgeDeliveryState.DONE
+    [report] = desk.reported()
+    [pull, _] = desk.work.forge.pulls(desk.repository.full_name)
+    return report, pull
 
 
 def run_as_asked(desk: Desk, delivery_id: uuid.UUID | None) -> None:
@@ -225,14 +231,7 @@ def test_issues_on_other_forges_start_runners_as_well(make_desk: Callable[..., D
     assert issues.get(desk.repository, NUMBER).reactions == ["eyes"]
     assert [text.partition("\n")[0] for text in desk.reported()] == ["I am working on this."]
     assert "> Closes #1" in desk.session(asked).prompt
-    run_as_asked(desk, asked)
-    sweep()
-    assert asked is not None
-    publish(str(record_of(asked).publication_id))
-    sweep()
-    assert desk.read(asked) == ForgeDeliveryState.DONE
-    [report] = desk.reported()
-    [pull, _] = desk.work.forge.pulls(desk.repository.full_name)
+    report, pull = resolve(desk, asked)
     assert f"@bob Done in {runner_of_issue(desk).pr_url}." in report
     assert pull["number"] == 3 and f"Closes #{NUMBER}" in pull["body"].splitlines()
     more = desk.say("@agent-runners and tests")

@@ -44,7 +44,7 @@ def seconds_to_wait(webhook: Webhook) -> float:
         WebhookDelivery.state == DeliveryState.DELIVERED,
         WebhookDelivery.tried_at > db.now(-HOUR_SECONDS),
     )
-    # The oldest of the last e-mails, as many as may be sent in an hour: once it is an hour old, the next one may be sent.
+    # The next e-mail may be sent once the one that was sent `most` e-mails before it is an hour old.
     first = db.session.scalar(sent.order_by(WebhookDelivery.tried_at.desc()).offset(most - 1).limit(1))
     if first is None:
         return 0.0

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from app.redaction.secrets import Secrets
+from tests.workers.publishing.publication import publication
 from tests.workers.repositories import fetch_base, git, make_host, make_job, make_origin, write
 from workers.errors import EngineError
 from workers.job import Host
 from workers.processes.lifeline import Lifeline
-from workers.publishing.commits import Change, temporary_repository
-from workers.publishing.publish import PublishJob, publish
+from workers.publishing.commits import temporary_repository
+from workers.publishing.publish import publish
 
 HOLDING = """
 import sys, time
@@ -63,20 +63,6 @@ def test_a_forge_that_does_not_answer_a_push_ends_the_publication_with_a_reason(
     write(tmp_path, {"programs/git": program})
     (tmp_path / "programs/git").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}/programs{os.pathsep}{os.environ['PATH']}")
-    diff = b"diff --git a/new b/new\nnew file mode 100644\n--- /dev/null\n+++ b/new\n@@ -0,0 +1 @@\n+x\n"
-    change = Change("Ada", "ada@example.org", 0, "message", lambda: iter([diff]))
-    job = PublishJob(
-        site_id="site",
-        repo_url=str(origin),
-        base_sha=base,
-        branch="new",
-        base_branch="main",
-        changes=(change,),
-        last=change,
-        lifeline=Lifeline(600),
-        on_push=lambda sha: None,
-        secrets=Secrets(None),
-    )
     with pytest.raises(EngineError) as caught:
-        publish(job, dataclasses.replace(host, fetch_timeout_seconds=0.5))
+        publish(publication(origin, base, "new"), dataclasses.replace(host, fetch_timeout_seconds=0.5))
     assert (caught.value.code, caught.value.stage, caught.value.retryable) == ("fetch_timeout", "publish", True)

@@ -9,13 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from app.redaction.secrets import Secrets
+from tests.workers.publishing.publication import publication
 from tests.workers.repositories import commit_all, fetch_base, git, make_host, make_job, make_origin, write
 from workers.errors import EngineError
 from workers.job import Host
-from workers.processes.lifeline import Lifeline
-from workers.publishing.commits import Change
-from workers.publishing.publish import PublishJob, publish
+from workers.publishing.publish import publish
 from workers.publishing.signing import NotSigned, public_key, sign
 
 pytestmark = pytest.mark.skipif(
@@ -39,23 +37,6 @@ def origin(tmp_path: Path) -> Path:
 @pytest.fixture
 def host(tmp_path: Path) -> Host:
     return dataclasses.replace(make_host(tmp_path / "work"), committer=WHO)
-
-
-def publication(origin: Path, base: str, branch: str) -> PublishJob:
-    diff = b"diff --git a/new b/new\nnew file mode 100644\n--- /dev/null\n+++ b/new\n@@ -0,0 +1 @@\n+x\n"
-    change = Change("Ada", "ada@example.org", 1_700_000_000, "Add a file\n\nBecause.", lambda: iter([diff]))
-    return PublishJob(
-        site_id="site",
-        repo_url=str(origin),
-        base_sha=base,
-        branch=branch,
-        base_branch="main",
-        changes=(change,),
-        last=change,
-        lifeline=Lifeline(600),
-        on_push=lambda sha: None,
-        secrets=Secrets(None),
-    )
 
 
 def verified(origin: Path, sha: str, key: Path, folder: Path) -> str:
