@@ -204,7 +204,9 @@ class Settings:
     fetch_timeout_seconds: int = setting(900, "Time limit for one fetch of a repository.")
     max_fetch_bytes: int = setting(10 * 1024**3, "Maximum size of what one fetch of a repository downloads.")
     max_git_memory_bytes: int = setting(
-        2 * 1024**3, "Maximum memory of each git process that a worker runs on a repository, outside of the sandbox."
+        2 * 1024**3,
+        "Maximum memory of each git process that a worker runs on a repository, outside of the sandbox; where the worker can "
+        "create control groups, of all processes of a git command together.",
     )
     max_account_control_tasks: int = setting(
         2,

@@ -258,7 +258,7 @@ class Host:
     max_fetch_bytes: int = 10 * 1024**3
     """The most that one fetch may add to a mirror."""
     max_git_memory_bytes: int = 2 * 1024**3
-    """For each git process outside of the sandbox."""
+    """For each git process outside of the sandbox; in a control group for all of a command."""
     egress_hosts: tuple[str, ...] = ()
     """Hosts that every sandbox may reach, even at private addresses, in the form of `Job.egress_hosts`."""
     allow_private_addresses: bool = False

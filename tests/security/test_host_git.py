@@ -10,19 +10,22 @@ import re
 import threading
 import zlib
 from base64 import b85encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
-from tests.deployment import processes_with
+from tests.deployment import processes_with, wait_for
 from tests.security.test_hostile_repositories import blob, commit, tree
 from tests.workers.attempts import Attempt, Engine, code, engine_in
+from tests.workers.limits.test_cgroups import needs_groups
 from tests.workers.repositories import git
 from workers.events import Step
 from workers.job import Limits
+from workers.limits.cgroups import find_parents
 from workers.limits.git_limits import GitLimits
-from workers.repository.git import Git
+from workers.repository.git import Git, OverLimit
 
 MEGABYTE = 1024**2
 
@@ -152,6 +155,40 @@ def test_a_list_of_branches_without_an_end_takes_no_more_memory_than_the_limit(e
     assert code(attempt.outcome) == ("repository_too_large", "checkout"), attempt.text
 
 
+class _Slow(http.server.BaseHTTPRequestHandler):
+    """A server that answers when git, which asks it, is in a control group of its own."""
+
+    groups: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        url = f"http://127.0.0.1:{self.connection.getsockname()[1]}/x.git"
+        wait_for("a group of its own for git", lambda: all(map(own_group, processes_with(url))))
+        self.groups += map(own_group, processes_with(url))
+        self.send_error(404)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def own_group(pid: int) -> str:
+    """The control group of git that the process is in; empty if it is in none."""
+    found = re.search(r"/agent-runners/(git-.*)", Path(f"/proc/{pid}/cgroup").read_text())
+    return found[1] if found else ""
+
+
+@needs_groups
+def test_git_that_waits_for_a_slow_remote_is_in_a_control_group(engine: Engine) -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Slow) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        engine.host = dataclasses.replace(engine.host, allowed_protocols=("http",), allow_private_addresses=True)
+        attempt = engine.run("true", repo_url=f"http://127.0.0.1:{server.server_port}/x.git")
+        server.shutdown()
+    assert code(attempt.outcome) == ("repository_unreachable", "checkout"), attempt.text
+    # One for the command, which is in it with the processes that it started, and none is left.
+    assert len(_Slow.groups) > 1 and len(set(_Slow.groups)) == 1
+    assert not any((parent / _Slow.groups[0]).exists() for parent in find_parents().folders.values())
+
+
 # What an agent leaves
 
 
@@ -183,12 +220,32 @@ def test_a_stop_is_no_way_to_let_them_run_on(engine: Engine, monkeypatch: pytest
 # What every command gets
 
 
-def test_every_git_command_has_limits_and_a_low_priority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = tmp_path / "programs" / "git"
-    program.parent.mkdir()
-    program.write_text("#!/bin/sh\nsleep 0.3\ncat /proc/$$/limits\nnice\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+@pytest.fixture
+def replace_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Have a shell script run in the place of git."""
+
+    def replace(script: str) -> None:
+        program = tmp_path / "programs" / "git"
+        program.parent.mkdir()
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+
+    return replace
+
+
+@needs_groups
+def test_processes_of_git_have_no_more_memory_together_than_one_of_them(
+    tmp_path: Path, replace_git: Callable[[str], None]
+) -> None:
+    in_group = "until grep -q /agent-runners/git- /proc/$$/cgroup; do sleep 0.05; done\n"
+    replace_git(in_group + "for n in 1 2 3 4; do head -c 40M /dev/zero | tail & done; wait; exit 1")
+    with pytest.raises(OverLimit, match=r"100,663,296 bytes of memory"):
+        Git(tmp_path, limits=GitLimits(memory_bytes=96 * MEGABYTE)).run("x")
+
+
+def test_every_git_command_has_limits_and_a_low_priority(tmp_path: Path, replace_git: Callable[[str], None]) -> None:
+    replace_git("sleep 0.3\ncat /proc/$$/limits\nnice")
     printed = Git(tmp_path, limits=GitLimits(memory_bytes=64 * MEGABYTE, disk_bytes=16 * MEGABYTE)).run("x").decode()
     assert re.search(rf"^Max data size +{64 * MEGABYTE} +{64 * MEGABYTE} ", printed, re.MULTILINE)
     assert re.search(rf"^Max file size +{18 * MEGABYTE} +{18 * MEGABYTE} ", printed, re.MULTILINE)

@@ -23,6 +23,8 @@ _PARENT = "agent-runners"
 _CPU_PERIOD = 100_000
 # Below the kernel's default, 100, and 1024 in version 1, so that the worker, the database and the API have priority.
 _WEIGHT, _SHARES = 25, 256
+# Ten times what a group has that sets nothing.
+_FIRST = {1: ("cpu.shares", "10240"), 2: ("cpu.weight", "1000")}
 _REMOVE_SECONDS = 5.0
 
 
@@ -73,8 +75,13 @@ class Group:
         return 0
 
 
-def open_group(name: str, limits: Limits, parents: GroupParents | None = None) -> Group | None:
-    """Create a group with the limits of an attempt. None if the worker may not create groups."""
+def open_group(
+    name: str, limits: Limits, parents: GroupParents | None = None, *, comes_first: bool = False
+) -> Group | None:
+    """Create a group with these limits. None if the worker may not create groups.
+
+    If it `comes_first`, it gets most of the processors that the groups of agents would get.
+    """
     parents = parents or find_parents()
     if not parents.folders:
         return None
@@ -82,7 +89,7 @@ def open_group(name: str, limits: Limits, parents: GroupParents | None = None) -
     group.remove()
     for controller, parent in parents.folders.items():
         (parent / name).mkdir(exist_ok=True)
-        for file, value in _settings(controller, parents.version, limits):
+        for file, value in _settings(controller, parents.version, limits, comes_first):
             # Not every kernel accounts swap.
             with contextlib.suppress(FileNotFoundError, PermissionError):
                 (parent / name / file).write_text(value)
@@ -94,8 +101,10 @@ def remove_group(name: str) -> None:
     Group(name, find_parents()).remove()
 
 
-def _settings(controller: str, version: int, limits: Limits) -> Iterator[tuple[str, str]]:
+def _settings(controller: str, version: int, limits: Limits, comes_first: bool) -> Iterator[tuple[str, str]]:
     memory, quota = str(limits.max_memory_bytes), int(limits.max_cpus * _CPU_PERIOD)
+    if controller == "cpu" and comes_first:
+        yield _FIRST[version]
     if controller == "pids":
         yield "pids.max", str(limits.max_processes)
     elif controller == "memory":

@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 
 from workers.job import Host, Limits
 
-# Between the agents, which have 10, and the worker: git of a session that is saved should not wait for all agents.
 # Memory that git needs for a binary file that fills a diff, as a multiple of its size.
 _MEMORY_FOR_DIFF = 8
+# Between the agents, which have 10, and the worker: git of a session that is saved should not wait for all agents.
 _NICENESS = 5
 # A pack of files that cannot be compressed is a little larger than the files.
 _SHARE_OF_OVERHEAD, _LEAST_OVERHEAD = 16, 1024**2
@@ -28,7 +28,8 @@ _BLOCK = 4096
 class GitLimits:
     """What one git command may use.
 
-    `memory_bytes` is for each of its processes (Linux only). `disk_bytes` and `disk_files` limit what is written: one
+    `memory_bytes` is for each of its processes (Linux only), and in a control group for all of them together, where `cpus`
+    is the number of processors (0: no limit): see `GitGroup`. `disk_bytes` and `disk_files` limit what is written: one
     file, a tree before it is checked out, and the binary files of a patch. `seconds` is the time of a
     command for which no other limit was given.
     """
@@ -38,6 +39,7 @@ class GitLimits:
     disk_files: int = 1_000_000
     output_bytes: int = 512 * 1024**2
     seconds: float = 3600
+    cpus: float = 0
 
     @property
     def resources(self) -> Mapping[str, int]:
@@ -63,7 +65,7 @@ class GitLimits:
 
 def session_limits(host: Host, limits: Limits) -> GitLimits:
     """The limits of git for one session: those on disk space are its own."""
-    return GitLimits(host.max_git_memory_bytes, limits.max_disk_bytes, limits.max_disk_files)
+    return GitLimits(host.max_git_memory_bytes, limits.max_disk_bytes, limits.max_disk_files, cpus=limits.max_cpus)
 
 
 def remote_limits(host: Host) -> GitLimits:

@@ -22,6 +22,7 @@ from typing import IO, NoReturn
 
 from workers.errors import EngineError, Stage, disk_full
 from workers.limits.budget import Budget
+from workers.limits.git_group import GitGroup
 from workers.limits.git_limits import GitLimits
 from workers.processes.launch import Launch, Supervised, supervised
 from workers.processes.lifeline import Lifeline
@@ -141,9 +142,10 @@ class Git:
         deadline = end if self.deadline is None else min(end, self.deadline)
         errors = bytearray()
         size = 0
-        with self._running(arguments, stdin, access or NO_ACCESS) as popen:
+        with GitGroup(self.limits) as group, self._running(arguments, stdin, access or NO_ACCESS) as popen:
             for data, is_error in read_output(popen):
                 self.check_time(deadline)
+                group.watch(popen.pid)
                 if is_error:
                     errors += data
                     del errors[:-_KEPT_ERRORS]
@@ -153,14 +155,14 @@ class Git:
                         raise OverLimit(self.stage, f"{self.limits.output_bytes:,} bytes of output")
                     yield data
             status = popen.wait()
-        if status:
-            self.raise_failure(arguments[0], status, bytes(errors))
+            if status:
+                self.raise_failure(arguments[0], status, bytes(errors), group)
 
-    def raise_failure(self, verb: str, status: int, errors: bytes) -> NoReturn:
+    def raise_failure(self, verb: str, status: int, errors: bytes, group: GitGroup) -> NoReturn:
         """Raise the error of a command that ended with `status` and this standard error, see `stream`."""
         if _is_disk_full(errors, self.directory):
             raise disk_full(self.stage)
-        if any(message in errors for message in _OUT_OF_MEMORY):
+        if group.ran_out_of_memory or any(message in errors for message in _OUT_OF_MEMORY):
             raise OverLimit(self.stage, f"{self.limits.memory_bytes:,} bytes of memory")
         if status in _TOO_LARGE_A_FILE or self._has_full_pack():
             raise OverLimit(self.stage, f"{self.limits.disk_bytes:,} bytes")

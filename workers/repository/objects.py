@@ -8,10 +8,11 @@ import os
 import subprocess
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from io import BytesIO
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 from gitdb import IStream, LooseObjectDB
 
+from workers.limits.git_group import GitGroup
 from workers.repository.git import Git, GitFailed, read_output
 
 # So many questions at a time fit into a pipe, so neither side waits for the other.
@@ -50,7 +51,8 @@ class Objects:
     def __init__(self, git: Git) -> None:
         self._git = git
         self._process = contextlib.ExitStack()
-        self._stdin: IO[bytes] | None = None
+        self._popen: subprocess.Popen[bytes] | None = None
+        self._group = GitGroup(git.limits)
         self._output: Iterator[tuple[bytes, bool]] = iter(())
         self._buffer, self._place = b"", 0
         self._errors = b""
@@ -113,7 +115,7 @@ class Objects:
 
     def close(self) -> None:
         """End the process. A later question starts another one."""
-        self._stdin, self._buffer, self._place = None, b"", 0
+        self._popen, self._buffer, self._place = None, b"", 0
         self._process.close()
 
     def _ask(self, questions: Iterable[bytes]) -> Iterator[bytes]:
@@ -143,25 +145,28 @@ class Objects:
 
     def _read(self) -> None:
         """Read more of the output into the buffer."""
+        assert self._popen is not None
         for data, is_error in self._output:
             self._git.check_time(self._git.deadline)
+            self._group.watch(self._popen.pid)
             if is_error:
                 self._errors = (self._errors + data)[-_KEPT_ERRORS:]
             elif data:
                 self._buffer, self._place = self._buffer[self._place :] + data, 0
                 return
-        self._git.raise_failure("cat-file", 128, self._errors)
+        self._git.raise_failure("cat-file", 128, self._errors, self._group)
 
     def _write(self, data: bytes) -> None:
-        if self._stdin is None:
+        if self._popen is None:
+            self._group = self._process.enter_context(GitGroup(self._git.limits))
             started = self._git.started(("cat-file", "--batch-command"), subprocess.PIPE)
-            popen = self._process.enter_context(started)
-            self._stdin, self._output = popen.stdin, read_output(popen)
-        assert self._stdin is not None
+            self._popen = self._process.enter_context(started)
+            self._output = read_output(self._popen)
+        assert self._popen.stdin is not None
         # If git has ended already, reading its answer says why.
         with contextlib.suppress(BrokenPipeError):
             while data:
-                data = data[os.write(self._stdin.fileno(), data) :]
+                data = data[os.write(self._popen.stdin.fileno(), data) :]
 
 
 def _plain(mode: bytes) -> bytes:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,8 @@ from tests.workers.engine import finish, linux, sandbox_in
 from workers import discard_workspaces
 from workers.job import Host, Limits
 from workers.limits.cgroups import GroupParents, find_parents, open_group
+from workers.limits.git_group import GitGroup
+from workers.limits.git_limits import GitLimits
 from workers.processes.launch import Launch
 
 pytestmark = linux
@@ -64,6 +69,26 @@ def test_what_a_dead_worker_left_is_swept_with_its_processes(tmp_path: Path) -> 
 
 
 @needs_groups
+def test_the_empty_group_of_a_dead_workers_git_goes_with_the_next_one() -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    names = [f"git-{dead.pid}-1", f"git-{os.getpid()}-1"]
+    for folder in map(Path, itertools.chain.from_iterable(map(folders_of, names))):
+        folder.mkdir()
+    try:
+        with GitGroup(GitLimits()) as group, subprocess.Popen(["sleep", "300"]) as command:
+            time.sleep(0.3)
+            group.watch(command.pid)
+            assert f"/agent-runners/git-{os.getpid()}-" in Path(f"/proc/{command.pid}/cgroup").read_text()
+            command.kill()
+        assert not any(folder.exists() for folder in folders_of(names[0]))
+        assert all(folder.exists() for folder in folders_of(names[1]))
+    finally:
+        for folder in folders_of(names[1]):
+            folder.rmdir()
+
+
+@needs_groups
 def test_processors_are_limited(tmp_path: Path) -> None:
     group = open_group("test-processors", Limits(max_cpus=0.2))
     assert group
@@ -107,6 +132,9 @@ def test_a_delegated_subtree_of_version_2_is_used(tmp_path: Path, own: str, pare
     names = ("memory.max", "memory.swap.max", "pids.max", "cpu.max")
     assert [(made / name).read_text() for name in names] == [str(1 << 30), "0", "7", "150000 100000"]
     assert group.procs_files == [str(made / "cgroup.procs")]
+    assert not (made / "cpu.weight").exists()
+    assert open_group("git-1", Limits(), parents, comes_first=True)
+    assert (made.with_name("git-1") / "cpu.weight").read_text() == "1000"
     (made / "memory.events").write_text("low 0\nhigh 0\nmax 12\noom 3\noom_kill 2\noom_group_kill 0\n")
     (made / "pids.events").write_text("max 4\n")
     assert (group.oom_kills(), group.refused_processes()) == (2, 4)
