@@ -103,7 +103,15 @@ class BudgetWarning:
     message: str
 
 
-Event = Step | Usage | BaseCommit | Progress | BudgetWarning
+@dataclass(frozen=True)
+class Takeover:
+    """Another agent goes on with the work. `model` None: its own default."""
+
+    agent: str
+    model: str | None = None
+
+
+Event = Step | Usage | BaseCommit | Progress | BudgetWarning | Takeover
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ def runners(rows: Sequence[Any]) -> list[RowView]:
             latest_session=latest[row.id],
             latest_session_state=latest[row.id].state,
             latest_session_mode=latest[row.id].mode,
+            latest_session_agent=_last_agent(latest[row.id]),
             attached_file_keys=latest[row.id].attached_file_keys,
             waiting=waiting.get(latest[row.id].id),
             usage=totals[row.id].usage,
@@ -36,6 +37,10 @@ def runners(rows: Sequence[Any]) -> list[RowView]:
         )
         for row in rows
     ]
+
+
+def _last_agent(session: Any) -> str:
+    return str(session.taken_over_by["agent"] if session.taken_over_by else session.agent)
 
 
 def runner(row: Any) -> RowView:
@@ -48,6 +53,7 @@ def created_runner(row: Any, session: Any) -> RowView:
         row,
         latest_session_state=session.state,
         latest_session_mode=session.mode,
+        latest_session_agent=session.agent,
         attached_file_keys=session.attached_file_keys,
         waiting=agent_runner_sessions.waiting([session]).get(session.id),
         usage={},

@@ -62,6 +62,8 @@ class AgentRunnerSession(Leased):
     agent: Mapped[str] = mapped_column(String(100))
     model: Mapped[str | None] = mapped_column(String(200))
     effort: Mapped[str | None] = mapped_column(String(50))
+    taken_over_by: Mapped[dict[str, Any] | None]
+    """The agent, and its model, that took over last in the latest attempt. None: its own agent did all of the work."""
     limits: Mapped[dict[str, Any]] = mapped_column(default=dict)
     attached_file_keys: Mapped[list[str]] = mapped_column(default=list)
     start_diff_key: Mapped[str | None] = mapped_column(String(1000))

@@ -251,6 +251,7 @@ class RunnerSchema(Schema):
     latest_session_id = fields.UUID(required=True, allow_none=True)
     latest_session_state = Choice(SessionState, required=True, allow_none=True)
     latest_session_mode = Choice(Mode, required=True, allow_none=True)
+    latest_session_agent = fields.String(required=True, allow_none=True)
     awaiting_input = fields.Boolean(required=True)
     questions = fields.List(fields.Nested(QuestionSchema), required=True, allow_none=True)
     waiting = fields.Nested(WaitingSchema, required=True, allow_none=True)

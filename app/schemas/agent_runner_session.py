@@ -122,6 +122,13 @@ class AgentConfigSchema(Schema):
     effort = fields.String(required=True, allow_none=True)
 
 
+class SuccessorSchema(Schema):
+    """An agent that took over, and its model."""
+
+    agent = fields.String(required=True)
+    model = fields.String(required=True, allow_none=True)
+
+
 class FailureSchema(Schema):
     """Why a session ended in ERROR."""
 
@@ -162,6 +169,7 @@ class SessionSchema(Schema):
     may_ask = fields.Boolean(required=True)
     prompt_truncated = fields.Boolean(required=True)
     agent_config = fields.Nested(AgentConfigSchema, required=True)
+    taken_over_by = fields.Nested(SuccessorSchema, required=True, allow_none=True)
     result = fields.String(required=True, allow_none=True)
     result_truncated = fields.Boolean(required=True)
     questions = fields.List(fields.Nested(QuestionSchema), required=True, allow_none=True)

@@ -17,7 +17,7 @@ from app.services.execution import exhaustion, progress
 from app.services.execution.session_attempts import Claim
 from tasks.attempts import signals
 from tasks.attempts.transactions import transact
-from workers.events import BaseCommit, BudgetWarning, Event, Progress, Recreation, Refusal, Step, Usage
+from workers.events import BaseCommit, BudgetWarning, Event, Progress, Recreation, Refusal, Step, Takeover, Usage
 from workers.processes.lifeline import Lifeline
 
 log = structlog.get_logger()
@@ -147,5 +147,7 @@ def _report_of(event: Event) -> progress.Report:
             return Stage(stage)
         case BudgetWarning(message):
             return progress.BudgetWarning(message)
+        case Takeover(agent, model):
+            return progress.Takeover(agent, model)
         case BaseCommit(base_sha, branch, default_branch):
             return progress.Base(base_sha, branch, default_branch)

@@ -18,7 +18,9 @@ def trailers(sessions: Iterable[AgentRunnerSession], author: User, site: Site) -
             named.setdefault(_trailer(session.user.full_name, session.user.email))
         if session.requested_by:
             named.setdefault(_trailer(session.requested_by, _address(session.requested_by, site)))
-        named.setdefault(_trailer(session.agent, f"{session.agent}@agent-runners.invalid"))
+        successor = (session.taken_over_by["agent"],) if session.taken_over_by else ()
+        for agent in (session.agent, *successor):
+            named.setdefault(_trailer(agent, f"{agent}@agent-runners.invalid"))
     return "\n".join(named)
 
 

@@ -110,6 +110,8 @@ def _conversation_of(claim: Claim) -> Conversation | None:
     words = functools.partial(transact, functools.partial(transcripts.transcript, session.id))
     if before.agent != session.agent:
         return Conversation(words, reason=f"The session before was one of {before.agent}.")
+    if before.taken_over_by:
+        return Conversation(words, reason=f"{before.taken_over_by['agent']} took over in the session before.")
     if before is not session and not transcripts.is_in_files_of(before, session):
         return Conversation(words, reason="The session before made changes that are not in the files of this one.")
     if not (before.conversation_key and before.native_session_id):

@@ -95,6 +95,11 @@ class Worker:
         with db.transaction():
             progress.record(claim.session.id, claim.attempt, reports)
 
+    def hand_over(self, claim: Claim, agent: str, model: str | None = None) -> None:
+        """Report that another agent takes over."""
+        with db.transaction():
+            progress.record(claim.session.id, claim.attempt, [progress.Takeover(agent, model)])
+
     def store(self, claim: Claim, kind: str, text: str | bytes) -> str:
         name = diffs.new_name(diffs.attempt_key(claim.runner.id, claim.session.id, claim.attempt, kind))
         return diffs.put(name, lambda: [text.encode() if isinstance(text, str) else text])

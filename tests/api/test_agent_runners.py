@@ -39,6 +39,7 @@ RUNNER_FIELDS = [
     "latest_session_id",
     "latest_session_state",
     "latest_session_mode",
+    "latest_session_agent",
     "awaiting_input",
     "questions",
     "waiting",

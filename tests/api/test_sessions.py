@@ -24,6 +24,7 @@ SESSION_FIELDS = [
     "title",
     "prompt",
     "agent_config",
+    "taken_over_by",
     "result",
     "stage",
     "waiting",
@@ -87,6 +88,29 @@ def test_a_session_shows_how_it_went(api, make_runner, worker):
     runner = ok(api.get(path_of(runner)))
     assert (runner["state"], runner["head_session_id"]) == ("DONE", session["id"])
     assert runner["done_at"] == session["done_at"] and runner["active_session_created_at"] is None
+
+
+def test_a_session_shows_the_agent_that_took_over_last(api, make_runner, worker):
+    runner = make_runner(agent="claude")
+    claim = worker.claim(runner["latest_session_id"])
+    assert runner["latest_session_agent"] == "claude" and ok(api.get(session_path(runner)))["taken_over_by"] is None
+    worker.hand_over(claim, "codex")
+    worker.hand_over(claim, "gemini", "gemini-2.5-pro")
+    worker.step(claim, "Read")
+    session = ok(api.get(session_path(runner)))
+    assert session["taken_over_by"] == {"agent": "gemini", "model": "gemini-2.5-pro"}
+    assert session["agent_config"]["agent"] == "claude"
+    assert ok(api.get(path_of(runner)))["latest_session_agent"] == "gemini"
+    with db.transaction():
+        session_attempts.requeue(claim.session.id, claim.attempt)
+    again = worker.claim(runner["latest_session_id"])
+    assert ok(api.get(session_path(runner)))["taken_over_by"] is None, "each attempt begins with the session's own"
+    worker.hand_over(again, "codex")
+    worker.finish(again)
+    assert ok(api.get(session_path(runner)))["taken_over_by"] == {"agent": "codex", "model": None}
+    follow_up = created(api.post(path_of(runner, "/sessions"), {"prompt": "More."}))
+    assert (follow_up["agent_config"]["agent"], follow_up["taken_over_by"]) == ("claude", None)
+    assert [each["latest_session_agent"] for each in ok(api.get("/agent_runners"))] == ["claude"]
 
 
 def test_what_a_later_release_stored_is_shown_as_it_is_and_can_be_stopped(api, make_runner):

@@ -270,8 +270,12 @@ def test_one_prompt_is_given_to_several_agents_and_compared(browser, api, worker
     runners = {runner["latest_session_id"]: runner for runner in ok(api.get("/agent_runners"))}
     assert len(runners) == 2
     claim = worker.claim(next(iter(runners)))
+    worker.hand_over(claim, "gemini", "gemini-2.5-pro")
     worker.finish(claim, diff=patch_of("one"), result="All *done*.", usage={"cost_usd": 0.25})
     page = browser.page(response.headers["Location"])
+    successor = f"then gemini · {html.escape('gemini-2.5-pro')}"
+    assert successor in page and successor in browser.page(link_of(runners[str(claim.session.id)]))
+    assert "<span>gemini</span>" in browser.page("/")
     assert "<em>done</em>" in page and "hello.txt" in page and "$0.25" in page and "Waiting" in page
     assert page.index(">claude</a>") < page.index(">codex</a>")
     assert "<html" not in browser.part(response.headers["Location"]).text

@@ -14,10 +14,11 @@ from app.models import AgentRunnerSession, Site
 from app.models.states import OnQuota, Scope, SessionState
 from app.services import callers
 from app.services.variables import variables
+from tasks.jobs import co_authors
 from tasks.sessions import run_session
 from tests.model_servers import ModelServer, directive, model_server
 from tests.tasks.conftest import read
-from tests.tasks.test_conversations import IN_WORDS, RESUMED, message_of
+from tests.tasks.test_conversations import IN_WORDS, RESUMED, follow, message_of
 from tests.workers.gateway.agents import Caller
 from tests.workers.gateway.agents import ask as call
 from workers.agents.registry import AGENTS
@@ -72,6 +73,28 @@ def test_a_session_goes_on_after_the_wait(ask: Callable[..., uuid.UUID], model: 
     assert message_of(session_id, RESUMED) and not message_of(session_id, IN_WORDS)
     assert done.usage and done.usage["input_tokens"] == 200, "one call of each attempt"
     assert done.result_diff_key and b"+kept\n+more" in b"".join(artifacts.store().read(done.result_diff_key))
+
+
+def test_another_agent_goes_on_and_what_follows_says_which(
+    ask: Callable[..., uuid.UUID], model: ModelServer, configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(AGENTS="shell,scripted")
+    monkeypatch.setitem(AGENTS, "shell", Caller)
+    refused = call("gpt-5", directive("status", 402))
+    session_id = ask(f"if [ ! -e a.new ]; then echo kept > a.new; {refused}; fi; echo more >> a.new", agent="scripted")
+    change(Site, fallback_agents=["shell:gpt-5"])
+    run_session(str(session_id))
+    done = read(session_id)
+    assert (done.state, done.failure, done.agent) == (SessionState.DONE, None, "scripted")
+    assert done.taken_over_by == {"agent": "shell", "model": "gpt-5"}
+    made_by = co_authors.trailers([done], done.user, Site(repo_url="https://example.org/a.git")).splitlines()
+    assert [line.partition(" <")[0] for line in made_by] == ["Co-authored-by: scripted", "Co-authored-by: shell"]
+    later = read(follow(session_id, "cat > told"))
+    assert (later.agent, later.taken_over_by) == ("scripted", None)
+    assert "shell took over in the session before." in str(message_of(later.id, IN_WORDS))
+    assert later.result_diff_key
+    told = b"".join(artifacts.store().read(later.result_diff_key))
+    assert b"A session with scripted, which shell took over, was done." in told
 
 
 def test_the_key_of_a_team_is_used_and_no_key_is_seen(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from workers.agents.base import Agent
 from workers.agents.registry import open_agent
 from workers.errors import EngineError
-from workers.events import Step
+from workers.events import Step, Takeover
 from workers.job import Host, Job
 from workers.redaction import Redactor
 from workers.sandbox import Directories, Sandbox
@@ -56,6 +56,7 @@ class Succession:
                     raise
                 title = f"{successor.name} takes over from {agent.name}"
                 yield redactor.step(Step(title, failure.message))
+                yield Takeover(successor.name, successor.job.model)
                 self._hand_over(agent, successor, directories, sandbox)
                 agent = successor
 

@@ -89,6 +89,14 @@ def title_of(item: dict[str, Any]) -> str:
     return str(item["name"] or item["prompt"].strip().splitlines()[0][:80])
 
 
+def with_successor(agent: str, session: dict[str, Any]) -> str:
+    """The agent of a session, and the one that took over from it, if one did."""
+    if not (successor := session["taken_over_by"]):
+        return agent
+    model = f":{successor['model']}" if successor["model"] else ""
+    return f"{agent}, then {successor['agent']}{model}"
+
+
 def print_fields(fields: Mapping[str, object]) -> None:
     """Names and values, one a line. What is None is left out."""
     shown = {name: str(value) for name, value in fields.items() if value is not None}

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from app.cli.remote.connection import pass_client
-from app.cli.remote.output import Columns, json_option, print_fields, print_json, print_list, print_rows
+from app.cli.remote.output import Columns, json_option, print_fields, print_json, print_list, print_rows, with_successor
 from app.cli.remote.selection import find_runner, runner_argument, short_id
 from app.cli.view import View
 from app.client import Client
@@ -37,6 +37,7 @@ def list_runners(client: Client, state: str | None, title: str | None, mine: boo
         "runner": lambda each: short_id(each["id"]),
         "state": _state,
         "site": "site_name",
+        "agent": "latest_session_agent",
         "last": lambda each: _age(each["last_session_created_at"]),
         "pr": "pr_state",
         "title": "title",
@@ -81,9 +82,8 @@ def show(client: Client, given: str | None, as_json: bool) -> None:
     for each in sessions:
         failed = f"{each['failure']['code']}: {each['failure']['message']}" if each["failure"] else None
         state = f"{each['state']} (discarded)" if each["is_discarded"] else each["state"]
-        rows.append(
-            (short_id(each["id"]), state, each["agent_config"]["agent"], failed or each["title"] or each["prompt"])
-        )
+        agents = with_successor(each["agent_config"]["agent"], each)
+        rows.append((short_id(each["id"]), state, agents, failed or each["title"] or each["prompt"]))
     print_rows(("session", "state", "agent", "prompt"), rows)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from app.cli.errors import ExitStatus
-from app.cli.remote.output import print_json, print_rows, say
+from app.cli.remote.output import print_json, print_rows, say, with_successor
 from app.cli.remote.selection import short_id
 from app.cli.remote.watching import print_end, status_of, watch
 from app.cli.view import View
@@ -89,7 +89,14 @@ def _row(client: Client, agent: str, session: dict[str, Any]) -> tuple[str, ...]
     cost = (session["usage"] or {}).get("cost_usd")
     state = session["failure"]["code"] if session["failure"] else session["state"]
     counts = (str(len(files)), f"+{added}", f"-{removed}")
-    return (agent, state, *counts, "" if cost is None else f"{cost:.2f} USD", _seconds(session), short_id(runner))
+    return (
+        with_successor(agent, session),
+        state,
+        *counts,
+        "" if cost is None else f"{cost:.2f} USD",
+        _seconds(session),
+        short_id(runner),
+    )
 
 
 def _seconds(session: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.cli.errors import ExitStatus
-from app.cli.remote.output import say
+from app.cli.remote.output import say, with_successor
 from app.cli.remote.selection import short_id
 from app.cli.view import View
 from app.client import Client
@@ -40,6 +40,8 @@ def print_end(session: dict[str, Any]) -> None:
         view.say(f"Failed ({failure['code']}, {failure['stage']}): {failure['message']}")
     if session["result"]:
         view.say(session["result"])
+    if session["taken_over_by"]:
+        say(f"Worked on by {with_successor(session['agent_config']['agent'], session)}.")
     short = short_id(session["agent_runner_id"])
     if session["questions"]:
         view.say("The agent asks:")

@@ -70,7 +70,15 @@ class BudgetWarning:
     message: str
 
 
-Report = Step | Stage | Usage | Base | BudgetWarning
+@dataclass(frozen=True)
+class Takeover:
+    """Another agent goes on with the work. `model` None: its own default."""
+
+    agent: str
+    model: str | None = None
+
+
+Report = Step | Stage | Usage | Base | BudgetWarning | Takeover
 _NO_BASE = Base(None, None)
 
 
@@ -82,6 +90,7 @@ class _Changes:
     stage: Stage | None = None
     usage: dict[str, Any] | None = None
     base: Base | None = None
+    taken_over_by: dict[str, Any] | None = None
     task: str | None = None
     changes_task: bool = False
     text_bytes: int = 0
@@ -103,6 +112,8 @@ class _Changes:
                 self.base = report
             case BudgetWarning(message):
                 self.events.append((events.BUDGET, events.budget_payload("session", message)))
+            case Takeover():
+                self.taken_over_by = dataclasses.asdict(report)
 
 
 def record(session_id: uuid.UUID, attempt: int, reports: Sequence[Report]) -> None:
@@ -136,6 +147,7 @@ def record(session_id: uuid.UUID, attempt: int, reports: Sequence[Report]) -> No
         "new_text_bytes": changes.text_bytes,
         "new_stage": changes.stage,
         "new_usage": changes.usage,
+        "new_taken_over_by": changes.taken_over_by,
     }
     if numbered is None or db.session.execute(_update_session(), of_session).one_or_none() is None:
         raise leases.refusal(db.session.get(AgentRunnerSession, session_id), attempt)
@@ -185,7 +197,8 @@ def _update_session() -> sa.sql.dml.ReturningUpdate[*tuple[Any, ...]]:
         text_bytes=session.c.text_bytes + sa.bindparam("new_text_bytes"),
         current_task=_new_task(session),
         stage=sa.func.coalesce(sa.bindparam("new_stage", type_=session.c.stage.type), session.c.stage),
-        usage=sa.func.coalesce(sa.bindparam("new_usage", type_=sa.JSON(none_as_null=True)), session.c.usage),
+        usage=_new_object(session.c.usage),
+        taken_over_by=_new_object(session.c.taken_over_by),
         base_sha=sa.func.coalesce(sa.bindparam("new_base_sha"), session.c.base_sha),
     )
     return update.returning(session.c.id)
@@ -206,6 +219,10 @@ def _of_session(name: str) -> sa.ScalarSelect[Any]:
     """A column of the session."""
     session = _table(AgentRunnerSession)
     return sa.select(session.c[name]).where(session.c.id == sa.bindparam("session")).scalar_subquery()
+
+
+def _new_object(column: sa.Column[Any]) -> sa.ColumnElement[Any]:
+    return sa.func.coalesce(sa.bindparam(f"new_{column.name}", type_=sa.JSON(none_as_null=True)), column)
 
 
 def _new_task(table: sa.Table) -> sa.ColumnElement[Any]:

@@ -67,8 +67,9 @@ def _earlier(session: AgentRunnerSession) -> Iterator[AgentRunnerSession]:
 def _described(session: AgentRunnerSession, *, is_in_files: bool) -> str:
     failure = f" ({session.failure['code']})" if session.failure else ""
     files = "" if is_in_files else " Its changes were not kept: they are not in the files."
+    successor = f", which {session.taken_over_by['agent']} took over," if session.taken_over_by else ""
     lines = [
-        f"A session with {session.agent} {_STATES.get(session.state, 'ended')}{failure}.{files} The request was:",
+        f"A session with {session.agent}{successor} {_STATES.get(session.state, 'ended')}{failure}.{files} The request was:",
         *_quoted(_shortened(session.prompt, _PROMPT_BYTES)),
     ]
     if steps := _steps(session):

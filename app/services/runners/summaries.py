@@ -23,6 +23,7 @@ class LatestSession:
     mode: Mode
     attached_file_keys: list[str]
     agent: str
+    taken_over_by: dict[str, Any] | None
     failure: dict[str, Any] | None
     started_at: datetime.datetime | None
     duration: int | None
@@ -32,7 +33,7 @@ def latest_sessions(runners: list[AgentRunner]) -> dict[uuid.UUID, LatestSession
     """The newest session of each runner, by runner id. Its prompt and its result, which may be long, are not read."""
     session = AgentRunnerSession
     shown = (session.id, session.state, session.mode, session.attached_file_keys)
-    columns = (*shown, session.agent, session.failure, session.started_at, session.duration)
+    columns = (*shown, session.agent, session.taken_over_by, session.failure, session.started_at, session.duration)
     ids = [runner.latest_session_id for runner in runners]
     return {
         runner_id: LatestSession(*row)

@@ -28,6 +28,16 @@ def runner(client: Client, site: dict[str, Any], worker: Any) -> dict[str, Any]:
     return client.get_runner(runner["id"])
 
 
+def test_the_agent_that_took_over_is_shown(run: Run, client: Client, site: dict[str, Any], worker: Any) -> None:
+    runner = client.create_runner(site["id"], "Make it b", agent="claude")
+    claim = worker.claim(runner["latest_session_id"])
+    worker.hand_over(claim, "codex", "gpt-5")
+    worker.finish(claim, diff=CHANGE)
+    assert run("list").stdout.split("\t")[3] == "codex"
+    assert run("show").stdout.splitlines()[-1].split("\t")[2] == "claude, then codex:gpt-5"
+    assert "Worked on by claude, then codex:gpt-5." in run("follow", "--wait").stderr
+
+
 def test_the_diff_is_printed_byte_for_byte_or_as_a_list_of_files(run: Run, runner: dict[str, Any]) -> None:
     assert run("diff", runner["id"]).stdout == CHANGE
     assert run("diff", "--session", "latest", "--cumulative").stdout == CHANGE

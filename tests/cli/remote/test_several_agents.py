@@ -36,7 +36,10 @@ def play(client: Client, worker: Worker) -> Iterator[Play]:
                 # Whose turn it is decides the record.
                 if claim := worker.find_claim(runner["latest_session_id"]):
                     session = client.get_session(str(claim.runner.id), str(claim.session.id))
-                    worker.finish(claim, **endings.pop(session["agent_config"]["agent"]))
+                    ending = dict(endings.pop(session["agent_config"]["agent"]))
+                    if successor := ending.pop("taken_over_by", None):
+                        worker.hand_over(claim, successor)
+                    worker.finish(claim, **ending)
         db.session.remove()
 
     def begin(endings: dict[str, dict[str, Any]]) -> None:
@@ -52,7 +55,13 @@ def play(client: Client, worker: Worker) -> Iterator[Play]:
 def test_each_agent_works_on_the_prompt_in_a_runner_of_its_own(
     run: Run, client: Client, site: dict[str, Any], play: Play
 ) -> None:
-    play({"claude": {"diff": CHANGE, "result": "It is b."}, "codex": {"result": "It is b already."}, "shell": FAILED})
+    play(
+        {
+            "claude": {"diff": CHANGE, "result": "It is b."},
+            "codex": {"result": "It is b already.", "taken_over_by": "gemini"},
+            "shell": FAILED,
+        }
+    )
     done = run("run", "Make it b", "--site", "shop", *EACH)
     assert done.status == ExitStatus.ERROR, done.stderr
     assert "running claude:opus ..." in done.stderr and "running shell ..." in done.stderr
@@ -60,7 +69,7 @@ def test_each_agent_works_on_the_prompt_in_a_runner_of_its_own(
     rows = [line.split("\t") for line in done.stdout.splitlines()[-3:]]
     assert [row[:5] for row in rows] == [
         ["claude:opus", "DONE", "1", "+1", "-1"],
-        ["codex", "DONE", "0", "+0", "-0"],
+        ["codex, then gemini", "DONE", "0", "+0", "-0"],
         ["shell", "agent_auth", "0", "+0", "-0"],
     ]
     runners = {runner["id"][-8:]: runner for runner in client.runners()}

@@ -16,7 +16,7 @@ from tests.workers.gateway.agents import Caller, ask
 from workers.agents.registry import AGENTS
 from workers.agents.scripted import ScriptedAgent
 from workers.agents.shell import SCRIPT
-from workers.events import Refusal, Step, Usage
+from workers.events import Refusal, Step, Takeover, Usage
 from workers.job import Fallback, Limits
 from workers.limits.budget import Budget
 from workers.sandbox import Place
@@ -224,6 +224,7 @@ def test_another_agent_goes_on_where_the_model_takes_no_calls(
     attempt = engine.run(script, environment=model.environment(), fallbacks=fallbacks)
     assert attempt.outcome.failure is None, attempt.text
     assert "+kept\n+and more" in engine.diff, attempt.text
+    assert [each for each in attempt.events if isinstance(each, Takeover)] == [Takeover("second")]
     assert "not-there cannot take over" in attempt.steps and "second takes over from shell" in attempt.steps
     assert "Another agent, shell, began" in attempt.text and "- I wrote it" in attempt.text
     assert "ANTHROPIC_API_KEY" in attempt.text and "\\nOPENAI_API_KEY" not in attempt.text
