@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, sync_playwright
 
 PROGRAM = next((path for path in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(path).exists()), None)
 ARGUMENTS = [
@@ -74,6 +74,12 @@ class Windows:
             self._said.append(message.text)
 
 
+def follow(link: Locator) -> None:
+    """Click what leads to another page, and wait for the whole of it, with its scripts."""
+    with link.page.expect_event("load"):
+        link.click()
+
+
 # The sum of what the browser calls layout shifts, so far.
 _MOVED = """() => new Promise((done) => {
   let sum = 0;
@@ -85,12 +91,14 @@ _MOVED = """() => new Promise((done) => {
 
 def assert_nothing_moved(page: Page) -> None:
     """What was shown of a page stayed where it was while the page was loaded."""
+    page.wait_for_load_state()
     moved = page.evaluate(_MOVED)
     assert moved < 0.001, f"{page.url}: {moved}"
 
 
 def assert_accessible(page: Page) -> None:
     """A page is accessible in light colours on a screen, and in dark ones on a phone, where nothing sticks out."""
+    page.wait_for_load_state()
     for scheme, size, rules in (("light", SCREEN, RULES), ("dark", PHONE, RULES_OF_LOOKS)):
         page.emulate_media(color_scheme=scheme)
         page.set_viewport_size(size)

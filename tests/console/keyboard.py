@@ -55,6 +55,8 @@ class Keyboard:
         self._page = page
 
     def press(self, *keys: str) -> None:
+        # Before a page is loaded, its scripts do not listen, and Tab ends where it does so far.
+        self._page.wait_for_load_state()
         for key in keys:
             self._page.keyboard.press(key)
 

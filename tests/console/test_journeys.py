@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 from app import db
 from app.services.sites import branches
 from tests.api.calling import created, ok, patch_of, path_of
-from tests.console.chromium import PHONE, SCREEN, assert_accessible, assert_nothing_moved
+from tests.console.chromium import PHONE, SCREEN, assert_accessible, assert_nothing_moved, follow
 from tests.console.keyboard import Keyboard
 
 # They share a web process and a browser.
@@ -22,10 +22,10 @@ pytestmark = [
 
 def test_work_is_watched_reviewed_and_continued(open_console, api, worker):
     page = open_console(color_scheme="dark")
-    page.get_by_role("link", name="Add a site").click()
+    follow(page.get_by_role("link", name="Add a site"))
     page.get_by_label("Repository", exact=True).fill("https://github.com/example/shop.git")
     page.get_by_label("Default branch").fill("main")
-    page.get_by_role("button", name="Add the site").click()
+    follow(page.get_by_role("button", name="Add the site"))
     page.get_by_label("Prompt").fill("Say **hello**.")
     page.get_by_text("Preview").click()
     expect(page.locator("#preview strong")).to_have_text("hello")
@@ -54,7 +54,7 @@ def test_work_is_watched_reviewed_and_continued(open_console, api, worker):
     expect(page.locator(".result em")).to_have_text("said")
     assert page.url == watching
 
-    page.get_by_role("link", name="Changes", exact=True).click()
+    follow(page.get_by_role("link", name="Changes", exact=True))
     page.locator("#f0-R1 .ln").last.click()
     page.keyboard.type("Say *two*.")
     page.keyboard.press("Control+Enter")
@@ -69,7 +69,7 @@ def test_work_is_watched_reviewed_and_continued(open_console, api, worker):
     expect(page.locator(".prompt-text").last).to_contain_text("And test it.")
     page.get_by_role("button", name="Stop").click()
     expect(page.locator(".outcome").last).to_contain_text("Stopped")
-    page.get_by_role("link", name="Changes", exact=True).click()
+    follow(page.get_by_role("link", name="Changes", exact=True))
     expect(page.locator("#f0-R1")).to_be_visible()
     expect(page.locator(".comment")).to_have_count(0)
     # Leaving a page ends the requests that are in progress.
@@ -143,7 +143,7 @@ def test_lists_follow_what_happens_and_the_keyboard(open_console, make_site, mak
     page.keyboard.press("j")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("First")
-    page.get_by_role("link", name="Runners", exact=True).first.click()
+    follow(page.get_by_role("link", name="Runners", exact=True).first)
     expect(page.locator(".row")).to_have_count(2)
     page.keyboard.press("/")
     page.keyboard.type("sec")

@@ -11,6 +11,7 @@ from app.models.states import SessionState
 from app.services.event_streams import MOST_AT_ONCE
 from app.services.execution.outcomes import Failure
 from tests.api.calling import created, patch_of, path_of
+from tests.console.chromium import follow
 from tests.console.test_pages import SPACED
 from tests.many_runners import copy_runner
 
@@ -29,12 +30,13 @@ def page(windows):
 @pytest.fixture
 def signed_in(page, sign_in_link):
     page.goto(sign_in_link())
-    page.get_by_role("button", name="Continue to the console").click()
+    follow(page.get_by_role("button", name="Continue to the console"))
     return page
 
 
 def assert_links_work(page: Page) -> None:
     """Each link to another page of the console leads to one, and each to a place in this page to something in it."""
+    page.wait_for_load_state()
     targets = page.locator("a[href]:visible").evaluate_all("links => links.map(link => link.getAttribute('href'))")
     places = set(page.locator("[id]").evaluate_all("elements => elements.map(element => element.id)"))
     for target in set(targets):
@@ -77,6 +79,7 @@ def test_runners_are_found_by_filters_and_pages(signed_in, record, make_site, ma
     shown = []
     for number in (1, 2):
         expect(page.get_by_text(f"Page {number} of 2")).to_be_visible()
+        page.wait_for_load_state()
         shown += page.locator(".row-title").all_inner_texts()
         page.get_by_role("link", name="Next" if number == 1 else "Previous").click()
     assert len(set(shown)) == len(shown) == 51
@@ -132,7 +135,7 @@ def test_a_diff_is_read_at_once_and_file_by_file(signed_in, make_done_runner):
     page.get_by_role("link", name="Next file").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("file-000.txt 2 of 102")
     assert_links_work(page)
-    page.get_by_role("link", name="Changes", exact=True).click()
+    follow(page.get_by_role("link", name="Changes", exact=True))
     page.get_by_role("link", name="Show this file").last.click()
     expect(page.get_by_role("heading", level=1)).to_have_text("file-098.txt 100 of 102")
 
