@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from app.cli.remote.connection import pass_client
+from app.cli.remote.given import given_settings
 from app.cli.remote.output import Columns, json_option, print_fields, print_json, print_list, print_secret
 from app.cli.remote.sites import find_site
 from app.client import Client
@@ -62,7 +63,7 @@ def add(client: Client, site: str, as_json: bool, **fields: Any) -> None:
     \b
     agent-runners forge-webhooks add shop --archive-merged
     """
-    made = client.create_forge_webhook(find_site(client, site)["id"], **_given(fields))
+    made = client.create_forge_webhook(find_site(client, site)["id"], **given_settings(fields))
     print_secret(made, as_json=as_json)
 
 
@@ -91,12 +92,13 @@ def show(client: Client, site: str, as_json: bool) -> None:
 @json_option
 @pass_client
 def set_forge_webhook(client: Client, site: str, as_json: bool, **fields: Any) -> None:
-    """Change what the webhook of SITE does.
+    """Change what the webhook of SITE does. An empty value removes what was set.
 
     \b
     agent-runners forge-webhooks set shop --on-failed-checks suggest
+    agent-runners forge-webhooks set shop --issue-label ""
     """
-    if not (given := _given(fields)):
+    if not (given := given_settings(fields)):
         raise click.UsageError("Nothing to change. See `agent-runners forge-webhooks set --help`.")
     changed = client.update_forge_webhook(find_site(client, site)["id"], **given)
     if as_json:
@@ -151,7 +153,3 @@ def remove(client: Client, site: str, as_json: bool) -> None:
     client.delete_forge_webhook(site_id)
     if as_json:
         print_json({"site_id": site_id})
-
-
-def _given(fields: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if value not in (None, ())}

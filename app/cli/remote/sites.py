@@ -11,6 +11,7 @@ import click
 
 from app.cli.errors import CommandError, ExitStatus
 from app.cli.remote.connection import pass_client
+from app.cli.remote.given import given_settings
 from app.cli.remote.output import json_option, print_json, print_list, print_rows, read_token
 from app.client import Client
 
@@ -61,7 +62,9 @@ def _site_options(function: Function) -> Function:
             ),
             click.option("--pr-assignee", "pr_assignees", multiple=True, help="A user to assign them to. Repeatable."),
             click.option(
-                "--with-token", is_flag=True, help="Ask for the forge's token, or read it from standard input."
+                "--with-token/--without-token",
+                default=None,
+                help="Ask for the forge's token, or read it from standard input. Or remove it.",
             ),
         )
     ):
@@ -110,12 +113,13 @@ def add(client: Client, repo_url: str, name: str | None, as_json: bool, **fields
 @json_option
 @pass_client
 def change(client: Client, site: str, as_json: bool, **fields: Any) -> None:
-    """Change the given settings of SITE, a name or an id.
+    """Change the given settings of SITE, a name or an id. An empty value removes what was set.
 
     \b
     agent-runners sites set shop --setup-command "make deps"
     agent-runners sites set shop --with-token < token.txt
     agent-runners sites set shop --default-agent claude --fallback-agent codex --fallback-agent gemini
+    agent-runners sites set shop --fallback-agent "" --setup-command ""
     """
     changed = client.update_site(find_site(client, site)["id"], **_given(fields))
     if as_json:
@@ -138,7 +142,8 @@ def check(client: Client, site: str, run_setup: bool, as_json: bool, **fields: A
     agent-runners sites check shop --agent codex
     """
     site_id = find_site(client, site)["id"]
-    found = client.start_preflight(site_id, **({"run_setup": True} if run_setup else {}), **_given(fields))
+    given = {name: value for name, value in fields.items() if value is not None}
+    found = client.start_preflight(site_id, **({"run_setup": True} if run_setup else {}), **given)
     while found["state"] == "pending":
         time.sleep(_POLL_SECONDS)
         found = client.get_preflight(site_id, found["id"])
@@ -161,15 +166,16 @@ def find_site(client: Client, site: str) -> dict[str, Any]:
 
 
 def _given(fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields that were given. The token is never an argument, which every user of the machine could read."""
-    given: dict[str, Any] = {
-        name: list(value) if isinstance(value, tuple) else value for name, value in fields.items() if value
-    }
+    """The settings that were given. The token is never an argument, which every user of the machine could read."""
+    given = given_settings(fields)
+    if given.get("egress_hosts", ()) is None:
+        given["egress_hosts"] = []
     if file := given.pop("mcp_servers", None):
         try:
             given["mcp_servers"] = json.load(file)
         except ValueError as error:
             raise CommandError(f"{file.name} is not JSON: {error}") from None
-    if given.pop("with_token", False):
-        given["access_token"] = read_token()
+    with_token = given.pop("with_token", None)
+    if with_token is not None:
+        given["access_token"] = read_token() if with_token else None
     return given

@@ -103,6 +103,8 @@ def test_a_forge_webhook_is_added_shown_changed_and_removed(run: Run, client: Cl
     shown = fields(run("forge-webhooks", "show", "shop").stdout)
     assert (shown["url"], shown["archive_merged"], shown["max_fixes"]) == (added["url"], "False", "2")
     assert shown["allowed_people"] == "ada, grace"
+    assert run("forge-webhooks", "set", "shop", "--allowed-person", "").status == 0
+    assert client.get_forge_webhook(site["id"])["allowed_people"] is None
     assert json.loads(run("forge-webhooks", "show", "shop", "--json").stdout) == client.get_forge_webhook(site["id"])
     assert fields(run("forge-webhooks", "rotate", "shop").stdout)["secret"] != added["secret"]
     assert run("forge-webhooks", "deliveries", "shop", "--json").stdout == "[]\n"

@@ -16,6 +16,22 @@ from tests.cli.remote.conftest import Run
 from tests.cli.remote.test_running import CHANGE
 
 pytestmark = pytest.mark.same_on_both_databases
+SETTINGS = (
+    ("--default-branch", "main"),
+    ("--default-agent", "claude"),
+    ("--default-model", "opus"),
+    ("--fallback-agent", "codex"),
+    ("--fallback-agent", "claude:sonnet"),
+    ("--setup-command", "npm ci"),
+    ("--egress-host", "a.example"),
+    ("--forge-api-url", "https://api.example.org"),
+    ("--pr-branch-pattern", "agents/{{ id }}"),
+    ("--pr-title-template", "[agent] {{ title }}"),
+    ("--pr-body-template", "{{ sessions }}"),
+    ("--pr-label", "agent"),
+    ("--pr-reviewer", "ada"),
+    ("--pr-assignee", "ada"),
+)
 
 
 @pytest.fixture
@@ -136,6 +152,20 @@ def test_sites_are_created_listed_and_changed(run: Run, client: Client) -> None:
     changed = json.loads(run("sites", "set", "shop", *agents, "--default-model", "sonnet", "--json").stdout)
     assert (changed["default_model"], changed["fallback_agents"]) == ("sonnet", ["codex", "claude:opus"])
     assert run("sites", "list").stdout.split("\t")[:2] == ["shop", "https://github.com/example/shop.git"]
+
+
+def test_an_empty_value_removes_a_setting_of_a_site(run: Run, client: Client) -> None:
+    site = client.create_site("https://github.com/example/shop.git", name="shop", access_token="a-secret-token")
+    assert run("sites", "set", "shop", *(text for pair in SETTINGS for text in pair)).status == 0
+    full = client.get_site(site["id"])
+    alone = json.loads(run("sites", "set", "shop", "--fallback-agent", "", "--json").stdout)
+    changed = {name for name in full if full[name] != alone[name]}
+    assert changed == {"fallback_agents", "updated_at"} and alone["fallback_agents"] is None
+    nothing = [text for option in dict(SETTINGS) for text in (option, "")]
+    empty = json.loads(run("sites", "set", "shop", *nothing, "--without-token", "--json").stdout)
+    assert {**empty, "updated_at": site["updated_at"]} == {**site, "has_access_token": False}
+    refused = run("sites", "set", "shop", "--forge", "")
+    assert refused.status == ExitStatus.ERROR and "forge" in refused.stderr
 
 
 def test_agents_are_listed_with_what_is_missing(run: Run) -> None:
