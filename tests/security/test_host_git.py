@@ -8,6 +8,7 @@ import http.server
 import os
 import re
 import threading
+import tracemalloc
 import zlib
 from base64 import b85encode
 from collections.abc import Callable, Iterator
@@ -20,12 +21,16 @@ from tests.deployment import processes_with, wait_for
 from tests.security.test_hostile_repositories import blob, commit, tree
 from tests.workers.attempts import Attempt, Engine, code, engine_in
 from tests.workers.limits.test_cgroups import needs_groups
-from tests.workers.repositories import git
+from tests.workers.repositories import git, make_job
+from workers.errors import EngineError
 from workers.events import Step
 from workers.job import Limits
 from workers.limits.cgroups import find_parents
 from workers.limits.git_limits import GitLimits
+from workers.processes.lifeline import Lifeline
+from workers.repository.fetch import MOST_LISTED
 from workers.repository.git import Git, OverLimit
+from workers.repository.mirror import Mirror
 
 MEGABYTE = 1024**2
 
@@ -153,6 +158,26 @@ def test_a_list_of_branches_without_an_end_takes_no_more_memory_than_the_limit(e
         attempt = engine.run("true", repo_url=f"http://127.0.0.1:{server.server_port}/x.git")
         server.shutdown()
     assert code(attempt.outcome) == ("repository_too_large", "checkout"), attempt.text
+
+
+def test_half_a_million_branches_take_no_memory_of_the_worker(engine: Engine) -> None:
+    """The command that lists them has limits, and the worker reads no more than it needs."""
+    tip = git(engine.source, "rev-parse", "HEAD")
+    refs = sorted(["refs/heads/main", *(f"refs/heads/x/{number:0100}" for number in range(500_000))])
+    packed = "".join(f"{tip} {ref}\n" for ref in refs)
+    (engine.source / ".git" / "packed-refs").write_text(f"# pack-refs with: peeled fully-peeled sorted \n{packed}")
+    mirror = Mirror(engine.host, "site", Lifeline(600))
+    wanted = make_job(engine.source)
+    tracemalloc.start()
+    try:
+        assert mirror.refresh(wanted) == tip
+        assert len(mirror.list_branches(wanted) or []) == MOST_LISTED
+        with pytest.raises(EngineError, match=r"no branch named gone\. Its default branch is main\.") as caught:
+            mirror.refresh(dataclasses.replace(wanted, branch="gone"))
+        assert caught.value.code == "branch_not_found"
+        assert tracemalloc.get_traced_memory()[1] < 16 * MEGABYTE
+    finally:
+        tracemalloc.stop()
 
 
 class _Slow(http.server.BaseHTTPRequestHandler):

@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import difflib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 
 from workers.errors import EngineError
 from workers.repository.branch_names import is_branch_name
 from workers.repository.git import Git, GitFailed, OverLimit
 from workers.repository.remote import Remote
+from workers.repository.trees import fields_of
 
 _TIP = "refs/fetched/tip"
 _HEADS = "refs/heads/"
+_ALL = f"{_HEADS}*"
 _FETCH = (
     *("fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-auto-maintenance", "--no-write-fetch-head"),
     # The remote may be a shallow repository itself. `init_with_alternates` copies its shallow boundary.
@@ -37,24 +40,27 @@ class Fetch:
 
     def default_branch(self) -> str:
         """The branch that the remote's HEAD names. Raises EngineError `branch_not_found` if there is none."""
-        default, _ = self._list("HEAD")
-        if default is not None:
-            return default
-        _, branches = self._list()
-        message = "Its HEAD names a branch that does not exist. Set the site's default_branch." if branches else _EMPTY
+        with closing(self._list("HEAD")) as listed:
+            if default := next(filter(None, map(_named_by_head, listed)), None):
+                return default
+        with closing(self._list(_ALL)) as listed:
+            is_empty = next(listed, None) is None
+        message = _EMPTY if is_empty else "Its HEAD names a branch that does not exist. Set the site's default_branch."
         raise EngineError("branch_not_found", "checkout", f"The repository has no default branch. {message}")
 
     def find_branch(self, name: str | None) -> str:
         """The branch of that name, or the default branch, without fetching it. Raises EngineError `branch_not_found`."""
         if name is None:
             return self.default_branch()
-        if name not in self._list(f"{_HEADS}{name}")[1]:
-            raise self._branch_not_found(name)
-        return name
+        with closing(self._list(f"{_HEADS}{name}")) as listed:
+            if name in map(_branch_of, listed):
+                return name
+        raise self._branch_not_found(name)
 
     def branches(self) -> list[str]:
         """The names of the remote's branches, at most `MOST_LISTED`, in their order."""
-        return [name for name in self._list(f"{_HEADS}*")[1] if is_branch_name(name)][:MOST_LISTED]
+        with closing(self._list(_ALL)) as listed:
+            return list(itertools.islice(filter(is_branch_name, map(_branch_of, listed)), MOST_LISTED))
 
     def branch(self, name: str) -> str:
         """Fetch a branch and return its commit. Raises EngineError `branch_not_found`, which suggests similar names."""
@@ -81,14 +87,23 @@ class Fetch:
         # Every tip is stored under one fixed name, so that branches `a` and `a/b` of two repositories cannot collide.
         # Git exits with 0 and a warning when it refuses to set a ref, so the tip of an earlier fetch is removed first.
         (self._git.directory / _TIP).unlink(missing_ok=True)
-        self._run(*_FETCH, *self._remote.options, "--", self._remote.url, f"+{what}:{_TIP}")
+        arguments = (*_FETCH, *self._remote.options, "--", self._remote.url, f"+{what}:{_TIP}")
+        with self._translated():
+            self._git.run(*arguments, access=self._remote.access, timeout=self._timeout)
 
     def _branch_not_found(self, name: str) -> EngineError:
         """The error for a missing branch, with the default branch and similar names."""
-        default, branches = self._list()
+        default: str | None = None
+        branches: list[str] = []
+        with closing(self._list("HEAD", _ALL)) as listed:
+            for line in listed:
+                default = default or _named_by_head(line)
+                branches += filter(None, [_branch_of(line)])
+                if len(branches) == _MAX_COMPARED:
+                    break
         if not branches:
             return EngineError("branch_not_found", "checkout", f"The repository has no branch named {name}. {_EMPTY}")
-        close = difflib.get_close_matches(name, itertools.islice(branches, _MAX_COMPARED), n=_MAX_SUGGESTED)
+        close = difflib.get_close_matches(name, branches, n=_MAX_SUGGESTED)
         parts = [f"The repository has no branch named {name}."]
         if default:
             parts.append(f"Its default branch is {default}.")
@@ -96,27 +111,27 @@ class Fetch:
             parts.append(f"Similar branches: {', '.join(close)}.")
         return EngineError("branch_not_found", "checkout", " ".join(parts))
 
-    def _list(self, *refs: str) -> tuple[str | None, list[str]]:
-        """The branch that the remote's HEAD names, if it exists, and its branches: all, or only those in `refs`."""
-        patterns = refs or ("HEAD", f"{_HEADS}*")
-        options = ("--symref", "--quiet", *self._remote.options)
-        listed = self._run("ls-remote", *options, "--", self._remote.url, *patterns)
-        default, branches = None, []
-        for line in listed.decode(errors="replace").splitlines():
-            what, _, ref = line.partition("\t")
-            if ref == "HEAD" and what.startswith(f"ref: {_HEADS}"):
-                default = what.removeprefix(f"ref: {_HEADS}")
-            elif ref.startswith(_HEADS):
-                branches.append(ref.removeprefix(_HEADS))
-        return default, branches
+    def _list(self, *patterns: str) -> Generator[str, None, None]:
+        """The lines of `git ls-remote`, as they arrive: a repository may have any number of refs."""
+        # Without HEAD, a server that speaks version 2 of the protocol sends no other refs than branches.
+        heads = [] if "HEAD" in patterns else ["--heads"]
+        options = ("--symref", "--quiet", *heads, *self._remote.options)
+        arguments = ("ls-remote", *options, "--", self._remote.url, *patterns)
+        with self._translated():
+            listed = self._git.stream(*arguments, access=self._remote.access, timeout=self._timeout)
+            with closing(listed):
+                for line in fields_of(listed, b"\n"):
+                    yield line.decode(errors="replace")
 
-    def _run(self, *arguments: str) -> bytes:
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Check that the remote answers, unless it did before, and translate the failures of a command that contacts it."""
         if self._is_first:
             self._remote.check_answers()
             self._is_first = False
         try:
             with translate_timeout():
-                return self._git.run(*arguments, access=self._remote.access, timeout=self._timeout)
+                yield
         except GitFailed as failed:
             raise self._remote.translate(failed) from None
         except OverLimit as error:
@@ -124,6 +139,19 @@ class Fetch:
                 unfinished.unlink(missing_ok=True)
             error.message += " The settings are AGENT_RUNNERS_MAX_FETCH_BYTES and AGENT_RUNNERS_MAX_GIT_MEMORY_BYTES."
             raise
+
+
+def _named_by_head(line: str) -> str | None:
+    """The branch that the remote's HEAD names, if this line of `git ls-remote --symref` says so."""
+    what, _, ref = line.partition("\t")
+    found = what.removeprefix(f"ref: {_HEADS}")
+    return found if ref == "HEAD" and found != what else None
+
+
+def _branch_of(line: str) -> str:
+    """The branch that this line lists; empty if it lists something else."""
+    ref = line.partition("\t")[2]
+    return ref.removeprefix(_HEADS) if ref.startswith(_HEADS) else ""
 
 
 @contextlib.contextmanager
