@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from workers.job import Host, Limits
-from workers.limits.cgroups import find_parents
+from workers.limits.cgroups import GroupParents, find_parents
 from workers.sandbox import seccomp
 from workers.sandbox.probing import probe
 
 _SET = "Unset AGENT_RUNNERS_SANDBOX"
 _DELEGATE = (
-    "Give the worker's user a subtree of its own: `Delegate=yes` and `DelegateSubgroup=worker` in its systemd unit. "
-    "Until then limits are only checked about once a second, and memory that belongs to no process, such as that of "
-    "pipes and sockets, is not limited: do not let accounts that you do not trust use this worker"
+    "Accounts that do not trust each other, or that you do not trust, need control groups. Give the worker's user a subtree "
+    "of its own: `Delegate=yes` and `DelegateSubgroup=worker` in its systemd unit. Until then limits are only checked about "
+    "once a second, and memory that belongs to no process, such as that of pipes and sockets, is not limited"
 )
 _GIBIBYTE = 1024**3
 
@@ -31,13 +31,13 @@ class Layer:
     remedy: str = ""
 
 
-def layers(host: Host, limits: Limits) -> Iterator[Layer]:
-    """Check every layer."""
+def layers(host: Host, limits: Limits, groups: GroupParents | None = None) -> Iterator[Layer]:
+    """Check every layer. `groups` is where this worker may create control groups, if that is known."""
     yield _bubblewrap(host)
     yield _network(host)
     yield _user(host)
     yield _filter(host)
-    yield _groups()
+    yield _groups(groups or find_parents())
     yield _limits(limits)
 
 
@@ -81,8 +81,7 @@ def _filter(host: Host) -> Layer:
     return Layer("system call filter", "working", "seccomp")
 
 
-def _groups() -> Layer:
-    parents = find_parents()
+def _groups(parents: GroupParents) -> Layer:
     missing = [name for name in ("memory", "pids", "cpu") if name not in parents.folders]
     if missing:
         detail = f"the worker cannot create control groups for {', '.join(missing)}"

@@ -49,6 +49,16 @@ def test_a_broken_sandbox_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert found["network of agents"].state == "missing"
 
 
+def test_accounts_that_are_not_trusted_need_control_groups(tmp_path: Path) -> None:
+    nowhere = find_parents(tmp_path)
+    found = {layer.name: layer for layer in layers(Host(tmp_path, sandbox="none"), Limits(), nowhere)}["control groups"]
+    assert (found.state, found.detail) == ("missing", "the worker cannot create control groups for memory, pids, cpu")
+    assert found.remedy.startswith(
+        "Accounts that do not trust each other, or that you do not trust, need control groups. "
+    )
+    assert "Delegate=yes" in found.remedy
+
+
 def test_limits_are_shown_in_readable_units(tmp_path: Path) -> None:
     detail = look(Host(tmp_path))["limits of a session"].detail
     assert "4 GiB of memory" in detail and "1,024 processes" in detail and "1,000,000 files" in detail
