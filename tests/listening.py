@@ -38,3 +38,11 @@ class Listener:
             while True:
                 connection, _ = self._socket.accept()
                 threading.Thread(target=self._take, args=[connection], daemon=True).start()
+
+
+def hang_up(connection: socket.socket) -> None:
+    """End the answer, and wait for the client to close. A connection that is closed with unread data is reset, and the
+    client may lose the answer."""
+    connection.shutdown(socket.SHUT_WR)
+    while connection.recv(65536):
+        pass

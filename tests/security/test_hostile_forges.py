@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.listening import Listener
+from tests.listening import Listener, hang_up
 from workers.errors import EngineError
 from workers.forges.base import Forge
 from workers.forges.deadline import ends_within
@@ -69,6 +69,7 @@ def serving(reply: Reply) -> Iterator[Server]:
             server.asked.append(head.decode())
             for chunk in reply(head.decode().split()[1]):
                 connection.sendall(chunk)
+            hang_up(connection)
 
     with Listener(take) as listener:
         server = Server(listener.port)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.listening import Listener
+from tests.listening import Listener, hang_up
 from tests.workers.repositories import make_host
 from workers.forges.http import Limits
 from workers.webhooks import NotDelivered, deliver
@@ -53,6 +53,7 @@ def test_a_receiver_can_keep_a_worker_no_longer_than_a_moment(name: str, tmp_pat
             connection.recv(4096)
             for piece in answer():
                 connection.sendall(piece)
+            hang_up(connection)
 
     host = make_host(tmp_path / "work", allow_private_addresses=True)
     with Listener(take) as receiver, pytest.raises(NotDelivered, match=said):
