@@ -100,7 +100,7 @@ class Settings:
     )
     max_account_stored_bytes: int = setting(
         100 * 1024**3,
-        "Size of an account's uploaded files, diffs, and prompts and steps of sessions at which new files, sessions and "
+        "Size of an account's uploaded files, diffs, prompts and steps at which new files, sessions, schedules and hooks, and "
         "replaced diffs are refused with `storage_full`. 0: no limit.",
         values.NOT_NEGATIVE,
     )

@@ -226,6 +226,24 @@ def _today_sqlite(_element: today, _compiler: Any, **_kw: Any) -> str:
     return "date('now')"
 
 
+class byte_length(FunctionElement[int]):
+    """The size of a text in UTF-8."""
+
+    type = sa.Integer()
+    inherit_cache = True
+    name = "byte_length"
+
+
+@compiles(byte_length, "postgresql")
+def _byte_length_postgresql(element: byte_length, compiler: Any, **kw: Any) -> str:
+    return f"octet_length({compiler.process(element.clauses, **kw)})"
+
+
+@compiles(byte_length, "sqlite")
+def _byte_length_sqlite(element: byte_length, compiler: Any, **kw: Any) -> str:
+    return f"length(CAST({compiler.process(element.clauses, **kw)} AS BLOB))"
+
+
 class spans(FunctionElement[bool]):
     """Whether the period from one time until before another includes a third. On Postgres it has an index for runners."""
 

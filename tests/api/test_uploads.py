@@ -234,6 +234,26 @@ def test_an_account_stores_no_more_than_it_may(api, join, make_runner, make_done
     ok(join("Eve").admin.post(upload, {**FILE, "size": 400}))
 
 
+@pytest.mark.parametrize("kind", ["schedules", "agent_runner_hooks"])
+def test_prompts_of_schedules_and_hooks_count_at_once(api, make_site, configure, kind):
+    """A site may have a hundred of them, of a mebibyte each."""
+    configure(MAX_ACCOUNT_STORED_BYTES="1000")
+    path = f"/sites/{make_site()['id']}/{kind}"
+    body = {"prompt": "x" * 600, **({"cron": "0 9 * * MON"} if kind == "schedules" else {})}
+    made = created(api.post(path, body))
+    refused(api.post(path, body), 403, "storage_full")
+    refused(api.patch(f"{path}/{made['id']}", {"prompt": "x" * 1001}), 403, "storage_full")
+    ok(api.patch(f"{path}/{made['id']}", {"prompt": "x" * 1000}))
+    assert ok(api.get("/account"))["used"]["stored_bytes"] == 1000
+    ok(api.patch(f"{path}/{made['id']}", {"prompt": "y" * 500, "name": "shorter"}))
+    refused(api.post(path, body), 403, "storage_full")
+    collect_garbage()
+    assert ok(api.get("/account"))["used"]["stored_bytes"] == 500
+    empty(api.delete(f"{path}/{made['id']}"), 204)
+    collect_garbage()
+    assert ok(api.get("/account"))["used"]["stored_bytes"] == 0
+
+
 def test_long_prompts_count_at_once(api, make_site, join, configure):
     """Otherwise an account could fill the disk of the database, which all accounts need."""
     configure(MAX_ACCOUNT_STORED_BYTES="50000")

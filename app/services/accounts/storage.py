@@ -1,7 +1,9 @@
-"""How much an account stores: uploaded files, diffs, and the prompts and steps of its sessions, and the limit on them.
+"""How much an account stores: uploaded files, diffs, the prompts and steps of its sessions, and the prompts of its schedules
+and hooks, and the limit on them.
 
 The number is measured where all objects are listed anyway, when unused ones are deleted. Between two measurements it
-grows with each upload URL, by what may be uploaded there, and with each long prompt. Diffs and steps count from the next
+grows with each upload URL, by what may be uploaded there, with each long prompt, and with the prompts of schedules and hooks.
+Diffs and steps count from the next
 measurement on: the work of a session that has run is never refused.
 """
 
@@ -15,7 +17,9 @@ import sqlalchemy as sa
 from app import db
 from app.config import settings
 from app.errors import Forbidden
-from app.models import Account, AgentRunnerSession
+from app.models import Account, AgentRunnerSession, Event, Hook, Schedule
+from app.models.states import ACTIVE
+from app.services import events
 
 _LONG_BYTES = 16 * 1024
 
@@ -48,7 +52,7 @@ def refuse_full(stored: int) -> None:
 def full() -> Forbidden:
     return Forbidden(
         f"The account stores as much as it may: {settings().max_account_stored_bytes} bytes of files, diffs, prompts and steps. Delete "
-        "files that no session uses, or ask the operator to raise AGENT_RUNNERS_MAX_ACCOUNT_STORED_BYTES.",
+        "files that no session uses, schedules and hooks, or ask the operator to raise AGENT_RUNNERS_MAX_ACCOUNT_STORED_BYTES.",
         error_code="storage_full",
     )
 
@@ -59,10 +63,26 @@ def every_account() -> dict[uuid.UUID, int]:
 
 
 def texts_of_accounts() -> dict[uuid.UUID, int]:
-    """The size of what the sessions of each account keep in the database."""
+    """The size of what the sessions, schedules and hooks of each account keep in the database."""
     session = AgentRunnerSession
-    size = sa.cast(sa.func.sum(session.text_bytes), sa.BigInteger)
-    return dict(db.session.execute(sa.select(session.account_id, size).group_by(session.account_id)).all())
+    prompts = (sa.select(each.account_id, db.byte_length(each.prompt)) for each in (Schedule, Hook))
+    sizes = sa.union_all(sa.select(session.account_id, session.text_bytes.label("size")), *prompts).subquery()
+    size = sa.cast(sa.func.sum(sizes.c.size), sa.BigInteger)
+    return dict(db.session.execute(sa.select(sizes.c.account_id, size).group_by(sizes.c.account_id)).all())
+
+
+def measure_earlier_texts(most: int) -> bool:
+    """Measure so many ended sessions of releases that did not. Returns whether there were any."""
+    session, event = AgentRunnerSession, Event
+    title, message = (db.byte_length(event.payload[name].as_string()) for name in ("title", "message"))
+    of_session = (event.session_id == session.id, event.kind == events.STEP)
+    steps = sa.select(sa.func.sum(title + message)).where(*of_session).scalar_subquery()
+    result = sa.func.coalesce(db.byte_length(session.result), 0)
+    size = db.byte_length(session.prompt) + result + sa.func.coalesce(steps, 0)
+    # One that is empty gets a byte, so that it is not measured again.
+    measured = sa.update(session).values(text_bytes=sa.case((size == 0, 1), else_=size)).returning(session.id)
+    unmeasured = sa.select(session.id).where(session.text_bytes == 0, session.state.not_in(ACTIVE)).limit(most)
+    return bool(db.session.scalars(measured.where(session.id.in_(unmeasured))).all())
 
 
 def correct(before: Mapping[uuid.UUID, int], measured: Mapping[uuid.UUID, int]) -> None:

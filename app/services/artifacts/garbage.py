@@ -27,6 +27,8 @@ log = structlog.get_logger()
 _FOLDERS = (diffs.SESSIONS, diffs.RUNNERS, diff_index.FOLDER, conversations.FOLDER, uploads.PREFIX)
 _AT_ONCE = 20
 _RUNNERS = 1000
+# How many sessions of earlier releases are measured in one transaction, and in how many of these each time.
+_EARLIER_AT_ONCE, _EARLIER_TIMES = 200, 50
 
 
 def collect() -> int:
@@ -71,6 +73,10 @@ class _Measure:
 
     def finish(self) -> dict[uuid.UUID, int]:
         self._find_accounts()
+        for _ in range(_EARLIER_TIMES):
+            with db.transaction():
+                if not storage.measure_earlier_texts(_EARLIER_AT_ONCE):
+                    break
         with db.transaction(read_only=True):
             total = Counter(storage.texts_of_accounts())
         total.update({uuid.UUID(owner): size for owner, size in self._of_accounts.items() if _is_id(owner)})

@@ -37,6 +37,7 @@ class HookFields(RunFields):
 def create(caller: Caller, site_id: uuid.UUID, fields: HookFields) -> tuple[Hook, str]:
     """Create a hook. Returns it with its secret. Its runners are created in the name of the caller's user."""
     caller.require(Scope.ADMIN)
+    run_settings.reserve_prompt(caller, fields)
     site = lookup.get_site(caller, site_id, lock=True)
     if db.session.scalars(sa.select(sa.func.count()).where(Hook.site_id == site.id)).one() >= MOST_OF_A_SITE:
         message = f"The site has {MOST_OF_A_SITE} hooks, which is the most. Delete one, or change it."
@@ -72,6 +73,7 @@ def update(caller: Caller, site_id: uuid.UUID, hook_id: uuid.UUID, fields: HookF
     """Change the given fields."""
     caller.require(Scope.ADMIN)
     hook = get(caller, site_id, hook_id, lock=True)
+    run_settings.reserve_prompt(caller, fields, hook)
     run_settings.apply(lookup.get_site(caller, site_id), hook, fields)
     db.session.flush()
     db.session.refresh(hook)

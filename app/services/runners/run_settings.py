@@ -10,6 +10,8 @@ from app.models import Site
 from app.models.limits import LIMIT_NAMES
 from app.models.run_settings import RunSettings
 from app.models.states import Mode
+from app.services.accounts import storage
+from app.services.callers import Caller
 from app.services.runners.creation import NewRunner, NewSession
 from app.services.runners.session_configuration import choose
 from app.services.sites import git_names
@@ -31,6 +33,16 @@ class RunFields:
     def sent(self) -> Mapping[str, Any]:
         """The fields that the request sets, with their values."""
         return {name: value for name, value in asdict(self).items() if value is not UNSET}
+
+
+def reserve_prompt(caller: Caller, fields: RunFields, row: RunSettings | None = None) -> None:
+    """Count what a sent prompt adds to what the account stores; raises `Forbidden` as `storage.reserve` does.
+
+    `row` is what has the fields already. This locks the account, so the site may not be locked yet.
+    """
+    before = len(row.prompt.encode()) if row else 0
+    if fields.prompt is not UNSET and (added := len(fields.prompt.encode()) - before) > 0:
+        storage.reserve(caller.account_id, added)
 
 
 def apply(site: Site, row: RunSettings, fields: RunFields) -> None:

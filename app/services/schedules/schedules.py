@@ -40,6 +40,7 @@ class ScheduleFields(RunFields):
 def create(caller: Caller, site_id: uuid.UUID, fields: ScheduleFields) -> Schedule:
     """Create a schedule. Its runners are created in the name of the caller's user."""
     caller.require(Scope.WRITE)
+    run_settings.reserve_prompt(caller, fields)
     site = lookup.get_site(caller, site_id, lock=True)
     if db.session.scalars(sa.select(sa.func.count()).where(Schedule.site_id == site.id)).one() >= MOST_OF_A_SITE:
         message = f"The site has {MOST_OF_A_SITE} schedules, which is the most. Delete one, or change it."
@@ -82,6 +83,7 @@ def update(caller: Caller, site_id: uuid.UUID, schedule_id: uuid.UUID, fields: S
     """Change the given fields. A changed expression, or one that is made active again, counts from now on."""
     caller.require(Scope.WRITE)
     schedule = get(caller, site_id, schedule_id, lock=True)
+    run_settings.reserve_prompt(caller, fields, schedule)
     _apply(lookup.get_site(caller, site_id), schedule, fields)
     db.session.flush()
     db.session.refresh(schedule)

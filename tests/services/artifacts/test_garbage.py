@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from app import artifacts, db
-from app.models import AgentRunner, SessionFile
+from app.models import AgentRunner, AgentRunnerSession, SessionFile
 from app.models.states import SessionState
 from app.services.accounts import storage
 from app.services.artifacts import diff_index, diffs, garbage, uploads
@@ -165,3 +165,20 @@ def test_what_each_account_stores_is_measured(ask: Callable[..., uuid.UUID], mon
     assert garbage.collect() == 0
     with db.transaction(read_only=True):
         assert storage.every_account()[session.account_id] == 321 + texts + 5 * 10
+
+
+def test_sessions_of_earlier_releases_are_measured_when_they_have_ended(ask: Callable[..., uuid.UUID]) -> None:
+    ended, active = ask(), ask()
+    claim(ended)
+    with db.transaction():
+        progress.record(ended, 1, [progress.Step("title", "größe")])
+    with db.transaction():
+        session_attempts.finish(ended, 1, SessionState.DONE, Outcome(result="result"))
+    size = read(ended).text_bytes
+    assert size == len(read(ended).prompt) + len("title") + 7 + len("result")
+    with db.transaction():
+        db.session.execute(sa.update(AgentRunnerSession).values(text_bytes=0))
+    garbage.collect()
+    assert (read(ended).text_bytes, read(active).text_bytes) == (size, 0)
+    with db.transaction(read_only=True):
+        assert storage.every_account()[read(ended).account_id] == size
