@@ -238,7 +238,8 @@ def test_an_account_stores_no_more_than_it_may(api, join, make_runner, make_done
 def test_prompts_of_schedules_and_hooks_count_at_once(api, make_site, configure, kind):
     """A site may have a hundred of them, of a mebibyte each."""
     configure(MAX_ACCOUNT_STORED_BYTES="1000")
-    path = f"/sites/{make_site()['id']}/{kind}"
+    site = f"/sites/{make_site()['id']}"
+    path = f"{site}/{kind}"
     body = {"prompt": "x" * 600, **({"cron": "0 9 * * MON"} if kind == "schedules" else {})}
     made = created(api.post(path, body))
     refused(api.post(path, body), 403, "storage_full")
@@ -250,6 +251,10 @@ def test_prompts_of_schedules_and_hooks_count_at_once(api, make_site, configure,
     collect_garbage()
     assert ok(api.get("/account"))["used"]["stored_bytes"] == 500
     empty(api.delete(f"{path}/{made['id']}"), 204)
+    collect_garbage()
+    assert ok(api.get("/account"))["used"]["stored_bytes"] == 0
+    created(api.post(path, body))
+    empty(api.delete(site), 204)
     collect_garbage()
     assert ok(api.get("/account"))["used"]["stored_bytes"] == 0
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from app import db, keys, queue
 from app.config import settings
 from app.errors import Conflict, invalid
-from app.models import AgentRunnerSession, Site
+from app.models import AgentRunnerSession, Hook, Schedule, Site
 from app.models.states import ACTIVE, Execution, Forge, OnQuota, Scope, SensitiveFiles, SessionState
 from app.services import lookup, pagination
 from app.services.callers import Caller
@@ -164,6 +164,11 @@ def _reschedule_waiting(site: Site) -> None:
 def delete(caller: Caller, site_id: uuid.UUID) -> None:
     """Delete the site, which hides it and its runners; raises `Conflict` while a session is active."""
     caller.require(Scope.WRITE)
+    for row in (Schedule, Hook):
+        # They create no runners any more, and nobody can delete them, so their prompts should not count as stored. They are
+        # locked before the site, as where they create a runner.
+        own = (row.site_id == site_id, row.account_id == caller.account_id)
+        db.session.execute(sa.update(row).where(*own).values(prompt=""))
     site = lookup.get_site(caller, site_id, lock=True)
     active = sa.exists().where(AgentRunnerSession.site_id == site.id, AgentRunnerSession.state.in_(ACTIVE))
     if db.session.scalar(sa.select(active)):
