@@ -287,6 +287,23 @@ class Settings:
         None,
         "Private SSH key without a passphrase with which `worker control` signs commits. Empty: they are not signed.",
     )
+    github_app_id: str = setting(
+        "",
+        "Id of a GitHub App of yours, with which workers read and publish repositories of sites without a token of their own: "
+        "[forges.md](forges.md#github-app). Empty: there is none.",
+    )
+    github_app_key_file: Path | None = setting(
+        None, "Private key of the GitHub App, in the form in which GitHub makes it (PEM). Needed with `GITHUB_APP_ID`."
+    )
+    github_app_grants: tuple[str, ...] = setting(
+        (),
+        "Which accounts may use the GitHub App for which repositories: `ACCOUNT=OWNER` or `ACCOUNT=OWNER/REPOSITORY`, where "
+        "`ACCOUNT` is the id of an account, or `*` for all. Empty: none may.",
+        values.GITHUB_APP_GRANTS,
+    )
+    github_app_url: str = setting(
+        "", "Server of the GitHub App, such as `https://github.example.org`. Empty: GitHub.com.", values.HTTP_URL
+    )
     smtp_url: str = setting(
         "",
         "Mail server for [webhooks by e-mail](webhooks.md#by-e-mail): `smtp://user:password@host:587` with STARTTLS, without only to "
@@ -330,6 +347,9 @@ class Settings:
             object.__setattr__(self, "public_url", f"http://127.0.0.1:{self.web_port}")
         if self.smtp_url and not self.smtp_from:
             raise SettingsError(f"{PREFIX}SMTP_FROM must be set with {PREFIX}SMTP_URL: {values.SENDER.must_be}")
+
+        if bool(self.github_app_id) != (self.github_app_key_file is not None):
+            raise SettingsError(f"{PREFIX}GITHUB_APP_ID and {PREFIX}GITHUB_APP_KEY_FILE must be set together")
 
     @property
     def local_url(self) -> str:

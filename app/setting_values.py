@@ -97,6 +97,10 @@ ACP_AGENTS = Rule(
     "a list of NAME=COMMAND, such as goose=goose acp",
     lambda agents: all(name and words for name, words in map(name_and_words, agents)),
 )
+GITHUB_APP_GRANTS = Rule(
+    "a list of ACCOUNT=OWNER or ACCOUNT=OWNER/REPOSITORY, where ACCOUNT is the id of an account, or * for all",
+    lambda grants: all(map(_matches(r"(\*|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})=[\w-]+(/[\w.-]+)?"), grants)),
+)
 SECRET_KEY = Rule(
     f"at least {SECRET_KEY_LENGTH} random characters. Make a key with: "
     "python3 -c 'import secrets; print(secrets.token_hex(32))'",

@@ -39,7 +39,8 @@ from app.services import secret_key
 from app.setting_values import SettingsError
 from tasks.extensions import commands
 from tasks.extensions.bootsteps import BeatCheck, ForkServer, HostSweep, MirrorRefresh
-from tasks.jobs.session_jobs import limits_of, this_host
+from tasks.jobs.host import this_host
+from tasks.jobs.session_jobs import limits_of
 from tasks.startup.prices import load_prices
 from tasks.startup.warm_up import warm_up
 from workers.sandbox.layers import layers

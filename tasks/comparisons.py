@@ -15,12 +15,15 @@ from app.queue import COMPARE_SESSIONS
 from app.redaction.secrets import Secrets, redacted_logs
 from app.services.runners import comparisons
 from app.services.runners.comparisons import Claim
-from app.services.sites.site_secrets import git_credential_of, secrets_of
+from app.services.sites.site_secrets import secrets_of
 from tasks.celery_app import app
 from tasks.jobs.artifact_io import diff_reader, store_comparison
-from tasks.jobs.session_jobs import limits_of, this_host
+from tasks.jobs.credentials import git_credential_of
+from tasks.jobs.host import this_host
+from tasks.jobs.session_jobs import limits_of
 from workers.comparison import ComparisonJob, Side, compare_sessions
 from workers.errors import EngineError, Interrupted
+from workers.forges.apps import FETCH
 from workers.processes.lifeline import Lifeline
 
 log = structlog.get_logger()
@@ -74,7 +77,7 @@ def _compare(claim: Claim, secrets: Secrets) -> str | None:
         lifeline=Lifeline(EXPIRES_SECONDS),
         limits=limits_of(SessionLimits(EXPIRES_SECONDS)),
         store=lambda chunks: keys.append(store_comparison(runner.id, chunks)),
-        credential=git_credential_of(site),
+        credential=git_credential_of(site, FETCH),
     )
     host = this_host(site.account_id)
     host = dataclasses.replace(host, fetch_timeout_seconds=min(host.fetch_timeout_seconds, _FETCH_SECONDS))

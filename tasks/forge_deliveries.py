@@ -20,11 +20,13 @@ from app.services.forge_webhooks.failed_checks import Findings
 from app.services.forge_webhooks.issue_runs import IssueRequest
 from app.services.forge_webhooks.mentions import Remarks
 from app.services.sites.forges import FORGES
-from app.services.sites.site_secrets import credential_of, secrets_of
+from app.services.sites.site_secrets import secrets_of
 from tasks.celery_app import app
-from tasks.jobs.session_jobs import this_host
+from tasks.jobs.credentials import credential_of
+from tasks.jobs.host import this_host
 from tasks.pull_request_facts import facts_of, get_facts, get_pull_request
 from workers.errors import EngineError
+from workers.forges.apps import CHECKS, COMMENTS, ISSUES
 from workers.forges.base import PullRequest
 from workers.forges.checks import Check, Checks, Outcome, described, failures_of
 from workers.forges.checks import request_of as fix_of
@@ -188,15 +190,15 @@ def _answer(claim: deliveries.Claim, text: str) -> None:
 
 
 def _issues(site: Site) -> Issues:
-    token = credential_of(site) or ""
+    token = credential_of(site, ISSUES) or ""
     return make_issues(site.forge.value, site.repo_url, site.forge_api_url, token, this_host(), _LIMITS)
 
 
 def _checks(site: Site) -> Checks:
-    token = credential_of(site) or ""
+    token = credential_of(site, CHECKS) or ""
     return make_checks(site.forge.value, site.repo_url, site.forge_api_url, token, this_host(), _CHECK_LIMITS)
 
 
 def _discussions(site: Site) -> Discussions:
-    token = credential_of(site) or ""
+    token = credential_of(site, COMMENTS) or ""
     return make_discussions(site.forge.value, site.repo_url, site.forge_api_url, token, this_host(), _LIMITS)

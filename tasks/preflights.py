@@ -18,9 +18,12 @@ from app.redaction.secrets import Secrets, redacted_logs
 from app.services.preflights import preflights
 from app.services.preflights.preflights import Claim
 from app.services.sites.forges import FORGES
-from app.services.sites.site_secrets import credential_of, git_credential_of, secrets_of
+from app.services.sites.site_secrets import secrets_of
 from tasks.celery_app import app
-from tasks.jobs.session_jobs import bound_secrets_of, mcp_servers_of, this_host
+from tasks.jobs.credentials import credential_of, git_credential_of
+from tasks.jobs.host import this_host
+from tasks.jobs.session_jobs import bound_secrets_of, mcp_servers_of
+from workers.forges.apps import PULL_REQUESTS, PUSH
 from workers.preflight import Check
 from workers.preflight.mcp_servers import check_mcp_servers
 from workers.preflight.model_key import check_model_key
@@ -49,7 +52,7 @@ def run_preflight(preflight_id: str) -> None:
 def _checks(claim: Claim) -> Iterator[Check]:
     site, host = claim.site, this_host(claim.site.account_id)
     try:
-        token, git_credential = credential_of(site), git_credential_of(site)
+        token, git_credential = credential_of(site, PULL_REQUESTS), git_credential_of(site, PUSH)
         environment = {**agent_environment(settings()), **claim.variables.environment(VariableStage.AGENT)}
         bound = bound_secrets_of(claim.variables)
     except SecretKeyChanged as error:

@@ -22,8 +22,8 @@ from app.services.sites.site_secrets import secrets_of
 from tasks.attempts.heartbeat import Heartbeat
 from tasks.celery_app import app
 from tasks.extensions.results import TaskFailed, report
+from tasks.jobs.host import this_host
 from tasks.jobs.publication_jobs import drift_job_of, publish_job_of
-from tasks.jobs.session_jobs import this_host
 from tasks.pull_request_facts import facts_of, get_facts
 from workers.errors import EngineError, Interrupted
 from workers.processes.lifeline import Lifeline

@@ -10,9 +10,10 @@ import structlog
 from app.models import Site
 from app.models.states import PullRequestState
 from app.services.publishing.pull_requests import CheckResults, PullRequestFacts
-from app.services.sites.site_secrets import credential_of
-from tasks.jobs.session_jobs import this_host
+from tasks.jobs.credentials import credential_of
+from tasks.jobs.host import this_host
 from workers.errors import EngineError
+from workers.forges.apps import CHECKS, PULL_REQUESTS
 from workers.forges.base import PullRequest, is_web_page
 from workers.forges.checks import Check, Outcome
 from workers.forges.http import Limits
@@ -33,7 +34,7 @@ def get_facts(site: Site, number: int) -> PullRequestFacts:
 
 def get_pull_request(site: Site, number: int) -> PullRequest:
     """A pull request with everything that the forge shows of it, except its checks. Raises as `get_facts`."""
-    token = credential_of(site) or ""
+    token = credential_of(site, PULL_REQUESTS) or ""
     forge = make_forge(site.forge.value, site.repo_url, site.forge_api_url, token, this_host(), _LIMITS)
     return forge.get_pull_request(number)
 
@@ -43,7 +44,7 @@ def find_checks(site: Site, pull_request: PullRequest) -> list[Check] | None:
     permission, and the pull request matters more. None if it may tell them later."""
     if pull_request.state not in ("open", "draft"):
         return []
-    token = credential_of(site) or ""
+    token = credential_of(site, CHECKS) or ""
     try:
         checks = make_checks(site.forge.value, site.repo_url, site.forge_api_url, token, this_host(), _CHECKS_LIMITS)
         return checks.find(pull_request.head_sha)

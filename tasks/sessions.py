@@ -30,7 +30,8 @@ from tasks.attempts.transactions import DatabaseUnavailable, transact
 from tasks.celery_app import app
 from tasks.extensions.results import TaskFailed, report
 from tasks.jobs.artifact_io import StoredWork
-from tasks.jobs.session_jobs import job_of, this_host
+from tasks.jobs.host import this_host
+from tasks.jobs.session_jobs import job_of
 from tasks.recovery import lost_tasks
 from workers.errors import EngineError, FetchBusy
 from workers.events import Event, Outcome

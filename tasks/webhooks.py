@@ -18,7 +18,7 @@ from app.services.webhooks import deliveries, emails
 from app.services.webhooks.deliveries import Answer
 from app.services.webhooks.messages import Message
 from tasks.celery_app import app
-from tasks.jobs.session_jobs import this_host
+from tasks.jobs.host import this_host
 from workers.mail.connections import Server
 from workers.mail.letters import Letter
 from workers.mail.sending import NotSent, send

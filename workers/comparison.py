@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 from workers.errors import EngineError
-from workers.job import Host, Limits, Secrets
+from workers.job import Credential, Host, Limits, Secrets
 from workers.processes.lifeline import Lifeline
 from workers.publishing.commits import temporary_repository
 from workers.repository.mirror import Mirror
@@ -39,7 +39,7 @@ class ComparisonJob:
     lifeline: Lifeline
     limits: Limits
     store: Callable[[Iterable[bytes]], None] = field(repr=False)
-    credential: str | None = field(default=None, repr=False)
+    credential: Credential | None = field(default=None, repr=False)
     base_sha: str | None = None
 
 

@@ -53,6 +53,10 @@ class Limits:
     """Of the files in which an agent remembers its session, which are kept for a follow-up. 0: none are kept."""
 
 
+Credential = str | Callable[[], str]
+"""A token, or a function that makes one which is valid for a short time. It may raise EngineError."""
+
+
 @dataclass(frozen=True)
 class Attachment:
     """A file that the caller uploaded: its name, and a function that reads its bytes."""
@@ -198,7 +202,7 @@ class Job:
     sha: str | None = None
     base_sha: str | None = None
     start_diff: Callable[[], Iterator[bytes]] | None = field(default=None, repr=False)
-    credential: str | None = field(default=None, repr=False)
+    credential: Credential | None = field(default=None, repr=False)
     fetch_patience_seconds: float | None = None
     """How long to wait while another process fetches the repository. None: as long as a fetch may take."""
     model: str | None = None

@@ -15,7 +15,7 @@ from rich.table import Table
 from app.config import acp_agents, settings
 from app.models.limits import SessionLimits
 from app.setting_values import SettingsError
-from tasks.doctor import machine, messages, record, stuck
+from tasks.doctor import github, machine, messages, record, stuck
 from tasks.doctor.finding import Finding, broken
 from tasks.jobs.session_jobs import limits_of
 from workers.agents.registry import find_missing
@@ -50,6 +50,7 @@ def examine() -> Iterator[Finding]:
             if settings().signing_key_file
             else []
         ),
+        *([("github app", github.app, github.REMEDY)] if settings().github_app_id else []),
         *([("mail server", machine.mail, "Correct AGENT_RUNNERS_SMTP_URL")] if settings().smtp_url else []),
     ]
     for part, look, remedy in parts:

@@ -16,7 +16,7 @@ from app import artifacts, db
 from app.config import settings
 from tasks.attempts.heartbeat import Heartbeat
 from tasks.doctor.finding import Finding
-from tasks.jobs.session_jobs import this_host
+from tasks.jobs.host import this_host
 from workers.job import Host
 from workers.mail import sending
 from workers.mail.connections import Server

@@ -15,9 +15,10 @@ from app.services.publishing import commit_messages, publication_attempts
 from app.services.publishing.publication_attempts import PublicationClaim
 from app.services.publishing.pull_requests import Check
 from app.services.publishing.written_texts import Fit, fitting, write
-from app.services.sites.site_secrets import credential_of, git_credential_of
 from tasks.jobs.artifact_io import diff_reader
 from tasks.jobs.co_authors import trailers
+from tasks.jobs.credentials import credential_of, git_credential_of
+from workers.forges.apps import FETCH, PULL_REQUESTS, PUSH
 from workers.processes.lifeline import Lifeline
 from workers.publishing.commits import Change, Landed
 from workers.publishing.drift import DriftJob
@@ -72,7 +73,7 @@ def publish_job_of(claim: PublicationClaim, secrets: Secrets, lifeline: Lifeline
         squash=publication.squash,
         message=message,
         pull_request=None if is_commit else _pull_request_of(claim, fit),
-        credential=git_credential_of(site),
+        credential=git_credential_of(site, PUSH),
     )
 
 
@@ -87,7 +88,7 @@ def drift_job_of(check: Check, secrets: Secrets, lifeline: Lifeline) -> DriftJob
         diff=diff_reader(check.diff_key) if check.diff_key else None,
         secrets=secrets,
         lifeline=lifeline,
-        credential=git_credential_of(check.site),
+        credential=git_credential_of(check.site, FETCH),
     )
 
 
@@ -111,7 +112,7 @@ def _pull_request_of(claim: PublicationClaim, fit: Fit) -> PullRequestSpec:
     return PullRequestSpec(
         forge=site.forge.value,
         api_url=site.forge_api_url,
-        token=credential_of(site) or "",
+        token=credential_of(site, PULL_REQUESTS) or "",
         base=runner.branch,
         default_title=written.title,
         before=written.before,

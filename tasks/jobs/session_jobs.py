@@ -1,30 +1,28 @@
-"""Builds the engine's job for a claimed session, and the description of this host from the settings."""
+"""Builds the engine's job for a claimed session."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from app.config import acp_agents, agent_environment, settings
+from app.config import agent_environment, settings
 from app.models import AgentRunnerSession, Site, Variable
 from app.models.limits import SessionLimits
 from app.models.states import VariableStage
 from app.redaction.secrets import Secrets
 from app.services.execution import scheduling, transcripts
 from app.services.execution.session_attempts import Claim
-from app.services.sites.site_secrets import git_credential_of
 from app.services.variables import binding, values
 from app.services.variables.values import Variables
-from app.setting_values import SettingsError
 from tasks.attempts.transactions import transact
 from tasks.jobs.artifact_io import StoredWork, conversation_reader, diff_reader, file_reader
-from workers.egress.rules import Rule
+from tasks.jobs.credentials import git_credential_of
 from workers.events import Usage
-from workers.job import Attachment, BoundSecret, Conversation, EarlierAttempt, Fallback, Host, Job, Limits, McpServer
+from workers.forges.apps import FETCH
+from workers.job import Attachment, BoundSecret, Conversation, EarlierAttempt, Fallback, Job, Limits, McpServer
 from workers.processes.lifeline import Lifeline
 
 
@@ -49,7 +47,7 @@ def job_of(
         sha=runner.sha,
         base_sha=session.base_sha or runner.base_sha,
         start_diff=diff_reader(session.start_diff_key) if session.start_diff_key else None,
-        credential=git_credential_of(site),
+        credential=git_credential_of(site, FETCH),
         # Where a fetch took long before, its sessions fetch one at a time already.
         fetch_patience_seconds=scheduling.SLOW_FETCH_SECONDS if site.fetch_failed_at is None else None,
         prompt=session.prompt,
@@ -152,37 +150,4 @@ def limits_of(chosen: SessionLimits) -> Limits:
         max_disk_files=settings().max_disk_files,
         wrap_up_at=settings().wrap_up_at,
         max_conversation_bytes=settings().max_conversation_bytes,
-    )
-
-
-def this_host(account_id: uuid.UUID | None = None) -> Host:
-    """This host as the settings describe it, for work of an account if one is named. Raises `SettingsError` if an egress host in them is not valid."""
-    for text in settings().egress_hosts:
-        try:
-            Rule.parse(text)
-        except ValueError as error:
-            raise SettingsError(f"AGENT_RUNNERS_EGRESS_HOSTS: {error}") from None
-    protocols = ["https"]
-    if settings().allow_ssh:
-        protocols.append("ssh")
-    if settings().allow_http:
-        protocols.append("http")
-    return Host(
-        work_dir=settings().work,
-        sandbox="bubblewrap" if settings().sandbox == "bubblewrap" else "none",
-        sandbox_uid=settings().sandbox_uid,
-        overlay=settings().overlay,
-        setup_cache_bytes=settings().setup_cache_bytes,
-        allowed_protocols=tuple(protocols),
-        local_repositories=settings().local_repositories_of(account_id),
-        fetch_timeout_seconds=settings().fetch_timeout_seconds,
-        max_fetch_bytes=settings().max_fetch_bytes,
-        max_git_memory_bytes=settings().max_git_memory_bytes,
-        egress_hosts=settings().egress_hosts,
-        acp_agents=acp_agents(settings()),
-        model_patience_seconds=settings().model_patience_seconds,
-        prices_file=settings().prices_file,
-        allow_private_addresses=settings().allow_private_addresses,
-        committer=settings().committer,
-        signing_key=settings().signing_key_file,
     )

@@ -18,7 +18,7 @@ import workers
 from app.config import settings
 from app.services.execution import repairs, session_attempts
 from tasks.attempts.transactions import DatabaseUnavailable, transact
-from tasks.jobs.session_jobs import this_host
+from tasks.jobs.host import this_host
 
 log = structlog.get_logger()
 AGENT_SECONDS = 10.0

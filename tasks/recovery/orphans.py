@@ -19,7 +19,8 @@ from tasks.attempts.heartbeat import Heartbeat
 from tasks.attempts.transactions import transact
 from tasks.background import prepare, start_in_background
 from tasks.jobs.artifact_io import StoredWork
-from tasks.jobs.session_jobs import job_of, this_host
+from tasks.jobs.host import this_host
+from tasks.jobs.session_jobs import job_of
 
 log = structlog.get_logger()
 

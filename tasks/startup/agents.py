@@ -7,7 +7,7 @@ import platform
 from app import db
 from app.config import acp_agents, agent_environment, settings
 from app.services import agents
-from tasks.jobs.session_jobs import this_host
+from tasks.jobs.host import this_host
 from workers.agents.registry import find_missing, find_version, key_of
 from workers.sandbox import probe
 

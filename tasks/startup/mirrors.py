@@ -24,10 +24,13 @@ from app.models import Site
 from app.models.limits import SessionLimits
 from app.redaction.secrets import redacted_logs
 from app.services.sites import activity, branches
-from app.services.sites.site_secrets import git_credential_of, secrets_of
+from app.services.sites.site_secrets import secrets_of
 from tasks.attempts.transactions import transact
 from tasks.background import end_with_worker, prepare
-from tasks.jobs.session_jobs import limits_of, this_host
+from tasks.jobs.credentials import git_credential_of
+from tasks.jobs.host import this_host
+from tasks.jobs.session_jobs import limits_of
+from workers.forges.apps import FETCH
 
 log = structlog.get_logger()
 _MOST_SITES = 200
@@ -92,7 +95,7 @@ def _refresh(site: Site) -> bool:
     with structlog.contextvars.bound_contextvars(site_id=str(site.id)), redacted_logs(secrets):
         try:
             repository = workers.SiteRepository(
-                str(site.id), site.repo_url, site.default_branch, git_credential_of(site)
+                str(site.id), site.repo_url, site.default_branch, git_credential_of(site, FETCH)
             )
             # Fetches are limited by their own timeout. This ends what they leave if this process is killed.
             lifeline = workers.Lifeline(2.0 * settings().fetch_timeout_seconds)

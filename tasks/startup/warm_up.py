@@ -12,7 +12,8 @@ import sqlalchemy as sa
 import structlog
 
 from app import artifacts, db
-from tasks.jobs.session_jobs import this_host
+from app.config import settings
+from tasks.jobs.host import this_host
 from tasks.startup.agents import report_agents
 from tasks.startup.rehearsal import rehearse
 from workers.sandbox import probe, seccomp
@@ -21,11 +22,12 @@ from workers.workspace.overlay_probe import can_overlay
 log = structlog.get_logger()
 # What a session imports where it is first needed.
 _LATE_IMPORTS = ("encodings.utf_16_be", "encodings.utf_16_le")
+_OF_AN_APP = ("workers.forges.github_app",)
 
 
 def warm_up() -> None:
     """Do what each session would do first. The database and the sandbox may be unavailable. No connection is left open."""
-    for module in _LATE_IMPORTS:
+    for module in (*_LATE_IMPORTS, *(_OF_AN_APP if settings().github_app_id else ())):
         importlib.import_module(module)
     artifacts.store()
     seccomp.program()

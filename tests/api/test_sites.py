@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from app import db
 from app.models import Site
-from tasks.jobs.session_jobs import this_host
+from tasks.jobs.host import this_host
 from tests.api.calling import created, empty, ok, path_of, refused
 
 # Every other file of this folder also makes sites.

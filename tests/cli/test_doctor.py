@@ -22,6 +22,8 @@ from app.services.sites import sites
 from app.services.sites.sites import SiteFields
 from tests.asking import new_runner
 from tests.cli.processes import environment, run, wait_for
+from tests.demo.apps import RegisteredApp
+from tests.demo.forge import demo_forge
 from tests.program import Started
 
 
@@ -49,6 +51,36 @@ def test_on_a_new_machine_missing_parts_are_reported_with_their_remedies(folder:
         "queue": "database first",
     }.items():
         assert found[part]["state"] == "missing" and remedy in found[part]["remedy"], found[part]
+
+
+def test_the_github_app_is_tried(folder: Path, tmp_path: Path) -> None:
+    assert "github app" not in findings(folder)
+    with demo_forge(tmp_path / "forge") as forge:
+        registered = RegisteredApp(forge, tmp_path)
+        settings = {
+            "GITHUB_APP_ID": "7",
+            "GITHUB_APP_KEY_FILE": str(registered.key_file),
+            "GITHUB_APP_URL": forge.url,
+            "GITHUB_APP_GRANTS": "*=acme,*=widgets/shop",
+            "ALLOW_PRIVATE_ADDRESSES": "1",
+        }
+
+        def found(**changed: str) -> tuple[str, str]:
+            finding = findings(folder, **{**settings, **changed})["github app"]
+            return finding["state"], f"{finding['detail']} {finding['remedy']}"
+
+        registered.install({"owner": "Acme"}, {"owner": "widgets", "repositories": ["shop"]})
+        assert found() == ("working", "agent-runners, for acme, widgets ")
+        for state, words, changed in (
+            ("failing", "AGENT_RUNNERS_GITHUB_APP_ID", {"GITHUB_APP_ID": "8"}),
+            ("failing", "No such file", {"GITHUB_APP_KEY_FILE": "missing.pem"}),
+            ("failing", "AGENT_RUNNERS_GITHUB_APP_GRANTS", {"GITHUB_APP_GRANTS": ""}),
+            ("failing", "not installed by gone", {"GITHUB_APP_GRANTS": "*=acme,*=gone"}),
+        ):
+            seen = found(**changed)
+            assert seen[0] == state and words in seen[1]
+        registered.install({"owner": "acme"}, permissions={"contents": "read"})
+        assert "pull_requests: write" in found()[1]
 
 
 def test_the_key_that_signs_commits_is_tried(folder: Path, tmp_path: Path) -> None:

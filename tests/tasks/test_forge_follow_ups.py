@@ -14,7 +14,7 @@ from app.models import ForgeDelivery, Publication
 from app.models.states import Forge, ForgeDeliveryState
 from app.services.forge_webhooks import deliveries, follow_ups
 from app.services.runners import agent_runner_sessions, agent_runners, head
-from tasks.jobs.session_jobs import this_host
+from tasks.jobs.host import this_host
 from tasks.publications import publish
 from tests.demo.conftest import forge, own_forge
 from tests.demo.forge import DemoForge

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -16,15 +15,15 @@ from github.Repository import Repository
 from workers.forges import github_errors
 from workers.forges.base import PullRequest, State, checked
 from workers.forges.failures import translated
+from workers.forges.github_places import parse
 from workers.forges.github_requester import PinnedRequester
 from workers.forges.http import Client, Limits
-from workers.forges.places import check_api_url, location, no_repository
+from workers.forges.places import check_api_url
 from workers.forges.texts import Texts
 from workers.job import Host
 
 # GitHub rejects longer texts.
 _TEXTS = Texts(256, 65_536)
-_PATH = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
 
 class GitHub:
@@ -171,20 +170,6 @@ class GitHub:
                 raise ValueError("not an answer of GitHub") from None
             except GithubException as error:
                 raise github_errors.engine_error(error, host, what) from None
-
-
-def parse(repo_url: str) -> tuple[str, str]:
-    """`owner/name` and the default URL of the API, from an https or ssh clone URL.
-
-    The API of an Enterprise server is below `/api/v3`:
-    https://docs.github.com/en/enterprise-server/rest/enterprise-admin. Raises EngineError `forge_refused`.
-    """
-    server, full_name = location(repo_url)
-    if not _PATH.fullmatch(full_name):
-        raise no_repository("https://github.com/owner/name")
-    if urlsplit(server).netloc.lower() in ("github.com", "www.github.com", "ssh.github.com"):
-        return full_name, "https://api.github.com"
-    return full_name, f"{server}/api/v3"
 
 
 def _make_draft(answer: Answer, draft: bool) -> None:

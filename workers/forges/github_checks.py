@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from workers.forges.checks import Check, Outcome
-from workers.forges.github import parse
+from workers.forges.github_places import parse
 from workers.forges.http import Limits
 from workers.forges.logs import Logs
 from workers.forges.rest import Rest

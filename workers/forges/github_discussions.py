@@ -9,7 +9,7 @@ from urllib.parse import quote
 from workers.errors import EngineError
 from workers.forges import github_errors
 from workers.forges.discussions import Discussion, Remark, has_key, marked
-from workers.forges.github import parse
+from workers.forges.github_places import parse
 from workers.forges.http import Limits
 from workers.forges.rest import Refusal, Rest
 from workers.job import Host

@@ -16,7 +16,7 @@ from workers.forges.checks import Checks
 from workers.forges.discussions import Discussions
 from workers.forges.http import DEFAULT_LIMITS, Limits
 from workers.forges.issues import Issues
-from workers.job import Host
+from workers.job import Credential, Host
 
 # Imported on first use: the client libraries are slow to import, and most processes do not publish.
 ADAPTERS = {
@@ -49,19 +49,26 @@ Port = TypeVar("Port")
 class _Factory(Generic[Port]):
     """Makes the adapter of a port for the forge `kind`, with its API at `api_url` (None: the default of that kind).
 
-    The name of the API's server is resolved and judged here, see `Client`. Raises EngineError, `forge_unsupported` if
+    The token is made here, and the name of the API's server resolved and judged, see `Client`. Raises EngineError, `forge_unsupported` if
     there is no such adapter.
     """
 
     adapters: Mapping[str, tuple[str, str]]
 
     def __call__(
-        self, kind: str, repo_url: str, api_url: str | None, token: str, host: Host, limits: Limits = DEFAULT_LIMITS
+        self,
+        kind: str,
+        repo_url: str,
+        api_url: str | None,
+        token: Credential,
+        host: Host,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> Port:
         if kind not in self.adapters:
             message = f"Pull requests on {kind!r} are not supported. Supported forges: {', '.join(self.adapters)}."
             raise EngineError("forge_unsupported", "publish", message)
         module, name = self.adapters[kind]
+        token = token if isinstance(token, str) else token()
         return cast(Port, getattr(importlib.import_module(module), name)(repo_url, api_url, token, host, limits))
 
 

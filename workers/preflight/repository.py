@@ -11,7 +11,7 @@ from pathlib import Path
 from workers.errors import EngineError
 from workers.forges.http import Limits
 from workers.forges.registry import make_forge
-from workers.job import Host
+from workers.job import Credential, Host
 from workers.limits.git_limits import remote_limits
 from workers.preflight import Check, failed
 from workers.processes.lifeline import Lifeline
@@ -21,6 +21,7 @@ from workers.repository.remote import Remote
 
 _GIT_SECONDS = 20.0
 _FORGE_LIMITS = Limits(call_seconds=5.0, total_seconds=10.0, calls=40)
+_NO_TOKEN = "The site has no access token, so nothing can be pushed. Set it, or have the operator let your account use a GitHub App."
 _PUSH_REFUSED = (
     'The token may read the repository but not push to it. Give it that permission (on GitHub "Contents: read and '
     'write", on GitLab `write_repository`), or set another access_token.'
@@ -36,8 +37,8 @@ class Repository:
     forge: str | None
     """Its kind, if it has pull requests."""
     forge_api_url: str | None
-    token: str | None = field(repr=False)
-    git_credential: str | None = field(repr=False)
+    token: Credential | None = field(repr=False)
+    git_credential: Credential | None = field(repr=False)
 
 
 def check_repository(repository: Repository, host: Host, lifeline: Lifeline) -> Iterator[Check]:
@@ -45,11 +46,12 @@ def check_repository(repository: Repository, host: Host, lifeline: Lifeline) -> 
     try:
         remote = Remote(repository.url, repository.git_credential, host)
         if not remote.is_local and repository.token is None:
-            yield Check(
-                "token", "failed", "The site has no access token, so nothing can be pushed. Set it.", "no_token"
-            )
+            yield Check("token", "failed", _NO_TOKEN, "no_token")
+        elif remote.is_local:
+            yield Check("token", "ok", "A local repository needs none.")
         else:
-            yield Check("token", "ok", "A local repository needs none." if remote.is_local else "The site has one.")
+            own = isinstance(repository.token, str)
+            yield Check("token", "ok", "The site has one." if own else "The GitHub App of this deployment makes one.")
         host.work_dir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="preflight-", dir=host.work_dir) as folder:
             git = Git(Path(folder), lifeline, limits=remote_limits(host))

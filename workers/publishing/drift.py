@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from workers.job import Host, Secrets
+from workers.job import Credential, Host, Secrets
 from workers.processes.lifeline import Lifeline
 from workers.publishing.commits import MergeConflict, temporary_repository
 from workers.repository.mirror import Mirror
@@ -24,7 +24,7 @@ class DriftJob:
     diff: Callable[[], Iterator[bytes]] | None = field(repr=False)
     secrets: Secrets
     lifeline: Lifeline
-    credential: str | None = field(default=None, repr=False)
+    credential: Credential | None = field(default=None, repr=False)
     sha: None = None
 
 

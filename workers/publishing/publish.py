@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from workers.errors import EngineError
 from workers.forges.base import Forge, PullRequest
 from workers.forges.registry import make_forge
-from workers.job import Host, Secrets
+from workers.job import Credential, Host, Secrets
 from workers.processes.lifeline import Lifeline
 from workers.publishing.commits import Change, Commits, Landed, MergeConflict, named, temporary_repository
 from workers.publishing.pull_requests import PullRequestSpec, add_to, open_or_update, refuse_ended
@@ -58,7 +58,7 @@ class PublishJob:
     message: str | None = None
     """Replaces the message of the last commit, which is made from its session. None: keep that."""
     pull_request: PullRequestSpec | None = None
-    credential: str | None = field(default=None, repr=False)
+    credential: Credential | None = field(default=None, repr=False)
     sha: str | None = None
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from workers.errors import EngineError
 from workers.forges.base import Forge, PullRequest
+from workers.job import Credential
 from workers.processes.lifeline import Lifeline
 from workers.publishing.description import new_description, updated_description
 
@@ -42,7 +43,7 @@ class PullRequestSpec:
     draft: bool | None = None
     number: int | None = None
     additions: Additions = Additions()
-    token: str = field(default="", repr=False)
+    token: Credential = field(default="", repr=False)
 
 
 class PullRequestEnded(EngineError):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from workers.errors import EngineError
-from workers.job import Host
+from workers.job import Credential, Host
 from workers.limits.budget import Budget
 from workers.limits.git_limits import remote_limits
 from workers.processes.lifeline import Lifeline
@@ -48,7 +48,7 @@ class CommitRequest(Protocol):
     @property
     def repo_url(self) -> str: ...
     @property
-    def credential(self) -> str | None: ...
+    def credential(self) -> Credential | None: ...
     @property
     def branch(self) -> str | None: ...
     @property

@@ -6,12 +6,13 @@ import base64
 import functools
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from workers.egress.rules import is_address
 from workers.errors import EngineError
-from workers.job import Host
+from workers.job import Credential, Host
 from workers.repository.git import Access, GitFailed
 from workers.repository.host_check import ANSWER_SECONDS, answers, ascii_name, find_addresses, proxy_for
 
@@ -40,8 +41,9 @@ class Remote:
     The API checks URLs too. They are checked again here, because settings may have changed since then.
     """
 
-    def __init__(self, url: str, credential: str | None, host: Host) -> None:
+    def __init__(self, url: str, credential: Credential | None, host: Host) -> None:
         self._credential = credential
+        self._secret = credential if isinstance(credential, str) else None
         if not url or url.startswith("-") or re.search(r"[\x00-\x20\x7f]", url):
             raise _refused(
                 "The repository URL is empty or contains characters that are not allowed. Correct the site's repo_url."
@@ -105,11 +107,12 @@ class Remote:
         errors = self.scrub(failed.errors)
         text = errors.lower()
         if any(phrase in text for phrase in _AUTH):
-            how = (
-                "The site's access token was rejected. Replace it with one that may read the repository."
-                if self._credential
-                else "It requires an access token, and the site has none. Set the site's access_token."
-            )
+            if callable(self._credential):
+                how = "The token of the GitHub App was rejected. Try again, or set an access_token of the site."
+            elif self._credential:
+                how = "The site's access token was rejected. Replace it with one that may read the repository."
+            else:
+                how = "It requires an access token, and the site has none. Set the site's access_token."
             return EngineError("repository_auth", "checkout", f"The repository could not be read. {how}")
         if "couldn't find remote ref" in text:
             return EngineError("branch_not_found", "checkout", "The repository has no such branch.")
@@ -140,8 +143,8 @@ class Remote:
 
     def scrub(self, text: str) -> str:
         """`text` without the credential in any form, and without the user part of any URL."""
-        if self._credential:
-            for secret in (_basic(self._credential), self._credential, self._credential.partition(":")[2]):
+        if self._secret:
+            for secret in (_basic(self._secret), self._secret, self._secret.partition(":")[2]):
                 text = text.replace(secret, "***") if secret else text
         return _USERINFO.sub("", text)
 
@@ -150,7 +153,9 @@ class Remote:
         parts = urlsplit(self.url)
         if not self._credential or parts.scheme not in ("https", "http"):
             return ()
-        header = f"Authorization: Basic {_basic(self._credential)}"
+        if callable(self._credential):
+            self._secret = _made(self._credential)
+        header = f"Authorization: Basic {_basic(self._secret or '')}"
         return ((f"http.{parts.scheme}://{parts.netloc}/.extraHeader", header),)
 
 
@@ -223,6 +228,14 @@ def _protocol(url: str, host: Host) -> str:
         )
         raise _refused(f"The protocol {protocol} is not allowed on this worker. {how}")
     return protocol
+
+
+def _made(make: Callable[[], str]) -> str:
+    """The credential of a function that makes one, which raises its errors for any stage."""
+    try:
+        return make()
+    except EngineError as error:
+        raise EngineError(error.code, "checkout", error.message, retryable=error.retryable) from None
 
 
 def _basic(credential: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from workers.job import Host, Limits
+from workers.job import Credential, Host, Limits
 from workers.limits.git_limits import session_limits
 from workers.processes.lifeline import Lifeline
 from workers.repository.attributes import find_generated
@@ -22,7 +22,7 @@ class SiteRepository:
     site_id: str
     repo_url: str
     branch: str | None
-    credential: str | None = field(default=None, repr=False)
+    credential: Credential | None = field(default=None, repr=False)
     sha: None = None
     base_sha: None = None
 

@@ -12,6 +12,7 @@ from werkzeug import Response
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, SecurityError
 
 from app.demo.forge.api import api
+from app.demo.forge.apps_api import apps_api
 from app.demo.forge.checks_api import checks_api, logs
 from app.demo.forge.discussions_api import discussions_api
 from app.demo.forge.forge import Forge, Refused
@@ -42,7 +43,7 @@ def create_app(serving: Forge) -> Flask:
     app.config.update(TRUSTED_HOSTS=["127.0.0.1", "localhost"])
     app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True, "finalize": _visible, "undefined": StrictUndefined}
     app.url_map.strict_slashes = False
-    on_github = (api, discussions_api, checks_api, logs, issues_api, graphql)
+    on_github = (api, apps_api, discussions_api, checks_api, logs, issues_api, graphql)
     elsewhere = (gitlab, gitlab_discussions, gitlab_issues, gitea, gitea_issues)
     for blueprint in (*on_github, *elsewhere, git, pages):
         app.register_blueprint(blueprint)

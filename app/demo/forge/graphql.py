@@ -6,9 +6,10 @@ import json
 from typing import Any
 
 from flask import Blueprint, request
+from werkzeug.exceptions import NotFound
 
 from app.demo.forge import pulls, repositories, shapes
-from app.demo.forge.forge import Refused, forge, is_authenticated, may_write
+from app.demo.forge.forge import Refused, check_app, forge, is_authenticated, may_write
 from app.demo.forge.pulls import Pull
 from app.demo.forge.repositories import Repository
 
@@ -31,6 +32,12 @@ def mutate() -> dict[str, Any]:
     found = _find(node_id)
     if found is None:
         return _refusal("NOT_FOUND", f"Could not resolve to a node with the global id of '{node_id}'.")
+    try:
+        # Both permissions are needed.
+        for area in ("pull_requests", "contents"):
+            check_app(found[0], area)
+    except (NotFound, Refused):
+        return _refusal("FORBIDDEN", "Resource not accessible by integration")
     try:
         changed = pulls.make_draft(*found, draft=_TO_DRAFT[name])
     except Refused as refusal:

@@ -18,7 +18,7 @@ from app.demo.forge.repositories import Repository
 LOGIN = "demo"
 """The one user, to whom all valid tokens belong."""
 
-_EPOCH = "2020-01-01T00:00:00Z"
+EPOCH = "2020-01-01T00:00:00Z"
 _LINKS = {
     "User": "avatar events followers following gists organizations received_events repos starred subscriptions",
     "Repository": "archive assignees blobs branches collaborators comments commits compare contents contributors "
@@ -35,7 +35,7 @@ _VALUES: dict[str, list[tuple[Any, str]]] = {
         (0, "forks forks_count network_count open_issues open_issues_count size stargazers_count subscribers_count"),
         (0, "watchers watchers_count"),
         (False, "archived disabled fork has_discussions has_downloads has_issues has_pages has_projects has_wiki"),
-        (_EPOCH, "created_at updated_at pushed_at"),
+        (EPOCH, "created_at updated_at pushed_at"),
         ({"admin": False, "maintain": False, "push": True, "triage": True, "pull": True}, "permissions"),
     ],
     "PullRequest": [
@@ -56,7 +56,7 @@ def public_user(login: str) -> dict[str, Any]:
     """GitHub's `public-user`, the answer for the owner of a token."""
     unknown = dict.fromkeys(["bio", "blog", "company", "email", "hireable", "location"])
     counts = dict.fromkeys(["followers", "following", "public_gists", "public_repos"], 0)
-    more = {"name": login, "user_view_type": "public", "created_at": _EPOCH, "updated_at": _EPOCH}
+    more = {"name": login, "user_view_type": "public", "created_at": EPOCH, "updated_at": EPOCH}
     return user(login) | unknown | counts | more
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from flask import Blueprint, Response, request
 
-from app.demo.forge.forge import Refused, forge, is_authenticated, may_write
+from app.demo.forge.forge import Refused, check_app, forge, is_authenticated, may_write
 from app.demo.forge.repositories import Repository, find, git_environment
 from app.demo.forge.shapes import LOGIN
 
@@ -68,6 +68,7 @@ def _authorized(owner: str, name: str, service: str) -> Repository:
         raise Refused(401, "Authentication is required.")
     if repository is None:
         raise Refused(404, "Repository not found.")
+    check_app(repository, "contents", writes=service == "git-receive-pack")
     if service == "git-receive-pack" and not may_write():
         raise Refused(403, f"Permission to {repository.full_name}.git denied to {LOGIN}.")
     return repository

@@ -15,7 +15,8 @@ from app.services.sites.site_secrets import secrets_of
 from app.services.variables.values import Variables
 from tasks.attempts.heartbeat import Heartbeat
 from tasks.jobs.artifact_io import StoredWork
-from tasks.jobs.session_jobs import job_of, this_host
+from tasks.jobs.host import this_host
+from tasks.jobs.session_jobs import job_of
 from tasks.recovery.orphans import sweep_workspaces
 from tests.tasks.conftest import read
 from tests.workers.repositories import prepare

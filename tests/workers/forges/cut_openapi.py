@@ -17,8 +17,12 @@ from typing import Any
 _REPOSITORY = "/repos/{owner}/{repo}"
 _PULL, _ISSUE = f"{_REPOSITORY}/pulls/{{pull_number}}", f"{_REPOSITORY}/issues/{{issue_number}}"
 PATHS = [
+    "/app",
+    "/app/installations",
+    "/app/installations/{installation_id}/access_tokens",
     "/user",
     _REPOSITORY,
+    f"{_REPOSITORY}/installation",
     f"{_REPOSITORY}/pulls",
     _PULL,
     f"{_PULL}/merge",

@@ -12,7 +12,7 @@ from tests.demo.forge import DemoForge, Repository, demo_forge, with_feature
 from tests.workers.forges.conftest import HOST, adapter
 from workers.errors import EngineError
 from workers.forges.base import Forge, PullRequest
-from workers.forges.github import parse
+from workers.forges.github_places import parse
 from workers.forges.registry import make_forge
 
 

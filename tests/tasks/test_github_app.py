@@ -1,0 +1,147 @@
+"""Sites without a token of their own, on a forge where the operator's GitHub App is installed."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from app import db
+from app.models import Event, Publication
+from app.models.states import Forge, PullRequestState, Scope, SessionState
+from app.services.accounts import accounts
+from app.services.callers import Caller
+from app.services.preflights import preflights
+from app.services.publishing import publications
+from app.services.sites import github_apps, sites
+from app.services.sites.sites import SiteFields
+from tasks.preflights import run_preflight
+from tasks.publications import publish
+from tasks.sessions import run_session
+from tests.asking import new_runner
+from tests.demo.apps import ID, RegisteredApp
+from tests.demo.conftest import own_forge
+from tests.demo.forge import DemoForge
+from tests.tasks.conftest import read, runner_of
+
+__all__ = ["own_forge"]
+
+
+class Deployment:
+    """A deployment with the App, and an account with a site for a private repository."""
+
+    def __init__(self, forge: DemoForge, app: RegisteredApp, configure: Callable[..., None]) -> None:
+        self.forge, self.app, self._configure = forge, app, configure
+        forge.make_repository("acme", "shop", {"a.txt": "a\n"}, private=True)
+        app.install({"owner": "acme"})
+        self.configure()
+        with db.transaction():
+            user, _ = accounts.create("Ada's team", "ada@example.org", "Ada")
+            self.ada = Caller(user.account_id, user.id, uuid.uuid4(), Scope.ADMIN)
+            there = SiteFields(repo_url=forge.clone_url("acme/shop"), forge=Forge.GITHUB)
+            self.site_id = sites.create(self.ada, there).id
+        self.configure(f"{self.ada.account_id}=Acme/shop")
+
+    def configure(self, grants: str = "", **more: str) -> None:
+        self._configure(
+            SANDBOX="none",
+            ALLOW_HTTP="1",
+            ALLOW_PRIVATE_ADDRESSES="1",
+            GITHUB_APP_ID=ID,
+            GITHUB_APP_KEY_FILE=str(self.app.key_file),
+            GITHUB_APP_URL=self.forge.url,
+            GITHUB_APP_GRANTS=grants,
+            **more,
+        )
+
+    def run(self, script: str) -> Any:
+        with db.transaction():
+            runner = new_runner(self.ada, self.site_id, script, agent="shell")
+            assert runner.latest_session_id is not None
+            session_id = runner.latest_session_id
+        run_session(str(session_id))
+        return read(session_id)
+
+    def publish(self, session: Any) -> Any:
+        runner = runner_of(session.id)
+        with db.transaction():
+            publications.request_pull_request(self.ada, runner.id, {})
+            asked = db.session.scalars(sa.select(Publication)).one()
+        publish(str(asked.id))
+        return runner_of(session.id)
+
+    def checks(self) -> dict[str, str]:
+        with db.transaction():
+            asked = preflights.request(self.ada, self.site_id, agent="shell", branch=None, run_setup=False)
+        run_preflight(str(asked.row.id))
+        with db.transaction(read_only=True):
+            found = preflights.get(self.ada, self.site_id, asked.row.id).checks
+        wanted = ("token", "repository", "push", "forge")
+        return {check["name"]: check["code"] or check["status"] for check in found if check["name"] in wanted}
+
+
+@pytest.fixture
+def deployment(record: Any, own_forge: DemoForge, configure: Callable[..., None], tmp_path: Path) -> Deployment:
+    return Deployment(own_forge, RegisteredApp(own_forge, tmp_path), configure)
+
+
+def test_a_private_repository_is_read_and_published_without_a_token(
+    deployment: Deployment, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert deployment.checks() == dict.fromkeys(["token", "repository", "push", "forge"], "ok")
+    done = deployment.run("echo b >> a.txt; env; git config -l --show-origin; cat .git/config")
+    assert done.state == SessionState.DONE, done.failure
+    after = deployment.publish(done)
+    assert after.pr_state == PullRequestState.OPEN, after.pr_error
+    assert len(deployment.forge.pulls("acme/shop")) == 1
+    with db.transaction(read_only=True):
+        shown = [str(event.payload) for event in db.session.scalars(sa.select(Event))]
+    seen = f"{shown}{done.result}{caplog.text}{capfd.readouterr()}"
+    assert "DONE" in seen and "ghs_" not in seen and "PRIVATE KEY" not in seen and "eyJ" not in seen
+
+
+def test_another_account_gets_nothing_of_it(deployment: Deployment) -> None:
+    other = uuid.uuid4()
+    for grants in ("", f"{other}=acme", f"{deployment.ada.account_id}=acme/other,*=widgets"):
+        deployment.configure(grants)
+        failed = deployment.run("true")
+        assert (failed.state, failed.failure["code"]) == (SessionState.ERROR, "repository_auth")
+    assert deployment.checks()["token"] == "no_token"
+    deployment.configure("*=acme")
+    assert deployment.run("true").state == SessionState.DONE
+
+
+def test_where_it_is_not_installed_sessions_and_preflights_say_so(deployment: Deployment) -> None:
+    deployment.app.install()
+    failed = deployment.run("true")
+    assert failed.failure["code"] == "forge_app_not_installed" and failed.failure["stage"] == "checkout"
+    missing = "forge_app_not_installed"
+    assert deployment.checks() == {"token": "ok", "repository": missing, "push": "skipped", "forge": missing}
+
+
+def test_it_is_only_for_its_own_server_and_sites_without_a_token(deployment: Deployment) -> None:
+    """The site's members choose its addresses, and nothing of the App may go to another server."""
+    deployment.configure("*=acme", ALLOW_SSH="1")
+    url, host = deployment.forge.url, deployment.forge.url.partition("//")[2]
+    for fields, found in (
+        ({}, "acme/shop"),
+        ({"access_token": "of its own"}, None),
+        ({"access_token": None}, "acme/shop"),
+        ({"forge_api_url": "http://127.0.0.1:1/api/v3"}, None),
+        ({"forge_api_url": None}, "acme/shop"),
+        ({"repo_url": "http://127.0.0.1:1/acme/shop.git"}, None),
+        ({"repo_url": f"{url.replace('http:', 'https:')}/acme/shop.git"}, None),
+        ({"repo_url": f"{url}/acme/shop/more.git"}, None),
+        ({"repo_url": f"{url}/acme-inc/shop.git"}, None),
+        ({"repo_url": f"http://{host.upper()}/ACME/Shop/"}, "ACME/Shop"),
+        ({"repo_url": "ssh://git@127.0.0.1:22/acme/shop.git"}, "acme/shop"),
+        ({"repo_url": "ssh://git@localhost/acme/shop.git"}, None),
+        ({"repo_url": f"{url}/acme/shop.git", "forge": Forge.GITEA}, None),
+    ):
+        with db.transaction():
+            site = sites.update(deployment.ada, deployment.site_id, SiteFields(**fields))
+            assert github_apps.find_repository(site) == found, fields
