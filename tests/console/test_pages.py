@@ -21,7 +21,7 @@ from app.services.execution.outcomes import Failure
 from app.services.preflights import preflights
 from app.services.runners import comparisons
 from app.services.sites import branches
-from tests.api.calling import ok, patch_of, path_of
+from tests.api.calling import created, ok, patch_of, path_of
 from tests.console.test_rendering import HOSTILE, Shown
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True, scope="session")
@@ -476,6 +476,16 @@ def test_a_runner_is_renamed_archived_and_unarchived(browser, api, make_done_run
     assert "This runner is archived" in browser.page(link_of(runner))
     browser.post(link_of(runner, "/unarchive"))
     assert ok(api.get(path_of(runner)))["state"] == "DONE"
+
+
+def test_a_site_that_uses_the_github_app_needs_no_token(browser, api, configure):
+    configure(GITHUB_APP_ID="7", GITHUB_APP_KEY_FILE="app.pem", GITHUB_APP_GRANTS="*=acme")
+    for owner in ("acme", "widgets"):
+        created(api.post("/sites", {"repo_url": f"https://github.com/{owner}/shop.git"}))
+    listed = browser.page("/sites")
+    assert listed.count("GitHub App</span>") == 1 and listed.count("no token</span>") == 1
+    mine, other = (browser.page(f"/sites/{site['id']}") for site in ok(api.get("/sites")))
+    assert "GitHub App is used" in mine and "GitHub App is used" not in other
 
 
 def test_a_site_is_created_changed_and_deleted(browser, api):

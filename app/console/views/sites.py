@@ -18,7 +18,7 @@ from app.schemas.base import PageQuery
 from app.schemas.site import CreateSiteBody, UpdateSiteBody
 from app.services.preflights.preflights import Found
 from app.services.runners import agent_runners
-from app.services.sites import sites
+from app.services.sites import github_apps, sites
 from app.services.sites.forges import FORGES
 from app.services.sites.sites import SiteFields
 from app.services.variables import variables
@@ -36,7 +36,7 @@ NUMBERS = ("max_duration_seconds", "max_cost_usd", "max_concurrent_sessions")
 def site_list() -> Response:
     with db.transaction(read_only=True):
         query = forms.load(PageQuery(), {"page": request.args.get("page", "1"), "per_page": "50"})
-        return page("sites/index.html", found=sites.find(caller(), query))
+        return page("sites/index.html", found=sites.find(caller(), query), uses_app=github_apps.find_repository)
 
 
 @bp.get("/sites/new")
@@ -48,7 +48,8 @@ def _form(template: str, error: AppError | None, *, is_of_form: bool = True, **v
     given = request.form if error and is_of_form else None
     choices = {"agents": forms.agents(), "forges": {each.value: known.name for each, known in FORGES.items()}}
     status = error.status if error else 200
-    return page(template, status, error=error, given=given, **choices, **values)
+    uses_app = github_apps.find_repository
+    return page(template, status, error=error, given=given, uses_app=uses_app, **choices, **values)
 
 
 @bp.post("/sites")
