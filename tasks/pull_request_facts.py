@@ -14,7 +14,7 @@ from tasks.jobs.credentials import credential_of
 from tasks.jobs.host import this_host
 from workers.errors import EngineError
 from workers.forges.apps import CHECKS, PULL_REQUESTS
-from workers.forges.base import PullRequest, is_web_page
+from workers.forges.base import STATUS_NAME, PullRequest, is_web_page
 from workers.forges.checks import Check, Outcome
 from workers.forges.http import Limits
 from workers.forges.registry import make_checks, make_forge
@@ -47,7 +47,7 @@ def find_checks(site: Site, pull_request: PullRequest) -> list[Check] | None:
     token = credential_of(site, CHECKS) or ""
     try:
         checks = make_checks(site.forge.value, site.repo_url, site.forge_api_url, token, this_host(), _CHECKS_LIMITS)
-        return checks.find(pull_request.head_sha)
+        return [check for check in checks.find(pull_request.head_sha) if check.name != STATUS_NAME]
     except EngineError as failure:
         log.info("checks_not_read", site_id=str(site.id), reason=str(failure))
         return None if failure.retryable else []

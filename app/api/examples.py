@@ -68,6 +68,7 @@ SITE = {
     "pr_labels": ["agent"],
     "pr_reviewers": None,
     "pr_assignees": None,
+    "pr_status": False,
     "max_duration_seconds": None,
     "max_cost_usd": None,
     "max_concurrent_sessions": None,

@@ -55,6 +55,8 @@ class Site(Updated, Base):
     """What new pull requests get if a request names none: labels, reviewers and assignees."""
     pr_reviewers: Mapped[list[str] | None]
     pr_assignees: Mapped[list[str] | None]
+    pr_status: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
+    """Whether what is pushed for a pull request gets a commit status that links to its session."""
     mcp_servers: Mapped[list[dict[str, Any]] | None]
     """Servers of tools that agents use: the fields of each, as `services/sites/mcp_servers.py` checks them."""
     max_duration_seconds: Mapped[int | None]

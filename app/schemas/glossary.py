@@ -25,6 +25,7 @@ FIELDS = {
     "pr_labels": "Labels of new pull requests whose request names none.",
     "pr_reviewers": "People, and teams (`organization/team`), whose reviews are requested for new pull requests.",
     "pr_assignees": "People whom new pull requests are assigned to.",
+    "pr_status": "Whether what is pushed for a pull request gets a commit status that links to its session.",
     "pr_warnings": "What the last publication could not set in the pull request, such as a label that the forge does not have. Null: all was set.",
     "sensitive": "What a reviewer should not miss: `CI workflows`, `Git hooks`, `CODEOWNERS` or `.gitmodules`. Null for other files.",
     "sensitive_files": "`warn`: pull requests name the CI workflows, Git hooks, CODEOWNERS and `.gitmodules` that they change. `refuse`: such changes are not published.",

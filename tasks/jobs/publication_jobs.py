@@ -6,6 +6,7 @@ import functools
 import uuid
 
 from app import db
+from app.config import settings
 from app.escaping import one_line
 from app.models import AgentRunner, AgentRunnerSession, Publication
 from app.models.states import PublicationKind, SensitiveFiles
@@ -19,6 +20,7 @@ from tasks.jobs.artifact_io import diff_reader
 from tasks.jobs.co_authors import trailers
 from tasks.jobs.credentials import credential_of, git_credential_of
 from workers.forges.apps import FETCH, PULL_REQUESTS, PUSH
+from workers.forges.base import CommitStatus
 from workers.processes.lifeline import Lifeline
 from workers.publishing.commits import Change, Landed
 from workers.publishing.drift import DriftJob
@@ -125,6 +127,16 @@ def _pull_request_of(claim: PublicationClaim, fit: Fit) -> PullRequestSpec:
         additions=Additions(
             tuple(publication.labels or ()), tuple(publication.reviewers or ()), tuple(publication.assignees or ())
         ),
+        status=_status_of(claim) if site.pr_status else None,
+    )
+
+
+def _status_of(claim: PublicationClaim) -> CommitStatus:
+    publication, runner = claim.publication, claim.runner
+    page = f"{settings().public_url.rstrip('/')}/runners/{runner.id}"
+    made_by = claim.sessions[-1].agent if claim.sessions else "a person"
+    return CommitStatus(
+        f"{page}/sessions/{publication.session_id}" if publication.session_id else page, f"Made by {made_by}"
     )
 
 

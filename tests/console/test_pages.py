@@ -689,14 +689,15 @@ def test_a_site_says_what_its_pull_requests_have(browser, api, make_site):
         "name": "shop",
         "pr_labels": "agent, <b>,",
         "pr_title_template": "[x] {{ title }}",
+        "pr_status": "on",
     }
     assert browser.post(f"/sites/{site['id']}", **fields).status_code == 303
     saved = ok(api.get(f"/sites/{site['id']}"))
-    assert (saved["pr_labels"], saved["pr_reviewers"]) == (["agent", "<b>"], None)
+    assert (saved["pr_labels"], saved["pr_reviewers"], saved["pr_status"]) == (["agent", "<b>"], None, True)
     page = browser.page(f"/sites/{site['id']}")
     assert 'value="agent, &lt;b&gt;"' in page and 'value="[x] {{ title }}"' in page
     refused = browser.post(f"/sites/{site['id']}", **{**fields, "pr_branch_pattern": "x/{{ slug }}"})
     assert refused.status_code == 422 and 'value="x/{{ slug }}"' in refused.text
     browser.post(f"/sites/{site['id']}", repo_url=site["repo_url"], name="shop")
     saved = ok(api.get(f"/sites/{site['id']}"))
-    assert (saved["pr_labels"], saved["pr_title_template"]) == (None, None)
+    assert (saved["pr_labels"], saved["pr_title_template"], saved["pr_status"]) == (None, None, False)

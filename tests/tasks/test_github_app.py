@@ -23,7 +23,7 @@ from tasks.preflights import run_preflight
 from tasks.publications import publish
 from tasks.sessions import run_session
 from tests.asking import new_runner
-from tests.demo.apps import ID, RegisteredApp
+from tests.demo.apps import ID, PERMISSIONS, RegisteredApp
 from tests.demo.conftest import own_forge
 from tests.demo.forge import DemoForge
 from tests.tasks.conftest import read, runner_of
@@ -70,7 +70,8 @@ class Deployment:
         runner = runner_of(session.id)
         with db.transaction():
             publications.request_pull_request(self.ada, runner.id, {})
-            asked = db.session.scalars(sa.select(Publication)).one()
+            mine = sa.select(Publication).where(Publication.agent_runner_id == runner.id)
+            asked = db.session.scalars(mine).one()
         publish(str(asked.id))
         return runner_of(session.id)
 
@@ -102,6 +103,17 @@ def test_a_private_repository_is_read_and_published_without_a_token(
         shown = [str(event.payload) for event in db.session.scalars(sa.select(Event))]
     seen = f"{shown}{done.result}{caplog.text}{capfd.readouterr()}"
     assert "DONE" in seen and "ghs_" not in seen and "PRIVATE KEY" not in seen and "eyJ" not in seen
+
+
+def test_a_status_that_the_app_may_not_set_is_named_and_the_pull_request_is_there(deployment: Deployment) -> None:
+    with db.transaction():
+        sites.update(deployment.ada, deployment.site_id, SiteFields(pr_status=True))
+    after = deployment.publish(deployment.run("echo b >> a.txt"))
+    assert after.pr_state == PullRequestState.OPEN
+    [warning] = after.pr_warnings
+    assert warning.startswith("The commit status was not set. The token may lack that permission.")
+    deployment.app.install({"owner": "acme", "permissions": {**PERMISSIONS, "statuses": "write"}})
+    assert deployment.publish(deployment.run("echo c >> a.txt")).pr_warnings is None
 
 
 def test_another_account_gets_nothing_of_it(deployment: Deployment) -> None:

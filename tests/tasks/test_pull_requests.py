@@ -279,6 +279,26 @@ def test_what_the_forge_does_not_know_is_named_and_the_pull_request_is_there(
     assert work.pull["requested_reviewers"][0]["login"] == "ada"
 
 
+def test_what_is_pushed_has_a_status_that_links_to_its_session_and_is_no_check(work: Work) -> None:
+    def statuses() -> list[dict[str, Any]]:
+        path = f"/repos/{work.repository.full_name}/commits/{work.pull['head']['sha']}/status"
+        return list(work.forge.http.get(path).json()["statuses"])
+
+    work.publish()
+    assert statuses() == [], "it is off by default"
+    with db.transaction():
+        sites.update(work.ada, work.runner.site_id, SiteFields(pr_status=True))
+    work.follow_up("echo two > a.txt")
+    runner = work.publish()
+    [status] = statuses()
+    page = f"http://testserver/runners/{runner.id}/sessions/{runner.latest_session_id}"
+    assert (status["context"], status["state"], status["target_url"]) == ("agent-runners", "success", page)
+    assert status["description"] == "Made by shell" and runner.pr_warnings is None
+    work.wait()
+    check_pull_requests()
+    assert work.runner.pr_check_results is None, "it says nothing about the change"
+
+
 def test_the_checks_of_the_newest_commit_show_until_the_pull_request_is_decided(work: Work) -> None:
     def look() -> dict[str, Any] | None:
         work.wait()

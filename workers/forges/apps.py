@@ -28,7 +28,7 @@ FETCH = Use({"contents": "read"})
 # A change of a workflow cannot be pushed without the second one.
 PUSH = Use({"contents": "write"}, {"workflows": "write"})
 # Without the first one, GitHub does not turn a draft into a pull request.
-PULL_REQUESTS = Use({"contents": "write", "pull_requests": "write"}, {"issues": "write"})
+PULL_REQUESTS = Use({"contents": "write", "pull_requests": "write"}, {"issues": "write", "statuses": "write"})
 COMMENTS = Use({"pull_requests": "write"}, {"issues": "write"})
 CHECKS = Use({"checks": "read", "statuses": "read"}, {"actions": "read"})
 ISSUES = Use({"issues": "write"}, {"pull_requests": "write"})

@@ -74,6 +74,18 @@ def is_web_page(url: object) -> bool:
     return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.username is None
 
 
+@dataclass(frozen=True)
+class CommitStatus:
+    """What is shown beside a commit: that it was made here, and where that can be looked at."""
+
+    url: str
+    description: str
+
+
+STATUS_NAME = "agent-runners"
+"""The name of our statuses, which are no checks."""
+
+
 class Forge(Protocol):
     """One repository on one forge, used with one token.
 
@@ -113,3 +125,6 @@ class Forge(Protocol):
 
     def assign(self, number: int, names: Sequence[str]) -> list[str]:
         """Assign people to a pull request, besides those who are already. Returns the names that are refused."""
+
+    def set_status(self, sha: str, status: CommitStatus) -> None:
+        """Show a status that has passed, with the name `STATUS_NAME`, beside a commit."""

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from workers.errors import EngineError
-from workers.forges.base import PullRequest, State, checked
+from workers.forges.base import STATUS_NAME, CommitStatus, PullRequest, State, checked
 from workers.forges.http import Limits
 from workers.forges.places import api_and_path, no_repository
 from workers.forges.rest import Refusal, Rest
@@ -131,6 +131,13 @@ class Gitea:
                 else:
                     refused.append(name)
             return refused
+
+    def set_status(self, sha: str, status: CommitStatus) -> None:
+        """See `Forge`."""
+        given = {"state": "success", "context": STATUS_NAME, "target_url": status.url}
+        given["description"] = status.description
+        with self._rest.translated():
+            self._rest.call("POST", f"{self._repository()}/statuses/{sha}", f"the status of {sha}", given)
 
     def _is_taken(self, method: str, path: str, what: str, given: Mapping[str, Any]) -> bool:
         """Send a request; whether the forge knows the name in it and takes it."""

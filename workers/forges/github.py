@@ -13,7 +13,7 @@ from github.PullRequest import PullRequest as Answer
 from github.Repository import Repository
 
 from workers.forges import github_errors
-from workers.forges.base import PullRequest, State, checked
+from workers.forges.base import STATUS_NAME, CommitStatus, PullRequest, State, checked
 from workers.forges.failures import translated
 from workers.forges.github_places import parse
 from workers.forges.github_requester import PinnedRequester
@@ -146,7 +146,13 @@ class GitHub:
             assigned = {each["login"].lower() for each in answer["assignees"]}
             return [name for name in names if name.lower() not in assigned]
 
-    def _post(self, path: str, **values: list[str]) -> Any:
+    def set_status(self, sha: str, status: CommitStatus) -> None:
+        """See `Forge`. https://docs.github.com/en/rest/commits/statuses#create-a-commit-status"""
+        with self._translated_errors(f"the status of {sha} in {self._full_name}"):
+            given = {"state": "success", "context": STATUS_NAME, "target_url": status.url}
+            self._post(f"/statuses/{sha}", **given, description=status.description)
+
+    def _post(self, path: str, **values: list[str] | str) -> Any:
         """Send a request about the repository that PyGithub makes only for objects that it has read."""
         repository = self._repository()
         _, answer = repository.requester.requestJsonAndCheck("POST", f"{repository.url}{path}", input=values)

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from workers.errors import EngineError
-from workers.forges.base import PullRequest, State, checked
+from workers.forges.base import STATUS_NAME, CommitStatus, PullRequest, State, checked
 from workers.forges.http import Limits
 from workers.forges.places import api_and_path, no_repository
 from workers.forges.rest import Refusal, Rest
@@ -116,6 +116,17 @@ class GitLab:
     def assign(self, number: int, names: Sequence[str]) -> list[str]:
         """See `Forge`. A merge request has one assignee on GitLab's free plan."""
         return self._add_people(number, "assignee", names)
+
+    def set_status(self, sha: str, status: CommitStatus) -> None:
+        """See `Forge`. https://docs.gitlab.com/api/commits/#set-commit-pipeline-status"""
+        given = {"state": "success", "name": STATUS_NAME, "target_url": status.url, "description": status.description}
+        with self._rest.translated():
+            try:
+                self._rest.call("POST", f"{self._project()}/statuses/{sha}", f"the status of {sha}", given)
+            except Refusal as refusal:
+                # It is there already, from an earlier try to publish the same commit.
+                if "Cannot transition status" not in refusal.said:
+                    raise
 
     def _add_people(self, number: int, role: str, names: Sequence[str]) -> list[str]:
         """Add people as reviewers or assignees. GitLab leaves those out whom it does not take."""

@@ -17,7 +17,7 @@ from workers.forges.registry import make_forge
 from workers.job import Credential, Host, Secrets
 from workers.processes.lifeline import Lifeline
 from workers.publishing.commits import Change, Commits, Landed, MergeConflict, named, temporary_repository
-from workers.publishing.pull_requests import PullRequestSpec, add_to, open_or_update, refuse_ended
+from workers.publishing.pull_requests import PullRequestSpec, add_to, mark, open_or_update, refuse_ended
 from workers.repository.git import GitFailed
 from workers.repository.mirror import Mirror
 from workers.repository.remote import Remote
@@ -117,7 +117,8 @@ class _Publication:
             warning = f"> **Look closely:** this changes {', '.join(kinds)}.\n\n" if kinds else ""
             spec = replace(spec, sessions=warning + spec.sessions)
         found = open_or_update(forge, spec, job.branch, job.lifeline)
-        return Published(made, found, tuple(add_to(forge, found.number, spec.additions)))
+        warnings = [*add_to(forge, found.number, spec.additions), *mark(forge, made, spec.status)]
+        return Published(made, found, tuple(warnings))
 
     def _sensitive_kinds(self, commits: Commits, base_sha: str, made: str) -> list[str]:
         """What reviewers should not miss; raises EngineError `sensitive_files` if that must not be published."""

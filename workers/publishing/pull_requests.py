@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from workers.errors import EngineError
-from workers.forges.base import Forge, PullRequest
+from workers.forges.base import CommitStatus, Forge, PullRequest
 from workers.job import Credential
 from workers.processes.lifeline import Lifeline
 from workers.publishing.description import new_description, updated_description
@@ -43,6 +43,8 @@ class PullRequestSpec:
     draft: bool | None = None
     number: int | None = None
     additions: Additions = Additions()
+    status: CommitStatus | None = None
+    """The status of what is pushed. None: it gets none."""
     token: Credential = field(default="", repr=False)
 
 
@@ -100,6 +102,18 @@ def add_to(forge: Forge, number: int, additions: Additions) -> list[str]:
                 f"The {kind} {name} was not added: the forge does not have it, or refuses it." for name in refused
             ]
     return warnings
+
+
+def mark(forge: Forge, sha: str, status: CommitStatus | None) -> list[str]:
+    """Set the status of the commit that was pushed, if it gets one. Returns a sentence if that failed: the pull request is
+    there without it."""
+    if status is None:
+        return []
+    try:
+        forge.set_status(sha, status)
+    except EngineError as error:
+        return [f"The commit status was not set. The token may lack that permission. {error.message}"]
+    return []
 
 
 def _open(forge: Forge, spec: PullRequestSpec, branch: str) -> PullRequest:

@@ -62,6 +62,11 @@ def _site_options(function: Function) -> Function:
             ),
             click.option("--pr-assignee", "pr_assignees", multiple=True, help="A user to assign them to. Repeatable."),
             click.option(
+                "--pr-status/--no-pr-status",
+                default=None,
+                help="Whether commits of pull requests get a status that links to the session.",
+            ),
+            click.option(
                 "--with-token/--without-token",
                 default=None,
                 help="Ask for the forge's token, or read it from standard input. Or remove it.",

@@ -135,6 +135,18 @@ def update_issue(number: int) -> tuple[dict[str, Any], int]:
     return {"number": pull.number, "assignees": [person(each) for each in pull.assignees]}, 201
 
 
+@gitea.post("/repos/<owner>/<name>/statuses/<sha>")
+def create_status(sha: str) -> tuple[dict[str, Any], int]:
+    if g.repository.run("cat-file", "-e", f"{sha}^{{commit}}").returncode:
+        refuse(404, _MISSING)
+    given = request.get_json()
+    if given["state"] not in ("pending", "success", "error", "failure", "warning"):
+        refuse(422, f"invalid commit status: {given['state']}")
+    more = {"summary": given.get("description"), "url": given.get("target_url")}
+    name = given.get("context", "default")
+    return _status(checks.report(g.repository, sha, name, given["state"], is_status=True, **more)), 201
+
+
 @gitea.get("/repos/<owner>/<name>/commits/<path:ref>/status")
 def get_status(ref: str) -> dict[str, Any]:
     """The latest status of each name. Jobs of Actions report one, too. A page beyond the last is null."""

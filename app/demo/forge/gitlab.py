@@ -29,6 +29,7 @@ _JOB_STATES = {
     "cancelled": "canceled",
     "action_required": "manual",
 }
+_SETTABLE = ("pending", "running", "success", "failed", "canceled", "skipped")
 _LIMITS = {"title": 255, "description": 1_048_576}
 
 
@@ -124,6 +125,22 @@ def list_statuses(ref: str) -> list[dict[str, Any]]:
     sha = checks.resolve(g.repository, ref)
     both = (checks.reports(g.repository, sha, statuses=statuses) for statuses in (False, True))
     return page([_status(each) for found in both for each in found])
+
+
+@gitlab.post("/projects/<path:project>/statuses/<sha>")
+def set_status(sha: str) -> tuple[dict[str, Any], int]:
+    """https://docs.gitlab.com/api/commits/#set-commit-pipeline-status"""
+    if g.repository.run("cat-file", "-e", f"{sha}^{{commit}}").returncode:
+        refuse(404, {"message": "404 Commit Not Found"})
+    given = request.get_json()
+    name, state = given.get("name", "default"), given.get("state")
+    if state not in _SETTABLE:
+        refuse(400, {"error": "state does not have a valid value"})
+    known = {check.name: check.state for check in checks.of_commit(g.repository, sha, statuses=True)}
+    if known.get(name) == state:
+        refuse(400, {"message": f"Cannot transition status via :{state} from :{state}"})
+    more = {"summary": given.get("description"), "url": given.get("target_url")}
+    return _status(checks.report(g.repository, sha, name, state, is_status=True, **more)), 201
 
 
 @gitlab.get("/projects/<path:project>/jobs/<int:job_id>/trace")

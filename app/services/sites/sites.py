@@ -53,6 +53,7 @@ class SiteFields:
     pr_labels: Sequence[str] | Unset | None = UNSET
     pr_reviewers: Sequence[str] | Unset | None = UNSET
     pr_assignees: Sequence[str] | Unset | None = UNSET
+    pr_status: bool | Unset = UNSET
     mcp_servers: Sequence[Mapping[str, Any]] | Unset | None = UNSET
     max_duration_seconds: int | Unset | None = UNSET
     max_cost_usd: Decimal | Unset | None = UNSET

@@ -11,6 +11,7 @@ from tests.demo.forge import DemoForge, Repository
 from tests.workers.forges.conftest import HOST
 from tests.workers.forges.contract import Contract, Exchange, recorded
 from workers.errors import EngineError
+from workers.forges.base import CommitStatus
 from workers.forges.registry import make_forge
 
 
@@ -34,6 +35,9 @@ def test_the_adapter_and_the_forge_match_githubs_description(forge: DemoForge, r
         github.add_labels(1, ["bug", "nothing"])
         github.request_reviews(1, ["ada", "nobody", "acme/backend"])
         github.assign(1, ["ada", "nobody"])
+        github.set_status(
+            repository.branches()["feature"], CommitStatus("https://runners.example.org", "Made by codex")
+        )
     # GraphQL has a description of its own.
     exchanges = [exchange for exchange in between.exchanges if exchange.path != "/api/graphql"]
     for exchange in exchanges:

@@ -14,10 +14,11 @@ import pytest
 from tests.demo.forge import DemoForge, Repository, demo_forge, with_feature
 from tests.workers.forges.conftest import HOST
 from workers.errors import EngineError
-from workers.forges.base import Forge, PullRequest
+from workers.forges.base import CommitStatus, Forge, PullRequest
+from workers.forges.checks import Check, Outcome
 from workers.forges.http import DEFAULT_LIMITS, Limits
 from workers.forges.places import api_and_path
-from workers.forges.registry import ADAPTERS, make_forge
+from workers.forges.registry import ADAPTERS, make_checks, make_forge
 
 KINDS = list(ADAPTERS)
 APIS = {"github": "/api/v3", "gitlab": "/api/v4", "gitea": "/api/v1"}
@@ -139,6 +140,21 @@ def test_labels_reviewers_and_assignees_are_added_and_unknown_ones_named(
     reader = adapter(kind, forge, repository.full_name, forge.read_only_token)
     for action in (reader.add_labels, reader.request_reviews, reader.assign):
         refused("forge_auth", lambda action=action: action(number, ["bug" if action == reader.add_labels else "demo"]))
+
+
+def test_a_status_is_set_however_often(kind: str, forge: DemoForge, repository: Repository) -> None:
+    sha, adapted = repository.branches()["feature"], adapter(kind, forge, repository.full_name)
+    for _ in range(2):
+        adapted.set_status(sha, CommitStatus("https://runners.example.org/runners/1", "Made by codex"))
+    place = (kind, forge.clone_url(repository.full_name), None, forge.token, HOST)
+    [shown] = make_checks(*place).find(sha)
+    assert shown == Check(
+        "agent-runners", Outcome.PASSED, "Made by codex", "https://runners.example.org/runners/1", shown.log_id
+    )
+    reader = adapter(kind, forge, repository.full_name, forge.read_only_token)
+    refused("forge_auth", lambda: reader.set_status(sha, CommitStatus("https://runners.example.org", "x")))
+    with pytest.raises(EngineError):
+        adapted.set_status("0" * 40, CommitStatus("https://runners.example.org", "x"))
 
 
 def test_long_texts_are_shortened(kind: str, forge: DemoForge, repository: Repository) -> None:
