@@ -1,8 +1,9 @@
-"""Control groups: the kernel counts and limits what the processes of one attempt use together.
+"""Control groups: the kernel counts and limits what the processes of one attempt, or of one git command, use together.
 
 Versions 1 and 2 work, if the worker may create groups: as root, or in a subtree that is delegated to its user
 (systemd's `Delegate=yes` with `DelegateSubgroup=`). The files are documented in the kernel's
-Documentation/admin-guide/cgroup-v2.rst and cgroup-v1. Each attempt has one group, named like its workspace.
+Documentation/admin-guide/cgroup-v2.rst and cgroup-v1. Each attempt has one group, named like its workspace; for
+those of git see `git_group.py`.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ _REMOVE_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class GroupParents:
-    """The parent folder of the attempts' groups, by controller. With version 2 it is the same for all."""
+    """The parent folder of the groups, by controller. With version 2 it is the same for all."""
 
     folders: Mapping[str, Path]
     version: int
 
 
 class Group:
-    """The group of one attempt, made by `open_group`."""
+    """One group, made by `open_group`."""
 
     def __init__(self, name: str, parents: GroupParents) -> None:
         self._folders = {controller: folder / name for controller, folder in parents.folders.items()}
