@@ -13,7 +13,7 @@ from app.services.publishing.pull_requests import CheckResults, PullRequestFacts
 from tasks.jobs.credentials import credential_of
 from tasks.jobs.host import this_host
 from workers.errors import EngineError
-from workers.forges.apps import CHECKS, PULL_REQUESTS
+from workers.forges.apps import CHECKS, READ_PULL_REQUESTS
 from workers.forges.base import STATUS_NAME, PullRequest, is_web_page
 from workers.forges.checks import Check, Outcome
 from workers.forges.http import Limits
@@ -34,7 +34,7 @@ def get_facts(site: Site, number: int) -> PullRequestFacts:
 
 def get_pull_request(site: Site, number: int) -> PullRequest:
     """A pull request with everything that the forge shows of it, except its checks. Raises as `get_facts`."""
-    token = credential_of(site, PULL_REQUESTS) or ""
+    token = credential_of(site, READ_PULL_REQUESTS) or ""
     forge = make_forge(site.forge.value, site.repo_url, site.forge_api_url, token, this_host(), _LIMITS)
     return forge.get_pull_request(number)
 

@@ -11,7 +11,8 @@ import pytest
 import sqlalchemy as sa
 
 from app import db
-from app.models import Event, Publication
+from app.demo.forge import checks
+from app.models import AgentRunner, Event, Publication
 from app.models.states import Forge, PullRequestState, Scope, SessionState
 from app.services.accounts import accounts
 from app.services.callers import Caller
@@ -20,12 +21,12 @@ from app.services.publishing import publications
 from app.services.sites import github_apps, sites
 from app.services.sites.sites import SiteFields
 from tasks.preflights import run_preflight
-from tasks.publications import publish
+from tasks.publications import check_pull_requests, publish
 from tasks.sessions import run_session
 from tests.asking import new_runner
 from tests.demo.apps import ID, PERMISSIONS, RegisteredApp
 from tests.demo.conftest import own_forge
-from tests.demo.forge import DemoForge
+from tests.demo.forge import DemoForge, Repository
 from tests.tasks.conftest import read, runner_of
 
 __all__ = ["own_forge"]
@@ -103,6 +104,24 @@ def test_a_private_repository_is_read_and_published_without_a_token(
         shown = [str(event.payload) for event in db.session.scalars(sa.select(Event))]
     seen = f"{shown}{done.result}{caplog.text}{capfd.readouterr()}"
     assert "DONE" in seen and "ghs_" not in seen and "PRIVATE KEY" not in seen and "eyJ" not in seen
+
+
+def test_what_becomes_of_the_pull_request_and_its_checks_is_read(deployment: Deployment) -> None:
+    done = deployment.run("echo b >> a.txt")
+    deployment.publish(done)
+    [pull] = deployment.forge.pulls("acme/shop")
+    repository = Repository("acme", "shop", deployment.forge.root / "acme/shop.git")
+    checks.report(repository, pull["head"]["sha"], "tests", "failure")
+
+    def look() -> AgentRunner:
+        with db.transaction():
+            db.session.execute(sa.update(AgentRunner).values(pr_check_due_at=db.now(-1)))
+        check_pull_requests()
+        return runner_of(done.id)
+
+    assert look().pr_check_results["failed"] == 1
+    deployment.forge.merge("acme/shop", pull["number"])
+    assert look().pr_state == PullRequestState.MERGED
 
 
 def test_a_status_that_the_app_may_not_set_is_named_and_the_pull_request_is_there(deployment: Deployment) -> None:

@@ -29,6 +29,7 @@ FETCH = Use({"contents": "read"})
 PUSH = Use({"contents": "write"}, {"workflows": "write"})
 # Without the first one, GitHub does not turn a draft into a pull request.
 PULL_REQUESTS = Use({"contents": "write", "pull_requests": "write"}, {"issues": "write", "statuses": "write"})
+READ_PULL_REQUESTS = Use({"pull_requests": "read"})
 COMMENTS = Use({"pull_requests": "write"}, {"issues": "write"})
 CHECKS = Use({"checks": "read", "statuses": "read"}, {"actions": "read"})
 ISSUES = Use({"issues": "write"}, {"pull_requests": "write"})

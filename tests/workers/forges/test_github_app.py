@@ -22,7 +22,7 @@ from tests.workers.forges.conftest import HOST
 from tests.workers.forges.contract import Contract, recorded
 from workers.errors import EngineError
 from workers.forges import github_app
-from workers.forges.apps import CHECKS, COMMENTS, FETCH, ISSUES, PULL_REQUESTS, PUSH, GitHubApp, Use
+from workers.forges.apps import CHECKS, COMMENTS, FETCH, ISSUES, PULL_REQUESTS, PUSH, READ_PULL_REQUESTS, GitHubApp, Use
 from workers.forges.registry import make_checks, make_forge
 
 
@@ -72,7 +72,8 @@ def test_it_is_for_one_repository_and_one_use(forge: DemoForge, app: GitHubApp) 
         assert pushed(forge, secret) is works
     for secret in (reads, writes):
         assert ask(forge, secret, "/repos/acme/shop/pulls").status_code == 403
-    assert ask(forge, comments, "/repos/acme/shop/pulls").status_code == 200
+    for secret in (comments, token(app, READ_PULL_REQUESTS)()):
+        assert ask(forge, secret, "/repos/acme/shop/pulls").status_code == 200
     assert ask(forge, comments, "/repos/acme/other/pulls").status_code == 404
 
 
