@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.deployment import Deployment, seconds_to_sleep
+from tests.deployment import PATIENCE_SECONDS, Deployment, seconds_to_sleep
+from tests.listening import Listener
 
 
 def hanging_once(deployment: Deployment) -> tuple[str, str]:
@@ -41,17 +43,29 @@ def held_back(deployment: Deployment, name: str, count: int) -> tuple[list[dict[
 
 @contextlib.contextmanager
 def being_fetched(deployment: Deployment, name: str) -> Iterator[dict[str, Any]]:
-    """Its repository's server takes the connection and says nothing."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(60)
-        url = f"http://127.0.0.1:{server.getsockname()[1]}/{name}.git"
+    """Its repository's server sends headers without end. Git gives up after a minute if it says nothing."""
+    asked, done = threading.Event(), threading.Event()
+
+    def drip(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            # The first connection only shows that the server answers.
+            if connection.recv(1):
+                asked.set()
+                connection.sendall(b"HTTP/1.1 200 OK\r\n")
+                while not done.wait(1):
+                    connection.sendall(b"X-Waiting: yes\r\n")
+
+    with Listener(drip) as server:
+        url = f"http://127.0.0.1:{server.port}/{name}.git"
         site = deployment.call(
             "POST", "/sites", json={"name": name, "repo_url": url, "forge": "none", "default_agent": "shell"}
         )
         runner = deployment.run(site, "echo done > a.txt")
-        connection, _ = server.accept()
-        with connection:
+        assert asked.wait(PATIENCE_SECONDS), "git did not ask the server"
+        try:
             yield runner
+        finally:
+            done.set()
 
 
 def with_work(deployment: Deployment, runner: dict[str, Any]) -> dict[str, Any] | None:

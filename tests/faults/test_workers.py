@@ -14,7 +14,7 @@ import pytest
 from app.config import Settings
 from tests.deployment import Deployment, deployed, free_port, processes_with, seconds_to_sleep, wait_for
 from tests.faults import invariants
-from tests.faults.agents import at_work
+from tests.faults.agents import GONE_WITHIN_SECONDS, at_work
 from tests.faults.conftest import POSTGRES_ONLY, SLOW, WORKERS
 from tests.faults.sessions import assert_ran_again, being_fetched, hanging_once, start, with_work
 from tests.workers.engine import needs_bubblewrap
@@ -30,8 +30,8 @@ def test_a_worker_that_is_killed_leaves_no_agent_and_the_session_runs_again(depl
 
     deployment.kill(found.worker)
 
-    wait_for("the end of the agent", lambda: not processes_with(marker), seconds=6)
-    wait_for("the end of the pool", lambda: not found.pool.is_running(), seconds=6)
+    wait_for("the end of the agent", lambda: not processes_with(marker), GONE_WITHIN_SECONDS)
+    wait_for("the end of the pool", lambda: not found.pool.is_running(), GONE_WITHIN_SECONDS)
     assert_ran_again(deployment, runner)
 
 
@@ -45,7 +45,7 @@ def test_a_process_of_the_pool_that_is_killed_leaves_no_agent_and_a_worker_that_
 
     found.pool.kill()
 
-    wait_for("the end of the agent", lambda: not processes_with(marker), seconds=6)
+    wait_for("the end of the agent", lambda: not processes_with(marker), GONE_WITHIN_SECONDS)
     assert_ran_again(deployment, runner)
     assert deployment.processes[found.worker].poll() is None
 
@@ -181,7 +181,7 @@ def test_nothing_in_a_sandbox_outlives_its_worker(one_deployment: Deployment, vi
         found.pool.kill()
     else:
         deployment.kill("walled")
-    wait_for("the end of every process", lambda: not processes_with(marker), seconds=6)
+    wait_for("the end of every process", lambda: not processes_with(marker), GONE_WITHIN_SECONDS)
 
     if victim == "pool":
         deployment.kill("walled")
@@ -204,7 +204,7 @@ def test_nothing_of_a_fetch_outlives_its_worker(one_deployment: Deployment, vict
             found.pool.kill()
 
         # Another attempt may fetch by then.
-        wait_for("the end of git", lambda: not set(found.agents) & set(processes_with(url)), seconds=6)
+        wait_for("the end of git", lambda: not set(found.agents) & set(processes_with(url)), GONE_WITHIN_SECONDS)
     assert deployment.ended(runner)["failure"]["stage"] == "checkout"
 
 
