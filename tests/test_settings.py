@@ -81,6 +81,18 @@ def test_a_committer_has_a_name_and_an_address() -> None:
     assert read(COMMITTER="Runners <runners@example.org>").committer
 
 
+def test_a_github_app_has_a_key_and_is_granted_to_accounts() -> None:
+    for half in ({"GITHUB_APP_ID": "7"}, {"GITHUB_APP_KEY_FILE": "app.pem"}):
+        with pytest.raises(SettingsError, match="GITHUB_APP_KEY_FILE must be set together"):
+            read(**half)
+    account = "0198c0de-0000-7000-8000-000000000001"
+    for grant in ("acme", "=acme", "ada=acme", f"{account}=", f"{account}=a/b/c", f"*=acme,{account}=a b"):
+        with pytest.raises(SettingsError, match="AGENT_RUNNERS_GITHUB_APP_GRANTS must be a list of ACCOUNT=OWNER"):
+            read(GITHUB_APP_GRANTS=grant)
+    grants = ("*=acme", f"{account}=widgets/shop.js")
+    assert read(GITHUB_APP_GRANTS=", ".join(grants)).github_app_grants == grants
+
+
 def test_the_public_url_follows_the_port_if_it_is_not_set() -> None:
     assert read(WEB_PORT="9000").public_url == "http://127.0.0.1:9000"
     assert read(WEB_PORT="9000", PUBLIC_URL="https://runners.example.com").public_url == "https://runners.example.com"

@@ -19,7 +19,7 @@ from app.services.publishing.written_texts import Fit, fitting, write
 from tasks.jobs.artifact_io import diff_reader
 from tasks.jobs.co_authors import trailers
 from tasks.jobs.credentials import credential_of, git_credential_of
-from workers.forges.apps import FETCH, PULL_REQUESTS, PUSH
+from workers.forges.apps import FETCH, PULL_REQUESTS, PULL_REQUESTS_WITH_STATUS, PUSH
 from workers.forges.base import CommitStatus
 from workers.processes.lifeline import Lifeline
 from workers.publishing.commits import Change, Landed
@@ -114,7 +114,7 @@ def _pull_request_of(claim: PublicationClaim, fit: Fit) -> PullRequestSpec:
     return PullRequestSpec(
         forge=site.forge.value,
         api_url=site.forge_api_url,
-        token=credential_of(site, PULL_REQUESTS) or "",
+        token=credential_of(site, PULL_REQUESTS_WITH_STATUS if site.pr_status else PULL_REQUESTS) or "",
         base=runner.branch,
         default_title=written.title,
         before=written.before,

@@ -28,7 +28,8 @@ FETCH = Use({"contents": "read"})
 # A change of a workflow cannot be pushed without the second one.
 PUSH = Use({"contents": "write"}, {"workflows": "write"})
 # Without the first one, GitHub does not turn a draft into a pull request.
-PULL_REQUESTS = Use({"contents": "write", "pull_requests": "write"}, {"issues": "write", "statuses": "write"})
+PULL_REQUESTS = Use({"contents": "write", "pull_requests": "write"}, {"issues": "write"})
+PULL_REQUESTS_WITH_STATUS = Use(PULL_REQUESTS.needed, {**PULL_REQUESTS.wanted, "statuses": "write"})
 READ_PULL_REQUESTS = Use({"pull_requests": "read"})
 COMMENTS = Use({"pull_requests": "write"}, {"issues": "write"})
 CHECKS = Use({"checks": "read", "statuses": "read"}, {"actions": "read"})

@@ -175,8 +175,7 @@ def test_requests_and_answers_match_githubs_description(registered: RegisteredAp
     seen = [(each.method, each.status) for each in between.exchanges]
     assert seen == [("GET", 200), ("POST", 201), ("GET", 200), ("GET", 200), ("GET", 200), ("GET", 404), ("GET", 401)]
     asked = between.exchanges[1].sent
-    # The installation may not write statuses.
-    assert asked == {"repositories": ["shop"], "permissions": {**PULL_REQUESTS.needed, "issues": "write"}}
+    assert asked == {"repositories": ["shop"], "permissions": {**PULL_REQUESTS.needed, **PULL_REQUESTS.wanted}}
 
 
 def test_what_it_lacks_is_found(registered: RegisteredApp) -> None:
