@@ -70,7 +70,9 @@ def test_a_wrong_key_is_reported(real: Real) -> None:
 @pytest.mark.parametrize("real", [each for each in SANDBOXED if each.id in COMMANDS], indirect=True)
 def test_an_answer_that_breaks_off_is_a_failure_and_keeps_the_work(real: Real) -> None:
     attempt = run(real, NOTE, directive("end"))
-    assert code(attempt.outcome) == ("agent_failed", "agent") and "broke off" in str(attempt.outcome.failure)
+    # Gemini takes the beginning of an answer for all of it. The others call again.
+    expected = "agent_failed" if real.agent == "gemini" else "model_unavailable"
+    assert code(attempt.outcome) == (expected, "agent") and "broke off" in str(attempt.outcome.failure)
     assert "+kept" in real.engine.diff
 
 

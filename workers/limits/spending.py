@@ -17,7 +17,7 @@ from workers.limits.prices import Prices
 
 # A reset at least this far away is a quota that is used up, rather than a rate that was exceeded for a moment.
 _QUOTA_SECONDS = 60.0
-# So many refusals in a row end a session whose program would continue.
+# So many refusals in a row end a session whose program would continue. So many answers in a row that break off are no accident.
 _REFUSALS = 3
 # So many answers in a row that break off. Most programs give up earlier; each try costs.
 _MOST_BROKEN = 10
@@ -40,6 +40,10 @@ class Spending:
         self._limited: Limited | None = None
         self._broken: Ended | None = None
         """The last answer, if it broke off."""
+        self._broken_turn: Ended | None = None
+        """The last answer of the conversation, if it broke off: not one for a title and the like."""
+        self._has_tools = False
+        """Whether a call has offered tools. Then those of the conversation do, and the others do not."""
         self._broke_off = 0
         """How many answers in a row broke off."""
         self._refused = 0
@@ -113,7 +117,7 @@ class Spending:
             limited, refused, since = self._limited, self._refused, self._refused_since
             broken, broke_off = self._broken, self._broke_off
         if broken and broke_off >= _MOST_BROKEN:
-            raise _incomplete(broken, f"So did {broke_off - 1} before it.")
+            raise _unavailable(broken, f"So did {broke_off - 1} before it.")
         if limited is None or refused < _REFUSALS:
             return
         failure = self._limit(limited, limited.message)
@@ -124,7 +128,7 @@ class Spending:
         """Another agent begins: what became of its predecessor's calls does not concern it."""
         with self._lock:
             self._limited, self._refused = None, 0
-            self._broken, self._broke_off = None, 0
+            self._broken, self._broken_turn, self._broke_off, self._has_tools = None, None, 0, False
 
     def explain(self, failure: EngineError | None) -> EngineError | None:
         """The failure of an agent, or the cause of it: the provider refused its last call, or did not complete the last answer.
@@ -132,17 +136,24 @@ class Spending:
         Some programs take the beginning of an answer for all of it, and report success.
         """
         with self._lock:
-            limited, broken = self._limited, self._broken
-        if failure and limited:
-            return self._limit(limited, failure.message)
-        if broken and (failure is None or failure.code in _UNEXPLAINED):
-            return _incomplete(broken, failure.message if failure else "The agent took it for all of the answer.")
+            limited, broken, turn = self._limited, self._broken or self._broken_turn, self._broken_turn
+            broke_off = self._broke_off
+        if limited and (failure or turn):
+            return self._limit(limited, failure.message if failure else _CUT)
+        if turn and failure is None:
+            explained = _unavailable if broke_off >= _REFUSALS else _incomplete
+            return explained(turn, "The agent took it for all of the answer.")
+        if broken and failure and failure.code in _UNEXPLAINED:
+            return _unavailable(broken, failure.message)
         return failure
 
     def _note(self, report: Ended | Limited | Refusal) -> None:
         match report:
             case Ended():
                 self._broken = None if report.complete else report
+                self._has_tools |= report.offers_tools
+                if report.offers_tools or not self._has_tools:
+                    self._broken_turn = self._broken
                 self._broke_off = 0 if report.complete else self._broke_off + 1
                 if self._broken:
                     self._steps.append(Step("The model's answer broke off", report.error or _CUT, category="system"))
@@ -203,8 +214,15 @@ class Spending:
 
 
 def _incomplete(broken: Ended, said: str) -> EngineError:
+    """One answer that breaks off does not say that the server fails."""
     message = f"The model's last answer broke off. {broken.error or _CUT} Run the session again.\n{said}"
     return EngineError("agent_failed", "agent", message, retryable=True)
+
+
+def _unavailable(broken: Ended, said: str) -> EngineError:
+    """The server completes no answers."""
+    message = f"The model's last answer broke off. {broken.error or _CUT} Try again later.\n{said}"
+    return EngineError("model_unavailable", "agent", message, retryable=True)
 
 
 def _format_time(seconds: float) -> str:

@@ -257,11 +257,46 @@ def test_a_stream_is_complete_where_it_says_so(
     assert [(each.complete, each.error) for each in calling.ended()] == [(complete, error)]
 
 
+@pytest.mark.parametrize(
+    ("api", "path", "last", "status"),
+    [
+        ("anthropic", "/v1/messages", {"type": "error", "error": {"type": "overloaded_error"}}, 529),
+        ("anthropic", "/v1/messages", {"type": "error", "error": {"type": "invalid_request_error"}}, None),
+        ("openai", "/responses", {"type": "response.failed", "response": {"error": {"code": "server_error"}}}, 500),
+        ("openai", "/responses", {"type": "error", "code": "rate_limit_exceeded", "message": "Slow down"}, 429),
+        ("openai", "/chat/completions", {"error": {"message": "Bad gateway", "code": 502}}, 502),
+        ("openai", "/chat/completions", {"error": {"message": "Too long", "code": 400}}, None),
+        ("gemini", STREAM, {"error": {"code": 503, "message": "Overloaded", "status": "UNAVAILABLE"}}, 503),
+    ],
+)
+def test_an_error_in_the_middle_of_an_answer_refuses_the_call(
+    opened: Open, api: str, path: str, last: dict[str, Any], status: int | None
+) -> None:
+    with answering([chunk({"type": "ping"}), chunk(last)]) as url:
+        calling = opened(api, url)
+        calling.post(api, path, {**CHAT, "stream": True})
+    refusals = [each.status for each in calling.reports if isinstance(each, Limited)]
+    assert refusals == ([] if status is None else [status])
+    assert [each.complete for each in calling.ended()] == [False]
+
+
+@pytest.mark.parametrize(
+    ("offered", "is_offered"),
+    [({"tools": [{"function": {"name": "bash"}}]}, True), ({"tools": []}, False), ({"user": '"tools": [1]'}, False)],
+)
+def test_a_call_of_a_conversation_is_told_by_its_tools(opened: Open, offered: dict[str, Any], is_offered: bool) -> None:
+    for api, path, body in (("openai", "/chat/completions", CHAT), ("gemini", STREAM, CONTENTS)):
+        with answering([b"data: [DONE]\n\n"]) as url:
+            calling = opened(api, url)
+            calling.post(api, path, {**body, **offered})
+        assert [each.offers_tools for each in calling.ended()] == [is_offered]
+
+
 def test_a_stream_with_the_usual_end_is_complete_without_a_reason(opened: Open) -> None:
     with answering([chunk({"choices": [{"delta": {"content": "Hi"}}]}), b"data: [DONE]\n\n"]) as url:
         calling = opened("openai", url)
         calling.post("openai", "/chat/completions", {**CHAT, "stream": True})
-    assert calling.ended() == [Ended(None, None, complete=True)]
+    assert calling.ended() == [Ended(None, None, complete=True, offers_tools=False)]
 
 
 def test_a_closed_gateway_takes_no_token(opened: Open) -> None:

@@ -16,9 +16,13 @@ from tests.workers.gateway.agents import Caller, ask
 from workers.agents.registry import AGENTS
 from workers.agents.scripted import ScriptedAgent
 from workers.agents.shell import SCRIPT
+from workers.egress.gateway.process import Ended, Limited
+from workers.errors import EngineError
 from workers.events import Refusal, Step, Takeover, Usage
 from workers.job import Fallback, Limits
 from workers.limits.budget import Budget
+from workers.limits.prices import Prices
+from workers.limits.spending import Spending
 from workers.sandbox import Place
 
 # gpt-5 costs 1.25 $ for a million tokens of input, 0.125 $ where they are cached, and 10 $ for a million of output.
@@ -145,6 +149,38 @@ def test_an_answer_that_breaks_off_fails_a_program_that_does_not_notice(engine: 
     assert attempt.steps.count("The model's answer broke off") == 1 and "+kept" in engine.diff
 
 
+TURN, TURN_BROKE = (Ended("gpt-5", None, complete=each, offers_tools=True) for each in (True, False))
+TITLE, TITLE_BROKE = (Ended("gpt-5", None, complete=each, offers_tools=False) for each in (True, False))
+OVERLOADED = Limited(529, exhausted=False, reset_at=None, message="Overloaded")
+GAVE_UP = EngineError("agent_failed", "agent", "It gave up.")
+
+
+@pytest.mark.parametrize(
+    ("reports", "failure", "expected"),
+    [
+        pytest.param([TURN, TITLE_BROKE], None, None, id="a title breaks off last"),
+        pytest.param([TITLE_BROKE, TURN], None, None, id="a title breaks off first"),
+        pytest.param([TURN_BROKE, TITLE], None, "agent_failed", id="a title follows a broken turn"),
+        pytest.param([TURN_BROKE, TITLE], GAVE_UP, "model_unavailable", id="it gives up after a title"),
+        pytest.param([TITLE_BROKE], None, "agent_failed", id="no call offers tools"),
+        pytest.param([TURN, TURN_BROKE], GAVE_UP, "model_unavailable", id="it gives up"),
+        pytest.param([TURN, TURN_BROKE, TURN_BROKE], None, "agent_failed", id="two break off in a row"),
+        pytest.param([TURN, *[TURN_BROKE] * 3], None, "model_unavailable", id="three break off in a row"),
+        pytest.param([OVERLOADED, TURN_BROKE], None, "model_unavailable", id="an overloaded server says so"),
+        pytest.param([TURN, OVERLOADED, TITLE_BROKE], None, None, id="it says so of a title"),
+        pytest.param([TURN], GAVE_UP, "agent_failed", id="it fails for itself"),
+    ],
+)
+def test_a_broken_answer_of_the_conversation_counts(
+    reports: list[Ended | Limited], failure: EngineError | None, expected: str | None
+) -> None:
+    spending = Spending(Budget(Limits()), Prices(None), "OPENAI_API_KEY")
+    for each in reports:
+        spending.count(each)
+    explained = spending.explain(failure)
+    assert (explained.code if explained else None) == expected
+
+
 def test_a_program_that_calls_again_after_an_answer_broke_off_succeeds(engine: Engine, model: ModelServer) -> None:
     attempt = engine.run(f"{ask('gpt-5', directive('end'))} || {ask()}", environment=model.environment())
     assert attempt.outcome.failure is None
@@ -155,7 +191,7 @@ def test_a_program_that_goes_on_while_all_answers_break_off_is_ended(engine: Eng
     asked = len(model.requests)
     script = f"while true; do {ask('gpt-5', directive('end'))} || sleep 0.2; done"
     attempt = engine.run(script, environment=model.environment())
-    assert code(attempt.outcome) == ("agent_failed", "agent") and "broke off" in str(attempt.outcome.failure)
+    assert code(attempt.outcome) == ("model_unavailable", "agent") and "broke off" in str(attempt.outcome.failure)
     # A busy worker notices late.
     assert 10 <= len(model.requests) - asked <= 60
 
@@ -215,11 +251,11 @@ def second(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(AGENTS, "second", Second)
 
 
-@pytest.mark.parametrize("status", [402, 503])
+@pytest.mark.parametrize("ends", [directive("status", 402), directive("status", 503), directive("end")])
 def test_another_agent_goes_on_where_the_model_takes_no_calls(
-    engine: Engine, model: ModelServer, second: None, status: int
+    engine: Engine, model: ModelServer, second: None, ends: str
 ) -> None:
-    script = f"echo kept > new.txt; echo I wrote it; {ask('gpt-5', directive('status', status))}"
+    script = f"echo kept > new.txt; echo I wrote it; {ask('gpt-5', ends)}"
     fallbacks = (Fallback("not-there"), Fallback("second"))
     attempt = engine.run(script, environment=model.environment(), fallbacks=fallbacks)
     assert attempt.outcome.failure is None, attempt.text
@@ -228,6 +264,14 @@ def test_another_agent_goes_on_where_the_model_takes_no_calls(
     assert "not-there cannot take over" in attempt.steps and "second takes over from shell" in attempt.steps
     assert "Another agent, shell, began" in attempt.text and "- I wrote it" in attempt.text
     assert "ANTHROPIC_API_KEY" in attempt.text and "\\nOPENAI_API_KEY" not in attempt.text
+
+
+def test_no_other_agent_goes_on_after_one_broken_answer_that_the_first_took_for_all_of_it(
+    engine: Engine, model: ModelServer, second: None
+) -> None:
+    script = f"{ask('gpt-5', directive('end'))} || true"
+    attempt = engine.run(script, environment=model.environment(), fallbacks=(Fallback("second"),))
+    assert code(attempt.outcome) == ("agent_failed", "agent")
 
 
 def test_without_another_agent_the_session_fails_with_quota(engine: Engine, model: ModelServer) -> None:

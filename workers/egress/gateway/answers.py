@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from .apis import Api, error_in
+from .apis import Api, error_in, message_of
 from .counts import Counts
 
 # The last event of OpenAI's Responses repeats the whole answer.
@@ -23,11 +23,16 @@ class Meter:
         self._streams = streams
         self.is_complete = False
         """Whether it has all arrived. A stream says so itself: its connection may be closed in any case."""
-        self.error: str | None = None
-        """What an error in the middle of a stream says."""
+        self.error: dict[str, object] = {}
+        """The error in the middle of a stream, if there is one."""
         self._rest = bytearray()
         self._usage: dict[str, object] = {}
         self._counts: Counts | None = None
+
+    @property
+    def message(self) -> str | None:
+        """What the error says."""
+        return message_of(self.error)
 
     def feed(self, piece: bytes) -> Counts | None:
         """Read a piece of the answer."""

@@ -174,11 +174,46 @@ class Gemini(Api):
 APIS: dict[str, Api] = {"anthropic": Anthropic(), "openai": OpenAI(), "gemini": Gemini()}
 
 
-def error_in(event: dict[str, Any]) -> str | None:
-    """What the error says that an event of a stream reports, if it does."""
+# What errors in the middle of an answer are called, and the status that they have in front of one.
+_STATUSES = {
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+    "insufficient_quota": 429,
+    "billing_error": 402,
+    "api_error": 500,
+    "server_error": 500,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+    "server_is_overloaded": 529,
+}
+
+
+def error_in(event: dict[str, Any]) -> dict[str, object]:
+    """The error that an event of a stream reports; empty if it reports none."""
     flat = event if event.get("type") == "error" else {}
-    error = inner(event, "error") or inner(inner(event, "response"), "error") or flat
+    return inner(event, "error") or inner(inner(event, "response"), "error") or flat
+
+
+def message_of(error: dict[str, object]) -> str | None:
+    """What such an error says."""
     return _text(error.get("message"))
+
+
+def status_of(error: dict[str, object]) -> int | None:
+    """The HTTP status that such an error would have had before the answer began, if that is known."""
+    for name in (error.get("code"), error.get("type")):
+        if isinstance(name, str) and name in _STATUSES:
+            return _STATUSES[name]
+    return number(error.get("code")) or None
+
+
+_OFFERS_TOOLS = re.compile(rb'"tools"\s*:\s*\[\s*[^]\s]')
+
+
+def offers_tools(body: bytes) -> bool:
+    """Whether a call offers tools. Those of a conversation do; those for a title and the like do not."""
+    # In the text of a message its quotes would be escaped.
+    return _OFFERS_TOOLS.search(body) is not None
 
 
 def phrase(status: int) -> str:

@@ -40,17 +40,19 @@ class Used:
 
 @dataclass(frozen=True)
 class Ended:
-    """An answer has ended: it is `complete`, or broke off. `error` is what its server said then, if anything."""
+    """An answer has ended: it is `complete`, or broke off. `error` is what its server said then, if anything. `offers_tools` is
+    whether its call did."""
 
     model: str | None
     error: str | None
     complete: bool
+    offers_tools: bool
 
 
 @dataclass(frozen=True)
 class Limited:
-    """The provider took no call: because of the key (401), of a rate, because the account is used up, or because its server is
-    overloaded, fails or does not answer (from 500 on).
+    """The provider took no call, or ended its answer for the same reason: because of the key (401), of a rate, because the account
+    is used up, or because its server is overloaded, fails or does not answer (from 500 on).
 
     `reset_at` is in seconds since 1970.
     """

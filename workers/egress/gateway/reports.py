@@ -40,9 +40,10 @@ class Reports:
         fields = dataclasses.asdict(counts) if counts else None
         self._tell({"kind": "used", "call": call, "model": model, "url": url, "counts": fields})
 
-    def ended(self, model: str | None, error: str | None, *, complete: bool) -> None:
+    def ended(self, model: str | None, error: str | None, *, complete: bool, offers_tools: bool) -> None:
         """Report the end of an answer. Returns when the worker knows it, so before the agent does."""
-        self._tell({"kind": "ended", "model": model, "error": error, "complete": complete})
+        fields = {"model": model, "error": error, "complete": complete, "offers_tools": offers_tools}
+        self._tell({"kind": "ended", **fields})
 
     def limited(self, fields: dict[str, object]) -> None:
         """Report that the provider accepts no more calls for now."""

@@ -7,6 +7,7 @@ usage is passed on only when the worker has counted it. So the agent never has a
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from ..refusals import Refusals
 from ..rules import Refused
 from .agent_connection import Agent, Caps
 from .answers import Meter
-from .apis import Denied
+from .apis import Denied, offers_tools, status_of
 from .bound import Bound, find_bound, pass_on
 from .quota import limited, words_of
 from .reports import Reports
@@ -153,7 +154,7 @@ class Server:
             if answer.status >= 400:
                 self._pass_error(agent, call, answer)
             else:
-                self._pass_answer(agent, call, answer)
+                self._pass_answer(agent, call, answer, has_tools=offers_tools(body))
 
     def _pass_error(self, agent: Agent, call: Call, answer: httpcore.Response) -> None:
         body = bytearray()
@@ -174,7 +175,7 @@ class Server:
         agent.send(text)
         agent.end()
 
-    def _pass_answer(self, agent: Agent, call: Call, answer: httpcore.Response) -> None:
+    def _pass_answer(self, agent: Agent, call: Call, answer: httpcore.Response, *, has_tools: bool) -> None:
         streams = _header(answer, b"content-type").startswith(b"text/event-stream")
         meter = _Metered(self._reports, call, streams=streams) if call.generates else None
         length = _header(answer, b"content-length")
@@ -196,7 +197,7 @@ class Server:
         except OSError:
             is_cut = True
         if meter:
-            meter.finish(is_cut=is_cut)
+            meter.finish(is_cut=is_cut, has_tools=has_tools)
         if is_cut:
             # The server broke off, and so does the agent's connection.
             agent.abort()
@@ -220,12 +221,16 @@ class _Metered:
             self._is_counted = True
             self._reports.used(self._number, self._meter.model, self._url, counts)
 
-    def finish(self, *, is_cut: bool) -> None:
+    def finish(self, *, is_cut: bool, has_tools: bool) -> None:
         meter = self._meter
         counts = meter.finish(is_cut=is_cut)
         if counts or not self._is_counted:
             self._reports.used(self._number, meter.model, self._url, counts)
-        self._reports.ended(meter.model, meter.error, complete=meter.is_complete)
+        status = None if meter.is_complete else status_of(meter.error)
+        if status and (report := limited(status, {}, json.dumps(meter.error))):
+            # It refuses the call as it could have done before the answer.
+            self._reports.limited({**report, "message": meter.message or ""})
+        self._reports.ended(meter.model, meter.message, complete=meter.is_complete, offers_tools=has_tools)
 
 
 def _error(status: int, message: str) -> dict[str, object]:
