@@ -80,7 +80,9 @@ def test_output_without_spaces_is_cut_after_redaction(end: int) -> None:
 
 
 @pytest.mark.parametrize("kept", range(1, len("s3cret-value")))
-@pytest.mark.parametrize("before", ["x" * 20_000, "s3cret-value " * 20_000, ""])
+@pytest.mark.parametrize(
+    "before", ["x" * 20_000, "s3cret-value " * 20_000, ""], ids=["long line", "many secrets", "nothing"]
+)
 def test_a_cut_line_ends_before_a_secret_might_begin(before: str, kept: int) -> None:
     data = (before + "s3cret-value"[:kept]).encode()
     line = redactor("s3cret-value").line(Line(data, lost=100))
