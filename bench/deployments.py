@@ -15,7 +15,8 @@ import psutil
 import sqlalchemy as sa
 
 from app.config import Settings
-from tests.deployment import Deployment, free_port
+from tests.deployment import Deployment
+from tests.ports import free_port
 from tests.postgres import postgres_database
 
 # Said by an agent, it shows in a step.

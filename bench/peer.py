@@ -18,7 +18,8 @@ import httpx
 
 from bench.deployments import SAY_TIME
 from bench.figures import Figure, Size, Skipped
-from tests.deployment import free_port, wait_for
+from tests.deployment import wait_for
+from tests.ports import free_port
 
 FOLDER = Path(__file__).parents[1] / ".peer"
 SKIPPED = Skipped(

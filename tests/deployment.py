@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -285,16 +283,6 @@ class Deployment:
 
     def diff(self, runner: dict[str, Any], session: dict[str, Any], kind: str) -> str:
         return self.call("GET", f"/agent_runners/{runner['id']}/sessions/{session['id']}/diff/{kind}")
-
-
-def free_port() -> int:
-    """A port that is free, as are the next two; below those that the system hands out by itself meanwhile."""
-    while True:
-        port = random.randrange(20_000, 30_000)
-        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
-            for number in range(port, port + 3):
-                stack.enter_context(socket.socket()).bind(("127.0.0.1", number))
-            return port
 
 
 def git(path: Path, *arguments: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import itertools
 import os
 import select
 import signal
@@ -22,6 +23,7 @@ from pathlib import Path
 import boto3
 
 from tests.listening import Listener
+from tests.ports import free_port
 
 BIN = Path(sys.executable).parent
 ACCESS_KEY, SECRET_KEY = "test:tester", "testing"
@@ -95,7 +97,7 @@ class S3Server:
         (folder / "srv" / "d1").mkdir(parents=True)
         (folder / "swift.conf").write_text(_SWIFT)
         self.folder = folder
-        self._ports = dict(zip(("object", "container", "account", "proxy"), _free_ports(4), strict=True))
+        self._ports = dict(zip(("object", "container", "account", "proxy"), itertools.count(free_port()), strict=False))
         self._processes: list[subprocess.Popen[bytes]] = []
         self.url = f"http://127.0.0.1:{self._ports['proxy']}"
         for name, port in self._ports.items():
@@ -188,14 +190,6 @@ def breaking(server: S3Server, after: int) -> Iterator[Breaking]:
         yield made
     finally:
         made.close()
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 def _make_ring(folder: Path, name: str, port: int) -> None:

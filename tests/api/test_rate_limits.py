@@ -11,7 +11,8 @@ from app import rate_limits
 from app.errors import TooMany
 from app.models.states import Scope
 from tests.api.calling import created, ok, refused
-from tests.deployment import Deployment, free_port, wait_for
+from tests.deployment import Deployment, wait_for
+from tests.ports import free_port
 
 pytestmark = pytest.mark.same_on_both_databases
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.cli.processes import environment, path_with_refused_bubblewrap, run, wait_for
-from tests.deployment import free_port
+from tests.ports import free_port
 from tests.program import Started
 from tests.workers.engine import needs_bubblewrap
 

@@ -13,7 +13,7 @@ import redis
 
 from app.cli.deployment.broker import find_server
 from tests.cli.processes import environment, run, wait_for
-from tests.deployment import free_port
+from tests.ports import free_port
 from tests.program import Started
 
 PASSWORD = "correct-horse"

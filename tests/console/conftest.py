@@ -17,7 +17,8 @@ from tests.api.calling import Api, Person, created
 from tests.api.conftest import ada, api, app, follow_up, join, make_done_runner, make_runner, make_site, worker
 from tests.console.browser import Browser
 from tests.console.chromium import Windows, require_chromium, running_chromium
-from tests.deployment import Deployment, free_port, wait_for
+from tests.deployment import Deployment, wait_for
+from tests.ports import free_port
 
 __all__ = ["ada", "api", "app", "follow_up", "join", "make_done_runner", "make_runner", "make_site", "worker"]
 

@@ -10,9 +10,9 @@ import pytest
 
 from tests.agents.real import REAL_AGENTS
 from tests.cli.processes import PROGRAM, environment
-from tests.deployment import free_port
 from tests.model_servers import KEY, directive, model_server
 from tests.model_servers.script import FINAL
+from tests.ports import free_port
 from tests.workers.engine import needs_bubblewrap
 
 KEYS = {"codex": "OPENAI_API_KEY", "claude": "ANTHROPIC_API_KEY"}

@@ -15,7 +15,7 @@ from app.client import Event
 from app.demo.deployment import NO_SANDBOX, choose_sandbox
 from app.demo.repository import clone
 from tests.cli.processes import PROGRAM, environment, path_with_refused_bubblewrap, wait_for
-from tests.deployment import free_port
+from tests.ports import free_port
 from tests.processes import each_process
 from tests.workers.engine import SANDBOXES, USUAL_SANDBOX
 

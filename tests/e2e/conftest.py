@@ -10,8 +10,9 @@ import httpx
 import pytest
 
 from tests.demo.forge import DemoForge, demo_forge
-from tests.deployment import Deployment, deployed, free_port, wait_for
+from tests.deployment import Deployment, deployed, wait_for
 from tests.matrix import usual
+from tests.ports import free_port
 from tests.postgres import postgres_database
 from tests.s3 import s3_server
 

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.deployment import Deployment, deployed, free_port
+from tests.deployment import Deployment, deployed
 from tests.faults import invariants
+from tests.ports import free_port
 from tests.postgres import postgres_database
 from tests.s3 import S3Server, s3_server
 from tests.services.conftest import ada, ask, site

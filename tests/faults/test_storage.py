@@ -13,10 +13,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.deployment import Deployment, deployed, free_port, wait_for
+from tests.deployment import Deployment, deployed, wait_for
 from tests.faults.conftest import SLOW, WORKERS, checked
 from tests.faults.sessions import assert_done_at_once, count, start
 from tests.mounts import needs_mounts, small_disk
+from tests.ports import free_port
 from tests.s3 import S3Server
 
 DISK_MEGABYTES = 32

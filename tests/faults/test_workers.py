@@ -12,11 +12,12 @@ import psutil
 import pytest
 
 from app.config import Settings
-from tests.deployment import Deployment, deployed, free_port, processes_with, seconds_to_sleep, wait_for
+from tests.deployment import Deployment, deployed, processes_with, seconds_to_sleep, wait_for
 from tests.faults import invariants
 from tests.faults.agents import GONE_WITHIN_SECONDS, at_work
 from tests.faults.conftest import POSTGRES_ONLY, SLOW, WORKERS
 from tests.faults.sessions import assert_ran_again, being_fetched, hanging_once, start, with_work
+from tests.ports import free_port
 from tests.workers.engine import needs_bubblewrap
 
 REAL = ("LEASE_SECONDS", "HEARTBEAT_SECONDS", "SWEEP_SECONDS", "REDISPATCH_SECONDS", "SOFT_SHUTDOWN_SECONDS")

@@ -10,7 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.deployment import PROGRAM, free_port, git
+from tests.deployment import PROGRAM, git
+from tests.ports import free_port
 
 
 class Shell:

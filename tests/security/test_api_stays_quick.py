@@ -15,7 +15,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.deployment import Deployment, deployed, free_port, wait_for
+from tests.deployment import Deployment, deployed, wait_for
+from tests.ports import free_port
 from tests.workers.engine import USUAL_SANDBOX, linux
 
 # One deployment at a time: two of them would only slow each other down.

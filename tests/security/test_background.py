@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.deployment import Deployment, deployed, free_port, wait_for
+from tests.deployment import Deployment, deployed, wait_for
 from tests.listening import Listener
+from tests.ports import free_port
 from tests.processes import each_process
 from tests.workers.engine import linux
 

@@ -19,7 +19,8 @@ import redis
 import sqlalchemy as sa
 
 from tests.demo.forge import TOKEN, DemoForge, demo_forge
-from tests.deployment import Deployment, free_port
+from tests.deployment import Deployment
+from tests.ports import free_port
 from tests.security.ordinary_user import needs_root, run_again
 from tests.workers.engine import linux, needs_bubblewrap
 

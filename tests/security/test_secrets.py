@@ -15,8 +15,9 @@ import pytest
 import sqlalchemy as sa
 
 from tests.demo.forge import DemoForge, Repository, demo_forge, git
-from tests.deployment import Deployment, deployed, free_port
+from tests.deployment import Deployment, deployed
 from tests.matrix import usual
+from tests.ports import free_port
 from tests.postgres import postgres_database
 
 # The tests tell one story on one deployment, the last of them about what those before it stored.

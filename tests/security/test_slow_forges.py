@@ -10,8 +10,9 @@ import pytest
 
 from tasks.worker import CONTROL_TASKS
 from tests.demo.forge import demo_forge
-from tests.deployment import Deployment, deployed, free_port, wait_for
+from tests.deployment import Deployment, deployed, wait_for
 from tests.faults.test_publishing import PUSH, assert_published_once, changed_runners
+from tests.ports import free_port
 from tests.workers.engine import linux
 
 pytestmark = [linux, pytest.mark.timeout(300)]

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import httpx
 
-from tests.deployment import Deployment, free_port, wait_for
+from tests.deployment import Deployment, wait_for
+from tests.ports import free_port
 
 NOWHERE = "redis+socket:///nonexistent/broker.sock?virtual_host=0"
 

@@ -9,7 +9,8 @@ import pytest
 
 from tests.api.calling import Api
 from tests.api.conftest import ada, api, app, join, make_runner, make_site, worker
-from tests.deployment import Deployment, free_port, wait_for
+from tests.deployment import Deployment, wait_for
+from tests.ports import free_port
 from tests.streams.reading import Stream
 
 __all__ = ["ada", "api", "app", "join", "make_runner", "make_site", "worker"]

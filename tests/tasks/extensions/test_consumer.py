@@ -11,7 +11,8 @@ import redis
 from celery import Celery
 
 from app import queue
-from tests.deployment import Deployment, free_port, wait_for
+from tests.deployment import Deployment, wait_for
+from tests.ports import free_port
 
 OF_US = {"task": queue.PUBLISH, "id": "x", "lang": "py"}
 UNREADABLE: list[tuple[str, bytes, dict[str, Any]]] = [

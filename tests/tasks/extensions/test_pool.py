@@ -16,8 +16,9 @@ import redis
 
 from app.queue import SESSIONS
 from tasks.extensions.session_pool import SessionPool
-from tests.deployment import Deployment, free_port, seconds_to_sleep, wait_for
+from tests.deployment import Deployment, seconds_to_sleep, wait_for
 from tests.faults.agents import at_work
+from tests.ports import free_port
 
 FOR_EVER = "3600"
 
