@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 import ssl
 import threading
 from collections.abc import Iterator
@@ -65,16 +66,12 @@ def mail_server(tls: ssl.SSLContext | None = None, *, is_encrypted_at_once: bool
     if tls is not None and not is_encrypted_at_once:
         options["tls_context"] = tls
     loop = asyncio.new_event_loop()
-    opened: dict[SMTP, Any] = {}
+    opened: list[tuple[Any, socket.socket]] = []
 
     class Protocol(SMTP):
         def connection_made(self, transport: Any) -> None:
-            opened[self] = transport
+            opened.append((transport, transport.get_extra_info("socket")))
             super().connection_made(transport)
-
-        def connection_lost(self, error: Exception | None) -> None:
-            opened.pop(self, None)
-            super().connection_lost(error)
 
     async def listen() -> asyncio.Server:
         return await loop.create_server(
@@ -87,11 +84,12 @@ def mail_server(tls: ssl.SSLContext | None = None, *, is_encrypted_at_once: bool
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
-        for transport in list(opened.values()):
+        for transport, _ in opened:
             # One that was closed already may have let go of what would be aborted.
             if not transport.is_closing():
                 transport.abort()
-        while opened:
+        # A protocol does not learn that its connection was lost if that was during a TLS handshake.
+        while any(connection.fileno() >= 0 for _, connection in opened):
             await asyncio.sleep(0.01)
 
     listening = loop.run_until_complete(listen())
