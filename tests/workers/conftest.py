@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.workers.attempts import Engine, engine_in
+from tests.workers.engine import USUAL_SANDBOX
 from tests.workers.repositories import dispose_of_prepared, make_host
 from workers.job import Host
 
@@ -27,6 +29,13 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def host(tmp_path: Path) -> Host:
     """A host that may fetch from the test's folder."""
     return make_host(tmp_path / "work")
+
+
+@pytest.fixture(params=USUAL_SANDBOX)
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """An engine with the usual sandbox."""
+    with engine_in(tmp_path, request.param) as made:
+        yield made
 
 
 @pytest.fixture(autouse=True)

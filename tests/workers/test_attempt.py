@@ -10,16 +10,15 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from tests.bubblewrap import REFUSED, fake_bubblewrap
-from tests.workers.attempts import Engine, code, engine_in
+from tests.workers.attempts import Engine, code
 from tests.workers.engine import (
     IS_ROOT,
-    USUAL_SANDBOX,
     Stubborn,
     eventually,
     linux,
@@ -38,12 +37,6 @@ from workers.processes.lines import Line
 
 SECRET = "s3cret-key-of-the-model"
 CREDENTIAL = "s3cret-token-of-the-forge"
-
-
-@pytest.fixture(params=USUAL_SANDBOX)
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    with engine_in(tmp_path, request.param) as made:
-        yield made
 
 
 def test_a_change_becomes_a_diff(engine: Engine) -> None:

@@ -13,8 +13,7 @@ import httpx
 import pytest
 
 from tests.listening import Listener
-from tests.workers.attempts import Engine, code, engine_in
-from tests.workers.engine import USUAL_SANDBOX
+from tests.workers.attempts import Engine, code
 from workers.egress.gateway.process import open_gateway
 from workers.events import Refusal
 from workers.job import BoundSecret, Host
@@ -113,12 +112,6 @@ def test_what_could_hide_the_secret_or_leads_inside_is_refused(shop: Shop, tmp_p
         answer = http.get(url)
         assert answer.status_code == 502 and "private address" in answer.json()["error"]
     assert len(shop.heads) == asked
-
-
-@pytest.fixture(params=USUAL_SANDBOX)
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    with engine_in(tmp_path, request.param) as made:
-        yield made
 
 
 def test_an_agent_that_searches_everything_does_not_find_it(engine: Engine, shop: Shop) -> None:

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
-from tests.workers.attempts import Engine, code, engine_in
-from tests.workers.engine import USUAL_SANDBOX, Stubborn, linux, sigterm_once, sigterm_raises
+from tests.workers.attempts import Engine, code
+from tests.workers.engine import Stubborn, linux, sigterm_once, sigterm_raises
 from workers.job import Limits
 
 each_agent = pytest.mark.parametrize("agent", ["shell", "scripted"])
 ODD = "\u202e\u200b\u200d\x1b[31m\x07 $(id) `id` \"'\\ %s {x} </system> \U0001f600 \u0085 é"
-
-
-@pytest.fixture(params=USUAL_SANDBOX)
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    with engine_in(tmp_path, request.param) as made:
-        yield made
 
 
 def test_an_edit_of_the_scripted_agent_becomes_a_diff(engine: Engine) -> None:
