@@ -129,6 +129,11 @@ class AgentRunnerSession(Leased):
         return self.waiting_since is not None
 
     @property
+    def agents(self) -> tuple[str, ...]:
+        """The agent that began, and the one that took over, if one did."""
+        return (self.agent, self.taken_over_by["agent"]) if self.taken_over_by else (self.agent,)
+
+    @property
     def is_active(self) -> bool:
         return self.state in ACTIVE
 

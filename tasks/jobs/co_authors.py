@@ -18,8 +18,7 @@ def trailers(sessions: Iterable[AgentRunnerSession], author: User, site: Site) -
             named.setdefault(_trailer(session.user.full_name, session.user.email))
         if session.requested_by:
             named.setdefault(_trailer(session.requested_by, _address(session.requested_by, site)))
-        successor = (session.taken_over_by["agent"],) if session.taken_over_by else ()
-        for agent in (session.agent, *successor):
+        for agent in session.agents:
             named.setdefault(_trailer(agent, f"{agent}@agent-runners.invalid"))
     return "\n".join(named)
 

@@ -134,7 +134,7 @@ def _pull_request_of(claim: PublicationClaim, fit: Fit) -> PullRequestSpec:
 def _status_of(claim: PublicationClaim) -> CommitStatus:
     publication, runner = claim.publication, claim.runner
     page = f"{settings().public_url.rstrip('/')}/runners/{runner.id}"
-    made_by = claim.sessions[-1].agent if claim.sessions else "a person"
+    made_by = ", then ".join(claim.sessions[-1].agents) if claim.sessions else "a person"
     return CommitStatus(
         f"{page}/sessions/{publication.session_id}" if publication.session_id else page, f"Made by {made_by}"
     )

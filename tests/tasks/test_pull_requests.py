@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from app import db, queue
 from app.demo.forge import checks
-from app.models import AgentRunner, LastRun, Publication
+from app.models import AgentRunner, AgentRunnerSession, LastRun, Publication
 from app.models.states import Forge, PullRequestState
 from app.services.accounts import accounts
 from app.services.publishing import publications, pull_requests
@@ -297,6 +297,12 @@ def test_what_is_pushed_has_a_status_that_links_to_its_session_and_is_no_check(w
     work.wait()
     check_pull_requests()
     assert work.runner.pr_check_results is None, "it says nothing about the change"
+    work.follow_up("echo three > a.txt")
+    with db.transaction():
+        session = db.session.get(AgentRunnerSession, work.runner.latest_session_id)
+        session.taken_over_by = {"agent": "scripted", "model": None}
+    work.publish()
+    assert statuses()[0]["description"] == "Made by shell, then scripted"
 
 
 def test_the_checks_of_the_newest_commit_show_until_the_pull_request_is_decided(work: Work) -> None:
