@@ -61,12 +61,18 @@ class DemoForge:
         self.http = httpx.Client(base_url=self.api_url, headers=bearer, trust_env=False, verify=False)
 
     def make_repository(
-        self, owner: str, name: str, files: Mapping[str, str | bytes], *, private: bool = False
+        self,
+        owner: str,
+        name: str,
+        files: Mapping[str, str | bytes],
+        *,
+        private: bool = False,
+        object_format: str = "sha1",
     ) -> Repository:
         """A repository with one commit on `main`."""
         repository = Repository(owner, name, self.root / owner / f"{name}.git")
-        command = ["git", "init", "--quiet", "--bare", "--initial-branch=main", "--template=", str(repository.folder)]
-        subprocess.run(command, env=git_environment(), check=True)
+        options = ("--quiet", "--bare", "--initial-branch=main", "--template=", f"--object-format={object_format}")
+        subprocess.run(["git", "init", *options, str(repository.folder)], env=git_environment(), check=True)
         if private:
             (repository.folder / "private").touch()
         repository.commit("main", files, "The first commit")

@@ -33,9 +33,13 @@ __all__ = ["forge", "own_forge"]
 class Work:
     """A runner on a repository of the forge, whose first session is done."""
 
-    def __init__(self, forge: DemoForge, session_id: uuid.UUID, kind: Forge = Forge.GITHUB) -> None:
+    def __init__(
+        self, forge: DemoForge, session_id: uuid.UUID, kind: Forge = Forge.GITHUB, object_format: str = "sha1"
+    ) -> None:
         self.forge, self.first = forge, session_id
-        self.repository: Repository = forge.make_repository("ada", f"r{session_id.hex}", {"a.txt": "a\n"})
+        files: dict[str, str | bytes] = {"a.txt": "a\n"}
+        name = f"r{session_id.hex}"
+        self.repository: Repository = forge.make_repository("ada", name, files, object_format=object_format)
         self.ada = ada_of(session_id)
         address = forge.clone_url(self.repository.full_name)
         there = SiteFields(repo_url=address, forge=kind, access_token=forge.token)

@@ -63,12 +63,12 @@ def write(folder: Path, files: dict[str, str | bytes]) -> None:
         path.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-def make_origin(folder: Path, files: dict[str, str | bytes]) -> Path:
+def make_origin(folder: Path, files: dict[str, str | bytes], object_format: str = "sha1") -> Path:
     """A repository with one commit on `main`. Git makes the first with these files, and others are copies of it."""
-    made = _made_origins.setdefault(repr(files), _folder_of_origins() / str(len(_made_origins)))
+    made = _made_origins.setdefault(repr((files, object_format)), _folder_of_origins() / str(len(_made_origins)))
     if not made.exists():
         made.mkdir()
-        git(made, "init", "--quiet", "--initial-branch=main", "--template=")
+        git(made, "init", "--quiet", "--initial-branch=main", "--template=", f"--object-format={object_format}")
         for name in ("hooks", "info"):
             (made / ".git" / name).mkdir()
         write(made, files)

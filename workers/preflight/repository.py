@@ -101,7 +101,9 @@ def _check_push(git: Git, remote: Remote) -> Check:
         reason = remote.translate(error)
         if reason.code == "repository_auth":
             return Check("push", "failed", _PUSH_REFUSED, "push_refused")
-        return failed("push", reason)
+        # The server has let us begin. Only then git compares the format of ids with that of our commit.
+        if reason.code != "object_format_changed":
+            return failed("push", reason)
     except EngineError as error:
         return failed("push", error)
     return Check("push", "ok", "New branches may be pushed.")

@@ -146,7 +146,8 @@ class Commits:
             except NotSigned as reason:
                 log.warning("signing_failed", reason=str(reason))
                 raise EngineError("signing_failed", "publish", _UNSIGNED) from reason
-            lines += ["gpgsig " + signature.replace("\n", "\n ")]
+            header = "gpgsig" if self.git.object_format == "sha1" else "gpgsig-sha256"
+            lines += [f"{header} " + signature.replace("\n", "\n ")]
         return self._store(lines, message)
 
     def _commit_here(self, tree: str, parents: Iterable[str], change: Change) -> str:

@@ -8,6 +8,7 @@ of our own does not (`tests/workers/repository/test_git_safety.py` shows both).
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import selectors
@@ -27,6 +28,7 @@ from workers.limits.git_limits import GitLimits
 from workers.processes.launch import Launch, Supervised, supervised
 from workers.processes.lifeline import Lifeline
 from workers.repository.git_config import CONFIG
+from workers.repository.object_format import object_format
 
 # The worker's variables that git gets. The others may hold secrets or change what git does.
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
@@ -110,6 +112,11 @@ class Git:
     budget: Budget | None = None
     deadline: float | None = None
     limits: GitLimits = GitLimits()
+
+    @functools.cached_property
+    def object_format(self) -> str:
+        """The format of the object ids in the directory."""
+        return object_format(self.directory)
 
     def run(
         self,

@@ -13,38 +13,43 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from workers.repository.object_format import ID_LENGTHS
 from workers.repository.objects import Entry
 
 _HEADER = struct.Struct(">4sLL")
 # The file's state in ten numbers, its object and the length of its path.
-_ENTRY = struct.Struct(">40s20sH")
+_ENTRIES = {name: struct.Struct(f">40s{length // 2}sH") for name, length in ID_LENGTHS.items()}
 # The times of its last changes in seconds and nanoseconds, device, inode, mode, user, group and size.
 _STATE = struct.Struct(">10L")
 _MODE, _MODE_BYTES = 6, slice(24, 28)
 _LONGEST, _EXTENDED = 0xFFF, 0x4000
 _ALIGNMENT = 8
-_CHECKSUM = 20
 
 
-def write_index(file: Path, entries: Mapping[bytes, Entry]) -> None:
-    """Write an index with these files. Git knows nothing of the state on disk, so it will read the files."""
-    data = bytearray(_HEADER.pack(b"DIRC", 2, len(entries)))
+def write_index(file: Path, entries: Mapping[bytes, Entry], object_format: str) -> None:
+    """Write an index with these files, for a repository of that format. Git knows nothing of the state on disk, so it will read the files."""
+    data, packed = bytearray(_HEADER.pack(b"DIRC", 2, len(entries))), _ENTRIES[object_format]
     for path, entry in sorted(entries.items()):
         numbers = [0] * 10
         numbers[_MODE] = int(entry.mode, 8)
-        record = _ENTRY.pack(_STATE.pack(*numbers), bytes.fromhex(entry.id.decode()), min(len(path), _LONGEST)) + path
+        id = bytes.fromhex(entry.id.decode())
+        record = packed.pack(_STATE.pack(*numbers), id, min(len(path), _LONGEST)) + path
         data += record + bytes(_ALIGNMENT - len(record) % _ALIGNMENT)
-    file.write_bytes(data + _checksum(data))
+    file.write_bytes(data + _checksum(data, object_format))
 
 
-def read_index(file: Path) -> dict[bytes, Entry]:
-    """The files in an index that git wrote; empty if there is none. Raises ValueError for a damaged one or another version."""
-    return {path: Entry(b"%06o" % record.mode, record.object.hex().encode()) for path, record in _records(file)}
+def read_index(file: Path, object_format: str) -> dict[bytes, Entry]:
+    """The files in an index that git wrote; empty if there is none. Raises ValueError for a damaged one, another version, or
+    the index of a repository of another format."""
+    return {
+        path: Entry(b"%06o" % record.mode, record.object.hex().encode())
+        for path, record in _records(file, object_format)
+    }
 
 
-def read_records(file: Path) -> dict[bytes, Record]:
+def read_records(file: Path, object_format: str) -> dict[bytes, Record]:
     """As `read_index`, with the state of each file on disk when git last looked at it."""
-    return dict(_records(file))
+    return dict(_records(file, object_format))
 
 
 class Record(NamedTuple):
@@ -75,24 +80,25 @@ class Record(NamedTuple):
         return self.state == _STATE.pack(*(number & 0xFFFFFFFF for number in (*changed, *written, *numbers)))
 
 
-def _records(file: Path) -> Iterator[tuple[bytes, Record]]:
+def _records(file: Path, object_format: str) -> Iterator[tuple[bytes, Record]]:
     try:
         data = file.read_bytes()
     except FileNotFoundError:
         return
-    if data[-_CHECKSUM:] != _checksum(data[:-_CHECKSUM]):
+    checksum_bytes, packed = ID_LENGTHS[object_format] // 2, _ENTRIES[object_format]
+    if data[-checksum_bytes:] != _checksum(data[:-checksum_bytes], object_format):
         raise ValueError(f"{file} is damaged")
     signature, version, count = _HEADER.unpack_from(data)
     if signature != b"DIRC" or version not in (2, 3):
         raise ValueError(f"{file} is not an index of version 2 or 3")
     place = _HEADER.size
     for _ in range(count):
-        state, name, flags = _ENTRY.unpack_from(data, place)
-        start = place + _ENTRY.size + (2 if flags & _EXTENDED else 0)
+        state, name, flags = packed.unpack_from(data, place)
+        start = place + packed.size + (2 if flags & _EXTENDED else 0)
         end = data.index(b"\0", start)
         yield data[start:end], Record(state, name)
         place = end + _ALIGNMENT - (end - place) % _ALIGNMENT
 
 
-def _checksum(data: bytes | bytearray) -> bytes:
-    return hashlib.sha1(data, usedforsecurity=False).digest()
+def _checksum(data: bytes | bytearray, object_format: str) -> bytes:
+    return hashlib.new(object_format, data, usedforsecurity=False).digest()

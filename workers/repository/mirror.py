@@ -11,10 +11,10 @@ import logging
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 from workers.errors import EngineError
 from workers.job import Credential, Host
@@ -26,12 +26,13 @@ from workers.repository.branch_names import check_branch
 from workers.repository.fetch import Fetch
 from workers.repository.git import Git, GitFailed, OverLimit
 from workers.repository.mirror_lock import mirror_lock
+from workers.repository.object_format import ID, ID_LENGTHS, other_format
 from workers.repository.remote import Remote
 
 log = logging.getLogger(__name__)
 
-_FULL_SHA = re.compile(r"[0-9a-f]{40}")
-_ANY_SHA = re.compile(r"[0-9a-fA-F]{7,40}")
+_FULL_SHA = re.compile(ID)
+_ANY_SHA = re.compile(r"[0-9a-fA-F]{7,64}")
 # What git says when the remote or the network failed, rather than the mirror.
 _OF_REMOTE = (
     *("unable to access", "ould not read from remote", "hung up", "RPC failed", "does not appear to be", "early EOF"),
@@ -39,6 +40,7 @@ _OF_REMOTE = (
 )
 # With this many packs looking up an object becomes slow, so small packs are merged.
 _MAX_PACKS = 24
+Fetched = TypeVar("Fetched")
 
 
 class CommitRequest(Protocol):
@@ -88,15 +90,15 @@ class Mirror:
         """The requested commit, by its full id, and its branch. Fetches it if it is not in the mirror.
 
         No network is used if the commit is known and the branch is named. Raises EngineError `branch_not_found`,
-        `base_gone`, `repository_auth`, `repository_unreachable`, `repository_refused` or `fetch_timeout`; FetchBusy
-        if another process has fetched for longer than the mirror's `patience`.
+        `base_gone`, `object_format_changed`, `repository_auth`, `repository_unreachable`, `repository_refused` or
+        `fetch_timeout`; FetchBusy if another process has fetched for longer than the mirror's `patience`.
         """
         wanted = (request.base_sha or request.sha or "").lower()
         if wanted and not _ANY_SHA.fullmatch(wanted):
             raise EngineError(
                 "base_gone",
                 "checkout",
-                f"{wanted!r} is not a commit id. Use the full or abbreviated SHA-1 of a commit.",
+                f"{wanted!r} is not a commit id. Use the full or abbreviated id of a commit.",
             )
         if wanted and request.branch is not None and self._keeps(wanted):
             return Base(wanted, request.branch)
@@ -132,9 +134,12 @@ class Mirror:
         with self._lock(wait=False) as is_ours:
             if not is_ours:
                 return None
-            self._create()
-            fetch = Fetch(self._git, remote, self._host.fetch_timeout_seconds)
-            commit = fetch.branch(request.branch or fetch.default_branch())
+
+            def fetched() -> str:
+                fetch = Fetch(self._git, remote, self._host.fetch_timeout_seconds)
+                return fetch.branch(request.branch or fetch.default_branch())
+
+            commit = self._in_its_format(fetched)
             self._merge_packs()
             return commit
 
@@ -177,14 +182,31 @@ class Mirror:
 
     def _obtain(self, wanted: str, branch: str | None, remote: Remote) -> Base:
         """As `obtain_base`, for a base that is not in the mirror. The lock is held."""
-        self._create()
-        fetch = Fetch(self._git, remote, self._host.fetch_timeout_seconds)
-        branch = fetch.default_branch() if branch is None else branch
-        base_sha = self._find(wanted, branch, fetch) if wanted else fetch.branch(branch)
-        if not self._keeps(base_sha):
-            self._git.run("update-ref", f"refs/base/{base_sha}", base_sha)
+
+        def fetched() -> Base:
+            fetch = Fetch(self._git, remote, self._host.fetch_timeout_seconds)
+            name = fetch.default_branch() if branch is None else branch
+            return Base(self._find(wanted, name, fetch) if wanted else fetch.branch(name), name)
+
+        base = self._in_its_format(fetched)
+        if not self._keeps(base.sha):
+            self._git.run("update-ref", f"refs/base/{base.sha}", base.sha)
         self._merge_packs()
-        return Base(base_sha, branch)
+        return base
+
+    def _in_its_format(self, fetch: Callable[[], Fetched]) -> Fetched:
+        """What `fetch` returns. A mirror without a base is made again if the remote has the other object format.
+
+        The lock is held. Raises EngineError `object_format_changed` if there is a base, and what `fetch` does.
+        """
+        self._create()
+        try:
+            return fetch()
+        except EngineError as error:
+            if error.code != "object_format_changed" or any(self.directory.glob("refs/base/*")):
+                raise
+        self._init(other_format(self._git.object_format))
+        return fetch()
 
     def _replace(self, wanted: str, branch: str | None, remote: Remote, error: EngineError | OSError) -> Base:
         """Recreate the mirror, beside the damaged one, which `error` comes from. Raises `error` if that fails as well.
@@ -240,7 +262,7 @@ class Mirror:
         with contextlib.suppress(GitFailed):
             return self._commit(wanted)
         try:
-            if _FULL_SHA.fullmatch(wanted):
+            if len(wanted) == ID_LENGTHS[self._git.object_format]:
                 with _ignoring("base_gone"):
                     fetch.commit(wanted)
                     return self._commit(wanted)
@@ -248,7 +270,9 @@ class Mirror:
                 fetch.branch(branch)
             return self._commit(wanted)
         except GitFailed as failed:
-            message = f"The repository has no commit {wanted}. It may have been removed by a force push."
+            is_other = _FULL_SHA.fullmatch(wanted) and len(wanted) != ID_LENGTHS[self._git.object_format]
+            reason = "It is an id of another object format" if is_other else "It may have been removed by a force push"
+            message = f"The repository has no commit {wanted}. {reason}."
             raise EngineError("base_gone", "checkout", message) from failed
 
     def _commit(self, name: str) -> str:
@@ -269,17 +293,24 @@ class Mirror:
         Raises OSError if it is damaged.
         """
         if not self.directory.is_dir():
-            _remove(self.directory)
-            new = self.directory.with_name(self.directory.name + ".new")
-            shutil.rmtree(new, ignore_errors=True)
-            new.mkdir()
-            replace(self._git, directory=new).run("init", "--quiet", "--bare", "--template=", str(new))
-            new.rename(self.directory)
+            self._init("sha1")
         # Git does without it, and those who borrow the mirror's objects do not.
         (self.directory / "config").stat()
         for pattern in ("*.lock", "refs/**/*.lock", "objects/pack/tmp_*", "objects/pack/.tmp-*"):
             for leftover in self.directory.glob(pattern):
                 leftover.unlink(missing_ok=True)
+
+    def _init(self, object_format: str) -> None:
+        """Put an empty mirror of that format in the place of what is there. The lock is held."""
+        new = self.directory.with_name(self.directory.name + ".new")
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir()
+        options = ("--quiet", "--bare", "--template=", f"--object-format={object_format}")
+        replace(self._git, directory=new).run("init", *options, str(new))
+        _remove(self.directory)
+        new.rename(self.directory)
+        # A copy does not remember the format of what was there.
+        self._git = replace(self._git)
 
     def _merge_packs(self) -> None:
         sizes = [pack.stat().st_size for pack in self.directory.glob("objects/pack/*.pack")]

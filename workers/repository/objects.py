@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import subprocess
+import tempfile
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from io import BytesIO
 from typing import NamedTuple
@@ -19,7 +20,7 @@ from workers.repository.git import Git, GitFailed, read_output
 _GROUP = 200
 _KEPT_ERRORS = 16_384
 _TREE = b"40000"
-NOTHING = b"0" * 40
+_NOTHING = b"0" * 40
 SUBMODULE = b"160000"
 
 
@@ -38,8 +39,8 @@ class Entry(NamedTuple):
         return cls(_TREE, name.encode())
 
 
-NO_ENTRY = Entry(b"000000", NOTHING)
-"""What a path has that does not exist, as in the output of git."""
+NO_ENTRY = Entry(b"000000", _NOTHING)
+"""What a path has that does not exist, as in the output of git for SHA-1."""
 
 
 class Objects:
@@ -64,12 +65,14 @@ class Objects:
             raise GitFailed("cat-file", 128, f"there is no tree {name}", self._git.stage)
         data = b"".join(self._content(header))
         found: dict[bytes, Entry] = {}
-        place = 0
+        place, id_bytes = 0, header.index(b" ") // 2
         while place < len(data):
             space = data.index(b" ", place)
             end = data.index(b"\0", space)
-            found[data[space + 1 : end]] = Entry(_plain(data[place:space]), data[end + 1 : end + 21].hex().encode())
-            place = end + 21
+            found[data[space + 1 : end]] = Entry(
+                _plain(data[place:space]), data[end + 1 : end + 1 + id_bytes].hex().encode()
+            )
+            place = end + 1 + id_bytes
         return found
 
     def id_of(self, name: str) -> str:
@@ -110,8 +113,17 @@ class Objects:
         """Store a tree and return its id."""
         ordered = sorted(entries.items(), key=lambda item: item[0] + b"/" if item[1].is_tree else item[0])
         data = b"".join(b"%s %s\0%s" % (each.mode, name, bytes.fromhex(each.id.decode())) for name, each in ordered)
+        if self._git.object_format != "sha1":
+            return self._hash_object(data)
         stored = LooseObjectDB(str(self._git.directory / "objects")).store(IStream("tree", len(data), BytesIO(data)))
         return str(stored.hexsha.decode())
+
+    def _hash_object(self, tree: bytes) -> str:
+        """Store a tree by a process of git, as gitdb knows SHA-1 only."""
+        with tempfile.TemporaryFile(dir=self._git.directory) as file:
+            file.write(tree)
+            file.seek(0)
+            return self._git.run("hash-object", "-t", "tree", "-w", "--stdin", stdin=file).decode().strip()
 
     def close(self) -> None:
         """End the process. A later question starts another one."""

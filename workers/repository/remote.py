@@ -15,6 +15,7 @@ from workers.errors import EngineError
 from workers.job import Credential, Host
 from workers.repository.git import Access, GitFailed
 from workers.repository.host_check import ANSWER_SECONDS, answers, ascii_name, find_addresses, proxy_for
+from workers.repository.object_format import ID
 
 _SETTINGS = {"ssh": "AGENT_RUNNERS_ALLOW_SSH", "http": "AGENT_RUNNERS_ALLOW_HTTP"}
 _SCP_STYLE = re.compile(r"(?:[\w.-]+@)?[\w.-]+:(?!:)[^:]+")
@@ -31,7 +32,9 @@ _AUTH = (
     "terminal prompts disabled",
 )
 _REDIRECT = re.compile(r"returned error: 30\d|redirect", re.IGNORECASE)
-_BROKEN_RULE = re.compile(r"^error: object ([0-9a-f]{40}): (\w+): (.*)$", re.MULTILINE)
+_BROKEN_RULE = re.compile(rf"^error: object ({ID}): (\w+): (.*)$", re.MULTILINE)
+# The words of protocol version 2, of older ones, and of a push.
+_OTHER_FORMAT = ("mismatched algorithms", "support this repository's object format", "repository's hash algorithm")
 _MISSING = ("not found", "does not appear to be a git repository", "does not exist")
 
 
@@ -124,10 +127,12 @@ class Remote:
             )
         if "' not allowed" in text:
             return _refused("The protocol of the repository URL is not allowed on this worker. Use https://.")
-        if "mismatched algorithms" in text:
-            return _refused(
-                "The repository uses the SHA-256 object format, which is not supported yet. Use one with SHA-1."
+        if any(phrase in text for phrase in _OTHER_FORMAT):
+            message = (
+                "The repository has another object format (SHA-1 or SHA-256) than when work on it began. Create a new "
+                "site for it."
             )
+            return EngineError("object_format_changed", "checkout", message)
         if "fsck error" in text or "fsckobjects" in text:
             return _refused(
                 f"The repository contains an object that git considers damaged or unsafe: {_broken_rule(errors)}"

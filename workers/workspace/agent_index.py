@@ -18,6 +18,7 @@ from workers.job import Host, Limits
 from workers.limits.budget import Budget
 from workers.limits.command import running
 from workers.processes.lifeline import Lifeline
+from workers.repository.object_format import ID
 from workers.sandbox import Directories, open_sandbox
 
 _SECONDS = 20.0
@@ -63,8 +64,9 @@ printf '\0'
 """
 _CANNOT_COMPARE = 1
 _UNREAD = ".git/index: it could not be read. Ignored files and submodules that only it names are not kept."
-_CHANGE = re.compile(rb":[0-7]{6} ([0-7]{6}) [0-9a-f]{40} [0-9a-f]{40} [A-Z][0-9]*")
-_SUBMODULE = re.compile(rb"([0-9a-f]{40}) ([0-9a-f]{40}|none) (local|remote) (clean|changed)\t(.+)", re.DOTALL)
+_ID = ID.encode()
+_CHANGE = re.compile(rb":[0-7]{6} ([0-7]{6}) %b %b [A-Z][0-9]*" % (_ID, _ID))
+_SUBMODULE = re.compile(rb"(%b) (%b|none) (local|remote) (clean|changed)\t(.+)" % (_ID, _ID), re.DOTALL)
 _FILES = (b"100644", b"100755", b"120000")
 _LONGEST_PATH = 4096
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from workers.repository.git import Git
-from workers.repository.objects import NOTHING, SUBMODULE
+from workers.repository.objects import SUBMODULE
 from workers.repository.remote import public_url
 from workers.repository.trees import Change, unchanged_time
 from workers.workspace.base import Base
@@ -23,13 +23,16 @@ IDENTITY = """\
 """Git's configuration of the author for commits of the agent, in this repository or another one."""
 
 _CONFIG = f"""\
-[core]
-\trepositoryformatversion = 0
 \tfilemode = true
 \tbare = false
 {IDENTITY}[gc]
 \tauto = 0
 """
+_FORMATS = {
+    40: "[core]\n\trepositoryformatversion = 0\n",
+    64: "[extensions]\n\tobjectFormat = sha256\n[core]\n\trepositoryformatversion = 1\n",
+}
+"""How the configuration begins, by the length of the ids."""
 
 
 def create_agent_repository(
@@ -68,7 +71,7 @@ def set_branch(repository: Path, sha: str, branch: str, repo_url: str) -> None:
     """Write the configuration with the remote, and the branch that is checked out."""
     origin = public_url(repo_url)
     remote = f'[remote "origin"]\n\turl = {_quoted(origin)}\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n'
-    (repository / "config").write_text(_CONFIG + (remote if origin else ""))
+    (repository / "config").write_text(_FORMATS[len(sha)] + _CONFIG + (remote if origin else ""))
     (repository / "HEAD").write_text(f"ref: refs/heads/{branch}\n")
     (repository / "packed-refs").write_text(f"{sha} refs/heads/{branch}\n")
 
@@ -87,7 +90,8 @@ def adapt_index(theirs: Git, changed: Sequence[Change], absent: Sequence[str]) -
         if change.new_mode == SUBMODULE:
             lines.append(b"%s %s\t%s\0" % (SUBMODULE, change.new_id, change.path))
         elif change.old_mode == SUBMODULE:
-            lines.append(b"0 %s\t%s\0" % (NOTHING, change.path))
+            # Without a mode, only the length of the id matters.
+            lines.append(b"0 %s\t%s\0" % (change.old_id, change.path))
     for options, fields in (
         (["--index-info"], lines),
         (["--skip-worktree", "--stdin"], [os.fsencode(path) + b"\0" for path in absent]),

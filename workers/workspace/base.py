@@ -31,6 +31,7 @@ from workers.repository.extent import Extent, measure_tree
 from workers.repository.git import Git
 from workers.repository.index_file import read_index
 from workers.repository.mirror import plain_name
+from workers.repository.object_format import ID
 from workers.repository.objects import SUBMODULE, Objects
 from workers.workspace import trash
 from workers.workspace.agent_configuration import is_withheld
@@ -38,7 +39,7 @@ from workers.workspace.agent_configuration import is_withheld
 _FACTS, _EXTENT = "base.json", "extent.json"
 LINK = "base"
 """The name of a link in a workspace to the base that it needs."""
-_SHA = re.compile(r"[0-9a-f]{40}")
+_SHA = re.compile(ID)
 _KEPT_SECONDS, _KEPT_BYTES = 7 * 86_400.0, 20 * 1024**3
 # What was begun so long ago belongs to a worker that was lost.
 _MAKING_SECONDS = 86_400.0
@@ -190,7 +191,7 @@ def _make(folder: Path, sha: str, mirror: Git) -> None:
     git.run("read-tree", sha)
     _copy_commit(git, sha, folder / "pack")
     shutil.rmtree(git.directory)
-    entries = read_index(folder / "index")
+    entries = read_index(folder / "index", mirror.object_format)
     submodules = {os.fsdecode(path): each.id.decode() for path, each in entries.items() if each.mode == SUBMODULE}
     withheld = (path for path in map(os.fsdecode, entries) if path not in submodules and is_withheld(path))
     (folder / _FACTS).write_text(json.dumps(asdict(Facts(tree, submodules, tuple(withheld)))))

@@ -73,11 +73,11 @@ class OverlayCheckout:
         earlier = changes(self._objects, self._base_tree, before)
         touched.update((each.path, Entry(each.new_mode, each.new_id)) for each in earlier if each.exists)
         self._before = touched
-        write_index(git.index, {path: entry for path, entry in touched.items() if path not in gone})
+        write_index(git.index, {path: entry for path, entry in touched.items() if path not in gone}, git.object_format)
 
     def tree(self, git: Git, before: str) -> str:
         assert git.index is not None
-        after = read_index(git.index)
+        after = read_index(git.index, git.object_format)
         changed = {
             path: after.get(path)
             for path in self._before.keys() | after.keys()

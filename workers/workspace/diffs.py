@@ -225,9 +225,9 @@ def _leads_to(git: Git, diff: _Diff) -> bool:
     after = {change.path: Entry(change.new_mode, change.new_id) for change in diff.changed if change.exists}
     with temporary_index(git) as temporary, suppress(DoesNotApply):
         assert temporary.index is not None
-        write_index(temporary.index, before)
+        write_index(temporary.index, before, git.object_format)
         apply_to_index(temporary, diff.old, diff.file)
-        return read_index(temporary.index) == after
+        return read_index(temporary.index, git.object_format) == after
     return False
 
 

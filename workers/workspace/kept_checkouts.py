@@ -73,7 +73,7 @@ def reuse(host: Host, site_id: str, checkout: Path, git: Git, tree: str) -> None
     removed = checkout.with_name("removed")
     removed.mkdir(mode=0o700)
     try:
-        wanted, found = read_records(git.index), read_records(folder / _INDEX)
+        wanted, found = (read_records(index, git.object_format) for index in (git.index, folder / _INDEX))
         same = {path: each for path, each in found.items() if path in wanted and each.is_same_file(wanted[path])}
         _remove_others(folder / _FILES, same, removed)
         (folder / _FILES).chmod(stat.S_IMODE(checkout.stat().st_mode))

@@ -20,6 +20,7 @@ from typing import IO
 from workers.errors import FULL_DISK, EngineError, disk_full, too_many_files
 from workers.job import Limits
 from workers.repository.git import Access, Git, GitFailed
+from workers.repository.object_format import ID_LENGTHS
 from workers.repository.trees import unchanged_time
 from workers.workspace.agent_index import AgentIndex
 from workers.workspace.checkouts import Checkout
@@ -32,7 +33,6 @@ _REFUSED_NAME = ("error: invalid path ", "error: unable to add ", "error: unable
 _REFUSED = re.compile(r"^error: unable to (?:add|index file) '(.*)'(?: to index)?$", re.MULTILINE)
 # Git writes big files into one pack. With thousands of files that is much faster than one object file for each.
 _INTO_ONE_PACK = Access(config=(("core.bigFileThreshold", "1"), ("advice.addEmbeddedRepo", "false")))
-_NOTHING = "0" * 40
 
 
 @dataclass
@@ -116,7 +116,8 @@ def _restore_folder(checkout: Path) -> None:
 
 def _update_index(git: Git, dropped: Iterable[bytes], submodules: Mapping[bytes, str]) -> None:
     """Remove the files that the agent's index dropped, and record submodules. Files that are not ignored come back."""
-    lines = [b"0 %s\t%s" % (_NOTHING.encode(), path) for path in dropped if path not in submodules]
+    nothing = b"0" * ID_LENGTHS[git.object_format]
+    lines = [b"0 %s\t%s" % (nothing, path) for path in dropped if path not in submodules]
     lines += [b"160000 %s\t%s" % (commit.encode(), path) for path, commit in submodules.items()]
     if lines:
         with _as_input(git, lines) as stdin, unchanged_time(git.directory / "index"):

@@ -46,6 +46,14 @@ def test_a_repository_that_works_is_ok_and_is_not_changed(forge: DemoForge, foun
     assert forge.pulls("ada/shop") == []
 
 
+def test_a_repository_with_ids_of_sha256_is_checked_as_any_other(forge: DemoForge, found) -> None:
+    forge.make_repository("ada", "sha256", {"a.txt": "a\n"}, private=True, object_format="sha256")
+    there = {"url": forge.clone_url("ada/sha256")}
+    assert found(**there) == ALL_WELL
+    only_reads = {"token": forge.read_only_token, "git_credential": f"x:{forge.read_only_token}"}
+    assert found(**there, **only_reads) == {**ALL_WELL, "push": "push_refused"}
+
+
 def test_a_missing_branch_and_a_token_that_may_only_read_are_named(forge: DemoForge, found) -> None:
     only_reads = {"token": forge.read_only_token, "git_credential": f"x:{forge.read_only_token}"}
     assert found(branch="nain", **only_reads) == {**ALL_WELL, "branch": "branch_not_found", "push": "push_refused"}

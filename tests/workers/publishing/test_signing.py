@@ -49,8 +49,11 @@ def verified(origin: Path, sha: str, key: Path, folder: Path) -> str:
     return shown
 
 
-@pytest.mark.parametrize("kind", ["ed25519", "ecdsa", "rsa"])
-def test_a_commit_and_a_merge_are_verified_by_git(tmp_path: Path, origin: Path, host: Host, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "object_format"), [("ed25519", "sha1"), ("ecdsa", "sha1"), ("rsa", "sha1"), ("ed25519", "sha256")]
+)
+def test_a_commit_and_a_merge_are_verified_by_git(tmp_path: Path, host: Host, kind: str, object_format: str) -> None:
+    origin = make_origin(tmp_path / "origin", {"file": "one\n"}, object_format)
     key = make_key(tmp_path, kind)
     signing = dataclasses.replace(host, signing_key=key)
     base = fetch_base(host, make_job(origin))

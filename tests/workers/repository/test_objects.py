@@ -137,15 +137,15 @@ def files_of(objects: Objects, tree: str) -> list[bytes]:
 
 
 def test_an_index_is_written_and_read_as_git_does(repository: Path, tmp_path: Path) -> None:
-    entries = read_index(repository / ".git/index")
+    entries = read_index(repository / ".git/index", "sha1")
     listed = Git(repository / ".git", index=repository / ".git/index").run("ls-files", "-s", "-z").split(b"\0")[:-1]
     assert [b"%s %s 0\t%s" % (*each, path) for path, each in entries.items()] == listed
     ours = Git(repository / ".git", index=tmp_path / "index")
-    write_index(tmp_path / "index", dict(reversed(entries.items())))
+    write_index(tmp_path / "index", dict(reversed(entries.items())), "sha1")
     assert ours.line("write-tree") == tree_of(repository)
-    write_index(tmp_path / "index", {})
-    assert ours.run("ls-files") == b"" and read_index(tmp_path / "index") == {}
-    assert read_index(tmp_path / "none") == {}
+    write_index(tmp_path / "index", {}, "sha1")
+    assert ours.run("ls-files") == b"" and read_index(tmp_path / "index", "sha1") == {}
+    assert read_index(tmp_path / "none", "sha1") == {}
 
 
 NAMES = st.lists(

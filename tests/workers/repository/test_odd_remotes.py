@@ -1,4 +1,4 @@
-"""Unusual repositories: shallow ones, histories with fsck errors of old tools, and unsupported formats."""
+"""Unusual repositories: shallow ones, histories with fsck errors of old tools, and both formats of object ids."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.workers.repositories import commit_all, fetch_base, git, make_job, make_origin, prepare, write
+from tests.workers.publishing.publication import publication
+from tests.workers.repositories import commit_all, fetch_base, git, make_host, make_job, make_origin, prepare, write
 from workers.errors import EngineError
 from workers.job import Host, Job
 from workers.publishing.commits import Change
 from workers.publishing.publish import PublishJob, publish
+from workers.repository.mirror import Mirror
 
 PERSON = b"A <a@example.org> 1700000000 +0000"
 
@@ -150,9 +152,47 @@ def test_a_tree_that_is_ambiguous_or_unsafe_is_refused_by_name(
     assert tree in error.message and rule in error.message and "git fsck" in error.message
 
 
-def test_a_repository_with_sha256_ids_is_refused(host: Host, tmp_path: Path) -> None:
-    git(tmp_path, "init", "--quiet", "--initial-branch=main", "--object-format=sha256", "new")
-    commit_all(tmp_path / "new")
-    error = failure(host, make_job(tmp_path / "new"))
-    assert (error.code, error.retryable) == ("repository_refused", False)
-    assert "SHA-256" in error.message
+@pytest.fixture
+def sha256(tmp_path: Path) -> Path:
+    """A repository with ids of SHA-256, and one commit."""
+    return make_origin(tmp_path / "new", {"file": "one\n"}, "sha256")
+
+
+def test_a_mirror_takes_the_format_of_its_first_commit(host: Host, sha256: Path, origin: Path) -> None:
+    git(origin, "update-ref", "-d", "refs/heads/main")
+    assert failure(host, make_job(origin)).code == "branch_not_found", "and has a mirror, which is empty"
+    tip = git(sha256, "rev-parse", "HEAD")
+    assert fetch_base(host, make_job(sha256)) == tip
+    for wanted in (tip, tip[:12], tip[:40]):
+        assert fetch_base(host, make_job(sha256, sha=wanted, attempt=2)) == tip
+    assert failure(host, make_job(sha256, sha="1" * 64)).code == "base_gone"
+
+
+def test_a_refresh_takes_the_format_of_the_remote(host: Host, sha256: Path) -> None:
+    mirror = Mirror(host, "site", make_job(sha256).lifeline)
+    assert mirror.refresh(make_job(sha256)) == git(sha256, "rev-parse", "HEAD")
+
+
+def test_a_remote_of_another_format_is_refused_once_work_has_begun(
+    host: Host, sha256: Path, origin: Path, tmp_path: Path
+) -> None:
+    old = fetch_base(host, make_job(origin))
+    error = failure(host, make_job(sha256))
+    assert (error.code, error.retryable) == ("object_format_changed", False)
+    assert "SHA-256" in error.message and "Create a new site" in error.message
+    assert fetch_base(host, make_job(origin, base_sha=old)) == old, "what was begun is still there"
+    with pytest.raises(EngineError) as caught:
+        publish(publication(sha256, old, "shared"), host)
+    assert (caught.value.code, caught.value.stage) == ("object_format_changed", "publish")
+    elsewhere = make_host(tmp_path / "another-worker")
+    error = failure(elsewhere, make_job(sha256, base_sha=old))
+    assert error.code == "base_gone" and "another object format" in error.message
+
+
+def test_a_binary_diff_of_the_other_format_does_not_apply(host: Host, sha256: Path, origin: Path) -> None:
+    write(origin, {"b": b"b\0"})
+    git(origin, "add", "b")
+    diff = git(origin, "diff", "--cached", "--binary", "--full-index") + "\n\n"
+    with pytest.raises(EngineError) as caught:
+        prepare(make_job(sha256, start_diff=lambda: iter([diff.encode()])), host)
+    assert caught.value.code == "diff_does_not_apply" and "without full index line" in caught.value.message

@@ -20,13 +20,14 @@ from tests import matrix
 from tests.workers.repositories import can_be_undone, finish, following, git, make_host, make_job, prepare, stored_diffs
 from tests.workers.workspace.test_overlay import UID, as_agent
 from workers.job import Host, Job
+from workers.repository.object_format import ID_LENGTHS
 from workers.workspace.overlay_probe import can_overlay
 
 FILE, PROGRAM, LINK, SUBMODULE = "100644", "100755", "120000", "160000"
 
 
 class Entry(NamedTuple):
-    """A mode, and the content of a file, the target of a link or the commit of a submodule."""
+    """A mode, and the content of a file, the target of a link or the commit of a submodule, which SHA-1 has the start of."""
 
     mode: str
     content: bytes
@@ -84,7 +85,7 @@ contents = texts() | st.binary(max_size=40) | st.binary(min_size=1, max_size=4).
 files = st.builds(Entry, st.sampled_from([FILE, FILE, PROGRAM]), contents)
 targets = st.binary(min_size=1, max_size=12).filter(lambda target: b"\0" not in target)
 links = st.builds(Entry, st.just(LINK), st.sampled_from([b"a", b"b/c", b".."]) | targets)
-submodules = st.builds(Entry, st.just(SUBMODULE), st.sampled_from([b"1" * 40, b"2" * 40]))
+submodules = st.builds(Entry, st.just(SUBMODULE), st.sampled_from([b"1" * 64, b"2" * 64]))
 entries = files | files | files | links | submodules
 ATTRIBUTES = [
     *(
@@ -154,11 +155,11 @@ def changed(draw: st.DrawFn, tree: Tree) -> Tree:
 
 def edited(entry: Entry) -> Entry:
     if entry.mode == SUBMODULE:
-        return Entry(SUBMODULE, b"3" * 40)
+        return Entry(SUBMODULE, b"3" * 64)
     return entry._replace(content=entry.content + (b"more" if entry.mode == LINK else b"\nmore\n"))
 
 
-def imported(repository: Path, trees: Mapping[str, Tree]) -> None:
+def imported(repository: Path, trees: Mapping[str, Tree], object_format: str = "sha1") -> None:
     """Commit each of the trees to a branch, without any conversion."""
     stream = b""
     for branch, tree in trees.items():
@@ -166,11 +167,13 @@ def imported(repository: Path, trees: Mapping[str, Tree]) -> None:
         for path, entry in tree.items():
             quoted = b'"' + b"".join(b"\\%03o" % byte for byte in path) + b'"'
             if entry.mode == SUBMODULE:
-                stream += b"M 160000 %s %s\n" % (entry.content, quoted)
+                commit = entry.content[: ID_LENGTHS[object_format]]
+                stream += b"M 160000 %s %s\n" % (commit, quoted)
             else:
                 stream += b"M %s inline %s\n" % (entry.mode.encode(), quoted)
                 stream += b"data %d\n%s\n" % (len(entry.content), entry.content)
-    git(repository.parent, "init", "--quiet", "--bare", "--initial-branch=main", str(repository))
+    options = ("--quiet", "--bare", "--initial-branch=main", f"--object-format={object_format}")
+    git(repository.parent, "init", *options, str(repository))
     git(repository, "fast-import", "--quiet", stdin=stream)
 
 
@@ -191,9 +194,10 @@ def make(folder: Path, before: Tree, tree: Tree) -> None:
                 file.write(entry.content)
             os.chmod(place, int(entry.mode[-3:], 8))
     old, new = (({each for each in which.items() if each[1].mode == SUBMODULE}) for which in (before, tree))
-    lines = [b"0 %s\t%s\0" % (b"0" * 40, path) for path, _ in old - new]
-    lines += [b"160000 %s\t%s\0" % (entry.content, path) for path, entry in new - old]
-    if lines:
+    if old != new:
+        length = ID_LENGTHS[git(folder, "rev-parse", "--show-object-format")]
+        lines = [b"0 %s\t%s\0" % (b"0" * length, path) for path, _ in old - new]
+        lines += [b"160000 %s\t%s\0" % (entry.content[:length], path) for path, entry in new - old]
         git(folder, "update-index", "--add", "--replace", "-z", "--index-info", stdin=b"".join(lines))
 
 
@@ -247,8 +251,9 @@ def test_stored_diffs_make_the_trees_that_agents_left(data: st.DataObject, base:
     one, other = (data.draw(st.sampled_from(hosts)) for _ in range(2))
     folder = one.work_dir.parent / str(next(_numbers))
     folder.mkdir()
-    imported(folder / "origin", {"main": base})
-    imported(folder / "wanted", {"base": base, "first": first, "second": second})
+    object_format = data.draw(st.sampled_from(sorted(ID_LENGTHS)))
+    imported(folder / "origin", {"main": base}, object_format)
+    imported(folder / "wanted", {"base": base, "first": first, "second": second}, object_format)
     refs = git(folder / "wanted", "rev-parse", "base^{tree}", "first^{tree}", "second^{tree}").split()
     base_tree, first_tree, second_tree = refs
 
@@ -265,3 +270,22 @@ def test_stored_diffs_make_the_trees_that_agents_left(data: st.DataObject, base:
     assert applied(folder / "origin", diff, result) == second_tree, "results compose to the cumulative diff"
     if can_be_undone(result):
         assert applied(folder / "origin", cumulative, undone=result) == first_tree, "a result can be undone"
+
+
+def test_sessions_on_ids_of_sha256_in_each_kind_of_checkout(hosts: list[Host]) -> None:
+    base = {b"a/b": Entry(FILE, b"b\n"), b"c": Entry(LINK, b"a"), b"m": Entry(SUBMODULE, b"1" * 64)}
+    first = {b"a/d/e": Entry(PROGRAM, b"\0e"), b"c": Entry(FILE, b"c\n"), b"m": Entry(SUBMODULE, b"2" * 64)}
+    second: Tree = {b"a": Entry(FILE, b"")}
+    for host in hosts:
+        folder = host.work_dir.parent / f"sha256-{next(_numbers)}"
+        folder.mkdir()
+        imported(folder / "origin", {"main": base}, "sha256")
+        imported(folder / "wanted", {"first": first, "second": second}, "sha256")
+        first_tree, second_tree = git(folder / "wanted", "rev-parse", "first^{tree}", "second^{tree}").split()
+        job = make_job(folder / "origin", site_id=folder.name, session_id=f"session-{folder.name}")
+        assert run(job, host, base, first)[1] == first_tree
+        later = replace(following(job, 2), site_id=folder.name, session_id=f"session-{folder.name}")
+        assert run(later, host, first, second) == (first_tree, second_tree)
+        result, cumulative = (stored_diffs(later)[kind] for kind in ("result", "cumulative"))
+        assert applied(folder / "origin", cumulative) == second_tree
+        assert applied(folder / "origin", cumulative, undone=result) == first_tree
