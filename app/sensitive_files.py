@@ -8,9 +8,11 @@ from collections.abc import Iterable
 
 # The names are fixed texts, because a path may contain anything, such as a mention.
 _KINDS = {
-    "CI workflows": re.compile(r"\.(github|gitea|forgejo)/(workflows|actions)(/|$)|\.gitlab-ci\.yml$|\.gitlab/ci(/|$)"),
+    "CI workflows": re.compile(
+        r"\.(github|gitea|forgejo)/(workflows|actions)(/|$)|\.gitlab-ci\.yml$|\.gitlab/ci(/|$)|bitbucket-pipelines\.yml$"
+    ),
     "Git hooks": re.compile(r"\.(husky|githooks)(/|$)|\.pre-commit-config\.ya?ml$|\.?lefthook\.ya?ml$"),
-    "CODEOWNERS": re.compile(r"(\.github/|\.gitlab/|\.gitea/|\.forgejo/|docs/)?CODEOWNERS$"),
+    "CODEOWNERS": re.compile(r"(\.(github|gitlab|gitea|forgejo|bitbucket)/|docs/)?CODEOWNERS$"),
     ".gitmodules": re.compile(r"\.gitmodules$"),
 }
 

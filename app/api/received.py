@@ -18,6 +18,7 @@ _DELIVERY_IDS = (
     "X-GitHub-Delivery",
     "X-Gitlab-Event-UUID",
     "X-Gitea-Delivery",
+    "X-Request-UUID",
     "Idempotency-Key",
 )
 

@@ -104,8 +104,16 @@ def test_a_webhook_is_created_once_changed_and_deleted(api, webhook_of, deliver,
 
 
 def test_a_site_without_pull_requests_has_no_webhook(api, make_site):
-    site = make_site(forge="bitbucket")
+    site = make_site(forge="none")
     refused(api.post(f"/sites/{site['id']}/forge_webhook"), 422, "forge_without_pull_requests")
+
+
+def test_where_issues_start_nothing_no_label_is_set(api, make_site):
+    webhook = f"/sites/{make_site(forge='bitbucket')['id']}/forge_webhook"
+    refused(api.post(webhook, {"issue_label": "agent"}), 422, "forge_without_issues")
+    assert created(api.post(webhook, {"issue_label": None}))["issue_label"] is None
+    refused(api.patch(webhook, {"issue_label": "agent"}), 422, "forge_without_issues")
+    assert ok(api.patch(webhook, {"max_fixes": 2}))["max_fixes"] == 2
 
 
 def test_only_administrators_create_and_change_it(ada, webhook_of):

@@ -59,6 +59,8 @@ def test_no_pattern_takes_long():
         (".github/workflows/ci.yml", "CI workflows"),
         (".husky/pre-commit", "Git hooks"),
         ("docs/CODEOWNERS", "CODEOWNERS"),
+        ("bitbucket-pipelines.yml", "CI workflows"),
+        (".bitbucket/CODEOWNERS", "CODEOWNERS"),
         (".gitmodules", ".gitmodules"),
         ("src/.github/workflows/ci.yml", None),
         ("CODEOWNERS.md", None),

@@ -37,7 +37,7 @@ SIGNED = {
     ],
     Forge.GITLAB: [standard, lambda secret=SECRET, *_: {"X-Gitlab-Token": secret}],
     Forge.NONE: [],
-    Forge.BITBUCKET: [],
+    Forge.BITBUCKET: [lambda *given: {"X-Hub-Signature": f"sha256={hexadecimal(*given)}"}],
 }
 
 
@@ -48,7 +48,7 @@ def test_each_forge_is_recognized_by_its_own_signature_alone(forge):
             assert is_authentic(forge, Request(way().get, BODY), SECRET) == (kind == forge)
 
 
-@pytest.mark.parametrize("forge", [Forge.GITHUB, Forge.GITEA, Forge.GITLAB])
+@pytest.mark.parametrize("forge", [Forge.GITHUB, Forge.GITEA, Forge.GITLAB, Forge.BITBUCKET])
 def test_another_secret_or_body_is_refused(forge):
     for way in SIGNED[forge]:
         assert not is_authentic(forge, Request(way(OTHER).get, BODY), SECRET)
@@ -65,6 +65,9 @@ def test_another_secret_or_body_is_refused(forge):
         {"X-Hub-Signature-256": hexadecimal()},
         {"X-Hub-Signature": "sha1=" + hmac.new(SECRET.encode(), BODY, hashlib.sha1).hexdigest()},
         {"X-Hub-Signature-256": "sha256=é"},
+        {"X-Hub-Signature": ""},
+        {"X-Hub-Signature": hexadecimal()},
+        {"X-Hub-Signature": "sha256="},
         {"X-Gitea-Signature": ""},
         {"X-Gitea-Signature": f"sha256={hexadecimal()}"},
         {"X-Gitlab-Token": ""},

@@ -153,7 +153,12 @@ def test_an_answer_that_is_not_of_a_forge_is_not_quoted() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "status", "code"),
-    [("github", 200, "forge_unreachable"), ("gitlab", 200, "forge_unreachable"), ("gitlab", 422, "forge_refused")],
+    [
+        ("github", 200, "forge_unreachable"),
+        ("gitlab", 200, "forge_unreachable"),
+        ("gitlab", 422, "forge_refused"),
+        ("bitbucket", 200, "forge_unreachable"),
+    ],
 )
 def test_an_answer_that_is_nested_too_deep_is_no_error_of_ours(kind: str, status: int, code: str) -> None:
     with serving(lambda target: [answer(b'{"message": ' + b"[" * 100_000, status=status)]) as server:

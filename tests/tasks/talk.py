@@ -21,7 +21,8 @@ from tasks.publications import publish
 from tasks.sessions import run_session
 from tests.tasks.pull_request import Opened
 
-NUMBER = {"pull_request": {"number": 1}, "object_attributes": {"iid": 1}}
+NUMBER = {"pull_request": {"number": 1}, "object_attributes": {"iid": 1}, "pullrequest": {"id": 1}}
+_ON_BITBUCKET = {"pull_request": "pullrequest:updated", "issue_comment": "pullrequest:comment_created"}
 _ON_GITLAB = {"pull_request": "Merge Request Hook", "issue_comment": "Note Hook", "issues": "Issue Hook"}
 
 
@@ -53,6 +54,10 @@ class Told:
             Forge.GITHUB: {"X-GitHub-Event": event, "X-Hub-Signature-256": f"sha256={digest}"},
             Forge.GITLAB: {"X-Gitlab-Event": _ON_GITLAB.get(event, event), "X-Gitlab-Token": self.secret},
             Forge.GITEA: {"X-Gitea-Event": event, "X-Gitea-Signature": digest},
+            Forge.BITBUCKET: {
+                "X-Event-Key": _ON_BITBUCKET.get(event, event),
+                "X-Hub-Signature": f"sha256={digest}",
+            },
         }
         return Request(headers[self.kind].get, body)
 
@@ -89,7 +94,9 @@ class Talk(Told):
         on_github = {"action": action, "issue": issue, "comment": comment, "is_pull": True}
         note = {"id": entry.id, "note": entry.body, "noteable_type": "MergeRequest", "action": action.removesuffix("d")}
         on_gitlab = {"object_attributes": note, "merge_request": {"iid": entry.number}}
-        data = on_gitlab if self.kind == Forge.GITLAB else on_github
+        content = {"id": entry.id, "content": {"raw": entry.body}}
+        on_bitbucket = {"pullrequest": {"id": entry.number}, "comment": content}
+        data = {Forge.GITLAB: on_gitlab, Forge.BITBUCKET: on_bitbucket}.get(self.kind, on_github)
         return self.receive("issue_comment", data, delivery_id)
 
     def deliver_review(self, review: Entry) -> list[uuid.UUID | None]:
@@ -129,6 +136,10 @@ class Talk(Told):
         if self.kind == Forge.GITLAB:
             pipeline = {"object_attributes": {"status": "failed", "ref": self.work.runner.pr_branch}}
             return self.receive("Pipeline Hook", pipeline, delivery_id)
+        if self.kind == Forge.BITBUCKET:
+            links = {"commit": {"href": f"https://bitbucket.example/commit/{self.work.head_sha}"}}
+            status = {"commit_status": {"state": "FAILED", "links": links}}
+            return self.receive("repo:commit_status_updated", status, delivery_id)
         if self.kind == Forge.GITEA:
             return self.receive("status", {"sha": self.work.head_sha, "state": "failure"}, delivery_id)
         suite = {"head_branch": self.work.runner.pr_branch, "head_sha": self.work.head_sha}

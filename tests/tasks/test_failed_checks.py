@@ -294,6 +294,22 @@ def test_a_failed_status_on_gitea_becomes_a_follow_up(make_talk: Callable[..., T
     assert "Done in " in talk.finish(asked) and talk.work.head_sha != sha
 
 
+def test_a_failed_pipeline_on_bitbucket_becomes_a_follow_up_with_its_log(make_talk: Callable[..., Talk]) -> None:
+    talk = make_talk(Forge.BITBUCKET)
+    report(talk, "failure", log="one\n2 tests failed\n")
+    for state, sha in (("INPROGRESS", talk.work.head_sha), ("FAILED", "0" * 40)):
+        links = {"commit": {"href": f"https://api.bitbucket.example/commit/{sha}"}}
+        data = {"commit_status": {"state": state, "links": links}}
+        assert talk.receive("repo:commit_status_created", data) is None
+    asked = talk.end_checks()
+    assert talk.read(asked) == ForgeDeliveryState.STARTED
+    prompt = talk.session(asked).prompt
+    assert "on Bitbucket Cloud" in prompt and "> 2 tests failed" in prompt
+    before = talk.work.head_sha
+    talk.work_on(asked)
+    assert "Done in " in talk.finish(asked) and talk.work.head_sha != before
+
+
 def test_pipelines_that_run_or_are_of_another_branch_are_not_read(make_talk: Callable[..., Talk]) -> None:
     talk = make_talk(Forge.GITLAB)
     branch = talk.work.runner.pr_branch

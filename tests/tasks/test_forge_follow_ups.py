@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from app import db
 from app.demo.forge import discussions
+from app.demo.forge.bitbucket import person
 from app.models import ForgeDelivery, Publication
 from app.models.states import Forge, ForgeDeliveryState
 from app.services.forge_webhooks import deliveries, follow_ups
@@ -197,7 +198,7 @@ def test_an_answer_whose_worker_was_lost_is_not_written_twice(talk: Talk) -> Non
     assert talk.read(asked) == ForgeDeliveryState.DONE and len(talk.answers()) == 1
 
 
-@pytest.mark.parametrize("kind", [Forge.GITLAB, Forge.GITEA])
+@pytest.mark.parametrize("kind", [Forge.GITLAB, Forge.GITEA, Forge.BITBUCKET])
 def test_on_other_forges_a_comment_becomes_one_follow_up_as_well(
     ask: Callable[..., uuid.UUID], configure: Callable[..., None], forge: DemoForge, kind: Forge
 ) -> None:
@@ -206,7 +207,8 @@ def test_on_other_forges_a_comment_becomes_one_follow_up_as_well(
     discussions.permit(talk.repository, "cleo", "read")
     ignored = talk.comment("@agent-runners go on", "cleo")
     assert talk.read(ignored) == ForgeDeliveryState.IGNORED
-    assert record_of(ignored or uuid.uuid4()).error == "cleo may not write to the repository."
+    cleo, bob = (f"{{{person(name)['account_id']}}}" if kind == Forge.BITBUCKET else name for name in ("cleo", "bob"))
+    assert record_of(ignored or uuid.uuid4()).error == f"{cleo} may not write to the repository."
     entry = discussions.comment(talk.repository, 1, "bob", "@agent-runners write two")
     asked, *more = [talk.deliver_comment(entry, each) for each in ("n1", "n1", "n2")]
     assert more == [asked, asked] and talk.deliver_comment(entry, "n3", "edited") in (None, asked)
@@ -215,5 +217,5 @@ def test_on_other_forges_a_comment_becomes_one_follow_up_as_well(
     with db.transaction():
         agent_runner_sessions.stop_active(talk.work.ada, talk.work.runner.id)
     answer = talk.finish(asked)
-    assert "@bob The session was stopped" in answer
+    assert f"@{bob} The session was stopped" in answer
     assert talk.read(talk.deliver_comment(entry, "n4")) == ForgeDeliveryState.DONE and talk.answers() == [answer]

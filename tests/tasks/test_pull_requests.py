@@ -18,6 +18,7 @@ from app.services.publishing import publications, pull_requests
 from app.services.publishing.pull_requests import Check, CheckResults, PullRequestFacts, record_check
 from app.services.runners import agent_runner_sessions, agent_runners
 from app.services.sites import sites
+from app.services.sites.site_secrets import git_credential_of
 from app.services.sites.sites import SiteFields
 from tasks.publications import check_pull_requests, publish
 from tasks.sessions import run_session
@@ -103,7 +104,7 @@ def test_a_second_request_changes_what_it_names(work: Work) -> None:
     assert (work.pull["title"], work.pull["body"], work.pull["draft"]) == ("Second", "", True)
 
 
-@pytest.mark.parametrize(("kind", "mark"), [(Forge.GITLAB, "Draft: "), (Forge.GITEA, "WIP: ")])
+@pytest.mark.parametrize(("kind", "mark"), [(Forge.GITLAB, "Draft: "), (Forge.GITEA, "WIP: "), (Forge.BITBUCKET, "")])
 def test_other_forges_have_pull_requests_too(
     ask: Callable[..., uuid.UUID], configure: Callable[..., None], forge: DemoForge, kind: Forge, mark: str
 ) -> None:
@@ -125,6 +126,23 @@ def test_other_forges_have_pull_requests_too(
     assert work.publish().pr_number == 1 and work.pull["base"]["sha"] == work.runner.base_sha == tip
     assert work.repository.commits(tip, work.pull["head"]["sha"]) == 1
     assert "Did one." in work.pull["body"] and "Did two." in work.pull["body"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "token", "credential"),
+    [
+        (Forge.GITHUB, "t", "x-access-token:t"),
+        (Forge.GITLAB, "t", "oauth2:t"),
+        (Forge.BITBUCKET, "t", "x-token-auth:t"),
+        (Forge.BITBUCKET, "ada@example.org:t", "x-bitbucket-api-token-auth:t"),
+        (Forge.BITBUCKET, "ada:t", "ada:t"),
+        (Forge.NONE, "ada@example.org:t", "ada@example.org:t"),
+    ],
+)
+def test_git_gets_the_user_name_that_the_forge_takes(work: Work, kind: Forge, token: str, credential: str) -> None:
+    with db.transaction():
+        site = sites.update(work.ada, work.runner.site_id, SiteFields(forge=kind, access_token=token))
+        assert git_credential_of(site) == credential
 
 
 def test_what_people_change_on_the_forge_stays(work: Work) -> None:

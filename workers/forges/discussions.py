@@ -39,6 +39,8 @@ class Discussion:
     author: str
     is_bot: bool
     remarks: tuple[Remark, ...]
+    author_name: str = ""
+    """What the author is called, where `author` is an id."""
 
     @property
     def text(self) -> str:
@@ -85,7 +87,7 @@ def has_key(text: str, key: str) -> bool:
 def request_of(discussion: Discussion, forge: str) -> str:
     """A prompt that asks for what was written. The texts are quoted line by line, so that none can pass for ours."""
     parts = [
-        f"{plain(discussion.author)} reviewed pull request {discussion.number} on {forge}, which holds the work so far. Do "
+        f"{plain(discussion.author_name or discussion.author)} reviewed pull request {discussion.number} on {forge}, which holds the work so far. Do "
         "what is asked for there, and nothing else.",
         NOTE,
     ]

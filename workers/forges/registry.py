@@ -23,17 +23,20 @@ ADAPTERS = {
     "github": ("workers.forges.github", "GitHub"),
     "gitlab": ("workers.forges.gitlab", "GitLab"),
     "gitea": ("workers.forges.gitea", "Gitea"),
+    "bitbucket": ("workers.forges.bitbucket", "Bitbucket"),
 }
 DISCUSSIONS = {
     "github": ("workers.forges.github_discussions", "GitHubDiscussions"),
     "gitlab": ("workers.forges.gitlab_discussions", "GitLabDiscussions"),
     "gitea": ("workers.forges.gitea_discussions", "GiteaDiscussions"),
+    "bitbucket": ("workers.forges.bitbucket_discussions", "BitbucketDiscussions"),
 }
 """The forges whose comments and reviews are followed."""
 CHECKS = {
     "github": ("workers.forges.github_checks", "GitHubChecks"),
     "gitlab": ("workers.forges.gitlab_checks", "GitLabChecks"),
     "gitea": ("workers.forges.gitea_checks", "GiteaChecks"),
+    "bitbucket": ("workers.forges.bitbucket_checks", "BitbucketChecks"),
 }
 """The forges whose checks are followed."""
 ISSUES = {

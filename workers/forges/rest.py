@@ -47,7 +47,7 @@ class Rest:
         self._who = urlsplit(api_url).hostname or ""
         authorization = authorization or f"Bearer {token}"
         self._secrets = (authorization.partition(" ")[2], token, token.partition(":")[2])
-        self._headers = {"Authorization": authorization, "Accept": "application/json", "User-Agent": "agent-runners"}
+        self._headers = {"Authorization": authorization, "User-Agent": "agent-runners"}
         self._host, self._client = host, Client(api_url, host, limits)
 
     def get(self, path: str, what: str, **query: str | int) -> Any:
@@ -71,7 +71,7 @@ class Rest:
     def read_end(self, path: str, what: str, kept: int, elsewhere: Limits) -> str:
         """The last `kept` bytes of the text at `path`, which may be on another server. That one gets no token, and its
         limits are `elsewhere`."""
-        answer = self._send("GET", urlsplit(self._url).path + path, None, kept)
+        answer = self._send("GET", urlsplit(self._url).path + path, None, kept, accept="*/*")
         if 300 < answer.status < 400 and (target := _another_server(self._url, _location(answer))):
             parts = urlsplit(target)
             client = Client(f"{parts.scheme}://{parts.netloc}", self._host, elsewhere)
@@ -87,9 +87,18 @@ class Rest:
         with translated(self._who, self._name, *self._secrets):
             yield
 
-    def _send(self, method: str, target: str, body: Mapping[str, Any] | None, kept: int | None = None) -> Answer:
+    def _send(
+        self,
+        method: str,
+        target: str,
+        body: Mapping[str, Any] | None,
+        kept: int | None = None,
+        accept: str = "application/json",
+    ) -> Answer:
         content = None if body is None else json.dumps(body)
-        headers = self._headers if body is None else {**self._headers, "Content-Type": "application/json"}
+        headers = {**self._headers, "Accept": accept}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
         return self._client.request(method, target, headers, content, kept)
 
     def _own_target(self, location: str) -> str | None:

@@ -46,7 +46,9 @@ def _site_options(function: Function) -> Function:
                 type=click.File(),
                 help="A JSON file with all MCP servers of the site. `-` reads standard input.",
             ),
-            click.option("--forge", help="github, gitlab, gitea (Forgejo, too) or none. Default: by the address."),
+            click.option(
+                "--forge", help="github, gitlab, gitea (Forgejo, too), bitbucket or none. Default: by the address."
+            ),
             click.option("--forge-api-url", help="The address of your own server's API."),
             click.option(
                 "--sensitive-files",

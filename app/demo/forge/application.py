@@ -1,4 +1,4 @@
-"""The forge as a Flask application: the APIs of GitHub, GitLab and Gitea, git over HTTP, and pages."""
+"""The forge as a Flask application: the APIs of GitHub, GitLab, Gitea and Bitbucket, git over HTTP, and pages."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, Secur
 
 from app.demo.forge.api import api
 from app.demo.forge.apps_api import apps_api
+from app.demo.forge.bitbucket import bitbucket
+from app.demo.forge.bitbucket_checks import bitbucket_checks
+from app.demo.forge.bitbucket_discussions import bitbucket_discussions
 from app.demo.forge.checks_api import checks_api, logs
 from app.demo.forge.discussions_api import discussions_api
 from app.demo.forge.forge import Forge, Refused
@@ -45,7 +48,8 @@ def create_app(serving: Forge) -> Flask:
     app.url_map.strict_slashes = False
     on_github = (api, apps_api, discussions_api, checks_api, logs, issues_api, graphql)
     elsewhere = (gitlab, gitlab_discussions, gitlab_issues, gitea, gitea_issues)
-    for blueprint in (*on_github, *elsewhere, git, pages):
+    on_bitbucket = (bitbucket, bitbucket_checks, bitbucket_discussions)
+    for blueprint in (*on_github, *elsewhere, *on_bitbucket, git, pages):
         app.register_blueprint(blueprint)
     app.register_error_handler(HTTPException, _refuse)
     app.after_request(_with_page_headers)

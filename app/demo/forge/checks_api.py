@@ -16,7 +16,7 @@ from app.demo.forge.api import PREFIX, authorize, sent_values
 from app.demo.forge.checks import Check
 from app.demo.forge.forge import Refused, forge
 from app.demo.forge.paging import page_of
-from app.demo.forge.repositories import find
+from app.demo.forge.repositories import Repository, find
 
 checks_api = Blueprint("checks_api", __name__, url_prefix=PREFIX)
 checks_api.url_value_preprocessor(authorize)
@@ -77,10 +77,14 @@ def get_job_log(job_id: int) -> Answer:
     """Redirects to another server, as GitHub does, at an address that is valid without a token."""
     if checks.find(g.repository, job_id).log is None:
         raise NotFound()
+    return redirect(place_of_log(g.repository, job_id), 302)
+
+
+def place_of_log(repository: Repository, job_id: int) -> str:
+    """The address of a log, on what a client has to take for another server."""
     here = urlsplit(request.host_url)
     name = "localhost" if here.hostname == "127.0.0.1" else "127.0.0.1"
-    place = f"{here.scheme}://{name}:{here.port}/-/logs/{g.repository.full_name}/{job_id}?signature={_SIGNATURE}"
-    return redirect(place, 302)
+    return f"{here.scheme}://{name}:{here.port}/-/logs/{repository.full_name}/{job_id}?signature={_SIGNATURE}"
 
 
 @logs.get("/-/logs/<owner>/<name>/<int:job_id>")

@@ -11,6 +11,7 @@ from app.services.hooks.authenticity import Request
 
 # A pipeline whose next job has to be started by somebody is `manual`.
 _ENDED = ("success", "failed", "canceled", "skipped", "manual")
+_OF_BITBUCKET_PULL_REQUESTS = tuple(f"pullrequest:{what}" for what in ("created", "updated", "fulfilled", "rejected"))
 _LARGEST_NUMBER, _LARGEST_ID, _LONGEST_BRANCH = 2**31 - 1, 2**63 - 1, 255
 
 
@@ -142,6 +143,20 @@ def _gitlab(event: str, data: Mapping[str, Any]) -> Notice | None:
     return None
 
 
+def _bitbucket(event: str, data: Mapping[str, Any]) -> Notice | None:
+    """https://support.atlassian.com/bitbucket-cloud/docs/event-payloads/"""
+    if event in _OF_BITBUCKET_PULL_REQUESTS:
+        return Notice(ForgeEvent.PULL_REQUEST, data["pullrequest"]["id"])
+    if event == "pullrequest:comment_created":
+        comment = data["comment"]
+        return Notice(ForgeEvent.COMMENT, data["pullrequest"]["id"], comment["id"], comment["content"]["raw"] or "")
+    if event in ("repo:commit_status_created", "repo:commit_status_updated"):
+        status = data["commit_status"]
+        if status["state"] != "INPROGRESS":
+            return Notice(ForgeEvent.CHECKS, None, commit=status["links"]["commit"]["href"].rpartition("/")[2])
+    return None
+
+
 def _titles(data: Mapping[str, Any], when: str) -> tuple[str, ...]:
     """The labels of an issue on GitLab before and after a change, none if these have not changed."""
     return tuple(each["title"] for each in data.get("changes", {}).get("labels", {}).get(when, ()))
@@ -151,4 +166,5 @@ _FORGES: Mapping[Forge, tuple[str, Callable[[str, Mapping[str, Any]], Notice | N
     Forge.GITHUB: ("X-GitHub-Event", _github),
     Forge.GITLAB: ("X-Gitlab-Event", _gitlab),
     Forge.GITEA: ("X-Gitea-Event", _gitea),
+    Forge.BITBUCKET: ("X-Event-Key", _bitbucket),
 }

@@ -13,11 +13,14 @@ def is_authentic(forge: Forge, request: Request, secret: str) -> bool:
 
     * GitHub: https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
     * GitLab: https://docs.gitlab.com/user/project/integrations/webhooks/, a signature or the secret itself
+    * Bitbucket: https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks/
     * Gitea: https://docs.gitea.com/usage/webhooks, Forgejo: https://forgejo.org/docs/latest/user/webhooks/
     """
     digest = hmac.new(secret.encode(), request.body, "sha256").hexdigest()
     if forge == Forge.GITHUB:
         return equal(request.header("X-Hub-Signature-256") or "", f"sha256={digest}")
+    if forge == Forge.BITBUCKET:
+        return equal(request.header("X-Hub-Signature") or "", f"sha256={digest}")
     if forge == Forge.GITEA:
         return equal(request.header("X-Forgejo-Signature") or request.header("X-Gitea-Signature") or "", digest)
     if forge == Forge.GITLAB:

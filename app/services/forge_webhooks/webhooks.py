@@ -107,6 +107,9 @@ def _apply(webhook: ForgeWebhook, fields: ForgeWebhookFields) -> None:
     for name, value in asdict(fields).items():
         if value is not UNSET:
             setattr(webhook, name, value)
+    if fields.issue_label and not FORGES[webhook.site.forge].has_issues:
+        message = f"Issues start no runners on {FORGES[webhook.site.forge].name}. Leave issue_label out."
+        raise Invalid(message, error_code="forge_without_issues")
 
 
 def _replace_secret(webhook: ForgeWebhook) -> str:

@@ -16,8 +16,12 @@ class Capabilities:
     """The public service, whose repositories are recognized by their address."""
     git_user: str = "x-access-token"
     """The user name for git over HTTPS. Most forges take any name with an access token."""
+    git_user_for_email: str | None = None
+    """The user name for git with an access token that is written as `e-mail:token`. The API takes the address, git does not."""
     has_pull_requests: bool = True
     """Whether the engine has an adapter for it."""
+    has_issues: bool = True
+    """Whether issues on it can start runners."""
 
 
 FORGES = {
@@ -25,7 +29,13 @@ FORGES = {
     # GitLab takes tokens of OAuth with this name only.
     Forge.GITLAB: Capabilities("GitLab", "gitlab.com", git_user="oauth2"),
     Forge.GITEA: Capabilities("Forgejo or Gitea", "codeberg.org"),
-    Forge.BITBUCKET: Capabilities("Bitbucket, commits only", "bitbucket.org", has_pull_requests=False),
+    Forge.BITBUCKET: Capabilities(
+        "Bitbucket Cloud",
+        "bitbucket.org",
+        git_user="x-token-auth",
+        git_user_for_email="x-bitbucket-api-token-auth",
+        has_issues=False,
+    ),
     Forge.NONE: Capabilities("Plain git, commits only", has_pull_requests=False),
 }
 

@@ -25,8 +25,13 @@ def credential_of(site: Site) -> str | None:
 
 def git_credential_of(site: Site) -> str | None:
     """`user:password` for git over HTTPS. The access token may have that form already."""
-    token = credential_of(site)
-    return token if token is None or ":" in token else f"{FORGES[site.forge].git_user}:{token}"
+    token, forge = credential_of(site), FORGES[site.forge]
+    if token is None:
+        return None
+    user, _, password = token.rpartition(":")
+    if "@" in user and forge.git_user_for_email:
+        return f"{forge.git_user_for_email}:{password}"
+    return token if user else f"{forge.git_user}:{token}"
 
 
 def secrets_of(site: Site, variables: Variables | None = None) -> Secrets:

@@ -1,4 +1,4 @@
-"""Comments on GitLab and Gitea, against the demonstration forge. Those on GitHub are in `test_github_discussions.py`."""
+"""Comments on GitLab and Gitea, against the demonstration forge. Those on other forges have tests of their own."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def opened(github: Forge) -> None:
 def test_comments_are_read_written_once_and_their_authors_judged(
     forge: DemoForge, repository: Repository, kind: str
 ) -> None:
-    assert set(DISCUSSIONS) == {"github", *BOTS}
+    assert set(DISCUSSIONS) == {"github", "bitbucket", *BOTS}
     talk = adapter(kind, forge, repository)
     for login, may in (("ann", "admin"), ("bob", "write"), ("bobby", "read"), ("cleo", "read")):
         discussions.permit(repository, login, may)
