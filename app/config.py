@@ -157,7 +157,7 @@ class Settings:
     )
     quota_retry_seconds: int = setting(
         300,
-        "Shortest wait for a model's quota, and the wait where the provider does not say when it accepts calls again.",
+        "Shortest wait for a model's quota, and the first where the provider does not say when it accepts calls again.",
         values.ABOVE_ZERO,
     )
     sandbox: str = setting(

@@ -25,9 +25,11 @@ def begin(runner: AgentRunner, session: AgentRunnerSession, outcome: Outcome) ->
         return False
     assert session.locked_at is not None
     since = session.waiting_since or session.locked_at
-    named = failure.retry_at or session.locked_at
+    last = since + datetime.timedelta(seconds=settings().max_quota_wait_seconds)
+    # Where the provider named no time, each wait is as long as all before it together: an attempt may cost.
+    named = failure.retry_at or min(session.locked_at + (session.locked_at - since), last)
     until = max(named, session.locked_at + datetime.timedelta(seconds=settings().quota_retry_seconds))
-    if until > since + datetime.timedelta(seconds=settings().max_quota_wait_seconds):
+    if until > last:
         message = (
             f"The session does not wait: {until:%Y-%m-%d %H:%M} UTC is later than this deployment lets it "
             "(AGENT_RUNNERS_MAX_QUOTA_WAIT_SECONDS)."

@@ -114,6 +114,19 @@ def test_the_wait_has_a_lower_and_an_upper_bound(
 
 
 @alike
+@pytest.mark.parametrize(("hours", "waits"), [(1, 1), (6, 6), (13, 11)])
+def test_without_a_named_time_each_wait_is_as_long_as_all_before_it(
+    ask: Callable[..., uuid.UUID], waiting_site: Site, hours: float, waits: float
+) -> None:
+    session_id = ask()
+    run_out(session_id)
+    write(session_id, waiting_since=now() - hours * HOUR, waiting_until=now())
+    run_out(session_id)
+    until = read(session_id).waiting_until
+    assert until and abs(until - now() - waits * HOUR) < datetime.timedelta(minutes=1)
+
+
+@alike
 def test_all_waits_together_have_an_end(ask: Callable[..., uuid.UUID], waiting_site: Site) -> None:
     session_id = ask()
     run_out(session_id)

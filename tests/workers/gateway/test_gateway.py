@@ -242,6 +242,14 @@ def test_an_answer_that_breaks_off_does_not_look_complete_and_is_counted(opened:
         ("openai", "/responses", {"type": "error", "message": "No"}, False, "No"),
         ("openai", "/chat/completions", {"choices": [{"finish_reason": "length"}]}, True, None),
         ("openai", "/chat/completions", {"choices": [{"finish_reason": None}]}, False, None),
+        # As OpenRouter ends what its provider did not.
+        (
+            "openai",
+            "/chat/completions",
+            {"error": {"code": "server_error", "message": "Gone"}, "choices": [{"finish_reason": "error"}]},
+            False,
+            "Gone",
+        ),
         ("gemini", STREAM, {"candidates": [{"finishReason": "MAX_TOKENS"}]}, True, None),
         ("gemini", STREAM, {"promptFeedback": {"blockReason": "SAFETY"}}, True, None),
         ("gemini", STREAM, {"candidates": [{"content": {"parts": [{"text": "I"}]}}]}, False, None),

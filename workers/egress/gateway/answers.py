@@ -21,13 +21,18 @@ class Meter:
     def __init__(self, api: Api, model: str | None, *, streams: bool) -> None:
         self._api, self.model = api, model
         self._streams = streams
-        self.is_complete = False
-        """Whether it has all arrived. A stream says so itself: its connection may be closed in any case."""
+        self._has_ended = False
         self.error: dict[str, object] = {}
         """The error in the middle of a stream, if there is one."""
         self._rest = bytearray()
         self._usage: dict[str, object] = {}
         self._counts: Counts | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it has all arrived. A stream says so itself: its connection may be closed in any case, and after an error
+        some servers end it like any other."""
+        return self._has_ended and not self.error
 
     @property
     def message(self) -> str | None:
@@ -50,7 +55,7 @@ class Meter:
         if self._streams:
             # The last line may have no end.
             return self.feed(b"\n")
-        self.is_complete = not is_cut
+        self._has_ended = not is_cut
         answer = _parsed(bytes(self._rest))
         # Without `alt=sse`, Gemini streams a list.
         changed = None
@@ -64,13 +69,13 @@ class Meter:
         for line in lines:
             if line.startswith(b"data:"):
                 data = bytes(line[5:]).strip()
-                self.is_complete = self.is_complete or data == _DONE
+                self._has_ended = self._has_ended or data == _DONE
                 yield _parsed(data)
 
     def _take(self, event: Any) -> Counts | None:
         if not isinstance(event, dict):
             return None
-        self.is_complete = self.is_complete or self._api.is_last(event)
+        self._has_ended = self._has_ended or self._api.is_last(event)
         self.error = error_in(event) or self.error
         model, usage = self._api.usage_in(event)
         self.model = model or self.model
