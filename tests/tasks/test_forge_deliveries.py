@@ -21,7 +21,7 @@ from tests.asking import new_session
 from tests.demo.conftest import forge, own_forge
 from tests.demo.forge import DemoForge
 from tests.tasks.pull_request import Opened
-from tests.tasks.talk import Told, record_of
+from tests.tasks.talk import NUMBER, Told, record_of
 
 __all__ = ["forge", "own_forge"]
 
@@ -40,6 +40,16 @@ def test_the_state_follows_a_merge(ask, configure, forge: DemoForge, kind: Forge
     told.work.merge()
     assert told.follow(told.deliver()) == PullRequestState.MERGED
     assert told.work.runner.state == RunnerState.DONE
+
+
+def test_what_bitbucket_delivers_of_other_things_is_ignored(ask, configure, forge: DemoForge) -> None:
+    configure(ALLOW_HTTP="true", ALLOW_PRIVATE_ADDRESSES="true")
+    told = Told(Opened(forge, ask("true"), Forge.BITBUCKET), Forge.BITBUCKET)
+    comment = {"comment": {"id": 1, "content": {"raw": "@agent-runners go on"}}}
+    for event in ("repo:push", "pullrequest:comment_deleted", "pullrequest:comment_updated", ""):
+        assert told.receive(event, {**NUMBER, **comment}) is None
+    for wrong in ({"comment": {"id": "1", "content": {"raw": ""}}}, {"comment": {"id": 1, "content": None}}, {}):
+        assert told.receive("pullrequest:comment_created", {**NUMBER, **wrong}) is None
 
 
 def test_deliveries_in_any_order_and_number_lead_to_what_the_forge_shows(work: Opened) -> None:

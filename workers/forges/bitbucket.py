@@ -84,7 +84,13 @@ class Bitbucket:
                 "draft": draft,
             }
             changed = {name: value for name, value in given.items() if value is not None}
-            return self._pull_request(self._change(current, changed) if changed else current)
+            try:
+                return self._pull_request(self._change(current, changed) if changed else current)
+            except Refusal as refusal:
+                if "reviewers" not in refusal.said:
+                    raise
+                message = f"{refusal.message}. If a reviewer has left the workspace, remove that person from it."
+                raise EngineError("forge_refused", "publish", message) from None
 
     def add_labels(self, number: int, names: Sequence[str]) -> list[str]:
         """See `Forge`. Bitbucket has no labels."""

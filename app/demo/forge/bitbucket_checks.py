@@ -53,12 +53,8 @@ def create_status(sha: str) -> tuple[dict[str, Any], int]:
 def list_steps(number: int) -> dict[str, Any]:
     """A pipeline may be named by its number. Each has a step that passed, and one with its result."""
     check = checks.find(g.repository, number)
-    results = [{"name": "SUCCESSFUL"}, {"name": _STATES.get(check.state, "STOPPED")}]
-    steps = [
-        {"type": "pipeline_step", "uuid": _step(number, place), "state": {"name": "COMPLETED", "result": result}}
-        for place, result in enumerate(results)
-    ]
-    return page(steps, set())
+    results = ("SUCCESSFUL", _STATES.get(check.state, "STOPPED"))
+    return page([_ended_step(number, place, result) for place, result in enumerate(results)], set())
 
 
 @bitbucket_checks.get(f"{_STEPS}/<step>/log")
@@ -69,6 +65,12 @@ def get_log(number: int, step: str) -> Response:
     if step != _step(number, 1) or checks.find(g.repository, number).log is None:
         refuse(404, "The log file does not exist.")
     return redirect(place_of_log(g.repository, number), 307)
+
+
+def _ended_step(number: int, place: int, result: str) -> dict[str, Any]:
+    ended = {"type": f"pipeline_step_state_completed_{result.lower()}", "name": result}
+    state = {"type": "pipeline_step_state_completed", "name": "COMPLETED", "result": ended}
+    return {"type": "pipeline_step", "uuid": _step(number, place), "state": state}
 
 
 def _step(number: int, place: int) -> str:
@@ -89,7 +91,6 @@ def _status(check: Check) -> dict[str, Any]:
         "state": _STATES.get(check.state, "STOPPED"),
         "description": check.summary or "",
         "url": check.url or "" if check.is_status else of_pipeline,
-        "refname": None,
         "created_on": check.at,
         "updated_on": check.at,
     }

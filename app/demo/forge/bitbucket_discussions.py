@@ -63,7 +63,7 @@ def _find(number: int, comment_id: int) -> Entry:
 
 def _comment(entry: Entry) -> dict[str, Any]:
     place = {"path": entry.path, "from": None, "to": entry.line, "start_from": None, "start_to": entry.start_line}
-    parent = {"parent": {"id": entry.in_reply_to_id}} if entry.in_reply_to_id else {}
+    parent = {"parent": {"type": "pullrequest_comment", "id": entry.in_reply_to_id}} if entry.in_reply_to_id else {}
     return {
         "type": "pullrequest_comment",
         "id": entry.id,

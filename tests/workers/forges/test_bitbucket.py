@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 
 from app.demo.forge.bitbucket import person
+from app.demo.forge.pulls import Pull
 from tests.demo.forge import DemoForge, Repository
 from tests.workers.forges.conftest import HOST
 from workers.errors import EngineError
@@ -66,6 +67,17 @@ def test_reviewers_are_named_by_nickname_or_id_and_stay(
     bitbucket.update_pull_request(number, title="New")
     assert reviewers(forge, repository) == {"ada", "grace"}
     assert bitbucket.request_reviews(number, ['a" OR user.nickname = "ada']) == ['a" OR user.nickname = "ada']
+
+
+def test_a_reviewer_who_left_is_to_be_removed_by_a_person(
+    repository: Repository, bitbucket: Forge, forge: DemoForge
+) -> None:
+    number = opened(bitbucket)
+    [pull] = repository.stored("pulls.json")
+    repository.store("pulls.json", [Pull(**{**pull, "reviewers": ["gone"]})])
+    with pytest.raises(EngineError, match=r"Malformed reviewers list\. If a reviewer has left the workspace") as caught:
+        bitbucket.update_pull_request(number, title="New")
+    assert caught.value.code == "forge_refused"
 
 
 def test_our_marks_are_hidden_as_bitbucket_hides_them_and_found_again(
