@@ -38,7 +38,7 @@ class BitbucketDiscussions:
             before = self._find_before(number, found) if found.get("parent") else ()
             user = found["user"]
             is_bot = found["deleted"] or user["type"] != "user"
-            return Discussion(number, _id(user), is_bot, (_remark(found, before),), user["nickname"])
+            return Discussion(number, _id(user), is_bot, (_remark(found, before),), _called(user))
 
     def get_review(self, number: int, review_id: int) -> Discussion:
         """See `Discussions`. There are none."""
@@ -75,7 +75,7 @@ class BitbucketDiscussions:
         earlier = {each["id"]: each for each in self._all(number) if each["id"] < comment["id"]}
         first = _first(comment, earlier)
         before = [each for each in earlier.values() if not each["deleted"] and _first(each, earlier) == first]
-        return tuple(Remark(each["user"]["nickname"], _text(each)) for each in before)
+        return tuple(Remark(_called(each["user"]), _text(each)) for each in before)
 
     def _all(self, number: int) -> list[Any]:
         """The comments, the oldest first."""
@@ -96,7 +96,7 @@ def _first(comment: Any, others: dict[int, Any]) -> Any:
 def _remark(comment: Any, before: tuple[Remark, ...]) -> Remark:
     place = comment.get("inline") or {}
     return Remark(
-        comment["user"]["nickname"],
+        _called(comment["user"]),
         _text(comment),
         path=place.get("path"),
         first_line=place.get("start_to") or place.get("start_from"),
@@ -107,6 +107,11 @@ def _remark(comment: Any, before: tuple[Remark, ...]) -> Remark:
 
 def _text(comment: Any) -> str:
     return with_usual_marks(comment["content"]["raw"] or "")
+
+
+def _called(user: Any) -> str:
+    """Access tokens and apps have no nickname."""
+    return str(user.get("nickname") or user["display_name"])
 
 
 def _id(user: Any) -> str:

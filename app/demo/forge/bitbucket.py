@@ -206,15 +206,8 @@ def page(found: Sequence[dict[str, Any]], parameters: set[str]) -> dict[str, Any
 def person(name: str) -> dict[str, Any]:
     """An account. Access tokens and apps are no users."""
     own = uuid.uuid5(uuid.NAMESPACE_OID, name)
-    kind = "app_user" if name.endswith("-token") else "user"
-    return {
-        "type": kind,
-        "display_name": name.title(),
-        "nickname": name,
-        "uuid": f"{{{own}}}",
-        "account_id": f"557058:{own}",
-        "links": {},
-    }
+    known = {"display_name": name.title(), "uuid": f"{{{own}}}", "account_id": f"557058:{own}", "links": {}}
+    return {"type": "app_user", **known} if name.endswith("-token") else {"type": "user", "nickname": name, **known}
 
 
 def _repository() -> dict[str, Any]:

@@ -58,11 +58,12 @@ def test_a_remark_has_its_place_and_what_the_thread_said_before(forge: DemoForge
     place = {"path": "feature.py", "line": 2, "start_line": 1}
     first = discussions.review(repository, 1, "ann", "", {"body": "Why print?", **place}).id + 1
     discussions.comment(repository, 1, "cleo", "Elsewhere.")
-    second = discussions.review(repository, 1, "bob", "", {"body": "Log it.", **place, "in_reply_to_id": first}).id + 1
+    reply = {"body": "Log it.", **place, "in_reply_to_id": first}
+    second = discussions.review(repository, 1, "ci-token", "", reply).id + 1
     answer = {"body": "Do so.", **place, "in_reply_to_id": second}
     third = discussions.review(repository, 1, "ann", "", answer, {"body": "Later.", **place}).id + 1
     found = adapter(forge, repository).get_comment(1, third)
-    before = (Remark("ann", "Why print?"), Remark("bob", "Log it."))
+    before = (Remark("ann", "Why print?"), Remark("Ci-Token", "Log it."))
     assert found.remarks == (Remark("ann", "Do so.", "feature.py", 1, 2, thread=before),)
 
 
