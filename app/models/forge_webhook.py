@@ -41,13 +41,16 @@ class ForgeWebhook(Updated, Base):
     issue_label: Mapped[str | None] = mapped_column(String(100))
     """Issues with this label start a runner, and those on which the trigger name is mentioned. None: no issue does."""
     allowed_people: Mapped[list[str] | None]
-    """Who may ask for something on the forge, of those who may write. None: all of them."""
+    """Who may ask for something on the forge, of those who may write. None: all of them, or nobody where the forge does
+    not say who may write."""
 
     site: Mapped[Site] = relationship(lazy="joined")
 
-    def reason_to_refuse(self, login: str, may_write: bool) -> str | None:
-        """Why that person may not ask for anything. None: they may."""
-        if not may_write:
+    def reason_to_refuse(self, login: str, may_write: bool | None) -> str | None:
+        """Why that person may not ask for anything. None: they may. `may_write` None: the forge does not say."""
+        if may_write is None and self.allowed_people is None:
+            return "This forge does not say who may write to the repository. Name who may ask in allowed_people."
+        if may_write is False:
             return f"{login} may not write to the repository."
         if self.allowed_people is not None and login.lower() not in map(str.lower, self.allowed_people):
             return f"{login} is not one of the allowed people."

@@ -155,6 +155,7 @@ class Forge(enum.StrEnum):
     GITHUB = "github"
     GITLAB = "gitlab"
     GITEA = "gitea"
+    AZURE_DEVOPS = "azure_devops"
     BITBUCKET = "bitbucket"
     NONE = "none"
 

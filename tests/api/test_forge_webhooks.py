@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import json
@@ -114,6 +115,22 @@ def test_where_issues_start_nothing_no_label_is_set(api, make_site):
     assert created(api.post(webhook, {"issue_label": None}))["issue_label"] is None
     refused(api.patch(webhook, {"issue_label": "agent"}), 422, "forge_without_issues")
     assert ok(api.patch(webhook, {"max_fixes": 2}))["max_fixes"] == 2
+
+
+def test_issues_are_not_followed_where_they_belong_to_no_repository(api, make_site):
+    site = make_site(repo_url="https://dev.azure.com/acme/My%20Project/_git/app")
+    assert site["forge"] == "azure_devops"
+    hook = f"/sites/{site['id']}/forge_webhook"
+    refused(api.post(hook, {"issue_label": "agent"}), 422, "forge_without_issues")
+    webhook = created(api.post(hook, {"allowed_people": ["ada@example.org"], "issue_label": None}))
+    refused(api.patch(hook, {"issue_label": "agent"}), 422, "forge_without_issues")
+    event = {"eventType": "git.pullrequest.updated", "resource": {"pullRequestId": 7}}
+    for secret, status in ((webhook["secret"], 202), ("wrong", 401)):
+        pair = base64.b64encode(f"any:{secret}".encode()).decode()
+        headers = {"Content-Type": "application/json; charset=utf-8", "Authorization": f"Basic {pair}"}
+        given = api.with_token(None)
+        answer = given.post(f"/forge_webhooks/{webhook['id']}", data=json.dumps(event).encode(), headers=headers)
+        assert answer.status_code == status, answer.text
 
 
 def test_only_administrators_create_and_change_it(ada, webhook_of):

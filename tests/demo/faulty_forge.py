@@ -66,7 +66,8 @@ class Faults:
 
     def after_request(self, response: Response) -> Response:
         self._hold("after")
-        if request.method == "POST" and request.path.startswith(("/api/", "/2.0/")) and self._loses_the_answer():
+        is_api = request.path.startswith(("/api/", "/2.0/")) or "/_apis/" in request.path
+        if request.method == "POST" and is_api and self._loses_the_answer():
             request.environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
         return response
 

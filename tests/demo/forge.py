@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -86,6 +87,11 @@ class DemoForge:
         """The URL for git, with `token` as the credential if it is given."""
         url = f"{self.url}/{full_name}.git"
         return url.replace("://", f"://anybody:{token}@") if token else url
+
+    def repo_url(self, kind: str, full_name: str) -> str:
+        """The URL of a site's repository, as that kind of forge has it."""
+        owner, _, name = full_name.rpartition("/")
+        return f"{self.url}/{quote(owner)}/_git/{name}" if kind == "azure_devops" else self.clone_url(full_name)
 
     def pulls(self, full_name: str, **filters: str | int) -> list[dict[str, Any]]:
         """All pull requests from the API, newest first."""

@@ -29,6 +29,12 @@ def standard(secret=SECRET, body=BODY):
     return {**headers, "webhook-signature": Webhook(secret).sign("m1", moment, body.decode())}
 
 
+def basic(secret, user="any"):
+    return {"Authorization": "Basic " + base64.b64encode(f"{user}:{secret}".encode()).decode()}
+
+
+# These forges sign nothing, but send the secret.
+SENT = ("X-Gitlab-Token", "Authorization")
 SIGNED = {
     Forge.GITHUB: [lambda *given: {"X-Hub-Signature-256": f"sha256={hexadecimal(*given)}"}],
     Forge.GITEA: [
@@ -36,6 +42,7 @@ SIGNED = {
         lambda *given: {"X-Forgejo-Signature": hexadecimal(*given)},
     ],
     Forge.GITLAB: [standard, lambda secret=SECRET, *_: {"X-Gitlab-Token": secret}],
+    Forge.AZURE_DEVOPS: [lambda secret=SECRET, *_: basic(secret)],
     Forge.NONE: [],
     Forge.BITBUCKET: [lambda *given: {"X-Hub-Signature": f"sha256={hexadecimal(*given)}"}],
 }
@@ -48,11 +55,14 @@ def test_each_forge_is_recognized_by_its_own_signature_alone(forge):
             assert is_authentic(forge, Request(way().get, BODY), SECRET) == (kind == forge)
 
 
-@pytest.mark.parametrize("forge", [Forge.GITHUB, Forge.GITEA, Forge.GITLAB, Forge.BITBUCKET])
+SIGNING = [Forge.GITHUB, Forge.GITEA, Forge.GITLAB, Forge.BITBUCKET, Forge.AZURE_DEVOPS]
+
+
+@pytest.mark.parametrize("forge", SIGNING)
 def test_another_secret_or_body_is_refused(forge):
     for way in SIGNED[forge]:
         assert not is_authentic(forge, Request(way(OTHER).get, BODY), SECRET)
-        if "X-Gitlab-Token" not in way():
+        if not way().keys() & set(SENT):
             assert not is_authentic(forge, Request(way().get, BODY + b" "), SECRET)
             assert not is_authentic(forge, Request(way(SECRET, b"").get, BODY), SECRET)
 
@@ -74,6 +84,11 @@ def test_another_secret_or_body_is_refused(forge):
         {"X-Gitlab-Token": SECRET[:-1]},
         {"webhook-signature": "v1,", "X-Gitlab-Token": SECRET},
         {"Authorization": f"Bearer {SECRET}"},
+        {"Authorization": f"Basic {SECRET}"},
+        {"Authorization": "Basic é"},
+        {"Authorization": basic(SECRET)["Authorization"].replace("Basic", "Bearer")},
+        basic("", SECRET),
+        basic(SECRET[:-1]),
     ],
     ids=str,
 )

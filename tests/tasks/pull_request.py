@@ -24,7 +24,7 @@ class Opened:
         self.forge, self.repository, self.ada = forge, with_feature(forge), ada_of(session_id)
         self._session_id = session_id
         full_name = self.repository.full_name
-        there = SiteFields(repo_url=forge.clone_url(full_name), forge=kind, access_token=forge.token)
+        there = SiteFields(repo_url=forge.repo_url(kind, full_name), forge=kind, access_token=forge.token)
         values = {"head": "feature", "base": "main", "title": "A feature", "body": "What it does."}
         forge.http.post(f"/repos/{full_name}/pulls", json=values).raise_for_status()
         runner = self.runner

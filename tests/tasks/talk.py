@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hmac
 import json
 import uuid
@@ -21,7 +22,13 @@ from tasks.publications import publish
 from tasks.sessions import run_session
 from tests.tasks.pull_request import Opened
 
-NUMBER = {"pull_request": {"number": 1}, "object_attributes": {"iid": 1}, "pullrequest": {"id": 1}}
+NUMBER = {
+    "pull_request": {"number": 1},
+    "object_attributes": {"iid": 1},
+    "pullrequest": {"id": 1},
+    "eventType": "git.pullrequest.updated",
+    "resource": {"pullRequestId": 1},
+}
 _ON_BITBUCKET = {"pull_request": "pullrequest:updated", "issue_comment": "pullrequest:comment_created"}
 _ON_GITLAB = {"pull_request": "Merge Request Hook", "issue_comment": "Note Hook", "issues": "Issue Hook"}
 
@@ -58,6 +65,7 @@ class Told:
                 "X-Event-Key": _ON_BITBUCKET.get(event, event),
                 "X-Hub-Signature": f"sha256={digest}",
             },
+            Forge.AZURE_DEVOPS: {"Authorization": "Basic " + base64.b64encode(f":{self.secret}".encode()).decode()},
         }
         return Request(headers[self.kind].get, body)
 
@@ -96,7 +104,11 @@ class Talk(Told):
         on_gitlab = {"object_attributes": note, "merge_request": {"iid": entry.number}}
         content = {"id": entry.id, "content": {"raw": entry.body}}
         on_bitbucket = {"pullrequest": {"id": entry.number}, "comment": content}
-        data = {Forge.GITLAB: on_gitlab, Forge.BITBUCKET: on_bitbucket}.get(self.kind, on_github)
+        thread = f"https://dev.azure.com/_apis/git/repositories/r/pullRequests/{entry.number}/threads/{entry.id}"
+        at_azure = {"id": 1, "content": entry.body, "_links": {"threads": {"href": thread}}}
+        on_azure = {"eventType": "ms.vss-code.git-pullrequest-comment-event", "resource": {"comment": at_azure}}
+        others = {Forge.GITLAB: on_gitlab, Forge.BITBUCKET: on_bitbucket, Forge.AZURE_DEVOPS: on_azure}
+        data = others.get(self.kind, on_github)
         return self.receive("issue_comment", data, delivery_id)
 
     def deliver_review(self, review: Entry) -> list[uuid.UUID | None]:
@@ -142,6 +154,9 @@ class Talk(Told):
             return self.receive("repo:commit_status_updated", status, delivery_id)
         if self.kind == Forge.GITEA:
             return self.receive("status", {"sha": self.work.head_sha, "state": "failure"}, delivery_id)
+        if self.kind == Forge.AZURE_DEVOPS:
+            build = {"sourceBranch": "refs/pull/1/merge"}
+            return self.receive("", {"eventType": "build.complete", "resource": build}, delivery_id)
         suite = {"head_branch": self.work.runner.pr_branch, "head_sha": self.work.head_sha}
         return self.receive("check_suite", {"action": "completed", "check_suite": suite}, delivery_id)
 

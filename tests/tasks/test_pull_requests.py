@@ -42,7 +42,7 @@ class Work:
         name = f"r{session_id.hex}"
         self.repository: Repository = forge.make_repository("ada", name, files, object_format=object_format)
         self.ada = ada_of(session_id)
-        address = forge.clone_url(self.repository.full_name)
+        address = forge.repo_url(kind, self.repository.full_name)
         there = SiteFields(repo_url=address, forge=kind, access_token=forge.token)
         with db.transaction():
             sites.update(self.ada, self.runner.site_id, there)
@@ -104,7 +104,10 @@ def test_a_second_request_changes_what_it_names(work: Work) -> None:
     assert (work.pull["title"], work.pull["body"], work.pull["draft"]) == ("Second", "", True)
 
 
-@pytest.mark.parametrize(("kind", "mark"), [(Forge.GITLAB, "Draft: "), (Forge.GITEA, "WIP: "), (Forge.BITBUCKET, "")])
+@pytest.mark.parametrize(
+    ("kind", "mark"),
+    [(Forge.GITLAB, "Draft: "), (Forge.GITEA, "WIP: "), (Forge.BITBUCKET, ""), (Forge.AZURE_DEVOPS, "")],
+)
 def test_other_forges_have_pull_requests_too(
     ask: Callable[..., uuid.UUID], configure: Callable[..., None], forge: DemoForge, kind: Forge, mark: str
 ) -> None:

@@ -59,8 +59,8 @@ class Comments(Protocol):
     def get_comment(self, number: int, comment_id: int) -> Discussion:
         """A comment on the pull request or issue as a whole."""
 
-    def may_write(self, login: str) -> bool:
-        """Whether the person may push to the repository."""
+    def may_write(self, login: str) -> bool | None:
+        """Whether the person may push to the repository. None: the forge does not say."""
 
     def write_comment(self, number: int, key: str, text: str) -> None:
         """Write a comment on the pull request or issue. One that was written with this key is edited, so there is one of

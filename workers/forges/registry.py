@@ -24,12 +24,14 @@ ADAPTERS = {
     "gitlab": ("workers.forges.gitlab", "GitLab"),
     "gitea": ("workers.forges.gitea", "Gitea"),
     "bitbucket": ("workers.forges.bitbucket", "Bitbucket"),
+    "azure_devops": ("workers.forges.azure_devops", "AzureDevOps"),
 }
 DISCUSSIONS = {
     "github": ("workers.forges.github_discussions", "GitHubDiscussions"),
     "gitlab": ("workers.forges.gitlab_discussions", "GitLabDiscussions"),
     "gitea": ("workers.forges.gitea_discussions", "GiteaDiscussions"),
     "bitbucket": ("workers.forges.bitbucket_discussions", "BitbucketDiscussions"),
+    "azure_devops": ("workers.forges.azure_discussions", "AzureDiscussions"),
 }
 """The forges whose comments and reviews are followed."""
 CHECKS = {
@@ -37,6 +39,7 @@ CHECKS = {
     "gitlab": ("workers.forges.gitlab_checks", "GitLabChecks"),
     "gitea": ("workers.forges.gitea_checks", "GiteaChecks"),
     "bitbucket": ("workers.forges.bitbucket_checks", "BitbucketChecks"),
+    "azure_devops": ("workers.forges.azure_checks", "AzureChecks"),
 }
 """The forges whose checks are followed."""
 ISSUES = {

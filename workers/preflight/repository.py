@@ -24,7 +24,7 @@ _FORGE_LIMITS = Limits(call_seconds=5.0, total_seconds=10.0, calls=40)
 _NO_TOKEN = "The site has no access token, so nothing can be pushed. Set it, or have the operator let your account use a GitHub App."
 _PUSH_REFUSED = (
     'The token may read the repository but not push to it. Give it that permission (on GitHub "Contents: read and '
-    'write", on GitLab `write_repository`), or set another access_token.'
+    'write", on GitLab `write_repository`, on Azure DevOps "Code: Read & write"), or set another access_token.'
 )
 
 

@@ -237,7 +237,8 @@ class _Publication:
         why = "the token may not write to it" if self._job.credential else "the site has no access token"
         return (
             f"The forge refused the push to the branch {self._job.branch}: {why}. Set the site's access_token to one that "
-            'may push there (on GitHub "Contents: read and write", on GitLab `write_repository`).'
+            'may push there (on GitHub "Contents: read and write", on GitLab `write_repository`, on Azure DevOps "Code: Read '
+            '& write").'
         )
 
     def _run_remote(self, commits: Commits, *arguments: str) -> str:

@@ -47,7 +47,8 @@ def _site_options(function: Function) -> Function:
                 help="A JSON file with all MCP servers of the site. `-` reads standard input.",
             ),
             click.option(
-                "--forge", help="github, gitlab, gitea (Forgejo, too), bitbucket or none. Default: by the address."
+                "--forge",
+                help="github, gitlab, gitea (Forgejo, too), azure_devops, bitbucket or none. Default: by the address.",
             ),
             click.option("--forge-api-url", help="The address of your own server's API."),
             click.option(

@@ -1,4 +1,4 @@
-"""The forge as a Flask application: the APIs of GitHub, GitLab, Gitea and Bitbucket, git over HTTP, and pages."""
+"""The forge as a Flask application: the APIs of several forges, git over HTTP, and pages."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, Secur
 
 from app.demo.forge.api import api
 from app.demo.forge.apps_api import apps_api
+from app.demo.forge.azure_checks import azure_checks
+from app.demo.forge.azure_devops import azure_devops
+from app.demo.forge.azure_discussions import azure_discussions
 from app.demo.forge.bitbucket import bitbucket
 from app.demo.forge.bitbucket_checks import bitbucket_checks
 from app.demo.forge.bitbucket_discussions import bitbucket_discussions
@@ -49,7 +52,8 @@ def create_app(serving: Forge) -> Flask:
     on_github = (api, apps_api, discussions_api, checks_api, logs, issues_api, graphql)
     elsewhere = (gitlab, gitlab_discussions, gitlab_issues, gitea, gitea_issues)
     on_bitbucket = (bitbucket, bitbucket_checks, bitbucket_discussions)
-    for blueprint in (*on_github, *elsewhere, *on_bitbucket, git, pages):
+    on_azure = (azure_devops, azure_checks, azure_discussions)
+    for blueprint in (*on_github, *elsewhere, *on_bitbucket, *on_azure, git, pages):
         app.register_blueprint(blueprint)
     app.register_error_handler(HTTPException, _refuse)
     app.after_request(_with_page_headers)

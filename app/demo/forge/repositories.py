@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-_NAME = re.compile(r"(?!\.)[\w.-]{1,100}(?<!\.git)", re.ASCII)
+# Azure DevOps has spaces in names.
+_NAME = re.compile(r"(?![. ])[\w. -]{1,100}(?<!\.git)(?<! )", re.ASCII)
 _DIFF = ("diff", "--no-color", "--no-ext-diff", "--no-textconv", "--find-renames")
 _WHO = {f"GIT_{role}_NAME": "Demo Forge" for role in ("AUTHOR", "COMMITTER")}
 _WHO |= {f"GIT_{role}_EMAIL": "forge@example.com" for role in ("AUTHOR", "COMMITTER")}

@@ -23,7 +23,9 @@ _PROBE = b"0000"
 
 
 @git.get("/<owner>/<name>/info/refs", defaults={"asked": "info/refs"})
+@git.get("/<path:owner>/_git/<name>/info/refs", endpoint="azure_devops", defaults={"asked": "info/refs"})
 @git.post("/<owner>/<name>/<any('git-upload-pack', 'git-receive-pack'):asked>")
+@git.post("/<path:owner>/_git/<name>/<any('git-upload-pack', 'git-receive-pack'):asked>")
 def serve(owner: str, name: str, asked: str) -> Response:
     """Let git answer the request, if the caller may use the service."""
     service = request.args.get("service", "") if asked == "info/refs" else asked

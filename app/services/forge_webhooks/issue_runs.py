@@ -31,7 +31,7 @@ class IssueRequest:
 
     author: str | None
     is_person: bool
-    may_write: bool
+    may_write: bool | None
     text: str
     """What the author wrote. None is needed of somebody who labelled the issue."""
     is_labelled: bool

@@ -26,7 +26,7 @@ class Remarks:
     author: str
     is_person: bool
     """Neither a bot nor Agent Runners itself."""
-    may_write: bool
+    may_write: bool | None
     text: str
     prompt: str
     """What it asks of an agent."""

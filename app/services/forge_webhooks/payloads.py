@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -157,6 +158,30 @@ def _bitbucket(event: str, data: Mapping[str, Any]) -> Notice | None:
     return None
 
 
+def _azure_devops(_: str, data: Mapping[str, Any]) -> Notice | None:
+    """https://learn.microsoft.com/azure/devops/service-hooks/events
+
+    A comment is numbered within its thread, so both numbers are its id, as `workers/forges/azure_discussions.py` takes it
+    apart.
+    """
+    event, about = data["eventType"], data["resource"]
+    if event in ("git.pullrequest.created", "git.pullrequest.updated", "git.pullrequest.merged"):
+        return Notice(ForgeEvent.PULL_REQUEST, about["pullRequestId"])
+    if event == "build.complete":
+        branch = about["sourceBranch"]
+        if pull := re.fullmatch(r"refs/pull/(\d{1,10})/merge", branch):
+            return Notice(ForgeEvent.CHECKS, int(pull[1]))
+        return Notice(ForgeEvent.CHECKS, None, branches=(branch.removeprefix("refs/heads/"),))
+    if event == "ms.vss-code.git-pullrequest-comment-event":
+        # The first version of this event is the comment itself.
+        comment = about.get("comment", about)
+        place = re.search(r"/pullRequests/(\d{1,10})/threads/(\d{1,10})$", comment["_links"]["threads"]["href"])
+        if place and type(comment["id"]) is int and 0 < comment["id"] < 1 << 16:
+            comment_id = (int(place[2]) << 16) + comment["id"]
+            return Notice(ForgeEvent.COMMENT, int(place[1]), comment_id, comment.get("content") or "")
+    return None
+
+
 def _titles(data: Mapping[str, Any], when: str) -> tuple[str, ...]:
     """The labels of an issue on GitLab before and after a change, none if these have not changed."""
     return tuple(each["title"] for each in data.get("changes", {}).get("labels", {}).get(when, ()))
@@ -167,4 +192,6 @@ _FORGES: Mapping[Forge, tuple[str, Callable[[str, Mapping[str, Any]], Notice | N
     Forge.GITLAB: ("X-Gitlab-Event", _gitlab),
     Forge.GITEA: ("X-Gitea-Event", _gitea),
     Forge.BITBUCKET: ("X-Event-Key", _bitbucket),
+    # The body names the event.
+    Forge.AZURE_DEVOPS: ("", _azure_devops),
 }

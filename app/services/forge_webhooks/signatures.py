@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hmac
 
 from app.models.states import Forge
@@ -9,12 +10,13 @@ from app.services.hooks.authenticity import Request, equal, has_standard_signatu
 
 
 def is_authentic(forge: Forge, request: Request, secret: str) -> bool:
-    """Whether the request is signed with the secret, in the way of this kind of forge alone.
+    """Whether the request is signed with the secret, or has it, in the way of this kind of forge alone.
 
     * GitHub: https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
     * GitLab: https://docs.gitlab.com/user/project/integrations/webhooks/, a signature or the secret itself
     * Bitbucket: https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks/
     * Gitea: https://docs.gitea.com/usage/webhooks, Forgejo: https://forgejo.org/docs/latest/user/webhooks/
+    * Azure DevOps: https://learn.microsoft.com/azure/devops/service-hooks/services/webhooks, the secret as a password
     """
     digest = hmac.new(secret.encode(), request.body, "sha256").hexdigest()
     if forge == Forge.GITHUB:
@@ -27,4 +29,16 @@ def is_authentic(forge: Forge, request: Request, secret: str) -> bool:
         if request.header("webhook-signature"):
             return has_standard_signature(request, secret)
         return equal(request.header("X-Gitlab-Token") or "", secret)
+    if forge == Forge.AZURE_DEVOPS:
+        return equal(_password(request.header("Authorization") or ""), secret)
     return False
+
+
+def _password(authorization: str) -> str:
+    """The password of RFC 7617, with any user name; empty if there is none."""
+    scheme, _, pair = authorization.partition(" ")
+    try:
+        decoded = base64.b64decode(pair, validate=True).decode()
+    except ValueError:
+        return ""
+    return decoded.partition(":")[2] if scheme.lower() == "basic" else ""

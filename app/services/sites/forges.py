@@ -14,6 +14,8 @@ class Capabilities:
     """For people."""
     host: str | None = None
     """The public service, whose repositories are recognized by their address."""
+    old_domain: str | None = None
+    """The end of the hosts that the service had before, one for each organization."""
     git_user: str = "x-access-token"
     """The user name for git over HTTPS. Most forges take any name with an access token."""
     git_user_for_email: str | None = None
@@ -29,6 +31,7 @@ FORGES = {
     # GitLab takes tokens of OAuth with this name only.
     Forge.GITLAB: Capabilities("GitLab", "gitlab.com", git_user="oauth2"),
     Forge.GITEA: Capabilities("Forgejo or Gitea", "codeberg.org"),
+    Forge.AZURE_DEVOPS: Capabilities("Azure DevOps", "dev.azure.com", ".visualstudio.com", has_issues=False),
     Forge.BITBUCKET: Capabilities(
         "Bitbucket Cloud",
         "bitbucket.org",
@@ -43,4 +46,8 @@ FORGES = {
 def recognize(repo_url: str) -> Forge:
     """The forge of a public service's repository, and `NONE` for any other."""
     host = (urlsplit(repo_url).hostname or "").lower()
-    return next((forge for forge, known in FORGES.items() if host and known.host == host), Forge.NONE)
+    return next((forge for forge, known in FORGES.items() if host and _is_of(known, host)), Forge.NONE)
+
+
+def _is_of(known: Capabilities, host: str) -> bool:
+    return known.host == host or (known.old_domain is not None and host.endswith(known.old_domain))

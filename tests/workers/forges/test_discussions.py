@@ -28,7 +28,7 @@ def opened(github: Forge) -> None:
 def test_comments_are_read_written_once_and_their_authors_judged(
     forge: DemoForge, repository: Repository, kind: str
 ) -> None:
-    assert set(DISCUSSIONS) == {"github", "bitbucket", *BOTS}
+    assert set(DISCUSSIONS) == {"github", "bitbucket", "azure_devops", *BOTS}
     talk = adapter(kind, forge, repository)
     for login, may in (("ann", "admin"), ("bob", "write"), ("bobby", "read"), ("cleo", "read")):
         discussions.permit(repository, login, may)
