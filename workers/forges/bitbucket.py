@@ -85,7 +85,8 @@ class Bitbucket:
             }
             changed = {name: value for name, value in given.items() if value is not None}
             try:
-                return self._pull_request(self._change(current, changed) if changed else current)
+                present = people_of(current["reviewers"])
+                return self._pull_request(self._change(number, present, changed) if changed else current)
             except Refusal as refusal:
                 if "reviewers" not in refusal.said:
                     raise
@@ -99,18 +100,23 @@ class Bitbucket:
     def request_reviews(self, number: int, names: Sequence[str]) -> list[str]:
         """See `Forge`. One who is refused makes the forge refuse all, so each is sent alone. There are no teams."""
         with self._rest.translated():
-            current, refused = self._get(number), []
+            reviewers = self._get(number)["reviewers"]
+            present, refused = people_of(reviewers), []
             for name in names:
                 person = self._find_person(name)
                 if person is None:
                     refused.append(name)
                     continue
+                if any(person.items() <= each.items() for each in (*reviewers, *present)):
+                    continue
                 try:
-                    current = self._change(current, {}, person)
+                    self._change(number, [*present, person], {})
                 except Refusal as refusal:
                     if refusal.status != 400:
                         raise
                     refused.append(name)
+                else:
+                    present.append(person)
             return refused
 
     def assign(self, number: int, names: Sequence[str]) -> list[str]:
@@ -144,12 +150,10 @@ class Bitbucket:
             return None
         return found
 
-    def _change(self, current: Any, given: Mapping[str, Any], *reviewers: Mapping[str, str]) -> Any:
+    def _change(self, number: int, reviewers: Sequence[Mapping[str, str]], given: Mapping[str, Any]) -> Any:
         """Change a pull request. Reviewers who are not sent are removed."""
-        number = int(current["id"])
         path, what = f"{self._repository.path}/pullrequests/{number}", self._name(number)
-        people = [*people_of(current["reviewers"]), *reviewers]
-        return self._rest.call("PUT", path, what, {**given, "reviewers": people})
+        return self._rest.call("PUT", path, what, {**given, "reviewers": reviewers})
 
     def _get(self, number: int) -> Any:
         return self._rest.get(f"{self._repository.path}/pullrequests/{number}", self._name(number))
@@ -163,7 +167,7 @@ class Bitbucket:
             PullRequest(
                 number=answer["id"],
                 url=answer["links"]["html"]["href"],
-                state="draft" if state == "open" and answer["draft"] else state,
+                state="draft" if state == "open" and answer.get("draft") else state,
                 branch=answer["source"]["branch"]["name"],
                 base=answer["destination"]["branch"]["name"],
                 head_sha=self._repository.get_sha(answer["source"]["commit"]["hash"]),

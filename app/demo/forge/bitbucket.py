@@ -143,6 +143,8 @@ def update_pull(number: int) -> dict[str, Any]:
             "draft": given.get("draft", pull.draft),
             "reviewers": [_reviewer(each) for each in given.get("reviewers", [])],
         }
+        if len(set(changes["reviewers"])) < len(changes["reviewers"]):
+            refuse_field("reviewers", "Malformed reviewers list")
         return _shape(pulls.save(g.repository, pull, **changes))
 
 

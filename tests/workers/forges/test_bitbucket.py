@@ -65,6 +65,7 @@ def test_reviewers_are_named_by_nickname_or_id_and_stay(
     names = [ADA["uuid"], unknown["uuid"], GRACE["account_id"], unknown["account_id"], "acme/backend"]
     assert bitbucket.request_reviews(number, names) == [unknown["uuid"], unknown["account_id"], "acme/backend"]
     bitbucket.update_pull_request(number, title="New")
+    assert bitbucket.request_reviews(number, ["grace", ADA["account_id"]]) == []
     assert reviewers(forge, repository) == {"ada", "grace"}
     assert bitbucket.request_reviews(number, ['a" OR user.nickname = "ada']) == ['a" OR user.nickname = "ada']
 
