@@ -86,7 +86,8 @@ def forge_at(
     server: Server, host: Host = OPEN, name: str = "127.0.0.1", kind: str = "github", limits: Limits = LIMITS
 ) -> Forge:
     url = f"http://{name}:{server.port}"
-    return make_forge(kind, f"{url}/acme/app", url, TOKEN, host, limits)
+    path = "acme/_git/app" if kind == "azure_devops" else "acme/app"
+    return make_forge(kind, f"{url}/{path}", url, TOKEN, host, limits)
 
 
 def of_repository(reply: Reply) -> Reply:
@@ -108,6 +109,25 @@ def test_the_address_that_was_judged_is_the_one_that_is_called() -> None:
     with serving(of_repository(lambda target: [answer(PULL)])) as server:
         assert forge_at(server, host, "Forge.example").get_pull_request(1).number == 1
     assert all(f"Host: forge.example:{server.port}\r\n" in head for head in server.asked)
+
+
+def test_another_host_of_the_service_is_judged_and_pinned_as_well() -> None:
+    """Azure DevOps has people on a host of its own, which no resolver has to know here."""
+    names = (("dev.azure.com", "127.0.0.1"), ("vssps.dev.azure.com", "127.0.0.1"))
+    person = {"id": "i1", "isActive": True, "providerDisplayName": "Ada", "properties": {}}
+    answers = {
+        "/acme/app/_apis/git/repositories/app": {"id": "r1", "project": {"id": "p1"}},
+        "/acme/p1/_apis/git/repositories/r1/pullrequests/1": {"reviewers": []},
+        "/acme/_apis/identities": {"value": [person]},
+        "/acme/p1/_apis/git/repositories/r1/pullrequests/1/reviewers/i1": {},
+    }
+    with serving(lambda target: [answer(answers[target.partition("?")[0]])]) as server:
+        url, host = f"http://dev.azure.com:{server.port}/acme/_git/app", dataclasses.replace(OPEN, resolve=names)
+        assert make_forge("azure_devops", url, None, TOKEN, host).request_reviews(1, ["ada"]) == []
+        asked = {head.split()[1].partition("?")[0]: head for head in server.asked}
+        assert asked.keys() == answers.keys()
+        on_its_own = f"Host: vssps.dev.azure.com:{server.port}\r\n"
+        assert [path for path, head in asked.items() if on_its_own in head] == ["/acme/_apis/identities"]
 
 
 @pytest.mark.parametrize("api", ["http://forge.example:{port}", None])
@@ -158,6 +178,8 @@ def test_an_answer_that_is_not_of_a_forge_is_not_quoted() -> None:
         ("gitlab", 200, "forge_unreachable"),
         ("gitlab", 422, "forge_refused"),
         ("bitbucket", 200, "forge_unreachable"),
+        ("azure_devops", 200, "forge_unreachable"),
+        ("azure_devops", 422, "forge_refused"),
     ],
 )
 def test_an_answer_that_is_nested_too_deep_is_no_error_of_ours(kind: str, status: int, code: str) -> None:

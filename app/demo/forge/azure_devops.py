@@ -114,7 +114,7 @@ def update_pull_request(number: int) -> dict[str, Any]:
 
 @azure_devops.get("/<org>/<project>/_apis/wit/tags")
 def list_tags() -> dict[str, Any]:
-    return listed([_tag(each) for each in pulls.LABELS])
+    return listed([{"id": id_of(each), "name": each} for each in pulls.LABELS])
 
 
 @azure_devops.post(f"{PULL_REQUEST}/labels")
