@@ -19,11 +19,11 @@ class StateType(sa.types.TypeDecorator[Any]):
     A value that is not a member is read as it is, and never written.
     """
 
-    impl = sa.String(20)
+    impl = sa.String
     cache_ok = True
 
-    def __init__(self, kind: type[enum.StrEnum]) -> None:
-        super().__init__()
+    def __init__(self, kind: type[enum.StrEnum], length: int = 20) -> None:
+        super().__init__(length)
         self.kind = kind
 
     def process_bind_param(self, value: Any, dialect: sa.Dialect) -> str | None:

@@ -28,7 +28,7 @@ class Site(Updated, Base):
     repo_url: Mapped[str] = mapped_column(String(2000))
     default_branch: Mapped[str | None] = mapped_column(String(255))
     """None until a caller sets it or the first session detects the remote's default branch."""
-    forge: Mapped[Forge] = mapped_column(StateType(Forge))
+    forge: Mapped[Forge] = mapped_column(StateType(Forge, 40))
     forge_api_url: Mapped[str | None] = mapped_column(String(2000))
     default_agent: Mapped[str | None] = mapped_column(String(100))
     default_model: Mapped[str | None] = mapped_column(String(200))

@@ -157,6 +157,7 @@ class Forge(enum.StrEnum):
     GITEA = "gitea"
     AZURE_DEVOPS = "azure_devops"
     BITBUCKET = "bitbucket"
+    BITBUCKET_DATA_CENTER = "bitbucket_data_center"
     NONE = "none"
 
 

@@ -109,8 +109,9 @@ def test_a_site_without_pull_requests_has_no_webhook(api, make_site):
     refused(api.post(f"/sites/{site['id']}/forge_webhook"), 422, "forge_without_pull_requests")
 
 
-def test_where_issues_start_nothing_no_label_is_set(api, make_site):
-    webhook = f"/sites/{make_site(forge='bitbucket')['id']}/forge_webhook"
+@pytest.mark.parametrize("forge", ["bitbucket", "bitbucket_data_center"])
+def test_where_issues_start_nothing_no_label_is_set(api, make_site, forge):
+    webhook = f"/sites/{make_site(forge=forge)['id']}/forge_webhook"
     refused(api.post(webhook, {"issue_label": "agent"}), 422, "forge_without_issues")
     assert created(api.post(webhook, {"issue_label": None}))["issue_label"] is None
     refused(api.patch(webhook, {"issue_label": "agent"}), 422, "forge_without_issues")

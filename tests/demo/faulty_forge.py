@@ -66,7 +66,7 @@ class Faults:
 
     def after_request(self, response: Response) -> Response:
         self._hold("after")
-        is_api = request.path.startswith(("/api/", "/2.0/")) or "/_apis/" in request.path
+        is_api = request.path.startswith(("/api/", "/2.0/", "/rest/")) or "/_apis/" in request.path
         if request.method == "POST" and is_api and self._loses_the_answer():
             request.environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
         return response

@@ -91,7 +91,8 @@ class DemoForge:
     def repo_url(self, kind: str, full_name: str) -> str:
         """The URL of a site's repository, as that kind of forge has it."""
         owner, _, name = full_name.rpartition("/")
-        return f"{self.url}/{quote(owner)}/_git/{name}" if kind == "azure_devops" else self.clone_url(full_name)
+        places = {"azure_devops": f"{quote(owner)}/_git/{name}", "bitbucket_data_center": f"scm/{full_name}.git"}
+        return f"{self.url}/{places[kind]}" if kind in places else self.clone_url(full_name)
 
     def pulls(self, full_name: str, **filters: str | int) -> list[dict[str, Any]]:
         """All pull requests from the API, newest first."""

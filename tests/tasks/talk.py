@@ -28,8 +28,10 @@ NUMBER = {
     "pullrequest": {"id": 1},
     "eventType": "git.pullrequest.updated",
     "resource": {"pullRequestId": 1},
+    "pullRequest": {"id": 1},
 }
 _ON_BITBUCKET = {"pull_request": "pullrequest:updated", "issue_comment": "pullrequest:comment_created"}
+_ON_DATA_CENTER = {"pull_request": "pr:from_ref_updated", "issue_comment": "pr:comment:added"}
 _ON_GITLAB = {"pull_request": "Merge Request Hook", "issue_comment": "Note Hook", "issues": "Issue Hook"}
 
 
@@ -66,6 +68,10 @@ class Told:
                 "X-Hub-Signature": f"sha256={digest}",
             },
             Forge.AZURE_DEVOPS: {"Authorization": "Basic " + base64.b64encode(f":{self.secret}".encode()).decode()},
+            Forge.BITBUCKET_DATA_CENTER: {
+                "X-Event-Key": _ON_DATA_CENTER.get(event, event),
+                "X-Hub-Signature": f"sha256={digest}",
+            },
         }
         return Request(headers[self.kind].get, body)
 
@@ -107,9 +113,16 @@ class Talk(Told):
         thread = f"https://dev.azure.com/_apis/git/repositories/r/pullRequests/{entry.number}/threads/{entry.id}"
         at_azure = {"id": 1, "content": entry.body, "_links": {"threads": {"href": thread}}}
         on_azure = {"eventType": "ms.vss-code.git-pullrequest-comment-event", "resource": {"comment": at_azure}}
-        others = {Forge.GITLAB: on_gitlab, Forge.BITBUCKET: on_bitbucket, Forge.AZURE_DEVOPS: on_azure}
+        on_data_center = {"pullRequest": {"id": entry.number}, "comment": {"id": entry.id, "text": entry.body}}
+        others = {
+            Forge.GITLAB: on_gitlab,
+            Forge.BITBUCKET: on_bitbucket,
+            Forge.AZURE_DEVOPS: on_azure,
+            Forge.BITBUCKET_DATA_CENTER: on_data_center,
+        }
         data = others.get(self.kind, on_github)
-        return self.receive("issue_comment", data, delivery_id)
+        is_edited = self.kind == Forge.BITBUCKET_DATA_CENTER and action == "edited"
+        return self.receive("pr:comment:edited" if is_edited else "issue_comment", data, delivery_id)
 
     def deliver_review(self, review: Entry) -> list[uuid.UUID | None]:
         """What GitHub delivers of a review: itself, and each of its comments."""

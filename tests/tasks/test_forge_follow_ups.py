@@ -198,7 +198,7 @@ def test_an_answer_whose_worker_was_lost_is_not_written_twice(talk: Talk) -> Non
     assert talk.read(asked) == ForgeDeliveryState.DONE and len(talk.answers()) == 1
 
 
-@pytest.mark.parametrize("kind", [Forge.GITLAB, Forge.GITEA, Forge.BITBUCKET])
+@pytest.mark.parametrize("kind", [Forge.GITLAB, Forge.GITEA, Forge.BITBUCKET, Forge.BITBUCKET_DATA_CENTER])
 def test_on_other_forges_a_comment_becomes_one_follow_up_as_well(
     ask: Callable[..., uuid.UUID], configure: Callable[..., None], forge: DemoForge, kind: Forge
 ) -> None:

@@ -106,7 +106,13 @@ def test_a_second_request_changes_what_it_names(work: Work) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "mark"),
-    [(Forge.GITLAB, "Draft: "), (Forge.GITEA, "WIP: "), (Forge.BITBUCKET, ""), (Forge.AZURE_DEVOPS, "")],
+    [
+        (Forge.GITLAB, "Draft: "),
+        (Forge.GITEA, "WIP: "),
+        (Forge.BITBUCKET, ""),
+        (Forge.BITBUCKET_DATA_CENTER, ""),
+        (Forge.AZURE_DEVOPS, ""),
+    ],
 )
 def test_other_forges_have_pull_requests_too(
     ask: Callable[..., uuid.UUID], configure: Callable[..., None], forge: DemoForge, kind: Forge, mark: str

@@ -25,6 +25,7 @@ ADAPTERS = {
     "gitea": ("workers.forges.gitea", "Gitea"),
     "bitbucket": ("workers.forges.bitbucket", "Bitbucket"),
     "azure_devops": ("workers.forges.azure_devops", "AzureDevOps"),
+    "bitbucket_data_center": ("workers.forges.bitbucket_data_center", "BitbucketDataCenter"),
 }
 DISCUSSIONS = {
     "github": ("workers.forges.github_discussions", "GitHubDiscussions"),
@@ -32,6 +33,7 @@ DISCUSSIONS = {
     "gitea": ("workers.forges.gitea_discussions", "GiteaDiscussions"),
     "bitbucket": ("workers.forges.bitbucket_discussions", "BitbucketDiscussions"),
     "azure_devops": ("workers.forges.azure_discussions", "AzureDiscussions"),
+    "bitbucket_data_center": ("workers.forges.bitbucket_data_center_discussions", "BitbucketDataCenterDiscussions"),
 }
 """The forges whose comments and reviews are followed."""
 CHECKS = {
@@ -40,6 +42,7 @@ CHECKS = {
     "gitea": ("workers.forges.gitea_checks", "GiteaChecks"),
     "bitbucket": ("workers.forges.bitbucket_checks", "BitbucketChecks"),
     "azure_devops": ("workers.forges.azure_checks", "AzureChecks"),
+    "bitbucket_data_center": ("workers.forges.bitbucket_data_center_checks", "BitbucketDataCenterChecks"),
 }
 """The forges whose checks are followed."""
 ISSUES = {

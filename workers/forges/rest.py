@@ -18,11 +18,11 @@ _MOST_REDIRECTS = 3
 
 
 class Refusal(EngineError):
-    """The forge answered with an error status."""
+    """The forge answered with an error status, and with `data` if that was JSON."""
 
-    def __init__(self, failure: EngineError, status: int, said: str) -> None:
+    def __init__(self, failure: EngineError, status: int, said: str, data: Any) -> None:
         super().__init__(failure.code, failure.stage, failure.message, retryable=failure.retryable)
-        self.status, self.said = status, said
+        self.status, self.said, self.data = status, said, data
 
 
 class Rest:
@@ -55,7 +55,7 @@ class Rest:
         return self.call("GET", f"{path}?{urlencode(query)}" if query else path, what)
 
     def call(self, method: str, path: str, what: str, body: Mapping[str, Any] | None = None) -> Any:
-        """Send a request for `what` (words for a message) and return the JSON of the answer.
+        """Send a request for `what` (words for a message) and return the JSON of the answer; None if it is empty.
 
         Raises EngineError, see `Forge`; a `Refusal` if the forge answered with an error status.
         """
@@ -66,7 +66,7 @@ class Rest:
             answer = self._send(method, target, body)
         if not 200 <= answer.status < 300:
             raise self._refusal(answer, what)
-        return json.loads(answer.text)
+        return json.loads(answer.text) if answer.text else None
 
     def read_end(self, path: str, what: str, kept: int, elsewhere: Limits) -> str:
         """The last `kept` bytes of the text at `path`, which may be on another server. That one gets no token, and its
@@ -111,11 +111,12 @@ class Rest:
     def _refusal(self, answer: Answer, what: str) -> Refusal:
         headers = {name.lower(): value for name, value in answer.headers.items()}
         try:
-            said = quotable(json.loads(answer.text))
+            data = json.loads(answer.text)
+            said = quotable(data)
         except (ValueError, RecursionError):
-            said = ""
+            data, said = None, ""
         failure = of_status(answer.status, headers, self._who, what, said, self._permission)
-        return Refusal(failure, answer.status, said)
+        return Refusal(failure, answer.status, said, data)
 
 
 def _location(answer: Answer) -> str:

@@ -31,6 +31,8 @@ _AUTH = (
     "access denied",
     "terminal prompts disabled",
 )
+# How a credential begins that is sent as it is.
+_BEARER = "Bearer "
 _REDIRECT = re.compile(r"returned error: 30\d|redirect", re.IGNORECASE)
 _BROKEN_RULE = re.compile(rf"^error: object ({ID}): (\w+): (.*)$", re.MULTILINE)
 # The words of protocol version 2, of older ones, and of a push.
@@ -149,18 +151,21 @@ class Remote:
     def scrub(self, text: str) -> str:
         """`text` without the credential in any form, and without the user part of any URL."""
         if self._secret:
-            for secret in (_basic(self._secret), self._secret, self._secret.partition(":")[2]):
+            token = self._secret.removeprefix(_BEARER)
+            for secret in (_basic(self._secret), self._secret, token, token.partition(":")[2]):
                 text = text.replace(secret, "***") if secret else text
         return _USERINFO.sub("", text)
 
     def _authorization(self) -> tuple[tuple[str, str], ...]:
-        """The header with the credential: `user:password`, or a token, which forges accept with any user name."""
+        """The header with the credential: `user:password`, a token, which most forges accept with any user name, or
+        `Bearer token`."""
         parts = urlsplit(self.url)
         if not self._credential or parts.scheme not in ("https", "http"):
             return ()
         if callable(self._credential):
             self._secret = _made(self._credential)
-        header = f"Authorization: Basic {_basic(self._secret or '')}"
+        secret = self._secret or ""
+        header = f"Authorization: {secret if secret.startswith(_BEARER) else f'Basic {_basic(secret)}'}"
         return ((f"http.{parts.scheme}://{parts.netloc}/.extraHeader", header),)
 
 

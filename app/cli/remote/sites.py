@@ -48,7 +48,7 @@ def _site_options(function: Function) -> Function:
             ),
             click.option(
                 "--forge",
-                help="github, gitlab, gitea (Forgejo, too), azure_devops, bitbucket or none. Default: by the address.",
+                help="github, gitlab, gitea (Forgejo, too), azure_devops, bitbucket, bitbucket_data_center or none. Default: by the address.",
             ),
             click.option("--forge-api-url", help="The address of your own server's API."),
             click.option(

@@ -35,6 +35,8 @@ class Entry:
     start_line: int | None = None
     diff_hunk: str = ""
     in_reply_to_id: int | None = None
+    version: int = 0
+    """How often it was edited."""
 
 
 def entries(repository: Repository, number: int | None = None) -> list[Entry]:
@@ -68,7 +70,8 @@ def find(repository: Repository, entry_id: int) -> Entry:
 def edit(repository: Repository, entry_id: int, body: str) -> Entry:
     """Replace the text of a comment."""
     with lock:
-        changed = replace(find(repository, entry_id), body=body)
+        found = find(repository, entry_id)
+        changed = replace(found, body=body, version=found.version + 1)
         repository.store(_FILE, [changed if entry.id == entry_id else entry for entry in entries(repository)])
         return changed
 

@@ -50,6 +50,8 @@ class Pull:
     reviewers: list[str] = field(default_factory=list)
     teams: list[str] = field(default_factory=list)
     assignees: list[str] = field(default_factory=list)
+    version: int = 0
+    """How often it has changed."""
 
     @property
     def is_open(self) -> bool:
@@ -198,7 +200,7 @@ def _stored(repository: Repository) -> list[Pull]:
 
 def save(repository: Repository, pull: Pull, **changes: Any) -> Pull:
     """Store `pull` with its changes."""
-    pull = replace(pull, updated_at=now(), **changes)
+    pull = replace(pull, updated_at=now(), version=pull.version + 1, **changes)
     pulls = {other.number: other for other in _stored(repository)} | {pull.number: pull}
     repository.store(_FILE, [pulls[number] for number in sorted(pulls, reverse=True)])
     return pull

@@ -26,6 +26,8 @@ _PROBE = b"0000"
 @git.get("/<path:owner>/_git/<name>/info/refs", endpoint="azure_devops", defaults={"asked": "info/refs"})
 @git.post("/<owner>/<name>/<any('git-upload-pack', 'git-receive-pack'):asked>")
 @git.post("/<path:owner>/_git/<name>/<any('git-upload-pack', 'git-receive-pack'):asked>")
+@git.get("/scm/<owner>/<name>/info/refs", defaults={"asked": "info/refs"}, endpoint="serve_below_scm")
+@git.post("/scm/<owner>/<name>/<any('git-upload-pack', 'git-receive-pack'):asked>", endpoint="serve_below_scm")
 def serve(owner: str, name: str, asked: str) -> Response:
     """Let git answer the request, if the caller may use the service."""
     service = request.args.get("service", "") if asked == "info/refs" else asked
@@ -65,6 +67,8 @@ def _authorized(owner: str, name: str, service: str) -> Repository:
     """The repository, if the caller may use this service. Raises `Refused` like GitHub."""
     if service not in ("git-upload-pack", "git-receive-pack"):
         raise Refused(403, "Please upgrade your git client.")
+    if request.path.startswith("/scm/"):
+        _refuse_names()
     authenticated, repository = is_authenticated(), find(forge().root, owner, name)
     if not authenticated and (repository is None or repository.is_private or service == "git-receive-pack"):
         raise Refused(401, "Authentication is required.")
@@ -74,6 +78,14 @@ def _authorized(owner: str, name: str, service: str) -> Repository:
     if service == "git-receive-pack" and not may_write():
         raise Refused(403, f"Permission to {repository.full_name}.git denied to {LOGIN}.")
     return repository
+
+
+def _refuse_names() -> None:
+    """Bitbucket Data Center takes a token with the name of its own user, or without a name:
+    https://confluence.atlassian.com/bitbucketserver/http-access-tokens-939515499.html"""
+    given = request.authorization
+    if given and given.type != "bearer" and given.username != LOGIN:
+        raise Refused(401, "Authentication failed. Please check your credentials and try again.")
 
 
 def _settings() -> list[str]:

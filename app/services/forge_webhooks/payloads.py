@@ -182,6 +182,19 @@ def _azure_devops(_: str, data: Mapping[str, Any]) -> Notice | None:
     return None
 
 
+def _bitbucket_data_center(event: str, data: Mapping[str, Any]) -> Notice | None:
+    """https://confluence.atlassian.com/bitbucketserver/event-payload-938025882.html
+
+    Each remark of a review is a comment there. Nothing is delivered of builds.
+    """
+    if event.startswith("pr:comment:"):
+        if event != "pr:comment:added":
+            return None
+        comment = data["comment"]
+        return Notice(ForgeEvent.COMMENT, data["pullRequest"]["id"], comment["id"], comment["text"] or "")
+    return Notice(ForgeEvent.PULL_REQUEST, data["pullRequest"]["id"]) if event.startswith("pr:") else None
+
+
 def _titles(data: Mapping[str, Any], when: str) -> tuple[str, ...]:
     """The labels of an issue on GitLab before and after a change, none if these have not changed."""
     return tuple(each["title"] for each in data.get("changes", {}).get("labels", {}).get(when, ()))
@@ -194,4 +207,5 @@ _FORGES: Mapping[Forge, tuple[str, Callable[[str, Mapping[str, Any]], Notice | N
     Forge.BITBUCKET: ("X-Event-Key", _bitbucket),
     # The body names the event.
     Forge.AZURE_DEVOPS: ("", _azure_devops),
+    Forge.BITBUCKET_DATA_CENTER: ("X-Event-Key", _bitbucket_data_center),
 }

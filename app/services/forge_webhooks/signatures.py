@@ -14,14 +14,15 @@ def is_authentic(forge: Forge, request: Request, secret: str) -> bool:
 
     * GitHub: https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
     * GitLab: https://docs.gitlab.com/user/project/integrations/webhooks/, a signature or the secret itself
-    * Bitbucket: https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks/
+    * Bitbucket: https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks/ and
+      https://confluence.atlassian.com/bitbucketserver/manage-webhooks-938025878.html
     * Gitea: https://docs.gitea.com/usage/webhooks, Forgejo: https://forgejo.org/docs/latest/user/webhooks/
     * Azure DevOps: https://learn.microsoft.com/azure/devops/service-hooks/services/webhooks, the secret as a password
     """
     digest = hmac.new(secret.encode(), request.body, "sha256").hexdigest()
     if forge == Forge.GITHUB:
         return equal(request.header("X-Hub-Signature-256") or "", f"sha256={digest}")
-    if forge == Forge.BITBUCKET:
+    if forge in (Forge.BITBUCKET, Forge.BITBUCKET_DATA_CENTER):
         return equal(request.header("X-Hub-Signature") or "", f"sha256={digest}")
     if forge == Forge.GITEA:
         return equal(request.header("X-Forgejo-Signature") or request.header("X-Gitea-Signature") or "", digest)

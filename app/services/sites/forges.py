@@ -16,8 +16,9 @@ class Capabilities:
     """The public service, whose repositories are recognized by their address."""
     old_domain: str | None = None
     """The end of the hosts that the service had before, one for each organization."""
-    git_user: str = "x-access-token"
-    """The user name for git over HTTPS. Most forges take any name with an access token."""
+    git_user: str | None = "x-access-token"
+    """The user name for git over HTTPS. Most forges take any name with an access token. None: the token is sent as a bearer
+    token, without a name."""
     git_user_for_email: str | None = None
     """The user name for git with an access token that is written as `e-mail:token`. The API takes the address, git does not."""
     has_pull_requests: bool = True
@@ -39,6 +40,9 @@ FORGES = {
         git_user_for_email="x-bitbucket-api-token-auth",
         has_issues=False,
     ),
+    # A token of a project or a repository belongs to no user:
+    # https://confluence.atlassian.com/bitbucketserver/http-access-tokens-939515499.html
+    Forge.BITBUCKET_DATA_CENTER: Capabilities("Bitbucket Data Center", git_user=None, has_issues=False),
     Forge.NONE: Capabilities("Plain git, commits only", has_pull_requests=False),
 }
 

@@ -24,14 +24,16 @@ def credential_of(site: Site) -> str | None:
 
 
 def git_credential_of(site: Site) -> str | None:
-    """`user:password` for git over HTTPS. The access token may have that form already."""
+    """`user:password` for git over HTTPS, or `Bearer token`. The access token may have the first form already."""
     token, forge = credential_of(site), FORGES[site.forge]
     if token is None:
         return None
     user, _, password = token.rpartition(":")
     if "@" in user and forge.git_user_for_email:
         return f"{forge.git_user_for_email}:{password}"
-    return token if user else f"{forge.git_user}:{token}"
+    if user:
+        return token
+    return f"Bearer {token}" if forge.git_user is None else f"{forge.git_user}:{token}"
 
 
 def secrets_of(site: Site, variables: Variables | None = None) -> Secrets:

@@ -87,7 +87,7 @@ def test_our_marks_are_hidden_as_bitbucket_hides_them_and_found_again(
     body = f"Before.\n\n{new_description('Did one.', 1_000)}\n\nAfter."
     number = opened(bitbucket, body)
     [pull] = forge.pulls(repository.full_name)
-    assert "<!--" not in pull["body"] and "\n[//]: # (agent-runners: sessions)\nDid one.\n" in pull["body"]
+    assert "<!--" not in pull["body"] and "\n[//]: # (agent-runners: sessions)\n\nDid one.\n\n[//]" in pull["body"]
     found = bitbucket.get_pull_request(number).body
     assert found == body
     changed = updated_description(found, "Did two.", 1_000)

@@ -74,7 +74,7 @@ def test_a_comment_is_written_once_with_a_mark_that_is_hidden(forge: DemoForge, 
     for text in ("Working.", "Working.", "Done."):
         talk.write_comment(1, "a", text)
     [written] = discussions.entries(repository, 1)[60:]
-    assert written.body == "Done.\n\n[//]: # (agent-runners: a)"
+    assert written.body == "Done.\n\n\n[//]: # (agent-runners: a)\n"
     found = talk.get_comment(1, written.id)
     assert found.is_own and found.text == marked("Done.", "a")
     with pytest.raises(EngineError) as failure:

@@ -1,4 +1,4 @@
-"""Comments on GitLab and Gitea, against the demonstration forge. Those on other forges have tests of their own."""
+"""Comments on GitLab, Gitea and Bitbucket Data Center, against the demonstration forge. Those on other forges have tests of their own."""
 
 from __future__ import annotations
 
@@ -9,10 +9,17 @@ from tests.demo.forge import DemoForge, Repository
 from tests.workers.forges.conftest import HOST
 from workers.errors import EngineError
 from workers.forges.base import Forge
+from workers.forges.bitbucket_marks import with_usual_marks
 from workers.forges.discussions import Discussion, Discussions, Remark, marked
 from workers.forges.registry import DISCUSSIONS, make_discussions
 
-BOTS = {"gitlab": "project_1_bot_2f", "gitea": "gitea-actions"}
+BOTS = {
+    "gitlab": "project_1_bot_2f",
+    "gitea": "gitea-actions",
+    "bitbucket_data_center": "access-token-user-1",
+}
+IN_ANY_CASE = ("gitlab", "bitbucket_data_center")
+"""Where a login is found whatever its case is."""
 
 
 def adapter(kind: str, forge: DemoForge, repository: Repository, token: str | None = None) -> Discussions:
@@ -32,7 +39,7 @@ def test_comments_are_read_written_once_and_their_authors_judged(
     talk = adapter(kind, forge, repository)
     for login, may in (("ann", "admin"), ("bob", "write"), ("bobby", "read"), ("cleo", "read")):
         discussions.permit(repository, login, may)
-    logins = ("ann", "Bob" if kind == "gitlab" else "bob", "bobby", "cleo", "nobody", "../ann", "bo")
+    logins = ("ann", "Bob" if kind in IN_ANY_CASE else "bob", "bobby", "cleo", "nobody", "../ann", "bo")
     assert [talk.may_write(login) for login in logins] == [True, True, False, False, False, False, False]
     written = discussions.comment(repository, 1, "bob", "Hello.")
     assert talk.get_comment(1, written.id) == Discussion(1, "bob", False, (Remark("bob", "Hello."),))
@@ -45,7 +52,7 @@ def test_comments_are_read_written_once_and_their_authors_judged(
         discussions.comment(repository, 1, "ann", f"{number}")
     for text in ("Working.", "Working.", "Done."):
         talk.write_comment(1, "a", text)
-    assert [each.body for each in discussions.entries(repository, 1)][62:] == [marked("Done.", "a")]
+    assert [with_usual_marks(each.body) for each in discussions.entries(repository, 1)][62:] == [marked("Done.", "a")]
     with pytest.raises(EngineError) as failure:
         adapter(kind, forge, repository, forge.read_only_token).write_comment(1, "b", "x")
     assert failure.value.code == "forge_auth"
@@ -54,11 +61,26 @@ def test_comments_are_read_written_once_and_their_authors_judged(
     assert failure.value.code == "forge_not_found"
 
 
-def test_a_remark_on_gitlab_has_its_place_and_thread(forge: DemoForge, repository: Repository) -> None:
+@pytest.mark.parametrize("kind", ["gitlab", "bitbucket_data_center"])
+def test_a_remark_has_its_place_and_thread(forge: DemoForge, repository: Repository, kind: str) -> None:
     place = {"path": "feature.py", "line": 1}
     first = discussions.review(repository, 1, "ann", "", {"body": "Why print?", **place})
     thread = {**place, "in_reply_to_id": first.id + 1}
     reply = discussions.review(repository, 1, "bob", "", {"body": "Log it.", **thread}, {"body": "Later.", **thread})
-    found = adapter("gitlab", forge, repository).get_comment(1, reply.id + 1)
+    found = adapter(kind, forge, repository).get_comment(1, reply.id + 1)
     before = (Remark("ann", "Why print?"),)
     assert found.remarks == (Remark("bob", "Log it.", "feature.py", None, 1, thread=before),)
+
+
+def test_a_remark_on_bitbucket_may_be_about_several_lines(forge: DemoForge, repository: Repository) -> None:
+    place = {"path": "feature.py", "line": 3, "start_line": 1}
+    remark = discussions.review(repository, 1, "ann", "", {"body": "Split it.", **place})
+    [found] = adapter("bitbucket_data_center", forge, repository).get_comment(1, remark.id + 1).remarks
+    assert found == Remark("ann", "Split it.", "feature.py", 1, 3)
+
+
+def test_a_reply_on_bitbucket_to_a_comment_as_a_whole_has_no_place(forge: DemoForge, repository: Repository) -> None:
+    first = discussions.review(repository, 1, "ann", "", {"body": "Why?"})
+    reply = discussions.review(repository, 1, "bob", "", {"body": "Because.", "in_reply_to_id": first.id + 1})
+    found = adapter("bitbucket_data_center", forge, repository).get_comment(1, reply.id + 1)
+    assert found.remarks == (Remark("bob", "Because."),)

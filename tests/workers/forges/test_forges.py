@@ -27,8 +27,10 @@ APIS = {
     "gitea": "/api/v1",
     "bitbucket": "/2.0",
     "azure_devops": "/acme",
+    "bitbucket_data_center": "/rest",
 }
-WITHOUT_LABELS, WITHOUT_ASSIGNEES = ("bitbucket",), ("bitbucket", "azure_devops")
+WITHOUT_LABELS = ("bitbucket", "bitbucket_data_center")
+WITHOUT_ASSIGNEES = (*WITHOUT_LABELS, "azure_devops")
 WITH_TEAMS = ("github", "gitea", "azure_devops")
 
 
@@ -76,7 +78,7 @@ def test_one_is_opened_changed_closed_and_merged(kind: str, forge: DemoForge, re
     pull = opened(made, draft=True)
     assert (pull.number, pull.state, pull.title, pull.body) == (1, "draft", "A feature", "What it does")
     assert (pull.branch, pull.base, pull.head_sha) == ("feature", "main", repository.branches()["feature"])
-    assert pull.url.startswith(f"{forge.repo_url(kind, name).removesuffix('.git')}/")
+    assert pull.url.startswith(f"{forge.url}/") and "/app-" in pull.url and pull.url.endswith("/1")
     assert made.find_pull_request("feature") == made.get_pull_request(1) == pull
     assert made.find_pull_request("featur") is None
     changed = made.update_pull_request(1, title="Ünï 🎉 <b>")
@@ -307,6 +309,13 @@ AZURE_PULL = {
     "pullRequestId": 7, "status": "active", "isDraft": False, "title": "Own", "sourceRefName": "refs/heads/feature",
     "targetRefName": "refs/heads/main", "lastMergeSourceCommit": {"commitId": "a" * 40}, "reviewers": [],
 }  # fmt: skip
+DATA_CENTER_PULL = {
+    "id": 7, "version": 0, "state": "OPEN", "title": "Own",
+    "links": {"self": [{"href": "https://bitbucket.example/projects/A/repos/new/pull-requests/7"}]},
+    "fromRef": {"id": "refs/heads/feature", "latestCommit": "a" * 40, "repository": {"id": 5}},
+    "toRef": {"id": "refs/heads/main", "latestCommit": "b" * 40, "repository": {"id": 5}},
+}  # fmt: skip
+OTHER_REPOSITORY = {**DATA_CENTER_PULL["toRef"], "repository": {"id": 6}}
 MOVED = {
     "bitbucket": {
         "/2.0/repositories/a/old": (301, "/2.0/repositories/a/new", {}),
@@ -338,6 +347,14 @@ MOVED = {
             {"value": [{**AZURE_PULL, "pullRequestId": 8, "forkSource": {}}, AZURE_PULL]},
         ),
         "/a/p1/_apis/git/repositories/r1/pullrequests/7": (200, "", AZURE_PULL),
+    },
+    "bitbucket_data_center": {
+        "/rest/api/latest/projects/a/repos/old": (307, "/rest/api/latest/projects/A/repos/new", {}),
+        "/rest/api/latest/projects/A/repos/new": (200, "", {"slug": "new", "project": {"key": "A"}}),
+        "/rest/api/latest/projects/A/repos/new/pull-requests": (
+            *(200, ""),
+            {"values": [{**DATA_CENTER_PULL, "toRef": OTHER_REPOSITORY}, DATA_CENTER_PULL], "isLastPage": True},
+        ),
     },
 }
 PATHS = {"azure_devops": "a/_git/old"}

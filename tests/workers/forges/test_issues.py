@@ -13,9 +13,9 @@ from workers.errors import EngineError
 from workers.forges.base import Forge
 from workers.forges.discussions import Discussion, Remark, marked
 from workers.forges.issues import Issue, Issues
-from workers.forges.registry import make_issues
+from workers.forges.registry import ISSUES, make_issues
 
-kinds = pytest.mark.parametrize("kind", list(BOTS))
+kinds = pytest.mark.parametrize("kind", [kind for kind in ISSUES if kind != "github"])
 
 
 def adapter(kind: str, forge: DemoForge, repository: Repository, token: str | None = None) -> Issues:

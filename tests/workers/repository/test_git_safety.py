@@ -35,6 +35,7 @@ from tests.workers.repositories import (
 )
 from workers.errors import EngineError, Interrupted
 from workers.job import Host, Job
+from workers.repository.remote import Remote
 
 TOKEN = "t0ken-s3cret"
 Tampering = Callable[[Path, str], None]
@@ -309,7 +310,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_response(302)
             self.send_header("Location", self.server.redirect_to + self.path.removeprefix("/repository.git"))
             self.end_headers()
-        elif self.headers.get("Authorization") != expected:
+        elif self.headers.get("Authorization") not in (expected, f"Bearer {TOKEN}"):
             self.send_response(401)
             self.send_header("WWW-Authenticate", 'Basic realm="x"')
             self.send_header("Content-Length", "0")
@@ -379,6 +380,12 @@ def failure(host: Host, job: Job) -> EngineError:
     for secret in (TOKEN, base64.b64encode(f"x-access-token:{TOKEN}".encode()).decode()):
         assert secret not in repr(caught.value) + caught.value.message + repr(caught.getrepr(style="long"))
     return caught.value
+
+
+def test_a_bearer_token_gives_access_and_is_in_no_message(web_host: Host, server: Server) -> None:
+    assert fetch_base(web_host, make_job(server.url, credential=f"Bearer {TOKEN}"))
+    remote = Remote(server.url, f"Bearer {TOKEN}", web_host)
+    assert TOKEN not in remote.scrub(f"fatal: {TOKEN}; Authorization: Bearer {TOKEN}")
 
 
 def test_a_token_gives_access_and_is_stored_nowhere(web_host: Host, server: Server, origin: Path) -> None:
