@@ -45,6 +45,10 @@ _ANEW = Recreation(
 )
 
 
+_NO_CONTENT = "Files of Git LFS without their content"
+_POINTERS = "The agent sees only the pointers of these files. Keep them as they are, or replace them as a whole."
+
+
 def run(job: Job, host: Host) -> Generator[Event, None, Outcome]:
     """Run `job`: yield its events, write diffs to the job's sink and return the outcome.
 
@@ -126,6 +130,8 @@ class _Attempt:
         # that are safe for any agent.
         based = dataclasses.replace(job, base_sha=base.sha, branch=base.branch, attachments=())
         workspace = self._workspace = yield from self._prepare(based, mirror)
+        if lines := workspace.lfs_missing:
+            yield self._redactor.step(Step(_NO_CONTENT, "\n".join([_POINTERS, *lines[:_NAMED], *_more(lines)])))
         if not job.conflict:
             # A rebase that fails keeps the base that it had, unless it leaves a diff on the new one: see `_save`.
             self._outcome = Outcome(base_sha=workspace.base_sha)
@@ -332,6 +338,10 @@ class _Attempt:
             total = self._budget.total(usage) if usage else None
             outcome = dataclasses.replace(outcome, result=agent.result, title=agent.title, usage=total)
         return self._redactor.outcome(outcome)
+
+
+def _more(lines: Sequence[str]) -> list[str]:
+    return [f"and {len(lines) - _NAMED:,} more"] if len(lines) > _NAMED else []
 
 
 def _check_sandbox(host: Host) -> None:

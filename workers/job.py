@@ -138,6 +138,10 @@ class Sink(Protocol):
         """Store a diff."""
         ...
 
+    def write_lfs_object(self, oid: str, chunks: Iterable[bytes]) -> None:
+        """Store the content of a file of Git LFS, which a diff only points to by this id."""
+        ...
+
     def write_conversation(self, chunks: Iterable[bytes]) -> None:
         """Store what the agent remembers of its session."""
         ...
@@ -202,6 +206,8 @@ class Job:
     sha: str | None = None
     base_sha: str | None = None
     start_diff: Callable[[], Iterator[bytes]] | None = field(default=None, repr=False)
+    read_lfs_object: Callable[[str], Iterator[bytes]] | None = field(default=None, repr=False)
+    """Reads what a session of the runner stored by `write_lfs_object`. Raises FileNotFoundError if there is none."""
     credential: Credential | None = field(default=None, repr=False)
     fetch_patience_seconds: float | None = None
     """How long to wait while another process fetches the repository. None: as long as a fetch may take."""

@@ -171,7 +171,8 @@ class AgentRunnerSession(Leased):
 
 
 class SessionFile(Base):
-    """An uploaded file that a session uses, so that it must not be deleted."""
+    """A stored file that a session uses, so that it must not be deleted: one that was uploaded, or the content of a file of
+    Git LFS that it added."""
 
     __tablename__ = "session_files"
 

@@ -13,7 +13,7 @@ import structlog
 
 from app import artifacts
 from app.config import settings
-from app.services.artifacts import conversations, diffs, sealed
+from app.services.artifacts import conversations, diffs, lfs_objects, sealed
 from app.services.execution.outcomes import Work
 from app.services.execution.session_attempts import Claim
 from workers.errors import EngineError
@@ -44,6 +44,11 @@ class StoredWork:
                 self.work = dataclasses.replace(self.work, result_diff_key=key, contains_secret=contains_secret)
             case "cumulative":
                 self.work = dataclasses.replace(self.work, cumulative_diff_key=key, contains_secret=contains_secret)
+
+    def write_lfs_object(self, oid: str, chunks: Iterable[bytes]) -> None:
+        key = _retry(lambda: lfs_objects.put(self._claim.runner.id, oid, lambda: chunks))
+        if key not in self.work.file_keys:
+            self.work = dataclasses.replace(self.work, file_keys=(*self.work.file_keys, key))
 
     def write_conversation(self, chunks: Iterable[bytes]) -> None:
         claim = self._claim
@@ -85,6 +90,12 @@ def _read_conversation(key: str) -> Iterator[bytes]:
         raise ConversationLost("It is missing from the artifact store.") from None
     except sealed.DamagedArtifact:
         raise ConversationLost("It is damaged in the artifact store.") from None
+
+
+def lfs_reader(runner_id: uuid.UUID) -> Callable[[str], Iterator[bytes]]:
+    """A function that reads the content of a file of Git LFS that a session of the runner added. It raises EngineError as
+    `_retry` does, and FileNotFoundError."""
+    return lambda oid: _read(lfs_objects.key_of(runner_id, oid))
 
 
 def file_reader(key: str) -> Callable[[], Iterator[bytes]]:

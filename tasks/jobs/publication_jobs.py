@@ -16,7 +16,7 @@ from app.services.publishing import commit_messages, publication_attempts
 from app.services.publishing.publication_attempts import PublicationClaim
 from app.services.publishing.pull_requests import Check
 from app.services.publishing.written_texts import Fit, fitting, write
-from tasks.jobs.artifact_io import diff_reader
+from tasks.jobs.artifact_io import diff_reader, lfs_reader
 from tasks.jobs.co_authors import trailers
 from tasks.jobs.credentials import credential_of, git_credential_of
 from workers.forges.apps import FETCH, PULL_REQUESTS, PULL_REQUESTS_WITH_STATUS, PUSH
@@ -76,6 +76,7 @@ def publish_job_of(claim: PublicationClaim, secrets: Secrets, lifeline: Lifeline
         message=message,
         pull_request=None if is_commit else _pull_request_of(claim, fit),
         credential=git_credential_of(site, PUSH),
+        read_lfs_object=lfs_reader(runner.id),
     )
 
 

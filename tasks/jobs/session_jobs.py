@@ -18,7 +18,7 @@ from app.services.execution.session_attempts import Claim
 from app.services.variables import binding, values
 from app.services.variables.values import Variables
 from tasks.attempts.transactions import transact
-from tasks.jobs.artifact_io import StoredWork, conversation_reader, diff_reader, file_reader
+from tasks.jobs.artifact_io import StoredWork, conversation_reader, diff_reader, file_reader, lfs_reader
 from tasks.jobs.credentials import git_credential_of
 from workers.events import Usage
 from workers.forges.apps import FETCH
@@ -47,6 +47,7 @@ def job_of(
         sha=runner.sha,
         base_sha=session.base_sha or runner.base_sha,
         start_diff=diff_reader(session.start_diff_key) if session.start_diff_key else None,
+        read_lfs_object=lfs_reader(runner.id),
         credential=git_credential_of(site, FETCH),
         # Where a fetch took long before, its sessions fetch one at a time already.
         fetch_patience_seconds=scheduling.SLOW_FETCH_SECONDS if site.fetch_failed_at is None else None,

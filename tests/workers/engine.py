@@ -170,10 +170,19 @@ class MemorySink:
     diffs: dict[DiffKind, bytes] = field(default_factory=dict)
     contains_secret: bool = False
     conversation: bytes | None = None
+    lfs_objects: dict[str, bytes] = field(default_factory=dict)
 
     def write(self, kind: DiffKind, chunks: Iterable[bytes], *, contains_secret: bool) -> None:
         self.diffs[kind] = b"".join(chunks)
         self.contains_secret = contains_secret
+
+    def write_lfs_object(self, oid: str, chunks: Iterable[bytes]) -> None:
+        self.lfs_objects[oid] = b"".join(chunks)
+
+    def read_lfs_object(self, oid: str) -> Iterator[bytes]:
+        if oid not in self.lfs_objects:
+            raise FileNotFoundError(oid)
+        yield self.lfs_objects[oid]
 
     def write_conversation(self, chunks: Iterable[bytes]) -> None:
         self.conversation = b"".join(chunks)

@@ -93,10 +93,19 @@ class Sink:
     def __init__(self) -> None:
         self.diffs: dict[DiffKind, bytes] = {}
         self.contains_secret = False
+        self.lfs_objects: dict[str, bytes] = {}
 
     def write(self, kind: DiffKind, chunks: Iterable[bytes], *, contains_secret: bool) -> None:
         self.diffs[kind] = b"".join(chunks)
         self.contains_secret = contains_secret
+
+    def write_lfs_object(self, oid: str, chunks: Iterable[bytes]) -> None:
+        self.lfs_objects[oid] = b"".join(chunks)
+
+    def read_lfs_object(self, oid: str) -> Iterator[bytes]:
+        if oid not in self.lfs_objects:
+            raise FileNotFoundError(oid)
+        yield self.lfs_objects[oid]
 
 
 _prepared: list[Workspace] = []

@@ -1,4 +1,5 @@
-"""The HTTP client for forges: what a tenant's URL may reach, and how much of our time and memory its answers may take.
+"""The HTTP client for forges and servers of Git LFS: what a tenant's URL may reach, and how much of our time and memory
+its answers may take.
 
 The name in a URL belongs to somebody else, who may point it inside or answer anything at any speed. So the name is
 resolved once, every address is judged by the rules of the agents' proxy, and connections go to exactly those addresses.
@@ -7,10 +8,11 @@ Redirects are not followed, answers are not decompressed, and time and size are 
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -28,6 +30,7 @@ from workers.repository.host_check import ascii_name, find_addresses, proxy_for
 # A write of this size fits into an empty buffer of the socket, so it never waits for the server more than once.
 _PIECE = 4096
 _PORTS = {"http": 80, "https": 443}
+_TICK_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ class Limits:
     total_seconds: float = 180.0
     calls: int = 40
     answer_bytes: int = 8 * 1024**2
+    silent_seconds: float = 60.0
+    """How long to wait for the next byte."""
 
 
 DEFAULT_LIMITS = Limits()
@@ -59,6 +64,15 @@ class Answer:
     text: str
 
 
+@dataclass(frozen=True)
+class Response:
+    """An answer while it arrives: the pieces of its body, which are not decompressed."""
+
+    status: int
+    headers: Mapping[str, str]
+    pieces: Iterator[bytes]
+
+
 class Client:
     """Calls one server. Its name is resolved and judged once, by the constructor.
 
@@ -67,9 +81,10 @@ class Client:
     names by itself, as it does for git.
     """
 
-    def __init__(self, url: str, host: Host, limits: Limits) -> None:
+    def __init__(self, url: str, host: Host, limits: Limits, check: Callable[[], None] | None = None) -> None:
+        """`check` is called each second, and raises if the caller is to stop."""
         parts = urlsplit(url)
-        self._scheme, self._limits = parts.scheme, limits
+        self._scheme, self._limits, self._check = parts.scheme, limits, check
         try:
             self._name = ascii_name(parts.hostname or "")
             self._port = _PORTS[parts.scheme] if parts.port is None else parts.port
@@ -97,13 +112,45 @@ class Client:
 
         Raises Unreachable and BadAnswer.
         """
+        data = (content or "").encode()
+        size = len(data) if data or method not in ("GET", "HEAD") else None
+        with self.stream(method, target, headers, [data], size) as response:
+            body, received = bytearray(), 0
+            for piece in response.pieces:
+                body += piece
+                received += len(piece)
+                if received > self._limits.answer_bytes:
+                    raise BadAnswer(f"sent an answer of more than {self._limits.answer_bytes:,} bytes")
+                if kept is not None:
+                    del body[:-kept]
+            return Answer(response.status, response.headers, body.decode(errors="replace"))
+
+    @contextlib.contextmanager
+    def stream(
+        self, method: str, target: str, headers: Mapping[str, str], content: Iterable[bytes], size: int | None
+    ) -> Generator[Response, None, None]:
+        """Send one request with a body of `size` bytes (None: without one), and read its answer while the context is open.
+
+        Raises Unreachable and BadAnswer.
+        """
         if not self._calls_left:
             raise BadAnswer(f"needs more than {self._limits.calls} requests to answer")
         self._calls_left -= 1
         started = time.monotonic()
         self._deadline = started + min(self._limits.call_seconds, self._seconds_left, seconds_left())
+        url = httpcore.URL(scheme=self._scheme, host=self._name, port=self._port, target=target)
+        # A compressed answer of half a megabyte may hold a gigabyte.
+        sent = {**headers, "Host": self._authority, "Accept-Encoding": "identity"}
+        if size is not None:
+            sent["Content-Length"] = str(size)
         try:
-            return self._request(method, target, headers, (content or "").encode(), kept)
+            body = iter(content) if size else b""
+            with self._pool.stream(method, url, headers=list(sent.items()), content=body) as response:
+                received = {name.decode("latin-1"): value.decode("latin-1") for name, value in response.headers}
+                encoding = next((value for name, value in received.items() if name.lower() == "content-encoding"), "")
+                if encoding.lower() not in ("", "identity"):
+                    raise BadAnswer("sent a compressed answer, although it was asked not to")
+                yield Response(response.status, received, response.iter_stream())
         except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProxyError) as error:
             raise Unreachable(_reason(error)) from None
         except (httpcore.ProtocolError, httpcore.UnsupportedProtocol, UnicodeError) as error:
@@ -111,40 +158,20 @@ class Client:
         finally:
             self._seconds_left -= time.monotonic() - started
 
-    def _request(
-        self, method: str, target: str, headers: Mapping[str, str], content: bytes, kept: int | None
-    ) -> Answer:
-        url = httpcore.URL(scheme=self._scheme, host=self._name, port=self._port, target=target)
-        # A compressed answer of half a megabyte may hold a gigabyte.
-        sent = {**headers, "Host": self._authority, "Accept-Encoding": "identity"}
-        if content or method not in ("GET", "HEAD"):
-            sent["Content-Length"] = str(len(content))
-        with self._pool.stream(method, url, headers=list(sent.items()), content=content) as response:
-            received = {name.decode("latin-1"): value.decode("latin-1") for name, value in response.headers}
-            encoding = next((value for name, value in received.items() if name.lower() == "content-encoding"), "")
-            if encoding.lower() not in ("", "identity"):
-                raise BadAnswer("sent a compressed answer, although it was asked not to")
-            body, size = bytearray(), 0
-            for chunk in response.iter_stream():
-                body += chunk
-                size += len(chunk)
-                if size > self._limits.answer_bytes:
-                    raise BadAnswer(f"sent an answer of more than {self._limits.answer_bytes:,} bytes")
-                if kept is not None:
-                    del body[:-kept]
-            return Answer(response.status, received, body.decode(errors="replace"))
-
     @property
     def _authority(self) -> str:
         name = f"[{self._name}]" if ":" in self._name else self._name
         return name if self._port == _PORTS[self._scheme] else f"{name}:{self._port}"
 
     def _remaining(self) -> float:
-        """Seconds until the deadline of the running call. Raises TimeoutException if it has passed."""
+        """How long the running call may wait for the next byte. Raises TimeoutException after its deadline, and what
+        `check` does."""
+        if self._check:
+            self._check()
         remaining = self._deadline - time.monotonic()
         if remaining <= 0:
             raise httpcore.TimeoutException
-        return remaining
+        return min(remaining, self._limits.silent_seconds)
 
 
 Connect = Callable[[int, float], httpcore.NetworkStream]
@@ -176,7 +203,14 @@ class _Stream(httpcore.NetworkStream):
         self._stream, self._remaining = stream, remaining
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, self._remaining())
+        ends_at = time.monotonic() + self._remaining()
+        while True:
+            try:
+                return self._stream.read(max_bytes, max(0.001, min(_TICK_SECONDS, ends_at - time.monotonic())))
+            except httpcore.ReadTimeout:
+                self._remaining()
+                if time.monotonic() >= ends_at:
+                    raise
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         for start in range(0, len(buffer), _PIECE):

@@ -33,7 +33,7 @@ from workers.repository.trees import changes as changed_paths
 from workers.repository.trees import holds_secret
 
 log = structlog.get_logger()
-_SECRET = (
+SECRET = (
     "A changed file contains a known secret, such as the site's access token. Nothing was pushed. Have another session "
     "remove the secret, or revert to an earlier session."
 )
@@ -116,7 +116,7 @@ class Commits:
         """Why `tree` must not be published; None if it may be."""
         with contextlib.closing(Objects(self.git)) as objects:
             if holds_secret(objects, changed_paths(objects, base_tree, tree), self._secrets):
-                return EngineError("contains_secret", "publish", _SECRET)
+                return EngineError("contains_secret", "publish", SECRET)
         if forbidden := find_forbidden(self.git, tree):
             return EngineError("forbidden_paths", "publish", _FORBIDDEN.format(named(forbidden)))
         return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from workers.errors import EngineError
@@ -17,6 +17,7 @@ from workers.forges.registry import make_forge
 from workers.job import Credential, Host, Secrets
 from workers.processes.lifeline import Lifeline
 from workers.publishing.commits import Change, Commits, Landed, MergeConflict, named, temporary_repository
+from workers.publishing.lfs_upload import upload_objects
 from workers.publishing.pull_requests import PullRequestSpec, add_to, mark, open_or_update, refuse_ended
 from workers.repository.git import GitFailed
 from workers.repository.mirror import Mirror
@@ -60,6 +61,8 @@ class PublishJob:
     pull_request: PullRequestSpec | None = None
     credential: Credential | None = field(default=None, repr=False)
     sha: str | None = None
+    read_lfs_object: Callable[[str], Iterator[bytes]] | None = field(default=None, repr=False)
+    """Reads the content of a file of Git LFS that a session of the runner stored, see `Job`."""
 
 
 @dataclass(frozen=True)
@@ -111,13 +114,14 @@ class _Publication:
             changes = (job.last,) if job.squash else job.changes
             made = commits.chain(base_sha, changes, job.message)
             kinds = self._sensitive_kinds(commits, base_sha, made)
+            lacks = upload_objects(commits, base_sha, made, self._remote, self._host, job.secrets, job.read_lfs_object)
             if forge is None or spec is None:
-                return Published(self._land(commits, made))
+                return Published(self._land(commits, made), warnings=tuple(lacks))
             self._push_own(commits, made)
             warning = f"> **Look closely:** this changes {', '.join(kinds)}.\n\n" if kinds else ""
             spec = replace(spec, sessions=warning + spec.sessions)
         found = open_or_update(forge, spec, job.branch, job.lifeline)
-        warnings = [*add_to(forge, found.number, spec.additions), *mark(forge, made, spec.status)]
+        warnings = [*lacks, *add_to(forge, found.number, spec.additions), *mark(forge, made, spec.status)]
         return Published(made, found, tuple(warnings))
 
     def _sensitive_kinds(self, commits: Commits, base_sha: str, made: str) -> list[str]:

@@ -52,6 +52,26 @@ def read_records(file: Path, object_format: str) -> dict[bytes, Record]:
     return dict(_records(file, object_format))
 
 
+def set_states(file: Path, records: Mapping[bytes, Record], object_format: str) -> None:
+    """Let git take files for unchanged whose state on disk is that of a record. Entries with another object stay as they are.
+
+    The time of the index stays too. Raises ValueError as `read_index` does, and OSError.
+    """
+    data, status = bytearray(file.read_bytes()), file.stat()
+    for place, path, record in _entries(file, object_format):
+        known = records.get(path)
+        if known and known.is_same_file(record):
+            data[place : place + _STATE.size] = known.state
+    content = data[: -ID_LENGTHS[object_format] // 2]
+    new = file.with_name(f"{file.name}.new")
+    new.write_bytes(content + _checksum(content, object_format))
+    os.chmod(new, stat.S_IMODE(status.st_mode))
+    if os.geteuid() == 0:
+        os.chown(new, status.st_uid, status.st_gid)
+    os.utime(new, ns=(status.st_atime_ns, status.st_mtime_ns))
+    new.replace(file)
+
+
 class Record(NamedTuple):
     """What an index says of a file: ten numbers about its state on disk, and its object."""
 
@@ -71,16 +91,24 @@ class Record(NamedTuple):
 
         False where the file system keeps whole seconds: a file may change twice in one.
         """
-        changed, written = (divmod(time, 10**9) for time in (status.st_ctime_ns, status.st_mtime_ns))
-        if not changed[1]:
-            return False
-        file_mode = 0o100755 if status.st_mode & stat.S_IXUSR else 0o100644
-        mode = 0o120000 if stat.S_ISLNK(status.st_mode) else file_mode
-        numbers = (status.st_dev, status.st_ino, mode, status.st_uid, status.st_gid, status.st_size)
-        return self.state == _STATE.pack(*(number & 0xFFFFFFFF for number in (*changed, *written, *numbers)))
+        return status.st_ctime_ns % 10**9 != 0 and self.state == state_of(status)
+
+
+def state_of(status: os.stat_result) -> bytes:
+    """The ten numbers for a file or link on disk."""
+    changed, written = (divmod(time, 10**9) for time in (status.st_ctime_ns, status.st_mtime_ns))
+    file_mode = 0o100755 if status.st_mode & stat.S_IXUSR else 0o100644
+    mode = 0o120000 if stat.S_ISLNK(status.st_mode) else file_mode
+    numbers = (status.st_dev, status.st_ino, mode, status.st_uid, status.st_gid, status.st_size)
+    return _STATE.pack(*(number & 0xFFFFFFFF for number in (*changed, *written, *numbers)))
 
 
 def _records(file: Path, object_format: str) -> Iterator[tuple[bytes, Record]]:
+    return ((path, record) for _, path, record in _entries(file, object_format))
+
+
+def _entries(file: Path, object_format: str) -> Iterator[tuple[int, bytes, Record]]:
+    """The place, the path and the record of each entry."""
     try:
         data = file.read_bytes()
     except FileNotFoundError:
@@ -96,7 +124,7 @@ def _records(file: Path, object_format: str) -> Iterator[tuple[bytes, Record]]:
         state, name, flags = packed.unpack_from(data, place)
         start = place + packed.size + (2 if flags & _EXTENDED else 0)
         end = data.index(b"\0", start)
-        yield data[start:end], Record(state, name)
+        yield place, data[start:end], Record(state, name)
         place = end + _ALIGNMENT - (end - place) % _ALIGNMENT
 
 

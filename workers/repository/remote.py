@@ -57,6 +57,7 @@ class Remote:
         self.is_local = url.startswith(("/", "file://"))
         self._protocol = "file" if self.is_local else _protocol(url, host)
         self.url = str(_local_path(url, host)) if self.is_local else _ascii_url(url)
+        self.is_http = self._protocol in ("https", "http")
 
     @functools.cached_property
     def access(self) -> Access:
@@ -90,7 +91,7 @@ class Remote:
 
         Git waits five minutes for a connection, and no setting of it makes that shorter. Ssh has its own.
         """
-        if self._protocol not in ("https", "http") or ("http.proxy" in dict(self.access.config)):
+        if not self.is_http or ("http.proxy" in dict(self.access.config)):
             return
         name, port = _host_and_port(self.url)
         is_encrypted = self._protocol == "https"
@@ -157,16 +158,23 @@ class Remote:
         return _USERINFO.sub("", text)
 
     def _authorization(self) -> tuple[tuple[str, str], ...]:
-        """The header with the credential: `user:password`, a token, which most forges accept with any user name, or
-        `Bearer token`."""
-        parts = urlsplit(self.url)
-        if not self._credential or parts.scheme not in ("https", "http"):
+        """The header with the credential, for requests to this server."""
+        value = self.authorization
+        if value is None:
             return ()
+        parts = urlsplit(self.url)
+        return ((f"http.{parts.scheme}://{parts.netloc}/.extraHeader", f"Authorization: {value}"),)
+
+    @property
+    def authorization(self) -> str | None:
+        """The header `Authorization` for a repository over HTTP: of `user:password`, of a token, which most forges accept
+        with any user name, or `Bearer token`. None without a credential. Raises EngineError of a credential that is made."""
+        if not self._credential or not self.is_http:
+            return None
         if callable(self._credential):
             self._secret = _made(self._credential)
         secret = self._secret or ""
-        header = f"Authorization: {secret if secret.startswith(_BEARER) else f'Basic {_basic(secret)}'}"
-        return ((f"http.{parts.scheme}://{parts.netloc}/.extraHeader", header),)
+        return secret if secret.startswith(_BEARER) else f"Basic {_basic(secret)}"
 
 
 def public_url(url: str) -> str | None:

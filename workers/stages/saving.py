@@ -15,6 +15,7 @@ from workers.processes.lifeline import Lifeline
 from workers.repository.forbidden import find_forbidden
 from workers.workspace.conflicts import refuse_unresolved
 from workers.workspace.diffs import Written, write_diffs
+from workers.workspace.lfs_saving import store_lfs_objects
 from workers.workspace.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -30,8 +31,8 @@ _FORBIDDEN = (
 )
 _SUBMODULES = "Of a submodule, the diff has the commit that it points to and none of its files:\n"
 _POINTERS = (
-    "Git LFS keeps the content of these files elsewhere, and it was not uploaded there. Before you merge the change, upload "
-    "what is new:\n"
+    "Git LFS keeps the content of these files, so the diff has pointers to it. New content is stored with the session, and is "
+    "uploaded when the change is published:\n"
 )
 
 
@@ -64,7 +65,9 @@ def save_work(
         return Saved(is_changed=changed, steps=(edits,) if changed else ())
     if complete and job.conflict:
         refuse_unresolved(job.conflict, workspace.objects, workspace.base_tree, tree)
-    written = write_diffs(workspace, job, tree)
+    # First what the diffs point to.
+    has_secret = store_lfs_objects(job, workspace, tree)
+    written = write_diffs(workspace, job, tree, contains_secret=has_secret)
     return Saved(written, written.result, tuple(_steps(workspace, tree, written)))
 
 

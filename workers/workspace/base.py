@@ -2,6 +2,7 @@
 
     bases/<site_id>/<sha>/
         base.json   the commit's tree, its submodules, and the files that configure agents
+        lfs.json    the pointers of Git LFS in it, if it has any
         extent.json how many files the tree has, and the space that they occupy
         index       the index of the commit, without any file's state on disk
         pack/       the pack with the commit for the agent's repository
@@ -35,6 +36,7 @@ from workers.repository.object_format import ID
 from workers.repository.objects import SUBMODULE, Objects
 from workers.workspace import trash
 from workers.workspace.agent_configuration import is_withheld
+from workers.workspace.lfs_tracked import note_in_base
 
 _FACTS, _EXTENT = "base.json", "extent.json"
 LINK = "base"
@@ -188,7 +190,8 @@ def _make(folder: Path, sha: str, mirror: Git) -> None:
     init_with_alternates(git, mirror.directory)
     with closing(Objects(git)) as objects:
         tree = objects.id_of(f"{sha}^{{tree}}")
-    git.run("read-tree", sha)
+        git.run("read-tree", sha)
+        note_in_base(folder, git, objects, tree)
     _copy_commit(git, sha, folder / "pack")
     shutil.rmtree(git.directory)
     entries = read_index(folder / "index", mirror.object_format)

@@ -10,7 +10,7 @@ from workers.repository.mirror import Mirror
 from workers.workspace import trash
 from workers.workspace.base import remove_bases
 
-_FOLDERS = ("mirrors", "bases", "checkouts", "setups")
+_FOLDERS = ("mirrors", "bases", "checkouts", "setups", "lfs")
 # A site's id is a UUID. In `mirrors` other files begin with it, such as locks.
 SITE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -22,12 +22,12 @@ def find_sites(host: Host) -> set[str]:
 
 
 def remove_site(host: Host, site_id: str, lifeline: Lifeline) -> None:
-    """Remove the mirror of a site, its bases, checkouts and results of setups.
+    """Remove the mirror of a site, its bases, checkouts, results of setups and objects of Git LFS.
 
     Call it when the site can have no new session. What an attempt or a publication still uses stays; call it again later.
     Raises OSError.
     """
-    for folder in ("checkouts", "setups"):
+    for folder in ("checkouts", "setups", "lfs"):
         trash.discard(host, host.work_dir / folder / site_id)
     if Mirror(host, site_id, lifeline).remove():
         remove_bases(host, site_id)

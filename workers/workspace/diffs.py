@@ -69,8 +69,10 @@ class Trees(Protocol):
     def close_objects(self) -> None: ...
 
 
-def write_diffs(workspace: Trees, job: Job, final_tree: str) -> Written:
+def write_diffs(workspace: Trees, job: Job, final_tree: str, *, contains_secret: bool = False) -> Written:
     """Write the session's result diff and the cumulative diff to the job's sink, unchanged whatever they contain.
+
+    `contains_secret`: content that the tree only points to holds a known secret.
 
     An empty diff is not written, and none is in the modes that keep no changes. Both are made before the first is
     stored, so that neither is stored alone because the other is too large. Raises EngineError `too_many_files` and `diff_too_large` with stage
@@ -88,7 +90,7 @@ def write_diffs(workspace: Trees, job: Job, final_tree: str) -> Written:
         wanted = [result] if cumulative is result else [result, cumulative]
         _make(workspace.saving, objects, [diff for diff in wanted if diff.changed], job.limits)
         submodules, pointers = moved_submodules(result.changed), tuple(changed_pointers(objects, result.changed))
-        contains_secret = holds_secret(objects, cumulative.changed, job.secrets)
+        contains_secret = contains_secret or holds_secret(objects, cumulative.changed, job.secrets)
         # The store may be waited for, and a stop meanwhile must leave no process behind.
         workspace.close_objects()
         if result.changed:

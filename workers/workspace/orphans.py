@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from workers.job import Host, Job
+from workers.lfs.cache import evict_objects
 from workers.limits.cgroups import remove_group
 from workers.workspace import trash
 from workers.workspace.base import evict_bases
@@ -16,6 +17,7 @@ from workers.workspace.diffs import write_diffs
 from workers.workspace.kept_checkouts import evict_checkouts
 from workers.workspace.kept_mirrors import evict_mirrors
 from workers.workspace.kept_setups import evict_setups
+from workers.workspace.lfs_saving import store_lfs_objects
 from workers.workspace.workspace import LOCK, Workspace
 
 # A session's id is a UUID.
@@ -74,7 +76,8 @@ def save_lost_work(job: Job, host: Host) -> None:
     # The supervisor has killed the processes already, unless it was killed itself.
     remove_group(workspace.root.name)
     workspace.begin_saving()
-    write_diffs(workspace, job, workspace.snapshot(job.limits))
+    tree = workspace.snapshot(job.limits)
+    write_diffs(workspace, job, tree, contains_secret=store_lfs_objects(job, workspace, tree))
 
 
 def discard_workspaces(host: Host, folders: Iterable[Path]) -> None:
@@ -88,6 +91,7 @@ def discard_workspaces(host: Host, folders: Iterable[Path]) -> None:
         trash.discard(host, folder)
     evict_bases(host)
     evict_checkouts(host)
+    evict_objects(host)
     evict_setups(host)
     evict_mirrors(host)
     trash.empty(host)

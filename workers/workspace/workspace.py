@@ -27,23 +27,26 @@ from io import FileIO
 from pathlib import Path
 
 from workers.job import Host, Job, Limits
+from workers.lfs.cache import Cache
 from workers.limits.budget import Budget
 from workers.limits.git_limits import session_limits
 from workers.processes.lifeline import Lifeline
 from workers.repository.git import Git
 from workers.repository.mirror import Mirror, plain_name
 from workers.repository.objects import Objects
-from workers.repository.trees import changes, revert_setup_changes
+from workers.repository.trees import Change, changes, revert_setup_changes
 from workers.sandbox.base import Overlay
-from workers.workspace import agent_configuration, preparation, trash
+from workers.workspace import agent_configuration, lfs_start, preparation, trash
 from workers.workspace.agent_configuration import is_withheld
 from workers.workspace.agent_index import AgentIndex, index_mark, read_agent_index
-from workers.workspace.base import open_base
+from workers.workspace.base import Base, open_base
 from workers.workspace.base_files import open_files
 from workers.workspace.checkout_creation import NewCheckout, create_overlay, create_whole
-from workers.workspace.checkouts import OverlayCheckout, WholeCheckout
+from workers.workspace.checkouts import Checkout, OverlayCheckout, WholeCheckout
 from workers.workspace.conflicts import resolved_by_setup
 from workers.workspace.kept_checkouts import keep
+from workers.workspace.lfs_files import LfsCheckout, LfsFiles, States, begins_lfs
+from workers.workspace.lfs_tracked import find_at_start
 from workers.workspace.overlay import hide
 from workers.workspace.overlay_probe import can_overlay
 from workers.workspace.staging import Staged, stage
@@ -56,7 +59,7 @@ LOCK, _STATE = "lock", "notes.json"
 # The fields of a workspace that `reopen` cannot derive.
 _STATE_FIELDS = (
     *("base_sha", "base_tree", "start_tree", "session_tree"),
-    *("_setup_tree", "_withholds", "_submodules", "_index_mark", "_lower"),
+    *("_setup_tree", "_withholds", "_submodules", "_index_mark", "_lower", "_lfs_states"),
 )
 
 
@@ -93,6 +96,12 @@ class Workspace:
         """Descriptions of other work that it did not keep."""
         self.withheld: list[str] = []
         """Paths in the checkout or the home that `after_setup` withheld from the agent."""
+        self.lfs = LfsFiles(self.root, Cache(host, job.site_id))
+        self.lfs_missing: list[str] = []
+        """A line on each file of Git LFS whose content is not here."""
+        self._lfs_states: States | None = None
+        """None: the repository has no Git LFS."""
+        self._may_use_lfs = job.repo_url.startswith(("https://", "http://"))
         self._withholds = not job.allow_agent_configuration
         self._conflict = job.conflict
         self._most_new = job.limits.max_diff_files if job.mode == "normal" else None
@@ -133,6 +142,7 @@ class Workspace:
             vars(workspace).update(json.loads(state.read_bytes()))
             # A worker of an earlier release did not write this one.
             vars(workspace).setdefault("session_tree", workspace.start_tree)
+            workspace.lfs.restore(workspace._lfs_states or {})
             state.unlink()
             # The worker was lost during a snapshot. The original places of these files are not known any more.
             with contextlib.suppress(FileNotFoundError):
@@ -214,6 +224,9 @@ class Workspace:
         if self._setup_tree is None:
             return staged.tree
         changed = list(changes(self.objects, self._setup_tree, staged.tree))
+        if self._may_use_lfs and self._lfs_states is None and begins_lfs(self.objects, changed):
+            staged.tree = self.lfs.clean(self.saving, self.objects, self._setup_tree, staged.tree)
+            changed = list(changes(self.objects, self._setup_tree, staged.tree))
         self.notes += lost_histories(staged.repositories, changed)
         kept = {os.fsencode(path) for path in self.left_out} | (agent_index.sparse if agent_index else frozenset())
 
@@ -266,7 +279,17 @@ class Workspace:
                     self._base_withheld = agent_configuration.withheld_at_top(base.facts.withheld)
                 else:
                     create_whole(new, self._host, job.site_id, self.start_tree)
+                if self._may_use_lfs:
+                    self._write_lfs_files(job, base, objects, changed)
         self._index_mark = index_mark(self.checkout)
+
+    def _write_lfs_files(self, job: Job, base: Base, objects: Objects, changed: Sequence[Change]) -> None:
+        found = find_at_start(base.folder, self.git, objects, self.start_tree, changed)
+        if found is not None:
+            cache = Cache(self._host, job.site_id)
+            self.lfs_missing = lfs_start.bring(job, self._host, self.git, cache, *found)
+            lfs_start.write(self.lfs, {**found[0], **found[1]}, self.checkout, self.overlay, self.git)
+            self._lfs_states = self.lfs.states
 
     def _withhold(self, agent_files: Iterable[str]) -> None:
         try:
@@ -299,11 +322,16 @@ class Workspace:
         return read_agent_index(self._host, self, self.base_sha, self.locks, notes)
 
     def _stage(self, agent_index: AgentIndex | None, diff_limits: Limits | None = None) -> Staged:
+        files: Checkout = WholeCheckout()
+        if overlay := self.overlay:
+            files = OverlayCheckout(overlay, self.objects, self.base_tree)
+        if self._lfs_states is not None:
+            files = LfsCheckout(files, self.lfs, self.objects)
         return stage(
             self.saving,
             self.checkout,
             self._aside,
-            OverlayCheckout(overlay, self.objects, self.base_tree) if (overlay := self.overlay) else WholeCheckout(),
+            files,
             submodules={os.fsencode(path): commit for path, commit in self._submodules.items()},
             agent_index=agent_index,
             most_new=self._most_new if self._setup_tree else None,

@@ -31,6 +31,7 @@ from app.demo.forge.gitlab_discussions import gitlab_discussions
 from app.demo.forge.gitlab_issues import gitlab_issues
 from app.demo.forge.graphql import graphql
 from app.demo.forge.issues_api import issues_api
+from app.demo.forge.lfs import lfs
 from app.demo.forge.pages import pages
 from app.demo.forge.smart_http import git
 from app.escaping import readable
@@ -56,7 +57,7 @@ def create_app(serving: Forge) -> Flask:
     on_bitbucket = (bitbucket, bitbucket_checks, bitbucket_discussions)
     data_center = (bitbucket_data_center, bitbucket_data_center_discussions)
     on_azure = (azure_devops, azure_checks, azure_discussions)
-    for blueprint in (*on_github, *elsewhere, *on_bitbucket, *data_center, *on_azure, git, pages):
+    for blueprint in (*on_github, *elsewhere, *on_bitbucket, *data_center, *on_azure, git, lfs, pages):
         app.register_blueprint(blueprint)
     app.register_error_handler(HTTPException, _refuse)
     app.after_request(_with_page_headers)
@@ -84,7 +85,7 @@ def _refuse(error: HTTPException) -> Response:
         return response
     if error.code == 401:
         response.headers["WWW-Authenticate"] = 'Basic realm="Demo forge"'
-    if request.blueprint == git.name:
+    if request.blueprint in (git.name, lfs.name):
         response.data, response.content_type = message, "text/plain; charset=utf-8"
     else:
         details = [each["message"] for each in errors if "message" in each]

@@ -37,7 +37,7 @@ def serve(owner: str, name: str, asked: str) -> Response:
         shutil.copyfileobj(request.stream, body)
         size = body.tell()
         body.seek(0)
-        repository = _authorized(owner, name.removesuffix(".git"), service)
+        repository = authorized(owner, name.removesuffix(".git"), service)
         is_push = asked == "git-receive-pack" and size > len(_PROBE)
         variables = {
             # The hooks need Python.
@@ -63,7 +63,7 @@ def serve(owner: str, name: str, asked: str) -> Response:
     return Response(b"".join(pieces) if is_push else pieces, status, list(headers.items()))
 
 
-def _authorized(owner: str, name: str, service: str) -> Repository:
+def authorized(owner: str, name: str, service: str) -> Repository:
     """The repository, if the caller may use this service. Raises `Refused` like GitHub."""
     if service not in ("git-upload-pack", "git-receive-pack"):
         raise Refused(403, "Please upgrade your git client.")

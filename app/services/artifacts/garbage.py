@@ -20,11 +20,14 @@ from app import artifacts, db
 from app.config import settings
 from app.models import AgentRunner
 from app.services.accounts import storage
-from app.services.artifacts import conversations, diff_index, diffs, references, uploads
+from app.services.artifacts import conversations, diff_index, diffs, lfs_objects, references, uploads
 
 log = structlog.get_logger()
 
-_FOLDERS = (diffs.SESSIONS, diffs.RUNNERS, diff_index.FOLDER, conversations.FOLDER, uploads.PREFIX)
+_FOLDERS = (
+    *(diffs.SESSIONS, diffs.RUNNERS, diff_index.FOLDER, conversations.FOLDER, lfs_objects.FOLDER),
+    uploads.PREFIX,
+)
 _AT_ONCE = 20
 _RUNNERS = 1000
 # How many sessions of earlier releases are measured in one transaction, and in how many of these each time.

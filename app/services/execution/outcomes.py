@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app import db
-from app.models import AgentRunnerSession
+from app.models import AgentRunnerSession, SessionFile
 from app.services.budgets import spending
 from app.services.budgets.spending import Payers
 from app.timestamps import format_moment
@@ -47,6 +47,8 @@ class Work:
     conversation_key: str | None = None
     native_session_id: str | None = None
     agent_version: str | None = None
+    file_keys: tuple[str, ...] = ()
+    """Stored objects that the diffs point to."""
     is_all: bool = False
     """Whether these are all diffs of the session, so that what an earlier attempt left is replaced."""
 
@@ -65,6 +67,7 @@ class Work:
         session.conversation_key = self.conversation_key or session.conversation_key
         session.native_session_id = self.native_session_id or session.native_session_id
         session.agent_version = self.agent_version or session.agent_version
+        db.session.add_all(SessionFile(session_id=session.id, file_key=key) for key in self.file_keys)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,320 @@
+"""A server of Git LFS, or a repository with pointers, that does its worst to the worker.
+
+Whatever it does, the file stays a pointer, the reason is named, and no credential goes to another server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import gzip
+import hashlib
+import itertools
+import json
+import socket
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.listening import Listener, hang_up
+from workers.errors import EngineError, Interrupted
+from workers.job import Host
+from workers.lfs.batch import Action
+from workers.lfs.cache import Cache
+from workers.lfs.pointers import Pointer, parse
+from workers.lfs.server import LfsFailed, Server
+from workers.lfs.transfer import fetch
+from workers.processes.lifeline import Lifeline
+from workers.repository.git import Git
+from workers.repository.remote import Remote
+
+TOKEN = "the-token-of-the-site"
+CONTENT = b"content " * 100
+POINTER = Pointer(hashlib.sha256(CONTENT).hexdigest(), len(CONTENT))
+Reply = Callable[[str, "LfsServer"], Iterable[bytes]]
+
+
+@pytest.fixture(autouse=True)
+def direct(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever proxy this machine needs, these tests go without."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@dataclasses.dataclass
+class LfsServer:
+    port: int = 0
+    asked: list[str] = dataclasses.field(default_factory=list)
+
+
+@contextlib.contextmanager
+def serving(reply: Reply) -> Iterator[LfsServer]:
+    """A server that sends the chunks of `reply`, which gets the target of the request, and closes the connection."""
+
+    def take(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += connection.recv(65536)
+            server.asked.append(head.decode())
+            for chunk in reply(head.decode().split()[1], server):
+                connection.sendall(chunk)
+            hang_up(connection)
+
+    server = LfsServer()
+    with Listener(take) as listener:
+        server.port = listener.port
+        yield server
+
+
+def answer(data: Any, *headers: str, status: int = 200) -> bytes:
+    body = data if isinstance(data, bytes) else json.dumps(data).encode()
+    lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(body)}", "Connection: close", *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def batch(href: object, **more: object) -> list[bytes]:
+    action = {"href": href, **more}
+    return [answer({"objects": [{"oid": POINTER.oid, "size": POINTER.size, "actions": {"download": action}}]})]
+
+
+def serves(*chunks: bytes) -> Reply:
+    """Answers a batch with a URL of its own, which has these bytes."""
+
+    def reply(target: str, server: LfsServer) -> Iterable[bytes]:
+        return batch(f"http://127.0.0.1:{server.port}/object") if target.endswith("/batch") else chunks
+
+    return reply
+
+
+def fetch_from(
+    server: LfsServer,
+    folder: Path,
+    *,
+    seconds: float = 30.0,
+    check: Callable[[], None] = lambda: None,
+    pointers: tuple[Pointer, ...] = (POINTER,),
+    **settings: object,
+) -> dict[str, str]:
+    usual = {"allowed_protocols": ("http", "https"), "allow_private_addresses": True}
+    host = Host(folder, **{**usual, **settings})  # type: ignore[arg-type]
+    remote = Remote(f"http://127.0.0.1:{server.port}/acme/app.git", TOKEN, host)
+    cache = Cache(host, "site")
+    failures = fetch(pointers, cache, Server(remote, host, seconds, check))
+    for pointer in pointers:
+        assert (pointer.oid in failures) == (cache.find(pointer.oid) is None)
+    assert all(len(reason) < 500 and TOKEN not in reason for reason in failures.values())
+    return failures
+
+
+def test_an_honest_server_is_believed(tmp_path: Path) -> None:
+    with serving(serves(answer(CONTENT))) as server:
+        assert fetch_from(server, tmp_path) == {}
+    assert [head.split()[1] for head in server.asked] == ["/acme/app.git/info/lfs/objects/batch", "/object"]
+
+
+ENDLESS = b"HTTP/1.1 200 X\r\nConnection: close\r\n\r\n"
+LIES = {
+    "other content": (answer(CONTENT[::-1]), "its content is not what its pointer says"),
+    "too little": (answer(CONTENT[:-1]), "its content is not what its pointer says"),
+    "an end before the announced one": (answer(CONTENT + CONTENT)[: -len(CONTENT)], "did not answer"),
+    "a redirect": (answer(b"", "Location: http://169.254.169.254/", status=302), "status 302"),
+    "a compressed answer": (answer(gzip.compress(bytes(10**7)), "Content-Encoding: gzip"), "compressed answer"),
+    "an error": (answer(b"no", status=500), "status 500"),
+    "no HTTP": (b"SSH-2.0-nothing\r\n", "does not speak HTTP"),
+    "nothing": (b"", "did not answer"),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_what_is_not_the_object_is_not_kept(lie: str, tmp_path: Path) -> None:
+    sent, reason = LIES[lie]
+    with serving(serves(sent)) as server:
+        assert reason in fetch_from(server, tmp_path)[POINTER.oid]
+    assert not list(tmp_path.glob("lfs/*/*"))
+
+
+def test_an_endless_answer_ends_with_the_size_of_the_object(tmp_path: Path) -> None:
+    def reply(target: str, server: LfsServer) -> Iterable[bytes]:
+        if target.endswith("/batch"):
+            return batch(f"http://127.0.0.1:{server.port}/object")
+        return itertools.chain([ENDLESS], itertools.repeat(bytes(65536)))
+
+    with serving(reply) as server:
+        assert "not what its pointer says" in fetch_from(server, tmp_path)[POINTER.oid]
+
+
+def test_a_batch_without_end_is_refused(tmp_path: Path) -> None:
+    with serving(lambda target, server: itertools.chain([ENDLESS], itertools.repeat(b" " * 65536))) as server:
+        assert "an answer of more than" in fetch_from(server, tmp_path)[POINTER.oid]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"nonsense",
+        b"[]",
+        b"{}",
+        b'{"objects": 1}',
+        b'{"objects": [], "transfer": "custom"}',
+        b"[" * 100_000,
+        b"\xff\xfe",
+    ],
+)
+def test_a_batch_that_makes_no_sense_is_named(body: bytes, tmp_path: Path) -> None:
+    with serving(lambda target, server: [answer(body)]) as server:
+        assert fetch_from(server, tmp_path)[POINTER.oid]
+
+
+ODD_URLS: dict[str, Any] = {
+    "no string": 5,
+    "a script": "javascript:alert(1)",
+    "a file": "file:///etc/passwd",
+    "no host": "http://",
+    "a port that is none": "http://example.org:99999/",
+    "port 0": "http://example.org:0/",
+    "half an address": "http://[::1/",
+    "a line end": "http://example.org/\r\nX: y",
+    "a user": "http://user:word@127.0.0.1/",
+    "another character set": "http://éxample.org/\u202e",
+    "nothing": None,
+}
+
+
+@pytest.mark.parametrize("kind", ODD_URLS)
+def test_no_odd_url_is_called(kind: str, tmp_path: Path) -> None:
+    with serving(lambda target, server: batch(ODD_URLS[kind])) as server:
+        assert fetch_from(server, tmp_path)[POINTER.oid]
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "headers", [{"X": "a\r\nY: b"}, {"X Y": "a"}, {"X": 5}, ["X"], {f"X-{n}": "a" for n in range(99)}]
+)
+def test_no_odd_header_is_sent(headers: Any, tmp_path: Path) -> None:
+    with serving(lambda target, server: batch(f"http://127.0.0.1:{server.port}/object", header=headers)) as server:
+        assert "makes no sense" in fetch_from(server, tmp_path)[POINTER.oid]
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "[::1]", "2130706433", "169.254.169.254", "inner.example"])
+def test_no_inner_address_is_called(name: str, tmp_path: Path) -> None:
+    """The repository's server is outside, as the operator's settings say, and names one that is inside."""
+    with serving(lambda target, server: []) as inner:
+        host = Host(tmp_path, allowed_protocols=("http",), resolve=(("inner.example", "127.0.0.1"),))
+        remote = Remote("http://forge.example/acme/app.git", TOKEN, host)
+        server = Server(remote, host, 30.0, lambda: None)
+        with pytest.raises(LfsFailed, match=r"address|own machine"):
+            server.get(POINTER, Action(f"http://{name}:{inner.port}/object"), lambda data: None)
+        assert inner.asked == []
+
+
+def test_the_credential_goes_to_the_server_of_the_repository_alone(tmp_path: Path) -> None:
+    def own(target: str, server: LfsServer) -> Iterable[bytes]:
+        return batch(
+            f"http://127.0.0.1:{other.port}/object?signed=1", header={"X-Own": "of the answer", "Host": "evil"}
+        )
+
+    with serving(lambda target, server: [answer(CONTENT)]) as other, serving(own) as server:
+        assert fetch_from(server, tmp_path) == {}
+    assert "authorization: basic" in server.asked[0].lower()
+    assert "authorization" not in other.asked[0].lower()
+    assert "X-Own: of the answer\r\n" in other.asked[0]
+    assert f"Host: 127.0.0.1:{other.port}\r\n" in other.asked[0] and "evil" not in other.asked[0]
+
+
+def test_a_plain_connection_needs_the_operators_permission(tmp_path: Path) -> None:
+    host = Host(tmp_path, resolve=(("forge.example", "127.0.0.1"),), allow_private_addresses=True)
+    server = Server(Remote("https://forge.example/acme/app.git", TOKEN, host), host, 30.0, lambda: None)
+    with pytest.raises(LfsFailed, match="not allowed"):
+        server.get(POINTER, Action("http://forge.example/object"), lambda data: None)
+
+
+def test_the_server_cannot_change_the_size_of_an_object(tmp_path: Path) -> None:
+    listed = {"objects": [{"oid": POINTER.oid, "size": 1, "actions": {"download": {"href": "http://127.0.0.1/"}}}]}
+    with serving(lambda target, server: [answer(listed)]) as server:
+        assert "another size" in fetch_from(server, tmp_path)[POINTER.oid]
+
+
+@pytest.mark.parametrize("status", [301, 401, 403, 404, 422, 429, 500])
+def test_a_server_that_takes_no_batch_is_asked_once(status: int, tmp_path: Path) -> None:
+    pointers = tuple(Pointer(f"{number:064x}", 5) for number in range(250))
+    with serving(lambda target, server: [answer({}, status=status)]) as server:
+        failures = fetch_from(server, tmp_path, pointers=pointers)
+    assert len(server.asked) == 1
+    assert len(failures) == 250
+
+
+def drip(target: str, server: LfsServer) -> Iterable[bytes]:
+    """Sends the object so slowly that it never ends."""
+    if target.endswith("/batch"):
+        yield from batch(f"http://127.0.0.1:{server.port}/object")
+        return
+    yield f"HTTP/1.1 200 X\r\nContent-Length: {len(CONTENT)}\r\n\r\n".encode()
+    while True:
+        time.sleep(0.05)
+        yield b"c"
+
+
+def silence(target: str, server: LfsServer) -> Iterable[bytes]:
+    if target.endswith("/batch"):
+        yield from batch(f"http://127.0.0.1:{server.port}/object")
+        return
+    time.sleep(60)
+
+
+@pytest.mark.parametrize("reply", [drip, silence])
+def test_a_slow_server_ends_with_the_time_for_all_objects(reply: Reply, tmp_path: Path) -> None:
+    with serving(reply) as server:
+        assert fetch_from(server, tmp_path, seconds=1.5)[POINTER.oid]
+
+
+@pytest.mark.parametrize("reply", [drip, silence])
+def test_a_stop_ends_a_download(reply: Reply, tmp_path: Path) -> None:
+    lifeline = Lifeline(1.0)
+    check = Git(tmp_path, lifeline)
+    with serving(reply) as server, pytest.raises((Interrupted, EngineError)):
+        fetch_from(server, tmp_path, seconds=50.0, check=lambda: check.check_time(None))
+    assert not list(tmp_path.glob("lfs/*/*"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        POINTER.text + b"\n",
+        POINTER.text.replace(b"\n", b"\r\n"),
+        POINTER.text.replace(b"size ", b"size -"),
+        POINTER.text.replace(b"size ", b"size 0"),
+        POINTER.text.replace(b"size ", b"size " + b"9" * 30),
+        POINTER.text.replace(b"oid ", b"ext-0-run sha256:" + b"a" * 64 + b"\noid "),
+        POINTER.text.upper(),
+        POINTER.text.replace(b"sha256:", b"sha256:../"),
+    ],
+)
+def test_what_only_looks_like_a_pointer_is_a_file(text: bytes) -> None:
+    assert parse(text) is None
+
+
+def test_the_objects_of_a_site_are_its_own(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    with Cache(host, "one").adding(POINTER) as writer:
+        writer.write(CONTENT)
+    assert Cache(host, "one").find(POINTER.oid)
+    assert Cache(host, "two").find(POINTER.oid) is None
+
+
+def test_a_damaged_object_is_not_used(tmp_path: Path) -> None:
+    cache = Cache(Host(tmp_path), "one")
+    with cache.adding(POINTER) as writer:
+        writer.write(CONTENT)
+    found = cache.find(POINTER.oid)
+    assert found
+    found.write_bytes(CONTENT[::-1])
+
+    assert not cache.copy(POINTER, tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+    assert cache.find(POINTER.oid) is None

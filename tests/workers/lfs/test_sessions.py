@@ -1,0 +1,183 @@
+"""Sessions on a repository with Git LFS: the agent works with the content of large files, and the diffs have pointers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.demo.forge import DemoForge, Repository
+from tests.workers.attempts import Attempt, Engine
+from tests.workers.lfs.repositories import ATTRIBUTES, BIG, oid_of, pointer, store, with_lfs
+from tests.workers.repositories import applied
+from workers.events import Step
+
+NEW = b"new content\n" * 500
+WRITE_NEW = "yes 'new content' | head -n 500"
+
+
+@pytest.fixture
+def start(engine: Engine, forge: DemoForge, repository: Repository) -> Iterator[Any]:
+    """Runs a prompt on the repository with the engine's own sink."""
+
+    def run(prompt: str, **more: object) -> Attempt:
+        url = forge.clone_url(repository.full_name)
+        settings = {"repo_url": url, "credential": forge.token, "read_lfs_object": engine.sink.read_lfs_object, **more}
+        attempt = engine.run(prompt, **settings)
+        assert attempt.outcome.failure is None, attempt.text
+        return attempt
+
+    yield run
+
+
+def follow(engine: Engine) -> dict[str, Any]:
+    """What makes a session a follow-up of the last one."""
+    diff = engine.sink.diffs["cumulative"]
+    return {"start_diff": lambda: iter([diff]), "sink": engine.sink}
+
+
+def said(attempt: Attempt) -> str:
+    return "\n".join(f"{each.title}\n{each.message}" for each in attempt.events if isinstance(each, Step))
+
+
+def text_of(attempt: Attempt, title: str) -> str:
+    return "".join(each.message for each in attempt.events if isinstance(each, Step) and each.title == title)
+
+
+def test_the_agent_sees_the_content_and_git_no_change(start: Any, engine: Engine) -> None:
+    attempt = start(f"sha256sum assets/big.bin; git status --short | grep . || echo clean; {commit('empty')}")
+
+    assert oid_of(BIG) in said(attempt)
+    assert "clean" in said(attempt)
+    assert not engine.sink.diffs
+    assert not engine.sink.lfs_objects
+
+
+def test_files_that_the_agent_adds_and_changes_become_pointers(
+    start: Any, engine: Engine, repository: Repository
+) -> None:
+    attempt = start(
+        f"{WRITE_NEW} > assets/new.bin; printf x >> assets/big.bin; cp assets/new.bin plain.dat; : > none.bin"
+    )
+
+    assert pointer(NEW) in plus(engine.diff, "assets/new.bin")
+    assert oid_of(BIG + b"x") in plus(engine.diff, "assets/big.bin")
+    assert plus(engine.diff, "plain.dat") == NEW.decode()
+    assert "none.bin" in engine.diff
+    assert engine.sink.lfs_objects == {oid_of(NEW): NEW, oid_of(BIG + b"x"): BIG + b"x"}
+    assert "assets/new.bin" in text_of(attempt, "The diff changes files of Git LFS")
+    applied(repository.folder, repository.branches()["main"], engine.sink.diffs["result"])
+
+
+def test_a_commit_of_the_agent_changes_nothing_about_the_diff(start: Any, engine: Engine) -> None:
+    start(f"{WRITE_NEW} > assets/new.bin; {commit('mine')}; git mv assets/big.bin moved.bin")
+
+    assert pointer(NEW) in plus(engine.diff, "assets/new.bin")
+    assert "rename to moved.bin" in engine.diff
+    assert set(engine.sink.lfs_objects) == {oid_of(NEW)}
+
+
+def test_what_git_makes_a_pointer_in_the_checkout_is_unchanged(start: Any, engine: Engine) -> None:
+    start("rm assets/big.bin; git checkout -q -- assets/big.bin; touch other; head -1 assets/big.bin")
+
+    assert "big.bin" not in engine.diff
+
+
+def test_a_follow_up_on_another_worker_has_the_content(start: Any, engine: Engine, tmp_path: Path) -> None:
+    start(f"{WRITE_NEW} > assets/new.bin; printf x >> assets/big.bin")
+    engine.host = replace(engine.host, work_dir=tmp_path / "private" / "other")
+
+    attempt = start("sha256sum assets/*; git status --short; printf y >> assets/new.bin", **follow(engine))
+
+    assert {oid_of(NEW), oid_of(BIG + b"x")} <= set(said(attempt).split())
+    assert oid_of(NEW + b"y") in plus(engine.diff, "assets/new.bin")
+    assert "big.bin" not in engine.diff
+    assert oid_of(BIG + b"x") in plus(engine.sink.diffs["cumulative"].decode(), "assets/big.bin")
+
+
+def test_setup_may_read_and_change_large_files(start: Any, engine: Engine) -> None:
+    start("touch other", setup_command="sha256sum assets/big.bin; printf x >> assets/big.bin")
+
+    assert "big.bin" not in engine.diff
+
+
+def test_an_agent_may_begin_to_use_lfs(start: Any, engine: Engine, forge: DemoForge) -> None:
+    plain = forge.make_repository("acme", f"plain-{id(start)}", {"README": "hello\n"})
+    url = forge.clone_url(plain.full_name)
+
+    start(f"printf '{ATTRIBUTES.strip()}\\n' > .gitattributes; {WRITE_NEW} > new.bin", repo_url=url, site_id="plain")
+
+    assert pointer(NEW) in plus(engine.diff, "new.bin")
+    attempt = start("sha256sum new.bin", repo_url=url, site_id="plain", **follow(engine))
+    assert oid_of(NEW) in said(attempt)
+
+
+def test_objects_that_the_server_lacks_are_named_and_stay_pointers(
+    start: Any, engine: Engine, forge: DemoForge
+) -> None:
+    lacking = with_lfs(forge, f"lacking-{id(start)}", on_server=False)
+    url = forge.clone_url(lacking.full_name)
+
+    attempt = start("cat assets/big.bin; touch other", repo_url=url, site_id="lacking")
+
+    assert oid_of(BIG) in said(attempt)
+    assert "assets/big.bin: the server does not have it" in text_of(attempt, "Files of Git LFS without their content")
+    assert "big.bin" not in engine.diff
+    store(lacking, BIG)
+    attempt = start("sha256sum assets/big.bin", repo_url=url, site_id="lacking")
+    assert oid_of(BIG) in said(attempt)
+
+
+def test_files_beyond_half_of_the_disk_space_are_named_and_stay_pointers(start: Any, forge: DemoForge) -> None:
+    huge = forge.make_repository(
+        "acme",
+        f"huge-{id(start)}",
+        {".gitattributes": ATTRIBUTES, "a.bin": pointer(b"").replace("size 0", "size 9" + 15 * "0")},
+    )
+    attempt = start("touch other", repo_url=forge.clone_url(huge.full_name), site_id="huge")
+
+    assert "a.bin: its 9,000,000,000,000,000 bytes, with those of smaller files, exceed the limit" in text_of(
+        attempt, "Files of Git LFS without their content"
+    )
+
+
+def test_a_secret_in_a_large_file_is_found(start: Any, engine: Engine, forge: DemoForge) -> None:
+    start(f"echo {forge.token} > key.bin")
+
+    assert engine.sink.contains_secret
+
+
+def test_the_work_of_a_failed_session_keeps_its_large_files(
+    engine: Engine, forge: DemoForge, repository: Repository
+) -> None:
+    url = forge.clone_url(repository.full_name)
+    attempt = engine.run(f"{WRITE_NEW} > assets/new.bin; exit 3", repo_url=url, credential=forge.token)
+
+    assert attempt.outcome.failure
+    assert pointer(NEW) in plus(engine.diff, "assets/new.bin")
+    assert engine.sink.lfs_objects == {oid_of(NEW): NEW}
+    assert "big.bin" not in engine.diff
+
+
+def test_a_host_keeps_objects_for_the_next_session_of_a_site(
+    start: Any, engine: Engine, repository: Repository
+) -> None:
+    start("true")
+    (repository.folder / "lfs" / oid_of(BIG)).unlink()
+
+    assert oid_of(BIG) in said(start("sha256sum assets/big.bin"))
+    assert oid_of(BIG) not in said(start("sha256sum assets/big.bin", site_id="another"))
+
+
+def commit(message: str) -> str:
+    return f"git add -A; git commit -q --allow-empty -m {message}"
+
+
+def plus(diff: str, path: str) -> str:
+    """The lines that a diff adds to a file."""
+    part = next(each for each in diff.split("diff --git ") if each.startswith(f"a/{path} "))
+    lines = part.partition("@@\n")[2].splitlines(keepends=True)
+    return "".join(line[1:] for line in lines if line.startswith("+"))

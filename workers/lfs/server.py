@@ -1,0 +1,195 @@
+"""A server of Git LFS: which of its URLs have an object, and how to send and get it.
+
+We speak its protocol ourselves. The program `git-lfs` takes servers and programs to run from the configuration in a
+repository, follows redirects, resolves names by itself and has no limits.
+
+https://github.com/git-lfs/git-lfs/blob/main/docs/api/batch.md
+https://github.com/git-lfs/git-lfs/blob/main/docs/api/basic-transfers.md
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Generator, Iterable, Sequence
+from pathlib import Path
+from typing import IO, Literal
+from urllib.parse import urlsplit
+
+from workers.errors import EngineError
+from workers.forges.http import BadAnswer, Client, Limits, Response, Unreachable
+from workers.job import Host
+from workers.lfs.batch import Action, BadBatch, Listed, read_batch
+from workers.lfs.pointers import Pointer
+from workers.repository.remote import Remote
+
+_JSON = "application/vnd.git-lfs+json"
+# So many objects are asked for at a time, as the program `git-lfs` does.
+_GROUP = 100
+_ANSWER_BYTES, _SENT_BYTES = 4 * 1024**2, 1 << 18
+_MOST_SERVERS = 8
+# The codes of `find_addresses` and `Client`, which are about one address.
+_OF_ADDRESS = ("repository_refused", "repository_unreachable", "forge_refused")
+
+
+class LfsFailed(Exception):
+    """Why an object, or all of them, cannot be sent or got: the message, which follows a colon.
+
+    `is_of_all`: no other object can be either. `retryable`: it may succeed later.
+    """
+
+    def __init__(self, reason: str, *, is_of_all: bool = False, retryable: bool = False) -> None:
+        super().__init__(reason)
+        self.is_of_all, self.retryable = is_of_all, retryable
+
+
+class OutOfTime(Exception):
+    """The time for all calls together is used up."""
+
+
+class Server:
+    """The LFS server of a repository over HTTP, at the place that Git LFS derives from its URL.
+
+    All calls together end after `seconds`. `check` is called each second and raises if the caller is to stop.
+    """
+
+    def __init__(self, remote: Remote, host: Host, seconds: float, check: Callable[[], None]) -> None:
+        self._remote, self._host, self._check = remote, host, check
+        url = remote.url.rstrip("/").removesuffix(".git")
+        self._endpoint = f"{url}.git/info/lfs"
+        self._ends_at = time.monotonic() + seconds
+        self._clients: dict[str, Client] = {}
+
+    def list(self, operation: Literal["download", "upload"], pointers: Sequence[Pointer]) -> dict[str, Listed]:
+        """What the server says of at most `_GROUP` objects, by their ids. Raises LfsFailed."""
+        asked = {
+            "operation": operation,
+            "transfers": ["basic"],
+            "objects": [pointer._asdict() for pointer in pointers],
+            "hash_algo": "sha256",
+        }
+        action = Action(f"{self._endpoint}/objects/batch", {"Accept": _JSON, "Content-Type": _JSON})
+        body = json.dumps(asked).encode()
+        try:
+            with self._calling("POST", action, [body], len(body)) as response:
+                text = _read(response)
+                if response.status != 200:
+                    raise _refused(response.status, has_credential=self._remote.authorization is not None)
+            return read_batch(text, {pointer.oid: pointer for pointer in pointers})
+        except BadBatch as error:
+            raise LfsFailed(f"the server's answer makes no sense: {error}", is_of_all=True) from None
+        except LfsFailed as failed:
+            raise LfsFailed(str(failed), is_of_all=True, retryable=failed.retryable) from None
+
+    def get(self, pointer: Pointer, action: Action, write: Callable[[bytes], None]) -> None:
+        """Give the content of an object to `write`, in pieces. Raises LfsFailed, and what `write` does."""
+        with self._calling("GET", action, (), None) as response:
+            if response.status != 200:
+                raise LfsFailed(f"the server answered with status {response.status}", retryable=response.status >= 500)
+            for piece in response.pieces:
+                write(piece)
+
+    def put(self, pointer: Pointer, listed: Listed, file: Path) -> None:
+        """Send the content of an object, and have the server verify it if it asks for that. Raises LfsFailed."""
+        if listed.action is None:
+            return
+        headers = {"Content-Type": "application/octet-stream", **listed.action.headers}
+        with (
+            open(file, "rb") as content,
+            self._calling("PUT", Action(listed.action.url, headers), _pieces(content), pointer.size) as response,
+        ):
+            _read(response)
+            _expect_success(response)
+        if listed.verify:
+            body = json.dumps(pointer._asdict()).encode()
+            verify = Action(listed.verify.url, {"Accept": _JSON, "Content-Type": _JSON, **listed.verify.headers})
+            with self._calling("POST", verify, [body], len(body)) as response:
+                _read(response)
+                _expect_success(response)
+
+    @contextlib.contextmanager
+    def _calling(
+        self, method: str, action: Action, content: Iterable[bytes], size: int | None
+    ) -> Generator[Response, None, None]:
+        parts = urlsplit(action.url)
+        target = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
+        try:
+            headers = dict(action.headers)
+            value = self._remote.authorization if self._is_own(action.url) else None
+            if value and "authorization" not in map(str.lower, headers):
+                headers["Authorization"] = value
+            with self._client(action.url).stream(method, target, headers, content, size) as response:
+                yield response
+        except Unreachable as error:
+            raise LfsFailed(f"{parts.hostname} did not answer: {error}", retryable=True) from None
+        except BadAnswer as error:
+            raise LfsFailed(f"{parts.hostname} {error}") from None
+        except OutOfTime:
+            raise LfsFailed("there was no time left for it", is_of_all=True, retryable=True) from None
+        except EngineError as error:
+            if error.code not in _OF_ADDRESS:
+                raise
+            raise LfsFailed(error.message.rstrip("."), retryable=error.retryable) from None
+
+    def _client(self, url: str) -> Client:
+        """The client for the server of a URL. Its name is resolved and judged once, like that of the repository."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("https", "http") or parts.scheme not in self._host.allowed_protocols:
+            raise LfsFailed(f"the server names a URL with {parts.scheme or 'no scheme'}, which is not allowed")
+        if parts.username is not None:
+            raise LfsFailed("the server names a URL with a user or password")
+        origin = f"{parts.scheme}://{parts.netloc}"
+        if origin not in self._clients:
+            if len(self._clients) >= _MOST_SERVERS:
+                raise LfsFailed(f"the server names more than {_MOST_SERVERS} other servers")
+            seconds = self._ends_at - time.monotonic()
+            limits = Limits(call_seconds=seconds, total_seconds=seconds, calls=10**9)
+            self._clients[origin] = Client(origin, self._host, limits, self._tick)
+        return self._clients[origin]
+
+    def _is_own(self, url: str) -> bool:
+        """Whether the URL is one of the repository's own server, to which its credential may go."""
+        own, other = urlsplit(self._endpoint), urlsplit(url)
+        return (own.scheme, own.netloc.lower()) == (other.scheme, other.netloc.lower())
+
+    def _tick(self) -> None:
+        self._check()
+        if time.monotonic() >= self._ends_at:
+            raise OutOfTime
+
+
+def groups(pointers: Sequence[Pointer]) -> Iterable[Sequence[Pointer]]:
+    """The pointers in parts for `Server.list`."""
+    return (pointers[start : start + _GROUP] for start in range(0, len(pointers), _GROUP))
+
+
+def _read(response: Response) -> bytes:
+    body = bytearray()
+    for piece in response.pieces:
+        body += piece
+        if len(body) > _ANSWER_BYTES:
+            raise BadAnswer(f"sent an answer of more than {_ANSWER_BYTES:,} bytes")
+    return bytes(body)
+
+
+def _pieces(content: IO[bytes]) -> Iterable[bytes]:
+    return iter(lambda: content.read(_SENT_BYTES), b"")
+
+
+def _expect_success(response: Response) -> None:
+    if not 200 <= response.status < 300:
+        raise LfsFailed(f"the server answered with status {response.status}", retryable=response.status >= 500)
+
+
+def _refused(status: int, *, has_credential: bool) -> LfsFailed:
+    """Why the server took no request for a batch."""
+    if status in (401, 403):
+        if has_credential:
+            return LfsFailed("the site's access token was rejected. Replace it with one that may use Git LFS")
+        return LfsFailed("it requires an access token. Set the site's access_token")
+    if status in (404, 405, 501):
+        return LfsFailed("the repository's server has no Git LFS for it. Enable it there")
+    if 300 <= status < 400:
+        return LfsFailed("the server answers with a redirect. Set the site's repo_url to the address it redirects to")
+    return LfsFailed(f"the server answered with status {status}", retryable=status == 429 or status >= 500)

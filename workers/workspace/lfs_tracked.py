@@ -1,0 +1,55 @@
+"""Which files Git LFS keeps when an attempt begins. That of a base is found out once, when the base is made."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from workers.lfs.attributes import is_attributes, name_lfs
+from workers.lfs.pointers import Pointer
+from workers.repository.git import Git
+from workers.repository.index_file import read_index
+from workers.repository.objects import Entry, Objects
+from workers.repository.trees import Change
+from workers.workspace.lfs_files import Tracked, begins_lfs, find_tracked
+
+_FILE = "lfs.json"
+
+
+def note_in_base(folder: Path, git: Git, objects: Objects, tree: str) -> None:
+    """Write down which files of a new base Git LFS keeps, if its attributes name it. `git` has the base's index."""
+    assert git.index is not None
+    files = read_index(git.index, git.object_format)
+    attributes = [each.id for path, each in files.items() if is_attributes(path)]
+    if attributes and name_lfs(objects, attributes):
+        found = find_tracked(git, objects, tree, files)
+        noted = {os.fsdecode(path): (*map(bytes.decode, each.entry), *each.pointer) for path, each in found.items()}
+        (folder / _FILE).write_text(json.dumps(noted))
+
+
+def find_at_start(
+    folder: Path, git: Git, objects: Objects, tree: str, changed: Sequence[Change]
+) -> tuple[dict[bytes, Tracked], dict[bytes, Tracked]] | None:
+    """The files that Git LFS keeps: those of the base in `folder`, and those that earlier sessions changed, by which the
+    tree differs from it. None: the repository has no Git LFS."""
+    base = _read(folder)
+    if base is None and not begins_lfs(objects, changed):
+        return None
+    kept = dict(base or {})
+    for change in changed:
+        kept.pop(change.path, None)
+    files = {change.path: Entry(change.new_mode, change.new_id) for change in changed if change.exists}
+    return kept, find_tracked(git, objects, tree, files)
+
+
+def _read(folder: Path) -> dict[bytes, Tracked] | None:
+    with suppress(FileNotFoundError):
+        noted = json.loads((folder / _FILE).read_bytes())
+        return {
+            os.fsencode(path): Tracked(Entry(mode.encode(), id.encode()), Pointer(oid, size))
+            for path, (mode, id, oid, size) in noted.items()
+        }
+    return None
