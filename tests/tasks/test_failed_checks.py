@@ -18,12 +18,10 @@ from app.services.forge_webhooks.failed_checks import LONGEST_WAIT_SECONDS, is_t
 from app.services.forge_webhooks.webhooks import ForgeWebhookFields
 from tasks.sessions import run_session
 from tests.asking import new_session
-from tests.demo.conftest import forge, own_forge
 from tests.demo.forge import DemoForge
 from tests.tasks.pull_request import Opened
 from tests.tasks.talk import Talk, record_of, sweep
 
-__all__ = ["forge", "own_forge"]
 LOG = "2026-11-28T10:00:00.1Z ##[error]test_two failed: \x1b[31mexpected 2\x1b[0m\n2026-11-28T10:00:01.1Z Cleaning up\n"
 
 

@@ -18,12 +18,9 @@ from app.services.runners import agent_runner_sessions
 from tasks.forge_deliveries import follow_forge
 from tasks.pull_request_facts import get_facts
 from tests.asking import new_session
-from tests.demo.conftest import forge, own_forge
 from tests.demo.forge import DemoForge
 from tests.tasks.pull_request import Opened
 from tests.tasks.talk import NUMBER, Told, record_of
-
-__all__ = ["forge", "own_forge"]
 
 
 @pytest.fixture

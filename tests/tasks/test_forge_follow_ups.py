@@ -17,13 +17,11 @@ from app.services.forge_webhooks import deliveries, follow_ups
 from app.services.runners import agent_runner_sessions, agent_runners, head
 from tasks.jobs.host import this_host
 from tasks.publications import publish
-from tests.demo.conftest import forge, own_forge
 from tests.demo.forge import DemoForge
 from tests.tasks.pull_request import Opened
 from tests.tasks.talk import Talk, record_of, sweep
 from workers.forges.registry import make_discussions
 
-__all__ = ["forge", "own_forge"]
 PLACE = {"path": "feature.py", "line": 1, "diff_hunk": "@@ -0,0 +1 @@\n+one"}
 
 

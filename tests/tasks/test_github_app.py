@@ -25,11 +25,8 @@ from tasks.publications import check_pull_requests, publish
 from tasks.sessions import run_session
 from tests.asking import new_runner
 from tests.demo.apps import ID, PERMISSIONS, RegisteredApp
-from tests.demo.conftest import own_forge
 from tests.demo.forge import DemoForge, Repository
 from tests.tasks.conftest import read, runner_of
-
-__all__ = ["own_forge"]
 
 
 class Deployment:

@@ -22,12 +22,10 @@ from app.services.sites import sites
 from app.services.sites.sites import SiteFields
 from tasks.publications import publish
 from tasks.sessions import run_session
-from tests.demo.conftest import forge, own_forge
 from tests.demo.forge import DemoForge
 from tests.tasks.pull_request import Opened
 from tests.tasks.talk import Talk, record_of, sweep
 
-__all__ = ["forge", "own_forge"]
 STRANGER, NUMBER = "eve", 2
 """Who wrote the issue. The pull request of `Opened` has the number before."""
 

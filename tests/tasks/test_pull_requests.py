@@ -23,12 +23,9 @@ from app.services.sites.sites import SiteFields
 from tasks.publications import check_pull_requests, publish
 from tasks.sessions import run_session
 from tests.asking import new_session
-from tests.demo.conftest import forge, own_forge
 from tests.demo.forge import DemoForge, Repository
 from tests.tasks.conftest import read, runner_of
 from tests.tasks.test_publishing import ada_of
-
-__all__ = ["forge", "own_forge"]
 
 
 class Work:

@@ -10,15 +10,12 @@ import pytest
 from app import db
 from app.models.states import PublicationState, SessionState
 from app.services.runners import head
-from tests.demo.conftest import forge
 from tests.demo.forge import DemoForge
 from tests.tasks.conftest import read
 from tests.tasks.test_base_drift import diff_of, rebase, refreshed
 from tests.tasks.test_comparisons import compared
 from tests.tasks.test_publishing import commit, follow_up
 from tests.tasks.test_pull_requests import Work
-
-__all__ = ["forge"]
 
 Ask = Callable[..., uuid.UUID]
 

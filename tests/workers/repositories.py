@@ -16,6 +16,7 @@ from typing import Any
 from app.redaction.secrets import Secrets
 from tests.matrix import OVERLAY
 from workers.job import DiffKind, Host, Job
+from workers.limits.budget import Budget
 from workers.processes.lifeline import Lifeline
 from workers.repository.mirror import Mirror
 from workers.workspace import diffs
@@ -113,7 +114,7 @@ _prepared: list[Workspace] = []
 
 def prepare(job: Job, host: Host) -> Workspace:
     """A workspace, which the end of the test disposes of at the latest."""
-    _prepared.append(Workspace.prepare(job, host))
+    _prepared.append(Workspace.prepare(job, host, Budget(job.limits)))
     return _prepared[-1]
 
 
@@ -173,7 +174,7 @@ def stored_diffs(job: Job) -> dict[DiffKind, bytes]:
 
 def finish(workspace: Workspace, job: Job) -> str:
     """Store the diffs and return the id of the final tree."""
-    workspace.begin_saving()
+    workspace.begin_saving(job.lifeline)
     tree = workspace.snapshot()
     written = diffs.write_diffs(workspace, job, tree)
     assert (written.result, written.cumulative) == ("result" in stored_diffs(job), "cumulative" in stored_diffs(job))
