@@ -12,6 +12,8 @@ from workers.forges.http import BadAnswer, Unreachable
 _LONGEST, _MOST_TEXTS = 2_000, 20
 # Only the values below these keys are quoted. Anything else may be the answer of an internal service.
 _QUOTED = ("message", "error", "error_description", "detail", "errors", "fields")
+# The name of a class in Bitbucket's code, beside its message.
+_LEFT_OUT = ("exceptionName",)
 # What reading an answer of an unexpected shape raises, such as a proxy's error page.
 _UNEXPECTED = (AssertionError, AttributeError, KeyError, RuntimeError, TypeError, ValueError)
 
@@ -84,7 +86,8 @@ def _texts(value: Any, *, is_quoted: bool, depth: int = 4) -> list[str]:
         inner = [_texts(item, is_quoted=is_quoted, depth=depth - 1) for item in value[:_MOST_TEXTS]]
     elif is_quoted:
         # GitLab and Bitbucket name the field that is wrong, with its messages.
-        found = [(name, _texts(item, is_quoted=True, depth=depth - 1)) for name, item in [*value.items()][:_MOST_TEXTS]]
+        named = [(name, item) for name, item in value.items() if name not in _LEFT_OUT][:_MOST_TEXTS]
+        found = [(name, _texts(item, is_quoted=True, depth=depth - 1)) for name, item in named]
         inner = [[text if name in _QUOTED else f"{name} {text}" for text in texts] for name, texts in found]
     else:
         inner = [_texts(value.get(name), is_quoted=True, depth=depth - 1) for name in _QUOTED]

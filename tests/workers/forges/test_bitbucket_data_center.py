@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import base64
+import re
 import threading
 from typing import Any
 
 import pytest
 
 from app.demo.forge import checks as reported
+from app.demo.forge import discussions
 from tests.demo.forge import DemoForge, Repository, demo_forge, with_feature
 from tests.deployment import wait_for
 from tests.workers.forges.conftest import HOST
+from tests.workers.forges.contract import recorded
 from tests.workers.forges.test_forges import opened, refused
 from workers.forges.base import STATUS_NAME, CommitStatus, Forge
 from workers.forges.bitbucket_data_center_server import places
 from workers.forges.bitbucket_marks import with_marks_of_bitbucket, with_usual_marks
 from workers.forges.checks import Check, Outcome
-from workers.forges.registry import make_checks, make_forge
+from workers.forges.registry import make_checks, make_discussions, make_forge
 from workers.publishing.description import new_description, updated_description
 
 KIND = "bitbucket_data_center"
@@ -93,7 +96,8 @@ def test_one_that_has_ended_is_not_changed(forge: DemoForge, repository: Reposit
     adapted = adapter(forge, repository)
     opened(adapted)
     forge.close(repository.full_name, 1)
-    assert "declined" in refused("forge_refused", lambda: adapted.update_pull_request(1, title="New")).message
+    message = refused("forge_refused", lambda: adapted.update_pull_request(1, title="New")).message
+    assert message.endswith(": This pull request has already been declined.")
 
 
 def test_an_older_server_refuses_drafts(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -154,3 +158,52 @@ def test_a_status_is_a_build(forge: DemoForge, repository: Repository) -> None:
     [shown] = make_checks(*place(forge, repository)).find(sha)
     assert shown == Check(STATUS_NAME, Outcome.PASSED, "x" * 255, "https://runners.example.org/1")
     refused("forge_refused", lambda: adapted.set_status(sha, CommitStatus("https://h/" + "x" * 450, "x")))
+
+
+# The operations, parameters and fields of https://developer.atlassian.com/server/bitbucket/rest/v904/ that are used.
+# The server ignores what it does not know, so a misspelt name would do nothing and be refused by nobody.
+PAGED = {"start", "limit"}
+REPOSITORY = "/api/latest/projects/acme/repos/[^/]+"
+DOCUMENTED: dict[str, tuple[set[str], set[str]]] = {
+    "GET /api/latest/application-properties": (set(), set()),
+    f"GET {REPOSITORY}": (set(), set()),
+    f"GET {REPOSITORY}/pull-requests": ({"at", "direction", "order", "state", *PAGED}, set()),
+    f"POST {REPOSITORY}/pull-requests": (set(), {"title", "description", "draft", "fromRef", "toRef"}),
+    f"GET {REPOSITORY}/pull-requests/1": (set(), set()),
+    f"PUT {REPOSITORY}/pull-requests/1": (set(), {"id", "version", "title", "description", "draft", "reviewers"}),
+    f"GET {REPOSITORY}/pull-requests/1/activities": (PAGED, set()),
+    f"GET {REPOSITORY}/pull-requests/1/comments/\\d+": (set(), set()),
+    f"POST {REPOSITORY}/pull-requests/1/comments": (set(), {"text"}),
+    f"PUT {REPOSITORY}/pull-requests/1/comments/\\d+": (set(), {"text", "version"}),
+    f"GET {REPOSITORY}/commits": ({"until", "limit"}, set()),
+    f"POST {REPOSITORY}/commits/[0-9a-f]{{40}}/builds": (set(), {"key", "name", "state", "url", "description"}),
+    "GET /build-status/latest/commits/[0-9a-f]{40}": ({"orderBy", *PAGED}, set()),
+    "GET /api/latest/users": (
+        {"filter", "permission.1", "permission.1.projectKey", "permission.1.repositorySlug", *PAGED},
+        set(),
+    ),
+}
+
+
+def test_only_documented_operations_parameters_and_fields_are_used(forge: DemoForge, repository: Repository) -> None:
+    with recorded(forge.url) as between:
+        there = (KIND, forge.repo_url(KIND, repository.full_name), f"{between.url}/rest", forge.token, HOST)
+        adapted, talk, found = make_forge(*there), make_discussions(*there), make_checks(*there)
+        opened(adapted, draft=True)
+        adapted.find_pull_request("feature")
+        adapted.update_pull_request(1, title="New", body="", draft=False)
+        adapted.request_reviews(1, ["ada"])
+        adapted.set_status(repository.branches()["feature"], CommitStatus("https://runners.example.org", "Made"))
+        found.find("feature")
+        talk.get_comment(1, discussions.comment(repository, 1, "ann", "Why?").id)
+        talk.may_write("ann")
+        for text in ("Working.", "Done."):
+            talk.write_comment(1, "key", text)
+    used = set()
+    for each in between.exchanges:
+        called = f"{each.method} {each.path.removeprefix('/rest')}"
+        [operation] = [pattern for pattern in DOCUMENTED if re.fullmatch(pattern, called)]
+        parameters, fields = DOCUMENTED[operation]
+        assert set(each.query) <= parameters and set(each.sent or ()) <= fields, called
+        used.add(operation)
+    assert used == set(DOCUMENTED)
