@@ -18,13 +18,14 @@ HEADS = "refs/heads/"
 # A list shows 400 characters of a description.
 _PER_PAGE = 100
 _STATES: dict[str, State] = {"active": "open", "abandoned": "closed", "completed": "merged"}
-_TEXTS = Texts(400, 4_000)
+_TEXTS = Texts(400, 4_000, is_utf16=True)
 
 
 class AzureDevOps:
     """`workers.forges.base.Forge` for one repository of Azure DevOps. Nothing is retried here."""
 
-    body_characters = _TEXTS.body_characters
+    # What is generated may have some emoji without being cut, which would lose the mark of its end.
+    body_characters = _TEXTS.body_characters - 200
 
     def __init__(self, repo_url: str, api_url: str | None, token: str, host: Host, limits: Limits) -> None:
         self._place = place_of(repo_url, api_url)

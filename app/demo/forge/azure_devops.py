@@ -244,7 +244,8 @@ def _mail(name: str) -> str:
 def _values() -> dict[str, Any]:
     given: dict[str, Any] = request.get_json()
     for name, limit in _LIMITS.items():
-        if len(given.get(name) or "") > limit:
+        # What .NET calls a character is a unit of UTF-16.
+        if len((given.get(name) or "").encode("utf-16-le")) > 2 * limit:
             message = f"Invalid argument value. Parameter name: The {name} must not be longer than {limit} characters."
             refuse(400, "InvalidArgumentValueException", message)
     return given

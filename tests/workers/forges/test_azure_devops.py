@@ -77,6 +77,14 @@ def test_a_page_that_asks_to_sign_in_means_that_the_token_is_refused(scripted: C
         assert '"Code: Read & write"' in message and "inner" not in message
 
 
+def test_an_emoji_counts_as_two_characters(forge: DemoForge, repository: Repository) -> None:
+    made = make_forge("azure_devops", forge.repo_url("azure_devops", repository.full_name), None, forge.token, HOST)
+    pull = opened(made, title="x" + "🎉" * 200, body="y" * 3_000 + "🎉" * 500)
+    assert pull.title == "x" + "🎉" * 199 + "…" and len(pull.body) == 3_500
+    changed = made.update_pull_request(1, body="y" + "🎉" * 2_000)
+    assert changed.body.startswith("y🎉") and changed.body.endswith("4,000 characters.]")
+
+
 def test_names_of_people_are_matched_as_a_whole(forge: DemoForge, repository: Repository) -> None:
     made = make_forge("azure_devops", forge.repo_url("azure_devops", repository.full_name), None, forge.token, HOST)
     number = opened(made).number
