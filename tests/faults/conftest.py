@@ -14,6 +14,7 @@ import pytest
 
 from tests.deployment import Deployment, deployed
 from tests.faults import invariants
+from tests.matrix import usual
 from tests.ports import free_port
 from tests.postgres import postgres_database
 from tests.s3 import S3Server, s3_server
@@ -61,17 +62,20 @@ def on_postgres(tmp_path_factory: pytest.TempPathFactory, s3: S3Server) -> Itera
 SLOW = pytest.mark.xdist_group("faults-slow")
 POSTGRES_ONLY = pytest.mark.xdist_group("faults-postgres-only")
 BOTH = [pytest.param(name, marks=pytest.mark.xdist_group(f"faults-{name}")) for name in ("on_sqlite", "on_postgres")]
+# For faults of what does not depend on the database: on one of both, and with `--full` on the other as well.
+ON_SQLITE = pytest.mark.parametrize("deployment", usual(BOTH), indirect=True)
+ON_POSTGRES = pytest.mark.parametrize("deployment", usual(BOTH[::-1]), indirect=True)
 
 
 @pytest.fixture(params=BOTH)
 def deployment(request: pytest.FixtureRequest) -> Iterator[Deployment]:
-    """A deployment of each kind."""
+    """A deployment of each kind, unless the test says of which."""
     yield from checked(request.getfixturevalue(request.param))
 
 
 @pytest.fixture
 def one_deployment(on_postgres: Deployment) -> Iterator[Deployment]:
-    """The one on Postgres, for faults of what does not depend on the database. Such tests join a group that has one."""
+    """The one on Postgres, in whatever group the test is."""
     yield from checked(on_postgres)
 
 

@@ -10,7 +10,7 @@ import redis
 
 from tests.deployment import Deployment, processes_with, seconds_to_sleep, wait_for
 from tests.faults.agents import at_work
-from tests.faults.conftest import SLOW, WORKERS
+from tests.faults.conftest import ON_POSTGRES, ON_SQLITE, SLOW, WORKERS
 from tests.faults.network import network
 from tests.faults.sessions import assert_done_at_once, count, held_back
 
@@ -24,6 +24,7 @@ def busy(deployment: Deployment) -> Deployment:
     return deployment
 
 
+@ON_SQLITE
 def test_a_broker_that_is_down_for_half_a_minute_delays_what_waits_and_nothing_else(busy: Deployment) -> None:
     runners, mark = held_back(busy, "broker-killed", 6)
     wait_for("three to run", lambda: count(busy, runners, "RUNNING") == 3)
@@ -39,6 +40,7 @@ def test_a_broker_that_is_down_for_half_a_minute_delays_what_waits_and_nothing_e
     assert_done_at_once(busy, runners)
 
 
+@ON_SQLITE
 def test_sessions_are_dispatched_again_to_a_broker_that_lost_everything(busy: Deployment) -> None:
     runners, mark = held_back(busy, "flushed", 6)
     wait_for("three to run", lambda: count(busy, runners, "RUNNING") == 3)
@@ -53,6 +55,7 @@ def test_sessions_are_dispatched_again_to_a_broker_that_lost_everything(busy: De
     assert_done_at_once(busy, late)
 
 
+@ON_POSTGRES
 def test_no_caller_waits_for_a_frozen_broker_and_a_stop_takes_effect_by_heartbeat(deployment: Deployment) -> None:
     site = deployment.make_site(deployment.make_repository({"a.txt": "a\n"}, "broker-frozen"), name="broker-frozen")
     marker = seconds_to_sleep()

@@ -16,7 +16,7 @@ from tests.demo.forge import DemoForge, Repository, demo_forge, git
 from tests.deployment import Deployment, seconds_to_sleep, wait_for
 from tests.faults import invariants
 from tests.faults.agents import at_work
-from tests.faults.conftest import POSTGRES_ONLY
+from tests.faults.conftest import ON_POSTGRES, ON_SQLITE, POSTGRES_ONLY
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -130,6 +130,7 @@ def assert_one_branch(repository: Repository, branch: str, commits: int) -> str:
     return branches[branch]
 
 
+@ON_POSTGRES
 def test_a_crash_at_any_step_leads_to_one_pull_request_and_to_its_update(
     publishing: Deployment, forge: DemoForge
 ) -> None:
@@ -227,6 +228,7 @@ def test_a_control_worker_that_is_asked_to_stop_finishes_its_tasks_first(
     assert_published_once(deployment, forge, changed, commits=1)
 
 
+@ON_SQLITE
 def test_attempts_that_make_different_commits_know_each_other_s_and_lead_to_one_pull_request(
     publishing: Deployment, forge: DemoForge
 ) -> None:
@@ -250,6 +252,7 @@ def test_attempts_that_make_different_commits_know_each_other_s_and_lead_to_one_
     assert_published_once(publishing, forge, changed, commits=1)
 
 
+@ON_SQLITE
 def test_a_forge_that_does_not_answer_delays_no_other_site(publishing: Deployment, forge: DemoForge) -> None:
     dead, repository = site_on(publishing, forge, "dead")
     waiting = [publishing.run(dead, "echo b > b.txt") for _ in range(AT_ONCE + 1)]
@@ -274,6 +277,7 @@ def test_a_forge_that_does_not_answer_delays_no_other_site(publishing: Deploymen
     assert repository.branches().keys() == {"main", *(f"topic-{number}" for number in range(len(waiting)))}
 
 
+@ON_POSTGRES
 def test_there_is_no_pull_request_of_a_cancelled_session(publishing: Deployment, forge: DemoForge) -> None:
     site, repository = site_on(publishing, forge, "cancelled")
     marker = seconds_to_sleep()

@@ -17,7 +17,7 @@ import pytest
 from app.config import Settings
 from tests.deployment import Deployment, processes_with, seconds_to_sleep, wait_for
 from tests.faults.agents import GONE_WITHIN_SECONDS, assert_no_agent_stays, at_work
-from tests.faults.conftest import POSTGRES_ONLY, WORKERS
+from tests.faults.conftest import ON_POSTGRES, ON_SQLITE, POSTGRES_ONLY, WORKERS
 from tests.faults.sessions import assert_done_at_once, being_fetched, count, held_back, start, with_work
 from tests.s3 import S3Server
 from tests.workers.engine import needs_bubblewrap
@@ -91,6 +91,7 @@ def assert_stubborn_is_stopped(deployment: Deployment, name: str) -> None:
     assert any("begun" in step["title"] + step["message"] for step in deployment.session(runner)["steps"])
 
 
+@ON_SQLITE
 def test_nothing_is_left_of_a_tree_that_does_all_it_can_to_stay(deployment: Deployment) -> None:
     assert_stubborn_is_stopped(deployment, "stubborn")
 
@@ -118,6 +119,7 @@ def test_in_a_sandbox_nothing_is_left_of_such_a_tree_and_the_work_of_a_lost_work
 # While nobody is there to run it.
 
 
+@ON_SQLITE
 def test_a_session_that_is_stopped_while_no_worker_is_up_never_runs(deployment: Deployment) -> None:
     for name in WORKERS:
         deployment.stop(name)
@@ -196,6 +198,7 @@ STATES = [
 ]
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("state", STATES, ids=lambda state: state.reach.__name__)
 def test_a_stop_reaches_a_session_while_it_is(deployment: Deployment, state: State) -> None:
     name = f"stopped-{state.reach.__name__}"
@@ -206,6 +209,7 @@ def test_a_stop_reaches_a_session_while_it_is(deployment: Deployment, state: Sta
         assert_every_worker_goes_on(deployment, name)
 
 
+@ON_POSTGRES
 @pytest.mark.parametrize("victim", ["worker", "pool"])
 def test_the_work_of_a_session_that_is_stopped_when_its_worker_was_lost_is_kept(
     deployment: Deployment, victim: str

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.deployment import Deployment, deployed, wait_for
-from tests.faults.conftest import SLOW, WORKERS, checked
+from tests.faults.conftest import ON_POSTGRES, SLOW, WORKERS, checked
 from tests.faults.sessions import assert_done_at_once, count, start
 from tests.mounts import needs_mounts, small_disk
 from tests.ports import free_port
@@ -37,6 +37,7 @@ def small_work_disk(deployment: Deployment) -> Iterator[Deployment]:
         deployment.stop("small")
 
 
+@ON_POSTGRES
 @needs_mounts
 def test_a_full_disk_ends_the_session_with_its_own_code_and_the_worker_goes_on(small_work_disk: Deployment) -> None:
     before = small_work_disk.ended(start(small_work_disk, "room", "echo fine > a.txt"))

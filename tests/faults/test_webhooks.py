@@ -25,7 +25,7 @@ from app.services import events
 from tests import postgres
 from tests.deployment import Deployment, wait_for
 from tests.faults import receiver as program
-from tests.faults.conftest import double
+from tests.faults.conftest import ON_SQLITE, double
 from tests.faults.sessions import held_back, start
 from tests.listening import Listener
 
@@ -116,6 +116,7 @@ def test_a_receiver_misses_nothing_when_everything_is_killed(deployment: Deploym
     deployment.call("DELETE", f"/webhooks/{webhook['id']}")
 
 
+@ON_SQLITE
 def test_a_thousand_events_for_a_receiver_that_never_answers_hold_nobody_up(
     deployment: Deployment, receiver: Receiver
 ) -> None:

@@ -15,7 +15,7 @@ from app.config import Settings
 from tests.deployment import Deployment, deployed, processes_with, seconds_to_sleep, wait_for
 from tests.faults import invariants
 from tests.faults.agents import GONE_WITHIN_SECONDS, at_work
-from tests.faults.conftest import POSTGRES_ONLY, SLOW, WORKERS
+from tests.faults.conftest import ON_POSTGRES, ON_SQLITE, POSTGRES_ONLY, SLOW, WORKERS
 from tests.faults.sessions import assert_ran_again, being_fetched, hanging_once, start, with_work
 from tests.ports import free_port
 from tests.workers.engine import needs_bubblewrap
@@ -23,6 +23,7 @@ from tests.workers.engine import needs_bubblewrap
 REAL = ("LEASE_SECONDS", "HEARTBEAT_SECONDS", "SWEEP_SECONDS", "REDISPATCH_SECONDS", "SOFT_SHUTDOWN_SECONDS")
 
 
+@ON_SQLITE
 def test_a_worker_that_is_killed_leaves_no_agent_and_the_session_runs_again(deployment: Deployment) -> None:
     script, marker = hanging_once(deployment)
     runner = start(deployment, "killed", script)
@@ -36,6 +37,7 @@ def test_a_worker_that_is_killed_leaves_no_agent_and_the_session_runs_again(depl
     assert_ran_again(deployment, runner)
 
 
+@ON_POSTGRES
 def test_a_process_of_the_pool_that_is_killed_leaves_no_agent_and_a_worker_that_goes_on(
     deployment: Deployment,
 ) -> None:
@@ -64,6 +66,7 @@ def patient(deployment: Deployment) -> Iterator[str]:
         deployment.start_worker("patient", **settings)
 
 
+@ON_POSTGRES
 @pytest.mark.parametrize("victim", ["worker", "pool"])
 def test_the_session_of_a_process_that_is_killed_does_not_wait_for_the_end_of_its_lease(
     deployment: Deployment, victim: str
@@ -97,6 +100,7 @@ def test_neither_does_one_that_is_killed_before_it_has_a_workspace(one_deploymen
     assert deployment.ended(runner)["failure"]["stage"] == "checkout"
 
 
+@ON_SQLITE
 def test_one_of_two_that_sweep_is_enough(deployment: Deployment) -> None:
     deployment.kill("sweep")
     try:
@@ -226,6 +230,7 @@ def test_a_worker_that_is_frozen_during_a_fetch_does_not_block_the_repository(on
             found.thaw()
 
 
+@ON_POSTGRES
 @pytest.mark.parametrize(("victim", "generations"), [("pool", 0), ("worker", 1)])
 def test_a_session_that_kills_its_worker_each_time_fails_after_three_attempts_and_keeps_its_work(
     deployment: Deployment, victim: str, generations: int
@@ -257,6 +262,7 @@ def test_a_session_that_kills_its_worker_each_time_fails_after_three_attempts_an
     assert deployment.ended(after)["state"] == "DONE", "the workers go on"
 
 
+@ON_SQLITE
 def test_a_rolling_restart_under_load_loses_nothing_and_counts_no_lost_worker(deployment: Deployment) -> None:
     repository = deployment.make_repository({"a.txt": "a\n"}, "rolling")
     site = deployment.make_site(repository, name="rolling")
