@@ -50,6 +50,7 @@ TOKENS = {
     "gitlab, routable": "glpat" + "-" + some(30) + ".01." + some(9),
     "gitlab runner": "glrt" + "-" + some(20),
     "bitbucket": "ATBB" + "T3" + some(180),
+    "azure devops": some(76) + "AZDO" + some(4),
     "aws": "AKIA" + some(15, UPPER) + "Q",
     "aws, for a while": "ASIA" + some(15, UPPER) + "Q",
     "aws secret": "aws_secret_access_key = " + some(40),

@@ -58,6 +58,8 @@ _SHAPES: tuple[tuple[tuple[str, ...], str], ...] = (
     (("_v1_",), r"do[opr]_v1_[a-f0-9]{64}"),
     (("dapi",), _START + r"dapi[a-f0-9]{32}(?:-\d)?"),
     (("hv",), _START + r"hv[sbr]\.[\w-]{24,300}"),
+    # A personal access token of Azure DevOps, with the mark that it has since 2024.
+    (("AZDO",), _START + r"[A-Za-z0-9]{76}AZDO[A-Za-z0-9]{4}(?![A-Za-z0-9])"),
     (("AccountKey=",), r"AccountKey=[A-Za-z0-9+/]{80,90}={0,2}"),
     (("lin_api_",), r"lin_api_[A-Za-z0-9]{40}"),
     (("glc_", "glsa_"), _START + r"gl(?:c|sa)_[A-Za-z0-9+/_]{32,400}={0,2}"),
