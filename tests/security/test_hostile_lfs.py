@@ -122,7 +122,10 @@ LIES = {
     "other content": (answer(CONTENT[::-1]), "its content is not what its pointer says"),
     "too little": (answer(CONTENT[:-1]), "its content is not what its pointer says"),
     "an end before the announced one": (answer(CONTENT + CONTENT)[: -len(CONTENT)], "did not answer"),
-    "a redirect": (answer(b"", "Location: http://169.254.169.254/", status=302), "status 302"),
+    "a redirect": (answer(b"", "Location: http://169.254.169.254/", status=302), "cloud metadata address"),
+    "a redirect to a file": (answer(b"", "Location: file:///etc/passwd", status=302), "no valid URL"),
+    "a redirect to nowhere": (answer(b"", "Location: http://[::1/", status=302), "makes no sense"),
+    "a redirect to itself": (answer(b"", "Location: /object", status=302), "redirects more than 3 times"),
     "a compressed answer": (answer(gzip.compress(bytes(10**7)), "Content-Encoding: gzip"), "compressed answer"),
     "an error": (answer(b"no", status=500), "status 500"),
     "no HTTP": (b"SSH-2.0-nothing\r\n", "does not speak HTTP"),
@@ -209,7 +212,7 @@ def test_no_inner_address_is_called(name: str, tmp_path: Path) -> None:
         remote = Remote("http://forge.example/acme/app.git", TOKEN, host)
         server = Server(remote, host, 30.0, lambda: None)
         with pytest.raises(LfsFailed, match=r"address|own machine"):
-            server.get(POINTER, Action(f"http://{name}:{inner.port}/object"), lambda data: None)
+            server.get(Action(f"http://{name}:{inner.port}/object"), lambda data: None)
         assert inner.asked == []
 
 
@@ -227,11 +230,37 @@ def test_the_credential_goes_to_the_server_of_the_repository_alone(tmp_path: Pat
     assert f"Host: 127.0.0.1:{other.port}\r\n" in other.asked[0] and "evil" not in other.asked[0]
 
 
+def test_a_redirect_to_another_server_takes_no_header_along(tmp_path: Path) -> None:
+    def own(target: str, server: LfsServer) -> Iterable[bytes]:
+        if target.endswith("/batch"):
+            return batch(f"http://127.0.0.1:{server.port}/object", header={"X-Own": "of the answer"})
+        return [answer(b"", f"Location: http://127.0.0.1:{other.port}/elsewhere", status=302)]
+
+    with serving(lambda target, server: [answer(CONTENT)]) as other, serving(own) as server:
+        assert fetch_from(server, tmp_path) == {}
+    assert "authorization" in server.asked[1].lower() and "X-Own" in server.asked[1]
+    assert "authorization" not in other.asked[0].lower() and "X-Own" not in other.asked[0]
+
+
+def test_a_credential_is_made_once(tmp_path: Path) -> None:
+    made: list[int] = []
+
+    def make() -> str:
+        made.append(1)
+        return TOKEN
+
+    host = Host(tmp_path, allowed_protocols=("http",), allow_private_addresses=True)
+    with serving(serves(answer(CONTENT))) as server:
+        remote = Remote(f"http://127.0.0.1:{server.port}/acme/app.git", make, host)
+        assert fetch([POINTER], Cache(host, "site"), Server(remote, host, 30.0, lambda: None)) == {}
+    assert len(made) == 1
+
+
 def test_a_plain_connection_needs_the_operators_permission(tmp_path: Path) -> None:
     host = Host(tmp_path, resolve=(("forge.example", "127.0.0.1"),), allow_private_addresses=True)
     server = Server(Remote("https://forge.example/acme/app.git", TOKEN, host), host, 30.0, lambda: None)
     with pytest.raises(LfsFailed, match="not allowed"):
-        server.get(POINTER, Action("http://forge.example/object"), lambda data: None)
+        server.get(Action("http://forge.example/object"), lambda data: None)
 
 
 def test_the_server_cannot_change_the_size_of_an_object(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from workers.lfs.pointers import Pointer
 
@@ -56,6 +56,15 @@ def read_batch(text: bytes, asked: Mapping[str, Pointer]) -> dict[str, Listed]:
         if isinstance(each, dict) and isinstance(each.get("oid"), str) and each["oid"] in asked:
             found[each["oid"]] = _listed(each, asked[each["oid"]])
     return found
+
+
+def redirected(url: str, headers: Mapping[str, str]) -> Action:
+    """The request that an answer redirects to. Raises BadBatch."""
+    place = next((value for name, value in headers.items() if name.lower() == "location"), "")
+    try:
+        return _action({"href": urljoin(url, place)})
+    except ValueError:
+        raise BadBatch("it redirects to no valid URL") from None
 
 
 def _listed(given: dict[str, Any], pointer: Pointer) -> Listed:

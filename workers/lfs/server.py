@@ -10,6 +10,7 @@ https://github.com/git-lfs/git-lfs/blob/main/docs/api/basic-transfers.md
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -20,7 +21,7 @@ from urllib.parse import urlsplit
 from workers.errors import EngineError
 from workers.forges.http import BadAnswer, Client, Limits, Response, Unreachable
 from workers.job import Host
-from workers.lfs.batch import Action, BadBatch, Listed, read_batch
+from workers.lfs.batch import Action, BadBatch, Listed, read_batch, redirected
 from workers.lfs.pointers import Pointer
 from workers.repository.remote import Remote
 
@@ -29,6 +30,7 @@ _JSON = "application/vnd.git-lfs+json"
 _GROUP = 100
 _ANSWER_BYTES, _SENT_BYTES = 4 * 1024**2, 1 << 18
 _MOST_SERVERS = 8
+_MOST_REDIRECTS, _REDIRECTS = 3, (301, 302, 303, 307, 308)
 # The codes of `find_addresses` and `Client`, which are about one address.
 _OF_ADDRESS = ("repository_refused", "repository_unreachable", "forge_refused")
 
@@ -75,20 +77,30 @@ class Server:
             with self._calling("POST", action, [body], len(body)) as response:
                 text = _read(response)
                 if response.status != 200:
-                    raise _refused(response.status, has_credential=self._remote.authorization is not None)
+                    raise _refused(response.status, has_credential=self._authorization is not None)
             return read_batch(text, {pointer.oid: pointer for pointer in pointers})
         except BadBatch as error:
             raise LfsFailed(f"the server's answer makes no sense: {error}", is_of_all=True) from None
         except LfsFailed as failed:
             raise LfsFailed(str(failed), is_of_all=True, retryable=failed.retryable) from None
 
-    def get(self, pointer: Pointer, action: Action, write: Callable[[bytes], None]) -> None:
-        """Give the content of an object to `write`, in pieces. Raises LfsFailed, and what `write` does."""
-        with self._calling("GET", action, (), None) as response:
-            if response.status != 200:
-                raise LfsFailed(f"the server answered with status {response.status}", retryable=response.status >= 500)
-            for piece in response.pieces:
-                write(piece)
+    def get(self, action: Action, write: Callable[[bytes], None]) -> None:
+        """Give the content of an object to `write`, in pieces. Raises LfsFailed, and what `write` does.
+
+        GitLab redirects to where it stores its objects. That is judged as any URL, and gets no headers.
+        """
+        for _ in range(_MOST_REDIRECTS + 1):
+            with self._calling("GET", action, (), None) as response:
+                if response.status in _REDIRECTS:
+                    action = redirected(action.url, response.headers)
+                    continue
+                if response.status != 200:
+                    reason = f"the server answered with status {response.status}"
+                    raise LfsFailed(reason, retryable=response.status >= 500)
+                for piece in response.pieces:
+                    write(piece)
+                return
+        raise LfsFailed(f"the server redirects more than {_MOST_REDIRECTS} times")
 
     def put(self, pointer: Pointer, listed: Listed, file: Path) -> None:
         """Send the content of an object, and have the server verify it if it asks for that. Raises LfsFailed."""
@@ -116,11 +128,13 @@ class Server:
         target = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
         try:
             headers = dict(action.headers)
-            value = self._remote.authorization if self._is_own(action.url) else None
+            value = self._authorization if self._is_own(action.url) else None
             if value and "authorization" not in map(str.lower, headers):
                 headers["Authorization"] = value
             with self._client(action.url).stream(method, target, headers, content, size) as response:
                 yield response
+        except BadBatch as error:
+            raise LfsFailed(f"the server's answer makes no sense: {error}") from None
         except Unreachable as error:
             raise LfsFailed(f"{parts.hostname} did not answer: {error}", retryable=True) from None
         except BadAnswer as error:
@@ -131,6 +145,11 @@ class Server:
             if error.code not in _OF_ADDRESS:
                 raise
             raise LfsFailed(error.message.rstrip("."), retryable=error.retryable) from None
+
+    @functools.cached_property
+    def _authorization(self) -> str | None:
+        """The header with the site's credential, which may have to be made."""
+        return self._remote.authorization
 
     def _client(self, url: str) -> Client:
         """The client for the server of a URL. Its name is resolved and judged once, like that of the repository."""

@@ -56,7 +56,7 @@ def _fetch(pointer: Pointer, listed: Listed | None, cache: Cache, server: Server
         return listed.error
     try:
         with cache.adding(pointer) as writer:
-            server.get(pointer, listed.action, writer.write)
+            server.get(listed.action, writer.write)
     except Mismatch:
         return _MISMATCH
     except LfsFailed as failed:

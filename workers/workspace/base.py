@@ -2,7 +2,7 @@
 
     bases/<site_id>/<sha>/
         base.json   the commit's tree, its submodules, and the files that configure agents
-        lfs.json    the pointers of Git LFS in it, if it has any
+        lfs.json    the pointers of Git LFS in it
         extent.json how many files the tree has, and the space that they occupy
         index       the index of the commit, without any file's state on disk
         pack/       the pack with the commit for the agent's repository

@@ -57,7 +57,7 @@ class LfsFiles:
     """The files of Git LFS of one attempt, whose folder is `root`. Those that it adds are in `new`, by their ids."""
 
     def __init__(self, root: Path, cache: Cache) -> None:
-        self._folder, self._cache = root / "lfs", cache
+        self._folder, self.cache = root / "lfs", cache
         self._records: dict[bytes, Record] = {}
         self._here: set[str] = set()
         self._cleaned: dict[bytes, Pointer] = {}
@@ -70,17 +70,19 @@ class LfsFiles:
         folder_of: Callable[[bytes], AbstractContextManager[int]],
         indexes: Sequence[Path],
         object_format: str,
-    ) -> None:
+    ) -> list[bytes]:
         """Write the content of the files that are in the cache over their pointers, and note it in the indexes.
 
-        `folder_of` opens the folder that a path is in. No process has run in the checkout yet. Raises OSError.
+        Returns the paths of those that are not in the cache. `folder_of` opens the folder that a path is in. No process has
+        run in the checkout yet. Raises OSError.
         """
         owner = os.stat(checkout).st_uid
         modified = min(time.time_ns(), *(index.stat().st_mtime_ns for index in indexes)) - _AGE
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        copy = self._folder / "copy"
+        copy, missing = self._folder / "copy", []
         for path, each in tracked.items():
-            if not self._cache.copy(each.pointer, copy):
+            if not self.cache.copy(each.pointer, copy):
+                missing.append(path)
                 continue
             os.chmod(copy, 0o755 if each.entry.mode == _PROGRAM else 0o644)
             if os.geteuid() == 0:
@@ -94,6 +96,7 @@ class LfsFiles:
             self._here.add(each.pointer.oid)
         for index in indexes:
             set_states(index, self._records, object_format)
+        return missing
 
     @property
     def states(self) -> States:
@@ -167,7 +170,7 @@ class LfsFiles:
     def share(self) -> None:
         """Let the next sessions on this host use the new objects."""
         for oid, path in self.new.items():
-            self._cache.keep(oid, path)
+            self.cache.keep(oid, path)
 
 
 class LfsCheckout:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
 
 from workers.errors import EngineError
 from workers.job import Host, Job
 from workers.lfs.cache import Cache
-from workers.lfs.pointers import Pointer
 from workers.lfs.server import Server
 from workers.lfs.transfer import fetch, fetch_stored
 from workers.limits.git_limits import occupied
@@ -24,57 +23,63 @@ from workers.workspace.ownership import change_owner
 
 # The agent needs disk space and time as well.
 _SHARE = 2
+_REMOVED = "it was just removed from this worker. Try again"
 
 
-def bring(
-    job: Job, host: Host, git: Git, cache: Cache, base: Mapping[bytes, Tracked], earlier: Mapping[bytes, Tracked]
+def fill(
+    job: Job,
+    host: Host,
+    files: LfsFiles,
+    git: Git,
+    base: Mapping[bytes, Tracked],
+    earlier: Mapping[bytes, Tracked],
+    checkout: Path,
+    overlay: Overlay | None,
 ) -> list[str]:
-    """Fetch the content of these files into the cache. Returns one line on each that could not be: path and reason.
+    """Fetch the content of these files, those of the base and those of earlier sessions, and write it into a new checkout.
 
-    `git` has the limits of the attempt: the files may take half of its disk space and of its time. Raises what
-    `Git.check_time` does, and OSError.
+    Returns one line on each file that stays a pointer: path and reason. `git` has our index, and the limits of the attempt: the
+    files may take half of its disk space and of its time. Raises what `Git.check_time` does, EngineError of the artifact
+    store, and OSError.
     """
-    failures: dict[str, str] = {}
-    wanted = {each.pointer.oid: each.pointer for each in (*base.values(), *earlier.values())}
-    chosen = _within(wanted, git.limits.disk_bytes // _SHARE, failures)
-    missing = [pointer for pointer in chosen if cache.find(pointer.oid) is None]
+    tracked = {**base, **earlier}
+    chosen = _within(tracked, git.limits.disk_bytes // _SHARE)
+    failures = _bring(job, host, git, files.cache, chosen, {each.pointer.oid for each in earlier.values()})
+    missing = set(_write(files, chosen, checkout, overlay, git)) if chosen else ()
+    lines = []
+    for path, each in tracked.items():
+        if path not in chosen:
+            reason = f"its {each.pointer.size:,} bytes, with those of smaller files, exceed the limit"
+        elif path in missing:
+            reason = failures.get(each.pointer.oid, _REMOVED)
+        else:
+            continue
+        lines.append(f"{path.decode(errors='replace')}: {reason}")
+    return lines
+
+
+def _within(tracked: Mapping[bytes, Tracked], room: int) -> dict[bytes, Tracked]:
+    """The files for which there is room, the smallest first."""
+    found = {}
+    for path, each in sorted(tracked.items(), key=lambda item: item[1].pointer.size):
+        room -= occupied(each.pointer.size)
+        if room < 0:
+            break
+        found[path] = each
+    return found
+
+
+def _bring(
+    job: Job, host: Host, git: Git, cache: Cache, chosen: Mapping[bytes, Tracked], made: Collection[str]
+) -> dict[str, str]:
+    """Fetch the objects into the cache; sessions of the runner may have `made` some. Returns why those that failed did."""
+    wanted = {each.pointer.oid: each.pointer for each in chosen.values()}
+    missing = [pointer for pointer in wanted.values() if cache.find(pointer.oid) is None]
     if missing and job.read_lfs_object:
-        made = {each.pointer.oid for each in earlier.values()}
         stored = fetch_stored((each for each in missing if each.oid in made), cache, job.read_lfs_object)
         missing = [pointer for pointer in missing if pointer.oid not in stored]
-    if missing:
-        failures |= _fetch(job, host, git, cache, missing)
-    return list(_lines({**base, **earlier}, failures))
-
-
-def write(
-    files: LfsFiles, tracked: Mapping[bytes, Tracked], checkout: Path, overlay: Overlay | None, ours: Git
-) -> None:
-    """Write the files whose content is in the cache into a new checkout. `ours` has our index. Raises OSError."""
-    assert ours.index is not None
-    repository = checkout / ".git"
-    if overlay is None:
-        files.write(
-            tracked, checkout, partial(open_folder, checkout), (ours.index, repository / "index"), ours.object_format
-        )
-        return
-    if not (repository / "index").exists():
-        copy_index(overlay.lower / ".git" / "index", repository)
-        change_owner(repository / "index", os.stat(checkout).st_uid)
-    files.write(tracked, checkout, partial(folder_in, overlay), (repository / "index",), ours.object_format)
-
-
-def _within(wanted: Mapping[str, Pointer], room: int, failures: dict[str, str]) -> Iterator[Pointer]:
-    """The objects for which there is room, the smallest first."""
-    for pointer in sorted(wanted.values(), key=lambda each: each.size):
-        room -= occupied(pointer.size)
-        if room >= 0:
-            yield pointer
-        else:
-            failures[pointer.oid] = f"its {pointer.size:,} bytes, with those of smaller files, exceed the limit"
-
-
-def _fetch(job: Job, host: Host, git: Git, cache: Cache, missing: Sequence[Pointer]) -> dict[str, str]:
+    if not missing:
+        return {}
     left = git.budget.seconds_left if git.budget else host.fetch_timeout_seconds
     seconds = min(host.fetch_timeout_seconds, left / _SHARE)
     try:
@@ -86,7 +91,16 @@ def _fetch(job: Job, host: Host, git: Git, cache: Cache, missing: Sequence[Point
         return dict.fromkeys((pointer.oid for pointer in missing), error.message.rstrip("."))
 
 
-def _lines(tracked: Mapping[bytes, Tracked], failures: Mapping[str, str]) -> Iterator[str]:
-    for path, each in tracked.items():
-        if reason := failures.get(each.pointer.oid):
-            yield f"{path.decode(errors='replace')}: {reason}"
+def _write(
+    files: LfsFiles, chosen: Mapping[bytes, Tracked], checkout: Path, overlay: Overlay | None, git: Git
+) -> list[bytes]:
+    """Write the files whose content is in the cache. Returns the paths of the others."""
+    assert git.index is not None
+    repository = checkout / ".git"
+    if overlay is None:
+        indexes = (git.index, repository / "index")
+        return files.write(chosen, checkout, partial(open_folder, checkout), indexes, git.object_format)
+    if not (repository / "index").exists():
+        copy_index(overlay.lower / ".git" / "index", repository)
+        change_owner(repository / "index", os.stat(checkout).st_uid)
+    return files.write(chosen, checkout, partial(folder_in, overlay), (repository / "index",), git.object_format)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import uuid
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from workers.lfs.attributes import is_attributes, name_lfs
@@ -20,21 +20,25 @@ _FILE = "lfs.json"
 
 
 def note_in_base(folder: Path, git: Git, objects: Objects, tree: str) -> None:
-    """Write down which files of a new base Git LFS keeps, if its attributes name it. `git` has the base's index."""
-    assert git.index is not None
-    files = read_index(git.index, git.object_format)
+    """Write down which files of a base Git LFS keeps; nothing if its attributes do not name it. Its index is in `folder`."""
+    files, noted = read_index(folder / "index", git.object_format), None
     attributes = [each.id for path, each in files.items() if is_attributes(path)]
     if attributes and name_lfs(objects, attributes):
         found = find_tracked(git, objects, tree, files)
         noted = {os.fsdecode(path): (*map(bytes.decode, each.entry), *each.pointer) for path, each in found.items()}
-        (folder / _FILE).write_text(json.dumps(noted))
+    new = folder / f"{_FILE}.{uuid.uuid4().hex}"
+    new.write_text(json.dumps(noted))
+    new.rename(folder / _FILE)
 
 
 def find_at_start(
-    folder: Path, git: Git, objects: Objects, tree: str, changed: Sequence[Change]
+    folder: Path, base_tree: str, git: Git, objects: Objects, tree: str, changed: Sequence[Change]
 ) -> tuple[dict[bytes, Tracked], dict[bytes, Tracked]] | None:
     """The files that Git LFS keeps: those of the base in `folder`, and those that earlier sessions changed, by which the
     tree differs from it. None: the repository has no Git LFS."""
+    if not (folder / _FILE).exists():
+        # A worker of an earlier release made the base.
+        note_in_base(folder, git, objects, base_tree)
     base = _read(folder)
     if base is None and not begins_lfs(objects, changed):
         return None
@@ -46,10 +50,10 @@ def find_at_start(
 
 
 def _read(folder: Path) -> dict[bytes, Tracked] | None:
-    with suppress(FileNotFoundError):
-        noted = json.loads((folder / _FILE).read_bytes())
-        return {
-            os.fsencode(path): Tracked(Entry(mode.encode(), id.encode()), Pointer(oid, size))
-            for path, (mode, id, oid, size) in noted.items()
-        }
-    return None
+    noted = json.loads((folder / _FILE).read_bytes())
+    if noted is None:
+        return None
+    return {
+        os.fsencode(path): Tracked(Entry(mode.encode(), id.encode()), Pointer(oid, size))
+        for path, (mode, id, oid, size) in noted.items()
+    }

@@ -284,11 +284,9 @@ class Workspace:
         self._index_mark = index_mark(self.checkout)
 
     def _write_lfs_files(self, job: Job, base: Base, objects: Objects, changed: Sequence[Change]) -> None:
-        found = find_at_start(base.folder, self.git, objects, self.start_tree, changed)
+        found = find_at_start(base.folder, base.facts.tree, self.git, objects, self.start_tree, changed)
         if found is not None:
-            cache = Cache(self._host, job.site_id)
-            self.lfs_missing = lfs_start.bring(job, self._host, self.git, cache, *found)
-            lfs_start.write(self.lfs, {**found[0], **found[1]}, self.checkout, self.overlay, self.git)
+            self.lfs_missing = lfs_start.fill(job, self._host, self.lfs, self.git, *found, self.checkout, self.overlay)
             self._lfs_states = self.lfs.states
 
     def _withhold(self, agent_files: Iterable[str]) -> None:

@@ -14,6 +14,7 @@ from tests.workers.attempts import Attempt, Engine
 from tests.workers.lfs.repositories import ATTRIBUTES, BIG, oid_of, pointer, store, with_lfs
 from tests.workers.repositories import applied
 from workers.events import Step
+from workers.job import Limits
 
 NEW = b"new content\n" * 500
 WRITE_NEW = "yes 'new content' | head -n 500"
@@ -142,6 +143,26 @@ def test_files_beyond_half_of_the_disk_space_are_named_and_stay_pointers(start: 
     assert "a.bin: its 9,000,000,000,000,000 bytes, with those of smaller files, exceed the limit" in text_of(
         attempt, "Files of Git LFS without their content"
     )
+
+
+def test_one_object_in_many_places_takes_room_in_each_of_them(start: Any, engine: Engine, forge: DemoForge) -> None:
+    content = bytes(1_000_000)
+    files = {f"{number}.bin": pointer(content) for number in range(9)}
+    many = forge.make_repository("acme", f"many-{id(start)}", {".gitattributes": ATTRIBUTES, **files})
+    store(many, content)
+    more = {"repo_url": forge.clone_url(many.full_name), "site_id": "many", "limits": Limits(max_disk_bytes=10_000_000)}
+
+    for _ in range(2):
+        attempt = start("cat *.bin | wc -c", **more)
+        assert text_of(attempt, "Files of Git LFS without their content").count("exceed the limit") == 5
+        assert any(len(line) == 7 and line.startswith("4000") for line in said(attempt).split())
+
+
+def test_a_pointer_with_marks_of_a_conflict_stays_for_who_resolves_it(start: Any, engine: Engine) -> None:
+    start("printf 'version https://git-lfs.github.com/spec/v1\\n<<<<<<< branch\\n' > assets/big.bin")
+
+    assert "+<<<<<<< branch" in engine.diff
+    assert not engine.sink.lfs_objects
 
 
 def test_a_secret_in_a_large_file_is_found(start: Any, engine: Engine, forge: DemoForge) -> None:
