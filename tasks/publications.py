@@ -16,6 +16,7 @@ from app.queue import CHECK_PULL_REQUESTS, COLLECT_GARBAGE, PUBLISH
 from app.redaction.secrets import Secrets, redacted_logs
 from app.services import leases
 from app.services.artifacts import garbage
+from app.services.forge_webhooks import failed_checks
 from app.services.publishing import base_drift, publication_attempts, pull_requests
 from app.services.publishing.publication_attempts import PublicationClaim
 from app.services.sites.site_secrets import secrets_of
@@ -141,6 +142,8 @@ def _check(check: pull_requests.Check, secrets: Secrets) -> None:
         found = get_facts(check.site, check.number)
         with db.transaction():
             pull_requests.record_check(check, found)
+        with db.transaction():
+            failed_checks.look_for(check, found)
     if check.is_refresh:
         host = this_host(check.site.account_id)
         # A fetch that takes longer is left to the next session.

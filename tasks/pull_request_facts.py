@@ -57,7 +57,8 @@ def facts_of(pull_request: PullRequest, checks: Sequence[Check] | None = ()) -> 
     """What of a pull request is recorded. `checks` None: they were not read."""
     state = PullRequestState(pull_request.state)
     results = _results_of(checks or ())
-    return PullRequestFacts(pull_request.number, pull_request.url, state, results, checks is not None)
+    found = (pull_request.number, pull_request.url, state, results, checks is not None)
+    return PullRequestFacts(*found, head_sha=pull_request.head_sha)
 
 
 def _results_of(checks: Sequence[Check]) -> CheckResults | None:

@@ -11,11 +11,12 @@ import sqlalchemy as sa
 
 from app import db
 from app.demo.forge import checks
-from app.models import ForgeDelivery
+from app.models import AgentRunner, ForgeDelivery
 from app.models.states import Forge, ForgeDeliveryState, OnFailedChecks
 from app.services.forge_webhooks import deliveries, webhooks
 from app.services.forge_webhooks.failed_checks import LONGEST_WAIT_SECONDS, is_test
 from app.services.forge_webhooks.webhooks import ForgeWebhookFields
+from tasks.publications import check_pull_requests
 from tasks.sessions import run_session
 from tests.asking import new_session
 from tests.demo.forge import DemoForge
@@ -320,3 +321,44 @@ def test_pipelines_that_run_or_are_of_another_branch_are_not_read(make_talk: Cal
     )
     of_merge_request = {"merge_request": {"source_branch": branch}}
     assert pipeline("success", "refs/merge-requests/1/head", **of_merge_request) is not None
+
+
+def test_failed_builds_on_bitbucket_data_center_are_looked_for(make_talk: Callable[..., Talk]) -> None:
+    talk = make_talk(Forge.BITBUCKET_DATA_CENTER)
+
+    def look() -> list[uuid.UUID]:
+        with db.transaction():
+            db.session.execute(sa.update(AgentRunner).values(pr_check_due_at=db.now(-1)))
+        check_pull_requests()
+        with db.transaction(read_only=True):
+            return list(db.session.scalars(sa.select(ForgeDelivery.id)))
+
+    report(talk, "success", "lint")
+    assert look() == []
+    report(talk, "failure", "unit", is_status=True, summary="2 tests failed")
+    [asked] = look()
+    assert look() == [asked], "it is read only once"
+    assert talk.read(asked) == ForgeDeliveryState.STARTED
+    prompt = talk.session(asked).prompt
+    assert "on Bitbucket Data Center" in prompt and "> 2 tests failed" in prompt and "lint" not in prompt
+    assert look() == [asked], "something is done for this commit"
+    before = talk.work.head_sha
+    talk.work_on(asked)
+    assert "Done in " in talk.finish(asked) and talk.work.head_sha != before
+    report(talk, "failure", "unit", is_status=True)
+    assert len(look()) == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "wanted"),
+    [(Forge.BITBUCKET_DATA_CENTER, OnFailedChecks.OFF), (Forge.GITEA, OnFailedChecks.AUTOMATIC)],
+)
+def test_they_are_not_looked_for_where_nobody_asked_or_the_forge_delivers_them(
+    make_talk: Callable[..., Talk], kind: Forge, wanted: OnFailedChecks
+) -> None:
+    talk = make_talk(kind, on_failed_checks=wanted)
+    report(talk, "failure")
+    check_pull_requests()
+    assert talk.work.runner.pr_check_results is not None
+    with db.transaction(read_only=True):
+        assert db.session.scalar(sa.select(ForgeDelivery.id)) is None

@@ -142,6 +142,8 @@ def test_other_forges_have_pull_requests_too(
         (Forge.BITBUCKET, "t", "x-token-auth:t"),
         (Forge.BITBUCKET, "ada@example.org:t", "x-bitbucket-api-token-auth:t"),
         (Forge.BITBUCKET, "ada:t", "ada:t"),
+        (Forge.BITBUCKET_DATA_CENTER, "t", "Bearer t"),
+        (Forge.BITBUCKET_DATA_CENTER, "ada:t", "ada:t"),
         (Forge.NONE, "ada@example.org:t", "ada@example.org:t"),
     ],
 )

@@ -88,7 +88,14 @@ def receive(webhook_id: uuid.UUID, received: Received) -> ForgeDelivery | None:
     number = notice.number if notice.event == ForgeEvent.ISSUE else (runner.pr_number if runner else None)
     if number is None:
         return None
-    if known := _find_known(webhook, received, notice):
+    return record(webhook, notice, received.delivery_id, number, runner.id if runner else None)
+
+
+def record(
+    webhook: ForgeWebhook, notice: Notice, delivery_id: str, number: int, runner_id: uuid.UUID | None
+) -> ForgeDelivery:
+    """Record a delivery of a locked webhook, see `receive`. Raises `TooMany`."""
+    if known := _find_known(webhook, delivery_id, notice):
         return known
     if notice.subject_id is None and (unread := _find_unread(webhook, notice.event, number)):
         if notice.event != ForgeEvent.PULL_REQUEST:
@@ -99,11 +106,11 @@ def receive(webhook_id: uuid.UUID, received: Received) -> ForgeDelivery | None:
         id=db.new_id(),
         account_id=webhook.account_id,
         webhook_id=webhook.id,
-        delivery_id=received.delivery_id,
+        delivery_id=delivery_id,
         event=notice.event,
         number=number,
         subject_id=notice.subject_id,
-        agent_runner_id=runner.id if runner else None,
+        agent_runner_id=runner_id,
         state=ForgeDeliveryState.PENDING,
         dispatches=0,
     )
@@ -137,8 +144,8 @@ def _find_unread(webhook: ForgeWebhook, event: ForgeEvent, number: int) -> Forge
     return db.session.scalar(lookup.locked(sa.select(ForgeDelivery).where(*unread).limit(1), ForgeDelivery))
 
 
-def _find_known(webhook: ForgeWebhook, received: Received, notice: Notice) -> ForgeDelivery | None:
-    same = ForgeDelivery.delivery_id == received.delivery_id
+def _find_known(webhook: ForgeWebhook, delivery_id: str, notice: Notice) -> ForgeDelivery | None:
+    same = ForgeDelivery.delivery_id == delivery_id
     if notice.subject_id is not None:
         about = (ForgeDelivery.event == notice.event, ForgeDelivery.subject_id == notice.subject_id)
         same = sa.or_(same, sa.and_(*about))

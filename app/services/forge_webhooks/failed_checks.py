@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import uuid
 from collections.abc import Sequence
@@ -10,17 +11,20 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from app import db
-from app.errors import NotFound
+from app.errors import NotFound, TooMany
 from app.escaping import inert, one_line
 from app.models import AgentRunnerSession, ForgeDelivery, ForgeWebhook
 from app.models.states import FileStatus, ForgeDeliveryState, ForgeEvent, OnFailedChecks
-from app.services import leases
+from app.services import leases, lookup
 from app.services.artifacts import diffs
 from app.services.artifacts.diff_files import DiffFile
 from app.services.forge_webhooks import deliveries, follow_ups
 from app.services.forge_webhooks.deliveries import Claim
-from app.services.publishing import publication_attempts
+from app.services.forge_webhooks.payloads import Notice
+from app.services.publishing import publication_attempts, pull_requests
+from app.services.publishing.pull_requests import PullRequestFacts
 from app.services.sites import site_secrets
+from app.services.sites.forges import FORGES
 
 WAIT_SECONDS, LONGEST_WAIT_SECONDS = 300.0, 3600.0
 """How often the checks are read again while others still run, and how long that is waited for."""
@@ -42,6 +46,24 @@ class Findings:
     is_running: bool = False
     """Whether others have not ended yet."""
     prompt: str = ""
+
+
+def look_for(check: pull_requests.Check, facts: PullRequestFacts) -> None:
+    """Record a delivery that checks of a pull request have failed, if its forge delivers none and nothing was done for the
+    commit yet. `facts` are what was just read of it."""
+    is_told = FORGES[check.site.forge].delivers_checks
+    if is_told or check.number is None or facts.checks is None or not facts.checks.failed:
+        return
+    query = sa.select(ForgeWebhook).where(ForgeWebhook.site_id == check.site.id)
+    webhook = db.session.scalar(lookup.locked(query, ForgeWebhook))
+    if webhook is None or webhook.on_failed_checks == OnFailedChecks.OFF:
+        return
+    if db.session.scalar(_followed(check.runner_id, facts.head_sha)):
+        return
+    notice = Notice(ForgeEvent.CHECKS, check.number)
+    # If too many wait already, they are found again.
+    with contextlib.suppress(TooMany):
+        deliveries.record(webhook, notice, f"{facts.head_sha} {check.count}", check.number, check.runner_id)
 
 
 def begin(claim: Claim, findings: Findings) -> None:
@@ -83,8 +105,13 @@ def _reason_to_ignore(webhook: ForgeWebhook, delivery: ForgeDelivery, findings: 
 
 
 def _was_followed(delivery: ForgeDelivery, sha: str) -> bool:
-    same = (ForgeDelivery.agent_runner_id == delivery.agent_runner_id, ForgeDelivery.commit_sha == sha)
-    return bool(db.session.scalar(sa.select(sa.exists().where(*same, ForgeDelivery.id != delivery.id))))
+    return bool(db.session.scalar(_followed(delivery.agent_runner_id, sha, ForgeDelivery.id != delivery.id)))
+
+
+def _followed(runner_id: uuid.UUID | None, sha: str, *conditions: sa.ColumnElement[bool]) -> sa.Select[tuple[bool]]:
+    """Whether something was done for the checks of a commit."""
+    same = (ForgeDelivery.agent_runner_id == runner_id, ForgeDelivery.commit_sha == sha)
+    return sa.select(sa.exists().where(*same, *conditions))
 
 
 def _act(webhook: ForgeWebhook, delivery: ForgeDelivery, findings: Findings) -> None:

@@ -57,6 +57,7 @@ class PullRequestFacts:
     checks: CheckResults | None = None
     knows_checks: bool = True
     """Whether the checks were read. If not, those that are recorded stay."""
+    head_sha: str = ""
 
 
 @dataclass(frozen=True)

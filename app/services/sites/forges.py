@@ -25,6 +25,8 @@ class Capabilities:
     """Whether the engine has an adapter for it."""
     has_issues: bool = True
     """Whether issues on it can start runners."""
+    delivers_checks: bool = True
+    """Whether its webhooks say that checks have ended. If not, they are looked for now and then."""
 
 
 FORGES = {
@@ -42,7 +44,9 @@ FORGES = {
     ),
     # A token of a project or a repository belongs to no user:
     # https://confluence.atlassian.com/bitbucketserver/http-access-tokens-939515499.html
-    Forge.BITBUCKET_DATA_CENTER: Capabilities("Bitbucket Data Center", git_user=None, has_issues=False),
+    Forge.BITBUCKET_DATA_CENTER: Capabilities(
+        "Bitbucket Data Center", git_user=None, has_issues=False, delivers_checks=False
+    ),
     Forge.NONE: Capabilities("Plain git, commits only", has_pull_requests=False),
 }
 
