@@ -36,8 +36,7 @@ class AzureDiscussions:
             if found is None:
                 raise EngineError("forge_not_found", "publish", f"There is no {what}.")
             before = tuple(_remark(each) for each in comments if each["id"] < within and not _is_by_system(each))
-            place = thread.get("threadContext") or {}
-            remark = _remark(found, place, before if place else ())
+            remark = _remark(found, thread.get("threadContext") or {}, before)
             return Discussion(number, remark.author, _is_by_bot(found), (remark,))
 
     def get_review(self, number: int, review_id: int) -> Discussion:

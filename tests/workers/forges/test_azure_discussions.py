@@ -61,6 +61,13 @@ def test_a_remark_has_its_place_and_thread(repository: Repository, talk: Discuss
     assert found.remarks == (Remark("bob", "Log it.", "src/feature.py", 1, 2, thread=before),)
 
 
+def test_a_reply_has_what_was_written_before(repository: Repository, talk: Discussions) -> None:
+    first = discussions.comment(repository, 1, "ann", "Log it?")
+    discussions.review(repository, 1, "bob", "", {"body": "Please do.", "in_reply_to_id": first.id})
+    found = talk.get_comment(1, id_of(first.id, 2))
+    assert found.remarks == (Remark("bob", "Please do.", thread=(Remark("ann", "Log it?"),)),)
+
+
 def test_a_comment_is_written_once(forge: DemoForge, repository: Repository, talk: Discussions) -> None:
     for text in ("Working.", "Working.", "Done."):
         talk.write_comment(1, "a", text)
