@@ -191,10 +191,10 @@ def _make(folder: Path, sha: str, mirror: Git) -> None:
     with closing(Objects(git)) as objects:
         tree = objects.id_of(f"{sha}^{{tree}}")
         git.run("read-tree", sha)
-        note_in_base(folder, git, objects, tree)
+        entries = read_index(folder / "index", mirror.object_format)
+        note_in_base(folder, git, objects, tree, entries)
     _copy_commit(git, sha, folder / "pack")
     shutil.rmtree(git.directory)
-    entries = read_index(folder / "index", mirror.object_format)
     submodules = {os.fsdecode(path): each.id.decode() for path, each in entries.items() if each.mode == SUBMODULE}
     withheld = (path for path in map(os.fsdecode, entries) if path not in submodules and is_withheld(path))
     (folder / _FACTS).write_text(json.dumps(asdict(Facts(tree, submodules, tuple(withheld)))))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from workers.lfs.attributes import is_attributes, name_lfs
@@ -19,9 +19,9 @@ from workers.workspace.lfs_files import Tracked, begins_lfs, find_tracked
 _FILE = "lfs.json"
 
 
-def note_in_base(folder: Path, git: Git, objects: Objects, tree: str) -> None:
-    """Write down which files of a base Git LFS keeps; nothing if its attributes do not name it. Its index is in `folder`."""
-    files, noted = read_index(folder / "index", git.object_format), None
+def note_in_base(folder: Path, git: Git, objects: Objects, tree: str, files: Mapping[bytes, Entry]) -> None:
+    """Write down which of the files of a base Git LFS keeps; nothing if its attributes do not name it."""
+    noted = None
     attributes = [each.id for path, each in files.items() if is_attributes(path)]
     if attributes and name_lfs(objects, attributes):
         found = find_tracked(git, objects, tree, files)
@@ -38,7 +38,7 @@ def find_at_start(
     tree differs from it. None: the repository has no Git LFS."""
     if not (folder / _FILE).exists():
         # A worker of an earlier release made the base.
-        note_in_base(folder, git, objects, base_tree)
+        note_in_base(folder, git, objects, base_tree, read_index(folder / "index", git.object_format))
     base = _read(folder)
     if base is None and not begins_lfs(objects, changed):
         return None

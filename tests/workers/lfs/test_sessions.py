@@ -11,8 +11,11 @@ import pytest
 
 from tests.demo.forge import DemoForge, Repository
 from tests.workers.attempts import Attempt, Engine
+from tests.workers.engine import linux
 from tests.workers.lfs.repositories import ATTRIBUTES, BIG, oid_of, pointer, store, with_lfs
 from tests.workers.repositories import applied
+from tests.workers.workspace.test_orphans import lose
+from workers import discard_workspaces, save_lost_work
 from workers.events import Step
 from workers.job import Limits
 
@@ -181,6 +184,34 @@ def test_the_work_of_a_failed_session_keeps_its_large_files(
     assert pointer(NEW) in plus(engine.diff, "assets/new.bin")
     assert engine.sink.lfs_objects == {oid_of(NEW): NEW}
     assert "big.bin" not in engine.diff
+
+
+@linux
+def test_the_work_of_a_lost_worker_keeps_its_large_files(
+    engine: Engine, forge: DemoForge, repository: Repository
+) -> None:
+    job = engine.job(
+        f"{WRITE_NEW} > assets/new.bin; echo begun; sleep 3600",
+        repo_url=forge.clone_url(repository.full_name),
+        credential=forge.token,
+        limits=Limits(max_diff_bytes=16_000),
+    )
+    lose(engine, job)
+
+    save_lost_work(job, engine.host)
+
+    assert pointer(NEW) in plus(engine.diff, "assets/new.bin")
+    assert "big.bin" not in engine.diff
+    assert engine.sink.lfs_objects == {oid_of(NEW): NEW}
+    discard_workspaces(engine.host, engine.host.work_dir.glob("workspaces/*"))
+
+
+def test_a_base_of_an_earlier_release_has_lfs_too(start: Any, engine: Engine) -> None:
+    start("true")
+    for noted in engine.host.work_dir.glob("bases/*/*/lfs.json"):
+        noted.unlink()
+
+    assert oid_of(BIG) in said(start("sha256sum assets/big.bin"))
 
 
 def test_a_host_keeps_objects_for_the_next_session_of_a_site(
