@@ -39,6 +39,7 @@ from workers.workspace.workspace import Workspace
 log = logging.getLogger(__name__)
 
 _NAMED = 100
+_NO_FOLDERS = "The commit {} has no such folders. Correct the site's sparse_paths if that is a mistake."
 _ANEW = Recreation(
     "The worker's copy of the repository was recreated",
     "It was damaged, so the repository was fetched in full. If this happens again, check the worker's disk.",
@@ -136,6 +137,9 @@ class _Attempt:
             # A rebase that fails keeps the base that it had, unless it leaves a diff on the new one: see `_save`.
             self._outcome = Outcome(base_sha=workspace.base_sha)
             yield BaseCommit(workspace.base_sha, workspace.branch, default_branch)
+        if workspace.missing:
+            detail = "\n".join([_NO_FOLDERS.format(workspace.base_sha[:12]), *workspace.missing])
+            yield self._redactor.step(Step("Folders of sparse_paths are missing", detail))
         commands = self._commands = Commands(job, workspace, self._budget, self._redactor, self._egress)
         sandbox = self._sandbox = open_sandbox(host, workspace, job.limits, self._egress)
         attachments = yield from self._set_up(workspace, sandbox, commands, agent)

@@ -57,6 +57,7 @@ SITE = {
     "on_quota": "fail",
     "setup_command": None,
     "setup_cache_files": None,
+    "sparse_paths": None,
     "protected_branches": ["main"],
     "egress_hosts": [],
     "allow_agent_configuration": False,

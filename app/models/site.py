@@ -41,6 +41,8 @@ class Site(Updated, Base):
     setup_cache_files: Mapped[list[str] | None]
     """Files that what setup leaves depends on. None: it depends on everything that it sees. Empty: it is
     not used again."""
+    sparse_paths: Mapped[list[str] | None]
+    """The folders that sessions check out, with the files beside them on the way to the root. None or empty: everything."""
     protected_branches: Mapped[list[str] | None]
     egress_hosts: Mapped[list[str]] = mapped_column(default=list)
     allow_agent_configuration: Mapped[bool] = mapped_column(default=False, server_default=sa.false())

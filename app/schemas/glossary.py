@@ -164,6 +164,7 @@ FIELDS = {
     "short_from": "Short for `created_at_from`.",
     "short_to": "Short for `created_at_to`.",
     "site_id": "The site, that is the repository, that is worked on.",
+    "sparse_paths": "Folders of the repository that sessions check out, with the files beside them on the way to the root. Null or empty: everything.",
     "site_name": "The site's name.",
     "size": "The file's size in bytes. If it is given, the upload must have exactly this size.",
     "squash": "Make one commit of everything, not one for each session. Default: false.",

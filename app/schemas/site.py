@@ -20,6 +20,12 @@ AGENT = Pattern(
 PATH = Pattern(r"^[^/\x00]+(/[^/\x00]+)*$", error="must be a path in the repository: folder/file")
 
 
+FOLDER = Pattern(
+    r"^(?!(.*/)?\.{1,2}(/|$))[^/\x00-\x1f\x7f]+(/[^/\x00-\x1f\x7f]+)*/?$",
+    error="must be a folder in the repository, such as services/shop, without . and ..",
+)
+
+
 SERVER = Pattern("^[a-z][a-z0-9]*$", error="must have only lower-case letters and digits, and begin with a letter")
 
 VARIABLE = Pattern("^[A-Za-z_][A-Za-z0-9_]*$", error="must be the name of a variable")
@@ -61,6 +67,12 @@ class UpdateSiteBody(Body):
         allow_none=True,
         validate=items(100),
         metadata={"example": ["package-lock.json"]},
+    )
+    sparse_paths = fields.List(
+        Text(1000, least=1, validate=[FOLDER]),
+        allow_none=True,
+        validate=items(100),
+        metadata={"example": ["services/shop", "libs"]},
     )
     protected_branches = fields.List(
         Text(255, least=1),
@@ -128,6 +140,7 @@ class SiteSchema(Schema):
     on_quota = Choice(OnQuota, required=True)
     setup_command = fields.String(required=True, allow_none=True)
     setup_cache_files = fields.List(fields.String(), required=True, allow_none=True)
+    sparse_paths = fields.List(fields.String(), required=True, allow_none=True)
     protected_branches = fields.List(fields.String(), required=True, attribute="protected")
     egress_hosts = fields.List(fields.String(), required=True)
     allow_agent_configuration = fields.Boolean(required=True)

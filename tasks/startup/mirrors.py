@@ -95,7 +95,11 @@ def _refresh(site: Site) -> bool:
     with structlog.contextvars.bound_contextvars(site_id=str(site.id)), redacted_logs(secrets):
         try:
             repository = workers.SiteRepository(
-                str(site.id), site.repo_url, site.default_branch, git_credential_of(site, FETCH)
+                str(site.id),
+                site.repo_url,
+                site.default_branch,
+                tuple(site.sparse_paths or ()),
+                git_credential_of(site, FETCH),
             )
             # Fetches are limited by their own timeout. This ends what they leave if this process is killed.
             lifeline = workers.Lifeline(2.0 * settings().fetch_timeout_seconds)

@@ -29,6 +29,7 @@ SITE_FIELDS = [
     "on_quota",
     "setup_command",
     "setup_cache_files",
+    "sparse_paths",
     "protected_branches",
     "egress_hosts",
     "allow_agent_configuration",
@@ -157,6 +158,7 @@ def test_a_site_is_changed_field_by_field(api, make_site):
         "on_quota": "wait",
         "setup_command": "npm ci",
         "setup_cache_files": ["package-lock.json", "web/package-lock.json"],
+        "sparse_paths": ["services/shop", "libs/"],
         "protected_branches": ["trunk", "release/*"],
         "egress_hosts": ["packages.example.com", "*.example.org:8443"],
         "allow_agent_configuration": True,
@@ -179,6 +181,17 @@ def test_a_site_is_changed_field_by_field(api, make_site):
     assert ok(api.patch(f"/sites/{site['id']}", {"protected_branches": []}))["protected_branches"] == []
     assert ok(api.patch(f"/sites/{site['id']}", {"protected_branches": None}))["protected_branches"] == ["trunk"]
     assert ok(api.patch(f"/sites/{site['id']}", {"max_cost_usd": None}))["max_cost_usd"] is None
+
+
+@pytest.mark.parametrize(
+    "path", ["", "/", "/services", "..", "a/../b", "./a", "a/.", "a//b", "a\0b", "a\nb", "x" * 1001]
+)
+def test_only_folders_in_the_repository_can_be_checked_out(api, make_site, path):
+    site = make_site()
+    assert list(api.patch(f"/sites/{site['id']}", {"sparse_paths": [path]}).json["errors"]) == ["sparse_paths"]
+    assert list(api.patch(f"/sites/{site['id']}", {"sparse_paths": ["a"] * 101}).json["errors"]) == ["sparse_paths"]
+    assert ok(api.patch(f"/sites/{site['id']}", {"sparse_paths": ["a/..b/.c", "...", "d e/ö"]}))["sparse_paths"]
+    assert ok(api.patch(f"/sites/{site['id']}", {"sparse_paths": None}))["sparse_paths"] is None
 
 
 @pytest.mark.parametrize(

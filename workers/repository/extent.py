@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from workers.errors import EngineError, Stage
 from workers.limits.git_limits import GitLimits, occupied
+from workers.repository.cone import Cone
 from workers.repository.git import Git
 from workers.repository.objects import Objects
 from workers.repository.trees import Change, fields_of
@@ -42,12 +43,15 @@ class Extent(NamedTuple):
         return Extent(self.files + len(ids), self.size + sum(occupied(size or 0) for size in objects.sizes(ids)))
 
 
-def measure_tree(git: Git, tree: str) -> Extent:
-    """The extent of a tree or commit. Ends with the error of `Extent.check` as soon as it exceeds the limits of `git`."""
+def measure_tree(git: Git, tree: str, cone: Cone) -> Extent:
+    """The extent of what the cone has of a tree or commit. Ends with the error of `Extent.check` as soon as it exceeds the limits of `git`."""
     found = Extent()
     with closing(git.stream("ls-tree", "-r", "-t", "-l", "-z", tree)) as output:
         for field in fields_of(output):
-            size = field.partition(b"\t")[0].rpartition(b" ")[2]
+            about, _, path = field.partition(b"\t")
+            size = about.rpartition(b" ")[2]
+            if not (cone.has_folder(path) if b" tree " in about else cone.has(path)):
+                continue
             found = Extent(found.files + 1, found.size + occupied(int(size) if size.isdigit() else 1))
             found.check(git.limits, git.stage)
     return found

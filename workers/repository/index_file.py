@@ -23,6 +23,7 @@ _ENTRIES = {name: struct.Struct(f">40s{length // 2}sH") for name, length in ID_L
 _STATE = struct.Struct(">10L")
 _MODE, _MODE_BYTES = 6, slice(24, 28)
 _LONGEST, _EXTENDED = 0xFFF, 0x4000
+_SKIP_WORKTREE = 0x4000
 _ALIGNMENT = 8
 
 
@@ -73,10 +74,12 @@ def set_states(file: Path, records: Mapping[bytes, Record], object_format: str) 
 
 
 class Record(NamedTuple):
-    """What an index says of a file: ten numbers about its state on disk, and its object."""
+    """What an index says of a file: ten numbers about its state on disk, its object, and whether it was checked out."""
 
     state: bytes
     object: bytes
+    is_left_out: bool = False
+    """Whether a sparse checkout leaves it out."""
 
     @property
     def mode(self) -> int:
@@ -122,9 +125,12 @@ def _entries(file: Path, object_format: str) -> Iterator[tuple[int, bytes, Recor
     place = _HEADER.size
     for _ in range(count):
         state, name, flags = packed.unpack_from(data, place)
-        start = place + packed.size + (2 if flags & _EXTENDED else 0)
+        start = place + packed.size
+        more = 0
+        if flags & _EXTENDED:
+            more, start = int.from_bytes(data[start : start + 2], "big"), start + 2
         end = data.index(b"\0", start)
-        yield place, data[start:end], Record(state, name)
+        yield place, data[start:end], Record(state, name, bool(more & _SKIP_WORKTREE))
         place = end + _ALIGNMENT - (end - place) % _ALIGNMENT
 
 

@@ -33,6 +33,7 @@ _FORMATS = {
     64: "[extensions]\n\tobjectFormat = sha256\n[core]\n\trepositoryformatversion = 1\n",
 }
 """How the configuration begins, by the length of the ids."""
+_SPARSE = "\tsparseCheckout = true\n\tsparseCheckoutCone = true\n"
 
 
 def create_agent_repository(
@@ -46,14 +47,14 @@ def create_agent_repository(
     """
     repository = checkout / ".git"
     create_repository(repository, base)
-    set_branch(repository, base.sha, branch, repo_url)
+    set_branch(repository, base, branch, repo_url)
     assert ours.index is not None
     copy_index(ours.index, repository)
     theirs = replace(ours, index=repository / "index", work_tree=checkout)
     with unchanged_time(repository / "index"):
         if changed:
             theirs.run("read-tree", "-m", "-i", base.sha)
-        adapt_index(theirs, changed, base.facts.withheld if withholds else ())
+        adapt_index(theirs, base, changed, base.facts.withheld if withholds else ())
 
 
 def create_repository(repository: Path, base: Base) -> None:
@@ -65,15 +66,19 @@ def create_repository(repository: Path, base: Base) -> None:
         (repository / folder).mkdir(parents=True)
     shutil.copytree(base.packs, repository / "objects" / "pack")
     (repository / "shallow").write_text(f"{base.sha}\n")
+    if base.cone:
+        (repository / "info" / "sparse-checkout").write_bytes(base.cone.patterns)
 
 
-def set_branch(repository: Path, sha: str, branch: str, repo_url: str) -> None:
+def set_branch(repository: Path, base: Base, branch: str, repo_url: str) -> None:
     """Write the configuration with the remote, and the branch that is checked out."""
     origin = public_url(repo_url)
     remote = f'[remote "origin"]\n\turl = {_quoted(origin)}\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n'
-    (repository / "config").write_text(_FORMATS[len(sha)] + _CONFIG + (remote if origin else ""))
+    (repository / "config").write_text(
+        _FORMATS[len(base.sha)] + (_SPARSE if base.cone else "") + _CONFIG + (remote if origin else "")
+    )
     (repository / "HEAD").write_text(f"ref: refs/heads/{branch}\n")
-    (repository / "packed-refs").write_text(f"{sha} refs/heads/{branch}\n")
+    (repository / "packed-refs").write_text(f"{base.sha} refs/heads/{branch}\n")
 
 
 def copy_index(source: Path, repository: Path) -> None:
@@ -83,8 +88,9 @@ def copy_index(source: Path, repository: Path) -> None:
     os.utime(repository / "index", ns=(written, written))
 
 
-def adapt_index(theirs: Git, changed: Sequence[Change], absent: Sequence[str]) -> None:
-    """Record the current commits of the submodules, and make `git status` ignore files that are absent."""
+def adapt_index(theirs: Git, base: Base, changed: Sequence[Change], absent: Sequence[str]) -> None:
+    """Record the current commits of the submodules, and make `git status` ignore files that are absent, and show what
+    earlier sessions changed outside of the cone."""
     lines = []
     for change in changed:
         if change.new_mode == SUBMODULE:
@@ -94,6 +100,7 @@ def adapt_index(theirs: Git, changed: Sequence[Change], absent: Sequence[str]) -
             lines.append(b"0 %s\t%s\0" % (change.old_id, change.path))
     for options, fields in (
         (["--index-info"], lines),
+        (["--no-skip-worktree", "--stdin"], [each.path + b"\0" for each in changed if _is_outside(base, each)]),
         (["--skip-worktree", "--stdin"], [os.fsencode(path) + b"\0" for path in absent]),
     ):
         if fields:
@@ -101,6 +108,11 @@ def adapt_index(theirs: Git, changed: Sequence[Change], absent: Sequence[str]) -
                 stdin.writelines(fields)
                 stdin.seek(0)
                 theirs.run("update-index", "-z", *options, stdin=stdin)
+
+
+def _is_outside(base: Base, change: Change) -> bool:
+    """Whether the index has the path as one that is not checked out."""
+    return change.existed and SUBMODULE not in (change.old_mode, change.new_mode) and not base.cone.has(change.path)
 
 
 def _quoted(value: str | None) -> str:

@@ -1,6 +1,6 @@
 """What the attempts on one commit of a site have in common, made once: its index, and the agent's repository.
 
-    bases/<site_id>/<sha>/
+    bases/<site_id>/<sha>/    `<sha>-<key>` for a sparse checkout, by the key of its cone
         base.json   the commit's tree, its submodules, and the files that configure agents
         lfs.json    the pointers of Git LFS in it
         extent.json how many files the tree has, and the space that they occupy
@@ -28,6 +28,7 @@ from typing import BinaryIO
 
 from workers.job import Host
 from workers.repository.alternates import init_with_alternates
+from workers.repository.cone import EVERYTHING, Cone, mark_left_out
 from workers.repository.extent import Extent, measure_tree
 from workers.repository.git import Git
 from workers.repository.index_file import read_index
@@ -41,7 +42,7 @@ from workers.workspace.lfs_tracked import note_in_base
 _FACTS, _EXTENT = "base.json", "extent.json"
 LINK = "base"
 """The name of a link in a workspace to the base that it needs."""
-_SHA = re.compile(ID)
+_NAME = re.compile(rf"{ID}(-[0-9a-f]{{16}})?")
 _KEPT_SECONDS, _KEPT_BYTES = 7 * 86_400.0, 20 * 1024**3
 # What was begun so long ago belongs to a worker that was lost.
 _MAKING_SECONDS = 86_400.0
@@ -49,7 +50,10 @@ _MAKING_SECONDS = 86_400.0
 
 @dataclass(frozen=True)
 class Facts:
-    """The commit's tree, the commit of each submodule by its path, and its files that are withheld from agents."""
+    """The commit's tree, the commit of each submodule by its path, and its files that are withheld from agents.
+
+    The last two are those that the cone has.
+    """
 
     tree: str
     submodules: Mapping[str, str]
@@ -64,6 +68,8 @@ class Base:
     folder: Path
     facts: Facts
     extent: Extent
+    cone: Cone = EVERYTHING
+    """What is checked out."""
 
     @property
     def index(self) -> Path:
@@ -75,17 +81,17 @@ class Base:
 
 
 @contextmanager
-def open_base(host: Host, site_id: str, sha: str, mirror: Git) -> Iterator[Base]:
+def open_base(host: Host, site_id: str, sha: str, mirror: Git, cone: Cone = EVERYTHING) -> Iterator[Base]:
     """The base of a commit that is in the mirror, made if it is not there yet. It stays while the context is open.
 
     Raises what `Git.run` does, and EngineError `file_limit` or `disk_limit` if its files exceed the limits of `mirror`.
     """
-    folder = host.work_dir / "bases" / plain_name(site_id) / sha
+    folder = host.work_dir / "bases" / plain_name(site_id) / (f"{sha}-{cone.key}" if cone else sha)
     while (held := _hold(folder)) is None:
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = Path(tempfile.mkdtemp(prefix=f"{sha}.", dir=folder.parent))
         try:
-            _make(new, sha, mirror)
+            _make(new, sha, mirror, cone)
             # Another attempt may have made it meanwhile; then that one is used.
             with suppress(OSError):
                 new.rename(folder)
@@ -93,7 +99,7 @@ def open_base(host: Host, site_id: str, sha: str, mirror: Git) -> Iterator[Base]
             trash.discard(host, new)
     with held:
         os.utime(held.fileno())
-        yield Base(sha, folder, Facts(**json.loads(held.read())), _read_extent(folder))
+        yield Base(sha, folder, Facts(**json.loads(held.read())), _read_extent(folder), cone)
 
 
 def has_base(host: Host, site_id: str) -> bool:
@@ -138,7 +144,7 @@ def _in_use(host: Host) -> set[str]:
 def _evict(host: Host, folder: Path) -> None:
     """Remove a base that no attempt holds."""
     with suppress(FileNotFoundError, BlockingIOError):
-        if _SHA.fullmatch(folder.name):
+        if _NAME.fullmatch(folder.name):
             with open(folder / _FACTS, "rb") as held:
                 fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 trash.discard(host, folder)
@@ -183,8 +189,8 @@ def _read_extent(folder: Path) -> Extent:
     return Extent()
 
 
-def _make(folder: Path, sha: str, mirror: Git) -> None:
-    (folder / _EXTENT).write_text(json.dumps(measure_tree(mirror, sha)))
+def _make(folder: Path, sha: str, mirror: Git, cone: Cone) -> None:
+    (folder / _EXTENT).write_text(json.dumps(measure_tree(mirror, sha, cone)))
     # In a repository of its own: a fetch removes what looks like a leftover in the mirror, such as an unfinished pack.
     git = replace(mirror, directory=folder / "git", index=folder / "index")
     init_with_alternates(git, mirror.directory)
@@ -192,9 +198,11 @@ def _make(folder: Path, sha: str, mirror: Git) -> None:
         tree = objects.id_of(f"{sha}^{{tree}}")
         git.run("read-tree", sha)
         entries = read_index(folder / "index", mirror.object_format)
+        mark_left_out(git, (path for path in entries if not cone.has(path)))
         note_in_base(folder, git, objects, tree, entries)
     _copy_commit(git, sha, folder / "pack")
     shutil.rmtree(git.directory)
+    entries = {path: each for path, each in entries.items() if cone.has(path)}
     submodules = {os.fsdecode(path): each.id.decode() for path, each in entries.items() if each.mode == SUBMODULE}
     withheld = (path for path in map(os.fsdecode, entries) if path not in submodules and is_withheld(path))
     (folder / _FACTS).write_text(json.dumps(asdict(Facts(tree, submodules, tuple(withheld)))))

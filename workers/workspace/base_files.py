@@ -77,7 +77,7 @@ def _make(new: Path, base: Base, mirror: Git, uid: int) -> None:
     create_repository(repository, base)
     copy_index(new / "index", repository)
     with unchanged_time(repository / "index"):
-        adapt_index(replace(git, index=repository / "index"), (), base.facts.withheld)
+        adapt_index(replace(git, index=repository / "index"), base, (), base.facts.withheld)
     change_owner(repository, uid)
 
 

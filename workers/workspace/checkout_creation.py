@@ -52,13 +52,19 @@ def create_overlay(new: NewCheckout, overlay: Overlay, objects: Objects, start_t
         write_earlier_work(overlay, objects, new.changed, start_tree)
     repository = new.checkout / ".git"
     repository.mkdir()
-    set_branch(repository, new.base.sha, new.branch, new.repo_url)
+    set_branch(repository, new.base, new.branch, new.repo_url)
     shows_all = new.base.facts.withheld and not new.withholds
-    if shows_all or any(SUBMODULE in (change.old_mode, change.new_mode) for change in new.changed):
+    if shows_all or any(_is_in_index(new.base, change) for change in new.changed):
         copy_index(index_of(overlay.lower) if shows_all else overlay.lower / ".git" / "index", repository)
         with unchanged_time(repository / "index"):
-            adapt_index(replace(new.git, index=repository / "index"), new.changed, ())
+            theirs = replace(new.git, index=repository / "index", work_tree=new.checkout)
+            adapt_index(theirs, new.base, new.changed, ())
     change_owner(repository, uid)
+
+
+def _is_in_index(base: Base, change: Change) -> bool:
+    """Whether the agent's index shows the change."""
+    return SUBMODULE in (change.old_mode, change.new_mode) or not base.cone.has(change.path)
 
 
 def create_whole(new: NewCheckout, host: Host, site_id: str, start_tree: str) -> None:
@@ -66,7 +72,7 @@ def create_whole(new: NewCheckout, host: Host, site_id: str, start_tree: str) ->
 
     Files of an earlier attempt are used again where they are the same. Raises OSError and what `Git.run` does.
     """
-    reuse(host, site_id, new.checkout, new.git, start_tree)
+    reuse(host, site_id, new.base.cone, new.checkout, new.git, start_tree)
     with_files = replace(new.git, work_tree=new.checkout)
     with_files.run("checkout-index", "--all", "--force", "--quiet", "--index")
     uid = host.sandbox_uid if os.geteuid() == 0 and host.sandbox == "bubblewrap" else None

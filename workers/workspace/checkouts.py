@@ -6,15 +6,18 @@ index, and the rest of the tree is that of before. `stage` does the same with bo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
+from workers.repository.cone import Cone, mark_left_out
 from workers.repository.git import Git
 from workers.repository.index_file import read_index, write_index
 from workers.repository.objects import Entry, Objects
 from workers.repository.trees import TreePaths, changes, rewrite, unchanged_time
 from workers.sandbox.base import Overlay
 from workers.workspace import overlay as overlays
+
+_IGNORE_RULES = b".gitignore"
 
 
 class Checkout(Protocol):
@@ -39,7 +42,7 @@ class Checkout(Protocol):
 
 
 class WholeCheckout:
-    """Every file is in the checkout and in the index, which knows which of them have not changed."""
+    """Every file of the cone is in the checkout. All are in the index, which knows which of them have not changed."""
 
     has_whiteouts = False
 
@@ -58,9 +61,10 @@ class OverlayCheckout:
 
     has_whiteouts = True
 
-    def __init__(self, overlay: Overlay, objects: Objects, base_tree: str) -> None:
+    def __init__(self, overlay: Overlay, objects: Objects, base_tree: str, cone: Cone) -> None:
         self._overlay = overlay
         self._objects = objects
+        self._cone = cone
         self._base_tree = base_tree
         self._before: dict[bytes, Entry] = {}
 
@@ -68,12 +72,23 @@ class OverlayCheckout:
         assert git.index is not None
         for path in mentioned:
             overlays.bring_up(self._overlay, path)
-        touched, gone = overlays.scan(self._overlay).entries(TreePaths(self._objects, before))
+        found, tree = overlays.scan(self._overlay), TreePaths(self._objects, before)
+        touched, gone = found.entries(tree)
+        rules = dict(self._rules_left_out(found, tree)) if self._cone else {}
         # What is not of the base leaves no trace in the upper layer when it is removed.
         earlier = changes(self._objects, self._base_tree, before)
         touched.update((each.path, Entry(each.new_mode, each.new_id)) for each in earlier if each.exists)
-        self._before = touched
+        self._before = touched = rules | touched
         write_index(git.index, {path: entry for path, entry in touched.items() if path not in gone}, git.object_format)
+        mark_left_out(git, rules)
+
+    def _rules_left_out(self, found: overlays.Touched, tree: TreePaths) -> Iterator[tuple[bytes, Entry]]:
+        """The ignore rules of touched folders that are not checked out. Git reads them from its index."""
+        for folder in (*found.folders, *found.replaced):
+            path = folder + b"/" + _IGNORE_RULES
+            entry = tree.entry(path)
+            if entry and not entry.is_tree and not self._cone.has(path):
+                yield path, entry
 
     def tree(self, git: Git, before: str) -> str:
         assert git.index is not None

@@ -3,7 +3,7 @@
 To write thousands of files takes seconds, and to delete them slows down what is written next. So an attempt takes a kept
 checkout of its site, if there is one, and only what differs from its own start is written.
 
-    checkouts/<site_id>/<id>/
+    checkouts/<site_id>/<id>/    `<id>-<key>` for a sparse checkout, by the key of its cone
         files/   the checkout as the agent left it
         index    our index from before any process ran in the checkout
 
@@ -24,6 +24,7 @@ from pathlib import Path
 
 from workers.job import Host
 from workers.limits.disk_usage import measure
+from workers.repository.cone import Cone, mark_left_out
 from workers.repository.git import Git
 from workers.repository.index_file import Record, read_records
 from workers.repository.mirror import plain_name
@@ -34,9 +35,10 @@ from workers.workspace import trash
 _KEPT_SECONDS, _KEPT_BYTES, _KEPT_OF_SITE = 86_400.0, 20 * 1024**3, 8
 _FILES, _INDEX, _SIZE = "files", "index", "size"
 _PREPARED = "prepared-index"
+_ID_LENGTH = len(uuid.uuid4().hex)
 
 
-def keep(host: Host, site_id: str, checkout: Path) -> None:
+def keep(host: Host, site_id: str, cone: Cone, checkout: Path) -> None:
     """Keep a checkout for later attempts of the site, if it is a whole one. Does nothing if enough are kept already.
 
     Everything that ran in it must have ended. Raises OSError.
@@ -46,7 +48,7 @@ def keep(host: Host, site_id: str, checkout: Path) -> None:
     if not is_whole or len(_newest_first([kept])) >= _KEPT_OF_SITE:
         return
     kept.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder = kept / uuid.uuid4().hex
+    folder = kept / (uuid.uuid4().hex + _ending(cone))
     folder.mkdir(mode=0o700)
     checkout.rename(folder / _FILES)
     # Last, because it makes the checkout complete.
@@ -60,14 +62,14 @@ def note_prepared(checkout: Path, git: Git) -> None:
     os.link(git.index, checkout.with_name(_PREPARED))
 
 
-def reuse(host: Host, site_id: str, checkout: Path, git: Git, tree: str) -> None:
-    """Replace an empty checkout by a kept one, if there is one, without the files that are not as in `tree`.
+def reuse(host: Host, site_id: str, cone: Cone, checkout: Path, git: Git, tree: str) -> None:
+    """Replace an empty checkout by a kept one of the same cone, if there is one, without the files that are not as in `tree`.
 
     `git` has an index of the tree, which then also shows the state of these files on disk. What is removed is moved to
     a folder beside the checkout. If anything fails, the checkout is empty afterwards. Raises what `Git.run` does.
     """
     folder = checkout.with_name("reused")
-    if not _take(_kept_of(host, site_id), folder):
+    if not _take(_kept_of(host, site_id), _ending(cone), folder):
         return
     assert git.index is not None
     removed = checkout.with_name("removed")
@@ -83,6 +85,10 @@ def reuse(host: Host, site_id: str, checkout: Path, git: Git, tree: str) -> None
     (folder / _INDEX).rename(git.index)
     with unchanged_time(git.index):
         git.run("read-tree", "-m", "-i", tree)
+        # That takes the marks of the kept index for the files that both have, and none for the others.
+        left_out, were = ({path for path, each in of.items() if each.is_left_out} for of in (wanted, found))
+        mark_left_out(git, left_out - were)
+        mark_left_out(git, (were - left_out) & wanted.keys(), is_left_out=False)
 
 
 def evict_checkouts(host: Host) -> None:
@@ -102,10 +108,15 @@ def _newest_first(sites: Iterable[Path]) -> list[Path]:
     return sorted((folder for site in sites for folder in site.glob("*")), key=_kept_since, reverse=True)
 
 
-def _take(kept: Path, folder: Path) -> bool:
-    """Move the newest complete checkout to `folder`. Of several attempts that want it, one gets it."""
+def _ending(cone: Cone) -> str:
+    """How the names of kept checkouts of the cone end."""
+    return f"-{cone.key}" if cone else ""
+
+
+def _take(kept: Path, ending: str, folder: Path) -> bool:
+    """Move the newest complete checkout whose name ends so to `folder`. Of several attempts that want it, one gets it."""
     for each in _newest_first([kept]):
-        if (each / _INDEX).is_file():
+        if each.name[_ID_LENGTH:] == ending and (each / _INDEX).is_file():
             with suppress(OSError):
                 each.rename(folder)
                 return True

@@ -153,7 +153,7 @@ class KeptSetup:
         owner = self._host.sandbox_uid if os.geteuid() == 0 else os.geteuid()
         runs_on = [self._host.sandbox, owner, platform.machine(), list(_times(_SYSTEM))]
         site = [job.setup_command, public_url(job.repo_url), workspace.branch, sorted(job.egress_hosts)]
-        site.append(job.setup_fingerprint)
+        site += [job.setup_fingerprint, sorted(job.sparse_paths)]
         return hashlib.sha256(json.dumps([site, sees, runs_on]).encode()).hexdigest()
 
     @property

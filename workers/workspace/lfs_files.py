@@ -104,7 +104,10 @@ class LfsFiles:
         return {os.fsdecode(path): (each.state.hex(), each.object.hex()) for path, each in self._records.items()}
 
     def restore(self, states: States) -> None:
-        self._records = {os.fsencode(path): Record(*map(bytes.fromhex, each)) for path, each in states.items()}
+        self._records = {
+            os.fsencode(path): Record(bytes.fromhex(state), bytes.fromhex(object))
+            for path, (state, object) in states.items()
+        }
 
     def note(self, index: Path, object_format: str) -> None:
         """Note in an index which files are unchanged, so that git does not read them."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from workers.lfs.attributes import is_attributes, name_lfs
 from workers.lfs.pointers import Pointer
 from workers.repository.git import Git
-from workers.repository.index_file import read_index
+from workers.repository.index_file import read_index, read_records
 from workers.repository.objects import Entry, Objects
 from workers.repository.trees import Change
 from workers.workspace.lfs_files import Tracked, begins_lfs, find_tracked
@@ -20,11 +20,13 @@ _FILE = "lfs.json"
 
 
 def note_in_base(folder: Path, git: Git, objects: Objects, tree: str, files: Mapping[bytes, Entry]) -> None:
-    """Write down which of the files of a base Git LFS keeps; nothing if its attributes do not name it."""
+    """Write down which of the files of a base Git LFS keeps, if they are checked out; nothing if no attributes name it."""
     noted = None
     attributes = [each.id for path, each in files.items() if is_attributes(path)]
     if attributes and name_lfs(objects, attributes):
-        found = find_tracked(git, objects, tree, files)
+        records = read_records(folder / "index", git.object_format)
+        checked_out = {path: each for path, each in files.items() if not records[path].is_left_out}
+        found = find_tracked(git, objects, tree, checked_out)
         noted = {os.fsdecode(path): (*map(bytes.decode, each.entry), *each.pointer) for path, each in found.items()}
     new = folder / f"{_FILE}.{uuid.uuid4().hex}"
     new.write_text(json.dumps(noted))

@@ -15,12 +15,14 @@ from itertools import chain
 from pathlib import Path
 
 from workers.job import Limits
-from workers.repository.git import Git, GitFailed
+from workers.repository.git import Access, Git, GitFailed
 from workers.repository.trees import fields_of
 
 # Half of a limit. The rest is for the work of earlier sessions, and for the encoding of binary files in a diff.
 _SHARE = 2
 _NAMED = 100
+# A file that was not checked out is compared, if there is one in its place now.
+COMPARING_ALL = ("core.sparseCheckout", "true")
 _OTHERS = ("ls-files", "--others", "--exclude-standard", "-z")
 
 
@@ -52,13 +54,14 @@ def stage_within_limits(git: Git, checkout: Path, limits: Limits, forced: Sequen
 
 def _stage_tracked(git: Git, checkout: Path, largest: int) -> list[bytes]:
     """Stage the changes of tracked files. Returns the files that are too large now, whose old content is kept."""
-    with closing(git.stream("diff-files", "--name-only", "-z")) as changed:
+    access = Access(config=(COMPARING_ALL,))
+    with closing(git.stream("diff-files", "--name-only", "-z", access=access)) as changed:
         large = [path for path in fields_of(changed) if _size(checkout, path) > largest]
     with tempfile.TemporaryFile(dir=git.directory) as paths:
         paths.write(b"\0".join([b":/", *(b":(top,exclude,literal)" + path for path in large)]))
         paths.seek(0)
         words = ("add", "--update", "--ignore-errors", "--pathspec-from-file=-", "--pathspec-file-nul")
-        git.run(*words, stdin=paths)
+        git.run(*words, stdin=paths, access=access)
     return large
 
 

@@ -24,7 +24,7 @@ from workers.repository.object_format import ID_LENGTHS
 from workers.repository.trees import unchanged_time
 from workers.workspace.agent_index import AgentIndex
 from workers.workspace.checkouts import Checkout
-from workers.workspace.partial_staging import others, stage_within_limits
+from workers.workspace.partial_staging import COMPARING_ALL, others, stage_within_limits
 from workers.workspace.submodules import decide_submodules, kind_of
 from workers.workspace.untrackable import hidden
 
@@ -32,7 +32,7 @@ from workers.workspace.untrackable import hidden
 _REFUSED_NAME = ("error: invalid path ", "error: unable to add ", "error: unable to index file ", "warning: ", "hint: ")
 _REFUSED = re.compile(r"^error: unable to (?:add|index file) '(.*)'(?: to index)?$", re.MULTILINE)
 # Git writes big files into one pack. With thousands of files that is much faster than one object file for each.
-_INTO_ONE_PACK = Access(config=(("core.bigFileThreshold", "1"), ("advice.addEmbeddedRepo", "false")))
+_INTO_ONE_PACK = Access(config=(("core.bigFileThreshold", "1"), ("advice.addEmbeddedRepo", "false"), COMPARING_ALL))
 
 
 @dataclass

@@ -8,6 +8,7 @@ from workers.job import Credential, Host, Limits
 from workers.limits.git_limits import session_limits
 from workers.processes.lifeline import Lifeline
 from workers.repository.attributes import find_generated
+from workers.repository.cone import Cone
 from workers.repository.git import Git
 from workers.repository.mirror import Mirror
 from workers.workspace.base import has_base, open_base
@@ -22,6 +23,7 @@ class SiteRepository:
     site_id: str
     repo_url: str
     branch: str | None
+    sparse_paths: tuple[str, ...] = ()
     credential: Credential | None = field(default=None, repr=False)
     sha: None = None
     base_sha: None = None
@@ -50,7 +52,7 @@ def warm(host: Host, repository: SiteRepository, limits: Limits, lifeline: Lifel
     seen = Seen(mirror.list_branches(repository), find_generated(Git(mirror.directory, lifeline), sha))
     if not has_base(host, repository.site_id):
         git = Git(mirror.directory, lifeline, limits=session_limits(host, limits))
-        with open_base(host, repository.site_id, sha, git) as base:
+        with open_base(host, repository.site_id, sha, git, Cone.of(repository.sparse_paths)) as base:
             if can_overlay(host):
                 open_files(host, base, git)
     return seen

@@ -31,6 +31,7 @@ from workers.lfs.cache import Cache
 from workers.limits.budget import Budget
 from workers.limits.git_limits import session_limits
 from workers.processes.lifeline import Lifeline
+from workers.repository.cone import Cone
 from workers.repository.git import Git
 from workers.repository.mirror import Mirror, plain_name
 from workers.repository.objects import Objects
@@ -45,6 +46,7 @@ from workers.workspace.checkout_creation import NewCheckout, create_overlay, cre
 from workers.workspace.checkouts import Checkout, OverlayCheckout, WholeCheckout
 from workers.workspace.conflicts import resolved_by_setup
 from workers.workspace.kept_checkouts import keep
+from workers.workspace.left_out import LeftOut, find_missing
 from workers.workspace.lfs_files import LfsCheckout, LfsFiles, States, begins_lfs
 from workers.workspace.lfs_tracked import find_at_start
 from workers.workspace.overlay import hide
@@ -59,7 +61,7 @@ LOCK, _STATE = "lock", "notes.json"
 # The fields of a workspace that `reopen` cannot derive.
 _STATE_FIELDS = (
     *("base_sha", "base_tree", "start_tree", "session_tree"),
-    *("_setup_tree", "_withholds", "_submodules", "_index_mark", "_lower", "_lfs_states"),
+    *("_setup_tree", "_withholds", "_submodules", "_index_mark", "_lower", "_lfs_states", "_sparse_paths"),
 )
 
 
@@ -102,6 +104,9 @@ class Workspace:
         self._lfs_states: States | None = None
         """None: the repository has no Git LFS."""
         self._may_use_lfs = job.repo_url.startswith(("https://", "http://"))
+        self.missing: list[str] = []
+        """Which of the job's `sparse_paths` are no folders of the base."""
+        self._sparse_paths: Sequence[str] = job.sparse_paths
         self._withholds = not job.allow_agent_configuration
         self._conflict = job.conflict
         self._most_new = job.limits.max_diff_files if job.mode == "normal" else None
@@ -246,7 +251,7 @@ class Workspace:
             with contextlib.suppress(OSError):
                 # If the worker is lost now, no one may take an empty checkout for work of the agent.
                 (self.root / _STATE).unlink(missing_ok=True)
-                keep(self._host, self._site_id, self.checkout)
+                keep(self._host, self._site_id, Cone.of(self._sparse_paths), self.checkout)
         trash.discard(self._host, self.root)
         if self._lock is not None:
             self._lock.close()
@@ -255,7 +260,8 @@ class Workspace:
         mirror = Mirror(self._host, job.site_id, job.lifeline, self.git.budget)
         self.base_sha, self.branch = mirror.obtain_base(job)
         git = Git(mirror.directory, job.lifeline, budget=self.git.budget, limits=self.git.limits)
-        with open_base(self._host, job.site_id, self.base_sha, git) as base:
+        cone = Cone.of(self._sparse_paths)
+        with open_base(self._host, job.site_id, self.base_sha, git, cone) as base:
             self.base_tree = base.facts.tree
             self._lock = preparation.make_folders(self.root / LOCK, self.checkout, self.home, self.attachments)
             preparation.make_git_directory(self.git, mirror.directory)
@@ -266,6 +272,7 @@ class Workspace:
                 # The diffs of earlier sessions have another base, so all of the work is the result of this one.
                 self.session_tree = self.base_tree
             with closing(Objects(self.git)) as objects:
+                self.missing = find_missing(objects, self.base_tree, cone) if cone else []
                 changed = list(changes(objects, self.base_tree, self.start_tree))
                 base.extent.after(objects, changed).check(self.git.limits, "checkout")
                 self._submodules = preparation.find_submodules(base, changed)
@@ -320,12 +327,13 @@ class Workspace:
         return read_agent_index(self._host, self, self.base_sha, self.locks, notes)
 
     def _stage(self, agent_index: AgentIndex | None, diff_limits: Limits | None = None) -> Staged:
+        cone, before = Cone.of(self._sparse_paths), self._setup_tree or self.start_tree
         files: Checkout = WholeCheckout()
         if overlay := self.overlay:
-            files = OverlayCheckout(overlay, self.objects, self.base_tree)
+            files = OverlayCheckout(overlay, self.objects, self.base_tree, cone)
         if self._lfs_states is not None:
             files = LfsCheckout(files, self.lfs, self.objects)
-        return stage(
+        staged = stage(
             self.saving,
             self.checkout,
             self._aside,
@@ -334,5 +342,10 @@ class Workspace:
             agent_index=agent_index,
             most_new=self._most_new if self._setup_tree else None,
             diff_limits=diff_limits,
-            before=self._setup_tree or self.start_tree,
+            before=before,
         )
+        if cone:
+            left_out = LeftOut(self.objects, cone, self.base_tree, before)
+            staged.tree, notes = left_out.restored(staged.tree)
+            staged.notes += [*notes, *left_out.notes_on_removed(agent_index.dropped if agent_index else ())]
+        return staged

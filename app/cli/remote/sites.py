@@ -39,6 +39,13 @@ def _site_options(function: Function) -> Function:
             ),
             click.option("--setup-command", help="What prepares a checkout, such as `npm ci`."),
             click.option(
+                "--sparse-path",
+                "sparse_paths",
+                metavar="FOLDER",
+                multiple=True,
+                help="A folder to check out; all others are left out. Repeatable. Default: everything.",
+            ),
+            click.option(
                 "--egress-host", "egress_hosts", multiple=True, help="A host that agents may reach. Repeatable."
             ),
             click.option(
@@ -127,6 +134,7 @@ def change(client: Client, site: str, as_json: bool, **fields: Any) -> None:
     agent-runners sites set shop --setup-command "make deps"
     agent-runners sites set shop --with-token < token.txt
     agent-runners sites set shop --default-agent claude --fallback-agent codex --fallback-agent gemini
+    agent-runners sites set shop --sparse-path services/shop --sparse-path libs
     agent-runners sites set shop --fallback-agent "" --setup-command ""
     """
     changed = client.update_site(find_site(client, site)["id"], **_given(fields))

@@ -43,6 +43,7 @@ class SiteFields:
     on_quota: OnQuota | Unset = UNSET
     setup_command: str | Unset | None = UNSET
     setup_cache_files: Sequence[str] | Unset | None = UNSET
+    sparse_paths: Sequence[str] | Unset | None = UNSET
     protected_branches: Sequence[str] | Unset | None = UNSET
     egress_hosts: Sequence[str] | Unset = UNSET
     allow_agent_configuration: bool | Unset = UNSET

@@ -23,6 +23,8 @@ SETTINGS = (
     ("--fallback-agent", "codex"),
     ("--fallback-agent", "claude:sonnet"),
     ("--setup-command", "npm ci"),
+    ("--sparse-path", "services/shop"),
+    ("--sparse-path", "libs"),
     ("--egress-host", "a.example"),
     ("--forge-api-url", "https://api.example.org"),
     ("--pr-branch-pattern", "agents/{{ id }}"),

@@ -102,6 +102,20 @@ def test_a_follow_up_on_another_worker_has_the_content(start: Any, engine: Engin
     assert oid_of(BIG + b"x") in plus(engine.sink.diffs["cumulative"].decode(), "assets/big.bin")
 
 
+def test_what_a_sparse_checkout_leaves_out_is_not_fetched(start: Any, engine: Engine, repository: Repository) -> None:
+    repository.commit("main", {"docs/new.bin": pointer(NEW)}, "A picture")
+    store(repository, NEW)
+    (repository.folder / "lfs" / oid_of(BIG)).unlink()
+    sparse = {"sparse_paths": ("docs",)}
+
+    attempt = start("sha256sum docs/*; test ! -e assets; git status --short | grep . || echo clean", **sparse)
+    assert {oid_of(NEW), "clean"} <= set(said(attempt).split()) and "big.bin" not in said(attempt)
+    assert not engine.sink.diffs
+
+    start(f"mkdir assets; {WRITE_NEW} > assets/big.bin", **sparse)
+    assert pointer(NEW).splitlines()[1] in plus(engine.diff, "assets/big.bin") and "docs" not in engine.diff
+
+
 def test_setup_may_read_and_change_large_files(start: Any, engine: Engine) -> None:
     start("touch other", setup_command="sha256sum assets/big.bin; printf x >> assets/big.bin")
 

@@ -17,9 +17,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests import matrix
-from tests.workers.repositories import can_be_undone, finish, following, git, make_host, make_job, prepare, stored_diffs
+from tests.workers.repositories import (
+    Sink,
+    can_be_undone,
+    finish,
+    following,
+    git,
+    make_host,
+    make_job,
+    prepare,
+    stored_diffs,
+)
 from tests.workers.workspace.test_overlay import UID, as_agent
 from workers.job import Host, Job
+from workers.repository.cone import Cone
 from workers.repository.object_format import ID_LENGTHS
 from workers.workspace.overlay_probe import can_overlay
 
@@ -289,3 +300,55 @@ def test_sessions_on_ids_of_sha256_in_each_kind_of_checkout(hosts: list[Host]) -
         result, cumulative = (stored_diffs(later)[kind] for kind in ("result", "cumulative"))
         assert applied(folder / "origin", cumulative) == second_tree
         assert applied(folder / "origin", cumulative, undone=result) == first_tree
+
+
+def seen(tree: Tree, base: Tree, cone: Cone) -> Tree:
+    """What of a tree a session sees that checks out this cone."""
+    return {path: entry for path, entry in tree.items() if cone.has(path) or base.get(path) != entry}
+
+
+def left(tree: Tree, base: Tree, cone: Cone, files: Tree) -> Tree:
+    """The tree after a session that saw a part of `tree` and left these files."""
+    unseen = {path: entry for path, entry in tree.items() if path not in seen(tree, base, cone) and path not in files}
+    fitting_beside = fitting([*unseen.items(), *files.items()])
+    assert unseen.items() <= fitting_beside.items()
+    return fitting_beside
+
+
+@st.composite
+def sparse_paths(draw: st.DrawFn, base: Tree) -> tuple[str, ...]:
+    """Some folders, most of which the tree has."""
+    folders = {path[:place] for path in base for place in range(len(path)) if path[place : place + 1] == b"/"}
+    found = draw(st.lists(st.sampled_from([*sorted(folders), b"a", b"none"]), max_size=2))
+    return tuple(os.fsdecode(path) for path in found)
+
+
+def without_submodules(tree: Tree) -> Tree:
+    return {path: entry for path, entry in tree.items() if entry.mode != SUBMODULE}
+
+
+@pytest.mark.timeout(3600 if matrix.FULL else 300)
+@settings(max_examples=200 if matrix.FULL else 8, suppress_health_check=list(HealthCheck))
+@given(data=st.data(), base=trees().map(without_submodules))
+def test_what_a_sparse_checkout_leaves_out_is_in_every_tree(data: st.DataObject, base: Tree, hosts: list[Host]) -> None:
+    folder = hosts[0].work_dir.parent / f"sparse-{next(_numbers)}"
+    folder.mkdir()
+    imported(folder / "origin", {"main": base})
+    job = make_job(folder / "origin", site_id=folder.name, session_id=f"session-{folder.name}")
+    tree = base
+    for attempt in (1, 2):
+        paths = data.draw(sparse_paths(base))
+        before = seen(tree, base, Cone.of(paths))
+        files = without_submodules(data.draw(changed(before)))
+        after = left(tree, base, Cone.of(paths), files)
+        imported(folder / f"wanted-{attempt}", {"main": after})
+        wanted = git(folder / f"wanted-{attempt}", "rev-parse", "main^{tree}")
+        made = []
+        for place, host in enumerate(hosts):
+            here = following(job, 10 * attempt + place) if attempt > 1 else replace(job, attempt=place + 1, sink=Sink())
+            here = replace(here, site_id=folder.name, session_id=job.session_id, sparse_paths=paths)
+            assert run(here, host, before, files)[1] == wanted
+            made.append(stored_diffs(here))
+        assert all(diffs == made[0] for diffs in made), "each kind of checkout makes the same bytes"
+        assert applied(folder / "origin", made[0].get("cumulative", b"")) == wanted
+        job, tree = here, after

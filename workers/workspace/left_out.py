@@ -1,0 +1,69 @@
+"""Files of the repository that a sparse checkout leaves out. No one sees them in a session, so nothing there deletes them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+
+from workers.repository.cone import Cone
+from workers.repository.objects import Entry, Objects
+from workers.repository.trees import TreePaths, changes, rewrite
+
+_MOST = 1_000
+
+
+class LeftOut:
+    """The files of the tree `before` that are not checked out: those of the base outside of the cone, except where the
+    work of earlier sessions, or setup, changed them."""
+
+    def __init__(self, objects: Objects, cone: Cone, base_tree: str, before: str) -> None:
+        self._objects, self._cone, self._before = objects, cone, before
+        self._base, self._old = TreePaths(objects, base_tree), TreePaths(objects, before)
+
+    def restored(self, tree: str) -> tuple[str, list[str]]:
+        """`tree`, which was staged, with those of the files that are missing there, and notes on what had to go for them.
+
+        A file in the place of one is a change of it. A folder in the place of one is not kept, and neither is a file in the
+        place of a folder with some.
+        """
+        changed = list(changes(self._objects, self._before, tree))
+        missing = {
+            each.path: self._old.entry(each.path) for each in changed if not each.exists and self._has(each.path)
+        }
+        if not missing:
+            return tree, []
+        folders = {folder for path in missing for folder in _folders_of(path)}
+        in_the_way = [
+            each.path
+            for each in changed
+            if each.exists and (each.path in folders or any(folder in missing for folder in _folders_of(each.path)))
+        ]
+        restored = rewrite(self._objects, tree, {**dict.fromkeys(in_the_way), **missing})
+        return restored, [
+            f"{_shown(path)}: the repository has other files there, outside of sparse_paths" for path in in_the_way
+        ]
+
+    def notes_on_removed(self, dropped: Iterable[bytes]) -> list[str]:
+        """Notes on files that are not checked out and were removed from the agent's index."""
+        found = itertools.islice(filter(self._has, dropped), _MOST)
+        return [f"{_shown(path)}: its removal, as it is outside of sparse_paths" for path in found]
+
+    def _has(self, path: bytes) -> bool:
+        entry: Entry | None = self._old.entry(path)
+        return not self._cone.has(path) and entry is not None and entry == self._base.entry(path)
+
+
+def find_missing(objects: Objects, tree: str, cone: Cone) -> list[str]:
+    """Those of the cone's folders that are no folders of the tree."""
+    paths = TreePaths(objects, tree)
+    found = ((path, paths.entry(path)) for path in cone.folders)
+    return [_shown(path) for path, entry in found if entry is None or not entry.is_tree]
+
+
+def _folders_of(path: bytes) -> Iterator[bytes]:
+    while path := path.rpartition(b"/")[0]:
+        yield path
+
+
+def _shown(path: bytes) -> str:
+    return path.decode(errors="replace")
