@@ -216,6 +216,7 @@ def test_more_comments_than_may_wait_are_refused(webhook_of, runner_with_pull_re
         ("pull_request", {"pull_request": {"number": "7"}}),
         ("pull_request", {"pull_request": {"number": True}}),
         ("pull_request", {"pull_request": {"number": 10**30}}),
+        ("status", {"state": "failure", "branches": [{"name": "\ud800"}]}),
     ],
 )
 def test_anything_else_is_accepted_and_ignored(api, webhook_of, runner_with_pull_request, deliver, event, data):

@@ -296,7 +296,7 @@ def test_a_failed_status_on_gitea_becomes_a_follow_up(make_talk: Callable[..., T
 def test_a_failed_pipeline_on_bitbucket_becomes_a_follow_up_with_its_log(make_talk: Callable[..., Talk]) -> None:
     talk = make_talk(Forge.BITBUCKET)
     report(talk, "failure", log="one\n2 tests failed\n")
-    for state, sha in (("INPROGRESS", talk.work.head_sha), ("FAILED", "0" * 40)):
+    for state, sha in (("INPROGRESS", talk.work.head_sha), *(("FAILED", sha) for sha in ("0" * 40, "a\0", "\ud800"))):
         links = {"commit": {"href": f"https://api.bitbucket.example/commit/{sha}"}}
         data = {"commit_status": {"state": state, "links": links}}
         assert talk.receive("repo:commit_status_created", data) is None

@@ -13,6 +13,9 @@ from app.services.hooks.authenticity import Request
 # A pipeline whose next job has to be started by somebody is `manual`.
 _ENDED = ("success", "failed", "canceled", "skipped", "manual")
 _OF_BITBUCKET_PULL_REQUESTS = tuple(f"pullrequest:{what}" for what in ("created", "updated", "fulfilled", "rejected"))
+# The database can neither store nor be asked for these.
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _LARGEST_NUMBER, _LARGEST_ID, _LONGEST_BRANCH = 2**31 - 1, 2**63 - 1, 255
 
 
@@ -46,14 +49,18 @@ def _is_valid(notice: Notice) -> bool:
     """Values come from JSON, so they may have any type."""
     is_id = notice.subject_id is None or _is_whole(notice.subject_id, _LARGEST_ID)
     if notice.number is None:
-        is_about = all(map(_is_branch, notice.branches)) and isinstance(notice.commit, str)
+        is_about = all(map(_is_branch, notice.branches)) and (notice.commit == "" or _is_commit(notice.commit))
     else:
         is_about = _is_whole(notice.number, _LARGEST_NUMBER)
     return is_about and is_id and all(isinstance(each, str) for each in (notice.text, *notice.labels))
 
 
 def _is_branch(value: object) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= _LONGEST_BRANCH and "\0" not in value
+    return isinstance(value, str) and 0 < len(value) <= _LONGEST_BRANCH and not _UNSTORABLE.search(value)
+
+
+def _is_commit(value: object) -> bool:
+    return isinstance(value, str) and bool(_COMMIT.fullmatch(value))
 
 
 def _is_whole(value: object, most: int) -> bool:
