@@ -21,6 +21,8 @@ _ADMINISTERS = (
 )
 _MAY_WRITE = ("admin", "write")
 _MOST_PAGES = 10
+# Bitbucket says nothing of people whose accounts were deleted.
+_FORMER = {"type": "former_user", "display_name": "Former user", "uuid": ""}
 
 
 class BitbucketDiscussions:
@@ -36,7 +38,7 @@ class BitbucketDiscussions:
         with self._rest.translated():
             found = self._rest.get(f"{self._comments(number)}/{comment_id}", what)
             before = self._find_before(number, found) if found.get("parent") else ()
-            user = found["user"]
+            user = found["user"] or _FORMER
             is_bot = found["deleted"] or user["type"] != "user"
             return Discussion(number, _id(user), is_bot, (_remark(found, before),), _called(user))
 
@@ -75,7 +77,7 @@ class BitbucketDiscussions:
         earlier = {each["id"]: each for each in self._all(number) if each["id"] < comment["id"]}
         first = _first(comment, earlier)
         before = [each for each in earlier.values() if not each["deleted"] and _first(each, earlier) == first]
-        return tuple(Remark(_called(each["user"]), _text(each)) for each in before)
+        return tuple(Remark(_called(each["user"] or _FORMER), _text(each)) for each in before)
 
     def _all(self, number: int) -> list[Any]:
         """The comments, the oldest first."""
@@ -96,7 +98,7 @@ def _first(comment: Any, others: dict[int, Any]) -> Any:
 def _remark(comment: Any, before: tuple[Remark, ...]) -> Remark:
     place = comment.get("inline") or {}
     return Remark(
-        _called(comment["user"]),
+        _called(comment["user"] or _FORMER),
         _text(comment),
         path=place.get("path"),
         first_line=place.get("start_to") or place.get("start_from"),

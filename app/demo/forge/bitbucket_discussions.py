@@ -15,6 +15,8 @@ bitbucket_discussions = Blueprint("bitbucket_discussions", __name__, url_prefix=
 bitbucket_discussions.url_value_preprocessor(authorize)
 bitbucket_discussions.register_error_handler(NotFound, refuse_missing)
 _COMMENTS = f"{REPOSITORY}/pullrequests/<int:number>/comments"
+DELETED_USER = "deleted"
+"""What this user wrote has no author."""
 
 
 @bitbucket_discussions.get(_COMMENTS)
@@ -68,7 +70,7 @@ def _comment(entry: Entry) -> dict[str, Any]:
         "type": "pullrequest_comment",
         "id": entry.id,
         "content": {"raw": entry.body, "markup": "markdown", "html": ""},
-        "user": person(entry.user),
+        "user": None if entry.user == DELETED_USER else person(entry.user),
         "deleted": False,
         "pending": False,
         "created_on": entry.created_at,

@@ -6,6 +6,7 @@ import pytest
 
 from app.demo.forge import discussions
 from app.demo.forge.bitbucket import person
+from app.demo.forge.bitbucket_discussions import DELETED_USER
 from tests.demo.forge import DemoForge, Repository
 from tests.workers.forges.conftest import HOST
 from workers.errors import EngineError
@@ -52,6 +53,17 @@ def test_only_the_account_id_says_who_may_write(forge: DemoForge, repository: Re
     with pytest.raises(EngineError, match="administers the repository") as failure:
         adapter(forge, repository, forge.read_only_token).may_write(name_of("ann"))
     assert failure.value.code == "forge_auth"
+
+
+def test_people_whose_accounts_were_deleted_are_nobody(forge: DemoForge, repository: Repository) -> None:
+    place = {"path": "feature.py", "line": 2}
+    first = discussions.review(repository, 1, DELETED_USER, "", {"body": "Why?", **place}).id + 1
+    talk = adapter(forge, repository)
+    found = talk.get_comment(1, first)
+    assert (found.author_name, found.is_bot, talk.may_write(found.author)) == ("Former user", True, False)
+    reply = {"body": "Log it.", **place, "in_reply_to_id": first}
+    answer = talk.get_comment(1, discussions.review(repository, 1, "ann", "", reply).id + 1)
+    assert answer.remarks[0].thread == (Remark("Former user", "Why?"),) and answer.author_name == "ann"
 
 
 def test_a_remark_has_its_place_and_what_the_thread_said_before(forge: DemoForge, repository: Repository) -> None:
