@@ -2,45 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import gzip
 import itertools
-import json
-import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
-from tests.listening import Listener, hang_up
-from workers.errors import EngineError
-from workers.forges.base import Forge
+from tests.security.hostile_forge import (
+    LIMITS,
+    OPEN,
+    PULL,
+    TOKEN,
+    Reply,
+    answer,
+    forge_at,
+    of_repository,
+    refused,
+    serving,
+)
 from workers.forges.deadline import ends_within
-from workers.forges.http import Limits
 from workers.forges.registry import make_forge
-from workers.job import Host
 
-TOKEN = "the-token-of-the-forge"
-OPEN = Host(work_dir=Path("unused"), allow_private_addresses=True)
-LIMITS = Limits(call_seconds=60.0, total_seconds=90.0, calls=6, answer_bytes=200_000)
 SHORT = dataclasses.replace(LIMITS, call_seconds=1.0, total_seconds=2.0)
-PULL = {
-    "number": 1,
-    "html_url": "https://forge.example/pull/1",
-    "state": "open",
-    "draft": False,
-    "merged_at": None,
-    "title": "Title",
-    "body": "Body",
-    "url": "/repos/acme/app/pulls/1",
-    "head": {"ref": "feature", "sha": "a" * 40, "repo": None},
-    "base": {"ref": "main", "sha": "b" * 40, "repo": None},
-}
-Reply = Callable[[str], Iterable[bytes]]
 
 
 @pytest.fixture(autouse=True)
@@ -49,58 +35,6 @@ def direct(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
-
-
-@dataclasses.dataclass
-class Server:
-    port: int
-    asked: list[str] = dataclasses.field(default_factory=list)
-
-
-@contextlib.contextmanager
-def serving(reply: Reply) -> Iterator[Server]:
-    """A server that sends the chunks of `reply`, which gets the target of the request, and closes the connection."""
-
-    def take(connection: socket.socket) -> None:
-        with connection, contextlib.suppress(OSError):
-            head = b""
-            while b"\r\n\r\n" not in head:
-                head += connection.recv(65536)
-            server.asked.append(head.decode())
-            for chunk in reply(head.decode().split()[1]):
-                connection.sendall(chunk)
-            hang_up(connection)
-
-    with Listener(take) as listener:
-        server = Server(listener.port)
-        yield server
-
-
-def answer(data: Any, *headers: str, status: int = 200) -> bytes:
-    body = data if isinstance(data, bytes) else json.dumps(data).encode()
-    lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(body)}", "Connection: close", *headers]
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
-
-
-def forge_at(
-    server: Server, host: Host = OPEN, name: str = "127.0.0.1", kind: str = "github", limits: Limits = LIMITS
-) -> Forge:
-    url = f"http://{name}:{server.port}"
-    path = "acme/_git/app" if kind == "azure_devops" else "acme/app"
-    return make_forge(kind, f"{url}/{path}", url, TOKEN, host, limits)
-
-
-def of_repository(reply: Reply) -> Reply:
-    """Answers the question for the repository as a forge does, and everything below it with `reply`."""
-    repository = {"full_name": "acme/app", "owner": {"login": "acme"}, "url": "/repos/acme/app"}
-    return lambda target: [answer(repository)] if target.endswith("/app") else reply(target)
-
-
-def refused(action: Callable[[], object]) -> EngineError:
-    with pytest.raises(EngineError) as caught:
-        action()
-    assert TOKEN not in caught.value.message and len(caught.value.message) < 3_000
-    return caught.value
 
 
 def test_the_address_that_was_judged_is_the_one_that_is_called() -> None:
@@ -285,35 +219,3 @@ def test_a_compressed_answer_is_not_opened() -> None:
         error = refused(lambda: forge_at(server).get_pull_request(1))
         assert error.code == "forge_refused" and "compressed" in error.message
         assert "Accept-Encoding: identity\r\n" in server.asked[0]
-
-
-@pytest.mark.parametrize(
-    ("values", "named"),
-    [
-        ({"html_url": "javascript:alert(1)"}, "URL"),
-        ({"html_url": "https://user:pass@forge.example/"}, "URL"),
-        ({"html_url": "https://forge.example/" + "x" * 5_000}, "URL"),
-        ({"html_url": "https:///pull/1"}, "URL"),
-        ({"html_url": "https://forge.example/ \x1b[2J"}, "URL"),
-        ({"html_url": 7}, ""),
-        ({"html_url": None}, "URL"),
-        ({"number": -1}, "number"),
-        ({"number": 0}, "number"),
-        ({"number": 2**40}, "number"),
-        ({"number": True}, "number"),
-        ({"number": "1"}, ""),
-        ({"number": None}, "number"),
-        ({"title": "x" * 50_000}, "title"),
-        ({"title": ["x"]}, ""),
-        ({"body": "x" * 5_000_000}, "bytes"),
-        ({"head": {"ref": "feature", "sha": "--option", "repo": None}}, "commit"),
-        ({"head": {"ref": "x" * 5_000, "sha": "a" * 40, "repo": None}}, "branch"),
-        ({"head": []}, ""),
-        ({"state": 1}, ""),
-        ({"merged_at": "yesterday"}, ""),
-    ],
-)
-def test_a_pull_request_that_is_none_is_refused(values: dict[str, Any], named: str) -> None:
-    with serving(of_repository(lambda target: [answer({**PULL, **values})])) as server:
-        error = refused(lambda: forge_at(server).get_pull_request(1))
-        assert error.code in ("forge_refused", "forge_unreachable") and named in error.message

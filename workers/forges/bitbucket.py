@@ -141,7 +141,7 @@ class Bitbucket:
         query = ("q", query_of(("user.nickname", name)))
         try:
             members = self._repository.pages(f"{self._repository.workspace}/members", f"the user {name}", 1, query)
-            [found] = people_of([each["user"] for each in members])
+            [found] = people_of([each["user"] for each in members if each["user"].get("nickname") == name])
         except ValueError:
             return None
         except Refusal as refusal:

@@ -65,13 +65,17 @@ class Repository:
         return f"/workspaces/{quote(self.present_name.partition('/')[0])}"
 
     def pages(self, path: str, what: str, most_pages: int, *query: tuple[str, str]) -> Iterator[Any]:
-        """The items of a list, page by page."""
-        for page in range(1, most_pages + 1):
-            asked = urlencode([*query, ("pagelen", _PER_PAGE), ("page", page)])
+        """The items of a list, page by page. Of the address of the next page only the query is used.
+
+        https://developer.atlassian.com/cloud/bitbucket/rest/intro/#pagination
+        """
+        asked = urlencode([*query, ("pagelen", _PER_PAGE)])
+        for _ in range(most_pages):
             found = self.rest.call("GET", f"{path}?{asked}", what)
             yield from found["values"]
-            if "next" not in found:
+            if not found.get("next"):
                 return
+            asked = urlsplit(found["next"]).query
 
     def get_sha(self, commit: str) -> str:
         """The full id of a commit. Pull requests name theirs by the first twelve characters."""

@@ -47,15 +47,11 @@ class BitbucketChecks:
         what = f"pipeline {log_id} of {self._repository.name}"
         try:
             with self._rest.translated():
-                found = self._rest.get(steps, f"the steps of {what}")["values"]
-                failed = next((each for each in found if _result(each) in _FAILED), None)
+                found = self._repository.pages(steps, f"the steps of {what}", _MOST_PAGES)
+                failed = next((str(each["uuid"]) for each in found if _result(each) in _FAILED), None)
         except EngineError:
             return ""
-        return (
-            self._logs.read(f"{steps}/{quote(str(failed['uuid']), safe='')}/log", f"the log of {what}")
-            if failed
-            else ""
-        )
+        return self._logs.read(f"{steps}/{quote(failed, safe='')}/log", f"the log of {what}") if failed else ""
 
     def _get_tip(self, branch: str) -> str:
         path, what = f"{self._path}/refs/branches/{quote(branch)}", f"the branch {branch} of {self._repository.name}"

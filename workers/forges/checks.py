@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from workers.forges.quotation import NOTE, plain, quoted
+from workers.forges.quotation import NOTE, check_texts, plain, quoted
 
 MOST_LOGS = 3
 """Of how many failed checks the logs are read."""
@@ -41,6 +41,9 @@ class Check:
     url: str = ""
     log_id: str | None = None
     """For `read_log`. None: the forge has no log of it."""
+
+    def __post_init__(self) -> None:
+        check_texts(self.name, self.summary, self.url, self.log_id or "")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Protocol
 
-from workers.forges.quotation import NOTE, plain, quoted
+from workers.forges.quotation import NOTE, check_texts, plain, quoted
 
 _MARK = "<!-- agent-runners: {} -->"
 _OWN = re.compile(r"<!-- agent-runners: [\w-]+ -->")
@@ -29,6 +29,11 @@ class Remark:
     """The end of the diff that the remark is about."""
     thread: tuple[Remark, ...] = ()
     """What was written at this place before, the oldest first."""
+
+    def __post_init__(self) -> None:
+        check_texts(self.author, self.text, self.path or "", self.code)
+        if not all(line is None or type(line) is int for line in (self.first_line, self.last_line)):
+            raise TypeError("not the number of a line")
 
 
 @dataclass(frozen=True)

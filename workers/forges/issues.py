@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from workers.forges.discussions import Comments
-from workers.forges.quotation import NOTE, quoted
+from workers.forges.quotation import NOTE, check_texts, quoted
 
 _LONGEST_TITLE = 500
 
@@ -22,6 +22,9 @@ class Issue:
     is_by_bot: bool
     is_open: bool
     labels: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_texts(self.title, self.text, self.author, *self.labels)
 
 
 class Issues(Comments, Protocol):

@@ -12,6 +12,12 @@ NOTE = (
 )
 
 
+def check_texts(*values: object) -> None:
+    """Raise TypeError unless each is a text: what a forge answers may have any type."""
+    if not all(isinstance(value, str) for value in values):
+        raise TypeError("not a text")
+
+
 def quoted(text: str) -> str:
     """The text with a mark before each line, shortened if it is very long."""
     text = text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]} [shortened]"

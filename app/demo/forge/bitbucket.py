@@ -10,6 +10,7 @@ import re
 import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
+from urllib.parse import urlencode
 
 from flask import Blueprint, Response, abort, g, jsonify, make_response, request
 from werkzeug.exceptions import NotFound
@@ -201,7 +202,7 @@ def page(found: Sequence[dict[str, Any]], parameters: set[str]) -> dict[str, Any
         refuse(400, "Invalid pagelen")
     number, size = asked_page(size_name="pagelen", usual=10, most=50)
     shown = {"values": found[(number - 1) * size : number * size], "pagelen": size, "size": len(found), "page": number}
-    following = f"{request.base_url}?pagelen={size}&page={number + 1}"
+    following = f"{request.base_url}?{urlencode({**request.args.to_dict(flat=False), 'page': number + 1}, doseq=True)}"
     return {**shown, "next": following} if number * size < len(found) else shown
 
 

@@ -23,6 +23,7 @@ _STATES = {"": "INPROGRESS", "pending": "INPROGRESS", "success": "SUCCESSFUL", "
 _SETTABLE = {"INPROGRESS": "pending", "SUCCESSFUL": "success", "FAILED": "failure", "STOPPED": "cancelled"}
 _FIELDS = {"key", "name", "state", "url", "description", "refname"}
 _MOST_KEY_CHARACTERS = 40
+_PASSED_STEPS = 10
 
 
 @bitbucket_checks.get(f"{REPOSITORY}/commit/<sha>/statuses")
@@ -51,9 +52,9 @@ def create_status(sha: str) -> tuple[dict[str, Any], int]:
 
 @bitbucket_checks.get(_STEPS)
 def list_steps(number: int) -> dict[str, Any]:
-    """A pipeline may be named by its number. Each has a step that passed, and one with its result."""
+    """A pipeline may be named by its number. Each has steps that passed, a page full of them, and one with its result."""
     check = checks.find(g.repository, number)
-    results = ("SUCCESSFUL", _STATES.get(check.state, "STOPPED"))
+    results = (*["SUCCESSFUL"] * _PASSED_STEPS, _STATES.get(check.state, "STOPPED"))
     return page([_ended_step(number, place, result) for place, result in enumerate(results)], set())
 
 
@@ -62,7 +63,7 @@ def get_log(number: int, step: str) -> Response:
     """Redirects to a server that has the log of a step that has ended."""
     if not request.accept_mimetypes["application/octet-stream"]:
         refuse(406, "Not Acceptable")
-    if step != _step(number, 1) or checks.find(g.repository, number).log is None:
+    if step != _step(number, _PASSED_STEPS) or checks.find(g.repository, number).log is None:
         refuse(404, "The log file does not exist.")
     return redirect(place_of_log(g.repository, number), 307)
 
