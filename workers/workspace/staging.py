@@ -31,8 +31,16 @@ from workers.workspace.untrackable import hidden
 # Git refuses some names that are not hidden from it. The other files are staged anyway.
 _REFUSED_NAME = ("error: invalid path ", "error: unable to add ", "error: unable to index file ", "warning: ", "hint: ")
 _REFUSED = re.compile(r"^error: unable to (?:add|index file) '(.*)'(?: to index)?$", re.MULTILINE)
-# Git writes big files into one pack. With thousands of files that is much faster than one object file for each.
-_INTO_ONE_PACK = Access(config=(("core.bigFileThreshold", "1"), ("advice.addEmbeddedRepo", "false"), COMPARING_ALL))
+# Git writes big files into one pack. With thousands of files that is much faster than one object file for each. The pack ends
+# with the workspace, so it is not compressed, which would take most of the time for large files.
+_INTO_ONE_PACK = Access(
+    config=(
+        ("core.bigFileThreshold", "1"),
+        ("pack.compression", "0"),
+        ("advice.addEmbeddedRepo", "false"),
+        COMPARING_ALL,
+    )
+)
 
 
 @dataclass
