@@ -99,6 +99,13 @@ def test_a_next_page_elsewhere_is_asked_of_the_same_server_and_list() -> None:
         assert other.asked == []
 
 
+def test_a_pull_request_of_another_branch_is_not_found() -> None:
+    """Whatever the forge takes the query for."""
+    other = {"id": 1, "state": "OPEN", "source": {"branch": {"name": "main"}}}
+    with serving(of_repository(lambda target: [answer({"values": [other]})])) as server:
+        assert forge_at(server, kind="bitbucket").find_pull_request('x" OR state = "OPEN') is None
+
+
 def test_a_person_with_another_name_is_no_reviewer() -> None:
     """Whatever the forge takes the query for."""
     found = {"values": [{"user": _PERSON}], "reviewers": []}

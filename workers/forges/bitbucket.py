@@ -45,16 +45,18 @@ class Bitbucket:
     def find_pull_request(self, branch: str) -> PullRequest | None:
         """See `Forge`."""
         with self._rest.translated():
-            found = self._list(("source.branch.name", branch))
+            found = self._list(branch)
             newest = next((each for each in found if each["state"] not in _ENDED), found[0] if found else None)
             return None if newest is None else self._pull_request(newest)
 
-    def _list(self, *conditions: tuple[str, str]) -> list[Any]:
-        """The pull requests from this repository, the newest first. With a query, `state` may have no effect."""
-        own = ("source.repository.full_name", self._repository.present_name)
-        query = [("q", query_of(own, *conditions)), ("sort", "-created_on"), *_LISTED]
-        what = f"the pull requests of {self._repository.name}"
-        return list(self._repository.pages(f"{self._repository.path}/pullrequests", what, _MOST_PAGES, *query))
+    def _list(self, branch: str, *conditions: tuple[str, str]) -> list[Any]:
+        """The pull requests from a branch of this repository, the newest first. With a query, `state` may have no effect."""
+        own = (("source.repository.full_name", self._repository.present_name), ("source.branch.name", branch))
+        query = [("q", query_of(*own, *conditions)), ("sort", "-created_on"), *_LISTED]
+        path, what = f"{self._repository.path}/pullrequests", f"the pull requests of {self._repository.name}"
+        # Bitbucket does not document how it reads a branch with quotes or backslashes in a query.
+        found = self._repository.pages(path, what, _MOST_PAGES, *query)
+        return [each for each in found if each["source"]["branch"]["name"] == branch]
 
     def get_pull_request(self, number: int) -> PullRequest:
         """See `Forge`."""
@@ -67,7 +69,7 @@ class Bitbucket:
         given = {**ends, "title": _TEXTS.title(title), "description": _body(body), "draft": draft}
         what = f"a pull request from {branch} to {base} in {self._repository.name}"
         with self._rest.translated():
-            present = self._list(("source.branch.name", branch), ("destination.branch.name", base))
+            present = self._list(branch, ("destination.branch.name", base))
             if any(each["state"] not in _ENDED for each in present):
                 raise EngineError("pull_request_exists", "publish", f"There already is {what}.")
             return self._pull_request(self._rest.call("POST", f"{self._repository.path}/pullrequests", what, given))

@@ -53,8 +53,9 @@ class PullRequestEnded(EngineError):
 
     def __init__(self, pull_request: PullRequest) -> None:
         number, state = pull_request.number, pull_request.state
-        remedy = "Reopen it to continue there" if state == "closed" else "Start a new runner to continue"
-        super().__init__("pull_request_ended", "publish", f"Pull request #{number} is {state} already. {remedy}.")
+        remedy = "Reopen it, if the forge allows that, or start" if state == "closed" else "Start"
+        message = f"Pull request #{number} is {state} already. {remedy} a new runner to continue."
+        super().__init__("pull_request_ended", "publish", message)
         self.pull_request = pull_request
 
 

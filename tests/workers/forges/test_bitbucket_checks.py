@@ -42,6 +42,6 @@ def test_a_log_that_cannot_be_read_is_empty(forge: DemoForge, repository: Reposi
 
 def test_many_checks_are_read_to_the_end(forge: DemoForge, repository: Repository) -> None:
     sha = repository.branches()["feature"]
-    for number in range(101):
+    for number in range(51):
         reported.report(repository, sha, f"c{number}", "success")
-    assert len(adapter(forge, repository).find(sha)) == 101
+    assert len(adapter(forge, repository).find(sha)) == 51

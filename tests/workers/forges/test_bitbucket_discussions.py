@@ -80,12 +80,12 @@ def test_a_remark_has_its_place_and_what_the_thread_said_before(forge: DemoForge
 
 
 def test_a_comment_is_written_once_with_a_mark_that_is_hidden(forge: DemoForge, repository: Repository) -> None:
-    for number in range(60):
+    for number in range(51):
         discussions.comment(repository, 1, "ann", f"{number}")
     talk = adapter(forge, repository)
     for text in ("Working.", "Working.", "Done."):
         talk.write_comment(1, "a", text)
-    [written] = discussions.entries(repository, 1)[60:]
+    [written] = discussions.entries(repository, 1)[51:]
     assert written.body == "Done.\n\n\n[//]: # (agent-runners: a)\n"
     found = talk.get_comment(1, written.id)
     assert found.is_own and found.text == marked("Done.", "a")
