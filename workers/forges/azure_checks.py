@@ -81,7 +81,8 @@ class AzureChecks:
         return next((str(each["objectId"]) for each in found if each["name"] == f"{HEADS}{branch}"), None)
 
     def _find_pull(self, sha: str) -> Any:
-        """The open pull request whose newest commit it is. None: there is none."""
+        """The open pull request of this repository whose newest commit it is. None: there is none. A fork may have the
+        commit, too."""
         path, what = f"{self._repository}/pullrequests", f"the pull requests of {self._place.full_name}"
         for page in range(_MOST_PAGES):
             query: dict[str, str | int] = {
@@ -91,7 +92,8 @@ class AzureChecks:
             }
             found = self._rest.get(path, what, **query)["value"]
             for each in found:
-                if (each.get("lastMergeSourceCommit") or {}).get("commitId") == sha:
+                commit = (each.get("lastMergeSourceCommit") or {}).get("commitId")
+                if commit == sha and each.get("forkSource") is None:
                     return each
             if len(found) < _PER_PAGE:
                 break

@@ -15,7 +15,7 @@ _QUOTED = ("message", "error", "error_description", "detail", "errors", "fields"
 # The name of a class in Bitbucket's code, beside its message.
 _LEFT_OUT = ("exceptionName",)
 # What reading an answer of an unexpected shape raises, such as a proxy's error page.
-_UNEXPECTED = (AssertionError, AttributeError, KeyError, RuntimeError, TypeError, ValueError)
+_UNEXPECTED = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 def of_status(status: int, headers: Mapping[str, str], who: str, what: str, said: str, permission: str) -> EngineError:

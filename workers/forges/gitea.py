@@ -115,14 +115,14 @@ class Gitea:
     def request_reviews(self, number: int, names: Sequence[str]) -> list[str]:
         """See `Forge`. A team is `organization/team`. A name that is refused makes the forge refuse all, so each is sent
         alone."""
-        path, what = f"{self._repository()}/pulls/{number}/requested_reviewers", f"the reviewers of {self._path}"
         with self._rest.translated():
+            path, what = f"{self._repository()}/pulls/{number}/requested_reviewers", f"the reviewers of {self._path}"
             return [name for name in names if not self._is_taken("POST", path, what, _reviewer(name))]
 
     def assign(self, number: int, names: Sequence[str]) -> list[str]:
         """See `Forge`. The API replaces all assignees."""
-        path, what = f"{self._repository()}/issues/{number}", f"the assignees of {self._path}"
         with self._rest.translated():
+            path, what = f"{self._repository()}/issues/{number}", f"the assignees of {self._path}"
             present = [each["login"] for each in self._get(number)["assignees"] or []]
             refused = []
             for name in names:

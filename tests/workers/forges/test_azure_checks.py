@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from app.demo.forge import checks as reported
 from app.demo.forge.azure_checks import OF_PULL
 from tests.demo.forge import DemoForge, Repository
 from tests.workers.forges.conftest import HOST
+from tests.workers.forges.test_forges import scripted
 from workers.forges.base import Forge
 from workers.forges.checks import Check, Checks, Failure, Outcome, failures_of
 from workers.forges.registry import make_checks
+
+__all__ = ["scripted"]
 
 
 @pytest.fixture
@@ -65,3 +70,34 @@ def test_builds_of_the_base_are_those_of_its_branch(repository: Repository, chec
     [found] = checks.find("main")
     assert (found.name, found.outcome, found.log_id) == ("tests", Outcome.FAILED, str(build.id))
     assert checks.read_log(str(build.id)) == "All of the job", "its task has no log"
+
+
+def test_builds_of_a_fork_with_the_same_commit_do_not_count(scripted: Callable[..., str]) -> None:
+    sha, repository = "a" * 40, "/acme/app/_apis/git/repositories/app"
+    pulls = [
+        {"pullRequestId": number, "sourceRefName": f"refs/heads/{name}", "lastMergeSourceCommit": {"commitId": sha}}
+        for number, name in ((8, "theirs"), (7, "ours"))
+    ]
+    answers = {
+        f"{repository}/commits/{sha}/statuses": [],
+        f"{repository}/pullrequests": [{**pulls[0], "forkSource": {"name": "refs/heads/theirs"}}, pulls[1]],
+        **{
+            f"{repository}/pullrequests/{number}/{of_it}": []
+            for number in (7, 8)
+            for of_it in ("iterations", "statuses")
+        },
+    }
+    for ref, result in (("heads%2Ftheirs", "succeeded"), ("pull%2F7%2Fmerge", "failed"), ("heads%2Fours", "failed")):
+        build = {
+            "id": 1,
+            "status": "completed",
+            "result": result,
+            "definition": {"name": "tests"},
+            "sourceVersion": sha,
+        }
+        build["_links"] = {"web": {"href": "https://azure.example/1"}}
+        answers[f"/acme/app/_apis/build/builds?branchName=refs%2F{ref}"] = [build]
+    answers["/acme/app/_apis/build/builds"] = []
+    url = scripted({path: (200, "", {"value": found}) for path, found in answers.items()})
+    [found] = make_checks("azure_devops", f"{url}/acme/_git/app", None, "t", HOST).find(sha)
+    assert found.outcome == Outcome.FAILED

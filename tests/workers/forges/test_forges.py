@@ -392,6 +392,27 @@ def test_any_unexpected_answer_is_an_error_that_quotes_messages_only(
     assert words in message and "inner" not in message and "s3cr3t" not in message and len(message) < 3_000
 
 
+@pytest.mark.parametrize("kind", MOVED)
+def test_any_question_that_is_answered_with_something_else_is_an_error(scripted: Callable[..., str], kind: str) -> None:
+    url = f"{scripted({'/': (200, '', {})})}/{PATHS.get(kind, 'a/b')}"
+    for ask in (
+        lambda made: made.find_pull_request("feature"),
+        opened,
+        lambda made: made.update_pull_request(1, title="New"),
+        lambda made: made.request_reviews(1, ["ada"]),
+        lambda made: made.set_status("a" * 40, CommitStatus("https://runners.example.org", "Made")),
+    ):
+        refused("forge_unreachable", lambda ask=ask: ask(make_forge(kind, url, None, "t", HOST)))
+
+
+def test_a_pull_request_without_a_page_is_an_error(scripted: Callable[..., str]) -> None:
+    repository = "/rest/api/latest/projects/A/repos/new"
+    pull = (200, "", {**DATA_CENTER_PULL, "links": {"self": []}})
+    url = scripted({**MOVED["bitbucket_data_center"], f"{repository}/pull-requests/7": pull})
+    made = make_forge("bitbucket_data_center", f"{url}/a/old.git", None, "t", HOST)
+    refused("forge_unreachable", lambda: made.get_pull_request(7))
+
+
 @pytest.mark.parametrize(
     ("repo_url", "api_url", "found"),
     [
