@@ -180,6 +180,23 @@ def test_a_site_has_a_webhook_for_its_forge(browser, api, make_site):
     assert "Forge webhook" not in browser.page(f"/sites/{plain['id']}/automation")
 
 
+def test_a_site_says_who_may_ask_on_its_forge(browser, api, make_site):
+    site = make_site(forge="azure_devops")
+    path, webhook = f"/sites/{site['id']}/forge-webhook", f"/sites/{site['id']}/forge_webhook"
+    assert "Azure DevOps does not say who may write" in browser.page(f"/sites/{site['id']}/automation")
+    browser.post(f"{path}/create", allowed_people="ada@example.org, grace@example.org")
+    assert ok(api.get(webhook))["allowed_people"] == ["ada@example.org", "grace@example.org"]
+    assert 'value="ada@example.org, grace@example.org"' in browser.page(f"/sites/{site['id']}/automation")
+    many = ", ".join(f"person-{number}" for number in range(11))
+    refused = browser.post(f"{path}/save", allowed_people=many)
+    assert refused.status_code == 422 and "ada@example.org" in refused.text
+    browser.post(f"{path}/save", allowed_people=" ")
+    assert ok(api.get(webhook))["allowed_people"] is None
+    ok(api.patch(webhook, {"allowed_people": []}))
+    browser.post(f"{path}/save", allowed_people="")
+    assert ok(api.get(webhook))["allowed_people"] == [], "still nobody may ask"
+
+
 def test_a_site_has_mcp_servers(browser, api, make_site):
     site = make_site()
     path = f"/sites/{site['id']}/mcp-servers"

@@ -45,6 +45,10 @@ def _change(site_id: uuid.UUID, verb: str) -> str | None:
     }
     if (most := forms.number("max_fixes")) is not None:
         given["max_fixes"] = most
+    people = forms.names("allowed_people")
+    # An empty list lets nobody ask, and its field is blank as well.
+    if people or verb == "create" or webhooks.get(caller(), site_id).allowed_people:
+        given["allowed_people"] = people or None
     fields = ForgeWebhookFields(**forms.load(ForgeWebhookBody(), given))
     if verb == "create":
         return webhooks.create(caller(), site_id, fields)[1]

@@ -25,6 +25,8 @@ class Capabilities:
     """Whether the engine has an adapter for it."""
     has_issues: bool = True
     """Whether issues on it can start runners."""
+    tells_who_may_write: bool = True
+    """Whether it says who may write to a repository. If not, only people named in `allowed_people` may ask for something there."""
     delivers_checks: bool = True
     """Whether its webhooks say that checks have ended. If not, they are looked for now and then."""
 
@@ -34,7 +36,9 @@ FORGES = {
     # GitLab takes tokens of OAuth with this name only.
     Forge.GITLAB: Capabilities("GitLab", "gitlab.com", git_user="oauth2"),
     Forge.GITEA: Capabilities("Forgejo or Gitea", "codeberg.org"),
-    Forge.AZURE_DEVOPS: Capabilities("Azure DevOps", "dev.azure.com", ".visualstudio.com", has_issues=False),
+    Forge.AZURE_DEVOPS: Capabilities(
+        "Azure DevOps", "dev.azure.com", ".visualstudio.com", has_issues=False, tells_who_may_write=False
+    ),
     Forge.BITBUCKET: Capabilities(
         "Bitbucket Cloud",
         "bitbucket.org",
