@@ -251,7 +251,7 @@ FIELDS = {
     "ForgeWebhookSchema.trigger_name": "Who mentions this in a comment or a review asks for a follow-up.",
     "on_failed_checks": "What happens to a pull request whose checks have failed: nothing (`off`), a comment that says how to ask for a follow-up (`suggest`), or that follow-up (`automatic`). Default: `off`.",
     "issue_label": "Issues with this label start a runner, and those on which somebody mentions `trigger_name`. Null: no issue does.",
-    "allowed_people": "Logins of who may ask for something on the forge, of those who may write; account ids in braces on Bitbucket. Null: all of them; on Azure DevOps, which does not say who may write, nobody.",
+    "allowed_people": "Logins of who may ask for something on the forge, of those who may write; account ids in braces on Bitbucket Cloud. Null: all of them; on Azure DevOps, which does not say who may write, nobody.",
     "max_fixes": "How many follow-ups a pull request gets because of failed checks. Default: 3.",
     "ForgeWebhookSchema.url": "Where the forge delivers.",
     "ForgeWebhookSchema.user_id": "The user who created it, and in whose name its deliveries do something.",
