@@ -73,7 +73,9 @@ def test_the_image_is_made_of_what_exists() -> None:
 
 def test_what_messages_name_is_in_the_image() -> None:
     sources = [path for folder in ("app", "tasks", "workers") for path in (ROOT / folder).rglob("*.py")]
-    named = {name for path in sources for name in re.findall(r"docs/\w+\.md|bin/install-agents", path.read_text())}
+    named = {
+        name for path in sources for name in re.findall(r"(?<!/)docs/\w+\.md|bin/install-agents", path.read_text())
+    }
     assert named and all((ROOT / name).exists() for name in named)
     assert all(any(name.split("/")[0] == source or name == source for source in copied()) for name in named)
 
