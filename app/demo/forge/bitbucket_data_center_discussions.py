@@ -34,19 +34,20 @@ def list_activities(number: int) -> dict[str, Any]:
     """The newest first. Replies are within what they reply to, and all else that happened is there, too."""
     pull = pulls.get(g.repository, number)
     opened = {"id": 1, "createdDate": milliseconds(pull.created_at), "user": user(shapes.LOGIN), "action": "OPENED"}
-    first = [each for each in _entries(number) if each.in_reply_to_id is None]
-    return page([*(_activity(each) for each in reversed(first)), opened])
+    known = _entries(number)
+    first = [each for each in known if each.in_reply_to_id is None]
+    return page([*(_activity(each, known) for each in reversed(first)), opened])
 
 
 @bitbucket_data_center_discussions.get(f"{_PULL}/comments/<int:comment_id>")
 def get_comment(number: int, comment_id: int) -> dict[str, Any]:
-    return _comment(_find(number, comment_id))
+    return _comment(_find(number, comment_id), _entries(number))
 
 
 @bitbucket_data_center_discussions.post(f"{_PULL}/comments")
 def create_comment(number: int) -> tuple[dict[str, Any], int]:
     pulls.get(g.repository, number)
-    return _comment(discussions.comment(g.repository, number, shapes.LOGIN, _text())), 201
+    return _comment(discussions.comment(g.repository, number, shapes.LOGIN, _text()), []), 201
 
 
 @bitbucket_data_center_discussions.put(f"{_PULL}/comments/<int:comment_id>")
@@ -57,7 +58,7 @@ def update_comment(number: int, comment_id: int) -> dict[str, Any]:
     if given.get("version") != found.version:
         message = "You are attempting to modify a comment based on out-of-date information."
         refuse(409, message, "comment.CommentOutOfDateException")
-    return _comment(discussions.edit(g.repository, comment_id, _text()))
+    return _comment(discussions.edit(g.repository, comment_id, _text()), _entries(number))
 
 
 def _text() -> str:
@@ -81,13 +82,13 @@ def _find(number: int, comment_id: int) -> Entry:
     return found
 
 
-def _activity(entry: Entry) -> dict[str, Any]:
+def _activity(entry: Entry, known: list[Entry]) -> dict[str, Any]:
     about = {"id": entry.id, "createdDate": milliseconds(entry.created_at), "user": user(entry.user)}
     return {
         **about,
         "action": "COMMENTED",
         "commentAction": "ADDED",
-        "comment": _comment(entry),
+        "comment": _comment(entry, known),
         **({"commentAnchor": _anchor(entry)} if entry.path else {}),
     }
 
@@ -98,15 +99,16 @@ def _anchor(entry: Entry) -> dict[str, Any]:
     return {**at, **several}
 
 
-def _comment(entry: Entry) -> dict[str, Any]:
-    replies = [each for each in _entries(entry.number) if each.in_reply_to_id == entry.id]
+def _comment(entry: Entry, known: list[Entry]) -> dict[str, Any]:
+    """A comment with its replies among the `known` ones."""
+    replies = [each for each in known if each.in_reply_to_id == entry.id]
     times = {"createdDate": milliseconds(entry.created_at), "updatedDate": milliseconds(entry.created_at)}
     return {
         "id": entry.id,
         "version": entry.version,
         "text": entry.body,
         "author": user(entry.user),
-        "comments": [_comment(each) for each in replies],
+        "comments": [_comment(each, known) for each in replies],
         "severity": "NORMAL",
         "state": "OPEN",
         "threadResolved": False,
