@@ -18,8 +18,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import httpcore
-import httpx
 
+from workers.certificates import trusted
 from workers.egress.addresses import RESOLVE_SECONDS, is_own_machine
 from workers.egress.rules import is_address
 from workers.errors import EngineError
@@ -98,8 +98,7 @@ class Client:
         proxy = None if is_address(self._name) else proxy_for(self._scheme, self._name)
         network = _Network(self._remaining, None if proxy else _judged_connect(self._name, host))
         self._pool = httpcore.ConnectionPool(
-            # It takes a while to read the certificates.
-            ssl_context=httpx.create_ssl_context() if parts.scheme == "https" else None,
+            ssl_context=trusted() if parts.scheme == "https" else None,
             proxy=_proxy(proxy) if proxy else None,
             max_connections=1,
             network_backend=network,

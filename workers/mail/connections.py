@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-import httpx
-
+from workers.certificates import trusted
 from workers.egress.addresses import resolver
 
 _PORTS = {"smtp": 587, "smtps": 465, "smtp+plain": 25}
@@ -96,7 +95,7 @@ class Connection(smtplib.SMTP):
         connection = self._connect(host, port)
         self._deadline.watch(connection)
         if self._server.security == "tls":
-            return httpx.create_ssl_context().wrap_socket(connection, server_hostname=host)
+            return trusted().wrap_socket(connection, server_hostname=host)
         return connection
 
     def _connect(self, host: str, port: int) -> socket.socket:

@@ -9,8 +9,7 @@ import ssl
 from collections.abc import Iterator
 from typing import NoReturn
 
-import httpx
-
+from workers.certificates import trusted
 from workers.mail.connections import Connection, Deadline, Server
 from workers.mail.letters import Letter, domain_of
 
@@ -76,7 +75,7 @@ def _sign_in(connection: Connection, server: Server) -> None:
     if server.security == "starttls":
         if not connection.has_extn("starttls"):
             raise NotSent("The mail server offers no encryption (STARTTLS).")
-        connection.starttls(context=httpx.create_ssl_context())
+        connection.starttls(context=trusted())
         connection.ehlo_or_helo_if_needed()
     if server.user:
         connection.login(server.user, server.password)
