@@ -25,6 +25,7 @@ from app.demo.forge.checks_api import checks_api, logs
 from app.demo.forge.discussions_api import discussions_api
 from app.demo.forge.forge import Forge, Refused
 from app.demo.forge.gitea import gitea
+from app.demo.forge.gitea_actions import gitea_actions
 from app.demo.forge.gitea_issues import gitea_issues
 from app.demo.forge.gitlab import gitlab
 from app.demo.forge.gitlab_discussions import gitlab_discussions
@@ -53,7 +54,7 @@ def create_app(serving: Forge) -> Flask:
     app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True, "finalize": _visible, "undefined": StrictUndefined}
     app.url_map.strict_slashes = False
     on_github = (api, apps_api, discussions_api, checks_api, logs, issues_api, graphql)
-    elsewhere = (gitlab, gitlab_discussions, gitlab_issues, gitea, gitea_issues)
+    elsewhere = (gitlab, gitlab_discussions, gitlab_issues, gitea, gitea_actions, gitea_issues)
     on_bitbucket = (bitbucket, bitbucket_checks, bitbucket_discussions)
     data_center = (bitbucket_data_center, bitbucket_data_center_discussions)
     on_azure = (azure_devops, azure_checks, azure_discussions)

@@ -52,6 +52,20 @@ def find(repository: Repository, check_id: int) -> Check:
     return found
 
 
+def numbers(repository: Repository, check: Check) -> tuple[int, int]:
+    """The number of the run of a job in its repository, and of the job in the run. Each commit has one run."""
+    names = [each.name for each in of_commit(repository, check.sha, statuses=False)]
+    return 1 + _with_runs(repository).index(check.sha), names.index(check.name)
+
+
+def of_run(repository: Repository, number: int) -> list[Check]:
+    """The jobs of a run; raises `NotFound`."""
+    commits = _with_runs(repository)
+    if not 0 < number <= len(commits):
+        raise NotFound()
+    return of_commit(repository, commits[number - 1], statuses=False)
+
+
 def report(repository: Repository, sha: str, name: str, state: str, **more: Any) -> Check:
     """Report the outcome of a check on a commit; the fields are those of `Check`. A repeat of its name replaces it."""
     with lock:
@@ -71,6 +85,10 @@ def resolve(repository: Repository, ref: str) -> str:
     if found.returncode:
         raise NotFound()
     return found.stdout.strip()
+
+
+def _with_runs(repository: Repository) -> list[str]:
+    return list(dict.fromkeys(each.sha for each in _stored(repository) if not each.is_status))
 
 
 def _stored(repository: Repository) -> list[Check]:

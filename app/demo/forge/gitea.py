@@ -217,16 +217,21 @@ def _comment(entry: Entry) -> dict[str, Any]:
 
 
 def _status(check: Check) -> dict[str, Any]:
-    of_actions = f"/{g.repository.full_name}/actions/runs/1/jobs/{check.id}"
     return {
         "id": check.id,
         "status": _STATES.get(check.state, check.state),
         "context": check.name,
         "description": check.summary or "",
-        "target_url": check.url or "" if check.is_status else of_actions,
+        "target_url": check.url or "" if check.is_status else page_of_job(check),
         "creator": person(shapes.LOGIN),
         "created_at": check.at,
     }
+
+
+def page_of_job(check: Check) -> str:
+    """The page of a job, without its server. It has the number of the run, and that of the job within the run."""
+    run, job = checks.numbers(g.repository, check)
+    return f"/{g.repository.full_name}/actions/runs/{run}/jobs/{job}"
 
 
 def label(name: str) -> dict[str, Any]:
