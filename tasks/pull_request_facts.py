@@ -47,7 +47,7 @@ def find_checks(site: Site, pull_request: PullRequest) -> list[Check] | None:
     token = credential_of(site, CHECKS) or ""
     try:
         checks = make_checks(site.forge.value, site.repo_url, site.forge_api_url, token, this_host(), _CHECKS_LIMITS)
-        return [check for check in checks.find(pull_request.head_sha) if check.name != STATUS_NAME]
+        return checks.find(pull_request.head_sha)
     except EngineError as failure:
         log.info("checks_not_read", site_id=str(site.id), reason=str(failure))
         return None if failure.retryable else []
@@ -62,6 +62,7 @@ def facts_of(pull_request: PullRequest, checks: Sequence[Check] | None = ()) -> 
 
 
 def _results_of(checks: Sequence[Check]) -> CheckResults | None:
+    checks = [check for check in checks if check.name != STATUS_NAME]
     if not checks:
         return None
     counts = Counter(check.outcome for check in checks)

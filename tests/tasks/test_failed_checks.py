@@ -22,6 +22,7 @@ from tests.asking import new_session
 from tests.demo.forge import DemoForge
 from tests.tasks.pull_request import Opened
 from tests.tasks.talk import Talk, record_of, sweep
+from workers.forges.base import STATUS_NAME
 
 LOG = "2026-11-28T10:00:00.1Z ##[error]test_two failed: \x1b[31mexpected 2\x1b[0m\n2026-11-28T10:00:01.1Z Cleaning up\n"
 
@@ -248,7 +249,8 @@ def test_what_looks_like_a_test(path: str, expected: bool) -> None:
     assert is_test(path) == expected
 
 
-def test_a_check_that_waits_for_a_person_is_pending_and_not_waited_for(talk: Talk) -> None:
+def test_a_check_that_waits_for_a_person_is_pending_and_our_own_status_counts_as_none(talk: Talk) -> None:
+    report(talk, "success", STATUS_NAME, is_status=True)
     report(talk, "failure")
     report(talk, "action_required", "approval")
     found = talk.end_checks()
