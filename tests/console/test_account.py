@@ -197,6 +197,17 @@ def test_a_site_says_who_may_ask_on_its_forge(browser, api, make_site):
     assert ok(api.get(webhook))["allowed_people"] == [], "still nobody may ask"
 
 
+def test_a_delivery_about_an_issue_without_a_runner_links_to_none(browser, api, make_site):
+    site = make_site(forge="gitlab")
+    webhook = created(api.post(f"/sites/{site['id']}/forge_webhook", {"issue_label": "agent"}))
+    opened = {"object_attributes": {"iid": 9, "action": "open", "description": "@agent-runners mend it"}, "labels": []}
+    headers = {"X-Gitlab-Event": "Issue Hook", "X-Gitlab-Token": webhook["secret"]}
+    sent = api.with_token(None).post(f"/forge_webhooks/{webhook['id']}", json=opened, headers=headers)
+    assert sent.status_code == 202 and sent.json["id"]
+    shown = browser.page(f"/sites/{site['id']}/automation")
+    assert "issue of #9" in shown and "its runner" not in shown
+
+
 def test_a_site_has_mcp_servers(browser, api, make_site):
     site = make_site()
     path = f"/sites/{site['id']}/mcp-servers"
