@@ -5,7 +5,6 @@ https://learn.microsoft.com/rest/api/azure/devops/
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from workers.forges.http import Answer, Limits
 from workers.forges.places import location, no_repository
-from workers.forges.rest import Rest
+from workers.forges.rest import Rest, basic
 from workers.job import Host
 
 PERMISSION = (
@@ -98,8 +97,7 @@ def authorization_of(token: str) -> str:
     """The header for a token of Entra, which is a JSON Web Token, or for a personal access token."""
     if _ENTRA_TOKEN.fullmatch(token):
         return f"Bearer {token}"
-    pair = token if ":" in token else f":{token}"
-    return f"Basic {base64.b64encode(pair.encode()).decode()}"
+    return basic(token if ":" in token else f":{token}")
 
 
 class AzureRest(Rest):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,7 +9,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from workers.forges.http import Limits
 from workers.forges.places import api_and_path, location, no_repository
-from workers.forges.rest import Rest
+from workers.forges.rest import Rest, basic
 from workers.job import Host
 
 PERMISSION = (
@@ -42,8 +41,8 @@ class Repository:
         api, self.name = api_and_path(repo_url, api_url or _api_url(repo_url), "/2.0")
         if self.name.count("/") != 1:
             raise no_repository("https://bitbucket.org/workspace/repository")
-        basic = f"Basic {base64.b64encode(token.encode()).decode()}" if ":" in token else None
-        self.rest = Rest("Bitbucket", api, token, host, limits, permission=permission, authorization=basic)
+        authorization = basic(token) if ":" in token else None
+        self.rest = Rest("Bitbucket", api, token, host, limits, permission=permission, authorization=authorization)
         self._present_name: str | None = None
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +9,7 @@ from urllib.parse import quote
 
 from workers.forges.http import Limits
 from workers.forges.places import location, no_repository
-from workers.forges.rest import Refusal, Rest
+from workers.forges.rest import Refusal, Rest, basic
 from workers.job import Host
 
 NAME = "Bitbucket Data Center"
@@ -29,7 +28,7 @@ class Server:
     def __init__(self, repo_url: str, api_url: str | None, token: str, host: Host, limits: Limits) -> None:
         root, self.project, self.slug = places(repo_url, api_url)
         # A user name in the token is that of a person. Tokens of projects and repositories have none.
-        authorization = f"Basic {base64.b64encode(token.encode()).decode()}" if ":" in token else None
+        authorization = basic(token) if ":" in token else None
         self.rest = Rest(NAME, f"{root}/rest", token, host, limits, permission=PERMISSION, authorization=authorization)
         self._is_found = False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -117,6 +118,11 @@ class Rest:
             data, said = None, ""
         failure = of_status(answer.status, headers, self._who, what, said, self._permission)
         return Refusal(failure, answer.status, said, data)
+
+
+def basic(pair: str) -> str:
+    """The header `Authorization` for a name and a password with a colon between them: RFC 7617."""
+    return f"Basic {base64.b64encode(pair.encode()).decode()}"
 
 
 def _location(answer: Answer) -> str:

@@ -19,6 +19,7 @@ from app.demo.forge.azure_discussions import azure_discussions
 from app.demo.forge.bitbucket import bitbucket
 from app.demo.forge.bitbucket_checks import bitbucket_checks
 from app.demo.forge.bitbucket_data_center import bitbucket_data_center
+from app.demo.forge.bitbucket_data_center_checks import bitbucket_data_center_checks
 from app.demo.forge.bitbucket_data_center_discussions import bitbucket_data_center_discussions
 from app.demo.forge.bitbucket_discussions import bitbucket_discussions
 from app.demo.forge.checks_api import checks_api, logs
@@ -56,7 +57,7 @@ def create_app(serving: Forge) -> Flask:
     on_github = (api, apps_api, discussions_api, checks_api, logs, issues_api, graphql)
     elsewhere = (gitlab, gitlab_discussions, gitlab_issues, gitea, gitea_actions, gitea_issues)
     on_bitbucket = (bitbucket, bitbucket_checks, bitbucket_discussions)
-    data_center = (bitbucket_data_center, bitbucket_data_center_discussions)
+    data_center = (bitbucket_data_center, bitbucket_data_center_checks, bitbucket_data_center_discussions)
     on_azure = (azure_devops, azure_checks, azure_discussions)
     for blueprint in (*on_github, *elsewhere, *on_bitbucket, *data_center, *on_azure, git, lfs, pages):
         app.register_blueprint(blueprint)

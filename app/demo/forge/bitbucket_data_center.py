@@ -1,4 +1,4 @@
-"""The part of the REST API of Bitbucket Data Center for pull requests, builds and users:
+"""The part of the REST API of Bitbucket Data Center for pull requests and users:
 https://developer.atlassian.com/server/bitbucket/rest/
 
 Statuses are those of Atlassian's description of the API. Wordings, and the names of exceptions, are those of real servers.
@@ -7,7 +7,6 @@ The key of a project is the name of the owner here.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NoReturn
@@ -15,22 +14,17 @@ from typing import Any, NoReturn
 from flask import Blueprint, Response, abort, g, jsonify, make_response, request
 from werkzeug.exceptions import NotFound
 
-from app.demo.forge import checks, discussions, pulls, shapes
-from app.demo.forge.checks import Check
+from app.demo.forge import discussions, pulls, shapes
 from app.demo.forge.forge import forge, may_write
 from app.demo.forge.pulls import Pull
-from app.demo.forge.repositories import Repository, find, find_all
+from app.demo.forge.repositories import find
 
 bitbucket_data_center = Blueprint("bitbucket_data_center", __name__, url_prefix="/rest")
 REPOSITORY = "/api/latest/projects/<owner>/repos/<name>"
 _PULLS = f"{REPOSITORY}/pull-requests"
-_BRANCH = "refs/heads/"
+BRANCH = "refs/heads/"
 _LIMITS = {"title": 255, "description": 32_768}
-_BUILD_LIMITS = {"key": 255, "name": 255, "description": 255, "url": 450}
 _STATES = {"open": "OPEN", "draft": "OPEN", "closed": "DECLINED", "merged": "MERGED"}
-# What GitHub calls the outcomes of checks.
-_OUTCOMES = {"": "INPROGRESS", "success": "SUCCESSFUL", "failure": "FAILED", "cancelled": "CANCELLED"}
-_BUILD_STATES = ("CANCELLED", "FAILED", "INPROGRESS", "SUCCESSFUL", "UNKNOWN")
 _PERMISSIONS = {"REPO_READ": ("read", "write", "admin"), "REPO_WRITE": ("write", "admin"), "REPO_ADMIN": ("admin",)}
 
 
@@ -74,7 +68,7 @@ def list_pulls() -> dict[str, Any]:
     end = "head" if request.args.get("direction", "INCOMING") == "OUTGOING" else "base"
     state, at = request.args.get("state", "OPEN"), request.args.get("at")
     found = [pull for pull in pulls.get_all(g.repository) if state in ("ALL", _STATES[pull.label])]
-    found = [pull for pull in found if at in (None, _BRANCH + getattr(pull, end))]
+    found = [pull for pull in found if at in (None, BRANCH + getattr(pull, end))]
     return page([_shape(pull) for pull in found])
 
 
@@ -128,43 +122,6 @@ def update_pull(number: int) -> dict[str, Any]:
         changes = {"body": given.get("description", ""), "reviewers": _reviewers(given.get("reviewers", []))}
         changes |= {"title": given["title"]} if given.get("title") else {}
         return _shape(pulls.save(g.repository, pull, **changes, draft=_draft(given, pull.draft)))
-
-
-@bitbucket_data_center.get(f"{REPOSITORY}/commits")
-def list_commits() -> dict[str, Any]:
-    """Only the newest one."""
-    until = request.args.get("until", g.repository.default_branch).removeprefix(_BRANCH)
-    return page([{"id": _commit(until), "displayId": _commit(until)[:11]}])
-
-
-@bitbucket_data_center.post(f"{REPOSITORY}/commits/<sha>/builds")
-def store_build(sha: str) -> tuple[str, int]:
-    given = request.get_json()
-    for name, longest in _BUILD_LIMITS.items():
-        value = given.get(name, "")
-        if len(value) > longest or (name in ("key", "url") and not value):
-            refuse_invalid(f"'{name}' must have 1 to {longest} characters.")
-    if given.get("state") not in _BUILD_STATES:
-        refuse_invalid(f"'state' must be one of {', '.join(_BUILD_STATES)}.")
-    more = {"summary": given.get("description"), "url": given["url"]}
-    checks.report(g.repository, _commit(sha), given["key"], given["state"], is_status=True, **more)
-    return "", 204
-
-
-@bitbucket_data_center.get("/build-status/latest/commits/<sha>")
-def list_builds(sha: str) -> dict[str, Any]:
-    """Of all repositories that have the commit."""
-    if may_write() is None:
-        refuse(401, "You are not permitted to access this resource", "AuthorisationException")
-    if not re.fullmatch(r"[0-9a-f]{40}", sha):
-        refuse_invalid("The commit ID must be a full 40-character SHA1.")
-    found = [
-        _build(repository, check)
-        for repository in find_all(forge().root)
-        for statuses in (False, True)
-        for check in checks.of_commit(repository, sha, statuses=statuses)
-    ]
-    return page(found)
 
 
 @bitbucket_data_center.get("/api/latest/users")
@@ -228,7 +185,7 @@ def _branch(ref: Any) -> str:
     place = ref["repository"]
     if f"{place['project']['key']}/{place['slug']}" != g.repository.full_name:
         refuse(404, "The repository does not exist.", "repository.NoSuchRepositoryException")
-    return str(ref["id"]).removeprefix(_BRANCH)
+    return str(ref["id"]).removeprefix(BRANCH)
 
 
 def _draft(given: dict[str, Any], current: bool = False) -> bool:
@@ -248,22 +205,6 @@ def _reviewers(given: list[dict[str, Any]]) -> list[str]:
     return names
 
 
-def _commit(ref: str) -> str:
-    try:
-        return checks.resolve(g.repository, ref)
-    except NotFound:
-        message = f"Commit '{ref}' does not exist in repository '{g.repository.name}'."
-        refuse(404, message, "commit.NoSuchCommitException")
-
-
-def _build(repository: Repository, check: Check) -> dict[str, Any]:
-    at = {"projectKey": repository.owner, "repositorySlug": repository.name, "createdDate": milliseconds(check.at)}
-    url = check.url or f"https://ci.example.com/{check.id}"
-    state = _OUTCOMES.get(check.state, check.state)
-    build = {"key": check.name, "name": check.name, "state": state, "url": url, "updatedDate": milliseconds(check.at)}
-    return {**build, **at, **({"description": check.summary} if check.summary else {})}
-
-
 def _repository() -> dict[str, Any]:
     repository = g.repository
     project = {"key": repository.owner, "id": 1, "name": repository.owner, "public": False, "type": "NORMAL"}
@@ -275,7 +216,7 @@ def _repository() -> dict[str, Any]:
 
 
 def _ref(branch: str, sha: str) -> dict[str, Any]:
-    ref = {"id": _BRANCH + branch, "displayId": branch, "latestCommit": sha, "type": "BRANCH"}
+    ref = {"id": BRANCH + branch, "displayId": branch, "latestCommit": sha, "type": "BRANCH"}
     return {**ref, "repository": _repository()}
 
 
