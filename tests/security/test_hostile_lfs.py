@@ -106,7 +106,7 @@ def fetch_from(
     cache = Cache(host, "site")
     failures = fetch(pointers, cache, Server(remote, host, seconds, check))
     for pointer in pointers:
-        assert (pointer.oid in failures) == (cache.find(pointer.oid) is None)
+        assert (pointer.oid in failures) == (cache.find(pointer) is None)
     assert all(len(reason) < 500 and TOKEN not in reason for reason in failures.values())
     return failures
 
@@ -332,18 +332,30 @@ def test_the_objects_of_a_site_are_its_own(tmp_path: Path) -> None:
     host = Host(tmp_path)
     with Cache(host, "one").adding(POINTER) as writer:
         writer.write(CONTENT)
-    assert Cache(host, "one").find(POINTER.oid)
-    assert Cache(host, "two").find(POINTER.oid) is None
+    assert Cache(host, "one").find(POINTER)
+    assert Cache(host, "two").find(POINTER) is None
 
 
 def test_a_damaged_object_is_not_used(tmp_path: Path) -> None:
     cache = Cache(Host(tmp_path), "one")
     with cache.adding(POINTER) as writer:
         writer.write(CONTENT)
-    found = cache.find(POINTER.oid)
+    found = cache.find(POINTER)
     assert found
     found.write_bytes(CONTENT[::-1])
 
     assert not cache.copy(POINTER, tmp_path / "copy")
     assert not (tmp_path / "copy").exists()
-    assert cache.find(POINTER.oid) is None
+    assert cache.find(POINTER) is None
+
+
+@pytest.mark.parametrize("size", [POINTER.size - 1, POINTER.size + 1])
+def test_a_pointer_with_a_wrong_size_removes_no_object(size: int, tmp_path: Path) -> None:
+    cache = Cache(Host(tmp_path), "one")
+    with cache.adding(POINTER) as writer:
+        writer.write(CONTENT)
+    wrong = POINTER._replace(size=size)
+
+    assert cache.find(wrong) is None
+    assert not cache.copy(wrong, tmp_path / "copy")
+    assert cache.copy(POINTER, tmp_path / "copy")

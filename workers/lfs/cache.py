@@ -55,11 +55,13 @@ class Cache:
     def __init__(self, host: Host, site_id: str) -> None:
         self._folder = host.work_dir / FOLDER / plain_name(site_id)
 
-    def find(self, oid: str) -> Path | None:
-        path = self._folder / oid
+    def find(self, pointer: Pointer) -> Path | None:
+        """The file with the object, if it is here and has the size that the pointer says."""
+        path = self._folder / pointer.oid
         with contextlib.suppress(FileNotFoundError):
-            os.utime(path)
-            return path
+            if path.stat().st_size == pointer.size:
+                os.utime(path)
+                return path
         return None
 
     @contextlib.contextmanager
@@ -84,8 +86,13 @@ class Cache:
             os.link(file, self._folder / oid)
 
     def copy(self, pointer: Pointer, to: Path) -> bool:
-        """Copy an object to a new file. False, and no file: it is not here, or damaged, and then it is removed."""
-        source = self._folder / pointer.oid
+        """Copy an object to a new file. False, and no file: it is not here, or damaged, and then it is removed.
+
+        A pointer with another size removes nothing: it may be wrong, and others need the object.
+        """
+        source = self.find(pointer)
+        if source is None:
+            return False
         try:
             with open(source, "rb") as content, open(to, "xb") as file:
                 writer = Writer(file, pointer)

@@ -43,7 +43,7 @@ def fetch(pointers: Sequence[Pointer], cache: Cache, server: Server) -> dict[str
                 if reason := _fetch(pointer, listed.get(pointer.oid), cache, server):
                     failures[pointer.oid] = reason
         except LfsFailed as failed:
-            rest = (each for each in pointers if each.oid not in failures and cache.find(each.oid) is None)
+            rest = (each for each in pointers if each.oid not in failures and cache.find(each) is None)
             return failures | {each.oid: str(failed) for each in rest}
     return failures
 

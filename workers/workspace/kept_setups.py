@@ -154,6 +154,8 @@ class KeptSetup:
         runs_on = [self._host.sandbox, owner, platform.machine(), list(_times(_SYSTEM))]
         site = [job.setup_command, public_url(job.repo_url), workspace.branch, sorted(job.egress_hosts)]
         site += [job.setup_fingerprint, sorted(job.sparse_paths)]
+        # A setup that saw pointers in the place of large files may have left something else.
+        sees += sorted(workspace.lfs_missing)
         return hashlib.sha256(json.dumps([site, sees, runs_on]).encode()).hexdigest()
 
     @property

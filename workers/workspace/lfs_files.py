@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -117,10 +117,11 @@ class LfsFiles:
     def clean(self, git: Git, objects: Objects, before: str, tree: str) -> str:
         """The tree with pointers for the files that Git LFS keeps, as far as they differ from the tree `before`.
 
-        What is new is kept in `new`. Empty files stay, as with `git-lfs`, and so do pointers with marks of a conflict.
-        Raises what `Git.stream` does, and OSError.
+        What is new is kept in `new`. Empty files stay, as with `git-lfs`, and so do pointers with marks of a conflict. So do
+        files that git itself reads: as a pointer, `.gitattributes` would not say any more what Git LFS keeps. Raises what `Git.stream` does, and OSError.
         """
-        changed = {c.path: c for c in changes(objects, before, tree) if c.new_mode in _FILES}
+        new = (change for change in changes(objects, before, tree) if change.new_mode in _FILES)
+        changed = {change.path: change for change in new if not _is_of_git(change.path)}
         kept = find_kept(git, objects, tree, changed.keys())
         ids = list({changed[path].new_id for path in kept})
         left = find_written_as_pointers(objects, ids)
@@ -151,18 +152,13 @@ class LfsFiles:
         """Store the pointers in the git directory. Returns their ids in the same order."""
         if not pointers:
             return []
-        folder = self._folder / "pointers"
-        folder.mkdir()
-        try:
+        with tempfile.TemporaryDirectory(dir=self._folder) as folder:
             for pointer in set(pointers):
-                (folder / pointer.oid).write_bytes(pointer.text)
-            names = folder / "names"
-            names.write_text("".join(f"{folder / pointer.oid}\n" for pointer in pointers))
+                Path(folder, pointer.oid).write_bytes(pointer.text)
+            names = Path(folder, "names")
+            names.write_text("".join(f"{folder}/{pointer.oid}\n" for pointer in pointers))
             with open(names, "rb") as stdin:
-                output = git.run("hash-object", "-w", "--no-filters", "--stdin-paths", stdin=stdin)
-        finally:
-            shutil.rmtree(folder)
-        return output.split()
+                return git.run("hash-object", "-w", "--no-filters", "--stdin-paths", stdin=stdin).split()
 
     def new_in(self, objects: Objects, changed: Iterable[Change]) -> dict[str, Path]:
         """The files with the content of the new objects that changed files point to, by their ids."""
@@ -190,6 +186,11 @@ class LfsCheckout:
 
     def tree(self, git: Git, before: str) -> str:
         return self._files.clean(git, self._objects, before, self._checkout.tree(git, before))
+
+
+def _is_of_git(path: bytes) -> bool:
+    """Whether git reads the file, in whichever folder it is."""
+    return path.rpartition(b"/")[2] in (b".gitattributes", b".gitignore", b".gitmodules")
 
 
 @contextmanager

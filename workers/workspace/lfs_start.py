@@ -23,7 +23,7 @@ from workers.workspace.ownership import change_owner
 
 # The agent needs disk space and time as well.
 _SHARE = 2
-_REMOVED = "it was just removed from this worker. Try again"
+_NOT_HERE = "its content has another size, or was just removed from this worker. Try again"
 
 
 def fill(
@@ -51,7 +51,7 @@ def fill(
         if path not in chosen:
             reason = f"its {each.pointer.size:,} bytes, with those of smaller files, exceed the limit"
         elif path in missing:
-            reason = failures.get(each.pointer.oid, _REMOVED)
+            reason = failures.get(each.pointer.oid, _NOT_HERE)
         else:
             continue
         lines.append(f"{path.decode(errors='replace')}: {reason}")
@@ -74,7 +74,7 @@ def _bring(
 ) -> dict[str, str]:
     """Fetch the objects into the cache; sessions of the runner may have `made` some. Returns why those that failed did."""
     wanted = {each.pointer.oid: each.pointer for each in chosen.values()}
-    missing = [pointer for pointer in wanted.values() if cache.find(pointer.oid) is None]
+    missing = [pointer for pointer in wanted.values() if cache.find(pointer) is None]
     if missing and job.read_lfs_object:
         stored = fetch_stored((each for each in missing if each.oid in made), cache, job.read_lfs_object)
         missing = [pointer for pointer in missing if pointer.oid not in stored]

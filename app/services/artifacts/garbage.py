@@ -7,6 +7,7 @@ The index of a diff is kept as long as a row refers to the diff.
 from __future__ import annotations
 
 import contextlib
+import datetime
 import hashlib
 import itertools
 import uuid
@@ -46,8 +47,9 @@ def collect() -> int:
     while batch := list(itertools.islice(found, _AT_ONCE)):
         with db.transaction(read_only=True):
             referenced = references.find_referenced(map(diff_index.diff_key_of, batch))
+            oldest = references.moment(settings().orphan_seconds)
         unreferenced = [key for key in batch if diff_index.diff_key_of(key) not in referenced]
-        count = _delete(unreferenced)
+        count = _delete(unreferenced, oldest)
         deleted += count
         if unreferenced and not count:
             # The store would fail on the next ones too, and other tasks wait for this worker.
@@ -114,10 +116,13 @@ def _find_unreferenced(measure: _Measure) -> Iterator[str]:
                 measure.add(key, stored.size)
 
 
-def _delete(keys: Iterable[str]) -> int:
+def _delete(keys: Iterable[str], oldest: datetime.datetime) -> int:
     deleted = 0
     for key in keys:
         try:
+            # Another session of the runner may have stored the same object of Git LFS since it was listed.
+            if (stored := artifacts.store().stat(key)) and stored.stored_at >= oldest:
+                continue
             artifacts.store().delete(key)
         except Exception as error:
             # It is found again the next time, and must not delay the others.

@@ -12,7 +12,7 @@ from app import artifacts, db
 from app.models import AgentRunner, AgentRunnerSession, SessionFile
 from app.models.states import SessionState
 from app.services.accounts import storage
-from app.services.artifacts import diff_index, diffs, garbage, uploads
+from app.services.artifacts import diff_index, diffs, garbage, lfs_objects, uploads
 from app.services.execution import progress, session_attempts
 from app.services.execution.outcomes import Outcome, Work
 from tests.services.conftest import claim, read
@@ -80,6 +80,14 @@ def test_an_object_that_was_referenced_after_it_was_found_is_kept(
 
     session_id = ask()
     BusyStore(on_list=refer).use(monkeypatch)
+    assert garbage.collect() == 0 and is_stored(key)
+
+
+def test_an_object_that_was_stored_again_after_it_was_found_is_kept(
+    ask: Callable[..., uuid.UUID], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = store(lfs_objects.key_of(read(ask()).agent_runner_id, "0" * 64))
+    BusyStore(on_list=lambda found: store(found, 0)).use(monkeypatch)
     assert garbage.collect() == 0 and is_stored(key)
 
 

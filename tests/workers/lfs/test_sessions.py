@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +176,24 @@ def test_one_object_in_many_places_takes_room_in_each_of_them(start: Any, engine
         assert any(len(line) == 7 and line.startswith("4000") for line in said(attempt).split())
 
 
+def test_what_git_reads_itself_stays_as_it_is(start: Any, engine: Engine) -> None:
+    start(f"printf '* filter=lfs\\n' > .gitattributes; echo x > .gitignore; {WRITE_NEW} > new")
+
+    assert plus(engine.diff, ".gitattributes") == "* filter=lfs\n"
+    assert plus(engine.diff, ".gitignore") == "x\n"
+    assert plus(engine.diff, "new") == pointer(NEW)
+
+
+def test_a_setup_that_saw_pointers_runs_again_when_the_content_is_there(start: Any, repository: Repository) -> None:
+    repository.commit("main", {".gitignore": "size\n"}, "Ignore what setup makes")
+    (repository.folder / "lfs" / oid_of(BIG)).unlink()
+    run = partial(start, "cat size", setup_command="wc -c < assets/big.bin > size")
+
+    assert f"{len(pointer(BIG))}" in said(run()).split()
+    store(repository, BIG)
+    assert f"{len(BIG)}" in said(run()).split()
+
+
 def test_a_pointer_with_marks_of_a_conflict_stays_for_who_resolves_it(start: Any, engine: Engine) -> None:
     start("printf 'version https://git-lfs.github.com/spec/v1\\n<<<<<<< branch\\n' > assets/big.bin")
 
@@ -211,6 +230,9 @@ def test_the_work_of_a_lost_worker_keeps_its_large_files(
         limits=Limits(max_diff_bytes=16_000),
     )
     lose(engine, job)
+    # As if it had been lost while it saved the same files.
+    for folder in engine.host.work_dir.glob("workspaces/*/lfs"):
+        (folder / "pointers").mkdir()
 
     save_lost_work(job, engine.host)
 
