@@ -22,7 +22,7 @@ from workers.forges.registry import make_checks, make_forge
 log = structlog.get_logger()
 # These are a few short calls, and can wait for the next run.
 _LIMITS = Limits(call_seconds=5.0, total_seconds=8.0, calls=4)
-_CHECKS_LIMITS = Limits(call_seconds=5.0, total_seconds=8.0, calls=8)
+_CHECKS_LIMITS = Limits(call_seconds=5.0, total_seconds=8.0, calls=12)
 
 
 def get_facts(site: Site, number: int) -> PullRequestFacts:

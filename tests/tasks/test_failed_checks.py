@@ -10,7 +10,8 @@ import pytest
 import sqlalchemy as sa
 
 from app import db
-from app.demo.forge import checks
+from app.demo.forge import checks, pulls
+from app.demo.forge.gitlab_pipelines import merge_result
 from app.models import AgentRunner, ForgeDelivery
 from app.models.states import Forge, ForgeDeliveryState, OnFailedChecks
 from app.services.forge_webhooks import deliveries, webhooks
@@ -323,6 +324,21 @@ def test_pipelines_that_run_or_are_of_another_branch_are_not_read(make_talk: Cal
     )
     of_merge_request = {"merge_request": {"source_branch": branch}}
     assert pipeline("success", "refs/merge-requests/1/head", **of_merge_request) is not None
+
+
+def test_a_failed_pipeline_for_the_merged_result_on_gitlab_becomes_a_follow_up(
+    make_talk: Callable[..., Talk],
+) -> None:
+    talk = make_talk(Forge.GITLAB)
+    merged = merge_result(talk.repository, pulls.get(talk.repository, 1))
+    checks.report(talk.repository, merged, "tests", "failure", log="one\n2 tests failed\n")
+    about = {"status": "failed", "ref": "refs/merge-requests/1/merge", "sha": merged}
+    event = {"object_attributes": about, "merge_request": {"iid": 1, "source_branch": talk.work.runner.pr_branch}}
+    asked = talk.receive("Pipeline Hook", event)
+    assert talk.read(asked) == ForgeDeliveryState.STARTED
+    assert "> 2 tests failed" in talk.session(asked).prompt
+    results = talk.work.runner.pr_check_results
+    assert results is not None and (results["passed"], results["failed"]) == (0, 1)
 
 
 def test_failed_builds_on_bitbucket_data_center_are_looked_for(make_talk: Callable[..., Talk]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
@@ -11,13 +12,14 @@ from workers.forges.gitlab import PERMISSION
 from workers.forges.http import Limits
 from workers.forges.logs import Logs
 from workers.forges.places import api_and_path
-from workers.forges.rest import Rest
+from workers.forges.rest import Refusal, Rest
 from workers.job import Host
 
 _API = "/api/v4"
 # No one has to act on one that was cancelled or left out.
 _PASSED = ("success", "canceled", "skipped")
 _PER_PAGE, _MOST_PAGES = 100, 3
+_SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 class GitLabChecks:
@@ -31,14 +33,43 @@ class GitLabChecks:
         self._logs = Logs(self._rest)
 
     def find(self, ref: str) -> list[Check]:
-        """See `Checks`. The list has the jobs of all pipelines of the commit, also of those that another one repeated."""
+        """See `Checks`. The list has the jobs of all pipelines of the commit, also of those that another one repeated, and of
+        the newest one for the result of merging it."""
         with self._rest.translated():
-            oldest_first = sorted(self._statuses(ref), key=lambda each: int(each["id"]))
+            merged = self._find_merged_result(ref) if _SHA.fullmatch(ref) else None
+            found = [each for commit in (ref, merged) if commit for each in self._statuses(commit)]
+            oldest_first = sorted(found, key=lambda each: int(each["id"]))
             return [self._check(each) for each in {each["name"]: each for each in oldest_first}.values()]
 
     def read_log(self, log_id: str) -> str:
         """See `Checks`. https://docs.gitlab.com/api/jobs/#get-a-log-file"""
         return self._logs.read(f"{self._project}/jobs/{log_id}/trace", f"the log of job {log_id} in {self._name}")
+
+    def _find_merged_result(self, sha: str) -> str | None:
+        """The commit on which the newest pipeline for merged results has run, if it merges the newest commit of an open
+        merge request: https://docs.gitlab.com/ci/pipelines/merged_results_pipelines/
+
+        The API does not say what a pipeline has merged. The commit does: it is its second parent.
+        """
+        path, what = f"{self._project}/repository/commits", f"the merge requests of {sha} in {self._name}"
+        pulls = self._rest.get(f"{path}/{sha}/merge_requests", what, state="opened", per_page=_PER_PAGE)
+        number = next((int(each["iid"]) for each in pulls if _is_newest(sha, each)), None)
+        if number is None:
+            return None
+        what = f"the pipelines of merge request {number} of {self._name}"
+        found = self._rest.get(f"{self._project}/merge_requests/{number}/pipelines", what, per_page=_PER_PAGE)
+        pipelines = [each for each in found if each["ref"] == f"refs/merge-requests/{number}/merge"]
+        if not pipelines:
+            return None
+        merged = str(max(pipelines, key=lambda each: int(each["id"]))["sha"])
+        try:
+            commit = self._rest.get(f"{path}/{quote(merged, safe='')}", f"the commit {merged} of {self._name}")
+        except Refusal as refusal:
+            if refusal.status != 404:
+                raise
+            # It is on no branch, so it may be gone.
+            return None
+        return merged if sha in commit["parent_ids"] else None
 
     def _statuses(self, ref: str) -> Iterator[Any]:
         path = f"{self._project}/repository/commits/{quote(ref, safe='')}/statuses"
@@ -55,6 +86,12 @@ class GitLabChecks:
             return Check(name, outcome, summary, status["target_url"])
         job = int(status["id"])
         return Check(name, outcome, summary, f"{self._page}/jobs/{job}", str(job))
+
+
+def _is_newest(sha: str, merge_request: Any) -> bool:
+    """Whether it is the newest commit of an open merge request within the project."""
+    is_own = merge_request["source_project_id"] == merge_request["target_project_id"]
+    return is_own and merge_request["state"] in ("opened", "locked") and merge_request["sha"] == sha
 
 
 def _outcome(status: Any) -> Outcome:

@@ -31,6 +31,7 @@ from app.demo.forge.gitea_issues import gitea_issues
 from app.demo.forge.gitlab import gitlab
 from app.demo.forge.gitlab_discussions import gitlab_discussions
 from app.demo.forge.gitlab_issues import gitlab_issues
+from app.demo.forge.gitlab_pipelines import gitlab_pipelines
 from app.demo.forge.graphql import graphql
 from app.demo.forge.issues_api import issues_api
 from app.demo.forge.lfs import lfs
@@ -55,7 +56,7 @@ def create_app(serving: Forge) -> Flask:
     app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True, "finalize": _visible, "undefined": StrictUndefined}
     app.url_map.strict_slashes = False
     on_github = (api, apps_api, discussions_api, checks_api, logs, issues_api, graphql)
-    elsewhere = (gitlab, gitlab_discussions, gitlab_issues, gitea, gitea_actions, gitea_issues)
+    elsewhere = (gitlab, gitlab_discussions, gitlab_issues, gitlab_pipelines, gitea, gitea_actions, gitea_issues)
     on_bitbucket = (bitbucket, bitbucket_checks, bitbucket_discussions)
     data_center = (bitbucket_data_center, bitbucket_data_center_checks, bitbucket_data_center_discussions)
     on_azure = (azure_devops, azure_checks, azure_discussions)

@@ -66,13 +66,13 @@ def get_project() -> dict[str, Any]:
 @gitlab.get(_MERGE_REQUESTS)
 def list_merge_requests() -> list[dict[str, Any]]:
     state, branch = request.args.get("state", "all"), request.args.get("source_branch")
-    found = [_shape(pull) for pull in pulls.get_all(g.repository) if branch in (None, pull.head)]
+    found = [shape(pull) for pull in pulls.get_all(g.repository) if branch in (None, pull.head)]
     return page([shape for shape in found if state in ("all", shape["state"])])
 
 
 @gitlab.get(f"{_MERGE_REQUESTS}/<int:number>")
 def get_merge_request(number: int) -> dict[str, Any]:
-    return _shape(pulls.get(g.repository, number))
+    return shape(pulls.get(g.repository, number))
 
 
 @gitlab.post(_MERGE_REQUESTS)
@@ -94,7 +94,7 @@ def create_merge_request() -> tuple[dict[str, Any], int]:
                 refuse(409, {"message": [reason]})
         text = {"title": given["title"], "body": given.get("description"), "draft": False}
         made = pulls.add(g.repository, **text, head=head, base=base, shas=(branches[head], branches[base]))
-    return _shape(made), 201
+    return shape(made), 201
 
 
 @gitlab.put(f"{_MERGE_REQUESTS}/<int:number>")
@@ -110,7 +110,7 @@ def update_merge_request(number: int) -> dict[str, Any]:
         # Labels that there are not are created.
         labels = [each for each in given.get("add_labels", "").split(",") if each]
         people = {field: _named(given[name]) for name, field in _PEOPLE.items() if name in given}
-        return _shape(pulls.save(g.repository, pull, **changes, **people, labels=pulls.added(pull.labels, labels)))
+        return shape(pulls.save(g.repository, pull, **changes, **people, labels=pulls.added(pull.labels, labels)))
 
 
 def _named(ids: list[int]) -> list[str]:
@@ -212,7 +212,7 @@ def _id(repository: Repository) -> int:
     return zlib.crc32(repository.full_name.encode())
 
 
-def _shape(pull: Pull) -> dict[str, Any]:
+def shape(pull: Pull) -> dict[str, Any]:
     is_draft = pull.title.lower().startswith(("draft:", "[draft]", "(draft)"))
     return {
         "id": pull.number,
