@@ -118,7 +118,8 @@ class LfsFiles:
         """The tree with pointers for the files that Git LFS keeps, as far as they differ from the tree `before`.
 
         What is new is kept in `new`. Empty files stay, as with `git-lfs`, and so do pointers with marks of a conflict. So do
-        files that git itself reads: as a pointer, `.gitattributes` would not say any more what Git LFS keeps. Raises what `Git.stream` does, and OSError.
+        files that git itself reads: as a pointer, `.gitattributes` would not say any more what Git LFS keeps. Raises what
+        `Git.stream` does, and OSError.
         """
         new = (change for change in changes(objects, before, tree) if change.new_mode in _FILES)
         changed = {change.path: change for change in new if not _is_of_git(change.path)}

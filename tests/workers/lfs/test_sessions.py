@@ -12,7 +12,7 @@ import pytest
 
 from tests.demo.forge import DemoForge, Repository
 from tests.workers.attempts import Attempt, Engine
-from tests.workers.engine import linux
+from tests.workers.engine import USUAL_SANDBOX, linux
 from tests.workers.lfs.repositories import ATTRIBUTES, BIG, oid_of, pointer, store, with_lfs
 from tests.workers.repositories import applied
 from tests.workers.workspace.test_orphans import lose
@@ -22,6 +22,8 @@ from workers.job import Limits
 
 NEW = b"new content\n" * 500
 WRITE_NEW = "yes 'new content' | head -n 500"
+# What is the same for a checkout of any kind.
+in_one_sandbox = pytest.mark.parametrize("engine", USUAL_SANDBOX, indirect=True)
 
 
 @pytest.fixture
@@ -103,6 +105,17 @@ def test_a_follow_up_on_another_worker_has_the_content(start: Any, engine: Engin
     assert oid_of(BIG + b"x") in plus(engine.sink.diffs["cumulative"].decode(), "assets/big.bin")
 
 
+def test_a_repository_with_ids_of_sha256_has_lfs_too(start: Any, engine: Engine, forge: DemoForge) -> None:
+    files = {".gitattributes": ATTRIBUTES, "big.bin": pointer(BIG)}
+    longer = forge.make_repository("acme", f"longer-{id(start)}", files, object_format="sha256")
+    store(longer, BIG)
+    there = {"repo_url": forge.clone_url(longer.full_name), "site_id": "longer"}
+
+    attempt = start(f"sha256sum big.bin; git status --short | grep . || echo clean; {WRITE_NEW} > new.bin", **there)
+    assert {oid_of(BIG), "clean"} <= set(said(attempt).split())
+    assert pointer(NEW) in plus(engine.diff, "new.bin") and "big.bin" not in engine.diff
+
+
 def test_what_a_sparse_checkout_leaves_out_is_not_fetched(start: Any, engine: Engine, repository: Repository) -> None:
     repository.commit("main", {"docs/new.bin": pointer(NEW)}, "A picture")
     store(repository, NEW)
@@ -123,6 +136,7 @@ def test_setup_may_read_and_change_large_files(start: Any, engine: Engine) -> No
     assert "big.bin" not in engine.diff
 
 
+@in_one_sandbox
 def test_an_agent_may_begin_to_use_lfs(start: Any, engine: Engine, forge: DemoForge) -> None:
     plain = forge.make_repository("acme", f"plain-{id(start)}", {"README": "hello\n"})
     url = forge.clone_url(plain.full_name)
@@ -134,6 +148,7 @@ def test_an_agent_may_begin_to_use_lfs(start: Any, engine: Engine, forge: DemoFo
     assert oid_of(NEW) in said(attempt)
 
 
+@in_one_sandbox
 def test_objects_that_the_server_lacks_are_named_and_stay_pointers(
     start: Any, engine: Engine, forge: DemoForge
 ) -> None:
@@ -150,6 +165,7 @@ def test_objects_that_the_server_lacks_are_named_and_stay_pointers(
     assert oid_of(BIG) in said(attempt)
 
 
+@in_one_sandbox
 def test_files_beyond_half_of_the_disk_space_are_named_and_stay_pointers(start: Any, forge: DemoForge) -> None:
     huge = forge.make_repository(
         "acme",
@@ -176,6 +192,7 @@ def test_one_object_in_many_places_takes_room_in_each_of_them(start: Any, engine
         assert any(len(line) == 7 and line.startswith("4000") for line in said(attempt).split())
 
 
+@in_one_sandbox
 def test_what_git_reads_itself_stays_as_it_is(start: Any, engine: Engine) -> None:
     start(f"printf '* filter=lfs\\n' > .gitattributes; echo x > .gitignore; {WRITE_NEW} > new")
 
@@ -184,6 +201,7 @@ def test_what_git_reads_itself_stays_as_it_is(start: Any, engine: Engine) -> Non
     assert plus(engine.diff, "new") == pointer(NEW)
 
 
+@in_one_sandbox
 def test_a_setup_that_saw_pointers_runs_again_when_the_content_is_there(start: Any, repository: Repository) -> None:
     repository.commit("main", {".gitignore": "size\n"}, "Ignore what setup makes")
     (repository.folder / "lfs" / oid_of(BIG)).unlink()
@@ -194,6 +212,7 @@ def test_a_setup_that_saw_pointers_runs_again_when_the_content_is_there(start: A
     assert f"{len(BIG)}" in said(run()).split()
 
 
+@in_one_sandbox
 def test_a_pointer_with_marks_of_a_conflict_stays_for_who_resolves_it(start: Any, engine: Engine) -> None:
     start("printf 'version https://git-lfs.github.com/spec/v1\\n<<<<<<< branch\\n' > assets/big.bin")
 
@@ -201,6 +220,7 @@ def test_a_pointer_with_marks_of_a_conflict_stays_for_who_resolves_it(start: Any
     assert not engine.sink.lfs_objects
 
 
+@in_one_sandbox
 def test_a_secret_in_a_large_file_is_found(start: Any, engine: Engine, forge: DemoForge) -> None:
     start(f"echo {forge.token} > key.bin")
 
@@ -250,6 +270,7 @@ def test_a_base_of_an_earlier_release_has_lfs_too(start: Any, engine: Engine) ->
     assert oid_of(BIG) in said(start("sha256sum assets/big.bin"))
 
 
+@in_one_sandbox
 def test_a_host_keeps_objects_for_the_next_session_of_a_site(
     start: Any, engine: Engine, repository: Repository
 ) -> None:
