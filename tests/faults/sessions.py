@@ -43,7 +43,7 @@ def held_back(deployment: Deployment, name: str, count: int) -> tuple[list[dict[
 
 @contextlib.contextmanager
 def being_fetched(deployment: Deployment, name: str) -> Iterator[dict[str, Any]]:
-    """Its repository's server sends headers without end. Git gives up after a minute if it says nothing."""
+    """Its repository's server sends an answer without end. Git gives up after a minute without a byte of its body."""
     asked, done = threading.Event(), threading.Event()
 
     def drip(connection: socket.socket) -> None:
@@ -51,9 +51,9 @@ def being_fetched(deployment: Deployment, name: str) -> Iterator[dict[str, Any]]
             # The first connection only shows that the server answers.
             if connection.recv(1):
                 asked.set()
-                connection.sendall(b"HTTP/1.1 200 OK\r\n")
+                connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
                 while not done.wait(1):
-                    connection.sendall(b"X-Waiting: yes\r\n")
+                    connection.sendall(b"0" * 100)
 
     with Listener(drip) as server:
         url = f"http://127.0.0.1:{server.port}/{name}.git"
