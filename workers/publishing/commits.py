@@ -22,6 +22,7 @@ import structlog
 from workers.errors import EngineError, Stage
 from workers.job import Host, Secrets
 from workers.limits.git_limits import remote_limits
+from workers.processes.leftovers import end_git_in
 from workers.processes.lifeline import Lifeline
 from workers.publishing.signing import NotSigned, sign
 from workers.repository.alternates import init_with_alternates
@@ -262,6 +263,7 @@ def _remove_orphans(folder: Path) -> None:
                 # A directory that has just been created is not locked yet.
                 if time.time() - os.fstat(held).st_mtime > _CREATION_SECONDS:
                     fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    end_git_in(directory)
                     shutil.rmtree(directory, ignore_errors=True)
             finally:
                 os.close(held)

@@ -11,6 +11,7 @@ from pathlib import Path
 from workers.job import Host, Job
 from workers.lfs.cache import evict_objects
 from workers.limits.cgroups import remove_group
+from workers.processes.leftovers import end_git_in
 from workers.workspace import trash
 from workers.workspace.base import evict_bases
 from workers.workspace.diffs import write_diffs
@@ -73,8 +74,9 @@ def save_lost_work(job: Job, host: Host) -> None:
     workspace = Workspace.reopen(job, host)
     if workspace is None or job.mode != "normal":
         return
-    # The supervisor has killed the processes already, unless it was killed itself.
+    # The supervisor has killed the agent's processes already, unless it was killed itself.
     remove_group(workspace.root.name)
+    end_git_in(workspace.root)
     workspace.begin_saving()
     tree = workspace.snapshot(job.limits)
     write_diffs(workspace, job, tree, contains_secret=store_lfs_objects(job, workspace, tree))
@@ -84,10 +86,11 @@ def discard_workspaces(host: Host, folders: Iterable[Path]) -> None:
     """Remove workspaces that are no longer needed, and old bases, checkouts and results of setups; mirrors where the disk is
     nearly full.
 
-    Kills any process left in the control groups of the workspaces, and empties the trash.
+    Kills any process left in the control groups of the workspaces, and git that still works in them. Empties the trash.
     """
     for folder in folders:
         remove_group(folder.name)
+        end_git_in(folder)
         trash.discard(host, folder)
     evict_bases(host)
     evict_checkouts(host)

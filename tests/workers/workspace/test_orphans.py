@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -122,6 +123,30 @@ def test_a_lost_question_leaves_no_work(engine: Engine) -> None:
     save_lost_work(job, engine.host)
 
     assert engine.sink.diffs == {}
+
+
+@contextlib.contextmanager
+def git_at_work_in(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Git as its worker left it: it waits for input that never comes."""
+    command = ["git", "hash-object", "--stdin"]
+    with subprocess.Popen(command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as git:
+        comm = Path(f"/proc/{git.pid}/comm")
+        eventually(lambda: comm.read_text() == "git\n", "git did not start")
+        yield git
+        git.kill()
+
+
+@pytest.mark.parametrize("then", ["saved", "discarded"])
+def test_git_that_outlived_its_worker_is_ended_before_the_work_is(engine: Engine, tmp_path: Path, then: str) -> None:
+    job = engine.job(WORK)
+    folder = lose(engine, job)
+    with git_at_work_in(folder / "ours.git") as left, git_at_work_in(tmp_path) as other:
+        if then == "saved":
+            save_lost_work(job, engine.host)
+        else:
+            discard_workspaces(engine.host, [folder])
+        assert left.wait(60) == -signal.SIGKILL
+        assert other.poll() is None
 
 
 def test_lost_work_is_tried_once_whatever_comes_of_it(engine: Engine) -> None:
