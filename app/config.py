@@ -211,10 +211,10 @@ class Settings:
     max_account_control_tasks: int = setting(
         2,
         "Maximum number of tasks of one account that control workers run at once: publications, webhooks, deliveries of "
-        "forges, comparisons and preflights. A control worker runs four, so that accounts whose forges and receivers do not "
-        "answer delay no others. A second one of an account, and any of an account whose forges were slow lately, starts "
-        "only while fewer than so many of all accounts run. So many comparisons, preflights and webhooks whose last "
-        "delivery failed run at once for all accounts together.",
+        "forges, comparisons, preflights and connections of accounts on forges. A control worker runs four, so that accounts "
+        "whose forges and receivers do not answer delay no others. A second one of an account, and any of an account whose forges were slow lately, starts "
+        "only while fewer than so many of all accounts run. So many comparisons, preflights, connections and webhooks "
+        "whose last delivery failed run at once for all accounts together.",
         values.ABOVE_ZERO,
     )
     max_shared_sessions: int = setting(

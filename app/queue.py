@@ -27,6 +27,7 @@ RUN_SESSION, PUBLISH, SWEEP_ALL = "sessions.run", "control.publish", "sweep.all"
 COLLECT_GARBAGE, CHECK_PULL_REQUESTS = "control.collect_garbage", "control.check_pull_requests"
 DELIVER_WEBHOOK, RUN_PREFLIGHT = "control.deliver_webhook", "control.run_preflight"
 COMPARE_SESSIONS, FOLLOW_FORGE = "control.compare_sessions", "control.follow_forge"
+CONNECT_FORGE_ACCOUNT = "control.connect_forge_account"
 MAX_WAITING_MESSAGES = 10_000
 REFRESH_MIRRORS = "refresh_mirrors"
 BACKOFF_SECONDS = 1.0

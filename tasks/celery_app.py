@@ -60,6 +60,7 @@ app.conf.imports = (
     "tasks.webhooks",
     "tasks.preflights",
     "tasks.comparisons",
+    "tasks.forge_accounts",
     "tasks.forge_deliveries",
     "tasks.sweep",
 )

@@ -15,6 +15,7 @@ from app.keys import SecretKeyChanged
 from app.queue import CHECK_PULL_REQUESTS, COLLECT_GARBAGE, PUBLISH
 from app.redaction.secrets import Secrets, redacted_logs
 from app.services import leases
+from app.services.accounts import forge_accounts
 from app.services.artifacts import garbage
 from app.services.forge_webhooks import failed_checks
 from app.services.publishing import base_drift, publication_attempts, pull_requests
@@ -47,9 +48,13 @@ def publish(self: Any, publication_id: str) -> None:
     """Claim a publication and publish it to the forge, or drop the message if it cannot be claimed."""
     with db.transaction():
         claim = publication_attempts.claim(uuid.UUID(publication_id))
-        secrets = secrets_of(claim.site) if claim else Secrets()
+        secrets = _secrets_of(claim) if claim else Secrets()
     if claim is not None:
         report(self, _publish(claim, secrets))
+
+
+def _secrets_of(claim: PublicationClaim) -> Secrets:
+    return secrets_of(claim.site, also=forge_accounts.known_tokens(claim.forge_accounts))
 
 
 def _publish(claim: PublicationClaim, secrets: Secrets) -> str | None:

@@ -10,6 +10,7 @@ import pytest
 
 from app.models.states import Forge
 from app.services.sites.forges import FORGES
+from workers.forges.identity import IDENTITIES
 from workers.forges.registry import ADAPTERS, CHECKS, DISCUSSIONS, ISSUES
 
 ROOT = Path(__file__).parents[1]
@@ -33,5 +34,7 @@ def test_the_web_process_loads_neither_engine_nor_tasks_nor_demonstration(module
 def test_the_api_offers_pull_requests_where_the_engine_can_open_them() -> None:
     assert set(FORGES) == set(Forge)
     assert {forge for forge, known in FORGES.items() if known.has_pull_requests} == set(ADAPTERS)
-    assert set(ADAPTERS) == set(DISCUSSIONS) == set(CHECKS), "the API offers these with pull requests"
+    assert set(ADAPTERS) == set(DISCUSSIONS) == set(CHECKS) == set(IDENTITIES), (
+        "the API offers these with pull requests"
+    )
     assert {forge for forge in ADAPTERS if FORGES[Forge(forge)].has_issues} == set(ISSUES)

@@ -54,6 +54,7 @@ def routes(app: Flask) -> Iterator[str]:
         "webhook_id": "id",
         "budget_id": "id",
         "member_id": "id",
+        "forge_account_id": "id",
     }
     for rule in app.url_map.iter_rules():
         if rule.endpoint.startswith(("to_docs", "console.")):

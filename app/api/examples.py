@@ -210,6 +210,25 @@ TOKEN = {
 }
 MEMBER = {**USER, "role": "member", "created_at": NOON, "disabled_at": None}
 CREATE_MEMBER = {"email": "ada@example.org", "full_name": "Ada Lovelace", "role": "member"}
+CONNECT_FORGE_ACCOUNT = {"forge": "github", "token": "github_pat_..."}
+PENDING_FORGE_ACCOUNT = {
+    "id": "0197c1de-0000-7000-8000-000000000013",
+    "forge": "github",
+    "forge_api_url": "https://api.github.com",
+    "state": "PENDING",
+    "login": None,
+    "name": None,
+    "email": None,
+    "failure": None,
+    "created_at": NOON,
+}
+FORGE_ACCOUNT = {
+    **PENDING_FORGE_ACCOUNT,
+    "state": "CONNECTED",
+    "login": "ada",
+    "name": "Ada Lovelace",
+    "email": "1815+ada@users.noreply.github.com",
+}
 UPLOAD = {"filename": "sketch.png", "content_type": "image/png", "size": 20480}
 UPLOAD_URL = {
     "upload_url": f"{BLOBS}/{FILE_KEY}?type=image%2Fpng&limit=10485760&length=20480&expires=1769861640&signature=...",

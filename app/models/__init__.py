@@ -9,6 +9,7 @@ from app.models.budget import Budget, Spending, SubjectSpending
 from app.models.comparison import Comparison
 from app.models.deployment import Counter, Fingerprint, HostAgent, LastRun
 from app.models.event import Event
+from app.models.forge_account import ForgeAccount
 from app.models.forge_webhook import ForgeDelivery, ForgeWebhook
 from app.models.hook import Hook, HookDelivery
 from app.models.idempotency_key import IdempotencyKey
@@ -32,6 +33,7 @@ __all__ = [
     "Counter",
     "Event",
     "Fingerprint",
+    "ForgeAccount",
     "ForgeDelivery",
     "ForgeWebhook",
     "Hook",

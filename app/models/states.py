@@ -161,6 +161,14 @@ class Forge(enum.StrEnum):
     NONE = "none"
 
 
+class ForgeAccountState(enum.StrEnum):
+    """Whether the forge has said whose account it is: not yet, it has, or it did not."""
+
+    PENDING = "PENDING"
+    CONNECTED = "CONNECTED"
+    FAILED = "FAILED"
+
+
 class SensitiveFiles(enum.StrEnum):
     """What happens to a change of files that run code elsewhere, or that decide who reviews: its pull request points to
     them, or it is not published."""

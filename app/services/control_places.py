@@ -1,7 +1,8 @@
 """The places of control workers: each account has one share of them, for all kinds of work that it has there.
 
-A place is a task that holds a row: a publication, a delivery of a forge, a webhook, a comparison or a preflight. A forge,
-a receiver or a repository that does not answer holds one for long, so no account gets all of them, whatever it asks for.
+A place is a task that holds a row: a publication, a delivery of a forge, a webhook, a comparison, a preflight or a
+connection to somebody's account on a forge. A forge, a receiver or a repository that does not answer holds one for long,
+so no account gets all of them, whatever it asks for.
 What has to wait for a place is dispatched when other work ends, and by each sweep.
 """
 
@@ -18,7 +19,7 @@ import sqlalchemy as sa
 
 from app import db, queue
 from app.config import settings
-from app.models import AgentRunner, Comparison, ForgeDelivery, Preflight, Publication, Webhook
+from app.models import AgentRunner, Comparison, ForgeAccount, ForgeDelivery, Preflight, Publication, Webhook
 from app.models.leased import Leased
 from app.models.short_task import EXPIRES_SECONDS, ShortTask
 from app.services import leases
@@ -30,8 +31,9 @@ _TASKS: dict[type[Work], str] = {
     Webhook: queue.DELIVER_WEBHOOK,
     Comparison: queue.COMPARE_SESSIONS,
     Preflight: queue.RUN_PREFLIGHT,
+    ForgeAccount: queue.CONNECT_FORGE_ACCOUNT,
 }
-_SHORT = (Comparison, Preflight)
+_SHORT = (Comparison, Preflight, ForgeAccount)
 _Kind = TypeVar("_Kind", bound=Work)
 
 

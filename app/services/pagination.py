@@ -6,7 +6,7 @@ import base64
 import datetime
 import json
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -17,6 +17,7 @@ from app import db
 from app.errors import invalid
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 COUNTED = 10_000
@@ -92,6 +93,13 @@ class Page(Generic[T]):
     next_cursor: str | None
     is_capped: bool = False
     """Whether the list has more rows than `total`."""
+
+    def map(self, view: Callable[[T], U]) -> Page[U]:
+        """The same page with what `view` makes of each item."""
+        return Page(
+            [view(each) for each in self.items],
+            *(self.number, self.per_page, self.total, self.next_cursor, self.is_capped),
+        )
 
 
 def find(listing: Listing[T], filters: dict[str, Any]) -> Page[T]:

@@ -25,10 +25,10 @@ def refuse_many(model: type[ShortTask], account_id: uuid.UUID, most: int, *, err
         raise TooMany(message, error_code=error_code, headers={"Retry-After": "5"})
 
 
-def begin(row: ShortTask, site: Site) -> bool:
-    """Claim a locked row, unless it was claimed before, there is no place for it now, or its site was deleted. Returns
-    whether it is claimed."""
-    if site.deleted_at is not None:
+def begin(row: ShortTask, site: Site | None = None) -> bool:
+    """Claim a locked row, unless it was claimed before, there is no place for it now, or its site, if it has one, was
+    deleted. Returns whether it is claimed."""
+    if site is not None and site.deleted_at is not None:
         # Nobody sees it any more, and others do not wait for it.
         end(row)
         return False

@@ -20,6 +20,7 @@ TASKS = {
     queue.RUN_PREFLIGHT: 1,
     queue.COMPARE_SESSIONS: 1,
     queue.FOLLOW_FORGE: 1,
+    queue.CONNECT_FORGE_ACCOUNT: 1,
     queue.SWEEP_ALL: 0,
     queue.COLLECT_GARBAGE: 0,
     queue.CHECK_PULL_REQUESTS: 0,

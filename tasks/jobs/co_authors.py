@@ -8,16 +8,18 @@ from urllib.parse import urlsplit
 
 from app.escaping import one_line
 from app.models import AgentRunnerSession, Site, User
+from tasks.jobs.people import People
 
 
-def trailers(sessions: Iterable[AgentRunnerSession], author: User, site: Site) -> str:
+def trailers(sessions: Iterable[AgentRunnerSession], author: User, people: People) -> str:
     """A line for each agent, each other user who wrote a prompt, and each person on the forge who asked for a session."""
     named: dict[str, None] = {}
     for session in sessions:
         if session.user_id != author.id:
-            named.setdefault(_trailer(session.user.full_name, session.user.email))
+            person = people.author(session.user)
+            named.setdefault(_trailer(person.name, person.email))
         if session.requested_by:
-            named.setdefault(_trailer(session.requested_by, _address(session.requested_by, site)))
+            named.setdefault(_trailer(session.requested_by, _address(session.requested_by, people.site)))
         for agent in session.agents:
             named.setdefault(_trailer(agent, f"{agent}@agent-runners.invalid"))
     return "\n".join(named)

@@ -19,6 +19,7 @@ from app.services.publishing.written_texts import Fit, fitting, write
 from tasks.jobs.artifact_io import diff_reader, lfs_reader
 from tasks.jobs.co_authors import trailers
 from tasks.jobs.credentials import credential_of, git_credential_of
+from tasks.jobs.people import People
 from workers.forges.apps import FETCH, PULL_REQUESTS, PULL_REQUESTS_WITH_STATUS, PUSH
 from workers.forges.base import CommitStatus
 from workers.processes.lifeline import Lifeline
@@ -37,20 +38,21 @@ def publish_job_of(claim: PublicationClaim, secrets: Secrets, lifeline: Lifeline
     assert runner.branch is not None
 
     fit = fitting(secrets)
+    people = People(site, claim.forge_accounts)
     committed = commit_messages.with_own_commit(claim.sessions)
-    changes = [_change_of(session, runner, fit) for session in committed]
+    changes = [_change_of(session, runner, fit, people) for session in committed]
     is_commit = publication.kind == PublicationKind.COMMIT
     # One commit of everything is by the person whose prompt began it.
     author = claim.sessions[0].user if publication.squash and claim.sessions else claim.user
     edited = commit_messages.is_edited(publication.diff_key, committed)
     held = claim.sessions if publication.squash else [] if edited else committed[-1:]
-    made_by = trailers(held, author, site)
+    made_by = trailers(held, author, people)
     message = f"{fit(publication.body)}\n\n{made_by}".strip() if is_commit and publication.body else None
     title = publication.title
     default = commit_messages.subject(fit(title)) if title else commit_messages.of_runner(runner, fit)
     last = Change(
-        author_name=one_line(author.full_name),
-        author_email=one_line(author.email),
+        author_name=people.author(author).name,
+        author_email=people.author(author).email,
         seconds=int(publication.created_at.timestamp()),
         message=message or (f"{default}\n\n{made_by}".strip() if publication.squash else default),
         diff=diff_reader(publication.diff_key),
@@ -74,7 +76,7 @@ def publish_job_of(claim: PublicationClaim, secrets: Secrets, lifeline: Lifeline
         landed=_landed_by(claim.landed, runner.base_sha) if claim.landed else None,
         squash=publication.squash,
         message=message,
-        pull_request=None if is_commit else _pull_request_of(claim, fit),
+        pull_request=None if is_commit else _pull_request_of(claim, fit, people),
         credential=git_credential_of(site, PUSH),
         read_lfs_object=lfs_reader(runner.id),
     )
@@ -108,7 +110,7 @@ def _record_push(publication_id: uuid.UUID, attempt: int, sha: str) -> None:
         publication_attempts.record_push(publication_id, attempt, sha)
 
 
-def _pull_request_of(claim: PublicationClaim, fit: Fit) -> PullRequestSpec:
+def _pull_request_of(claim: PublicationClaim, fit: Fit, people: People) -> PullRequestSpec:
     publication, runner, site = claim.publication, claim.runner, claim.site
     assert runner.branch is not None
     written = write(runner, claim.sessions, fit)
@@ -116,6 +118,7 @@ def _pull_request_of(claim: PublicationClaim, fit: Fit) -> PullRequestSpec:
         forge=site.forge.value,
         api_url=site.forge_api_url,
         token=credential_of(site, PULL_REQUESTS_WITH_STATUS if site.pr_status else PULL_REQUESTS) or "",
+        opener=people.opener(claim),
         base=runner.branch,
         default_title=written.title,
         before=written.before,
@@ -141,15 +144,15 @@ def _status_of(claim: PublicationClaim) -> CommitStatus:
     )
 
 
-def _change_of(session: AgentRunnerSession, runner: AgentRunner, fit: Fit) -> Change:
-    """The commit of one session. Its author is the user who created the session; the agent is a co-author, and so is
-    whoever asked for it on the forge."""
+def _change_of(session: AgentRunnerSession, runner: AgentRunner, fit: Fit, people: People) -> Change:
+    """The commit of one session. Its author is the user who created the session, by their own account on the forge if they
+    have connected one; the agent is a co-author, and so is whoever asked for it on the forge."""
     assert session.cumulative_diff_key and session.done_at
-    message = commit_messages.of_session(session, runner, fit)
+    message, author = commit_messages.of_session(session, runner, fit), people.author(session.user)
     return Change(
-        author_name=one_line(session.user.full_name),
-        author_email=one_line(session.user.email),
+        author_name=author.name,
+        author_email=author.email,
         seconds=int(session.done_at.timestamp()),
-        message=f"{message}\n\n{trailers([session], session.user, runner.site)}",
+        message=f"{message}\n\n{trailers([session], session.user, people)}",
         diff=diff_reader(session.cumulative_diff_key),
     )

@@ -47,6 +47,7 @@ def test_resources_of_another_account_are_not_found(app, api, join, make_done_ru
         "site_id": runner["site_id"],
         "token_id": token["id"],
         "member_id": token["user_id"],
+        "forge_account_id": created(api.post("/account/forge_accounts", {"forge": "github", "token": "a-token"}))["id"],
         "webhook_id": created(api.post("/webhooks", {"url": "https://hooks.example.org/"}))["id"],
         "delivery_id": token["id"],
     }

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from app import db
 from app.models import Event, WebhookDelivery
 from app.models.states import Scope
+from app.services.accounts import forge_accounts
 from tests.api.calling import created, ok
 from tests.console.browser import Browser
 
@@ -54,6 +55,21 @@ def test_members_are_added_change_roles_and_are_disabled(browser, api):
     assert again.status_code == 409 and 'value="bob@example.org"' in again.text
     refused = browser.post(f"/account/members/{ok(api.get('/me'))['id']}/role", role="viewer")
     assert refused.status_code == 409 and "no administrator left" in refused.text
+
+
+def test_an_account_on_a_forge_is_connected_and_removed(browser, api):
+    token = "a-token-of-ada"
+    assert browser.post("/account/forge_accounts", forge="github", token=token).status_code == 303
+    [made] = ok(api.get("/account/forge_accounts"))
+    page = browser.page("/account")
+    assert "a worker is asking" in page and "https://api.github.com" in page and token not in page
+    again = browser.post("/account/forge_accounts", forge="github", token=token)
+    assert again.status_code == 409 and "Remove it first" in again.text and token not in again.text
+    with db.transaction():
+        forge_accounts.fail(uuid.UUID(made["id"]), "forge_auth", "The forge <refused> it.")
+    assert "The forge &lt;refused&gt; it." in browser.page("/account")
+    assert browser.post(f"/account/forge_accounts/{made['id']}/remove").status_code == 303
+    assert ok(api.get("/account/forge_accounts")) == []
 
 
 def test_budgets_are_added_and_deleted(browser, api, make_site):

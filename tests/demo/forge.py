@@ -21,6 +21,7 @@ from app.demo.forge.repositories import git_environment
 
 TOKEN = "a-token-that-may-write"
 READ_ONLY_TOKEN = "a-token-that-may-read"
+TOKENS_OF_PEOPLE = {"ada": "a-token-of-ada-that-may-write", "grace": "a-token-of-grace-that-may-read"}
 ROOT = Path(__file__).parents[2]
 _numbers = itertools.count(1)
 
@@ -47,9 +48,11 @@ def _data(content: bytes) -> bytes:
 
 
 class DemoForge:
-    """Starts a forge. `url` serves git and pages, `api_url` the API; `token` may read and write."""
+    """Starts a forge. `url` serves git and pages, `api_url` the API; `token` may read and write, and so may that of Ada in
+    `tokens_of_people`. Grace may only read."""
 
     token = TOKEN
+    tokens_of_people = TOKENS_OF_PEOPLE
     read_only_token = READ_ONLY_TOKEN
 
     def __init__(self, root: Path, *options: str) -> None:
@@ -141,7 +144,8 @@ class DemoForge:
 
     def _started(self, port: int) -> tuple[subprocess.Popen[str], str]:
         command = [sys.executable, "-m", "tests.demo.faulty_forge", "--root", str(self.root), "--port", str(port)]
-        files = {"token": TOKEN, "read-only-token": READ_ONLY_TOKEN}
+        ada, grace = (f"{token} {login}" for login, token in TOKENS_OF_PEOPLE.items())
+        files = {"token": f"{TOKEN}\n{ada}\n", "read-only-token": f"{READ_ONLY_TOKEN}\n{grace}\n"}
         for name, token in files.items():
             (self.root / f".{name}").write_text(token)
         options = [f"--{name}-file={self.root / f'.{name}'}" for name in files]

@@ -45,6 +45,7 @@ class World:
     account_variables: list[str] = field(default_factory=list)
     budgets: list[str] = field(default_factory=list)
     members: list[str] = field(default_factory=list)
+    forge_accounts: list[str] = field(default_factory=list)
     preflights: list[tuple[str, str]] = field(default_factory=list)
     """Site and preflight."""
     comparisons: list[tuple[str, str]] = field(default_factory=list)
@@ -77,6 +78,10 @@ class World:
         # There is one for each period.
         self.budgets = [each["id"] for each in ok(admin.get("/budgets"))] or make("/budgets", budget)
         self.members = make("/account/members", *people)
+        # Few may be waiting for a worker.
+        own = {"forge": "github", "token": "a token of the test"}
+        known = [each["id"] for each in ok(admin.get("/account/forge_accounts"))]
+        self.forge_accounts = known or make("/account/forge_accounts", own)
 
     def add(self, runner: dict[str, Any], session_id: str | None = None) -> None:
         self.sessions.append((runner["id"], session_id or runner["latest_session_id"]))
@@ -94,6 +99,7 @@ class World:
             (("site_id", "preflight_id"), self.preflights),
             (("budget_id",), [(budget,) for budget in self.budgets]),
             (("member_id",), [(member,) for member in self.members]),
+            (("forge_account_id",), [(each,) for each in self.forge_accounts]),
             (("token_id",), [(token,) for token in self.tokens]),
             (("webhook_id",), [(webhook,) for webhook in self.webhooks]),
         ):

@@ -15,9 +15,9 @@ import sqlalchemy as sa
 
 from app import db, queue
 from app.models import Comparison, Publication
-from app.models.states import Scope, SessionState
+from app.models.states import Forge, Scope, SessionState
 from app.services import control_places
-from app.services.accounts import accounts
+from app.services.accounts import accounts, forge_accounts
 from app.services.artifacts import diffs
 from app.services.callers import Caller
 from app.services.execution import session_attempts
@@ -69,10 +69,13 @@ def everything(caller: Caller) -> Iterator[Claim]:
         publication_id = db.session.scalars(mine).one()
         compared = comparisons.request(caller, runner_id, second, first).row.id
         checked = preflights.request(caller, site.id, agent=None, branch=None, run_setup=False).row.id
+        url = f"https://{uuid.uuid4().hex}.example.org"
+        connected = forge_accounts.connect(caller, forge=Forge.GITEA, forge_api_url=url, token="a-token").row.id
         webhook = webhooks.create(caller, WebhookFields(url="https://receiver.example.org/"))[0].id
         delivered = deliver(caller, site.id)
     yield lambda: publication_attempts.claim(publication_id)
     yield lambda: comparisons.claim(compared)
+    yield lambda: forge_accounts.claim(connected)
     yield lambda: preflights.claim(checked)
     yield lambda: deliveries.claim(webhook)
     yield lambda: forge_deliveries.claim(delivered)
@@ -107,11 +110,11 @@ def take(claim: Claim) -> bool:
         return claim() is not None
 
 
-@pytest.mark.parametrize("first", [0, 3])
+@pytest.mark.parametrize("first", [0, 4])
 def test_an_account_that_does_its_worst_leaves_half_of_the_places(account, first):
     attacker, victim = account("mallory"), account("ada")
     asked = [list(everything(attacker)) for _ in range(2)]
-    attack = [claims[(first + kind) % 5] for kind in range(5) for claims in asked]
+    attack = [claims[(first + kind) % 6] for kind in range(6) for claims in asked]
     assert [take(claim) for claim in attack] == [True] * SHARE + [False] * (len(attack) - SHARE)
     assert [take(claim) for claim in list(everything(victim))[:1]] == [True]
     assert not any(map(take, attack))

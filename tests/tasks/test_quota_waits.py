@@ -15,6 +15,7 @@ from app.models.states import OnQuota, Scope, SessionState
 from app.services import callers
 from app.services.variables import variables
 from tasks.jobs import co_authors
+from tasks.jobs.people import People
 from tasks.sessions import run_session
 from tests.model_servers import ModelServer, directive, model_server
 from tests.tasks.conftest import read
@@ -87,7 +88,7 @@ def test_another_agent_goes_on_and_what_follows_says_which(
     done = read(session_id)
     assert (done.state, done.failure, done.agent) == (SessionState.DONE, None, "scripted")
     assert done.taken_over_by == {"agent": "shell", "model": "gpt-5"}
-    made_by = co_authors.trailers([done], done.user, Site(repo_url="https://example.org/a.git")).splitlines()
+    made_by = co_authors.trailers([done], done.user, People(Site(repo_url="https://example.org/a.git"))).splitlines()
     assert [line.partition(" <")[0] for line in made_by] == ["Co-authored-by: scripted", "Co-authored-by: shell"]
     later = read(follow(session_id, "cat > told"))
     assert (later.agent, later.taken_over_by) == ("scripted", None)

@@ -103,10 +103,10 @@ def authorization_of(token: str) -> str:
 class AzureRest(Rest):
     """Calls the API at the URL of an organization. Each request names the version of the API."""
 
-    def __init__(self, organization: str, token: str, host: Host, limits: Limits) -> None:
+    def __init__(self, organization: str, token: str, host: Host, limits: Limits, permission: str = PERMISSION) -> None:
         authorization = authorization_of(token)
         super().__init__(
-            "Azure DevOps", organization, token, host, limits, permission=PERMISSION, authorization=authorization
+            "Azure DevOps", organization, token, host, limits, permission=permission, authorization=authorization
         )
 
     def _send(

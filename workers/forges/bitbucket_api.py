@@ -38,7 +38,7 @@ class Repository:
         limits: Limits,
         permission: str = PERMISSION,
     ) -> None:
-        api, self.name = api_and_path(repo_url, api_url or _api_url(repo_url), "/2.0")
+        api, self.name = api_and_path(repo_url, api_url or default_api_url(repo_url), "/2.0")
         if self.name.count("/") != 1:
             raise no_repository("https://bitbucket.org/workspace/repository")
         authorization = basic(token) if ":" in token else None
@@ -97,6 +97,6 @@ def people_of(users: Sequence[Any]) -> list[dict[str, str]]:
     return [{"uuid": str(user["uuid"])} for user in users]
 
 
-def _api_url(repo_url: str) -> str | None:
+def default_api_url(repo_url: str) -> str | None:
     server = urlsplit(location(repo_url)[0]).netloc.lower()
     return "https://api.bitbucket.org" if server in _HOSTS else None

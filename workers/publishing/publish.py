@@ -6,6 +6,7 @@ any number of times, and there is still one branch and one pull request.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -18,7 +19,7 @@ from workers.job import Credential, Host, Secrets
 from workers.processes.lifeline import Lifeline
 from workers.publishing.commits import Change, Commits, Landed, MergeConflict, named, temporary_repository
 from workers.publishing.lfs_upload import upload_objects
-from workers.publishing.pull_requests import PullRequestSpec, add_to, mark, open_or_update, refuse_ended
+from workers.publishing.pull_requests import Opener, PullRequestSpec, add_to, mark, open_or_update, refuse_ended
 from workers.repository.git import GitFailed
 from workers.repository.mirror import Mirror
 from workers.repository.remote import Remote
@@ -120,8 +121,9 @@ class _Publication:
             self._push_own(commits, made)
             warning = f"> **Look closely:** this changes {', '.join(kinds)}.\n\n" if kinds else ""
             spec = replace(spec, sessions=warning + spec.sessions)
-        found = open_or_update(forge, spec, job.branch, job.lifeline)
-        warnings = [*lacks, *add_to(forge, found.number, spec.additions), *mark(forge, made, spec.status)]
+        as_opener = functools.partial(self._connect_as, spec)
+        found, doubts = open_or_update(forge, as_opener, spec, job.branch, job.lifeline)
+        warnings = [*lacks, *doubts, *add_to(forge, found.number, spec.additions), *mark(forge, made, spec.status)]
         return Published(made, found, tuple(warnings))
 
     def _sensitive_kinds(self, commits: Commits, base_sha: str, made: str) -> list[str]:
@@ -137,6 +139,9 @@ class _Publication:
 
     def _connect(self, spec: PullRequestSpec) -> Forge:
         return make_forge(spec.forge, self._job.repo_url, spec.api_url, spec.token, self._host)
+
+    def _connect_as(self, spec: PullRequestSpec, opener: Opener) -> Forge:
+        return self._connect(replace(spec, token=opener.token))
 
     def _push_own(self, commits: Commits, made: str) -> None:
         """Move the runner's own branch to `made`, replacing only commits that the runner pushed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,15 @@ from workers.job import Credential
 from workers.processes.lifeline import Lifeline
 from workers.publishing.description import new_description, updated_description
 
+_REFUSED = {
+    "forge_auth": "the forge refused the token of the connected account",
+    "forge_not_found": "the token of the connected account does not reach this repository",
+    # If that is not for the person's sake, it refuses the site as well, and then says so.
+    "forge_refused": "the forge does not let that account open it",
+    "secret_key_changed": "the token of the connected account was encrypted with another key",
+}
+_CONNECT_AGAIN = "Connect the account again with a token that may open pull requests here."
+
 
 @dataclass(frozen=True)
 class Additions:
@@ -19,6 +29,14 @@ class Additions:
     labels: tuple[str, ...] = ()
     reviewers: tuple[str, ...] = ()
     assignees: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Opener:
+    """The person who asked for a pull request, by the name that the forge has for them, and a token of theirs."""
+
+    login: str
+    token: Credential = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -46,6 +64,8 @@ class PullRequestSpec:
     status: CommitStatus | None = None
     """The status of what is pushed. None: it gets none."""
     token: Credential = field(default="", repr=False)
+    opener: Opener | None = None
+    """Who opens a new one. Everything else is done with `token`."""
 
 
 class PullRequestEnded(EngineError):
@@ -65,14 +85,20 @@ def refuse_ended(found: PullRequest) -> None:
         raise PullRequestEnded(found)
 
 
-def open_or_update(forge: Forge, spec: PullRequestSpec, branch: str, lifeline: Lifeline) -> PullRequest:
-    """Open the pull request of the branch, or update the existing one where it differs from `spec`."""
+def open_or_update(
+    forge: Forge, as_opener: Callable[[Opener], Forge], spec: PullRequestSpec, branch: str, lifeline: Lifeline
+) -> tuple[PullRequest, list[str]]:
+    """Open the pull request of the branch, or update the existing one where it differs from `spec`.
+
+    `as_opener` is the same repository as `forge`, with a token of the person who opens one. Returns a sentence, too, if
+    that could not be used.
+    """
     found = forge.find_pull_request(branch)
     if found is None:
         # If this process was frozen since the lookup, another attempt may have opened one meanwhile.
         lifeline.check()
         try:
-            return _open(forge, spec, branch)
+            return _open(forge, as_opener, spec, branch)
         except EngineError as error:
             found = forge.find_pull_request(branch) if error.code == "pull_request_exists" else None
             if found is None:
@@ -80,9 +106,9 @@ def open_or_update(forge: Forge, spec: PullRequestSpec, branch: str, lifeline: L
     refuse_ended(found)
     changes = _changes(found, spec, forge.body_characters)
     if not changes:
-        return found
+        return found, []
     lifeline.check()
-    return forge.update_pull_request(found.number, **changes)
+    return forge.update_pull_request(found.number, **changes), []
 
 
 def add_to(forge: Forge, number: int, additions: Additions) -> list[str]:
@@ -117,7 +143,21 @@ def mark(forge: Forge, sha: str, status: CommitStatus | None) -> list[str]:
     return []
 
 
-def _open(forge: Forge, spec: PullRequestSpec, branch: str) -> PullRequest:
+def _open(
+    forge: Forge, as_opener: Callable[[Opener], Forge], spec: PullRequestSpec, branch: str
+) -> tuple[PullRequest, list[str]]:
+    if spec.opener is None:
+        return _create(forge, spec, branch), []
+    try:
+        return _create(as_opener(spec.opener), spec, branch), []
+    except EngineError as error:
+        if error.code not in _REFUSED:
+            raise
+        warning = f"The pull request is not by {spec.opener.login}: {_REFUSED[error.code]}. {_CONNECT_AGAIN}"
+        return _create(forge, spec, branch), [warning]
+
+
+def _create(forge: Forge, spec: PullRequestSpec, branch: str) -> PullRequest:
     return forge.create_pull_request(
         branch=branch,
         base=spec.base,

@@ -91,6 +91,20 @@ class AsyncAccountCalls(AsyncTransport):
         """Remove a person, whose tokens are all revoked."""
         await self._call("DELETE", _member(member_id))
 
+    def forge_accounts(self) -> AsyncIterator[Json]:
+        """Your own accounts on forges."""
+        return self._pages("/account/forge_accounts")
+
+    async def connect_forge_account(self, forge: str, token: str, **fields: Any) -> Json:
+        """Connect your account on a forge. Get it until its `state` is CONNECTED or FAILED."""
+        return await self._post("/account/forge_accounts", {"forge": forge, "token": token, **fields})
+
+    async def get_forge_account(self, forge_account_id: str) -> Json:
+        return await self._get_json(_forge_account(forge_account_id))
+
+    async def remove_forge_account(self, forge_account_id: str) -> None:
+        await self._call("DELETE", _forge_account(forge_account_id))
+
     def tokens(self) -> AsyncIterator[Json]:
         """The tokens of the user, or of the account for an administrator, revoked ones too. Without their values."""
         return self._pages("/tokens")
@@ -134,6 +148,10 @@ class AsyncAccountCalls(AsyncTransport):
 
 def _member(member_id: str) -> str:
     return f"/account/members/{id_in_path(member_id)}"
+
+
+def _forge_account(forge_account_id: str) -> str:
+    return f"/account/forge_accounts/{id_in_path(forge_account_id)}"
 
 
 def _variable(variable_id: str) -> str:

@@ -92,6 +92,20 @@ class AccountCalls(Transport):
         """Remove a person, whose tokens are all revoked."""
         self._call("DELETE", _member(member_id))
 
+    def forge_accounts(self) -> Iterator[Json]:
+        """Your own accounts on forges."""
+        return self._pages("/account/forge_accounts")
+
+    def connect_forge_account(self, forge: str, token: str, **fields: Any) -> Json:
+        """Connect your account on a forge. Get it until its `state` is CONNECTED or FAILED."""
+        return self._post("/account/forge_accounts", {"forge": forge, "token": token, **fields})
+
+    def get_forge_account(self, forge_account_id: str) -> Json:
+        return self._get_json(_forge_account(forge_account_id))
+
+    def remove_forge_account(self, forge_account_id: str) -> None:
+        self._call("DELETE", _forge_account(forge_account_id))
+
     def tokens(self) -> Iterator[Json]:
         """The tokens of the user, or of the account for an administrator, revoked ones too. Without their values."""
         return self._pages("/tokens")
@@ -135,6 +149,10 @@ class AccountCalls(Transport):
 
 def _member(member_id: str) -> str:
     return f"/account/members/{id_in_path(member_id)}"
+
+
+def _forge_account(forge_account_id: str) -> str:
+    return f"/account/forge_accounts/{id_in_path(forge_account_id)}"
 
 
 def _variable(variable_id: str) -> str:

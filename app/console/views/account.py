@@ -1,4 +1,4 @@
-"""The account: tokens, members, webhooks and budgets."""
+"""The account: tokens, your accounts on forges, members, webhooks and budgets."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ from app.console.blueprint import bp, page
 from app.errors import AppError
 from app.schemas.base import PageQuery
 from app.schemas.budget import CreateBudgetBody
+from app.schemas.forge_account import ConnectForgeAccountBody
 from app.schemas.member import CreateMemberBody, UpdateMemberBody
 from app.schemas.token import CreateTokenBody
 from app.schemas.webhook import CreateWebhookBody
-from app.services.accounts import members, tokens
+from app.services.accounts import forge_accounts, members, tokens
 from app.services.accounts.members import MemberFields
 from app.services.budgets import budgets
 from app.services.budgets.budgets import BudgetFields, Whose
 from app.services.sites import sites
+from app.services.sites.forges import FORGES
 from app.services.webhooks import webhooks
 from app.services.webhooks.webhooks import WebhookFields
 
@@ -40,6 +42,8 @@ def show(error: AppError | None = None, secret: tuple[str, str] | None = None) -
         query = forms.load(PageQuery(), {})
         values: dict[str, Any] = {
             "tokens": [each for each in tokens.find_own(caller(), query).items if each.revoked_at is None],
+            "forge_accounts": forge_accounts.find(caller(), query).items,
+            "forges": {forge.value: FORGES[forge].name for forge in forge_accounts.CONNECTABLE},
             "members": members.find(caller(), query).items,
             "roles": members.ROLES,
             "own_id": caller().user_id,
@@ -88,6 +92,29 @@ def revoke_token(token_id: uuid.UUID) -> Response:
     with db.transaction():
         tokens.revoke(token_id, caller())
     return back("tokens")
+
+
+@bp.post("/account/forge_accounts")
+def connect_forge_account() -> Response:
+    try:
+        return _connect_forge_account()
+    except AppError as error:
+        return show(error)
+
+
+@limited("tokens")
+def _connect_forge_account() -> Response:
+    fields = forms.load(ConnectForgeAccountBody(), forms.filled("forge", "forge_api_url", "token"))
+    with db.transaction():
+        forge_accounts.connect(caller(), **fields)
+    return back("forge-accounts")
+
+
+@bp.post("/account/forge_accounts/<uuid:forge_account_id>/remove")
+def remove_forge_account(forge_account_id: uuid.UUID) -> Response:
+    with db.transaction():
+        forge_accounts.delete(caller(), forge_account_id)
+    return back("forge-accounts")
 
 
 @bp.post("/account/members")

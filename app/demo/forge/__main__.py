@@ -30,17 +30,22 @@ def main(make_app: Callable[[Forge], Flask] = create_app) -> None:
     parser.add_argument("--root", type=Path, required=True, help="folder of the repositories, <owner>/<name>.git")
     parser.add_argument("--port", type=int, default=0, help="port on loopback (default: any free port)")
     parser.add_argument(
-        "--token-file", type=Path, required=True, help="file with tokens that may read and write, one a line"
+        "--token-file",
+        type=Path,
+        required=True,
+        help="file with tokens that may read and write, one a line, each with the name of its owner behind it, or none",
     )
-    parser.add_argument("--read-only-token-file", type=Path, help="file with tokens that may only read, one a line")
+    parser.add_argument("--read-only-token-file", type=Path, help="file with tokens that may only read, as above")
     parser.add_argument(
         "--protect", action="append", default=[], metavar="BRANCH", help="branch that accepts no pushes, only merges"
     )
     parser.add_argument("--no-drafts", action="store_true", help="refuse drafts, as GitHub does on some plans")
     given = parser.parse_args()
     files = {given.read_only_token_file: False, given.token_file: True}
-    tokens = {token: may_write for file, may_write in files.items() if file for token in file.read_text().split()}
-    forge = Forge(given.root.resolve(), tokens, not given.no_drafts, given.protect)
+    lines = [(line.split(), may) for file, may in files.items() if file for line in file.read_text().splitlines()]
+    tokens = {words[0]: may for words, may in lines if words}
+    logins = {words[0]: words[1] for words, _ in lines if words[1:]}
+    forge = Forge(given.root.resolve(), tokens, not given.no_drafts, given.protect, logins)
     server = make_server("127.0.0.1", given.port, make_app(forge), threaded=True, request_handler=Handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     print(f"The demonstration forge listens at http://127.0.0.1:{server.server_port}", flush=True)

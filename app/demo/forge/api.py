@@ -10,7 +10,7 @@ from flask import Blueprint, Response, g, jsonify, request
 from werkzeug.exceptions import NotFound
 
 from app.demo.forge import pulls, shapes
-from app.demo.forge.forge import Refused, is_authenticated, may_write, readable_repository
+from app.demo.forge.forge import Refused, is_authenticated, login, may_write, readable_repository
 from app.demo.forge.paging import asked_page, page_of
 from app.demo.forge.pulls import Pull
 
@@ -35,7 +35,7 @@ def authorize(_: str | None, parts: dict[str, Any] | None) -> None:
 
 @api.get("/user")
 def get_user() -> dict[str, Any]:
-    return shapes.public_user(shapes.LOGIN)
+    return shapes.public_user(login() or shapes.LOGIN)
 
 
 @api.get("/repos/<owner>/<name>")

@@ -37,6 +37,7 @@ from app.demo.forge.issues_api import issues_api
 from app.demo.forge.lfs import lfs
 from app.demo.forge.pages import pages
 from app.demo.forge.smart_http import git
+from app.demo.forge.users import users
 from app.escaping import readable
 
 _PAGE_HEADERS = {
@@ -60,7 +61,7 @@ def create_app(serving: Forge) -> Flask:
     on_bitbucket = (bitbucket, bitbucket_checks, bitbucket_discussions)
     data_center = (bitbucket_data_center, bitbucket_data_center_checks, bitbucket_data_center_discussions)
     on_azure = (azure_devops, azure_checks, azure_discussions)
-    for blueprint in (*on_github, *elsewhere, *on_bitbucket, *data_center, *on_azure, git, lfs, pages):
+    for blueprint in (*on_github, *elsewhere, *on_bitbucket, *data_center, *on_azure, users, git, lfs, pages):
         app.register_blueprint(blueprint)
     app.register_error_handler(HTTPException, _refuse)
     app.after_request(_with_page_headers)

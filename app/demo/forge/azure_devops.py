@@ -210,7 +210,7 @@ def shape(pull: Pull) -> dict[str, Any]:
         "repository": repository_shape(g.repository),
         "pullRequestId": pull.number,
         "status": _STATES[pull.label],
-        "createdBy": identity_ref(shapes.LOGIN),
+        "createdBy": identity_ref(pull.author),
         "creationDate": pull.created_at,
         "title": pull.title,
         **description,

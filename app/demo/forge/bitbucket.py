@@ -245,7 +245,7 @@ def _shape(pull: Pull) -> dict[str, Any]:
         "summary": {"type": "rendered", **text},
         "state": _STATES[pull.label],
         "draft": pull.draft,
-        "author": person(shapes.LOGIN),
+        "author": person(pull.author),
         "source": _end(pull.head, pull.head_sha),
         "destination": _end(pull.base, pull.base_sha),
         "reviewers": [person(each) for each in pull.reviewers],

@@ -126,10 +126,12 @@ def update_pull(number: int) -> dict[str, Any]:
 
 @bitbucket_data_center.get("/api/latest/users")
 def list_users() -> dict[str, Any]:
-    """Those whose names contain `filter`, with a permission for a repository."""
+    """Those whose names contain `filter`, with a permission for a repository if one is named."""
     if may_write() is None:
         refuse(401, "You are not permitted to access this resource", "AuthorisationException")
     wanted, part = request.args.get("permission.1"), request.args.get("filter", "").lower()
+    if wanted is None:
+        return page([user(name) for name in pulls.PEOPLE if part in name])
     place = [request.args.get(f"permission.1.{name}", "") for name in ("projectKey", "repositorySlug")]
     repository = find(forge().root, *place)
     if wanted not in _PERMISSIONS or repository is None:
@@ -235,7 +237,7 @@ def _shape(pull: Pull) -> dict[str, Any]:
         **dates,
         "fromRef": _ref(pull.head, pull.head_sha),
         "toRef": _ref(pull.base, pull.base_sha),
-        "author": _participant(shapes.LOGIN, "AUTHOR"),
+        "author": _participant(pull.author, "AUTHOR"),
         "reviewers": [_participant(each, "REVIEWER") for each in pull.reviewers],
         "participants": [],
         "links": {"self": [{"href": place}]},

@@ -26,13 +26,15 @@ class Refused(HTTPException):
 
 @dataclass
 class Forge:
-    """Each of `tokens` may read every repository below `root`. It may also write if its value is true."""
+    """Each of `tokens` may read every repository below `root`. It may also write if its value is true. `logins` names the
+    people whom tokens belong to; all others are those of one user."""
 
     root: Path
     tokens: dict[str, bool] = field(repr=False)
     has_drafts: bool
     protected: list[str]
     """Branches that accept no push, in every repository."""
+    logins: dict[str, str] = field(default_factory=dict, repr=False)
     tokens_of_app: dict[str, Minted] = field(default_factory=dict, repr=False)
 
 
@@ -50,6 +52,11 @@ def may_write() -> bool | None:
     given = _token()
     known = {**forge().tokens, **({given: True} if of_app() else {})}
     return next((may for token, may in known.items() if hmac.compare_digest(token.encode(), given.encode())), None)
+
+
+def login() -> str | None:
+    """The person whom the request's token belongs to, if the forge was told."""
+    return forge().logins.get(_token())
 
 
 def of_app() -> Minted | None:

@@ -263,6 +263,7 @@ def _shape(pull: Pull) -> dict[str, Any]:
     return {
         "id": pull.number,
         "number": pull.number,
+        "user": person(pull.author),
         "html_url": f"{request.host_url}{g.repository.full_name}/pulls/{pull.number}",
         "state": pull.state,
         "merged": pull.merged_at is not None,

@@ -229,6 +229,7 @@ def shape(pull: Pull) -> dict[str, Any]:
         "title": pull.title,
         "description": pull.body,
         "labels": pull.labels,
+        "author": person(pull.author),
         "reviewers": [person(each) for each in pull.reviewers],
         "assignees": [person(each) for each in pull.assignees],
     }

@@ -11,7 +11,7 @@ from typing import Any
 
 from werkzeug.exceptions import NotFound
 
-from app.demo.forge.forge import Refused, forge
+from app.demo.forge.forge import Refused, forge, login
 from app.demo.forge.repositories import Repository
 
 _FILE, ISSUES_FILE = "pulls.json", "issues.json"
@@ -19,7 +19,7 @@ _NO_DRAFTS = "Draft pull requests are not supported in this repository."
 _MAX_CHARACTERS = {"title": 256, "body": 65_536}
 LABELS, TEAMS = ("agent", "bug"), ("backend",)
 PEOPLE = ("demo", "ada", "grace")
-"""The labels, teams and people of every repository. The first person is who makes all pull requests."""
+"""The labels, teams and people of every repository. The first person is whose tokens have no other owner."""
 # Changes run one at a time, so that the second of two concurrent ones sees the result of the first.
 lock = threading.RLock()
 
@@ -52,6 +52,7 @@ class Pull:
     assignees: list[str] = field(default_factory=list)
     version: int = 0
     """How often it has changed."""
+    author: str = PEOPLE[0]
 
     @property
     def is_open(self) -> bool:
@@ -101,7 +102,8 @@ def add(
     number = next_number(repository)
     # The ref is created first, because a pull request must not exist without its commits.
     repository.move(f"refs/pull/{number}/head", shas[0])
-    return save(repository, Pull(number, title, body, draft, head, base, *shas))
+    made = Pull(number, title, body, draft, head, base, *shas, author=login() or PEOPLE[0])
+    return save(repository, made)
 
 
 def next_number(repository: Repository) -> int:

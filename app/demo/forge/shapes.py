@@ -16,7 +16,7 @@ from app.demo.forge.pulls import Pull
 from app.demo.forge.repositories import Repository
 
 LOGIN = "demo"
-"""The one user, to whom all valid tokens belong."""
+"""The user to whom all valid tokens belong that have no other owner."""
 
 EPOCH = "2020-01-01T00:00:00Z"
 _LINKS = {
@@ -85,7 +85,7 @@ def pull_in_list(of: Repository, pull: Pull) -> dict[str, Any]:
         **itself,
         **{name: getattr(pull, name) for name in shown.split()},
         "_links": links,
-        "user": user(LOGIN),
+        "user": user(pull.author),
         "labels": [label(of, name) for name in pull.labels],
         "assignees": [user(name) for name in pull.assignees],
         "requested_reviewers": [user(name) for name in pull.reviewers],

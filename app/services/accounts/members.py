@@ -14,7 +14,7 @@ from app.errors import Conflict, NotFound, invalid
 from app.models import User
 from app.models.states import Role, Scope
 from app.services import audit, lookup, pagination
-from app.services.accounts import tokens
+from app.services.accounts import forge_accounts, tokens
 from app.services.callers import Caller, scope_within
 from app.services.pagination import Listing, Page
 from app.services.unset import UNSET, Unset
@@ -98,12 +98,13 @@ def update(caller: Caller, member_id: uuid.UUID, fields: MemberFields) -> User:
 
 
 def remove(caller: Caller, member_id: uuid.UUID) -> None:
-    """Disable a member and revoke all of its tokens. It stays in the list: runners name it.
+    """Disable a member, revoke all of its tokens and delete its accounts on forges. It stays in the list: runners name it.
 
     Raises `Conflict` if no administrator would be left.
     """
     update(caller, member_id, MemberFields(disabled=True))
     tokens.revoke_all(member_id)
+    forge_accounts.delete_all(member_id)
 
 
 def _require_administrator(account_id: uuid.UUID) -> None:

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from app import db, queue
-from app.models import AgentRunner, AgentRunnerSession, Publication, Site, User
+from app.models import AgentRunner, AgentRunnerSession, ForgeAccount, Publication, Site, User
 from app.models.states import PublicationKind, PublicationState
 from app.services import control_places, events, leases, lookup
+from app.services.accounts import forge_accounts
 from app.services.publishing import pull_requests
 from app.services.publishing.written_texts import lineage
 
@@ -32,6 +33,7 @@ class PublicationClaim:
 
     `sessions` are the head and its ancestors, the oldest first. `own_shas` are the commits that this runner pushed to
     the branch of its pull request, or was about to push when a worker died. Only these may be replaced on the branch.
+    `forge_accounts` are those of the people, on all servers of the site's kind of forge.
     """
 
     publication: Publication
@@ -42,6 +44,7 @@ class PublicationClaim:
     own_shas: frozenset[str]
     landed: Publication | None
     """The runner's latest commit to the same branch."""
+    forge_accounts: list[ForgeAccount]
 
 
 def claim(publication_id: uuid.UUID) -> PublicationClaim | None:
@@ -70,7 +73,9 @@ def claim(publication_id: uuid.UUID) -> PublicationClaim | None:
     user = db.session.get_one(User, publication.user_id)
     sessions, landed = lineage(publication.session_id), _find_landed(publication)
     own = own_shas(publication.agent_runner_id, publication.branch)
-    return PublicationClaim(publication, runner, runner.site, user, sessions, own, landed)
+    people = {user.id, *(session.user_id for session in sessions)}
+    connected = forge_accounts.find_connected(people, runner.site.forge)
+    return PublicationClaim(publication, runner, runner.site, user, sessions, own, landed, connected)
 
 
 def _release(publication: Publication, dispatch_in: float | None = None) -> None:

@@ -14,6 +14,8 @@ class Capabilities:
     """For people."""
     host: str | None = None
     """The public service, whose repositories are recognized by their address."""
+    api_url: str | None = None
+    """The API of the public service. None: there is none, or each organization has its own."""
     old_domain: str | None = None
     """The end of the hosts that the service had before, one for each organization."""
     git_user: str | None = "x-access-token"
@@ -32,16 +34,21 @@ class Capabilities:
 
 
 FORGES = {
-    Forge.GITHUB: Capabilities("GitHub", "github.com"),
+    Forge.GITHUB: Capabilities("GitHub", "github.com", "https://api.github.com"),
     # GitLab takes tokens of OAuth with this name only.
-    Forge.GITLAB: Capabilities("GitLab", "gitlab.com", git_user="oauth2"),
-    Forge.GITEA: Capabilities("Forgejo or Gitea", "codeberg.org"),
+    Forge.GITLAB: Capabilities("GitLab", "gitlab.com", "https://gitlab.com/api/v4", git_user="oauth2"),
+    Forge.GITEA: Capabilities("Forgejo or Gitea", "codeberg.org", "https://codeberg.org/api/v1"),
     Forge.AZURE_DEVOPS: Capabilities(
-        "Azure DevOps", "dev.azure.com", ".visualstudio.com", has_issues=False, tells_who_may_write=False
+        "Azure DevOps",
+        "dev.azure.com",
+        old_domain=".visualstudio.com",
+        has_issues=False,
+        tells_who_may_write=False,
     ),
     Forge.BITBUCKET: Capabilities(
         "Bitbucket Cloud",
         "bitbucket.org",
+        "https://api.bitbucket.org/2.0",
         git_user="x-token-auth",
         git_user_for_email="x-bitbucket-api-token-auth",
         has_issues=False,

@@ -36,10 +36,10 @@ def git_credential_of(site: Site) -> str | None:
     return f"Bearer {token}" if forge.git_user is None else f"{forge.git_user}:{token}"
 
 
-def secrets_of(site: Site, variables: Variables | None = None) -> Secrets:
+def secrets_of(site: Site, variables: Variables | None = None, also: Iterable[str] = ()) -> Secrets:
     """Every secret that may appear in the site's sessions: its access token, its variables, the agents' and our own.
 
-    `variables` are those of the site, which are otherwise read in the transaction in progress.
+    `variables` are those of the site, which are otherwise read in the transaction in progress; `also` are further secrets.
     """
     try:
         credential = credential_of(site)
@@ -48,7 +48,7 @@ def secrets_of(site: Site, variables: Variables | None = None) -> Secrets:
         credential = None
     variables = of_site(site) if variables is None else variables
     environment = {**own_secrets(settings()), **agent_environment(settings())}
-    return prepared(credential, tuple(environment.items()), tuple(variables.secret_values()))
+    return prepared(credential, tuple(environment.items()), (*variables.secret_values(), *also))
 
 
 def title_without(secrets: Secrets, title: str) -> str:

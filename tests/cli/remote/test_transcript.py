@@ -31,6 +31,7 @@ from app.models import (
     AgentRunnerSession,
     Budget,
     Event,
+    ForgeAccount,
     Hook,
     Preflight,
     Publication,
@@ -41,7 +42,7 @@ from app.models import (
     WebhookDelivery,
 )
 from app.models.states import PublicationKind, PublicationState, PullRequestState, Scope
-from app.services.accounts import tokens
+from app.services.accounts import forge_accounts, tokens
 from app.services.preflights import preflights
 from app.services.publishing import publication_attempts
 from app.services.publishing.pull_requests import PullRequestFacts
@@ -127,6 +128,9 @@ variables remove NPM_TOKEN
 budgets set --tokens 1000000
 budgets list
 budgets remove {budget}
+forge-accounts add github < not-to-be-shown & connected
+forge-accounts list
+forge-accounts remove {forge_account}
 tokens create ci --scope read
 tokens list
 tokens revoke {new_token}
@@ -178,6 +182,7 @@ COPIED: Mapping[str, Callable[[], str]] = {
     "delivered": _delivered,
     "delivery": lambda: _id(WebhookDelivery),
     "budget": lambda: _id(Budget),
+    "forge_account": lambda: _id(ForgeAccount),
     "new_token": lambda: _id(Token, Token.name == "ci"),
     "member": lambda: _id(User, User.email == "grace@example.org"),
     "account": lambda: _id(Account, Account.name == "Bob's team"),
@@ -196,6 +201,14 @@ def checked() -> None:
     record_id = _eventually(Preflight.id)
     with db.transaction():
         preflights.record(record_id, [{"name": "push", "status": "ok", "code": None, "message": "It may."}])
+    db.close()
+
+
+def connected() -> None:
+    """Play the control worker that asks the forge whose token it is."""
+    account_id = _eventually(ForgeAccount.id)
+    with db.transaction():
+        forge_accounts.succeed(account_id, login="ada", name="Ada Lovelace", email="ada@example.org")
     db.close()
 
 
@@ -255,6 +268,7 @@ def type_in(run_logged_out: Run, token: str, when_started: Any) -> Callable[...,
     players: Mapping[str, Callable[[], threading.Thread]] = {
         "done": lambda: when_started(diff=CHANGE, result="It is b now.", base_sha="0" * 40),
         "checked": lambda: _started(checked),
+        "connected": lambda: _started(connected),
         "published": lambda: _started(published),
     }
 

@@ -1,0 +1,123 @@
+"""People's own accounts on forges: a worker asks whose token it is, and work that they ask for is theirs there."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from app import db
+from app.models import AgentRunnerSession, ForgeAccount, User
+from app.models.states import Forge
+from app.services.accounts import forge_accounts
+from tasks.forge_accounts import connect_forge_account
+from tests.demo.forge import DemoForge
+from tests.tasks.test_pull_requests import Work
+
+FORGES = [Forge.GITHUB, Forge.GITLAB, Forge.GITEA, Forge.BITBUCKET, Forge.BITBUCKET_DATA_CENTER, Forge.AZURE_DEVOPS]
+
+
+@pytest.fixture
+def make_work(ask: Callable[..., uuid.UUID], configure: Callable[..., None], forge: DemoForge) -> Callable[..., Work]:
+    configure(ALLOW_HTTP="true", ALLOW_PRIVATE_ADDRESSES="true")
+    return lambda kind=Forge.GITHUB: Work(forge, ask("# Make one\necho one > a.txt; echo Did one."), kind)
+
+
+def connect(work: Work, kind: Forge, login: str) -> dict[str, Any] | None:
+    """Connect an account of Ada's with the token of that person on the forge; the failure, if there is one."""
+    token = work.forge.tokens_of_people.get(login, "a-token-of-nobody")
+    api_url = f"{work.forge.url}/ada" if kind == Forge.AZURE_DEVOPS else work.forge.url
+    with db.transaction():
+        made = forge_accounts.connect(work.ada, forge=kind, forge_api_url=api_url, token=token).row
+    connect_forge_account(str(made.id))
+    with db.transaction(read_only=True):
+        return forge_accounts.get(work.ada, made.id).failure
+
+
+def author_of(work: Work) -> tuple[str, str]:
+    sha = work.repository.branches()[work.runner.pr_branch or ""]
+    name, email, message = work.repository.git("log", "-1", "--format=%an%x00%ae%x00%B", sha).strip().split("\0")
+    assert "Co-authored-by: shell <shell@agent-runners.invalid>" in message
+    return name, email
+
+
+@pytest.mark.parametrize("kind", FORGES)
+def test_who_asks_is_the_author_of_the_pull_request_and_of_its_commits(
+    make_work: Callable[..., Work], kind: Forge
+) -> None:
+    work = make_work(kind)
+    assert connect(work, kind, "ada") is None
+    runner = work.publish()
+    assert work.pull["user"]["login"] == "ada" and runner.pr_warnings is None
+    name, email = author_of(work)
+    assert name.lower() == "ada" and email != "ada@example.org" and "ada" in email
+    work.follow_up("# Make two\necho two > a.txt")
+    # What is done later is done with the site's token, which this one could not do.
+    assert work.publish(title="Later").pr_warnings is None and work.pull["title"] == "Later"
+
+
+@pytest.mark.parametrize("kind", [Forge.GITHUB, Forge.GITLAB, Forge.GITEA])
+def test_where_the_forge_refuses_the_person_the_site_opens_it_and_says_so(
+    make_work: Callable[..., Work], kind: Forge
+) -> None:
+    work = make_work(kind)
+    connect(work, kind, "grace")
+    runner = work.publish()
+    assert work.pull["user"]["login"] == "demo"
+    [warning] = runner.pr_warnings or []
+    assert "not by grace: the forge refused the token" in warning and "Connect the account again" in warning
+    assert author_of(work)[0].lower() == "grace"
+
+
+def test_a_token_that_is_nobodys_fails_and_is_shown_nowhere(
+    make_work: Callable[..., Work], capfd: pytest.CaptureFixture[str]
+) -> None:
+    work = make_work()
+    failure = connect(work, Forge.GITHUB, "nobody")
+    assert failure is not None and failure["code"] == "forge_auth" and "Connect the account again" in failure["message"]
+    work.publish()
+    assert work.pull["user"]["login"] == "demo" and author_of(work) == ("Ada", "ada@example.org")
+    assert "a-token-of-nobody" not in str(failure) + str(capfd.readouterr())
+
+
+def test_the_token_is_in_no_log_no_text_and_no_row(
+    make_work: Callable[..., Work], capfd: pytest.CaptureFixture[str]
+) -> None:
+    work = make_work()
+    connect(work, Forge.GITHUB, "ada")
+    token = work.forge.tokens_of_people["ada"]
+    work.publish(title=f"Use {token}", body=f"It is {token}.")
+    assert token not in str(work.pull) and "[redacted]" in work.pull["title"]
+    with db.transaction(read_only=True):
+        rows = [db.session.execute(sa.text(f"SELECT * FROM {name}")).all() for name in ("events", "forge_accounts")]
+    assert token not in str(rows) + str(capfd.readouterr())
+
+
+def test_an_account_is_used_on_its_own_server_only(make_work: Callable[..., Work]) -> None:
+    work = make_work()
+    connect(work, Forge.GITHUB, "ada")
+    with db.transaction():
+        db.session.execute(sa.update(ForgeAccount).values(forge_api_url="https://git.example.org/api/v3"))
+    work.publish()
+    assert work.pull["user"]["login"] == "demo" and author_of(work) == ("Ada", "ada@example.org")
+
+
+def test_an_account_of_somebody_who_is_disabled_is_not_used(make_work: Callable[..., Work]) -> None:
+    work = make_work()
+    connect(work, Forge.GITHUB, "ada")
+    with db.transaction():
+        db.session.execute(sa.update(User).values(disabled_at=db.now()))
+    work.publish()
+    assert work.pull["user"]["login"] == "demo" and author_of(work) == ("Ada", "ada@example.org")
+
+
+def test_what_somebody_asked_for_on_the_forge_is_not_opened_by_who_allowed_it(make_work: Callable[..., Work]) -> None:
+    work = make_work()
+    connect(work, Forge.GITHUB, "ada")
+    with db.transaction():
+        db.session.execute(sa.update(AgentRunnerSession).values(requested_by="mallory"))
+    work.publish()
+    assert work.pull["user"]["login"] == "demo"
