@@ -78,6 +78,7 @@ def _compare(claim: Claim, secrets: Secrets) -> str | None:
         limits=limits_of(SessionLimits(EXPIRES_SECONDS)),
         store=lambda chunks: keys.append(store_comparison(runner.id, chunks)),
         credential=git_credential_of(site, FETCH),
+        partial_clone=site.partial_clone,
     )
     host = this_host(site.account_id)
     host = dataclasses.replace(host, fetch_timeout_seconds=min(host.fetch_timeout_seconds, _FETCH_SECONDS))

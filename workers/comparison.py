@@ -41,6 +41,7 @@ class ComparisonJob:
     store: Callable[[Iterable[bytes]], None] = field(repr=False)
     credential: Credential | None = field(default=None, repr=False)
     base_sha: str | None = None
+    partial_clone: bool = False
 
 
 def compare_sessions(job: ComparisonJob, host: Host) -> bool:
@@ -52,9 +53,10 @@ def compare_sessions(job: ComparisonJob, host: Host) -> bool:
     mirror = Mirror(host, job.site_id, job.lifeline)
     try:
         bases = [mirror.obtain_base(replace(job, base_sha=side.base_sha))[0] for side in (job.old, job.new)]
-        with temporary_repository(host, mirror.directory, job.secrets, job.lifeline, "diff") as commits:
+        with temporary_repository(host, mirror.contents(job), job.secrets, job.lifeline, "diff") as commits:
             sides = zip(bases, (job.old, job.new), strict=True)
             old, new = [commits.tree(base_sha, side.diff) for base_sha, side in sides]
+            commits.contents.of_diff(commits.git, old, new)
             (commits.git.directory / "info").mkdir(exist_ok=True)
             with tempfile.TemporaryFile(dir=commits.git.directory) as file:
                 with closing(Objects(commits.git)) as objects:

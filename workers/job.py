@@ -229,6 +229,8 @@ class Job:
     """The files that what setup leaves depends on. None: everything that it sees. Empty: it is not used again."""
     sparse_paths: tuple[str, ...] = ()
     """The folders that are checked out, with the files beside them on the way to the root. Empty: everything."""
+    partial_clone: bool = False
+    """Whether only the contents of files are fetched that are needed."""
     allow_agent_configuration: bool = False
     """Whether the repository's configuration files for agents, which can run code, take effect."""
     needs_default_branch: bool = False

@@ -60,7 +60,7 @@ def _rebase(job: Job, host: Host, file: IO[bytes]) -> Generator[Event, None, Out
     old, branch = mirror.obtain_base(job)
     new, _ = mirror.obtain_base(replace(job, base_sha=None, sha=None))
     yield Progress("saving")
-    with temporary_repository(host, mirror.directory, job.secrets, job.lifeline, "diff") as commits:
+    with temporary_repository(host, mirror.contents(job), job.secrets, job.lifeline, "diff") as commits:
         behind_by = int(commits.git.line("rev-list", "--count", f"{old}..{new}"))
         message = f"The work was based on {old[:12]}. The branch has {behind_by:,} commits more."
         with _compared(commits, new) as trees:

@@ -58,6 +58,7 @@ SITE = {
     "setup_command": None,
     "setup_cache_files": None,
     "sparse_paths": None,
+    "partial_clone": False,
     "protected_branches": ["main"],
     "egress_hosts": [],
     "allow_agent_configuration": False,

@@ -43,6 +43,8 @@ class Site(Updated, Base):
     not used again."""
     sparse_paths: Mapped[list[str] | None]
     """The folders that sessions check out, with the files beside them on the way to the root. None or empty: everything."""
+    partial_clone: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
+    """Whether fetches leave out contents of files that no session needs."""
     protected_branches: Mapped[list[str] | None]
     egress_hosts: Mapped[list[str]] = mapped_column(default=list)
     allow_agent_configuration: Mapped[bool] = mapped_column(default=False, server_default=sa.false())

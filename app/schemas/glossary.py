@@ -165,6 +165,7 @@ FIELDS = {
     "short_to": "Short for `created_at_to`.",
     "site_id": "The site, that is the repository, that is worked on.",
     "sparse_paths": "Folders of the repository that sessions check out, with the files beside them on the way to the root. Null or empty: everything.",
+    "partial_clone": "Whether workers fetch only the contents of files that sessions need, which is much less of a huge repository. Default: false.",
     "site_name": "The site's name.",
     "size": "The file's size in bytes. If it is given, the upload must have exactly this size.",
     "squash": "Make one commit of everything, not one for each session. Default: false.",

@@ -74,6 +74,7 @@ class UpdateSiteBody(Body):
         validate=items(100),
         metadata={"example": ["services/shop", "libs"]},
     )
+    partial_clone = Flag()
     protected_branches = fields.List(
         Text(255, least=1),
         allow_none=True,
@@ -141,6 +142,7 @@ class SiteSchema(Schema):
     setup_command = fields.String(required=True, allow_none=True)
     setup_cache_files = fields.List(fields.String(), required=True, allow_none=True)
     sparse_paths = fields.List(fields.String(), required=True, allow_none=True)
+    partial_clone = fields.Boolean(required=True)
     protected_branches = fields.List(fields.String(), required=True, attribute="protected")
     egress_hosts = fields.List(fields.String(), required=True)
     allow_agent_configuration = fields.Boolean(required=True)

@@ -1,7 +1,7 @@
 """People's own accounts on forges
 
 Revision ID: 0069
-Revises: 0067
+Revises: 0068
 Create Date: 2026-11-29 19:00:00.000000
 """
 
@@ -10,7 +10,7 @@ from alembic import op
 
 
 revision = '0069'
-down_revision = '0067'
+down_revision = '0068'
 branch_labels = None
 depends_on = None
 

@@ -78,6 +78,7 @@ def publish_job_of(claim: PublicationClaim, secrets: Secrets, lifeline: Lifeline
         message=message,
         pull_request=None if is_commit else _pull_request_of(claim, fit, people),
         credential=git_credential_of(site, PUSH),
+        partial_clone=site.partial_clone,
         read_lfs_object=lfs_reader(runner.id),
     )
 
@@ -94,6 +95,7 @@ def drift_job_of(check: Check, secrets: Secrets, lifeline: Lifeline) -> DriftJob
         secrets=secrets,
         lifeline=lifeline,
         credential=git_credential_of(check.site, FETCH),
+        partial_clone=check.site.partial_clone,
     )
 
 

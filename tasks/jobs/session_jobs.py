@@ -63,6 +63,7 @@ def job_of(
         setup_command=site.setup_command,
         setup_cache_files=None if site.setup_cache_files is None else tuple(site.setup_cache_files),
         sparse_paths=tuple(site.sparse_paths or ()),
+        partial_clone=site.partial_clone,
         allow_agent_configuration=site.allow_agent_configuration,
         egress_hosts=tuple(site.egress_hosts),
         attachments=tuple(Attachment(Path(key).name, file_reader(key)) for key in session.attached_file_keys),

@@ -99,6 +99,7 @@ def _refresh(site: Site) -> bool:
                 site.repo_url,
                 site.default_branch,
                 tuple(site.sparse_paths or ()),
+                site.partial_clone,
                 git_credential_of(site, FETCH),
             )
             # Fetches are limited by their own timeout. This ends what they leave if this process is killed.

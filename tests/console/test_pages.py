@@ -509,6 +509,7 @@ def test_a_site_is_created_changed_and_deleted(browser, api):
         "fallback_agents": "codex, claude:sonnet",
         "setup_cache_files": "package-lock.json\r\n",
         "sparse_paths": "services/shop\r\nlibs\r\n",
+        "partial_clone": "on",
     }
     assert browser.post(f"/sites/{site['id']}", **kept).status_code == 303
     site = ok(api.get(f"/sites/{site['id']}"))
@@ -519,12 +520,14 @@ def test_a_site_is_created_changed_and_deleted(browser, api):
     page = browser.page(f"/sites/{site['id']}")
     assert 'value="codex, claude:sonnet"' in page and ">package-lock.json</textarea>" in page
     assert ">services/shop\nlibs</textarea>" in page
+    assert site["partial_clone"] and 'name="partial_clone" checked' in page
     browser.post(f"/sites/{site['id']}", repo_url=site["repo_url"], always_sets_up="on")
     assert ok(api.get(f"/sites/{site['id']}"))["setup_cache_files"] == []
     assert 'name="always_sets_up" checked' in browser.page(f"/sites/{site['id']}")
     browser.post(f"/sites/{site['id']}", repo_url=site["repo_url"])
     site = ok(api.get(f"/sites/{site['id']}"))
     assert site["setup_cache_files"] is None and site["fallback_agents"] is None and site["sparse_paths"] is None
+    assert site["partial_clone"] is False
     refused = browser.post(f"/sites/{site['id']}", repo_url="ext::sh -c x")
     assert refused.status_code == 422 and "ext::sh -c x" in refused.text
     browser.post(f"/sites/{site['id']}/delete")

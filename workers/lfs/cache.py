@@ -18,7 +18,7 @@ from typing import IO
 
 from workers.job import Host
 from workers.lfs.pointers import Pointer
-from workers.repository.mirror import plain_name
+from workers.repository.plain_name import plain_name
 
 FOLDER = "lfs"
 _KEPT_SECONDS, _KEPT_BYTES = 7 * 86_400.0, 20 * 1024**3

@@ -26,6 +26,7 @@ from workers.processes.leftovers import end_git_in
 from workers.processes.lifeline import Lifeline
 from workers.publishing.signing import NotSigned, sign
 from workers.repository.alternates import init_with_alternates
+from workers.repository.contents import Contents
 from workers.repository.forbidden import find_forbidden
 from workers.repository.git import Git, GitFailed
 from workers.repository.objects import Objects
@@ -83,8 +84,8 @@ class Landed:
 class Commits:
     """Makes commits in `git`, whose directory is bare and used for nothing else. `host` says who commits, and signs."""
 
-    def __init__(self, git: Git, secrets: Secrets, host: Host) -> None:
-        self.git = git
+    def __init__(self, git: Git, secrets: Secrets, host: Host, contents: Contents) -> None:
+        self.git, self.contents = git, contents
         self._secrets, self._host = secrets, host
 
     def chain(self, base_sha: str, changes: Sequence[Change], message: str | None = None) -> str:
@@ -132,6 +133,7 @@ class Commits:
         with tempfile.TemporaryFile(dir=self.git.directory) as patch:
             for chunk in diff():
                 patch.write(chunk)
+            self.contents.of_patch(base_sha, patch)
             return apply_patch(self.git, base_sha, patch)
 
     def tree_of(self, commit: str) -> str:
@@ -203,6 +205,7 @@ class Commits:
     def merge(self, ours: str, theirs: str) -> str:
         """The tree of the merge of both commits; raises `MergeConflict` with the files that conflict."""
         output = b""
+        self.contents.of_merge(self.git, ours, theirs)
         try:
             for chunk in self.git.stream("merge-tree", "--write-tree", "-z", "--name-only", ours, theirs):
                 output += chunk
@@ -234,9 +237,9 @@ def _conflict(output: str) -> MergeConflict:
 
 @contextlib.contextmanager
 def temporary_repository(
-    host: Host, mirror: Path, secrets: Secrets, lifeline: Lifeline, stage: Stage = "publish"
+    host: Host, contents: Contents, secrets: Secrets, lifeline: Lifeline, stage: Stage = "publish"
 ) -> Iterator[Commits]:
-    """A temporary bare git directory on top of the mirror's objects. Its errors have that stage."""
+    """A temporary bare git directory on top of the objects of the mirror that `contents` obtains. Its errors have that stage."""
     folder = host.work_dir / "publications"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     _remove_orphans(folder)
@@ -247,8 +250,8 @@ def temporary_repository(
     deadline = time.monotonic() + limits.seconds
     git = Git(directory, lifeline, stage, index=directory / "index", deadline=deadline, limits=limits)
     try:
-        init_with_alternates(git, mirror)
-        yield Commits(git, secrets, host)
+        init_with_alternates(git, contents.mirror)
+        yield Commits(git, secrets, host, contents)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
         os.close(held)

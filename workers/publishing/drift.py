@@ -26,6 +26,7 @@ class DriftJob:
     lifeline: Lifeline
     credential: Credential | None = field(default=None, repr=False)
     sha: None = None
+    partial_clone: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def measure_drift(job: DriftJob, host: Host) -> Drift:
     mirror = Mirror(host, job.site_id, job.lifeline)
     base_sha, _ = mirror.obtain_base(job)
     tip, _ = mirror.obtain_base(replace(job, base_sha=None))
-    with temporary_repository(host, mirror.directory, job.secrets, job.lifeline) as commits:
+    with temporary_repository(host, mirror.contents(job), job.secrets, job.lifeline) as commits:
         behind_by = int(commits.git.line("rev-list", "--count", f"{base_sha}..{tip}"))
         if not behind_by or job.diff is None:
             return Drift(tip, behind_by)

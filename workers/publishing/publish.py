@@ -20,8 +20,9 @@ from workers.processes.lifeline import Lifeline
 from workers.publishing.commits import Change, Commits, Landed, MergeConflict, named, temporary_repository
 from workers.publishing.lfs_upload import upload_objects
 from workers.publishing.pull_requests import Opener, PullRequestSpec, add_to, mark, open_or_update, refuse_ended
-from workers.repository.git import GitFailed
+from workers.repository.git import Access, GitFailed
 from workers.repository.mirror import Mirror
+from workers.repository.partial import access_to_push, source_of
 from workers.repository.remote import Remote
 
 _MAX_PUSHES = 5
@@ -62,6 +63,7 @@ class PublishJob:
     pull_request: PullRequestSpec | None = None
     credential: Credential | None = field(default=None, repr=False)
     sha: str | None = None
+    partial_clone: bool = False
     read_lfs_object: Callable[[str], Iterator[bytes]] | None = field(default=None, repr=False)
     """Reads the content of a file of Git LFS that a session of the runner stored, see `Job`."""
 
@@ -111,7 +113,10 @@ class _Publication:
         if job.landed is not None:
             # The runner may have been rebased since.
             mirror.obtain_base(replace(job, branch=job.base_branch, base_sha=job.landed.base_sha))
-        with temporary_repository(self._host, mirror.directory, job.secrets, job.lifeline) as commits:
+        contents = mirror.contents(job)
+        with temporary_repository(self._host, contents, job.secrets, job.lifeline) as commits:
+            # The check of what is published reads some of them.
+            contents.of_git(base_sha)
             changes = (job.last,) if job.squash else job.changes
             made = commits.chain(base_sha, changes, job.message)
             kinds = self._sensitive_kinds(commits, base_sha, made)
@@ -218,8 +223,10 @@ class _Publication:
 
     def _fetch(self, commits: Commits) -> str:
         """Fetch the branch and return its tip, which may be newer than the one that was listed."""
+        source = source_of(self._remote, commits.git.directory)
         options = ("--quiet", "--no-tags", "--no-write-fetch-head", "--update-shallow", *self._remote.options)
-        self._run_remote(commits, "fetch", *options, "--", self._remote.url, f"+{self._ref}:{_FETCHED_REF}")
+        arguments = ("fetch", *options, *source.options, "--", source.name, f"+{self._ref}:{_FETCHED_REF}")
+        self._run_remote(commits, *arguments, access=source.access)
         return commits.git.line("rev-parse", "--verify", _FETCHED_REF)
 
     def _push(self, commits: Commits, sha: str, expected: str | None) -> None:
@@ -232,6 +239,7 @@ class _Publication:
                 commits,
                 *("push", "--porcelain", "--no-verify", lease, *receive),
                 *("--", self._remote.url, f"{sha}:{self._ref}"),
+                access=access_to_push(self._remote, commits.git.directory),
             )
         except EngineError as error:
             # Git compares with the tip that the server sent as the push began. If the branch moved after that, by the
@@ -250,12 +258,12 @@ class _Publication:
             '& write").'
         )
 
-    def _run_remote(self, commits: Commits, *arguments: str) -> str:
+    def _run_remote(self, commits: Commits, *arguments: str, access: Access | None = None) -> str:
         """Run a git command that contacts the forge; raises EngineError with a message for a person."""
         output = b""
         try:
             for chunk in commits.git.stream(
-                *arguments, access=self._remote.access, timeout=self._host.fetch_timeout_seconds
+                *arguments, access=access or self._remote.access, timeout=self._host.fetch_timeout_seconds
             ):
                 output += chunk
         except GitFailed as failed:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import difflib
 import itertools
-from collections.abc import Generator, Iterator
+import tempfile
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
+from typing import IO
 
 from workers.errors import EngineError
 from workers.repository.branch_names import is_branch_name
 from workers.repository.git import Git, GitFailed, OverLimit
+from workers.repository.partial import source_of
 from workers.repository.remote import Remote
 from workers.repository.trees import fields_of
 
@@ -23,6 +26,10 @@ _FETCH = (
     "--update-shallow",
 )
 _EMPTY = "It is empty. Push a first commit, then try again."
+_NO_CONTENT = (
+    "The server lacks the content of a file that the repository names, or does not give it by its id. Run git fsck in the "
+    "repository; if it is well, set the site's partial_clone to false."
+)
 # How many branches a missing name is compared with, and how many similar ones the error lists.
 MOST_LISTED = 5_000
 _MAX_COMPARED, _MAX_SUGGESTED = 10_000, 3
@@ -83,13 +90,31 @@ class Fetch:
         """Fetch one commit by its full id. Many servers allow this for any commit that a branch reaches."""
         self._fetch(sha)
 
+    def contents(self, ids: Iterable[bytes]) -> None:
+        """Fetch files by their ids into a partial mirror. Raises EngineError `content_missing` if the server refuses one."""
+        with tempfile.TemporaryFile(dir=self._git.directory) as stdin:
+            stdin.writelines(id + b"\n" for id in ids)
+            stdin.seek(0)
+            try:
+                self._run(stdin=stdin)
+            except EngineError as error:
+                if error.code != "base_gone":
+                    raise
+                raise EngineError("content_missing", "checkout", _NO_CONTENT) from error
+
     def _fetch(self, what: str) -> None:
         # Every tip is stored under one fixed name, so that branches `a` and `a/b` of two repositories cannot collide.
         # Git exits with 0 and a warning when it refuses to set a ref, so the tip of an earlier fetch is removed first.
         (self._git.directory / _TIP).unlink(missing_ok=True)
-        arguments = (*_FETCH, *self._remote.options, "--", self._remote.url, f"+{what}:{_TIP}")
+        self._run(f"+{what}:{_TIP}")
+
+    def _run(self, *what: str, stdin: IO[bytes] | None = None) -> None:
+        """Run `git fetch` for these refs, or with the option to read them from `stdin`."""
         with self._translated():
-            self._git.run(*arguments, access=self._remote.access, timeout=self._timeout)
+            source = source_of(self._remote, self._git.directory, has_haves=stdin is None)
+            options = [*source.options, *self._remote.options, *(["--stdin"] if stdin else [])]
+            arguments = (*_FETCH, *options, "--", source.name, *what)
+            self._git.run(*arguments, stdin=stdin, access=source.access, timeout=self._timeout)
 
     def _branch_not_found(self, name: str) -> EngineError:
         """The error for a missing branch, with the default branch and similar names."""
@@ -162,3 +187,13 @@ def translate_timeout() -> Iterator[None]:
     except TimeoutError:
         message = "The repository did not answer in time. Try again, or raise AGENT_RUNNERS_FETCH_TIMEOUT_SECONDS."
         raise EngineError("fetch_timeout", "checkout", message, retryable=True) from None
+
+
+@contextlib.contextmanager
+def ignoring(code: str) -> Iterator[None]:
+    """Ignore an EngineError with this code."""
+    try:
+        yield
+    except EngineError as error:
+        if error.code != code:
+            raise

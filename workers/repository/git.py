@@ -223,11 +223,11 @@ class Git:
         return {
             **_inherited(),
             "HOME": os.devnull,
-            "LC_ALL": "C",
-            "LANGUAGE": "C",
+            **dict.fromkeys(("LC_ALL", "LANGUAGE"), "C"),
             "GIT_CONFIG_NOSYSTEM": "1",
             "GIT_CONFIG_GLOBAL": os.devnull,
             "GIT_ATTR_NOSYSTEM": "1",
+            "GIT_NO_LAZY_FETCH": "1",
             "GIT_TERMINAL_PROMPT": "0",
             "GIT_ASKPASS": "",
             "GIT_SSH_COMMAND": shlex.join(["ssh", *(f"-o{each}" for each in (*_SSH_OPTIONS, *access.ssh_options))]),

@@ -9,61 +9,36 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar
+from typing import TypeVar
 
 from workers.errors import EngineError
-from workers.job import Credential, Host
+from workers.job import Host
 from workers.limits.budget import Budget
 from workers.limits.git_limits import remote_limits
 from workers.processes.lifeline import Lifeline
 from workers.repository.alternates import is_borrowed
 from workers.repository.branch_names import check_branch
-from workers.repository.fetch import Fetch
-from workers.repository.git import Git, GitFailed, OverLimit
+from workers.repository.commit_request import Base, CommitRequest
+from workers.repository.contents import Contents, find_missing
+from workers.repository.damage import can_read, may_be_damage
+from workers.repository.fetch import Fetch, ignoring
+from workers.repository.git import Git, GitFailed
+from workers.repository.mirror_files import init_mirror, merge_packs, remove_leftovers, remove_path
 from workers.repository.mirror_lock import mirror_lock
 from workers.repository.object_format import ID, ID_LENGTHS, other_format
+from workers.repository.partial import is_partial, prepare_fetch
+from workers.repository.plain_name import plain_name
 from workers.repository.remote import Remote
 
 log = logging.getLogger(__name__)
 
 _FULL_SHA = re.compile(ID)
 _ANY_SHA = re.compile(r"[0-9a-fA-F]{7,64}")
-# What git says when the remote or the network failed, rather than the mirror.
-_OF_REMOTE = (
-    *("unable to access", "ould not read from remote", "hung up", "RPC failed", "does not appear to be", "early EOF"),
-    *("expected flush", "protocol error", "unable to connect", "not found", "disconnect", "remote error"),
-)
-# With this many packs looking up an object becomes slow, so small packs are merged.
-_MAX_PACKS = 24
 Fetched = TypeVar("Fetched")
-
-
-class CommitRequest(Protocol):
-    """Which commit of which repository is wanted. `Job` is one. `base_sha` wins over `sha`, and `sha` over the tip of
-    the branch. Without a `branch`, it is the remote's default branch."""
-
-    @property
-    def repo_url(self) -> str: ...
-    @property
-    def credential(self) -> Credential | None: ...
-    @property
-    def branch(self) -> str | None: ...
-    @property
-    def sha(self) -> str | None: ...
-    @property
-    def base_sha(self) -> str | None: ...
-
-
-class Base(NamedTuple):
-    """The base of an attempt: a commit that is in the mirror and stays there, and the branch that was asked for."""
-
-    sha: str
-    branch: str
 
 
 class Mirror:
@@ -100,18 +75,20 @@ class Mirror:
                 "checkout",
                 f"{wanted!r} is not a commit id. Use the full or abbreviated id of a commit.",
             )
-        if wanted and request.branch is not None and self._keeps(wanted):
+        if wanted and request.branch is not None and self._keeps(wanted) and not self._becomes_whole(request):
             return Base(wanted, request.branch)
         remote = Remote(request.repo_url, request.credential, self._host)
         if request.branch is not None:
             check_branch(request.branch)
         with self._lock():
+            if self._becomes_whole(request):
+                return self._make_anew(wanted, request, remote)
             try:
-                return self._obtain(wanted, request.branch, remote)
+                return self._obtain(wanted, request, remote)
             except (EngineError, OSError) as error:
-                if isinstance(error, EngineError) and not _may_be_damage(error):
+                if isinstance(error, EngineError) and not may_be_damage(error):
                     raise
-                return self._replace(wanted, request.branch, remote, error)
+                return self._replace(wanted, request, remote, error)
 
     def repair(self, request: CommitRequest, failed: GitFailed) -> None:
         """Recreate the mirror if what it has of the requested base cannot be read. Otherwise raise `failed`.
@@ -119,11 +96,15 @@ class Mirror:
         `obtain_base` does not read a base that it finds in the mirror.
         """
         assert request.base_sha is not None
-        if self._can_read(request.base_sha):
+        if can_read(self._git, request.base_sha):
             raise failed
         remote = Remote(request.repo_url, request.credential, self._host)
         with self._lock():
-            self._replace(request.base_sha, request.branch, remote, failed)
+            self._replace(request.base_sha, request, remote, failed)
+
+    def contents(self, request: CommitRequest) -> Contents:
+        """Obtains what a partial mirror lacks of commits that it has."""
+        return Contents(self._git, partial(self._obtain_contents, request))
 
     def refresh(self, request: CommitRequest) -> str | None:
         """Fetch the branch, so that an attempt that follows has little to fetch. Returns its commit.
@@ -134,13 +115,15 @@ class Mirror:
         with self._lock(wait=False) as is_ours:
             if not is_ours:
                 return None
+            if self._becomes_whole(request):
+                return self._make_anew("", request, remote).sha
 
             def fetched() -> str:
                 fetch = Fetch(self._git, remote, self._host.fetch_timeout_seconds)
                 return fetch.branch(request.branch or fetch.default_branch())
 
-            commit = self._in_its_format(fetched)
-            self._merge_packs()
+            commit = self._in_its_format(fetched, request)
+            merge_packs(self._git)
             return commit
 
     def remove(self) -> bool:
@@ -157,10 +140,10 @@ class Mirror:
                 return False
             gone = self.directory.with_name(f"{self.directory.name}.damaged")
             for path in (gone, self.directory.with_name(f"{self.directory.name}.new"), self._beside().directory):
-                _remove(path)
+                remove_path(path)
             with contextlib.suppress(FileNotFoundError):
                 self.directory.rename(gone)
-            _remove(gone)
+            remove_path(gone)
         return True
 
     def find_default_branch(self, request: CommitRequest) -> str | None:
@@ -180,49 +163,77 @@ class Mirror:
             return Fetch(self._git, remote, self._host.fetch_timeout_seconds).branches()
         return None
 
-    def _obtain(self, wanted: str, branch: str | None, remote: Remote) -> Base:
+    def _obtain_contents(self, request: CommitRequest, ids: Sequence[bytes]) -> None:
+        remote = Remote(request.repo_url, request.credential, self._host)
+        with self._lock():
+            # Another process may have fetched them meanwhile.
+            if missing := find_missing(self._git, ids):
+                prepare_fetch(self._git, becomes_partial=False)
+                Fetch(self._git, remote, self._host.fetch_timeout_seconds).contents(missing)
+                merge_packs(self._git)
+                if find_missing(self._git, missing):
+                    raise GitFailed("fetch", 0, "the mirror still lacks contents that the server has sent", "checkout")
+
+    def _obtain(self, wanted: str, request: CommitRequest, remote: Remote) -> Base:
         """As `obtain_base`, for a base that is not in the mirror. The lock is held."""
 
         def fetched() -> Base:
             fetch = Fetch(self._git, remote, self._host.fetch_timeout_seconds)
-            name = fetch.default_branch() if branch is None else branch
+            name = fetch.default_branch() if request.branch is None else request.branch
             return Base(self._find(wanted, name, fetch) if wanted else fetch.branch(name), name)
 
-        base = self._in_its_format(fetched)
+        base = self._in_its_format(fetched, request)
         if not self._keeps(base.sha):
             self._git.run("update-ref", f"refs/base/{base.sha}", base.sha)
-        self._merge_packs()
+        merge_packs(self._git)
         return base
 
-    def _in_its_format(self, fetch: Callable[[], Fetched]) -> Fetched:
+    def _in_its_format(self, fetch: Callable[[], Fetched], request: CommitRequest) -> Fetched:
         """What `fetch` returns. A mirror without a base is made again if the remote has the other object format.
 
         The lock is held. Raises EngineError `object_format_changed` if there is a base, and what `fetch` does.
         """
         self._create()
+        prepare_fetch(self._git, becomes_partial=request.partial_clone)
         try:
             return fetch()
         except EngineError as error:
             if error.code != "object_format_changed" or any(self.directory.glob("refs/base/*")):
                 raise
-        self._init(other_format(self._git.object_format))
+        self._git = init_mirror(self._git, other_format(self._git.object_format))
+        prepare_fetch(self._git, becomes_partial=request.partial_clone)
         return fetch()
 
-    def _replace(self, wanted: str, branch: str | None, remote: Remote, error: EngineError | OSError) -> Base:
-        """Recreate the mirror, beside the damaged one, which `error` comes from. Raises `error` if that fails as well.
+    def _becomes_whole(self, request: CommitRequest) -> bool:
+        """Whether this is a partial mirror of a site that no longer wants one, and no one uses it."""
+        is_unwanted = not request.partial_clone and is_partial(self.directory)
+        return is_unwanted and not is_borrowed(self._host, self.directory)
+
+    def _replace(self, wanted: str, request: CommitRequest, remote: Remote, error: EngineError | OSError) -> Base:
+        """Recreate a damaged mirror, which `error` comes from. Raises `error` if that fails as well. The lock is held."""
+        try:
+            base = self._make_anew(wanted, request, remote)
+        except EngineError:
+            raise error from None
+        log.warning("a damaged mirror was recreated", extra={"mirror": self.directory.name})
+        self.was_damaged = True
+        return base
+
+    def _make_anew(self, wanted: str, request: CommitRequest, remote: Remote) -> Base:
+        """Make the mirror again, beside what is there. Raises what `_obtain` does, and then nothing has changed.
 
         The lock is held. Bases of other attempts are fetched too, as far as the remote still has them.
         """
         beside = self._beside()
         beside._git = replace(self._git, directory=beside.directory)
         old = self.directory.with_name(f"{self.directory.name}.damaged")
-        _remove(beside.directory)
-        _remove(old)
+        remove_path(beside.directory)
+        remove_path(old)
         try:
-            base = beside._obtain(wanted, branch, remote)
+            base = beside._obtain(wanted, request, remote)
         except EngineError:
-            _remove(beside.directory)
-            raise error from None
+            remove_path(beside.directory)
+            raise
         fetch = Fetch(beside._git, remote, self._host.fetch_timeout_seconds)
         for kept in self.directory.glob("refs/base/*"):
             if _FULL_SHA.fullmatch(kept.name) and not beside._keeps(kept.name):
@@ -231,28 +242,12 @@ class Mirror:
                     beside._git.run("update-ref", f"refs/base/{kept.name}", kept.name)
         self.directory.rename(old)
         beside.directory.rename(self.directory)
-        _remove(old)
-        log.warning("a damaged mirror was recreated", extra={"mirror": self.directory.name})
-        self.was_damaged = True
+        remove_path(old)
         return base
 
     def _beside(self) -> Mirror:
         """The mirror that takes the place of a damaged one when it is complete."""
         return Mirror(self._host, f"{self.directory.name}-anew", self._lifeline)
-
-    def _can_read(self, sha: str) -> bool:
-        """Whether all objects of a commit's tree can be read."""
-        try:
-            with tempfile.TemporaryFile() as wanted:
-                wanted.write(f"--shallow {sha}\n{sha}\n".encode())
-                wanted.seek(0)
-                for _ in self._git.stream("pack-objects", "--quiet", "--revs", "--shallow", "--stdout", stdin=wanted):
-                    pass
-        except (GitFailed, OSError):
-            return False
-        except OverLimit:
-            pass
-        return True
 
     def _find(self, wanted: str, branch: str, fetch: Fetch) -> str:
         """The commit `wanted`: from the mirror, else fetched by its id, else through its branch.
@@ -263,10 +258,10 @@ class Mirror:
             return self._commit(wanted)
         try:
             if len(wanted) == ID_LENGTHS[self._git.object_format]:
-                with _ignoring("base_gone"):
+                with ignoring("base_gone"):
                     fetch.commit(wanted)
                     return self._commit(wanted)
-            with _ignoring("branch_not_found"):
+            with ignoring("branch_not_found"):
                 fetch.branch(branch)
             return self._commit(wanted)
         except GitFailed as failed:
@@ -293,60 +288,7 @@ class Mirror:
         Raises OSError if it is damaged.
         """
         if not self.directory.is_dir():
-            self._init("sha1")
+            self._git = init_mirror(self._git, "sha1")
         # Git does without it, and those who borrow the mirror's objects do not.
         (self.directory / "config").stat()
-        for pattern in ("*.lock", "refs/**/*.lock", "objects/pack/tmp_*", "objects/pack/.tmp-*"):
-            for leftover in self.directory.glob(pattern):
-                leftover.unlink(missing_ok=True)
-
-    def _init(self, object_format: str) -> None:
-        """Put an empty mirror of that format in the place of what is there. The lock is held."""
-        new = self.directory.with_name(self.directory.name + ".new")
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir()
-        options = ("--quiet", "--bare", "--template=", f"--object-format={object_format}")
-        replace(self._git, directory=new).run("init", *options, str(new))
-        _remove(self.directory)
-        new.rename(self.directory)
-        # A copy does not remember the format of what was there.
-        self._git = replace(self._git)
-
-    def _merge_packs(self) -> None:
-        sizes = [pack.stat().st_size for pack in self.directory.glob("objects/pack/*.pack")]
-        if len(sizes) >= _MAX_PACKS:
-            # Each of these packs was within the limit, but not all of them together.
-            limits = replace(self._git.limits, disk_bytes=2 * sum(sizes))
-            replace(self._git, limits=limits).run("repack", "--geometric=2", "-d", "--quiet")
-
-
-def plain_name(identifier: str) -> str:
-    """`identifier`, checked for use as the name of a folder. We make the ids, so a bad one is a bug: ValueError."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", identifier):
-        raise ValueError(f"not a plain identifier: {identifier!r}")
-    return identifier
-
-
-def _may_be_damage(error: EngineError) -> bool:
-    """Whether a fetch may have failed because the mirror is damaged. What a remote or the network did has other words."""
-    if error.code == "repository_unreachable":
-        return not any(words in error.message for words in _OF_REMOTE)
-    return error.code == "git_failed"
-
-
-def _remove(path: Path) -> None:
-    """Remove a folder, or a file."""
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _ignoring(code: str) -> Iterator[None]:
-    """Ignore an EngineError with this code."""
-    try:
-        yield
-    except EngineError as error:
-        if error.code != code:
-            raise
+        remove_leftovers(self.directory)

@@ -11,6 +11,7 @@ from typing import IO
 from workers.errors import EngineError, Stage
 from workers.repository.binary_patches import binary_bytes
 from workers.repository.git import Git, GitFailed, OverLimit
+from workers.repository.partial import write_tree
 
 _APPLY = ("apply", "--cached", "--binary", "--whitespace=nowarn", "--numstat", "-z", "--apply")
 _MARK = re.compile(rb"(?P<file>diff --git .*)|(?P<hunk>@@ )|(?P<binary>GIT binary patch)|(?P<sign>[-+])")
@@ -47,7 +48,7 @@ def apply_patch(git: Git, base: str, patch: IO[bytes]) -> str:
     check_size(git, patch)
     git.run("read-tree", base)
     apply_to_index(git, base, patch)
-    return git.line("write-tree")
+    return write_tree(git)
 
 
 def check_size(git: Git, patch: IO[bytes]) -> None:
@@ -102,7 +103,7 @@ def _files(patch: IO[bytes]) -> list[_File]:
     """The files of a patch. Lines of content begin with a sign, so only a header can match as a header."""
     files: list[_File] = []
     in_hunks = False
-    for start in _line_starts(patch):
+    for start in line_starts(patch):
         mark = _MARK.match(start)
         if mark is None:
             continue
@@ -119,7 +120,7 @@ def _files(patch: IO[bytes]) -> list[_File]:
     return files
 
 
-def _line_starts(patch: IO[bytes]) -> Iterator[bytes]:
+def line_starts(patch: IO[bytes]) -> Iterator[bytes]:
     """The beginning of each line, so that neither a long patch nor a long line takes up memory."""
     patch.seek(0)
     at_start = True

@@ -33,6 +33,8 @@ _FORMATS = {
     64: "[extensions]\n\tobjectFormat = sha256\n[core]\n\trepositoryformatversion = 1\n",
 }
 """How the configuration begins, by the length of the ids."""
+# Files that are not checked out may be missing. Git asks the remote for them, if the agent may reach it.
+_PARTIAL = "\tpromisor = true\n\tpartialclonefilter = blob:none\n"
 _SPARSE = "\tsparseCheckout = true\n\tsparseCheckoutCone = true\n"
 
 
@@ -48,6 +50,7 @@ def create_agent_repository(
     repository = checkout / ".git"
     create_repository(repository, base)
     set_branch(repository, base, branch, repo_url)
+    add_old_contents(ours, repository, base, changed)
     assert ours.index is not None
     copy_index(ours.index, repository)
     theirs = replace(ours, index=repository / "index", work_tree=checkout)
@@ -73,12 +76,29 @@ def create_repository(repository: Path, base: Base) -> None:
 def set_branch(repository: Path, base: Base, branch: str, repo_url: str) -> None:
     """Write the configuration with the remote, and the branch that is checked out."""
     origin = public_url(repo_url)
-    remote = f'[remote "origin"]\n\turl = {_quoted(origin)}\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n'
+    remote = f"\turl = {_quoted(origin)}\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n" if origin else ""
+    if base.is_partial:
+        remote += _PARTIAL
     (repository / "config").write_text(
-        _FORMATS[len(base.sha)] + (_SPARSE if base.cone else "") + _CONFIG + (remote if origin else "")
+        _FORMATS[len(base.sha)]
+        + (_SPARSE if base.cone else "")
+        + _CONFIG
+        + (f'[remote "origin"]\n{remote}' if remote else "")
     )
     (repository / "HEAD").write_text(f"ref: refs/heads/{branch}\n")
     (repository / "packed-refs").write_text(f"{base.sha} refs/heads/{branch}\n")
+
+
+def add_old_contents(ours: Git, repository: Path, base: Base, changed: Sequence[Change]) -> None:
+    """Add what the base has where earlier sessions changed files outside of the cone: git compares them with it."""
+    ids = [each.old_id + b"\n" for each in changed if _is_outside(base, each)]
+    if ids and base.is_partial:
+        packs = repository / "objects" / "pack"
+        packs.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile() as stdin:
+            stdin.writelines(ids)
+            stdin.seek(0)
+            ours.run("pack-objects", "--quiet", str(packs / "pack"), stdin=stdin)
 
 
 def copy_index(source: Path, repository: Path) -> None:

@@ -32,9 +32,10 @@ from workers.repository.cone import EVERYTHING, Cone, mark_left_out
 from workers.repository.extent import Extent, measure_tree
 from workers.repository.git import Git
 from workers.repository.index_file import read_index
-from workers.repository.mirror import plain_name
 from workers.repository.object_format import ID
 from workers.repository.objects import SUBMODULE, Objects
+from workers.repository.partial import is_partial, promise_rest, promises_rest
+from workers.repository.plain_name import plain_name
 from workers.workspace import trash
 from workers.workspace.agent_configuration import is_withheld
 from workers.workspace.lfs_tracked import note_in_base
@@ -78,6 +79,11 @@ class Base:
     @property
     def packs(self) -> Path:
         return self.folder / "pack"
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether the pack may lack files that are not checked out."""
+        return promises_rest(self.packs)
 
 
 @contextmanager
@@ -200,7 +206,7 @@ def _make(folder: Path, sha: str, mirror: Git, cone: Cone) -> None:
         entries = read_index(folder / "index", mirror.object_format)
         mark_left_out(git, (path for path in entries if not cone.has(path)))
         note_in_base(folder, git, objects, tree, entries)
-    _copy_commit(git, sha, folder / "pack")
+    _copy_commit(git, sha, folder / "pack", cone)
     shutil.rmtree(git.directory)
     entries = {path: each for path, each in entries.items() if cone.has(path)}
     submodules = {os.fsdecode(path): each.id.decode() for path, each in entries.items() if each.mode == SUBMODULE}
@@ -208,10 +214,16 @@ def _make(folder: Path, sha: str, mirror: Git, cone: Cone) -> None:
     (folder / _FACTS).write_text(json.dumps(asdict(Facts(tree, submodules, tuple(withheld)))))
 
 
-def _copy_commit(git: Git, sha: str, packs: Path) -> None:
-    """Write a pack of the commit and all objects of its tree, copied from the mirror without compressing them again."""
+def _copy_commit(git: Git, sha: str, packs: Path, cone: Cone) -> None:
+    """Write a pack of the commit and all objects of its tree, copied from the mirror without compressing them again.
+
+    That of a partial mirror may lack files outside of the cone.
+    """
     packs.mkdir()
+    lacks = ["--missing=allow-any"] if cone and is_partial(git.directory) else []
     with tempfile.TemporaryFile() as wanted:
         wanted.write(f"--shallow {sha}\n{sha}\n".encode())
         wanted.seek(0)
-        git.run("pack-objects", "--quiet", "--revs", "--shallow", str(packs / "pack"), stdin=wanted)
+        git.run("pack-objects", "--quiet", "--revs", "--shallow", *lacks, str(packs / "pack"), stdin=wanted)
+    if lacks:
+        promise_rest(packs)

@@ -12,7 +12,13 @@ from workers.repository.git import Git
 from workers.repository.objects import SUBMODULE, Objects
 from workers.repository.trees import Change, unchanged_time
 from workers.sandbox.base import Overlay
-from workers.workspace.agent_repository import adapt_index, copy_index, create_agent_repository, set_branch
+from workers.workspace.agent_repository import (
+    adapt_index,
+    add_old_contents,
+    copy_index,
+    create_agent_repository,
+    set_branch,
+)
 from workers.workspace.base import LINK, Base
 from workers.workspace.base_files import index_of
 from workers.workspace.earlier_work import write_earlier_work
@@ -53,6 +59,7 @@ def create_overlay(new: NewCheckout, overlay: Overlay, objects: Objects, start_t
     repository = new.checkout / ".git"
     repository.mkdir()
     set_branch(repository, new.base, new.branch, new.repo_url)
+    add_old_contents(new.git, repository, new.base, new.changed)
     shows_all = new.base.facts.withheld and not new.withholds
     if shows_all or any(_is_in_index(new.base, change) for change in new.changed):
         copy_index(index_of(overlay.lower) if shows_all else overlay.lower / ".git" / "index", repository)

@@ -13,6 +13,7 @@ from workers.repository.cone import Cone, mark_left_out
 from workers.repository.git import Git
 from workers.repository.index_file import read_index, write_index
 from workers.repository.objects import Entry, Objects
+from workers.repository.partial import write_tree
 from workers.repository.trees import TreePaths, changes, rewrite, unchanged_time
 from workers.sandbox.base import Overlay
 from workers.workspace import overlay as overlays
@@ -53,7 +54,7 @@ class WholeCheckout:
                 git.run("read-tree", "-m", "-i", before)
 
     def tree(self, git: Git, before: str) -> str:
-        return git.line("write-tree")
+        return write_tree(git)
 
 
 class OverlayCheckout:

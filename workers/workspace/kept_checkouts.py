@@ -27,7 +27,7 @@ from workers.limits.disk_usage import measure
 from workers.repository.cone import Cone, mark_left_out
 from workers.repository.git import Git
 from workers.repository.index_file import Record, read_records
-from workers.repository.mirror import plain_name
+from workers.repository.plain_name import plain_name
 from workers.repository.trees import unchanged_time
 from workers.safe_walk import walk
 from workers.workspace import trash

@@ -29,8 +29,8 @@ from workers.job import Host, Job
 from workers.limits.budget import Budget
 from workers.processes.launch import Launch, supervised
 from workers.repository.git import read_output
-from workers.repository.mirror import plain_name
 from workers.repository.objects import SUBMODULE
+from workers.repository.plain_name import plain_name
 from workers.repository.remote import public_url
 from workers.repository.trees import TreePaths
 from workers.safe_walk import walk
@@ -152,8 +152,8 @@ class KeptSetup:
             sees = [workspace.base_sha, workspace.start_tree, _digest_of(workspace.attachments)]
         owner = self._host.sandbox_uid if os.geteuid() == 0 else os.geteuid()
         runs_on = [self._host.sandbox, owner, platform.machine(), list(_times(_SYSTEM))]
-        site = [job.setup_command, public_url(job.repo_url), workspace.branch, sorted(job.egress_hosts)]
-        site += [job.setup_fingerprint, sorted(job.sparse_paths)]
+        site: list[Any] = [job.setup_command, public_url(job.repo_url), workspace.branch, sorted(job.egress_hosts)]
+        site += [job.setup_fingerprint, sorted(job.sparse_paths), job.partial_clone]
         # A setup that saw pointers in the place of large files may have left something else.
         sees += sorted(workspace.lfs_missing)
         return hashlib.sha256(json.dumps([site, sees, runs_on]).encode()).hexdigest()

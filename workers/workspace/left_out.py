@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator
 
+from workers.errors import EngineError
 from workers.repository.cone import Cone
-from workers.repository.objects import Entry, Objects
-from workers.repository.trees import TreePaths, changes, rewrite
+from workers.repository.contents import Contents
+from workers.repository.objects import SUBMODULE, Entry, Objects
+from workers.repository.trees import Change, TreePaths, changes, rewrite
 
 _MOST = 1_000
 
@@ -51,6 +53,27 @@ class LeftOut:
     def _has(self, path: bytes) -> bool:
         entry: Entry | None = self._old.entry(path)
         return not self._cone.has(path) and entry is not None and entry == self._base.entry(path)
+
+
+def with_old_contents(
+    objects: Objects, contents: Contents, cone: Cone, changed: Iterable[Change], tree: str
+) -> tuple[str, list[str]]:
+    """Obtain the old content of files outside of the cone that a session has changed, which their diffs need.
+
+    `changed` is how `tree` differs from the base. Where that fails the files are as in the base again. Returns the tree and
+    notes on what is not kept.
+    """
+    outside = [each for each in changed if each.existed and each.old_mode != SUBMODULE and not cone.has(each.path)]
+    try:
+        contents.obtain(each.old_id for each in outside)
+    except (EngineError, TimeoutError) as error:
+        sizes = objects.sizes([each.old_id for each in outside])
+        lost = [each for each, size in zip(outside, sizes, strict=True) if size is None]
+        restored = rewrite(objects, tree, {each.path: Entry(each.old_mode, each.old_id) for each in lost})
+        return restored, [
+            f"{_shown(each.path)}: its change, as its old content was not obtained: {error}" for each in lost
+        ]
+    return tree, []
 
 
 def find_missing(objects: Objects, tree: str, cone: Cone) -> list[str]:

@@ -12,8 +12,10 @@ from io import FileIO
 from pathlib import Path
 
 from workers.repository.alternates import init_with_alternates
+from workers.repository.contents import Contents
 from workers.repository.git import Git
 from workers.repository.objects import SUBMODULE
+from workers.repository.partial import write_tree
 from workers.repository.patches import apply_to_index, check_size
 from workers.repository.trees import Change
 from workers.workspace.base import Base
@@ -44,10 +46,10 @@ def make_git_directory(git: Git, mirror: Path) -> None:
     (git.directory / "info" / "attributes").write_text(ATTRIBUTES)
 
 
-def fill_index(git: Git, base: Base, earlier: Callable[[], Iterator[bytes]] | None) -> str:
+def fill_index(git: Git, base: Base, earlier: Callable[[], Iterator[bytes]] | None, contents: Contents) -> str:
     """Fill the index with the base and the changes that `earlier` reads. Returns the tree.
 
-    Raises what `check_size` and `apply_to_index` do.
+    Raises what `check_size`, `Contents.of_patch` and `apply_to_index` do.
     """
     assert git.index is not None
     shutil.copyfile(base.index, git.index)
@@ -56,8 +58,9 @@ def fill_index(git: Git, base: Base, earlier: Callable[[], Iterator[bytes]] | No
         if not patch.tell():
             return base.facts.tree
         check_size(git, patch)
+        contents.of_patch(base.sha, patch)
         apply_to_index(git, base.sha, patch)
-    return git.line("write-tree")
+    return write_tree(git)
 
 
 def find_submodules(base: Base, changed: Sequence[Change]) -> dict[str, str]:

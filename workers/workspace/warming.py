@@ -24,6 +24,7 @@ class SiteRepository:
     repo_url: str
     branch: str | None
     sparse_paths: tuple[str, ...] = ()
+    partial_clone: bool = False
     credential: Credential | None = field(default=None, repr=False)
     sha: None = None
     base_sha: None = None
@@ -49,10 +50,12 @@ def warm(host: Host, repository: SiteRepository, limits: Limits, lifeline: Lifel
     sha = mirror.refresh(repository)
     if sha is None:
         return None
+    cone = Cone.of(repository.sparse_paths)
+    mirror.contents(repository).of_tree(sha, cone)
     seen = Seen(mirror.list_branches(repository), find_generated(Git(mirror.directory, lifeline), sha))
     if not has_base(host, repository.site_id):
         git = Git(mirror.directory, lifeline, limits=session_limits(host, limits))
-        with open_base(host, repository.site_id, sha, git, Cone.of(repository.sparse_paths)) as base:
+        with open_base(host, repository.site_id, sha, git, cone) as base:
             if can_overlay(host):
                 open_files(host, base, git)
     return seen

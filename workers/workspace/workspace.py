@@ -33,8 +33,10 @@ from workers.limits.git_limits import session_limits
 from workers.processes.lifeline import Lifeline
 from workers.repository.cone import Cone
 from workers.repository.git import Git
-from workers.repository.mirror import Mirror, plain_name
+from workers.repository.mirror import Mirror
 from workers.repository.objects import Objects
+from workers.repository.partial import is_partial
+from workers.repository.plain_name import plain_name
 from workers.repository.trees import Change, changes, revert_setup_changes
 from workers.sandbox.base import Overlay
 from workers.workspace import agent_configuration, lfs_start, preparation, trash
@@ -46,7 +48,7 @@ from workers.workspace.checkout_creation import NewCheckout, create_overlay, cre
 from workers.workspace.checkouts import Checkout, OverlayCheckout, WholeCheckout
 from workers.workspace.conflicts import resolved_by_setup
 from workers.workspace.kept_checkouts import keep
-from workers.workspace.left_out import LeftOut, find_missing
+from workers.workspace.left_out import LeftOut, find_missing, with_old_contents
 from workers.workspace.lfs_files import LfsCheckout, LfsFiles, States, begins_lfs
 from workers.workspace.lfs_tracked import find_at_start
 from workers.workspace.overlay import hide
@@ -79,7 +81,7 @@ class Workspace:
     session_tree: str
 
     def __init__(self, job: Job, host: Host, budget: Budget | None) -> None:
-        self._host = host
+        self._host, self._job = host, job
         self._site_id = job.site_id
         self.root = host.work_dir / "workspaces" / f"{plain_name(job.session_id)}-{job.attempt}"
         self.checkout = self.root / "checkout"
@@ -225,6 +227,8 @@ class Workspace:
         self.notes = []
         agent_index = self._read_agent_index(self.notes)
         staged = self._stage(agent_index, diff_limits)
+        if self._sparse_paths and is_partial(self.git.directory):
+            staged = self._with_old_contents(staged)
         self.left_out, self.notes = staged.left_out, self.notes + staged.notes
         if self._setup_tree is None:
             return staged.tree
@@ -260,14 +264,15 @@ class Workspace:
         mirror = Mirror(self._host, job.site_id, job.lifeline, self.git.budget)
         self.base_sha, self.branch = mirror.obtain_base(job)
         git = Git(mirror.directory, job.lifeline, budget=self.git.budget, limits=self.git.limits)
-        cone = Cone.of(self._sparse_paths)
+        cone, contents = Cone.of(self._sparse_paths), mirror.contents(job)
+        contents.of_tree(self.base_sha, cone)
         with open_base(self._host, job.site_id, self.base_sha, git, cone) as base:
             self.base_tree = base.facts.tree
             self._lock = preparation.make_folders(self.root / LOCK, self.checkout, self.home, self.attachments)
             preparation.make_git_directory(self.git, mirror.directory)
-            self.session_tree = self.start_tree = preparation.fill_index(self.git, base, job.start_diff)
+            self.session_tree = self.start_tree = preparation.fill_index(self.git, base, job.start_diff, contents)
             if job.earlier and job.earlier.diff:
-                self.start_tree = preparation.fill_index(self.git, base, job.earlier.diff)
+                self.start_tree = preparation.fill_index(self.git, base, job.earlier.diff, contents)
             if job.conflict:
                 # The diffs of earlier sessions have another base, so all of the work is the result of this one.
                 self.session_tree = self.base_tree
@@ -318,6 +323,15 @@ class Workspace:
         if self._objects is not None:
             self._objects.close()
             self._objects = None
+
+    def _with_old_contents(self, staged: Staged) -> Staged:
+        """`staged`, without changes of files that were not checked out if their old content cannot be obtained."""
+        host = replace(self._host, fetch_timeout_seconds=min(self._host.fetch_timeout_seconds, _SAVING_SECONDS))
+        lifeline = self.saving.lifeline or Lifeline(2 * _SAVING_SECONDS)
+        contents = Mirror(host, self._site_id, lifeline).contents(self._job)
+        cone, changed = Cone.of(self._sparse_paths), changes(self.objects, self.base_tree, staged.tree)
+        staged.tree, notes = with_old_contents(self.objects, contents, cone, changed, staged.tree)
+        return replace(staged, notes=[*staged.notes, *notes])
 
     def _read_agent_index(self, notes: list[str]) -> AgentIndex | None:
         """The agent's index; `notes` say if it cannot be read. None if there is none, or it has not changed since."""

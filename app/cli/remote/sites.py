@@ -46,6 +46,11 @@ def _site_options(function: Function) -> Function:
                 help="A folder to check out; all others are left out. Repeatable. Default: everything.",
             ),
             click.option(
+                "--partial-clone/--no-partial-clone",
+                default=None,
+                help="Whether workers fetch only the contents of files that sessions need.",
+            ),
+            click.option(
                 "--egress-host", "egress_hosts", multiple=True, help="A host that agents may reach. Repeatable."
             ),
             click.option(
@@ -134,7 +139,7 @@ def change(client: Client, site: str, as_json: bool, **fields: Any) -> None:
     agent-runners sites set shop --setup-command "make deps"
     agent-runners sites set shop --with-token < token.txt
     agent-runners sites set shop --default-agent claude --fallback-agent codex --fallback-agent gemini
-    agent-runners sites set shop --sparse-path services/shop --sparse-path libs
+    agent-runners sites set shop --sparse-path services/shop --sparse-path libs --partial-clone
     agent-runners sites set shop --fallback-agent "" --setup-command ""
     """
     changed = client.update_site(find_site(client, site)["id"], **_given(fields))

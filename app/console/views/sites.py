@@ -70,6 +70,7 @@ def _fields(*, is_new: bool) -> dict[str, Any]:
     given |= {name: forms.lines(name) for name in LISTS}
     given |= {name: forms.names(name) or None for name in NAMES}
     given["sparse_paths"] = forms.lines("sparse_paths") or None
+    given["partial_clone"] = forms.flag("partial_clone")
     given["allow_agent_configuration"] = forms.flag("allow_agent_configuration")
     given["pr_status"] = forms.flag("pr_status")
     given["sensitive_files"] = "refuse" if forms.flag("refuse_sensitive_files") else "warn"

@@ -92,7 +92,9 @@ def _settings() -> list[str]:
     """Command-line arguments for the settings that are the same for all repositories."""
     hooks = f"core.hooksPath={Path(__file__).with_name('hooks')}"
     protected = [f"receive.procReceiveRefs=refs/heads/{branch}" for branch in forge().protected]
-    settings = [hooks, "http.receivepack=true", "receive.fsckObjects=true", "receive.hideRefs=refs/pull", *protected]
+    fetches = ["uploadpack.allowFilter=true", "uploadpack.allowAnySHA1InWant=true"]
+    pushes = ["http.receivepack=true", "receive.fsckObjects=true", "receive.hideRefs=refs/pull", *protected]
+    settings = [hooks, *fetches, *pushes]
     return [argument for setting in settings for argument in ("-c", setting)]
 
 

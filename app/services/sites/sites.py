@@ -44,6 +44,7 @@ class SiteFields:
     setup_command: str | Unset | None = UNSET
     setup_cache_files: Sequence[str] | Unset | None = UNSET
     sparse_paths: Sequence[str] | Unset | None = UNSET
+    partial_clone: bool | Unset = UNSET
     protected_branches: Sequence[str] | Unset | None = UNSET
     egress_hosts: Sequence[str] | Unset = UNSET
     allow_agent_configuration: bool | Unset = UNSET
@@ -79,6 +80,7 @@ def create(caller: Caller, fields: SiteFields) -> Site:
         forge=forges.recognize(fields.repo_url),
         default_branch=fields.default_branch or None,
         egress_hosts=[],
+        partial_clone=False,
         allow_agent_configuration=False,
         sensitive_files=SensitiveFiles.WARN,
     )

@@ -159,12 +159,14 @@ def test_sites_are_created_listed_and_changed(run: Run, client: Client) -> None:
 def test_an_empty_value_removes_a_setting_of_a_site(run: Run, client: Client) -> None:
     site = client.create_site("https://github.com/example/shop.git", name="shop", access_token="a-secret-token")
     assert run("sites", "set", "shop", *(text for pair in SETTINGS for text in pair)).status == 0
+    assert json.loads(run("sites", "set", "shop", "--partial-clone", "--json").stdout)["partial_clone"] is True
     full = client.get_site(site["id"])
     alone = json.loads(run("sites", "set", "shop", "--fallback-agent", "", "--json").stdout)
     changed = {name for name in full if full[name] != alone[name]}
     assert changed == {"fallback_agents", "updated_at"} and alone["fallback_agents"] is None
     nothing = [text for option in dict(SETTINGS) for text in (option, "")]
-    empty = json.loads(run("sites", "set", "shop", *nothing, "--without-token", "--json").stdout)
+    off = ("--without-token", "--no-partial-clone")
+    empty = json.loads(run("sites", "set", "shop", *nothing, *off, "--json").stdout)
     assert {**empty, "updated_at": site["updated_at"]} == {**site, "has_access_token": False}
     refused = run("sites", "set", "shop", "--forge", "")
     assert refused.status == ExitStatus.ERROR and "forge" in refused.stderr

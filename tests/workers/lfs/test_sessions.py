@@ -116,11 +116,14 @@ def test_a_repository_with_ids_of_sha256_has_lfs_too(start: Any, engine: Engine,
     assert pointer(NEW) in plus(engine.diff, "new.bin") and "big.bin" not in engine.diff
 
 
-def test_what_a_sparse_checkout_leaves_out_is_not_fetched(start: Any, engine: Engine, repository: Repository) -> None:
+@pytest.mark.parametrize("partial_clone", [False, True])
+def test_what_a_sparse_checkout_leaves_out_is_not_fetched(
+    start: Any, engine: Engine, repository: Repository, partial_clone: bool
+) -> None:
     repository.commit("main", {"docs/new.bin": pointer(NEW)}, "A picture")
     store(repository, NEW)
     (repository.folder / "lfs" / oid_of(BIG)).unlink()
-    sparse = {"sparse_paths": ("docs",)}
+    sparse = {"sparse_paths": ("docs",), "partial_clone": partial_clone}
 
     attempt = start("sha256sum docs/*; test ! -e assets; git status --short | grep . || echo clean", **sparse)
     assert {oid_of(NEW), "clean"} <= set(said(attempt).split()) and "big.bin" not in said(attempt)

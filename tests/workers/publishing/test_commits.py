@@ -19,14 +19,19 @@ from workers.job import Host
 from workers.processes.lifeline import Lifeline
 from workers.publishing.commits import temporary_repository
 from workers.publishing.publish import publish
+from workers.repository.contents import Contents
+from workers.repository.git import Git
 
 HOLDING = """
 import sys, time
 from pathlib import Path
 from workers.publishing.commits import temporary_repository
+from workers.repository.contents import Contents
+from workers.repository.git import Git
 from workers.job import Host
 from workers.processes.lifeline import Lifeline
-with temporary_repository(Host(Path(sys.argv[1])), Path(sys.argv[1], "mirror"), (), Lifeline(60)) as commits:
+contents = Contents(Git(Path(sys.argv[1], "mirror")), print)
+with temporary_repository(Host(Path(sys.argv[1])), contents, (), Lifeline(60)) as commits:
     print(commits.git.directory, flush=True)
     time.sleep(60)
 """
@@ -45,7 +50,8 @@ def test_what_a_killed_worker_left_goes_with_the_next_publication_and_what_is_in
             an_hour_ago = time.time() - 3600
             for directory in (left, used):
                 os.utime(directory, (an_hour_ago, an_hour_ago))
-            with temporary_repository(Host(tmp_path), tmp_path / "mirror", (), Lifeline(60)) as commits:
+            contents = Contents(Git(tmp_path / "mirror"), print)
+            with temporary_repository(Host(tmp_path), contents, (), Lifeline(60)) as commits:
                 assert commits.git.directory.exists()
                 assert not left.exists() and used.exists()
         finally:

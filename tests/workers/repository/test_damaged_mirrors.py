@@ -121,3 +121,20 @@ def test_a_remote_that_fails_leaves_the_mirror_as_it_is(engine: Engine) -> None:
     assert STEP not in attempt.steps
     assert mirror.stat().st_ino == before
     assert git(mirror, "rev-parse", "--is-bare-repository") == "true"
+
+
+def test_a_partial_mirror_that_lost_contents_is_made_anew(engine: Engine) -> None:
+    git(engine.source, "config", "uploadpack.allowFilter", "true")
+    first = engine.run("echo two >> file", partial_clone=True)
+    mirror = engine.host.work_dir / "mirrors" / "site"
+    commit, content = (git(mirror, "rev-parse", f"{first.outcome.base_sha}{what}") for what in ("", ":file"))
+    [pack] = [each for each in packs(mirror) if content in git(mirror, "verify-pack", "-v", str(each))]
+    assert commit not in git(mirror, "verify-pack", "-v", str(pack))
+    for part in pack.parent.glob(f"{pack.stem}.*"):
+        part.unlink()
+    shutil.rmtree(engine.host.work_dir / "bases")
+    cumulative = engine.sink.diffs["cumulative"]
+    follow_up = {"base_sha": first.outcome.base_sha, "start_diff": lambda: iter([cumulative]), "partial_clone": True}
+    later = engine.run("cat file", **follow_up)
+    assert later.outcome.failure is None, later.text
+    assert STEP in later.steps and later.outcome.result == "two"
