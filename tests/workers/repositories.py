@@ -174,7 +174,7 @@ def stored_diffs(job: Job) -> dict[DiffKind, bytes]:
 
 def finish(workspace: Workspace, job: Job) -> str:
     """Store the diffs and return the id of the final tree."""
-    workspace.begin_saving(job.lifeline)
+    workspace.begin_saving(None if job.lifeline.has_expired else job.lifeline)
     tree = workspace.snapshot()
     written = diffs.write_diffs(workspace, job, tree)
     assert (written.result, written.cumulative) == ("result" in stored_diffs(job), "cumulative" in stored_diffs(job))
