@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from app import db
+from app import db, keys
 from app.models import AgentRunnerSession, ForgeAccount, User
 from app.models.states import Forge
 from app.services.accounts import forge_accounts
+from app.services.publishing import publication_attempts
 from tasks.forge_accounts import connect_forge_account
 from tests.demo.forge import DemoForge
+from tests.tasks.pull_request import Opened
 from tests.tasks.test_pull_requests import Work
 
 FORGES = [Forge.GITHUB, Forge.GITLAB, Forge.GITEA, Forge.BITBUCKET, Forge.BITBUCKET_DATA_CENTER, Forge.AZURE_DEVOPS]
@@ -26,7 +28,7 @@ def make_work(ask: Callable[..., uuid.UUID], configure: Callable[..., None], for
     return lambda kind=Forge.GITHUB: Work(forge, ask("# Make one\necho one > a.txt; echo Did one."), kind)
 
 
-def connect(work: Work, kind: Forge, login: str) -> dict[str, Any] | None:
+def connect(work: Work | Opened, kind: Forge, login: str) -> dict[str, Any] | None:
     """Connect an account of Ada's with the token of that person on the forge; the failure, if there is one."""
     token = work.forge.tokens_of_people.get(login, "a-token-of-nobody")
     api_url = f"{work.forge.url}/ada" if kind == Forge.AZURE_DEVOPS else work.forge.url
@@ -121,3 +123,31 @@ def test_what_somebody_asked_for_on_the_forge_is_not_opened_by_who_allowed_it(ma
         db.session.execute(sa.update(AgentRunnerSession).values(requested_by="mallory"))
     work.publish()
     assert work.pull["user"]["login"] == "demo"
+
+
+def test_an_account_that_is_removed_while_a_publication_runs_is_not_used(
+    make_work: Callable[..., Work], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = make_work()
+    connect(work, Forge.GITHUB, "ada")
+    claim = publication_attempts.claim
+
+    def claim_and_remove(publication_id: uuid.UUID) -> publication_attempts.PublicationClaim | None:
+        claimed = claim(publication_id)
+        forge_accounts.delete_all(work.ada.user_id)
+        return claimed
+
+    monkeypatch.setattr(publication_attempts, "claim", claim_and_remove)
+    runner = work.publish()
+    assert work.pull["user"]["login"] == "demo"
+    assert "disconnected meanwhile" in str(runner.pr_warnings)
+
+
+def test_of_a_token_with_an_address_the_token_alone_is_secret_too(make_work: Callable[..., Work]) -> None:
+    work = make_work()
+    connect(work, Forge.GITHUB, "ada")
+    with db.transaction():
+        encrypted = keys.encrypt("ada@example.org:an-api-token-of-hers")
+        db.session.execute(sa.update(ForgeAccount).values(token_encrypted=encrypted))
+    work.publish(body="It is an-api-token-of-hers.")
+    assert work.pull["body"] == "It is [redacted]."

@@ -22,9 +22,11 @@ from app.services.sites import sites
 from app.services.sites.sites import SiteFields
 from tasks.publications import publish
 from tasks.sessions import run_session
+from tests.asking import new_session
 from tests.demo.forge import DemoForge
 from tests.tasks.pull_request import Opened
 from tests.tasks.talk import Talk, record_of, sweep
+from tests.tasks.test_forge_accounts import connect
 
 STRANGER, NUMBER = "eve", 2
 """Who wrote the issue. The pull request of `Opened` has the number before."""
@@ -143,6 +145,22 @@ def resolve(desk: Desk, asked: uuid.UUID | None) -> tuple[str, dict[str, Any]]:
     [report] = desk.reported()
     [pull, _] = desk.work.forge.pulls(desk.repository.full_name)
     return report, pull
+
+
+def test_a_pull_request_that_an_issue_asks_for_is_not_opened_by_the_person_of_the_webhook(desk: Desk) -> None:
+    assert connect(desk.work, Forge.GITHUB, "ada") is None
+    asked = desk.label()
+    desk.begin(asked)
+    run_as_asked(desk, asked)
+    # Somebody works on before the issue's work is published. Then the latest session is not the issue's any more.
+    with db.transaction():
+        more = new_session(desk.work.ada, runner_of_issue(desk).id, "echo three > a.txt", agent="shell")
+    run_session(str(more.id))
+    sweep()
+    assert asked is not None
+    publish(str(record_of(asked).publication_id))
+    [pull, _] = desk.work.forge.pulls(desk.repository.full_name)
+    assert pull["user"]["login"] == "demo"
 
 
 def run_as_asked(desk: Desk, delivery_id: uuid.UUID | None) -> None:

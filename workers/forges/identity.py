@@ -21,7 +21,9 @@ PERMISSION = (
     "`read_user` or `api`, on Forgejo and Gitea `user: Read`, on Bitbucket Cloud `account`."
 )
 _WHAT, _LONGEST = "your profile", 200
-_ADDRESS = re.compile(r"[^\s<>@\x00-\x1f]+@[^\s<>@\x00-\x1f]+", re.ASCII)
+_ADDRESS = re.compile(r"[^\s<>@]+@[^\s<>@]+")
+# Control characters, separators of lines, marks that change the direction of text, and what is no text at all.
+_HARMFUL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -141,12 +143,12 @@ def _checked(found: Identity) -> Identity:
     """The person itself, if every value is what it should be: a forge can answer anything. An address that is none is left
     out. Raises EngineError `forge_refused`."""
     for value in (found.login, found.name):
-        if not isinstance(value, str) or not value.strip() or len(value) > _LONGEST:
+        if not isinstance(value, str) or not value.strip() or len(value) > _LONGEST or _HARMFUL.search(value):
             message = "The forge answered with a name that is not valid. Check forge and forge_api_url."
             raise EngineError("forge_refused", "publish", message)
     email: Any = found.email
-    is_address = isinstance(email, str) and len(email) <= _LONGEST and _ADDRESS.fullmatch(email)
-    return Identity(found.login, found.name, email if is_address else None)
+    is_text = isinstance(email, str) and len(email) <= _LONGEST and not _HARMFUL.search(email)
+    return Identity(found.login, found.name, email if is_text and _ADDRESS.fullmatch(email) else None)
 
 
 def _about_profile(message: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit
 
 from workers.forges.azure_rest import place_of
 from workers.forges.bitbucket_api import default_api_url
@@ -40,6 +41,12 @@ def root_of_site(kind: str, repo_url: str, api_url: str | None) -> str:
     return root_of(kind, api_url or location(repo_url)[0])
 
 
-def is_same(root: str, other: str) -> bool:
-    """Whether two such URLs are the same. Names of servers have no case, and neither have those of organizations."""
-    return root.lower() == other.lower()
+def is_same(kind: str, root: str, other: str) -> bool:
+    """Whether two such URLs are the same. Names of servers have no case, and neither have those of organizations. Other
+    paths have: two that differ in it may be two programs."""
+    return _in_one_spelling(kind, root) == _in_one_spelling(kind, other)
+
+
+def _in_one_spelling(kind: str, root: str) -> tuple[str, str, str]:
+    parts = urlsplit(root)
+    return parts.scheme, parts.netloc.lower(), parts.path.lower() if kind == "azure_devops" else parts.path

@@ -17,6 +17,7 @@ _REFUSED = {
     "forge_not_found": "the token of the connected account does not reach this repository",
     # If that is not for the person's sake, it refuses the site as well, and then says so.
     "forge_refused": "the forge does not let that account open it",
+    "forge_account_not_found": "the account was disconnected meanwhile",
     "secret_key_changed": "the token of the connected account was encrypted with another key",
 }
 _CONNECT_AGAIN = "Connect the account again with a token that may open pull requests here."

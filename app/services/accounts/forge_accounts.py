@@ -120,10 +120,16 @@ def fail(forge_account_id: uuid.UUID, code: str, message: str) -> None:
 
 
 def known_tokens(accounts: Iterable[ForgeAccount]) -> Iterator[str]:
-    """The tokens of the accounts. One that cannot be decrypted cannot leak either, and is left out."""
+    """The tokens of the accounts. One that cannot be decrypted cannot leak either, and is left out.
+
+    Of `e-mail:token` the token is secret without the rest, too.
+    """
     for account in accounts:
         with contextlib.suppress(SecretKeyChanged):
-            yield token_of(account)
+            token = token_of(account)
+            yield token
+            if password := token.partition(":")[2]:
+                yield password
 
 
 def token_of(account: ForgeAccount) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from app import db, queue
-from app.models import AgentRunner, AgentRunnerSession, ForgeAccount, Publication, Site, User
+from app.models import AgentRunner, AgentRunnerSession, ForgeAccount, ForgeDelivery, Publication, Site, User
 from app.models.states import PublicationKind, PublicationState
 from app.services import control_places, events, leases, lookup
 from app.services.accounts import forge_accounts
@@ -45,6 +45,8 @@ class PublicationClaim:
     landed: Publication | None
     """The runner's latest commit to the same branch."""
     forge_accounts: list[ForgeAccount]
+    is_asked_on_forge: bool
+    """Whether a forge's webhook asks for it. Then the user is only the one whose webhook that is."""
 
 
 def claim(publication_id: uuid.UUID) -> PublicationClaim | None:
@@ -75,7 +77,11 @@ def claim(publication_id: uuid.UUID) -> PublicationClaim | None:
     own = own_shas(publication.agent_runner_id, publication.branch)
     people = {user.id, *(session.user_id for session in sessions)}
     connected = forge_accounts.find_connected(people, runner.site.forge)
-    return PublicationClaim(publication, runner, runner.site, user, sessions, own, landed, connected)
+    by_webhook = sa.select(ForgeDelivery.id).where(
+        ForgeDelivery.agent_runner_id == runner.id, ForgeDelivery.publication_id == publication.id
+    )
+    is_asked_on_forge = db.session.scalar(by_webhook.limit(1)) is not None
+    return PublicationClaim(publication, runner, runner.site, user, sessions, own, landed, connected, is_asked_on_forge)
 
 
 def _release(publication: Publication, dispatch_in: float | None = None) -> None:

@@ -7,8 +7,8 @@ import pytest
 from tests.demo.forge import DemoForge
 from tests.workers.forges.conftest import HOST
 from workers.errors import EngineError
-from workers.forges.identity import get_identity
-from workers.forges.servers import root_of, root_of_site
+from workers.forges.identity import IDENTITIES, Identity, get_identity
+from workers.forges.servers import is_same, root_of, root_of_site
 
 EMAILS = {
     "gitlab": "@users.noreply.example.org",
@@ -61,3 +61,43 @@ def test_an_address_without_a_forge_is_told_without_a_word_of_sites(forge: DemoF
 )
 def test_a_site_is_on_the_server_of_an_account(kind: str, repo_url: str, api_url: str | None, own: str) -> None:
     assert root_of(kind, own) == root_of_site(kind, repo_url, api_url)
+
+
+@pytest.mark.parametrize(
+    ("repo_url", "api_url"),
+    [
+        ("https://git.example.org/acme/shop", "http://git.example.org/forge"),
+        ("https://git.example.org/acme/shop", "https://git.example.org:8443/forge"),
+        ("https://git.example.org/acme/shop", "https://git.example.org./forge"),
+        ("https://git.example.org/acme/shop", "https://git.example.org/FORGE"),
+        ("https://git.example.org/acme/shop", "https://git.example.org/forge/../other"),
+        ("https://git.example.org/acme/shop", "https://git.example.org/other/forge"),
+        ("https://git.example.org/acme/shop", "https://git.example.org@evil.example/forge"),
+        ("https://git.example.org/forge/acme/shop", None),
+    ],
+)
+@pytest.mark.parametrize("kind", ["github", "gitlab", "gitea", "bitbucket"])
+def test_what_may_be_another_program_is_not_the_server_of_an_account(
+    kind: str, repo_url: str, api_url: str | None
+) -> None:
+    own = root_of(kind, "https://git.example.org/forge")
+    assert is_same(kind, own, root_of_site(kind, "https://x.example/acme/shop", "https://Git.example.org/forge"))
+    try:
+        there = root_of_site(kind, repo_url, api_url)
+    except EngineError:
+        return
+    assert not is_same(kind, own, there)
+
+
+@pytest.mark.parametrize("bad", ["a\nSigned-off-by: b", "a\x00b", "a\x1b[2Jb", "a\u202eb", "a\u2028b", "a\ud800b"])
+def test_names_that_are_no_line_of_text_are_refused_and_such_addresses_left_out(
+    monkeypatch: pytest.MonkeyPatch, bad: str
+) -> None:
+    def answered(identity: Identity) -> Identity:
+        monkeypatch.setitem(IDENTITIES, "gitea", lambda *given: identity)
+        return get_identity("gitea", "https://git.example.org", "a-token", HOST)
+
+    for identity in (Identity(bad, "Ada", None), Identity("ada", bad, None)):
+        with pytest.raises(EngineError, match="not valid"):
+            answered(identity)
+    assert answered(Identity("ada", "Ada", f"{bad.replace(' ', '')}@example.org")).email is None
