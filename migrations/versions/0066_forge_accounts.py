@@ -1,7 +1,7 @@
 """People's own accounts on forges
 
-Revision ID: 0069
-Revises: 0068
+Revision ID: 0066
+Revises: 0065
 Create Date: 2026-11-29 19:00:00.000000
 """
 
@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from alembic import op
 
 
-revision = '0069'
-down_revision = '0068'
+revision = '0066'
+down_revision = '0065'
 branch_labels = None
 depends_on = None
 

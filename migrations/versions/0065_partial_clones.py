@@ -1,7 +1,7 @@
 """Partial clones of sites
 
-Revision ID: 0068
-Revises: 0067
+Revision ID: 0065
+Revises: 0064
 Create Date: 2026-11-29 19:00:00.000000
 """
 
@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from alembic import op
 
 
-revision = '0068'
-down_revision = '0067'
+revision = '0065'
+down_revision = '0064'
 branch_labels = None
 depends_on = None
 

@@ -1,7 +1,7 @@
 """Sparse checkouts of sites
 
-Revision ID: 0067
-Revises: 0064
+Revision ID: 0064
+Revises: 0063
 Create Date: 2026-11-29 18:15:00.000000
 """
 
@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from alembic import op
 
 
-revision = '0067'
-down_revision = '0064'
+revision = '0064'
+down_revision = '0063'
 branch_labels = None
 depends_on = None
 

@@ -1,6 +1,6 @@
 """Longer names of forges
 
-Revision ID: 0064
+Revision ID: 0063
 Revises: 0062
 Create Date: 2026-11-29 18:00:00.000000
 """
@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic import op
 
 
-revision = '0064'
+revision = '0063'
 down_revision = '0062'
 branch_labels = None
 depends_on = None
