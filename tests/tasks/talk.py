@@ -22,14 +22,20 @@ from tasks.publications import publish
 from tasks.sessions import run_session
 from tests.tasks.pull_request import Opened
 
-NUMBER = {
-    "pull_request": {"number": 1},
-    "object_attributes": {"iid": 1},
-    "pullrequest": {"id": 1},
-    "eventType": "git.pullrequest.updated",
-    "resource": {"pullRequestId": 1},
-    "pullRequest": {"id": 1},
-}
+
+def numbered(number: int) -> dict[str, Any]:
+    """What every forge says of the pull request with that number when it has changed."""
+    return {
+        "pull_request": {"number": number},
+        "object_attributes": {"iid": number},
+        "pullrequest": {"id": number},
+        "eventType": "git.pullrequest.updated",
+        "resource": {"pullRequestId": number},
+        "pullRequest": {"id": number},
+    }
+
+
+NUMBER = numbered(1)
 _ON_BITBUCKET = {"pull_request": "pullrequest:updated", "issue_comment": "pullrequest:comment_created"}
 _ON_DATA_CENTER = {"pull_request": "pr:from_ref_updated", "issue_comment": "pr:comment:added"}
 _ON_GITLAB = {"pull_request": "Merge Request Hook", "issue_comment": "Note Hook", "issues": "Issue Hook"}
@@ -37,6 +43,9 @@ _ON_GITLAB = {"pull_request": "Merge Request Hook", "issue_comment": "Note Hook"
 
 class Told:
     """A runner with a pull request, and the webhook by which its forge tells what happens to it."""
+
+    number = 1
+    """That of the pull request."""
 
     def __init__(self, work: Opened, kind: Forge = Forge.GITHUB, **fields: Any) -> None:
         self.work, self.kind = work, kind
@@ -46,7 +55,7 @@ class Told:
 
     def deliver(self, delivery_id: str | None = None) -> uuid.UUID:
         """Deliver that something has happened; the id of the record."""
-        found = self.receive("pull_request", NUMBER, delivery_id)
+        found = self.receive("pull_request", numbered(self.number), delivery_id)
         assert found is not None
         return found
 
@@ -98,7 +107,7 @@ class Talk(Told):
 
     def comment(self, body: str, author: str = "bob", **more: Any) -> uuid.UUID | None:
         """Somebody comments; the record of the delivery."""
-        return self.deliver_comment(discussions.comment(self.repository, 1, author, body), **more)
+        return self.deliver_comment(discussions.comment(self.repository, self.number, author, body), **more)
 
     def deliver_comment(
         self, entry: Entry, delivery_id: str | None = None, action: str = "created"
@@ -128,7 +137,7 @@ class Talk(Told):
         """What GitHub delivers of a review: itself, and each of its comments."""
         pull = {"pull_request": {"number": review.number}}
         submitted = {"action": "submitted", "review": {"id": review.id, "body": review.body}, **pull}
-        comments = [each for each in discussions.entries(self.repository, 1) if each.review_id == review.id]
+        comments = [each for each in discussions.entries(self.repository, self.number) if each.review_id == review.id]
         created = [
             {"action": "created", "comment": {"id": each.id, "pull_request_review_id": review.id, "body": each.body}}
             for each in comments
@@ -168,13 +177,13 @@ class Talk(Told):
         if self.kind == Forge.GITEA:
             return self.receive("status", {"sha": self.work.head_sha, "state": "failure"}, delivery_id)
         if self.kind == Forge.AZURE_DEVOPS:
-            build = {"sourceBranch": "refs/pull/1/merge"}
+            build = {"sourceBranch": f"refs/pull/{self.number}/merge"}
             return self.receive("", {"eventType": "build.complete", "resource": build}, delivery_id)
         suite = {"head_branch": self.work.runner.pr_branch, "head_sha": self.work.head_sha}
         return self.receive("check_suite", {"action": "completed", "check_suite": suite}, delivery_id)
 
     def answers(self) -> list[str]:
-        return [entry.body for entry in discussions.entries(self.repository, 1) if entry.user == "demo"]
+        return [entry.body for entry in discussions.entries(self.repository, self.number) if entry.user == "demo"]
 
     def finish(self, delivery_id: uuid.UUID | None) -> str:
         """Publish the work and answer; the answer."""

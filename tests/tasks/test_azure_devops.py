@@ -9,12 +9,9 @@ import pytest
 
 from app.demo.forge import checks, discussions
 from app.models.states import Forge, ForgeDeliveryState, OnFailedChecks
-from tests.demo.conftest import forge, own_forge
 from tests.demo.forge import DemoForge
 from tests.tasks.pull_request import Opened
 from tests.tasks.talk import Talk, record_of
-
-__all__ = ["forge", "own_forge"]
 
 
 @pytest.fixture

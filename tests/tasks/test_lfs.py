@@ -18,13 +18,12 @@ from app.services.sites import sites
 from app.services.sites.sites import SiteFields
 from tasks.sessions import run_session
 from tests.cli.conftest import folder
-from tests.demo.conftest import forge
 from tests.demo.forge import DemoForge, Repository
 from tests.tasks.conftest import read, runner_of
 from tests.tasks.test_publishing import ada_of, commit, follow_up
 from tests.workers.lfs.repositories import BIG, oid_of, pointer, stored, with_lfs
 
-__all__ = ["folder", "forge"]
+__all__ = ["folder"]
 NEW = b"new content\n" * 5
 WRITE_NEW = "yes 'new content' | head -n 5 > new.bin"
 
