@@ -58,7 +58,7 @@ def test_jobs_and_statuses_of_a_commit_or_a_branch(forge: DemoForge, repository:
 
 
 def test_the_newest_pipeline_for_the_merged_result_of_a_merge_request(forge: DemoForge, repository: Repository) -> None:
-    pull = open_pull(repository)
+    pull = open_pull(forge, repository)
     checks = adapter(forge, repository)
     first = merge_result(repository, pull)
     reported.report(repository, pull.head_sha, "lint", "failure")
@@ -79,7 +79,7 @@ def test_the_newest_pipeline_for_the_merged_result_of_a_merge_request(forge: Dem
 def test_a_pipeline_for_the_merged_result_of_an_earlier_commit_does_not_count(
     forge: DemoForge, repository: Repository
 ) -> None:
-    pull = open_pull(repository)
+    pull = open_pull(forge, repository)
     reported.report(repository, merge_result(repository, pull), "tests", "failure")
     head = repository.commit("feature", {"b.txt": "2\n"}, "Another")
     checks = adapter(forge, repository)
@@ -90,7 +90,7 @@ def test_a_pipeline_for_the_merged_result_of_an_earlier_commit_does_not_count(
 
 
 def test_a_merged_result_that_the_server_has_removed_does_not_count(forge: DemoForge, repository: Repository) -> None:
-    pull = open_pull(repository)
+    pull = open_pull(forge, repository)
     merged = merge_result(repository, pull)
     reported.report(repository, merged, "tests", "failure")
     reported.report(repository, pull.head_sha, "lint", "success")
@@ -98,10 +98,10 @@ def test_a_merged_result_that_the_server_has_removed_does_not_count(forge: DemoF
     assert outcomes(adapter(forge, repository), pull.head_sha) == {"lint": "passed"}
 
 
-def open_pull(repository: Repository) -> Pull:
-    branches = repository.branches()
-    shas = (branches["feature"], branches["main"])
-    return pulls.add(repository, title="Feature", body=None, draft=False, head="feature", base="main", shas=shas)
+def open_pull(forge: DemoForge, repository: Repository) -> Pull:
+    values = {"title": "Feature", "head": "feature", "base": "main"}
+    answer = forge.http.post(f"/repos/{repository.full_name}/pulls", json=values)
+    return pulls.get(repository, answer.raise_for_status().json()["number"])
 
 
 def outcomes(checks: Checks, ref: str) -> dict[str, str]:
