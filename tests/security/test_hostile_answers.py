@@ -11,13 +11,12 @@ from tests.security.hostile_forge import (
     OPEN,
     PULL,
     TOKEN,
-    answer,
     forge_at,
     of_repository,
     places,
     refused,
-    serving,
 )
+from tests.security.hostile_server import answer, serving
 from workers.forges.registry import make_checks, make_discussions
 
 SHA = "a" * 40

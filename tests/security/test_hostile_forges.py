@@ -16,13 +16,11 @@ from tests.security.hostile_forge import (
     OPEN,
     PULL,
     TOKEN,
-    Reply,
-    answer,
     forge_at,
     of_repository,
     refused,
-    serving,
 )
+from tests.security.hostile_server import Reply, answer, serving
 from workers.forges.deadline import ends_within
 from workers.forges.registry import make_forge
 

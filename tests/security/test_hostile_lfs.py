@@ -6,12 +6,9 @@ Whatever it does, the file stays a pointer, the reason is named, and no credenti
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import gzip
 import hashlib
 import itertools
-import json
-import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -19,7 +16,9 @@ from typing import Any
 
 import pytest
 
-from tests.listening import Listener, hang_up
+from tests.security import hostile_server
+from tests.security.hostile_server import Server as HostileServer
+from tests.security.hostile_server import answer
 from workers.errors import EngineError, Interrupted
 from workers.job import Host
 from workers.lfs.batch import Action
@@ -34,7 +33,7 @@ from workers.repository.remote import Remote
 TOKEN = "the-token-of-the-site"
 CONTENT = b"content " * 100
 POINTER = Pointer(hashlib.sha256(CONTENT).hexdigest(), len(CONTENT))
-Reply = Callable[[str, "LfsServer"], Iterable[bytes]]
+Reply = Callable[[str, HostileServer], Iterable[bytes]]
 
 
 @pytest.fixture(autouse=True)
@@ -45,36 +44,11 @@ def direct(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name.upper(), raising=False)
 
 
-@dataclasses.dataclass
-class LfsServer:
-    port: int = 0
-    asked: list[str] = dataclasses.field(default_factory=list)
-
-
 @contextlib.contextmanager
-def serving(reply: Reply) -> Iterator[LfsServer]:
-    """A server that sends the chunks of `reply`, which gets the target of the request, and closes the connection."""
-
-    def take(connection: socket.socket) -> None:
-        with connection, contextlib.suppress(OSError):
-            head = b""
-            while b"\r\n\r\n" not in head:
-                head += connection.recv(65536)
-            server.asked.append(head.decode())
-            for chunk in reply(head.decode().split()[1], server):
-                connection.sendall(chunk)
-            hang_up(connection)
-
-    server = LfsServer()
-    with Listener(take) as listener:
-        server.port = listener.port
+def serving(reply: Reply) -> Iterator[HostileServer]:
+    """A server whose `reply` gets the target of the request, and the server itself."""
+    with hostile_server.serving(lambda target: reply(target, server)) as server:
         yield server
-
-
-def answer(data: Any, *headers: str, status: int = 200) -> bytes:
-    body = data if isinstance(data, bytes) else json.dumps(data).encode()
-    lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(body)}", "Connection: close", *headers]
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
 def batch(href: object, **more: object) -> list[bytes]:
@@ -85,14 +59,14 @@ def batch(href: object, **more: object) -> list[bytes]:
 def serves(*chunks: bytes) -> Reply:
     """Answers a batch with a URL of its own, which has these bytes."""
 
-    def reply(target: str, server: LfsServer) -> Iterable[bytes]:
+    def reply(target: str, server: HostileServer) -> Iterable[bytes]:
         return batch(f"http://127.0.0.1:{server.port}/object") if target.endswith("/batch") else chunks
 
     return reply
 
 
 def fetch_from(
-    server: LfsServer,
+    server: HostileServer,
     folder: Path,
     *,
     seconds: float = 30.0,
@@ -142,7 +116,7 @@ def test_what_is_not_the_object_is_not_kept(lie: str, tmp_path: Path) -> None:
 
 
 def test_an_endless_answer_ends_with_the_size_of_the_object(tmp_path: Path) -> None:
-    def reply(target: str, server: LfsServer) -> Iterable[bytes]:
+    def reply(target: str, server: HostileServer) -> Iterable[bytes]:
         if target.endswith("/batch"):
             return batch(f"http://127.0.0.1:{server.port}/object")
         return itertools.chain([ENDLESS], itertools.repeat(bytes(65536)))
@@ -217,7 +191,7 @@ def test_no_inner_address_is_called(name: str, tmp_path: Path) -> None:
 
 
 def test_the_credential_goes_to_the_server_of_the_repository_alone(tmp_path: Path) -> None:
-    def own(target: str, server: LfsServer) -> Iterable[bytes]:
+    def own(target: str, server: HostileServer) -> Iterable[bytes]:
         return batch(
             f"http://127.0.0.1:{other.port}/object?signed=1", header={"X-Own": "of the answer", "Host": "evil"}
         )
@@ -231,7 +205,7 @@ def test_the_credential_goes_to_the_server_of_the_repository_alone(tmp_path: Pat
 
 
 def test_a_redirect_to_another_server_takes_no_header_along(tmp_path: Path) -> None:
-    def own(target: str, server: LfsServer) -> Iterable[bytes]:
+    def own(target: str, server: HostileServer) -> Iterable[bytes]:
         if target.endswith("/batch"):
             return batch(f"http://127.0.0.1:{server.port}/object", header={"X-Own": "of the answer"})
         return [answer(b"", f"Location: http://127.0.0.1:{other.port}/elsewhere", status=302)]
@@ -278,7 +252,7 @@ def test_a_server_that_takes_no_batch_is_asked_once(status: int, tmp_path: Path)
     assert len(failures) == 250
 
 
-def drip(target: str, server: LfsServer) -> Iterable[bytes]:
+def drip(target: str, server: HostileServer) -> Iterable[bytes]:
     """Sends the object so slowly that it never ends."""
     if target.endswith("/batch"):
         yield from batch(f"http://127.0.0.1:{server.port}/object")
@@ -289,7 +263,7 @@ def drip(target: str, server: LfsServer) -> Iterable[bytes]:
         yield b"c"
 
 
-def silence(target: str, server: LfsServer) -> Iterable[bytes]:
+def silence(target: str, server: HostileServer) -> Iterable[bytes]:
     if target.endswith("/batch"):
         yield from batch(f"http://127.0.0.1:{server.port}/object")
         return

@@ -119,7 +119,7 @@ def list_tags() -> dict[str, Any]:
 
 @azure_devops.post(f"{PULL_REQUEST}/labels")
 def create_label(number: int) -> dict[str, Any]:
-    """A label that there is not is created."""
+    """Add a label, and create it if the project does not have it."""
     name = str(request.get_json().get("name") or "")
     if not name:
         refuse(400, "ArgumentNullException", "Value cannot be null. Parameter name: name")
