@@ -19,75 +19,72 @@ _POLL_SECONDS = 0.5
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+_SITE_OPTIONS = (
+    click.option("--default-branch", help="The branch that runs start from."),
+    click.option("--default-agent", help="The agent of runs that name none."),
+    click.option("--default-model", help="The model of runs that name none."),
+    click.option(
+        "--fallback-agent",
+        "fallback_agents",
+        metavar="AGENT[:MODEL]",
+        multiple=True,
+        help="An agent that takes over where the model of the one before takes no calls. Repeatable.",
+    ),
+    click.option(
+        "--on-quota",
+        type=click.Choice(["fail", "wait"]),
+        help="What to do when the quota of a session's model is used up. Default: fail.",
+    ),
+    click.option("--setup-command", help="What prepares a checkout, such as `npm ci`."),
+    click.option(
+        "--sparse-path",
+        "sparse_paths",
+        metavar="FOLDER",
+        multiple=True,
+        help="A folder to check out; all others are left out. Repeatable. Default: everything.",
+    ),
+    click.option(
+        "--partial-clone/--no-partial-clone",
+        default=None,
+        help="Whether workers fetch only the contents of files that sessions need.",
+    ),
+    click.option("--egress-host", "egress_hosts", multiple=True, help="A host that agents may reach. Repeatable."),
+    click.option(
+        "--mcp-servers",
+        type=click.File(),
+        help="A JSON file with all MCP servers of the site. `-` reads standard input.",
+    ),
+    click.option(
+        "--forge",
+        help="github, gitlab, gitea (Forgejo, too), azure_devops, bitbucket, bitbucket_data_center or none. Default: by the address.",
+    ),
+    click.option("--forge-api-url", help="The address of your own server's API."),
+    click.option(
+        "--sensitive-files",
+        type=click.Choice(["warn", "refuse"]),
+        help="What to do with changes of CI workflows, Git hooks, CODEOWNERS and .gitmodules.",
+    ),
+    click.option("--pr-branch-pattern", help="The branches of pull requests: agent/{{ slug }}-{{ id }}."),
+    click.option("--pr-title-template", help="The titles of pull requests: {{ title }}."),
+    click.option("--pr-body-template", help="Their descriptions: {{ sessions }}."),
+    click.option("--pr-label", "pr_labels", multiple=True, help="A label of new pull requests. Repeatable."),
+    click.option("--pr-reviewer", "pr_reviewers", multiple=True, help="A reviewer, or organization/team. Repeatable."),
+    click.option("--pr-assignee", "pr_assignees", multiple=True, help="A user to assign them to. Repeatable."),
+    click.option(
+        "--pr-status/--no-pr-status",
+        default=None,
+        help="Whether commits of pull requests get a status that links to the session.",
+    ),
+    click.option(
+        "--with-token/--without-token",
+        default=None,
+        help="Ask for the forge's token, or read it from standard input. Or remove it.",
+    ),
+)
+
+
 def _site_options(function: Function) -> Function:
-    for option in reversed(
-        (
-            click.option("--default-branch", help="The branch that runs start from."),
-            click.option("--default-agent", help="The agent of runs that name none."),
-            click.option("--default-model", help="The model of runs that name none."),
-            click.option(
-                "--fallback-agent",
-                "fallback_agents",
-                metavar="AGENT[:MODEL]",
-                multiple=True,
-                help="An agent that takes over where the model of the one before takes no calls. Repeatable.",
-            ),
-            click.option(
-                "--on-quota",
-                type=click.Choice(["fail", "wait"]),
-                help="What to do when the quota of a session's model is used up. Default: fail.",
-            ),
-            click.option("--setup-command", help="What prepares a checkout, such as `npm ci`."),
-            click.option(
-                "--sparse-path",
-                "sparse_paths",
-                metavar="FOLDER",
-                multiple=True,
-                help="A folder to check out; all others are left out. Repeatable. Default: everything.",
-            ),
-            click.option(
-                "--partial-clone/--no-partial-clone",
-                default=None,
-                help="Whether workers fetch only the contents of files that sessions need.",
-            ),
-            click.option(
-                "--egress-host", "egress_hosts", multiple=True, help="A host that agents may reach. Repeatable."
-            ),
-            click.option(
-                "--mcp-servers",
-                type=click.File(),
-                help="A JSON file with all MCP servers of the site. `-` reads standard input.",
-            ),
-            click.option(
-                "--forge",
-                help="github, gitlab, gitea (Forgejo, too), azure_devops, bitbucket, bitbucket_data_center or none. Default: by the address.",
-            ),
-            click.option("--forge-api-url", help="The address of your own server's API."),
-            click.option(
-                "--sensitive-files",
-                type=click.Choice(["warn", "refuse"]),
-                help="What to do with changes of CI workflows, Git hooks, CODEOWNERS and .gitmodules.",
-            ),
-            click.option("--pr-branch-pattern", help="The branches of pull requests: agent/{{ slug }}-{{ id }}."),
-            click.option("--pr-title-template", help="The titles of pull requests: {{ title }}."),
-            click.option("--pr-body-template", help="Their descriptions: {{ sessions }}."),
-            click.option("--pr-label", "pr_labels", multiple=True, help="A label of new pull requests. Repeatable."),
-            click.option(
-                "--pr-reviewer", "pr_reviewers", multiple=True, help="A reviewer, or organization/team. Repeatable."
-            ),
-            click.option("--pr-assignee", "pr_assignees", multiple=True, help="A user to assign them to. Repeatable."),
-            click.option(
-                "--pr-status/--no-pr-status",
-                default=None,
-                help="Whether commits of pull requests get a status that links to the session.",
-            ),
-            click.option(
-                "--with-token/--without-token",
-                default=None,
-                help="Ask for the forge's token, or read it from standard input. Or remove it.",
-            ),
-        )
-    ):
+    for option in reversed(_SITE_OPTIONS):
         function = option(function)
     return function
 
