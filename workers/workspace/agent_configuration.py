@@ -12,6 +12,8 @@ from pathlib import Path
 
 from workers.errors import FULL_DISK, EngineError, disk_full
 from workers.safe_walk import Folder, walk
+from workers.sandbox.base import Overlay
+from workers.workspace.overlay import hide
 from workers.workspace.untrackable import is_whiteout
 
 # They hold hooks, commands, plugins, and servers that an agent starts. The paths of Claude Code and Codex are tested
@@ -29,17 +31,6 @@ _IN_CONFIG = frozenset(("opencode", "crush"))
 # Files of variables that many programs load from their working directory. The examples are only documentation.
 _VARIABLES = ".env"
 _EXAMPLES = frozenset((".env.example", ".env.sample", ".env.template", ".env.dist"))
-
-
-def not_withheld(error: OSError) -> EngineError:
-    """Why a session ends if its agent configuration could not be moved away."""
-    if error.errno in FULL_DISK:
-        return disk_full("setup")
-    message = (
-        f"Agent configuration in the checkout or home could not be withheld: {error.strerror}. Check what the setup "
-        "command does to it."
-    )
-    return EngineError("setup_failed", "setup", message)
 
 
 def is_withheld(path: str, *, is_folder: bool = False) -> bool:
@@ -64,7 +55,31 @@ def withheld_at_top(paths: Iterable[str]) -> list[str]:
     return list(found)
 
 
-def withhold(checkout: Path, aside: Path) -> list[str]:
+def withhold(
+    root: Path, checkout: Path, home: Path, ours: Iterable[str], overlay: Overlay | None, of_base: Iterable[str]
+) -> list[str]:
+    """Withhold the agent configuration of an attempt, whose folder is `root`. Returns its paths, sorted, those of the home last.
+
+    `ours` are the names that we are about to write in the home. In an overlay, what is `of_base` is hidden as well. No
+    process of the agent may be running. Raises EngineError `setup_failed` and `disk_full`.
+    """
+    try:
+        withheld = set(_withhold_from_checkout(checkout, root / "withheld"))
+        if overlay:
+            withheld.update(path for path in of_base if hide(overlay, os.fsencode(path)))
+        in_home = withhold_from_home(home, root / "withheld-home", ours)
+        return [*sorted(withheld), *(f"~/{name}" for name in in_home)]
+    except OSError as error:
+        if error.errno in FULL_DISK:
+            raise disk_full("setup") from error
+        message = (
+            f"Agent configuration in the checkout or home could not be withheld: {error.strerror}. Check what the setup "
+            "command does to it."
+        )
+        raise EngineError("setup_failed", "setup", message) from error
+
+
+def _withhold_from_checkout(checkout: Path, aside: Path) -> list[str]:
     """Move all withheld files of `checkout` into the new folder `aside`. Returns their relative paths, sorted.
 
     Links are moved, never followed. No process of the agent may be running. Raises OSError.

@@ -20,9 +20,10 @@ from workers.workspace.agent_repository import (
     set_branch,
 )
 from workers.workspace.base import LINK, Base
-from workers.workspace.base_files import index_of
+from workers.workspace.base_files import index_of, open_files
 from workers.workspace.earlier_work import write_earlier_work
 from workers.workspace.kept_checkouts import note_prepared, reuse
+from workers.workspace.overlay_probe import can_overlay
 from workers.workspace.ownership import change_owner
 
 
@@ -44,7 +45,27 @@ class NewCheckout:
     withholds: bool
 
 
-def create_overlay(new: NewCheckout, overlay: Overlay, objects: Objects, start_tree: str, uid: int) -> None:
+def create_checkout(
+    new: NewCheckout, host: Host, site_id: str, objects: Objects, start_tree: str, mirror: Git
+) -> Overlay | None:
+    """Fill the checkout, as an overlay if the host can mount one. Returns what it is mounted from then.
+
+    `start_tree` is the tree of all of its files. Raises OSError and what `Git.run` does.
+    """
+    if not can_overlay(host):
+        _create_whole(new, host, site_id, start_tree)
+        return None
+    overlay = overlay_in(new.checkout.parent, new.checkout, open_files(host, new.base, mirror))
+    _create_overlay(new, overlay, objects, start_tree, host.sandbox_uid)
+    return overlay
+
+
+def overlay_in(root: Path, checkout: Path, lower: Path) -> Overlay:
+    """What the checkout in the folder of an attempt is mounted from: `lower` has the files of the base."""
+    return Overlay(lower, checkout, root / "overlay")
+
+
+def _create_overlay(new: NewCheckout, overlay: Overlay, objects: Objects, start_tree: str, uid: int) -> None:
     """Make the checkout show the files of the base below the work of earlier sessions, and the agent's repository.
 
     Raises OSError and what `Git.run` does.
@@ -74,7 +95,7 @@ def _is_in_index(base: Base, change: Change) -> bool:
     return SUBMODULE in (change.old_mode, change.new_mode) or not base.cone.has(change.path)
 
 
-def create_whole(new: NewCheckout, host: Host, site_id: str, start_tree: str) -> None:
+def _create_whole(new: NewCheckout, host: Host, site_id: str, start_tree: str) -> None:
     """Write all files into the checkout, and the agent's repository, and make its user the owner of all of them.
 
     Files of an earlier attempt are used again where they are the same. Raises OSError and what `Git.run` does.

@@ -42,6 +42,11 @@ class Checkout(Protocol):
         ...
 
 
+def open_checkout(overlay: Overlay | None, objects: Objects, base_tree: str, cone: Cone) -> Checkout:
+    """The checkout of an attempt, whose `overlay` is what it is mounted from, if it is one."""
+    return OverlayCheckout(overlay, objects, base_tree, cone) if overlay else WholeCheckout()
+
+
 class WholeCheckout:
     """Every file of the cone is in the checkout. All are in the index, which knows which of them have not changed."""
 

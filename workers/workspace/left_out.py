@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from workers.errors import EngineError
+from workers.job import Host, Job
+from workers.processes.lifeline import Lifeline
 from workers.repository.cone import Cone
 from workers.repository.contents import Contents
+from workers.repository.mirror import Mirror
 from workers.repository.objects import SUBMODULE, Entry, Objects
 from workers.repository.trees import Change, TreePaths, changes, rewrite
+from workers.workspace.staging import Staged
 
 _MOST = 1_000
 
@@ -22,8 +27,16 @@ class LeftOut:
         self._objects, self._cone, self._before = objects, cone, before
         self._base, self._old = TreePaths(objects, base_tree), TreePaths(objects, before)
 
-    def restored(self, tree: str) -> tuple[str, list[str]]:
-        """`tree`, which was staged, with those of the files that are missing there, and notes on what had to go for them.
+    def restore(self, staged: Staged, dropped: Iterable[bytes]) -> None:
+        """Put those of the files that are missing there back into what was staged, with notes on what had to go for them.
+
+        Files that were `dropped` from the agent's index are noted as well.
+        """
+        staged.tree, notes = self._restored(staged.tree)
+        staged.notes += [*notes, *self._notes_on_removed(dropped)]
+
+    def _restored(self, tree: str) -> tuple[str, list[str]]:
+        """`tree` with those of the files that are missing there, and notes on what had to go for them.
 
         A file in the place of one is a change of it. A folder in the place of one is not kept, and neither is a file in the
         place of a folder with some.
@@ -45,7 +58,7 @@ class LeftOut:
             f"{_shown(path)}: the repository has other files there, outside of sparse_paths" for path in in_the_way
         ]
 
-    def notes_on_removed(self, dropped: Iterable[bytes]) -> list[str]:
+    def _notes_on_removed(self, dropped: Iterable[bytes]) -> list[str]:
         """Notes on files that are not checked out and were removed from the agent's index."""
         found = itertools.islice(filter(self._has, dropped), _MOST)
         return [f"{_shown(path)}: its removal, as it is outside of sparse_paths" for path in found]
@@ -55,10 +68,31 @@ class LeftOut:
         return not self._cone.has(path) and entry is not None and entry == self._base.entry(path)
 
 
-def with_old_contents(
+def obtain_old_contents(
+    staged: Staged,
+    objects: Objects,
+    base_tree: str,
+    cone: Cone,
+    job: Job,
+    host: Host,
+    lifeline: Lifeline | None,
+    seconds: float,
+) -> None:
+    """Obtain the old content of files outside of the cone that a session has changed, which their diffs need.
+
+    A fetch may take `seconds`. Where it fails, the files are as in the base again, with notes on what is not kept.
+    """
+    host = replace(host, fetch_timeout_seconds=min(host.fetch_timeout_seconds, seconds))
+    contents = Mirror(host, job.site_id, lifeline or Lifeline(2 * seconds)).contents(job)
+    changed = changes(objects, base_tree, staged.tree)
+    staged.tree, notes = _with_old_contents(objects, contents, cone, changed, staged.tree)
+    staged.notes += notes
+
+
+def _with_old_contents(
     objects: Objects, contents: Contents, cone: Cone, changed: Iterable[Change], tree: str
 ) -> tuple[str, list[str]]:
-    """Obtain the old content of files outside of the cone that a session has changed, which their diffs need.
+    """Obtain the old content of `changed` files outside of the cone.
 
     `changed` is how `tree` differs from the base. Where that fails the files are as in the base again. Returns the tree and
     notes on what is not kept.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,10 +14,14 @@ from workers.lfs.server import Server
 from workers.lfs.transfer import fetch, fetch_stored
 from workers.limits.git_limits import occupied
 from workers.repository.git import Git
+from workers.repository.objects import Objects
 from workers.repository.remote import Remote
+from workers.repository.trees import Change
 from workers.sandbox.base import Overlay
 from workers.workspace.agent_repository import copy_index
+from workers.workspace.base import Base
 from workers.workspace.lfs_files import LfsFiles, Tracked, open_folder
+from workers.workspace.lfs_tracked import find_at_start
 from workers.workspace.overlay import folder_in
 from workers.workspace.ownership import change_owner
 
@@ -30,19 +34,25 @@ def fill(
     job: Job,
     host: Host,
     files: LfsFiles,
+    base: Base,
+    objects: Objects,
+    tree: str,
+    changed: Sequence[Change],
     git: Git,
-    base: Mapping[bytes, Tracked],
-    earlier: Mapping[bytes, Tracked],
     checkout: Path,
     overlay: Overlay | None,
-) -> list[str]:
-    """Fetch the content of these files, those of the base and those of earlier sessions, and write it into a new checkout.
+) -> list[str] | None:
+    """Fetch the content of the files of `tree` that Git LFS keeps, and write it into a new checkout.
 
-    Returns one line on each file that stays a pointer: path and reason. `git` has our index, and the limits of the attempt: the
-    files may take half of its disk space and of its time. Raises what `Git.check_time` does, EngineError of the artifact
-    store, and OSError.
+    `changed` is how the tree differs from the base. Returns one line on each file that stays a pointer: path and reason;
+    None if the repository has no Git LFS. `git` has our index, and the limits of the attempt: the files may take half of
+    its disk space and of its time. Raises what `Git.check_time` does, EngineError of the artifact store, and OSError.
     """
-    tracked = {**base, **earlier}
+    found = find_at_start(base.folder, base.facts.tree, git, objects, tree, changed)
+    if found is None:
+        return None
+    of_base, earlier = found
+    tracked = {**of_base, **earlier}
     chosen = _within(tracked, git.limits.disk_bytes // _SHARE)
     failures = _bring(job, host, git, files.cache, chosen, {each.pointer.oid for each in earlier.values()})
     missing = set(_write(files, chosen, checkout, overlay, git)) if chosen else ()

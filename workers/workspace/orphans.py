@@ -19,7 +19,8 @@ from workers.workspace.kept_checkouts import evict_checkouts
 from workers.workspace.kept_mirrors import evict_mirrors
 from workers.workspace.kept_setups import evict_setups
 from workers.workspace.lfs_saving import store_lfs_objects
-from workers.workspace.workspace import LOCK, Workspace
+from workers.workspace.start import LOCK
+from workers.workspace.workspace import Workspace
 
 # A session's id is a UUID.
 _NAME = re.compile(r"(?P<session_id>[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})-(?P<attempt>[0-9]+)")

@@ -16,12 +16,10 @@ Host git runs in `ours.git` alone. Of the agent's files it reads contents and ig
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
 from dataclasses import replace
 from io import FileIO
 from pathlib import Path
@@ -33,38 +31,27 @@ from workers.limits.git_limits import session_limits
 from workers.processes.lifeline import Lifeline
 from workers.repository.cone import Cone
 from workers.repository.git import Git
-from workers.repository.mirror import Mirror
 from workers.repository.objects import Objects
 from workers.repository.partial import is_partial
 from workers.repository.plain_name import plain_name
-from workers.repository.trees import Change, changes, revert_setup_changes
+from workers.repository.trees import changes, revert_setup_changes
 from workers.sandbox.base import Overlay
-from workers.workspace import agent_configuration, lfs_start, preparation, trash
-from workers.workspace.agent_configuration import is_withheld
+from workers.workspace import reopening, trash
+from workers.workspace.agent_configuration import is_withheld, withhold
 from workers.workspace.agent_index import AgentIndex, index_mark, read_agent_index
-from workers.workspace.base import Base, open_base
-from workers.workspace.base_files import open_files
-from workers.workspace.checkout_creation import NewCheckout, create_overlay, create_whole
-from workers.workspace.checkouts import Checkout, OverlayCheckout, WholeCheckout
+from workers.workspace.checkout_creation import overlay_in
+from workers.workspace.checkouts import open_checkout
 from workers.workspace.conflicts import resolved_by_setup
 from workers.workspace.kept_checkouts import keep
-from workers.workspace.left_out import LeftOut, find_missing, with_old_contents
+from workers.workspace.left_out import LeftOut, obtain_old_contents
 from workers.workspace.lfs_files import LfsCheckout, LfsFiles, States, begins_lfs
-from workers.workspace.lfs_tracked import find_at_start
-from workers.workspace.overlay import hide
-from workers.workspace.overlay_probe import can_overlay
 from workers.workspace.staging import Staged, stage
+from workers.workspace.start import make_start
 from workers.workspace.submodules import lost_histories
 from workers.workspace.untrackable import is_too_long
 
 # Saving may take until the session's time limit, but always this long; after a stop, or if it failed once, only this.
 _SAVING_SECONDS = 60.0
-LOCK, _STATE = "lock", "notes.json"
-# The fields of a workspace that `reopen` cannot derive.
-_STATE_FIELDS = (
-    *("base_sha", "base_tree", "start_tree", "session_tree"),
-    *("_setup_tree", "_withholds", "_submodules", "_index_mark", "_lower", "_lfs_states", "_sparse_paths"),
-)
 
 
 class Workspace:
@@ -112,6 +99,8 @@ class Workspace:
         self._withholds = not job.allow_agent_configuration
         self._conflict = job.conflict
         self._most_new = job.limits.max_diff_files if job.mode == "normal" else None
+        self.is_set_up = False
+        """Whether `after_setup` has ended, so that `snapshot` can tell the agent's work from what setup left."""
         self._setup_tree: str | None = None
         self._submodules: dict[str, str] = {}
         self._index_mark: list[int] = []
@@ -131,11 +120,20 @@ class Workspace:
         workspace = cls(job, host, budget)
         trash.discard(host, workspace.root)
         try:
-            workspace._make(job)
+            workspace._begin()
         except BaseException:
             workspace.dispose()
             raise
         return workspace
+
+    def _begin(self) -> None:
+        lfs = self.lfs if self._may_use_lfs else None
+        start = make_start(self._job, self._host, self.git, self.checkout, self.home, self.attachments, lfs)
+        self.base_sha, self.branch, self.base_tree = start.base_sha, start.branch, start.base_tree
+        self.session_tree, self.start_tree = start.session_tree, start.start_tree
+        self.missing, self.lfs_missing, self._lfs_states = start.missing, start.lfs_missing, start.lfs_states
+        self._lower, self._base_withheld = start.lower, start.base_withheld
+        self._submodules, self._index_mark, self._lock = start.submodules, start.index_mark, start.lock
 
     @classmethod
     def reopen(cls, job: Job, host: Host) -> Workspace | None:
@@ -144,18 +142,14 @@ class Workspace:
         None if its setup had not finished, or at a second call. No process of the attempt may be running, and the workspace must be locked.
         """
         workspace = cls(job, host, budget=None)
-        state = workspace.root / _STATE
-        try:
-            vars(workspace).update(json.loads(state.read_bytes()))
-            # A worker of an earlier release did not write this one.
-            vars(workspace).setdefault("session_tree", workspace.start_tree)
-            workspace.lfs.restore(workspace._lfs_states or {})
-            state.unlink()
-            # The worker was lost during a snapshot. The original places of these files are not known any more.
-            with contextlib.suppress(FileNotFoundError):
-                workspace._aside.rename(workspace.root / "aside-lost")
-        except FileNotFoundError:
+        fields = reopening.take(workspace.root)
+        if fields is None:
             return None
+        vars(workspace).update(fields, is_set_up=True)
+        workspace.lfs.restore(workspace._lfs_states or {})
+        # The worker was lost during a snapshot. The original places of these files are not known any more.
+        with contextlib.suppress(FileNotFoundError):
+            workspace._aside.rename(workspace.root / "aside-lost")
         return workspace
 
     @property
@@ -166,7 +160,7 @@ class Workspace:
     @property
     def overlay(self) -> Overlay | None:
         """What the checkout is mounted from, if it is an overlay. Then `checkout` has what differs from the base."""
-        return Overlay(Path(self._lower), self.checkout, self.root / "overlay") if self._lower else None
+        return overlay_in(self.root, self.checkout, Path(self._lower)) if self._lower else None
 
     @property
     def objects(self) -> Objects:
@@ -202,9 +196,12 @@ class Workspace:
         if keep:
             keep(self._setup_tree)
         if self._withholds:
-            self._withhold(agent_files)
+            self.withheld = withhold(
+                self.root, self.checkout, self.home, agent_files, self.overlay, self._base_withheld
+            )
         self.close_objects()
-        self._save_state()
+        reopening.write(self.root, vars(self))
+        self.is_set_up = True
 
     def begin_saving(self, lifeline: Lifeline | None = None) -> None:
         """Give `saving` a deadline of its own: the session's time limit, or the end of `lifeline` if that is earlier.
@@ -228,7 +225,9 @@ class Workspace:
         agent_index = self._read_agent_index(self.notes)
         staged = self._stage(agent_index, diff_limits)
         if self._sparse_paths and is_partial(self.git.directory):
-            staged = self._with_old_contents(staged)
+            seconds, lifeline = _SAVING_SECONDS, self.saving.lifeline
+            cone = Cone.of(self._sparse_paths)
+            obtain_old_contents(staged, self.objects, self.base_tree, cone, self._job, self._host, lifeline, seconds)
         self.left_out, self.notes = staged.left_out, self.notes + staged.notes
         if self._setup_tree is None:
             return staged.tree
@@ -254,84 +253,17 @@ class Workspace:
         if reusable:
             with contextlib.suppress(OSError):
                 # If the worker is lost now, no one may take an empty checkout for work of the agent.
-                (self.root / _STATE).unlink(missing_ok=True)
+                reopening.remove(self.root)
                 keep(self._host, self._site_id, Cone.of(self._sparse_paths), self.checkout)
         trash.discard(self._host, self.root)
         if self._lock is not None:
             self._lock.close()
-
-    def _make(self, job: Job) -> None:
-        mirror = Mirror(self._host, job.site_id, job.lifeline, self.git.budget)
-        self.base_sha, self.branch = mirror.obtain_base(job)
-        git = Git(mirror.directory, job.lifeline, budget=self.git.budget, limits=self.git.limits)
-        cone, contents = Cone.of(self._sparse_paths), mirror.contents(job)
-        contents.of_tree(self.base_sha, cone)
-        with open_base(self._host, job.site_id, self.base_sha, git, cone) as base:
-            self.base_tree = base.facts.tree
-            self._lock = preparation.make_folders(self.root / LOCK, self.checkout, self.home, self.attachments)
-            preparation.make_git_directory(self.git, mirror.directory)
-            self.session_tree = self.start_tree = preparation.fill_index(self.git, base, job.start_diff, contents)
-            if job.earlier and job.earlier.diff:
-                self.start_tree = preparation.fill_index(self.git, base, job.earlier.diff, contents)
-            if job.conflict:
-                # The diffs of earlier sessions have another base, so all of the work is the result of this one.
-                self.session_tree = self.base_tree
-            with closing(Objects(self.git)) as objects:
-                self.missing = find_missing(objects, self.base_tree, cone) if cone else []
-                changed = list(changes(objects, self.base_tree, self.start_tree))
-                base.extent.after(objects, changed).check(self.git.limits, "checkout")
-                self._submodules = preparation.find_submodules(base, changed)
-                new = NewCheckout(
-                    self.checkout, self.home, self.git, base, self.branch, job.repo_url, changed, self._withholds
-                )
-                if can_overlay(self._host):
-                    self._lower = str(open_files(self._host, base, git))
-                    assert self.overlay is not None
-                    create_overlay(new, self.overlay, objects, self.start_tree, self._host.sandbox_uid)
-                    self._base_withheld = agent_configuration.withheld_at_top(base.facts.withheld)
-                else:
-                    create_whole(new, self._host, job.site_id, self.start_tree)
-                if self._may_use_lfs:
-                    self._write_lfs_files(job, base, objects, changed)
-        self._index_mark = index_mark(self.checkout)
-
-    def _write_lfs_files(self, job: Job, base: Base, objects: Objects, changed: Sequence[Change]) -> None:
-        found = find_at_start(base.folder, base.facts.tree, self.git, objects, self.start_tree, changed)
-        if found is not None:
-            self.lfs_missing = lfs_start.fill(job, self._host, self.lfs, self.git, *found, self.checkout, self.overlay)
-            self._lfs_states = self.lfs.states
-
-    def _withhold(self, agent_files: Iterable[str]) -> None:
-        try:
-            withheld = set(agent_configuration.withhold(self.checkout, self.root / "withheld"))
-            if overlay := self.overlay:
-                withheld.update(path for path in self._base_withheld if hide(overlay, os.fsencode(path)))
-            self.withheld = sorted(withheld)
-            in_home = agent_configuration.withhold_from_home(self.home, self.root / "withheld-home", agent_files)
-            self.withheld += [f"~/{name}" for name in in_home]
-        except OSError as error:
-            raise agent_configuration.not_withheld(error) from error
-
-    def _save_state(self) -> None:
-        """Write the file that `reopen` reads, atomically."""
-        new = self.root / f"{_STATE}.new"
-        new.write_text(json.dumps({name: getattr(self, name) for name in _STATE_FIELDS}))
-        new.replace(self.root / _STATE)
 
     def close_objects(self) -> None:
         """End the process behind `objects`. The next use starts another."""
         if self._objects is not None:
             self._objects.close()
             self._objects = None
-
-    def _with_old_contents(self, staged: Staged) -> Staged:
-        """`staged`, without changes of files that were not checked out if their old content cannot be obtained."""
-        host = replace(self._host, fetch_timeout_seconds=min(self._host.fetch_timeout_seconds, _SAVING_SECONDS))
-        lifeline = self.saving.lifeline or Lifeline(2 * _SAVING_SECONDS)
-        contents = Mirror(host, self._site_id, lifeline).contents(self._job)
-        cone, changed = Cone.of(self._sparse_paths), changes(self.objects, self.base_tree, staged.tree)
-        staged.tree, notes = with_old_contents(self.objects, contents, cone, changed, staged.tree)
-        return replace(staged, notes=[*staged.notes, *notes])
 
     def _read_agent_index(self, notes: list[str]) -> AgentIndex | None:
         """The agent's index; `notes` say if it cannot be read. None if there is none, or it has not changed since."""
@@ -342,9 +274,7 @@ class Workspace:
 
     def _stage(self, agent_index: AgentIndex | None, diff_limits: Limits | None = None) -> Staged:
         cone, before = Cone.of(self._sparse_paths), self._setup_tree or self.start_tree
-        files: Checkout = WholeCheckout()
-        if overlay := self.overlay:
-            files = OverlayCheckout(overlay, self.objects, self.base_tree, cone)
+        files = open_checkout(self.overlay, self.objects, self.base_tree, cone)
         if self._lfs_states is not None:
             files = LfsCheckout(files, self.lfs, self.objects)
         staged = stage(
@@ -359,7 +289,6 @@ class Workspace:
             before=before,
         )
         if cone:
-            left_out = LeftOut(self.objects, cone, self.base_tree, before)
-            staged.tree, notes = left_out.restored(staged.tree)
-            staged.notes += [*notes, *left_out.notes_on_removed(agent_index.dropped if agent_index else ())]
+            dropped = agent_index.dropped if agent_index else ()
+            LeftOut(self.objects, cone, self.base_tree, before).restore(staged, dropped)
         return staged
