@@ -9,7 +9,6 @@ from collections.abc import Generator, Sequence
 from workers.agents.base import Agent
 from workers.agents.questions import question_step, read_questions
 from workers.agents.registry import open_agent
-from workers.agents.tool_servers import left_out
 from workers.egress.process import Egress, open_egress
 from workers.errors import FULL_DISK, BudgetNearlyUsed, EngineError, Interrupted, disk_full
 from workers.events import BaseCommit, Event, Outcome, Progress, Recreation, Step
@@ -22,32 +21,23 @@ from workers.rebase import merge_file, rebase
 from workers.redaction import Redactor
 from workers.repository.git import GitFailed
 from workers.repository.mirror import Mirror
-from workers.sandbox import Sandbox, describe, open_sandbox, probe
-from workers.stages import conversation, wrap_up
+from workers.sandbox import Sandbox, check_works, describe, open_sandbox
+from workers.stages import conversation, missing, wrap_up
 from workers.stages.agent import run_agent
 from workers.stages.commands import Commands, Events
 from workers.stages.fallbacks import Succession
 from workers.stages.model_calls import ModelCalls, open_model_calls
 from workers.stages.network import network_rules
 from workers.stages.saving import as_failure, save_work
-from workers.stages.setup import run_setup, setup_files, setup_step
-from workers.workspace import inputs
-from workers.workspace.agent_repository import IDENTITY
-from workers.workspace.kept_setups import KeptSetup
+from workers.stages.setup import set_up
 from workers.workspace.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
-_NAMED = 100
-_NO_FOLDERS = "The commit {} has no such folders. Correct the site's sparse_paths if that is a mistake."
 _ANEW = Recreation(
     "The worker's copy of the repository was recreated",
     "It was damaged, so the repository was fetched in full. If this happens again, check the worker's disk.",
 )
-
-
-_NO_CONTENT = "Files of Git LFS without their content"
-_POINTERS = "The agent sees only the pointers of these files. Keep them as they are, or replace them as a whole."
 
 
 def run(job: Job, host: Host) -> Generator[Event, None, Outcome]:
@@ -101,7 +91,6 @@ class _Attempt:
         self._workspace: Workspace | None = None
         self._sandbox: Sandbox | None = None
         self._commands: Commands | None = None
-        self._agent_began = False
         self._outcome = Outcome()
         self.failure: EngineError | None = None
 
@@ -110,7 +99,7 @@ class _Attempt:
         job, host = self._job, self._host
         succession = Succession(job, host)
         agent = self._agent = succession.agents[0]
-        _check_sandbox(host)
+        check_works(host)
         rules = network_rules(job, host, succession.agents)
         calls = self._calls = open_model_calls(host, succession.agents, self._budget)
         self._spending = calls.spending if calls else None
@@ -127,27 +116,27 @@ class _Attempt:
         if mirror.was_damaged:
             yield _ANEW
         yield Progress("preparing")
-        # The mirror has the base now, so nothing is fetched again. `_set_up` writes the attachments, under names
+        # The mirror has the base now, so nothing is fetched again. `set_up` writes the attachments, under names
         # that are safe for any agent.
         based = dataclasses.replace(job, base_sha=base.sha, branch=base.branch, attachments=())
         workspace = self._workspace = yield from self._prepare(based, mirror)
-        if lines := workspace.lfs_missing:
-            yield self._redactor.step(Step(_NO_CONTENT, "\n".join([_POINTERS, *lines[:_NAMED], *_more(lines)])))
+        if step := missing.lfs_content(workspace):
+            yield self._redactor.step(step)
         if not job.conflict:
             # A rebase that fails keeps the base that it had, unless it leaves a diff on the new one: see `_save`.
             self._outcome = Outcome(base_sha=workspace.base_sha)
             yield BaseCommit(workspace.base_sha, workspace.branch, default_branch)
-        if workspace.missing:
-            detail = "\n".join([_NO_FOLDERS.format(workspace.base_sha[:12]), *workspace.missing])
-            yield self._redactor.step(Step("Folders of sparse_paths are missing", detail))
+        if step := missing.folders(workspace):
+            yield self._redactor.step(step)
         commands = self._commands = Commands(job, workspace, self._budget, self._redactor, self._egress)
         sandbox = self._sandbox = open_sandbox(host, workspace, job.limits, self._egress)
-        attachments = yield from self._set_up(workspace, sandbox, commands, agent)
+        attachments = yield from set_up(
+            job, host, workspace, sandbox, commands, agent, self._interruption, self._budget, self._redactor
+        )
         if step := conversation.go_on(agent, job, workspace, sandbox):
             yield self._redactor.step(step)
-        missing = left_out(agent.job, speaks_mcp=agent.speaks_mcp, can_disable_tools=agent.can_disable_tools)
-        if missing:
-            yield self._redactor.step(missing)
+        if step := missing.tools(agent):
+            yield self._redactor.step(step)
         yield Progress("agent")
         yield from succession.steps
 
@@ -209,45 +198,6 @@ class _Attempt:
             yield _ANEW
             return Workspace.prepare(job, self._host, self._budget)
 
-    def _set_up(
-        self, workspace: Workspace, sandbox: Sandbox, commands: Commands, agent: Agent
-    ) -> Generator[Event, None, list[str]]:
-        """Write what the commands need and run the setup command. Returns the names of the attachments."""
-        job = self._job
-        files = agent.files(sandbox.place)
-        early = files if job.allow_agent_configuration else {}
-        inputs.write_home(workspace.home, {".gitconfig": IDENTITY.encode(), **early, **setup_files(job)})
-        attachments = inputs.write_attachments(workspace.attachments, job.attachments, self._budget)
-        inputs.set_owner(workspace, sandbox)
-        kept = keep = None
-        if job.setup_command:
-            yield Progress("setup")
-            kept = KeptSetup(job, self._host, workspace, self._budget, has_agent_files=bool(early))
-            keep = kept.keep
-            age = kept.restore()
-            yield self._redactor.step(setup_step(job, age))
-            if age is None:
-                try:
-                    yield from run_setup(job, sandbox, commands, self._interruption)
-                except EngineError as failure:
-                    if job.conflict is None or failure.code != "setup_failed":
-                        raise
-                    # It read files in which conflicts are marked. The agent can run what it needs when it has resolved them.
-                    keep = None
-                    yield self._redactor.step(Step("Setup failed before the conflicts were resolved", failure.message))
-        workspace.after_setup(inputs.top_names(files), has_run=kept is not None, keep=keep)
-        self._agent_began = True
-        if kept and kept.not_kept:
-            yield self._redactor.step(Step("Setup runs again in the next session", kept.not_kept))
-        if not early:
-            inputs.write_home(workspace.home, files)
-            inputs.set_owner_of_files(workspace.home, files, sandbox)
-        if withheld := workspace.withheld:
-            message = "\n".join(withheld[:_NAMED])
-            title = "Agent configuration not used, because allow_agent_configuration is off for the site"
-            yield self._redactor.step(Step(title, message))
-        return attachments
-
     def end_commands(self) -> Events:
         """End the proxy; report what it refused more than once, and how much output was left out."""
         for refusal in self._egress.finish() if self._egress else ():
@@ -292,7 +242,7 @@ class _Attempt:
     def _save(self, *, complete: bool, lifeline: Lifeline | None = None) -> Sequence[Step]:
         if self._workspace is None:
             return ()
-        saved = save_work(self._job, self._workspace, began=self._agent_began, complete=complete, lifeline=lifeline)
+        saved = save_work(self._job, self._workspace, complete=complete, lifeline=lifeline)
         has_new_base = complete or saved.written.cumulative
         self._outcome = dataclasses.replace(
             self._outcome,
@@ -305,7 +255,7 @@ class _Attempt:
 
     def _keep_conversation(self) -> Step | None:
         """Store what the agent remembers, for a follow-up. Returns the step that says why it was not stored."""
-        if not (self._agent and self._workspace and self._sandbox and self._agent_began):
+        if not (self._agent and self._workspace and self._sandbox and self._workspace.is_set_up):
             return None
         if self._agent.name != self._job.agent:
             # A follow-up would continue with the session's own agent, which does not know this one's conversation.
@@ -342,13 +292,3 @@ class _Attempt:
             total = self._budget.total(usage) if usage else None
             outcome = dataclasses.replace(outcome, result=agent.result, title=agent.title, usage=total)
         return self._redactor.outcome(outcome)
-
-
-def _more(lines: Sequence[str]) -> list[str]:
-    return [f"and {len(lines) - _NAMED:,} more"] if len(lines) > _NAMED else []
-
-
-def _check_sandbox(host: Host) -> None:
-    finding = probe(host)
-    if not finding.ok:
-        raise EngineError("sandbox_unavailable", "setup", f"{finding.reason} {finding.remedy}")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from workers.errors import EngineError
 
+_LISTED = 100
 Category = Literal[
     "message",
     "command",
@@ -35,6 +37,12 @@ class Step:
     """The agent's own id of the call that it belongs to: a call and its result have the same."""
     of_agent: bool = field(default=False, kw_only=True, compare=False)
     """Whether the agent itself reported it, rather than the engine or the setup command."""
+
+
+def listed(lines: Sequence[str]) -> str:
+    """The detail of a step that names many things: the first 100, and how many more there are."""
+    more = [f"and {len(lines) - _LISTED:,} more"] if len(lines) > _LISTED else []
+    return "\n".join([*lines[:_LISTED], *more])
 
 
 @dataclass(frozen=True)

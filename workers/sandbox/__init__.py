@@ -10,9 +10,9 @@ from workers.job import Host, Limits
 from workers.sandbox.base import Directories, Place, Probe, Sandbox
 from workers.sandbox.bubblewrap import Bubblewrap
 from workers.sandbox.none import NoSandbox
-from workers.sandbox.probing import probe
+from workers.sandbox.probing import check_works, probe
 
-__all__ = ["Directories", "Place", "Probe", "Sandbox", "describe", "open_sandbox", "probe"]
+__all__ = ["Directories", "Place", "Probe", "Sandbox", "check_works", "describe", "open_sandbox", "probe"]
 
 
 def describe(host: Host, reachable: Sequence[Rule], models: Sequence[str] = ()) -> str:

@@ -36,6 +36,13 @@ def probe(host: Host) -> Probe:
     return _working[host]
 
 
+def check_works(host: Host) -> None:
+    """Raise EngineError `sandbox_unavailable` if the sandbox of `host` does not work."""
+    finding = probe(host)
+    if not finding.ok:
+        raise EngineError("sandbox_unavailable", "setup", f"{finding.reason} {finding.remedy}")
+
+
 def _find_and_run(host: Host) -> Probe:
     try:
         return _run(host, find_program())

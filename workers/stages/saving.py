@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from workers.errors import FULL_DISK, EngineError, disk_full
-from workers.events import Step
+from workers.events import Step, listed
 from workers.job import Job
 from workers.processes.lifeline import Lifeline
 from workers.repository.forbidden import find_forbidden
@@ -20,7 +19,6 @@ from workers.workspace.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
-_NAMED = 100
 _SECRET = (
     "A changed file contains a known secret, such as the site's access token. The diff is stored unchanged, but cannot "
     "be published. Remove the value in another session, or revert to a session before this one."
@@ -45,18 +43,16 @@ class Saved:
     steps: tuple[Step, ...] = ()
 
 
-def save_work(
-    job: Job, workspace: Workspace, *, began: bool, complete: bool, lifeline: Lifeline | None = None
-) -> Saved:
+def save_work(job: Job, workspace: Workspace, *, complete: bool, lifeline: Lifeline | None = None) -> Saved:
     """Write the diffs of the agent's work, unless the session's mode keeps none.
 
-    If the agent never `began`, only the work of earlier sessions is written. With `complete`, work that exceeds the
+    If setup has not finished, only the work of earlier sessions is written. With `complete`, work that exceeds the
     limits is an error; without it, what fits is kept. `lifeline` is the attempt's, if it was not stopped. Raises what
     `snapshot` and `write_diffs` do, and with `complete` EngineError `conflicts_left`.
     """
     workspace.begin_saving(lifeline)
     # Files of a setup command that failed are not the agent's work.
-    tree = workspace.snapshot(None if complete else job.limits) if began else workspace.start_tree
+    tree = workspace.snapshot(None if complete else job.limits) if workspace.is_set_up else workspace.start_tree
     if job.mode != "normal":
         changed = tree != workspace.start_tree
         edits = Step(
@@ -86,15 +82,15 @@ def as_failure(error: Exception) -> EngineError:
 def _steps(workspace: Workspace, tree: str, written: Written) -> Iterator[Step]:
     lost = [*workspace.left_out, *workspace.notes]
     if lost:
-        yield Step("Left out of the diff", _listed(lost))
+        yield Step("Left out of the diff", listed(lost))
     if written.submodules:
-        yield Step("The diff changes submodules", _SUBMODULES + _listed(written.submodules))
+        yield Step("The diff changes submodules", _SUBMODULES + listed(written.submodules))
     if written.lfs_pointers:
-        yield Step("The diff changes files of Git LFS", _POINTERS + _listed(written.lfs_pointers))
+        yield Step("The diff changes files of Git LFS", _POINTERS + listed(written.lfs_pointers))
     if written.contains_secret:
         yield Step("The diff contains a secret", _SECRET)
     if written.may_be_forbidden and (forbidden := _find_forbidden(workspace, tree)):
-        yield Step("The diff contains files that git forbids", _FORBIDDEN + _listed(forbidden))
+        yield Step("The diff contains files that git forbids", _FORBIDDEN + listed(forbidden))
 
 
 def _find_forbidden(workspace: Workspace, tree: str) -> list[str]:
@@ -103,8 +99,3 @@ def _find_forbidden(workspace: Workspace, tree: str) -> list[str]:
         return find_forbidden(workspace.saving, tree)
     log.warning("a diff could not be checked for files that git forbids; it is checked again before it is published")
     return []
-
-
-def _listed(lines: Sequence[str]) -> str:
-    more = [f"and {len(lines) - _NAMED:,} more"] if len(lines) > _NAMED else []
-    return "\n".join(itertools.chain(lines[:_NAMED], more))
