@@ -53,7 +53,10 @@ def answers(name: str, addresses: Sequence[str], port: int, is_encrypted: bool) 
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     for address in addresses:
         try:
-            with socket.create_connection((address, port), max(0.1, ends_at - time.monotonic())) as connection:
+            # `create_connection` leaves the socket open if a signal ends the process while it connects.
+            with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as connection:
+                connection.settimeout(max(0.1, ends_at - time.monotonic()))
+                connection.connect((address, port))
                 connection.settimeout(max(0.1, ends_at - time.monotonic()))
                 if is_encrypted:
                     _greet(context, connection, name)
