@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.mounts import needs_mounts, small_disk
+from tests.workers.engine import eventually
 from tests.workers.repositories import finish, git, make_host, make_job, make_origin, prepare
 from workers.job import Host, Limits
 from workers.processes.lifeline import Lifeline
@@ -54,7 +55,9 @@ def kept(host: Host) -> set[str]:
 
 
 def fill(host: Host, *, free: int) -> None:
-    """Leave only so many bytes of the disk free."""
+    """Leave only so many bytes of the disk free, once what was discarded is gone."""
+    eventually(lambda: not (host.work_dir / "trash.deleting").exists(), "the trash is not deleted")
+    (host.work_dir / "other").unlink(missing_ok=True)
     disk = os.statvfs(host.work_dir)
     (host.work_dir / "other").write_bytes(bytes(max(0, disk.f_bavail * disk.f_frsize - free)))
 
@@ -84,5 +87,6 @@ def test_what_is_in_use_stays_however_full_the_disk_is(host: Host, origin: Path)
     evict_mirrors(host)
     assert kept(host) == set(SITES[:2]), "one is borrowed from, and one was used just now"
     workspace.dispose()
+    fill(host, free=MEGABYTE)
     evict_mirrors(host)
     assert kept(host) == {SITES[1]}
