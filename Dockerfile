@@ -23,7 +23,9 @@ COPY tasks ./tasks
 COPY workers ./workers
 COPY migrations ./migrations
 # Again, now that the packages exist.
-RUN pip install --no-cache-dir --no-deps --editable .
+RUN pip install --no-cache-dir --no-deps --editable . \
+    # The user of the image may not write bytecode, and without it each process compiles everything at its start.
+    && python -m compileall -q app tasks workers migrations
 
 USER runners
 ENV AGENT_RUNNERS_DATA_DIR=/data \

@@ -11,7 +11,7 @@ import flask_smorest
 import structlog
 from flask import Flask, Response, request
 
-from app import db
+from app import db, process_start
 from app.api import cors, description, errors, health, ids, metrics, requests
 from app.api.v1 import (
     account,
@@ -145,6 +145,7 @@ def serve() -> Flask:
     finally:
         # Connections must not be shared across a fork.
         db.close()
+    process_start.before_first_fork()
     return app
 
 

@@ -7,16 +7,11 @@ the memory of each process of the pool.
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 from typing import Any
 
-# These import what is installed, and each process of a pool would have it in its memory: Rich is for colours of
-# tracebacks, which the log does not have, and cffi parses C for one system call, which ctypes makes without.
-for library, optional in (("structlog", "rich"), ("billiard.util", "cffi")):
-    if library not in sys.modules:
-        sys.modules[optional] = None  # type: ignore[assignment]
-        import_module(library)
-        del sys.modules[optional]
+from app import process_start
+
+process_start.begin()
 
 from app import queue  # noqa: E402
 from app.config import settings  # noqa: E402

@@ -31,6 +31,14 @@ def test_the_web_process_loads_neither_engine_nor_tasks_nor_demonstration(module
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
 
+def test_the_web_process_loads_nothing_that_only_command_lines_need() -> None:
+    code = (
+        "import sys, app.serving.__main__, app.web; print([name for name in ('rich', 'cffi') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
 def test_the_api_offers_pull_requests_where_the_engine_can_open_them() -> None:
     assert set(FORGES) == set(Forge)
     assert {forge for forge, known in FORGES.items() if known.has_pull_requests} == set(ADAPTERS)

@@ -15,6 +15,7 @@ from celery.concurrency.prefork import TaskPool
 from celery.worker import state
 from kombu.asynchronous import Hub
 
+from app import process_start
 from app.config import settings
 
 log = structlog.get_logger()
@@ -37,6 +38,10 @@ class BoundedPool(AsynPool):
     """How many processes there are beside those that tasks may take at once."""
     _is_draining = False
     _start_at = 0.0
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        process_start.before_first_fork()
+        super().__init__(*args, **options)
 
     def flush(self) -> None:
         """Drop the messages that no process was sent yet: the broker delivers them again.

@@ -5,7 +5,6 @@ What is imported, compiled and parsed here, they need not do themselves, and its
 
 from __future__ import annotations
 
-import gc
 import importlib
 
 import sqlalchemy as sa
@@ -42,6 +41,3 @@ def warm_up() -> None:
         log.warning("statements_not_compiled", error=type(error).__name__)
     finally:
         db.close()
-    # The collector would write to every object, and each process would get a copy of its own.
-    gc.collect()
-    gc.freeze()

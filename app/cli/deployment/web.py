@@ -24,7 +24,7 @@ def command(settings: Settings) -> None:
     _allow_open_files(settings.max_listeners)
     become_module(
         settings,
-        "gunicorn",
+        "app.serving",
         "app.web:serve()",
         # Imported once, and the memory is shared by all processes.
         "--preload",
