@@ -40,6 +40,8 @@ class Started:
     """`agent-runners` that goes on beside the test, with the methods of `subprocess.Popen`. Its output is appended to a file."""
 
     def __init__(self, arguments: list[str], environment: Mapping[str, str], log: Path) -> None:
+        # Whoever started it may read the file at once.
+        log.touch()
         self._process = _context.Process(target=_go_on, args=(arguments, dict(environment), str(log)))
         self._process.start()
         assert self._process.pid is not None

@@ -22,7 +22,14 @@ from tests.services.conftest import ada, ask, site
 
 __all__ = ["ada", "ask", "site"]
 # Tests stop many publications of one account at once.
-SHORT = {"REDISPATCH_SECONDS": "1", "LEASE_SECONDS": "6", "AGENTS": "shell", "MAX_ACCOUNT_CONTROL_TASKS": "20"}
+SHORT = {
+    "REDISPATCH_SECONDS": "1",
+    "LEASE_SECONDS": "6",
+    # Two sweep, and each sweep takes a thirtieth of a second of the processors.
+    "SWEEP_SECONDS": "2",
+    "AGENTS": "shell",
+    "MAX_ACCOUNT_CONTROL_TASKS": "20",
+}
 WORKERS = ("sessions-1", "sessions-2")
 KNOWN: defaultdict[str, set[str]] = defaultdict(set)
 """What was checked before of each deployment, by its URL."""
@@ -37,7 +44,7 @@ def double(deployment: Deployment) -> None:
 
 @pytest.fixture(scope="session")
 def on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    with deployed(tmp_path_factory.mktemp("sqlite"), "", free_port(), **SHORT) as running:
+    with deployed(tmp_path_factory.mktemp("sqlite"), "", free_port(), forked=True, **SHORT) as running:
         double(running)
         yield running
         invariants.check_all(running)
@@ -52,7 +59,10 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 @pytest.fixture(scope="session")
 def on_postgres(tmp_path_factory: pytest.TempPathFactory, s3: S3Server) -> Iterator[Deployment]:
     folder, settings = tmp_path_factory.mktemp("postgres"), {**SHORT, **s3.settings}
-    with postgres_database() as url, deployed(folder, url, free_port(), s3.credentials, **settings) as running:
+    with (
+        postgres_database() as url,
+        deployed(folder, url, free_port(), s3.credentials, forked=True, **settings) as running,
+    ):
         double(running)
         yield running
         invariants.check_all(running)

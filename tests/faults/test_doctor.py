@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import subprocess
 
-from tests.cli.processes import PROGRAM
 from tests.deployment import Deployment, wait_for
 from tests.faults.conftest import POSTGRES_ONLY
+from tests.program import run_program
 
-# Each look at all parts costs a second of the processors.
+# Each look at all parts costs the processors something.
 PAUSE = 2.0
 
 
 def missing(deployment: Deployment) -> dict[str, str]:
     """The parts that are missing, each with its remedy, but for agents, which a machine need not have."""
-    command = [PROGRAM, "doctor", "--json"]
-    done = subprocess.run(command, env=deployment.environment(), capture_output=True, text=True, timeout=300)
+    done = run_program(["doctor", "--json"], deployment.environment())
     found = [json.loads(line) for line in done.stdout.splitlines()]
     lacking = {each["part"]: each["remedy"] for each in found if each["state"] == "missing"}
     return {part: remedy for part, remedy in lacking.items() if not part.startswith("agent ")}

@@ -27,7 +27,7 @@ def test_a_worker_whose_processes_are_frozen_ends_and_leaves_none(one_deployment
         found = []
         for child in worker.children():
             with contextlib.suppress(psutil.NoSuchProcess):
-                if "tasks.worker" in child.cmdline():
+                if child.name() != "fork-server":
                     found.append(child)
         return found
 

@@ -237,8 +237,8 @@ def test_a_session_that_kills_its_worker_each_time_fails_after_three_attempts_an
 ) -> None:
     # The process of the pool is the one that reads what the script writes.
     to_pool = (
-        "p=; pipe=$(readlink /proc/$$/fd/1); for each in $(grep -sl tasks.worker /proc/[0-9]*/cmdline); do "
-        "if ls -l ${each%/*}/fd | grep -qF $pipe; then p=${each%/*}; p=${p#/proc/}; fi; done; test $p"
+        "pipe=$(readlink /proc/$$/fd/1); p=$(find /proc/[0-9]*/fd -printf '%m %l %p\\n' 2> /dev/null "
+        '| grep -F "500 $pipe" | cut -d/ -f3); test $p'
     )
     to_victim = "; ".join([to_pool, *["p=$(sed -n 's/^PPid:[[:space:]]*//p' /proc/$p/status)"] * generations])
     script = f"echo poisoned > a.txt; echo poison; sleep 0.5; {to_victim}; kill -9 $p; sleep 3600"
@@ -290,7 +290,7 @@ def test_at_real_settings_a_killed_worker_s_session_runs_again_within_45_seconds
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     real = {name: f"{getattr(Settings, name.lower()):g}" for name in REAL}
-    with deployed(tmp_path_factory.mktemp("real"), "", free_port(), AGENTS="shell", **real) as deployment:
+    with deployed(tmp_path_factory.mktemp("real"), "", free_port(), forked=True, AGENTS="shell", **real) as deployment:
         deployment.start_worker("sessions-2")
         script, marker = hanging_once(deployment)
         runner = start(deployment, "real", script)
