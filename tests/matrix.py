@@ -15,3 +15,8 @@ OVERLAY = os.environ.get("TEST_OVERLAY") != "false"
 def usual(combinations: Sequence[T]) -> list[T]:
     """The first combination, or all of them where everything is asked for."""
     return list(combinations if FULL else combinations[:1])
+
+
+def examples(most: int) -> int:
+    """How many examples a property test looks at: `most` where everything is asked for, and a quarter of them each time."""
+    return most if FULL else most // 4

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from app.console import rendering
 from app.console.diff_rows import Row, rows_of
 from app.console.review import Comment, prompt_of
+from tests.matrix import examples
 
 TAGS = {*rendering._TAGS, "span", "mark"}
 ATTRIBUTES = {"class", "href", "rel", "start"}
@@ -80,7 +81,7 @@ def test_hostile_text_is_only_shown(text):
 texts = st.text(st.sampled_from("<>&\"'`[]()!|*_#-:/ \n\t\x1b\x00;mhxjavscript=01\u202e\u200bé")) | st.text()
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(texts)
 def test_no_text_becomes_more_than_text(text):
     check_harmless(rendering.markdown(text))
@@ -89,7 +90,7 @@ def test_no_text_becomes_more_than_text(text):
         assert shown.text == rendering.visible(text)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     st.lists(
         st.sampled_from(["+", "-", " ", "\\", "@@ -1 +1 @@", "@@ -1,9 +1,9 @@ f", ""]).flatmap(
@@ -135,7 +136,7 @@ def test_a_long_patch_is_cut_and_says_so():
     assert found.is_cut and len(found.rows) == 4000
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.text(st.sampled_from("`~# \n\t\r\x00\x1b\u202ea.py")), st.lists(st.text(st.sampled_from("`~ \t\x1b#a"))))
 def test_names_and_code_stay_where_they_are_quoted(path, lines):
     rows = [Row("add", "", None, number, f"+{line}") for number, line in enumerate(lines, 1)]

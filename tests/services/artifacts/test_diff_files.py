@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from app.models.states import FileStatus
 from app.services.artifacts.diff_files import DiffFile, DiffReader, without_binary
+from tests.matrix import examples
 from tests.workers.repositories import ENVIRONMENT, git
 
 Tree = dict[bytes, tuple[bytes, bytes]]
@@ -154,7 +155,7 @@ def counts(repository: Path, diff: bytes) -> Iterator[tuple[int, int, bool, str]
         yield 0 if is_binary else int(added), 0 if is_binary else int(deleted), is_binary, shown(path)
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(80), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(old=trees, new=trees, sizes=st.lists(st.integers(1, 200), min_size=1, max_size=4), renames=st.booleans())
 def test_the_files_of_a_diff_are_those_that_git_finds(
     repository: Path, old: Tree, new: Tree, sizes: list[int], renames: bool
@@ -203,7 +204,7 @@ PIECES = [
 pieces = st.lists(st.sampled_from(PIECES) | st.binary(max_size=5), max_size=40).map(b"".join)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(content=pieces, sizes=st.lists(st.integers(1, 60), min_size=1, max_size=4))
 def test_any_bytes_are_cut_without_gaps(content: bytes, sizes: list[int]) -> None:
     files = found_in(content)
@@ -211,7 +212,7 @@ def test_any_bytes_are_cut_without_gaps(content: bytes, sizes: list[int]) -> Non
     assert found_in(content, sizes) == files
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(content=pieces, sizes=st.lists(st.integers(1, 60), min_size=1, max_size=4))
 def test_binary_patches_are_left_out_in_chunks_of_any_size(content: bytes, sizes: list[int]) -> None:
     chunks, at, number = [], 0, 0

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from app.errors import Invalid
 from app.services.sites.git_names import plain_branch
+from tests.matrix import examples
 
 SPECIAL = [
     "/",
@@ -51,7 +52,7 @@ def is_taken(name: str) -> bool:
         return False
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(NAMES.map("".join))
 @example("a\u200db")
 @example("a\u200cb")

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.redaction.secrets import Secrets
+from tests.matrix import examples
 from tests.workers.engine import job
 from workers.agents.registry import open_agent
 from workers.events import Event, Step, Usage
@@ -122,7 +123,7 @@ def odd_events(draw: st.DrawFn, name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", READ)
-@settings(max_examples=150, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(150), suppress_health_check=list(HealthCheck))
 @given(data=st.data(), status=st.sampled_from([0, 1, 137]))
 def test_no_exception_leaves_an_adapter(programs: Path, name: str, data: st.DataObject, status: int) -> None:
     agent = open_agent(job(agent=name, model="a-model"))

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.matrix import examples
 from tests.workers.repositories import commit_all, git, make_origin
 from workers.errors import EngineError
 from workers.repository.branch_names import check_branch
@@ -154,7 +155,7 @@ NAMES = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(NAMES.map("".join))
 def test_names_of_branches_are_those_that_git_allows(name: str) -> None:
     try:
