@@ -54,16 +54,20 @@ warnings.filterwarnings("ignore", category=SecurityWarning)
 warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
 app = queue.celery()
 app.steps["consumer"].update((ForkServer, HostSweep, MirrorRefresh, BeatCheck))
-app.conf.imports = (
-    "tasks.sessions",
-    "tasks.publications",
-    "tasks.webhooks",
-    "tasks.preflights",
-    "tasks.comparisons",
-    "tasks.forge_accounts",
-    "tasks.forge_deliveries",
-    "tasks.sweep",
-)
+MODULES = {
+    queue.SESSIONS: ("tasks.sessions",),
+    queue.CONTROL: (
+        "tasks.publications",
+        "tasks.webhooks",
+        "tasks.preflights",
+        "tasks.comparisons",
+        "tasks.forge_accounts",
+        "tasks.forge_deliveries",
+    ),
+    queue.SWEEP: ("tasks.sweep",),
+}
+"""The modules with the tasks of each queue. A worker imports those of its own."""
+app.conf.imports = tuple(module for modules in MODULES.values() for module in modules)
 app.conf.worker_consumer = "tasks.extensions.consumer:SafeConsumer"
 app.conf.result_backend = "tasks.extensions.results:NoResults"
 app.conf.beat_schedule = {

@@ -15,7 +15,7 @@ process_start.begin()
 
 from app import queue  # noqa: E402
 from app.config import settings  # noqa: E402
-from tasks.celery_app import app  # noqa: E402
+from tasks.celery_app import MODULES, app  # noqa: E402
 
 CONTROL_TASKS = 4
 """How many tasks of the queue `control` a worker runs at once. Publishing mostly waits for a forge."""
@@ -23,6 +23,7 @@ CONTROL_TASKS = 4
 
 def main(queue_name: str, name: str) -> int:
     """Run the worker until it is stopped, and return its exit status. `name` must be unique on this host."""
+    app.conf.imports = MODULES[queue_name]
     worker = app.subclass_with_self("tasks.extensions.stopping:BoundedWorker")(
         hostname=f"{name}@",
         queues=[queue_name],

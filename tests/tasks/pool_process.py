@@ -13,7 +13,7 @@ import sys
 import tasks.worker
 from app import db
 from app.config import settings
-from tasks.celery_app import app, open_log, prepare_pool
+from tasks.celery_app import MODULES, app, open_log, prepare_pool
 from tasks.sessions import run_session
 
 COMPILED, FROM_CACHE = "generated in", "cached since"
@@ -24,6 +24,8 @@ def main(session_id: str) -> None:
     open_log()
     db.configure(settings().database)
     app.amqp.queues.select(["sessions"])
+    app.conf.imports = MODULES["sessions"]
+    app.loader.import_default_modules()
     prepare_pool()
     imported = set(sys.modules)
     pid = os.fork()

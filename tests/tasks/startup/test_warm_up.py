@@ -14,7 +14,7 @@ from app.models import Base
 from tasks.startup.rehearsal import rehearse
 from tests.tasks.conftest import read
 
-# Of command lines, of Flower and of the web process.
+# Of command lines, of Flower, of the web process and of other workers.
 OF_OTHERS = {
     "prompt_toolkit",
     "rich",
@@ -26,6 +26,8 @@ OF_OTHERS = {
     "marshmallow",
     "gunicorn",
     "cffi",
+    "cronsim",
+    "smtplib",
 }
 
 
