@@ -12,12 +12,10 @@ from workers.agents.registry import open_agent
 from workers.egress.process import Egress, open_egress
 from workers.errors import FULL_DISK, BudgetNearlyUsed, EngineError, Interrupted, disk_full
 from workers.events import BaseCommit, Event, Outcome, Progress, Recreation, Step
-from workers.interruption import Interruption
 from workers.job import Host, Job
 from workers.limits.budget import Budget
 from workers.limits.spending import Spending
 from workers.processes.lifeline import Lifeline
-from workers.rebase import merge_file, rebase
 from workers.redaction import Redactor
 from workers.repository.git import GitFailed
 from workers.repository.mirror import Mirror
@@ -26,8 +24,10 @@ from workers.stages import conversation, missing, wrap_up
 from workers.stages.agent import run_agent
 from workers.stages.commands import Commands, Events
 from workers.stages.fallbacks import Succession
+from workers.stages.interruption import Interruption
 from workers.stages.model_calls import ModelCalls, open_model_calls
 from workers.stages.network import network_rules
+from workers.stages.rebase import merge_file, rebase
 from workers.stages.saving import as_failure, save_work
 from workers.stages.setup import set_up
 from workers.workspace.workspace import Workspace

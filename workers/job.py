@@ -216,7 +216,7 @@ class Job:
     fallbacks: tuple[Fallback, ...] = ()
     mode: Literal["normal", "ask", "plan", "rebase"] = "normal"
     """`ask` wants an answer, and `plan` a plan, as the agent's final message, and they keep no changes. For `rebase` see
-    `workers/rebase.py`."""
+    `workers/stages/rebase.py`."""
     resolves: bool = False
     """Whether the agent resolves the conflicts of a rebase. If not, no agent runs in that mode."""
     conflict: Conflict | None = None

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 
 from workers.agents.base import Agent, parsing_output
 from workers.events import Event, Step, Usage
-from workers.interruption import Interruption
 from workers.limits.budget import Budget
 from workers.limits.spending import Spending
 from workers.processes.lines import Line
 from workers.sandbox import Sandbox
 from workers.stages.commands import Commands, Events
+from workers.stages.interruption import Interruption
 
 
 def run_agent(

@@ -8,7 +8,6 @@ from collections.abc import Callable, Generator, Iterable
 from workers.egress.process import Egress
 from workers.errors import EngineError, Stage
 from workers.events import Event
-from workers.interruption import Interruption
 from workers.job import Job
 from workers.limits.budget import Budget
 from workers.limits.cgroups import open_group
@@ -17,7 +16,8 @@ from workers.limits.monitor import Monitor
 from workers.processes.launch import Launch
 from workers.processes.lines import Line
 from workers.redaction import Redactor
-from workers.transcript import Transcript
+from workers.stages.interruption import Interruption
+from workers.stages.transcript import Transcript
 from workers.workspace.workspace import Workspace
 
 Events = Generator[Event, None, None]

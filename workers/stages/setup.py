@@ -12,7 +12,6 @@ from workers.agents.base import Agent
 from workers.agents.plain_output import PlainOutput
 from workers.errors import EngineError
 from workers.events import Event, Progress, Step
-from workers.interruption import Interruption
 from workers.job import Host, Job
 from workers.limits.budget import Budget
 from workers.processes.lines import Line
@@ -20,6 +19,7 @@ from workers.redaction import Redactor
 from workers.sandbox import Sandbox
 from workers.stages import missing
 from workers.stages.commands import Commands, Events
+from workers.stages.interruption import Interruption
 from workers.workspace import inputs
 from workers.workspace.agent_repository import IDENTITY
 from workers.workspace.kept_setups import KeptSetup

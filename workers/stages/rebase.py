@@ -12,7 +12,6 @@ from typing import IO
 
 from workers.errors import EngineError, Interrupted
 from workers.events import Event, Outcome, Progress, Step
-from workers.interruption import Interruption
 from workers.job import Conflict, Host, Job
 from workers.limits.budget import Budget
 from workers.publishing.commits import Commits, MergeConflict, named, temporary_repository
@@ -20,6 +19,7 @@ from workers.redaction import Redactor
 from workers.repository.git import Git
 from workers.repository.mirror import Mirror
 from workers.repository.objects import Objects
+from workers.stages.interruption import Interruption
 from workers.workspace.diffs import Chunks, make_diff, write_diffs
 
 
