@@ -81,7 +81,8 @@ def _command_at(lines: list[bytes], last: int) -> tuple[int, int]:
     """The first and last line of the command that ends at `last`: the fewest lines that are a complete command."""
     import subprocess
 
-    for first in range(last, max(last - _LONGEST_COMMAND, 0), -1):
+    latest = _here_document_at(lines, last) or last
+    for first in range(latest, max(latest - _LONGEST_COMMAND, 0), -1):
         continues = first > 1 and lines[first - 2].endswith(b"\\\n")
         text = b"".join(lines[first - 1 : last])
         if text.strip() and not continues:
@@ -89,6 +90,16 @@ def _command_at(lines: list[bytes], last: int) -> tuple[int, int]:
             if check.returncode == 0:
                 return first, last
     return last, last
+
+
+def _here_document_at(lines: list[bytes], last: int) -> int | None:
+    """The line with the `<<` of the here-document that ends at `last`, if one does."""
+    import re
+
+    word = lines[last - 1].strip(b"\t\n")
+    begins = re.compile(rb"<<-?[ \t]*[\\'\"]?%b(?![\w-])" % re.escape(word))
+    above = range(last - 1, 0, -1) if word else ()
+    return next((number for number in above if begins.search(lines[number - 1])), None)
 
 
 if __name__ == "__main__":

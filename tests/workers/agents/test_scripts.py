@@ -44,6 +44,16 @@ def run(folder: Path, text: str, stdin: str = "") -> tuple[int, str, str]:
             1,
             "[exit status 1 at lines 4 to 5 of the script: test -e \\]",
         ),
+        (
+            "cat <<'X' | grep -q nothing\na\n" + "b\n" * 50 + "X\necho no\n",
+            1,
+            "[exit status 1 at lines 1 to 53 of the script: cat <<'X' | grep -q nothing]",
+        ),
+        (
+            "cat >/dev/null <<X\na\nX\nif true; then\n  cat <<-X | grep -q nothing\n\ta\n\tX\nfi\n",
+            1,
+            "[exit status 1 at lines 4 to 8 of the script: if true; then]",
+        ),
         ("exec >/dev/null 2>&1\nx=$(false)", 1, "[exit status 1 at line 2 of the script: x=$(false)]"),
         ("kill -9 $$\n", 137, "[exit status 137 at line 1 of the script: kill -9 $$]"),
         (
