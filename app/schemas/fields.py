@@ -18,7 +18,9 @@ from app.timestamps import format_moment
 PROMPT_BYTES = 1024 * 1024
 DIFF_BYTES = 4 * 1024 * 1024
 WITHOUT_NUL = r"^[^\x00]*$"
-MORE_THAN_BLANKS = r"^[^\x00]*[^\s\x00][^\x00]*$"
+# Blanks, the soft hyphen, and characters without a width.
+_INVISIBLE = r"\s\u00ad\u200b-\u200f\u2060\ufeff"
+MORE_THAN_BLANKS = rf"^[^\x00]*[^\x00{_INVISIBLE}][^\x00]*$"
 LARGEST_INTEGER = 2**31 - 1
 # A number of four to eight digits is read as a date, such as 2026 or 20260131, not as a time in the early 1970s.
 _AS_DATES = range(1_000, 100_000_000)
@@ -119,7 +121,7 @@ def _refuse_nul(text: str) -> None:
 
 
 def _refuse_blank(text: str) -> None:
-    if not text.strip():
+    if not re.search(f"[^{_INVISIBLE}]", text):
         raise ValidationError("must not be blank")
 
 

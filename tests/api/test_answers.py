@@ -57,6 +57,7 @@ def test_a_malformed_id_gets_the_404_of_its_resource(api, make_runner, bad):
         ({"prompt": None}, "prompt: must not be null"),
         ({"prompt": 5}, "prompt: must be text"),
         ({"prompt": " "}, "prompt: must not be blank"),
+        ({"title": "\u200b\u2060 \ufeff"}, "title: must not be blank"),
         ({"mode": "yolo"}, "mode: must be one of normal, ask, plan"),
         ({"limits": {"max_tokens": 0}}, "limits.max_tokens: must be from 1 to 9007199254740991"),
         ({"limits": []}, "limits: must be an object"),
