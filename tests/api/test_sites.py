@@ -271,6 +271,12 @@ def test_an_ssh_address_is_answered_with_its_https_form_and_the_setting(api, con
         created(api.post("/sites", {"repo_url": url}))
 
 
+@pytest.mark.parametrize("url", ["github.com/a/b", "git://github.com/a/b", "http://github.com/a/b"])
+def test_an_address_without_https_is_answered_with_its_https_form(api, url):
+    body = refused(api.post("/sites", {"repo_url": url}), 422, "bad_repo_url")
+    assert body["message"] == "repo_url: must begin with https://, as in https://github.com/a/b"
+
+
 def test_branches_of_a_site_are_kept_without_their_prefix(api, make_site):
     site = make_site(default_branch="refs/heads/trunk", protected_branches=["refs/heads/trunk", "heads/release/*"])
     assert (site["default_branch"], site["protected_branches"]) == ("trunk", ["trunk", "release/*"])

@@ -19,6 +19,7 @@ _BAD_IN_BRANCH = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|//|@\{|(^|/)\.|\.loc
 _BAD_IN_URL = re.compile(r"[\x00-\x20\x7f]|\$")
 _SCP_STYLE = re.compile(r"(?P<host>[\w.-]+@[\w.-]+):(?P<path>[^/:].*)")
 _SSH_URL = re.compile(r"ssh://(?P<host>[^/:]+)(:[0-9]*)?/(?P<path>.+)")
+_WITHOUT_HTTPS = re.compile(r"(?:git://|http://)?(?P<host>[\w-]+(?:\.[\w-]+)+)/(?P<path>.+)")
 _ALLOW_SSH = "SSH needs a deployment with AGENT_RUNNERS_ALLOW_SSH=1, and an ssh:// URL"
 _PRIVATE = (
     "is on a private network, which this deployment does not allow; "
@@ -76,7 +77,9 @@ def check_repo_url(url: str, account_id: uuid.UUID) -> None:
         raise _refused("must be a URL, such as https://github.com/example/shop.git") from None
     allowed = {"https", *(("ssh",) if settings().allow_ssh else ()), *(("http",) if settings().allow_http else ())}
     if parts.scheme not in allowed:
-        raise _refused(f"must begin with {' or '.join(f'{scheme}://' for scheme in sorted(allowed))}")
+        meant = _WITHOUT_HTTPS.fullmatch(url)
+        example = f", as in {_https_form(meant['host'], meant['path'])}" if meant else ""
+        raise _refused(f"must begin with {' or '.join(f'{scheme}://' for scheme in sorted(allowed))}{example}")
     # ssh needs a user name. Anything else before the host would be a credential in plain text.
     if parts.password is not None or (parts.username is not None and parts.scheme != "ssh"):
         raise _refused("must not contain credentials; use access_token", error_code="credentials_in_url")
