@@ -52,7 +52,7 @@ def test_a_missing_python_is_reported_in_one_line(project: Path) -> None:
     assert "and no python3 was found" in done.stderr
 
 
-@pytest.mark.parametrize("named", ["python2.7", "/nowhere/python3"])
+@pytest.mark.parametrize("named", ["python2.7", "/nowhere/python3", "/bin/true"])
 def test_a_requested_python_is_used_or_refused(project: Path, named: str) -> None:
     test_without_venv_uv_makes_the_environment(project)
     add_tool(project, "python2.7", "exit 1")
