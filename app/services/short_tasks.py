@@ -14,7 +14,7 @@ from app.models.short_task import EXPIRES_SECONDS, ShortTask
 from app.services import control_places
 
 _KEPT_SECONDS = 7 * 86_400.0
-LOST = "No control worker was done with it within two minutes. Start one, or see its log, and request it again."
+LOST = "No control worker finished it within two minutes. Start one, or read its log, then request it again."
 
 
 def refuse_many(model: type[ShortTask], account_id: uuid.UUID, most: int, *, error_code: str) -> None:

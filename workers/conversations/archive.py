@@ -94,7 +94,7 @@ def _unpack(archive: IO[bytes], home: Path, files: ConversationFiles, limit: int
             count += 1
             content = members.extractfile(member) if member.isreg() else None
             if content is None or left < 0 or count > _MOST_FILES + 1:
-                raise ConversationLost("Its archive is too large, or has other files than it may have.")
+                raise ConversationLost("Its archive is too large, or has files that are not allowed in it.")
             if member.name == _TOTALS:
                 totals = _totals(content.read(_MOST_TOTALS))
                 continue
@@ -157,7 +157,7 @@ def _target(member: str, files: ConversationFiles) -> PurePosixPath:
         top, pattern = files[int(number)]
         if fnmatchcase(relative, pattern):
             return PurePosixPath(top, relative)
-    raise ConversationLost("Its archive has other files than it may have.")
+    raise ConversationLost("Its archive has files that are not allowed in it.")
 
 
 def _write(home: Path, target: PurePosixPath, content: IO[bytes], owner: int | None) -> None:

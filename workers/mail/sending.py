@@ -90,7 +90,7 @@ def _explain(error: Exception) -> NoReturn:
     if isinstance(error, smtplib.SMTPResponseException):
         _refuse("the connection", error.smtp_code, error.smtp_error)
     if isinstance(error, smtplib.SMTPNotSupportedError):
-        raise NotSent("The mail server offers no way to sign in that is known here.") from None
+        raise NotSent("The mail server offers no supported way to sign in.") from None
     if isinstance(error, ssl.SSLCertVerificationError):
         raise NotSent("The certificate of the mail server was not accepted.") from None
     reason = "refused the connection" if isinstance(error, ConnectionRefusedError) else "did not answer"

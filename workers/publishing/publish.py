@@ -181,7 +181,7 @@ class _Publication:
             except _BranchMoved:
                 continue
             return new
-        message = f"Others pushed to the branch {self._job.branch} during each of {_MAX_PUSHES} tries to push. Try again later."
+        message = f"Others pushed to the branch {self._job.branch} during each of {_MAX_PUSHES} attempts to push. Try again later."
         raise EngineError("branch_moved", "publish", message, retryable=True)
 
     def _find_landed(self, commits: Commits, made: str, tip: str) -> str | None:

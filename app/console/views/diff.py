@@ -223,7 +223,7 @@ def mark_viewed(runner_id: uuid.UUID, number: int) -> Response:
     """Mark a file as viewed by the caller, or remove the mark."""
     diff = find_diff(runner_id, chosen())
     if request.form.get("version") != diff.tag:
-        raise Conflict("The changes are others by now. Reload the page.", error_code="diff_changed")
+        raise Conflict("The diff has changed since the page was loaded. Reload it.", error_code="diff_changed")
     file = _get_file(diff, number)
     digest = viewed.digest_of(diff.read(file.offset, file.offset + file.size))
     with db.transaction():

@@ -44,7 +44,7 @@ def _server() -> dict[str, Any]:
     try:
         command = shlex.split(forms.text("command"))
     except ValueError:
-        raise invalid("command", "has a quotation mark without its other one", error_code="bad_mcp_server") from None
+        raise invalid("command", "has a quotation mark that is not closed", error_code="bad_mcp_server") from None
     given = {
         **forms.filled("name", "url", "credential"),
         "command": command,

@@ -165,7 +165,7 @@ class _Check:
         elif not line.startswith(b"\\ "):
             raise self._damaged("a line of a hunk must begin with a space, '+', '-' or a backslash")
         if self._old < 0 or self._new < 0:
-            raise self._damaged("the hunk does not have the numbers of lines in its '@@' line")
+            raise self._damaged("the hunk has more lines than its '@@' line says")
         if self._old == self._new == 0:
             self._expect = self._after_hunk
 

@@ -31,7 +31,7 @@ def begin(runner: AgentRunner, session: AgentRunnerSession, outcome: Outcome) ->
     until = max(named, session.locked_at + datetime.timedelta(seconds=settings().quota_retry_seconds))
     if until > last:
         message = (
-            f"The session does not wait: {until:%Y-%m-%d %H:%M} UTC is later than this deployment lets it "
+            f"The session does not wait: {until:%Y-%m-%d %H:%M} UTC is later than this deployment allows "
             "(AGENT_RUNNERS_MAX_QUOTA_WAIT_SECONDS)."
         )
         progress.add_step(runner, session, _TITLE, message)

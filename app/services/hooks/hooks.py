@@ -40,7 +40,7 @@ def create(caller: Caller, site_id: uuid.UUID, fields: HookFields) -> tuple[Hook
     run_settings.reserve_prompt(caller, fields)
     site = lookup.get_site(caller, site_id, lock=True)
     if db.session.scalars(sa.select(sa.func.count()).where(Hook.site_id == site.id)).one() >= MOST_OF_A_SITE:
-        message = f"The site has {MOST_OF_A_SITE} hooks, which is the most. Delete one, or change it."
+        message = f"The site has {MOST_OF_A_SITE} hooks, which is the limit. Delete one, or change it."
         raise Conflict(message, error_code="too_many_hooks")
     hook = Hook(account_id=caller.account_id, site_id=site.id, user_id=caller.user_id, conditions=[])
     secret = _replace_secret(hook)

@@ -43,7 +43,7 @@ def create(caller: Caller, site_id: uuid.UUID, fields: ScheduleFields) -> Schedu
     run_settings.reserve_prompt(caller, fields)
     site = lookup.get_site(caller, site_id, lock=True)
     if db.session.scalars(sa.select(sa.func.count()).where(Schedule.site_id == site.id)).one() >= MOST_OF_A_SITE:
-        message = f"The site has {MOST_OF_A_SITE} schedules, which is the most. Delete one, or change it."
+        message = f"The site has {MOST_OF_A_SITE} schedules, which is the limit. Delete one, or change it."
         raise Conflict(message, error_code="too_many_schedules")
     schedule = Schedule(
         account_id=caller.account_id,

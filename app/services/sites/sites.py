@@ -103,7 +103,7 @@ def _refuse_many(account_id: uuid.UUID) -> None:
     counts = sa.or_(Site.deleted_at.is_(None), Site.deleted_at > db.now(-_DELETED_SECONDS))
     found = sa.select(sa.func.count()).select_from(Site).where(Site.account_id == account_id, counts)
     if db.session.scalars(found).one() >= most:
-        message = f"The account has {most} sites, which is the most; those deleted today count. Use one of them, or ask the operator."
+        message = f"The account has {most} sites, which is the limit; those deleted today count. Use one of them, or ask the operator."
         raise Conflict(message, error_code="too_many_sites")
 
 

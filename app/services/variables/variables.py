@@ -49,7 +49,7 @@ def create(caller: Caller, site_id: uuid.UUID | None, name: str, fields: Variabl
         raise Conflict(message, error_code="variable_exists")
     if len(taken) >= MOST:
         raise Conflict(
-            f"There are {MOST} variables here, which is the most. Delete one.", error_code="too_many_variables"
+            f"There are {MOST} variables here, which is the limit. Delete one.", error_code="too_many_variables"
         )
     variable = Variable(
         account_id=caller.account_id, site_id=site_id, name=name, secret=True, stage=VariableStage.AGENT, version=0

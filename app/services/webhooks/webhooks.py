@@ -49,9 +49,7 @@ def create(caller: Caller, fields: WebhookFields) -> tuple[Webhook, str]:
     lookup.lock_account(caller.account_id)
     mine = sa.select(sa.func.count()).where(Webhook.account_id == caller.account_id)
     if db.session.scalars(mine).one() >= MOST_OF_AN_ACCOUNT:
-        message = (
-            f"Your account has {MOST_OF_AN_ACCOUNT} webhooks, which is the most. Delete one, or change its events."
-        )
+        message = f"Your account has {MOST_OF_AN_ACCOUNT} webhooks, which is the limit. Delete one, or change the events of one."
         raise Conflict(message, error_code="too_many_webhooks")
     webhook = Webhook(account_id=caller.account_id, position=_now(caller.account_id))
     secret = _replace_secret(webhook)
