@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+from collections.abc import Mapping
 
 import sqlalchemy as sa
 import structlog
@@ -21,17 +22,22 @@ def count(name: str, times: int = 1) -> None:
     """
     counts = db.session.info.setdefault("counts", collections.Counter())
     if not counts:
-        db.after_commit(lambda: _add(counts))
+        db.after_commit(lambda: _commit(counts))
     counts[name] += times
 
 
-def _add(counts: collections.Counter[str]) -> None:
+def add(counts: Mapping[str, int]) -> None:
+    """Add to counters in the transaction in progress, which locks their rows until it ends."""
     # In a fixed order, in which two processes cannot wait for each other.
     rows = [{"name": name, "value": times} for name, times in sorted(counts.items())]
+    insert = db.insert(Counter)
+    more = {"value": Counter.value + insert.excluded.value}
+    db.session.execute(insert.on_conflict_do_update(index_elements=[Counter.name], set_=more), rows)
+
+
+def _commit(counts: Mapping[str, int]) -> None:
     try:
         with db.transaction():
-            insert = db.insert(Counter)
-            more = {"value": Counter.value + insert.excluded.value}
-            db.session.execute(insert.on_conflict_do_update(index_elements=[Counter.name], set_=more), rows)
+            add(counts)
     except sa.exc.SQLAlchemyError as error:
-        log.warning("count_failed", counters=[row["name"] for row in rows], error=type(error).__name__)
+        log.warning("count_failed", counters=sorted(counts), error=type(error).__name__)

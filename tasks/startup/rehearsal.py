@@ -6,15 +6,21 @@ Everything happens in temporary tables and is rolled back: no table of the datab
 from __future__ import annotations
 
 import contextlib
+import datetime
 import uuid
 
 from sqlalchemy.schema import CreateTable
 
 from app import db
-from app.models import Account, AgentRunner, AgentRunnerSession, Base, Site, User
-from app.models.states import Forge, SessionState, Stage
-from app.services import leases, lookup
-from app.services.execution import outcomes, progress, scheduling, session_attempts
+from app.models import Account, AgentRunner, AgentRunnerSession, Base, Budget, Site, User
+from app.models.states import BudgetPeriod, Forge, SessionState, Stage
+from app.services import counters, leases, lookup
+from app.services.execution import exhaustion, outcomes, progress, scheduling, session_attempts
+from app.services.variables import values
+
+_BASE = progress.Base("0" * 40, "main", "main")
+_USAGE = {"input_tokens": 1}
+_WORK = outcomes.Work("result.patch", "cumulative.patch", base_sha=_BASE.base_sha, usage=_USAGE)
 
 
 class _Undo(Exception):
@@ -32,7 +38,10 @@ def rehearse() -> None:
         before.rollback()
         # The claim comes last, because it takes a lock that other workers wait for. Its parts are compiled by now.
         scheduling.find_next()
-        session_attempts.claim(session_id, "rehearsal")
+        claim = session_attempts.claim(session_id, "rehearsal")
+        assert claim is not None
+        values.of_site(claim.site)
+        exhaustion.end_if_exhausted(claim.runner, claim.session)
         db.session.flush()
         raise _Undo
 
@@ -52,10 +61,13 @@ def _ask() -> uuid.UUID:
         id=db.new_id(), account_id=account.id, name="rehearsal", repo_url="https://example.org", forge=Forge.NONE
     )
     owned = {"account_id": account.id, "site_id": site.id, "user_id": user.id}
-    runner = AgentRunner(id=db.new_id(), title="rehearsal", last_session_created_at=db.now(), **owned)
-    asked = {"prompt": "rehearsal", "agent": "shell", "dispatches": 1, "next_dispatch_at": db.now()}
-    session = AgentRunnerSession(id=db.new_id(), agent_runner_id=runner.id, **asked, **owned)
-    db.session.add_all([account, user, site, runner, session])
+    asked_at = datetime.datetime.now(datetime.UTC)
+    times = {"last_session_created_at": asked_at, "active_session_created_at": asked_at}
+    runner = AgentRunner(id=db.new_id(), title="rehearsal", **times, **owned)
+    asked = {"prompt": "rehearsal", "agent": "shell", "dispatches": 1, "next_dispatch_at": asked_at}
+    session = AgentRunnerSession(id=db.new_id(), created_at=asked_at, agent_runner_id=runner.id, **asked, **owned)
+    budget = Budget(account_id=account.id, period=BudgetPeriod.MONTH, max_tokens=1000, updated_by=user.id)
+    db.session.add_all([account, user, site, runner, session, budget])
     db.session.flush()
     db.session.expunge_all()
     return session.id
@@ -66,15 +78,17 @@ def _run(session_id: uuid.UUID) -> None:
     locked = lookup.lock_session(session_id)
     assert locked is not None
     session_attempts.begin(*locked, "rehearsal")
-    work = outcomes.Work("result.patch", "cumulative.patch", base_sha="0" * 40, usage={})
     for write in (
         # One event is inserted by another statement than several.
         lambda: progress.record(session_id, 1, [Stage.FETCHING]),
-        lambda: progress.record(session_id, 1, [Stage.AGENT, progress.Base("0" * 40, "main", "main")]),
+        lambda: progress.record(session_id, 1, [Stage.AGENT, _BASE]),
         lambda: progress.record(session_id, 1, [Stage.AGENT, progress.Step("rehearsal", "")]),
+        lambda: progress.record(session_id, 1, [progress.Usage(_USAGE)]),
+        lambda: db.session.get(AgentRunnerSession, session_id),
         lambda: leases.beat(AgentRunnerSession, session_id, 1),
         lambda: session_attempts.is_cancelled(session_id, 1),
-        lambda: session_attempts.finish(session_id, 1, SessionState.DONE, outcomes.Outcome(work)),
+        lambda: session_attempts.finish(session_id, 1, SessionState.DONE, outcomes.Outcome(_WORK)),
+        lambda: counters.add({"rehearsal": 1}),
     ):
         db.session.flush()
         db.session.expunge_all()

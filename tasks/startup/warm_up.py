@@ -15,12 +15,13 @@ from app.config import settings
 from tasks.jobs.host import this_host
 from tasks.startup.agents import report_agents
 from tasks.startup.rehearsal import rehearse
+from workers.agents.registry import added_agents
 from workers.sandbox import probe, seccomp
 from workers.workspace.overlay_probe import can_overlay
 
 log = structlog.get_logger()
 # What a session imports where it is first needed.
-_LATE_IMPORTS = ("encodings.utf_16_be", "encodings.utf_16_le")
+_LATE_IMPORTS = ("encodings.utf_16_be", "encodings.utf_16_le", "gzip")
 _OF_AN_APP = ("workers.forges.github_app",)
 
 
@@ -30,6 +31,8 @@ def warm_up() -> None:
         importlib.import_module(module)
     artifacts.store()
     seccomp.program()
+    # They are searched for among all packages that are installed.
+    added_agents()
     host = this_host()
     if probe(host).ok:
         can_overlay(host)

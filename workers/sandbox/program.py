@@ -6,8 +6,10 @@ that was reviewed, and its Python code never runs.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
+import os
 import platform
 import re
 import shutil
@@ -88,10 +90,15 @@ def find_program() -> Program:
 def _ask_version(path: str | Path) -> str:
     """The output of `--version`, such as "bubblewrap 0.11.0"; empty if the program cannot be started."""
     try:
-        asked = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=_ANSWER_SECONDS)
+        return _version_of(path, os.stat(path).st_mtime_ns)
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return asked.stdout.strip()
+
+
+@functools.cache
+def _version_of(path: str | Path, changed_at: int) -> str:
+    """Asked once for a file, whose `changed_at` is another one when it was replaced: each session needs the answer."""
+    return subprocess.run([path, "--version"], capture_output=True, text=True, timeout=_ANSWER_SECONDS).stdout.strip()
 
 
 def _is_new_enough(version: str) -> bool:
