@@ -36,6 +36,7 @@ from app.config import settings
 from app.logs import configure_logging
 from app.models.limits import SessionLimits
 from app.services import secret_key
+from app.services.execution import scheduling
 from app.setting_values import SettingsError
 from tasks.extensions import commands
 from tasks.extensions.bootsteps import BeatCheck, ForkServer, HostSweep, MirrorRefresh
@@ -191,9 +192,12 @@ def open_database(**_: Any) -> None:
 
 
 def _connect() -> None:
-    """Connect, so that the first session does not wait for it."""
-    with contextlib.suppress(*db.UNAVAILABLE):
-        db.ping()
+    """Connect, so that the first session does not wait for it.
+
+    It also waits for its own copies of the pages that a query writes to, which are several megabytes.
+    """
+    with contextlib.suppress(*db.UNAVAILABLE), db.transaction(read_only=True):
+        scheduling.find_next()
 
 
 @worker_process_shutdown.connect

@@ -61,12 +61,19 @@ def _find_shell() -> str:
 
 
 def _feed(writing: int, reading: int, packets: list[bytes]) -> None:
-    """Have another process write to the pipe, which does not hold a whole script."""
-    if os.fork() == 0:
-        os.close(reading)
-        for packet in packets:
+    """Write to the pipe. It holds a short script; have another process write the rest of a long one."""
+    left = iter(packets)
+    os.set_blocking(writing, False)
+    try:
+        for packet in left:
             os.write(writing, packet)
-        os._exit(0)
+    except BlockingIOError:
+        if os.fork() == 0:
+            os.close(reading)
+            os.set_blocking(writing, True)
+            for each in (packet, *left):
+                os.write(writing, each)
+            os._exit(0)
     os.close(writing)
 
 
@@ -103,4 +110,5 @@ def _here_document_at(lines: list[bytes], last: int) -> int | None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    # Nothing is left to clean up, which takes Python some milliseconds.
+    os._exit(main(sys.argv[1]))

@@ -13,7 +13,6 @@ import os
 import select
 import signal
 import socket
-import time
 from typing import Any
 
 from . import system_calls
@@ -47,7 +46,7 @@ def main(connection: socket.socket, launch: dict[str, Any], descriptors: list[in
     try:
         status = wait_for_end(child, Deadline(connection, launch["deadline"]), wakeup, network)
     finally:
-        kill_all(child)
+        kill_all(child, wakeup)
     for lock in locks:
         os.close(lock)
     with contextlib.suppress(ConnectionError):
@@ -93,8 +92,11 @@ def _reap(child: int) -> int | None:
     return None
 
 
-def kill_all(child: int) -> None:
-    """Kill until no process is left. A subreaper without children has no descendants either."""
+def kill_all(child: int, wakeup: int) -> None:
+    """Kill until no process is left. A subreaper without children has no descendants either.
+
+    `wakeup` is readable when a process has ended.
+    """
     while True:
         if LINUX:
             kill_descendants(os.getpid())
@@ -106,4 +108,5 @@ def kill_all(child: int) -> None:
                 pass
         except ChildProcessError:
             return
-        time.sleep(0.005)
+        if select.select([wakeup], [], [], 0.005)[0]:
+            os.read(wakeup, 4096)

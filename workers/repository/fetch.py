@@ -13,6 +13,7 @@ from typing import IO
 from workers.errors import EngineError
 from workers.repository.branch_names import is_branch_name
 from workers.repository.git import Git, GitFailed, OverLimit
+from workers.repository.mirror_files import has_base
 from workers.repository.partial import source_of
 from workers.repository.remote import Remote
 from workers.repository.trees import fields_of
@@ -77,6 +78,8 @@ class Fetch:
             if error.code != "branch_not_found":
                 raise
             raise self._branch_not_found(name) from error
+        if (tip := self._tip_that_is_a_base()) is not None:
+            return tip
         try:
             return self._git.line("rev-parse", "--verify", "--quiet", f"{_TIP}^{{commit}}")
         except GitFailed as failed:
@@ -85,6 +88,13 @@ class Fetch:
                 "repository; if it is a copy, use the original repository instead."
             )
             raise EngineError("repository_refused", "checkout", message) from failed
+
+    def _tip_that_is_a_base(self) -> str | None:
+        """The tip, if it is a base of the mirror already: then it is a commit, and git need not be asked."""
+        with contextlib.suppress(FileNotFoundError):
+            tip = (self._git.directory / _TIP).read_text().strip()
+            return tip if has_base(self._git.directory, tip) else None
+        return None
 
     def commit(self, sha: str) -> None:
         """Fetch one commit by its full id. Many servers allow this for any commit that a branch reaches."""

@@ -27,7 +27,7 @@ from workers.repository.contents import Contents, find_missing
 from workers.repository.damage import can_read, may_be_damage
 from workers.repository.fetch import Fetch, ignoring
 from workers.repository.git import Git, GitFailed
-from workers.repository.mirror_files import init_mirror, merge_packs, remove_leftovers, remove_path
+from workers.repository.mirror_files import has_base, init_mirror, merge_packs, remove_leftovers, remove_path
 from workers.repository.mirror_lock import mirror_lock
 from workers.repository.object_format import ID, ID_LENGTHS, other_format
 from workers.repository.partial import is_partial, prepare_fetch
@@ -274,8 +274,8 @@ class Mirror:
         return self._git.line("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
 
     def _keeps(self, sha: str) -> bool:
-        """Whether the commit is a base already. Nothing packs these refs, so each is a file."""
-        return (self.directory / "refs" / "base" / sha).is_file() and (self.directory / "config").is_file()
+        """Whether the commit is a base already."""
+        return has_base(self.directory, sha)
 
     def _lock(self, *, wait: bool = True) -> contextlib.AbstractContextManager[bool]:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
