@@ -39,7 +39,7 @@ def test_bytes_come_back_as_they_were_stored(api, make_done_runner):
 
 def test_a_runner_without_a_diff_answers_404(api, make_runner, make_done_runner):
     for runner in (make_runner(), make_done_runner(None)):
-        refused(api.get(path_of(runner, "/diff")), 404, "no_diff")
+        assert "POST revert" in refused(api.get(path_of(runner, "/diff")), 404, "no_diff")["message"]
         refused(api.get(session_path(runner, rest="/diff/result")), 404, "no_diff")
         refused(api.get(session_path(runner, rest="/diff/cumulative")), 404, "no_diff")
 

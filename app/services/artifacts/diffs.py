@@ -27,6 +27,11 @@ from app.services.pagination import Page
 # The folders in the artifact store for diffs of attempts, and for diffs that callers sent to replace a runner's.
 SESSIONS, RUNNERS = "agent-runner-sessions-diffs", "agent-runners-diffs"
 GONE = "The diff is missing from the artifact store. Restore it from a backup, or run the session again."
+_NO_DIFF = "There is no diff. Either nothing was changed, or the work has not ended: check the session's state."
+_NO_RUNNER_DIFF = (
+    "The agent runner has no diff. Either nothing was changed, or no session has ended in DONE. The work of one that failed "
+    "or was stopped is with that session; POST revert with its session_id makes it the runner's."
+)
 DAMAGED = "The stored diff is damaged. Restore it from a backup, or run the session again."
 _IN_MEMORY = 1 << 20
 
@@ -115,7 +120,7 @@ def find_runner_diff(caller: Caller, runner_id: uuid.UUID) -> StoredDiff:
     """The runner's diff; raises `NotFound` if there is none."""
     with db.transaction(read_only=True):
         caller.require(Scope.READ)
-        return stored(lookup.get_runner(caller, runner_id).diff_key)
+        return stored(lookup.get_runner(caller, runner_id).diff_key, _NO_RUNNER_DIFF)
 
 
 def find_session_diff(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUID, kind: str) -> StoredDiff:
@@ -126,11 +131,10 @@ def find_session_diff(caller: Caller, runner_id: uuid.UUID, session_id: uuid.UUI
         return stored(session.result_diff_key if kind == DiffKind.RESULT else session.cumulative_diff_key)
 
 
-def stored(key: str | None) -> StoredDiff:
-    """The diff under `key`; raises `NotFound` if that is None."""
+def stored(key: str | None, missing: str = _NO_DIFF) -> StoredDiff:
+    """The diff under `key`; raises `NotFound` with the message `missing` if that is None."""
     if key is None:
-        message = "There is no diff. Either nothing was changed, or the work has not ended: check the session's state."
-        raise NotFound(message, error_code="no_diff")
+        raise NotFound(missing, error_code="no_diff")
     return StoredDiff(key)
 
 
