@@ -31,12 +31,16 @@ def make(url: str) -> sa.Engine:
     """An engine with this product's settings: WAL on SQLite, psycopg 3 on Postgres."""
     parsed = sa.make_url(url)
     if parsed.get_backend_name() == "postgresql":
+        # Only who uses Postgres needs its driver.
+        from app.postgres_cursor import Cursor
+
+        given = {name: value for name, value in _POSTGRES.items() if name not in parsed.query}
         engine = sa.create_engine(
             parsed.set(drivername="postgresql+psycopg"),
             pool_size=10,
             max_overflow=40,
             # Parameters in the operator's URL take precedence.
-            connect_args={name: value for name, value in _POSTGRES.items() if name not in parsed.query},
+            connect_args={**given, "cursor_factory": Cursor},
         )
         _ping_when_idle(engine)
         return engine

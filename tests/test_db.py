@@ -116,3 +116,12 @@ def test_connections_that_the_server_ended_are_replaced(record):
     end_connections()
     # One that was used just now may fail. Then no other one fails, however many there are.
     assert [answers() for _ in range(5)].count(False) <= 1
+
+
+def test_each_result_names_its_columns(record):
+    query = sa.text("SELECT 1 AS one, 2 AS two")
+    with record.connect() as connection:
+        for _ in range(2):
+            assert dict(connection.execute(query).mappings().one()) == {"one": 1, "two": 2}
+        cursor = connection.exec_driver_sql("SELECT 3 AS three").cursor
+        assert [column[0] for column in cursor.description] == ["three"]
