@@ -44,12 +44,13 @@ def own_secrets(settings: Settings) -> dict[str, str]:
 
 
 def _made(settings: Settings, name: str) -> str:
-    path = made_once_file(settings, name)
+    # Of a path as text, because each line of a log asks.
+    path = os.path.join(settings.data_dir, _MADE_ONCE[name])
     with contextlib.suppress(OSError):
-        return _text_of(path, path.stat().st_mtime_ns)
+        return _text_of(path, os.stat(path).st_mtime_ns)
     return ""
 
 
 @functools.lru_cache(maxsize=len(_MADE_ONCE))
-def _text_of(path: Path, _changed_at: int) -> str:
-    return path.read_text().strip()
+def _text_of(path: str, _changed_at: int) -> str:
+    return Path(path).read_text().strip()
