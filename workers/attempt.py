@@ -28,7 +28,7 @@ from workers.stages.interruption import Interruption
 from workers.stages.model_calls import ModelCalls, open_model_calls
 from workers.stages.network import network_rules
 from workers.stages.rebase import merge_file, rebase
-from workers.stages.saving import as_failure, save_work
+from workers.stages.saving import as_failure, not_saved, save_work
 from workers.stages.setup import set_up
 from workers.workspace.workspace import Workspace
 
@@ -224,6 +224,7 @@ class _Attempt:
                 yield from self._store()
                 return
             log.exception("the work of a failed attempt could not be saved")
+            yield self._redactor.step(not_saved(error))
             return
         for step in steps:
             yield self._redactor.step(step)

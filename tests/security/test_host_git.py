@@ -20,8 +20,9 @@ import pytest
 from tests.deployment import processes_with, wait_for
 from tests.security.test_hostile_repositories import blob, commit, tree
 from tests.workers.attempts import Attempt, Engine, code, engine_in
+from tests.workers.engine import SANDBOXES
 from tests.workers.limits.test_cgroups import needs_groups
-from tests.workers.repositories import git, make_job
+from tests.workers.repositories import commit_all, git, make_job
 from workers.errors import EngineError
 from workers.events import Step
 from workers.job import Limits
@@ -36,8 +37,8 @@ MEGABYTE = 1024**2
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    with engine_in(tmp_path, "none", (("file", "one\n"), ("large", "x" * MEGABYTE))) as made:
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    with engine_in(tmp_path, getattr(request, "param", "none"), (("file", "one\n"), ("large", "x" * MEGABYTE))) as made:
         yield made
 
 
@@ -217,17 +218,52 @@ def test_git_that_waits_for_a_slow_remote_is_in_a_control_group(engine: Engine) 
 # What an agent leaves
 
 
-SLOW_TO_IGNORE = "d=.; for i in $(seq 60); do d=$d/a; done; mkdir -p $d; touch $d/b; printf '%s' '**/a/**/a/**/a/**/a/**/a/**/a/**/a/**/a/**/a/**/a/x' > .gitignore"
+DEEP = "d=.; for i in $(seq 60); do d=$d/a; done; mkdir -p $d; touch $d/b"
+SLOW = "**/a/" * 9 + "x"
+SLOW_TO_IGNORE = f"{DEEP}; printf '%s' '{SLOW}' > .gitignore"
 
 
-def test_ignore_rules_that_take_for_ever_end_with_the_time_of_the_session(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("workers.workspace.workspace._SAVING_SECONDS", 1.0)
-    attempt = engine.run(SLOW_TO_IGNORE, limits=Limits(max_duration_seconds=10))
+@pytest.fixture
+def little_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands that keep a processor busy end after a second."""
+    monkeypatch.setattr("workers.workspace.staging._LEAST_CPU_SECONDS", 1)
+    monkeypatch.setattr("workers.workspace.staging._BYTES_A_SECOND", 10**12)
+    monkeypatch.setattr("workers.workspace.diffs._CPU_SECONDS", 1)
+    monkeypatch.setattr("workers.lfs.attributes._CPU_SECONDS", 1)
+
+
+def messages(attempt: Attempt) -> dict[str, str]:
+    return {event.title: event.message for event in attempt.events if isinstance(event, Step)}
+
+
+WORK = "echo two >> file; mkdir new; echo new > new/file; echo log > ignored.log\n"
+
+
+@pytest.mark.usefixtures("little_time")
+@pytest.mark.parametrize("rules", [".gitignore", ".gitattributes"])
+@pytest.mark.parametrize("engine", ["none", *SANDBOXES[:1]], indirect=True)
+def test_rules_that_take_for_ever_cost_no_other_work(engine: Engine, rules: str) -> None:
+    (engine.source / ".gitignore").write_text("*.log\n")
+    (engine.source / ".gitattributes").write_text("*.sh text\n")
+    commit_all(engine.source)
+    attempt = engine.run(f"{WORK}{DEEP}; echo '{SLOW} foo' >> {rules}; echo '{SLOW}' >> .gitignore")
     assert code(attempt.outcome) == ("snapshot_failed", "diff")
     assert ".gitignore" in attempt.text
+    assert "+two" in engine.diff and "+new" in engine.diff and "/a/b" in engine.diff
+    assert "ignored.log" not in engine.diff and ".gitignore" not in engine.diff and ".gitattributes" not in engine.diff
+    assert "in time" in messages(attempt)["Left out of the diff"]
     assert not processes_with(f"--git-dir={engine.host.work_dir}"), "git goes on"
+
+
+@pytest.mark.usefixtures("little_time")
+def test_rules_of_the_repository_that_take_for_ever_cost_new_files_at_most(engine: Engine) -> None:
+    (engine.source / ".gitignore").write_text(SLOW)
+    (engine.source / ".gitattributes").write_text(f"{SLOW} filter=lfs\n")
+    commit_all(engine.source)
+    attempt = engine.run(WORK + DEEP)
+    assert code(attempt.outcome) == ("snapshot_failed", "diff")
+    assert "+two" in engine.diff and "new" not in engine.diff
+    assert "all new files" in messages(attempt)["Left out of the diff"]
 
 
 def test_a_stop_is_no_way_to_let_them_run_on(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

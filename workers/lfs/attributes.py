@@ -19,6 +19,10 @@ from workers.repository.trees import TreePaths, fields_of
 
 FILE = b".gitattributes"
 _MARK = b"filter=lfs"
+# Patterns with many `**` can take for ever. For a hundred thousand files, usual ones take less than a second.
+_CPU_SECONDS = 10
+# Of the time for saving.
+_SHARE = 1 / 4
 _FILES = (b"100644", b"100755")
 
 
@@ -38,7 +42,10 @@ def name_lfs(objects: Objects, ids: Iterable[bytes]) -> bool:
 
 
 def find_kept(git: Git, objects: Objects, tree: str, paths: Collection[bytes]) -> set[bytes]:
-    """Those of the paths that Git LFS keeps by the attributes in the tree. Raises what `Git.stream` does."""
+    """Those of the paths that Git LFS keeps by the attributes in the tree.
+
+    Raises what `Git.stream` does: TimeoutError, too, if git takes too much processor time to match the patterns.
+    """
     folders = {path.rpartition(b"/")[0] for path in paths}
     for folder in list(folders):
         while folder := folder.rpartition(b"/")[0]:
@@ -54,7 +61,12 @@ def find_kept(git: Git, objects: Objects, tree: str, paths: Collection[bytes]) -
 def _ask(git: Git, attributes: dict[bytes, Entry], paths: Collection[bytes]) -> set[bytes]:
     """Ask git in a directory of its own, because the attributes in ours say that no file has a filter."""
     with tempfile.TemporaryDirectory(dir=git.directory) as folder, tempfile.TemporaryFile() as stdin:
-        plain = replace(git, directory=Path(folder) / "git", index=Path(folder) / "index", work_tree=None)
+        plain = replace(
+            git.for_part(_SHARE, _CPU_SECONDS),
+            directory=Path(folder) / "git",
+            index=Path(folder) / "index",
+            work_tree=None,
+        )
         init_with_alternates(plain, git.directory)
         assert plain.index is not None
         write_index(plain.index, attributes, git.object_format)

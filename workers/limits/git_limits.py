@@ -31,7 +31,7 @@ class GitLimits:
     `memory_bytes` is for each of its processes (Linux only), and in a control group for all of them together, where `cpus`
     is the number of processors (0: no limit): see `GitGroup`. `disk_bytes` and `disk_files` limit what is written: one
     file, a tree before it is checked out, and the binary files of a patch. `seconds` is the time of a
-    command for which no other limit was given.
+    command for which no other limit was given, `cpu_seconds` the processor time of each of its processes (Linux only).
     """
 
     memory_bytes: int = 2 * 1024**3
@@ -40,13 +40,15 @@ class GitLimits:
     output_bytes: int = 512 * 1024**2
     seconds: float = 3600
     cpus: float = 0
+    cpu_seconds: int | None = None
 
     @property
     def resources(self) -> Mapping[str, int]:
         """The limits that the kernel enforces: names and values of `resource`."""
         file_bytes = self.disk_bytes + self.disk_bytes // _SHARE_OF_OVERHEAD + _LEAST_OVERHEAD
         # The memory limit is on data, not on address space: mapped packs use address space but no memory.
-        return {"RLIMIT_FSIZE": file_bytes, "RLIMIT_DATA": self.memory_bytes}
+        processor = {} if self.cpu_seconds is None else {"RLIMIT_CPU": self.cpu_seconds}
+        return {"RLIMIT_FSIZE": file_bytes, "RLIMIT_DATA": self.memory_bytes, **processor}
 
     def for_diff(self, most_bytes: int) -> GitLimits:
         """The limits with which two diffs of that size can be made."""

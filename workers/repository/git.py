@@ -11,13 +11,12 @@ import contextlib
 import functools
 import os
 import re
-import selectors
 import shlex
 import signal
 import subprocess
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, NoReturn
 
@@ -27,6 +26,7 @@ from workers.limits.git_group import GitGroup
 from workers.limits.git_limits import GitLimits
 from workers.processes.launch import Launch, Supervised, supervised
 from workers.processes.lifeline import Lifeline
+from workers.processes.output import read_output
 from workers.repository.git_config import CONFIG
 from workers.repository.object_format import object_format
 
@@ -37,8 +37,6 @@ _INHERITED = (
     *_PROXIES,
     *(name.lower() for name in _PROXIES),
 )
-_CHUNK = 1 << 18
-_TICK_SECONDS = 0.25
 # Keepalives end a connection to a silent server after the same time as `http.lowSpeedTime`.
 _SSH_OPTIONS = (
     "BatchMode=yes",
@@ -142,8 +140,8 @@ class Git:
         """The standard output of one command, in chunks as they arrive, so its size does not matter.
 
         `stdin` is an open file, `access` what the command may reach over the network (default: nothing). Raises
-        GitFailed, EngineError `disk_full`, OverLimit, TimeoutError after `timeout` seconds or at the deadline, and
-        what `check_time` raises.
+        GitFailed, EngineError `disk_full`, OverLimit, TimeoutError after `timeout` seconds, at the deadline or at
+        the limit of processor time, and what `check_time` raises.
         """
         end = time.monotonic() + (timeout or self.limits.seconds)
         deadline = end if self.deadline is None else min(end, self.deadline)
@@ -173,6 +171,8 @@ class Git:
             raise OverLimit(self.stage, f"{self.limits.memory_bytes:,} bytes of memory")
         if status in _TOO_LARGE_A_FILE or self._has_full_pack():
             raise OverLimit(self.stage, f"{self.limits.disk_bytes:,} bytes")
+        if status == -signal.SIGKILL and self.limits.cpu_seconds is not None:
+            raise TimeoutError("git took too much processor time")
         raise GitFailed(verb, status, errors.decode(errors="replace"), self.stage)
 
     def _has_full_pack(self) -> bool:
@@ -238,6 +238,14 @@ class Git:
             **({"GIT_INDEX_FILE": str(self.index)} if self.index else {}),
         }
 
+    def for_part(self, share: float, cpu_seconds: int | None = None) -> Git:
+        """The same, with a share of the time that is left until the deadline, and less processor time for each command."""
+        now = time.monotonic()
+        deadline = None if self.deadline is None else now + share * (self.deadline - now)
+        return replace(
+            self, deadline=deadline, limits=replace(self.limits, cpu_seconds=cpu_seconds or self.limits.cpu_seconds)
+        )
+
     def check_time(self, deadline: float | None) -> None:
         """Raise Interrupted if the lifeline has ended, EngineError `time_limit` if the budget is used up, and
         TimeoutError after `deadline` (monotonic clock)."""
@@ -252,22 +260,6 @@ class Git:
 def _inherited() -> dict[str, str]:
     """The worker's variables that git gets."""
     return {name: os.environ[name] for name in _INHERITED if name in os.environ}
-
-
-def read_output(popen: subprocess.Popen[bytes] | Supervised) -> Iterator[tuple[bytes, bool]]:
-    """The output of the process, each chunk with whether it is standard error, and an empty chunk at every tick."""
-    with selectors.DefaultSelector() as selector:
-        for pipe in (popen.stdout, popen.stderr):
-            assert pipe is not None
-            selector.register(pipe, selectors.EVENT_READ)
-        while selector.get_map():
-            for key, _ in selector.select(_TICK_SECONDS):
-                data = os.read(key.fd, _CHUNK)
-                if data:
-                    yield data, key.fileobj is popen.stderr
-                else:
-                    selector.unregister(key.fileobj)
-            yield b"", False
 
 
 def _is_disk_full(errors: bytes, folder: Path) -> bool:

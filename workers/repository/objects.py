@@ -14,7 +14,8 @@ from typing import NamedTuple
 from gitdb import IStream, LooseObjectDB
 
 from workers.limits.git_group import GitGroup
-from workers.repository.git import Git, GitFailed, read_output
+from workers.processes.output import read_output
+from workers.repository.git import Git, GitFailed
 
 # So many questions at a time fit into a pipe, so neither side waits for the other.
 _GROUP = 200

@@ -23,6 +23,11 @@ _SECRET = (
     "A changed file contains a known secret, such as the site's access token. The diff is stored unchanged, but cannot "
     "be published. Remove the value in another session, or revert to a session before this one."
 )
+_UNSEARCHED = (
+    "There was no time left to look for known secrets in the changed files. The diff is stored unchanged, but cannot be "
+    "published. Have another session change fewer or smaller files."
+)
+_ROUGH = "Git took too long to compare the files. The diff shows renamed files as deleted and added, and larger ones as binary files."
 _FORBIDDEN = (
     "Git forbids these paths or their content, because they can be used to attack whoever checks them out. The diff is "
     "stored unchanged, but cannot be published. Rename or remove them in another session:\n"
@@ -79,6 +84,14 @@ def as_failure(error: Exception) -> EngineError:
     raise error
 
 
+def not_saved(error: Exception) -> Step:
+    """The step for work that is lost, although less of it was tried than all."""
+    reason = "The worker's log has the reason."
+    with contextlib.suppress(Exception):
+        reason = as_failure(error).message
+    return Step("The work could not be saved", reason)
+
+
 def _steps(workspace: Workspace, tree: str, written: Written) -> Iterator[Step]:
     lost = [*workspace.left_out, *workspace.notes]
     if lost:
@@ -87,8 +100,12 @@ def _steps(workspace: Workspace, tree: str, written: Written) -> Iterator[Step]:
         yield Step("The diff changes submodules", _SUBMODULES + listed(written.submodules))
     if written.lfs_pointers:
         yield Step("The diff changes files of Git LFS", _POINTERS + listed(written.lfs_pointers))
+    if written.is_rough:
+        yield Step("The files were compared roughly", _ROUGH)
     if written.contains_secret:
         yield Step("The diff contains a secret", _SECRET)
+    if written.is_unsearched:
+        yield Step("The diff was not searched for secrets", _UNSEARCHED)
     if written.may_be_forbidden and (forbidden := _find_forbidden(workspace, tree)):
         yield Step("The diff contains files that git forbids", _FORBIDDEN + listed(forbidden))
 

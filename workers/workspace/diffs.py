@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from workers.errors import EngineError, too_many_files
-from workers.job import DiffKind, Job, Limits
+from workers.job import DiffKind, Job, Limits, Secrets
 from workers.repository.compare import compare_trees
 from workers.repository.forbidden import may_be_forbidden
 from workers.repository.git import Git
@@ -31,6 +31,9 @@ from workers.workspace.preparation import ATTRIBUTES
 
 _CHUNK = 1 << 18
 _BIG_TEXT = 8 * 1024**2
+# In half of the time for diffs, git looks for renames and compares files of up to that size as text. In half of the rest, it does
+# neither for what is larger than this.
+_SHARE, _CPU_SECONDS, _SMALL_TEXT = 1 / 2, 120, 64 * 1024
 _LINK = b"120000"
 
 
@@ -38,7 +41,8 @@ _LINK = b"120000"
 class Written:
     """Which diffs were written, and whether the cumulative one contains a known secret.
 
-    `may_be_forbidden`: it changes a path that git might forbid. `submodules` and `lfs_pointers` have a line on each of
+    `is_unsearched`: there was no time left to look for secrets, so the diff is stored as one that contains a secret.
+    `is_rough`: the diffs show no renames, and only small files as text, because git took too long otherwise. `may_be_forbidden`: it changes a path that git might forbid. `submodules` and `lfs_pointers` have a line on each of
     those that the session changed.
     """
 
@@ -48,6 +52,8 @@ class Written:
     may_be_forbidden: bool = False
     submodules: tuple[str, ...] = ()
     lfs_pointers: tuple[str, ...] = ()
+    is_unsearched: bool = False
+    is_rough: bool = False
 
 
 class Trees(Protocol):
@@ -88,18 +94,26 @@ def write_diffs(workspace: Trees, job: Job, final_tree: str, *, contains_secret:
         if base != start:
             cumulative = _Diff(base, final_tree, _changes(objects, base, final_tree, most), second)
         wanted = [result] if cumulative is result else [result, cumulative]
-        _make(workspace.saving, objects, [diff for diff in wanted if diff.changed], job.limits)
+        is_rough = _make(workspace.saving, objects, [diff for diff in wanted if diff.changed], job.limits)
         submodules, pointers = moved_submodules(result.changed), tuple(changed_pointers(objects, result.changed))
-        contains_secret = contains_secret or holds_secret(objects, cumulative.changed, job.secrets)
+        found = contains_secret or _holds_secret(objects, cumulative.changed, job.secrets)
         # The store may be waited for, and a stop meanwhile must leave no process behind.
         workspace.close_objects()
         if result.changed:
-            _store(job, "result", result.file, contains_secret)
+            _store(job, "result", result.file, found is not False)
         if cumulative.changed:
-            _store(job, "cumulative", cumulative.file, contains_secret)
+            _store(job, "cumulative", cumulative.file, found is not False)
         forbidden = may_be_forbidden(cumulative.changed)
         has = (bool(result.changed), bool(cumulative.changed))
-        return Written(*has, contains_secret, forbidden, tuple(submodules), pointers)
+        return Written(*has, bool(found), forbidden, tuple(submodules), pointers, found is None, is_rough)
+
+
+def _holds_secret(objects: Objects, changed: Sequence[Change], secrets: Secrets) -> bool | None:
+    """As `holds_secret`. None: there is no time left to find out."""
+    try:
+        return holds_secret(objects, changed, secrets)
+    except TimeoutError:
+        return None
 
 
 def make_diff(git: Git, objects: Objects, old: str, new: str, limits: Limits, file: IO[bytes]) -> bool:
@@ -140,11 +154,22 @@ def _changes(objects: Objects, old: str, new: str, most: int) -> list[Change]:
     return changed
 
 
-def _make(git: Git, objects: Objects, wanted: Sequence[_Diff], limits: Limits) -> None:
-    """Write the diffs to their files. None of them is empty."""
-    if not wanted:
-        return
-    _mark_big_files_as_binary(git, objects, {change for diff in wanted for change in diff.changed})
+def _make(git: Git, objects: Objects, wanted: Sequence[_Diff], limits: Limits) -> bool:
+    """Write the diffs to their files. None of them is empty. Returns whether they are rough, see `Written`."""
+    changed = {change for diff in wanted for change in diff.changed}
+    if not changed:
+        return False
+    try:
+        _mark_big_files_as_binary(git, objects, changed, _BIG_TEXT)
+        _make_well(git.for_part(_SHARE, _CPU_SECONDS), wanted, limits)
+        return False
+    except TimeoutError:
+        _mark_big_files_as_binary(git, objects, changed, _SMALL_TEXT)
+        _compare(git.for_part(_SHARE), wanted, limits, find_renames=False)
+        return True
+
+
+def _make_well(git: Git, wanted: Sequence[_Diff], limits: Limits) -> None:
     _compare(git, wanted, limits, find_renames=True)
     for diff in wanted:
         # Git refuses to apply, or to undo, some of the renames that it writes: that of a link does not say that it is
@@ -154,8 +179,8 @@ def _make(git: Git, objects: Objects, wanted: Sequence[_Diff], limits: Limits) -
             _compare(git, [diff], limits, find_renames=False)
 
 
-def _mark_big_files_as_binary(git: Git, objects: Objects, changed: Collection[Change]) -> None:
-    """Make git compare changed files that are too big for a text comparison as binary.
+def _mark_big_files_as_binary(git: Git, objects: Objects, changed: Collection[Change], most: int) -> None:
+    """Make git compare changed files of more than `most` bytes, which is too much for a text comparison, as binary.
 
     A text comparison needs 41 bytes for each line, and if no two lines are equal, time that grows with the square of
     their number. `core.bigFileThreshold` has no effect here: with `--binary` git reads only the beginning of a file.
@@ -165,7 +190,7 @@ def _mark_big_files_as_binary(git: Git, objects: Objects, changed: Collection[Ch
         attributes.write(ATTRIBUTES.encode())
         for change, *both in zip(changed, sizes, sizes, strict=True):
             # An added or deleted file has a size on one side only, and a submodule has none.
-            if any(size is not None and size > _BIG_TEXT for size in both):
+            if any(size is not None and size > most for size in both):
                 attributes.write(_only(change.path) + b" -diff\n")
 
 

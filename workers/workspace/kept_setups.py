@@ -28,7 +28,7 @@ from workers.errors import EngineError
 from workers.job import Host, Job
 from workers.limits.budget import Budget
 from workers.processes.launch import Launch, supervised
-from workers.repository.git import read_output
+from workers.processes.output import read_output
 from workers.repository.objects import SUBMODULE
 from workers.repository.plain_name import plain_name
 from workers.repository.remote import public_url

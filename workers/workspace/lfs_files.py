@@ -10,7 +10,7 @@ import hashlib
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +29,9 @@ _PROGRAM = b"100755"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Git reads a file again whose time is that of the index.
 _AGE = 10 * 10**9
+SLOW_ATTRIBUTES = (
+    ".gitattributes: git could not match its patterns in time, so it is not known which files Git LFS keeps"
+)
 States = dict[str, tuple[str, str]]
 
 
@@ -40,7 +43,7 @@ class Tracked(NamedTuple):
 
 
 def find_tracked(git: Git, objects: Objects, tree: str, files: Mapping[bytes, Entry]) -> dict[bytes, Tracked]:
-    """Those of the files of a tree that are pointers, and that Git LFS keeps by its attributes."""
+    """Those of the files of a tree that are pointers, and that Git LFS keeps by its attributes. Raises as `find_kept`."""
     pointers = find_pointers(objects, (each.id for each in files.values() if each.mode in _FILES))
     found = {path: each for path, each in files.items() if each.id in pointers and each.mode in _FILES}
     kept = find_kept(git, objects, tree, found.keys())
@@ -62,6 +65,8 @@ class LfsFiles:
         self._here: set[str] = set()
         self._cleaned: dict[bytes, Pointer] = {}
         self.new: dict[str, Path] = {}
+        self.notes: list[str] = []
+        """What the last `clean` could not do."""
 
     def write(
         self,
@@ -118,12 +123,13 @@ class LfsFiles:
         """The tree with pointers for the files that Git LFS keeps, as far as they differ from the tree `before`.
 
         What is new is kept in `new`. Empty files stay, as with `git-lfs`, and so do pointers with marks of a conflict. So do
-        files that git itself reads: as a pointer, `.gitattributes` would not say any more what Git LFS keeps. Raises what
-        `Git.stream` does, and OSError.
+        files that git itself reads: as a pointer, `.gitattributes` would not say any more what Git LFS keeps. If the
+        patterns of the attributes cannot be matched in time, those files become pointers that were some before the agent began.
+        Raises what `Git.stream` does, and OSError.
         """
         new = (change for change in changes(objects, before, tree) if change.new_mode in _FILES)
         changed = {change.path: change for change in new if not _is_of_git(change.path)}
-        kept = find_kept(git, objects, tree, changed.keys())
+        kept = self._find_kept(git, objects, tree, changed.keys())
         ids = list({changed[path].new_id for path in kept})
         left = find_written_as_pointers(objects, ids)
         left.update(each for each, size in zip(ids, objects.sizes(ids), strict=True) if not size)
@@ -134,6 +140,14 @@ class LfsFiles:
         pointers = [self._cleaned[change.new_id] for change in files.values()]
         written = zip(files.items(), self._store(git, pointers), strict=True)
         return rewrite(objects, tree, {path: Entry(change.new_mode, id) for (path, change), id in written})
+
+    def _find_kept(self, git: Git, objects: Objects, tree: str, paths: Collection[bytes]) -> Collection[bytes]:
+        self.notes = []
+        try:
+            return find_kept(git, objects, tree, paths)
+        except TimeoutError:
+            self.notes = [SLOW_ATTRIBUTES]
+            return self._records.keys() & paths
 
     def _keep(self, objects: Objects, id: bytes) -> Pointer:
         """The pointer for the content of an object, which is kept unless it came from the server."""

@@ -20,7 +20,7 @@ from workers.repository.trees import Change
 from workers.sandbox.base import Overlay
 from workers.workspace.agent_repository import copy_index
 from workers.workspace.base import Base
-from workers.workspace.lfs_files import LfsFiles, Tracked, open_folder
+from workers.workspace.lfs_files import SLOW_ATTRIBUTES, LfsFiles, Tracked, open_folder
 from workers.workspace.lfs_tracked import find_at_start
 from workers.workspace.overlay import folder_in
 from workers.workspace.ownership import change_owner
@@ -48,7 +48,10 @@ def fill(
     None if the repository has no Git LFS. `git` has our index, and the limits of the attempt: the files may take half of
     its disk space and of its time. Raises what `Git.check_time` does, EngineError of the artifact store, and OSError.
     """
-    found = find_at_start(base.folder, base.facts.tree, git, objects, tree, changed)
+    try:
+        found = find_at_start(base.folder, base.facts.tree, git, objects, tree, changed)
+    except TimeoutError:
+        return [SLOW_ATTRIBUTES]
     if found is None:
         return None
     of_base, earlier = found

@@ -20,7 +20,10 @@ _FILE = "lfs.json"
 
 
 def note_in_base(folder: Path, git: Git, objects: Objects, tree: str, files: Mapping[bytes, Entry]) -> None:
-    """Write down which of the files of a base Git LFS keeps, if they are checked out; nothing if no attributes name it."""
+    """Write down which of the files of a base Git LFS keeps, if they are checked out; nothing if no attributes name it.
+
+    Raises what `find_tracked` does.
+    """
     noted = None
     attributes = [each.id for path, each in files.items() if is_attributes(path)]
     if attributes and name_lfs(objects, attributes):
@@ -37,7 +40,7 @@ def find_at_start(
     folder: Path, base_tree: str, git: Git, objects: Objects, tree: str, changed: Sequence[Change]
 ) -> tuple[dict[bytes, Tracked], dict[bytes, Tracked]] | None:
     """The files that Git LFS keeps: those of the base in `folder`, and those that earlier sessions changed, by which the
-    tree differs from it. None: the repository has no Git LFS."""
+    tree differs from it. None: the repository has no Git LFS. Raises what `find_tracked` does."""
     if not (folder / _FILE).exists():
         # A worker of an earlier release made the base.
         note_in_base(folder, git, objects, base_tree, read_index(folder / "index", git.object_format))

@@ -26,14 +26,22 @@ COMPARING_ALL = ("core.sparseCheckout", "true")
 _OTHERS = ("ls-files", "--others", "--exclude-standard", "-z")
 
 
-def stage_within_limits(git: Git, checkout: Path, limits: Limits, forced: Sequence[bytes] = ()) -> list[str]:
-    """Update the index as `git add --all` would, as far as it fits into a diff. Returns what was left out.
+def stage_tracked(git: Git, checkout: Path, limits: Limits) -> list[str]:
+    """Update the files in the index as `git add --update` does. Returns those that do not fit into a diff: they stay as they were.
 
-    Changes of tracked files come first. Of the new files and folders at the top, the smallest are kept.
-    `forced` are new files to add although they are ignored. Raises what `Git.run` does.
+    Raises what `Git.run` does.
+    """
+    return [os.fsdecode(path) for path in _stage_tracked(git, checkout, limits.max_diff_bytes // _SHARE)]
+
+
+def stage_new(git: Git, checkout: Path, limits: Limits, forced: Sequence[bytes] = ()) -> list[str]:
+    """Add new files to the index as `git add --all` does, as far as they fit into a diff. Returns what was left out.
+
+    Of the new files and folders at the top, the smallest are kept. `forced` are new files to add although they are ignored.
+    Raises what `Git.run` does.
     """
     largest = limits.max_diff_bytes // _SHARE
-    large = _stage_tracked(git, checkout, largest)
+    large: list[bytes] = []
     new = chain(others(git), forced)
     kept, left_out = _choose(new, checkout, largest, limits.max_diff_files // _SHARE)
     with tempfile.TemporaryFile(dir=git.directory) as paths:

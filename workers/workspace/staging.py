@@ -24,7 +24,9 @@ from workers.repository.object_format import ID_LENGTHS
 from workers.repository.trees import unchanged_time
 from workers.workspace.agent_index import AgentIndex
 from workers.workspace.checkouts import Checkout
-from workers.workspace.partial_staging import COMPARING_ALL, others, stage_within_limits
+from workers.workspace.earlier_rules import NOTE as RULES_NOTE
+from workers.workspace.earlier_rules import earlier_rules
+from workers.workspace.partial_staging import COMPARING_ALL, others, stage_new, stage_tracked
 from workers.workspace.submodules import decide_submodules, kind_of
 from workers.workspace.untrackable import hidden
 
@@ -41,6 +43,14 @@ _INTO_ONE_PACK = Access(
         COMPARING_ALL,
     )
 )
+_TOO_SLOW = (
+    "Git could not read the files in time. Write fewer or smaller files, let .gitignore exclude them, and use no patterns with "
+    "many `**` in .gitignore and .gitattributes."
+)
+# Patterns can keep a processor busy for ever; reading files takes no more than this.
+_LEAST_CPU_SECONDS, _BYTES_A_SECOND = 60, 50 * 1024**2
+# Of the time that is left. Diffs are made in the rest.
+_FIRST_SHARE, _SECOND_SHARE = 1 / 3, 1 / 2
 
 
 @dataclass
@@ -56,56 +66,84 @@ class Staged:
     repositories: set[str] = field(default_factory=set)
 
 
-def stage(
-    git: Git,
-    checkout: Path,
-    aside: Path,
-    files: Checkout,
-    *,
-    submodules: Mapping[bytes, str],
-    agent_index: AgentIndex | None = None,
-    most_new: int | None = None,
-    before: str,
-    diff_limits: Limits | None = None,
-) -> Staged:
-    """Stage all files in `checkout`, which is one of `files`; with `diff_limits`, only what fits into such a diff.
+@dataclass(frozen=True)
+class Work:
+    """What is staged: all files in `checkout`, which is one of `files`; with `diff_limits`, only what fits into such a diff.
 
     `before` is the tree that the work started from, with its `submodules` and their commits. `most_new` is the maximum
-    number of new files. No process of the agent may be running. Raises EngineError `snapshot_failed`, `too_many_files`
-    and `disk_full`.
+    number of new files. `aside` is a folder beside the checkout.
     """
+
+    checkout: Path
+    aside: Path
+    files: Checkout
+    before: str
+    submodules: Mapping[bytes, str]
+    agent_index: AgentIndex | None = None
+    most_new: int | None = None
+    diff_limits: Limits | None = None
+
+
+def stage(git: Git, work: Work) -> Staged:
+    """Stage the work. With `diff_limits`, the ignore rules of before count if those in the checkout take too long.
+
+    No process of the agent may be running. Raises EngineError `snapshot_failed`, `too_many_files` and `disk_full`.
+    """
+    cpu_seconds = _LEAST_CPU_SECONDS + git.limits.disk_bytes // _BYTES_A_SECOND
     try:
-        # If an earlier staging was stopped, git was killed and left its lock. Nothing else uses this index.
-        (git.directory / "index.lock").unlink(missing_ok=True)
-        _restore_folder(checkout)
-        # An earlier call may have staged everything. Then new files could not be left out.
-        files.open_index(git, before, _mentioned(submodules, agent_index), afresh=diff_limits is not None)
-        with_files = replace(git, work_tree=checkout)
-        with hidden(checkout, aside, has_whiteouts=files.has_whiteouts) as found:
-            decision = decide_submodules(git, checkout, before, submodules, agent_index, found.repositories)
-            dropped = [*decision.removed, *(agent_index.dropped if agent_index else ())]
-            _update_index(git, dropped, decision.recorded)
-            if most_new is not None and not diff_limits and found.files > most_new:
-                _check_count(with_files, most_new)
-            staged = _existing(checkout, agent_index.staged, decision.recorded) if agent_index else []
-            if diff_limits:
-                forced = _ignored(with_files, staged)
-                skipped = stage_within_limits(with_files, checkout, diff_limits, forced)
-            else:
-                skipped = _add_all(with_files)
-                _add_ignored(with_files, _ignored(with_files, staged))
-            tree = files.tree(git, before)
-        nested = found.repositories - {os.fsdecode(path) for path in decision.recorded}
-        return Staged(tree, [*found.left_out, *skipped], decision.notes, nested)
+        if not work.diff_limits:
+            return _stage(git.for_part(1, cpu_seconds), work)
+        try:
+            return _stage(git.for_part(_FIRST_SHARE, cpu_seconds), work)
+        except TimeoutError:
+            return _stage(git.for_part(_SECOND_SHARE, cpu_seconds), work, with_rules=False)
     except TimeoutError as error:
-        message = "Git could not read the files in time. Write fewer or smaller files, or let .gitignore exclude them."
-        raise EngineError("snapshot_failed", "diff", message) from error
+        raise EngineError("snapshot_failed", "diff", _TOO_SLOW) from error
     except OSError as error:
         if error.errno in FULL_DISK:
             raise disk_full("diff") from error
         raise EngineError("snapshot_failed", "diff", f"The files could not be read: {error.strerror}.") from error
     except GitFailed as failed:
         raise EngineError("snapshot_failed", "diff", failed.message) from failed
+
+
+def _stage(git: Git, work: Work, *, with_rules: bool = True) -> Staged:
+    """Stage the work, with the rules in the checkout or with those of before. Raises what `Git.run` does, and OSError."""
+    checkout, index, files = work.checkout, work.agent_index, work.files
+    # If an earlier staging was stopped, git was killed and left its lock. Nothing else uses this index.
+    (git.directory / "index.lock").unlink(missing_ok=True)
+    _restore_folder(checkout)
+    # An earlier call may have staged everything. Then new files could not be left out.
+    files.open_index(git, work.before, _mentioned(work.submodules, index), afresh=work.diff_limits is not None)
+    with_files = replace(git, work_tree=checkout)
+    with hidden(checkout, work.aside, has_whiteouts=files.has_whiteouts) as found:
+        decision = decide_submodules(git, checkout, work.before, work.submodules, index, found.repositories)
+        _update_index(git, [*decision.removed, *(index.dropped if index else ())], decision.recorded)
+        staged = _existing(checkout, index.staged, decision.recorded) if index else []
+        if not work.diff_limits:
+            if work.most_new is not None and found.files > work.most_new:
+                _check_count(with_files, work.most_new)
+            skipped = _add_all(with_files)
+            _add_ignored(with_files, _ignored(with_files, staged))
+        elif with_rules:
+            skipped = stage_tracked(with_files, checkout, work.diff_limits)
+            skipped += stage_new(with_files, checkout, work.diff_limits, _ignored(with_files, staged))
+        else:
+            with earlier_rules(git, checkout, work.aside):
+                skipped = stage_tracked(with_files, checkout, work.diff_limits)
+                skipped += _new_in_time(with_files, checkout, work.diff_limits)
+            decision.notes.append(RULES_NOTE)
+        tree = files.tree(git, work.before)
+    nested = found.repositories - {os.fsdecode(path) for path in decision.recorded}
+    return Staged(tree, [*found.left_out, *skipped], decision.notes, nested)
+
+
+def _new_in_time(git: Git, checkout: Path, limits: Limits) -> list[str]:
+    """Stage new files, unless even the rules of before take too long. Returns what was left out."""
+    try:
+        return stage_new(git.for_part(_SECOND_SHARE), checkout, limits)
+    except TimeoutError:
+        return ["all new files"]
 
 
 def _mentioned(submodules: Mapping[bytes, str], agent_index: AgentIndex | None) -> set[bytes]:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,15 +54,25 @@ def hidden(checkout: Path, aside: Path, *, has_whiteouts: bool = False) -> Itera
 
     No process of the agent may be running. Raises OSError.
     """
-    aside.mkdir(mode=0o700, exist_ok=True)
     scan = _Scan(has_whiteouts)
+    with moved_aside(checkout, aside, scan.untrackable):
+        yield scan.found
+
+
+@contextlib.contextmanager
+def moved_aside(checkout: Path, aside: Path, choose: Callable[[Folder], Iterable[str]]) -> Iterator[None]:
+    """Move what `choose` names of each folder in `checkout` into `aside` while the context is open, and then back.
+
+    `choose` gets the open folder and adds its folders to the walk. No process of the agent may be running. Raises OSError.
+    """
+    aside.mkdir(mode=0o700, exist_ok=True)
     moved: list[tuple[Folder, str]] = []
     try:
         for folder in walk(checkout, force=True):
-            for name in scan.untrackable(folder):
+            for name in choose(folder):
                 os.rename(name, aside / str(len(moved)), src_dir_fd=folder.descriptor)
                 moved.append((folder, name))
-        yield scan.found
+        yield
     finally:
         _restore(checkout, aside, moved)
 

@@ -45,7 +45,7 @@ from workers.workspace.conflicts import resolved_by_setup
 from workers.workspace.kept_checkouts import keep
 from workers.workspace.left_out import LeftOut, obtain_old_contents
 from workers.workspace.lfs_files import LfsCheckout, LfsFiles, States, begins_lfs
-from workers.workspace.staging import Staged, stage
+from workers.workspace.staging import Staged, Work, stage
 from workers.workspace.start import make_start
 from workers.workspace.submodules import lost_histories
 from workers.workspace.untrackable import is_too_long
@@ -235,7 +235,7 @@ class Workspace:
         if self._may_use_lfs and self._lfs_states is None and begins_lfs(self.objects, changed):
             staged.tree = self.lfs.clean(self.saving, self.objects, self._setup_tree, staged.tree)
             changed = list(changes(self.objects, self._setup_tree, staged.tree))
-        self.notes += lost_histories(staged.repositories, changed)
+        self.notes += [*self.lfs.notes, *lost_histories(staged.repositories, changed)]
         kept = {os.fsencode(path) for path in self.left_out} | (agent_index.sparse if agent_index else frozenset())
 
         def is_kept(path: bytes) -> bool:
@@ -277,17 +277,17 @@ class Workspace:
         files = open_checkout(self.overlay, self.objects, self.base_tree, cone)
         if self._lfs_states is not None:
             files = LfsCheckout(files, self.lfs, self.objects)
-        staged = stage(
-            self.saving,
+        work = Work(
             self.checkout,
             self._aside,
             files,
-            submodules={os.fsencode(path): commit for path, commit in self._submodules.items()},
-            agent_index=agent_index,
-            most_new=self._most_new if self._setup_tree else None,
-            diff_limits=diff_limits,
-            before=before,
+            before,
+            {os.fsencode(path): commit for path, commit in self._submodules.items()},
+            agent_index,
+            self._most_new if self._setup_tree else None,
+            diff_limits,
         )
+        staged = stage(self.saving, work)
         if cone:
             dropped = agent_index.dropped if agent_index else ()
             LeftOut(self.objects, cone, self.base_tree, before).restore(staged, dropped)

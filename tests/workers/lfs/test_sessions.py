@@ -242,6 +242,31 @@ def test_the_work_of_a_failed_session_keeps_its_large_files(
     assert "big.bin" not in engine.diff
 
 
+DEEP = "a/" * 60
+SLOW = "**/a/" * 9 + "x filter=lfs\n"
+
+
+@linux
+@in_one_sandbox
+def test_attributes_that_take_for_ever_leave_known_large_files_pointers(
+    engine: Engine, forge: DemoForge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Git matches them to new files when it stages them, and once more when it is asked which files Git LFS keeps."""
+    monkeypatch.setattr("workers.workspace.staging._LEAST_CPU_SECONDS", 1)
+    monkeypatch.setattr("workers.workspace.staging._BYTES_A_SECOND", 10**12)
+    monkeypatch.setattr("workers.lfs.attributes._CPU_SECONDS", 1)
+    files = {".gitattributes": ATTRIBUTES + SLOW, "assets/big.bin": pointer(BIG)}
+    slow = forge.make_repository("acme", "slow-attributes", files)
+    store(slow, BIG)
+    prompt = f"printf x >> assets/big.bin; mkdir -p {DEEP}; echo new > {DEEP}b"
+
+    attempt = engine.run(prompt, repo_url=forge.clone_url(slow.full_name), credential=forge.token, site_id="slow")
+
+    assert oid_of(BIG + b"x") in plus(engine.diff, "assets/big.bin")
+    assert plus(engine.diff, f"{DEEP}b") == "new\n"
+    assert "which files Git LFS keeps" in text_of(attempt, "Left out of the diff")
+
+
 @linux
 def test_the_work_of_a_lost_worker_keeps_its_large_files(
     engine: Engine, forge: DemoForge, repository: Repository

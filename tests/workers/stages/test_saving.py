@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.workers.attempts import Attempt, Engine, code, engine_in
-from tests.workers.engine import SANDBOXES, needs_bubblewrap
+from tests.workers.engine import SANDBOXES, USUAL_SANDBOX, git, needs_bubblewrap
 from workers.events import Step
+from workers.job import Limits
 
 
 @pytest.fixture(params=SANDBOXES)
@@ -27,6 +28,18 @@ def test_a_pipe_that_git_would_read_costs_no_work_of_an_agent_that_fails(engine:
     attempt = engine.run("echo x >> README; mkfifo .gitattributes; exit 1")
     assert code(attempt.outcome) == ("agent_failed", "agent")
     assert "+x" in engine.diff
+
+
+@pytest.mark.parametrize("engine", USUAL_SANDBOX, indirect=True)
+def test_work_that_is_lost_because_it_is_too_much_is_named(engine: Engine) -> None:
+    """Each of the files alone would fit into a diff."""
+    (engine.source / "other").write_text("hello\n")
+    git(engine.source, "add", ".")
+    git(engine.source, "commit", "-qm", "other")
+    attempt = engine.run("for f in README other; do seq 100 > $f; done; exit 1", limits=Limits(max_diff_bytes=600))
+    assert code(attempt.outcome) == ("agent_failed", "agent")
+    assert not engine.sink.diffs
+    assert "larger than the limit of 600 bytes" in message_of(attempt, "The work could not be saved")
 
 
 def test_what_git_cannot_track_and_what_it_forbids_is_named(engine: Engine) -> None:
