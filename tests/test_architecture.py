@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from app.models.states import Forge
-from app.services.sites.forges import FORGES
+from app.services.sites.forges import FORGES, server_of
 from workers.forges.identity import IDENTITIES
 from workers.forges.registry import ADAPTERS, CHECKS, DISCUSSIONS, ISSUES
+from workers.forges.servers import root_of
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("git", "tasks", "workers", "app.demo")
@@ -46,3 +47,23 @@ def test_the_api_offers_pull_requests_where_the_engine_can_open_them() -> None:
         "the API offers these with pull requests"
     )
     assert {forge for forge in ADAPTERS if FORGES[Forge(forge)].has_issues} == set(ISSUES)
+
+
+@pytest.mark.parametrize("kind", ADAPTERS)
+def test_the_api_and_the_engine_tell_servers_of_forges_apart_by_the_same_rules(kind: str) -> None:
+    known = [FORGES[Forge(kind)].api_url or "https://git.example.org"]
+    ends = (
+        "",
+        "/",
+        "/api/v3",
+        "/api/v4/",
+        "/api/v1",
+        "/2.0",
+        "/rest",
+        "/rest/api",
+        "/rest/api/latest/",
+        "/git",
+        "/git/api/v3",
+    )
+    for api_url in (*known, *(f"https://git.example.org{end}" for end in ends)):
+        assert server_of(Forge(kind), api_url) == root_of(kind, api_url)

@@ -60,6 +60,41 @@ def test_a_user_has_one_account_on_a_server_and_one_that_failed_is_replaced(api)
     created(api.post(PATH, {**GITHUB, "forge_api_url": "https://git.example.org/api/v3"}))
 
 
+@pytest.mark.parametrize(
+    ("forge", "server", "spellings"),
+    [
+        ("gitlab", "https://h.example.org", ["", "/", "/api/v4", "/api/v4/", ":443/api/v4"]),
+        ("gitlab", "https://h.example.org:8443/git", [":8443/git", ":8443/git/api/v4/"]),
+        ("github", "https://h.example.org", ["/api/v3", ":443"]),
+        ("bitbucket_data_center", "https://h.example.org", ["", "/rest/api/1.0", "/rest"]),
+        ("azure_devops", "https://h.example.org/acme", ["/acme", "/Acme/", ":443/ACME"]),
+    ],
+)
+def test_each_spelling_of_a_server_is_the_same_one(api, forge, server, spellings):
+    """A row of an earlier release, with the address as it was given, counts as well."""
+    first, *others = [{"forge": forge, "forge_api_url": f"https://H.example.org{each}"} for each in spellings]
+    made = created(api.post(PATH, {**first, "token": TOKEN}))
+    assert made["forge_api_url"] == server
+    for other in others:
+        refused(api.post(PATH, {**other, "token": TOKEN}), 409, "forge_account_exists")
+    with db.transaction():
+        db.session.execute(sa.update(ForgeAccount).values(forge_api_url=f"{server}/"))
+    refused(api.post(PATH, {**first, "token": TOKEN}), 409, "forge_account_exists")
+    record(made)
+    again = created(api.post(PATH, {**first, "token": TOKEN}))
+    assert [(each["id"], each["forge_api_url"]) for each in ok(api.get(PATH))] == [(again["id"], server)]
+
+
+def test_the_audit_trail_says_who_connected_and_removed_an_account(api):
+    made = created(api.post(PATH, GITHUB))
+    empty(api.delete(f"{PATH}/{made['id']}"), 204)
+    removed, added = ok(api.get("/audit_events"))[:2]
+    assert (added["action"], removed["action"]) == ("forge_account.created", "forge_account.deleted")
+    for event in (added, removed):
+        assert event["subject"] == made["id"]
+        assert event["details"] == {"forge": "github", "forge_api_url": "https://api.github.com"}
+
+
 def test_without_a_worker_it_fails_by_itself_and_an_account_has_few_at_once(api):
     hosts = [{**GITHUB, "forge_api_url": f"https://git{number}.example.org"} for number in range(5)]
     made = [created(api.post(PATH, each)) for each in hosts[: forge_accounts.MOST_PENDING]]

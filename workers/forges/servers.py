@@ -22,6 +22,9 @@ _API = {
 }
 
 
+_DEFAULT_PORTS = {"https": ":443", "http": ":80"}
+
+
 def root_of(kind: str, api_url: str) -> str:
     """The URL below which a forge of that kind is, from the address of its API."""
     return re.sub(rf"({_API[kind]})?/*$", "", api_url, count=1)
@@ -49,4 +52,5 @@ def is_same(kind: str, root: str, other: str) -> bool:
 
 def _in_one_spelling(kind: str, root: str) -> tuple[str, str, str]:
     parts = urlsplit(root)
-    return parts.scheme, parts.netloc.lower(), parts.path.lower() if kind == "azure_devops" else parts.path
+    place = parts.netloc.lower().removesuffix(_DEFAULT_PORTS.get(parts.scheme, ""))
+    return parts.scheme, place, parts.path.lower() if kind == "azure_devops" else parts.path

@@ -12,7 +12,6 @@ import uuid
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import sqlalchemy as sa
 
@@ -21,11 +20,11 @@ from app.errors import Conflict, NotFound, invalid
 from app.keys import SecretKeyChanged
 from app.models import ForgeAccount, User
 from app.models.states import Forge, ForgeAccountState, Scope
-from app.services import control_places, lookup, pagination, short_tasks
+from app.services import audit, control_places, lookup, pagination, short_tasks
 from app.services.callers import Caller
 from app.services.pagination import Listing, Page
 from app.services.sites import git_names
-from app.services.sites.forges import FORGES
+from app.services.sites.forges import FORGES, server_of
 
 MOST_PENDING = 4
 """Of an account at once."""
@@ -50,14 +49,12 @@ def connect(caller: Caller, *, forge: Forge, forge_api_url: str | None, token: s
     api_url = _api_url(forge, forge_api_url)
     lookup.lock_account(caller.account_id)
     short_tasks.refuse_many(ForgeAccount, caller.account_id, MOST_PENDING, error_code="too_many_forge_accounts")
-    server = (ForgeAccount.forge == forge, ForgeAccount.forge_api_url == api_url)
-    known = db.session.scalar(sa.select(ForgeAccount).where(ForgeAccount.user_id == caller.user_id, *server))
-    if known is not None:
+    for known in _on_server(caller.user_id, forge, api_url):
         if _found(known, _now()).state != ForgeAccountState.FAILED:
             message = f"You have connected an account at {api_url} already. Remove it first to connect another one."
             raise Conflict(message, error_code="forge_account_exists")
         db.session.delete(known)
-        db.session.flush()
+    db.session.flush()
     row = ForgeAccount(
         account_id=caller.account_id,
         user_id=caller.user_id,
@@ -67,6 +64,7 @@ def connect(caller: Caller, *, forge: Forge, forge_api_url: str | None, token: s
     )
     db.session.add(row)
     db.session.flush()
+    audit.record(caller, "forge_account.created", str(row.id), **_described(row))
     control_places.dispatch(row)
     return _found(row, _now())
 
@@ -89,7 +87,9 @@ def get(caller: Caller, forge_account_id: uuid.UUID) -> Found:
 def delete(caller: Caller, forge_account_id: uuid.UUID) -> None:
     """Delete an account of the caller's user with its token; raises `NotFound`."""
     caller.require(Scope.WRITE)
-    db.session.delete(_get(caller, forge_account_id))
+    row = _get(caller, forge_account_id)
+    db.session.delete(row)
+    audit.record(caller, "forge_account.deleted", str(row.id), **_described(row))
 
 
 def delete_all(user_id: uuid.UUID) -> None:
@@ -146,7 +146,7 @@ def find_connected(user_ids: Collection[uuid.UUID], forge: Forge) -> list[ForgeA
 
 
 def _api_url(forge: Forge, given: str | None) -> str:
-    """The address of the forge's API, in one spelling."""
+    """The address of the forge's server, in one spelling."""
     known = FORGES[forge]
     if not known.has_pull_requests:
         raise invalid("forge", f"must be one of {', '.join(CONNECTABLE)}", error_code="forge_without_accounts")
@@ -155,8 +155,17 @@ def _api_url(forge: Forge, given: str | None) -> str:
         message = f"is needed for {known.name}: each organization and each server has an address of its own"
         raise invalid("forge_api_url", message, error_code="forge_api_url_missing")
     git_names.check_api_url("forge_api_url", url)
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.lower(), parts.path.rstrip("/"), "", ""))
+    return server_of(forge, url)
+
+
+def _on_server(user_id: uuid.UUID, forge: Forge, server: str) -> list[ForgeAccount]:
+    """The accounts of a user on a server. Earlier releases stored its address as it was given, so there may be several."""
+    query = sa.select(ForgeAccount).where(ForgeAccount.user_id == user_id, ForgeAccount.forge == forge)
+    return [each for each in db.session.scalars(query) if server_of(forge, each.forge_api_url) == server]
+
+
+def _described(row: ForgeAccount) -> dict[str, Any]:
+    return {"forge": row.forge.value, "forge_api_url": row.forge_api_url}
 
 
 def _get(caller: Caller, forge_account_id: uuid.UUID) -> ForgeAccount:
