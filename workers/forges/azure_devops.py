@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from workers.errors import EngineError
-from workers.forges.azure_rest import AzureRest, place_of
+from workers.forges.azure_rest import AzureRepository, AzureRest, place_of
 from workers.forges.base import STATUS_NAME, CommitStatus, PullRequest, State, checked
 from workers.forges.http import Limits
 from workers.forges.rest import Refusal
@@ -31,6 +31,7 @@ class AzureDevOps:
         self._place = place_of(repo_url, api_url)
         self._access = (token, host, limits)
         self._rest = AzureRest(self._place.organization, *self._access)
+        self._repository = AzureRepository(self._rest, self._place)
 
     def find_pull_request(self, branch: str) -> PullRequest | None:
         """See `Forge`. https://learn.microsoft.com/rest/api/azure/devops/git/pull-requests/get-pull-requests
@@ -87,7 +88,9 @@ class AzureDevOps:
         https://learn.microsoft.com/rest/api/azure/devops/git/pull-request-labels/create
         """
         with self._rest.translated():
-            tags = self._rest.get(f"/{self._project_id}/_apis/wit/tags", f"the tags of {self._place.project}")["value"]
+            tags = self._rest.get(
+                f"/{self._repository.project_id}/_apis/wit/tags", f"the tags of {self._place.project}"
+            )["value"]
             known = {each["name"].lower() for each in tags}
             for name in names:
                 if name.lower() in known:
@@ -144,7 +147,7 @@ class AzureDevOps:
         given = {"state": "succeeded", "context": {"name": STATUS_NAME}}
         given |= {"targetUrl": status.url, "description": status.description}
         with self._rest.translated():
-            self._rest.call("POST", f"{self._repository}/commits/{sha}/statuses", f"the status of {sha}", given)
+            self._rest.call("POST", f"{self._repository.path}/commits/{sha}/statuses", f"the status of {sha}", given)
 
     def _get(self, number: int) -> Any:
         return self._rest.get(self._path(number), self._what(number))
@@ -153,20 +156,7 @@ class AzureDevOps:
         return f"pull request {number} of {self._place.full_name}"
 
     def _path(self, number: int | None = None) -> str:
-        return f"{self._repository}/pullrequests" + ("" if number is None else f"/{number}")
-
-    @property
-    def _repository(self) -> str:
-        """The API's path of the repository by its id: one that moved is found by its old name for reading only."""
-        return f"/{self._project_id}/_apis/git/repositories/{self._found['id']}"
-
-    @property
-    def _project_id(self) -> str:
-        return str(self._found["project"]["id"])
-
-    @cached_property
-    def _found(self) -> Any:
-        return self._rest.get(self._place.repository, f"the repository {self._place.full_name}")
+        return f"{self._repository.path}/pullrequests" + ("" if number is None else f"/{number}")
 
     def _pull_request(self, answer: Any) -> PullRequest:
         state, number = _STATES[answer["status"]], answer["pullRequestId"]

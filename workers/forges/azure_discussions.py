@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from workers.errors import EngineError
-from workers.forges.azure_rest import AzureRest, place_of
-from workers.forges.discussions import Discussion, Remark, has_key, marked
+from workers.forges.azure_rest import AzureRepository, AzureRest, place_of
+from workers.forges.discussions import Discussion, Remark, WithoutReviews, has_key, marked
 from workers.forges.http import Limits
 from workers.job import Host
 
@@ -18,12 +18,13 @@ _BITS = 16
 _BOTS = ("svc.", "s2s.", "aadsp.", "imp.")
 
 
-class AzureDiscussions:
+class AzureDiscussions(WithoutReviews):
     """`workers.forges.discussions.Discussions` for one repository of Azure DevOps."""
 
     def __init__(self, repo_url: str, api_url: str | None, token: str, host: Host, limits: Limits) -> None:
         self._place = place_of(repo_url, api_url)
         self._rest = AzureRest(self._place.organization, token, host, limits)
+        self._repository = AzureRepository(self._rest, self._place)
 
     def get_comment(self, number: int, comment_id: int) -> Discussion:
         """See `Discussions`. https://learn.microsoft.com/rest/api/azure/devops/git/pull-request-threads/get"""
@@ -38,11 +39,6 @@ class AzureDiscussions:
             before = tuple(_remark(each) for each in comments if each["id"] < within and not _is_by_system(each))
             remark = _remark(found, thread.get("threadContext") or {}, before)
             return Discussion(number, remark.author, _is_by_bot(found), (remark,))
-
-    def get_review(self, number: int, review_id: int) -> Discussion:
-        """See `Discussions`. There are none: a vote has no text."""
-        message = f"Azure DevOps has no review {review_id} of pull request {number}."
-        raise EngineError("forge_not_found", "publish", message)
 
     def may_write(self, login: str) -> bool | None:
         """See `Discussions`. What others may do is told only to tokens that may change it."""
@@ -65,12 +61,7 @@ class AzureDiscussions:
                 self._rest.call("PATCH", place, what, {"content": content})
 
     def _threads(self, number: int) -> str:
-        return f"{self._repository()}/pullrequests/{number}/threads"
-
-    def _repository(self) -> str:
-        """The API's path of the repository by its id: one that moved is found by its old name for reading only."""
-        found = self._rest.get(self._place.repository, f"the repository {self._place.full_name}")
-        return f"/{found['project']['id']}/_apis/git/repositories/{found['id']}"
+        return f"{self._repository.path}/pullrequests/{number}/threads"
 
 
 def _is_by_system(comment: Any) -> bool:

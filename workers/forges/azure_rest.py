@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -122,6 +123,26 @@ class AzureRest(Rest):
             target += f"{'&' if '?' in target else '?'}api-version={_VERSION}"
         answer = super()._send(method, target, body, kept, accept)
         return replace(answer, status=401, text="") if _is_sign_in(answer) else answer
+
+
+class AzureRepository:
+    """A repository as the server knows it, which is asked once, at the first use. Raises what `Rest.get` does."""
+
+    def __init__(self, rest: AzureRest, place: Place) -> None:
+        self._rest, self._place = rest, place
+
+    @property
+    def path(self) -> str:
+        """The API's path of the repository by its id: one that moved is found by its old name for reading only."""
+        return f"/{self.project_id}/_apis/git/repositories/{self._found['id']}"
+
+    @property
+    def project_id(self) -> str:
+        return str(self._found["project"]["id"])
+
+    @cached_property
+    def _found(self) -> Any:
+        return self._rest.get(self._place.repository, f"the repository {self._place.full_name}")
 
 
 def _is_sign_in(answer: Answer) -> bool:

@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from workers.errors import EngineError
 from workers.forges.bitbucket_data_center_server import Server
 from workers.forges.bitbucket_marks import with_marks_of_bitbucket, with_usual_marks
-from workers.forges.discussions import Discussion, Remark, has_key, marked
+from workers.forges.discussions import Discussion, Remark, WithoutReviews, has_key, marked
 from workers.forges.http import Limits
 from workers.job import Host
 
 
-class BitbucketDataCenterDiscussions:
+class BitbucketDataCenterDiscussions(WithoutReviews):
     """`workers.forges.discussions.Discussions` for one repository of Bitbucket Data Center."""
 
     def __init__(self, repo_url: str, api_url: str | None, token: str, host: Host, limits: Limits) -> None:
@@ -33,11 +32,6 @@ class BitbucketDataCenterDiscussions:
             # A token of a project or a repository acts as a user of its own.
             is_bot = author["type"] == "SERVICE"
             return Discussion(number, author["name"], is_bot, (self._remark(number, comment),))
-
-    def get_review(self, number: int, review_id: int) -> Discussion:
-        """See `Discussions`. None is delivered."""
-        message = f"Review {review_id} of pull request {number} is not followed on this forge."
-        raise EngineError("forge_not_found", "publish", message)
 
     def may_write(self, login: str) -> bool:
         """See `Discussions`. "Get all users" with the permission, however they have it; `filter` finds parts of names."""

@@ -8,10 +8,9 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from workers.errors import EngineError
 from workers.forges.bitbucket_api import PERMISSION, Repository, query_of
 from workers.forges.bitbucket_marks import with_marks_of_bitbucket, with_usual_marks
-from workers.forges.discussions import Discussion, Remark, has_key, marked
+from workers.forges.discussions import Discussion, Remark, WithoutReviews, has_key, marked
 from workers.forges.http import Limits
 from workers.job import Host
 
@@ -25,7 +24,7 @@ _MOST_PAGES = 10
 _FORMER = {"type": "former_user", "display_name": "Former user", "uuid": ""}
 
 
-class BitbucketDiscussions:
+class BitbucketDiscussions(WithoutReviews):
     """`workers.forges.discussions.Discussions` for one repository of Bitbucket Cloud."""
 
     def __init__(self, repo_url: str, api_url: str | None, token: str, host: Host, limits: Limits) -> None:
@@ -41,12 +40,6 @@ class BitbucketDiscussions:
             user = found["user"] or _FORMER
             is_bot = found["deleted"] or user["type"] != "user"
             return Discussion(number, _id(user), is_bot, (_remark(found, before),), _called(user))
-
-    def get_review(self, number: int, review_id: int) -> Discussion:
-        """See `Discussions`. There are none."""
-        raise EngineError(
-            "forge_not_found", "publish", f"Bitbucket has no review {review_id} of pull request {number}."
-        )
 
     def may_write(self, login: str) -> bool:
         """See `Discussions`. Groups are taken into account.

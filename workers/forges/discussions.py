@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Protocol
 
+from workers.errors import EngineError
 from workers.forges.quotation import NOTE, check_texts, plain, quoted
 
 _MARK = "<!-- agent-runners: {} -->"
@@ -77,6 +78,15 @@ class Discussions(Comments, Protocol):
 
     def get_review(self, number: int, review_id: int) -> Discussion:
         """A submitted review, with all its remarks."""
+
+
+class WithoutReviews:
+    """A base for the discussions of forges that have no reviews with a text, or deliver none."""
+
+    def get_review(self, number: int, review_id: int) -> Discussion:
+        """See `Discussions`. Raises EngineError `forge_not_found`."""
+        message = f"Review {review_id} of pull request {number} is not followed on this forge."
+        raise EngineError("forge_not_found", "publish", message)
 
 
 def marked(text: str, key: str) -> str:

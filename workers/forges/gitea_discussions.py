@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from workers.errors import EngineError
-from workers.forges.discussions import Discussion, Remark, has_key, marked
+from workers.forges.discussions import Discussion, Remark, WithoutReviews, has_key, marked
 from workers.forges.gitea import PERMISSION
 from workers.forges.http import Limits
 from workers.forges.places import api_and_path
@@ -19,7 +19,7 @@ from workers.job import Host
 _MAY_WRITE = ("owner", "admin", "write")
 
 
-class GiteaDiscussions:
+class GiteaDiscussions(WithoutReviews):
     """`workers.forges.discussions.Discussions` for one repository of Forgejo or Gitea."""
 
     def __init__(self, repo_url: str, api_url: str | None, token: str, host: Host, limits: Limits) -> None:
@@ -39,11 +39,6 @@ class GiteaDiscussions:
                 raise EngineError("forge_not_found", "publish", f"{what} is not about number {number}.")
             author = found["user"]
             return Discussion(number, author["login"], is_bot(author), (Remark(author["login"], found["body"]),))
-
-    def get_review(self, number: int, review_id: int) -> Discussion:
-        """See `Discussions`. None is delivered."""
-        message = f"Review {review_id} of pull request {number} is not followed on this forge."
-        raise EngineError("forge_not_found", "publish", message)
 
     def may_write(self, login: str) -> bool:
         """See `Discussions`. "Get repository permissions for a user"; the token's owner must administer the repository."""

@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
-from workers.errors import EngineError
-from workers.forges.discussions import Discussion, Remark, has_key, marked
+from workers.forges.discussions import Discussion, Remark, WithoutReviews, has_key, marked
 from workers.forges.gitlab import PERMISSION
 from workers.forges.http import Limits
 from workers.forges.places import api_and_path
@@ -26,7 +25,7 @@ MOST_FOUND = _PER_PAGE * _MOST_PAGES
 _BOT = re.compile(r"(project|group)_\d+_bot(_\w+)?|service_account_\w+", re.IGNORECASE)
 
 
-class GitLabDiscussions:
+class GitLabDiscussions(WithoutReviews):
     """`workers.forges.discussions.Discussions` for one project of GitLab."""
 
     kind = "merge_requests"
@@ -45,10 +44,6 @@ class GitLabDiscussions:
             before = self._find_before(number, comment_id, what) if note.get("position") else ()
             is_bot = note["system"] or is_bot_name(note["author"]["username"])
             return Discussion(number, note["author"]["username"], is_bot, (_remark(note, before),))
-
-    def get_review(self, number: int, review_id: int) -> Discussion:
-        """See `Discussions`. There are none."""
-        raise EngineError("forge_not_found", "publish", f"GitLab has no review {review_id} of merge request {number}.")
 
     def may_write(self, login: str) -> bool:
         """See `Discussions`. https://docs.gitlab.com/api/project_members/#list-all-members-of-a-project"""
