@@ -8,7 +8,10 @@ from __future__ import annotations
 import contextlib
 import gzip
 import hashlib
+import io
 import itertools
+import re
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -22,9 +25,9 @@ from tests.security.hostile_server import answer
 from workers.errors import EngineError, Interrupted
 from workers.job import Host
 from workers.lfs.batch import Action
-from workers.lfs.cache import Cache
+from workers.lfs.cache import Cache, Writer
 from workers.lfs.pointers import Pointer, parse
-from workers.lfs.server import LfsFailed, Server
+from workers.lfs.server import AT_ONCE, LfsFailed, Server
 from workers.lfs.transfer import fetch
 from workers.processes.lifeline import Lifeline
 from workers.repository.git import Git
@@ -186,7 +189,7 @@ def test_no_inner_address_is_called(name: str, tmp_path: Path) -> None:
         remote = Remote("http://forge.example/acme/app.git", TOKEN, host)
         server = Server(remote, host, 30.0, lambda: None)
         with pytest.raises(LfsFailed, match=r"address|own machine"):
-            server.get(Action(f"http://{name}:{inner.port}/object"), lambda data: None)
+            server.get(Action(f"http://{name}:{inner.port}/object"), Writer(io.BytesIO(), POINTER))
         assert inner.asked == []
 
 
@@ -234,7 +237,7 @@ def test_a_plain_connection_needs_the_operators_permission(tmp_path: Path) -> No
     host = Host(tmp_path, resolve=(("forge.example", "127.0.0.1"),), allow_private_addresses=True)
     server = Server(Remote("https://forge.example/acme/app.git", TOKEN, host), host, 30.0, lambda: None)
     with pytest.raises(LfsFailed, match="not allowed"):
-        server.get(Action("http://forge.example/object"), lambda data: None)
+        server.get(Action("http://forge.example/object"), Writer(io.BytesIO(), POINTER))
 
 
 def test_the_server_cannot_change_the_size_of_an_object(tmp_path: Path) -> None:
@@ -283,6 +286,122 @@ def test_a_stop_ends_a_download(reply: Reply, tmp_path: Path) -> None:
     with serving(reply) as server, pytest.raises((Interrupted, EngineError)):
         fetch_from(server, tmp_path, seconds=50.0, check=lambda: check.check_time(None))
     assert not list(tmp_path.glob("lfs/*/*"))
+
+
+# A download that breaks off
+
+
+def asked_for_parts(server: HostileServer) -> list[str | None]:
+    """The range that each request for the object names."""
+    found = (re.search(r"^range: (.*?)\r?$", head, re.IGNORECASE | re.MULTILINE) for head in server.asked[1:])
+    return [each[1] if each else None for each in found]
+
+
+def breaks_off(second: bytes) -> Reply:
+    """The first answer with the object ends after 300 bytes; then comes the second."""
+    first = answer(CONTENT)[: -len(CONTENT)] + CONTENT[:300]
+    answers = iter([first, second])
+
+    def reply(target: str, server: HostileServer) -> Iterable[bytes]:
+        return serves(b"")(target, server) if target.endswith("/batch") else [next(answers)]
+
+    return reply
+
+
+def part(start: int, content: bytes, *, status: int = 206) -> bytes:
+    return answer(content, f"Content-Range: bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}", status=status)
+
+
+@pytest.mark.parametrize(
+    "second", [part(300, CONTENT[300:]), answer(CONTENT)], ids=["goes on", "takes no notice of the range"]
+)
+def test_a_download_that_breaks_off_goes_on_where_it_was(second: bytes, tmp_path: Path) -> None:
+    with serving(breaks_off(second)) as server:
+        assert fetch_from(server, tmp_path) == {}
+    assert asked_for_parts(server) == [None, "bytes=300-"]
+
+
+@pytest.mark.parametrize(
+    ("second", "reason"),
+    [
+        (part(0, CONTENT), "another part of it"),
+        (part(299, CONTENT[299:]), "another part of it"),
+        (answer(CONTENT[300:], status=206), "another part of it"),
+        (part(300, CONTENT[:500]), "not what its pointer says"),
+        (part(300, CONTENT[300:] + b"x"), "not what its pointer says"),
+        (answer(b"", status=416), "status 416"),
+        (part(300, CONTENT[300:])[:-1], "did not answer"),
+        (answer(CONTENT)[: 300 - len(CONTENT)], "did not answer"),
+    ],
+)
+def test_the_rest_of_an_object_is_believed_as_little_as_all_of_it(second: bytes, reason: str, tmp_path: Path) -> None:
+    """The last ones break off again: there is no third request."""
+    with serving(breaks_off(second)) as server:
+        assert reason in fetch_from(server, tmp_path)[POINTER.oid]
+    assert asked_for_parts(server) == [None, "bytes=300-"]
+    assert not list(tmp_path.glob("lfs/*/*"))
+
+
+# Several at once
+
+
+def many(count: int) -> dict[str, bytes]:
+    contents = (f"object {number}".encode() for number in range(count))
+    return {hashlib.sha256(content).hexdigest(): content for content in contents}
+
+
+def serves_many(contents: dict[str, bytes], send: Callable[[str], Iterable[bytes]]) -> Reply:
+    def reply(target: str, server: HostileServer) -> Iterable[bytes]:
+        if not target.endswith("/batch"):
+            return send(target[1:])
+        url = f"http://127.0.0.1:{server.port}/"
+        listed = [
+            {"oid": oid, "size": len(content), "actions": {"download": {"href": url + oid}}}
+            for oid, content in contents.items()
+        ]
+        return [answer({"objects": listed})]
+
+    return reply
+
+
+def pointers_to(contents: dict[str, bytes]) -> tuple[Pointer, ...]:
+    return tuple(Pointer(oid, len(content)) for oid, content in contents.items())
+
+
+def test_objects_are_fetched_several_at_once_and_no_more(tmp_path: Path) -> None:
+    """Each of the first ones waits until as many as may be are on their way."""
+    contents, all_here = many(3 * AT_ONCE), threading.Barrier(AT_ONCE, timeout=60)
+    under_way, most = set(), []
+
+    def send(oid: str) -> Iterable[bytes]:
+        under_way.add(oid)
+        most.append(len(under_way))
+        all_here.wait()
+        under_way.discard(oid)
+        yield answer(contents[oid])
+
+    with serving(serves_many(contents, send)) as server:
+        assert fetch_from(server, tmp_path, pointers=pointers_to(contents)) == {}
+    assert max(most) == AT_ONCE
+
+
+def test_one_that_fails_leaves_the_others_alone(tmp_path: Path) -> None:
+    contents = many(20)
+    bad = next(iter(contents))
+    reply = serves_many(contents, lambda oid: [answer(b"?" if oid == bad else contents[oid])])
+    with serving(reply) as server:
+        assert fetch_from(server, tmp_path, pointers=pointers_to(contents)).keys() == {bad}
+
+
+def test_a_stop_ends_all_of_several_downloads(tmp_path: Path) -> None:
+    contents, check = many(2 * AT_ONCE), Git(tmp_path, Lifeline(1.0))
+    with (
+        serving(serves_many(contents, lambda oid: silence(oid, server))) as server,
+        pytest.raises((Interrupted, EngineError)),
+    ):
+        fetch_from(server, tmp_path, seconds=50.0, check=lambda: check.check_time(None), pointers=pointers_to(contents))
+    assert not list(tmp_path.glob("lfs/*/*"))
+    assert not [each for each in threading.enumerate() if each.name.startswith("lfs")]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -44,6 +45,8 @@ class Limits:
     answer_bytes: int = 8 * 1024**2
     silent_seconds: float = 60.0
     """How long to wait for the next byte."""
+    connections: int = 1
+    """How many threads may call at once. `total_seconds` is the time of all their calls, added up."""
 
 
 DEFAULT_LIMITS = Limits()
@@ -94,13 +97,14 @@ class Client:
             message = "The URL of the forge's API has no valid host and port. Correct the site's forge_api_url."
             raise EngineError("repository_refused", "publish", message) from None
         self._calls_left, self._seconds_left = limits.calls, limits.total_seconds
-        self._deadline = time.monotonic()
+        # Of the call of each thread.
+        self._call = threading.local()
         proxy = None if is_address(self._name) else proxy_for(self._scheme, self._name)
         network = _Network(self._remaining, None if proxy else _judged_connect(self._name, host))
         self._pool = httpcore.ConnectionPool(
             ssl_context=trusted() if parts.scheme == "https" else None,
             proxy=_proxy(proxy) if proxy else None,
-            max_connections=1,
+            max_connections=limits.connections,
             network_backend=network,
         )
 
@@ -136,7 +140,7 @@ class Client:
             raise BadAnswer(f"needs more than {self._limits.calls} requests to answer")
         self._calls_left -= 1
         started = time.monotonic()
-        self._deadline = started + min(self._limits.call_seconds, self._seconds_left, seconds_left())
+        self._call.ends_at = started + min(self._limits.call_seconds, self._seconds_left, seconds_left())
         url = httpcore.URL(scheme=self._scheme, host=self._name, port=self._port, target=target)
         # A compressed answer of half a megabyte may hold a gigabyte.
         sent = {**headers, "Host": self._authority, "Accept-Encoding": "identity"}
@@ -167,7 +171,7 @@ class Client:
         `check` does."""
         if self._check:
             self._check()
-        remaining = self._deadline - time.monotonic()
+        remaining = self._call.ends_at - time.monotonic()
         if remaining <= 0:
             raise httpcore.TimeoutException
         return min(remaining, self._limits.silent_seconds)

@@ -16,7 +16,9 @@ _VALUE = re.compile(r"[\x20-\x7e]{0,8192}")
 _URL = re.compile(r"[\x21-\x7e]{1,8192}")
 _MOST_HEADERS = 30
 # The client sets them.
-_OURS = frozenset(("host", "content-length", "transfer-encoding", "connection", "accept-encoding", "upgrade", "expect"))
+_OURS = frozenset(
+    ("host", "content-length", "transfer-encoding", "connection", "accept-encoding", "upgrade", "expect", "range")
+)
 _DETAIL = 200
 
 
@@ -65,6 +67,12 @@ def redirected(url: str, headers: Mapping[str, str]) -> Action:
         return _action({"href": urljoin(url, place)})
     except ValueError:
         raise BadBatch("it redirects to no valid URL") from None
+
+
+def starts_at(place: int, headers: Mapping[str, str]) -> bool:
+    """Whether an answer says that it is the part of an object from there on. Its end shows when all of it is here."""
+    given = next((value for name, value in headers.items() if name.lower() == "content-range"), "")
+    return bool(re.match(rf"bytes {place}-", given))
 
 
 def _listed(given: dict[str, Any], pointer: Pointer) -> Listed:

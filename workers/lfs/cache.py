@@ -34,18 +34,24 @@ class Writer:
 
     def __init__(self, file: IO[bytes], pointer: Pointer) -> None:
         self._file, self._pointer = file, pointer
-        self._digest, self._size = hashlib.sha256(), 0
+        self._digest, self.size = hashlib.sha256(), 0
 
     def write(self, data: bytes) -> None:
-        self._size += len(data)
-        if self._size > self._pointer.size:
+        self.size += len(data)
+        if self.size > self._pointer.size:
             raise Mismatch
         self._digest.update(data)
         self._file.write(data)
 
+    def begin_anew(self) -> None:
+        """Forget what was written."""
+        self._file.seek(0)
+        self._file.truncate()
+        self._digest, self.size = hashlib.sha256(), 0
+
     def finish(self) -> None:
         """Raise `Mismatch` if the content is not that of the pointer."""
-        if (self._digest.hexdigest(), self._size) != self._pointer:
+        if (self._digest.hexdigest(), self.size) != self._pointer:
             raise Mismatch
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
@@ -21,7 +22,8 @@ from urllib.parse import urlsplit
 from workers.errors import EngineError
 from workers.forges.http import BadAnswer, Client, Limits, Response, Unreachable
 from workers.job import Host
-from workers.lfs.batch import Action, BadBatch, Listed, read_batch, redirected
+from workers.lfs.batch import Action, BadBatch, Listed, read_batch, redirected, starts_at
+from workers.lfs.cache import Writer
 from workers.lfs.pointers import Pointer
 from workers.repository.remote import Remote
 
@@ -29,6 +31,8 @@ _JSON = "application/vnd.git-lfs+json"
 # So many objects are asked for at a time, as the program `git-lfs` does.
 _GROUP = 100
 _ANSWER_BYTES, _SENT_BYTES = 4 * 1024**2, 1 << 18
+AT_ONCE = 8
+"""How many objects may be on their way at once."""
 _MOST_SERVERS = 8
 _MOST_REDIRECTS, _REDIRECTS = 3, (301, 302, 303, 307, 308)
 # The codes of `find_addresses` and `Client`, which are about one address.
@@ -46,14 +50,19 @@ class LfsFailed(Exception):
         self.is_of_all, self.retryable = is_of_all, retryable
 
 
+class _BrokenOff(LfsFailed):
+    """There was no complete answer."""
+
+
 class OutOfTime(Exception):
-    """The time for all calls together is used up."""
+    """The time for all calls together is used up, or they are to stop."""
 
 
 class Server:
     """The LFS server of a repository over HTTP, at the place that Git LFS derives from its URL.
 
-    All calls together end after `seconds`. `check` is called each second and raises if the caller is to stop.
+    All calls together end after `seconds`. `check` is called each second and raises if the caller is to stop. Up to
+    `AT_ONCE` threads may `get` and `put` at once, but only one may use `list`.
     """
 
     def __init__(self, remote: Remote, host: Host, seconds: float, check: Callable[[], None]) -> None:
@@ -62,6 +71,12 @@ class Server:
         self._endpoint = f"{url}.git/info/lfs"
         self._ends_at = time.monotonic() + seconds
         self._clients: dict[str, Client] = {}
+        self._connecting = threading.Lock()
+        self._is_stopped = threading.Event()
+
+    def stop(self) -> None:
+        """End all calls, soon, and let none begin."""
+        self._is_stopped.set()
 
     def list(self, operation: Literal["download", "upload"], pointers: Sequence[Pointer]) -> dict[str, Listed]:
         """What the server says of at most `_GROUP` objects, by their ids. Raises LfsFailed."""
@@ -84,21 +99,36 @@ class Server:
         except LfsFailed as failed:
             raise LfsFailed(str(failed), is_of_all=True, retryable=failed.retryable) from None
 
-    def get(self, action: Action, write: Callable[[bytes], None]) -> None:
-        """Give the content of an object to `write`, in pieces. Raises LfsFailed, and what `write` does.
+    def get(self, action: Action, writer: Writer) -> None:
+        """Give the content of an object to the writer, in pieces. If the connection breaks, go on once from there.
 
-        GitLab redirects to where it stores its objects. That is judged as any URL, and gets no headers.
+        Raises LfsFailed, and what `Writer.write` does.
         """
+        try:
+            self._get(action, writer)
+        except _BrokenOff:
+            self._get(action, writer)
+
+    def _get(self, action: Action, writer: Writer) -> None:
+        """Ask for the part of an object that the writer lacks. A server may send all of it instead (RFC 9110, section 14.2).
+
+        GitLab redirects to where it stores its objects. That is judged as any URL, and gets no headers but the range.
+        """
+        wanted = {"Range": f"bytes={writer.size}-"} if writer.size else {}
         for _ in range(_MOST_REDIRECTS + 1):
-            with self._calling("GET", action, (), None) as response:
+            with self._calling("GET", Action(action.url, {**action.headers, **wanted}), (), None) as response:
                 if response.status in _REDIRECTS:
                     action = redirected(action.url, response.headers)
                     continue
-                if response.status != 200:
+                if response.status == 200:
+                    writer.begin_anew()
+                elif not (wanted and response.status == 206):
                     reason = f"the server answered with status {response.status}"
                     raise LfsFailed(reason, retryable=response.status >= 500)
+                elif not starts_at(writer.size, response.headers):
+                    raise LfsFailed("the server sent another part of it than the one that was asked for")
                 for piece in response.pieces:
-                    write(piece)
+                    writer.write(piece)
                 return
         raise LfsFailed(f"the server redirects more than {_MOST_REDIRECTS} times")
 
@@ -136,7 +166,7 @@ class Server:
         except BadBatch as error:
             raise LfsFailed(f"the server's answer makes no sense: {error}") from None
         except Unreachable as error:
-            raise LfsFailed(f"{parts.hostname} did not answer: {error}", retryable=True) from None
+            raise _BrokenOff(f"{parts.hostname} did not answer: {error}", retryable=True) from None
         except BadAnswer as error:
             raise LfsFailed(f"{parts.hostname} {error}") from None
         except OutOfTime:
@@ -159,13 +189,14 @@ class Server:
         if parts.username is not None:
             raise LfsFailed("the server names a URL with a user or password")
         origin = f"{parts.scheme}://{parts.netloc}"
-        if origin not in self._clients:
-            if len(self._clients) >= _MOST_SERVERS:
-                raise LfsFailed(f"the server names more than {_MOST_SERVERS} other servers")
-            seconds = self._ends_at - time.monotonic()
-            limits = Limits(call_seconds=seconds, total_seconds=seconds, calls=10**9)
-            self._clients[origin] = Client(origin, self._host, limits, self._tick)
-        return self._clients[origin]
+        with self._connecting:
+            if origin not in self._clients:
+                if len(self._clients) >= _MOST_SERVERS:
+                    raise LfsFailed(f"the server names more than {_MOST_SERVERS} other servers")
+                seconds = self._ends_at - time.monotonic()
+                limits = Limits(seconds, total_seconds=AT_ONCE * seconds, calls=10**9, connections=AT_ONCE)
+                self._clients[origin] = Client(origin, self._host, limits, self._tick)
+            return self._clients[origin]
 
     def _is_own(self, url: str) -> bool:
         """Whether the URL is one of the repository's own server, to which its credential may go."""
@@ -174,7 +205,7 @@ class Server:
 
     def _tick(self) -> None:
         self._check()
-        if time.monotonic() >= self._ends_at:
+        if self._is_stopped.is_set() or time.monotonic() >= self._ends_at:
             raise OutOfTime
 
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from pathlib import Path
+from typing import TypeVar
 
 from workers.errors import EngineError
 from workers.lfs.batch import Listed
 from workers.lfs.cache import Cache, Mismatch
 from workers.lfs.pointers import Pointer
-from workers.lfs.server import LfsFailed, Server, groups
+from workers.lfs.server import AT_ONCE, LfsFailed, Server, groups
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 Read = Callable[[str], Iterator[bytes]]
 """Reads the stored content of an object that a session of the runner made. Raises FileNotFoundError if there is none."""
 _MISMATCH = "its content is not what its pointer says"
@@ -31,7 +36,7 @@ def fetch_stored(pointers: Iterable[Pointer], cache: Cache, read: Read) -> set[s
 
 
 def fetch(pointers: Sequence[Pointer], cache: Cache, server: Server) -> dict[str, str]:
-    """Fetch objects from the server into the cache, in this order. Returns why those that failed did, by their ids.
+    """Fetch objects from the server into the cache, several at once. Returns why those that failed did, by their ids.
 
     Raises what the server's `check` does, and OSError.
     """
@@ -39,8 +44,9 @@ def fetch(pointers: Sequence[Pointer], cache: Cache, server: Server) -> dict[str
     for group in groups(pointers):
         try:
             listed = server.list("download", group)
-            for pointer in group:
-                if reason := _fetch(pointer, listed.get(pointer.oid), cache, server):
+            asked = [(pointer, listed.get(pointer.oid)) for pointer in group]
+            for (pointer, _), reason in _at_once(lambda each: _fetch(*each, cache, server), asked, server):
+                if reason:
                     failures[pointer.oid] = reason
         except LfsFailed as failed:
             rest = (each for each in pointers if each.oid not in failures and cache.find(each) is None)
@@ -56,7 +62,7 @@ def _fetch(pointer: Pointer, listed: Listed | None, cache: Cache, server: Server
         return listed.error
     try:
         with cache.adding(pointer) as writer:
-            server.get(listed.action, writer.write)
+            server.get(listed.action, writer)
     except Mismatch:
         return _MISMATCH
     except LfsFailed as failed:
@@ -67,23 +73,27 @@ def _fetch(pointer: Pointer, listed: Listed | None, cache: Cache, server: Server
 
 
 def upload(pointers: Mapping[str, Pointer], server: Server, open_object: Callable[[Pointer], Path | None]) -> list[str]:
-    """Upload those objects that the server lacks. Returns the ids of those that are nowhere.
+    """Upload those objects that the server lacks, several at once. Returns the ids of those that are nowhere.
 
-    `open_object` returns a verified file with the content of one, if there is one. Raises EngineError `lfs_upload_failed`.
+    `open_object` returns a verified file of its own with the content of one, if there is one; it is removed when it was
+    sent. Raises EngineError `lfs_upload_failed`.
     """
-    nowhere = []
+    nowhere: list[str] = []
+
+    def each_file(group: Mapping[str, Listed]) -> Iterator[tuple[Pointer, Listed, Path]]:
+        for oid, listed in group.items():
+            if listed.error:
+                raise LfsFailed(f"of {oid[:12]}, {listed.error}")
+            if listed.action is None:
+                continue
+            if file := open_object(pointers[oid]):
+                yield pointers[oid], listed, file
+            else:
+                nowhere.append(oid)
+
     try:
         for group in groups(list(pointers.values())):
-            for oid, listed in server.list("upload", group).items():
-                if listed.error:
-                    raise LfsFailed(f"of {oid[:12]}, {listed.error}")
-                if listed.action is None:
-                    continue
-                file = open_object(pointers[oid])
-                if file is None:
-                    nowhere.append(oid)
-                else:
-                    server.put(pointers[oid], listed, file)
+            _at_once(lambda each: _put(*each, server), each_file(server.list("upload", group)), server)
     except LfsFailed as failed:
         message = (
             f"Files of Git LFS could not be uploaded: {failed}. Nothing was pushed. Correct that and publish again, or have "
@@ -91,3 +101,40 @@ def upload(pointers: Mapping[str, Pointer], server: Server, open_object: Callabl
         )
         raise EngineError("lfs_upload_failed", "publish", message, retryable=failed.retryable) from None
     return nowhere
+
+
+def _put(pointer: Pointer, listed: Listed, file: Path, server: Server) -> None:
+    try:
+        server.put(pointer, listed, file)
+    finally:
+        file.unlink()
+
+
+def _at_once(work: Callable[[Item], Result], items: Iterable[Item], server: Server) -> list[tuple[Item, Result]]:
+    """Do the work for all items, for some of them at once. Returns each with its result, in the order in which they were done.
+
+    An item is taken when it is its turn. Raises what the work does for one of them; that for the others ends soon.
+    """
+    done: list[tuple[Item, Result]] = []
+    running: dict[Future[Result], Item] = {}
+    pool = ThreadPoolExecutor(AT_ONCE, "lfs")
+
+    def collect() -> None:
+        for each in wait(running, return_when=FIRST_COMPLETED).done:
+            done.append((running.pop(each), each.result()))
+
+    try:
+        for item in items:
+            if len(running) == AT_ONCE:
+                collect()
+            # The deadline for all calls to forges is one of the context.
+            running[pool.submit(copy_context().run, work, item)] = item
+        while running:
+            collect()
+    except BaseException as error:
+        server.stop()
+        # Without waiting if the process is to end: a thread may wait for a connection.
+        pool.shutdown(wait=not isinstance(error, SystemExit), cancel_futures=True)
+        raise
+    pool.shutdown()
+    return done

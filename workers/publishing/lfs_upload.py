@@ -59,7 +59,7 @@ def _added(commits: Commits, base_sha: str, made: str) -> dict[Pointer, bytes]:
 
 def _open(pointer: Pointer, folder: Path, secrets: Secrets, read: Read) -> Path | None:
     """A file with the verified content of an object that a session stored. None: there is none."""
-    path = folder / "lfs-object"
+    path = folder / f"lfs-object-{pointer.oid}"
     try:
         with open(path, "wb") as file:
             writer = Writer(file, pointer)
