@@ -54,6 +54,20 @@ class Up:
     def log(self) -> str:
         return (self.folder / "log").read_text()
 
+    def interrupt(self) -> None:
+        """Press Ctrl-C, and wait until `up` says that it stops.
+
+        It does so within a second of its own time, which may be minutes on a machine that is busy. If it never does, its state
+        tells whether the signal came: caught, blocked or pending signals, and how often the process ran.
+        """
+        self.process.send_signal(signal.SIGINT)
+        try:
+            wait_for("the first interrupt", lambda: "stopping" in self.log, seconds=300)
+        except AssertionError as late:
+            state = Path(f"/proc/{self.process.pid}/status")
+            told = state.read_text() if state.exists() else f"It ended with {self.process.poll()}."
+            raise AssertionError(f"{late}\n{self.log}\n{told}") from None
+
     def kill(self) -> None:
         for process in self.children:
             if process.is_running():
@@ -129,8 +143,7 @@ def test_with_a_working_sandbox_there_is_no_warning_and_a_second_interrupt_does_
     up = Up(folder, ("slow", 50))
     started.append(up)
     assert "WARNING:" not in up.log
-    up.process.send_signal(signal.SIGINT)
-    wait_for("the first interrupt", lambda: "stopping" in up.log)
+    up.interrupt()
     up.process.send_signal(signal.SIGINT)
     assert up.process.wait() == 0
     assert "slow did not stop in time, so it is killed" in up.log
