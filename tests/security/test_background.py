@@ -21,7 +21,10 @@ PROGRAM = b"\0-m\0tasks.startup.mirrors\0"
 
 
 def test_many_changes_of_sites_start_few_programs_that_fetch(tmp_path: Path) -> None:
-    with deployed(tmp_path, "", free_port(), MIRROR_REFRESH_SECONDS="600") as deployment, Listener(ignore) as remote:
+    with (
+        deployed(tmp_path, "", free_port(), forked=True, MIRROR_REFRESH_SECONDS="600") as deployment,
+        Listener(ignore) as remote,
+    ):
         site = add_site(deployment, f"http://127.0.0.1:{remote.port}/shop.git")
         seen, began = set(wait_for("the first one", lambda: fetching(deployment))), time.monotonic()
         for number in range(MANY):

@@ -21,7 +21,7 @@ SLOW = [f"slow-{number}" for number in range(CONTROL_TASKS)]
 
 
 def test_another_account_publishes_beside_it(tmp_path: Path) -> None:
-    with demo_forge(tmp_path / "forge") as forge, deployed(tmp_path, "", free_port()) as deployment:
+    with demo_forge(tmp_path / "forge") as forge, deployed(tmp_path, "", free_port(), forked=True) as deployment:
         alive = changed_runners(deployment, forge, ["alive"])
         with as_another_account(deployment):
             changed = changed_runners(deployment, forge, SLOW)
