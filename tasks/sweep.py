@@ -10,7 +10,7 @@ import structlog
 
 from app import db
 from app.queue import SWEEP_ALL
-from app.services import control_places, idempotency, sweep
+from app.services import control_places, sweep
 from app.services.execution import repairs
 from app.services.forge_webhooks import deliveries as forge_deliveries
 from app.services.forge_webhooks import failed_checks, follow_ups
@@ -53,10 +53,7 @@ def sweep_all() -> None:
         control_places.dispatch_next()
         sweep.request_garbage_collection()
         pull_requests.request_checks()
-        idempotency.forget_expired()
-        deliveries.forget_old()
-        hook_deliveries.forget_old()
-        forge_deliveries.forget_old()
+        sweep.forget_old()
         sweep.finish()
     if sessions or publications:
         log.info("swept", sessions=len(sessions), publications=len(publications))

@@ -9,6 +9,7 @@ What has to wait for a place is dispatched when other work ends, and by each swe
 from __future__ import annotations
 
 import datetime
+import functools
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -84,11 +85,27 @@ def dispatch(row: Work) -> None:
 def dispatch_next() -> None:
     """Dispatch the work that has waited longest and has a place now."""
     db.session.flush()
+    if not db.session.scalar(_any_waits()):
+        return
     following = min(_waiting(_taken()), key=_waits_since, default=None)
     if isinstance(following, Publication):
         following.waits_for_site = False
     if following is not None:
         dispatch(following)
+
+
+@functools.cache
+def _any_waits() -> sa.Select[bool]:
+    """Whether any work waits. Mostly none does, and then this is the only statement of each sweep about it."""
+    return sa.select(sa.or_(*(sa.exists().where(_waits(model)) for model in _TASKS)))
+
+
+def _waits(model: type[Work]) -> sa.ColumnElement[bool]:
+    if issubclass(model, ShortTask):
+        return sa.and_(model.is_pending(), model.claimed_at.is_(None))
+    if issubclass(model, Publication):
+        return sa.and_(model.state == model.WAITING, model.waits_for_site)
+    return leases.dispatched(model)
 
 
 def _taken() -> _Taken:
@@ -120,21 +137,20 @@ def _waiting(taken: _Taken) -> Iterator[Work]:
         sa.select(Publication)
         .join(AgentRunner, AgentRunner.id == Publication.agent_runner_id)
         .where(
-            Publication.state == Publication.WAITING,
-            Publication.waits_for_site,
+            _waits(Publication),
             AgentRunner.account_id.not_in(full),
             AgentRunner.site_id.not_in(busy_sites()),
         )
     )
     yield from _first(publications.order_by(Publication.created_at), Publication)
-    deliveries = sa.select(ForgeDelivery).where(leases.dispatched(ForgeDelivery), ForgeDelivery.account_id.not_in(full))
+    deliveries = sa.select(ForgeDelivery).where(_waits(ForgeDelivery), ForgeDelivery.account_id.not_in(full))
     yield from _first(deliveries.order_by(ForgeDelivery.updated_at), ForgeDelivery)
-    webhooks = sa.select(Webhook).where(leases.dispatched(Webhook), Webhook.account_id.not_in(full))
+    webhooks = sa.select(Webhook).where(_waits(Webhook), Webhook.account_id.not_in(full))
     if not taken.has_room(is_slow=True):
         webhooks = webhooks.where(Webhook.failing_since.is_(None))
     yield from _first(webhooks.order_by(Webhook.failing_since.is_not(None), Webhook.updated_at), Webhook)
     for model in _SHORT if taken.has_room(is_slow=True) else ():
-        unclaimed = sa.select(model).where(model.is_pending(), model.claimed_at.is_(None))
+        unclaimed = sa.select(model).where(_waits(model))
         yield from _first(unclaimed.where(model.account_id.not_in(full)).order_by(model.created_at), model)
 
 

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from app import db
 from app.models import LastRun
 
-SWEEP, GARBAGE, PULL_REQUESTS = "sweep", "garbage", "pull_requests"
+SWEEP, GARBAGE, PULL_REQUESTS, FORGETTING = "sweep", "garbage", "pull_requests", "forgetting"
 
 
 def record(name: str) -> None:

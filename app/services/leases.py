@@ -8,6 +8,7 @@ rows passed to these functions are locked, unless a docstring says otherwise.
 from __future__ import annotations
 
 import datetime
+import functools
 import uuid
 from typing import Any
 
@@ -147,8 +148,7 @@ def expired(model: type[Leased], seconds: float = 0.0) -> sa.ColumnElement[bool]
 
 def find_expired(model: type[Leased], most: int) -> list[uuid.UUID]:
     """The ids of rows whose lease has expired, the earliest first. The rows are not locked."""
-    query = sa.select(model.id).where(expired(model)).order_by(model.lease_expires_at)
-    return list(db.session.scalars(query.limit(most)))
+    return list(db.session.scalars(_expired_first(model).limit(most)))
 
 
 def find_due(model: type[Leased], most: int) -> list[uuid.UUID]:
@@ -156,6 +156,16 @@ def find_due(model: type[Leased], most: int) -> list[uuid.UUID]:
 
     In this order no row waits behind many others that are dispatched again and again.
     """
+    return list(db.session.scalars(_due_first(model).limit(most)))
+
+
+# Each sweep asks for all of them, and to make such a statement takes longer than to run it.
+@functools.cache
+def _expired_first(model: type[Leased]) -> sa.Select[uuid.UUID]:
+    return sa.select(model.id).where(expired(model)).order_by(model.lease_expires_at)
+
+
+@functools.cache
+def _due_first(model: type[Leased]) -> sa.Select[uuid.UUID]:
     due = sa.and_(model.state == model.WAITING, model.next_dispatch_at < db.now())
-    query = sa.select(model.id).where(due).order_by(model.next_dispatch_at)
-    return list(db.session.scalars(query.limit(most)))
+    return sa.select(model.id).where(due).order_by(model.next_dispatch_at)

@@ -9,10 +9,14 @@ import sqlalchemy as sa
 from app import db, queue
 from app.config import settings
 from app.models import AgentRunnerSession, Publication
-from app.services import last_runs, leases
+from app.services import idempotency, last_runs, leases
 from app.services.execution import lifecycle, repairs
+from app.services.forge_webhooks import deliveries as forge_deliveries
+from app.services.hooks import deliveries as hook_deliveries
+from app.services.webhooks import deliveries as webhook_deliveries
 
 AT_ONCE = 200
+FORGET_EVERY_SECONDS = 60.0
 
 
 def find_sessions() -> list[uuid.UUID]:
@@ -40,6 +44,15 @@ def request_garbage_collection() -> None:
     """Enqueue the removal of unreferenced artifacts if it is due."""
     if last_runs.start_if_due(last_runs.GARBAGE, settings().garbage_seconds):
         db.after_commit(lambda: queue.send(queue.COLLECT_GARBAGE, expires=settings().garbage_seconds))
+
+
+def forget_old() -> None:
+    """Delete what is kept for days only, once a minute."""
+    if last_runs.start_if_due(last_runs.FORGETTING, FORGET_EVERY_SECONDS):
+        idempotency.forget_expired()
+        webhook_deliveries.forget_old()
+        hook_deliveries.forget_old()
+        forge_deliveries.forget_old()
 
 
 def finish() -> None:
