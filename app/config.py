@@ -208,6 +208,11 @@ class Settings:
         "Maximum memory of each git process that a worker runs on a repository, outside of the sandbox; where the worker can "
         "create control groups, of all processes of a git command together.",
     )
+    isolate_git: bool = setting(
+        True,
+        "Whether git is [kept from the files and processes of the worker's user](operating.md#git-on-the-host) while it contacts a "
+        "remote. `0` only if it needs a file that it does not get.",
+    )
     max_account_control_tasks: int = setting(
         2,
         "Maximum number of tasks of one account that control workers run at once: publications, webhooks, deliveries of "

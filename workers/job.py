@@ -273,6 +273,8 @@ class Host:
     """The most that one fetch may add to a mirror."""
     max_git_memory_bytes: int = 2 * 1024**3
     """For each git process outside of the sandbox; in a control group for all of a command."""
+    isolate_git: bool = True
+    """Whether git that contacts a remote is kept from the files and processes that it does not need."""
     egress_hosts: tuple[str, ...] = ()
     """Hosts that every sandbox may reach, even at private addresses, in the form of `Job.egress_hosts`."""
     allow_private_addresses: bool = False

@@ -33,6 +33,7 @@ def this_host(account_id: uuid.UUID | None = None) -> Host:
         fetch_timeout_seconds=settings().fetch_timeout_seconds,
         max_fetch_bytes=settings().max_fetch_bytes,
         max_git_memory_bytes=settings().max_git_memory_bytes,
+        isolate_git=settings().isolate_git,
         egress_hosts=settings().egress_hosts,
         acp_agents=acp_agents(settings()),
         model_patience_seconds=settings().model_patience_seconds,

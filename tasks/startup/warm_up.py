@@ -31,6 +31,7 @@ def warm_up() -> None:
         importlib.import_module(module)
     artifacts.store()
     seccomp.program()
+    seccomp.program_for_git(unix_sockets=False)
     # They are searched for among all packages that are installed.
     added_agents()
     host = this_host()

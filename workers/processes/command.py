@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import system_calls
+from .confinement import confine
 
 LINUX = sys.platform == "linux"
 CANNOT_START = 127
@@ -46,6 +47,8 @@ def exec_command(launch: dict[str, Any], options: Sequence[str], inherited: Sequ
         for descriptor in inherited:
             os.set_inheritable(descriptor, True)
         os.chdir(launch["directory"])
+        if launch["confinement"]:
+            confine(launch["confinement"])
         program, *arguments = launch["command"]
         os.execvpe(program, [program, *options, *arguments], launch["environment"])
     except Exception as error:

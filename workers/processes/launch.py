@@ -31,6 +31,24 @@ class Network:
 
 
 @dataclass(frozen=True)
+class Confinement:
+    """What a command that is no sandbox may use, see `workers.processes.confinement`.
+
+    `readable` are files and folders that it may read and execute, and `writable` those that it may also change. `ports` are
+    the TCP ports that it may connect to; without any, all. `filter` is a seccomp program. Paths that do not exist are left out.
+    """
+
+    readable: Sequence[str]
+    writable: Sequence[str]
+    ports: Sequence[int] = ()
+    filter: bytes = b""
+
+    def fields(self) -> dict[str, Any]:
+        paths = {"readable": list(self.readable), "writable": list(self.writable)}
+        return {**paths, "ports": list(self.ports), "filter": self.filter.hex()}
+
+
+@dataclass(frozen=True)
 class Launch:
     """What the supervisor starts.
 
@@ -38,7 +56,7 @@ class Launch:
     where that user finds them (see `command.expose`). `overlay` has the lower, upper and work folder of an overlay and
     the path below /tmp where it is mounted. `limits` are names and values of `resource`. `groups` are the
     `cgroup.procs` files of the control groups to join. `filter` is a file with a seccomp program, and `networks` the
-    sockets of the network to make, for a command that is bubblewrap. `locks` are descriptors that the supervisor keeps open until all
+    sockets of the network to make, for a command that is bubblewrap. `confinement` is for another command. `locks` are descriptors that the supervisor keeps open until all
     processes of the command have ended. The command inherits only its standard streams.
     """
 
@@ -52,6 +70,7 @@ class Launch:
     groups: Sequence[str] = ()
     filter: str | None = None
     networks: Sequence[Network] = ()
+    confinement: Confinement | None = None
     locks: Sequence[int] = ()
 
     def fields(self, deadline: float) -> dict[str, Any]:
@@ -67,6 +86,7 @@ class Launch:
             "groups": list(self.groups),
             "filter": self.filter,
             "networks": [[each.port, each.stage] for each in self.networks],
+            "confinement": self.confinement and self.confinement.fields(),
             "deadline": deadline,
         }
 

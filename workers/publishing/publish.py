@@ -20,7 +20,8 @@ from workers.processes.lifeline import Lifeline
 from workers.publishing.commits import Change, Commits, Landed, MergeConflict, named, temporary_repository
 from workers.publishing.lfs_upload import upload_objects
 from workers.publishing.pull_requests import Opener, PullRequestSpec, add_to, mark, open_or_update, refuse_ended
-from workers.repository.git import Access, GitFailed
+from workers.repository.access import Access
+from workers.repository.git import GitFailed
 from workers.repository.mirror import Mirror
 from workers.repository.partial import access_to_push, source_of
 from workers.repository.remote import Remote

@@ -11,12 +11,11 @@ import contextlib
 import functools
 import os
 import re
-import shlex
 import signal
 import subprocess
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, NoReturn
 
@@ -27,24 +26,10 @@ from workers.limits.git_limits import GitLimits
 from workers.processes.launch import Launch, Supervised, supervised
 from workers.processes.lifeline import Lifeline
 from workers.processes.output import read_output
-from workers.repository.git_config import CONFIG
+from workers.repository.access import NO_ACCESS, Access
+from workers.repository.isolation import confinement
 from workers.repository.object_format import object_format
 
-# The worker's variables that git gets. The others may hold secrets or change what git does.
-_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
-_INHERITED = (
-    *("PATH", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO", "SSH_AUTH_SOCK"),
-    *_PROXIES,
-    *(name.lower() for name in _PROXIES),
-)
-# Keepalives end a connection to a silent server after the same time as `http.lowSpeedTime`.
-_SSH_OPTIONS = (
-    "BatchMode=yes",
-    "ConnectTimeout=15",
-    "ControlMaster=no",
-    "ServerAliveInterval=15",
-    "ServerAliveCountMax=4",
-)
 _GRACE_SECONDS = 2.0
 _KEPT_ERRORS = 16_384
 # How git reports a full disk: the system's messages, and git's own for an incomplete pack.
@@ -75,22 +60,6 @@ class OverLimit(EngineError):
             super().__init__("repository_too_large", stage, f"The repository {reached}. {remedy}")
         else:
             super().__init__("diff_too_large", stage, f"The change {reached}. Make the change smaller.")
-
-
-@dataclass(frozen=True)
-class Access:
-    """What one command may reach: git protocols, and configuration that may hold a credential.
-
-    The configuration is passed in the environment of that one command, so it appears in no argument list, URL or log.
-    `ssh_options` are passed to ssh if git starts it.
-    """
-
-    protocols: tuple[str, ...] = ()
-    config: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    ssh_options: tuple[str, ...] = ()
-
-
-NO_ACCESS = Access()
 
 
 @dataclass(frozen=True)
@@ -183,12 +152,16 @@ class Git:
     def _running(
         self, arguments: tuple[str, ...], stdin: IO[bytes] | None, access: Access
     ) -> contextlib.AbstractContextManager[subprocess.Popen[bytes] | Supervised]:
-        if access.protocols and self.lifeline is not None:
+        if access.protocols:
             # A command that waits for another machine may wait a long time, and must end if the worker dies.
             launch = Launch(
-                self._command(arguments), self._environment(access), str(self.directory), limits=self.limits.resources
+                self._command(arguments),
+                self._environment(access),
+                str(self.directory),
+                limits=self.limits.resources,
+                confinement=confinement(self.directory, access),
             )
-            return supervised(launch, self.lifeline, stdin or subprocess.DEVNULL)
+            return supervised(launch, self.lifeline or Lifeline(self.limits.seconds), stdin or subprocess.DEVNULL)
         return self.started(arguments, stdin, access)
 
     @contextlib.contextmanager
@@ -219,24 +192,7 @@ class Git:
         return ["git", f"--git-dir={self.directory}", *work_tree, *arguments]
 
     def _environment(self, access: Access) -> dict[str, str]:
-        config = [*CONFIG.items(), *access.config]
-        return {
-            **_inherited(),
-            "HOME": os.devnull,
-            **dict.fromkeys(("LC_ALL", "LANGUAGE"), "C"),
-            "GIT_CONFIG_NOSYSTEM": "1",
-            "GIT_CONFIG_GLOBAL": os.devnull,
-            "GIT_ATTR_NOSYSTEM": "1",
-            "GIT_NO_LAZY_FETCH": "1",
-            "GIT_TERMINAL_PROMPT": "0",
-            "GIT_ASKPASS": "",
-            "GIT_SSH_COMMAND": shlex.join(["ssh", *(f"-o{each}" for each in (*_SSH_OPTIONS, *access.ssh_options))]),
-            "GIT_ALLOW_PROTOCOL": ":".join(access.protocols),
-            "GIT_CONFIG_COUNT": str(len(config)),
-            **{f"GIT_CONFIG_KEY_{number}": key for number, (key, _) in enumerate(config)},
-            **{f"GIT_CONFIG_VALUE_{number}": value for number, (_, value) in enumerate(config)},
-            **({"GIT_INDEX_FILE": str(self.index)} if self.index else {}),
-        }
+        return {**access.environment(), **({"GIT_INDEX_FILE": str(self.index)} if self.index else {})}
 
     def for_part(self, share: float, cpu_seconds: int | None = None) -> Git:
         """The same, with a share of the time that is left until the deadline, and less processor time for each command."""
@@ -255,11 +211,6 @@ class Git:
             self.budget.check_time(self.stage)
         if deadline is not None and time.monotonic() >= deadline:
             raise TimeoutError("git took too long")
-
-
-def _inherited() -> dict[str, str]:
-    """The worker's variables that git gets."""
-    return {name: os.environ[name] for name in _INHERITED if name in os.environ}
 
 
 def _is_disk_full(errors: bytes, folder: Path) -> bool:

@@ -12,7 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from workers.repository.git import Access, Git
+from workers.repository.access import Access
+from workers.repository.git import Git
 from workers.repository.remote import Remote
 
 _MARK = ("agent-runners.partial", "true")

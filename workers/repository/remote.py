@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import base64
 import functools
-import os
 import re
 from collections.abc import Callable
-from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from dataclasses import replace
+from urllib.parse import urlsplit
 
 from workers.egress.rules import is_address
 from workers.errors import EngineError
 from workers.job import Credential, Host
-from workers.repository.git import Access, GitFailed
-from workers.repository.host_check import ANSWER_SECONDS, answers, ascii_name, find_addresses, proxy_for
+from workers.repository.access import Access
+from workers.repository.git import GitFailed
+from workers.repository.host_check import ANSWER_SECONDS, answers, find_addresses, proxy_for
 from workers.repository.object_format import ID
+from workers.repository.remote_url import (
+    ascii_url,
+    host_and_port,
+    local_path,
+    ports_to,
+    protocol_of,
+    refused,
+    ssh_target,
+)
 
-_SETTINGS = {"ssh": "AGENT_RUNNERS_ALLOW_SSH", "http": "AGENT_RUNNERS_ALLOW_HTTP"}
-_SCP_STYLE = re.compile(r"(?:[\w.-]+@)?[\w.-]+:(?!:)[^:]+")
-_HOST = re.compile(r"([a-z]+://)?([^/@]*@)?(?P<host>[^/@:]+)")
 _USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
 _AUTH = (
     "authentication failed",
@@ -34,6 +40,8 @@ _AUTH = (
 # How a credential begins that is sent as it is.
 _BEARER = "Bearer "
 _REDIRECT = re.compile(r"returned error: 30\d|redirect", re.IGNORECASE)
+# Isolated git may not write the boundary of a shallow repository.
+_SHALLOW = re.compile(r"/shallow[._]\w+': permission denied")
 _BROKEN_RULE = re.compile(rf"^error: object ({ID}): (\w+): (.*)$", re.MULTILINE)
 # The words of protocol version 2, of older ones, and of a push.
 _OTHER_FORMAT = ("mismatched algorithms", "support this repository's object format", "repository's hash algorithm")
@@ -50,13 +58,13 @@ class Remote:
         self._credential = credential
         self._secret = credential if isinstance(credential, str) else None
         if not url or url.startswith("-") or re.search(r"[\x00-\x20\x7f]", url):
-            raise _refused(
+            raise refused(
                 "The repository URL is empty or contains characters that are not allowed. Correct the site's repo_url."
             )
         self._host = host
         self.is_local = url.startswith(("/", "file://"))
-        self._protocol = "file" if self.is_local else _protocol(url, host)
-        self.url = str(_local_path(url, host)) if self.is_local else _ascii_url(url)
+        self._protocol = "file" if self.is_local else protocol_of(url, host)
+        self.url = str(local_path(url, host)) if self.is_local else ascii_url(url)
         self.is_http = self._protocol in ("https", "http")
 
     @functools.cached_property
@@ -67,24 +75,28 @@ class Remote:
         """
         if self.is_local:
             return Access(("file",))
-        name, port = _host_and_port(self.url)
+        name, port = host_and_port(self.url)
+        target = () if self.is_http else ssh_target(self.url, name, port)
+        access = Access((self._protocol,), ssh_target=target, isolated=self._host.isolate_git)
         proxy = None if is_address(name) else proxy_for(self._protocol, name)
         if proxy:
             # Passed explicitly, so that git uses the proxy that was decided on here.
-            return Access((self._protocol,), (*self._authorization(), ("http.proxy", proxy)))
+            config = (*self._authorization(), ("http.proxy", proxy))
+            return replace(access, config=config, ports=ports_to(proxy) if self.is_http else ())
         addresses = self._addresses
         if self._protocol == "ssh":
             # The host key is checked against the name, not the address.
             alias = name if port in (None, 22) else f"[{name}]:{port}"
-            return Access(("ssh",), ssh_options=(f"HostName={addresses[0]}", f"HostKeyAlias={alias}"))
+            return replace(access, ssh_options=(f"HostName={addresses[0]}", f"HostKeyAlias={alias}"))
         port = port or (443 if self._protocol == "https" else 80)
         # Git 2.37 introduced this setting; older versions resolve the name again.
         pin = ("http.curloptResolve", f"{name}:{port}:{','.join(addresses)}")
-        return Access((self._protocol,), (*self._authorization(), *(() if is_address(name) else (pin,))))
+        config = (*self._authorization(), *(() if is_address(name) else (pin,)))
+        return replace(access, config=config, ports=(port,))
 
     @functools.cached_property
     def _addresses(self) -> list[str]:
-        return find_addresses(_host_and_port(self.url)[0], self._host)
+        return find_addresses(host_and_port(self.url)[0], self._host)
 
     def check_answers(self) -> None:
         """Raise EngineError `repository_unreachable` if the server does not answer in time. Other failures are left to git.
@@ -93,7 +105,7 @@ class Remote:
         """
         if not self.is_http or ("http.proxy" in dict(self.access.config)):
             return
-        name, port = _host_and_port(self.url)
+        name, port = host_and_port(self.url)
         is_encrypted = self._protocol == "https"
         if not answers(name, self._addresses, port or (443 if is_encrypted else 80), is_encrypted):
             message = (
@@ -112,6 +124,11 @@ class Remote:
         """The failure of a command that connected to this repository, as an error that a person can act on."""
         errors = self.scrub(failed.errors)
         text = errors.lower()
+        if _SHALLOW.search(text):
+            return refused(
+                "The repository is a shallow clone. Run git fetch --unshallow in it, or ask the operator to set "
+                "AGENT_RUNNERS_ISOLATE_GIT=0."
+            )
         if any(phrase in text for phrase in _AUTH):
             if callable(self._credential):
                 how = "The token of the GitHub App was rejected. Try again, or set an access_token of the site."
@@ -129,7 +146,7 @@ class Remote:
                 "The repository no longer has that commit. It may have been removed by a force push.",
             )
         if "' not allowed" in text:
-            return _refused("The protocol of the repository URL is not allowed on this worker. Use https://.")
+            return refused("The protocol of the repository URL is not allowed on this worker. Use https://.")
         if any(phrase in text for phrase in _OTHER_FORMAT):
             message = (
                 "The repository has another object format (SHA-1 or SHA-256) than when work on it began. Create a new "
@@ -137,7 +154,7 @@ class Remote:
             )
             return EngineError("object_format_changed", "checkout", message)
         if "fsck error" in text or "fsckobjects" in text:
-            return _refused(
+            return refused(
                 f"The repository contains an object that git considers damaged or unsafe: {_broken_rule(errors)}"
             )
         if _REDIRECT.search(text):
@@ -184,70 +201,6 @@ def public_url(url: str) -> str | None:
     return url if url.startswith("ssh://") else _USERINFO.sub("", url)
 
 
-def _host_and_port(url: str) -> tuple[str, int | None]:
-    """The host of a remote URL, and the port if it has one. Raises EngineError `repository_refused`."""
-    try:
-        parts = urlsplit(url)
-        named = (parts.hostname if "://" in url else url.partition(":")[0].rpartition("@")[2]) or ""
-        port = parts.port if "://" in url else None
-        if port == 0:
-            # Git connects to the protocol's own port then, which is not the one that is pinned.
-            raise _refused("The port in the repository URL must not be 0. Correct the site's repo_url.")
-        if named.endswith("."):
-            # Only the name without the dot is pinned, so git would resolve this one again.
-            raise _refused("The host name in the repository URL must not end in a dot. Remove the dot.")
-        return ascii_name(named), port
-    except ValueError:
-        raise _refused("The repository URL has no host. Correct the site's repo_url.") from None
-
-
-def _ascii_url(url: str) -> str:
-    """The URL with the ASCII form of its host, which is the one that is pinned. Git would convert it by other rules.
-
-    Raises EngineError `repository_refused`.
-    """
-    name, _ = _host_and_port(url)
-    found = _HOST.match(url)
-    if found is None or found["host"].isascii():
-        return url
-    return f"{url[: found.start('host')]}{name}{url[found.end('host') :]}"
-
-
-def _local_path(url: str, host: Host) -> Path:
-    """The real path of a local repository, if it is below the folder that the operator's settings name."""
-    parts = urlsplit(url)
-    path = Path(os.path.realpath(unquote(parts.path) if parts.scheme else url))
-    allowed = host.local_repositories and Path(os.path.realpath(host.local_repositories))
-    if not allowed or parts.netloc not in ("", "localhost") or not path.is_relative_to(allowed):
-        raise _refused(
-            "Local repositories are allowed only below AGENT_RUNNERS_LOCAL_REPOSITORIES, which the operator sets."
-        )
-    return path
-
-
-def _protocol(url: str, host: Host) -> str:
-    """The protocol of `url`, if the operator allows it. Raises EngineError `repository_refused`."""
-    parts = urlsplit(url)
-    if "://" in url:
-        protocol = parts.scheme
-        if protocol in ("https", "http") and parts.username is not None:
-            raise _refused("The repository URL must not contain a user or password. Use the site's access_token.")
-        if not parts.hostname or parts.hostname.startswith("-"):
-            raise _refused("The repository URL has no host. Correct the site's repo_url.")
-    elif _SCP_STYLE.fullmatch(url):
-        protocol = "ssh"
-    else:
-        raise _refused("The repository URL has a form that is not supported. Use https://host/path.")
-    if protocol == "file" or protocol not in host.allowed_protocols:
-        how = (
-            f"Use https://, or ask the operator to set {_SETTINGS[protocol]}."
-            if protocol in _SETTINGS
-            else "Use https://."
-        )
-        raise _refused(f"The protocol {protocol} is not allowed on this worker. {how}")
-    return protocol
-
-
 def _made(make: Callable[[], str]) -> str:
     """The credential of a function that makes one, which raises its errors for any stage."""
     try:
@@ -279,7 +232,3 @@ def _broken_rule(errors: str) -> str:
         f"{object_id} breaks the rule {rule} ({reason}). Run git fsck in the repository to see it, and rewrite the "
         "history without it, for example with git filter-repo."
     )
-
-
-def _refused(message: str) -> EngineError:
-    return EngineError("repository_refused", "checkout", message)

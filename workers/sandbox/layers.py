@@ -9,6 +9,7 @@ from typing import Literal
 
 from workers.job import Host, Limits
 from workers.limits.cgroups import GroupParents, find_parents
+from workers.processes.confinement import landlock_version
 from workers.sandbox import seccomp
 from workers.sandbox.probing import probe
 
@@ -17,6 +18,13 @@ _DELEGATE = (
     "Accounts that do not trust each other, or that you do not trust, need control groups. Give the worker's user a subtree "
     "of its own: `Delegate=yes` and `DelegateSubgroup=worker` in its systemd unit. Until then limits are only checked about "
     "once a second, and memory that belongs to no process, such as that of pipes and sockets, is not limited"
+)
+_INSTALL_LIBSECCOMP = (
+    "Install libseccomp: `apt-get install libseccomp2` or `dnf install libseccomp`; then restart the workers"
+)
+_NO_LANDLOCK = (
+    "Use Linux 5.13 or newer with `landlock` in its boot option `lsm=`, as Debian 12, Ubuntu 22.04 and newer ones have; in a "
+    "container, a runtime whose seccomp profile allows it, as those of Docker and Podman do"
 )
 _GIBIBYTE = 1024**3
 
@@ -37,6 +45,7 @@ def layers(host: Host, limits: Limits, groups: GroupParents | None = None) -> It
     yield _network(host)
     yield _user(host)
     yield _filter(host)
+    yield _git(host)
     yield _groups(groups or find_parents())
     yield _limits(limits)
 
@@ -74,11 +83,24 @@ def _filter(host: Host) -> Layer:
     if host.sandbox == "none":
         return Layer("system call filter", "off", "it is part of the sandbox", _SET)
     if seccomp.program() is None:
-        remedy = (
-            "Install libseccomp: `apt-get install libseccomp2` or `dnf install libseccomp`; then restart the workers"
-        )
-        return Layer("system call filter", "missing", "libseccomp is not installed", remedy)
+        return Layer("system call filter", "missing", "libseccomp is not installed", _INSTALL_LIBSECCOMP)
     return Layer("system call filter", "working", "seccomp")
+
+
+def _git(host: Host) -> Layer:
+    name = "git on the host"
+    if not host.isolate_git:
+        detail = "git that contacts a remote has all the rights of the worker's user"
+        return Layer(name, "off", detail, "Unset AGENT_RUNNERS_ISOLATE_GIT")
+    if not landlock_version():
+        detail = "the kernel offers no Landlock: git that contacts a remote reaches the files of the worker's user"
+        return Layer(name, "missing", detail, _NO_LANDLOCK)
+    if seccomp.program() is None:
+        detail = (
+            f"Landlock {landlock_version()} without a system call filter: git reaches sockets and signals processes"
+        )
+        return Layer(name, "missing", detail, _INSTALL_LIBSECCOMP)
+    return Layer(name, "working", f"Landlock {landlock_version()} and seccomp, for git that contacts a remote")
 
 
 def _groups(parents: GroupParents) -> Layer:

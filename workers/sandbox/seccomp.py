@@ -1,11 +1,13 @@
-"""The system call filter of the sandbox, in the form that `bwrap --seccomp` takes.
+"""The system call filters, of agents in the form that `bwrap --seccomp` takes, and of git that contacts a remote.
 
-It allows every call that is not listed here, because compilers, debuggers, browsers and language runtimes must work. It
+That of agents allows every call that is not listed here, because compilers, debuggers, browsers and language runtimes must work. It
 refuses calls into parts of the kernel that such programs do not need and that have been used to escape from sandboxes.
 The lists follow Flatpak (`setup_seccomp` in common/flatpak-run.c) and the calls that Docker's default profile
 (profiles/seccomp/default.json of moby) allows only with capabilities, which no process in the sandbox has. `ptrace` is
 allowed, as in Docker: it reaches only the sandbox's own processes. `io_uring`, which both allowed at first, is refused
 because of its history of vulnerabilities, as Docker came to do; runtimes work without it.
+
+That of git refuses more, because git needs less, and because nothing else separates it from the other processes of its user.
 
 Programs for another architecture, such as 32-bit ones, are killed, because their calls have other numbers.
 """
@@ -15,8 +17,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +47,43 @@ _UNIX, _INET, _INET6, _NETLINK = 1, 2, 10, 16
 _FAMILIES = (_UNIX, _INET, _INET6, _NETLINK)
 _LOW = 0xFFFFFFFF
 _LARGEST_SEGMENT = 64 * 1024
+# Calls by which one process of a user acts on another, and those that change files which are only readable.
+_REFUSED_TO_GIT = (
+    *(
+        "kill",
+        "tkill",
+        "tgkill",
+        "rt_sigqueueinfo",
+        "rt_tgsigqueueinfo",
+        "pidfd_open",
+        "pidfd_send_signal",
+        "pidfd_getfd",
+    ),
+    *(
+        "ptrace",
+        "process_vm_readv",
+        "process_vm_writev",
+        "process_madvise",
+        "process_mrelease",
+        "setpriority",
+        "ioprio_set",
+    ),
+    *("sched_setaffinity", "sched_setattr", "sched_setparam", "sched_setscheduler"),
+    *("shmget", "shmat", "shmctl", "msgsnd", "msgrcv", "msgctl", "semop", "semtimedop", "semctl", "mq_unlink"),
+    *("chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "fchown", "lchown", "fchownat", "truncate", "file_setattr"),
+    *(
+        "setxattr",
+        "lsetxattr",
+        "fsetxattr",
+        "setxattrat",
+        "removexattr",
+        "lremovexattr",
+        "fremovexattr",
+        "removexattrat",
+    ),
+    *("utime", "utimes", "utimensat", "futimesat"),
+)
+_READ_ONLY_AND_TRUNCATE, _TRUNCATE = os.O_ACCMODE | os.O_TRUNC, os.O_TRUNC
 
 
 @dataclass(frozen=True)
@@ -60,13 +100,23 @@ class Rule:
 
 @functools.cache
 def program() -> bytes | None:
-    """The compiled filter for this machine; None if libseccomp is not installed."""
+    """The filter of agents, compiled for this machine; None if libseccomp is not installed."""
+    return _compiled(_rules())
+
+
+@functools.cache
+def program_for_git(*, unix_sockets: bool) -> bytes | None:
+    """The same for git that contacts a remote. `unix_sockets` says whether it may connect to those of this machine."""
+    return _compiled([*_rules_for_git(unix_sockets), *_rules()])
+
+
+def _compiled(rules: Iterable[Rule]) -> bytes | None:
     try:
         import pyseccomp
     except (ImportError, OSError, RuntimeError, TypeError):
         return None
     made = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
-    for rule in _rules():
+    for rule in rules:
         arguments = [pyseccomp.Arg(place, getattr(pyseccomp, how), *values) for place, how, *values in rule.conditions]
         # An older libseccomp does not know the newest calls.
         with contextlib.suppress(OSError):
@@ -94,6 +144,19 @@ def _rules() -> Iterator[Rule]:
     # The memory of a segment that no process has mapped counts for no process, so no other limit applies to it.
     # Databases need a few bytes of one. The error is the one for exceeding the system's own limit (shmget(2)).
     yield Rule("shmget", errno.EINVAL, ((1, "GT", _LARGEST_SEGMENT, 0),))
+
+
+def _rules_for_git(unix_sockets: bool) -> Iterator[Rule]:
+    for call in _REFUSED_TO_GIT:
+        yield Rule(call, errno.EPERM)
+    yield Rule("openat2", errno.ENOSYS)
+    # Limits of other processes.
+    yield Rule("prlimit64", errno.EPERM, ((0, "NE", 0, 0),))
+    # Landlock does not notice this before its version 3.
+    for call, place in (("open", 1), ("openat", 2)):
+        yield Rule(call, errno.EPERM, ((place, "MASKED_EQ", _READ_ONLY_AND_TRUNCATE, _TRUNCATE),))
+    if not unix_sockets:
+        yield Rule("socket", errno.EACCES, ((0, "EQ", _UNIX, 0),))
 
 
 def _exported(made: Any) -> bytes:

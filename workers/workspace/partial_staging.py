@@ -15,7 +15,8 @@ from itertools import chain
 from pathlib import Path
 
 from workers.job import Limits
-from workers.repository.git import Access, Git, GitFailed
+from workers.repository.access import Access
+from workers.repository.git import Git, GitFailed
 from workers.repository.trees import fields_of
 
 # Half of a limit. The rest is for the work of earlier sessions, and for the encoding of binary files in a diff.

@@ -19,7 +19,8 @@ from typing import IO
 
 from workers.errors import FULL_DISK, EngineError, disk_full, too_many_files
 from workers.job import Limits
-from workers.repository.git import Access, Git, GitFailed
+from workers.repository.access import Access
+from workers.repository.git import Git, GitFailed
 from workers.repository.object_format import ID_LENGTHS
 from workers.repository.trees import unchanged_time
 from workers.workspace.agent_index import AgentIndex

@@ -10,6 +10,7 @@ from tests.bubblewrap import REFUSED, fake_bubblewrap
 from tests.workers.engine import IS_ROOT, needs_bubblewrap
 from workers.job import Host, Limits
 from workers.limits.cgroups import find_parents
+from workers.processes.confinement import landlock_version
 from workers.sandbox import seccomp
 from workers.sandbox.layers import Layer, layers
 from workers.sandbox.program import find_program
@@ -31,6 +32,7 @@ def test_the_layers_of_this_machine(tmp_path: Path) -> None:
         "network of agents": "working",
         "user of agents": "working" if IS_ROOT else "off",
         "system call filter": "working" if seccomp.program() else "missing",
+        "git on the host": "working" if seccomp.program() and landlock_version() else "missing",
         "control groups": "working" if len(find_parents().folders) == 3 else "missing",
         "limits of a session": "working",
     }
@@ -47,6 +49,11 @@ def test_a_broken_sandbox_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     found = look(Host(tmp_path))
     assert (found["sandbox"].state, "bubblewrap 0.9.0" in found["sandbox"].detail) == ("missing", True)
     assert found["network of agents"].state == "missing"
+
+
+def test_git_is_isolated_unless_the_operator_says_otherwise(tmp_path: Path) -> None:
+    found = look(Host(tmp_path, sandbox="none", isolate_git=False))["git on the host"]
+    assert (found.state, found.remedy) == ("off", "Unset AGENT_RUNNERS_ISOLATE_GIT")
 
 
 def test_accounts_that_are_not_trusted_need_control_groups(tmp_path: Path) -> None:
