@@ -22,18 +22,21 @@ from tests.postgres import postgres_database
 # Said by an agent, it shows in a step.
 SAY_TIME = "date +said-at-%s.%N"
 _SAID = re.compile(r"said-at-(\d+\.\d+)")
-# What tests shorten.
-_TIMES = ("LEASE_SECONDS", "HEARTBEAT_SECONDS", "SWEEP_SECONDS", "REDISPATCH_SECONDS", "SOFT_SHUTDOWN_SECONDS")
+# What tests set otherwise.
+_DEFAULTS = (
+    *("LEASE_SECONDS", "HEARTBEAT_SECONDS", "SWEEP_SECONDS", "REDISPATCH_SECONDS", "SOFT_SHUTDOWN_SECONDS"),
+    "WEB_PROCESSES",
+)
 _FINAL = sa.text("SELECT extract(epoch FROM done_at) FROM agent_runner_sessions WHERE id = :id AND done_at IS NOT NULL")
 _PATIENCE_SECONDS = 300.0
 
 
 @contextlib.contextmanager
 def deployment(**settings: str) -> Iterator[Deployment]:
-    """Web process and broker on a fresh Postgres, with bubblewrap and the default times. Workers are the caller's."""
-    times = {name: f"{getattr(Settings, name.lower()):g}" for name in _TIMES}
+    """Web process and broker on a fresh Postgres, with bubblewrap and the default settings. Workers are the caller's."""
+    defaults = {name: f"{getattr(Settings, name.lower()):g}" for name in _DEFAULTS}
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder, postgres_database() as url:
-        chosen = {"AGENTS": "shell,scripted", "SANDBOX": "bubblewrap", **times, **settings}
+        chosen = {"AGENTS": "shell,scripted", "SANDBOX": "bubblewrap", **defaults, **settings}
         deployed = Deployment(Path(folder), url, free_port(), **chosen)
         try:
             deployed.start_api()

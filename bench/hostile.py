@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from app.config import Settings
 from bench.deployments import SAY_TIME, Clock, deployment, small_repository
 from bench.figures import Figure, Samples, Size, at_most
 from bench.posts import Caller
@@ -24,7 +23,7 @@ FIGURES = ("POST", "POST until the first command", "commit until it is pushed")
 
 def measure(size: Size) -> Iterator[Figure]:
     """POST, start of a session and a commit of one account, while another one does its worst."""
-    with deployment(WEB_PROCESSES=str(Settings.web_processes)) as deployed:
+    with deployment() as deployed:
         deployed.start("sweep", "worker", "sweep")
         deployed.start("control", "worker", "control")
         deployed.start_worker("sessions-1")
