@@ -111,7 +111,7 @@ def test_viewed_files_are_marked_until_they_change(browser, make_done_runner, fo
     follow_up(runner, patch_of("one") + patch_of("three", "other.txt"))
     assert "1 of 2 viewed" in browser.page(link_of(runner, "/changes")), "the first file is as it was"
     again = browser.post(link_of(runner, "/changes/1/viewed"), version=version, viewed="on")
-    assert again.status_code == 409 and "Reload the page" in again.text
+    assert again.status_code == 409 and "Reload it" in again.text
 
 
 SPACED = """diff --git a/a.py b/a.py
