@@ -196,7 +196,8 @@ def _connect() -> None:
 
     It also waits for its own copies of the pages that a query writes to, which are several megabytes.
     """
-    with contextlib.suppress(*db.UNAVAILABLE), db.transaction(read_only=True):
+    # The database may be unavailable, or have no tables yet.
+    with contextlib.suppress(*db.UNAVAILABLE, db.DatabaseError), db.transaction(read_only=True):
         scheduling.find_next()
 
 

@@ -369,7 +369,7 @@ def pointers_to(contents: dict[str, bytes]) -> tuple[Pointer, ...]:
 
 
 def test_objects_are_fetched_several_at_once_and_no_more(tmp_path: Path) -> None:
-    """Each of the first ones waits until as many as may be are on their way."""
+    """The server answers no request until as many as the limit allows are open at once."""
     contents, all_here = many(3 * AT_ONCE), threading.Barrier(AT_ONCE, timeout=60)
     under_way, most = set(), []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from dataclasses import replace
@@ -31,10 +32,11 @@ def remove_leftovers(mirror: Path) -> None:
     # Each session waits for this, and `glob` takes several times as long.
     folders = [os.fspath(mirror), f"{mirror}/objects/pack", *(folder for folder, _, _ in os.walk(f"{mirror}/refs"))]
     for folder in folders:
-        with os.scandir(folder) as files:
+        # A killed command may still be ending, and removes its own.
+        with contextlib.suppress(FileNotFoundError), os.scandir(folder) as files:
             for file in files:
                 if file.name.endswith(".lock") or file.name.startswith(_TEMPORARY):
-                    os.unlink(file)
+                    Path(file).unlink(missing_ok=True)
 
 
 def has_base(mirror: Path, sha: str) -> bool:

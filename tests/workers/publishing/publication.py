@@ -10,7 +10,7 @@ from workers.publishing.commits import Change
 from workers.publishing.publish import PublishJob
 
 
-def publication(origin: Path, base: str, branch: str) -> PublishJob:
+def publication(origin: Path | str, base: str, branch: str) -> PublishJob:
     """A commit on `branch` that adds a file."""
     diff = b"diff --git a/new b/new\nnew file mode 100644\n--- /dev/null\n+++ b/new\n@@ -0,0 +1 @@\n+x\n"
     change = Change("Ada", "ada@example.org", 1_700_000_000, "Add a file\n\nBecause.", lambda: iter([diff]))

@@ -8,21 +8,20 @@ from pathlib import Path
 
 import pytest
 
+from app.redaction.secrets import Secrets
 from tests.certificates import certificate, server_context
 from tests.workers.partial import contents_in, make_large
+from tests.workers.publishing.publication import publication
 from tests.workers.repositories import commit_all, git, make_job, make_origin, write
 from tests.workers.repository.test_git_safety import TOKEN, serving
 from workers.errors import EngineError
 from workers.job import Host
 from workers.processes.lifeline import Lifeline
-from workers.publishing.commits import Change
-from workers.publishing.publish import PublishJob, publish
+from workers.publishing.publish import publish
 from workers.repository.cone import EVERYTHING
 from workers.repository.git import Git, GitFailed
 from workers.repository.mirror import Mirror
 from workers.repository.remote import Remote
-
-NEW_FILE = b"diff --git a/new b/new\nnew file mode 100644\n--- /dev/null\n+++ b/new\n@@ -0,0 +1 @@\n+hello\n"
 
 
 @pytest.fixture
@@ -49,24 +48,8 @@ def test_a_branch_is_merged_and_pushed_to(web_host: Host, tmp_path: Path) -> Non
         write(origin, {"other": "file\n"})
         moved = commit_all(origin)
         git(origin, "checkout", "--quiet", "main")
-        change = Change("A", "a@example.org", 1_700_000_000, "x", lambda: iter([NEW_FILE]))
-        job = make_job(server.url, credential=TOKEN)
-        done = publish(
-            PublishJob(
-                site_id="site",
-                repo_url=server.url,
-                base_sha=base,
-                branch="stage",
-                base_branch="main",
-                changes=(change,),
-                last=change,
-                secrets=job.secrets,
-                credential=TOKEN,
-                lifeline=job.lifeline,
-                on_push=lambda sha: None,
-            ),
-            web_host,
-        )
+        wanted = publication(server.url, base, "stage")
+        done = publish(dataclasses.replace(wanted, secrets=Secrets(TOKEN), credential=TOKEN), web_host)
     assert git(origin, "rev-parse", "stage") == done.sha
     assert git(origin, "rev-parse", "stage^") == moved
 

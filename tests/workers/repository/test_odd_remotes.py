@@ -11,8 +11,7 @@ from tests.workers.publishing.publication import publication
 from tests.workers.repositories import commit_all, fetch_base, git, make_host, make_job, make_origin, prepare, write
 from workers.errors import EngineError
 from workers.job import Host, Job
-from workers.publishing.commits import Change
-from workers.publishing.publish import PublishJob, publish
+from workers.publishing.publish import publish
 from workers.repository.mirror import Mirror
 
 PERSON = b"A <a@example.org> 1700000000 +0000"
@@ -69,29 +68,10 @@ def test_changes_to_a_shallow_repository_are_merged_and_pushed(host: Host, shall
     write(shallow, {"other": "file\n"})
     moved = commit_all(shallow)
     git(shallow, "checkout", "--quiet", "main")
-    change = Change("A", "a@example.org", 1_700_000_000, "x", lambda: iter([NEW_FILE]))
-    job = make_job(shallow)
-    done = publish(
-        PublishJob(
-            site_id="site",
-            repo_url=str(shallow),
-            base_sha=base,
-            branch="stage",
-            base_branch="main",
-            changes=(change,),
-            last=change,
-            secrets=job.secrets,
-            lifeline=job.lifeline,
-            on_push=lambda sha: None,
-        ),
-        host,
-    )
+    done = publish(publication(shallow, base, "stage"), host)
     assert git(shallow, "rev-parse", "stage") == done.sha
     assert git(shallow, "rev-parse", "stage^") == moved
     assert git(shallow, "ls-tree", "--name-only", "stage").split() == ["file", "new", "other"]
-
-
-NEW_FILE = b"diff --git a/new b/new\nnew file mode 100644\n--- /dev/null\n+++ b/new\n@@ -0,0 +1 @@\n+hello\n"
 
 
 def test_the_tip_of_an_earlier_fetch_is_never_used_for_this_one(host: Host, origin: Path) -> None:
