@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import psutil
 import pytest
 
@@ -14,6 +12,7 @@ pytestmark = pytest.mark.timeout(900)
 
 PROCESSES = {"control": 4, "sweep": 2}
 """Those of the pool, and the clock of a worker that sweeps."""
+FORK_SERVERS = {"control": 1, "sweep": 0}
 
 
 @POSTGRES_ONLY
@@ -22,17 +21,14 @@ def test_a_worker_whose_processes_are_frozen_ends_and_leaves_none(one_deployment
     deployment, name = one_deployment, f"frozen-{queue}"
     worker = psutil.Process(deployment.start(name, "worker", queue, "--name", name).pid)
 
-    def below() -> list[psutil.Process]:
-        """Its processes, without the fork server of the engine."""
-        found = []
-        for child in worker.children():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                if child.name() != "fork-server":
-                    found.append(child)
-        return found
+    def pool() -> list[psutil.Process]:
+        """Its processes without the engine's fork server, once all have started. Until then that has no name of its own."""
+        children = {child: child.name() for child in worker.children()}
+        found = [child for child, name in children.items() if name != "fork-server"]
+        is_complete = len(found) == PROCESSES[queue] and len(children) == PROCESSES[queue] + FORK_SERVERS[queue]
+        return found if is_complete else []
 
-    wait_for("its processes", lambda: len(below()) == PROCESSES[queue])
-    frozen = below()
+    frozen = wait_for("its processes", pool)
     for process in frozen:
         process.suspend()
 
