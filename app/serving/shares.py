@@ -1,4 +1,9 @@
-"""How many threads of a web process the requests of one account may occupy at once. The others of that account wait."""
+"""How many threads of a web process the requests of one account may occupy at once. The others of that account wait.
+
+Threads of one process take turns, so each request that computes makes all others slower. An account that uses much
+processor time therefore has one thread while others are active. That costs it little: one thread can use the processor as
+well as several.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.errors import TooMany
+from app.serving.processor_time import ProcessorTime
 from app.streams.capacity import MOST_CONNECTIONS
 
 MOST_WAITING = MOST_CONNECTIONS // 2
@@ -24,8 +30,9 @@ class MustWait(BaseException):
 class Shares:
     """Threads take and leave. The connections that wait belong to the server's loop, which alone calls the rest."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, processor_time: ProcessorTime | None = None) -> None:
         self._most = most
+        self._processor_time = processor_time or ProcessorTime()
         self._lock = threading.Lock()
         self._taken = Counter[str]()
         self._announced = Counter[str]()
@@ -34,7 +41,8 @@ class Shares:
     def take(self, who: str, *, has_waited: bool) -> None:
         """Raises `MustWait` while `who` has its share, or others of it wait already; `TooMany` if too many do."""
         with self._lock:
-            if self._taken[who] < self._most and (has_waited or not self._announced[who]):
+            self._processor_time.note(who)
+            if self._has_room(who) and (has_waited or not self._announced[who]):
                 self._taken[who] += 1
                 return
             if self._announced[who] >= MOST_WAITING:
@@ -46,9 +54,17 @@ class Shares:
             self._announced[who] += 1
             raise MustWait
 
+    def _has_room(self, who: str) -> bool:
+        return self._taken[who] < (1 if self._processor_time.is_too_much(who) else self._most)
+
     def leave(self, who: str) -> None:
         with self._lock:
             _subtract(self._taken, who)
+
+    def spend(self, who: str, seconds: float) -> None:
+        """Note the processor time of a request, whether it was served or must wait."""
+        with self._lock:
+            self._processor_time.note(who, seconds)
 
     def wait(self, who: str, connection: Any, *, first: bool) -> None:
         """Keep the connection of a request that must wait."""
@@ -58,7 +74,11 @@ class Shares:
     def next(self, who: str) -> Any | None:
         """The connection that is to be served next, if one waits and there is room for it."""
         with self._lock:
-            return self._pop(who, last=False) if self._taken[who] < self._most else None
+            return self._pop(who, last=False) if self._has_room(who) else None
+
+    def waiting(self) -> list[str]:
+        """The accounts with requests that wait. There may be room for them by now, because others are active no more."""
+        return list(self._waiting)
 
     def evict(self) -> Any | None:
         """The connection that came last, of whoever has the most that wait."""
@@ -100,7 +120,10 @@ class Share:
             self._shares.take(who, has_waited=self.has_waited)
             self._is_taken = True
 
-    def leave(self) -> None:
+    def leave(self, seconds: float) -> None:
+        """The thread is done with the request, for which it has used so much processor time."""
+        if self.who is not None:
+            self._shares.spend(self.who, seconds)
         if self._is_taken and self.who is not None:
             self._is_taken = False
             self._shares.leave(self.who)

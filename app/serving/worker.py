@@ -2,7 +2,8 @@
 
 One loop reads requests and sends answers, for all connections of the process. A thread is occupied only between: once
 all of a request is here, until its answer is written. So clients that are slow, or never continue, cost a connection each,
-and a connection that makes no progress is closed. Requests of one account occupy three quarters of the threads at most.
+and a connection that makes no progress is closed. Requests of one account occupy three quarters of the threads at most, and
+one thread if they use much processor time while other accounts are active.
 """
 
 from __future__ import annotations
@@ -133,10 +134,11 @@ class Worker(ThreadWorker):
             req.should_close = lambda: True
         share = conn.sock.share
         assert share is not None
+        begun = time.thread_time()
         try:
             return super().handle_request(req, conn)
         finally:
-            share.leave()
+            share.leave(time.thread_time() - begun)
 
     # The answer is sent.
 
@@ -240,6 +242,8 @@ class Worker(ThreadWorker):
         if not force and now - self._looked_at < 0.5:
             return
         self._looked_at = now
+        for who in self._shares.waiting():
+            self._serve_waiting(who)
         for conn in list(self._watched):
             is_stopping = self._idle_until is not None and now > self._idle_until
             is_idle = not (conn.is_served or conn.sock.has_unsent or conn.intake.received)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.errors import TooMany
+from app.serving.processor_time import BURST_SECONDS, PART, WINDOW_SECONDS, ProcessorTime
 from app.serving.shares import MOST_WAITING, MustWait, Share, Shares
 
 
@@ -29,22 +30,22 @@ def test_an_account_that_has_its_share_waits_and_another_does_not(shares: Shares
         serve(shares, name, "ada")
     assert shares.next("ada") is None
     Share(shares).take("grace")
-    held[0].leave()
+    held[0].leave(0.0)
     assert (shares.next("ada"), shares.next("grace")) == ("third", None)
-    held[1].leave()
+    held[1].leave(0.0)
     assert (shares.next("ada"), shares.next("ada")) == ("fourth", None)
 
 
 def test_nobody_overtakes_those_that_wait(shares: Shares) -> None:
     held = [serve(shares, name, "ada") for name in ("first", "second")]
     waiting = serve(shares, "third", "ada")
-    held[0].leave()
+    held[0].leave(0.0)
     serve(shares, "fourth", "ada")
     assert shares.next("ada") == "third"
     waiting.has_waited = True
     held.append(serve(shares, "third", "ada", waiting))
     assert shares.next("ada") is None
-    held[1].leave()
+    held[1].leave(0.0)
     assert shares.next("ada") == "fourth"
 
 
@@ -52,8 +53,8 @@ def test_a_request_counts_once_and_leaves_once(shares: Shares) -> None:
     one = serve(shares, "first", "ada")
     one.take("ada")
     Share(shares).take("ada")
-    one.leave()
-    one.leave()
+    one.leave(0.0)
+    one.leave(0.0)
     Share(shares).take("ada")
     with pytest.raises(MustWait):
         Share(shares).take("ada")
@@ -66,3 +67,73 @@ def test_so_many_wait_and_no_more(shares: Shares) -> None:
         Share(shares).take("ada")
     assert refused.value.error_code == "too_many_requests_at_once"
     assert shares.evict() == 1 + MOST_WAITING, "the last one makes room"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def timed(clock: Clock) -> Shares:
+    return Shares(2, ProcessorTime(clock))
+
+
+def use(shares: Shares, who: str, seconds: float) -> None:
+    """A request that uses so much processor time."""
+    serve(shares, "earlier", who).leave(seconds)
+
+
+def test_an_account_that_computes_much_has_one_thread_while_another_is_active(timed: Shares, clock: Clock) -> None:
+    use(timed, "grace", 0.01)
+    use(timed, "ada", WINDOW_SECONDS)
+    held = serve(timed, "first", "ada")
+    with pytest.raises(MustWait):
+        Share(timed).take("ada")
+    for _ in range(2):
+        Share(timed).take("grace")
+    timed.wait("ada", "second", first=False)
+    assert timed.next("ada") is None
+    held.leave(0.0)
+    assert timed.next("ada") == "second"
+
+
+def test_alone_it_has_its_share_however_much_it_computes(timed: Shares) -> None:
+    use(timed, "ada", WINDOW_SECONDS)
+    for _ in range(2):
+        Share(timed).take("ada")
+
+
+def test_its_requests_wait_no_longer_once_it_is_alone(timed: Shares, clock: Clock) -> None:
+    use(timed, "grace", 0.01)
+    use(timed, "ada", WINDOW_SECONDS)
+    serve(timed, "first", "ada")
+    serve(timed, "second", "ada")
+    clock.now = WINDOW_SECONDS + 1
+    use(timed, "ada", 1.0)
+    assert timed.waiting() == ["ada"]
+    assert timed.next("ada") == "second"
+
+
+def test_what_an_account_used_is_forgotten_as_time_passes(timed: Shares, clock: Clock) -> None:
+    use(timed, "ada", BURST_SECONDS + PART)
+    for clock.now, waits in ((0.9, True), (1.1, False)):
+        use(timed, "grace", 0.01)
+        first = serve(timed, "first", "ada")
+        second = Share(timed)
+        if waits:
+            with pytest.raises(MustWait):
+                second.take("ada")
+            timed.wait("ada", "second", first=False)
+            first.leave(0.0)
+            assert timed.next("ada") == "second"
+        else:
+            second.take("ada")
