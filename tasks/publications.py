@@ -12,11 +12,11 @@ import structlog
 
 from app import db
 from app.keys import SecretKeyChanged
-from app.queue import CHECK_PULL_REQUESTS, COLLECT_GARBAGE, PUBLISH
+from app.queue import CHECK_PULL_REQUESTS, COLLECT_GARBAGE, DELETE_ARTIFACTS, PUBLISH
 from app.redaction.secrets import Secrets, redacted_logs
 from app.services import leases
 from app.services.accounts import forge_accounts
-from app.services.artifacts import garbage
+from app.services.artifacts import deletions, garbage
 from app.services.forge_webhooks import failed_checks
 from app.services.publishing import base_drift, publication_attempts, pull_requests
 from app.services.publishing.publication_attempts import PublicationClaim
@@ -163,3 +163,10 @@ def collect_garbage() -> None:
     """Delete stored objects that nothing refers to. This is slow for a large store, so no sweep waits for it."""
     if deleted := garbage.collect():
         log.info("garbage_collected", deleted=deleted)
+
+
+@app.task(name=DELETE_ARTIFACTS)
+def delete_artifacts() -> None:
+    """Delete the stored objects of runners that were purged."""
+    if deleted := deletions.delete_requested():
+        log.info("artifacts_deleted", deleted=deleted)

@@ -72,6 +72,7 @@ def test_nothing_is_below_agent_runners_but_what_we_added(app: Flask) -> None:
     below = {route for route in routes(app) if "/agent_runners" in route}
     assert below - set(REFERENCE) == {
         "POST /agent_runners/:id/unarchive",
+        "POST /agent_runners/:id/purge",
         "POST /agent_runners/:id/refresh",
         "POST /agent_runners/:id/rebase",
         "GET /agent_runners/:id/diff/files",

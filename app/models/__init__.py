@@ -3,6 +3,7 @@
 from app.models.account import Account, Token, User
 from app.models.agent_runner import AgentRunner
 from app.models.agent_runner_session import AgentRunnerSession, SessionFile
+from app.models.artifact_deletion import ArtifactDeletion
 from app.models.audit_event import AuditEvent
 from app.models.base import Base
 from app.models.budget import Budget, Spending, SubjectSpending
@@ -26,6 +27,7 @@ __all__ = [
     "Account",
     "AgentRunner",
     "AgentRunnerSession",
+    "ArtifactDeletion",
     "AuditEvent",
     "Base",
     "Budget",

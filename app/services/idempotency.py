@@ -11,10 +11,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from app import db, keys
-from app.errors import Conflict, Invalid
-from app.models import IdempotencyKey
+from app.errors import Conflict, Invalid, NotFound
+from app.models import IdempotencyKey, Token, User
 from app.services.callers import Caller
 
+GONE = 404
+"""The status of an answer whose body is forgotten."""
 KEPT_SECONDS = 24 * 3600.0
 _UNIQUE = ("token_id", "key", "method", "path")
 _LOCK_NOT_AVAILABLE = "55P03"
@@ -77,6 +79,9 @@ def begin(asked: Repeatable) -> Answer | None:
         )
     if kept.status is None:
         raise InFlight(_NOT_ANSWERED)
+    if kept.status == GONE and kept.body is None:
+        message = "The agent runner of the first request with this Idempotency-Key was purged."
+        raise NotFound(message, error_code="agent_runner_not_found")
     return Answer(kept.status, kept.headers or {}, kept.body or "")
 
 
@@ -102,6 +107,20 @@ def keep_refusal(asked: Repeatable, answer: Answer) -> None:
 def forget_expired() -> None:
     """Delete the answers that are older than `KEPT_SECONDS`."""
     db.session.execute(sa.delete(IdempotencyKey).where(IdempotencyKey.created_at < db.now(-KEPT_SECONDS)))
+
+
+def forget_runner(account_id: uuid.UUID, runner_id: uuid.UUID) -> None:
+    """Forget the answers that show a runner of the account, which is purged. The key of the request that created it stays,
+    so that a repeat does not create another one."""
+    row = IdempotencyKey
+    tokens = sa.select(Token.id).join(User, User.id == Token.user_id).where(User.account_id == account_id)
+    is_answered = (row.token_id.in_(tokens), row.status.is_not(None))
+    created_it = sa.cast(row.headers, sa.Text).contains(f"/agent_runners/{runner_id}")
+    for statement in (
+        sa.delete(row).where(*is_answered, row.path.contains(f"/agent_runners/{runner_id}/")),
+        sa.update(row).where(*is_answered, created_it).values(status=GONE, headers=sa.null(), body=sa.null()),
+    ):
+        db.session.execute(statement.execution_options(synchronize_session=False))
 
 
 def _insert(asked: Repeatable, **values: Any) -> bool:

@@ -36,12 +36,22 @@ def get_site(caller: Caller, site_id: uuid.UUID, *, lock: bool = False) -> Site:
 
 def get_runner(caller: Caller, runner_id: uuid.UUID, *, lock: bool = False) -> AgentRunner:
     """The caller's runner; raises `NotFound` if it belongs to another account or its site is deleted."""
-    query = (
-        sa.select(AgentRunner)
-        .join(AgentRunner.site)
-        .where(AgentRunner.id == runner_id, AgentRunner.account_id == caller.account_id, Site.deleted_at.is_(None))
-    )
-    runner = db.session.scalar(locked(query, AgentRunner) if lock else query)
+    query = _own_runner(caller, runner_id)
+    return _found(db.session.scalar(locked(query, AgentRunner) if lock else query))
+
+
+def get_runner_to_delete(caller: Caller, runner_id: uuid.UUID) -> AgentRunner:
+    """Do as `get_runner`, with a lock for which those wait, too, who add a row that refers to the runner."""
+    query = _own_runner(caller, runner_id).with_for_update(of=AgentRunner)
+    return _found(db.session.scalar(query.execution_options(populate_existing=True)))
+
+
+def _own_runner(caller: Caller, runner_id: uuid.UUID) -> sa.Select[AgentRunner]:
+    own = (AgentRunner.id == runner_id, AgentRunner.account_id == caller.account_id, Site.deleted_at.is_(None))
+    return sa.select(AgentRunner).join(AgentRunner.site).where(*own)
+
+
+def _found(runner: AgentRunner | None) -> AgentRunner:
     if runner is None:
         raise no_runner()
     return runner

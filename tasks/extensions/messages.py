@@ -23,6 +23,7 @@ TASKS = {
     queue.CONNECT_FORGE_ACCOUNT: 1,
     queue.SWEEP_ALL: 0,
     queue.COLLECT_GARBAGE: 0,
+    queue.DELETE_ARTIFACTS: 0,
     queue.CHECK_PULL_REQUESTS: 0,
 }
 """The number of arguments of each task. All of them are ids of rows."""

@@ -16,12 +16,12 @@ import sqlalchemy as sa
 from app import db
 from app.console.views.diff import FIRST_BYTES
 from app.models import AgentRunner, Publication
-from app.models.states import SessionState
+from app.models.states import Scope, SessionState
 from app.services.execution.outcomes import Failure
 from app.services.preflights import preflights
 from app.services.runners import comparisons
 from app.services.sites import branches
-from tests.api.calling import created, ok, patch_of, path_of
+from tests.api.calling import Person, created, ok, patch_of, path_of
 from tests.console.test_rendering import HOSTILE, Shown
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True, scope="session")
@@ -476,6 +476,31 @@ def test_a_runner_is_renamed_archived_and_unarchived(browser, api, make_done_run
     assert "This runner is archived" in browser.page(link_of(runner))
     browser.post(link_of(runner, "/unarchive"))
     assert ok(api.get(path_of(runner)))["state"] == "DONE"
+
+
+def test_an_administrator_deletes_a_runner_for_good_after_a_question(browser, api, make_done_runner):
+    runner = make_done_runner(title="Pasted by mistake")
+    assert f'href="{link_of(runner, "/purge")}"' in browser.page(link_of(runner))
+    question = browser.page(link_of(runner, "/purge"))
+    assert "1 session," in question and "cannot be undone" in question
+    assert browser.post(link_of(runner, "/purge")).headers["Location"] == "/"
+    assert api.get(path_of(runner)).status_code == 404 and "Pasted by mistake" not in browser.page("/")
+
+
+def test_a_runner_that_is_at_work_is_not_deleted(browser, api, make_runner):
+    runner = make_runner()
+    assert link_of(runner, "/purge") not in browser.page(link_of(runner))
+    refusal = browser.post(link_of(runner, "/purge"))
+    assert refusal.status_code == 409 and "stop it" in refusal.text
+    assert ok(api.get(path_of(runner)))["state"] == "NEW"
+
+
+def test_only_administrators_are_offered_to_delete_a_runner(ada, sign_in, make_done_runner):
+    runner = make_done_runner()
+    writer = sign_in(Person(ada.user, ada.holding(Scope.WRITE)))
+    assert link_of(runner, "/purge") not in writer.page(link_of(runner))
+    assert writer.get(link_of(runner, "/purge")).status_code == 403
+    assert writer.post(link_of(runner, "/purge")).status_code == 403
 
 
 def test_a_site_that_uses_the_github_app_needs_no_token(browser, api, configure):

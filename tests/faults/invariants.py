@@ -89,14 +89,15 @@ def _check_artifacts(deployment: Deployment, runner: dict[str, Any], sessions: l
 
 def _check_stored(deployment: Deployment, connection: sa.Connection, known: set[str]) -> None:
     """Every object that a row refers to is in the store."""
-    store = _store_of(deployment)
+    store = store_of(deployment)
     for column in references.COLUMNS:
         for key in set(connection.scalars(sa.select(column).where(column.is_not(None)))) - known:
             assert store.stat(key) is not None, f"{column} refers to {key}, which is not stored"
             known.add(key)
 
 
-def _store_of(deployment: Deployment) -> artifacts.Store:
+def store_of(deployment: Deployment) -> artifacts.Store:
+    """The store of the deployment's artifacts."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in deployment.variables.items():
             patch.setenv(name, value)

@@ -194,6 +194,19 @@ def test_a_deleted_runner_ends_its_streams(api, running, worker, listen):
     assert (last.kind, last.data["error_code"]) == ("done", "agent_runner_not_found")
 
 
+def test_a_purged_runner_ends_its_streams(api, running, worker, listen):
+    runner, claim = running
+    streams = [listen(path_of(runner, "/events")), listen(session_path(runner, rest="/events"))]
+    assert [stream.status for stream in streams] == [200, 200]
+    empty(api.delete(path_of(runner)), 202)
+    worker.keep(claim)
+    empty(api.post(path_of(runner, "/purge")), 204)
+    *_, last = streams[0].messages()
+    assert (last.kind, last.data["error_code"]) == ("done", "agent_runner_not_found")
+    *_, last = streams[1].messages()
+    assert last.kind == "done", "the session had ended before"
+
+
 def test_a_client_that_reads_slowly_gets_everything_and_keeps_nobody_waiting(servers, api, running, worker, listen):
     runner, claim = running
     slow = Stream(servers[0], session_path(runner, rest="/events"), api.token, receive_buffer=4096)

@@ -30,7 +30,7 @@ from app.schemas.agent_runner_session import SessionSchema
 from app.schemas.diff import DiffFileSchema, DiffFilesQuery, RunnerDiffQuery
 from app.services.artifacts import diffs
 from app.services.publishing import base_drift, publications, sensitive
-from app.services.runners import agent_runner_sessions, agent_runners, head
+from app.services.runners import agent_runner_sessions, agent_runners, head, purging
 from app.services.runners.creation import NewRunner
 
 blp = Blueprint(
@@ -189,6 +189,24 @@ class Unarchive(MethodView):
         Its state follows from its sessions again. A runner that is not archived is returned unchanged.
         """
         return presenters.runner(agent_runners.unarchive(caller(), agent_runner_id))
+
+
+@blp.route("/<uuid:agent_runner_id>/purge")
+class Purge(MethodView):
+    @idempotent()
+    @blp.operation(
+        "purgeAgentRunner", conflict="`active_session_exists`, `pull_request_in_progress` or `commit_in_progress`"
+    )
+    @blp.response(204)
+    def post(self, agent_runner_id: uuid.UUID) -> Response:
+        """Delete an agent runner for good, with all that it has.
+
+        Its sessions, steps, events, publications, diffs and attached files go, and what others still use of these stays. Its
+        pull request and commits stay where they are. It needs the scope `admin`, and cannot be undone. It cannot be purged
+        while a session is NEW or RUNNING, or while its diff is being published.
+        """
+        purging.purge(caller(), agent_runner_id)
+        return empty(204)
 
 
 @blp.route("/<uuid:agent_runner_id>/revert")

@@ -1,4 +1,4 @@
-"""Decide what to do with a runner: stop, revert, rebase, publish, archive."""
+"""Decide what to do with a runner: stop, revert, rebase, publish, archive, purge."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import click
 from app.cli.errors import ExitStatus
 from app.cli.remote.connection import pass_client
 from app.cli.remote.output import json_option, print_json, say
-from app.cli.remote.selection import find_runner, runner_argument
+from app.cli.remote.selection import find_runner, runner_argument, short_id
 from app.client import Client
+from app.escaping import readable
 
 _POLL_SECONDS = 0.5
 _ENDED = ("DONE", "ERROR", "CANCELLED")
@@ -180,6 +181,26 @@ def archive(client: Client, given: str | None, undo: bool, as_json: bool) -> Non
     runner = find_runner(client, given)
     changed = (client.unarchive if undo else client.archive)(runner["id"])
     print_json(changed) if as_json else say("Unarchived." if undo else "Archived.")
+
+
+@click.command()
+@click.argument("given", metavar="RUNNER")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+@pass_client
+def purge(client: Client, given: str, yes: bool, as_json: bool) -> None:
+    """Delete a runner for good, with its sessions, diffs and attached files. Needs a token of an administrator.
+
+    \b
+    agent-runners purge 3f9a01bc
+    agent-runners purge 0197c1de-0000-7000-8000-000000000004 --yes
+    """
+    runner = find_runner(client, given)
+    if not yes:
+        question = f"Delete {short_id(runner['id'])}, {runner['title']}, with all that it has? This cannot be undone."
+        click.confirm(readable(question), abort=True, err=True)
+    client.purge(runner["id"])
+    print_json({"id": runner["id"]}) if as_json else say("Purged.")
 
 
 def _warn(client: Client, runner: dict[str, Any]) -> None:

@@ -75,6 +75,10 @@ class AsyncRunnerCalls(AsyncTransport):
     async def unarchive(self, runner_id: str) -> Json:
         return await self._post(f"{_runner(runner_id)}/unarchive")
 
+    async def purge(self, runner_id: str) -> None:
+        """Delete a runner for good, with its sessions, diffs and attached files. Needs the scope `admin`."""
+        await self._post(f"{_runner(runner_id)}/purge")
+
     async def upload(self, file: Path) -> str:
         """Upload a file and return the key to pass in `file_keys`. Raises OSError if it cannot be read."""
         content = await anyio.Path(file).read_bytes()

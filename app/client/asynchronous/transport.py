@@ -89,7 +89,7 @@ class AsyncTransport:
         # With the key, a call whose answer was lost can be sent again without doing the work twice.
         headers = {"Idempotency-Key": str(uuid.uuid4())}
         response = await self._call("POST", path, json=body or {}, headers=headers)
-        answer: Json = response.json()
+        answer: Json = response.json() if response.content else {}
         return answer
 
     async def _call(self, method: str, path: str, **options: Any) -> httpx.Response:

@@ -74,6 +74,10 @@ class RunnerCalls(Transport):
     def unarchive(self, runner_id: str) -> Json:
         return self._post(f"{_runner(runner_id)}/unarchive")
 
+    def purge(self, runner_id: str) -> None:
+        """Delete a runner for good, with its sessions, diffs and attached files. Needs the scope `admin`."""
+        self._post(f"{_runner(runner_id)}/purge")
+
     def upload(self, file: Path) -> str:
         """Upload a file and return the key to pass in `file_keys`. Raises OSError if it cannot be read."""
         content = file.read_bytes()

@@ -90,7 +90,7 @@ class Transport:
         # With the key, a call whose answer was lost can be sent again without doing the work twice.
         headers = {"Idempotency-Key": str(uuid.uuid4())}
         response = self._call("POST", path, json=body or {}, headers=headers)
-        answer: Json = response.json()
+        answer: Json = response.json() if response.content else {}
         return answer
 
     def _call(self, method: str, path: str, **options: Any) -> httpx.Response:

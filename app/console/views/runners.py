@@ -15,14 +15,14 @@ from app.api.v1 import events
 from app.console import conversation, forms
 from app.console.access import caller
 from app.console.blueprint import bp, page
-from app.errors import AppError, NotFound
+from app.errors import AppError, Conflict, NotFound
 from app.schemas.agent_runner import RebaseBody, RevertBody, UpdateRunnerBody
 from app.schemas.agent_runner_session import CreateSessionBody
 from app.schemas.event import ResumeHeaders
 from app.services.artifacts import diffs, uploads
 from app.services.event_streams import RunnerEvents
 from app.services.publishing import base_drift
-from app.services.runners import agent_runner_sessions, agent_runners, head, looks
+from app.services.runners import agent_runner_sessions, agent_runners, head, looks, purging
 from app.services.runners.creation import FollowUp
 from app.services.sites.forges import FORGES
 
@@ -70,6 +70,7 @@ def _about(row: Any, latest: Any) -> dict[str, Any]:
     return {
         "runner": shown,
         "latest": latest,
+        "may_purge": purging.may_purge(caller()),
         "can_open_pull_request": FORGES[row.site.forge].has_pull_requests,
         "agents": forms.agents(),
         "diff_tag": diffs.StoredDiff(row.diff_key).tag if row.diff_key else "",
@@ -170,6 +171,25 @@ def archive(runner_id: uuid.UUID) -> Response:
 @bp.post("/runners/<uuid:runner_id>/unarchive")
 def unarchive(runner_id: uuid.UUID) -> Response:
     return change(runner_id, lambda: agent_runners.unarchive(caller(), runner_id))
+
+
+@bp.get("/runners/<uuid:runner_id>/purge")
+def purge_question(runner_id: uuid.UUID) -> Response:
+    """What a purge would delete."""
+    with db.transaction(read_only=True):
+        row = purging.get(caller(), runner_id)
+        sessions = conversation.find(caller(), runner_id, 1, 1).total
+        return page("runners/purge.html", runner=presenters.runner(row), sessions=sessions)
+
+
+@bp.post("/runners/<uuid:runner_id>/purge")
+def purge(runner_id: uuid.UUID) -> Response:
+    try:
+        with db.transaction():
+            purging.purge(caller(), runner_id)
+    except Conflict as error:
+        return _show(runner_id, error)
+    return redirect(url_for("console.home"), 303)  # type: ignore[return-value]
 
 
 @bp.post("/runners/<uuid:runner_id>/rename")

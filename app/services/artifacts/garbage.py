@@ -21,7 +21,7 @@ from app import artifacts, db
 from app.config import settings
 from app.models import AgentRunner
 from app.services.accounts import storage
-from app.services.artifacts import conversations, diff_index, diffs, lfs_objects, references, uploads
+from app.services.artifacts import conversations, deletions, diff_index, diffs, lfs_objects, references, uploads
 
 log = structlog.get_logger()
 
@@ -40,10 +40,11 @@ def collect() -> int:
 
     It opens short transactions of its own. None is open during calls to the store, which may be slow.
     """
+    deleted = deletions.delete_requested()
     with db.transaction(read_only=True):
         before = storage.every_account()
     measure = _Measure()
-    deleted, found = 0, _find_unreferenced(measure)
+    found = _find_unreferenced(measure)
     while batch := list(itertools.islice(found, _AT_ONCE)):
         with db.transaction(read_only=True):
             referenced = references.find_referenced(map(diff_index.diff_key_of, batch))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import uuid
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -40,6 +42,20 @@ def find_referenced(keys: Iterable[str]) -> set[str]:
     """The subset of `keys` that rows refer to."""
     keys = list(keys)
     return {key for column in COLUMNS for key in db.session.scalars(sa.select(column).where(column.in_(keys))) if key}
+
+
+def keys_of_runner(runner_id: uuid.UUID) -> set[str]:
+    """The keys that the rows of a runner refer to."""
+    sessions = sa.select(AgentRunnerSession.id).where(AgentRunnerSession.agent_runner_id == runner_id)
+    found: set[str] = set()
+    for column in COLUMNS:
+        model: Any = column.class_
+        if model is SessionFile:
+            query = sa.select(column).where(SessionFile.session_id.in_(sessions))
+        else:
+            query = sa.select(column).where((model.id if model is AgentRunner else model.agent_runner_id) == runner_id)
+        found.update(key for key in db.session.scalars(query) if key)
+    return found
 
 
 def refuse_expired(field: str, key: str, stored: Stored) -> None:

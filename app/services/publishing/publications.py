@@ -8,13 +8,13 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from app import db, queue
-from app.errors import BadRequest, Conflict, Invalid, invalid
+from app.errors import BadRequest, Invalid, invalid
 from app.models import AgentRunner, Publication
 from app.models.states import PublicationKind, Scope
 from app.services import events, leases, lookup
 from app.services.callers import Caller
 from app.services.publishing import sensitive
-from app.services.runners.guards import refuse_archived
+from app.services.runners.guards import refuse_archived, refuse_pending_commit, refuse_pending_pull_request
 from app.services.sites import git_names, pull_request_texts, site_secrets
 from app.services.sites.forges import FORGES
 
@@ -25,9 +25,7 @@ def request_pull_request(
     """Record the request to open a pull request with the runner's diff, or to update the existing one. `refused` is what
     `sensitive.find_refused` found."""
     runner = _lock_publishable(caller, runner_id, refused)
-    if runner.pr_is_being_created:
-        message = "A pull request of this agent runner is in progress. Wait until pr_is_being_created is false."
-        raise Conflict(message, error_code="pull_request_in_progress")
+    refuse_pending_pull_request(runner)
     if not FORGES[runner.site.forge].has_pull_requests:
         message = (
             f"The site's forge is {runner.site.forge.value}, on which pull requests are not supported. Commit to a branch "
@@ -54,9 +52,7 @@ def request_commit(
 ) -> AgentRunner:
     """Record the request to commit the runner's diff to a branch. `refused` is what `sensitive.find_refused` found."""
     runner = _lock_publishable(caller, runner_id, refused)
-    if runner.merge_commit_is_being_created:
-        message = "A commit of this agent runner is in progress. Wait until merge_commit_is_being_created is false."
-        raise Conflict(message, error_code="commit_in_progress")
+    refuse_pending_commit(runner)
     fields = git_names.with_plain_branches(fields, "target_branch")
     _refuse_protected(runner, fields["target_branch"])
     runner.merge_commit_is_being_created, runner.merge_commit_error = True, None

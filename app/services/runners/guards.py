@@ -1,4 +1,5 @@
-"""Checks that operations on a runner share: it must not be archived or have an active session."""
+"""Checks that operations on a runner share: it must not be archived, have an active session, or be
+published at the moment."""
 
 from __future__ import annotations
 
@@ -19,3 +20,17 @@ def refuse_while_active(runner: AgentRunner) -> None:
             "A session of this agent runner is NEW or RUNNING. Wait until it ends, or stop it.",
             error_code="active_session_exists",
         )
+
+
+def refuse_pending_pull_request(runner: AgentRunner) -> None:
+    """Raise `Conflict` while a pull request of the runner, which is locked, is being opened or updated."""
+    if runner.pr_is_being_created:
+        message = "A pull request of this agent runner is in progress. Wait until pr_is_being_created is false."
+        raise Conflict(message, error_code="pull_request_in_progress")
+
+
+def refuse_pending_commit(runner: AgentRunner) -> None:
+    """Raise `Conflict` while the diff of the runner, which is locked, is being committed."""
+    if runner.merge_commit_is_being_created:
+        message = "A commit of this agent runner is in progress. Wait until merge_commit_is_being_created is false."
+        raise Conflict(message, error_code="commit_in_progress")

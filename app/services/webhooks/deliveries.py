@@ -104,7 +104,10 @@ def record(webhook_id: uuid.UUID, attempt: int, message: Message, answer: Answer
     Raises LeaseLost.
     """
     webhook = _held(webhook_id, attempt)
-    delivery = db.session.get_one(WebhookDelivery, message.delivery_id)
+    delivery = db.session.get(WebhookDelivery, message.delivery_id)
+    if delivery is None:
+        # The runner that it tells of was purged meanwhile.
+        return True
     delivery.tries += 1
     delivery.status, delivery.error = answer.status, answer.error
     delivery.tried_at = db.now()

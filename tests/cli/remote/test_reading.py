@@ -105,6 +105,14 @@ def test_a_runner_is_reverted_archived_and_brought_back(run: Run, client: Client
     assert client.get_runner(runner["id"])["state"] == "DONE"
 
 
+def test_a_runner_is_purged_after_a_question(run: Run, client: Client, runner: dict[str, Any]) -> None:
+    assert run("purge").status == ExitStatus.USAGE, "never the newest one by itself"
+    assert run("purge", runner["id"]).status == ExitStatus.INTERRUPTED, "nobody answers the question"
+    assert client.get_runner(runner["id"])["id"] == runner["id"]
+    assert json.loads(run("purge", runner["id"][-8:], "--yes", "--json").stdout) == {"id": runner["id"]}
+    assert run("purge", runner["id"], "--yes").status == ExitStatus.ERROR
+
+
 def test_a_runner_is_rebased(
     run: Run, client: Client, runner: dict[str, Any], when_started: Callable[..., threading.Thread]
 ) -> None:

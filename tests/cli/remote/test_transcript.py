@@ -95,6 +95,7 @@ pr --title "Make it b" & published
 commit notes & published
 commit main
 archive
+purge 00000000-0000-7000-8000-000000000000 --yes
 show 00000000-0000-7000-8000-000000000000
 hooks add shop "Fix {{{{ issue.title }}}}" --name fixes
 hooks list shop
