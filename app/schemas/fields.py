@@ -34,7 +34,11 @@ class Text(fields.String):
     default_error_messages = {"invalid": "must be text"}
 
     def __init__(self, most: int, *, least: int = 0, **kwargs: Any) -> None:
-        checks = [_refuse_nul, characters(least, most), *kwargs.pop("validate", [])]
+        given = kwargs.pop("validate", [])
+        # An empty text is blank as well, and one fault has one error.
+        checks = [_refuse_nul, characters(0 if NOT_BLANK in given else least, most), *given]
+        if least:
+            kwargs["metadata"] = {"minLength": least, **kwargs.get("metadata", {})}
         # Another pattern among the checks is more specific, and excludes NUL as well.
         pattern = {} if any(isinstance(check, Pattern) for check in checks) else {"pattern": WITHOUT_NUL}
         super().__init__(validate=checks, metadata={**pattern, **kwargs.pop("metadata", {})}, **kwargs)

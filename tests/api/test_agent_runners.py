@@ -275,6 +275,17 @@ def test_costs_are_shown_to_a_millionth(api, make_runner, worker, follow_up):
     }
 
 
+def test_a_title_has_one_line(api, make_runner):
+    runner = make_runner(title="Fix the\n  login\r\n")
+    assert runner["title"] == "Fix the login"
+    assert ok(api.patch(path_of(runner), {"title": "Fix\u2028the\tlogout"}))["title"] == "Fix the logout"
+
+
+def test_an_empty_title_has_one_error(api, make_runner):
+    refusal = refused(api.patch(path_of(make_runner()), {"title": ""}), 422, "invalid")
+    assert refusal["errors"] == {"title": ["must not be blank"]}
+
+
 def test_a_blank_title_is_refused_wherever_one_is_given(api, make_runner):
     runner = make_runner()
     for path in (path_of(runner), session_path(runner)):

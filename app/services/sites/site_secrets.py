@@ -52,8 +52,9 @@ def secrets_of(site: Site, variables: Variables | None = None, also: Iterable[st
 
 
 def title_without(secrets: Secrets, title: str) -> str:
-    """A title with its secrets redacted, cut to fit: the replacement for a secret may be longer than the secret."""
-    return secrets.redact(title)[:TITLE_CHARACTERS]
+    """A title with its secrets redacted, in one line, and cut to fit: the replacement for a secret may be longer than the
+    secret."""
+    return " ".join(secrets.redact(title).split())[:TITLE_CHARACTERS]
 
 
 def holds_secret(secrets: Secrets, key: str) -> bool:
