@@ -34,8 +34,8 @@ class Report:
 
     def write(self, path: Path) -> None:
         """Write the report so far as JSON: the machine, and one entry for each figure with its samples."""
-        told = {"size": self._size.name.lower(), "machine": _machine(), "load": self._load, "figures": self._found}
-        path.write_text(json.dumps(told, indent=1) + "\n")
+        result = {"size": self._size.name.lower(), "machine": _machine(), "load": self._load, "figures": self._found}
+        path.write_text(json.dumps(result, indent=1) + "\n")
 
 
 def _line(samples: Samples, unit: str, last: str) -> str:

@@ -22,7 +22,7 @@ def alembic_config(url: str = "") -> Config:
 
 
 def migrate(url: str) -> str:
-    """Bring the database to the newest revision. Safe to call on one that is there already.
+    """Migrate the database to the newest revision. Does nothing to one that has it already.
 
     Returns what could not be set up and what to do about it, else an empty text.
     """

@@ -20,7 +20,7 @@ def start_in_background(module: str, *, ends_with_us: bool = False) -> None:
     With `ends_with_us` its standard input ends when this worker and its processes have ended, see `end_with_worker`.
     """
     stdin = _lifetime() if ends_with_us else subprocess.DEVNULL
-    # A shell gives what it starts in the background no input, unless it is told which.
+    # A shell gives what it starts in the background no input, unless one is named.
     command = ["sh", "-c", '"$@" <&3 3<&- &', "sh", sys.executable, "-m", module]
     subprocess.run(
         ["sh", "-c", 'exec 3<&0; exec "$@"', "sh", *command], stdin=stdin, start_new_session=True, check=False

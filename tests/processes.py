@@ -26,7 +26,7 @@ def children() -> defaultdict[int, list[int]]:
     """The ids of the processes below each process, in one look at all of them."""
     found: defaultdict[int, list[int]] = defaultdict(list)
     for pid, stat in each_process("stat"):
-        # The name stands in parentheses and may contain anything. The state and the parent follow it.
+        # The name is in parentheses and may contain anything. The state and the parent follow it.
         found[int(stat.rpartition(b")")[2].split()[1])].append(pid)
     return found
 

@@ -91,7 +91,7 @@ _SWIFT = "[swift-hash]\nswift_hash_path_suffix = tests\n[storage-policy:0]\nname
 
 
 class S3Server:
-    """A server with an empty bucket, whose files lie in `folder`. It can be killed or frozen and brought back."""
+    """A server with an empty bucket, whose files lie in `folder`. It can be killed or frozen, and started again."""
 
     def __init__(self, folder: Path) -> None:
         (folder / "srv" / "d1").mkdir(parents=True)

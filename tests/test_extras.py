@@ -1,6 +1,6 @@
 """What `pip install agent-runners` brings is enough for the client and the command line, and each extra for its part.
 
-Another Python imports the part, and finds no package but those that its requirements bring.
+Another Python imports the part, and finds no package but those that its requirements name.
 """
 
 from __future__ import annotations

@@ -65,14 +65,14 @@ def test_no_secret_gets_into_a_line(
     logging.getLogger("two").error(
         "afterwards %s %s %s %s", SHAPE, KEY, "the-key-of-it-all-which-is-long-enough", "pass-word"
     )
-    told = capsys.readouterr().err
-    assert told.count("RuntimeError: [redacted] [redacted]") == 2 and "Odd([redacted])" in told
+    output = capsys.readouterr().err
+    assert output.count("RuntimeError: [redacted] [redacted]") == 2 and "Odd([redacted])" in output
     assert not [
         secret
         for secret in (SHAPE, KEY, TOKEN, "the-key-of-it-all-which-is-long-enough", "pass-word")
-        if secret in told
+        if secret in output
     ]
-    assert "afterwards [redacted] [redacted] [redacted] [redacted]" in told
+    assert "afterwards [redacted] [redacted] [redacted] [redacted]" in output
 
 
 def test_numbers_and_null_are_unchanged(
@@ -91,8 +91,8 @@ def test_what_would_not_be_seen_is_escaped(
     configure_logs(log_format)
     hidden = "\x1b]0;gotcha\x07\x9b\u202e\u2066\u200b\u2028"
     structlog.get_logger().info(f"event{hidden}", word=hidden)
-    told = capsys.readouterr().err
-    assert "event" in told and not (set(hidden) - set("]0;gotcha")) & set(told)
+    output = capsys.readouterr().err
+    assert "event" in output and not (set(hidden) - set("]0;gotcha")) & set(output)
 
 
 def test_a_secret_that_was_made_after_the_start_of_a_process_gets_into_no_line(
@@ -117,8 +117,8 @@ def test_a_terminal_gets_text_and_everything_else_json(
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
     configure_logs("auto")
     structlog.get_logger().info("event", word="here")
-    told = capsys.readouterr().err
-    assert "event" in told and told.startswith("{") is shown_as_json
+    output = capsys.readouterr().err
+    assert "event" in output and output.startswith("{") is shown_as_json
 
 
 @pytest.mark.parametrize(("level", "is_shown"), [("INFO", False), ("DEBUG", True)])
@@ -132,5 +132,5 @@ def test_celerys_line_for_each_message_is_debug_output(
     for name in ("celery.worker.strategy", "celery.app.trace", "celery.beat"):
         logging.getLogger(name).info("Task sweep.all received")
         logging.getLogger(name).error("Task sweep.all failed")
-    told = capsys.readouterr().err
-    assert ("received" in told) is is_shown and "failed" in told
+    output = capsys.readouterr().err
+    assert ("received" in output) is is_shown and "failed" in output

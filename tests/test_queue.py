@@ -62,9 +62,9 @@ def test_an_unavailable_broker_is_not_tried_for_every_message(socket: Path) -> N
         for _ in range(100):
             enqueue()
         seconds = time.monotonic() - began
-    told = [line["event"] for line in lines]
-    assert set(told) == {"broker_unavailable"}
-    assert len(told) <= 1 + seconds / queue.BACKOFF_SECONDS
+    reported = [line["event"] for line in lines]
+    assert set(reported) == {"broker_unavailable"}
+    assert len(reported) <= 1 + seconds / queue.BACKOFF_SECONDS
 
 
 def test_messages_and_revokes_reach_a_broker_that_is_back(socket: Path) -> None:
@@ -82,5 +82,5 @@ def test_messages_and_revokes_reach_a_broker_that_is_back(socket: Path) -> None:
         wait_for("the subscription", lambda: listener.get_message(timeout=1))
         task_id = str(uuid.uuid4())
         queue.revoke(task_id)
-        told = wait_for("the revoke", lambda: listener.get_message(ignore_subscribe_messages=True, timeout=1))
-        assert task_id in base64.b64decode(json.loads(told["data"])["body"]).decode()
+        message = wait_for("the revoke", lambda: listener.get_message(ignore_subscribe_messages=True, timeout=1))
+        assert task_id in base64.b64decode(json.loads(message["data"])["body"]).decode()

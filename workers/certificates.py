@@ -11,7 +11,7 @@ import certifi
 def trusted() -> ssl.SSLContext:
     """Trusts the authorities in `SSL_CERT_FILE` or `SSL_CERT_DIR` if that is set, else those that browsers trust.
 
-    httpx does the same, but importing it brings the modules of its command line into every session worker. It takes
+    httpx does the same, but importing it loads the modules of its command line in every session worker. It takes
     a while to read the certificates.
     """
     if file := os.environ.get("SSL_CERT_FILE"):

@@ -88,7 +88,7 @@ class Conversation:
 class BoundSecret:
     """A secret that only one host gets: in a header of the requests that the agent makes to a URL of the gateway.
 
-    The agent has the variables `name`, a placeholder, and `name`_URL. `prefix` stands in front of `value` in the header.
+    The agent has the variables `name`, a placeholder, and `name`_URL. `prefix` comes before `value` in the header.
     """
 
     name: str

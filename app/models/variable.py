@@ -43,7 +43,7 @@ class Variable(Updated, Base):
     host: Mapped[str | None] = mapped_column(String(255))
     """The only host that gets the value, as `host` or `host:port`. None: the commands get it."""
     header: Mapped[str | None] = mapped_column(String(200))
-    """The header that the host gets it in, and what stands in front of it there: `Authorization: Bearer`."""
+    """The header that the host gets it in, and its prefix there: `Authorization: Bearer`."""
     fingerprint: Mapped[str] = mapped_column(String(16))
     """Shows whether the value is another one, and reveals nothing else about it."""
     version: Mapped[int] = mapped_column(default=1)

@@ -338,7 +338,7 @@ FIELDS = {
     "UpdateVariableBody.stage": "Which commands get the variable: `setup`, `agent` (the default), or `both`.",
     "VariableSchema.stage": "Which commands get the variable.",
     "UpdateVariableBody.host": "The only host that gets the secret, over HTTPS: `host` or `host:port`. The agent gets a placeholder, and in NAME_URL a URL that leads to the host. Null: the commands get the value.",
-    "UpdateVariableBody.header": "The header that the host gets the secret in, and what stands in front of it there. Null: `Authorization: Bearer`.",
+    "UpdateVariableBody.header": "The header that the host gets the secret in, and its prefix there. Null: `Authorization: Bearer`.",
     "VariableSchema.host": "The only host that gets the secret. Null: the commands get it.",
     "VariableSchema.header": "The header that the host gets the secret in. Null: `Authorization: Bearer`.",
     "VariableSchema.fingerprint": "Changes with the value, and reveals nothing else about it.",

@@ -60,7 +60,7 @@ class PartOfFile:
 
 
 class Outlet:
-    """Sends as much as the connection takes, and keeps the rest for the server's loop, which is told of it.
+    """Sends as much as the connection takes, and keeps the rest for the server's loop, which is notified.
 
     It has the methods of a socket that gunicorn calls. Threads write, the loop flushes.
     """

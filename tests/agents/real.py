@@ -56,7 +56,7 @@ ROWS = {
 }
 # What the program of an agent cannot do, and why.
 CANNOT = {
-    ("mini-swe-agent", "resume"): "it has no sessions, and is told of them in words",
+    ("mini-swe-agent", "resume"): "it has no sessions, and gets them in words",
 }
 # These pass all tests in CI. The others pass a few there, and all with --full.
 ALWAYS = ("codex", "claude")

@@ -127,8 +127,8 @@ def test_the_files_of_a_diff_are_listed(api, of_all_kinds):
     answer = api.get(path_of(of_all_kinds, "/diff/files"))
     files = ok(answer)
     assert answer.headers["Total"] == "5" and 'rel="last"' in answer.headers["Link"]
-    told = [[file[name] for name in ("path", "old_path", "status", "old_mode", "new_mode")] for file in files]
-    assert told == [
+    listed = [[file[name] for name in ("path", "old_path", "status", "old_mode", "new_mode")] for file in files]
+    assert listed == [
         ["i.png", None, "added", None, "100644"],
         ["run.sh", None, "modified", "100644", "100755"],
         ["new name", "old", "renamed", None, None],

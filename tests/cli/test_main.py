@@ -74,7 +74,7 @@ def test_an_empty_folder_is_not_taken_for_the_store_that_the_database_refers_to(
     assert run(folder, "migrate").returncode == 0
     marker = next(store.iterdir())
     with contextlib.closing(sqlite3.connect(folder / "data" / "agent-runners.db")) as database, database:
-        # SQLite asks for the session that uses the file only where it is told to.
+        # SQLite asks for the session that uses the file only where it is asked to.
         database.execute(
             "INSERT INTO session_files (id, session_id, file_key, created_at) VALUES (?, ?, 'a/b', '2026-01-01')",
             ("0" * 32, "0" * 32),

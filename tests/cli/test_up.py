@@ -16,7 +16,7 @@ from tests.ports import free_port
 from tests.program import Started
 from tests.workers.engine import needs_bubblewrap
 
-# Stands in for a worker: notes when it starts, whether the broker answers then, and how it ends.
+# Takes the place of a worker: notes when it starts, whether the broker answers then, and how it ends.
 WORKER = """
 import pathlib, signal, sys, time
 folder, name, seconds = pathlib.Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
@@ -65,8 +65,8 @@ class Up:
             wait_for("the first interrupt", lambda: "stopping" in self.log, seconds=300)
         except AssertionError as late:
             state = Path(f"/proc/{self.process.pid}/status")
-            told = state.read_text() if state.exists() else f"It ended with {self.process.poll()}."
-            raise AssertionError(f"{late}\n{self.log}\n{told}") from None
+            ended_with = state.read_text() if state.exists() else f"It ended with {self.process.poll()}."
+            raise AssertionError(f"{late}\n{self.log}\n{ended_with}") from None
 
     def kill(self) -> None:
         for process in self.children:

@@ -1,4 +1,4 @@
-"""An agent that needs no model: it speaks ACP, and writes what it is told into `notes.txt`.
+"""An agent that needs no model: it speaks ACP, and writes its prompt into `notes.txt`.
 
 A prompt that ends with a question, such as `Plus or minus?`, it asks back by the tool `ask`, with its words before and
 after `or` as choices. The last line of any other prompt it adds to the file.

@@ -78,7 +78,7 @@ def test_another_host_continues_a_runner_and_fetches_new_sites_ahead(deployment:
     try:
         deployment.follow_up(runner, "test \"$(tail -n 1 story.txt)\" = upon && echo 'a time' >> story.txt")
         second = deployment.ended(runner)
-        # The worker fetches what is known when it starts. Of a later site it is told, if that is not local. The fetch has a
+        # The worker fetches what is known when it starts. It is notified of a later site, if that is not local. The fetch has a
         # low priority.
         wait_for("the fetches of its start", lambda: (mirrors / f"{site['id']}.refreshed").exists(), 200)
         hosted = forge.make_repository("ada", f"ahead-{deployment.url.rpartition(':')[2]}", {"a.txt": "a\n"})

@@ -37,7 +37,7 @@ class AtWork:
         return [parent, *parent.children()]
 
     def freeze(self) -> None:
-        """Stop the worker, and on SQLite not amid a write, as nobody else could write until it goes on."""
+        """Stop the worker, and on SQLite not within a write, as nobody else could write until it goes on."""
         self._signal(signal.SIGSTOP)
         while _is_locked(self.database_url):
             self.thaw()
@@ -53,7 +53,7 @@ class AtWork:
 
 
 def _is_locked(database_url: str) -> bool:
-    """Whether somebody is amid a write to a SQLite database for longer than a write takes."""
+    """Whether somebody is writing to a SQLite database for longer than a write takes."""
     url = sa.make_url(database_url)
     if url.get_backend_name() != "sqlite":
         return False
@@ -95,7 +95,7 @@ def _open_files(pid: int, *descriptors: str) -> set[str]:
 def agents_of(deployment: Deployment) -> dict[int, str]:
     """Every process that an attempt of the deployment started, its supervisor included, with its command.
 
-    What empties the trash of a host is none: it works at its leisure, for minutes where there is much to delete.
+    What empties the trash of a host is none: it works in the background, for minutes where there is much to delete.
     """
     ours = set(_workers_of(deployment))
     found = {}
@@ -123,12 +123,12 @@ def _how(pid: int) -> str:
         process = psutil.Process(pid)
         line = " < ".join(f"{each.pid} {each.name()}" for each in [process, *process.parents()])
         age = time.time() - process.create_time()
-        return f"{process.status()}, {age:.0f} s old, stands in {process.cwd()}, {line}"
+        return f"{process.status()}, {age:.0f} s old, in {process.cwd()}, {line}"
     return "gone meanwhile"
 
 
 def zombies_of(deployment: Deployment) -> list[int]:
-    """The processes of pools that ended and that nobody has buried."""
+    """The processes of pools that are zombies."""
     found = []
     for pid in _workers_of(deployment):
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -145,7 +145,7 @@ def _workers_of(deployment: Deployment) -> Iterator[int]:
 
 
 def _traces(pid: int) -> Iterator[str]:
-    """What ties a process to a folder beside what it was told: where it stands, and what it was given to read.
+    """What ties a process to a folder beside its arguments: its working directory, and its standard input.
 
     The last is a file in the deployment's folder for temporary ones, also where a sandbox hides all the rest.
     """

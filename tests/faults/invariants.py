@@ -133,9 +133,9 @@ def _check_attempts(deployment: Deployment, runner_id: Any, session_id: Any, row
     claimed = [row.attempt for row in rows if row.kind == events.STATE and row.payload["state"] == SessionState.RUNNING]
     assert claimed == list(range(1, len(claimed) + 1)), f"attempts of session {session_id}: {claimed}"
     ends = [row for row in rows if row.kind == events.STATE and row.payload["state"] in FINAL]
-    told = [row.payload["state"] for row in ends if not row.payload.get("work_saved")]
+    ended_as = [row.payload["state"] for row in ends if not row.payload.get("work_saved")]
     shown = deployment.session({"id": runner_id}, str(session_id))
-    assert told == [shown["state"]], f"session {session_id} ended more than once: {told}"
+    assert ended_as == [shown["state"]], f"session {session_id} ended more than once: {ended_as}"
     assert shown["attempt"] == len(claimed), f"session {session_id} shows attempt {shown['attempt']} of {claimed}"
     current = [row for row in rows if row.kind == events.STEP and row.attempt == shown["attempt"]]
     assert [step["id"] for step in shown["steps"]] == [str(row.id) for row in current], f"steps of {session_id}"

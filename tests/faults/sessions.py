@@ -34,7 +34,7 @@ def start(deployment: Deployment, name: str, prompt: str) -> dict[str, Any]:
 
 
 def held_back(deployment: Deployment, name: str, count: int) -> tuple[list[dict[str, Any]], Path]:
-    """Sessions that end once the file that is told of exists."""
+    """Sessions that end once the named file exists."""
     mark = deployment.folder / f"mark-{uuid.uuid4().hex}"
     site = deployment.make_site(deployment.make_repository({"a.txt": "a\n"}, name), name=name)
     script = f"until test -e {mark}; do sleep 0.2; done; echo done > a.txt"

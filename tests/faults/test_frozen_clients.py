@@ -1,4 +1,4 @@
-"""A process that is frozen amid a transaction holds its locks no longer than the database lets it."""
+"""A process that is frozen within a transaction holds its locks no longer than the database lets it."""
 
 from __future__ import annotations
 

@@ -55,17 +55,17 @@ def race(session_id: uuid.UUID, threads: concurrent.futures.ThreadPoolExecutor) 
     was_stopped, was_finished = stopped.result(timeout=60), finished.result(timeout=60)
 
     session = read(session_id)
-    assert was_stopped != was_finished, "one of them came first, and the other was told so"
+    assert was_stopped != was_finished, "one of them came first, and the answer to the other says so"
     assert session.state == (SessionState.CANCELLED if was_stopped else SessionState.DONE)
     assert session.result_diff_key is not None and session.work_saved_at is not None, "the work is kept either way"
     assert store().stat(session.result_diff_key) is not None
     with db.transaction(read_only=True):
         runner = db.session.get_one(AgentRunner, runner_id)
-        told = db.session.scalars(
+        payloads = db.session.scalars(
             sa.select(Event.payload).where(Event.session_id == session_id, Event.kind == events.STATE)
         )
         ends = [
-            each["state"] for each in told if not each.get("work_saved") and each["state"] not in ("NEW", "RUNNING")
+            each["state"] for each in payloads if not each.get("work_saved") and each["state"] not in ("NEW", "RUNNING")
         ]
     assert ends == [session.state.value]
     assert runner.head_session_id == (session_id if was_finished else None)

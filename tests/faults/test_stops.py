@@ -161,7 +161,7 @@ def at_its_agent(deployment: Deployment, name: str) -> Iterator[dict[str, Any]]:
 
 @contextlib.contextmanager
 def having_its_diff_made(deployment: Deployment, name: str) -> Iterator[dict[str, Any]]:
-    """Git has much to do, and is stopped amid it."""
+    """Git has much to do, and is stopped meanwhile."""
     mark = deployment.folder / f"mark-{uuid.uuid4().hex}"
     runner = start(deployment, name, f"echo kept > a.txt; mkdir new; cd new; seq 8000 | split -l 1 -a 5; touch {mark}")
 
@@ -173,7 +173,7 @@ def having_its_diff_made(deployment: Deployment, name: str) -> Iterator[dict[str
                     process = psutil.Process(pid)
                     if process.name() == "git" and "add" in process.cmdline():
                         process.suspend()
-                        # One that has ended and that nobody has buried takes the signal too.
+                        # A zombie takes the signal too.
                         return process.status() == psutil.STATUS_STOPPED
         return False
 
@@ -184,7 +184,7 @@ def having_its_diff_made(deployment: Deployment, name: str) -> Iterator[dict[str
 
 @dataclass(frozen=True)
 class State:
-    """How to bring a session there, and a line of the work that is kept of it."""
+    """How a session gets there, and a line of the work that is kept of it."""
 
     reach: Callable[[Deployment, str], AbstractContextManager[dict[str, Any]]]
     work: str | None

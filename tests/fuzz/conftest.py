@@ -205,9 +205,9 @@ def description(app: Flask, api: Api, world: World, database_url: str, configure
         "cache": {"enabled": False},
         "analysis": {"constants": {"enabled": False}},
         "checks": {
-            # `test_openapi.takes_what_it_describes` stands in for it.
+            # `test_openapi.takes_what_it_describes` replaces it.
             "positive_data_acceptance": {"enabled": False},
-            # It cannot repeat a request inside the process; `test_every_operation_wants_a_token` stands in for it.
+            # It cannot repeat a request inside the process; `test_every_operation_wants_a_token` replaces it.
             "ignored_auth": {"enabled": False},
         },
         "operations": [

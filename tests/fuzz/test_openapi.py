@@ -117,7 +117,7 @@ def _report(texts: object) -> str:
 
 
 def test_every_operation_wants_a_token(description: OpenApiSchema, api: Api, world: World) -> None:
-    """Stands in for the check `ignored_auth`."""
+    """Replaces the check `ignored_auth`."""
     asked = 0
     for result in description.get_all_operations():
         operation = result.ok()

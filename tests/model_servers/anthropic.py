@@ -64,10 +64,10 @@ def events(body: dict[str, Any], reply: Reply) -> Iterator[dict[str, Any]]:
 
 def whole(body: dict[str, Any], reply: Reply) -> dict[str, Any]:
     """The reply in one piece, as Claude Code asks for where a stream broke off."""
-    told = list(events(body, reply))
-    block, delta = told[1]["content_block"], told[2]["delta"]
+    sent = list(events(body, reply))
+    block, delta = sent[1]["content_block"], sent[2]["delta"]
     filled = {"input": json.loads(delta["partial_json"])} if reply.call else {"text": delta["text"]}
-    message, end = told[0]["message"], told[-2]
+    message, end = sent[0]["message"], sent[-2]
     usage = {**message["usage"], **end["usage"]}
     return {**message, **end["delta"], "content": [{**block, **filled}], "usage": usage}
 

@@ -51,7 +51,7 @@ def events(body: dict[str, Any], reply: Reply) -> Iterator[dict[str, Any]]:
         "total_tokens": given + produced,
     }
     response = {"id": f"resp_{uuid.uuid4().hex}", "object": "response", "model": body["model"], "output": []}
-    told: list[dict[str, Any]] = [
+    payloads: list[dict[str, Any]] = [
         {"type": "response.created", "response": {**response, "status": "in_progress"}},
         {"type": "response.output_item.added", "output_index": 0, "item": {**item, "status": "in_progress"}},
         {"type": "response.output_item.done", "output_index": 0, "item": item},
@@ -60,7 +60,7 @@ def events(body: dict[str, Any], reply: Reply) -> Iterator[dict[str, Any]]:
             "response": {**response, "status": "completed", "output": [item], "usage": usage},
         },
     ]
-    for number, event in enumerate(told):
+    for number, event in enumerate(payloads):
         yield {**event, "sequence_number": number}
 
 

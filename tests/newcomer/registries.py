@@ -1,6 +1,6 @@
 """How this machine reaches its package registries, to be passed on to a machine that a test makes.
 
-No registry is named here. What pip and curl were told on this machine is looked up: proxies, certificates, indexes.
+No registry is named here. What pip and curl use on this machine is looked up: proxies, certificates, indexes.
 """
 
 from __future__ import annotations

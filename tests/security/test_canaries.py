@@ -128,14 +128,14 @@ def test_an_agent_that_looks_everywhere_finds_no_secret(planted: Planted) -> Non
     assert "FOUND" not in diff
     deployment.call("POST", f"/agent_runners/{runner['id']}/pull_request", json={})
     assert deployment.published(runner)["pr_error"] is None
-    told = {
+    outputs = {
         "steps": str(session["steps"]),
         "session": str(deployment.session(runner)),
         "diff": diff,
         "pull request": str(forge.pulls(repository.full_name)),
         **{f"log of {name}": deployment.log(name) for name in deployment.processes},
     }
-    for where, text in told.items():
+    for where, text in outputs.items():
         for secret in planted.everything:
             assert secret not in text and secret[::-1] not in text, where
 

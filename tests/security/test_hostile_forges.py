@@ -120,8 +120,8 @@ def test_an_answer_that_is_nested_too_deep_is_no_error_of_ours(kind: str, status
 
 
 def test_what_a_forge_says_is_shortened() -> None:
-    told = {"message": "x" * 50_000, "errors": [{"message": "y" * 1_000}] * 90}
-    with serving(lambda target: [answer(told, status=422)]) as server:
+    long_error = {"message": "x" * 50_000, "errors": [{"message": "y" * 1_000}] * 90}
+    with serving(lambda target: [answer(long_error, status=422)]) as server:
         assert "xxx" in refused(lambda: forge_at(server).get_pull_request(1)).message
 
 

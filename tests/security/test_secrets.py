@@ -82,7 +82,7 @@ def leaky(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="module")
 def flagged(leaky: Leaky) -> dict[str, Any]:
-    """A runner whose session told everything and came to a good end."""
+    """A runner whose session printed every secret and was done."""
     runner = leaky.deployment.run(leaky.site, "python3 leak.py held; echo more > more.txt", agent="scripted")
     session = leaky.deployment.ended(runner)
     assert session["state"] == "DONE", session["failure"]

@@ -19,7 +19,7 @@ def test_every_event_is_said_in_words_with_a_link(form: WebhookFormat) -> None:
     for event in WebhookEvent:
         message = json.dumps(render(form, event, data, LINK))
         assert "Add a health endpoint." in message and "The key is refused." in message and LINK in message
-        assert event.value not in message, "a person is not told a code"
+        assert event.value not in message, "a person does not read codes"
 
 
 @pytest.mark.parametrize("form", CHATS)

@@ -41,7 +41,7 @@ _ON_DATA_CENTER = {"pull_request": "pr:from_ref_updated", "issue_comment": "pr:c
 _ON_GITLAB = {"pull_request": "Merge Request Hook", "issue_comment": "Note Hook", "issues": "Issue Hook"}
 
 
-class Told:
+class PullRequestDeliveries:
     """A runner with a pull request, and the webhook by which its forge tells what happens to it."""
 
     number = 1
@@ -97,7 +97,7 @@ def record_of(delivery_id: uuid.UUID) -> ForgeDelivery:
         return db.session.get_one(ForgeDelivery, delivery_id)
 
 
-class Talk(Told):
+class Talk(PullRequestDeliveries):
     """A pull request that people write about."""
 
     def __init__(self, work: Opened, kind: Forge = Forge.GITHUB, **fields: Any) -> None:

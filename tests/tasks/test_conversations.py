@@ -1,4 +1,4 @@
-"""A follow-up goes on with the conversation of the session before, on any worker, or is told of it in words."""
+"""A follow-up goes on with the conversation of the session before, on any worker, or gets it in words."""
 
 from __future__ import annotations
 
@@ -116,10 +116,10 @@ def test_a_retry_goes_on_from_where_the_original_did(begin: Callable[..., uuid.U
 def test_work_that_is_not_in_the_files_is_told_in_words(begin: Callable[..., uuid.UUID]) -> None:
     first = begin("echo blue > ~/.agent-runners/session/colour; echo changed > a.txt; exit 3")
     assert read(first).state == SessionState.ERROR and read(first).native_session_id == "mine"
-    second = follow(first, "cat > told")
+    second = follow(first, "cat > received")
     assert "not in the files" in str(message_of(second, IN_WORDS))
-    told = _added_by(second)
-    assert "failed (agent_failed). Its changes were not kept" in told and "> echo blue" in told
+    received = _added_by(second)
+    assert "failed (agent_failed). Its changes were not kept" in received and "> echo blue" in received
 
 
 @pytest.mark.parametrize("damage", ["lost", "damaged"])
@@ -129,17 +129,17 @@ def test_a_conversation_that_is_lost_is_told_in_words(begin: Callable[..., uuid.
     artifacts.store().delete(key)
     if damage == "damaged":
         artifacts.store().put(key, [b"something else"])
-    second = follow(first, "cat > told; ls -A ~/.agent-runners/session | sed s/^/left-/ > seen")
+    second = follow(first, "cat > received; ls -A ~/.agent-runners/session | sed s/^/left-/ > seen")
     assert "artifact store" in str(message_of(second, IN_WORDS))
     assert "> It is blue." in _added_by(second) and "left-colour" not in _added_by(second)
 
 
 def test_another_agent_is_told_in_words_only_if_it_takes_any(begin: Callable[..., uuid.UUID]) -> None:
     first = begin("echo changed > a.txt")
-    second = follow(first, "cat > told", agent="shell")
-    assert read(second).state == SessionState.DONE and "told" in _added_by(second)
+    second = follow(first, "cat > received", agent="shell")
+    assert read(second).state == SessionState.DONE and "received" in _added_by(second)
     assert message_of(second, IN_WORDS) is None
-    third = follow(second, "cat > told", agent="scripted")
+    third = follow(second, "cat > received", agent="scripted")
     assert message_of(third, IN_WORDS) == "The session before was one of shell."
     assert _added_by(third).count("A session with") == 2
 

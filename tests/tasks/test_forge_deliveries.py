@@ -20,7 +20,7 @@ from tasks.pull_request_facts import get_facts
 from tests.asking import new_session
 from tests.demo.forge import DemoForge
 from tests.tasks.pull_request import Opened
-from tests.tasks.talk import NUMBER, Told, record_of
+from tests.tasks.talk import NUMBER, PullRequestDeliveries, record_of
 
 
 @pytest.fixture
@@ -32,87 +32,87 @@ def work(ask: Callable[..., uuid.UUID], configure: Callable[..., None], forge: D
 @pytest.mark.parametrize("kind", [kind for kind in Forge if kind != Forge.NONE])
 def test_the_state_follows_a_merge(ask, configure, forge: DemoForge, kind: Forge) -> None:
     configure(ALLOW_HTTP="true", ALLOW_PRIVATE_ADDRESSES="true")
-    told = Told(Opened(forge, ask("true"), kind), kind)
-    assert told.follow(told.deliver()) == PullRequestState.OPEN
-    told.work.merge()
-    assert told.follow(told.deliver()) == PullRequestState.MERGED
-    assert told.work.runner.state == RunnerState.DONE
+    followed = PullRequestDeliveries(Opened(forge, ask("true"), kind), kind)
+    assert followed.follow(followed.deliver()) == PullRequestState.OPEN
+    followed.work.merge()
+    assert followed.follow(followed.deliver()) == PullRequestState.MERGED
+    assert followed.work.runner.state == RunnerState.DONE
 
 
 def test_what_bitbucket_delivers_of_other_things_is_ignored(ask, configure, forge: DemoForge) -> None:
     configure(ALLOW_HTTP="true", ALLOW_PRIVATE_ADDRESSES="true")
-    told = Told(Opened(forge, ask("true"), Forge.BITBUCKET), Forge.BITBUCKET)
+    followed = PullRequestDeliveries(Opened(forge, ask("true"), Forge.BITBUCKET), Forge.BITBUCKET)
     comment = {"comment": {"id": 1, "content": {"raw": "@agent-runners go on"}}}
     for event in ("repo:push", "pullrequest:comment_deleted", "pullrequest:comment_updated", ""):
-        assert told.receive(event, {**NUMBER, **comment}) is None
+        assert followed.receive(event, {**NUMBER, **comment}) is None
     for wrong in ({"comment": {"id": "1", "content": {"raw": ""}}}, {"comment": {"id": 1, "content": None}}, {}):
-        assert told.receive("pullrequest:comment_created", {**NUMBER, **wrong}) is None
+        assert followed.receive("pullrequest:comment_created", {**NUMBER, **wrong}) is None
 
 
 def test_deliveries_in_any_order_and_number_lead_to_what_the_forge_shows(work: Opened) -> None:
-    told = Told(work)
-    told.work.edit("closed")
-    closed = told.deliver("closed")
-    assert [told.deliver("closed") for _ in range(2)] == [closed, closed]
-    told.work.edit("open")
-    opened = told.deliver("reopened")
-    assert told.follow(opened, closed) == PullRequestState.OPEN
-    told.work.edit("closed")
-    assert told.follow(told.deliver()) == PullRequestState.CLOSED
-    told.work.edit("open")
-    again = told.deliver()
-    assert told.follow(again) == PullRequestState.OPEN
+    followed = PullRequestDeliveries(work)
+    followed.work.edit("closed")
+    closed = followed.deliver("closed")
+    assert [followed.deliver("closed") for _ in range(2)] == [closed, closed]
+    followed.work.edit("open")
+    opened = followed.deliver("reopened")
+    assert followed.follow(opened, closed) == PullRequestState.OPEN
+    followed.work.edit("closed")
+    assert followed.follow(followed.deliver()) == PullRequestState.CLOSED
+    followed.work.edit("open")
+    again = followed.deliver()
+    assert followed.follow(again) == PullRequestState.OPEN
     before = record_of(again).attempt
     follow_forge(str(again))
     assert record_of(again).attempt == before, "it is done"
 
 
 def test_what_was_read_before_something_newer_is_not_recorded(work: Opened) -> None:
-    told = Told(work)
+    followed = PullRequestDeliveries(work)
     with db.transaction():
-        slow = deliveries.claim(told.deliver())
+        slow = deliveries.claim(followed.deliver())
     assert slow is not None
     read_by_slow = get_facts(slow.check.site, 1)
-    told.work.edit("closed")
-    assert told.follow(told.deliver()) == PullRequestState.CLOSED
+    followed.work.edit("closed")
+    assert followed.follow(followed.deliver()) == PullRequestState.CLOSED
     with db.transaction():
         deliveries.succeed(slow, read_by_slow)
     assert work.runner.pr_state == PullRequestState.CLOSED
 
 
 def test_a_merge_archives_the_runner_where_the_site_says_so(work: Opened) -> None:
-    told = Told(work, archive_merged=True)
-    told.work.edit("closed")
-    told.follow(told.deliver())
+    followed = PullRequestDeliveries(work, archive_merged=True)
+    followed.work.edit("closed")
+    followed.follow(followed.deliver())
     assert work.runner.state == RunnerState.DONE, "it was not merged"
-    told.work.edit("open")
+    followed.work.edit("open")
     work.merge()
     with db.transaction():
         new_session(work.ada, work.runner.id, "true", agent="shell")
-    assert told.follow(told.deliver()) == PullRequestState.MERGED
+    assert followed.follow(followed.deliver()) == PullRequestState.MERGED
     assert work.runner.state == RunnerState.NEW, "it is at work"
     with db.transaction():
         agent_runner_sessions.stop_active(work.ada, work.runner.id)
-    told.follow(told.deliver())
+    followed.follow(followed.deliver())
     assert work.runner.state == RunnerState.ARCHIVED
 
 
 def test_a_forge_that_does_not_answer_is_asked_again(work: Opened) -> None:
-    told = Told(work)
+    followed = PullRequestDeliveries(work)
     work.merge()
-    delivery = told.deliver()
+    delivery = followed.deliver()
     work.forge.set_faults(down=60)
     follow_forge(str(delivery))
     failed = record_of(delivery)
     assert (failed.state, failed.lease_expires_at) == (ForgeDeliveryState.PENDING, None)
     assert failed.next_dispatch_at is not None
     work.forge.down(0)
-    assert told.follow(delivery) == PullRequestState.MERGED
+    assert followed.follow(delivery) == PullRequestState.MERGED
 
 
 def test_a_refused_token_ends_the_delivery_with_the_reason(work: Opened) -> None:
-    told = Told(work)
-    delivery = told.deliver()
+    followed = PullRequestDeliveries(work)
+    delivery = followed.deliver()
     work.forge.revoke()
     try:
         follow_forge(str(delivery))
@@ -123,8 +123,8 @@ def test_a_refused_token_ends_the_delivery_with_the_reason(work: Opened) -> None
 
 
 def test_a_delivery_whose_worker_was_lost_is_dispatched_again(work: Opened) -> None:
-    told = Told(work)
-    delivery = told.deliver()
+    followed = PullRequestDeliveries(work)
+    delivery = followed.deliver()
     for lost in range(1, 4):
         with db.transaction():
             assert deliveries.claim(delivery) is not None
@@ -140,29 +140,29 @@ def test_a_delivery_whose_worker_was_lost_is_dispatched_again(work: Opened) -> N
 
 
 def test_one_account_holds_few_workers(work: Opened) -> None:
-    told = Told(work)
+    followed = PullRequestDeliveries(work)
     is_claimed = []
     share = settings().max_account_control_tasks
     for _ in range(share + 1):
         # Before it is claimed, another one would be the same.
-        delivery_id = told.deliver()
+        delivery_id = followed.deliver()
         with db.transaction():
             is_claimed.append(deliveries.claim(delivery_id) is not None)
     assert is_claimed == [True] * share + [False]
 
 
 def test_a_publication_in_progress_has_the_last_word(work: Opened) -> None:
-    told = Told(work)
-    told.work.edit("closed")
+    followed = PullRequestDeliveries(work)
+    followed.work.edit("closed")
     with db.transaction():
         db.session.execute(sa.update(AgentRunner).values(pr_is_being_created=True))
-    assert told.follow(told.deliver()) == PullRequestState.OPEN
+    assert followed.follow(followed.deliver()) == PullRequestState.OPEN
 
 
 def test_old_deliveries_are_forgotten_and_a_deleted_webhook_leaves_none(work: Opened) -> None:
-    told = Told(work)
-    told.follow(told.deliver())
-    pending = told.deliver()
+    followed = PullRequestDeliveries(work)
+    followed.follow(followed.deliver())
+    pending = followed.deliver()
     with db.transaction():
         db.session.execute(sa.update(ForgeDelivery).values(created_at=db.now(-deliveries.KEPT_SECONDS - 1)))
         deliveries.forget_old()

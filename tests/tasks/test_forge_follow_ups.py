@@ -34,9 +34,9 @@ def talk(ask: Callable[..., uuid.UUID], configure: Callable[..., None], forge: D
 def test_a_review_becomes_one_follow_up_whose_commit_and_answer_are_on_the_same_pull_request(talk: Talk) -> None:
     before = talk.work.head_sha
     remark, other = ({"body": text, **PLACE} for text in ("Write two.", "@agent-runners and say so."))
-    told = talk.deliver_review(discussions.review(talk.repository, 1, "bob", "", remark, other))
-    assert told[0] is None, "it mentions nobody"
-    review = told[1]
+    delivered = talk.deliver_review(discussions.review(talk.repository, 1, "bob", "", remark, other))
+    assert delivered[0] is None, "it mentions nobody"
+    review = delivered[1]
     again = talk.deliver_review(discussions.entries(talk.repository, 1)[0])
     assert talk.read(review) == ForgeDeliveryState.STARTED and again[1] == review
     prompt = talk.session(review).prompt

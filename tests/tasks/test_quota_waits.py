@@ -90,12 +90,12 @@ def test_another_agent_goes_on_and_what_follows_says_which(
     assert done.taken_over_by == {"agent": "shell", "model": "gpt-5"}
     made_by = co_authors.trailers([done], done.user, People(Site(repo_url="https://example.org/a.git"))).splitlines()
     assert [line.partition(" <")[0] for line in made_by] == ["Co-authored-by: scripted", "Co-authored-by: shell"]
-    later = read(follow(session_id, "cat > told"))
+    later = read(follow(session_id, "cat > received"))
     assert (later.agent, later.taken_over_by) == ("scripted", None)
     assert "shell took over in the session before." in str(message_of(later.id, IN_WORDS))
     assert later.result_diff_key
-    told = b"".join(artifacts.store().read(later.result_diff_key))
-    assert b"A session with scripted, which shell took over, was done." in told
+    received = b"".join(artifacts.store().read(later.result_diff_key))
+    assert b"A session with scripted, which shell took over, was done." in received
 
 
 def test_the_key_of_a_team_is_used_and_no_key_is_seen(

@@ -266,8 +266,8 @@ def test_each_stage_gets_its_own_variables_and_no_secret_is_stored(ask, tmp_path
     assert session.state == SessionState.DONE, session.failure
     assert session.contains_secret and session.result == "[redacted], development"
     with db.transaction(read_only=True):
-        told = str([event.payload for event in db.session.scalars(sa.select(Event))])
-    assert "[redacted]" in told and "only-for-setup" not in told and "key-of-the-account" not in told
+        recorded = str([event.payload for event in db.session.scalars(sa.select(Event))])
+    assert "[redacted]" in recorded and "only-for-setup" not in recorded and "key-of-the-account" not in recorded
 
 
 def test_a_first_session_starts_with_the_diff_of_its_runner(ask) -> None:

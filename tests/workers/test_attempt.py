@@ -182,18 +182,18 @@ def tell_usage(**usage: float) -> str:
 
 
 @pytest.mark.parametrize(
-    ("limits", "usage", "told"),
+    ("limits", "usage", "reported"),
     [
         (Limits(max_tokens=1000), {"input_tokens": 900, "output_tokens": 101}, "1,001 of 1,000 tokens"),
         (Limits(max_cost_usd=0.5), {"input_tokens": 10**6, "cost_usd": 0.51}, "0.51 of 0.5 US dollars"),
     ],
 )
 def test_a_budget_that_is_used_up_ends_the_attempt_and_keeps_the_work(
-    engine: Engine, limits: Limits, usage: dict[str, float], told: str
+    engine: Engine, limits: Limits, usage: dict[str, float], reported: str
 ) -> None:
     attempt = engine.run(f"echo work > work; {tell_usage(**usage)}; sleep 300", agent="scripted", limits=limits)
     assert code(attempt.outcome) == ("budget_limit", "agent")
-    assert told in str(attempt.outcome.failure)
+    assert reported in str(attempt.outcome.failure)
     assert "+work" in engine.diff
     assert attempt.steps.count("Most of this session's budget is used") == 1
     assert attempt.outcome.usage in attempt.events
@@ -228,8 +228,8 @@ mkdir -p ~/.agent-runners/session; echo turn >> ~/.agent-runners/session/log; ec
 def test_an_agent_is_asked_for_a_summary_before_its_budget_is_used_up(
     engine: Engine, session: str, first: int, last: int, ending: list[str]
 ) -> None:
-    told = json.dumps({"type": "result", "text": "Half of it is done."})
-    last_turn = f"{tell_usage(input_tokens=last, tool_calls=1)}; echo '{told}'"
+    reported = json.dumps({"type": "result", "text": "Half of it is done."})
+    last_turn = f"{tell_usage(input_tokens=last, tool_calls=1)}; echo '{reported}'"
     turn = f"echo work > work; {tell_usage(input_tokens=first, tool_calls=2)}; sleep 300"
     attempt = engine.run(
         f"{session}if grep -q 'short summary'; then {last_turn}; else {turn}; fi",
@@ -510,10 +510,10 @@ def test_usage_is_reported_once_a_second_and_the_last_of_it_always(engine: Engin
     started = time.monotonic()
     script = """seq 1 5000 | sed 's/.*/{"type":"usage","input_tokens":&}/'; sleep 6; echo '{"type":"usage","input_tokens":9}'"""
     attempt = engine.run(script, agent="scripted")
-    told = [event for event in attempt.events if isinstance(event, Usage)]
-    assert told[0] == Usage(1) and told[-1] == attempt.outcome.usage == Usage(9)
-    assert Usage(5000) in told, "what was held back is told while the agent is silent"
-    assert len(told) <= time.monotonic() - started + 2
+    reported = [event for event in attempt.events if isinstance(event, Usage)]
+    assert reported[0] == Usage(1) and reported[-1] == attempt.outcome.usage == Usage(9)
+    assert Usage(5000) in reported, "what was held back is sent while the agent is silent"
+    assert len(reported) <= time.monotonic() - started + 2
 
 
 def test_files_belong_to_the_user_of_the_sandbox(engine: Engine) -> None:

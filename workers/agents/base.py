@@ -64,7 +64,7 @@ class Agent(ABC):
     """Whether it is given the servers of `tool_servers`, such as the one by which it asks a person."""
 
     can_disable_tools: ClassVar[bool] = True
-    """Whether it can be told not to use certain tools of these servers."""
+    """Whether certain tools of these servers can be forbidden."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -98,7 +98,7 @@ class Agent(ABC):
 
     @property
     def providers(self) -> tuple[Provider, ...]:
-        """The providers that the gateway stands in for, so that the agent needs neither their hosts nor their keys.
+        """The providers whose place the gateway takes, so that the agent needs neither their hosts nor their keys.
 
         None without a key and a URL: then the program has a login of its own, or says that it has none.
         """

@@ -1,4 +1,4 @@
-"""What an agent is told of a merge whose conflicts it is to resolve."""
+"""The instructions for an agent that is to resolve the conflicts of a merge."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def resolution_of(conflict: Conflict) -> str:
     parts = [
         f"The work of this conversation was merged into the newest commit of the branch {conflict.branch}, and conflicts with "
         "it. Resolve the conflicts in the files; do not run git merge, rebase or commit.",
-        f"Each conflict is marked in its file: what the branch has stands between the lines <<<<<<< {branch} and =======, and "
+        f"Each conflict is marked in its file: what the branch has is between the lines <<<<<<< {branch} and =======, and "
         f"what this work has between ======= and >>>>>>> {runner}. Put in their place what keeps the purpose of both sides, "
         "and remove these lines. Change nothing else, unless something needs it to work with what the branch has now. "
         "Before that programs may not work, and commands that prepared the files may have failed.",

@@ -37,7 +37,7 @@ class StreamAgent(Agent):
     install: ClassVar[str]
     key: ClassVar[str]
     silent: ClassVar[frozenset[str]] = frozenset()
-    """Kinds of events that are known, and tell nothing that is not told elsewhere."""
+    """Kinds of events that are known, and repeat what other events say."""
 
     @classmethod
     def find(cls) -> Installed | None:

@@ -41,7 +41,7 @@ class AzureDiscussions(WithoutReviews):
             return Discussion(number, remark.author, _is_by_bot(found), (remark,))
 
     def may_write(self, login: str) -> bool | None:
-        """See `Discussions`. What others may do is told only to tokens that may change it."""
+        """See `Discussions`. Only tokens that may change what others may do can read it."""
         return None
 
     def write_comment(self, number: int, key: str, text: str) -> None:

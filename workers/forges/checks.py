@@ -83,7 +83,7 @@ def relevant(log: str) -> str:
 
 
 def request_of(failures: Sequence[Failure], number: int, forge: str) -> str:
-    """A prompt that asks for the failed checks to be mended."""
+    """A prompt that asks for the failed checks to be fixed."""
     return "\n\n".join(
         [
             f"Checks of pull request {number} on {forge}, which holds the work so far, have failed. Find the cause and fix "

@@ -96,7 +96,7 @@ def _allow_path(rules: int, path: str, access: int) -> None:
 
 
 def _drop_capabilities() -> None:
-    """Drop all but one. As no new privileges are given, no program brings one back, not even for root: execve(2)."""
+    """Drop all but one. As no new privileges are given, no program restores one, not even for root: execve(2)."""
     header = struct.pack("=Ii", _CAPABILITY_VERSION, 0)
     # The effective, permitted and inheritable ones, the first 32 before the others.
     held = ctypes.create_string_buffer(6 * 4)

@@ -225,9 +225,9 @@ class Commits:
 def _conflict(output: str) -> MergeConflict:
     """What git-merge-tree(1) says of a merge with conflicts: the tree, the files, and then messages. Each of these has the
     number of its paths, the paths, a kind and a text."""
-    listed, _, told = output.partition("\0\0")
+    listed, _, details = output.partition("\0\0")
     tree, *files = listed.split("\0")
-    notes, fields = [], iter(told.split("\0"))
+    notes, fields = [], iter(details.split("\0"))
     while count := next(fields, ""):
         *_, kind, text = (next(fields, "") for _ in range(int(count) + 2))
         if kind.startswith("CONFLICT"):

@@ -55,7 +55,7 @@ class PullRequestSpec:
     default_title: str
     sessions: str
     before: str = ""
-    """What stands before and after the sessions in the body of a new one."""
+    """What comes before and after the sessions in the body of a new one."""
     after: str = ""
     title: str | None = None
     body: str | None = None

@@ -1,7 +1,7 @@
 """What compressed files hold: the members of gzip, bzip2, xz and zip files, wherever they begin, and files of zlib.
 
 Nothing is written and little is kept: content is read in pieces as it streams by. How much is decompressed is limited,
-because a few bytes may stand for gigabytes.
+because a few bytes may expand to gigabytes.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _next_member(data: bytes, *, at_start: bool) -> tuple[Any, bytes]:
     header = data[found.start() :]
     if len(header) < _ZIP_HEADER:
         return None, header
-    # The lengths of the name and of the extra field, which stand between header and data.
+    # The lengths of the name and of the extra field, which are between header and data.
     behind = _ZIP_HEADER + int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
     if len(header) < behind:
         return None, header

@@ -52,7 +52,7 @@ def promises_rest(packs: Path) -> bool:
 
 
 class Source(NamedTuple):
-    """What a fetch is told about a remote: options, its name or URL, and what it may reach."""
+    """What a fetch needs to know of a remote: options, its name or URL, and what it may reach."""
 
     options: tuple[str, ...]
     name: str
@@ -62,7 +62,7 @@ class Source(NamedTuple):
 def source_of(remote: Remote, directory: Path, *, has_haves: bool = True) -> Source:
     """How the repository in `directory` fetches from a remote. A server that knows no filters sends everything.
 
-    Not `has_haves`: the server is not told which commits are here, because it would leave out files that they have.
+    Not `has_haves`: the server does not learn which commits are here, because it would leave out files that they have.
     """
     if not is_partial(directory):
         return Source((), remote.url, remote.access)

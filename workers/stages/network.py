@@ -16,7 +16,7 @@ def network_rules(job: Job, host: Host, agents: Sequence[Agent]) -> dict[Stage, 
     unless the operator allows private addresses."""
     site = [Rule.parse(text, private=host.allow_private_addresses) for text in job.egress_hosts]
     site += [Rule.parse(text, private=True) for text in host.egress_hosts]
-    # The gateway reaches the hosts that it stands in for, so the agent need not.
+    # The gateway reaches the hosts of its providers, so the agent need not.
     named = {name for agent in agents for name in agent.model_hosts}
     own = sorted(named - {each.host for agent in agents for each in agent.providers})
     servers = sorted({host_of(each.url) for each in job.mcp_servers if each.url and not each.credential})

@@ -1,4 +1,4 @@
-"""Conflicts of a merge that are marked in files: what an agent is told of them, and whether it has resolved them."""
+"""Conflicts of a merge that are marked in files: the instructions for an agent, and whether it has resolved them."""
 
 from __future__ import annotations
 

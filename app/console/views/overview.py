@@ -12,7 +12,7 @@ from app.console.blueprint import bp, page
 from app.services import agents
 from app.services.accounts import activity
 from app.services.accounts import overview as accounts
-from app.services.accounts.activity import Tally
+from app.services.accounts.activity import Totals
 
 PERIODS = (7, 30, 90)
 
@@ -28,9 +28,9 @@ def overview() -> Response:
     return page(
         "overview.html",
         found=found,
-        by_day=[(date.isoformat(), tally) for date, tally in reversed(found.days.items()) if tally.sessions],
+        by_day=[(date.isoformat(), totals) for date, totals in reversed(found.days.items()) if totals.sessions],
         by_agent=_most_first(found.agents.items()),
-        by_site=_most_first((found.site_names[site_id], tally) for site_id, tally in found.sites.items()),
+        by_site=_most_first((found.site_names[site_id], totals) for site_id, totals in found.sites.items()),
         account=account,
         agents=available,
         days=days,
@@ -38,5 +38,5 @@ def overview() -> Response:
     )
 
 
-def _most_first(tallies: Iterable[tuple[str, Tally]]) -> list[tuple[str, Tally]]:
-    return sorted(tallies, key=lambda each: each[1].sessions, reverse=True)
+def _most_first(rows: Iterable[tuple[str, Totals]]) -> list[tuple[str, Totals]]:
+    return sorted(rows, key=lambda each: each[1].sessions, reverse=True)

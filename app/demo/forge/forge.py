@@ -55,7 +55,7 @@ def may_write() -> bool | None:
 
 
 def login() -> str | None:
-    """The person whom the request's token belongs to, if the forge was told."""
+    """The person whom the request's token belongs to, if the forge knows."""
     return forge().logins.get(_token())
 
 

@@ -43,7 +43,7 @@ def list_merge_requests_of_commit(sha: str) -> list[dict[str, Any]]:
 
 @gitlab_pipelines.get("/projects/<path:project>/merge_requests/<int:number>/pipelines")
 def list_pipelines(number: int) -> list[dict[str, Any]]:
-    """The newest first. It is not told what a merged result is the result of."""
+    """The newest first. It does not know what a merged result is the result of."""
     pull = pulls.get(g.repository, number)
     names = g.repository.git("for-each-ref", "--format=%(objectname)", f"refs/keep-around/{number}").split()
     refs = {pull.head_sha: "head", **dict.fromkeys(names, "merge")}

@@ -20,7 +20,7 @@ _COLUMNS = ("state", "agent", "site_id", "created_at", "duration", "usage", "fai
 
 
 @dataclass
-class Tally:
+class Totals:
     """Sessions of a day, an agent or a site. `cost` is in US dollars, and None if none of them reported it."""
 
     sessions: int = 0
@@ -52,10 +52,10 @@ class Tally:
 class Activity:
     """`is_cut`: there were more sessions than are counted, which are the newest ones."""
 
-    days: dict[datetime.date, Tally]
-    total: Tally = field(default_factory=Tally)
-    agents: dict[str, Tally] = field(default_factory=dict)
-    sites: dict[uuid.UUID, Tally] = field(default_factory=dict)
+    days: dict[datetime.date, Totals]
+    total: Totals = field(default_factory=Totals)
+    agents: dict[str, Totals] = field(default_factory=dict)
+    sites: dict[uuid.UUID, Totals] = field(default_factory=dict)
     site_names: dict[uuid.UUID, str] = field(default_factory=dict)
     failures: Counter[str] = field(default_factory=Counter)
     pull_requests: int = 0
@@ -69,15 +69,15 @@ def find(caller: Caller, days: int) -> Activity:
     today = datetime.datetime.now(datetime.UTC).date()
     dates = [today - datetime.timedelta(days=back) for back in range(days - 1, -1, -1)]
     since = datetime.datetime.combine(dates[0], datetime.time(), datetime.UTC)
-    found = Activity({date: Tally() for date in dates})
+    found = Activity({date: Totals() for date in dates})
     rows = _sessions(caller, since)
     found.is_cut = len(rows) > MOST_SESSIONS
     for row in rows[:MOST_SESSIONS]:
         day = found.days.get(row.created_at.date())
-        agent = found.agents.setdefault(row.agent, Tally())
-        site = found.sites.setdefault(row.site_id, Tally())
-        for tally in (found.total, agent, site, *([day] if day else [])):
-            tally.add(row)
+        agent = found.agents.setdefault(row.agent, Totals())
+        site = found.sites.setdefault(row.site_id, Totals())
+        for totals in (found.total, agent, site, *([day] if day else [])):
+            totals.add(row)
         if row.state == SessionState.ERROR:
             found.failures[(row.failure or {}).get("code", "unknown")] += 1
     names = sa.select(Site.id, Site.name).where(Site.id.in_(found.sites))

@@ -83,12 +83,12 @@ def _described(session: AgentRunnerSession, *, is_in_files: bool) -> str:
 
 def _attempted(session: AgentRunnerSession) -> str:
     """The attempts before at a session whose model took no more calls."""
-    told = (
+    introduction = (
         f"{session.agent} started the task below, and had to stop because its model accepted no more calls. Its changes so far "
         "are in the files: look at them first, and continue from there."
     )
     steps = _steps(session, Event.attempt < session.attempt)
-    return "\n".join([told, *(["What it did:", *_quoted("\n".join(steps))] if steps else []), "", ""])
+    return "\n".join([introduction, *(["What it did:", *_quoted("\n".join(steps))] if steps else []), "", ""])
 
 
 def _steps(session: AgentRunnerSession, which: sa.ColumnElement[bool] | None = None) -> list[str]:

@@ -40,7 +40,7 @@ def authenticate(hook_id: uuid.UUID, request: authenticity.Request) -> uuid.UUID
     `SecretKeyChanged`."""
     query = sa.select(Hook.account_id, Hook.secret_encrypted).where(Hook.id == hook_id)
     hook = db.session.execute(query).one_or_none()
-    # Whether there is a hook is not told to somebody without its secret.
+    # Somebody without its secret does not learn whether there is a hook.
     if hook is None or not _is_authentic(request, hook.secret_encrypted):
         message = "The request has neither a valid signature nor the secret of this hook. docs/hooks.md has both."
         raise Unauthorized(message, error_code="hook_secret_wrong")

@@ -1,4 +1,4 @@
-"""For which sites the operator's GitHub App stands in for an access token.
+"""For which sites the operator's GitHub App replaces an access token.
 
 A deployment may serve many accounts, and the App may be installed for repositories of all of them. So an account may use
 it only for what the operator grants, and only where its tokens go to the App's own server.

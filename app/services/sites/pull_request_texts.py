@@ -1,4 +1,4 @@
-"""A site's templates for its pull requests: the name of the branch, the title, and what stands around the list of sessions.
+"""A site's templates for its pull requests: the name of the branch, the title, and what comes before and after the list of sessions.
 
 `{{ title }}` is a placeholder. Unlike the templates of hooks, these have few, and an unknown one is refused when it is set.
 """
@@ -56,7 +56,7 @@ def title_of(runner: AgentRunner) -> str:
 
 
 def around_sessions(runner: AgentRunner) -> tuple[str, str]:
-    """What stands before and after the list of sessions in a new description. A template without a placeholder for
+    """What comes before and after the list of sessions in a new description. A template without a placeholder for
     the list has it at its end."""
     template = runner.site.pr_body_template or ""
     found = next((each for each in _PLACE.finditer(template) if each[1] == SESSIONS), None)

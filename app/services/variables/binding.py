@@ -49,6 +49,6 @@ def refuse_release(variable: Variable, host: str | Unset | None, value: str | Un
 
 
 def parts(variable: Variable) -> tuple[str, str]:
-    """The name of the header, and what stands in front of the secret there."""
+    """The name of the header, and the prefix of the secret there."""
     name, _, prefix = (variable.header or DEFAULT_HEADER).partition(":")
     return name.strip(), f"{prefix.strip()} " if prefix.strip() else ""

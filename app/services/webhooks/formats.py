@@ -30,7 +30,7 @@ _HEADLINES: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class _Text:
-    """What a person is told. `link` leads to the runner in the console."""
+    """What a person reads. `link` leads to the runner in the console."""
 
     headline: str
     lines: tuple[str, ...]
@@ -89,7 +89,7 @@ def _slack(text: _Text) -> dict[str, Any]:
         return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
     lines = [f"*{text.headline}*", *map(escaped, text.lines), f"<{text.link}|Show>"]
-    # A preview would fetch an address from an agent's words, and so carry what stands in it to its server.
+    # A preview would fetch an address from an agent's words, and so send what is in it to its server.
     return {"text": "\n".join(lines), "unfurl_links": False, "unfurl_media": False}
 
 

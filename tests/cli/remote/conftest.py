@@ -118,7 +118,7 @@ def worker(record: sa.Engine) -> Worker:
 
 @pytest.fixture
 def when_started(client: Client, worker: Worker) -> Callable[..., threading.Thread]:
-    """Play the worker of the next session that is started: it takes a step and ends as it is told here."""
+    """Play the worker of the next session that is started: it takes a step and ends as the arguments say."""
 
     def play(**ending: Any) -> threading.Thread:
         known = {runner["latest_session_id"] for runner in client.runners()}

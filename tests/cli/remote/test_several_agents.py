@@ -26,7 +26,7 @@ Play = Callable[[dict[str, dict[str, Any]]], None]
 
 @pytest.fixture
 def play(client: Client, worker: Worker) -> Iterator[Play]:
-    """Play the worker of one session for each agent, which ends as is told here."""
+    """Play the worker of one session for each agent, which ends as the arguments say."""
     threads: list[threading.Thread] = []
     closing = threading.Event()
 

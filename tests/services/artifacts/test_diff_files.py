@@ -134,8 +134,14 @@ def changes(raw: bytes) -> Iterator[tuple[FileStatus, str | None, str | None, st
             yield FileStatus.DELETED, old, None, None, shown(path)
             yield FileStatus.ADDED, None, new, None, shown(path)
         elif status.startswith(b"R"):
-            told = old_mode != new_mode or old_id != new_id
-            yield FileStatus.RENAMED, old if told else None, new if told else None, shown(path), shown(next(fields))
+            differs = old_mode != new_mode or old_id != new_id
+            yield (
+                FileStatus.RENAMED,
+                old if differs else None,
+                new if differs else None,
+                shown(path),
+                shown(next(fields)),
+            )
         else:
             kind = STATUSES[status]
             yield (
@@ -168,8 +174,8 @@ def test_the_files_of_a_diff_are_those_that_git_finds(
     files = found_in(diff)
     assert_cut(diff, files)
     assert all(diff.startswith(b"diff --git ", file.offset) for file in files)
-    told = [(file.status, file.old_mode, file.new_mode, file.old_path, file.path) for file in files]
-    assert told == list(changes(make_diff(repository, old, new, "--raw", "-z", "--abbrev=40")))
+    listed = [(file.status, file.old_mode, file.new_mode, file.old_path, file.path) for file in files]
+    assert listed == list(changes(make_diff(repository, old, new, "--raw", "-z", "--abbrev=40")))
     counted = [(file.additions, file.deletions, file.binary, file.path) for file in files]
     assert counted == list(counts(repository, diff))
     assert found_in(diff, sizes) == files

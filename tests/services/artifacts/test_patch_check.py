@@ -1,4 +1,4 @@
-"""Diffs that callers bring: what git writes is taken as it is, what is damaged is refused, and lost newlines are mended."""
+"""Diffs that callers upload: what git writes is taken as it is, what is damaged is refused, and lost newlines are restored."""
 
 from __future__ import annotations
 

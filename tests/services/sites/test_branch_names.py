@@ -37,7 +37,7 @@ NAMES = st.lists(st.one_of(st.sampled_from(SPECIAL), st.characters(exclude_categ
 
 
 def is_taken_by_git(name: str) -> bool:
-    """Whether git takes the name; NUL cannot even be told to it."""
+    """Whether git takes the name; NUL cannot even be passed to it."""
     if "\0" in name:
         return False
     return (

@@ -1,4 +1,4 @@
-"""What the engine is told of a session."""
+"""What the engine gets of a session."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from workers.workspace.workspace import Workspace
 
 
 def begin(session_id) -> Workspace:
-    """Claim the session and bring it to where its agent has done something."""
+    """Claim the session, and let its agent do something."""
     with db.transaction():
         claim = session_attempts.claim(session_id, "task")
     assert claim

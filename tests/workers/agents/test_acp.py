@@ -68,8 +68,8 @@ def test_a_call_is_shown_once_the_agent_says_what_it_is_about(programs: Path) ->
 
 def test_a_call_that_ends_without_a_name_is_shown(programs: Path) -> None:
     begun: dict[str, object] = {"toolCallId": "1", "title": "list", "rawInput": {}, "status": "pending"}
-    told = said(mine(), update("tool_call", **begun), update("tool_call_update", toolCallId="1", status="failed"))
-    assert titles(told) == ["list", "Failed: list"]  # type: ignore[arg-type]
+    parsed = said(mine(), update("tool_call", **begun), update("tool_call_update", toolCallId="1", status="failed"))
+    assert titles(parsed) == ["list", "Failed: list"]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -184,8 +184,8 @@ def test_claude_gets_the_cost_limit_and_its_report_of_reaching_it_is_used(progra
 def test_whoever_is_done_has_spent_what_it_took(programs: Path) -> None:
     for name in ("codex", "claude"):
         agent = open_agent(job(agent=name))
-        told = [(event, agent.finished) for line in stream_of(f"{name}-edit") for event in agent.parse(Line(line))]
-        assert [finished for event, finished in told if isinstance(event, Usage)][-1]
+        parsed = [(event, agent.finished) for line in stream_of(f"{name}-edit") for event in agent.parse(Line(line))]
+        assert [finished for event, finished in parsed if isinstance(event, Usage)][-1]
 
 
 # What the others make of an edit: the categories of their steps, the usage, and how many of the steps name a call.
@@ -305,7 +305,7 @@ def test_what_is_said_on_standard_error_explains_a_failure(programs: Path) -> No
 
 @pytest.mark.parametrize("name", ["codex", "claude", "scripted", *EDITS])
 def test_no_output_can_break_an_adapter(programs: Path, name: str) -> None:
-    """Programs change what they print, and an agent may be told by a repository to print anything."""
+    """Programs change what they print, and a repository may make an agent print anything."""
     agent = open_agent(job(agent=name, model="a-model"))
     values = ["null", "1", '"x"', "[]", "{}", "[[]]", '[{"type":1}]', "1e999", '"\\ud800"', "-5", str(10**30)]
     lines = [b"\xff\xfe", b"[" * 100_000, b"{" * 1000, b"1" * 5000]
@@ -383,9 +383,9 @@ def test_prompts_are_read_and_tell_of_attachments(programs: Path) -> None:
 
 def test_an_agent_is_told_which_conflicts_to_resolve(programs: Path) -> None:
     conflict = Conflict("main", "a" * 40, ("a.txt",), ("CONFLICT (content): Merge conflict in a.txt",))
-    told = open_agent(job("Keep ours.", agent="codex", conflict=conflict)).stdin(INSIDE, []).decode()
-    assert "<<<<<<< branch-aaaaaaaaaaaa" in told and ">>>>>>> runner-aaaaaaaaaaaa" in told
-    assert "- a.txt\n" in told and "- CONFLICT (content)" in told and told.endswith("Keep ours.")
+    prompt = open_agent(job("Keep ours.", agent="codex", conflict=conflict)).stdin(INSIDE, []).decode()
+    assert "<<<<<<< branch-aaaaaaaaaaaa" in prompt and ">>>>>>> runner-aaaaaaaaaaaa" in prompt
+    assert "- a.txt\n" in prompt and "- CONFLICT (content)" in prompt and prompt.endswith("Keep ours.")
     later = open_agent(job(agent="codex", conflict=Conflict("main", "a" * 40))).stdin(INSIDE, []).decode()
     assert "Search all files" in later
     script = open_agent(job("true", agent="shell", conflict=conflict))

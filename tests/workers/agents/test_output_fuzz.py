@@ -1,4 +1,4 @@
-"""Whatever stands in the fields that adapters read, no exception leaves them, and what they tell can be stored."""
+"""Whatever is in the fields that adapters read, no exception leaves them, and what they tell can be stored."""
 
 from __future__ import annotations
 
@@ -137,8 +137,8 @@ def test_no_exception_leaves_an_adapter(programs: Path, name: str, data: st.Data
             redactor.step(event)
         if isinstance(event, Usage):
             assert_countable(event)
-    told = (failure and failure.message, agent.result, agent.title)
-    assert all(text is None or isinstance(text, str) for text in told)
+    texts = (failure and failure.message, agent.result, agent.title)
+    assert all(text is None or isinstance(text, str) for text in texts)
 
 
 def assert_countable(usage: Usage) -> None:

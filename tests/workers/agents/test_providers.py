@@ -1,4 +1,4 @@
-"""Which providers the gateway stands in for: what it is told of an agent's variables."""
+"""Which providers the gateway takes the place of: what it gets of an agent's variables."""
 
 from __future__ import annotations
 

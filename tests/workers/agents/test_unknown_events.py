@@ -118,14 +118,14 @@ def test_what_claude_does_in_the_background_is_shown(programs: Path) -> None:
 
 
 def test_what_qwen_tells_of_its_calls_and_of_the_background_is_shown(programs: Path) -> None:
-    told = (
+    printed = (
         {"subtype": "retry", "data": {"reason": "retry", "discardedToolCalls": 0}},
         {"subtype": "retry", "data": {"reason": "model_fallback"}},
         {"subtype": "model_fallback", "data": {"fromModel": "large", "toModel": "small", "statusCode": 503}},
         {"subtype": "task_started", "data": {"task_id": "1", "description": "Read the tests"}},
         {"subtype": "task_notification", "data": {"task_id": "1", "status": "completed"}},
     )
-    said = steps(opened("qwen"), *({"type": "system", **each} for each in told))
+    said = steps(opened("qwen"), *({"type": "system", **each} for each in printed))
     assert [step.title for step in said] == [
         "Qwen Code calls its model again",
         "Qwen Code goes on with small in the place of large",
@@ -141,9 +141,9 @@ def test_the_agents_that_codex_starts_are_shown(programs: Path) -> None:
 
 
 def test_what_copilot_tells_is_shown(programs: Path) -> None:
-    told = {"type": "session.warning", "data": {"message": "The tool is slow."}}
+    printed = {"type": "session.warning", "data": {"message": "The tool is slow."}}
     created = {"type": "session.info", "data": {"infoType": "file_created", "message": "/workspace/new.txt"}}
-    said = steps(opened("copilot"), told, created, {"type": "session.compaction_complete", "data": {}})
+    said = steps(opened("copilot"), printed, created, {"type": "session.compaction_complete", "data": {}})
     assert [step.title for step in said] == [
         "The tool is slow.",
         "The conversation was summarised, because it became too long",

@@ -22,7 +22,7 @@ SESSION = (
     """echo '{"type": "session", "id": "mine-1"}'\nmkdir -p ~/.agent-runners/session; cd ~/.agent-runners/session\n"""
 )
 REMEMBER = SESSION + "echo blue > colour"
-TELL = SESSION + 'cat * > "$OLDPWD/told"; cat >> "$OLDPWD/told"'
+TELL = SESSION + 'cat * > "$OLDPWD/received"; cat >> "$OLDPWD/received"'
 WORDS = "You were told earlier: red.\n"
 
 
@@ -64,7 +64,7 @@ def test_an_attempt_that_failed_or_was_stopped_is_remembered_too(engine: Engine)
 @pytest.mark.parametrize("changes", [{"state": None}, {"session_id": None}])
 def test_without_what_it_remembers_it_gets_words(engine: Engine, changes: dict[str, object]) -> None:
     engine.run(REMEMBER, agent="scripted")
-    attempt = follow(engine, SESSION + 'cat > "$OLDPWD/told"', reason="Another agent had it.", **changes)
+    attempt = follow(engine, SESSION + 'cat > "$OLDPWD/received"', reason="Another agent had it.", **changes)
     assert "+You were told earlier: red." in engine.diff and "blue" not in engine.diff
     assert message_of(attempt, IN_WORDS) == "Another agent had it."
 
@@ -76,14 +76,14 @@ def test_what_is_lost_is_replaced_by_words(engine: Engine) -> None:
         raise ConversationLost("It is missing.")
         yield b""
 
-    attempt = follow(engine, SESSION + 'cat > "$OLDPWD/told"', state=lost)
+    attempt = follow(engine, SESSION + 'cat > "$OLDPWD/received"', state=lost)
     assert message_of(attempt, IN_WORDS) == "It is missing." and "+You were told" in engine.diff
 
 
 def test_an_agent_that_cannot_resume_runs_again_with_words(engine: Engine) -> None:
     engine.run(REMEMBER, agent="scripted")
     refuses = "if [ -e ~/.agent-runners/session/colour ]; then echo too old; exit 1; fi\n" + SESSION
-    attempt = follow(engine, refuses + 'cat > "$OLDPWD/told"')
+    attempt = follow(engine, refuses + 'cat > "$OLDPWD/received"')
     assert attempt.outcome.failure is None and "+You were told" in engine.diff
     assert attempt.steps.index(RESUMED) < attempt.steps.index(IN_WORDS)
     assert "too old" in message_of(attempt, IN_WORDS)
@@ -97,7 +97,7 @@ def test_one_that_fails_later_does_not_run_again(engine: Engine) -> None:
 
 
 def test_a_script_is_told_nothing(engine: Engine) -> None:
-    attempt = engine.run("cat > told", conversation=Conversation(lambda: WORDS))
+    attempt = engine.run("cat > received", conversation=Conversation(lambda: WORDS))
     assert IN_WORDS not in attempt.steps and "+You" not in engine.diff
 
 
@@ -131,7 +131,7 @@ def test_nothing_is_kept_where_the_operator_wants_none(engine: Engine) -> None:
 def test_of_a_damaged_archive_nothing_is_used(engine: Engine) -> None:
     engine.run(REMEMBER, agent="scripted")
     attempt = follow(
-        engine, SESSION + 'ls -A . > "$OLDPWD/told"; cat >> "$OLDPWD/told"', state=lambda: iter([b"no archive"])
+        engine, SESSION + 'ls -A . > "$OLDPWD/received"; cat >> "$OLDPWD/received"', state=lambda: iter([b"no archive"])
     )
     assert "archive is damaged" in message_of(attempt, IN_WORDS) and RESUMED not in attempt.steps
     assert "+You were told" in engine.diff and "colour" not in engine.diff
@@ -158,5 +158,7 @@ def test_links_that_setup_left_are_not_followed(engine: Engine, tmp_path: Path) 
 @pytest.mark.skipif(not IS_ROOT, reason="only root has another owner for the agent's files")
 def test_restored_files_belong_to_the_agent(engine: Engine) -> None:
     engine.run(REMEMBER + "; mkdir deep; echo x > deep/file", agent="scripted")
-    attempt = follow(engine, SESSION + "echo more >> deep/file; echo x > deep/new; stat -c %a colour > $OLDPWD/told")
+    attempt = follow(
+        engine, SESSION + "echo more >> deep/file; echo x > deep/new; stat -c %a colour > $OLDPWD/received"
+    )
     assert attempt.outcome.failure is None and "+600" in engine.diff

@@ -245,8 +245,8 @@ def second(monkeypatch: pytest.MonkeyPatch) -> None:
         converses = True
 
         def files(self, place: Place) -> dict[str, bytes]:
-            script = 'cat ~/told.txt; env | cut -d= -f1; echo "and more" >> new.txt'
-            return {SCRIPT: script.encode(), "told.txt": self.job.prompt.encode()}
+            script = 'cat ~/received.txt; env | cut -d= -f1; echo "and more" >> new.txt'
+            return {SCRIPT: script.encode(), "received.txt": self.job.prompt.encode()}
 
     monkeypatch.setitem(AGENTS, "second", Second)
 

@@ -1,4 +1,4 @@
-"""Several diffs of one process are told apart, however its output arrives."""
+"""Several diffs of one process are kept apart, however its output arrives."""
 
 from __future__ import annotations
 

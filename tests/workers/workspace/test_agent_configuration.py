@@ -42,7 +42,7 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
         yield made
 
 
-def told(attempt: Attempt) -> list[str]:
+def reported(attempt: Attempt) -> list[str]:
     """The paths that a step says were withheld."""
     steps = [event for event in attempt.events if isinstance(event, Step) and event.title == WITHHELD]
     return "\n".join(step.message for step in steps).splitlines()
@@ -56,12 +56,12 @@ def test_the_agent_sees_none_of_it_and_the_diff_knows_nothing_of_that(engine: En
     assert engine.diff.count("diff --git") == 1
     folders = [".Cursor", ".claude", ".codex", "deep/er/.gemini"]
     files = [".env", ".mcp.json", "deep/.env.local", "deep/er/.opencode", "deep/opencode.jsonc"]
-    assert told(attempt) == sorted(folders + files)
+    assert reported(attempt) == sorted(folders + files)
 
 
 def test_with_the_leave_of_the_site_all_of_it_is_there(engine: Engine) -> None:
     attempt = engine.run("cat .claude/hooks/start.sh .env; rm .mcp.json", allow_agent_configuration=True)
-    assert attempt.outcome.failure is None and told(attempt) == []
+    assert attempt.outcome.failure is None and reported(attempt) == []
     assert "touch owned" in attempt.text
     assert "deleted file" in engine.diff and engine.diff.count("diff --git") == 1
 
@@ -73,7 +73,7 @@ def test_what_setup_left_is_withheld_too(engine: Engine) -> None:
     )
     attempt = engine.run(f"{LOOK} > seen; test ! -e .kiro", setup_command=setup)
     assert attempt.outcome.failure is None, attempt.outcome.failure
-    assert {"deep/er/.CLAUDE", ".kiro", ".env.pipe"} <= set(told(attempt))
+    assert {"deep/er/.CLAUDE", ".kiro", ".env.pipe"} <= set(reported(attempt))
     assert "y/.env/python" in engine.diff, "a folder called .env is none of variables"
     assert engine.diff.count("diff --git") == 1
     assert Path("/etc/passwd").exists()
@@ -170,7 +170,7 @@ def test_what_a_setup_command_leaves_in_the_home_configures_no_agent(
     configuration = [".claude", ".claude.json", "opencode"]
     for name in [*configuration, "tools", "kept"]:
         assert (f"+{name}\n" in engine.diff) == (allowed or name not in configuration)
-    assert [path for path in told(attempt) if path.startswith("~")] == (
+    assert [path for path in reported(attempt) if path.startswith("~")] == (
         [] if allowed else ["~/.claude", "~/.claude.json", "~/.config/opencode"]
     )
     assert list(elsewhere.iterdir()) == [], "nothing is written through a link"

@@ -168,7 +168,7 @@ def test_an_answer_without_an_end_is_cut_off(
     (answering / "diff-index").symlink_to("/dev/zero")
     notes: list[str] = []
     assert read_agent_index(host, workspace, workspace.base_sha, notes=notes) is None
-    assert len(notes) == 1, "work may be lost, and the user is told"
+    assert len(notes) == 1, "work may be lost, and a step says so"
 
 
 # Whole attempts

@@ -17,7 +17,7 @@ from workers.workspace.orphans import discard_workspaces
 
 pytestmark = [linux, needs_bubblewrap]
 USED, RAN, NOT_KEPT = "Setup used again", "Setup", "Setup runs again in the next session"
-# Each run of it leaves something else, so that a copy can be told from a second run.
+# Each run of it leaves something else, so that a copy can be distinguished from a second run.
 INSTALL = """
 mkdir -p installed/bin src/__pycache__ "$HOME/.cache"
 head -c 12 /dev/urandom | base64 > installed/made

@@ -1,4 +1,4 @@
-"""What an attempt leaves whose worker is killed: it can be told from one that lives, and its work can be saved."""
+"""What an attempt leaves whose worker is killed: it can be distinguished from one that lives, and its work can be saved."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
 @contextlib.contextmanager
 def worker_on(engine: Engine, job: Job, step: str = "begun") -> Iterator[int]:
     """A worker that runs the job up to a step, and is killed in the end."""
-    heard, told = os.pipe()
+    reader, writer = os.pipe()
     worker = os.fork()
     if worker == 0:
         with contextlib.suppress(BaseException):
             for event in run(job, engine.host):
                 if isinstance(event, Step) and event.title == step:
-                    os.write(told, b".")
+                    os.write(writer, b".")
         os._exit(1)
-    os.close(told)
+    os.close(writer)
     try:
-        assert os.read(heard, 1) == b".", "the attempt ended before that step"
+        assert os.read(reader, 1) == b".", "the attempt ended before that step"
         yield worker
     finally:
-        os.close(heard)
+        os.close(reader)
         os.kill(worker, signal.SIGKILL)
         os.waitpid(worker, 0)
 

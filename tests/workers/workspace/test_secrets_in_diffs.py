@@ -67,9 +67,9 @@ def test_a_mode_change_does_not_hide_one(tmp_path: Path, origin: Path) -> None:
 
 def test_what_the_diff_leaves_alone_or_takes_away_does_not_count(tmp_path: Path, origin: Path) -> None:
     kept = finished(tmp_path / "1", job_on(origin), lambda at: write(at, {"text": "three\n"}))
-    mended = finished(tmp_path / "2", job_on(origin), lambda at: write(at, {"held": "nothing\n"}))
+    replaced = finished(tmp_path / "2", job_on(origin), lambda at: write(at, {"held": "nothing\n"}))
     removed = finished(tmp_path / "3", job_on(origin), lambda at: (at / "held").unlink())
-    assert [kept, mended, removed] == [diffs.Written(True, True)] * 3
+    assert [kept, replaced, removed] == [diffs.Written(True, True)] * 3
 
 
 def test_a_token_that_only_looks_like_one_does_not_count(tmp_path: Path, origin: Path) -> None:

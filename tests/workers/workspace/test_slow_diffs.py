@@ -1,4 +1,4 @@
-"""Diffs for which there is not time enough: what they lack is told, and they are kept."""
+"""Diffs for which there is not time enough: what they lack is named, and they are kept."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class Bound:
     base: SplitResult
     header: bytes
     value: bytes
-    """What the header has, with what stands in front of the secret."""
+    """The value of the header: the secret with its prefix."""
     secret: bytes
 
     @classmethod
