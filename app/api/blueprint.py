@@ -59,6 +59,13 @@ DIFF_HEADERS = {
     "Total": {"description": "The number of files in the whole diff.", "schema": {"type": "integer"}},
     "Link": LINK,
 }
+WHOLE_DIFF_HEADERS = {
+    **DIFF_HEADERS,
+    "Repr-Digest": {
+        "description": "The SHA-256 of the diff, where all of it is requested (RFC 9530).",
+        "schema": {"type": "string"},
+    },
+}
 
 
 class Parser(FlaskParser):

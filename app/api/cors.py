@@ -7,7 +7,16 @@ from flask_cors import CORS
 
 from app.config import settings
 
-_EXPOSED_HEADERS = ["Total", "Total-Capped", "Link", "Location", "Retry-After", "Idempotent-Replayed", "X-Request-Id"]
+_EXPOSED_HEADERS = [
+    "Total",
+    "Total-Capped",
+    "Link",
+    "Location",
+    "Retry-After",
+    "Repr-Digest",
+    "Idempotent-Replayed",
+    "X-Request-Id",
+]
 _ALLOWED_HEADERS = ["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "X-Request-Id"]
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 from flask import Response, request
 from werkzeug.wsgi import wrap_file
 
@@ -21,6 +23,9 @@ def diff(found: StoredDiff, *, page: int | None = None, per_page: int = 0, strip
     if response.make_conditional(request).status_code != 200:
         return response
     response.headers["Total"] = str(found.total)
+    if page is None and not strip_binary and found.digest is not None:
+        # Of the whole diff (RFC 9530): a long file is sent unread.
+        response.headers["Repr-Digest"] = f"sha-256=:{base64.b64encode(found.digest).decode()}:"
     start, end = 0, found.size
     if page is not None:
         response.headers["Link"] = paging.link(paging.numbered(page, per_page, found.total), per_page)

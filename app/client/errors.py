@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
+
 import httpx
 
 _BUSY = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE)
@@ -45,6 +49,18 @@ def raise_for(response: httpx.Response) -> None:
         error_code=code,
         retry_after=retry_after(response),
     )
+
+
+def check_digest(response: httpx.Response) -> None:
+    """Raise `ClientError` if the content of a whole answer is not what its `Repr-Digest` says."""
+    found = re.search(r"sha-256=:([A-Za-z0-9+/=]+):", response.headers.get("Repr-Digest", ""))
+    if (
+        response.status_code == 200
+        and found
+        and base64.b64encode(hashlib.sha256(response.content).digest()).decode() != found[1]
+    ):
+        message = "The stored diff is damaged. Restore it from a backup, or run the session again."
+        raise ClientError(message, status=response.status_code, error_code="artifact_damaged")
 
 
 def retry_after(response: httpx.Response) -> float | None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+
 import pytest
 
 from app import artifacts
 from app.artifacts import LocalStore, StoreUnavailable
 from app.config import settings
 from app.services.artifacts import diff_index
+from app.services.artifacts.blocks import BLOCK
 from app.services.artifacts.diffs import SESSIONS
 from tests.api.calling import empty, ok, patch_of, path_of, refused, session_path
 from tests.stores import is_stored
@@ -103,6 +107,24 @@ def test_a_diff_that_was_cut_off_in_the_store_is_not_served(api, make_done_runne
         file.write_bytes(file.read_bytes()[:-10])
     for path in ("/diff", "/diff?page=1", "/diff/files"):
         assert "backup" in refused(api.get(path_of(runner, path)), 404, "artifact_damaged")["message"]
+
+
+def test_a_diff_whose_bytes_were_changed_is_an_error_of_its_own(api, make_done_runner, tmp_path):
+    runner = make_done_runner()
+    for file in (tmp_path / "data" / "artifacts" / SESSIONS).rglob("*.patch"):
+        file.write_bytes(file.read_bytes().replace(b"one", b"two"))
+    for path in ("/diff", "/diff?page=1", "/diff?strip_binary=true"):
+        assert "backup" in refused(api.get(path_of(runner, path)), 404, "artifact_damaged")["message"]
+    part = api.get(path_of(runner, "/diff"), headers={"Range": "bytes=0-9"})
+    assert part.status_code == 404
+
+
+def test_a_whole_diff_comes_with_its_checksum(api, make_done_runner):
+    runner = make_done_runner()
+    whole = api.get(path_of(runner, "/diff"))
+    digest = base64.b64encode(hashlib.sha256(whole.data).digest()).decode()
+    assert whole.headers["Repr-Digest"] == f"sha-256=:{digest}:"
+    assert "Repr-Digest" not in api.get(path_of(runner, "/diff?page=1")).headers
 
 
 def test_head_asks_for_the_headers_alone(api, make_done_runner):
@@ -248,7 +270,9 @@ def test_a_page_is_read_and_nothing_else(api, make_done_runner, monkeypatch):
         assert response.text == "".join(
             patch_of("x" * 1000, f"file{number:05}.txt") for number in range(page * 10 - 10, page * 10)
         )
-        assert store.parts.pop() == ((page - 1) * 10 * size, page * 10 * size)
+        # Whole blocks, each of which has a checksum.
+        first, last = store.parts.pop()
+        assert first <= (page - 1) * 10 * size < page * 10 * size <= last < first + 10 * size + 2 * BLOCK
         assert len(ok(api.get(path_of(runner, f"/diff/files?page={page}&per_page=10")))) == 10
     assert store.parts == []
 

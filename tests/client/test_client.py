@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import inspect
 import json
 import re
@@ -105,6 +107,19 @@ def test_a_call_that_is_refused_for_a_moment_is_sent_again_with_the_same_key(ans
     assert client.create_runner(ID, "Do it.") == {"id": ID}
     assert len({request.headers["Idempotency-Key"] for request in sent}) == 1
     assert [json.loads(request.content)["prompt"] for request in sent] == ["Do it."] * 3
+
+
+def test_a_diff_that_is_not_what_its_checksum_says_is_an_error(answers: Answers) -> None:
+    digest = base64.b64encode(hashlib.sha256(b"a diff").digest()).decode()
+    whole, damaged = (
+        httpx.Response(200, content=content, headers={"Repr-Digest": f"sha-256=:{digest}:"})
+        for content in (b"a diff", b"a doff")
+    )
+    client, _ = answers(whole, damaged)
+    assert client.diff(ID) == b"a diff"
+    with pytest.raises(ClientError) as failure:
+        client.diff(ID)
+    assert failure.value.error_code == "artifact_damaged"
 
 
 def test_a_call_that_stays_refused_fails_after_three_more(answers: Answers) -> None:

@@ -11,7 +11,7 @@ from marshmallow import EXCLUDE, ValidationError
 
 from app.api import diff_response, examples, links, paging, presenters
 from app.api.auth import caller
-from app.api.blueprint import DIFF_HEADERS, LIST_HEADERS, Blueprint, empty
+from app.api.blueprint import DIFF_HEADERS, LIST_HEADERS, WHOLE_DIFF_HEADERS, Blueprint, empty
 from app.api.idempotency import idempotent
 from app.api.requests import json_in_body
 from app.api.transactions import prepared_by, reading, writing
@@ -140,7 +140,7 @@ class AgentRunner(MethodView):
 class AgentRunnerDiff(MethodView):
     @blp.operation("getAgentRunnerDiff", also=diff_response.ALSO)
     @blp.arguments(RunnerDiffQuery, location="query")
-    @blp.response(200, {"type": "string"}, content_type="text/plain", headers=DIFF_HEADERS, example=examples.DIFF)
+    @blp.response(200, {"type": "string"}, content_type="text/plain", headers=WHOLE_DIFF_HEADERS, example=examples.DIFF)
     def get(self, query: dict[str, Any], agent_runner_id: uuid.UUID) -> Response:
         """Get the runner's diff as text.
 

@@ -10,7 +10,7 @@ from flask.views import MethodView
 
 from app.api import diff_response, examples, paging
 from app.api.auth import caller
-from app.api.blueprint import DIFF_HEADERS, Blueprint
+from app.api.blueprint import DIFF_HEADERS, WHOLE_DIFF_HEADERS, Blueprint
 from app.api.idempotency import idempotent
 from app.api.presenters import RowView
 from app.api.transactions import reading
@@ -65,7 +65,7 @@ class Comparison(MethodView):
 class ComparisonDiff(MethodView):
     @blp.operation("getComparisonDiff", also=diff_response.ALSO)
     @blp.arguments(RunnerDiffQuery, location="query")
-    @blp.response(200, {"type": "string"}, content_type="text/plain", headers=DIFF_HEADERS, example=examples.DIFF)
+    @blp.response(200, {"type": "string"}, content_type="text/plain", headers=WHOLE_DIFF_HEADERS, example=examples.DIFF)
     def get(self, query: dict[str, Any], agent_runner_id: uuid.UUID, comparison_id: uuid.UUID) -> Response:
         """Get the difference between two sessions as text.
 

@@ -10,7 +10,7 @@ from typing import Any, Self
 import anyio
 import httpx
 
-from app.client.errors import ClientError, raise_for, seconds_to_wait
+from app.client.errors import ClientError, check_digest, raise_for, seconds_to_wait
 
 Json = dict[str, Any]
 
@@ -78,6 +78,7 @@ class AsyncTransport:
 
     async def _get_bytes(self, path: str) -> bytes:
         response = await self._call("GET", path)
+        check_digest(response)
         return response.content
 
     async def _patch(self, path: str, fields: Json) -> Json:

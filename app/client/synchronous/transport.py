@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import httpx
 
-from app.client.errors import ClientError, raise_for, seconds_to_wait
+from app.client.errors import ClientError, check_digest, raise_for, seconds_to_wait
 
 Json = dict[str, Any]
 
@@ -79,6 +79,7 @@ class Transport:
 
     def _get_bytes(self, path: str) -> bytes:
         response = self._call("GET", path)
+        check_digest(response)
         return response.content
 
     def _patch(self, path: str, fields: Json) -> Json:

@@ -20,7 +20,7 @@ from app.services.artifacts import diff_index, references, uploads
 from app.services.artifacts.diff_files import DiffFile
 from app.services.artifacts.diff_index import Index
 from app.services.artifacts.patch_check import DamagedDiff, whole_diff
-from app.services.artifacts.sealed import seal, sealed_size
+from app.services.artifacts.sealed import DamagedArtifact, seal, sealed_digest, sealed_size
 from app.services.callers import Caller
 from app.services.pagination import Page
 
@@ -34,6 +34,8 @@ _NO_RUNNER_DIFF = (
 )
 DAMAGED = "The stored diff is damaged. Restore it from a backup, or run the session again."
 _IN_MEMORY = 1 << 20
+MOST_CHECKED_FIRST = 1 << 20
+"""Up to this many bytes are read and checked before any of them is sent."""
 
 
 def attempt_key(runner_id: uuid.UUID, session_id: uuid.UUID, attempt: int, kind: str) -> str:
@@ -51,7 +53,7 @@ class StoredDiff:
     """A diff in the artifact store, for reading. Nothing is read before it is needed.
 
     Use it outside a transaction: the store may be slow, and no connection is held meanwhile. What reads the store raises
-    `NotFound` if the diff is not stored, or has another size than it had.
+    `NotFound` if the diff is not stored, or is not what was stored.
     """
 
     def __init__(self, key: str) -> None:
@@ -61,6 +63,11 @@ class StoredDiff:
     def tag(self) -> str:
         """Identifies the content."""
         return hashlib.blake2b(self._key.encode(), digest_size=16).hexdigest()
+
+    @property
+    def digest(self) -> bytes | None:
+        """The SHA-256 of the content, as it was stored. None: an earlier release stored it."""
+        return sealed_digest(self._key)
 
     @functools.cached_property
     def _index(self) -> Index:
@@ -97,15 +104,25 @@ class StoredDiff:
         return Page(files, page, per_page, self.total, None)
 
     def read(self, start: int, end: int) -> Iterator[bytes]:
-        """The bytes from `start` to before `end`, in chunks."""
+        """The bytes from `start` to before `end`, in chunks. A part of up to `MOST_CHECKED_FIRST` bytes is checked before
+        this returns, a longer one while it is read."""
+        if start >= end:
+            return iter(())
         with _found():
-            return artifacts.store().read(self._key, start, end) if start < end else iter(())
+            chunks = self._index.verified(start, end)
+            return iter(list(chunks)) if end - start <= MOST_CHECKED_FIRST else _checked(chunks)
 
     def open(self) -> BinaryIO | None:
-        """The file that holds the diff, opened; None if the store has no files."""
+        """The file that holds a long diff, opened: nothing in it is checked. None if it is not long, or the store has no
+        files."""
         store = artifacts.local_store()
         with _found():
-            return store.open(self._key) if store else None
+            return store.open(self._key) if store and self.size > MOST_CHECKED_FIRST else None
+
+
+def _checked(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    with _found():
+        yield from chunks
 
 
 @contextlib.contextmanager
@@ -114,6 +131,8 @@ def _found() -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise NotFound(GONE, error_code="diff_gone") from None
+    except DamagedArtifact:
+        raise NotFound(DAMAGED, error_code="artifact_damaged") from None
 
 
 def find_runner_diff(caller: Caller, runner_id: uuid.UUID) -> StoredDiff:

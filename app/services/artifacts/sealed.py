@@ -28,6 +28,12 @@ def sealed_size(key: str) -> int | None:
     return int(found[1]) if found else None
 
 
+def sealed_digest(key: str) -> bytes | None:
+    """The SHA-256 in a key. Earlier releases stored none."""
+    found = _SEAL.search(key)
+    return bytes.fromhex(found[2]) if found else None
+
+
 def verified(key: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
     """The chunks of a whole object, unchanged. After the last one it raises `DamagedArtifact` if they are not what was
     stored, as they are on a failing disk or in an incomplete backup. Earlier releases stored no checksums."""

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from app import artifacts
-from app.services.artifacts import diff_index, diffs
+from app.errors import NotFound
+from app.services.artifacts import blocks, diff_index, diffs
 from app.services.artifacts.diffs import StoredDiff
 from tests.s3 import S3Server
 
@@ -64,3 +65,60 @@ def test_an_empty_diff_of_an_earlier_release_has_no_files(key: str) -> None:
     found = StoredDiff(key)
     assert (found.total, found.size, found.files(1, 100).items) == (0, 0, [])
     assert list(found.read(0, found.size)) == []
+
+
+def damage(key: str, at: int) -> None:
+    """Change one byte of a stored object."""
+    whole = bytearray(b"".join(artifacts.store().read(key)))
+    whole[at] ^= 1
+    artifacts.store().put(key, [bytes(whole)])
+
+
+def test_damage_is_noticed_in_the_part_that_is_read_and_nowhere_else(key: str) -> None:
+    key = diffs.put(key, lambda: map(patch, range(FILES)))
+    whole = b"".join(map(patch, range(FILES)))
+    damage(key, len(whole) // 2)
+    found = StoredDiff(key)
+    for number in (1, 50):
+        assert b"".join(found.read(*found.span(number, 100)))
+    with pytest.raises(NotFound) as refused:
+        found.read(*found.span(25, 100))
+    assert refused.value.error_code == "artifact_damaged"
+    assert b"".join(found.read(len(whole) - 10, len(whole))) == whole[-10:]
+
+
+def test_a_long_part_ends_before_the_damage(key: str) -> None:
+    line = b"+" + 99 * b"x" + b"\n"
+    whole = patch(0) + line * 30_000
+    key = diffs.put(key, lambda: [whole])
+    damage(key, len(whole) - 1)
+    sent = bytearray()
+    with pytest.raises(NotFound):
+        for chunk in StoredDiff(key).read(0, len(whole)):
+            sent += chunk
+    assert 1_000_000 < len(sent) < len(whole) and whole.startswith(sent)
+
+
+def test_a_diff_that_is_damaged_gets_no_index(key: str) -> None:
+    key = diffs.put(key, lambda: [patch(1)])
+    damage(key, 40)
+    artifacts.store().delete(diff_index.key_of(key))
+    with pytest.raises(NotFound) as refused:
+        StoredDiff(key).files(1, 100)
+    assert refused.value.error_code == "artifact_damaged"
+    assert artifacts.store().stat(diff_index.key_of(key)) is None
+
+
+def test_an_index_of_a_release_without_checksums_is_read(key: str) -> None:
+    whole = b"".join(map(patch, range(FILES)))
+    key = diffs.put(key, lambda: [whole])
+    index = b"".join(artifacts.store().read(diff_index.key_of(key)))
+    sums = blocks.sums_size(len(whole))
+    earlier = b"arindex1" + index[8:24] + index[24 + sums :]
+    artifacts.store().put(diff_index.key_of(key), [earlier])
+    found = StoredDiff(key)
+    for page in (1, 25, 50):
+        numbers = range((page - 1) * 100, page * 100)
+        assert b"".join(found.read(*found.span(page, 100))) == b"".join(map(patch, numbers))
+        assert [file.path for file in found.files(page, 100).items] == [f"file {number}" for number in numbers]
+    assert b"".join(artifacts.store().read(diff_index.key_of(key))) == earlier
