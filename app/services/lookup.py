@@ -40,6 +40,12 @@ def get_runner(caller: Caller, runner_id: uuid.UUID, *, lock: bool = False) -> A
     return _found(db.session.scalar(locked(query, AgentRunner) if lock else query))
 
 
+def get_parent(caller: Caller, runner_id: uuid.UUID) -> AgentRunner:
+    """Do as `get_runner` for a runner that a new one begins with. Nobody can delete it until the new one is there."""
+    query = _own_runner(caller, runner_id).with_for_update(of=AgentRunner, read=True, key_share=True)
+    return _found(db.session.scalar(query.execution_options(populate_existing=True)))
+
+
 def get_runner_to_delete(caller: Caller, runner_id: uuid.UUID) -> AgentRunner:
     """Do as `get_runner`, with a lock for which those wait, too, who add a row that refers to the runner."""
     query = _own_runner(caller, runner_id).with_for_update(of=AgentRunner)

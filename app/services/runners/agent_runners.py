@@ -88,7 +88,7 @@ def create(caller: Caller, new: NewRunner, prepared: Prepared) -> tuple[AgentRun
     file_keys = uploads.check_usable(new.file_keys or [], prepared.uploaded)
     parent = None
     if new.parent_agent_runner_id:
-        parent = lookup.get_runner(caller, new.parent_agent_runner_id)
+        parent = lookup.get_parent(caller, new.parent_agent_runner_id)
         if parent.site_id != site.id:
             raise invalid("parent_agent_runner_id", "must be a runner of the same site", error_code="other_site")
         if prepared.diff is not None:
