@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from workers.events import Category, Step
 from workers.job import Secrets
 
-_SECONDS, _FIRST_SECONDS = 0.5, 0.025
+_SECONDS, _FIRST_SECONDS = 0.5, 0.01
 _HEAD_CHARACTERS = 4096
 _TAIL_LINES = 20
 # Colours and cursor movements (CSI); titles, links and other strings (OSC, DCS, SOS, PM, APC), which end with BEL, with

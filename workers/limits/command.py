@@ -18,7 +18,7 @@ from workers.processes.lifeline import Lifeline
 from workers.processes.lines import Line, LineSplitter, Stream
 
 # How long `lines` waits for output before it yields None: first right after some output, then again and again.
-FIRST_TICK_SECONDS, TICK_SECONDS = 0.03, 0.5
+FIRST_TICK_SECONDS, TICK_SECONDS = 0.012, 0.5
 _CHUNK = 65_536
 
 
