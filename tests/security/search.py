@@ -1,4 +1,4 @@
-"""What an agent does that looks for secrets: `search.py [--port PORT] [FOLDER...]` prints each one it finds, and dumps what it saw.
+"""What an agent does that looks for secrets: `search.py [--port PORT] [--pass-over FOLDER] [FOLDER...]` prints each one it finds, and dumps what it saw.
 
 A secret is printed backwards, so that whoever redacts it does not hide the find. It uses nothing but Python.
 """
@@ -16,6 +16,8 @@ from collections.abc import Iterable, Iterator
 
 # Neither word matches itself, since this text lies in the checkout.
 SECRET = re.compile(rb"canary-[a-z]+-[0-9a-f]{32}|a-token-that-m[a]y-write")
+# How each begins, which is found ten times as fast.
+BEGINNINGS = (b"canary-", b"a-token-that-")
 LARGEST = 1 << 26
 # The system itself, which is gigabytes that no secret of a worker lies in; and what is looked at in its own way.
 PASSED_OVER = ("/usr", "/proc", "/sys")
@@ -28,6 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folders", nargs="*", help="all of the machine, and the memory of its processes, by default")
     parser.add_argument("--port", type=int, action="append", help="ask this one, and not all there are")
+    parser.add_argument("--pass-over", action="append", default=[], help="a folder that belongs to the system too")
     parser.add_argument(
         "--memory", action="store_true", help="look at the memory of processes, where folders are named too"
     )
@@ -40,7 +43,7 @@ def main() -> None:
         check("network", read(f"/proc/net/{name}"))
     for address in addresses(ports):
         check("socket", ask(address))
-    for path in files(folders or ["/"]):
+    for path in files(folders or ["/"], {*PASSED_OVER, *arguments.pass_over}):
         check("file", path.encode(errors="surrogateescape"))
         check("file", read(path))
     with open("dump.txt", "wb") as file:
@@ -50,6 +53,8 @@ def main() -> None:
 
 def check(kind: str, data: bytes) -> None:
     seen[kind] = seen.get(kind, 0) + 1
+    if not any(beginning in data for beginning in BEGINNINGS):
+        return
     for secret in set(SECRET.findall(data)):
         print("FOUND", kind, secret[::-1].decode(), flush=True)
 
@@ -99,10 +104,15 @@ def addresses(ports: Iterable[int]) -> Iterator[tuple[int, str | tuple[str, int]
         if " @" in line:
             yield socket.AF_UNIX, "\0" + line.split(" @", 1)[1]
     for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
-        for port in ports:
-            with contextlib.suppress(OSError), socket.socket(family) as one:
+        with contextlib.suppress(OSError):
+            one = socket.socket(family)
+            for port in ports:
+                # One that was refused can be used again, which takes half the time.
                 if one.connect_ex((host, port)) == 0:
+                    one.close()
+                    one = socket.socket(family)
                     yield family, (host, port)
+            one.close()
 
 
 def ask(address: tuple[int, str | tuple[str, int]]) -> bytes:
@@ -116,10 +126,10 @@ def ask(address: tuple[int, str | tuple[str, int]]) -> bytes:
     return b""
 
 
-def files(folders: list[str]) -> Iterator[str]:
+def files(folders: list[str], passed_over: set[str]) -> Iterator[str]:
     for top in folders:
         for parent, names, found in os.walk(top):
-            names[:] = [name for name in names if os.path.join(parent, name) not in PASSED_OVER]
+            names[:] = [name for name in names if os.path.join(parent, name) not in passed_over]
             for name in found:
                 path = os.path.join(parent, name)
                 with contextlib.suppress(OSError):
