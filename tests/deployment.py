@@ -25,7 +25,7 @@ PROGRAM = str(Path(sys.executable).with_name("agent-runners"))
 PATIENCE_SECONDS = 100.0
 
 
-def wait_for(what: str, probe: Callable[[], Any], seconds: float = PATIENCE_SECONDS, pause: float = 0.05) -> Any:
+def wait_for(what: str, probe: Callable[[], Any], seconds: float = PATIENCE_SECONDS, pause: float = 0.1) -> Any:
     """The first true answer of `probe`; fails, naming `what`, when it does not come. `pause` is for how many seconds it
     waits before it asks again."""
     deadline = time.monotonic() + seconds
@@ -275,8 +275,10 @@ class Deployment:
     def has_step(self, runner: dict[str, Any], text: str) -> dict[str, Any]:
         """The runner's latest session, once a step of it contains `text`."""
 
+        latest: str = self.call("GET", f"/agent_runners/{runner['id']}")["latest_session_id"]
+
         def shown() -> dict[str, Any] | None:
-            session = self.session(runner)
+            session = self.session(runner, latest)
             return session if any(text in step["title"] + step["message"] for step in session["steps"]) else None
 
         return wait_for(f"a step that says {text!r}", shown)

@@ -162,6 +162,7 @@ def test_a_worker_that_is_stopped_waits_for_no_call_and_what_it_interrupts_is_pu
     assert "Traceback" not in said, "a stop was taken for an error"
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("squash", [False, True], ids=["as-they-are", "squashed"])
 def test_a_crash_at_any_step_leads_to_one_commit(publishing: Deployment, forge: DemoForge, squash: bool) -> None:
     changed = changed_runners(publishing, forge, [*PUSH, "intended"])

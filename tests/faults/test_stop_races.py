@@ -29,7 +29,7 @@ from tests.matrix import FULL
 from tests.services.conftest import claim, read
 
 # SQLite lets one writer in at a time, so there is less that can be interleaved. --full tries a thousand in all.
-INTERLEAVINGS = {"sqlite": 300, "postgresql": 700} if FULL else {"sqlite": 100, "postgresql": 200}
+INTERLEAVINGS = {"sqlite": 300, "postgresql": 700} if FULL else {"sqlite": 50, "postgresql": 100}
 LONGEST_DELAY_SECONDS = 0.002
 
 

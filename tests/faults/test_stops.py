@@ -178,7 +178,7 @@ def having_its_diff_made(deployment: Deployment, name: str) -> Iterator[dict[str
         return False
 
     wait_for("the agent's end", mark.exists, seconds=200)
-    wait_for("git to stage the work", stopped)
+    wait_for("git to stage the work", stopped, pause=0.05)
     yield runner
 
 

@@ -128,7 +128,7 @@ def test_a_data_folder_whose_disk_is_full_for_a_while_ends_no_worker(tmp_path: P
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("cut", "back", "seconds"),
-    [(S3Server.kill, S3Server.start, 120), (S3Server.freeze, S3Server.thaw, 30)],
+    [(S3Server.kill, S3Server.start, 45), (S3Server.freeze, S3Server.thaw, 30)],
     ids=["killed", "frozen"],
 )
 def test_a_store_that_is_unavailable_for_a_while_costs_no_work(
@@ -147,6 +147,7 @@ def test_a_store_that_is_unavailable_for_a_while_costs_no_work(
     try:
         mark.touch()
         meanwhile = start(one_deployment, f"meanwhile-{cut.__name__}", "echo done > a.txt")
+        wait_for("both to run", lambda: count(one_deployment, [begun, meanwhile], "RUNNING") == 2)
         time.sleep(seconds)
         assert count(one_deployment, [begun, meanwhile], "RUNNING") == 2, "both wait with their work"
     finally:

@@ -25,7 +25,7 @@ from app.services import events
 from tests import postgres
 from tests.deployment import Deployment, wait_for
 from tests.faults import receiver as program
-from tests.faults.conftest import ON_SQLITE, double
+from tests.faults.conftest import ON_POSTGRES, ON_SQLITE, double
 from tests.faults.sessions import held_back, start
 from tests.listening import Listener
 
@@ -80,6 +80,8 @@ def kill_everything_and_start_again(deployment: Deployment) -> None:
     double(deployment)
 
 
+# Postgres dies as well here; that of SQLite are the processes that the other faults kill.
+@ON_POSTGRES
 @pytest.mark.usefixtures("killed_server")
 def test_a_receiver_misses_nothing_when_everything_is_killed(deployment: Deployment, receiver: Receiver) -> None:
     webhook = deployment.call("POST", "/webhooks", json={"url": receiver.url})

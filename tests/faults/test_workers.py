@@ -145,6 +145,7 @@ def test_a_worker_that_is_frozen_past_its_lease_loses_the_session_and_writes_not
     assert deployment.session(runner) == session, "the thawed worker changed something"
 
 
+@ON_POSTGRES
 def test_a_worker_that_dies_between_its_claim_and_its_first_heartbeat_loses_nothing(deployment: Deployment) -> None:
     for name in WORKERS:
         deployment.stop(name)
