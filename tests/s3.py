@@ -211,10 +211,10 @@ def _start(folder: Path, name: str) -> subprocess.Popen[bytes]:
 
 
 def _wait_for(server: S3Server, folder: Path) -> None:
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 300
     while True:
         try:
-            urllib.request.urlopen(f"{server.url}/healthcheck", timeout=2).close()
+            urllib.request.urlopen(f"{server.url}/healthcheck", timeout=30).close()
             client = boto3.client(
                 "s3",
                 endpoint_url=server.url,

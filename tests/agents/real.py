@@ -124,7 +124,7 @@ class Real:
         """Do something from outside, in a thread."""
 
         def wait() -> None:
-            eventually(self.waits, "the agent never came to wait", 90)
+            eventually(self.waits, "the agent never came to wait")
             action()
 
         threading.Thread(target=wait, daemon=True).start()

@@ -163,7 +163,7 @@ def test_a_post_does_not_wait_for_a_broker_that_does_not_answer(api, make_site, 
         began = time.monotonic()
         runner = created(api.post("/agent_runners", {"site_id": site["id"], "prompt": "x"}))
         api.delete(path_of(runner))
-        assert time.monotonic() - began < 8
+        assert time.monotonic() - began < 10
     queue.flush(20)
 
 

@@ -96,7 +96,7 @@ def test_a_client_gets_events_as_they_happen(api, app, make_runner, worker):
     began = time.monotonic()
     threading.Timer(0.2, worker.step, (claim, "Late")).start()
     assert next(messages(next(stream)))[2]["title"] == "Late"
-    assert 0.1 < time.monotonic() - began < 10
+    assert time.monotonic() - began > 0.1
     empty(api.delete(path_of(runner)), 202)
     rest = list(messages(b"".join(stream)))
     response.close()

@@ -20,6 +20,7 @@ from app.artifacts.base import CHUNK
 from app.artifacts.s3 import S3Store
 from app.config import settings
 from app.errors import TooLarge
+from tests import patiently
 from tests.mounts import needs_mounts, small_disk
 from tests.s3 import BUCKET, S3Server, breaking
 
@@ -143,11 +144,11 @@ def test_an_interrupted_or_too_large_upload_stores_nothing(store: Store) -> None
 def test_a_signed_upload_and_read_work(s3: Store) -> None:
     name = key("file name.txt")
     signed = s3.signed_put(name, "text/plain", length=5, limit=100, seconds=60)
-    assert httpx.put(signed.url, content=b"hello", headers=signed.headers, verify=False).status_code == 200
+    assert patiently.put(signed.url, content=b"hello", headers=signed.headers).status_code == 200
     assert b"".join(s3.read(name)) == b"hello"
-    assert httpx.get(s3.signed_get(name, seconds=60).url, verify=False).content == b"hello"
-    assert httpx.get(s3.signed_get(name, seconds=60).url.replace("file", "other"), verify=False).status_code == 403
-    assert httpx.get(s3.signed_get(name, seconds=60).url, verify=False).headers["Content-Disposition"] == "attachment"
+    assert patiently.get(s3.signed_get(name, seconds=60).url).content == b"hello"
+    assert patiently.get(s3.signed_get(name, seconds=60).url.replace("file", "other")).status_code == 403
+    assert patiently.get(s3.signed_get(name, seconds=60).url).headers["Content-Disposition"] == "attachment"
 
 
 def test_what_a_bucket_cannot_check_goes_through_the_api(s3: Store) -> None:
@@ -166,22 +167,22 @@ def _changed(url: str, **terms: str) -> str:
 
 
 REFUSED: dict[str, Callable[[SignedUrl], httpx.Response]] = {
-    "another method": lambda signed: httpx.delete(signed.url, verify=False),
-    "reading": lambda signed: httpx.get(signed.url, verify=False),
-    "another key": lambda signed: httpx.put(
-        signed.url.replace("file.txt", "other.txt"), content=b"hello", headers=signed.headers, verify=False
+    "another method": lambda signed: patiently.delete(signed.url),
+    "reading": lambda signed: patiently.get(signed.url),
+    "another key": lambda signed: patiently.put(
+        signed.url.replace("file.txt", "other.txt"), content=b"hello", headers=signed.headers
     ),
-    "another type": lambda signed: httpx.put(
-        signed.url, content=b"hello", headers={**signed.headers, "Content-Type": "text/html"}, verify=False
+    "another type": lambda signed: patiently.put(
+        signed.url, content=b"hello", headers={**signed.headers, "Content-Type": "text/html"}
     ),
-    "another length": lambda signed: httpx.put(
-        signed.url, content=b"hello!", headers={"Content-Type": signed.headers["Content-Type"]}, verify=False
+    "another length": lambda signed: patiently.put(
+        signed.url, content=b"hello!", headers={"Content-Type": signed.headers["Content-Type"]}
     ),
-    "a longer life": lambda signed: httpx.put(
-        _changed(signed.url, **{"X-Amz-Expires": "604000"}), content=b"hello", headers=signed.headers, verify=False
+    "a longer life": lambda signed: patiently.put(
+        _changed(signed.url, **{"X-Amz-Expires": "604000"}), content=b"hello", headers=signed.headers
     ),
-    "another signature": lambda signed: httpx.put(
-        _changed(signed.url, **{"X-Amz-Signature": "0" * 64}), content=b"hello", headers=signed.headers, verify=False
+    "another signature": lambda signed: patiently.put(
+        _changed(signed.url, **{"X-Amz-Signature": "0" * 64}), content=b"hello", headers=signed.headers
     ),
 }
 
@@ -197,9 +198,7 @@ def test_a_signed_upload_is_refused_for(s3: Store, change: str) -> None:
 def test_an_expired_signed_upload_is_refused(s3: Store) -> None:
     signed = s3.signed_put(key("late"), "text/plain", length=5, limit=100, seconds=60)
     date = (datetime.datetime.now(datetime.UTC) - datetime.timedelta(minutes=10)).strftime("%Y%m%dT%H%M%SZ")
-    answer = httpx.put(
-        _changed(signed.url, **{"X-Amz-Date": date}), content=b"hello", headers=signed.headers, verify=False
-    )
+    answer = patiently.put(_changed(signed.url, **{"X-Amz-Date": date}), content=b"hello", headers=signed.headers)
     assert answer.status_code == 403
 
 

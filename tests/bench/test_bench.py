@@ -20,7 +20,6 @@ BENCHMARKS = [(name, each) for name, benchmarks in command.ALL.items() for each 
 
 
 @pytest.mark.full
-@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     ("name", "benchmark"), BENCHMARKS, ids=[f"{name}-{each.__name__}" for name, each in BENCHMARKS]
 )

@@ -30,7 +30,7 @@ def run(folder: Path, *arguments: str, **settings: str) -> subprocess.CompletedP
     return run_program([*arguments], environment(folder, **settings))
 
 
-def wait_for(what: str, probe: Callable[[], object], seconds: float = 60.0) -> None:
+def wait_for(what: str, probe: Callable[[], object], seconds: float = 300.0) -> None:
     deadline = time.monotonic() + seconds
     while not probe():
         assert time.monotonic() < deadline, f"{what} did not come within {seconds:g} s"

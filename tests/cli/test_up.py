@@ -62,7 +62,7 @@ class Up:
         """
         self.process.send_signal(signal.SIGINT)
         try:
-            wait_for("the first interrupt", lambda: "stopping" in self.log, seconds=300)
+            wait_for("the first interrupt", lambda: "stopping" in self.log)
         except AssertionError as late:
             state = Path(f"/proc/{self.process.pid}/status")
             ended_with = state.read_text() if state.exists() else f"It ended with {self.process.poll()}."

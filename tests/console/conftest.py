@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import playwright.sync_api
 import pytest
 from flask import Flask
 from playwright.sync_api import Page
 
 from app.artifacts import LocalStore
+from tests import patiently
 from tests.api.calling import Api, Person, created
 from tests.api.conftest import ada, api, app, follow_up, join, make_done_runner, make_runner, make_site, worker
 from tests.console.browser import Browser
@@ -61,7 +61,7 @@ def server(database_url: str, artifacts: Path, tmp_path_factory: pytest.TempPath
     (folder / "tmp").mkdir()
     try:
         deployment.start("web", "web")
-        wait_for("the console", lambda: httpx.get(f"{deployment.url}/readyz", verify=False).status_code == 200)
+        wait_for("the console", lambda: patiently.get(f"{deployment.url}/readyz").status_code == 200)
         yield deployment.url
     finally:
         deployment.stop_all()

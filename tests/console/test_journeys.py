@@ -188,7 +188,6 @@ def test_an_agent_asks_and_work_goes_on(open_console, api, make_runner, worker):
     expect(page.locator("#runner-head .badge")).to_have_text("Running")
 
 
-@pytest.mark.timeout(1800)
 def test_pages_are_accessible(open_console, server, api, worker, make_site, make_runner):
     site = make_site()
     runner = make_runner(site=site, agent="claude")

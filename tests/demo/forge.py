@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import httpx
-
 from app.demo.forge import repositories
 from app.demo.forge.repositories import git_environment
+from tests import patiently
 
 TOKEN = "a-token-that-may-write"
 READ_ONLY_TOKEN = "a-token-that-may-read"
@@ -62,7 +61,7 @@ class DemoForge:
         self._process, self.url = self._started(0)
         self.api_url = f"{self.url}/api/v3"
         bearer = {"Authorization": f"Bearer {TOKEN}"}
-        self.http = httpx.Client(base_url=self.api_url, headers=bearer, trust_env=False, verify=False)
+        self.http = patiently.Client(base_url=self.api_url, headers=bearer)
 
     def make_repository(
         self,
@@ -159,7 +158,7 @@ class DemoForge:
 
     def _end(self, signal_number: int) -> None:
         self._process.send_signal(signal_number)
-        self._process.communicate(timeout=20)
+        self._process.communicate()
 
 
 @contextlib.contextmanager

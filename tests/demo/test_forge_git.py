@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests import patiently
 from tests.demo.forge import READ_ONLY_TOKEN, DemoForge, Repository, git, with_feature
 
 
@@ -57,12 +58,8 @@ def test_a_push_needs_a_token_that_may_write(forge: DemoForge, repository: Repos
 def test_a_push_cannot_be_passed_off_as_a_fetch(forge: DemoForge, repository: Repository, token: str | None) -> None:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     url = f"{forge.url}/{repository.full_name}.git"
-    pushed = httpx.post(
-        f"{url}/git-receive-pack?service=git-upload-pack", content=b"0000", headers=headers, verify=False
-    )
-    asked = httpx.get(
-        f"{url}/info/refs?service=git-upload-pack&service=git-receive-pack", headers=headers, verify=False
-    )
+    pushed = patiently.post(f"{url}/git-receive-pack?service=git-upload-pack", content=b"0000", headers=headers)
+    asked = patiently.get(f"{url}/info/refs?service=git-upload-pack&service=git-receive-pack", headers=headers)
     assert pushed.status_code == (403 if token else 401)
     assert b"service=git-receive-pack" not in asked.content
 
@@ -76,10 +73,10 @@ def test_a_private_repository_is_hidden_without_a_token(forge: DemoForge, tmp_pa
     forge.make_repository("acme", "secret", {"a": "b"}, private=True)
     for name in ("acme/secret", "acme/none"):
         assert "could not read Username" in git("ls-remote", forge.clone_url(name), check=False).stderr
-        assert httpx.get(f"{forge.api_url}/repos/{name}", verify=False).status_code == 404
-        assert httpx.get(f"{forge.url}/{name}", verify=False).status_code in (401, 404)
+        assert patiently.get(f"{forge.api_url}/repos/{name}").status_code == 404
+        assert patiently.get(f"{forge.url}/{name}").status_code in (401, 404)
     assert "Repository not found." in git("ls-remote", forge.clone_url("acme/none", forge.token), check=False).stderr
-    assert "secret" not in httpx.get(forge.url, verify=False).text
+    assert "secret" not in patiently.get(forge.url).text
     git("clone", "--quiet", forge.clone_url("acme/secret", forge.read_only_token), tmp_path / "secret")
     assert (tmp_path / "secret" / "a").read_text() == "b"
 
@@ -100,7 +97,7 @@ def test_a_large_push_that_is_refused_gets_its_answer(forge: DemoForge, reposito
 
 def test_a_compressed_request_is_understood(forge: DemoForge, repository: Repository) -> None:
     request = b"0014command=ls-refs\n00010014ref-prefix HEAD\n0000"
-    answer = httpx.post(
+    answer = patiently.post(
         f"{forge.url}/{repository.full_name}.git/git-upload-pack",
         content=gzip.compress(request),
         headers={
@@ -108,7 +105,6 @@ def test_a_compressed_request_is_understood(forge: DemoForge, repository: Reposi
             "Content-Encoding": "gzip",
             "Git-Protocol": "version=2",
         },
-        verify=False,
     )
     assert answer.status_code == 200
     assert f"{repository.branches()['main']} HEAD".encode() in answer.content
@@ -172,9 +168,7 @@ def test_pushes_are_refused_by_an_injected_fault(own_forge: DemoForge, tmp_path:
 @pytest.mark.parametrize("path", ["/acme/../../etc/info/refs", "/.forge/hooks/info/refs", "/acme/%2e%2e/info/refs"])
 def test_no_path_leads_out_of_the_repositories(forge: DemoForge, path: str) -> None:
     headers = {"Authorization": f"Bearer {forge.token}"}
-    answer = httpx.get(
-        httpx.URL(forge.url, raw_path=f"{path}?service=git-upload-pack".encode()), headers=headers, verify=False
-    )
+    answer = patiently.get(httpx.URL(forge.url, raw_path=f"{path}?service=git-upload-pack".encode()), headers=headers)
     assert answer.status_code in (404, 401)
 
 

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
+from tests import patiently
 from tests.demo.forge import DemoForge, demo_forge
 from tests.deployment import Deployment, deployed, wait_for
 from tests.matrix import usual
@@ -46,7 +46,7 @@ def mcp_url(deployment: Deployment) -> str:
     """The URL at which the deployment serves the Model Context Protocol."""
     url = f"http://127.0.0.1:{deployment.settings['MCP_PORT']}"
     deployment.start("mcp", "mcp", "--http")
-    wait_for("the server of the protocol", lambda: httpx.get(f"{url}/healthz", verify=False).is_success)
+    wait_for("the server of the protocol", lambda: patiently.get(f"{url}/healthz").is_success)
     return f"{url}/mcp"
 
 

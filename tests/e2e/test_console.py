@@ -43,7 +43,6 @@ def runner_at(page: Page, deployment: Deployment) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.timeout(1800)
 def test_a_day_is_worked_by_the_keyboard_alone(deployment: Deployment, forge: DemoForge, page: Page) -> None:
     site, repository = site_on(deployment, forge, "keyboard")
     older = deployment.run(site, "echo older", title="Keyboard: older")

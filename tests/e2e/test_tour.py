@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 
+from tests import patiently
 from tests.demo.forge import DemoForge, Repository, git
 from tests.deployment import Deployment, wait_for
 
@@ -258,7 +259,7 @@ def test_a_worker_outside_does_a_session_through_the_api_alone(deployment: Deplo
     upload = deployment.call(
         "POST", "/agent_runners/upload_url", json={"filename": "plan.txt", "content_type": "text/plain", "size": 6}
     )
-    httpx.put(upload["upload_url"], content=b"a plan", headers=upload["headers"], verify=False).raise_for_status()
+    patiently.put(upload["upload_url"], content=b"a plan", headers=upload["headers"]).raise_for_status()
     key = upload["file_key"]
     runner = deployment.run(site, "whatever the worker outside makes of it", file_keys=[key])
     path = f"/agent_runners/{runner['id']}/sessions/{runner['latest_session_id']}"
@@ -267,12 +268,12 @@ def test_a_worker_outside_does_a_session_through_the_api_alone(deployment: Deplo
 
     def report(token: str, **fields: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {token}"}
-        return httpx.patch(f"{deployment.url}/api/v1{path}", json=fields, headers=headers, verify=False)
+        return patiently.patch(f"{deployment.url}/api/v1{path}", json=fields, headers=headers)
 
     claimed = report(token, state="running").json()
     assert (claimed["state"], claimed["attempt"]) == ("RUNNING", 1)
     mine = claimed["session_token"]
-    assert httpx.get(claimed["attachment_urls"][key], verify=False).content == b"a plan"
+    assert patiently.get(claimed["attachment_urls"][key]).content == b"a plan"
     assert claimed["start_diff_url"] is None
     assert report(mine, steps=[{"title": "Thinking"}]).json()["steps_count"] == 1
     urls = deployment.api.post(f"{path}/diff/upload_urls", headers={"Authorization": f"Bearer {mine}"}).json()
@@ -280,7 +281,7 @@ def test_a_worker_outside_does_a_session_through_the_api_alone(deployment: Deplo
         b"diff --git a/new.txt b/new.txt\nnew file mode 100644\n--- /dev/null\n+++ b/new.txt\n@@ -0,0 +1 @@\n+outside\n"
     )
     for target in urls.values():
-        assert httpx.put(target["upload_url"], content=patch, headers=target["headers"], verify=False).is_success
+        assert patiently.put(target["upload_url"], content=patch, headers=target["headers"]).is_success
     keys = {f"{kind}_diff_s3_key": target["s3_key"] for kind, target in urls.items()}
     done = report(mine, state="DONE", result="Made it", **keys)
     assert done.status_code == 200, done.text
@@ -288,7 +289,7 @@ def test_a_worker_outside_does_a_session_through_the_api_alone(deployment: Deplo
     assert report(mine, steps=[{"title": "Late"}]).status_code == 409
     second = deployment.follow_up(runner, "and on")
     path = f"/agent_runners/{runner['id']}/sessions/{second['id']}"
-    assert httpx.get(report(token, state="RUNNING").json()["start_diff_url"], verify=False).content == patch
+    assert patiently.get(report(token, state="RUNNING").json()["start_diff_url"]).content == patch
     deployment.api.delete(path)
     deployment.call("POST", f"/agent_runners/{runner['id']}/commit", json={"target_branch": "topic"})
     assert deployment.published(runner)["merge_commit_error"] is None

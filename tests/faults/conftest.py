@@ -24,7 +24,6 @@ __all__ = ["ada", "ask", "site"]
 # Tests stop many publications of one account at once.
 SHORT = {
     "REDISPATCH_SECONDS": "1",
-    "LEASE_SECONDS": "6",
     # Two sweep, and each sweep takes a thirtieth of a second of the processors.
     "SWEEP_SECONDS": "2",
     "AGENTS": "shell",

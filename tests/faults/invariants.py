@@ -20,13 +20,12 @@ from tests.deployment import Deployment, wait_for
 from tests.faults.agents import GONE_WITHIN_SECONDS, assert_no_agent_stays, zombies_of
 
 FINAL = ("DONE", "ERROR", "CANCELLED")
-FINAL_WITHIN_SECONDS = 60.0
 
 
 def check(deployment: Deployment, known: set[str]) -> None:
     """Assert all of it for what the deployment has run, but for what `known` names, runners by id and stored objects by
     key. What was checked is known after it: a look at everything after each test would take longer than the tests."""
-    wait_for("the end of every session", lambda: _all_final(deployment, known), FINAL_WITHIN_SECONDS)
+    wait_for("the end of every session", lambda: _all_final(deployment, known))
     assert_no_agent_stays(deployment)
     wait_for("the burial of every process", lambda: not zombies_of(deployment), GONE_WITHIN_SECONDS)
     new = _runners(deployment, known)

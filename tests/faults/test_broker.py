@@ -8,11 +8,15 @@ import time
 import pytest
 import redis
 
+from app import queue
 from tests.deployment import Deployment, processes_with, seconds_to_sleep, wait_for
-from tests.faults.agents import at_work
+from tests.faults.agents import GONE_WITHIN_SECONDS, at_work
 from tests.faults.conftest import ON_POSTGRES, ON_SQLITE, SLOW, WORKERS
 from tests.faults.network import network
 from tests.faults.sessions import assert_done_at_once, count, held_back
+
+SOCKET_TIMEOUT_SECONDS = 10.0
+"""Of connections to the broker."""
 
 
 @pytest.fixture
@@ -32,7 +36,7 @@ def test_a_broker_that_is_down_for_half_a_minute_delays_what_waits_and_nothing_e
     busy.kill("broker")
     down_until = time.monotonic() + 30
     mark.touch()
-    wait_for("the end of those that ran", lambda: count(busy, runners, "DONE") == 3, seconds=25)
+    wait_for("the end of those that ran", lambda: count(busy, runners, "DONE") == 3)
     assert count(busy, runners, "NEW") == 3
     time.sleep(max(down_until - time.monotonic(), 0))
     busy.start("broker", "broker")
@@ -75,14 +79,20 @@ def test_no_caller_waits_for_a_frozen_broker_and_a_stop_takes_effect_by_heartbea
             took.append(time.monotonic() - began)
         return max(took)
 
-    usual = slowest()
     broker = deployment.processes["broker"]
-    broker.send_signal(signal.SIGSTOP)
+
+    def nobody_waits() -> bool:
+        """Whether no call waits for a broker that has just frozen: it would wait for the time-out of its socket."""
+        broker.send_signal(signal.SIGCONT)
+        time.sleep(queue.BACKOFF_SECONDS)
+        broker.send_signal(signal.SIGSTOP)
+        return slowest() < SOCKET_TIMEOUT_SECONDS
+
     try:
-        # Who waited for the broker would wait until its socket's time-out of 10 s.
-        assert slowest() < 3 * usual + 5, "a caller waited for the broker"
+        # A busy machine may take as long once, and who waited would do so each time.
+        assert any(nobody_waits() for _ in range(3)), "a caller waited for the broker"
         assert deployment.api.delete(f"/agent_runners/{running['id']}").status_code == 202
-        wait_for("the end of the agent", lambda: not processes_with(marker), seconds=20)
+        wait_for("the end of the agent", lambda: not processes_with(marker), GONE_WITHIN_SECONDS)
         wait_for("the work so far", lambda: deployment.session(running)["has_result_diff"])
     finally:
         broker.send_signal(signal.SIGCONT)
@@ -91,7 +101,6 @@ def test_no_caller_waits_for_a_frozen_broker_and_a_stop_takes_effect_by_heartbea
 
 
 @SLOW
-@pytest.mark.timeout(900)
 def test_a_worker_cut_off_from_the_broker_for_70_seconds_goes_on_and_takes_up_what_waits(
     one_deployment: Deployment,
 ) -> None:
@@ -106,7 +115,7 @@ def test_a_worker_cut_off_from_the_broker_for_70_seconds_goes_on_and_takes_up_wh
         between.cut()
         mended_at = time.monotonic() + 70
         mark.touch()
-        wait_for("the end of those that ran", lambda: count(deployment, runners, "DONE") == 2, seconds=40)
+        wait_for("the end of those that ran", lambda: count(deployment, runners, "DONE") == 2)
         time.sleep(max(mended_at - time.monotonic(), 0))
         assert count(deployment, runners, "NEW") == 2
         between.mend()

@@ -13,12 +13,10 @@ import sqlalchemy as sa
 from app import db
 from app.models import AgentRunner
 from tests.demo.forge import DemoForge, Repository, demo_forge, git
-from tests.deployment import Deployment, seconds_to_sleep, wait_for
+from tests.deployment import PATIENCE_SECONDS, Deployment, seconds_to_sleep, wait_for
 from tests.faults import invariants
 from tests.faults.agents import at_work
 from tests.faults.conftest import ON_POSTGRES, ON_SQLITE, POSTGRES_ONLY
-
-pytestmark = pytest.mark.timeout(900)
 
 AT_ONCE = 4
 """Publications that one control worker has in hand."""
@@ -223,7 +221,7 @@ def test_a_control_worker_that_is_asked_to_stop_finishes_its_tasks_first(
     control = deployment.processes.pop("control")
     control.send_signal(signal.SIGTERM)
     forge.set_faults(holds=[])
-    control.wait(60)
+    control.wait(PATIENCE_SECONDS)
 
     assert deployment.call("GET", f"/agent_runners/{runner['id']}")["pr_is_being_created"] is False
     assert_published_once(deployment, forge, changed, commits=1)

@@ -258,7 +258,6 @@ def raises(code: str | None) -> Iterator[None]:
         assert refusal.value.error_code == code
 
 
-@pytest.mark.timeout(1800)
 def test_whatever_happens_in_whatever_order_the_record_stays_true(
     record: sa.Engine, configure: Callable[..., None]
 ) -> None:

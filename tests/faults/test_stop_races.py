@@ -10,7 +10,6 @@ import uuid
 from collections import Counter
 from collections.abc import Callable
 
-import pytest
 import sqlalchemy as sa
 
 from app import db
@@ -31,28 +30,46 @@ from tests.services.conftest import claim, read
 # SQLite lets one writer in at a time, so there is less that can be interleaved. --full tries a thousand in all.
 INTERLEAVINGS = {"sqlite": 300, "postgresql": 700} if FULL else {"sqlite": 50, "postgresql": 100}
 LONGEST_DELAY_SECONDS = 0.002
+STEP_SECONDS = 0.0005
 
 
-@pytest.mark.timeout(1800)
+class Lead:
+    """By how many seconds the end is held up, or the stop where it is below zero: what came first begins later the next time,
+    the later the more often in a row, so that both come first on any machine."""
+
+    seconds = 0.0
+    _step = STEP_SECONDS
+    _last: SessionState | None = None
+
+    def note(self, outcome: SessionState) -> None:
+        self._step = 2 * self._step if outcome == self._last else STEP_SECONDS
+        self.seconds += self._step if outcome == SessionState.DONE else -self._step
+        self._last = outcome
+
+
 def test_a_stop_that_races_the_end_leaves_one_outcome_and_the_work(
     record: sa.Engine, ask: Callable[..., uuid.UUID], configure: Callable[..., None]
 ) -> None:
     number = INTERLEAVINGS[record.dialect.name]
     configure(MAX_QUEUED_SESSIONS=str(number + 1))
+    lead, outcomes = Lead(), Counter[SessionState]()
     with concurrent.futures.ThreadPoolExecutor(2) as threads:
-        outcomes = Counter(race(ask(), threads) for _ in range(number))
+        for _ in range(number):
+            outcome = race(ask(), threads, lead.seconds)
+            outcomes[outcome] += 1
+            lead.note(outcome)
     # A race that nearly always ends the same way is none.
     assert min(outcomes[SessionState.DONE], outcomes[SessionState.CANCELLED]) >= number / 50, outcomes
 
 
-def race(session_id: uuid.UUID, threads: concurrent.futures.ThreadPoolExecutor) -> SessionState:
+def race(session_id: uuid.UUID, threads: concurrent.futures.ThreadPoolExecutor, lead: float) -> SessionState:
     """Stop and finish the session at once; the state that both agree on."""
     claim(session_id)
     runner_id = read(session_id).agent_runner_id
     start = threading.Barrier(2)
-    stopped = threads.submit(stop, runner_id, session_id, start)
-    finished = threads.submit(finish, runner_id, session_id, start)
-    was_stopped, was_finished = stopped.result(timeout=60), finished.result(timeout=60)
+    stopped = threads.submit(stop, runner_id, session_id, lambda: wait(start, -lead))
+    finished = threads.submit(finish, runner_id, session_id, lambda: wait(start, lead))
+    was_stopped, was_finished = stopped.result(), finished.result()
 
     session = read(session_id)
     assert was_stopped != was_finished, "one of them came first, and the answer to the other says so"
@@ -72,10 +89,10 @@ def race(session_id: uuid.UUID, threads: concurrent.futures.ThreadPoolExecutor) 
     return session.state
 
 
-def stop(runner_id: uuid.UUID, session_id: uuid.UUID, start: threading.Barrier) -> bool:
+def stop(runner_id: uuid.UUID, session_id: uuid.UUID, begin: Callable[[], None]) -> bool:
     """What DELETE does; whether it stopped anything."""
     caller = caller_of(session_id)
-    wait(start)
+    begin()
     try:
         with db.transaction():
             agent_runner_sessions.stop(caller, runner_id, session_id)
@@ -85,11 +102,11 @@ def stop(runner_id: uuid.UUID, session_id: uuid.UUID, start: threading.Barrier) 
     return True
 
 
-def finish(runner_id: uuid.UUID, session_id: uuid.UUID, start: threading.Barrier) -> bool:
+def finish(runner_id: uuid.UUID, session_id: uuid.UUID, begin: Callable[[], None]) -> bool:
     """What a worker does at the end of an attempt; whether it ended the session."""
     key = diffs.attempt_key(runner_id, session_id, 1, "result")
     store().put(key, [b"a diff\n"])
-    wait(start)
+    begin()
     try:
         with db.transaction():
             session_attempts.finish(session_id, 1, SessionState.DONE, Outcome(Work(result_diff_key=key)))
@@ -102,9 +119,9 @@ def finish(runner_id: uuid.UUID, session_id: uuid.UUID, start: threading.Barrier
     return True
 
 
-def wait(start: threading.Barrier) -> None:
-    start.wait(timeout=60)
-    time.sleep(random.random() * LONGEST_DELAY_SECONDS)
+def wait(start: threading.Barrier, seconds: float) -> None:
+    start.wait()
+    time.sleep(max(seconds, 0) + random.random() * LONGEST_DELAY_SECONDS)
 
 
 def caller_of(session_id: uuid.UUID) -> Caller:

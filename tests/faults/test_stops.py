@@ -177,7 +177,7 @@ def having_its_diff_made(deployment: Deployment, name: str) -> Iterator[dict[str
                         return process.status() == psutil.STATUS_STOPPED
         return False
 
-    wait_for("the agent's end", mark.exists, seconds=200)
+    wait_for("the agent's end", mark.exists)
     wait_for("git to stage the work", stopped, pause=0.05)
     yield runner
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests import patiently
 from tests.deployment import Deployment, deployed, wait_for
 from tests.faults.conftest import ON_POSTGRES, SLOW, WORKERS, checked
 from tests.faults.sessions import assert_done_at_once, count, start
@@ -67,7 +68,7 @@ def upload(deployment: Deployment) -> httpx.Response:
     """The answer to an upload of a mebibyte."""
     fields = {"filename": "a.bin", "content_type": "application/octet-stream"}
     signed = deployment.call("POST", "/agent_runners/upload_url", json=fields)
-    return httpx.put(signed["upload_url"], headers=signed["headers"], content=b"x" * 1024**2)
+    return patiently.put(signed["upload_url"], headers=signed["headers"], content=b"x" * 1024**2)
 
 
 @needs_mounts
@@ -125,7 +126,6 @@ def test_a_data_folder_whose_disk_is_full_for_a_while_ends_no_worker(tmp_path: P
 
 
 @SLOW
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("cut", "back", "seconds"),
     [(S3Server.kill, S3Server.start, 45), (S3Server.freeze, S3Server.thaw, 30)],

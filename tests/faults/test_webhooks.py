@@ -113,8 +113,13 @@ def test_a_receiver_misses_nothing_when_everything_is_killed(deployment: Deploym
     assert len({(each["headers"]["webhook-id"], each["body"]) for each in got}) == len(times)
     for each in got:
         Verifier(webhook["secret"]).verify(each["body"], each["headers"])
-    log = deployment.call("GET", f"/webhooks/{webhook['id']}/deliveries?per_page=100")
-    assert all(each["state"] == "delivered" for each in log) and {each["event_id"] for each in log} == set(times)
+
+    def delivered() -> set[str]:
+        log = deployment.call("GET", f"/webhooks/{webhook['id']}/deliveries?per_page=100")
+        return {each["event_id"] for each in log} if all(each["state"] == "delivered" for each in log) else set()
+
+    # The receiver writes a message down before it answers, and the worker its answer after that.
+    assert wait_for("the record of every answer", delivered) == set(times)
     deployment.call("DELETE", f"/webhooks/{webhook['id']}")
 
 

@@ -8,8 +8,6 @@ import pytest
 from tests.deployment import Deployment, wait_for
 from tests.faults.conftest import POSTGRES_ONLY
 
-pytestmark = pytest.mark.timeout(900)
-
 PROCESSES = {"control": 4, "sweep": 2}
 """Those of the pool, and the clock of a worker that sweeps."""
 FORK_SERVERS = {"control": 1, "sweep": 0}

@@ -57,7 +57,6 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
 
 
 @pytest.mark.full  # It starts everything, which takes a quarter of a minute of a processor.
-@pytest.mark.timeout(900)
 def test_a_run_starts_what_it_needs_and_later_commands_find_it(shell: Shell) -> None:
     first = shell.run("run", "--local", "--agent", "shell", "--apply", "echo b > a.txt")
     assert first.returncode == 0, first.stdout + first.stderr

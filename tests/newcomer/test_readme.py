@@ -19,7 +19,6 @@ from tests.workers.engine import ROOT
 pytestmark = [
     pytest.mark.skipif(bool(why_not()), reason=f"NOT TESTED: {why_not()}"),
     # Debian's packages and ours come over the network.
-    pytest.mark.timeout(1800),
 ]
 
 BETWEEN = "--- the next block ---"

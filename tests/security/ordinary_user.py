@@ -19,12 +19,12 @@ ORDINARY_USER = 12_345
 def needs_root(test: Callable[[], None]) -> Callable[[], None]:
     """Mark a test that calls `run_again`: it needs a user to change from, and the time of a whole file."""
     reason = "NOT TESTED: an ordinary user beside root; run the tests as root too"
-    return pytest.mark.timeout(1800)(pytest.mark.skipif(not IS_ROOT, reason=reason)(test))
+    return pytest.mark.timeout(3600)(pytest.mark.skipif(not IS_ROOT, reason=reason)(test))
 
 
 def run_again(file: str) -> None:
     """Run the tests of a file, which pass but for the one that calls this: it is marked `needs_root`."""
-    plugins = ("-p", "pytest_timeout", "-p", "xdist", "-p", "no:cacheprovider", "--timeout=900")
+    plugins = ("-p", "pytest_timeout", "-p", "xdist", "-p", "no:cacheprovider")
     with tempfile.TemporaryDirectory(dir="/var/tmp") as place:
         os.chown(place, ORDINARY_USER, ORDINARY_USER)
         done = subprocess.run(

@@ -6,15 +6,13 @@ import socket
 import time
 from pathlib import Path
 
-import pytest
-
 from tests.deployment import Deployment, deployed, wait_for
 from tests.listening import Listener
 from tests.ports import free_port
 from tests.processes import each_process
 from tests.workers.engine import linux
 
-pytestmark = [linux, pytest.mark.timeout(300)]
+pytestmark = linux
 MANY = 40
 REST_SECONDS = 10.0
 PROGRAM = b"\0-m\0tasks.startup.mirrors\0"

@@ -24,7 +24,7 @@ from tests.ports import free_port
 from tests.security.ordinary_user import needs_root, run_again
 from tests.workers.engine import linux, needs_bubblewrap
 
-pytestmark = [linux, needs_bubblewrap, pytest.mark.xdist_group("canaries"), pytest.mark.timeout(1500)]
+pytestmark = [linux, needs_bubblewrap, pytest.mark.xdist_group("canaries")]
 SEARCH = Path(__file__).with_name("search.py")
 # The library of our interpreter is tens of thousands of files of the system, where it is not below /usr.
 COMMAND = f"python3 search.py --pass-over {Path(os.__file__).resolve().parent}"

@@ -31,6 +31,7 @@ from workers.processes.forking import fork
 from workers.sandbox import open_sandbox
 
 NAMES = {"allowed.example": ["127.0.0.1"]}
+PATIENCE_SECONDS = 300.0
 
 
 @dataclass
@@ -41,9 +42,7 @@ class Proxy:
     output: io.BytesIO
 
     def connect(self) -> socket.socket:
-        client = socket.create_connection(("127.0.0.1", self.port), 20)
-        client.settimeout(20)
-        return client
+        return socket.create_connection(("127.0.0.1", self.port), PATIENCE_SECONDS)
 
     def ask(self, request: bytes) -> bytes:
         """The whole answer to some bytes."""
@@ -347,7 +346,7 @@ def test_a_chunked_body_is_rewritten(outside: Outside) -> None:
             client.sendall(b"5;hidden=1\r\nhello\r\n0\r\nTrailer: x\r\n\r\n" + HIDDEN)
             upstream, _ = server.accept()
             with upstream:
-                upstream.settimeout(20)
+                upstream.settimeout(PATIENCE_SECONDS)
                 written = b""
                 while not written.endswith(b"0\r\n\r\n"):
                     written += upstream.recv(65536)
@@ -368,12 +367,10 @@ def test_huge_headers_and_invalid_http_are_refused() -> None:
 
 def test_a_slow_client_is_disconnected(outside: Outside) -> None:
     with proxy(f"allowed.example:{outside.port}", caps=Caps(head_seconds=0.5)) as running, running.connect() as client:
-        began = time.monotonic()
-        with contextlib.suppress(OSError):
-            while time.monotonic() - began < 20:
+        with pytest.raises(OSError):
+            for _ in range(5_000):
                 client.sendall(b"G")
                 time.sleep(0.05)
-        assert time.monotonic() - began < 15
         eventually(lambda: len(running.refusals) == 1, "it was not output")
         assert "0.5 seconds" in running.refusals[0]
 
@@ -388,7 +385,7 @@ def test_a_client_above_the_connection_limit_waits(outside: Outside) -> None:
             with pytest.raises(TimeoutError):
                 client.recv(100)
             holders.pop().close()
-            client.settimeout(20)
+            client.settimeout(PATIENCE_SECONDS)
             assert b" 200 " in client.recv(100)
         holders.pop().close()
 
@@ -403,7 +400,7 @@ def tunnel(caps: Caps | None = None) -> Iterator[tuple[socket.socket, socket.soc
             assert b" 200 " in client.recv(100)
             upstream, _ = server.accept()
             with upstream:
-                upstream.settimeout(20)
+                upstream.settimeout(PATIENCE_SECONDS)
                 yield client, upstream
 
 
@@ -413,11 +410,11 @@ def test_an_idle_tunnel_ends() -> None:
 
 
 def test_an_active_side_keeps_the_idle_side_connected() -> None:
-    with tunnel(Caps(idle_seconds=5.0)) as (client, upstream):
-        for _ in range(15):
+    with tunnel(Caps(idle_seconds=12.0)) as (client, upstream):
+        for _ in range(26):
             upstream.sendall(b"x")
             assert client.recv(1) == b"x"
-            time.sleep(0.4)
+            time.sleep(0.5)
         client.sendall(b"y")
         assert upstream.recv(1) == b"y"
 
@@ -458,7 +455,7 @@ def test_both_directions_flow_at_once() -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(60)
+            thread.join()
     assert got == [0, 0]
 
 

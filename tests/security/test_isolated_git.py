@@ -52,7 +52,7 @@ class Robbery:
         """What the transport tried, with "done" or "refused"."""
         remote = Remote(self.url, None, dataclasses.replace(self.host, **changes))
         with pytest.raises(GitFailed) as caught:
-            Git(self.mirror, Lifeline(60)).run("ls-remote", "--", remote.url, access=remote.access)
+            Git(self.mirror, Lifeline(600)).run("ls-remote", "--", remote.url, access=remote.access)
         found = dict(line.split("=", 1) for line in caught.value.errors.splitlines() if "=" in line)
         assert found.pop("fetched", "") == "done", caught.value.errors
         return {name: answer.split(" ")[0] for name, answer in found.items()}

@@ -53,7 +53,6 @@ ATTEMPT = """
 """
 
 
-@pytest.mark.timeout(900)  # So much takes its time where other tests use the processors.
 @pytest.mark.parametrize(
     ("prompt", "agent", "limits", "expected", "stored"),
     [

@@ -6,8 +6,6 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from tasks.worker import CONTROL_TASKS
 from tests.demo.forge import demo_forge
 from tests.deployment import Deployment, deployed, wait_for
@@ -15,7 +13,7 @@ from tests.faults.test_publishing import PUSH, assert_published_once, changed_ru
 from tests.ports import free_port
 from tests.workers.engine import linux
 
-pytestmark = [linux, pytest.mark.timeout(300)]
+pytestmark = linux
 SHARE = CONTROL_TASKS // 2
 SLOW = [f"slow-{number}" for number in range(CONTROL_TASKS)]
 

@@ -38,7 +38,7 @@ def test_the_end_of_a_session_does_not_wait_for_a_lock_on_the_account(ask, ada):
             # With SQLite nobody else begins before this has ended.
             has_account.wait(0.5)
             session_attempts.finish(session_id, 1, SessionState.DONE, Outcome())
-        created.result(timeout=10)
+        created.result()
     assert read(session_id).state == SessionState.DONE
 
 

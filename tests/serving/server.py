@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 
+from tests import patiently
 from tests.deployment import Deployment, wait_for
 from tests.ports import free_port
 
@@ -27,7 +28,7 @@ def web_process(folder: Path) -> Iterator[Deployment]:
         deployment.api.headers["Authorization"] = f"Bearer {token}"
         deployment.start("web", "web")
         # It takes longer to read certificates than to ask.
-        wait_for("the API", lambda: httpx.get(f"{deployment.url}/readyz", verify=False).status_code == 200)
+        wait_for("the API", lambda: patiently.get(f"{deployment.url}/readyz").status_code == 200)
         yield deployment
     finally:
         deployment.stop_all()

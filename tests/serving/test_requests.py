@@ -7,9 +7,9 @@ import re
 import socket
 from collections.abc import Iterator
 
-import httpx
 import pytest
 
+from tests import patiently
 from tests.deployment import Deployment
 from tests.serving.server import connect, web_process
 
@@ -100,7 +100,7 @@ def test_an_upload_without_a_valid_signature_is_refused_before_it_is_sent(web: D
 def test_a_large_file_arrives_whole(web: Deployment) -> None:
     content = bytes(range(256)) * 4096 * 9
     signed = web.call("POST", "/agent_runners/upload_url", json={"filename": "a", "content_type": "text/plain"})
-    assert httpx.put(signed["upload_url"], content=content, headers=signed["headers"], verify=False).status_code == 200
+    assert patiently.put(signed["upload_url"], content=content, headers=signed["headers"]).status_code == 200
     stored = web.artifacts / signed["file_key"]
     assert stored.read_bytes() == content
 
@@ -116,7 +116,7 @@ def test_an_upload_that_breaks_off_stores_nothing(web: Deployment) -> None:
 
 
 def test_a_slow_reader_gets_the_whole_answer(web: Deployment) -> None:
-    whole = httpx.get(f"{web.url}/api/v1/openapi.json", verify=False).content
+    whole = patiently.get(f"{web.url}/api/v1/openapi.json").content
     request = b"GET /api/v1/openapi.json HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
     with connect(web, request, receive_buffer=4096) as client:
         received = b""

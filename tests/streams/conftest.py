@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import httpx
 import pytest
 
+from tests import patiently
 from tests.api.calling import Api
 from tests.api.conftest import ada, api, app, join, make_runner, make_site, worker
 from tests.deployment import Deployment, wait_for
@@ -16,7 +16,7 @@ from tests.streams.reading import Stream
 __all__ = ["ada", "api", "app", "join", "make_runner", "make_site", "worker"]
 MOST_OF_ACCOUNT, MOST_OF_SECOND = 210, 3
 # Four of these are the time after which a client that reads nothing is dropped.
-HEARTBEAT_SECONDS = 1.5
+HEARTBEAT_SECONDS = 6.0
 SETTINGS = {
     "WEB_PROCESSES": "1",
     "STREAM_HEARTBEAT_SECONDS": str(HEARTBEAT_SECONDS),
@@ -36,7 +36,7 @@ def servers(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
         deployment.start("web-1", "web")
         deployment.start("web-2", "web", WEB_PORT=ports[1], MAX_LISTENERS=str(MOST_OF_SECOND))
         for url in urls:
-            wait_for("the API", lambda url=url: httpx.get(f"{url}/readyz", verify=False).status_code == 200)
+            wait_for("the API", lambda url=url: patiently.get(f"{url}/readyz").status_code == 200)
         yield urls
     finally:
         deployment.stop_all()

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from tests.api.calling import BASE
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 300.0
 
 
 @dataclass(frozen=True)

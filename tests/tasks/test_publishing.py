@@ -377,7 +377,7 @@ def job_of(session_id: uuid.UUID, asked: dict[str, Any]) -> PublishJob:
         publication = newest(session_id)
     with db.transaction():
         claim = publication_attempts.claim(publication.id)
-    return publish_job_of(claim, secrets_of(claim.site, Variables()), Lifeline(60))
+    return publish_job_of(claim, secrets_of(claim.site, Variables()), Lifeline(600))
 
 
 def test_a_publication_that_kills_its_worker_each_time_fails_after_three(ask, origin):

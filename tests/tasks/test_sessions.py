@@ -110,13 +110,20 @@ def test_a_signal_before_it_is_allowed_waits(ask):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
 def test_a_drained_session_goes_back_whenever_the_signal_comes(ask, number):
-    session_id = ask(SCRIPT)
-    for attempt, wait in enumerate((0.05, 0.1, 0.2, 0.4, 0.6), start=1):
+    session_id = ask(f"{SCRIPT}; sleep 300")
+
+    def signal_once_claimed(attempt: int, wait: float) -> None:
+        while (read(session_id).state, read(session_id).attempt) != (SessionState.RUNNING, attempt):
+            time.sleep(0.005)
+        time.sleep(wait)
+        os.kill(os.getpid(), number)
+
+    for attempt, wait in enumerate((0, 0.05, 0.1, 0.2, 0.4, 0.6), start=1):
         before = signal.signal(number, signal.SIG_IGN)
-        timer = threading.Timer(wait, lambda: os.kill(os.getpid(), number))
-        timer.start()
+        signalling = threading.Thread(target=signal_once_claimed, args=[attempt, wait])
+        signalling.start()
         run_session(str(session_id))
-        timer.join()
+        signalling.join()
         signal.signal(number, before)
         session = read(session_id)
         assert (session.state, session.attempt, session.workers_lost) == (SessionState.NEW, attempt, 0), wait
@@ -124,7 +131,8 @@ def test_a_drained_session_goes_back_whenever_the_signal_comes(ask, number):
 
 def test_steps_are_kept_up_to_the_settings(ask, configure):
     configure(MAX_STEPS="2")
-    session_id = ask("for n in 1 2 3 4; do echo $n; sleep 0.6; done")
+    # A worker that is held up for as long makes one step of two lines.
+    session_id = ask("for n in 1 2 3 4; do echo $n; sleep 3; done")
     run_session(str(session_id))
     with db.transaction(read_only=True):
         query = sa.select(Event).where(Event.kind == "step").order_by(Event.seq)
@@ -183,7 +191,7 @@ def test_a_worker_that_cannot_beat_in_time_counts_as_lost(ask, configure):
 
 
 def eventually_due(session_id):
-    for _ in range(200):
+    for _ in range(6000):
         with db.transaction(read_only=True):
             if session_id in sweep.find_sessions():
                 return

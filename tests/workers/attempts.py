@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from tests.workers.engine import MemorySink, job, repository
 from workers.attempt import run
 from workers.events import Event, Outcome, Step
-from workers.job import Host, Job
+from workers.job import Host, Job, Limits
 
 
 @dataclass
@@ -63,6 +63,16 @@ class Engine:
             except StopIteration as stop:
                 return Attempt(stop.value, events)
             on_event(events[-1])
+
+    def run_into(self, limit: str, prompt: str, *told: str, limits: Limits | None = None, **more: object) -> Attempt:
+        """Run what goes on for ever into a limit on time, one that lasts long enough to get as far as steps that say `told`:
+        on a slow machine a short one is over before."""
+        for seconds in (6, 24, 120):
+            self.sink.diffs.clear()
+            attempt = self.run(prompt, limits=replace(limits or Limits(), **{limit: seconds}), **more)
+            if all(any(each in step for step in attempt.steps) for each in told):
+                break
+        return attempt
 
     @property
     def diff(self) -> str:

@@ -25,7 +25,7 @@ from workers.job import DiffKind, Host, Job, Limits
 from workers.limits.budget import Budget
 from workers.limits.command import running
 from workers.processes.launch import Launch
-from workers.processes.lifeline import Lifeline
+from workers.processes.lifeline import Lifeline, boot_time
 from workers.processes.lines import Line
 from workers.sandbox import Sandbox, open_sandbox, probe
 from workers.sandbox.base import Overlay
@@ -98,12 +98,18 @@ class Ran:
 
 
 def finish(
-    launch: Launch, *, limits: Limits | None = None, stdin: bytes = b"", merged: bool = False, lease: float = 60
+    launch: Launch,
+    *,
+    limits: Limits | None = None,
+    stdin: bytes = b"",
+    merged: bool = False,
+    lifeline: Lifeline | None = None,
 ) -> Ran:
     """Run a command to its end."""
     budget = Budget(limits or Limits())
     lines: list[Line] = []
-    with running(launch, lifeline=Lifeline(lease), budget=budget, stage="agent", stdin=stdin, merged=merged) as process:
+    lifeline = lifeline or Lifeline(600)
+    with running(launch, lifeline=lifeline, budget=budget, stage="agent", stdin=stdin, merged=merged) as process:
         lines += [line for line in process.lines() if line]
     return Ran(lines, process.status)
 
@@ -139,7 +145,7 @@ class Stubborn:
         eventually(lambda: self.alive() == 0, "processes survived")
 
 
-def eventually(condition: Callable[[], bool], otherwise: str, seconds: float = 20) -> None:
+def eventually(condition: Callable[[], bool], otherwise: str, seconds: float = 300) -> None:
     """Wait until something is so. The time is only there to end a test that fails."""
     end = time.monotonic() + seconds
     while not condition():
@@ -147,13 +153,27 @@ def eventually(condition: Callable[[], bool], otherwise: str, seconds: float = 2
         time.sleep(0.02)
 
 
+def beating(lease: float) -> Lifeline:
+    """A lifeline that is extended for as long as this process runs: if it is frozen, it lasts for `lease` seconds."""
+    lifeline = Lifeline(lease)
+
+    def beat() -> None:
+        while True:
+            lifeline.extend_to(boot_time() + lease)
+            time.sleep(lease / 20)
+
+    threading.Thread(target=beat, daemon=True).start()
+    return lifeline
+
+
 @contextlib.contextmanager
 def another_worker(below: Path, kind: str, script: str, lease: float) -> Iterator[subprocess.Popen[bytes]]:
     """A process that runs `script` the way a worker does, to be killed or frozen."""
     code = (
-        "import sys, pathlib; from tests.workers.engine import finish, sandbox_in;"
+        "import sys, pathlib; from tests.workers.engine import beating, finish, sandbox_in;"
         "below, kind, script, lease = sys.argv[1:];"
-        "finish(sandbox_in(pathlib.Path(below), kind).launch(['sh', '-c', script], {}), lease=float(lease))"
+        "launch = sandbox_in(pathlib.Path(below), kind).launch(['sh', '-c', script], {});"
+        "finish(launch, lifeline=beating(float(lease)))"
     )
     worker = subprocess.Popen([sys.executable, "-c", code, str(below), kind, script, str(lease)], cwd=ROOT)
     try:
@@ -234,7 +254,7 @@ def sigterm_once(condition: Callable[[], bool]) -> threading.Thread:
     """Send SIGTERM to this process when something has become so."""
 
     def wait() -> None:
-        eventually(condition, "nothing to interrupt", 90)
+        eventually(condition, "nothing to interrupt")
         os.kill(os.getpid(), signal.SIGTERM)
 
     thread = threading.Thread(target=wait, daemon=True)

@@ -161,20 +161,29 @@ def test_a_question_or_a_plan_changes_nothing(engine: Engine, mode: str) -> None
     assert "The agent's edits were discarded" not in engine.run("echo nothing", mode=mode).steps
 
 
+NEARLY_USED_UP, SILENT = "The time for this session is nearly used up", "No output for"
+
+
 @pytest.mark.parametrize(
-    ("script", "limits", "expected"),
+    ("limit", "expected", "told", "not_told"),
     [
-        ("sleep 300", Limits(max_duration_seconds=10), "time_limit"),
-        ("sleep 300", Limits(stall_seconds=6), "stalled"),
-        ("yes", Limits(max_output_bytes=1_000_000), "output_limit"),
+        ("max_duration_seconds", "time_limit", NEARLY_USED_UP, SILENT),
+        ("stall_seconds", "stalled", SILENT, NEARLY_USED_UP),
     ],
 )
-def test_limits_end_the_attempt_and_keep_the_work(engine: Engine, script: str, limits: Limits, expected: str) -> None:
-    attempt = engine.run(f"echo work > work; {script}", limits=limits)
+def test_limits_on_time_end_the_attempt_and_keep_the_work(
+    engine: Engine, limit: str, expected: str, told: str, not_told: str
+) -> None:
+    attempt = engine.run_into(limit, "echo work > work; echo begun; sleep 300", "begun", told)
     assert code(attempt.outcome) == (expected, "agent")
     assert "+work" in engine.diff
-    assert ("The time for this session is nearly used up" in attempt.steps) == (expected == "time_limit")
-    assert any("No output for" in step for step in attempt.steps) == (expected == "stalled")
+    assert any(told in step for step in attempt.steps) and not any(not_told in step for step in attempt.steps)
+
+
+def test_a_limit_on_output_ends_the_attempt_and_keeps_the_work(engine: Engine) -> None:
+    attempt = engine.run("echo work > work; yes", limits=Limits(max_output_bytes=1_000_000))
+    assert code(attempt.outcome) == ("output_limit", "agent")
+    assert "+work" in engine.diff
 
 
 def tell_usage(**usage: float) -> str:
@@ -369,7 +378,6 @@ def test_sigterm_ends_the_attempt_and_keeps_the_work_if_wanted(engine: Engine, s
 def test_sigterm_while_the_repository_is_fetched(engine: Engine) -> None:
     """From a server that accepts the connection and then says nothing."""
     with socket.create_server(("127.0.0.1", 0)) as server, sigterm_raises():
-        server.settimeout(20)
         url = f"http://127.0.0.1:{server.getsockname()[1]}/x.git"
         held: list[socket.socket] = []
 
@@ -399,8 +407,7 @@ def test_the_time_of_a_session_counts_while_its_repository_is_fetched(engine: En
 
 
 def test_the_time_of_a_session_counts_during_setup(engine: Engine) -> None:
-    # Long enough for a slow machine to get from the checkout to the setup.
-    attempt = engine.run("true", setup_command="sleep 300", limits=Limits(max_duration_seconds=10))
+    attempt = engine.run_into("max_duration_seconds", "true", "begun", setup_command="echo begun; sleep 300")
     assert code(attempt.outcome) == ("time_limit", "setup")
 
 
@@ -441,7 +448,7 @@ def test_a_second_sigterm_does_not_interrupt_the_cleaning_up(engine: Engine) -> 
 
 @pytest.mark.parametrize("keep", [True, False])
 def test_a_lifeline_that_runs_out_is_an_interruption(engine: Engine, keep: bool) -> None:
-    lifeline = Lifeline(60)
+    lifeline = Lifeline(600)
     events = run(engine.job("echo x > x; echo ready; sleep 300", lifeline=lifeline, keep=keep), engine.host)
     while "ready" not in str(next(events)):
         pass
@@ -497,12 +504,13 @@ def test_setup_and_agent_share_the_steps_of_an_attempt(engine: Engine) -> None:
 
 def test_the_engines_own_steps_are_never_left_out(engine: Engine) -> None:
     step = '{"type":"step","title":"Step of the agent"}'
-    script = f"for n in 1 2 3; do echo '{step}'; done; echo {CREDENTIAL} > README; sleep 300"
-    limits = Limits(max_steps=0, stall_seconds=3)
-    attempt = engine.run(script, agent="scripted", limits=limits, credential=CREDENTIAL)
+    script = f"echo {CREDENTIAL} > README; for n in 1 2 3; do echo '{step}'; done; sleep 300"
+    told = ("3 steps were left out", SILENT)
+    options = {"agent": "scripted", "credential": CREDENTIAL}
+    attempt = engine.run_into("stall_seconds", script, *told, limits=Limits(max_steps=0), **options)
     assert code(attempt.outcome) == ("stalled", "agent")
     assert "Step of the agent" not in attempt.steps
-    assert any("No output for" in step for step in attempt.steps)
+    assert any(SILENT in step for step in attempt.steps)
     assert attempt.steps[-2:] == ["3 steps were left out", "The diff contains a secret"]
 
 

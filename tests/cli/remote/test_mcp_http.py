@@ -21,6 +21,7 @@ from app import db
 from app.client import Client
 from app.mcp.http import LARGEST_BODY, MOST_CALLS_OF_A_USER, create_app
 from app.services.accounts import accounts
+from tests import patiently
 
 pytestmark = pytest.mark.same_on_both_databases
 JSON = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
@@ -92,13 +93,13 @@ def test_what_has_no_good_token_is_challenged(url: str, client: Client) -> None:
     revoked = client.create_token(name="old", scope="read")
     client.revoke_token(revoked["id"])
     for given in ({}, {"Authorization": "Basic eA=="}, {"Authorization": f"Bearer {revoked['token']}"}):
-        answer = httpx.post(url, json=message("tools/list"), headers={**JSON, **given}, verify=False)
+        answer = patiently.post(url, json=message("tools/list"), headers={**JSON, **given})
         assert answer.status_code == 401 and answer.headers["WWW-Authenticate"].startswith("Bearer realm=")
         assert "token" in answer.json()["message"]
 
 
 def test_what_is_foreign_or_too_large_is_refused(url: str, token: str) -> None:
-    with httpx.Client(headers={**JSON, "Authorization": f"Bearer {token}"}) as http:
+    with patiently.Client(headers={**JSON, "Authorization": f"Bearer {token}"}) as http:
         listing = message("tools/list")
         assert http.post(url, json=listing, headers={"Host": "evil.example.org"}).status_code == 421
         assert http.post(url, json=listing, headers={"Origin": "https://evil.example.org"}).status_code == 403
@@ -106,7 +107,7 @@ def test_what_is_foreign_or_too_large_is_refused(url: str, token: str) -> None:
         assert http.post(url, json=listing, headers={"Origin": "https://agents.example.org"}).status_code == 200
         assert http.post(url, content=b" " * (LARGEST_BODY + 1)).status_code == 413
         assert http.get(url).status_code == 405 and http.delete(url).status_code == 405
-    assert httpx.get(url.replace("/mcp", "/healthz"), verify=False).text == "ok"
+    assert patiently.get(url.replace("/mcp", "/healthz")).text == "ok"
 
 
 def test_one_user_has_only_so_many_calls_at_once(url: str, token: str, client: Client, site: dict[str, Any]) -> None:
@@ -130,7 +131,5 @@ def test_an_api_that_does_not_answer_is_not_the_fault_of_the_token() -> None:
         raise httpx.ConnectError("refused")
 
     with served(httpx.MockTransport(unreachable)) as url:
-        answer = httpx.post(
-            url, json=message("tools/list"), headers={**JSON, "Authorization": "Bearer x"}, verify=False
-        )
+        answer = patiently.post(url, json=message("tools/list"), headers={**JSON, "Authorization": "Bearer x"})
     assert answer.status_code == 503 and "Cannot reach" in answer.json()["message"]

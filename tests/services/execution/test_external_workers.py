@@ -109,7 +109,7 @@ def test_a_stop_does_not_wait_for_the_store_that_a_report_waits_for(outside, ada
                     agent_runner_sessions.stop(ada, read(each).agent_runner_id, each)
             assert not reported.done()
             answer.write(DIFF)
-        reported.result(60)
+        reported.result()
     session = read(session_id)
     assert (session.state, session.has_result_diff) == (SessionState.CANCELLED, True), "the work is kept"
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import kombu
-import pytest
 import redis
 from celery import Celery
 
@@ -26,7 +25,6 @@ UNREADABLE: list[tuple[str, bytes, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.timeout(180)
 def test_unreadable_messages_are_dropped(tmp_path: Path) -> None:
     deployment = Deployment(tmp_path, "", free_port(), forked=True, AGENTS="shell")
     try:
@@ -49,7 +47,7 @@ def test_unreadable_messages_are_dropped(tmp_path: Path) -> None:
 
         def is_done() -> bool:
             assert worker.poll() is None, deployment.log("control")
-            [found] = (sender.control.inspect(timeout=1, limit=1).stats() or {"none": {"total": {}}}).values()
+            [found] = (sender.control.inspect(timeout=10, limit=1).stats() or {"none": {"total": {}}}).values()
             return queue.COLLECT_GARBAGE in found["total"]
 
         wait_for("the message that is readable", is_done)
@@ -65,12 +63,12 @@ def test_unreadable_messages_are_dropped(tmp_path: Path) -> None:
                     body, content_type="application/json", content_encoding="utf-8", headers={"clock": "x"}
                 )
         sender.send_task("celery.starmap", [queue.COLLECT_GARBAGE, [[]]], queue=queue.CONTROL)
-        [before] = sender.control.inspect(timeout=5, limit=1).stats().values()
+        [before] = wait_for("its state", lambda: sender.control.inspect(timeout=10, limit=1).stats()).values()
         sender.send_task(queue.COLLECT_GARBAGE, queue=queue.CONTROL)
 
         def times(count: int) -> bool:
             assert worker.poll() is None, deployment.log("control")
-            [now] = (sender.control.inspect(timeout=1, limit=1).stats() or {"none": {"total": {}}}).values()
+            [now] = (sender.control.inspect(timeout=10, limit=1).stats() or {"none": {"total": {}}}).values()
             return bool(now["total"].get(queue.COLLECT_GARBAGE, 0) == count)
 
         wait_for("another one", lambda: times(2))

@@ -561,16 +561,22 @@ def test_plain_text_is_found_in_linear_time(part: str) -> None:
 
 
 def test_the_first_lines_after_a_step_and_a_silence_are_shown_at_once() -> None:
-    output, counts, times = PlainOutput(Secrets()), [], []
-    while len(counts) < 4:
-        for step in output.feed("more"):
-            counts.append(step.message.count("more") or 1)
-            times.append(time.monotonic())
-            if len(counts) == 2:
-                time.sleep(1)
+    output, shown = PlainOutput(Secrets()), []
+    lines: list[tuple[float, float]] = []
+    while len(shown) < 4:
+        began = time.monotonic()
+        steps = list(output.feed("more"))
+        lines.append((began, time.monotonic()))
+        if steps:
+            shown.append(lines)
+            lines = []
+            time.sleep(1 if len(shown) == 2 else 0)
         time.sleep(0.005)
-    assert counts[2] < min(counts[0], counts[1], counts[3])
-    assert min(later - earlier for earlier, later in itertools.pairwise(times)) >= 0.4
+    # Of the lines that are shown together, the last one comes when it is time to show them. No earlier one did.
+    for lines, seconds in zip(shown, (0.6, 0.6, 0.1, 0.6), strict=True):
+        assert all(began - lines[0][1] < seconds for began, _ in lines[:-1])
+    assert shown[0][-1][1] - shown[0][0][0] >= 0.5
+    assert all(later[-1][1] - earlier[-1][0] >= 0.5 for earlier, later in itertools.pairwise(shown))
 
 
 def test_output_that_comes_slowly_is_shown_soon() -> None:

@@ -6,7 +6,6 @@ import pytest
 
 from tests.workers.attempts import Engine, code
 from tests.workers.engine import Stubborn, linux, sigterm_once, sigterm_raises
-from workers.job import Limits
 
 each_agent = pytest.mark.parametrize("agent", ["shell", "scripted"])
 ODD = "\u202e\u200b\u200d\x1b[31m\x07 $(id) `id` \"'\\ %s {x} </system> \U0001f600 \u0085 é"
@@ -35,7 +34,8 @@ def test_a_stop_of_the_scripted_agent_keeps_the_work_and_leaves_no_process(engin
 
 
 def test_the_scripted_agent_stalls(engine: Engine) -> None:
-    attempt = engine.run("echo kept > new; sleep 300", agent="scripted", limits=Limits(stall_seconds=6))
+    script = """echo kept > new; echo '{"type":"step","title":"begun"}'; sleep 300"""
+    attempt = engine.run_into("stall_seconds", script, "begun", agent="scripted")
     assert code(attempt.outcome) == ("stalled", "agent") and "+kept" in engine.diff
 
 

@@ -88,7 +88,7 @@ def test_a_change_that_crosses_another_one_is_tried_again_and_keeps_it(own_forge
     wait_for("the change", own_forge.held)
     own_forge.http.patch(f"/repos/{repository.full_name}/pulls/1", json={"body": "Theirs"}).raise_for_status()
     own_forge.set_faults(holds=[])
-    changing.join(20)
+    changing.join()
     assert changed == ["Newer"] and adapted.get_pull_request(1).body == "Theirs"
 
 

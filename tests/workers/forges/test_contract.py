@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 
-import httpx
 import pytest
 
+from tests import patiently
 from tests.demo.forge import DemoForge, Repository
 from tests.workers.forges.conftest import HOST
 from tests.workers.forges.contract import Contract, Exchange, recorded
@@ -52,7 +52,7 @@ def test_the_rest_of_the_api_matches_it_too(forge: DemoForge, repository: Reposi
     pulls = f"/repos/{repository.full_name}/pulls"
     with (
         recorded(forge.url) as between,
-        httpx.Client(base_url=f"{between.url}/api/v3", headers=forge.http.headers, trust_env=False) as http,
+        patiently.Client(base_url=f"{between.url}/api/v3", headers=forge.http.headers) as http,
     ):
         http.get("/user")
         http.get("/user", headers={"Authorization": ""})

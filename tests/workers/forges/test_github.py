@@ -106,7 +106,7 @@ def test_a_forge_that_is_gone_is_retryable(own_forge: DemoForge) -> None:
     started = time.monotonic()
     failure = refused("forge_unreachable", lambda: github.find_pull_request("feature"))
     assert failure.retryable and "refused" in failure.message
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 200
 
 
 class Stranger(BaseHTTPRequestHandler):

@@ -16,6 +16,7 @@ import httpx
 import jwt
 import pytest
 
+from tests import patiently
 from tests.demo.apps import PERMISSIONS, RegisteredApp, new_key
 from tests.demo.forge import DemoForge, demo_forge, git
 from tests.workers.forges.conftest import HOST
@@ -85,7 +86,7 @@ def pushed(forge: DemoForge, secret: str) -> bool:
 
 
 def ask(forge: DemoForge, secret: str, path: str) -> httpx.Response:
-    with httpx.Client(base_url=forge.api_url, headers={"Authorization": f"Bearer {secret}"}, trust_env=False) as http:
+    with patiently.Client(base_url=forge.api_url, headers={"Authorization": f"Bearer {secret}"}) as http:
         return http.get(path)
 
 

@@ -128,7 +128,7 @@ def test_a_program_that_goes_on_with_a_refused_key_is_ended(engine: Engine, mode
     attempt = engine.run(script, environment=model.environment())
     assert code(attempt.outcome) == ("agent_auth", "agent") and "OPENAI_API_KEY" in str(attempt.outcome.failure)
     # A busy worker notices late.
-    assert 4 <= len(model.requests) - asked <= 20
+    assert 4 <= len(model.requests) - asked <= 100
 
 
 def test_a_program_that_goes_on_with_an_overloaded_model_is_ended(engine: Engine, model: ModelServer) -> None:

@@ -29,7 +29,7 @@ def found(forge: DemoForge, tmp_path: Path):
     host = Host(tmp_path / "work", allowed_protocols=("http",), allow_private_addresses=True)
 
     def look(**fields: object) -> dict[str, str]:
-        checks = list(check_repository(dataclasses.replace(usual, **fields), host, Lifeline(60)))
+        checks = list(check_repository(dataclasses.replace(usual, **fields), host, Lifeline(600)))
         assert not list((tmp_path / "work").glob("*")), "nothing is left behind"
         return {check.name: check.code or check.status for check in checks}
 

@@ -45,7 +45,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[psutil.Process]:
 
 
 def agent(script: str) -> contextlib.AbstractContextManager[Process]:
-    return running(shell(script), lifeline=Lifeline(60), budget=Budget(Limits()), stage="agent")
+    return running(shell(script), lifeline=Lifeline(600), budget=Budget(Limits()), stage="agent")
 
 
 def servers() -> list[psutil.Process]:

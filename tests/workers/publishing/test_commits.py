@@ -31,7 +31,7 @@ from workers.repository.git import Git
 from workers.job import Host
 from workers.processes.lifeline import Lifeline
 contents = Contents(Git(Path(sys.argv[1], "mirror")), print)
-with temporary_repository(Host(Path(sys.argv[1])), contents, (), Lifeline(60)) as commits:
+with temporary_repository(Host(Path(sys.argv[1])), contents, (), Lifeline(600)) as commits:
     print(commits.git.directory, flush=True)
     time.sleep(60)
 """
@@ -51,7 +51,7 @@ def test_what_a_killed_worker_left_goes_with_the_next_publication_and_what_is_in
             for directory in (left, used):
                 os.utime(directory, (an_hour_ago, an_hour_ago))
             contents = Contents(Git(tmp_path / "mirror"), print)
-            with temporary_repository(Host(tmp_path), contents, (), Lifeline(60)) as commits:
+            with temporary_repository(Host(tmp_path), contents, (), Lifeline(600)) as commits:
                 assert commits.git.directory.exists()
                 assert not left.exists() and used.exists()
         finally:

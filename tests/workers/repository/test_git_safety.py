@@ -501,7 +501,7 @@ def test_an_interrupted_fetch_leaves_no_process_and_no_workspace(
 
 
 def _signal_once_fetching(server: Server) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 300
     while len(server.asked) < 1 and time.monotonic() < deadline:
         time.sleep(0.01)
     time.sleep(0.05)

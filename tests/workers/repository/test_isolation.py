@@ -119,7 +119,7 @@ def test_ssh_gets_the_keys_that_its_configuration_names(web_host: Host, tmp_path
     assert remote.access.ssh_target == ("-p", "2222", "--", "git@ssh.example")
     git(tmp_path, "init", "--quiet", "--bare", "bare")
     with pytest.raises(GitFailed) as caught:
-        Git(tmp_path / "bare", Lifeline(60)).run("ls-remote", "--", remote.url, access=remote.access)
+        Git(tmp_path / "bare", Lifeline(600)).run("ls-remote", "--", remote.url, access=remote.access)
     assert "-p 2222 git@ssh.example" in caught.value.errors
     assert "the key" in caught.value.errors and "another" not in caught.value.errors
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.workers.engine import beating
 from tests.workers.repositories import commit_all, fetch_base, git, make_host, make_job, make_origin, write
 from workers.errors import EngineError
 from workers.job import Host, Job
@@ -106,8 +107,8 @@ def test_a_missing_branch_error_names_the_default_branch_and_similar_ones(host: 
 def test_without_a_branch_the_default_branch_of_the_remote_is_used(host: Host, origin: Path) -> None:
     git(origin, "branch", "--move", "main", "trunk/one")
     newest = git(origin, "rev-parse", "HEAD")
-    assert Mirror(host, "site", Lifeline(60)).obtain_base(make_job(origin, branch=None)) == (newest, "trunk/one")
-    assert Mirror(host, "site", Lifeline(60)).obtain_base(make_job(origin, branch=None, sha=newest)) == (
+    assert Mirror(host, "site", Lifeline(600)).obtain_base(make_job(origin, branch=None)) == (newest, "trunk/one")
+    assert Mirror(host, "site", Lifeline(600)).obtain_base(make_job(origin, branch=None, sha=newest)) == (
         newest,
         "trunk/one",
     )
@@ -281,7 +282,7 @@ def another_fetch(host: Host, lease: float = 60) -> Iterator[int]:
 
 def _fetch(work_dir: Path, url: str, lease: float) -> None:
     host = make_host(work_dir, allowed_protocols=("http",), allow_private_addresses=True)
-    fetch_base(host, make_job(url, lifeline=Lifeline(lease)))
+    fetch_base(host, make_job(url, lifeline=beating(lease)))
 
 
 def test_waiting_for_another_attempts_fetch_times_out(host: Host, origin: Path, importable: None) -> None:
@@ -299,7 +300,7 @@ def test_a_worker_killed_during_a_fetch_releases_the_lock(host: Host, origin: Pa
 def test_a_worker_frozen_during_a_fetch_holds_the_lock_no_longer_than_its_lease(
     host: Host, origin: Path, importable: None
 ) -> None:
-    with another_fetch(host, lease=5) as worker:
+    with another_fetch(host, lease=8) as worker:
         os.kill(worker, signal.SIGSTOP)
         assert fetch_base(host, make_job(origin)) == git(origin, "rev-parse", "HEAD")
         assert psutil.Process(worker).status() == psutil.STATUS_STOPPED

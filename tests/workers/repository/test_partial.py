@@ -139,7 +139,7 @@ def test_a_mirror_that_is_used_does_not_become_whole(host: Host, origin: Path) -
 
 
 def test_refreshes_fetch_what_is_new_and_make_whole(host: Host, origin: Path) -> None:
-    mirror = Mirror(host, "site", Lifeline(60))
+    mirror = Mirror(host, "site", Lifeline(600))
     assert mirror.refresh(job_on(origin)) == git(origin, "rev-parse", "HEAD")
     assert contents_in(mirror.directory, origin) == set()
     assert mirror.refresh(job_on(origin, partial_clone=False)) == git(origin, "rev-parse", "HEAD")

@@ -10,7 +10,6 @@ import pytest
 from tests.workers.attempts import Attempt, Engine, code, engine_in
 from tests.workers.engine import USUAL_SANDBOX, git, linux, sigterm_once, sigterm_raises
 from workers.events import Step
-from workers.job import Limits
 from workers.workspace.agent_configuration import is_withheld, withhold_from_home
 
 FILES = {
@@ -115,12 +114,14 @@ def test_a_later_session_does_not_see_it_either_and_keeps_what_the_first_made(en
 @pytest.mark.parametrize("end", ["stop", "kill", "silence", "fail"])
 def test_however_the_attempt_ends_nothing_of_it_is_deleted(engine: Engine, end: str, tmp_path: Path) -> None:
     prompt = "echo work > work; echo ready; " + {"fail": "exit 3", "kill": "kill -9 $$"}.get(end, "sleep 300")
-    limits = Limits(stall_seconds=2) if end == "silence" else Limits()
     with sigterm_raises():
         ready = tmp_path / "ready"
         waiter = sigterm_once(ready.exists) if end == "stop" else None
         on_event = lambda event: ready.touch() if isinstance(event, Step) and event.title == "ready" else None  # noqa: E731
-        attempt = engine.finish(engine.job(prompt, limits=limits), on_event)
+        if end == "silence":
+            attempt = engine.run_into("stall_seconds", prompt, "ready")
+        else:
+            attempt = engine.finish(engine.job(prompt), on_event)
         if waiter:
             waiter.join()
     assert attempt.outcome.interrupted == (end == "stop")

@@ -253,7 +253,7 @@ def run(job: Job, host: Host, before: Tree, tree: Tree) -> tuple[str, str]:
     return workspace.start_tree, final
 
 
-@pytest.mark.timeout(3600 if matrix.FULL else 300)
+@pytest.mark.timeout(3600)
 @settings(max_examples=300 if matrix.FULL else 4, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), base=trees())
 def test_stored_diffs_make_the_trees_that_agents_left(data: st.DataObject, base: Tree, hosts: list[Host]) -> None:
@@ -327,7 +327,7 @@ def without_submodules(tree: Tree) -> Tree:
     return {path: entry for path, entry in tree.items() if entry.mode != SUBMODULE}
 
 
-@pytest.mark.timeout(3600 if matrix.FULL else 300)
+@pytest.mark.timeout(3600)
 @settings(max_examples=200 if matrix.FULL else 4, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), base=trees().map(without_submodules))
 def test_what_a_sparse_checkout_leaves_out_is_in_every_tree(data: st.DataObject, base: Tree, hosts: list[Host]) -> None:

@@ -145,7 +145,7 @@ def test_git_that_outlived_its_worker_is_ended_before_the_work_is(engine: Engine
             save_lost_work(job, engine.host)
         else:
             discard_workspaces(engine.host, [folder])
-        assert left.wait(60) == -signal.SIGKILL
+        assert left.wait() == -signal.SIGKILL
         assert other.poll() is None
 
 

@@ -409,7 +409,7 @@ def test_very_deep_folders_do_no_harm(workspace: Workspace, host: Host) -> None:
 
 
 def wait_until_gone(host: Host) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 300
     while (host.work_dir / "trash.deleting").exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -449,7 +449,7 @@ def test_the_workspaces_of_a_host_are_found_by_their_attempts_and_discarded(host
     discard_workspaces(host, [found[session_id, 1], found[session_id, 3]])
     assert [path.name for path in leftovers(host)] == [f"{session_id}-2"]
     # The next sweep takes what came while a deletion was running, once that has let go of its lock.
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 300
     while (host.work_dir / "trash").exists():
         assert time.monotonic() < deadline
         discard_workspaces(host, [])
