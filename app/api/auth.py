@@ -10,6 +10,7 @@ from app.config import settings
 from app.errors import Unauthorized
 from app.services.accounts import tokens
 from app.services.callers import Caller
+from app.serving.shares import take_share
 
 log = structlog.get_logger()
 
@@ -28,7 +29,11 @@ def identify() -> None:
 
 
 def refuse_too_many() -> None:
-    """Count a failed authentication of the client's address; raises `TooMany` beyond the limit."""
+    """Count a failed authentication of the client's address; raises `TooMany` beyond the limit.
+
+    Those of an address have a share in the server's threads as the requests of an account have.
+    """
+    take_share(request.environ, f"failed authentications of {request.remote_addr}")
     most = settings().max_failed_authentications_per_minute
     rate_limits.count("failed_authentications", request.remote_addr or "", most, _TOO_MANY)
 

@@ -47,7 +47,7 @@ class Shares:
                 return
             if self._announced[who] >= MOST_WAITING:
                 raise TooMany(
-                    f"{MOST_WAITING} requests of your account are waiting, which is the limit. Send fewer at once.",
+                    f"{MOST_WAITING} of your requests are waiting, which is the limit. Send fewer at once.",
                     error_code="too_many_requests_at_once",
                     headers={"Retry-After": "1"},
                 )
@@ -130,7 +130,7 @@ class Share:
 
 
 def take_share(environ: Mapping[str, Any], who: object) -> None:
-    """Count the request for `who`, an account. Raises `MustWait` or `TooMany` if it occupies enough threads already.
+    """Count the request for `who`, such as an account. Raises `MustWait` or `TooMany` if it occupies enough threads already.
 
     Call it before anything is done for the request. Other servers, such as that of tests, have no shares.
     """

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from app import rate_limits
 from app.errors import TooMany
 from app.models.states import Scope
+from app.serving.shares import MustWait, Share, Shares
 from tests.api.calling import created, ok, refused
 from tests.deployment import Deployment, wait_for
 from tests.ports import free_port
@@ -48,6 +50,21 @@ def test_failed_authentications_are_limited_by_address_and_good_tokens_are_not(a
     assert answer.headers["Retry-After"]
     ok(api.get("/sites", environ_base=attacker))
     refused(stranger.get("/sites", environ_base=other), 401, "bad_token")
+
+
+def test_failed_authentications_of_an_address_share_threads_and_good_tokens_have_their_own(api):
+    shares = Shares(1)
+
+    def at(address):
+        """A request in progress, as the server passes it on."""
+        return {"REMOTE_ADDR": address, "gunicorn.socket": SimpleNamespace(share=Share(shares))}
+
+    stranger = api.with_token("ar_wrong")
+    refused(stranger.get("/sites", environ_base=at("192.0.2.1")), 401, "bad_token")
+    with pytest.raises(MustWait):
+        stranger.get("/sites", environ_base=at("192.0.2.1"))
+    ok(api.get("/sites", environ_base=at("192.0.2.1")))
+    refused(stranger.get("/sites", environ_base=at("192.0.2.2")), 401, "bad_token")
 
 
 @pytest.fixture
