@@ -208,6 +208,24 @@ def _now_sqlite(element: now, compiler: Any, **kw: Any) -> str:
     return f"strftime('%Y-%m-%d %H:%M:%f000', 'now'{more})"
 
 
+class within_hours(FunctionElement[datetime.datetime]):
+    """The end of the hour after the present one, by the database's clock: the same time for an hour."""
+
+    type = Timestamp()
+    inherit_cache = True
+    name = "within_hours"
+
+
+@compiles(within_hours, "postgresql")
+def _within_hours_postgresql(_element: within_hours, _compiler: Any, **_kw: Any) -> str:
+    return "(date_trunc('hour', clock_timestamp()) + interval '2 hours')"
+
+
+@compiles(within_hours, "sqlite")
+def _within_hours_sqlite(_element: within_hours, _compiler: Any, **_kw: Any) -> str:
+    return "strftime('%Y-%m-%d %H:00:00.000000', 'now', '+2 hours')"
+
+
 class today(FunctionElement[datetime.date]):
     """The day of UTC, by the database's clock."""
 
@@ -245,7 +263,8 @@ def _byte_length_sqlite(element: byte_length, compiler: Any, **kw: Any) -> str:
 
 
 class spans(FunctionElement[bool]):
-    """Whether the period from one time until before another includes a third. On Postgres it has an index for runners."""
+    """Whether the period from one time until before another, or without end if that is null, includes a third. On Postgres
+    it has an index for runners."""
 
     type = sa.Boolean()
     inherit_cache = True
@@ -255,10 +274,10 @@ class spans(FunctionElement[bool]):
 @compiles(spans, "postgresql")
 def _spans_postgresql(element: spans, compiler: Any, **kw: Any) -> str:
     begin, end, moment = (compiler.process(each, **kw) for each in element.clauses)
-    return f"(tstzrange({begin}, greatest({begin}, {end})) @> {moment})"
+    return f"(tstzrange({begin}, greatest({begin}, coalesce({end}, 'infinity'))) @> {moment})"
 
 
 @compiles(spans, "sqlite")
 def _spans_sqlite(element: spans, compiler: Any, **kw: Any) -> str:
     begin, end, moment = (compiler.process(each, **kw) for each in element.clauses)
-    return f"({begin} <= {moment} AND {moment} < {end})"
+    return f"({begin} <= {moment} AND ({end} IS NULL OR {moment} < {end}))"

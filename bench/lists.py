@@ -18,7 +18,7 @@ from tests.many_runners import copy_runner
 
 FEW = 1_000
 PER_PAGE = 30
-_MIDDLE = sa.text("SELECT created_at FROM agent_runners ORDER BY created_at LIMIT 1 OFFSET :half")
+_CREATED = sa.text("SELECT created_at FROM agent_runners ORDER BY created_at LIMIT 1 OFFSET :earlier")
 
 
 def measure(size: Size) -> Iterator[Figure]:
@@ -37,7 +37,7 @@ def measure(size: Size) -> Iterator[Figure]:
                 for lists, asked, values in pairs if number % 2 else reversed(pairs):
                     values.append(lists.read(asked))
             anchor = Samples(f"the same of {FEW:,} runners", beside)
-            goal = at_most(40) if name.startswith("title") else at_most(1.5, times_anchor=True)
+            goal = at_most(40) if name.startswith(("title", "q")) else at_most(1.5, times_anchor=True)
             yield Figure(f"{name}, of {count:,} runners", "ms", found, anchor, [goal])
         far_back = f"page={min(1000, count // PER_PAGE)}"
         values = [many.read(far_back) for _ in range(rounds)]
@@ -52,6 +52,8 @@ class Lists:
     runner: dict[str, Any]
     middle: str
     """When half of the runners had been created, in Unix seconds."""
+    recent: str
+    """When all but a hundred had."""
 
     def queries(self) -> dict[str, str]:
         return {
@@ -66,10 +68,22 @@ class Lists:
             "site_id": f"site_id={self.runner['site_id']}",
             "created_at_from": f"created_at_from={self.middle}",
             "created_at_to": f"created_at_to={self.middle}",
+            "agent": "agent=agent-7",
+            "agent and state": "agent=agent-7&state=ERROR",
+            "parent": f"parent_agent_runner_id={self.runner['id']}",
+            "pr_state": "pr_state=open",
+            "several pr_states": "pr_state=open,merged&state=ERROR,DONE",
+            "state=live": "state=live",
+            "since a moment ago": f"since={self.recent}",
+            "since": f"since={self.middle}",
             "title of one": "title=Number 777&state=DONE,ERROR,ARCHIVED",
             "title of a hundredth": "title=Number 77",
             "title of all": "title=Task",
             "title of none": "title=nothing like it",
+            "q of one": "q=do task number 777&state=DONE,ERROR,ARCHIVED",
+            "q of a hundredth": "q=number 77",
+            "q of all": "q=do task",
+            "q of none": "q=nothing like it",
         }
 
     def read(self, query: str) -> float:
@@ -88,6 +102,9 @@ def listed(runners: int) -> Iterator[Lists]:
         engine = db.make_engine(deployed.database_url)
         copy_runner(engine, runner["id"], runners - 1)
         with engine.connect() as connection:
-            middle = connection.execute(_MIDDLE, {"half": runners // 2}).scalar_one()
+            middle, recent = (
+                str(connection.execute(_CREATED, {"earlier": earlier}).scalar_one().timestamp())
+                for earlier in (runners // 2, runners - 100)
+            )
         engine.dispose()
-        yield Lists(deployed, runner, str(middle.timestamp()))
+        yield Lists(deployed, runner, middle, recent)

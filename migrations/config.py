@@ -8,7 +8,7 @@ from alembic import command
 from alembic.config import Config
 
 from migrations.locks import retried
-from migrations.title_search import index_titles
+from migrations.text_search import index_texts
 
 HERE = Path(__file__).parent
 
@@ -27,4 +27,4 @@ def migrate(url: str) -> str:
     Returns what could not be set up and what to do about it, else an empty text.
     """
     retried(lambda: command.upgrade(alembic_config(url), "head"))
-    return index_titles(url)
+    return index_texts(url)

@@ -10,8 +10,11 @@ from alembic import op
 
 from migrations.locks import limit_lock_waits, unlimited_lock_waits
 
-LIFETIMES, TITLES = "ix_agent_runners_lifetime", "ix_agent_runners_title_search"
-ONLY_ON_POSTGRES = (LIFETIMES, TITLES)
+LIFETIMES = "ix_agent_runners_lifetime"
+"""An index of earlier releases."""
+CHANGES = "ix_agent_runners_changes"
+TITLES, PROMPTS = "ix_agent_runners_title_search", "ix_events_prompt_search"
+ONLY_ON_POSTGRES = (CHANGES, TITLES, PROMPTS)
 """Indexes that the models do not describe."""
 
 
@@ -29,6 +32,14 @@ def create_index(name: str, table: str, columns: Sequence[str | sa.TextClause], 
         unlimited_lock_waits(op.get_bind())
         drop_invalid(op.get_bind(), name)
         op.create_index(name, table, [*columns], if_not_exists=True, postgresql_concurrently=True, **options)
+        limit_lock_waits(op.get_bind())
+
+
+def drop_index(name: str, table: str) -> None:
+    """Drop an index on Postgres, without keeping others from the table. What the migration did before is committed."""
+    with op.get_context().autocommit_block():
+        unlimited_lock_waits(op.get_bind())
+        op.drop_index(name, table, if_exists=True, postgresql_concurrently=True)
         limit_lock_waits(op.get_bind())
 
 

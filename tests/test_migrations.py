@@ -18,7 +18,7 @@ from alembic.migration import MigrationContext
 from app import db
 from app.models import Base
 from migrations.config import alembic_config, migrate
-from migrations.indexes import LIFETIMES, ONLY_ON_POSTGRES, TITLES
+from migrations.indexes import CHANGES, ONLY_ON_POSTGRES, PROMPTS, TITLES
 from tests.postgres import postgres_database
 
 
@@ -83,7 +83,7 @@ def assert_one_session_is_active(engine: sa.Engine) -> None:
         assert "WHERE" in (connection.scalar(sa.text(query)) or "")
 
 
-def test_titles_that_were_there_before_can_be_searched_in_any_case(fresh_url: str, engine: sa.Engine) -> None:
+def test_runners_that_were_there_before_are_found_by_all_filters(fresh_url: str, engine: sa.Engine) -> None:
     command.upgrade(alembic_config(fresh_url), "0008")
     tables = sa.MetaData()
     tables.reflect(engine)
@@ -106,13 +106,26 @@ def test_titles_that_were_there_before_can_be_searched_in_any_case(fresh_url: st
 
     account = add("accounts")
     user, site = add("users", account_id=account), add("sites", account_id=account)
+    whose = {"account_id": account, "user_id": user, "site_id": site}
     for number in range(3):
-        whose = {"account_id": account, "user_id": user, "site_id": site}
-        add("agent_runners", title=f"GRÖSSE {number}", **whose)
+        session_id = db.new_id()
+        runner = add("agent_runners", title=f"GRÖSSE {number}", latest_session_id=session_id, **whose)
+        of_runner = {"agent_runner_id": runner, "id": session_id}
+        add("agent_runner_sessions", **of_runner, **whose, prompt=f"Ändere\n {number}", agent="codex")
+        for seq, kind in enumerate(("state", "step", "state"), 1):
+            add("events", agent_runner_id=runner, session_id=session_id, seq=seq, kind=kind)
     migrate(fresh_url)
     with engine.connect() as connection:
         found = connection.scalars(sa.text("SELECT title_folded FROM agent_runners ORDER BY title")).all()
+        prompts = connection.execute(
+            sa.text("SELECT prompt_folded, seq FROM events WHERE prompt_folded IS NOT NULL ORDER BY prompt_folded")
+        ).all()
+        filled = (
+            "SELECT count(*) FROM agent_runners WHERE latest_session_agent = 'codex' AND changed_before > updated_at"
+        )
+        assert connection.scalar(sa.text(filled)) == 3
     assert found == ["grösse 0", "grösse 1", "grösse 2"]
+    assert prompts == [("ändere 0", 1), ("ändere 1", 1), ("ändere 2", 1)]
 
 
 @pytest.fixture
@@ -122,18 +135,18 @@ def postgres_url() -> Iterator[str]:
 
 
 def test_an_index_whose_build_was_interrupted_is_built_again(postgres_url: str) -> None:
-    command.upgrade(alembic_config(postgres_url), "0013")
+    migrate(postgres_url)
     engine = db.make_engine(postgres_url)
-    names = ["ix_agent_runners_by_state", LIFETIMES, TITLES]
+    names = ["ix_agent_runners_by_agent", CHANGES, TITLES, PROMPTS]
     with engine.begin() as connection:
         for name in names:
             invalid = "UPDATE pg_index SET indisvalid = false WHERE indexrelid = to_regclass(:name)"
             connection.execute(sa.text(invalid), {"name": name})
-    command.stamp(alembic_config(postgres_url), "0011")
+    command.stamp(alembic_config(postgres_url), "0068")
     assert migrate(postgres_url) == ""
     with engine.connect() as connection:
         valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:name)"
-        assert [connection.scalar(sa.text(valid), {"name": name}) for name in names] == [True, True, True]
+        assert all(connection.scalar(sa.text(valid), {"name": name}) for name in names)
     engine.dispose()
 
 

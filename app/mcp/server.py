@@ -141,11 +141,19 @@ class Tools:
     def list_runs(
         self,
         state: Annotated[
-            Literal["NEW", "RUNNING", "ERROR", "DONE", "ARCHIVED"] | None, Field(description="Only runs in this state.")
+            Literal["NEW", "RUNNING", "ERROR", "DONE", "ARCHIVED", "live"] | None,
+            Field(description="Only runs in this state; live: NEW or RUNNING."),
+        ] = None,
+        text: Annotated[str | None, Field(description="Only runs whose title or prompts contain this.")] = None,
+        pull_request: Annotated[
+            Literal["open", "closed", "merged", "draft"] | None,
+            Field(description="Only runs whose pull request is in this state."),
         ] = None,
     ) -> str:
         """List the 20 newest runs."""
-        return answers.list_runs(self._client.runners(per_page=20, **({} if state is None else {"state": state})))
+        filters = {"state": state, "q": text, "pr_state": pull_request}
+        given = {name: value for name, value in filters.items() if value is not None}
+        return answers.list_runs(self._client.runners(per_page=20, **given))
 
     @_explained
     def get_diff(self, run: RunId, page: Annotated[int, Field(ge=1)] = 1) -> str:

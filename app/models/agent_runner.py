@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
+from app import db
 from app.folding import folded
 from app.models.account import User
 from app.models.base import Base, StateType, Updated
@@ -19,11 +20,12 @@ from app.models.states import PullRequestState, RunnerState
 ASKS = sa.text("questions IS NOT NULL AND state = 'DONE'")
 
 
-def _listed_by(name: str, *columns: str) -> Index:
+def _listed_by(name: str, *columns: str, only: sa.TextClause | None = None) -> Index:
     """An index for a filter of the list: it continues with the list's order, and covers its other conditions."""
     order = ("state", "last_session_created_at", "id", "site_id", "created_at")
     covered = [column for column in order if column not in columns]
-    return Index(f"ix_agent_runners_by_{name}", "account_id", *columns, *covered)
+    where: dict[str, Any] = {} if only is None else {"sqlite_where": only, "postgresql_where": only}
+    return Index(f"ix_agent_runners_by_{name}", "account_id", *columns, *covered, **where)
 
 
 class AgentRunner(Updated, Base):
@@ -34,6 +36,10 @@ class AgentRunner(Updated, Base):
         _listed_by("result_branch", "result_branch"),
         _listed_by("user", "user_id"),
         _listed_by("site", "site_id"),
+        _listed_by("agent", "latest_session_agent"),
+        # A new runner has no pull request and most have no parent, so these indexes cost its creation nothing.
+        _listed_by("parent", "parent_agent_runner_id", only=sa.text("parent_agent_runner_id IS NOT NULL")),
+        _listed_by("pr_state", "pr_state", only=sa.text("pr_state IS NOT NULL")),
         Index(
             "ix_agent_runners_asking",
             "account_id",
@@ -82,6 +88,9 @@ class AgentRunner(Updated, Base):
     done_at: Mapped[datetime.datetime | None]
     latest_session_id: Mapped[uuid.UUID | None]
     """The newest session, in any state. No foreign key: the two tables would depend on each other."""
+    latest_session_agent: Mapped[str | None] = mapped_column(String(100))
+    """The agent that the newest session began with, or the one that took over. Only lists search it: it is null, or that of
+    an earlier session, where an older release created the newest one."""
     head_session_id: Mapped[uuid.UUID | None]
     """The session whose cumulative diff is the runner's diff; None is the base itself."""
     questions: Mapped[list[dict[str, Any]] | None]
@@ -91,6 +100,9 @@ class AgentRunner(Updated, Base):
     contains_secret: Mapped[bool] = mapped_column(default=False)
     """Whether the runner's diff contains a known secret. Such a diff is not published."""
     last_event_seq: Mapped[int] = mapped_column(default=0)
+    changed_before: Mapped[datetime.datetime | None] = mapped_column(default=db.now(), onupdate=db.within_hours())
+    """A time not before `updated_at`, and two hours after it at most. It has an index in place of `updated_at`, which
+    changes with each step: Postgres then writes all indexes of a row anew. Null: not known."""
 
     issue_number: Mapped[int | None]
     """The issue that it was started for, which its pull request closes. None: none."""

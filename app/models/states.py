@@ -211,6 +211,8 @@ class PublicationState(enum.StrEnum):
 PROMPT_MODES = (Mode.NORMAL, Mode.ASK, Mode.PLAN)
 """The modes that somebody can choose with a prompt."""
 ACTIVE = frozenset({SessionState.NEW, SessionState.RUNNING})
+LIVE = (RunnerState.NEW, RunnerState.RUNNING)
+"""The states of runners with a session in progress."""
 FINAL = frozenset({SessionState.DONE, SessionState.ERROR, SessionState.CANCELLED})
 
 # A session whose worker was drained or lost also returns from RUNNING to NEW. Callers cannot request that.

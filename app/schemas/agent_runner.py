@@ -8,6 +8,7 @@ from marshmallow import fields, post_load
 
 from app.errors import invalid
 from app.models.states import (
+    LIVE,
     PROMPT_MODES,
     ChecksState,
     Mode,
@@ -217,12 +218,17 @@ class CreatedBetween(Query):
 class RunnerQuery(CreatedBetween, PageQuery):
     """Which runners to list."""
 
-    state = Choices(RunnerState)
+    q = Text(500)
+    state = Choices(RunnerState, groups={"live": LIVE})
     title = Text(500)
+    agent = Text(100)
     branch = Text(255)
     result_branch = Text(255)
     user_id = fields.UUID()
     site_id = fields.UUID()
+    parent_agent_runner_id = fields.UUID()
+    pr_state = Choices(PullRequestState)
+    since = Bound()
     awaiting_input = fields.Boolean()
 
 

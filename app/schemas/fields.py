@@ -7,7 +7,7 @@ import enum
 import math
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from marshmallow import ValidationError, fields, validate
@@ -203,12 +203,15 @@ class Choice(fields.Field[Any]):
 
 
 class Choices(fields.Field[Any]):
-    """A comma-separated list of members of an enumeration, in a query. Empty items are ignored."""
+    """A comma-separated list of members of an enumeration, or of names for groups of them, in a query. Empty items are
+    ignored."""
 
-    def __init__(self, kind: type[enum.StrEnum], **kwargs: Any) -> None:
-        self.kind = kind
-        names = ", ".join(member.value for member in kind)
-        one = "|".join("".join(f"[{letter.upper()}{letter.lower()}]" for letter in member.value) for member in kind)
+    def __init__(
+        self, kind: type[enum.StrEnum], *, groups: Mapping[str, Sequence[enum.StrEnum]] | None = None, **kwargs: Any
+    ) -> None:
+        self.named = {member.value: [member] for member in kind} | {name: [*of] for name, of in (groups or {}).items()}
+        names = ", ".join(self.named)
+        one = "|".join("".join(_either_case(letter) for letter in name) for name in self.named)
         metadata = {
             "type": "string",
             "pattern": f"^ *({one})? *(, *({one})? *)*$",
@@ -218,15 +221,27 @@ class Choices(fields.Field[Any]):
         super().__init__(metadata=metadata, **kwargs)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[enum.StrEnum]:
-        return [member_of(self.kind, part.strip()) for part in str(value).split(",") if part.strip()]
+        named = [named_in(self.named, part.strip()) for part in str(value).split(",") if part.strip()]
+        return [member for name in named for member in self.named[name]]
+
+
+def _either_case(letter: str) -> str:
+    return f"[{letter.upper()}{letter.lower()}]" if letter.isalpha() else letter
 
 
 def member_of(kind: Iterable[enum.StrEnum], value: Any) -> enum.StrEnum:
     """The member that `value` names in any case; raises `ValidationError`."""
-    for member in kind:
-        if isinstance(value, str) and member.value.lower() == value.lower():
-            return member
-    raise ValidationError(f"must be one of {', '.join(kind)}")
+    members = {member.value: member for member in kind}
+    return members[named_in(members, value)]
+
+
+def named_in(names: Iterable[str], value: Any) -> str:
+    """The one of the names that `value` is in any case; raises `ValidationError`."""
+    known = [*names]
+    for name in known:
+        if isinstance(value, str) and name.lower() == value.lower():
+            return name
+    raise ValidationError(f"must be one of {', '.join(known)}")
 
 
 class Moment(fields.Field[Any]):

@@ -25,6 +25,15 @@ COUNTED = 10_000
 
 
 @dataclass(frozen=True)
+class Search:
+    """Conditions by which indexes find rows in any order. `ids` are queries for ids, one of which finds each row; none: the
+    conditions alone find them."""
+
+    conditions: Sequence[sa.ColumnElement[bool]]
+    ids: Sequence[sa.Select[uuid.UUID]] = ()
+
+
+@dataclass(frozen=True)
 class Listing(Generic[T]):
     """The rows of a list, in the order of `keys`, which are a time and the id.
 
@@ -36,8 +45,8 @@ class Listing(Generic[T]):
     keys: tuple[Any, Any]
     parts: Sequence[Sequence[sa.ColumnElement[bool]]]
     descending: bool = False
-    is_search: bool = False
-    """Whether an index may find the rows in another order than the list's, all of them at once. There is one part."""
+    search: Search | None = None
+    """How to find the rows of the list in another order than its own, all at once. None: not at all."""
     unread: Sequence[Any] = ()
     """Columns that are not read, because a list would be too long with them."""
 
@@ -51,15 +60,21 @@ class Listing(Generic[T]):
         ids = self._in_order(_merged([self._in_order(some) for some in ranges])).limit(limit).offset(offset).subquery()
         return list(db.session.scalars(self._rows_of(ids)))
 
-    def search(self, limit: int, offset: int) -> tuple[list[T], int]:
+    def found(self, search: Search, limit: int, offset: int) -> tuple[list[T], int]:
         """The same as `first` and `count`, from one search. The rows mean nothing if the count exceeds `COUNTED`."""
-        found = sa.select(*self.keys).where(*self.parts[0]).limit(COUNTED + 1).cte("found")
-        total = sa.select(sa.func.count()).select_from(found).scalar_subquery()
+        sources = [ids.limit(COUNTED + 1).cte(f"source_{number}") for number, ids in enumerate(search.ids)]
+        conditions = list(search.conditions)
+        if sources:
+            conditions.append(self.keys[1].in_(sa.union_all(*(sa.select(source.c[0]) for source in sources))))
+        found = sa.select(*self.keys).where(*conditions).limit(COUNTED + 1).cte("found")
+        # What a source has beyond its limit may belong to the list.
+        is_incomplete = sa.or_(sa.false(), *(_count(source) > COUNTED for source in sources))
+        total = sa.select(sa.case((is_incomplete, COUNTED + 1), else_=_count(found)).label("total")).subquery()
         ids = self._in_order(sa.select(*found.c)).limit(limit).offset(offset).subquery()
-        rows = db.session.execute(self._rows_of(ids).add_columns(total)).all()
-        if not rows:
-            return [], self.count() if offset else 0
-        return [row[0] for row in rows], rows[0][1]
+        # There is a total even without rows.
+        joined = sa.outerjoin(total, ids, sa.true()).outerjoin(self.model, ids.c[1] == self.keys[1])
+        rows = db.session.execute(self._in_full(sa.select(self.model, total.c.total).select_from(joined))).all()
+        return [row[0] for row in rows if row[0] is not None], rows[0][1]
 
     def count(self) -> int:
         """The number of rows, of which at most one more than `COUNTED` are counted."""
@@ -68,14 +83,21 @@ class Listing(Generic[T]):
         return db.session.scalar(sa.select(sa.func.count()).select_from(counted)) or 0
 
     def _rows_of(self, ids: sa.Subquery) -> sa.Select[Any]:
-        rows = sa.select(self.model).join(ids, ids.c[1] == self.keys[1]).order_by(*self._directed(self.keys))
-        return rows.options(*(orm.defer(column, raiseload=True) for column in self.unread))
+        return self._in_full(sa.select(self.model).join(ids, ids.c[1] == self.keys[1]))
+
+    def _in_full(self, rows: sa.Select[Any]) -> sa.Select[Any]:
+        options = [orm.defer(column, raiseload=True) for column in self.unread]
+        return rows.order_by(*self._directed(self.keys)).options(*options)
 
     def _in_order(self, ids: Any) -> Any:
         return ids.order_by(None).order_by(*self._directed(ids.selected_columns))
 
     def _directed(self, keys: Iterable[Any]) -> list[Any]:
         return [key.desc() if self.descending else key.asc() for key in keys]
+
+
+def _count(rows: sa.CTE) -> sa.ScalarSelect[int]:
+    return sa.select(sa.func.count()).select_from(rows).scalar_subquery()
 
 
 def _merged(ranges: list[sa.Select[Any]]) -> Any:
@@ -107,7 +129,8 @@ def find(listing: Listing[T], filters: dict[str, Any]) -> Page[T]:
     cursor, number, per_page = filters.get("cursor"), filters["page"], filters["per_page"]
     offset = 0 if cursor else (number - 1) * per_page
     # One row more than the page says whether the list continues.
-    items, total = listing.search(per_page + 1, offset) if listing.is_search and not cursor else ([], None)
+    search = None if cursor else listing.search
+    items, total = listing.found(search, per_page + 1, offset) if search else ([], None)
     if total is None or total > COUNTED:
         items = listing.first(per_page + 1, offset, cursor or None)
     more, items = len(items) > per_page, items[:per_page]

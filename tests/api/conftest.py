@@ -170,3 +170,10 @@ def follow_up(api: Api, worker: Worker) -> Callable[..., dict[str, Any]]:
         return ok(api.get(session_path(runner, session["id"])))
 
     return ask
+
+
+@pytest.fixture
+def five(make_runner: Callable[..., dict[str, Any]], make_site: Callable[..., dict[str, Any]]) -> list[str]:
+    """Five runners of one site, the newest first."""
+    site = make_site()
+    return [make_runner(site=site, title=f"Runner {n}")["id"] for n in range(5)][::-1]

@@ -44,6 +44,14 @@ def test_every_filter_has_its_index(api: Api, many: dict[str, Any]) -> None:
         f"site_id={many['site_id']}": "by_site",
         f"from={now}": "by_state",
         f"to={now}": "by_state",
+        f"since={now}": "by_state",
+        f"since={now}&to={now}": "by_state",
+        "agent=agent-7": "by_agent",
+        "agent=agent-7&state=error": "by_agent",
+        f"parent_agent_runner_id={many['id']}": "by_parent",
+        "pr_state=open": "by_pr_state",
+        "pr_state=open,merged&state=error": "by_pr_state",
+        "state=live": "by_state",
     }.items():
         found = plans(api, f"/agent_runners?per_page=30&{query}")
         assert f"ix_agent_runners_{index}" in found[0], (query, found[0])
@@ -56,11 +64,13 @@ def test_every_filter_has_its_index(api: Api, many: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
-def test_runners_created_until_a_time_and_used_later_have_an_index(api: Api, many: dict[str, Any]) -> None:
+def test_runners_that_existed_at_a_time_and_changed_later_have_an_index(api: Api, many: dict[str, Any]) -> None:
     walked = api.get("/agent_runners?per_page=100&page=50")
-    plan = plans(api, f"/agent_runners?per_page=30&to={ok(walked)[0]['created_at']}")[0]
-    assert "ix_agent_runners_lifetime" in plan, plan
-    assert_reads_no_more_than_a_page(plan, "agent_runners")
+    time = ok(walked)[0]["created_at"]
+    for query in (f"to={time}", f"since={time}"):
+        plan = plans(api, f"/agent_runners?per_page=30&{query}")[0]
+        assert "ix_agent_runners_changes" in plan, plan
+        assert_reads_no_more_than_a_page(plan, "agent_runners")
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
@@ -75,6 +85,31 @@ def test_titles_are_found_in_an_index(api: Api, many: dict[str, Any], monkeypatc
     # What many titles contain is found sooner in the order of the list.
     monkeypatch.setattr(pagination, "COUNTED", 1000)
     assert in_order in plans(api, "/agent_runners?per_page=30&title=task")[-1]
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+def test_titles_and_prompts_are_found_in_their_indexes(
+    api: Api, many: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_titles, of_prompts = "ix_agent_runners_title_search", "ix_events_prompt_search"
+    for text in ("number 7777", "do task number 7777", "of no runner"):
+        (search,) = plans(api, f"/agent_runners?per_page=30&q={text}")
+        assert of_titles in search and of_prompts in search, (text, search)
+    # No trigram is in it.
+    (search,) = plans(api, "/agent_runners?per_page=30&q=zq")
+    assert of_titles not in search and of_prompts not in search, search
+    # What many prompts contain is found sooner in the order of the list.
+    monkeypatch.setattr(pagination, "COUNTED", 1000)
+    walk = plans(api, "/agent_runners?per_page=30&q=do task")[-1]
+    assert "ix_agent_runners_newest" in walk and "ix_events_prompts" in walk, walk
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_prompts_are_searched_without_reading_other_events(api: Api, many: dict[str, Any]) -> None:
+    (search,) = plans(api, "/agent_runners?per_page=30&q=do task number 7777")
+    assert (
+        "SCAN events USING INDEX ix_events_prompts" in search or "SEARCH events USING INDEX ix_events_prompts" in search
+    )
 
 
 def plans(api: Api, path: str) -> list[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 import sqlalchemy as sa
 
@@ -13,21 +11,7 @@ from app.models.states import Scope
 from app.services import pagination
 from app.services.accounts import tokens
 from tests.api.calling import NOBODY, created, empty, ok, path_of, refused
-
-
-def links(response):
-    return {rel: url for url, rel in re.findall(r'<([^>]+)>; rel="(\w+)"', response.headers["Link"])}
-
-
-def ids(response):
-    return [row["id"] for row in ok(response)]
-
-
-@pytest.fixture
-def five(make_runner, make_site):
-    """Five runners of one site, the newest first."""
-    site = make_site()
-    return [make_runner(site=site, title=f"Runner {n}")["id"] for n in range(5)][::-1]
+from tests.api.lists import ids, links
 
 
 def test_pages_have_the_total_and_links_to_their_neighbours(api, five):

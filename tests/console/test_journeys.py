@@ -148,7 +148,7 @@ def test_lists_follow_what_happens_and_the_keyboard(open_console, make_site, mak
     page.keyboard.press("/")
     page.keyboard.type("sec")
     page.keyboard.press("Enter")
-    page.wait_for_url("**/?title=sec*")
+    page.wait_for_url("**/?q=sec*")
     expect(page.locator(".row")).to_have_count(1)
 
 

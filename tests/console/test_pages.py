@@ -48,7 +48,7 @@ def test_runners_are_grouped_with_failures_first(browser, worker, make_site, mak
     page = browser.page("/")
     assert page.index("Broken") < page.index("The token was not accepted.") < page.index("Queued")
     assert "Queued" not in browser.page("/?state=ERROR")
-    assert "Broken" not in browser.part("/?title=queu").text
+    assert "Broken" not in browser.part("/?q=queu").text
     assert "No runner matches" in browser.page(f"/?site_id={waiting['id']}")
     assert browser.get("/?site_id=x").status_code == 422 and browser.get("/?state=ERROR&page=0").status_code == 422
 

@@ -83,8 +83,8 @@ def test_runners_are_found_by_filters_and_pages(signed_in, record, make_site, ma
         shown += page.locator(".row-title").all_inner_texts()
         page.get_by_role("link", name="Next" if number == 1 else "Previous").click()
     assert len(set(shown)) == len(shown) == 51
-    page.get_by_label("Search titles").fill("number 201")
-    page.get_by_label("Search titles").press("Enter")
+    page.get_by_label("Search titles and prompts").fill("number 201")
+    page.get_by_label("Search titles and prompts").press("Enter")
     page.get_by_role("link", name="Task number 201").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Task number 201")
 

@@ -30,7 +30,7 @@ from app.schemas.agent_runner_session import SessionSchema
 from app.schemas.diff import DiffFileSchema, DiffFilesQuery, RunnerDiffQuery
 from app.services.artifacts import diffs
 from app.services.publishing import base_drift, publications, sensitive
-from app.services.runners import agent_runner_sessions, agent_runners, head, purging
+from app.services.runners import agent_runner_sessions, agent_runners, head, listing, purging
 from app.services.runners.creation import NewRunner
 
 blp = Blueprint(
@@ -65,10 +65,11 @@ class AgentRunners(MethodView):
     def get(self, filters: dict[str, Any]) -> Any:
         """List agent runners, the one with the newest session first.
 
-        A follow-up moves a runner to the front. Archived runners are listed only where `state` names ARCHIVED. A
-        runner whose only session was stopped is DONE, with `latest_session_state` CANCELLED.
+        A follow-up moves a runner to the front. Archived runners are listed only where `state` names ARCHIVED, also with
+        `since`. A runner whose only session was stopped is DONE, with `latest_session_state` CANCELLED. To follow changes by
+        polling, walk the list by `cursor`, and ask next time with `since`: the `Date` of the first answer, less a minute.
         """
-        page = agent_runners.find(caller(), filters)
+        page = listing.find(caller(), filters)
         return presenters.runners(page.items), paging.headers(page)
 
     @prepared_by(lambda: _prepare_runner())

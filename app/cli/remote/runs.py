@@ -13,25 +13,42 @@ from app.cli.remote.selection import find_runner, runner_argument, short_id
 from app.cli.view import View
 from app.client import Client
 
-_STATES = ("NEW", "RUNNING", "ERROR", "DONE", "ARCHIVED")
+_STATES = ("NEW", "RUNNING", "ERROR", "DONE", "ARCHIVED", "live")
+_PR_STATES = ("open", "closed", "merged", "draft")
 
 
 @click.command("list")
-@click.option("--state", type=click.Choice(_STATES, case_sensitive=False), help="Only runners in this state.")
+@click.option(
+    "--state",
+    type=click.Choice(_STATES, case_sensitive=False),
+    help="Only runners in this state; live: NEW or RUNNING.",
+)
+@click.option("--search", "q", metavar="TEXT", help="Only runners whose title or prompts contain this.")
 @click.option("--title", help="Only runners whose title contains this.")
+@click.option("--agent", help="Only runners that show this agent.")
+@click.option("--parent", metavar="ID", help="Only runners that started from this one.")
+@click.option(
+    "--pr-state",
+    type=click.Choice(_PR_STATES, case_sensitive=False),
+    help="Only runners whose pull request is in this state.",
+)
+@click.option("--since", metavar="TIME", help="Only runners updated at this time (2026-01-31T12:00:00Z) or later.")
 @click.option("--mine", is_flag=True, help="Only your own.")
 @click.option("--number", type=click.IntRange(1, 100), default=20, show_default=True, help="How many, newest first.")
 @json_option
 @pass_client
-def list_runners(client: Client, state: str | None, title: str | None, mine: bool, number: int, as_json: bool) -> None:
+def list_runners(
+    client: Client, parent: str | None, mine: bool, number: int, as_json: bool, **chosen: str | None
+) -> None:
     """List runners, newest first. Archived ones only with --state ARCHIVED.
 
     \b
     agent-runners list --mine
     agent-runners list --state ERROR --json
+    agent-runners list --search "health endpoint" --state live
     """
     user = client.me()["id"] if mine else None
-    filters = {"state": state, "title": title, "user_id": user, "per_page": number}
+    filters = {**chosen, "parent_agent_runner_id": parent, "user_id": user, "per_page": number}
     runners = client.runners(**{name: value for name, value in filters.items() if value is not None})
     columns: Columns = {
         "runner": lambda each: short_id(each["id"]),

@@ -29,7 +29,8 @@ class AsyncRunnerCalls(AsyncTransport):
         return await self._patch(_runner(runner_id), fields)
 
     async def runners(self, **filters: Any) -> list[Json]:
-        """A page of runners, newest first: 100, or `per_page`."""
+        """A page of runners, newest first: 100, or `per_page`. Filters are those of the API, such as `q="health"`,
+        `state="live"` or `since="2026-01-31T12:00:00Z"`."""
         return await self._get_json("/agent_runners", filters)
 
     async def sessions(self, runner_id: str, **filters: Any) -> list[Json]:

@@ -14,24 +14,25 @@ from app.api.v1 import events
 from app.console import forms
 from app.console.access import caller
 from app.console.blueprint import bp, page
+from app.models.states import PullRequestState
 from app.schemas.agent_runner import RunnerQuery
 from app.schemas.base import PageQuery
 from app.schemas.event import ResumeAccountHeaders
 from app.services.budgets import budgets
 from app.services.pagination import Page
-from app.services.runners import agent_runners, looks
+from app.services.runners import listing, looks
 from app.services.sites import sites
 
 PER_PAGE = 50
 GROUPS = (
     ("Failed", "ERROR", 10),
-    ("In progress", "RUNNING,NEW", 25),
+    ("In progress", "live", 25),
     ("Done", "DONE", 25),
 )
-TABS = (("", "All"), ("RUNNING,NEW", "In progress"), ("ERROR", "Failed"), ("DONE", "Done"), ("ARCHIVED", "Archived"))
-COUNTED = ("RUNNING,NEW", "ERROR", "DONE")
+TABS = (("", "All"), ("live", "In progress"), ("ERROR", "Failed"), ("DONE", "Done"), ("ARCHIVED", "Archived"))
+COUNTED = ("live", "ERROR", "DONE")
 """The tabs that say how many runners they have."""
-_FILTERS = ("title", "site_id", "branch")
+_FILTERS = ("q", "agent", "pr_state", "site_id", "branch")
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ def home() -> Response:
             "sites": known,
             "states": states,
             "wanted": wanted,
+            "agents": forms.agents(),
+            "pr_states": tuple(PullRequestState),
             "budgets": [
                 each
                 for each in budgets.find(caller())
@@ -84,7 +87,7 @@ def home() -> Response:
 
 def _find(wanted: dict[str, str], states: str, per_page: int, number: str = "1") -> Page[Any]:
     query = {**wanted, "state": states, "per_page": per_page, "page": number}
-    return agent_runners.find(caller(), forms.load(RunnerQuery(), query))
+    return listing.find(caller(), forms.load(RunnerQuery(), query))
 
 
 def _group(title: str, states: str, found: Page[Any]) -> Group:

@@ -17,7 +17,7 @@ from app.schemas.agent_runner import RunnerQuery
 from app.schemas.base import PageQuery
 from app.schemas.site import CreateSiteBody, UpdateSiteBody
 from app.services.preflights.preflights import Found
-from app.services.runners import agent_runners
+from app.services.runners import listing
 from app.services.sites import github_apps, sites
 from app.services.sites.forges import FORGES
 from app.services.sites.sites import SiteFields
@@ -96,7 +96,7 @@ def show(
     with db.transaction(read_only=True):
         row = sites.get(caller(), site_id)
         query = forms.load(RunnerQuery(), {"site_id": str(site_id), "per_page": "5"})
-        recent = presenters.runners(agent_runners.find(caller(), query).items)
+        recent = presenters.runners(listing.find(caller(), query).items)
         query = forms.load(PageQuery(), {})
         own = variables.find(caller(), site_id, query).items
         names = {each.name for each in own}

@@ -7,6 +7,7 @@ import uuid
 import sqlalchemy as sa
 
 from app import db, queue
+from app.folding import PROMPT_CHARACTERS, folded_words
 from app.models import AgentRunner, AgentRunnerSession, Event
 from app.models.states import ACTIVE, Execution, Mode, RunnerState, SessionState, runner_state
 from app.services import counters, events, leases
@@ -23,7 +24,10 @@ def dispatch_next(expires: float = leases.MAX_REDISPATCH_SECONDS) -> None:
 def begin(runner: AgentRunner, session: AgentRunnerSession) -> Event:
     """Make a session that is not stored yet NEW. Returns its first event, which the caller stores with it."""
     _write_state(runner, session, SessionState.NEW)
-    return events.new_state(runner, session)
+    runner.latest_session_agent = session.agent
+    event = events.new_state(runner, session)
+    event.prompt_folded = folded_words(session.prompt[:PROMPT_CHARACTERS])
+    return event
 
 
 def enter(runner: AgentRunner, session: AgentRunnerSession, state: SessionState) -> None:

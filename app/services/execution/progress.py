@@ -137,7 +137,13 @@ def record(session_id: uuid.UUID, attempt: int, reports: Sequence[Report]) -> No
         "new_task": changes.task,
         "changes_task": changes.changes_task,
     }
-    of_runner = {**values, "new_branch": base.branch, "new_events": len(changes.events)}
+    successor = changes.taken_over_by and changes.taken_over_by["agent"]
+    of_runner = {
+        **values,
+        "new_branch": base.branch,
+        "new_events": len(changes.events),
+        "new_agent": successor,
+    }
     numbered = db.session.execute(_update_runner(), of_runner).one_or_none()
     steps = sum(kind == events.STEP for kind, _ in changes.events)
     of_session = {
@@ -180,6 +186,7 @@ def _update_runner() -> sa.sql.dml.ReturningUpdate[*tuple[Any, ...]]:
         base_sha=sa.func.coalesce(runner.c.base_sha, sa.bindparam("new_base_sha")),
         branch=sa.func.coalesce(runner.c.branch, sa.bindparam("new_branch")),
         current_task=_new_task(runner),
+        latest_session_agent=sa.func.coalesce(sa.bindparam("new_agent"), runner.c.latest_session_agent),
     )
     # The usage is the one before: the session is updated after its runner.
     columns = (runner.c.id, runner.c.last_event_seq, runner.c.account_id, runner.c.site_id, runner.c.schedule_id)

@@ -77,6 +77,7 @@ def begin(runner: AgentRunner, session: AgentRunnerSession, task_id: str | None)
     session.task_id = task_id
     session.steps_count = 0
     session.failure = session.result = session.questions = session.duration = session.taken_over_by = None
+    runner.latest_session_agent = session.agent
     if runner.site.execution == Execution.EXTERNAL:
         # An external worker starts over: it does not get the work of an earlier attempt.
         session.waiting_since = session.waiting_until = None

@@ -1,12 +1,9 @@
-"""Operations on runners: create, read, update, archive."""
+"""Operations on runners: create, read, update, archive. `listing` has the list."""
 
 from __future__ import annotations
 
-import datetime
-import re
 import uuid
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import orm
@@ -14,15 +11,13 @@ from sqlalchemy import orm
 from app import db
 from app.errors import Conflict, invalid
 from app.escaping import inert
-from app.folding import folded
 from app.models import Account, AgentRunner, AgentRunnerSession, Site
 from app.models.states import RunnerState, Scope
-from app.services import events, lookup, pagination
+from app.services import events, lookup
 from app.services.accounts import storage
 from app.services.artifacts import diffs, uploads
 from app.services.callers import Caller
 from app.services.execution import lifecycle
-from app.services.pagination import Listing, Page, after, created_between
 from app.services.runners import agent_runner_sessions as sessions
 from app.services.runners import prerequisites
 from app.services.runners.creation import NewRunner
@@ -32,10 +27,6 @@ from app.services.sites import git_names, site_secrets
 from app.services.unset import UNSET, Unset
 
 TITLE_LENGTH = 80
-CLOCK_SET_BACK = datetime.timedelta(minutes=1)
-"""The database's clock may be set back by so much between the creation of a runner and of its session."""
-_BRANCHES = ("branch", "result_branch")
-_HAS_TRIGRAM = re.compile(r"[^\W_]{3}")
 
 
 @dataclass(frozen=True)
@@ -135,67 +126,6 @@ def title_from(prompt: str) -> str:
 def get(caller: Caller, runner_id: uuid.UUID) -> AgentRunner:
     caller.require(Scope.READ)
     return lookup.get_runner(caller, runner_id)
-
-
-def find(caller: Caller, filters: dict[str, Any]) -> Page[AgentRunner]:
-    """A page of the account's runners, the one with the newest session first. `filters` as in the GET."""
-    caller.require(Scope.READ)
-    is_search = bool(filters.get("title"))
-    if is_search:
-        db.plan_for_values()
-    keys = (AgentRunner.last_session_created_at, AgentRunner.id)
-    return pagination.find(Listing(AgentRunner, keys, _parts(caller, filters), True, is_search), filters)
-
-
-def _parts(caller: Caller, filters: dict[str, Any]) -> list[list[sa.ColumnElement[bool]]]:
-    """The conditions for the runners of each state that is asked for. Every index for a filter continues with the state
-    and then the order of the list."""
-    states = filters.get("state") or [state for state in RunnerState if state != RunnerState.ARCHIVED]
-    shared = [AgentRunner.account_id == caller.account_id, AgentRunner.site_id.not_in(_deleted_sites(caller))]
-    shared += _conditions(filters)
-    if filters.get("title"):
-        # The rows that an index for text finds are in no order, so they are looked up once, for all states.
-        return [[*shared, AgentRunner.state.in_(states)]]
-    by_state = [[*shared, AgentRunner.state == state] for state in dict.fromkeys(states)]
-    if not filters.get("created_at_to"):
-        return by_state
-    # Those without a session since then are a range of the index. The others existed at that time, as few do.
-    end = sa.literal(after(filters["created_at_to"]), db.Timestamp())
-    existed = db.spans(AgentRunner.created_at, AgentRunner.last_session_created_at, end)
-    return [
-        *([*part, AgentRunner.last_session_created_at <= end] for part in by_state),
-        [*shared, AgentRunner.state.in_(states), AgentRunner.last_session_created_at > end, existed],
-    ]
-
-
-def _deleted_sites(caller: Caller) -> sa.Select[uuid.UUID]:
-    return sa.select(Site.id).where(Site.account_id == caller.account_id, Site.deleted_at.is_not(None))
-
-
-def _conditions(filters: dict[str, Any]) -> list[sa.ColumnElement[bool]]:
-    conditions = created_between(AgentRunner.created_at, filters)
-    if filters.get("created_at_from"):
-        # Implied by the condition on `created_at`, unless the clock was set back: it ends the walk through the index.
-        earliest = filters["created_at_from"] - CLOCK_SET_BACK
-        conditions.append(AgentRunner.last_session_created_at >= earliest)
-    if filters.get("title"):
-        conditions.append(_title_contains(folded(filters["title"])))
-    if (asks := filters.get("awaiting_input")) is not None:
-        is_asking = sa.and_(AgentRunner.questions.is_not(None), AgentRunner.state == RunnerState.DONE)
-        conditions.append(is_asking if asks else sa.not_(is_asking))
-    for name in ("branch", "user_id", "site_id", "result_branch"):
-        if filters.get(name) is not None:
-            value = git_names.without_prefix(filters[name]) if name in _BRANCHES else filters[name]
-            conditions.append(getattr(AgentRunner, name) == value)
-    return conditions
-
-
-def _title_contains(text: str) -> sa.ColumnElement[bool]:
-    title: sa.ColumnElement[str] = sa.func.coalesce(AgentRunner.title_folded, sa.func.lower(AgentRunner.title))
-    if not _HAS_TRIGRAM.search(text):
-        # Postgres would read the whole index for titles, and then all titles. This is not the expression of the index.
-        title = title + ""
-    return title.contains(text, autoescape=True)
 
 
 @dataclass(frozen=True, kw_only=True)
