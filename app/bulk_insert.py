@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import uuid
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 
 from app import db
+
+_Names = tuple[tuple[str, str], ...]
 
 
 def insert_together(rows: Sequence[orm.DeclarativeBase], at: datetime.datetime) -> None:
@@ -20,15 +23,35 @@ def insert_together(rows: Sequence[orm.DeclarativeBase], at: datetime.datetime) 
     """
     values = [_complete(row, at) for row in rows]
     if db.dialect() == "postgresql":
-        shape = tuple((row.__table__, tuple(each)) for row, each in zip(rows, values, strict=True))
-        named = {f"{name}_{place}": value for place, each in enumerate(values) for name, value in each.items()}
-        db.session.execute(_insert_all(shape), named)
+        columns, parameters = _parameters(values)
+        shape = tuple((row.__table__, names) for row, names in zip(rows, columns, strict=True))
+        db.session.execute(_insert_all(shape), parameters)
     else:
         for row, each in zip(rows, values, strict=True):
             db.session.execute(sa.insert(type(row)), each)
     for row in rows:
         orm.make_transient_to_detached(row)
         db.session.add(row)
+
+
+def _parameters(rows: Sequence[dict[str, Any]]) -> tuple[list[_Names], dict[str, Any]]:
+    """The columns of each row with the names of their parameters, and the values of these.
+
+    Each id and time is one, in however many columns: psycopg reads a statement with more than fifty anew each time.
+    """
+    shared: dict[Any, str] = {}
+    values: dict[str, Any] = {}
+    columns: list[_Names] = []
+    for place, row in enumerate(rows):
+        names = []
+        for name, value in row.items():
+            parameter = f"{name}_{place}"
+            if type(value) in (uuid.UUID, datetime.datetime):
+                parameter = shared.setdefault(value, parameter)
+            values[parameter] = value
+            names.append((name, parameter))
+        columns.append(tuple(names))
+    return columns, values
 
 
 def _complete(row: orm.DeclarativeBase, at: datetime.datetime) -> dict[str, Any]:
@@ -61,10 +84,12 @@ def _default(column: Any, at: datetime.datetime) -> Any:
 
 
 @functools.lru_cache(maxsize=256)
-def _insert_all(shape: tuple[tuple[sa.Table, tuple[str, ...]], ...]) -> sa.Insert:
-    """One statement that inserts a row into each table, with parameters for the columns of these names."""
+def _insert_all(shape: tuple[tuple[sa.Table, _Names], ...]) -> sa.Insert:
+    """One statement that inserts a row into each table. Each column of these names has the parameter beside it."""
     *others, last = (
-        sa.insert(table).values({name: sa.bindparam(f"{name}_{place}", type_=table.c[name].type) for name in names})
-        for place, (table, names) in enumerate(shape)
+        sa.insert(table).values(
+            {name: sa.bindparam(parameter, type_=table.c[name].type) for name, parameter in columns}
+        )
+        for table, columns in shape
     )
     return last.add_cte(*(insert.cte() for insert in others))

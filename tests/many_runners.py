@@ -65,7 +65,7 @@ def copy_runner(engine: sa.Engine, runner_id: str, count: int) -> None:
         with _unannounced(connection):
             events = (
                 "events one, agent_runners runner WHERE one.agent_runner_id = :id AND one.prompt_folded IS NOT NULL "
-                "AND runner.id <> :id"
+                "AND runner.latest_session_id = runner.id"
             )
             _copy(connection, "events", of_event, events, original)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:

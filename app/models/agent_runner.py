@@ -100,7 +100,7 @@ class AgentRunner(Updated, Base):
     contains_secret: Mapped[bool] = mapped_column(default=False)
     """Whether the runner's diff contains a known secret. Such a diff is not published."""
     last_event_seq: Mapped[int] = mapped_column(default=0)
-    changed_before: Mapped[datetime.datetime | None] = mapped_column(default=db.now(), onupdate=db.within_hours())
+    changed_before: Mapped[datetime.datetime | None] = mapped_column(onupdate=db.within_hours())
     """A time not before `updated_at`, and two hours after it at most. It has an index in place of `updated_at`, which
     changes with each step: Postgres then writes all indexes of a row anew. Null: not known."""
 

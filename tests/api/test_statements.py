@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -52,12 +53,23 @@ def test_a_repeat_of_it_is_made_possible_with_two_more(api, make_site, at_most):
         created(api.post("/agent_runners", {"site_id": site["id"], "prompt": "Say hello."}, headers=key))
 
 
-def test_its_statements_are_short_enough_to_be_read_once(api, make_site):
-    # psycopg reads the others again each time: MAX_CACHED_STATEMENT_LENGTH of psycopg/_queries.py.
-    site = make_site()
+def test_its_statements_are_short_enough_to_be_read_once(api, make_site, make_done_runner):
+    # psycopg reads the others again each time: MAX_CACHED_STATEMENT_LENGTH and ..._PARAMS of psycopg/_queries.py.
+    parent = make_done_runner()
+    asks = {
+        "title": "Hello",
+        "agent": "claude",
+        "model": "m",
+        "effort": "high",
+        "base_deploy_id": "1",
+        "branch": "main",
+    }
     with counted() as asked:
-        created(api.post("/agent_runners", {"site_id": site["id"], "prompt": "Say hello."}))
+        created(api.post("/agent_runners", {"site_id": make_site()["id"], "prompt": "Say hello.", **asks}))
+        more = {"site_id": parent["site_id"], "parent_agent_runner_id": parent["id"], "prompt": "Go on."}
+        created(api.post("/agent_runners", {**more, **asks}))
     assert max(map(len, asked.statements)) <= 4096
+    assert max(len(set(re.findall(r"%\(\w+\)s", each))) for each in asked.statements) <= 50
 
 
 def test_a_follow_up_is_created_with_few_statements(api, make_done_runner, at_most):

@@ -217,9 +217,9 @@ def test_pages_of_a_list_keep_their_filter(browser, make_site, make_runner, monk
     site = make_site()
     for number in range(3):
         make_runner(site=site, title=f"Task {number}")
-    first = browser.page("/?state=NEW&title=task")
+    first = browser.page("/?state=NEW&q=task")
     assert 'href="/?state=NEW&amp;title=task&amp;page=2"' in first and "Task 0" not in first
-    assert "Task 0" in browser.page("/?state=NEW&title=task&page=2")
+    assert "Task 0" in browser.page("/?state=NEW&q=task&page=2")
 
 
 def test_a_prompt_makes_a_runner(browser, api, make_site):
@@ -707,8 +707,8 @@ def test_tabs_say_how_many_runners_they_have(browser, make_site, make_runner, ma
     for path in ("/", "/?state=ERROR"):
         tabs = re.sub(r"<[^>]+>", "", browser.part(path).text.partition("</nav>")[0]).split()
         assert tabs == ["All", "In", "progress", "2", "Failed", "Done", "1", "Archived"], path
-    assert ">Done</a>" in browser.page("/?title=other") and 'progress <span class="count num">1<' in browser.page(
-        "/?title=other"
+    assert ">Done</a>" in browser.page("/?q=other") and 'progress <span class="count num">1<' in browser.page(
+        "/?q=other"
     )
 
 

@@ -85,7 +85,7 @@ def test_a_day_is_worked_by_the_keyboard_alone(deployment: Deployment, forge: De
     keyboard.press("/")
     keyboard.type("keyboard:")
     keyboard.press("Enter")
-    page.wait_for_url("**/?title=*")
+    page.wait_for_url("**/?q=*")
     # What was not looked at comes first.
     for key, title in (("j", "older"), ("j", "greeting"), ("j", "greeting"), ("k", "older"), ("j", "greeting")):
         keyboard.press(key)

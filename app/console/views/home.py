@@ -14,7 +14,6 @@ from app.api.v1 import events
 from app.console import forms
 from app.console.access import caller
 from app.console.blueprint import bp, page
-from app.models.states import PullRequestState
 from app.schemas.agent_runner import RunnerQuery
 from app.schemas.base import PageQuery
 from app.schemas.event import ResumeAccountHeaders
@@ -32,6 +31,7 @@ GROUPS = (
 TABS = (("", "All"), ("live", "In progress"), ("ERROR", "Failed"), ("DONE", "Done"), ("ARCHIVED", "Archived"))
 COUNTED = ("live", "ERROR", "DONE")
 """The tabs that say how many runners they have."""
+PR_STATES = ("open", "draft", "merged", "closed")
 _FILTERS = ("q", "agent", "pr_state", "site_id", "branch")
 
 
@@ -74,7 +74,7 @@ def home() -> Response:
             "states": states,
             "wanted": wanted,
             "agents": forms.agents(),
-            "pr_states": tuple(PullRequestState),
+            "pr_states": PR_STATES,
             "budgets": [
                 each
                 for each in budgets.find(caller())
