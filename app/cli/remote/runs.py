@@ -26,7 +26,7 @@ _PR_STATES = ("open", "closed", "merged", "draft")
 @click.option("--search", "q", metavar="TEXT", help="Only runners whose title or prompts contain this.")
 @click.option("--title", help="Only runners whose title contains this.")
 @click.option("--agent", help="Only runners that show this agent.")
-@click.option("--parent", metavar="ID", help="Only runners that started from this one.")
+@click.option("--parent", metavar="RUNNER", help="Only runners that started from this one.")
 @click.option(
     "--pr-state",
     type=click.Choice(_PR_STATES, case_sensitive=False),
@@ -48,7 +48,8 @@ def list_runners(
     agent-runners list --search "health endpoint" --state live
     """
     user = client.me()["id"] if mine else None
-    filters = {**chosen, "parent_agent_runner_id": parent, "user_id": user, "per_page": number}
+    parent_id = find_runner(client, parent)["id"] if parent else None
+    filters = {**chosen, "parent_agent_runner_id": parent_id, "user_id": user, "per_page": number}
     runners = client.runners(**{name: value for name, value in filters.items() if value is not None})
     columns: Columns = {
         "runner": lambda each: short_id(each["id"]),
