@@ -64,11 +64,12 @@ class Listing(Generic[T]):
         """The same as `first` and `count`, from one search. The rows mean nothing if the count exceeds `COUNTED`."""
         sources = [ids.limit(COUNTED + 1).cte(f"source_{number}") for number, ids in enumerate(search.ids)]
         conditions = list(search.conditions)
-        if sources:
-            conditions.append(self.keys[1].in_(sa.union_all(*(sa.select(source.c[0]) for source in sources))))
-        found = sa.select(*self.keys).where(*conditions).limit(COUNTED + 1).cte("found")
-        # What a source has beyond its limit may belong to the list.
+        # What a source has beyond its limit may belong to the list. Then none of its rows are looked up.
         is_incomplete = sa.or_(sa.false(), *(_count(source) > COUNTED for source in sources))
+        if sources:
+            ids_found = sa.union_all(*(sa.select(source.c[0]) for source in sources))
+            conditions += [sa.not_(is_incomplete), self.keys[1].in_(ids_found)]
+        found = sa.select(*self.keys).where(*conditions).limit(COUNTED + 1).cte("found")
         total = sa.select(sa.case((is_incomplete, COUNTED + 1), else_=_count(found)).label("total")).subquery()
         ids = self._in_order(sa.select(*found.c)).limit(limit).offset(offset).subquery()
         # There is a total even without rows.
