@@ -39,6 +39,8 @@ from workers.job import Host, Job
 from workers.processes.lifeline import Lifeline
 
 log = structlog.get_logger()
+# The proxy and the supervisor of the agent; the holder of the mirror's lock and the supervisor of git.
+_FORKED_TO_START, _FORKED_TO_FETCH = 2, 2
 
 
 @app.task(name=RUN_SESSION, bind=True, throws=(TaskFailed,))
@@ -57,6 +59,9 @@ def _marked(request: Any) -> contextlib.AbstractContextManager[None]:
 def _claim_and_run(session_id: uuid.UUID, task_id: str) -> str | None:
     with db.transaction():
         claim = session_attempts.claim(session_id, task_id)
+        if claim:
+            # They start while the claim is written.
+            workers.fork_ahead(_FORKED_TO_START + (0 if claim.runner.base_sha else _FORKED_TO_FETCH))
         if claim and exhaustion.end_if_exhausted(claim.runner, claim.session):
             claim = None
         variables = of_site(claim.site) if claim else Variables()

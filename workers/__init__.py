@@ -9,7 +9,7 @@ from workers.attempt import run
 from workers.errors import EngineError, Interrupted
 from workers.events import BaseCommit, Event, Outcome, Progress, Step, Usage
 from workers.job import Attachment, Host, Job, Limits
-from workers.processes.forking import start_fork_server
+from workers.processes.forking import fork_ahead, start_fork_server
 from workers.processes.lifeline import Lifeline, boot_time
 from workers.workspace.deleted_sites import find_sites, remove_site
 from workers.workspace.orphans import discard_workspaces, find_workspaces, is_orphan, locked, save_lost_work
@@ -34,6 +34,7 @@ __all__ = [
     "discard_workspaces",
     "find_sites",
     "find_workspaces",
+    "fork_ahead",
     "is_orphan",
     "locked",
     "remove_site",

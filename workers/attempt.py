@@ -105,8 +105,9 @@ class _Attempt:
         self._spending = calls.spending if calls else None
         yield Step(f"Sandbox: {host.sandbox}", describe(host, rules["agent"], calls.hosts if calls else ()))
         if host.sandbox != "none":
-            # The proxy starts while the workspace is prepared.
+            # The proxy starts while the workspace is prepared, and so do the processes of the first command.
             self._egress = open_egress(host, rules, calls.gateway if calls else None)
+        commands = self._commands = Commands(job, self._budget, self._redactor, self._egress)
         yield Progress("fetching")
         mirror = Mirror(host, job.site_id, job.lifeline, self._budget, job.fetch_patience_seconds)
         base = mirror.obtain_base(job)
@@ -128,7 +129,7 @@ class _Attempt:
             yield BaseCommit(workspace.base_sha, workspace.branch, default_branch)
         if step := missing.folders(workspace):
             yield self._redactor.step(step)
-        commands = self._commands = Commands(job, workspace, self._budget, self._redactor, self._egress)
+        commands.enter(workspace)
         sandbox = self._sandbox = open_sandbox(host, workspace, job.limits, self._egress)
         attachments = yield from set_up(
             job, host, workspace, sandbox, commands, agent, self._interruption, self._budget, self._redactor

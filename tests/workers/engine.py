@@ -24,7 +24,7 @@ from tests.processes import each_process
 from workers.job import DiffKind, Host, Job, Limits
 from workers.limits.budget import Budget
 from workers.limits.command import running
-from workers.processes.launch import Launch
+from workers.processes.launch import Launch, prepare
 from workers.processes.lifeline import Lifeline, boot_time
 from workers.processes.lines import Line
 from workers.sandbox import Sandbox, open_sandbox, probe
@@ -104,12 +104,20 @@ def finish(
     stdin: bytes = b"",
     merged: bool = False,
     lifeline: Lifeline | None = None,
+    groups: Sequence[str] = (),
 ) -> Ran:
     """Run a command to its end."""
     budget = Budget(limits or Limits())
     lines: list[Line] = []
-    lifeline = lifeline or Lifeline(600)
-    with running(launch, lifeline=lifeline, budget=budget, stage="agent", stdin=stdin, merged=merged) as process:
+    with running(
+        launch,
+        lifeline=lifeline or Lifeline(600),
+        budget=budget,
+        stage="agent",
+        stdin=stdin,
+        merged=merged,
+        prepared=prepare(groups),
+    ) as process:
         lines += [line for line in process.lines() if line]
     return Ran(lines, process.status)
 

@@ -13,6 +13,7 @@ from typing import IO
 from workers.errors import Stage
 from workers.limits.budget import Budget
 from workers.limits.monitor import Monitor
+from workers.processes.forking import Forked
 from workers.processes.launch import Launch, Supervised, supervised
 from workers.processes.lifeline import Lifeline
 from workers.processes.lines import Line, LineSplitter, Stream
@@ -98,6 +99,7 @@ def running(
     monitor: Monitor | None = None,
     stdin: bytes = b"",
     merged: bool = False,
+    prepared: Forked | None = None,
 ) -> Iterator[Process]:
     """`supervised`, with output by lines and with limits, whose errors name `stage`.
 
@@ -105,7 +107,7 @@ def running(
     """
     with (
         _as_file(stdin) as source,
-        supervised(launch, lifeline, source, merged=merged) as command,
+        supervised(launch, lifeline, source, merged=merged, prepared=prepared) as command,
         monitor.watching(command.pid) if monitor else contextlib.nullcontext(),
     ):
         yield Process(command, lifeline, budget, monitor, stage)

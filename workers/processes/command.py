@@ -6,12 +6,14 @@ import contextlib
 import os
 import resource
 import signal
+import socket
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from . import system_calls
 from .confinement import confine
+from .messages import receive
 
 LINUX = sys.platform == "linux"
 CANNOT_START = 127
@@ -19,20 +21,47 @@ CANNOT_START = 127
 _NICENESS, _OOM_SCORE = 10, 1000
 
 
-def exec_command(launch: dict[str, Any], options: Sequence[str], inherited: Sequence[int]) -> None:
-    """Execute the command of a `Launch`. Never returns.
+def become_command(
+    orders: socket.socket, groups: Sequence[str], network_options: Sequence[str], inherited: Sequence[int]
+) -> NoReturn:
+    """Join the control groups, and execute the command of the `Launch` that arrives with its streams on `orders`.
 
-    `options` are added to a command that is bubblewrap. The descriptors in `inherited` stay open in the command.
+    If the command has a network, `network_options` are added to it, and the descriptors in `inherited` stay open in it.
     """
+    failure: Exception | None = None
     try:
-        # A session of its own, so that `kill 0` in a script does not reach the supervisor.
-        os.setsid()
-        os.umask(0o022)
-        _reset_signals()
-        for procs_file in launch["groups"]:
-            with open(procs_file, "w") as procs:
-                procs.write("0")
-        lower_priority()
+        _join(groups)
+    except OSError as error:
+        # Reported where the command's output goes.
+        failure = error
+    message = receive(orders)
+    if message is None:
+        os._exit(CANNOT_START)
+    launch, streams = message
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    has_network = bool(launch["networks"])
+    _execute(launch, network_options if has_network else (), inherited if has_network else (), failure)
+
+
+def _join(groups: Sequence[str]) -> None:
+    # A session of its own, so that `kill 0` in a script does not reach the supervisor.
+    os.setsid()
+    os.umask(0o022)
+    _reset_signals()
+    for procs_file in groups:
+        with open(procs_file, "w") as procs:
+            procs.write("0")
+    lower_priority()
+
+
+def _execute(
+    launch: dict[str, Any], options: Sequence[str], inherited: Sequence[int], failure: Exception | None
+) -> NoReturn:
+    try:
+        if failure:
+            raise failure
         for name, value in launch["limits"].items():
             _limit(getattr(resource, name), value)
         options = [*options, *_open_filter(launch["filter"])]

@@ -14,23 +14,20 @@ It imports only the standard library, and what the roles need.
 from __future__ import annotations
 
 import gc
-import json
 import os
 import signal
 import socket
-import struct
 import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from . import system_calls
 from .command import LINUX
+from .messages import LENGTH, receive
 
 Role = Callable[[socket.socket, dict[str, Any], list[int]], None]
 """What a forked process does. It gets its connection, the request, and the descriptors that came with it."""
 
-LENGTH = struct.Struct("!Q")
-_MOST_DESCRIPTORS = 16
 # They are meant for the worker, for example when a service manager ends all processes of a service. What the server
 # forked has to run until the worker lets it end.
 _IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
@@ -78,11 +75,8 @@ def _serve(descriptor: int, roles: Mapping[str, Role]) -> None:
     os.setsid()
     with socket.socket(fileno=descriptor) as connection:
         connection.sendall(LENGTH.pack(os.getpid()))
-        head, descriptors, _, _ = socket.recv_fds(connection, LENGTH.size, _MOST_DESCRIPTORS)
-        for each in descriptors:
-            os.set_inheritable(each, False)
-        request = _receive(connection, head)
-        if request is not None:
+        if message := receive(connection):
+            request, descriptors = message
             role = request.pop("role")
             _show(role)
             roles[role](connection, request, descriptors)
@@ -93,18 +87,3 @@ def _show(name: str) -> None:
     """Set the name of this process, because all that are forked here have the same command line."""
     if LINUX:
         system_calls.set_name(name)
-
-
-def _receive(connection: socket.socket, head: bytes) -> dict[str, Any] | None:
-    """Read the request. None if the worker closed the connection first."""
-    if len(head) < LENGTH.size:
-        return None
-    (left,) = LENGTH.unpack(head)
-    data = bytearray()
-    while len(data) < left:
-        chunk = connection.recv(min(left - len(data), 1 << 20))
-        if not chunk:
-            return None
-        data += chunk
-    request: dict[str, Any] = json.loads(data)
-    return request

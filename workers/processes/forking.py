@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import errno
-import json
 import os
 import select
 import signal
@@ -19,7 +18,8 @@ from typing import Any
 
 import h11
 
-from workers.processes.fork_server import LENGTH
+from workers.processes import messages
+from workers.processes.messages import LENGTH
 
 # The server imports only what it forks and the libraries which that needs, by these paths.
 _START = (
@@ -44,12 +44,8 @@ class Forked:
         self.connection = connection
 
     def request(self, role: str, descriptors: Sequence[int], fields: Mapping[str, Any]) -> None:
-        """Say what to do, and pass copies of `descriptors` on. Nothing of it is visible in any argv or environment."""
-        data = json.dumps({"role": role, **fields}).encode()
-        # If the process has ended already, `receive` says so.
-        with contextlib.suppress(ConnectionError):
-            socket.send_fds(self.connection, [LENGTH.pack(len(data))], descriptors)
-            self.connection.sendall(data)
+        """Say what to do, and pass copies of `descriptors` on. If the process has ended already, `receive` says so."""
+        messages.send(self.connection, descriptors, {"role": role, **fields})
 
     def receive(self, timeout: float | None) -> bytes | None:
         """What the process has sent; empty if it has ended, None if it does neither within `timeout` seconds."""
@@ -79,20 +75,29 @@ class _Server:
         self._lock = threading.Lock()
         self._requests: socket.socket | None = None
         self._popen: subprocess.Popen[bytes] | None = None
+        self._ahead: list[Forked] = []
 
     def start(self) -> socket.socket:
         """Start the server if it does not run. Returns the socket for requests."""
         with self._lock:
             if self._requests is None or _is_closed(self._requests):
+                self._ahead.clear()
                 self._requests = self._start()
             return self._requests
+
+    def fork_ahead(self, count: int) -> None:
+        """Ask for processes that `fork` then returns, without waiting for them."""
+        # If it is not possible, `fork` says so.
+        with contextlib.suppress(OSError):
+            requests = self.start()
+            self._ahead += filter(None, (_ask(requests) for _ in range(count)))
 
     def fork(self) -> Forked:
         """Fork a process. Raises OSError if that is not possible."""
         for _ in range(_TRIES):
             requests = self.start()
-            forked = _try_to_fork(requests)
-            if forked is not None:
+            forked = self._ahead.pop() if self._ahead else _ask(requests)
+            if forked is not None and _has_started(forked):
                 return forked
             with self._lock:
                 if self._requests is requests:
@@ -102,6 +107,7 @@ class _Server:
 
     def close(self) -> None:
         """Let the server end, unless other processes share it."""
+        self._ahead.clear()
         requests, self._requests = self._requests, None
         if requests is not None and self._popen is not None:
             requests.close()
@@ -126,21 +132,26 @@ class _Server:
         return ours
 
 
-def _try_to_fork(requests: socket.socket) -> Forked | None:
-    with contextlib.ExitStack() as unanswered:
-        ours, theirs = socket.socketpair()
-        forked = Forked(0, unanswered.enter_context(ours))
-        with theirs:
-            try:
-                socket.send_fds(requests, [b"."], [theirs.fileno()])
-            except ConnectionError:
-                return None
-        answer = forked.receive(_FORK_SECONDS)
-        if not answer:
+def _ask(requests: socket.socket) -> Forked | None:
+    """Ask for a process. Its id is not known yet. None if there is no server."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        try:
+            socket.send_fds(requests, [b"."], [theirs.fileno()])
+        except ConnectionError:
+            ours.close()
             return None
-        (forked.pid,) = LENGTH.unpack(answer)
-        unanswered.pop_all()
-    return forked
+    return Forked(0, ours)
+
+
+def _has_started(forked: Forked) -> bool:
+    """Wait for the process that was asked for, and learn its id. False if it does not start."""
+    answer = forked.receive(_FORK_SECONDS)
+    if not answer:
+        forked.connection.close()
+        return False
+    (forked.pid,) = LENGTH.unpack(answer)
+    return True
 
 
 _server = _Server()
@@ -153,6 +164,11 @@ def start_fork_server() -> None:
     Without that, the first use starts one.
     """
     _server.start()
+
+
+def fork_ahead(count: int) -> None:
+    """Have as many processes forked as are soon needed. They end with this process if they are not used."""
+    _server.fork_ahead(count)
 
 
 def fork() -> Forked:

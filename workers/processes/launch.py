@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from io import FileIO
 from typing import IO, Any
 
+from workers.processes import messages
 from workers.processes.descendants import kill_descendants
 from workers.processes.forking import Forked, fork
 from workers.processes.lifeline import Lifeline
@@ -54,8 +55,7 @@ class Launch:
 
     `uid` is the user to become, which only root can. `exposed` pairs files and directories with the paths below /tmp
     where that user finds them (see `command.expose`). `overlay` has the lower, upper and work folder of an overlay and
-    the path below /tmp where it is mounted. `limits` are names and values of `resource`. `groups` are the
-    `cgroup.procs` files of the control groups to join. `filter` is a file with a seccomp program, and `networks` the
+    the path below /tmp where it is mounted. `limits` are names and values of `resource`. `filter` is a file with a seccomp program, and `networks` the
     sockets of the network to make, for a command that is bubblewrap. `confinement` is for another command. `locks` are descriptors that the supervisor keeps open until all
     processes of the command have ended. The command inherits only its standard streams.
     """
@@ -67,14 +67,13 @@ class Launch:
     exposed: Sequence[tuple[str, str]] = ()
     overlay: Sequence[str] = ()
     limits: Mapping[str, int] = field(default_factory=dict)
-    groups: Sequence[str] = ()
     filter: str | None = None
     networks: Sequence[Network] = ()
     confinement: Confinement | None = None
     locks: Sequence[int] = ()
 
     def fields(self, deadline: float) -> dict[str, Any]:
-        """The request that `supervisor.main` reads."""
+        """What `supervisor.main` starts the command with."""
         return {
             "command": list(self.command),
             "environment": dict(self.environment),
@@ -83,7 +82,6 @@ class Launch:
             "exposed": list(self.exposed),
             "overlay": list(self.overlay),
             "limits": dict(self.limits),
-            "groups": list(self.groups),
             "filter": self.filter,
             "networks": [[each.port, each.stage] for each in self.networks],
             "confinement": self.confinement and self.confinement.fields(),
@@ -135,25 +133,41 @@ class Supervised:
         return self._status
 
 
+def prepare(groups: Sequence[str] = ()) -> Forked:
+    """Have a supervisor and the process of its command get ready, for `supervised`. They end when the connection closes.
+
+    `groups` are the `cgroup.procs` files of the control groups to join. The kernel has a process wait some ten
+    milliseconds for that, which is then over when the command is known.
+    """
+    supervisor = fork()
+    supervisor.request("supervisor", (), {"groups": list(groups)})
+    return supervisor
+
+
 @contextlib.contextmanager
 def supervised(
-    launch: Launch, lifeline: Lifeline, stdin: IO[bytes] | int, *, merged: bool = False
+    launch: Launch,
+    lifeline: Lifeline,
+    stdin: IO[bytes] | int,
+    *,
+    merged: bool = False,
+    prepared: Forked | None = None,
 ) -> Iterator[Supervised]:
     """Run `launch` while the context is open. When it ends, in any way, the whole process tree has been killed.
 
     `stdin` is an open file or `subprocess.DEVNULL`. `merged` sends standard error to standard output, so that the order
-    of lines is kept.
+    of lines is kept. `prepared` is a supervisor that is ready, from `prepare`.
 
     The supervisor kills when the connection closes, and the connection exists before the process does. So no process is
     left even if SIGTERM raises SystemExit between any two instructions, or the worker dies.
     """
-    supervisor = fork()
+    supervisor = prepared or prepare()
     with supervisor.connection, contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
         reader, writer = _open_pipe(ours, theirs)
         errors, error_writer = (None, writer) if merged else _open_pipe(ours, theirs)
         source = theirs.enter_context(open(os.devnull, "rb")) if isinstance(stdin, int) else stdin
         streams = (source.fileno(), writer.fileno(), error_writer.fileno())
-        supervisor.request("supervisor", (*streams, *launch.descriptors), launch.fields(lifeline.deadline))
+        messages.send(supervisor.connection, (*streams, *launch.descriptors), launch.fields(lifeline.deadline))
         theirs.close()
         supervisor.connection.setblocking(False)
         command = Supervised(supervisor, reader, errors)

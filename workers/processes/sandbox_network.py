@@ -22,14 +22,11 @@ _CONNECTIONS_WAITING = 128
 
 
 class SandboxNetwork:
-    """The network of one sandbox that is about to be started, as `uid` unless that is None.
+    """The network of one sandbox that is about to be started."""
 
-    Each of `sockets` is a channel, a port and a stage. The channel leads to the process that accepts connections, the
-    proxy or the gateway, which gets the socket with the name of the stage whose rules apply.
-    """
-
-    def __init__(self, sockets: Sequence[tuple[int, int, str]], uid: int | None) -> None:
-        self._sockets, self._uid = sockets, uid
+    def __init__(self) -> None:
+        self._sockets: Sequence[tuple[int, int, str]] = ()
+        self._uid: int | None = None
         self._report_end, self._report = os.pipe()
         self._gate, self._gate_end = os.pipe()
         self._reported = b""
@@ -47,8 +44,14 @@ class SandboxNetwork:
         """A descriptor that is readable when bubblewrap has something to report."""
         return self._report_end
 
-    def started(self) -> None:
-        """Close bubblewrap's descriptors, once it has been started."""
+    def begin(self, sockets: Sequence[tuple[int, int, str]], uid: int | None) -> None:
+        """Name the sockets to create, and the user that the sandbox runs as, if it is another one.
+
+        Each is a channel, a port and a stage. The channel leads to the process that accepts connections, the proxy or
+        the gateway, which gets the socket with the name of the stage whose rules apply. Call it once bubblewrap's
+        process has been started: it closes the descriptors that are for that one.
+        """
+        self._sockets, self._uid = sockets, uid
         os.close(self._report)
         os.close(self._gate)
 

@@ -1,7 +1,8 @@
 """Runs one command, and kills all of its processes when the worker's lease or the worker itself ends.
 
-It is a role of the fork server. Its request is a `workers.processes.launch.Launch`. Each line that follows on the
-connection is a deadline in seconds on CLOCK_BOOTTIME. At the deadline, or when the connection closes because the worker
+It is a role of the fork server. Its request names the control groups of the command, whose process joins them at once. The
+command itself, a `workers.processes.launch.Launch`, follows when it is known. Each line after it on the connection is a
+deadline in seconds on CLOCK_BOOTTIME. At the deadline, or when the connection closes because the worker
 died or wants to stop, the whole process tree is killed, including processes that ignore signals, left their session or
 were orphaned on purpose. At the end the supervisor sends the exit status, 128 + N if signal N killed the command.
 """
@@ -16,35 +17,49 @@ import socket
 from typing import Any
 
 from . import system_calls
-from .command import CANNOT_START, LINUX, exec_command
+from .command import CANNOT_START, LINUX, become_command
 from .deadline import Deadline
 from .descendants import kill_descendants
+from .messages import receive, send
 from .sandbox_network import SandboxNetwork
 
 ENDED_BY_US = 124
 
 
-def main(connection: socket.socket, launch: dict[str, Any], descriptors: list[int]) -> None:
-    """Run the command to its end. `descriptors` are its streams, the locks to hold and the channels."""
+def main(connection: socket.socket, request: dict[str, Any], _: list[int]) -> None:
+    """Run the command to its end. With it come its streams, the locks to hold and the channels."""
+    groups = request["groups"]
     wakeup, waker = os.pipe()
     os.set_blocking(waker, False)
     signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     if LINUX:
         system_calls.become_subreaper()
+    network = SandboxNetwork()
+    orders, theirs = socket.socketpair()
+    child = os.fork()
+    if child == 0:
+        orders.close()
+        connection.close()
+        become_command(theirs, groups, network.options, network.inherited)
+    theirs.close()
+    message = receive(connection)
+    if message is None:
+        # So the child ends, too.
+        return
+    launch, descriptors = message
     streams, locks = descriptors[:3], descriptors[3:]
+    send(orders, streams, launch)
+    orders.close()
     sockets: list[tuple[int, int, str]] = []
     for port, stage in reversed(launch["networks"]):
         sockets.append((locks.pop(), port, stage))
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
-    network = SandboxNetwork(sockets, launch["uid"]) if sockets else None
-    child = os.fork()
-    if child == 0:
-        exec_command(launch, *((network.options, network.inherited) if network else ((), ())))
+    network.begin(sockets, launch["uid"])
     try:
-        status = wait_for_end(child, Deadline(connection, launch["deadline"]), wakeup, network)
+        status = wait_for_end(child, Deadline(connection, launch["deadline"]), wakeup, network if sockets else None)
     finally:
         kill_all(child, wakeup)
     for lock in locks:
@@ -55,8 +70,6 @@ def main(connection: socket.socket, launch: dict[str, Any], descriptors: list[in
 
 def wait_for_end(child: int, deadline: Deadline, wakeup: int, network: SandboxNetwork | None) -> int:
     """Wait until the command has ended, its deadline has passed or the worker has closed the connection."""
-    if network:
-        network.started()
     while True:
         status = _reap(child)
         if status is not None:

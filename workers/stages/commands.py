@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 
 from workers.egress.process import Egress
 from workers.errors import EngineError, Stage
@@ -13,12 +13,13 @@ from workers.limits.budget import Budget
 from workers.limits.cgroups import open_group
 from workers.limits.command import running
 from workers.limits.monitor import Monitor
-from workers.processes.launch import Launch
+from workers.processes.forking import Forked
+from workers.processes.launch import Launch, prepare
 from workers.processes.lines import Line
 from workers.redaction import Redactor
 from workers.stages.interruption import Interruption
 from workers.stages.transcript import Transcript
-from workers.workspace.workspace import Workspace
+from workers.workspace.workspace import Workspace, name_of
 
 Events = Generator[Event, None, None]
 Report = Callable[[Line | None, bool], Iterable[Event]]
@@ -28,20 +29,28 @@ Report = Callable[[Line | None, bool], Iterable[Event]]
 class Commands:
     """The commands of one attempt share its budget, its limits on the machine, and one transcript.
 
-    `egress` is their access to the network, if they have any.
+    `egress` is their access to the network, if they have any. The processes of the first one start at once, and get ready
+    while the workspace is prepared.
     """
 
-    def __init__(
-        self, job: Job, workspace: Workspace, budget: Budget, redactor: Redactor, egress: Egress | None
-    ) -> None:
-        self._lifeline = job.lifeline
-        self._locks = workspace.locks
+    def __init__(self, job: Job, budget: Budget, redactor: Redactor, egress: Egress | None) -> None:
+        self._job = job
+        self._locks: Sequence[int] = ()
         self._budget = budget
         self._redactor = redactor
         self._egress = egress
         self._transcript = Transcript(job.limits, redactor)
-        self._group = open_group(workspace.root.name, job.limits)
-        self._monitor = Monitor(job.limits, (workspace.checkout, workspace.home), self._group)
+        self._monitor: Monitor | None = None
+        self._group = open_group(name_of(job), job.limits)
+        self._prepared: Forked | None = self._prepare()
+
+    def _prepare(self) -> Forked:
+        return prepare(self._group.procs_files if self._group else ())
+
+    def enter(self, workspace: Workspace) -> None:
+        """Run in this workspace from now on."""
+        self._locks = workspace.locks
+        self._monitor = Monitor(self._job.limits, (workspace.checkout, workspace.home), self._group)
 
     def run(
         self,
@@ -54,16 +63,19 @@ class Commands:
         merged: bool,
     ) -> Generator[Event, None, int]:
         """Run one command to its end and return its exit status. Raises what `Process.lines` and `report` do."""
+        assert self._monitor is not None
         failure: EngineError | None = None
+        prepared, self._prepared = self._prepared or self._prepare(), None
         with (
             running(
-                dataclasses.replace(launch, groups=self._group.procs_files if self._group else (), locks=self._locks),
-                lifeline=self._lifeline,
+                dataclasses.replace(launch, locks=self._locks),
+                lifeline=self._job.lifeline,
                 budget=self._budget,
                 monitor=self._monitor,
                 stage=stage,
                 stdin=stdin,
                 merged=merged,
+                prepared=prepared,
             ) as process,
             interruption.reporting(process.kill),
         ):
@@ -87,7 +99,9 @@ class Commands:
         yield from self._transcript.finish()
 
     def close(self) -> None:
-        """Remove the control group."""
+        """End the processes that were not needed, and remove the control group."""
+        if self._prepared is not None:
+            self._prepared.connection.close()
         if self._group is not None:
             self._group.remove()
 

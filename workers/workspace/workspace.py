@@ -54,6 +54,11 @@ from workers.workspace.untrackable import is_too_long
 _SAVING_SECONDS = 60.0
 
 
+def name_of(job: Job) -> str:
+    """The name of an attempt's directory, which no other attempt has."""
+    return f"{plain_name(job.session_id)}-{job.attempt}"
+
+
 class Workspace:
     """Made by `prepare` or `reopen`.
 
@@ -70,7 +75,7 @@ class Workspace:
     def __init__(self, job: Job, host: Host, budget: Budget | None) -> None:
         self._host, self._job = host, job
         self._site_id = job.site_id
-        self.root = host.work_dir / "workspaces" / f"{plain_name(job.session_id)}-{job.attempt}"
+        self.root = host.work_dir / "workspaces" / name_of(job)
         self.checkout = self.root / "checkout"
         self.home = self.root / "home"
         self.attachments = self.root / "attachments"

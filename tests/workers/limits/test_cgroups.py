@@ -36,7 +36,7 @@ def test_the_kernel_counts_what_a_command_makes() -> None:
     assert group
     try:
         script = "cat /proc/self/cgroup; for n in 1 2 3 4 5 6; do sleep 0.5 & done; wait"
-        ran = finish(Launch(["sh", "-c", script], {"PATH": "/usr/bin:/bin"}, "/", groups=group.procs_files))
+        ran = finish(Launch(["sh", "-c", script], {"PATH": "/usr/bin:/bin"}, "/"), groups=group.procs_files)
         assert "test-counts" in ran.out
         assert "fork" in ran.err
         assert group.refused_processes() > 0
@@ -97,7 +97,7 @@ def test_processors_are_limited(tmp_path: Path) -> None:
             "import time; end = time.monotonic() + 1.5\nwhile time.monotonic() < end: pass\nprint(time.process_time())"
         )
         launch = sandbox_in(tmp_path, "none").launch(["python3", "-c", script], {})
-        ran = finish(Launch(launch.command, launch.environment, launch.directory, groups=group.procs_files))
+        ran = finish(launch, groups=group.procs_files)
         assert float(ran.out) < 1
     finally:
         group.remove()

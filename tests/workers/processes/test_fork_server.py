@@ -20,7 +20,7 @@ from workers.job import Limits
 from workers.limits.budget import Budget
 from workers.limits.command import Process, running
 from workers.processes import forking
-from workers.processes.forking import _Server, fork, start_fork_server
+from workers.processes.forking import _Server, fork, fork_ahead, start_fork_server
 from workers.processes.lifeline import Lifeline
 
 pytestmark = [
@@ -55,6 +55,25 @@ def servers() -> list[psutil.Process]:
             if child.name() == "fork-server" and child.status() != psutil.STATUS_ZOMBIE:
                 found.append(child)
     return found
+
+
+def test_a_process_that_was_forked_ahead_is_used_first(server: psutil.Process) -> None:
+    fork_ahead(2)
+    eventually(lambda: len(server.children()) == 2, "they were not forked")
+    ahead = {child.pid for child in server.children()}
+    with agent("echo") as process:
+        list(process.lines())
+    first, second = fork(), fork()
+    assert first.pid in ahead
+    assert second.pid not in ahead
+
+
+def test_processes_that_were_forked_ahead_are_not_missed(server: psutil.Process) -> None:
+    server.suspend()
+    fork_ahead(2)
+    server.kill()
+    eventually(lambda: not server.is_running() or not servers(), "it survived")
+    assert finish(shell("exit 3")).status == 3
 
 
 def test_it_has_nothing_of_the_workers(server: psutil.Process, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,7 @@ from workers.job import Limits
 from workers.limits.budget import Budget
 from workers.limits.command import running
 from workers.processes import descendants
+from workers.processes.launch import prepare
 from workers.processes.lifeline import Lifeline, boot_time
 
 pytestmark = linux
@@ -52,6 +53,21 @@ def test_the_exit_status_is_passed_on() -> None:
 def test_a_program_that_does_not_exist_is_reported() -> None:
     ran = finish(shell("").__class__(["/no/such/program"], {}, "/"))
     assert (ran.status, "/no/such/program" in ran.err) == (127, True)
+
+
+def test_a_supervisor_that_is_not_needed_ends_with_its_command() -> None:
+    prepared = prepare()
+    eventually(lambda: forked_for([os.getpid()], "supervisor") == [prepared.pid], "it did not start")
+    supervisor = psutil.Process(prepared.pid)
+    eventually(lambda: len(supervisor.children()) == 1, "the process of the command did not start")
+    (command,) = supervisor.children()
+    prepared.connection.close()
+    eventually(lambda: not supervisor.is_running() and not command.is_running(), "it waits for a command")
+
+
+def test_a_control_group_that_cannot_be_joined_is_reported() -> None:
+    ran = finish(shell("true"), groups=["/no/such/group/cgroup.procs"])
+    assert (ran.status, "/no/such/group/cgroup.procs" in ran.err) == (127, True)
 
 
 def test_signals_are_as_a_program_expects_them() -> None:
