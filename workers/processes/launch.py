@@ -137,7 +137,7 @@ def prepare(groups: Sequence[str] = ()) -> Forked:
     """Have a supervisor and the process of its command get ready, for `supervised`. They end when the connection closes.
 
     `groups` are the `cgroup.procs` files of the control groups to join. The kernel has a process wait some ten
-    milliseconds for that, which is then over when the command is known.
+    milliseconds for that, which is then over when the command is known. If no command comes, the groups are removed.
     """
     supervisor = fork()
     supervisor.request("supervisor", (), {"groups": list(groups)})

@@ -27,16 +27,19 @@ def send(connection: socket.socket, descriptors: Sequence[int], fields: Mapping[
 
 def receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
     """Wait for a message. None if the other end was closed first. The descriptors are not inherited."""
-    head, descriptors, _, _ = socket.recv_fds(connection, LENGTH.size, _MOST_DESCRIPTORS)
-    for each in descriptors:
-        os.set_inheritable(each, False)
-    if len(head) < LENGTH.size:
-        return None
-    (left,) = LENGTH.unpack(head)
-    data = bytearray()
-    while len(data) < left:
-        chunk = connection.recv(min(left - len(data), 1 << 20))
-        if not chunk:
+    # An end that is closed before it has read everything resets the connection.
+    with contextlib.suppress(ConnectionError):
+        head, descriptors, _, _ = socket.recv_fds(connection, LENGTH.size, _MOST_DESCRIPTORS)
+        for each in descriptors:
+            os.set_inheritable(each, False)
+        if len(head) < LENGTH.size:
             return None
-        data += chunk
-    return json.loads(data), descriptors
+        (left,) = LENGTH.unpack(head)
+        data = bytearray()
+        while len(data) < left:
+            chunk = connection.recv(min(left - len(data), 1 << 20))
+            if not chunk:
+                return None
+            data += chunk
+        return json.loads(data), descriptors
+    return None

@@ -14,6 +14,7 @@ import os
 import select
 import signal
 import socket
+from collections.abc import Sequence
 from typing import Any
 
 from . import system_calls
@@ -45,7 +46,10 @@ def main(connection: socket.socket, request: dict[str, Any], _: list[int]) -> No
     theirs.close()
     message = receive(connection)
     if message is None:
-        # So the child ends, too.
+        # The worker may have died, and nothing else knows of groups without a workspace.
+        orders.close()
+        os.waitpid(child, 0)
+        _remove(groups)
         return
     launch, descriptors = message
     streams, locks = descriptors[:3], descriptors[3:]
@@ -66,6 +70,12 @@ def main(connection: socket.socket, request: dict[str, Any], _: list[int]) -> No
         os.close(lock)
     with contextlib.suppress(ConnectionError):
         connection.sendall(b"%d\n" % status)
+
+
+def _remove(groups: Sequence[str]) -> None:
+    for procs_file in groups:
+        with contextlib.suppress(OSError):
+            os.rmdir(os.path.dirname(procs_file))
 
 
 def wait_for_end(child: int, deadline: Deadline, wakeup: int, network: SandboxNetwork | None) -> int:

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from tests.workers.attempts import code, engine_in
-from tests.workers.engine import finish, linux, sandbox_in
+from tests.workers.engine import eventually, finish, linux, sandbox_in
 from workers import discard_workspaces
 from workers.job import Host, Limits
 from workers.limits.cgroups import GroupParents, find_parents, open_group
 from workers.limits.git_group import GitGroup
 from workers.limits.git_limits import GitLimits
-from workers.processes.launch import Launch
+from workers.processes.launch import Launch, prepare
 
 pytestmark = linux
 needs_groups = pytest.mark.skipif(
@@ -54,6 +54,19 @@ def test_an_attempt_leaves_no_group_behind(tmp_path: Path) -> None:
     assert code(attempt.outcome) is None
     assert "test-attempt-1" in str(attempt.outcome.result)
     assert not any(folder.exists() for folder in folders_of("test-attempt-1"))
+
+
+@needs_groups
+@pytest.mark.parametrize("is_running", [True, False])
+def test_a_group_goes_with_a_worker_that_dies_before_its_first_command(is_running: bool) -> None:
+    group = open_group("test-unused", Limits())
+    assert group
+    prepared = prepare(group.procs_files)
+    if is_running:
+        eventually(lambda: Path(group.procs_files[0]).read_text() != "", "nothing joined it")
+        assert prepared.pid
+    prepared.connection.close()
+    eventually(lambda: not any(folder.exists() for folder in folders_of("test-unused")), "it stayed")
 
 
 @needs_groups
