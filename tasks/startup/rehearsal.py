@@ -21,6 +21,8 @@ from app.services.variables import values
 _BASE = progress.Base("0" * 40, "main", "main")
 _USAGE = {"input_tokens": 1}
 _WORK = outcomes.Work("result.patch", "cumulative.patch", base_sha=_BASE.base_sha, usage=_USAGE)
+_AGENT = "shell"
+_OUTCOMES = (outcomes.Outcome(_WORK), outcomes.Outcome(_WORK, result="rehearsal"))
 
 
 class _Undo(Exception):
@@ -33,9 +35,10 @@ def rehearse() -> None:
     with contextlib.suppress(_Undo), db.transaction(read_only=True):
         _create_temporary_tables()
         session_id = _ask()
-        before = db.session.begin_nested()
-        _run(session_id)
-        before.rollback()
+        for outcome in _OUTCOMES:
+            before = db.session.begin_nested()
+            _run(session_id, outcome)
+            before.rollback()
         # The claim comes last, because it takes a lock that other workers wait for. Its parts are compiled by now.
         scheduling.find_next()
         claim = session_attempts.claim(session_id, "rehearsal")
@@ -63,8 +66,8 @@ def _ask() -> uuid.UUID:
     owned = {"account_id": account.id, "site_id": site.id, "user_id": user.id}
     asked_at = datetime.datetime.now(datetime.UTC)
     times = {"last_session_created_at": asked_at, "active_session_created_at": asked_at}
-    runner = AgentRunner(id=db.new_id(), title="rehearsal", **times, **owned)
-    asked = {"prompt": "rehearsal", "agent": "shell", "dispatches": 1, "next_dispatch_at": asked_at}
+    runner = AgentRunner(id=db.new_id(), title="rehearsal", latest_session_agent=_AGENT, **times, **owned)
+    asked = {"prompt": "rehearsal", "agent": _AGENT, "dispatches": 1, "next_dispatch_at": asked_at}
     session = AgentRunnerSession(id=db.new_id(), created_at=asked_at, agent_runner_id=runner.id, **asked, **owned)
     budget = Budget(account_id=account.id, period=BudgetPeriod.MONTH, max_tokens=1000, updated_by=user.id)
     db.session.add_all([account, user, site, runner, session, budget])
@@ -73,8 +76,8 @@ def _ask() -> uuid.UUID:
     return session.id
 
 
-def _run(session_id: uuid.UUID) -> None:
-    """What a session writes, in the order in which it does, each as in a transaction of its own."""
+def _run(session_id: uuid.UUID, outcome: outcomes.Outcome) -> None:
+    """What a session with this outcome writes, in the order in which it does, each as in a transaction of its own."""
     locked = lookup.lock_session(session_id)
     assert locked is not None
     session_attempts.begin(*locked, "rehearsal")
@@ -87,7 +90,7 @@ def _run(session_id: uuid.UUID) -> None:
         lambda: db.session.get(AgentRunnerSession, session_id),
         lambda: leases.beat(AgentRunnerSession, session_id, 1),
         lambda: session_attempts.is_cancelled(session_id, 1),
-        lambda: session_attempts.finish(session_id, 1, SessionState.DONE, outcomes.Outcome(_WORK)),
+        lambda: session_attempts.finish(session_id, 1, SessionState.DONE, outcome),
         lambda: counters.add({"rehearsal": 1}),
     ):
         db.session.flush()

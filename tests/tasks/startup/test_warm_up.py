@@ -68,7 +68,9 @@ def test_so_does_a_follow_up(ask):
     first = ask("echo changed > a.txt")
     run_session.apply((str(first),), task_id="first")
     with db.transaction():
-        follow_up = new_session(caller_of(first), read(first).agent_runner_id, "echo more > a.txt", agent="shell").id
+        follow_up = new_session(
+            caller_of(first), read(first).agent_runner_id, "echo more > a.txt; echo done", agent="shell"
+        ).id
     found = run_in_pool_process(follow_up)
     assert read(follow_up).state == "DONE"
     assert not found["compiled"], "compiled by the session; run it in tasks.startup.rehearsal"
