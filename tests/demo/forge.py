@@ -157,8 +157,11 @@ class DemoForge:
         return process, found[0]
 
     def _end(self, signal_number: int) -> None:
-        self._process.send_signal(signal_number)
-        self._process.communicate()
+        """Does nothing if it has been ended already."""
+        assert self._process.stdout is not None
+        if not self._process.stdout.closed:
+            self._process.send_signal(signal_number)
+            self._process.communicate()
 
 
 @contextlib.contextmanager
