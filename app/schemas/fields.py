@@ -47,6 +47,13 @@ class Text(fields.String):
         return whole_text(super()._deserialize(value, attr, data, **kwargs))
 
 
+class Line(Text):
+    """Text in one line: any white space in it, such as a line break, becomes one space."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        return " ".join(super()._deserialize(value, attr, data, **kwargs).split())
+
+
 def characters(least: int, most: int) -> validate.Length:
     """The check that a text has from `least` to `most` characters."""
     error = f"must have {least} to {most} characters" if least else f"must have at most {most} characters"

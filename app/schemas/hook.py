@@ -6,7 +6,7 @@ from marshmallow import fields
 
 from app.models.states import HookDeliveryState
 from app.schemas.base import Body, Schema
-from app.schemas.fields import Choice, Flag, Moment, Prompt, Text, items
+from app.schemas.fields import Choice, Flag, Line, Moment, Prompt, Text, items
 from app.schemas.run_settings import RunSettingsBody, RunSettingsSchema
 
 _PROMPT = {
@@ -32,7 +32,7 @@ class ConditionSchema(Schema):
 class UpdateHookBody(RunSettingsBody):
     """What can be changed about a hook."""
 
-    name = Text(200, metadata={"description": "A name for people."})
+    name = Line(200, metadata={"description": "A name for people."})
     active = Flag(metadata={"description": "False refuses what is delivered."})
     prompt = Prompt(metadata=_PROMPT)
     subject = Text(500, least=1, allow_none=True, metadata={"example": "issue-{{ issue.number }}"})

@@ -6,7 +6,7 @@ from marshmallow import fields
 
 from app.models.states import Role
 from app.schemas.base import Body, UserSchema
-from app.schemas.fields import NOT_BLANK, Choice, Flag, Moment, Text
+from app.schemas.fields import NOT_BLANK, Choice, Flag, Line, Moment, Text
 
 _ROLE = "`viewer` reads, `member` works with runners, `admin` does everything. Tokens of the member never allow more."
 _NAME = "The person's name."
@@ -16,14 +16,14 @@ class CreateMemberBody(Body):
     """A person who joins the account."""
 
     email = Text(320, least=3, required=True, metadata={"description": "The person's address, for one account only."})
-    full_name = Text(200, least=1, validate=[NOT_BLANK], required=True, metadata={"description": _NAME})
+    full_name = Line(200, least=1, validate=[NOT_BLANK], required=True, metadata={"description": _NAME})
     role = Choice(Role, load_default=Role.MEMBER, metadata={"description": _ROLE})
 
 
 class UpdateMemberBody(Body):
     """What can be changed about a member."""
 
-    full_name = Text(200, least=1, validate=[NOT_BLANK], metadata={"description": _NAME})
+    full_name = Line(200, least=1, validate=[NOT_BLANK], metadata={"description": _NAME})
     role = Choice(Role, metadata={"description": _ROLE})
     disabled = Flag(metadata={"description": "Whether the member's tokens are refused."})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from marshmallow import fields
 
 from app.models.states import Overlap
-from app.schemas.fields import Choice, Flag, Moment, Prompt, Text
+from app.schemas.fields import Choice, Flag, Line, Moment, Prompt, Text
 from app.schemas.run_settings import RunSettingsBody, RunSettingsSchema
 
 _CRON = {
@@ -17,7 +17,7 @@ _CRON = {
 class UpdateScheduleBody(RunSettingsBody):
     """What can be changed about a schedule."""
 
-    name = Text(200, metadata={"description": "The title of its runners. Left out: that of the prompt."})
+    name = Line(200, metadata={"description": "The title of its runners. Left out: that of the prompt."})
     cron = Text(200, least=1, metadata=_CRON)
     timezone = Text(
         100, least=1, metadata={"example": "Europe/Berlin", "description": "The time zone of `cron`. Default: UTC."}

@@ -6,7 +6,7 @@ from marshmallow import fields
 
 from app.models.states import Execution, Forge, OnQuota, SensitiveFiles
 from app.schemas.base import Body, Query, Schema
-from app.schemas.fields import NOT_BLANK, Amount, Choice, Cost, Flag, Moment, Names, Pattern, Text, Whole, items
+from app.schemas.fields import NOT_BLANK, Amount, Choice, Cost, Flag, Line, Moment, Names, Pattern, Text, Whole, items
 
 HOST = Pattern(
     r"^(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?$",
@@ -47,7 +47,7 @@ class McpServerBody(Body):
 class UpdateSiteBody(Body):
     """What can be changed about a site."""
 
-    name = Text(200, least=1, validate=[NOT_BLANK], metadata={"example": "shop"})
+    name = Line(200, least=1, validate=[NOT_BLANK], metadata={"example": "shop"})
     repo_url = Text(2000, least=1, metadata={"example": "https://github.com/example/shop.git"})
     default_branch = Text(255, least=1, allow_none=True, metadata={"example": "main"})
     forge = Choice(Forge)

@@ -6,13 +6,13 @@ from marshmallow import fields
 
 from app.models.states import Scope
 from app.schemas.base import Body, Schema
-from app.schemas.fields import NOT_BLANK, Choice, Moment, Text
+from app.schemas.fields import NOT_BLANK, Choice, Line, Moment
 
 
 class CreateTokenBody(Body):
     """A token of the caller's own user."""
 
-    name = Text(200, least=1, validate=[NOT_BLANK], required=True, metadata={"example": "ci"})
+    name = Line(200, least=1, validate=[NOT_BLANK], required=True, metadata={"example": "ci"})
     scope = Choice(Scope, required=True)
     expires_at = Moment(
         load_default=None,

@@ -47,6 +47,19 @@ def test_a_body_may_have_eight_mebibytes(api):
     refused(api.post("/agent_runners", environ_overrides=chunked, **arguments), 413, "too_large")
 
 
+def test_names_have_one_line(api, make_site):
+    site = make_site(name=" The\nshop\u2028")
+    assert site["name"] == "The shop"
+    run = {"prompt": "x", "agent": "claude"}
+    for path, field, more in (
+        ("/tokens", "name", {"scope": "read"}),
+        ("/account/members", "full_name", {"email": "grace@example.org", "role": "viewer"}),
+        (f"/sites/{site['id']}/agent_runner_hooks", "name", run),
+        (f"/sites/{site['id']}/schedules", "name", {"cron": "0 9 * * 1", **run}),
+    ):
+        assert created(api.post(path, {field: "Every\r\n\tday", **more}))[field] == "Every day"
+
+
 @pytest.mark.parametrize(
     "body",
     [b"{", b"", b"nul", b"\xff\xfe\xff", b'{"a": NaN}', b"[" * 100_000, b'{"a": ' + b"9" * 5000 + b"}", b"{}{}"],
