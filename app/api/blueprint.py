@@ -196,7 +196,11 @@ def _admit() -> None:
 
 
 def _refuse_unexpected() -> None:
-    """Refuse parameters and fields where the operation takes none. Elsewhere schemas refuse the unknown ones."""
+    """Refuse parameters that are given twice, and parameters and fields where the operation takes none. Elsewhere schemas
+    refuse the unknown ones."""
+    twice = [name for name, given in flask.request.args.lists() if len(given) > 1]
+    if twice:
+        raise refused({name: ["is given more than once; separate several values by commas"] for name in twice})
     accepted = _locations(flask.current_app.view_functions[str(flask.request.endpoint)])
     if "query" not in accepted and flask.request.args:
         hint = "; send it in the JSON body" if "json" in accepted else ""

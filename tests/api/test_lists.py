@@ -55,6 +55,13 @@ def test_an_unknown_parameter_is_refused_by_name(api, path):
     assert list(body["errors"]) == [name] and body["message"] == f"{name}: is not a parameter of this operation"
 
 
+@pytest.mark.parametrize("path", ["/agent_runners?state=DONE&state=live", "/sites?page=1&page=2", "/me?x=1&x=1"])
+def test_a_parameter_that_is_given_twice_is_refused_by_name(api, path):
+    name = path.split("?")[1].split("=")[0]
+    body = refused(api.get(path), 422, "invalid")
+    assert body["errors"] == {name: ["is given more than once; separate several values by commas"]}
+
+
 def test_tokens_come_in_pages(api):
     made = [created(api.post("/tokens", {"name": f"t{n}", "scope": "read"}))["id"] for n in range(2)]
     first = api.get("/tokens?per_page=2")
