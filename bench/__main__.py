@@ -94,7 +94,7 @@ def parser() -> argparse.ArgumentParser:
         "names", nargs="*", type=_known, metavar="NAME", help=f"a benchmark; without one: {' '.join(GOALS)}"
     )
     how_much = made.add_mutually_exclusive_group()
-    how_much.add_argument("--quick", action="store_true", help="few samples, under 5 minutes; the default")
+    how_much.add_argument("--quick", action="store_true", help="few samples, under 10 minutes; the default")
     how_much.add_argument("--full", action="store_true", help="many samples and most benchmarks, under 30 minutes")
     made.add_argument("--json", type=Path, metavar="FILE", help="write the figures with their samples to FILE")
     return made

@@ -18,7 +18,7 @@ class Size(Enum):
     """How much a run measures."""
 
     TINY = "only whether the benchmark works"
-    QUICK = "all in under 5 minutes"
+    QUICK = "all in under 10 minutes"
     FULL = "all in under 30 minutes"
 
     def pick(self, tiny: T, quick: T, full: T) -> T:
