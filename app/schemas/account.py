@@ -6,7 +6,8 @@ from marshmallow import fields
 
 from app.models.states import Role, Scope
 from app.schemas.base import Schema, UserSchema
-from app.schemas.fields import Choice, Moment
+from app.schemas.choices import Choice
+from app.schemas.fields import Moment
 
 
 class AccountNameSchema(Schema):

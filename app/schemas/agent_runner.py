@@ -19,12 +19,11 @@ from app.models.states import (
     WaitingReason,
 )
 from app.schemas.base import Body, PageQuery, Query, Schema, UserSchema
+from app.schemas.choices import Choice, Choices
 from app.schemas.fields import (
     NOT_BLANK,
     Amount,
     Bound,
-    Choice,
-    Choices,
     Cost,
     Flag,
     InlineDiff,

@@ -19,7 +19,8 @@ from app.schemas.agent_runner import (
     refuse_duplicate_diffs,
 )
 from app.schemas.base import Body, PageQuery, Schema, UserSchema
-from app.schemas.fields import NOT_BLANK, Amount, Choice, Choices, InlineDiff, Moment, Prompt, Text, Whole, items
+from app.schemas.choices import Choice, Choices
+from app.schemas.fields import NOT_BLANK, Amount, InlineDiff, Moment, Prompt, Text, Whole, items
 
 RESULT_LENGTH = 1024 * 1024
 MESSAGE_LENGTH = 256 * 1024

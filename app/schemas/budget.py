@@ -6,7 +6,8 @@ from marshmallow import fields
 
 from app.models.states import BudgetPeriod
 from app.schemas.base import Body, Schema
-from app.schemas.fields import Amount, Choice, Cost, Moment, Reference, Whole
+from app.schemas.choices import Choice
+from app.schemas.fields import Amount, Cost, Moment, Reference, Whole
 
 _MOST_TOKENS = 10**15
 

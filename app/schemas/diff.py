@@ -8,7 +8,8 @@ from marshmallow import fields, pre_load
 
 from app.models.states import DiffKind, FileStatus
 from app.schemas.base import PageQuery, Schema
-from app.schemas.fields import Choice, from_to
+from app.schemas.choices import Choice
+from app.schemas.fields import from_to
 
 
 class DiffPageQuery(PageQuery):

@@ -6,7 +6,8 @@ from marshmallow import fields
 
 from app.models.states import Forge, ForgeAccountState
 from app.schemas.base import Body, Schema
-from app.schemas.fields import Choice, Moment, Text
+from app.schemas.choices import Choice
+from app.schemas.fields import Moment, Text
 
 
 class ConnectForgeAccountBody(Body):

@@ -6,7 +6,8 @@ from marshmallow import fields
 
 from app.models.states import ForgeDeliveryState, ForgeEvent, OnFailedChecks
 from app.schemas.base import Body, Schema
-from app.schemas.fields import NOT_BLANK, Choice, Flag, Moment, Names, Pattern, Text, Whole
+from app.schemas.choices import Choice
+from app.schemas.fields import NOT_BLANK, Flag, Moment, Names, Pattern, Text, Whole
 
 
 class ForgeWebhookBody(Body):

@@ -6,7 +6,8 @@ from marshmallow import fields
 
 from app.models.states import HookDeliveryState
 from app.schemas.base import Body, Schema
-from app.schemas.fields import Choice, Flag, Line, Moment, Prompt, Text, items
+from app.schemas.choices import Choice
+from app.schemas.fields import Flag, Line, Moment, Prompt, Text, items
 from app.schemas.run_settings import RunSettingsBody, RunSettingsSchema
 
 _PROMPT = {

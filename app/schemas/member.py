@@ -6,7 +6,8 @@ from marshmallow import fields
 
 from app.models.states import Role
 from app.schemas.base import Body, UserSchema
-from app.schemas.fields import NOT_BLANK, Choice, Flag, Line, Moment, Text
+from app.schemas.choices import Choice
+from app.schemas.fields import NOT_BLANK, Flag, Line, Moment, Text
 
 _ROLE = "`viewer` reads, `member` works with runners, `admin` does everything. Tokens of the member never allow more."
 _NAME = "The person's name."

@@ -7,7 +7,8 @@ from marshmallow import fields
 from app.models.states import PROMPT_MODES, Mode
 from app.schemas.agent_runner import NAME_LIKE, LimitsBody, LimitsSchema
 from app.schemas.base import Body, Schema
-from app.schemas.fields import Choice, Prompt, Text
+from app.schemas.choices import Choice
+from app.schemas.fields import Prompt, Text
 
 
 class RunSettingsBody(Body):

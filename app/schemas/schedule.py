@@ -5,7 +5,8 @@ from __future__ import annotations
 from marshmallow import fields
 
 from app.models.states import Overlap
-from app.schemas.fields import Choice, Flag, Line, Moment, Prompt, Text
+from app.schemas.choices import Choice
+from app.schemas.fields import Flag, Line, Moment, Prompt, Text
 from app.schemas.run_settings import RunSettingsBody, RunSettingsSchema
 
 _CRON = {

@@ -6,7 +6,8 @@ from marshmallow import fields
 
 from app.models.states import Execution, Forge, OnQuota, SensitiveFiles
 from app.schemas.base import Body, Query, Schema
-from app.schemas.fields import NOT_BLANK, Amount, Choice, Cost, Flag, Line, Moment, Names, Pattern, Text, Whole, items
+from app.schemas.choices import Choice
+from app.schemas.fields import NOT_BLANK, Amount, Cost, Flag, Line, Moment, Names, Pattern, Text, Whole, items
 
 HOST = Pattern(
     r"^(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?$",

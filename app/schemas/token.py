@@ -6,7 +6,8 @@ from marshmallow import fields
 
 from app.models.states import Scope
 from app.schemas.base import Body, Schema
-from app.schemas.fields import NOT_BLANK, Choice, Line, Moment
+from app.schemas.choices import Choice
+from app.schemas.fields import NOT_BLANK, Line, Moment
 
 
 class CreateTokenBody(Body):

@@ -6,7 +6,8 @@ from marshmallow import fields
 
 from app.models.states import VariableStage
 from app.schemas.base import Body, Schema
-from app.schemas.fields import Choice, Flag, Moment, Pattern, Text
+from app.schemas.choices import Choice
+from app.schemas.fields import Flag, Moment, Pattern, Text
 
 NAME = Pattern(
     r"^[A-Za-z_][A-Za-z0-9_]*$", error="must be a name for the shell: letters, digits and _, and no digit first"

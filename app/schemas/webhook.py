@@ -6,7 +6,8 @@ from marshmallow import fields
 
 from app.models.states import DeliveryState, WebhookEvent, WebhookFormat, WebhookState
 from app.schemas.base import Body, Schema
-from app.schemas.fields import Choice, Flag, Moment, Text, items
+from app.schemas.choices import Choice
+from app.schemas.fields import Flag, Moment, Text, items
 
 
 class UpdateWebhookBody(Body):
