@@ -150,11 +150,15 @@ class _Attempt:
                 raise reached
 
         yield from succession.run(run_one, workspace, sandbox, self._redactor)
-        asked = self._agent.questions or (read_questions(workspace.home) if self._agent.speaks_mcp else ())
+        yield from self._ask(self._agent, workspace)
+
+    def _ask(self, agent: Agent, workspace: Workspace) -> Events:
+        """Show what the agent asks, and end with it if somebody may be asked."""
+        asked = agent.questions or (read_questions(workspace.home) if agent.speaks_mcp else ())
         if questions := tuple(map(self._redactor.question, asked)):
-            if job.may_ask:
+            if self._job.may_ask:
                 self._outcome = dataclasses.replace(self._outcome, questions=questions)
-            yield question_step(questions, is_answered=job.may_ask)
+            yield question_step(questions, is_answered=self._job.may_ask)
 
     def _run(
         self, agent: Agent, workspace: Workspace, sandbox: Sandbox, commands: Commands, attachments: list[str]

@@ -22,7 +22,7 @@ from tests.security.test_hostile_repositories import blob, commit, tree
 from tests.workers.attempts import Attempt, Engine, code, engine_in
 from tests.workers.engine import SANDBOXES
 from tests.workers.limits.test_cgroups import needs_groups
-from tests.workers.repositories import commit_all, git, make_job
+from tests.workers.repositories import SLOW_PATTERN, SLOW_PATTERNS, commit_all, git, make_job
 from workers.errors import EngineError
 from workers.events import Step
 from workers.job import Limits
@@ -219,8 +219,11 @@ def test_git_that_waits_for_a_slow_remote_is_in_a_control_group(engine: Engine) 
 
 
 DEEP = "d=.; for i in $(seq 60); do d=$d/a; done; mkdir -p $d; touch $d/b"
-SLOW = "**/a/" * 9 + "x"
-SLOW_TO_IGNORE = f"{DEEP}; printf '%s' '{SLOW}' > .gitignore"
+
+
+def write_slow(attributes: str, file: str) -> str:
+    """A script that adds patterns with these attributes which keep git busy for long."""
+    return f"yes '{SLOW_PATTERN}{attributes}' | head -n {SLOW_PATTERNS} >> {file}"
 
 
 @pytest.fixture
@@ -246,7 +249,7 @@ def test_rules_that_take_for_ever_cost_no_other_work(engine: Engine, rules: str)
     (engine.source / ".gitignore").write_text("*.log\n")
     (engine.source / ".gitattributes").write_text("*.sh text\n")
     commit_all(engine.source)
-    attempt = engine.run(f"{WORK}{DEEP}; echo '{SLOW} foo' >> {rules}; echo '{SLOW}' >> .gitignore")
+    attempt = engine.run(f"{WORK}{DEEP}; {write_slow(' foo', rules)}; {write_slow('', '.gitignore')}")
     assert code(attempt.outcome) == ("snapshot_failed", "diff")
     assert ".gitignore" in attempt.text
     assert "+two" in engine.diff and "+new" in engine.diff and "/a/b" in engine.diff
@@ -257,8 +260,8 @@ def test_rules_that_take_for_ever_cost_no_other_work(engine: Engine, rules: str)
 
 @pytest.mark.usefixtures("little_time")
 def test_rules_of_the_repository_that_take_for_ever_cost_new_files_at_most(engine: Engine) -> None:
-    (engine.source / ".gitignore").write_text(SLOW)
-    (engine.source / ".gitattributes").write_text(f"{SLOW} filter=lfs\n")
+    (engine.source / ".gitignore").write_text(f"{SLOW_PATTERN}\n" * SLOW_PATTERNS)
+    (engine.source / ".gitattributes").write_text(f"{SLOW_PATTERN} filter=lfs\n" * SLOW_PATTERNS)
     commit_all(engine.source)
     attempt = engine.run(WORK + DEEP)
     assert code(attempt.outcome) == ("snapshot_failed", "diff")
@@ -273,7 +276,7 @@ def test_a_stop_is_no_way_to_let_them_run_on(engine: Engine, monkeypatch: pytest
         if isinstance(event, Step) and event.title == "ready":
             work.lifeline.cut()
 
-    work = engine.job(SLOW_TO_IGNORE + "\necho ready; sleep 100")
+    work = engine.job(f"{DEEP}; {write_slow('', '.gitignore')}\necho ready; sleep 100")
     assert engine.finish(work, stop).outcome.interrupted
     assert not processes_with(f"--git-dir={engine.host.work_dir}"), "git goes on"
 

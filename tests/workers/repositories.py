@@ -198,6 +198,12 @@ def applied(origin: Path, base: str, *patches: bytes, undone: bytes = b"") -> st
     return git(fresh, "write-tree")
 
 
+SLOW_PATTERN = "**/a/" * 9 + "x"
+"""For git before 2.41, whose time for it grows exponentially with the depth of a path."""
+SLOW_PATTERNS = 10_000
+"""So many of them take any git seconds for one path of sixty folders, in a file that is small enough to be read."""
+
+
 def can_be_undone(patch: bytes) -> bool:
     """Whether this machine's git undoes the patch. Some versions, such as 2.47, forget the mode of what `apply --reverse`
     creates again, so a link becomes a file."""

@@ -14,7 +14,7 @@ from tests.demo.forge import DemoForge, Repository
 from tests.workers.attempts import Attempt, Engine
 from tests.workers.engine import USUAL_SANDBOX, linux
 from tests.workers.lfs.repositories import ATTRIBUTES, BIG, oid_of, pointer, store, with_lfs
-from tests.workers.repositories import applied
+from tests.workers.repositories import SLOW_PATTERN, SLOW_PATTERNS, applied
 from tests.workers.workspace.test_orphans import lose
 from workers import discard_workspaces, save_lost_work
 from workers.events import Step
@@ -243,7 +243,7 @@ def test_the_work_of_a_failed_session_keeps_its_large_files(
 
 
 DEEP = "a/" * 60
-SLOW = "**/a/" * 9 + "x filter=lfs\n"
+SLOW = f"{SLOW_PATTERN} filter=lfs\n" * SLOW_PATTERNS
 
 
 @linux

@@ -299,7 +299,8 @@ def test_sessions_on_ids_of_sha256_in_each_kind_of_checkout(hosts: list[Host]) -
         assert run(later, host, first, second) == (first_tree, second_tree)
         result, cumulative = (stored_diffs(later)[kind] for kind in ("result", "cumulative"))
         assert applied(folder / "origin", cumulative) == second_tree
-        assert applied(folder / "origin", cumulative, undone=result) == first_tree
+        if can_be_undone(result):
+            assert applied(folder / "origin", cumulative, undone=result) == first_tree
 
 
 def seen(tree: Tree, base: Tree, cone: Cone) -> Tree:
