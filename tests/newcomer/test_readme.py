@@ -23,7 +23,9 @@ pytestmark = [
 
 BETWEEN = "--- the next block ---"
 # What a test may ask for: to be root, agents' programs, and programs of the host that nobody needs to use the product.
-NEEDED = r"\broot\b|bin/install-agents|nginx-light|install (systemd|chromium|openssh-client|xxd|bsdextrautils)\b"
+NEEDED = (
+    r"\broot\b|bin/install-agents|nginx-light|install (systemd|chromium|openssh-client|xxd|bsdextrautils|git-lfs)\b"
+)
 
 
 # Each has another Python: 3.13, 3.11 and the newest one, which was 3.14 in 2026.
