@@ -17,7 +17,8 @@ _ESCAPE = re.compile(rb"%%(%b{2})|\\\\?(?:u(%b{4})|x(%b{2}))" % (_HEX, _HEX, _HE
 
 def resolved(data: bytes) -> bytes:
     """`data` with its escapes resolved, once. Text is in UTF-8."""
-    return _ESCAPE.sub(_meaning, data)
+    # Most data has neither of these, and finding that out is quick.
+    return _ESCAPE.sub(_meaning, data) if b"%" in data or b"\\" in data else data
 
 
 def redact(text: str, secrets: Iterable[bytes], replacement: str) -> str:

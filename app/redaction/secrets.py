@@ -65,7 +65,9 @@ class Secrets:
         self._values = [value.encode(errors="replace") for value in kept]
         self._plain = [case.encode(errors="replace") for value in kept for case in _cases(value)]
         wide = {value.encode(coding, errors="replace") for value in kept for coding in ("utf-16-le", "utf-16-be")}
-        self._bytes = [word.encode(errors="replace") for word in self._words] + sorted(wide)
+        # The encoded forms hold no space, so they are found where spaces are removed.
+        self._bytes = [word.encode(errors="replace") for word in self._words if word not in encoded] + sorted(wide)
+        self._longest = max((len(form) for form in (*self._bytes, *self._encoded)), default=0)
         # No token shape is shorter, either.
         self._shortest = min([SHORTEST, *map(len, self._words)])
 
@@ -84,8 +86,7 @@ class Secrets:
     def are_in(self, chunks: Iterable[bytes]) -> bool:
         """Whether the stream holds a known secret, even one that is split between chunks."""
         # Twice the longest form, since line breaks may be inside.
-        longest = [2 * len(form) for form in self._bytes] + [dumps.LONGEST * len(value) for value in self._plain]
-        overlap = max(longest, default=0)
+        overlap = max(2 * self._longest, *(dumps.LONGEST * len(value) for value in self._plain), 0)
         rest, dumped = b"", 0
         for chunk in _joined(chunks):
             window = rest + chunk

@@ -18,6 +18,7 @@ from typing import Any
 # has by its methods "bzip2" and "xz" begin as they do elsewhere.
 _BZIP2, _XZ = b"BZh", b"\xfd7zXZ\0"
 _MEMBER = re.compile(rb"\x1f\x8b\x08|BZh[1-9]1AY&SY|\xfd7zXZ\x00|PK\x03\x04.{4}\x08\x00", re.DOTALL)
+_BEGINNINGS = (b"\x1f\x8b\x08", _BZIP2, _XZ, b"PK\x03\x04")
 # Zlib has no distinctive mark, so it is recognized at the start of a file only (RFC 1950).
 _ZLIB = re.compile(rb"\x78[\x01\x5e\x9c\xda]")
 LONGEST_MARK = 10
@@ -39,7 +40,9 @@ class Budget:
 
 def has_mark(part: bytes) -> bool:
     """Whether a member may begin in this part of a file."""
-    return bool(_ZLIB.match(part) or _MEMBER.search(part))
+    # Most files have none of the beginnings, and finding that out is quick.
+    may_have_member = any(beginning in part for beginning in _BEGINNINGS)
+    return bool(_ZLIB.match(part) or (may_have_member and _MEMBER.search(part)))
 
 
 def decompressed(content: Iterable[bytes], budget: Budget) -> Iterator[bytes]:
