@@ -69,9 +69,10 @@ def _hostile(deployed: Deployment, repository: str) -> subprocess.Popen[bytes]:
     token = next(word for word in printed.split() if word.startswith("ar_"))
     log = deployed.folder / "hostile.log"
     with open(log, "wb") as output:
-        # Its clients would run on other machines, so what they need themselves is not to count.
-        command = ["nice", "-n", "19", sys.executable, "-m", "bench.hostile_account", deployed.url, token, repository]
-        process = subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
+        command = [sys.executable, "-m", "bench.hostile_account", deployed.url, token, repository]
+        process = subprocess.Popen(
+            command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, start_new_session=True
+        )
     # Beside other work it gets little of a processor.
     wait_for("the hostile account", lambda: "attacking" in log.read_text(), seconds=600)
     return process

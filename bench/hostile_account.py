@@ -21,7 +21,10 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from workers.processes.priority import lower_priority
+
 HEADS = 150
+_LOWEST_PRIORITY = 19
 MEGABYTE = 1024**2
 _LONG_PROMPT = "true #" + "x" * MEGABYTE
 
@@ -149,4 +152,6 @@ class Account:
 
 
 if __name__ == "__main__":
+    # Its clients would run on other machines, so what they need themselves is not to count.
+    lower_priority(_LOWEST_PRIORITY)
     Account(*sys.argv[1:]).attack()

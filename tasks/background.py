@@ -11,7 +11,7 @@ import threading
 from app import db
 from app.config import settings
 from app.logs import configure_logging
-from workers.processes.command import lower_priority
+from workers.processes.command import give_way
 
 
 def start_in_background(module: str, *, ends_with_us: bool = False) -> None:
@@ -47,6 +47,6 @@ def end_with_worker() -> None:
 
 def prepare() -> None:
     """What such a program does first. Running sessions have priority."""
-    lower_priority()
+    give_way()
     configure_logging("worker")
     db.configure(settings().database)

@@ -18,13 +18,9 @@ from .refusals import Refusals
 from .rules import PinnedNames, Rule, Rules
 from .server import Server
 
-_NICENESS = 10
-
 
 def main(connection: socket.socket, configuration: dict[str, Any], descriptors: list[int]) -> None:
     """Serve the sockets that arrive on the channel, the only descriptor, and write refusals to the connection."""
-    # It works for the agent, so like the agent it gets a lower priority than the worker and the API.
-    os.nice(_NICENESS)
     _switch_user(configuration["uid"])
     names = PinnedNames(resolver(configuration["resolve"]))
     rules = {

@@ -16,8 +16,9 @@ from typing import Self
 
 from workers.job import Limits
 from workers.limits.cgroups import Group, find_parents, open_group
-from workers.limits.git_limits import GitLimits
+from workers.limits.git_limits import NICENESS, GitLimits
 from workers.processes.descendants import descendants
+from workers.processes.priority import lower_priority
 
 _MOMENT_SECONDS = 0.25
 _PREFIX = "git-"
@@ -42,6 +43,8 @@ class GitGroup:
         """Have the command, which the process `pid` is or has started, join once it has run for a moment."""
         if self._joins_at is not None and time.monotonic() >= self._joins_at:
             self._joins_at = None
+            # The kernel takes only some of these changes of an ordinary user, so short commands do without.
+            lower_priority(NICENESS, pid)
             self._join(pid)
 
     @property

@@ -18,7 +18,7 @@ from workers.job import Host, Limits
 # Memory that git needs for a binary file that fills a diff, as a multiple of its size.
 _MEMORY_FOR_DIFF = 8
 # Between the agents, which have 10, and the worker: git of a session that is saved should not wait for all agents.
-_NICENESS = 5
+NICENESS = 5
 # A pack of files that cannot be compressed is a little larger than the files.
 _SHARE_OF_OVERHEAD, _LEAST_OVERHEAD = 16, 1024**2
 _BLOCK = 4096
@@ -61,8 +61,8 @@ class GitLimits:
             if sys.platform == "linux":
                 for name, value in self.resources.items():
                     resource.prlimit(pid, getattr(resource, name), (value, value))
-            if os.getpriority(os.PRIO_PROCESS, pid) < _NICENESS:
-                os.setpriority(os.PRIO_PROCESS, pid, _NICENESS)
+            if os.getpriority(os.PRIO_PROCESS, pid) < NICENESS:
+                os.setpriority(os.PRIO_PROCESS, pid, NICENESS)
 
 
 def session_limits(host: Host, limits: Limits) -> GitLimits:

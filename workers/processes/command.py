@@ -14,11 +14,12 @@ from typing import Any, NoReturn
 from . import system_calls
 from .confinement import confine
 from .messages import receive
+from .priority import FOR_AGENTS, lower_priority
 
 LINUX = sys.platform == "linux"
 CANNOT_START = 127
 
-_NICENESS, _OOM_SCORE = 10, 1000
+_OOM_SCORE = 1000
 
 
 def become_command(
@@ -53,7 +54,7 @@ def _join(groups: Sequence[str]) -> None:
     for procs_file in groups:
         with open(procs_file, "w") as procs:
             procs.write("0")
-    lower_priority()
+    give_way()
 
 
 def _execute(
@@ -94,9 +95,9 @@ def _reset_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
-def lower_priority() -> None:
+def give_way() -> None:
     """Give the worker and other services priority, and let the kernel kill the command first if memory runs out."""
-    os.nice(_NICENESS)
+    lower_priority(FOR_AGENTS)
     if LINUX:
         with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
             score.write(str(_OOM_SCORE))

@@ -24,6 +24,7 @@ from typing import Any
 from . import system_calls
 from .command import LINUX
 from .messages import LENGTH, receive
+from .priority import FOR_AGENTS, lower_priority
 
 Role = Callable[[socket.socket, dict[str, Any], list[int]], None]
 """What a forked process does. It gets its connection, the request, and the descriptors that came with it."""
@@ -31,6 +32,8 @@ Role = Callable[[socket.socket, dict[str, Any], list[int]], None]
 # They are meant for the worker, for example when a service manager ends all processes of a service. What the server
 # forked has to run until the worker lets it end.
 _IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+
+_SERVES_AGENTS = ("egress-proxy", "model-gateway")
 
 
 def main(socket_number: int, roles: Mapping[str, Role]) -> None:
@@ -79,6 +82,8 @@ def _serve(descriptor: int, roles: Mapping[str, Role]) -> None:
             request, descriptors = message
             role = request.pop("role")
             _show(role)
+            if role in _SERVES_AGENTS:
+                lower_priority(FOR_AGENTS)
             roles[role](connection, request, descriptors)
     os._exit(0)
 

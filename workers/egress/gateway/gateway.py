@@ -30,7 +30,6 @@ from .routes import Route
 from .server import Server
 from .upstream import Upstream
 
-_NICENESS = 10
 # What agents send is parsed here, outside of the limits of their sandbox.
 _MOST_MEMORY = 1024**3
 # From <linux/prctl.h>.
@@ -39,8 +38,6 @@ _PR_SET_DUMPABLE = 4
 
 def main(connection: socket.socket, configuration: dict[str, Any], descriptors: list[int]) -> None:
     """Serve the sockets that arrive on the channel, the only descriptor, and report to the worker."""
-    # It works for the agent, so like the agent it gets a lower priority than the worker and the API.
-    os.nice(_NICENESS)
     hide_memory()
     resource.setrlimit(resource.RLIMIT_DATA, (_MOST_MEMORY, _MOST_MEMORY))
     routes = [Route.of(fields) for fields in configuration.pop("routes")]
