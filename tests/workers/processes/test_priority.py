@@ -17,7 +17,7 @@ pytestmark = [
     linux,
     pytest.mark.skipif(
         not Path("/proc/self/autogroup").exists(),
-        reason="this kernel does not share processors among sessions (CONFIG_SCHED_AUTOGROUP)",
+        reason="NOT TESTED: this kernel does not share processors among sessions (CONFIG_SCHED_AUTOGROUP)",
     ),
 ]
 
