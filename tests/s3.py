@@ -21,11 +21,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
+import psutil
 
 from tests.listening import Listener
 from tests.ports import free_port
 
-BIN = Path(sys.executable).parent
+SERVERS = str(Path(__file__).with_name("swift_servers.py"))
 ACCESS_KEY, SECRET_KEY = "test:tester", "testing"
 BUCKET = "agent-runners"
 
@@ -98,14 +99,12 @@ class S3Server:
         (folder / "swift.conf").write_text(_SWIFT)
         self.folder = folder
         self._ports = dict(zip(("object", "container", "account", "proxy"), itertools.count(free_port()), strict=False))
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._process: subprocess.Popen[bytes] | None = None
         self.url = f"http://127.0.0.1:{self._ports['proxy']}"
         for name, port in self._ports.items():
             template = _PROXY if name == "proxy" else _STORAGE
             settings = {"name": name, "port": port, "user": getpass.getuser(), "folder": folder}
             (folder / f"{name}-server.conf").write_text(template.format(**settings))
-            if name != "proxy":
-                _make_ring(folder, name, port)
 
     @property
     def settings(self) -> dict[str, str]:
@@ -124,22 +123,34 @@ class S3Server:
 
     def start(self) -> None:
         """Start it, or start it again with what it held, and wait until it answers."""
-        self._processes = [_start(self.folder, name) for name in self._ports]
+        ports = [f"{name}={port}" for name, port in self._ports.items()]
+        with open(self.folder / "servers.log", "ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, SERVERS, str(self.folder), *ports],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "PYTHONWARNINGS": ""},
+            )
         _wait_for(self, self.folder)
 
     def kill(self) -> None:
-        for process in self._processes:
-            process.kill()
-            process.wait()
+        self._signal(signal.SIGKILL)
+        if self._process is not None:
+            self._process.wait()
 
     def freeze(self) -> None:
         """Let it take connections and answer none."""
-        for process in self._processes:
-            process.send_signal(signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        for process in self._processes:
-            process.send_signal(signal.SIGCONT)
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        """To the process and the servers that it forked, which leave its process group."""
+        if self._process is not None and self._process.poll() is None:
+            process = psutil.Process(self._process.pid)
+            for each in (*process.children(), process):
+                each.send_signal(number)
 
 
 @contextlib.contextmanager
@@ -190,24 +201,6 @@ def breaking(server: S3Server, after: int) -> Iterator[Breaking]:
         yield made
     finally:
         made.close()
-
-
-def _make_ring(folder: Path, name: str, port: int) -> None:
-    builder = str(folder / f"{name}.builder")
-    for arguments in (["create", "4", "1", "1"], ["add", f"r1z1-127.0.0.1:{port}/d1", "1"], ["rebalance"]):
-        done = subprocess.run([str(BIN / "swift-ring-builder"), builder, *arguments], capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-
-
-def _start(folder: Path, name: str) -> subprocess.Popen[bytes]:
-    with open(folder / f"{name}.log", "ab") as log:
-        program = str(BIN / f"swift-{name}-server")
-        return subprocess.Popen(
-            [program, str(folder / f"{name}-server.conf")],
-            stdout=log,
-            stderr=log,
-            env={**os.environ, "PYTHONWARNINGS": ""},
-        )
 
 
 def _wait_for(server: S3Server, folder: Path) -> None:
