@@ -30,12 +30,14 @@ class Access:
     """What one command may reach: git protocols, and configuration that may hold a credential.
 
     The configuration is passed in the environment of that one command, so it appears in no argument list, URL or log.
-    `ssh_options` are passed to ssh if git starts it, and `ssh_target` are its arguments after them. `isolated` says whether
-    the command is kept from all that it does not need, and `ports` are then the TCP ports that it needs: without any, all.
+    So are `variables`, which others than git read. `ssh_options` are passed to ssh if git starts it, and `ssh_target` are its
+    arguments after them. `isolated` says whether the command is kept from all that it does not need, and `ports` are then
+    the TCP ports that it needs: without any, all.
     """
 
     protocols: tuple[str, ...] = ()
     config: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    variables: tuple[tuple[str, str], ...] = ()
     ssh_options: tuple[str, ...] = ()
     ssh_target: tuple[str, ...] = ()
     isolated: bool = False
@@ -49,6 +51,7 @@ class Access:
         """All variables of the command."""
         config = [*CONFIG.items(), *self.config]
         return {
+            **dict(self.variables),
             **{name: os.environ[name] for name in _INHERITED if name in os.environ},
             "HOME": os.devnull,
             **dict.fromkeys(("LC_ALL", "LANGUAGE"), "C"),
