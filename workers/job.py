@@ -6,7 +6,7 @@ The engine is a plain library. A `Job` describes the work and a `Host` the machi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -134,8 +134,8 @@ class Sink(Protocol):
     diff holds a known secret.
     """
 
-    def write(self, kind: DiffKind, chunks: Iterable[bytes], *, contains_secret: bool) -> None:
-        """Store a diff."""
+    def write(self, kinds: Sequence[DiffKind], chunks: Iterable[bytes], *, contains_secret: bool) -> None:
+        """Store a diff, which is the session's diff of each of these kinds."""
         ...
 
     def write_lfs_object(self, oid: str, chunks: Iterable[bytes]) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import structlog
@@ -35,15 +35,16 @@ class StoredWork:
         self.work = Work()
         """What is stored completely."""
 
-    def write(self, kind: DiffKind, chunks: Iterable[bytes], *, contains_secret: bool) -> None:
+    def write(self, kinds: Sequence[DiffKind], chunks: Iterable[bytes], *, contains_secret: bool) -> None:
         claim = self._claim
-        name = diffs.new_name(diffs.attempt_key(claim.runner.id, claim.session.id, claim.attempt, kind))
+        name = diffs.new_name(diffs.attempt_key(claim.runner.id, claim.session.id, claim.attempt, kinds[0]))
         key = _retry(lambda: diffs.put(name, lambda: chunks))
-        match kind:
-            case "result":
-                self.work = dataclasses.replace(self.work, result_diff_key=key, contains_secret=contains_secret)
-            case "cumulative":
-                self.work = dataclasses.replace(self.work, cumulative_diff_key=key, contains_secret=contains_secret)
+        # The first session of a runner has one diff of both kinds. It is stored once, and both columns refer to it.
+        if "result" in kinds:
+            self.work = dataclasses.replace(self.work, result_diff_key=key)
+        if "cumulative" in kinds:
+            self.work = dataclasses.replace(self.work, cumulative_diff_key=key)
+        self.work = dataclasses.replace(self.work, contains_secret=contains_secret)
 
     def write_lfs_object(self, oid: str, chunks: Iterable[bytes]) -> None:
         key = _retry(lambda: lfs_objects.put(self._claim.runner.id, oid, lambda: chunks))

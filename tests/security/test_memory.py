@@ -33,7 +33,7 @@ ATTEMPT = """
 
     class Counting:
         size = 0
-        def write(self, kind, chunks, **more):
+        def write(self, kinds, chunks, **more):
             self.size += sum(len(chunk) for chunk in chunks)
 
     def memory(name):

@@ -200,8 +200,8 @@ class MemorySink:
     conversation: bytes | None = None
     lfs_objects: dict[str, bytes] = field(default_factory=dict)
 
-    def write(self, kind: DiffKind, chunks: Iterable[bytes], *, contains_secret: bool) -> None:
-        self.diffs[kind] = b"".join(chunks)
+    def write(self, kinds: Sequence[DiffKind], chunks: Iterable[bytes], *, contains_secret: bool) -> None:
+        self.diffs.update(dict.fromkeys(kinds, b"".join(chunks)))
         self.contains_secret = contains_secret
 
     def write_lfs_object(self, oid: str, chunks: Iterable[bytes]) -> None:

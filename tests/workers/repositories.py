@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +96,8 @@ class Sink:
         self.contains_secret = False
         self.lfs_objects: dict[str, bytes] = {}
 
-    def write(self, kind: DiffKind, chunks: Iterable[bytes], *, contains_secret: bool) -> None:
-        self.diffs[kind] = b"".join(chunks)
+    def write(self, kinds: Sequence[DiffKind], chunks: Iterable[bytes], *, contains_secret: bool) -> None:
+        self.diffs.update(dict.fromkeys(kinds, b"".join(chunks)))
         self.contains_secret = contains_secret
 
     def write_lfs_object(self, oid: str, chunks: Iterable[bytes]) -> None:

@@ -277,7 +277,7 @@ def test_a_repository_that_cannot_be_fetched_is_a_failure(engine: Engine) -> Non
 
 def test_a_failure_while_saving_does_not_hide_the_first(engine: Engine) -> None:
     class Full:
-        def write(self, kind: str, chunks: object, *, contains_secret: bool) -> None:
+        def write(self, kinds: object, chunks: object, *, contains_secret: bool) -> None:
             raise OSError("no space left")
 
     attempt = engine.run("echo x > x; false", sink=Full())
@@ -341,7 +341,7 @@ def test_a_line_that_is_cut_within_a_secret_shows_no_part_of_it(engine: Engine) 
 
 def test_a_fault_of_ours_is_raised(engine: Engine) -> None:
     class Broken:
-        def write(self, kind: str, chunks: object, *, contains_secret: bool) -> None:
+        def write(self, kinds: object, chunks: object, *, contains_secret: bool) -> None:
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -350,7 +350,7 @@ def test_a_fault_of_ours_is_raised(engine: Engine) -> None:
 
 def test_a_failure_while_saving_is_the_failure_of_good_work(engine: Engine) -> None:
     class Refusing:
-        def write(self, kind: str, chunks: object, *, contains_secret: bool) -> None:
+        def write(self, kinds: object, chunks: object, *, contains_secret: bool) -> None:
             raise EngineError("upload_failed", "upload", "the store is unavailable", retryable=True)
 
     assert code(engine.run("echo x > x", sink=Refusing()).outcome) == ("upload_failed", "upload")

@@ -51,9 +51,8 @@ class GitLimits:
         return {"RLIMIT_FSIZE": file_bytes, "RLIMIT_DATA": self.memory_bytes, **processor}
 
     def for_diff(self, most_bytes: int) -> GitLimits:
-        """The limits with which two diffs of that size can be made."""
-        memory = max(self.memory_bytes, _MEMORY_FOR_DIFF * most_bytes)
-        return replace(self, memory_bytes=memory, output_bytes=max(self.output_bytes, 3 * most_bytes))
+        """The limits with which a diff of that size can be made."""
+        return replace(self, memory_bytes=max(self.memory_bytes, _MEMORY_FOR_DIFF * most_bytes))
 
     def impose(self, pid: int) -> None:
         """Limit a process that was just started, and give it a low priority. Processes that it starts inherit both."""

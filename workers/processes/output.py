@@ -14,11 +14,14 @@ _TICK_SECONDS = 0.25
 
 
 def read_output(popen: subprocess.Popen[bytes] | Supervised) -> Iterator[tuple[bytes, bool]]:
-    """The output of the process, each chunk with whether it is standard error, and an empty chunk at every tick."""
+    """The output of the process, each chunk with whether it is standard error, and an empty chunk at every tick.
+
+    Standard output may be a file, and is not read then.
+    """
     with selectors.DefaultSelector() as selector:
         for pipe in (popen.stdout, popen.stderr):
-            assert pipe is not None
-            selector.register(pipe, selectors.EVENT_READ)
+            if pipe is not None:
+                selector.register(pipe, selectors.EVENT_READ)
         while selector.get_map():
             for key, _ in selector.select(_TICK_SECONDS):
                 data = os.read(key.fd, _CHUNK)

@@ -112,25 +112,43 @@ class Git:
         GitFailed, EngineError `disk_full`, OverLimit, TimeoutError after `timeout` seconds, at the deadline or at
         the limit of processor time, and what `check_time` raises.
         """
-        end = time.monotonic() + (timeout or self.limits.seconds)
+        with GitGroup(self.limits) as group, self._running(arguments, stdin, access or NO_ACCESS) as popen:
+            yield from self._output(arguments[0], popen, group, timeout or self.limits.seconds)
+
+    def write(self, *arguments: str, file: IO[bytes]) -> None:
+        """Write the standard output of one command to `file`, an open file on disk, from its place on.
+
+        Git is ended when the file has more than a file may have by `limits` (Linux only). Raises what `stream` does.
+        """
+        with GitGroup(self.limits) as group, self.started(arguments, stdout=file) as popen:
+            for _ in self._output(arguments[0], popen, group, self.limits.seconds):
+                pass
+        # The process may have ended before it was limited.
+        if file.seek(0, os.SEEK_END) > self.limits.resources["RLIMIT_FSIZE"]:
+            raise OverLimit(self.stage, f"{self.limits.disk_bytes:,} bytes")
+
+    def _output(
+        self, verb: str, popen: subprocess.Popen[bytes] | Supervised, group: GitGroup, seconds: float
+    ) -> Iterator[bytes]:
+        """The standard output of a command that was just started, if it is a pipe. Raises what `stream` does."""
+        end = time.monotonic() + seconds
         deadline = end if self.deadline is None else min(end, self.deadline)
         errors = bytearray()
         size = 0
-        with GitGroup(self.limits) as group, self._running(arguments, stdin, access or NO_ACCESS) as popen:
-            for data, is_error in read_output(popen):
-                self.check_time(deadline)
-                group.watch(popen.pid)
-                if is_error:
-                    errors += data
-                    del errors[:-_KEPT_ERRORS]
-                elif data:
-                    size += len(data)
-                    if size > self.limits.output_bytes:
-                        raise OverLimit(self.stage, f"{self.limits.output_bytes:,} bytes of output")
-                    yield data
-            status = popen.wait()
-            if status:
-                self.raise_failure(arguments[0], status, bytes(errors), group)
+        for data, is_error in read_output(popen):
+            self.check_time(deadline)
+            group.watch(popen.pid)
+            if is_error:
+                errors += data
+                del errors[:-_KEPT_ERRORS]
+            elif data:
+                size += len(data)
+                if size > self.limits.output_bytes:
+                    raise OverLimit(self.stage, f"{self.limits.output_bytes:,} bytes of output")
+                yield data
+        status = popen.wait()
+        if status:
+            self.raise_failure(verb, status, bytes(errors), group)
 
     def raise_failure(self, verb: str, status: int, errors: bytes, group: GitGroup) -> NoReturn:
         """Raise the error of a command that ended with `status` and this standard error, see `stream`."""
@@ -166,14 +184,18 @@ class Git:
 
     @contextlib.contextmanager
     def started(
-        self, arguments: tuple[str, ...], stdin: IO[bytes] | int | None = None, access: Access = NO_ACCESS
+        self,
+        arguments: tuple[str, ...],
+        stdin: IO[bytes] | int | None = None,
+        access: Access = NO_ACCESS,
+        stdout: IO[bytes] | int = subprocess.PIPE,
     ) -> Iterator[subprocess.Popen[bytes]]:
-        """Run one command while the context is open. `stdin` is an open file, or `subprocess.PIPE`."""
+        """Run one command while the context is open. `stdin` and `stdout` are open files, or `subprocess.PIPE`."""
         try:
             popen = subprocess.Popen(
                 self._command(arguments),
                 stdin=stdin or subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
+                stdout=stdout,
                 stderr=subprocess.PIPE,
                 cwd=self.directory,
                 env=self._environment(access),

@@ -55,30 +55,36 @@ def changes(objects: Objects, old: str, new: str) -> Generator[Change, None, Non
                 folders.append((folder + name + b"/", old_tree, new_tree))
 
 
-def holds_secret(objects: Objects, changed: Iterable[Change], secrets: Secrets) -> bool:
+def holds_secret(
+    objects: Objects, changed: Iterable[Change], secrets: Secrets, check: Callable[[], None] = lambda: None
+) -> bool:
     """Whether the name or the new content of a changed path holds a known secret, plain or in a compressed member.
 
-    The files are read instead of the patch, because a patch compresses binary files.
+    The files are read instead of the patch, because a patch compresses binary files. `check` is called for each piece of
+    them, and may raise.
     """
     existing = [change for change in changed if change.exists]
     if secrets.are_in(change.path + b"\0" for change in existing):
         return True
     compressed: dict[bytes, None] = {}
     with closing(objects.contents(change.new_id for change in existing)) as contents:
-        if secrets.are_in(_noting_compressed(contents, compressed)):
+        if secrets.are_in(_noting_compressed(contents, compressed, check)):
             return True
     budget = Budget()
-    return any(_holds_compressed(objects, each, secrets, budget) for each in compressed)
+    return any(_holds_compressed(objects, each, secrets, budget, check) for each in compressed)
 
 
 MOST_NESTED = 3
 """How deep in each other compressed members are read."""
 
 
-def _noting_compressed(contents: Iterable[tuple[bytes, bytes]], noted: dict[bytes, None]) -> Iterator[bytes]:
+def _noting_compressed(
+    contents: Iterable[tuple[bytes, bytes]], noted: dict[bytes, None], check: Callable[[], None]
+) -> Iterator[bytes]:
     """The pieces of `contents`. The objects that may be or hold compressed members are added to `noted`."""
     last, window = b"", b""
     for id, piece in contents:
+        check()
         yield piece
         # The first piece of an object is not yet its content.
         window = window[-LONGEST_MARK:] + piece if id == last else b""
@@ -87,7 +93,7 @@ def _noting_compressed(contents: Iterable[tuple[bytes, bytes]], noted: dict[byte
             noted[id] = None
 
 
-def _holds_compressed(objects: Objects, id: bytes, secrets: Secrets, budget: Budget) -> bool:
+def _holds_compressed(objects: Objects, id: bytes, secrets: Secrets, budget: Budget, check: Callable[[], None]) -> bool:
     for depth in range(1, MOST_NESTED + 1):
         # What is in the members is not kept, so it is decompressed again for what is in the members in them.
         nested: dict[bytes, None] = {}
@@ -96,7 +102,7 @@ def _holds_compressed(objects: Objects, id: bytes, secrets: Secrets, budget: Bud
             pieces: Iterator[bytes] = (piece for _, piece in contents)
             for _ in range(depth):
                 pieces = decompressed(pieces, budget)
-            if secrets.are_in(_noting_compressed(((id, piece) for piece in pieces), nested)):
+            if secrets.are_in(_noting_compressed(((id, piece) for piece in pieces), nested, check)):
                 return True
         if not nested:
             break

@@ -8,26 +8,28 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
 import re
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import closing, suppress
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Protocol
 
 from workers.errors import EngineError, too_many_files
-from workers.job import DiffKind, Job, Limits, Secrets
+from workers.job import DiffKind, Job, Limits
 from workers.repository.compare import compare_trees
 from workers.repository.forbidden import may_be_forbidden
-from workers.repository.git import Git
+from workers.repository.git import Git, OverLimit
 from workers.repository.index_file import read_index, write_index
 from workers.repository.objects import Entry, Objects
 from workers.repository.patches import DoesNotApply, apply_to_index
-from workers.repository.trees import Change, changes, holds_secret, temporary_index
+from workers.repository.trees import Change, changes, temporary_index
 from workers.workspace.pointers import changed_pointers, moved_submodules
 from workers.workspace.preparation import ATTRIBUTES
+from workers.workspace.secret_search import searching
 
 _CHUNK = 1 << 18
 _BIG_TEXT = 8 * 1024**2
@@ -93,33 +95,28 @@ def write_diffs(workspace: Trees, job: Job, final_tree: str, *, contains_secret:
         cumulative = result
         if base != start:
             cumulative = _Diff(base, final_tree, _changes(objects, base, final_tree, most), second)
-        wanted = [result] if cumulative is result else [result, cumulative]
-        is_rough = _make(workspace.saving, objects, [diff for diff in wanted if diff.changed], job.limits)
+        wanted = [diff for diff in ([result] if cumulative is result else [result, cumulative]) if diff.changed]
+        sizes = _sizes(objects, wanted)
         submodules, pointers = moved_submodules(result.changed), tuple(changed_pointers(objects, result.changed))
-        found = contains_secret or _holds_secret(objects, cumulative.changed, job.secrets)
+        with searching(objects, () if contains_secret else cumulative.changed, job.secrets) as find_secret:
+            is_rough = _make(workspace.saving, sizes, wanted, job.limits)
+            found = contains_secret or find_secret()
         # The store may be waited for, and a stop meanwhile must leave no process behind.
         workspace.close_objects()
-        if result.changed:
-            _store(job, "result", result.file, found is not False)
-        if cumulative.changed:
-            _store(job, "cumulative", cumulative.file, found is not False)
+        for diff in wanted:
+            kinds: list[DiffKind] = ["result"] if diff is result else []
+            kinds += ["cumulative"] if diff is cumulative else []
+            job.sink.write(kinds, Chunks(diff.file), contains_secret=found is not False)
         forbidden = may_be_forbidden(cumulative.changed)
         has = (bool(result.changed), bool(cumulative.changed))
         return Written(*has, bool(found), forbidden, tuple(submodules), pointers, found is None, is_rough)
 
 
-def _holds_secret(objects: Objects, changed: Sequence[Change], secrets: Secrets) -> bool | None:
-    """As `holds_secret`. None: there is no time left to find out."""
-    try:
-        return holds_secret(objects, changed, secrets)
-    except TimeoutError:
-        return None
-
-
 def make_diff(git: Git, objects: Objects, old: str, new: str, limits: Limits, file: IO[bytes]) -> bool:
     """Write the diff from one tree to another to `file`. False: they are equal. Raises EngineError as `write_diffs`."""
     diff = _Diff(old, new, _changes(objects, old, new, limits.max_diff_files), file)
-    _make(git, objects, [diff] if diff.changed else [], limits)
+    wanted = [diff] if diff.changed else []
+    _make(git, _sizes(objects, wanted), wanted, limits)
     return bool(diff.changed)
 
 
@@ -154,17 +151,26 @@ def _changes(objects: Objects, old: str, new: str, most: int) -> list[Change]:
     return changed
 
 
-def _make(git: Git, objects: Objects, wanted: Sequence[_Diff], limits: Limits) -> bool:
+def _sizes(objects: Objects, wanted: Sequence[_Diff]) -> dict[bytes, int | None]:
+    """The size of each object that the diffs compare, by its id."""
+    changed = [change for diff in wanted for change in diff.changed]
+    old, new = (each.old_id for each in changed if each.existed), (each.new_id for each in changed if each.exists)
+    # Git looks longest for what is not there, such as a file before it was added.
+    ids = list(dict.fromkeys([*old, *new]))
+    return dict(zip(ids, objects.sizes(ids), strict=True))
+
+
+def _make(git: Git, sizes: Mapping[bytes, int | None], wanted: Sequence[_Diff], limits: Limits) -> bool:
     """Write the diffs to their files. None of them is empty. Returns whether they are rough, see `Written`."""
     changed = {change for diff in wanted for change in diff.changed}
     if not changed:
         return False
     try:
-        _mark_big_files_as_binary(git, objects, changed, _BIG_TEXT)
+        _mark_big_files_as_binary(git, sizes, changed, _BIG_TEXT)
         _make_well(git.for_part(_SHARE, _CPU_SECONDS), wanted, limits)
         return False
     except TimeoutError:
-        _mark_big_files_as_binary(git, objects, changed, _SMALL_TEXT)
+        _mark_big_files_as_binary(git, sizes, changed, _SMALL_TEXT)
         _compare(git.for_part(_SHARE), wanted, limits, find_renames=False)
         return True
 
@@ -179,18 +185,19 @@ def _make_well(git: Git, wanted: Sequence[_Diff], limits: Limits) -> None:
             _compare(git, [diff], limits, find_renames=False)
 
 
-def _mark_big_files_as_binary(git: Git, objects: Objects, changed: Collection[Change], most: int) -> None:
+def _mark_big_files_as_binary(
+    git: Git, sizes: Mapping[bytes, int | None], changed: Collection[Change], most: int
+) -> None:
     """Make git compare changed files of more than `most` bytes, which is too much for a text comparison, as binary.
 
     A text comparison needs 41 bytes for each line, and if no two lines are equal, time that grows with the square of
     their number. `core.bigFileThreshold` has no effect here: with `--binary` git reads only the beginning of a file.
     """
-    sizes = objects.sizes(each for change in changed for each in (change.old_id, change.new_id))
     with open(git.directory / "info" / "attributes", "wb") as attributes:
         attributes.write(ATTRIBUTES.encode())
-        for change, *both in zip(changed, sizes, sizes, strict=True):
+        for change in changed:
             # An added or deleted file has a size on one side only, and a submodule has none.
-            if any(size is not None and size > most for size in both):
+            if any((sizes.get(each) or 0) > most for each in (change.old_id, change.new_id)):
                 attributes.write(_only(change.path) + b" -diff\n")
 
 
@@ -201,18 +208,22 @@ def _only(path: bytes) -> bytes:
 
 
 def _compare(git: Git, wanted: Sequence[_Diff], limits: Limits, *, find_renames: bool) -> None:
+    git = replace(git, limits=replace(git.limits, disk_bytes=limits.max_diff_bytes))
     for diff in wanted:
         diff.file.seek(0)
         diff.file.truncate()
-    trees = [(diff.old, diff.new) for diff in wanted]
-    with closing(compare_trees(git, trees, find_renames=find_renames)) as pieces:
-        for number, piece in pieces:
-            file = wanted[number].file
-            file.write(piece)
-            if file.tell() > limits.max_diff_bytes:
-                raise _too_large(limits)
-    for diff in wanted:
+        try:
+            compare_trees(git, diff.old, diff.new, diff.file, find_renames=find_renames)
+        except OverLimit:
+            _check_size(diff, limits)
+            raise
+        _check_size(diff, limits)
         _quote_names(git, diff)
+
+
+def _check_size(diff: _Diff, limits: Limits) -> None:
+    if diff.file.seek(0, os.SEEK_END) > limits.max_diff_bytes:
+        raise _too_large(limits)
 
 
 def _quote_names(git: Git, diff: _Diff) -> None:
@@ -256,10 +267,6 @@ def _leads_to(git: Git, diff: _Diff) -> bool:
         apply_to_index(temporary, diff.old, diff.file)
         return read_index(temporary.index, git.object_format) == after
     return False
-
-
-def _store(job: Job, kind: DiffKind, file: IO[bytes], contains_secret: bool) -> None:
-    job.sink.write(kind, Chunks(file), contains_secret=contains_secret)
 
 
 class Chunks:

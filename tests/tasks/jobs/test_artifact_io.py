@@ -13,7 +13,7 @@ import pytest
 from app import artifacts, db
 from app.config import settings
 from app.models.states import PublicationState, SessionState
-from app.services.artifacts import uploads
+from app.services.artifacts import diff_index, diffs, uploads
 from tasks.jobs import artifact_io
 from tasks.publications import publish
 from tasks.sessions import run_session
@@ -108,6 +108,18 @@ def test_a_publication_whose_diff_is_not_mounted_is_tried_again(
         assert newest(session_id).state == PublicationState.DONE
 
 
+def test_a_diff_of_both_kinds_is_stored_once(ask: Callable[..., uuid.UUID]) -> None:
+    """Of the first session of a runner. Both columns refer to it, so it is kept as long as one of them does."""
+    first = ask("echo changed > a.txt")
+    run_session(str(first))
+    second = follow_up(first, "echo more > c.txt")
+    work = read(first)
+    assert work.result_diff_key == work.cumulative_diff_key != read(second).result_diff_key
+    assert len({read(second).result_diff_key, read(second).cumulative_diff_key}) == 2
+    for folder in (diffs.SESSIONS, f"{diff_index.FOLDER}/{diffs.SESSIONS}"):
+        assert len(list(artifacts.store().list(f"{folder}/{work.agent_runner_id}/{first}/"))) == 1
+
+
 DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda content: b"",
     "cut off": lambda content: content[: len(content) // 2],
@@ -121,7 +133,7 @@ def test_nothing_is_built_on_a_damaged_diff_or_published_from_it(
 ) -> None:
     first = ask("echo changed > a.txt; echo more > b.txt")
     run_session(str(first))
-    for key in (read(first).cumulative_diff_key, read(first).result_diff_key):
+    for key in {read(first).cumulative_diff_key, read(first).result_diff_key}:
         path = settings().artifacts / str(key)
         path.write_bytes(DAMAGE[kind](path.read_bytes())) if kind in DAMAGE else path.unlink()
     code = "artifact_damaged" if kind in DAMAGE else "diff_gone"

@@ -6,7 +6,7 @@ import os
 import random
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import pytest
@@ -368,7 +368,7 @@ def test_result_and_cumulative_tell_one_session_from_all(host: Host, origin: Pat
 
 
 def test_a_line_with_the_ids_of_trees_stays_in_its_diff(host: Host, origin: Path) -> None:
-    """Git writes such a line between the two diffs, and here the agent knows it."""
+    """Git may write such a line before a diff."""
     trial = make_job(origin, attempt=3)
     workspace = prepare(trial, host)
     write(workspace.checkout, {"second": "2\n"})
@@ -402,11 +402,11 @@ class WatchingSink(Sink):
         self.directory: Path | None = None
         self.commands: list[bytes] = []
 
-    def write(self, kind: DiffKind, chunks: Iterable[bytes], *, contains_secret: bool) -> None:
+    def write(self, kinds: Sequence[DiffKind], chunks: Iterable[bytes], *, contains_secret: bool) -> None:
         # A process that has ended has no command line, even before its parent has waited for it.
         ours = b"--git-dir=%s" % os.fsencode(self.directory or "")
         self.commands += [command for _, command in each_process("cmdline") if ours in command.split(b"\0")]
-        super().write(kind, chunks, contains_secret=contains_secret)
+        super().write(kinds, chunks, contains_secret=contains_secret)
 
 
 def test_git_has_ended_when_a_diff_is_stored(host: Host, origin: Path) -> None:
@@ -475,9 +475,9 @@ def refusal(workspace: Workspace, job: object) -> tuple[str, str]:
 
 def test_what_the_sink_raises_passes_through(host: Host, origin: Path) -> None:
     class Broken:
-        def write(self, kind: DiffKind, chunks: Iterable[bytes], *, contains_secret: bool) -> None:
+        def write(self, kinds: Sequence[DiffKind], chunks: Iterable[bytes], *, contains_secret: bool) -> None:
             next(iter(chunks))
-            raise ConnectionError(kind)
+            raise ConnectionError(kinds)
 
     job = make_job(origin, sink=Broken())
     workspace = prepare(job, host)
