@@ -259,6 +259,20 @@ def test_a_known_value_is_found_in_upper_and_lower_case() -> None:
         assert secrets.redact(other) == other
 
 
+@pytest.mark.parametrize("value", ["Long-Enough-17", "ends-in-zero-0", ":;,- \t, ;:-", "Größe, die geheim ist"])
+def test_what_is_next_to_a_form_in_a_file_does_not_hide_it(value: str) -> None:
+    data, secrets = value.encode(), Secrets(value)
+    digits, digest = data.hex(), base64.b64encode(b"xy" + data + b"z").decode()
+    forms = {value, value.upper(), value.lower(), digits, digits.upper(), digest, " ".join(digits), "\r\n".join(digest)}
+    forms |= {data.hex(":"), ", ".join(f"0x{byte:02x}" for byte in data), ",".join(map(str, data))}
+    wide = [value.encode("utf-16-le"), value.encode("utf-16-be")]
+    for form in [*(each.encode() for each in forms), *wide]:
+        for before, after in [("", ""), ("0x", ""), ("0X", "X"), ("x", "X"), ("-", ","), (" ", "\n")]:
+            assert secrets.are_in([before.encode() + form + after.encode()]), (before, form, after)
+    for form in ("lONG-eNOUGH-17", "Long--Enough-17", digits[:-1], "0x", "-,-", digest[:8]):
+        assert not secrets.are_in([form.encode()]), form
+
+
 @pytest.mark.parametrize("value", ["short", "7", "", "shorter"])
 def test_values_that_are_too_short_are_found_in_no_form(value: str) -> None:
     secrets = Secrets(value)

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from urllib.parse import SplitResult, quote, quote_plus, unquote, unquote_plus, urlsplit
 
-from app.redaction import dumps, escapes
+from app.redaction import dumps, escapes, folding
 from app.redaction.token_shapes import redact_shapes
 from app.redaction.wrapped import Wrapped
 
@@ -68,6 +68,7 @@ class Secrets:
         # The encoded forms hold no space, so they are found where spaces are removed.
         self._bytes = [word.encode(errors="replace") for word in self._words if word not in encoded] + sorted(wide)
         self._longest = max((len(form) for form in (*self._bytes, *self._encoded)), default=0)
+        self._folded = folding.folded_forms((*self._bytes, *self._encoded, *self._hexadecimal))
         # No token shape is shorter, either.
         self._shortest = min([SHORTEST, *map(len, self._words)])
 
@@ -90,7 +91,7 @@ class Secrets:
         rest, dumped = b"", 0
         for chunk in _joined(chunks):
             window = rest + chunk
-            if any(secret in window for secret in self._bytes):
+            if folding.may_hold(window, self._folded) and self._are_in(window):
                 return True
             unescaped = escapes.resolved(window)
             if unescaped != window and any(value in unescaped for value in self._plain):
@@ -99,14 +100,18 @@ class Secrets:
                 dumped += len(window)
                 if dumps.hold(window, self._values):
                     return True
-            unbroken = window.translate(None, b"\r\n\t ")
-            if any(secret in unbroken for secret in self._encoded):
-                return True
-            digits = unbroken.translate(None, b":;,-").replace(b"0x", b"")
-            if any(secret in digits for secret in self._hexadecimal):
-                return True
             rest = window[-overlap:] if overlap else b""
         return False
+
+    def _are_in(self, window: bytes) -> bool:
+        """Whether these bytes hold a secret as it is, or encoded and split by spaces or what separates bytes."""
+        if any(secret in window for secret in self._bytes):
+            return True
+        unbroken = window.translate(None, folding.SPACES)
+        if any(secret in unbroken for secret in self._encoded):
+            return True
+        digits = unbroken.translate(None, folding.SEPARATORS).replace(folding.PREFIX, b"")
+        return any(secret in digits for secret in self._hexadecimal)
 
 
 @functools.lru_cache(maxsize=16)

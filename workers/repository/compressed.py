@@ -18,7 +18,8 @@ from typing import Any
 # has by its methods "bzip2" and "xz" begin as they do elsewhere.
 _BZIP2, _XZ = b"BZh", b"\xfd7zXZ\0"
 _MEMBER = re.compile(rb"\x1f\x8b\x08|BZh[1-9]1AY&SY|\xfd7zXZ\x00|PK\x03\x04.{4}\x08\x00", re.DOTALL)
-_BEGINNINGS = (b"\x1f\x8b\x08", _BZIP2, _XZ, b"PK\x03\x04")
+# What each of them has, and a byte of it that text does not have: single bytes are found much faster.
+_PARTS = ((b"\x1f", b"\x1f\x8b\x08"), (b"\xfd", _XZ), (b"\x03", b"PK\x03\x04"), (b"", b"1AY&SY"))
 # Zlib has no distinctive mark, so it is recognized at the start of a file only (RFC 1950).
 _ZLIB = re.compile(rb"\x78[\x01\x5e\x9c\xda]")
 LONGEST_MARK = 10
@@ -40,8 +41,8 @@ class Budget:
 
 def has_mark(part: bytes) -> bool:
     """Whether a member may begin in this part of a file."""
-    # Most files have none of the beginnings, and finding that out is quick.
-    may_have_member = any(beginning in part for beginning in _BEGINNINGS)
+    # Most files have none of these, and finding that out is quick.
+    may_have_member = any(byte in part and mark in part for byte, mark in _PARTS)
     return bool(_ZLIB.match(part) or (may_have_member and _MEMBER.search(part)))
 
 
