@@ -48,9 +48,8 @@ def deployment(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Deplo
         "MAX_DISK_FILES": "20000",
     }
     workers = str(len(OTHERS) + 1)
-    with deployed(
-        tmp_path, "", free_port(), SANDBOX=request.param, SESSION_WORKERS=workers, **lease, **limits
-    ) as running:
+    settings = {"SANDBOX": request.param, "SESSION_WORKERS": workers, **lease, **limits}
+    with deployed(tmp_path, "", free_port(), forked=True, **settings) as running:
         yield running
 
 
