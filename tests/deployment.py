@@ -29,15 +29,15 @@ PATIENCE_SECONDS = 300.0
 
 def wait_for(what: str, probe: Callable[[], Any], seconds: float = PATIENCE_SECONDS, pause: float = 0.1) -> Any:
     """The first true answer of `probe`; fails, naming `what`, when it does not come. `pause` is for how many seconds it
-    waits before it asks again."""
-    deadline = time.monotonic() + seconds
+    waits before it asks again, at first."""
+    deadline, longest = time.monotonic() + seconds, max(pause, min(6 * pause, 0.6))
     while time.monotonic() < deadline:
         with contextlib.suppress(httpx.TransportError):
             if answer := probe():
                 return answer
         time.sleep(pause)
         # What takes long is not asked for as often: the processors are for what is waited for.
-        pause = max(pause, min(pause * 1.1, 0.3))
+        pause = min(pause * 1.15, longest)
     raise AssertionError(f"{what} did not come within {seconds:g} s")
 
 

@@ -25,7 +25,7 @@ __all__ = ["ada", "ask", "site"]
 SHORT = {
     "REDISPATCH_SECONDS": "1",
     # Two sweep, and each sweep takes a thirtieth of a second of the processors.
-    "SWEEP_SECONDS": "2",
+    "SWEEP_SECONDS": "4",
     "AGENTS": "shell",
     "MAX_ACCOUNT_CONTROL_TASKS": "20",
 }
@@ -67,7 +67,8 @@ def on_postgres(tmp_path_factory: pytest.TempPathFactory, s3: S3Server) -> Itera
         invariants.check_all(running)
 
 
-# Those that wait for minutes have a deployment of their own, beside the others, and so have those of one kind only.
+# Those that wait for minutes have a deployment of their own, beside the others, and so have those of one kind only. Each
+# deployment has about as much to do, so a few of the latter are beside those that wait.
 SLOW = pytest.mark.xdist_group("faults-slow")
 POSTGRES_ONLY = pytest.mark.xdist_group("faults-postgres-only")
 BOTH = [pytest.param(name, marks=pytest.mark.xdist_group(f"faults-{name}")) for name in ("on_sqlite", "on_postgres")]

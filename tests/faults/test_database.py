@@ -10,10 +10,10 @@ import pytest
 
 from tests import postgres
 from tests.deployment import Deployment, wait_for
-from tests.faults.conftest import POSTGRES_ONLY, WORKERS
+from tests.faults.conftest import SLOW, WORKERS
 from tests.faults.sessions import start
 
-pytestmark = POSTGRES_ONLY
+pytestmark = SLOW
 
 
 @pytest.fixture

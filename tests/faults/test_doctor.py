@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from tests.deployment import Deployment, wait_for
-from tests.faults.conftest import POSTGRES_ONLY
+from tests.faults.conftest import SLOW
 from tests.program import run_program
 
 # Each look at all parts costs the processors something.
@@ -20,7 +20,7 @@ def missing(deployment: Deployment) -> dict[str, str]:
     return {part: remedy for part, remedy in lacking.items() if not part.startswith("agent ")}
 
 
-@POSTGRES_ONLY
+@SLOW
 def test_the_missing_part_is_named_with_its_remedy(one_deployment: Deployment) -> None:
     deployment = one_deployment
     wait_for("every part to work", lambda: not missing(deployment), pause=PAUSE)

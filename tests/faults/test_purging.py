@@ -14,7 +14,7 @@ from app.artifacts import Store
 from app.models import ArtifactDeletion, Event
 from app.services.artifacts import diffs
 from tests.deployment import Deployment, wait_for
-from tests.faults.conftest import BOTH
+from tests.faults.conftest import POSTGRES_ONLY
 from tests.faults.invariants import store_of
 from tests.faults.sessions import assert_done_at_once, start
 
@@ -24,8 +24,9 @@ def stored(store: Store, runner_id: str) -> list[str]:
 
 
 # The lock that holds the purge back is one of Postgres.
-@pytest.mark.parametrize("deployment", BOTH[1:], indirect=True)
-def test_a_purge_whose_processes_are_killed_is_done_as_a_whole_or_not_at_all(deployment: Deployment) -> None:
+@POSTGRES_ONLY
+def test_a_purge_whose_processes_are_killed_is_done_as_a_whole_or_not_at_all(one_deployment: Deployment) -> None:
+    deployment = one_deployment
     runner = start(deployment, "purged", "echo done > a.txt")
     assert_done_at_once(deployment, [runner])
     path, store = f"/agent_runners/{runner['id']}", store_of(deployment)
