@@ -19,14 +19,15 @@ from typing import IO, NoReturn
 from app.cli.main import main
 
 SECONDS = 300.0
-_context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["tests.program_modules"])
+fresh_processes = multiprocessing.get_context("forkserver")
+"""Starts processes that have nothing of this one's but what they are given, and run nothing that it registered for its exit."""
+fresh_processes.set_forkserver_preload(["tests.program_modules"])
 
 
 def run_program(arguments: list[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     """Run `agent-runners` with these arguments to its end, as `subprocess.run` does."""
     with tempfile.NamedTemporaryFile("w+") as out, tempfile.NamedTemporaryFile("w+") as err:
-        process = _context.Process(target=_become, args=(arguments, dict(environment), out.name, err.name))
+        process = fresh_processes.Process(target=_become, args=(arguments, dict(environment), out.name, err.name))
         process.start()
         process.join(SECONDS)
         if process.exitcode is None:
@@ -42,7 +43,7 @@ class Started:
     def __init__(self, arguments: list[str], environment: Mapping[str, str], log: Path) -> None:
         # Whoever started it may read the file at once.
         log.touch()
-        self._process = _context.Process(target=_go_on, args=(arguments, dict(environment), str(log)))
+        self._process = fresh_processes.Process(target=_go_on, args=(arguments, dict(environment), str(log)))
         self._process.start()
         assert self._process.pid is not None
         self.pid: int = self._process.pid

@@ -54,6 +54,16 @@ def test_a_push_needs_a_token_that_may_write(forge: DemoForge, repository: Repos
     assert repository.branches()["new"] == sha
 
 
+def test_branches_are_those_that_git_knows_packed_or_not(repository: Repository) -> None:
+    main, feature = (repository.branches()[name] for name in ("main", "feature"))
+    repository.git("update-ref", "refs/heads/folder/other", main)
+    repository.git("pack-refs", "--all")
+    repository.git("update-ref", "refs/heads/main", feature)
+    repository.git("update-ref", "refs/heads/folder/new", main)
+    repository.git("update-ref", "-d", "refs/heads/feature")
+    assert repository.branches() == {"folder/new": main, "folder/other": main, "main": feature}
+
+
 @pytest.mark.parametrize("token", [None, READ_ONLY_TOKEN])
 def test_a_push_cannot_be_passed_off_as_a_fetch(forge: DemoForge, repository: Repository, token: str | None) -> None:
     headers = {"Authorization": f"Bearer {token}"} if token else {}

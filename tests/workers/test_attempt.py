@@ -181,7 +181,8 @@ def test_limits_on_time_end_the_attempt_and_keep_the_work(
 
 
 def test_a_limit_on_output_ends_the_attempt_and_keeps_the_work(engine: Engine) -> None:
-    attempt = engine.run("echo work > work; yes", limits=Limits(max_output_bytes=1_000_000))
+    # In lines that are not short, since each line is a step.
+    attempt = engine.run("echo work > work; yes $(printf %02000d 1)", limits=Limits(max_output_bytes=1_000_000))
     assert code(attempt.outcome) == ("output_limit", "agent")
     assert "+work" in engine.diff
 

@@ -67,8 +67,9 @@ class Pull:
 def get_all(repository: Repository) -> list[Pull]:
     """All pull requests, newest first. Open ones are updated after pushes first."""
     with lock:
-        branches = repository.branches()
-        return [_updated(repository, pull, branches) if pull.is_open else pull for pull in _stored(repository)]
+        pulls = _stored(repository)
+        branches = repository.branches() if any(pull.is_open for pull in pulls) else {}
+        return [_updated(repository, pull, branches) if pull.is_open else pull for pull in pulls]
 
 
 def get(repository: Repository, number: int) -> Pull:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -21,7 +22,9 @@ _WHO |= {f"GIT_{role}_EMAIL": "forge@example.com" for role in ("AUTHOR", "COMMIT
 def git_environment(**more: str) -> dict[str, str]:
     """A minimal environment, so that git configuration of the caller or the machine has no effect."""
     clean = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "LC_ALL": "C.UTF-8"}
-    return {"PATH": os.environ.get("PATH", os.defpath), **clean, **_WHO, **more}
+    # `Repository.branches` reads these files.
+    format_of_refs = {"GIT_DEFAULT_REF_FORMAT": "files"}
+    return {"PATH": os.environ.get("PATH", os.defpath), **clean, **format_of_refs, **_WHO, **more}
 
 
 @dataclass(frozen=True)
@@ -45,9 +48,20 @@ class Repository:
         return (self.folder / "HEAD").read_text().strip().removeprefix("ref: refs/heads/")
 
     def branches(self) -> dict[str, str]:
-        """The sha of each branch."""
-        lines = self.git("for-each-ref", "--format=%(refname:lstrip=2) %(objectname)", "refs/heads").splitlines()
-        return dict(line.rsplit(" ", 1) for line in lines)
+        """The sha of each branch. Each request asks for them, so git's files are read, and no git is started."""
+        heads, found = self.folder / "refs" / "heads", {}
+        for folder, _, names in os.walk(heads):
+            # A new sha is first written to a file that ends so. A file that has gone by now is packed, or deleted.
+            for path in (Path(folder, name) for name in names if not name.endswith(".lock")):
+                with contextlib.suppress(FileNotFoundError):
+                    found[str(path.relative_to(heads))] = path.read_text().strip()
+        # They are packed before their files are deleted, so they are looked for in this order.
+        packed = self.folder / "packed-refs"
+        for line in packed.read_text().splitlines() if packed.exists() else ():
+            sha, _, ref = line.partition(" ")
+            if ref.startswith("refs/heads/"):
+                found.setdefault(ref.removeprefix("refs/heads/"), sha)
+        return dict(sorted(found.items()))
 
     def is_ancestor(self, sha: str, of: str) -> bool:
         return self.run("merge-base", "--is-ancestor", sha, of).returncode == 0

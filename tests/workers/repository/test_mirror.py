@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import multiprocessing
 import os
 import shutil
 import signal
@@ -16,8 +15,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.workers.engine import beating
-from tests.workers.repositories import commit_all, fetch_base, git, make_host, make_job, make_origin, write
+from tests.program import fresh_processes
+from tests.workers.fetching import fetch_for_ever, fetch_into
+from tests.workers.repositories import commit_all, fetch_base, git, make_job, make_origin, write
 from workers.errors import EngineError
 from workers.job import Host, Job
 from workers.processes.lifeline import Lifeline
@@ -244,23 +244,12 @@ def test_many_fetches_leave_few_packs(host: Host, origin: Path) -> None:
     assert git(mirror, "cat-file", "-t", first) == git(mirror, "cat-file", "-t", newest) == "commit"
 
 
-@pytest.fixture
-def importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let started processes import this module."""
-    monkeypatch.syspath_prepend(Path(__file__).parents[3])
-
-
-def test_attempts_in_several_processes_share_one_mirror(host: Host, origin: Path, importable: None) -> None:
+def test_attempts_in_several_processes_share_one_mirror(host: Host, origin: Path) -> None:
     expected = git(origin, "rev-parse", "HEAD")
-    # Fresh processes: a forked one would run what this process registered for its exit.
-    with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as pool:
-        found = list(pool.map(_fetch_base_in_process, [host.work_dir] * 8, [origin] * 8))
+    with ProcessPoolExecutor(4, mp_context=fresh_processes) as pool:
+        found = list(pool.map(fetch_into, [host.work_dir] * 8, [origin] * 8))
     assert found == [expected] * 8
     assert sorted(path.name for path in (host.work_dir / "mirrors").iterdir()) == ["site", "site.lock"]
-
-
-def _fetch_base_in_process(work_dir: Path, origin: Path) -> str:
-    return fetch_base(make_host(work_dir), make_job(origin))
 
 
 @contextlib.contextmanager
@@ -268,7 +257,7 @@ def another_fetch(host: Host, lease: float = 60) -> Iterator[int]:
     """Another worker's process during a fetch for the same mirror, from a server that never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/repository.git"
-        worker = multiprocessing.get_context("spawn").Process(target=_fetch, args=(host.work_dir, url, lease))
+        worker = fresh_processes.Process(target=fetch_for_ever, args=(host.work_dir, url, lease))
         worker.start()
         try:
             connection, _ = server.accept()
@@ -280,26 +269,19 @@ def another_fetch(host: Host, lease: float = 60) -> Iterator[int]:
             worker.join()
 
 
-def _fetch(work_dir: Path, url: str, lease: float) -> None:
-    host = make_host(work_dir, allowed_protocols=("http",), allow_private_addresses=True)
-    fetch_base(host, make_job(url, lifeline=beating(lease)))
-
-
-def test_waiting_for_another_attempts_fetch_times_out(host: Host, origin: Path, importable: None) -> None:
+def test_waiting_for_another_attempts_fetch_times_out(host: Host, origin: Path) -> None:
     with another_fetch(host):
         error = failure(dataclasses.replace(host, fetch_timeout_seconds=0.1), make_job(origin))
     assert (error.code, error.retryable) == ("fetch_timeout", True)
 
 
-def test_a_worker_killed_during_a_fetch_releases_the_lock(host: Host, origin: Path, importable: None) -> None:
+def test_a_worker_killed_during_a_fetch_releases_the_lock(host: Host, origin: Path) -> None:
     with another_fetch(host) as worker:
         os.kill(worker, signal.SIGKILL)
         assert fetch_base(host, make_job(origin)) == git(origin, "rev-parse", "HEAD")
 
 
-def test_a_worker_frozen_during_a_fetch_holds_the_lock_no_longer_than_its_lease(
-    host: Host, origin: Path, importable: None
-) -> None:
+def test_a_worker_frozen_during_a_fetch_holds_the_lock_no_longer_than_its_lease(host: Host, origin: Path) -> None:
     with another_fetch(host, lease=8) as worker:
         os.kill(worker, signal.SIGSTOP)
         assert fetch_base(host, make_job(origin)) == git(origin, "rev-parse", "HEAD")

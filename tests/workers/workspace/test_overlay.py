@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.matrix import FULL
 from tests.workers.attempts import Engine
 from tests.workers.engine import SANDBOXES, git, linux, repository
 from tests.workers.repositories import (
@@ -182,9 +183,43 @@ def both(
 jobs: list[Job] = []
 
 
-@pytest.mark.parametrize("edit", plain.EDITS, ids=lambda edit: edit.__name__)
-def test_edits_give_the_same_bytes_in_both(edit: Callable[[Path], None], hosts: list[Host], origin: Path) -> None:
-    job = both(hosts, lambda: make_job(origin, attempt=_attempt()), None, edit)
+# Each edit is in one of these; those of a group touch different files, so they can be done in one session.
+GROUPS: list[list[Callable[[Path], None]]] = [
+    [
+        *(plain.edit_text, plain.edit_binary, plain.change_mode, plain.symlinks, plain.folder_to_file),
+        *(plain.edit_crlf, plain.edit_encodings, plain.edit_lfs_pointer, plain.delete_submodule),
+    ],
+    [plain.rename, plain.renamed_symlink_to_folder, plain.strange_names],
+    [plain.rename_and_edit, plain.folder_to_renamed_symlink, plain.new_empty_file],
+    [plain.file_to_symlink_and_back, plain.folder_to_symlink, plain.long_file],
+    [plain.copy, plain.file_to_folder],
+    [plain.delete],
+    [plain.delete_everything],
+    [plain.newline_at_the_end],
+    [plain.trailing_whitespace],
+    [plain.rename_to_strange_names],
+    [plain.lines_like_a_diff],
+]
+
+
+def test_each_edit_is_in_one_group() -> None:
+    grouped = [edit for group in GROUPS for edit in group]
+    assert len(grouped) == len(plain.EDITS) and set(grouped) == set(plain.EDITS)
+
+
+@pytest.mark.parametrize(
+    "edits",
+    [[edit] for edit in plain.EDITS] if FULL else GROUPS,
+    ids=lambda edits: "-".join(edit.__name__ for edit in edits),
+)
+def test_edits_give_the_same_bytes_in_both(
+    edits: list[Callable[[Path], None]], hosts: list[Host], origin: Path
+) -> None:
+    def work(folder: Path) -> None:
+        for edit in edits:
+            edit(folder)
+
+    job = both(hosts, lambda: make_job(origin, attempt=_attempt()), None, work)
     base = git(origin, "rev-parse", "HEAD")
     # The next session finds that work, and more of the same is done on top of it.
     more = shell("echo more > more; rm -rf src/b/four text* renamed folder")
