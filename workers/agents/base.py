@@ -144,8 +144,9 @@ class Agent(ABC):
         """Give it a request for a summary in the place of its task."""
         self.job = dataclasses.replace(self.job, prompt=request, mode="normal")
 
-    def stdin(self, place: Place, attachments: Sequence[str]) -> bytes:
-        """The program's standard input. `attachments` are the names of the files at `place.attachments`."""
+    def stdin(self, place: Place, attachments: Sequence[str]) -> bytes | list[bytes]:
+        """The program's standard input, see `limits.command.running`. `attachments` are the names of the files at
+        `place.attachments`."""
         return b""
 
     @abstractmethod

@@ -1,5 +1,5 @@
-"""Runs a script with `sh -e`, and reports at which line it failed. It runs inside the sandbox, so it imports nothing
-of ours.
+"""Runs a script with `sh -e`, and reports at which line it failed. The report is made inside the sandbox, so this imports
+nothing of ours.
 
 A shell does not report the line: `LINENO` is empty in the `sh` of Debian, and tracing would mix with the script's
 output. So the script is read from a pipe, one line in each read (`O_DIRECT`, see pipe(2)). A shell reads the next line
@@ -8,80 +8,69 @@ after it has run the command before it, so the last line that it has read is the
 
 from __future__ import annotations
 
-# Each script waits for these imports.
 import os
 import sys
 
 STOPS = "It runs with `sh -e`, so the first command that fails ends it."
 
+_SHELL = "/bin/sh"
 # Other shells, such as bash, read one character at a time from a pipe, and would lose the rest of each packet.
 _READ_WHOLE_LINES = ("dash", "busybox", "ash")
 _PACKET_BYTES = 4096
-# SIGPIPE and SIGXFSZ.
-_IGNORED = (13, 25)
+# The pipe is the standard input, and the input of the script comes first in it. The script keeps its path, because `$0` and
+# the shell's messages show it. The shell of these lines says nothing itself, such as that a signal ended the script. Python
+# takes several times as long to start, so only a failure waits for it.
+_FOLLOW = """exec 7>&2 8<"$0" 9<&0 </dev/null 2>/dev/null
+if [ $2 -gt 0 ]; then head -c $2 <&9 >"$0.input" 2>&7 || exit; exec <"$0.input"; fi
+ln -sf /proc/self/fd/9 "$0"
+(exec "$1" -e "$0" 2>&7 7>&- 8<&-)
+status=$?
+[ $status = 0 ] || exec "$3" -I -S -c "$4" $status 2>&7
+"""
+_TEXT, _UNREAD = 8, 9
 # How many lines up to search for the start of a command such as `if`.
 _LONGEST_COMMAND = 30
 
 
-def command(path: str) -> list[str]:
-    """The command line that runs the script at `path` with `sh -e`. It replaces the file, so use a copy."""
+def command(path: str, given: bytes = b"", shell: str = _SHELL) -> list[str]:
+    """The command line that runs the script at `path` with `sh -e`. It replaces the file, so use a copy.
+
+    `given` is what the script finds on its standard input. The exit status is that of the script, 128 + N where signal N
+    ended it.
+    """
+    if not _reads_whole_lines(shell):
+        return [shell, "-e", path]
     with open(__file__) as source:
-        return [os.path.realpath(sys.executable), "-I", "-S", "-c", source.read(), path]
+        return [shell, "-c", _FOLLOW, path, shell, str(len(given)), os.path.realpath(sys.executable), source.read()]
 
 
-def main(path: str) -> int:
-    """Run the script and return its exit status, 128 + N where signal N ended it."""
-    with open(path, "rb") as file:
+def stdin(text: bytes, given: bytes = b"", shell: str = _SHELL) -> bytes | list[bytes]:
+    """The standard input that `command` needs to run a script with this text: packets, each for one read of a pipe."""
+    return _packets([given, *text.splitlines(keepends=True)]) if _reads_whole_lines(shell) else given
+
+
+def _reads_whole_lines(shell: str) -> bool:
+    return sys.platform == "linux" and os.path.basename(os.path.realpath(shell)) in _READ_WHOLE_LINES
+
+
+def _packets(lines: list[bytes]) -> list[bytes]:
+    return [line[start : start + _PACKET_BYTES] for line in lines for start in range(0, len(line), _PACKET_BYTES)]
+
+
+def main(status: int) -> int:
+    """Report where the script failed, as far as it was read from the pipe. Returns its exit status."""
+    with open(_TEXT, "rb") as file:
         lines = file.read().splitlines(keepends=True)
-    if os.path.basename(os.path.realpath(_find_shell())) not in _READ_WHOLE_LINES:
-        return _run(path)
-    reading, writing = os.pipe2(os.O_DIRECT | os.O_CLOEXEC)
-    # Keep the path, because `$0` and the shell's messages show it.
-    os.unlink(path)
-    os.symlink(f"/proc/self/fd/{reading}", path)
-    packets = [line[start : start + _PACKET_BYTES] for line in lines for start in range(0, len(line), _PACKET_BYTES)]
-    _feed(writing, reading, packets)
-    os.set_inheritable(reading, True)
-    status = _run(path)
     unread = 0
-    while os.read(reading, _PACKET_BYTES):
+    while os.read(_UNREAD, _PACKET_BYTES):
         unread += 1
-    if status != 0 and unread < len(packets):
-        numbers = [number for number, line in enumerate(lines, 1) for _ in range(0, len(line), _PACKET_BYTES)]
-        first, last = _command_at(lines, numbers[len(packets) - unread - 1])
+    if unread < (count := len(_packets(lines))):
+        numbers = [number for number, line in enumerate(lines, 1) for _ in _packets([line])]
+        first, last = _command_at(lines, numbers[count - unread - 1])
         where = f"line {last}" if first == last else f"lines {first} to {last}"
         text = lines[first - 1].decode(errors="replace").strip()
         print(f"[exit status {status} at {where} of the script: {text}]", file=sys.stderr, flush=True)
     return status
-
-
-def _find_shell() -> str:
-    folders = os.environ.get("PATH", os.defpath).split(":")
-    return next((each for folder in folders if os.access(each := f"{folder}/sh", os.X_OK)), "")
-
-
-def _feed(writing: int, reading: int, packets: list[bytes]) -> None:
-    """Write to the pipe. It holds a short script; have another process write the rest of a long one."""
-    left = iter(packets)
-    os.set_blocking(writing, False)
-    try:
-        for packet in left:
-            os.write(writing, packet)
-    except BlockingIOError:
-        if os.fork() == 0:
-            os.close(reading)
-            os.set_blocking(writing, True)
-            for each in (packet, *left):
-                os.write(writing, each)
-            os._exit(0)
-    os.close(writing)
-
-
-def _run(path: str) -> int:
-    # Python ignores these signals, and the script would inherit that.
-    shell = os.posix_spawnp("sh", ["sh", "-e", path], os.environ, setsigdef=_IGNORED)
-    code = os.waitstatus_to_exitcode(os.waitpid(shell, 0)[1])
-    return code if code >= 0 else 128 - code
 
 
 def _command_at(lines: list[bytes], last: int) -> tuple[int, int]:
@@ -111,4 +100,4 @@ def _here_document_at(lines: list[bytes], last: int) -> int | None:
 
 if __name__ == "__main__":
     # Nothing is left to clean up, which takes Python some milliseconds.
-    os._exit(main(sys.argv[1]))
+    os._exit(main(int(sys.argv[1])))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from workers.agents.base import ConversationFiles
@@ -44,7 +44,8 @@ class ScriptedAgent(ShellAgent):
     def wrap_up(self, request: str) -> None:
         self._words = request
 
-    def stdin(self, place: Place, attachments: Sequence[str]) -> bytes:
+    @property
+    def given(self) -> bytes:
         return self._words.encode(errors="replace")
 
     def parse(self, line: Line) -> Iterable[Event]:

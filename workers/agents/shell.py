@@ -28,11 +28,22 @@ class ShellAgent(Agent):
         self.output = PlainOutput(job.secrets)
 
     def command(self, place: Place) -> Sequence[str]:
-        return script.command(f"{place.home}/{SCRIPT}")
+        return script.command(f"{place.home}/{SCRIPT}", self.given)
 
     def files(self, place: Place) -> Mapping[str, bytes]:
-        # Not on standard input: the commands of the script would read the rest of it.
-        return {SCRIPT: self.job.prompt.encode(errors="replace")}
+        return {SCRIPT: self._script}
+
+    def stdin(self, place: Place, attachments: Sequence[str]) -> bytes | list[bytes]:
+        return script.stdin(self._script, self.given)
+
+    @property
+    def given(self) -> bytes:
+        """What the script finds on its standard input."""
+        return b""
+
+    @property
+    def _script(self) -> bytes:
+        return self.job.prompt.encode(errors="replace")
 
     def parse(self, line: Line) -> Iterable[Event]:
         return self.output.feed(line.text)

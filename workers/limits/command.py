@@ -7,7 +7,9 @@ import fcntl
 import os
 import selectors
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
+from io import FileIO
 from typing import IO
 
 from workers.errors import Stage
@@ -97,16 +99,17 @@ def running(
     budget: Budget,
     stage: Stage,
     monitor: Monitor | None = None,
-    stdin: bytes = b"",
+    stdin: bytes | list[bytes] = b"",
     merged: bool = False,
     prepared: Forked | None = None,
 ) -> Iterator[Process]:
     """`supervised`, with output by lines and with limits, whose errors name `stage`.
 
-    `stdin` is the command's standard input.
+    `stdin` is the command's standard input: the content of a file, or what each read of a pipe returns, in pieces of at most
+    4,096 bytes.
     """
     with (
-        _as_file(stdin) as source,
+        _as_file(stdin) if isinstance(stdin, bytes) else _as_pipe(stdin) as source,
         supervised(launch, lifeline, source, merged=merged, prepared=prepared) as command,
         monitor.watching(command.pid) if monitor else contextlib.nullcontext(),
     ):
@@ -125,3 +128,16 @@ def _as_file(content: bytes) -> IO[bytes]:
     memory.seek(0)
     fcntl.fcntl(memory, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
     return memory
+
+
+def _as_pipe(packets: Sequence[bytes]) -> IO[bytes]:
+    """The reading end of a pipe. Another thread fills it, because it may hold fewer packets; it ends when no one reads."""
+    reading, writing = os.pipe2(os.O_DIRECT | os.O_CLOEXEC)
+    threading.Thread(target=_fill, args=(writing, packets), name="stdin", daemon=True).start()
+    return FileIO(reading)
+
+
+def _fill(writing: int, packets: Sequence[bytes]) -> None:
+    with FileIO(writing, "w") as pipe, contextlib.suppress(BrokenPipeError):
+        for packet in packets:
+            pipe.write(packet)

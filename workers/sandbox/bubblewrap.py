@@ -123,7 +123,7 @@ def _system() -> Iterator[str]:
 
 
 def _interpreter_binds() -> Iterator[tuple[str, Path, str]]:
-    """Our interpreter, which runs scripts (`workers/agents/script.py`), and the files that it needs outside /usr."""
+    """Our interpreter, which says where scripts failed (`workers/agents/script.py`), and the files that it needs outside /usr."""
     library = Path(sysconfig.get_config_var("LIBDIR") or "", sysconfig.get_config_var("INSTSONAME") or "")
     for path in dict.fromkeys((Path(sys.executable).resolve(), Path(os.__file__).resolve().parent, library)):
         if path.exists() and not path.is_relative_to("/usr"):

@@ -59,7 +59,7 @@ class Commands:
         report: Report,
         interruption: Interruption,
         *,
-        stdin: bytes = b"",
+        stdin: bytes | list[bytes] = b"",
         merged: bool,
     ) -> Generator[Event, None, int]:
         """Run one command to its end and return its exit status. Raises what `Process.lines` and `report` do."""

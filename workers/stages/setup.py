@@ -77,7 +77,11 @@ def set_up(
 
 def _files_of(job: Job) -> dict[str, bytes]:
     """The files that the setup command needs in the agent's home."""
-    return {_SCRIPT: job.setup_command.encode()} if job.setup_command else {}
+    return {_SCRIPT: _script_of(job)} if job.setup_command else {}
+
+
+def _script_of(job: Job) -> bytes:
+    return (job.setup_command or "").encode()
 
 
 def _begins(job: Job, age: float | None) -> Step:
@@ -95,7 +99,8 @@ def _run(job: Job, sandbox: Sandbox, commands: Commands, interruption: Interrupt
         return output.feed(line.text) if line else output.flush() if ended else output.tick()
 
     launch = sandbox.launch(script.command(f"{sandbox.place.home}/{_SCRIPT}"), job.setup_environment, stage="setup")
-    status = yield from commands.run(launch, "setup", report, interruption, merged=True)
+    stdin = script.stdin(_script_of(job))
+    status = yield from commands.run(launch, "setup", report, interruption, stdin=stdin, merged=True)
     if status != 0:
         message = f"The setup command ended with exit status {status}. {script.STOPS}\n{output.tail}"
         raise EngineError("setup_failed", "setup", message.strip())

@@ -4,28 +4,36 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.workers.attempts import engine_in
 from workers.agents import script
+from workers.job import Limits
+from workers.limits.budget import Budget
+from workers.limits.command import running
+from workers.processes.launch import Launch
+from workers.processes.lifeline import Lifeline
 
 tells_lines = pytest.mark.skipif(
-    os.path.basename(os.path.realpath(shutil.which("sh") or "")) not in ("dash", "busybox"),
+    os.path.basename(os.path.realpath("/bin/sh")) not in ("dash", "busybox"),
     reason="NOT TESTED: this machine's sh does not read whole lines from a pipe; run it where sh is dash",
 )
 
 
-def run(folder: Path, text: str, stdin: str = "") -> tuple[int, str, str]:
+def run(folder: Path, text: str, given: bytes = b"", shell: str = "/bin/sh") -> tuple[int, list[str], list[str]]:
+    """The exit status of a script, and what it wrote to standard output and to standard error."""
     path = folder / "script.sh"
     path.unlink(missing_ok=True)
     path.write_text(text)
-    done = subprocess.run(
-        script.command(str(path)), cwd=folder, input=stdin, capture_output=True, text=True, timeout=60, check=False
-    )
-    return done.returncode, done.stdout, done.stderr.strip()
+    launch = Launch(script.command(str(path), given, shell), {"PATH": os.environ["PATH"]}, str(folder))
+    budget, stdin = Budget(Limits(max_duration_seconds=300)), script.stdin(text.encode(), given, shell)
+    with running(launch, lifeline=Lifeline(300), budget=budget, stage="agent", stdin=stdin) as process:
+        lines = [line for line in process.lines() if line]
+    assert process.status is not None
+    out, err = ([line.text for line in lines if line.stream == stream] for stream in ("out", "err"))
+    return process.status, out, err
 
 
 @tells_lines
@@ -65,26 +73,27 @@ def run(folder: Path, text: str, stdin: str = "") -> tuple[int, str, str]:
 )
 def test_a_script_that_fails_names_the_line_and_the_command(tmp_path: Path, text: str, status: int, said: str) -> None:
     ended, _, heard = run(tmp_path, text)
-    assert (ended, heard) == (status, said)
+    assert (ended, heard) == (status, [said])
 
 
 def test_a_script_keeps_its_name_and_its_standard_input(tmp_path: Path) -> None:
-    assert run(tmp_path, 'read x\necho "$0 $x"\ntrap "echo end" EXIT\n', "words\n") == (
-        0,
-        f"{tmp_path}/script.sh words\nend\n",
-        "",
-    )
-    assert run(tmp_path, "") == (0, "", "")
+    text = 'read x || echo nothing\necho "$0 $x"\nno-program || true\nwc -c\ntrap "echo end" EXIT\n'
+    for given, said in ((b"", ["nothing", "{} ", "0"]), (b"words\n" + b"x" * 10_000, ["{} words", "10000"])):
+        status, out, err = run(tmp_path, text, given)
+        assert (status, out) == (0, [*(each.format(f"{tmp_path}/script.sh") for each in said), "end"])
+        assert len(err) == 1 and err[0].startswith(f"{tmp_path}/script.sh: ") and "no-program" in err[0]
+    assert run(tmp_path, "") == (0, [], [])
 
 
-def test_a_shell_that_cannot_be_followed_runs_the_script_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    (programs / "sh").symlink_to(shutil.which("bash") or pytest.skip("NOT TESTED: there is no bash; install it"))
-    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
-    assert run(tmp_path, "echo one\nfalse\necho two\n") == (1, "one\n", "")
+@tells_lines
+def test_a_script_with_standard_input_names_the_line_as_well(tmp_path: Path) -> None:
+    said = "[exit status 1 at line 2 of the script: grep -q nothing]"
+    assert run(tmp_path, "read x\ngrep -q nothing\necho no\n", b"words\n" * 2000) == (1, [], [said])
+
+
+def test_a_shell_that_cannot_be_followed_runs_the_script_all_the_same(tmp_path: Path) -> None:
+    shell = shutil.which("bash") or pytest.skip("NOT TESTED: there is no bash; install it")
+    assert run(tmp_path, "echo one\nfalse\necho two\n", shell=shell) == (1, ["one"], [])
 
 
 @tells_lines
