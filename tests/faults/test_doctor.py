@@ -9,7 +9,7 @@ from tests.faults.conftest import SLOW
 from tests.program import run_program
 
 # Each look at all parts costs the processors something.
-PAUSE = 2.0
+PAUSE = 4.0
 
 
 def missing(deployment: Deployment) -> dict[str, str]:
