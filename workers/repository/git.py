@@ -11,11 +11,14 @@ import contextlib
 import functools
 import os
 import re
+import select
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
+from io import FileIO
 from pathlib import Path
 from typing import IO, NoReturn
 
@@ -259,7 +262,18 @@ def _kill(popen: subprocess.Popen[bytes]) -> None:
             pipe.close()
     if is_running:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            popen.wait(_GRACE_SECONDS)
+            _wait(popen, _GRACE_SECONDS)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(popen.pid, signal.SIGKILL)
         popen.wait()
+
+
+def _wait(popen: subprocess.Popen[bytes], seconds: float) -> None:
+    """Do as `Popen.wait`, which looks again and again, and so takes a millisecond more. Most commands end at once."""
+    if sys.platform == "linux":
+        with FileIO(os.pidfd_open(popen.pid)) as process:
+            poll = select.poll()
+            poll.register(process, select.POLLIN)
+            poll.poll(seconds * 1000)
+        seconds = 0
+    popen.wait(seconds)
