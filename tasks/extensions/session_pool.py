@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
+
+from celery.concurrency.asynpool import Worker
 
 from tasks.extensions.pool import BoundedPool, WorkerPool
 from tasks.recovery import lost_tasks
+
+_LOOK_SECONDS, _LOOKS = 0.002, 50
+"""How often, and how many times, a process looks whether the pool has read its result, before billiard's looks begin."""
+
+
+class OneTaskWorker(Worker):
+    """What a process of the pool does."""
+
+    def _ensure_messages_consumed(self, completed: int) -> bool:
+        """Wait until the pool has read the result. It takes a moment, and billiard looks each tenth of a second: then the
+        process would be replaced while the next session starts its agent."""
+        for _ in range(_LOOKS):
+            if self.on_ready_counter.value >= completed:
+                break
+            time.sleep(_LOOK_SECONDS)
+        return bool(super()._ensure_messages_consumed(completed))
 
 
 class OneTaskPool(BoundedPool):
@@ -14,6 +33,7 @@ class OneTaskPool(BoundedPool):
     A process ends with its task and is replaced meanwhile. The next task starts in a spare one.
     """
 
+    Worker = OneTaskWorker
     requeue = staticmethod(lost_tasks.requeue)
 
     def __init__(self, processes: int, *args: Any, **options: Any) -> None:
