@@ -16,11 +16,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import pytest
 
 from app.redaction.secrets import Secrets
 from tests.matrix import usual
 from tests.processes import each_process
+from tests.program import fresh_processes
 from tests.workers.repositories import make_origin
 from workers.job import DiffKind, Host, Job, Limits
 from workers.limits.budget import Budget
@@ -178,20 +180,19 @@ def beating(lease: float) -> Lifeline:
 
 
 @contextlib.contextmanager
-def another_worker(below: Path, kind: str, script: str, lease: float) -> Iterator[subprocess.Popen[bytes]]:
+def another_worker(below: Path, kind: str, script: str, lease: float) -> Iterator[psutil.Process]:
     """A process that runs `script` the way a worker does, to be killed or frozen."""
-    code = (
-        "import sys, pathlib; from tests.workers.engine import beating, finish, sandbox_in;"
-        "below, kind, script, lease = sys.argv[1:];"
-        "launch = sandbox_in(pathlib.Path(below), kind).launch(['sh', '-c', script], {});"
-        "finish(launch, lifeline=beating(float(lease)))"
-    )
-    worker = subprocess.Popen([sys.executable, "-c", code, str(below), kind, script, str(lease)], cwd=ROOT)
+    worker = fresh_processes.Process(target=_work, args=(below, kind, script, lease))
+    worker.start()
     try:
-        yield worker
+        yield psutil.Process(worker.pid)
     finally:
         worker.kill()
-        worker.wait()
+        worker.join()
+
+
+def _work(below: Path, kind: str, script: str, lease: float) -> None:
+    finish(sandbox_in(below, kind).launch(["sh", "-c", script], {}), lifeline=beating(lease))
 
 
 @dataclass

@@ -211,7 +211,7 @@ def test_it_ends_with_the_last_process_that_shares_it(server: psutil.Process) ->
 def test_it_ends_with_a_worker_that_is_killed(tmp_path: Path) -> None:
     with another_worker(tmp_path, "none", "touch started; sleep 300", lease=60) as worker:
         eventually(lambda: (tmp_path / "checkout" / "started").exists(), "it never ran")
-        below = psutil.Process(worker.pid).children(recursive=True)
+        below = worker.children(recursive=True)
         assert {"fork-server", "supervisor"} <= {each.name() for each in below}
         worker.kill()
         eventually(lambda: not any(each.is_running() for each in below), "something outlived the worker")

@@ -109,7 +109,7 @@ def test_the_tree_dies_at_its_deadline_while_the_worker_is_frozen(tmp_path: Path
         tree.rises()
         worker.send_signal(signal.SIGSTOP)
         tree.falls()
-        assert psutil.Process(worker.pid).status() == psutil.STATUS_STOPPED
+        assert worker.status() == psutil.STATUS_STOPPED
 
 
 def test_signals_for_the_worker_do_not_reach_the_supervisor(tree: Stubborn) -> None:
