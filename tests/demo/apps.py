@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ class RegisteredApp:
     def __init__(self, forge: DemoForge, folder: Path) -> None:
         self._forge = forge
         self.key_file = folder / "app.pem"
-        self._public = new_key(self.key_file)
+        self._public = _write(_key(), self.key_file)
         self.used = GitHubApp(ID, self.key_file, forge.url)
         self.install()
 
@@ -37,8 +38,17 @@ class RegisteredApp:
 
 
 def new_key(path: Path) -> str:
-    """Write a private key as GitHub makes it; the public one."""
-    key = rsa.generate_private_key(65537, 2048)
+    """Write a private key that nothing else has, as GitHub makes it; the public one."""
+    return _write(rsa.generate_private_key(65537, 2048), path)
+
+
+@functools.cache
+def _key() -> rsa.RSAPrivateKey:
+    """The key of each app: to find its primes may take a second."""
+    return rsa.generate_private_key(65537, 2048)
+
+
+def _write(key: rsa.RSAPrivateKey, path: Path) -> str:
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
     )
