@@ -118,12 +118,12 @@ class Git:
         with GitGroup(self.limits) as group, self._running(arguments, stdin, access or NO_ACCESS) as popen:
             yield from self._output(arguments[0], popen, group, timeout or self.limits.seconds)
 
-    def write(self, *arguments: str, file: IO[bytes]) -> None:
+    def write(self, *arguments: str, file: IO[bytes], stdin: IO[bytes] | None = None) -> None:
         """Write the standard output of one command to `file`, an open file on disk, from its place on.
 
         Git is ended when the file has more than a file may have by `limits` (Linux only). Raises what `stream` does.
         """
-        with GitGroup(self.limits) as group, self.started(arguments, stdout=file) as popen:
+        with GitGroup(self.limits) as group, self.started(arguments, stdin, stdout=file) as popen:
             for _ in self._output(arguments[0], popen, group, self.limits.seconds):
                 pass
         # The process may have ended before it was limited.

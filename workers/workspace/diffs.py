@@ -208,22 +208,24 @@ def _only(path: bytes) -> bytes:
 
 
 def _compare(git: Git, wanted: Sequence[_Diff], limits: Limits, *, find_renames: bool) -> None:
-    git = replace(git, limits=replace(git.limits, disk_bytes=limits.max_diff_bytes))
-    for diff in wanted:
-        diff.file.seek(0)
-        diff.file.truncate()
+    most = limits.max_diff_bytes * len(wanted)
+    git = replace(git, limits=replace(git.limits, disk_bytes=most))
+    with tempfile.TemporaryFile(dir=git.directory) as made:
         try:
-            compare_trees(git, diff.old, diff.new, diff.file, find_renames=find_renames)
-        except OverLimit:
-            _check_size(diff, limits)
+            parts = compare_trees(git, [(diff.old, diff.new) for diff in wanted], made, find_renames=find_renames)
+        except OverLimit as error:
+            if made.seek(0, os.SEEK_END) > most:
+                raise _too_large(limits) from error
             raise
-        _check_size(diff, limits)
-        _quote_names(git, diff)
-
-
-def _check_size(diff: _Diff, limits: Limits) -> None:
-    if diff.file.seek(0, os.SEEK_END) > limits.max_diff_bytes:
-        raise _too_large(limits)
+        for diff, (start, end) in zip(wanted, parts, strict=True):
+            if end - start > limits.max_diff_bytes:
+                raise _too_large(limits)
+            diff.file.seek(0)
+            diff.file.truncate()
+            made.seek(start)
+            for at in range(start, end, _CHUNK):
+                diff.file.write(made.read(min(_CHUNK, end - at)))
+            _quote_names(git, diff)
 
 
 def _quote_names(git: Git, diff: _Diff) -> None:

@@ -368,7 +368,7 @@ def test_result_and_cumulative_tell_one_session_from_all(host: Host, origin: Pat
 
 
 def test_a_line_with_the_ids_of_trees_stays_in_its_diff(host: Host, origin: Path) -> None:
-    """Git may write such a line before a diff."""
+    """Git writes such a line between the two diffs, and here the agent knows it."""
     trial = make_job(origin, attempt=3)
     workspace = prepare(trial, host)
     write(workspace.checkout, {"second": "2\n"})

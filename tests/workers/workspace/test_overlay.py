@@ -438,7 +438,7 @@ def test_a_session_starts_few_git_processes(
     as_agent(workspace, lambda folder: write(folder, {"src/a/two": "changed\n", "new": "x\n"}))
     finish(workspace, job)
     saved = log.read_text().splitlines()[len(prepared) :]
-    assert len(prepared) + len(saved) <= (7 if is_follow_up else 3), prepared + saved
+    assert len(prepared) + len(saved) <= (6 if is_follow_up else 3), prepared + saved
     workspace.dispose()
 
 

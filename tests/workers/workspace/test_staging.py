@@ -141,5 +141,5 @@ def test_a_session_takes_few_commands_however_much_there_is(
     count.unlink()
     finish(workspace, job)
     saved = count.read_text().splitlines()
-    assert len(saved) <= (5 if is_follow_up else 4), saved
+    assert len(saved) <= 4, saved
     assert stored_diffs(job)["result"].count(b"diff --git") == files
