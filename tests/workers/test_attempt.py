@@ -497,9 +497,10 @@ def test_more_steps_than_an_attempt_may_have_are_counted_and_left_out(engine: En
 
 
 def test_setup_and_agent_share_the_steps_of_an_attempt(engine: Engine) -> None:
-    lines = "for n in 1 2 3; do echo $n; sleep 0.6; done"
-    attempt = engine.run(lines, setup_command=lines, limits=dataclasses.replace(FEW, max_steps=4))
-    assert [step for step in attempt.steps if step.isdecimal()] == ["1", "2", "3", "1"]
+    script = "".join(f"""echo '{{"type":"step","title":"Step {n} of the agent"}}'\n""" for n in range(3))
+    limits = dataclasses.replace(FEW, max_steps=2)
+    attempt = engine.run(script, agent="scripted", setup_command="echo of the setup", limits=limits)
+    assert [step for step in attempt.steps if "of the" in step] == ["of the setup", "Step 0 of the agent"]
     assert attempt.steps[-1] == "2 steps were left out"
 
 
