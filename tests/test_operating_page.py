@@ -17,6 +17,7 @@ import sqlalchemy as sa
 import yaml
 
 from app import artifacts, db
+from app.cli.deployment.migrate import upgrade
 from app.config import settings
 from app.models.states import Scope
 from app.services.accounts import accounts
@@ -77,7 +78,7 @@ def test_a_backup_that_is_restored_elsewhere_can_be_followed_up(
     data, backup, restored = tmp_path / "in-use", tmp_path / "backup" / "today", tmp_path / "restored"
     origin = make_origin(tmp_path / "origin", {"a.txt": "a\n"})
     use(configure, data, used, tmp_path)
-    sh("agent-runners migrate")
+    upgrade(settings())
     with db.transaction():
         user, _ = accounts.create("Ada's team", "ada@example.org", "Ada")
         ada = Caller(user.account_id, user.id, uuid.uuid4(), Scope.ADMIN)
