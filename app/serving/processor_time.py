@@ -1,4 +1,4 @@
-"""Which accounts use a web process lately, and who of them uses more of its processor time than its part."""
+"""Which accounts use a web process lately, and how many threads each may have for the processor time that it used."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ WINDOW_SECONDS = 5.0
 PART = 0.25
 """The processor time that an account may use beside others without a further limit, in seconds a second."""
 BURST_SECONDS = 0.25
-"""What it may use at once beyond that."""
+"""What it may use at once beyond that. It has one thread from there on, and none beyond twice as much."""
 
 
 class ProcessorTime:
@@ -29,12 +29,15 @@ class ProcessorTime:
         self._used.pop(who, None)
         self._used[who] = used, now
 
-    def is_too_much(self, who: str) -> bool:
-        """Whether `who` uses more than its part, and other accounts are active."""
+    def threads(self, who: str, most: int) -> int:
+        """How many threads `who` may have: `most` if no other account is active, or while it uses no more than its part."""
         now = self._clock()
         while self._used and now - self._used[oldest := next(iter(self._used))][1] > WINDOW_SECONDS:
             del self._used[oldest]
-        return len(self._used) > 1 and self._in_bucket(who, now) > BURST_SECONDS
+        bursts = self._in_bucket(who, now) / BURST_SECONDS
+        if len(self._used) < 2 or bursts <= 1:
+            return most
+        return 1 if bursts <= 2 else 0
 
     def _in_bucket(self, who: str, now: float) -> float:
         used, then = self._used.get(who, (0.0, now))

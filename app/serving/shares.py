@@ -1,8 +1,7 @@
 """How many threads of a web process the requests of one account may occupy at once. The others of that account wait.
 
 Threads of one process take turns, so each request that computes makes all others slower. An account that uses much
-processor time therefore has one thread while others are active. That costs it little: one thread can use the processor as
-well as several.
+processor time therefore has one thread while others are active, and rests once it has used more than its part.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ class Shares:
             raise MustWait
 
     def _has_room(self, who: str) -> bool:
-        return self._taken[who] < (1 if self._processor_time.is_too_much(who) else self._most)
+        return self._taken[who] < self._processor_time.threads(who, self._most)
 
     def leave(self, who: str) -> None:
         with self._lock:

@@ -3,7 +3,7 @@
 One loop reads requests and sends answers, for all connections of the process. A thread is occupied only between: once
 all of a request is here, until its answer is written. So clients that are slow, or never continue, cost a connection each,
 and a connection that makes no progress is closed. Requests of one account occupy three quarters of the threads at most, and
-one thread if they use much processor time while other accounts are active.
+one thread, and a part of its time, if they use much processor time while other accounts are active.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ MOST_KEPT_BYTES = 1024 * 1024 * 1024
 # After how long a thread lets another one continue. A short request, which waits for the database a dozen times, would otherwise
 # wait 5 ms each time while long answers are made for somebody else.
 SWITCH_SECONDS = 0.0005
+# How long requests that wait rest before the loop looks at them again.
+REST_SECONDS = 0.02
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -215,6 +217,13 @@ class Worker(ThreadWorker):
 
     # Time passes, and space runs out.
 
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """One turn of the loop. Requests that wait are served as time passes, too, since their accounts may have room by then."""
+        waiting = self._shares.waiting()
+        super().wait_for_and_dispatch_events(min(timeout, REST_SECONDS) if waiting else timeout)
+        for who in waiting:
+            self._serve_waiting(who)
+
     def _give_up(self, conn: Connection) -> None:
         if conn.is_served:
             # Its thread waits for the client, and ends the request.
@@ -242,8 +251,6 @@ class Worker(ThreadWorker):
         if not force and now - self._looked_at < 0.5:
             return
         self._looked_at = now
-        for who in self._shares.waiting():
-            self._serve_waiting(who)
         for conn in list(self._watched):
             is_stopping = self._idle_until is not None and now > self._idle_until
             is_idle = not (conn.is_served or conn.sock.has_unsent or conn.intake.received)

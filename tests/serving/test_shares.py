@@ -94,7 +94,7 @@ def use(shares: Shares, who: str, seconds: float) -> None:
 
 def test_an_account_that_computes_much_has_one_thread_while_another_is_active(timed: Shares, clock: Clock) -> None:
     use(timed, "grace", 0.01)
-    use(timed, "ada", WINDOW_SECONDS)
+    use(timed, "ada", 2 * BURST_SECONDS)
     held = serve(timed, "first", "ada")
     with pytest.raises(MustWait):
         Share(timed).take("ada")
@@ -104,6 +104,15 @@ def test_an_account_that_computes_much_has_one_thread_while_another_is_active(ti
     assert timed.next("ada") is None
     held.leave(0.0)
     assert timed.next("ada") == "second"
+
+
+def test_one_that_computes_more_rests_until_it_is_within_its_part_again(timed: Shares, clock: Clock) -> None:
+    use(timed, "ada", 2 * BURST_SECONDS + PART)
+    for clock.now, waits in ((0.9, True), (1.1, False)):
+        use(timed, "grace", 0.01)
+        if waits:
+            serve(timed, "first", "ada")
+        assert timed.next("ada") == (None if waits else "first")
 
 
 def test_alone_it_has_its_share_however_much_it_computes(timed: Shares) -> None:
@@ -116,11 +125,10 @@ def test_its_requests_wait_no_longer_once_it_is_alone(timed: Shares, clock: Cloc
     use(timed, "grace", 0.01)
     use(timed, "ada", WINDOW_SECONDS)
     serve(timed, "first", "ada")
-    serve(timed, "second", "ada")
     clock.now = WINDOW_SECONDS + 1
-    use(timed, "ada", 1.0)
+    Share(timed).leave(0.0)
     assert timed.waiting() == ["ada"]
-    assert timed.next("ada") == "second"
+    assert timed.next("ada") == "first"
 
 
 def test_what_an_account_used_is_forgotten_as_time_passes(timed: Shares, clock: Clock) -> None:
