@@ -14,6 +14,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 _HEAD_BYTES = 65_536
 """How much of a line is read. Two names of 4,096 bytes each in octal escapes are shorter."""
+_MOST_INFLATED = 64 * 1024**2
+"""How many bytes of binary files are inflated. A diff of some megabytes can hold gigabytes, which take seconds. Of files
+beyond that, only git finds damage in the compressed content, when it applies the diff."""
 _FILE = b"diff --git "
 _IN_BASE64 = base64.b64encode(_FILE)[:-4]
 _METADATA = re.compile(
@@ -50,6 +53,7 @@ class _Check:
     def __init__(self, most_bytes: int, most_files: int) -> None:
         self._left = most_bytes
         self._files_left = most_files
+        self._inflated_left = _MOST_INFLATED
         self._line = bytearray()
         self._number = 0
         self._expect: Callable[[bytes], None] = self._file
@@ -183,7 +187,8 @@ class _Check:
         self._left -= self._missing
         if self._left < 0:
             raise self._damaged("the binary files are larger than this deployment allows")
-        self._inflate = zlib.decompressobj()
+        self._inflated_left -= self._missing
+        self._inflate = zlib.decompressobj() if self._inflated_left >= 0 else None
         self._has_content = True
         self._is_forward = self._expect == self._binary_forward
         self._expect = self._binary_data
@@ -200,14 +205,19 @@ class _Check:
 
     @property
     def _is_inflated(self) -> bool:
-        return self._inflate.eof and not self._missing
+        return self._inflate is None or (self._inflate.eof and not self._missing)
 
     def _inflated(self, line: bytes) -> int:
-        """The number of bytes that a line of a binary file inflates to. A line has at most 52 bytes, which bounds it."""
+        """The number of bytes that a line of a binary file inflates to, 0 if it is not inflated. A line has at most 52 bytes,
+        which bounds it."""
         length = _LETTERS.find(line[:1]) + 1
         try:
             data = base64.b85decode(line[1:])
-            if len(line) % 5 != 1 or not 0 < length <= len(data) < length + 4 or self._inflate.eof:
+            if len(line) % 5 != 1 or not 0 < length <= len(data) < length + 4:
+                raise ValueError
+            if self._inflate is None:
+                return 0
+            if self._inflate.eof:
                 raise ValueError
             return len(self._inflate.decompress(data[:length]))
         except (ValueError, zlib.error):

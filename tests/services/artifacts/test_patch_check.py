@@ -148,6 +148,19 @@ def test_a_damaged_diff_is_refused_with_the_line(damaged: bytes, said: str) -> N
         checked(damaged)
 
 
+def test_binary_files_are_inflated_up_to_a_limit() -> None:
+    """Beyond it, git finds out when the diff is applied. What can be read without inflating is checked all the same."""
+    most = b"literal %d" % (64 * 1024**2)
+    not_zlib = BINARY.replace(b"LcmZQ", b"LQQQQ")
+    for diff in (not_zlib, not_zlib.replace(b"literal 4", most), BINARY + not_zlib):
+        with pytest.raises(DamagedDiff, match="damaged"):
+            checked(diff)
+    beyond = BINARY + not_zlib.replace(b"literal 4", most)
+    assert checked(beyond) == beyond
+    with pytest.raises(DamagedDiff, match="damaged"):
+        checked(beyond.replace(b"LQQQQ", b"LQQQ,"))
+
+
 def test_a_diff_with_more_files_than_allowed_is_refused() -> None:
     assert checked(TEXT * 3, files=3) == TEXT * 3
     with pytest.raises(DamagedDiff, match="line 19: the diff has more files"):
