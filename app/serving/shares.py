@@ -37,11 +37,11 @@ class Shares:
         self._announced = Counter[str]()
         self._waiting: dict[str, deque[Any]] = {}
 
-    def take(self, who: str, *, has_waited: bool) -> None:
+    def take(self, who: str) -> None:
         """Raises `MustWait` while `who` has its share, or others of it wait already; `TooMany` if too many do."""
         with self._lock:
             self._processor_time.note(who)
-            if self._has_room(who) and (has_waited or not self._announced[who]):
+            if self._has_room(who) and not self._announced[who]:
                 self._taken[who] += 1
                 return
             if self._announced[who] >= MOST_WAITING:
@@ -61,19 +61,21 @@ class Shares:
             _subtract(self._taken, who)
 
     def spend(self, who: str, seconds: float) -> None:
-        """Note the processor time of a request, whether it was served or must wait."""
+        """Note the processor time of a request that was served."""
         with self._lock:
             self._processor_time.note(who, seconds)
 
-    def wait(self, who: str, connection: Any, *, first: bool) -> None:
+    def wait(self, who: str, connection: Any) -> None:
         """Keep the connection of a request that must wait."""
-        waiting = self._waiting.setdefault(who, deque())
-        (waiting.appendleft if first else waiting.append)(connection)
+        self._waiting.setdefault(who, deque()).append(connection)
 
     def next(self, who: str) -> Any | None:
-        """The connection that is to be served next, if one waits and there is room for it."""
+        """The connection that is to be served next, if one waits and there is room for it. Its request has its share now."""
         with self._lock:
-            return self._pop(who, last=False) if self._has_room(who) else None
+            connection = self._pop(who, last=False) if self._has_room(who) else None
+            if connection is not None:
+                self._taken[who] += 1
+            return connection
 
     def waiting(self) -> list[str]:
         """The accounts with requests that wait. There may be room for them by now, because others are active no more."""
@@ -109,22 +111,28 @@ class Share:
         self._shares = shares
         self.who: str | None = None
         """Whose request it is, once that is known."""
-        self.has_waited = False
         self._is_taken = False
 
     def take(self, who: str) -> None:
         """Raises as `Shares.take` does."""
         if not self._is_taken:
             self.who = who
-            self._shares.take(who, has_waited=self.has_waited)
+            self._shares.take(who)
             self._is_taken = True
 
+    def resume(self) -> None:
+        """The request has waited, and `Shares.next` has given it its share."""
+        self._is_taken = True
+
     def leave(self, seconds: float) -> None:
-        """The thread is done with the request, for which it has used so much processor time."""
-        if self.who is not None:
-            self._shares.spend(self.who, seconds)
+        """The thread is done with the request, for which it has used so much processor time.
+
+        To have a request wait, or to refuse it, costs a little as well. That is not counted, so that an account whose clients
+        try again and again is served all the same.
+        """
         if self._is_taken and self.who is not None:
             self._is_taken = False
+            self._shares.spend(self.who, seconds)
             self._shares.leave(self.who)
 
 

@@ -124,7 +124,8 @@ class Worker(ThreadWorker):
     def _serve_waiting(self, who: str) -> None:
         """Serve the request that has waited longest for its account's share of the threads, if there is room."""
         if (conn := self._shares.next(who)) is not None:
-            conn.initialized, conn.sock.share.has_waited = False, True
+            conn.initialized = False
+            conn.sock.share.resume()
             self.enqueue_req(conn)
 
     # A thread serves it.
@@ -147,8 +148,10 @@ class Worker(ThreadWorker):
     def finish_request(self, conn: Connection, fs: Future[bool]) -> None:
         share = conn.sock.share
         assert share is not None
+        # One that was resumed has its share before it comes to `handle_request`.
+        share.leave(0.0)
         if share.who is not None and not fs.cancelled() and isinstance(fs.exception(), MustWait):
-            self._shares.wait(share.who, conn, first=share.has_waited)
+            self._shares.wait(share.who, conn)
         else:
             self._end_request(conn, fs)
         if share.who is not None:

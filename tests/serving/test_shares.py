@@ -20,7 +20,7 @@ def serve(shares: Shares, connection: object, who: str, share: Share | None = No
     try:
         share.take(who)
     except MustWait:
-        shares.wait(who, connection, first=share.has_waited)
+        shares.wait(who, connection)
     return share
 
 
@@ -31,7 +31,7 @@ def test_an_account_that_has_its_share_waits_and_another_does_not(shares: Shares
     assert shares.next("ada") is None
     Share(shares).take("grace")
     held[0].leave(0.0)
-    assert (shares.next("ada"), shares.next("grace")) == ("third", None)
+    assert (shares.next("ada"), shares.next("ada"), shares.next("grace")) == ("third", None, None)
     held[1].leave(0.0)
     assert (shares.next("ada"), shares.next("ada")) == ("fourth", None)
 
@@ -42,10 +42,10 @@ def test_nobody_overtakes_those_that_wait(shares: Shares) -> None:
     held[0].leave(0.0)
     serve(shares, "fourth", "ada")
     assert shares.next("ada") == "third"
-    waiting.has_waited = True
-    held.append(serve(shares, "third", "ada", waiting))
+    waiting.resume()
+    serve(shares, "third", "ada", waiting)
     assert shares.next("ada") is None
-    held[1].leave(0.0)
+    waiting.leave(0.0)
     assert shares.next("ada") == "fourth"
 
 
@@ -100,7 +100,7 @@ def test_an_account_that_computes_much_has_one_thread_while_another_is_active(ti
         Share(timed).take("ada")
     for _ in range(2):
         Share(timed).take("grace")
-    timed.wait("ada", "second", first=False)
+    timed.wait("ada", "second")
     assert timed.next("ada") is None
     held.leave(0.0)
     assert timed.next("ada") == "second"
@@ -113,6 +113,29 @@ def test_one_that_computes_more_rests_until_it_is_within_its_part_again(timed: S
         if waits:
             serve(timed, "first", "ada")
         assert timed.next("ada") == (None if waits else "first")
+
+
+def test_an_account_that_tries_again_and_again_is_served_in_its_part(timed: Shares, clock: Clock) -> None:
+    """To refuse its requests costs as well. If that counted, they would all wait for ever."""
+    served = 0
+    for number in range(600):
+        clock.now = number / 10
+        use(timed, "grace", 0.001)
+        for _ in range(30):
+            share = Share(timed)
+            try:
+                share.take("ada")
+                served += 1
+            except MustWait:
+                timed.wait("ada", share)
+            except TooMany:
+                pass
+            share.leave(0.02)
+        while (share := timed.next("ada")) is not None:
+            share.resume()
+            served += 1
+            share.leave(0.02)
+    assert served * 0.02 == pytest.approx(60 * PART, rel=0.2)
 
 
 def test_alone_it_has_its_share_however_much_it_computes(timed: Shares) -> None:
@@ -140,8 +163,10 @@ def test_what_an_account_used_is_forgotten_as_time_passes(timed: Shares, clock: 
         if waits:
             with pytest.raises(MustWait):
                 second.take("ada")
-            timed.wait("ada", "second", first=False)
+            timed.wait("ada", "second")
             first.leave(0.0)
             assert timed.next("ada") == "second"
+            second.resume()
+            second.leave(0.0)
         else:
             second.take("ada")
