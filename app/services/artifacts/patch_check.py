@@ -84,7 +84,8 @@ class _Check:
         if self._line:
             self._next()
             missing = b"\n"
-        if self._expect == self._binary_data and self._is_inflated:
+        # Only of what is inflated is the end known.
+        if self._expect == self._binary_data and self._inflate is not None and self._is_inflated:
             self._binary_data(b"")
             missing += b"\n"
         if self._expect in (self._headers, self._after_hunk, self._binary_reverse):

@@ -159,6 +159,9 @@ def test_binary_files_are_inflated_up_to_a_limit() -> None:
     assert checked(beyond) == beyond
     with pytest.raises(DamagedDiff, match="damaged"):
         checked(beyond.replace(b"LQQQQ", b"LQQQ,"))
+    # What is not inflated may have been cut anywhere.
+    with pytest.raises(DamagedDiff, match="ends in the middle"):
+        checked(beyond[:-1])
 
 
 def test_a_diff_with_more_files_than_allowed_is_refused() -> None:
