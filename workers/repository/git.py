@@ -14,7 +14,6 @@ import re
 import select
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
@@ -121,19 +120,22 @@ class Git:
     def write(self, *arguments: str, file: IO[bytes], stdin: IO[bytes] | None = None) -> None:
         """Write the standard output of one command to `file`, an open file on disk, from its place on.
 
-        Git is ended when the file has more than a file may have by `limits` (Linux only). Raises what `stream` does.
+        Git is ended when the file has more than a file may have by `limits`. Raises what `stream` does.
         """
         with GitGroup(self.limits) as group, self.started(arguments, stdin, stdout=file) as popen:
-            for _ in self._output(arguments[0], popen, group, self.limits.seconds):
+            for _ in self._output(arguments[0], popen, group, self.limits.seconds, file):
                 pass
-        # The process may have ended before it was limited.
-        if file.seek(0, os.SEEK_END) > self.limits.resources["RLIMIT_FSIZE"]:
-            raise OverLimit(self.stage, f"{self.limits.disk_bytes:,} bytes")
+        file.seek(0, os.SEEK_END)
 
     def _output(
-        self, verb: str, popen: subprocess.Popen[bytes] | Supervised, group: GitGroup, seconds: float
+        self,
+        verb: str,
+        popen: subprocess.Popen[bytes] | Supervised,
+        group: GitGroup,
+        seconds: float,
+        file: IO[bytes] | None = None,
     ) -> Iterator[bytes]:
-        """The standard output of a command that was just started, if it is a pipe. Raises what `stream` does."""
+        """The standard output of a command that was just started, unless it is `file`. Raises what `stream` does."""
         end = time.monotonic() + seconds
         deadline = end if self.deadline is None else min(end, self.deadline)
         errors = bytearray()
@@ -141,6 +143,7 @@ class Git:
         for data, is_error in read_output(popen):
             self.check_time(deadline)
             group.watch(popen.pid)
+            self._check_size(file)
             if is_error:
                 errors += data
                 del errors[:-_KEPT_ERRORS]
@@ -150,8 +153,14 @@ class Git:
                     raise OverLimit(self.stage, f"{self.limits.output_bytes:,} bytes of output")
                 yield data
         status = popen.wait()
+        self._check_size(file)
         if status:
             self.raise_failure(verb, status, bytes(errors), group)
+
+    def _check_size(self, file: IO[bytes] | None) -> None:
+        """The kernel ends git at this size on Linux, once the process is limited."""
+        if file is not None and os.fstat(file.fileno()).st_size > self.limits.resources["RLIMIT_FSIZE"]:
+            raise OverLimit(self.stage, f"{self.limits.disk_bytes:,} bytes")
 
     def raise_failure(self, verb: str, status: int, errors: bytes, group: GitGroup) -> NoReturn:
         """Raise the error of a command that ended with `status` and this standard error, see `stream`."""
@@ -261,19 +270,22 @@ def _kill(popen: subprocess.Popen[bytes]) -> None:
         if pipe is not None:
             pipe.close()
     if is_running:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            _wait(popen, _GRACE_SECONDS)
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(popen.pid, signal.SIGKILL)
-        popen.wait()
+        try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                _wait(popen, _GRACE_SECONDS)
+        finally:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(popen.pid, signal.SIGKILL)
+            popen.wait()
 
 
 def _wait(popen: subprocess.Popen[bytes], seconds: float) -> None:
     """Do as `Popen.wait`, which looks again and again, and so takes a millisecond more. Most commands end at once."""
-    if sys.platform == "linux":
-        with FileIO(os.pidfd_open(popen.pid)) as process:
+    end = time.monotonic() + seconds
+    # Linux only. Some builds of Python lack it, and some sandboxes refuse it.
+    if hasattr(os, "pidfd_open"):
+        with contextlib.suppress(OSError), FileIO(os.pidfd_open(popen.pid)) as process:
             poll = select.poll()
             poll.register(process, select.POLLIN)
             poll.poll(seconds * 1000)
-        seconds = 0
-    popen.wait(seconds)
+    popen.wait(max(end - time.monotonic(), 0))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +31,21 @@ def test_output_is_written_from_the_place_of_the_file_on(git: Git, tmp_path: Pat
         assert file.tell() == 8
         file.seek(0)
         assert file.read() == b"before y"
+
+
+@pytest.mark.parametrize("has_it", [True, False])
+def test_git_ends_on_systems_without_pidfd_open_too(git: Git, monkeypatch: pytest.MonkeyPatch, has_it: bool) -> None:
+    """Some builds of Python lack it, and some sandboxes refuse it."""
+
+    def refuse(pid: int, flags: int = 0) -> int:
+        raise PermissionError
+
+    monkeypatch.delattr(os, "pidfd_open", raising=False)
+    if has_it:
+        monkeypatch.setattr(os, "pidfd_open", refuse, raising=False)
+    with git.started(("cat-file", "--batch"), subprocess.PIPE) as popen:
+        assert popen.poll() is None
+    assert popen.returncode == -signal.SIGTERM
 
 
 def test_a_failure_says_why(git: Git, tmp_path: Path) -> None:
