@@ -21,11 +21,12 @@ _PACKET_BYTES = 4096
 # the shell's messages show it. The shell of these lines says nothing itself, such as that a signal ended the script. Python
 # takes several times as long to start, so only a failure waits for it.
 _FOLLOW = """exec 7>&2 8<"$0" 9<&0 </dev/null 2>/dev/null
-if [ $2 -gt 0 ]; then head -c $2 <&9 >"$0.input" 2>&7 || exit; exec <"$0.input"; fi
-ln -sf /proc/self/fd/9 "$0"
+if [ $2 -gt 0 ]; then PATH=$PATH:/usr/bin:/bin head -c $2 <&9 >"$0.input" 2>&7 || exit; exec <"$0.input"; fi
+PATH=$PATH:/usr/bin:/bin ln -sf /proc/self/fd/9 "$0"
 (exec "$1" -e "$0" 2>&7 7>&- 8<&-)
 status=$?
-[ $status = 0 ] || exec "$3" -I -S -c "$4" $status 2>&7
+[ $status = 0 ] || "$3" -I -S -c "$4" $status "$1" 2>&7
+exit $status
 """
 _TEXT, _UNREAD = 8, 9
 # How many lines up to search for the start of a command such as `if`.
@@ -57,8 +58,8 @@ def _packets(lines: list[bytes]) -> list[bytes]:
     return [line[start : start + _PACKET_BYTES] for line in lines for start in range(0, len(line), _PACKET_BYTES)]
 
 
-def main(status: int) -> int:
-    """Report where the script failed, as far as it was read from the pipe. Returns its exit status."""
+def main(status: int, shell: str) -> None:
+    """Report where the script failed with this exit status, as far as it was read from the pipe."""
     with open(_TEXT, "rb") as file:
         lines = file.read().splitlines(keepends=True)
     unread = 0
@@ -66,14 +67,13 @@ def main(status: int) -> int:
         unread += 1
     if unread < (count := len(_packets(lines))):
         numbers = [number for number, line in enumerate(lines, 1) for _ in _packets([line])]
-        first, last = _command_at(lines, numbers[count - unread - 1])
+        first, last = _command_at(lines, numbers[count - unread - 1], shell)
         where = f"line {last}" if first == last else f"lines {first} to {last}"
         text = lines[first - 1].decode(errors="replace").strip()
         print(f"[exit status {status} at {where} of the script: {text}]", file=sys.stderr, flush=True)
-    return status
 
 
-def _command_at(lines: list[bytes], last: int) -> tuple[int, int]:
+def _command_at(lines: list[bytes], last: int, shell: str) -> tuple[int, int]:
     """The first and last line of the command that ends at `last`: the fewest lines that are a complete command."""
     import subprocess
 
@@ -82,7 +82,7 @@ def _command_at(lines: list[bytes], last: int) -> tuple[int, int]:
         continues = first > 1 and lines[first - 2].endswith(b"\\\n")
         text = b"".join(lines[first - 1 : last])
         if text.strip() and not continues:
-            check = subprocess.run(["sh", "-n"], input=text, stderr=subprocess.DEVNULL, check=False)
+            check = subprocess.run([shell, "-n"], input=text, stderr=subprocess.DEVNULL, check=False)
             if check.returncode == 0:
                 return first, last
     return last, last
@@ -100,4 +100,5 @@ def _here_document_at(lines: list[bytes], last: int) -> int | None:
 
 if __name__ == "__main__":
     # Nothing is left to clean up, which takes Python some milliseconds.
-    os._exit(main(int(sys.argv[1])))
+    main(int(sys.argv[1]), sys.argv[2])
+    os._exit(0)

@@ -132,12 +132,13 @@ def _as_file(content: bytes) -> IO[bytes]:
 
 def _as_pipe(packets: Sequence[bytes]) -> IO[bytes]:
     """The reading end of a pipe. Another thread fills it, because it may hold fewer packets; it ends when no one reads."""
-    reading, writing = os.pipe2(os.O_DIRECT | os.O_CLOEXEC)
+    ends = os.pipe2(os.O_DIRECT | os.O_CLOEXEC)
+    reading, writing = FileIO(ends[0]), FileIO(ends[1], "w")
     threading.Thread(target=_fill, args=(writing, packets), name="stdin", daemon=True).start()
-    return FileIO(reading)
+    return reading
 
 
-def _fill(writing: int, packets: Sequence[bytes]) -> None:
-    with FileIO(writing, "w") as pipe, contextlib.suppress(BrokenPipeError):
+def _fill(pipe: FileIO, packets: Sequence[bytes]) -> None:
+    with pipe, contextlib.suppress(BrokenPipeError):
         for packet in packets:
             pipe.write(packet)

@@ -22,12 +22,15 @@ tells_lines = pytest.mark.skipif(
 )
 
 
-def run(folder: Path, text: str, given: bytes = b"", shell: str = "/bin/sh") -> tuple[int, list[str], list[str]]:
+def run(
+    folder: Path, text: str, given: bytes = b"", shell: str = "/bin/sh", search: str | None = None
+) -> tuple[int, list[str], list[str]]:
     """The exit status of a script, and what it wrote to standard output and to standard error."""
     path = folder / "script.sh"
     path.unlink(missing_ok=True)
     path.write_text(text)
-    launch = Launch(script.command(str(path), given, shell), {"PATH": os.environ["PATH"]}, str(folder))
+    environment = {"PATH": search or os.environ["PATH"]}
+    launch = Launch(script.command(str(path), given, shell), environment, str(folder))
     budget, stdin = Budget(Limits(max_duration_seconds=300)), script.stdin(text.encode(), given, shell)
     with running(launch, lifeline=Lifeline(300), budget=budget, stage="agent", stdin=stdin) as process:
         lines = [line for line in process.lines() if line]
@@ -89,6 +92,14 @@ def test_a_script_keeps_its_name_and_its_standard_input(tmp_path: Path) -> None:
 def test_a_script_with_standard_input_names_the_line_as_well(tmp_path: Path) -> None:
     said = "[exit status 1 at line 2 of the script: grep -q nothing]"
     assert run(tmp_path, "read x\ngrep -q nothing\necho no\n", b"words\n" * 2000) == (1, [], [said])
+
+
+@tells_lines
+def test_a_path_without_the_system_programs_changes_no_report(tmp_path: Path) -> None:
+    said = "[exit status 127 at line 2 of the script: grep words]"
+    for given in (b"", b"words\n"):
+        status, _, err = run(tmp_path, "echo one\ngrep words\necho no\n", given, search="/nonexistent")
+        assert (status, err[-1]) == (127, said)
 
 
 def test_a_shell_that_cannot_be_followed_runs_the_script_all_the_same(tmp_path: Path) -> None:
