@@ -20,8 +20,10 @@ class OneTaskWorker(Worker):
     def _ensure_messages_consumed(self, completed: int) -> bool:
         """Wait until the pool has read the result. It takes a moment, and billiard looks each tenth of a second: then the
         process would be replaced while the next session starts its agent."""
+        # Without the lock of the number: a process that is killed with it would hold it for ever.
+        ready = self.on_ready_counter.get_obj()
         for _ in range(_LOOKS):
-            if self.on_ready_counter.value >= completed:
+            if ready.value >= completed:
                 break
             time.sleep(_LOOK_SECONDS)
         return bool(super()._ensure_messages_consumed(completed))

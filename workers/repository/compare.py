@@ -45,6 +45,9 @@ def compare_trees(
         # Git repeats each line of its input before the diff. A line of a diff is never the same: none begins with an id.
         starts = [0]
         for line in lines[1:]:
-            starts.append(output.find(b"\n" + line, starts[-1]) + 1)
+            before = output.find(b"\n" + line, starts[-1])
+            if before < 0:
+                raise ValueError("git did not write a diff for each pair of trees")
+            starts.append(before + 1)
         ends = [*starts[1:], len(output)]
     return [(start + len(line), end) for start, line, end in zip(starts, lines, ends, strict=True)]

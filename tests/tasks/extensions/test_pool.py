@@ -13,9 +13,10 @@ from typing import Any
 import psutil
 import pytest
 import redis
+from celery.concurrency.asynpool import AsynPool
 
 from app.queue import SESSIONS
-from tasks.extensions.session_pool import SessionPool
+from tasks.extensions.session_pool import OneTaskPool, OneTaskWorker, SessionPool
 from tests.deployment import Deployment, seconds_to_sleep, wait_for
 from tests.faults.agents import at_work
 from tests.ports import free_port
@@ -39,6 +40,14 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
         yield deployment
     finally:
         deployment.stop_all()
+
+
+def test_the_methods_that_the_pool_replaces_exist_in_celery() -> None:
+    """Under another name they would never be called."""
+    pool, process = OneTaskPool.__mro__, OneTaskWorker.__mro__
+    for name in ("process_flush_queues", "on_job_ready", "on_job_process_lost"):
+        assert any(name in vars(each) for each in pool[pool.index(AsynPool) :])
+    assert any("_ensure_messages_consumed" in vars(each) for each in process[1:])
 
 
 @contextlib.contextmanager

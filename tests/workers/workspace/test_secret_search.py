@@ -48,7 +48,7 @@ class Reading(Secrets):
             if b"password" in chunk:
                 self.pieces += 1
                 self.has_begun.set()
-                self.goes_on.wait()
+                self.goes_on.wait(300)
         return False
 
 
@@ -81,7 +81,7 @@ def test_no_time_left_is_no_answer(objects: Objects, change: Change) -> None:
 def test_a_search_ends_when_the_other_work_fails(objects: Objects, change: Change) -> None:
     secrets = Reading()
     with pytest.raises(ZeroDivisionError), searching(objects, [change] * MANY, secrets):
-        secrets.has_begun.wait()
+        assert secrets.has_begun.wait(300)
         # The search goes on when its context has ended. If it does so before, it still has much to read until then.
         threading.Timer(0.1, secrets.goes_on.set).start()
         raise ZeroDivisionError
