@@ -31,19 +31,16 @@ class ShellAgent(Agent):
         return script.command(f"{place.home}/{SCRIPT}", self.given)
 
     def files(self, place: Place) -> Mapping[str, bytes]:
-        return {SCRIPT: self._script}
+        return {SCRIPT: self.job.prompt.encode(errors="replace")}
 
     def stdin(self, place: Place, attachments: Sequence[str]) -> bytes | list[bytes]:
-        return script.stdin(self._script, self.given)
+        # An agent that is based on this one may have another script.
+        return script.stdin(self.files(place)[SCRIPT], self.given)
 
     @property
     def given(self) -> bytes:
         """What the script finds on its standard input."""
         return b""
-
-    @property
-    def _script(self) -> bytes:
-        return self.job.prompt.encode(errors="replace")
 
     def parse(self, line: Line) -> Iterable[Event]:
         return self.output.feed(line.text)
