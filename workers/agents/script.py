@@ -14,15 +14,16 @@ import sys
 STOPS = "It runs with `sh -e`, so the first command that fails ends it."
 
 _SHELL = "/bin/sh"
-# Other shells, such as bash, read one character at a time from a pipe, and would lose the rest of each packet.
+# Other shells, such as bash, read one character at a time from a pipe, and would lose the rest of each packet. That of
+# busybox reads 1,023 bytes at once.
 _READ_WHOLE_LINES = ("dash", "busybox", "ash")
-_PACKET_BYTES = 4096
+_PACKET_BYTES = 1023
 # The pipe is the standard input, and the input of the script comes first in it. The script keeps its path, because `$0` and
 # the shell's messages show it. The shell of these lines says nothing itself, such as that a signal ended the script. Python
 # takes several times as long to start, so only a failure waits for it.
 _FOLLOW = """exec 7>&2 8<"$0" 9<&0 </dev/null 2>/dev/null
-if [ $2 -gt 0 ]; then PATH=$PATH:/usr/bin:/bin head -c $2 <&9 >"$0.input" 2>&7 || exit; exec <"$0.input"; fi
-PATH=$PATH:/usr/bin:/bin ln -sf /proc/self/fd/9 "$0"
+if [ $2 -gt 0 ]; then PATH=${PATH:+$PATH:}/usr/bin:/bin head -c $2 <&9 >"$0.input" 2>&7 || exit; exec <"$0.input"; fi
+PATH=${PATH:+$PATH:}/usr/bin:/bin ln -sf /proc/self/fd/9 "$0"
 (exec "$1" -e "$0" 2>&7 7>&- 8<&-)
 status=$?
 [ $status = 0 ] || "$3" -I -S -c "$4" $status "$1" 2>&7

@@ -26,16 +26,18 @@ class ShellAgent(Agent):
     def __init__(self, job: Job) -> None:
         super().__init__(job)
         self.output = PlainOutput(job.secrets)
+        self._reads_script = False
 
     def command(self, place: Place) -> Sequence[str]:
+        self._reads_script = True
         return script.command(f"{place.home}/{SCRIPT}", self.given)
 
     def files(self, place: Place) -> Mapping[str, bytes]:
         return {SCRIPT: self.job.prompt.encode(errors="replace")}
 
     def stdin(self, place: Place, attachments: Sequence[str]) -> bytes | list[bytes]:
-        # An agent that is based on this one may have another script.
-        return script.stdin(self.files(place)[SCRIPT], self.given)
+        # An agent that is based on this one may run another script, or a command of its own.
+        return script.stdin(self.files(place)[SCRIPT], self.given) if self._reads_script else self.given
 
     @property
     def given(self) -> bytes:

@@ -264,7 +264,8 @@ def _kill(popen: subprocess.Popen[bytes]) -> None:
     """
     is_running = popen.returncode is None
     if is_running:
-        with contextlib.suppress(ProcessLookupError):
+        # macOS refuses to signal a group that has ended.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(popen.pid, signal.SIGTERM)
     for pipe in (popen.stdin, popen.stdout, popen.stderr):
         if pipe is not None:

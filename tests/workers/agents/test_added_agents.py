@@ -21,12 +21,22 @@ class GreetingAgent(ScriptedAgent):
     def files(self, place):
         return {path: b"echo hello > greeting.txt\\n" for path in super().files(place)}
 
+class OtherShell(ScriptedAgent):
+    name = "other-shell"
+
+    def command(self, place):
+        return ["sh", "-c", "cat > heard.txt"]
+
+    def files(self, place):
+        return {}
+
 class Nothing:
     pass
 """
 ENTRIES = """[agent_runners.agents]
 greeting = added_by_a_test:GreetingAgent
 other-name = added_by_a_test:GreetingAgent
+other-shell = added_by_a_test:OtherShell
 nothing = added_by_a_test:Nothing
 gone = no_such_module_of_a_test:Agent
 """
@@ -55,8 +65,15 @@ def test_an_agent_of_another_package_runs(tmp_path: Path) -> None:
         assert "+hello" in engine.diff
 
 
+def test_one_with_a_command_of_its_own_gets_no_script_on_its_standard_input(tmp_path: Path) -> None:
+    with engine_in(tmp_path, USUAL_SANDBOX) as engine:
+        attempt = engine.run("anything", agent="other-shell")
+        assert attempt.outcome.failure is None
+        assert "heard.txt" in engine.diff and "anything" not in engine.diff
+
+
 def test_one_that_cannot_be_used_is_named_and_stops_no_other() -> None:
-    assert set(added_agents()[0]) == {"greeting"}
+    assert set(added_agents()[0]) == {"greeting", "other-shell"}
     for name, reason in (("gone", "no_such_module"), ("nothing", "subclass"), ("other-name", "entry point")):
         assert reason in str(find_missing(name)) and "added-by-a-test" in str(find_missing(name))
         with pytest.raises(EngineError, match="cannot be used") as failure:

@@ -102,6 +102,13 @@ def test_a_path_without_the_system_programs_changes_no_report(tmp_path: Path) ->
         assert (status, err[-1]) == (127, said)
 
 
+def test_long_lines_arrive_whole(tmp_path: Path) -> None:
+    """Not every shell reads 4,096 bytes at once, and of a packet only what is read at once arrives."""
+    words = [str(number) * 1500 for number in range(1, 6)]
+    text = "".join(f"echo {word}\n" for word in words)
+    assert run(tmp_path, text + "cat\n", b"x" * 2000 + b"\n") == (0, [*words, "x" * 2000], [])
+
+
 def test_a_shell_that_cannot_be_followed_runs_the_script_all_the_same(tmp_path: Path) -> None:
     shell = shutil.which("bash") or pytest.skip("NOT TESTED: there is no bash; install it")
     assert run(tmp_path, "echo one\nfalse\necho two\n", shell=shell) == (1, ["one"], [])
