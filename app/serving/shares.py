@@ -33,6 +33,7 @@ class Shares:
         self._most = most
         self._processor_time = processor_time or ProcessorTime()
         self._lock = threading.Lock()
+        self._rests_end = False
         self._taken = Counter[str]()
         self._announced = Counter[str]()
         self._waiting: dict[str, deque[Any]] = {}
@@ -54,7 +55,13 @@ class Shares:
             raise MustWait
 
     def _has_room(self, who: str) -> bool:
-        return self._taken[who] < self._processor_time.threads(who, self._most)
+        most = self._most if self._rests_end else self._processor_time.threads(who, self._most)
+        return self._taken[who] < most
+
+    def end_rests(self) -> None:
+        """From now on, processor time does not count: the process ends soon, and what waits is to be served before."""
+        with self._lock:
+            self._rests_end = True
 
     def leave(self, who: str) -> None:
         with self._lock:

@@ -268,6 +268,7 @@ class Worker(ThreadWorker):
     def _cap_keepalive(self, deadline: float) -> None:
         """Called when the worker begins to stop: until then, a request that is already under way is answered."""
         self._idle_until = deadline
+        self._shares.end_rests()
 
 
 def _address(conn: Connection) -> Any:

@@ -138,6 +138,16 @@ def test_an_account_that_tries_again_and_again_is_served_in_its_part(timed: Shar
     assert served * 0.02 == pytest.approx(60 * PART, rel=0.2)
 
 
+def test_no_request_waits_for_its_part_when_the_process_ends(timed: Shares) -> None:
+    use(timed, "grace", 0.01)
+    use(timed, "ada", WINDOW_SECONDS)
+    for name in ("first", "second", "third"):
+        serve(timed, name, "ada")
+    assert timed.next("ada") is None
+    timed.end_rests()
+    assert [timed.next("ada") for _ in range(3)] == ["first", "second", None], "two threads are its share"
+
+
 def test_alone_it_has_its_share_however_much_it_computes(timed: Shares) -> None:
     use(timed, "ada", WINDOW_SECONDS)
     for _ in range(2):
