@@ -85,7 +85,7 @@ class _Check:
             self._next()
             missing = b"\n"
         # Only of what is inflated is the end known.
-        if self._expect == self._binary_data and self._inflate is not None and self._is_inflated:
+        if self._expect == self._binary_data and self._inflate is not None and self._may_end:
             self._binary_data(b"")
             missing += b"\n"
         if self._expect in (self._headers, self._after_hunk, self._binary_reverse):
@@ -197,7 +197,7 @@ class _Check:
     def _binary_data(self, line: bytes) -> None:
         if line:
             self._missing -= self._inflated(line)
-        elif not self._is_inflated:
+        elif not self._may_end:
             raise self._damaged("the content of a binary file is not complete")
         else:
             self._expect = self._binary_reverse if self._is_forward else self._after_hunk
@@ -205,7 +205,8 @@ class _Check:
             raise self._damaged("the content of a binary file is longer than its length says")
 
     @property
-    def _is_inflated(self) -> bool:
+    def _may_end(self) -> bool:
+        """Whether the binary file may be complete, as far as is known."""
         return self._inflate is None or (self._inflate.eof and not self._missing)
 
     def _inflated(self, line: bytes) -> int:
