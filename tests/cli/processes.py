@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -28,6 +29,12 @@ def environment(folder: Path, **settings: str) -> dict[str, str]:
 def run(folder: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
     return run_program([*arguments], environment(folder, **settings))
+
+
+def finding(folder: Path, part: str, **settings: str) -> dict[str, str]:
+    """What `doctor` says of a part."""
+    lines = run(folder, "doctor", "--json", **settings).stdout.splitlines()
+    return next(each for each in map(json.loads, lines) if each["part"] == part)
 
 
 def wait_for(what: str, probe: Callable[[], object], seconds: float = 300.0) -> None:

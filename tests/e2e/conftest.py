@@ -1,4 +1,4 @@
-"""Two deployments, shared by the tests of this folder: SQLite and local files, Postgres and S3."""
+"""Two deployments, shared by most tests of this folder: SQLite and local files, Postgres and S3."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests import patiently
+from tests.cli.conftest import folder
 from tests.demo.forge import DemoForge, demo_forge
 from tests.deployment import Deployment, deployed, wait_for
 from tests.matrix import usual
@@ -16,6 +17,7 @@ from tests.ports import free_port
 from tests.postgres import postgres_database
 from tests.s3 import s3_server
 
+__all__ = ["folder"]
 _KINDS = ("sqlite", "postgres-s3")
 OBLIGING = "obliging"
 """An agent that reads its prompt and needs no model."""
@@ -28,15 +30,15 @@ DATABASES = usual([pytest.param(name, marks=pytest.mark.xdist_group(f"e2e-{name}
 
 @pytest.fixture(scope="session", params=DATABASES)
 def deployment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    folder = tmp_path_factory.mktemp("deployment")
+    path = tmp_path_factory.mktemp("deployment")
     if request.param == "sqlite":
-        with deployed(folder, "", free_port(), forked=True, **AGENTS) as running:
+        with deployed(path, "", free_port(), forked=True, **AGENTS) as running:
             yield running
     else:
         with (
             postgres_database() as url,
-            s3_server(folder / "s3") as s3,
-            deployed(folder, url, free_port(), s3.credentials, forked=True, **AGENTS, **s3.settings) as running,
+            s3_server(path / "s3") as s3,
+            deployed(path, url, free_port(), s3.credentials, forked=True, **AGENTS, **s3.settings) as running,
         ):
             yield running
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.console.chromium import Windows, assert_accessible, require_chromium, running_chromium
-from tests.console.keyboard import Keyboard
 from tests.demo.forge import DemoForge
 from tests.deployment import Deployment
+from tests.e2e.browser.chromium import Windows, assert_accessible, require_chromium, running_chromium
+from tests.e2e.browser.keyboard import Keyboard
 from tests.e2e.conftest import DATABASES, OBLIGING
 from tests.e2e.test_tour import site_on
 

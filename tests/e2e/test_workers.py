@@ -1,4 +1,4 @@
-"""Checks at the start of a worker: its secret key, the broker, and other workers with the same name."""
+"""Checks at the start of a worker: the broker, and other workers with the same name."""
 
 from __future__ import annotations
 
@@ -12,30 +12,11 @@ import pytest
 import redis
 
 from app.cli.deployment.broker import find_server
-from tests.cli.processes import environment, run, wait_for
+from tests.cli.processes import environment, finding, run, wait_for
 from tests.ports import free_port
 from tests.program import Started
 
 PASSWORD = "correct-horse"
-OTHER_KEY = "another key for tests, which is long enough"
-
-
-def test_a_process_with_another_secret_key_refuses_to_start(folder: Path) -> None:
-    run(folder, "migrate")
-    assert run(folder, "key", "check").returncode == 0
-    for command in (["web"], ["worker", "control"], ["up"], ["key", "check"]):
-        done = run(folder, *command, SECRET_KEY=OTHER_KEY)
-        assert done.returncode == 1
-        assert "have another secret key" in done.stderr and "AGENT_RUNNERS_SECRET_KEY" in done.stderr
-        assert "Traceback" not in done.stderr and OTHER_KEY not in done.stderr
-    assert finding(folder, "secret key", SECRET_KEY=OTHER_KEY)["state"] == "failing"
-    assert run(folder, "key", "accept", SECRET_KEY=OTHER_KEY).returncode == 0
-    assert finding(folder, "secret key", SECRET_KEY=OTHER_KEY)["state"] == "working"
-
-
-def finding(folder: Path, part: str, **settings: str) -> dict[str, str]:
-    lines = run(folder, "doctor", "--json", **settings).stdout.splitlines()
-    return next(each for each in map(json.loads, lines) if each["part"] == part)
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from app.models.states import SessionState
 from app.services.event_streams import MOST_AT_ONCE
 from app.services.execution.outcomes import Failure
 from tests.api.calling import created, patch_of, path_of
-from tests.console.chromium import follow
 from tests.console.test_pages import SPACED
+from tests.e2e.browser.chromium import follow
 from tests.many_runners import copy_runner
 
 # They share the web process and the browser of the other journeys.

@@ -10,8 +10,8 @@ from playwright.sync_api import expect
 from app import db
 from app.services.sites import branches
 from tests.api.calling import created, ok, patch_of, path_of
-from tests.console.chromium import PHONE, SCREEN, assert_accessible, assert_nothing_moved, follow
-from tests.console.keyboard import Keyboard
+from tests.e2e.browser.chromium import PHONE, SCREEN, assert_accessible, assert_nothing_moved, follow
+from tests.e2e.browser.keyboard import Keyboard
 
 # They share a web process and a browser.
 pytestmark = [
