@@ -108,7 +108,7 @@ def test_the_tours_work(machine: Machine, demo: str) -> None:
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("machine", RELEASES[:1], indirect=True)
 def test_all_tests_pass_and_nothing_is_skipped_without_need(machine: Machine, demo: str) -> None:
-    done = machine.run("cd agent-runners && bin/test", seconds=7000)
+    done = machine.run("cd agent-runners && bin/test && bin/test --e2e", seconds=7000)
     assert done.returncode == 0, done.stdout[-20_000:]
     skipped = re.findall(r"^SKIPPED .*", done.stdout, re.MULTILINE)
     assert [reason for reason in skipped if not re.search(NEEDED, reason)] == []

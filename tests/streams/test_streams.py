@@ -16,7 +16,7 @@ from tests.deployment import wait_for
 from tests.streams.conftest import MOST_OF_ACCOUNT, MOST_OF_SECOND
 from tests.streams.reading import Stream
 
-# The web processes of a database are shared by the tests of this file. On SQLite, tests/e2e and tests/console follow streams.
+# The web processes of a database are shared by the tests of this file. On SQLite, tests/e2e follows streams.
 pytestmark = [pytest.mark.xdist_group("streams"), pytest.mark.same_on_both_databases]
 
 # More than a few of these find no room in a connection that is not read.
