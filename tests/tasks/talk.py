@@ -21,6 +21,7 @@ from tasks.forge_deliveries import follow_forge
 from tasks.publications import publish
 from tasks.sessions import run_session
 from tests.tasks.pull_request import Opened
+from tests.tasks.recorded import record_run
 
 
 def numbered(number: int) -> dict[str, Any]:
@@ -100,6 +101,9 @@ def record_of(delivery_id: uuid.UUID) -> ForgeDelivery:
 class Talk(PullRequestDeliveries):
     """A pull request that people write about."""
 
+    runs = False
+    """Whether the engine runs its sessions, instead of their being recorded."""
+
     def __init__(self, work: Opened, kind: Forge = Forge.GITHUB, **fields: Any) -> None:
         super().__init__(work, kind, **fields)
         self.repository = work.repository
@@ -163,7 +167,14 @@ class Talk(PullRequestDeliveries):
         session = self.session(delivery_id)
         with db.transaction():
             db.session.get_one(AgentRunnerSession, session.id).prompt = script
-        run_session(str(session.id))
+        self.end(session.id)
+
+    def end(self, session_id: uuid.UUID) -> None:
+        """Have a session done."""
+        if self.runs:
+            run_session(str(session_id))
+        else:
+            record_run(session_id, self.repository.folder)
 
     def end_checks(self, delivery_id: str | None = None) -> uuid.UUID | None:
         """Deliver that a suite of checks, or a pipeline, has ended; the record of it."""

@@ -17,6 +17,7 @@ from app.services.runners import agent_runner_sessions, head
 from tasks.publications import check_pull_requests
 from tasks.sessions import run_session
 from tests.tasks.conftest import read, runner_of
+from tests.tasks.recorded import record_run
 from tests.tasks.test_publishing import ada_of, commit, follow_up
 from tests.workers.repositories import commit_all, git, write
 
@@ -37,7 +38,7 @@ def others_commit(origin: Path, files: dict[str, str]) -> str:
 
 def done(ask: Ask, script: str) -> uuid.UUID:
     session_id = ask(script)
-    run_session(str(session_id))
+    record_run(session_id)
     return session_id
 
 

@@ -18,7 +18,6 @@ from app.services.forge_webhooks import deliveries, webhooks
 from app.services.forge_webhooks.failed_checks import LONGEST_WAIT_SECONDS, is_test
 from app.services.forge_webhooks.webhooks import ForgeWebhookFields
 from tasks.publications import check_pull_requests
-from tasks.sessions import run_session
 from tests.asking import new_session
 from tests.demo.forge import DemoForge
 from tests.tasks.pull_request import Opened
@@ -207,7 +206,7 @@ def test_newer_work_of_the_runner_has_checks_of_its_own(talk: Talk) -> None:
         busy = new_session(talk.work.ada, talk.work.runner.id, "echo more > c.txt", agent="shell").id
     waiting = talk.end_checks()
     assert talk.read(waiting) == ForgeDeliveryState.WAITING
-    run_session(str(busy))
+    talk.end(busy)
     sweep()
     assert talk.state(waiting) == ForgeDeliveryState.IGNORED
     assert ignored(talk) == "The runner has newer work than the commit whose checks failed."

@@ -21,7 +21,6 @@ from app.services.runners import agent_runner_sessions
 from app.services.sites import sites
 from app.services.sites.sites import SiteFields
 from tasks.publications import publish
-from tasks.sessions import run_session
 from tests.asking import new_session
 from tests.demo.forge import DemoForge
 from tests.tasks.pull_request import Opened
@@ -155,7 +154,7 @@ def test_a_pull_request_that_an_issue_asks_for_is_not_opened_by_the_person_of_th
     # Somebody works on before the issue's work is published. Then the latest session is not the issue's any more.
     with db.transaction():
         more = new_session(desk.work.ada, runner_of_issue(desk).id, "echo three > a.txt", agent="shell")
-    run_session(str(more.id))
+    desk.end(more.id)
     sweep()
     assert asked is not None
     publish(str(record_of(asked).publication_id))
@@ -169,7 +168,7 @@ def run_as_asked(desk: Desk, delivery_id: uuid.UUID | None) -> None:
     asked = session.prompt
     with db.transaction():
         db.session.get_one(AgentRunnerSession, session.id).prompt = "echo two > a.txt; echo Did two."
-    run_session(str(session.id))
+    desk.end(session.id)
     with db.transaction():
         db.session.get_one(AgentRunnerSession, session.id).prompt = asked
 

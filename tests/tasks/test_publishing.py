@@ -28,6 +28,7 @@ from tasks.sessions import run_session
 from tests.asking import new_session
 from tests.deployment import wait_for
 from tests.tasks.conftest import read, runner_of
+from tests.tasks.recorded import record_run
 from tests.workers.repositories import commit_all, git, write
 from workers.processes.lifeline import Lifeline
 from workers.publishing.publish import PublishJob
@@ -43,13 +44,23 @@ def ada_of(session_id: uuid.UUID) -> Caller:
 
 
 def follow_up(session_id: uuid.UUID, script: str, **fields: Any) -> uuid.UUID:
+    made = ask_for_follow_up(session_id, script, **fields)
+    run_session(str(made))
+    return made
+
+
+def record_follow_up(session_id: uuid.UUID, script: str, **fields: Any) -> uuid.UUID:
+    made = ask_for_follow_up(session_id, script, **fields)
+    record_run(made)
+    return made
+
+
+def ask_for_follow_up(session_id: uuid.UUID, script: str, **fields: Any) -> uuid.UUID:
     ada = ada_of(session_id)
     uploaded = uploads.find_uploaded(ada, fields.get("file_keys", []))
     with db.transaction():
         asked = {"agent": "shell", **fields}
-        made = new_session(ada, runner_of(session_id).id, script, uploaded, **asked)
-    run_session(str(made.id))
-    return made.id
+        return new_session(ada, runner_of(session_id).id, script, uploaded, **asked).id
 
 
 def commit(session_id: uuid.UUID, **fields: Any) -> Publication:
@@ -83,7 +94,7 @@ def origin(tmp_path: Path, ask) -> Path:
 def test_what_was_committed_to_a_branch_is_not_replaced_by_a_pull_request(ask, origin):
     git(origin, "branch", "shared")
     session_id = ask("echo changed > a.txt")
-    run_session(str(session_id))
+    record_run(session_id)
     landed = commit(session_id, target_branch="shared")
     assert landed.state == PublicationState.DONE, landed.error
     with db.transaction():
@@ -119,7 +130,7 @@ def test_a_follow_up_lands_on_top_of_what_landed(ask, origin):
 def test_what_has_landed_is_not_committed_again(ask, origin, squash, message):
     others_commit(origin, "b.txt")
     session_id = ask("echo one > a.txt")
-    run_session(str(session_id))
+    record_run(session_id)
     first = commit(session_id, target_branch="shared", squash=squash)
     assert first.pushed_sha == git(origin, "rev-parse", "shared")
     others_commit(origin, "c.txt")
@@ -133,7 +144,7 @@ def test_a_commit_that_a_lost_worker_merged_is_the_merge(ask, origin):
     """The worker that pushed the merge pushed what went into it first, and was refused."""
     others_commit(origin, "b.txt")
     session_id = ask("echo one > a.txt")
-    run_session(str(session_id))
+    record_run(session_id)
     landed = commit(session_id, target_branch="shared")
     merge, ours = git(origin, "rev-parse", "shared"), git(origin, "rev-parse", "shared^2")
     with db.transaction():
@@ -145,8 +156,8 @@ def test_a_commit_that_a_lost_worker_merged_is_the_merge(ask, origin):
 
 def test_the_last_commit_says_what_the_caller_says(ask, origin):
     session_id = ask("echo one > a.txt")
-    run_session(str(session_id))
-    follow_up(session_id, "echo two > a.txt")
+    record_run(session_id)
+    record_follow_up(session_id, "echo two > a.txt")
     for branch, squash in HOW.items():
         asked = {"target_branch": branch, "message": "My words\r\n\r\nAnd why.", "squash": squash}
         assert commit(session_id, **asked).error is None
@@ -158,9 +169,9 @@ def test_the_last_commit_says_what_the_caller_says(ask, origin):
 
 def test_a_commit_says_what_was_written_ahead(ask, origin):
     session_id = ask("echo one > a.txt; echo Did one")
-    run_session(str(session_id))
-    follow_up(session_id, "echo two > a.txt; echo 'Fixes #1, did two'")
-    follow_up(session_id, "echo Nothing to do")
+    record_run(session_id)
+    record_follow_up(session_id, "echo two > a.txt; echo 'Fixes #1, did two'")
+    record_follow_up(session_id, "echo Nothing to do")
     with db.transaction(read_only=True):
         written = commit_messages.find(ada_of(session_id), runner_of(session_id).id)
     assert written.last == "echo two > a.txt; echo 'Fixes #1, did two'\n\nFixes #\u200b1, did two"
@@ -172,8 +183,8 @@ def test_a_commit_says_what_was_written_ahead(ask, origin):
 
 def test_a_squashed_commit_names_everyone_who_made_it(ask, origin):
     session_id = ask("echo one > a.txt")
-    run_session(str(session_id))
-    follow_up(session_id, "echo two > a.txt", requested_by="grace<x>")
+    record_run(session_id)
+    record_follow_up(session_id, "echo two > a.txt", requested_by="grace<x>")
     assert commit(session_id, target_branch="x", squash=True, message="All of it").error is None
     everyone = [
         "Ada",
@@ -191,9 +202,9 @@ def test_a_squashed_commit_names_everyone_who_made_it(ask, origin):
 
 def test_a_message_that_is_not_for_the_last_session_is_not_lost(ask, origin):
     session_id = ask("echo one > a.txt")
-    run_session(str(session_id))
-    follow_up(session_id, "echo two > a.txt")
-    follow_up(session_id, "echo one > a.txt; echo two > a.txt")
+    record_run(session_id)
+    record_follow_up(session_id, "echo two > a.txt")
+    record_follow_up(session_id, "echo one > a.txt; echo two > a.txt")
     assert commit(session_id, target_branch="x", message="My words").error is None
     assert git(origin, "log", "-1", "--format=%s", "x") == "My words"
 
@@ -201,7 +212,7 @@ def test_a_message_that_is_not_for_the_last_session_is_not_lost(ask, origin):
 def test_a_merge_says_what_the_caller_says(ask, origin):
     others_commit(origin, "b.txt")
     session_id = ask("echo one > a.txt")
-    run_session(str(session_id))
+    record_run(session_id)
     assert commit(session_id, target_branch="shared", message="My words").error is None
     assert git(origin, "log", "-1", "--format=%s", "shared") == "My words"
 
@@ -217,7 +228,7 @@ def test_a_branch_that_moves_during_the_push_is_merged_into(ask, origin):
     hook.write_text(f'#!/bin/sh\nset -e\nrm "$0"\n{move}\n')
     hook.chmod(0o755)
     session_id = ask("echo mine > a.txt")
-    run_session(str(session_id))
+    record_run(session_id)
     landed = commit(session_id, target_branch="shared")
     assert (landed.state, landed.error) == (PublicationState.DONE, None)
     assert not hook.exists()
@@ -227,7 +238,7 @@ def test_a_branch_that_moves_during_the_push_is_merged_into(ask, origin):
 
 def test_a_revert_waits_for_a_commit_that_is_being_made(ask, origin):
     session_id = ask("echo changed > a.txt")
-    run_session(str(session_id))
+    record_run(session_id)
     with db.transaction():
         publications.request_commit(ada_of(session_id), runner_of(session_id).id, {"target_branch": "x"})
     with pytest.raises(Conflict), db.transaction():
@@ -236,7 +247,7 @@ def test_a_revert_waits_for_a_commit_that_is_being_made(ask, origin):
 
 def test_a_branch_that_a_pull_request_failed_on_may_be_replaced_by_another(ask, origin):
     session_id = ask("echo changed > a.txt")
-    run_session(str(session_id))
+    record_run(session_id)
     branches = []
     for asked in ("taken", "free", None):
         with db.transaction():
@@ -294,7 +305,7 @@ def test_a_secret_that_only_the_session_worker_knew_reaches_no_commit(ask, origi
 
 def test_a_token_of_another_key_is_named_with_a_remedy(ask, origin, configure):
     session_id = ask("echo more > b.txt")
-    run_session(str(session_id))
+    record_run(session_id)
     holding(session_id, SECRET)
     configure(SECRET_KEY="another key for tests, which is long enough")
     failed = commit(session_id, target_branch="x")
@@ -304,7 +315,7 @@ def test_a_token_of_another_key_is_named_with_a_remedy(ask, origin, configure):
 
 def test_a_secret_that_became_known_after_the_session_is_found_before_the_push(ask, origin):
     session_id = ask(f"printf '\\000{SECRET}' > b.bin")
-    run_session(str(session_id))
+    record_run(session_id)
     assert not read(session_id).contains_secret
     holding(session_id, SECRET)
     failed = commit(session_id, target_branch="x")
@@ -318,13 +329,13 @@ UPDATES_BY_COMMAND = '[submodule "x"]\\n\\tpath = x\\n\\turl = https://example.o
 
 def test_what_git_forbids_reaches_no_commit(ask, origin):
     first = ask(f"printf '{UPDATES_BY_COMMAND}' > .gitmodules; echo b > b")
-    run_session(str(first))
+    record_run(first)
     for branch, squash in HOW.items():
         failed = commit(first, target_branch=branch, squash=squash)
         assert (failed.state, failed.pushed_sha) == (PublicationState.FAILED, None)
         assert ".gitmodules (gitmodulesUpdate)" in failed.error
         assert "Nothing was pushed" in failed.error and git(origin, "branch", "--list", branch) == ""
-    follow_up(first, "rm .gitmodules")
+    record_follow_up(first, "rm .gitmodules")
     git(origin, "config", "receive.fsckObjects", "true")
     for branch, squash in HOW.items():
         assert commit(first, target_branch=branch, squash=squash).error is None
@@ -382,7 +393,7 @@ def job_of(session_id: uuid.UUID, asked: dict[str, Any]) -> PublishJob:
 
 def test_a_publication_that_kills_its_worker_each_time_fails_after_three(ask, origin):
     session_id = ask("echo changed > a.txt")
-    run_session(str(session_id))
+    record_run(session_id)
     with db.transaction():
         publications.request_commit(ada_of(session_id), runner_of(session_id).id, {"target_branch": "notes"})
         number = newest(session_id).id
@@ -405,7 +416,7 @@ def test_an_attempt_that_fails_after_another_has_taken_over_records_nothing(ask,
     hook.write_text(f"#!/bin/sh\ntouch {pushed}\nuntil test -e {refuse}; do sleep 0.05; done\nexit 1\n")
     hook.chmod(0o755)
     session_id = ask("echo changed > a.txt")
-    run_session(str(session_id))
+    record_run(session_id)
     with db.transaction():
         publications.request_commit(ada_of(session_id), runner_of(session_id).id, {"target_branch": "notes"})
         publication_id = newest(session_id).id
@@ -459,7 +470,7 @@ def test_what_a_pull_request_says_quotes_no_secret_and_nothing_unseen(ask, origi
 
 def test_what_an_agent_says_commands_nothing_on_the_forge(ask, origin):
     session_id = ask("# Closes #7, said @ada\necho changed > a.txt; echo 'Fixes #1 for @team'")
-    run_session(str(session_id))
+    record_run(session_id)
     with db.transaction():
         db.session.merge(runner_of(session_id).site).forge = Forge.GITHUB
     job = job_of(session_id, {})
@@ -472,7 +483,7 @@ def test_what_an_agent_says_commands_nothing_on_the_forge(ask, origin):
 def test_what_a_hook_delivered_commands_nothing_on_the_forge(ask, origin):
     """Who may open an issue may not close others, or notify people, in the name of the user of a hook."""
     session_id = ask("# Closes #7, said @ada ![](https://elsewhere.example)\necho b > a.txt", quotes_others=True)
-    run_session(str(session_id))
+    record_run(session_id)
     with db.transaction():
         site = db.session.merge(runner_of(session_id).site)
         site.forge, site.pr_body_template = Forge.GITHUB, "For: {{ title }}"
@@ -485,7 +496,7 @@ def test_what_a_hook_delivered_commands_nothing_on_the_forge(ask, origin):
 
 def test_a_worker_refuses_sensitive_files_whatever_was_found_when_it_was_asked_for(ask, origin):
     session_id = ask("mkdir -p .husky; echo make > .husky/pre-push")
-    run_session(str(session_id))
+    record_run(session_id)
     with db.transaction():
         refuse = SiteFields(sensitive_files=SensitiveFiles.REFUSE)
         sites.update(ada_of(session_id), runner_of(session_id).site_id, refuse)

@@ -24,7 +24,7 @@ Ask = Callable[..., uuid.UUID]
 def work(ask: Ask, configure: Callable[..., None], forge: DemoForge) -> Work:
     configure(ALLOW_HTTP="true", ALLOW_PRIVATE_ADDRESSES="true")
     session_id = ask("printf 'a\\nours\\n' > a.txt; printf 'b\\0' > b.bin; git status --short")
-    return Work(forge, session_id, object_format="sha256")
+    return Work(forge, session_id, object_format="sha256", runs=True)
 
 
 def show(work: Work, name: str) -> str:

@@ -79,6 +79,7 @@ class Day:
 def from_issue(forge: DemoForge, session_id: uuid.UUID, kind: Forge, day: Day) -> Talk:
     """Somebody labels an issue, which becomes a pull request."""
     desk = Desk(Opened(forge, session_id, kind), kind, **AUTOMATIC)
+    desk.runs = True
     desk.label()
     asked = day.thrice(desk.deliver_label)
     desk.begin(asked)
@@ -90,11 +91,13 @@ def from_issue(forge: DemoForge, session_id: uuid.UUID, kind: Forge, day: Day) -
 
 def from_prompt(forge: DemoForge, session_id: uuid.UUID, kind: Forge, day: Day) -> Talk:
     """Somebody asks for a pull request of what a prompt became, where the forge has no issues."""
-    work = Work(forge, session_id, kind)
+    work = Work(forge, session_id, kind, runs=True)
     work.publish()
     # Azure DevOps does not say who may write.
     people = {"allowed_people": ["bob"]} if kind == Forge.AZURE_DEVOPS else {}
-    return Talk(Published(work, session_id), kind, **AUTOMATIC, **people)
+    talk = Talk(Published(work, session_id), kind, **AUTOMATIC, **people)
+    talk.runs = True
+    return talk
 
 
 @pytest.mark.parametrize("kind", usual(KINDS))

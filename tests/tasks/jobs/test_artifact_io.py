@@ -19,6 +19,7 @@ from tasks.publications import publish
 from tasks.sessions import run_session
 from tests.s3 import Breaking, S3Server, breaking
 from tests.tasks.conftest import read
+from tests.tasks.recorded import record_run
 from tests.tasks.test_publishing import commit, follow_up, newest
 from tests.workers.repositories import git
 from workers.errors import EngineError
@@ -59,7 +60,7 @@ def test_a_read_that_stays_broken_ends_with_a_code_of_its_own(broken: Breaking, 
 
 def test_a_session_outlives_a_diff_and_a_file_that_break_off(ask: Callable[..., uuid.UUID], broken: Breaking) -> None:
     first = ask(LONG)
-    run_session(str(first))
+    record_run(first)
     file_key = f"{uploads.PREFIX}/{read(first).account_id}/{uuid.uuid4()}/long"
     artifacts.store().put(file_key, [CONTENT])
     broken.times = 5
@@ -72,7 +73,7 @@ def test_a_publication_whose_diff_breaks_off_is_tried_again(
     ask: Callable[..., uuid.UUID], broken: Breaking, configure: Callable[..., None]
 ) -> None:
     session_id = ask(LONG)
-    run_session(str(session_id))
+    record_run(session_id)
     configure(UPLOAD_PATIENCE_SECONDS="0")
     broken.times = 1
     publication = commit(session_id, target_branch="notes")
@@ -98,7 +99,7 @@ def test_a_publication_whose_diff_is_not_mounted_is_tried_again(
     ask: Callable[..., uuid.UUID], configure: Callable[..., None]
 ) -> None:
     session_id = ask(LONG)
-    run_session(str(session_id))
+    record_run(session_id)
     configure(UPLOAD_PATIENCE_SECONDS="0")
     with not_mounted():
         publication = commit(session_id, target_branch="notes")
@@ -132,7 +133,7 @@ def test_nothing_is_built_on_a_damaged_diff_or_published_from_it(
     ask: Callable[..., uuid.UUID], tmp_path: Path, kind: str
 ) -> None:
     first = ask("echo changed > a.txt; echo more > b.txt")
-    run_session(str(first))
+    record_run(first)
     for key in {read(first).cumulative_diff_key, read(first).result_diff_key}:
         path = settings().artifacts / str(key)
         path.write_bytes(DAMAGE[kind](path.read_bytes())) if kind in DAMAGE else path.unlink()
