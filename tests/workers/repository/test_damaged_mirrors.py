@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.workers.attempts import Engine, code, engine_in
-from tests.workers.repositories import commit_all, git, write
+from tests.workers.repositories import (
+    commit_all,
+    finish,
+    following,
+    git,
+    make_host,
+    make_job,
+    make_origin,
+    prepare,
+    write,
+)
 
 STEP = "The worker's copy of the repository was recreated"
 
@@ -72,21 +84,25 @@ DAMAGE: dict[str, Callable[[Path], None]] = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
-def test_a_damaged_mirror_is_made_anew(engine: Engine, damage: Callable[[Path], None]) -> None:
-    first = engine.run("echo two >> file")
-    mirror = engine.host.work_dir / "mirrors" / "site"
-    damage(mirror)
-    write(engine.source, {"file": "changed\n"})
-    newest = commit_all(engine.source)
-    for _ in range(2):
-        later = engine.run("echo three >> file")
-        assert later.outcome.failure is None, later.text
-        assert later.outcome.base_sha == newest
-    cumulative = engine.sink.diffs["cumulative"]
-    followed = engine.run("echo four >> file", base_sha=later.outcome.base_sha, start_diff=lambda: iter([cumulative]))
-    assert followed.outcome.failure is None, followed.text
-    assert first.outcome.base_sha != newest
+def test_a_damaged_mirror_is_made_anew(tmp_path: Path) -> None:
+    origin = make_origin(tmp_path / "origin", {"file": "one\n"})
+    host = make_host(tmp_path / "work")
+    for number, (name, damage) in enumerate(DAMAGE.items()):
+        attempts = itertools.count(10 * number)
+        site = f"site-{number}"
+        before = prepare(make_job(origin, site_id=site, attempt=next(attempts)), host).base_sha
+        damage(host.work_dir / "mirrors" / site)
+        write(origin, {"file": f"{name}\n"})
+        newest = commit_all(origin)
+        assert before != newest
+        for _ in range(2):
+            job = make_job(origin, site_id=site, attempt=next(attempts))
+            workspace = prepare(job, host)
+            assert workspace.base_sha == newest, name
+        write(workspace.checkout, {"new": "x\n"})
+        tree = finish(workspace, job)
+        follow_up = replace(following(job, next(attempts), base_sha=newest), site_id=site)
+        assert prepare(follow_up, host).start_tree == tree, name
 
 
 def test_a_follow_up_on_a_damaged_mirror_says_that_it_was_made_anew(engine: Engine) -> None:

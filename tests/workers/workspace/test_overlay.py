@@ -1,6 +1,6 @@
 """A checkout that is an overlay: what a session leaves in it becomes the same tree and the same bytes as in a whole checkout.
 
-The agent's part is done by a forked process that mounts the layers as the sandbox does.
+The agent's part is done by a forked process that mounts the layers as the sandbox does, where there are any.
 """
 
 from __future__ import annotations
@@ -59,17 +59,20 @@ pytestmark = [linux, needs_overlay]
 
 def as_agent(workspace: Workspace, work: Callable[[Path], None]) -> None:
     """Do the work in the checkout as the agent sees it."""
+    overlay = workspace.overlay
+    if overlay is None:
+        with contextlib.chdir(workspace.checkout):
+            work(Path("."))
+        return
     pid = os.fork()
     if pid == 0:
         status = 1
         try:
-            checkout = workspace.checkout
-            if overlay := workspace.overlay:
-                checkout = workspace.root / "merged"
-                checkout.mkdir(exist_ok=True)
-                system_calls.enter_private_mounts()
-                folders = (overlay.lower, overlay.upper, overlay.work)
-                system_calls.mount_overlay([os.open(each, os.O_PATH) for each in folders], str(checkout))
+            checkout = workspace.root / "merged"
+            checkout.mkdir(exist_ok=True)
+            system_calls.enter_private_mounts()
+            folders = (overlay.lower, overlay.upper, overlay.work)
+            system_calls.mount_overlay([os.open(each, os.O_PATH) for each in folders], str(checkout))
             os.chdir(checkout)
             work(Path("."))
             status = 0
@@ -87,30 +90,38 @@ def shell(script: str) -> Callable[[Path], None]:
     return work
 
 
+FILES: dict[str, str | bytes] = {
+    "src/a/one": "1\n",
+    "src/a/two": "2\n",
+    "src/a/deep/er/three": "3\n" * 50,
+    "src/b/four": "4\n",
+    "src/.gitignore": "*.log\nbuild/\n",
+    "src/a/kept.log": "tracked although ignored\n",
+    ".gitignore": "ignored\n",
+}
+
+
 @pytest.fixture(scope="module")
 def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     origin = plain.base_repository(tmp_path_factory.mktemp("base") / "origin")
-    write(
-        origin,
-        {
-            "src/a/one": "1\n",
-            "src/a/two": "2\n",
-            "src/a/deep/er/three": "3\n" * 50,
-            "src/b/four": "4\n",
-            "src/.gitignore": "*.log\nbuild/\n",
-            "src/a/kept.log": "tracked although ignored\n",
-            ".gitignore": "ignored\n",
-            ".env": "key=1\n",
-            ".claude/settings.json": "{}\n",
-            "conf/.env": "key=2\n",
-            "conf/x": "x\n",
-            "conf.d/.env": "key=3\n",
-            "conf.d/y": "y\n",
-        },
-    )
+    more: dict[str, str | bytes] = {
+        ".env": "key=1\n",
+        ".claude/settings.json": "{}\n",
+        "conf/.env": "key=2\n",
+        "conf/x": "x\n",
+        "conf.d/.env": "key=3\n",
+        "conf.d/y": "y\n",
+    }
+    write(origin, {**FILES, **more})
     git(origin, "add", "--force", "src", ".gitignore", ".env", ".claude", "conf", "conf.d")
     git(origin, "commit", "--quiet", "--message", "more")
     return origin
+
+
+@pytest.fixture(scope="module")
+def copies(origin: Path) -> Path:
+    """Where edits are done in."""
+    return plain.base_repository(origin.with_name("copies"), plain.COPIES)
 
 
 @pytest.fixture(scope="module")
@@ -176,6 +187,8 @@ def both(
         workspace.dispose()
         jobs.append(given)
     in_overlay, whole = results
+    files = [each[1].get("cumulative", b"").split(b"\ndiff --git ") for each in results]
+    assert files[0] == files[1], "the names of files tell which work is not the same"
     assert in_overlay == whole
     return jobs[-2]
 
@@ -183,47 +196,13 @@ def both(
 jobs: list[Job] = []
 
 
-# Each edit is in one of these; those of a group touch different files, so they can be done in one session.
-GROUPS: list[list[Callable[[Path], None]]] = [
-    [
-        *(plain.edit_text, plain.edit_binary, plain.change_mode, plain.symlinks, plain.folder_to_file),
-        *(plain.edit_crlf, plain.edit_encodings, plain.edit_lfs_pointer, plain.delete_submodule),
-    ],
-    [plain.rename, plain.renamed_symlink_to_folder, plain.strange_names],
-    [plain.rename_and_edit, plain.folder_to_renamed_symlink, plain.new_empty_file],
-    [plain.file_to_symlink_and_back, plain.folder_to_symlink, plain.long_file],
-    [plain.copy, plain.file_to_folder],
-    [plain.delete],
-    [plain.delete_everything],
-    [plain.newline_at_the_end],
-    [plain.trailing_whitespace],
-    [plain.rename_to_strange_names],
-    [plain.lines_like_a_diff],
-]
+def head(origin: Path) -> str:
+    return (origin / ".git/refs/heads/main").read_text().strip()
 
 
-def test_each_edit_is_in_one_group() -> None:
-    grouped = [edit for group in GROUPS for edit in group]
-    assert len(grouped) == len(plain.EDITS) and set(grouped) == set(plain.EDITS)
-
-
-@pytest.mark.parametrize(
-    "edits",
-    [[edit] for edit in plain.EDITS] if FULL else GROUPS,
-    ids=lambda edits: "-".join(edit.__name__ for edit in edits),
-)
-def test_edits_give_the_same_bytes_in_both(
-    edits: list[Callable[[Path], None]], hosts: list[Host], origin: Path
-) -> None:
-    def work(folder: Path) -> None:
-        for edit in edits:
-            edit(folder)
-
-    job = both(hosts, lambda: make_job(origin, attempt=_attempt()), None, work)
-    base = git(origin, "rev-parse", "HEAD")
-    # The next session finds that work, and more of the same is done on top of it.
-    more = shell("echo more > more; rm -rf src/b/four text* renamed folder")
-    both(hosts, lambda: following(job, _attempt(), base_sha=base), None, more)
+def first_job(origin: Path) -> Job:
+    """One that has to fetch nothing where the host has the commit."""
+    return make_job(origin, attempt=_attempt(), base_sha=head(origin))
 
 
 def _attempt() -> int:
@@ -233,7 +212,17 @@ def _attempt() -> int:
 
 _attempts: list[int] = []
 
-SCRIPTS = {
+
+@pytest.mark.parametrize("edit", plain.EDITS, ids=lambda edit: edit.__name__)
+def test_edits_give_the_same_bytes_in_both(edit: Callable[[Path], None], hosts: list[Host], copies: Path) -> None:
+    job = both(hosts, lambda: first_job(copies), None, edit)
+    # The next session finds that work, and more of the same is done on top of it.
+    more = shell("echo more > more; rm -rf script.sh */script.sh text* renamed folder")
+    both(hosts, lambda: following(job, _attempt(), base_sha=head(copies)), None, more)
+
+
+# What changes files only.
+OF_FILES = {
     "a folder is moved": "mv src/a moved",
     "a folder is moved and changed": "mv src/a moved; echo x >> moved/one; rm moved/two; mv moved/deep elsewhere; rm src/b/four",
     "a folder is moved twice": "mv src lib; mv lib/a lib/z; mv lib src2; echo n > src2/z/new; echo l > src2/new.log",
@@ -253,33 +242,31 @@ SCRIPTS = {
     "a tracked file that is ignored": "echo changed > src/a/kept.log; touch src/b/other.log",
     "the rules themselves": "echo > src/.gitignore; echo x > src/now-seen.log; echo 'src/b/' >> .gitignore; echo > src/b/five",
     "rules that are gone": "rm src/.gitignore; echo x > src/a/now-seen.log",
-    "everything is gone": "rm -rf ./* .gitignore .gitattributes",
-    "nothing": "ls -R > /dev/null; git status > /dev/null",
-    "a repository inside": "git init -q src/n; echo x > src/n/x; cd src/n; git add x; git commit -qm x",
     "pipes and names that git refuses": "mkfifo src/a/pipe; rm text; mkfifo text; mkdir .GIT; echo x > .GIT/x; echo x > src/git~1",
+    "unlinked while open": "exec 3<> src/a/one; rm src/a/one; echo x >&3; echo y > src/a/one",
+}
+# What changes the index of the agent's repository too, of paths beside it.
+OF_THE_INDEX = {
     "the index forgets": "git rm -q --cached src/a/kept.log src/b/four; echo x > src/b/new",
     "the index has what is ignored": "mkdir src/build; echo x > src/build/x; echo y > src/build/y; git add -f src/build/x",
-    "a submodule has another commit": f"git update-index --cacheinfo 160000,{'2' * 40},module",
+    "a submodule has another commit": f'git update-index --cacheinfo "160000,{"2" * 40},$(git rev-parse --show-prefix)module"',
     "a submodule is gone": "git rm -q --cached module; rmdir module",
     "files where a submodule was": "git rm -q --cached module; echo x > module/x",
+    "reset": "echo x >> src/a/one; rm -r src/b; git checkout -q HEAD -- src; echo y > y",
+    "a repository inside": "git init -q src/n; echo x > src/n/x; cd src/n; git add x; git commit -qm x",
+}
+# What changes all of a repository, or nothing.
+OF_ALL = {
+    "everything is gone": "rm -rf ./* .gitignore .gitattributes",
+    "nothing": "ls -R > /dev/null; git status > /dev/null",
     "a sparse checkout": "git sparse-checkout set --no-cone /src; echo x > src/x",
     "moved by git": "git mv src lib; git commit -qam moved; echo more >> lib/b/four",
     "a branch and back": "git checkout -q -b other; git rm -rq src; git commit -qm x; git checkout -q main; echo y > src/y",
-    "reset": "echo x >> src/a/one; rm -r src/b; git checkout -q HEAD -- src; echo y > y",
-    "unlinked while open": "exec 3<> src/a/one; rm src/a/one; echo x >&3; echo y > src/a/one",
 }
 
 
-@pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS.keys())
-def test_what_an_agent_does_gives_the_same_bytes_in_both(script: str, hosts: list[Host], origin: Path) -> None:
-    both(hosts, lambda: make_job(origin, attempt=_attempt()), None, shell(script))
-
-
+# What setup does, and then the agent.
 SETUPS = {
-    "configuration": (
-        "rm .env; echo changed > .claude/settings.json; mv conf lib; echo new > .mcp.json; rm conf.d/.env",
-        "test ! -e .env; test ! -e .claude; test ! -e lib/.env; test ! -e .mcp.json; test -e lib/x; echo mine > .env; rm -r conf.d",
-    ),
     "what setup made is removed": ("mkdir made; echo s > made/of-setup; echo s > new", "rm -r made; mv new newer"),
     "moves": ("mv src/a lib; echo built > src/built; rm text", "echo x >> lib/one; rm lib/two; mv lib lib2"),
     "changes": ("echo s >> src/a/one; echo s > src/new; rm src/a/two", "echo a >> src/a/one; echo 2 > src/a/two"),
@@ -287,18 +274,74 @@ SETUPS = {
     "restores": ("rm -r src/a; echo changed > text", "git checkout -q -- src/a text; echo x > x"),
     "ignored": ("mkdir -p src/build; echo x > src/build/x; git add -f src/build/x", "echo y > src/build/y; git status"),
 }
+SETUP_OF_CONFIGURATION = (
+    "rm .env; echo changed > .claude/settings.json; mv conf lib; echo new > .mcp.json; rm conf.d/.env",
+    "test ! -e .env; test ! -e .claude; test ! -e lib/.env; test ! -e .mcp.json; test -e lib/x; echo mine > .env; rm -r conf.d",
+)
 
 
-@pytest.mark.parametrize(("setup", "script"), SETUPS.values(), ids=SETUPS.keys())
+@pytest.fixture(scope="module")
+def folders(origin: Path) -> Path:
+    """A folder for each script. Files that no script writes again have a content of their own in each."""
+    files: dict[str, str | bytes] = {}
+    for name in (*OF_FILES, *OF_THE_INDEX, *SETUPS):
+        files[f"{name}/text"] = "t\n"
+        for path, content in FILES.items():
+            is_same = path.endswith(("/one", ".gitignore"))
+            files[f"{name}/{path}"] = content if is_same else f"{content!r} of {name}\n"
+    made = make_origin(origin.with_name("folders"), files)
+    for name in OF_THE_INDEX:
+        if "submodule" in name:
+            git(made, "update-index", "--add", "--cacheinfo", f"160000,{plain.SUBMODULE},{name}/module")
+    git(made, "commit", "--quiet", "--message", "submodules")
+    return made
+
+
+def in_folders(scripts: dict[str, str]) -> Callable[[Path], None]:
+    """Run each script in the folder that has its name."""
+
+    def work(folder: Path) -> None:
+        for name, script in scripts.items():
+            shell(script)(folder / name)
+
+    return work
+
+
+@pytest.mark.parametrize("scripts", [OF_FILES, OF_THE_INDEX], ids=["files", "index"])
+def test_what_agents_do_in_folders_gives_the_same_bytes_in_both(
+    scripts: dict[str, str], hosts: list[Host], folders: Path
+) -> None:
+    both(hosts, lambda: first_job(folders), None, in_folders(scripts))
+
+
+SCRIPTS = {**OF_ALL, **(OF_FILES | OF_THE_INDEX if FULL else {})}
+
+
+@pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS.keys())
+def test_what_an_agent_does_gives_the_same_bytes_in_both(script: str, hosts: list[Host], origin: Path) -> None:
+    both(hosts, lambda: first_job(origin), None, shell(script))
+
+
+def test_setup_and_agent_in_folders_give_the_same_bytes_in_both(hosts: list[Host], folders: Path) -> None:
+    setups = {name: setup for name, (setup, _) in SETUPS.items()}
+    scripts = {name: script for name, (_, script) in SETUPS.items()}
+    both(hosts, lambda: first_job(folders), in_folders(setups), in_folders(scripts))
+
+
+ALONE = [SETUP_OF_CONFIGURATION, *(SETUPS.values() if FULL else ())]
+
+
+@pytest.mark.parametrize(("setup", "script"), ALONE)
 def test_setup_and_agent_give_the_same_bytes_in_both(setup: str, script: str, hosts: list[Host], origin: Path) -> None:
-    both(hosts, lambda: make_job(origin, attempt=_attempt()), shell(setup), shell(script))
+    both(hosts, lambda: first_job(origin), shell(setup), shell(script))
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(6 if FULL else 2))
 def test_any_sequence_gives_the_same_bytes_in_both(seed: int, hosts: list[Host], origin: Path) -> None:
-    first = both(hosts, lambda: make_job(origin, attempt=_attempt()), None, _any_work(seed))
-    base = git(origin, "rev-parse", "HEAD")
-    both(hosts, lambda: following(first, _attempt(), base_sha=base), _any_work(seed + 100), _any_work(seed + 200))
+    first = both(hosts, lambda: first_job(origin), None, _any_work(seed))
+    both(
+        hosts, lambda: following(first, _attempt(), base_sha=head(origin)), _any_work(seed + 100), _any_work(seed + 200)
+    )
 
 
 def _any_work(seed: int) -> Callable[[Path], None]:
@@ -342,7 +385,7 @@ def test_what_fits_is_the_same_in_both(limits: Limits, hosts: list[Host], origin
     )
     trees = []
     for host in hosts:
-        workspace = prepare(make_job(origin, attempt=_attempt()), host)
+        workspace = prepare(first_job(origin), host)
         workspace.after_setup(has_run=False)
         as_agent(workspace, shell(script))
         whole = workspace.snapshot()
@@ -354,7 +397,7 @@ def test_what_fits_is_the_same_in_both(limits: Limits, hosts: list[Host], origin
 def test_work_of_a_lost_worker_is_the_same_in_both(hosts: list[Host], origin: Path) -> None:
     trees = []
     for host in hosts:
-        job = make_job(origin, attempt=_attempt())
+        job = first_job(origin)
         workspace = prepare(job, host)
         as_agent(workspace, shell("echo s > of-setup; mv src/b b"))
         workspace.after_setup()
@@ -373,18 +416,17 @@ def test_the_agent_finds_the_same_in_both(hosts: list[Host], plain_origin: Path,
     """Files, their modes and owners, and all that its git says; of a first session and of a later one."""
     first = both(
         hosts,
-        lambda: make_job(plain_origin, attempt=_attempt()),
+        lambda: first_job(plain_origin),
         None,
         shell("mv src/a m; rm -r src/b; echo n > src/n; echo t >> text"),
     )
-    base = git(plain_origin, "rev-parse", "HEAD")
     look = (
         "find . -path ./.git -prune -o -printf '%p %M %U %l\\n' | sort; git status --short; git diff; git log --format=%H%d;"
         "git ls-files -s; git rev-parse HEAD; git fsck 2>&1; cat .git/config .git/HEAD; stat -c %u .git/HEAD"
     )
     for given in (
-        lambda: make_job(plain_origin, attempt=_attempt()),
-        lambda: following(first, _attempt(), base_sha=base),
+        lambda: first_job(plain_origin),
+        lambda: following(first, _attempt(), base_sha=head(plain_origin)),
     ):
         seen = []
         for host in hosts:
@@ -398,7 +440,7 @@ def test_the_agent_finds_the_same_in_both(hosts: list[Host], plain_origin: Path,
 
 def test_status_reads_no_file_again(hosts: list[Host], origin: Path, tmp_path: Path) -> None:
     """The base's index knows its files, so that the agent's git does not read all of a large repository."""
-    workspace = prepare(make_job(origin, attempt=_attempt()), hosts[0])
+    workspace = prepare(first_job(origin), hosts[0])
     out = tmp_path / "stale"
     as_agent(workspace, shell(f"git diff-files > {out}"))
     assert out.read_text() == ""
@@ -407,7 +449,7 @@ def test_status_reads_no_file_again(hosts: list[Host], origin: Path, tmp_path: P
 
 def test_nobody_can_write_to_the_base(hosts: list[Host], origin: Path) -> None:
     """Whatever the agent opens, changes or removes is its own; two sessions at once do not see each other."""
-    one, two = (prepare(make_job(origin, attempt=_attempt()), hosts[0]) for _ in range(2))
+    one, two = (prepare(first_job(origin), hosts[0]) for _ in range(2))
     before = base_state(one)
     as_agent(one, shell("chmod -R 777 . ; find . -type f -exec sh -c 'echo x >> \"$1\"' sh {} \\; ; rm -rf src .git"))
     as_agent(two, shell('test "$(cat src/a/one)" = 1; git fsck'))
@@ -421,17 +463,12 @@ def test_nobody_can_write_to_the_base(hosts: list[Host], origin: Path) -> None:
 def test_a_session_starts_few_git_processes(
     is_follow_up: bool, hosts: list[Host], plain_origin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = both(hosts, lambda: make_job(plain_origin, attempt=_attempt()), None, shell("echo more >> src/a/one"))
-    base = git(plain_origin, "rev-parse", "HEAD")
+    first = both(hosts, lambda: first_job(plain_origin), None, shell("echo more >> src/a/one"))
     log, real = tmp_path / "log", git(tmp_path, "--exec-path") + "/git"
     write(tmp_path, {"programs/git": f'#!/bin/sh\nPATH="${{PATH#*:}}"\necho "$*" >> "{log}"\nexec "{real}" "$@"\n'})
     (tmp_path / "programs/git").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}/programs{os.pathsep}{os.environ['PATH']}")
-    job = (
-        following(first, _attempt(), base_sha=base)
-        if is_follow_up
-        else make_job(plain_origin, attempt=_attempt(), base_sha=base)
-    )
+    job = following(first, _attempt(), base_sha=head(plain_origin)) if is_follow_up else first_job(plain_origin)
     workspace = prepare(job, hosts[0])
     workspace.after_setup(has_run=False)
     prepared = log.read_text().splitlines() if log.exists() else []
