@@ -27,7 +27,7 @@ from workers.processes.lifeline import Lifeline
 from workers.publishing.signing import NotSigned, sign
 from workers.repository.alternates import init_with_alternates
 from workers.repository.contents import Contents
-from workers.repository.forbidden import find_forbidden
+from workers.repository.forbidden import find_forbidden, may_be_forbidden
 from workers.repository.git import Git, GitFailed
 from workers.repository.objects import Objects
 from workers.repository.patches import apply_patch
@@ -117,16 +117,17 @@ class Commits:
     def _refusal(self, base_tree: str, tree: str) -> EngineError | None:
         """Why `tree` must not be published; None if it may be."""
         with contextlib.closing(Objects(self.git)) as objects:
-            if holds_secret(objects, changed_paths(objects, base_tree, tree), self._secrets):
+            changed = [*changed_paths(objects, base_tree, tree)]
+            if holds_secret(objects, changed, self._secrets):
                 return EngineError("contains_secret", "publish", SECRET)
-        if forbidden := find_forbidden(self.git, tree):
+        if may_be_forbidden(changed) and (forbidden := find_forbidden(self.git, tree)):
             return EngineError("forbidden_paths", "publish", _FORBIDDEN.format(named(forbidden)))
         return None
 
     def changed_paths(self, old: str, new: str) -> list[bytes]:
         """The paths that differ between two commits."""
         with contextlib.closing(Objects(self.git)) as objects:
-            return [change.path for change in changed_paths(objects, self.tree_of(old), self.tree_of(new))]
+            return [change.path for change in changed_paths(objects, f"{old}^{{tree}}", f"{new}^{{tree}}")]
 
     def tree(self, base_sha: str, diff: Callable[[], Iterator[bytes]]) -> str:
         """The tree of the base with `diff` applied; raises EngineError `diff_does_not_apply`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -15,6 +16,8 @@ from typing import Any
 # Azure DevOps has spaces in names.
 _NAME = re.compile(r"(?![. ])[\w. -]{1,100}(?<!\.git)(?<! )", re.ASCII)
 _DIFF = ("diff", "--no-color", "--no-ext-diff", "--no-textconv", "--find-renames")
+# What two commits have to do with each other stays as it is, and many answers and pages say it.
+_remembered = functools.lru_cache(maxsize=1000)
 _WHO = {f"GIT_{role}_NAME": "Demo Forge" for role in ("AUTHOR", "COMMITTER")}
 _WHO |= {f"GIT_{role}_EMAIL": "forge@example.com" for role in ("AUTHOR", "COMMITTER")}
 
@@ -66,10 +69,12 @@ class Repository:
     def is_ancestor(self, sha: str, of: str) -> bool:
         return self.run("merge-base", "--is-ancestor", sha, of).returncode == 0
 
+    @_remembered
     def commits(self, base: str, head: str) -> int:
         """The number of commits in `head` that are not in `base`."""
         return int(self.git("rev-list", "--count", f"{base}..{head}"))
 
+    @_remembered
     def changes(self, base: str, head: str) -> tuple[int, int, int]:
         """Lines added, lines deleted, files changed since `head` left `base`."""
         summary = self.git(*_DIFF, "--shortstat", f"{base}...{head}")
@@ -83,6 +88,7 @@ class Repository:
             assert process.stdout is not None
             return process.stdout.read(limit).decode(errors="replace")
 
+    @_remembered
     def merged_tree(self, base: str, head: str) -> str | None:
         """The tree of a merge of both; None if they conflict."""
         merged = self.run("merge-tree", "--write-tree", base, head)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -52,8 +53,8 @@ def serve(owner: str, name: str, asked: str) -> Response:
             "CONTENT_LENGTH": str(size),
             "HTTP_CONTENT_ENCODING": request.headers.get("Content-Encoding", ""),
         }
-        command = ["git", *_settings(), "http-backend"]
-        process = subprocess.Popen(command, env=git_environment(**variables), stdin=body, stdout=subprocess.PIPE)
+        environment = git_environment(**variables, **_settings())
+        process = subprocess.Popen([_backend()], env=environment, stdin=body, stdout=subprocess.PIPE)
     assert process.stdout is not None
     headers = parse_headers(process.stdout)
     status = headers.get("Status", "200 OK" if headers else "500 Internal Server Error")
@@ -88,14 +89,21 @@ def _refuse_names() -> None:
         raise Refused(401, "Authentication failed. Please check your credentials and try again.")
 
 
-def _settings() -> list[str]:
-    """Command-line arguments for the settings that are the same for all repositories."""
-    hooks = f"core.hooksPath={Path(__file__).with_name('hooks')}"
-    protected = [f"receive.procReceiveRefs=refs/heads/{branch}" for branch in forge().protected]
-    fetches = ["uploadpack.allowFilter=true", "uploadpack.allowAnySHA1InWant=true"]
-    pushes = ["http.receivepack=true", "receive.fsckObjects=true", "receive.hideRefs=refs/pull", *protected]
-    settings = [hooks, *fetches, *pushes]
-    return [argument for setting in settings for argument in ("-c", setting)]
+@functools.cache
+def _backend() -> str:
+    """The path of git's CGI program. Through `git http-backend` each request would start a program more."""
+    return str(Path(subprocess.check_output(["git", "--exec-path"], text=True).strip(), "git-http-backend"))
+
+
+def _settings() -> dict[str, str]:
+    """Variables with the settings that are the same for all repositories."""
+    fetches = [("uploadpack.allowFilter", "true"), ("uploadpack.allowAnySHA1InWant", "true")]
+    pushes = [("http.receivepack", "true"), ("receive.fsckObjects", "true"), ("receive.hideRefs", "refs/pull")]
+    pushes += [("receive.procReceiveRefs", f"refs/heads/{branch}") for branch in forge().protected]
+    settings = [("core.hooksPath", str(Path(__file__).with_name("hooks"))), *fetches, *pushes]
+    numbered = {f"GIT_CONFIG_KEY_{n}": name for n, (name, _) in enumerate(settings)}
+    numbered |= {f"GIT_CONFIG_VALUE_{n}": value for n, (_, value) in enumerate(settings)}
+    return {"GIT_CONFIG_COUNT": str(len(settings)), **numbered}
 
 
 def _pieces(process: subprocess.Popen[bytes]) -> Iterator[bytes]:
