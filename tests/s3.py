@@ -20,7 +20,6 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import psutil
 
 from tests.listening import Listener
@@ -204,6 +203,9 @@ def breaking(server: S3Server, after: int) -> Iterator[Breaking]:
 
 
 def _wait_for(server: S3Server, folder: Path) -> None:
+    # Only processes that start a server need it.
+    import boto3
+
     deadline = time.monotonic() + 300
     while True:
         try:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from flask import Flask
 
 from app import db
+from app.models import Account, Token, User
 from app.models.states import SessionState
 from app.services.accounts import accounts
 from app.services.artifacts import diffs
@@ -21,6 +22,7 @@ from app.web import create_app
 from tests.api.calling import Api, Person, created, ok, patch_of, path_of, session_path
 
 _apps: dict[str, Flask] = {}
+_known: dict[str, tuple[str, list[tuple[sa.Table, dict[str, Any]]]]] = {}
 
 
 @pytest.fixture
@@ -37,10 +39,34 @@ def join(app: Flask) -> Callable[[str], Person]:
 
     def make(name: str) -> Person:
         with db.transaction():
-            user, token = accounts.create(f"{name}'s team", f"{name.lower()}@example.org", name)
+            user, token = _copied(name) if name in _known else _created(name)
         return Person(user, Api(app.test_client(), token))
 
     return make
+
+
+def _created(name: str) -> tuple[User, str]:
+    user, token = accounts.create(f"{name}'s team", f"{name.lower()}@example.org", name)
+    rows = []
+    for table, is_made in (
+        (Account, Account.id == user.account_id),
+        (User, User.id == user.id),
+        (Token, Token.user_id == user.id),
+    ):
+        row = dict(db.session.execute(sa.select(table.__table__).where(is_made)).mappings().one())
+        rows.append((table, {column: value for column, value in row.items() if column not in ("id", "created_at")}))
+    _known[name] = token, rows
+    return user, token
+
+
+def _copied(name: str) -> tuple[User, str]:
+    """What was created for an earlier test, with new ids. Nearly every test needs an account, and this is quicker."""
+    token, rows = _known[name]
+    ids = {"account_id": db.new_id(), "user_id": db.new_id()}
+    for (model, row), id in zip(rows, (*ids.values(), db.new_id()), strict=True):
+        of_others = {column: value for column, value in ids.items() if column in row}
+        db.session.execute(sa.insert(model), [{**row, **of_others, "id": id}])
+    return db.session.get_one(User, ids["user_id"]), token
 
 
 @pytest.fixture

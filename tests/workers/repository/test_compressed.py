@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import functools
 import gzip
 import io
 import lzma
@@ -37,30 +38,36 @@ def zipped(*contents: bytes, method: int = zipfile.ZIP_DEFLATED) -> bytes:
 
 
 KINDS = {
-    "gzip": gzip.compress(TEXT),
-    "the second of two members": gzip.compress(NOISE) + gzip.compress(TEXT),
-    "gzip within a file": b"\x1f\x8b\x08 x\x9c PK\x03\x04" + NOISE + gzip.compress(TEXT) + NOISE,
-    "zip": zipped(NOISE, b"", TEXT),
-    "zlib": zlib.compress(TEXT),
-    "bzip2": bz2.compress(TEXT),
-    "xz": lzma.compress(TEXT),
-    "zip with bzip2": zipped(NOISE, TEXT, method=zipfile.ZIP_BZIP2),
-    "the second of three kinds": bz2.compress(NOISE) + lzma.compress(TEXT) + gzip.compress(NOISE),
-    "a member that is cut off": gzip.compress(SECRET.encode() + NOISE)[:-1000],
+    "gzip": lambda: gzip.compress(TEXT),
+    "the second of two members": lambda: gzip.compress(NOISE) + gzip.compress(TEXT),
+    "gzip within a file": lambda: b"\x1f\x8b\x08 x\x9c PK\x03\x04" + NOISE + gzip.compress(TEXT) + NOISE,
+    "zip": lambda: zipped(NOISE, b"", TEXT),
+    "zlib": lambda: zlib.compress(TEXT),
+    "bzip2": lambda: bz2.compress(TEXT),
+    "xz": lambda: lzma.compress(TEXT),
+    "zip with bzip2": lambda: zipped(NOISE, TEXT, method=zipfile.ZIP_BZIP2),
+    "the second of three kinds": lambda: bz2.compress(NOISE) + lzma.compress(TEXT) + gzip.compress(NOISE),
+    "a member that is cut off": lambda: gzip.compress(SECRET.encode() + NOISE)[:-1000],
 }
 
 
 NESTED = {
-    "a member in a member": zipped(b"", gzip.compress(TEXT)),
-    "three deep": bz2.compress(NOISE[:99] + zipped(lzma.compress(TEXT))),
-    "four deep": bz2.compress(bz2.compress(bz2.compress(bz2.compress(TEXT)))),
+    "a member in a member": lambda: zipped(b"", gzip.compress(TEXT)),
+    "three deep": lambda: bz2.compress(NOISE[:99] + zipped(lzma.compress(TEXT))),
+    "four deep": lambda: bz2.compress(bz2.compress(bz2.compress(bz2.compress(TEXT)))),
 }
+
+
+@functools.cache
+def content_of(kind: str) -> bytes:
+    """A file of that kind. Only processes that test it compress it, and once."""
+    return {**KINDS, **NESTED}[kind]()
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", [1, 7, 1 << 17])
 def test_a_secret_in_a_member_is_found_however_the_content_is_split(kind: str, size: int) -> None:
-    data = KINDS[kind]
+    data = content_of(kind)
     # Tiny pieces are tried around the marks only, because they take long.
     cuts = range(0, len(data), size) if size > 7 else [*range(0, 200, size), *range(200, len(data), 4096)]
     pieces = [data[start:end] for start, end in zip(cuts, [*cuts[1:], len(data)], strict=True)]
@@ -93,7 +100,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (origin / "x.txt").write_bytes(b"x^2 is not compressed")
     (origin / "clean.zip").write_bytes(zipped(NOISE))
     commit_all(origin)
-    for number, data in enumerate({**KINDS, **NESTED}.values()):
+    for number, data in enumerate(map(content_of, {**KINDS, **NESTED})):
         (origin / "held").write_bytes(data)
         commit_all(origin)
         git(origin, "tag", str(number))
