@@ -36,6 +36,9 @@ class RegisteredApp:
         known = {"id": ID, "public_key": self._public, "permissions": PERMISSIONS, "installations": there, **app}
         (self._forge.root / "app.json").write_text(json.dumps(known))
 
+    def remove(self) -> None:
+        (self._forge.root / "app.json").unlink()
+
 
 def new_key(path: Path) -> str:
     """Write a private key that nothing else has, as GitHub makes it; the public one."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -79,6 +81,20 @@ class DemoForge:
         if private:
             (repository.folder / "private").touch()
         repository.commit("main", files, "The first commit")
+        return repository
+
+    def copy(self, repository: Repository, name: str) -> Repository:
+        """Another repository of the same owner, with the same commits and pull requests."""
+        copied = Repository(repository.owner, name, repository.folder.with_name(f"{name}.git"))
+        shutil.copytree(repository.folder, copied.folder)
+        return copied
+
+    @functools.cached_property
+    def with_pull_request(self) -> Repository:
+        """One whose branch `feature` is the pull request 1, to be copied."""
+        repository = with_feature(self)
+        values = {"head": "feature", "base": "main", "title": "A feature", "body": "What it does."}
+        self.http.post(f"/repos/{repository.full_name}/pulls", json=values).raise_for_status()
         return repository
 
     def full_names(self) -> list[str]:

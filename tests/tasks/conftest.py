@@ -17,11 +17,11 @@ from app.services.callers import Caller
 from app.services.sites import sites
 from app.services.sites.sites import SiteFields
 from tests.asking import new_runner
-from tests.demo.conftest import forge, own_forge
+from tests.demo.conftest import forge
 from tests.workers.repositories import make_origin
 
 # Here, so that the tests of this folder share one forge: a fixture that is imported in each file starts one for each.
-__all__ = ["forge", "own_forge"]
+__all__ = ["forge"]
 
 
 @pytest.fixture

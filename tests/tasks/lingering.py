@@ -1,10 +1,14 @@
-"""A session worker whose processes, at their end, close their files a while before they are gone."""
+"""A session worker whose processes, at their end, close their files a while before they are gone.
+
+python -m tests.tasks.lingering FILE: until the file exists, and half a second more.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from celery.signals import worker_process_shutdown
@@ -15,7 +19,9 @@ from tasks.worker import main
 @worker_process_shutdown.connect
 def linger(**_: Any) -> None:
     os.closerange(3, 4096)
-    time.sleep(float(sys.argv[1]))
+    while not Path(sys.argv[1]).exists():
+        time.sleep(0.05)
+    time.sleep(0.5)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Runs a session as a process of a worker's pool does, and tells what that process did for itself.
+"""Runs sessions as the processes of a worker's pool do, and tells what each process did for itself.
 
-python -m tests.tasks.pool_process SESSION_ID
+python -m tests.tasks.pool_process: each line of the input is the id of a session, and each of the output what is told.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tasks.sessions import run_session
 COMPILED, FROM_CACHE = "generated in", "cached since"
 
 
-def main(session_id: str) -> None:
+def main() -> None:
     assert tasks.worker.app is app
     open_log()
     db.configure(settings().database)
@@ -28,21 +28,25 @@ def main(session_id: str) -> None:
     app.loader.import_default_modules()
     prepare_pool()
     imported = set(sys.modules)
-    pid = os.fork()
-    if pid == 0:
-        db.configure(settings().database)
-        statements = Statements()
-        log = logging.getLogger("sqlalchemy.engine")
-        log.addHandler(statements)
-        log.setLevel(logging.INFO)
-        run_session.apply((session_id,), task_id="task")
-        # What was refused is there as None.
-        loaded = {name for name, module in sys.modules.items() if module is not None}
-        found = {"modules": sorted(loaded), "new": sorted(loaded - imported)}
-        json.dump({**found, "compiled": statements.compiled, "cached": statements.cached}, sys.stdout)
-        sys.stdout.flush()
-        os._exit(0)
-    os.waitpid(pid, 0)
+    for line in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            run(line.strip(), imported)
+            os._exit(0)
+        os.waitpid(pid, 0)
+
+
+def run(session_id: str, imported: set[str]) -> None:
+    db.configure(settings().database)
+    statements = Statements()
+    log = logging.getLogger("sqlalchemy.engine")
+    log.addHandler(statements)
+    log.setLevel(logging.INFO)
+    run_session.apply((session_id,), task_id="task")
+    # What was refused is there as None.
+    loaded = {name for name, module in sys.modules.items() if module is not None}
+    found = {"modules": sorted(loaded), "new": sorted(loaded - imported)}
+    print(json.dumps({**found, "compiled": statements.compiled, "cached": statements.cached}), flush=True)
 
 
 class Statements(logging.Handler):
@@ -64,4 +68,4 @@ class Statements(logging.Handler):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

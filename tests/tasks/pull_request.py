@@ -12,7 +12,7 @@ from app.models.states import Forge, PublicationKind, PublicationState, PullRequ
 from app.services.runners import agent_runner_sessions
 from app.services.sites import sites
 from app.services.sites.sites import SiteFields
-from tests.demo.forge import DemoForge, with_feature
+from tests.demo.forge import DemoForge
 from tests.tasks.conftest import runner_of
 from tests.tasks.test_publishing import ada_of
 
@@ -21,12 +21,11 @@ class Opened:
     """The pull request 1 of the branch `feature`, whose runner is at rest."""
 
     def __init__(self, forge: DemoForge, session_id: uuid.UUID, kind: Forge = Forge.GITHUB) -> None:
-        self.forge, self.repository, self.ada = forge, with_feature(forge), ada_of(session_id)
+        self.forge, self.ada = forge, ada_of(session_id)
+        self.repository = forge.copy(forge.with_pull_request, f"r{session_id.hex}")
         self._session_id = session_id
         full_name = self.repository.full_name
         there = SiteFields(repo_url=forge.repo_url(kind, full_name), forge=kind, access_token=forge.token)
-        values = {"head": "feature", "base": "main", "title": "A feature", "body": "What it does."}
-        forge.http.post(f"/repos/{full_name}/pulls", json=values).raise_for_status()
         runner = self.runner
         with db.transaction():
             sites.update(self.ada, runner.site_id, there)

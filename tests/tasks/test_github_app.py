@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,11 @@ class Deployment:
             there = SiteFields(repo_url=forge.clone_url("acme/shop"), forge=Forge.GITHUB)
             self.site_id = sites.create(self.ada, there).id
         self.configure(f"{self.ada.account_id}=Acme/shop")
+
+    def remove(self) -> None:
+        """Take the repository away, and the App: other tests use the forge too."""
+        shutil.rmtree(self.forge.root / "acme" / "shop.git")
+        self.app.remove()
 
     def configure(self, grants: str = "", **more: str) -> None:
         self._configure(
@@ -84,8 +90,10 @@ class Deployment:
 
 
 @pytest.fixture
-def deployment(record: Any, own_forge: DemoForge, configure: Callable[..., None], tmp_path: Path) -> Deployment:
-    return Deployment(own_forge, RegisteredApp(own_forge, tmp_path), configure)
+def deployment(record: Any, forge: DemoForge, configure: Callable[..., None], tmp_path: Path) -> Iterator[Deployment]:
+    made = Deployment(forge, RegisteredApp(forge, tmp_path), configure)
+    yield made
+    made.remove()
 
 
 def test_a_private_repository_is_read_and_published_without_a_token(

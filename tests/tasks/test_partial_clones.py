@@ -17,6 +17,7 @@ from app.services.sites.sites import SiteFields
 from tasks.jobs.host import this_host
 from tasks.sessions import run_session
 from tests.demo.forge import DemoForge, Repository
+from tests.matrix import usual
 from tests.tasks.conftest import read, runner_of
 from tests.tasks.test_base_drift import diff_of, rebase, rebase_by_agent, refreshed
 from tests.tasks.test_comparisons import compared
@@ -93,10 +94,10 @@ def work(request: pytest.FixtureRequest, ask: Ask, allowed: None, forge: DemoFor
     return Work(ask, forge, getattr(request, "param", ("shop",)))
 
 
-both = pytest.mark.parametrize("work", [("shop",), ()], ids=["folders", "everything"], indirect=True)
+SITES = [pytest.param(("shop",), id="folders"), pytest.param((), id="everything")]
 
 
-@both
+@pytest.mark.parametrize("work", SITES, indirect=True)
 def test_only_what_is_needed_is_fetched(work: Work) -> None:
     is_sparse = work.bytes_fetched < LARGE
     assert is_sparse == (not work.has("libs/a.bin")) == (not work.has("libs/y.txt"))
@@ -109,7 +110,7 @@ def test_only_what_is_needed_is_fetched(work: Work) -> None:
     assert work.bytes_fetched > 8 * LARGE and git(work.mirror, "fsck", "--connectivity-only") is not None
 
 
-@both
+@pytest.mark.parametrize("work", usual(SITES), indirect=True)
 def test_sessions_follow_and_revert_and_the_work_is_published(work: Work, forge: DemoForge) -> None:
     second = work.follow(
         "grep ours libs/x.txt && echo more >> shop/s.txt && git status --short && git commit -qam more"

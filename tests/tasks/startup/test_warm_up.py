@@ -15,7 +15,6 @@ from app.models.states import BudgetPeriod, Scope
 from app.services.budgets import budgets
 from app.services.budgets.budgets import BudgetFields, Whose
 from app.services.callers import Caller
-from tasks.sessions import run_session
 from tasks.startup.rehearsal import rehearse
 from tests.asking import new_session
 from tests.tasks.conftest import read
@@ -45,35 +44,29 @@ def caller_of(session_id: uuid.UUID) -> Caller:
     return Caller(session.account_id, session.user_id, uuid.uuid4(), Scope.ADMIN)
 
 
-def run_in_pool_process(session_id: uuid.UUID) -> dict[str, list[str]]:
-    command = [sys.executable, "-m", "tests.tasks.pool_process", str(session_id)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
 def test_a_session_finds_everything_imported_and_compiled_and_nothing_that_only_others_need(ask, configure):
-    configure(AGENTS="scripted")
+    configure(AGENTS="shell,scripted")
     first = ask(SCRIPT, agent="scripted")
     with db.transaction():
         budgets.create(caller_of(first), Whose(), BudgetPeriod.MONTH, BudgetFields(max_tokens=1_000))
-    found = run_in_pool_process(first)
-    assert read(first).state == "DONE"
-    assert not found["new"], "imported by the session; import it in tasks.startup.warm_up"
-    assert not found["compiled"], "compiled by the session; run it in tasks.startup.rehearsal"
-    assert not OF_OTHERS & {module.partition(".")[0] for module in found["modules"]}, "only others need it"
+    command = [sys.executable, "-m", "tests.tasks.pool_process"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as pool:
 
+        def run(session_id: uuid.UUID) -> dict[str, list[str]]:
+            """Run it as a process of a pool does, with what the pool was forked with."""
+            print(session_id, file=pool.stdin, flush=True)
+            found = json.loads(pool.stdout.readline())
+            assert read(session_id).state == "DONE"
+            assert not found["compiled"], "compiled by the session; run it in tasks.startup.rehearsal"
+            return found
 
-def test_so_does_a_follow_up(ask):
-    first = ask("echo changed > a.txt")
-    run_session.apply((str(first),), task_id="first")
-    with db.transaction():
-        follow_up = new_session(
-            caller_of(first), read(first).agent_runner_id, "echo more > a.txt; echo done", agent="shell"
-        ).id
-    found = run_in_pool_process(follow_up)
-    assert read(follow_up).state == "DONE"
-    assert not found["compiled"], "compiled by the session; run it in tasks.startup.rehearsal"
+        found = run(first)
+        assert not found["new"], "imported by the session; import it in tasks.startup.warm_up"
+        assert not OF_OTHERS & {module.partition(".")[0] for module in found["modules"]}, "only others need it"
+        with db.transaction():
+            more = "echo more > a.txt; echo done"
+            follow_up = new_session(caller_of(first), read(first).agent_runner_id, more, agent="shell").id
+        run(follow_up)
 
 
 def test_the_rehearsal_waits_for_no_lock_and_leaves_no_trace(record):
