@@ -26,6 +26,7 @@ _INDEX = re.compile(rb"index ([0-9a-f]{4,64})\.\.([0-9a-f]{4,64})( [0-7]+)?")
 _EMPTY_FILE = b"e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
 _HUNK = re.compile(rb"@@ -[0-9]+(?:,([0-9]{1,18}))? \+[0-9]+(?:,([0-9]{1,18}))? @@")
 _BINARY = re.compile(rb"(?:literal|delta) ([0-9]{1,18})")
+_BASE85 = re.compile(rb"[A-Za-z](?:[0-9A-Za-z!#$%&()*+\-;<=>?@^_`{|}~]{5})+")
 _LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
@@ -214,14 +215,13 @@ class _Check:
         which bounds it."""
         length = _LETTERS.find(line[:1]) + 1
         try:
-            data = base64.b85decode(line[1:])
-            if len(line) % 5 != 1 or not 0 < length <= len(data) < length + 4:
+            if not _BASE85.fullmatch(line) or not length <= len(line) // 5 * 4 < length + 4:
                 raise ValueError
             if self._inflate is None:
                 return 0
             if self._inflate.eof:
                 raise ValueError
-            return len(self._inflate.decompress(data[:length]))
+            return len(self._inflate.decompress(base64.b85decode(line[1:])[:length]))
         except (ValueError, zlib.error):
             raise self._damaged("the content of a binary file is damaged") from None
 
