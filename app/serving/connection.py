@@ -33,6 +33,8 @@ class Connection:
         self.allowed = PATIENCE_SECONDS
         """The seconds that it may wait without a byte."""
         self.is_served = self.is_closed = self.is_ending = False
+        self.read_seconds = 0.0
+        """The processor time that it took to receive the request."""
         self._request: Request | None = None
 
     def init(self) -> None:
@@ -45,6 +47,7 @@ class Connection:
 
     def forget_request(self) -> None:
         self.parser = self._request = None
+        self.read_seconds = 0.0
 
     def begin(self, allowed: float) -> None:
         self.since, self.allowed = time.monotonic(), allowed

@@ -96,12 +96,20 @@ class Worker(ThreadWorker):
             return b""
 
     def _read(self, conn: Connection, _socket: Any) -> None:
+        begun = time.thread_time()
+        is_ready = self._take_in(conn)
+        conn.read_seconds += time.thread_time() - begun
+        if is_ready:
+            self._serve(conn)
+
+    def _take_in(self, conn: Connection) -> bool:
+        """Receive what is there. Returns whether the request can be served."""
         data = self._receive(conn)
         if data is None:
-            return
+            return False
         if not data:
             self._close(conn)
-            return
+            return False
         if not conn.intake.received:
             conn.begin(PATIENCE_SECONDS)
         try:
@@ -109,11 +117,10 @@ class Worker(ThreadWorker):
         except OSError as error:
             self.log.error("A request cannot be kept until it is complete: %s", error)
             self._close(conn)
-            return
+            return False
         if conn.intake.wants_continue:
             conn.sock.sendall(CONTINUE)
-        if conn.intake.is_ready:
-            self._serve(conn)
+        return conn.intake.is_ready
 
     def _serve(self, conn: Connection) -> None:
         self._ignore(conn)
@@ -141,7 +148,7 @@ class Worker(ThreadWorker):
         try:
             return super().handle_request(req, conn)
         finally:
-            share.leave(time.thread_time() - begun)
+            share.leave(conn.read_seconds + time.thread_time() - begun)
 
     # The answer is sent.
 
