@@ -57,9 +57,9 @@ class Deployment:
         forked: bool = False,
         **settings: str,
     ) -> None:
-        """With `forked`, no process starts a Python of its own: see `tests.program`. It uses a third of the time."""
         self.folder = folder
-        self._forked = forked
+        self.forked = forked
+        """No process that is started starts a Python of its own: see `tests.program`. It uses a third of the time."""
         # Not below `folder`, which may lie too deep for the path of a socket.
         self._runtime = tempfile.TemporaryDirectory(prefix="ar-run-", dir="/tmp")
         self.variables = variables or {}
@@ -107,7 +107,7 @@ class Deployment:
 
     def start(self, name: str, *arguments: str, **settings: str) -> Process:
         """Start a process of the product, its output in `NAME.log`."""
-        if self._forked:
+        if self.forked:
             started = Started([*arguments], self.environment(**settings), self.folder / f"{name}.log")
             self.processes[name] = started
             return started

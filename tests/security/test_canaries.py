@@ -61,19 +61,27 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planted]:
     descriptor = os.open(held, os.O_RDONLY)
     held.unlink()
     variables = {"HOME": str(home), "WORKER_CANARY": canaries["environment"]}
-    running = Deployment(
-        folder / "here", "", free_port(), variables, SANDBOX="bubblewrap", SECRET_KEY=canaries["setting"]
-    )
-    running.descriptors = (descriptor,)
+    settings = {"SANDBOX": "bubblewrap", "SECRET_KEY": canaries["setting"]}
+    running = Deployment(folder / "here", "", free_port(), variables, forked=True, **settings)
     running.folder.mkdir()
     with demo_forge(folder / "forge") as forge, _servers(canaries) as port:
         try:
-            running.start_all()
+            _start(running, descriptor)
             _plant(running, canaries)
             yield Planted(running, forge, canaries, port)
         finally:
             running.stop_all()
             os.close(descriptor)
+
+
+def _start(running: Deployment, descriptor: int) -> None:
+    """The worker of sessions is started as an operator does it: its variables are in its environment for all to see, and
+    it has what it inherits."""
+    running.start_api()
+    for name in ("sweep", "control"):
+        running.start(name, "worker", name)
+    running.forked, running.descriptors = False, (descriptor,)
+    running.start_worker("sessions-1")
 
 
 def _plant(running: Deployment, canaries: dict[str, str]) -> None:
