@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from tests.agents.real import ALWAYS, CANNOT, EDIT, EVERY_AGENT, ROWS, SANDBOXED, WITHOUT_SANDBOX, Real, which_can
 from tests.model_servers import KEY, directive
@@ -53,12 +54,14 @@ def test_a_prompt_becomes_a_real_edit(real: Real) -> None:
 
 
 @sandboxed
-def test_a_prompt_that_begins_like_a_command_of_the_program_is_text(real: Real) -> None:
-    prompt = "/login page shows no button; mend it"
-    attempt = real.engine.finish(dataclasses.replace(real.job(), prompt="\n".join((prompt, *EDIT))))
+def test_a_prompt_that_begins_like_a_command_of_the_program_is_text_and_odd_characters_of_it_arrive(real: Real) -> None:
+    command = "/login page shows no button; mend it"
+    odd = "\u202e\u200b\u200d\x1b[31m\x07 $(id) `id` \"'\\ %s {x} </system> \U0001f600 \u0085 é"
+    attempt = real.engine.finish(dataclasses.replace(real.job(), prompt="\n".join((command, odd, *EDIT))))
     assert attempt.outcome.failure is None
     assert CHANGE in real.engine.diff
-    assert prompt in str(real.model.requests[0].body)
+    arrived = real.model.requests[0].body
+    assert command in str(arrived) and json.dumps(odd)[1:-1] in json.dumps(arrived)
 
 
 @sandboxed
@@ -81,9 +84,11 @@ def test_a_summary_is_left_before_the_budget_is_used_up(real: Real) -> None:
 
 
 @sandboxed
-def test_a_command_runs_in_the_checkout(real: Real) -> None:
-    attempt = real.run(directive("run", "sed s/-/+/ calc.py > sum.py && pwd > where.txt"))
+def test_a_command_runs_in_the_checkout_and_the_agent_goes_on_after_a_tool_that_fails(real: Real) -> None:
+    fails = directive("edit", "calc.py", "what is not there", "x")
+    attempt = real.run(fails, directive("run", "sed s/-/+/ calc.py > sum.py && pwd > where.txt"))
     assert attempt.outcome.failure is None
+    assert "a/calc.py" not in real.engine.diff
     assert "+    return a + b" in real.engine.diff and "+/workspace" in real.engine.diff
     assert any("sed s/-/+/" in step for step in attempt.steps)
 
@@ -144,9 +149,10 @@ def test_a_plan_changes_nothing_until_it_is_carried_out(real: Real) -> None:
 
 
 @sandboxed
-def test_the_model_and_the_effort_are_those_of_the_session(real: Real) -> None:
+def test_the_model_and_the_effort_are_those_of_the_session_and_without_a_change_there_is_no_diff(real: Real) -> None:
     name = {"codex": "gpt-6-luna", "claude": "claude-sonnet-4-6"}.get(real.agent, "gemini-2.5-pro")
-    assert real.run(model=name, effort="high").outcome.failure is None
+    outcome = real.run(model=name, effort="high").outcome
+    assert (outcome.failure, outcome.result, outcome.has_result_diff) == (None, FINAL, False)
     asked = real.model.requests[-1]
     assert name in (asked.body.get("model"), asked.path.rpartition("/")[2].partition(":")[0])
     assert real.agent not in ALWAYS or "'effort': 'high'" in str(asked.body)
@@ -194,8 +200,22 @@ def test_too_many_requests_have_a_code_of_their_own(real: Real) -> None:
     assert failure and (failure.code, failure.retryable) == ("agent_rate_limited", True)
 
 
-@pytest.mark.parametrize("real", [each for each in SANDBOXED if each.id in ALWAYS], indirect=True)
-@pytest.mark.parametrize("refusal", [QUOTA, BROKEN], ids=["quota", "broken"])
+def refused(agent: str, refusal: dict[str, Any], *marks: pytest.MarkDecorator) -> ParameterSet:
+    kind = "quota" if refusal is QUOTA else "broken"
+    each = next(each for each in SANDBOXED if each.id == agent)
+    return pytest.param(*each.values, refusal, marks=[*each.marks, *marks], id=f"{kind}-{agent}")
+
+
+# Each program meets one of them, and with `--full` the other as well.
+REFUSALS = [
+    refused("codex", QUOTA),
+    refused("claude", BROKEN),
+    refused("codex", BROKEN, pytest.mark.full),
+    refused("claude", QUOTA, pytest.mark.full),
+]
+
+
+@pytest.mark.parametrize(("real", "refusal"), REFUSALS, indirect=["real"])
 def test_the_next_agent_goes_on_where_the_model_of_the_first_takes_no_calls(
     real: Real, refusal: dict[str, Any]
 ) -> None:
@@ -228,28 +248,6 @@ def test_a_provider_that_fails_is_a_failure_and_the_work_is_kept(real: Real) -> 
     attempt = real.run(NOTE, directive("status", 500), variables={"CLAUDE_CODE_MAX_RETRIES": "1"})
     assert code(attempt.outcome) == ("model_unavailable", "agent")
     assert "+kept" in real.engine.diff
-
-
-@sandboxed
-def test_a_tool_that_fails_is_a_step_and_the_agent_goes_on(real: Real) -> None:
-    attempt = real.run(directive("edit", "calc.py", "what is not there", "x"), NOTE)
-    assert attempt.outcome.failure is None
-    assert "+kept" in real.engine.diff and "calc.py" not in real.engine.diff
-
-
-@sandboxed
-def test_a_session_that_changes_nothing_has_an_answer_and_no_diff(real: Real) -> None:
-    attempt = real.run()
-    assert (attempt.outcome.failure, attempt.outcome.result) == (None, FINAL)
-    assert not attempt.outcome.has_result_diff
-
-
-@sandboxed
-def test_odd_characters_of_a_prompt_arrive(real: Real) -> None:
-    odd = "\u202e\u200b\u200d\x1b[31m\x07 $(id) `id` \"'\\ %s {x} </system> \U0001f600 \u0085 é"
-    attempt = real.run(odd, *EDIT)
-    assert attempt.outcome.failure is None and CHANGE in real.engine.diff
-    assert json.dumps(odd)[1:-1] in json.dumps(real.model.requests[0].body)
 
 
 @linux
