@@ -37,7 +37,7 @@ def wait_for(what: str, probe: Callable[[], Any], seconds: float = PATIENCE_SECO
                 return answer
         time.sleep(pause)
         # What takes long is not asked for as often: the processors are for what is waited for.
-        pause = min(pause * 1.15, longest)
+        pause = min(pause * 1.3, longest)
     raise AssertionError(f"{what} did not come within {seconds:g} s")
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, NoReturn
 
 from app.cli.main import main
+from tests.background import fork_in_background
 
 SECONDS = 300.0
 fresh_processes = multiprocessing.get_context("forkserver")
@@ -97,5 +98,7 @@ def _go_on_as_module(_program: str, command: list[str], environment: Mapping[str
     os.environ.update(environment)
     module = command[command.index("-m") + 1]
     sys.argv = [module, *command[command.index("-m") + 2 :]]
+    if sys.argv[:2] == ["tasks.worker", "sessions"]:
+        fork_in_background()
     runpy.run_module(module, run_name="__main__", alter_sys=True)
     sys.exit(0)

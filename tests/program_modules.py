@@ -14,4 +14,10 @@ for name in ("app.web", "migrations.config", "tasks.doctor", "tasks.jobs.session
 for name in ("machine", "messages", "record", "stuck"):
     importlib.import_module(f"tasks.doctor.{name}")
 
+# What workers run of Celery, and what their tasks import; those themselves read settings.
+for name in ("apps.worker", "beat", "concurrency.prefork", "worker.autoscale", "worker.consumer", "worker.loops"):
+    importlib.import_module(f"celery.{name}")
+for name in ("kombu.transport.redis", "psutil", "sqlite3", "tasks.jobs.publication_jobs", "workers.preflight"):
+    importlib.import_module(name)
+
 assert settings.cache_info().currsize == 0, "each command has settings of its own"

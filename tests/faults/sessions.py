@@ -74,7 +74,11 @@ def with_work(deployment: Deployment, runner: dict[str, Any]) -> dict[str, Any] 
 
 
 def count(deployment: Deployment, runners: list[dict[str, Any]], state: str) -> int:
-    return sum(deployment.session(runner)["state"] == state for runner in runners)
+    """How many runners have a latest session in the state."""
+    sites = {runner["site_id"] for runner in runners}
+    found = [each for site in sites for each in deployment.call("GET", "/agent_runners", params={"site_id": site})]
+    states = {runner["id"]: runner["latest_session_state"] for runner in found}
+    return sum(states[runner["id"]] == state for runner in runners)
 
 
 def assert_done_at_once(deployment: Deployment, runners: list[dict[str, Any]]) -> None:

@@ -112,7 +112,10 @@ def test_in_a_sandbox_nothing_is_left_of_such_a_tree_and_the_work_of_a_lost_work
     deployment.has_step(runner, "begun")
     deployment.stop("walled", signal.SIGKILL)
     stop(deployment, runner)
+    # As an operator starts it, so that it starts in earnest what saves the work: see `tests.background`.
+    deployment.forked = False
     deployment.start_worker("walled", SANDBOX="bubblewrap")
+    deployment.forked = True
     assert_kept(deployment, runner, "+kept")
 
 
@@ -198,15 +201,23 @@ STATES = [
 ]
 
 
+@contextlib.contextmanager
+def in_each_state(deployment: Deployment, name: str) -> Iterator[list[dict[str, Any]]]:
+    """A runner in each of the states, which take all the room there is."""
+    assert len(STATES) == len(WORKERS) * Settings.session_workers
+    with contextlib.ExitStack() as reached:
+        yield [reached.enter_context(state.reach(deployment, f"{name}-{state.reach.__name__}")) for state in STATES]
+
+
 @ON_SQLITE
-@pytest.mark.parametrize("state", STATES, ids=lambda state: state.reach.__name__)
-def test_a_stop_reaches_a_session_while_it_is(deployment: Deployment, state: State) -> None:
-    name = f"stopped-{state.reach.__name__}"
-    with state.reach(deployment, name) as runner:
-        stop(deployment, runner)
+def test_a_stop_reaches_a_session_whatever_it_is_at(deployment: Deployment) -> None:
+    with in_each_state(deployment, "stopped") as runners:
+        for runner in runners:
+            stop(deployment, runner)
         assert_no_agent_stays(deployment)
-        assert_kept(deployment, runner, state.work)
-        assert_every_worker_goes_on(deployment, name)
+        for state, runner in zip(STATES, runners, strict=True):
+            assert_kept(deployment, runner, state.work)
+        assert_every_worker_goes_on(deployment, "stopped")
 
 
 @ON_POSTGRES
@@ -237,8 +248,7 @@ def test_the_work_of_a_session_that_is_stopped_when_its_worker_was_lost_is_kept(
 @POSTGRES_ONLY
 def test_a_stop_whose_message_is_lost_takes_effect_all_the_same(one_deployment: Deployment) -> None:
     deployment = one_deployment
-    with contextlib.ExitStack() as reached:
-        runners = [reached.enter_context(state.reach(deployment, f"lost-{state.reach.__name__}")) for state in STATES]
+    with in_each_state(deployment, "lost") as runners:
         deployment.kill("broker")
         try:
             for runner in runners:
