@@ -32,7 +32,6 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def server(database_url: str, artifacts: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a web process on the tests' database."""
-    require_chromium()
     nowhere = "redis+socket:///nonexistent/broker.sock?virtual_host=0"
     folder = tmp_path_factory.mktemp("console")
     shared = {"BROKER_URL": nowhere, "ARTIFACTS_DIR": str(artifacts)}
@@ -46,15 +45,16 @@ def server(database_url: str, artifacts: Path, tmp_path_factory: pytest.TempPath
         deployment.stop_all()
 
 
-@pytest.fixture(scope="module")
-def chromium(server: str) -> Iterator[playwright.sync_api.Browser]:
+@pytest.fixture(scope="package")
+def chromium() -> Iterator[playwright.sync_api.Browser]:
+    require_chromium()
     with running_chromium() as browser:
         yield browser
 
 
 @pytest.fixture
 def windows(
-    server: str, artifacts: Path, chromium: playwright.sync_api.Browser, configure: Callable[..., None]
+    chromium: playwright.sync_api.Browser, server: str, artifacts: Path, configure: Callable[..., None]
 ) -> Iterator[Windows]:
     configure(ARTIFACTS_DIR=str(artifacts))
     opened = Windows(chromium, server)

@@ -10,19 +10,12 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.demo.forge import DemoForge
 from tests.deployment import Deployment
-from tests.e2e.browser.chromium import Windows, assert_accessible, require_chromium, running_chromium
+from tests.e2e.browser.chromium import Windows, assert_accessible
 from tests.e2e.browser.keyboard import Keyboard
 from tests.e2e.conftest import DATABASES, OBLIGING
 from tests.e2e.test_tour import site_on
 
 pytestmark = pytest.mark.parametrize("deployment", DATABASES[:1], indirect=True, scope="session")
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    require_chromium()
-    with running_chromium() as browser:
-        yield browser
 
 
 @pytest.fixture
