@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import importlib
 
+from sqlalchemy import orm
+
 from app.config import settings
 
 for name in ("account", "doctor", "init", "key", "migrate", "token", "up", "web", "worker"):
     importlib.import_module(f"app.cli.deployment.{name}")
-for name in ("app.web", "migrations.config", "tasks.doctor", "tasks.jobs.session_jobs"):
+for name in ("app.web", "migrations.config", "tasks.doctor", "tasks.jobs.publication_jobs", "tasks.jobs.session_jobs"):
     importlib.import_module(name)
+for name in ("celery.apps.worker", "celery.concurrency.prefork", "celery.worker.consumer", "kombu.transport.redis"):
+    importlib.import_module(name)
+importlib.import_module("gunicorn.app.wsgiapp")
+importlib.import_module("psutil")
 
-for name in ("machine", "messages", "record", "stuck"):
+for name in ("github", "machine", "messages", "record", "stuck"):
     importlib.import_module(f"tasks.doctor.{name}")
+# What the first statement of each process would do otherwise.
+orm.configure_mappers()
 
 # What workers run of Celery, and what their tasks import; those themselves read settings.
 for name in ("apps.worker", "beat", "concurrency.prefork", "worker.autoscale", "worker.consumer", "worker.loops"):
