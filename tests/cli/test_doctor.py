@@ -21,6 +21,7 @@ from app.services.callers import Caller
 from app.services.sites import sites
 from app.services.sites.sites import SiteFields
 from tests.asking import new_runner
+from tests.cli import processes
 from tests.cli.processes import environment, run, wait_for
 from tests.demo.apps import RegisteredApp
 from tests.demo.forge import demo_forge
@@ -29,17 +30,17 @@ from tests.program import Started
 
 def findings(folder: Path, **settings: str) -> dict[str, dict[str, Any]]:
     """The finding of doctor for each part."""
-    done = run(folder, "doctor", "--json", **settings)
+    done, found = processes.findings(folder, **settings)
     assert not done.stderr, done.stderr
-    found = [json.loads(line) for line in done.stdout.splitlines()]
-    faults = [each for each in found if each["state"] in ("missing", "failing") and "agent" not in each["part"]]
+    faults = [part for part, each in found.items() if each["state"] in ("missing", "failing") and "agent" not in part]
     assert done.returncode == bool(faults)
-    return {each["part"]: each for each in found}
+    return found
 
 
 def test_on_a_new_machine_missing_parts_are_reported_with_their_remedies(folder: Path) -> None:
-    found = findings(folder)
-    assert {found[part]["state"] for part in ("git", "heartbeat")} == {"working"}
+    found = findings(folder, SANDBOX="bubblewrap", AGENTS="shell,claude")
+    assert {found[part]["state"] for part in ("git", "heartbeat", "agent shell")} == {"working"}
+    assert {"sandbox", "agent claude"} <= found.keys()
     assert not (folder / "data").exists(), "looking creates nothing"
     for part, remedy in {
         "data folder": "agent-runners migrate",
@@ -189,7 +190,7 @@ def test_faults_of_the_queue_are_reported_with_their_remedies(
 def test_a_waiting_session_is_reported_if_a_worker_has_room(folder: Path, record: sa.Engine, database_url: str) -> None:
     # The session is never dispatched, as this process has no broker and no sweep runs.
     ask("waiting", created_at=db.now(-100))
-    settings = {"DATABASE_URL": database_url, "SESSION_WORKERS": "1"}
+    settings = {"DATABASE_URL": database_url, "SESSION_WORKERS": "1", "SANDBOX": "none", "AGENTS": "shell"}
     log = folder / "log"
     broker, worker = (
         Started(command, environment(folder, **settings), log) for command in (["broker"], ["worker", "sessions"])

@@ -29,13 +29,14 @@ def test_an_unknown_command_is_named(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["doctor", "--help"], ["token", "list"]], ids=" ".join)
-def test_output_that_nobody_reads_to_its_end_is_no_failure_of_the_command(folder: Path, arguments: list[str]) -> None:
-    assert run(folder, "migrate").returncode == run(folder, "init").returncode == 0
+def test_output_that_nobody_reads_to_its_end_is_no_failure_of_the_command(
+    initialized: Path, arguments: list[str]
+) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "wb") as closed:
         done = subprocess.run(
-            [PROGRAM, *arguments], stdout=closed, stderr=subprocess.PIPE, env=environment(folder), text=True
+            [PROGRAM, *arguments], stdout=closed, stderr=subprocess.PIPE, env=environment(initialized), text=True
         )
     assert (done.returncode, done.stderr) == (ExitStatus.CLOSED, "")
 
@@ -69,19 +70,18 @@ def test_a_database_without_tables_or_an_answer_is_explained_in_one_line(folder:
     assert "correct-horse" not in done.stderr
 
 
-def test_an_empty_folder_is_not_taken_for_the_store_that_the_database_refers_to(folder: Path) -> None:
-    store = folder / "data" / "artifacts"
-    assert run(folder, "migrate").returncode == 0
+def test_an_empty_folder_is_not_taken_for_the_store_that_the_database_refers_to(migrated: Path) -> None:
+    store = migrated / "data" / "artifacts"
     marker = next(store.iterdir())
-    with contextlib.closing(sqlite3.connect(folder / "data" / "agent-runners.db")) as database, database:
+    with contextlib.closing(sqlite3.connect(migrated / "data" / "agent-runners.db")) as database, database:
         # SQLite asks for the session that uses the file only where it is asked to.
         database.execute(
             "INSERT INTO session_files (id, session_id, file_key, created_at) VALUES (?, ?, 'a/b', '2026-01-01')",
             ("0" * 32, "0" * 32),
         )
-    assert run(folder, "migrate").returncode == 0
+    assert run(migrated, "migrate").returncode == 0
     marker.unlink()
-    done = run(folder, "migrate")
+    done = run(migrated, "migrate")
     assert done.returncode == 1
     assert f"{store} is empty" in done.stderr and "Mount its disk" in done.stderr
     assert list(store.iterdir()) == []

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests import patiently
-from tests.cli.conftest import folder
+from tests.cli.conftest import folder, migrated, new_deployment
 from tests.demo.forge import DemoForge, demo_forge
 from tests.deployment import Deployment, deployed, wait_for
 from tests.matrix import usual
@@ -17,7 +17,7 @@ from tests.ports import free_port
 from tests.postgres import postgres_database
 from tests.s3 import s3_server
 
-__all__ = ["folder"]
+__all__ = ["folder", "migrated", "new_deployment"]
 _KINDS = ("sqlite", "postgres-s3")
 OBLIGING = "obliging"
 """An agent that reads its prompt and needs no model."""

@@ -40,7 +40,8 @@ class Up:
         self.folder = folder
         (folder / "worker.py").write_text(WORKER)
         lines = [
-            f"{name}: {sys.executable} {folder / 'worker.py'} {folder} {name} {seconds}" for name, seconds in workers
+            f"{name}: {sys.executable} -I -S {folder / 'worker.py'} {folder} {name} {seconds}"
+            for name, seconds in workers
         ]
         (folder / "Procfile").write_text("\n".join([*lines, more, "broker: agent-runners broker"]))
         (folder / "log").write_bytes(b"")
@@ -83,16 +84,16 @@ def started(folder: Path) -> Iterator[list[Up]]:
         up.kill()
 
 
-def test_the_broker_starts_first_and_stops_last(folder: Path, started: list[Up]) -> None:
-    up = Up(folder, ("one", 0), ("two", 1))
+def test_the_broker_starts_first_and_stops_last(migrated: Path, started: list[Up]) -> None:
+    up = Up(migrated, ("one", 0), ("two", 1))
     started.append(up)
-    second = run(folder, "up")
+    second = run(migrated, "up")
     assert second.returncode == 1
     assert "the processes are already running with" in second.stderr
-    assert (folder / "one.started").read_text() == "True"
+    assert (migrated / "one.started").read_text() == "True"
     up.process.send_signal(signal.SIGINT)
     assert up.process.wait() == 0
-    assert (folder / "two.ended").read_text() == "True"
+    assert (migrated / "two.ended").read_text() == "True"
     assert "killed" not in up.log
     assert not any(child.is_running() for child in up.children)
 
@@ -108,11 +109,11 @@ def test_the_first_start_shows_a_token_and_the_next_does_not(folder: Path, start
 
 @pytest.mark.parametrize(("sandbox", "state"), [("bubblewrap", "missing"), ("none", "off")])
 def test_a_missing_sandbox_is_reported_to_the_user_and_in_the_log(
-    folder: Path, started: list[Up], sandbox: str, state: str
+    migrated: Path, started: list[Up], sandbox: str, state: str
 ) -> None:
-    path = {"PATH": path_with_refused_bubblewrap(folder)} if state == "missing" else {}
+    path = {"PATH": path_with_refused_bubblewrap(migrated)} if state == "missing" else {}
     worker = "sessions: agent-runners worker sessions"
-    up = Up(folder, ("one", 0), more=worker, AGENT_RUNNERS_SANDBOX=sandbox, **path)
+    up = Up(migrated, ("one", 0), more=worker, AGENT_RUNNERS_SANDBOX=sandbox, **path)
     started.append(up)
     warning, _ = up.log.split("broker started")
     named = {"missing": "does not work here", "off": "AGENT_RUNNERS_SANDBOX is `none`"}
@@ -122,9 +123,9 @@ def test_a_missing_sandbox_is_reported_to_the_user_and_in_the_log(
     assert up.process.wait() == 0
 
 
-def test_once_the_api_is_ready_a_panel_shows_all_addresses(folder: Path, started: list[Up]) -> None:
+def test_once_the_api_is_ready_a_panel_shows_all_addresses(migrated: Path, started: list[Up]) -> None:
     port = str(free_port())
-    up = Up(folder, ("flower", 0), more="web: agent-runners web", AGENT_RUNNERS_WEB_PORT=port)
+    up = Up(migrated, ("flower", 0), more="web: agent-runners web", AGENT_RUNNERS_WEB_PORT=port)
     started.append(up)
     wait_for("the box", lambda: "Ctrl-C" in up.log)
     _, box = up.log.split("─ ready ─")
@@ -138,9 +139,9 @@ def test_once_the_api_is_ready_a_panel_shows_all_addresses(folder: Path, started
 
 @needs_bubblewrap
 def test_with_a_working_sandbox_there_is_no_warning_and_a_second_interrupt_does_not_wait(
-    folder: Path, started: list[Up]
+    migrated: Path, started: list[Up]
 ) -> None:
-    up = Up(folder, ("slow", 50))
+    up = Up(migrated, ("slow", 50))
     started.append(up)
     assert "WARNING:" not in up.log
     up.interrupt()
@@ -150,8 +151,8 @@ def test_with_a_working_sandbox_there_is_no_warning_and_a_second_interrupt_does_
     assert not any(child.is_running() for child in up.children)
 
 
-def test_a_process_that_dies_is_named_and_ends_everything(folder: Path, started: list[Up]) -> None:
-    up = Up(folder, ("one", 0), ("two", 0))
+def test_a_process_that_dies_is_named_and_ends_everything(migrated: Path, started: list[Up]) -> None:
+    up = Up(migrated, ("one", 0), ("two", 0))
     started.append(up)
     next(child for child in up.children if "two" in child.cmdline()).kill()
     assert up.process.wait() == 1
@@ -162,8 +163,8 @@ def test_a_process_that_dies_is_named_and_ends_everything(folder: Path, started:
 @pytest.mark.skipif(
     shutil.which("setpriv") is None, reason="NOT TESTED: no setpriv; install it with `apt-get install util-linux`"
 )
-def test_no_process_survives_a_killed_supervisor(folder: Path, started: list[Up]) -> None:
-    up = Up(folder, ("one", 0))
+def test_no_process_survives_a_killed_supervisor(migrated: Path, started: list[Up]) -> None:
+    up = Up(migrated, ("one", 0))
     started.append(up)
     up.process.kill()
     wait_for("the end of all", lambda: not any(child.is_running() for child in up.children))

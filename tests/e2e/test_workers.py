@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from app.cli.deployment.broker import find_server
-from tests.cli.processes import environment, finding, run, wait_for
+from tests.cli.processes import environment, finding, wait_for
 from tests.ports import free_port
 from tests.program import Started
 
@@ -57,26 +57,24 @@ def start_worker(folder: Path, log: str, **settings: str) -> Started:
 
 
 def test_a_broker_that_refuses_the_password_is_named_with_its_setting(
-    folder: Path, port: int, start: list[Started]
+    migrated: Path, port: int, start: list[Started]
 ) -> None:
-    run(folder, "migrate")
-    start.append(start_worker(folder, "log", BROKER_URL=f"redis://:wrong-horse@127.0.0.1:{port}/0"))
-    wait_for("the worker's word", lambda: "AGENT_RUNNERS_BROKER_URL" in (folder / "log").read_text())
-    said = json.loads((folder / "log").read_text().splitlines()[0])
+    start.append(start_worker(migrated, "log", BROKER_URL=f"redis://:wrong-horse@127.0.0.1:{port}/0"))
+    wait_for("the worker's word", lambda: "AGENT_RUNNERS_BROKER_URL" in (migrated / "log").read_text())
+    said = json.loads((migrated / "log").read_text().splitlines()[0])
     assert said["event"].startswith(
         f"The broker redis://:**@127.0.0.1:{port}/0 is unavailable: invalid username-password"
     )
-    assert "\n" not in said["event"] and "wrong-horse" not in (folder / "log").read_text()
+    assert "\n" not in said["event"] and "wrong-horse" not in (migrated / "log").read_text()
 
 
-def test_two_workers_with_one_name_are_reported(folder: Path, port: int, start: list[Started]) -> None:
-    run(folder, "migrate")
+def test_two_workers_with_one_name_are_reported(migrated: Path, port: int, start: list[Started]) -> None:
     url = f"redis://:{PASSWORD}@127.0.0.1:{port}/0"
-    start.append(start_worker(folder, "first", BROKER_URL=url))
-    wait_for("the first worker", lambda: "ready" in (folder / "first").read_text())
-    start.append(start_worker(folder, "second", BROKER_URL=url))
-    wait_for("the second worker", lambda: "ready" in (folder / "second").read_text())
-    assert "worker_name_is_shared" in (folder / "second").read_text()
-    assert "worker_name_is_shared" not in (folder / "first").read_text()
-    found = finding(folder, "workers", BROKER_URL=url)
+    start.append(start_worker(migrated, "first", BROKER_URL=url))
+    wait_for("the first worker", lambda: "ready" in (migrated / "first").read_text())
+    start.append(start_worker(migrated, "second", BROKER_URL=url))
+    wait_for("the second worker", lambda: "ready" in (migrated / "second").read_text())
+    assert "worker_name_is_shared" in (migrated / "second").read_text()
+    assert "worker_name_is_shared" not in (migrated / "first").read_text()
+    found = finding(migrated, "workers", BROKER_URL=url)
     assert found["state"] == "failing" and "several workers have the name control@" in found["detail"], found
