@@ -11,8 +11,12 @@ from pathlib import Path
 
 from workers.job import Host
 
-# Neither command follows symbolic links in the folder, and both work at any depth.
-_DELETE = 'trap "" TERM; { chmod -R u+rwx -- "$1"; rm -rf --one-file-system -- "$1"; } >/dev/null 2>&1 &'
+# Neither command follows symbolic links in the folder, and both work at any depth. Permissions are rarely in the way.
+_DELETE = """
+delete() { rm -rf --one-file-system -- "$1"; }
+trap "" TERM
+{ delete "$1" || { chmod -R u+rwx -- "$1"; delete "$1"; }; } >/dev/null 2>&1 &
+"""
 
 
 def discard(host: Host, folder: Path) -> None:
