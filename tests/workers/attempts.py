@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from tests.workers.engine import MemorySink, job, repository
+from tests.workers.repositories import furnish
 from workers.attempt import run
 from workers.events import Event, Outcome, Step
 from workers.job import Host, Job, Limits
@@ -55,6 +56,8 @@ class Engine:
 
     def finish(self, work: Job, on_event: Callable[[Event], None] = lambda event: None) -> Attempt:
         """Run a job to its end. `on_event` is called while the attempt stands still at an event."""
+        if work.repo_url == str(self.source) and not work.partial_clone:
+            furnish(self.host, self.source, work.site_id)
         events: list[Event] = []
         engine = run(work, self.host)
         while True:

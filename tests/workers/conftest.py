@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.demo.conftest import forge
 from tests.workers.attempts import Engine, engine_in
 from tests.workers.engine import USUAL_SANDBOX
 from tests.workers.repositories import dispose_of_prepared, make_host
 from workers.job import Host
+
+__all__ = ["forge"]
 
 
 @pytest.fixture

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import os
 import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from workers.job import DiffKind, Host, Job
 from workers.limits.budget import Budget
 from workers.processes.lifeline import Lifeline
 from workers.repository.mirror import Mirror
+from workers.repository.object_format import ID_LENGTHS
+from workers.repository.plain_name import plain_name
 from workers.workspace import diffs
 from workers.workspace.workspace import Workspace
 
@@ -64,9 +67,16 @@ def write(folder: Path, files: dict[str, str | bytes]) -> None:
         path.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-def make_origin(folder: Path, files: dict[str, str | bytes], object_format: str = "sha1") -> Path:
-    """A repository with one commit on `main`. Git makes the first with these files, and others are copies of it."""
-    made = _made_origins.setdefault(repr((files, object_format)), _folder_of_origins() / str(len(_made_origins)))
+def make_origin(
+    folder: Path,
+    files: dict[str, str | bytes],
+    object_format: str = "sha1",
+    then: Callable[[Path], object] = lambda made: None,
+) -> Path:
+    """A repository with one commit on `main`, and what `then` does to it. Git makes the first with these files, and others
+    are copies of it."""
+    key = repr((files, object_format, then.__module__, then.__qualname__))
+    made = _made_origins.setdefault(key, _folder_of_origins() / str(len(_made_origins)))
     if not made.exists():
         made.mkdir()
         git(made, "init", "--quiet", "--initial-branch=main", "--template=", f"--object-format={object_format}")
@@ -74,11 +84,14 @@ def make_origin(folder: Path, files: dict[str, str | bytes], object_format: str 
             (made / ".git" / name).mkdir()
         write(made, files)
         commit_all(made)
+        then(made)
+        _with_this_commit[_commit_of(made)] = made
     shutil.copytree(made, folder, symlinks=True)
     return folder
 
 
 _made_origins: dict[str, Path] = {}
+_with_this_commit: dict[str, Path] = {}
 
 
 @functools.cache
@@ -114,8 +127,34 @@ _prepared: list[Workspace] = []
 
 def prepare(job: Job, host: Host) -> Workspace:
     """A workspace, which the end of the test disposes of at the latest."""
+    if not job.partial_clone:
+        furnish(host, Path(job.repo_url), job.site_id)
     _prepared.append(Workspace.prepare(job, host, Budget(job.limits)))
     return _prepared[-1]
+
+
+def furnish(host: Host, origin: Path, site_id: str) -> None:
+    """Give a new host what its first session would fetch and make of a commit that `make_origin` has made.
+
+    It is the same for all tests with this commit, and takes most of the time of many.
+    """
+    with contextlib.suppress(OSError):
+        commit = _commit_of(origin)
+        if commit in _with_this_commit and not (host.work_dir / "mirrors").exists():
+            for name in ("mirrors", "bases"):
+                shutil.copytree(_fetched(commit) / name / "site", host.work_dir / name / plain_name(site_id))
+
+
+def _commit_of(origin: Path) -> str:
+    return (origin / ".git/refs/heads/main").read_text().strip()
+
+
+@functools.cache
+def _fetched(commit: str) -> Path:
+    origin = _with_this_commit[commit]
+    host = make_host(_folder_of_origins() / f"fetched-{origin.name}")
+    Workspace.prepare(make_job(origin), host).dispose()
+    return host.work_dir
 
 
 def dispose_of_prepared() -> None:
@@ -188,8 +227,17 @@ def applied(origin: Path, base: str, *patches: bytes, undone: bytes = b"") -> st
     The checkout is one without conversions. It is read anew in the end, so what counts is the bytes of the files.
     """
     fresh = origin.parent / f"fresh-{os.urandom(4).hex()}"
-    git(origin.parent, "clone", "--quiet", "--no-checkout", str(origin), str(fresh))
-    write(fresh / ".git", {"info/attributes": "* -text -ident -filter -working-tree-encoding\n"})
+    objects = origin / (".git/objects" if (origin / ".git").exists() else "objects")
+    is_sha1 = len(base) == ID_LENGTHS["sha1"]
+    version = "0" if is_sha1 else "1\n[extensions]\n\tobjectFormat = sha256"
+    files: dict[str, str | bytes] = {
+        "HEAD": "ref: refs/heads/main\n",
+        "config": f"[core]\n\trepositoryFormatVersion = {version}\n",
+        "objects/info/alternates": f"{objects}\n",
+        "info/attributes": "* -text -ident -filter -working-tree-encoding\n",
+    }
+    write(fresh / ".git", files)
+    (fresh / ".git/refs").mkdir()
     git(fresh, "checkout", "--quiet", "--detach", base)
     for patch, *how in (*((patch,) for patch in patches), (undone, "--reverse")):
         if patch:

@@ -358,8 +358,7 @@ def test_a_failure_while_saving_is_the_failure_of_good_work(engine: Engine) -> N
 
 
 @linux
-@pytest.mark.parametrize("stage", ["setup", "agent"])
-@pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.parametrize(("stage", "keep"), [("setup", True), ("agent", True), ("agent", False)])
 def test_sigterm_ends_the_attempt_and_keeps_the_work_if_wanted(engine: Engine, stage: str, keep: bool) -> None:
     tree = Stubborn()
     waits = f"echo more >> README; {tree.script} sleep 300"

@@ -11,7 +11,7 @@ import pytest
 
 from app.demo.forge import checks as reported
 from app.demo.forge import discussions
-from tests.demo.forge import DemoForge, Repository, demo_forge, with_feature
+from tests.demo.forge import DemoForge, Repository, with_feature
 from tests.deployment import wait_for
 from tests.workers.forges.conftest import HOST
 from tests.workers.forges.contract import recorded
@@ -77,17 +77,17 @@ def test_reviewers_are_added_and_those_that_are_refused_named(forge: DemoForge, 
     refused("forge_auth", lambda: reader.request_reviews(1, ["grace", "linus"]))
 
 
-def test_a_change_that_crosses_another_one_is_tried_again_and_keeps_it(own_forge: DemoForge) -> None:
-    repository = with_feature(own_forge)
-    adapted = adapter(own_forge, repository)
+def test_a_change_that_crosses_another_one_is_tried_again_and_keeps_it(faulty: DemoForge) -> None:
+    repository = with_feature(faulty)
+    adapted = adapter(faulty, repository)
     opened(adapted)
-    own_forge.set_faults(holds=["before PUT /rest"])
+    faulty.set_faults(holds=["before PUT /rest"])
     changed: list[str] = []
     changing = threading.Thread(target=lambda: changed.append(adapted.update_pull_request(1, title="Newer").title))
     changing.start()
-    wait_for("the change", own_forge.held)
-    own_forge.http.patch(f"/repos/{repository.full_name}/pulls/1", json={"body": "Theirs"}).raise_for_status()
-    own_forge.set_faults(holds=[])
+    wait_for("the change", faulty.held)
+    faulty.http.patch(f"/repos/{repository.full_name}/pulls/1", json={"body": "Theirs"}).raise_for_status()
+    faulty.set_faults(holds=[])
     changing.join()
     assert changed == ["Newer"] and adapted.get_pull_request(1).body == "Theirs"
 
@@ -100,13 +100,13 @@ def test_one_that_has_ended_is_not_changed(forge: DemoForge, repository: Reposit
     assert message.endswith(": This pull request has already been declined.")
 
 
-def test_an_older_server_refuses_drafts(tmp_path_factory: pytest.TempPathFactory) -> None:
-    with demo_forge(tmp_path_factory.mktemp("older"), "--no-drafts") as older:
-        adapted = adapter(older, with_feature(older))
-        assert "8.17.2 has no draft" in refused("forge_refused", lambda: opened(adapted, draft=True)).message
-        assert opened(adapted).state == "open"
-        assert adapted.update_pull_request(1, title="New", draft=False).title == "New"
-        refused("forge_refused", lambda: adapted.update_pull_request(1, draft=True))
+@pytest.mark.xdist_group("without-drafts")
+def test_an_older_server_refuses_drafts(without_drafts: DemoForge) -> None:
+    adapted = adapter(without_drafts, with_feature(without_drafts))
+    assert "8.17.2 has no draft" in refused("forge_refused", lambda: opened(adapted, draft=True)).message
+    assert opened(adapted).state == "open"
+    assert adapted.update_pull_request(1, title="New", draft=False).title == "New"
+    refused("forge_refused", lambda: adapted.update_pull_request(1, draft=True))
 
 
 def test_a_token_with_a_user_name_is_sent_as_both(forge: DemoForge, repository: Repository) -> None:

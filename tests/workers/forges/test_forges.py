@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.demo.forge import DemoForge, Repository, demo_forge, with_feature
+from tests.demo.forge import DemoForge, Repository, with_feature
 from tests.workers.forges.conftest import HOST
 from workers.errors import EngineError
 from workers.forges.base import CommitStatus, Forge, PullRequest
@@ -32,19 +32,6 @@ APIS = {
 WITHOUT_LABELS = ("bitbucket", "bitbucket_data_center")
 WITHOUT_ASSIGNEES = (*WITHOUT_LABELS, "azure_devops")
 WITH_TEAMS = ("github", "gitea", "azure_devops")
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoForge]:
-    with demo_forge(tmp_path_factory.mktemp("faulty")) as forge:
-        yield forge
-
-
-@pytest.fixture
-def faulty(running: DemoForge) -> Iterator[DemoForge]:
-    """A forge in which a test may set faults. They end with it."""
-    yield running
-    running.set_faults(down=0, slow_down=0, lost_answers=0, revoked=False, holds=[])
 
 
 @pytest.fixture(params=KINDS)

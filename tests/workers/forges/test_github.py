@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tests.demo.forge import DemoForge, Repository, demo_forge, with_feature
+from tests.demo.forge import DemoForge, Repository, with_feature
 from tests.workers.forges.conftest import HOST, adapter
 from workers.errors import EngineError
 from workers.forges.base import Forge, PullRequest
@@ -54,9 +54,11 @@ def test_an_empty_title_is_refused(github: Forge) -> None:
     assert "title is missing" in refused("forge_refused", lambda: opened(github, title=" ")).message
 
 
-def test_without_drafts_an_ordinary_one_is_opened(tmp_path) -> None:
-    with demo_forge(tmp_path, "--no-drafts") as forge:
-        assert opened(adapter(forge, with_feature(forge)), draft=True).state == "open"
+@pytest.mark.xdist_group("without-drafts")
+def test_without_drafts_an_ordinary_one_is_opened_and_stays_one(without_drafts: DemoForge) -> None:
+    github = adapter(without_drafts, with_feature(without_drafts))
+    assert opened(github, draft=True).state == "open"
+    assert github.update_pull_request(1, draft=True).state == "open"
 
 
 def test_changes_what_is_given_and_leaves_the_rest(github: Forge, forge: DemoForge, repository: Repository) -> None:
@@ -81,13 +83,6 @@ def test_a_refused_change_is_an_error(github: Forge, forge: DemoForge, repositor
         failure = refused("forge_auth", lambda changes=changes: reader.update_pull_request(1, **changes))
         assert "Pull requests: read and write" in failure.message
     refused("forge_not_found", lambda: github.update_pull_request(99, title="New"))
-
-
-def test_without_drafts_it_stays_an_ordinary_one(tmp_path) -> None:
-    with demo_forge(tmp_path, "--no-drafts") as forge:
-        github = adapter(forge, with_feature(forge))
-        opened(github)
-        assert github.update_pull_request(1, draft=True).state == "open"
 
 
 def test_texts_arrive_unchanged_and_long_ones_are_shortened(

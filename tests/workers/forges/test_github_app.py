@@ -8,7 +8,7 @@ import json
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import pytest
 
 from tests import patiently
 from tests.demo.apps import PERMISSIONS, RegisteredApp, new_key
-from tests.demo.forge import DemoForge, demo_forge, git
+from tests.demo.forge import DemoForge, git
 from tests.workers.forges.conftest import HOST
 from tests.workers.forges.contract import Contract, recorded
 from workers.errors import EngineError
@@ -28,12 +28,12 @@ from workers.forges.registry import make_checks, make_forge
 
 
 @pytest.fixture(scope="module")
-def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoForge]:
-    with demo_forge(tmp_path_factory.mktemp("forge")) as running:
-        for owner, name in (("acme", "shop"), ("acme", "other"), ("widgets", "shop")):
-            repository = running.make_repository(owner, name, {"a.txt": "a\n"}, private=True)
-            repository.commit("feature", {"b.txt": "b\n"}, "B", start=repository.branches()["main"])
-        yield running
+def forge(forge: DemoForge) -> DemoForge:
+    """The shared one, with three more repositories."""
+    for owner, name in (("acme", "shop"), ("acme", "other"), ("widgets", "shop")):
+        repository = forge.make_repository(owner, name, {"a.txt": "a\n"}, private=True)
+        repository.commit("feature", {"b.txt": "b\n"}, "B", start=repository.branches()["main"])
+    return forge
 
 
 @pytest.fixture(scope="module")

@@ -9,14 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import folder
-from tests.demo.conftest import forge
 from tests.demo.forge import DemoForge, Repository
 from tests.workers.attempts import Engine, engine_in
 from tests.workers.engine import SANDBOXES
 from tests.workers.lfs.repositories import with_lfs
 
-__all__ = ["folder", "forge"]
 _numbers = itertools.count(1)
 
 

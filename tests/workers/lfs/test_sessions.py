@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.demo.forge import DemoForge, Repository
+from tests.matrix import usual
 from tests.workers.attempts import Attempt, Engine
 from tests.workers.engine import USUAL_SANDBOX, linux
 from tests.workers.lfs.repositories import ATTRIBUTES, BIG, oid_of, pointer, store, with_lfs
@@ -105,6 +106,7 @@ def test_a_follow_up_on_another_worker_has_the_content(start: Any, engine: Engin
     assert oid_of(BIG + b"x") in plus(engine.sink.diffs["cumulative"].decode(), "assets/big.bin")
 
 
+@in_one_sandbox
 def test_a_repository_with_ids_of_sha256_has_lfs_too(start: Any, engine: Engine, forge: DemoForge) -> None:
     files = {".gitattributes": ATTRIBUTES, "big.bin": pointer(BIG)}
     longer = forge.make_repository("acme", f"longer-{id(start)}", files, object_format="sha256")
@@ -116,14 +118,14 @@ def test_a_repository_with_ids_of_sha256_has_lfs_too(start: Any, engine: Engine,
     assert pointer(NEW) in plus(engine.diff, "new.bin") and "big.bin" not in engine.diff
 
 
-@pytest.mark.parametrize("partial_clone", [False, True])
+@pytest.mark.parametrize("partial_in", usual(["none", "bubblewrap"]))
 def test_what_a_sparse_checkout_leaves_out_is_not_fetched(
-    start: Any, engine: Engine, repository: Repository, partial_clone: bool
+    start: Any, engine: Engine, repository: Repository, partial_in: str
 ) -> None:
     repository.commit("main", {"docs/new.bin": pointer(NEW)}, "A picture")
     store(repository, NEW)
     (repository.folder / "lfs" / oid_of(BIG)).unlink()
-    sparse = {"sparse_paths": ("docs",), "partial_clone": partial_clone}
+    sparse = {"sparse_paths": ("docs",), "partial_clone": engine.host.sandbox == partial_in}
 
     attempt = start("sha256sum docs/*; test ! -e assets; git status --short | grep . || echo clean", **sparse)
     assert {oid_of(NEW), "clean"} <= set(said(attempt).split()) and "big.bin" not in said(attempt)
@@ -230,6 +232,7 @@ def test_a_secret_in_a_large_file_is_found(start: Any, engine: Engine, forge: De
     assert engine.sink.contains_secret
 
 
+@in_one_sandbox
 def test_the_work_of_a_failed_session_keeps_its_large_files(
     engine: Engine, forge: DemoForge, repository: Repository
 ) -> None:

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from app.demo.forge.repositories import Repository as Stored
-from tests.demo.forge import DemoForge, demo_forge
+from tests.demo.forge import DemoForge
 from workers.job import Host
 from workers.preflight.repository import Repository, check_repository
 from workers.processes.lifeline import Lifeline
 
 
 @pytest.fixture(scope="module")
-def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoForge]:
-    with demo_forge(tmp_path_factory.mktemp("forge")) as forge:
-        forge.make_repository("ada", "shop", {"a.txt": "a\n"}, private=True)
-        yield forge
+def forge(forge: DemoForge) -> DemoForge:
+    """The shared one, with a private repository."""
+    forge.make_repository("ada", "shop", {"a.txt": "a\n"}, private=True)
+    return forge
 
 
 @pytest.fixture

@@ -102,9 +102,14 @@ def test_the_contents_have_the_limit_of_a_fetch(host: Host, origin: Path) -> Non
 
 def test_many_fetches_leave_few_packs_and_the_next_fetch_works(host: Host, origin: Path) -> None:
     mirror = mirror_of(host, "site")
+    stream = "reset refs/heads/main\nfrom refs/heads/main^0\n\n"
     for number in range(26):
-        write(origin, {"shop/a": f"a{number}\n", "libs/x": f"x{number}\n"})
-        commit_all(origin)
+        stream += "commit refs/heads/main\ncommitter A <a@example.org> 0 +0000\ndata 0\n"
+        stream += f"M 644 inline shop/a\ndata <<.\na{number}\n.\nM 644 inline libs/x\ndata <<.\nx{number}\n.\n"
+    git(origin, "fast-import", "--quiet", stdin=stream.encode())
+    commits = git(origin, "rev-list", "--reverse", "-26", "main").split()
+    for number, commit in enumerate(commits):
+        git(origin, "update-ref", "refs/heads/main", commit)
         obtain(host, job_on(origin), Cone.of(["shop"]) if number % 5 == 0 else None)
     assert len(list(mirror.glob("objects/pack/*.pack"))) < 20
     git(origin, "reset", "--quiet", "--hard", "HEAD~20")

@@ -138,9 +138,8 @@ def answering(host: Host, workspace: Workspace, tmp_path: Path, monkeypatch: pyt
 ADDED = b":000000 100644 " + b"0" * 40 + b" " + b"1" * 40 + b" A\0"
 
 
-@pytest.mark.parametrize(
-    "difference",
-    [
+def test_an_answer_that_makes_no_sense_is_none(answering: Path, host: Host, workspace: Workspace) -> None:
+    for difference in (
         ADDED + b"../../etc/passwd\0",
         ADDED + b"/etc/passwd\0",
         ADDED + b"dist/../../x\0",
@@ -151,14 +150,10 @@ ADDED = b":000000 100644 " + b"0" * 40 + b" " + b"1" * 40 + b" A\0"
         b"no difference\0dist/app.js\0",
         b"\0\0\0\0\0",
         b"\n" * 1000,
-    ],
-)
-def test_an_answer_that_makes_no_sense_is_none(
-    answering: Path, host: Host, workspace: Workspace, difference: bytes
-) -> None:
-    (answering / "diff-index").write_bytes(difference)
-    said = read_agent_index(host, workspace, workspace.base_sha)
-    assert said is None or not (said.staged or said.dropped)
+    ):
+        (answering / "diff-index").write_bytes(difference)
+        said = read_agent_index(host, workspace, workspace.base_sha)
+        assert said is None or not (said.staged or said.dropped), difference
 
 
 def test_an_answer_without_an_end_is_cut_off(

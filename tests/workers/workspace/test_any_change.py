@@ -254,7 +254,7 @@ def run(job: Job, host: Host, before: Tree, tree: Tree) -> tuple[str, str]:
 
 
 @pytest.mark.timeout(3600)
-@settings(max_examples=300 if matrix.FULL else 4, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300 if matrix.FULL else 3, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), base=trees())
 def test_stored_diffs_make_the_trees_that_agents_left(data: st.DataObject, base: Tree, hosts: list[Host]) -> None:
     first, second = data.draw(changed(base)), None
@@ -329,7 +329,7 @@ def without_submodules(tree: Tree) -> Tree:
 
 
 @pytest.mark.timeout(3600)
-@settings(max_examples=200 if matrix.FULL else 4, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200 if matrix.FULL else 3, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), base=trees().map(without_submodules))
 def test_what_a_sparse_checkout_leaves_out_is_in_every_tree(data: st.DataObject, base: Tree, hosts: list[Host]) -> None:
     folder = hosts[0].work_dir.parent / f"sparse-{next(_numbers)}"

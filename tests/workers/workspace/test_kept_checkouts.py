@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.matrix import FULL
+from tests.matrix import FULL, usual
 from tests.workers.engine import IS_ROOT
 from tests.workers.repositories import (
     commit_all,
@@ -44,19 +44,21 @@ LONG_AGO = time.time() - 30 * 86_400
 
 @pytest.fixture
 def origin(tmp_path: Path) -> Path:
-    made = make_origin(tmp_path / "origin", FILES)
+    return make_origin(tmp_path / "origin", FILES, then=add_program_and_link)
+
+
+def add_program_and_link(made: Path) -> None:
     (made / "program").chmod(0o755)
     (made / "link").symlink_to("folder/inner")
     commit_all(made)
-    return made
 
 
-@pytest.fixture(
-    params=[
-        "none",
-        pytest.param("bubblewrap", marks=pytest.mark.skipif(not IS_ROOT, reason="NOT TESTED: run it as root")),
-    ]
-)
+OWNED = pytest.param("bubblewrap", marks=pytest.mark.skipif(not IS_ROOT, reason="NOT TESTED: run it as root"))
+# What does not depend on whose the files are.
+for_one_owner = pytest.mark.parametrize("host", usual(["none", OWNED]), indirect=True)
+
+
+@pytest.fixture(params=["none", OWNED])
 def host(request: pytest.FixtureRequest, tmp_path: Path) -> Host:
     """With a sandbox the files belong to the agent's user."""
     return make_host(tmp_path / "work", sandbox=request.param, overlay=False)
@@ -249,6 +251,7 @@ def test_the_next_may_start_from_another_commit(host: Host, origin: Path, tmp_pa
     assert workspace.snapshot() == workspace.start_tree
 
 
+@for_one_owner
 def test_only_attempts_of_the_same_site_use_it(host: Host, origin: Path) -> None:
     workspace = prepare(make_job(origin), host)
     before = inodes(workspace.checkout)
@@ -257,11 +260,13 @@ def test_only_attempts_of_the_same_site_use_it(host: Host, origin: Path) -> None
     assert len(kept(host)) == 1 and not set(before.values()) & set(inodes(other.checkout).values())
 
 
+@for_one_owner
 def test_one_that_a_process_may_still_write_to_is_not_kept(host: Host, origin: Path) -> None:
     prepare(make_job(origin), host).dispose()
     assert kept(host) == []
 
 
+@for_one_owner
 def test_a_worker_that_is_lost_while_it_keeps_one_leaves_no_work_to_save(host: Host, origin: Path) -> None:
     """Else the checkout, which is no longer there, would be saved as one in which everything was deleted."""
     # Nothing can be moved to it, as if the worker ended before.
@@ -274,6 +279,7 @@ def test_a_worker_that_is_lost_while_it_keeps_one_leaves_no_work_to_save(host: H
     assert Workspace.reopen(job, host) is None
 
 
+@for_one_owner
 def test_a_damaged_one_is_not_used(host: Host, origin: Path, tmp_path: Path) -> None:
     expected = fresh(host, make_job(origin), tmp_path)
     for attempt, content in enumerate((b"", b"DIRC" + b"\xff" * 40), 1):
@@ -284,12 +290,14 @@ def test_a_damaged_one_is_not_used(host: Host, origin: Path, tmp_path: Path) -> 
         assert listing(workspace.checkout) == expected and kept(host) == []
 
 
+@for_one_owner
 def test_only_so_many_of_a_site_are_kept(host: Host, origin: Path) -> None:
     for workspace in [prepare(make_job(origin, attempt=attempt), host) for attempt in range(1, 11)]:
         workspace.dispose(reusable=True)
     assert len(kept(host)) == 8
 
 
+@for_one_owner
 def test_one_that_nobody_used_for_a_day_is_removed(host: Host, origin: Path) -> None:
     for workspace in [prepare(make_job(origin, attempt=attempt), host) for attempt in (1, 2)]:
         workspace.dispose(reusable=True)

@@ -20,8 +20,8 @@ from workers.workspace.kept_mirrors import evict_mirrors
 from workers.workspace.warming import SiteRepository, warm
 
 pytestmark = needs_mounts
-MEGABYTE = 1024**2
-DISK_MEGABYTES = 96
+DISK_MEGABYTES = 24
+PART = DISK_MEGABYTES * 1024**2 // 96
 SITES = [str(uuid.uuid4()) for _ in range(3)]
 
 
@@ -30,14 +30,14 @@ def host(tmp_path: Path) -> Iterator[Host]:
     folder = tmp_path / "work"
     folder.mkdir()
     with small_disk(folder, megabytes=DISK_MEGABYTES):
-        yield dataclasses.replace(make_host(folder), max_fetch_bytes=20 * MEGABYTE)
+        yield dataclasses.replace(make_host(folder), max_fetch_bytes=20 * PART)
 
 
 @pytest.fixture
 def origin(tmp_path: Path) -> Path:
     """A repository of a twelfth of the disk, nothing of which is checked out."""
     made = make_origin(tmp_path / "origin", {"file": "one\n", "large": ""})
-    (made / "large").write_bytes(os.urandom(8 * MEGABYTE))
+    (made / "large").write_bytes(os.urandom(8 * PART))
     git(made, "add", "large")
     git(made, "commit", "--quiet", "--message", "Add a large file")
     return made
@@ -67,7 +67,7 @@ def test_the_mirror_that_was_used_longest_ago_makes_room(host: Host, origin: Pat
         fetch(host, origin, site_id, hours_ago)
     evict_mirrors(host)
     assert kept(host) == set(SITES), "there is room"
-    fill(host, free=4 * MEGABYTE)
+    fill(host, free=4 * PART)
     evict_mirrors(host)
     assert kept(host) == set(SITES[:2])
     (host.work_dir / "other").unlink()
@@ -83,10 +83,10 @@ def test_what_is_in_use_stays_however_full_the_disk_is(host: Host, origin: Path)
     workspace = prepare(job, host)
     fetch(host, origin, SITES[0], 2)
     fetch(host, origin, SITES[1], 0)
-    fill(host, free=MEGABYTE)
+    fill(host, free=PART)
     evict_mirrors(host)
     assert kept(host) == set(SITES[:2]), "one is borrowed from, and one was used just now"
     workspace.dispose()
-    fill(host, free=MEGABYTE)
+    fill(host, free=PART)
     evict_mirrors(host)
     assert kept(host) == {SITES[1]}

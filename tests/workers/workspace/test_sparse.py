@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -33,15 +32,15 @@ FILES: dict[str, str | bytes] = {
 SHOP = ("services/shop",)
 
 
-@pytest.fixture
-def origin(tmp_path_factory: pytest.TempPathFactory, hosts: list[Host]) -> Path:
-    folder = hosts[0].work_dir.parent / os.urandom(4).hex()
-    return make_origin(folder, FILES)
+@pytest.fixture(scope="module")
+def origin(hosts: list[Host]) -> Path:
+    return make_origin(hosts[0].work_dir.parent / "origin", FILES)
 
 
 def job_on(origin: Path, **settings: object) -> Job:
-    """The first session of a runner of a site of its own."""
-    return make_job(origin, site_id=origin.name, session_id=f"session-{origin.name}", sparse_paths=SHOP, **settings)
+    """The first session of a runner, on the site of the repository."""
+    usual = {"base_sha": git(origin, "rev-parse", "HEAD"), "sparse_paths": SHOP, **settings}
+    return make_job(origin, site_id=origin.name, session_id=f"session-{origin.name}", **usual)
 
 
 def after(job: Job, attempt: int, **settings: object) -> Job:
@@ -193,8 +192,9 @@ def test_a_follow_up_after_the_setting_changed_has_the_new_folders(hosts: list[H
             workspace.dispose(reusable=True)
 
 
-def test_a_checkout_is_reused_by_sessions_with_the_same_folders(hosts: list[Host], origin: Path) -> None:
+def test_a_checkout_is_reused_by_sessions_with_the_same_folders(hosts: list[Host]) -> None:
     host = hosts[-1]
+    origin = make_origin(host.work_dir.parent / "moving", FILES)
     begun(job_on(origin, attempt=1), host).dispose(reusable=True)
     (origin / "libs/x").write_text("newer\n")
     (origin / "services/shop/a").write_text("newer\n")

@@ -29,10 +29,12 @@ PUBLISHED = "git update-ref refs/remotes/origin/main HEAD; "
 
 @pytest.fixture
 def origin(tmp_path: Path) -> Path:
-    made = make_origin(tmp_path / "origin", {"README": "hello\n", ".gitmodules": LIST})
+    return make_origin(tmp_path / "origin", {"README": "hello\n", ".gitmodules": LIST}, then=add_submodule)
+
+
+def add_submodule(made: Path) -> None:
     git(made, "update-index", "--add", "--cacheinfo", f"160000,{COMMIT},lib")
     git(made, "commit", "--quiet", "--message", "a submodule")
-    return made
 
 
 def work(workspace: Workspace, script: str) -> None:

@@ -9,10 +9,12 @@ import stat
 import subprocess
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from tests.matrix import FULL
 from tests.workers.repositories import (
     ENVIRONMENT,
     applied,
@@ -271,26 +273,27 @@ def test_links_are_stored_and_never_followed(workspace: Workspace, tmp_path: Pat
     assert git(workspace.git.directory, "cat-file", "blob", f"{tree}:to-file") == str(tmp_path / "outside/secret")
 
 
-@pytest.mark.parametrize(
-    "name", [".gitignore", ".gitattributes", "sub/.gitignore", "sub/.gitattributes", ".gitmodules"]
-)
+READ_BY_GIT = (".gitignore", ".gitattributes", "sub/.gitignore", "sub/.gitattributes", ".gitmodules")
+
+
 @pytest.mark.parametrize("kind", ["fifo", "link", "folder", "socket"])
+@pytest.mark.parametrize("paths", [[path] for path in READ_BY_GIT] if FULL else [READ_BY_GIT])
 def test_files_that_git_reads_by_itself_may_be_of_any_kind(
-    workspace: Workspace, tmp_path: Path, name: str, kind: str
+    workspace: Workspace, tmp_path: Path, paths: Sequence[str], kind: str
 ) -> None:
-    path = workspace.checkout / name
-    path.unlink(missing_ok=True)
     write(workspace.checkout, {"sub/file": "x\n", "new": "y\n"})
     write(tmp_path, {"outside": "new\nsub\n"})
-    match kind:
-        case "fifo":
-            os.mkfifo(path)
-        case "link":
-            path.symlink_to(tmp_path / "outside")
-        case "folder":
-            write(path, {"inside": "x\n"})
-        case "socket":
-            _make_socket(path)
+    for path in (workspace.checkout / each for each in paths):
+        path.unlink(missing_ok=True)
+        match kind:
+            case "fifo":
+                os.mkfifo(path)
+            case "link":
+                path.symlink_to(tmp_path / "outside")
+            case "folder":
+                write(path, {"inside": "x\n"})
+            case "socket":
+                _make_socket(path)
     found = names(workspace, workspace.snapshot())
     assert {"file", "sub/file", "new"} <= found
 
@@ -368,11 +371,12 @@ def test_files_and_folders_without_permissions_are_read_all_the_same(workspace: 
     assert names(workspace, workspace.snapshot()) == {*FILES, "closed", "shut/inside"}
 
 
-@pytest.mark.parametrize("name", [".GIT", ".Git", "git~1", ".git ", ".git.", ".git::$INDEX_ALLOCATION", "sub/.gIt"])
-def test_names_that_git_refuses_do_not_stop_the_rest(workspace: Workspace, name: str) -> None:
-    write(workspace.checkout, {f"{name}/config": "[core]\n", "file": "two\n", "new": "x\n"})
+def test_names_that_git_refuses_do_not_stop_the_rest(workspace: Workspace) -> None:
+    refused = (".GIT", ".Git", "git~1", ".git ", ".git.", ".git::$INDEX_ALLOCATION", "sub/.gIt")
+    write(workspace.checkout, {"file": "two\n", "new": "x\n"})
+    write(workspace.checkout, {f"{name}/config": "[core]\n" for name in refused})
     assert names(workspace, workspace.snapshot()) == {*FILES, "new"}
-    assert (workspace.checkout / name / "config").exists()
+    assert all((workspace.checkout / name / "config").exists() for name in refused)
 
 
 def test_a_deleted_checkout_is_an_empty_one(workspace: Workspace) -> None:
