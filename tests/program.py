@@ -39,12 +39,13 @@ def run_program(arguments: list[str], environment: Mapping[str, str]) -> subproc
 
 
 class Started:
-    """`agent-runners` that goes on beside the test, with the methods of `subprocess.Popen`. Its output is appended to a file."""
+    """`agent-runners` that goes on beside the test, or another module, with the methods of `subprocess.Popen`. Its output
+    is appended to a file."""
 
-    def __init__(self, arguments: list[str], environment: Mapping[str, str], log: Path) -> None:
+    def __init__(self, arguments: list[str], environment: Mapping[str, str], log: Path, module: str = "") -> None:
         # Whoever started it may read the file at once.
         log.touch()
-        self._process = fresh_processes.Process(target=_go_on, args=(arguments, dict(environment), str(log)))
+        self._process = fresh_processes.Process(target=_go_on, args=(arguments, dict(environment), str(log), module))
         self._process.start()
         assert self._process.pid is not None
         self.pid: int = self._process.pid
@@ -74,12 +75,12 @@ def _read(file: IO[str]) -> str:
     return file.read()
 
 
-def _go_on(arguments: list[str], environment: dict[str, str], log: str) -> NoReturn:
+def _go_on(arguments: list[str], environment: dict[str, str], log: str, module: str) -> NoReturn:
     os.setsid()
-    _become(arguments, environment, log, log)
+    _become(arguments, environment, log, log, module)
 
 
-def _become(arguments: list[str], environment: dict[str, str], out: str, err: str) -> NoReturn:
+def _become(arguments: list[str], environment: dict[str, str], out: str, err: str, module: str = "") -> NoReturn:
     write = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     for path, flags, descriptor in ((os.devnull, os.O_RDONLY, 0), (out, write, 1), (err, write, 2)):
         os.dup2(os.open(path, flags), descriptor)
@@ -88,6 +89,8 @@ def _become(arguments: list[str], environment: dict[str, str], out: str, err: st
     assert "tests.program_modules" in sys.modules
     os.environ.clear()
     os.environ.update(environment)
+    if module:
+        _go_on_as_module(sys.executable, ["-m", module, *arguments], {})
     os.execve = _go_on_as_module
     sys.argv = ["agent-runners", *arguments]
     sys.exit(main())

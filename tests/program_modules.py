@@ -10,7 +10,14 @@ from app.config import settings
 
 for name in ("account", "doctor", "init", "key", "migrate", "token", "up", "web", "worker"):
     importlib.import_module(f"app.cli.deployment.{name}")
-for name in ("app.web", "migrations.config", "tasks.doctor", "tasks.jobs.publication_jobs", "tasks.jobs.session_jobs"):
+for name in (
+    "app.demo.forge.__main__",
+    "app.web",
+    "migrations.config",
+    "tasks.doctor",
+    "tasks.jobs.publication_jobs",
+    "tasks.jobs.session_jobs",
+):
     importlib.import_module(name)
 for name in ("celery.apps.worker", "celery.concurrency.prefork", "celery.worker.consumer", "kombu.transport.redis"):
     importlib.import_module(name)

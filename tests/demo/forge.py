@@ -10,7 +10,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,12 @@ from urllib.parse import quote
 from app.demo.forge import repositories
 from app.demo.forge.repositories import git_environment
 from tests import patiently
+from tests.deployment import wait_for
+from tests.program import Started
 
 TOKEN = "a-token-that-may-write"
 READ_ONLY_TOKEN = "a-token-that-may-read"
 TOKENS_OF_PEOPLE = {"ada": "a-token-of-ada-that-may-write", "grace": "a-token-of-grace-that-may-read"}
-ROOT = Path(__file__).parents[2]
 _numbers = itertools.count(1)
 
 
@@ -157,27 +157,28 @@ class DemoForge:
         self._end(signal.SIGTERM)
         self.http.close()
 
-    def _started(self, port: int) -> tuple[subprocess.Popen[str], str]:
-        command = [sys.executable, "-m", "tests.demo.faulty_forge", "--root", str(self.root), "--port", str(port)]
+    def _started(self, port: int) -> tuple[Started, str]:
         ada, grace = (f"{token} {login}" for login, token in TOKENS_OF_PEOPLE.items())
         files = {"token": f"{TOKEN}\n{ada}\n", "read-only-token": f"{READ_ONLY_TOKEN}\n{grace}\n"}
         for name, token in files.items():
             (self.root / f".{name}").write_text(token)
         options = [f"--{name}-file={self.root / f'.{name}'}" for name in files]
-        options += self._options
-        process = subprocess.Popen([*command, *options], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-        assert process.stdout is not None
-        found = re.search(r"http://\S+", process.stdout.readline())
-        if not found:
-            raise RuntimeError("The demonstration forge did not start.")
-        return process, found[0]
+        arguments = ["--root", str(self.root), "--port", str(port), *options, *self._options]
+        # Each start has a file of its own, since what is read there is the address of this one.
+        log = self.root / f".log-{next(_numbers)}"
+        process = Started(arguments, os.environ, log, "tests.demo.faulty_forge")
+
+        def address() -> str | None:
+            assert process.poll() is None, f"The demonstration forge did not start:\n{log.read_text()}"
+            found = re.search(r"listens at (http://\S+)\n", log.read_text())
+            return found and found[1]
+
+        return process, wait_for("the address of the forge", address, pause=0.02)
 
     def _end(self, signal_number: int) -> None:
         """Does nothing if it has been ended already."""
-        assert self._process.stdout is not None
-        if not self._process.stdout.closed:
-            self._process.send_signal(signal_number)
-            self._process.communicate()
+        self._process.send_signal(signal_number)
+        self._process.wait()
 
 
 @contextlib.contextmanager
