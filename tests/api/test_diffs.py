@@ -232,12 +232,15 @@ def test_ranges_count_from_the_end_and_within_a_page(api, seven_files):
     assert api.get(path, headers={"Range": "bytes=0-1", "If-Range": '"other"'}).status_code == 200
 
 
-@pytest.mark.parametrize("part", ["bytes=100000-", "bytes=5-1", "lines=1-2", "bytes=0-1,5-6"])
-def test_an_impossible_range_is_refused(api, make_done_runner, part):
+RANGES = ["bytes=100000-", "bytes=5-1", "lines=1-2", "bytes=0-1,5-6"]
+
+
+def test_an_impossible_range_is_refused(api, make_done_runner):
     runner = make_done_runner()
-    response = api.get(path_of(runner, "/diff"), headers={"Range": part})
-    refused(response, 416, "range_not_satisfiable")
-    assert response.headers["Content-Range"] == f"bytes */{len(patch_of('one'))}"
+    for part in RANGES:
+        response = api.get(path_of(runner, "/diff"), headers={"Range": part})
+        refused(response, 416, "range_not_satisfiable")
+        assert response.headers["Content-Range"] == f"bytes */{len(patch_of('one'))}"
 
 
 def test_an_error_is_never_taken_from_a_cache(api, make_done_runner):

@@ -80,10 +80,13 @@ def test_a_stream_resumes_after_the_last_event(api, runner):
     assert [event for _, event, _ in read_stream(api, runner, 10_000)] == ["done"]
 
 
-@pytest.mark.parametrize("place", ["x", "-1", "1.5", str(2**40)])
-def test_an_invalid_last_event_id_is_refused(api, runner, place):
-    response = api.get(session_path(runner, rest="/events"), headers={"Last-Event-ID": place})
-    assert list(refused(response, 422, "invalid")["errors"]) == ["Last-Event-ID"]
+PLACES = ["x", "-1", "1.5", str(2**40)]
+
+
+def test_an_invalid_last_event_id_is_refused(api, runner):
+    for place in PLACES:
+        response = api.get(session_path(runner, rest="/events"), headers={"Last-Event-ID": place})
+        assert list(refused(response, 422, "invalid")["errors"]) == ["Last-Event-ID"]
 
 
 def test_a_client_gets_events_as_they_happen(api, app, make_runner, worker):

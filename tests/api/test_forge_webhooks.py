@@ -205,25 +205,25 @@ def test_more_comments_than_may_wait_are_refused(webhook_of, runner_with_pull_re
     assert accepted(comment(1)) == first
 
 
-@pytest.mark.parametrize(
-    ("event", "data"),
-    [
-        ("ping", {"zen": "Keep it logically awesome."}),
-        ("push", {"ref": "refs/heads/main"}),
-        ("pull_request", {"action": "closed", "pull_request": {"number": 8}}),
-        ("pull_request", {"action": "closed"}),
-        ("pull_request", {"pull_request": [1]}),
-        ("pull_request", {"pull_request": {"number": "7"}}),
-        ("pull_request", {"pull_request": {"number": True}}),
-        ("pull_request", {"pull_request": {"number": 10**30}}),
-        ("status", {"state": "failure", "branches": [{"name": "\ud800"}]}),
-    ],
-)
-def test_anything_else_is_accepted_and_ignored(api, webhook_of, runner_with_pull_request, deliver, event, data):
+IGNORED = [
+    ("ping", {"zen": "Keep it logically awesome."}),
+    ("push", {"ref": "refs/heads/main"}),
+    ("pull_request", {"action": "closed", "pull_request": {"number": 8}}),
+    ("pull_request", {"action": "closed"}),
+    ("pull_request", {"pull_request": [1]}),
+    ("pull_request", {"pull_request": {"number": "7"}}),
+    ("pull_request", {"pull_request": {"number": True}}),
+    ("pull_request", {"pull_request": {"number": 10**30}}),
+    ("status", {"state": "failure", "branches": [{"name": "\ud800"}]}),
+]
+
+
+def test_anything_else_is_accepted_and_ignored(api, webhook_of, runner_with_pull_request, deliver):
     webhook = webhook_of()
     runner_with_pull_request(webhook)
-    assert accepted(deliver(webhook, data, event=event)) is None
-    assert ok(api.get(path(webhook, "/deliveries"))) == []
+    for event, data in IGNORED:
+        assert accepted(deliver(webhook, data, event=event)) is None
+        assert ok(api.get(path(webhook, "/deliveries"))) == []
 
 
 def test_a_comment_is_recorded_if_it_mentions_the_trigger_name(api, webhook_of, runner_with_pull_request, deliver):

@@ -87,14 +87,17 @@ def test_runners_are_filtered_by_the_state_of_their_pull_request(api, make_done_
     assert body["message"] == "pr_state: must be one of open, closed, merged, draft"
 
 
-@pytest.mark.parametrize("text", ["red bicycle", "RED  Bicycle", "größe", "GRÖSSE", "100%", "a_b", "two words", "zq"])
-def test_prompts_are_found_in_any_case_and_however_they_are_wrapped(api, make_runner, text):
+def test_prompts_are_found_in_any_case_and_however_they_are_wrapped(api, make_runner):
+    texts = ("red bicycle", "RED  Bicycle", "größe", "GRÖSSE", "100%", "a_b", "two words", "zq")
     prompt = "Paint the Red bicycle.\nIt has the Größe 100% of a_b, in two\n  words: zq"
     runner, _ = make_runner(prompt=prompt, title="One"), make_runner(prompt="Do aXb, 1000 times", title="Other")
-    assert found(api, q=text) == walked(api, f"q={quote(text)}") == [runner["id"]]
-    assert found(api, title=text) == []
+    for text in texts:
+        assert found(api, q=text) == walked(api, f"q={quote(text)}") == [runner["id"]], text
+        assert found(api, title=text) == [], text
     ok(api.patch(path_of(runner), {"title": "Renamed"}))
-    assert found(api, q=text) == found(api, q="renamed") == [runner["id"]] and found(api, q="one") == []
+    for text in texts:
+        assert found(api, q=text) == [runner["id"]], text
+    assert found(api, q="renamed") == [runner["id"]] and found(api, q="one") == []
 
 
 def test_the_prompts_of_all_sessions_and_the_title_are_searched_together(api, make_done_runner, ask_again):

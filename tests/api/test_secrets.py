@@ -79,33 +79,32 @@ def test_another_attempt_is_not_blamed_for_the_one_before(api, make_runner, work
     assert again["contains_secret"] is False
 
 
-@pytest.mark.parametrize(
-    ("line", "is_secret"),
-    [
-        (f"+token={TOKEN}", True),
-        ("+" + base64.b64encode(f"x-access-token:{TOKEN}".encode()).decode(), True),
-        (f"+{'x' * 300_000}{TOKEN}", True),
-        (f"-token={TOKEN}", False),
-        (f" token={TOKEN}", False),
-        (f"+token={SHAPE}", False),
-    ],
-    ids=["added", "base64", "long line", "removed", "around", "shape"],
-)
+LINES = {
+    f"+token={TOKEN}": True,
+    "+" + base64.b64encode(f"x-access-token:{TOKEN}".encode()).decode(): True,
+    f"+{'x' * 300_000}{TOKEN}": True,
+    f"-token={TOKEN}": False,
+    f" token={TOKEN}": False,
+    f"+token={SHAPE}": False,
+}
+
+
 @pytest.mark.parametrize("way", ["inline", "upload"])
-def test_a_diff_sent_by_a_caller_is_searched_for_secrets(api, make_done_runner, site, line, is_secret, way):
+def test_a_diff_sent_by_a_caller_is_searched_for_secrets(api, make_done_runner, site, way):
     runner = make_done_runner(site=site)
-    counts = {"+": "-0,0 +1", "-": "-1 +0,0", " ": "-1 +1"}[line[0]]
-    diff = f"diff --git a/b b/b\n--- a/b\n+++ b/b\n@@ {counts} @@\n{line}\n"
-    if way == "inline":
-        body = {"result_diff": diff}
-    else:
-        asked = {"filename": "a.patch", "content_type": "text/x-diff", "size": len(diff)}
-        url = ok(api.post("/agent_runners/upload_url", asked))
-        empty(api.with_token(None)("PUT", url["upload_url"], data=diff, headers=url["headers"]), 200)
-        body = {"result_diff_s3_key": url["file_key"]}
-    assert ok(api.patch(path_of(runner), body))["contains_secret"] is is_secret
-    assert api.get(path_of(runner, "/diff")).text == diff
-    assert ok(api.patch(path_of(runner), {"result_diff": patch_of("mended")}))["contains_secret"] is False
+    for line, is_secret in LINES.items():
+        counts = {"+": "-0,0 +1", "-": "-1 +0,0", " ": "-1 +1"}[line[0]]
+        diff = f"diff --git a/b b/b\n--- a/b\n+++ b/b\n@@ {counts} @@\n{line}\n"
+        if way == "inline":
+            body = {"result_diff": diff}
+        else:
+            asked = {"filename": "a.patch", "content_type": "text/x-diff", "size": len(diff)}
+            url = ok(api.post("/agent_runners/upload_url", asked))
+            empty(api.with_token(None)("PUT", url["upload_url"], data=diff, headers=url["headers"]), 200)
+            body = {"result_diff_s3_key": url["file_key"]}
+        assert ok(api.patch(path_of(runner), body))["contains_secret"] is is_secret, line[:100]
+        assert api.get(path_of(runner, "/diff")).text == diff
+        assert ok(api.patch(path_of(runner), {"result_diff": patch_of("mended")}))["contains_secret"] is False
 
 
 def test_the_texts_of_an_external_worker_are_stored_without_secrets(api, claimed, outside_runner, engine):

@@ -185,13 +185,15 @@ def test_a_site_is_changed_field_by_field(api, make_site):
     assert ok(api.patch(f"/sites/{site['id']}", {"max_cost_usd": None}))["max_cost_usd"] is None
 
 
-@pytest.mark.parametrize(
-    "path", ["", "/", "/services", "..", "a/../b", "./a", "a/.", "a//b", "a\0b", "a\nb", "x" * 1001]
-)
-def test_only_folders_in_the_repository_can_be_checked_out(api, make_site, path):
+NO_FOLDERS = ["", "/", "/services", "..", "a/../b", "./a", "a/.", "a//b", "a\0b", "a\nb", "x" * 1001]
+
+
+def test_only_folders_in_the_repository_can_be_checked_out(api, make_site):
     site = make_site()
-    assert list(api.patch(f"/sites/{site['id']}", {"sparse_paths": [path]}).json["errors"]) == ["sparse_paths"]
-    assert list(api.patch(f"/sites/{site['id']}", {"sparse_paths": ["a"] * 101}).json["errors"]) == ["sparse_paths"]
+    for paths in (*([path] for path in NO_FOLDERS), ["a"] * 101):
+        assert list(api.patch(f"/sites/{site['id']}", {"sparse_paths": paths}).json["errors"]) == ["sparse_paths"], (
+            paths
+        )
     assert ok(api.patch(f"/sites/{site['id']}", {"sparse_paths": ["a/..b/.c", "...", "d e/ö"]}))["sparse_paths"]
     assert ok(api.patch(f"/sites/{site['id']}", {"sparse_paths": None}))["sparse_paths"] is None
 
@@ -214,15 +216,16 @@ def test_a_token_is_not_kept_for_another_address(api, make_site, field, elsewher
     assert not ok(api.patch(path, {"access_token": None}))["has_access_token"]
 
 
-@pytest.mark.parametrize("url", HOSTILE)
-def test_a_hostile_address_is_refused_at_once(api, make_site, url):
-    for response in (
-        api.post("/sites", {"repo_url": url}),
-        api.patch(f"/sites/{make_site()['id']}", {"repo_url": url}),
-    ):
-        assert response.status_code == 422, response.text
-        assert list(response.json["errors"]) == ["repo_url"]
-        assert "secret" not in response.text
+def test_a_hostile_address_is_refused_at_once(api, make_site):
+    site = make_site()
+    for url in HOSTILE:
+        for response in (
+            api.post("/sites", {"repo_url": url}),
+            api.patch(f"/sites/{site['id']}", {"repo_url": url}),
+        ):
+            assert response.status_code == 422, (url, response.text)
+            assert list(response.json["errors"]) == ["repo_url"]
+            assert "secret" not in response.text
 
 
 def test_local_repositories_are_for_the_folder_that_the_operator_names(api, tmp_path, configure):
@@ -283,46 +286,47 @@ def test_branches_of_a_site_are_kept_without_their_prefix(api, make_site):
     assert ok(api.patch(f"/sites/{site['id']}", {"default_branch": None}))["default_branch"] is None
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("name", ""),
-        ("name", None),
-        ("forge", "sourceforge"),
-        ("forge_api_url", "http://169.254.169.254/"),
-        ("forge_api_url", "https://127.0.0.1/api"),
-        ("forge_api_url", "https://a:b@example.org"),
-        ("forge_api_url", "https://example.org:0"),
-        ("forge_api_url", "file:///etc"),
-        ("default_agent", "clippy"),
-        ("protected_branches", "main"),
-        ("egress_hosts", ["http://x"]),
-        ("egress_hosts", ["a b"]),
-        ("egress_hosts", None),
-        ("allow_agent_configuration", "yes"),
-        ("allow_agent_configuration", None),
-        ("sensitive_files", "ask"),
-        ("pr_labels", [" "]),
-        ("pr_reviewers", ["x"] * 11),
-        ("mcp_servers", [{**SERVER, "url": "https://example.org/mcp"}]),
-        ("mcp_servers", [{"name": "docs"}]),
-        ("mcp_servers", [{"name": "questions", "command": ["x"]}]),
-        ("mcp_servers", [SERVER, SERVER]),
-        ("mcp_servers", [{**SERVER, "credential": "TOKEN"}]),
-        *(
-            ("mcp_servers", [{"name": "a", "url": url}])
-            for url in ("http://a.example", "https://a:b@a.example", "https://", "https://[")
-        ),
-        ("max_concurrent_sessions", 0),
-        ("max_duration_seconds", "60"),
-        ("execution", "elsewhere"),
-        ("has_access_token", True),
-        ("id", "x"),
-    ],
-)
-def test_an_invalid_field_is_refused_by_name(api, make_site, field, value):
-    response = api.patch(f"/sites/{make_site()['id']}", {field: value})
-    assert response.status_code == 422 and list(response.json["errors"]) == [field]
+INVALID = [
+    ("name", ""),
+    ("name", None),
+    ("forge", "sourceforge"),
+    ("forge_api_url", "http://169.254.169.254/"),
+    ("forge_api_url", "https://127.0.0.1/api"),
+    ("forge_api_url", "https://a:b@example.org"),
+    ("forge_api_url", "https://example.org:0"),
+    ("forge_api_url", "file:///etc"),
+    ("default_agent", "clippy"),
+    ("protected_branches", "main"),
+    ("egress_hosts", ["http://x"]),
+    ("egress_hosts", ["a b"]),
+    ("egress_hosts", None),
+    ("allow_agent_configuration", "yes"),
+    ("allow_agent_configuration", None),
+    ("sensitive_files", "ask"),
+    ("pr_labels", [" "]),
+    ("pr_reviewers", ["x"] * 11),
+    ("mcp_servers", [{**SERVER, "url": "https://example.org/mcp"}]),
+    ("mcp_servers", [{"name": "docs"}]),
+    ("mcp_servers", [{"name": "questions", "command": ["x"]}]),
+    ("mcp_servers", [SERVER, SERVER]),
+    ("mcp_servers", [{**SERVER, "credential": "TOKEN"}]),
+    *(
+        ("mcp_servers", [{"name": "a", "url": url}])
+        for url in ("http://a.example", "https://a:b@a.example", "https://", "https://[")
+    ),
+    ("max_concurrent_sessions", 0),
+    ("max_duration_seconds", "60"),
+    ("execution", "elsewhere"),
+    ("has_access_token", True),
+    ("id", "x"),
+]
+
+
+def test_an_invalid_field_is_refused_by_name(api, make_site):
+    site = make_site()
+    for field, value in INVALID:
+        response = api.patch(f"/sites/{site['id']}", {field: value})
+        assert response.status_code == 422 and list(response.json["errors"]) == [field], (field, value)
 
 
 def test_deleting_a_site_hides_it_and_its_runners(api, make_site, make_done_runner, make_runner):
