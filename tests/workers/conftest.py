@@ -10,7 +10,7 @@ import pytest
 from tests.demo.conftest import forge
 from tests.workers.attempts import Engine, engine_in
 from tests.workers.engine import USUAL_SANDBOX
-from tests.workers.repositories import dispose_of_prepared, make_host
+from tests.workers.repositories import dispose_of_prepared, make_host, while_furnishing
 from workers.job import Host
 
 __all__ = ["forge"]
@@ -43,6 +43,7 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
 
 @pytest.fixture(autouse=True)
 def workspaces() -> Iterator[None]:
-    """Tests leave their workspaces as they are at the end."""
-    yield
+    """Tests leave their workspaces as they are at the end, and have hosts that know the commits of `make_origin`."""
+    with while_furnishing():
+        yield
     dispose_of_prepared()

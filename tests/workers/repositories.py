@@ -136,17 +136,32 @@ def prepare(job: Job, host: Host) -> Workspace:
 def furnish(host: Host, origin: Path, site_id: str) -> None:
     """Give a new host what its first session would fetch and make of a commit that `make_origin` has made.
 
-    It is the same for all tests with this commit, and takes most of the time of many.
+    It is the same for all tests with this commit, and takes most of the time of many. Attacks are on hosts that do all of
+    it themselves, so nothing is given except `while_furnishing`.
     """
-    with contextlib.suppress(OSError):
-        commit = _commit_of(origin)
-        if commit in _with_this_commit and not (host.work_dir / "mirrors").exists():
-            for name in ("mirrors", "bases"):
-                shutil.copytree(_fetched(commit) / name / "site", host.work_dir / name / plain_name(site_id))
+    commit = _commit_of(origin)
+    if _is_furnishing and commit in _with_this_commit and not (host.work_dir / "mirrors").exists():
+        for name in ("mirrors", "bases"):
+            shutil.copytree(_fetched(commit) / name / "site", host.work_dir / name / plain_name(site_id))
+
+
+@contextlib.contextmanager
+def while_furnishing() -> Iterator[None]:
+    _is_furnishing.append(True)
+    try:
+        yield
+    finally:
+        _is_furnishing.pop()
+
+
+_is_furnishing: list[bool] = []
 
 
 def _commit_of(origin: Path) -> str:
-    return (origin / ".git/refs/heads/main").read_text().strip()
+    """Nothing if it is no local repository."""
+    with contextlib.suppress(OSError):
+        return (origin / ".git/refs/heads/main").read_text().strip()
+    return ""
 
 
 @functools.cache

@@ -257,6 +257,8 @@ def test_the_workers_environment_does_not_reach_git(
     }
     for name, value in hostile.items():
         monkeypatch.setenv(name, value)
+    # With this one no host is furnished, so that all of git runs.
+    commit_all(origin)
     job = make_job(origin)
     workspace = prepare(job, host)
     write(workspace.checkout, {"file": "two\n"})
