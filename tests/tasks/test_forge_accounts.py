@@ -16,6 +16,7 @@ from app.services.accounts import forge_accounts
 from app.services.publishing import publication_attempts
 from tasks.forge_accounts import connect_forge_account
 from tests.demo.forge import DemoForge
+from tests.matrix import usual
 from tests.tasks.pull_request import Opened
 from tests.tasks.test_pull_requests import Work
 
@@ -56,12 +57,17 @@ def test_who_asks_is_the_author_of_the_pull_request_and_of_its_commits(
     assert work.pull["user"]["login"] == "ada" and runner.pr_warnings is None
     name, email = author_of(work)
     assert name.lower() == "ada" and email != "ada@example.org" and "ada" in email
+
+
+def test_what_is_done_later_is_done_with_the_token_of_the_site(make_work: Callable[..., Work]) -> None:
+    work = make_work()
+    connect(work, Forge.GITHUB, "ada")
+    work.publish()
     work.follow_up("# Make two\necho two > a.txt")
-    # What is done later is done with the site's token, which this one could not do.
     assert work.publish(title="Later").pr_warnings is None and work.pull["title"] == "Later"
 
 
-@pytest.mark.parametrize("kind", [Forge.GITHUB, Forge.GITLAB, Forge.GITEA])
+@pytest.mark.parametrize("kind", usual([Forge.GITHUB, Forge.GITLAB, Forge.GITEA]))
 def test_where_the_forge_refuses_the_person_the_site_opens_it_and_says_so(
     make_work: Callable[..., Work], kind: Forge
 ) -> None:
