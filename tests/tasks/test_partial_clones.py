@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import uuid
 from collections.abc import Callable
@@ -30,15 +31,23 @@ LARGE = 100_000
 LINES = "".join(f"line {number}\n" for number in range(1, 21))
 
 
+@functools.cache
+def large(forge: DemoForge) -> Repository:
+    """A repository with a history of large files, to be copied."""
+    made = forge.make_repository("ada", "large", {"shop/s.txt": "old\n"})
+    for number in range(4):
+        made.commit("main", {f"libs/{name}.bin": os.urandom(LARGE) for name in "ab"}, f"Number {number}")
+    files = {"shop/s.txt": "s\n", "libs/x.txt": LINES, "libs/y.txt": "y\n", "libs/.gitignore": "*.o\n"}
+    made.commit("main", files, "The newest")
+    return made
+
+
 class Work:
     """A runner on a large repository, whose first session changed a file in its folder, and one that it did not see."""
 
     def __init__(self, ask: Ask, forge: DemoForge, paths: tuple[str, ...]) -> None:
         self.first = ask("echo ours >> shop/s.txt; mkdir -p libs; { seq -f 'line %g' 20; echo ours; } > libs/x.txt")
-        self.repository: Repository = forge.make_repository("ada", f"huge-{self.first.hex}", {"shop/s.txt": "old\n"})
-        for number in range(4):
-            self.others_commit({f"libs/{name}.bin": os.urandom(LARGE) for name in "ab"}, f"Number {number}")
-        self.others_commit({"shop/s.txt": "s\n", "libs/x.txt": LINES, "libs/y.txt": "y\n", "libs/.gitignore": "*.o\n"})
+        self.repository = forge.copy(large(forge), f"large-{self.first.hex}")
         url = forge.clone_url(self.repository.full_name)
         self.change(
             repo_url=url,

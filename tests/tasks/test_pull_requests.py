@@ -138,6 +138,11 @@ def test_other_forges_have_pull_requests_too(
     assert work.pull["title"] == "First" and "Did two." in work.pull["body"]
     assert "**Look closely:** this changes CI workflows, CODEOWNERS." in work.pull["body"]
     assert work.pull["head"]["sha"] == work.repository.branches()[work.runner.pr_branch]
+
+
+def test_a_rebase_moves_the_branch_of_the_pull_request_onto_the_tip(work: Work) -> None:
+    work.publish()
+    work.follow_up("# Make two\necho two > a.txt; echo Did two.")
     tip = work.repository.commit("main", {"b.txt": "theirs\n"}, "Theirs", work.repository.branches()["main"])
     with db.transaction():
         made = agent_runner_sessions.rebase(work.ada, work.runner.id)
