@@ -5,6 +5,7 @@ Another Python imports the part, and finds no package but those that its require
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
@@ -47,13 +48,15 @@ def packages_of(requirement: Requirement, known: set[tuple[str, frozenset[str]]]
     return found
 
 
+installed = functools.cache(packages_distributions)
+
+
+@functools.cache
 def refused(requirement: str) -> set[str]:
     """Modules of packages that are installed here, and that the requirement does not install."""
     allowed = packages_of(Requirement(requirement), set())
     return {
-        module
-        for module, owners in packages_distributions().items()
-        if not allowed & {canonicalize_name(owner) for owner in owners}
+        module for module, owners in installed().items() if not allowed & {canonicalize_name(owner) for owner in owners}
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import json
 import random
 import re
@@ -81,13 +82,11 @@ TOKENS = {
 
 
 @pytest.mark.parametrize("kind", TOKENS)
-@pytest.mark.parametrize(
-    "around", ["{}", "It is {}, he said", "TOKEN={}\n", '{{"key": "{}"}}', "https://x:{}@example.org/"]
-)
-def test_token_shapes_are_redacted(kind: str, around: str) -> None:
-    found = NOTHING.redact(around.format(TOKENS[kind]))
+def test_token_shapes_are_redacted(kind: str) -> None:
     secret = max(TOKENS[kind].replace("/", " ").split(), key=len)
-    assert "[redacted]" in found and secret[8:] not in found and secret[-12:] not in found
+    for around in ("{}", "It is {}, he said", "TOKEN={}\n", '{{"key": "{}"}}', "https://x:{}@example.org/"):
+        found = NOTHING.redact(around.format(TOKENS[kind]))
+        assert "[redacted]" in found and secret[8:] not in found and secret[-12:] not in found
 
 
 @pytest.mark.parametrize("kind", TOKENS)
@@ -294,11 +293,11 @@ def test_a_known_value_is_found_in_the_base64_of_text_that_contains_it(before: i
 LONG = some(108)
 
 
-@pytest.mark.parametrize("before", [*range(8), 40, 41, 42, 56, 57, 58, 1000])
 @pytest.mark.parametrize("columns", [61, 64, 76])
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "\n    ", "\\n", "\\r\\n"])
-def test_a_known_value_is_found_in_wrapped_base64(before: int, columns: int, line_end: str) -> None:
-    for value in (LONG, LONG[-20:], LONG[-8:]):
+def test_a_known_value_is_found_in_wrapped_base64(columns: int, line_end: str) -> None:
+    lengths = (*range(8), 40, 41, 42, 56, 57, 58, 1000)
+    for before, value in itertools.product(lengths, (LONG, LONG[-20:], LONG[-8:])):
         secrets = Secrets(value)
         plain = base64.b64encode(b"?" * before + value.encode() + b"\n").decode()
         lines = [plain[start : start + columns] for start in range(0, len(plain), columns)]

@@ -14,7 +14,7 @@ from tests.ports import free_port
 from tests.streams.reading import Stream
 
 __all__ = ["ada", "api", "app", "join", "make_runner", "make_site", "worker"]
-MOST_OF_ACCOUNT, MOST_OF_SECOND = 210, 3
+MOST_OF_ACCOUNT, MOST_OF_SECOND = 200, 3
 # Four of these are the time after which a client that reads nothing is dropped.
 HEARTBEAT_SECONDS = 6.0
 SETTINGS = {

@@ -22,10 +22,13 @@ from app.services.runners import agent_runner_sessions
 from app.services.sites import sites
 from app.services.sites.sites import SiteFields
 from tests.asking import new_runner, new_session
+from tests.matrix import FULL
 from tests.services.conftest import claim, read, write
 
 LONG = "long " * 5_000
 """A prompt that counts at once to what the account stores, whose row is locked for it."""
+EACH = 8 if FULL else 4
+"""How many sessions each of the threads claims, stops or asks for that do so at once."""
 UNKNOWN = uuid.UUID(int=0)
 """Which session a message names does not matter, so these name none."""
 
@@ -248,24 +251,24 @@ def at_once(workers: int) -> list[uuid.UUID | None]:
 
 def test_concurrent_claims_stops_and_follow_ups_do_not_deadlock(team):
     teams = [team(f"team-{number}") for number in range(3)]
-    asked = [who.ask() for who in teams for _ in range(8)]
+    asked = [who.ask() for who in teams for _ in range(EACH)]
     barrier = threading.Barrier(9)
 
     def work(number: int) -> None:
         barrier.wait()
         who = teams[number % 3]
         if number < 3:
-            for _ in range(8):
+            for _ in range(EACH):
                 claim(UNKNOWN)
         elif number < 6:
-            for session_id in asked[number % 3 * 8 :][:8]:
+            for session_id in asked[number % 3 * EACH :][:EACH]:
                 runner_id = read(session_id).agent_runner_id
                 with db.transaction():
                     agent_runner_sessions.stop(who.caller, runner_id, session_id)
                 with db.transaction():
                     new_session(who.caller, runner_id, LONG)
         else:
-            for _ in range(4):
+            for _ in range(EACH // 2):
                 who.ask()
                 who.ask(prompt=LONG)
 
