@@ -37,7 +37,7 @@ def held_back(deployment: Deployment, name: str, count: int) -> tuple[list[dict[
     """Sessions that end once the named file exists."""
     mark = deployment.folder / f"mark-{uuid.uuid4().hex}"
     site = deployment.make_site(deployment.make_repository({"a.txt": "a\n"}, name), name=name)
-    script = f"until test -e {mark}; do sleep 0.2; done; echo done > a.txt"
+    script = f"until test -e {mark}; do sleep 0.4; done; echo done > a.txt"
     return [deployment.run(site, script) for _ in range(count)], mark
 
 

@@ -37,8 +37,8 @@ from tests.services.conftest import write
 MOST = st.sampled_from([None, 1, 2])
 LATE = st.sampled_from([0, 0, 0, 1, 2])
 """By how many attempts a worker is late: mostly it is the one that holds the session, or held it last."""
-# As many as take a minute or two on a busy machine, and a quarter of them each time.
-EXAMPLES = {"sqlite": 800, "postgresql": 100} if FULL else {"sqlite": 100, "postgresql": 25}
+# As many as take a minute or two on a busy machine, and a few of them each time.
+EXAMPLES = {"sqlite": 800, "postgresql": 100} if FULL else {"sqlite": 60, "postgresql": 20}
 
 
 class Sessions(RuleBasedStateMachine):

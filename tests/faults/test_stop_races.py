@@ -28,7 +28,7 @@ from tests.matrix import FULL
 from tests.services.conftest import claim, read
 
 # SQLite lets one writer in at a time, so there is less that can be interleaved. --full tries a thousand in all.
-INTERLEAVINGS = {"sqlite": 300, "postgresql": 700} if FULL else {"sqlite": 50, "postgresql": 100}
+INTERLEAVINGS = {"sqlite": 300, "postgresql": 700} if FULL else {"sqlite": 25, "postgresql": 50}
 LONGEST_DELAY_SECONDS = 0.002
 STEP_SECONDS = 0.0005
 

@@ -266,7 +266,7 @@ def test_the_work_of_a_session_that_is_stopped_during_its_upload_is_kept_once_th
     one_deployment: Deployment, s3: S3Server
 ) -> None:
     mark, marker = one_deployment.folder / f"mark-{uuid.uuid4().hex}", seconds_to_sleep()
-    waiting = f"sh -c 'until test -e {mark}; do sleep 0.2; done' {marker}"
+    waiting = f"sh -c 'until test -e {mark}; do sleep 0.4; done' {marker}"
     runner = start(one_deployment, "uploading", f"echo kept > a.txt; echo begun; {waiting}")
     session = one_deployment.has_step(runner, "begun")
     worker = at_work(one_deployment, marker).worker

@@ -75,7 +75,7 @@ def upload(deployment: Deployment) -> httpx.Response:
 @pytest.mark.xdist_group("faults-on_sqlite")
 def test_a_store_whose_disk_is_full_for_a_while_costs_no_work(small_store: Deployment) -> None:
     mark = small_store.folder / f"mark-{uuid.uuid4().hex}"
-    script = f"echo begun; until test -e {mark}; do sleep 0.2; done; echo done > a.txt; head -c 64K /dev/urandom > b"
+    script = f"echo begun; until test -e {mark}; do sleep 0.4; done; echo done > a.txt; head -c 64K /dev/urandom > b"
     begun = start(small_store, "store-full", script)
     session_id = small_store.has_step(begun, "begun")["id"]
 
@@ -139,7 +139,7 @@ def test_a_store_that_is_unavailable_for_a_while_costs_no_work(
     seconds: float,
 ) -> None:
     mark = one_deployment.folder / f"mark-{cut.__name__}"
-    script = f"echo begun; until test -e {mark}; do sleep 0.2; done; echo done > a.txt"
+    script = f"echo begun; until test -e {mark}; do sleep 0.4; done; echo done > a.txt"
     begun = start(one_deployment, f"store-{cut.__name__}", script)
     one_deployment.has_step(begun, "begun")
 
@@ -164,7 +164,7 @@ def test_a_store_that_stays_unavailable_ends_the_session_with_its_own_code(
         one_deployment.stop(name)
     one_deployment.start_worker("hasty", UPLOAD_PATIENCE_SECONDS="1")
     mark = one_deployment.folder / "mark-store-gone"
-    script = f"echo begun; until test -e {mark}; do sleep 0.2; done; echo done > a.txt"
+    script = f"echo begun; until test -e {mark}; do sleep 0.4; done; echo done > a.txt"
     runner = start(one_deployment, "store-gone", script)
     one_deployment.has_step(runner, "begun")
 

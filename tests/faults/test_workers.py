@@ -270,7 +270,7 @@ def test_a_rolling_restart_under_load_loses_nothing_and_counts_no_lost_worker(de
     repository = deployment.make_repository({"a.txt": "a\n"}, "rolling")
     site = deployment.make_site(repository, name="rolling")
     mark = deployment.folder / f"mark-{uuid.uuid4().hex}"
-    held = f"until test -e {mark}; do sleep 0.2; done; "
+    held = f"until test -e {mark}; do sleep 0.4; done; "
     scripts = [f"{'' if number % 3 else held}echo {number} > a.txt" for number in range(12)]
     runners = [deployment.run(site, script) for script in scripts]
     wait_for("one to end", lambda: count(deployment, runners, "DONE"))
