@@ -96,8 +96,9 @@ class Keyboard:
     def walk(self) -> None:
         """Go through the whole page and around. Tab must come to all that can be used, and nowhere stay."""
         page = self._page
+        page.wait_for_load_state()
         for _ in range(MOST_STOPS):
-            self.press("Tab")
+            page.keyboard.press("Tab")
             # From the last place Tab leads out of the page, and then to the first one.
             if (found := self._look()) and found["isVisited"]:
                 break
