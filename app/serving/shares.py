@@ -114,8 +114,9 @@ def _subtract(counter: Counter[str], who: str) -> None:
 class Share:
     """The part of one request in it."""
 
-    def __init__(self, shares: Shares) -> None:
-        self._shares = shares
+    def __init__(self, shares: Shares, read_seconds: float = 0.0) -> None:
+        """`read_seconds` is the processor time that it took to receive the request."""
+        self._shares, self._read_seconds = shares, read_seconds
         self.who: str | None = None
         """Whose request it is, once that is known."""
         self._is_taken = False
@@ -139,7 +140,7 @@ class Share:
         """
         if self._is_taken and self.who is not None:
             self._is_taken = False
-            self._shares.spend(self.who, seconds)
+            self._shares.spend(self.who, self._read_seconds + seconds)
             self._shares.leave(self.who)
 
 

@@ -125,7 +125,7 @@ class Worker(ThreadWorker):
     def _serve(self, conn: Connection) -> None:
         self._ignore(conn)
         conn.is_served, conn.initialized = True, False
-        conn.sock.share = Share(self._shares)
+        conn.sock.share = Share(self._shares, conn.read_seconds)
         self.enqueue_req(conn)
 
     def _serve_waiting(self, who: str) -> None:
@@ -148,7 +148,7 @@ class Worker(ThreadWorker):
         try:
             return super().handle_request(req, conn)
         finally:
-            share.leave(conn.read_seconds + time.thread_time() - begun)
+            share.leave(time.thread_time() - begun)
 
     # The answer is sent.
 

@@ -115,6 +115,15 @@ def test_one_that_computes_more_rests_until_it_is_within_its_part_again(timed: S
         assert timed.next("ada") == (None if waits else "first")
 
 
+def test_what_it_took_to_receive_a_request_counts_once_it_is_served(timed: Shares, clock: Clock) -> None:
+    use(timed, "grace", 0.01)
+    upload = Share(timed, read_seconds=2 * BURST_SECONDS)
+    upload.take("ada")
+    upload.leave(0.01)
+    with pytest.raises(MustWait):
+        Share(timed).take("ada")
+
+
 def test_an_account_that_tries_again_and_again_is_served_in_its_part(timed: Shares, clock: Clock) -> None:
     """To refuse its requests costs as well. If that counted, they would all wait for ever."""
     served = 0
