@@ -18,7 +18,7 @@ from workers.repository.trees import Change, fields_of
 # already checked when they were fetched.
 _CHECK = ("fsck", "--strict", "--no-full", "--no-dangling", "--no-reflogs", "--no-progress")
 _FINDING = re.compile(r"^error in (?:tree|blob) ([0-9a-f]+): (\w+): ", re.MULTILINE)
-_LIKE_GIT = re.compile(rb"git|[~:\\]|[^ -}]", re.IGNORECASE)
+_SUSPECT = re.compile(rb"git|[~:\\]|[^ -}]|(?:^|/)[^/]{4097}", re.IGNORECASE)
 # Paths listed at most. `Git` keeps only the end of long error output, so some findings may be missing.
 _MAX_PATHS = 100
 
@@ -34,10 +34,10 @@ class _Entry:
 def may_be_forbidden(changed: Iterable[Change]) -> bool:
     """Whether `find_forbidden` could find anything in these changes. It costs a process; this costs nothing.
 
-    All rules are about links, and names that look like git's own on some system: in other letters, with letters of
-    other scripts, or by the short names of Windows (`git~1`).
+    All rules are about links, names that look like git's own on some system (in other letters, with letters of other
+    scripts, or by the short names of Windows, `git~1`), and parts of a path over 4096 bytes, which newer git refuses.
     """
-    return any(each.exists and (each.new_mode == b"120000" or _LIKE_GIT.search(each.path)) for each in changed)
+    return any(each.exists and (each.new_mode == b"120000" or _SUSPECT.search(each.path)) for each in changed)
 
 
 def find_forbidden(git: Git, tree: str) -> list[str]:

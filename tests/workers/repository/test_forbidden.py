@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.workers.repositories import git, make_job, make_origin, prepare
 from workers.job import Host
-from workers.repository.forbidden import find_forbidden
+from workers.repository.forbidden import find_forbidden, may_be_forbidden
 from workers.repository.git import Git
+from workers.repository.objects import NO_ENTRY, Objects
+from workers.repository.trees import Change, changes
 
 HARMFUL = '[submodule "x"]\n\tpath = x\n\turl = https://example.org/x.git\n\tupdate = !touch canary\n'
 
@@ -21,36 +24,66 @@ def ours(host: Host, tmp_path: Path) -> Git:
     return prepare(make_job(origin), host).git
 
 
-def tree_with(ours: Git, *paths: str, content: str = "x\n") -> str:
+def tree_with(ours: Git, *paths: str, content: str = "x\n", mode: str = "100644") -> str:
     """The tree of the index with files at `paths`, even if git forbids their names."""
     blob = git(ours.directory, "hash-object", "-w", "--stdin", stdin=content.encode())
-    lines = "".join(f"100644 {blob}\t{path}\0" for path in paths)
-    lenient = ("-c", "core.protectHFS=false")
+    lines = "".join(f"{mode} {blob}\t{path}\0" for path in paths)
+    lenient = ("-c", "core.protectHFS=false", "-c", "core.protectNTFS=false")
     git(ours.directory, *lenient, "update-index", "-z", "--index-info", stdin=lines.encode())
     return ours.line("write-tree")
 
 
+def found_in(ours: Git, tree: str) -> list[str]:
+    """What is forbidden in the tree. The look at the paths alone, which decides whether git is asked, misses none of it."""
+    found = find_forbidden(ours, tree)
+    with closing(Objects(ours)) as objects:
+        assert may_be_forbidden(changes(objects, "", tree)) or not found
+    return found
+
+
 def test_an_ordinary_tree_has_no_forbidden_paths(ours: Git) -> None:
-    assert find_forbidden(ours, tree_with(ours, "new", "folder/new", ".gitignore", ".github/x")) == []
+    assert found_in(ours, tree_with(ours, "new", "folder/new", ".gitignore", ".github/x")) == []
 
 
 def test_names_that_some_systems_treat_as_git_are_reported_by_path(ours: Git) -> None:
     names = [".g\u200cit/config", "folder/.gi\u200dt", "folder/deep/.\u200cgit/hooks/pre-commit"]
     tree = tree_with(ours, "folder/fine", *names)
-    assert find_forbidden(ours, tree) == sorted(
+    assert found_in(ours, tree) == sorted(
         [".g\u200cit (hasDotgit)", "folder/.gi\u200dt (hasDotgit)", "folder/deep/.\u200cgit (hasDotgit)"]
     )
 
 
+@pytest.mark.parametrize("name", ["GIT~1/x", "folder/.Git./x", ".git /x", "a/.git::$INDEX_ALLOCATION/x", "a\\.git\\x"])
+def test_names_that_windows_treats_as_git_are_reported(ours: Git, name: str) -> None:
+    assert found_in(ours, tree_with(ours, name))
+
+
+@pytest.mark.parametrize("name", ["GITMOD~1", "gi7eba~1", ".gitm\u200codules"])
+def test_links_that_look_like_gitmodules_are_reported(ours: Git, name: str) -> None:
+    assert found_in(ours, tree_with(ours, name, content="x", mode="120000")) == [f"{name} (gitmodulesSymlink)"]
+
+
+def test_any_link_and_a_very_long_name_are_checked() -> None:
+    """Some versions of git have rules for where links lead, and for parts of a path over 4096 bytes."""
+    usual, link = b"100644", b"120000"
+    for path, mode, checked in (
+        (b"a/link", link, True),
+        (b"a/" + b"x" * 4097 + b"/b", usual, True),
+        (b"x" * 4097, usual, True),
+        (b"a/" + b"x" * 4096 + b"/" + b"y" * 4096, usual, False),
+    ):
+        assert may_be_forbidden([Change(path, NO_ENTRY.mode, mode, NO_ENTRY.id, b"1" * 40)]) is checked
+
+
 @pytest.mark.parametrize("name", [".gitmodules", "folder/.gitmodules"])
 def test_submodules_that_run_a_command_are_reported(ours: Git, name: str) -> None:
-    assert find_forbidden(ours, tree_with(ours, name, content=HARMFUL)) == [f"{name} (gitmodulesUpdate)"]
+    assert found_in(ours, tree_with(ours, name, content=HARMFUL)) == [f"{name} (gitmodulesUpdate)"]
 
 
 def test_objects_of_another_tree_do_not_count(ours: Git) -> None:
     before = ours.line("write-tree")
     tree_with(ours, ".g\u200cit/config")
-    assert find_forbidden(ours, before) == []
+    assert found_in(ours, before) == []
 
 
 def test_a_server_that_checks_pushes_refuses_exactly_those(ours: Git, tmp_path: Path) -> None:
@@ -69,4 +102,4 @@ def test_a_server_that_checks_pushes_refuses_exactly_those(ours: Git, tmp_path: 
             taken = False
         else:
             taken = True
-        assert taken == (find_forbidden(ours, tree) == []), paths
+        assert taken == (found_in(ours, tree) == []), paths
