@@ -85,7 +85,7 @@ def make_origin(
         write(made, files)
         commit_all(made)
         then(made)
-        _with_this_commit[_commit_of(made)] = made
+        _with_this_commit[tip_of(made)] = made
     shutil.copytree(made, folder, symlinks=True)
     return folder
 
@@ -139,7 +139,7 @@ def furnish(host: Host, origin: Path, site_id: str) -> None:
     It is the same for all tests with this commit, and takes most of the time of many. Attacks are on hosts that do all of
     it themselves, so nothing is given except `while_furnishing`.
     """
-    commit = _commit_of(origin)
+    commit = tip_of(origin)
     if _is_furnishing and commit in _with_this_commit and not (host.work_dir / "mirrors").exists():
         for name in ("mirrors", "bases"):
             shutil.copytree(_fetched(commit) / name / "site", host.work_dir / name / plain_name(site_id))
@@ -157,8 +157,8 @@ def while_furnishing() -> Iterator[None]:
 _is_furnishing: list[bool] = []
 
 
-def _commit_of(origin: Path) -> str:
-    """Nothing if it is no local repository."""
+def tip_of(origin: Path) -> str:
+    """The newest commit on `main`; nothing if it is no local repository."""
     with contextlib.suppress(OSError):
         return (origin / ".git/refs/heads/main").read_text().strip()
     return ""

@@ -8,7 +8,7 @@ import json
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -37,8 +37,11 @@ def forge(forge: DemoForge) -> DemoForge:
 
 
 @pytest.fixture(scope="module")
-def registered(forge: DemoForge, tmp_path_factory: pytest.TempPathFactory) -> RegisteredApp:
-    return RegisteredApp(forge, tmp_path_factory.mktemp("key"))
+def registered(forge: DemoForge, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegisteredApp]:
+    """Removed in the end: other tests use the forge too."""
+    made = RegisteredApp(forge, tmp_path_factory.mktemp("key"))
+    yield made
+    made.remove()
 
 
 @pytest.fixture

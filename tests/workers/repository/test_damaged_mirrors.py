@@ -90,19 +90,25 @@ def test_a_damaged_mirror_is_made_anew(tmp_path: Path) -> None:
     for number, (name, damage) in enumerate(DAMAGE.items()):
         attempts = itertools.count(10 * number)
         site = f"site-{number}"
-        before = prepare(make_job(origin, site_id=site, attempt=next(attempts)), host).base_sha
+        workspace = prepare(make_job(origin, site_id=site, attempt=next(attempts)), host)
+        before = workspace.base_sha
+        workspace.dispose()
         damage(host.work_dir / "mirrors" / site)
         write(origin, {"file": f"{name}\n"})
         newest = commit_all(origin)
         assert before != newest
         for _ in range(2):
+            workspace.dispose()
             job = make_job(origin, site_id=site, attempt=next(attempts))
             workspace = prepare(job, host)
             assert workspace.base_sha == newest, name
         write(workspace.checkout, {"new": "x\n"})
         tree = finish(workspace, job)
+        workspace.dispose()
         follow_up = replace(following(job, next(attempts), base_sha=newest), site_id=site)
-        assert prepare(follow_up, host).start_tree == tree, name
+        workspace = prepare(follow_up, host)
+        assert workspace.start_tree == tree, name
+        workspace.dispose()
 
 
 def test_a_follow_up_on_a_damaged_mirror_says_that_it_was_made_anew(engine: Engine) -> None:

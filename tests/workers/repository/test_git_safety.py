@@ -73,6 +73,11 @@ def every_hook(checkout: Path, canary: str) -> None:
             (checkout / folder / name).chmod(0o755)
 
 
+def hooks_elsewhere(checkout: Path, canary: str) -> None:
+    every_hook(checkout, canary)
+    config("[core]\n\thooksPath = hooks\n")(checkout, canary)
+
+
 def pointer_to_a_hostile_directory(checkout: Path, canary: str) -> None:
     config("[core]\n\tfsmonitor = CANARY\n\thooksPath = hooks\n")(checkout, canary)
     (checkout / ".git").rename(checkout / "moved")
@@ -142,7 +147,7 @@ MERGE = '[merge "canary"]\n\tdriver = CANARY\n'
 
 TAMPERINGS: dict[str, Tampering] = {
     "fsmonitor": config("[core]\n\tfsmonitor = CANARY\n\tuntrackedCache = true\n"),
-    "hooks path": config("[core]\n\thooksPath = .\n"),
+    "hooks path": hooks_elsewhere,
     "hooks": every_hook,
     "clean and process filter": attributes("* filter=canary text ident\n", FILTER),
     "a filter by the name of lfs": attributes(
@@ -176,6 +181,7 @@ TAMPERINGS: dict[str, Tampering] = {
 
 # What undoes other tampering, or leaves no repository that git could read.
 ALONE = [
+    "hooks",
     "a filter by the name of lfs",
     "a pointer file to a hostile directory",
     "a pointer file to our directory",
@@ -188,7 +194,8 @@ ALONE = [
 
 def everything_else(checkout: Path, canary: str) -> None:
     # Repositories are made first: git would run what the rest sets up.
-    for name in sorted(TAMPERINGS.keys() - ALONE, key=lambda name: name != "a submodule"):
+    others = [name for name in TAMPERINGS if name not in ALONE]
+    for name in sorted(others, key=lambda name: name != "a submodule"):
         if name != "a nested repository":  # That is a part of the submodule.
             TAMPERINGS[name](checkout, canary)
 
@@ -228,7 +235,7 @@ def _diff(job: Job) -> Iterator[bytes]:
 def test_git_in_the_checkout_would_run_the_agents_code(origin: Path, tmp_path: Path) -> None:
     """Shows that the tampering and the canaries work: git in the checkout itself runs some of the code."""
     sung = set()
-    for number, (name, tampering) in enumerate(TAMPERINGS.items()):
+    for number, (name, tampering) in enumerate({**TAMPERINGS, **USUAL}.items()):
         checkout = make_origin(tmp_path / f"naive{number}" / "checkout", {"file": "one\n", "folder/inside": "x\n"})
         tampering(checkout, f"touch {tmp_path}/canary")
         write(checkout, {"file": "two\n"})
@@ -237,7 +244,7 @@ def test_git_in_the_checkout_would_run_the_agents_code(origin: Path, tmp_path: P
         if (tmp_path / "canary").exists():
             (tmp_path / "canary").unlink()
             sung.add(name)
-    assert len(sung) >= 8, sung
+    assert len(sung) >= 8 and {"everything else", "hooks", "hooks path"} <= sung, sung
 
 
 def test_the_workers_environment_does_not_reach_git(

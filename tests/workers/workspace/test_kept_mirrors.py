@@ -22,6 +22,7 @@ from workers.workspace.warming import SiteRepository, warm
 pytestmark = needs_mounts
 DISK_MEGABYTES = 24
 PART = DISK_MEGABYTES * 1024**2 // 96
+"""Bytes, in which the sizes below are counted: 96 of them fill the disk, whatever its size."""
 SITES = [str(uuid.uuid4()) for _ in range(3)]
 
 

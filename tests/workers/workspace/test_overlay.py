@@ -31,6 +31,7 @@ from tests.workers.repositories import (
     make_origin,
     prepare,
     stored_diffs,
+    tip_of,
     write,
 )
 from tests.workers.workspace import test_diffs as plain
@@ -196,13 +197,9 @@ def both(
 jobs: list[Job] = []
 
 
-def head(origin: Path) -> str:
-    return (origin / ".git/refs/heads/main").read_text().strip()
-
-
 def first_job(origin: Path) -> Job:
     """One that has to fetch nothing where the host has the commit."""
-    return make_job(origin, attempt=_attempt(), base_sha=head(origin))
+    return make_job(origin, attempt=_attempt(), base_sha=tip_of(origin))
 
 
 def _attempt() -> int:
@@ -218,7 +215,7 @@ def test_edits_give_the_same_bytes_in_both(edit: Callable[[Path], None], hosts: 
     job = both(hosts, lambda: first_job(copies), None, edit)
     # The next session finds that work, and more of the same is done on top of it.
     more = shell("echo more > more; rm -rf script.sh */script.sh text* renamed folder")
-    both(hosts, lambda: following(job, _attempt(), base_sha=head(copies)), None, more)
+    both(hosts, lambda: following(job, _attempt(), base_sha=tip_of(copies)), None, more)
 
 
 # What changes files only.
@@ -340,7 +337,10 @@ def test_setup_and_agent_give_the_same_bytes_in_both(setup: str, script: str, ho
 def test_any_sequence_gives_the_same_bytes_in_both(seed: int, hosts: list[Host], origin: Path) -> None:
     first = both(hosts, lambda: first_job(origin), None, _any_work(seed))
     both(
-        hosts, lambda: following(first, _attempt(), base_sha=head(origin)), _any_work(seed + 100), _any_work(seed + 200)
+        hosts,
+        lambda: following(first, _attempt(), base_sha=tip_of(origin)),
+        _any_work(seed + 100),
+        _any_work(seed + 200),
     )
 
 
@@ -426,7 +426,7 @@ def test_the_agent_finds_the_same_in_both(hosts: list[Host], plain_origin: Path,
     )
     for given in (
         lambda: first_job(plain_origin),
-        lambda: following(first, _attempt(), base_sha=head(plain_origin)),
+        lambda: following(first, _attempt(), base_sha=tip_of(plain_origin)),
     ):
         seen = []
         for host in hosts:
@@ -468,7 +468,7 @@ def test_a_session_starts_few_git_processes(
     write(tmp_path, {"programs/git": f'#!/bin/sh\nPATH="${{PATH#*:}}"\necho "$*" >> "{log}"\nexec "{real}" "$@"\n'})
     (tmp_path / "programs/git").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}/programs{os.pathsep}{os.environ['PATH']}")
-    job = following(first, _attempt(), base_sha=head(plain_origin)) if is_follow_up else first_job(plain_origin)
+    job = following(first, _attempt(), base_sha=tip_of(plain_origin)) if is_follow_up else first_job(plain_origin)
     workspace = prepare(job, hosts[0])
     workspace.after_setup(has_run=False)
     prepared = log.read_text().splitlines() if log.exists() else []

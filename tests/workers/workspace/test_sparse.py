@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import subprocess
+import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.workers.repositories import finish, following, git, make_job, make_origin, prepare, stored_diffs
+from tests.workers.repositories import finish, following, git, make_job, make_origin, prepare, stored_diffs, tip_of
 from tests.workers.workspace.test_any_change import hosts
 from tests.workers.workspace.test_overlay import AGENT, as_agent
 from workers.errors import EngineError
@@ -32,14 +33,15 @@ FILES: dict[str, str | bytes] = {
 SHOP = ("services/shop",)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def origin(hosts: list[Host]) -> Path:
-    return make_origin(hosts[0].work_dir.parent / "origin", FILES)
+    """For one test, as its name is that of the site, and a checkout that one test leaves is used again by the next."""
+    return make_origin(hosts[0].work_dir.parent / str(uuid.uuid4()), FILES)
 
 
 def job_on(origin: Path, **settings: object) -> Job:
     """The first session of a runner, on the site of the repository."""
-    usual = {"base_sha": git(origin, "rev-parse", "HEAD"), "sparse_paths": SHOP, **settings}
+    usual = {"base_sha": tip_of(origin), "sparse_paths": SHOP, **settings}
     return make_job(origin, site_id=origin.name, session_id=f"session-{origin.name}", **usual)
 
 
@@ -192,9 +194,8 @@ def test_a_follow_up_after_the_setting_changed_has_the_new_folders(hosts: list[H
             workspace.dispose(reusable=True)
 
 
-def test_a_checkout_is_reused_by_sessions_with_the_same_folders(hosts: list[Host]) -> None:
+def test_a_checkout_is_reused_by_sessions_with_the_same_folders(hosts: list[Host], origin: Path) -> None:
     host = hosts[-1]
-    origin = make_origin(host.work_dir.parent / "moving", FILES)
     begun(job_on(origin, attempt=1), host).dispose(reusable=True)
     (origin / "libs/x").write_text("newer\n")
     (origin / "services/shop/a").write_text("newer\n")

@@ -7,6 +7,7 @@ import shutil
 import socket
 import stat
 import subprocess
+import tempfile
 import time
 import uuid
 from collections.abc import Sequence
@@ -34,6 +35,7 @@ from workers.errors import EngineError, Interrupted
 from workers.job import Host, Limits
 from workers.processes.lifeline import Lifeline
 from workers.workspace.orphans import discard_workspaces, find_workspaces
+from workers.workspace.trash import discard
 from workers.workspace.workspace import Workspace
 
 FILES: dict[str, str | bytes] = {
@@ -42,6 +44,7 @@ FILES: dict[str, str | bytes] = {
     "folder/inside": "x\n",
     ".gitignore": "ignored\n",
 }
+ORDINARY_USER = 12_345
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: only root gives files to another user")
 
 
@@ -432,6 +435,29 @@ def test_disposing_removes_everything_and_follows_no_link(workspace: Workspace, 
     assert (tmp_path / "outside/kept").read_text() == "x\n"
     assert stat.S_IMODE((tmp_path / "outside").stat().st_mode) == 0o711
     assert sorted(path.name for path in host.work_dir.iterdir()) == ["bases", "mirrors", "trash.lock", "workspaces"]
+
+
+@as_root
+def test_a_user_who_is_not_root_removes_folders_that_are_shut() -> None:
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as place:
+        host = make_host(Path(place) / "work")
+        folder = host.work_dir / "folder"
+        write(folder, {"shut/inside": "x\n"})
+        for path in (Path(place), *Path(place).rglob("*")):
+            os.chown(path, ORDINARY_USER, ORDINARY_USER)
+        (folder / "shut").chmod(0)
+        child = os.fork()
+        if child == 0:
+            try:
+                os.setgroups([])
+                os.setgid(ORDINARY_USER)
+                os.setuid(ORDINARY_USER)
+                discard(host, folder)
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        wait_until_gone(host)
+        assert [path.name for path in host.work_dir.iterdir()] == ["trash.lock"]
 
 
 def test_what_stands_in_the_way_of_an_attempt_is_cleared(workspace: Workspace, host: Host, origin: Path) -> None:
