@@ -10,9 +10,9 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
-from _pytest.mark import ParameterSet
 
 from tests import matrix
 from tests.model_servers import ModelServer, directive
@@ -68,8 +68,8 @@ SANDBOXED = [
 ]
 
 
-def which_can(what: str) -> list[ParameterSet]:
-    """Those of `SANDBOXED` whose program can do something. The others are skipped, with the reason in `CANNOT`."""
+def which_can(what: str) -> list[Any]:
+    """Those parameters of `SANDBOXED` whose program can do something. The others are skipped, with the reason in `CANNOT`."""
     return [
         pytest.param(
             *each.values, marks=[*each.marks, pytest.mark.skip(reason=f"{each.id} cannot {what}: {reason}")], id=each.id

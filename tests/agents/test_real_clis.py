@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from _pytest.mark import ParameterSet
 
 from tests.agents.real import ALWAYS, CANNOT, EDIT, EVERY_AGENT, ROWS, SANDBOXED, WITHOUT_SANDBOX, Real, which_can
 from tests.model_servers import KEY, directive
@@ -200,7 +199,7 @@ def test_too_many_requests_have_a_code_of_their_own(real: Real) -> None:
     assert failure and (failure.code, failure.retryable) == ("agent_rate_limited", True)
 
 
-def refused(agent: str, refusal: dict[str, Any], *marks: pytest.MarkDecorator) -> ParameterSet:
+def refused(agent: str, refusal: dict[str, Any], *marks: pytest.MarkDecorator) -> Any:
     kind = "quota" if refusal is QUOTA else "broken"
     each = next(each for each in SANDBOXED if each.id == agent)
     return pytest.param(*each.values, refusal, marks=[*each.marks, *marks], id=f"{kind}-{agent}")

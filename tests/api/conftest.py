@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from flask import Flask
 
 from app import db
-from app.models import Account, Token, User
+from app.models import Account, Base, Token, User
 from app.models.states import SessionState
 from app.services.accounts import accounts
 from app.services.artifacts import diffs
@@ -22,7 +22,7 @@ from app.web import create_app
 from tests.api.calling import Api, Person, created, ok, patch_of, path_of, session_path
 
 _apps: dict[str, Flask] = {}
-_known: dict[str, tuple[str, list[tuple[sa.Table, dict[str, Any]]]]] = {}
+_known: dict[str, tuple[str, list[tuple[type[Base], dict[str, Any]]]]] = {}
 
 
 @pytest.fixture
@@ -47,14 +47,14 @@ def join(app: Flask) -> Callable[[str], Person]:
 
 def _created(name: str) -> tuple[User, str]:
     user, token = accounts.create(f"{name}'s team", f"{name.lower()}@example.org", name)
-    rows = []
-    for table, is_made in (
+    rows: list[tuple[type[Base], dict[str, Any]]] = []
+    for model, is_made in (
         (Account, Account.id == user.account_id),
         (User, User.id == user.id),
         (Token, Token.user_id == user.id),
     ):
-        row = dict(db.session.execute(sa.select(table.__table__).where(is_made)).mappings().one())
-        rows.append((table, {column: value for column, value in row.items() if column not in ("id", "created_at")}))
+        row = dict(db.session.execute(sa.select(model.__table__).where(is_made)).mappings().one())
+        rows.append((model, {column: value for column, value in row.items() if column not in ("id", "created_at")}))
     _known[name] = token, rows
     return user, token
 

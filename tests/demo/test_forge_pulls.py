@@ -81,6 +81,17 @@ def test_a_conflict_or_a_draft_is_not_merged(forge: DemoForge, repository: Repos
     assert repository.branches()["main"] == main
 
 
+def test_a_merge_that_git_cannot_try_is_no_conflict_and_is_tried_again(repository: Repository) -> None:
+    base, head = (repository.branches()[name] for name in ("main", "feature"))
+    with pytest.raises(RuntimeError, match="merge-tree failed"):
+        repository.merged_tree(base, head[::-1])
+    away = repository.folder.rename(repository.folder.with_suffix(".away"))
+    with pytest.raises(RuntimeError, match="merge-tree failed"):
+        repository.merged_tree(base, head)
+    away.rename(repository.folder)
+    assert repository.merged_tree(base, head) == repository.git("rev-parse", f"{head}^{{tree}}").strip()
+
+
 def test_a_merge_of_another_head_is_refused(forge: DemoForge, repository: Repository) -> None:
     seen = create(forge, repository)["head"]["sha"]
     repository.commit("feature", {"more": "1"}, "More")

@@ -1,6 +1,7 @@
 """Runs sessions as the processes of a worker's pool do, and tells what each process did for itself.
 
 python -m tests.tasks.pool_process: each line of the input is the id of a session, and each of the output what is told.
+The end of a process that tells nothing is the end of the program.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ def main() -> None:
         if pid == 0:
             run(line.strip(), imported)
             os._exit(0)
-        os.waitpid(pid, 0)
+        if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) != 0:
+            sys.exit("The process ended before it told anything.")
 
 
 def run(session_id: str, imported: set[str]) -> None:

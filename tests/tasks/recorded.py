@@ -22,6 +22,7 @@ from app.services.execution import session_attempts
 from app.services.execution.outcomes import Outcome
 from tasks.attempts.reporter import record
 from tasks.jobs.artifact_io import StoredWork
+from tasks.sessions import run_session
 from tests.workers.repositories import ENVIRONMENT, write
 from workers.events import BaseCommit
 from workers.job import DiffKind
@@ -30,6 +31,14 @@ Files = dict[str, str | bytes]
 _BRANCH = "main"
 _files_of: dict[str, Files] = {}
 """What the files are with the cumulative diff of that key."""
+
+
+def end_session(session_id: uuid.UUID, repository: Path | None = None, *, runs: bool = False) -> None:
+    """Have a session done: recorded, or by the engine if that `runs` it."""
+    if runs:
+        run_session(str(session_id))
+    else:
+        record_run(session_id, repository)
 
 
 def record_run(session_id: uuid.UUID, repository: Path | None = None) -> None:
@@ -85,6 +94,8 @@ def _diff(before: Files, after: Files) -> bytes:
             Path(place, name).mkdir()
             write(Path(place, name), files)
         options = ("--no-index", "--binary", "--full-index", "--no-prefix", "--no-renames")
-        made = subprocess.run(["git", "diff", *options, "a", "b"], cwd=place, env=ENVIRONMENT, stdout=subprocess.PIPE)
+        made = subprocess.run(["git", "diff", *options, "a", "b"], cwd=place, env=ENVIRONMENT, capture_output=True)
+    # As with diff(1), 1 says that they differ.
+    assert made.returncode in (0, 1), made.stderr
     # Git names a file that is only on one side by that side twice.
     return re.sub(rb"^diff --git [ab]/(.+) [ab]/\1$", rb"diff --git a/\1 b/\1", made.stdout, flags=re.MULTILINE)

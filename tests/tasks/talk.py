@@ -19,9 +19,8 @@ from app.services.forge_webhooks.webhooks import ForgeWebhookFields
 from app.services.hooks.authenticity import Request
 from tasks.forge_deliveries import follow_forge
 from tasks.publications import publish
-from tasks.sessions import run_session
 from tests.tasks.pull_request import Opened
-from tests.tasks.recorded import record_run
+from tests.tasks.recorded import end_session
 
 
 def numbered(number: int) -> dict[str, Any]:
@@ -99,14 +98,11 @@ def record_of(delivery_id: uuid.UUID) -> ForgeDelivery:
 
 
 class Talk(PullRequestDeliveries):
-    """A pull request that people write about."""
+    """A pull request that people write about. Its sessions are recorded, unless the engine `runs` them."""
 
-    runs = False
-    """Whether the engine runs its sessions, instead of their being recorded."""
-
-    def __init__(self, work: Opened, kind: Forge = Forge.GITHUB, **fields: Any) -> None:
+    def __init__(self, work: Opened, kind: Forge = Forge.GITHUB, *, runs: bool = False, **fields: Any) -> None:
         super().__init__(work, kind, **fields)
-        self.repository = work.repository
+        self.repository, self._runs = work.repository, runs
         discussions.permit(self.repository, "bob", "write")
 
     def comment(self, body: str, author: str = "bob", **more: Any) -> uuid.UUID | None:
@@ -170,11 +166,7 @@ class Talk(PullRequestDeliveries):
         self.end(session.id)
 
     def end(self, session_id: uuid.UUID) -> None:
-        """Have a session done."""
-        if self.runs:
-            run_session(str(session_id))
-        else:
-            record_run(session_id, self.repository.folder)
+        end_session(session_id, self.repository.folder, runs=self._runs)
 
     def end_checks(self, delivery_id: str | None = None) -> uuid.UUID | None:
         """Deliver that a suite of checks, or a pipeline, has ended; the record of it."""

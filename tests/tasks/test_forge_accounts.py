@@ -63,7 +63,11 @@ def test_what_is_done_later_is_done_with_the_token_of_the_site(make_work: Callab
     work = make_work()
     connect(work, Forge.GITHUB, "ada")
     work.publish()
+    assert work.pull["user"]["login"] == "ada"
     work.follow_up("# Make two\necho two > a.txt")
+    with db.transaction():
+        # It would be refused.
+        db.session.execute(sa.update(ForgeAccount).values(token_encrypted=keys.encrypt("a-token-that-is-no-more")))
     assert work.publish(title="Later").pr_warnings is None and work.pull["title"] == "Later"
 
 

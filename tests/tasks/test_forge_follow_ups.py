@@ -26,9 +26,14 @@ PLACE = {"path": "feature.py", "line": 1, "diff_hunk": "@@ -0,0 +1 @@\n+one"}
 
 
 @pytest.fixture
-def talk(ask: Callable[..., uuid.UUID], configure: Callable[..., None], forge: DemoForge) -> Talk:
+def work(ask: Callable[..., uuid.UUID], configure: Callable[..., None], forge: DemoForge) -> Opened:
     configure(ALLOW_HTTP="true", ALLOW_PRIVATE_ADDRESSES="true")
-    return Talk(Opened(forge, ask("true")))
+    return Opened(forge, ask("true"))
+
+
+@pytest.fixture
+def talk(work: Opened) -> Talk:
+    return Talk(work)
 
 
 def test_a_review_becomes_one_follow_up_whose_commit_and_answer_are_on_the_same_pull_request(talk: Talk) -> None:
@@ -119,8 +124,8 @@ def test_requests_wait_for_the_runner_and_come_in_their_order(talk: Talk) -> Non
     assert (talk.state(second), talk.state(third)) == (ForgeDeliveryState.STARTED, ForgeDeliveryState.WAITING)
 
 
-def test_a_session_that_changes_nothing_fails_or_is_stopped_is_answered(talk: Talk) -> None:
-    talk.runs = True
+def test_a_session_that_changes_nothing_fails_or_is_stopped_is_answered(work: Opened) -> None:
+    talk = Talk(work, runs=True)
     for script, words in (
         ("echo 'I saw @agent-runners #1'", "I changed nothing.\n\nI saw"),
         ("exit 3", "The session failed:"),

@@ -31,11 +31,10 @@ from tests.tasks.conftest import read, runner_of
 
 
 class Deployment:
-    """A deployment with the App, and an account with a site for a private repository."""
+    """A deployment with the App, and an account with a site for the private repository `acme/shop`."""
 
     def __init__(self, forge: DemoForge, app: RegisteredApp, configure: Callable[..., None]) -> None:
         self.forge, self.app, self._configure = forge, app, configure
-        forge.make_repository("acme", "shop", {"a.txt": "a\n"}, private=True)
         app.install({"owner": "acme"})
         self.configure()
         with db.transaction():
@@ -44,11 +43,6 @@ class Deployment:
             there = SiteFields(repo_url=forge.clone_url("acme/shop"), forge=Forge.GITHUB)
             self.site_id = sites.create(self.ada, there).id
         self.configure(f"{self.ada.account_id}=Acme/shop")
-
-    def remove(self) -> None:
-        """Take the repository away, and the App: other tests use the forge too."""
-        shutil.rmtree(self.forge.root / "acme" / "shop.git")
-        self.app.remove()
 
     def configure(self, grants: str = "", **more: str) -> None:
         self._configure(
@@ -90,10 +84,26 @@ class Deployment:
 
 
 @pytest.fixture
-def deployment(record: Any, forge: DemoForge, configure: Callable[..., None], tmp_path: Path) -> Iterator[Deployment]:
-    made = Deployment(forge, RegisteredApp(forge, tmp_path), configure)
+def app(forge: DemoForge, tmp_path: Path) -> Iterator[RegisteredApp]:
+    """It is taken away again, since other tests use the forge too."""
+    registered = RegisteredApp(forge, tmp_path)
+    yield registered
+    registered.remove()
+
+
+@pytest.fixture
+def shop(forge: DemoForge) -> Iterator[Repository]:
+    """The private repository, for one test."""
+    made = forge.make_repository("acme", "shop", {"a.txt": "a\n"}, private=True)
     yield made
-    made.remove()
+    shutil.rmtree(made.folder)
+
+
+@pytest.fixture
+def deployment(
+    record: Any, forge: DemoForge, app: RegisteredApp, shop: Repository, configure: Callable[..., None]
+) -> Deployment:
+    return Deployment(forge, app, configure)
 
 
 def test_a_private_repository_is_read_and_published_without_a_token(
@@ -111,12 +121,11 @@ def test_a_private_repository_is_read_and_published_without_a_token(
     assert "DONE" in seen and "ghs_" not in seen and "PRIVATE KEY" not in seen and "eyJ" not in seen
 
 
-def test_what_becomes_of_the_pull_request_and_its_checks_is_read(deployment: Deployment) -> None:
+def test_what_becomes_of_the_pull_request_and_its_checks_is_read(deployment: Deployment, shop: Repository) -> None:
     done = deployment.run("echo b >> a.txt")
     deployment.publish(done)
     [pull] = deployment.forge.pulls("acme/shop")
-    repository = Repository("acme", "shop", deployment.forge.root / "acme/shop.git")
-    checks.report(repository, pull["head"]["sha"], "tests", "failure")
+    checks.report(shop, pull["head"]["sha"], "tests", "failure")
 
     def look() -> AgentRunner:
         with db.transaction():

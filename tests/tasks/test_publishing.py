@@ -28,7 +28,7 @@ from tasks.sessions import run_session
 from tests.asking import new_session
 from tests.deployment import wait_for
 from tests.tasks.conftest import read, runner_of
-from tests.tasks.recorded import record_run
+from tests.tasks.recorded import end_session, record_run
 from tests.workers.repositories import commit_all, git, write
 from workers.processes.lifeline import Lifeline
 from workers.publishing.publish import PublishJob
@@ -43,24 +43,15 @@ def ada_of(session_id: uuid.UUID) -> Caller:
     return Caller(session.account_id, session.user_id, uuid.uuid4(), Scope.ADMIN)
 
 
-def follow_up(session_id: uuid.UUID, script: str, **fields: Any) -> uuid.UUID:
-    made = ask_for_follow_up(session_id, script, **fields)
-    run_session(str(made))
-    return made
-
-
-def record_follow_up(session_id: uuid.UUID, script: str, **fields: Any) -> uuid.UUID:
-    made = ask_for_follow_up(session_id, script, **fields)
-    record_run(made)
-    return made
-
-
-def ask_for_follow_up(session_id: uuid.UUID, script: str, **fields: Any) -> uuid.UUID:
+def follow_up(session_id: uuid.UUID, script: str, *, runs: bool = True, **fields: Any) -> uuid.UUID:
+    """Another session of the runner, which the engine `runs`, or which is recorded."""
     ada = ada_of(session_id)
     uploaded = uploads.find_uploaded(ada, fields.get("file_keys", []))
     with db.transaction():
         asked = {"agent": "shell", **fields}
-        return new_session(ada, runner_of(session_id).id, script, uploaded, **asked).id
+        made = new_session(ada, runner_of(session_id).id, script, uploaded, **asked).id
+    end_session(made, runs=runs)
+    return made
 
 
 def commit(session_id: uuid.UUID, **fields: Any) -> Publication:
@@ -157,7 +148,7 @@ def test_a_commit_that_a_lost_worker_merged_is_the_merge(ask, origin):
 def test_the_last_commit_says_what_the_caller_says(ask, origin):
     session_id = ask("echo one > a.txt")
     record_run(session_id)
-    record_follow_up(session_id, "echo two > a.txt")
+    follow_up(session_id, "echo two > a.txt", runs=False)
     for branch, squash in HOW.items():
         asked = {"target_branch": branch, "message": "My words\r\n\r\nAnd why.", "squash": squash}
         assert commit(session_id, **asked).error is None
@@ -170,8 +161,8 @@ def test_the_last_commit_says_what_the_caller_says(ask, origin):
 def test_a_commit_says_what_was_written_ahead(ask, origin):
     session_id = ask("echo one > a.txt; echo Did one")
     record_run(session_id)
-    record_follow_up(session_id, "echo two > a.txt; echo 'Fixes #1, did two'")
-    record_follow_up(session_id, "echo Nothing to do")
+    follow_up(session_id, "echo two > a.txt; echo 'Fixes #1, did two'", runs=False)
+    follow_up(session_id, "echo Nothing to do", runs=False)
     with db.transaction(read_only=True):
         written = commit_messages.find(ada_of(session_id), runner_of(session_id).id)
     assert written.last == "echo two > a.txt; echo 'Fixes #1, did two'\n\nFixes #\u200b1, did two"
@@ -184,7 +175,7 @@ def test_a_commit_says_what_was_written_ahead(ask, origin):
 def test_a_squashed_commit_names_everyone_who_made_it(ask, origin):
     session_id = ask("echo one > a.txt")
     record_run(session_id)
-    record_follow_up(session_id, "echo two > a.txt", requested_by="grace<x>")
+    follow_up(session_id, "echo two > a.txt", requested_by="grace<x>", runs=False)
     assert commit(session_id, target_branch="x", squash=True, message="All of it").error is None
     everyone = [
         "Ada",
@@ -203,8 +194,8 @@ def test_a_squashed_commit_names_everyone_who_made_it(ask, origin):
 def test_a_message_that_is_not_for_the_last_session_is_not_lost(ask, origin):
     session_id = ask("echo one > a.txt")
     record_run(session_id)
-    record_follow_up(session_id, "echo two > a.txt")
-    record_follow_up(session_id, "echo one > a.txt; echo two > a.txt")
+    follow_up(session_id, "echo two > a.txt", runs=False)
+    follow_up(session_id, "echo one > a.txt; echo two > a.txt", runs=False)
     assert commit(session_id, target_branch="x", message="My words").error is None
     assert git(origin, "log", "-1", "--format=%s", "x") == "My words"
 
@@ -335,7 +326,7 @@ def test_what_git_forbids_reaches_no_commit(ask, origin):
         assert (failed.state, failed.pushed_sha) == (PublicationState.FAILED, None)
         assert ".gitmodules (gitmodulesUpdate)" in failed.error
         assert "Nothing was pushed" in failed.error and git(origin, "branch", "--list", branch) == ""
-    record_follow_up(first, "rm .gitmodules")
+    follow_up(first, "rm .gitmodules", runs=False)
     git(origin, "config", "receive.fsckObjects", "true")
     for branch, squash in HOW.items():
         assert commit(first, target_branch=branch, squash=squash).error is None

@@ -22,11 +22,12 @@ from app.services.sites.site_secrets import git_credential_of
 from app.services.sites.sites import SiteFields
 from tasks.publications import check_pull_requests, publish
 from tasks.sessions import run_session
-from tests.asking import new_session
+from tests.asking import new_runner, new_session
 from tests.demo.forge import DemoForge, Repository
 from tests.tasks.conftest import read, runner_of
-from tests.tasks.recorded import record_run
+from tests.tasks.recorded import end_session
 from tests.tasks.test_publishing import ada_of
+from tests.workers.forges.contract import recorded
 
 
 class Work:
@@ -50,13 +51,7 @@ class Work:
         there = SiteFields(repo_url=address, forge=kind, access_token=forge.token)
         with db.transaction():
             sites.update(self.ada, self.runner.site_id, there)
-        self._end(session_id)
-
-    def _end(self, session_id: uuid.UUID) -> None:
-        if self._runs:
-            run_session(str(session_id))
-        else:
-            record_run(session_id, self.repository.folder)
+        end_session(session_id, self.repository.folder, runs=runs)
 
     @property
     def runner(self) -> AgentRunner:
@@ -70,7 +65,7 @@ class Work:
     def follow_up(self, script: str) -> None:
         with db.transaction():
             made = new_session(self.ada, self.runner.id, script, agent="shell")
-        self._end(made.id)
+        end_session(made.id, self.repository.folder, runs=self._runs)
 
     def publish(self, **fields: Any) -> AgentRunner:
         """Ask for the pull request and have it made; the runner then."""
@@ -241,16 +236,27 @@ def test_checks_become_rarer_until_the_next_publication(work: Work) -> None:
     assert round(wait_after_look(), -1) == 120
 
 
-def test_an_unavailable_forge_is_asked_once(work: Work) -> None:
+def test_an_unavailable_forge_is_asked_once_for_all_pull_requests_of_a_site(work: Work) -> None:
     before = work.publish()
-    work.forge.down(3600)
-    try:
-        work.wait()
-        check_pull_requests()
-    finally:
-        work.forge.down(0)
+    with recorded(work.forge.url) as between:
+        with db.transaction():
+            there = SiteFields(forge_api_url=f"{between.url}/api/v3", access_token=work.forge.token)
+            sites.update(work.ada, work.runner.site_id, there)
+            new_runner(work.ada, work.runner.site_id, agent="shell")
+            # The other one is said to have the same.
+            known = {"pr_number": 1, "pr_state": PullRequestState.OPEN}
+            db.session.execute(sa.update(AgentRunner).values(known))
+        work.forge.down(3600)
+        try:
+            work.wait()
+            check_pull_requests()
+        finally:
+            work.forge.down(0)
+        assert [each.status for each in between.exchanges] == [503]
     assert (work.runner.pr_state, work.runner.pr_checked_at) == (PullRequestState.OPEN, before.pr_checked_at)
-    assert work.runner.pr_check_due_at > before.pr_check_due_at
+    with db.transaction(read_only=True):
+        due = db.session.scalars(sa.select(AgentRunner.id).where(AgentRunner.pr_check_due_at <= db.now())).all()
+    assert len(due) == 1, "the one that was asked for waits, the other has its turn in the next run"
 
 
 def test_an_account_whose_forges_are_slow_leaves_the_rest_of_a_run_to_others(

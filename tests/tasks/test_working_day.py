@@ -78,8 +78,7 @@ class Day:
 
 def from_issue(forge: DemoForge, session_id: uuid.UUID, kind: Forge, day: Day) -> Talk:
     """Somebody labels an issue, which becomes a pull request."""
-    desk = Desk(Opened(forge, session_id, kind), kind, **AUTOMATIC)
-    desk.runs = True
+    desk = Desk(Opened(forge, session_id, kind), kind, runs=True, **AUTOMATIC)
     desk.label()
     asked = day.thrice(desk.deliver_label)
     desk.begin(asked)
@@ -95,9 +94,7 @@ def from_prompt(forge: DemoForge, session_id: uuid.UUID, kind: Forge, day: Day) 
     work.publish()
     # Azure DevOps does not say who may write.
     people = {"allowed_people": ["bob"]} if kind == Forge.AZURE_DEVOPS else {}
-    talk = Talk(Published(work, session_id), kind, **AUTOMATIC, **people)
-    talk.runs = True
-    return talk
+    return Talk(Published(work, session_id), kind, runs=True, **AUTOMATIC, **people)
 
 
 @pytest.mark.parametrize("kind", usual(KINDS))

@@ -90,8 +90,11 @@ class Repository:
 
     @_remembered
     def merged_tree(self, base: str, head: str) -> str | None:
-        """The tree of a merge of both; None if they conflict."""
+        """The tree of a merge of both; None if they conflict. Raises RuntimeError if git fails."""
         merged = self.run("merge-tree", "--write-tree", base, head)
+        # It ends with 1 if they conflict, and also if it does not find them, and then it prints no tree.
+        if merged.returncode not in (0, 1) or not merged.stdout:
+            raise self._failed("merge-tree", merged)
         return merged.stdout.split("\n", 1)[0] if merged.returncode == 0 else None
 
     def move(self, ref: str, sha: str, old: str | None = None) -> bool:
@@ -113,8 +116,11 @@ class Repository:
         """The output of git. Raises RuntimeError if it fails."""
         result = self.run(*arguments, stdin=stdin)
         if result.returncode:
-            raise RuntimeError(f"git {arguments[0]} failed in {self.full_name}: {result.stderr.strip()}")
+            raise self._failed(arguments[0], result)
         return result.stdout
+
+    def _failed(self, command: str, result: subprocess.CompletedProcess[str]) -> RuntimeError:
+        return RuntimeError(f"git {command} failed in {self.full_name}: {result.stderr.strip()}")
 
     def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         command, environment = ["git", "-C", str(self.folder), *arguments], git_environment()

@@ -55,7 +55,9 @@ def test_a_session_finds_everything_imported_and_compiled_and_nothing_that_only_
         def run(session_id: uuid.UUID) -> dict[str, list[str]]:
             """Run it as a process of a pool does, with what the pool was forked with."""
             print(session_id, file=pool.stdin, flush=True)
-            found = json.loads(pool.stdout.readline())
+            told = pool.stdout.readline()
+            assert told, "the process has failed; the standard error says why"
+            found = json.loads(told)
             assert read(session_id).state == "DONE"
             assert not found["compiled"], "compiled by the session; run it in tasks.startup.rehearsal"
             return found
