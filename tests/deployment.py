@@ -106,9 +106,9 @@ class Deployment:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def start(self, name: str, *arguments: str, **settings: str) -> Process:
-        """Start a process of the product, its output in `NAME.log`."""
-        if self.forked:
+    def start(self, name: str, *arguments: str, forked: bool | None = None, **settings: str) -> Process:
+        """Start a process of the product, its output in `NAME.log`. `forked` is for this one only."""
+        if self.forked if forked is None else forked:
             started = Started([*arguments], self.environment(**settings), self.folder / f"{name}.log")
             self.processes[name] = started
             return started
@@ -137,7 +137,12 @@ class Deployment:
         self.start_worker("sessions-1")
 
     def start_api(self) -> None:
-        """Migrate, make the first account, and start the broker and the web process.
+        """Migrate, make the first account, and start the broker and the web process."""
+        self.prepare()
+        self.start_web()
+
+    def prepare(self) -> None:
+        """Start the broker, migrate, and make the first account.
 
         A database of SQLite is a migrated one already, so that migrating it takes no time."""
         for name in ("repositories", "tmp"):
@@ -149,16 +154,16 @@ class Deployment:
         printed = self.command("init", "--email", "ada@example.org", "--name", "Ada Lovelace")
         token = next(word for word in printed.split() if word.startswith("ar_"))
         self.api.headers["Authorization"] = f"Bearer {token}"
-        self.start_web()
 
-    def start_web(self) -> None:
+    def start_web(self, *, forked: bool | None = None) -> None:
         # It tells the workers of new sites. Each fetch ahead is a process, so workers of tests only do it where it is tested.
-        self.start("web", "web", MIRROR_REFRESH_SECONDS="600")
+        self.start("web", "web", forked=forked, MIRROR_REFRESH_SECONDS="600")
         wait_for("the API", lambda: self.api.get(f"{self.url}/readyz").status_code == 200)
 
-    def start_worker(self, host: str, **settings: str) -> Process:
+    def start_worker(self, host: str, *, forked: bool | None = None, **settings: str) -> Process:
         """Start a session worker with folders of its own, as on a host that shares nothing but the artifact store."""
-        return self.start(host, "worker", "sessions", "--name", host, WORK_DIR=str(self.folder / host), **settings)
+        settings = {"WORK_DIR": str(self.folder / host), **settings}
+        return self.start(host, "worker", "sessions", "--name", host, forked=forked, **settings)
 
     @property
     def database_url(self) -> str:

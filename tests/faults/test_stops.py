@@ -113,9 +113,7 @@ def test_in_a_sandbox_nothing_is_left_of_such_a_tree_and_the_work_of_a_lost_work
     deployment.stop("walled", signal.SIGKILL)
     stop(deployment, runner)
     # As an operator starts it, so that it starts in earnest what saves the work: see `tests.background`.
-    deployment.forked = False
-    deployment.start_worker("walled", SANDBOX="bubblewrap")
-    deployment.forked = True
+    deployment.start_worker("walled", forked=False, SANDBOX="bubblewrap")
     assert_kept(deployment, runner, "+kept")
 
 

@@ -30,7 +30,7 @@ __all__ = ["ada", "api", "app", "follow_up", "join", "make_done_runner", "make_r
 EXAMPLES, SEED = int(os.environ.get("FUZZ_EXAMPLES", "4")), int(os.environ.get("FUZZ_SEED", "1"))
 
 LONGEST = 500
-"""Characters of a text for which the fuzzer is told how many it may have, and without `--full` not for longer ones."""
+"""Characters. Without `--full` the fuzzer is not told how long a text with a pattern may be, if that is more than this."""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""What an agent does that looks for secrets: `search.py [--port PORT] [--pass-over FOLDER] [FOLDER...]` prints each one it finds, and dumps what it saw.
+"""What an agent does that looks for secrets: `search.py [--port PORT] [--pass-over FOLDER] [FOLDER...]` prints each one it finds, and the ports, and dumps what it saw.
 
 A secret is printed backwards, so that whoever redacts it does not hide the find. It uses nothing but Python.
 """
@@ -35,13 +35,14 @@ def main() -> None:
         "--memory", action="store_true", help="look at the memory of processes, where folders are named too"
     )
     arguments = parser.parse_args()
-    folders, ports = arguments.folders, arguments.port or sorted(listening())
+    folders, listeners = arguments.folders, sorted(listening())
+    print("PORTS", *listeners, flush=True)
     check("environment", b"\n".join(name + b"=" + value for name, value in os.environb.items()))
     for process in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
         look_at_process(process, with_memory=arguments.memory or not folders)
     for name in os.listdir("/proc/net"):
         check("network", read(f"/proc/net/{name}"))
-    for address in addresses(ports):
+    for address in addresses(arguments.port or listeners):
         check("socket", ask(address))
     for path in files(folders or ["/"], {*PASSED_OVER, *arguments.pass_over}):
         check("file", path.encode(errors="surrogateescape"))

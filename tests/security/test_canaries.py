@@ -75,13 +75,14 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planted]:
 
 
 def _start(running: Deployment, descriptor: int) -> None:
-    """The worker of sessions is started as an operator does it: its variables are in its environment for all to see, and
-    it has what it inherits."""
-    running.start_api()
+    """The web process and the worker of sessions are started as an operator does it: their variables are in their
+    environment for all to see, and they have what they inherit."""
+    running.descriptors = (descriptor,)
+    running.prepare()
+    running.start_web(forked=False)
     for name in ("sweep", "control"):
         running.start(name, "worker", name)
-    running.forked, running.descriptors = False, (descriptor,)
-    running.start_worker("sessions-1")
+    running.start_worker("sessions-1", forked=False)
 
 
 def _plant(running: Deployment, canaries: dict[str, str]) -> None:
@@ -158,6 +159,14 @@ def test_the_same_search_finds_them_where_nothing_is_in_the_way(planted: Planted
     done = subprocess.run(command, cwd=planted.deployment.folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert set(planted.canaries.values()) <= found(done.stdout)
+    ports = re.findall(r"^PORTS (.*)", done.stdout, re.MULTILINE)
+    assert str(planted.port) in ports[0].split(), "an agent asks those that it is told of"
+    for name in ("web", "sessions-1"):
+        process = Path("/proc", str(planted.deployment.processes[name].pid))
+        variables = (process / "environ").read_text()
+        assert planted.canaries["environment"] in variables and planted.canaries["setting"] in variables, name
+        held = [os.readlink(each) for each in (process / "fd").iterdir()]
+        assert any(path.endswith("/held (deleted)") for path in held), name
 
 
 @needs_root

@@ -155,7 +155,9 @@ def test_links_that_setup_left_are_not_followed(engine: Engine, tmp_path: Path) 
     assert list(outside.iterdir()) == []
 
 
-@pytest.mark.skipif(not IS_ROOT, reason="only root has another owner for the agent's files")
+@pytest.mark.skipif(
+    not IS_ROOT, reason="NOT TESTED: only root has another owner for the agent's files; run the tests as root"
+)
 def test_restored_files_belong_to_the_agent(engine: Engine) -> None:
     engine.run(REMEMBER + "; mkdir deep; echo x > deep/file", agent="scripted")
     attempt = follow(
