@@ -92,6 +92,14 @@ def test_a_merge_that_git_cannot_try_is_no_conflict_and_is_tried_again(repositor
     assert repository.merged_tree(base, head) == repository.git("rev-parse", f"{head}^{{tree}}").strip()
 
 
+def test_a_branch_without_common_history_is_not_merged(forge: DemoForge, repository: Repository) -> None:
+    create(forge, repository)
+    tree = repository.git("rev-parse", "main^{tree}").strip()
+    assert repository.move("refs/heads/feature", repository.git("commit-tree", tree, stdin="Begin again\n").strip())
+    answer = forge.http.put(f"/repos/{repository.full_name}/pulls/1/merge", json={})
+    assert (answer.status_code, answer.json()["message"]) == (405, "Pull Request is not mergeable")
+
+
 def test_a_merge_of_another_head_is_refused(forge: DemoForge, repository: Repository) -> None:
     seen = create(forge, repository)["head"]["sha"]
     repository.commit("feature", {"more": "1"}, "More")

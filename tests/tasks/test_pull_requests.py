@@ -253,10 +253,12 @@ def test_an_unavailable_forge_is_asked_once_for_all_pull_requests_of_a_site(work
         finally:
             work.forge.down(0)
         assert [each.status for each in between.exchanges] == [503]
-    assert (work.runner.pr_state, work.runner.pr_checked_at) == (PullRequestState.OPEN, before.pr_checked_at)
-    with db.transaction(read_only=True):
-        due = db.session.scalars(sa.select(AgentRunner.id).where(AgentRunner.pr_check_due_at <= db.now())).all()
-    assert len(due) == 1, "the one that was asked for waits, the other has its turn in the next run"
+        assert (work.runner.pr_state, work.runner.pr_checked_at) == (PullRequestState.OPEN, before.pr_checked_at)
+        with db.transaction(read_only=True):
+            due = db.session.scalars(sa.select(AgentRunner.id).where(AgentRunner.pr_check_due_at <= db.now())).all()
+        assert len(due) == 1, "the one that was asked for waits, the other has its turn in the next run"
+        check_pull_requests()
+        assert 200 in [each.status for each in between.exchanges]
 
 
 def test_an_account_whose_forges_are_slow_leaves_the_rest_of_a_run_to_others(

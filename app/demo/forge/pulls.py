@@ -156,7 +156,9 @@ def merge(repository: Repository, number: int, values: dict[str, Any]) -> Pull:
             raise Refused(405, f"{str(method).capitalize()} merges are not allowed on this repository.")
         if values.get("sha") not in (None, pull.head_sha):
             raise Refused(409, "Head branch was modified. Review and try the merge again.")
-        tree = repository.merged_tree(pull.base_sha, pull.head_sha)
+        sides = pull.base_sha, pull.head_sha
+        has_history = repository.run("merge-base", *sides).returncode == 0
+        tree = repository.merged_tree(*sides) if has_history else None
         if tree is None:
             raise Refused(405, "Pull Request is not mergeable")
         subject = values.get("commit_title") or f"Merge pull request #{number} from {repository.owner}/{pull.head}"

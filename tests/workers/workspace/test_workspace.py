@@ -9,6 +9,7 @@ import stat
 import subprocess
 import tempfile
 import time
+import traceback
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -448,14 +449,18 @@ def test_a_user_who_is_not_root_removes_folders_that_are_shut() -> None:
         (folder / "shut").chmod(0)
         child = os.fork()
         if child == 0:
+            status = 1
             try:
                 os.setgroups([])
                 os.setgid(ORDINARY_USER)
                 os.setuid(ORDINARY_USER)
                 discard(host, folder)
+                status = 0
+            except BaseException:
+                traceback.print_exc()
             finally:
-                os._exit(0)
-        os.waitpid(child, 0)
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         wait_until_gone(host)
         assert [path.name for path in host.work_dir.iterdir()] == ["trash.lock"]
 
