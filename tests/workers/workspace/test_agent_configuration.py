@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.workers.attempts import Attempt, Engine, code, engine_in
-from tests.workers.engine import USUAL_SANDBOX, git, linux, sigterm_once, sigterm_raises
+from tests.workers.engine import USUAL_SANDBOX, Stubborn, git, linux, sigterm_once, sigterm_raises
 from workers.events import Step
 from workers.workspace.agent_configuration import is_withheld, withhold_from_home
 
@@ -112,16 +112,13 @@ def test_a_later_session_does_not_see_it_either_and_keeps_what_the_first_made(en
 
 @linux
 @pytest.mark.parametrize("end", ["stop", "kill", "silence", "fail"])
-def test_however_the_attempt_ends_nothing_of_it_is_deleted(engine: Engine, end: str, tmp_path: Path) -> None:
-    prompt = "echo work > work; echo ready; " + {"fail": "exit 3", "kill": "kill -9 $$"}.get(end, "sleep 300")
+def test_however_the_attempt_ends_nothing_of_it_is_deleted(engine: Engine, end: str) -> None:
+    tree = Stubborn()
+    ends = {"fail": "exit 3", "kill": "kill -9 $$", "silence": "sleep 300", "stop": f"{tree.script} sleep 300"}
+    prompt = f"echo work > work; echo ready; {ends[end]}"
     with sigterm_raises():
-        ready = tmp_path / "ready"
-        waiter = sigterm_once(ready.exists) if end == "stop" else None
-        on_event = lambda event: ready.touch() if isinstance(event, Step) and event.title == "ready" else None  # noqa: E731
-        if end == "silence":
-            attempt = engine.run_into("stall_seconds", prompt, "ready")
-        else:
-            attempt = engine.finish(engine.job(prompt), on_event)
+        waiter = sigterm_once(lambda: tree.alive() >= 5) if end == "stop" else None
+        attempt = engine.run_into("stall_seconds", prompt, "ready") if end == "silence" else engine.run(prompt)
         if waiter:
             waiter.join()
     assert attempt.outcome.interrupted == (end == "stop")
