@@ -144,7 +144,8 @@ class Deployment:
     def prepare(self) -> None:
         """Start the broker, migrate, and make the first account.
 
-        A database of SQLite is a migrated one already, so that migrating it takes no time."""
+        A database of SQLite is a migrated one already, so that migrating it takes no time.
+        """
         for name in ("repositories", "tmp"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         self.start("broker", "broker")

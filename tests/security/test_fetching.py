@@ -98,7 +98,7 @@ def test_an_address_of_version_6_is_pinned_too(host: Host) -> None:
     try:
         listener = Listener(take, "::1")
     except OSError:
-        pytest.skip("This machine has no IPv6: sysctl net.ipv6.conf.lo.disable_ipv6=0")
+        pytest.skip("NOT TESTED: no IPv6 on this machine; allow it with `sysctl net.ipv6.conf.lo.disable_ipv6=0`")
     with listener:
         names = dataclasses.replace(host, resolve=(("six.example", "::1"),))
         refused(names, f"http://six.example:{listener.port}/x.git")

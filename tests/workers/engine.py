@@ -36,7 +36,7 @@ from workers.sandbox.base import Overlay
 ROOT = Path(__file__).parents[2]
 IS_ROOT = os.geteuid() == 0
 TOOLS = {"PATH": os.environ.get("PATH", os.defpath)}
-linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+linux = pytest.mark.skipif(sys.platform != "linux", reason="NOT TESTED: needs /proc; run it on Linux")
 
 
 def _why_no_bubblewrap() -> str:

@@ -11,7 +11,6 @@ import random
 import shutil
 import stat
 import subprocess
-import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.matrix import FULL
+from tests.processes import do_in_child
 from tests.workers.attempts import Engine
 from tests.workers.engine import SANDBOXES, git, linux, repository
 from tests.workers.repositories import (
@@ -65,23 +65,17 @@ def as_agent(workspace: Workspace, work: Callable[[Path], None]) -> None:
         with contextlib.chdir(workspace.checkout):
             work(Path("."))
         return
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            checkout = workspace.root / "merged"
-            checkout.mkdir(exist_ok=True)
-            system_calls.enter_private_mounts()
-            folders = (overlay.lower, overlay.upper, overlay.work)
-            system_calls.mount_overlay([os.open(each, os.O_PATH) for each in folders], str(checkout))
-            os.chdir(checkout)
-            work(Path("."))
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(status)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+    def work_in_overlay() -> None:
+        checkout = workspace.root / "merged"
+        checkout.mkdir(exist_ok=True)
+        system_calls.enter_private_mounts()
+        folders = (overlay.lower, overlay.upper, overlay.work)
+        system_calls.mount_overlay([os.open(each, os.O_PATH) for each in folders], str(checkout))
+        os.chdir(checkout)
+        work(Path("."))
+
+    do_in_child(work_in_overlay)
 
 
 def shell(script: str) -> Callable[[Path], None]:

@@ -9,7 +9,6 @@ import stat
 import subprocess
 import tempfile
 import time
-import traceback
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.matrix import FULL
+from tests.processes import do_in_child
 from tests.workers.repositories import (
     ENVIRONMENT,
     applied,
@@ -447,20 +447,14 @@ def test_a_user_who_is_not_root_removes_folders_that_are_shut() -> None:
         for path in (Path(place), *Path(place).rglob("*")):
             os.chown(path, ORDINARY_USER, ORDINARY_USER)
         (folder / "shut").chmod(0)
-        child = os.fork()
-        if child == 0:
-            status = 1
-            try:
-                os.setgroups([])
-                os.setgid(ORDINARY_USER)
-                os.setuid(ORDINARY_USER)
-                discard(host, folder)
-                status = 0
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                os._exit(status)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+        def discard_as_ordinary_user() -> None:
+            os.setgroups([])
+            os.setgid(ORDINARY_USER)
+            os.setuid(ORDINARY_USER)
+            discard(host, folder)
+
+        do_in_child(discard_as_ordinary_user)
         wait_until_gone(host)
         assert [path.name for path in host.work_dir.iterdir()] == ["trash.lock"]
 
