@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import re
+import shutil
 import subprocess
 import tarfile
 import tempfile
@@ -22,7 +23,9 @@ from app.services.execution import session_attempts
 from app.services.execution.outcomes import Outcome
 from tasks.attempts.reporter import record
 from tasks.jobs.artifact_io import StoredWork
+from tasks.jobs.host import this_host
 from tasks.sessions import run_session
+from tests.workers.partial import mirror_of
 from tests.workers.repositories import ENVIRONMENT, write
 from workers.events import BaseCommit
 from workers.job import DiffKind
@@ -49,9 +52,10 @@ def record_run(session_id: uuid.UUID, repository: Path | None = None) -> None:
     with db.transaction():
         claim = session_attempts.claim(session_id, "recorded")
         assert claim is not None and claim.session.id == session_id
-        runner = claim.runner
-        base_sha, base = _read(repository or Path(claim.site.repo_url), runner.base_sha or _BRANCH)
+        runner, origin = claim.runner, repository or Path(claim.site.repo_url)
+        base_sha, base = _read(origin, runner.base_sha or _BRANCH)
         record(claim, [BaseCommit(base_sha, _BRANCH, _BRANCH)])
+    _leave_mirror(mirror_of(this_host(), str(claim.site.id)), origin, base_sha)
     before = _files_of[runner.diff_key] if runner.diff_key else base
     after, said = _run(claim.session.prompt, before)
     sink = StoredWork(claim)
@@ -75,6 +79,19 @@ def _read(repository: Path, commit: str) -> tuple[str, Files]:
         opened = {each.name: archive.extractfile(each) for each in archive}
         # Git notes there which commit it is.
         return archive.pax_headers["comment"], {name: file.read() for name, file in opened.items() if file}
+
+
+def _leave_mirror(mirror: Path, repository: Path, base_sha: str) -> None:
+    """Leave what the fetch of a session leaves: its base, with the objects of the repository."""
+    kept = mirror / "refs" / "base" / base_sha
+    if not kept.exists():
+        source = repository / ".git" if (repository / ".git").exists() else repository
+        shutil.copytree(source / "objects", mirror / "objects", dirs_exist_ok=True)
+        shutil.copyfile(source / "HEAD", mirror / "HEAD")
+        config = (source / "config").read_text()
+        (mirror / "config").write_text(config.replace("bare = false", "bare = true"))
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(f"{base_sha}\n")
 
 
 def _run(script: str, files: Files) -> tuple[Files, str | None]:

@@ -140,13 +140,13 @@ def test_nothing_is_done_for_what_is_not_ours_to_fix(talk: Talk) -> None:
     talk.repository.commit(branch, {"b.txt": "theirs\n"}, "Theirs")
     report(talk, "failure")
     assert ignored(talk) == "The newest commit is not one that the runner made."
-    talk.work.edit("closed")
+    talk.work.edit(state="closed")
     assert ignored(talk) == "The pull request is closed."
     with db.transaction():
         webhooks.update(
             talk.work.ada, talk.work.runner.site_id, ForgeWebhookFields(on_failed_checks=OnFailedChecks.OFF)
         )
-    talk.work.edit("open")
+    talk.work.edit(state="open")
     only_read = talk.end_checks()
     assert talk.read(only_read) == ForgeDeliveryState.DONE
     found = talk.work.runner.pr_check_results

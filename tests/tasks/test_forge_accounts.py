@@ -17,10 +17,7 @@ from app.services.publishing import publication_attempts
 from tasks.forge_accounts import connect_forge_account
 from tests.demo.forge import DemoForge
 from tests.matrix import usual
-from tests.tasks.pull_request import Opened
-from tests.tasks.test_pull_requests import Work
-
-FORGES = [Forge.GITHUB, Forge.GITLAB, Forge.GITEA, Forge.BITBUCKET, Forge.BITBUCKET_DATA_CENTER, Forge.AZURE_DEVOPS]
+from tests.tasks.pull_request import Opened, Work
 
 
 @pytest.fixture
@@ -47,23 +44,15 @@ def author_of(work: Work) -> tuple[str, str]:
     return name, email
 
 
-@pytest.mark.parametrize("kind", FORGES)
-def test_who_asks_is_the_author_of_the_pull_request_and_of_its_commits(
-    make_work: Callable[..., Work], kind: Forge
+def test_who_asks_is_the_author_and_what_is_done_later_is_done_with_the_token_of_the_site(
+    make_work: Callable[..., Work],
 ) -> None:
-    work = make_work(kind)
-    assert connect(work, kind, "ada") is None
-    runner = work.publish()
-    assert work.pull["user"]["login"] == "ada" and runner.pr_warnings is None
+    """Other forges: `test_other_forges_have_pull_requests_too_which_are_of_who_asks`."""
+    work = make_work()
+    assert connect(work, Forge.GITHUB, "ada") is None
+    assert work.publish().pr_warnings is None and work.pull["user"]["login"] == "ada"
     name, email = author_of(work)
     assert name.lower() == "ada" and email != "ada@example.org" and "ada" in email
-
-
-def test_what_is_done_later_is_done_with_the_token_of_the_site(make_work: Callable[..., Work]) -> None:
-    work = make_work()
-    connect(work, Forge.GITHUB, "ada")
-    work.publish()
-    assert work.pull["user"]["login"] == "ada"
     work.follow_up("# Make two\necho two > a.txt")
     with db.transaction():
         # It would be refused.

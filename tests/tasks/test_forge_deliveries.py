@@ -51,15 +51,15 @@ def test_what_bitbucket_delivers_of_other_things_is_ignored(ask, configure, forg
 
 def test_deliveries_in_any_order_and_number_lead_to_what_the_forge_shows(work: Opened) -> None:
     followed = PullRequestDeliveries(work)
-    followed.work.edit("closed")
+    followed.work.edit(state="closed")
     closed = followed.deliver("closed")
     assert [followed.deliver("closed") for _ in range(2)] == [closed, closed]
-    followed.work.edit("open")
+    followed.work.edit(state="open")
     opened = followed.deliver("reopened")
     assert followed.follow(opened, closed) == PullRequestState.OPEN
-    followed.work.edit("closed")
+    followed.work.edit(state="closed")
     assert followed.follow(followed.deliver()) == PullRequestState.CLOSED
-    followed.work.edit("open")
+    followed.work.edit(state="open")
     again = followed.deliver()
     assert followed.follow(again) == PullRequestState.OPEN
     before = record_of(again).attempt
@@ -73,7 +73,7 @@ def test_what_was_read_before_something_newer_is_not_recorded(work: Opened) -> N
         slow = deliveries.claim(followed.deliver())
     assert slow is not None
     read_by_slow = get_facts(slow.check.site, 1)
-    followed.work.edit("closed")
+    followed.work.edit(state="closed")
     assert followed.follow(followed.deliver()) == PullRequestState.CLOSED
     with db.transaction():
         deliveries.succeed(slow, read_by_slow)
@@ -82,10 +82,10 @@ def test_what_was_read_before_something_newer_is_not_recorded(work: Opened) -> N
 
 def test_a_merge_archives_the_runner_where_the_site_says_so(work: Opened) -> None:
     followed = PullRequestDeliveries(work, archive_merged=True)
-    followed.work.edit("closed")
+    followed.work.edit(state="closed")
     followed.follow(followed.deliver())
     assert work.runner.state == RunnerState.DONE, "it was not merged"
-    followed.work.edit("open")
+    followed.work.edit(state="open")
     work.merge()
     with db.transaction():
         new_session(work.ada, work.runner.id, "true", agent="shell")
@@ -153,7 +153,7 @@ def test_one_account_holds_few_workers(work: Opened) -> None:
 
 def test_a_publication_in_progress_has_the_last_word(work: Opened) -> None:
     followed = PullRequestDeliveries(work)
-    followed.work.edit("closed")
+    followed.work.edit(state="closed")
     with db.transaction():
         db.session.execute(sa.update(AgentRunner).values(pr_is_being_created=True))
     assert followed.follow(followed.deliver()) == PullRequestState.OPEN

@@ -178,7 +178,7 @@ def test_a_closed_pull_request_and_an_archived_runner_take_no_requests(talk: Tal
     assert talk.read(archived) == ForgeDeliveryState.FAILED
     with db.transaction():
         agent_runners.unarchive(talk.work.ada, talk.work.runner.id)
-    talk.work.edit("closed")
+    talk.work.edit(state="closed")
     closed = talk.comment("@agent-runners go on")
     assert talk.read(closed) == ForgeDeliveryState.IGNORED
     assert talk.work.runner.pr_state == "closed", "what was read is recorded"

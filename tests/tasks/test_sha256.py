@@ -12,10 +12,10 @@ from app.models.states import PublicationState, SessionState
 from app.services.runners import head
 from tests.demo.forge import DemoForge
 from tests.tasks.conftest import read
+from tests.tasks.pull_request import Work
 from tests.tasks.test_base_drift import diff_of, rebase, refreshed
 from tests.tasks.test_comparisons import compared
 from tests.tasks.test_publishing import commit, follow_up
-from tests.tasks.test_pull_requests import Work
 
 Ask = Callable[..., uuid.UUID]
 

@@ -13,17 +13,15 @@ import sqlalchemy as sa
 
 from app import db
 from app.demo.forge import checks, discussions
-from app.models import AgentRunner, ForgeDelivery, Publication
+from app.models import AgentRunner, ForgeDelivery
 from app.models.states import Forge, ForgeDeliveryState, OnFailedChecks, PullRequestState, RunnerState, SessionState
-from app.services.publishing import publications
-from tasks.publications import check_pull_requests, publish
+from tasks.publications import check_pull_requests
 from tests.demo.forge import DemoForge
 from tests.matrix import usual
-from tests.tasks.pull_request import Opened
+from tests.tasks.pull_request import Opened, Work
 from tests.tasks.talk import Talk, numbered, sweep
 from tests.tasks.test_base_drift import rebase
 from tests.tasks.test_issue_runs import Desk, resolve
-from tests.tasks.test_pull_requests import Work
 
 AUTOMATIC = {"on_failed_checks": OnFailedChecks.AUTOMATIC, "archive_merged": True}
 WITH_ISSUES = (Forge.GITHUB, Forge.GITLAB, Forge.GITEA)
@@ -36,7 +34,7 @@ class Published(Opened):
 
     def __init__(self, work: Opened | Work, session_id: uuid.UUID) -> None:
         self.forge, self.repository, self.ada = work.forge, work.repository, work.ada
-        self._session_id = session_id
+        self.first, self._runs = session_id, True
 
     @property
     def head_sha(self) -> str:
@@ -50,15 +48,6 @@ class Published(Opened):
 
     def merge(self) -> None:
         self.forge.merge(self.repository.full_name, self.number)
-
-    def publish(self) -> None:
-        """Ask for the pull request once more, and have that done."""
-        with db.transaction():
-            publications.request_pull_request(self.ada, self.runner.id, {})
-            newest = sa.select(Publication.id).order_by(Publication.id.desc()).limit(1)
-            publication_id = db.session.scalars(newest).one()
-        publish(str(publication_id))
-        assert self.runner.pr_error is None
 
 
 class Day:
