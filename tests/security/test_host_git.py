@@ -161,10 +161,10 @@ def test_a_list_of_branches_without_an_end_takes_no_more_memory_than_the_limit(e
     assert code(attempt.outcome) == ("repository_too_large", "checkout"), attempt.text
 
 
-def test_half_a_million_branches_take_no_memory_of_the_worker(engine: Engine) -> None:
+def test_many_branches_take_no_memory_of_the_worker(engine: Engine) -> None:
     """The command that lists them has limits, and the worker reads no more than it needs."""
     tip = git(engine.source, "rev-parse", "HEAD")
-    refs = sorted(["refs/heads/main", *(f"refs/heads/x/{number:0100}" for number in range(500_000))])
+    refs = sorted(["refs/heads/main", *(f"refs/heads/x/{number:0100}" for number in range(150_000))])
     packed = "".join(f"{tip} {ref}\n" for ref in refs)
     (engine.source / ".git" / "packed-refs").write_text(f"# pack-refs with: peeled fully-peeled sorted \n{packed}")
     mirror = Mirror(engine.host, "site", Lifeline(600))

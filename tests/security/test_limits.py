@@ -102,8 +102,8 @@ def test_a_file_that_is_too_large_ends_with_disk_limit(engine: Engine, writes: s
 
 
 def test_many_large_files_end_with_disk_limit(engine: Engine) -> None:
-    script = WORK + "for n in 1 2 3 4 5 6 7 8; do fallocate -l 100M $n; done; sleep 300"
-    attempt = engine.run(script, limits=Limits(max_disk_bytes=500 * MEBIBYTE))
+    script = WORK + "for n in 1 2 3 4 5 6 7 8; do fallocate -l 20M $n; done; sleep 300"
+    attempt = engine.run(script, limits=Limits(max_disk_bytes=100 * MEBIBYTE))
     assert code(attempt.outcome) == ("disk_limit", "agent")
     assert "+work" in engine.diff
 
@@ -143,8 +143,8 @@ MANY_FILES = """
 
 
 def test_many_files_end_with_file_limit(engine: Engine) -> None:
-    script = WORK + "echo more >> README\n" + python(MANY_FILES.format(count=100_000))
-    attempt = engine.run(script, limits=Limits(max_disk_files=20_000, max_diff_files=5_000))
+    script = WORK + "echo more >> README\n" + python(MANY_FILES.format(count=5_000))
+    attempt = engine.run(script, limits=Limits(max_disk_files=4_000, max_diff_files=1_000))
     assert code(attempt.outcome) == ("file_limit", "agent")
     assert "+work" in engine.diff and "+more" in engine.diff
     assert "many/" not in engine.diff
@@ -153,10 +153,10 @@ def test_many_files_end_with_file_limit(engine: Engine) -> None:
 
 @pytest.mark.parametrize(
     ("limits", "expected"),
-    [(Limits(max_diff_files=100), "too_many_files"), (Limits(max_diff_bytes=100_000), "diff_too_large")],
+    [(Limits(max_diff_files=20), "too_many_files"), (Limits(max_diff_bytes=50_000), "diff_too_large")],
 )
 def test_what_fits_is_kept_of_a_diff_that_is_too_large(engine: Engine, limits: Limits, expected: str) -> None:
-    script = WORK + "rm README; mkdir -p new/deep; for n in $(seq 200); do seq 500 > new/deep/$n; done"
+    script = WORK + "rm README; mkdir -p new/deep; for n in $(seq 40); do seq 500 > new/deep/$n; done"
     attempt = engine.run(script, limits=limits)
     assert code(attempt.outcome) == (expected, "diff")
     assert "+work" in engine.diff and "-hello" in engine.diff and "new/deep" not in engine.diff
@@ -217,7 +217,7 @@ def test_an_open_file_without_a_name_counts_once_whoever_holds_it(engine: Engine
 
 
 def test_directories_of_any_depth_do_no_harm(engine: Engine, tmp_path: Path) -> None:
-    deep = "import os\nfor _ in range(5000):\n    os.mkdir('d')\n    os.chdir('d')\n"
+    deep = "import os\nfor _ in range(2500):\n    os.mkdir('d')\n    os.chdir('d')\n"
     attempt = engine.run(WORK + python(deep))
     assert attempt.outcome.failure is None
     assert "+work" in engine.diff

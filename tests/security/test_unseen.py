@@ -35,8 +35,8 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     ids=["one", "one in another", "the checkout", "the home"],
 )
 def test_the_contents_of_a_folder_that_cannot_be_listed_count(engine: Engine, hide: str) -> None:
-    script = f"{WORK}{hide}; for n in 1 2 3 4 5 6 7 8; do fallocate -l 60M $n; done; sleep 300"
-    attempt = engine.run(script, limits=Limits(max_disk_bytes=100 * MEBIBYTE))
+    script = f"{WORK}{hide}; for n in 1 2 3 4 5 6 7 8; do fallocate -l 6M $n; done; sleep 300"
+    attempt = engine.run(script, limits=Limits(max_disk_bytes=20 * MEBIBYTE))
     assert code(attempt.outcome) == ("disk_limit", "agent")
     assert "+work" in engine.diff
 
@@ -50,14 +50,14 @@ def test_a_folder_that_was_closed_stays_closed(engine: Engine) -> None:
 def test_memory_in_files_without_a_name_counts(engine: Engine) -> None:
     program = """
         import os, time
-        held = [os.memfd_create("held") for _ in range(6)]
+        held = [os.memfd_create("held") for _ in range(4)]
         for file in held:
-            for _ in range(100):
+            for _ in range(50):
                 os.write(file, bytes(2**20))
         time.sleep(300)
     """
     script = f"{WORK}exec python3 - <<'END'\n{textwrap.dedent(program)}\nEND\n"
-    attempt = engine.run(script, limits=Limits(max_memory_bytes=300 * MEBIBYTE))
+    attempt = engine.run(script, limits=Limits(max_memory_bytes=100 * MEBIBYTE))
     assert code(attempt.outcome) == ("memory_limit", "agent")
     assert "+work" in engine.diff
 
