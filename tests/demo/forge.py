@@ -19,6 +19,7 @@ from app.demo.forge import repositories
 from app.demo.forge.repositories import git_environment
 from tests import patiently
 from tests.deployment import wait_for
+from tests.once import made_once
 from tests.program import Started
 
 TOKEN = "a-token-that-may-write"
@@ -75,17 +76,15 @@ class DemoForge:
         object_format: str = "sha1",
     ) -> Repository:
         """A repository with one commit on `main`."""
-        repository = Repository(owner, name, self.root / owner / f"{name}.git")
-        options = ("--quiet", "--bare", "--initial-branch=main", "--template=", f"--object-format={object_format}")
-        subprocess.run(["git", "init", *options, str(repository.folder)], env=git_environment(), check=True)
+        made = made_once(("hosted", files, object_format), lambda folder: _make(folder, files, object_format))
+        repository = self.copy(Repository(owner, name, made), name)
         if private:
             (repository.folder / "private").touch()
-        repository.commit("main", files, "The first commit")
         return repository
 
     def copy(self, repository: Repository, name: str) -> Repository:
         """Another repository of the same owner, with the same commits and pull requests."""
-        copied = Repository(repository.owner, name, repository.folder.with_name(f"{name}.git"))
+        copied = Repository(repository.owner, name, self.root / repository.owner / f"{name}.git")
         shutil.copytree(repository.folder, copied.folder)
         return copied
 
@@ -192,9 +191,22 @@ def demo_forge(root: Path, *options: str) -> Iterator[DemoForge]:
 
 def with_feature(forge: DemoForge) -> Repository:
     """A repository with a branch `feature` that is one commit ahead of `main`."""
-    repository = forge.make_repository("acme", f"app-{next(_numbers)}", {"README.md": "# App\n"})
-    repository.commit("feature", {"feature.py": "print('new')\n"}, "A feature", start=repository.branches()["main"])
+    made = made_once("hosted with a feature", _make_with_feature)
+    return forge.copy(Repository("acme", "", made), f"app-{next(_numbers)}")
+
+
+def _make(folder: Path, files: Mapping[str, str | bytes], object_format: str = "sha1") -> Repository:
+    """A repository with one commit on `main`."""
+    options = ("--quiet", "--bare", "--initial-branch=main", "--template=", f"--object-format={object_format}")
+    subprocess.run(["git", "init", *options, str(folder)], env=git_environment(), check=True)
+    repository = Repository("", "", folder)
+    repository.commit("main", files, "The first commit")
     return repository
+
+
+def _make_with_feature(folder: Path) -> None:
+    repository = _make(folder, {"README.md": "# App\n"})
+    repository.commit("feature", {"feature.py": "print('new')\n"}, "A feature", start=repository.branches()["main"])
 
 
 def git(*arguments: str | Path, at: Path | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:

@@ -17,6 +17,7 @@ from app.demo.repository import clone
 from tests.cli.processes import PROGRAM, environment, path_with_refused_bubblewrap, wait_for
 from tests.ports import free_port
 from tests.processes import each_process
+from tests.program import run_program
 from tests.workers.engine import SANDBOXES, USUAL_SANDBOX
 
 DEMO = (PROGRAM, "demo")
@@ -93,7 +94,8 @@ def test_whoever_wants_no_sandbox_is_warned(folder: Path) -> None:
 
 
 def test_a_users_script_runs_only_in_a_sandbox(folder: Path) -> None:
-    done = demo(folder, "true", path=path_with_refused_bubblewrap(folder))
+    variables = {**environment(folder), "PATH": path_with_refused_bubblewrap(folder)}
+    done = run_program(["demo", "--once", "--data-dir", str(folder / "demo"), "true"], variables)
     assert done.returncode == 1
     assert (
         "bubblewrap 0.9.0" in done.stderr

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import functools
 import os
@@ -16,6 +15,7 @@ from typing import Any
 
 from app.redaction.secrets import Secrets
 from tests.matrix import OVERLAY
+from tests.once import made_once
 from workers.job import DiffKind, Host, Job
 from workers.limits.budget import Budget
 from workers.processes.lifeline import Lifeline
@@ -75,9 +75,8 @@ def make_origin(
 ) -> Path:
     """A repository with one commit on `main`, and what `then` does to it. Git makes the first with these files, and others
     are copies of it."""
-    key = repr((files, object_format, then.__module__, then.__qualname__))
-    made = _made_origins.setdefault(key, _folder_of_origins() / str(len(_made_origins)))
-    if not made.exists():
+
+    def make(made: Path) -> None:
         made.mkdir()
         git(made, "init", "--quiet", "--initial-branch=main", "--template=", f"--object-format={object_format}")
         for name in ("hooks", "info"):
@@ -85,20 +84,14 @@ def make_origin(
         write(made, files)
         commit_all(made)
         then(made)
-        _with_this_commit[tip_of(made)] = made
+
+    made = made_once(("origin", files, object_format, then.__module__, then.__qualname__), make)
+    _with_this_commit[tip_of(made)] = made
     shutil.copytree(made, folder, symlinks=True)
     return folder
 
 
-_made_origins: dict[str, Path] = {}
 _with_this_commit: dict[str, Path] = {}
-
-
-@functools.cache
-def _folder_of_origins() -> Path:
-    folder = tempfile.TemporaryDirectory(prefix="ar-origins-")
-    atexit.register(folder.cleanup)
-    return Path(folder.name)
 
 
 class Sink:
@@ -164,12 +157,11 @@ def tip_of(origin: Path) -> str:
     return ""
 
 
-@functools.cache
 def _fetched(commit: str) -> Path:
-    origin = _with_this_commit[commit]
-    host = make_host(_folder_of_origins() / f"fetched-{origin.name}")
-    Workspace.prepare(make_job(origin), host).dispose()
-    return host.work_dir
+    def fetch(work_dir: Path) -> None:
+        Workspace.prepare(make_job(_with_this_commit[commit]), make_host(work_dir)).dispose()
+
+    return made_once(("fetched", commit), fetch)
 
 
 def dispose_of_prepared() -> None:

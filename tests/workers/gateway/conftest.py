@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests import patiently
 from tests.model_servers import KEY, ModelServer, model_server
 from workers.egress.gateway.process import Ended, Gateway, Report, Used, open_gateway
 from workers.egress.gateway.providers import Provider
@@ -24,7 +25,7 @@ class Calling:
 
     gateway: Gateway
     reports: list[Report] = field(default_factory=list)
-    http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=60, trust_env=False))
+    http: httpx.Client = field(default_factory=patiently.Client)
 
     @property
     def token(self) -> str:

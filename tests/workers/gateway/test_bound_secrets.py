@@ -12,6 +12,7 @@ import h11
 import httpx
 import pytest
 
+from tests import patiently
 from tests.listening import Listener
 from tests.workers.attempts import Engine, code
 from workers.egress.gateway.process import open_gateway
@@ -74,7 +75,7 @@ def calling(folder: Path, secret: BoundSecret, *, private: bool = True) -> Itera
     """The URL that an agent has, and a client."""
     gateway = open_gateway(Host(folder, sandbox="none", allow_private_addresses=private), [], [secret])
     gateway.start(lambda report: True)
-    with contextlib.closing(gateway), httpx.Client(trust_env=False, timeout=60) as http:
+    with contextlib.closing(gateway), patiently.Client() as http:
         assert SECRET not in str(gateway.variables)
         yield gateway.variables["SHOP_URL"], http
 

@@ -128,27 +128,28 @@ def test_another_token_is_refused_in_the_providers_words(
     eventually(lambda: any(isinstance(each, Refusal) for each in calling.reports), "no refusal was reported")
 
 
-@pytest.mark.parametrize(
-    ("api", "method", "path"),
-    [
-        ("openai", "POST", "/files"),
-        ("openai", "GET", "/responses/resp_1"),
-        ("openai", "POST", "/responses/../files"),
-        ("openai", "POST", "/responses%2f..%2ffiles"),
-        ("openai", "POST", "//evil.example/responses"),
-        ("openai", "DELETE", "/models/mine"),
-        ("anthropic", "POST", "/v1/messages/batches"),
-        ("anthropic", "GET", "/v1/organizations/api_keys"),
-        ("gemini", "POST", "/v1beta/cachedContents"),
-        ("gemini", "POST", "/v1beta/models/gemini-2.5-pro:batchGenerateContent"),
-    ],
-)
-def test_only_calls_of_models_are_passed_on(opened: Open, model: ModelServer, api: str, method: str, path: str) -> None:
-    calling, asked = opened(api), len(model.requests)
-    answer = calling.http.request(
-        method, calling.url(api) + path, headers={"authorization": f"Bearer {calling.token}"}, content=b"{}"
-    )
-    assert answer.status_code == 404 and "error" in answer.json()
+def test_only_calls_of_models_are_passed_on(opened: Open, model: ModelServer) -> None:
+    asked = len(model.requests)
+    for api, calls in {
+        "openai": [
+            ("POST", "/files"),
+            ("GET", "/responses/resp_1"),
+            ("POST", "/responses/../files"),
+            ("POST", "/responses%2f..%2ffiles"),
+            ("POST", "//evil.example/responses"),
+            ("DELETE", "/models/mine"),
+        ],
+        "anthropic": [("POST", "/v1/messages/batches"), ("GET", "/v1/organizations/api_keys")],
+        "gemini": [
+            ("POST", "/v1beta/cachedContents"),
+            ("POST", "/v1beta/models/gemini-2.5-pro:batchGenerateContent"),
+        ],
+    }.items():
+        calling = opened(api)
+        headers = {"authorization": f"Bearer {calling.token}"}
+        for method, path in calls:
+            answer = calling.http.request(method, calling.url(api) + path, headers=headers, content=b"{}")
+            assert answer.status_code == 404 and "error" in answer.json(), path
     assert len(model.requests) == asked
 
 
@@ -160,7 +161,9 @@ def test_what_could_not_be_counted_or_is_too_large_is_refused(opened: Open, mode
     assert calling.post("openai", "/responses", None, json=None, content=b"[" * 10**6, headers=token).status_code == 400
     headers = {"authorization": f"Bearer {calling.token}", "content-encoding": "gzip"}
     assert calling.post("openai", "/responses", RESPONSES, headers=headers).status_code == 415
-    assert calling.post("openai", "/responses", {"input": "x" * (33 << 20)}).status_code == 413
+    assert (
+        calling.post("openai", "/responses", None, json=None, content=bytes(33 << 20), headers=token).status_code == 413
+    )
     assert len(model.requests) == asked
     assert calling.post("openai", "/responses", RESPONSES).status_code == 200
 

@@ -28,6 +28,7 @@ from workers.sandbox import Place
 # gpt-5 costs 1.25 $ for a million tokens of input, 0.125 $ where they are cached, and 10 $ for a million of output.
 LARGE = directive("usage", 1_000_050, 100_000)
 LARGE_COST = 1.25 + 50 * 0.125e-6 + 1.0
+GAVE_UP = EngineError("agent_failed", "agent", "It gave up.")
 
 
 @pytest.fixture(params=USUAL_SANDBOX)
@@ -71,12 +72,17 @@ def test_what_an_earlier_attempt_used_counts() -> None:
     assert budget.total(Usage(50, 0, 10, 1.0)) == Usage(250, 50, 10, None, 1), "what is not known stays unknown"
 
 
-def test_the_usage_of_a_session_is_what_was_counted(engine: Engine, model: ModelServer) -> None:
-    attempt = engine.run(f"{ask()}; {ask()}", environment=model.environment())
+def test_the_usage_of_a_session_is_what_was_counted_and_a_refused_request_is_a_step(
+    engine: Engine, model: ModelServer
+) -> None:
+    script = f"curl -sS $OPENAI_BASE_URL/files; {ask()}; {ask()}"
+    attempt = engine.run(script, environment=model.environment())
     assert attempt.outcome.failure is None
     expected = Usage(200, 50, 100, pytest.approx(2 * (50 * 1.25e-6 + 50 * 0.125e-6 + 25 * 10e-6)), None)
     assert attempt.outcome.usage == expected
     assert [event for event in attempt.events if isinstance(event, Usage)][-1] == expected
+    (refusal,) = [event for event in attempt.events if isinstance(event, Refusal)]
+    assert refusal.title == "Model gateway: GET /openai/v1/files was refused" and "token" in refusal.message
 
 
 def test_what_an_unknown_model_costs_stays_unknown(engine: Engine, model: ModelServer) -> None:
@@ -99,27 +105,20 @@ def test_the_operator_can_replace_the_prices(engine: Engine, model: ModelServer,
     assert attempt.outcome.usage and attempt.outcome.usage.cost_usd == pytest.approx(100 * 2e-6 + 25 * 4e-6)
 
 
-def test_a_refused_request_is_a_step(engine: Engine, model: ModelServer) -> None:
-    attempt = engine.run("curl -sS $OPENAI_BASE_URL/files; sleep 0.5", environment=model.environment())
-    (refusal,) = [event for event in attempt.events if isinstance(event, Refusal)]
-    assert refusal.title == "Model gateway: GET /openai/v1/files was refused" and "token" in refusal.message
+REFUSALS = {401: "agent_auth", 402: "quota", 429: "agent_rate_limited", 503: "model_unavailable"}
 
 
-@pytest.mark.parametrize(
-    ("directive_", "expected"),
-    [
-        (directive("status", 401), "agent_auth"),
-        (directive("status", 402), "quota"),
-        (directive("status", 429), "agent_rate_limited"),
-        (directive("status", 503), "model_unavailable"),
-    ],
-)
-def test_a_refusal_of_the_provider_is_the_failure(
-    engine: Engine, model: ModelServer, directive_: str, expected: str
-) -> None:
-    attempt = engine.run(ask("gpt-5", directive_), environment=model.environment())
-    assert code(attempt.outcome) == (expected, "agent")
-    assert attempt.outcome.failure and attempt.outcome.failure.retryable is (expected != "agent_auth")
+def test_a_refusal_of_the_provider_is_the_failure(engine: Engine, model: ModelServer) -> None:
+    for status, expected in REFUSALS.items():
+        spending = Spending(Budget(Limits()), Prices(None), "OPENAI_API_KEY")
+        spending.count(Limited(status, exhausted=status == 402, reset_at=None, message=""))
+        explained = spending.explain(GAVE_UP)
+        assert explained and (explained.code, explained.retryable) == (expected, status != 401), status
+    # A session in which nobody can take over.
+    script, fallbacks = ask("gpt-5", directive("status", 402)), (Fallback("not-there"),)
+    attempt = engine.run(script, environment=model.environment(), fallbacks=fallbacks)
+    assert code(attempt.outcome) == ("quota", "agent")
+    assert attempt.outcome.failure and attempt.outcome.failure.retryable
 
 
 def test_a_program_that_goes_on_with_a_refused_key_is_ended(engine: Engine, model: ModelServer) -> None:
@@ -140,19 +139,9 @@ def test_a_program_that_goes_on_with_an_overloaded_model_is_ended(engine: Engine
     assert len(model.requests) - asked >= 3
 
 
-def test_an_answer_that_breaks_off_fails_a_program_that_does_not_notice(engine: Engine, model: ModelServer) -> None:
-    script = f"echo kept > new.txt; {ask('gpt-5', directive('end'))} || true"
-    attempt = engine.run(script, environment=model.environment())
-    assert code(attempt.outcome) == ("agent_failed", "agent")
-    failure = attempt.outcome.failure
-    assert failure and failure.retryable and "broke off" in failure.message
-    assert attempt.steps.count("The model's answer broke off") == 1 and "+kept" in engine.diff
-
-
 TURN, TURN_BROKE = (Ended("gpt-5", None, complete=each, offers_tools=True) for each in (True, False))
 TITLE, TITLE_BROKE = (Ended("gpt-5", None, complete=each, offers_tools=False) for each in (True, False))
 OVERLOADED = Limited(529, exhausted=False, reset_at=None, message="Overloaded")
-GAVE_UP = EngineError("agent_failed", "agent", "It gave up.")
 
 
 @pytest.mark.parametrize(
@@ -251,7 +240,8 @@ def second(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(AGENTS, "second", Second)
 
 
-@pytest.mark.parametrize("ends", [directive("status", 402), directive("status", 503), directive("end")])
+# What a provider says of itself in other ways leads to the same failures.
+@pytest.mark.parametrize("ends", [directive("status", 402), directive("end")])
 def test_another_agent_goes_on_where_the_model_takes_no_calls(
     engine: Engine, model: ModelServer, second: None, ends: str
 ) -> None:
@@ -266,16 +256,13 @@ def test_another_agent_goes_on_where_the_model_takes_no_calls(
     assert "ANTHROPIC_API_KEY" in attempt.text and "\\nOPENAI_API_KEY" not in attempt.text
 
 
-def test_no_other_agent_goes_on_after_one_broken_answer_that_the_first_took_for_all_of_it(
+def test_an_answer_that_breaks_off_fails_a_program_that_does_not_notice_and_no_other_agent_goes_on(
     engine: Engine, model: ModelServer, second: None
 ) -> None:
-    script = f"{ask('gpt-5', directive('end'))} || true"
+    script = f"echo kept > new.txt; {ask('gpt-5', directive('end'))} || true"
     attempt = engine.run(script, environment=model.environment(), fallbacks=(Fallback("second"),))
     assert code(attempt.outcome) == ("agent_failed", "agent")
-
-
-def test_without_another_agent_the_session_fails_with_quota(engine: Engine, model: ModelServer) -> None:
-    attempt = engine.run(
-        ask("gpt-5", directive("status", 402)), environment=model.environment(), fallbacks=(Fallback("x"),)
-    )
-    assert code(attempt.outcome) == ("quota", "agent")
+    failure = attempt.outcome.failure
+    assert failure and failure.retryable and "broke off" in failure.message
+    assert attempt.steps.count("The model's answer broke off") == 1
+    assert "+kept" in engine.diff and "+and more" not in engine.diff

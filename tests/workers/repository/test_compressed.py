@@ -18,14 +18,14 @@ from pathlib import Path
 import pytest
 
 from app.redaction.secrets import Secrets
-from tests.workers.repositories import commit_all, git, make_origin
+from tests.workers.repositories import git, make_origin
 from workers.repository.compressed import Budget, decompressed
 from workers.repository.git import Git
 from workers.repository.objects import Objects
 from workers.repository.trees import changes, holds_secret
 
 SECRET = "a-token-that-may-write"
-NOISE = random.Random(1).randbytes(300_000)
+NOISE = random.Random(1).randbytes(140_000)
 TEXT = NOISE[:1000] + SECRET.encode() + NOISE[1000:]
 
 
@@ -97,14 +97,18 @@ def test_what_is_decompressed_is_limited(kind: str) -> None:
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     origin = make_origin(tmp_path_factory.mktemp("compressed") / "origin", {"a": "a\n"})
-    (origin / "x.txt").write_bytes(b"x^2 is not compressed")
-    (origin / "clean.zip").write_bytes(zipped(NOISE))
-    commit_all(origin)
+    clean = {"x.txt": b"x^2 is not compressed", "clean.zip": zipped(NOISE)}
+    stream = b"reset refs/heads/main\nfrom refs/heads/main^0\n\n" + _commit(clean)
     for number, data in enumerate(map(content_of, {**KINDS, **NESTED})):
-        (origin / "held").write_bytes(data)
-        commit_all(origin)
-        git(origin, "tag", str(number))
+        stream += _commit({"held": data}) + b"reset refs/tags/%d\nfrom refs/heads/main\n\n" % number
+    git(origin, "fast-import", "--quiet", stdin=stream)
     return origin
+
+
+def _commit(files: dict[str, bytes]) -> bytes:
+    """A commit on `main`, for `git fast-import`."""
+    written = (b"M 644 inline %s\ndata %d\n%s\n" % (name.encode(), len(data), data) for name, data in files.items())
+    return b"commit refs/heads/main\ncommitter A <a@example.org> 0 +0000\ndata 0\n" + b"".join(written)
 
 
 @pytest.fixture

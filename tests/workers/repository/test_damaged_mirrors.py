@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,7 @@ from tests.workers.repositories import (
     commit_all,
     finish,
     following,
+    furnish,
     git,
     make_host,
     make_job,
@@ -22,6 +21,8 @@ from tests.workers.repositories import (
     prepare,
     write,
 )
+from workers.processes.lifeline import Lifeline
+from workers.repository.mirror import Mirror
 
 STEP = "The worker's copy of the repository was recreated"
 
@@ -86,29 +87,24 @@ DAMAGE: dict[str, Callable[[Path], None]] = {
 
 def test_a_damaged_mirror_is_made_anew(tmp_path: Path) -> None:
     origin = make_origin(tmp_path / "origin", {"file": "one\n"})
-    host = make_host(tmp_path / "work")
-    for number, (name, damage) in enumerate(DAMAGE.items()):
-        attempts = itertools.count(10 * number)
-        site = f"site-{number}"
-        workspace = prepare(make_job(origin, site_id=site, attempt=next(attempts)), host)
-        before = workspace.base_sha
-        workspace.dispose()
-        damage(host.work_dir / "mirrors" / site)
-        write(origin, {"file": f"{name}\n"})
-        newest = commit_all(origin)
-        assert before != newest
-        for _ in range(2):
-            workspace.dispose()
-            job = make_job(origin, site_id=site, attempt=next(attempts))
-            workspace = prepare(job, host)
-            assert workspace.base_sha == newest, name
+    hosts = {name: make_host(tmp_path / name / "work", local_repositories=tmp_path) for name in DAMAGE}
+    for name, host in hosts.items():
+        furnish(host, origin, "site")
+        DAMAGE[name](host.work_dir / "mirrors" / "site")
+    write(origin, {"file": "two\n"})
+    newest = commit_all(origin)
+    for name, host in hosts.items():
+        job = make_job(origin)
+        workspace = prepare(job, host)
+        assert workspace.base_sha == newest, name
         write(workspace.checkout, {"new": "x\n"})
         tree = finish(workspace, job)
         workspace.dispose()
-        follow_up = replace(following(job, next(attempts), base_sha=newest), site_id=site)
-        workspace = prepare(follow_up, host)
-        assert workspace.start_tree == tree, name
-        workspace.dispose()
+        mirror = Mirror(host, "site", Lifeline(600))
+        assert (mirror.obtain_base(job).sha, mirror.was_damaged) == (newest, False), name
+        follow_up = prepare(following(job, 2, base_sha=newest), host)
+        assert follow_up.start_tree == tree, name
+        follow_up.dispose()
 
 
 def test_a_follow_up_on_a_damaged_mirror_says_that_it_was_made_anew(engine: Engine) -> None:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from traceback import format_exception
 
 import pytest
 
@@ -27,6 +28,7 @@ from tests.workers.repositories import (
     commit_all,
     fetch_base,
     finish,
+    following,
     git,
     make_job,
     make_origin,
@@ -219,17 +221,13 @@ def test_tampering_with_the_checkout_runs_nothing(
     tampering(workspace.checkout, f"touch {tmp_path}/canary")
     write(workspace.checkout, {"file": "two\n", "folder/new": "y\n"})
     tree = finish(workspace, job)
-    follow_up = prepare(make_job(origin, attempt=2, start_diff=lambda: iter([*_diff(job)])), host)
+    follow_up = prepare(following(job, 2, base_sha=workspace.base_sha), host)
     assert follow_up.start_tree == tree
     assert applied(origin, workspace.base_sha, stored_diffs(job)["cumulative"]) == tree
     assert git(workspace.git.directory, "cat-file", "blob", f"{tree}:file") == "two"
     workspace.dispose()
     follow_up.dispose()
     assert not (tmp_path / "canary").exists()
-
-
-def _diff(job: Job) -> Iterator[bytes]:
-    yield stored_diffs(job)["cumulative"]
 
 
 def test_git_in_the_checkout_would_run_the_agents_code(origin: Path, tmp_path: Path) -> None:
@@ -413,7 +411,7 @@ def failure(host: Host, job: Job) -> EngineError:
     with pytest.raises(EngineError) as caught:
         fetch_base(host, job)
     for secret in (TOKEN, base64.b64encode(f"x-access-token:{TOKEN}".encode()).decode()):
-        assert secret not in repr(caught.value) + caught.value.message + repr(caught.getrepr(style="long"))
+        assert secret not in "".join([repr(caught.value), caught.value.message, *format_exception(caught.value)])
     return caught.value
 
 
