@@ -13,7 +13,7 @@ from typing import Any
 
 from celery.signals import worker_process_shutdown
 
-from tasks.worker import main
+from tests.background import fork_in_background
 
 
 @worker_process_shutdown.connect
@@ -25,4 +25,8 @@ def linger(**_: Any) -> None:
 
 
 if __name__ == "__main__":
+    # Before the worker imports what starts something in the background.
+    fork_in_background()
+    from tasks.worker import main
+
     sys.exit(main("sessions", "lingering"))

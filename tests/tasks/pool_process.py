@@ -1,6 +1,7 @@
 """Runs sessions as the processes of a worker's pool do, and tells what each process did for itself.
 
 python -m tests.tasks.pool_process: each line of the input is the id of a session, and each of the output what is told.
+It first tries to start without its database.
 The end of a process that tells nothing is the end of the program.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sys
 
 import tasks.worker
@@ -16,6 +18,8 @@ from app import db
 from app.config import settings
 from tasks.celery_app import MODULES, app, open_log, prepare_pool
 from tasks.sessions import run_session
+from tasks.startup.warm_up import warm_up
+from tests.processes import do_in_child
 
 COMPILED, FROM_CACHE = "generated in", "cached since"
 
@@ -23,6 +27,7 @@ COMPILED, FROM_CACHE = "generated in", "cached since"
 def main() -> None:
     assert tasks.worker.app is app
     open_log()
+    do_in_child(start_without_database)
     db.configure(settings().database)
     app.amqp.queues.select(["sessions"])
     app.conf.imports = MODULES["sessions"]
@@ -36,6 +41,19 @@ def main() -> None:
             os._exit(0)
         if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) != 0:
             sys.exit("The process ended before it told anything.")
+
+
+def start_without_database() -> None:
+    """Warm up as a worker does whose database is away. Its log goes to the standard error."""
+    # After the worker, which says what is not to be imported.
+    from billiard.util import get_pdeathsig, set_pdeathsig
+
+    os.dup2(2, 1)
+    # Without cffi, which only others need, a pool ends with its worker too.
+    set_pdeathsig(signal.SIGKILL)
+    assert get_pdeathsig() == signal.SIGKILL
+    db.configure("sqlite:////nonexistent/test.db")
+    warm_up()
 
 
 def run(session_id: str, imported: set[str]) -> None:

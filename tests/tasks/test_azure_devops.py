@@ -7,8 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
+from app import db
 from app.demo.forge import checks, discussions
-from app.models.states import Forge, ForgeDeliveryState, OnFailedChecks
+from app.models.states import Forge, ForgeDeliveryState, OnFailedChecks, PullRequestState, RunnerState
+from app.services.runners import agent_runner_sessions
 from tests.demo.forge import DemoForge
 from tests.tasks.pull_request import Opened
 from tests.tasks.talk import Talk, record_of
@@ -20,7 +22,7 @@ def make_talk(ask: Callable[..., uuid.UUID], configure: Callable[..., None], for
     return lambda **fields: Talk(Opened(forge, ask("true"), Forge.AZURE_DEVOPS), Forge.AZURE_DEVOPS, **fields)
 
 
-def test_a_comment_of_an_allowed_person_becomes_one_follow_up(make_talk: Callable[..., Talk]) -> None:
+def test_a_comment_of_an_allowed_person_becomes_one_follow_up_and_a_merge_shows(make_talk: Callable[..., Talk]) -> None:
     talk = make_talk(allowed_people=["Bob@example.org"])
     ignored = talk.comment("@agent-runners go on", "cleo@example.org")
     assert talk.read(ignored) == ForgeDeliveryState.IGNORED
@@ -32,20 +34,22 @@ def test_a_comment_of_an_allowed_person_becomes_one_follow_up(make_talk: Callabl
     assert (
         "> @agent-runners write two" in talk.session(asked).prompt and "on Azure DevOps" in talk.session(asked).prompt
     )
-    before = talk.work.head_sha
-    talk.work_on(asked)
-    assert "Done in " in talk.finish(asked) and talk.work.head_sha != before and len(talk.answers()) == 1
+    with db.transaction():
+        agent_runner_sessions.stop_active(talk.work.ada, talk.work.runner.id)
+    assert "The session was stopped" in talk.finish(asked) and len(talk.answers()) == 1
+    assert talk.follow(talk.deliver()) == PullRequestState.OPEN
+    talk.work.merge()
+    assert talk.follow(talk.deliver()) == PullRequestState.MERGED
+    assert talk.work.runner.state == RunnerState.DONE
 
 
-def test_nobody_may_ask_without_a_list_of_people(make_talk: Callable[..., Talk]) -> None:
-    talk = make_talk()
+def test_a_failed_build_becomes_a_follow_up_with_its_log_and_nobody_may_ask_without_a_list_of_people(
+    make_talk: Callable[..., Talk],
+) -> None:
+    talk = make_talk(on_failed_checks=OnFailedChecks.AUTOMATIC)
     ignored = talk.comment("@agent-runners go on")
     assert talk.read(ignored) == ForgeDeliveryState.IGNORED
     assert "allowed_people" in (record_of(ignored or uuid.uuid4()).error or "")
-
-
-def test_a_failed_build_becomes_a_follow_up_with_its_log(make_talk: Callable[..., Talk]) -> None:
-    talk = make_talk(on_failed_checks=OnFailedChecks.AUTOMATIC)
     checks.report(talk.repository, talk.work.head_sha, "tests", "failure", log="one\n##[error]2 tests failed\nLater\n")
     asked = talk.end_checks()
     of_branch = {"sourceBranch": f"refs/heads/{talk.work.runner.pr_branch}"}

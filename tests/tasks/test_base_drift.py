@@ -52,8 +52,12 @@ def refreshed(session_id: uuid.UUID) -> AgentRunner:
     return runner
 
 
-def test_a_refresh_says_how_far_the_branch_moved_and_what_conflicts(ask: Ask, origin: Path) -> None:
+def test_a_refresh_says_how_far_the_branch_moved_and_what_conflicts_or_why_it_fails(ask: Ask, origin: Path) -> None:
     session_id = done(ask, "echo ours > a.txt")
+    origin.rename(origin.with_name("moved"))
+    runner = refreshed(session_id)
+    assert runner.behind_by is None and "could not be reached" in runner.refresh_error
+    origin.with_name("moved").rename(origin)
     runner = refreshed(session_id)
     assert (runner.behind_by, runner.mergeable, runner.conflicts) == (0, True, [])
     others_commit(origin, {"b.txt": "theirs\n"})
@@ -63,15 +67,6 @@ def test_a_refresh_says_how_far_the_branch_moved_and_what_conflicts(ask: Ask, or
     runner = refreshed(session_id)
     assert (runner.behind_by, runner.mergeable, runner.conflicts) == (2, False, ["a.txt"])
     assert runner.refreshed_at is not None and runner.refresh_error is None
-
-
-def test_a_refresh_that_fails_says_why_and_is_not_repeated(ask: Ask, origin: Path) -> None:
-    session_id = done(ask, "echo ours > a.txt")
-    origin.rename(origin.with_name("moved"))
-    runner = refreshed(session_id)
-    assert runner.behind_by is None and "could not be reached" in runner.refresh_error
-    moved = origin.with_name("moved").rename(origin)
-    assert moved.exists() and refreshed(session_id).refresh_error is None
 
 
 def test_a_refresh_is_sent_at_once(ask: Ask, origin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,6 +82,13 @@ def rebase(session_id: uuid.UUID) -> AgentRunnerSession:
     """Rebase the runner of the session; the session that did it."""
     with db.transaction():
         made = agent_runner_sessions.rebase(ada_of(session_id), runner_of(session_id).id)
+    run_session(str(made.id))
+    return read(made.id)
+
+
+def rebase_by_agent(session_id: uuid.UUID, script: str) -> AgentRunnerSession:
+    with db.transaction():
+        made = agent_runner_sessions.rebase(ada_of(session_id), runner_of(session_id).id, Resolver.AGENT, script)
     run_session(str(made.id))
     return read(made.id)
 
@@ -137,41 +139,31 @@ def test_a_rebase_can_be_undone_and_done_again(ask: Ask, origin: Path) -> None:
     assert git(origin, "show", "shared:c.txt") == "ours\nmore"
 
 
-def test_a_rebase_that_conflicts_names_the_files_and_changes_nothing(ask: Ask, origin: Path) -> None:
+def test_a_rebase_onto_the_same_changes_conflicts_or_leaves_no_diff(ask: Ask, origin: Path) -> None:
     session_id = done(ask, "echo ours > a.txt; echo ours > b.txt")
+    tip = others_commit(origin, {"c.txt": "theirs\n"})
+    fine = rebase_by_agent(session_id, "exit 1")
+    assert (fine.state, fine.base_sha) == (SessionState.DONE, tip), "no agent runs where nothing conflicts"
+
     before = runner_of(session_id)
     others_commit(origin, {"a.txt": "theirs\n"})
-    rebased = rebase(session_id)
-    assert (rebased.state, rebased.failure["code"]) == (SessionState.ERROR, "rebase_conflict")
-    assert "same places: a.txt." in rebased.failure["message"]
+    refused = rebase(session_id)
+    assert (refused.state, refused.failure["code"]) == (SessionState.ERROR, "rebase_conflict")
+    assert "same places: a.txt." in refused.failure["message"]
     runner = runner_of(session_id)
     assert (runner.base_sha, runner.diff_key) == (before.base_sha, before.diff_key)
-    assert runner.head_session_id == session_id
+    assert runner.head_session_id == fine.id
 
-
-def test_a_rebase_onto_a_branch_that_has_the_work_leaves_no_diff(ask: Ask, origin: Path) -> None:
-    session_id = done(ask, "echo ours > a.txt")
-    tip = others_commit(origin, {"a.txt": "ours\n"})
+    tip = others_commit(origin, {"a.txt": "ours\n", "b.txt": "ours\n"})
     assert rebase(session_id).state == SessionState.DONE
     runner = runner_of(session_id)
     assert (runner.base_sha, runner.diff_key) == (tip, None)
-
-
-def test_nothing_is_rebased_without_a_diff(ask: Ask, origin: Path) -> None:
-    session_id = done(ask, "true")
-    with pytest.raises(Invalid) as caught, db.transaction():
-        agent_runner_sessions.rebase(ada_of(session_id), runner_of(session_id).id)
+    with pytest.raises(Invalid) as caught:
+        rebase(session_id)
     assert caught.value.error_code == "no_diff"
 
 
 RESOLVED = "printf 'theirs and ours\\n' > a.txt"
-
-
-def rebase_by_agent(session_id: uuid.UUID, script: str) -> AgentRunnerSession:
-    with db.transaction():
-        made = agent_runner_sessions.rebase(ada_of(session_id), runner_of(session_id).id, Resolver.AGENT, script)
-    run_session(str(made.id))
-    return read(made.id)
 
 
 @pytest.fixture
@@ -195,34 +187,41 @@ def test_an_agent_resolves_the_conflicts_of_a_rebase(conflicting: uuid.UUID, ori
     assert git(origin, "show", "shared:a.txt") == "theirs and ours"
 
 
-def test_a_marker_that_is_left_fails_the_rebase_and_changes_nothing(conflicting: uuid.UUID, origin: Path) -> None:
+def test_a_rebase_that_its_agent_does_not_finish_changes_nothing_and_may_be_adopted(
+    conflicting: uuid.UUID, origin: Path
+) -> None:
     before = runner_of(conflicting)
-    rebased = rebase_by_agent(conflicting, "sed -i '/^=======/,$!d' a.txt; mv a.txt moved.txt; echo ours > b.txt")
-    assert (rebased.state, rebased.failure["code"]) == (SessionState.ERROR, "conflicts_left")
-    assert "still marked in moved.txt." in rebased.failure["message"]
-    runner = runner_of(conflicting)
-    assert (runner.base_sha, runner.diff_key, runner.head_session_id) == (before.base_sha, before.diff_key, conflicting)
-    assert "+ours" in diff_of(rebased.cumulative_diff_key), "what the agent did is kept"
+
+    def expect_failure(rebased: AgentRunnerSession, code: str) -> None:
+        assert (rebased.state, rebased.failure["code"]) == (SessionState.ERROR, code)
+        runner = runner_of(conflicting)
+        same = (before.base_sha, before.diff_key, conflicting)
+        assert (runner.base_sha, runner.diff_key, runner.head_session_id) == same
+
+    expect_failure(rebase_by_agent(conflicting, "exit 3"), "agent_failed")
+
+    left = rebase_by_agent(conflicting, "sed -i '/^=======/,$!d' a.txt; mv a.txt moved.txt; echo ours > b.txt")
+    expect_failure(left, "conflicts_left")
+    assert "still marked in moved.txt." in left.failure["message"]
+    assert "+ours" in diff_of(left.cumulative_diff_key), "what the agent did is kept"
     with db.transaction():
-        again = agent_runner_sessions.retry(ada_of(conflicting), runner.id, rebased.id)
+        again = agent_runner_sessions.retry(ada_of(conflicting), before.id, left.id)
         assert (again.resolve, again.base_sha) == (Resolver.AGENT, before.base_sha)
+        agent_runner_sessions.stop_active(ada_of(conflicting), before.id)
 
-
-def test_an_unresolved_rebase_is_adopted_and_finished(conflicting: uuid.UUID, origin: Path) -> None:
-    rebased = rebase_by_agent(conflicting, "true")
     with db.transaction():
-        head.revert(ada_of(conflicting), runner_of(conflicting).id, rebased.id)
+        made = agent_runner_sessions.rebase(ada_of(conflicting), before.id, Resolver.AGENT, "true")
+        # As if it waited, and its work could not be stored: it is merged again.
+        made.waiting_since = db.now()
+    run_session(str(made.id))
+    expect_failure(read(made.id), "conflicts_left")
+
+    with db.transaction():
+        head.revert(ada_of(conflicting), before.id, made.id)
     follow_up(conflicting, RESOLVED)
     runner = runner_of(conflicting)
     assert runner.base_sha == git(origin, "rev-parse", "HEAD")
     assert "-theirs\n+theirs and ours\n" in diff_of(runner.diff_key)
-
-
-def test_no_agent_runs_where_nothing_conflicts(ask: Ask, origin: Path) -> None:
-    session_id = done(ask, "echo ours > c.txt")
-    tip = others_commit(origin, {"a.txt": "theirs\n"})
-    rebased = rebase_by_agent(session_id, "exit 1")
-    assert (rebased.state, rebased.base_sha) == (SessionState.DONE, tip)
 
 
 def test_a_file_that_one_side_deleted_is_left_to_the_agent(ask: Ask, origin: Path) -> None:
@@ -231,13 +230,6 @@ def test_a_file_that_one_side_deleted_is_left_to_the_agent(ask: Ask, origin: Pat
     rebased = rebase_by_agent(session_id, "grep theirs a.txt; rm a.txt")
     assert rebased.state == SessionState.DONE, rebased.failure
     assert "-theirs" in diff_of(runner_of(session_id).diff_key)
-
-
-def test_the_agent_stops_and_its_rebase_keeps_the_old_base(conflicting: uuid.UUID) -> None:
-    before = runner_of(conflicting)
-    rebased = rebase_by_agent(conflicting, "exit 3")
-    assert (rebased.state, rebased.failure["code"]) == (SessionState.ERROR, "agent_failed")
-    assert runner_of(conflicting).base_sha == before.base_sha
 
 
 def test_marks_of_renamed_files_and_files_put_beside_others_count(ask: Ask, origin: Path) -> None:
@@ -262,17 +254,6 @@ def test_a_setup_that_fails_because_of_conflicts_does_not_keep_the_agent_from_th
     rebased = rebase_by_agent(conflicting, RESOLVED)
     assert rebased.state == SessionState.DONE, rebased.failure
     assert "-theirs\n+theirs and ours\n" in diff_of(runner_of(conflicting).diff_key)
-
-
-def test_work_that_a_waiting_rebase_could_not_store_is_merged_again(conflicting: uuid.UUID) -> None:
-    before = runner_of(conflicting)
-    with db.transaction():
-        made = agent_runner_sessions.rebase(ada_of(conflicting), before.id, Resolver.AGENT, "true")
-        made.waiting_since = db.now()
-    run_session(str(made.id))
-    again = read(made.id)
-    assert (again.state, again.failure["code"]) == (SessionState.ERROR, "conflicts_left")
-    assert runner_of(conflicting).diff_key == before.diff_key
 
 
 def test_a_conflict_that_setup_resolves_is_resolved(conflicting: uuid.UUID) -> None:

@@ -59,17 +59,6 @@ def message_of(session_id: uuid.UUID, title: str) -> str | None:
         return next((each["message"] for each in db.session.scalars(query) if each["title"] == title), None)
 
 
-def test_the_agent_remembers_on_another_worker(
-    begin: Callable[..., uuid.UUID], configure: Callable[..., None], tmp_path: Path
-) -> None:
-    first = begin("echo blue > ~/.agent-runners/session/colour; echo changed > a.txt")
-    assert read(first).native_session_id == "mine"
-    configure(WORK_DIR=str(tmp_path / "another-worker"))
-    second = follow(first)
-    assert read(second).continues_session_id == first and read(second).result == "blue"
-    assert message_of(second, RESUMED) and not message_of(second, IN_WORDS)
-
-
 @pytest.mark.xdist_group("s3")
 def test_the_agent_remembers_what_was_stored_in_a_bucket(
     begin: Callable[..., uuid.UUID],
@@ -87,30 +76,34 @@ def test_the_agent_remembers_what_was_stored_in_a_bucket(
     assert key.startswith(conversations.FOLDER) and artifacts.store().stat(key) is not None
 
 
-def test_questions_are_part_of_the_conversation(begin: Callable[..., uuid.UUID]) -> None:
+def test_the_agent_remembers_on_another_worker_and_what_it_was_asked(
+    begin: Callable[..., uuid.UUID], configure: Callable[..., None], tmp_path: Path
+) -> None:
     first = begin("echo blue > ~/.agent-runners/session/colour; echo changed > a.txt")
-    asked = follow(first, "echo green > ~/.agent-runners/session/colour", mode=Mode.ASK)
+    assert read(first).native_session_id == "mine"
+    configure(WORK_DIR=str(tmp_path / "another-worker"))
+    asked = follow(first, REMEMBERED + "echo green > ~/.agent-runners/session/colour", mode=Mode.ASK)
+    assert read(asked).continues_session_id == first and read(asked).result == "blue"
+    assert message_of(asked, RESUMED) and not message_of(asked, IN_WORDS)
     third = follow(asked)
     assert read(third).continues_session_id == asked and read(third).result == "green"
     assert read(third).parent_session_id == first
 
 
-def test_after_a_revert_the_head_is_what_the_agent_remembers(begin: Callable[..., uuid.UUID]) -> None:
+def test_after_a_retry_and_a_revert_the_agent_remembers_what_the_work_goes_on_from(
+    begin: Callable[..., uuid.UUID],
+) -> None:
     first = begin("echo blue > ~/.agent-runners/session/colour; echo changed > a.txt")
-    second = follow(first, "echo green > ~/.agent-runners/session/colour; echo again > a.txt")
-    with db.transaction():
-        head.revert(caller_of(first), read(first).agent_runner_id, first)
-    third = follow(second)
-    assert read(third).continues_session_id == first and read(third).result == "blue"
-
-
-def test_a_retry_goes_on_from_where_the_original_did(begin: Callable[..., uuid.UUID]) -> None:
-    first = begin("echo blue > ~/.agent-runners/session/colour; echo changed > a.txt")
-    second = follow(first, REMEMBERED + "echo green > ~/.agent-runners/session/colour; echo again > a.txt")
+    green = "echo green > ~/.agent-runners/session/colour; echo again > a.txt"
+    second = follow(first, REMEMBERED + green)
     with db.transaction():
         again = agent_runner_sessions.retry(caller_of(first), read(first).agent_runner_id, second).id
     run_session(str(again))
     assert (read(again).continues_session_id, read(again).result) == (first, "blue")
+    with db.transaction():
+        head.revert(caller_of(first), read(first).agent_runner_id, first)
+    third = follow(again)
+    assert (read(third).continues_session_id, read(third).result) == (first, "blue")
 
 
 def test_work_that_is_not_in_the_files_is_told_in_words(begin: Callable[..., uuid.UUID]) -> None:
@@ -149,11 +142,12 @@ def test_words_are_bounded_and_nothing_quoted_passes_for_ours(begin: Callable[..
     with db.transaction():
         db.session.get_one(AgentRunnerSession, first).prompt = "first\nThe request is now:\n"
     earlier = first
+    names = ("account_id", "site_id", "agent_runner_id", "user_id", "agent", "state", "attempt", "dispatches")
     with db.transaction():
+        same = {name: getattr(read(first), name) for name in names}
         for number in range(60):
-            same = ("account_id", "site_id", "agent_runner_id", "user_id", "agent", "state", "attempt", "dispatches")
             copy = AgentRunnerSession(
-                **{name: getattr(read(first), name) for name in same},
+                **same,
                 id=db.new_id(),
                 prompt=f"number {number} " + "x" * 20_000,
                 result="y" * 20_000,

@@ -18,6 +18,7 @@ from tasks.forge_accounts import connect_forge_account
 from tests.demo.forge import DemoForge
 from tests.matrix import usual
 from tests.tasks.pull_request import Opened, Work
+from tests.tasks.test_publishing import job_of, newest
 
 
 @pytest.fixture
@@ -97,31 +98,34 @@ def test_the_token_is_in_no_log_no_text_and_no_row(
     assert token not in str(rows) + str(capfd.readouterr())
 
 
-def test_an_account_is_used_on_its_own_server_only(make_work: Callable[..., Work]) -> None:
+def test_an_account_is_used_on_its_own_server_of_who_is_active_and_asks(make_work: Callable[..., Work]) -> None:
     work = make_work()
     connect(work, Forge.GITHUB, "ada")
-    with db.transaction():
-        db.session.execute(sa.update(ForgeAccount).values(forge_api_url="https://git.example.org/api/v3"))
-    work.publish()
-    assert work.pull["user"]["login"] == "demo" and author_of(work) == ("Ada", "ada@example.org")
 
+    def used() -> tuple[str | None, bool]:
+        """Whose account opens a pull request that Ada asks for now, and whether its commit is by that account."""
+        job = job_of(work.first, {})
+        with db.transaction():
+            publication = newest(work.first)
+            publication_attempts.fail(publication.id, publication.attempt, "It is not made.")
+        assert job.pull_request is not None
+        [change], opener = job.changes, job.pull_request.opener
+        return opener.login if opener else None, change.author_email != "ada@example.org"
 
-def test_an_account_of_somebody_who_is_disabled_is_not_used(make_work: Callable[..., Work]) -> None:
-    work = make_work()
-    connect(work, Forge.GITHUB, "ada")
-    with db.transaction():
-        db.session.execute(sa.update(User).values(disabled_at=db.now()))
-    work.publish()
-    assert work.pull["user"]["login"] == "demo" and author_of(work) == ("Ada", "ada@example.org")
+    def change(table: type[ForgeAccount] | type[User] | type[AgentRunnerSession], **values: object) -> None:
+        with db.transaction():
+            db.session.execute(sa.update(table).values(**values))
 
-
-def test_what_somebody_asked_for_on_the_forge_is_not_opened_by_who_allowed_it(make_work: Callable[..., Work]) -> None:
-    work = make_work()
-    connect(work, Forge.GITHUB, "ada")
-    with db.transaction():
-        db.session.execute(sa.update(AgentRunnerSession).values(requested_by="mallory"))
-    work.publish()
-    assert work.pull["user"]["login"] == "demo"
+    assert used() == ("ada", True)
+    change(ForgeAccount, forge_api_url="https://git.example.org/api/v3")
+    assert used() == (None, False), "it is one of another server"
+    change(ForgeAccount, forge_api_url=work.forge.url)
+    change(User, disabled_at=db.now())
+    assert used() == (None, False), "she is disabled"
+    change(User, disabled_at=None)
+    assert used() == ("ada", True)
+    change(AgentRunnerSession, requested_by="mallory")
+    assert used()[0] is None, "somebody else has asked for it on the forge, and she has only allowed that"
 
 
 def test_an_account_that_is_removed_while_a_publication_runs_is_not_used(

@@ -12,7 +12,7 @@ from app import db
 from app.demo.forge import discussions
 from app.demo.forge.bitbucket import person
 from app.models import ForgeDelivery, Publication
-from app.models.states import Forge, ForgeDeliveryState
+from app.models.states import Forge, ForgeDeliveryState, PullRequestState, RunnerState
 from app.services.forge_webhooks import deliveries, follow_ups
 from app.services.runners import agent_runner_sessions, agent_runners, head
 from tasks.jobs.host import this_host
@@ -203,7 +203,7 @@ def test_an_answer_whose_worker_was_lost_is_not_written_twice(talk: Talk) -> Non
 
 
 @pytest.mark.parametrize("kind", [Forge.GITLAB, Forge.GITEA, Forge.BITBUCKET, Forge.BITBUCKET_DATA_CENTER])
-def test_on_other_forges_a_comment_becomes_one_follow_up_as_well(
+def test_on_other_forges_a_comment_becomes_one_follow_up_and_a_merge_shows_as_well(
     ask: Callable[..., uuid.UUID], configure: Callable[..., None], forge: DemoForge, kind: Forge
 ) -> None:
     configure(ALLOW_HTTP="true", ALLOW_PRIVATE_ADDRESSES="true")
@@ -223,3 +223,7 @@ def test_on_other_forges_a_comment_becomes_one_follow_up_as_well(
     answer = talk.finish(asked)
     assert f"@{bob} The session was stopped" in answer
     assert talk.read(talk.deliver_comment(entry, "n4")) == ForgeDeliveryState.DONE and talk.answers() == [answer]
+    assert talk.follow(talk.deliver()) == PullRequestState.OPEN
+    talk.work.merge()
+    assert talk.follow(talk.deliver()) == PullRequestState.MERGED
+    assert talk.work.runner.state == RunnerState.DONE

@@ -106,24 +106,18 @@ def deployment(
     return Deployment(forge, app, configure)
 
 
-def test_a_private_repository_is_read_and_published_without_a_token(
-    deployment: Deployment, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+def test_a_private_repository_is_read_published_and_followed_without_a_token(
+    deployment: Deployment, shop: Repository, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert deployment.checks() == dict.fromkeys(["token", "repository", "push", "forge"], "ok")
+    with db.transaction():
+        sites.update(deployment.ada, deployment.site_id, SiteFields(pr_status=True))
     done = deployment.run("echo b >> a.txt; env; git config -l --show-origin; cat .git/config")
     assert done.state == SessionState.DONE, done.failure
     after = deployment.publish(done)
     assert after.pr_state == PullRequestState.OPEN, after.pr_error
-    assert len(deployment.forge.pulls("acme/shop")) == 1
-    with db.transaction(read_only=True):
-        shown = [str(event.payload) for event in db.session.scalars(sa.select(Event))]
-    seen = f"{shown}{done.result}{caplog.text}{capfd.readouterr()}"
-    assert "DONE" in seen and "ghs_" not in seen and "PRIVATE KEY" not in seen and "eyJ" not in seen
-
-
-def test_what_becomes_of_the_pull_request_and_its_checks_is_read(deployment: Deployment, shop: Repository) -> None:
-    done = deployment.run("echo b >> a.txt")
-    deployment.publish(done)
+    [warning] = after.pr_warnings
+    assert warning.startswith("The commit status was not set. The token may lack that permission.")
     [pull] = deployment.forge.pulls("acme/shop")
     checks.report(shop, pull["head"]["sha"], "tests", "failure")
 
@@ -137,16 +131,13 @@ def test_what_becomes_of_the_pull_request_and_its_checks_is_read(deployment: Dep
     deployment.forge.merge("acme/shop", pull["number"])
     assert look().pr_state == PullRequestState.MERGED
 
-
-def test_a_status_that_the_app_may_not_set_is_named_and_the_pull_request_is_there(deployment: Deployment) -> None:
-    with db.transaction():
-        sites.update(deployment.ada, deployment.site_id, SiteFields(pr_status=True))
-    after = deployment.publish(deployment.run("echo b >> a.txt"))
-    assert after.pr_state == PullRequestState.OPEN
-    [warning] = after.pr_warnings
-    assert warning.startswith("The commit status was not set. The token may lack that permission.")
     deployment.app.install({"owner": "acme", "permissions": {**PERMISSIONS, "statuses": "write"}})
-    assert deployment.publish(deployment.run("echo c >> a.txt")).pr_warnings is None
+    more = deployment.run("echo c >> a.txt")
+    assert deployment.publish(more).pr_warnings is None
+    with db.transaction(read_only=True):
+        shown = [str(event.payload) for event in db.session.scalars(sa.select(Event))]
+    seen = f"{shown}{done.result}{more.result}{caplog.text}{capfd.readouterr()}"
+    assert "DONE" in seen and "ghs_" not in seen and "PRIVATE KEY" not in seen and "eyJ" not in seen
 
 
 def test_another_account_gets_nothing_of_it(deployment: Deployment) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -32,9 +33,9 @@ class Work:
     """A runner on a repository with Git LFS, whose first session added `new.bin`."""
 
     def __init__(
-        self, ask: Callable[..., uuid.UUID], configure: Callable[..., None], forge: DemoForge, other_host: Path
+        self, ask: Callable[..., uuid.UUID], configure: Callable[..., None], forge: DemoForge, hosts: Path
     ) -> None:
-        self._configure, self._other_host = configure, other_host
+        self._configure, self._hosts, self._numbers = configure, hosts, itertools.count(1)
         self.first = ask(WRITE_NEW)
         self.repository: Repository = with_lfs(forge, f"large-{self.first.hex}")
         there = SiteFields(
@@ -46,7 +47,8 @@ class Work:
         assert read(self.first).state == SessionState.DONE, read(self.first).failure
 
     def on_another_worker(self) -> None:
-        self._configure(WORK_DIR=str(self._other_host))
+        """Go on with a worker that has nothing of the repository."""
+        self._configure(WORK_DIR=str(self._hosts / str(next(self._numbers))))
 
     def expects(self, path: str, content: bytes) -> None:
         """A session that fails unless the file has this content."""
@@ -57,7 +59,7 @@ class Work:
 @pytest.fixture
 def work(ask: Callable[..., uuid.UUID], configure: Callable[..., None], forge: DemoForge, tmp_path: Path) -> Work:
     configure(ALLOW_HTTP="1", ALLOW_PRIVATE_ADDRESSES="1")
-    return Work(ask, configure, forge, tmp_path / "other")
+    return Work(ask, configure, forge, tmp_path / "hosts")
 
 
 def test_a_large_file_reaches_follow_ups_on_other_workers_and_the_server(work: Work) -> None:
@@ -72,22 +74,18 @@ def test_a_large_file_reaches_follow_ups_on_other_workers_and_the_server(work: W
     assert work.repository.git("show", "work:new.bin") == pointer(NEW)
 
 
-def test_a_revert_brings_a_large_file_back(work: Work) -> None:
+def test_a_revert_brings_a_large_file_back_and_a_rebase_keeps_it(work: Work) -> None:
     follow_up(work.first, "printf x >> new.bin")
     with db.transaction():
         head.revert(ada_of(work.first), runner_of(work.first).id, work.first)
     work.on_another_worker()
-
     work.expects("new.bin", NEW)
 
-
-def test_a_rebase_keeps_large_files(work: Work) -> None:
     work.repository.commit("main", {"other.txt": "other"}, "Others")
     with db.transaction():
         session = agent_runner_sessions.rebase(ada_of(work.first), runner_of(work.first).id)
     run_session(str(session.id))
     work.on_another_worker()
-
     work.expects("new.bin", NEW)
     work.expects("other.txt", b"other")
 

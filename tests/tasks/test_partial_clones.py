@@ -143,41 +143,38 @@ def test_sessions_follow_and_revert_and_the_work_is_published(work: Work, forge:
     assert work.shown("main", "shop/s.txt", "libs/x.txt") == ["s\nours\nagain\nlast\n", LINES + "ours\n"]
 
 
-def test_a_branch_that_was_rewritten_is_no_obstacle_to_a_push(work: Work) -> None:
-    git(work.repository.folder, "update-ref", "refs/heads/main", "main~1")
-    published = commit(work.first, target_branch="new")
-    assert published.state == PublicationState.DONE, published.error
-    assert work.shown("new", "shop/s.txt") == ["s\nours\n"]
-
-
-def test_the_distance_to_the_branch_and_its_conflicts_are_found(work: Work) -> None:
+def test_the_work_follows_its_branch_and_is_compared_with_what_was_before(work: Work) -> None:
     work.others_commit({"libs/z.txt": "z\n"})
     runner = refreshed(work.first)
     assert (runner.behind_by, runner.mergeable, runner.conflicts) == (1, True, [])
-    work.others_commit({"libs/x.txt": "theirs\n"})
-    runner = refreshed(work.first)
-    assert (runner.behind_by, runner.mergeable, runner.conflicts) == (2, False, ["libs/x.txt"])
 
-
-def test_a_rebase_follows_renames_and_its_conflicts_are_resolved(work: Work) -> None:
+    # A rebase follows renames, and its conflicts are resolved.
     work.others_commit({"shop/s.txt": "s\ntheirs\n"})
     move(work.repository, "libs/x.txt", "libs/moved.txt", LINES.replace("line 9", "line nine"))
-    rebased = rebase_by_agent(work.first, "grep '<<<<<<<' shop/s.txt; printf 's\\nboth\\n' > shop/s.txt")
-    assert rebased.state == SessionState.DONE, rebased.failure
+    resolved = rebase_by_agent(work.first, "grep '<<<<<<<' shop/s.txt; printf 's\\nboth\\n' > shop/s.txt")
+    assert resolved.state == SessionState.DONE, resolved.failure
     diff = diff_of(runner_of(work.first).diff_key)
     assert "-theirs\n+both\n" in diff and "+++ b/libs/moved.txt\n" in diff and " line nine\n" not in diff
     assert "+ours\n" in diff and "libs/x.txt" not in diff
-    work.others_commit({"libs/moved.txt": "theirs\n"})
-    refused = rebase(work.first)
-    assert refused.failure is not None and "same places: libs/moved.txt." in refused.failure["message"]
 
-
-def test_sessions_on_different_bases_are_compared(work: Work) -> None:
+    # Sessions on different bases are compared.
     work.others_commit({"libs/y.txt": "newer\n", "libs/new.txt": "new\n"})
     rebased = rebase(work.first)
     assert rebased.state == SessionState.DONE, rebased.failure
-    diff = diff_of(compared(work.first, rebased.id).diff_key)
+    diff = diff_of(compared(resolved.id, rebased.id).diff_key)
     assert "-y\n+newer\n" in diff and "+new\n" in diff and "shop/s.txt" not in diff
+
+    work.others_commit({"libs/moved.txt": "theirs\n"})
+    runner = refreshed(work.first)
+    assert (runner.behind_by, runner.mergeable, runner.conflicts) == (1, False, ["libs/moved.txt"])
+    refused = rebase(work.first)
+    assert refused.failure is not None and "same places: libs/moved.txt." in refused.failure["message"]
+
+    # A branch that was rewritten is no obstacle to a push.
+    git(work.repository.folder, "update-ref", "refs/heads/main", "main~2")
+    published = commit(work.first, target_branch="new")
+    assert published.state == PublicationState.DONE, published.error
+    assert work.shown("new", "shop/s.txt") == ["s\nboth\n"]
 
 
 def move(repository: Repository, old: str, new: str, content: str) -> None:

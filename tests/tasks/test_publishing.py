@@ -103,40 +103,33 @@ def test_what_was_committed_to_a_branch_is_not_replaced_by_a_pull_request(ask, o
         assert publication_attempts.claim(asked.id).own_shas == frozenset()
 
 
-def test_a_follow_up_lands_on_top_of_what_landed(ask, origin):
+def test_what_has_landed_is_not_committed_again_and_a_follow_up_lands_on_top_of_it(ask, origin):
     for branch in HOW:
         others_commit(origin, "b.txt", branch)
     session_id = ask("echo one > a.txt")
-    run_session(str(session_id))
-    for branch, squash in HOW.items():
-        assert commit(session_id, target_branch=branch, squash=squash).error is None
-    follow_up(session_id, "echo two > a.txt")
-    for branch, squash in HOW.items():
-        assert commit(session_id, target_branch=branch, squash=squash).error is None
-        assert git(origin, "show", f"{branch}:a.txt") == "two"
-        assert git(origin, "show", f"{branch}:b.txt") == "others"
-
-
-@pytest.mark.parametrize(("squash", "message"), [(False, None), (True, "Once more")])
-def test_what_has_landed_is_not_committed_again(ask, origin, squash, message):
-    others_commit(origin, "b.txt")
-    session_id = ask("echo one > a.txt")
     record_run(session_id)
-    first = commit(session_id, target_branch="shared", squash=squash)
-    assert first.pushed_sha == git(origin, "rev-parse", "shared")
-    others_commit(origin, "c.txt")
-    tip = git(origin, "rev-parse", "shared")
-    again = commit(session_id, target_branch="shared", squash=squash, message=message)
-    assert (again.state, git(origin, "rev-parse", "shared")) == (PublicationState.DONE, tip)
-    assert again.pushed_sha == runner_of(session_id).merge_commit_sha == first.pushed_sha
+    for branch, squash in HOW.items():
+        first = commit(session_id, target_branch=branch, squash=squash)
+        assert first.error is None and first.pushed_sha == git(origin, "rev-parse", branch)
+        others_commit(origin, "c.txt", branch)
+        tip = git(origin, "rev-parse", branch)
+        again = commit(session_id, target_branch=branch, squash=squash, message="Once more" if squash else None)
+        assert (again.state, git(origin, "rev-parse", branch)) == (PublicationState.DONE, tip)
+        assert again.pushed_sha == runner_of(session_id).merge_commit_sha == first.pushed_sha
+    follow_up(session_id, "echo two > a.txt", runs=False)
+    for branch, squash in HOW.items():
+        assert commit(session_id, target_branch=branch, squash=squash).error is None
+        files = [git(origin, "show", f"{branch}:{name}") for name in ("a.txt", "b.txt", "c.txt")]
+        assert files == ["two", "others", "others"]
 
 
-def test_a_commit_that_a_lost_worker_merged_is_the_merge(ask, origin):
+def test_a_merge_says_what_the_caller_says_and_is_found_by_the_worker_after_one_that_was_lost(ask, origin):
     """The worker that pushed the merge pushed what went into it first, and was refused."""
     others_commit(origin, "b.txt")
     session_id = ask("echo one > a.txt")
     record_run(session_id)
-    landed = commit(session_id, target_branch="shared")
+    landed = commit(session_id, target_branch="shared", message="My words")
+    assert git(origin, "log", "-1", "--format=%s", "shared") == "My words"
     merge, ours = git(origin, "rev-parse", "shared"), git(origin, "rev-parse", "shared^2")
     with db.transaction():
         row = db.session.get_one(Publication, landed.id)
@@ -145,67 +138,29 @@ def test_a_commit_that_a_lost_worker_merged_is_the_merge(ask, origin):
     assert newest_settled(session_id).pushed_sha == merge
 
 
-def test_the_last_commit_says_what_the_caller_says(ask, origin):
-    session_id = ask("echo one > a.txt")
-    record_run(session_id)
-    follow_up(session_id, "echo two > a.txt", runs=False)
-    for branch, squash in HOW.items():
-        asked = {"target_branch": branch, "message": "My words\r\n\r\nAnd why.", "squash": squash}
-        assert commit(session_id, **asked).error is None
-        made_by = "Co-authored-by: shell <shell@agent-runners.invalid>"
-        assert git(origin, "log", "-1", "--format=%B", branch).strip() == f"My words\n\nAnd why.\n\n{made_by}"
-        earlier = git(origin, "log", "--format=%s", f"main..{branch}").splitlines()[1:]
-        assert earlier == ([] if squash else ["echo one > a.txt"])
-
-
-def test_a_commit_says_what_was_written_ahead(ask, origin):
+def test_commits_say_what_was_written_ahead_or_what_the_caller_says_and_name_everyone(ask, origin):
     session_id = ask("echo one > a.txt; echo Did one")
     record_run(session_id)
-    follow_up(session_id, "echo two > a.txt; echo 'Fixes #1, did two'", runs=False)
-    follow_up(session_id, "echo Nothing to do", runs=False)
+    follow_up(session_id, "echo two > a.txt; echo 'Fixes #1, did two'", requested_by="grace<x>", runs=False)
+    # A message for the last session is not lost, although it has changed nothing.
+    follow_up(session_id, "echo Nothing to do", requested_by="grace<x>", runs=False)
     with db.transaction(read_only=True):
         written = commit_messages.find(ada_of(session_id), runner_of(session_id).id)
     assert written.last == "echo two > a.txt; echo 'Fixes #1, did two'\n\nFixes #\u200b1, did two"
-    for branch, squash in HOW.items():
-        assert commit(session_id, target_branch=branch, squash=squash).error is None
-        said = git(origin, "log", "-1", "--format=%B", branch).partition("\n\nCo-authored-by:")[0]
-        assert said == (written.squashed if squash else written.last)
-
-
-def test_a_squashed_commit_names_everyone_who_made_it(ask, origin):
-    session_id = ask("echo one > a.txt")
-    record_run(session_id)
-    follow_up(session_id, "echo two > a.txt", requested_by="grace<x>", runs=False)
-    assert commit(session_id, target_branch="x", squash=True, message="All of it").error is None
-    everyone = [
-        "Ada",
+    shell, grace = (
         "Co-authored-by: shell <shell@agent-runners.invalid>",
         "Co-authored-by: grace x <gracex@users.noreply.invalid>",
-    ]
-    assert git(origin, "log", "-1", "--format=%an%n%(trailers:only)", "x").split("\n") == everyone
-    assert commit(session_id, target_branch="y").error is None
-    assert git(origin, "log", "-1", "--format=%an%n%(trailers:only)", "y").split("\n") == [
-        everyone[0],
-        everyone[2],
-        everyone[1],
-    ]
-
-
-def test_a_message_that_is_not_for_the_last_session_is_not_lost(ask, origin):
-    session_id = ask("echo one > a.txt")
-    record_run(session_id)
-    follow_up(session_id, "echo two > a.txt", runs=False)
-    follow_up(session_id, "echo one > a.txt; echo two > a.txt", runs=False)
-    assert commit(session_id, target_branch="x", message="My words").error is None
-    assert git(origin, "log", "-1", "--format=%s", "x") == "My words"
-
-
-def test_a_merge_says_what_the_caller_says(ask, origin):
-    others_commit(origin, "b.txt")
-    session_id = ask("echo one > a.txt")
-    record_run(session_id)
-    assert commit(session_id, target_branch="shared", message="My words").error is None
-    assert git(origin, "log", "-1", "--format=%s", "shared") == "My words"
+    )
+    for squash in (False, True):
+        made_by = "\n".join([shell, grace] if squash else [grace, shell])
+        own = ("My words\r\n\r\nAnd why.", "My words\n\nAnd why.")
+        for number, (message, said) in enumerate([(None, written.squashed if squash else written.last), own]):
+            branch = f"{'squashed' if squash else 'x'}-{number}"
+            assert commit(session_id, target_branch=branch, message=message, squash=squash).error is None
+            assert git(origin, "log", "-1", "--format=%an", branch) == "Ada"
+            assert git(origin, "log", "-1", "--format=%B", branch).strip() == f"{said}\n\n{made_by}"
+            earlier = git(origin, "log", "--format=%s", f"main..{branch}").splitlines()[1:]
+            assert earlier == ([] if squash else ["echo one > a.txt; echo Did one"])
 
 
 def test_a_branch_that_moves_during_the_push_is_merged_into(ask, origin):
@@ -264,34 +219,28 @@ def holding(session_id: uuid.UUID, token: str) -> None:
         sites.update(ada_of(session_id), runner.site_id, SiteFields(access_token=token))
 
 
-def test_a_secret_that_a_later_session_took_out_reaches_no_commit(ask, origin):
-    first = ask(f"echo more > b.txt; echo {SECRET} > a.txt")
-    holding(first, SECRET)
+def test_secrets_that_later_sessions_took_out_reach_no_commit(ask, origin, monkeypatch):
+    """One that only the worker of its session knew, and one of the site."""
+    of_worker = "the-key-that-one-worker-knew"
+    monkeypatch.setenv("ANTHROPIC_API_KEY", of_worker)
+    first = ask(f"echo more > b.txt; echo {of_worker} > a.txt")
     run_session(str(first))
     assert read(first).contains_secret and runner_of(first).contains_secret
+    monkeypatch.delenv("ANTHROPIC_API_KEY")
+    holding(first, SECRET)
+    assert read(follow_up(first, f"echo clean > a.txt; echo {SECRET} > c.txt")).contains_secret
     with pytest.raises(Invalid, match="another session") as refused:
         commit(first, target_branch="x")
     assert refused.value.error_code == "contains_secret"
-    follow_up(first, "echo clean > a.txt")
+    follow_up(first, "echo clean > c.txt")
     assert not runner_of(first).contains_secret
     for branch, squash in HOW.items():
         assert commit(first, target_branch=branch, squash=squash).error is None
-        assert git(origin, "show", f"{branch}:b.txt") == "more"
+        files = [git(origin, "show", f"{branch}:{name}") for name in ("a.txt", "b.txt", "c.txt")]
+        assert files == ["clean", "more", "clean"]
         assert git(origin, "log", "--format=%s", f"main..{branch}").count("\n") == 0
-        assert SECRET not in git(origin, "log", "--patch", "--format=fuller", f"main..{branch}")
-
-
-def test_a_secret_that_only_the_session_worker_knew_reaches_no_commit(ask, origin, monkeypatch):
-    monkeypatch.setenv("ANTHROPIC_API_KEY", SECRET)
-    first = ask(f"echo more > b.txt; echo {SECRET} > a.txt")
-    run_session(str(first))
-    assert read(first).contains_secret
-    follow_up(first, "echo clean > a.txt")
-    monkeypatch.delenv("ANTHROPIC_API_KEY")
-    for branch, squash in HOW.items():
-        assert commit(first, target_branch=branch, squash=squash).error is None
-        assert (git(origin, "show", f"{branch}:a.txt"), git(origin, "show", f"{branch}:b.txt")) == ("clean", "more")
-        assert SECRET not in git(origin, "log", "--patch", "--format=fuller", f"main..{branch}")
+        patches = git(origin, "log", "--patch", "--format=fuller", f"main..{branch}")
+        assert SECRET not in patches and of_worker not in patches
 
 
 def test_a_token_of_another_key_is_named_with_a_remedy(ask, origin, configure):
@@ -334,10 +283,13 @@ def test_what_git_forbids_reaches_no_commit(ask, origin):
         assert git(origin, "log", "--format=%s", f"main..{branch}").count("\n") == 0
 
 
-def test_what_a_commit_says_quotes_no_secret_and_nothing_unseen(ask, origin):
+def test_what_is_published_quotes_no_secret_and_nothing_unseen(ask, origin):
     shape = "ghp" + "_" + "a1B2" * 9
+    body = "\n".join(f"{'MIIEvQIBADANBgkqhkiG9w0BAQEFAASC' * 2}{number:02}" for number in range(50))
+    key = f"-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----"
     session_id = ask(
-        f"#{SECRET} {shape} \u202e\necho changed > a.txt; printf '{SECRET} {shape} \\342\\200\\256 \\033[31m'"
+        f"# {SECRET} \u202e {'x' * 50}{SECRET} {shape}\necho changed > a.txt\n: '\n{key}'\n"
+        f"printf '{SECRET} {shape} \\342\\200\\256 \\033[31m'"
     )
     holding(session_id, SECRET)
     run_session(str(session_id))
@@ -346,6 +298,13 @@ def test_what_a_commit_says_quotes_no_secret_and_nothing_unseen(ask, origin):
     said = git(origin, "log", "--format=%B", "main..x0") + git(origin, "log", "--format=%B", "main..x2")
     assert SECRET not in said and shape not in said and "[redacted]" in said
     assert not set("\u202e\u2066\x1b") & set(said) and "\\u202e" in said and "\\u2066" in said
+    with db.transaction():
+        db.session.merge(runner_of(session_id).site).forge = Forge.GITHUB
+    job = job_of(session_id, {})
+    messages = [change.message for change in job.changes]
+    said = "\n".join([job.pull_request.default_title, job.pull_request.sessions, job.branch, *messages])
+    assert SECRET not in said and SECRET[:12] not in said and shape not in said and "MIIEvQ" not in said
+    assert said.count("[redacted]") >= 4 and "\u202e" not in said
 
 
 FAMILY, PERSIAN = "\U0001f469\u200d\U0001f467", "\u0646\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"
@@ -436,27 +395,6 @@ def claim_and_die(number: uuid.UUID) -> bool:
 def newest_settled(session_id: uuid.UUID) -> Publication:
     with db.transaction(read_only=True):
         return newest(session_id)
-
-
-def test_what_a_pull_request_says_quotes_no_secret_and_nothing_unseen(ask, origin):
-    body = "\n".join(f"{'MIIEvQIBADANBgkqhkiG9w0BAQEFAASC' * 2}{number:02}" for number in range(50))
-    key = f"-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----"
-    session_id = ask(f"# {SECRET} \u202e {'x' * 50}{SECRET}\necho changed > a.txt; echo {SECRET}\n: '\n{key}'")
-    holding(session_id, SECRET)
-    run_session(str(session_id))
-    with db.transaction():
-        db.session.merge(runner_of(session_id).site).forge = Forge.GITHUB
-    job = job_of(session_id, {})
-    said = "\n".join(
-        [
-            job.pull_request.default_title,
-            job.pull_request.sessions,
-            job.branch,
-            *(change.message for change in job.changes),
-        ]
-    )
-    assert SECRET not in said and SECRET[:12] not in said and "MIIEvQ" not in said
-    assert said.count("[redacted]") >= 4 and "\u202e" not in said
 
 
 def test_what_an_agent_says_commands_nothing_on_the_forge(ask, origin):

@@ -108,19 +108,20 @@ def test_a_signal_before_it_is_allowed_waits(ask):
             signals.unblock()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
-def test_a_drained_session_goes_back_whenever_the_signal_comes(ask, number):
+def test_a_drained_session_goes_back_whenever_the_signal_comes(ask):
     session_id = ask(f"{SCRIPT}; sleep 300")
 
-    def signal_once_claimed(attempt: int, wait: float) -> None:
+    def signal_once_claimed(attempt: int, wait: float, number: int) -> None:
         while (read(session_id).state, read(session_id).attempt) != (SessionState.RUNNING, attempt):
             time.sleep(0.005)
         time.sleep(wait)
         os.kill(os.getpid(), number)
 
     for attempt, wait in enumerate((0, 0.05, 0.1, 0.2, 0.4, 0.6), start=1):
+        # Both are handled alike.
+        number = (signal.SIGTERM, signal.SIGQUIT)[attempt % 2]
         before = signal.signal(number, signal.SIG_IGN)
-        signalling = threading.Thread(target=signal_once_claimed, args=[attempt, wait])
+        signalling = threading.Thread(target=signal_once_claimed, args=[attempt, wait, number])
         signalling.start()
         run_session(str(session_id))
         signalling.join()
@@ -167,14 +168,14 @@ def test_a_copy_of_a_repository_that_was_damaged_is_a_step_and_counted(ask):
         assert db.session.scalar(sa.select(Counter.value).where(Counter.name == "mirrors_recreated")) == 1
 
 
-@pytest.mark.parametrize("name", ["lost+found", ".DS_Store", "notes-1", "1", "-"])
-def test_what_else_lies_beside_the_workspaces_stays_and_ends_no_session(ask, name):
-    stranger = settings().work / "workspaces" / name
-    stranger.mkdir(parents=True)
+def test_what_else_lies_beside_the_workspaces_stays_and_ends_no_session(ask):
+    strangers = [settings().work / "workspaces" / name for name in ("lost+found", ".DS_Store", "notes-1", "1", "-")]
+    for stranger in strangers:
+        stranger.mkdir(parents=True)
     session_id = ask("true")
     run_session(str(session_id))
     assert read(session_id).state == SessionState.DONE, read(session_id).failure
-    assert stranger.is_dir()
+    assert all(stranger.is_dir() for stranger in strangers)
 
 
 def test_a_worker_that_cannot_beat_in_time_counts_as_lost(ask, configure):

@@ -47,18 +47,7 @@ def test_edits_follow_ups_and_reverts(work: Work) -> None:
     assert read(third).state == SessionState.DONE, read(third).failure
 
 
-def test_drift_and_a_rebase(work: Work) -> None:
-    work.repository.commit("main", {"a.txt": "theirs\na\n", "c.txt": "c\n"}, "Others")
-    runner = refreshed(work.first)
-    assert (runner.behind_by, runner.mergeable, runner.conflicts, runner.refresh_error) == (1, True, [], None)
-    rebased = rebase(work.first)
-    assert rebased.state == SessionState.DONE, rebased.failure
-    assert " theirs\n a\n+ours\n" in diff_of(work.runner.diff_key)
-    work.repository.commit("main", {"a.txt": "other\n"}, "Others again")
-    assert refreshed(work.first).conflicts == ["a.txt"]
-
-
-def test_a_pull_request_and_a_commit(work: Work) -> None:
+def test_a_pull_request_a_commit_drift_and_a_rebase(work: Work) -> None:
     work.publish(title="A title")
     assert len(work.pull["head"]["sha"]) == 64
     assert show(work, f"{work.pull['head']['ref']}:a.txt") == "a\nours\n"
@@ -67,3 +56,12 @@ def test_a_pull_request_and_a_commit(work: Work) -> None:
     assert landed.state == PublicationState.DONE, landed.error
     assert (show(work, "shared:a.txt"), show(work, "shared:d.txt")) == ("a\nours\n", "d\n")
     assert landed.pushed_sha == work.repository.branches()["shared"]
+
+    work.repository.commit("main", {"a.txt": "theirs\na\n", "c.txt": "c\n"}, "Others")
+    runner = refreshed(work.first)
+    assert (runner.behind_by, runner.mergeable, runner.conflicts, runner.refresh_error) == (1, True, [], None)
+    rebased = rebase(work.first)
+    assert rebased.state == SessionState.DONE, rebased.failure
+    assert " theirs\n a\n+ours\n" in diff_of(work.runner.diff_key)
+    work.repository.commit("main", {"a.txt": "other\n"}, "Others again")
+    assert refreshed(work.first).conflicts == ["a.txt"]

@@ -18,6 +18,7 @@ from tasks.extensions import commands, messages
 from tasks.publications import publish
 from tasks.sessions import run_session
 from tests.tasks.conftest import read
+from tests.tasks.recorded import record_run
 from tests.tasks.test_publishing import commit, newest
 
 ID = str(uuid.uuid4())
@@ -70,7 +71,7 @@ def test_every_task_of_ours_is_expected() -> None:
 
 def test_a_message_about_a_row_that_is_not_due_does_nothing(ask: Callable[..., uuid.UUID]) -> None:
     session_id = ask("echo changed > a.txt")
-    run_session(str(session_id))
+    record_run(session_id)
     publication = commit(session_id, target_branch="x")
     assert (read(session_id).state, publication.state) == (SessionState.DONE, PublicationState.DONE)
     for row in (session_id, publication.id, uuid.uuid4()):

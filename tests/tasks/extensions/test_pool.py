@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from tasks.extensions.session_pool import OneTaskPool, OneTaskWorker, SessionPoo
 from tests.deployment import Deployment, seconds_to_sleep, wait_for
 from tests.faults.agents import at_work
 from tests.ports import free_port
+from tests.program import Started
 
 
 @pytest.fixture
@@ -45,14 +44,8 @@ def test_a_session_waits_for_the_end_of_an_earlier_one_and_not_for_that_of_its_p
     deployment: Deployment, tmp_path: Path
 ) -> None:
     go, mark, seen = tmp_path / "go", tmp_path / "mark", tmp_path / "seen"
-    with open(tmp_path / "worker.log", "ab") as log:
-        deployment.processes["worker"] = subprocess.Popen(
-            [sys.executable, "-m", "tests.tasks.lingering", str(go)],
-            env=deployment.environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
+    log = tmp_path / "worker.log"
+    deployment.processes["worker"] = Started([str(go)], deployment.environment(), log, "tests.tasks.lingering")
     site = deployment.make_site(deployment.make_repository({"a.txt": "a\n"}))
     first, second = seconds_to_sleep(), seconds_to_sleep()
     runner = deployment.run(site, f"sh -c 'until test -e {mark}; do sleep 0.1; done' {first}")

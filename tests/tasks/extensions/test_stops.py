@@ -5,20 +5,22 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
+
+from tests.program import Started
 
 
 def test_a_stopped_pool_interrupts_or_requeues_each_task_and_ends(tmp_path: Path) -> None:
-    process = subprocess.Popen([sys.executable, "-m", "tests.tasks.stopped_pools", str(tmp_path)], process_group=0)
+    folder, log = tmp_path / "pools", tmp_path / "log"
+    folder.mkdir()
+    process = Started([str(folder)], os.environ, log, "tests.tasks.stopped_pools")
     try:
-        assert process.wait() == 0
+        assert process.wait() == 0, log.read_text()
     finally:
         # What a stop has left, if it did not end.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-    assert {each.name: sorted(found.name for found in each.iterdir()) for each in tmp_path.iterdir()} == {
+    assert {each.name: sorted(found.name for found in each.iterdir()) for each in folder.iterdir()} == {
         "while_it_runs": ["begun", "interrupted", "stopped"],
         # Celery knows nothing of it yet, and would wait for its end.
         "before_it_is_confirmed": ["begun", "interrupted", "stopped"],

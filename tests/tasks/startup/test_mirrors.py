@@ -6,8 +6,7 @@ import fcntl
 import json
 import os
 import socket
-import subprocess
-import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -25,16 +24,12 @@ from app.services.accounts import accounts
 from app.services.callers import Caller
 from app.services.sites import activity, sites
 from app.services.sites.sites import SiteFields
+from tasks.background import start_in_background
 from tasks.startup.mirrors import refresh_mirrors
+from tests.program import fresh_processes
 from tests.tasks.conftest import read
 
-WORKER = """
-import os, sys
-from tasks.background import start_in_background
-os.environ["AGENT_RUNNERS_DATABASE_URL"] = os.environ["DATABASE"]
-start_in_background("tasks.startup.mirrors", ends_with_us=True)
-sys.stdin.read()
-"""
+DATABASE = "AGENT_RUNNERS_DATABASE_URL"
 LONG_SECONDS = 3 * 86_400.0
 
 
@@ -140,6 +135,13 @@ def test_one_process_of_a_host_fetches_at_a_time():
     assert fetched() == ["mirror_refreshed"]
 
 
+def work(environment: dict[str, str]) -> None:
+    """Be a worker that fetches ahead, and has nothing else to do."""
+    os.environ.update(environment)
+    start_in_background("tasks.startup.mirrors", ends_with_us=True)
+    threading.Event().wait()
+
+
 @pytest.mark.same_on_both_databases
 @pytest.mark.usefixtures("new_site")
 def test_a_fetch_ends_with_the_worker(configure):
@@ -147,14 +149,14 @@ def test_a_fetch_ends_with_the_worker(configure):
     with socket.create_server(("127.0.0.1", 0)) as slow:
         slow.settimeout(60)
         change_site(repo_url=f"http://127.0.0.1:{slow.getsockname()[1]}/repository")
-        command = [sys.executable, "-c", WORKER]
-        worker = subprocess.Popen(command, stdin=subprocess.PIPE, env={**os.environ, "DATABASE": settings().database})
+        worker = fresh_processes.Process(target=work, args=({**os.environ, DATABASE: settings().database},))
+        worker.start()
         # The first connection only shows that the server answers.
         slow.accept()[0].close()
         connection, _ = slow.accept()
         connection.settimeout(60)
         assert b"info/refs" in connection.recv(4096)
         worker.kill()
-        worker.communicate()
+        worker.join()
         assert connection.recv(4096) == b"", "git goes on"
         connection.close()
