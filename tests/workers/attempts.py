@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from tests.workers.engine import MemorySink, job, repository
-from tests.workers.repositories import furnish
+from tests.workers.repositories import furnish, know_sandbox
 from workers.attempt import run
 from workers.events import Event, Outcome, Step
 from workers.job import Host, Job, Limits
@@ -48,6 +48,7 @@ class Engine:
             self.noticed.append(keep)
             return keep
 
+        know_sandbox(self.host)
         settings: dict[str, object] = {"repo_url": str(self.source), "sink": self.sink, "on_interrupt": on_interrupt}
         return job(prompt, **{**settings, **more})
 

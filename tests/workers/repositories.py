@@ -22,7 +22,8 @@ from workers.processes.lifeline import Lifeline
 from workers.repository.mirror import Mirror
 from workers.repository.object_format import ID_LENGTHS
 from workers.repository.plain_name import plain_name
-from workers.workspace import diffs
+from workers.sandbox import probing
+from workers.workspace import diffs, overlay_probe
 from workers.workspace.workspace import Workspace
 
 ENVIRONMENT = {
@@ -86,9 +87,14 @@ def make_origin(
         then(made)
 
     made = made_once(("origin", files, object_format, then.__module__, then.__qualname__), make)
-    _with_this_commit[tip_of(made)] = made
+    prepare_for_hosts(made)
     shutil.copytree(made, folder, symlinks=True)
     return folder
+
+
+def prepare_for_hosts(origin: Path) -> None:
+    """Have new hosts of tests be given the newest commit of this origin, see `furnish`. It must stay as it is."""
+    _with_this_commit[tip_of(origin)] = origin
 
 
 _with_this_commit: dict[str, Path] = {}
@@ -120,6 +126,7 @@ _prepared: list[Workspace] = []
 
 def prepare(job: Job, host: Host) -> Workspace:
     """A workspace, which the end of the test disposes of at the latest."""
+    know_sandbox(host)
     if not job.partial_clone:
         furnish(host, Path(job.repo_url), job.site_id)
     _prepared.append(Workspace.prepare(job, host, Budget(job.limits)))
@@ -127,15 +134,35 @@ def prepare(job: Job, host: Host) -> Workspace:
 
 
 def furnish(host: Host, origin: Path, site_id: str) -> None:
-    """Give a new host what its first session would fetch and make of a commit that `make_origin` has made.
+    """Give a host what the first session of a site would fetch and make of a commit that `make_origin` has made.
 
     It is the same for all tests with this commit, and takes most of the time of many. Attacks are on hosts that do all of
     it themselves, so nothing is given except `while_furnishing`.
     """
-    commit = tip_of(origin)
-    if _is_furnishing and commit in _with_this_commit and not (host.work_dir / "mirrors").exists():
+    commit, site = tip_of(origin), plain_name(site_id)
+    if _is_furnishing and commit in _with_this_commit and not (host.work_dir / "mirrors" / site).exists():
+        made = _fetched(commit, host.sandbox_uid if overlay_probe.can_overlay(host) else None)
         for name in ("mirrors", "bases"):
-            shutil.copytree(_fetched(commit) / name / "site", host.work_dir / name / plain_name(site_id))
+            there = host.work_dir / name / site
+            shutil.copytree(made / name / "site", there, ignore=shutil.ignore_patterns(f"files-{host.sandbox_uid}"))
+        # What is below overlays is never written to, and its index knows the very files.
+        for files in made.glob(f"bases/site/{commit}/files-{host.sandbox_uid}"):
+            (there / commit / files.name).symlink_to(files)
+
+
+def know_sandbox(host: Host) -> None:
+    """Let a host know what the first one like it found out about the sandbox of this machine, `while_furnishing`.
+
+    Each host tries it once, which takes as long as a session.
+    """
+    if _is_furnishing:
+        first = _first_hosts.setdefault((host.sandbox, host.sandbox_uid, host.overlay), host)
+        if (finding := probing.probe(first)).ok:
+            probing._working[host] = finding
+            overlay_probe._known[host] = overlay_probe.can_overlay(first)
+
+
+_first_hosts: dict[tuple[str, int, bool], Host] = {}
 
 
 @contextlib.contextmanager
@@ -157,11 +184,17 @@ def tip_of(origin: Path) -> str:
     return ""
 
 
-def _fetched(commit: str) -> Path:
-    def fetch(work_dir: Path) -> None:
-        Workspace.prepare(make_job(_with_this_commit[commit]), make_host(work_dir)).dispose()
+def _fetched(commit: str, uid: int | None) -> Path:
+    """The folder of a host that has the commit ready: for overlays of a user, if one is named."""
+    origin = _with_this_commit[commit]
+    overlays = {} if uid is None else {"sandbox": "bubblewrap", "sandbox_uid": uid}
 
-    return made_once(("fetched", commit), fetch)
+    def fetch(work_dir: Path) -> None:
+        host = make_host(work_dir, local_repositories=origin.parent, **overlays)
+        know_sandbox(host)
+        Workspace.prepare(make_job(origin), host).dispose()
+
+    return made_once(("fetched", commit, uid), fetch)
 
 
 def dispose_of_prepared() -> None:
