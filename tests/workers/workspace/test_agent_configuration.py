@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.matrix import FULL
 from tests.workers.attempts import Attempt, Engine, code, engine_in
 from tests.workers.engine import USUAL_SANDBOX, Stubborn, git, linux, sigterm_once, sigterm_raises
 from workers.events import Step
@@ -47,12 +48,23 @@ def reported(attempt: Attempt) -> list[str]:
     return "\n".join(step.message for step in steps).splitlines()
 
 
-def test_the_agent_sees_none_of_it_and_the_diff_knows_nothing_of_that(engine: Engine) -> None:
-    attempt = engine.run(f"({LOOK}; git status --porcelain) > $TMPDIR/seen; mv $TMPDIR/seen seen")
+def test_the_agent_sees_none_of_it_and_only_what_it_makes_or_removes_is_in_the_diff(engine: Engine) -> None:
+    attempt = engine.run(
+        f"({LOOK}; git status --porcelain) > $TMPDIR/seen; mv $TMPDIR/seen seen;"
+        "mkdir .claude; echo '{\"a\": 1}' > .claude/settings.json; echo new > .claude/new; echo > .env;"
+        "rm -r deep; echo file > .codex"
+    )
     assert attempt.outcome.failure is None
-    added = {line[1:] for line in engine.diff.splitlines() if line.startswith("+") and not line.startswith("+++")}
-    assert added == {f"./{name}" for name in KEPT} | {"./README"}
-    assert engine.diff.count("diff --git") == 1
+    parts = {part.split(" b/")[1].split("\n")[0]: part for part in engine.diff.split("diff --git ")[1:]}
+    seen = [line[1:] for line in parts["seen"].splitlines() if line.startswith("+") and not line.startswith("+++")]
+    assert set(seen) == {f"./{name}" for name in KEPT} | {"./README"}
+    assert parts.keys() == {
+        "seen",
+        *(".claude/settings.json", ".claude/new", ".env"),
+        *("deep/settings.json", ".codex", ".codex/config.toml"),
+    }
+    gone = {name for name, part in parts.items() if "deleted file" in part}
+    assert gone == {"deep/settings.json", ".codex/config.toml"}, "where the agent put a file, there can be no folder"
     folders = [".Cursor", ".claude", ".codex", "deep/er/.gemini"]
     files = [".env", ".mcp.json", "deep/.env.local", "deep/er/.opencode", "deep/opencode.jsonc"]
     assert reported(attempt) == sorted(folders + files)
@@ -63,39 +75,6 @@ def test_with_the_leave_of_the_site_all_of_it_is_there(engine: Engine) -> None:
     assert attempt.outcome.failure is None and reported(attempt) == []
     assert "touch owned" in attempt.text
     assert "deleted file" in engine.diff and engine.diff.count("diff --git") == 1
-
-
-def test_what_setup_left_is_withheld_too(engine: Engine) -> None:
-    setup = (
-        "cp -r .claude deep/er/.CLAUDE && printf mine > .claude/settings.json && ln -s /etc .kiro && mkfifo .env.pipe"
-        "&& mkdir -p x/.git/.qwen y/.env && touch y/.env/python && echo .env.pipe > .gitignore && chmod 0 .codex"
-    )
-    attempt = engine.run(f"{LOOK} > seen; test ! -e .kiro", setup_command=setup)
-    assert attempt.outcome.failure is None, attempt.outcome.failure
-    assert {"deep/er/.CLAUDE", ".kiro", ".env.pipe"} <= set(reported(attempt))
-    assert "y/.env/python" in engine.diff, "a folder called .env is none of variables"
-    assert engine.diff.count("diff --git") == 1
-    assert Path("/etc/passwd").exists()
-
-
-def test_what_the_agent_makes_in_its_place_counts_beside_what_is_not_there(engine: Engine) -> None:
-    attempt = engine.run(
-        "mkdir .claude; echo '{\"a\": 1}' > .claude/settings.json; echo new > .claude/new; echo > .env"
-    )
-    assert attempt.outcome.failure is None
-    assert {line.split(" b/")[1] for line in engine.diff.splitlines() if line.startswith("diff --git")} == {
-        ".claude/settings.json",
-        ".claude/new",
-        ".env",
-    }
-    assert "deleted" not in engine.diff
-
-
-def test_a_folder_that_the_agent_removes_loses_all_but_what_was_withheld(engine: Engine) -> None:
-    attempt = engine.run("rm -r deep; echo file > .claude")
-    assert attempt.outcome.failure is None
-    assert "deep/settings.json" in engine.diff and "deep/opencode.jsonc" not in engine.diff
-    assert "b/.claude\n" in engine.diff, "where the agent put a file, there can be no folder"
 
 
 def test_a_later_session_does_not_see_it_either_and_keeps_what_the_first_made(engine: Engine) -> None:
@@ -111,7 +90,7 @@ def test_a_later_session_does_not_see_it_either_and_keeps_what_the_first_made(en
 
 
 @linux
-@pytest.mark.parametrize("end", ["stop", "kill", "silence", "fail"])
+@pytest.mark.parametrize("end", ["stop", "silence", "fail", *(["kill"] if FULL else [])])
 def test_however_the_attempt_ends_nothing_of_it_is_deleted(engine: Engine, end: str) -> None:
     tree = Stubborn()
     ends = {"fail": "exit 3", "kill": "kill -9 $$", "silence": "sleep 300", "stop": f"{tree.script} sleep 300"}
@@ -150,28 +129,40 @@ def test_other_names_are_left_alone(path: str) -> None:
 AT_HOME = """
 mkdir -p ~/.claude ~/tools ~/.config/opencode ~/.config/kept
 echo none | tee ~/.claude/settings.json ~/.claude.json > ~/tools/made
+"""
+IN_CHECKOUT = """
+cp -r .claude deep/er/.CLAUDE; printf mine > .claude/settings.json; ln -s /etc .kiro; mkfifo .env.pipe
+mkdir -p x/.git/.qwen y/.env; touch y/.env/python; echo .env.pipe > .gitignore; chmod 0 .codex
 rm -r ~/.agent-runners
 ln -s {elsewhere} ~/.agent-runners
 """
+SEE_HOME = "ls -A ~ | grep -x -e .claude -e .claude.json -e tools > seen; ls ~/.config >> seen"
+CONFIGURATION_AT_HOME = [".claude", ".claude.json", "opencode"]
 
 
-@pytest.mark.parametrize("allowed", [False, True])
-def test_what_a_setup_command_leaves_in_the_home_configures_no_agent(
-    engine: Engine, tmp_path: Path, allowed: bool
-) -> None:
+def test_what_a_setup_command_leaves_configures_no_agent(engine: Engine, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    setup = AT_HOME.format(elsewhere=elsewhere) if not allowed else AT_HOME.split("rm -r")[0]
-    script = "ls -A ~ | grep -x -e .claude -e .claude.json -e tools > seen; ls ~/.config >> seen"
-    attempt = engine.run(script, setup_command=setup, allow_agent_configuration=allowed)
-    assert attempt.outcome.failure is None
-    configuration = [".claude", ".claude.json", "opencode"]
-    for name in [*configuration, "tools", "kept"]:
-        assert (f"+{name}\n" in engine.diff) == (allowed or name not in configuration)
-    assert [path for path in reported(attempt) if path.startswith("~")] == (
-        [] if allowed else ["~/.claude", "~/.claude.json", "~/.config/opencode"]
-    )
+    setup = AT_HOME + IN_CHECKOUT.format(elsewhere=elsewhere)
+    attempt = engine.run(f"{SEE_HOME}; test ! -e .kiro; {LOOK} > look", setup_command=setup)
+    assert attempt.outcome.failure is None, attempt.outcome.failure
+    for name in CONFIGURATION_AT_HOME:
+        assert f"+{name}\n" not in engine.diff
+    assert "+tools\n" in engine.diff and "+kept\n" in engine.diff
+    at_home = [path for path in reported(attempt) if path.startswith("~")]
+    assert at_home == ["~/.claude", "~/.claude.json", "~/.config/opencode"]
     assert list(elsewhere.iterdir()) == [], "nothing is written through a link"
+    assert {"deep/er/.CLAUDE", ".kiro", ".env.pipe"} <= set(reported(attempt))
+    assert "y/.env/python" in engine.diff, "a folder called .env is none of variables"
+    assert engine.diff.count("diff --git") == 2, "those of what the agent saw"
+    assert Path("/etc/passwd").exists()
+
+
+def test_with_the_leave_of_the_site_what_setup_leaves_in_the_home_stays(engine: Engine) -> None:
+    attempt = engine.run(SEE_HOME, setup_command=AT_HOME, allow_agent_configuration=True)
+    assert attempt.outcome.failure is None and reported(attempt) == []
+    for name in [*CONFIGURATION_AT_HOME, "tools", "kept"]:
+        assert f"+{name}\n" in engine.diff
 
 
 def test_a_link_in_place_of_the_folder_of_configuration_is_moved_and_not_followed(tmp_path: Path) -> None:

@@ -254,7 +254,7 @@ def run(job: Job, host: Host, before: Tree, tree: Tree) -> tuple[str, str]:
 
 
 @pytest.mark.timeout(3600)
-@settings(max_examples=300 if matrix.FULL else 3, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300 if matrix.FULL else 2, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), base=trees())
 def test_stored_diffs_make_the_trees_that_agents_left(data: st.DataObject, base: Tree, hosts: list[Host]) -> None:
     first, second = data.draw(changed(base)), None
@@ -287,15 +287,16 @@ def test_sessions_on_ids_of_sha256_in_each_kind_of_checkout(hosts: list[Host]) -
     base = {b"a/b": Entry(FILE, b"b\n"), b"c": Entry(LINK, b"a"), b"m": Entry(SUBMODULE, b"1" * 64)}
     first = {b"a/d/e": Entry(PROGRAM, b"\0e"), b"c": Entry(FILE, b"c\n"), b"m": Entry(SUBMODULE, b"2" * 64)}
     second: Tree = {b"a": Entry(FILE, b"")}
-    for host in hosts:
-        folder = host.work_dir.parent / f"sha256-{next(_numbers)}"
-        folder.mkdir()
-        imported(folder / "origin", {"main": base}, "sha256")
-        imported(folder / "wanted", {"first": first, "second": second}, "sha256")
-        first_tree, second_tree = git(folder / "wanted", "rev-parse", "first^{tree}", "second^{tree}").split()
-        job = make_job(folder / "origin", site_id=folder.name, session_id=f"session-{folder.name}")
+    folder = hosts[0].work_dir.parent / f"sha256-{next(_numbers)}"
+    folder.mkdir()
+    imported(folder / "origin", {"main": base}, "sha256")
+    imported(folder / "wanted", {"first": first, "second": second}, "sha256")
+    first_tree, second_tree = git(folder / "wanted", "rev-parse", "first^{tree}", "second^{tree}").split()
+    for number, host in enumerate(hosts):
+        names = {"site_id": folder.name, "session_id": f"session-{folder.name}-{number}"}
+        job = make_job(folder / "origin", **names)
         assert run(job, host, base, first)[1] == first_tree
-        later = replace(following(job, 2), site_id=folder.name, session_id=f"session-{folder.name}")
+        later = replace(following(job, 2), **names)
         assert run(later, host, first, second) == (first_tree, second_tree)
         result, cumulative = (stored_diffs(later)[kind] for kind in ("result", "cumulative"))
         assert applied(folder / "origin", cumulative) == second_tree
@@ -329,7 +330,7 @@ def without_submodules(tree: Tree) -> Tree:
 
 
 @pytest.mark.timeout(3600)
-@settings(max_examples=200 if matrix.FULL else 3, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200 if matrix.FULL else 2, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), base=trees().map(without_submodules))
 def test_what_a_sparse_checkout_leaves_out_is_in_every_tree(data: st.DataObject, base: Tree, hosts: list[Host]) -> None:
     folder = hosts[0].work_dir.parent / f"sparse-{next(_numbers)}"

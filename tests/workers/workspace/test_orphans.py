@@ -67,43 +67,37 @@ def workspace_of(engine: Engine) -> Path:
     return folder
 
 
-def test_the_work_of_a_lost_attempt_is_saved_without_what_setup_did(engine: Engine) -> None:
-    job = engine.job(WORK, setup_command="echo set up > lock.json; echo made > made")
-    lose(engine, job)
+@contextlib.contextmanager
+def git_at_work_in(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Git as its worker left it: it waits for input that never comes."""
+    command = ["git", "hash-object", "--stdin"]
+    with subprocess.Popen(command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as git:
+        comm = Path(f"/proc/{git.pid}/comm")
+        eventually(lambda: comm.read_text() == "git\n", "git did not start")
+        yield git
+        git.kill()
 
-    save_lost_work(job, engine.host)
 
-    assert "+kept" in engine.diff and "+new" in engine.diff
-    for untouched in ("lock.json", "made", ".env"):
+def test_the_work_of_a_lost_attempt_is_saved_without_what_setup_did(engine: Engine, tmp_path: Path) -> None:
+    """What is too large of it is left out, a secret in it is flagged, and git that outlived the worker is ended first."""
+    job = engine.job(
+        f"head -c 300000 /dev/zero > large; echo a-token-of-the-forge > found; {WORK}",
+        setup_command="echo set up > lock.json; echo made > made",
+        credential="a-token-of-the-forge",
+        limits=Limits(max_diff_bytes=100_000),
+    )
+    folder = lose(engine, job)
+    # As if it had been lost during a snapshot.
+    (folder / "aside" / "0" / "of the nested repository").mkdir(parents=True)
+    with git_at_work_in(folder / "ours.git") as left, git_at_work_in(tmp_path) as other:
+        save_lost_work(job, engine.host)
+        assert left.wait() == -signal.SIGKILL
+        assert other.poll() is None
+
+    assert "+kept" in engine.diff and "+new" in engine.diff and "+a-token-of-the-forge" in engine.diff
+    for untouched in ("lock.json", "made", ".env", "large"):
         assert untouched not in engine.diff
     assert engine.sink.diffs["cumulative"] == engine.sink.diffs["result"]
-
-
-def test_what_was_set_aside_during_a_snapshot_does_not_block_it(engine: Engine) -> None:
-    job = engine.job(WORK)
-    aside = lose(engine, job) / "aside"
-    (aside / "0" / "of the nested repository").mkdir(parents=True)
-
-    save_lost_work(job, engine.host)
-
-    assert "+kept" in engine.diff
-
-
-def test_what_is_too_large_of_lost_work_is_left_out(engine: Engine) -> None:
-    job = engine.job(f"head -c 300000 /dev/zero > large; {WORK}", limits=Limits(max_diff_bytes=100_000))
-    lose(engine, job)
-
-    save_lost_work(job, engine.host)
-
-    assert "+kept" in engine.diff and "large" not in engine.diff
-
-
-def test_lost_work_that_holds_a_secret_is_flagged(engine: Engine) -> None:
-    job = engine.job(f"echo a-token-of-the-forge > found; {WORK}", credential="a-token-of-the-forge")
-    lose(engine, job)
-
-    save_lost_work(job, engine.host)
-
     assert engine.sink.contains_secret
 
 
@@ -125,30 +119,6 @@ def test_a_lost_question_leaves_no_work(engine: Engine) -> None:
     assert engine.sink.diffs == {}
 
 
-@contextlib.contextmanager
-def git_at_work_in(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Git as its worker left it: it waits for input that never comes."""
-    command = ["git", "hash-object", "--stdin"]
-    with subprocess.Popen(command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as git:
-        comm = Path(f"/proc/{git.pid}/comm")
-        eventually(lambda: comm.read_text() == "git\n", "git did not start")
-        yield git
-        git.kill()
-
-
-@pytest.mark.parametrize("then", ["saved", "discarded"])
-def test_git_that_outlived_its_worker_is_ended_before_the_work_is(engine: Engine, tmp_path: Path, then: str) -> None:
-    job = engine.job(WORK)
-    folder = lose(engine, job)
-    with git_at_work_in(folder / "ours.git") as left, git_at_work_in(tmp_path) as other:
-        if then == "saved":
-            save_lost_work(job, engine.host)
-        else:
-            discard_workspaces(engine.host, [folder])
-        assert left.wait() == -signal.SIGKILL
-        assert other.poll() is None
-
-
 def test_lost_work_is_tried_once_whatever_comes_of_it(engine: Engine) -> None:
     job = engine.job(WORK, limits=Limits(max_diff_files=0))
     lose(engine, job)
@@ -160,11 +130,14 @@ def test_lost_work_is_tried_once_whatever_comes_of_it(engine: Engine) -> None:
     assert engine.sink.diffs == {}
 
 
-def test_a_workspace_is_locked_by_one_at_a_time_and_by_none_after_its_removal(engine: Engine) -> None:
+def test_a_workspace_is_locked_by_one_at_a_time_and_by_none_after_its_removal(engine: Engine, tmp_path: Path) -> None:
     folder = lose(engine, engine.job(WORK))
     with locked(folder) as first, locked(folder) as second:
         assert first and not second
-    discard_workspaces(engine.host, [folder])
+    with git_at_work_in(folder / "ours.git") as left, git_at_work_in(tmp_path) as other:
+        discard_workspaces(engine.host, [folder])
+        assert left.wait() == -signal.SIGKILL, "git that outlived the worker is ended"
+        assert other.poll() is None
     assert not is_orphan(folder)
 
 

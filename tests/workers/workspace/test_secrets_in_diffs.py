@@ -44,7 +44,7 @@ def binary(secret: bytes) -> bytes:
         lambda secret: f"# {secret}".encode("utf-16"),
         lambda secret: base64.b64encode(f"x-access-token:{secret}".encode()),
         lambda secret: binary(secret.encode()),
-        lambda secret: b"x" * (3 << 20) + secret.encode() + b"\n" + b"y" * (3 << 20),
+        lambda secret: b"x" * (1 << 20) + secret.encode() + b"\n" + b"y" * (1 << 20),
     ],
     ids=["text", "utf-16", "base64", "binary", "long line"],
 )

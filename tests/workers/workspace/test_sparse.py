@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.matrix import FULL
 from tests.workers.repositories import finish, following, git, make_job, make_origin, prepare, stored_diffs, tip_of
 from tests.workers.workspace.test_any_change import hosts
 from tests.workers.workspace.test_overlay import AGENT, as_agent
@@ -126,26 +127,48 @@ def test_the_agents_git_goes_on_as_a_sparse_one(hosts: list[Host], origin: Path)
     assert found == {"services/shop/a": "M", "libs/x": "M"}
 
 
+SHOP_IS_GONE = {"services/shop/a": "D", "services/shop/deep/b": "D"}
+# A script, what it changed, and what is not kept of it. Each is run in a folder that has the files.
+OF_FILES: dict[str, tuple[str, dict[str, str], list[str]]] = {
+    "removed": ("rm -r services", {"services/README": "D", **SHOP_IS_GONE}, []),
+    "new": ("mkdir libs; echo new > libs/new; echo mine > libs/x; echo o > libs/no.o", {"libs/new": "A", "libs/x": "M"}, []),
+    "file": ("echo file > libs", {}, ["libs"]),
+    "below": ("mkdir -p libs/x; echo below > libs/x/below; echo ok > libs/ok", {"libs/ok": "A"}, ["libs/x/below"]),
+    "link": ("ln -s README libs", {}, ["libs"]),
+    "moved": ("mv services/shop libs", {**SHOP_IS_GONE, "libs/a": "A", "libs/deep/b": "A"}, []),
+    "anew": ("rm -r services; mkdir services; echo mine > services/README", {"services/README": "M", **SHOP_IS_GONE}, []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("names", [[name] for name in OF_FILES] if FULL else [list(OF_FILES)], ids="-".join)
+def test_what_is_not_checked_out_is_never_deleted(hosts: list[Host], names: list[str]) -> None:
+    files = {f"{name}/{path}": content for name in names for path, content in FILES.items()}
+    origin = make_origin(hosts[0].work_dir.parent / str(uuid.uuid4()), files)
+    scripts = "".join(f"cd {name}; {OF_FILES[name][0]}; cd ..\n" for name in names)
+
+    def act(host: Host, job: Job) -> object:
+        return session(replace(job, sparse_paths=tuple(f"{name}/{SHOP[0]}" for name in names)), host, scripts)
+
+    found, notes = on_each(hosts, origin, act)
+    assert found == {f"{name}/{path}": status for name in names for path, status in OF_FILES[name][1].items()}
+    lost = sorted(f"{name}/{path}" for name in names for path in OF_FILES[name][2])
+    assert sorted(note.partition(":")[0] for note in notes) == lost
+
+
 @pytest.mark.parametrize(
     ("script", "found", "lost"),
     [
-        ("rm -r services", {"README": "", "services/README": "D", "services/shop/a": "D", "services/shop/deep/b": "D"}, []),
-        ("mkdir libs; echo new > libs/new; echo mine > libs/x; echo o > libs/no.o", {"libs/new": "A", "libs/x": "M"}, []),
-        ("echo file > libs", {}, ["libs"]),
-        ("mkdir -p libs/x; echo below > libs/x/below; echo ok > libs/ok", {"libs/ok": "A"}, ["libs/x/below"]),
-        ("ln -s README libs", {}, ["libs"]),
-        ("mv services/shop libs", {"services/shop/a": "D", "services/shop/deep/b": "D", "libs/a": "A", "libs/deep/b": "A"}, []),
-        ("rm -r services; mkdir services; echo mine > services/README", {"services/README": "M", "services/shop/a": "D", "services/shop/deep/b": "D"}, []),
         ("git rm -rq --sparse libs/y; echo n > n", {"n": "A"}, ["libs/y/z"]),
         ("rm .git/index; git add -A; echo n > n", {"n": "A"}, ["libs/.gitignore", "libs/x", "libs/y/z", "services/bank/c"]),
         ("git sparse-checkout disable; rm -r libs; echo c >> services/bank/c", {"services/bank/c": "M"}, []),
     ],
+    ids=["removed", "added", "disabled"],
 )  # fmt: skip
-def test_what_is_not_checked_out_is_never_deleted(
+def test_what_is_not_checked_out_is_never_deleted_by_the_agents_git(
     hosts: list[Host], origin: Path, script: str, found: dict[str, str], lost: list[str]
 ) -> None:
     got, notes = on_each(hosts, origin, lambda host, job: session(job, host, script))
-    assert got == {path: status for path, status in found.items() if status}
+    assert got == found
     assert sorted(note.partition(":")[0] for note in notes) == lost
 
 

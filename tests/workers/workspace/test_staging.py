@@ -123,7 +123,7 @@ def count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return log
 
 
-@pytest.mark.parametrize("files", usual([600, 3]))
+@pytest.mark.parametrize("files", usual([100, 600, 3]))
 @pytest.mark.parametrize("is_follow_up", [False, True])
 def test_a_session_takes_few_commands_however_much_there_is(
     host: Host, job: Job, count: Path, files: int, is_follow_up: bool
