@@ -55,8 +55,19 @@ def text_of(attempt: Attempt, title: str) -> str:
     return "".join(each.message for each in attempt.events if isinstance(each, Step) and each.title == title)
 
 
-def test_the_agent_sees_the_content_and_git_no_change(start: Any, engine: Engine) -> None:
-    attempt = start(f"sha256sum assets/big.bin; git status --short | grep . || echo clean; {commit('empty')}")
+def test_setup_and_the_agent_see_the_content_and_git_no_change(start: Any, engine: Engine) -> None:
+    start("touch other", setup_command="sha256sum assets/big.bin; printf x >> assets/big.bin")
+    assert "other" in engine.diff and "big.bin" not in engine.diff
+    engine.sink.diffs.clear()
+    # As in a base of an earlier release.
+    for noted in engine.host.work_dir.glob("bases/*/*/lfs.json"):
+        noted.unlink()
+
+    attempt = start(
+        f"sha256sum assets/big.bin; git status --short | grep . || echo clean; {commit('empty')};"
+        # Git makes a pointer of it.
+        "rm assets/big.bin; git checkout -q -- assets/big.bin; head -1 assets/big.bin"
+    )
 
     assert oid_of(BIG) in said(attempt)
     assert "clean" in said(attempt)
@@ -64,46 +75,36 @@ def test_the_agent_sees_the_content_and_git_no_change(start: Any, engine: Engine
     assert not engine.sink.lfs_objects
 
 
-def test_files_that_the_agent_adds_and_changes_become_pointers(
-    start: Any, engine: Engine, repository: Repository
+def test_files_that_the_agent_adds_and_changes_become_pointers_and_have_their_content_in_a_follow_up(
+    start: Any, engine: Engine, repository: Repository, tmp_path: Path
 ) -> None:
     attempt = start(
-        f"{WRITE_NEW} > assets/new.bin; printf x >> assets/big.bin; cp assets/new.bin plain.dat; : > none.bin"
+        f"{WRITE_NEW} > assets/new.bin; cp assets/new.bin plain.dat; : > none.bin; {commit('mine')};"
+        "printf x >> assets/big.bin;"
+        "printf 'version https://git-lfs.github.com/spec/v1\n<<<<<<< branch\n' > conflict.bin"
     )
 
     assert pointer(NEW) in plus(engine.diff, "assets/new.bin")
     assert oid_of(BIG + b"x") in plus(engine.diff, "assets/big.bin")
     assert plus(engine.diff, "plain.dat") == NEW.decode()
     assert "none.bin" in engine.diff
+    assert "+<<<<<<< branch" in engine.diff, "who resolves the conflict sees it"
     assert engine.sink.lfs_objects == {oid_of(NEW): NEW, oid_of(BIG + b"x"): BIG + b"x"}
     assert "assets/new.bin" in text_of(attempt, "The diff changes files of Git LFS")
     applied(repository.folder, repository.branches()["main"], engine.sink.diffs["result"])
 
-
-def test_a_commit_of_the_agent_changes_nothing_about_the_diff(start: Any, engine: Engine) -> None:
-    start(f"{WRITE_NEW} > assets/new.bin; {commit('mine')}; git mv assets/big.bin moved.bin")
-
-    assert pointer(NEW) in plus(engine.diff, "assets/new.bin")
-    assert "rename to moved.bin" in engine.diff
-    assert set(engine.sink.lfs_objects) == {oid_of(NEW)}
-
-
-def test_what_git_makes_a_pointer_in_the_checkout_is_unchanged(start: Any, engine: Engine) -> None:
-    start("rm assets/big.bin; git checkout -q -- assets/big.bin; touch other; head -1 assets/big.bin")
-
-    assert "big.bin" not in engine.diff
-
-
-def test_a_follow_up_on_another_worker_has_the_content(start: Any, engine: Engine, tmp_path: Path) -> None:
-    start(f"{WRITE_NEW} > assets/new.bin; printf x >> assets/big.bin")
+    # Another worker has nothing yet.
     engine.host = replace(engine.host, work_dir=tmp_path / "private" / "other")
-
-    attempt = start("sha256sum assets/*; git status --short; printf y >> assets/new.bin", **follow(engine))
+    attempt = start(
+        "sha256sum assets/*; git status --short; printf y >> assets/new.bin; git mv assets/big.bin moved.bin",
+        **follow(engine),
+    )
 
     assert {oid_of(NEW), oid_of(BIG + b"x")} <= set(said(attempt).split())
     assert oid_of(NEW + b"y") in plus(engine.diff, "assets/new.bin")
-    assert "big.bin" not in engine.diff
-    assert oid_of(BIG + b"x") in plus(engine.sink.diffs["cumulative"].decode(), "assets/big.bin")
+    assert "similarity index 100%\nrename from assets/big.bin\nrename to moved.bin" in engine.diff
+    assert engine.sink.lfs_objects.keys() == {oid_of(each) for each in (NEW, BIG + b"x", NEW + b"y")}
+    assert oid_of(BIG + b"x") in plus(engine.sink.diffs["cumulative"].decode(), "moved.bin")
 
 
 @in_one_sandbox
@@ -127,18 +128,13 @@ def test_what_a_sparse_checkout_leaves_out_is_not_fetched(
     (repository.folder / "lfs" / oid_of(BIG)).unlink()
     sparse = {"sparse_paths": ("docs",), "partial_clone": engine.host.sandbox == partial_in}
 
-    attempt = start("sha256sum docs/*; test ! -e assets; git status --short | grep . || echo clean", **sparse)
-    assert {oid_of(NEW), "clean"} <= set(said(attempt).split()) and "big.bin" not in said(attempt)
-    assert not engine.sink.diffs
-
-    start(f"mkdir assets; {WRITE_NEW} > assets/big.bin", **sparse)
+    attempt = start(
+        "sha256sum docs/*; test ! -e assets; git status --short | grep . || echo clean;"
+        f"mkdir assets; {WRITE_NEW} > assets/big.bin",
+        **sparse,
+    )
+    assert {oid_of(NEW), "clean"} <= set(said(attempt).split()) and oid_of(BIG) not in said(attempt)
     assert pointer(NEW).splitlines()[1] in plus(engine.diff, "assets/big.bin") and "docs" not in engine.diff
-
-
-def test_setup_may_read_and_change_large_files(start: Any, engine: Engine) -> None:
-    start("touch other", setup_command="sha256sum assets/big.bin; printf x >> assets/big.bin")
-
-    assert "big.bin" not in engine.diff
 
 
 @in_one_sandbox
@@ -146,28 +142,37 @@ def test_an_agent_may_begin_to_use_lfs(start: Any, engine: Engine, forge: DemoFo
     plain = forge.make_repository("acme", f"plain-{id(start)}", {"README": "hello\n"})
     url = forge.clone_url(plain.full_name)
 
-    start(f"printf '{ATTRIBUTES.strip()}\\n' > .gitattributes; {WRITE_NEW} > new.bin", repo_url=url, site_id="plain")
+    there = {"repo_url": url, "site_id": "plain"}
 
-    assert pointer(NEW) in plus(engine.diff, "new.bin")
-    attempt = start("sha256sum new.bin", repo_url=url, site_id="plain", **follow(engine))
+    start(f"printf '* filter=lfs\\n' > .gitattributes; {WRITE_NEW} > new", **there)
+
+    assert plus(engine.diff, ".gitattributes") == "* filter=lfs\n", "what git reads itself stays as it is"
+    assert plus(engine.diff, "new") == pointer(NEW)
+    attempt = start(f"sha256sum new; echo x > .gitignore; {WRITE_NEW} > newer", **there, **follow(engine))
     assert oid_of(NEW) in said(attempt)
+    assert plus(engine.diff, ".gitignore") == "x\n" and plus(engine.diff, "newer") == pointer(NEW)
 
 
 @in_one_sandbox
-def test_objects_that_the_server_lacks_are_named_and_stay_pointers(
+def test_objects_that_the_server_lacks_are_named_and_a_host_keeps_the_others_for_its_site(
     start: Any, engine: Engine, forge: DemoForge
 ) -> None:
     lacking = with_lfs(forge, f"lacking-{id(start)}", on_server=False)
-    url = forge.clone_url(lacking.full_name)
+    lacking.commit("main", {".gitignore": "size\n"}, "Ignore what setup makes")
+    there = {"repo_url": forge.clone_url(lacking.full_name), "site_id": "lacking"}
+    run = partial(start, "cat size assets/big.bin", **there, setup_command="wc -c < assets/big.bin > size")
 
-    attempt = start("cat assets/big.bin; touch other", repo_url=url, site_id="lacking")
-
-    assert oid_of(BIG) in said(attempt)
+    attempt = run()
+    assert oid_of(BIG) in said(attempt), "the pointer"
     assert "assets/big.bin: the server does not have it" in text_of(attempt, "Files of Git LFS without their content")
-    assert "big.bin" not in engine.diff
+    assert f"{len(pointer(BIG))}" in said(attempt).split()
+    assert not engine.sink.diffs
+
     store(lacking, BIG)
-    attempt = start("sha256sum assets/big.bin", repo_url=url, site_id="lacking")
-    assert oid_of(BIG) in said(attempt)
+    assert f"{len(BIG)}" in said(run()).split(), "a setup that saw pointers runs again"
+    (lacking.folder / "lfs" / oid_of(BIG)).unlink()
+    assert oid_of(BIG) in said(start("sha256sum assets/big.bin", **there))
+    assert oid_of(BIG) not in said(start("sha256sum assets/big.bin", **{**there, "site_id": "another"}))
 
 
 @in_one_sandbox
@@ -198,50 +203,18 @@ def test_one_object_in_many_places_takes_room_in_each_of_them(start: Any, engine
 
 
 @in_one_sandbox
-def test_what_git_reads_itself_stays_as_it_is(start: Any, engine: Engine) -> None:
-    start(f"printf '* filter=lfs\\n' > .gitattributes; echo x > .gitignore; {WRITE_NEW} > new")
-
-    assert plus(engine.diff, ".gitattributes") == "* filter=lfs\n"
-    assert plus(engine.diff, ".gitignore") == "x\n"
-    assert plus(engine.diff, "new") == pointer(NEW)
-
-
-@in_one_sandbox
-def test_a_setup_that_saw_pointers_runs_again_when_the_content_is_there(start: Any, repository: Repository) -> None:
-    repository.commit("main", {".gitignore": "size\n"}, "Ignore what setup makes")
-    (repository.folder / "lfs" / oid_of(BIG)).unlink()
-    run = partial(start, "cat size", setup_command="wc -c < assets/big.bin > size")
-
-    assert f"{len(pointer(BIG))}" in said(run()).split()
-    store(repository, BIG)
-    assert f"{len(BIG)}" in said(run()).split()
-
-
-@in_one_sandbox
-def test_a_pointer_with_marks_of_a_conflict_stays_for_who_resolves_it(start: Any, engine: Engine) -> None:
-    start("printf 'version https://git-lfs.github.com/spec/v1\\n<<<<<<< branch\\n' > assets/big.bin")
-
-    assert "+<<<<<<< branch" in engine.diff
-    assert not engine.sink.lfs_objects
-
-
-@in_one_sandbox
-def test_a_secret_in_a_large_file_is_found(start: Any, engine: Engine, forge: DemoForge) -> None:
-    start(f"echo {forge.token} > key.bin")
-
-    assert engine.sink.contains_secret
-
-
-@in_one_sandbox
-def test_the_work_of_a_failed_session_keeps_its_large_files(
+def test_the_work_of_a_failed_session_keeps_its_large_files_and_a_secret_in_one_is_found(
     engine: Engine, forge: DemoForge, repository: Repository
 ) -> None:
     url = forge.clone_url(repository.full_name)
-    attempt = engine.run(f"{WRITE_NEW} > assets/new.bin; exit 3", repo_url=url, credential=forge.token)
+    script = f"{WRITE_NEW} > assets/new.bin; echo {forge.token} > key.bin; exit 3"
+    attempt = engine.run(script, repo_url=url, credential=forge.token)
 
     assert attempt.outcome.failure
+    assert engine.sink.contains_secret, "a large file has it"
     assert pointer(NEW) in plus(engine.diff, "assets/new.bin")
-    assert engine.sink.lfs_objects == {oid_of(NEW): NEW}
+    key = f"{forge.token}\n".encode()
+    assert engine.sink.lfs_objects == {oid_of(NEW): NEW, oid_of(key): key}
     assert "big.bin" not in engine.diff
 
 
@@ -291,25 +264,6 @@ def test_the_work_of_a_lost_worker_keeps_its_large_files(
     assert "big.bin" not in engine.diff
     assert engine.sink.lfs_objects == {oid_of(NEW): NEW}
     discard_workspaces(engine.host, engine.host.work_dir.glob("workspaces/*"))
-
-
-def test_a_base_of_an_earlier_release_has_lfs_too(start: Any, engine: Engine) -> None:
-    start("true")
-    for noted in engine.host.work_dir.glob("bases/*/*/lfs.json"):
-        noted.unlink()
-
-    assert oid_of(BIG) in said(start("sha256sum assets/big.bin"))
-
-
-@in_one_sandbox
-def test_a_host_keeps_objects_for_the_next_session_of_a_site(
-    start: Any, engine: Engine, repository: Repository
-) -> None:
-    start("true")
-    (repository.folder / "lfs" / oid_of(BIG)).unlink()
-
-    assert oid_of(BIG) in said(start("sha256sum assets/big.bin"))
-    assert oid_of(BIG) not in said(start("sha256sum assets/big.bin", site_id="another"))
 
 
 def commit(message: str) -> str:
