@@ -233,6 +233,22 @@ def test_a_line_of_a_dump_is_redacted_without_the_others() -> None:
         assert Secrets(LONG).redact(f"{number:08x}  {line}  |{'x' * 16}|") == f"{number:08x}  [redacted]"
 
 
+def test_an_id_or_a_time_beside_a_dump_does_not_hide_it() -> None:
+    beside = "2026-11-30T15:55:58.175728Z 2026-11-30 15:55:58 0197c1de-0000-7000-8000-000000000001"
+    for dump in (LONG.encode().hex(" "), LONG.encode().hex(":", 2), ",".join(map(str, LONG.encode()))):
+        for text in (f"{beside} | {dump}", f"{dump} | {beside}", f"{beside}\n{dump}\n{beside}"):
+            found = NOTHING.redact(text), Secrets(LONG).redact(text)
+            assert found[0] == text and "[redacted]" in found[1] and dump[30:60] not in found[1]
+    digits = "9876543210" * 4
+    rows = textwrap.wrap(digits.encode().hex(), 12)
+    like_times = "\n".join(
+        f"2026-{a}-{b} {c}:{d}:{e}:{f}" for a, b, c, d, e, f in (textwrap.wrap(row, 2) for row in rows[:6])
+    )
+    like_ids = "\n".join(f"0197c1de-{row[:4]}-{row[4:8]}-{row[8:]}-000000000001" for row in rows)
+    for text in (like_times, like_ids):
+        assert "[redacted]" in Secrets(digits[:36]).redact(text), "they are none"
+
+
 @pytest.mark.parametrize("kind", ESCAPES)
 def test_a_known_value_is_found_with_escapes(kind: str) -> None:
     escape, secrets = ESCAPES[kind], Secrets(TOKEN)
