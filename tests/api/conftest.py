@@ -18,19 +18,16 @@ from app.services.artifacts import diffs
 from app.services.execution import progress, session_attempts
 from app.services.execution.outcomes import Failure, Outcome, Work
 from app.services.execution.session_attempts import Claim
-from app.web import create_app
 from tests.api.calling import Api, Person, created, ok, patch_of, path_of, session_path
+from tests.application import application
 
-_apps: dict[str, Flask] = {}
 _known: dict[str, tuple[str, list[tuple[type[Base], dict[str, Any]]]]] = {}
 
 
 @pytest.fixture
-def app(record: sa.Engine, database_url: str) -> Flask:
-    """The application; it reads its settings with each request, so one serves all tests on a database."""
-    if database_url not in _apps:
-        _apps[database_url] = create_app()
-    return _apps[database_url]
+def app(record: sa.Engine) -> Flask:
+    """The application, with an empty database."""
+    return application()
 
 
 @pytest.fixture

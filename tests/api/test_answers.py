@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from app import db, queue
 from app.api import presenters
-from app.web import create_app
+from app.logs import configure_logging
 from tests.api.calling import NOBODY, created, ok, path_of, refused
 
 pytestmark = pytest.mark.same_on_both_databases
@@ -130,7 +130,7 @@ def lines(caplog):
 
 
 def test_each_request_has_one_line_with_its_id_and_its_user(api, ada, caplog):
-    create_app()  # It configures the logs, and other tests may have done so since `app` was created.
+    configure_logging("web")  # Other tests may have configured the logs since `app` was created.
     caplog.set_level(logging.INFO)
     api.get("/sites", headers={"X-Request-Id": "checkout-4711"})
     (line,) = [line for line in lines(caplog) if line["event"] == "request"]

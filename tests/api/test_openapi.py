@@ -8,7 +8,7 @@ import pytest
 
 from app.schemas import glossary
 from app.schemas.event import EventSchema
-from app.web import create_app
+from tests.application import application
 from tests.conftest import forget_settings
 
 VERBS = ("get", "post", "put", "patch", "delete")
@@ -22,7 +22,7 @@ def client(tmp_path_factory):
     patch = pytest.MonkeyPatch()
     patch.setenv("AGENT_RUNNERS_DATA_DIR", str(tmp_path_factory.mktemp("data")))
     forget_settings()
-    yield create_app().test_client()
+    yield application().test_client()
     patch.undo()
     forget_settings()
 

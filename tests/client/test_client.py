@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from app.client import Client, ClientError
-from app.web import create_app
+from tests.application import application
 from tests.client.conftest import Clients
 
 ID = str(uuid.UUID(int=1))
@@ -55,7 +55,7 @@ def busy(status: int = 429, **headers: str) -> httpx.Response:
 
 
 def test_there_is_a_method_for_each_operation_of_the_api(client_of: Clients, tmp_path: Path) -> None:
-    described = create_app().test_client().get("/api/v1/openapi.json").json["paths"]
+    described = application().test_client().get("/api/v1/openapi.json").json["paths"]
     operations = {
         (method.upper(), re.compile(re.sub(r"\{\w+\}", "[^/]+", path))): operation["operationId"]
         for path, methods in described.items()

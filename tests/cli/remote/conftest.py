@@ -20,18 +20,14 @@ from app import db
 from app.cli.main import main
 from app.client import Client
 from app.services.accounts import accounts
-from app.web import create_app
 from tests.api.conftest import Worker
+from tests.application import application
 from tests.workers.repositories import git, make_origin
-
-_transports: dict[str, httpx.WSGITransport] = {}
 
 
 @pytest.fixture
-def transport(record: sa.Engine, database_url: str) -> httpx.WSGITransport:
-    if database_url not in _transports:
-        _transports[database_url] = httpx.WSGITransport(create_app())
-    return _transports[database_url]
+def transport(record: sa.Engine) -> httpx.WSGITransport:
+    return httpx.WSGITransport(application())
 
 
 @pytest.fixture
