@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+NAMES = re.compile(r"EngineError|Failure|__init__|\"code\"")
 CODE = re.compile(r"[a-z]+(_[a-z]+)*")
 
 
 def codes_in(path: Path) -> Iterator[str]:
     """The first argument of each EngineError and Failure, and the `code` of each failure that is written out as a dictionary."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    text = path.read_text()
+    # Most files have none of these, and reading a file as Python takes a while.
+    for node in ast.walk(ast.parse(text)) if NAMES.search(text) else ():
         if isinstance(node, ast.Call) and node.args and isinstance(first := node.args[0], ast.Constant):
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             second = node.args[1] if len(node.args) > 1 else None

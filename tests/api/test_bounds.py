@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 import sqlalchemy as sa
 
 from app.models import IdempotencyKey
@@ -34,6 +35,7 @@ def test_long_texts_are_not_even_read_for_a_list(api, make_runner):
     ]
 
 
+@pytest.mark.same_on_both_databases
 def test_a_refusal_names_some_of_a_million_unknown_fields(api):
     body = {f"unknown{number}{'x' * 1000}": number for number in range(5000)}
     answer = api.post("/agent_runners", body)
@@ -42,6 +44,7 @@ def test_a_refusal_names_some_of_a_million_unknown_fields(api):
     assert len(api.post("/agent_runners", {"limits": {**body, "x" * 100_000: 1}}).data) < 200_000
 
 
+@pytest.mark.same_on_both_databases
 def test_nothing_is_kept_for_a_token_that_may_only_read(api, ada, engine):
     reader = ada.holding(Scope.READ)
     refused(reader.post("/agent_runners", {"unknown": 1}, headers=KEY), 422, "invalid")

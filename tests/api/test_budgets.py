@@ -84,6 +84,7 @@ def test_users_and_schedules_have_budgets_of_their_own(ada, api, budget, make_si
     refused(api.get(f"/budgets/{of_schedule['id']}"), 404, "budget_not_found")
 
 
+@pytest.mark.same_on_both_databases
 def test_a_schedule_over_its_budget_creates_no_runner(api, budget, make_site, worker):
     site = make_site(default_agent="shell")
     fields = {"name": "Nightly", "cron": "0 3 * * *", "prompt": "x"}
@@ -97,6 +98,7 @@ def test_a_schedule_over_its_budget_creates_no_runner(api, budget, make_site, wo
     created(api.post("/agent_runners", {"site_id": site["id"], "prompt": "x"}))
 
 
+@pytest.mark.same_on_both_databases
 def test_a_budget_is_for_one_of_the_account(ada, api, make_site, join):
     mine = {"period": "day", "max_tokens": 5, "user_id": str(ada.user.id)}
     created(api.post("/budgets", mine))
@@ -107,6 +109,7 @@ def test_a_budget_is_for_one_of_the_account(ada, api, make_site, join):
     refused(api.post("/budgets", missing), 404, "schedule_not_found")
 
 
+@pytest.mark.same_on_both_databases
 def test_an_unknown_cost_is_not_none(api, budget, make_runner, worker, spend):
     monthly = budget(max_cost_usd=5)
     claim = worker.claim(make_runner(agent="shell")["latest_session_id"])
@@ -166,6 +169,7 @@ def test_running_sessions_end_together_at_the_next_report_and_their_work_is_kept
     assert ok(api.get(session_path({"id": str(claims[0].runner.id)}, claims[0].session.id)))["state"] == "ERROR"
 
 
+@pytest.mark.same_on_both_databases
 def test_an_external_worker_is_refused_and_ended_as_well(api, budget, make_site, make_runner):
     site = make_site(execution="external")
     first, second = make_runner(site=site, agent="shell"), make_runner(site=site, agent="shell")
@@ -176,6 +180,7 @@ def test_an_external_worker_is_refused_and_ended_as_well(api, budget, make_site,
     refused(api.patch(session_path(second), {"state": "RUNNING"}), 429, "budget_exhausted")
 
 
+@pytest.mark.same_on_both_databases
 def test_only_an_administrator_sets_budgets(ada, api, budget):
     monthly = budget(max_cost_usd=5)
     writer = ada.holding(Scope.WRITE)

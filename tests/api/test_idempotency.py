@@ -45,6 +45,7 @@ def test_another_body_under_the_same_key_is_refused(api, body):
     created(api.post("/agent_runners", {**body, "title": "x"}, headers={"Idempotency-Key": "order-18"}))
 
 
+@pytest.mark.same_on_both_databases
 def test_the_body_cannot_be_found_by_guessing(api, body, engine):
     created(api.post("/agent_runners", body, headers=KEY))
     with engine.begin() as connection:
@@ -56,6 +57,7 @@ def test_the_body_cannot_be_found_by_guessing(api, body, engine):
     assert again.headers["Idempotent-Replayed"] == "true", "one that the release before has stored is a repeat"
 
 
+@pytest.mark.same_on_both_databases
 def test_a_key_is_for_one_token_and_one_path(api, ada, body, engine):
     runner = created(api.post("/agent_runners", body, headers=KEY))
     created(ada.holding(Scope.WRITE).post("/agent_runners", body, headers=KEY))
@@ -64,6 +66,7 @@ def test_a_key_is_for_one_token_and_one_path(api, ada, body, engine):
     assert count(engine, AgentRunner) == 2 and count(engine, IdempotencyKey) == 4
 
 
+@pytest.mark.same_on_both_databases
 def test_without_a_key_nothing_is_kept(api, body, engine):
     assert created(api.post("/agent_runners", body))["id"] != created(api.post("/agent_runners", body))["id"]
     assert count(engine, IdempotencyKey) == 0
@@ -78,6 +81,7 @@ def test_a_refusal_is_kept_too(api, body):
     refused(api.post("/agent_runners", body, headers=KEY), 422, "idempotency_key_reused")
 
 
+@pytest.mark.same_on_both_databases
 def test_a_repeat_gets_the_same_conflict_even_when_it_has_passed(api, body):
     runner = created(api.post("/agent_runners", body))
     path = path_of(runner, "/sessions")
@@ -87,6 +91,7 @@ def test_a_repeat_gets_the_same_conflict_even_when_it_has_passed(api, body):
     created(api.post(path, {"prompt": "x"}, headers={"Idempotency-Key": "order-18"}))
 
 
+@pytest.mark.same_on_both_databases
 def test_an_error_that_says_to_try_again_is_not_replayed(api, body, configure):
     configure(MAX_QUEUED_SESSIONS="1")
     runner = created(api.post("/agent_runners", body))
@@ -95,6 +100,7 @@ def test_an_error_that_says_to_try_again_is_not_replayed(api, body, configure):
     created(api.post("/agent_runners", body, headers=KEY))
 
 
+@pytest.mark.same_on_both_databases
 def test_a_secret_is_not_in_a_replay_nor_in_the_database(api, engine):
     fields = {"name": "ci", "scope": "read"}
     first = created(api.post("/tokens", fields, headers=KEY))
@@ -154,11 +160,13 @@ def test_after_a_day_a_key_is_forgotten(api, body, engine):
     assert count(engine, IdempotencyKey) == 0 and count(engine, AgentRunner) == 2
 
 
-@pytest.mark.parametrize("key", ["", " ", "x" * 256, "a b", "é"])
-def test_an_invalid_key_is_refused(api, body, key):
-    refused(api.post("/agent_runners", body, headers={"Idempotency-Key": key}), 422, "invalid")
+@pytest.mark.same_on_both_databases
+def test_an_invalid_key_is_refused(api, body):
+    for key in ("", " ", "x" * 256, "a b", "é"):
+        refused(api.post("/agent_runners", body, headers={"Idempotency-Key": key}), 422, "invalid")
 
 
+@pytest.mark.same_on_both_databases
 def test_every_post_replays(ada, api, make_runner, make_done_runner, make_site):
     outside, claimed = ada.holding(Scope.WORKER), make_runner(site=make_site(execution="external"))
     session_token = ok(outside.patch(session_path(claimed), {"state": "RUNNING"}))["session_token"]
@@ -183,6 +191,7 @@ def replays(api, path, body):
     return "Idempotent-Replayed" in again.headers and (again.status_code, again.data) == (first.status_code, first.data)
 
 
+@pytest.mark.same_on_both_databases
 def test_the_stored_answer_holds_no_second_copy_of_a_long_prompt(api, make_done_runner, engine):
     path, body = path_of(make_done_runner(), "/sessions"), {"prompt": "long " * 100_000}
     first, again = (api.post(path, body, headers={"Idempotency-Key": "k"}) for _ in range(2))

@@ -26,6 +26,7 @@ def ask_again(api, worker):
     return ask
 
 
+@pytest.mark.same_on_both_databases
 def test_live_stands_for_new_and_running(api, make_runner, make_done_runner, worker):
     done, waiting, running = make_done_runner(), make_runner(), make_runner()
     worker.claim(running["latest_session_id"])
@@ -53,6 +54,7 @@ def test_runners_are_filtered_by_the_agent_that_they_show(api, make_done_runner,
     assert {row["latest_session_agent"] for row in ok(api.get("/agent_runners?agent=codex"))} == {"codex"}
 
 
+@pytest.mark.same_on_both_databases
 def test_an_agent_that_no_runner_can_have_is_refused_by_name(api, make_done_runner, configure):
     runner = make_done_runner(agent="codex")
     body = refused(api.get("/agent_runners?agent=nobody"), 422, "unknown_agent")
@@ -64,6 +66,7 @@ def test_an_agent_that_no_runner_can_have_is_refused_by_name(api, make_done_runn
     )
 
 
+@pytest.mark.same_on_both_databases
 def test_runners_are_filtered_by_parent(api, make_done_runner, make_runner):
     parent, other = make_done_runner(), make_done_runner()
     child = make_runner(site={"id": parent["site_id"]}, parent_agent_runner_id=parent["id"])
@@ -73,8 +76,9 @@ def test_runners_are_filtered_by_parent(api, make_done_runner, make_runner):
     refused(api.get("/agent_runners?parent_agent_runner_id=mine"), 422, "invalid")
 
 
-def test_runners_are_filtered_by_the_state_of_their_pull_request(api, make_done_runner):
-    runners = {state: make_done_runner()["id"] for state in (None, *PullRequestState)}
+def test_runners_are_filtered_by_the_state_of_their_pull_request(api, make_site, make_done_runner):
+    site = make_site()
+    runners = {state: make_done_runner(site=site)["id"] for state in (None, *PullRequestState)}
     with db.transaction():
         for state, runner_id in runners.items():
             db.session.get_one(AgentRunner, uuid.UUID(runner_id)).pr_state = state
@@ -92,10 +96,12 @@ def test_prompts_are_found_in_any_case_and_however_they_are_wrapped(api, make_ru
     prompt = "Paint the Red bicycle.\nIt has the Größe 100% of a_b, in two\n  words: zq"
     runner, _ = make_runner(prompt=prompt, title="One"), make_runner(prompt="Do aXb, 1000 times", title="Other")
     for text in texts:
-        assert found(api, q=text) == walked(api, f"q={quote(text)}") == [runner["id"]], text
-        assert found(api, title=text) == [], text
+        assert found(api, q=text) == [runner["id"]], text
+    # The index is no help for the short one.
+    for text in ("red bicycle", "zq"):
+        assert walked(api, f"q={quote(text)}") == [runner["id"]] and found(api, title=text) == [], text
     ok(api.patch(path_of(runner), {"title": "Renamed"}))
-    for text in texts:
+    for text in ("red bicycle", "zq"):
         assert found(api, q=text) == [runner["id"]], text
     assert found(api, q="renamed") == [runner["id"]] and found(api, q="one") == []
 
@@ -157,8 +163,10 @@ def test_since_lists_what_was_updated_then_or_later(api, make_done_runner, follo
         since = runner["updated_at"]
         expected = [each["id"] for each in (second, third, first) if each in updated[number:]]
         for query in (f"since={since}", f"since={since}&state=done,error", f"since={since}&to=20990101"):
-            assert walked(api, query) == expected, query
-            assert api.get(f"/agent_runners?{query}").headers["Total"] == str(len(expected))
+            listed = api.get(f"/agent_runners?{query}")
+            assert ids(listed) == expected and listed.headers["Total"] == str(len(expected)), query
+            if number == 0:
+                assert walked(api, query) == expected, query
         assert found(api, since=since, title="later") == [each for each in expected if each == first["id"]]
         assert found(api, since=since, q="later") == [each for each in expected if each == first["id"]]
     assert found(api, since="2099-01-01") == []
@@ -170,6 +178,8 @@ def test_since_lists_what_was_updated_then_or_later(api, make_done_runner, follo
 
 def test_who_asks_again_for_the_newest_time_misses_no_change(api, make_runner, make_done_runner, worker):
     old, waiting = make_done_runner(), make_runner()
+    everything = {"state": "NEW,RUNNING,ERROR,DONE,ARCHIVED"}
+    before = {row["id"]: row for row in ok(api.get("/agent_runners", query_string=everything))}
     for change in (
         lambda: api.patch(path_of(old), {"title": "New"}),
         lambda: worker.claim(waiting["latest_session_id"]),
@@ -179,11 +189,10 @@ def test_who_asks_again_for_the_newest_time_misses_no_change(api, make_runner, m
         lambda: api.delete(path_of(old)),
         lambda: api.post(path_of(old, "/archive")),
     ):
-        everything = {"state": "NEW,RUNNING,ERROR,DONE,ARCHIVED"}
-        before = {row["id"]: row for row in ok(api.get("/agent_runners", query_string=everything))}
         newest = max(row["updated_at"] for row in before.values())
         change()
         listed = ok(api.get("/agent_runners", query_string={**everything, "since": newest}))
         after = {row["id"]: row for row in ok(api.get("/agent_runners", query_string=everything))}
         changed = [each for each in after if after[each]["updated_at"] != before[each]["updated_at"]]
         assert changed and set(changed) <= {row["id"] for row in listed}
+        before = after

@@ -14,7 +14,8 @@ from app.services import pagination
 from tests.api.calling import Api, ok, path_of
 from tests.many_runners import copy_runner, remove_runners
 
-RUNNERS = 10_000
+RUNNERS = {"postgresql": 10_000, "sqlite": 4_000}
+"""So many that the database prefers an index."""
 A_PAGE = 200
 """More rows than a page has, and fewer than any of these lists."""
 
@@ -23,7 +24,7 @@ A_PAGE = 200
 def many(record: sa.Engine, make_done_runner: Callable[..., Any]) -> Iterator[dict[str, Any]]:
     """A runner with many copies of it."""
     runner = make_done_runner()
-    copy_runner(record, runner["id"], RUNNERS)
+    copy_runner(record, runner["id"], RUNNERS[record.dialect.name])
     yield runner
     remove_runners(record)
 
@@ -87,7 +88,7 @@ def check_that_runners_that_existed_at_a_time_and_changed_later_have_an_index(ap
 
 def check_that_titles_are_found_in_an_index(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     index, in_order = "ix_agent_runners_title_search", "ix_agent_runners_newest"
-    for title in ("number 7777", "of no runner"):
+    for title in ("number 2777", "of no runner"):
         (search,) = plans(api, f"/agent_runners?per_page=30&title={title}")
         assert index in search and in_order not in search, (title, search)
     # No trigram is in it, so the index would be read as a whole.
@@ -101,7 +102,7 @@ def check_that_titles_are_found_in_an_index(api: Api, monkeypatch: pytest.Monkey
 
 def check_that_titles_and_prompts_are_found_in_their_indexes(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     of_titles, of_prompts = "ix_agent_runners_title_search", "ix_events_prompt_search"
-    for text in ("number 7777", "do task number 7777", "of no runner"):
+    for text in ("number 2777", "do task number 2777", "of no runner"):
         (search,) = plans(api, f"/agent_runners?per_page=30&q={text}")
         assert of_titles in search and of_prompts in search, (text, search)
     # No trigram is in it.
@@ -115,7 +116,7 @@ def check_that_titles_and_prompts_are_found_in_their_indexes(api: Api, monkeypat
 
 
 def check_that_prompts_are_searched_without_reading_other_events(api: Api) -> None:
-    (search,) = plans(api, "/agent_runners?per_page=30&q=do task number 7777")
+    (search,) = plans(api, "/agent_runners?per_page=30&q=do task number 2777")
     assert (
         "SCAN events USING INDEX ix_events_prompts" in search or "SEARCH events USING INDEX ix_events_prompts" in search
     )

@@ -61,11 +61,13 @@ def test_sessions_are_counted_by_state_and_by_how_they_ended(
 
 
 @pytest.mark.parametrize("header", [None, "Bearer ", "Bearer wrong", "Basic for prometheus"])
+@pytest.mark.same_on_both_databases
 def test_metrics_need_their_token(read: Read, app: Flask, header: str | None) -> None:
     answer = app.test_client().get("/metrics", headers={"Authorization": header} if header else {})
     assert (answer.status_code, answer.json["error_code"]) == (401, "bad_token")
 
 
+@pytest.mark.same_on_both_databases
 def test_a_token_that_is_not_set_is_created_once(app: Flask) -> None:
     client = app.test_client()
     assert client.get("/metrics").status_code == 401

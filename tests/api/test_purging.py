@@ -123,12 +123,14 @@ def deliver(webhook_id, count):
             deliveries.record(webhook_id, attempt, message, Answer(200))
 
 
-def test_nothing_of_it_is_left(api, busy_runner):
+def test_nothing_of_it_is_left_but_who_purged_it_and_its_deliveries_end(ada, api, busy_runner):
     ids = [busy_runner["id"], *(each["id"] for each in ok(api.get(path_of(busy_runner, "/sessions"))))]
     hexadecimal = [uuid.UUID(each).hex for each in ids]
     assert len(ids) == 4 and len(traces_of(WORD, *ids)) >= 9 and len(stored_objects()) >= 8
 
     empty(purge(api, busy_runner), 204)
+    assert_audited(ada, busy_runner)
+    assert_deliveries_ended()
     assert traces_of(WORD, *ids, *hexadecimal).keys() == {"artifact_deletions"}
     deletions.delete_requested()
     assert traces_of(WORD, *ids, *hexadecimal) == {} and stored_objects() == {}
@@ -137,18 +139,16 @@ def test_nothing_of_it_is_left(api, busy_runner):
     assert ok(api.get("/agent_runners")) == []
 
 
-@on_one_database
-def test_the_audit_trail_keeps_who_did_it_and_not_what_it_was_about(ada, api, busy_runner):
-    empty(purge(api, busy_runner), 204)
-    [recorded] = ok(api.get("/audit_events"))
-    assert (recorded["action"], recorded["subject"]) == ("agent_runner.purged", busy_runner["id"])
-    assert (recorded["user_id"], recorded["site_id"]) == (str(ada.user.id), busy_runner["site_id"])
+def assert_audited(ada, runner):
+    """The audit trail keeps who did it, and not what it was about."""
+    [recorded] = ok(ada.admin.get("/audit_events"))
+    assert (recorded["action"], recorded["subject"]) == ("agent_runner.purged", runner["id"])
+    assert (recorded["user_id"], recorded["site_id"]) == (str(ada.user.id), runner["site_id"])
     assert WORD not in str(recorded) and recorded["created_at"]
 
 
-@on_one_database
-def test_deliveries_that_waited_for_it_end(api, busy_runner):
-    empty(purge(api, busy_runner), 204)
+def assert_deliveries_ended():
+    """Those that waited for it."""
     with db.transaction(read_only=True):
         forge = db.session.scalars(sa.select(ForgeDelivery)).one()
         hook = db.session.scalars(sa.select(HookDelivery).where(HookDelivery.error.is_not(None))).one()
@@ -202,34 +202,27 @@ def test_it_is_refused_while_a_session_is_active(api, make_runner):
     empty(purge(api, runner), 204)
 
 
-@pytest.mark.parametrize(
-    ("verb", "body", "code"),
-    [
+@on_one_database
+def test_it_is_refused_while_it_is_published(api, make_site, make_done_runner):
+    site = make_site()
+    for verb, body, code in (
         ("/pull_request", {}, "pull_request_in_progress"),
         ("/commit", {"target_branch": "staging"}, "commit_in_progress"),
-    ],
-)
-@on_one_database
-def test_it_is_refused_while_it_is_published(api, make_done_runner, verb, body, code):
-    runner = make_done_runner()
-    ok(api.post(path_of(runner, verb), body))
-    refused(purge(api, runner), 409, code)
-    assert ok(api.get(path_of(runner)))["has_result_diff"]
+    ):
+        runner = make_done_runner(site=site)
+        ok(api.post(path_of(runner, verb), body))
+        refused(purge(api, runner), 409, code)
+        assert ok(api.get(path_of(runner)))["has_result_diff"], verb
 
 
 @on_one_database
-def test_an_archived_runner_can_be_purged(api, make_done_runner):
+def test_only_an_administrator_may_and_also_if_it_is_archived(ada, make_done_runner):
     runner = make_done_runner()
-    assert api.post(path_of(runner, "/archive")).status_code == 202
-    empty(purge(api, runner), 204)
-
-
-@pytest.mark.parametrize("scope", [Scope.READ, Scope.WRITE, Scope.WORKER])
-@on_one_database
-def test_only_an_administrator_may(ada, make_done_runner, scope):
-    runner = make_done_runner()
-    refused(purge(ada.holding(scope), runner), 403, "scope_missing")
-    assert ok(ada.admin.get(path_of(runner)))["id"] == runner["id"]
+    for scope in (Scope.READ, Scope.WRITE, Scope.WORKER):
+        refused(purge(ada.holding(scope), runner), 403, "scope_missing")
+        assert ok(ada.admin.get(path_of(runner)))["id"] == runner["id"], scope
+    assert ada.admin.post(path_of(runner, "/archive")).status_code == 202
+    empty(purge(ada.admin, runner), 204)
 
 
 @on_one_database

@@ -75,6 +75,7 @@ def test_neither_a_rebase_nor_an_archive_answers(api, asking, worker):
 
 
 @pytest.mark.parametrize("body", [{}, {"answers": []}])
+@pytest.mark.same_on_both_databases
 def test_a_follow_up_needs_a_prompt_or_an_answer(api, asking, body):
     refused(follow(api, asking, **body), 422, "prompt_missing")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.web import create_app
 from tests.api.calling import BASE, NOBODY, created, ok, path_of
+from tests.application import application
 
 BODIES = {
     "revert": {"session_id": None},
@@ -63,6 +63,7 @@ def test_resources_of_another_account_are_not_found(app, api, join, make_done_ru
     assert ok(api.get(path_of(runner)))["state"] == "DONE"
 
 
+@pytest.mark.same_on_both_databases
 def test_resources_of_another_account_cannot_be_used(api, join, make_done_runner, make_site, uploaded_by):
     runner = make_done_runner()
     eve = join("Eve").admin
@@ -77,6 +78,7 @@ def test_resources_of_another_account_cannot_be_used(api, join, make_done_runner
     assert len(ok(eve.get("/sites"))) == 1
 
 
+@pytest.mark.same_on_both_databases
 def test_a_session_is_not_reached_through_another_runner(api, make_done_runner):
     one, two = make_done_runner(), make_done_runner()
     for rest in ("", "/diff/result", "/diff/cumulative", "/events"):
@@ -98,7 +100,7 @@ def uploaded_by():
 
 
 def test_the_description_lists_every_route(configured):
-    app = create_app()
+    app = application()
     described = app.test_client().get(f"{BASE}/openapi.json").json["paths"]
     others = ("api-docs.openapi_json", "to_docs", "console.")
     assert len(described) == len([rule for rule in app.url_map.iter_rules() if not rule.endpoint.startswith(others)])

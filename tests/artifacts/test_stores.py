@@ -37,9 +37,13 @@ def server(shared_s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
     return shared_s3
 
 
-@pytest.fixture
-def s3(server: S3Server) -> Store:
-    return S3Store(BUCKET, server.url, "us-east-1", path_style=True, public_url=PUBLIC_URL)
+@pytest.fixture(scope="module")
+def s3(shared_s3: S3Server) -> Store:
+    """One for all tests, since a client of boto3 takes a tenth of a second to make."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in shared_s3.credentials.items():
+            patch.setenv(name, value)
+        return S3Store(BUCKET, shared_s3.url, "us-east-1", path_style=True, public_url=PUBLIC_URL)
 
 
 @pytest.fixture(autouse=True)

@@ -11,14 +11,13 @@ import sqlalchemy as sa
 
 from app import db, queue
 from app.models import AgentRunnerSession, Publication, Site
-from app.models.states import Scope, SessionState
+from app.models.states import Scope
 from app.services.accounts import accounts
-from app.services.artifacts import diffs
 from app.services.callers import Caller
 from app.services.execution import session_attempts
-from app.services.execution.outcomes import Outcome, Work
 from app.services.execution.session_attempts import Claim
 from app.services.publishing import publications
+from app.services.runners.agent_runners import Prepared, StoredDiff
 from app.services.sites import sites
 from app.services.sites.sites import SiteFields
 from tests.asking import new_runner
@@ -51,21 +50,15 @@ def ask(ada: Caller, site: Site) -> Callable[..., uuid.UUID]:
 
 
 @pytest.fixture
-def publish(ada: Caller, ask: Callable[..., uuid.UUID]) -> Callable[..., uuid.UUID]:
-    """Ask for a commit of a runner that has a diff; the publication."""
+def publish(ada: Caller, site: Site) -> Callable[..., uuid.UUID]:
+    """Ask for a commit of a runner that begins with a diff; the publication."""
 
     def make(caller: Caller = ada, **fields: object) -> uuid.UUID:
-        made = claim(ask(caller, **fields))
-        assert made is not None
-        key = diffs.attempt_key(made.runner.id, made.session.id, 1, "cumulative")
         with db.transaction():
-            work = Work(cumulative_diff_key=key, result_diff_key=key)
-            session_attempts.finish(made.session.id, 1, SessionState.DONE, Outcome(work))
-        with db.transaction():
-            publications.request_commit(caller, made.runner.id, {"target_branch": "notes"})
-        with db.transaction(read_only=True):
-            newest = sa.select(Publication.id).where(Publication.agent_runner_id == made.runner.id)
-            return db.session.scalars(newest).one()
+            begun = Prepared(diff=StoredDiff("a diff", contains_secret=False))
+            runner = new_runner(caller, prepared=begun, **{"site_id": site.id, **fields})
+            publications.request_commit(caller, runner.id, {"target_branch": "notes"})
+            return db.session.scalars(sa.select(Publication.id).where(Publication.agent_runner_id == runner.id)).one()
 
     return make
 

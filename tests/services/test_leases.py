@@ -20,6 +20,18 @@ from app.services import leases, sweep
 from app.services.execution import repairs, session_attempts
 from app.services.publishing import publication_attempts
 
+# Both kinds of rows have the same statements, so SQLite is tried with one of them; `--full` tries both.
+pytestmark = pytest.mark.parametrize(
+    ("database_url", "kind"),
+    [
+        ("postgres", "session"),
+        ("postgres", "publication"),
+        ("sqlite", "session"),
+        pytest.param("sqlite", "publication", marks=pytest.mark.full),
+    ],
+    indirect=["database_url"],
+)
+
 
 @dataclass(frozen=True)
 class Client:
@@ -63,9 +75,9 @@ class Client:
         self.write(row_id, lease_expires_at=db.now(-1))
 
 
-@pytest.fixture(params=["session", "publication"])
-def client(request: pytest.FixtureRequest, ask: Callable[..., uuid.UUID], publish: Callable[..., uuid.UUID]) -> Client:
-    if request.param == "session":
+@pytest.fixture
+def client(kind: str, ask: Callable[..., uuid.UUID], publish: Callable[..., uuid.UUID]) -> Client:
+    if kind == "session":
         return Client(
             AgentRunnerSession,
             ask,

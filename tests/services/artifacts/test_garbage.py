@@ -64,6 +64,7 @@ def test_an_object_that_another_row_refers_to_is_kept(ask: Callable[..., uuid.UU
     assert garbage.collect() == 0 and is_stored(key)
 
 
+@pytest.mark.same_on_both_databases
 def test_a_young_object_is_kept_because_a_row_may_be_about_to_refer_to_it(ask: Callable[..., uuid.UUID]) -> None:
     young = store(f"{uploads.PREFIX}/{uuid.uuid4()}/a", 23 * HOURS)
     assert garbage.collect() == 0 and is_stored(young)
@@ -83,6 +84,7 @@ def test_an_object_that_was_referenced_after_it_was_found_is_kept(
     assert garbage.collect() == 0 and is_stored(key)
 
 
+@pytest.mark.same_on_both_databases
 def test_an_object_that_was_stored_again_after_it_was_found_is_kept(
     ask: Callable[..., uuid.UUID], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,6 +93,7 @@ def test_an_object_that_was_stored_again_after_it_was_found_is_kept(
     assert garbage.collect() == 0 and is_stored(key)
 
 
+@pytest.mark.same_on_both_databases
 def test_a_key_that_cannot_be_deleted_does_not_keep_others(
     ask: Callable[..., uuid.UUID], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,6 +108,7 @@ def test_a_key_that_cannot_be_deleted_does_not_keep_others(
     assert [is_stored(key) for key in keys] == [False, True, False]
 
 
+@pytest.mark.same_on_both_databases
 def test_collecting_ends_when_the_store_deletes_nothing(
     ask: Callable[..., uuid.UUID], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -100,6 +100,7 @@ def test_the_position_of_a_waiting_session_is_the_order_in_which_they_are_claime
     assert shown() == {}
 
 
+@pytest.mark.same_on_both_databases
 def test_a_session_says_whose_limit_it_waits_for(team):
     full, other = team("full"), team("other")
     full.limit(1)
@@ -163,6 +164,7 @@ def test_a_session_beyond_a_limit_is_skipped(team):
     assert claim_next() == held_back
 
 
+@pytest.mark.same_on_both_databases
 def test_a_session_for_external_workers_is_never_next(ada, site, ask):
     with db.transaction():
         sites.update(ada, site.id, SiteFields(execution=Execution.EXTERNAL))
@@ -219,6 +221,7 @@ def test_a_session_that_fetches_for_long_has_no_other_of_its_site_beside_it(team
     assert claim_next() == second
 
 
+@pytest.mark.same_on_both_databases
 def test_the_last_places_are_for_accounts_that_run_none(team, configure):
     configure(MAX_SHARED_SESSIONS="2")
     teams = [team(name) for name in ("one", "two", "three")]
@@ -231,6 +234,7 @@ def test_the_last_places_are_for_accounts_that_run_none(team, configure):
     assert [claim_next(), claim_next()] == [second[1], third[1]]
 
 
+@pytest.mark.same_on_both_databases
 def test_a_session_of_a_mode_that_only_a_later_release_knows_is_left_to_its_workers(team):
     who = team("early")
     later, known = who.ask(), who.ask()

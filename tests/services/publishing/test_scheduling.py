@@ -34,6 +34,30 @@ def other_site(ada: Caller) -> Site:
         return sites.create(ada, SiteFields(repo_url="https://github.com/example/other.git", default_branch="main"))
 
 
+ENDS: dict[str, Callable[[uuid.UUID], object]] = {
+    "done": lambda publication_id: publication_attempts.succeed(publication_id, 1, "a" * 40, None),
+    "failed": lambda publication_id: publication_attempts.fail(publication_id, 1, "The forge said no."),
+    "later": lambda publication_id: publication_attempts.retry_later(publication_id, 1),
+}
+
+
+in_each_way = pytest.mark.parametrize(
+    ("database_url", "way"),
+    [
+        *(("postgres", way) for way in ENDS),
+        ("sqlite", "done"),
+        *(pytest.param("sqlite", way, marks=pytest.mark.full) for way in ("failed", "later")),
+    ],
+    indirect=["database_url"],
+)
+
+
+def end(way: str, publication_id: uuid.UUID) -> None:
+    """Let its first attempt end in that way."""
+    with db.transaction():
+        ENDS[way](publication_id)
+
+
 def take(publication_id: uuid.UUID) -> bool:
     """Claim a publication; whether that succeeded."""
     with db.transaction():
@@ -58,6 +82,7 @@ def test_a_site_has_one_publication_at_work_and_other_sites_theirs(publish, othe
     assert (waiting.state, waiting.attempt, waiting.workers_lost) == (PublicationState.PENDING, 0, 0)
 
 
+@pytest.mark.same_on_both_databases
 def test_an_account_has_its_share_and_others_have_theirs(publish, ada, other_site, enqueued, configure):
     configure(BROKER_URL="memory://", MAX_ACCOUNT_CONTROL_TASKS="1")
     first, second, other = publish(), publish(), publish(site_id=other_site.id)
@@ -68,13 +93,11 @@ def test_an_account_has_its_share_and_others_have_theirs(publish, ada, other_sit
         his = sites.create(bob, SiteFields(repo_url="https://github.com/bob/shop.git", default_branch="main"))
     assert take(publish(caller=bob, site_id=his.id)), "it waits for no other account"
     enqueued()
-    with db.transaction():
-        publication_attempts.fail(first, 1, "The forge did not answer.")
+    end("failed", first)
     assert enqueued() == [str(second)]
     assert take(second) and not take(other)
     enqueued()
-    with db.transaction():
-        publication_attempts.succeed(second, 1, "a" * 40, None)
+    end("done", second)
     assert enqueued() == [str(other)]
     assert take(other)
 
@@ -91,12 +114,11 @@ def test_two_accounts_do_not_occupy_all_publishers(publish, ada, other_site, enq
     assert take(first) and take(theirs[0])
     assert not take(second) and not take(theirs[1]), "two of four places are left to others"
     enqueued()
-    with db.transaction():
-        publication_attempts.succeed(first, 1, "a" * 40, None)
+    end("done", first)
     assert enqueued() == [str(second)] and take(second)
 
 
-@pytest.mark.parametrize("way", ["done", "failed", "later"])
+@in_each_way
 def test_accounts_that_were_slow_leave_places_to_others(publish, ada, other_site, way):
     def account(name: str) -> uuid.UUID:
         with db.transaction():
@@ -109,13 +131,7 @@ def test_accounts_that_were_slow_leave_places_to_others(publish, ada, other_site
     slow, again = publish(), publish(site_id=other_site.id)
     assert take(slow)
     write(slow, claimed_at=db.now(-publication_attempts.SLOW_SECONDS - 1))
-    with db.transaction():
-        if way == "done":
-            publication_attempts.succeed(slow, 1, "a" * 40, None)
-        elif way == "failed":
-            publication_attempts.fail(slow, 1, "The forge said no.")
-        else:
-            publication_attempts.retry_later(slow, 1)
+    end(way, slow)
     assert take(account("bob"))
     assert take(again), "half of the places are for whoever comes"
     write(again, lease_expires_at=None)
@@ -126,40 +142,33 @@ def test_accounts_that_were_slow_leave_places_to_others(publish, ada, other_site
     assert take(again)
 
 
-@pytest.mark.parametrize("way", ["done", "failed", "later"])
+@in_each_way
 def test_the_end_of_one_dispatches_the_one_that_waits_longest(publish, enqueued, way):
     first, second, third = publish(), publish(), publish()
     assert take(first) and not take(third) and not take(second)
     enqueued()
-    with db.transaction():
-        if way == "done":
-            publication_attempts.succeed(first, 1, "a" * 40, None)
-        elif way == "failed":
-            publication_attempts.fail(first, 1, "The forge said no.")
-        else:
-            publication_attempts.retry_later(first, 1)
+    end(way, first)
     assert enqueued() == [str(second)]
     assert take(second) and not take(third)
 
 
+@pytest.mark.same_on_both_databases
 def test_one_that_was_never_refused_is_not_dispatched_twice(publish, enqueued):
     first, _second = publish(), publish()
     assert take(first)
     enqueued()
-    with db.transaction():
-        publication_attempts.succeed(first, 1, "a" * 40, None)
+    end("done", first)
     assert enqueued() == []
 
 
+@pytest.mark.same_on_both_databases
 def test_a_wait_for_a_retry_is_not_cut_short_by_the_end_of_another(publish, enqueued):
     first, second = publish(), publish()
     assert take(first)
-    with db.transaction():
-        publication_attempts.retry_later(first, 1)
+    end("later", first)
     assert take(second)
     enqueued()
-    with db.transaction():
-        publication_attempts.succeed(second, 1, "a" * 40, None)
+    end("done", second)
     assert enqueued() == []
 
 
@@ -170,12 +179,12 @@ def test_the_place_of_a_lost_worker_is_free_once_its_lease_has_expired(publish, 
     assert take(second)
     assert not take(first), "it waits for its site, and loses nothing by that"
     assert read(first).workers_lost == 0
-    with db.transaction():
-        publication_attempts.succeed(second, 1, "a" * 40, None)
+    end("done", second)
     assert take(first)
     assert read(first).workers_lost == 1
 
 
+@pytest.mark.same_on_both_databases
 def test_one_that_waits_for_its_site_is_dispatched_by_the_sweep_too(publish, enqueued):
     first, second = publish(), publish()
     assert take(first) and not take(second)
