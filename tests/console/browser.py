@@ -16,6 +16,7 @@ class Browser:
 
     def __init__(self, client: FlaskClient) -> None:
         self.client = client
+        self._csrf_of: dict[str | None, str] = {}
 
     def get(self, path: str, **arguments: Any) -> TestResponse:
         return self.client.get(path, **arguments)
@@ -33,7 +34,17 @@ class Browser:
         return self.client.post(path, data={"csrf": self.csrf(), **fields}, headers=headers or {})
 
     def csrf(self) -> str:
-        """What forms of this browser send."""
+        """What forms of this browser send. It is the same until the cookie changes, so no page is read again for it."""
+        if self._cookie() is None or self._cookie() not in self._csrf_of:
+            found = self._read_csrf()
+            self._csrf_of[self._cookie()] = found
+        return self._csrf_of[self._cookie()]
+
+    def _cookie(self) -> str | None:
+        cookie = self.client.get_cookie("agent-runners")
+        return None if cookie is None else cookie.value
+
+    def _read_csrf(self) -> str:
         for path in ("/sites/new", "/sign-in"):
             if found := _CSRF.search(self.get(path).text):
                 return found[1]

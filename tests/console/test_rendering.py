@@ -78,7 +78,9 @@ def test_hostile_text_is_only_shown(text):
             check_harmless(row.content)
 
 
-texts = st.text(st.sampled_from("<>&\"'`[]()!|*_#-:/ \n\t\x1b\x00;mhxjavscript=01\u202e\u200bé")) | st.text()
+# All that UTF-8 has: for `st.text()`, Hypothesis first encodes every character there is, for two seconds.
+ANY = st.characters(exclude_categories=["Cs"])
+texts = st.text(st.sampled_from("<>&\"'`[]()!|*_#-:/ \n\t\x1b\x00;mhxjavscript=01\u202e\u200bé")) | st.text(ANY)
 
 
 @settings(max_examples=examples(60))

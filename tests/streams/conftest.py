@@ -10,11 +10,12 @@ from tests import patiently
 from tests.api.calling import Api
 from tests.api.conftest import ada, api, app, join, make_runner, make_site, worker
 from tests.deployment import Deployment, wait_for
+from tests.matrix import FULL
 from tests.ports import free_port
 from tests.streams.reading import Stream
 
 __all__ = ["ada", "api", "app", "join", "make_runner", "make_site", "worker"]
-MOST_OF_ACCOUNT, MOST_OF_SECOND = 200, 3
+MOST_OF_ACCOUNT, MOST_OF_SECOND = 200 if FULL else 50, 3
 # Four of these are the time after which a client that reads nothing is dropped.
 HEARTBEAT_SECONDS = 6.0
 SETTINGS = {
