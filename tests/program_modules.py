@@ -16,9 +16,14 @@ for name in ("app.demo.forge.__main__", "app.web", "gunicorn.app.wsgiapp", "migr
 for name in ("github", "machine", "messages", "record", "stuck"):
     importlib.import_module(f"tasks.doctor.{name}")
 # What workers run of Celery, and what their tasks import; those themselves read settings.
-for name in ("apps.worker", "beat", "concurrency.prefork", "worker.autoscale", "worker.consumer", "worker.loops"):
+for name in ("app.amqp", "app.control", "apps.worker", "backends.base", "beat", "concurrency.prefork"):
     importlib.import_module(f"celery.{name}")
-for name in ("kombu.transport.redis", "psutil", "sqlite3", "workers.preflight"):
+for name in ("events.receiver", "worker.autoscale", "worker.consumer", "worker.loops"):
+    importlib.import_module(f"celery.{name}")
+# The databases, and what else is imported where it is first used.
+for name in ("app.postgres_cursor", "kombu.transport.redis", "psutil", "sqlite3"):
+    importlib.import_module(name)
+for name in ("workers.preflight", "workers.sandbox.layers"):
     importlib.import_module(name)
 for name in ("publication_jobs", "session_jobs"):
     importlib.import_module(f"tasks.jobs.{name}")

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from app.services.accounts import accounts
 from app.services.callers import Caller
 from app.services.sites import sites
 from app.services.sites.sites import SiteFields
+from tasks.doctor import github, machine
 from tests.asking import new_runner
 from tests.cli import processes
 from tests.cli.processes import environment, run, wait_for
@@ -41,6 +43,7 @@ def test_on_a_new_machine_missing_parts_are_reported_with_their_remedies(folder:
     found = findings(folder, SANDBOX="bubblewrap", AGENTS="shell,claude")
     assert {found[part]["state"] for part in ("git", "heartbeat", "agent shell")} == {"working"}
     assert {"sandbox", "agent claude"} <= found.keys()
+    assert not {"signing key", "github app"} & found.keys(), "what is not set is not looked at"
     assert not (folder / "data").exists(), "looking creates nothing"
     for part, remedy in {
         "data folder": "agent-runners migrate",
@@ -54,8 +57,7 @@ def test_on_a_new_machine_missing_parts_are_reported_with_their_remedies(folder:
         assert found[part]["state"] == "missing" and remedy in found[part]["remedy"], found[part]
 
 
-def test_the_github_app_is_tried(folder: Path, tmp_path: Path) -> None:
-    assert "github app" not in findings(folder)
+def test_the_github_app_is_tried(folder: Path, tmp_path: Path, configure: Callable[..., None]) -> None:
     with demo_forge(tmp_path / "forge") as forge:
         registered = RegisteredApp(forge, tmp_path)
         settings = {
@@ -66,29 +68,28 @@ def test_the_github_app_is_tried(folder: Path, tmp_path: Path) -> None:
             "ALLOW_PRIVATE_ADDRESSES": "1",
         }
 
-        def found(**changed: str) -> tuple[str, str]:
-            finding = findings(folder, **{**settings, **changed})["github app"]
-            return finding["state"], f"{finding['detail']} {finding['remedy']}"
-
         registered.install({"owner": "Acme"}, {"owner": "widgets", "repositories": ["shop"]})
-        assert found() == ("working", "agent-runners, for acme, widgets ")
-        for state, words, changed in (
-            ("failing", "AGENT_RUNNERS_GITHUB_APP_ID", {"GITHUB_APP_ID": "8"}),
-            ("failing", "No such file", {"GITHUB_APP_KEY_FILE": "missing.pem"}),
-            ("failing", "AGENT_RUNNERS_GITHUB_APP_GRANTS", {"GITHUB_APP_GRANTS": ""}),
-            ("failing", "not installed by gone", {"GITHUB_APP_GRANTS": "*=acme,*=gone"}),
+        tried = findings(folder, **settings)["github app"]
+        assert (tried["state"], tried["detail"]) == ("working", "agent-runners, for acme, widgets")
+        for words, changed in (
+            ("AGENT_RUNNERS_GITHUB_APP_ID", {"GITHUB_APP_ID": "8"}),
+            ("No such file", {"GITHUB_APP_KEY_FILE": "missing.pem"}),
+            ("AGENT_RUNNERS_GITHUB_APP_GRANTS", {"GITHUB_APP_GRANTS": ""}),
+            ("not installed by gone", {"GITHUB_APP_GRANTS": "*=acme,*=gone"}),
         ):
-            seen = found(**changed)
-            assert seen[0] == state and words in seen[1]
+            configure(**{**settings, **changed})
+            found = github.app()
+            assert found.state == "failing" and words in f"{found.detail} {found.remedy}"
         registered.install({"owner": "acme"}, permissions={"contents": "read"})
-        assert "pull_requests: write" in found()[1]
+        configure(**settings)
+        assert "pull_requests: write" in github.app().detail
 
 
-def test_the_key_that_signs_commits_is_tried(folder: Path, tmp_path: Path) -> None:
+def test_the_key_that_signs_commits_is_tried(folder: Path, tmp_path: Path, configure: Callable[..., None]) -> None:
     key = tmp_path / "key"
-    assert "signing key" not in findings(folder)
-    found = findings(folder, SIGNING_KEY_FILE=str(key))["signing key"]
-    assert (found["state"], "ssh-keygen -t ed25519" in found["remedy"]) == ("failing", True)
+    configure(SIGNING_KEY_FILE=str(key))
+    missing = machine.signing()
+    assert (missing.state, "ssh-keygen -t ed25519" in missing.remedy) == ("failing", True)
     if not shutil.which("ssh-keygen"):
         pytest.skip("NOT TESTED: no ssh-keygen; install it with `apt-get install openssh-client`")
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
