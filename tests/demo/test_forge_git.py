@@ -92,7 +92,7 @@ def test_a_private_repository_is_hidden_without_a_token(forge: DemoForge, tmp_pa
 
 
 def test_a_large_push_arrives_in_pieces(forge: DemoForge, repository: Repository, clone: Path) -> None:
-    sha = commit(clone, "large", os.urandom(6 * 1024 * 1024))
+    sha = commit(clone, "large", os.urandom(1024 * 1024))
     assert push(forge, repository, clone, "HEAD:large", forge.token, "-c", "http.postBuffer=65536") is None
     assert repository.branches()["large"] == sha
     git("fetch", "--quiet", forge.clone_url(repository.full_name), "large", at=clone)

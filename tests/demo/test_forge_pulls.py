@@ -190,14 +190,14 @@ def test_pull_requests_outlive_the_process(own_forge: DemoForge) -> None:
     assert create(own_forge, repository)["errors"][0]["message"] == "A pull request already exists for acme:feature."
 
 
-def test_faults_need_a_token_that_may_write(own_forge: DemoForge) -> None:
-    url = f"{own_forge.url}/-/faults"
-    for token in ("wrong", own_forge.read_only_token):
-        answer = own_forge.http.put(url, json={"revoked": True}, headers={"Authorization": f"Bearer {token}"})
+def test_faults_need_a_token_that_may_write(forge: DemoForge) -> None:
+    url = f"{forge.url}/-/faults"
+    for token in ("wrong", forge.read_only_token):
+        answer = forge.http.put(url, json={"revoked": True}, headers={"Authorization": f"Bearer {token}"})
         assert answer.status_code == 404
-    assert own_forge.http.get("/user").json()["login"] == "demo"
+    assert forge.http.get("/user").json()["login"] == "demo"
 
 
-def test_an_unknown_fault_is_refused(own_forge: DemoForge) -> None:
-    answer = own_forge.http.put(f"{own_forge.url}/-/faults", json={"dwon": 60})
+def test_an_unknown_fault_is_refused(forge: DemoForge) -> None:
+    answer = forge.http.put(f"{forge.url}/-/faults", json={"dwon": 60})
     assert answer.status_code == 422 and "dwon" in answer.text

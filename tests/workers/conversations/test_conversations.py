@@ -24,12 +24,22 @@ SESSION = (
 REMEMBER = SESSION + "echo blue > colour"
 TELL = SESSION + 'cat * > "$OLDPWD/received"; cat >> "$OLDPWD/received"'
 WORDS = "You were told earlier: red.\n"
+SANDBOX = USUAL_SANDBOX[0] if isinstance(USUAL_SANDBOX[0], str) else "bubblewrap"
 
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    with engine_in(tmp_path, USUAL_SANDBOX[0] if isinstance(USUAL_SANDBOX[0], str) else "bubblewrap") as engine:
+    with engine_in(tmp_path, SANDBOX) as engine:
         yield engine
+
+
+@pytest.fixture(scope="module")
+def remembered(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """What a session of `REMEMBER` stores."""
+    with engine_in(tmp_path_factory.mktemp("remembered"), SANDBOX) as engine:
+        engine.run(REMEMBER, agent="scripted")
+        assert engine.sink.conversation
+        return engine.sink.conversation
 
 
 def follow(engine: Engine, script: str = TELL, **changes: object) -> Attempt:
@@ -62,15 +72,15 @@ def test_an_attempt_that_failed_or_was_stopped_is_remembered_too(engine: Engine)
 
 
 @pytest.mark.parametrize("changes", [{"state": None}, {"session_id": None}])
-def test_without_what_it_remembers_it_gets_words(engine: Engine, changes: dict[str, object]) -> None:
-    engine.run(REMEMBER, agent="scripted")
+def test_without_what_it_remembers_it_gets_words(engine: Engine, remembered: bytes, changes: dict[str, object]) -> None:
+    engine.sink.conversation = remembered
     attempt = follow(engine, SESSION + 'cat > "$OLDPWD/received"', reason="Another agent had it.", **changes)
     assert "+You were told earlier: red." in engine.diff and "blue" not in engine.diff
     assert message_of(attempt, IN_WORDS) == "Another agent had it."
 
 
-def test_what_is_lost_is_replaced_by_words(engine: Engine) -> None:
-    engine.run(REMEMBER, agent="scripted")
+def test_what_is_lost_is_replaced_by_words(engine: Engine, remembered: bytes) -> None:
+    engine.sink.conversation = remembered
 
     def lost() -> Iterator[bytes]:
         raise ConversationLost("It is missing.")
@@ -80,8 +90,8 @@ def test_what_is_lost_is_replaced_by_words(engine: Engine) -> None:
     assert message_of(attempt, IN_WORDS) == "It is missing." and "+You were told" in engine.diff
 
 
-def test_an_agent_that_cannot_resume_runs_again_with_words(engine: Engine) -> None:
-    engine.run(REMEMBER, agent="scripted")
+def test_an_agent_that_cannot_resume_runs_again_with_words(engine: Engine, remembered: bytes) -> None:
+    engine.sink.conversation = remembered
     refuses = "if [ -e ~/.agent-runners/session/colour ]; then echo too old; exit 1; fi\n" + SESSION
     attempt = follow(engine, refuses + 'cat > "$OLDPWD/received"')
     assert attempt.outcome.failure is None and "+You were told" in engine.diff
@@ -89,8 +99,8 @@ def test_an_agent_that_cannot_resume_runs_again_with_words(engine: Engine) -> No
     assert "too old" in message_of(attempt, IN_WORDS)
 
 
-def test_one_that_fails_later_does_not_run_again(engine: Engine) -> None:
-    engine.run(REMEMBER, agent="scripted")
+def test_one_that_fails_later_does_not_run_again(engine: Engine, remembered: bytes) -> None:
+    engine.sink.conversation = remembered
     attempt = follow(engine, SESSION + 'echo once >> "$OLDPWD/runs"; exit 1')
     assert attempt.outcome.failure and attempt.outcome.failure.code == "agent_failed"
     assert engine.diff.count("+once") == 1 and IN_WORDS not in attempt.steps
@@ -128,8 +138,8 @@ def test_nothing_is_kept_where_the_operator_wants_none(engine: Engine) -> None:
     assert attempt.outcome.session_id is None and engine.sink.conversation is None and NOT_KEPT not in attempt.steps
 
 
-def test_of_a_damaged_archive_nothing_is_used(engine: Engine) -> None:
-    engine.run(REMEMBER, agent="scripted")
+def test_of_a_damaged_archive_nothing_is_used(engine: Engine, remembered: bytes) -> None:
+    engine.sink.conversation = remembered
     attempt = follow(
         engine, SESSION + 'ls -A . > "$OLDPWD/received"; cat >> "$OLDPWD/received"', state=lambda: iter([b"no archive"])
     )
@@ -137,17 +147,15 @@ def test_of_a_damaged_archive_nothing_is_used(engine: Engine) -> None:
     assert "+You were told" in engine.diff and "colour" not in engine.diff
 
 
-def test_links_that_setup_left_are_not_followed(engine: Engine, tmp_path: Path) -> None:
-    engine.run(REMEMBER, agent="scripted")
+def test_links_that_setup_left_are_not_followed(engine: Engine, remembered: bytes, tmp_path: Path) -> None:
+    engine.sink.conversation = remembered
     outside = tmp_path / "outside"
     outside.mkdir(mode=0o777)
-    stored = engine.sink.conversation
-    assert stored
     job: Job = engine.job(
         "true",
         agent="scripted",
         setup_command=f"rm -rf ~/.agent-runners/session; ln -s {outside} ~/.agent-runners/session",
-        conversation=Conversation(lambda: WORDS, "mine-1", lambda: iter([stored])),
+        conversation=Conversation(lambda: WORDS, "mine-1", lambda: iter([remembered])),
         allow_agent_configuration=True,
     )
     attempt = engine.finish(job)

@@ -51,12 +51,20 @@ def verified(origin: Path, sha: str, key: Path, folder: Path) -> str:
     return shown
 
 
-@pytest.mark.parametrize(
-    ("kind", "object_format"), [("ed25519", "sha1"), ("ecdsa", "sha1"), ("rsa", "sha1"), ("ed25519", "sha256")]
-)
-def test_a_commit_and_a_merge_are_verified_by_git(tmp_path: Path, host: Host, kind: str, object_format: str) -> None:
-    origin = make_origin(tmp_path / "origin", {"file": "one\n"}, object_format)
+@pytest.mark.parametrize("kind", ["ecdsa", "rsa"])
+def test_a_commit_is_verified_by_git_whatever_kind_the_key_is(
+    tmp_path: Path, origin: Path, host: Host, kind: str
+) -> None:
     key = make_key(tmp_path, kind)
+    base = fetch_base(host, make_job(origin))
+    committed = publish(publication(origin, base, "topic"), dataclasses.replace(host, signing_key=key)).sha
+    assert verified(origin, committed, key, tmp_path).startswith("G ")
+
+
+@pytest.mark.parametrize("object_format", ["sha1", "sha256"])
+def test_a_commit_and_a_merge_are_verified_by_git(tmp_path: Path, host: Host, object_format: str) -> None:
+    origin = make_origin(tmp_path / "origin", {"file": "one\n"}, object_format)
+    key = make_key(tmp_path)
     signing = dataclasses.replace(host, signing_key=key)
     base = fetch_base(host, make_job(origin))
     git(origin, "branch", "topic")

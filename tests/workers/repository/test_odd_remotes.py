@@ -33,9 +33,10 @@ def put(repository: Path, kind: str, content: bytes) -> str:
     return git(repository, "hash-object", "-t", kind, "-w", "--stdin", "--literally", stdin=content)
 
 
-def put_commit(repository: Path, tree: str, author: bytes = PERSON, extra: bytes = b"") -> str:
+def put_commit(repository: Path, tree: str, author: bytes = PERSON, extra: bytes = b"", parent: str = "") -> str:
     """Make `main` a commit of `tree` with a raw author line."""
-    header = b"tree %b\nauthor %b\n%bcommitter %b\n\nx\n" % (tree.encode(), author, extra, PERSON)
+    begins = b"tree %b\n%b" % (tree.encode(), b"parent %b\n" % parent.encode() if parent else b"")
+    header = begins + b"author %b\n%bcommitter %b\n\nx\n" % (author, extra, PERSON)
     made = put(repository, "commit", header)
     git(repository, "update-ref", "refs/heads/main", made)
     return made
@@ -84,9 +85,9 @@ def test_the_tip_of_an_earlier_fetch_is_never_used_for_this_one(host: Host, orig
     assert fetch_base(host, make_job(origin)) == newest
 
 
-@pytest.mark.parametrize(
-    "author",
-    [
+def test_a_history_with_harmless_fsck_errors_is_accepted(host: Host, origin: Path) -> None:
+    tree, parent = git(origin, "rev-parse", "HEAD^{tree}"), git(origin, "rev-parse", "HEAD")
+    for author in (
         b"A<a@example.org> 1700000000 +0000",
         b"<a@example.org> 1700000000 +0000",
         b"A 1700000000 +0000",
@@ -96,12 +97,10 @@ def test_the_tip_of_an_earlier_fetch_is_never_used_for_this_one(host: Host, orig
         b"A <a@example.org> 99999999999999999999 +0000",
         b"A <a@example.org> 1700000000 +051800",
         b"A <a@example.org>1700000000 +0000",
-    ],
-    ids=lambda author: author.decode(),
-)
-def test_a_history_with_harmless_fsck_errors_is_accepted(host: Host, origin: Path, author: bytes) -> None:
-    made = put_commit(origin, git(origin, "rev-parse", "HEAD^{tree}"), author)
-    assert fetch_base(host, make_job(origin)) == made
+    ):
+        parent = put_commit(origin, tree, author, parent=parent)
+    assert fetch_base(host, make_job(origin)) == parent
+    assert git(host.work_dir / "mirrors" / "site", "rev-list", "--count", parent) == "10"
 
 
 def test_a_commit_with_two_authors_and_a_padded_mode_are_accepted(host: Host, origin: Path) -> None:
