@@ -11,9 +11,12 @@ from app import artifacts
 from app.errors import NotFound
 from app.services.artifacts import blocks, diff_index, diffs
 from app.services.artifacts.diffs import StoredDiff
+from tests.matrix import usual
 from tests.s3 import S3Server
 
 pytestmark = pytest.mark.xdist_group("s3")
+# The stores differ in how parts are read. What is made of them is the same.
+of_either_store = pytest.mark.parametrize("store", usual(["local", "s3"]), indirect=True)
 FILES = 5000
 """So many that the index is not read with one request."""
 PATCH = "diff --git a/{0} b/{0}\nnew file mode 100644\n--- /dev/null\n+++ b/{0}\n@@ -0,0 +1,2 @@\n+{0}\n+{0}\n"
@@ -54,12 +57,14 @@ def test_a_page_of_files_is_found_in_a_diff_of_any_size(key: str) -> None:
     assert found.files(60, 100).items == list(found.read(*found.span(60, 100))) == []
 
 
+@of_either_store
 def test_a_diff_of_a_release_without_indexes_gets_one(key: str) -> None:
     artifacts.store().put(key, [patch(1), patch(2)])
     assert [file.path for file in StoredDiff(key).files(1, 100).items] == ["file 1", "file 2"]
     assert artifacts.store().stat(diff_index.key_of(key)) is not None
 
 
+@of_either_store
 def test_an_empty_diff_of_an_earlier_release_has_no_files(key: str) -> None:
     artifacts.store().put(key, [])
     found = StoredDiff(key)
@@ -99,6 +104,7 @@ def test_a_long_part_ends_before_the_damage(key: str) -> None:
     assert 1_000_000 < len(sent) < len(whole) and whole.startswith(sent)
 
 
+@of_either_store
 def test_a_diff_that_is_damaged_gets_no_index(key: str) -> None:
     key = diffs.put(key, lambda: [patch(1)])
     damage(key, 40)
@@ -109,6 +115,7 @@ def test_a_diff_that_is_damaged_gets_no_index(key: str) -> None:
     assert artifacts.store().stat(diff_index.key_of(key)) is None
 
 
+@of_either_store
 def test_an_index_of_a_release_without_checksums_is_read(key: str) -> None:
     whole = b"".join(map(patch, range(FILES)))
     key = diffs.put(key, lambda: [whole])
