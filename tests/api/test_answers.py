@@ -37,38 +37,41 @@ def test_common_addresses_redirect_to_the_docs(api, path):
     assert (response.status_code, response.headers["Location"]) == (302, "/api/v1/docs")
 
 
-@pytest.mark.parametrize("bad", ["12", "not-a-uuid", "%00", "{0197c1de-0000-7000-8000-000000000001}"])
-def test_a_malformed_id_gets_the_404_of_its_resource(api, make_runner, bad):
+NO_IDS = ["12", "not-a-uuid", "%00", "{0197c1de-0000-7000-8000-000000000001}"]
+
+
+def test_a_malformed_id_gets_the_404_of_its_resource(api, make_runner):
     runner = make_runner()
-    for method, path, error_code in [
-        ("GET", f"/agent_runners/{bad}", "agent_runner_not_found"),
-        ("DELETE", f"/agent_runners/{bad}/sessions/{bad}", "agent_runner_not_found"),
-        ("GET", f"/agent_runners/{runner['id']}/sessions/{bad}", "session_not_found"),
-        ("GET", f"/agent_runners/{runner['id']}/sessions/{bad}/events", "session_not_found"),
-        ("GET", f"/sites/{bad}", "site_not_found"),
-        ("DELETE", f"/tokens/{bad}", "token_not_found"),
-    ]:
-        refused(api(method, path), 404, error_code)
+    for bad in NO_IDS:
+        for method, path, error_code in [
+            ("GET", f"/agent_runners/{bad}", "agent_runner_not_found"),
+            ("DELETE", f"/agent_runners/{bad}/sessions/{bad}", "agent_runner_not_found"),
+            ("GET", f"/agent_runners/{runner['id']}/sessions/{bad}", "session_not_found"),
+            ("GET", f"/agent_runners/{runner['id']}/sessions/{bad}/events", "session_not_found"),
+            ("GET", f"/sites/{bad}", "site_not_found"),
+            ("DELETE", f"/tokens/{bad}", "token_not_found"),
+        ]:
+            refused(api(method, path), 404, error_code)
 
 
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"prompt": None}, "prompt: must not be null"),
-        ({"prompt": 5}, "prompt: must be text"),
-        ({"prompt": " "}, "prompt: must not be blank"),
-        ({"title": "\u200b\u2060 \ufeff"}, "title: must not be blank"),
-        ({"mode": "yolo"}, "mode: must be one of normal, ask, plan"),
-        ({"limits": {"max_tokens": 0}}, "limits.max_tokens: must be from 1 to 9007199254740991"),
-        ({"limits": []}, "limits: must be an object"),
-        ({"file_keys": ["x", 1]}, "file_keys[1]: must be text"),
-        ({"titel": "x"}, "titel: is not a field of this body"),
-        ({"branch": "", "sha": "x"}, "branch: must have 1 to 255 characters (and 1 more, see errors)"),
-    ],
-)
-def test_the_message_of_a_422_is_the_first_reason_in_words(api, fields, message):
-    body = refused(api.post("/agent_runners", {"site_id": NOBODY, "prompt": "x", **fields}), 422, "invalid")
-    assert body["message"] == message
+REASONS = [
+    ({"prompt": None}, "prompt: must not be null"),
+    ({"prompt": 5}, "prompt: must be text"),
+    ({"prompt": " "}, "prompt: must not be blank"),
+    ({"title": "\u200b\u2060 \ufeff"}, "title: must not be blank"),
+    ({"mode": "yolo"}, "mode: must be one of normal, ask, plan"),
+    ({"limits": {"max_tokens": 0}}, "limits.max_tokens: must be from 1 to 9007199254740991"),
+    ({"limits": []}, "limits: must be an object"),
+    ({"file_keys": ["x", 1]}, "file_keys[1]: must be text"),
+    ({"titel": "x"}, "titel: is not a field of this body"),
+    ({"branch": "", "sha": "x"}, "branch: must have 1 to 255 characters (and 1 more, see errors)"),
+]
+
+
+def test_the_message_of_a_422_is_the_first_reason_in_words(api):
+    for fields, message in REASONS:
+        body = refused(api.post("/agent_runners", {"site_id": NOBODY, "prompt": "x", **fields}), 422, "invalid")
+        assert body["message"] == message
 
 
 def test_a_missing_field_or_a_body_that_is_no_object_has_a_plain_message(api):

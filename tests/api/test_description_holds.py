@@ -49,16 +49,16 @@ def test_an_invalid_cursor_is_refused_by_name(api):
     refused(api.get("/agent_runners", query_string={"cursor": "0"}), 422, "bad_cursor")
 
 
-@pytest.mark.parametrize("seconds", ["-62135596800", "-62104060801", "253370764800", "1e300", "nan"])
-def test_unix_seconds_out_of_range_are_refused_as_dates_are(api, operations, seconds):
-    refused(api.get("/agent_runners", query_string={"to": seconds}), 422, "invalid")
+TOO_FAR = ["-62135596800", "-62104060801", "253370764800", "1e300", "nan"]
+
+
+def test_unix_seconds_out_of_range_are_refused_as_dates_are(api, operations):
+    for seconds in TOO_FAR:
+        refused(api.get("/agent_runners", query_string={"to": seconds}), 422, "invalid")
     refused(api.get("/agent_runners", query_string={"to": "0001-01-01T00:00:00Z"}), 422, "invalid")
     assert ok(api.get("/agent_runners", query_string={"to": "-62104060800"})) == []
-    assert [kind["type"] for kind in parameters(operations["listAgentRunners"])["to"]["anyOf"]] == [
-        "string",
-        "number",
-        "number",
-    ]
+    kinds = parameters(operations["listAgentRunners"])["to"]["anyOf"]
+    assert [kind["type"] for kind in kinds] == ["string", "number", "number"]
 
 
 def test_the_description_says_what_text_leaves_out(description):

@@ -18,26 +18,26 @@ def writer(ada):
     return ada.holding(Scope.WRITE)
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"protected_branches": []},
-        {"protected_branches": ["main"]},
-        {"default_branch": "elsewhere"},
-        {"egress_hosts": ["pypi.org", "evil.example"]},
-        {"allow_agent_configuration": True},
-        {"mcp_servers": [{"name": "docs", "command": ["npx", "docs"]}]},
-        {"sensitive_files": "warn"},
-    ],
-)
-def test_a_token_that_may_write_does_not_lower_what_protects_a_site(api, writer, make_site, fields):
-    first = {"default_branch": "main", "egress_hosts": ["pypi.org"], "sensitive_files": "refuse"}
-    if "default_branch" not in fields:
-        first |= {"protected_branches": ["main", "release/*"]}
-    site = make_site(**first)
-    refused(writer.patch(f"/sites/{site['id']}", fields), 403, "scope_missing")
-    assert ok(api.get(f"/sites/{site['id']}")) == site
-    assert ok(api.patch(f"/sites/{site['id']}", fields)) != site
+LOWER = [
+    {"protected_branches": []},
+    {"protected_branches": ["main"]},
+    {"default_branch": "elsewhere"},
+    {"egress_hosts": ["pypi.org", "evil.example"]},
+    {"allow_agent_configuration": True},
+    {"mcp_servers": [{"name": "docs", "command": ["npx", "docs"]}]},
+    {"sensitive_files": "warn"},
+]
+
+
+def test_a_token_that_may_write_does_not_lower_what_protects_a_site(api, writer, make_site):
+    for fields in LOWER:
+        first = {"default_branch": "main", "egress_hosts": ["pypi.org"], "sensitive_files": "refuse"}
+        if "default_branch" not in fields:
+            first |= {"protected_branches": ["main", "release/*"]}
+        site = make_site(**first)
+        refused(writer.patch(f"/sites/{site['id']}", fields), 403, "scope_missing")
+        assert ok(api.get(f"/sites/{site['id']}")) == site
+        assert ok(api.patch(f"/sites/{site['id']}", fields)) != site
 
 
 @pytest.mark.parametrize(

@@ -44,9 +44,11 @@ def test_a_pull_request_is_requested_and_recorded(api, make_done_runner, engine)
     refused(api.post(path_of(runner, "/pull_request"), {}), 409, "pull_request_in_progress")
 
 
-@pytest.mark.parametrize("arguments", [{}, {"json": {}}, {"json": {"title": None, "body": None, "draft": None}}])
-def test_a_pull_request_needs_no_fields(api, make_done_runner, arguments):
-    assert ok(api("POST", path_of(make_done_runner(), "/pull_request"), **arguments))["pr_is_being_created"]
+def test_a_pull_request_needs_no_fields(api, make_site, make_done_runner):
+    site = make_site()
+    for arguments in ({}, {"json": {}}, {"json": {"title": None, "body": None, "draft": None}}):
+        asked = api("POST", path_of(make_done_runner(site=site), "/pull_request"), **arguments)
+        assert ok(asked)["pr_is_being_created"], arguments
 
 
 def test_a_follow_up_goes_to_the_same_branch(api, make_done_runner, engine, follow_up):

@@ -15,14 +15,15 @@ from tests.api.calling import NOBODY, created, empty, ok, path_of, refused, sess
 pytestmark = pytest.mark.same_on_both_databases
 
 
-@pytest.mark.parametrize(
-    "header", [None, "", "Bearer", "Bearer ", "Basic YTpi", "ar_x", "Bearer ar_unknown", "Bearer é", "bearer x y"]
-)
-def test_without_a_good_token_the_answer_is_401(api, header):
-    headers = {} if header is None else {"Authorization": header}
-    response = api.with_token(None).get("/agent_runners", headers=headers)
-    assert response.status_code == 401 and response.json["error_code"] in ("token_missing", "bad_token")
-    assert response.headers["WWW-Authenticate"].startswith("Bearer")
+BAD_HEADERS = [None, "", "Bearer", "Bearer ", "Basic YTpi", "ar_x", "Bearer ar_unknown", "Bearer é", "bearer x y"]
+
+
+def test_without_a_good_token_the_answer_is_401(api):
+    for header in BAD_HEADERS:
+        headers = {} if header is None else {"Authorization": header}
+        response = api.with_token(None).get("/agent_runners", headers=headers)
+        assert response.status_code == 401 and response.json["error_code"] in ("token_missing", "bad_token")
+        assert response.headers["WWW-Authenticate"].startswith("Bearer")
 
 
 def test_the_scheme_is_read_in_any_case(api):

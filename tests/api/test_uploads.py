@@ -68,26 +68,26 @@ def test_a_name_has_one_spelling_and_keeps_its_marks(api):
     assert ask(api, filename="हिन्दी.txt")["file_key"].endswith("/हिन्दी.txt")
 
 
-@pytest.mark.parametrize(
-    ("fields", "error_code"),
-    [
-        ({"filename": "../x"}, "bad_filename"),
-        ({"filename": "a/b"}, "bad_filename"),
-        ({"filename": ".."}, "bad_filename"),
-        ({"filename": "x" * 256}, "bad_filename"),
-        ({"filename": "é" * 200}, "bad_filename"),
-        ({"filename": "a\nb"}, "bad_filename"),
-        ({"content_type": "png"}, "bad_content_type"),
-        ({"content_type": "image/png\r\nX: y"}, "bad_content_type"),
-        ({"size": -1}, "bad_size"),
-        ({"size": 10 * MIB + 1}, "bad_size"),
-        ({"size": "5"}, "invalid"),
-        ({"filename": ""}, "invalid"),
-        ({"filename": None}, "invalid"),
-    ],
-)
-def test_a_bad_name_type_or_size_is_refused(api, fields, error_code):
-    refused(api.post("/agent_runners/upload_url", {**FILE, **fields}), 422, error_code)
+BAD_FILES = [
+    ({"filename": "../x"}, "bad_filename"),
+    ({"filename": "a/b"}, "bad_filename"),
+    ({"filename": ".."}, "bad_filename"),
+    ({"filename": "x" * 256}, "bad_filename"),
+    ({"filename": "é" * 200}, "bad_filename"),
+    ({"filename": "a\nb"}, "bad_filename"),
+    ({"content_type": "png"}, "bad_content_type"),
+    ({"content_type": "image/png\r\nX: y"}, "bad_content_type"),
+    ({"size": -1}, "bad_size"),
+    ({"size": 10 * MIB + 1}, "bad_size"),
+    ({"size": "5"}, "invalid"),
+    ({"filename": ""}, "invalid"),
+    ({"filename": None}, "invalid"),
+]
+
+
+def test_a_bad_name_type_or_size_is_refused(api):
+    for fields, error_code in BAD_FILES:
+        refused(api.post("/agent_runners/upload_url", {**FILE, **fields}), 422, error_code)
 
 
 def test_only_the_callers_own_account_is_accepted(api, ada):
