@@ -42,6 +42,7 @@ def test_work_that_is_lost_because_it_is_too_much_is_named(engine: Engine) -> No
     assert "larger than the limit of 600 bytes" in message_of(attempt, "The work could not be saved")
 
 
+@pytest.mark.parametrize("engine", USUAL_SANDBOX, indirect=True)
 def test_what_git_cannot_track_and_what_it_forbids_is_named(engine: Engine) -> None:
     script = """
         name=$(printf '.g\\342\\200\\214it'); mkdir "$name" .GIT; echo x | tee "$name/config" .GIT/config new
@@ -71,6 +72,7 @@ def test_changes_in_a_submodule_that_are_not_committed_are_named(engine: Engine)
     assert line.startswith("own: added at ")
 
 
+@pytest.mark.parametrize("engine", USUAL_SANDBOX, indirect=True)
 def test_pointers_of_git_lfs_that_are_new_or_replaced_are_named(engine: Engine) -> None:
     script = """
         pointer() { printf 'version https://git-lfs.github.com/spec/v1\noid sha256:%064d\nsize 12\n' "$1"; }
