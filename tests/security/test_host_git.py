@@ -21,8 +21,9 @@ from tests.deployment import processes_with, wait_for
 from tests.security.test_hostile_repositories import blob, commit, tree
 from tests.workers.attempts import Attempt, Engine, code, engine_in
 from tests.workers.engine import SANDBOXES
+from tests.workers.git_versions import SLOW_PATTERN, SLOW_PATTERNS
 from tests.workers.limits.test_cgroups import needs_groups
-from tests.workers.repositories import SLOW_PATTERN, SLOW_PATTERNS, commit_all, git, make_job
+from tests.workers.repositories import commit_all, git, make_job
 from workers.errors import EngineError
 from workers.events import Step
 from workers.job import Limits

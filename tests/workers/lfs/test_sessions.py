@@ -14,8 +14,9 @@ from tests.demo.forge import DemoForge, Repository
 from tests.matrix import usual
 from tests.workers.attempts import Attempt, Engine
 from tests.workers.engine import USUAL_SANDBOX, linux
+from tests.workers.git_versions import SLOW_PATTERN, SLOW_PATTERNS
 from tests.workers.lfs.repositories import ATTRIBUTES, BIG, oid_of, pointer, store, with_lfs
-from tests.workers.repositories import SLOW_PATTERN, SLOW_PATTERNS, applied
+from tests.workers.repositories import applied
 from tests.workers.workspace.test_orphans import lose
 from workers import discard_workspaces, save_lost_work
 from workers.events import Step

@@ -17,9 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests import matrix
+from tests.workers.git_versions import can_be_undone
 from tests.workers.repositories import (
     Sink,
-    can_be_undone,
     finish,
     following,
     git,

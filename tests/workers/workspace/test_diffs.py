@@ -13,10 +13,10 @@ import pytest
 
 from tests.matrix import FULL
 from tests.processes import each_process
+from tests.workers.git_versions import can_be_undone
 from tests.workers.repositories import (
     Sink,
     applied,
-    can_be_undone,
     commit_all,
     finish,
     following,
