@@ -197,6 +197,7 @@ MISCHIEF = [
     [[each] for each in MISCHIEF] if FULL else [MISCHIEF],
     ids=lambda each: each[0].__name__ if FULL else "all",
 )
+@pytest.mark.parametrize("host", usual([OWNED, "none"] if IS_ROOT else ["none", OWNED]), indirect=True)
 def test_nothing_that_was_done_in_it_shows_in_the_next(
     host: Host, origin: Path, tmp_path: Path, mischiefs: list[Callable[[Path], None]]
 ) -> None:
