@@ -4,39 +4,51 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from mcp import Client as McpClient
 
 from app.client import Client
 from app.mcp import answers
-from app.mcp.server import create_server
 from app.models.states import SessionState
 from app.services.execution.outcomes import Failure
 from tests.cli.remote.conftest import Run
 from tests.cli.remote.test_running import CHANGE
 
-pytestmark = pytest.mark.same_on_both_databases
+if TYPE_CHECKING:
+    from mcp import Client as McpClient
+
+# What MCP is made of takes a second to import, so only the process that runs this group does, and not before.
+pytestmark = [pytest.mark.same_on_both_databases, pytest.mark.xdist_group("mcp")]
 Call = Callable[..., tuple[bool, str]]
 
 
 @pytest.fixture
-def call(client: Client) -> Call:
-    """Call a tool: whether it is an error, and its text."""
+def connect(client: Client) -> Callable[[], McpClient]:
+    """Connect the official client to a server whose way to the API is `client`."""
+    from mcp import Client as McpClient
+
+    from app.mcp.server import create_server
+
     server = create_server(lambda: client)
+    return lambda: McpClient(server)
+
+
+@pytest.fixture
+def call(connect: Callable[[], McpClient]) -> Call:
+    """Call a tool: whether it is an error, and its text."""
 
     async def ask(name: str, arguments: dict[str, Any]) -> tuple[bool, str]:
-        async with McpClient(server) as caller:
+        async with connect() as caller:
             answer = await caller.call_tool(name, arguments)
         return bool(answer.is_error), answer.content[0].text
 
     return lambda name, **arguments: asyncio.run(ask(name, arguments))
 
 
-def test_every_tool_says_what_it_is_for(client: Client) -> None:
+def test_every_tool_says_what_it_is_for(connect: Callable[[], McpClient]) -> None:
     async def listed() -> list[Any]:
-        async with McpClient(create_server(lambda: client)) as caller:
+        async with connect() as caller:
             return (await caller.list_tools()).tools
 
     tools = {tool.name: tool for tool in asyncio.run(listed())}

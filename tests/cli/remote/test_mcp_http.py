@@ -8,22 +8,21 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
-import httpx2
 import pytest
-import uvicorn
-from mcp import Client as McpClient
-from mcp.client.streamable_http import streamable_http_client
 
 from app import db
 from app.client import Client
-from app.mcp.http import LARGEST_BODY, MOST_CALLS_OF_A_USER, create_app
 from app.services.accounts import accounts
 from tests import patiently
 
-pytestmark = pytest.mark.same_on_both_databases
+if TYPE_CHECKING:
+    from mcp import Client as McpClient
+
+# As in test_mcp.py.
+pytestmark = [pytest.mark.same_on_both_databases, pytest.mark.xdist_group("mcp")]
 JSON = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
 
 
@@ -34,6 +33,10 @@ def message(method: str, **parameters: Any) -> dict[str, Any]:
 @contextmanager
 def served(transport: httpx.BaseTransport) -> Iterator[str]:
     """The URL of a server whose way to the API is `transport`."""
+    import uvicorn
+
+    from app.mcp.http import create_app
+
     app = create_app("http://testserver", public_url="https://agents.example.org", transport=transport)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none"))
@@ -55,6 +58,10 @@ def url(transport: httpx.WSGITransport) -> Iterator[str]:
 @asynccontextmanager
 async def connected(url: str, token: str) -> AsyncIterator[McpClient]:
     """The official client, with a token."""
+    import httpx2
+    from mcp import Client as McpClient
+    from mcp.client.streamable_http import streamable_http_client
+
     headers = {"Authorization": f"Bearer {token}"}
     async with (
         httpx2.AsyncClient(headers=headers, timeout=60) as http,
@@ -99,6 +106,8 @@ def test_what_has_no_good_token_is_challenged(url: str, client: Client) -> None:
 
 
 def test_what_is_foreign_or_too_large_is_refused(url: str, token: str) -> None:
+    from app.mcp.http import LARGEST_BODY
+
     with patiently.Client(headers={**JSON, "Authorization": f"Bearer {token}"}) as http:
         listing = message("tools/list")
         assert http.post(url, json=listing, headers={"Host": "evil.example.org"}).status_code == 421
@@ -111,6 +120,8 @@ def test_what_is_foreign_or_too_large_is_refused(url: str, token: str) -> None:
 
 
 def test_one_user_has_only_so_many_calls_at_once(url: str, token: str, client: Client, site: dict[str, Any]) -> None:
+    from app.mcp.http import MOST_CALLS_OF_A_USER
+
     runner = client.create_runner(site["id"], "Make it b", agent="codex")
     waiting = message("tools/call", name="get_run", arguments={"run": runner["id"], "wait_seconds": 50})
     headers = {**JSON, "Authorization": f"Bearer {token}"}
