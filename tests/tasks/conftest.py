@@ -27,7 +27,7 @@ __all__ = ["forge"]
 @pytest.fixture
 def ask(record: sa.Engine, configure: Callable[..., None], tmp_path: Path) -> Callable[..., uuid.UUID]:
     """Make a runner on a repository with one file, `a.txt`; the id of its session."""
-    configure(SANDBOX="none", LOCAL_REPOSITORIES=str(tmp_path), HEARTBEAT_SECONDS="0.2", LEASE_SECONDS="20")
+    configure(SANDBOX="none", LOCAL_REPOSITORIES=str(tmp_path), HEARTBEAT_SECONDS="1", LEASE_SECONDS="20")
     origin = make_origin(tmp_path / "origin", {"a.txt": "a\n"})
     with db.transaction():
         user, _ = accounts.create("Ada's team", "ada@example.org", "Ada")
