@@ -38,7 +38,8 @@ from tasks.worker import CONTROL_TASKS
 from tests.asking import new_runner, new_session
 from tests.services.conftest import listening
 
-pytestmark = pytest.mark.same_on_both_databases
+# In one process, which makes a database once.
+pytestmark = [pytest.mark.same_on_both_databases, pytest.mark.xdist_group("control_places")]
 SHARE = CONTROL_TASKS // 2
 Claim = Callable[[], object]
 

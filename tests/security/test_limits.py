@@ -13,7 +13,7 @@ import pytest
 
 from tests.processes import each_process
 from tests.workers.attempts import Engine, code, engine_in
-from tests.workers.engine import SANDBOXES, eventually, linux
+from tests.workers.engine import SANDBOXES, USUAL_SANDBOX, eventually, linux
 from workers.events import Step
 from workers.job import Limits
 
@@ -116,12 +116,14 @@ def test_a_large_sparse_file_is_no_large_file_on_the_disk(engine: Engine) -> Non
 def test_a_file_that_git_would_read_whole_ends_with_diff_too_large_and_the_rest_is_kept(engine: Engine) -> None:
     # To store it takes seconds for each gigabyte, so git may have less memory here than it has by itself.
     engine.host = replace(engine.host, max_git_memory_bytes=64 * MEBIBYTE)
-    attempt = engine.run(WORK + "truncate -s 200M hole", limits=Limits(max_diff_bytes=4 * MEBIBYTE))
+    attempt = engine.run(WORK + "truncate -s 100M hole", limits=Limits(max_diff_bytes=4 * MEBIBYTE))
     assert code(attempt.outcome) == ("diff_too_large", "diff")
     assert "memory" in str(attempt.outcome.failure)
     assert "+work" in engine.diff and "hole" not in engine.diff
 
 
+# Git compares what it has staged, in whatever sandbox that was written.
+@pytest.mark.parametrize("engine", USUAL_SANDBOX, indirect=True)
 def test_a_text_that_git_would_need_much_memory_for_is_taken_for_binary(engine: Engine) -> None:
     # 41 bytes for each of its lines, as text; and names that mean something else in a pattern.
     many = "head -c 60000000 /dev/zero | tr '\\0' '\\n'"
