@@ -28,7 +28,11 @@ def test_an_unknown_command_is_named(folder: Path) -> None:
     assert "No such command 'dance'" in done.stderr
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["doctor", "--help"], ["token", "list"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], pytest.param(["doctor", "--help"], marks=pytest.mark.full), ["token", "list"]],
+    ids=" ".join,
+)
 def test_output_that_nobody_reads_to_its_end_is_no_failure_of_the_command(
     initialized: Path, arguments: list[str]
 ) -> None:
