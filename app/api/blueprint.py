@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import json
 import re
@@ -147,14 +146,12 @@ class Blueprint(flask_smorest.Blueprint):
 
     ARGUMENTS_PARSER = Parser()
 
-    def __init__(
-        self, name: str, import_name: str, *, is_open: bool = False, has_streams: bool = False, **kwargs: Any
-    ) -> None:
+    def __init__(self, name: str, import_name: str, *, is_open: bool = False, **kwargs: Any) -> None:
         super().__init__(name, import_name, **kwargs)
         self.is_open = is_open
         self._prepare_doc_cbks.append(self._describe_headers)
         if not is_open:
-            self.before_request(functools.partial(_admit, has_streams))
+            self.before_request(_admit)
 
     def route(self, rule: str, **options: Any) -> Callable[[F], F]:
         """Register a path and document its variable parts."""
@@ -188,13 +185,12 @@ class Blueprint(flask_smorest.Blueprint):
         return doc
 
 
-def _admit(has_streams: bool) -> None:
+def _admit() -> None:
     """Authenticate the caller, and check the body and the parameters."""
     # Before some requests a browser asks with OPTIONS, and without a token, whether the page may make them.
     if flask.request.method != "OPTIONS":
         auth.identify()
-        # A process has room for so many event streams, so they stay where they are opened.
-        take_share(flask.request.environ, auth.caller().account_id, stays=has_streams)
+        take_share(flask.request.environ, auth.caller().account_id)
         requests.check_body()
         _refuse_unexpected()
 

@@ -35,23 +35,18 @@ class Connection:
         self.is_served = self.is_closed = self.is_ending = False
         self.read_seconds = 0.0
         """The processor time that it took to receive the request."""
-        self.request: Request | None = None
-        """The request that is served, or waits for that."""
-
-    def adopt(self, request: Request) -> None:
-        """Serve a request that another process has received, and none after it, since the next one is that process's again."""
-        self.request, self.is_ending = request, True
+        self._request: Request | None = None
 
     def init(self) -> None:
         """Called by the thread that serves the request. One that had to wait is read again."""
-        if self.request is None:
+        if self._request is None:
             self.is_ending = self.intake.is_last
-            self.request = self.intake.take()
-        self.request.rewind()
-        self.parser = get_parser(self.cfg, self.request, self.client)
+            self._request = self.intake.take()
+        self._request.rewind()
+        self.parser = get_parser(self.cfg, self._request, self.client)
 
     def forget_request(self) -> None:
-        self.parser = self.request = None
+        self.parser = self._request = None
         self.read_seconds = 0.0
 
     def begin(self, allowed: float) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable
-from typing import IO, Any
+from typing import Any
 
 import h11
 
@@ -22,20 +21,8 @@ class Request:
     """The bytes of one request, which is all that its parser gets: it reads to their end, and never waits for a client."""
 
     def __init__(self) -> None:
-        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES)  # noqa: SIM115
+        self._file = tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES)  # noqa: SIM115
         self.size = 0
-
-    @classmethod
-    def of_file(cls, descriptor: int, size: int) -> Request:
-        """The request in an open file."""
-        request = cls()
-        request._file, request.size = os.fdopen(descriptor, "w+b"), size
-        return request
-
-    def fileno(self) -> int:
-        """The file that it is in by now. Raises OSError if there is no space for it."""
-        self._file.flush()
-        return self._file.fileno()
 
     def write(self, data: bytes) -> None:
         self._file.write(data)

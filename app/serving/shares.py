@@ -1,7 +1,7 @@
 """How many threads of a web process the requests of one account may occupy at once. The others of that account wait.
 
-Threads of one process take turns, so each request that computes makes all others slower. An account that has used more than
-its part of the processor time has few threads while others are active, or none where another process serves it.
+Threads of one process take turns, so each request that computes makes all others slower. An account that uses much
+processor time therefore has one thread while others are active, and rests once it has used more than its part.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ from app.errors import TooMany
 from app.serving.processor_time import ProcessorTime
 from app.streams.capacity import MOST_CONNECTIONS
 
-STAYS = "stays: "
-"""Begins the name of whoever is never served elsewhere."""
 MOST_WAITING = MOST_CONNECTIONS // 2
 """The requests of one account that wait at once."""
 
@@ -31,12 +29,11 @@ class MustWait(BaseException):
 class Shares:
     """Threads take and leave. The connections that wait belong to the server's loop, which alone calls the rest."""
 
-    def __init__(self, most: int, most_beyond_part: int = 1, processor_time: ProcessorTime | None = None) -> None:
-        """`most` threads are the share of an account, and `most_beyond_part` while it has used more than its part."""
-        self._most, self._most_beyond_part = most, most_beyond_part
+    def __init__(self, most: int, processor_time: ProcessorTime | None = None) -> None:
+        self._most = most
         self._processor_time = processor_time or ProcessorTime()
         self._lock = threading.Lock()
-        self._is_ending = False
+        self._rests_end = False
         self._taken = Counter[str]()
         self._announced = Counter[str]()
         self._waiting: dict[str, deque[Any]] = {}
@@ -58,17 +55,13 @@ class Shares:
             raise MustWait
 
     def _has_room(self, who: str) -> bool:
-        if not self._is_beyond_part(who):
-            return self._taken[who] < self._most
-        return self._taken[who] < (1 if who.startswith(STAYS) else self._most_beyond_part)
+        most = self._most if self._rests_end else self._processor_time.threads(who, self._most)
+        return self._taken[who] < most
 
-    def _is_beyond_part(self, who: str) -> bool:
-        return not self._is_ending and self._processor_time.is_exceeded(who)
-
-    def end(self) -> None:
+    def end_rests(self) -> None:
         """From now on, processor time does not count: the process ends soon, and what waits is to be served before."""
         with self._lock:
-            self._is_ending = True
+            self._rests_end = True
 
     def leave(self, who: str) -> None:
         with self._lock:
@@ -90,18 +83,6 @@ class Shares:
             if connection is not None:
                 self._taken[who] += 1
             return connection
-
-    def next_beyond_part(self, who: str) -> Any | None:
-        """The connection that is to be served next, if `who` has used more than its part. It is to be served elsewhere."""
-        with self._lock:
-            is_for_others = self._is_beyond_part(who) and not who.startswith(STAYS)
-            return self._pop(who, last=False) if is_for_others else None
-
-    def put_back(self, who: str, connection: Any) -> None:
-        """Have a connection wait again, before all others of `who`."""
-        with self._lock:
-            self._announced[who] += 1
-            self._waiting.setdefault(who, deque()).appendleft(connection)
 
     def waiting(self) -> list[str]:
         """The accounts with requests that wait. There may be room for them by now, because others are active no more."""
@@ -163,12 +144,11 @@ class Share:
             self._shares.leave(self.who)
 
 
-def take_share(environ: Mapping[str, Any], who: object, *, stays: bool = False) -> None:
+def take_share(environ: Mapping[str, Any], who: object) -> None:
     """Count the request for `who`, such as an account. Raises `MustWait` or `TooMany` if it occupies enough threads already.
 
-    A request that `stays` is served by this process whatever it costs, and has a share of its own with the others of these.
     Call it before anything is done for the request. Other servers, such as that of tests, have no shares.
     """
     share = getattr(environ.get("gunicorn.socket"), "share", None)
     if isinstance(share, Share):
-        share.take(f"{STAYS}{who}" if stays else str(who))
+        share.take(str(who))

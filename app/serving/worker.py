@@ -2,9 +2,8 @@
 
 One loop reads requests and sends answers, for all connections of the process. A thread is occupied only between: once
 all of a request is here, until its answer is written. So clients that are slow, or never continue, cost a connection each,
-and a connection that makes no progress is closed. Requests of one account occupy three quarters of the threads at most.
-One of the processes has a low priority. The others pass the requests of accounts on to it that use much processor time while
-other accounts are active, and itself accepts no connection.
+and a connection that makes no progress is closed. Requests of one account occupy three quarters of the threads at most, and
+one thread, and a part of its time, if they use much processor time while other accounts are active.
 """
 
 from __future__ import annotations
@@ -23,10 +22,8 @@ from typing import Any
 from gunicorn.workers.gthread import ThreadWorker
 
 from app.serving.connection import PATIENCE_SECONDS, Connection
-from app.serving.handover import Handover, Passed
 from app.serving.intake import BodyLimit, Intake
 from app.serving.outlet import Outlet
-from app.serving.processor_time import Activity, ProcessorTime
 from app.serving.shares import MustWait, Share, Shares
 
 BODY_LIMIT = "agent_runners.body_limit"
@@ -39,41 +36,23 @@ MOST_KEPT_BYTES = 1024 * 1024 * 1024
 # After how long a thread lets another one continue. A short request, which waits for the database a dozen times, would otherwise
 # wait 5 ms each time while long answers are made for somebody else.
 SWITCH_SECONDS = 0.0005
-# How long requests wait before the loop looks at them again.
-WAIT_SECONDS = 0.02
+# How long requests that wait rest before the loop looks at them again.
+REST_SECONDS = 0.02
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Worker(ThreadWorker):
     """All methods but those that handle a request run in the loop. It watches a connection whenever no thread serves it."""
 
-    _handover: Handover
-    _activity: Activity
-
-    @classmethod
-    def check_config(cls, cfg: Any, log: Any) -> None:
-        """Called before the processes are forked, so what is made here is common to them."""
-        super().check_config(cfg, log)
-        cls._handover, cls._activity = Handover(), Activity()
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._watched: dict[Connection, int] = {}
         self._looked_at = 0.0
         self._idle_until: float | None = None
+        self._shares = Shares(max(self.cfg.threads * 3 // 4, 1))
 
     def init_process(self) -> None:
         sys.setswitchinterval(SWITCH_SECONDS)
-        most = max(self.cfg.threads * 3 // 4, 1)
-        self._is_receiver = self._handover.become_receiver()
-        if self._is_receiver:
-            # Here, accounts that use much are active beside others that do.
-            self._shares = Shares(most)
-            for listener in self.sockets:
-                listener.close()
-            self.sockets: list[Any] = [self._handover.receiver]
-        else:
-            self._shares = Shares(most, 0, ProcessorTime(self._activity))
         super().init_process()
 
     def load_wsgi(self) -> None:
@@ -83,9 +62,6 @@ class Worker(ThreadWorker):
     # A connection comes, and a request on it.
 
     def accept(self, listener: socket.socket) -> None:
-        if self._is_receiver:
-            self._adopt()
-            return
         try:
             sock, client = listener.accept()
         except OSError as error:
@@ -94,26 +70,11 @@ class Worker(ThreadWorker):
             elif error.errno not in (errno.EAGAIN, errno.ECONNABORTED):
                 raise
             return
-        conn = self._add(sock, client, listener.getsockname())
-        self._watch(conn, selectors.EVENT_READ, self._read)
-        self._limit_connections()
-
-    def _adopt(self) -> None:
-        """Serve a request that another process passes on."""
-        if (passed := self._handover.receive()) is not None:
-            conn = self._add(passed.sock, passed.client, passed.server)
-            conn.adopt(passed.request)
-            self._serve(conn)
-            self._limit_connections()
-
-    def _add(self, sock: socket.socket, client: Any, server: Any) -> Connection:
         sock.setblocking(False)
         self.nr_conns += 1
         outlet = Outlet(sock, lambda: self.method_queue.defer(self._send_rest, conn))
-        conn = Connection(self.cfg, sock, client, server, Intake(self._body_limit), outlet)
-        return conn
-
-    def _limit_connections(self) -> None:
+        conn = Connection(self.cfg, sock, client, listener.getsockname(), Intake(self._body_limit), outlet)
+        self._watch(conn, selectors.EVENT_READ, self._read)
         if self.nr_conns >= self.worker_connections:
             self._make_room()
 
@@ -168,20 +129,11 @@ class Worker(ThreadWorker):
         self.enqueue_req(conn)
 
     def _serve_waiting(self, who: str) -> None:
-        """Serve the request that has waited longest for its account's share of the threads, if there is room, or pass it on."""
+        """Serve the request that has waited longest for its account's share of the threads, if there is room."""
         if (conn := self._shares.next(who)) is not None:
             conn.initialized = False
             conn.sock.share.resume()
             self.enqueue_req(conn)
-        elif not self._is_receiver:
-            self._pass_on(who)
-
-    def _pass_on(self, who: str) -> None:
-        while (conn := self._shares.next_beyond_part(who)) is not None:
-            if not self._handover.send(Passed(conn.socket, conn.client, conn.server, conn.request)):
-                self._shares.put_back(who, conn)
-                break
-            self._close(conn)
 
     # A thread serves it.
 
@@ -276,9 +228,9 @@ class Worker(ThreadWorker):
     # Time passes, and space runs out.
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
-        """One turn of the loop. Requests that wait are served as time passes, too, since there may be room for them by then."""
+        """One turn of the loop. Requests that wait are served as time passes, too, since their accounts may have room by then."""
         waiting = self._shares.waiting()
-        super().wait_for_and_dispatch_events(min(timeout, WAIT_SECONDS) if waiting else timeout)
+        super().wait_for_and_dispatch_events(min(timeout, REST_SECONDS) if waiting else timeout)
         for who in waiting:
             self._serve_waiting(who)
 
@@ -323,7 +275,7 @@ class Worker(ThreadWorker):
     def _cap_keepalive(self, deadline: float) -> None:
         """Called when the worker begins to stop: until then, a request that is already under way is answered."""
         self._idle_until = deadline
-        self._shares.end()
+        self._shares.end_rests()
 
 
 def _address(conn: Connection) -> Any:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from app.errors import TooMany
-from app.serving.processor_time import BURST_SECONDS, MOST_SECONDS, PART, WINDOW_SECONDS, Activity, ProcessorTime
-from app.serving.shares import MOST_WAITING, STAYS, MustWait, Share, Shares
+from app.serving.processor_time import BURST_SECONDS, PART, WINDOW_SECONDS, ProcessorTime
+from app.serving.shares import MOST_WAITING, MustWait, Share, Shares
 
 
 @pytest.fixture
@@ -83,15 +83,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def passing(clock: Clock) -> Shares:
-    """Those of a process that passes requests on."""
-    return Shares(2, 0, ProcessorTime(clock=clock))
-
-
-@pytest.fixture
-def receiving(clock: Clock) -> Shares:
-    """Those of the process of low priority."""
-    return Shares(2, processor_time=ProcessorTime(clock=clock))
+def timed(clock: Clock) -> Shares:
+    return Shares(2, ProcessorTime(clock))
 
 
 def use(shares: Shares, who: str, seconds: float) -> None:
@@ -99,122 +92,100 @@ def use(shares: Shares, who: str, seconds: float) -> None:
     serve(shares, "earlier", who).leave(seconds)
 
 
-def test_one_that_computes_much_while_another_is_active_is_served_elsewhere(passing: Shares) -> None:
-    use(passing, "grace", 0.01)
-    use(passing, "ada", BURST_SECONDS)
-    held = serve(passing, "first", "ada")
-    held.leave(0.01)
-    for name in ("second", "third"):
-        serve(passing, name, "ada")
-    assert passing.next("ada") is None
-    assert [passing.next_beyond_part("ada") for _ in range(3)] == ["second", "third", None]
+def test_an_account_that_computes_much_has_one_thread_while_another_is_active(timed: Shares, clock: Clock) -> None:
+    use(timed, "grace", 0.01)
+    use(timed, "ada", 2 * BURST_SECONDS)
+    held = serve(timed, "first", "ada")
+    with pytest.raises(MustWait):
+        Share(timed).take("ada")
     for _ in range(2):
-        Share(passing).take("grace")
-
-
-def test_what_could_not_be_passed_on_is_the_next_again(passing: Shares) -> None:
-    use(passing, "grace", 0.01)
-    use(passing, "ada", 2 * BURST_SECONDS)
-    for name in ("first", "second"):
-        serve(passing, name, "ada")
-    first = passing.next_beyond_part("ada")
-    passing.put_back("ada", first)
-    assert [passing.next_beyond_part("ada") for _ in range(2)] == ["first", "second"]
-
-
-def test_who_only_waits_for_a_thread_is_not_passed_on(passing: Shares) -> None:
-    use(passing, "grace", 0.01)
-    for name in ("first", "second", "third"):
-        serve(passing, name, "ada")
-    assert passing.next_beyond_part("ada") is None
-
-
-def test_one_that_stays_has_one_thread_and_is_not_served_elsewhere(passing: Shares) -> None:
-    streams = f"{STAYS}ada"
-    use(passing, "grace", 0.01)
-    use(passing, streams, 2 * BURST_SECONDS)
-    held = serve(passing, "first", streams)
-    serve(passing, "second", streams)
-    assert (passing.next(streams), passing.next_beyond_part(streams)) == (None, None)
+        Share(timed).take("grace")
+    timed.wait("ada", "second")
+    assert timed.next("ada") is None
     held.leave(0.0)
-    assert passing.next(streams) == "second"
+    assert timed.next("ada") == "second"
 
 
-def test_there_an_account_has_one_thread_while_another_is_served(receiving: Shares) -> None:
-    use(receiving, "grace", 0.01)
-    use(receiving, "ada", 2 * BURST_SECONDS)
-    held = serve(receiving, "first", "ada")
-    serve(receiving, "second", "ada")
-    for _ in range(2):
-        Share(receiving).take("grace")
-    assert receiving.next("ada") is None
-    held.leave(0.0)
-    assert receiving.next("ada") == "second"
+def test_one_that_computes_more_rests_until_it_is_within_its_part_again(timed: Shares, clock: Clock) -> None:
+    use(timed, "ada", 2 * BURST_SECONDS + PART)
+    for clock.now, waits in ((0.9, True), (1.1, False)):
+        use(timed, "grace", 0.01)
+        if waits:
+            serve(timed, "first", "ada")
+        assert timed.next("ada") == (None if waits else "first")
 
 
-def test_it_is_served_where_it_was_once_it_is_within_its_part_again(passing: Shares, clock: Clock) -> None:
-    use(passing, "ada", BURST_SECONDS + PART)
-    for clock.now, is_beyond in ((0.9, True), (1.1, False)):
-        use(passing, "grace", 0.01)
-        if is_beyond:
-            serve(passing, "first", "ada")
-        assert passing.next("ada") == (None if is_beyond else "first")
-
-
-def test_what_it_took_to_receive_a_request_counts_once_it_is_served(passing: Shares) -> None:
-    use(passing, "grace", 0.01)
-    upload = Share(passing, read_seconds=2 * BURST_SECONDS)
+def test_what_it_took_to_receive_a_request_counts_once_it_is_served(timed: Shares, clock: Clock) -> None:
+    use(timed, "grace", 0.01)
+    upload = Share(timed, read_seconds=2 * BURST_SECONDS)
     upload.take("ada")
     upload.leave(0.01)
     with pytest.raises(MustWait):
-        Share(passing).take("ada")
+        Share(timed).take("ada")
 
 
-def test_to_refuse_a_request_does_not_count(passing: Shares, clock: Clock) -> None:
-    """Else one that tries again and again would never be served here again."""
-    use(passing, "ada", BURST_SECONDS + PART)
-    for tries in range(100):
-        clock.now = tries / 100
-        use(passing, "grace", 0.001)
-        share = serve(passing, tries, "ada")
-        share.leave(0.5)
-        assert passing.next_beyond_part("ada") == tries
-    clock.now = 1.1
-    Share(passing).take("ada")
+def test_an_account_that_tries_again_and_again_is_served_in_its_part(timed: Shares, clock: Clock) -> None:
+    """To refuse its requests costs as well. If that counted, they would all wait for ever."""
+    served = 0
+    for number in range(600):
+        clock.now = number / 10
+        use(timed, "grace", 0.001)
+        for _ in range(30):
+            share = Share(timed)
+            try:
+                share.take("ada")
+                served += 1
+            except MustWait:
+                timed.wait("ada", share)
+            except TooMany:
+                pass
+            share.leave(0.02)
+        while (share := timed.next("ada")) is not None:
+            share.resume()
+            served += 1
+            share.leave(0.02)
+    assert served * 0.02 == pytest.approx(60 * PART, rel=0.2)
 
 
-def test_processor_time_does_not_count_when_the_process_ends(passing: Shares) -> None:
-    use(passing, "grace", 0.01)
-    use(passing, "ada", WINDOW_SECONDS)
+def test_no_request_waits_for_its_part_when_the_process_ends(timed: Shares) -> None:
+    use(timed, "grace", 0.01)
+    use(timed, "ada", WINDOW_SECONDS)
     for name in ("first", "second", "third"):
-        serve(passing, name, "ada")
-    passing.end()
-    assert passing.next_beyond_part("ada") is None
-    assert [passing.next("ada") for _ in range(3)] == ["first", "second", None], "two threads are its share"
+        serve(timed, name, "ada")
+    assert timed.next("ada") is None
+    timed.end_rests()
+    assert [timed.next("ada") for _ in range(3)] == ["first", "second", None], "two threads are its share"
 
 
-def test_alone_it_has_its_share_however_much_it_computes(passing: Shares, clock: Clock) -> None:
-    use(passing, "grace", 0.01)
-    clock.now = WINDOW_SECONDS + 1
-    use(passing, "ada", WINDOW_SECONDS)
+def test_alone_it_has_its_share_however_much_it_computes(timed: Shares) -> None:
+    use(timed, "ada", WINDOW_SECONDS)
     for _ in range(2):
-        Share(passing).take("ada")
+        Share(timed).take("ada")
 
 
-def test_accounts_are_active_for_all_processes(clock: Clock) -> None:
-    activity = Activity()
-    one, other = (Shares(2, 0, ProcessorTime(activity, clock)) for _ in range(2))
-    use(one, "ada", 2 * BURST_SECONDS)
-    Share(one).take("ada")
-    use(other, "grace", 0.01)
-    with pytest.raises(MustWait):
-        Share(one).take("ada")
+def test_its_requests_wait_no_longer_once_it_is_alone(timed: Shares, clock: Clock) -> None:
+    use(timed, "grace", 0.01)
+    use(timed, "ada", WINDOW_SECONDS)
+    serve(timed, "first", "ada")
+    clock.now = WINDOW_SECONDS + 1
+    Share(timed).leave(0.0)
+    assert timed.waiting() == ["ada"]
+    assert timed.next("ada") == "first"
 
 
-def test_what_an_account_used_is_forgotten_after_a_while(passing: Shares, clock: Clock) -> None:
-    use(passing, "ada", 100.0)
-    for clock.now, is_beyond in ((MOST_SECONDS / PART - 6, True), (MOST_SECONDS / PART, False)):
-        use(passing, "grace", 0.01)
-        if is_beyond:
-            serve(passing, "first", "ada")
-        assert passing.next("ada") == (None if is_beyond else "first")
+def test_what_an_account_used_is_forgotten_as_time_passes(timed: Shares, clock: Clock) -> None:
+    use(timed, "ada", BURST_SECONDS + PART)
+    for clock.now, waits in ((0.9, True), (1.1, False)):
+        use(timed, "grace", 0.01)
+        first = serve(timed, "first", "ada")
+        second = Share(timed)
+        if waits:
+            with pytest.raises(MustWait):
+                second.take("ada")
+            timed.wait("ada", "second")
+            first.leave(0.0)
+            assert timed.next("ada") == "second"
+            second.resume()
+            second.leave(0.0)
+        else:
+            second.take("ada")

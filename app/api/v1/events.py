@@ -29,7 +29,6 @@ blp = Blueprint(
     __name__,
     description="What happens to sessions, runners and publications, as it happens.",
     url_prefix="/api/v1",
-    has_streams=True,
 )
 
 

@@ -28,8 +28,7 @@ def command(settings: Settings) -> None:
         "app.web:serve()",
         # Imported once, and the memory is shared by all processes.
         "--preload",
-        # One of them has a low priority, see app/serving/handover.py.
-        *("--worker-class", "app.serving.worker.Worker", "--workers", str(settings.web_processes + 1)),
+        *("--worker-class", "app.serving.worker.Worker", "--workers", str(settings.web_processes)),
         *("--threads", str(THREADS)),
         *("--worker-connections", str(MOST_CONNECTIONS)),
         *("--keep-alive", str(KEEP_ALIVE_SECONDS)),
