@@ -94,6 +94,27 @@ def test_without_venv_uv_makes_the_environment(project: Path) -> None:
     assert installed.endswith("--editable .[server]")
 
 
+# A Python whose environments have a pip, which cannot get a newer one.
+WITH_OLD_PIP = f"""
+case "$*" in
+    *version_info*) echo True ;;
+    "-m venv "*) PATH={os.environ["PATH"]}; mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; touch "$3/bin/pip" ;;
+    "-m pip "*) echo "$@" >> pip.log; case "$*" in *"--upgrade pip") exit 1 ;; esac ;;
+esac
+"""
+
+
+def test_a_pip_that_cannot_be_replaced_installs_the_product(project: Path) -> None:
+    add_tool(project, "python3", WITH_OLD_PIP)
+    done = setup(project)
+    assert done.returncode == 0 and "pip could not be replaced by a newer one" in done.stderr
+    replaced, installed = (project / "pip.log").read_text().splitlines()
+    # By itself it would try for more than a minute.
+    assert "--retries 1 --timeout 10" in replaced
+    assert installed.endswith("--constraint constraints.txt --editable .[server]") and "--retries" not in installed
+    assert setup(project).stderr == ""
+
+
 def test_nothing_is_done_if_nothing_has_changed(project: Path) -> None:
     test_without_venv_uv_makes_the_environment(project)
     assert setup(project).stderr == ""

@@ -146,7 +146,7 @@ MANY_FILES = """
 
 def test_many_files_end_with_file_limit(engine: Engine) -> None:
     script = WORK + "echo more >> README\n" + python(MANY_FILES.format(count=5_000))
-    attempt = engine.run(script, limits=Limits(max_disk_files=4_000, max_diff_files=1_000))
+    attempt = engine.run(script, limits=Limits(max_disk_files=1_000, max_diff_files=250))
     assert code(attempt.outcome) == ("file_limit", "agent")
     assert "+work" in engine.diff and "+more" in engine.diff
     assert "many/" not in engine.diff
