@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import os
 import re
 import shutil
 import subprocess
@@ -86,12 +87,18 @@ def _leave_mirror(mirror: Path, repository: Path, base_sha: str) -> None:
     kept = mirror / "refs" / "base" / base_sha
     if not kept.exists():
         source = repository / ".git" if (repository / ".git").exists() else repository
-        shutil.copytree(source / "objects", mirror / "objects", dirs_exist_ok=True)
+        shutil.copytree(source / "objects", mirror / "objects", copy_function=_copy_once, dirs_exist_ok=True)
         shutil.copyfile(source / "HEAD", mirror / "HEAD")
         config = (source / "config").read_text()
         (mirror / "config").write_text(config.replace("bare = false", "bare = true"))
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(f"{base_sha}\n")
+
+
+def _copy_once(source: str, target: str) -> None:
+    """Objects may not be written to, and never change."""
+    if not os.path.exists(target):
+        shutil.copy2(source, target)
 
 
 def _run(script: str, files: Files) -> tuple[Files, str | None]:

@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.demo.conftest import forge
+from tests.workers import repositories
 from tests.workers.attempts import Engine, engine_in
 from tests.workers.engine import USUAL_SANDBOX
 from tests.workers.repositories import dispose_of_prepared, make_host, while_furnishing
 from workers.job import Host
+from workers.sandbox import probing
+from workers.workspace import overlay_probe
 
 __all__ = ["forge"]
 
@@ -39,6 +42,13 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     """An engine with the usual sandbox."""
     with engine_in(tmp_path, request.param) as made:
         yield made
+
+
+@pytest.fixture
+def unknown_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is known yet of the sandbox of this machine, and what this test finds out is forgotten."""
+    for module, known in ((repositories, "_first_hosts"), (probing, "_working"), (overlay_probe, "_known")):
+        monkeypatch.setattr(module, known, {})
 
 
 @pytest.fixture(autouse=True)

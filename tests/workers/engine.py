@@ -48,6 +48,8 @@ def _why_no_bubblewrap() -> str:
 _REASON = _why_no_bubblewrap()
 needs_bubblewrap = pytest.mark.skipif(bool(_REASON), reason=f"NOT TESTED: {_REASON}")
 SANDBOXES = [pytest.param("bubblewrap", marks=needs_bubblewrap), "none"]
+# The one in which sessions run here.
+AVAILABLE = "none" if _REASON else "bubblewrap"
 # What does not depend on how a process is held is tried in one of them.
 USUAL_SANDBOX = SANDBOXES if _REASON else usual(SANDBOXES)
 

@@ -150,7 +150,8 @@ def furnish(host: Host, origin: Path, site_id: str) -> None:
 def know_sandbox(host: Host) -> None:
     """Let a host know what the first one like it found out about the sandbox of this machine, `while_furnishing`.
 
-    Each host tries it once, which takes as long as a session.
+    Each host tries it once, which takes as long as a session. A test with another program in the place of bubblewrap uses
+    the fixture `unknown_sandbox`.
     """
     if _is_furnishing:
         first = _first_hosts.setdefault((host.sandbox, host.sandbox_uid, host.overlay), host)

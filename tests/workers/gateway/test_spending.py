@@ -115,9 +115,9 @@ def test_a_refusal_of_the_provider_is_the_failure(engine: Engine, model: ModelSe
         explained = spending.explain(GAVE_UP)
         assert explained and (explained.code, explained.retryable) == (expected, status != 401), status
     # A session in which nobody can take over.
-    script, fallbacks = ask("gpt-5", directive("status", 402)), (Fallback("not-there"),)
+    script, fallbacks = ask("gpt-5", directive("status", 503)), (Fallback("not-there"),)
     attempt = engine.run(script, environment=model.environment(), fallbacks=fallbacks)
-    assert code(attempt.outcome) == ("quota", "agent")
+    assert code(attempt.outcome) == ("model_unavailable", "agent")
     assert attempt.outcome.failure and attempt.outcome.failure.retryable
 
 

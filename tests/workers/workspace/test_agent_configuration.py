@@ -9,7 +9,7 @@ import pytest
 
 from tests.matrix import FULL
 from tests.workers.attempts import Attempt, Engine, code, engine_in
-from tests.workers.engine import USUAL_SANDBOX, Stubborn, git, linux, sigterm_once, sigterm_raises
+from tests.workers.engine import AVAILABLE, USUAL_SANDBOX, Stubborn, git, linux, sigterm_once, sigterm_raises
 from workers.events import Step
 from workers.workspace.agent_configuration import is_withheld, withhold_from_home
 
@@ -90,7 +90,7 @@ def test_a_later_session_does_not_see_it_either_and_keeps_what_the_first_made(en
 
 
 @linux
-@pytest.mark.parametrize("end", ["stop", "silence", "fail", *(["kill"] if FULL else [])])
+@pytest.mark.parametrize("end", ["stop", "silence", "fail", *(["kill"] if FULL or AVAILABLE == "none" else [])])
 def test_however_the_attempt_ends_nothing_of_it_is_deleted(engine: Engine, end: str) -> None:
     tree = Stubborn()
     ends = {"fail": "exit 3", "kill": "kill -9 $$", "silence": "sleep 300", "stop": f"{tree.script} sleep 300"}

@@ -487,7 +487,9 @@ def test_a_diff_with_too_many_files_or_bytes_is_stored_in_no_part(host: Host, or
     write(workspace.checkout, {"1": "", "2": "", "3": ""})
     assert diffs.write_diffs(workspace, job, workspace.snapshot()) == diffs.Written(True, True)
     write(workspace.checkout, {"4": ""})
+    job = make_job(origin, limits=Limits(max_diff_files=3))
     assert refusal(workspace, job) == ("too_many_files", "diff")
+    assert stored_diffs(job) == {}
     job = make_job(origin, limits=Limits(max_diff_bytes=10_000))
     (workspace.checkout / "bomb").write_bytes(random.Random(2).randbytes(300_000))
     assert refusal(workspace, job) == ("diff_too_large", "diff")

@@ -445,11 +445,12 @@ def test_status_reads_no_file_again(hosts: list[Host], origin: Path, tmp_path: P
 def test_nobody_can_write_to_the_base(hosts: list[Host], origin: Path) -> None:
     """Whatever the agent opens, changes or removes is its own; two sessions at once do not see each other."""
     one, two = (prepare(first_job(origin), hosts[0]) for _ in range(2))
+    assert one.overlay and not one.overlay.lower.is_symlink(), "what hosts are given here is shared by other tests"
     before = base_state(one)
     as_agent(one, shell("chmod -R 777 . ; find . -type f -exec sh -c 'echo x >> \"$1\"' sh {} \\; ; rm -rf src .git"))
     as_agent(two, shell('test "$(cat src/a/one)" = 1; git fsck'))
     assert base_state(one) == before
-    assert stat.S_IMODE(one.overlay.lower.stat().st_mode) == 0o700  # type: ignore[union-attr]
+    assert stat.S_IMODE(one.overlay.lower.stat().st_mode) == 0o700
     for workspace in (one, two):
         workspace.dispose()
 
