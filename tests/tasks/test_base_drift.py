@@ -139,7 +139,9 @@ def test_a_rebase_can_be_undone_and_done_again(ask: Ask, origin: Path) -> None:
     assert git(origin, "show", "shared:c.txt") == "ours\nmore"
 
 
-def test_a_rebase_onto_the_same_changes_conflicts_or_leaves_no_diff(ask: Ask, origin: Path) -> None:
+def test_a_rebase_runs_no_agent_without_conflicts_names_them_without_an_agent_and_needs_a_diff(
+    ask: Ask, origin: Path
+) -> None:
     session_id = done(ask, "echo ours > a.txt; echo ours > b.txt")
     tip = others_commit(origin, {"c.txt": "theirs\n"})
     fine = rebase_by_agent(session_id, "exit 1")

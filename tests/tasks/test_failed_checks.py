@@ -260,7 +260,9 @@ def test_a_check_that_waits_for_a_person_is_pending_and_our_own_status_counts_as
     assert results is not None and (results["passed"], results["failed"], results["pending"]) == (0, 1, 1)
 
 
-def test_a_failed_pipeline_on_gitlab_becomes_a_follow_up_with_its_log(make_talk: Callable[..., Talk]) -> None:
+def test_a_failed_pipeline_on_gitlab_becomes_a_follow_up_with_its_log_that_is_pushed(
+    make_talk: Callable[..., Talk],
+) -> None:
     talk = make_talk(Forge.GITLAB)
 
     def pipeline(status: str, ref: str | None) -> uuid.UUID | None:
@@ -276,6 +278,9 @@ def test_a_failed_pipeline_on_gitlab_becomes_a_follow_up_with_its_log(make_talk:
     assert "on GitLab" in prompt and "> 2 tests failed" in prompt and "optional" not in prompt
     results = talk.work.runner.pr_check_results
     assert results is not None and (results["passed"], results["failed"]) == (1, 1)
+    before = talk.work.head_sha
+    talk.work_on(asked)
+    assert "Done in " in talk.finish(asked) and talk.work.head_sha != before
 
 
 def test_a_failed_status_on_gitea_becomes_a_follow_up(make_talk: Callable[..., Talk]) -> None:

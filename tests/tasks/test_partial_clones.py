@@ -143,7 +143,7 @@ def test_sessions_follow_and_revert_and_the_work_is_published(work: Work, forge:
     assert work.shown("main", "shop/s.txt", "libs/x.txt") == ["s\nours\nagain\nlast\n", LINES + "ours\n"]
 
 
-def test_the_work_follows_its_branch_and_is_compared_with_what_was_before(work: Work) -> None:
+def test_the_work_follows_its_branch_and_renames_and_is_compared_and_pushed_after_a_rewrite(work: Work) -> None:
     work.others_commit({"libs/z.txt": "z\n"})
     runner = refreshed(work.first)
     assert (runner.behind_by, runner.mergeable, runner.conflicts) == (1, True, [])

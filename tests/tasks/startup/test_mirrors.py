@@ -151,12 +151,14 @@ def test_a_fetch_ends_with_the_worker(configure):
         change_site(repo_url=f"http://127.0.0.1:{slow.getsockname()[1]}/repository")
         worker = fresh_processes.Process(target=work, args=({**os.environ, DATABASE: settings().database},))
         worker.start()
-        # The first connection only shows that the server answers.
-        slow.accept()[0].close()
-        connection, _ = slow.accept()
-        connection.settimeout(60)
-        assert b"info/refs" in connection.recv(4096)
-        worker.kill()
-        worker.join()
+        try:
+            # The first connection only shows that the server answers.
+            slow.accept()[0].close()
+            connection, _ = slow.accept()
+            connection.settimeout(60)
+            assert b"info/refs" in connection.recv(4096)
+        finally:
+            worker.kill()
+            worker.join()
         assert connection.recv(4096) == b"", "git goes on"
         connection.close()

@@ -78,8 +78,9 @@ def git_at_work_in(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
         git.kill()
 
 
-def test_the_work_of_a_lost_attempt_is_saved_without_what_setup_did(engine: Engine, tmp_path: Path) -> None:
-    """What is too large of it is left out, a secret in it is flagged, and git that outlived the worker is ended first."""
+def test_the_work_of_a_lost_attempt_is_saved_without_setup_and_large_files_with_secrets_flagged_and_git_ended_first(
+    engine: Engine, tmp_path: Path
+) -> None:
     job = engine.job(
         f"head -c 300000 /dev/zero > large; echo a-token-of-the-forge > found; {WORK}",
         setup_command="echo set up > lock.json; echo made > made",
