@@ -16,7 +16,7 @@ import textwrap
 import time
 import tracemalloc
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -249,6 +249,34 @@ def test_an_id_or_a_time_beside_a_dump_does_not_hide_it() -> None:
         assert "[redacted]" in Secrets(digits[:36]).redact(text), "they are none"
 
 
+NARROW_DUMPS: dict[str, tuple[int, Callable[[int, bytes], str]]] = {
+    "xxd -c8 -g8": (8, lambda at, data: f"{at:08x}: {data.hex()}  {'.' * 8}"),
+    "od -tx1 -w1": (1, lambda at, data: f"{at:07o} {data.hex()}"),
+    "od -tx2 -w2": (2, lambda at, data: f"{at:07o} {data[::-1].hex()}"),
+    "od -tx4 -w4": (4, lambda at, data: f"{at:07o} {data[::-1].hex()}"),
+    "od -tx8 -w8": (8, lambda at, data: f"{at:07o} {data[::-1].hex()}"),
+    "od -c -w1": (1, lambda at, data: f"{at:07o}   {data.decode()}"),
+    "od -An -c -w1": (1, lambda at, data: f"   {data.decode()}"),
+    "x/gx of gdb, a word a line": (8, lambda at, data: f"0x{at + 2**30:x}:\t0x{data[::-1].hex()}"),
+    "two words a line": (16, lambda at, data: data.hex(" ", 8)),
+    "two words a line, and a time": (16, lambda at, data: f"{data.hex(' ', 8)} 2026-11-30T15:55:58Z"),
+    "two words in quotes": (16, lambda at, data: f'"{data.hex(" ", 8)}"'),
+    "two words behind a name": (16, lambda at, data: f"key={data.hex(':', 8)}"),
+    "a list of two words": (16, lambda at, data: f"[0x{data[:8].hex()}, 0x{data[8:].hex()}]"),
+}
+
+
+@pytest.mark.parametrize("kind", NARROW_DUMPS)
+def test_a_dump_of_two_columns_is_found_with_and_without_a_time_beside_it(kind: str) -> None:
+    width, row = NARROW_DUMPS[kind]
+    content = LONG[:48].encode()
+    dump = "\n".join(row(at, content[at : at + width]) for at in range(0, len(content), width))
+    for text in (dump, f"{dump}\n2026-11-30T15:55:58.175728Z", f"2026-11-30 15:55:58\n{dump}"):
+        for written in (text, text.replace("\n", "\\n")):
+            found = Secrets(LONG[:48]).redact(written)
+            assert found.count("[redacted]") > dump.count("\n") and NOTHING.redact(written) == written, found
+
+
 @pytest.mark.parametrize("kind", ESCAPES)
 def test_a_known_value_is_found_with_escapes(kind: str) -> None:
     escape, secrets = ESCAPES[kind], Secrets(TOKEN)
@@ -420,6 +448,9 @@ HOSTILE += [
     "00000010: 6161 6161  aa\n",
     "   a",
     "   a   \\\n",
+    "   a\n",
+    "a ",
+    "2026-11-30T15:55:58Z ",
 ]
 
 
@@ -429,7 +460,7 @@ def test_no_text_makes_it_slow(piece: str) -> None:
     start = time.thread_time()
     Secrets(TOKEN, {"KEY": LONG, "SAME": "a" * 1000}).redact(text)
     # It takes less than a twentieth of a second; an expression that goes back and forth takes a quarter of a minute.
-    assert time.thread_time() - start < 5
+    assert time.thread_time() - start < 2
 
 
 @pytest.mark.parametrize(

@@ -17,21 +17,24 @@ LONGEST = 16
 # Of a secret that is cut where the dump begins or ends, fewer bytes are not recognized.
 _SHORTEST_PART = 8
 _CELL = r"(?:0[xX])?[0-9A-Fa-f]{1,16}(?![0-9A-Za-z])"
-_CELLS = re.compile(rf"(?<![0-9A-Za-z]){_CELL}(?:[,:;\t -]{{1,8}}{_CELL})++")
+# They may begin a line of JSON, behind its \n.
+_CELLS = re.compile(rf"(?:(?<![0-9A-Za-z])|(?<=\\[rn])){_CELL}(?:[,:;\t -]{{1,8}}{_CELL})++")
 _SEPARATOR = re.compile(r"[,:;\t -]+")
 _OFFSET = re.compile(r"(?:0[xX])?[0-9A-Fa-f]{6,16}[: ] *|(?:0[xX])?[0-9A-Fa-f]+: +")
 # As `od -c` pads them: a character, or an escape such as \n or 012.
 _CHARACTERS = re.compile(r"((?: {3}[^ \n]| {4}| {2}\\\S| [0-7]{3})+) *\Z")
 _OCTAL_OFFSET = re.compile(r"[0-9A-Fa-f]{6,7}(?= )")
 _ESCAPED = {"0": 0, "a": 7, "b": 8, "t": 9, "n": 10, "v": 11, "f": 12, "r": 13, "\\": 92}
-# These are quick, because they begin with characters that are rare.
-_MAY_BE_CELLS = re.compile(r"[,:;\t -](?:0[xX])?[0-9A-Fa-f]{1,16}[,:;\t -]{1,8}(?:0[xX])?[0-9A-Fa-f]")
-_MAY_BE_CHARACTERS = re.compile(r"   \S {2,3}\S")
-# Most lines of a log have ids (RFC 9562) or times, which look like bytes. One byte of each is none of text: the month, and
+# These are quick, because they begin with characters that are rare: two cells, and two characters in a row or a column.
+_MAY_BE_CELLS = re.compile(rf"[,:;\t -](?<=[0-9A-Fa-f].)[,:;\t -]{{0,7}}{_CELL}")
+_MAY_BE_CHARACTERS = re.compile(r"   \S(?: {2,3}\S|(?:[\r\n]|\\[rn]){1,2}[0-9A-Fa-f]{0,7}   \S)")
+# Most lines of a log have ids (RFC 9562) or times, which look like bytes. One byte of each is no ASCII text: the month, and
 # the first of the fourth group. So no secret goes on there.
 _ID_OR_TIME = re.compile(
+    r"(?<![0-9A-Za-z])(?:"
     r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[1-8][0-9A-Fa-f]{3}-[89ABab][0-9A-Fa-f]{3}-[0-9A-Fa-f]{12}"
-    r"|[0-9]{4}-[01][0-9]-[0-3][0-9][T ][0-2][0-9]:[0-5][0-9]:[0-5][0-9]"
+    r"|[0-9]{4}-(?:0[1-8]|1[0-2])-[0-3][0-9][T ][0-2][0-9]:[0-5][0-9]:[0-5][0-9]Z?"
+    r")(?![0-9A-Za-z])"
 )
 _ROW_OF_FILE = re.compile(rb"\n[0-9A-Fa-f]{6,16}[: ]")
 _LINE_END = re.compile(r"(\r?\n|\\r\\n|\\n|\r)")
@@ -66,7 +69,8 @@ def redact(text: str, secrets: Sequence[bytes], replacement: str) -> str:
 def _may_be_there(text: str) -> bool:
     if _MAY_BE_CHARACTERS.search(text):
         return True
-    return _MAY_BE_CELLS.search(text) is not None and _MAY_BE_CELLS.search(_ID_OR_TIME.sub("~", text)) is not None
+    # Each id or time is one cell here, so that a cell beside it counts.
+    return _MAY_BE_CELLS.search(text) is not None and _CELLS.search(_ID_OR_TIME.sub("0", text)) is not None
 
 
 def has_rows(content: bytes) -> bool:

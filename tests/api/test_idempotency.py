@@ -57,7 +57,6 @@ def test_the_body_cannot_be_found_by_guessing(api, body, engine):
     assert again.headers["Idempotent-Replayed"] == "true", "one that the release before has stored is a repeat"
 
 
-@pytest.mark.same_on_both_databases
 def test_a_key_is_for_one_token_and_one_path(api, ada, body, engine):
     runner = created(api.post("/agent_runners", body, headers=KEY))
     created(ada.holding(Scope.WRITE).post("/agent_runners", body, headers=KEY))

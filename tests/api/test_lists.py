@@ -14,7 +14,6 @@ from tests.api.calling import NOBODY, created, empty, ok, path_of, refused
 from tests.api.lists import ids, links, walked
 
 
-@pytest.mark.same_on_both_databases
 def test_pages_have_the_total_and_links_to_their_neighbours(api, five):
     first = api.get("/agent_runners?per_page=2&title=runner")
     assert ids(first) == five[:2] and first.headers["Total"] == "5"
@@ -251,7 +250,6 @@ def test_sessions_are_filtered_by_state_and_discarded_ones_left_out(api, make_do
     assert ids(api.get(f"{path}?state=new")) == [waiting["id"]]
 
 
-@pytest.mark.same_on_both_databases
 def test_a_list_is_counted_up_to_a_limit_and_its_pages_go_on(api, five, monkeypatch):
     monkeypatch.setattr(pagination, "COUNTED", 3)
     first = api.get("/agent_runners?per_page=2")
