@@ -14,7 +14,7 @@ from workers.repository.git import Git, GitFailed, OverLimit
 from workers.repository.partial import write_tree
 
 _APPLY = ("apply", "--cached", "--binary", "--whitespace=nowarn", "--numstat", "-z", "--apply")
-_MARK = re.compile(rb"(?P<file>diff --git .*)|(?P<hunk>@@ )|(?P<binary>GIT binary patch)|(?P<sign>[-+])")
+_MARK = re.compile(rb"(?P<file>diff --git .*)|(?P<hunk>@@ )|(?P<binary>GIT binary patch)")
 _FAILED_HUNK = re.compile(r"^error: patch failed: (.+):(\d+)$", re.MULTILINE)
 _ERROR = re.compile(r"^(?:error|fatal): (.+)$", re.MULTILINE)
 _NAME_LENGTH = 500
@@ -23,10 +23,10 @@ _PIECE_BYTES = 65_536
 
 @dataclass
 class _File:
-    """One file of a patch. `lines` counts the lines it adds and removes; None for a binary file."""
+    """One file of a patch. `lines` counts the lines it adds and removes, by their sign; None for a binary file."""
 
     header: bytes
-    lines: tuple[int, int] | None = (0, 0)
+    lines: dict[bytes, int] | None
 
 
 class DoesNotApply(EngineError):
@@ -93,7 +93,7 @@ def _find_missing(patch: IO[bytes], counted: bytes) -> str | None:
     applied = [record.split(b"\t", 2)[:2] for record in counted.split(b"\0") if record]
     files = _files(patch)
     for place, file in enumerate(files):
-        expected = [b"-", b"-"] if file.lines is None else [b"%d" % number for number in file.lines]
+        expected = [b"-", b"-"] if file.lines is None else [b"%d" % number for number in file.lines.values()]
         if place >= len(applied) or applied[place] != expected:
             return file.header.removeprefix(b"diff --git ").decode(errors="replace")[:_NAME_LENGTH]
     return None if len(files) == len(applied) else "a file without a header"
@@ -102,21 +102,20 @@ def _find_missing(patch: IO[bytes], counted: bytes) -> str | None:
 def _files(patch: IO[bytes]) -> list[_File]:
     """The files of a patch. Lines of content begin with a sign, so only a header can match as a header."""
     files: list[_File] = []
-    in_hunks = False
+    # Of the file whose hunks are read; its header has lines with signs too.
+    counts: dict[bytes, int] | None = None
     for start in line_starts(patch):
-        mark = _MARK.match(start)
-        if mark is None:
-            continue
-        if header := mark["file"]:
-            files.append(_File(header))
-            in_hunks = False
-        elif files and mark["binary"]:
-            files[-1].lines = None
-        elif files and files[-1].lines is not None:
-            in_hunks = in_hunks or mark["hunk"] is not None
-            if in_hunks and (sign := mark["sign"]):
-                added, removed = files[-1].lines
-                files[-1].lines = (added + 1, removed) if sign == b"+" else (added, removed + 1)
+        sign = start[:1]
+        if counts is not None and sign in counts:
+            counts[sign] += 1
+        elif mark := _MARK.match(start):
+            if header := mark["file"]:
+                files.append(_File(header, {b"+": 0, b"-": 0}))
+                counts = None
+            elif files and mark["binary"]:
+                files[-1].lines = counts = None
+            elif files:
+                counts = files[-1].lines
     return files
 
 

@@ -264,7 +264,7 @@ def lines_like_a_diff(folder: Path) -> None:
 
 
 def long_file(folder: Path) -> None:
-    lines = [f"line {number} {number * 7919 % 1000}\n" for number in range(30_000)]
+    lines = [f"line {number} {number * 7919 % 1000} {'x' * 80}\n" for number in range(5_000)]
     (folder / "long").write_text("".join(lines))
 
 
