@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,25 +93,46 @@ def test_what_setup_recorded_in_the_index_is_no_work_of_the_agent(host: Host, jo
     assert workspace.snapshot() == workspace.start_tree
 
 
-@pytest.mark.parametrize(
-    "script",
-    [
-        "rm -rf .git",
-        "rm .git/index",
-        "git rm -rq --cached .",
-        "head -c 100000 /dev/urandom > .git/index",
-        "rm -rf .git; git init -q; git add README",
-        "rm -rf .git; mkfifo .git",
-        "rm .git/index; mkfifo .git/index",
-        "rm -rf .git; ln -s / .git",
-        "printf '[core]\\n\\tbare = perhaps\\n' > .git/config",
-    ],
-)
-def test_an_index_that_says_nothing_loses_nothing(
-    workspace: Workspace, script: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+# What leaves no index that can be compared.
+LOST = [
+    "git rm -rq --cached .",
+    "rm -rf .git; mkfifo .git",
+    "rm -rf .git; ln -s / .git",
+]
+UNREADABLE = [
+    "rm -rf .git",
+    "rm .git/index",
+    "head -c 100000 /dev/urandom > .git/index",
+    "rm -rf .git; git init -q; git add README",
+    "rm .git/index; mkfifo .git/index",
+    "printf '[core]\\n\\tbare = perhaps\\n' > .git/config",
+]
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipe is waited for."""
     monkeypatch.setattr("workers.workspace.agent_index._SECONDS", 2.0)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("script", LOST + UNREADABLE if FULL else LOST)
+def test_without_an_index_nothing_is_lost(workspace: Workspace, script: str) -> None:
     assert after(workspace, f"{script}; echo > new") == {*FILES, "new"}
+
+
+@pytest.mark.usefixtures("impatient")
+def test_an_index_that_cannot_be_compared_is_none(host: Host, workspace: Workspace, tmp_path: Path) -> None:
+    repository, whole = workspace.checkout / ".git", tmp_path / "whole"
+    shutil.copytree(repository, whole)
+    work(workspace, STAGED)
+    said = read_agent_index(host, workspace, workspace.base_sha)
+    assert said is not None and said.staged == [b"dist/app.js"]
+    for script in UNREADABLE:
+        shutil.rmtree(repository, ignore_errors=True)
+        shutil.copytree(whole, repository)
+        work(workspace, script)
+        assert read_agent_index(host, workspace, workspace.base_sha) is None, script
 
 
 def test_an_untouched_index_is_not_read(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
