@@ -56,6 +56,8 @@ def add_program_and_link(made: Path) -> None:
 OWNED = pytest.param("bubblewrap", marks=pytest.mark.skipif(not IS_ROOT, reason="NOT TESTED: run it as root"))
 # What does not depend on whose the files are.
 for_one_owner = pytest.mark.parametrize("host", usual(["none", OWNED]), indirect=True)
+# What is the same but for that they are given to the agent's user.
+for_the_agent = pytest.mark.parametrize("host", usual([OWNED, "none"] if IS_ROOT else ["none", OWNED]), indirect=True)
 
 
 @pytest.fixture(params=["none", OWNED])
@@ -197,7 +199,7 @@ MISCHIEF = [
     [[each] for each in MISCHIEF] if FULL else [MISCHIEF],
     ids=lambda each: each[0].__name__ if FULL else "all",
 )
-@pytest.mark.parametrize("host", usual([OWNED, "none"] if IS_ROOT else ["none", OWNED]), indirect=True)
+@for_the_agent
 def test_nothing_that_was_done_in_it_shows_in_the_next(
     host: Host, origin: Path, tmp_path: Path, mischiefs: list[Callable[[Path], None]]
 ) -> None:
@@ -223,6 +225,7 @@ def test_files_that_did_not_change_are_not_written_again(host: Host, origin: Pat
     assert after["deep"] == before["deep"] and after["link"] == before["link"] and "new" not in after
 
 
+@for_the_agent
 def test_the_next_has_the_work_of_earlier_sessions_of_its_own_runner_only(
     host: Host, origin: Path, tmp_path: Path
 ) -> None:
@@ -241,6 +244,7 @@ def test_the_next_has_the_work_of_earlier_sessions_of_its_own_runner_only(
         workspace.dispose(reusable=True)
 
 
+@for_the_agent
 def test_the_next_may_start_from_another_commit(host: Host, origin: Path, tmp_path: Path) -> None:
     prepare(make_job(origin), host).dispose(reusable=True)
     git(origin, "rm", "-r", "--quiet", "folder/inner")
