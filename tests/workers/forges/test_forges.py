@@ -175,13 +175,12 @@ def test_long_texts_are_shortened(kind: str, forge: DemoForge, repository: Repos
     assert len(pull.body) < made.body_characters + 1_000 and pull.body.endswith(" characters.]")
 
 
-@pytest.mark.parametrize(("branch", "base"), [("nowhere", "main"), ("feature", "nowhere"), ("main", "main")])
-def test_branches_that_do_not_fit_are_refused(
-    kind: str, forge: DemoForge, repository: Repository, branch: str, base: str
-) -> None:
-    with pytest.raises(EngineError) as caught:
-        opened(adapter(kind, forge, repository.full_name), branch=branch, base=base)
-    assert caught.value.code in ("forge_refused", "forge_not_found") and not caught.value.retryable
+def test_branches_that_do_not_fit_are_refused(kind: str, forge: DemoForge, repository: Repository) -> None:
+    for branch, base in (("nowhere", "main"), ("feature", "nowhere"), ("main", "main")):
+        with pytest.raises(EngineError) as caught:
+            opened(adapter(kind, forge, repository.full_name), branch=branch, base=base)
+        error = caught.value
+        assert error.code in ("forge_refused", "forge_not_found") and not error.retryable, (branch, base)
 
 
 def test_a_bad_token_names_what_it_needs_and_not_itself(kind: str, forge: DemoForge, repository: Repository) -> None:
@@ -355,28 +354,28 @@ def test_a_repository_that_moved_is_found_and_branches_of_forks_are_not(
     assert made.find_pull_request("feature").title == "Own"
 
 
+UNEXPECTED: list[tuple[tuple[int, str, Any], str, str]] = [
+    ((200, "", {"secret": "inner"}), "forge_unreachable", "did not answer like"),
+    ((200, "", [1, "inner"]), "forge_unreachable", "did not answer like"),
+    ((302, "http://elsewhere.example/", {}), "forge_refused", "redirects"),
+    ((302, "", {}), "forge_refused", "redirects"),
+    ((400, "", {"message": {"title": ["is odd"]}, "secret": "inner"}), "forge_refused", "title is odd"),
+    ((403, "", {"error": "No: ECHO"}), "forge_auth", " [redacted]"),
+    ((404, "", ["inner"]), "forge_not_found", "not found"),
+    ((422, "", {"message": "x" * 9_000, "errors": [{"message": "y"}] * 90}), "forge_refused", "xxx"),
+    ((502, "", {"secret": "inner"}), "forge_unreachable", "status 502"),
+]
+
+
 @pytest.mark.parametrize("kind", MOVED)
-@pytest.mark.parametrize(
-    ("status", "location", "value", "code", "words"),
-    [
-        (200, "", {"secret": "inner"}, "forge_unreachable", "did not answer like"),
-        (200, "", [1, "inner"], "forge_unreachable", "did not answer like"),
-        (302, "http://elsewhere.example/", {}, "forge_refused", "redirects"),
-        (302, "", {}, "forge_refused", "redirects"),
-        (400, "", {"message": {"title": ["is odd"]}, "secret": "inner"}, "forge_refused", "title is odd"),
-        (403, "", {"error": "No: ECHO"}, "forge_auth", " [redacted]"),
-        (404, "", ["inner"], "forge_not_found", "not found"),
-        (422, "", {"message": "x" * 9_000, "errors": [{"message": "y"}] * 90}, "forge_refused", "xxx"),
-        (502, "", {"secret": "inner"}, "forge_unreachable", "status 502"),
-    ],
-)
-def test_any_unexpected_answer_is_an_error_that_quotes_messages_only(
-    scripted: Callable[..., str], kind: str, status: int, location: str, value: Any, code: str, words: str
-) -> None:
-    url = f"{scripted({'/': (status, location, value)})}/{PATHS.get(kind, 'a/b')}"
-    made = make_forge(kind, url, None, "s3cr3t", HOST)
-    message = refused(code, lambda: made.get_pull_request(1)).message
-    assert words in message and "inner" not in message and "s3cr3t" not in message and len(message) < 3_000
+def test_any_unexpected_answer_is_an_error_that_quotes_messages_only(scripted: Callable[..., str], kind: str) -> None:
+    answers: dict[str, tuple[int, str, Any]] = {}
+    url = f"{scripted(answers)}/{PATHS.get(kind, 'a/b')}"
+    for answer, code, words in UNEXPECTED:
+        answers["/"] = answer
+        made = make_forge(kind, url, None, "s3cr3t", HOST)
+        message = refused(code, lambda made=made: made.get_pull_request(1)).message
+        assert words in message and "inner" not in message and "s3cr3t" not in message and len(message) < 3_000
 
 
 @pytest.mark.parametrize("kind", MOVED)

@@ -74,17 +74,6 @@ def test_a_process_that_was_forked_ahead_is_used_first_and_not_missed(server: ps
     assert finish(shell("exit 3")).status == 3
 
 
-def test_it_has_nothing_of_the_workers(server: psutil.Process, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DATABASE_PASSWORD", "canary-of-the-worker")
-    server.kill()
-    assert finish(shell("exit 3")).status == 3
-    (new,) = servers()
-    assert set(new.environ()) <= {"LD_LIBRARY_PATH", "LC_CTYPE"}
-    assert new.cwd() == "/"
-    opened = [os.readlink(each) for each in Path(f"/proc/{new.pid}/fd").iterdir()]
-    assert sorted(each.split(":")[0] for each in opened) == ["/dev/null"] * 3 + ["socket"]
-
-
 def test_a_forked_process_has_only_its_own_descriptors_and_a_program_of_the_workers_none(
     server: psutil.Process,
 ) -> None:
@@ -149,17 +138,24 @@ def test_garbage_ends_only_the_process_that_got_it(server: psutil.Process) -> No
     assert servers() == [server]
 
 
-def test_a_server_that_was_killed_is_started_again_and_what_it_forked_goes_on(
-    server: psutil.Process, tmp_path: Path
+def test_a_server_that_was_killed_is_started_again_with_nothing_of_the_workers_and_what_it_forked_goes_on(
+    server: psutil.Process, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = f"echo begun; until test -e {tmp_path}/goes-on; do sleep 0.05; done; exit 5"
     with agent(script) as process:
         next(line for line in process.lines() if line)
+        monkeypatch.setenv("DATABASE_PASSWORD", "canary-of-the-worker")
         server.kill()
         assert finish(shell("exit 3")).status == 3
         (tmp_path / "goes-on").touch()
         assert [line for line in process.lines() if line] == []
     assert process.status == 5
+    (new,) = servers()
+    assert new.pid != server.pid
+    assert set(new.environ()) <= {"LD_LIBRARY_PATH", "LC_CTYPE"}
+    assert new.cwd() == "/"
+    opened = [os.readlink(each) for each in Path(f"/proc/{new.pid}/fd").iterdir()]
+    assert sorted(each.split(":")[0] for each in opened) == ["/dev/null"] * 3 + ["socket"]
 
 
 def test_a_server_that_does_not_answer_is_replaced(server: psutil.Process, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +166,7 @@ def test_a_server_that_does_not_answer_is_replaced(server: psutil.Process, monke
     assert finish(shell("exit 3")).status == 3
 
 
-def test_several_processes_of_a_worker_share_it(server: psutil.Process) -> None:
+def test_several_processes_of_a_worker_share_it_until_the_last_of_them_ends(server: psutil.Process) -> None:
     """Each gets the answers to its own requests."""
     children = []
     for number in range(4):
@@ -183,12 +179,9 @@ def test_several_processes_of_a_worker_share_it(server: psutil.Process) -> None:
         children.append(child)
     assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
     assert servers() == [server]
-
-
-def test_it_ends_with_the_last_process_that_shares_it(server: psutil.Process) -> None:
     goes_on, end = os.pipe()
-    child = os.fork()
-    if child == 0:
+    last = os.fork()
+    if last == 0:
         os.close(end)
         os.read(goes_on, 1)
         os._exit(0)
@@ -196,7 +189,7 @@ def test_it_ends_with_the_last_process_that_shares_it(server: psutil.Process) ->
     time.sleep(0.2)
     assert servers() == [server]
     os.close(end)
-    os.waitpid(child, 0)
+    os.waitpid(last, 0)
     eventually(lambda: servers() == [], "it outlived its worker")
 
 
