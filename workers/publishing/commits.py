@@ -95,16 +95,17 @@ class Commits:
         next commit. `message` replaces the message of the last commit. Raises EngineError `contains_secret` or
         `forbidden_paths` if the last change must not be published, `diff_does_not_apply`, or `nothing_to_publish`.
         """
-        base_tree = tree = self.tree_of(base_sha)
         steps: list[tuple[str, Change]] = []
-        for change in changes:
-            changed = self.tree(base_sha, change.diff)
-            if refusal := self._refusal(base_tree, changed):
-                if change is changes[-1]:
-                    raise refusal
-            elif changed != tree:
-                tree = changed
-                steps.append((changed, change))
+        with contextlib.closing(Objects(self.git)) as objects:
+            base_tree = tree = objects.id_of(f"{base_sha}^{{tree}}")
+            for change in changes:
+                changed = self.tree(base_sha, change.diff)
+                if refusal := self._refusal(objects, base_tree, changed):
+                    if change is changes[-1]:
+                        raise refusal
+                elif changed != tree:
+                    tree = changed
+                    steps.append((changed, change))
         if tree == base_tree:
             raise EngineError("nothing_to_publish", "publish", _NOTHING)
         if message is not None:
@@ -114,12 +115,11 @@ class Commits:
             tip = self.commit(step, [tip], change)
         return tip
 
-    def _refusal(self, base_tree: str, tree: str) -> EngineError | None:
+    def _refusal(self, objects: Objects, base_tree: str, tree: str) -> EngineError | None:
         """Why `tree` must not be published; None if it may be."""
-        with contextlib.closing(Objects(self.git)) as objects:
-            changed = [*changed_paths(objects, base_tree, tree)]
-            if holds_secret(objects, changed, self._secrets):
-                return EngineError("contains_secret", "publish", SECRET)
+        changed = [*changed_paths(objects, base_tree, tree)]
+        if holds_secret(objects, changed, self._secrets):
+            return EngineError("contains_secret", "publish", SECRET)
         if may_be_forbidden(changed) and (forbidden := find_forbidden(self.git, tree)):
             return EngineError("forbidden_paths", "publish", _FORBIDDEN.format(named(forbidden)))
         return None

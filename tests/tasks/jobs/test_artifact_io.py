@@ -28,7 +28,7 @@ pytestmark = pytest.mark.xdist_group("s3")
 AFTER = 300_000
 """More than one piece that the store is read in, and less than two."""
 CONTENT = bytes(range(256)) * 2_600
-LONG = "seq 1 60000 > a.txt"
+LONG = "seq -f %0300.0f 1 1400 > a.txt"
 
 
 @pytest.fixture
