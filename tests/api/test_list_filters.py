@@ -158,17 +158,17 @@ def test_since_lists_what_was_updated_then_or_later(api, make_done_runner, follo
     first = ok(api.patch(path_of(first), {"title": "Changed later"}))
     follow_up(second)
     second = ok(api.get(path_of(second)))
-    updated = sorted([first, second, third], key=lambda runner: runner["updated_at"])
-    for number, runner in enumerate(updated):
-        since = runner["updated_at"]
-        expected = [each["id"] for each in (second, third, first) if each in updated[number:]]
-        for query in (f"since={since}", f"since={since}&state=done,error", f"since={since}&to=20990101"):
-            listed = api.get(f"/agent_runners?{query}")
-            assert ids(listed) == expected and listed.headers["Total"] == str(len(expected)), query
-            if number == 0:
-                assert walked(api, query) == expected, query
-        assert found(api, since=since, title="later") == [each for each in expected if each == first["id"]]
-        assert found(api, since=since, q="later") == [each for each in expected if each == first["id"]]
+    for since, expected in ((third, [second, third, first]), (first, [second, first]), (second, [second])):
+        listed = api.get(f"/agent_runners?since={since['updated_at']}")
+        assert ids(listed) == [runner["id"] for runner in expected] and listed.headers["Total"] == str(len(expected))
+    changed = [second["id"], first["id"]]
+    for also in ("", "&state=done,error", "&to=20990101"):
+        query = f"since={first['updated_at']}{also}"
+        listed = api.get(f"/agent_runners?{query}")
+        assert ids(listed) == walked(api, query) == changed and listed.headers["Total"] == "2", query
+    for text in ("title", "q"):
+        assert found(api, since=first["updated_at"], **{text: "later"}) == [first["id"]]
+        assert found(api, since=second["updated_at"], **{text: "later"}) == []
     assert found(api, since="2099-01-01") == []
     created_first = {"since": third["updated_at"], "to": first["created_at"]}
     assert found(api, **created_first) == [first["id"]]

@@ -199,31 +199,35 @@ def test_titles_are_found_in_any_case_of_any_script(api, make_site, make_runner)
     assert ids(api.get("/agent_runners", query_string={"title": "OTHER"})) == [runners["ПРИВЕТ"]["id"]]
 
 
-def test_bounds_of_time_are_inclusive_and_take_several_spellings(api, make_runner):
+def test_bounds_of_time_are_inclusive(api, make_runner):
     runner = make_runner()
-    made = runner["created_at"]
+    # The list of sessions reads them alike.
+    for path, made in (
+        ("/agent_runners", runner["created_at"]),
+        (path_of(runner, "/sessions"), runner["last_session_created_at"]),
+    ):
+        for query, found in {f"from={made}&to={made}": True, "from=20990101": False, "to=0": False}.items():
+            assert bool(ids(api.get(f"{path}?{query}"))) == found, query
+
+
+@pytest.mark.same_on_both_databases
+def test_bounds_of_time_take_several_spellings(api, make_runner):
+    made = make_runner()["created_at"]
     for query, found in {
         f"created_at_from={made}&created_at_to={made}": True,
-        f"from={made}&to={made}": True,
         f"created_at_from={made[:-1]}%2B00:00": True,
         f"created_at_from={made[:-1]}+00:00": True,
         f"created_at_from={made[:-1].replace('T', ' ')}+00:00": True,
         f"created_at_from={made[:-1].replace('T', ' ')}": True,
         "from=20000101": True,
-        "from=20990101": False,
         "from=20990101T000000Z": False,
         "to=19700101": False,
         "from=2000-01-01": True,
         "from=0": True,
-        "to=0": False,
         "from=4102444800": False,
         "created_at_to=2000-01-01T00:00:00Z": False,
     }.items():
         assert bool(ids(api.get(f"/agent_runners?{query}"))) == found, query
-    # The list of sessions reads them alike.
-    for query, found in {f"from={made}&to={made}": True, "from=20990101": False, "to=0": False}.items():
-        of_session = query.replace(made[:-1], runner["last_session_created_at"][:-1])
-        assert bool(ids(api.get(f"{path_of(runner, '/sessions')}?{of_session}"))) == found, query
 
 
 NO_TIMES = ["yesterday", "inf", "nan", "1e300", "0001-01-01T00:00:00+23:59", "", "2026", "202601", "20260199"]
