@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.matrix import usual
 from tests.workers.partial import contents_in, make_large, mirror_of
 from tests.workers.repositories import applied, commit_all, git, make_job, stored_diffs, write
 from tests.workers.workspace.test_any_change import hosts
@@ -137,7 +138,7 @@ def test_a_change_whose_old_content_cannot_be_fetched_is_named_and_the_rest_is_k
 
 
 def test_a_session_on_a_new_commit_fetches_only_what_is_new(hosts: list[Host], origin: Path) -> None:
-    for host in hosts:
+    for host in usual(hosts):
         job = job_on(origin, host)
         begun(job, host).dispose()
         write(origin, {"services/shop/a": f"newer {host.overlay}\n", "libs/x": f"newer x {host.overlay}\n"})
