@@ -96,35 +96,30 @@ def on_each(hosts: list[Host], origin: Path, act: Callable[[Host, Job], object])
     return results[0][0]
 
 
-def test_only_the_folders_and_the_files_on_the_way_are_there_and_status_is_clean(
+def test_only_the_folders_and_the_files_on_the_way_are_there_and_the_agents_git_goes_on_as_a_sparse_one(
     hosts: list[Host], origin: Path
 ) -> None:
-    def act(host: Host, job: Job) -> tuple[list[str], list[str]]:
-        workspace = begun(job, host)
-        shown = in_checkout(workspace, "git status --short; git sparse-checkout list; git ls-files -t")
-        found = in_checkout(workspace, "find . -path ./.git -prune -o -type f -print")
-        assert changed(workspace, job) == {}
-        workspace.dispose()
-        return shown.splitlines(), sorted(found.splitlines())
-
-    shown, found = on_each(hosts, origin, act)
-    assert found == ["./README", "./services/README", "./services/shop/a", "./services/shop/deep/b"]
-    assert shown[0] == "services/shop", "the status is clean"
-    left_out = {"libs/.gitignore", "libs/x", "libs/y/z", "services/bank/c"}
-    assert {line[2:] for line in shown if line.startswith("S ")} == left_out
-
-
-def test_the_agents_git_goes_on_as_a_sparse_one(hosts: list[Host], origin: Path) -> None:
     script = "echo more >> services/shop/a; git commit -qam one; git checkout -qb other; git reset -q --hard HEAD~0; ls"
     script += "; git sparse-checkout add libs; cat libs/x; echo more >> libs/x; git status --short"
 
-    def act(host: Host, job: Job) -> tuple[str, dict[str, str]]:
+    def act(host: Host, job: Job) -> tuple[str, str, str, dict[str, str]]:
         workspace = begun(job, host)
-        return in_checkout(workspace, script), changed(workspace, job)
+        shown = in_checkout(workspace, "git status --short; git sparse-checkout list; git ls-files -t")
+        found = in_checkout(workspace, "find . -path ./.git -prune -o -type f -print | sort")
+        assert workspace.snapshot() == workspace.start_tree, "it only looked"
+        later = in_checkout(workspace, script)
+        work = changed(workspace, job)
+        workspace.dispose()
+        return shown, found, later, work
 
-    shown, found = on_each(hosts, origin, act)
-    assert shown.split() == ["README", "services", "x", "M", "libs/x"]
-    assert found == {"services/shop/a": "M", "libs/x": "M"}
+    shown, found, later, work = on_each(hosts, origin, act)  # type: ignore[misc]
+    assert found.split() == ["./README", "./services/README", "./services/shop/a", "./services/shop/deep/b"]
+    first, *listed = shown.splitlines()
+    assert first == "services/shop", "the status is clean"
+    left_out = {"libs/.gitignore", "libs/x", "libs/y/z", "services/bank/c"}
+    assert {line[2:] for line in listed if line.startswith("S ")} == left_out
+    assert later.split() == ["README", "services", "x", "M", "libs/x"]
+    assert work == {"services/shop/a": "M", "libs/x": "M"}
 
 
 SHOP_IS_GONE = {"services/shop/a": "D", "services/shop/deep/b": "D"}
