@@ -105,23 +105,23 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.
 
 
 GOOD = member("0/colour.jsonl")
-TAMPERED = {
-    "climbs": archive_of(GOOD, member("0/../../../escaped.jsonl")),
-    "absolute": archive_of(GOOD, member("/escaped.jsonl")),
-    "another folder": archive_of(GOOD, member("1/escaped.jsonl")),
-    "no folder": archive_of(GOOD, member("escaped.jsonl")),
-    "a link": archive_of(member("0/colour.jsonl", tarfile.SYMTYPE, "/etc/passwd")),
-    "a hard link": archive_of(GOOD, member("0/other.jsonl", tarfile.LNKTYPE, "0/colour.jsonl")),
-    "a device": archive_of(member("0/colour.jsonl", tarfile.CHRTYPE)),
-    "a folder": archive_of(GOOD, member("0/folder", tarfile.DIRTYPE)),
-    "twice the same": archive_of(GOOD, GOOD),
-    "below a file": archive_of(GOOD, member("0/colour.jsonl/below.jsonl")),
-    "too large": archive_of(GOOD, content=b"0" * 3_000_000),
-    "too many": archive_of(*(member(f"0/{number}.jsonl") for number in range(1100))),
-    "cut off": archive_of(GOOD, content=os.urandom(40_000))[:-20_000],
-    "nested totals": archive_of(member("totals.json"), content=b"[" * 4096),
-    "no archive": b"hello",
-    "empty": b"",
+TAMPERED: dict[str, Callable[[], bytes]] = {
+    "climbs": lambda: archive_of(GOOD, member("0/../../../escaped.jsonl")),
+    "absolute": lambda: archive_of(GOOD, member("/escaped.jsonl")),
+    "another folder": lambda: archive_of(GOOD, member("1/escaped.jsonl")),
+    "no folder": lambda: archive_of(GOOD, member("escaped.jsonl")),
+    "a link": lambda: archive_of(member("0/colour.jsonl", tarfile.SYMTYPE, "/etc/passwd")),
+    "a hard link": lambda: archive_of(GOOD, member("0/other.jsonl", tarfile.LNKTYPE, "0/colour.jsonl")),
+    "a device": lambda: archive_of(member("0/colour.jsonl", tarfile.CHRTYPE)),
+    "a folder": lambda: archive_of(GOOD, member("0/folder", tarfile.DIRTYPE)),
+    "twice the same": lambda: archive_of(GOOD, GOOD),
+    "below a file": lambda: archive_of(GOOD, member("0/colour.jsonl/below.jsonl")),
+    "too large": lambda: archive_of(GOOD, content=b"0" * 3_000_000),
+    "too many": lambda: archive_of(*(member(f"0/{number}.jsonl") for number in range(1100))),
+    "cut off": lambda: archive_of(GOOD, content=os.urandom(40_000))[:-20_000],
+    "nested totals": lambda: archive_of(member("totals.json"), content=b"[" * 4096),
+    "no archive": lambda: b"hello",
+    "empty": lambda: b"",
 }
 
 
@@ -129,7 +129,7 @@ TAMPERED = {
 def test_of_a_tampered_archive_nothing_is_left(tmp_path: Path, kind: str) -> None:
     home = home_in(tmp_path)
     with pytest.raises(ConversationLost, match="archive"):
-        unpack(io.BytesIO(TAMPERED[kind]), home, FILES, LIMIT, None)
+        unpack(io.BytesIO(TAMPERED[kind]()), home, FILES, LIMIT, None)
     assert files_in(tmp_path) == {}
 
 
