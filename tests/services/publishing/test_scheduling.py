@@ -142,14 +142,15 @@ def test_accounts_that_were_slow_leave_places_to_others(publish, ada, other_site
     assert take(again)
 
 
-@in_each_way
-def test_the_end_of_one_dispatches_the_one_that_waits_longest(publish, enqueued, way):
-    first, second, third = publish(), publish(), publish()
-    assert take(first) and not take(third) and not take(second)
-    enqueued()
-    end(way, first)
-    assert enqueued() == [str(second)]
-    assert take(second) and not take(third)
+def test_each_end_of_one_dispatches_the_one_that_waits_longest(publish, enqueued):
+    running, *waiting = [publish() for _ in range(5)]
+    assert take(running) and not any(take(each) for each in reversed(waiting))
+    for way in ENDS:
+        enqueued()
+        end(way, running)
+        running = waiting.pop(0)
+        assert enqueued() == [str(running)], way
+        assert take(running) and not take(waiting[0]), way
 
 
 @pytest.mark.same_on_both_databases
