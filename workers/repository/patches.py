@@ -19,9 +19,11 @@ _FAILED_HUNK = re.compile(r"^error: patch failed: (.+):(\d+)$", re.MULTILINE)
 _ERROR = re.compile(r"^(?:error|fatal): (.+)$", re.MULTILINE)
 _NAME_LENGTH = 500
 _PIECE_BYTES = 65_536
+# Files without hunks share it: a patch may change the modes of a million.
+_NO_LINES = {b"+": 0, b"-": 0}
 
 
-@dataclass
+@dataclass(slots=True)
 class _File:
     """One file of a patch. `lines` counts the lines it adds and removes, by their sign; None for a binary file."""
 
@@ -110,12 +112,12 @@ def _files(patch: IO[bytes]) -> list[_File]:
             counts[sign] += 1
         elif mark := _MARK.match(start):
             if header := mark["file"]:
-                files.append(_File(header, {b"+": 0, b"-": 0}))
+                files.append(_File(header, _NO_LINES))
                 counts = None
             elif files and mark["binary"]:
                 files[-1].lines = counts = None
-            elif files:
-                counts = files[-1].lines
+            elif files and counts is None and files[-1].lines is not None:
+                counts = files[-1].lines = {**_NO_LINES}
     return files
 
 
