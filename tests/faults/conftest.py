@@ -14,6 +14,7 @@ import pytest
 
 from tests.deployment import Deployment, deployed
 from tests.faults import invariants
+from tests.faults.staging import path_with_git_that_stops
 from tests.matrix import usual
 from tests.ports import free_port
 from tests.postgres import postgres_database
@@ -43,7 +44,8 @@ def double(deployment: Deployment) -> None:
 
 @pytest.fixture(scope="session")
 def on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    with deployed(tmp_path_factory.mktemp("sqlite"), "", free_port(), forked=True, **SHORT) as running:
+    folder = tmp_path_factory.mktemp("sqlite")
+    with deployed(folder, "", free_port(), path_with_git_that_stops(folder), forked=True, **SHORT) as running:
         double(running)
         yield running
         invariants.check_all(running)
@@ -58,9 +60,10 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 @pytest.fixture(scope="session")
 def on_postgres(tmp_path_factory: pytest.TempPathFactory, s3: S3Server) -> Iterator[Deployment]:
     folder, settings = tmp_path_factory.mktemp("postgres"), {**SHORT, **s3.settings}
+    variables = {**s3.credentials, **path_with_git_that_stops(folder)}
     with (
         postgres_database() as url,
-        deployed(folder, url, free_port(), s3.credentials, forked=True, **settings) as running,
+        deployed(folder, url, free_port(), variables, forked=True, **settings) as running,
     ):
         double(running)
         yield running

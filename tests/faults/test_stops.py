@@ -11,7 +11,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-import psutil
 import pytest
 
 from app.config import Settings
@@ -19,9 +18,9 @@ from tests.deployment import Deployment, processes_with, seconds_to_sleep, wait_
 from tests.faults.agents import GONE_WITHIN_SECONDS, assert_no_agent_stays, at_work
 from tests.faults.conftest import ON_POSTGRES, ON_SQLITE, POSTGRES_ONLY, WORKERS
 from tests.faults.sessions import assert_done_at_once, being_fetched, count, held_back, start, with_work
+from tests.faults.staging import STOP_STAGING, has_stopped
 from tests.s3 import S3Server
 from tests.workers.engine import needs_bubblewrap
-from workers.processes.descendants import descendants
 
 
 def stop(deployment: Deployment, runner: dict[str, Any]) -> dict[str, Any]:
@@ -162,24 +161,10 @@ def at_its_agent(deployment: Deployment, name: str) -> Iterator[dict[str, Any]]:
 
 @contextlib.contextmanager
 def having_its_diff_made(deployment: Deployment, name: str) -> Iterator[dict[str, Any]]:
-    """Git has much to do, and is stopped meanwhile."""
-    mark = deployment.folder / f"mark-{uuid.uuid4().hex}"
-    runner = start(deployment, name, f"echo kept > a.txt; mkdir new; cd new; seq 8000 | split -l 1 -a 5; touch {mark}")
-
-    def stopped() -> bool:
-        # Git also stages what there is before the agent begins. It is soon done, so only its ancestors are asked for it.
-        for worker in deployment.processes.values():
-            for pid in descendants(worker.pid):
-                with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
-                    process = psutil.Process(pid)
-                    if process.name() == "git" and "add" in process.cmdline():
-                        process.suspend()
-                        # A zombie takes the signal too.
-                        return process.status() == psutil.STATUS_STOPPED
-        return False
-
-    wait_for("the agent's end", mark.exists)
-    wait_for("git to stage the work", stopped, pause=0.05)
+    """Git is stopped before it stages what the agent left."""
+    # Made by the agent, since git also stages what there is before it begins.
+    runner = start(deployment, name, f"echo kept > a.txt; touch {deployment.folder / STOP_STAGING}")
+    wait_for("git to stage the work", lambda: has_stopped(deployment.folder))
     yield runner
 
 
