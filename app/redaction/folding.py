@@ -37,8 +37,8 @@ def may_hold(data: bytes, forms: Forms) -> bool:
     folded = _fold(data)
     if any(form in folded for form in forms.narrow) or (b"\0" in folded and any(form in folded for form in forms.wide)):
         return True
-    # The prefix cannot be left out here: it may begin with the last digit of a form.
-    return PREFIX in folded and bool(forms.narrow)
+    # The prefix cannot be left out here: it may begin with the last digit of a form. Numbers have many zeros, and rarely an x.
+    return bool(forms.narrow) and PREFIX[1:] in folded and PREFIX in folded
 
 
 def _fold(data: bytes) -> bytes:

@@ -35,10 +35,12 @@ from workers.workspace.untrackable import hidden
 _REFUSED_NAME = ("error: invalid path ", "error: unable to add ", "error: unable to index file ", "warning: ", "hint: ")
 _REFUSED = re.compile(r"^error: unable to (?:add|index file) '(.*)'(?: to index)?$", re.MULTILINE)
 # Git writes big files into one pack. With thousands of files that is much faster than one object file for each. The pack ends
-# with the workspace, so it is not compressed, which would take most of the time for large files.
+# with the workspace, so it is neither compressed nor written through to the disk, which would take most of the time: after a
+# loss of power the files are staged again.
 _INTO_ONE_PACK = Access(
     config=(
         ("core.bigFileThreshold", "1"),
+        ("core.fsync", "none"),
         ("pack.compression", "0"),
         ("advice.addEmbeddedRepo", "false"),
         COMPARING_ALL,
