@@ -199,6 +199,7 @@ def _connect() -> None:
     # The database may be unavailable, or have no tables yet.
     with contextlib.suppress(*db.UNAVAILABLE, db.DatabaseError), db.transaction(read_only=True):
         scheduling.find_next()
+        scheduling.plan_next()
 
 
 @worker_process_shutdown.connect

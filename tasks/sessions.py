@@ -62,9 +62,9 @@ def _claim_and_run(session_id: uuid.UUID, task_id: str) -> str | None:
         if claim:
             # They start while the claim is written.
             workers.fork_ahead(_FORKED_TO_START + (0 if claim.runner.base_sha else _FORKED_TO_FETCH))
-        if claim and exhaustion.end_if_exhausted(claim.runner, claim.session):
+        if claim and claim.has_budget and exhaustion.end_if_exhausted(claim.runner, claim.session):
             claim = None
-        variables = of_site(claim.site) if claim else Variables()
+        variables = of_site(claim.site) if claim and claim.has_variables else Variables()
     if claim is None:
         return None
     secrets = secrets_of(claim.site, variables)

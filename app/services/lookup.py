@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import uuid
 from typing import TypeVarTuple
 
@@ -94,12 +95,19 @@ def find_active_session(runner: AgentRunner) -> AgentRunnerSession | None:
 
 def lock_session(session_id: uuid.UUID) -> tuple[AgentRunner, AgentRunnerSession] | None:
     """A session and its runner, of any account, locked in order; None if there is no such session."""
-    mine = AgentRunnerSession.id == session_id
-    runner_id = sa.select(AgentRunnerSession.agent_runner_id).where(mine).scalar_subquery()
-    runner = db.session.scalar(locked(sa.select(AgentRunner).where(AgentRunner.id == runner_id), AgentRunner))
-    if runner is None:
-        return None
-    return runner, db.session.scalars(locked(sa.select(AgentRunnerSession).where(mine), AgentRunnerSession)).one()
+    found = db.session.execute(_locked_session(), {"session_id": session_id}).one_or_none()
+    return (found[0], found[1]) if found else None
+
+
+@functools.cache
+def _locked_session() -> sa.Select[AgentRunner, AgentRunnerSession]:
+    query = (
+        sa.select(AgentRunner, AgentRunnerSession)
+        .join(AgentRunnerSession, AgentRunnerSession.agent_runner_id == AgentRunner.id)
+        .where(AgentRunnerSession.id == sa.bindparam("session_id"))
+        .options(orm.lazyload(AgentRunner.user), orm.lazyload(AgentRunnerSession.user))
+    )
+    return locked(query, AgentRunner, AgentRunnerSession)
 
 
 def locked(query: sa.Select[*Ts], *models: type[Base]) -> sa.Select[*Ts]:

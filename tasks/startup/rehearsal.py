@@ -40,6 +40,7 @@ def rehearse() -> None:
             _run(session_id, outcome)
             before.rollback()
         # The claim comes last, because it takes a lock that other workers wait for. Its parts are compiled by now.
+        scheduling.plan_next()
         scheduling.find_next()
         claim = session_attempts.claim(session_id, "rehearsal")
         assert claim is not None

@@ -20,9 +20,9 @@ MOST = {
     "POST /agent_runners": {"postgresql": 4, "sqlite": 6},
     "POST /agent_runners with a key": {"postgresql": 6, "sqlite": 8},
     "POST /agent_runners/{id}/sessions": {"postgresql": 6, "sqlite": 7},
-    "claim": {"postgresql": 7, "sqlite": 6},
+    "claim": {"postgresql": 6, "sqlite": 5},
     "steps": {"postgresql": 5, "sqlite": 5},
-    "finish": {"postgresql": 8, "sqlite": 8},
+    "finish": {"postgresql": 7, "sqlite": 7},
 }
 
 

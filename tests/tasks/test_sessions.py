@@ -298,6 +298,17 @@ def test_a_first_session_starts_with_the_diff_of_its_runner(ask) -> None:
     assert "+mine\n+agent" in stored[session.cumulative_diff_key]
 
 
+def test_a_session_for_which_nothing_is_left_of_a_budget_is_ended_when_it_is_claimed(ask, tmp_path):
+    session_id = ask(f"touch {tmp_path}/ran")
+    ada = Caller(read(session_id).account_id, read(session_id).user_id, uuid.uuid4(), Scope.ADMIN)
+    with db.transaction():
+        budgets.create(ada, Whose(), BudgetPeriod.DAY, BudgetFields(max_tokens=0))
+    run_session(str(session_id))
+
+    assert (read(session_id).state, read(session_id).failure["code"]) == (SessionState.ERROR, "budget_limit")
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_session_that_uses_up_a_budget_is_ended_in_mid_run_and_its_work_is_kept(ask, configure, tmp_path):
     configure(AGENTS="shell,scripted")
     usage = '{"type": "usage", "input_tokens": 900, "output_tokens": 200}'

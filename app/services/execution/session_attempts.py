@@ -28,6 +28,10 @@ class Claim:
     site: Site
     continues: AgentRunnerSession | None = None
     """The session whose conversation this one continues."""
+    has_budget: bool = True
+    """Whether its account has any."""
+    has_variables: bool = True
+    """Whether its site or its account has any."""
 
     @property
     def attempt(self) -> int:
@@ -42,18 +46,14 @@ def claim(session_id: uuid.UUID, task_id: str) -> Claim | None:
     # One claim at a time in the whole deployment, so that each sees the claims before it, and none finds nothing while
     # sessions wait. The lock also makes it safe to lock rows of several accounts, which nothing else may do.
     db.lock("claim")
-    _expire_lease_of(session_id)
     for _ in range(MOST_TRIES):
         found = scheduling.lock_next()
+        if (found is None or found.session.id != session_id) and _expire_lease_of(session_id):
+            # It may be next now.
+            continue
         if found is not None:
-            account, runner, session = found
-            if scheduling.has_room(account, runner.site):
-                account.last_claimed_at = db.now()
-                begin(runner, session, task_id)
-                before = session.continues_session_id
-                return Claim(
-                    session, runner, runner.site, db.session.get(AgentRunnerSession, before) if before else None
-                )
+            if scheduling.has_room(found.account, found.runner.site):
+                return _begin(found, task_id)
         elif scheduling.find_next() is None:
             return None
         # The session was stopped, its site given to external workers, or the last place taken by one of these, before
@@ -61,14 +61,25 @@ def claim(session_id: uuid.UUID, task_id: str) -> Claim | None:
     return None
 
 
-def _expire_lease_of(session_id: uuid.UUID) -> None:
+def _expire_lease_of(session_id: uuid.UUID) -> bool:
+    """Whether the lease of the session had expired."""
     expired = sa.and_(AgentRunnerSession.id == session_id, leases.expired(AgentRunnerSession))
     account_id = db.session.scalar(sa.select(AgentRunnerSession.account_id).where(expired))
-    if account_id is not None:
-        lookup.lock_account(account_id)
-        locked = lookup.lock_session(session_id)
-        assert locked is not None
-        repairs.expire_lease(*locked)
+    if account_id is None:
+        return False
+    lookup.lock_account(account_id)
+    locked = lookup.lock_session(session_id)
+    assert locked is not None
+    repairs.expire_lease(*locked)
+    return True
+
+
+def _begin(found: scheduling.Next, task_id: str) -> Claim:
+    found.account.last_claimed_at = db.now()
+    begin(found.runner, found.session, task_id)
+    before = found.session.continues_session_id
+    continues = db.session.get(AgentRunnerSession, before) if before else None
+    return Claim(found.session, found.runner, found.runner.site, continues, found.has_budget, found.has_variables)
 
 
 def begin(runner: AgentRunner, session: AgentRunnerSession, task_id: str | None) -> None:
