@@ -45,17 +45,18 @@ def publish_job_of(claim: PublicationClaim, secrets: Secrets, lifeline: Lifeline
     # One commit of everything is by the person whose prompt began it.
     author = claim.sessions[0].user if publication.squash and claim.sessions else claim.user
     edited = commit_messages.is_edited(publication.diff_key, committed)
-    held = claim.sessions if publication.squash else [] if edited else committed[-1:]
-    made_by = trailers(held, author, people)
-    message = f"{fit(publication.body)}\n\n{made_by}".strip() if is_commit and publication.body else None
+    message = fit(publication.body) if is_commit and publication.body else None
+    # A merge that says what the caller says is of everything, as a squashed commit is. What a person changed is not.
+    is_of_all = publication.squash or (message is not None and not edited)
     title = publication.title
     default = commit_messages.subject(fit(title)) if title else commit_messages.of_runner(runner, fit)
     last = Change(
         author_name=people.author(author).name,
         author_email=people.author(author).email,
         seconds=int(publication.created_at.timestamp()),
-        message=message or (f"{default}\n\n{made_by}".strip() if publication.squash else default),
+        message=message or default,
         diff=diff_reader(publication.diff_key),
+        trailers=trailers(claim.sessions, author, people) if is_of_all else "",
     )
     return PublishJob(
         site_id=str(site.id),
@@ -150,11 +151,12 @@ def _change_of(session: AgentRunnerSession, runner: AgentRunner, fit: Fit, peopl
     """The commit of one session. Its author is the user who created the session, by their own account on the forge if they
     have connected one; the agent is a co-author, and so is whoever asked for it on the forge."""
     assert session.cumulative_diff_key and session.done_at
-    message, author = commit_messages.of_session(session, runner, fit), people.author(session.user)
+    author = people.author(session.user)
     return Change(
         author_name=author.name,
         author_email=author.email,
         seconds=int(session.done_at.timestamp()),
-        message=f"{message}\n\n{trailers([session], session.user, people)}",
+        message=commit_messages.of_session(session, runner, fit),
         diff=diff_reader(session.cumulative_diff_key),
+        trailers=trailers([session], session.user, people),
     )

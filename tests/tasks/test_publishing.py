@@ -129,7 +129,9 @@ def test_a_merge_says_what_the_caller_says_and_is_found_by_the_worker_after_one_
     session_id = ask("echo one > a.txt")
     record_run(session_id)
     landed = commit(session_id, target_branch="shared", message="My words")
-    assert git(origin, "log", "-1", "--format=%s", "shared") == "My words"
+    made_by = "Co-authored-by: shell <shell@agent-runners.invalid>"
+    for each in ("shared", "shared^2"):
+        assert git(origin, "log", "-1", "--format=%B", each).strip() == f"My words\n\n{made_by}"
     merge, ours = git(origin, "rev-parse", "shared"), git(origin, "rev-parse", "shared^2")
     with db.transaction():
         row = db.session.get_one(Publication, landed.id)
@@ -142,17 +144,18 @@ def test_commits_say_what_was_written_ahead_or_what_the_caller_says_and_name_eve
     session_id = ask("echo one > a.txt; echo Did one")
     record_run(session_id)
     follow_up(session_id, "echo two > a.txt; echo 'Fixes #1, did two'", requested_by="grace<x>", runs=False)
-    # A message for the last session is not lost, although it has changed nothing.
-    follow_up(session_id, "echo Nothing to do", requested_by="grace<x>", runs=False)
+    # A message for the last session is not lost, although it has changed nothing. Nobody made a commit by that session.
+    follow_up(session_id, "echo Nothing to do", requested_by="heidi", runs=False)
     with db.transaction(read_only=True):
         written = commit_messages.find(ada_of(session_id), runner_of(session_id).id)
     assert written.last == "echo two > a.txt; echo 'Fixes #1, did two'\n\nFixes #\u200b1, did two"
-    shell, grace = (
+    shell, grace, heidi = (
         "Co-authored-by: shell <shell@agent-runners.invalid>",
         "Co-authored-by: grace x <gracex@users.noreply.invalid>",
+        "Co-authored-by: heidi <heidi@users.noreply.invalid>",
     )
     for squash in (False, True):
-        made_by = "\n".join([shell, grace] if squash else [grace, shell])
+        made_by = "\n".join([shell, grace, heidi] if squash else [grace, shell])
         own = ("My words\r\n\r\nAnd why.", "My words\n\nAnd why.")
         for number, (message, said) in enumerate([(None, written.squashed if squash else written.last), own]):
             branch = f"{'squashed' if squash else 'x'}-{number}"
@@ -327,7 +330,7 @@ def test_words_arrive_as_they_were_written(ask, origin):
     assert job.pull_request.default_title == f"{FAMILY} {PERSIAN}"
     assert job.pull_request.body == f"{FAMILY}\n{PERSIAN}\nend\\x1b\\u202e"
     [change] = job.changes
-    assert change.message.startswith(f"{FAMILY} {PERSIAN}\n\nDid \u200d more\n\nCo-authored-by")
+    assert change.message == f"{FAMILY} {PERSIAN}\n\nDid \u200d more"
     assert change.author_name == f"Ada {PERSIAN} Lovelace"
 
 

@@ -61,6 +61,8 @@ class Change:
     """Unix time."""
     message: str
     diff: Callable[[], Iterator[bytes]] = field(repr=False)
+    trailers: str = ""
+    """The last lines of the message, which name who made it beside its author."""
 
 
 class MergeConflict(Exception):
@@ -92,8 +94,9 @@ class Commits:
         """Make one commit for each change on top of the base, and return the id of the last one.
 
         A change without effect is left out. So is one that must not be published; the rest of it becomes part of the
-        next commit. `message` replaces the message of the last commit. Raises EngineError `contains_secret` or
-        `forbidden_paths` if the last change must not be published, `diff_does_not_apply`, or `nothing_to_publish`.
+        next commit. `message` replaces the message of the last commit, not its trailers. Raises EngineError
+        `contains_secret` or `forbidden_paths` if the last change must not be published, `diff_does_not_apply`, or
+        `nothing_to_publish`.
         """
         steps: list[tuple[str, Change]] = []
         with contextlib.closing(Objects(self.git)) as objects:
@@ -163,7 +166,7 @@ class Commits:
         author = f"{_plain(change.author_name) or 'Unknown'} <{_plain(change.author_email)}>"
         lines = [f"tree {tree}", *(f"parent {parent}" for parent in parents)]
         lines += [f"author {author} {change.seconds} +0000", f"committer {self._host.committer} {change.seconds} +0000"]
-        return lines, change.message.replace("\0", "").strip()
+        return lines, f"{change.message.strip()}\n\n{change.trailers}".replace("\0", "").strip()
 
     def _store(self, lines: list[str], message: str) -> str:
         with tempfile.TemporaryFile(dir=self.git.directory) as file:

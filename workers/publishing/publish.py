@@ -60,7 +60,7 @@ class PublishJob:
     landed: Landed | None = None
     squash: bool = False
     message: str | None = None
-    """Replaces the message of the last commit, which is made from its session. None: keep that."""
+    """Replaces the message of the last commit, which is made from its session, but not its trailers. None: keep that."""
     pull_request: PullRequestSpec | None = None
     credential: Credential | None = field(default=None, repr=False)
     sha: str | None = None
