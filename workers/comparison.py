@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 from workers.errors import EngineError
@@ -12,7 +11,6 @@ from workers.job import Credential, Host, Limits, Secrets
 from workers.processes.lifeline import Lifeline
 from workers.publishing.commits import temporary_repository
 from workers.repository.mirror import Mirror
-from workers.repository.objects import Objects
 from workers.workspace.diffs import Chunks, make_diff
 
 
@@ -59,8 +57,9 @@ def compare_sessions(job: ComparisonJob, host: Host) -> bool:
             commits.contents.of_diff(commits.git, old, new)
             (commits.git.directory / "info").mkdir(exist_ok=True)
             with tempfile.TemporaryFile(dir=commits.git.directory) as file:
-                with closing(Objects(commits.git)) as objects:
-                    differ = make_diff(commits.git, objects, old, new, job.limits, file)
+                differ = make_diff(commits.git, commits.objects, old, new, job.limits, file)
+                # The store may be waited for.
+                commits.objects.close()
                 if differ:
                     job.store(Chunks(file))
         return differ

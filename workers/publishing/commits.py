@@ -13,7 +13,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,14 +25,13 @@ from workers.limits.git_limits import remote_limits
 from workers.processes.leftovers import end_git_in
 from workers.processes.lifeline import Lifeline
 from workers.publishing.signing import NotSigned, sign
+from workers.repository import trees
 from workers.repository.alternates import init_with_alternates
 from workers.repository.contents import Contents
 from workers.repository.forbidden import find_forbidden, may_be_forbidden
 from workers.repository.git import Git, GitFailed
 from workers.repository.objects import Objects
 from workers.repository.patches import apply_patch
-from workers.repository.trees import changes as changed_paths
-from workers.repository.trees import holds_secret
 
 log = structlog.get_logger()
 SECRET = (
@@ -65,6 +64,17 @@ class Change:
     """The last lines of the message, which name who made it beside its author."""
 
 
+@dataclass(frozen=True)
+class Chain:
+    """Commits on top of the commit `base`, up to `tip`. `changed` are the paths in which both differ, and `added` the files
+    that any of the commits has and the base has not: the path of each by its id."""
+
+    base: str
+    tip: str
+    changed: Sequence[bytes]
+    added: Mapping[bytes, bytes]
+
+
 class MergeConflict(Exception):
     """A three-way merge found conflicts in `files`. `tree` is the merge with markers in them, and `notes` has git's words
     on each conflict."""
@@ -87,11 +97,11 @@ class Commits:
     """Makes commits in `git`, whose directory is bare and used for nothing else. `host` says who commits, and signs."""
 
     def __init__(self, git: Git, secrets: Secrets, host: Host, contents: Contents) -> None:
-        self.git, self.contents = git, contents
+        self.git, self.contents, self.objects = git, contents, Objects(git)
         self._secrets, self._host = secrets, host
 
-    def chain(self, base_sha: str, changes: Sequence[Change], message: str | None = None) -> str:
-        """Make one commit for each change on top of the base, and return the id of the last one.
+    def chain(self, base_sha: str, changes: Sequence[Change], message: str | None = None) -> Chain:
+        """Make one commit for each change on top of the base.
 
         A change without effect is left out. So is one that must not be published; the rest of it becomes part of the
         next commit. `message` replaces the message of the last commit, not its trailers. Raises EngineError
@@ -99,16 +109,19 @@ class Commits:
         `nothing_to_publish`.
         """
         steps: list[tuple[str, Change]] = []
-        with contextlib.closing(Objects(self.git)) as objects:
-            base_tree = tree = objects.id_of(f"{base_sha}^{{tree}}")
-            for change in changes:
-                changed = self.tree(base_sha, change.diff)
-                if refusal := self._refusal(objects, base_tree, changed):
-                    if change is changes[-1]:
-                        raise refusal
-                elif changed != tree:
-                    tree = changed
-                    steps.append((changed, change))
+        base_tree = tree = self.tree_of(base_sha)
+        changed: list[trees.Change] = []
+        passed: dict[trees.Change, None] = {}
+        for change in changes:
+            made = self.tree(base_sha, change.diff)
+            differs = [*trees.changes(self.objects, base_tree, made)]
+            if refusal := self._refusal(made, differs, passed):
+                if change is changes[-1]:
+                    raise refusal
+            elif made != tree:
+                tree, changed = made, differs
+                steps.append((made, change))
+                passed |= dict.fromkeys(differs)
         if tree == base_tree:
             raise EngineError("nothing_to_publish", "publish", _NOTHING)
         if message is not None:
@@ -116,21 +129,21 @@ class Commits:
         tip = base_sha
         for step, change in steps:
             tip = self.commit(step, [tip], change)
-        return tip
+        added = {each.new_id: each.path for each in passed if each.exists}
+        return Chain(base_sha, tip, [each.path for each in changed], added)
 
-    def _refusal(self, objects: Objects, base_tree: str, tree: str) -> EngineError | None:
-        """Why `tree` must not be published; None if it may be."""
-        changed = [*changed_paths(objects, base_tree, tree)]
-        if holds_secret(objects, changed, self._secrets):
+    def _refusal(
+        self, tree: str, changed: Sequence[trees.Change], passed: Container[trees.Change]
+    ) -> EngineError | None:
+        """Why `tree`, which differs from that of the base in `changed`, must not be published. None: it may be.
+
+        What has `passed` in an earlier tree is not searched again.
+        """
+        if trees.holds_secret(self.objects, [each for each in changed if each not in passed], self._secrets):
             return EngineError("contains_secret", "publish", SECRET)
         if may_be_forbidden(changed) and (forbidden := find_forbidden(self.git, tree)):
             return EngineError("forbidden_paths", "publish", _FORBIDDEN.format(named(forbidden)))
         return None
-
-    def changed_paths(self, old: str, new: str) -> list[bytes]:
-        """The paths that differ between two commits."""
-        with contextlib.closing(Objects(self.git)) as objects:
-            return [change.path for change in changed_paths(objects, f"{old}^{{tree}}", f"{new}^{{tree}}")]
 
     def tree(self, base_sha: str, diff: Callable[[], Iterator[bytes]]) -> str:
         """The tree of the base with `diff` applied; raises EngineError `diff_does_not_apply`."""
@@ -138,10 +151,10 @@ class Commits:
             for chunk in diff():
                 patch.write(chunk)
             self.contents.of_patch(base_sha, patch)
-            return apply_patch(self.git, base_sha, patch)
+            return apply_patch(self.git, self.objects, base_sha, patch)
 
     def tree_of(self, commit: str) -> str:
-        return self.git.line("rev-parse", "--verify", f"{commit}^{{tree}}")
+        return self.objects.id_of(f"{commit}^{{tree}}")
 
     def commit(self, tree: str, parents: Iterable[str], change: Change) -> str:
         """Store a commit that is published, signed if the host has a key for that, and return its id. Raises EngineError
@@ -155,11 +168,11 @@ class Commits:
                 raise EngineError("signing_failed", "publish", _UNSIGNED) from reason
             header = "gpgsig" if self.git.object_format == "sha1" else "gpgsig-sha256"
             lines += [f"{header} " + signature.replace("\n", "\n ")]
-        return self._store(lines, message)
+        return self.objects.write("commit", _joined(lines, message))
 
     def _commit_here(self, tree: str, parents: Iterable[str], change: Change) -> str:
         """Store a commit that is needed for a merge only, and return its id."""
-        return self._store(*self._parts(tree, parents, change))
+        return self.objects.write("commit", _joined(*self._parts(tree, parents, change)))
 
     def _parts(self, tree: str, parents: Iterable[str], change: Change) -> tuple[list[str], str]:
         """The lines of the header and the message of a commit, as `git cat-file commit` shows them."""
@@ -167,12 +180,6 @@ class Commits:
         lines = [f"tree {tree}", *(f"parent {parent}" for parent in parents)]
         lines += [f"author {author} {change.seconds} +0000", f"committer {self._host.committer} {change.seconds} +0000"]
         return lines, f"{change.message.strip()}\n\n{change.trailers}".replace("\0", "").strip()
-
-    def _store(self, lines: list[str], message: str) -> str:
-        with tempfile.TemporaryFile(dir=self.git.directory) as file:
-            file.write(_joined(lines, message))
-            file.seek(0)
-            return self.git.run("hash-object", "-t", "commit", "-w", "--stdin", stdin=file).decode().strip()
 
     def is_ancestor(self, one: str, other: str) -> bool:
         """Whether `one` is `other` or in its history. False if `one` is not in this repository."""
@@ -255,7 +262,9 @@ def temporary_repository(
     git = Git(directory, lifeline, stage, index=directory / "index", deadline=deadline, limits=limits)
     try:
         init_with_alternates(git, contents.mirror)
-        yield Commits(git, secrets, host, contents)
+        commits = Commits(git, secrets, host, contents)
+        with contextlib.closing(commits.objects):
+            yield commits
     finally:
         shutil.rmtree(directory, ignore_errors=True)
         os.close(held)

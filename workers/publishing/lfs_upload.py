@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -14,24 +14,22 @@ from workers.lfs.pointers import Pointer, find_pointers
 from workers.lfs.server import Server
 from workers.lfs.transfer import Read, upload
 from workers.publishing.commits import SECRET, Commits, named
-from workers.repository.objects import Objects
 from workers.repository.remote import Remote
-from workers.repository.trees import changes
 
 _CHUNK = 1 << 18
 
 
 def upload_objects(
-    commits: Commits, base_sha: str, made: str, remote: Remote, host: Host, secrets: Secrets, read: Read | None
+    commits: Commits, added: Mapping[bytes, bytes], remote: Remote, host: Host, secrets: Secrets, read: Read | None
 ) -> list[str]:
-    """Upload the objects that the commits after the base point to, as far as the server lacks them.
+    """Upload the objects that those of the files `added` that are pointers point to, as far as the server lacks them.
 
-    `read` reads what sessions stored. Returns a sentence on the files whose content is nowhere, if there are any. Raises
+    The files are given by their ids, with a path of each. `read` reads what sessions stored. Returns a sentence on the files whose content is nowhere, if there are any. Raises
     EngineError `lfs_upload_failed` and `contains_secret`.
     """
     if not remote.is_http or read is None:
         return []
-    paths = _added(commits, base_sha, made)
+    paths = {pointer: added[id] for id, pointer in find_pointers(commits.objects, added).items()}
     if not paths:
         return []
     git = commits.git
@@ -43,18 +41,6 @@ def upload_objects(
         return []
     files = [path.decode(errors="replace") for pointer, path in paths.items() if pointer.oid in nowhere]
     return [f"The content of these files of Git LFS is neither stored here nor on the server: {named(files)}."]
-
-
-def _added(commits: Commits, base_sha: str, made: str) -> dict[Pointer, bytes]:
-    """The pointers that any commit after the base adds, each with the path of a file."""
-    listed = commits.git.run("rev-list", "--parents", "--reverse", f"{base_sha}..{made}").decode().splitlines()
-    found: dict[Pointer, bytes] = {}
-    with closing(Objects(commits.git)) as objects:
-        for sha, parent, *_ in map(str.split, listed):
-            before, after = (objects.id_of(f"{each}^{{tree}}") for each in (parent, sha))
-            new = {change.new_id: change.path for change in changes(objects, before, after) if change.exists}
-            found.update((pointer, new[id]) for id, pointer in find_pointers(objects, new).items())
-    return found
 
 
 def _open(pointer: Pointer, folder: Path, secrets: Secrets, read: Read) -> Path | None:

@@ -17,7 +17,7 @@ from workers.forges.base import Forge, PullRequest
 from workers.forges.registry import make_forge
 from workers.job import Credential, Host, Secrets
 from workers.processes.lifeline import Lifeline
-from workers.publishing.commits import Change, Commits, Landed, MergeConflict, named, temporary_repository
+from workers.publishing.commits import Chain, Change, Commits, Landed, MergeConflict, named, temporary_repository
 from workers.publishing.lfs_upload import upload_objects
 from workers.publishing.pull_requests import Opener, PullRequestSpec, add_to, mark, open_or_update, refuse_ended
 from workers.repository.access import Access
@@ -119,22 +119,22 @@ class _Publication:
             # The check of what is published reads some of them.
             contents.of_git(base_sha)
             changes = (job.last,) if job.squash else job.changes
-            made = commits.chain(base_sha, changes, job.message)
-            kinds = self._sensitive_kinds(commits, base_sha, made)
-            lacks = upload_objects(commits, base_sha, made, self._remote, self._host, job.secrets, job.read_lfs_object)
+            chain = commits.chain(base_sha, changes, job.message)
+            kinds = self._sensitive_kinds(chain)
+            lacks = upload_objects(commits, chain.added, self._remote, self._host, job.secrets, job.read_lfs_object)
             if forge is None or spec is None:
-                return Published(self._land(commits, made), warnings=tuple(lacks))
-            self._push_own(commits, made)
+                return Published(self._land(commits, chain), warnings=tuple(lacks))
+            self._push_own(commits, chain.tip)
             warning = f"> **Look closely:** this changes {', '.join(kinds)}.\n\n" if kinds else ""
             spec = replace(spec, sessions=warning + spec.sessions)
         as_opener = functools.partial(self._connect_as, spec)
         found, doubts = open_or_update(forge, as_opener, spec, job.branch, job.lifeline)
-        warnings = [*lacks, *doubts, *add_to(forge, found.number, spec.additions), *mark(forge, made, spec.status)]
-        return Published(made, found, tuple(warnings))
+        warnings = [*lacks, *doubts, *add_to(forge, found.number, spec.additions), *mark(forge, chain.tip, spec.status)]
+        return Published(chain.tip, found, tuple(warnings))
 
-    def _sensitive_kinds(self, commits: Commits, base_sha: str, made: str) -> list[str]:
+    def _sensitive_kinds(self, chain: Chain) -> list[str]:
         """What reviewers should not miss; raises EngineError `sensitive_files` if that must not be published."""
-        kinds = self._job.sensitive_kinds(os.fsdecode(path) for path in commits.changed_paths(base_sha, made))
+        kinds = self._job.sensitive_kinds(map(os.fsdecode, chain.changed))
         if kinds and self._job.refuses_sensitive:
             message = (
                 f"The change touches {', '.join(kinds)}, which the site refuses. Nothing was pushed. Have another session "
@@ -164,12 +164,12 @@ class _Publication:
             raise EngineError("branch_moved", "publish", message)
         self._push(commits, made, tip)
 
-    def _land(self, commits: Commits, made: str) -> str:
-        """Commit `made` to the target branch, by a three-way merge if that has moved; returns the branch's new commit."""
+    def _land(self, commits: Commits, chain: Chain) -> str:
+        """Commit a chain to the target branch, by a three-way merge if that has moved; returns the branch's new commit."""
         for _ in range(_MAX_PUSHES):
             tip = self._tip(commits)
-            new = made
-            if tip is not None:
+            new = made = chain.tip
+            if tip not in (None, chain.base):
                 tip = self._fetch(commits)
                 if landed := self._find_landed(commits, made, tip):
                     return landed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from typing import IO
@@ -10,15 +9,11 @@ from typing import IO
 from workers.repository.cone import Cone
 from workers.repository.git import Git
 from workers.repository.objects import SUBMODULE, Objects
-from workers.repository.patches import line_starts
+from workers.repository.patches import names_in
 from workers.repository.trees import Change, TreePaths, changes, fields_of
 
 # Git reads them for folders that are not checked out too.
 _OF_GIT = (b".gitattributes", b".gitignore", b".gitmodules")
-# Lines that name a file before the change. Those of content that look the same name none of the tree, or one too many.
-_NAMED = re.compile(rb"(?:--- |rename from |copy from )(?P<one>.+)|diff --git (?P<both>.+)")
-_ESCAPED = re.compile(rb"\\([0-7]{3}|.)")
-_ESCAPES = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
 
 
 def needed_for_tree(git: Git, sha: str, cone: Cone) -> Iterator[bytes]:
@@ -48,7 +43,7 @@ def _files(git: Git, sha: str) -> Iterator[tuple[bytes, bytes]]:
 def needed_for_patch(objects: Objects, base: str, patch: IO[bytes]) -> list[bytes]:
     """The files of a tree or commit that a patch changes, renames or copies."""
     tree = TreePaths(objects, objects.id_of(f"{base}^{{tree}}"))
-    found = (tree.entry(name) for name in _names_in(patch))
+    found = (tree.entry(name) for name in names_in(patch))
     return [each.id for each in found if each and not each.is_tree and each.mode != SUBMODULE]
 
 
@@ -91,27 +86,3 @@ def _ids_of(changed: Iterable[Change]) -> Iterator[bytes]:
             yield each.old_id
         if each.exists and each.new_mode != SUBMODULE:
             yield each.new_id
-
-
-def _names_in(patch: IO[bytes]) -> Iterator[bytes]:
-    """Names of files before the change, and others."""
-    for line in line_starts(patch):
-        found = _NAMED.match(line.rstrip(b"\n"))
-        if found and found["one"] is not None:
-            name = _unquoted(found["one"].rstrip(b"\t"))
-            yield name
-            yield name.partition(b"/")[2]
-        elif found:
-            # Both names are the same where no other line has them.
-            yield _unquoted(found["both"][: len(found["both"]) // 2]).partition(b"/")[2]
-
-
-def _unquoted(name: bytes) -> bytes:
-    """The name of a file that git has quoted as C does, if it has."""
-    if not (len(name) > 1 and name.startswith(b'"') and name.endswith(b'"')):
-        return name
-    return _ESCAPED.sub(lambda found: _byte(found[1]), name[1:-1])
-
-
-def _byte(escaped: bytes) -> bytes:
-    return bytes([int(escaped, 8) & 0xFF]) if len(escaped) == 3 else _ESCAPES.get(escaped, escaped)

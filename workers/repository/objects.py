@@ -116,17 +116,21 @@ class Objects:
         """Store a tree and return its id."""
         ordered = sorted(entries.items(), key=lambda item: item[0] + b"/" if item[1].is_tree else item[0])
         data = b"".join(b"%s %s\0%s" % (each.mode, name, bytes.fromhex(each.id.decode())) for name, each in ordered)
+        return self.write("tree", data)
+
+    def write(self, kind: str, data: bytes) -> str:
+        """Store a tree or a commit and return its id."""
         if self._git.object_format != "sha1":
-            return self._hash_object(data)
-        stored = LooseObjectDB(str(self._git.directory / "objects")).store(IStream("tree", len(data), BytesIO(data)))
+            return self._hash_object(kind, data)
+        stored = LooseObjectDB(str(self._git.directory / "objects")).store(IStream(kind, len(data), BytesIO(data)))
         return str(stored.hexsha.decode())
 
-    def _hash_object(self, tree: bytes) -> str:
-        """Store a tree by a process of git, as gitdb knows SHA-1 only."""
+    def _hash_object(self, kind: str, data: bytes) -> str:
+        """Store an object by a process of git, as gitdb knows SHA-1 only."""
         with tempfile.TemporaryFile(dir=self._git.directory) as file:
-            file.write(tree)
+            file.write(data)
             file.seek(0)
-            return self._git.run("hash-object", "-t", "tree", "-w", "--stdin", stdin=file).decode().strip()
+            return self._git.run("hash-object", "-t", kind, "-w", "--stdin", stdin=file).decode().strip()
 
     def close(self) -> None:
         """End the process. A later question starts another one."""

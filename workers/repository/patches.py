@@ -5,16 +5,24 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO
 
 from workers.errors import EngineError, Stage
 from workers.repository.binary_patches import binary_bytes
 from workers.repository.git import Git, GitFailed, OverLimit
+from workers.repository.index_file import read_index, write_index
+from workers.repository.objects import Objects
 from workers.repository.partial import write_tree
+from workers.repository.trees import TreePaths, rewrite, temporary_index
 
 _APPLY = ("apply", "--cached", "--binary", "--whitespace=nowarn", "--numstat", "-z", "--apply")
 _MARK = re.compile(rb"(?P<file>diff --git .*)|(?P<hunk>@@ )|(?P<binary>GIT binary patch)")
+# Lines that name a file before the change.
+_NAMED = re.compile(rb"(?:--- |rename from |copy from )(?P<one>.+)|diff --git (?P<both>.+)")
+_ESCAPED = re.compile(rb"\\([0-7]{3}|.)")
+_ESCAPES = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
 _FAILED_HUNK = re.compile(r"^error: patch failed: (.+):(\d+)$", re.MULTILINE)
 _ERROR = re.compile(r"^(?:error|fatal): (.+)$", re.MULTILINE)
 _NAME_LENGTH = 500
@@ -42,12 +50,42 @@ class DoesNotApply(EngineError):
         super().__init__("diff_does_not_apply", stage, message)
 
 
-def apply_patch(git: Git, base: str, patch: IO[bytes]) -> str:
-    """Apply `patch`, an open file on disk, to the tree or commit `base` in the index of `git`. Returns the new tree.
+def apply_patch(git: Git, objects: Objects, base: str, patch: IO[bytes]) -> str:
+    """Apply `patch`, an open file on disk, to the tree or commit `base`. Returns the new tree.
 
     Raises what `check_size` and `apply_to_index` do.
     """
     check_size(git, patch)
+    return _applied_to_named(git, objects, base, patch) or _applied_to_all(git, base, patch)
+
+
+def _applied_to_named(git: Git, objects: Objects, base: str, patch: IO[bytes]) -> str | None:
+    """The new tree, if the patch applies to an index of the files that it names. It need not be all that it changes: what
+    is missing there can neither be changed nor removed, and what is new must have a place in the base."""
+    tree = objects.id_of(f"{base}^{{tree}}")
+    paths = TreePaths(objects, tree)
+    named = ((name, paths.entry(name)) for name in names_in(patch))
+    before = {name: entry for name, entry in named if entry and not entry.is_tree}
+    with temporary_index(git) as temporary, suppress(DoesNotApply):
+        assert temporary.index is not None
+        write_index(temporary.index, before, git.object_format)
+        apply_to_index(temporary, base, patch)
+        after = read_index(temporary.index, git.object_format)
+        if all(_is_free(paths, path) for path in after.keys() - before.keys()):
+            changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+            return rewrite(objects, tree, {path: after.get(path) for path in changed})
+    return None
+
+
+def _is_free(paths: TreePaths, path: bytes) -> bool:
+    """Whether a new file may be at the path: nothing is there, and no file is in the place of a folder above."""
+    parts = path.split(b"/")
+    above = (paths.entry(b"/".join(parts[:depth])) for depth in range(1, len(parts)))
+    return paths.entry(path) is None and all(each is None or each.is_tree for each in above)
+
+
+def _applied_to_all(git: Git, base: str, patch: IO[bytes]) -> str:
+    """The new tree, by an index of all files. Says why a patch does not apply."""
     git.run("read-tree", base)
     apply_to_index(git, base, patch)
     return write_tree(git)
@@ -129,6 +167,30 @@ def line_starts(patch: IO[bytes]) -> Iterator[bytes]:
         if at_start:
             yield piece
         at_start = piece.endswith(b"\n")
+
+
+def names_in(patch: IO[bytes]) -> Iterator[bytes]:
+    """Names of the files that a patch changes, renames or copies, and others: lines of content may look the same."""
+    for line in line_starts(patch):
+        found = _NAMED.match(line.rstrip(b"\n"))
+        if found and found["one"] is not None:
+            name = _unquoted(found["one"].rstrip(b"\t"))
+            yield name
+            yield name.partition(b"/")[2]
+        elif found:
+            # Both names are the same where no other line has them.
+            yield _unquoted(found["both"][: len(found["both"]) // 2]).partition(b"/")[2]
+
+
+def _unquoted(name: bytes) -> bytes:
+    """The name of a file that git has quoted as C does, if it has."""
+    if not (len(name) > 1 and name.startswith(b'"') and name.endswith(b'"')):
+        return name
+    return _ESCAPED.sub(lambda found: _byte(found[1]), name[1:-1])
+
+
+def _byte(escaped: bytes) -> bytes:
+    return bytes([int(escaped, 8) & 0xFF]) if len(escaped) == 3 else _ESCAPES.get(escaped, escaped)
 
 
 def _reason(errors: str) -> str:

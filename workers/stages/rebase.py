@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Generator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,6 @@ from workers.publishing.commits import Commits, MergeConflict, named, temporary_
 from workers.redaction import Redactor
 from workers.repository.git import Git
 from workers.repository.mirror import Mirror
-from workers.repository.objects import Objects
 from workers.stages.interruption import Interruption
 from workers.workspace.diffs import Chunks, make_diff, write_diffs
 
@@ -63,18 +61,18 @@ def _rebase(job: Job, host: Host, file: IO[bytes]) -> Generator[Event, None, Out
     with temporary_repository(host, mirror.contents(job), job.secrets, job.lifeline, "diff") as commits:
         behind_by = int(commits.git.line("rev-list", "--count", f"{old}..{new}"))
         message = f"The work was based on {old[:12]}. The branch has {behind_by:,} commits more."
-        with _compared(commits, new) as trees:
-            try:
-                tree = commits.reapply(old, job.start_diff, new, Conflict(branch, new).names)
-            except MergeConflict as conflict:
-                if not job.resolves:
-                    raise _failure(branch, conflict) from None
-                differs = make_diff(commits.git, trees.objects, trees.base_tree, conflict.tree, job.limits, file)
-                title = f"Conflicts with {new[:12]}, the tip of {branch}, in {named(conflict.files)}"
-                yield Redactor(job.secrets).step(Step(title, "\n".join([message, *conflict.notes[:100]])))
-                found = Conflict(branch, new, tuple(conflict.files), tuple(conflict.notes))
-                return _resolution(job, found, file if differs else None)
-            written = write_diffs(trees, job, tree)
+        trees = _Trees(commits, new)
+        try:
+            tree = commits.reapply(old, job.start_diff, new, Conflict(branch, new).names)
+        except MergeConflict as conflict:
+            if not job.resolves:
+                raise _failure(branch, conflict) from None
+            differs = make_diff(commits.git, trees.objects, trees.base_tree, conflict.tree, job.limits, file)
+            title = f"Conflicts with {new[:12]}, the tip of {branch}, in {named(conflict.files)}"
+            yield Redactor(job.secrets).step(Step(title, "\n".join([message, *conflict.notes[:100]])))
+            found = Conflict(branch, new, tuple(conflict.files), tuple(conflict.notes))
+            return _resolution(job, found, file if differs else None)
+        written = write_diffs(trees, job, tree)
     title = f"Reapplied on {new[:12]}, the tip of {branch}"
     yield Step(title, message)
     return Outcome(
@@ -96,19 +94,12 @@ class _Trees:
     def __init__(self, commits: Commits, base_sha: str) -> None:
         self.saving: Git = commits.git
         self.root: Path = commits.git.directory
-        self.objects = Objects(commits.git)
+        self.objects = commits.objects
         self.base_tree = self.session_tree = commits.tree_of(base_sha)
         (self.root / "info").mkdir(exist_ok=True)
 
     def close_objects(self) -> None:
         self.objects.close()
-
-
-@contextmanager
-def _compared(commits: Commits, base_sha: str) -> Iterator[_Trees]:
-    trees = _Trees(commits, base_sha)
-    with closing(trees.objects):
-        yield trees
 
 
 def _failure(branch: str, conflict: MergeConflict) -> EngineError:

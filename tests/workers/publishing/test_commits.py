@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,43 @@ def test_what_a_killed_worker_left_goes_with_the_next_publication_and_what_is_in
                 assert not left.exists() and used.exists()
         finally:
             living.kill()
+
+
+@pytest.fixture
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+    """Which commands of git were started on a directory of ours since the last call."""
+    log = tmp_path / "log"
+    real = git(tmp_path, "--exec-path") + "/git"
+    write(tmp_path, {"programs/git": f'#!/bin/sh\nPATH="${{PATH#*:}}"\necho "$1 $2" >> "{log}"\nexec "{real}" "$@"\n'})
+    (tmp_path / "programs/git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/programs{os.pathsep}{os.environ['PATH']}")
+
+    def read() -> list[str]:
+        lines = log.read_text().splitlines()
+        log.unlink()
+        return [line.split()[1] for line in lines if line.startswith("--git-dir")]
+
+    return read
+
+
+def test_publishing_takes_one_command_for_each_session_and_two_for_the_push(
+    tmp_path: Path, commands: Callable[[], list[str]]
+) -> None:
+    origin = make_origin(tmp_path / "origin", {"file": "one\n"})
+    host = make_host(tmp_path / "work")
+    base = fetch_base(host, make_job(origin))
+    job = publication(origin, base, "new")
+    second = b"diff --git a/file b/file\n--- a/file\n+++ b/file\n@@ -1 +1 @@\n-one\n+two\n"
+    both = [b"".join(each.diff()) + second for each in job.changes]
+    changes = (*job.changes, dataclasses.replace(job.last, diff=lambda: iter(both), message="Second"))
+    git(origin, "branch", "there")
+    commands()
+    for branch in ("new", "there"):
+        made = publish(dataclasses.replace(job, branch=branch, changes=changes), host)
+        assert git(origin, "rev-parse", branch) == made.sha
+        assert git(origin, "show", f"{branch}:file") == "two"
+        assert sorted(commands()) == ["apply", "apply", "cat-file", "ls-remote", "push"]
+    assert git(origin, "log", "--format=%s", f"{base}..there").splitlines() == ["Second", "Add a file"]
 
 
 def test_a_forge_that_does_not_answer_a_push_ends_the_publication_with_a_reason(

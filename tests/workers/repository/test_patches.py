@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from tests.workers.repositories import commit_all, git, make_origin, write
 from workers.errors import EngineError
 from workers.repository.git import Git
+from workers.repository.objects import Objects
 from workers.repository.patches import apply_patch
 
 FILES: dict[str, str | bytes] = {
@@ -45,7 +48,8 @@ def apply(repository: Path, patch: bytes) -> str:
     with tempfile.TemporaryFile() as file, tempfile.TemporaryDirectory() as folder:
         file.write(patch)
         ours = Git(repository / ".git", index=Path(folder) / "index")
-        return apply_patch(ours, git(repository, "rev-parse", "base"), file)
+        with closing(Objects(ours)) as objects:
+            return apply_patch(ours, objects, git(repository, "rev-parse", "base"), file)
 
 
 def refusal(repository: Path, patch: bytes) -> str:
@@ -54,6 +58,43 @@ def refusal(repository: Path, patch: bytes) -> str:
     assert (caught.value.code, caught.value.retryable) == ("diff_does_not_apply", False)
     assert "PATCH" in caught.value.message and "revert" in caught.value.message
     return caught.value.message
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ["mkdir text_ && git mv text text_/text && echo more > 'old name'"],
+        ["git mv 'old name' \"$(printf 'sp\\303\\244t \\t')\" && chmod +x text"],
+        ["rm text && mkdir text && echo inside > text/deep"],
+        ["mkdir new && echo one > new/file", "rm -r new && echo two > new"],
+        ["mkdir new && echo one > new/file && echo two > new/other", "rm new/file"],
+        ["printf -- '--- x\\n+++ y\\n' > text", "cp image picture && rm image && ln -s text image"],
+    ],
+)
+def test_only_what_a_patch_names_is_read_and_the_rest_of_the_tree_stays(tmp_path: Path, changes: list[str]) -> None:
+    """The last of the changes is the patch."""
+    origin = make_origin(tmp_path / "origin", {**FILES, "folder/file": "stays\n"})
+    for script in changes:
+        git(origin, "tag", "--force", "base")
+        subprocess.run(["sh", "-ec", script], cwd=origin, check=True)
+        commit_all(origin)
+    made = subprocess.run(
+        ["git", "diff", "--binary", "--full-index", "--find-renames", "base", "HEAD"],
+        cwd=origin,
+        check=True,
+        capture_output=True,
+    ).stdout
+    assert apply(origin, made) == git(origin, "rev-parse", "HEAD^{tree}")
+
+
+@pytest.mark.parametrize(
+    "path", ["text", "text/deep", "script/very/deep", "folder"], ids=lambda path: f"a new {path.replace('/', ' ')}"
+)
+def test_a_new_file_is_refused_where_the_base_has_another(tmp_path: Path, path: str) -> None:
+    origin = make_origin(tmp_path / "origin", {**FILES, "folder/file": "stays\n"})
+    git(origin, "tag", "base")
+    patch = f"diff --git a/{path} b/{path}\nnew file mode 100644\n--- /dev/null\n+++ b/{path}\n@@ -0,0 +1 @@\n+x\n"
+    assert path in refusal(origin, patch.encode())
 
 
 def test_a_whole_patch_gives_the_tree_it_was_made_from(repository: Path, patch: bytes) -> None:
