@@ -27,6 +27,7 @@ from tasks.publications import publish
 from tasks.sessions import run_session
 from tests.asking import new_session
 from tests.deployment import wait_for
+from tests.statements import counted
 from tests.tasks.conftest import read, runner_of
 from tests.tasks.recorded import end_session, record_run
 from tests.workers.repositories import commit_all, git, write
@@ -164,6 +165,22 @@ def test_commits_say_what_was_written_ahead_or_what_the_caller_says_and_name_eve
             assert git(origin, "log", "-1", "--format=%B", branch).strip() == f"{said}\n\n{made_by}"
             earlier = git(origin, "log", "--format=%s", f"main..{branch}").splitlines()[1:]
             assert earlier == ([] if squash else ["echo one > a.txt; echo Did one"])
+
+
+def test_a_publication_takes_few_statements_however_many_sessions_there_are(ask, origin):
+    session_id = ask("echo one > a.txt")
+    record_run(session_id)
+    for number in range(3):
+        follow_up(session_id, f"echo {number} >> a.txt", runs=False)
+    with db.transaction():
+        publications.request_commit(ada_of(session_id), runner_of(session_id).id, {"target_branch": "x"})
+        publication = newest(session_id)
+    with counted() as asked:
+        publish(str(publication.id))
+    assert git(origin, "rev-list", "--count", "main..x") == "4"
+    # Heartbeats come as time goes by.
+    statements = [each for each in asked.statements if not each.startswith("UPDATE publications SET lease_expires_at")]
+    assert len(statements) <= 24, statements
 
 
 def test_a_branch_that_moves_during_the_push_is_merged_into(ask, origin):

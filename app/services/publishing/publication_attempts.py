@@ -156,7 +156,11 @@ def record_push(publication_id: uuid.UUID, attempt: int, sha: str) -> None:
 
     All of them are kept: an attempt may make a different commit than the one before, whose push may have succeeded.
     """
-    _, publication = _hold(publication_id, attempt)
+    # Nothing else changes the commits of a publication that is held, so no other lock is needed.
+    query = sa.select(Publication).where(Publication.id == publication_id)
+    publication = db.session.scalar(lookup.locked(query, Publication))
+    leases.check_held(publication, attempt)
+    assert publication is not None
     if sha not in publication.planned_shas:
         publication.planned_shas = [*publication.planned_shas, sha]
 
@@ -178,10 +182,10 @@ def succeed(
 ) -> None:
     """End a publication that is on the forge. `warnings` say what the pull request lacks."""
     runner, publication = _hold(publication_id, attempt)
-    publication.pushed_sha = sha
     if publication.session_id is not None:
-        session = db.session.get_one(AgentRunnerSession, publication.session_id)
-        session.commit_sha, session.result_branch = sha, publication.branch
+        of_session = sa.update(AgentRunnerSession).where(AgentRunnerSession.id == publication.session_id)
+        db.session.execute(of_session.values(commit_sha=sha, result_branch=publication.branch))
+    publication.pushed_sha = sha
     if pull_request is None:
         runner.merge_commit_sha = sha
     else:
@@ -222,14 +226,10 @@ def _hold(publication_id: uuid.UUID, attempt: int) -> tuple[AgentRunner, Publica
 
 def _lock(publication_id: uuid.UUID) -> tuple[AgentRunner, Publication] | None:
     """A publication and its runner, locked. The order is: the account's publications, the runner, the publication."""
-    publication = db.session.get(Publication, publication_id)
-    if publication is None:
+    mine = sa.and_(Publication.id == publication_id, AgentRunner.id == Publication.agent_runner_id)
+    account_id = db.session.scalar(sa.select(AgentRunner.account_id).where(mine))
+    if account_id is None:
         return None
-    runner_id = publication.agent_runner_id
-    account_id = db.session.scalar(sa.select(AgentRunner.account_id).where(AgentRunner.id == runner_id))
     db.lock(f"publications of {account_id}")
-    runner = db.session.scalars(
-        lookup.locked(sa.select(AgentRunner).where(AgentRunner.id == runner_id), AgentRunner)
-    ).one()
-    query = sa.select(Publication).where(Publication.id == publication_id)
-    return runner, db.session.scalars(lookup.locked(query, Publication)).one()
+    both = lookup.locked(sa.select(AgentRunner, Publication).where(mine), AgentRunner, Publication)
+    return db.session.execute(both).one()

@@ -6,6 +6,8 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import sqlalchemy as sa
+
 from app import db
 from app.escaping import inert, one_line, sendable
 from app.models import AgentRunner, AgentRunnerSession
@@ -61,12 +63,13 @@ def _closing(runner: AgentRunner) -> str:
 
 def lineage(session_id: uuid.UUID | None) -> list[AgentRunnerSession]:
     """A session and all that it builds on, the oldest first."""
-    found: list[AgentRunnerSession] = []
-    while session_id is not None:
-        session = db.session.get_one(AgentRunnerSession, session_id)
-        found.insert(0, session)
-        session_id = session.parent_session_id
-    return found
+    columns = (AgentRunnerSession.id, AgentRunnerSession.parent_session_id)
+    first = sa.select(*columns, sa.literal(0).label("depth")).where(AgentRunnerSession.id == session_id)
+    below = first.cte("lineage", recursive=True)
+    parents = sa.select(*columns, below.c.depth + 1).where(AgentRunnerSession.id == below.c.parent_session_id)
+    below = below.union_all(parents)
+    found = sa.select(AgentRunnerSession).join(below, AgentRunnerSession.id == below.c.id)
+    return list(db.session.scalars(found.order_by(below.c.depth.desc())))
 
 
 def prompt_of(session: AgentRunnerSession, fit: Fit) -> str:
