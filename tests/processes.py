@@ -57,5 +57,9 @@ def name_of(pid: int) -> str:
 def forked_for(workers: Iterable[int], *names: str) -> list[int]:
     """The live processes of these names, "supervisor", "egress-proxy" or "model-gateway", below the fork servers of workers."""
     below = children()
-    servers = [child for worker in workers for child in below[worker] if name_of(child) == "fork-server"]
-    return [each for server in servers for each in below[server] if name_of(each) in names]
+
+    def named(parents: Iterable[int], *names: str) -> list[int]:
+        return [child for parent in parents for child in below[parent] if name_of(child) in names]
+
+    servers = named(workers, "fork-server")
+    return named([*servers, *named(servers, "fork-server-2")], *names)

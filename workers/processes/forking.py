@@ -19,16 +19,22 @@ from typing import Any
 import h11
 
 from workers.processes import messages
-from workers.processes.messages import LENGTH
+from workers.processes.messages import LENGTH, ORDINARY
 
 # The server imports only what it forks and the libraries which that needs, by these paths.
-_START = (
-    "import sys; sys.path += sys.argv[2:];"
-    "from processes import fork_server, lock_holder, supervisor; from egress import proxy; from egress.gateway import gateway;"
-    "roles = {'supervisor': supervisor.main, 'lock-holder': lock_holder.main, 'egress-proxy': proxy.main,"
-    " 'model-gateway': gateway.main};"
-    "fork_server.main(int(sys.argv[1]), roles)"
-)
+_START = """
+import sys
+sys.path += sys.argv[2:]
+from egress import proxy
+from processes import fork_server, lock_holder, supervisor
+
+def load_large():
+    from egress.gateway import gateway
+    return {"model-gateway": gateway.main}
+
+roles = {"supervisor": supervisor.main, "lock-holder": lock_holder.main, "egress-proxy": proxy.main}
+fork_server.main(int(sys.argv[1]), roles, load_large)
+"""
 _PATH = (str(Path(__file__).parents[1]), str(Path(h11.__file__).parents[1]))
 # How long a server may take to fork. It takes about a millisecond, but it may be starting, on a busy machine.
 _FORK_SECONDS = 30.0
@@ -90,13 +96,13 @@ class _Server:
         # If it is not possible, `fork` says so.
         with contextlib.suppress(OSError):
             requests = self.start()
-            self._ahead += filter(None, (_ask(requests) for _ in range(count)))
+            self._ahead += filter(None, (_ask(requests, ORDINARY) for _ in range(count)))
 
-    def fork(self) -> Forked:
+    def fork(self, kind: bytes) -> Forked:
         """Fork a process. Raises OSError if that is not possible."""
         for _ in range(_TRIES):
             requests = self.start()
-            forked = self._ahead.pop() if self._ahead else _ask(requests)
+            forked = self._ahead.pop() if self._ahead and kind == ORDINARY else _ask(requests, kind)
             if forked is not None and _has_started(forked):
                 return forked
             with self._lock:
@@ -132,12 +138,12 @@ class _Server:
         return ours
 
 
-def _ask(requests: socket.socket) -> Forked | None:
+def _ask(requests: socket.socket, kind: bytes) -> Forked | None:
     """Ask for a process. Its id is not known yet. None if there is no server."""
     ours, theirs = socket.socketpair()
     with theirs:
         try:
-            socket.send_fds(requests, [b"."], [theirs.fileno()])
+            socket.send_fds(requests, [kind], [theirs.fileno()])
         except ConnectionError:
             ours.close()
             return None
@@ -167,13 +173,13 @@ def start_fork_server() -> None:
 
 
 def fork_ahead(count: int) -> None:
-    """Have as many processes forked as are soon needed. They end with this process if they are not used."""
+    """Have as many processes for ordinary roles forked as are soon needed. They end with this process if they are not used."""
     _server.fork_ahead(count)
 
 
-def fork() -> Forked:
-    """Have a process forked, which waits for its `request`. Raises OSError if that is not possible."""
-    return _server.fork()
+def fork(kind: bytes = ORDINARY) -> Forked:
+    """Have a process forked, which waits for its `request` of a role of this kind. Raises OSError if that is not possible."""
+    return _server.fork(kind)
 
 
 def _is_closed(connection: socket.socket) -> bool:

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 LENGTH = struct.Struct("!Q")
+ORDINARY, LARGE = b".", b"+"
+"""What the fork server is asked for: a process for an ordinary role, or for a large one."""
 _MOST_DESCRIPTORS = 16
 
 

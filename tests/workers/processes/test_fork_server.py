@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import socket
 import struct
@@ -22,6 +23,7 @@ from workers.limits.command import Process, running
 from workers.processes import forking
 from workers.processes.forking import _Server, fork, fork_ahead, start_fork_server
 from workers.processes.lifeline import Lifeline
+from workers.processes.messages import LARGE
 
 pytestmark = [
     linux,
@@ -48,11 +50,11 @@ def agent(script: str) -> contextlib.AbstractContextManager[Process]:
     return running(shell(script), lifeline=Lifeline(600), budget=Budget(Limits()), stage="agent")
 
 
-def servers() -> list[psutil.Process]:
+def servers(name: str = "fork-server", below: psutil.Process | None = None) -> list[psutil.Process]:
     found = []
-    for child in psutil.Process().children():
+    for child in (below or psutil.Process()).children():
         with contextlib.suppress(psutil.NoSuchProcess):
-            if child.name() == "fork-server" and child.status() != psutil.STATUS_ZOMBIE:
+            if child.name() == name and child.status() != psutil.STATUS_ZOMBIE:
                 found.append(child)
     return found
 
@@ -91,6 +93,37 @@ def test_a_forked_process_has_only_its_own_descriptors_and_a_program_of_the_work
 def sockets_and_pipes(pid: int) -> set[str]:
     opened = {os.readlink(each) for each in Path(f"/proc/{pid}/fd").iterdir()}
     return {each for each in opened if ":[" in each}
+
+
+def test_large_roles_are_loaded_by_a_second_server_when_one_is_first_needed(server: psutil.Process) -> None:
+    """What only the gateway imports is neither in the first server nor in the other processes, which are copies of it."""
+    ordinary = fork()
+    with agent("echo ready; sleep 300") as process:
+        next(line for line in process.lines() if line)
+        assert not servers("fork-server-2", below=server)
+        large, later = fork(LARGE), fork(LARGE)
+        (second,) = servers("fork-server-2", below=server)
+        assert {large.pid, later.pid} <= {each.pid for each in second.children()}
+        assert [loads_tls(pid) for pid in (server.pid, ordinary.pid, second.pid, large.pid)] == [
+            False,
+            False,
+            True,
+            True,
+        ]
+        opened = [sockets_and_pipes(pid) for pid in (server.pid, second.pid, fork().pid, large.pid, later.pid)]
+        assert all(one.isdisjoint(other) for one, other in itertools.combinations(opened, 2))
+    # Another one is started if it was killed, and what it has forked goes on.
+    second.kill()
+    eventually(lambda: not second.is_running(), "it survived")
+    assert fork(LARGE).pid not in (large.pid, later.pid)
+    assert not large.has_ended()
+    (third,) = servers("fork-server-2", below=server)
+    server.kill()
+    eventually(lambda: not third.is_running(), "it outlived the first server")
+
+
+def loads_tls(pid: int) -> bool:
+    return "libssl" in Path(f"/proc/{pid}/maps").read_text()
 
 
 @pytest.mark.parametrize("kind", SANDBOXES)

@@ -19,6 +19,7 @@ from workers.egress.gateway.providers import Provider, host_of
 from workers.events import Refusal
 from workers.job import BoundSecret, Host
 from workers.processes.forking import Forked, fork
+from workers.processes.messages import LARGE
 
 HOST, PORT = "127.0.0.1", 3129
 """Where programs inside the sandbox reach the gateway. Some take no other address for a server without TLS."""
@@ -158,7 +159,7 @@ def open_gateway(host: Host, providers: Sequence[Provider], bound: Sequence[Boun
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs, contextlib.ExitStack() as unused:
         unused.callback(ours.close)
-        gateway = fork()
+        gateway = fork(LARGE)
         unused.callback(gateway.connection.close)
         gateway.request("model-gateway", (theirs.fileno(),), configuration)
         port = PORT if host.sandbox != "none" else _listen_here(ours)
