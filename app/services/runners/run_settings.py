@@ -32,7 +32,7 @@ class RunFields:
 
     def sent(self) -> Mapping[str, Any]:
         """The fields that the request sets, with their values."""
-        return {name: value for name, value in asdict(self).items() if value is not UNSET}
+        return {name: value for name, value in vars(self).items() if value is not UNSET}
 
 
 def reserve_prompt(caller: Caller, fields: RunFields, row: RunSettings | None = None) -> None:

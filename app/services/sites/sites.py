@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -65,7 +65,7 @@ class SiteFields:
 
     def sent(self) -> Mapping[str, Any]:
         """The fields that the request sets, with their values."""
-        return {name: value for name, value in asdict(self).items() if value is not UNSET}
+        return {name: value for name, value in vars(self).items() if value is not UNSET}
 
 
 def create(caller: Caller, fields: SiteFields) -> Site:
