@@ -10,6 +10,7 @@ import os
 import stat
 import struct
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,8 +24,10 @@ _ENTRIES = {name: struct.Struct(f">40s{length // 2}sH") for name, length in ID_L
 _STATE = struct.Struct(">10L")
 _MODE, _MODE_BYTES = 6, slice(24, 28)
 _LONGEST, _EXTENDED = 0xFFF, 0x4000
-_SKIP_WORKTREE = 0x4000
+_STAGE, _SKIP_WORKTREE = 0x3000, 0x4000
 _ALIGNMENT = 8
+# The name of an extension and its length. Who does not know one that begins with a small letter must not use the index.
+_EXTENSION = struct.Struct(">4sL")
 
 
 def write_index(file: Path, entries: Mapping[bytes, Entry], object_format: str) -> None:
@@ -40,17 +43,24 @@ def write_index(file: Path, entries: Mapping[bytes, Entry], object_format: str) 
 
 
 def read_index(file: Path, object_format: str) -> dict[bytes, Entry]:
-    """The files in an index that git wrote; empty if there is none. Raises ValueError for a damaged one, another version, or
-    the index of a repository of another format."""
+    """The files in an index that git wrote; empty if there is none. Raises ValueError for one that is damaged, has conflicts or
+    is of another kind, or belongs to a repository of another format."""
     return {
         path: Entry(b"%06o" % record.mode, record.object.hex().encode())
-        for path, record in _records(file, object_format)
+        for path, record in read_records(file, object_format).items()
     }
 
 
 def read_records(file: Path, object_format: str) -> dict[bytes, Record]:
     """As `read_index`, with the state of each file on disk when git last looked at it."""
-    return dict(_records(file, object_format))
+    with suppress(FileNotFoundError):
+        return records_of(file.read_bytes(), object_format)
+    return {}
+
+
+def records_of(data: bytes, object_format: str) -> dict[bytes, Record]:
+    """As `read_records`, for the content of an index that anybody may have written."""
+    return {path: record for _, path, record in _entries(data, object_format)}
 
 
 def set_states(file: Path, records: Mapping[bytes, Record], object_format: str) -> None:
@@ -59,7 +69,7 @@ def set_states(file: Path, records: Mapping[bytes, Record], object_format: str) 
     The time of the index stays too. Raises ValueError as `read_index` does, and OSError.
     """
     data, status = bytearray(file.read_bytes()), file.stat()
-    for place, path, record in _entries(file, object_format):
+    for place, path, record in _entries(bytes(data), object_format):
         known = records.get(path)
         if known and known.is_same_file(record):
             data[place : place + _STATE.size] = known.state
@@ -97,6 +107,10 @@ class Record(NamedTuple):
         return status.st_ctime_ns % 10**9 != 0 and self.state == state_of(status)
 
 
+NO_RECORD = Record(bytes(_STATE.size), b"")
+"""What an index says of a file that it does not have."""
+
+
 def state_of(status: os.stat_result) -> bytes:
     """The ten numbers for a file or link on disk."""
     changed, written = (divmod(time, 10**9) for time in (status.st_ctime_ns, status.st_mtime_ns))
@@ -106,32 +120,36 @@ def state_of(status: os.stat_result) -> bytes:
     return _STATE.pack(*(number & 0xFFFFFFFF for number in (*changed, *written, *numbers)))
 
 
-def _records(file: Path, object_format: str) -> Iterator[tuple[bytes, Record]]:
-    return ((path, record) for _, path, record in _entries(file, object_format))
-
-
-def _entries(file: Path, object_format: str) -> Iterator[tuple[int, bytes, Record]]:
+def _entries(data: bytes, object_format: str) -> Iterator[tuple[int, bytes, Record]]:
     """The place, the path and the record of each entry."""
-    try:
-        data = file.read_bytes()
-    except FileNotFoundError:
-        return
-    checksum_bytes, packed = ID_LENGTHS[object_format] // 2, _ENTRIES[object_format]
-    if data[-checksum_bytes:] != _checksum(data[:-checksum_bytes], object_format):
-        raise ValueError(f"{file} is damaged")
+    packed = _ENTRIES[object_format]
+    end = len(data) - ID_LENGTHS[object_format] // 2
+    if end < _HEADER.size or data[end:] != _checksum(data[:end], object_format):
+        raise ValueError("the index is damaged")
     signature, version, count = _HEADER.unpack_from(data)
     if signature != b"DIRC" or version not in (2, 3):
-        raise ValueError(f"{file} is not an index of version 2 or 3")
+        raise ValueError("it is not an index of version 2 or 3")
     place = _HEADER.size
     for _ in range(count):
+        if place + packed.size > end:
+            raise ValueError("the index lacks entries")
         state, name, flags = packed.unpack_from(data, place)
         start = place + packed.size
         more = 0
+        if flags & _STAGE:
+            raise ValueError("the index has conflicts")
         if flags & _EXTENDED:
             more, start = int.from_bytes(data[start : start + 2], "big"), start + 2
-        end = data.index(b"\0", start)
-        yield place, data[start:end], Record(state, name, bool(more & _SKIP_WORKTREE))
-        place = end + _ALIGNMENT - (end - place) % _ALIGNMENT
+        stop = data.index(b"\0", start, end)
+        yield place, data[start:stop], Record(state, name, bool(more & _SKIP_WORKTREE))
+        place = stop + _ALIGNMENT - (stop - place) % _ALIGNMENT
+    while place < end:
+        extension, length = _EXTENSION.unpack(data[place : place + _EXTENSION.size].ljust(_EXTENSION.size, b"\0"))
+        if not extension[:1].isupper():
+            raise ValueError("the index has parts elsewhere, or folders")
+        place += _EXTENSION.size + length
+    if place != end:
+        raise ValueError("the index ends too early")
 
 
 def _checksum(data: bytes | bytearray, object_format: str) -> bytes:

@@ -1,7 +1,7 @@
 """The index of the agent's repository: ignored files that it tracks, files that it no longer tracks, and submodules.
 
-Git reads it inside the sandbox, without a network, with no more rights than the agent had. Its output is untrusted:
-paths are checked, and only used as hints about files in the checkout.
+Git reads it inside the sandbox, without a network, with no more rights than the agent had, unless `plain_index` can. Its
+output is untrusted: paths are checked, and only used as hints about files in the checkout.
 """
 
 from __future__ import annotations
@@ -139,14 +139,14 @@ def _parse(output: bytes) -> AgentIndex:
     staged: list[bytes] = []
     dropped: list[bytes] = []
     for change in _list(fields):
-        found, path = _CHANGE.fullmatch(change), _checked(next(fields, b""))
+        found, path = _CHANGE.fullmatch(change), checked(next(fields, b""))
         if not found:
             raise ValueError("no difference")
         if found[1] in _FILES:
             staged.append(path)
         elif found[1] == b"000000":
             dropped.append(path)
-    sparse = frozenset(_checked(entry.removeprefix(b"S ")) for entry in _list(fields))
+    sparse = frozenset(checked(entry.removeprefix(b"S ")) for entry in _list(fields))
     submodules = dict(_submodule(entry) for entry in _list(fields))
     return AgentIndex(staged, dropped, sparse, submodules)
 
@@ -166,10 +166,10 @@ def _submodule(entry: bytes) -> tuple[bytes, Submodule]:
         raise ValueError("no submodule")
     recorded, head, where, state, path = found.groups()
     commit = recorded if head == b"none" else head
-    return _checked(path), Submodule(commit.decode(), head == b"none" or where == b"remote", state == b"changed")
+    return checked(path), Submodule(commit.decode(), head == b"none" or where == b"remote", state == b"changed")
 
 
-def _checked(path: bytes) -> bytes:
+def checked(path: bytes) -> bytes:
     """Return `path` if it is a path inside the checkout that git may track; raises ValueError if not."""
     parts = path.split(b"/")
     if len(path) > _LONGEST_PATH or any(part.lower() in (b"", b".", b"..", b".git") for part in parts):

@@ -158,21 +158,21 @@ def _detach(overlay: Overlay, moved: Container[str]) -> None:
 
 def bring_up(overlay: Overlay, path: bytes) -> None:
     """Copy a file or folder that shows of the base into the upper layer, with the folders above it. Raises OSError."""
-    if _shows(overlay, path):
+    if shows(overlay, path):
         with folder_in(overlay, path) as folder:
             _copy(overlay, overlay.lower / os.fsdecode(path), _name(path), folder)
 
 
 def hide(overlay: Overlay, path: bytes) -> bool:
     """Let a file or folder of the base not show any more. Returns whether it did. Raises OSError."""
-    if not _shows(overlay, path):
+    if not shows(overlay, path):
         return False
     with folder_in(overlay, path) as folder:
         os.mknod(_name(path), stat.S_IFCHR, WHITEOUT, dir_fd=folder)
     return True
 
 
-def _shows(overlay: Overlay, path: bytes) -> bool:
+def shows(overlay: Overlay, path: bytes) -> bool:
     """Whether the base has the path, and nothing in the upper layer is in its place or hides it."""
     place = os.fsencode(overlay.upper)
     *folders, name = path.split(b"/")

@@ -45,6 +45,7 @@ from workers.workspace.conflicts import resolved_by_setup
 from workers.workspace.kept_checkouts import keep
 from workers.workspace.left_out import LeftOut, obtain_old_contents
 from workers.workspace.lfs_files import LfsCheckout, LfsFiles, States, begins_lfs
+from workers.workspace.plain_index import read_plain_index
 from workers.workspace.staging import Staged, Work, stage
 from workers.workspace.start import make_start
 from workers.workspace.submodules import lost_histories
@@ -275,23 +276,17 @@ class Workspace:
         is_known = index_mark(self.checkout) == self._index_mark and not self._submodules
         if is_known or self.checkout.is_symlink() or not os.path.lexists(self.checkout / ".git"):
             return None
-        return read_agent_index(self._host, self, self.base_sha, self.locks, notes)
+        plain = None if self._submodules else read_plain_index(self.overlay, self.git.object_format)
+        return plain or read_agent_index(self._host, self, self.base_sha, self.locks, notes)
 
     def _stage(self, agent_index: AgentIndex | None, diff_limits: Limits | None = None) -> Staged:
         cone, before = Cone.of(self._sparse_paths), self._setup_tree or self.start_tree
         files = open_checkout(self.overlay, self.objects, self.base_tree, cone)
         if self._lfs_states is not None:
             files = LfsCheckout(files, self.lfs, self.objects)
-        work = Work(
-            self.checkout,
-            self._aside,
-            files,
-            before,
-            {os.fsencode(path): commit for path, commit in self._submodules.items()},
-            agent_index,
-            self._most_new if self._setup_tree else None,
-            diff_limits,
-        )
+        submodules = {os.fsencode(path): commit for path, commit in self._submodules.items()}
+        most_new = self._most_new if self._setup_tree else None
+        work = Work(self.checkout, self._aside, files, before, submodules, agent_index, most_new, diff_limits)
         staged = stage(self.saving, work)
         if cone:
             dropped = agent_index.dropped if agent_index else ()
