@@ -101,7 +101,7 @@ def _is_text() -> bool:
 
 def _own() -> Secrets:
     """The deployment's secrets. They are read each time, because some are created after the process has started."""
-    return prepared(None, tuple({**own_secrets(settings()), **agent_environment(settings())}.items()))
+    return prepared(None, tuple({**own_secrets(settings()), **agent_environment(settings())}.items()), ())
 
 
 @functools.lru_cache(maxsize=512)

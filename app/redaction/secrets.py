@@ -115,7 +115,7 @@ class Secrets:
 
 
 @functools.lru_cache(maxsize=16)
-def prepared(credential: str | None, environment: tuple[tuple[str, str], ...], secret: tuple[str, ...] = ()) -> Secrets:
+def prepared(credential: str | None, environment: tuple[tuple[str, str], ...], secret: tuple[str, ...]) -> Secrets:
     """`Secrets`, made once for the same values: making them takes longer than searching a prompt."""
     return Secrets(credential, dict(environment), secret)
 

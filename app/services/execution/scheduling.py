@@ -264,12 +264,10 @@ def record_fetch(site_id: uuid.UUID, *, failed: bool) -> None:
 
 def has_room(account: Account, site: Site) -> bool:
     """Whether the concurrency limits allow one more session. The account and the site are locked."""
-    for limit, mine in (
-        (account.max_concurrent_sessions, AgentRunnerSession.account_id == account.id),
-        (site.max_concurrent_sessions, AgentRunnerSession.site_id == site.id),
-    ):
-        if limit is not None:
-            running = sa.select(sa.func.count()).where(mine, AgentRunnerSession.state == SessionState.RUNNING)
-            if (db.session.scalar(running) or 0) >= limit:
+    for place, column in ((account, AgentRunnerSession.account_id), (site, AgentRunnerSession.site_id)):
+        if place.max_concurrent_sessions is not None:
+            mine = (column == place.id, AgentRunnerSession.state == SessionState.RUNNING)
+            running = db.session.scalars(sa.select(sa.func.count()).where(*mine)).one()
+            if running >= place.max_concurrent_sessions:
                 return False
     return True

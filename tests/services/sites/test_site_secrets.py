@@ -6,12 +6,15 @@ import base64
 from collections.abc import Callable
 
 import pytest
+import structlog
 
 from app import keys
 from app.cli.deployment.flower import credentials
 from app.config import settings
 from app.deployment_secrets import made_once, made_once_file
+from app.logs import configure_logging
 from app.models import Site
+from app.redaction.secrets import prepared
 from app.services.sites.site_secrets import secrets_of
 from app.services.variables.values import Variables
 
@@ -50,3 +53,12 @@ def test_the_credentials_of_the_artifact_store_are_known(site: Site, monkeypatch
     monkeypatch.setenv("AWS_SESSION_TOKEN", "token-of-the-store")
     text = "name-of-the-key secret-of-the-store token-of-the-store"
     assert secrets_of(site, Variables()).redact(text) == "name-of-the-key [redacted] [redacted]"
+
+
+def test_those_of_a_site_that_adds_none_are_made_with_the_first_line_of_the_log(site: Site) -> None:
+    """A worker writes that before it forks, so no session waits for it."""
+    configure_logging("test")
+    structlog.get_logger().error("a line")
+    made = prepared.cache_info().misses
+    secrets_of(site, Variables())
+    assert prepared.cache_info().misses == made
