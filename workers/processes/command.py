@@ -7,8 +7,9 @@ import os
 import resource
 import signal
 import socket
+import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 from . import system_calls
@@ -65,7 +66,7 @@ def _execute(
             raise failure
         for name, value in launch["limits"].items():
             _limit(getattr(resource, name), value)
-        options = [*options, *_open_filter(launch["filter"])]
+        options = [*options, *_open_filter(launch["filter"]), *_open_copied(launch["copies"])]
         if launch["exposed"]:
             expose(launch["exposed"], launch["overlay"])
         if launch["uid"] is not None:
@@ -116,6 +117,19 @@ def _open_filter(path: str | None) -> list[str]:
     descriptor = os.open(path, os.O_RDONLY)
     os.set_inheritable(descriptor, True)
     return ["--seccomp", str(descriptor)]
+
+
+def _open_copied(pairs: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """The options that make bubblewrap copy files into the sandbox, which is faster than to mount them.
+
+    Files that do not exist, or that not everybody may read, are left out.
+    """
+    for source, target in pairs:
+        with contextlib.suppress(OSError):
+            descriptor = os.open(source, os.O_RDONLY)
+            if os.fstat(descriptor).st_mode & stat.S_IROTH:
+                os.set_inheritable(descriptor, True)
+                yield from ("--perms", "0444", "--file", str(descriptor), target)
 
 
 def expose(pairs: list[tuple[str, str]], overlay: list[str]) -> None:

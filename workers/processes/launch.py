@@ -55,9 +55,13 @@ class Launch:
 
     `uid` is the user to become, which only root can. `exposed` pairs files and directories with the paths below /tmp
     where that user finds them (see `command.expose`). `overlay` has the lower, upper and work folder of an overlay and
-    the path below /tmp where it is mounted. `limits` are names and values of `resource`. `filter` is a file with a seccomp program, and `networks` the
-    sockets of the network to make, for a command that is bubblewrap. `confinement` is for another command. `locks` are descriptors that the supervisor keeps open until all
-    processes of the command have ended. The command inherits only its standard streams.
+    the path below /tmp where it is mounted. `limits` are names and values of `resource`.
+
+    For a command that is bubblewrap, `filter` is a file with a seccomp program, `copies` pairs files with the paths where the
+    sandbox has copies of them, and `networks` are the sockets of the network to make. `confinement` is for another command.
+
+    `locks` are descriptors that the supervisor keeps open until all processes of the command have ended. The command
+    inherits only its standard streams.
     """
 
     command: Sequence[str]
@@ -68,6 +72,7 @@ class Launch:
     overlay: Sequence[str] = ()
     limits: Mapping[str, int] = field(default_factory=dict)
     filter: str | None = None
+    copies: Sequence[tuple[str, str]] = ()
     networks: Sequence[Network] = ()
     confinement: Confinement | None = None
     locks: Sequence[int] = ()
@@ -83,6 +88,7 @@ class Launch:
             "overlay": list(self.overlay),
             "limits": dict(self.limits),
             "filter": self.filter,
+            "copies": list(self.copies),
             "networks": [[each.port, each.stage] for each in self.networks],
             "confinement": self.confinement and self.confinement.fields(),
             "deadline": deadline,

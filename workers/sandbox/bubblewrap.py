@@ -30,11 +30,14 @@ _SHARED_BYTES = 512 * 1024**2
 _NO_BYTES = 4096
 _SYSTEM_LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 # What programs need to resolve names, verify certificates and find their libraries; no users or keys.
-_ETC = (
-    *("alternatives", "ca-certificates", "ca-certificates.conf", "pki", "ssl"),
-    *("gai.conf", "host.conf", "hosts", "nsswitch.conf", "protocols", "resolv.conf", "services"),
-    *("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "mime.types"),
-)
+_ETC_FOLDERS = ("alternatives", "ca-certificates", "ld.so.conf.d", "pki", "ssl")
+_ETC_FILES = [
+    Path("/etc", name)
+    for name in (
+        *("gai.conf", "host.conf", "hosts", "nsswitch.conf", "protocols", "resolv.conf", "services"),
+        *("ca-certificates.conf", "ld.so.cache", "ld.so.conf", "localtime", "mime.types"),
+    )
+]
 _PRIVATE = ("/etc/ssl/private", "/etc/pki/tls/private")
 
 
@@ -65,7 +68,6 @@ class Bubblewrap:
             ("--bind", self._directories.checkout, PLACE.checkout),
             ("--bind", self._directories.home, PLACE.home),
             ("--ro-bind", self._directories.attachments, PLACE.attachments),
-            *(("--ro-bind", file, f"/etc/{file.name}") for file in self._users),
             *(("--ro-bind", path, str(path)) for path in runtime),
             *(_interpreter_binds() if self._egress else ()),
         ]
@@ -95,6 +97,7 @@ class Bubblewrap:
             overlay=layers,
             limits=resource_limits(self._limits),
             filter=self._filter,
+            copies=[(str(file), f"/etc/{file.name}") for file in (*_ETC_FILES, *self._users)],
             networks=self._egress.networks(stage) if self._egress else (),
         )
 
@@ -108,7 +111,7 @@ def _system() -> Iterator[str]:
             yield from ("--symlink", os.readlink(path), str(path))
         elif path.is_dir():
             yield from ("--ro-bind", str(path), str(path))
-    for name in _ETC:
+    for name in _ETC_FOLDERS:
         yield from ("--ro-bind-try", f"/etc/{name}", f"/etc/{name}")
     for name in _PRIVATE:
         # The worker's user may be in a group that can read the keys of servers. The agent must not read them.

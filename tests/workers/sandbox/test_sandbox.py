@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import socket
 import stat
@@ -87,6 +88,23 @@ def test_the_host_is_not_visible(bubblewrap: Sandbox, tmp_path: Path) -> None:
     assert [int(number) <= 4 for number in ran.out.split()] == [True, True]
     for name in ("/etc/shadow", "/etc/ssh", "/etc/hostname", "/sys"):
         assert run_in(bubblewrap, f"test -e {name}").status == 1
+
+
+@needs_bubblewrap
+def test_small_files_of_the_system_are_copies_of_those_that_all_may_read(bubblewrap: Sandbox, tmp_path: Path) -> None:
+    """Bubblewrap looks at all mounts of the machine for each that it adds."""
+    mounted = run_in(bubblewrap, "cut -d' ' -f5 /proc/self/mountinfo").out.split()
+    assert "/usr" in mounted
+    assert not {"/etc/hosts", "/etc/passwd"} & {*mounted}
+    assert run_in(bubblewrap, "cat /etc/hosts").out == Path("/etc/hosts").read_text().strip()
+    for name, mode in (("public", 0o644), ("private", 0o640)):
+        (tmp_path / name).write_text(name)
+        (tmp_path / name).chmod(mode)
+    copies = [(str(tmp_path / name), f"/etc/{name}") for name in ("public", "private", "missing")]
+    script = "cd /etc; ls public private missing; echo more >> public || rm public || chmod 600 public"
+    ran = finish(dataclasses.replace(bubblewrap.launch(["sh", "-c", script], {}), copies=copies))
+    assert (ran.out, ran.status) == ("public", 1)
+    assert (tmp_path / "public").read_text() == "public"
 
 
 @needs_bubblewrap
