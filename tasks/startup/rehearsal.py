@@ -6,6 +6,7 @@ Everything happens in temporary tables and is rolled back: no table of the datab
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import uuid
 
@@ -22,7 +23,14 @@ _BASE = progress.Base("0" * 40, "main", "main")
 _USAGE = {"input_tokens": 1}
 _WORK = outcomes.Work("result.patch", "cumulative.patch", base_sha=_BASE.base_sha, usage=_USAGE)
 _AGENT = "shell"
-_OUTCOMES = (outcomes.Outcome(_WORK), outcomes.Outcome(_WORK, result="rehearsal"))
+_OF_AGENT = dataclasses.replace(_WORK, conversation_key="conversation", native_session_id="rehearsal")
+_OF_PROGRAM = dataclasses.replace(_OF_AGENT, agent_version="1")
+_ANSWER = dataclasses.replace(_OF_PROGRAM, result_diff_key=None, cumulative_diff_key=None)
+# An UPDATE has the columns that change, so it is another one for an agent that remembers, and where nothing was changed.
+_OUTCOMES = (
+    outcomes.Outcome(_WORK),
+    *(outcomes.Outcome(work, result="rehearsal") for work in (_WORK, _OF_AGENT, _OF_PROGRAM, _ANSWER)),
+)
 
 
 class _Undo(Exception):

@@ -37,6 +37,12 @@ OF_OTHERS = {
 
 SCRIPT = """date +%N > a.txt
 echo '{"type": "usage", "input_tokens": 10}'"""
+OF_AN_AGENT = """date +%N > a.txt
+mkdir -p ~/.agent-runners/session; date > ~/.agent-runners/session/memory
+echo '{"type": "step", "title": "Write a.txt"}'
+echo '{"type": "usage", "input_tokens": 10}'
+echo '{"type": "session", "id": "one"}'
+echo '{"type": "result", "text": "Done."}'"""
 
 
 def caller_of(session_id: uuid.UUID) -> Caller:
@@ -72,6 +78,12 @@ def test_a_session_finds_everything_imported_and_compiled_and_nothing_that_only_
             more = "echo more > a.txt; echo done"
             follow_up = new_session(caller_of(first), read(first).agent_runner_id, more, agent="shell").id
         run(follow_up)
+        remembering = ask(OF_AN_AGENT, agent="scripted")
+        run(remembering)
+        with db.transaction():
+            resumed = new_session(caller_of(first), read(remembering).agent_runner_id, OF_AN_AGENT).id
+        run(resumed)
+        assert read(resumed).conversation_key and read(resumed).result
     assert "statements_not_compiled" in log.read_text(), "it starts without its database as well"
 
 
