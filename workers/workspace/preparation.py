@@ -14,15 +14,18 @@ from pathlib import Path
 from workers.repository.alternates import init_with_alternates
 from workers.repository.contents import Contents
 from workers.repository.git import Git
-from workers.repository.objects import SUBMODULE
+from workers.repository.objects import SUBMODULE, Objects
 from workers.repository.partial import write_tree
-from workers.repository.patches import apply_to_index, check_size
+from workers.repository.patches import apply_patch, apply_to_index, check_size
 from workers.repository.trees import Change
 from workers.workspace.base import Base
 
 # The attributes in our directory take precedence over those in the checkout. Files are stored byte for byte, and no
 # driver can be named. Git decides by a file's content whether it is text (`!diff`).
 ATTRIBUTES = "* -text -eol -crlf -ident -filter -working-tree-encoding -whitespace !diff !merge\n"
+
+Earlier = Callable[[], Iterator[bytes]]
+"""Reads the diff of earlier sessions or attempts."""
 
 
 def make_folders(lock: Path, checkout: Path, home: Path, attachments: Path) -> FileIO:
@@ -46,19 +49,24 @@ def make_git_directory(git: Git, mirror: Path) -> None:
     (git.directory / "info" / "attributes").write_text(ATTRIBUTES)
 
 
-def fill_index(git: Git, base: Base, earlier: Callable[[], Iterator[bytes]] | None, contents: Contents) -> str:
-    """Fill the index with the base and the changes that `earlier` reads. Returns the tree.
+def start_tree(
+    git: Git, objects: Objects, base: Base, earlier: Earlier | None, contents: Contents, *, fills_index: bool
+) -> str:
+    """The tree of the base with the changes that `earlier` reads. With `fills_index` it is in the index of `git` then.
 
-    Raises what `check_size`, `Contents.of_patch` and `apply_to_index` do.
+    Raises what `Contents.of_patch` and `apply_patch` do.
     """
-    assert git.index is not None
-    shutil.copyfile(base.index, git.index)
+    if fills_index:
+        assert git.index is not None
+        shutil.copyfile(base.index, git.index)
     with tempfile.TemporaryFile(dir=git.directory) as patch:
         patch.writelines(earlier() if earlier else ())
         if not patch.tell():
             return base.facts.tree
-        check_size(git, patch)
         contents.of_patch(base.sha, patch)
+        if not fills_index:
+            return apply_patch(git, objects, base.sha, patch)
+        check_size(git, patch)
         apply_to_index(git, base.sha, patch)
     return write_tree(git)
 

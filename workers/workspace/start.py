@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from functools import partial
 from io import FileIO
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from workers.workspace.base import open_base
 from workers.workspace.checkout_creation import NewCheckout, create_checkout
 from workers.workspace.left_out import find_missing
 from workers.workspace.lfs_files import LfsFiles, States
+from workers.workspace.overlay_probe import can_overlay
 
 LOCK = "lock"
 
@@ -61,14 +63,16 @@ def make_start(
         lock = stack.enter_context(preparation.make_folders(checkout.parent / LOCK, checkout, home, attachments))
         preparation.make_git_directory(git, mirror.directory)
         base_tree = base.facts.tree
-        session_tree = start_tree = preparation.fill_index(git, base, job.start_diff, contents)
-        if job.earlier and job.earlier.diff:
-            start_tree = preparation.fill_index(git, base, job.earlier.diff, contents)
-        if job.conflict:
-            # The diffs of earlier sessions have another base, so all of the work is the result of this one.
-            session_tree = base_tree
-        start = Start(base_sha, branch, base_tree, session_tree, start_tree, lock)
         with closing(Objects(git)) as objects:
+            # A whole checkout is written from the index; an overlay has an index of what is touched, when it is staged.
+            tree_with = partial(preparation.start_tree, git, objects, base, fills_index=not can_overlay(host))
+            session_tree = start_tree = tree_with(job.start_diff, contents)
+            if job.earlier and job.earlier.diff:
+                start_tree = tree_with(job.earlier.diff, contents)
+            if job.conflict:
+                # The diffs of earlier sessions have another base, so all of the work is the result of this one.
+                session_tree = base_tree
+            start = Start(base_sha, branch, base_tree, session_tree, start_tree, lock)
             start.missing = find_missing(objects, base_tree, cone) if cone else []
             changed = list(changes(objects, base_tree, start_tree))
             base.extent.after(objects, changed).check(git.limits, "checkout")

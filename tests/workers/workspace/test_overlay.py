@@ -475,7 +475,7 @@ def test_a_session_starts_few_git_processes(
 
     first = first_job(plain_origin)
     assert len(started := started_by(first)) <= 3, started
-    assert len(started := started_by(following(first, _attempt(), base_sha=tip_of(plain_origin)))) <= 6, started
+    assert len(started := started_by(following(first, _attempt(), base_sha=tip_of(plain_origin)))) <= 5, started
 
 
 # Whole attempts
