@@ -146,6 +146,14 @@ class BoundedPool(AsynPool):
             self._pool.remove(process)
             self._process_cleanup_queues(process)
 
+    def _track_child_process(self, proc: Any, hub: Any) -> None:
+        """Watch for the end of a process, unless it is about to end and `_event_process_exit` was called.
+
+        Celery fails at such a process when it begins to watch all: to drain the pool, or on a new connection to the broker.
+        """
+        if getattr(proc, "_sentinel_poll", 0) is not None:
+            super()._track_child_process(proc, hub)
+
     def _event_process_exit(self, hub: Any, proc: Any) -> None:
         """Replace a process when it has ended.
 

@@ -94,6 +94,13 @@ def work_without_listening() -> None:
     time.sleep(FOR_EVER)
 
 
+def end_slowly() -> None:
+    """Close the files first, as a process does that ends. The rest takes long on a busy machine."""
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    time.sleep(1)
+    os._exit(0)
+
+
 def begun() -> None:
     while not Path("begun").exists():
         time.sleep(0.01)
@@ -114,6 +121,12 @@ def while_it_runs(pool: StoppedPool) -> None:
     pool.begin(work)
     begun()
     pool.loop_until(lambda: pool.jobs[0]._accepted)
+
+
+def while_another_process_ends(pool: StoppedPool) -> None:
+    while_it_runs(pool)
+    pool.apply_async(end_slowly, correlation_id="other")
+    pool.loop_until(lambda: any(process._sentinel_poll is None for process in pool._pool._pool))
 
 
 def while_it_ends(pool: StoppedPool) -> None:
@@ -150,6 +163,7 @@ SITUATIONS = (
     before_it_is_confirmed,
     before_it_is_confirmed_and_after_a_lost_connection,
     while_it_runs,
+    while_another_process_ends,
     while_it_ends,
     while_it_does_not_listen,
     after_all_processes_were_killed,

@@ -35,7 +35,13 @@ def deployment(tmp_path: Path) -> Iterator[Deployment]:
 def test_the_methods_that_the_pool_replaces_exist_in_celery() -> None:
     """Under another name they would never be called."""
     pool, process = OneTaskPool.__mro__, OneTaskWorker.__mro__
-    for name in ("process_flush_queues", "on_job_ready", "on_job_process_lost"):
+    for name in (
+        "process_flush_queues",
+        "on_job_ready",
+        "on_job_process_lost",
+        "_track_child_process",
+        "_event_process_exit",
+    ):
         assert any(name in vars(each) for each in pool[pool.index(AsynPool) :])
     assert any("_ensure_messages_consumed" in vars(each) for each in process[1:])
 

@@ -22,6 +22,7 @@ def test_a_stopped_pool_interrupts_or_requeues_each_task_and_ends(tmp_path: Path
             os.killpg(process.pid, signal.SIGKILL)
     assert {each.name: sorted(found.name for found in each.iterdir()) for each in folder.iterdir()} == {
         "while_it_runs": ["begun", "interrupted", "stopped"],
+        "while_another_process_ends": ["begun", "interrupted", "requeued other", "stopped"],
         # Celery knows nothing of it yet, and would wait for its end.
         "before_it_is_confirmed": ["begun", "interrupted", "stopped"],
         "before_it_is_confirmed_and_after_a_lost_connection": ["begun", "interrupted", "stopped"],
