@@ -28,6 +28,9 @@ _DEFAULTS = (
     "WEB_PROCESSES",
 )
 _FINAL = sa.text("SELECT extract(epoch FROM done_at) FROM agent_runner_sessions WHERE id = :id AND done_at IS NOT NULL")
+_PUBLISHED = sa.text(
+    "SELECT extract(epoch FROM finished_at) FROM publications WHERE agent_runner_id = :id AND finished_at IS NOT NULL"
+)
 _PATIENCE_SECONDS = 300.0
 
 
@@ -85,13 +88,20 @@ class Clock:
 
     def until_final(self, session_id: str) -> float:
         """Wait for the end of a session; when that was, in seconds since the epoch."""
+        return self._until(_FINAL, session_id)
+
+    def until_published(self, runner_id: str) -> float:
+        """Wait for the end of a runner's only publication; when that was, in seconds since the epoch."""
+        return self._until(_PUBLISHED, runner_id)
+
+    def _until(self, ended: sa.TextClause, which: str) -> float:
         deadline = time.monotonic() + _PATIENCE_SECONDS
         with self._engine.connect() as connection:
             while time.monotonic() < deadline:
-                if (done_at := connection.scalar(_FINAL, {"id": session_id})) is not None:
-                    return float(done_at)
+                if (ended_at := connection.scalar(ended, {"id": which})) is not None:
+                    return float(ended_at)
                 time.sleep(0.005)
-        raise AssertionError(f"session {session_id} did not end within {_PATIENCE_SECONDS:g} s")
+        raise AssertionError(f"{which} did not end within {_PATIENCE_SECONDS:g} s")
 
 
 def said_in(session: dict[str, Any]) -> list[float]:
