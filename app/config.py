@@ -64,7 +64,11 @@ class Settings:
     )
     web_host: str = setting("127.0.0.1", "Address that the API listens on.")
     web_port: int = setting(8750, "Port that the API listens on.", values.PORT)
-    web_processes: int = setting(2, "Number of processes that serve the API.", values.ABOVE_ZERO)
+    web_processes: int = setting(
+        2,
+        "Number of processes that serve the API. Half as many of low priority, and at least one, serve accounts that use much.",
+        values.ABOVE_ZERO,
+    )
     cors_origins: tuple[str, ...] = setting(
         (),
         "Origins of web pages that may call the API from a browser, such as `https://app.example.org`. "

@@ -33,7 +33,7 @@ def refuse_too_many() -> None:
 
     Those of an address have a share in the server's threads as the requests of an account have.
     """
-    take_share(request.environ, f"failed authentications of {request.remote_addr}")
+    take_share(request.environ, f"failed authentications of {request.remote_addr}", is_account=False)
     most = settings().max_failed_authentications_per_minute
     rate_limits.count("failed_authentications", request.remote_addr or "", most, _TOO_MANY)
 

@@ -35,18 +35,23 @@ class Connection:
         self.is_served = self.is_closed = self.is_ending = False
         self.read_seconds = 0.0
         """The processor time that it took to receive the request."""
-        self._request: Request | None = None
+        self.request: Request | None = None
+        """The request that is served, or waits for that."""
+        self.key: bytes | None = None
+        """What it has in common with others of its caller, once its head is here."""
 
     def init(self) -> None:
         """Called by the thread that serves the request. One that had to wait is read again."""
-        if self._request is None:
-            self.is_ending = self.intake.is_last
-            self._request = self.intake.take()
-        self._request.rewind()
-        self.parser = get_parser(self.cfg, self._request, self.client)
+        if self.request is None:
+            self.is_ending |= self.intake.is_last
+            self.request = self.intake.take()
+        self.request.rewind()
+        self.parser = get_parser(self.cfg, self.request, self.client)
 
     def forget_request(self) -> None:
-        self.parser = self._request = None
+        if self.request is not None:
+            self.request.close()
+        self.parser = self.request = self.key = None
         self.read_seconds = 0.0
 
     def begin(self, allowed: float) -> None:

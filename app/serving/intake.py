@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Callable
 from typing import Any
@@ -22,11 +23,13 @@ class Request:
 
     def __init__(self) -> None:
         self._file = tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES)  # noqa: SIM115
+        self._is_in_file = False
         self.size = 0
 
     def write(self, data: bytes) -> None:
         self._file.write(data)
         self.size += len(data)
+        self._is_in_file |= self.size > IN_MEMORY_BYTES
 
     def cut(self, count: int) -> None:
         """Remove the last `count` bytes."""
@@ -37,11 +40,21 @@ class Request:
     def recv(self, count: int) -> bytes:
         return self._file.read(count)
 
+    def content(self) -> tuple[bytes, list[int]]:
+        """Its bytes, or if they are in a file the descriptor of that. Raises OSError if there is no space for them."""
+        if self._is_in_file:
+            self._file.flush()
+            return b"", [self._file.fileno()]
+        self._file.seek(0)
+        return self._file.read(), []
+
     def rewind(self) -> None:
         self._file.seek(0)
 
     def close(self) -> None:
-        self._file.close()
+        # Of a full disk, which nobody misses the rest on.
+        with contextlib.suppress(OSError):
+            self._file.close()
 
 
 class Intake:
@@ -56,8 +69,11 @@ class Intake:
 
     def _begin(self) -> None:
         self._framing = h11.Connection(h11.SERVER, max_incomplete_event_size=MOST_HEAD_BYTES)
-        self._request, self._rest = Request(), b""
+        self.request, self._rest = Request(), b""
+        """What is here of the request."""
         self._body_size, self._limit = 0, 0
+        self.head: h11.Request | None = None
+        """The head of the request, once it is here."""
         self.is_ready = False
         """Whether the request can be answered: it is complete, or malformed, or its body is too long."""
         self.is_last = False
@@ -68,11 +84,11 @@ class Intake:
     @property
     def received(self) -> int:
         """The bytes of the request that is not ready yet."""
-        return self._request.size
+        return self.request.size
 
     def feed(self, data: bytes) -> None:
         """Take what was received. Raises OSError if there is no space for it."""
-        self._request.write(data)
+        self.request.write(data)
         try:
             self._framing.receive_data(data)
             while not self.is_ready:
@@ -86,6 +102,7 @@ class Intake:
 
     def _look_at(self, event: Any) -> None:
         if isinstance(event, h11.Request):
+            self.head = event
             self._limit = self._body_limit(event.method.decode(), event.target.decode("latin-1"))
             length = int(dict(event.headers).get(b"content-length", b"0"))
             self.is_ready = self.is_last = length > self._limit
@@ -95,15 +112,15 @@ class Intake:
         elif isinstance(event, h11.EndOfMessage):
             self.is_ready = True
             self._rest = self._framing.trailing_data[0]
-            self._request.cut(len(self._rest))
+            self.request.cut(len(self._rest))
 
     def take(self) -> Request:
         """The request that is ready. The next one begins with what was received after it."""
-        request, rest = self._request, self._rest
+        request, rest = self.request, self._rest
         self._begin()
         if rest:
             self.feed(rest)
         return request
 
     def close(self) -> None:
-        self._request.close()
+        self.request.close()

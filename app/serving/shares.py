@@ -1,7 +1,7 @@
 """How many threads of a web process the requests of one account may occupy at once. The others of that account wait.
 
-Threads of one process take turns, so each request that computes makes all others slower. An account that uses much
-processor time therefore has one thread while others are active, and rests once it has used more than its part.
+Threads of one process take turns, so each request that computes makes all others slower. An account that has used more than
+its part of the processor time therefore has one thread while others are active, or none where another process serves it.
 """
 
 from __future__ import annotations
@@ -31,17 +31,19 @@ class Shares:
 
     def __init__(self, most: int, processor_time: ProcessorTime | None = None) -> None:
         self._most = most
+        self.most_beyond_part = 1
+        """The share of an account that has used more than its part while others are active."""
         self._processor_time = processor_time or ProcessorTime()
         self._lock = threading.Lock()
-        self._rests_end = False
+        self._is_ending = False
         self._taken = Counter[str]()
         self._announced = Counter[str]()
         self._waiting: dict[str, deque[Any]] = {}
 
-    def take(self, who: str) -> None:
+    def take(self, who: str, *, is_account: bool = True) -> None:
         """Raises `MustWait` while `who` has its share, or others of it wait already; `TooMany` if too many do."""
         with self._lock:
-            self._processor_time.note(who)
+            self._processor_time.note(who, is_account=is_account)
             if self._has_room(who) and not self._announced[who]:
                 self._taken[who] += 1
                 return
@@ -55,22 +57,29 @@ class Shares:
             raise MustWait
 
     def _has_room(self, who: str) -> bool:
-        most = self._most if self._rests_end else self._processor_time.threads(who, self._most)
-        return self._taken[who] < most
+        return self._taken[who] < (self.most_beyond_part if self._is_beyond_part(who) else self._most)
 
-    def end_rests(self) -> None:
+    def _is_beyond_part(self, who: str) -> bool:
+        return not self._is_ending and self._processor_time.is_exceeded(who)
+
+    def is_beyond_part(self, who: str) -> bool:
+        """Whether `who` has used more than its part of the processor time while another account is active."""
+        with self._lock:
+            return self._is_beyond_part(who)
+
+    def end(self) -> None:
         """From now on, processor time does not count: the process ends soon, and what waits is to be served before."""
         with self._lock:
-            self._rests_end = True
+            self._is_ending = True
 
     def leave(self, who: str) -> None:
         with self._lock:
             _subtract(self._taken, who)
 
     def spend(self, who: str, seconds: float) -> None:
-        """Note the processor time of a request that was served."""
+        """Note the processor time of a request that was served, or passed on."""
         with self._lock:
-            self._processor_time.note(who, seconds)
+            self._processor_time.spend(who, seconds)
 
     def wait(self, who: str, connection: Any) -> None:
         """Keep the connection of a request that must wait."""
@@ -83,6 +92,17 @@ class Shares:
             if connection is not None:
                 self._taken[who] += 1
             return connection
+
+    def next_beyond_part(self, who: str) -> Any | None:
+        """The connection that is to be served next, if `who` has used more than its part. It is to be served elsewhere."""
+        with self._lock:
+            return self._pop(who, last=False) if self._is_beyond_part(who) else None
+
+    def put_back(self, who: str, connection: Any) -> None:
+        """Have a connection wait again, before all others of `who`."""
+        with self._lock:
+            self._announced[who] += 1
+            self._waiting.setdefault(who, deque()).appendleft(connection)
 
     def waiting(self) -> list[str]:
         """The accounts with requests that wait. There may be room for them by now, because others are active no more."""
@@ -121,11 +141,11 @@ class Share:
         """Whose request it is, once that is known."""
         self._is_taken = False
 
-    def take(self, who: str) -> None:
+    def take(self, who: str, *, is_account: bool = True) -> None:
         """Raises as `Shares.take` does."""
         if not self._is_taken:
             self.who = who
-            self._shares.take(who)
+            self._shares.take(who, is_account=is_account)
             self._is_taken = True
 
     def resume(self) -> None:
@@ -144,11 +164,12 @@ class Share:
             self._shares.leave(self.who)
 
 
-def take_share(environ: Mapping[str, Any], who: object) -> None:
-    """Count the request for `who`, such as an account. Raises `MustWait` or `TooMany` if it occupies enough threads already.
+def take_share(environ: Mapping[str, Any], who: object, *, is_account: bool = True) -> None:
+    """Count the request for `who`, an account unless said otherwise. Raises `MustWait` or `TooMany` if it occupies enough
+    threads already.
 
     Call it before anything is done for the request. Other servers, such as that of tests, have no shares.
     """
     share = getattr(environ.get("gunicorn.socket"), "share", None)
     if isinstance(share, Share):
-        share.take(str(who))
+        share.take(str(who), is_account=is_account)

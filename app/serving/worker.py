@@ -3,7 +3,7 @@
 One loop reads requests and sends answers, for all connections of the process. A thread is occupied only between: once
 all of a request is here, until its answer is written. So clients that are slow, or never continue, cost a connection each,
 and a connection that makes no progress is closed. Requests of one account occupy three quarters of the threads at most, and
-one thread, and a part of its time, if they use much processor time while other accounts are active.
+one thread if they use much processor time while other accounts are active.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ MOST_KEPT_BYTES = 1024 * 1024 * 1024
 # After how long a thread lets another one continue. A short request, which waits for the database a dozen times, would otherwise
 # wait 5 ms each time while long answers are made for somebody else.
 SWITCH_SECONDS = 0.0005
-# How long requests that wait rest before the loop looks at them again.
-REST_SECONDS = 0.02
+# How long requests wait before the loop looks at them again.
+WAIT_SECONDS = 0.02
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -49,7 +49,9 @@ class Worker(ThreadWorker):
         self._watched: dict[Connection, int] = {}
         self._looked_at = 0.0
         self._idle_until: float | None = None
-        self._shares = Shares(max(self.cfg.threads * 3 // 4, 1))
+        self._most_threads = max(self.cfg.threads * 3 // 4, 1)
+        """The share of one account."""
+        self._shares = Shares(self._most_threads)
 
     def init_process(self) -> None:
         sys.setswitchinterval(SWITCH_SECONDS)
@@ -70,13 +72,18 @@ class Worker(ThreadWorker):
             elif error.errno not in (errno.EAGAIN, errno.ECONNABORTED):
                 raise
             return
+        self._add(sock, client, listener.getsockname())
+        if self.nr_conns >= self.worker_connections:
+            self._make_room()
+
+    def _add(self, sock: socket.socket, client: Any, server: Any) -> Connection:
+        """Wait for a request on a connection."""
         sock.setblocking(False)
         self.nr_conns += 1
         outlet = Outlet(sock, lambda: self.method_queue.defer(self._send_rest, conn))
-        conn = Connection(self.cfg, sock, client, listener.getsockname(), Intake(self._body_limit), outlet)
+        conn = Connection(self.cfg, sock, client, server, Intake(self._body_limit), outlet)
         self._watch(conn, selectors.EVENT_READ, self._read)
-        if self.nr_conns >= self.worker_connections:
-            self._make_room()
+        return conn
 
     def _watch(self, conn: Connection, event: int, callback: Callable[[Connection, Any], None]) -> None:
         self._ignore(conn)
@@ -97,19 +104,17 @@ class Worker(ThreadWorker):
 
     def _read(self, conn: Connection, _socket: Any) -> None:
         begun = time.thread_time()
-        is_ready = self._take_in(conn)
-        conn.read_seconds += time.thread_time() - begun
-        if is_ready:
-            self._serve(conn)
-
-    def _take_in(self, conn: Connection) -> bool:
-        """Receive what is there. Returns whether the request can be served."""
         data = self._receive(conn)
-        if data is None:
-            return False
-        if not data:
+        if data:
+            is_kept = self._take_in(conn, data)
+            conn.read_seconds += time.thread_time() - begun
+            if is_kept:
+                self._go_on(conn)
+        elif data is not None:
             self._close(conn)
-            return False
+
+    def _take_in(self, conn: Connection, data: bytes) -> bool:
+        """Keep what was received. Returns whether there was space for it; the connection is closed otherwise."""
         if not conn.intake.received:
             conn.begin(PATIENCE_SECONDS)
         try:
@@ -118,9 +123,14 @@ class Worker(ThreadWorker):
             self.log.error("A request cannot be kept until it is complete: %s", error)
             self._close(conn)
             return False
+        return True
+
+    def _go_on(self, conn: Connection) -> None:
+        """With what is here of a request."""
         if conn.intake.wants_continue:
             conn.sock.sendall(CONTINUE)
-        return conn.intake.is_ready
+        if conn.intake.is_ready:
+            self._serve(conn)
 
     def _serve(self, conn: Connection) -> None:
         self._ignore(conn)
@@ -221,6 +231,7 @@ class Worker(ThreadWorker):
         if not conn.is_closed:
             conn.is_closed = True
             self.nr_conns -= 1
+            conn.forget_request()
             conn.intake.close()
             conn.sock.fail()
             conn.socket.close()
@@ -228,9 +239,9 @@ class Worker(ThreadWorker):
     # Time passes, and space runs out.
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
-        """One turn of the loop. Requests that wait are served as time passes, too, since their accounts may have room by then."""
+        """One turn of the loop. Requests that wait are served as time passes, too, since there may be room for them by then."""
         waiting = self._shares.waiting()
-        super().wait_for_and_dispatch_events(min(timeout, REST_SECONDS) if waiting else timeout)
+        super().wait_for_and_dispatch_events(min(timeout, WAIT_SECONDS) if waiting else timeout)
         for who in waiting:
             self._serve_waiting(who)
 
@@ -275,7 +286,7 @@ class Worker(ThreadWorker):
     def _cap_keepalive(self, deadline: float) -> None:
         """Called when the worker begins to stop: until then, a request that is already under way is answered."""
         self._idle_until = deadline
-        self._shares.end_rests()
+        self._shares.end()
 
 
 def _address(conn: Connection) -> Any:

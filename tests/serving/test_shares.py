@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.errors import TooMany
-from app.serving.processor_time import BURST_SECONDS, PART, WINDOW_SECONDS, ProcessorTime
+from app.serving.processor_time import BURST_SECONDS, MOST_SECONDS, PART, WINDOW_SECONDS, Activity, ProcessorTime
 from app.serving.shares import MOST_WAITING, MustWait, Share, Shares
 
 
@@ -83,109 +83,134 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def timed(clock: Clock) -> Shares:
-    return Shares(2, ProcessorTime(clock))
+def activity() -> Activity:
+    return Activity()
 
 
-def use(shares: Shares, who: str, seconds: float) -> None:
+@pytest.fixture
+def sender(activity: Activity, clock: Clock) -> Shares:
+    """Of a process that passes on what is beyond the part of an account."""
+    shares = Shares(2, ProcessorTime(activity, clock))
+    shares.most_beyond_part = 0
+    return shares
+
+
+@pytest.fixture
+def receiver(clock: Clock) -> Shares:
+    return Shares(2, ProcessorTime(Activity(), clock))
+
+
+def use(shares: Shares, who: str, seconds: float = 0.01) -> None:
     """A request that uses so much processor time."""
     serve(shares, "earlier", who).leave(seconds)
 
 
-def test_an_account_that_computes_much_has_one_thread_while_another_is_active(timed: Shares, clock: Clock) -> None:
-    use(timed, "grace", 0.01)
-    use(timed, "ada", 2 * BURST_SECONDS)
-    held = serve(timed, "first", "ada")
+def test_an_account_that_computes_much_is_passed_on_while_another_is_active(sender: Shares) -> None:
+    use(sender, "grace")
+    use(sender, "ada", BURST_SECONDS + 0.01)
+    serve(sender, "first", "ada")
+    assert sender.is_beyond_part("ada")
+    assert not sender.is_beyond_part("grace")
+    assert sender.next("ada") is None
+    assert sender.next_beyond_part("ada") == "first"
+    assert sender.next_beyond_part("ada") is None
+
+
+def test_so_it_is_if_the_other_is_active_in_another_process(sender: Shares, activity: Activity, clock: Clock) -> None:
+    use(sender, "ada", BURST_SECONDS + 0.01)
+    assert not sender.is_beyond_part("ada")
+    use(Shares(2, ProcessorTime(activity, clock)), "grace")
+    assert sender.is_beyond_part("ada")
+    clock.now = WINDOW_SECONDS
+    assert not sender.is_beyond_part("ada")
+
+
+@pytest.mark.parametrize("order", [["ada", "grace", "alan"], ["grace", "ada", "alan"], ["grace", "alan", "ada"]])
+def test_so_it_is_whichever_of_many_was_active_last(sender: Shares, clock: Clock, order: list[str]) -> None:
+    use(sender, "ada", MOST_SECONDS)
+    for number in range(6):
+        clock.now += 0.1
+        use(sender, order[number % 3], 0.0)
+        assert sender.is_beyond_part("ada") or number == 0
+
+
+def test_a_file_or_an_address_is_nobody_beside_it(sender: Shares) -> None:
+    use(sender, "ada", BURST_SECONDS + 0.01)
+    address = Share(sender)
+    address.take("failed authentications of 192.0.2.1", is_account=False)
+    assert not sender.is_beyond_part("ada")
+    address.leave(BURST_SECONDS + 0.01)
+    assert sender.is_beyond_part("failed authentications of 192.0.2.1"), "an account is beside it"
+
+
+def test_what_cannot_be_passed_on_waits_before_all_others(sender: Shares) -> None:
+    use(sender, "grace")
+    use(sender, "ada", BURST_SECONDS + 0.01)
+    for name in ("first", "second"):
+        serve(sender, name, "ada")
+    sender.put_back("ada", sender.next_beyond_part("ada"))
+    assert sender.waiting() == ["ada"]
+    assert [sender.next_beyond_part("ada") for _ in range(3)] == ["first", "second", None]
+
+
+def test_where_it_is_passed_to_it_has_one_thread_beside_others(receiver: Shares) -> None:
+    use(receiver, "grace")
+    use(receiver, "ada", BURST_SECONDS + 0.01)
+    held = serve(receiver, "first", "ada")
     with pytest.raises(MustWait):
-        Share(timed).take("ada")
+        Share(receiver).take("ada")
     for _ in range(2):
-        Share(timed).take("grace")
-    timed.wait("ada", "second")
-    assert timed.next("ada") is None
+        Share(receiver).take("grace")
+    receiver.wait("ada", "second")
+    assert receiver.next("ada") is None
     held.leave(0.0)
-    assert timed.next("ada") == "second"
+    assert receiver.next("ada") == "second"
 
 
-def test_one_that_computes_more_rests_until_it_is_within_its_part_again(timed: Shares, clock: Clock) -> None:
-    use(timed, "ada", 2 * BURST_SECONDS + PART)
-    for clock.now, waits in ((0.9, True), (1.1, False)):
-        use(timed, "grace", 0.01)
-        if waits:
-            serve(timed, "first", "ada")
-        assert timed.next("ada") == (None if waits else "first")
-
-
-def test_what_it_took_to_receive_a_request_counts_once_it_is_served(timed: Shares, clock: Clock) -> None:
-    use(timed, "grace", 0.01)
-    upload = Share(timed, read_seconds=2 * BURST_SECONDS)
+def test_what_it_took_to_receive_a_request_counts_once_it_is_served(sender: Shares) -> None:
+    use(sender, "grace")
+    upload = Share(sender, read_seconds=BURST_SECONDS)
     upload.take("ada")
     upload.leave(0.01)
-    with pytest.raises(MustWait):
-        Share(timed).take("ada")
+    assert sender.is_beyond_part("ada")
 
 
-def test_an_account_that_tries_again_and_again_is_served_in_its_part(timed: Shares, clock: Clock) -> None:
-    """To refuse its requests costs as well. If that counted, they would all wait for ever."""
-    served = 0
-    for number in range(600):
-        clock.now = number / 10
-        use(timed, "grace", 0.001)
-        for _ in range(30):
-            share = Share(timed)
-            try:
-                share.take("ada")
-                served += 1
-            except MustWait:
-                timed.wait("ada", share)
-            except TooMany:
-                pass
-            share.leave(0.02)
-        while (share := timed.next("ada")) is not None:
-            share.resume()
-            served += 1
-            share.leave(0.02)
-    assert served * 0.02 == pytest.approx(60 * PART, rel=0.2)
-
-
-def test_no_request_waits_for_its_part_when_the_process_ends(timed: Shares) -> None:
-    use(timed, "grace", 0.01)
-    use(timed, "ada", WINDOW_SECONDS)
+def test_no_request_waits_for_its_part_when_the_process_ends(sender: Shares) -> None:
+    use(sender, "grace")
+    use(sender, "ada", MOST_SECONDS)
     for name in ("first", "second", "third"):
-        serve(timed, name, "ada")
-    assert timed.next("ada") is None
-    timed.end_rests()
-    assert [timed.next("ada") for _ in range(3)] == ["first", "second", None], "two threads are its share"
+        serve(sender, name, "ada")
+    assert sender.next("ada") is None
+    sender.end()
+    assert sender.next_beyond_part("ada") is None
+    assert [sender.next("ada") for _ in range(3)] == ["first", "second", None], "two threads are its share"
 
 
-def test_alone_it_has_its_share_however_much_it_computes(timed: Shares) -> None:
-    use(timed, "ada", WINDOW_SECONDS)
+def test_alone_it_has_its_share_however_much_it_computes(sender: Shares) -> None:
+    use(sender, "ada", MOST_SECONDS)
     for _ in range(2):
-        Share(timed).take("ada")
+        Share(sender).take("ada")
 
 
-def test_its_requests_wait_no_longer_once_it_is_alone(timed: Shares, clock: Clock) -> None:
-    use(timed, "grace", 0.01)
-    use(timed, "ada", WINDOW_SECONDS)
-    serve(timed, "first", "ada")
-    clock.now = WINDOW_SECONDS + 1
-    Share(timed).leave(0.0)
-    assert timed.waiting() == ["ada"]
-    assert timed.next("ada") == "first"
+def test_its_requests_wait_no_longer_once_it_is_alone(receiver: Shares, clock: Clock) -> None:
+    use(receiver, "grace")
+    use(receiver, "ada", MOST_SECONDS)
+    held = serve(receiver, "first", "ada")
+    serve(receiver, "second", "ada")
+    assert receiver.next("ada") is None
+    clock.now = WINDOW_SECONDS
+    assert receiver.waiting() == ["ada"]
+    assert receiver.next("ada") == "second"
+    held.leave(0.0)
 
 
-def test_what_an_account_used_is_forgotten_as_time_passes(timed: Shares, clock: Clock) -> None:
-    use(timed, "ada", BURST_SECONDS + PART)
-    for clock.now, waits in ((0.9, True), (1.1, False)):
-        use(timed, "grace", 0.01)
-        first = serve(timed, "first", "ada")
-        second = Share(timed)
-        if waits:
-            with pytest.raises(MustWait):
-                second.take("ada")
-            timed.wait("ada", "second")
-            first.leave(0.0)
-            assert timed.next("ada") == "second"
-            second.resume()
-            second.leave(0.0)
-        else:
-            second.take("ada")
+@pytest.mark.parametrize(
+    ("used", "seconds"), [(BURST_SECONDS + PART, 1.0), (100.0, (MOST_SECONDS - BURST_SECONDS) / PART)]
+)
+def test_what_an_account_used_is_forgotten_as_time_passes(
+    sender: Shares, clock: Clock, used: float, seconds: float
+) -> None:
+    use(sender, "ada", used)
+    for clock.now, is_beyond in ((seconds - 0.1, True), (seconds + 0.1, False)):
+        use(sender, "grace")
+        assert sender.is_beyond_part("ada") == is_beyond

@@ -83,12 +83,14 @@ def test_a_stream_resumes_on_another_web_process_without_a_gap_or_a_repeat(runni
 def test_many_listeners_get_every_event_in_order_and_are_the_limit_of_an_account(running, worker, listen, join):
     runner, claim = running
     path = session_path(runner, rest="/events")
-    streams = [listen(path) for _ in range(MOST_OF_ACCOUNT)]
-    assert {stream.status for stream in streams} == {200}
-    refused = listen(path)
-    assert (refused.status, refused.json()["error_code"]) == (429, "too_many_account_listeners")
+    streams = []
+    while (stream := listen(path)).status == 200:
+        streams.append(stream)
+    # A process of low priority has room for as many, if the account uses much.
+    assert MOST_OF_ACCOUNT <= len(streams) <= 2 * MOST_OF_ACCOUNT
+    assert (stream.status, stream.json()["error_code"]) == (429, "too_many_account_listeners")
     assert listen("/events", token=join("Grace").admin.token).status == 200
-    streams.pop().close()
+    streams.pop(0).close()
 
     def take_place():
         stream = listen(path)

@@ -28,7 +28,7 @@ def _take_share() -> None:
     """Count a signed request for its account, or for the runner that the file is of."""
     key = (request.view_args or {})["key"]
     if uploads.is_signed(request.method, key, request.args.to_dict()):
-        take_share(request.environ, key.split("/")[1])
+        take_share(request.environ, key.split("/")[1], is_account=key.startswith(f"{uploads.PREFIX}/"))
 
 
 @blp.route("/<path:key>")

@@ -9,6 +9,7 @@ import click
 
 from app.cli.processes import become_module, pass_settings, require_free_port
 from app.config import Settings
+from app.serving.handover import with_receivers
 from app.streams.capacity import MOST_CONNECTIONS, RESERVED_DESCRIPTORS
 
 # Event streams occupy none of them: see app/streams.
@@ -28,7 +29,8 @@ def command(settings: Settings) -> None:
         "app.web:serve()",
         # Imported once, and the memory is shared by all processes.
         "--preload",
-        *("--worker-class", "app.serving.worker.Worker", "--workers", str(settings.web_processes)),
+        *("--worker-class", "app.serving.priority.PriorityWorker"),
+        *("--workers", str(with_receivers(settings.web_processes))),
         *("--threads", str(THREADS)),
         *("--worker-connections", str(MOST_CONNECTIONS)),
         *("--keep-alive", str(KEEP_ALIVE_SECONDS)),

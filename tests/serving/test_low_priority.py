@@ -1,0 +1,286 @@
+"""Who uses much processor time is served by a process of low priority while others are active, and served all the same."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from app.serving.handover import NICENESS
+from tests import patiently
+from tests.deployment import Deployment, wait_for
+from tests.serving.server import connect, web_process
+
+pytestmark = pytest.mark.xdist_group("serving")
+# To read it takes so much processor time that an account is beyond its part after one or two, on any machine.
+LONG = json.dumps({"name": [0] * 2_500_000})
+BODY = b'{"name": ""}'
+
+
+Call = Callable[[], httpx.Response]
+
+
+@pytest.fixture(scope="module")
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    with web_process(tmp_path_factory.mktemp("web")) as deployment:
+        yield deployment
+
+
+@pytest.fixture(scope="module")
+def ada(web: Deployment) -> Iterator[httpx.Client]:
+    with caller(web, web.api.headers["Authorization"]) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def grace(web: Deployment) -> Iterator[httpx.Client]:
+    printed = web.command("account", "create", "Grace", "--email", "grace@example.org")
+    token = next(word for word in printed.split() if word.startswith("ar_"))
+    with caller(web, f"Bearer {token}") as client:
+        yield client
+
+
+def caller(web: Deployment, authorization: str) -> httpx.Client:
+    headers = {"Authorization": authorization, "Content-Type": "application/json"}
+    return patiently.Client(base_url=f"{web.url}/api/v1", headers=headers)
+
+
+def is_passed_on(answer: httpx.Response) -> bool:
+    """The answer of a process of low priority is the last one of its connection."""
+    return answer.headers["connection"] == "close"
+
+
+@pytest.fixture
+def passed_on(ada: httpx.Client, grace: httpx.Client) -> Iterator[Callable[[Call], httpx.Response]]:
+    """Have Ada use much while Grace is active, until that call of Ada is passed on; returns its answer."""
+    is_over = threading.Event()
+
+    def go_on() -> None:
+        while not is_over.wait(0.3):
+            with contextlib.suppress(httpx.TransportError):
+                grace.get("/account")
+
+    def until(call: Call) -> httpx.Response:
+        def answer() -> httpx.Response | None:
+            answer = call()
+            if is_passed_on(answer):
+                return answer
+            # All at once, so that what they use together is far beyond its part.
+            list(pool.map(lambda _: ada.post("/sites", content=LONG), range(4)))
+            return None
+
+        found: httpx.Response = wait_for("a request that is passed on", answer, pause=0.0)
+        return found
+
+    with ThreadPoolExecutor() as pool:
+        beside = pool.submit(go_on)
+        try:
+            yield until
+        finally:
+            is_over.set()
+        beside.result()
+
+
+def low_priority(web: Deployment) -> psutil.Process | None:
+    parent = psutil.Process(web.processes["web"].pid)
+    for child in parent.children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if child.nice() == min(parent.nice() + NICENESS, 19):
+                return child
+    return None
+
+
+def holds(process: psutil.Process | None, client: socket.socket) -> bool:
+    """Whether the process has the server's end of a connection."""
+    assert process is not None
+    return client.getsockname() in [each.raddr for each in process.net_connections()]
+
+
+def is_on_the_way(web: Deployment, client: socket.socket) -> bool:
+    """Whether the server has accepted a connection, and no process of it has it."""
+    processes = psutil.Process(web.processes["web"].pid).children()
+    ours, port = client.getsockname()[1], int(web.settings["WEB_PORT"])
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, remote, *_, inode = line.split()[:10]
+        # One that waits to be accepted has no number.
+        if (local[-4:], remote[-4:]) == (f"{port:04X}", f"{ours:04X}") and inode != "0":
+            return not any(holds(each, client) for each in processes)
+    return False
+
+
+@contextlib.contextmanager
+def on_the_way(web: Deployment, ada: httpx.Client, receiver: psutil.Process) -> Iterator[socket.socket]:
+    """A connection that was passed on to a receiver, which is suspended and has not taken it."""
+    for _ in range(20):
+        receiver.suspend()
+        with begun(web, ada) as client:
+            with contextlib.suppress(AssertionError):
+                wait_for("it to be passed on", lambda: is_on_the_way(web, client), 3)
+                yield client
+                return
+            # The receiver was not heard of for so long that it counts as missing, or Ada is within her part again.
+            receiver.resume()
+            finish(client)
+    raise AssertionError("No request is passed on.")
+
+
+@contextlib.contextmanager
+def begun(web: Deployment, ada: httpx.Client) -> Iterator[socket.socket]:
+    """A connection with the head of a request, which waits until it is asked for the rest."""
+    head = (
+        "POST /api/v1/sites HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n"
+        f"Authorization: {ada.headers['Authorization']}\r\nContent-Length: {len(BODY)}\r\n\r\n"
+    )
+    with connect(web, head.encode()) as client:
+        yield client
+
+
+def finish(client: socket.socket) -> httpx.Response:
+    """Send the rest once it is asked for, and read the answer."""
+    with client.makefile("rb") as received:
+        assert [received.readline(), received.readline()] == [b"HTTP/1.1 100 Continue\r\n", b"\r\n"]
+        client.sendall(BODY)
+        _, status, _ = received.readline().split(b" ", 2)
+        headers = http.client.parse_headers(received)
+        content = received.read(int(headers["content-length"]))
+    return httpx.Response(int(status), headers=headers.items(), content=content)
+
+
+def test_a_request_is_answered_there_as_everywhere(
+    ada: httpx.Client, grace: httpx.Client, passed_on: Callable[[Call], httpx.Response]
+) -> None:
+    usual = ada.post("/sites", content=BODY)
+    answer = passed_on(lambda: ada.post("/sites", content=BODY))
+    assert answer.status_code == usual.status_code == 422
+    assert {**answer.json(), "request_id": ""} == {**usual.json(), "request_id": ""}
+    assert not is_passed_on(grace.get("/account"))
+
+
+def test_what_is_uploaded_there_is_what_was_sent(
+    web: Deployment, ada: httpx.Client, passed_on: Callable[[Call], httpx.Response]
+) -> None:
+    content = bytes(range(256)) * 4096
+    asked = ada.post("/agent_runners/upload_url", json={"filename": "x", "content_type": "text/plain"}).json()
+
+    def upload() -> httpx.Response:
+        return ada.put(asked["upload_url"], content=content, headers=asked["headers"])
+
+    assert passed_on(upload).status_code == 200
+    assert (web.folder / "data" / "artifacts" / asked["file_key"]).read_bytes() == content
+
+
+def test_what_follows_a_head_is_received_there(
+    web: Deployment, ada: httpx.Client, passed_on: Callable[[Call], httpx.Response]
+) -> None:
+    """The head says whose request it probably is. The client is asked for the rest once."""
+    was_there = []
+
+    def call() -> httpx.Response:
+        with begun(web, ada) as client:
+            client.recv(1, socket.MSG_PEEK)
+            was_there.append(holds(low_priority(web), client))
+            return finish(client)
+
+    assert passed_on(call).status_code == 422
+    assert was_there[-1]
+
+
+def test_who_is_passed_on_is_served_while_that_process_is_replaced(
+    web: Deployment, ada: httpx.Client, passed_on: Callable[[Call], httpx.Response]
+) -> None:
+    passed_on(lambda: ada.get("/account"))
+    first = low_priority(web)
+    assert first is not None
+    with on_the_way(web, ada, first) as client:
+        first.kill()
+        answer = finish(client)
+    assert (answer.status_code, is_passed_on(answer)) == (422, True)
+    assert low_priority(web) not in (None, first)
+
+
+def test_nothing_is_left_open_of_what_is_passed_on(
+    web: Deployment, ada: httpx.Client, passed_on: Callable[[Call], httpx.Response]
+) -> None:
+    processes = psutil.Process(web.processes["web"].pid).children()
+
+    def files() -> int:
+        return max(each.num_fds() for each in processes)
+
+    passed_on(lambda: ada.get("/account"))
+    before = files()
+    for _ in range(20):
+        passed_on(lambda: ada.get("/account"))
+    wait_for("few open files", lambda: files() < before + 10)
+
+
+def test_after_a_reload_there_is_another_one(
+    web: Deployment, ada: httpx.Client, passed_on: Callable[[Call], httpx.Response]
+) -> None:
+    master = psutil.Process(web.processes["web"].pid)
+    before = master.children()
+    master.send_signal(signal.SIGHUP)
+    wait_for("the end of the old processes", lambda: not any(each.is_running() for each in before))
+    assert passed_on(lambda: ada.get("/account")).status_code == 200
+
+
+def test_without_one_who_uses_much_is_served_all_the_same(
+    web: Deployment, ada: httpx.Client, grace: httpx.Client, passed_on: Callable[[Call], httpx.Response]
+) -> None:
+    passed_on(lambda: ada.get("/account"))
+    master, first = psutil.Process(web.processes["web"].pid), low_priority(web)
+    assert first is not None
+    # So that no other one is started.
+    master.suspend()
+    first.kill()
+
+    def call() -> httpx.Response | None:
+        assert grace.get("/account").status_code == 200
+        with begun(web, ada) as client:
+            client.settimeout(1)
+            try:
+                client.recv(1, socket.MSG_PEEK)
+            except TimeoutError:
+                # It was passed on before it was known that nobody is there.
+                return None
+            return finish(client)
+
+    try:
+        assert wait_for("an answer", call).status_code == 422
+    finally:
+        master.resume()
+    wait_for("another process of low priority", lambda: low_priority(web) not in (None, first))
+
+
+def test_what_was_passed_on_is_answered_before_the_server_stops(
+    web: Deployment, ada: httpx.Client, passed_on: Callable[[Call], httpx.Response]
+) -> None:
+    """The last test of the module, since it ends the server."""
+    passed_on(lambda: ada.get("/account"))
+    receiver, master = low_priority(web), psutil.Process(web.processes["web"].pid)
+    assert receiver is not None
+    # Some requests are there, another one is on the way there, when the processes are ended.
+    with begun(web, ada) as there, begun(web, ada) as too:
+        wait_for("requests that are there", lambda: holds(receiver, there) and holds(receiver, too))
+        with on_the_way(web, ada, receiver) as last:
+            master.terminate()
+            wait_for("the signal", lambda: is_pending(signal.SIGTERM, receiver))
+            receiver.resume()
+            assert [finish(client).status_code for client in (there, too, last)] == [422] * 3
+    web.stop("web")
+
+
+def is_pending(number: int, process: psutil.Process) -> bool:
+    """Whether a signal waits for a suspended process to go on."""
+    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    pending = [int(line.split()[1], 16) for line in lines if line.startswith(("SigPnd", "ShdPnd"))]
+    return any(each >> (number - 1) & 1 for each in pending)
