@@ -40,4 +40,5 @@ def test_a_signal_while_a_connection_is_made_leaves_none_open() -> None:
             with pytest.raises(SystemExit) as ended:
                 answers("server.test", ["127.0.0.1"], port, is_encrypted=False)
             waiter.join()
-            assert open_sockets() == before, ended
+            # Others may be closed meanwhile, by the garbage collector.
+            assert open_sockets() <= before, ended
