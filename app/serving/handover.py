@@ -11,7 +11,7 @@ import os
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,11 +19,11 @@ from app.serving.intake import IN_MEMORY_BYTES, Request
 
 NICENESS = 10
 """By how much that of a process of low priority is higher. That of agents is as high."""
-_MISSING_SECONDS = 5.0
+MISSING_SECONDS = 5.0
 """How long receivers are silent before they count as missing. Each one is heard of every second."""
 _MOST_BYTES = IN_MEMORY_BYTES + 4096
 _STEP = 256 * 1024
-_SENDERS, _FIRST_RECEIVER = 0, 1
+_TAKING, _SENDERS, _FIRST_RECEIVER = 0, 1, 2
 
 
 def with_receivers(senders: int) -> int:
@@ -62,7 +62,8 @@ class Passed:
 class Handover:
     """Made before the processes of a server are forked. Some of them become receivers, and the others are senders."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._sender, self.receiver = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         for each in (self._sender, self.receiver):
             each.setblocking(False)
@@ -81,12 +82,15 @@ class Handover:
 
     def take_role(self, receivers: int) -> bool:
         """Become one of so many receivers, unless there are as many, or no sender. Returns whether this process is one now."""
+        # One process after the other.
+        fcntl.lockf(self._roles, fcntl.LOCK_EX, 1, _TAKING)
         is_receiver = not self.is_without_sender() and any(
             self._lock(_FIRST_RECEIVER + place, fcntl.LOCK_EX) for place in range(receivers)
         )
         if not is_receiver:
-            # Another process that looks for senders has an exclusive lock for a moment.
+            # A receiver that looks for senders has an exclusive lock for a moment.
             fcntl.lockf(self._roles, fcntl.LOCK_SH, 1, _SENDERS)
+        fcntl.lockf(self._roles, fcntl.LOCK_UN, 1, _TAKING)
         return is_receiver
 
     def is_without_sender(self) -> bool:
@@ -105,11 +109,11 @@ class Handover:
 
     def note_receiver(self) -> None:
         """Note that this process is there, and not held up."""
-        self._last_heard[0] = time.monotonic()
+        self._last_heard[0] = self._clock()
 
     def has_receiver(self) -> bool:
         """Whether there is a receiver that is not held up."""
-        return time.monotonic() - self._last_heard[0] < _MISSING_SECONDS
+        return self._clock() - self._last_heard[0] < MISSING_SECONDS
 
     # Requests
 
@@ -125,14 +129,18 @@ class Handover:
 
     def receive(self) -> Passed | None:
         """The next request, if there is one. Raises OSError while this process may open no more files."""
-        # Those of a request that cannot be opened would be lost.
-        for each in [os.dup(self.receiver.fileno()) for _ in range(2)]:
-            os.close(each)
+        # Descriptors of a request that cannot be opened would be lost.
+        with contextlib.ExitStack() as room:
+            for _ in range(2):
+                room.callback(os.close, os.dup(self.receiver.fileno()))
         try:
-            text, descriptors, _, _ = socket.recv_fds(self.receiver, _MOST_BYTES, 2, socket.MSG_CMSG_CLOEXEC)
+            text, descriptors, flags, _ = socket.recv_fds(self.receiver, _MOST_BYTES, 2, socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             return None
-        if not descriptors:
+        if not descriptors or flags & socket.MSG_CTRUNC:
+            # Another thread was quicker. The client sees that its connection is closed.
+            for each in descriptors:
+                os.close(each)
             return None
         addresses, _, content = text.partition(b"\n")
         client, server = (tuple(each) if isinstance(each, list) else each for each in json.loads(addresses))

@@ -72,7 +72,7 @@ class PriorityWorker(Worker):
             passed = self._passing.receive()
         except OSError:
             self._make_room()
-            return True
+            return False
         if passed is None:
             return False
         conn = self._add(passed.sock, passed.client, passed.server)
@@ -166,8 +166,10 @@ class PriorityWorker(Worker):
     def _linger_for_senders(self) -> None:
         is_over = self._idle_until is not None and time.monotonic() > self._idle_until
         if is_over or self._passing.is_without_sender():
-            while self._accept_passed():
-                pass
+            # No more than there may be on the way, should a sender go on.
+            for _ in range(self.worker_connections):
+                if not self._accept_passed():
+                    break
             self._is_lingering = False
             self.set_accept_enabled(False)
             self.nr_conns -= 1

@@ -128,7 +128,11 @@ class Worker(ThreadWorker):
     def _go_on(self, conn: Connection) -> None:
         """With what is here of a request."""
         if conn.intake.wants_continue:
-            conn.sock.sendall(CONTINUE)
+            try:
+                conn.sock.sendall(CONTINUE)
+            except OSError:
+                self._close(conn)
+                return
         if conn.intake.is_ready:
             self._serve(conn)
 

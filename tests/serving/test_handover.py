@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import signal
 import socket
 from collections.abc import Iterator
 
 import pytest
 
-from app.serving.handover import Handover, receivers_among, with_receivers
+from app.serving.handover import MISSING_SECONDS, Handover, receivers_among, with_receivers
 from app.serving.intake import IN_MEMORY_BYTES, Request
+from app.serving.priority import PriorityWorker
 
 CLIENT, SERVER = ("192.0.2.1", 40000), ("192.0.2.2", 8750)
 
@@ -116,7 +119,61 @@ def test_the_only_process_is_a_sender(handover: Handover) -> None:
     assert handover.is_without_sender()
 
 
-def test_a_receiver_is_there_once_it_was_heard_of(handover: Handover) -> None:
+def test_a_receiver_is_there_if_it_was_heard_of_lately() -> None:
+    now = 100.0
+    handover = Handover(lambda: now)
     assert not handover.has_receiver()
     handover.note_receiver()
+    now += MISSING_SECONDS - 0.1
     assert handover.has_receiver()
+    now += 0.2
+    assert not handover.has_receiver()
+    handover.close()
+
+
+def test_nothing_is_lost_while_a_receiver_may_open_no_more_files(handover: Handover) -> None:
+    client, server = socket.socketpair()
+    with client, server:
+        sent = request(os.urandom(IN_MEMORY_BYTES + 1))
+        assert handover.send(server, CLIENT, SERVER, sent)
+        sent.close()
+        if not (pid := os.fork()):
+            os._exit(0 if receives_once_it_may(handover) else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def receives_once_it_may(handover: Handover) -> bool:
+    """Whether a request is there as soon as there is room for its files, and no earlier."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # Room for one file more, and a request has two.
+    highest = max(int(each) for each in os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 2, hard))
+    taken = []
+    with contextlib.suppress(OSError):
+        while True:
+            taken.append(os.dup(0))
+    os.close(taken.pop())
+    for _ in range(3):
+        try:
+            handover.receive()
+        except OSError:
+            continue
+        return False
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return handover.receive() is not None
+
+
+def test_those_that_are_forked_after_a_reload_do_not_keep_what_waits_for_others() -> None:
+    """Otherwise a client would wait for as long as they run."""
+    PriorityWorker.setup()
+    before = PriorityWorker._handover
+    assert before is not None
+    client, server = socket.socketpair()
+    with client:
+        with server:
+            sent = request(b"x")
+            assert before.send(server, CLIENT, SERVER, sent)
+            sent.close()
+        PriorityWorker.setup()
+        client.settimeout(60)
+        assert client.recv(1) == b"", "the connection is closed with the last process that has it"

@@ -7,6 +7,7 @@ import http.client
 import json
 import signal
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ import pytest
 from app.serving.handover import NICENESS
 from tests import patiently
 from tests.deployment import Deployment, wait_for
-from tests.serving.server import connect, web_process
+from tests.serving.server import connect, is_answered, web_process
 
 pytestmark = pytest.mark.xdist_group("serving")
 # To read it takes so much processor time that an account is beyond its part after one or two, on any machine.
@@ -75,8 +76,7 @@ def passed_on(ada: httpx.Client, grace: httpx.Client) -> Iterator[Callable[[Call
             answer = call()
             if is_passed_on(answer):
                 return answer
-            # All at once, so that what they use together is far beyond its part.
-            list(pool.map(lambda _: ada.post("/sites", content=LONG), range(4)))
+            use_much(ada)
             return None
 
         found: httpx.Response = wait_for("a request that is passed on", answer, pause=0.0)
@@ -89,6 +89,12 @@ def passed_on(ada: httpx.Client, grace: httpx.Client) -> Iterator[Callable[[Call
         finally:
             is_over.set()
         beside.result()
+
+
+def use_much(ada: httpx.Client) -> None:
+    """All at once, so that what the requests use together is far beyond her part."""
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: ada.post("/sites", content=LONG), range(8)))
 
 
 def low_priority(web: Deployment) -> psutil.Process | None:
@@ -131,6 +137,7 @@ def on_the_way(web: Deployment, ada: httpx.Client, receiver: psutil.Process) -> 
             # The receiver was not heard of for so long that it counts as missing, or Ada is within her part again.
             receiver.resume()
             finish(client)
+        use_much(ada)
     raise AssertionError("No request is passed on.")
 
 
@@ -259,6 +266,37 @@ def test_without_one_who_uses_much_is_served_all_the_same(
     finally:
         master.resume()
     wait_for("another process of low priority", lambda: low_priority(web) not in (None, first))
+
+
+def test_clients_that_are_gone_before_they_are_asked_for_the_rest_end_no_process(
+    web: Deployment, ada: httpx.Client, grace: httpx.Client, passed_on: Callable[[Call], httpx.Response]
+) -> None:
+    processes = psutil.Process(web.processes["web"].pid).children()
+    # Of the first ones a sender, of the others a receiver asks for the rest.
+    for caller in (grace, ada):
+        for _ in range(50):
+            with begun(web, caller) as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        passed_on(lambda: ada.get("/account"))
+    assert grace.get("/account").status_code == 200
+    assert psutil.Process(web.processes["web"].pid).children() == processes
+
+
+def test_a_receiver_that_is_left_alone_makes_room_for_a_sender(
+    web: Deployment, grace: httpx.Client, ada: httpx.Client, passed_on: Callable[[Call], httpx.Response]
+) -> None:
+    master, first = psutil.Process(web.processes["web"].pid), low_priority(web)
+    assert first is not None
+    # So that the sender is the oldest one, which goes when there is to be one process less.
+    first.kill()
+    wait_for("another process of low priority", lambda: low_priority(web) not in (None, first))
+    master.send_signal(signal.SIGTTOU)
+    wait_for("an only process", lambda: len(master.children()) == 1)
+    try:
+        assert wait_for("an answer", lambda: is_answered(web))
+    finally:
+        master.send_signal(signal.SIGTTIN)
+    assert passed_on(lambda: ada.get("/account")).status_code == 200
 
 
 def test_what_was_passed_on_is_answered_before_the_server_stops(
