@@ -35,8 +35,8 @@ from workers.workspace.untrackable import hidden
 _REFUSED_NAME = ("error: invalid path ", "error: unable to add ", "error: unable to index file ", "warning: ", "hint: ")
 _REFUSED = re.compile(r"^error: unable to (?:add|index file) '(.*)'(?: to index)?$", re.MULTILINE)
 # Git writes big files into one pack. With thousands of files that is much faster than one object file for each. The pack ends
-# with the workspace, so it is neither compressed nor written through to the disk, which would take most of the time: after a
-# loss of power the files are staged again.
+# with the workspace, so it is neither compressed nor written through to the disk, which would take most of the time: a session
+# that a loss of power interrupts begins again.
 _INTO_ONE_PACK = Access(
     config=(
         ("core.bigFileThreshold", "1"),
@@ -206,9 +206,11 @@ def _ignored(git: Git, paths: Sequence[bytes]) -> list[bytes]:
     """The paths that are ignored and not in our index."""
     if not paths:
         return []
-    with _as_input(git, paths) as stdin:
+    # With a dot before it, since a name that begins with a colon would be a pattern.
+    with _as_input(git, (b"./" + path for path in paths)) as stdin:
         try:
-            return [path for path in git.run("check-ignore", "-z", "--stdin", stdin=stdin).split(b"\0") if path]
+            found = git.run("check-ignore", "-z", "--stdin", stdin=stdin).split(b"\0")
+            return [path.removeprefix(b"./") for path in found if path]
         except GitFailed as failed:
             if failed.status != 1:
                 raise

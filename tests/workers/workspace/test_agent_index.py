@@ -58,6 +58,13 @@ def test_an_ignored_file_counts_that_was_added_by_force_or_is_no_longer_tracked(
     assert (workspace.checkout / "config.local").exists()
 
 
+def test_a_staged_file_counts_whose_name_git_could_take_for_a_pattern(workspace: Workspace) -> None:
+    script = "mkdir dist; for name in ':!y' ':(top)z' '!a' '*' '[b]' dist/':c'; do echo x > \"$name\"; git add -f \":(literal)$name\"; done"
+    for diff_limits in (None, Limits()):
+        expected = {*FILES, ":!y", ":(top)z", "!a", "*", "[b]", "dist/:c"}
+        assert after(workspace, script if diff_limits is None else "true", diff_limits) == expected
+
+
 def test_a_file_that_is_tracked_no_longer_but_not_ignored_stays(workspace: Workspace) -> None:
     assert after(workspace, "git rm -q --cached README; echo more >> README") == FILES.keys()
 
