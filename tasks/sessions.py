@@ -62,7 +62,7 @@ def _claim_and_run(session_id: uuid.UUID, task_id: str) -> str | None:
         if claim:
             # They start while the claim is written.
             workers.fork_ahead(_FORKED_TO_START + (0 if claim.runner.base_sha else _FORKED_TO_FETCH))
-        if claim and claim.has_budget and exhaustion.end_if_exhausted(claim.runner, claim.session):
+        if claim and exhaustion.end_if_exhausted(claim.runner, claim.session):
             claim = None
         variables = of_site(claim.site) if claim and claim.has_variables else Variables()
     if claim is None:

@@ -14,7 +14,7 @@ from sqlalchemy import orm
 
 from app import db
 from app.config import settings
-from app.models import Account, AgentRunner, AgentRunnerSession, Budget, Site
+from app.models import Account, AgentRunner, AgentRunnerSession, Site
 from app.models.states import Execution, Mode, SessionState, Stage, WaitingReason
 from app.services import lookup
 from app.services.variables import values
@@ -43,7 +43,6 @@ class Next:
     account: Account
     runner: AgentRunner
     session: AgentRunnerSession
-    has_budget: bool
     has_variables: bool
 
 
@@ -76,10 +75,9 @@ def _explained_next(_dialect: str) -> str:
 
 
 @functools.cache
-def _locked_next() -> sa.Select[Account, AgentRunner, AgentRunnerSession, bool, bool]:
-    has_budget = sa.exists().where(Budget.account_id == AgentRunnerSession.account_id)
+def _locked_next() -> sa.Select[Account, AgentRunner, AgentRunnerSession, bool]:
     query = (
-        sa.select(Account, AgentRunner, AgentRunnerSession, has_budget, sa.exists().where(values.are_of(Site)))
+        sa.select(Account, AgentRunner, AgentRunnerSession, sa.exists().where(values.are_of(Site)))
         .join(AgentRunner, AgentRunner.id == AgentRunnerSession.agent_runner_id)
         .join(AgentRunner.site)
         .join(Account, Account.id == AgentRunnerSession.account_id)

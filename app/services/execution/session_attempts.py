@@ -28,8 +28,6 @@ class Claim:
     site: Site
     continues: AgentRunnerSession | None = None
     """The session whose conversation this one continues."""
-    has_budget: bool = True
-    """Whether its account has any."""
     has_variables: bool = True
     """Whether its site or its account has any."""
 
@@ -79,7 +77,7 @@ def _begin(found: scheduling.Next, task_id: str) -> Claim:
     begin(found.runner, found.session, task_id)
     before = found.session.continues_session_id
     continues = db.session.get(AgentRunnerSession, before) if before else None
-    return Claim(found.session, found.runner, found.runner.site, continues, found.has_budget, found.has_variables)
+    return Claim(found.session, found.runner, found.runner.site, continues, found.has_variables)
 
 
 def begin(runner: AgentRunner, session: AgentRunnerSession, task_id: str | None) -> None:
