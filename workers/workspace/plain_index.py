@@ -10,7 +10,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from workers.repository.index_file import NO_RECORD, read_records, records_of
+from workers.repository.index_file import NO_RECORD, records_of
 from workers.sandbox.base import Overlay
 from workers.workspace.agent_index import AgentIndex, checked
 from workers.workspace.overlay import shows
@@ -25,16 +25,16 @@ _PACKS = Path(".git", "objects", "pack")
 def read_plain_index(overlay: Overlay | None, object_format: str) -> AgentIndex | None:
     """How the agent's index differs from the base. None: only git can tell.
 
-    That is so without an overlay, if the index has more than files, such as conflicts or submodules, if it is large or not one
-    of version 2 or 3, and if the agent's repository may not have the base any more. No process of the agent may be running.
+    That is so without an overlay, if the index has more than files, such as conflicts or submodules, if it or that of the base is
+    large or not one of version 2 or 3, and if the agent's repository may not have the base any more. No process of the agent may be running.
     """
     if overlay is None:
         return None
     with suppress(OSError, ValueError):
         if not all(_is_there(overlay, os.fsencode(_PACKS / pack)) for pack in os.listdir(overlay.lower / _PACKS)):
             return None
-        before = read_records(overlay.lower / ".git" / "index", object_format)
-        after = records_of(_content(overlay.upper / ".git"), object_format)
+        contents = [_content(folder / ".git") for folder in (overlay.lower, overlay.upper)]
+        before, after = (records_of(content, object_format) for content in contents)
         if after and all(record.mode in _FILES for record in after.values()):
             changed = (path for path, record in after.items() if not record.is_same_file(before.get(path, NO_RECORD)))
             sparse = frozenset(checked(path) for path, record in after.items() if record.is_left_out)

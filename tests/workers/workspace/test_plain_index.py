@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import struct
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from tests.workers.engine import linux
 from tests.workers.repositories import commit_all, make_host, make_job, make_origin, prepare
 from tests.workers.workspace.test_overlay import as_agent, needs_overlay, shell
 from workers.job import Host
+from workers.sandbox.base import Overlay
 from workers.workspace.agent_index import read_agent_index
 from workers.workspace.plain_index import read_plain_index
 from workers.workspace.workspace import Workspace
@@ -135,6 +137,21 @@ def test_an_index_is_read_that_a_program_wrote_as_git_does(workspace: Workspace)
     as_agent(workspace, write)
     plain = read_plain_index(workspace.overlay, workspace.git.object_format)
     assert plain is not None and plain.staged == [b"x"]
+
+
+@pytest.mark.parametrize("is_of_agent", [True, False], ids=["of the agent", "of the base"])
+def test_a_large_index_is_not_parsed_nor_what_it_is_compared_with(tmp_path: Path, *, is_of_agent: bool) -> None:
+    overlay = Overlay(tmp_path / "lower", tmp_path / "upper", tmp_path / "work")
+    some = _index(4000, b"".join(_entry(b"%d" % number) for number in range(4000)))
+    for folder in (overlay.lower, overlay.upper):
+        (folder / ".git/objects/pack").mkdir(parents=True)
+        (folder / ".git/index").write_bytes(bytes(1024**2) if is_of_agent == (folder == overlay.upper) else some)
+    tracemalloc.start()
+    try:
+        assert read_plain_index(overlay, "sha1") is None
+        assert tracemalloc.get_traced_memory()[1] < 2 * len(some)
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_plain_index_is_read_for_a_session(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
