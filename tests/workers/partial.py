@@ -7,6 +7,8 @@ from pathlib import Path
 from tests.workers.repositories import commit_all, git, make_origin, write
 from workers.job import Host
 
+TOO_LARGE = b"diff --git a/libs/x b/libs/x\nindex 1..2 100644\nGIT binary patch\nliteral %d\n" % 10**18
+"""A patch that would make a file larger than any limit."""
 OLD = "an old line that no session needs\n"
 
 

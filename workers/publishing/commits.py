@@ -31,7 +31,7 @@ from workers.repository.contents import Contents
 from workers.repository.forbidden import find_forbidden, may_be_forbidden
 from workers.repository.git import Git, GitFailed
 from workers.repository.objects import Objects
-from workers.repository.patches import apply_patch
+from workers.repository.patches import apply_patch, check_size
 
 log = structlog.get_logger()
 SECRET = (
@@ -146,10 +146,11 @@ class Commits:
         return None
 
     def tree(self, base_sha: str, diff: Callable[[], Iterator[bytes]]) -> str:
-        """The tree of the base with `diff` applied; raises EngineError `diff_does_not_apply`."""
+        """The tree of the base with `diff` applied; raises EngineError `diff_does_not_apply` or `diff_too_large`."""
         with tempfile.TemporaryFile(dir=self.git.directory) as patch:
             for chunk in diff():
                 patch.write(chunk)
+            check_size(self.git, patch)
             self.contents.of_patch(base_sha, patch)
             return apply_patch(self.git, self.objects, base_sha, patch)
 

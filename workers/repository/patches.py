@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO
@@ -26,6 +26,9 @@ _ESCAPES = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t
 _FAILED_HUNK = re.compile(r"^error: patch failed: (.+):(\d+)$", re.MULTILINE)
 _ERROR = re.compile(r"^(?:error|fatal): (.+)$", re.MULTILINE)
 _NAME_LENGTH = 500
+# Of longer paths or more folders, git writes the trees, under its limits.
+_LONGEST_PATH = 4096
+_MOST_FOLDERS = 1000
 _PIECE_BYTES = 65_536
 # Files without hunks share it: a patch may change the modes of a million.
 _NO_LINES = {b"+": 0, b"-": 0}
@@ -53,15 +56,16 @@ class DoesNotApply(EngineError):
 def apply_patch(git: Git, objects: Objects, base: str, patch: IO[bytes]) -> str:
     """Apply `patch`, an open file on disk, to the tree or commit `base`. Returns the new tree.
 
-    Raises what `check_size` and `apply_to_index` do.
+    Raises what `apply_to_index` does. Its size is checked before (`check_size`).
     """
-    check_size(git, patch)
     return _applied_to_named(git, objects, base, patch) or _applied_to_all(git, base, patch)
 
 
 def _applied_to_named(git: Git, objects: Objects, base: str, patch: IO[bytes]) -> str | None:
     """The new tree, if the patch applies to an index of the files that it names. It need not be all that it changes: what
     is missing there can neither be changed nor removed, and what is new must have a place in the base."""
+    if not _are_few(names_in(patch)):
+        return None
     tree = objects.id_of(f"{base}^{{tree}}")
     paths = TreePaths(objects, tree)
     named = ((name, paths.entry(name)) for name in names_in(patch))
@@ -71,17 +75,30 @@ def _applied_to_named(git: Git, objects: Objects, base: str, patch: IO[bytes]) -
         write_index(temporary.index, before, git.object_format)
         apply_to_index(temporary, base, patch)
         after = read_index(temporary.index, git.object_format)
-        if all(_is_free(paths, path) for path in after.keys() - before.keys()):
-            changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+        changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+        if _are_few(changed) and all(_is_free(paths, path) for path in after.keys() - before.keys()):
             return rewrite(objects, tree, {path: after.get(path) for path in changed})
     return None
+
+
+def _are_few(paths: Iterable[bytes]) -> bool:
+    """Whether the folders of these paths are so few that it takes little time and memory to write their trees here."""
+    folders: set[bytes] = set()
+    for path in paths:
+        if len(path) > _LONGEST_PATH:
+            return False
+        while (path := path.rpartition(b"/")[0]) and path not in folders:
+            folders.add(path)
+        if len(folders) > _MOST_FOLDERS:
+            return False
+    return True
 
 
 def _is_free(paths: TreePaths, path: bytes) -> bool:
     """Whether a new file may be at the path: nothing is there, and no file is in the place of a folder above."""
     parts = path.split(b"/")
-    above = (paths.entry(b"/".join(parts[:depth])) for depth in range(1, len(parts)))
-    return paths.entry(path) is None and all(each is None or each.is_tree for each in above)
+    entries = (paths.entry(b"/".join(parts[:depth])) for depth in range(1, len(parts) + 1))
+    return next((each is None for each in entries if each is None or not each.is_tree), False)
 
 
 def _applied_to_all(git: Git, base: str, patch: IO[bytes]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -175,14 +176,16 @@ class TreePaths:
 
     def folder(self, path: bytes) -> dict[bytes, Entry]:
         """The entries of the folder at the path; empty if there is no folder."""
-        missing = []
-        while path not in self._folders:
-            missing.append(path)
-            path = path.rpartition(b"/")[0]
-        for each in reversed(missing):
-            found = self.entry(each)
-            self._folders[each] = self._objects.tree(found.id.decode()) if found and found.is_tree else {}
-        return self._folders[missing[0] if missing else path]
+        if path in self._folders:
+            return self._folders[path]
+        # From the top, and only folders that exist are kept: somebody may have made up a path of any depth.
+        for end in _slashes(path + b"/"):
+            if path[:end] not in self._folders:
+                found = self.entry(path[:end])
+                if not found or not found.is_tree:
+                    return {}
+                self._folders[path[:end]] = self._objects.tree(found.id.decode())
+        return self._folders[path]
 
     def files_at(self, path: bytes) -> dict[bytes, Entry]:
         """The file at the path, or all files in the folder there."""
@@ -247,7 +250,7 @@ def _join(folder: bytes, name: bytes) -> bytes:
 
 
 def _slashes(path: bytes) -> Iterator[int]:
-    return (place for place, byte in enumerate(path) if byte == ord("/"))
+    return (found.start() for found in re.finditer(b"/", path))
 
 
 def fields_of(chunks: Iterator[bytes], end: bytes = b"\0") -> Iterator[bytes]:

@@ -54,7 +54,7 @@ def start_tree(
 ) -> str:
     """The tree of the base with the changes that `earlier` reads. With `fills_index` it is in the index of `git` then.
 
-    Raises what `Contents.of_patch` and `apply_patch` do.
+    Raises what `check_size`, `Contents.of_patch` and `apply_patch` do.
     """
     if fills_index:
         assert git.index is not None
@@ -63,10 +63,10 @@ def start_tree(
         patch.writelines(earlier() if earlier else ())
         if not patch.tell():
             return base.facts.tree
+        check_size(git, patch)
         contents.of_patch(base.sha, patch)
         if not fills_index:
             return apply_patch(git, objects, base.sha, patch)
-        check_size(git, patch)
         apply_to_index(git, base.sha, patch)
     return write_tree(git)
 

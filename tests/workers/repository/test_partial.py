@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import io
 import os
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.workers.partial import contents_in, make_large, mirror_of
+from tests.workers.partial import TOO_LARGE, contents_in, make_large, mirror_of
 from tests.workers.repositories import commit_all, git, make_job, make_origin, write
 from workers.errors import EngineError
 from workers.job import Host, Job
 from workers.processes.lifeline import Lifeline
+from workers.publishing.commits import temporary_repository
 from workers.repository.cone import EVERYTHING, Cone
 from workers.repository.mirror import Mirror
 from workers.repository.partial import is_partial
@@ -186,3 +188,27 @@ def test_what_a_patch_changes_is_obtained(host: Host, tmp_path: Path, patch: byt
     assert git(mirror_of(host, "site"), "cat-file", "-p", f"{sha}:{name}") == "x"
     with pytest.raises(AssertionError):
         git(mirror_of(host, "site"), "cat-file", "-p", f"{sha}:other")
+
+
+def test_names_in_a_patch_take_little_memory(host: Host, origin: Path) -> None:
+    job = job_on(origin)
+    sha = obtain(host, job)
+    removed = "".join(f"--- libs/{number}/{'a/' * 2000}\n" for number in range(20))
+    tracemalloc.start()
+    try:
+        Mirror(host, "site", job.lifeline).contents(job).of_patch(sha, io.BytesIO(removed.encode()))
+        assert tracemalloc.get_traced_memory()[1] < 5 * 1024**2
+    finally:
+        tracemalloc.stop()
+
+
+def test_nothing_is_obtained_to_publish_a_patch_that_is_too_large(host: Host, origin: Path) -> None:
+    job = job_on(origin)
+    sha = obtain(host, job)
+    contents = Mirror(host, "site", job.lifeline).contents(job)
+    with (
+        temporary_repository(host, contents, (), job.lifeline) as commits,
+        pytest.raises(EngineError, check=lambda error: error.code == "diff_too_large"),
+    ):
+        commits.tree(sha, lambda: iter([TOO_LARGE]))
+    assert contents_in(mirror_of(host, "site"), origin) == set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
+import tracemalloc
 from contextlib import closing
 from pathlib import Path
 
@@ -93,8 +94,40 @@ def test_only_what_a_patch_names_is_read_and_the_rest_of_the_tree_stays(tmp_path
 def test_a_new_file_is_refused_where_the_base_has_another(tmp_path: Path, path: str) -> None:
     origin = make_origin(tmp_path / "origin", {**FILES, "folder/file": "stays\n"})
     git(origin, "tag", "base")
-    patch = f"diff --git a/{path} b/{path}\nnew file mode 100644\n--- /dev/null\n+++ b/{path}\n@@ -0,0 +1 @@\n+x\n"
-    assert path in refusal(origin, patch.encode())
+    assert path in refusal(origin, new_file(path).encode())
+
+
+def new_file(path: str) -> str:
+    return f"diff --git a/{path} b/{path}\nnew file mode 100644\n--- /dev/null\n+++ b/{path}\n@@ -0,0 +1 @@\n+x\n"
+
+
+DEEP = "a/" * 1500
+HOSTILE = {
+    "a removed line that looks like a path": (
+        "diff --git a/text b/text\n--- a/text\n+++ b/text\n@@ -1,2 +1,1 @@\n line 0\n--- a/" + "a/" * 8000 + "\n"
+    ),
+    "deep folders": "".join(new_file(f"{number}/{DEEP}x") for number in range(4)),
+    "many folders": "".join(new_file(f"{number}/x") for number in range(1500)),
+    "a long path": new_file("a/" * 3000 + "x"),
+    "a file renamed to deep folders": (
+        f"diff --git a/script b/{DEEP}x\nsimilarity index 100%\nrename from script\nrename to {DEEP}x\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("patch", HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_patch_with_any_number_of_folders_takes_little_memory(tmp_path: Path, patch: str) -> None:
+    removed = "-- a/" + "a/" * 8000
+    origin = make_origin(tmp_path / "origin", {**FILES, "text": f"line 0\n{removed}\n"})
+    git(origin, "tag", "base")
+    tracemalloc.start()
+    try:
+        tree = apply(origin, patch.encode())
+        assert tracemalloc.get_traced_memory()[1] < 15 * 1024**2
+    finally:
+        tracemalloc.stop()
+    subprocess.run(["git", "apply", "--cached", "-"], cwd=origin, input=patch.encode(), check=True)
+    assert tree == git(origin, "write-tree")
 
 
 def test_a_whole_patch_gives_the_tree_it_was_made_from(repository: Path, patch: bytes) -> None:

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.matrix import usual
-from tests.workers.partial import contents_in, make_large, mirror_of
+from tests.workers.partial import TOO_LARGE, contents_in, make_large, mirror_of
 from tests.workers.repositories import applied, commit_all, git, make_job, stored_diffs, write
 from tests.workers.workspace.test_any_change import hosts
 from tests.workers.workspace.test_sparse import FILES, SHOP, after, begun, changed, in_checkout, session
+from workers.errors import EngineError
 from workers.job import Host, Job
 
 __all__ = ["hosts"]
@@ -45,6 +46,14 @@ def on_each(hosts: list[Host], origin: Path, act: Callable[[Host, Job], object])
         results.append((act(host, job), stored_diffs(job)))
     assert all(result == results[0] for result in results)
     return results[0][0]
+
+
+def test_nothing_is_obtained_for_an_earlier_diff_that_is_too_large(hosts: list[Host], origin: Path) -> None:
+    for host in hosts:
+        job = job_on(origin, host, start_diff=lambda: iter([TOO_LARGE]))
+        with pytest.raises(EngineError, check=lambda error: error.code == "diff_too_large"):
+            begun(job, host)
+        assert "libs/x" not in contents_in(mirror_of(host, job.site_id), origin)
 
 
 def test_a_session_has_only_the_contents_of_its_folders_and_the_agents_git_works(
