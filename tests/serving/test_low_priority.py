@@ -67,9 +67,10 @@ def passed_on(ada: httpx.Client, grace: httpx.Client) -> Iterator[Callable[[Call
     is_over = threading.Event()
 
     def go_on() -> None:
+        # Not patiently: one test ends the server.
         while not is_over.wait(0.3):
             with contextlib.suppress(httpx.TransportError):
-                grace.get("/account")
+                httpx.get(f"{grace.base_url}account", headers=grace.headers, timeout=20, verify=False)
 
     def until(call: Call) -> httpx.Response:
         def answer() -> httpx.Response | None:
@@ -198,8 +199,12 @@ def test_what_follows_a_head_is_received_there(
             was_there.append(holds(low_priority(web), client))
             return finish(client)
 
-    assert passed_on(call).status_code == 422
-    assert was_there[-1]
+    # One that begins as Ada comes to be beyond her part is passed on as a whole.
+    for _ in range(10):
+        assert passed_on(call).status_code == 422
+        if was_there[-1]:
+            return
+    raise AssertionError("no request was passed on by its head")
 
 
 def test_who_is_passed_on_is_served_while_that_process_is_replaced(
