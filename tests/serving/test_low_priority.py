@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
-import json
 import signal
 import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import httpx
 import psutil
 import pytest
 
-from app.serving.handover import NICENESS
 from tests import patiently
 from tests.deployment import Deployment, wait_for
-from tests.serving.server import connect, is_answered, web_process
+from tests.serving.passing import (
+    BODY,
+    begun,
+    finish,
+    holds,
+    is_on_the_way,
+    is_pending,
+    low_priority,
+    passed_on_by_head,
+    use_much,
+)
+from tests.serving.server import is_answered, web_process
 
 pytestmark = pytest.mark.xdist_group("serving")
-# To read it takes so much processor time that an account is beyond its part after one or two, on any machine.
-LONG = json.dumps({"name": [0] * 2_500_000})
-BODY = b'{"name": ""}'
-
-
 Call = Callable[[], httpx.Response]
 
 
@@ -92,78 +94,6 @@ def passed_on(ada: httpx.Client, grace: httpx.Client) -> Iterator[Callable[[Call
         beside.result()
 
 
-def use_much(ada: httpx.Client) -> None:
-    """All at once, so that what the requests use together is far beyond her part."""
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: ada.post("/sites", content=LONG), range(8)))
-
-
-def low_priority(web: Deployment) -> psutil.Process | None:
-    parent = psutil.Process(web.processes["web"].pid)
-    for child in parent.children():
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if child.nice() == min(parent.nice() + NICENESS, 19):
-                return child
-    return None
-
-
-def holds(process: psutil.Process | None, client: socket.socket) -> bool:
-    """Whether the process has the server's end of a connection."""
-    assert process is not None
-    return client.getsockname() in [each.raddr for each in process.net_connections()]
-
-
-def is_on_the_way(web: Deployment, client: socket.socket) -> bool:
-    """Whether the server has accepted a connection, and no process of it has it."""
-    processes = psutil.Process(web.processes["web"].pid).children()
-    ours, port = client.getsockname()[1], int(web.settings["WEB_PORT"])
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        _, local, remote, *_, inode = line.split()[:10]
-        # One that waits to be accepted has no number.
-        if (local[-4:], remote[-4:]) == (f"{port:04X}", f"{ours:04X}") and inode != "0":
-            return not any(holds(each, client) for each in processes)
-    return False
-
-
-@contextlib.contextmanager
-def on_the_way(web: Deployment, ada: httpx.Client, receiver: psutil.Process) -> Iterator[socket.socket]:
-    """A connection that was passed on to a receiver, which is suspended and has not taken it."""
-    for _ in range(20):
-        receiver.suspend()
-        with begun(web, ada) as client:
-            with contextlib.suppress(AssertionError):
-                wait_for("it to be passed on", lambda: is_on_the_way(web, client), 3)
-                yield client
-                return
-            # The receiver was not heard of for so long that it counts as missing, or Ada is within her part again.
-            receiver.resume()
-            finish(client)
-        use_much(ada)
-    raise AssertionError("No request is passed on.")
-
-
-@contextlib.contextmanager
-def begun(web: Deployment, ada: httpx.Client) -> Iterator[socket.socket]:
-    """A connection with the head of a request, which waits until it is asked for the rest."""
-    head = (
-        "POST /api/v1/sites HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n"
-        f"Authorization: {ada.headers['Authorization']}\r\nContent-Length: {len(BODY)}\r\n\r\n"
-    )
-    with connect(web, head.encode()) as client:
-        yield client
-
-
-def finish(client: socket.socket) -> httpx.Response:
-    """Send the rest once it is asked for, and read the answer."""
-    with client.makefile("rb") as received:
-        assert [received.readline(), received.readline()] == [b"HTTP/1.1 100 Continue\r\n", b"\r\n"]
-        client.sendall(BODY)
-        _, status, _ = received.readline().split(b" ", 2)
-        headers = http.client.parse_headers(received)
-        content = received.read(int(headers["content-length"]))
-    return httpx.Response(int(status), headers=headers.items(), content=content)
-
-
 def test_a_request_is_answered_there_as_everywhere(
     ada: httpx.Client, grace: httpx.Client, passed_on: Callable[[Call], httpx.Response]
 ) -> None:
@@ -191,20 +121,10 @@ def test_what_follows_a_head_is_received_there(
     web: Deployment, ada: httpx.Client, passed_on: Callable[[Call], httpx.Response]
 ) -> None:
     """The head says whose request it probably is. The client is asked for the rest once."""
-    was_there = []
-
-    def call() -> httpx.Response:
-        with begun(web, ada) as client:
-            client.recv(1, socket.MSG_PEEK)
-            was_there.append(holds(low_priority(web), client))
-            return finish(client)
-
-    # One that begins as Ada comes to be beyond her part is passed on as a whole.
-    for _ in range(10):
-        assert passed_on(call).status_code == 422
-        if was_there[-1]:
-            return
-    raise AssertionError("no request was passed on by its head")
+    passed_on(lambda: ada.get("/account"))
+    with passed_on_by_head(web, ada, lambda client: holds(low_priority(web), client)) as client:
+        answer = finish(client)
+    assert (answer.status_code, is_passed_on(answer)) == (422, True)
 
 
 def test_who_is_passed_on_is_served_while_that_process_is_replaced(
@@ -213,7 +133,7 @@ def test_who_is_passed_on_is_served_while_that_process_is_replaced(
     passed_on(lambda: ada.get("/account"))
     first = low_priority(web)
     assert first is not None
-    with on_the_way(web, ada, first) as client:
+    with passed_on_by_head(web, ada, lambda client: is_on_the_way(web, client), is_suspended=True) as client:
         first.kill()
         answer = finish(client)
     assert (answer.status_code, is_passed_on(answer)) == (422, True)
@@ -312,18 +232,14 @@ def test_what_was_passed_on_is_answered_before_the_server_stops(
     receiver, master = low_priority(web), psutil.Process(web.processes["web"].pid)
     assert receiver is not None
     # Some requests are there, another one is on the way there, when the processes are ended.
-    with begun(web, ada) as there, begun(web, ada) as too:
-        wait_for("requests that are there", lambda: holds(receiver, there) and holds(receiver, too))
-        with on_the_way(web, ada, receiver) as last:
-            master.terminate()
-            wait_for("the signal", lambda: is_pending(signal.SIGTERM, receiver))
-            receiver.resume()
-            assert [finish(client).status_code for client in (there, too, last)] == [422] * 3
+    with contextlib.ExitStack() as clients:
+        asked = [
+            clients.enter_context(passed_on_by_head(web, ada, lambda client: holds(receiver, client))) for _ in "ab"
+        ]
+        last = passed_on_by_head(web, ada, lambda client: is_on_the_way(web, client), is_suspended=True)
+        asked.append(clients.enter_context(last))
+        master.terminate()
+        wait_for("the signal", lambda: is_pending(signal.SIGTERM, receiver))
+        receiver.resume()
+        assert [finish(client).status_code for client in asked] == [422] * 3
     web.stop("web")
-
-
-def is_pending(number: int, process: psutil.Process) -> bool:
-    """Whether a signal waits for a suspended process to go on."""
-    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
-    pending = [int(line.split()[1], 16) for line in lines if line.startswith(("SigPnd", "ShdPnd"))]
-    return any(each >> (number - 1) & 1 for each in pending)
